@@ -1,0 +1,133 @@
+"""Every error of ours, in one tree.
+
+    DaarionError
+     ├── CityError                the city says no: the asker can do something about it
+     │    ├── InvalidInput          what was sent does not make sense             (HTTP 400, 413, 422)
+     │    ├── NotSignedIn           nobody proved who is asking                   (HTTP 401)
+     │    ├── NotAllowed            we know who is asking, and they may not       (HTTP 403)
+     │    ├── NotFound              there is no such thing                        (HTTP 404)
+     │    └── Conflict              it is there already, or its state forbids it  (HTTP 409)
+     ├── HomeserverError          the homeserver did not do what we asked
+     │    ├── HomeserverAway        nothing came back, or a gateway spoke for it: trying again helps
+     │    └── HomeserverRefused     it answered no: trying the same again does not help by itself
+     └── StartError               the service cannot start; says why and what to do, and has an exit code
+
+An error says what happened, whether trying again helps, and what the reader can do about it.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class DaarionError(Exception):
+    """Anything that this software raises on purpose."""
+
+
+# --- the city says no ---------------------------------------------------------------------------------
+
+
+class CityError(DaarionError):
+    """A request that cannot be fulfilled; nothing was changed by it.
+
+    ``code`` is stable and meant for programs, ``detail`` is a sentence meant for a person.
+    """
+
+    status = 400
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class InvalidInput(CityError):
+    """What was sent does not make sense; ``status`` may be narrowed to 413, 415 or 422."""
+
+    def __init__(self, code: str, detail: str, *, status: int = 400) -> None:
+        super().__init__(code, detail)
+        self.status = status
+
+
+class NotSignedIn(CityError):
+    """Nobody proved who is asking."""
+
+    status = 401
+
+
+class NotAllowed(CityError):
+    """We know who is asking, and they may not."""
+
+    status = 403
+
+
+class NotFound(CityError):
+    """There is no such thing."""
+
+    status = 404
+
+
+class Conflict(CityError):
+    """It is there already, or the state it is in forbids it."""
+
+    status = 409
+
+
+# --- the homeserver -----------------------------------------------------------------------------------
+
+
+class HomeserverError(DaarionError):
+    """The homeserver did not do what we asked of it."""
+
+
+class HomeserverAway(HomeserverError):
+    """No answer, or one by a gateway in its place: the same request will do later."""
+
+
+class HomeserverRefused(HomeserverError):
+    """The homeserver answered no.
+
+    ``errcode`` is Matrix's (``M_FORBIDDEN``), ``status`` the HTTP status, ``retry_after_s`` what a 429 asked for.
+    """
+
+    def __init__(self, status: int, errcode: str, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{status} {errcode}: {message}")
+        self.status = status
+        self.errcode = errcode
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+# --- starting -----------------------------------------------------------------------------------------
+
+
+class ExitCode(IntEnum):
+    """What the process's exit code means to whoever started it (documented in docs/operations.md)."""
+
+    OK = 0
+    FAILED = 1
+    """The command could not do what it was asked to; it said why."""
+    USAGE = 2
+    """The command line is wrong."""
+    CONFIG = 3
+    """The configuration is missing or wrong."""
+    DATABASE = 4
+    """The database cannot be reached, written to, or is newer than this software."""
+    PORT = 5
+    """A port to listen on is taken or may not be used."""
+    HOMESERVER_AWAY = 6
+    """The homeserver cannot be reached."""
+    HOMESERVER_REFUSED = 7
+    """The homeserver refuses us: token, id, domain or registration do not match."""
+    REGISTRATION = 8
+    """The registration file is missing, or differs from the configuration."""
+
+
+class StartError(DaarionError):
+    """The service cannot start: ``what`` is wrong, ``help`` says what to do, ``exit_code`` tells a supervisor."""
+
+    def __init__(self, what: str, help: str, exit_code: ExitCode) -> None:  # noqa: A002
+        super().__init__(what)
+        self.what = what
+        self.help = help
+        self.exit_code = exit_code
