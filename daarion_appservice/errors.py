@@ -6,7 +6,8 @@
      │    ├── NotSignedIn           nobody proved who is asking                   (HTTP 401)
      │    ├── NotAllowed            we know who is asking, and they may not       (HTTP 403)
      │    ├── NotFound              there is no such thing                        (HTTP 404)
-     │    └── Conflict              it is there already, or its state forbids it  (HTTP 409)
+     │    ├── Conflict              it is there already, or its state forbids it  (HTTP 409)
+     │    └── Unavailable           something that we depend on does not answer   (HTTP 503)
      ├── HomeserverError          the homeserver did not do what we asked
      │    ├── HomeserverAway        nothing came back, or a gateway spoke for it: trying again helps
      │    └── HomeserverRefused     it answered no: trying the same again does not help by itself
@@ -71,6 +72,12 @@ class Conflict(CityError):
     """It is there already, or the state it is in forbids it."""
 
     status = 409
+
+
+class Unavailable(CityError):
+    """Something that we depend on does not answer; the same request will do later."""
+
+    status = 503
 
 
 # --- the homeserver -----------------------------------------------------------------------------------

@@ -1,0 +1,27 @@
+# docker build -t daarion-appservice .
+# docker run -v daarion:/data -p 7001:7001 daarion-appservice      (config.yaml and registration.yaml lie in /data)
+
+FROM python:3.13-slim AS build
+WORKDIR /build
+COPY pyproject.toml setup.cfg README.md LICENSE ./
+COPY alembic alembic
+COPY daarion_appservice daarion_appservice
+RUN python -m venv /opt/daarion \
+    && /opt/daarion/bin/pip install --no-cache-dir .
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --home-dir /data --create-home daarion
+COPY --from=build /opt/daarion /opt/daarion
+ENV PATH=/opt/daarion/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    DAARION_API__HOST=0.0.0.0 \
+    DAARION_MATRIX__HOST=0.0.0.0
+USER daarion
+WORKDIR /data
+VOLUME /data
+# 7001: the city, for everybody. 7025: Synapse and trusted services only; never publish it to the internet.
+EXPOSE 7001 7025
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7025/healthz', timeout=4)"]
+ENTRYPOINT ["daarion-appservice"]
+CMD ["run", "-c", "/data/config.yaml"]

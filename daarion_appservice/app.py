@@ -1,0 +1,318 @@
+"""The composition root: what the service is made of, and the order in which its parts start and stop.
+
+start  database ─► registry ─► listeners ─► tasks ─► homeserver ─► rooms and ghosts
+stop   listeners ─► tasks ─► ghosts offline ─► homeserver and database closed
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+from ulid import ULID
+
+from .city.agents import AgentDirectory
+from .city.events import MembershipChanged, MessagePosted, PresenceChanged, RegistryChanged
+from .city.messages import Messages
+from .city.occupancy import Occupancy
+from .city.presence import Status
+from .city.rooms import Rooms
+from .city.tokens import TokenRing
+from .city.types import Agent, AgentSlug
+from .config import AgentSeed, Settings
+from .errors import ExitCode, StartError
+from .http.agents import AgentRoutes
+from .http.health import HealthRoutes
+from .http.internal import InternalPresenceRoutes
+from .http.listeners import Listener, city_application, matrix_application
+from .http.rooms import RoomRoutes
+from .http.signing_in import CityDoor, MatrixDoor
+from .matrix.check_in import check_in
+from .matrix.event_handlers import EventHandlers
+from .matrix.ghosts import Ghosts
+from .matrix.homeserver import Homeserver
+from .matrix.homeserver_watch import HomeserverWatch
+from .matrix.housekeeping import Housekeeping
+from .matrix.inbound import Inbound
+from .matrix.namespace import Namespace
+from .matrix.outbound import Outbound
+from .matrix.people import People, PresenceQuery
+from .matrix.presence_mirror import PresenceMirror
+from .matrix.queries import CityQueries
+from .matrix.receiver import Receiver
+from .matrix.rooms import MatrixRooms
+from .realtime.bus import Bus
+from .realtime.presence import MemoryPresence
+from .realtime.registry import Registry
+from .storage import migrate
+from .storage.database import Database
+
+log = structlog.get_logger()
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970, for what is stored and shown."""
+    return time.time_ns() // 1_000_000
+
+
+_CLOCK_OFFSET_MS = now_ms() - time.monotonic_ns() // 1_000_000
+
+
+def steady_ms() -> int:
+    """The same, but never set back or forward while the process runs: for deadlines."""
+    return time.monotonic_ns() // 1_000_000 + _CLOCK_OFFSET_MS
+
+
+def new_id() -> str:
+    return str(ULID())
+
+
+class City:
+    """Every part of the service, put together but not running."""
+
+    def __init__(self, settings: Settings) -> None:
+        _check_tokens(settings)
+        self.settings = settings
+        self.namespace = Namespace(settings.homeserver.domain, settings.appservice.bot)
+        self.database = Database(settings.database.url, pool_size=settings.database.pool_size)
+        self.homeserver = Homeserver(
+            settings.homeserver.address,
+            settings.appservice.as_token.get_secret_value(),
+            verify_tls=settings.homeserver.verify_tls,
+        )
+        self.watch = HomeserverWatch(self.homeserver, settings.appservice.id)
+        self.bus = Bus()
+
+        # the city
+        self.agents = AgentDirectory()
+        self.tokens = TokenRing()
+        self.occupancy = Occupancy()
+        self.registry = Registry(self.database, self.bus.publish, self.agents, self.tokens)
+        self.presence = MemoryPresence(self.bus, steady_ms, ttl_ms=int(settings.presence.ttl_s * 1000))
+        self.rooms = Rooms(self.database, self.bus.publish, now_ms)
+        self.messages = Messages(self.database, self.bus.publish, now_ms, new_id)
+
+        # Matrix
+        self.handlers = EventHandlers(self.namespace, self.messages)
+        self.inbound = Inbound(self.database, self.handlers, self.bus.publish, steady_ms)
+        self.ghosts = Ghosts(self.homeserver, self.database, self.namespace, self.occupancy, self.bus.publish)
+        self.matrix_rooms = MatrixRooms(
+            self.homeserver,
+            self.database,
+            self.namespace,
+            self.bus.publish,
+            city_name=settings.city.name,
+            version=settings.city.room_version,
+            federate=settings.city.federate,
+        )
+        self.outbound = Outbound(self.database, self.homeserver, self.watch, self.ghosts, self.namespace, steady_ms)
+        self.mirror = PresenceMirror(
+            self.homeserver,
+            self.watch,
+            self.ghosts,
+            self.namespace,
+            steady_ms,
+            refresh_s=settings.presence.refresh_s,
+            in_flight=settings.presence.requests_in_flight,
+        )
+        self.housekeeping = Housekeeping(
+            self.database,
+            self.homeserver,
+            self.watch,
+            self.matrix_rooms,
+            self.ghosts,
+            self.agents,
+            self.namespace,
+            self.mirror,
+            self.outbound,
+            city_name=settings.city.name,
+        )
+        self._wire()
+
+    def _wire(self) -> None:
+        """Who hears of what."""
+        self.bus.subscribe(MessagePosted, lambda _: self.outbound.wake())
+        self.bus.subscribe(RegistryChanged, lambda _: self.housekeeping.wake())
+        self.bus.subscribe(PresenceChanged, self.mirror.follow)
+        self.bus.subscribe(PresenceChanged, self._count_presence)
+        self.bus.subscribe(MembershipChanged, self._count_membership)
+
+    def _count_presence(self, change: PresenceChanged) -> None:
+        if change.transition.after.status is Status.OFFLINE:
+            self.occupancy.went(change.transition.subject)
+        else:
+            self.occupancy.came(change.transition.subject)
+
+    def _count_membership(self, change: MembershipChanged) -> None:
+        if change.joined:
+            self.occupancy.joined(change.room_id, change.subject)
+        else:
+            self.occupancy.left(change.room_id, change.subject)
+
+    async def load(self) -> None:
+        """Bring the database up to date and read what is kept in memory."""
+        await self.database.check()
+        await migrate.upgrade(self.database)
+        settings = self.settings
+        await self.rooms.open_missing([(room.slug, room.name, room.description) for room in settings.city.rooms])
+        await self._seed_agents()
+        await self.registry.load()
+        await self.ghosts.load()
+        async with self.database.reading() as tx:
+            for member in await tx.members.all():
+                if subject := self.namespace.subject(member.user_id):
+                    self.occupancy.joined(member.room_id, subject)
+
+    async def _seed_agents(self) -> None:
+        async with self.database.transaction() as tx:
+            known = {agent.slug: agent for agent in await tx.agents.all()}
+            for seed in self.settings.agents:
+                agent = agent_of(seed)
+                if known.get(agent.slug) != agent:
+                    await tx.agents.put(agent, now_ms=now_ms())
+
+    async def close(self) -> None:
+        await self.homeserver.close()
+        await self.database.close()
+
+    # --- running --------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Both listeners are open inside the block."""
+        city, matrix = self.city_listener(), self.matrix_listener()
+        await matrix.start()
+        try:
+            await city.start()
+            try:
+                yield
+            finally:
+                await city.stop()
+        finally:
+            await matrix.stop()
+
+    def city_listener(self) -> Listener:
+        settings = self.settings
+        agents = AgentRoutes(
+            self.agents,
+            self.presence,
+            self.namespace,
+            steady_ms,
+            heartbeat_ms=int(settings.presence.heartbeat_s * 1000),
+            ttl_ms=int(settings.presence.ttl_s * 1000),
+        )
+        rooms = RoomRoutes(
+            self.database,
+            self.rooms,
+            self.messages,
+            self.agents,
+            self.presence,
+            self.occupancy,
+            self.namespace,
+            steady_ms,
+        )
+        app = city_application(
+            [rooms, agents], CityDoor(settings, self.tokens), anonymous_read=settings.api.anonymous_read
+        )
+        return Listener("api", app, settings.api.host, settings.api.port)
+
+    def matrix_listener(self) -> Listener:
+        settings = self.settings
+        receiver = Receiver(
+            self.database,
+            CityQueries(self.agents, self.ghosts, self.matrix_rooms, self.namespace),
+            hs_token=settings.appservice.hs_token.get_secret_value(),
+            now_ms=now_ms,
+            on_stored=self.inbound.wake,
+            on_ephemeral=People(self.presence, self.namespace, steady_ms).take,
+        )
+        people = PresenceQuery(self.homeserver, self.watch, self.namespace, steady_ms)
+        internal = InternalPresenceRoutes(self.agents, self.presence, people, self.namespace, steady_ms)
+        health = HealthRoutes(self.database, self.watch, self.housekeeping)
+        app = matrix_application([internal, health], receiver, MatrixDoor(settings))
+        return Listener("matrix", app, settings.matrix.host, settings.matrix.port)
+
+    async def connect(self) -> None:
+        """Wait for the homeserver and agree with it; everything that waits for it goes on then."""
+        await check_in(self.homeserver, self.settings, self.namespace)
+        self.watch.found()
+        log.info("homeserver_found", address=self.homeserver.address, domain=self.namespace.domain)
+
+
+async def run(settings: Settings, *, on_listening: Callable[[], None] = lambda: None) -> None:
+    """Run the service until SIGTERM or SIGINT. Raises StartError when it cannot."""
+    city = City(settings)
+    try:
+        await city.load()
+        async with city.listening():
+            on_listening()
+            await _run_tasks(city)
+        await city.mirror.stop()
+    finally:
+        await city.close()
+    log.info("stopped")
+
+
+async def _run_tasks(city: City) -> None:
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(part, name=name)
+                for name, part in (
+                    ("presence", city.presence.run()),
+                    ("registry", city.registry.run()),
+                    ("inbound", city.inbound.run()),
+                    ("outbound", city.outbound.run()),
+                    ("mirror", city.mirror.run()),
+                    ("housekeeping", city.housekeeping.run()),
+                    ("homeserver_watch", city.watch.run()),
+                    ("connect", city.connect()),
+                )
+            ]
+            await _told_to_stop()
+            log.info("stopping")
+            for task in running:
+                task.cancel()
+    except* StartError as group:
+        raise group.exceptions[0] from None
+
+
+async def _told_to_stop() -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for each in signals:
+        loop.add_signal_handler(each, stop.set)
+    try:
+        await stop.wait()
+    finally:
+        for each in signals:
+            loop.remove_signal_handler(each)
+
+
+def agent_of(seed: AgentSeed) -> Agent:
+    return Agent(
+        id=seed.slug,
+        slug=AgentSlug(seed.slug),
+        display_name=seed.display_name,
+        title=seed.title,
+        avatar=seed.avatar,
+        node_id=seed.node_id,
+        microdao=seed.microdao,
+        role=seed.role,
+        rooms=tuple(seed.rooms),
+    )
+
+
+def _check_tokens(settings: Settings) -> None:
+    for name, token in (("as_token", settings.appservice.as_token), ("hs_token", settings.appservice.hs_token)):
+        if not token.get_secret_value():
+            raise StartError(
+                f"appservice.{name} is not set, so Synapse and the city cannot trust each other.",
+                "Run `daarion-appservice registration generate`: it makes both tokens and tells the next steps.",
+                ExitCode.REGISTRATION,
+            )

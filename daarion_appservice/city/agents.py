@@ -1,0 +1,53 @@
+"""The agents of the city, looked up in memory: thousands of heartbeats a second ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ..errors import NotFound
+from .types import Agent, AgentSlug
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFilter:
+    """Which agents to list; empty fields do not matter. ``q`` is looked for in slug, name and title."""
+
+    node_id: str = ""
+    microdao: str = ""
+    role: str = ""
+    q: str = ""
+
+    def matches(self, agent: Agent) -> bool:
+        return (
+            (not self.node_id or agent.node_id == self.node_id)
+            and (not self.microdao or agent.microdao == self.microdao)
+            and (not self.role or agent.role == self.role)
+            and (not self.q or self.q.lower() in f"{agent.slug}\n{agent.display_name}\n{agent.title}".lower())
+        )
+
+
+class AgentDirectory:
+    """Every agent by slug and by id. Replaced as a whole when the stored agents change."""
+
+    def __init__(self) -> None:
+        self._by_slug: Mapping[str, Agent] = {}
+        self._by_id: Mapping[str, Agent] = {}
+
+    def replace(self, agents: Iterable[Agent]) -> None:
+        """Take these as all agents there are."""
+        self._by_slug = {agent.slug: agent for agent in agents}
+        self._by_id = {agent.id: agent for agent in self._by_slug.values()}
+
+    def all(self) -> Iterable[Agent]:
+        return self._by_slug.values()
+
+    def get(self, slug: AgentSlug) -> Agent | None:
+        return self._by_slug.get(slug)
+
+    def find(self, id_or_slug: str) -> Agent:
+        """The agent with this id or slug; raises NotFound."""
+        agent = self._by_slug.get(id_or_slug) or self._by_id.get(id_or_slug)
+        if agent is None:
+            raise NotFound("no_such_agent", f"there is no agent {id_or_slug!r}")
+        return agent

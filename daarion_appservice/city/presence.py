@@ -1,0 +1,173 @@
+"""Who is here: a state machine without clock, tasks or I/O.
+
+A subject (citizen, agent, person on Matrix) has sessions (browser tabs, replicas); each lives until its deadline, which
+every heartbeat moves. The strongest state of the live sessions is shown. A heartbeat that changes nothing costs one
+dictionary look-up and moves the deadline; the heap is only touched when a deadline is due:
+
+    beat ──► session.deadline = now + ttl            (the heap still holds the old deadline)
+    expire ─► pop what is due ─► moved meanwhile? push it back with its new deadline : the session ends
+
+so every live session has exactly one valid entry in the heap, and expiry costs what is due, not what exists. A session
+that ended leaves its entry behind; it is known by a deadline that the session of that name, if there is one, did not queue.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from .types import SubjectId
+
+
+class Status(StrEnum):
+    ONLINE = "online"
+    AWAY = "away"
+    OFFLINE = "offline"
+
+
+_STRENGTH: Final = {Status.OFFLINE: 0, Status.AWAY: 1, Status.ONLINE: 2}
+
+
+class Keep:
+    """Stands for "leave the status text as it is", which is not the same as clearing it."""
+
+
+KEEP: Final = Keep()
+
+_NEVER: Final = 1 << 62
+"""The deadline of a session that lasts until somebody says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the city shows of a subject. ``last_active_ms`` is None for one that was never seen."""
+
+    status: Status = Status.OFFLINE
+    status_msg: str | None = None
+    last_active_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A subject is shown differently than before."""
+
+    subject: SubjectId
+    before: Shown
+    after: Shown
+
+
+@dataclass(slots=True)
+class _Session:
+    status: Status
+    deadline_ms: int
+    queued_ms: int
+    """The deadline that stands in the heap for it."""
+
+
+@dataclass(slots=True)
+class _Subject:
+    sessions: dict[str, _Session] = field(default_factory=dict)
+    shown: Shown = Shown()
+    last_active_ms: int | None = None
+
+
+class Presence:
+    """All subjects and their sessions. Every method takes the time; those that may change somebody return transitions."""
+
+    def __init__(self, *, ttl_ms: int) -> None:
+        self.ttl_ms = ttl_ms
+        self._subjects: dict[SubjectId, _Subject] = {}
+        self._deadlines: list[tuple[int, SubjectId, str]] = []
+
+    def beat(
+        self,
+        subject_id: SubjectId,
+        *,
+        now_ms: int,
+        status: Status = Status.ONLINE,
+        status_msg: str | Keep | None = KEEP,
+        session: str = "",
+    ) -> Transition | None:
+        """A sign of life of one session; ``status=OFFLINE`` ends it."""
+        subject = self._subjects.get(subject_id)
+        if status is Status.OFFLINE:
+            return self._end(subject_id, session, status_msg) if subject else None
+        if subject is None:
+            subject = self._subjects[subject_id] = _Subject()
+        if status is Status.ONLINE:
+            subject.last_active_ms = now_ms
+        deadline_ms = now_ms + self.ttl_ms
+        known = subject.sessions.get(session)
+        if known is None:
+            subject.sessions[session] = _Session(status, deadline_ms, deadline_ms)
+            heapq.heappush(self._deadlines, (deadline_ms, subject_id, session))
+        else:
+            known.deadline_ms = deadline_ms
+            if known.status is status and (status_msg is KEEP or status_msg == subject.shown.status_msg):
+                return None
+            known.status = status
+        return self._show(subject_id, subject, status_msg)
+
+    def place(
+        self, subject_id: SubjectId, *, status: Status, status_msg: str | None, last_active_ms: int | None, session: str
+    ) -> Transition | None:
+        """What somebody who knows better says of a subject (a homeserver of its people): holds until said otherwise."""
+        subject = self._subjects.get(subject_id)
+        if status is Status.OFFLINE:
+            return self._end(subject_id, session, None) if subject else None
+        if subject is None:
+            subject = self._subjects[subject_id] = _Subject()
+        if last_active_ms is not None:
+            subject.last_active_ms = max(last_active_ms, subject.last_active_ms or 0)
+        known = subject.sessions.get(session)
+        if known is None:
+            subject.sessions[session] = _Session(status, _NEVER, _NEVER)
+        else:
+            known.status = status
+        return self._show(subject_id, subject, status_msg)
+
+    def expire(self, *, now_ms: int) -> list[Transition]:
+        """End every session whose deadline has passed."""
+        transitions = []
+        while self._deadlines and self._deadlines[0][0] <= now_ms:
+            queued_ms, subject_id, session = heapq.heappop(self._deadlines)
+            live = self._subjects[subject_id].sessions.get(session)
+            if live is None or live.queued_ms != queued_ms:
+                continue
+            if live.deadline_ms > now_ms:
+                live.queued_ms = live.deadline_ms
+                heapq.heappush(self._deadlines, (live.queued_ms, subject_id, session))
+            elif transition := self._end(subject_id, session, None):
+                transitions.append(transition)
+        return transitions
+
+    @property
+    def next_deadline_ms(self) -> int | None:
+        """When ``expire`` is worth calling again: never later than the next real deadline, perhaps earlier."""
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def shown(self, subject_id: SubjectId) -> Shown:
+        subject = self._subjects.get(subject_id)
+        if subject is None:
+            return Shown()
+        shown = subject.shown
+        return Shown(shown.status, shown.status_msg, subject.last_active_ms)
+
+    def _end(self, subject_id: SubjectId, session: str, status_msg: str | Keep | None) -> Transition | None:
+        subject = self._subjects[subject_id]
+        subject.sessions.pop(session, None)
+        return self._show(subject_id, subject, KEEP if subject.sessions else status_msg)
+
+    def _show(self, subject_id: SubjectId, subject: _Subject, status_msg: str | Keep | None) -> Transition | None:
+        status = max(
+            (session.status for session in subject.sessions.values()), key=_STRENGTH.__getitem__, default=Status.OFFLINE
+        )
+        if isinstance(status_msg, Keep):
+            # A text belongs to somebody who is here; one that is kept does not outlive the last session.
+            status_msg = None if status is Status.OFFLINE else subject.shown.status_msg
+        before, subject.shown = subject.shown, Shown(status, status_msg, subject.last_active_ms)
+        if (before.status, before.status_msg) == (status, status_msg):
+            return None
+        return Transition(subject_id, before, subject.shown)

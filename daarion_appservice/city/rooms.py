@@ -1,0 +1,75 @@
+"""Opening and closing public rooms."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from ..errors import Conflict, InvalidInput, NotFound
+from .events import RegistryChanged
+from .ports import CityStore, NowMs, Publish
+from .slugs import MAX_LENGTH, slug_of
+from .types import Room, RoomId
+
+_SLUG: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{MAX_LENGTH - 1}}}")
+
+
+def room_id_of(slug: str) -> RoomId:
+    return RoomId(f"city_{slug}")
+
+
+class Rooms:
+    def __init__(self, store: CityStore, publish: Publish, now_ms: NowMs) -> None:
+        self._store = store
+        self._publish = publish
+        self._now_ms = now_ms
+
+    async def open(
+        self,
+        name: str,
+        description: str = "",
+        *,
+        slug: str | None = None,
+        is_default: bool = False,
+        created_by: str | None = None,
+    ) -> Room:
+        """Open a public room. Its Matrix room follows; until then its ``matrix_status`` is pending.
+
+        Raises Conflict when the slug is taken, InvalidInput when it cannot be one.
+        """
+        name = name.strip()
+        if not name:
+            raise InvalidInput("name_needed", "a room needs a name", status=422)
+        if slug is None:
+            slug = slug_of(name)
+        elif not _SLUG.fullmatch(slug):
+            raise InvalidInput(
+                "slug_wrong",
+                f"the slug {slug!r} must be 1 to {MAX_LENGTH} of a-z, 0-9, _ and -, and start with a letter or digit",
+                status=422,
+            )
+        room = Room(room_id_of(slug), slug, name, description.strip(), is_default, False, self._now_ms())
+        async with self._store.transaction() as tx:
+            if await tx.rooms.find(slug):
+                raise Conflict("slug_taken", f"there is a room with the slug {slug!r} already")
+            await tx.rooms.add(room, created_by=created_by)
+        self._publish(RegistryChanged())
+        return room
+
+    async def open_missing(self, seeds: list[tuple[str, str, str]]) -> None:
+        """Open those of the default rooms, given as (slug, name, description), that are not there yet."""
+        async with self._store.reading() as tx:
+            known = {room.slug for room in await tx.rooms.all()}
+        for slug, name, description in seeds:
+            if slug not in known:
+                await self.open(name, description, slug=slug, is_default=True)
+
+    async def archive(self, id_or_slug: str) -> Room:
+        """Close a room for good: it can still be read, but not written to."""
+        async with self._store.transaction() as tx:
+            room = await tx.rooms.find(id_or_slug)
+            if room is None:
+                raise NotFound("no_such_room", f"there is no room {id_or_slug!r}")
+            await tx.rooms.archive(room.id)
+        self._publish(RegistryChanged())
+        return room

@@ -1,0 +1,35 @@
+"""Names to slugs: ``Наука`` → ``nauka``, ``Громада Києва`` → ``hromada-kyieva``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from slugify import slugify
+
+from ..errors import InvalidInput
+
+MAX_LENGTH: Final = 64
+
+# Ukraine's official romanisation (Cabinet of Ministers, resolution 55 of 2010) where it differs from what slugify does
+# with Cyrillic; some letters are written differently at the start of a word.
+_ANYWHERE: Final = {
+    "г": "h", "ґ": "g", "и": "y", "х": "kh", "ц": "ts", "щ": "shch", "ь": "", "'": "", "’": "", "зг": "zgh",
+    "є": "ie", "ї": "i", "й": "i", "ю": "iu", "я": "ia",
+}  # fmt: skip
+_AT_THE_START: Final = {"є": "ye", "ї": "yi", "й": "y", "ю": "yu", "я": "ya"}
+
+
+def slug_of(name: str) -> str:
+    """The slug that a room called ``name`` gets. Raises InvalidInput when nothing of the name can stand in one."""
+    words = (_romanise(word) for word in name.lower().split())
+    slug: str = slugify(" ".join(words), max_length=MAX_LENGTH)
+    if not slug:
+        raise InvalidInput("slug_needed", f"no slug can be made from the name {name!r}; send one as `slug`", status=422)
+    return slug
+
+
+def _romanise(word: str) -> str:
+    word = word.replace("зг", _ANYWHERE["зг"])
+    start = _AT_THE_START.get(word[:1])
+    head, rest = (start, word[1:]) if start else ("", word)
+    return head + "".join(_ANYWHERE.get(letter, letter) for letter in rest)

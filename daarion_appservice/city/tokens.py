@@ -1,0 +1,66 @@
+"""Tokens of agents: made once, shown once, stored as a hash.
+
+agt_01JD…_3sQ…        agt_<id>_<secret>: the id finds the row, the secret's SHA-256 is compared in constant time
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import Final, Protocol
+
+from .types import AgentSlug
+
+_PREFIX: Final = "agt_"
+
+
+class StoredToken(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def slug(self) -> AgentSlug: ...
+    @property
+    def secret_sha256(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    id: str
+    text: str
+    """What the agent sends; never stored."""
+    secret_sha256: str
+
+
+def new_token(token_id: str) -> NewToken:
+    """256 random bits, so that a plain hash is enough."""
+    secret = secrets.token_urlsafe(32)
+    return NewToken(token_id, f"{_PREFIX}{token_id}_{secret}", _hash(secret))
+
+
+class TokenRing:
+    """The tokens that count at the moment."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, StoredToken] = {}
+
+    def replace(self, tokens: Iterable[StoredToken]) -> None:
+        self._tokens = {token.id: token for token in tokens}
+
+    @staticmethod
+    def looks_like(text: str) -> bool:
+        return text.startswith(_PREFIX)
+
+    def owner(self, text: str) -> AgentSlug | None:
+        """Whose token this is; None when it is nobody's, or revoked."""
+        token_id, _, secret = text.removeprefix(_PREFIX).partition("_")
+        stored = self._tokens.get(token_id)
+        if stored is None or not compare_digest(stored.secret_sha256, _hash(secret)):
+            return None
+        return stored.slug
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,59 @@
+"""A city for the length of one command: its parts without its tasks and listeners."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from ..app import City
+from ..config import file as config_file
+from ..storage import migrate
+from ..storage.database import Database
+
+T = TypeVar("T")
+
+
+def with_city(config: Path, work: Callable[[City], Awaitable[T]]) -> T:
+    """Load the configuration and the city, do ``work``, close everything."""
+
+    async def do() -> T:
+        async with _city(config) as city:
+            return await work(city)
+
+    return asyncio.run(do())
+
+
+def with_migrated_database(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
+    """The same, with the database brought up to date first."""
+
+    async def migrated(database: Database) -> T:
+        await migrate.upgrade(database)
+        return await work(database)
+
+    return with_database(config, migrated)
+
+
+def with_database(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
+    """The same for work that needs the database alone; no tokens are needed for that."""
+
+    async def do() -> T:
+        database = Database(config_file.load(config).database.url)
+        try:
+            return await work(database)
+        finally:
+            await database.close()
+
+    return asyncio.run(do())
+
+
+@asynccontextmanager
+async def _city(config: Path) -> AsyncIterator[City]:
+    city = City(config_file.load(config))
+    try:
+        await city.load()
+        yield city
+    finally:
+        await city.close()

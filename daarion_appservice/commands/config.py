@@ -1,0 +1,39 @@
+"""``config …``: config.yaml, made, checked, brought up to date."""
+
+from __future__ import annotations
+
+import typer
+
+from ..config import edit as config_edit
+from ..config import file as config_file
+from .terminal import DEFAULT_CONFIG, ConfigPath, say, warn
+
+app = typer.Typer(help="config.yaml: make it, check it, bring it up to date.", no_args_is_help=True)
+
+
+@app.command("generate")
+def generate(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Write a new configuration with every key, its default and a comment."""
+    config_edit.generate(config)
+    say(f"Wrote {config}, readable for you only.", "green")
+    say("Next:")
+    say("  1. Set homeserver.domain and homeserver.address in it.")
+    say(f"  2. daarion-appservice registration generate -c {config}")
+
+
+@app.command("check")
+def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Name every mistake in the configuration, with its line."""
+    settings = config_file.load(config)
+    for caution in config_file.cautions(config, settings):
+        warn(caution)
+    say(f"{config} has no mistakes.", "green")
+
+
+@app.command("upgrade")
+def upgrade(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Add the keys that a newer version knows; everything else stays as it is."""
+    added = config_edit.upgrade(config)
+    for key in added:
+        say(f"+ {key}")
+    say(f"{config}: {len(added)} added." if added else f"{config} has every key already.", "green")

@@ -1,0 +1,50 @@
+"""How commands speak to whoever typed them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import ExitCode
+
+ConfigPath = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration.")]
+DEFAULT_CONFIG = Path("config.yaml")
+
+
+def say(text: str, style: str | None = None) -> None:
+    """One line on standard output, never wrapped: it may be a path or a command to copy."""
+    Console(soft_wrap=True, highlight=False).print(text, style=style, markup=False)
+
+
+def warn(text: str) -> None:
+    """One line on standard error that stops nothing."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"! {text}", style="yellow", markup=False)
+
+
+def fail(what: str, advice: str, exit_code: ExitCode) -> None:
+    """Says what is wrong and what to do, and ends the process."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(what, style="red", markup=False)
+    if advice:
+        console.print(f"{'→' if console.is_terminal else '->'} {advice}", markup=False)
+    sys.exit(exit_code)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Rows under their headings: lined up on a terminal, separated by tabs where another program reads."""
+    console = Console(soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        for row in rows:
+            console.print("\t".join(row), markup=False)
+        return
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)

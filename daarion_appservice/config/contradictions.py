@@ -1,0 +1,84 @@
+"""Keys of the configuration that are each fine but do not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from .values import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER, is_loopback
+
+if TYPE_CHECKING:
+    from .settings import AppserviceSettings, MatrixListenerSettings, PresenceSettings, Settings
+
+Place = tuple[str | int, ...]
+"""Where something stands in the file: ("city", "rooms", 0, "slug")."""
+
+
+class Contradiction(NamedTuple):
+    """Keys that are each fine but do not go together. ``involves`` are the keys that it was drawn from: where one of
+    them is itself mistaken, nothing follows."""
+
+    place: Place
+    sentence: str
+    involves: tuple[Place, ...]
+
+    def details(self) -> InitErrorDetails:
+        context: dict[str, Any] = {"sentence": self.sentence, "involves": self.involves}
+        return InitErrorDetails(
+            type=PydanticCustomError("contradiction", "{sentence}", context), loc=self.place, input=None
+        )
+
+
+def contradictions(settings: Settings) -> Iterator[Contradiction]:
+    """Whatever is wrong about several keys together, all of it."""
+    yield from _repeated_slugs(("city", "rooms"), [room.slug for room in settings.city.rooms])
+    yield from _repeated_slugs(("agents",), [agent.slug for agent in settings.agents])
+    yield from _flapping(settings.presence)
+    yield from _open_internal(settings.matrix)
+    yield from _same_port(settings)
+    yield from _bot_is_a_ghost(settings.appservice)
+    yield from _same_token(settings.appservice)
+
+
+def _repeated_slugs(place: Place, slugs: list[str]) -> Iterator[Contradiction]:
+    for index, slug in enumerate(slugs):
+        if slug in slugs[:index]:
+            yield Contradiction((*place, index, "slug"), f"{slug} is taken by an earlier one in this list", (place,))
+
+
+def _flapping(presence: PresenceSettings) -> Iterator[Contradiction]:
+    if presence.ttl_s <= presence.heartbeat_s:
+        ttl, beat = ("presence", "ttl_s"), ("presence", "heartbeat_s")
+        yield Contradiction(ttl, "must be longer than presence.heartbeat_s, or everybody flaps", (ttl, beat))
+
+
+def _open_internal(matrix: MatrixListenerSettings) -> Iterator[Contradiction]:
+    if not is_loopback(matrix.host) and not matrix.internal_token.get_secret_value():
+        token, host = ("matrix", "internal_token"), ("matrix", "host")
+        sentence = (
+            f"must be set because matrix.host is {matrix.host}, not loopback: "
+            "without it everybody who reaches that port could speak for the city"
+        )
+        yield Contradiction(token, sentence, (token, host))
+
+
+def _same_port(settings: Settings) -> Iterator[Contradiction]:
+    hosts = {settings.api.host, settings.matrix.host}
+    if settings.api.port == settings.matrix.port and (len(hosts) == 1 or hosts & {"0.0.0.0", "::", ""}):  # noqa: S104
+        keys = tuple((section, key) for section in ("api", "matrix") for key in ("host", "port"))
+        yield Contradiction(("api", "port"), "must not be matrix.port: they are two listeners", keys)
+
+
+def _bot_is_a_ghost(appservice: AppserviceSettings) -> Iterator[Contradiction]:
+    bot = ("appservice", "bot")
+    if appservice.bot == OBSERVER or appservice.bot.startswith((AGENT_PREFIX, CITIZEN_PREFIX)):
+        names = f"{AGENT_PREFIX}…, {CITIZEN_PREFIX}… and {OBSERVER}"
+        yield Contradiction(bot, f"must be another name: {names} are the city's ghosts", (bot,))
+
+
+def _same_token(appservice: AppserviceSettings) -> Iterator[Contradiction]:
+    ours, theirs = ("appservice", "as_token"), ("appservice", "hs_token")
+    if appservice.as_token == appservice.hs_token and appservice.hs_token.get_secret_value():
+        yield Contradiction(theirs, "must differ from appservice.as_token: each proves another side", (ours, theirs))

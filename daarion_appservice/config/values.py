@@ -1,0 +1,130 @@
+"""The kinds of values that settings have, and what makes a single one wrong, said in words."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+
+SLUG_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+"""Slugs of agents and rooms: what a Matrix localpart or alias may hold, minus what looks odd in a URL."""
+
+SERVER_NAME_PATTERN: Final = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?$"
+"""A host name, an IPv4 address or a bracketed IPv6 one, perhaps with a port (Matrix spec, appendix "Server Name")."""
+
+AGENT_PREFIX: Final = "agent_"
+"""What the localpart of an agent's ghost begins with."""
+CITIZEN_PREFIX: Final = "citizen_"
+"""What the localpart of a web citizen's ghost begins with."""
+OBSERVER: Final = "city_observer"
+"""Localpart of the ghost that watches people's presence and typing."""
+
+MIN_JWT_SECRET: Final = 32
+"""Characters: a key as long as the hash (RFC 7518 §3.2)."""
+
+
+def _matching(pattern: str, sentence: str) -> Callable[[str], str]:
+    """A check by regular expression that says in words what is wanted, instead of showing the expression."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.match(value) or value.endswith("\n"):
+            raise ValueError(sentence)
+        return value
+
+    return check
+
+
+def _http_url(value: str) -> str:
+    if not re.match(r"https?://[^/?#\s]+[^\s]*$", value):
+        raise ValueError("must be a URL that starts with http:// or https://")
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018 - raises when it is none
+    except ValueError:
+        raise ValueError("must be a URL whose host and port are well-formed") from None
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("must be a plain URL: no query, no fragment, no user name")
+    return value.rstrip("/")
+
+
+def _http_url_or_nothing(value: str) -> str:
+    return _http_url(value) if value else ""
+
+
+def _origin(value: str) -> str:
+    origin = _http_url(value)
+    if urlsplit(origin).path:
+        raise ValueError("must be an origin: https:// and a host, perhaps a port, and no path")
+    return origin
+
+
+def _server_name(value: str) -> str:
+    if "//" in value:
+        raise ValueError("must be a server name like example.org, not a URL")
+    sentence = "must be a server name like example.org, as server_name in homeserver.yaml"
+    return _matching(SERVER_NAME_PATTERN, sentence)(value)
+
+
+def _jwt_secret(value: SecretStr) -> SecretStr:
+    if 0 < len(value.get_secret_value()) < MIN_JWT_SECRET:
+        raise ValueError(f"needs at least {MIN_JWT_SECRET} characters, for example from `openssl rand -hex 32`")
+    return value
+
+
+def _public_key(value: str) -> str:
+    if value and "PUBLIC KEY-----" not in value:
+        # Never a private one: whoever reads this file could then sign in as anybody.
+        raise ValueError("must be a public key in PEM, beginning with -----BEGIN PUBLIC KEY-----")
+    return value
+
+
+def _database_url(value: str) -> str:
+    scheme = value.partition("://")[0].partition("+")[0]
+    if "://" not in value or scheme not in {"sqlite", "postgresql"}:
+        raise ValueError("must begin with sqlite:/// or postgresql://")
+    return value
+
+
+def _avatar(value: str) -> str:
+    if value.startswith("mxc://") and not re.fullmatch(r"mxc://[^/\s]+/[^/\s]+", value):
+        raise ValueError("must be mxc://<server>/<media id>, or the name of a file")
+    if re.match("https?://", value):
+        raise ValueError("must be an mxc:// address or the name of a file; pictures are not fetched from the web")
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+OptionalHttpUrl = Annotated[str, AfterValidator(_http_url_or_nothing)]
+Origin = Annotated[str, AfterValidator(_origin)]
+ServerName = Annotated[str, AfterValidator(_server_name)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Slug = Annotated[
+    str,
+    AfterValidator(
+        _matching(SLUG_PATTERN, "must be 1 to 64 of a-z, 0-9, - and _, and begin with a letter or a digit"),
+    ),
+]
+ServiceId = Annotated[
+    str, AfterValidator(_matching(r"^[A-Za-z0-9_.-]{1,64}$", "must be 1 to 64 of A-Z, a-z, 0-9, _, . and -"))
+]
+# "/" and "=" are allowed in localparts, but Synapse refuses a sender_localpart that a URL would have to escape.
+Localpart = Annotated[str, AfterValidator(_matching(r"^[a-z0-9._-]{1,64}$", "must be 1 to 64 of a-z, 0-9, ., _ and -"))]
+DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
+PublicKey = Annotated[str, AfterValidator(_public_key)]
+Avatar = Annotated[str, AfterValidator(_avatar)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a listener that is bound to ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,119 @@
+"""config.yaml as text that knows where everything stands: to name lines, and to edit one without touching others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
+
+from .. import private_file
+from ..errors import ExitCode, StartError
+from .contradictions import Place
+from .mistakes import ConfigMistakes, Mistake, dotted
+
+
+@dataclass(frozen=True)
+class Document:
+    """``values`` is what the file says, ``lines`` (from 1) where it says so, ``root`` the nodes that it is made of."""
+
+    path: Path
+    text: str
+    values: dict[str, Any]
+    root: MappingNode | None
+    lines: dict[Place, int]
+    repeated: list[Mistake]
+
+
+def read(path: Path) -> Document:
+    """Raises StartError when there is no such file, ConfigMistakes when it is not YAML."""
+    missing = StartError(
+        f"There is no configuration at {path}",
+        f"Make one with `daarion-appservice config generate -c {path}`, or name another with -c.",
+        ExitCode.CONFIG,
+    )
+    raw = private_file.read(path, missing)
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ConfigMistakes(path, [Mistake(path, line, "", "this is not UTF-8 text")]) from None
+    return parse(path, text)
+
+
+def parse(path: Path, text: str) -> Document:
+    """The same for text in hand; ``path`` is for the messages."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.allow_duplicate_keys = True  # found by _walk, together with whatever else is wrong
+    try:
+        root = yaml.compose(text)
+        values = yaml.load(text)
+    except YAMLError as error:
+        raise ConfigMistakes(path, [Mistake(path, _line(error, text), "", _syntax(error))]) from None
+    except (ValueError, RecursionError):  # what the library makes of dates like 2025-13-45, and of a thousand brackets
+        raise ConfigMistakes(path, [Mistake(path, None, "", "a value is not valid YAML: put it in quotes")]) from None
+    if values is None:
+        return Document(path, text, {}, None, {}, [])
+    if not isinstance(root, MappingNode):
+        sentence = "must hold sections: `homeserver:`, `appservice:` and so on"
+        raise ConfigMistakes(path, [Mistake(path, 1, "", sentence)])
+    lines: dict[Place, int] = {}
+    repeated = list(_walk(path, root, (), lines))
+    return Document(path, text, values, root, lines, repeated)
+
+
+def _walk(path: Path, node: Node, place: Place, lines: dict[Place, int]) -> Iterator[Mistake]:
+    """Notes every key's line, and finds keys that stand twice."""
+    if len(place) > 8:  # nothing that we know lies as deep; an alias of itself would go on for ever
+        return
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            here = (*place, str(key.value))
+            line = key.start_mark.line + 1
+            if here in lines:
+                yield Mistake(path, line, dotted(here), f"stands twice, in line {lines[here]} and here")
+            lines[here] = line
+            yield from _walk(path, value, here, lines)
+    elif isinstance(node, SequenceNode):
+        for index, value in enumerate(node.value):
+            lines[*place, index] = value.start_mark.line + 1
+            yield from _walk(path, value, (*place, index), lines)
+
+
+def _line(error: YAMLError, text: str) -> int | None:
+    if isinstance(error, ReaderError):
+        return text[: error.position].count("\n") + 1
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    return mark.line + 1 if mark else None
+
+
+def _syntax(error: YAMLError) -> str:
+    if isinstance(error, ReaderError):
+        return "this is not YAML: a control character stands here"
+    problem = error.problem if isinstance(error, MarkedYAMLError) else None
+    # The library quotes what it stumbled over, and that may be a piece of a token.
+    return "this is not YAML: " + re.sub(r"'[^'<]{3,}'", "…", problem or "it cannot be read")
+
+
+def is_empty(node: Node) -> bool:
+    """Whether a key has nothing behind its colon."""
+    return isinstance(node, ScalarNode) and node.style is None and node.value == ""
+
+
+def last_line(node: Node, above: int) -> int:
+    """The line (from 0) that a value ends in, comments after it left out; ``above`` is the line of its key."""
+    if isinstance(node, MappingNode | SequenceNode) and not node.flow_style:
+        last = node.value[-1]
+        key, value = last if isinstance(node, MappingNode) else (last, last)
+        return last_line(value, key.start_mark.line)
+    if is_empty(node):
+        return above
+    mark = node.end_mark
+    # A block scalar ends where the next line begins.
+    return int(mark.line) - 1 if mark.column == 0 and mark.line > node.start_mark.line else int(mark.line)

@@ -1,0 +1,91 @@
+"""``/api/v1/agents``: who the agents are, and whether they are here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ..city.agents import AgentDirectory, AgentFilter
+from ..city.ports import NowMs
+from ..city.presence import KEEP, Status
+from ..city.types import Agent, agent_subject
+from ..errors import NotAllowed
+from ..matrix.namespace import Namespace
+from ..realtime.presence import MemoryPresence
+from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
+from .principals import Access, AgentPrincipal
+from .rooms import check_storable
+from .views import JSON, agent_presence, agent_view
+
+
+class AgentList(Query):
+    node_id: str = ""
+    microdao: str = ""
+    role: str = ""
+    q: str = ""
+    presence: Literal["", "online", "away", "offline"] = ""
+
+
+class Heartbeat(Body):
+    status: Status = Status.ONLINE
+    status_msg: str | None = Field(None, max_length=255)
+    session_id: str = Field("", max_length=128)
+
+
+class AgentRoutes:
+    def __init__(
+        self,
+        agents: AgentDirectory,
+        presence: MemoryPresence,
+        namespace: Namespace,
+        now_ms: NowMs,
+        *,
+        heartbeat_ms: int,
+        ttl_ms: int,
+    ) -> None:
+        self._agents = agents
+        self._presence = presence
+        self._namespace = namespace
+        self._now_ms = now_ms
+        self._heartbeat_ms = heartbeat_ms
+        self._ttl_ms = ttl_ms
+
+    @endpoint("GET", "/api/v1/agents", who=Access.READERS, query=AgentList)
+    async def list_agents(self, call: Call[NoBody, AgentList]) -> list[JSON]:
+        query = call.query
+        wanted = AgentFilter(query.node_id, query.microdao, query.role, query.q)
+        views = [self._view(agent) for agent in self._agents.all() if wanted.matches(agent)]
+        return [view for view in views if query.presence in {"", view["presence"]}]
+
+    @endpoint("GET", "/api/v1/agents/{agent_id}", who=Access.READERS)
+    async def show_agent(self, call: Call[NoBody, NoQuery]) -> JSON:
+        return self._view(self._agents.find(call.path["agent_id"]))
+
+    @endpoint("GET", "/api/v1/agents/{agent_id}/presence", who=Access.READERS)
+    async def show_presence(self, call: Call[NoBody, NoQuery]) -> JSON:
+        agent = self._agents.find(call.path["agent_id"])
+        shown = self._presence.shown(agent_subject(agent.slug))
+        return agent_presence(agent, shown, self._namespace, self._now_ms())
+
+    @endpoint("POST", "/api/v1/agents/{agent_id}/heartbeat", who=Access.BEATERS, body=Heartbeat)
+    async def beat(self, call: Call[Heartbeat, NoQuery]) -> JSON:
+        agent = self._agents.find(call.path["agent_id"])
+        if isinstance(call.principal, AgentPrincipal) and call.principal.slug != agent.slug:
+            raise NotAllowed("not_this_agent", f"this token is {call.principal.slug}'s, not {agent.slug}'s")
+        beat = call.body
+        check_storable(beat.status_msg or "")
+        shown = await self._presence.beat(
+            agent_subject(agent.slug),
+            status=beat.status,
+            status_msg=beat.status_msg if "status_msg" in beat.model_fields_set else KEEP,
+            session=beat.session_id,
+        )
+        is_here = beat.status is not Status.OFFLINE
+        return agent_presence(agent, shown, self._namespace, self._now_ms()) | {
+            "next_heartbeat_ms": self._heartbeat_ms if is_here else None,
+            "expires_in_ms": self._ttl_ms if is_here else 0,
+        }
+
+    def _view(self, agent: Agent) -> JSON:
+        return agent_view(agent, self._presence.shown(agent_subject(agent.slug)), self._namespace, self._now_ms())

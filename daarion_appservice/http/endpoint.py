@@ -1,0 +1,178 @@
+"""A route says who may call it and what it takes; checking that is done here, once, for all of them.
+
+@endpoint("POST", "/city/rooms", who=Access.CITIZENS, body=NewRoom, status=201)
+async def open_room(call: Call[NewRoom, NoQuery]) -> dict[str, Any]: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..errors import InvalidInput
+from .principals import Access, Principal, check
+
+
+class Body(BaseModel):
+    """What a request carries. Unknown fields are let through: a newer client may send more."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Query(BaseModel):
+    """What stands behind the question mark."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class NoBody(Body):
+    """The route takes no body."""
+
+
+class NoQuery(Query):
+    """The route takes no query."""
+
+
+B = TypeVar("B", bound=Body)
+Q = TypeVar("Q", bound=Query)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[B, Q]):
+    """One request that was checked: who asks, and for what."""
+
+    principal: Principal
+    path: dict[str, str]
+    body: B
+    query: Q
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer whose status is not the route's usual one."""
+
+    content: Any
+    status: int
+
+
+Handler = Callable[[Call[Any, Any]], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    method: str
+    path: str
+    who: Access
+    handler: Handler
+    body: type[Body] = NoBody
+    query: type[Query] = NoQuery
+    status: int = 200
+
+
+class Door(Protocol):
+    async def principal(self, request: web.Request) -> Principal: ...
+
+
+_MARK: Final = "__endpoint__"
+
+
+def endpoint(
+    method: str,
+    path: str,
+    *,
+    who: Access,
+    body: type[Body] = NoBody,
+    query: type[Query] = NoQuery,
+    status: int = 200,
+) -> Callable[[Callable[..., Awaitable[Any]]], Any]:
+    """Make a method of a group of routes one of them; ``routes_of`` collects them."""
+
+    def mark(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        setattr(handler, _MARK, (method, path, who, body, query, status))
+        return handler
+
+    return mark
+
+
+def routes_of(group: object) -> list[Endpoint]:
+    """The endpoints of a group, in the order they are written."""
+    found = []
+    for name in vars(type(group)):
+        handler = getattr(group, name)
+        if marked := getattr(handler, _MARK, None):
+            method, path, who, body, query, status = marked
+            found.append(Endpoint(method, path, who, handler, body, query, status))
+    return found
+
+
+def install(app: web.Application, endpoints: Iterable[Endpoint], door: Door, *, anonymous_read: bool) -> None:
+    for each in endpoints:
+        app.router.add_route(each.method, each.path, _aiohttp_handler(each, door, anonymous_read=anonymous_read))
+
+
+def _aiohttp_handler(
+    each: Endpoint, door: Door, *, anonymous_read: bool
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        principal = await door.principal(request)
+        check(each.who, principal, anonymous_read=anonymous_read)
+        call = Call(principal, dict(request.match_info), await _body(request, each.body), _query(request, each.query))
+        answer = await each.handler(call)
+        if isinstance(answer, Answer):
+            return json_response(answer.content, status=answer.status)
+        return json_response(answer, status=each.status)
+
+    return handle
+
+
+def json_response(
+    content: Any, *, status: int = 200, content_type: str = "application/json", headers: dict[str, str] | None = None
+) -> web.Response:
+    return web.Response(body=orjson.dumps(content), status=status, content_type=content_type, headers=headers)
+
+
+async def _body(request: web.Request, model: type[Body]) -> Body:
+    if model is NoBody:
+        return NoBody()
+    raw = await request.read()
+    # A page of somebody else's may send a form or plain text to us without asking its browser first; JSON it may not.
+    if raw and request.content_type != "application/json":
+        raise InvalidInput("not_json", "send the body as Content-Type: application/json", status=415)
+    try:
+        content = orjson.loads(raw) if raw else {}
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput("not_json", f"the body is not JSON: {error}") from error
+    return _validated(model, content)
+
+
+def _query(request: web.Request, model: type[Query]) -> Query:
+    return NoQuery() if model is NoQuery else _validated(model, dict(request.query))
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Mistakes(InvalidInput):
+    """Fields that are wrong, each with its reason."""
+
+    def __init__(self, errors: list[dict[str, str]]) -> None:
+        detail = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
+        super().__init__("invalid", detail, status=422)
+        self.errors = errors
+
+
+def _validated(model: type[M], content: Any) -> M:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise Mistakes(
+            [
+                {"field": ".".join(map(str, mistake["loc"])) or "body", "message": mistake["msg"]}
+                for mistake in error.errors(include_url=False, include_input=False, include_context=False)
+            ]
+        ) from error

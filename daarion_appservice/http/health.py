@@ -1,0 +1,44 @@
+"""``/healthz``: the process lives. ``/readyz``: it can do its work, or why not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..matrix.homeserver_watch import HomeserverWatch
+from ..matrix.housekeeping import Housekeeping
+from ..storage.database import Database
+from .endpoint import Answer, Call, NoBody, NoQuery, endpoint
+from .principals import Access
+
+
+class HealthRoutes:
+    def __init__(self, database: Database, watch: HomeserverWatch, housekeeping: Housekeeping) -> None:
+        self._database = database
+        self._watch = watch
+        self._housekeeping = housekeeping
+
+    @endpoint("GET", "/healthz", who=Access.EVERYBODY)
+    async def healthy(self, _call: Call[NoBody, NoQuery]) -> dict[str, str]:
+        return {"status": "ok"}
+
+    @endpoint("GET", "/readyz", who=Access.EVERYBODY)
+    async def ready(self, _call: Call[NoBody, NoQuery]) -> Answer:
+        checks = {
+            "database": await self._database_says(),
+            "homeserver": "ok" if self._watch.is_up else f"away: {self._watch.reason}",
+            "rooms_and_ghosts": "ok" if self._housekeeping.is_done else "being set up",
+        }
+        is_ready = all(said == "ok" for said in checks.values())
+        content: dict[str, Any] = {"status": "ok" if is_ready else "not ready", "checks": checks}
+        return Answer(content, status=200 if is_ready else 503)
+
+    async def _database_says(self) -> str:
+        try:
+            async with self._database.reading() as tx:
+                await tx.connection.execute(text("SELECT 1"))
+        except (SQLAlchemyError, OSError):
+            return "does not answer"
+        return "ok"

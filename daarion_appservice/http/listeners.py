@@ -1,0 +1,69 @@
+"""The two listeners: the city's (the world) and the matrix one (the homeserver and trusted services)."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp import web
+
+from ..errors import ExitCode, StartError
+from ..matrix.receiver import MAX_BODY_BYTES, Receiver
+from .answers import matrix_errors, problems
+from .endpoint import Door, install, routes_of
+
+_MAX_CITY_BODY_BYTES: Final = 1024 * 1024
+
+
+def city_application(groups: Sequence[object], door: Door, *, anonymous_read: bool) -> web.Application:
+    app = web.Application(middlewares=[problems], client_max_size=_MAX_CITY_BODY_BYTES)
+    for group in groups:
+        install(app, routes_of(group), door, anonymous_read=anonymous_read)
+    return app
+
+
+def matrix_application(groups: Sequence[object], receiver: Receiver, door: Door) -> web.Application:
+    app = web.Application(middlewares=[matrix_errors], client_max_size=MAX_BODY_BYTES)
+    app.add_routes(receiver.routes())
+    for group in groups:
+        install(app, routes_of(group), door, anonymous_read=False)
+    return app
+
+
+class Listener:
+    """An application at an address. ``name`` is what the configuration calls the section with its host and port."""
+
+    def __init__(self, name: str, app: web.Application, host: str, port: int) -> None:
+        self._name = name
+        self._host = host
+        self._port = port
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5.0)
+
+    async def start(self) -> None:
+        """Raises StartError, in words, when the address cannot be had."""
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise StartError(
+                f"The {self._name} listener cannot have {self._host}:{self._port}: {_reason(error)}",
+                f"Stop what is using it, or set {self._name}.host and {self._name}.port to another address.",
+                ExitCode.PORT,
+            ) from error
+
+    async def stop(self) -> None:
+        """Let the requests that are being answered finish, and take no more."""
+        await self._runner.cleanup()
+
+
+def _reason(error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "the port is taken by another program."
+        case errno.EACCES:
+            return "this user may not listen there."
+        case errno.EADDRNOTAVAIL:
+            return "this machine does not have that address."
+    return str(error.strerror or error)

@@ -1,0 +1,96 @@
+"""Who is asking, and what each may do (contract §2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from ..city.types import AgentSlug, CitizenId
+from ..errors import NotAllowed, NotSignedIn
+
+
+@dataclass(frozen=True, slots=True)
+class Anonymous:
+    """Proved nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Citizen:
+    """A person of the city, by JWT."""
+
+    id: CitizenId
+    display_name: str
+    is_admin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPrincipal:
+    """An agent, by its token."""
+
+    slug: AgentSlug
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A trusted service, by the internal token (or by being on this machine, where none is configured)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Whoever holds the admin token."""
+
+
+Principal = Anonymous | Citizen | AgentPrincipal | Service | Admin
+
+
+class Access(Enum):
+    """Who may call a route."""
+
+    EVERYBODY = auto()
+    READERS = auto()
+    """Everybody while ``api.anonymous_read`` is on, else whoever is signed in."""
+    INHABITANTS = auto()
+    """Citizens and agents: those who can be somebody in a room."""
+    CITIZENS = auto()
+    """Citizens, and whoever may manage the city."""
+    BEATERS = auto()
+    """Agents (for themselves; the route checks) and services."""
+    SERVICES = auto()
+    ADMINS = auto()
+
+
+def check(access: Access, principal: Principal, *, anonymous_read: bool) -> None:
+    """Raise NotSignedIn or NotAllowed unless ``principal`` may."""
+    if _may(access, principal, anonymous_read=anonymous_read):
+        return
+    if isinstance(principal, Anonymous):
+        raise NotSignedIn("sign_in", "this needs `Authorization: Bearer <token>`")
+    raise NotAllowed("not_allowed", f"this is for {_FOR[access]} only")
+
+
+def _may(access: Access, principal: Principal, *, anonymous_read: bool) -> bool:
+    match access:
+        case Access.EVERYBODY:
+            return True
+        case Access.READERS:
+            return anonymous_read or not isinstance(principal, Anonymous)
+        case Access.ADMINS:
+            return isinstance(principal, Admin) or (isinstance(principal, Citizen) and principal.is_admin)
+    return isinstance(principal, _KINDS[access])
+
+
+_KINDS: Final[dict[Access, tuple[type[Principal], ...]]] = {
+    Access.INHABITANTS: (Citizen, AgentPrincipal),
+    Access.CITIZENS: (Citizen, Admin),
+    Access.BEATERS: (AgentPrincipal, Service),
+    Access.SERVICES: (Service,),
+}
+
+_FOR: Final = {
+    Access.INHABITANTS: "citizens and agents",
+    Access.CITIZENS: "citizens and admins",
+    Access.BEATERS: "the agent itself and trusted services",
+    Access.SERVICES: "trusted services",
+    Access.ADMINS: "admins",
+}

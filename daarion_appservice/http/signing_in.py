@@ -1,0 +1,76 @@
+"""From a request to a principal."""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+from typing import Final
+
+from aiohttp import web
+
+from ..city.tokens import TokenRing
+from ..config import Settings, is_loopback
+from ..errors import NotSignedIn
+from .jwt_check import JwtCheck
+from .principals import Admin, AgentPrincipal, Anonymous, Principal, Service
+
+_BEARER: Final = "bearer"
+
+
+class CityDoor:
+    """Who is asking on the city listener."""
+
+    def __init__(self, settings: Settings, tokens: TokenRing) -> None:
+        self._tokens = tokens
+        self._jwt = JwtCheck(settings.api.jwt)
+        self._admin_token = settings.api.admin_token.get_secret_value()
+        self._internal_token = settings.matrix.internal_token.get_secret_value()
+
+    async def principal(self, request: web.Request) -> Principal:
+        """Raises NotSignedIn for a token that is nobody's: it is never taken for no token."""
+        token = bearer(request)
+        if token is None:
+            return Anonymous()
+        if TokenRing.looks_like(token):
+            slug = self._tokens.owner(token)
+            if slug is None:
+                raise NotSignedIn("token_invalid", "this agent token is unknown or was revoked")
+            return AgentPrincipal(slug)
+        if same(token, self._admin_token):
+            return Admin()
+        if same(token, self._internal_token):
+            return Service()
+        return await self._jwt.citizen(token)
+
+
+class MatrixDoor:
+    """Who is asking for ``/internal`` on the matrix listener."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._internal_token = settings.matrix.internal_token.get_secret_value()
+        self._is_open = not self._internal_token and is_loopback(settings.matrix.host)
+
+    async def principal(self, request: web.Request) -> Principal:
+        if self._is_open:
+            return Service()
+        token = bearer(request)
+        if token is None:
+            return Anonymous()
+        if not same(token, self._internal_token):
+            raise NotSignedIn("token_invalid", "this is not the internal token")
+        return Service()
+
+
+def bearer(request: web.Request) -> str | None:
+    """The token of ``Authorization: Bearer …``; None without the header. Raises NotSignedIn for another scheme."""
+    header = request.headers.get("Authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != _BEARER or not token.strip():
+        raise NotSignedIn("token_invalid", "the Authorization header must be `Bearer <token>`")
+    return token.strip()
+
+
+def same(given: str, expected: str) -> bool:
+    """Whether two secrets are equal, in constant time; an empty expectation is met by nothing."""
+    return bool(expected) and compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())

@@ -1,0 +1,99 @@
+"""What things of the city look like as JSON (contract §3, §4)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ..city.presence import Shown
+from ..city.types import Agent, Message, Room, UserId
+from ..matrix.namespace import Namespace
+
+JSON = dict[str, Any]
+
+
+def moment(ms: int | None) -> str | None:
+    """RFC 3339 in UTC, to the millisecond."""
+    if ms is None:
+        return None
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def presence_fields(shown: Shown, now_ms: int) -> JSON:
+    return {
+        "presence": shown.status,
+        "last_active_ago_ms": None if shown.last_active_ms is None else max(0, now_ms - shown.last_active_ms),
+        "status_msg": shown.status_msg,
+    }
+
+
+def user_presence(user: UserId, shown: Shown, now_ms: int) -> JSON:
+    return {"user_id": user, **presence_fields(shown, now_ms)}
+
+
+def agent_presence(agent: Agent, shown: Shown, namespace: Namespace, now_ms: int) -> JSON:
+    return {
+        "agent_id": agent.id,
+        "display_name": agent.display_name,
+        "matrix_user_id": namespace.agent(agent.slug),
+        **presence_fields(shown, now_ms),
+    }
+
+
+def agent_view(agent: Agent, shown: Shown, namespace: Namespace, now_ms: int) -> JSON:
+    return {
+        "id": agent.id,
+        "slug": agent.slug,
+        **agent_presence(agent, shown, namespace, now_ms),
+        "title": agent.title or None,
+        "node_id": agent.node_id or None,
+        "microdao": agent.microdao or None,
+        "role": agent.role or None,
+        "rooms": list(agent.rooms),
+    }
+
+
+def room_view(room: Room, members_online: int, namespace: Namespace) -> JSON:
+    return {
+        "id": room.id,
+        "slug": room.slug,
+        "name": room.name,
+        "description": room.description,
+        "members_online": members_online,
+        "last_event": moment(room.last_event_ms),
+        "matrix_room_id": room.matrix_room_id,
+        "matrix_room_alias": namespace.room_alias(room.slug),
+        "matrix_status": room.matrix_status,
+        "matrix_error": room.matrix_error,
+        "is_default": room.is_default,
+        "archived": room.archived,
+        "created_at": moment(room.created_at_ms),
+    }
+
+
+def message_view(message: Message, namespace: Namespace) -> JSON:
+    author = message.author
+    return {
+        "id": message.id,
+        "room_id": message.room_id,
+        "seq": message.seq,
+        "author": {
+            "kind": author.kind,
+            "id": author.id,
+            "display_name": author.display_name,
+            "matrix_user_id": namespace.author(author),
+            "avatar_url": author.avatar_url,
+        },
+        "body": message.body,
+        "formatted_body": message.formatted_body,
+        "msgtype": message.msgtype,
+        "media": None,
+        "reply_to": message.reply_to,
+        "reactions": [],
+        "edited_at": moment(message.edited_at_ms),
+        "deleted": message.deleted,
+        "created_at": moment(message.created_at_ms),
+        "matrix_event_id": message.matrix_event_id,
+        "delivery": message.delivery,
+        "client_id": message.client_id,
+    }

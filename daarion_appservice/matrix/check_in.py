@@ -1,0 +1,128 @@
+"""The first words with the homeserver: is it there, does it know us, is it the one we mean, does it reach us?
+
+Each answer that is wrong has its own words for whoever reads them at two in the morning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Final
+
+import structlog
+
+from ..config import Settings
+from ..errors import ExitCode, HomeserverAway, HomeserverRefused, StartError
+from .homeserver import Homeserver
+from .namespace import Namespace
+
+_PROBE_S: Final = 2.0
+_UNREACHABLE_TRIES: Final = 5
+"""How often the homeserver may fail to reach us before it counts: a network of containers comes up bit by bit."""
+
+log = structlog.get_logger()
+
+
+async def check_in(homeserver: Homeserver, settings: Settings, namespace: Namespace) -> None:
+    """Wait for the homeserver, then raise StartError unless it and we agree about who we are."""
+    await _wait_for(homeserver)
+    await identify(homeserver, settings, namespace)
+    await _ping(homeserver, settings)
+
+
+async def _wait_for(homeserver: Homeserver) -> None:
+    told = False
+    while True:
+        try:
+            await homeserver.versions()
+        except HomeserverAway as error:
+            if not told:
+                log.warning(
+                    "homeserver_away",
+                    address=homeserver.address,
+                    reason=str(error),
+                    help="Is Synapse running, and is homeserver.address right? The city is up meanwhile; messages wait.",
+                )
+                told = True
+        except HomeserverRefused as error:
+            raise StartError(
+                f"What answers at {homeserver.address} is no Matrix homeserver ({error}).",
+                "homeserver.address must be the address of Synapse's client listener, usually http://localhost:8008.",
+                ExitCode.HOMESERVER_REFUSED,
+            ) from error
+        else:
+            return
+        await asyncio.sleep(_PROBE_S)
+
+
+async def identify(homeserver: Homeserver, settings: Settings, namespace: Namespace) -> None:
+    """Raise StartError unless the homeserver takes our token and is the one that the configuration means."""
+    try:
+        me = await homeserver.whoami()
+    except HomeserverRefused as error:
+        raise StartError(
+            f"Synapse does not accept our as_token ({error.errcode}).",
+            f"Has Synapse been given {settings.appservice.registration} (app_service_config_files in homeserver.yaml) "
+            "and been restarted since? If so, compare the two with `daarion-appservice registration check`.",
+            ExitCode.HOMESERVER_REFUSED,
+        ) from error
+    localpart, _, domain = me.removeprefix("@").partition(":")
+    if domain != settings.homeserver.domain:
+        raise StartError(
+            f"This Synapse is {domain}, but homeserver.domain says {settings.homeserver.domain}.",
+            f"Set homeserver.domain to {domain}, then run `daarion-appservice registration generate --force` "
+            "and give Synapse the new file; or point homeserver.address to the right Synapse.",
+            ExitCode.HOMESERVER_REFUSED,
+        )
+    if me != namespace.bot:
+        raise StartError(
+            f"Synapse knows this application service's bot as @{localpart}, but appservice.bot says "
+            f"{settings.appservice.bot}.",
+            f"Set appservice.bot to {localpart}, or make a new registration and restart Synapse.",
+            ExitCode.HOMESERVER_REFUSED,
+        )
+
+
+async def _ping(homeserver: Homeserver, settings: Settings) -> None:
+    for tries_left in reversed(range(_UNREACHABLE_TRIES)):
+        try:
+            await homeserver.ping(settings.appservice.id)
+        except HomeserverRefused as error:
+            problem = _unreachable(error, settings)
+            if error.errcode not in {"M_CONNECTION_FAILED", "M_CONNECTION_TIMED_OUT"} or not tries_left:
+                raise problem from error
+            log.warning("homeserver_cannot_reach_us", reason=error.message, help=problem.help)
+            await asyncio.sleep(1.0)
+        else:
+            return
+
+
+def _unreachable(error: HomeserverRefused, settings: Settings) -> StartError:
+    address = settings.appservice.address
+    match error.errcode:
+        case "M_BAD_STATUS" if re.search(r"\b40[13]\b", error.message):
+            what = "Synapse reaches us, but with another hs_token than ours."
+            help_ = (
+                "Synapse and the city have different registration files: compare with `daarion-appservice registration "
+                "check`, give Synapse the right one and restart it."
+            )
+        case "M_BAD_STATUS":
+            what = f"Synapse reaches something at {address}, but it is not this service ({error.message})."
+            help_ = "Set appservice.address to where Synapse reaches the matrix listener, in the registration too."
+        case "M_CONNECTION_FAILED" | "M_CONNECTION_TIMED_OUT":
+            what = f"Synapse cannot reach us at {address} ({error.message})."
+            help_ = (
+                f"The matrix listener is at {settings.matrix.host}:{settings.matrix.port}. Set appservice.address to how "
+                "Synapse sees it (in Docker: the service's name), run `daarion-appservice registration generate "
+                "--force`, and restart Synapse."
+            )
+        case "M_URL_NOT_SET":
+            what = "The registration that Synapse has names no url for us."
+            help_ = "Give Synapse the file that `daarion-appservice registration generate` makes, and restart it."
+        case "M_FORBIDDEN":
+            what = f"Synapse knows us under another id than {settings.appservice.id!r}."
+            help_ = "appservice.id must be the `id` in the registration: see `daarion-appservice registration check`."
+        case _:
+            what = f"Synapse could not ping us: {error}."
+            help_ = "Look into Synapse's log for the reason."
+    return StartError(what, help_, ExitCode.HOMESERVER_REFUSED)

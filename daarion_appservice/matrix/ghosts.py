@@ -1,0 +1,195 @@
+"""Our users on the homeserver, kept as they should be: registered, named, pictured, and joined where they belong.
+
+What the homeserver holds of each is remembered in the table ``ghosts`` and what room it is in in ``members``, so a restart with
+a thousand agents asks for nothing that is so already. When the homeserver turns out to know less (it was set up anew), what
+we remember of that user is dropped and done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import mimetypes
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from ..city.events import MembershipChanged
+from ..city.occupancy import Occupancy
+from ..city.ports import Publish
+from ..city.types import Agent, MatrixRoomId, Member, Room, UserId
+from ..errors import HomeserverRefused
+from ..storage.database import Database
+from ..storage.ghosts import Ghost
+from .homeserver import Homeserver
+from .namespace import Namespace
+
+_NOT_REGISTERED: Final = "Application service has not registered this user"
+_MAX_PICTURE_BYTES: Final = 10 * 1024 * 1024
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How a ghost should look. ``avatar`` is an ``mxc://`` address, a path, or empty for none."""
+
+    display_name: str
+    avatar: str = ""
+
+
+def profile_of(agent: Agent) -> Profile:
+    return Profile(agent.display_name, agent.avatar)
+
+
+class Ghosts:
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        database: Database,
+        namespace: Namespace,
+        occupancy: Occupancy,
+        publish: Publish,
+    ) -> None:
+        self._homeserver = homeserver
+        self._occupancy = occupancy
+        self._database = database
+        self._namespace = namespace
+        self._publish = publish
+        self._known: dict[UserId, Ghost] = {}
+        self._locks: defaultdict[UserId, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._devices_refused = False
+
+    async def load(self) -> None:
+        """Remember what the homeserver held of each ghost when we last ran."""
+        async with self._database.reading() as tx:
+            self._known = {ghost.user_id: ghost for ghost in await tx.ghosts.all()}
+
+    def is_known(self, user: UserId) -> bool:
+        return user in self._known
+
+    def has_device(self, user: UserId) -> bool:
+        ghost = self._known.get(user)
+        return ghost is not None and ghost.has_device
+
+    async def ensure(self, user: UserId, profile: Profile) -> None:
+        """Have ``user`` registered and looking like ``profile``. Costs nothing when it is so already."""
+        async with self._locks[user]:
+            ghost = self._known.get(user)
+            if ghost is None:
+                await self._homeserver.register(user)
+                ghost = await self._remember(Ghost(user))
+            try:
+                await self._look_like(ghost, profile)
+            except HomeserverRefused as error:
+                if not is_unregistered(error):
+                    raise
+                await self.forget(user)
+                await self._homeserver.register(user)
+                await self._look_like(await self._remember(Ghost(user)), profile)
+
+    async def ensure_device(self, user: UserId) -> None:
+        """Give a ghost its device, if this homeserver lets us: then it remembers our transaction ids for a day."""
+        async with self._locks[user]:
+            ghost = self._known.get(user)
+            if ghost is None or ghost.has_device or self._devices_refused:
+                return
+            try:
+                await self._homeserver.make_device(user)
+            except HomeserverRefused as error:
+                if is_unregistered(error):
+                    raise
+                self._devices_refused = True
+                log.warning(
+                    "no_devices",
+                    error=str(error),
+                    help="this Synapse lets us make no devices (1.141 and later do): a message may arrive twice if "
+                    "Synapse crashes in the same second as it was sent",
+                )
+                return
+            await self._remember(replace(ghost, has_device=True))
+
+    async def ensure_joined(self, user: UserId, room: Room) -> None:
+        """Have a ghost in a city room, by invitation if the room wants one."""
+        subject = self._namespace.subject(user)
+        assert room.matrix_room_id is not None
+        assert subject is not None
+        if self._occupancy.is_member(room.id, subject):
+            return
+        await self.join(user, room.matrix_room_id)
+        ghost = self._known[user]
+        async with self._database.transaction() as tx:
+            await tx.members.put([Member(room.id, user, ghost.display_name, ghost.avatar_mxc)])
+        self._publish(MembershipChanged(room.id, subject, joined=True))
+
+    async def join(self, user: UserId, room: MatrixRoomId) -> None:
+        try:
+            await self._homeserver.join(room, as_user=user)
+        except HomeserverRefused as error:
+            if error.status != 403 or is_unregistered(error):
+                raise
+            await self._homeserver.invite(room, user, as_user=self._namespace.bot)
+            await self._homeserver.join(room, as_user=user)
+
+    async def not_joined(self, user: UserId, room: Room) -> None:
+        """A ghost turned out not to be in a room that we thought it was in."""
+        async with self._database.transaction() as tx:
+            await tx.members.remove(room.id, [user])
+        if subject := self._namespace.subject(user):
+            self._publish(MembershipChanged(room.id, subject, joined=False))
+
+    async def forget(self, user: UserId) -> None:
+        """The homeserver does not know this user after all."""
+        self._known.pop(user, None)
+        async with self._database.transaction() as tx:
+            await tx.ghosts.forget(user)
+
+    async def _look_like(self, ghost: Ghost, profile: Profile) -> None:
+        if ghost.display_name != profile.display_name:
+            await self._homeserver.set_display_name(ghost.user_id, profile.display_name)
+            ghost = await self._remember(replace(ghost, display_name=profile.display_name))
+        if profile.avatar:
+            await self._picture(ghost, profile.avatar)
+
+    async def _picture(self, ghost: Ghost, avatar: str) -> None:
+        source, picture = await asyncio.to_thread(_read_picture, avatar)
+        if source is None or ghost.avatar_source == source:
+            return
+        mxc = (
+            avatar
+            if picture is None
+            else await self._homeserver.upload(
+                ghost.user_id, picture, mimetypes.guess_type(avatar)[0] or "application/octet-stream"
+            )
+        )
+        await self._homeserver.set_avatar(ghost.user_id, mxc)
+        await self._remember(replace(ghost, avatar_source=source, avatar_mxc=mxc))
+
+    async def _remember(self, ghost: Ghost) -> Ghost:
+        async with self._database.transaction() as tx:
+            await tx.ghosts.put(ghost)
+        self._known[ghost.user_id] = ghost
+        return ghost
+
+
+def is_unregistered(error: HomeserverRefused) -> bool:
+    return error.status == 403 and _NOT_REGISTERED in error.message
+
+
+def _read_picture(avatar: str) -> tuple[str | None, bytes | None]:
+    """What tells whether a picture is another one than before, and the picture itself if it must be uploaded."""
+    if avatar.startswith("mxc://"):
+        return avatar, None
+    path = Path(avatar)
+    try:
+        if path.stat().st_size > _MAX_PICTURE_BYTES:
+            log.warning("avatar_too_large", file=avatar, help="10 MiB at most; the agent goes without")
+            return None, None
+        picture = path.read_bytes()
+    except OSError as error:
+        log.warning("avatar_unreadable", file=avatar, error=str(error), help="the agent goes without a picture")
+        return None, None
+    return f"sha256:{hashlib.sha256(picture).hexdigest()}", picture

@@ -1,0 +1,230 @@
+"""The homeserver's client API, as much of it as we use; every call may be made as one of our users.
+
+Built on mautrix's HTTPAPI (paths, requests, error codes). Its intents are not used: they register, join and cache behind
+the caller's back, which ``ghosts`` does in the open, once, and across restarts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import aiohttp
+from mautrix.api import HTTPAPI, Method, Path, PathBuilder
+from mautrix.errors import MatrixConnectionError, MatrixRequestError
+
+from ..city.types import EventId, MatrixRoomId, UserId
+from ..errors import HomeserverAway, HomeserverRefused
+
+JSON = dict[str, Any]
+
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=60, sock_connect=5)
+_GATEWAY_ERRORS: Final = frozenset({502, 503, 504})
+_CLIENT_V1: Final = PathBuilder("_matrix/client/v1")
+_MEDIA_V3: Final = PathBuilder("_matrix/media/v3")
+
+CITY_DEVICE: Final = "CITY"
+"""The one device of each ghost; events sent by it keep their transaction id in Synapse's database (MSC4190)."""
+
+
+class Homeserver:
+    """All calls raise HomeserverAway or HomeserverRefused, and nothing else."""
+
+    def __init__(self, address: str, as_token: str, *, verify_tls: bool = True, connections: int = 32) -> None:
+        self._session = aiohttp.ClientSession(
+            timeout=_TIMEOUT,
+            connector=aiohttp.TCPConnector(limit=connections, ssl=verify_tls),
+            headers={"User-Agent": f"daarion-appservice {HTTPAPI.default_ua}"},
+        )
+        log = logging.getLogger("daarion_appservice.homeserver")
+        self._api = HTTPAPI(address, as_token, client_session=self._session, log=log)  # type: ignore[arg-type]
+        self.address = address
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def request(
+        self,
+        method: Method,
+        path: PathBuilder,
+        content: Any = None,
+        *,
+        as_user: UserId | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Any:
+        params = dict(query or {})
+        if as_user is not None:
+            params["user_id"] = as_user
+        try:
+            return await self._api.request(method, path, content, query_params=params, headers=headers)
+        except MatrixRequestError as error:
+            if error.http_status in _GATEWAY_ERRORS:
+                raise HomeserverAway(f"a gateway answered {error.http_status} for {self.address}") from error
+            raise HomeserverRefused(error.http_status, error.errcode or "M_UNKNOWN", error.message or "") from error
+        except MatrixConnectionError as error:
+            raise HomeserverAway(f"{self.address}: {error}") from error
+        except TimeoutError as error:
+            raise HomeserverAway(f"{self.address} did not answer in time") from error
+        except (ValueError, TypeError) as error:
+            raise HomeserverAway(f"{self.address} did not answer as a homeserver does") from error
+
+    # --- the service itself ---------------------------------------------------------------------------
+
+    async def versions(self) -> JSON:
+        return await self._object(Method.GET, Path.versions)
+
+    async def whoami(self) -> UserId:
+        answer = await self._object(Method.GET, Path.v3.account.whoami)
+        return UserId(str(answer.get("user_id", "")))
+
+    async def ping(self, appservice_id: str) -> None:
+        """Have the homeserver call us, and take up again what it holds back (spec 1.7)."""
+        await self.request(Method.POST, _CLIENT_V1.appservice[appservice_id].ping, {})
+
+    # --- users ----------------------------------------------------------------------------------------
+
+    async def register(self, user: UserId) -> None:
+        """Register a user of ours; one who is registered already is fine."""
+        localpart = user[1:].partition(":")[0]
+        try:
+            await self.request(
+                Method.POST,
+                Path.v3.register,
+                {"type": "m.login.application_service", "username": localpart, "inhibit_login": True},
+            )
+        except HomeserverRefused as error:
+            if error.errcode != "M_USER_IN_USE":
+                raise
+
+    async def make_device(self, user: UserId) -> None:
+        await self.request(Method.PUT, Path.v3.devices[CITY_DEVICE], {"display_name": "DAARION"}, as_user=user)
+
+    async def set_display_name(self, user: UserId, name: str) -> None:
+        await self.request(Method.PUT, Path.v3.profile[user].displayname, {"displayname": name}, as_user=user)
+
+    async def set_avatar(self, user: UserId, mxc: str) -> None:
+        await self.request(Method.PUT, Path.v3.profile[user].avatar_url, {"avatar_url": mxc}, as_user=user)
+
+    async def upload(self, user: UserId, picture: bytes, content_type: str) -> str:
+        answer = await self.request(
+            Method.POST, _MEDIA_V3.upload, picture, as_user=user, headers={"Content-Type": content_type}
+        )
+        return str(answer["content_uri"])
+
+    # --- presence -------------------------------------------------------------------------------------
+
+    async def set_presence(self, user: UserId, presence: str, status_msg: str | None) -> None:
+        """``status_msg`` is part of every call: leaving it out clears it and tells everybody so."""
+        content: JSON = {"presence": presence}
+        if status_msg is not None:
+            content["status_msg"] = status_msg
+        await self.request(Method.PUT, Path.v3.presence[user].status, content, as_user=user)
+
+    async def presence(self, user: UserId, *, as_user: UserId) -> JSON:
+        return await self._object(Method.GET, Path.v3.presence[user].status, as_user=as_user)
+
+    # --- rooms ----------------------------------------------------------------------------------------
+
+    async def create_room(self, content: JSON, *, as_user: UserId) -> MatrixRoomId:
+        answer = await self._object(Method.POST, Path.v3.createRoom, content, as_user=as_user)
+        return MatrixRoomId(answer["room_id"])
+
+    async def room_of_alias(self, alias: str) -> MatrixRoomId | None:
+        try:
+            answer = await self._object(Method.GET, Path.v3.directory.room[alias])
+        except HomeserverRefused as error:
+            if error.status == 404:
+                return None
+            raise
+        return MatrixRoomId(answer["room_id"])
+
+    async def set_alias(self, alias: str, room: MatrixRoomId, *, as_user: UserId) -> None:
+        await self.request(Method.PUT, Path.v3.directory.room[alias], {"room_id": room}, as_user=as_user)
+
+    async def is_in_directory(self, room: MatrixRoomId) -> bool:
+        answer = await self._object(Method.GET, Path.v3.directory.list.room[room])
+        return answer.get("visibility") == "public"
+
+    async def set_in_directory(self, room: MatrixRoomId, public: bool, *, as_user: UserId) -> None:
+        await self.request(
+            Method.PUT,
+            Path.v3.directory.list.room[room],
+            {"visibility": "public" if public else "private"},
+            as_user=as_user,
+        )
+
+    async def state(self, room: MatrixRoomId, event_type: str, state_key: str = "", *, as_user: UserId) -> JSON | None:
+        """The content of a state event; None when the room has none."""
+        try:
+            # Spelt out: PathBuilder would drop the empty state key.
+            path = f"_matrix/client/v3/rooms/{quote(room, safe='')}/state/{event_type}/{quote(state_key, safe='')}"
+            return await self._object(Method.GET, PathBuilder(path), as_user=as_user)
+        except HomeserverRefused as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def set_state(
+        self, room: MatrixRoomId, event_type: str, content: JSON, state_key: str = "", *, as_user: UserId
+    ) -> None:
+        path = f"_matrix/client/v3/rooms/{quote(room, safe='')}/state/{event_type}/{quote(state_key, safe='')}"
+        await self.request(Method.PUT, PathBuilder(path), content, as_user=as_user)
+
+    async def joined_members(self, room: MatrixRoomId, *, as_user: UserId) -> dict[UserId, JSON]:
+        answer = await self._object(Method.GET, Path.v3.rooms[room].joined_members, as_user=as_user)
+        return {UserId(user): profile for user, profile in answer.get("joined", {}).items()}
+
+    async def join(self, room: MatrixRoomId | str, *, as_user: UserId) -> MatrixRoomId:
+        answer = await self._object(Method.POST, Path.v3.join[room], {}, as_user=as_user)
+        return MatrixRoomId(answer["room_id"])
+
+    async def leave(self, room: MatrixRoomId, *, as_user: UserId) -> None:
+        await self.request(Method.POST, Path.v3.rooms[room].leave, {}, as_user=as_user)
+
+    async def invite(self, room: MatrixRoomId, user: UserId, *, as_user: UserId) -> None:
+        await self.request(Method.POST, Path.v3.rooms[room].invite, {"user_id": user}, as_user=as_user)
+
+    async def send(
+        self,
+        room: MatrixRoomId,
+        event_type: str,
+        txn_id: str,
+        content: JSON,
+        *,
+        as_user: UserId,
+        with_device: bool,
+        ts_ms: int,
+    ) -> EventId:
+        """Send an event; the same ``txn_id`` by the same user again gives the same event id."""
+        query = {"ts": str(ts_ms)}
+        if with_device:
+            query["device_id"] = CITY_DEVICE
+        answer = await self._object(
+            Method.PUT, Path.v3.rooms[room].send[event_type][txn_id], content, as_user=as_user, query=query
+        )
+        return EventId(answer["event_id"])
+
+    async def messages_before(
+        self, room: MatrixRoomId, cursor: str | None, *, limit: int, as_user: UserId
+    ) -> tuple[list[JSON], str | None]:
+        """A page of history, newest first, and the cursor to what came before it (None: nothing did)."""
+        query = {"dir": "b", "limit": str(limit)} | ({"from": cursor} if cursor else {})
+        answer = await self._object(Method.GET, Path.v3.rooms[room].messages, as_user=as_user, query=query)
+        return answer.get("chunk", []), answer.get("end")
+
+    async def _object(
+        self,
+        method: Method,
+        path: PathBuilder,
+        content: JSON | None = None,
+        *,
+        as_user: UserId | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> JSON:
+        answer = await self.request(method, path, content, as_user=as_user, query=query)
+        if not isinstance(answer, dict):
+            raise HomeserverAway(f"{self.address} did not answer as a homeserver does")
+        return answer

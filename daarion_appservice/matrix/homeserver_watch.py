@@ -1,0 +1,84 @@
+"""Whether the homeserver is there. Whoever finds it gone says so here once, and everybody waits for the same answer.
+
+When it is back it is pinged first: a homeserver that could not reach us for a while waits up to minutes before it tries
+again, and a ping makes it deliver at once what it holds back (measured: 85 transactions in 0.2 s instead of 28 s later).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from ..errors import HomeserverAway, HomeserverRefused
+from .homeserver import Homeserver
+
+_FIRST_PROBE_S: Final = 0.25
+_SLOWEST_PROBE_S: Final = 5.0
+
+log = structlog.get_logger()
+
+
+class HomeserverWatch:
+    def __init__(self, homeserver: Homeserver, appservice_id: str) -> None:
+        self._homeserver = homeserver
+        self._appservice_id = appservice_id
+        self._up = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._on_return: list[Callable[[], None]] = []
+        self.reason: str | None = "not asked yet"
+        """Why it counts as gone; None while it is there."""
+
+    def on_return(self, listener: Callable[[], None]) -> None:
+        """Have ``listener`` called each time the homeserver is back after it was gone."""
+        self._on_return.append(listener)
+
+    @property
+    def is_up(self) -> bool:
+        return self._up.is_set()
+
+    async def wait_up(self) -> None:
+        await self._up.wait()
+
+    def found(self) -> None:
+        """The homeserver answers (the start-up checks say so the first time)."""
+        self.reason = None
+        self._lost.clear()
+        self._up.set()
+
+    def lost(self, error: HomeserverAway) -> None:
+        if not self._up.is_set():
+            return
+        self.reason = str(error)
+        log.warning("homeserver_gone", reason=self.reason, help="messages wait and nothing is lost; trying again")
+        self._up.clear()
+        self._lost.set()
+
+    async def run(self) -> None:
+        """Find a homeserver that was lost; until cancelled."""
+        while True:
+            await self._lost.wait()
+            await self._probe_until_back()
+            self.found()
+            log.info("homeserver_back")
+            for listener in self._on_return:
+                listener()
+
+    async def _probe_until_back(self) -> None:
+        pause_s = _FIRST_PROBE_S
+        while True:
+            try:
+                await self._homeserver.versions()
+                await self._homeserver.ping(self._appservice_id)
+            except HomeserverAway as error:
+                self.reason = str(error)
+            except HomeserverRefused as error:
+                # It answers, so it is there; that it cannot reach us is for the log, and no reason to hold back messages.
+                log.warning("ping_failed", error=str(error), help="is appservice.address right, seen from Synapse?")
+                return
+            else:
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _SLOWEST_PROBE_S)

@@ -1,0 +1,167 @@
+"""Keeps the homeserver's side as the city wants it: space and rooms first, then the agents' ghosts in them.
+
+Woken when the registry changes; whatever could not be done is tried again after a while. What was kept is remembered, so
+that a look at a thousand agents of which none changed costs a comparison each and no request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..city.agents import AgentDirectory
+from ..city.types import Agent, MatrixStatus, Room, RoomId
+from ..errors import HomeserverAway, HomeserverRefused
+from ..storage.database import Database
+from .ghosts import Ghosts, Profile, is_unregistered, profile_of
+from .homeserver import Homeserver
+from .homeserver_watch import HomeserverWatch
+from .namespace import Namespace
+from .outbound import Outbound
+from .presence_mirror import PresenceMirror
+from .rooms import MatrixRooms
+
+_RETRY_S: Final = 30.0
+_AT_ONCE: Final = 8
+"""Ghosts that are set up at the same time."""
+
+log = structlog.get_logger()
+
+RoomState = tuple[str, str, bool]
+
+
+class Housekeeping:
+    def __init__(
+        self,
+        database: Database,
+        homeserver: Homeserver,
+        watch: HomeserverWatch,
+        rooms: MatrixRooms,
+        ghosts: Ghosts,
+        agents: AgentDirectory,
+        namespace: Namespace,
+        mirror: PresenceMirror,
+        outbound: Outbound,
+        *,
+        city_name: str,
+    ) -> None:
+        self._database = database
+        self._homeserver = homeserver
+        self._watch = watch
+        self._rooms = rooms
+        self._ghosts = ghosts
+        self._agents = agents
+        self._namespace = namespace
+        self._mirror = mirror
+        self._outbound = outbound
+        self._city_name = city_name
+        self._wake = asyncio.Event()
+        self._kept_rooms: dict[RoomId, RoomState] = {}
+        self._kept_agents: dict[str, tuple[Agent, tuple[RoomId, ...]]] = {}
+        self._in_space: set[str] | None = None
+        self.is_done = False
+        """Whether everything was as it should be at some time since the start."""
+
+    def wake(self) -> None:
+        """Rooms or agents changed."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep house, until cancelled."""
+        while True:
+            self._wake.clear()
+            await self._watch.wait_up()
+            try:
+                all_well = await self._keep_all()
+            except HomeserverAway as error:
+                self._watch.lost(error)
+                continue
+            except (HomeserverRefused, SQLAlchemyError, OSError) as error:
+                log.error("housekeeping_failed", error=str(error), help=f"trying again in {_RETRY_S:.0f} s")
+                all_well = False
+            self.is_done = self.is_done or all_well
+            try:
+                async with asyncio.timeout(None if all_well else _RETRY_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _keep_all(self) -> bool:
+        await self._ghosts.ensure(self._namespace.bot, Profile(self._city_name))
+        space = await self._rooms.keep_space()
+        if self._in_space is None:
+            self._in_space = set(await self._homeserver.joined_members(space, as_user=self._namespace.bot))
+        linked = await self._keep_rooms()
+        self._outbound.wake()
+        agents_well = await self._keep_agents(linked)
+        async with self._database.reading() as tx:
+            return agents_well and len(linked) == len(await tx.rooms.all())
+
+    async def _keep_rooms(self) -> dict[str, Room]:
+        """All rooms that have their Matrix room, by slug."""
+        async with self._database.reading() as tx:
+            rooms = await tx.rooms.all()
+        linked = {}
+        for room in rooms:
+            kept = room
+            if self._kept_rooms.get(room.id) != _state(room) or room.matrix_status is not MatrixStatus.LINKED:
+                kept = await self._rooms.keep(room)
+            if kept.matrix_status is MatrixStatus.LINKED:
+                self._kept_rooms[kept.id] = _state(kept)
+                linked[kept.slug] = kept
+        return linked
+
+    async def _keep_agents(self, linked: dict[str, Room]) -> bool:
+        slots = asyncio.Semaphore(_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._keep_agent(agent, linked, slots)) for agent in self._to_keep(linked)]
+        return all(task.result() for task in tasks)
+
+    def _to_keep(self, linked: dict[str, Room]) -> list[Agent]:
+        return [
+            agent
+            for agent in self._agents.all()
+            if self._kept_agents.get(agent.slug) != (agent, tuple(room.id for room in _homes(agent, linked)))
+        ]
+
+    async def _keep_agent(self, agent: Agent, linked: dict[str, Room], slots: asyncio.Semaphore) -> bool:
+        user, homes = self._namespace.agent(agent.slug), _homes(agent, linked)
+        async with slots:
+            try:
+                await self._ghosts.ensure(user, profile_of(agent))
+                await self._join_space(agent)
+                for room in homes:
+                    await self._ghosts.ensure_joined(user, room)
+            except HomeserverAway as error:
+                self._watch.lost(error)
+                self._wake.set()
+                return False
+            except HomeserverRefused as error:
+                if is_unregistered(error):
+                    await self._ghosts.forget(user)
+                log.warning(
+                    "ghost_not_right", agent=agent.slug, error=str(error), help=f"trying again in {_RETRY_S:.0f} s"
+                )
+                return False
+        self._kept_agents[agent.slug] = (agent, tuple(room.id for room in homes))
+        self._mirror.ghost_ready(user)
+        return True
+
+    async def _join_space(self, agent: Agent) -> None:
+        assert self._in_space is not None
+        assert self._rooms.space is not None
+        user = self._namespace.agent(agent.slug)
+        if user not in self._in_space:
+            await self._ghosts.join(user, self._rooms.space)
+            self._in_space.add(user)
+
+
+def _state(room: Room) -> RoomState:
+    return room.name, room.description, room.archived
+
+
+def _homes(agent: Agent, linked: dict[str, Room]) -> list[Room]:
+    return [linked[slug] for slug in agent.rooms if slug in linked and not linked[slug].archived]

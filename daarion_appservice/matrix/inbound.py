@@ -1,0 +1,148 @@
+"""Stored events → the city: in order within a room, each exactly once, none lost and none in the way of others.
+
+The rows that wait are taken in batches. A batch is handled in one database transaction, each row marked done in it, and what
+happened is published after the commit; a crash before it leaves everything as it was. When one event of a batch fails, the
+batch is taken back and its events are handled one by one: the failing event is tried again after a while, with the
+rest of its room waiting behind it, and after ``MAX_ATTEMPTS`` it becomes a dead letter and its room goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import orjson
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..city.events import CityEvent
+from ..city.ports import NowMs, Publish
+from ..storage.database import Database, Transaction
+from ..storage.inbox import InboxRow
+from .event_handlers import EventHandlers
+
+MAX_ATTEMPTS: Final = 6
+_FIRST_RETRY_MS: Final = 250
+"""Doubled each time: an event that never succeeds holds up its room for 8 seconds in all."""
+_BATCH: Final = 100
+_DATABASE_RETRY_S: Final = 1.0
+_PRUNE_EVERY_MS: Final = 3_600_000
+_REMEMBER_MS: Final = 30 * 24 * 3_600_000
+"""How long the id of a handled event is kept. Synapse retries a transaction for ever, but in order and one at a time, so what
+was acknowledged comes again only when its database was restored from a backup."""
+
+log = structlog.get_logger()
+
+
+class Inbound:
+    def __init__(self, database: Database, handlers: EventHandlers, publish: Publish, now_ms: NowMs) -> None:
+        self._database = database
+        self._handlers = handlers
+        self._publish = publish
+        self._now_ms = now_ms
+        self._stored = asyncio.Event()
+        self._pruned_at_ms = 0
+
+    def wake(self) -> None:
+        """Something new is in the inbox."""
+        self._stored.set()
+
+    async def run(self) -> None:
+        """Handle what comes, until cancelled."""
+        while True:
+            self._stored.clear()
+            try:
+                retry_at_ms = await self._handle_waiting()
+                await self._prune()
+            except (SQLAlchemyError, OSError) as error:
+                log.error("inbox_unavailable", error=str(error), help="the database does not answer; trying again")
+                await asyncio.sleep(_DATABASE_RETRY_S)
+                continue
+            await self._sleep_until(retry_at_ms)
+
+    async def _sleep_until(self, retry_at_ms: int | None) -> None:
+        timeout_s = None if retry_at_ms is None else max(0.0, (retry_at_ms - self._now_ms()) / 1000)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._stored.wait()
+        except TimeoutError:
+            return
+
+    async def _handle_waiting(self) -> int | None:
+        """Handle all that can be handled now; returns when the next retry is due, if one is."""
+        after_id = 0
+        held: dict[str, int] = {}
+        while True:
+            async with self._database.reading() as tx:
+                rows = await tx.inbox.waiting(after_id=after_id, limit=_BATCH)
+            if not rows:
+                return min(held.values(), default=None)
+            after_id = rows[-1].id
+            now_ms = self._now_ms()
+            for row in rows:
+                if row.retry_at_ms > now_ms:
+                    held.setdefault(row.matrix_room_id, row.retry_at_ms)
+            ready = [row for row in rows if row.matrix_room_id not in held]
+            if ready and not await self._handle_together(ready):
+                await self._handle_one_by_one(ready, held)
+
+    async def _handle_together(self, rows: list[InboxRow]) -> bool:
+        """All in one transaction; False (and nothing done) when one of them fails."""
+        try:
+            async with self._database.transaction() as tx:
+                happened = [event for row in rows for event in await self._handle(tx, row)]
+                await tx.inbox.done([row.id for row in rows])
+        except Exception:  # noqa: BLE001 -- whose event it was, or whether the database is away, comes out one by one
+            return False
+        self._publish_all(happened)
+        return True
+
+    async def _handle_one_by_one(self, rows: list[InboxRow], held: dict[str, int]) -> None:
+        for row in rows:
+            if row.matrix_room_id in held:
+                continue
+            try:
+                async with self._database.transaction() as tx:
+                    happened = await self._handle(tx, row)
+                    await tx.inbox.done([row.id])
+            except Exception as error:  # noqa: BLE001 -- whatever it is, it must not stop the others
+                retry_at_ms = await self._failed(row, error)
+                if retry_at_ms is not None:
+                    held[row.matrix_room_id] = retry_at_ms
+            else:
+                self._publish_all(happened)
+
+    async def _handle(self, tx: Transaction, row: InboxRow) -> list[CityEvent]:
+        return await self._handlers.handle(tx, orjson.loads(row.event))
+
+    async def _failed(self, row: InboxRow, error: Exception) -> int | None:
+        attempts = row.attempts + 1
+        reason = f"{type(error).__name__}: {error}"[:1000]
+        retry_at_ms = None if attempts >= MAX_ATTEMPTS else self._now_ms() + _FIRST_RETRY_MS * 2 ** (attempts - 1)
+        # When it is the database that is away, this raises too, and nothing was counted against the event.
+        async with self._database.transaction() as tx:
+            await tx.inbox.failed(row.id, reason, retry_at_ms=retry_at_ms)
+        if retry_at_ms is None:
+            log.error(
+                "event_dead",
+                event_id=row.event_id,
+                room=row.matrix_room_id,
+                error=reason,
+                help="kept as a dead letter: see `daarion-appservice events list`",
+                exc_info=error,
+            )
+        else:
+            log.warning("event_failed", event_id=row.event_id, attempts=attempts, error=reason)
+        return retry_at_ms
+
+    def _publish_all(self, happened: list[CityEvent]) -> None:
+        for event in happened:
+            self._publish(event)
+
+    async def _prune(self) -> None:
+        now_ms = self._now_ms()
+        if now_ms - self._pruned_at_ms < _PRUNE_EVERY_MS:
+            return
+        self._pruned_at_ms = now_ms
+        async with self._database.transaction() as tx:
+            await tx.inbox.prune(before_ms=now_ms - _REMEMBER_MS)

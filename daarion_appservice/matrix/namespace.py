@@ -1,0 +1,154 @@
+"""The names that are ours on the homeserver, and what each stands for in the city.
+
+@agent_<slug>     an agent            ↔ agent:<slug>
+@citizen_<id>     a citizen           ↔ <id>
+@city_observer    sees people's presence
+@<bot>            owns the rooms
+#city             the space           #city_<slug>   a room
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from ..city.types import (
+    AgentSlug,
+    Author,
+    AuthorKind,
+    CitizenId,
+    SubjectId,
+    UserId,
+    agent_subject,
+    citizen_subject,
+    person_subject,
+)
+from ..errors import InvalidInput
+
+_AGENT: Final = "agent_"
+_CITIZEN: Final = "citizen_"
+OBSERVER: Final = "city_observer"
+
+MAX_USER_ID_BYTES: Final = 255
+"""Spec, appendix "User identifiers"."""
+
+# Historical user ids may hold any printable ASCII; a server name never holds a blank or a slash.
+_USER_ID: Final = re.compile(r"@[\x21-\x39\x3b-\x7e]*:[^\s/\x00-\x1f]+")
+
+
+class Staff(Enum):
+    """Users of ours who are nobody in the city."""
+
+    BOT = "bot"
+    OBSERVER = "observer"
+
+
+Inhabitant = tuple[AuthorKind, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    domain: str
+    bot_localpart: str
+
+    @property
+    def bot(self) -> UserId:
+        return self._user(self.bot_localpart)
+
+    @property
+    def observer(self) -> UserId:
+        return self._user(OBSERVER)
+
+    @property
+    def space_alias(self) -> str:
+        return f"#city:{self.domain}"
+
+    def room_alias(self, slug: str) -> str:
+        return f"#city_{slug}:{self.domain}"
+
+    def room_slug(self, alias: str) -> str | None:
+        """The slug of the room that ``alias`` would be of; None when it is no name of ours."""
+        localpart, _, domain = alias.partition(":")
+        return localpart.removeprefix("#city_") if domain == self.domain and localpart.startswith("#city_") else None
+
+    def agent(self, slug: AgentSlug) -> UserId:
+        return self._user(_AGENT + slug)
+
+    def citizen(self, citizen: CitizenId) -> UserId:
+        """The ghost of a citizen. What may not stand in a localpart is written =hh, as the spec proposes."""
+        user = self._user(_CITIZEN + _escape(citizen))
+        if len(user) > MAX_USER_ID_BYTES:
+            raise InvalidInput("citizen_id_too_long", "this citizen's id is too long for a Matrix user id", status=422)
+        return user
+
+    def author(self, author: Author) -> UserId:
+        match author.kind:
+            case AuthorKind.AGENT:
+                return self.agent(AgentSlug(author.id))
+            case AuthorKind.CITIZEN:
+                return self.citizen(CitizenId(author.id))
+            case AuthorKind.MATRIX:
+                return UserId(author.id)
+
+    def who(self, user: UserId) -> Inhabitant | Staff:
+        """Whom a Matrix user is in the city; somebody who is not ours is a person on Matrix."""
+        localpart, _, domain = user.removeprefix("@").partition(":")
+        if domain == self.domain:
+            if localpart.startswith(_AGENT):
+                return AuthorKind.AGENT, localpart.removeprefix(_AGENT)
+            if localpart.startswith(_CITIZEN):
+                return AuthorKind.CITIZEN, _unescape(localpart.removeprefix(_CITIZEN))
+            if localpart == self.bot_localpart:
+                return Staff.BOT
+            if localpart == OBSERVER:
+                return Staff.OBSERVER
+        return AuthorKind.MATRIX, user
+
+    def subject(self, user: UserId) -> SubjectId | None:
+        """The subject whose presence this user shows; None for the bot and the observer."""
+        match self.who(user):
+            case Staff():
+                return None
+            case AuthorKind.AGENT, slug:
+                return agent_subject(AgentSlug(slug))
+            case AuthorKind.CITIZEN, citizen:
+                return citizen_subject(CitizenId(citizen))
+        return person_subject(user)
+
+    def is_ours(self, user: UserId) -> bool:
+        who = self.who(user)
+        return isinstance(who, Staff) or who[0] is not AuthorKind.MATRIX
+
+    def user(self, subject: SubjectId) -> UserId:
+        """The Matrix user that a subject is, or whose ghost shows it."""
+        if subject.startswith("agent:"):
+            return self.agent(AgentSlug(subject.removeprefix("agent:")))
+        return UserId(subject) if subject.startswith("@") else self.citizen(CitizenId(subject))
+
+    def ghost(self, subject: SubjectId) -> UserId | None:
+        """The ghost that shows a subject on Matrix; None for people who are there themselves."""
+        return None if subject.startswith("@") else self.user(subject)
+
+    def _user(self, localpart: str) -> UserId:
+        return UserId(f"@{localpart}:{self.domain}")
+
+
+def parse_user_id(text: str) -> UserId:
+    """Raises InvalidInput when ``text`` is no Matrix user id."""
+    if len(text.encode("utf-8", "replace")) > MAX_USER_ID_BYTES or not _USER_ID.fullmatch(text):
+        raise InvalidInput("M_INVALID_PARAM", f"{text[:300]!r} is not a Matrix user id like @name:server")
+    return UserId(text)
+
+
+def _escape(text: str) -> str:
+    return "".join(
+        chr(byte) if chr(byte) in "abcdefghijklmnopqrstuvwxyz0123456789._-" else f"={byte:02x}"
+        for byte in text.encode()
+    )
+
+
+def _unescape(localpart: str) -> str:
+    raw = re.sub(rb"=([0-9a-f]{2})", lambda found: bytes([int(found[1], 16)]), localpart.encode("utf-8", "replace"))
+    return raw.decode("utf-8", "replace")

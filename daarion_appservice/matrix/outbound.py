@@ -1,0 +1,192 @@
+"""The city's outbox → the homeserver: in order within a room, each message once, as the ghost of its author.
+
+Every room with something to send has a lane, a task that sends its messages one after the other; lanes do not wait for each
+other. While the homeserver is away all wait. A message is tried again when that can help and given up when it cannot, so
+that one that Matrix will never take does not hold up its room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import groupby
+from typing import Any, Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..city.ports import NowMs
+from ..city.types import Message, MessageId, Room, RoomId
+from ..errors import HomeserverAway, HomeserverRefused
+from ..storage.database import Database
+from ..storage.outbox import OutboxRow
+from .event_handlers import MESSAGE_ID
+from .ghosts import Ghosts, Profile, is_unregistered
+from .homeserver import Homeserver
+from .homeserver_watch import HomeserverWatch
+from .namespace import Namespace
+
+MAX_ATTEMPTS: Final = 8
+_FIRST_RETRY_MS: Final = 500
+"""Doubled each time: a message that never goes through is given up after a minute."""
+_BATCH: Final = 200
+_UNLINKED_RETRY_MS: Final = 1_000
+_REFUSED_RETRY_MS: Final = 10_000
+_DATABASE_RETRY_S: Final = 1.0
+
+log = structlog.get_logger()
+
+
+class Outbound:
+    def __init__(
+        self,
+        database: Database,
+        homeserver: Homeserver,
+        watch: HomeserverWatch,
+        ghosts: Ghosts,
+        namespace: Namespace,
+        now_ms: NowMs,
+    ) -> None:
+        self._database = database
+        self._homeserver = homeserver
+        self._watch = watch
+        self._ghosts = ghosts
+        self._namespace = namespace
+        self._now_ms = now_ms
+        self._wake = asyncio.Event()
+        self._busy: set[RoomId] = set()
+        self._held: dict[RoomId, int] = {}
+
+    def wake(self) -> None:
+        """There is something to send, or a reason to wait is gone."""
+        self._held.clear()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send what waits, until cancelled."""
+        async with asyncio.TaskGroup() as lanes:
+            while True:
+                self._wake.clear()
+                await self._watch.wait_up()
+                try:
+                    await self._open_lanes(lanes)
+                except (SQLAlchemyError, OSError) as error:
+                    log.error("outbox_unavailable", error=str(error), help="the database does not answer; trying again")
+                    await asyncio.sleep(_DATABASE_RETRY_S)
+                    continue
+                await self._sleep()
+
+    async def _open_lanes(self, lanes: asyncio.TaskGroup) -> None:
+        now_ms = self._now_ms()
+        self._held = {room: until_ms for room, until_ms in self._held.items() if until_ms > now_ms}
+        async with self._database.reading() as tx:
+            rows = await tx.outbox.waiting(limit=_BATCH, not_rooms=frozenset(self._busy | self._held.keys()))
+        rows.sort(key=lambda row: (row.room_id, row.id))
+        for room, waiting in groupby(rows, key=lambda row: row.room_id):
+            self._busy.add(room)
+            lanes.create_task(self._lane(room, list(waiting)))
+
+    async def _sleep(self) -> None:
+        due_ms = min(self._held.values(), default=None)
+        timeout_s = None if due_ms is None else max(0.0, (due_ms - self._now_ms()) / 1000)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _lane(self, room: RoomId, rows: list[OutboxRow]) -> None:
+        try:
+            for row in rows:
+                retry_at_ms = await self._deliver(row)
+                if retry_at_ms is not None:
+                    self._held[room] = retry_at_ms
+                    return
+        except (SQLAlchemyError, OSError) as error:
+            log.error("outbox_unavailable", error=str(error), help="the database does not answer; trying again")
+            self._held[room] = self._now_ms() + int(_DATABASE_RETRY_S * 1000)
+        finally:
+            self._busy.discard(room)
+            self._wake.set()
+
+    async def _deliver(self, row: OutboxRow) -> int | None:
+        """Get one message across, or give it up; returns when to try again if neither could be done now."""
+        while True:
+            await self._watch.wait_up()
+            if row.retry_at_ms > self._now_ms():
+                return row.retry_at_ms
+            async with self._database.reading() as tx:
+                message, room = await tx.messages.get(row.message_id), await tx.rooms.find(row.room_id)
+                replied_to = await tx.messages.get(message.reply_to) if message and message.reply_to else None
+            if message is None or room is None or message.matrix_event_id:
+                await self._settle(row.message_id)
+                return None
+            if room.matrix_room_id is None:
+                return self._now_ms() + _UNLINKED_RETRY_MS
+            try:
+                event_id = await self._send(message, room, _content(message, replied_to), row.txn_id)
+            except HomeserverAway as error:
+                self._watch.lost(error)
+            except HomeserverRefused as error:
+                return await self._refused(row, message, room, error)
+            else:
+                async with self._database.transaction() as tx:
+                    await tx.messages.delivered(message.id, event_id)
+                    await tx.outbox.sent(message.id)
+                return None
+
+    async def _send(self, message: Message, room: Room, content: dict[str, Any], txn_id: str) -> Any:
+        assert room.matrix_room_id is not None
+        user = self._namespace.author(message.author)
+        await self._ghosts.ensure(user, Profile(message.author.display_name))
+        await self._ghosts.ensure_device(user)
+        await self._ghosts.ensure_joined(user, room)
+        return await self._homeserver.send(
+            room.matrix_room_id,
+            "m.room.message",
+            txn_id,
+            content,
+            as_user=user,
+            with_device=self._ghosts.has_device(user),
+            ts_ms=message.created_at_ms,
+        )
+
+    async def _refused(self, row: OutboxRow, message: Message, room: Room, error: HomeserverRefused) -> int | None:
+        user = self._namespace.author(message.author)
+        if error.status == 401:
+            # Our token is not accepted: nobody's message can go, and this one is not to blame.
+            log.error("token_refused", error=str(error), help="see `daarion-appservice registration check`")
+            return self._now_ms() + _REFUSED_RETRY_MS
+        if error.status == 429:
+            return self._now_ms() + int((error.retry_after_s or 1.0) * 1000)
+        if is_unregistered(error):
+            await self._ghosts.forget(user)
+        elif error.status == 403:
+            await self._ghosts.not_joined(user, room)
+        attempts = row.attempts + 1
+        can_help = error.status >= 500 or (error.status == 403 and row.attempts == 0)
+        retry_at_ms = (
+            self._now_ms() + _FIRST_RETRY_MS * 2 ** (attempts - 1) if can_help and attempts < MAX_ATTEMPTS else None
+        )
+        async with self._database.transaction() as tx:
+            await tx.outbox.failed(message.id, str(error), retry_at_ms=retry_at_ms)
+            if retry_at_ms is None:
+                await tx.messages.not_delivered(message.id)
+        level = log.warning if retry_at_ms else log.error
+        level("message_refused", message_id=message.id, room=room.slug, error=str(error), given_up=retry_at_ms is None)
+        return retry_at_ms
+
+    async def _settle(self, message: MessageId) -> None:
+        async with self._database.transaction() as tx:
+            await tx.outbox.sent(message)
+
+
+def _content(message: Message, replied_to: Message | None) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "msgtype": message.msgtype,
+        "body": message.body,
+        MESSAGE_ID: message.id,
+        "m.mentions": {},
+    }
+    if replied_to is not None and replied_to.matrix_event_id is not None:
+        content["m.relates_to"] = {"m.in_reply_to": {"event_id": replied_to.matrix_event_id}}
+    return content

@@ -1,0 +1,169 @@
+"""What the homeserver calls: transactions, queries and pings. Check, store, answer; handling comes later, elsewhere.
+
+    PUT /_matrix/app/v1/transactions/{id}
+      token ─► size ─► JSON ─► shape ─► events and transaction id in one commit ─► 200 ─► wake ``inbound``
+
+Whatever the homeserver was answered 200 for is on the disk. It sends a transaction again, and only that one, until it gets a
+200; so a refusal is for what may come right by itself (a body that was cut off), never for an event that we do not like:
+that one is stored as a dead letter, or it would hold up everything behind it for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from hmac import compare_digest
+from typing import Any, Final, Protocol, TypeGuard
+
+import orjson
+import structlog
+from aiohttp import web
+
+from ..city.ports import NowMs
+from ..storage.database import Database
+from ..storage.inbox import ReceivedEvent
+
+MAX_BODY_BYTES: Final = 32 * 1024 * 1024
+"""100 events of 64 KiB, 100 EDUs and to-device messages fit; a 413 would be retried for ever."""
+
+_EPHEMERAL_KEYS: Final = ("ephemeral", "de.sorunome.msc2409.ephemeral")
+"""The stable name and the old one; a registration with both switches gets everything under both."""
+
+_MAX_ID_CHARS: Final = 255
+
+log = structlog.get_logger()
+
+
+class Queries(Protocol):
+    """Answers what the homeserver asks about names of ours."""
+
+    async def user_exists(self, user_id: str) -> bool: ...
+    async def alias_exists(self, alias: str) -> bool: ...
+
+
+class Receiver:
+    def __init__(
+        self,
+        database: Database,
+        queries: Queries,
+        *,
+        hs_token: str,
+        now_ms: NowMs,
+        on_stored: Callable[[], None],
+        on_ephemeral: Callable[[list[Any]], Awaitable[None]],
+    ) -> None:
+        self._database = database
+        self._queries = queries
+        self._hs_token = hs_token.encode()
+        self._now_ms = now_ms
+        self._on_stored = on_stored
+        self._on_ephemeral = on_ephemeral
+
+    def routes(self) -> list[web.RouteDef]:
+        prefix = "/_matrix/app/v1"
+        return [
+            web.put(prefix + "/transactions/{txn_id}", self._transaction),
+            web.post(prefix + "/ping", self._ping),
+            web.get(prefix + "/users/{user_id}", self._user),
+            web.get(prefix + "/rooms/{alias}", self._alias),
+        ]
+
+    async def _transaction(self, request: web.Request) -> web.Response:
+        self._check_token(request)
+        txn_id = request.match_info["txn_id"]
+        body = await request.read()
+        transaction = _json_object(body)
+        events = transaction.get("events", [])
+        if not isinstance(events, list):
+            raise matrix_error(400, "M_BAD_JSON", "`events` must be a list")
+        await self._store(txn_id, body, [_received(event) for event in events])
+        ephemeral = _ephemeral(transaction)
+        if ephemeral:
+            await self._on_ephemeral(ephemeral)
+        return web.json_response({})
+
+    async def _store(self, txn_id: str, body: bytes, events: list[ReceivedEvent]) -> None:
+        # The id alone does not tell: a homeserver that was set up anew starts numbering again.
+        body_sha256 = hashlib.sha256(body).hexdigest()
+        async with self._database.transaction() as tx:
+            if await tx.inbox.knows_transaction(txn_id[:_MAX_ID_CHARS], body_sha256):
+                return
+            await tx.inbox.add_transaction(txn_id[:_MAX_ID_CHARS], body_sha256, events, now_ms=self._now_ms())
+        for event in events:
+            if event.error:
+                log.warning("event_unreadable", event_id=event.event_id, error=event.error)
+        if events:
+            self._on_stored()
+
+    async def _ping(self, request: web.Request) -> web.Response:
+        self._check_token(request)
+        return web.json_response({})
+
+    async def _user(self, request: web.Request) -> web.Response:
+        self._check_token(request)
+        if await self._queries.user_exists(request.match_info["user_id"]):
+            return web.json_response({})
+        raise matrix_error(404, "M_NOT_FOUND", "There is no such user in the city")
+
+    async def _alias(self, request: web.Request) -> web.Response:
+        self._check_token(request)
+        if await self._queries.alias_exists(request.match_info["alias"]):
+            return web.json_response({})
+        raise matrix_error(404, "M_NOT_FOUND", "There is no such room in the city")
+
+    def _check_token(self, request: web.Request) -> None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise matrix_error(401, "M_MISSING_TOKEN", "The homeserver's token is missing")
+        if not compare_digest(token.strip().encode("utf-8", "surrogateescape"), self._hs_token):
+            raise matrix_error(
+                403,
+                "M_FORBIDDEN",
+                "This is not the hs_token that the city expects: give Synapse the registration file that belongs to "
+                "the city's config.yaml, and restart it",
+            )
+
+
+def matrix_error(status: int, errcode: str, error: str) -> web.HTTPException:
+    """An answer as the Matrix specification wants it."""
+    kind = next(kind for kind in _HTTP_ERRORS if kind.status_code == status)
+    return kind(text=orjson.dumps({"errcode": errcode, "error": error}).decode(), content_type="application/json")
+
+
+_HTTP_ERRORS: Final[tuple[type[web.HTTPException], ...]] = (
+    web.HTTPBadRequest,
+    web.HTTPUnauthorized,
+    web.HTTPForbidden,
+    web.HTTPNotFound,
+)
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise matrix_error(400, "M_NOT_JSON", "The body is not JSON") from error
+    if not isinstance(parsed, dict):
+        raise matrix_error(400, "M_BAD_JSON", "The body must be an object")
+    return parsed
+
+
+def _received(event: Any) -> ReceivedEvent:
+    text = orjson.dumps(event)
+    if isinstance(event, dict):
+        event_id, room_id = event.get("event_id"), event.get("room_id")
+        if _is_id(event_id) and _is_id(room_id):
+            return ReceivedEvent(event_id, room_id, text.decode())
+    digest = hashlib.sha256(text).hexdigest()
+    return ReceivedEvent(f"unreadable:{digest}", "", text.decode(), error="no event_id or room_id")
+
+
+def _is_id(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and 0 < len(value) <= _MAX_ID_CHARS and "\0" not in value
+
+
+def _ephemeral(transaction: dict[str, Any]) -> list[Any]:
+    for key in _EPHEMERAL_KEYS:
+        if isinstance(found := transaction.get(key), list):
+            return found
+    return []

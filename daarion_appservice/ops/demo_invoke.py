@@ -1,0 +1,47 @@
+"""The demo's agents core: ``POST /agents/{id}/invoke``, the way that the service asks an agent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiohttp import web
+
+from .demo_city import CityAway, CityClient, CityRefused
+from .demo_skills import Question, reply
+
+DEFAULT_ROOM: Final = "general"
+
+_CITIES: Final = web.AppKey("cities", Mapping[str, CityClient])
+
+
+def invoke_app(cities: Mapping[str, CityClient]) -> web.Application:
+    """``cities``: by slug, the city as each agent sees it."""
+    app = web.Application()
+    app[_CITIES] = cities
+    app.router.add_post("/agents/{id}/invoke", _invoke)
+    return app
+
+
+async def _invoke(request: web.Request) -> web.Response:
+    city = request.app[_CITIES].get(request.match_info["id"])
+    if city is None:
+        return web.json_response({"error": "no such agent"}, status=404)
+    try:
+        question = _question(await request.json())
+    except (ValueError, TypeError, KeyError):
+        return web.json_response({"error": 'expected {"input": "…", "context": {…}}'}, status=400)
+    try:
+        return web.json_response({"output": await reply(city, question)})
+    except (CityAway, CityRefused) as error:
+        return web.json_response({"error": str(error)}, status=502)
+
+
+def _question(body: dict[str, Any]) -> Question:
+    text, context = body["input"], body.get("context") or {}
+    if not isinstance(text, str):
+        raise TypeError("input")
+    room = context.get("room") or DEFAULT_ROOM
+    if not isinstance(room, str):
+        raise TypeError("room")
+    return Question(text, room)

@@ -1,0 +1,181 @@
+"""What the demo's agents can tell: rules, no language model. Every fact is read from the city when it is asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from .demo_city import CityClient, Json
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer in both of the city's languages."""
+
+    uk: str
+    en: str
+
+    def to(self, question: str) -> str:
+        """In the language of the question."""
+        return self.uk if _is_cyrillic(question) else self.en
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    text: str
+    room: str
+    """The slug of the room that it is about, when it names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    what: Said
+    """Completes "I can tell …"."""
+    stems: tuple[str, ...]
+    """A question that holds one of these is for this skill."""
+    answer: Callable[[CityClient, Question], Awaitable[Said]]
+
+    def fits(self, question: str) -> bool:
+        return any(stem in question.lower() for stem in self.stems)
+
+
+async def reply(city: CityClient, question: Question) -> str:
+    """What the agent says: by the first of its skills that fits, else what it can do."""
+    skills = ROLES.get((await city.myself())["role"], ())
+    for skill in skills:
+        if skill.fits(question.text):
+            return (await skill.answer(city, question)).to(question.text)
+    return Said(
+        uk="Я простий агент без мовної моделі. Можу сказати: " + "; ".join(skill.what.uk for skill in skills) + ".",
+        en="I am a simple agent without a language model. I can tell: "
+        + "; ".join(skill.what.en for skill in skills)
+        + ".",
+    ).to(question.text)
+
+
+async def _who_is_online(city: CityClient, _: Question) -> Said:
+    agents = [agent["display_name"] for agent in await city.agents() if agent["presence"] != "offline"]
+    people = await _people_online(city)
+    return Said(
+        uk=f"Агенти на місці: {_names(agents)}. Люди: {_names(people)}.",
+        en=f"Agents here: {_names(agents)}. People: {_names(people)}.",
+    )
+
+
+async def _people_online(city: CityClient) -> list[str]:
+    found = {}
+    for room in await city.rooms():
+        for member in (await city.room(room["slug"]))["online_members"]:
+            if member["kind"] != "agent":
+                found[member["id"]] = member["display_name"] or member["id"]
+    return sorted(found.values())
+
+
+async def _rooms(city: CityClient, _: Question) -> Said:
+    rooms = await city.rooms()
+    return Said(
+        uk="Кімнати: " + "; ".join(f"{room['name']} — онлайн {room['members_online']}" for room in rooms) + ".",
+        en="Rooms: " + "; ".join(f"{room['name']}, {room['members_online']} online" for room in rooms) + ".",
+    )
+
+
+async def _busiest_room(city: CityClient, _: Question) -> Said:
+    rooms = [room for room in await city.rooms() if not room["archived"]]
+    if not rooms:
+        return Said(uk="У місті ще немає кімнат.", en="The city has no rooms yet.")
+    best = max(rooms, key=lambda room: (room["members_online"], room["last_event"] or ""))
+    return Said(
+        uk=f"Найжвавіше зараз у {best['name']}: онлайн {best['members_online']}. {best['description']}",
+        en=f"{best['name']} is the liveliest now: {best['members_online']} online. {best['description']}",
+    )
+
+
+async def _last_messages(city: CityClient, question: Question) -> Said:
+    slug = next((room["slug"] for room in await city.rooms() if _names_room(question.text, room)), question.room)
+    room = await city.room(slug)
+    messages = [message for message in room["messages"] if not message["deleted"]]
+    if not messages:
+        return Said(uk=f"У {room['name']} ще ніхто не писав.", en=f"Nobody has written in {room['name']} yet.")
+    authors = Counter(_author(message) for message in messages)
+    shares = ", ".join(f"{author} ({count})" for author, count in authors.most_common())
+    last = " · ".join(f"{_author(message)}: {_short(message['body'])}" for message in messages[-3:])
+    return Said(
+        uk=f"{room['name']}, останні повідомлення ({len(messages)}), від {messages[0]['created_at']}: {shares}. {last}",
+        en=f"{room['name']}, the last {len(messages)} messages, since {messages[0]['created_at']}: {shares}. {last}",
+    )
+
+
+async def _node_presence(city: CityClient, _: Question) -> Said:
+    node, agents = await _neighbours(city)
+    away = [agent for agent in agents if agent["presence"] != "online"]
+    if not away:
+        names = _names([agent["display_name"] for agent in agents])
+        return Said(uk=f"{node}: усі агенти онлайн: {names}.", en=f"{node}: all agents are online: {names}.")
+    gone = _names([f"{agent['display_name']} ({agent['presence']})" for agent in away])
+    counts = f"{len(agents) - len(away)}/{len(agents)}"
+    return Said(uk=f"{node}: онлайн {counts}; немає: {gone}.", en=f"{node}: {counts} online; missing: {gone}.")
+
+
+async def _node_residents(city: CityClient, _: Question) -> Said:
+    node, agents = await _neighbours(city)
+    each = "; ".join(f"{agent['display_name']}: {agent['title']}" for agent in agents)
+    return Said(uk=f"На {node} живуть: {each}.", en=f"On {node} live: {each}.")
+
+
+async def _neighbours(city: CityClient) -> tuple[str, list[Json]]:
+    """The agent's node, and all agents on it."""
+    node: str = (await city.myself())["node_id"]
+    return node, await city.agents(node_id=node)
+
+
+def _author(message: Json) -> str:
+    name: str = message["author"]["display_name"] or message["author"]["id"]
+    return name
+
+
+def _names_room(text: str, room: Json) -> bool:
+    return room["slug"] in text.lower() or room["name"].lower() in text.lower()
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(names) or "—"
+
+
+def _short(text: str, limit: int = 80) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _is_cyrillic(text: str) -> bool:
+    return any("а" <= letter <= "я" or letter in "іїєґ" for letter in text.lower())
+
+
+ONLINE: Final = Skill(Said("хто онлайн", "who is online"), ("онлайн", "online", "хто", "who"), _who_is_online)
+ROOMS: Final = Skill(Said("які є кімнати", "which rooms there are"), ("кімнат", "room"), _rooms)
+BUSIEST: Final = Skill(
+    Said("де зараз найжвавіше", "where it is liveliest"), ("куди", "де ", "where", "start", "почат"), _busiest_room
+)
+SUMMARY: Final = Skill(
+    Said("про що писали в кімнаті", "what was written in a room"),
+    ("підсум", "писали", "новин", "summ", "written", "happen", "news"),
+    _last_messages,
+)
+NODE_PRESENCE: Final = Skill(
+    Said("чи всі агенти мого вузла на місці", "whether all agents of my node are here"),
+    ("стан", "здоров", "онлайн", "вузол", "вузл", "health", "status", "online", "node"),
+    _node_presence,
+)
+NODE_RESIDENTS: Final = Skill(
+    Said("хто живе на моєму вузлі", "who lives on my node"),
+    ("хто", "жив", "вузл", "who", "live", "node"),
+    _node_residents,
+)
+
+ROLES: Final[dict[str, tuple[Skill, ...]]] = {
+    "orchestrator": (ROOMS, ONLINE),
+    "guardian": (NODE_PRESENCE,),
+    "steward": (NODE_RESIDENTS,),
+    "scribe": (SUMMARY,),
+    "guide": (BUSIEST, ROOMS),
+}

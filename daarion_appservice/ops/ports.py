@@ -1,0 +1,94 @@
+"""Whether ports on loopback are free, and who holds those that are not."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ..errors import ExitCode, StartError
+
+HOST: Final = "127.0.0.1"
+
+_LISTEN: Final = "0A"
+"""The state of a listening socket in /proc/net/tcp."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Something that is going to listen on a port; ``option`` is what chooses another."""
+
+    name: str
+    option: str
+    port: int
+
+
+def check_free(listeners: Sequence[Listener]) -> None:
+    """Raises StartError that names every listener whose port is taken, and by whom."""
+    for index, listener in enumerate(listeners):
+        for other in listeners[:index]:
+            if listener.port == other.port:
+                raise StartError(
+                    f"The {other.name} and the {listener.name} cannot both listen on port {listener.port}",
+                    f"Choose another with {listener.option}",
+                    ExitCode.PORT,
+                )
+    taken = [listener for listener in listeners if not is_free(listener.port)]
+    if taken:
+        raise StartError(
+            "; ".join(f"The {each.name} needs port {each.port}, and {_who_holds(each.port)}" for each in taken),
+            "End that, or choose another port with " + " and ".join(f"{each.option} PORT" for each in taken),
+            ExitCode.PORT,
+        )
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on ``port`` now."""
+    with socket.socket() as probe:
+        # As servers do, so that connections of the past (TIME_WAIT) do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _who_holds(port: int) -> str:
+    if port < 1024:
+        return "it is taken or needs root"
+    holder = next(_holders(port), None)
+    return f"{holder} has it" if holder else "another program has it"
+
+
+def _holders(port: int) -> Iterator[str]:
+    """The processes that listen on ``port``, as far as /proc shows them to us."""
+    sockets = {f"socket:[{inode}]" for inode in _inodes(port)}
+    for process in Path("/proc").glob("[0-9]*"):
+        if sockets & _open_files(process):
+            yield f"{_command(process)} (process {process.name})"
+
+
+def _inodes(port: int) -> Iterator[str]:
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        lines = table.read_text().splitlines()[1:] if table.exists() else []
+        for columns in map(str.split, lines):
+            if columns[3] == _LISTEN and int(columns[1].rpartition(":")[2], 16) == port:
+                yield columns[9]
+
+
+def _open_files(process: Path) -> set[str]:
+    try:
+        return {str(file.readlink()) for file in (process / "fd").iterdir()}
+    except OSError:  # somebody else's, or just gone
+        return set()
+
+
+def _command(process: Path) -> str:
+    try:
+        words = (process / "cmdline").read_text().replace("\0", " ").strip()
+    except OSError:
+        return "somebody"
+    return words if len(words) <= 80 else f"{words[:79]}…"

@@ -1,0 +1,170 @@
+"""The files of a small homeserver: homeserver.yaml, signing key, log configuration.
+
+It listens on loopback only, federates with nobody, asks nobody anything, and lets people do things as fast as they
+like.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+
+from .. import private_file
+from ..errors import ExitCode
+
+HOST: Final = "127.0.0.1"
+
+_PLENTY: Final = {"per_second": 10_000, "burst_count": 10_000}
+
+
+@dataclass(frozen=True, slots=True)
+class SynapseSetup:
+    """What makes one homeserver different from another."""
+
+    directory: Path
+    server_name: str
+    port: int
+    registrations: Sequence[Path] = ()
+    """Registration files of application services."""
+    room_version: str = ""
+    """Of new rooms; empty: Synapse's own default."""
+    log_level: str = "WARNING"
+    overrides: Mapping[str, object] = field(default_factory=dict)
+    """Top-level keys of homeserver.yaml that replace ours."""
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "homeserver.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class SynapseSecrets:
+    """Made once per homeserver, kept beside its configuration."""
+
+    registration_shared_secret: str
+    macaroon_secret_key: str
+    form_secret: str
+
+
+def write(setup: SynapseSetup) -> SynapseSecrets:
+    """Write the files, keeping the secrets and the signing key that are there already."""
+    setup.directory.mkdir(parents=True, exist_ok=True)
+    kept = _secrets(setup.directory / "secrets.json")
+    _write_once(setup.directory / "signing.key", f"ed25519 a_{secrets.token_hex(2)} {_random_key()}\n")
+    (setup.directory / "log.yaml").write_text(_yaml(_log_config(setup)))
+    _write(setup.config, _yaml({**_homeserver(setup, kept), **setup.overrides}))
+    return kept
+
+
+def _homeserver(setup: SynapseSetup, kept: SynapseSecrets) -> dict[str, object]:
+    directory = setup.directory.resolve()
+    config: dict[str, object] = {
+        "server_name": setup.server_name,
+        "public_baseurl": f"http://{HOST}:{setup.port}/",
+        "pid_file": str(directory / "homeserver.pid"),
+        "listeners": [
+            {
+                "port": setup.port,
+                "type": "http",
+                "bind_addresses": [HOST],
+                "resources": [{"names": ["client"], "compress": False}],
+            }
+        ],
+        "database": {"name": "sqlite3", "args": {"database": str(directory / "homeserver.db")}},
+        "log_config": str(directory / "log.yaml"),
+        "media_store_path": str(directory / "media"),
+        "signing_key_path": str(directory / "signing.key"),
+        "registration_shared_secret": kept.registration_shared_secret,
+        "macaroon_secret_key": kept.macaroon_secret_key,
+        "form_secret": kept.form_secret,
+        "app_service_config_files": [str(path.resolve()) for path in setup.registrations],
+        "enable_registration": False,
+        "presence": {"enabled": True},
+        # The default since 1.126 is that nothing gets into the room directory.
+        "room_list_publication_rules": [{"action": "allow"}],
+        # Not a word to anybody outside this machine.
+        "federation_domain_whitelist": [],
+        "trusted_key_servers": [],
+        "suppress_key_server_warning": True,
+        "report_stats": False,
+        "url_preview_enabled": False,
+        **_generous_limits(),
+    }
+    if setup.room_version:
+        config["default_room_version"] = setup.room_version
+    return config
+
+
+def _generous_limits() -> dict[str, object]:
+    plain = (
+        "message",
+        "registration",
+        "admin_redaction",
+        "joins_per_room",
+        "room_creation",
+        "media_create",
+        "user_directory",
+        "profile",
+        "reports",
+        "third_party_invite",
+        "3pid_validation",
+        "delayed_event_mgmt",
+    )
+    grouped = {
+        "login": ("address", "account", "failed_attempts"),
+        "joins": ("local", "remote"),
+        "invites": ("per_room", "per_user", "per_issuer"),
+        "presence": ("per_user",),
+    }
+    return {
+        **{f"rc_{name}": _PLENTY for name in plain},
+        **{f"rc_{name}": dict.fromkeys(parts, _PLENTY) for name, parts in grouped.items()},
+    }
+
+
+def _log_config(setup: SynapseSetup) -> dict[str, object]:
+    # To standard error, which its owner puts in a file: so that complaints from before logging starts stand there too.
+    return {
+        "version": 1,
+        "formatters": {"precise": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "precise"}},
+        "root": {"level": setup.log_level, "handlers": ["console"]},
+        "disable_existing_loggers": False,
+    }
+
+
+def _secrets(path: Path) -> SynapseSecrets:
+    _write_once(path, json.dumps({name: secrets.token_urlsafe(32) for name in SynapseSecrets.__slots__}, indent=2))
+    return SynapseSecrets(**json.loads(path.read_text()))
+
+
+def _random_key() -> str:
+    """The seed of an Ed25519 key in Matrix's unpadded Base64."""
+    return base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+
+
+def _write_once(path: Path, text: str) -> None:
+    if not path.exists():
+        private_file.create(path, text, ExitCode.FAILED)
+
+
+def _write(path: Path, text: str) -> None:
+    write = private_file.replace if path.exists() else private_file.create
+    write(path, text, ExitCode.FAILED)
+
+
+def _yaml(value: dict[str, Any]) -> str:
+    yaml = YAML()
+    # The same dictionary stands in many places; an anchor and its aliases would be harder to read.
+    yaml.representer.ignore_aliases = lambda _: True
+    out = StringIO()
+    yaml.dump(value, out)
+    return out.getvalue()

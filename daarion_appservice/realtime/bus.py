@@ -1,0 +1,25 @@
+"""Tells listeners in this process what has happened, right after it is stored."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ..city.events import CityEvent
+
+E = TypeVar("E", bound=CityEvent)
+
+
+class Bus:
+    """Listeners are plain functions that return at once: they note a wish or wake a task, and do no work here."""
+
+    def __init__(self) -> None:
+        self._listeners: defaultdict[type[Any], list[Callable[[Any], None]]] = defaultdict(list)
+
+    def subscribe(self, kind: type[E], listener: Callable[[E], None]) -> None:
+        self._listeners[kind].append(listener)
+
+    def publish(self, event: CityEvent) -> None:
+        for listener in self._listeners[type(event)]:
+            listener(event)

@@ -1,0 +1,49 @@
+"""Agents and tokens in memory, as they are stored; changes by other processes (the command line) are noticed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..city.agents import AgentDirectory
+from ..city.events import RegistryChanged
+from ..city.ports import Publish
+from ..city.tokens import TokenRing
+from ..storage.database import Database
+
+_POLL_S: Final = 2.0
+"""How soon an agent added, or a token revoked, on the command line counts."""
+
+log = structlog.get_logger()
+
+
+class Registry:
+    def __init__(self, database: Database, publish: Publish, agents: AgentDirectory, tokens: TokenRing) -> None:
+        self._database = database
+        self._publish = publish
+        self._agents = agents
+        self._tokens = tokens
+        self._version = -1
+
+    async def load(self) -> None:
+        """Read agents and tokens if they changed since the last time; publishes RegistryChanged when they did."""
+        async with self._database.reading() as tx:
+            version = await tx.kept.registry_version()
+            if version == self._version:
+                return
+            self._agents.replace(await tx.agents.all())
+            self._tokens.replace(await tx.agents.tokens())
+        self._version = version
+        self._publish(RegistryChanged())
+
+    async def run(self) -> None:
+        """Keep up with what is stored, until cancelled."""
+        while True:
+            await asyncio.sleep(_POLL_S)
+            try:
+                await self.load()
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("registry_unavailable", error=str(error), help="the database does not answer; trying again")

@@ -1,0 +1,166 @@
+"""One database by its URL: SQLite or PostgreSQL. Transactions that write, and readings that do not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import event, make_url
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from ..errors import ExitCode, StartError
+from .agents import AgentRows
+from .ghosts import GhostRows
+from .inbox import InboxRows
+from .kept import KeptRows
+from .members import MemberRows
+from .messages import MessageRows
+from .outbox import OutboxRows
+from .rooms import RoomRows
+
+_BUSY_S = 30
+"""How long SQLite waits for another process (a command line beside the service) before it gives up."""
+
+
+class Transaction:
+    """One database transaction, seen as the city's things."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+
+    @cached_property
+    def agents(self) -> AgentRows:
+        return AgentRows(self.connection)
+
+    @cached_property
+    def rooms(self) -> RoomRows:
+        return RoomRows(self.connection)
+
+    @cached_property
+    def members(self) -> MemberRows:
+        return MemberRows(self.connection)
+
+    @cached_property
+    def messages(self) -> MessageRows:
+        return MessageRows(self.connection)
+
+    @cached_property
+    def inbox(self) -> InboxRows:
+        return InboxRows(self.connection)
+
+    @cached_property
+    def outbox(self) -> OutboxRows:
+        return OutboxRows(self.connection)
+
+    @cached_property
+    def ghosts(self) -> GhostRows:
+        return GhostRows(self.connection)
+
+    @cached_property
+    def kept(self) -> KeptRows:
+        return KeptRows(self.connection)
+
+
+class Database:
+    """Connections to the database at ``url`` (``sqlite:///…`` or ``postgresql://…``)."""
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self.url = driver_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._engine = _engine(self.url, pool_size)
+        # SQLite has one writer; queueing here is fair and cheap, its own waiting is neither.
+        self._writing = asyncio.Lock() if self.is_sqlite else None
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Everything done within is stored when the block ends, or nothing of it when it raises."""
+        if self._writing is None:
+            async with self._engine.begin() as connection:
+                yield Transaction(connection)
+        else:
+            async with self._writing, self._engine.connect() as connection:
+                await connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+                async with connection.begin():
+                    yield Transaction(connection)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Transaction]:
+        """A consistent look at what is stored; writes nothing."""
+        async with self._engine.connect() as connection:
+            yield Transaction(connection)
+
+    async def check(self) -> None:
+        """Raise StartError, in words, when the database cannot be used."""
+        try:
+            async with self.transaction():
+                pass
+        except (DBAPIError, OSError) as error:
+            raise cannot_use(self.url, error) from error
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+def driver_url(url: str) -> URL:
+    """The URL with the driver that we use, whatever driver it names. Raises StartError for other databases."""
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except Exception as error:
+        raise StartError(
+            "database.url is not a database address",
+            "Write sqlite:///daarion.db or postgresql://user:password@host/name.",
+            ExitCode.CONFIG,
+        ) from error
+    match backend:
+        case "sqlite":
+            return parsed.set(drivername="sqlite+aiosqlite")
+        case "postgresql" | "postgres":
+            return parsed.set(drivername="postgresql+asyncpg")
+    raise StartError(
+        f"database.url names {backend}, which is not supported",
+        "Use sqlite:///daarion.db or postgresql://user:password@host/name.",
+        ExitCode.CONFIG,
+    )
+
+
+def cannot_use(url: URL, error: Exception) -> StartError:
+    """What to tell somebody whose database does not answer."""
+    shown = url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
+    reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    if url.get_backend_name() == "sqlite":
+        advice = "Check that its directory exists and that this user may write to it."
+    else:
+        advice = (
+            "Check that PostgreSQL runs there, and that user, password and database name in database.url are right."
+        )
+    return StartError(f"The database {shown} cannot be used: {reason}", advice, ExitCode.DATABASE)
+
+
+def _engine(url: URL, pool_size: int) -> AsyncEngine:
+    if url.get_backend_name() != "sqlite":
+        return create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
+    engine = create_async_engine(url, connect_args={"timeout": _BUSY_S})
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _set_up(dbapi_connection: Any, _record: object) -> None:
+        # No implicit BEGIN by the driver: it comes too late for BEGIN IMMEDIATE, see _begin.
+        dbapi_connection.isolation_level = None
+        cursor = dbapi_connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")  # a commit that returned is on the disk
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A transaction that reads first and writes later fails at once when somebody else wrote in between, however
+        # long the timeout; taking the write lock at the start waits instead.
+        connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+
+    return engine

@@ -1,0 +1,50 @@
+"""What the homeserver is known to hold of each ghost, so that a restart tells it nothing it knows already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..city.types import UserId
+from .tables import ghosts
+from .upsert import insert
+
+
+@dataclass(frozen=True, slots=True)
+class Ghost:
+    """A user of ours who is registered, and how the homeserver knows them."""
+
+    user_id: UserId
+    display_name: str | None = None
+    avatar_source: str | None = None
+    avatar_mxc: str | None = None
+    has_device: bool = False
+
+
+class GhostRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def all(self) -> list[Ghost]:
+        return [_ghost(row) for row in await self._connection.execute(select(ghosts))]
+
+    async def put(self, ghost: Ghost) -> None:
+        values = {
+            "display_name": ghost.display_name,
+            "avatar_source": ghost.avatar_source,
+            "avatar_mxc": ghost.avatar_mxc,
+            "has_device": ghost.has_device,
+        }
+        statement = insert(self._connection, ghosts).values(user_id=ghost.user_id, **values)
+        await self._connection.execute(statement.on_conflict_do_update(index_elements=[ghosts.c.user_id], set_=values))
+
+    async def forget(self, user: UserId) -> None:
+        await self._connection.execute(delete(ghosts).where(ghosts.c.user_id == user))
+
+
+def _ghost(row: Row[Any]) -> Ghost:
+    return Ghost(UserId(row.user_id), row.display_name, row.avatar_source, row.avatar_mxc, row.has_device)

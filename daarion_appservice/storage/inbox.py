@@ -1,0 +1,146 @@
+"""Events that the homeserver gave us: stored before they are acknowledged, handled later, kept as a memory of what came.
+
+new ──► done      handled; its text is dropped, its id stays, so that the same event never counts twice
+ │ └──► dead      failed too often: waits for somebody who says `events retry`
+ └──── (failed)   stays new, and is due again at retry_at_ms
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from .tables import inbox, transactions
+from .upsert import insert
+
+
+class InboxState(StrEnum):
+    NEW = "new"
+    DONE = "done"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedEvent:
+    """One event as it came: ``event`` is its JSON text."""
+
+    event_id: str
+    matrix_room_id: str
+    event: str
+    error: str | None = None
+    """Why it can never be handled, when that is plain to see already."""
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    id: int
+    event_id: str
+    matrix_room_id: str
+    event: str
+    attempts: int
+    retry_at_ms: int
+    error: str | None
+    received_at_ms: int
+
+
+class InboxRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def knows_transaction(self, txn_id: str, body_sha256: str) -> bool:
+        found = await self._connection.execute(
+            select(transactions.c.txn_id).where(
+                transactions.c.txn_id == txn_id, transactions.c.body_sha256 == body_sha256
+            )
+        )
+        return found.first() is not None
+
+    async def add_transaction(self, txn_id: str, body_sha256: str, events: list[ReceivedEvent], *, now_ms: int) -> None:
+        """Store a transaction and those of its events that never came before."""
+        await self._connection.execute(
+            insert(self._connection, transactions)
+            .values(txn_id=txn_id, body_sha256=body_sha256, received_at_ms=now_ms)
+            .on_conflict_do_nothing()
+        )
+        if events:
+            await self._connection.execute(
+                insert(self._connection, inbox).on_conflict_do_nothing(index_elements=[inbox.c.event_id]),
+                [
+                    {
+                        "event_id": event.event_id,
+                        "matrix_room_id": event.matrix_room_id,
+                        "event": event.event,
+                        "received_at_ms": now_ms,
+                        "state": InboxState.DEAD if event.error else InboxState.NEW,
+                        "error": event.error,
+                    }
+                    for event in events
+                ],
+            )
+
+    async def waiting(self, *, after_id: int, limit: int) -> list[InboxRow]:
+        """What is to be handled, in the order it came."""
+        return await self._rows(InboxState.NEW, after_id=after_id, limit=limit)
+
+    async def dead(self, *, limit: int = 1000) -> list[InboxRow]:
+        return await self._rows(InboxState.DEAD, after_id=0, limit=limit)
+
+    async def _rows(self, state: InboxState, *, after_id: int, limit: int) -> list[InboxRow]:
+        rows = await self._connection.execute(
+            select(inbox).where(inbox.c.state == state, inbox.c.id > after_id).order_by(inbox.c.id).limit(limit)
+        )
+        return [
+            InboxRow(
+                row.id,
+                row.event_id,
+                row.matrix_room_id,
+                row.event,
+                row.attempts,
+                row.retry_at_ms,
+                row.error,
+                row.received_at_ms,
+            )
+            for row in rows
+        ]
+
+    async def done(self, ids: list[int]) -> None:
+        await self._connection.execute(
+            update(inbox).where(inbox.c.id.in_(ids)).values(state=InboxState.DONE, event="", error=None)
+        )
+
+    async def failed(self, row_id: int, error: str, *, retry_at_ms: int | None) -> None:
+        """Handling went wrong: due again at ``retry_at_ms``, or never by itself (None)."""
+        state = InboxState.DEAD if retry_at_ms is None else InboxState.NEW
+        await self._connection.execute(
+            update(inbox)
+            .where(inbox.c.id == row_id)
+            .values(state=state, error=error, attempts=inbox.c.attempts + 1, retry_at_ms=retry_at_ms or 0)
+        )
+
+    async def retry(self, event_ids: list[str] | None) -> int:
+        """Make dead events new again, all of them when no ids are given; returns how many."""
+        statement = (
+            update(inbox)
+            .where(inbox.c.state == InboxState.DEAD)
+            .values(state=InboxState.NEW, attempts=0, retry_at_ms=0)
+        )
+        if event_ids is not None:
+            statement = statement.where(inbox.c.event_id.in_(event_ids))
+        return (await self._connection.execute(statement)).rowcount
+
+    async def counts(self) -> dict[str, int]:
+        """How many events wait, and how many are dead."""
+        rows = await self._connection.execute(
+            select(inbox.c.state, func.count()).where(inbox.c.state != InboxState.DONE).group_by(inbox.c.state)
+        )
+        return dict(rows.tuples().all())
+
+    async def prune(self, *, before_ms: int) -> None:
+        """Forget what came so long ago that no homeserver sends it again."""
+        await self._connection.execute(delete(transactions).where(transactions.c.received_at_ms < before_ms))
+        await self._connection.execute(
+            delete(inbox).where(inbox.c.state == InboxState.DONE, inbox.c.received_at_ms < before_ms)
+        )

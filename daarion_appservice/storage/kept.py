@@ -1,0 +1,33 @@
+"""Single facts that the service keeps, by name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Integer, Text, cast, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from .tables import kept
+from .upsert import insert
+
+_REGISTRY: Final = "registry_version"
+
+
+class KeptRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def registry_version(self) -> int:
+        """Changes whenever agents, tokens or rooms do, in whichever process."""
+        found = await self._connection.execute(select(kept.c.value).where(kept.c.key == _REGISTRY))
+        return int(found.scalar() or 0)
+
+
+async def registry_changed(connection: AsyncConnection) -> None:
+    """Part of every transaction that changes agents, tokens or rooms, so that a running service takes notice."""
+    statement = insert(connection, kept).values(key=_REGISTRY, value="1")
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[kept.c.key], set_={"value": cast(cast(kept.c.value, Integer) + 1, Text)}
+        )
+    )

@@ -1,0 +1,71 @@
+"""Who has joined which room on Matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..city.types import Member, RoomId, UserId
+from .tables import members
+from .upsert import insert
+
+
+class MemberRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def all(self) -> list[Member]:
+        return [_member(row) for row in await self._connection.execute(select(members))]
+
+    async def of_room(self, room: RoomId) -> list[Member]:
+        return [
+            _member(row) for row in await self._connection.execute(select(members).where(members.c.room_id == room))
+        ]
+
+    async def some(self, room: RoomId, users: list[UserId]) -> list[Member]:
+        rows = await self._connection.execute(
+            select(members).where(members.c.room_id == room, members.c.user_id.in_(users))
+        )
+        return [_member(row) for row in rows]
+
+    async def get(self, room: RoomId, user: UserId) -> Member | None:
+        row = (
+            await self._connection.execute(select(members).where(members.c.room_id == room, members.c.user_id == user))
+        ).first()
+        return _member(row) if row else None
+
+    async def put(self, new: list[Member]) -> None:
+        if not new:
+            return
+        statement = insert(self._connection, members)
+        await self._connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[members.c.room_id, members.c.user_id],
+                set_={
+                    "display_name": statement.excluded.display_name,
+                    "avatar_url": statement.excluded.avatar_url,
+                },
+            ),
+            [
+                {
+                    "room_id": member.room_id,
+                    "user_id": member.user_id,
+                    "display_name": member.display_name,
+                    "avatar_url": member.avatar_url,
+                }
+                for member in new
+            ],
+        )
+
+    async def remove(self, room: RoomId, users: list[UserId]) -> None:
+        if users:
+            await self._connection.execute(
+                delete(members).where(members.c.room_id == room, members.c.user_id.in_(users))
+            )
+
+
+def _member(row: Row[Any]) -> Member:
+    return Member(RoomId(row.room_id), UserId(row.user_id), row.display_name, row.avatar_url)

@@ -1,0 +1,87 @@
+"""Bring a database to what this software expects: under a lock, never backwards, in words when it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
+
+from alembic import command
+
+from ..errors import ExitCode, StartError
+from .database import Database, cannot_use
+
+_LOCK = 0x6461_6172
+"""The key of PostgreSQL's advisory lock that migrations take ("daar")."""
+
+
+def migrations_directory() -> Path:
+    """Where the migrations lie: inside the installed package, or at the top of the source tree."""
+    package = Path(__file__).resolve().parent.parent
+    for candidate in (package / "migrations", package.parent / "alembic"):
+        if (candidate / "env.py").is_file():
+            return candidate
+    raise StartError(
+        "The database migrations are missing from this installation.",
+        "Install daarion-appservice again.",
+        ExitCode.DATABASE,
+    )
+
+
+def head() -> str:
+    """The revision that this software expects."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    assert revision is not None
+    return revision
+
+
+async def upgrade(database: Database) -> tuple[str | None, str]:
+    """Migrate to the newest revision, all in one transaction; returns the revision there was and the one there is."""
+    try:
+        async with database.transaction() as transaction:
+            if not database.is_sqlite:
+                # Whoever comes second waits here and then finds nothing to do. SQLite's write lock does the same.
+                await transaction.connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+            return await transaction.connection.run_sync(_upgrade)
+    except (DBAPIError, OSError) as error:
+        raise cannot_use(database.url, error) from error
+
+
+async def current(database: Database) -> str | None:
+    """The database's revision; None for an empty one."""
+    try:
+        async with database.reading() as transaction:
+            return await transaction.connection.run_sync(_revision)
+    except (DBAPIError, OSError) as error:
+        raise cannot_use(database.url, error) from error
+
+
+def _upgrade(connection: Connection) -> tuple[str | None, str]:
+    before = _revision(connection)
+    config = _config()
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if before is not None and before not in known:
+        raise StartError(
+            f"The database was written by a newer daarion-appservice: its revision is {before}, "
+            f"the newest that this one knows is {head()}.",
+            "Install the newer version again, or restore the backup that was made before the upgrade.",
+            ExitCode.DATABASE,
+        )
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    return before, head()
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(migrations_directory()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,60 @@
+"""Messages on their way to Matrix. A row is written with its message, and its transaction id before the first try."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..city.types import MessageId, RoomId
+from .tables import outbox
+
+
+class OutboxState(StrEnum):
+    NEW = "new"
+    SENT = "sent"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    id: int
+    message_id: MessageId
+    room_id: RoomId
+    txn_id: str
+    attempts: int
+    retry_at_ms: int
+
+
+class OutboxRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, message: MessageId, room: RoomId, txn_id: str) -> None:
+        await self._connection.execute(insert(outbox).values(message_id=message, room_id=room, txn_id=txn_id))
+
+    async def waiting(self, *, limit: int, not_rooms: frozenset[RoomId] = frozenset()) -> list[OutboxRow]:
+        """What is to be sent, in the order it was written, leaving out rooms that wait for something."""
+        statement = select(outbox).where(outbox.c.state == OutboxState.NEW).order_by(outbox.c.id).limit(limit)
+        if not_rooms:
+            statement = statement.where(outbox.c.room_id.not_in(not_rooms))
+        return [
+            OutboxRow(row.id, MessageId(row.message_id), RoomId(row.room_id), row.txn_id, row.attempts, row.retry_at_ms)
+            for row in await self._connection.execute(statement)
+        ]
+
+    async def sent(self, message: MessageId) -> None:
+        await self._connection.execute(
+            update(outbox).where(outbox.c.message_id == message).values(state=OutboxState.SENT, error=None)
+        )
+
+    async def failed(self, message: MessageId, error: str, *, retry_at_ms: int | None) -> None:
+        """Sending went wrong: due again at ``retry_at_ms``, or given up (None)."""
+        state = OutboxState.FAILED if retry_at_ms is None else OutboxState.NEW
+        await self._connection.execute(
+            update(outbox)
+            .where(outbox.c.message_id == message)
+            .values(state=state, error=error, attempts=outbox.c.attempts + 1, retry_at_ms=retry_at_ms or 0)
+        )

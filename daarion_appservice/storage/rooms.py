@@ -1,0 +1,165 @@
+"""Rooms, and what their Matrix rooms were last known to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..city.types import MatrixRoomId, MatrixStatus, Room, RoomId
+from .kept import registry_changed
+from .tables import rooms
+
+ORDERS: dict[str, tuple[ColumnElement[Any], ...]] = {
+    "popular": (rooms.c.last_seq.desc(), rooms.c.slug),
+    "recent": (func.coalesce(rooms.c.last_event_ms, rooms.c.created_at_ms).desc(), rooms.c.slug),
+    "name": (func.lower(rooms.c.name), rooms.c.slug),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the Matrix side was last told of a room, or found to be."""
+
+    name: str | None
+    topic: str | None
+    in_directory: bool | None
+    in_space: MatrixRoomId | None
+
+
+class RoomRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, room: Room, *, created_by: str | None) -> None:
+        await self._connection.execute(
+            insert(rooms).values(
+                id=room.id,
+                slug=room.slug,
+                name=room.name,
+                description=room.description,
+                is_default=room.is_default,
+                archived=room.archived,
+                created_by=created_by,
+                created_at_ms=room.created_at_ms,
+                matrix_status=room.matrix_status,
+            )
+        )
+        await registry_changed(self._connection)
+
+    async def all(self) -> list[Room]:
+        return [_room(row) for row in await self._connection.execute(select(rooms).order_by(rooms.c.created_at_ms))]
+
+    async def page(self, *, sort: str, limit: int, offset: int) -> list[Room]:
+        """Rooms that are not archived, in one of ORDERS."""
+        rows = await self._connection.execute(
+            select(rooms).where(~rooms.c.archived).order_by(*ORDERS[sort]).limit(limit).offset(offset)
+        )
+        return [_room(row) for row in rows]
+
+    async def find(self, id_or_slug: str) -> Room | None:
+        row = (
+            await self._connection.execute(
+                select(rooms).where((rooms.c.id == id_or_slug) | (rooms.c.slug == id_or_slug)).limit(1)
+            )
+        ).first()
+        return _room(row) if row else None
+
+    async def by_matrix_id(self, matrix_room: MatrixRoomId) -> Room | None:
+        row = (await self._connection.execute(select(rooms).where(rooms.c.matrix_room_id == matrix_room))).first()
+        return _room(row) if row else None
+
+    async def next_seq(self, room: RoomId, *, now_ms: int) -> int:
+        """Take the room's next sequence number; holds back whoever else wants one until this transaction ends."""
+        seq = await self._connection.execute(
+            update(rooms)
+            .where(rooms.c.id == room)
+            .values(last_seq=rooms.c.last_seq + 1, last_event_ms=now_ms)
+            .returning(rooms.c.last_seq)
+        )
+        return int(seq.scalar_one())
+
+    async def earlier_seq(self, room: RoomId) -> int:
+        """Take a number before all others: for history that comes in later than what followed it."""
+        seq = await self._connection.execute(
+            update(rooms).where(rooms.c.id == room).values(first_seq=rooms.c.first_seq - 1).returning(rooms.c.first_seq)
+        )
+        return int(seq.scalar_one())
+
+    async def follow(self, room: RoomId, *, name: str | None = None, description: str | None = None) -> None:
+        """Take over a name or topic that the room was given on Matrix."""
+        values = {"name": name, "told_name": name} if name is not None else {}
+        if description is not None:
+            values |= {"description": description, "told_topic": description}
+        await self._connection.execute(update(rooms).where(rooms.c.id == room).values(values))
+
+    async def archive(self, room: RoomId) -> None:
+        await self._connection.execute(update(rooms).where(rooms.c.id == room).values(archived=True))
+        await registry_changed(self._connection)
+
+    async def link(self, room: RoomId, matrix_room: MatrixRoomId) -> None:
+        """``matrix_room`` is this room's other side from now on; nothing is known of it yet."""
+        await self._connection.execute(
+            update(rooms)
+            .where(rooms.c.id == room)
+            .values(
+                matrix_room_id=matrix_room,
+                matrix_status=MatrixStatus.LINKED,
+                matrix_error=None,
+                told_name=None,
+                told_topic=None,
+                in_directory=None,
+                in_space=None,
+            )
+        )
+
+    async def unlink(self, room: RoomId) -> None:
+        await self._connection.execute(
+            update(rooms)
+            .where(rooms.c.id == room)
+            .values(matrix_room_id=None, matrix_status=MatrixStatus.PENDING, matrix_error=None)
+        )
+
+    async def mark(self, room: RoomId, status: MatrixStatus, error: str | None) -> None:
+        await self._connection.execute(
+            update(rooms).where(rooms.c.id == room).values(matrix_status=status, matrix_error=error)
+        )
+
+    async def told(self, room: RoomId) -> Told:
+        row = (
+            await self._connection.execute(
+                select(rooms.c.told_name, rooms.c.told_topic, rooms.c.in_directory, rooms.c.in_space).where(
+                    rooms.c.id == room
+                )
+            )
+        ).one()
+        return Told(
+            row.told_name, row.told_topic, row.in_directory, MatrixRoomId(row.in_space) if row.in_space else None
+        )
+
+    async def set_told(self, room: RoomId, told: Told) -> None:
+        await self._connection.execute(
+            update(rooms)
+            .where(rooms.c.id == room)
+            .values(told_name=told.name, told_topic=told.topic, in_directory=told.in_directory, in_space=told.in_space)
+        )
+
+
+def _room(row: Row[Any]) -> Room:
+    return Room(
+        id=RoomId(row.id),
+        slug=row.slug,
+        name=row.name,
+        description=row.description,
+        is_default=row.is_default,
+        archived=row.archived,
+        created_at_ms=row.created_at_ms,
+        last_seq=row.last_seq,
+        last_event_ms=row.last_event_ms,
+        matrix_room_id=MatrixRoomId(row.matrix_room_id) if row.matrix_room_id else None,
+        matrix_status=MatrixStatus(row.matrix_status),
+        matrix_error=row.matrix_error,
+    )

@@ -1,0 +1,169 @@
+"""The tables. Times are milliseconds since 1970, JSON is text, so that SQLite and PostgreSQL hold the same.
+
+Their history is in ``alembic/``; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite only counts up by itself in a column that is called INTEGER.
+Counting = BigInteger().with_variant(Integer(), "sqlite")
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("id", String(255), primary_key=True),
+    Column("slug", String(64), nullable=False, unique=True),
+    Column("display_name", Text, nullable=False),
+    Column("title", Text, nullable=False, server_default=""),
+    Column("avatar", Text, nullable=False, server_default=""),
+    Column("node_id", Text, nullable=False, server_default=""),
+    Column("microdao", Text, nullable=False, server_default=""),
+    Column("role", Text, nullable=False, server_default=""),
+    Column("rooms", Text, nullable=False, server_default="[]"),
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+
+agent_tokens = Table(
+    "agent_tokens",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("agent_id", ForeignKey("agents.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("secret_sha256", String(64), nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger),
+)
+
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("slug", String(64), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("is_default", Boolean, nullable=False, server_default=text("false")),
+    Column("archived", Boolean, nullable=False, server_default=text("false")),
+    Column("created_by", Text),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("first_seq", BigInteger, nullable=False, server_default="1"),
+    Column("last_seq", BigInteger, nullable=False, server_default="0"),
+    Column("last_event_ms", BigInteger),
+    Column("matrix_room_id", String(255), unique=True),
+    Column("matrix_status", String(16), nullable=False, server_default="pending"),
+    Column("matrix_error", Text),
+    # What the Matrix room was last known to be, so that a restart asks for nothing that is so already.
+    Column("told_name", Text),
+    Column("told_topic", Text),
+    Column("in_directory", Boolean),
+    Column("in_space", String(255)),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", String(255), primary_key=True, index=True),
+    Column("display_name", Text),
+    Column("avatar_url", Text),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("author_kind", String(16), nullable=False),
+    Column("author_id", String(255), nullable=False),
+    Column("author_name", Text, nullable=False),
+    Column("author_avatar", Text),
+    Column("body", Text, nullable=False),
+    Column("formatted_body", Text),
+    Column("msgtype", String(64), nullable=False),
+    Column("reply_to", String(26)),
+    Column("client_id", String(255)),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("edited_at_ms", BigInteger),
+    Column("deleted", Boolean, nullable=False, server_default=text("false")),
+    Column("matrix_event_id", String(255), unique=True),
+    Column("delivery", String(16), nullable=False),
+    UniqueConstraint("room_id", "seq"),
+    UniqueConstraint("author_kind", "author_id", "room_id", "client_id"),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", Counting, primary_key=True, autoincrement=True),
+    Column("event_id", String(255), nullable=False, unique=True),
+    Column("matrix_room_id", String(255), nullable=False, server_default=""),
+    Column("event", Text, nullable=False),
+    Column("received_at_ms", BigInteger, nullable=False),
+    Column("state", String(8), nullable=False, server_default="new"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("retry_at_ms", BigInteger, nullable=False, server_default="0"),
+    Column("error", Text),
+    Index(None, "state", "id"),
+)
+
+transactions = Table(
+    "transactions",
+    metadata,
+    Column("txn_id", String(255), primary_key=True),
+    Column("body_sha256", String(64), primary_key=True),
+    Column("received_at_ms", BigInteger, nullable=False, index=True),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Counting, primary_key=True, autoincrement=True),
+    Column("message_id", ForeignKey("messages.id", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("room_id", String(80), nullable=False),
+    Column("txn_id", String(64), nullable=False, unique=True),
+    Column("state", String(8), nullable=False, server_default="new"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("retry_at_ms", BigInteger, nullable=False, server_default="0"),
+    Column("error", Text),
+    Index(None, "state", "id"),
+)
+
+ghosts = Table(
+    "ghosts",
+    metadata,
+    Column("user_id", String(255), primary_key=True),
+    Column("display_name", Text),
+    Column("avatar_source", Text),
+    Column("avatar_mxc", Text),
+    Column("has_device", Boolean, nullable=False, server_default=text("false")),
+)
+
+kept = Table(
+    "kept",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)

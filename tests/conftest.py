@@ -1,0 +1,77 @@
+"""The real parts that tests ask for by name: a PostgreSQL, a fresh database, a Synapse."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+# At the end of the path: our folder alembic/ must not stand in front of the library of that name.
+sys.path.append(str(Path(__file__).parents[1]))
+
+from daarion_appservice.ops.local_synapse import LocalSynapse
+from tests.parts.postgres import Postgres
+from tests.parts.synapse import SERVER_NAME, BootSynapse, boot
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One server for all tests of this worker."""
+    server = Postgres.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """A fresh database on PostgreSQL."""
+    name = postgres.create_database()
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A fresh database on SQLite."""
+    return f"sqlite:///{tmp_path / 'city.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh database: the test runs once on SQLite and once on PostgreSQL."""
+    name = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
+    url: str = request.getfixturevalue(name)
+    return url
+
+
+@pytest.fixture
+async def synapse(tmp_path: Path) -> AsyncIterator[BootSynapse]:
+    """Boots homeservers: ``await synapse(registration=…)``; they are gone when the test ends."""
+    booted: list[LocalSynapse] = []
+
+    async def boot_another(
+        *,
+        registration: Path | None = None,
+        server_name: str = SERVER_NAME,
+        port: int | None = None,
+        overrides: Mapping[str, object] | None = None,
+        log_level: str = "WARNING",
+    ) -> LocalSynapse:
+        directory = tmp_path / f"synapse-{len(booted)}"
+        homeserver = await boot(
+            directory,
+            registration=registration,
+            server_name=server_name,
+            port=port,
+            overrides=overrides,
+            log_level=log_level,
+        )
+        booted.append(homeserver)
+        return homeserver
+
+    yield boot_another
+    for homeserver in booted:
+        # Nobody will ask for what it kept, so it need not say farewell.
+        homeserver.kill()

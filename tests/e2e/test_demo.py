@@ -1,0 +1,193 @@
+"""The demo: the whole city from one command, and nothing left of it after Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import nio
+import psutil
+import pytest
+
+from daarion_appservice.ops.demo_city import CityClient
+from daarion_appservice.ops.demo_invoke import invoke_app
+from tests.parts.demo import Demo
+from tests.parts.ports import HOST
+
+AGENTS = ["daarwizz", "hospodar", "litopys", "providnyk", "varta"]
+
+# One city for all read-only tests: with `--dist loadgroup` they come to the same worker.
+pytestmark = pytest.mark.xdist_group("demo")
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """A city that is open; tests only look at it."""
+    with Demo(tmp_path_factory.mktemp("demo")) as demo:
+        yield demo
+
+
+async def get(url: str) -> Any:
+    async with aiohttp.request("GET", url) as response:
+        assert response.status == 200, await response.text()
+        return await response.json()
+
+
+def test_the_credentials_are_for_their_owner_and_have_the_promised_keys(city: Demo) -> None:
+    file = city.data / "credentials.json"
+    credentials = city.credentials
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert set(credentials) == {
+        "homeserver_url",
+        "server_name",
+        "city_url",
+        "matrix_url",
+        "matrix_users",
+        "jwt_secret",
+        "admin_token",
+        "internal_token",
+        "agent_tokens",
+    }
+    assert credentials["server_name"] == "city.localhost"
+    assert [set(user) for user in credentials["matrix_users"]] == [{"user_id", "password"}] * 2
+    assert sorted(credentials["agent_tokens"]) == AGENTS
+
+
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="curl and jq are not installed")
+def test_the_three_commands_that_it_shows_work_as_they_stand(city: Demo) -> None:
+    commands = [line for line in city.output.splitlines() if line.startswith("curl ")]
+
+    answers = [subprocess.run(line, shell=True, capture_output=True, text=True, check=True).stdout for line in commands]
+
+    person, agent, bulk = answers
+    assert '"user_id": "@daarion_admin:city.localhost"' in person
+    assert '"agent_id": "daarwizz"' in agent
+    assert '"presence": "online"' in agent
+    assert '"presences": [' in bulk
+
+
+async def test_the_agents_are_online_in_the_city(city: Demo) -> None:
+    agents = await get(f"{city.credentials['city_url']}/api/v1/agents")
+
+    assert sorted(agent["slug"] for agent in agents) == AGENTS
+    assert {agent["presence"] for agent in agents} == {"online"}
+
+
+async def test_a_person_signs_in_with_a_matrix_client_and_sees_an_agent_online(city: Demo) -> None:
+    credentials = city.credentials
+    person = credentials["matrix_users"][0]
+    client = nio.AsyncClient(credentials["homeserver_url"], person["user_id"])
+    try:
+        login = await client.login(person["password"])
+        rooms = await client.joined_rooms()
+        presence = await client.get_presence("@agent_daarwizz:city.localhost")
+    finally:
+        await client.close()
+
+    assert isinstance(login, nio.LoginResponse)
+    assert isinstance(rooms, nio.JoinedRoomsResponse)
+    assert len(rooms.rooms) == 4  # General, Welcome, Builders and the space that holds them
+    assert isinstance(presence, nio.PresenceGetResponse)
+    assert presence.presence == "online"
+
+
+async def test_each_agent_greets_the_city_once(city: Demo) -> None:
+    room = await get(f"{city.credentials['city_url']}/city/rooms/general")
+
+    assert sorted(message["author"]["id"] for message in room["messages"]) == AGENTS
+
+
+@pytest.mark.parametrize(
+    ("agent", "question", "words"),
+    [
+        ("daarwizz", "Які кімнати є в місті?", ["General", "Welcome", "Builders"]),
+        ("daarwizz", "Who is online?", ["Agents here", "DAARWIZZ", "Varta"]),
+        ("varta", "Який стан вузла?", ["node-1: усі агенти онлайн", "Varta", "Hospodar"]),
+        ("hospodar", "Who lives on the node?", ["On node-1 live", "Hospodar"]),
+        ("litopys", "Підсумуй General", ["General, останні повідомлення", "DAARWIZZ (1)"]),
+        ("providnyk", "Where should I start?", ["is the liveliest now"]),
+        ("litopys", "Порадь ідею для міського району", ["без мовної моделі", "про що писали в кімнаті"]),
+    ],
+)
+async def test_an_agent_answers_from_what_the_city_knows(
+    city: Demo, aiohttp_client: Any, agent: str, question: str, words: list[str]
+) -> None:
+    credentials = city.credentials
+    async with aiohttp.ClientSession(credentials["city_url"]) as session:
+        client = CityClient(session, agent, credentials["agent_tokens"][agent])
+        core = await aiohttp_client(invoke_app({agent: client}))
+        context = {"kind": "direct", "user_id": "u_1", "room": None, "history": []}
+        async with core.post(f"/agents/{agent}/invoke", json={"input": question, "context": context}) as response:
+            output = (await response.json())["output"]
+
+    assert all(word in output for word in words), output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_nothing_is_left_when_it_is_told_to_end(tmp_path: Path, number: signal.Signals) -> None:
+    with Demo(tmp_path) as demo:
+        children = demo.children()
+        exit_code = demo.end(number)
+
+    assert exit_code == 0
+    assert len(children) == 3
+    assert not psutil.wait_procs(children, timeout=0)[1]
+    assert demo.ports_are_free()
+
+
+async def test_a_second_start_finds_everything_as_it_was_left(tmp_path: Path) -> None:
+    with Demo(tmp_path) as demo:
+        credentials = demo.credentials
+        rooms = await get(f"{credentials['city_url']}/city/rooms?sort=name")
+
+    with demo:
+        assert demo.credentials == credentials
+        again = await get(f"{credentials['city_url']}/city/rooms?sort=name")
+        general = await get(f"{credentials['city_url']}/city/rooms/general")
+
+    assert [room["matrix_room_id"] for room in again] == [room["matrix_room_id"] for room in rooms]
+    assert len(general["messages"]) == len(AGENTS)
+
+
+def test_a_taken_port_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    demo = Demo(tmp_path)
+    with socket.create_server((HOST, demo.matrix_port)):
+        demo.start()
+        exit_code = demo.wait()
+
+    assert exit_code == 5
+    assert f"matrix listener needs port {demo.matrix_port}" in demo.output
+    assert "--matrix-port" in demo.output
+    if sys.platform == "linux":
+        assert f"(process {os.getpid()})" in demo.output
+    assert not demo.data.exists()
+
+
+def test_it_ends_as_a_whole_when_a_part_dies_and_says_which(tmp_path: Path) -> None:
+    with Demo(tmp_path) as demo:
+        children = demo.children()
+        demo.child("run").kill()
+        exit_code = demo.wait()
+
+    assert exit_code == 1
+    assert "Service ended (killed by SIGKILL)" in demo.output
+    assert not psutil.wait_procs(children, timeout=0)[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
+def test_its_parts_die_with_it_even_when_it_is_killed(tmp_path: Path) -> None:
+    with Demo(tmp_path) as demo:
+        children = demo.children()
+        demo.end(signal.SIGKILL)
+
+        assert not psutil.wait_procs(children, timeout=5)[1]

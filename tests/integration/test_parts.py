@@ -1,0 +1,83 @@
+"""The real parts that the other tests stand on do work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import aiohttp
+import nio
+import pytest
+from sqlalchemy import inspect
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from daarion_appservice.errors import HomeserverRefused, StartError
+from tests.parts.ports import free_port
+from tests.parts.postgres import Postgres
+from tests.parts.synapse import BootSynapse, boot
+
+
+async def test_a_person_logs_in_to_a_homeserver_of_ours(synapse: BootSynapse) -> None:
+    homeserver = await synapse()
+    account = await homeserver.register("alice", "secret", display_name="Alice")
+
+    client = nio.AsyncClient(homeserver.url, account.user_id)
+    try:
+        answer = await client.login("secret")
+        profile = await client.get_displayname(account.user_id)
+    finally:
+        await client.close()
+
+    assert isinstance(answer, nio.LoginResponse)
+    assert answer.user_id == "@alice:city.localhost"
+    assert isinstance(profile, nio.ProfileGetDisplayNameResponse)
+    assert profile.displayname == "Alice"
+
+
+async def test_a_homeserver_keeps_its_people_over_a_restart(synapse: BootSynapse) -> None:
+    homeserver = await synapse()
+    account = await homeserver.register("alice", "secret")
+
+    homeserver.kill()
+    await homeserver.restart()
+
+    headers = {"Authorization": f"Bearer {account.access_token}"}
+    url = f"{homeserver.url}/_matrix/client/v3/account/whoami"
+    async with aiohttp.request("GET", url, headers=headers) as response:
+        assert (await response.json())["user_id"] == "@alice:city.localhost"
+    with pytest.raises(HomeserverRefused, match="M_USER_IN_USE"):
+        await homeserver.register("alice", "secret")
+
+
+async def test_a_homeserver_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="no-such-registration"):
+        await boot(tmp_path, registration=tmp_path / "no-such-registration.yaml")
+
+
+async def test_a_homeserver_without_synapse_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(StartError) as raised:
+        await boot(tmp_path, port=free_port())
+    assert "pip install 'daarion-appservice[demo]'" in raised.value.help
+    assert not (tmp_path / "homeserver.yaml").exists()
+
+
+async def test_a_database_is_fresh_and_serves(database_url: str) -> None:
+    driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+    scheme, address = database_url.split("://")
+    engine = create_async_engine(f"{driver[scheme]}://{address}")
+    async with engine.connect() as connection:
+        assert await connection.run_sync(lambda sync: inspect(sync).get_table_names()) == []
+    await engine.dispose()
+
+
+def test_databases_do_not_see_each_other(postgres: Postgres) -> None:
+    one, other = postgres.create_database(), postgres.create_database()
+    postgres.execute("CREATE TABLE citizens (id text)", one)
+
+    assert postgres.execute("SELECT to_regclass('citizens')", one) == "citizens"
+    assert postgres.execute("SELECT to_regclass('citizens')", other) == ""
+
+    postgres.drop_database(one)
+    postgres.drop_database(other)

@@ -1,0 +1,532 @@
+"""config.yaml: read with all its mistakes named, written with its comments kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from daarion_appservice.config import edit as config_edit
+from daarion_appservice.config import file as config_file
+from daarion_appservice.config import Settings
+from daarion_appservice.config.keys import all_keys, environment_keys, plain
+from daarion_appservice.config.mistakes import ConfigMistakes
+from daarion_appservice.config.render import render_example
+from daarion_appservice.errors import ExitCode, StartError
+from daarion_appservice.ops import reference
+
+ROOT = Path(__file__).parents[2]
+SECRET = "a secret of more than 32 characters"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return tmp_path / "config.yaml"
+
+
+def mistakes(config: Path, text: str, **environ: str) -> list[str]:
+    """What is said about ``text``, without the name of the file."""
+    config.write_text(text)
+    with pytest.raises(ConfigMistakes) as caught:
+        config_file.load(config, environ)
+    assert caught.value.exit_code is ExitCode.CONFIG
+    return [str(each).removeprefix(str(config)).removeprefix(":") for each in caught.value.mistakes]
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """As a user whom directories can be closed to, also when the tests are run by root."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+# --- reading ------------------------------------------------------------------------------------------
+
+
+def test_an_empty_file_means_the_defaults(config: Path) -> None:
+    config.write_text("# nothing yet\n")
+    settings = config_file.load(config, {})
+    assert settings.homeserver == Settings().homeserver
+    assert settings.city == Settings().city
+
+
+def test_a_section_whose_keys_are_all_commented_out_means_the_defaults(config: Path) -> None:
+    config.write_text("city:\n  # name: X\nagents:\napi:\n  jwt:\n")
+    assert config_file.load(config, {}).city == Settings().city
+
+
+def test_the_example_says_what_the_defaults_are(config: Path) -> None:
+    config.write_text(render_example())
+    values = YAML(typ="safe", pure=True).load(config)
+    assert values == plain(Settings())
+
+
+def test_file_names_are_relative_to_the_configuration(config: Path) -> None:
+    config.write_text(
+        "appservice: {registration: keys/registration.yaml}\n"
+        "database: {url: sqlite:///data/city.db}\n"
+        "agents:\n"
+        "  - {slug: a, display_name: A, avatar: pictures/a.png}\n"
+        "  - {slug: b, display_name: B, avatar: mxc://example.org/abc}\n"
+    )
+    settings = config_file.load(config, {})
+    assert settings.appservice.registration == config.parent / "keys/registration.yaml"
+    assert settings.database.url == f"sqlite:///{config.parent}/data/city.db"
+    assert [agent.avatar for agent in settings.agents] == [f"{config.parent}/pictures/a.png", "mxc://example.org/abc"]
+
+
+def test_they_are_absolute_even_when_the_configuration_is_named_relatively(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text("")
+    monkeypatch.chdir(config.parent)
+    assert config_file.load(Path("config.yaml"), {}).appservice.registration == config.parent / "registration.yaml"
+
+
+@pytest.mark.parametrize("url", ["sqlite:////var/lib/city.db", "sqlite:///:memory:", "postgresql://city@db/city"])
+def test_a_database_that_is_not_a_relative_file_stays_as_written(config: Path, url: str) -> None:
+    config.write_text(f"database: {{url: '{url}'}}\n")
+    assert config_file.load(config, {}).database.url == url
+
+
+def test_a_room_version_may_be_written_without_quotes(config: Path) -> None:
+    config.write_text("city: {room_version: 12}\n")
+    assert config_file.load(config, {}).city.room_version == "12"
+
+
+# --- mistakes -----------------------------------------------------------------------------------------
+
+
+def test_a_missing_file_tells_how_to_make_one(config: Path) -> None:
+    with pytest.raises(StartError, match="There is no configuration") as caught:
+        config_file.load(config, {})
+    assert f"config generate -c {config}" in caught.value.help
+    assert caught.value.exit_code is ExitCode.CONFIG
+
+
+def test_a_directory_in_place_of_the_file_is_said_in_words(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="cannot be read: Is a directory"):
+        config_file.load(tmp_path, {})
+
+
+def test_all_mistakes_are_named_at_once_with_their_lines(config: Path) -> None:
+    assert mistakes(
+        config,
+        "homeserver:\n"
+        "  domain: https://example.org\n"
+        "  adress: http://localhost\n"
+        "matrix:\n"
+        "  port: 99999\n"
+        "api: 5\n"
+        "city:\n"
+        "  rooms:\n"
+        "    - slug: Ü\n"
+        "      name: ''\n"
+        "    - slug: b\n"
+        "logging:\n"
+        "  level: loud\n"
+        "  format:\n",
+    ) == [
+        "2: homeserver.domain must be a server name like example.org, not a URL",
+        "3: homeserver.adress is not a key; did you mean address?",
+        "5: matrix.port must be at most 65535",
+        "6: api must hold keys of its own, indented below it",
+        "9: city.rooms[0].slug must be 1 to 64 of a-z, 0-9, - and _, and begin with a letter or a digit",
+        "10: city.rooms[0].name must not be empty",
+        "11: city.rooms[1].name is missing",
+        "13: logging.level must be 'debug', 'info', 'warning' or 'error'",
+        '14: logging.format has no value: write one, "" for nothing, or remove the line to get the default',
+    ]
+
+
+def test_a_key_in_the_wrong_section_is_pointed_to_the_right_one(config: Path) -> None:
+    assert mistakes(config, "domain: example.org\n") == ["1: domain is not a key here; did you mean homeserver.domain?"]
+
+
+def test_a_wrong_value_does_not_hide_a_contradiction_elsewhere(config: Path) -> None:
+    assert mistakes(
+        config, "homeserver: {verify_tls: maybe}\npresence:\n  heartbeat_s: 50\n  ttl_s: 20\nmatrix: {host: 0.0.0.0}\n"
+    ) == [
+        "1: homeserver.verify_tls must be true or false",
+        "4: presence.ttl_s must be longer than presence.heartbeat_s, or everybody flaps",
+        (
+            "5: matrix.internal_token must be set because matrix.host is 0.0.0.0, not loopback: "
+            "without it everybody who reaches that port could speak for the city"
+        ),
+    ]
+
+
+def test_nothing_is_concluded_from_a_wrong_value(config: Path) -> None:
+    # With the default of 20 s in its place, a ttl of 15 s would be too short.
+    assert mistakes(config, "presence:\n  heartbeat_s: soon\n  ttl_s: 15\n") == [
+        "2: presence.heartbeat_s must be a number"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "agents: [{slug: a, display_name: A}, {slug: a, display_name: B}]\n",
+            "agents[1].slug a is taken by an earlier one in this list",
+        ),
+        ("api: {port: 7025}\n", "api.port must not be matrix.port: they are two listeners"),
+        (
+            "appservice: {bot: city_observer}\n",
+            "appservice.bot must be another name: agent_…, citizen_… and city_observer are the city's ghosts",
+        ),
+        (
+            "appservice: {as_token: same, hs_token: same}\n",
+            "appservice.hs_token must differ from appservice.as_token: each proves another side",
+        ),
+        (
+            "api: {jwt: {secret: short}}\n",
+            "api.jwt.secret needs at least 32 characters, for example from `openssl rand -hex 32`",
+        ),
+        ("api: {allowed_origins: ['https://city.example/page']}\n", "api.allowed_origins[0] must be an origin: https:// and a host, perhaps a port, and no path"),  # noqa: E501
+        ("homeserver: {address: localhost:8008}\n", "homeserver.address must be a URL that starts with http:// or https://"),
+        ("homeserver: {address: 'http://[::1'}\n", "homeserver.address must be a URL whose host and port are well-formed"),
+        ("database: {url: mysql://db}\n", "database.url must begin with sqlite:/// or postgresql://"),
+        ("appservice: {as_token: 12345678}\n", "appservice.as_token must be text: put it in quotes"),
+        ("city: {rooms: general}\n", "city.rooms must be a list: one `- …` a line"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_words(config: Path, text: str, said: str) -> None:
+    assert mistakes(config, text) == [f"1: {said}"]
+
+
+def test_a_key_that_stands_twice_is_found_together_with_the_rest(config: Path) -> None:
+    assert mistakes(config, "api:\n  port: 1\n  port: 2\n  host: 5\n") == [
+        "3: api.port stands twice, in line 2 and here",
+        "4: api.host must be text: put it in quotes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("api:\n  port: 1: 2\n", 2),
+        ("api: [1\n", 2),
+        ("api:\n\tport: 1\n", 2),
+        ("api:\n  host: \x01\n", 2),
+        ("a: 1\n---\nb: 2\n", 2),
+        ("- api\n", 1),
+    ],
+)
+def test_what_is_no_yaml_is_named_with_its_line(config: Path, text: str, line: int) -> None:
+    [said] = mistakes(config, text)
+    assert said.startswith((f"{line}: this is not YAML", f"{line}: must hold sections"))
+
+
+def test_a_file_that_is_not_utf8_is_named_with_its_line(config: Path) -> None:
+    config.write_bytes(b"city:\n  name: \xff\n")
+    with pytest.raises(ConfigMistakes, match=r"config.yaml:2: this is not UTF-8 text"):
+        config_file.load(config, {})
+
+
+def test_an_alias_of_itself_is_a_mistake_and_no_endless_loop(config: Path) -> None:
+    assert mistakes(config, "agents: &all\n  - *all\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"api: {{jwt: {{secret: ['{SECRET}']}}}}\n",
+        f"api:\n  admin_token: '{SECRET}'\n  admin_token: '{SECRET}'\n",
+        f"api:\n  admin_token: *{SECRET.replace(' ', '')}\n",
+        f"api:\n  admin_token: !{SECRET.replace(' ', '')} x\n",
+        f"database: {{url: 'mysql://city:{SECRET}@db'}}\n",
+    ],
+)
+def test_no_message_shows_a_secret(config: Path, text: str) -> None:
+    said = " ".join(mistakes(config, text))
+    assert SECRET not in said
+    assert SECRET.replace(" ", "") not in said
+
+
+# --- environment --------------------------------------------------------------------------------------
+
+
+def test_the_environment_wins_over_the_file(config: Path) -> None:
+    config.write_text("api: {port: 7002, anonymous_read: true}\n")
+    settings = config_file.load(
+        config,
+        {"DAARION_API__PORT": "7003", "DAARION_API__ANONYMOUS_READ": "false", "DAARION_API__JWT__SECRET": SECRET},
+    )
+    assert (settings.api.port, settings.api.anonymous_read) == (7003, False)
+    assert settings.api.jwt.secret.get_secret_value() == SECRET
+
+
+def test_every_single_value_can_come_from_the_environment(config: Path) -> None:
+    config.write_text("")
+    environ = {name: str(key.default) for name, key in environment_keys().items()}
+    settings = config_file.load(config, environ)
+    assert plain(settings) == plain(config_file.load(config, {}))
+    assert {key.dotted for key in all_keys() if key.section is None} - {
+        key.dotted for key in environment_keys().values()
+    } == {"api.allowed_origins", "city.rooms", "agents"}
+
+
+def test_a_secret_can_lie_in_a_file_of_its_own(config: Path, tmp_path: Path) -> None:
+    config.write_text("")
+    (tmp_path / "secret").write_text(f"{SECRET}\n")
+    settings = config_file.load(config, {"DAARION_API__JWT__SECRET_FILE": str(tmp_path / "secret")})
+    assert settings.api.jwt.secret.get_secret_value() == SECRET
+
+
+def test_a_mistake_from_the_environment_names_the_variable(config: Path) -> None:
+    assert mistakes(config, "api:\n  port: 7002\n", DAARION_API__PORT="many") == [
+        "DAARION_API__PORT: api.port must be a whole number"
+    ]
+
+
+def test_a_variable_and_its_file_are_one_too_many(config: Path) -> None:
+    said = mistakes(config, "", DAARION_API__ADMIN_TOKEN="x", DAARION_API__ADMIN_TOKEN_FILE="/x")
+    assert said == ["DAARION_API__ADMIN_TOKEN_FILE: is set, and DAARION_API__ADMIN_TOKEN too: keep one of them"]
+
+
+def test_a_secret_file_that_cannot_be_read_is_named_and_nothing_follows_from_it(config: Path) -> None:
+    assert mistakes(config, "matrix: {host: 0.0.0.0}\n", DAARION_MATRIX__INTERNAL_TOKEN_FILE="/nowhere/token") == [
+        (
+            "DAARION_MATRIX__INTERNAL_TOKEN_FILE: names the file /nowhere/token, which cannot be read: "
+            "No such file or directory"
+        )
+    ]
+
+
+def test_a_mistyped_variable_is_a_mistake(config: Path) -> None:
+    assert mistakes(config, "", DAARION_API__JWT__SECRT="x") == [
+        "DAARION_API__JWT__SECRT: sets no key; did you mean DAARION_API__JWT__SECRET?"
+    ]
+
+
+def test_variables_that_are_empty_or_of_others_change_nothing(config: Path) -> None:
+    config.write_text("api: {port: 7002}\n")
+    environ = {"DAARION_API__PORT": "", "DAARION_PORT": "tcp://10.0.0.1:7001", "HOME": "/"}
+    assert config_file.load(config, environ).api.port == 7002
+
+
+# --- cautions -----------------------------------------------------------------------------------------
+
+
+def test_a_file_that_everybody_may_read_is_worth_a_word(config: Path) -> None:
+    config.write_text("homeserver: {domain: city.example}\nappservice: {as_token: a, hs_token: b}\n")
+    config.chmod(0o644)
+    [said] = config_file.cautions(config, config_file.load(config, {}))
+    assert f"chmod 600 {config}" in said
+    config.chmod(0o640)
+    assert config_file.cautions(config, config_file.load(config, {})) == []
+
+
+def test_what_is_still_to_be_filled_in_is_named(config: Path) -> None:
+    config_edit.generate(config)
+    said = " ".join(config_file.cautions(config, config_file.load(config, {})))
+    assert "homeserver.domain is still example.org" in said
+    assert "registration generate" in said
+
+
+# --- writing ------------------------------------------------------------------------------------------
+
+
+def test_a_new_file_is_for_its_owner_only_and_right_at_once(config: Path) -> None:
+    config_edit.generate(config)
+    assert stat.S_IMODE(config.stat().st_mode) == 0o600
+    assert config_file.load(config, {}).homeserver == Settings().homeserver
+
+
+def test_every_key_has_one_comment_above_it(config: Path) -> None:
+    lines = render_example().splitlines()
+    for key in all_keys():
+        indent = "  " * (len(key.path) - 1)
+        places = [n for n, line in enumerate(lines) if line.startswith(f"{indent}{key.name}:")]
+        comments = [lines[place - 1] for place in places]
+        assert comments, key.dotted
+        assert all(comment.startswith(f"{indent}#") for comment in comments), key.dotted
+
+
+def test_an_existing_file_is_never_overwritten(config: Path) -> None:
+    config.write_text("mine\n")
+    with pytest.raises(StartError, match="is there already"):
+        config_edit.generate(config)
+    assert config.read_text() == "mine\n"
+
+
+def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="there is no directory") as caught:
+        config_edit.generate(tmp_path / "city" / "config.yaml")
+    assert caught.value.help == f"Make it first: mkdir -p {tmp_path}/city"
+
+
+def test_a_directory_that_is_not_writable_is_named() -> None:
+    # Not in tmp_path: its parents are closed to others.
+    directory = Path(tempfile.mkdtemp())
+    directory.chmod(0o555)
+    try:
+        with nobody(), pytest.raises(StartError, match=f"the directory {directory} is not writable"):
+            config_edit.generate(directory / "config.yaml")
+    finally:
+        shutil.rmtree(directory)
+
+
+OLD = """\
+# Mine, all mine
+homeserver:
+    # where it is
+    domain: 'city.example'   # keep this
+
+# ports
+matrix: {port: 7000}
+api:
+    port: 7002
+    jwt:
+
+appservice:
+    as_token: "old-as"
+    hs_token: old-hs # do not touch
+agents:
+- slug: a   # the first
+  display_name: "A"
+
+unknown: 1
+# the end"""
+
+
+def test_an_upgrade_adds_every_missing_key_and_changes_no_line(config: Path) -> None:
+    config.write_text(OLD)
+    added = config_edit.upgrade(config)
+    assert {"homeserver.address", "matrix.host", "api.jwt.secret", "presence", "logging"} <= set(added)
+    lines = config.read_text().splitlines()
+    kept = iter(lines)
+    for line in OLD.splitlines():
+        if not line.startswith("matrix:"):  # all on one line: there they are added within it
+            assert line in kept, line
+    values = YAML(typ="safe", pure=True).load(config)
+    assert values["matrix"]["port"] == 7000
+    assert values["appservice"]["as_token"] == "old-as"
+    assert values["agents"] == [{"slug": "a", "display_name": "A"}]
+    assert values["unknown"] == 1
+    missing = [key.dotted for key in all_keys() if key.path[0] not in values or not _has(values, key.path)]
+    assert missing == []
+
+
+def _has(values: object, path: tuple[str, ...]) -> bool:
+    for name in path:
+        if not isinstance(values, dict) or name not in values:
+            return False
+        values = values[name]
+    return True
+
+
+def test_what_an_upgrade_adds_has_its_comment(config: Path) -> None:
+    config.write_text("homeserver:\n    domain: city.example\n")
+    config_edit.upgrade(config)
+    assert (
+        "    domain: city.example\n"
+        "    # Whether Synapse's certificate must be valid (when address is https).\n"
+        "    verify_tls: true\n"
+    ) in config.read_text()
+
+
+def test_a_second_upgrade_finds_nothing_to_add(config: Path) -> None:
+    config.write_text(OLD)
+    config_edit.upgrade(config)
+    once = config.read_bytes()
+    assert config_edit.upgrade(config) == []
+    assert config.read_bytes() == once
+
+
+def test_an_upgraded_empty_file_is_the_example_without_its_head(config: Path) -> None:
+    config.write_text("")
+    config_edit.upgrade(config)
+    assert config.read_text() == render_example().partition("\n\n")[2].join(["\n", ""])
+
+
+@pytest.mark.parametrize("variable", sorted(environment_keys()))
+def test_each_value_left_out_of_the_example_comes_back(config: Path, variable: str) -> None:
+    key = environment_keys()[variable]
+    lines = render_example().splitlines(keepends=True)
+    section = next(n for n, line in enumerate(lines) if line.startswith(f"{key.path[0]}:"))
+    start = f"{'  ' * (len(key.path) - 1)}{key.name}:"
+    at = next(n for n in range(section, len(lines)) if lines[n].startswith(start))
+    config.write_text("".join(lines[: at - 1] + lines[at + 1 :]))  # with its comment
+    assert config_edit.upgrade(config) == [key.dotted]
+    assert YAML(typ="safe", pure=True).load(config) == plain(Settings())
+
+
+def test_an_upgrade_keeps_the_mode_and_a_link(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.yaml", tmp_path / "config.yaml"
+    real.write_text("api: {port: 7002}\n")
+    real.chmod(0o640)
+    link.symlink_to(real)
+    config_edit.upgrade(link)
+    assert link.is_symlink()
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "real.yaml"]
+
+
+def test_windows_line_ends_stay(config: Path) -> None:
+    config.write_bytes(b"api:\r\n  port: 7002\r\n")
+    config_edit.upgrade(config)
+    assert config.read_bytes().count(b"\n") == config.read_bytes().count(b"\r\n")
+
+
+def test_a_file_that_cannot_be_edited_safely_is_left_as_it_is(config: Path) -> None:
+    text = "matrix: &both\n  port: 7025\napi: *both\n"
+    config.write_text(text)
+    with pytest.raises(StartError, match="cannot be edited safely") as caught:
+        config_edit.upgrade(config)
+    assert "matrix.host" in caught.value.help
+    assert config.read_text() == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "appservice:\n",
+        "appservice:\n  as_token:   # later\n",
+        "appservice:\n  as_token: ''\n  id: x\n",
+        "appservice: {as_token: ''}\n",
+        "appservice:\n  as_token: |\n    old\n  id: x\n",
+    ],
+)
+def test_a_single_value_can_be_set_wherever_it_stands(config: Path, text: str) -> None:
+    config.write_text(text)
+    config_edit.set_values(config, {"appservice.as_token": "-a: 'strange' #token"})
+    assert config_file.load(config, {}).appservice.as_token.get_secret_value() == "-a: 'strange' #token"
+
+
+def test_setting_a_value_keeps_the_comment_beside_it(config: Path) -> None:
+    config.write_text("appservice:\n  as_token: ''  # ours\n")
+    config_edit.set_values(config, {"appservice.as_token": "new"})
+    assert config.read_text() == "appservice:\n  as_token: new  # ours\n"
+
+
+# --- files made from the settings ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(reference.files()))
+def test_files_made_from_the_settings_are_up_to_date(name: str) -> None:
+    advice = f"{name} is out of date: run `python -m daarion_appservice.ops.reference` and commit it"
+    assert (ROOT / name).read_text() == reference.files()[name], advice
+
+
+def test_the_documentation_names_every_key_and_its_variable() -> None:
+    text = reference.render_configuration_doc()
+    for key in all_keys():
+        if key.section is None:
+            assert f"| `{key.dotted}` |" in text
+    for variable in environment_keys():
+        assert f"`{variable}`" in text
