@@ -215,9 +215,7 @@ class City:
             self.namespace,
             steady_ms,
         )
-        app = city_application(
-            [rooms, agents], CityDoor(settings, self.tokens), anonymous_read=settings.api.anonymous_read
-        )
+        app = city_application([rooms, agents], CityDoor(settings, self.tokens, self.registry), settings.api)
         return Listener("api", app, settings.api.host, settings.api.port)
 
     def matrix_listener(self) -> Listener:

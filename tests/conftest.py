@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,8 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1]))
 
 from daarion_appservice.ops.local_synapse import LocalSynapse
+from tests.parts.city import AGENTS, RunningCity, StartCity
+from tests.parts.person import Arrive, Person
 from tests.parts.postgres import Postgres
 from tests.parts.synapse import SERVER_NAME, BootSynapse, boot
 
@@ -75,3 +78,41 @@ async def synapse(tmp_path: Path) -> AsyncIterator[BootSynapse]:
     for homeserver in booted:
         # Nobody will ask for what it kept, so it need not say farewell.
         homeserver.kill()
+
+
+@pytest.fixture
+async def start_city(tmp_path: Path, database_url: str, synapse: BootSynapse) -> AsyncIterator[StartCity]:
+    """Starts a whole city, Synapse included: ``city = await start_city()``; once on each database."""
+    started: list[RunningCity] = []
+
+    async def start(
+        *,
+        homeserver: dict[str, Any] | None = None,
+        settings: dict[str, str | float] | None = None,
+        agents: str = AGENTS,
+    ) -> RunningCity:
+        city = await RunningCity.make(
+            tmp_path / "city", database_url, synapse, homeserver=homeserver, settings=settings, agents=agents
+        )
+        started.append(city)
+        await city.start()
+        return city
+
+    yield start
+    for city in started:
+        await city.close()
+
+
+@pytest.fixture
+async def arrive() -> AsyncIterator[Arrive]:
+    """Brings people to a homeserver: ``alice = await arrive(city, "alice")``."""
+    arrived: list[Person] = []
+
+    async def arrive(city: RunningCity, name: str) -> Person:
+        person = await Person.arrive(city.homeserver, name)
+        arrived.append(person)
+        return person
+
+    yield arrive
+    for person in arrived:
+        await person.leave()

@@ -117,9 +117,6 @@ class JwtSettings(Section):
 class ApiSettings(Section):
     host: str = Field("127.0.0.1", description="Address that the city listener binds to (for browsers and agents).")
     port: Port = Field(7001, description="Its port.")
-    public_url: OptionalHttpUrl = Field(
-        "", description="Where the world sees the city listener, if behind a proxy; empty: host and port."
-    )
     anonymous_read: bool = Field(True, description="Whether rooms, presence and agents may be read without signing in.")
     allowed_origins: list[Origin] = Field(
         [], description="Origins of web pages that may call the API, like https://city.example."
@@ -127,6 +124,10 @@ class ApiSettings(Section):
     jwt: JwtSettings = Field(JwtSettings(), description="How citizens prove who they are.")
     admin_token: SecretStr = Field(
         SecretStr(""), description="A token that may manage agents, rooms and tokens; empty: only admins by JWT."
+    )
+    service_token: SecretStr = Field(
+        SecretStr(""),
+        description="What trusted services prove themselves with on this listener; empty: matrix.internal_token.",
     )
 
 

@@ -6,8 +6,10 @@ import errno
 from collections.abc import Sequence
 from typing import Final
 
+import aiohttp_cors
 from aiohttp import web
 
+from ..config import ApiSettings
 from ..errors import ExitCode, StartError
 from ..matrix.receiver import MAX_BODY_BYTES, Receiver
 from .answers import matrix_errors, problems
@@ -16,11 +18,23 @@ from .endpoint import Door, install, routes_of
 _MAX_CITY_BODY_BYTES: Final = 1024 * 1024
 
 
-def city_application(groups: Sequence[object], door: Door, *, anonymous_read: bool) -> web.Application:
+def city_application(groups: Sequence[object], door: Door, settings: ApiSettings) -> web.Application:
     app = web.Application(middlewares=[problems], client_max_size=_MAX_CITY_BODY_BYTES)
     for group in groups:
-        install(app, routes_of(group), door, anonymous_read=anonymous_read)
+        install(app, routes_of(group), door, anonymous_read=settings.anonymous_read)
+    _allow_origins(app, settings.allowed_origins)
     return app
+
+
+def _allow_origins(app: web.Application, origins: Sequence[str]) -> None:
+    """Let the pages of these origins call every route. Tokens go in a header of theirs, so no cookies are let through."""
+    options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]
+        allow_headers="*", allow_methods="*", expose_headers="*", max_age=3600
+    )
+    cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(origins, options))
+    for route in list(app.router.routes()):
+        if route.method != "HEAD":
+            cors.add(route)
 
 
 def matrix_application(groups: Sequence[object], receiver: Receiver, door: Door) -> web.Application:

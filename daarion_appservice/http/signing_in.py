@@ -8,8 +8,10 @@ from typing import Final
 from aiohttp import web
 
 from ..city.tokens import TokenRing
+from ..city.types import AgentSlug
 from ..config import Settings, is_loopback
 from ..errors import NotSignedIn
+from ..realtime.registry import Registry
 from .jwt_check import JwtCheck
 from .principals import Admin, AgentPrincipal, Anonymous, Principal, Service
 
@@ -19,11 +21,12 @@ _BEARER: Final = "bearer"
 class CityDoor:
     """Who is asking on the city listener."""
 
-    def __init__(self, settings: Settings, tokens: TokenRing) -> None:
+    def __init__(self, settings: Settings, tokens: TokenRing, registry: Registry) -> None:
         self._tokens = tokens
+        self._registry = registry
         self._jwt = JwtCheck(settings.api.jwt)
         self._admin_token = settings.api.admin_token.get_secret_value()
-        self._internal_token = settings.matrix.internal_token.get_secret_value()
+        self._service_token = (settings.api.service_token or settings.matrix.internal_token).get_secret_value()
 
     async def principal(self, request: web.Request) -> Principal:
         """Raises NotSignedIn for a token that is nobody's: it is never taken for no token."""
@@ -31,15 +34,22 @@ class CityDoor:
         if token is None:
             return Anonymous()
         if TokenRing.looks_like(token):
-            slug = self._tokens.owner(token)
-            if slug is None:
-                raise NotSignedIn("token_invalid", "this agent token is unknown or was revoked")
-            return AgentPrincipal(slug)
+            return AgentPrincipal(await self._agent(token))
         if same(token, self._admin_token):
             return Admin()
-        if same(token, self._internal_token):
+        if same(token, self._service_token):
             return Service()
         return await self._jwt.citizen(token)
+
+    async def _agent(self, token: str) -> AgentSlug:
+        slug = self._tokens.owner(token)
+        if slug is None:
+            # It may have been made a moment ago, by another process.
+            await self._registry.load()
+            slug = self._tokens.owner(token)
+        if slug is None:
+            raise NotSignedIn("token_invalid", "this agent token is unknown or was revoked")
+        return slug
 
 
 class MatrixDoor:

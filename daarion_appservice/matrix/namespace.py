@@ -25,11 +25,8 @@ from ..city.types import (
     citizen_subject,
     person_subject,
 )
+from ..config import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER
 from ..errors import InvalidInput
-
-_AGENT: Final = "agent_"
-_CITIZEN: Final = "citizen_"
-OBSERVER: Final = "city_observer"
 
 MAX_USER_ID_BYTES: Final = 255
 """Spec, appendix "User identifiers"."""
@@ -74,11 +71,11 @@ class Namespace:
         return localpart.removeprefix("#city_") if domain == self.domain and localpart.startswith("#city_") else None
 
     def agent(self, slug: AgentSlug) -> UserId:
-        return self._user(_AGENT + slug)
+        return self._user(AGENT_PREFIX + slug)
 
     def citizen(self, citizen: CitizenId) -> UserId:
         """The ghost of a citizen. What may not stand in a localpart is written =hh, as the spec proposes."""
-        user = self._user(_CITIZEN + _escape(citizen))
+        user = self._user(CITIZEN_PREFIX + _escape(citizen))
         if len(user) > MAX_USER_ID_BYTES:
             raise InvalidInput("citizen_id_too_long", "this citizen's id is too long for a Matrix user id", status=422)
         return user
@@ -96,10 +93,10 @@ class Namespace:
         """Whom a Matrix user is in the city; somebody who is not ours is a person on Matrix."""
         localpart, _, domain = user.removeprefix("@").partition(":")
         if domain == self.domain:
-            if localpart.startswith(_AGENT):
-                return AuthorKind.AGENT, localpart.removeprefix(_AGENT)
-            if localpart.startswith(_CITIZEN):
-                return AuthorKind.CITIZEN, _unescape(localpart.removeprefix(_CITIZEN))
+            if localpart.startswith(AGENT_PREFIX):
+                return AuthorKind.AGENT, localpart.removeprefix(AGENT_PREFIX)
+            if localpart.startswith(CITIZEN_PREFIX):
+                return AuthorKind.CITIZEN, _unescape(localpart.removeprefix(CITIZEN_PREFIX))
             if localpart == self.bot_localpart:
                 return Staff.BOT
             if localpart == OBSERVER:

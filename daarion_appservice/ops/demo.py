@@ -21,7 +21,7 @@ from typing import Final
 import aiohttp
 
 from ..errors import ExitCode, StartError
-from . import demo_people, local_synapse
+from . import demo_people, demo_tokens, local_synapse
 from .children import Child, ChildDied, Children, python
 from .demo_cast import AGENTS, ROOMS
 from .demo_files import SERVER_NAME, Credentials, DemoFiles, Ports
@@ -121,9 +121,6 @@ class House:
         missing = [agent.slug for agent in AGENTS if agent.slug not in credentials.agent_tokens]
         if not missing:
             return credentials
-        # It brings in the whole service, which takes a second that only the first start needs to spend.
-        from . import demo_tokens  # noqa: PLC0415
-
         tokens = credentials.agent_tokens | await demo_tokens.make(self.files.config, missing)
         credentials = replace(credentials, agent_tokens=tokens)
         self.files.save(credentials)

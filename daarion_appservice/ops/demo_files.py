@@ -170,9 +170,10 @@ def _config_values(ports: Ports, credentials: Credentials) -> dict[str, str | fl
         "homeserver.address": f"http://{HOST}:{ports.homeserver}",
         "appservice.address": f"http://{HOST}:{ports.matrix}",
         "matrix.port": ports.matrix,
-        "matrix.internal_token": credentials.internal_token,
         "api.port": ports.city,
         "api.admin_token": credentials.admin_token,
+        # For the city listener only: /internal, on loopback, stays open to who tries it out.
+        "api.service_token": credentials.internal_token,
         "api.jwt.secret": credentials.jwt_secret,
     }
 

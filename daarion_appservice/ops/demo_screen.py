@@ -57,7 +57,7 @@ class Screen:
         for user in credentials.matrix_users:
             self._row("Sign in as", f"{escape(user.user_id):<30} [dim]password[/dim] {escape(user.password)}")
         self.say()
-        for line in check_commands(credentials, _nearby(files.credentials)):
+        for line in check_commands(credentials):
             self.say(escape(line))
         self.say()
         self._row("Secrets", escape(str(_nearby(files.credentials))))
@@ -85,13 +85,12 @@ def _nearby(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def check_commands(credentials: Credentials, file: Path) -> list[str]:
+def check_commands(credentials: Credentials) -> list[str]:
     """Three commands that show the presence of a person, of an agent, and of people in bulk."""
     person = credentials.matrix_users[0].user_id
-    internal = f"curl -s -H \"Authorization: Bearer $(jq -r .internal_token '{file}')\""
     presence = f"{credentials.matrix_url}/internal/matrix/presence"
     return [
-        f"{internal} '{presence}/{person}' | jq '.'",
+        f"curl -s '{presence}/{person}' | jq '.'",
         f"curl -s '{credentials.city_url}/api/v1/agents/daarwizz/presence' | jq '.'",
-        f"{internal} '{presence}/bulk?user_ids={person}' | jq '.'",
+        f"curl -s '{presence}/bulk?user_ids={person}' | jq '.'",
     ]

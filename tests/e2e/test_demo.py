@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ from tests.parts.ports import HOST
 
 AGENTS = ["daarwizz", "hospodar", "litopys", "providnyk", "varta"]
 
-# One city for all read-only tests: with `--dist loadgroup` they come to the same worker.
-pytestmark = pytest.mark.xdist_group("demo")
+# With `--dist loadgroup` these tests come to the same worker, and share one city.
+in_an_open_city = pytest.mark.xdist_group("demo")
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,7 @@ async def get(url: str) -> Any:
         return await response.json()
 
 
+@in_an_open_city
 def test_the_credentials_are_for_their_owner_and_have_the_promised_keys(city: Demo) -> None:
     file = city.data / "credentials.json"
     credentials = city.credentials
@@ -63,6 +65,7 @@ def test_the_credentials_are_for_their_owner_and_have_the_promised_keys(city: De
     assert sorted(credentials["agent_tokens"]) == AGENTS
 
 
+@in_an_open_city
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="curl and jq are not installed")
 def test_the_three_commands_that_it_shows_work_as_they_stand(city: Demo) -> None:
     commands = [line for line in city.output.splitlines() if line.startswith("curl ")]
@@ -76,6 +79,7 @@ def test_the_three_commands_that_it_shows_work_as_they_stand(city: Demo) -> None
     assert '"presences": [' in bulk
 
 
+@in_an_open_city
 async def test_the_agents_are_online_in_the_city(city: Demo) -> None:
     agents = await get(f"{city.credentials['city_url']}/api/v1/agents")
 
@@ -83,6 +87,7 @@ async def test_the_agents_are_online_in_the_city(city: Demo) -> None:
     assert {agent["presence"] for agent in agents} == {"online"}
 
 
+@in_an_open_city
 async def test_a_person_signs_in_with_a_matrix_client_and_sees_an_agent_online(city: Demo) -> None:
     credentials = city.credentials
     person = credentials["matrix_users"][0]
@@ -101,12 +106,14 @@ async def test_a_person_signs_in_with_a_matrix_client_and_sees_an_agent_online(c
     assert presence.presence == "online"
 
 
+@in_an_open_city
 async def test_each_agent_greets_the_city_once(city: Demo) -> None:
     room = await get(f"{city.credentials['city_url']}/city/rooms/general")
 
     assert sorted(message["author"]["id"] for message in room["messages"]) == AGENTS
 
 
+@in_an_open_city
 @pytest.mark.parametrize(
     ("agent", "question", "words"),
     [
@@ -126,18 +133,17 @@ async def test_an_agent_answers_from_what_the_city_knows(
     async with aiohttp.ClientSession(credentials["city_url"]) as session:
         client = CityClient(session, agent, credentials["agent_tokens"][agent])
         core = await aiohttp_client(invoke_app({agent: client}))
-        context = {"kind": "direct", "user_id": "u_1", "room": None, "history": []}
+        context: dict[str, Any] = {"kind": "direct", "user_id": "u_1", "room": None, "history": []}
         async with core.post(f"/agents/{agent}/invoke", json={"input": question, "context": context}) as response:
             output = (await response.json())["output"]
 
     assert all(word in output for word in words), output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_nothing_is_left_when_it_is_told_to_end(tmp_path: Path, number: signal.Signals) -> None:
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     with Demo(tmp_path) as demo:
         children = demo.children()
-        exit_code = demo.end(number)
+        exit_code = demo.end(signal.SIGINT)
 
     assert exit_code == 0
     assert len(children) == 3
@@ -145,15 +151,30 @@ def test_nothing_is_left_when_it_is_told_to_end(tmp_path: Path, number: signal.S
     assert demo.ports_are_free()
 
 
+def test_ctrl_c_while_it_starts_leaves_nothing_behind_and_the_next_start_goes_on(tmp_path: Path) -> None:
+    demo = Demo(tmp_path)
+    demo.start()
+    while not demo.children():
+        time.sleep(0.01)
+    exit_code = demo.end(signal.SIGINT)
+
+    assert exit_code == 0
+    assert demo.ports_are_free()
+    with demo:
+        assert sorted(demo.credentials["agent_tokens"]) == AGENTS
+
+
 async def test_a_second_start_finds_everything_as_it_was_left(tmp_path: Path) -> None:
     with Demo(tmp_path) as demo:
         credentials = demo.credentials
         rooms = await get(f"{credentials['city_url']}/city/rooms?sort=name")
+        assert demo.end(signal.SIGTERM) == 0
 
     with demo:
         assert demo.credentials == credentials
         again = await get(f"{credentials['city_url']}/city/rooms?sort=name")
         general = await get(f"{credentials['city_url']}/city/rooms/general")
+        assert demo.end(signal.SIGHUP) == 0
 
     assert [room["matrix_room_id"] for room in again] == [room["matrix_room_id"] for room in rooms]
     assert len(general["messages"]) == len(AGENTS)

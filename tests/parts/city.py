@@ -1,0 +1,197 @@
+"""The service as a process of its own beside a real Synapse, as an admin would run it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import aiohttp
+import jwt
+
+from daarion_appservice.app import new_id, now_ms
+from daarion_appservice.city.tokens import new_token
+from daarion_appservice.config import edit as config_edit
+from daarion_appservice.config import file as config_file
+from daarion_appservice.matrix import registration
+from daarion_appservice.ops.children import Child, python
+from daarion_appservice.ops.local_synapse import LocalSynapse
+from daarion_appservice.ops.ports import HOST
+from daarion_appservice.storage import migrate
+from daarion_appservice.storage.database import Database
+from tests.parts.ports import free_port
+from tests.parts.synapse import SERVER_NAME
+
+READY_S = 60.0
+JWT_SECRET = "a secret that only this test and its city know"
+ADMIN_TOKEN = "an admin token that only this test and its city know"
+
+T = TypeVar("T")
+
+AGENTS = """
+agents:
+  - slug: daarwizz
+    display_name: DAARWIZZ
+    title: Orchestrator
+    microdao: daarion
+    role: orchestrator
+    rooms: [general]
+  - slug: scribe
+    display_name: Писар
+    rooms: [general, builders]
+"""
+
+
+class StartCity(Protocol):
+    """What the fixture ``start_city`` gives."""
+
+    async def __call__(
+        self,
+        *,
+        homeserver: dict[str, Any] | None = None,
+        settings: dict[str, str | float] | None = None,
+        agents: str = AGENTS,
+    ) -> RunningCity: ...
+
+
+@dataclass
+class RunningCity:
+    """A Synapse and the service; ``homeserver`` and ``service`` can be killed and started again."""
+
+    directory: Path
+    database_url: str
+    homeserver: LocalSynapse
+    api_port: int
+    matrix_port: int
+    service: Child = field(init=False)
+    session: aiohttp.ClientSession = field(init=False)
+
+    @classmethod
+    async def make(
+        cls,
+        directory: Path,
+        database_url: str,
+        boot: Callable[..., Awaitable[LocalSynapse]],
+        *,
+        homeserver: dict[str, Any] | None,
+        settings: dict[str, str | float] | None,
+        agents: str,
+    ) -> RunningCity:
+        """Write configuration and registration, then start both; returns when the city is ready."""
+        directory.mkdir(exist_ok=True)
+        config = directory / "config.yaml"
+        config_edit.generate(config)
+        config.write_text(config.read_text().replace("\nagents: []\n", agents))
+        api_port, matrix_port, homeserver_port = free_port(), free_port(), free_port()
+        wanted: dict[str, str | float] = {
+            "homeserver.address": f"http://{HOST}:{homeserver_port}",
+            "homeserver.domain": SERVER_NAME,
+            "appservice.address": f"http://{HOST}:{matrix_port}",
+            "api.port": api_port,
+            "matrix.port": matrix_port,
+            "database.url": database_url,
+            "api.jwt.secret": JWT_SECRET,
+            "api.admin_token": ADMIN_TOKEN,
+        }
+        config_edit.set_values(config, wanted | (settings or {}))
+        registration.generate(config_file.load(config), config)
+        synapse = await boot(registration=directory / "registration.yaml", port=homeserver_port, **(homeserver or {}))
+        city = cls(directory, database_url, synapse, api_port, matrix_port)
+        city.service = city.another_service("city")
+        city.session = aiohttp.ClientSession()
+        return city
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "config.yaml"
+
+    @property
+    def api_url(self) -> str:
+        return f"http://{HOST}:{self.api_port}"
+
+    @property
+    def matrix_url(self) -> str:
+        return f"http://{HOST}:{self.matrix_port}"
+
+    def another_service(self, name: str) -> Child:
+        return Child(name, python("daarion_appservice", "run", "-c", str(self.config)), self.directory / f"{name}.log")
+
+    async def start(self) -> None:
+        self.service.start()
+        await self.ready()
+
+    async def ready(self) -> None:
+        await eventually(self._is_ready, READY_S, lambda: "\n".join(self.service.last_lines(60)))
+
+    async def close(self) -> None:
+        self.service.kill()
+        await self.session.close()
+
+    async def _is_ready(self) -> bool:
+        assert self.service.running, "\n".join(self.service.last_lines(60))
+        try:
+            async with self.session.get(f"{self.matrix_url}/readyz") as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
+
+    # --- its API --------------------------------------------------------------------------------------
+
+    async def call(
+        self, method: str, path: str, content: Any = None, *, token: str | None = None, url: str | None = None
+    ) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with self.session.request(method, (url or self.api_url) + path, json=content, headers=headers) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    async def get(self, path: str, *, token: str | None = None) -> Any:
+        status, content = await self.call("GET", path, token=token)
+        assert status == 200, content
+        return content
+
+    async def post(self, path: str, content: Any = None, *, token: str | None = None) -> Any:
+        status, answer = await self.call("POST", path, content or {}, token=token)
+        assert status in {200, 201}, answer
+        return answer
+
+    async def bodies(self, room: str = "general") -> list[str]:
+        """What was said in a room, oldest first."""
+        return [message["body"] for message in await self.get(f"/city/rooms/{room}/messages?limit=200")]
+
+    async def agent_token(self, slug: str) -> str:
+        """A new token, put into the database as the command line does."""
+        database = Database(self.database_url)
+        try:
+            await migrate.upgrade(database)
+            made = new_token(new_id())
+            async with database.transaction() as tx:
+                agent = await tx.agents.by_slug(slug)
+                assert agent is not None
+                await tx.agents.add_token(made.id, agent, made.secret_sha256, now_ms=now_ms())
+        finally:
+            await database.close()
+        return made.text
+
+
+def citizen_token(sub: str, name: str | None = None, **claims: Any) -> str:
+    """A JWT as the city's sign-in makes it."""
+    return jwt.encode(
+        {"sub": sub, "exp": int(time.time()) + 600} | ({"name": name} if name else {}) | claims, JWT_SECRET, "HS256"
+    )
+
+
+async def eventually(
+    condition: Callable[[], Awaitable[T]], timeout_s: float = 20.0, explain: Callable[[], str] = lambda: ""
+) -> T:
+    """Wait until ``condition`` gives something true, and return it."""
+    last: T | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not (last := await condition()):
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"not within {timeout_s:g} s; last seen: {last!r}\n{explain()}") from None
+    return last

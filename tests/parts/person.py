@@ -1,0 +1,80 @@
+"""An ordinary person with an ordinary client (matrix-nio), who knows nothing of us."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import nio
+
+from daarion_appservice.ops.local_synapse import LocalSynapse
+from tests.parts.city import RunningCity
+from tests.parts.synapse import SERVER_NAME
+
+
+class Arrive(Protocol):
+    """What the fixture ``arrive`` gives."""
+
+    async def __call__(self, city: RunningCity, name: str) -> Person: ...
+
+
+@dataclass
+class Person:
+    """Syncs in the background from ``arrive`` to ``leave``; what it saw stands in ``messages`` and ``presences``."""
+
+    client: nio.AsyncClient
+    messages: list[tuple[str, str]] = field(default_factory=list)
+    """(sender, body) of every text, in the order in which they were seen."""
+    presences: list[tuple[str, str, str | None, float]] = field(default_factory=list)
+    """(user, presence, status text, time on the event loop's clock)."""
+    _syncing: asyncio.Task[Any] | None = None
+
+    @classmethod
+    async def arrive(cls, homeserver: LocalSynapse, name: str) -> Person:
+        await homeserver.register(name, "secret", display_name=name.capitalize())
+        client = nio.AsyncClient(homeserver.url, f"@{name}:{SERVER_NAME}")
+        assert isinstance(await client.login("secret"), nio.LoginResponse)
+        person = cls(client)
+        client.add_event_callback(person._saw, (nio.RoomMessageText, nio.RoomMessageNotice))
+        client.add_presence_callback(person._saw_presence, (nio.PresenceEvent,))
+        await client.sync(timeout=0, full_state=True)
+        person._syncing = asyncio.create_task(client.sync_forever(timeout=5000))
+        return person
+
+    async def leave(self) -> None:
+        assert self._syncing is not None
+        self._syncing.cancel()
+        await asyncio.gather(self._syncing, return_exceptions=True)
+        await self.client.close()
+
+    async def join(self, room: str) -> str:
+        """Join a room by alias or id, and wait until the sync shows it; returns its id."""
+        answer = await self.client.join(room)
+        assert isinstance(answer, nio.JoinResponse), answer
+        await self.sees(lambda: answer.room_id in self.client.rooms)
+        return str(answer.room_id)
+
+    async def say(self, room_id: str, body: str, msgtype: str = "m.text") -> str:
+        answer = await self.client.room_send(room_id, "m.room.message", {"msgtype": msgtype, "body": body})
+        assert isinstance(answer, nio.RoomSendResponse), answer
+        return str(answer.event_id)
+
+    async def sees(self, condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition():
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"never seen; messages: {self.messages}, presences: {self.presences}") from None
+
+    def presence_of(self, user: str) -> str | None:
+        return next((presence for who, presence, _, _ in reversed(self.presences) if who == user), None)
+
+    async def _saw(self, _room: nio.MatrixRoom, event: nio.Event) -> None:
+        self.messages.append((event.sender, event.body))
+
+    async def _saw_presence(self, event: nio.PresenceEvent) -> None:
+        now = asyncio.get_running_loop().time()
+        self.presences.append((event.user_id, event.presence, event.status_msg, now))
