@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from daarion_appservice.storage.tables import metadata
-
 from alembic import context
+
+from daarion_appservice.storage.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -153,6 +153,10 @@ class City:
         else:
             self.occupancy.left(change.room_id, change.subject)
 
+    def _transaction_stored(self) -> None:
+        self.watch.heard()
+        self.inbound.wake()
+
     async def load(self) -> None:
         """Bring the database up to date and read what is kept in memory."""
         await self.database.check()
@@ -225,7 +229,7 @@ class City:
             CityQueries(self.agents, self.ghosts, self.matrix_rooms, self.namespace),
             hs_token=settings.appservice.hs_token.get_secret_value(),
             now_ms=now_ms,
-            on_stored=self.inbound.wake,
+            on_stored=self._transaction_stored,
             on_ephemeral=People(self.presence, self.namespace, steady_ms).take,
         )
         people = PresenceQuery(self.homeserver, self.watch, self.namespace, steady_ms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,10 @@ async def synapse(tmp_path: Path) -> AsyncIterator[BootSynapse]:
 
 @pytest.fixture
 async def start_city(tmp_path: Path, database_url: str, synapse: BootSynapse) -> AsyncIterator[StartCity]:
-    """Starts a whole city, Synapse included: ``city = await start_city()``; once on each database."""
+    """Starts a whole city, Synapse included: ``city = await start_city()``; once on each database.
+
+    ``first`` is done when the homeserver is up and the service is not.
+    """
     started: list[RunningCity] = []
 
     async def start(
@@ -90,11 +93,14 @@ async def start_city(tmp_path: Path, database_url: str, synapse: BootSynapse) ->
         homeserver: dict[str, Any] | None = None,
         settings: dict[str, str | float] | None = None,
         agents: str = AGENTS,
+        first: Callable[[RunningCity], Awaitable[None]] | None = None,
     ) -> RunningCity:
         city = await RunningCity.make(
             tmp_path / "city", database_url, synapse, homeserver=homeserver, settings=settings, agents=agents
         )
         started.append(city)
+        if first is not None:
+            await first(city)
         await city.start()
         return city
 

@@ -6,7 +6,6 @@ Revision: 0001, after ; 2026-11-22 01:57:57.404536
 from __future__ import annotations
 
 import sqlalchemy as sa
-
 from alembic import op
 
 revision = "0001"

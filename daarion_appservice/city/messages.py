@@ -89,6 +89,8 @@ class Messages:
         """
         if await tx.messages.by_event_id(event_id):
             return None
+        # The time is what the sender's server says it is; one whose clock is ahead does not stay on top of every list.
+        created_at_ms = min(created_at_ms, self._now_ms())
         seq = (
             await tx.rooms.earlier_seq(room.id)
             if is_history

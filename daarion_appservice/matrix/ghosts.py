@@ -100,7 +100,7 @@ class Ghosts:
             try:
                 await self._homeserver.make_device(user)
             except HomeserverRefused as error:
-                if is_unregistered(error):
+                if is_unregistered(error) or error.status == 429 or error.status >= 500:
                     raise
                 self._devices_refused = True
                 log.warning(

@@ -112,7 +112,7 @@ class Homeserver:
         answer = await self.request(
             Method.POST, _MEDIA_V3.upload, picture, as_user=user, headers={"Content-Type": content_type}
         )
-        return str(answer["content_uri"])
+        return self._text(answer, "content_uri")
 
     # --- presence -------------------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class Homeserver:
 
     async def create_room(self, content: JSON, *, as_user: UserId) -> MatrixRoomId:
         answer = await self._object(Method.POST, Path.v3.createRoom, content, as_user=as_user)
-        return MatrixRoomId(answer["room_id"])
+        return MatrixRoomId(self._text(answer, "room_id"))
 
     async def room_of_alias(self, alias: str) -> MatrixRoomId | None:
         try:
@@ -139,7 +139,7 @@ class Homeserver:
             if error.status == 404:
                 return None
             raise
-        return MatrixRoomId(answer["room_id"])
+        return MatrixRoomId(self._text(answer, "room_id"))
 
     async def set_alias(self, alias: str, room: MatrixRoomId, *, as_user: UserId) -> None:
         await self.request(Method.PUT, Path.v3.directory.room[alias], {"room_id": room}, as_user=as_user)
@@ -179,7 +179,7 @@ class Homeserver:
 
     async def join(self, room: MatrixRoomId | str, *, as_user: UserId) -> MatrixRoomId:
         answer = await self._object(Method.POST, Path.v3.join[room], {}, as_user=as_user)
-        return MatrixRoomId(answer["room_id"])
+        return MatrixRoomId(self._text(answer, "room_id"))
 
     async def leave(self, room: MatrixRoomId, *, as_user: UserId) -> None:
         await self.request(Method.POST, Path.v3.rooms[room].leave, {}, as_user=as_user)
@@ -205,7 +205,7 @@ class Homeserver:
         answer = await self._object(
             Method.PUT, Path.v3.rooms[room].send[event_type][txn_id], content, as_user=as_user, query=query
         )
-        return EventId(answer["event_id"])
+        return EventId(self._text(answer, "event_id"))
 
     async def messages_before(
         self, room: MatrixRoomId, cursor: str | None, *, limit: int, as_user: UserId
@@ -228,3 +228,8 @@ class Homeserver:
         if not isinstance(answer, dict):
             raise HomeserverAway(f"{self.address} did not answer as a homeserver does")
         return answer
+
+    def _text(self, answer: Any, key: str) -> str:
+        if isinstance(answer, dict) and isinstance(value := answer.get(key), str):
+            return value
+        raise HomeserverAway(f"{self.address} did not answer as a homeserver does: no {key}")

@@ -1,6 +1,6 @@
 """Whether the homeserver is there. Whoever finds it gone says so here once, and everybody waits for the same answer.
 
-When it is back it is pinged first: a homeserver that could not reach us for a while waits up to minutes before it tries
+When it is back, or falls silent although we sent something, it is pinged: a homeserver that could not reach us for a while waits up to minutes before it tries
 again, and a ping makes it deliver at once what it holds back (measured: 85 transactions in 0.2 s instead of 28 s later).
 """
 
@@ -17,6 +17,10 @@ from .homeserver import Homeserver
 
 _FIRST_PROBE_S: Final = 0.25
 _SLOWEST_PROBE_S: Final = 5.0
+_ECHO_S: Final = 10.0
+"""How long after we sent something the homeserver may take to send us anything, before we ask what is the matter."""
+
+_CANNOT_REACH_US: Final = "messages from Matrix wait in Synapse: is appservice.address what Synapse reaches us under?"
 
 log = structlog.get_logger()
 
@@ -28,6 +32,8 @@ class HomeserverWatch:
         self._up = asyncio.Event()
         self._lost = asyncio.Event()
         self._on_return: list[Callable[[], None]] = []
+        self._echo_due: float | None = None
+        """On the event loop's clock; None while nothing is expected."""
         self.reason: str | None = "not asked yet"
         """Why it counts as gone; None while it is there."""
 
@@ -56,15 +62,41 @@ class HomeserverWatch:
         self._up.clear()
         self._lost.set()
 
+    def expect_echo(self) -> None:
+        """We sent an event: it must come back with a transaction, or none come any more."""
+        if self._echo_due is None:
+            self._echo_due = asyncio.get_running_loop().time() + _ECHO_S
+
+    def heard(self) -> None:
+        """A transaction came in."""
+        self._echo_due = None
+
     async def run(self) -> None:
-        """Find a homeserver that was lost; until cancelled."""
+        """Find a homeserver that was lost, and one that has fallen silent; until cancelled."""
         while True:
-            await self._lost.wait()
+            try:
+                async with asyncio.timeout(_ECHO_S):
+                    await self._lost.wait()
+            except TimeoutError:
+                await self._ask_why_silent()
+                continue
+            await asyncio.sleep(_FIRST_PROBE_S)
             await self._probe_until_back()
             self.found()
             log.info("homeserver_back")
             for listener in self._on_return:
                 listener()
+
+    async def _ask_why_silent(self) -> None:
+        if self._echo_due is None or asyncio.get_running_loop().time() < self._echo_due:
+            return
+        self._echo_due = None
+        try:
+            await self._homeserver.ping(self._appservice_id)
+        except HomeserverAway as error:
+            self.lost(error)
+        except HomeserverRefused as error:
+            log.warning("homeserver_cannot_reach_us", error=str(error), help=_CANNOT_REACH_US)
 
     async def _probe_until_back(self) -> None:
         pause_s = _FIRST_PROBE_S
@@ -76,7 +108,7 @@ class HomeserverWatch:
                 self.reason = str(error)
             except HomeserverRefused as error:
                 # It answers, so it is there; that it cannot reach us is for the log, and no reason to hold back messages.
-                log.warning("ping_failed", error=str(error), help="is appservice.address right, seen from Synapse?")
+                log.warning("homeserver_cannot_reach_us", error=str(error), help=_CANNOT_REACH_US)
                 return
             else:
                 return

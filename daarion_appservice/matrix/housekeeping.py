@@ -25,6 +25,8 @@ from .presence_mirror import PresenceMirror
 from .rooms import MatrixRooms
 
 _RETRY_S: Final = 30.0
+_LOOK_AROUND_S: Final = 300.0
+"""How often to see after ghosts that the homeserver turned out not to know."""
 _AT_ONCE: Final = 8
 """Ghosts that are set up at the same time."""
 
@@ -63,7 +65,7 @@ class Housekeeping:
         self._kept_agents: dict[str, tuple[Agent, tuple[RoomId, ...]]] = {}
         self._in_space: set[str] | None = None
         self.is_done = False
-        """Whether everything was as it should be at some time since the start."""
+        """Whether everything was gone through once since the start; what failed then says so itself."""
 
     def wake(self) -> None:
         """Rooms or agents changed."""
@@ -82,9 +84,8 @@ class Housekeeping:
             except (HomeserverRefused, SQLAlchemyError, OSError) as error:
                 log.error("housekeeping_failed", error=str(error), help=f"trying again in {_RETRY_S:.0f} s")
                 all_well = False
-            self.is_done = self.is_done or all_well
             try:
-                async with asyncio.timeout(None if all_well else _RETRY_S):
+                async with asyncio.timeout(_LOOK_AROUND_S if all_well else _RETRY_S):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -97,6 +98,7 @@ class Housekeeping:
         linked = await self._keep_rooms()
         self._outbound.wake()
         agents_well = await self._keep_agents(linked)
+        self.is_done = True
         async with self._database.reading() as tx:
             return agents_well and len(linked) == len(await tx.rooms.all())
 
@@ -125,6 +127,7 @@ class Housekeeping:
             agent
             for agent in self._agents.all()
             if self._kept_agents.get(agent.slug) != (agent, tuple(room.id for room in _homes(agent, linked)))
+            or not self._ghosts.is_known(self._namespace.agent(agent.slug))
         ]
 
     async def _keep_agent(self, agent: Agent, linked: dict[str, Room], slots: asyncio.Semaphore) -> bool:
@@ -145,6 +148,9 @@ class Housekeeping:
                 log.warning(
                     "ghost_not_right", agent=agent.slug, error=str(error), help=f"trying again in {_RETRY_S:.0f} s"
                 )
+                return False
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("ghost_not_right", agent=agent.slug, error=str(error), help="the database does not answer")
                 return False
         self._kept_agents[agent.slug] = (agent, tuple(room.id for room in homes))
         self._mirror.ghost_ready(user)

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.ports import NowMs
 from ..city.types import Message, MessageId, Room, RoomId
-from ..errors import HomeserverAway, HomeserverRefused
+from ..errors import HomeserverAway, HomeserverError, HomeserverRefused
 from ..storage.database import Database
 from ..storage.outbox import OutboxRow
 from .event_handlers import MESSAGE_ID
@@ -26,8 +26,9 @@ from .homeserver_watch import HomeserverWatch
 from .namespace import Namespace
 
 MAX_ATTEMPTS: Final = 8
-_FIRST_RETRY_MS: Final = 500
-"""Doubled each time: a message that never goes through is given up after a minute."""
+_RETRY_MS: Final = 500
+"""At once, then after this long, and about doubled each time: a message that Matrix will not take is given up after a minute.
+While the homeserver takes nothing at all no try is counted."""
 _BATCH: Final = 200
 _UNLINKED_RETRY_MS: Final = 1_000
 _REFUSED_RETRY_MS: Final = 10_000
@@ -110,29 +111,30 @@ class Outbound:
 
     async def _deliver(self, row: OutboxRow) -> int | None:
         """Get one message across, or give it up; returns when to try again if neither could be done now."""
-        while True:
+        await self._watch.wait_up()
+        if row.retry_at_ms > self._now_ms():
+            return row.retry_at_ms
+        async with self._database.reading() as tx:
+            message, room = await tx.messages.get(row.message_id), await tx.rooms.find(row.room_id)
+            replied_to = await tx.messages.get(message.reply_to) if message and message.reply_to else None
+        if message is None or room is None or message.matrix_event_id:
+            await self._settle(row.message_id)
+            return None
+        if room.matrix_room_id is None:
+            return self._now_ms() + _UNLINKED_RETRY_MS
+        try:
+            event_id = await self._send(message, room, _content(message, replied_to), row.txn_id)
+        except HomeserverAway as error:
+            self._watch.lost(error)
             await self._watch.wait_up()
-            if row.retry_at_ms > self._now_ms():
-                return row.retry_at_ms
-            async with self._database.reading() as tx:
-                message, room = await tx.messages.get(row.message_id), await tx.rooms.find(row.room_id)
-                replied_to = await tx.messages.get(message.reply_to) if message and message.reply_to else None
-            if message is None or room is None or message.matrix_event_id:
-                await self._settle(row.message_id)
-                return None
-            if room.matrix_room_id is None:
-                return self._now_ms() + _UNLINKED_RETRY_MS
-            try:
-                event_id = await self._send(message, room, _content(message, replied_to), row.txn_id)
-            except HomeserverAway as error:
-                self._watch.lost(error)
-            except HomeserverRefused as error:
-                return await self._refused(row, message, room, error)
-            else:
-                async with self._database.transaction() as tx:
-                    await tx.messages.delivered(message.id, event_id)
-                    await tx.outbox.sent(message.id)
-                return None
+            return await self._try_again(row, room, error)
+        except HomeserverRefused as error:
+            return await self._refused(row, message, room, error)
+        self._watch.expect_echo()
+        async with self._database.transaction() as tx:
+            await tx.messages.delivered(message.id, event_id)
+            await tx.outbox.sent(message.id)
+        return None
 
     async def _send(self, message: Message, room: Room, content: dict[str, Any], txn_id: str) -> Any:
         assert room.matrix_room_id is not None
@@ -158,21 +160,36 @@ class Outbound:
             return self._now_ms() + _REFUSED_RETRY_MS
         if error.status == 429:
             return self._now_ms() + int((error.retry_after_s or 1.0) * 1000)
+        if error.status >= 500:
+            return await self._try_again(row, room, error)
         if is_unregistered(error):
             await self._ghosts.forget(user)
         elif error.status == 403:
             await self._ghosts.not_joined(user, room)
+        is_mendable = error.status == 403 and row.attempts == 0
+        return await self._count(row, error, retry=is_mendable)
+
+    async def _try_again(self, row: OutboxRow, room: Room, error: HomeserverError) -> int | None:
+        """Something went wrong that is not the message's fault, unless everything else works and it goes wrong each time."""
+        try:
+            assert room.matrix_room_id is not None
+            await self._homeserver.joined_members(room.matrix_room_id, as_user=self._namespace.bot)
+        except HomeserverError:
+            return self._now_ms() + _REFUSED_RETRY_MS
+        return await self._count(row, error, retry=True)
+
+    async def _count(self, row: OutboxRow, error: HomeserverError, *, retry: bool) -> int | None:
+        """One try more that failed; returns when the next is due, or None when there will be none."""
         attempts = row.attempts + 1
-        can_help = error.status >= 500 or (error.status == 403 and row.attempts == 0)
         retry_at_ms = (
-            self._now_ms() + _FIRST_RETRY_MS * 2 ** (attempts - 1) if can_help and attempts < MAX_ATTEMPTS else None
+            self._now_ms() + _RETRY_MS * (2 ** (attempts - 1) - 1) if retry and attempts < MAX_ATTEMPTS else None
         )
         async with self._database.transaction() as tx:
-            await tx.outbox.failed(message.id, str(error), retry_at_ms=retry_at_ms)
+            await tx.outbox.failed(row.message_id, str(error), retry_at_ms=retry_at_ms)
             if retry_at_ms is None:
-                await tx.messages.not_delivered(message.id)
-        level = log.warning if retry_at_ms else log.error
-        level("message_refused", message_id=message.id, room=room.slug, error=str(error), given_up=retry_at_ms is None)
+                await tx.messages.not_delivered(row.message_id)
+        level = log.error if retry_at_ms is None else log.warning
+        level("message_not_sent", message_id=row.message_id, error=str(error), given_up=retry_at_ms is None)
         return retry_at_ms
 
     async def _settle(self, message: MessageId) -> None:

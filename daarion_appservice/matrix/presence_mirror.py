@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.events import PresenceChanged
 from ..city.ports import NowMs
@@ -174,6 +175,11 @@ class PresenceMirror:
             if is_unregistered(error):
                 await self._ghosts.forget(user)
             log.warning("presence_refused", user=user, error=str(error))
+            self._refresh_later(user)
+        except (SQLAlchemyError, OSError) as error:
+            log.warning(
+                "presence_not_told", user=user, error=str(error), help="the database does not answer; trying again"
+            )
             self._refresh_later(user)
         else:
             if wish.status is not Status.OFFLINE:

@@ -92,8 +92,7 @@ class Receiver:
         for event in events:
             if event.error:
                 log.warning("event_unreadable", event_id=event.event_id, error=event.error)
-        if events:
-            self._on_stored()
+        self._on_stored()
 
     async def _ping(self, request: web.Request) -> web.Response:
         self._check_token(request)

@@ -96,14 +96,14 @@ class MatrixRooms:
                 room = await self._ensure_linked(room)
             except HomeserverRefused as error:
                 return await self._mark(room, MatrixStatus.FAILED, self._explain(error))
-            try:
-                await self._describe(room)
-                await self._list_in_directory(room)
-                await self._put_into_space(room)
-                await self._take_over_members(room)
-            except HomeserverRefused as error:
-                return await self._mark(room, MatrixStatus.LINKED, self._explain(error))
-            return await self._mark(room, MatrixStatus.LINKED, None)
+            wrong = None
+            for step in (self._take_over_members, self._describe, self._list_in_directory, self._put_into_space):
+                # Each for itself: in a room that was taken over and where the bot is no admin some still succeed.
+                try:
+                    await step(room)
+                except HomeserverRefused as refused:
+                    wrong = wrong or self._explain(refused)
+            return await self._mark(room, MatrixStatus.LINKED, wrong)
 
     async def alias_exists(self, alias: str) -> bool:
         """Asked by the homeserver for a name that it does not know: a room of ours is made for it there and then."""

@@ -46,7 +46,7 @@ class MatrixUser:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """credentials.json: these keys are a promise (docs/demo.md)."""
+    """credentials.json: other programs read these keys."""
 
     homeserver_url: str
     server_name: str

@@ -26,8 +26,15 @@ from tests.parts.ports import HOST
 
 AGENTS = ["daarwizz", "hospodar", "litopys", "providnyk", "varta"]
 
-# With `--dist loadgroup` these tests come to the same worker, and share one city.
-in_an_open_city = pytest.mark.xdist_group("demo")
+QUESTIONS = [
+    ("daarwizz", "Які кімнати є в місті?", ["General", "Welcome", "Builders"]),
+    ("daarwizz", "Who is online?", ["Agents here", "DAARWIZZ", "Varta"]),
+    ("varta", "Який стан вузла?", ["node-1: усі агенти онлайн", "Varta", "Hospodar"]),
+    ("hospodar", "Who lives on the node?", ["On node-1 live", "Hospodar"]),
+    ("litopys", "Підсумуй General", ["General, останні повідомлення", "DAARWIZZ (1)"]),
+    ("providnyk", "Where should I start?", ["is the liveliest now"]),
+    ("litopys", "Порадь ідею для міського району", ["без мовної моделі", "про що писали в кімнаті"]),
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +50,6 @@ async def get(url: str) -> Any:
         return await response.json()
 
 
-@in_an_open_city
 def test_the_credentials_are_for_their_owner_and_have_the_promised_keys(city: Demo) -> None:
     file = city.data / "credentials.json"
     credentials = city.credentials
@@ -65,7 +71,6 @@ def test_the_credentials_are_for_their_owner_and_have_the_promised_keys(city: De
     assert sorted(credentials["agent_tokens"]) == AGENTS
 
 
-@in_an_open_city
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="curl and jq are not installed")
 def test_the_three_commands_that_it_shows_work_as_they_stand(city: Demo) -> None:
     commands = [line for line in city.output.splitlines() if line.startswith("curl ")]
@@ -79,7 +84,6 @@ def test_the_three_commands_that_it_shows_work_as_they_stand(city: Demo) -> None
     assert '"presences": [' in bulk
 
 
-@in_an_open_city
 async def test_the_agents_are_online_in_the_city(city: Demo) -> None:
     agents = await get(f"{city.credentials['city_url']}/api/v1/agents")
 
@@ -87,7 +91,6 @@ async def test_the_agents_are_online_in_the_city(city: Demo) -> None:
     assert {agent["presence"] for agent in agents} == {"online"}
 
 
-@in_an_open_city
 async def test_a_person_signs_in_with_a_matrix_client_and_sees_an_agent_online(city: Demo) -> None:
     credentials = city.credentials
     person = credentials["matrix_users"][0]
@@ -106,38 +109,22 @@ async def test_a_person_signs_in_with_a_matrix_client_and_sees_an_agent_online(c
     assert presence.presence == "online"
 
 
-@in_an_open_city
 async def test_each_agent_greets_the_city_once(city: Demo) -> None:
     room = await get(f"{city.credentials['city_url']}/city/rooms/general")
 
     assert sorted(message["author"]["id"] for message in room["messages"]) == AGENTS
 
 
-@in_an_open_city
-@pytest.mark.parametrize(
-    ("agent", "question", "words"),
-    [
-        ("daarwizz", "Які кімнати є в місті?", ["General", "Welcome", "Builders"]),
-        ("daarwizz", "Who is online?", ["Agents here", "DAARWIZZ", "Varta"]),
-        ("varta", "Який стан вузла?", ["node-1: усі агенти онлайн", "Varta", "Hospodar"]),
-        ("hospodar", "Who lives on the node?", ["On node-1 live", "Hospodar"]),
-        ("litopys", "Підсумуй General", ["General, останні повідомлення", "DAARWIZZ (1)"]),
-        ("providnyk", "Where should I start?", ["is the liveliest now"]),
-        ("litopys", "Порадь ідею для міського району", ["без мовної моделі", "про що писали в кімнаті"]),
-    ],
-)
-async def test_an_agent_answers_from_what_the_city_knows(
-    city: Demo, aiohttp_client: Any, agent: str, question: str, words: list[str]
-) -> None:
+async def test_the_agents_answer_from_what_the_city_knows(city: Demo, aiohttp_client: Any) -> None:
     credentials = city.credentials
     async with aiohttp.ClientSession(credentials["city_url"]) as session:
-        client = CityClient(session, agent, credentials["agent_tokens"][agent])
-        core = await aiohttp_client(invoke_app({agent: client}))
-        context: dict[str, Any] = {"kind": "direct", "user_id": "u_1", "room": None, "history": []}
-        async with core.post(f"/agents/{agent}/invoke", json={"input": question, "context": context}) as response:
-            output = (await response.json())["output"]
-
-    assert all(word in output for word in words), output
+        tokens = credentials["agent_tokens"]
+        core = await aiohttp_client(invoke_app({slug: CityClient(session, slug, tokens[slug]) for slug in tokens}))
+        for agent, question, words in QUESTIONS:
+            context: dict[str, Any] = {"kind": "direct", "user_id": "u_1", "room": None, "history": []}
+            answer = await core.post(f"/agents/{agent}/invoke", json={"input": question, "context": context})
+            output = (await answer.json())["output"]
+            assert all(word in output for word in words), f"{agent}, {question}: {output}"
 
 
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -203,12 +190,3 @@ def test_it_ends_as_a_whole_when_a_part_dies_and_says_which(tmp_path: Path) -> N
     assert exit_code == 1
     assert "Service ended (killed by SIGKILL)" in demo.output
     assert not psutil.wait_procs(children, timeout=0)[1]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
-def test_its_parts_die_with_it_even_when_it_is_killed(tmp_path: Path) -> None:
-    with Demo(tmp_path) as demo:
-        children = demo.children()
-        demo.end(signal.SIGKILL)
-
-        assert not psutil.wait_procs(children, timeout=5)[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +55,17 @@ class StartCity(Protocol):
         homeserver: dict[str, Any] | None = None,
         settings: dict[str, str | float] | None = None,
         agents: str = AGENTS,
+        first: Callable[[RunningCity], Awaitable[None]] | None = None,
     ) -> RunningCity: ...
+
+
+@dataclass(frozen=True)
+class Command:
+    """What became of a command."""
+
+    code: int
+    out: str
+    err: str
 
 
 @dataclass
@@ -85,9 +96,11 @@ class RunningCity:
         config = directory / "config.yaml"
         config_edit.generate(config)
         config.write_text(config.read_text().replace("\nagents: []\n", agents))
-        api_port, matrix_port, homeserver_port = free_port(), free_port(), free_port()
+        boot_with = {"port": free_port()} | (homeserver or {})
+        settings = settings or {}
+        api_port, matrix_port = free_port(), int(settings.get("matrix.port") or free_port())
         wanted: dict[str, str | float] = {
-            "homeserver.address": f"http://{HOST}:{homeserver_port}",
+            "homeserver.address": f"http://{HOST}:{boot_with['port']}",
             "homeserver.domain": SERVER_NAME,
             "appservice.address": f"http://{HOST}:{matrix_port}",
             "api.port": api_port,
@@ -96,9 +109,9 @@ class RunningCity:
             "api.jwt.secret": JWT_SECRET,
             "api.admin_token": ADMIN_TOKEN,
         }
-        config_edit.set_values(config, wanted | (settings or {}))
+        config_edit.set_values(config, wanted | settings)
         registration.generate(config_file.load(config), config)
-        synapse = await boot(registration=directory / "registration.yaml", port=homeserver_port, **(homeserver or {}))
+        synapse = await boot(registration=directory / "registration.yaml", **boot_with)
         city = cls(directory, database_url, synapse, api_port, matrix_port)
         city.service = city.another_service("city")
         city.session = aiohttp.ClientSession()
@@ -125,6 +138,15 @@ class RunningCity:
 
     async def ready(self) -> None:
         await eventually(self._is_ready, READY_S, lambda: "\n".join(self.service.last_lines(60)))
+
+    async def command(self, *words: str) -> Command:
+        """Run one of the product's commands on this city, as its admin would."""
+        process = await asyncio.create_subprocess_exec(
+            *python("daarion_appservice", *words, "-c", str(self.config)), stdout=PIPE, stderr=PIPE
+        )
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return Command(process.returncode, out.decode(), err.decode())
 
     async def close(self) -> None:
         self.service.kill()

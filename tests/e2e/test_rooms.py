@@ -1,0 +1,172 @@
+"""Every room of the city and its Matrix room are one, however they came about."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import nio
+import pytest
+
+from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
+from tests.parts.person import Arrive, Person
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """What is looked at here happens on the homeserver; one database will do."""
+    return sqlite_url
+
+
+async def test_a_room_that_had_the_alias_before_is_taken_over(start_city: StartCity, arrive: Arrive) -> None:
+    made: dict[str, str] = {}
+
+    async def alice_made_it_long_ago(city: RunningCity) -> None:
+        with_us = city.homeserver.setup
+        city.homeserver.setup = replace(with_us, registrations=())
+        await city.homeserver.restart()
+        alice = await Person.arrive(city.homeserver, "alice")
+        made["general"] = await _create(alice, alias="city_general", name="Базар", invite_bot=False)
+        await alice.leave()
+        city.homeserver.setup = with_us
+        await city.homeserver.restart()
+
+    city = await start_city(first=alice_made_it_long_ago)
+
+    room = await city.get("/city/rooms/general")
+    assert room["matrix_room_id"] == made["general"]
+    assert room["matrix_status"] == "linked"
+    # The bot is no admin there, so it cannot name the room; that is said, and people can talk all the same.
+    assert "@city:city.localhost" in room["matrix_error"]
+    assert "power level" in room["matrix_error"]
+    bob = await arrive(city, "bob")
+    await bob.join("#city_general:city.localhost")
+    await city.post("/city/rooms/general/messages", {"body": "hello"}, token=citizen_token("u_1", "Ірина"))
+    await bob.sees(lambda: ("@citizen_u_1:city.localhost", "hello") in bob.messages)
+
+
+async def test_a_room_of_matrix_is_adopted_with_its_history(start_city: StartCity, arrive: Arrive) -> None:
+    city = await start_city()
+    alice = await arrive(city, "alice")
+    agora = await _create(alice, alias="agora", name="Агора", topic="Площа", invite_bot=True)
+    said = [f"word {number}" for number in range(120)]
+    for body in said:
+        await alice.say(agora, body)
+
+    adopted = await city.command("room", "adopt", "#agora:city.localhost")
+    assert adopted.code == 0, adopted.err
+    await alice.say(agora, "after")
+
+    async def after_is_here() -> bool:
+        return "after" in await city.bodies("agora")
+
+    await eventually(after_is_here)
+    filled = await city.command("room", "backfill", "agora")
+    assert "120 messages came in" in filled.out
+    assert await city.bodies("agora") == [*said, "after"]
+    assert "0 messages came in" in (await city.command("room", "backfill", "agora")).out
+
+    room = await city.get("/city/rooms/agora")
+    assert (room["name"], room["description"]) == ("Агора", "Площа")
+    assert (room["matrix_room_id"], room["matrix_error"]) == (agora, None)
+    answer = await alice.client.room_resolve_alias("#city_agora:city.localhost")
+    assert isinstance(answer, nio.RoomResolveAliasResponse)
+    assert answer.room_id == agora
+    again = await city.command("room", "adopt", "#agora:city.localhost", "--slug", "again")
+    assert again.code == 1
+    assert "is the room agora already" in again.err
+
+
+async def test_a_room_opened_on_the_command_line_can_be_joined_and_archived(
+    start_city: StartCity, arrive: Arrive
+) -> None:
+    city = await start_city()
+    alice = await arrive(city, "alice")
+
+    assert "nauka" in (await city.command("room", "add", "Наука", "--description", "Наукова спільнота")).out
+    # Not there yet perhaps: then Synapse asks the city for it, and the city makes it.
+    nauka = await alice.join("#city_nauka:city.localhost")
+    assert (await city.get("/city/rooms/nauka"))["matrix_room_id"] == nauka
+
+    assert (await city.command("room", "archive", "nauka")).code == 0
+
+    async def is_out_of_the_directory() -> bool:
+        path = f"/_matrix/client/v3/directory/list/room/{nauka}"
+        _, answer = await city.call("GET", path, url=city.homeserver.url, token=alice.client.access_token)
+        return bool(answer["visibility"] == "private")
+
+    await eventually(is_out_of_the_directory)
+    status, problem = await city.call(
+        "POST", "/city/rooms/nauka/messages", {"body": "too late"}, token=citizen_token("u_1")
+    )
+    assert (status, problem["code"]) == (409, "room_archived")
+    assert (await city.get("/city/rooms/nauka"))["archived"] is True
+
+
+async def test_names_of_strangers_are_not_the_citys(start_city: StartCity, arrive: Arrive) -> None:
+    city = await start_city()
+    alice = await arrive(city, "alice")
+    assert isinstance(await alice.client.join("#city_nowhere:city.localhost"), nio.JoinError)
+    assert (await city.call("GET", "/city/rooms/nowhere"))[0] == 404
+
+
+async def test_an_agent_added_on_the_command_line_gets_its_ghost(start_city: StartCity, arrive: Arrive) -> None:
+    city = await start_city()
+    alice = await arrive(city, "alice")
+    general = await alice.join("#city_general:city.localhost")
+
+    assert (await city.command("agent", "add", "gardener", "--name", "Садівник")).code == 0
+
+    gardener = "@agent_gardener:city.localhost"
+    await alice.sees(lambda: gardener in alice.client.rooms[general].users)
+    assert alice.client.rooms[general].user_name(gardener) == "Садівник"
+
+
+async def test_a_directory_that_refuses_the_rooms_is_told_with_the_lines_that_open_it(start_city: StartCity) -> None:
+    city = await start_city(homeserver={"overrides": {"room_list_publication_rules": [{"action": "deny"}]}})
+    log = "\n".join(city.service.last_lines(200))
+    assert "room_list_publication_rules:" in log
+    assert '- user_id: "@city:city.localhost"' in log
+    assert {room["matrix_status"] for room in await city.get("/city/rooms")} == {"linked"}
+
+
+async def test_a_homeserver_that_was_set_up_anew_gets_everything_again(start_city: StartCity, arrive: Arrive) -> None:
+    city = await start_city()
+    before = await city.get("/city/rooms/general")
+    await city.service.stop()
+    city.homeserver.kill()
+    shutil.rmtree(city.homeserver.setup.directory)
+    await city.homeserver.restart()
+    city.service.start()
+    await city.ready()
+
+    room = await city.get("/city/rooms/general")
+    assert room["matrix_room_id"] != before["matrix_room_id"]
+    alice = await arrive(city, "alice")
+    general = await alice.join("#city_general:city.localhost")
+    assert general == room["matrix_room_id"]
+    await city.post("/city/rooms/general/messages", {"body": "hello"}, token=await city.agent_token("daarwizz"))
+    await alice.sees(lambda: ("@agent_daarwizz:city.localhost", "hello") in alice.messages)
+    await alice.say(general, "hello yourself")
+
+    async def is_heard() -> bool:
+        return "hello yourself" in await city.bodies()
+
+    await eventually(is_heard)
+
+
+async def _create(alice: Person, *, alias: str, name: str, topic: str = "", invite_bot: bool) -> str:
+    bot = "@city:city.localhost"
+    answer = await alice.client.room_create(
+        visibility=nio.RoomVisibility.public,
+        preset=nio.RoomPreset.public_chat,
+        alias=alias,
+        name=name,
+        topic=topic,
+        power_level_override={"users": {bot: 100, alice.client.user_id: 100}} if invite_bot else None,
+        room_version="10",
+    )
+    assert isinstance(answer, nio.RoomCreateResponse), answer
+    created = str(answer.room_id)
+    await alice.sees(lambda: created in alice.client.rooms)
+    return created

@@ -1,0 +1,120 @@
+"""A reverse proxy of the test's own: it sees what passes, and can lose an answer at the very moment that a test is about."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from tests.parts.ports import HOST, free_port
+
+_PASSED_ON = ("Authorization", "Content-Type")
+
+
+@dataclass(frozen=True)
+class Passed:
+    """One request; ``at`` is the event loop's clock when it came."""
+
+    method: str
+    path: str
+    content: Any
+    at: float
+
+    @property
+    def is_transaction(self) -> bool:
+        return self.path.startswith("/_matrix/app/v1/transactions/")
+
+    @property
+    def is_message(self) -> bool:
+        return self.method == "PUT" and "/send/m.room.message/" in self.path
+
+    @property
+    def is_history(self) -> bool:
+        return self.method == "GET" and self.path.endswith("/messages")
+
+    @property
+    def is_presence(self) -> bool:
+        return self.method == "PUT" and self.path.startswith("/_matrix/client/v3/presence/")
+
+
+Matches = Callable[[Passed], bool]
+
+
+class Proxy:
+    """In front of ``target``, until ``stop``. What passed stands in ``passed``, oldest first."""
+
+    def __init__(self, target_port: int) -> None:
+        self.port = free_port()
+        self.passed: list[Passed] = []
+        self.lost: list[Passed] = []
+        """Requests that the target answered, and whose answer nobody got."""
+        self._target = f"http://{HOST}:{target_port}"
+        self._loses: Matches = _nothing
+        self._refuses: Matches = _nothing
+        self._end_of_wait = asyncio.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def lose_answers(self, to: Matches) -> None:
+        """From now on the target gets such requests, and whoever asked waits in vain."""
+        self._loses = to
+
+    def refuse(self, what: Matches) -> None:
+        """From now on such requests are answered 503 and never reach the target."""
+        self._refuses = what
+
+    def pass_everything(self) -> None:
+        """Be an honest proxy again; who still waits for an answer that was lost is cut off."""
+        self._loses = self._refuses = _nothing
+        self._end_of_wait.set()
+        self._end_of_wait = asyncio.Event()
+
+    async def start(self) -> None:
+        self._session = aiohttp.ClientSession()
+        app = web.Application(client_max_size=1 << 26)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, HOST, self.port).start()
+
+    async def stop(self) -> None:
+        self.pass_everything()
+        await self._runner.cleanup()
+        await self._session.close()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        at = asyncio.get_running_loop().time()
+        passed = Passed(request.method, request.path, json.loads(body) if _is_json(request) and body else None, at)
+        if self._refuses(passed):
+            return web.Response(status=503)
+        self.passed.append(passed)
+        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        url = URL(self._target + request.raw_path, encoded=True)
+        try:
+            async with self._session.request(request.method, url, data=body, headers=headers) as answer:
+                content = await answer.read()
+        except aiohttp.ClientError:
+            return web.Response(status=502)
+        if self._loses(passed):
+            self.lost.append(passed)
+            await self._end_of_wait.wait()
+            if request.transport is not None:
+                request.transport.abort()
+        return web.Response(status=answer.status, body=content, headers={"Content-Type": answer.content_type})
+
+
+def _nothing(_passed: Passed) -> bool:
+    return False
+
+
+def _is_json(request: web.Request) -> bool:
+    return request.content_type == "application/json"

@@ -1,0 +1,297 @@
+"""Who is here, by the state machine alone: tables for the rules, random days in the city for all that lies between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daarion_appservice.city.presence import KEEP, Keep, Presence, Shown, Status
+from daarion_appservice.city.types import SubjectId
+
+ONLINE, AWAY, OFFLINE = Status.ONLINE, Status.AWAY, Status.OFFLINE
+OKSANA = SubjectId("u_123")
+ALICE = SubjectId("@alice:city.localhost")
+TTL_MS = 40_000
+
+
+@pytest.fixture
+def city() -> Presence:
+    return Presence(ttl_ms=TTL_MS)
+
+
+def queued(city: Presence) -> int:
+    """How many deadlines the machine remembers."""
+    return len(city._deadlines)
+
+
+@pytest.mark.parametrize(
+    ("sessions", "shown"),
+    [
+        ([ONLINE], ONLINE),
+        ([AWAY], AWAY),
+        ([AWAY, ONLINE], ONLINE),
+        ([ONLINE, AWAY], ONLINE),
+        ([AWAY, AWAY, ONLINE, AWAY], ONLINE),
+        ([AWAY, AWAY], AWAY),
+        ([OFFLINE], OFFLINE),
+        ([ONLINE, OFFLINE], ONLINE),
+    ],
+)
+def test_the_strongest_state_of_the_live_sessions_is_shown(
+    city: Presence, sessions: list[Status], shown: Status
+) -> None:
+    for number, status in enumerate(sessions):
+        city.beat(OKSANA, now_ms=0, status=status, session=str(number))
+    assert city.shown(OKSANA).status is shown
+
+
+def test_a_heartbeat_that_changes_nothing_is_no_transition(city: Presence) -> None:
+    first = city.beat(OKSANA, now_ms=0, status_msg="слухаю")
+    assert first is not None
+    assert (first.before.status, first.after.status) == (OFFLINE, ONLINE)
+
+    assert city.beat(OKSANA, now_ms=20_000) is None
+    assert city.beat(OKSANA, now_ms=30_000, status_msg="слухаю") is None
+    assert city.beat(OKSANA, now_ms=30_000, status=AWAY, session="another tab") is None
+    assert city.shown(OKSANA) == Shown(ONLINE, "слухаю", 30_000)
+
+
+def test_somebody_lives_for_the_ttl_after_the_last_heartbeat_and_no_longer(city: Presence) -> None:
+    city.beat(OKSANA, now_ms=0)
+    city.beat(OKSANA, now_ms=20_000)
+
+    assert city.expire(now_ms=59_999) == []
+    (gone,) = city.expire(now_ms=60_000)
+
+    assert (gone.subject, gone.before.status, gone.after.status) == (OKSANA, ONLINE, OFFLINE)
+    assert city.shown(OKSANA) == Shown(OFFLINE, None, 20_000)
+    assert city.expire(now_ms=10**9) == []
+
+
+def test_closing_one_tab_leaves_the_others_online(city: Presence) -> None:
+    city.beat(OKSANA, now_ms=0, session="phone")
+    city.beat(OKSANA, now_ms=0, session="laptop")
+
+    assert city.beat(OKSANA, now_ms=1, status=OFFLINE, session="phone") is None
+    assert city.shown(OKSANA).status is ONLINE
+    gone = city.beat(OKSANA, now_ms=2, status=OFFLINE, session="laptop")
+    assert gone is not None
+    assert gone.after.status is OFFLINE
+
+
+def test_the_weaker_session_shows_when_the_stronger_one_ends(city: Presence) -> None:
+    city.beat(OKSANA, now_ms=0, session="laptop", status_msg="пишу")
+    city.beat(OKSANA, now_ms=30_000, session="phone", status=AWAY)
+
+    (weaker,) = city.expire(now_ms=40_000)
+
+    assert (weaker.before.status, weaker.after.status) == (ONLINE, AWAY)
+    assert weaker.after.status_msg == "пишу"
+
+
+@pytest.mark.parametrize(
+    ("status_msg", "shown"),
+    [(KEEP, "before"), (None, None), ("", ""), ("after", "after")],
+    ids=["left out", "cleared", "empty", "new"],
+)
+def test_leaving_the_status_text_out_is_not_clearing_it(
+    city: Presence, status_msg: str | Keep | None, shown: str | None
+) -> None:
+    city.beat(OKSANA, now_ms=0, status_msg="before")
+    changed = city.beat(OKSANA, now_ms=1, status_msg=status_msg)
+    assert city.shown(OKSANA).status_msg == shown
+    assert (changed is None) == (shown == "before")
+
+
+def test_a_status_text_does_not_outlive_the_last_session(city: Presence) -> None:
+    city.beat(OKSANA, now_ms=0, status_msg="слухаю")
+    city.expire(now_ms=TTL_MS)
+    assert city.shown(OKSANA).status_msg is None
+    city.beat(OKSANA, now_ms=50_000)
+    assert city.shown(OKSANA).status_msg is None
+
+
+def test_a_goodbye_may_leave_a_text(city: Presence) -> None:
+    city.beat(OKSANA, now_ms=0)
+    city.beat(OKSANA, now_ms=1, status=OFFLINE, status_msg="до завтра")
+    assert city.shown(OKSANA) == Shown(OFFLINE, "до завтра", 0)
+
+
+def test_somebody_who_never_came_cannot_go(city: Presence) -> None:
+    assert city.beat(OKSANA, now_ms=0, status=OFFLINE, status_msg="bye") is None
+    assert city.place(ALICE, status=OFFLINE, status_msg=None, last_active_ms=7, session="matrix") is None
+    assert city.shown(OKSANA) == city.shown(ALICE) == Shown()
+    assert city.next_deadline_ms is None
+
+
+def test_being_away_is_no_activity(city: Presence) -> None:
+    city.beat(OKSANA, now_ms=5)
+    city.beat(OKSANA, now_ms=10, status=AWAY)
+    assert city.shown(OKSANA).last_active_ms == 5
+
+
+def test_what_the_homeserver_says_of_people_holds_until_it_says_otherwise(city: Presence) -> None:
+    city.place(ALICE, status=ONLINE, status_msg="hi", last_active_ms=5, session="matrix")
+
+    assert city.next_deadline_ms is None
+    assert city.expire(now_ms=1 << 50) == []
+    assert city.shown(ALICE) == Shown(ONLINE, "hi", 5)
+    assert city.place(ALICE, status=ONLINE, status_msg="hi", last_active_ms=9, session="matrix") is None
+    assert city.shown(ALICE).last_active_ms == 9
+    gone = city.place(ALICE, status=OFFLINE, status_msg=None, last_active_ms=None, session="matrix")
+    assert gone is not None
+    assert gone.after.status is OFFLINE
+
+
+def test_the_homeserver_can_know_of_no_later_activity_than_it_says(city: Presence) -> None:
+    city.place(ALICE, status=ONLINE, status_msg=None, last_active_ms=9, session="matrix")
+    city.place(ALICE, status=ONLINE, status_msg=None, last_active_ms=5, session="matrix")
+    assert city.shown(ALICE).last_active_ms == 9
+
+
+def test_heartbeats_do_not_pile_up(city: Presence) -> None:
+    for now_ms in range(0, 3_600_000, 20_000):
+        city.beat(OKSANA, now_ms=now_ms)
+        city.expire(now_ms=now_ms)
+        assert queued(city) == 1
+
+
+def test_sessions_that_come_and_go_do_not_pile_up(city: Presence) -> None:
+    most = 0
+    for number, now_ms in enumerate(range(0, 3_600_000, 1_000)):
+        city.beat(OKSANA, now_ms=now_ms, session=f"tab {number % 7}")
+        city.beat(OKSANA, now_ms=now_ms + 1, session=f"tab {number % 7}", status=OFFLINE)
+        city.beat(OKSANA, now_ms=now_ms, session=f"page {number}")
+        city.expire(now_ms=now_ms)
+        most = max(most, queued(city))
+    assert most <= 2 * TTL_MS // 1_000, "an entry is gone when its deadline is, whatever became of its session"
+    city.expire(now_ms=10**9)
+    assert queued(city) == 0
+
+
+def test_a_session_that_ended_and_came_again_lives_by_its_new_heartbeats(city: Presence) -> None:
+    city.beat(OKSANA, now_ms=0, session="tab")
+    city.beat(OKSANA, now_ms=1, session="tab", status=OFFLINE)
+    city.beat(OKSANA, now_ms=30_000, session="tab")
+    assert city.expire(now_ms=40_000) == []
+    assert city.shown(OKSANA).status is ONLINE
+    assert len(city.expire(now_ms=70_000)) == 1
+
+
+# --- random days --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Remembered:
+    """A session as an observer with a notebook knows it; ``until_ms`` is None for one that no clock ends."""
+
+    status: Status
+    until_ms: int | None
+
+
+@dataclass
+class Notebook:
+    """The same city, told from the list of what happened: nothing clever, everything recomputed."""
+
+    sessions: dict[tuple[SubjectId, str], Remembered] = field(default_factory=dict)
+    texts: dict[SubjectId, str | None] = field(default_factory=dict)
+    active_ms: dict[SubjectId, int] = field(default_factory=dict)
+    seen: set[SubjectId] = field(default_factory=set)
+
+    def happen(self, step: Step, now_ms: int) -> None:
+        key = (step.subject, step.session)
+        if step.status is OFFLINE:
+            self.sessions.pop(key, None)
+            if step.subject in self.seen and not self._statuses(step.subject):
+                self.texts[step.subject] = None if isinstance(step.status_msg, Keep) else step.status_msg
+            return
+        self.seen.add(step.subject)
+        self.sessions[key] = Remembered(step.status, None if step.is_placed else now_ms + TTL_MS)
+        if not isinstance(step.status_msg, Keep):
+            self.texts[step.subject] = step.status_msg
+        if step.is_placed or step.status is ONLINE:
+            self.active_ms[step.subject] = max(now_ms, self.active_ms.get(step.subject, 0))
+
+    def pass_time(self, now_ms: int) -> None:
+        due = [key for key, each in self.sessions.items() if each.until_ms is not None and each.until_ms <= now_ms]
+        for key in due:
+            del self.sessions[key]
+            if not self._statuses(key[0]):
+                self.texts[key[0]] = None
+
+    def shown(self, subject: SubjectId) -> Shown:
+        statuses = self._statuses(subject)
+        status = ONLINE if ONLINE in statuses else AWAY if AWAY in statuses else OFFLINE
+        return Shown(status, self.texts.get(subject), self.active_ms.get(subject))
+
+    def _statuses(self, subject: SubjectId) -> list[Status]:
+        return [each.status for (whose, _), each in self.sessions.items() if whose == subject]
+
+
+@dataclass(frozen=True)
+class Step:
+    """After ``pause_ms`` somebody gives a sign of life, says goodbye, or the homeserver says so of them."""
+
+    pause_ms: int
+    subject: SubjectId
+    session: str
+    status: Status
+    status_msg: str | Keep | None
+    is_placed: bool
+
+
+def steps() -> st.SearchStrategy[Step]:
+    return st.builds(
+        Step,
+        pause_ms=st.sampled_from([0, 1, 500, 10_000, 19_999, TTL_MS - 1, TTL_MS, TTL_MS + 1]),
+        subject=st.sampled_from([OKSANA, ALICE, SubjectId("agent:daarwizz")]),
+        session=st.sampled_from(["", "a", "b"]),
+        status=st.sampled_from(Status),
+        status_msg=st.sampled_from([KEEP, None, "one", "two"]),
+        is_placed=st.booleans(),
+    )
+
+
+@given(st.lists(steps(), max_size=40), st.booleans())
+def test_whatever_happens_in_whatever_order_everybody_is_shown_as_they_are(day: list[Step], is_punctual: bool) -> None:
+    city, notebook, now_ms = Presence(ttl_ms=TTL_MS), Notebook(), 0
+    for step in day:
+        now_ms += step.pause_ms
+        before = notebook.shown(step.subject)
+        if is_punctual or step.pause_ms >= TTL_MS:
+            everybody = {subject: notebook.shown(subject) for subject in notebook.seen}
+            notebook.pass_time(now_ms)
+            ended = {each.subject: each.after for each in city.expire(now_ms=now_ms)}
+            told = {subject for subject, shown in everybody.items() if shown != notebook.shown(subject)}
+            assert ended.keys() == told, "exactly those who are shown differently are told of"
+            before = notebook.shown(step.subject)
+        if step.is_placed:
+            text = None if isinstance(step.status_msg, Keep) else step.status_msg
+            step = Step(step.pause_ms, step.subject, step.session, step.status, text, is_placed=True)  # noqa: PLW2901
+            text = None if step.status is OFFLINE else text
+            transition = city.place(
+                step.subject, status=step.status, status_msg=text, last_active_ms=now_ms, session=step.session
+            )
+        else:
+            transition = city.beat(
+                step.subject,
+                now_ms=now_ms,
+                status=step.status,
+                status_msg=step.status_msg,
+                session=step.session,
+            )
+        notebook.happen(step if step.status is not OFFLINE or not step.is_placed else _wordless(step), now_ms)
+        after = notebook.shown(step.subject)
+        assert city.shown(step.subject) == after
+        assert (transition is not None) == ((before.status, before.status_msg) != (after.status, after.status_msg))
+        live = sum(each.until_ms is not None for each in notebook.sessions.values())
+        assert (city.next_deadline_ms is not None) >= (live > 0)
+    for subject in notebook.seen:
+        assert city.shown(subject) == notebook.shown(subject)
+
+
+def _wordless(step: Step) -> Step:
+    return Step(step.pause_ms, step.subject, step.session, step.status, None, step.is_placed)
