@@ -240,8 +240,7 @@ class City:
 
     async def connect(self) -> None:
         """Wait for the homeserver and agree with it; everything that waits for it goes on then."""
-        await check_in(self.homeserver, self.settings, self.namespace)
-        self.watch.found()
+        await check_in(self.homeserver, self.watch, self.settings, self.namespace)
         log.info("homeserver_found", address=self.homeserver.address, domain=self.namespace.domain)
 
 

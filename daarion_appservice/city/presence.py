@@ -100,7 +100,7 @@ class Presence:
             subject.last_active_ms = now_ms
         deadline_ms = now_ms + self.ttl_ms
         known = subject.sessions.get(session)
-        if known is None:
+        if known is None or known.queued_ms == _NEVER:
             subject.sessions[session] = _Session(status, deadline_ms, deadline_ms)
             heapq.heappush(self._deadlines, (deadline_ms, subject_id, session))
         else:
@@ -121,11 +121,7 @@ class Presence:
             subject = self._subjects[subject_id] = _Subject()
         if last_active_ms is not None:
             subject.last_active_ms = max(last_active_ms, subject.last_active_ms or 0)
-        known = subject.sessions.get(session)
-        if known is None:
-            subject.sessions[session] = _Session(status, _NEVER, _NEVER)
-        else:
-            known.status = status
+        subject.sessions[session] = _Session(status, _NEVER, _NEVER)
         return self._show(subject_id, subject, status_msg)
 
     def expire(self, *, now_ms: int) -> list[Transition]:

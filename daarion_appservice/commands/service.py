@@ -11,7 +11,7 @@ import uvloop
 from ..app import run as run_service
 from ..config import file as config_file
 from ..ops import logs
-from ..ops.demo import run_demo
+from ..ops.demo.house import run_demo
 from ..storage import migrate
 from .city import with_database
 from .terminal import DEFAULT_CONFIG, ConfigPath, say, warn

@@ -14,29 +14,35 @@ import structlog
 from ..config import Settings
 from ..errors import ExitCode, HomeserverAway, HomeserverRefused, StartError
 from .homeserver import Homeserver
+from .homeserver_watch import HomeserverWatch
 from .namespace import Namespace
 
-_PROBE_S: Final = 2.0
+_FIRST_PROBE_S: Final = 0.1
+_SLOWEST_PROBE_S: Final = 2.0
+_TELL_AFTER_S: Final = 5.0
+"""Whoever starts both together need not be told that one of them takes a moment longer."""
 _UNREACHABLE_TRIES: Final = 5
 """How often the homeserver may fail to reach us before it counts: a network of containers comes up bit by bit."""
 
 log = structlog.get_logger()
 
 
-async def check_in(homeserver: Homeserver, settings: Settings, namespace: Namespace) -> None:
+async def check_in(homeserver: Homeserver, watch: HomeserverWatch, settings: Settings, namespace: Namespace) -> None:
     """Wait for the homeserver, then raise StartError unless it and we agree about who we are."""
-    await _wait_for(homeserver)
+    await _wait_for(homeserver, watch)
     await identify(homeserver, settings, namespace)
     await _ping(homeserver, settings)
+    watch.found()
 
 
-async def _wait_for(homeserver: Homeserver) -> None:
-    told = False
+async def _wait_for(homeserver: Homeserver, watch: HomeserverWatch) -> None:
+    told, waited_s, pause_s = False, 0.0, _FIRST_PROBE_S
     while True:
         try:
             await homeserver.versions()
         except HomeserverAway as error:
-            if not told:
+            watch.reason = str(error)
+            if not told and waited_s >= _TELL_AFTER_S:
                 log.warning(
                     "homeserver_away",
                     address=homeserver.address,
@@ -52,7 +58,8 @@ async def _wait_for(homeserver: Homeserver) -> None:
             ) from error
         else:
             return
-        await asyncio.sleep(_PROBE_S)
+        await asyncio.sleep(pause_s)
+        waited_s, pause_s = waited_s + pause_s, min(pause_s * 1.5, _SLOWEST_PROBE_S)
 
 
 async def identify(homeserver: Homeserver, settings: Settings, namespace: Namespace) -> None:

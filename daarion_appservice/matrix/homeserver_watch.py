@@ -1,7 +1,8 @@
 """Whether the homeserver is there. Whoever finds it gone says so here once, and everybody waits for the same answer.
 
-When it is back, or falls silent although we sent something, it is pinged: a homeserver that could not reach us for a while waits up to minutes before it tries
-again, and a ping makes it deliver at once what it holds back (measured: 85 transactions in 0.2 s instead of 28 s later).
+When it is back, or falls silent although we sent something, it is pinged: a homeserver that could not reach us for a
+while waits up to minutes before it tries again, and a ping makes it deliver at once what it holds back (measured: 85
+transactions in 0.2 s instead of 28 s later).
 """
 
 from __future__ import annotations

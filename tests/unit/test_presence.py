@@ -184,114 +184,124 @@ def test_a_session_that_ended_and_came_again_lives_by_its_new_heartbeats(city: P
 # --- random days --------------------------------------------------------------------------------------
 
 
-@dataclass
-class Remembered:
-    """A session as an observer with a notebook knows it; ``until_ms`` is None for one that no clock ends."""
-
-    status: Status
-    until_ms: int | None
-
-
-@dataclass
-class Notebook:
-    """The same city, told from the list of what happened: nothing clever, everything recomputed."""
-
-    sessions: dict[tuple[SubjectId, str], Remembered] = field(default_factory=dict)
-    texts: dict[SubjectId, str | None] = field(default_factory=dict)
-    active_ms: dict[SubjectId, int] = field(default_factory=dict)
-    seen: set[SubjectId] = field(default_factory=set)
-
-    def happen(self, step: Step, now_ms: int) -> None:
-        key = (step.subject, step.session)
-        if step.status is OFFLINE:
-            self.sessions.pop(key, None)
-            if step.subject in self.seen and not self._statuses(step.subject):
-                self.texts[step.subject] = None if isinstance(step.status_msg, Keep) else step.status_msg
-            return
-        self.seen.add(step.subject)
-        self.sessions[key] = Remembered(step.status, None if step.is_placed else now_ms + TTL_MS)
-        if not isinstance(step.status_msg, Keep):
-            self.texts[step.subject] = step.status_msg
-        if step.is_placed or step.status is ONLINE:
-            self.active_ms[step.subject] = max(now_ms, self.active_ms.get(step.subject, 0))
-
-    def pass_time(self, now_ms: int) -> None:
-        due = [key for key, each in self.sessions.items() if each.until_ms is not None and each.until_ms <= now_ms]
-        for key in due:
-            del self.sessions[key]
-            if not self._statuses(key[0]):
-                self.texts[key[0]] = None
-
-    def shown(self, subject: SubjectId) -> Shown:
-        statuses = self._statuses(subject)
-        status = ONLINE if ONLINE in statuses else AWAY if AWAY in statuses else OFFLINE
-        return Shown(status, self.texts.get(subject), self.active_ms.get(subject))
-
-    def _statuses(self, subject: SubjectId) -> list[Status]:
-        return [each.status for (whose, _), each in self.sessions.items() if whose == subject]
-
-
 @dataclass(frozen=True)
-class Step:
-    """After ``pause_ms`` somebody gives a sign of life, says goodbye, or the homeserver says so of them."""
+class Beat:
+    """A session's sign of life, or its goodbye."""
 
-    pause_ms: int
     subject: SubjectId
     session: str
     status: Status
     status_msg: str | Keep | None
-    is_placed: bool
 
 
-def steps() -> st.SearchStrategy[Step]:
-    return st.builds(
-        Step,
-        pause_ms=st.sampled_from([0, 1, 500, 10_000, 19_999, TTL_MS - 1, TTL_MS, TTL_MS + 1]),
-        subject=st.sampled_from([OKSANA, ALICE, SubjectId("agent:daarwizz")]),
-        session=st.sampled_from(["", "a", "b"]),
-        status=st.sampled_from(Status),
-        status_msg=st.sampled_from([KEEP, None, "one", "two"]),
-        is_placed=st.booleans(),
-    )
+@dataclass(frozen=True)
+class Place:
+    """The homeserver says how somebody is."""
+
+    subject: SubjectId
+    session: str
+    status: Status
+    status_msg: str | None
 
 
-@given(st.lists(steps(), max_size=40), st.booleans())
-def test_whatever_happens_in_whatever_order_everybody_is_shown_as_they_are(day: list[Step], is_punctual: bool) -> None:
+@dataclass(frozen=True)
+class Pass:
+    """Time goes by, and then whoever is due is looked for."""
+
+    ms: int
+
+
+Step = Beat | Place | Pass
+
+
+@dataclass
+class Notebook:
+    """The same city as somebody with a notebook knows it: nothing clever, everything recomputed."""
+
+    until_ms: dict[tuple[SubjectId, str], int | None] = field(default_factory=dict)
+    """When each session ends; None for one that no clock ends."""
+    statuses: dict[tuple[SubjectId, str], Status] = field(default_factory=dict)
+    texts: dict[SubjectId, str | None] = field(default_factory=dict)
+    active_ms: dict[SubjectId, int] = field(default_factory=dict)
+    seen: set[SubjectId] = field(default_factory=set)
+
+    def note(self, step: Beat | Place, now_ms: int) -> None:
+        subject, key = step.subject, (step.subject, step.session)
+        text = None if isinstance(step, Place) and step.status is OFFLINE else step.status_msg
+        if step.status is OFFLINE:
+            self._end(key, None if isinstance(text, Keep) else text)
+            return
+        self.seen.add(subject)
+        self.statuses[key] = step.status
+        self.until_ms[key] = now_ms + TTL_MS if isinstance(step, Beat) else None
+        if not isinstance(text, Keep):
+            self.texts[subject] = text
+        if isinstance(step, Place) or step.status is ONLINE:
+            self.active_ms[subject] = now_ms
+
+    def pass_time(self, now_ms: int) -> None:
+        for key in [key for key, until_ms in self.until_ms.items() if until_ms is not None and until_ms <= now_ms]:
+            self._end(key, None)
+
+    def _end(self, key: tuple[SubjectId, str], text: str | None) -> None:
+        self.statuses.pop(key, None)
+        self.until_ms.pop(key, None)
+        if key[0] in self.seen and not any(subject == key[0] for subject, _ in self.statuses):
+            self.texts[key[0]] = text
+
+    def shown(self, subject: SubjectId) -> Shown:
+        statuses = [status for (whose, _), status in self.statuses.items() if whose == subject]
+        status = ONLINE if ONLINE in statuses else AWAY if AWAY in statuses else OFFLINE
+        return Shown(status, self.texts.get(subject), self.active_ms.get(subject))
+
+
+SUBJECTS = st.sampled_from([OKSANA, ALICE, SubjectId("agent:daarwizz")])
+SESSIONS = st.sampled_from(["", "a", "b"])
+TEXTS = st.sampled_from([None, "one", "two"])
+STEPS = st.one_of(
+    st.builds(Beat, SUBJECTS, SESSIONS, st.sampled_from(Status), TEXTS | st.just(KEEP)),
+    st.builds(Place, SUBJECTS, SESSIONS, st.sampled_from(Status), TEXTS),
+    st.builds(Pass, st.sampled_from([0, 1, 500, 10_000, 19_999, TTL_MS - 1, TTL_MS, TTL_MS + 1])),
+)
+
+
+@given(st.lists(STEPS, max_size=40))
+def test_whatever_happens_in_whatever_order_everybody_is_shown_as_they_are(day: list[Step]) -> None:
     city, notebook, now_ms = Presence(ttl_ms=TTL_MS), Notebook(), 0
     for step in day:
-        now_ms += step.pause_ms
-        before = notebook.shown(step.subject)
-        if is_punctual or step.pause_ms >= TTL_MS:
-            everybody = {subject: notebook.shown(subject) for subject in notebook.seen}
-            notebook.pass_time(now_ms)
-            ended = {each.subject: each.after for each in city.expire(now_ms=now_ms)}
-            told = {subject for subject, shown in everybody.items() if shown != notebook.shown(subject)}
-            assert ended.keys() == told, "exactly those who are shown differently are told of"
-            before = notebook.shown(step.subject)
-        if step.is_placed:
-            text = None if isinstance(step.status_msg, Keep) else step.status_msg
-            step = Step(step.pause_ms, step.subject, step.session, step.status, text, is_placed=True)  # noqa: PLW2901
-            text = None if step.status is OFFLINE else text
-            transition = city.place(
-                step.subject, status=step.status, status_msg=text, last_active_ms=now_ms, session=step.session
-            )
-        else:
-            transition = city.beat(
-                step.subject,
-                now_ms=now_ms,
-                status=step.status,
-                status_msg=step.status_msg,
-                session=step.session,
-            )
-        notebook.happen(step if step.status is not OFFLINE or not step.is_placed else _wordless(step), now_ms)
-        after = notebook.shown(step.subject)
-        assert city.shown(step.subject) == after
-        assert (transition is not None) == ((before.status, before.status_msg) != (after.status, after.status_msg))
-        live = sum(each.until_ms is not None for each in notebook.sessions.values())
-        assert (city.next_deadline_ms is not None) >= (live > 0)
-    for subject in notebook.seen:
-        assert city.shown(subject) == notebook.shown(subject)
+        before = {subject: notebook.shown(subject) for subject in notebook.seen}
+        match step:
+            case Pass():
+                now_ms += step.ms
+                notebook.pass_time(now_ms)
+                told = {each.subject for each in city.expire(now_ms=now_ms)}
+            case Beat():
+                notebook.note(step, now_ms)
+                beaten = city.beat(
+                    step.subject, now_ms=now_ms, status=step.status, status_msg=step.status_msg, session=step.session
+                )
+                told = {beaten.subject} if beaten else set()
+            case Place():
+                notebook.note(step, now_ms)
+                placed = city.place(
+                    step.subject,
+                    status=step.status,
+                    status_msg=step.status_msg,
+                    last_active_ms=now_ms,
+                    session=step.session,
+                )
+                told = {placed.subject} if placed else set()
+        after = {subject: notebook.shown(subject) for subject in notebook.seen}
+        assert {subject: city.shown(subject) for subject in after} == after
+        assert told == {
+            subject
+            for subject, shown in after.items()
+            if (shown.status, shown.status_msg) != _look(before.get(subject, Shown()))
+        }, "whoever is shown differently is told of, and nobody else"
+        next_end_ms = min((ms for ms in notebook.until_ms.values() if ms is not None), default=None)
+        assert next_end_ms is None or (city.next_deadline_ms or 0) <= next_end_ms, "nobody's end is slept through"
+        assert next_end_ms is None or city.next_deadline_ms is not None
 
 
-def _wordless(step: Step) -> Step:
-    return Step(step.pause_ms, step.subject, step.session, step.status, None, step.is_placed)
+def _look(shown: Shown) -> tuple[Status, str | None]:
+    return shown.status, shown.status_msg

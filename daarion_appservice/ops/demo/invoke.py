@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from .demo_city import CityAway, CityClient, CityRefused
-from .demo_skills import Question, reply
+from .client import CityAway, CityClient, CityRefused
+from .skills import Question, reply
 
 DEFAULT_ROOM: Final = "general"
 

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import aiohttp
 
-from ..errors import ExitCode, HomeserverRefused, StartError
-from .demo_files import MatrixUser
-from .local_synapse import Account, LocalSynapse
+from ...errors import ExitCode, HomeserverRefused, StartError
+from ..local_synapse import Account, LocalSynapse
+from .files import MatrixUser
 
 PATIENCE_S: Final = 20.0
 """How long the city may take to open its rooms on Matrix."""

@@ -20,16 +20,17 @@ from typing import Final
 
 import aiohttp
 
-from ..errors import ExitCode, StartError
-from . import demo_people, demo_tokens, local_synapse
-from .children import Child, ChildDied, Children, python
-from .demo_cast import AGENTS, ROOMS
-from .demo_files import SERVER_NAME, Credentials, DemoFiles, Ports
-from .demo_screen import Screen
-from .demo_signals import on_signals
-from .local_synapse import LocalSynapse
-from .ports import Listener, check_free
-from .synapse_config import SynapseSetup
+from ...errors import ExitCode, StartError
+from .. import local_synapse
+from ..children import Child, ChildDied, Children, python
+from ..local_synapse import LocalSynapse
+from ..ports import Listener, check_free
+from ..synapse_config import SynapseSetup
+from . import people, tokens
+from .cast import AGENTS, ROOMS
+from .files import SERVER_NAME, Credentials, DemoFiles, Ports
+from .screen import Screen
+from .signals import on_signals
 
 READY_S: Final = 60.0
 """How long the service and the agents may take; they need 1 to 3 s."""
@@ -101,16 +102,17 @@ class House:
             synapse.launch()
             self.children.add(synapse.child)
             credentials = await self._with_tokens(credentials)
-            await synapse.answers()
-            newcomers = await demo_people.settle(synapse, credentials.matrix_users)
-        with self.screen.step("City"):
+            # It waits for the homeserver by itself; starting both side by side saves a second.
             service = self._start("Service", python("daarion_appservice", "run", "-c", str(self.files.config)))
+            await synapse.answers()
+            newcomers = await people.settle(synapse, credentials.matrix_users)
+        with self.screen.step("City"):
             await self._until(service, f"{credentials.matrix_url}/readyz", _is_ok)
-            await demo_people.show_around(synapse, newcomers, _ALIASES)
+            await people.show_around(synapse, newcomers, _ALIASES)
         self.files.finish()
         if agents:
             with self.screen.step("Agents"):
-                runtime = python("daarion_appservice.ops.demo_agents", "--credentials", str(self.files.credentials))
+                runtime = python("daarion_appservice.ops.demo.agents", "--credentials", str(self.files.credentials))
                 child = self._start("Agents", runtime)
                 for agent in AGENTS:
                     url = f"{credentials.city_url}/api/v1/agents/{agent.slug}/presence"
@@ -121,8 +123,8 @@ class House:
         missing = [agent.slug for agent in AGENTS if agent.slug not in credentials.agent_tokens]
         if not missing:
             return credentials
-        tokens = credentials.agent_tokens | await demo_tokens.make(self.files.config, missing)
-        credentials = replace(credentials, agent_tokens=tokens)
+        made = await tokens.make(self.files.config, missing)
+        credentials = replace(credentials, agent_tokens=credentials.agent_tokens | made)
         self.files.save(credentials)
         return credentials
 

@@ -17,8 +17,8 @@ from typing import Final
 from rich.console import Console
 from rich.markup import escape
 
-from .children import ChildDied
-from .demo_files import Credentials, DemoFiles
+from ..children import ChildDied
+from .files import Credentials, DemoFiles
 
 _WIDTH: Final = 78
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from .demo_city import CityClient, Json
+from .client import CityClient, Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final
 
 from ruamel.yaml import YAML
 
-from ..config import AgentSeed
+from ...config import AgentSeed
 
 PEOPLE: Final = ("daarion_admin", "olena")
 """Localparts of the accounts for Element."""

@@ -18,13 +18,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from .. import private_file
-from ..config import edit as config_edit
-from ..config import file as config_file
-from ..errors import ExitCode, StartError
-from ..matrix import registration
-from .demo_cast import AGENTS, PEOPLE, render_agents
-from .ports import HOST
+from ... import private_file
+from ...config import edit as config_edit
+from ...config import file as config_file
+from ...errors import ExitCode, StartError
+from ...matrix import registration
+from ..ports import HOST
+from .cast import AGENTS, PEOPLE, render_agents
 
 SERVER_NAME: Final = "city.localhost"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from ..errors import DaarionError
+from ...errors import DaarionError
 
 Json = dict[str, Any]
 

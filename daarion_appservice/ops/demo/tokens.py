@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from ..app import agent_of, new_id, now_ms
-from ..city.tokens import new_token
-from ..config import file as config_file
-from ..storage import migrate
-from ..storage.database import Database
+from ...app import agent_of, new_id, now_ms
+from ...city.tokens import new_token
+from ...config import file as config_file
+from ...storage import migrate
+from ...storage.database import Database
 
 
 async def make(config: Path, slugs: Collection[str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The runtime of the demo's agents: a process of its own, which knows the city's public HTTP API and nothing else.
 
-    python -m daarion_appservice.ops.demo_agents --credentials .demo/credentials.json [--port 7026]
+    python -m daarion_appservice.ops.demo.agents --credentials .demo/credentials.json [--port 7026]
 
 Each agent sends heartbeats, greets the city once, and says when it leaves. With ``--port`` it also answers, as an agents
 core: ``POST /agents/{id}/invoke`` on loopback.
@@ -22,9 +22,9 @@ from uuid import uuid4
 import aiohttp
 from aiohttp import web
 
-from .demo_city import CityAway, CityClient, CityRefused
-from .demo_invoke import invoke_app
-from .ports import HOST
+from ..ports import HOST
+from .client import CityAway, CityClient, CityRefused
+from .invoke import invoke_app
 
 RETRY_S: Final = 1.0
 """How soon to try again when the city is away: well within the 40 s that an agent stays online without heartbeats."""
@@ -33,7 +33,7 @@ REFUSED_RETRY_S: Final = 30.0
 FAREWELL_S: Final = 3.0
 GREETING_ROOM: Final = "general"
 
-log = logging.getLogger("demo_agents")
+log = logging.getLogger("demo.agents")
 
 
 def main() -> None:

@@ -1,0 +1,275 @@
+"""Killed with SIGKILL in the middle of a conversation: nothing is lost, nothing comes twice, the order stays."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol
+
+import pytest
+
+from daarion_appservice.config import file as config_file
+from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
+from tests.parts.person import Arrive, Person
+from tests.parts.ports import free_port
+from tests.parts.proxy import Passed, Proxy
+from tests.parts.talk import CITIZEN, Said, both_sides_have, citizen_says, in_the_city, person_says, some_words
+
+ALICE = "@alice:city.localhost"
+DOWN_S = 10.0
+COUNT = 40
+
+
+class StartProxy(Protocol):
+    """What the fixture ``proxy`` gives."""
+
+    async def __call__(self, target_port: int) -> Proxy: ...
+
+
+@pytest.fixture
+async def proxy() -> AsyncIterator[StartProxy]:
+    """Starts proxies: ``await proxy(port)``; they are gone when the test ends."""
+    started: list[Proxy] = []
+
+    async def start(target_port: int) -> Proxy:
+        another = Proxy(target_port)
+        started.append(another)
+        await another.start()
+        return another
+
+    yield start
+    for each in started:
+        await each.stop()
+
+
+# --- while messages flow both ways --------------------------------------------------------------------
+
+
+async def test_synapse_killed_for_10_s_loses_repeats_and_reorders_no_message(
+    start_city: StartCity, arrive: Arrive
+) -> None:
+    city = await start_city()
+
+    async def kill_synapse(said: Said) -> None:
+        await _until_said(said, 10)
+        city.homeserver.kill()
+        await asyncio.sleep(DOWN_S)
+        await city.homeserver.start()
+
+    await _talk_while(city, await arrive(city, "alice"), kill_synapse)
+
+
+async def test_the_service_killed_again_and_again_loses_repeats_and_reorders_no_message(
+    start_city: StartCity, arrive: Arrive
+) -> None:
+    city = await start_city()
+    pauses = random.Random()
+
+    async def kill_the_service(said: Said) -> None:
+        for times in range(1, 5):
+            await _until_said(said, times * 7, at_least_one=True)
+            await asyncio.sleep(pauses.uniform(0, 0.2))
+            city.service.kill()
+            await asyncio.sleep(pauses.uniform(0, 1))
+            await city.start()
+
+    await _talk_while(city, await arrive(city, "alice"), kill_the_service)
+
+
+async def _talk_while(city: RunningCity, alice: Person, fault: Callable[[Said], Awaitable[None]]) -> None:
+    """Both sides talk, ``fault`` happens, both talk on; then both sides must have it all."""
+    general = await alice.join("#city_general:city.localhost")
+    said: Said = {CITIZEN: [], ALICE: []}
+    async with asyncio.TaskGroup() as talking:
+        talking.create_task(citizen_says(city, some_words(COUNT, "u_123"), said[CITIZEN]))
+        talking.create_task(person_says(alice, general, some_words(COUNT, "alice"), said[ALICE]))
+        talking.create_task(_within(120, fault(said)))
+    # What came twice would have come before these.
+    await person_says(alice, general, ["alice is done"], said[ALICE])
+    await citizen_says(city, ["u_123 is done"], said[CITIZEN])
+    assert [len(words) for words in said.values()] == [COUNT + 1, COUNT + 1]
+    await both_sides_have(city, alice, general, said)
+
+
+async def _within(timeout_s: float, fault: Awaitable[None]) -> None:
+    async with asyncio.timeout(timeout_s):
+        await fault
+
+
+async def _until_said(said: Said, count: int, *, at_least_one: bool = False) -> None:
+    async def is_said() -> bool:
+        counts = [len(words) for words in said.values()]
+        return (max(counts) if at_least_one else min(counts)) >= count
+
+    await eventually(is_said, 60)
+
+
+# --- in the worst moment ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("killed", ["service", "synapse", "both"])
+async def test_a_message_that_synapse_took_without_the_service_hearing_of_it_stands_there_once(
+    start_city: StartCity, arrive: Arrive, proxy: StartProxy, killed: str
+) -> None:
+    homeserver_port, matrix_port = free_port(), free_port()
+    to_synapse, to_service = await proxy(homeserver_port), await proxy(matrix_port)
+    city = await start_city(
+        homeserver={"port": homeserver_port},
+        settings={
+            "matrix.port": matrix_port,
+            "homeserver.address": to_synapse.url,
+            "appservice.address": to_service.url,
+        },
+    )
+    alice = await arrive(city, "alice")
+    general = await alice.join("#city_general:city.localhost")
+    said: Said = {CITIZEN: []}
+    await citizen_says(city, ["before"], said[CITIZEN])
+    await both_sides_have(city, alice, general, said)
+
+    # Neither the answer nor the echo is to tell the service that its message arrived.
+    to_synapse.lose_answers(lambda passed: passed.is_message)
+    to_service.refuse(lambda passed: passed.is_transaction)
+    await citizen_says(city, ["in the worst moment", "after"], said[CITIZEN])
+    await alice.sees(lambda: (CITIZEN, "in the worst moment") in alice.messages)
+    await eventually(_has_lost(to_synapse, 1))
+    if killed in {"service", "both"}:
+        city.service.kill()
+    if killed in {"synapse", "both"}:
+        city.homeserver.kill()
+        await city.homeserver.start()
+    to_synapse.pass_everything()
+    # Nor is the room's history.
+    to_synapse.lose_answers(lambda passed: passed.is_history)
+    if killed in {"service", "both"}:
+        city.service.start()
+
+    async def is_sent_again() -> bool:
+        return _transaction_ids(to_synapse).count(_transaction_ids(to_synapse)[1]) == 2
+
+    await eventually(is_sent_again, 30, lambda: "\n".join(city.service.last_lines(60)))
+    to_synapse.pass_everything()
+    to_service.pass_everything()
+    await both_sides_have(city, alice, general, said)
+
+
+async def test_a_transaction_whose_200_synapse_did_not_hear_is_taken_once(
+    start_city: StartCity, arrive: Arrive, proxy: StartProxy
+) -> None:
+    matrix_port = free_port()
+    to_service = await proxy(matrix_port)
+    city = await start_city(settings={"matrix.port": matrix_port, "appservice.address": to_service.url})
+    alice = await arrive(city, "alice")
+    general = await alice.join("#city_general:city.localhost")
+    said: Said = {ALICE: []}
+    await person_says(alice, general, ["before"], said[ALICE])
+    await both_sides_have(city, alice, general, said)
+
+    to_service.lose_answers(lambda passed: passed.is_transaction)
+    await person_says(alice, general, ["in the worst moment", "after"], said[ALICE])
+    await eventually(_has_lost(to_service, 1))
+    city.service.kill()
+    to_service.pass_everything()
+    await city.start()
+
+    await both_sides_have(city, alice, general, said)
+    assert to_service.lost[0].content in [
+        passed.content for passed in to_service.passed if passed is not to_service.lost[0] and passed.is_transaction
+    ], "it did come a second time"
+
+
+async def test_what_waited_in_synapse_s_memory_when_it_was_killed_is_fetched_in_its_place(
+    start_city: StartCity, arrive: Arrive, proxy: StartProxy
+) -> None:
+    """Synapse counts events as handed over while they still wait behind a transaction that is not answered yet."""
+    matrix_port = free_port()
+    to_service = await proxy(matrix_port)
+    city = await start_city(settings={"matrix.port": matrix_port, "appservice.address": to_service.url})
+    alice = await arrive(city, "alice")
+    general = await alice.join("#city_general:city.localhost")
+    said: Said = {ALICE: []}
+    await person_says(alice, general, ["before"], said[ALICE])
+    await both_sides_have(city, alice, general, said)
+
+    to_service.lose_answers(lambda passed: passed.is_transaction)
+    await person_says(alice, general, ["arrives"], said[ALICE])
+    await eventually(_has_lost(to_service, 1))
+    await person_says(alice, general, some_words(3, "waits"), said[ALICE])
+    city.homeserver.kill()
+    to_service.pass_everything()
+    await city.homeserver.start()
+
+    # Nobody says anything more, and so Synapse sends nothing by itself.
+    await both_sides_have(city, alice, general, said)
+    await person_says(alice, general, ["after"], said[ALICE])
+    await both_sides_have(city, alice, general, said)
+
+
+# --- right after the 200 ------------------------------------------------------------------------------
+
+
+async def test_what_was_acknowledged_survives_a_kill_right_after_the_200(start_city: StartCity, arrive: Arrive) -> None:
+    city = await start_city()
+    alice = await arrive(city, "alice")
+    general = await alice.join("#city_general:city.localhost")
+    token = citizen_token("u_123", "Оксана")
+    posted, received = [], []
+    for number in range(3):
+        body = f"posted {number}"
+        status, _ = await city.call("POST", "/city/rooms/general/messages", {"body": body}, token=token)
+        city.service.kill()
+        assert status == 201
+        posted.append(body)
+        await city.start()
+
+        body = f"received {number}"
+        status = await _deliver(city, f"test-{number}", _message(general, f"$test-{number}", body))
+        city.service.kill()
+        assert status == 200
+        received.append(body)
+        await city.start()
+
+    async def all_are_there() -> bool:
+        return len(await in_the_city(city)) == 6
+
+    await eventually(all_are_there)
+    bodies = [message["body"] for message in await in_the_city(city)]
+    assert [body for body in bodies if body in posted] == posted
+    assert [body for body in bodies if body in received] == received
+    await alice.sees(lambda: [body for _, body in alice.messages] == posted)
+
+
+async def _deliver(city: RunningCity, txn_id: str, event: dict[str, Any]) -> int:
+    """Give the service a transaction, as Synapse does."""
+    hs_token = config_file.load(city.config).appservice.hs_token.get_secret_value()
+    path = f"/_matrix/app/v1/transactions/{txn_id}"
+    status, _ = await city.call("PUT", path, {"events": [event]}, token=hs_token, url=city.matrix_url)
+    return status
+
+
+def _message(room_id: str, event_id: str, body: str) -> dict[str, Any]:
+    return {
+        "type": "m.room.message",
+        "room_id": room_id,
+        "event_id": event_id,
+        "sender": ALICE,
+        "origin_server_ts": 1_700_000_000_000,
+        "content": {"msgtype": "m.text", "body": body},
+    }
+
+
+def _has_lost(proxy: Proxy, count: int) -> Callable[[], Awaitable[bool]]:
+    async def has_lost() -> bool:
+        return len(proxy.lost) >= count
+
+    return has_lost
+
+
+def _transaction_ids(proxy: Proxy) -> list[str]:
+    """Of the messages that passed, in that order."""
+    return [_last_part(passed) for passed in proxy.passed if passed.is_message]
+
+
+def _last_part(passed: Passed) -> str:
+    return passed.path.rpartition("/")[2]
