@@ -31,6 +31,7 @@ from .http.internal import InternalPresenceRoutes
 from .http.listeners import Listener, city_application, matrix_application
 from .http.rooms import RoomRoutes
 from .http.signing_in import CityDoor, MatrixDoor
+from .matrix.catch_up import CatchUp
 from .matrix.check_in import check_in
 from .matrix.event_handlers import EventHandlers
 from .matrix.ghosts import Ghosts
@@ -98,7 +99,8 @@ class City:
 
         # Matrix
         self.handlers = EventHandlers(self.namespace, self.messages)
-        self.inbound = Inbound(self.database, self.handlers, self.bus.publish, steady_ms)
+        catch_up = CatchUp(self.homeserver, self.database, self.namespace, now_ms)
+        self.inbound = Inbound(self.database, self.handlers, self.watch, catch_up, self.bus.publish, steady_ms)
         self.ghosts = Ghosts(self.homeserver, self.database, self.namespace, self.occupancy, self.bus.publish)
         self.matrix_rooms = MatrixRooms(
             self.homeserver,

@@ -10,6 +10,7 @@
      │    └── Unavailable           something that we depend on does not answer   (HTTP 503)
      ├── HomeserverError          the homeserver did not do what we asked
      │    ├── HomeserverAway        nothing came back, or a gateway spoke for it: trying again helps
+     │    │    └── NoHomeserver     what answered does not speak Matrix
      │    └── HomeserverRefused     it answered no: trying the same again does not help by itself
      └── StartError               the service cannot start; says why and what to do, and has an exit code
 
@@ -89,6 +90,10 @@ class HomeserverError(DaarionError):
 
 class HomeserverAway(HomeserverError):
     """No answer, or one by a gateway in its place: the same request will do later."""
+
+
+class NoHomeserver(HomeserverAway):
+    """What answered does not speak Matrix: somebody else's address, or a page that stands there for the time being."""
 
 
 class HomeserverRefused(HomeserverError):

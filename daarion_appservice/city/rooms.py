@@ -50,9 +50,10 @@ class Rooms:
             )
         room = Room(room_id_of(slug), slug, name, description.strip(), is_default, False, self._now_ms())
         async with self._store.transaction() as tx:
-            if await tx.rooms.find(slug):
+            # Rooms are found by id or slug, so neither may be the other's in another room.
+            taken = await tx.rooms.find(slug) or await tx.rooms.find(room.id)
+            if taken or not await tx.rooms.add(room, created_by=created_by):
                 raise Conflict("slug_taken", f"there is a room with the slug {slug!r} already")
-            await tx.rooms.add(room, created_by=created_by)
         self._publish(RegistryChanged())
         return room
 

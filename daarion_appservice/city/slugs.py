@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from slugify import slugify
@@ -13,16 +14,18 @@ MAX_LENGTH: Final = 64
 # Ukraine's official romanisation (Cabinet of Ministers, resolution 55 of 2010) where it differs from what slugify does
 # with Cyrillic; some letters are written differently at the start of a word.
 _ANYWHERE: Final = {
-    "г": "h", "ґ": "g", "и": "y", "х": "kh", "ц": "ts", "щ": "shch", "ь": "", "'": "", "’": "", "зг": "zgh",
+    "г": "h", "ґ": "g", "и": "y", "х": "kh", "ц": "ts", "щ": "shch", "ь": "", "'": "", "’": "", "ʼ": "", "зг": "zgh",
     "є": "ie", "ї": "i", "й": "i", "ю": "iu", "я": "ia",
 }  # fmt: skip
 _AT_THE_START: Final = {"є": "ye", "ї": "yi", "й": "y", "ю": "yu", "я": "ya"}
+_WORD: Final = re.compile(r"[^\W\d_]+(?:['’ʼ][^\W\d_]+)*")
+"""Letters, and apostrophes between them."""
 
 
 def slug_of(name: str) -> str:
     """The slug that a room called ``name`` gets. Raises InvalidInput when nothing of the name can stand in one."""
-    words = (_romanise(word) for word in name.lower().split())
-    slug: str = slugify(" ".join(words), max_length=MAX_LENGTH)
+    romanised = _WORD.sub(lambda word: _romanise(word[0]), name.lower())
+    slug: str = slugify(romanised, max_length=MAX_LENGTH)
     if not slug:
         raise InvalidInput("slug_needed", f"no slug can be made from the name {name!r}; send one as `slug`", status=422)
     return slug

@@ -15,7 +15,6 @@ from ..matrix.namespace import Namespace
 from ..realtime.presence import MemoryPresence
 from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
 from .principals import Access, AgentPrincipal
-from .rooms import check_storable
 from .views import JSON, agent_presence, agent_view
 
 
@@ -74,7 +73,6 @@ class AgentRoutes:
         if isinstance(call.principal, AgentPrincipal) and call.principal.slug != agent.slug:
             raise NotAllowed("not_this_agent", f"this token is {call.principal.slug}'s, not {agent.slug}'s")
         beat = call.body
-        check_storable(beat.status_msg or "")
         shown = await self._presence.beat(
             agent_subject(agent.slug),
             status=beat.status,

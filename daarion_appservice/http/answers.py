@@ -42,11 +42,13 @@ async def matrix_errors(request: web.Request, handler: Handle) -> web.StreamResp
     try:
         return await handler(request)
     except CityError as error:
-        return _matrix(error.status, _ERRCODES.get(error.status, "M_INVALID_PARAM"), error.detail)
+        return _matrix(error.status, _errcode(error), error.detail)
     except web.HTTPException as error:
         if error.status < 400 or error.content_type == "application/json":
             raise
-        return _matrix(error.status, _ERRCODES.get(error.status, "M_UNKNOWN"), error.reason)
+        # No route of ours says no this way, so what is not found is the route.
+        errcode = "M_UNRECOGNIZED" if error.status == 404 else _ERRCODES.get(error.status, "M_UNKNOWN")
+        return _matrix(error.status, errcode, error.reason)
     except Exception:
         log.exception("request_failed", method=request.method, path=request.path)
         return _matrix(500, "M_UNKNOWN", _OURS_TO_MEND)
@@ -54,14 +56,22 @@ async def matrix_errors(request: web.Request, handler: Handle) -> web.StreamResp
 
 _CODES: Final = {400: "bad_request", 404: "no_such_route", 405: "method_not_allowed", 413: "body_too_large"}
 
+_ERRCODES_OF: Final = {"not_json": "M_NOT_JSON", "token_invalid": "M_UNKNOWN_TOKEN"}
+"""What the Matrix specification has words of its own for, by our code."""
+
 _ERRCODES: Final = {
     401: "M_MISSING_TOKEN",
     403: "M_FORBIDDEN",
     404: "M_NOT_FOUND",
     405: "M_UNRECOGNIZED",
     413: "M_TOO_LARGE",
-    415: "M_NOT_JSON",
 }
+
+
+def _errcode(error: CityError) -> str:
+    if isinstance(error, Mistakes):
+        return "M_BAD_JSON"
+    return _ERRCODES_OF.get(error.code) or _ERRCODES.get(error.status, "M_INVALID_PARAM")
 
 
 def _problem(

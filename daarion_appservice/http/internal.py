@@ -10,14 +10,13 @@ from pydantic import Field
 from ..city.agents import AgentDirectory
 from ..city.ports import NowMs
 from ..city.presence import KEEP, Shown, Status
-from ..city.types import AgentSlug, AuthorKind, UserId
+from ..city.types import AgentSlug, AuthorKind, SubjectId, UserId
 from ..errors import InvalidInput, NotAllowed, NotFound
 from ..matrix.namespace import Namespace, Staff, parse_user_id
 from ..matrix.people import PresenceQuery
 from ..realtime.presence import MemoryPresence
 from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
 from .principals import Access
-from .rooms import check_storable
 from .views import JSON, user_presence
 
 _MAX_USERS: Final = 500
@@ -73,10 +72,7 @@ class InternalPresenceRoutes:
     async def set_online(self, call: Call[SetPresence, NoQuery]) -> JSON:
         wanted = call.body
         user = parse_user_id(wanted.matrix_user_id)
-        self._check_ours(user)
-        subject = self._namespace.subject(user)
-        assert subject is not None
-        check_storable(wanted.status_msg or "")
+        subject = self._ours(user)
         await self._presence.beat(
             subject,
             status=_STATUS[wanted.status],
@@ -111,7 +107,7 @@ class InternalPresenceRoutes:
             return self._presence.shown(subject)
         return await self._people.shown(user)
 
-    def _check_ours(self, user: UserId) -> None:
+    def _ours(self, user: UserId) -> SubjectId:
         who = self._namespace.who(user)
         if isinstance(who, Staff) or who[0] is AuthorKind.MATRIX:
             raise NotAllowed(
@@ -122,3 +118,7 @@ class InternalPresenceRoutes:
         kind, name = who
         if kind is AuthorKind.AGENT and self._agents.get(AgentSlug(name)) is None:
             raise NotFound("M_NOT_FOUND", f"the city has no agent {name!r}")
+        subject = self._namespace.subject(user)
+        if subject is None or self._namespace.user(subject) != user:
+            raise InvalidInput("M_INVALID_PARAM", f"no citizen has the ghost {user}")
+        return subject

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from http.client import HTTPException
 from typing import Any, Final
 
 import jwt
@@ -27,6 +28,8 @@ class JwtCheck:
 
     async def citizen(self, token: str) -> Citizen:
         """Raises NotSignedIn with the reason; Unavailable when the JWKS cannot be fetched."""
+        if not token.isascii():
+            raise NotSignedIn("token_invalid", "the token is not valid: it is no JWT")
         try:
             key, algorithms = await self._key_for(token)
             claims = jwt.decode(
@@ -37,8 +40,6 @@ class JwtCheck:
                 audience=self._settings.audience or None,
                 options={"require": ["exp", "sub"], "verify_aud": bool(self._settings.audience)},
             )
-        except jwt.PyJWKClientConnectionError as error:
-            raise Unavailable("jwks_unavailable", "the keys that tokens are checked with cannot be fetched") from error
         except jwt.PyJWTError as error:
             raise NotSignedIn("token_invalid", f"the token is not valid: {error}") from error
         return Citizen(_citizen_id(claims["sub"]), _name(claims), self._is_admin(claims))
@@ -51,14 +52,30 @@ class JwtCheck:
         if algorithm in _PUBLIC and self._settings.public_key:
             return self._settings.public_key, _PUBLIC
         if algorithm in _PUBLIC and self._jwks is not None:
-            return (await asyncio.to_thread(self._jwks.get_signing_key_from_jwt, token)).key, _PUBLIC
+            return await asyncio.to_thread(_published_key, self._jwks, token), _PUBLIC
         raise jwt.InvalidAlgorithmError(f"tokens signed with {algorithm} are not accepted here")
 
     def _is_admin(self, claims: dict[str, Any]) -> bool:
-        found = claims.get(self._claim)
+        found = claims.get(self._claim) if self._claim else None
         if not self._claim_value:
             return found is True
         return self._claim_value in found if isinstance(found, list) else found == self._claim_value
+
+
+def _published_key(jwks: jwt.PyJWKClient, token: str) -> Any:
+    """The key that the token names. Blocks while keys are fetched, which happens once in five minutes."""
+    try:
+        jwks.get_jwk_set()
+    except (jwt.PyJWTError, ValueError, OSError, HTTPException) as error:
+        raise _no_keys() from error
+    try:
+        return jwks.get_signing_key_from_jwt(token).key
+    except (jwt.PyJWKClientConnectionError, ValueError, OSError, HTTPException) as error:
+        raise _no_keys() from error
+
+
+def _no_keys() -> Unavailable:
+    return Unavailable("jwks_unavailable", "the keys that tokens are checked with cannot be fetched")
 
 
 def _citizen_id(sub: str) -> CitizenId:
@@ -71,6 +88,11 @@ def _citizen_id(sub: str) -> CitizenId:
 def _name(claims: dict[str, Any]) -> str:
     for claim in ("name", "preferred_username"):
         name = claims.get(claim)
-        if isinstance(name, str) and name.strip():
-            return name.strip().replace("\0", "")[:255]
+        if isinstance(name, str) and (storable := _storable(name)):
+            return storable[:255]
     return str(claims["sub"])
+
+
+def _storable(name: str) -> str:
+    """What a database and JSON can hold of it: JSON's escapes allow halves of characters, and U+0000."""
+    return name.encode("utf-8", "replace").decode().replace("\0", "").strip()

@@ -12,7 +12,7 @@ from ..city.occupancy import Occupancy
 from ..city.ports import NowMs
 from ..city.rooms import Rooms
 from ..city.types import Author, AuthorKind, Room, SubjectId, UserId
-from ..errors import InvalidInput, NotFound
+from ..errors import NotFound
 from ..matrix.namespace import Namespace
 from ..realtime.presence import MemoryPresence
 from ..storage.database import Database
@@ -77,7 +77,6 @@ class RoomRoutes:
 
     @endpoint("POST", "/city/rooms", who=Access.CITIZENS, body=NewRoom, status=201)
     async def open_room(self, call: Call[NewRoom, NoQuery]) -> JSON:
-        check_storable(call.body.name, call.body.description)
         created_by = call.principal.id if isinstance(call.principal, Citizen) else None
         room = await self._rooms.open(call.body.name, call.body.description, slug=call.body.slug, created_by=created_by)
         return self._view(room)
@@ -112,7 +111,6 @@ class RoomRoutes:
 
     @endpoint("POST", "/city/rooms/{room_id}/messages", who=Access.INHABITANTS, body=NewMessage, status=201)
     async def post_message(self, call: Call[NewMessage, NoQuery]) -> Answer:
-        check_storable(call.body.client_id or "")
         posted = await self._messages.post(
             self._author(call.principal),
             call.path["room_id"],
@@ -146,9 +144,3 @@ class RoomRoutes:
             "matrix_user_id": user,
             **presence_fields(self._presence.shown(subject), now_ms),
         }
-
-
-def check_storable(*texts: str) -> None:
-    """PostgreSQL holds no U+0000."""
-    if any("\0" in text for text in texts):
-        raise InvalidInput("not_text", "a text must not hold the character U+0000", status=422)

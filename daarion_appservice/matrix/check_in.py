@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from ..config import Settings
-from ..errors import ExitCode, HomeserverAway, HomeserverRefused, StartError
+from ..errors import ExitCode, HomeserverAway, HomeserverRefused, NoHomeserver, StartError
 from .homeserver import Homeserver
 from .homeserver_watch import HomeserverWatch
 from .namespace import Namespace
@@ -29,10 +29,18 @@ log = structlog.get_logger()
 
 async def check_in(homeserver: Homeserver, watch: HomeserverWatch, settings: Settings, namespace: Namespace) -> None:
     """Wait for the homeserver, then raise StartError unless it and we agree about who we are."""
-    await _wait_for(homeserver, watch)
-    await identify(homeserver, settings, namespace)
-    await _ping(homeserver, settings)
-    watch.found()
+    while True:
+        await _wait_for(homeserver, watch)
+        try:
+            await identify(homeserver, settings, namespace)
+            await _ping(homeserver, settings)
+        except HomeserverAway as error:
+            # It was there a moment ago: it is just being stopped, or started.
+            watch.reason = str(error)
+            await asyncio.sleep(_SLOWEST_PROBE_S)
+        else:
+            watch.found()
+            return
 
 
 async def _wait_for(homeserver: Homeserver, watch: HomeserverWatch) -> None:
@@ -40,6 +48,14 @@ async def _wait_for(homeserver: Homeserver, watch: HomeserverWatch) -> None:
     while True:
         try:
             await homeserver.versions()
+        except (NoHomeserver, HomeserverRefused) as error:
+            if isinstance(error, HomeserverRefused) and error.status == 401:
+                return  # a homeserver, which refuses our token even here: `identify` says what to do about that
+            raise StartError(
+                f"What answers at {homeserver.address} is no Matrix homeserver ({error}).",
+                "homeserver.address must be the address of Synapse's client listener, usually http://localhost:8008.",
+                ExitCode.HOMESERVER_REFUSED,
+            ) from error
         except HomeserverAway as error:
             watch.reason = str(error)
             if not told and waited_s >= _TELL_AFTER_S:
@@ -50,12 +66,6 @@ async def _wait_for(homeserver: Homeserver, watch: HomeserverWatch) -> None:
                     help="Is Synapse running, and is homeserver.address right? The city is up meanwhile; messages wait.",
                 )
                 told = True
-        except HomeserverRefused as error:
-            raise StartError(
-                f"What answers at {homeserver.address} is no Matrix homeserver ({error}).",
-                "homeserver.address must be the address of Synapse's client listener, usually http://localhost:8008.",
-                ExitCode.HOMESERVER_REFUSED,
-            ) from error
         else:
             return
         await asyncio.sleep(pause_s)

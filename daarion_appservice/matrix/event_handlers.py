@@ -9,13 +9,15 @@ from ..city.events import CityEvent, MembershipChanged
 from ..city.messages import Messages
 from ..city.types import Author, EventId, MatrixRoomId, Member, MessageId, Room, UserId
 from ..storage.database import Transaction
-from .namespace import Namespace, Staff
+from .namespace import Namespace, Staff, is_user_id
 
 MESSAGE_ID: Final = "space.daarion.message_id"
 """In the content of events that we send: which message of the city it is. So an echo is known even when the answer to our
 request never reached us."""
 
 _TEXTS: Final = frozenset({"m.text", "m.notice"})
+
+_MAX_ID_CHARS: Final = 255
 
 Event = dict[str, Any]
 Handler = Callable[[Transaction, Room, Event], Awaitable[list[CityEvent]]]
@@ -38,7 +40,7 @@ class EventHandlers:
         Events of other kinds and of rooms that are not the city's are nothing to it.
         """
         handler = self._handlers.get(_text(event, "type"))
-        if handler is None:
+        if handler is None or not _is_signed(event):
             return []
         room = await tx.rooms.by_matrix_id(MatrixRoomId(_text(event, "room_id")))
         if room is None:
@@ -61,7 +63,9 @@ class EventHandlers:
         msgtype, body = content.get("msgtype"), content.get("body")
         # An edit repeats the whole message; taken as a new one it would stand there twice.
         is_edit = _relation(content).get("rel_type") == "m.replace"
-        if msgtype not in _TEXTS or not isinstance(body, str) or is_edit or isinstance(who, Staff):
+        if not isinstance(msgtype, str) or msgtype not in _TEXTS:
+            return None
+        if not isinstance(body, str) or is_edit or isinstance(who, Staff):
             return None
         kind, author_id = who
         member = await tx.members.get(room.id, UserId(_text(event, "sender")))
@@ -82,7 +86,7 @@ class EventHandlers:
     async def _member(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         user, content = UserId(_text(event, "state_key")), _content(event)
         subject = self._namespace.subject(user)
-        if not user or subject is None:
+        if not is_user_id(user) or subject is None:
             return []
         joined = content.get("membership") == "join"
         if joined:
@@ -111,8 +115,8 @@ class EventHandlers:
 
 async def _recognise(tx: Transaction, event_id: EventId, content: dict[str, Any]) -> bool:
     """Whether this is a message of the city coming back; if so, it has arrived."""
-    message_id = content.get(MESSAGE_ID)
-    if not isinstance(message_id, str):
+    message_id = _optional(content, MESSAGE_ID)
+    if message_id is None:
         return False
     message = await tx.messages.get(MessageId(message_id))
     if message is None:
@@ -126,6 +130,11 @@ async def _recognise(tx: Transaction, event_id: EventId, content: dict[str, Any]
 def storable(text: str) -> str:
     """PostgreSQL holds no U+0000, which Matrix allows."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _is_signed(event: Event) -> bool:
+    """Whether it says who sent it, and has an id: no real event lacks either, but nothing must break without."""
+    return is_user_id(_text(event, "sender")) and 0 < len(_text(event, "event_id")) <= _MAX_ID_CHARS
 
 
 def _text(event: Event, key: str) -> str:

@@ -16,7 +16,7 @@ from mautrix.api import HTTPAPI, Method, Path, PathBuilder
 from mautrix.errors import MatrixConnectionError, MatrixRequestError
 
 from ..city.types import EventId, MatrixRoomId, UserId
-from ..errors import HomeserverAway, HomeserverRefused
+from ..errors import HomeserverAway, HomeserverRefused, NoHomeserver
 
 JSON = dict[str, Any]
 
@@ -61,20 +61,26 @@ class Homeserver:
         try:
             return await self._api.request(method, path, content, query_params=params, headers=headers)
         except MatrixRequestError as error:
-            if error.http_status in _GATEWAY_ERRORS:
+            # Synapse answers so too, when it is somebody else that does not answer (us, to a ping), but with an errcode.
+            if error.http_status in _GATEWAY_ERRORS and not error.errcode:
                 raise HomeserverAway(f"a gateway answered {error.http_status} for {self.address}") from error
             raise HomeserverRefused(error.http_status, error.errcode or "M_UNKNOWN", error.message or "") from error
         except MatrixConnectionError as error:
+            if isinstance(error.__cause__, aiohttp.ContentTypeError):
+                raise NoHomeserver(self._no_matrix("no JSON")) from error
             raise HomeserverAway(f"{self.address}: {error}") from error
         except TimeoutError as error:
             raise HomeserverAway(f"{self.address} did not answer in time") from error
         except (ValueError, TypeError) as error:
-            raise HomeserverAway(f"{self.address} did not answer as a homeserver does") from error
+            raise NoHomeserver(self._no_matrix("no JSON")) from error
 
     # --- the service itself ---------------------------------------------------------------------------
 
     async def versions(self) -> JSON:
-        return await self._object(Method.GET, Path.versions)
+        answer = await self._object(Method.GET, Path.versions)
+        if not isinstance(answer.get("versions"), list):
+            raise NoHomeserver(self._no_matrix("no versions"))
+        return answer
 
     async def whoami(self) -> UserId:
         answer = await self._object(Method.GET, Path.v3.account.whoami)
@@ -226,10 +232,13 @@ class Homeserver:
     ) -> JSON:
         answer = await self.request(method, path, content, as_user=as_user, query=query)
         if not isinstance(answer, dict):
-            raise HomeserverAway(f"{self.address} did not answer as a homeserver does")
+            raise NoHomeserver(self._no_matrix("no object"))
         return answer
 
     def _text(self, answer: Any, key: str) -> str:
         if isinstance(answer, dict) and isinstance(value := answer.get(key), str):
             return value
-        raise HomeserverAway(f"{self.address} did not answer as a homeserver does: no {key}")
+        raise NoHomeserver(self._no_matrix(f"no {key}"))
+
+    def _no_matrix(self, what: str) -> str:
+        return f"{self.address} did not answer as a homeserver does: {what}"

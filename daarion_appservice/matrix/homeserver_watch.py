@@ -16,6 +16,9 @@ import structlog
 from ..errors import HomeserverAway, HomeserverRefused
 from .homeserver import Homeserver
 
+_PULSE_S: Final = 1.0
+"""How often to see whether it is still there when nobody asks it anything. A Synapse that is started again needs longer than
+this until it answers, so that no absence goes unnoticed: what it had not delivered by then it never will (see ``catch_up``)."""
 _FIRST_PROBE_S: Final = 0.25
 _SLOWEST_PROBE_S: Final = 5.0
 _ECHO_S: Final = 10.0
@@ -37,6 +40,8 @@ class HomeserverWatch:
         """On the event loop's clock; None while nothing is expected."""
         self.reason: str | None = "not asked yet"
         """Why it counts as gone; None while it is there."""
+        self.absences = 0
+        """How often it was lost."""
 
     def on_return(self, listener: Callable[[], None]) -> None:
         """Have ``listener`` called each time the homeserver is back after it was gone."""
@@ -59,6 +64,7 @@ class HomeserverWatch:
         if not self._up.is_set():
             return
         self.reason = str(error)
+        self.absences += 1
         log.warning("homeserver_gone", reason=self.reason, help="messages wait and nothing is lost; trying again")
         self._up.clear()
         self._lost.set()
@@ -76,9 +82,10 @@ class HomeserverWatch:
         """Find a homeserver that was lost, and one that has fallen silent; until cancelled."""
         while True:
             try:
-                async with asyncio.timeout(_ECHO_S):
+                async with asyncio.timeout(_PULSE_S):
                     await self._lost.wait()
             except TimeoutError:
+                await self._feel_pulse()
                 await self._ask_why_silent()
                 continue
             await asyncio.sleep(_FIRST_PROBE_S)
@@ -87,6 +94,16 @@ class HomeserverWatch:
             log.info("homeserver_back")
             for listener in self._on_return:
                 listener()
+
+    async def _feel_pulse(self) -> None:
+        if not self.is_up:
+            return
+        try:
+            await self._homeserver.versions()
+        except HomeserverAway as error:
+            self.lost(error)
+        except HomeserverRefused as error:
+            log.debug("no_versions", error=str(error))
 
     async def _ask_why_silent(self) -> None:
         if self._echo_due is None or asyncio.get_running_loop().time() < self._echo_due:

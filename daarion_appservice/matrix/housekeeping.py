@@ -96,7 +96,7 @@ class Housekeeping:
         if self._in_space is None:
             self._in_space = set(await self._homeserver.joined_members(space, as_user=self._namespace.bot))
         linked = await self._keep_rooms()
-        self._outbound.wake()
+        self._outbound.resume()
         agents_well = await self._keep_agents(linked)
         self.is_done = True
         async with self._database.reading() as tx:

@@ -4,6 +4,9 @@ The rows that wait are taken in batches. A batch is handled in one database tran
 happened is published after the commit; a crash before it leaves everything as it was. When one event of a batch fails, the
 batch is taken back and its events are handled one by one: the failing event is tried again after a while, with the
 rest of its room waiting behind it, and after ``MAX_ATTEMPTS`` it becomes a dead letter and its room goes on.
+
+Whenever the homeserver was away, and at the start, it may have lost what it had not delivered; then all waits until ``catch_up``
+has put that in its place.
 """
 
 from __future__ import annotations
@@ -17,9 +20,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.events import CityEvent
 from ..city.ports import NowMs, Publish
+from ..errors import HomeserverAway
 from ..storage.database import Database, Transaction
 from ..storage.inbox import InboxRow
+from .catch_up import CatchUp
 from .event_handlers import EventHandlers
+from .homeserver_watch import HomeserverWatch
 
 MAX_ATTEMPTS: Final = 6
 _FIRST_RETRY_MS: Final = 250
@@ -35,13 +41,26 @@ log = structlog.get_logger()
 
 
 class Inbound:
-    def __init__(self, database: Database, handlers: EventHandlers, publish: Publish, now_ms: NowMs) -> None:
+    def __init__(
+        self,
+        database: Database,
+        handlers: EventHandlers,
+        watch: HomeserverWatch,
+        catch_up: CatchUp,
+        publish: Publish,
+        now_ms: NowMs,
+    ) -> None:
         self._database = database
         self._handlers = handlers
+        self._watch = watch
+        self._catch_up = catch_up
         self._publish = publish
         self._now_ms = now_ms
         self._stored = asyncio.Event()
         self._pruned_at_ms = 0
+        self._complete_since_absence: int | None = None
+        """The last absence of the homeserver after which nothing is missing; None: not known yet."""
+        watch.on_return(self.wake)
 
     def wake(self) -> None:
         """Something new is in the inbox."""
@@ -52,8 +71,12 @@ class Inbound:
         while True:
             self._stored.clear()
             try:
+                await self._fill_gaps()
                 retry_at_ms = await self._handle_waiting()
                 await self._prune()
+            except HomeserverAway as error:
+                self._watch.lost(error)
+                continue
             except (SQLAlchemyError, OSError) as error:
                 log.error("inbox_unavailable", error=str(error), help="the database does not answer; trying again")
                 await asyncio.sleep(_DATABASE_RETRY_S)
@@ -68,11 +91,24 @@ class Inbound:
         except TimeoutError:
             return
 
+    @property
+    def _may_have_gaps(self) -> bool:
+        return self._complete_since_absence != self._watch.absences
+
+    async def _fill_gaps(self) -> None:
+        while self._may_have_gaps:
+            await self._watch.wait_up()
+            absence = self._watch.absences
+            await self._catch_up.run()
+            self._complete_since_absence = absence
+
     async def _handle_waiting(self) -> int | None:
         """Handle all that can be handled now; returns when the next retry is due, if one is."""
         after_id = 0
         held: dict[str, int] = {}
         while True:
+            if self._may_have_gaps:
+                return self._now_ms()
             async with self._database.reading() as tx:
                 rows = await tx.inbox.waiting(after_id=after_id, limit=_BATCH)
             if not rows:

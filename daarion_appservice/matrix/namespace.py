@@ -26,13 +26,14 @@ from ..city.types import (
     person_subject,
 )
 from ..config import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER
+from ..config.values import SERVER_NAME_PATTERN
 from ..errors import InvalidInput
 
 MAX_USER_ID_BYTES: Final = 255
 """Spec, appendix "User identifiers"."""
 
-# Historical user ids may hold any printable ASCII; a server name never holds a blank or a slash.
-_USER_ID: Final = re.compile(r"@[\x21-\x39\x3b-\x7e]*:[^\s/\x00-\x1f]+")
+# Historical user ids may hold any printable ASCII before the colon.
+_USER_ID: Final = re.compile(rf"@[\x21-\x39\x3b-\x7e]*:{SERVER_NAME_PATTERN.removeprefix('^').removesuffix('$')}")
 
 
 class Staff(Enum):
@@ -134,9 +135,13 @@ class Namespace:
 
 def parse_user_id(text: str) -> UserId:
     """Raises InvalidInput when ``text`` is no Matrix user id."""
-    if len(text.encode("utf-8", "replace")) > MAX_USER_ID_BYTES or not _USER_ID.fullmatch(text):
+    if not is_user_id(text):
         raise InvalidInput("M_INVALID_PARAM", f"{text[:300]!r} is not a Matrix user id like @name:server")
     return UserId(text)
+
+
+def is_user_id(text: str) -> bool:
+    return len(text) <= MAX_USER_ID_BYTES and _USER_ID.fullmatch(text) is not None
 
 
 def _escape(text: str) -> str:

@@ -31,6 +31,8 @@ _RETRY_MS: Final = 500
 While the homeserver takes nothing at all no try is counted."""
 _BATCH: Final = 200
 _UNLINKED_RETRY_MS: Final = 1_000
+_AWAY_RETRY_MS: Final = 1_000
+"""While the homeserver counts as gone, nothing is tried anyway."""
 _REFUSED_RETRY_MS: Final = 10_000
 _DATABASE_RETRY_S: Final = 1.0
 
@@ -58,7 +60,11 @@ class Outbound:
         self._held: dict[RoomId, int] = {}
 
     def wake(self) -> None:
-        """There is something to send, or a reason to wait is gone."""
+        """There is something to send. Rooms that wait for something go on waiting."""
+        self._wake.set()
+
+    def resume(self) -> None:
+        """A reason to wait may be gone: see whether it is."""
         self._held.clear()
         self._wake.set()
 
@@ -164,7 +170,7 @@ class Outbound:
             return await self._try_again(row, room, error)
         if is_unregistered(error):
             await self._ghosts.forget(user)
-        elif error.status == 403:
+        if error.status == 403:
             await self._ghosts.not_joined(user, room)
         is_mendable = error.status == 403 and row.attempts == 0
         return await self._count(row, error, retry=is_mendable)
@@ -174,7 +180,9 @@ class Outbound:
         try:
             assert room.matrix_room_id is not None
             await self._homeserver.joined_members(room.matrix_room_id, as_user=self._namespace.bot)
-        except HomeserverError:
+        except HomeserverAway:
+            return self._now_ms() + _AWAY_RETRY_MS
+        except HomeserverRefused:
             return self._now_ms() + _REFUSED_RETRY_MS
         return await self._count(row, error, retry=True)
 

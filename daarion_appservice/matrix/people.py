@@ -12,7 +12,7 @@ from ..realtime.presence import MemoryPresence
 from .event_handlers import storable
 from .homeserver import Homeserver
 from .homeserver_watch import HomeserverWatch
-from .namespace import Namespace
+from .namespace import Namespace, is_user_id
 
 _SESSION: Final = "matrix"
 """The name of the session that stands for all a person's Matrix clients."""
@@ -45,7 +45,7 @@ def shown_of(presence: dict[str, object], now_ms: int) -> Shown:
     return Shown(
         status,
         storable(status_msg) if isinstance(status_msg, str) else None,
-        max(0, now_ms - ago_ms) if isinstance(ago_ms, int) else None,
+        min(max(0, now_ms - ago_ms), now_ms) if isinstance(ago_ms, int) else None,
     )
 
 
@@ -64,7 +64,7 @@ class People:
                     await self._take_presence(UserId(user), content)
 
     async def _take_presence(self, user: UserId, content: dict[str, Any]) -> None:
-        if self._namespace.is_ours(user):
+        if not is_user_id(user) or self._namespace.is_ours(user):
             return
         shown = shown_of(content, self._now_ms())
         await self._presence.place(

@@ -11,6 +11,7 @@ that one is stored as a dead letter, or it would hold up everything behind it fo
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Awaitable, Callable
 from hmac import compare_digest
 from typing import Any, Final, Protocol, TypeGuard
@@ -22,6 +23,7 @@ from aiohttp import web
 from ..city.ports import NowMs
 from ..storage.database import Database
 from ..storage.inbox import ReceivedEvent
+from .event_handlers import storable
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 """100 events of 64 KiB, 100 EDUs and to-device messages fit; a 413 would be retried for ever."""
@@ -70,13 +72,13 @@ class Receiver:
 
     async def _transaction(self, request: web.Request) -> web.Response:
         self._check_token(request)
-        txn_id = request.match_info["txn_id"]
+        txn_id = storable(request.match_info["txn_id"])[:_MAX_ID_CHARS]
         body = await request.read()
         transaction = _json_object(body)
         events = transaction.get("events", [])
         if not isinstance(events, list):
             raise matrix_error(400, "M_BAD_JSON", "`events` must be a list")
-        await self._store(txn_id, body, [_received(event) for event in events])
+        await self._store(txn_id, body, [received(event) for event in events])
         ephemeral = _ephemeral(transaction)
         if ephemeral:
             await self._on_ephemeral(ephemeral)
@@ -86,9 +88,9 @@ class Receiver:
         # The id alone does not tell: a homeserver that was set up anew starts numbering again.
         body_sha256 = hashlib.sha256(body).hexdigest()
         async with self._database.transaction() as tx:
-            if await tx.inbox.knows_transaction(txn_id[:_MAX_ID_CHARS], body_sha256):
+            if await tx.inbox.knows_transaction(txn_id, body_sha256):
                 return
-            await tx.inbox.add_transaction(txn_id[:_MAX_ID_CHARS], body_sha256, events, now_ms=self._now_ms())
+            await tx.inbox.add_transaction(txn_id, body_sha256, events, now_ms=self._now_ms())
         for event in events:
             if event.error:
                 log.warning("event_unreadable", event_id=event.event_id, error=event.error)
@@ -139,22 +141,43 @@ _HTTP_ERRORS: Final[tuple[type[web.HTTPException], ...]] = (
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        parsed = _loads(body)
+    except (ValueError, RecursionError) as error:
         raise matrix_error(400, "M_NOT_JSON", "The body is not JSON") from error
     if not isinstance(parsed, dict):
         raise matrix_error(400, "M_BAD_JSON", "The body must be an object")
     return parsed
 
 
-def _received(event: Any) -> ReceivedEvent:
-    text = orjson.dumps(event)
+def _loads(body: bytes) -> Any:
+    """Halves of characters, which JSON's escapes allow and nothing else does, become question marks."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        if rb"\u" not in body:
+            raise
+        return orjson.loads(json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def received(event: Any) -> ReceivedEvent:
+    """An event as it goes into the inbox; one that cannot be told from others goes there as dead."""
+    try:
+        text, error = _dumps(event), None
+    except RecursionError:
+        text, error = "{}", "nested too deeply"
     if isinstance(event, dict):
         event_id, room_id = event.get("event_id"), event.get("room_id")
         if _is_id(event_id) and _is_id(room_id):
-            return ReceivedEvent(event_id, room_id, text.decode())
-    digest = hashlib.sha256(text).hexdigest()
-    return ReceivedEvent(f"unreadable:{digest}", "", text.decode(), error="no event_id or room_id")
+            return ReceivedEvent(event_id, room_id, text, error)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return ReceivedEvent(f"unreadable:{digest}", "", text, error or "no event_id or room_id")
+
+
+def _dumps(event: Any) -> str:
+    try:
+        return orjson.dumps(event).decode()
+    except orjson.JSONEncodeError:  # it reads 1,024 levels but writes only 254
+        return json.dumps(event, ensure_ascii=False)
 
 
 def _is_id(value: Any) -> TypeGuard[str]:

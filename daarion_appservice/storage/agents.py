@@ -47,12 +47,13 @@ class AgentRows:
             "role": agent.role,
             "rooms": orjson.dumps(agent.rooms).decode(),
         }
+        # First of all: whoever else adds an agent waits here, and then finds it added.
+        await registry_changed(self._connection)
         changed = await self._connection.execute(update(agents).where(agents.c.slug == agent.slug).values(values))
         if changed.rowcount == 0:
             await self._connection.execute(
                 insert(agents).values(id=agent.id, slug=agent.slug, created_at_ms=now_ms, **values)
             )
-        await registry_changed(self._connection)
 
     async def tokens(self) -> list[TokenRow]:
         rows = await self._connection.execute(

@@ -131,7 +131,8 @@ def driver_url(url: str) -> URL:
 
 def cannot_use(url: URL, error: Exception) -> StartError:
     """What to tell somebody whose database does not answer."""
-    shown = url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
+    # A password may stand behind the question mark, too.
+    shown = url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
     reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
     if url.get_backend_name() == "sqlite":
         advice = "Check that its directory exists and that this user may write to it."

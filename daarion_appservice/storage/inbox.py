@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningDelete
 
 from .tables import inbox, transactions
 from .upsert import insert
@@ -65,6 +67,9 @@ class InboxRows:
             .values(txn_id=txn_id, body_sha256=body_sha256, received_at_ms=now_ms)
             .on_conflict_do_nothing()
         )
+        await self._add(events, now_ms=now_ms)
+
+    async def _add(self, events: list[ReceivedEvent], *, now_ms: int) -> None:
         if events:
             await self._connection.execute(
                 insert(self._connection, inbox).on_conflict_do_nothing(index_elements=[inbox.c.event_id]),
@@ -80,6 +85,35 @@ class InboxRows:
                     for event in events
                 ],
             )
+
+    async def handled(self, event_ids: list[str]) -> set[str]:
+        """Which of these came before and wait no longer."""
+        found = await self._connection.execute(
+            select(inbox.c.event_id).where(inbox.c.event_id.in_(event_ids), inbox.c.state != InboxState.NEW)
+        )
+        return set(found.scalars())
+
+    async def put_in_order(self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int) -> int | None:
+        """Have ``events`` wait in this order, before whatever else of their room waits; what was handled stays so.
+
+        Returns how many of them were new, None when they waited like this already.
+        """
+        handled = await self.handled([event.event_id for event in events])
+        events = [event for event in events if event.event_id not in handled]
+        of_room = (inbox.c.matrix_room_id == matrix_room_id) & (inbox.c.state == InboxState.NEW)
+        waiting = await self._waiting(select(inbox).where(of_room))
+        wanted = {event.event_id: None for event in events}
+        if [event.event_id for event in waiting[: len(wanted)]] == list(wanted):
+            return None
+        # What is deleted is what goes back, though something may have come in since it was looked at.
+        waiting = await self._waiting(delete(inbox).where(of_room).returning(inbox))
+        behind = [event for event in waiting if event.event_id not in wanted]
+        await self._add([*events, *behind], now_ms=now_ms)
+        return len(events) + len(behind) - len(waiting)
+
+    async def _waiting(self, statement: Select[Any] | ReturningDelete[Any]) -> list[ReceivedEvent]:
+        rows = sorted(await self._connection.execute(statement), key=lambda row: row.id)
+        return [ReceivedEvent(row.event_id, row.matrix_room_id, row.event) for row in rows]
 
     async def waiting(self, *, after_id: int, limit: int) -> list[InboxRow]:
         """What is to be handled, in the order it came."""
@@ -139,8 +173,12 @@ class InboxRows:
         return {state: count for state, count in rows}  # noqa: C416 -- a Row is no pair to mypy
 
     async def prune(self, *, before_ms: int) -> None:
-        """Forget what came so long ago that no homeserver sends it again."""
+        """Forget what came so long ago that no homeserver sends it again; of each room the last event is kept."""
         await self._connection.execute(delete(transactions).where(transactions.c.received_at_ms < before_ms))
         await self._connection.execute(
-            delete(inbox).where(inbox.c.state == InboxState.DONE, inbox.c.received_at_ms < before_ms)
+            delete(inbox).where(
+                inbox.c.state == InboxState.DONE,
+                inbox.c.received_at_ms < before_ms,
+                inbox.c.id.not_in(select(func.max(inbox.c.id)).group_by(inbox.c.matrix_room_id)),
+            )
         )

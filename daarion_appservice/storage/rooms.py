@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import MatrixRoomId, MatrixStatus, Room, RoomId
 from .kept import registry_changed
 from .tables import rooms
+from .upsert import insert
 
 ORDERS: dict[str, tuple[ColumnElement[Any], ...]] = {
     "popular": (rooms.c.last_seq.desc(), rooms.c.slug),
@@ -34,9 +35,11 @@ class RoomRows:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def add(self, room: Room, *, created_by: str | None) -> None:
-        await self._connection.execute(
-            insert(rooms).values(
+    async def add(self, room: Room, *, created_by: str | None) -> bool:
+        """False when there is a room with this id or slug already."""
+        added = await self._connection.execute(
+            insert(self._connection, rooms)
+            .values(
                 id=room.id,
                 slug=room.slug,
                 name=room.name,
@@ -47,8 +50,10 @@ class RoomRows:
                 created_at_ms=room.created_at_ms,
                 matrix_status=room.matrix_status,
             )
+            .on_conflict_do_nothing()
         )
         await registry_changed(self._connection)
+        return added.rowcount == 1
 
     async def all(self) -> list[Room]:
         return [_room(row) for row in await self._connection.execute(select(rooms).order_by(rooms.c.created_at_ms))]
@@ -61,11 +66,12 @@ class RoomRows:
         return [_room(row) for row in rows]
 
     async def find(self, id_or_slug: str) -> Room | None:
-        row = (
-            await self._connection.execute(
-                select(rooms).where((rooms.c.id == id_or_slug) | (rooms.c.slug == id_or_slug)).limit(1)
-            )
-        ).first()
+        row = (await self._connection.execute(_with_name(id_or_slug))).first()
+        return _room(row) if row else None
+
+    async def hold(self, id_or_slug: str) -> Room | None:
+        """Find a room; whoever else wants to write to it waits until this transaction ends."""
+        row = (await self._connection.execute(_with_name(id_or_slug).with_for_update(key_share=True))).first()
         return _room(row) if row else None
 
     async def by_matrix_id(self, matrix_room: MatrixRoomId) -> Room | None:
@@ -146,6 +152,10 @@ class RoomRows:
             .where(rooms.c.id == room)
             .values(told_name=told.name, told_topic=told.topic, in_directory=told.in_directory, in_space=told.in_space)
         )
+
+
+def _with_name(id_or_slug: str) -> Select[Any]:
+    return select(rooms).where((rooms.c.id == id_or_slug) | (rooms.c.slug == id_or_slug)).limit(1)
 
 
 def _room(row: Row[Any]) -> Room:

@@ -39,6 +39,10 @@ class Passed:
         return self.method == "GET" and self.path.endswith("/messages")
 
     @property
+    def is_first_word(self) -> bool:
+        return self.path == "/_matrix/client/v3/account/whoami"
+
+    @property
     def is_presence(self) -> bool:
         return self.method == "PUT" and self.path.startswith("/_matrix/client/v3/presence/")
 
@@ -47,13 +51,13 @@ Matches = Callable[[Passed], bool]
 
 
 class Proxy:
-    """In front of ``target``, until ``stop``. What passed stands in ``passed``, oldest first."""
+    """In front of a port, until ``stop``. What was answered there stands in ``passed``, in that order."""
 
     def __init__(self, target_port: int) -> None:
         self.port = free_port()
         self.passed: list[Passed] = []
         self.lost: list[Passed] = []
-        """Requests that the target answered, and whose answer nobody got."""
+        """Those of them whose answer nobody got."""
         self._target = f"http://{HOST}:{target_port}"
         self._loses: Matches = _nothing
         self._refuses: Matches = _nothing
@@ -96,7 +100,6 @@ class Proxy:
         passed = Passed(request.method, request.path, json.loads(body) if _is_json(request) and body else None, at)
         if self._refuses(passed):
             return web.Response(status=503)
-        self.passed.append(passed)
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         url = URL(self._target + request.raw_path, encoded=True)
         try:
@@ -104,6 +107,7 @@ class Proxy:
                 content = await answer.read()
         except aiohttp.ClientError:
             return web.Response(status=502)
+        self.passed.append(passed)
         if self._loses(passed):
             self.lost.append(passed)
             await self._end_of_wait.wait()

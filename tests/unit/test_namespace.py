@@ -45,7 +45,8 @@ def test_a_citizen_has_a_ghost_whatever_their_id_looks_like(citizen: str, user: 
     assert HERE.subject(UserId(user)) == citizen_subject(CitizenId(citizen))
 
 
-CITIZENS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60).map(CitizenId)
+CITIZENS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=18).map(CitizenId)
+"""Eighteen characters of four bytes, each written =hh, just fit."""
 
 
 @given(CITIZENS, CITIZENS)
@@ -53,12 +54,14 @@ def test_no_two_citizens_share_a_ghost(one: CitizenId, other: CitizenId) -> None
     assert (HERE.citizen(one) == HERE.citizen(other)) == (one == other)
 
 
-@given(st.one_of(CITIZENS.map(citizen_subject), st.from_regex(r"agent:[a-z0-9][a-z0-9_-]{0,20}", fullmatch=True)))
+@given(
+    st.one_of(
+        # Nobody signs in under an id that begins like another kind of subject.
+        CITIZENS.filter(lambda citizen: not citizen.startswith(("@", "agent:"))),
+        st.from_regex(r"agent:[a-z0-9][a-z0-9_-]{0,20}", fullmatch=True),
+    )
+)
 def test_every_subject_of_the_city_is_found_again_by_its_ghost(subject: str) -> None:
-    if subject.startswith("@"):
-        return  # nobody signs in under such an id: it is a person's on Matrix
-    if subject.startswith("agent:") and not subject.removeprefix("agent:").isascii():
-        return
     for namespace in (HERE, WITH_PORT):
         ghost = namespace.ghost(SubjectId(subject))
         assert ghost is not None

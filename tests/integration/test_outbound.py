@@ -1,0 +1,317 @@
+"""The city's outbox → the homeserver, which does not always do as it should."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+
+from daarion_appservice.app import new_id, now_ms, steady_ms
+from daarion_appservice.city.events import CityEvent, MembershipChanged
+from daarion_appservice.city.messages import Messages
+from daarion_appservice.city.occupancy import Occupancy
+from daarion_appservice.city.rooms import Rooms, room_id_of
+from daarion_appservice.city.types import Author, AuthorKind, Delivery, MatrixRoomId, Message
+from daarion_appservice.matrix import homeserver as homeserver_module
+from daarion_appservice.matrix import homeserver_watch as watch_module
+from daarion_appservice.matrix import outbound as outbound_module
+from daarion_appservice.matrix.event_handlers import MESSAGE_ID
+from daarion_appservice.matrix.ghosts import Ghosts
+from daarion_appservice.matrix.homeserver import Homeserver
+from daarion_appservice.matrix.homeserver_watch import HomeserverWatch
+from daarion_appservice.matrix.namespace import Namespace
+from daarion_appservice.matrix.outbound import MAX_ATTEMPTS, Outbound
+from daarion_appservice.storage import migrate
+from daarion_appservice.storage.database import Database
+from tests.parts.city import eventually
+from tests.parts.scripted_homeserver import (
+    HANG,
+    HANG_UP,
+    NOT_IN_ROOM,
+    NOT_REGISTERED,
+    HangUp,
+    Reply,
+    ScriptedHomeserver,
+    refused,
+)
+
+SCRIBE = Author(AuthorKind.AGENT, "scribe", "Писар")
+OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
+GENERAL, BUILDERS = "!general", "!builders"
+
+
+@dataclass
+class Office:
+    """The city's post office: messages go in, and out to the homeserver."""
+
+    database: Database
+    messages: Messages
+    outbound: Outbound
+
+    async def post(self, body: str, room: str = "general", author: Author = SCRIBE) -> Message:
+        posted = await self.messages.post(author, room, body)
+        self.outbound.wake()
+        return posted.message
+
+    async def deliveries(self, room: str = "general") -> list[tuple[str, Delivery]]:
+        async with self.database.reading() as tx:
+            found = await tx.rooms.find(room)
+            assert found is not None
+            return [(each.body, each.delivery) for each in await tx.messages.before(found.id, None, limit=1000)]
+
+    async def settled(self, room: str = "general") -> list[tuple[str, Delivery]]:
+        """How it ended, once nothing of ``room`` is on its way any more."""
+
+        async def nothing_pending() -> bool:
+            return all(delivery is not Delivery.PENDING for _, delivery in await self.deliveries(room))
+
+        await eventually(nothing_pending)
+        return await self.deliveries(room)
+
+
+@pytest.fixture
+async def homeserver() -> AsyncIterator[ScriptedHomeserver]:
+    server = ScriptedHomeserver()
+    async with server.serving():
+        yield server
+
+
+@pytest.fixture
+async def office(
+    sqlite_url: str, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Office]:
+    monkeypatch.setattr(homeserver_module, "_TIMEOUT", aiohttp.ClientTimeout(total=0.2))
+    monkeypatch.setattr(watch_module, "_FIRST_PROBE_S", 0.01)
+    monkeypatch.setattr(outbound_module, "_RETRY_MS", 2)
+    monkeypatch.setattr(outbound_module, "_REFUSED_RETRY_MS", 20)
+    database, occupancy = Database(sqlite_url), Occupancy()
+    await migrate.upgrade(database)
+
+    def publish(event: CityEvent) -> None:
+        if isinstance(event, MembershipChanged):
+            (occupancy.joined if event.joined else occupancy.left)(event.room_id, event.subject)
+
+    rooms = Rooms(database, publish, now_ms)
+    for slug, matrix_room in (("general", GENERAL), ("builders", BUILDERS)):
+        room = await rooms.open(slug, slug=slug)
+        async with database.transaction() as tx:
+            await tx.rooms.link(room.id, MatrixRoomId(matrix_room))
+    client = Homeserver(homeserver.url, "as_token")
+    watch = HomeserverWatch(client, "city")
+    watch.found()
+    namespace = Namespace("city.localhost", "daarion_bot")
+    ghosts = Ghosts(client, database, namespace, occupancy, publish)
+    outbound = Outbound(database, client, watch, ghosts, namespace, steady_ms)
+    tasks = [asyncio.create_task(each) for each in (watch.run(), outbound.run())]
+    yield Office(database, Messages(database, publish, now_ms, new_id), outbound)
+    assert not any(task.done() for task in tasks), "nothing that a homeserver answers ends the service"
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await client.close()
+    await database.close()
+
+
+async def test_a_message_goes_out_as_its_authors_ghost_who_is_there_by_then(
+    office: Office, homeserver: ScriptedHomeserver
+) -> None:
+    message = await office.post("Добрий день", author=OKSANA)
+    assert await office.settled() == [("Добрий день", Delivery.SENT)]
+
+    assert [asked.what for asked in homeserver.asked if asked.what not in {"versions", "ping"}] == [
+        "register",
+        "profile",
+        "device",
+        "join",
+        "send",
+    ]
+    (sent,) = homeserver.all("send")
+    assert (sent.user, sent.path["room"]) == ("@citizen_u_1:city.localhost", GENERAL)
+    assert sent.path["txn_id"] == message.id
+    assert sent.content == {"msgtype": "m.text", "body": "Добрий день", MESSAGE_ID: message.id, "m.mentions": {}}
+
+    await office.post("І ще", author=OKSANA)
+    await office.settled()
+    assert len(homeserver.all("register")) == len(homeserver.all("join")) == 1, "the second time it is there already"
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param([HANG_UP, HANG_UP], id="hangs up"),
+        pytest.param([HANG], id="hangs"),
+        pytest.param([Reply(502, "no gateway"), Reply(504, {})], id="gateway"),
+        pytest.param([refused(500, "M_UNKNOWN"), refused(503, "M_UNKNOWN")], id="breaks"),
+        pytest.param([refused(401, "M_UNKNOWN_TOKEN"), refused(401, "M_UNKNOWN_TOKEN")], id="forgets the token"),
+        pytest.param([refused(429, "M_LIMIT_EXCEEDED", retry_after_ms=5)], id="has enough of us"),
+        pytest.param([NOT_IN_ROOM], id="has put the ghost out"),
+        pytest.param([NOT_REGISTERED], id="has forgotten the ghost"),
+        pytest.param([Reply(200, {}), Reply(200, []), Reply(200, "sent")], id="does not say which event it is"),
+    ],
+)
+async def test_a_message_is_tried_again_under_the_same_id_when_that_can_help(
+    office: Office, homeserver: ScriptedHomeserver, trouble: list[Reply | HangUp]
+) -> None:
+    homeserver.next("send", *trouble, room=GENERAL)
+    first = await office.post("first")
+    await office.post("second")
+
+    assert await office.settled() == [("first", Delivery.SENT), ("second", Delivery.SENT)]
+    assert homeserver.in_room[GENERAL] == ["first", "second"], "each once, and in order"
+    tries = [asked.path["txn_id"] for asked in homeserver.all("send")]
+    assert tries[: len(trouble) + 1] == [first.id] * (len(trouble) + 1)
+    assert len(tries) == len(trouble) + 2
+
+
+@pytest.mark.parametrize("step", ["register", "profile", "device", "join"])
+@pytest.mark.parametrize(
+    "reply", [HANG_UP, refused(500, "M_UNKNOWN"), Reply(502, "")], ids=["hangs up", "breaks", "gateway"]
+)
+async def test_whatever_goes_wrong_on_the_way_to_sending_is_tried_again_too(
+    office: Office, homeserver: ScriptedHomeserver, step: str, reply: Reply | HangUp
+) -> None:
+    homeserver.next(step, reply)
+    await office.post("hello")
+    assert await office.settled() == [("hello", Delivery.SENT)]
+
+
+async def test_a_ghost_that_was_put_out_joins_again(office: Office, homeserver: ScriptedHomeserver) -> None:
+    await office.post("before")
+    await office.settled()
+    homeserver.next("send", NOT_IN_ROOM)
+    await office.post("after")
+    await office.settled()
+    assert homeserver.in_room[GENERAL] == ["before", "after"]
+    assert len(homeserver.all("join")) == 2
+
+
+async def test_a_ghost_that_the_homeserver_has_forgotten_is_registered_and_joins_again(
+    office: Office, homeserver: ScriptedHomeserver
+) -> None:
+    await office.post("before")
+    await office.settled()
+    homeserver.asked.clear()
+
+    homeserver.next("send", NOT_REGISTERED, room=GENERAL)
+    await office.post("after")
+
+    assert (await office.settled())[-1] == ("after", Delivery.SENT)
+    assert [asked.what for asked in homeserver.asked if asked.what not in {"versions", "ping", "members"}] == [
+        "send",
+        "register",
+        "profile",
+        "device",
+        "join",
+        "send",
+    ]
+
+
+async def test_a_ghost_is_invited_where_it_may_not_join(office: Office, homeserver: ScriptedHomeserver) -> None:
+    homeserver.next("join", refused(403, "M_FORBIDDEN", "You are not invited to this room"))
+    await office.post("hello")
+    assert await office.settled() == [("hello", Delivery.SENT)]
+    (invited,) = homeserver.all("invite")
+    assert invited.user == "@daarion_bot:city.localhost"
+    assert invited.content == {"user_id": "@agent_scribe:city.localhost"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "tries"),
+    [
+        pytest.param(refused(400, "M_BAD_JSON"), 1, id="cannot read it"),
+        pytest.param(refused(413, "M_TOO_LARGE"), 1, id="finds it too large"),
+        pytest.param(refused(404, "M_NOT_FOUND"), 1, id="does not know the room"),
+        pytest.param(NOT_IN_ROOM, 2, id="lets nobody speak"),
+        pytest.param(refused(500, "M_UNKNOWN"), MAX_ATTEMPTS, id="breaks at it each time"),
+        pytest.param(Reply(502, ""), MAX_ATTEMPTS, id="is kept from it by a gateway each time"),
+    ],
+)
+async def test_a_message_that_will_never_be_taken_is_given_up_and_its_room_goes_on(
+    office: Office, homeserver: ScriptedHomeserver, reply: Reply, tries: int
+) -> None:
+    homeserver.next("send", *[reply] * tries, room=GENERAL)
+    await office.post("never")
+    await office.post("next")
+
+    assert await office.settled() == [("never", Delivery.FAILED), ("next", Delivery.SENT)]
+    assert homeserver.in_room[GENERAL] == ["next"]
+    assert len(homeserver.all("send")) == tries + 1
+
+
+async def test_a_ghost_that_cannot_be_registered_does_not_stop_the_others(
+    office: Office, homeserver: ScriptedHomeserver
+) -> None:
+    homeserver.next("register", refused(400, "M_EXCLUSIVE", "not in your namespace"))
+    await office.post("from nobody", author=OKSANA)
+    await office.post("from somebody")
+    assert await office.settled() == [("from nobody", Delivery.FAILED), ("from somebody", Delivery.SENT)]
+
+
+async def test_a_room_that_hangs_holds_up_no_other(
+    office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound_module, "_BATCH", 3)
+    await office.post("here first", "builders")
+    await office.settled("builders")
+    homeserver.next("send", refused(429, "M_LIMIT_EXCEEDED"), room=GENERAL)
+    for number in range(6):
+        await office.post(f"waits {number}")
+    await office.post("passes", "builders")
+
+    async def has_passed() -> bool:
+        return ("passes", Delivery.SENT) in await office.deliveries("builders")
+
+    await eventually(has_passed)
+    assert not homeserver.in_room[GENERAL]
+    await office.settled()
+    assert homeserver.in_room[GENERAL] == [f"waits {number}" for number in range(6)]
+
+
+async def test_a_hundred_messages_to_two_rooms_keep_the_order_of_each(
+    office: Office, homeserver: ScriptedHomeserver
+) -> None:
+    for number in range(10):
+        homeserver.next("send", HANG_UP if number % 3 else refused(500, "M_UNKNOWN"))
+    for number in range(50):
+        await office.post(str(number), author=(SCRIBE, OKSANA)[number % 2])
+        await office.post(str(number), "builders", author=(OKSANA, SCRIBE)[number % 2])
+
+    await office.settled()
+    await office.settled("builders")
+    assert homeserver.in_room == {room: [str(n) for n in range(50)] for room in (GENERAL, BUILDERS)}
+
+
+async def test_a_message_waits_while_the_homeserver_is_away_and_goes_when_it_is_back(
+    office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound_module, "_AWAY_RETRY_MS", 20)
+    away = [HANG_UP] * 4
+    for what in ("send", "members", "versions"):
+        homeserver.next(what, *away)
+    await office.post("patient")
+    assert await office.settled() == [("patient", Delivery.SENT)]
+    assert len(homeserver.all("send")) == len(away) + 1
+    async with office.database.reading() as tx:
+        attempts = (await tx.connection.exec_driver_sql("SELECT attempts FROM outbox")).scalar_one()
+    assert attempts == 0, "an absence is not the message's fault"
+
+
+async def test_a_message_to_a_room_that_is_not_linked_yet_waits_for_it(
+    office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound_module, "_UNLINKED_RETRY_MS", 600_000)
+    async with office.database.transaction() as tx:
+        await tx.rooms.unlink(room_id_of("general"))
+    await office.post("early")
+    await asyncio.sleep(0.05)
+    assert await office.deliveries() == [("early", Delivery.PENDING)]
+
+    async with office.database.transaction() as tx:
+        await tx.rooms.link(room_id_of("general"), MatrixRoomId(GENERAL))
+    await office.post("second")
+    assert (await office.deliveries())[0] == ("early", Delivery.PENDING), "a new message is no reason to try"
+    office.outbound.resume()
+    assert await office.settled() == [("early", Delivery.SENT), ("second", Delivery.SENT)]

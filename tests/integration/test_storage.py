@@ -1,0 +1,323 @@
+"""The database, SQLite and PostgreSQL alike: migrated, guarded, and honest about what is wrong with it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, func, select, text
+from sqlalchemy.exc import IntegrityError
+
+from daarion_appservice.city.rooms import room_id_of
+from daarion_appservice.city.tokens import new_token
+from daarion_appservice.city.types import Agent, AgentSlug, Room
+from daarion_appservice.errors import ExitCode, StartError
+from daarion_appservice.storage import migrate, tables
+from daarion_appservice.storage.database import Database, Transaction
+from tests.parts.ports import free_port
+
+SCRIBE = Agent("scribe", AgentSlug("scribe"), "Писар", rooms=("general",))
+GENERAL = Room(room_id_of("general"), "general", "General", "", is_default=True, archived=False, created_at_ms=1)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    yield database
+    await database.close()
+
+
+# --- migrations ---------------------------------------------------------------------------------------
+
+
+async def test_migrating_gives_exactly_the_tables_that_the_code_expects(database: Database) -> None:
+    await migrate.upgrade(database)
+
+    def differences(connection: Connection) -> list[object]:
+        # SQLite tells defaults as they were written, which cannot be compared.
+        options = {"compare_server_default": connection.dialect.name != "sqlite"}
+        context = MigrationContext.configure(connection, opts=options)
+        return list(compare_metadata(context, tables.metadata))
+
+    async with database.reading() as tx:
+        assert await tx.connection.run_sync(differences) == []
+
+
+async def test_an_empty_database_is_brought_to_the_newest_revision_and_a_current_one_left_alone(
+    database: Database,
+) -> None:
+    assert await migrate.current(database) is None
+    assert await migrate.upgrade(database) == (None, migrate.head())
+    assert await migrate.current(database) == migrate.head()
+    async with database.transaction() as tx:
+        await tx.agents.put(SCRIBE, now_ms=1)
+
+    assert await migrate.upgrade(database) == (migrate.head(), migrate.head())
+
+    async with database.reading() as tx:
+        assert await tx.agents.all() == [SCRIBE]
+
+
+async def test_several_may_migrate_the_same_database_at_once(database_url: str) -> None:
+    databases = [Database(database_url) for _ in range(3)]
+    try:
+        ways = await asyncio.gather(*(migrate.upgrade(database) for database in databases))
+    finally:
+        for database in databases:
+            await database.close()
+
+    assert sorted(ways, key=lambda way: way[0] or "") == [
+        (None, migrate.head()),
+        (migrate.head(), migrate.head()),
+        (migrate.head(), migrate.head()),
+    ]
+
+
+async def test_several_processes_may_migrate_the_same_database_at_once(database_url: str) -> None:
+    program = (
+        "import asyncio, sys\n"
+        "from daarion_appservice.storage import migrate\n"
+        "from daarion_appservice.storage.database import Database\n"
+        "sys.stdin.readline()\n"
+        "print(asyncio.run(migrate.upgrade(Database(sys.argv[1])))[0])\n"
+    )
+    pipe = asyncio.subprocess.PIPE
+    processes = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, database_url, stdin=pipe, stdout=pipe, stderr=pipe
+        )
+        for _ in range(2)
+    ]
+    ended = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+
+    assert [process.returncode for process in processes] == [0, 0], ended
+    assert sorted(out.decode().strip() for out, _ in ended) == sorted(["None", migrate.head()])
+
+
+async def test_a_database_of_a_newer_version_is_refused_and_left_alone(database: Database) -> None:
+    await migrate.upgrade(database)
+    async with database.transaction() as tx:
+        await tx.connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(StartError) as raised:
+        await migrate.upgrade(database)
+
+    assert raised.value.exit_code == ExitCode.DATABASE
+    assert "newer daarion-appservice: its revision is 9999" in raised.value.what
+    assert "restore the backup" in raised.value.help
+    assert await migrate.current(database) == "9999"
+
+
+async def test_a_migration_that_fails_changes_nothing(database: Database) -> None:
+    async with database.transaction() as tx:
+        await tx.connection.execute(text("CREATE TABLE outbox (something text)"))  # the last table that it would make
+    with pytest.raises(StartError):
+        await migrate.upgrade(database)
+
+    async with database.reading() as tx:
+        names = await tx.connection.run_sync(lambda sync: sync.dialect.get_table_names(sync))
+    assert [name for name in names if name != "alembic_version"] == ["outbox"]
+
+
+# --- SQLite -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)])
+async def test_sqlite_is_set_up_to_lose_nothing(sqlite_url: str, pragma: str, value: object) -> None:
+    database = Database(sqlite_url)
+    async with database.reading() as one, database.reading() as other:
+        for tx in (one, other):
+            assert (await tx.connection.execute(text(f"PRAGMA {pragma}"))).scalar() == value
+    await database.close()
+
+
+async def test_two_programs_that_write_to_one_sqlite_file_wait_for_each_other(sqlite_url: str) -> None:
+    service, command_line = Database(sqlite_url), Database(sqlite_url)
+    await migrate.upgrade(service)
+
+    async def add(database: Database, number: int) -> None:
+        async with database.transaction() as tx:
+            before = (await tx.connection.execute(select(func.count()).select_from(tables.kept))).scalar_one()
+            await asyncio.sleep(0)
+            await tx.connection.execute(tables.kept.insert().values(key=str(number), value=str(before)))
+
+    await asyncio.gather(*(add(database, 10 * who + n) for n in range(5) for who, database in enumerate((service, command_line))))
+
+    async with service.reading() as tx:
+        seen = (await tx.connection.execute(select(tables.kept.c.value))).scalars().all()
+    assert sorted(map(int, seen)) == list(range(10)), "each saw what the one before it wrote"
+    await service.close()
+    await command_line.close()
+
+
+# --- transactions -------------------------------------------------------------------------------------
+
+
+async def test_a_transaction_that_fails_leaves_nothing_behind(database: Database) -> None:
+    await migrate.upgrade(database)
+
+    async def fail(tx: Transaction) -> None:
+        await tx.rooms.add(GENERAL, created_by=None)
+        await tx.agents.put(SCRIBE, now_ms=1)
+        await tx.inbox.add_transaction("1", "0" * 64, [], now_ms=1)
+        raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        async with database.transaction() as tx:
+            await fail(tx)
+
+    async with database.reading() as tx:
+        assert await tx.rooms.all() == []
+        assert await tx.agents.all() == []
+        assert not await tx.inbox.knows_transaction("1", "0" * 64)
+        assert await tx.kept.registry_version() == 0
+
+
+async def test_what_is_not_there_cannot_be_referred_to(database: Database) -> None:
+    await migrate.upgrade(database)
+    with pytest.raises(IntegrityError):
+        async with database.transaction() as tx:
+            await tx.agents.add_token("01", SCRIBE, "0" * 64, now_ms=1)
+
+
+async def test_numbers_in_a_room_go_up_by_one_however_many_ask_at_once(database: Database) -> None:
+    await migrate.upgrade(database)
+    async with database.transaction() as tx:
+        await tx.rooms.add(GENERAL, created_by=None)
+
+    async def next_seq(now_ms: int) -> int:
+        async with database.transaction() as tx:
+            seq = await tx.rooms.next_seq(GENERAL.id, now_ms=now_ms)
+            await asyncio.sleep(0)
+            return seq
+
+    async def give_back() -> None:
+        async with database.transaction() as tx:
+            await tx.rooms.next_seq(GENERAL.id, now_ms=5)
+            raise RuntimeError
+
+    taken = await asyncio.gather(
+        *(next_seq(now_ms) for now_ms in range(25)), *(give_back() for _ in range(5)), return_exceptions=True
+    )
+
+    assert sorted(seq for seq in taken if isinstance(seq, int)) == list(range(1, 26))
+    assert [await _earlier(database) for _ in range(3)] == [0, -1, -2]
+
+
+async def _earlier(database: Database) -> int:
+    async with database.transaction() as tx:
+        return await tx.rooms.earlier_seq(GENERAL.id)
+
+
+async def test_the_registry_has_another_version_after_every_change_of_agents_tokens_and_rooms(
+    database: Database,
+) -> None:
+    await migrate.upgrade(database)
+    token = new_token("01")
+    versions = [await _version(database)]
+
+    async def change(work: str) -> None:
+        async with database.transaction() as tx:
+            match work:
+                case "new agent" | "agent described anew":
+                    await tx.agents.put(SCRIBE, now_ms=1)
+                case "new token":
+                    await tx.agents.add_token(token.id, SCRIBE, token.secret_sha256, now_ms=1)
+                case "token revoked":
+                    assert await tx.agents.revoke_tokens(SCRIBE, None, now_ms=1) == 1
+                case "new room":
+                    await tx.rooms.add(GENERAL, created_by=None)
+                case "room archived":
+                    await tx.rooms.archive(GENERAL.id)
+        versions.append(await _version(database))
+
+    for work in ("new agent", "agent described anew", "new token", "token revoked", "new room", "room archived"):
+        await change(work)
+
+    assert len(set(versions)) == len(versions)
+
+
+async def _version(database: Database) -> int:
+    async with database.reading() as tx:
+        return await tx.kept.registry_version()
+
+
+async def test_the_same_new_agent_may_be_added_by_several_at_once(database: Database) -> None:
+    await migrate.upgrade(database)
+
+    async def add() -> None:
+        async with database.transaction() as tx:
+            await tx.agents.put(SCRIBE, now_ms=1)
+
+    await asyncio.gather(*(add() for _ in range(5)))
+
+    async with database.reading() as tx:
+        assert await tx.agents.all() == [SCRIBE]
+
+
+# --- what is said when it does not work ---------------------------------------------------------------
+
+SECRET = "p4ssw0rd-of-the-city"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://city:{secret}@127.0.0.1:{port}/city",
+        "postgresql+psycopg2://city:{secret}@127.0.0.1:{port}/city",
+        "postgresql://city@127.0.0.1:{port}/city?password={secret}",
+        "postgresql://city:{secret}@no-such-host.invalid/city",
+    ],
+)
+async def test_a_postgresql_that_is_not_there_is_said_in_words_without_the_password(url: str) -> None:
+    database = Database(url.format(secret=SECRET, port=free_port()))
+    for use in (database.check, lambda: migrate.upgrade(database), lambda: migrate.current(database)):
+        with pytest.raises(StartError) as raised:
+            await use()
+        assert raised.value.exit_code == ExitCode.DATABASE
+        assert raised.value.what.startswith("The database postgresql://city")
+        assert "cannot be used: " in raised.value.what
+        assert "Check that PostgreSQL runs there" in raised.value.help
+        assert SECRET not in f"{raised.value.what}{raised.value.help}{raised.value!r}"
+    await database.close()
+
+
+async def test_a_database_that_postgresql_does_not_have_is_said_in_words(postgres_url: str) -> None:
+    database = Database(postgres_url + "_that_is_not_there")
+    with pytest.raises(StartError, match="does not exist") as raised:
+        await database.check()
+    assert raised.value.exit_code == ExitCode.DATABASE
+    await database.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"mysql://city:{SECRET}@localhost/city",
+        f"postgresql://city:{SECRET}@localhost:port/city",
+        f"city:{SECRET}",
+        "",
+    ],
+)
+def test_an_address_that_is_none_of_ours_is_refused_without_the_password(url: str) -> None:
+    with pytest.raises(StartError) as raised:
+        Database(url)
+    assert raised.value.exit_code == ExitCode.CONFIG
+    assert SECRET not in f"{raised.value.what}{raised.value.help}"
+    assert "sqlite:///daarion.db or postgresql://" in raised.value.help
+
+
+async def test_a_sqlite_file_that_cannot_be_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("these are notes and no database at all" * 100)
+    for name, reason in (("missing/city.db", "unable to open"), ("notes.txt", "not a database")):
+        database = Database(f"sqlite:///{tmp_path / name}")
+        with pytest.raises(StartError, match=reason) as raised:
+            await database.check()
+        assert raised.value.exit_code == ExitCode.DATABASE
+        assert "this user may write to it" in raised.value.help
+        await database.close()

@@ -1,0 +1,136 @@
+"""A homeserver that does what a test tells it to: refuse, hang, hang up. It remembers what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+ROUTES = {
+    "versions": ("GET", "/_matrix/client/versions"),
+    "ping": ("POST", "/_matrix/client/v1/appservice/{id}/ping"),
+    "register": ("POST", "/_matrix/client/v3/register"),
+    "device": ("PUT", "/_matrix/client/v3/devices/{device}"),
+    "profile": ("PUT", "/_matrix/client/v3/profile/{user}/{field}"),
+    "join": ("POST", "/_matrix/client/v3/join/{room}"),
+    "invite": ("POST", "/_matrix/client/v3/rooms/{room}/invite"),
+    "members": ("GET", "/_matrix/client/v3/rooms/{room}/joined_members"),
+    "send": ("PUT", "/_matrix/client/v3/rooms/{room}/send/{type}/{txn_id}"),
+}
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    content: Any
+
+
+class HangUp:
+    """The connection is cut in place of an answer."""
+
+
+class Hang:
+    """No answer ever comes."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request. ``user`` is whom it was made as."""
+
+    what: str
+    user: str
+    path: dict[str, str]
+    content: Any
+
+
+def refused(status: int, errcode: str, error: str = "no", **more: Any) -> Reply:
+    return Reply(status, {"errcode": errcode, "error": error} | more)
+
+
+HANG_UP = HangUp()
+HANG = Hang()
+NOT_IN_ROOM = refused(403, "M_FORBIDDEN", "User not in room")
+NOT_REGISTERED = refused(403, "M_FORBIDDEN", "Application service has not registered this user")
+
+
+class ScriptedHomeserver:
+    """Answers as a homeserver to which nothing ever happens, but for what stands in the script."""
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self.in_room: defaultdict[str, list[str]] = defaultdict(list)
+        """The bodies of the messages of each room, as they arrived."""
+        self._events: dict[tuple[str, str], str] = {}
+        self._script: defaultdict[tuple[str, str], deque[Reply | HangUp | Hang]] = defaultdict(deque)
+        self.url = ""
+
+    def next(self, what: str, *replies: Reply | HangUp | Hang, room: str = "") -> None:
+        """Answer the next requests of this kind (to ``room``, where it matters) like this, one after the other."""
+        self._script[what, room].extend(replies)
+
+    def all(self, what: str) -> list[Asked]:
+        return [asked for asked in self.asked if asked.what == what]
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        app = web.Application()
+        for what, (method, path) in ROUTES.items():
+            app.router.add_route(method, path, self._handler(what))
+        server = TestServer(app)
+        await server.start_server()
+        self.url = str(server.make_url("")).rstrip("/")
+        try:
+            yield
+        finally:
+            await server.close()
+
+    def _handler(self, what: str) -> Any:
+        async def handle(request: web.Request) -> web.Response:
+            content = await request.json() if request.can_read_body else None
+            asked = Asked(what, request.query.get("user_id", ""), dict(request.match_info), content)
+            self.asked.append(asked)
+            match self._reply(asked):
+                case Reply(status, answer):
+                    return web.json_response(answer, status=status)
+                case HangUp():
+                    assert request.transport is not None
+                    request.transport.close()
+                case Hang():
+                    await asyncio.Event().wait()
+            return web.Response()
+
+        return handle
+
+    def _reply(self, asked: Asked) -> Reply | HangUp | Hang:
+        for key in ((asked.what, asked.path.get("room", "")), (asked.what, "")):
+            if self._script[key]:
+                return self._script[key].popleft()
+        return Reply(200, self._answer(asked))
+
+    def _answer(self, asked: Asked) -> dict[str, Any]:
+        match asked.what:
+            case "versions":
+                return {"versions": ["v1.17"]}
+            case "register":
+                return {"user_id": f"@{asked.content['username']}:city.localhost"}
+            case "join":
+                return {"room_id": asked.path["room"]}
+            case "members":
+                return {"joined": {}}
+            case "send":
+                return {"event_id": self._take(asked)}
+        return {}
+
+    def _take(self, asked: Asked) -> str:
+        """The same transaction of the same user is the same event."""
+        key = (asked.user, asked.path["txn_id"])
+        if key not in self._events:
+            self._events[key] = f"${len(self._events)}"
+            self.in_room[asked.path["room"]].append(asked.content["body"])
+        return self._events[key]

@@ -1,0 +1,278 @@
+"""Who may call themselves a citizen: tokens of every kind, right, wrong and forged."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import jwt
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pydantic import SecretStr
+
+from daarion_appservice.config.settings import JwtSettings
+from daarion_appservice.errors import NotSignedIn, Unavailable
+from daarion_appservice.http.jwt_check import JwtCheck
+from daarion_appservice.http.principals import Citizen
+
+SECRET = "a secret of sixty-four characters, long enough for any hash that a forger tries"
+
+PRIVATE: dict[str, Any] = {
+    "RS256": rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    "ES256": ec.generate_private_key(ec.SECP256R1()),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+}
+PEM = {
+    name: key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    for name, key in PRIVATE.items()
+}
+BY_SECRET = JwtSettings(secret=SecretStr(SECRET))
+
+
+def claims(**more: Any) -> dict[str, Any]:
+    return {"sub": "u_123", "exp": int(time.time()) + 60} | more
+
+
+def signed(key: Any = SECRET, algorithm: str = "HS256", **more: Any) -> str:
+    content = {name: value for name, value in claims(**more).items() if value is not ...}
+    return jwt.encode(content, key, algorithm)
+
+
+def by_hand(header: dict[str, Any], content: dict[str, Any], key: str | None) -> str:
+    """A token as a forger makes it, whom no library stops."""
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, content)]
+    signature = b"" if key is None else hmac.digest(key.encode(), b".".join(parts), hashlib.sha256)
+    return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
+
+
+async def refusal(settings: JwtSettings, token: str) -> str:
+    with pytest.raises(NotSignedIn) as raised:
+        await JwtCheck(settings).citizen(token)
+    assert raised.value.code == "token_invalid"
+    return raised.value.detail
+
+
+# --- a shared secret ----------------------------------------------------------------------------------
+
+
+async def test_whoever_has_a_token_by_our_secret_is_that_citizen() -> None:
+    assert await JwtCheck(BY_SECRET).citizen(signed()) == Citizen("u_123", "u_123", is_admin=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        pytest.param(signed(SECRET[::-1]), id="another secret"),
+        pytest.param(signed(exp=int(time.time()) - 1), id="expired"),
+        pytest.param(signed(exp=...), id="without an end"),
+        pytest.param(signed(exp="tomorrow"), id="an end that is no time"),
+        pytest.param(signed(nbf=int(time.time()) + 600), id="not valid yet"),
+        pytest.param(signed(sub=...), id="nobody's"),
+        pytest.param(signed(algorithm="HS512"), id="a stronger hash than agreed"),
+        pytest.param(by_hand({"alg": "none"}, claims(), None), id="alg none"),
+        pytest.param(by_hand({"alg": "None", "typ": "JWT"}, claims(), None), id="alg None"),
+        pytest.param(by_hand({}, claims(), SECRET), id="no alg"),
+        pytest.param(by_hand({"alg": ["HS256"]}, claims(), SECRET), id="a list of algs"),
+        pytest.param(by_hand({"alg": "HS256"}, claims(sub=123), SECRET), id="a number as sub"),
+        pytest.param(by_hand({"alg": "HS256"}, claims(exp=1e400), SECRET), id="an infinite life"),
+        pytest.param(signed()[:-4], id="cut off"),
+        pytest.param(signed() + "AAAA", id="prolonged"),
+        pytest.param(signed(PRIVATE["RS256"], "RS256"), id="a key that we do not know"),
+        *("", ".", "..", "a.b.c", "e30.e30.", "\udcff.\udcff.\udcff", "ю.ю.ю", "x" * 10_000),
+    ],
+)
+async def test_no_other_token_makes_a_citizen(token: str) -> None:
+    await refusal(BY_SECRET, token)
+
+
+@pytest.mark.parametrize(
+    "sub",
+    ["", "agent:daarwizz", "@alice:daarion.space", "u_\0", "u_\n", "\ud800", "x" * 201],
+)
+async def test_no_token_makes_somebody_an_agent_or_a_person_on_matrix(sub: str) -> None:
+    assert "sub" in await refusal(BY_SECRET, by_hand({"alg": "HS256"}, claims(sub=sub), SECRET))
+
+
+async def test_without_a_configured_key_nobody_gets_in() -> None:
+    for token in (signed(), by_hand({"alg": "HS256"}, claims(), ""), by_hand({"alg": "none"}, claims(), None)):
+        assert "not accepted" in await refusal(JwtSettings(), token)
+
+
+# --- a public key -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", PRIVATE)
+async def test_a_public_key_is_enough_to_check_with(algorithm: str) -> None:
+    check = JwtCheck(JwtSettings(public_key=PEM[algorithm]))
+    assert (await check.citizen(signed(PRIVATE[algorithm], algorithm))).id == "u_123"
+
+
+@pytest.mark.parametrize("configured", PRIVATE)
+@pytest.mark.parametrize("used", PRIVATE)
+async def test_another_key_than_the_configured_one_does_not_count(configured: str, used: str) -> None:
+    key = PRIVATE[used]
+    if used == configured:
+        key = {
+            "RS256": lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
+            "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),
+            "EdDSA": ed25519.Ed25519PrivateKey.generate,
+        }[used]()
+    await refusal(JwtSettings(public_key=PEM[configured]), signed(key, used))
+
+
+@pytest.mark.parametrize("algorithm", PRIVATE)
+@pytest.mark.parametrize("secret", ["", SECRET])
+async def test_the_public_key_does_not_pass_for_a_shared_secret(algorithm: str, secret: str) -> None:
+    settings = JwtSettings(public_key=PEM[algorithm], secret=SecretStr(secret))
+    await refusal(settings, by_hand({"alg": "HS256", "typ": "JWT"}, claims(), PEM[algorithm]))
+
+
+async def test_a_secret_and_a_public_key_can_both_be_in_use() -> None:
+    check = JwtCheck(JwtSettings(public_key=PEM["ES256"], secret=SecretStr(SECRET)))
+    assert (await check.citizen(signed())).id == "u_123"
+    assert (await check.citizen(signed(PRIVATE["ES256"], "ES256"))).id == "u_123"
+
+
+# --- keys by address ----------------------------------------------------------------------------------
+
+
+class KeyServer:
+    """A sign-in service that publishes its keys."""
+
+    def __init__(self) -> None:
+        self.keys: list[dict[str, Any]] = []
+        self.raw: str | None = None
+        self.asked = 0
+
+    async def serve(self, _request: web.Request) -> web.Response:
+        self.asked += 1
+        if self.raw is not None:
+            return web.Response(text=self.raw, content_type="application/json")
+        return web.json_response({"keys": self.keys})
+
+    def publish(self, algorithm: str, kid: str) -> None:
+        kind = jwt.get_algorithm_by_name(algorithm)
+        public = kind.to_jwk(PRIVATE[algorithm].public_key(), as_dict=True)  # type: ignore[attr-defined]
+        self.keys.append(public | {"kid": kid, "use": "sig", "alg": algorithm})
+
+
+@pytest.fixture
+def keys() -> KeyServer:
+    return KeyServer()
+
+
+@pytest.fixture
+async def jwks_url(keys: KeyServer) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_get("/jwks", keys.serve)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/jwks"))
+
+
+@pytest.mark.parametrize("algorithm", PRIVATE)
+async def test_keys_are_fetched_from_their_address_once(keys: KeyServer, jwks_url: str, algorithm: str) -> None:
+    keys.publish(algorithm, "today")
+    check = JwtCheck(JwtSettings(jwks_url=jwks_url))
+    token = jwt.encode(claims(), PRIVATE[algorithm], algorithm, headers={"kid": "today"})
+    for _ in range(3):
+        assert (await check.citizen(token)).id == "u_123"
+    assert keys.asked == 1
+
+
+async def test_a_key_that_is_not_published_does_not_count(keys: KeyServer, jwks_url: str) -> None:
+    keys.publish("ES256", "today")
+    settings = JwtSettings(jwks_url=jwks_url)
+    forged = ec.generate_private_key(ec.SECP256R1())
+    for headers in ({"kid": "today"}, {"kid": "tomorrow"}, {}):
+        await refusal(settings, jwt.encode(claims(), forged, "ES256", headers=headers))
+    await refusal(settings, by_hand({"alg": "HS256", "kid": "today"}, claims(), PEM["ES256"]))
+
+
+@pytest.mark.parametrize("raw", ["", "not json", "[]", '{"keys": []}', '{"keys": 1}', '{"keys": [{"kty": "odd"}]}'])
+async def test_keys_that_cannot_be_had_are_not_the_citizens_fault(keys: KeyServer, jwks_url: str, raw: str) -> None:
+    keys.raw = raw
+    token = jwt.encode(claims(), PRIVATE["ES256"], "ES256", headers={"kid": "today"})
+    with pytest.raises(Unavailable) as raised:
+        await JwtCheck(JwtSettings(jwks_url=jwks_url)).citizen(token)
+    assert (raised.value.status, raised.value.code) == (503, "jwks_unavailable")
+
+
+async def test_a_key_server_that_is_down_is_said_to_be(unused_tcp_port: int) -> None:
+    token = jwt.encode(claims(), PRIVATE["ES256"], "ES256", headers={"kid": "today"})
+    with pytest.raises(Unavailable) as raised:
+        await JwtCheck(JwtSettings(jwks_url=f"http://127.0.0.1:{unused_tcp_port}/jwks")).citizen(token)
+    assert raised.value.code == "jwks_unavailable"
+
+
+# --- claims -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wanted", "more", "fits"),
+    [
+        ({"issuer": "city"}, {"iss": "city"}, True),
+        ({"issuer": "city"}, {"iss": "other"}, False),
+        ({"issuer": "city"}, {}, False),
+        ({"audience": "rooms"}, {"aud": "rooms"}, True),
+        ({"audience": "rooms"}, {"aud": ["shop", "rooms"]}, True),
+        ({"audience": "rooms"}, {"aud": "shop"}, False),
+        ({"audience": "rooms"}, {}, False),
+        ({}, {"iss": "anybody", "aud": "anything"}, True),
+    ],
+)
+async def test_issuer_and_audience_count_when_they_are_configured(
+    wanted: dict[str, str], more: dict[str, Any], *, fits: bool
+) -> None:
+    settings = JwtSettings.model_validate({"secret": SECRET} | wanted)
+    if fits:
+        assert (await JwtCheck(settings).citizen(signed(**more))).id == "u_123"
+    else:
+        await refusal(settings, signed(**more))
+
+
+@pytest.mark.parametrize(
+    ("admin_claim", "more", "is_admin"),
+    [
+        ("role=admin", {"role": "admin"}, True),
+        ("role=admin", {"role": ["citizen", "admin"]}, True),
+        ("role=admin", {"role": "administrator"}, False),
+        ("role=admin", {"role": ["citizen"]}, False),
+        ("role=admin", {"role": {"admin": True}}, False),
+        ("role=admin", {"role": None}, False),
+        ("role=admin", {}, False),
+        ("is_admin", {"is_admin": True}, True),
+        ("is_admin", {"is_admin": "false"}, False),
+        ("is_admin", {"is_admin": 1}, False),
+        ("is_admin", {}, False),
+        ("", {"": True}, False),
+        ("=", {"": ""}, False),
+    ],
+)
+async def test_who_is_an_admin(admin_claim: str, more: dict[str, Any], *, is_admin: bool) -> None:
+    settings = JwtSettings(secret=SecretStr(SECRET), admin_claim=admin_claim)
+    assert (await JwtCheck(settings).citizen(signed(**more))).is_admin is is_admin
+
+
+@pytest.mark.parametrize(
+    ("more", "name"),
+    [
+        ({"name": " Оксана "}, "Оксана"),
+        ({"name": "", "preferred_username": "oksana"}, "oksana"),
+        ({"name": ["Оксана"], "preferred_username": 5}, "u_123"),
+        ({"name": "a\0b"}, "ab"),
+        ({"name": "\0"}, "u_123"),
+        ({"name": "a\ud800b"}, "a?b"),
+        ({"name": "x" * 300}, "x" * 255),
+    ],
+)
+async def test_a_citizen_is_called_what_the_token_says_if_that_is_a_name(more: dict[str, Any], name: str) -> None:
+    citizen = await JwtCheck(BY_SECRET).citizen(by_hand({"alg": "HS256"}, claims(**more), SECRET))
+    assert citizen.display_name == name
