@@ -1,0 +1,100 @@
+"""Ghosts: how they look, and how little a second start asks for."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+from tests.parts.city import RunningCity, eventually
+from tests.parts.ports import free_port
+from tests.parts.proxy import Proxy
+from tests.parts.synapse import BootSynapse
+
+AGENTS = "\nagents:\n  - {{slug: daarwizz, display_name: DAARWIZZ, avatar: {picture}}}\n" + "".join(
+    f"  - {{{{slug: a{number}, display_name: Agent {number}}}}}\n" for number in range(20)
+)
+
+
+async def test_a_second_start_touches_only_what_differs(tmp_path: Path, sqlite_url: str, synapse: BootSynapse) -> None:
+    picture = tmp_path / "daarwizz.png"
+    picture.write_bytes(_png(b"\x10\x80\xff"))
+    homeserver_port = free_port()
+    proxy = Proxy(homeserver_port)
+    await proxy.start()
+
+    city = await RunningCity.make(
+        tmp_path / "city",
+        sqlite_url,
+        synapse,
+        homeserver={"port": homeserver_port},
+        settings={"homeserver.address": proxy.url},
+        agents=AGENTS.format(picture=picture),
+    )
+    try:
+        await city.start()
+        first = _changes(proxy)
+        assert sum("/join" in path for path in first) >= 21 * 2
+        assert sum("/upload" in path for path in first) == 1
+        profile = await _profile(city)
+        assert profile["displayname"] == "DAARWIZZ"
+        assert profile["avatar_url"].startswith("mxc://city.localhost/")
+
+        await _restart(city, proxy)
+        assert _changes(proxy) == ["/_matrix/client/v1/appservice/daarion/ping", *_bot_looks_in(proxy)]
+
+        picture.write_bytes(_png(b"\xff\x80\x10"))
+        city.config.write_text(city.config.read_text().replace("Agent 7", "Сьомий"))
+        await _restart(city, proxy)
+        changed = [path for path in _changes(proxy) if "/profile/" in path or "/upload" in path or "/register" in path]
+        assert sorted(path.rpartition("/")[2] for path in changed) == ["avatar_url", "displayname", "upload"]
+        assert (await _profile(city))["avatar_url"] != profile["avatar_url"]
+    finally:
+        await city.close()
+        await proxy.stop()
+
+
+async def _restart(city: RunningCity, proxy: Proxy) -> None:
+    await city.service.stop()
+    proxy.passed.clear()
+    city.service.start()
+    await city.ready()
+
+
+def _changes(proxy: Proxy) -> list[str]:
+    """Everything that was asked for and is no mere question."""
+    return [passed.path for passed in proxy.passed if passed.method != "GET"]
+
+
+def _bot_looks_in(proxy: Proxy) -> list[str]:
+    """The bot's own joins of the space and the rooms, which make sure that it is still there."""
+    return [path for path in _changes(proxy) if path.startswith("/_matrix/client/v3/join/")][:4]
+
+
+async def _profile(city: RunningCity) -> dict[str, Any]:
+    user = "@agent_daarwizz:city.localhost"
+
+    async def looks_like_something() -> dict[str, Any] | None:
+        status, profile = await city.call("GET", f"/_matrix/client/v3/profile/{user}", url=city.homeserver.url)
+        assert status == 200, profile
+        return profile if "avatar_url" in profile else None
+
+    profile = await eventually(looks_like_something)
+    assert profile is not None
+    return profile
+
+
+def _png(colour: bytes) -> bytes:
+    """A picture of one pixel."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" + colour))
+        + chunk(b"IEND", b"")
+    )

@@ -1,0 +1,115 @@
+"""A city with both listeners open and no homeserver, in the test's own process."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from daarion_appservice.app import City, new_id, now_ms
+from daarion_appservice.city.tokens import new_token
+from daarion_appservice.config import Settings
+from tests.parts.city import ADMIN_TOKEN, JWT_SECRET
+from tests.parts.ports import HOST, free_port
+
+SERVICE_TOKEN = "what a trusted service proves itself with"
+AGENTS = [
+    {
+        "slug": "daarwizz",
+        "display_name": "DAARWIZZ",
+        "title": "Orchestrator",
+        "microdao": "daarion",
+        "role": "orchestrator",
+    },
+    {
+        "slug": "scribe",
+        "display_name": "Писар",
+        "node_id": "node-1",
+        "role": "guardian",
+        "rooms": ["general", "builders"],
+    },
+]
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    content: Any
+    headers: Any
+
+
+@dataclass(frozen=True)
+class OpenCity:
+    city: City
+    session: aiohttp.ClientSession
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        content: Any = ...,
+        *,
+        token: str | None = None,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        listener: str = "api",
+    ) -> Answer:
+        """``content`` goes as JSON; ``body`` as it is. ``path`` stands in the address as it is written."""
+        settings = self.city.settings
+        port = settings.api.port if listener == "api" else settings.matrix.port
+        authorization = {"Authorization": f"Bearer {token}"} if token else {}
+        request: dict[str, Any] = {"json": content}
+        if content is ...:
+            request = {"data": io.BytesIO(body) if body else None}
+        async with self.session.request(
+            method, URL(f"http://{HOST}:{port}{path}", encoded=True), headers=authorization | (headers or {}), **request
+        ) as answer:
+            is_json = answer.content_type.endswith("json")
+            return Answer(
+                answer.status, await (answer.json(content_type=None) if is_json else answer.text()), answer.headers
+            )
+
+    async def get(self, path: str, *, token: str | None = None, listener: str = "api") -> Any:
+        answer = await self.call("GET", path, token=token, listener=listener)
+        assert answer.status == 200, answer
+        return answer.content
+
+    async def agent_token(self, slug: str) -> str:
+        made = new_token(new_id())
+        async with self.city.database.transaction() as tx:
+            agent = await tx.agents.by_slug(slug)
+            assert agent is not None
+            await tx.agents.add_token(made.id, agent, made.secret_sha256, now_ms=now_ms())
+        return made.text
+
+
+@asynccontextmanager
+async def open_city(database_url: str, **sections: dict[str, Any]) -> AsyncIterator[OpenCity]:
+    """``sections`` are laid over the configuration: ``api={"anonymous_read": False}``."""
+    wanted: dict[str, dict[str, Any]] = {
+        "homeserver": {"address": f"http://{HOST}:{free_port()}", "domain": "city.localhost"},
+        "appservice": {"as_token": "a token of ours", "hs_token": "a token of theirs"},
+        "api": {
+            "port": free_port(),
+            "jwt": {"secret": JWT_SECRET},
+            "admin_token": ADMIN_TOKEN,
+            "service_token": SERVICE_TOKEN,
+            "allowed_origins": ["https://city.example"],
+        },
+        "matrix": {"port": free_port()},
+        "database": {"url": database_url},
+    }
+    for name, section in sections.items():
+        wanted[name] = wanted.get(name, {}) | section
+    city = City(Settings.model_validate({**wanted, "agents": AGENTS}))
+    try:
+        await city.load()
+        async with city.listening(), aiohttp.ClientSession() as session:
+            yield OpenCity(city, session)
+    finally:
+        await city.close()

@@ -1,0 +1,138 @@
+"""What the documentation says is so: routes, exit codes, events of the log, dependencies, links, files for deployment."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from ruamel.yaml import YAML
+
+from daarion_appservice.app import City
+from daarion_appservice.config import Settings
+from daarion_appservice.errors import ExitCode
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+
+
+def text(name: str) -> str:
+    return (DOCS / name).read_text()
+
+
+def in_first_column(page: str) -> set[str]:
+    """What stands in backticks in the first column of the page's tables."""
+    cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("|")]
+    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+
+
+# --- docs/operations.md -------------------------------------------------------------------------------
+
+
+def test_every_exit_code_is_explained() -> None:
+    explained = re.findall(r"^\| (\d+) \| `(\w+)` \|", text("operations.md"), re.MULTILINE)
+    assert explained == [(str(code.value), code.name) for code in ExitCode]
+
+
+def test_every_event_that_an_admin_sees_in_the_log_is_explained() -> None:
+    source = "\n".join(path.read_text() for path in (ROOT / "daarion_appservice").rglob("*.py"))
+    logged = set(re.findall(r'\b(?:log\.(?:info|warning|error|exception)|level)\(\s*"(\w+)"', source))
+    assert logged, "the pattern no longer finds any"
+    assert logged - in_first_column(text("operations.md")) == set()
+
+
+# --- docs/api.md --------------------------------------------------------------------------------------
+
+
+async def test_every_route_is_described_and_no_other() -> None:
+    described = re.findall(r"^### `([A-Z]+ /\S*)`$", text("api.md"), re.MULTILINE)
+    assert sorted(described) == sorted(await installed_routes())
+
+
+async def installed_routes() -> set[str]:
+    """The routes of both listeners of a city that is put together but not running."""
+    settings = Settings.model_validate(
+        {"appservice": {"as_token": "ours", "hs_token": "theirs"}, "database": {"url": "sqlite:///:memory:"}}
+    )
+    city = City(settings)
+    try:
+        return {
+            f"{route.method} {route.resource.canonical}"
+            for listener in (city.city_listener(), city.matrix_listener())
+            for route in app_of(listener).router.routes()
+            if route.method not in {"HEAD", "OPTIONS"} and route.resource is not None
+        }
+    finally:
+        await city.close()
+
+
+def app_of(listener: object) -> web.Application:
+    runner = vars(listener)["_runner"]
+    assert isinstance(runner, web.AppRunner)
+    return runner.app
+
+
+# --- docs/dependencies.md -----------------------------------------------------------------------------
+
+
+def test_every_dependency_is_explained_and_no_other() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    lists = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
+    named = {re.split(r"[ <>=!~;]", line)[0] for each in lists for line in each.split("\n") if line.strip()}
+    assert in_first_column(text("dependencies.md")) == named
+
+
+# --- all pages ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    dead = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        name, _, section = link.partition("#")
+        if "://" in link:
+            continue
+        target = page.parent / name if name else page
+        if not target.exists() or (section and section not in sections(target)):
+            dead.append(link)
+    assert dead == []
+
+
+def sections(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and others make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+# --- deploy/ ------------------------------------------------------------------------------------------
+
+
+def test_the_systemd_unit_is_one_and_knows_the_exit_codes() -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read(ROOT / "deploy/daarion-appservice.service")
+    assert unit.sections() == ["Unit", "Service", "Install"]
+    assert "daarion-appservice run -c" in unit["Service"]["ExecStart"]
+    prevented = {ExitCode(int(code)) for code in unit["Service"]["RestartPreventExitStatus"].split()}
+    assert prevented == {ExitCode.USAGE, ExitCode.CONFIG, ExitCode.REGISTRATION}
+
+
+def test_the_compose_file_publishes_the_city_listener_and_never_the_matrix_one() -> None:
+    compose = YAML(typ="safe").load(ROOT / "deploy/docker-compose.yaml")
+    assert set(compose["services"]) == {"postgres", "synapse", "city"}
+    assert compose["services"]["city"]["ports"] == ["127.0.0.1:7001:7001"]
+
+
+def test_the_compose_file_sets_what_the_configuration_knows() -> None:
+    compose = YAML(typ="safe").load(ROOT / "deploy/docker-compose.yaml")
+    variables = set(compose["services"]["city"]["environment"])
+    assert variables <= in_third_column(text("configuration.md"))
+
+
+def in_third_column(page: str) -> set[str]:
+    cells = [line.split("|")[3] for line in page.splitlines() if line.startswith("|")]
+    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
