@@ -1,5 +1,7 @@
 # docker build -t daarion-appservice .
-# docker run -v daarion:/data -p 7001:7001 daarion-appservice      (config.yaml and registration.yaml lie in /data)
+# docker run -v daarion:/data -p 7001:7001 -e DAARION_MATRIX__INTERNAL_TOKEN=… daarion-appservice
+# config.yaml and registration.yaml lie in /data. In a container the matrix listener is open to its network, so the internal
+# token must be set, here or in config.yaml; do not publish port 7025.
 
 FROM python:3.13-slim AS build
 WORKDIR /build

@@ -139,6 +139,7 @@ class City:
         """Who hears of what."""
         self.bus.subscribe(MessagePosted, lambda _: self.outbound.wake())
         self.bus.subscribe(RegistryChanged, lambda _: self.housekeeping.wake())
+        self.bus.subscribe(RegistryChanged, lambda _: self.inbound.wake())
         self.bus.subscribe(PresenceChanged, self.mirror.follow)
         self.bus.subscribe(PresenceChanged, self._count_presence)
         self.bus.subscribe(MembershipChanged, self._count_membership)

@@ -17,7 +17,7 @@ class MessagePosted:
 
 @dataclass(frozen=True, slots=True)
 class RegistryChanged:
-    """Agents, their tokens or rooms came, went, or are described differently now."""
+    """Agents, tokens or rooms came, went, or are described differently now; or dead events live again."""
 
 
 @dataclass(frozen=True, slots=True)

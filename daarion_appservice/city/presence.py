@@ -36,6 +36,9 @@ class Keep:
 
 KEEP: Final = Keep()
 
+MAX_SESSIONS: Final = 64
+"""Of one subject; one more ends the oldest, so that nobody fills the memory with names of sessions."""
+
 _NEVER: Final = 1 << 62
 """The deadline of a session that lasts until somebody says otherwise."""
 
@@ -101,6 +104,8 @@ class Presence:
         deadline_ms = now_ms + self.ttl_ms
         known = subject.sessions.get(session)
         if known is None or known.queued_ms == _NEVER:
+            if len(subject.sessions) >= MAX_SESSIONS:
+                del subject.sessions[next(iter(subject.sessions))]
             subject.sessions[session] = _Session(status, deadline_ms, deadline_ms)
             heapq.heappush(self._deadlines, (deadline_ms, subject_id, session))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -27,26 +28,36 @@ Slug = Annotated[str, typer.Argument(help="The agent: its ghost is @agent_<slug>
 @app.command("add")
 def add(
     slug: Slug,
-    name: Annotated[str, typer.Option("--name", help="What people see; the slug if not given.")] = "",
-    title: Annotated[str, typer.Option("--title", help="What it does, in a few words.")] = "",
-    avatar: Annotated[str, typer.Option("--avatar", help="A picture: a file or an mxc:// address.")] = "",
-    node: Annotated[str, typer.Option("--node", help="The node that it lives on.")] = "",
-    microdao: Annotated[str, typer.Option("--microdao", help="The microDAO that it belongs to.")] = "",
-    role: Annotated[str, typer.Option("--role", help="Its role there.")] = "",
+    name: Annotated[str | None, typer.Option("--name", help="What people see; the slug if not given.")] = None,
+    title: Annotated[str | None, typer.Option("--title", help="What it does, in a few words.")] = None,
+    avatar: Annotated[str | None, typer.Option("--avatar", help="A picture: a file or an mxc:// address.")] = None,
+    node: Annotated[str | None, typer.Option("--node", help="The node that it lives on.")] = None,
+    microdao: Annotated[str | None, typer.Option("--microdao", help="The microDAO that it belongs to.")] = None,
+    role: Annotated[str | None, typer.Option("--role", help="Its role there.")] = None,
     room: Annotated[list[str] | None, typer.Option("--room", help="A room that it is in; may be repeated.")] = None,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
-    """Add an agent, or describe it anew."""
-    described = {
-        "slug": slug,
-        "display_name": name or slug,
+    """Add an agent; of one that is there already, change what is given."""
+    given = {
+        "display_name": name,
         "title": title,
-        "avatar": _absolute(avatar, Path.cwd()),
+        "avatar": None if avatar is None else _absolute(avatar, Path.cwd()),
         "node_id": node,
         "microdao": microdao,
         "role": role,
+        "rooms": room,
     }
-    _put(config, _seeds([described | ({"rooms": room} if room else {})], "these options"))
+    described = {key: value for key, value in given.items() if value is not None}
+
+    async def write(database: Database) -> None:
+        async with database.transaction() as tx:
+            there = await tx.agents.by_slug(slug)
+            known = asdict(there) if there else {"slug": slug, "display_name": slug}
+            known.pop("id", None)
+            [seed] = _seeds([known | described], "these options")
+            await tx.agents.put(agent_of(seed), now_ms=now_ms())
+
+    with_migrated_database(config, write)
     say(f"The city has the agent {slug}.", "green")
     say(f"Its runtime needs a token: daarion-appservice agent token {slug} -c {config}")
 
@@ -108,7 +119,7 @@ def revoke(
     token_id: Annotated[str | None, typer.Option("--id", help="Only this one: what stands between agt_ and _.")] = None,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
-    """Revoke an agent's tokens; whoever uses one is refused from then on."""
+    """Revoke an agent's tokens; a running service refuses them within seconds."""
 
     async def take(database: Database) -> int:
         async with database.transaction() as tx:

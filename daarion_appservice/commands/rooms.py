@@ -12,7 +12,7 @@ from ..app import City, now_ms
 from ..city.rooms import Rooms
 from ..city.types import MatrixStatus, Room
 from ..config import file as config_file
-from ..errors import Conflict, HomeserverError, NotFound
+from ..errors import Conflict, ExitCode, HomeserverAway, HomeserverRefused, NotFound, StartError
 from ..matrix.check_in import identify
 from ..matrix.namespace import Namespace
 from ..storage.database import Database
@@ -111,7 +111,13 @@ def archive(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
 def _asking_matrix(config: Path, work: Callable[[City], Awaitable[T]]) -> T:
     try:
         return with_city(config, work)
-    except HomeserverError as error:
+    except HomeserverAway as error:
+        raise StartError(
+            f"The homeserver does not answer: {error}",
+            "Start Synapse, or correct homeserver.address; then try again.",
+            ExitCode.HOMESERVER_AWAY,
+        ) from error
+    except HomeserverRefused as error:
         raise Conflict("homeserver", f"the homeserver could not do it: {error}") from error
 
 

@@ -42,7 +42,8 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     console = Console(soft_wrap=True, highlight=False)
     if not console.is_terminal:
         for row in rows:
-            console.print("\t".join(row), markup=False)
+            # Not by rich, which makes blanks of tabs.
+            typer.echo("\t".join(" ".join(cell.split()) for cell in row))
         return
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:

@@ -123,7 +123,7 @@ class ApiSettings(Section):
     )
     jwt: JwtSettings = Field(JwtSettings(), description="How citizens prove who they are.")
     admin_token: SecretStr = Field(
-        SecretStr(""), description="A token that may manage agents, rooms and tokens; empty: only admins by JWT."
+        SecretStr(""), description="A token for whoever manages the city; empty: only admins by JWT."
     )
     service_token: SecretStr = Field(
         SecretStr(""),

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import structlog
 from aiohttp import web
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from ..errors import CityError
 from .endpoint import Mistakes, json_response
@@ -15,6 +16,8 @@ from .endpoint import Mistakes, json_response
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger()
+
+_DATABASE_AWAY: Final = (OperationalError, InterfaceError, OSError)
 
 _OURS_TO_MEND: Final = "something went wrong on our side; it is in the log"
 
@@ -31,6 +34,9 @@ async def problems(request: web.Request, handler: Handle) -> web.StreamResponse:
             raise
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
         return _problem(error.status, _CODES.get(error.status, "http_error"), error.reason, headers=headers)
+    except _DATABASE_AWAY as error:
+        log.error("database_away", error=str(error), help="requests are answered 503 until it is back")
+        return _problem(503, "database_away", "the city's database does not answer; try again")
     except Exception:
         log.exception("request_failed", method=request.method, path=request.path)
         return _problem(500, "internal_error", _OURS_TO_MEND)
@@ -49,6 +55,9 @@ async def matrix_errors(request: web.Request, handler: Handle) -> web.StreamResp
         # No route of ours says no this way, so what is not found is the route.
         errcode = "M_UNRECOGNIZED" if error.status == 404 else _ERRCODES.get(error.status, "M_UNKNOWN")
         return _matrix(error.status, errcode, error.reason)
+    except _DATABASE_AWAY as error:
+        log.error("database_away", error=str(error), help="requests are answered 503 until it is back")
+        return _matrix(503, "M_UNKNOWN", "the city's database does not answer; try again")
     except Exception:
         log.exception("request_failed", method=request.method, path=request.path)
         return _matrix(500, "M_UNKNOWN", _OURS_TO_MEND)

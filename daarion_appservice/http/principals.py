@@ -57,7 +57,6 @@ class Access(Enum):
     BEATERS = auto()
     """Agents (for themselves; the route checks) and services."""
     SERVICES = auto()
-    ADMINS = auto()
 
 
 def check(access: Access, principal: Principal, *, anonymous_read: bool) -> None:
@@ -75,8 +74,6 @@ def _may(access: Access, principal: Principal, *, anonymous_read: bool) -> bool:
             return True
         case Access.READERS:
             return anonymous_read or not isinstance(principal, Anonymous)
-        case Access.ADMINS:
-            return isinstance(principal, Admin) or (isinstance(principal, Citizen) and principal.is_admin)
     return isinstance(principal, _KINDS[access])
 
 
@@ -92,5 +89,4 @@ _FOR: Final = {
     Access.CITIZENS: "citizens and admins",
     Access.BEATERS: "the agent itself and trusted services",
     Access.SERVICES: "trusted services",
-    Access.ADMINS: "admins",
 }

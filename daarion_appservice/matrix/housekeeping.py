@@ -26,7 +26,7 @@ from .rooms import MatrixRooms
 
 _RETRY_S: Final = 30.0
 _LOOK_AROUND_S: Final = 300.0
-"""How often to see after ghosts that the homeserver turned out not to know."""
+"""How often to see after rooms that are not quite right, and ghosts that the homeserver turned out not to know."""
 _AT_ONCE: Final = 8
 """Ghosts that are set up at the same time."""
 
@@ -109,7 +109,8 @@ class Housekeeping:
         linked = {}
         for room in rooms:
             kept = room
-            if self._kept_rooms.get(room.id) != _state(room) or room.matrix_status is not MatrixStatus.LINKED:
+            is_well = room.matrix_status is MatrixStatus.LINKED and room.matrix_error is None
+            if not is_well or self._kept_rooms.get(room.id) != _state(room):
                 kept = await self._rooms.keep(room)
             if kept.matrix_status is MatrixStatus.LINKED:
                 self._kept_rooms[kept.id] = _state(kept)

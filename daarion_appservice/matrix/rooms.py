@@ -275,7 +275,8 @@ class MatrixRooms:
             before = {member.user_id: member for member in await tx.members.of_room(room.id)}
             await tx.members.put([member for user, member in now.items() if before.get(user) != member])
             await tx.members.remove(room.id, [user for user in before if user not in now])
-        for user in now.keys() - before.keys():
+        # All of them: another process may have written them down, and nobody in this one knows of it.
+        for user in now:
             self._announce(room, user, joined=True)
         for user in before.keys() - now.keys():
             self._announce(room, user, joined=False)

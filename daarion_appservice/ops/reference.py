@@ -17,7 +17,7 @@ from ..matrix.registration import Registration
 PREFACE = """\
 # Configuration
 
-<!-- Made by `python -m daarion_appservice.ops.reference`: change the descriptions in daarion_appservice/config.py. -->
+<!-- Made by `python -m daarion_appservice.ops.reference`: change the descriptions in daarion_appservice/config/settings.py. -->
 
 Everything is set in one file, `config.yaml`:
 

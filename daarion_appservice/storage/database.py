@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -147,6 +148,11 @@ def _engine(url: URL, pool_size: int) -> AsyncEngine:
     if url.get_backend_name() != "sqlite":
         return create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
     engine = create_async_engine(url, connect_args={"timeout": _BUSY_S})
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def _try(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> None:
+        # aiosqlite's thread outlives a file that cannot be opened, and complains when the event loop is gone by then.
+        sqlite3.connect(arguments[0], uri=options.get("uri", False)).close()
 
     @event.listens_for(engine.sync_engine, "connect")
     def _set_up(dbapi_connection: Any, _record: object) -> None:

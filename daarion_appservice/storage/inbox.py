@@ -15,6 +15,7 @@ from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningDelete
 
+from .kept import registry_changed
 from .tables import inbox, transactions
 from .upsert import insert
 
@@ -163,6 +164,7 @@ class InboxRows:
         )
         if event_ids is not None:
             statement = statement.where(inbox.c.event_id.in_(event_ids))
+        await registry_changed(self._connection)
         return (await self._connection.execute(statement)).rowcount
 
     async def counts(self) -> dict[str, int]:

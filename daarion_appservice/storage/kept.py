@@ -18,13 +18,13 @@ class KeptRows:
         self._connection = connection
 
     async def registry_version(self) -> int:
-        """Changes whenever agents, tokens or rooms do, in whichever process."""
+        """Changes whenever agents, tokens, rooms or dead events do, in whichever process."""
         found = await self._connection.execute(select(kept.c.value).where(kept.c.key == _REGISTRY))
         return int(found.scalar() or 0)
 
 
 async def registry_changed(connection: AsyncConnection) -> None:
-    """Part of every transaction that changes agents, tokens or rooms, so that a running service takes notice."""
+    """Part of every transaction that changes agents, tokens or rooms, or revives events: a running service takes notice."""
     statement = insert(connection, kept).values(key=_REGISTRY, value="1")
     await connection.execute(
         statement.on_conflict_do_update(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import MessageId, RoomId
@@ -14,7 +14,6 @@ from .tables import outbox
 
 class OutboxState(StrEnum):
     NEW = "new"
-    SENT = "sent"
     FAILED = "failed"
 
 
@@ -46,9 +45,8 @@ class OutboxRows:
         ]
 
     async def sent(self, message: MessageId) -> None:
-        await self._connection.execute(
-            update(outbox).where(outbox.c.message_id == message).values(state=OutboxState.SENT, error=None)
-        )
+        """It has arrived, or never will: nothing is left to do."""
+        await self._connection.execute(delete(outbox).where(outbox.c.message_id == message))
 
     async def failed(self, message: MessageId, error: str, *, retry_at_ms: int | None) -> None:
         """Sending went wrong: due again at ``retry_at_ms``, or given up (None)."""

@@ -411,7 +411,7 @@ async def test_what_was_handled_leaves_its_id_behind_and_nothing_else(inside: In
     assert [tuple(row) for row in rows] == [("$1", "", "done")]
 
 
-async def _is(true: bool) -> bool:  # noqa: FBT001
+async def _is(true: bool) -> bool:
     return true
 
 

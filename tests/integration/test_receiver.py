@@ -215,7 +215,8 @@ async def test_events_are_stored_in_order_before_the_answer(door: Door) -> None:
 
 
 async def test_a_transaction_without_events_is_fine(door: Door) -> None:
-    for content in ({}, {"events": []}):
+    nothing: list[dict[str, Any]] = [{}, {"events": []}]
+    for content in nothing:
         assert (await door.send("1", content)).status == 200
     assert await door.stored() == []
 
@@ -303,7 +304,7 @@ async def test_an_event_that_is_nested_deeply_stops_nothing(door: Door) -> None:
 
     stored = [row.event_id for row in await door.stored()]
     dead = [row.event_id for row in await door.dead()]
-    assert ["$100", "$after 100", "$300", "$after 300", "$after 1000"] == [each for each in stored if each != "$1000"]
+    assert [each for each in stored if each != "$1000"] == ["$100", "$after 100", "$300", "$after 300", "$after 1000"]
     assert "$1000" in (*stored, *dead)
 
 

@@ -146,7 +146,9 @@ async def test_two_programs_that_write_to_one_sqlite_file_wait_for_each_other(sq
             await asyncio.sleep(0)
             await tx.connection.execute(tables.kept.insert().values(key=str(number), value=str(before)))
 
-    await asyncio.gather(*(add(database, 10 * who + n) for n in range(5) for who, database in enumerate((service, command_line))))
+    await asyncio.gather(
+        *(add(database, 10 * who + n) for n in range(5) for who, database in enumerate((service, command_line)))
+    )
 
     async with service.reading() as tx:
         seen = (await tx.connection.execute(select(tables.kept.c.value))).scalars().all()

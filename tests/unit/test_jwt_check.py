@@ -160,7 +160,7 @@ class KeyServer:
 
     def publish(self, algorithm: str, kid: str) -> None:
         kind = jwt.get_algorithm_by_name(algorithm)
-        public = kind.to_jwk(PRIVATE[algorithm].public_key(), as_dict=True)  # type: ignore[attr-defined]
+        public = kind.to_jwk(PRIVATE[algorithm].public_key(), as_dict=True)
         self.keys.append(public | {"kid": kid, "use": "sig", "alg": algorithm})
 
 

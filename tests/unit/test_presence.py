@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import assert_never
 
 import pytest
 from hypothesis import given
@@ -291,6 +292,8 @@ def test_whatever_happens_in_whatever_order_everybody_is_shown_as_they_are(day: 
                     session=step.session,
                 )
                 told = {placed.subject} if placed else set()
+            case _ as never:
+                assert_never(never)
         after = {subject: notebook.shown(subject) for subject in notebook.seen}
         assert {subject: city.shown(subject) for subject in after} == after
         assert told == {

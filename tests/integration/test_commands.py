@@ -1,0 +1,263 @@
+"""``agent``, ``room``, ``events``, ``db``: what each leaves in the database, says, and ends with."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from daarion_appservice.city.tokens import TokenRing
+from daarion_appservice.city.types import Agent, AgentSlug, Room
+from daarion_appservice.cli import main
+from daarion_appservice.config import edit as config_edit
+from daarion_appservice.errors import ExitCode
+from daarion_appservice.matrix.receiver import received
+from daarion_appservice.storage import migrate
+from daarion_appservice.storage.database import Database, Transaction
+from daarion_appservice.storage.inbox import InboxRow
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """A terminal in a directory with a configuration; the service need not run."""
+
+    directory: Path
+    database_url: str
+    capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch
+
+    def type(self, *arguments: str) -> Ended:
+        self.monkeypatch.setattr(sys, "argv", ["daarion-appservice", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = self.capsys.readouterr()
+        return Ended(int(ended.value.code or 0), captured.out, captured.err)
+
+    def does(self, *arguments: str) -> str:
+        """What a command that goes well prints."""
+        ended = self.type(*arguments)
+        assert (ended.code, ended.err) == (0, ""), ended
+        return ended.out
+
+    def refuses(self, *arguments: str, code: ExitCode = ExitCode.FAILED) -> str:
+        """What a command that does not do as asked says."""
+        ended = self.type(*arguments)
+        assert (ended.code, ended.out) == (code, ""), ended
+        assert "Traceback" not in ended.err
+        return ended.err
+
+    def look(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Into the database, or with ``work`` that writes, change it as the service would."""
+
+        async def do() -> T:
+            database = Database(self.database_url)
+            try:
+                async with database.transaction() as tx:
+                    return await work(tx)
+            finally:
+                await database.close()
+
+        return asyncio.run(do())
+
+    def agents(self) -> list[Agent]:
+        return self.look(lambda tx: tx.agents.all())
+
+    def rooms(self) -> list[Room]:
+        return self.look(lambda tx: tx.rooms.all())
+
+
+@pytest.fixture
+def terminal(
+    tmp_path: Path, database_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Terminal:
+    monkeypatch.chdir(tmp_path)
+    config_edit.generate(Path("config.yaml"))
+    config_edit.set_values(Path("config.yaml"), {"database.url": database_url, "homeserver.domain": "city.localhost"})
+    return Terminal(tmp_path, database_url, capsys, monkeypatch)
+
+
+# --- agents -------------------------------------------------------------------------------------------
+
+
+def test_an_agent_is_added_shown_and_described_anew(terminal: Terminal) -> None:
+    said = terminal.does(
+        *("agent", "add", "scribe", "--name", "Писар", "--title", "Пише", "--node", "node-1", "--role", "steward"),
+        *("--microdao", "daarion", "--room", "general", "--room", "builders", "--avatar", "scribe.png"),
+    )
+    assert said.splitlines() == [
+        "The city has the agent scribe.",
+        "Its runtime needs a token: daarion-appservice agent token scribe -c config.yaml",
+    ]
+    picture = str(terminal.directory / "scribe.png")
+    described = Agent(
+        "scribe", AgentSlug("scribe"), "Писар", "Пише", picture, "node-1", "daarion", "steward", ("general", "builders")
+    )
+    assert terminal.agents() == [described]
+    assert terminal.does("agent", "list") == "scribe\tПисар\tПише\tnode-1\tdaarion\tsteward\tgeneral, builders\n"
+
+    terminal.does("agent", "add", "scribe", "--avatar", "mxc://city.localhost/a")
+    (anew,) = terminal.agents()
+    assert (anew.display_name, anew.avatar, anew.rooms) == ("scribe", "mxc://city.localhost/a", ("general",))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mistake"),
+    [
+        (["Scribe"], "slug of agent 1"),
+        (["scribe", "--room", "Не та"], "rooms.0 of agent 1"),
+        (["scribe", "--name", "x" * 256], "display_name of agent 1"),
+        (["scribe", "--avatar", "mxc://nothing"], "avatar of agent 1"),
+    ],
+)
+def test_an_agent_that_cannot_be_is_refused_with_the_reason(
+    terminal: Terminal, arguments: list[str], mistake: str
+) -> None:
+    assert f"these options: {mistake}: " in terminal.refuses("agent", "add", *arguments)
+
+
+def test_agents_are_imported_all_or_none(terminal: Terminal) -> None:
+    (terminal.directory / "cast").mkdir()
+    file = terminal.directory / "cast" / "agents.yaml"
+    file.write_text("agents:\n- {slug: a, display_name: A, avatar: a.png}\n- {slug: b, display_name: B, role: 5}\n")
+    assert "agents.yaml: role of agent 2: " in terminal.refuses("agent", "import", str(file))
+    assert "Traceback" not in terminal.refuses("agent", "token", "a")
+
+    file.write_text(file.read_text().replace("role: 5", "role: guardian"))
+    assert terminal.does("agent", "import", str(file)) == f"The city has 2 agents of {file}.\n"
+    a, b = terminal.agents()
+    assert (a.avatar, b.role) == (str(file.parent / "a.png"), "guardian"), "pictures lie beside the list"
+    file.write_text("- {slug: c, display_name: C}\n")
+    terminal.does("agent", "import", str(file))
+    assert [agent.slug for agent in terminal.agents()] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("content", [None, "", "agents: 5", "just words", "- [", "agents: {a: b}", "- slug", "\0"])
+def test_a_file_that_holds_no_agents_is_refused_in_words(terminal: Terminal, content: str | None) -> None:
+    if content is not None:
+        (terminal.directory / "agents.yaml").write_text(content)
+    assert "agents.yaml" in terminal.refuses("agent", "import", "agents.yaml")
+
+
+def test_a_token_is_shown_once_counts_and_can_be_revoked(terminal: Terminal) -> None:
+    terminal.does("agent", "add", "scribe")
+    tokens = [terminal.does("agent", "token", "scribe").strip() for _ in range(3)]
+    ring = TokenRing()
+
+    def owners() -> list[str | None]:
+        ring.replace(terminal.look(lambda tx: tx.agents.tokens()))
+        return [ring.owner(token) for token in tokens]
+
+    assert owners() == ["scribe"] * 3
+    first_id = tokens[0].split("_")[1]
+    assert terminal.does("agent", "revoke", "scribe", "--id", first_id) == "Revoked 1 token(s) of scribe.\n"
+    assert owners() == [None, "scribe", "scribe"]
+    assert "no such token" in terminal.refuses("agent", "revoke", "scribe", "--id", first_id)
+    assert terminal.does("agent", "revoke", "scribe") == "Revoked 2 token(s) of scribe.\n"
+    assert owners() == [None, None, None]
+    assert "no such token" in terminal.refuses("agent", "revoke", "scribe")
+
+
+def test_nobody_has_no_token(terminal: Terminal) -> None:
+    for command in ("token", "revoke"):
+        assert "there is no agent 'nobody'; see `daarion-appservice agent list`" in terminal.refuses(
+            "agent", command, "nobody"
+        )
+
+
+# --- rooms --------------------------------------------------------------------------------------------
+
+
+def test_a_room_is_added_shown_and_archived(terminal: Terminal) -> None:
+    assert terminal.does("room", "add", "Наука", "--description", "Спільнота") == "The city has the room nauka.\n"
+    assert terminal.does("room", "add", "Book club", "--slug", "books") == "The city has the room books.\n"
+    assert "already" in terminal.refuses("room", "add", "Наука")
+    assert "must be 1 to 64" in terminal.refuses("room", "add", "x", "--slug", "Ж")
+    assert "send one as `slug`" in terminal.refuses("room", "add", "!!!")
+
+    assert terminal.does("room", "archive", "nauka") == "The room nauka is archived.\n"
+    assert "there is no room 'nowhere'" in terminal.refuses("room", "archive", "nowhere")
+
+    assert [(room.slug, room.description, room.archived) for room in terminal.rooms()] == [
+        ("nauka", "Спільнота", True),
+        ("books", "", False),
+    ]
+    assert terminal.does("room", "list").splitlines() == [
+        "nauka\tНаука\t#city_nauka:city.localhost\tpending\tyes\t",
+        "books\tBook club\t#city_books:city.localhost\tpending\t\t",
+    ]
+
+
+# --- events -------------------------------------------------------------------------------------------
+
+
+def test_dead_letters_are_listed_and_retried(terminal: Terminal) -> None:
+    assert terminal.does("events", "list") == "There are none.\n"
+    events = [received({"event_id": f"${number}", "room_id": "!r"}) for number in range(3)]
+
+    async def die(tx: Transaction) -> None:
+        await tx.inbox.add_transaction("1", "0" * 64, events, now_ms=1_764_187_200_000)
+        for row in await tx.inbox.waiting(after_id=0, limit=9):
+            await tx.inbox.failed(row.id, "RuntimeError: too much", retry_at_ms=None)
+
+    terminal.look(die)
+    listed = terminal.does("events", "list").splitlines()
+    assert listed[0] == "$0\t!r\t2025-11-26T20:00:00.000Z\tRuntimeError: too much"
+    assert len(listed) == 3
+
+    def waiting() -> list[InboxRow]:
+        return terminal.look(lambda tx: tx.inbox.waiting(after_id=0, limit=9))
+
+    assert "no dead event" in terminal.refuses("events", "retry", "$other")
+    assert terminal.does("events", "retry", "$1") == "1 event(s) will be handled again.\n"
+    assert [(row.event_id, row.attempts) for row in waiting()] == [("$1", 0)]
+    assert terminal.does("events", "retry") == "2 event(s) will be handled again.\n"
+    assert len(waiting()) == 3
+    assert terminal.does("events", "retry") == "0 event(s) will be handled again.\n"
+
+
+# --- database -----------------------------------------------------------------------------------------
+
+
+def test_the_database_is_brought_up_to_date_and_says_where_it_is(terminal: Terminal) -> None:
+    head = migrate.head()
+    assert terminal.does("db", "current") == f"The database is at nothing; this version expects {head}.\n"
+    assert terminal.does("db", "upgrade") == f"The database went from nothing to {head}.\n"
+    assert terminal.does("db", "upgrade") == f"The database is at {head}.\n"
+    assert terminal.does("db", "current") == f"The database is at {head}; this version expects {head}.\n"
+
+
+def test_a_database_that_cannot_be_used_ends_every_command_with_the_code_for_it(terminal: Terminal) -> None:
+    config = Path("config.yaml")
+    config_edit.set_values(config, {"database.url": f"sqlite:///{terminal.directory}/missing/city.db"})
+    for command in (["db", "current"], ["db", "upgrade"], ["agent", "list"], ["room", "add", "x"], ["events", "retry"]):
+        said = terminal.refuses(*command, code=ExitCode.DATABASE)
+        assert "cannot be used: unable to open database file" in said
+        assert "-> Check that its directory exists" in said
+
+
+def test_without_a_configuration_every_command_ends_with_the_code_for_it(terminal: Terminal) -> None:
+    for command in (["agent", "list"], ["room", "list"], ["events", "list"], ["db", "upgrade"], ["run"]):
+        assert "nowhere.yaml" in terminal.refuses(*command, "-c", "nowhere.yaml", code=ExitCode.CONFIG)
+
+
+def test_what_is_added_while_the_service_runs_makes_it_look_again(terminal: Terminal) -> None:
+    terminal.does("db", "upgrade")
+    versions = []
+    for command in (["agent", "add", "a"], ["agent", "token", "a"], ["agent", "revoke", "a"], ["room", "add", "x"]):
+        terminal.does(*command)
+        versions.append(terminal.look(lambda tx: tx.kept.registry_version()))
+    assert versions == sorted(set(versions))

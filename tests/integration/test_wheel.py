@@ -1,0 +1,80 @@
+"""The wheel: what people install is all that there is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from daarion_appservice.storage import migrate
+
+SOURCE = Path(__file__).parents[2]
+PACKAGE = SOURCE / "daarion_appservice"
+MIGRATIONS = SOURCE / "alembic"
+
+
+def run(*command: str, cwd: Path, **environ: str) -> str:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("DAARION_", "PYTHON"))}
+    done = subprocess.run(
+        command, cwd=cwd, env=clean | environ, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy, so that nothing of it stays in the source tree."""
+    copy, target = tmp_path_factory.mktemp("source") / "tree", tmp_path_factory.mktemp("wheel")
+    no_caches = shutil.ignore_patterns("__pycache__", "*.pyc")
+    for folder in (PACKAGE, MIGRATIONS):
+        shutil.copytree(folder, copy / folder.name, ignore=no_caches)
+    for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+        shutil.copy(SOURCE / name, copy / name)
+    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(target), ".", cwd=copy)
+    (built,) = target.glob("*.whl")
+    return built
+
+
+def test_every_module_of_the_source_tree_is_in_it(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    modules = {f"daarion_appservice/{path.relative_to(PACKAGE).as_posix()}" for path in PACKAGE.rglob("*.py")}
+    assert modules <= names, "setup.cfg lists the packages one by one"
+    assert "daarion_appservice/py.typed" in names
+
+
+def test_the_migrations_are_in_it_below_the_package(wheel: Path) -> None:
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if "migrations/" in name}
+    expected = [path for path in MIGRATIONS.rglob("*") if path.suffix in {".py", ".mako"}]
+    assert names == {f"daarion_appservice/migrations/{path.relative_to(MIGRATIONS).as_posix()}" for path in expected}
+    assert {"env.py", "script.py.mako", "0001_the_city.py"} <= {path.name for path in expected}
+
+
+def test_nothing_else_is_in_it(wheel: Path) -> None:
+    tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"daarion_appservice"}
+
+
+def test_an_installed_copy_makes_its_database(wheel: Path, tmp_path: Path) -> None:
+    installed, elsewhere = tmp_path / "installed", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    run(
+        sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(installed), str(wheel), cwd=elsewhere
+    )
+    paths = os.pathsep.join([str(installed), sysconfig.get_path("purelib")])
+
+    def command(*arguments: str) -> str:
+        return run(sys.executable, "-P", *arguments, cwd=elsewhere, PYTHONPATH=paths)
+
+    used = command("-c", "import daarion_appservice; print(daarion_appservice.__file__)")
+    assert Path(used.strip()).is_relative_to(installed), "not the source tree's"
+    command("-m", "daarion_appservice", "config", "generate")
+    made = command("-m", "daarion_appservice", "db", "upgrade", "-c", "config.yaml")
+    assert made == f"The database went from nothing to {migrate.head()}.\n"
+    assert (elsewhere / "daarion.db").exists()
