@@ -16,6 +16,7 @@ import structlog
 from ulid import ULID
 
 from .city.agents import AgentDirectory
+from .city.census import Census
 from .city.events import MembershipChanged, MessagePosted, PresenceChanged, RegistryChanged
 from .city.messages import Messages
 from .city.occupancy import Occupancy
@@ -29,6 +30,9 @@ from .http.agents import AgentRoutes
 from .http.health import HealthRoutes
 from .http.internal import InternalPresenceRoutes
 from .http.listeners import Listener, city_application, matrix_application
+from .http.origins import Origins
+from .http.presence import PresenceEvents, PresenceRoutes
+from .http.presence_socket import PresenceSocket
 from .http.rooms import RoomRoutes
 from .http.signing_in import CityDoor, MatrixDoor
 from .matrix.catch_up import CatchUp
@@ -40,6 +44,7 @@ from .matrix.homeserver_watch import HomeserverWatch
 from .matrix.housekeeping import Housekeeping
 from .matrix.inbound import Inbound
 from .matrix.namespace import Namespace
+from .matrix.observer import Observer
 from .matrix.outbound import Outbound
 from .matrix.people import People, PresenceQuery
 from .matrix.presence_mirror import PresenceMirror
@@ -48,6 +53,7 @@ from .matrix.receiver import Receiver
 from .matrix.rooms import MatrixRooms
 from .realtime.bus import Bus
 from .realtime.presence import MemoryPresence
+from .realtime.presence_stream import PresenceStream
 from .realtime.registry import Registry
 from .storage import migrate
 from .storage.database import Database
@@ -94,6 +100,8 @@ class City:
         self.occupancy = Occupancy()
         self.registry = Registry(self.database, self.bus.publish, self.agents, self.tokens)
         self.presence = MemoryPresence(self.bus, steady_ms, ttl_ms=int(settings.presence.ttl_s * 1000))
+        self.census = Census(self.occupancy)
+        self.stream = PresenceStream(self.presence.shown, steady_ms)
         self.rooms = Rooms(self.database, self.bus.publish, now_ms)
         self.messages = Messages(self.database, self.bus.publish, now_ms, new_id)
 
@@ -121,6 +129,8 @@ class City:
             refresh_s=settings.presence.refresh_s,
             in_flight=settings.presence.requests_in_flight,
         )
+        self.people = People(self.presence, self.namespace, steady_ms)
+        self.observer = Observer(self.homeserver, self.watch, self.ghosts, self.namespace, self.people)
         self.housekeeping = Housekeeping(
             self.database,
             self.homeserver,
@@ -131,6 +141,7 @@ class City:
             self.namespace,
             self.mirror,
             self.outbound,
+            self.observer,
             city_name=settings.city.name,
         )
         self._wire()
@@ -142,9 +153,11 @@ class City:
         self.bus.subscribe(RegistryChanged, lambda _: self.inbound.wake())
         self.bus.subscribe(PresenceChanged, self.mirror.follow)
         self.bus.subscribe(PresenceChanged, self._count_presence)
+        self.bus.subscribe(PresenceChanged, self.stream.follow)
         self.bus.subscribe(MembershipChanged, self._count_membership)
 
     def _count_presence(self, change: PresenceChanged) -> None:
+        self.census.follow(change.transition)
         if change.transition.after.status is Status.OFFLINE:
             self.occupancy.went(change.transition.subject)
         else:
@@ -183,6 +196,7 @@ class City:
                     await tx.agents.put(agent, now_ms=now_ms())
 
     async def close(self) -> None:
+        self.stream.close()
         await self.homeserver.close()
         await self.database.close()
 
@@ -222,7 +236,13 @@ class City:
             self.namespace,
             steady_ms,
         )
-        app = city_application([rooms, agents], CityDoor(settings, self.tokens, self.registry), settings.api)
+        presence = PresenceRoutes(self.presence, self.census, steady_ms)
+        door = CityDoor(settings, self.tokens, self.registry)
+        may_read = settings.api.anonymous_read
+        origins = Origins(settings.api.allowed_origins)
+        socket = PresenceSocket(self.presence, self.stream, door, origins, anonymous_read=may_read)
+        events = PresenceEvents(self.stream, door, anonymous_read=may_read)
+        app = city_application([rooms, agents, presence], [socket, events], door, settings.api)
         return Listener("api", app, settings.api.host, settings.api.port)
 
     def matrix_listener(self) -> Listener:
@@ -233,7 +253,7 @@ class City:
             hs_token=settings.appservice.hs_token.get_secret_value(),
             now_ms=now_ms,
             on_stored=self._transaction_stored,
-            on_ephemeral=People(self.presence, self.namespace, steady_ms).take,
+            on_ephemeral=self.people.take,
         )
         people = PresenceQuery(self.homeserver, self.watch, self.namespace, steady_ms)
         internal = InternalPresenceRoutes(self.agents, self.presence, people, self.namespace, steady_ms)
@@ -273,6 +293,7 @@ async def _run_tasks(city: City) -> None:
                     ("outbound", city.outbound.run()),
                     ("mirror", city.mirror.run()),
                     ("housekeeping", city.housekeeping.run()),
+                    ("observer", city.observer.run()),
                     ("homeserver_watch", city.watch.run()),
                     ("connect", city.connect()),
                 )

@@ -46,6 +46,10 @@ class Occupancy:
     def members_online(self, room: RoomId) -> int:
         return self._count[room]
 
+    def counts(self) -> dict[RoomId, int]:
+        """Members online, room by room; rooms where nobody is may be missing."""
+        return dict(self._count)
+
     def is_member(self, room: RoomId, subject: SubjectId) -> bool:
         return subject in self._members_of.get(room, ())
 

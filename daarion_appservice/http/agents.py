@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from ..city.agents import AgentDirectory, AgentFilter
 from ..city.ports import NowMs
 from ..city.presence import KEEP, Status
 from ..city.types import Agent, agent_subject
-from ..errors import NotAllowed
+from ..errors import CityError, NotAllowed
 from ..matrix.namespace import Namespace
 from ..realtime.presence import MemoryPresence
 from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
@@ -30,6 +30,14 @@ class Heartbeat(Body):
     status: Status = Status.ONLINE
     status_msg: str | None = Field(None, max_length=255)
     session_id: str = Field("", max_length=128)
+
+
+class AgentHeartbeat(Heartbeat):
+    agent_id: str = Field(max_length=255)
+
+
+class Heartbeats(Body):
+    heartbeats: list[dict[str, Any]] = Field(min_length=1, max_length=1000)
 
 
 class AgentRoutes:
@@ -72,7 +80,25 @@ class AgentRoutes:
         agent = self._agents.find(call.path["agent_id"])
         if isinstance(call.principal, AgentPrincipal) and call.principal.slug != agent.slug:
             raise NotAllowed("not_this_agent", f"this token is {call.principal.slug}'s, not {agent.slug}'s")
-        beat = call.body
+        return await self._beat(agent, call.body)
+
+    @endpoint("POST", "/api/v1/agents/heartbeats", who=Access.SERVICES, body=Heartbeats)
+    async def beat_many(self, call: Call[Heartbeats, NoQuery]) -> JSON:
+        """One answer an item, in the order asked: what a single heartbeat answers, or what is wrong with the item."""
+        return {"results": [await self._item(item) for item in call.body.heartbeats]}
+
+    async def _item(self, item: dict[str, Any]) -> JSON:
+        try:
+            beat = AgentHeartbeat.model_validate(item)
+            return await self._beat(self._agents.find(beat.agent_id), beat)
+        except ValidationError as error:
+            mistake = error.errors(include_url=False, include_input=False)[0]
+            detail = f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}"
+            return {"agent_id": item.get("agent_id"), "code": "invalid", "detail": detail}
+        except CityError as error:
+            return {"agent_id": item.get("agent_id"), "code": error.code, "detail": error.detail}
+
+    async def _beat(self, agent: Agent, beat: Heartbeat) -> JSON:
         shown = await self._presence.beat(
             agent_subject(agent.slug),
             status=beat.status,

@@ -122,7 +122,7 @@ def _aiohttp_handler(
         principal = await door.principal(request)
         check(each.who, principal, anonymous_read=anonymous_read)
         path = dict(request.match_info)
-        _check_text(path)
+        check_text(path)
         call = Call(principal, path, await _body(request, each.body), _query(request, each.query))
         answer = await each.handler(call)
         if isinstance(answer, Answer):
@@ -149,7 +149,7 @@ async def _body(request: web.Request, model: type[Body]) -> Body:
         content = orjson.loads(raw) if raw else {}
     except orjson.JSONDecodeError as error:
         raise InvalidInput("not_json", f"the body is not JSON: {error}") from error
-    _check_text(content)
+    check_text(content)
     return _validated(model, content)
 
 
@@ -157,11 +157,11 @@ def _query(request: web.Request, model: type[Query]) -> Query:
     if model is NoQuery:
         return NoQuery()
     content = dict(request.query)
-    _check_text(content)
+    check_text(content)
     return _validated(model, content)
 
 
-def _check_text(content: Any) -> None:
+def check_text(content: Any) -> None:
     """Raise InvalidInput for text that cannot be stored: PostgreSQL holds no U+0000, and half a surrogate is no character."""
     match content:
         case str() if "\0" in content or (
@@ -170,11 +170,11 @@ def _check_text(content: Any) -> None:
             raise InvalidInput("not_text", "a text must not hold U+0000 or half a surrogate pair", status=422)
         case dict():
             for key, value in content.items():
-                _check_text(key)
-                _check_text(value)
+                check_text(key)
+                check_text(value)
         case list():
             for value in content:
-                _check_text(value)
+                check_text(value)
 
 
 M = TypeVar("M", bound=BaseModel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import aiohttp_cors
 from aiohttp import web
@@ -18,10 +18,20 @@ from .endpoint import Door, install, routes_of
 _MAX_CITY_BODY_BYTES: Final = 1024 * 1024
 
 
-def city_application(groups: Sequence[object], door: Door, settings: ApiSettings) -> web.Application:
+class Streaming(Protocol):
+    """A route whose answer has no end: a WebSocket, or server-sent events."""
+
+    def install(self, app: web.Application) -> None: ...
+
+
+def city_application(
+    groups: Sequence[object], streams: Sequence[Streaming], door: Door, settings: ApiSettings
+) -> web.Application:
     app = web.Application(middlewares=[problems], client_max_size=_MAX_CITY_BODY_BYTES)
     for group in groups:
         install(app, routes_of(group), door, anonymous_read=settings.anonymous_read)
+    for stream in streams:
+        stream.install(app)
     _allow_origins(app, settings.allowed_origins)
     return app
 

@@ -31,8 +31,15 @@ class CityDoor:
     async def principal(self, request: web.Request) -> Principal:
         """Raises NotSignedIn for a token that is nobody's: it is never taken for no token."""
         token = bearer(request)
-        if token is None:
-            return Anonymous()
+        return Anonymous() if token is None else await self.holder(token)
+
+    async def stream_principal(self, request: web.Request) -> Principal:
+        """The same for a WebSocket or an EventSource, where a browser can set no header: ``?token=`` counts too."""
+        token = bearer(request) or request.query.get("token")
+        return Anonymous() if not token else await self.holder(token)
+
+    async def holder(self, token: str) -> Principal:
+        """Whose token this is; raises NotSignedIn."""
         if TokenRing.looks_like(token):
             return AgentPrincipal(await self._agent(token))
         if same(token, self._admin_token):

@@ -183,6 +183,19 @@ class Homeserver:
         answer = await self._object(Method.GET, Path.v3.rooms[room].joined_members, as_user=as_user)
         return {UserId(user): profile for user, profile in answer.get("joined", {}).items()}
 
+    async def joined_rooms(self, *, as_user: UserId) -> set[MatrixRoomId]:
+        answer = await self._object(Method.GET, Path.v3.joined_rooms, as_user=as_user)
+        return {MatrixRoomId(room) for room in answer.get("joined_rooms", [])}
+
+    async def sync(self, *, since: str | None, filter_json: str, timeout_ms: int, as_user: UserId) -> JSON:
+        """One long poll, which does not make ``as_user`` online. The answer has ``next_batch``."""
+        query = {"filter": filter_json, "timeout": str(timeout_ms), "set_presence": "offline"}
+        answer = await self._object(
+            Method.GET, Path.v3.sync, as_user=as_user, query=query | ({"since": since} if since else {})
+        )
+        self._text(answer, "next_batch")
+        return answer
+
     async def join(self, room: MatrixRoomId | str, *, as_user: UserId) -> MatrixRoomId:
         answer = await self._object(Method.POST, Path.v3.join[room], {}, as_user=as_user)
         return MatrixRoomId(self._text(answer, "room_id"))

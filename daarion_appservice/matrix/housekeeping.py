@@ -20,6 +20,7 @@ from .ghosts import Ghosts, Profile, is_unregistered, profile_of
 from .homeserver import Homeserver
 from .homeserver_watch import HomeserverWatch
 from .namespace import Namespace
+from .observer import Observer
 from .outbound import Outbound
 from .presence_mirror import PresenceMirror
 from .rooms import MatrixRooms
@@ -47,6 +48,7 @@ class Housekeeping:
         namespace: Namespace,
         mirror: PresenceMirror,
         outbound: Outbound,
+        observer: Observer,
         *,
         city_name: str,
     ) -> None:
@@ -59,6 +61,7 @@ class Housekeeping:
         self._namespace = namespace
         self._mirror = mirror
         self._outbound = outbound
+        self._observer = observer
         self._city_name = city_name
         self._wake = asyncio.Event()
         self._kept_rooms: dict[RoomId, RoomState] = {}
@@ -97,6 +100,7 @@ class Housekeeping:
             self._in_space = set(await self._homeserver.joined_members(space, as_user=self._namespace.bot))
         linked = await self._keep_rooms()
         self._outbound.resume()
+        await self._observer.attend([room.matrix_room_id for room in linked.values() if room.matrix_room_id])
         agents_well = await self._keep_agents(linked)
         self.is_done = True
         async with self._database.reading() as tx:

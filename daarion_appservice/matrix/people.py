@@ -1,7 +1,8 @@
-"""The presence of people on Matrix, as the homeserver tells it: asked for, or sent with transactions."""
+"""The presence of people on Matrix, as the homeserver tells it: asked for, seen by the observer, or sent to us."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from ..city.ports import NowMs
@@ -50,23 +51,40 @@ def shown_of(presence: dict[str, object], now_ms: int) -> Shown:
 
 
 class People:
-    """Takes the presence of people that came with a transaction (only when the registration asks for it)."""
+    """Takes the presence of people as the observer sees it, or as it came with a transaction."""
 
     def __init__(self, presence: MemoryPresence, namespace: Namespace, now_ms: NowMs) -> None:
         self._presence = presence
         self._namespace = namespace
         self._now_ms = now_ms
+        self._here: set[UserId] = set()
 
-    async def take(self, ephemeral: list[Any]) -> None:
-        for edu in ephemeral:
-            match edu:
-                case {"type": "m.presence", "sender": str(user), "content": dict(content)}:
-                    await self._take_presence(UserId(user), content)
+    async def take(self, events: list[Any]) -> None:
+        """Changes, in the order in which they happened."""
+        for user, shown in self._read(events):
+            await self._place(user, shown)
 
-    async def _take_presence(self, user: UserId, content: dict[str, Any]) -> None:
-        if not is_user_id(user) or self._namespace.is_ours(user):
-            return
-        shown = shown_of(content, self._now_ms())
+    async def take_all(self, events: list[Any]) -> None:
+        """The whole state: whoever is not mentioned is not here."""
+        seen = dict(self._read(events))
+        for user in self._here - seen.keys():
+            await self._place(user, Shown())
+        for user, shown in seen.items():
+            await self._place(user, shown)
+
+    def _read(self, events: list[Any]) -> Iterator[tuple[UserId, Shown]]:
+        for event in events:
+            match event:
+                case {"type": "m.presence", "sender": str(sender), "content": dict(content)}:
+                    user = UserId(sender)
+                    if is_user_id(user) and not self._namespace.is_ours(user):
+                        yield user, shown_of(content, self._now_ms())
+
+    async def _place(self, user: UserId, shown: Shown) -> None:
+        if shown.status is Status.OFFLINE:
+            self._here.discard(user)
+        else:
+            self._here.add(user)
         await self._presence.place(
             person_subject(user),
             status=shown.status,

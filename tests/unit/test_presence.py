@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import assert_never
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daarion_appservice.city.presence import KEEP, Keep, Presence, Shown, Status
+from daarion_appservice.city.presence import KEEP, MAX_SESSIONS, Keep, Presence, Shown, Status
 from daarion_appservice.city.types import SubjectId
 
 ONLINE, AWAY, OFFLINE = Status.ONLINE, Status.AWAY, Status.OFFLINE
@@ -173,6 +172,21 @@ def test_sessions_that_come_and_go_do_not_pile_up(city: Presence) -> None:
     assert queued(city) == 0
 
 
+def test_nobody_has_more_sessions_than_there_may_be_and_the_oldest_makes_room(city: Presence) -> None:
+    city.beat(OKSANA, now_ms=0, session="oldest")
+    for number in range(MAX_SESSIONS - 1):
+        city.beat(OKSANA, now_ms=1, status=AWAY, session=str(number))
+    assert city.shown(OKSANA).status is ONLINE
+
+    weaker = city.beat(OKSANA, now_ms=2, status=AWAY, session="one more")
+
+    assert weaker is not None
+    assert weaker.after.status is AWAY
+    assert city.beat(OKSANA, now_ms=3, status=AWAY, session="one more") is None
+    (gone,) = city.expire(now_ms=10**9)
+    assert gone.after.status is OFFLINE
+
+
 def test_a_session_that_ended_and_came_again_lives_by_its_new_heartbeats(city: Presence) -> None:
     city.beat(OKSANA, now_ms=0, session="tab")
     city.beat(OKSANA, now_ms=1, session="tab", status=OFFLINE)
@@ -271,6 +285,7 @@ def test_whatever_happens_in_whatever_order_everybody_is_shown_as_they_are(day: 
     city, notebook, now_ms = Presence(ttl_ms=TTL_MS), Notebook(), 0
     for step in day:
         before = {subject: notebook.shown(subject) for subject in notebook.seen}
+        told: set[SubjectId] = set()
         match step:
             case Pass():
                 now_ms += step.ms
@@ -292,8 +307,6 @@ def test_whatever_happens_in_whatever_order_everybody_is_shown_as_they_are(day: 
                     session=step.session,
                 )
                 told = {placed.subject} if placed else set()
-            case _ as never:
-                assert_never(never)
         after = {subject: notebook.shown(subject) for subject in notebook.seen}
         assert {subject: city.shown(subject) for subject in after} == after
         assert told == {

@@ -1,0 +1,127 @@
+"""``/api/v1/presence``: who is here, of whom one asks, in numbers, and as a stream of events."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+from aiohttp_sse import EventSourceResponse, sse_response
+from pydantic import Field
+
+from ..city.census import Census
+from ..city.ports import NowMs
+from ..city.types import SubjectId
+from ..errors import InvalidInput
+from ..realtime.presence import MemoryPresence
+from ..realtime.presence_stream import Change, Changes, PresenceStream, encode_presence
+from .endpoint import Call, NoBody, NoQuery, Query, endpoint
+from .principals import Access, check
+from .signing_in import CityDoor
+from .views import JSON
+
+_MAX_IDS: Final = 500
+_COMMENT_S: Final = 15.0
+_MAX_TICKS_BEHIND: Final = 200
+"""How many ticks may wait for a slow reader (10 s of ceaseless change) before it is cut off; it resumes by Last-Event-ID."""
+
+
+class PresenceQueryString(Query):
+    ids: str = Field(description="Subjects, separated by commas: u_1,agent:daarwizz,@alice:example.org")
+
+
+class PresenceRoutes:
+    def __init__(self, presence: MemoryPresence, census: Census, now_ms: NowMs) -> None:
+        self._presence = presence
+        self._census = census
+        self._now_ms = now_ms
+
+    @endpoint("GET", "/api/v1/presence", who=Access.READERS, query=PresenceQueryString)
+    async def of_some(self, call: Call[NoBody, PresenceQueryString]) -> JSON:
+        ids = [each for each in call.query.ids.split(",") if each]
+        if not ids or len(ids) > _MAX_IDS:
+            raise InvalidInput("invalid", f"ids: must be 1 to {_MAX_IDS} subjects", status=422)
+        now_ms = self._now_ms()
+        return {
+            "presences": [
+                encode_presence(SubjectId(each), self._presence.shown(SubjectId(each)), now_ms) for each in ids
+            ]
+        }
+
+    @endpoint("GET", "/api/v1/presence/summary", who=Access.READERS)
+    async def summary(self, _call: Call[NoBody, NoQuery]) -> JSON:
+        return self._census.summary()
+
+
+class PresenceEvents:
+    """``/api/v1/presence/stream``: Server-Sent Events."""
+
+    def __init__(self, stream: PresenceStream, door: CityDoor, *, anonymous_read: bool) -> None:
+        self._stream = stream
+        self._door = door
+        self._anonymous_read = anonymous_read
+        self._open: set[_Queue] = set()
+
+    def install(self, app: web.Application) -> None:
+        app.router.add_get("/api/v1/presence/stream", self._handle)
+        app.on_shutdown.append(self._end_all)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        check(Access.READERS, await self._door.stream_principal(request), anonymous_read=self._anonymous_read)
+        queue = _Queue()
+        self._open.add(queue)
+        try:
+            async with sse_response(request, ping_interval=_COMMENT_S) as response:
+                await self._begin(response, queue, response.last_event_id)
+                while response.is_connected() and (changes := await queue.next()) is not None:
+                    for change in changes:
+                        await response.send(_text(change), event="presence", id=str(change.seq))
+        finally:
+            self._open.discard(queue)
+            self._stream.unlisten(queue)
+        return response
+
+    async def _end_all(self, _app: web.Application) -> None:
+        for queue in self._open:
+            queue.end()
+
+    async def _begin(self, response: EventSourceResponse, queue: _Queue, last_id: str | None) -> None:
+        since = int(last_id) if last_id is not None and last_id.isdecimal() and len(last_id) <= 18 else None
+        missed = self._stream.since(since) if since is not None else None
+        snapshot, seq = self._stream.snapshot(), self._stream.seq
+        self._stream.listen(queue)
+        if last_id is not None and missed is None:
+            await response.send("{}", event="resync")
+        if missed is None:
+            await response.send(snapshot.decode(), event="snapshot", id=str(seq))
+        for change in missed or ():
+            await response.send(_text(change), event="presence", id=str(change.seq))
+
+
+class _Queue:
+    """What waits for one reader."""
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Queue[list[Change] | None] = asyncio.Queue()
+
+    def presence(self, changes: Changes) -> None:
+        size = self._waiting.qsize()
+        if size < _MAX_TICKS_BEHIND:
+            self._waiting.put_nowait(changes.changes)
+        elif size == _MAX_TICKS_BEHIND:
+            self.end()
+
+    def end(self) -> None:
+        self._waiting.put_nowait(None)
+
+    async def next(self) -> list[Change] | None:
+        """The next tick's changes, none if there are none for a while; None when the reader must go."""
+        try:
+            async with asyncio.timeout(_COMMENT_S):
+                return await self._waiting.get()
+        except TimeoutError:
+            return []
+
+
+def _text(change: Change) -> str:
+    return (b"{" + change.update + b"}").decode()
