@@ -26,7 +26,7 @@ typecheck: $(STAMP) ## types
 	$(BIN)/mypy
 
 unit: $(STAMP) ## the tests alone; ARGS=... goes to pytest
-	$(BIN)/pytest -n $(JOBS) $(ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 format: $(STAMP) ## put the sources in shape
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -83,14 +83,19 @@ class Outbound:
                 await self._sleep()
 
     async def _open_lanes(self, lanes: asyncio.TaskGroup) -> None:
+        """A lane for every room that has something to send, none and is not waiting for something."""
         now_ms = self._now_ms()
         self._held = {room: until_ms for room, until_ms in self._held.items() if until_ms > now_ms}
+        # Again and again: the first rows may all be of one room, and others must not wait for its end.
+        while rows := await self._waiting():
+            rows.sort(key=lambda row: (row.room_id, row.id))
+            for room, waiting in groupby(rows, key=lambda row: row.room_id):
+                self._busy.add(room)
+                lanes.create_task(self._lane(room, list(waiting)))
+
+    async def _waiting(self) -> list[OutboxRow]:
         async with self._database.reading() as tx:
-            rows = await tx.outbox.waiting(limit=_BATCH, not_rooms=frozenset(self._busy | self._held.keys()))
-        rows.sort(key=lambda row: (row.room_id, row.id))
-        for room, waiting in groupby(rows, key=lambda row: row.room_id):
-            self._busy.add(room)
-            lanes.create_task(self._lane(room, list(waiting)))
+            return await tx.outbox.waiting(limit=_BATCH, not_rooms=frozenset(self._busy | self._held.keys()))
 
     async def _sleep(self) -> None:
         due_ms = min(self._held.values(), default=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -93,7 +93,7 @@ def terminal(
 # --- agents -------------------------------------------------------------------------------------------
 
 
-def test_an_agent_is_added_shown_and_described_anew(terminal: Terminal) -> None:
+def test_an_agent_is_added_shown_and_changed_in_what_is_given(terminal: Terminal) -> None:
     said = terminal.does(
         *("agent", "add", "scribe", "--name", "Писар", "--title", "Пише", "--node", "node-1", "--role", "steward"),
         *("--microdao", "daarion", "--room", "general", "--room", "builders", "--avatar", "scribe.png"),
@@ -110,8 +110,9 @@ def test_an_agent_is_added_shown_and_described_anew(terminal: Terminal) -> None:
     assert terminal.does("agent", "list") == "scribe\tПисар\tПише\tnode-1\tdaarion\tsteward\tgeneral, builders\n"
 
     terminal.does("agent", "add", "scribe", "--avatar", "mxc://city.localhost/a")
-    (anew,) = terminal.agents()
-    assert (anew.display_name, anew.avatar, anew.rooms) == ("scribe", "mxc://city.localhost/a", ("general",))
+    assert terminal.agents() == [replace(described, avatar="mxc://city.localhost/a")]
+    terminal.does("agent", "add", "plain")
+    assert terminal.agents()[0] == Agent("plain", AgentSlug("plain"), "plain", rooms=("general",))
 
 
 @pytest.mark.parametrize(
