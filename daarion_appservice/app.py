@@ -35,6 +35,7 @@ from .http.presence import PresenceEvents, PresenceRoutes
 from .http.presence_socket import PresenceSocket
 from .http.rooms import RoomRoutes
 from .http.signing_in import CityDoor, MatrixDoor
+from .matrix.adoption import Adoption
 from .matrix.catch_up import CatchUp
 from .matrix.check_in import check_in
 from .matrix.event_handlers import EventHandlers
@@ -119,6 +120,7 @@ class City:
             version=settings.city.room_version,
             federate=settings.city.federate,
         )
+        self.adoption = Adoption(self.homeserver, self.database, self.namespace, self.rooms, self.matrix_rooms)
         self.outbound = Outbound(self.database, self.homeserver, self.watch, self.ghosts, self.namespace, steady_ms)
         self.mirror = PresenceMirror(
             self.homeserver,

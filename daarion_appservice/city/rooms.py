@@ -9,13 +9,23 @@ from ..errors import Conflict, InvalidInput, NotFound
 from .events import RegistryChanged
 from .ports import CityStore, NowMs, Publish
 from .slugs import MAX_LENGTH, slug_of
-from .types import Room, RoomId
+from .types import MatrixRoomId, MatrixStatus, Room, RoomId
 
 _SLUG: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{MAX_LENGTH - 1}}}")
 
 
 def room_id_of(slug: str) -> RoomId:
     return RoomId(f"city_{slug}")
+
+
+def check_slug(slug: str) -> None:
+    """Raise InvalidInput unless ``slug`` can be one."""
+    if not _SLUG.fullmatch(slug):
+        raise InvalidInput(
+            "slug_wrong",
+            f"the slug {slug!r} must be 1 to {MAX_LENGTH} of a-z, 0-9, _ and -, and start with a letter or digit",
+            status=422,
+        )
 
 
 class Rooms:
@@ -32,8 +42,9 @@ class Rooms:
         slug: str | None = None,
         is_default: bool = False,
         created_by: str | None = None,
+        matrix_room: MatrixRoomId | None = None,
     ) -> Room:
-        """Open a public room. Its Matrix room follows; until then its ``matrix_status`` is pending.
+        """Open a public room. Its Matrix room follows, unless ``matrix_room`` is it; until then ``matrix_status`` is pending.
 
         Raises Conflict when the slug is taken, InvalidInput when it cannot be one.
         """
@@ -42,13 +53,18 @@ class Rooms:
             raise InvalidInput("name_needed", "a room needs a name", status=422)
         if slug is None:
             slug = slug_of(name)
-        elif not _SLUG.fullmatch(slug):
-            raise InvalidInput(
-                "slug_wrong",
-                f"the slug {slug!r} must be 1 to {MAX_LENGTH} of a-z, 0-9, _ and -, and start with a letter or digit",
-                status=422,
-            )
-        room = Room(room_id_of(slug), slug, name, description.strip(), is_default, False, self._now_ms())
+        check_slug(slug)
+        room = Room(
+            id=room_id_of(slug),
+            slug=slug,
+            name=name,
+            description=description.strip(),
+            is_default=is_default,
+            archived=False,
+            created_at_ms=self._now_ms(),
+            matrix_room_id=matrix_room,
+            matrix_status=MatrixStatus.LINKED if matrix_room else MatrixStatus.PENDING,
+        )
         async with self._store.transaction() as tx:
             # Rooms are found by id or slug, so neither may be the other's in another room.
             taken = await tx.rooms.find(slug) or await tx.rooms.find(room.id)

@@ -79,7 +79,7 @@ def adopt(
 
     async def take(city: City) -> Room:
         await identify(city.homeserver, city.settings, city.namespace)
-        return await city.matrix_rooms.adopt(city.rooms, room, slug or _slug_from(room, city.namespace))
+        return await city.adoption.adopt(room, slug or _slug_from(room, city.namespace))
 
     adopted = _asking_matrix(config, take)
     if adopted.matrix_status is not MatrixStatus.LINKED or adopted.matrix_error:
@@ -93,7 +93,7 @@ def backfill(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
 
     async def fetch(city: City) -> int:
         await identify(city.homeserver, city.settings, city.namespace)
-        return await city.matrix_rooms.backfill(await _room(city.database, slug), city.handlers)
+        return await city.adoption.backfill(await _room(city.database, slug), city.handlers)
 
     say(f"{_asking_matrix(config, fetch)} messages came in.", "green")
 

@@ -139,17 +139,12 @@ class Housekeeping:
         user, homes = self._namespace.agent(agent.slug), _homes(agent, linked)
         async with slots:
             try:
-                await self._ghosts.ensure(user, profile_of(agent))
-                await self._join_space(agent)
-                for room in homes:
-                    await self._ghosts.ensure_joined(user, room)
+                await self._settle(agent, homes)
             except HomeserverAway as error:
                 self._watch.lost(error)
                 self._wake.set()
                 return False
             except HomeserverRefused as error:
-                if is_unregistered(error):
-                    await self._ghosts.forget(user)
                 log.warning(
                     "ghost_not_right", agent=agent.slug, error=str(error), help=f"trying again in {_RETRY_S:.0f} s"
                 )
@@ -160,6 +155,24 @@ class Housekeeping:
         self._kept_agents[agent.slug] = (agent, tuple(room.id for room in homes))
         self._mirror.ghost_ready(user)
         return True
+
+    async def _settle(self, agent: Agent, homes: list[Room]) -> None:
+        """Have an agent's ghost registered, looking right, and joined; from scratch if the homeserver lost it."""
+        user = self._namespace.agent(agent.slug)
+        try:
+            await self._ensure(agent, homes)
+        except HomeserverRefused as error:
+            if not is_unregistered(error):
+                raise
+            await self._ghosts.forget(user)
+            await self._ensure(agent, homes)
+
+    async def _ensure(self, agent: Agent, homes: list[Room]) -> None:
+        user = self._namespace.agent(agent.slug)
+        await self._ghosts.ensure(user, profile_of(agent))
+        await self._join_space(agent)
+        for room in homes:
+            await self._ghosts.ensure_joined(user, room)
 
     async def _join_space(self, agent: Agent) -> None:
         assert self._in_space is not None

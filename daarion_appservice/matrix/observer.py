@@ -58,6 +58,21 @@ class Observer:
 
     async def attend(self, rooms: list[MatrixRoomId]) -> None:
         """Be in these rooms: whoever is in one of them is seen. Asks only for what is not so already."""
+        try:
+            await self._join(rooms)
+        except HomeserverRefused as error:
+            if not is_unregistered(error):
+                raise
+            await self._forget()
+            await self._join(rooms)
+        self._attends.set()
+
+    async def _forget(self) -> None:
+        """The homeserver was set up anew, and knows nothing of us."""
+        await self._ghosts.forget(self._user)
+        self._rooms = None
+
+    async def _join(self, rooms: list[MatrixRoomId]) -> None:
         await self._ghosts.ensure(self._user, _PROFILE)
         if self._rooms is None:
             self._rooms = await self._homeserver.joined_rooms(as_user=self._user)
@@ -65,7 +80,6 @@ class Observer:
             if room not in self._rooms:
                 await self._ghosts.join(self._user, room)
                 self._rooms.add(room)
-        self._attends.set()
 
     async def run(self) -> None:
         """Look on, until cancelled."""
@@ -81,9 +95,6 @@ class Observer:
                 since = None
             except HomeserverRefused as error:
                 log.warning("observer_refused", error=str(error), help="people on Matrix are not seen; trying again")
-                if is_unregistered(error):
-                    await self._ghosts.forget(self._user)
-                    self._rooms = None
                 since = None
                 await asyncio.sleep(_REFUSED_PAUSE_S)
 

@@ -11,22 +11,19 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from ..city.events import MembershipChanged
 from ..city.ports import Publish
-from ..city.rooms import Rooms
 from ..city.types import MatrixRoomId, MatrixStatus, Member, Room, UserId
-from ..errors import Conflict, HomeserverRefused, NotFound
+from ..errors import HomeserverRefused
 from ..storage.database import Database
 from ..storage.rooms import Told
-from .event_handlers import EventHandlers, storable
+from .event_handlers import storable
 from .homeserver import Homeserver
 from .namespace import Namespace
-
-_HISTORY_PAGE: Final = 100
 
 log = structlog.get_logger()
 
@@ -116,46 +113,6 @@ class MatrixRooms:
         if room is None or room.slug != slug or room.archived:
             return False
         return (await self.keep(room)).matrix_status is MatrixStatus.LINKED
-
-    async def adopt(self, rooms: Rooms, id_or_alias: str, slug: str) -> Room:
-        """Make a room that exists on Matrix a room of the city, under the alias ``#city_<slug>``."""
-        bot = self._namespace.bot
-        try:
-            matrix_room = await self._homeserver.join(id_or_alias, as_user=bot)
-        except HomeserverRefused as error:
-            if error.status == 404:
-                raise NotFound("no_such_matrix_room", f"the homeserver knows no room {id_or_alias}") from error
-            raise Conflict(
-                "cannot_join", f"{bot} may not join {id_or_alias} ({error.message}): invite it there, then try again"
-            ) from error
-        async with self._database.reading() as tx:
-            if known := await tx.rooms.by_matrix_id(matrix_room):
-                raise Conflict("adopted_already", f"{id_or_alias} is the room {known.slug} already")
-        name = await self._homeserver.state(matrix_room, "m.room.name", as_user=bot) or {}
-        topic = await self._homeserver.state(matrix_room, "m.room.topic", as_user=bot) or {}
-        room = await rooms.open(
-            storable(str(name.get("name") or slug)), storable(str(topic.get("topic", ""))), slug=slug
-        )
-        async with self._database.transaction() as tx:
-            await tx.rooms.link(room.id, matrix_room)
-        return await self.keep(await self._stored(room))
-
-    async def backfill(self, room: Room, handlers: EventHandlers) -> int:
-        """Bring what was written in the Matrix room before the city knew it into the city; returns how many messages."""
-        if room.matrix_room_id is None:
-            raise Conflict("not_linked", f"the room {room.slug} has no Matrix room yet")
-        cursor: str | None = None
-        count = 0
-        while True:
-            events, cursor = await self._homeserver.messages_before(
-                room.matrix_room_id, cursor, limit=_HISTORY_PAGE, as_user=self._namespace.bot
-            )
-            async with self._database.transaction() as tx:
-                for event in events:
-                    if event.get("type") == "m.room.message":
-                        count += await handlers.take_message(tx, room, event, is_history=True) is not None
-            if cursor is None or not events:
-                return count
 
     async def _ensure_linked(self, room: Room) -> Room:
         if room.matrix_room_id in self._verified:

@@ -48,6 +48,7 @@ class RoomRows:
                 archived=room.archived,
                 created_by=created_by,
                 created_at_ms=room.created_at_ms,
+                matrix_room_id=room.matrix_room_id,
                 matrix_status=room.matrix_status,
             )
             .on_conflict_do_nothing()

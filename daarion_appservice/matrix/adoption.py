@@ -1,0 +1,84 @@
+"""Rooms that were on Matrix before the city knew them: taken over, with their history."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..city.rooms import Rooms, check_slug
+from ..city.types import MatrixRoomId, Room
+from ..errors import Conflict, HomeserverRefused, NotFound
+from ..storage.database import Database
+from .event_handlers import EventHandlers, storable
+from .homeserver import Homeserver
+from .namespace import Namespace
+from .rooms import MatrixRooms
+
+_PAGE: Final = 100
+
+
+class Adoption:
+    def __init__(
+        self, homeserver: Homeserver, database: Database, namespace: Namespace, rooms: Rooms, matrix_rooms: MatrixRooms
+    ) -> None:
+        self._homeserver = homeserver
+        self._database = database
+        self._namespace = namespace
+        self._rooms = rooms
+        self._matrix_rooms = matrix_rooms
+
+    async def adopt(self, id_or_alias: str, slug: str) -> Room:
+        """Make a room that exists on Matrix a room of the city, under the alias ``#city_<slug>``."""
+        check_slug(slug)
+        matrix_room, bot = await self._join(id_or_alias), self._namespace.bot
+        async with self._database.reading() as tx:
+            if known := await tx.rooms.by_matrix_id(matrix_room):
+                raise Conflict("adopted_already", f"{id_or_alias} is the room {known.slug} already")
+            if await tx.rooms.find(slug):
+                raise Conflict("slug_taken", f"there is a room with the slug {slug!r} already")
+        # The alias first: a running service that sees the new room at once finds everything in place.
+        await self._take_alias(matrix_room, slug)
+        name = await self._homeserver.state(matrix_room, "m.room.name", as_user=bot) or {}
+        topic = await self._homeserver.state(matrix_room, "m.room.topic", as_user=bot) or {}
+        room = await self._rooms.open(
+            storable(str(name.get("name") or slug)),
+            storable(str(topic.get("topic", ""))),
+            slug=slug,
+            matrix_room=matrix_room,
+        )
+        return await self._matrix_rooms.keep(room)
+
+    async def backfill(self, room: Room, handlers: EventHandlers) -> int:
+        """Bring what was written in the Matrix room before the city knew it into the city; returns how many messages."""
+        if room.matrix_room_id is None:
+            raise Conflict("not_linked", f"the room {room.slug} has no Matrix room yet")
+        cursor: str | None = None
+        count = 0
+        while True:
+            events, cursor = await self._homeserver.messages_before(
+                room.matrix_room_id, cursor, limit=_PAGE, as_user=self._namespace.bot
+            )
+            async with self._database.transaction() as tx:
+                for event in events:
+                    if event.get("type") == "m.room.message":
+                        count += await handlers.take_message(tx, room, event, is_history=True) is not None
+            if cursor is None or not events:
+                return count
+
+    async def _join(self, id_or_alias: str) -> MatrixRoomId:
+        bot = self._namespace.bot
+        try:
+            return await self._homeserver.join(id_or_alias, as_user=bot)
+        except HomeserverRefused as error:
+            if error.status == 404:
+                raise NotFound("no_such_matrix_room", f"the homeserver knows no room {id_or_alias}") from error
+            raise Conflict(
+                "cannot_join", f"{bot} may not join {id_or_alias} ({error.message}): invite it there, then try again"
+            ) from error
+
+    async def _take_alias(self, matrix_room: MatrixRoomId, slug: str) -> None:
+        alias = self._namespace.room_alias(slug)
+        there = await self._homeserver.room_of_alias(alias)
+        if there is None:
+            await self._homeserver.set_alias(alias, matrix_room, as_user=self._namespace.bot)
+        elif there != matrix_room:
+            raise Conflict("alias_taken", f"{alias} is another room's alias: adopt that one, or choose another --slug")

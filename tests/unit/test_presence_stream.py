@@ -1,0 +1,122 @@
+"""Presence as a stream: numbered, gathered for a tick, replayed to whoever comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+
+from daarion_appservice.city.events import PresenceChanged
+from daarion_appservice.city.presence import Shown, Status, Transition
+from daarion_appservice.city.types import SubjectId
+from daarion_appservice.realtime.presence_stream import Changes, PresenceStream
+
+START_MS = 1_700_000_000_000
+TICK_S = 0.01
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.ticks: list[list[dict[str, Any]]] = []
+        self.came = asyncio.Event()
+
+    def presence(self, changes: Changes) -> None:
+        self.ticks.append([orjson.loads(b"{" + each.update + b"}") for each in changes.changes])
+        self.came.set()
+
+    async def next_tick(self) -> list[dict[str, Any]]:
+        async with asyncio.timeout(5):
+            await self.came.wait()
+        self.came.clear()
+        return self.ticks[-1]
+
+
+@pytest.fixture
+async def stream() -> PresenceStream:
+    return new_stream()
+
+
+def new_stream(history: int = 100) -> PresenceStream:
+    return PresenceStream(lambda _: Shown(Status.ONLINE), lambda: START_MS, tick_s=TICK_S, history=history)
+
+
+def change(stream: PresenceStream, subject: str, status: Status = Status.ONLINE) -> None:
+    stream.follow(PresenceChanged(Transition(SubjectId(subject), Shown(), Shown(status))))
+
+
+async def test_a_lone_change_goes_at_once_and_what_follows_goes_together(stream: PresenceStream) -> None:
+    listener = Listener()
+    stream.listen(listener)
+
+    change(stream, "u_1")
+    assert [[each["user_id"] for each in tick] for tick in listener.ticks] == [["u_1"]]
+    listener.came.clear()
+    for number in range(2, 6):
+        change(stream, f"u_{number}")
+    assert len(listener.ticks) == 1, "within a tick nothing more goes out"
+    assert [each["user_id"] for each in await listener.next_tick()] == ["u_2", "u_3", "u_4", "u_5"]
+
+
+async def test_of_several_changes_of_one_subject_the_newest_goes_out(stream: PresenceStream) -> None:
+    listener = Listener()
+    stream.listen(listener)
+    change(stream, "u_0")
+    listener.came.clear()
+    change(stream, "u_1", Status.ONLINE)
+    change(stream, "u_2")
+    change(stream, "u_1", Status.AWAY)
+    assert [(each["user_id"], each["status"]) for each in await listener.next_tick()] == [
+        ("u_2", "online"),
+        ("u_1", "away"),
+    ]
+
+
+async def test_numbers_go_up_by_one_and_begin_above_those_of_an_earlier_process(stream: PresenceStream) -> None:
+    listener = Listener()
+    stream.listen(listener)
+    assert stream.seq == START_MS * 1000
+    change(stream, "u_1")
+    change(stream, "u_2")
+    listener.came.clear()
+    await listener.next_tick()
+    numbers = [each["seq"] for tick in listener.ticks for each in tick]
+    assert numbers == [START_MS * 1000 + 1, START_MS * 1000 + 2]
+
+
+async def test_whoever_comes_back_gets_the_newest_of_each_subject_that_changed(stream: PresenceStream) -> None:
+    first = stream.seq
+    for subject, status in (("u_1", Status.ONLINE), ("u_2", Status.ONLINE), ("u_1", Status.AWAY)):
+        change(stream, subject, status)
+        await asyncio.sleep(TICK_S * 2)
+
+    missed = stream.since(first)
+    assert missed is not None
+    assert [each.subject for each in missed] == ["u_2", "u_1"]
+    assert [each.seq - first for each in missed] == [2, 3]
+    assert stream.since(stream.seq) == []
+
+
+async def test_a_number_that_cannot_be_told_apart_from_a_gap_is_refused(stream: PresenceStream) -> None:
+    first = stream.seq
+    assert stream.since(first - 1) is None, "of an earlier process"
+    assert stream.since(first + 1) is None, "of the future"
+    small = new_stream(history=2)
+    for number in range(4):
+        change(small, f"u_{number}")
+        await asyncio.sleep(TICK_S * 2)
+    assert small.since(small.seq - 3) is None, "the history reaches back two changes only"
+    assert [each.subject for each in small.since(small.seq - 2) or ()] == ["u_2", "u_3"]
+
+
+async def test_a_snapshot_holds_everybody_who_is_here(stream: PresenceStream) -> None:
+    change(stream, "u_1")
+    await asyncio.sleep(TICK_S * 2)
+    change(stream, "u_2", Status.AWAY)
+    await asyncio.sleep(TICK_S * 2)
+    change(stream, "u_1", Status.OFFLINE)
+    await asyncio.sleep(TICK_S * 2)
+    snapshot = orjson.loads(stream.snapshot())
+    assert [user["user_id"] for user in snapshot["users"]] == ["u_2"]
+    assert snapshot["seq"] == stream.seq
