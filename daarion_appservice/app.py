@@ -121,7 +121,6 @@ class City:
             federate=settings.city.federate,
         )
         self.adoption = Adoption(self.homeserver, self.database, self.namespace, self.rooms, self.matrix_rooms)
-        self.outbound = Outbound(self.database, self.homeserver, self.watch, self.ghosts, self.namespace, steady_ms)
         self.mirror = PresenceMirror(
             self.homeserver,
             self.watch,
@@ -130,6 +129,16 @@ class City:
             steady_ms,
             refresh_s=settings.presence.refresh_s,
             in_flight=settings.presence.requests_in_flight,
+        )
+        self.outbound = Outbound(
+            self.database,
+            self.homeserver,
+            self.watch,
+            self.ghosts,
+            self.agents,
+            self.namespace,
+            steady_ms,
+            on_new_ghost=self.mirror.ghost_ready,
         )
         self.people = People(self.presence, self.namespace, steady_ms)
         self.observer = Observer(self.homeserver, self.watch, self.ghosts, self.namespace, self.people)

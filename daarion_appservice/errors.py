@@ -10,7 +10,8 @@
      │    └── Unavailable           something that we depend on does not answer   (HTTP 503)
      ├── HomeserverError          the homeserver did not do what we asked
      │    ├── HomeserverAway        nothing came back, or a gateway spoke for it: trying again helps
-     │    │    └── NoHomeserver     what answered does not speak Matrix
+     │    │    ├── NoHomeserver     what answered does not speak Matrix
+     │    │    └── HomeserverSlow   this one request was not answered in time
      │    └── HomeserverRefused     it answered no: trying the same again does not help by itself
      └── StartError               the service cannot start; says why and what to do, and has an exit code
 
@@ -96,18 +97,21 @@ class NoHomeserver(HomeserverAway):
     """What answered does not speak Matrix: somebody else's address, or a page that stands there for the time being."""
 
 
+class HomeserverSlow(HomeserverAway):
+    """This request was not answered in time; that says little about the next one."""
+
+
 class HomeserverRefused(HomeserverError):
     """The homeserver answered no.
 
-    ``errcode`` is Matrix's (``M_FORBIDDEN``), ``status`` the HTTP status, ``retry_after_s`` what a 429 asked for.
+    ``errcode`` is Matrix's (``M_FORBIDDEN``), ``status`` the HTTP status.
     """
 
-    def __init__(self, status: int, errcode: str, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(self, status: int, errcode: str, message: str) -> None:
         super().__init__(f"{status} {errcode}: {message}")
         self.status = status
         self.errcode = errcode
         self.message = message
-        self.retry_after_s = retry_after_s
 
 
 # --- starting -----------------------------------------------------------------------------------------

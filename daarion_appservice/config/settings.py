@@ -110,7 +110,7 @@ class JwtSettings(Section):
     audience: str = Field("", description="If set, `aud` must hold this.")
     admin_claim: str = Field(
         "role=admin",
-        description="The claim that makes a citizen an admin: name=value, or the name of a claim that is true.",
+        description="The claim that makes a citizen an admin: name=value, or a claim that is true. No route needs it yet.",
     )
 
 
@@ -171,7 +171,10 @@ class CitySettings(Section):
     name: str = Field(
         "DAARION", min_length=1, max_length=255, description="The city's name: what its Matrix space is called."
     )
-    rooms: list[RoomSeed] = Field(default_factory=default_rooms, description="Rooms that are there from the start.")
+    rooms: list[RoomSeed] = Field(
+        default_factory=default_rooms,
+        description="Rooms that are there from the start; later changes here do not rename them.",
+    )
     room_version: str = Field(
         "",
         coerce_numbers_to_str=True,  # written without quotes, 12 is a number
@@ -215,7 +218,9 @@ class Settings(Section):
     database: DatabaseSettings = Field(DatabaseSettings(), description="Where everything is kept.")
     presence: PresenceSettings = Field(PresenceSettings(), description="Who is here.")
     city: CitySettings = Field(CitySettings(), description="The city itself.")
-    agents: list[AgentSeed] = Field([], description="Agents of the city; more can be added with `agent add`.")
+    agents: list[AgentSeed] = Field(
+        [], description="Agents of the city, described like this at each start; more can be added with `agent add`."
+    )
     logging: LoggingSettings = Field(LoggingSettings(), description="What is written to standard error.")
 
     @model_validator(mode="after")
@@ -223,7 +228,3 @@ class Settings(Section):
         if found := list(contradictions(self)):
             raise ValidationError.from_exception_data(type(self).__name__, [each.details() for each in found])
         return self
-
-    @property
-    def space_alias(self) -> str:
-        return f"#city:{self.homeserver.domain}"

@@ -21,7 +21,7 @@ AGENT_PREFIX: Final = "agent_"
 CITIZEN_PREFIX: Final = "citizen_"
 """What the localpart of a web citizen's ghost begins with."""
 OBSERVER: Final = "city_observer"
-"""Localpart of the ghost that watches people's presence and typing."""
+"""Localpart of the ghost that watches people's presence."""
 
 MIN_JWT_SECRET: Final = 32
 """Characters: a key as long as the hash (RFC 7518 §3.2)."""

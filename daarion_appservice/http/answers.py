@@ -7,19 +7,25 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
-from aiohttp import web
-from sqlalchemy.exc import InterfaceError, OperationalError
+from aiohttp import ClientConnectionError, WSCloseCode, web
 
 from ..errors import CityError
+from .database_away import is_database_away
 from .endpoint import Mistakes, json_response
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger()
 
-_DATABASE_AWAY: Final = (OperationalError, InterfaceError, OSError)
-
 _OURS_TO_MEND: Final = "something went wrong on our side; it is in the log"
+_AWAY: Final = "the city's database does not answer; try again"
+
+_STARTED: Final = "daarion.started"
+
+
+async def remember_started(request: web.Request, response: web.StreamResponse) -> None:
+    """To be told of every answer before its first byte (``on_response_prepare``): whoever has one gets no other."""
+    request[_STARTED] = response
 
 
 @web.middleware
@@ -27,19 +33,8 @@ async def problems(request: web.Request, handler: Handle) -> web.StreamResponse:
     """Whatever goes wrong becomes ``application/problem+json``, with a stable ``code``."""
     try:
         return await handler(request)
-    except CityError as error:
-        return _problem(error.status, error.code, error.detail, error.errors if isinstance(error, Mistakes) else None)
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-        return _problem(error.status, _CODES.get(error.status, "http_error"), error.reason, headers=headers)
-    except _DATABASE_AWAY as error:
-        log.error("database_away", error=str(error), help="requests are answered 503 until it is back")
-        return _problem(503, "database_away", "the city's database does not answer; try again")
-    except Exception:
-        log.exception("request_failed", method=request.method, path=request.path)
-        return _problem(500, "internal_error", _OURS_TO_MEND)
+    except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes an answer
+        return await _instead(request, error, _as_problem)
 
 
 @web.middleware
@@ -47,20 +42,68 @@ async def matrix_errors(request: web.Request, handler: Handle) -> web.StreamResp
     """Whatever goes wrong becomes ``{"errcode", "error"}``."""
     try:
         return await handler(request)
-    except CityError as error:
-        return _matrix(error.status, _errcode(error), error.detail)
-    except web.HTTPException as error:
-        if error.status < 400 or error.content_type == "application/json":
-            raise
-        # No route of ours says no this way, so what is not found is the route.
-        errcode = "M_UNRECOGNIZED" if error.status == 404 else _ERRCODES.get(error.status, "M_UNKNOWN")
-        return _matrix(error.status, errcode, error.reason)
-    except _DATABASE_AWAY as error:
+    except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes an answer
+        return await _instead(request, error, _as_matrix_error)
+
+
+async def _instead(
+    request: web.Request, error: Exception, answer: Callable[[web.Request, Exception], web.StreamResponse]
+) -> web.StreamResponse:
+    """What is answered when ``error`` came out of the handler."""
+    started: web.StreamResponse | None = request.get(_STARTED)
+    if _client_left(request, error):
+        return started or web.Response(status=499)  # nobody reads it
+    instead = answer(request, error)
+    if started is None:
+        return instead
+    if isinstance(started, web.WebSocketResponse):
+        await started.close(code=WSCloseCode.INTERNAL_ERROR)
+    return started
+
+
+def _client_left(request: web.Request, error: Exception) -> bool:
+    is_gone = request.transport is None or request.transport.is_closing()
+    return is_gone and isinstance(error, (OSError, ClientConnectionError)) and not is_database_away(error)
+
+
+def _as_problem(request: web.Request, error: Exception) -> web.StreamResponse:
+    match error:
+        case Mistakes():
+            return _problem(error.status, error.code, error.detail, error.errors)
+        case CityError():
+            return _problem(error.status, error.code, error.detail)
+        case web.HTTPException() if error.status < 400:
+            raise error
+        case web.HTTPException():
+            headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+            return _problem(error.status, _CODES.get(error.status, "http_error"), error.reason, headers=headers)
+    if _is_away(request, error):
+        return _problem(503, "database_away", _AWAY)
+    return _problem(500, "internal_error", _OURS_TO_MEND)
+
+
+def _as_matrix_error(request: web.Request, error: Exception) -> web.StreamResponse:
+    match error:
+        case CityError():
+            return _matrix(error.status, _errcode(error), error.detail)
+        case web.HTTPException() if error.status < 400 or error.content_type == "application/json":
+            raise error
+        case web.HTTPException():
+            # No route of ours says no this way, so what is not found is the route.
+            errcode = "M_UNRECOGNIZED" if error.status == 404 else _ERRCODES.get(error.status, "M_UNKNOWN")
+            return _matrix(error.status, errcode, error.reason)
+    if _is_away(request, error):
+        return _matrix(503, "M_UNKNOWN", _AWAY)
+    return _matrix(500, "M_UNKNOWN", _OURS_TO_MEND)
+
+
+def _is_away(request: web.Request, error: Exception) -> bool:
+    """Whether it is the database that does not answer, and not we who made a mistake; either is logged."""
+    if is_database_away(error):
         log.error("database_away", error=str(error), help="requests are answered 503 until it is back")
-        return _matrix(503, "M_UNKNOWN", "the city's database does not answer; try again")
-    except Exception:
-        log.exception("request_failed", method=request.method, path=request.path)
-        return _matrix(500, "M_UNKNOWN", _OURS_TO_MEND)
+        return True
+    log.error("request_failed", method=request.method, path=request.path, exc_info=error)
+    return False
 
 
 _CODES: Final = {400: "bad_request", 404: "no_such_route", 405: "method_not_allowed", 413: "body_too_large"}

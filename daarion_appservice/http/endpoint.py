@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import orjson
@@ -79,6 +80,8 @@ class Door(Protocol):
 
 
 _MARK: Final = "__endpoint__"
+
+_MAX_DEPTH: Final = 64
 
 
 def endpoint(
@@ -162,19 +165,29 @@ def _query(request: web.Request, model: type[Query]) -> Query:
 
 
 def check_text(content: Any) -> None:
-    """Raise InvalidInput for text that cannot be stored: PostgreSQL holds no U+0000, and half a surrogate is no character."""
+    """Raise InvalidInput for text that cannot be stored: PostgreSQL holds no U+0000, and half a surrogate is no character.
+
+    Also for lists and objects within each other so deep that nobody means them: whoever walks them would run out of stack.
+    """
+    level = [content]
+    for _ in range(_MAX_DEPTH):
+        level = [inner for each in level for inner in _within(each)]
+        if not level:
+            return
+    raise InvalidInput("too_deep", f"lists and objects go at most {_MAX_DEPTH} deep", status=422)
+
+
+def _within(content: Any) -> Iterable[Any]:
     match content:
         case str() if "\0" in content or (
             not content.isascii() and any("\ud800" <= each <= "\udfff" for each in content)
         ):
             raise InvalidInput("not_text", "a text must not hold U+0000 or half a surrogate pair", status=422)
         case dict():
-            for key, value in content.items():
-                check_text(key)
-                check_text(value)
+            return chain(content, content.values())
         case list():
-            for value in content:
-                check_text(value)
+            return content
+    return ()
 
 
 M = TypeVar("M", bound=BaseModel)

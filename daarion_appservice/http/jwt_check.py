@@ -42,7 +42,7 @@ class JwtCheck:
             )
         except jwt.PyJWTError as error:
             raise NotSignedIn("token_invalid", f"the token is not valid: {error}") from error
-        return Citizen(_citizen_id(claims["sub"]), _name(claims), self._is_admin(claims))
+        return Citizen(_citizen_id(claims["sub"]), _name(claims), self._is_admin(claims), int(claims["exp"]))
 
     async def _key_for(self, token: str) -> tuple[Any, tuple[str, ...]]:
         # The kind of key decides which algorithms count, never the token: a public key must not pass for a shared secret.

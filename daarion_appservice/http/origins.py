@@ -17,6 +17,14 @@ class Origins:
     def check(self, request: web.Request) -> None:
         """Raise NotAllowed for a page of another origin that is not configured. What is no browser sends no Origin."""
         origin = request.headers.get("Origin")
-        if origin is None or origin in self._allowed or urlsplit(origin).netloc == request.host:
+        if origin is None or origin in self._allowed or _host(origin) == request.host:
             return
         raise NotAllowed("origin_not_allowed", f"pages of {origin} may not connect; see api.allowed_origins")
+
+
+def _host(origin: str) -> str | None:
+    """Host and port; None for what is no address."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
-from aiohttp import web
+from aiohttp import ClientConnectionError, web
 from aiohttp_sse import EventSourceResponse, sse_response
 from pydantic import Field
 
@@ -16,14 +17,17 @@ from ..errors import InvalidInput
 from ..realtime.presence import MemoryPresence
 from ..realtime.presence_stream import Change, Changes, PresenceStream, encode_presence
 from .endpoint import Call, NoBody, NoQuery, Query, endpoint
-from .principals import Access, check
-from .signing_in import CityDoor
+from .principals import Access, Principal, check
+from .signing_in import CityDoor, TokenEnded
 from .views import JSON
 
 _MAX_IDS: Final = 500
 _COMMENT_S: Final = 15.0
 _MAX_TICKS_BEHIND: Final = 200
 """How many ticks may wait for a slow reader (10 s of ceaseless change) before it is cut off; it resumes by Last-Event-ID."""
+
+_ENDS: Final = (ConnectionError, ClientConnectionError, TimeoutError, TokenEnded)
+"""How a stream ends: its reader leaves, or stops taking anything, or may read no longer (and is told when it comes back)."""
 
 
 class PresenceQueryString(Query):
@@ -67,19 +71,25 @@ class PresenceEvents:
         app.on_shutdown.append(self._end_all)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        check(Access.READERS, await self._door.stream_principal(request), anonymous_read=self._anonymous_read)
+        principal = await self._door.stream_principal(request)
+        check(Access.READERS, principal, anonymous_read=self._anonymous_read)
         queue = _Queue()
         self._open.add(queue)
         try:
             async with sse_response(request, ping_interval=_COMMENT_S) as response:
-                await self._begin(response, queue, response.last_event_id)
-                while response.is_connected() and (changes := await queue.next()) is not None:
-                    for change in changes:
-                        await response.send(_text(change), event="presence", id=str(change.seq))
+                with suppress(*_ENDS):
+                    await self._begin(response, queue, response.last_event_id)
+                    await self._go_on(response, queue, principal)
         finally:
             self._open.discard(queue)
             self._stream.unlisten(queue)
         return response
+
+    async def _go_on(self, response: EventSourceResponse, queue: _Queue, principal: Principal) -> None:
+        while response.is_connected() and (changes := await queue.next()) is not None:
+            self._door.check_still(principal)
+            for change in changes:
+                await response.send(_text(change), event="presence", id=str(change.seq))
 
     async def _end_all(self, _app: web.Application) -> None:
         for queue in self._open:
@@ -88,11 +98,13 @@ class PresenceEvents:
     async def _begin(self, response: EventSourceResponse, queue: _Queue, last_id: str | None) -> None:
         since = int(last_id) if last_id is not None and last_id.isdecimal() and len(last_id) <= 18 else None
         missed = self._stream.since(since) if since is not None else None
-        snapshot, seq = self._stream.snapshot(), self._stream.seq
+        seq = self._stream.seq
+        # Taken here: while the first event is sent, the stream goes on.
+        snapshot = self._stream.snapshot() if missed is None else None
         self._stream.listen(queue)
-        if last_id is not None and missed is None:
-            await response.send("{}", event="resync")
-        if missed is None:
+        if snapshot is not None:
+            if last_id is not None:
+                await response.send("{}", event="resync")
             await response.send(snapshot.decode(), event="snapshot", id=str(seq))
         for change in missed or ():
             await response.send(_text(change), event="presence", id=str(change.seq))

@@ -7,24 +7,25 @@ sent away with a code that means "come back", and gets what it missed by ``?sinc
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
 
 import orjson
 import structlog
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from pydantic import Field, ValidationError
 
 from ..city.presence import KEEP, Status
 from ..city.types import SubjectId, agent_subject, citizen_subject
-from ..errors import CityError, InvalidInput, NotAllowed, NotSignedIn
+from ..errors import CityError, InvalidInput, NotAllowed, NotSignedIn, Unavailable
 from ..realtime.presence import MemoryPresence
 from ..realtime.presence_stream import Changes, PresenceStream
 from .endpoint import Body, check_text
 from .frames import close_frame, text_frame
 from .origins import Origins
 from .principals import Access, AgentPrincipal, Anonymous, Citizen, Principal, check
-from .signing_in import CityDoor
+from .signing_in import CityDoor, TokenEnded
 
 PATH: Final = "/ws/city/presence"
 
@@ -62,7 +63,7 @@ class PresenceSocket:
         self._door = door
         self._origins = origins
         self._anonymous_read = anonymous_read
-        self._open: set[web.WebSocketResponse] = set()
+        self._open: dict[web.WebSocketResponse, _Reader] = {}
 
     def install(self, app: web.Application) -> None:
         app.router.add_get(PATH, self._handle)
@@ -77,13 +78,17 @@ class PresenceSocket:
         transport = request.transport
         if transport is None:
             return socket
-        self._open.add(socket)
-        reader = _Reader(transport, batch=request.query.get("batch") == "1")
+        reader = self._open[socket] = _Reader(transport, batch=request.query.get("batch") == "1")
         try:
             await self._converse(socket, reader, principal, since)
+        except CityError as error:
+            # The connection is no longer HTTP: what would be a status is an event and a close code here.
+            reader.write(_error_frame(error))
+            code = WSCloseCode.TRY_AGAIN_LATER if isinstance(error, Unavailable) else WSCloseCode.POLICY_VIOLATION
+            await self._close(socket, code, error.code)
         finally:
             self._stream.unlisten(reader)
-            self._open.discard(socket)
+            del self._open[socket]
         return socket
 
     async def _converse(
@@ -94,13 +99,17 @@ class PresenceSocket:
             await conversation.first_word(socket)
             check(Access.READERS, conversation.principal, anonymous_read=self._anonymous_read)
         self._begin(reader, since)
-        async for message in socket:
-            if message.type is not WSMsgType.TEXT:
-                continue
-            try:
-                await conversation.take(message.data)
-            except CityError as error:
-                reader.write(text_frame(orjson.dumps({"event": "error", "code": error.code, "detail": error.detail})))
+        while not socket.closed:
+            message = await _next_message(socket)
+            if message is None:
+                conversation.check_token()
+            elif message.type is WSMsgType.TEXT:
+                try:
+                    await conversation.take(message.data)
+                except TokenEnded:
+                    raise
+                except CityError as error:
+                    reader.write(_error_frame(error))
 
     def _begin(self, reader: _Reader, since: int | None) -> None:
         """Snapshot or replay, then changes; nothing can come between the two, because nothing is awaited."""
@@ -118,8 +127,15 @@ class PresenceSocket:
         return self._anonymous_read or not isinstance(principal, Anonymous)
 
     async def _close_all(self, _app: web.Application) -> None:
-        for socket in list(self._open):
-            await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the city restarts")
+        closing = [self._close(socket, WSCloseCode.GOING_AWAY, "the city restarts") for socket in self._open]
+        await asyncio.gather(*closing)
+
+    async def _close(self, socket: web.WebSocketResponse, code: WSCloseCode, reason: str) -> None:
+        """Say good-bye, after which nothing may be said; whoever does not answer it in time is left."""
+        self._stream.unlisten(self._open[socket])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await socket.close(code=code, message=reason.encode())
 
 
 class _Reader:
@@ -163,12 +179,18 @@ class _Conversation:
 
     async def first_word(self, socket: web.WebSocketResponse) -> None:
         """Where reading needs a token, the first thing said must be one."""
-        message = await socket.receive(timeout=_PING_S)
-        if message.type is WSMsgType.TEXT:
+        message = await _next_message(socket)
+        if message is not None and message.type is WSMsgType.TEXT:
             await self.take(message.data)
+
+    def check_token(self) -> None:
+        """Raise TokenEnded when whoever speaks here has stayed longer than their token counts."""
+        self._door.check_still(self.principal)
 
     async def take(self, text: str) -> None:
         event = _json_object(text)
+        if event.get("event") != "auth":
+            self.check_token()
         match event.get("event"):
             case "auth":
                 self.principal = await self._door.holder(str(event.get("token", "")))
@@ -198,6 +220,18 @@ class _Conversation:
         if user_id is not None and user_id not in names:
             raise NotAllowed("not_you", f"this token is {subject}'s, not {user_id}'s")
         return subject
+
+
+async def _next_message(socket: web.WebSocketResponse) -> WSMessage | None:
+    """None when nothing is said for a while."""
+    try:
+        return await socket.receive(timeout=_PING_S)
+    except TimeoutError:
+        return None
+
+
+def _error_frame(error: CityError) -> bytes:
+    return text_frame(orjson.dumps({"event": "error", "code": error.code, "detail": error.detail}))
 
 
 def _heartbeat(event: dict[str, Any]) -> HeartbeatEvent:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
@@ -22,6 +22,8 @@ class Citizen:
     id: CitizenId
     display_name: str
     is_admin: bool = False
+    expires_at: int | None = None
+    """When the token ends, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class AgentPrincipal:
     """An agent, by its token."""
 
     slug: AgentSlug
+    token: str = field(repr=False)
+    """What it proved itself with: it may be revoked while the agent is still connected."""
 
 
 @dataclass(frozen=True, slots=True)

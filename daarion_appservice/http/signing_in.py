@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from hmac import compare_digest
 from typing import Final
 
 from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.tokens import TokenRing
 from ..city.types import AgentSlug
 from ..config import Settings, is_loopback
-from ..errors import NotSignedIn
+from ..errors import NotSignedIn, Unavailable
 from ..realtime.registry import Registry
+from .database_away import is_database_away
 from .jwt_check import JwtCheck
-from .principals import Admin, AgentPrincipal, Anonymous, Principal, Service
+from .principals import Admin, AgentPrincipal, Anonymous, Citizen, Principal, Service
 
 _BEARER: Final = "bearer"
+_UNKNOWN: Final = "this agent token is unknown or was revoked"
+
+
+class TokenEnded(NotSignedIn):
+    """A token that was good when its holder came in has expired, or was revoked."""
 
 
 class CityDoor:
     """Who is asking on the city listener."""
 
-    def __init__(self, settings: Settings, tokens: TokenRing, registry: Registry) -> None:
+    def __init__(
+        self, settings: Settings, tokens: TokenRing, registry: Registry, now_s: Callable[[], float] = time.time
+    ) -> None:
+        self._now_s = now_s
         self._tokens = tokens
         self._registry = registry
         self._jwt = JwtCheck(settings.api.jwt)
@@ -41,22 +53,38 @@ class CityDoor:
     async def holder(self, token: str) -> Principal:
         """Whose token this is; raises NotSignedIn."""
         if TokenRing.looks_like(token):
-            return AgentPrincipal(await self._agent(token))
+            return AgentPrincipal(await self._agent(token), token)
         if same(token, self._admin_token):
             return Admin()
         if same(token, self._service_token):
             return Service()
         return await self._jwt.citizen(token)
 
+    def check_still(self, principal: Principal) -> None:
+        """Raise TokenEnded for somebody who stayed longer than their token counts; asks nobody, so it may be called often."""
+        match principal:
+            case Citizen(expires_at=int(end)) if end <= self._now_s():
+                raise TokenEnded("token_expired", "the token has expired: come back with a new one")
+            case AgentPrincipal() if self._tokens.owner(principal.token) != principal.slug:
+                raise TokenEnded("token_invalid", _UNKNOWN)
+
     async def _agent(self, token: str) -> AgentSlug:
         slug = self._tokens.owner(token)
         if slug is None:
             # It may have been made a moment ago, by another process.
-            await self._registry.load()
+            await self._load()
             slug = self._tokens.owner(token)
         if slug is None:
-            raise NotSignedIn("token_invalid", "this agent token is unknown or was revoked")
+            raise NotSignedIn("token_invalid", _UNKNOWN)
         return slug
+
+    async def _load(self) -> None:
+        try:
+            await self._registry.load()
+        except (SQLAlchemyError, OSError) as error:
+            if is_database_away(error):
+                raise Unavailable("database_away", "the city's database does not answer; try again") from error
+            raise
 
 
 class MatrixDoor:

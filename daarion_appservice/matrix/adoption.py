@@ -48,18 +48,26 @@ class Adoption:
         return await self._matrix_rooms.keep(room)
 
     async def backfill(self, room: Room, handlers: EventHandlers) -> int:
-        """Bring what was written in the Matrix room before the city knew it into the city; returns how many messages."""
+        """Bring what was written in the Matrix room before the city knew it into the city; returns how many messages.
+
+        What is newer than the oldest message that the city has of it is on its way in by itself, and left alone.
+        """
         if room.matrix_room_id is None:
             raise Conflict("not_linked", f"the room {room.slug} has no Matrix room yet")
+        async with self._database.reading() as tx:
+            oldest = await tx.messages.oldest_from_matrix(room.id)
         cursor: str | None = None
         count = 0
+        is_older = oldest is None
         while True:
             events, cursor = await self._homeserver.messages_before(
                 room.matrix_room_id, cursor, limit=_PAGE, as_user=self._namespace.bot
             )
             async with self._database.transaction() as tx:
                 for event in events:
-                    if event.get("type") == "m.room.message":
+                    if not is_older:
+                        is_older = event.get("event_id") == oldest
+                    elif event.get("type") == "m.room.message":
                         count += await handlers.take_message(tx, room, event, is_history=True) is not None
             if cursor is None or not events:
                 return count

@@ -54,8 +54,7 @@ class CatchUp:
                     "history_refused",
                     room=room.slug,
                     error=str(error),
-                    help="messages that were written there while Synapse restarted may be missing; "
-                    "`daarion-appservice room backfill` brings them",
+                    help="messages that were written there while Synapse restarted may be missing",
                 )
 
     async def _room(self, room: Room, matrix_room: MatrixRoomId) -> None:
@@ -85,7 +84,13 @@ class CatchUp:
                 if received(event).event_id in handled:
                     return [received(each) for each in reversed(found)]
                 found.append(event)
-            if cursor is None or not page:
-                break
-        # A room that was adopted a moment ago, or that nothing came from for a month: its history is no news.
-        return []
+            if cursor is None:
+                # The start of the history: a room that was adopted or opened a moment ago, and has no news.
+                return []
+        log.warning(
+            "history_too_long",
+            room=matrix_room,
+            count=len(found),
+            help="more was written there while nobody listened than is looked up; what came before that is missing",
+        )
+        return [received(each) for each in reversed(found)]

@@ -49,6 +49,10 @@ async def _wait_for(homeserver: Homeserver, watch: HomeserverWatch) -> None:
         try:
             await homeserver.versions()
         except (NoHomeserver, HomeserverRefused) as error:
+            if isinstance(error, HomeserverRefused) and is_busy(error):
+                watch.reason = str(error)
+                await asyncio.sleep(_SLOWEST_PROBE_S)
+                continue
             if isinstance(error, HomeserverRefused) and error.status == 401:
                 return  # a homeserver, which refuses our token even here: `identify` says what to do about that
             raise StartError(
@@ -77,6 +81,8 @@ async def identify(homeserver: Homeserver, settings: Settings, namespace: Namesp
     try:
         me = await homeserver.whoami()
     except HomeserverRefused as error:
+        if is_busy(error):
+            raise HomeserverAway(str(error)) from error
         raise StartError(
             f"Synapse does not accept our as_token ({error.errcode}).",
             f"Has Synapse been given {settings.appservice.registration} (app_service_config_files in homeserver.yaml) "
@@ -100,11 +106,18 @@ async def identify(homeserver: Homeserver, settings: Settings, namespace: Namesp
         )
 
 
+def is_busy(error: HomeserverRefused) -> bool:
+    """Whether a homeserver that is only half up, or overloaded, says so: its own errors, not what it says of us."""
+    return error.status == 429 or (error.status >= 500 and error.errcode in {"M_UNKNOWN", ""})
+
+
 async def _ping(homeserver: Homeserver, settings: Settings) -> None:
     for tries_left in reversed(range(_UNREACHABLE_TRIES)):
         try:
             await homeserver.ping(settings.appservice.id)
         except HomeserverRefused as error:
+            if is_busy(error):
+                raise HomeserverAway(str(error)) from error
             problem = _unreachable(error, settings)
             if error.errcode not in {"M_CONNECTION_FAILED", "M_CONNECTION_TIMED_OUT"} or not tries_left:
                 raise problem from error

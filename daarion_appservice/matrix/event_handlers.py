@@ -52,6 +52,9 @@ class EventHandlers:
         content = _content(event)
         if self._namespace.is_ours(sender) and await _recognise(tx, event_id, content):
             return []
+        if room.archived:
+            # It can be read, but not written to, from whichever side.
+            return []
         posted = await self.take_message(tx, room, event)
         return [posted] if posted else []
 

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import mimetypes
 from collections import defaultdict
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -62,6 +63,7 @@ class Ghosts:
         self._known: dict[UserId, Ghost] = {}
         self._locks: defaultdict[UserId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._devices_refused = False
+        self._profiles_refused = False
 
     async def load(self) -> None:
         """Remember what the homeserver held of each ghost when we last ran."""
@@ -120,7 +122,7 @@ class Ghosts:
         if self._occupancy.is_member(room.id, subject):
             return
         await self.join(user, room.matrix_room_id)
-        ghost = self._known[user]
+        ghost = self._known.get(user, Ghost(user))
         async with self._database.transaction() as tx:
             await tx.members.put([Member(room.id, user, ghost.display_name, ghost.avatar_mxc)])
         self._publish(MembershipChanged(room.id, subject, joined=True))
@@ -149,10 +151,26 @@ class Ghosts:
 
     async def _look_like(self, ghost: Ghost, profile: Profile) -> None:
         if ghost.display_name != profile.display_name:
-            await self._homeserver.set_display_name(ghost.user_id, profile.display_name)
+            await self._unless_forbidden(self._homeserver.set_display_name(ghost.user_id, profile.display_name))
             ghost = await self._remember(replace(ghost, display_name=profile.display_name))
         if profile.avatar:
             await self._picture(ghost, profile.avatar)
+
+    async def _unless_forbidden(self, change: Awaitable[None]) -> None:
+        """A homeserver may let nobody change names and pictures; ghosts do without then, and work all the same."""
+        try:
+            await change
+        except HomeserverRefused as error:
+            if error.status != 403 or is_unregistered(error):
+                raise
+            if not self._profiles_refused:
+                self._profiles_refused = True
+                log.warning(
+                    "profiles_refused",
+                    error=str(error),
+                    help="Synapse lets us set no names or pictures: see enable_set_displayname and enable_set_avatar_url "
+                    "in homeserver.yaml. Ghosts go by their ids",
+                )
 
     async def _picture(self, ghost: Ghost, avatar: str) -> None:
         source, picture = await asyncio.to_thread(_read_picture, avatar)
@@ -165,7 +183,7 @@ class Ghosts:
                 ghost.user_id, picture, mimetypes.guess_type(avatar)[0] or "application/octet-stream"
             )
         )
-        await self._homeserver.set_avatar(ghost.user_id, mxc)
+        await self._unless_forbidden(self._homeserver.set_avatar(ghost.user_id, mxc))
         await self._remember(replace(ghost, avatar_source=source, avatar_mxc=mxc))
 
     async def _remember(self, ghost: Ghost) -> Ghost:

@@ -16,7 +16,7 @@ from mautrix.api import HTTPAPI, Method, Path, PathBuilder
 from mautrix.errors import MatrixConnectionError, MatrixRequestError
 
 from ..city.types import EventId, MatrixRoomId, UserId
-from ..errors import HomeserverAway, HomeserverRefused, NoHomeserver
+from ..errors import HomeserverAway, HomeserverRefused, HomeserverSlow, NoHomeserver
 
 JSON = dict[str, Any]
 
@@ -70,7 +70,7 @@ class Homeserver:
                 raise NoHomeserver(self._no_matrix("no JSON")) from error
             raise HomeserverAway(f"{self.address}: {error}") from error
         except TimeoutError as error:
-            raise HomeserverAway(f"{self.address} did not answer in time") from error
+            raise HomeserverSlow(f"{self.address} did not answer in time") from error
         except (ValueError, TypeError) as error:
             raise NoHomeserver(self._no_matrix("no JSON")) from error
 

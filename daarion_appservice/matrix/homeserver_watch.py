@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from ..errors import HomeserverAway, HomeserverRefused
+from ..errors import HomeserverAway, HomeserverRefused, HomeserverSlow
 from .homeserver import Homeserver
 
 _PULSE_S: Final = 1.0
@@ -61,6 +61,11 @@ class HomeserverWatch:
         self._up.set()
 
     def lost(self, error: HomeserverAway) -> None:
+        """Somebody's request was not answered. That one was slow proves nothing: the pulse will tell."""
+        if not isinstance(error, HomeserverSlow):
+            self._is_lost(error)
+
+    def _is_lost(self, error: HomeserverAway) -> None:
         if not self._up.is_set():
             return
         self.reason = str(error)
@@ -101,7 +106,7 @@ class HomeserverWatch:
         try:
             await self._homeserver.versions()
         except HomeserverAway as error:
-            self.lost(error)
+            self._is_lost(error)
         except HomeserverRefused as error:
             log.debug("no_versions", error=str(error))
 

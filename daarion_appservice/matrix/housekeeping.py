@@ -7,13 +7,14 @@ that a look at a thousand agents of which none changed costs a comparison each a
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.agents import AgentDirectory
-from ..city.types import Agent, MatrixStatus, Room, RoomId
+from ..city.types import Agent, MatrixStatus, Room, RoomId, UserId
 from ..errors import HomeserverAway, HomeserverRefused
 from ..storage.database import Database
 from .ghosts import Ghosts, Profile, is_unregistered, profile_of
@@ -26,6 +27,7 @@ from .presence_mirror import PresenceMirror
 from .rooms import MatrixRooms
 
 _RETRY_S: Final = 30.0
+_AWAY_PAUSE_S: Final = 1.0
 _LOOK_AROUND_S: Final = 300.0
 """How often to see after rooms that are not quite right, and ghosts that the homeserver turned out not to know."""
 _AT_ONCE: Final = 8
@@ -83,6 +85,7 @@ class Housekeeping:
                 all_well = await self._keep_all()
             except HomeserverAway as error:
                 self._watch.lost(error)
+                await asyncio.sleep(_AWAY_PAUSE_S)
                 continue
             except (HomeserverRefused, SQLAlchemyError, OSError) as error:
                 log.error("housekeeping_failed", error=str(error), help=f"trying again in {_RETRY_S:.0f} s")
@@ -95,16 +98,31 @@ class Housekeeping:
 
     async def _keep_all(self) -> bool:
         await self._ghosts.ensure(self._namespace.bot, Profile(self._city_name))
-        space = await self._rooms.keep_space()
-        if self._in_space is None:
-            self._in_space = set(await self._homeserver.joined_members(space, as_user=self._namespace.bot))
+        space_well = await self._keep_space()
         linked = await self._keep_rooms()
         self._outbound.resume()
         await self._observer.attend([room.matrix_room_id for room in linked.values() if room.matrix_room_id])
         agents_well = await self._keep_agents(linked)
         self.is_done = True
         async with self._database.reading() as tx:
-            return agents_well and len(linked) == len(await tx.rooms.all())
+            wanted = [room for room in await tx.rooms.all() if not room.archived]
+        return space_well and agents_well and all(room.slug in linked for room in wanted)
+
+    async def _keep_space(self) -> bool:
+        """Whether the city has its space; rooms and agents do without one when it cannot be had."""
+        try:
+            space = await self._rooms.keep_space()
+            if self._in_space is None:
+                self._in_space = set(await self._homeserver.joined_members(space, as_user=self._namespace.bot))
+        except HomeserverRefused as error:
+            log.warning(
+                "space_not_right",
+                alias=self._namespace.space_alias,
+                error=str(error),
+                help="rooms and agents do without it; if the alias is another room's, free it",
+            )
+            return False
+        return True
 
     async def _keep_rooms(self) -> dict[str, Room]:
         """All rooms that have their Matrix room, by slug."""
@@ -112,6 +130,8 @@ class Housekeeping:
             rooms = await tx.rooms.all()
         linked = {}
         for room in rooms:
+            if room.archived and room.matrix_room_id is None:
+                continue
             kept = room
             is_well = room.matrix_status is MatrixStatus.LINKED and room.matrix_error is None
             if not is_well or self._kept_rooms.get(room.id) != _state(room):
@@ -136,7 +156,7 @@ class Housekeeping:
         ]
 
     async def _keep_agent(self, agent: Agent, linked: dict[str, Room], slots: asyncio.Semaphore) -> bool:
-        user, homes = self._namespace.agent(agent.slug), _homes(agent, linked)
+        homes = _homes(agent, linked)
         async with slots:
             try:
                 await self._settle(agent, homes)
@@ -153,11 +173,13 @@ class Housekeeping:
                 log.warning("ghost_not_right", agent=agent.slug, error=str(error), help="the database does not answer")
                 return False
         self._kept_agents[agent.slug] = (agent, tuple(room.id for room in homes))
-        self._mirror.ghost_ready(user)
         return True
 
     async def _settle(self, agent: Agent, homes: list[Room]) -> None:
-        """Have an agent's ghost registered, looking right, and joined; from scratch if the homeserver lost it."""
+        """Have an agent's ghost registered, looking right, and joined; from scratch if the homeserver lost it.
+
+        A room that it may not join does not keep it out of the others; the first refusal is raised after all were tried.
+        """
         user = self._namespace.agent(agent.slug)
         try:
             await self._ensure(agent, homes)
@@ -170,15 +192,19 @@ class Housekeeping:
     async def _ensure(self, agent: Agent, homes: list[Room]) -> None:
         user = self._namespace.agent(agent.slug)
         await self._ghosts.ensure(user, profile_of(agent))
-        await self._join_space(agent)
-        for room in homes:
-            await self._ghosts.ensure_joined(user, room)
+        refusals = []
+        joins = [partial(self._join_space, user), *(partial(self._ghosts.ensure_joined, user, room) for room in homes)]
+        for join in joins:
+            try:
+                await join()
+            except HomeserverRefused as error:
+                refusals.append(error)
+        self._mirror.ghost_ready(user)
+        if refusals:
+            raise refusals[0]
 
-    async def _join_space(self, agent: Agent) -> None:
-        assert self._in_space is not None
-        assert self._rooms.space is not None
-        user = self._namespace.agent(agent.slug)
-        if user not in self._in_space:
+    async def _join_space(self, user: UserId) -> None:
+        if self._rooms.space is not None and self._in_space is not None and user not in self._in_space:
             await self._ghosts.join(user, self._rooms.space)
             self._in_space.add(user)
 

@@ -105,14 +105,18 @@ class Namespace:
         return AuthorKind.MATRIX, user
 
     def subject(self, user: UserId) -> SubjectId | None:
-        """The subject whose presence this user shows; None for the bot and the observer."""
+        """The subject whose presence this user shows; None for the bot, the observer, and ghosts that nobody has."""
         match self.who(user):
             case Staff():
                 return None
             case AuthorKind.AGENT, slug:
                 return agent_subject(AgentSlug(slug))
             case AuthorKind.CITIZEN, citizen:
-                return citizen_subject(CitizenId(citizen))
+                # @citizen_agent=3ax is no citizen's, and must not pass for the agent x.
+                is_impostor = (
+                    citizen.startswith(("@", "agent:")) or self._user(CITIZEN_PREFIX + _escape(citizen)) != user
+                )
+                return None if is_impostor else citizen_subject(CitizenId(citizen))
         return person_subject(user)
 
     def is_ours(self, user: UserId) -> bool:

@@ -78,8 +78,18 @@ class Observer:
             self._rooms = await self._homeserver.joined_rooms(as_user=self._user)
         for room in rooms:
             if room not in self._rooms:
-                await self._ghosts.join(self._user, room)
+                await self._join_one(room)
                 self._rooms.add(room)
+
+    async def _join_one(self, room: MatrixRoomId) -> None:
+        try:
+            await self._ghosts.join(self._user, room)
+        except HomeserverRefused as error:
+            if is_unregistered(error):
+                raise
+            log.warning(
+                "observer_refused", room=room, error=str(error), help="people who are in this room only are not seen"
+            )
 
     async def run(self) -> None:
         """Look on, until cancelled."""

@@ -8,14 +8,16 @@ that one that Matrix will never take does not hold up its room.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any, Final
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from ..city.agents import AgentDirectory
 from ..city.ports import NowMs
-from ..city.types import Message, MessageId, Room, RoomId
+from ..city.types import AgentSlug, Author, AuthorKind, Message, MessageId, Room, RoomId, UserId
 from ..errors import HomeserverAway, HomeserverError, HomeserverRefused
 from ..storage.database import Database
 from ..storage.outbox import OutboxRow
@@ -34,6 +36,8 @@ _UNLINKED_RETRY_MS: Final = 1_000
 _AWAY_RETRY_MS: Final = 1_000
 """While the homeserver counts as gone, nothing is tried anyway."""
 _REFUSED_RETRY_MS: Final = 10_000
+_LIMITED_RETRY_MS: Final = 1_000
+"""After a 429, which `rate_limited: false` keeps away."""
 _DATABASE_RETRY_S: Final = 1.0
 
 log = structlog.get_logger()
@@ -46,18 +50,25 @@ class Outbound:
         homeserver: Homeserver,
         watch: HomeserverWatch,
         ghosts: Ghosts,
+        agents: AgentDirectory,
         namespace: Namespace,
         now_ms: NowMs,
+        *,
+        on_new_ghost: Callable[[UserId], None],
     ) -> None:
         self._database = database
         self._homeserver = homeserver
         self._watch = watch
         self._ghosts = ghosts
+        self._agents = agents
         self._namespace = namespace
+        self._on_new_ghost = on_new_ghost
         self._now_ms = now_ms
         self._wake = asyncio.Event()
         self._busy: set[RoomId] = set()
         self._held: dict[RoomId, int] = {}
+        self._mended: set[MessageId] = set()
+        """Messages whose ghost was registered or joined anew because of a refusal."""
 
     def wake(self) -> None:
         """There is something to send. Rooms that wait for something go on waiting."""
@@ -116,6 +127,10 @@ class Outbound:
         except (SQLAlchemyError, OSError) as error:
             log.error("outbox_unavailable", error=str(error), help="the database does not answer; trying again")
             self._held[room] = self._now_ms() + int(_DATABASE_RETRY_S * 1000)
+        except Exception:
+            # Whatever it is, the other rooms go on; this one is tried again, and the log says what is the matter.
+            log.exception("lane_failed", room=room)
+            self._held[room] = self._now_ms() + _REFUSED_RETRY_MS
         finally:
             self._busy.discard(room)
             self._wake.set()
@@ -145,14 +160,18 @@ class Outbound:
         async with self._database.transaction() as tx:
             await tx.messages.delivered(message.id, event_id)
             await tx.outbox.sent(message.id)
+        self._mended.discard(message.id)
         return None
 
     async def _send(self, message: Message, room: Room, content: dict[str, Any], txn_id: str) -> Any:
         assert room.matrix_room_id is not None
         user = self._namespace.author(message.author)
-        await self._ghosts.ensure(user, Profile(message.author.display_name))
+        was_known = self._ghosts.is_known(user)
+        await self._ghosts.ensure(user, self._profile(message.author))
         await self._ghosts.ensure_device(user)
         await self._ghosts.ensure_joined(user, room)
+        if not was_known:
+            self._on_new_ghost(user)
         return await self._homeserver.send(
             room.matrix_room_id,
             "m.room.message",
@@ -163,6 +182,11 @@ class Outbound:
             ts_ms=message.created_at_ms,
         )
 
+    def _profile(self, author: Author) -> Profile:
+        """An agent looks like the registry says now, not as it did when it wrote; its picture is housekeeping's."""
+        agent = self._agents.get(AgentSlug(author.id)) if author.kind is AuthorKind.AGENT else None
+        return Profile(agent.display_name if agent else author.display_name)
+
     async def _refused(self, row: OutboxRow, message: Message, room: Room, error: HomeserverRefused) -> int | None:
         user = self._namespace.author(message.author)
         if error.status == 401:
@@ -170,14 +194,16 @@ class Outbound:
             log.error("token_refused", error=str(error), help="see `daarion-appservice registration check`")
             return self._now_ms() + _REFUSED_RETRY_MS
         if error.status == 429:
-            return self._now_ms() + int((error.retry_after_s or 1.0) * 1000)
+            return self._now_ms() + _LIMITED_RETRY_MS
         if error.status >= 500:
             return await self._try_again(row, room, error)
         if is_unregistered(error):
             await self._ghosts.forget(user)
         if error.status == 403:
             await self._ghosts.not_joined(user, room)
-        is_mendable = error.status == 403 and row.attempts == 0
+        # Registering and joining anew mends most of these; once is enough to know.
+        is_mendable = error.status == 403 and row.message_id not in self._mended
+        (self._mended.add if is_mendable else self._mended.discard)(row.message_id)
         return await self._count(row, error, retry=is_mendable)
 
     async def _try_again(self, row: OutboxRow, room: Room, error: HomeserverError) -> int | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -33,6 +34,8 @@ ON_MATRIX: Final = {Status.ONLINE: "online", Status.AWAY: "unavailable", Status.
 
 _JITTER: Final = 0.2
 """Refreshes are due between 80 % and 100 % of the period."""
+_REFUSED_PAUSE_MS: Final = 2_000
+"""How soon a change is told again after it was refused."""
 _STOP_S: Final = 10.0
 """How long a clean stop may take to tell the homeserver that everybody is offline."""
 
@@ -68,11 +71,13 @@ class PresenceMirror:
         self._in_flight = in_flight
         self._wishes: dict[UserId, Wish] = {}
         """Everybody who is not offline, and those whose going offline was not told yet."""
-        self._changed: dict[UserId, None] = {}
+        self._changed: OrderedDict[UserId, None] = OrderedDict()
         """Whom to tell the homeserver of next, in the order they changed; a set that keeps its order."""
         self._refreshes: list[tuple[int, UserId]] = []
         self._refresh_at_ms: dict[UserId, int] = {}
         """The entry of ``_refreshes`` that counts; older ones are dropped when they come up."""
+        self._told: dict[UserId, Wish] = {}
+        """What was told last of those who are not offline."""
         self._being_told: set[UserId] = set()
         self._wake = asyncio.Event()
         watch.on_return(self.tell_all)
@@ -142,7 +147,7 @@ class PresenceMirror:
 
     def _next(self) -> UserId | None:
         """Whoever changed first and is not being told right now, else whose refresh is due."""
-        for user in self._changed:
+        for user in self._changed:  # at most as many steps as there are requests in flight
             if user not in self._being_told:
                 del self._changed[user]
                 return user
@@ -164,7 +169,12 @@ class PresenceMirror:
 
     async def _tell(self, user: UserId) -> None:
         wish = self._wishes.get(user)
-        if wish is None or not self._ghosts.is_known(user):
+        if wish is None:
+            return
+        if not self._ghosts.is_known(user):
+            # A citizen whom nobody on Matrix has met; once there is a ghost it is shown what is wished then.
+            if wish.status is Status.OFFLINE:
+                del self._wishes[user]
             return
         try:
             await self._homeserver.set_presence(user, ON_MATRIX[wish.status], wish.status_msg)
@@ -172,24 +182,38 @@ class PresenceMirror:
             self._watch.lost(error)
             self._changed.setdefault(user)
         except HomeserverRefused as error:
-            if is_unregistered(error):
-                await self._ghosts.forget(user)
             log.warning("presence_refused", user=user, error=str(error))
-            self._refresh_later(user)
-        except (SQLAlchemyError, OSError) as error:
-            log.warning(
-                "presence_not_told", user=user, error=str(error), help="the database does not answer; trying again"
-            )
-            self._refresh_later(user)
+            self._try_again(user, wish)
+            if is_unregistered(error):
+                await self._forget(user)
         else:
-            if wish.status is not Status.OFFLINE:
-                self._refresh_later(user)
-            elif self._wishes.get(user) == wish:
-                del self._wishes[user]
-                self._refresh_at_ms.pop(user, None)
+            self._is_told(user, wish)
+
+    async def _forget(self, user: UserId) -> None:
+        try:
+            await self._ghosts.forget(user)
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("ghost_not_forgotten", user=user, error=str(error), help="the database does not answer")
+
+    def _is_told(self, user: UserId, wish: Wish) -> None:
+        if wish.status is not Status.OFFLINE:
+            self._told[user] = wish
+            self._refresh_later(user)
+        elif self._wishes.get(user) == wish:
+            del self._wishes[user]
+            self._told.pop(user, None)
+            self._refresh_at_ms.pop(user, None)
+
+    def _try_again(self, user: UserId, wish: Wish) -> None:
+        """A change that was refused is not put off until the next refresh would be due."""
+        is_refresh = self._told.get(user) == wish
+        self._due(user, self._refresh_ms if is_refresh else _REFUSED_PAUSE_MS)
 
     def _refresh_later(self, user: UserId) -> None:
-        due_ms = self._now_ms() + int(self._refresh_ms * (1 - _JITTER * random.random()))  # noqa: S311 -- only spreads load
+        self._due(user, self._refresh_ms)
+
+    def _due(self, user: UserId, in_ms: int) -> None:
+        due_ms = self._now_ms() + int(in_ms * (1 - _JITTER * random.random()))  # noqa: S311 -- only spreads load
         self._refresh_at_ms[user] = due_ms
         heapq.heappush(self._refreshes, (due_ms, user))
 

@@ -76,7 +76,7 @@ class Registration:
                 f"sender_localpart: {quoted(self.sender_localpart)}",
                 "# Otherwise each ghost may change its presence only once in ten seconds.",
                 "rate_limited: false",
-                "# Presence and typing come through one observer's /sync: linear, and complete after an outage.",
+                "# Presence comes through one observer's /sync: linear, and complete after an outage.",
                 "receive_ephemeral: false",
                 "namespaces:",
                 "  users:",

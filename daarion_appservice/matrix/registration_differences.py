@@ -44,7 +44,7 @@ def _switches(values: Mapping[str, Any]) -> list[str]:
     if values.get("rate_limited") is not False:
         found.append("rate_limited must be false, or Synapse lets each ghost change presence only once in ten seconds")
     found += [
-        f"{name} must be off: the observer brings presence and typing, and Synapse would send them twice"
+        f"{name} must be off: the observer brings presence, and Synapse would send them twice"
         for name in ("receive_ephemeral", "de.sorunome.msc2409.push_ephemeral")
         if values.get(name)
     ]

@@ -77,8 +77,19 @@ class MatrixRooms:
             log.info("space_created", alias=self._namespace.space_alias, room=space)
         elif self.space is None:
             await self._homeserver.join(self._namespace.space_alias, as_user=self._namespace.bot)
+            await self._check_is_space(space)
         self.space = space
         return space
+
+    async def _check_is_space(self, room: MatrixRoomId) -> None:
+        created = await self._homeserver.state(room, "m.room.create", as_user=self._namespace.bot) or {}
+        if created.get("type") != "m.space":
+            raise HomeserverRefused(
+                409,
+                "DAARION_NOT_A_SPACE",
+                f"{self._namespace.space_alias} is an ordinary room, and the city's space needs that alias: remove the alias "
+                "from the room (in Element: room settings, local addresses)",
+            )
 
     # --- rooms ----------------------------------------------------------------------------------------
 
@@ -130,7 +141,10 @@ class MatrixRooms:
             log.info("room_linked", room=room.slug, alias=alias, matrix_room=there)
             async with self._database.transaction() as tx:
                 await tx.rooms.link(room.id, there)
-                await tx.members.remove(room.id, [member.user_id for member in await tx.members.of_room(room.id)])
+                before = [member.user_id for member in await tx.members.of_room(room.id)]
+                await tx.members.remove(room.id, before)
+            for user in before:
+                self._announce(room, user, joined=False)
         self._verified.add(there)
         return await self._stored(room)
 

@@ -19,10 +19,12 @@ import orjson
 
 from ..city.events import PresenceChanged
 from ..city.ports import NowMs
-from ..city.presence import Shown
+from ..city.presence import Shown, Status
 from ..city.types import SubjectId
 
 TICK_S: Final = 0.05
+SNAPSHOT_MS: Final = 1000
+"""How long a snapshot serves while nobody comes or goes: ``last_active_ago_ms`` in it is at most so much too low."""
 HISTORY: Final = 20_000
 """Changes that can be replayed: at 500 a second those of the last 40 s, in quiet times those of days."""
 
@@ -33,6 +35,13 @@ class Change:
     subject: SubjectId
     update: bytes
     """The JSON of the change, without its braces: what single and batched frames are both made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    seq: int
+    at_ms: int
+    encoded: bytes
 
 
 class Listener(Protocol):
@@ -103,6 +112,7 @@ class PresenceStream:
         self._pending: dict[SubjectId, Shown] = {}
         self._listeners: set[Listener] = set()
         self._tick: asyncio.TimerHandle | None = None
+        self._taken = _Snapshot(-1, 0, b"")
 
     def follow(self, change: PresenceChanged) -> None:
         """Take note of a change; called by the bus."""
@@ -119,9 +129,19 @@ class PresenceStream:
         self._listeners.discard(listener)
 
     def snapshot(self) -> bytes:
-        """Everybody who is not offline, as of ``seq``."""
+        """Everybody who is not offline, as of ``seq``; made once for all who come at the same time."""
         now_ms = self._now_ms()
-        users = [encode_presence(subject, self._shown(subject), now_ms) for subject in self._here]
+        if self._taken.seq != self.seq or now_ms - self._taken.at_ms >= SNAPSHOT_MS:
+            self._taken = _Snapshot(self.seq, now_ms, self._encode_snapshot(now_ms))
+        return self._taken.encoded
+
+    def _encode_snapshot(self, now_ms: int) -> bytes:
+        users = []
+        for subject in self._here:
+            shown = self._shown(subject)
+            # Who left within this tick stands here until its end.
+            if shown.status is not Status.OFFLINE:
+                users.append(encode_presence(subject, shown, now_ms))
         return orjson.dumps({"event": "presence.snapshot", "users": users, "seq": self.seq})
 
     def since(self, seq: int) -> list[Change] | None:
@@ -156,7 +176,7 @@ class PresenceStream:
             listener.presence(changes)
 
     def _number(self, subject: SubjectId, shown: Shown, now_ms: int) -> Change:
-        if shown.status == "offline":
+        if shown.status is Status.OFFLINE:
             self._here.discard(subject)
         else:
             self._here.add(subject)

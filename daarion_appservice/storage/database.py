@@ -91,7 +91,7 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Transaction]:
-        """A consistent look at what is stored; writes nothing."""
+        """A look at what is stored; writes nothing. Each statement sees what was committed before it."""
         async with self._engine.connect() as connection:
             yield Transaction(connection)
 

@@ -66,6 +66,17 @@ class MessageRows:
         rows = await self._connection.execute(statement.order_by(messages.c.seq.desc()).limit(limit))
         return [_message(row) for row in reversed(rows.all())]
 
+    async def oldest_from_matrix(self, room: RoomId) -> EventId | None:
+        """The Matrix event of the room's first message that has one."""
+        statement = (
+            select(messages.c.matrix_event_id)
+            .where(messages.c.room_id == room, messages.c.matrix_event_id.is_not(None))
+            .order_by(messages.c.seq)
+            .limit(1)
+        )
+        event = (await self._connection.execute(statement)).scalar()
+        return EventId(event) if event else None
+
     async def delivered(self, message: MessageId, event: EventId) -> None:
         await self._connection.execute(
             update(messages).where(messages.c.id == message).values(matrix_event_id=event, delivery=Delivery.SENT)

@@ -123,13 +123,6 @@ class RoomRows:
             )
         )
 
-    async def unlink(self, room: RoomId) -> None:
-        await self._connection.execute(
-            update(rooms)
-            .where(rooms.c.id == room)
-            .values(matrix_room_id=None, matrix_status=MatrixStatus.PENDING, matrix_error=None)
-        )
-
     async def mark(self, room: RoomId, status: MatrixStatus, error: str | None) -> None:
         await self._connection.execute(
             update(rooms).where(rooms.c.id == room).values(matrix_status=status, matrix_error=error)

@@ -145,6 +145,7 @@ async def test_a_homeserver_that_was_set_up_anew_gets_everything_again(start_cit
     alice = await arrive(city, "alice")
     general = await alice.join("#city_general:city.localhost")
     assert general == room["matrix_room_id"]
+    await alice.sees(lambda: "@agent_scribe:city.localhost" in alice.client.rooms[general].users)
     await city.post("/city/rooms/general/messages", {"body": "hello"}, token=await city.agent_token("daarwizz"))
     await alice.sees(lambda: ("@agent_daarwizz:city.localhost", "hello") in alice.messages)
     await alice.say(general, "hello yourself")
@@ -170,3 +171,31 @@ async def _create(alice: Person, *, alias: str, name: str, topic: str = "", invi
     created = str(answer.room_id)
     await alice.sees(lambda: created in alice.client.rooms)
     return created
+
+
+async def test_a_homeserver_that_lets_nobody_set_a_name_has_the_city_all_the_same(
+    start_city: StartCity, arrive: Arrive
+) -> None:
+    city = await start_city(homeserver={"overrides": {"enable_set_displayname": False}})
+    assert {room["matrix_status"] for room in await city.get("/city/rooms")} == {"linked"}
+    alice = await arrive(city, "alice")
+    await alice.join("#city_general:city.localhost")
+    await city.post("/city/rooms/general/messages", {"body": "hello"}, token=citizen_token("u_1", "Ірина"))
+    await alice.sees(lambda: ("@citizen_u_1:city.localhost", "hello") in alice.messages)
+    assert "enable_set_displayname" in "\n".join(city.service.last_lines(200))
+
+
+async def test_an_ordinary_room_under_the_citys_alias_costs_the_space_and_nothing_else(start_city: StartCity) -> None:
+    async def alice_has_the_alias(city: RunningCity) -> None:
+        with_us = city.homeserver.setup
+        city.homeserver.setup = replace(with_us, registrations=())
+        await city.homeserver.restart()
+        alice = await Person.arrive(city.homeserver, "alice")
+        await _create(alice, alias="city", name="Alice's city", invite_bot=False)
+        await alice.leave()
+        city.homeserver.setup = with_us
+        await city.homeserver.restart()
+
+    city = await start_city(first=alice_has_the_alias)
+    assert {room["matrix_status"] for room in await city.get("/city/rooms")} == {"linked"}
+    assert "is an ordinary room" in "\n".join(city.service.last_lines(200))

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import aiohttp
 import pytest
+from sqlalchemy import update
 
 from daarion_appservice.app import new_id, now_ms, steady_ms
+from daarion_appservice.city.agents import AgentDirectory
 from daarion_appservice.city.events import CityEvent, MembershipChanged
 from daarion_appservice.city.messages import Messages
 from daarion_appservice.city.occupancy import Occupancy
@@ -26,6 +28,7 @@ from daarion_appservice.matrix.namespace import Namespace
 from daarion_appservice.matrix.outbound import MAX_ATTEMPTS, Outbound
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
+from daarion_appservice.storage.tables import rooms as room_table
 from tests.parts.city import eventually
 from tests.parts.scripted_homeserver import (
     HANG,
@@ -104,7 +107,9 @@ async def office(
     watch.found()
     namespace = Namespace("city.localhost", "daarion_bot")
     ghosts = Ghosts(client, database, namespace, occupancy, publish)
-    outbound = Outbound(database, client, watch, ghosts, namespace, steady_ms)
+    outbound = Outbound(
+        database, client, watch, ghosts, AgentDirectory(), namespace, steady_ms, on_new_ghost=lambda _: None
+    )
     tasks = [asyncio.create_task(each) for each in (watch.run(), outbound.run())]
     yield Office(database, Messages(database, publish, now_ms, new_id), outbound)
     assert not any(task.done() for task in tasks), "nothing that a homeserver answers ends the service"
@@ -301,7 +306,9 @@ async def test_a_message_to_a_room_that_is_not_linked_yet_waits_for_it(
 ) -> None:
     monkeypatch.setattr(outbound_module, "_UNLINKED_RETRY_MS", 600_000)
     async with office.database.transaction() as tx:
-        await tx.rooms.unlink(room_id_of("general"))
+        await tx.connection.execute(
+            update(room_table).where(room_table.c.slug == "general").values(matrix_room_id=None)
+        )
     await office.post("early")
     await asyncio.sleep(0.05)
     assert await office.deliveries() == [("early", Delivery.PENDING)]

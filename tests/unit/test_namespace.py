@@ -45,6 +45,14 @@ def test_a_citizen_has_a_ghost_whatever_their_id_looks_like(citizen: str, user: 
     assert HERE.subject(UserId(user)) == citizen_subject(CitizenId(citizen))
 
 
+@pytest.mark.parametrize(
+    "user", ["@citizen_agent=3ax:daarion.space", "@citizen_=40alice=3ahs:daarion.space", "@citizen_U1:daarion.space"]
+)
+def test_a_ghost_that_no_citizen_can_have_is_nobodys(user: str) -> None:
+    assert HERE.subject(UserId(user)) is None
+    assert HERE.subject(UserId("@citizen_" + "U" * 200 + ":daarion.space")) is None
+
+
 CITIZENS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=18).map(CitizenId)
 """Eighteen characters of four bytes, each written =hh, just fit."""
 
