@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
-from aiohttp import ClientConnectionError, WSCloseCode, web
+from aiohttp import ClientConnectionError, web
 
 from ..errors import CityError
 from .database_away import is_database_away
@@ -20,13 +20,6 @@ log = structlog.get_logger()
 _OURS_TO_MEND: Final = "something went wrong on our side; it is in the log"
 _AWAY: Final = "the city's database does not answer; try again"
 
-_STARTED: Final = "daarion.started"
-
-
-async def remember_started(request: web.Request, response: web.StreamResponse) -> None:
-    """To be told of every answer before its first byte (``on_response_prepare``): whoever has one gets no other."""
-    request[_STARTED] = response
-
 
 @web.middleware
 async def problems(request: web.Request, handler: Handle) -> web.StreamResponse:
@@ -34,7 +27,7 @@ async def problems(request: web.Request, handler: Handle) -> web.StreamResponse:
     try:
         return await handler(request)
     except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes an answer
-        return await _instead(request, error, _as_problem)
+        return _instead(request, error, _as_problem)
 
 
 @web.middleware
@@ -43,27 +36,28 @@ async def matrix_errors(request: web.Request, handler: Handle) -> web.StreamResp
     try:
         return await handler(request)
     except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes an answer
-        return await _instead(request, error, _as_matrix_error)
+        return _instead(request, error, _as_matrix_error)
 
 
-async def _instead(
+def _instead(
     request: web.Request, error: Exception, answer: Callable[[web.Request, Exception], web.StreamResponse]
 ) -> web.StreamResponse:
     """What is answered when ``error`` came out of the handler."""
-    started: web.StreamResponse | None = request.get(_STARTED)
     if _client_left(request, error):
-        return started or web.Response(status=499)  # nobody reads it
-    instead = answer(request, error)
-    if started is None:
-        return instead
-    if isinstance(started, web.WebSocketResponse):
-        await started.close(code=WSCloseCode.INTERNAL_ERROR)
-    return started
+        return web.Response(status=499)  # nobody reads it
+    if request.writer.output_size > 0:
+        # Whoever has an answer already gets no second one within it: aiohttp logs the error and ends the connection.
+        raise error
+    return answer(request, error)
 
 
 def _client_left(request: web.Request, error: Exception) -> bool:
     is_gone = request.transport is None or request.transport.is_closing()
-    return is_gone and isinstance(error, (OSError, ClientConnectionError)) and not is_database_away(error)
+    return (
+        is_gone
+        and isinstance(error, (ConnectionError, TimeoutError, ClientConnectionError))
+        and not is_database_away(error)
+    )
 
 
 def _as_problem(request: web.Request, error: Exception) -> web.StreamResponse:

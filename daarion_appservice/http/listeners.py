@@ -12,7 +12,7 @@ from aiohttp import web
 from ..config import ApiSettings
 from ..errors import ExitCode, StartError
 from ..matrix.receiver import MAX_BODY_BYTES, Receiver
-from .answers import matrix_errors, problems, remember_started
+from .answers import matrix_errors, problems
 from .endpoint import Door, install, routes_of
 
 _MAX_CITY_BODY_BYTES: Final = 1024 * 1024
@@ -28,7 +28,6 @@ def city_application(
     groups: Sequence[object], streams: Sequence[Streaming], door: Door, settings: ApiSettings
 ) -> web.Application:
     app = web.Application(middlewares=[problems], client_max_size=_MAX_CITY_BODY_BYTES)
-    app.on_response_prepare.append(remember_started)
     for group in groups:
         install(app, routes_of(group), door, anonymous_read=settings.anonymous_read)
     for stream in streams:
@@ -50,7 +49,6 @@ def _allow_origins(app: web.Application, origins: Sequence[str]) -> None:
 
 def matrix_application(groups: Sequence[object], receiver: Receiver, door: Door) -> web.Application:
     app = web.Application(middlewares=[matrix_errors], client_max_size=MAX_BODY_BYTES)
-    app.on_response_prepare.append(remember_started)
     app.add_routes(receiver.routes())
     for group in groups:
         install(app, routes_of(group), door, anonymous_read=False)

@@ -7,13 +7,12 @@ sent away with a code that means "come back", and gets what it missed by ``?sinc
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
 
 import orjson
 import structlog
-from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+from aiohttp import ClientConnectionError, WSCloseCode, WSMessage, WSMsgType, web
 from pydantic import Field, ValidationError
 
 from ..city.presence import KEEP, Status
@@ -85,7 +84,12 @@ class PresenceSocket:
             # The connection is no longer HTTP: what would be a status is an event and a close code here.
             reader.write(_error_frame(error))
             code = WSCloseCode.TRY_AGAIN_LATER if isinstance(error, Unavailable) else WSCloseCode.POLICY_VIOLATION
-            await self._close(socket, code, error.code)
+            await self._close(socket, reader, code, error.code)
+        except (ConnectionError, ClientConnectionError):
+            log.debug("reader_left")
+        except Exception:
+            await self._close(socket, reader, WSCloseCode.INTERNAL_ERROR, "internal_error")
+            raise
         finally:
             self._stream.unlisten(reader)
             del self._open[socket]
@@ -127,15 +131,21 @@ class PresenceSocket:
         return self._anonymous_read or not isinstance(principal, Anonymous)
 
     async def _close_all(self, _app: web.Application) -> None:
-        closing = [self._close(socket, WSCloseCode.GOING_AWAY, "the city restarts") for socket in self._open]
-        await asyncio.gather(*closing)
+        await asyncio.gather(
+            *(
+                self._close(socket, reader, WSCloseCode.GOING_AWAY, "the city restarts")
+                for socket, reader in self._open.items()
+            )
+        )
 
-    async def _close(self, socket: web.WebSocketResponse, code: WSCloseCode, reason: str) -> None:
+    async def _close(self, socket: web.WebSocketResponse, reader: _Reader, code: WSCloseCode, reason: str) -> None:
         """Say good-bye, after which nothing may be said; whoever does not answer it in time is left."""
-        self._stream.unlisten(self._open[socket])
-        with suppress(TimeoutError):
+        self._stream.unlisten(reader)
+        try:
             async with asyncio.timeout(_LAST_WORDS_S):
                 await socket.close(code=code, message=reason.encode())
+        except TimeoutError:
+            reader.leave()
 
 
 class _Reader:
@@ -160,6 +170,10 @@ class _Reader:
             self._send_away()
             return
         self._transport.write(frames)
+
+    def leave(self) -> None:
+        """End the connection, whatever still waits in it."""
+        self._transport.abort()
 
     def _send_away(self) -> None:
         self._transport.write(close_frame(WSCloseCode.TRY_AGAIN_LATER, "too slow: come back with since"))

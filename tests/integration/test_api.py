@@ -399,6 +399,13 @@ async def test_of_many_who_open_the_same_room_at_once_one_does(city: OpenCity) -
     assert sorted(answer.status for answer in answers) == [201] + [409] * 7
 
 
+def nested(depth: int) -> Any:
+    content: Any = []
+    for _ in range(depth - 1):
+        content = [content]
+    return content
+
+
 NO_ROOMS: list[tuple[Any, tuple[int, str]]] = [
     ({}, (422, "invalid")),
     ({"name": ""}, (422, "invalid")),
@@ -418,6 +425,8 @@ NO_ROOMS: list[tuple[Any, tuple[int, str]]] = [
     ({"name": "General"}, (409, "slug_taken")),
     ({"name": "a\0b"}, (422, "not_text")),
     ({"name": "x", "description": "a\0b"}, (422, "not_text")),
+    ({"name": nested(63)}, (422, "invalid")),
+    ({"name": nested(64)}, (422, "too_deep")),
 ]
 
 
@@ -425,6 +434,16 @@ async def test_a_room_that_cannot_be_is_refused(here: OpenCity) -> None:
     for content, refusal in NO_ROOMS:
         assert problem(await here.call("POST", "/city/rooms", content, token=OKSANA)) == refusal, str(content)[:100]
     assert len(await here.get("/city/rooms")) == 3
+
+
+async def test_what_lies_too_deep_is_refused_before_anybody_walks_it(here: OpenCity) -> None:
+    json = {"Content-Type": "application/json"}
+    for depth, refusal in ((1000, (422, "too_deep")), (100_000, (400, "not_json"))):
+        body = b'{"name": "x", "beside": ' + b"[" * depth + b"]" * depth + b"}"
+        answer = await here.call("POST", "/city/rooms", body=body, headers=json, token=OKSANA)
+        assert problem(answer) == refusal
+        answer = await internal(here, "POST", "/online", body=body, headers=json)
+        assert answer.status == refusal[0]
 
 
 async def test_a_rooms_name_never_means_another_room(city: OpenCity) -> None:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import SecretStr
 
+from daarion_appservice.city.types import CitizenId
 from daarion_appservice.config.settings import JwtSettings
 from daarion_appservice.errors import NotSignedIn, Unavailable
 from daarion_appservice.http.jwt_check import JwtCheck
@@ -64,7 +65,9 @@ async def refusal(settings: JwtSettings, token: str) -> str:
 
 
 async def test_whoever_has_a_token_by_our_secret_is_that_citizen() -> None:
-    assert await JwtCheck(BY_SECRET).citizen(signed()) == Citizen("u_123", "u_123", is_admin=False)  # type: ignore[arg-type]
+    end = int(time.time()) + 60
+    citizen = await JwtCheck(BY_SECRET).citizen(signed(exp=end))
+    assert citizen == Citizen(CitizenId("u_123"), "u_123", is_admin=False, expires_at=end)
 
 
 @pytest.mark.parametrize(

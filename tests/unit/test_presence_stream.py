@@ -38,6 +38,34 @@ async def stream() -> PresenceStream:
     return new_stream()
 
 
+async def test_who_left_within_a_tick_is_in_no_snapshot() -> None:
+    now: dict[SubjectId, Shown] = {}
+    stream = PresenceStream(lambda subject: now[subject], lambda: START_MS, tick_s=60)
+    for subject in ("u_1", "u_2"):
+        now[SubjectId(subject)] = Shown(Status.ONLINE)
+        change(stream, subject)
+        stream._flush()
+    now[SubjectId("u_1")] = Shown(Status.OFFLINE)
+    change(stream, "u_1", Status.OFFLINE)
+    assert [user["user_id"] for user in orjson.loads(stream.snapshot())["users"]] == ["u_2"]
+    stream.close()
+
+
+async def test_who_comes_at_the_same_time_shares_one_snapshot() -> None:
+    now = [START_MS]
+    stream = PresenceStream(lambda _: Shown(Status.ONLINE, None, START_MS), lambda: now[0], tick_s=60)
+    change(stream, "u_1")
+    first = stream.snapshot()
+    assert stream.snapshot() is first
+
+    now[0] += 5000
+    assert orjson.loads(stream.snapshot())["users"][0]["last_active_ago_ms"] == 5000, "it does not grow old"
+    change(stream, "u_2")
+    stream._flush()
+    assert [user["user_id"] for user in orjson.loads(stream.snapshot())["users"]].count("u_2") == 1
+    stream.close()
+
+
 def new_stream(history: int = 100) -> PresenceStream:
     return PresenceStream(lambda _: Shown(Status.ONLINE), lambda: START_MS, tick_s=TICK_S, history=history)
 

@@ -271,7 +271,7 @@ def test_a_file_that_is_no_registration_is_said_in_words(config: Path, text: str
         (
             "receive_ephemeral: false",
             "receive_ephemeral: true",
-            "receive_ephemeral must be off: the observer brings presence and typing, and Synapse would send them twice",
+            "receive_ephemeral must be off: the observer brings presence, and Synapse would send them twice",
         ),
         ("rooms: []", "rooms: [{exclusive: false, regex: '.*'}]",
          "namespaces.rooms must be empty: the city's rooms are known by who is in them"),

@@ -1,0 +1,294 @@
+"""How connections that stay open end: refusals, tokens that end, readers who leave or take nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import aiohttp
+import pytest
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
+
+from daarion_appservice.city.events import PresenceChanged
+from daarion_appservice.city.presence import Shown, Status, Transition
+from daarion_appservice.city.types import SubjectId
+from daarion_appservice.http import presence_socket
+from daarion_appservice.http.frames import close_frame
+from daarion_appservice.http.presence_socket import PATH
+from tests.parts.city import JWT_SECRET, citizen_token, eventually
+from tests.parts.open_city import OpenCity, open_city
+from tests.parts.ports import HOST
+
+HEARTBEAT = {"event": "presence.heartbeat"}
+STREAM = "/api/v1/presence/stream"
+
+
+@pytest.fixture
+async def city(sqlite_url: str) -> AsyncIterator[OpenCity]:
+    async with open_city(sqlite_url) as city:
+        yield city
+
+
+@pytest.fixture
+async def closed_city(sqlite_url: str) -> AsyncIterator[OpenCity]:
+    """One where reading needs a token."""
+    async with open_city(sqlite_url, api={"anonymous_read": False, "jwt": {"secret": JWT_SECRET}}) as city:
+        yield city
+
+
+@asynccontextmanager
+async def connected(city: OpenCity, query: str = "") -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    url = f"ws://{HOST}:{city.city.settings.api.port}{PATH}{query}"
+    async with city.session.ws_connect(url) as socket:
+        yield socket
+
+
+async def next_event(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
+    event: dict[str, Any] = await socket.receive_json(timeout=10)
+    return event
+
+
+async def last_words(socket: aiohttp.ClientWebSocketResponse) -> tuple[str, str, int | None]:
+    """Event and code of the last event, and what the socket is closed with."""
+    said: dict[str, Any] = {}
+    while (message := await socket.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
+        said = json.loads(message.data)
+    assert message.type is aiohttp.WSMsgType.CLOSE, "nothing but frames comes over an upgraded connection"
+    return said["event"], said["code"], socket.close_code
+
+
+# --- refusals -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first_word", "code"),
+    [
+        pytest.param(json.dumps({"event": "auth", "token": "nonsense"}), "token_invalid", id="wrong token"),
+        pytest.param(json.dumps({"event": "auth", "token": "agt_01_x"}), "token_invalid", id="unknown agent token"),
+        pytest.param(json.dumps(HEARTBEAT), "sign_in", id="another event"),
+        pytest.param("hello", "not_json", id="no JSON"),
+        pytest.param("[" * 500 + "]" * 500, "not_json", id="no object"),
+        pytest.param('{"event":' + "[" * 500 + "]" * 500 + "}", "too_deep", id="too deep"),
+        pytest.param(b"\0", "sign_in", id="binary"),
+    ],
+)
+async def test_who_may_not_read_is_told_so_in_a_frame(
+    closed_city: OpenCity, first_word: str | bytes, code: str
+) -> None:
+    async with connected(closed_city) as socket:
+        await (socket.send_str(first_word) if isinstance(first_word, str) else socket.send_bytes(first_word))
+        assert await last_words(socket) == ("error", code, 1008)
+
+
+async def test_who_says_nothing_where_reading_needs_a_token_is_sent_away(
+    closed_city: OpenCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence_socket, "_PING_S", 0.05)
+    async with connected(closed_city) as socket:
+        assert await last_words(socket) == ("error", "sign_in", 1008)
+
+
+async def test_who_cannot_be_checked_while_the_database_is_away_is_told_to_come_again(
+    closed_city: OpenCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away() -> None:
+        raise OperationalError("SELECT 1", {}, Exception("nobody there"))
+
+    monkeypatch.setattr(closed_city.city.registry, "load", away)
+    async with connected(closed_city) as socket:
+        await socket.send_json({"event": "auth", "token": "agt_01_x"})
+        assert await last_words(socket) == ("error", "database_away", 1013)
+    answer = await closed_city.call("GET", "/city/rooms", token="agt_01_x")
+    assert (answer.status, answer.content["code"]) == (503, "database_away")
+
+
+async def test_a_fault_of_ours_closes_the_socket_and_writes_no_http_into_it(
+    city: OpenCity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def break_down(*_: object, **__: object) -> Shown:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(city.city.presence, "beat", break_down)
+    async with connected(city, f"?token={citizen_token('u_1')}") as socket:
+        assert (await next_event(socket))["event"] == "presence.snapshot"
+        await socket.send_json(HEARTBEAT)
+        message = await socket.receive(timeout=10)
+        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1011)
+
+    async def is_logged() -> bool:
+        return "ZeroDivisionError" in caplog.text
+
+    await eventually(is_logged)
+
+
+async def test_an_answer_that_has_begun_is_not_followed_by_another(
+    city: OpenCity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_down() -> bytes:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(city.city.stream, "snapshot", break_down)
+    reader, writer = await asyncio.open_connection(HOST, city.city.settings.api.port)
+    writer.write(f"GET {STREAM} HTTP/1.1\r\nHost: city\r\n\r\n".encode())
+    received = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    assert received.startswith(b"HTTP/1.1 200 OK")
+    assert received.count(b"HTTP/") == 1
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("origin", ["http://[", "null", "", "http://evil.example"])
+async def test_pages_of_no_or_other_origins_are_refused(city: OpenCity, origin: str) -> None:
+    answer = await city.call("GET", PATH, headers={"Origin": origin})
+    assert (answer.status, answer.content["code"]) == (403, "origin_not_allowed")
+
+
+# --- tokens that end ----------------------------------------------------------------------------------
+
+
+async def test_a_socket_does_not_outlive_the_citizens_token(city: OpenCity) -> None:
+    token = citizen_token("u_1", exp=int(time.time()) + 2)
+    async with connected(city, f"?token={token}") as socket:
+        await socket.send_json(HEARTBEAT)
+        assert (await next_event(socket))["event"] == "presence.snapshot"
+        assert (await next_event(socket))["user_id"] == "u_1"
+        await asyncio.sleep(2.1)
+        await socket.send_json(HEARTBEAT)
+        assert await last_words(socket) == ("error", "token_expired", 1008)
+
+
+async def test_who_only_reads_does_not_outlive_their_token_either(
+    closed_city: OpenCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence_socket, "_PING_S", 0.2)
+    async with connected(closed_city, f"?token={citizen_token('u_1', exp=int(time.time()) + 2)}") as socket:
+        assert (await next_event(socket))["event"] == "presence.snapshot"
+        assert await last_words(socket) == ("error", "token_expired", 1008)
+
+
+async def test_server_sent_events_end_with_the_token(closed_city: OpenCity) -> None:
+    url = f"http://{HOST}:{closed_city.city.settings.api.port}{STREAM}"
+    token = citizen_token("u_1", exp=int(time.time()) + 2)
+    async with closed_city.session.get(url, params={"token": token}) as answer:
+        assert answer.status == 200
+        await asyncio.sleep(2.1)
+        crowd(closed_city, 1)
+        received = await asyncio.wait_for(answer.content.read(), 10)
+    assert b"event: snapshot" in received
+    assert b"event: presence" not in received
+    async with closed_city.session.get(url, params={"token": token}) as answer:
+        assert answer.status == 401
+
+
+async def test_a_new_token_in_time_keeps_the_socket(city: OpenCity) -> None:
+    async with connected(city, f"?token={citizen_token('u_1', exp=int(time.time()) + 2)}") as socket:
+        await next_event(socket)
+        await socket.send_json({"event": "auth", "token": citizen_token("u_1")})
+        await asyncio.sleep(2.1)
+        await socket.send_json(HEARTBEAT)
+        assert (await next_event(socket))["user_id"] == "u_1"
+
+
+async def test_a_revoked_agent_token_stops_counting_on_its_socket(city: OpenCity) -> None:
+    async with connected(city, f"?token={await city.agent_token('scribe')}") as socket:
+        await next_event(socket)
+        await socket.send_json(HEARTBEAT)
+        assert (await next_event(socket))["user_id"] == "agent:scribe"
+        async with city.city.database.transaction() as tx:
+            scribe = await tx.agents.by_slug("scribe")
+            assert scribe is not None
+            await tx.agents.revoke_tokens(scribe, None, now_ms=1)
+        await city.city.registry.load()
+        await socket.send_json(HEARTBEAT)
+        assert await last_words(socket) == ("error", "token_invalid", 1008)
+
+
+# --- readers who leave, or take nothing ---------------------------------------------------------------
+
+
+def crowd(city: OpenCity, size: int, text: str = "") -> None:
+    for number in range(size):
+        after = Shown(Status.ONLINE, text)
+        city.city.stream.follow(PresenceChanged(Transition(SubjectId(f"u_{number}"), Shown(), after)))
+
+
+async def test_clients_who_leave_leave_quietly(city: OpenCity) -> None:
+    url = f"http://{HOST}:{city.city.settings.api.port}"
+    with capture_logs() as logs:
+        async with city.session.get(f"{url}{STREAM}") as answer:
+            await answer.content.readany()
+        _, writer = await asyncio.open_connection(HOST, city.city.settings.api.port)
+        writer.write(
+            b"POST /city/rooms HTTP/1.1\r\nHost: city\r\nContent-Type: application/json\r\nContent-Length: 99\r\n"
+            b"Authorization: Bearer " + citizen_token("u_1").encode() + b"\r\n\r\n{"
+        )
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        writer.transport.abort()
+
+        async def nobody_listens() -> bool:
+            crowd(city, 3)
+            return not city.city.stream._listeners
+
+        await eventually(nobody_listens)
+    assert logs == []
+
+
+async def raw_upgrade(city: OpenCity) -> socket.socket:
+    """A WebSocket whose peer takes nothing beyond what its kernel takes for it."""
+    loop = asyncio.get_running_loop()
+    peer = socket.socket()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    peer.setblocking(False)
+    await loop.sock_connect(peer, (HOST, city.city.settings.api.port))
+    key = base64.b64encode(bytes(16)).decode()
+    lines = [f"GET {PATH} HTTP/1.1", f"Host: {HOST}", "Upgrade: websocket", "Connection: Upgrade"]
+    lines += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}", "", ""]
+    await loop.sock_sendall(peer, "\r\n".join(lines).encode())
+    return peer
+
+
+@pytest.mark.parametrize("wakes_up", [True, False], ids=["and reads at last", "and never reads"])
+async def test_a_reader_slower_than_the_city_is_sent_away(
+    city: OpenCity, monkeypatch: pytest.MonkeyPatch, wakes_up: bool
+) -> None:
+    monkeypatch.setattr(presence_socket, "_LAST_WORDS_S", 5.0 if wakes_up else 0.1)
+    peer = await raw_upgrade(city)
+    listeners = city.city.stream._listeners
+
+    async def listens() -> bool:
+        return bool(listeners)
+
+    await eventually(listens)
+    (reader,) = listeners
+    transport = cast("presence_socket._Reader", reader)._transport
+    tick_bytes = 2000 * 600
+    largest = 0
+    for _ in range(200):
+        crowd(city, 2000, "x" * 400)
+        city.city.stream._flush()
+        largest = max(largest, transport.get_write_buffer_size())
+        if transport.is_closing():
+            break
+        await asyncio.sleep(0)
+    assert transport.is_closing()
+    assert largest < presence_socket._MAX_BUFFER_BYTES + 2 * tick_bytes
+
+    if wakes_up:
+        loop, received = asyncio.get_running_loop(), b""
+        while chunk := await loop.sock_recv(peer, 1 << 20):
+            received = (received + chunk)[-1000:]
+        assert received.endswith(close_frame(1013, "too slow: come back with since"))
+
+    async def is_left() -> bool:
+        return not listeners and transport.get_write_buffer_size() == 0
+
+    await eventually(is_left)
+    peer.close()
