@@ -761,6 +761,13 @@ async def test_a_page_of_somebody_elses_cannot_set_presence(here: OpenCity) -> N
     assert (await here.get("/api/v1/agents/scribe/presence"))["presence"] == "offline"
 
 
+async def test_without_a_token_only_who_asks_for_localhost_is_answered(here: OpenCity) -> None:
+    path = "/@agent_daarwizz:city.localhost"
+    rebound = await internal(here, "GET", path, headers={"Host": "evil.example:7025"})
+    assert matrix_problem(rebound) == (401, "M_MISSING_TOKEN")
+    assert (await internal(here, "GET", path, headers={"Host": "localhost:7025"})).status == 200
+
+
 async def test_with_an_internal_token_only_who_has_it_is_answered(sqlite_url: str) -> None:
     token = "only services know this"
     async with open_city(sqlite_url, matrix={"internal_token": token}) as city:
