@@ -71,6 +71,7 @@ class Housekeeping:
         self._in_space: set[str] | None = None
         self.is_done = False
         """Whether everything was gone through once since the start; what failed then says so itself."""
+        watch.on_return(self.wake)
 
     def wake(self) -> None:
         """Rooms or agents changed."""
@@ -162,7 +163,6 @@ class Housekeeping:
                 await self._settle(agent, homes)
             except HomeserverAway as error:
                 self._watch.lost(error)
-                self._wake.set()
                 return False
             except HomeserverRefused as error:
                 log.warning(

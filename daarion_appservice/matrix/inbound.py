@@ -31,6 +31,7 @@ MAX_ATTEMPTS: Final = 6
 _FIRST_RETRY_MS: Final = 250
 """Doubled each time: an event that never succeeds holds up its room for 8 seconds in all."""
 _BATCH: Final = 100
+_AWAY_PAUSE_S: Final = 0.25
 _DATABASE_RETRY_S: Final = 1.0
 _PRUNE_EVERY_MS: Final = 3_600_000
 _REMEMBER_MS: Final = 30 * 24 * 3_600_000
@@ -76,6 +77,7 @@ class Inbound:
                 await self._prune()
             except HomeserverAway as error:
                 self._watch.lost(error)
+                await asyncio.sleep(_AWAY_PAUSE_S)
                 continue
             except (SQLAlchemyError, OSError) as error:
                 log.error("inbox_unavailable", error=str(error), help="the database does not answer; trying again")

@@ -23,6 +23,7 @@ from .namespace import Namespace
 from .people import People
 
 _POLL_MS: Final = 25_000
+_AWAY_PAUSE_S: Final = 1.0
 _REFUSED_PAUSE_S: Final = 10.0
 _PROFILE: Final = Profile("City observer")
 
@@ -103,6 +104,7 @@ class Observer:
                 self._watch.lost(error)
                 # What happened meanwhile is not told by halves: everybody's state is taken anew.
                 since = None
+                await asyncio.sleep(_AWAY_PAUSE_S)
             except HomeserverRefused as error:
                 log.warning("observer_refused", error=str(error), help="people on Matrix are not seen; trying again")
                 since = None

@@ -94,7 +94,7 @@ class Outbound:
                 await self._sleep()
 
     async def _open_lanes(self, lanes: asyncio.TaskGroup) -> None:
-        """A lane for every room that has something to send, none and is not waiting for something."""
+        """A lane for every room that has something to send, unless it has one already or waits for something."""
         now_ms = self._now_ms()
         self._held = {room: until_ms for room, until_ms in self._held.items() if until_ms > now_ms}
         # Again and again: the first rows may all be of one room, and others must not wait for its end.
@@ -202,9 +202,11 @@ class Outbound:
         if error.status == 403:
             await self._ghosts.not_joined(user, room)
         # Registering and joining anew mends most of these; once is enough to know.
-        is_mendable = error.status == 403 and row.message_id not in self._mended
-        (self._mended.add if is_mendable else self._mended.discard)(row.message_id)
-        return await self._count(row, error, retry=is_mendable)
+        if error.status == 403 and row.message_id not in self._mended:
+            self._mended.add(row.message_id)
+            return await self._count(row, error, retry=True)
+        self._mended.discard(row.message_id)
+        return await self._count(row, error, retry=False)
 
     async def _try_again(self, row: OutboxRow, room: Room, error: HomeserverError) -> int | None:
         """Something went wrong that is not the message's fault, unless everything else works and it goes wrong each time."""

@@ -180,7 +180,10 @@ class PresenceMirror:
             await self._homeserver.set_presence(user, ON_MATRIX[wish.status], wish.status_msg)
         except HomeserverAway as error:
             self._watch.lost(error)
-            self._changed.setdefault(user)
+            if self._watch.is_up:  # only this request was slow: not again at once
+                self._due(user, _REFUSED_PAUSE_MS)
+            else:
+                self._changed.setdefault(user)
         except HomeserverRefused as error:
             log.warning("presence_refused", user=user, error=str(error))
             self._try_again(user, wish)

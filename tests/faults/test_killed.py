@@ -112,16 +112,7 @@ async def _until_said(said: Said, count: int, *, at_least_one: bool = False) -> 
 async def test_a_message_that_synapse_took_without_the_service_hearing_of_it_stands_there_once(
     start_city: StartCity, arrive: Arrive, proxy: StartProxy, killed: str
 ) -> None:
-    homeserver_port, matrix_port = free_port(), free_port()
-    to_synapse, to_service = await proxy(homeserver_port), await proxy(matrix_port)
-    city = await start_city(
-        homeserver={"port": homeserver_port},
-        settings={
-            "matrix.port": matrix_port,
-            "homeserver.address": to_synapse.url,
-            "appservice.address": to_service.url,
-        },
-    )
+    city, to_synapse, to_service = await _city_behind_proxies(start_city, proxy)
     alice = await arrive(city, "alice")
     general = await alice.join("#city_general:city.localhost")
     said: Said = {CITIZEN: []}
@@ -200,16 +191,7 @@ async def test_what_waited_in_synapse_s_memory_when_it_was_killed_is_fetched(
 async def test_what_was_fetched_stands_before_what_was_written_after_it(
     start_city: StartCity, arrive: Arrive, proxy: StartProxy
 ) -> None:
-    homeserver_port, matrix_port = free_port(), free_port()
-    to_synapse, to_service = await proxy(homeserver_port), await proxy(matrix_port)
-    city = await start_city(
-        homeserver={"port": homeserver_port},
-        settings={
-            "matrix.port": matrix_port,
-            "homeserver.address": to_synapse.url,
-            "appservice.address": to_service.url,
-        },
-    )
+    city, to_synapse, to_service = await _city_behind_proxies(start_city, proxy)
     alice = await arrive(city, "alice")
     general = await alice.join("#city_general:city.localhost")
     said: Said = {ALICE: []}
@@ -227,6 +209,21 @@ async def test_what_was_fetched_stands_before_what_was_written_after_it(
     await eventually(has_come)
     to_synapse.pass_everything()
     await both_sides_have(city, alice, general, said)
+
+
+async def _city_behind_proxies(start_city: StartCity, proxy: StartProxy) -> tuple[RunningCity, Proxy, Proxy]:
+    """A city, the proxy on its way to Synapse, and the one on Synapse's way to it."""
+    homeserver_port, matrix_port = free_port(), free_port()
+    to_synapse, to_service = await proxy(homeserver_port), await proxy(matrix_port)
+    city = await start_city(
+        homeserver={"port": homeserver_port},
+        settings={
+            "matrix.port": matrix_port,
+            "homeserver.address": to_synapse.url,
+            "appservice.address": to_service.url,
+        },
+    )
+    return city, to_synapse, to_service
 
 
 async def _talk_until_synapse_forgets(
