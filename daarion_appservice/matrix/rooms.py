@@ -1,6 +1,6 @@
 """The city's rooms on the homeserver, kept as they should be: there, named, in the directory, in the space.
 
-    no Matrix room yet ─► does #city_<slug> exist? ─► take it over : create it ─► linked
+    no Matrix room yet ─► create it ─► is #city_<slug> taken? ─► take that room over ─► linked
     linked             ─► name and topic ─► directory (checked, not believed) ─► child of the space ─► members
 
 What the Matrix room was last told is remembered with the room, so only what differs is touched.
@@ -129,14 +129,14 @@ class MatrixRooms:
         if room.matrix_room_id in self._verified:
             return room
         alias = self._namespace.room_alias(room.slug)
-        there = await self._look_up(room.slug, alias)
+        # A new room is made without asking for its alias first: the question would come back to us, and while it is open
+        # whoever wants to join must hear no (see alias_exists).
+        there = None if room.matrix_room_id is None else await self._look_up(room.slug, alias)
         if there is None and room.matrix_room_id is not None and await self._still_in(room.matrix_room_id):
             await self._homeserver.set_alias(alias, room.matrix_room_id, as_user=self._namespace.bot)
             there = room.matrix_room_id
-        if there is None:
-            there = await self._create(room, alias)
-        else:
-            await self._homeserver.join(there, as_user=self._namespace.bot)
+        there = there or await self._create(room, alias)
+        await self._homeserver.join(there, as_user=self._namespace.bot)
         if there != room.matrix_room_id:
             log.info("room_linked", room=room.slug, alias=alias, matrix_room=there)
             async with self._database.transaction() as tx:
