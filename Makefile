@@ -4,11 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := daarion_appservice alembic tests
+SOURCES := daarion_appservice alembic benchmarks tests synapse_module
 # How many tests run at the same time; most of them wait for real servers, so more than there are processors do no harm.
 JOBS ?= 4
 
-.PHONY: help run test lint typecheck unit format wheel clean
+.PHONY: help run test lint typecheck unit browser soak bench bench-presence format wheel clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -25,8 +25,19 @@ lint: $(STAMP) ## style
 typecheck: $(STAMP) ## types
 	$(BIN)/mypy
 
-unit: $(STAMP) ## the tests alone; ARGS=... goes to pytest
+unit: $(STAMP) browser ## the tests alone; ARGS=... goes to pytest
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+browser: $(STAMP) ## a Chromium for the tests, if there is none; ALLOW_NO_BROWSER=1 does without
+	@$(BIN)/python -m tests.parts.get_browser
+
+soak: $(STAMP) ## the tests that take minutes, with their figures; not part of test
+	$(BIN)/pytest -m soak -s $(ARGS)
+
+bench: bench-presence ## what is measured: about 20 minutes; the tables of docs/benchmarks.md are written anew
+
+bench-presence: $(STAMP)
+	$(BIN)/python -m benchmarks.presence $(ARGS)
 
 format: $(STAMP) ## put the sources in shape
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -45,6 +56,6 @@ $(STAMP): setup.cfg pyproject.toml
 		f"Python 3.11 or newer is needed, and $(PYTHON) is {v}: choose another, like make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
-		&& $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[dev]' \
-		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+		&& $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[dev,bench]' \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	@touch $@

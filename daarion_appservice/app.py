@@ -17,7 +17,15 @@ from ulid import ULID
 
 from .city.agents import AgentDirectory
 from .city.census import Census
-from .city.events import MembershipChanged, MessagePosted, PresenceChanged, RegistryChanged
+from .city.events import (
+    CityMissed,
+    InboxFilled,
+    MembershipChanged,
+    MessagePosted,
+    PresenceChanged,
+    PresenceRenumbered,
+    RegistryChanged,
+)
 from .city.messages import Messages
 from .city.occupancy import Occupancy
 from .city.presence import Status
@@ -49,15 +57,28 @@ from .matrix.observer import Observer
 from .matrix.outbound import Outbound
 from .matrix.people import People, PresenceQuery
 from .matrix.presence_mirror import PresenceMirror
+from .matrix.presence_patience import Patience
+from .matrix.presence_teller import Tellers
 from .matrix.queries import CityQueries
 from .matrix.receiver import Receiver
 from .matrix.rooms import MatrixRooms
+from .matrix.sight import Sight
+from .matrix.status_texts import StatusTexts
+from .matrix.typing_notices import TypingNotices
 from .realtime.bus import Bus
+from .realtime.memberships import Memberships
 from .realtime.presence import MemoryPresence
 from .realtime.presence_stream import PresenceStream
+from .realtime.redis_client import check as check_redis
+from .realtime.redis_client import connect
+from .realtime.redis_presence import RedisPresence
 from .realtime.registry import Registry
+from .realtime.shared_bus import SharedBus
+from .realtime.shared_sessions import SharedSessions
+from .realtime.together import together
 from .storage import migrate
 from .storage.database import Database
+from .storage.lease import Lease
 
 log = structlog.get_logger()
 
@@ -85,6 +106,8 @@ class City:
     def __init__(self, settings: Settings) -> None:
         _check_tokens(settings)
         self.settings = settings
+        self.name = new_id()
+        """Of this process, among those of the same city."""
         self.namespace = Namespace(settings.homeserver.domain, settings.appservice.bot)
         self.database = Database(settings.database.url, pool_size=settings.database.pool_size)
         self.homeserver = Homeserver(
@@ -100,9 +123,13 @@ class City:
         self.tokens = TokenRing()
         self.occupancy = Occupancy()
         self.registry = Registry(self.database, self.bus.publish, self.agents, self.tokens)
-        self.presence = MemoryPresence(self.bus, steady_ms, ttl_ms=int(settings.presence.ttl_s * 1000))
+        self.lease = Lease(self.database)
+        self.redis = connect(settings.redis.url, cluster=settings.redis.cluster) if settings.redis.url else None
+        self.presence = self._presence_store()
+        self.shared_bus = SharedBus(self.redis, self.bus, self.name) if self.redis else None
+        self.memberships = Memberships(self.database, self.bus, self.occupancy, self.namespace)
         self.census = Census(self.occupancy)
-        self.stream = PresenceStream(self.presence.shown, steady_ms)
+        self.stream = PresenceStream(self.presence.shown, steady_ms, seq=self.presence.seq)
         self.rooms = Rooms(self.database, self.bus.publish, now_ms)
         self.messages = Messages(self.database, self.bus.publish, now_ms, new_id)
 
@@ -122,12 +149,15 @@ class City:
         )
         self.adoption = Adoption(self.homeserver, self.database, self.namespace, self.rooms, self.matrix_rooms)
         self.mirror = PresenceMirror(
-            self.homeserver,
+            Tellers(self.homeserver, may_use_module=settings.presence.synapse_module == "auto"),
             self.watch,
             self.ghosts,
             self.namespace,
+            StatusTexts(self.homeserver, self.ghosts, self.namespace),
+            Patience(self.homeserver, self.watch, self.database, self.namespace),
             steady_ms,
             refresh_s=settings.presence.refresh_s,
+            requests_per_s=settings.presence.requests_per_s,
             in_flight=settings.presence.requests_in_flight,
         )
         self.outbound = Outbound(
@@ -139,9 +169,21 @@ class City:
             self.namespace,
             steady_ms,
             on_new_ghost=self.mirror.ghost_ready,
+            on_spoke=self.mirror.spoke,
         )
         self.people = People(self.presence, self.namespace, steady_ms)
-        self.observer = Observer(self.homeserver, self.watch, self.ghosts, self.namespace, self.people)
+        self.sight = Sight(self.occupancy)
+        self.typing = TypingNotices(self.namespace, self.bus.publish)
+        self.observer = Observer(
+            self.homeserver,
+            self.watch,
+            self.ghosts,
+            self.namespace,
+            self.people,
+            self.sight,
+            self.typing,
+            say_again_s=settings.presence.heartbeat_s,
+        )
         self.housekeeping = Housekeeping(
             self.database,
             self.homeserver,
@@ -157,14 +199,28 @@ class City:
         )
         self._wire()
 
+    def _presence_store(self) -> MemoryPresence | RedisPresence:
+        ttl_ms = int(self.settings.presence.ttl_s * 1000)
+        if self.redis is None:
+            return MemoryPresence(self.bus.publish, steady_ms, ttl_ms=ttl_ms)
+        sessions = SharedSessions(self.redis, name=self.name, ttl_ms=ttl_ms)
+        return RedisPresence(sessions, self.bus.publish, steady_ms, ttl_ms=ttl_ms)
+
     def _wire(self) -> None:
         """Who hears of what."""
         self.bus.subscribe(MessagePosted, lambda _: self.outbound.wake())
+        self.bus.subscribe(InboxFilled, lambda _: self._inbox_filled())
+        self.bus.subscribe(CityMissed, lambda _: self._inbox_filled())
+        self.bus.subscribe(CityMissed, lambda _: self.outbound.wake())
         self.bus.subscribe(RegistryChanged, lambda _: self.housekeeping.wake())
         self.bus.subscribe(RegistryChanged, lambda _: self.inbound.wake())
         self.bus.subscribe(PresenceChanged, self.mirror.follow)
         self.bus.subscribe(PresenceChanged, self._count_presence)
         self.bus.subscribe(PresenceChanged, self.stream.follow)
+        self.bus.subscribe(PresenceRenumbered, self.stream.renumber)
+        # Before it is counted: sight compares with the count who really came or left.
+        self.bus.subscribe(MembershipChanged, self.sight.follow)
+        self.bus.subscribe(MembershipChanged, self.typing.follow)
         self.bus.subscribe(MembershipChanged, self._count_membership)
 
     def _count_presence(self, change: PresenceChanged) -> None:
@@ -180,7 +236,7 @@ class City:
         else:
             self.occupancy.left(change.room_id, change.subject)
 
-    def _transaction_stored(self) -> None:
+    def _inbox_filled(self) -> None:
         self.watch.heard()
         self.inbound.wake()
 
@@ -193,10 +249,9 @@ class City:
         await self._seed_agents()
         await self.registry.load()
         await self.ghosts.load()
-        async with self.database.reading() as tx:
-            for member in await tx.members.all():
-                if subject := self.namespace.subject(member.user_id):
-                    self.occupancy.joined(member.room_id, subject)
+        await self.memberships.load()
+        if self.redis is not None:
+            await check_redis(self.redis)
 
     async def _seed_agents(self) -> None:
         async with self.database.transaction() as tx:
@@ -209,6 +264,9 @@ class City:
     async def close(self) -> None:
         self.stream.close()
         await self.homeserver.close()
+        if self.redis is not None:
+            await self.redis.aclose()
+        await self.lease.release()
         await self.database.close()
 
     # --- running --------------------------------------------------------------------------------------
@@ -263,14 +321,33 @@ class City:
             CityQueries(self.agents, self.ghosts, self.matrix_rooms, self.namespace),
             hs_token=settings.appservice.hs_token.get_secret_value(),
             now_ms=now_ms,
-            on_stored=self._transaction_stored,
+            on_stored=lambda: self.bus.publish(InboxFilled()),
             on_ephemeral=self.people.take,
         )
-        people = PresenceQuery(self.homeserver, self.watch, self.namespace, steady_ms)
+        people = PresenceQuery(self.homeserver, self.watch, self.namespace, self.people, self.sight, steady_ms)
         internal = InternalPresenceRoutes(self.agents, self.presence, people, self.namespace, steady_ms)
-        health = HealthRoutes(self.database, self.watch, self.housekeeping)
+        health = HealthRoutes(self.database, self.watch, self.housekeeping, self.lease, self._redis_absence)
         app = matrix_application([internal, health], receiver, MatrixDoor(settings))
         return Listener("matrix", app, settings.matrix.host, settings.matrix.port)
+
+    def _redis_absence(self) -> str | None:
+        return self.presence.reason if isinstance(self.presence, RedisPresence) else None
+
+    async def lead(self) -> None:
+        """Speak with the homeserver whenever this process is the one of its city that does; until cancelled."""
+        while True:
+            await self.lease.acquire()
+            try:
+                await together(
+                    self.lease.lost(),
+                    self.inbound.run(),
+                    self.outbound.run(),
+                    self.mirror.run(),
+                    self.housekeeping.run(),
+                    self.observer.run(),
+                )
+            finally:
+                await self.lease.release()
 
     async def connect(self) -> None:
         """Wait for the homeserver and agree with it; everything that waits for it goes on then."""
@@ -286,7 +363,8 @@ async def run(settings: Settings, *, on_listening: Callable[[], None] = lambda: 
         async with city.listening():
             on_listening()
             await _run_tasks(city)
-        await city.mirror.stop()
+        if not await city.presence.leave():
+            await city.mirror.stop()
     finally:
         await city.close()
     log.info("stopped")
@@ -300,15 +378,14 @@ async def _run_tasks(city: City) -> None:
                 for name, part in (
                     ("presence", city.presence.run()),
                     ("registry", city.registry.run()),
-                    ("inbound", city.inbound.run()),
-                    ("outbound", city.outbound.run()),
-                    ("mirror", city.mirror.run()),
-                    ("housekeeping", city.housekeeping.run()),
-                    ("observer", city.observer.run()),
+                    ("memberships", city.memberships.run()),
+                    ("lead", city.lead()),
                     ("homeserver_watch", city.watch.run()),
                     ("connect", city.connect()),
                 )
             ]
+            if city.shared_bus is not None:
+                running.append(tasks.create_task(city.shared_bus.run(), name="shared_bus"))
             await _told_to_stop()
             log.info("stopping")
             for task in running:

@@ -13,6 +13,7 @@
      │    │    ├── NoHomeserver     what answered does not speak Matrix
      │    │    └── HomeserverSlow   this one request was not answered in time
      │    └── HomeserverRefused     it answered no: trying the same again does not help by itself
+     │         └── HomeserverLimited     too many requests: it says when to come back
      └── StartError               the service cannot start; says why and what to do, and has an exit code
 
 An error says what happened, whether trying again helps, and what the reader can do about it.
@@ -114,6 +115,14 @@ class HomeserverRefused(HomeserverError):
         self.message = message
 
 
+class HomeserverLimited(HomeserverRefused):
+    """Too many requests: the same one will do after ``retry_after_ms``."""
+
+    def __init__(self, errcode: str, message: str, *, retry_after_ms: int) -> None:
+        super().__init__(429, errcode, message)
+        self.retry_after_ms = retry_after_ms
+
+
 # --- starting -----------------------------------------------------------------------------------------
 
 
@@ -137,6 +146,8 @@ class ExitCode(IntEnum):
     """The homeserver refuses us: token, id, domain or registration do not match."""
     REGISTRATION = 8
     """The registration file is missing, or differs from the configuration."""
+    REDIS = 9
+    """Redis refuses us, or is none that we can use."""
 
 
 class StartError(DaarionError):

@@ -13,9 +13,11 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1]))
 
 from daarion_appservice.ops.local_synapse import LocalSynapse
+from tests.parts.browser import Browser, start_browser
 from tests.parts.city import AGENTS, RunningCity, StartCity
 from tests.parts.person import Arrive, Person
 from tests.parts.postgres import Postgres
+from tests.parts.redis import RedisServer
 from tests.parts.synapse import SERVER_NAME, BootSynapse, boot
 
 
@@ -47,6 +49,24 @@ def database_url(request: pytest.FixtureRequest) -> str:
     name = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
     url: str = request.getfixturevalue(name)
     return url
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A fresh Redis, which keeps nothing on the disk."""
+    yield from _redis(RedisServer(tmp_path / "redis"))
+
+
+@pytest.fixture
+def redis_cluster(tmp_path: Path) -> Iterator[RedisServer]:
+    """A fresh Redis cluster of one node: it takes what a large one takes, and refuses what that refuses."""
+    yield from _redis(RedisServer(tmp_path / "redis", cluster=True))
+
+
+def _redis(server: RedisServer) -> Iterator[RedisServer]:
+    server.start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture
@@ -122,3 +142,10 @@ async def arrive() -> AsyncIterator[Arrive]:
     yield arrive
     for person in arrived:
         await person.leave()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A real Chromium: ``tab = await browser.open(url)``."""
+    async with start_browser() as browser:
+        yield browser

@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("avatar_source", sa.Text(), nullable=True),
         sa.Column("avatar_mxc", sa.Text(), nullable=True),
         sa.Column("has_device", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
+        sa.Column("status_text", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_ghosts")),
     )
     op.create_table(

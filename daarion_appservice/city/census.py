@@ -7,7 +7,7 @@ from typing import Any
 
 from .occupancy import Occupancy
 from .presence import Status, Transition
-from .types import SubjectId
+from .types import SubjectId, is_person
 
 
 class Census:
@@ -37,4 +37,4 @@ _KINDS = ("citizens", "agents", "people")
 def _kind(subject: SubjectId) -> str:
     if subject.startswith("agent:"):
         return "agents"
-    return "people" if subject.startswith("@") else "citizens"
+    return "people" if is_person(subject) else "citizens"

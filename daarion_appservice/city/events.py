@@ -29,7 +29,44 @@ class MembershipChanged:
 
 @dataclass(frozen=True, slots=True)
 class PresenceChanged:
+    """``seq`` numbers the changes; it goes up, not always by one, and is the same in every process of the city."""
+
     transition: Transition
+    seq: int
 
 
-CityEvent = MessagePosted | RegistryChanged | MembershipChanged | PresenceChanged
+@dataclass(frozen=True, slots=True)
+class PresenceRenumbered:
+    """Changes up to ``seq`` can no longer be told one by one: whoever knows an earlier number starts afresh."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class TypingChanged:
+    """``typing`` is everybody on Matrix who is typing in the room now; ghosts of the city are not among them."""
+
+    room_id: RoomId
+    typing: frozenset[SubjectId]
+
+
+@dataclass(frozen=True, slots=True)
+class InboxFilled:
+    """Events of the homeserver were stored, and wait for whoever handles them."""
+
+
+@dataclass(frozen=True, slots=True)
+class CityMissed:
+    """Things may have happened in other processes of the city that nobody here heard of: read anew what is kept in memory."""
+
+
+CityEvent = (
+    MessagePosted
+    | RegistryChanged
+    | MembershipChanged
+    | PresenceChanged
+    | PresenceRenumbered
+    | TypingChanged
+    | InboxFilled
+    | CityMissed
+)

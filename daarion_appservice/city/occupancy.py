@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from .types import RoomId, SubjectId
 
@@ -43,6 +43,10 @@ class Occupancy:
             self._here.discard(subject)
             self._count.subtract(self._rooms_of.get(subject, ()))
 
+    def memberships(self) -> set[tuple[RoomId, SubjectId]]:
+        """All of them, in no order."""
+        return {(room, subject) for room, members in self._members_of.items() for subject in members}
+
     def members_online(self, room: RoomId) -> int:
         return self._count[room]
 
@@ -52,6 +56,10 @@ class Occupancy:
 
     def is_member(self, room: RoomId, subject: SubjectId) -> bool:
         return subject in self._members_of.get(room, ())
+
+    def rooms_of(self, subject: SubjectId) -> Set[RoomId]:
+        """The rooms that ``subject`` is a member of."""
+        return self._rooms_of.get(subject, set())
 
     def online_members(self, room: RoomId) -> Iterable[SubjectId]:
         """The members of ``room`` who are here, in no order; walks the smaller of the two sets."""

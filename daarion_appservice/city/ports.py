@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from .events import CityEvent
-from .types import Agent, Author, EventId, MatrixRoomId, Message, MessageId, Room, RoomId
+from .presence import Beat, Placed, Shown
+from .types import Agent, Author, EventId, MatrixRoomId, Message, MessageId, Room, RoomId, SubjectId
 
 
 class RoomStore(Protocol):
@@ -51,6 +53,20 @@ class CityTransaction(Protocol):
 class CityStore(Protocol):
     def transaction(self) -> AbstractAsyncContextManager[CityTransaction]: ...
     def reading(self) -> AbstractAsyncContextManager[CityTransaction]: ...
+
+
+class PresenceStore(Protocol):
+    """Who is here. Every change is published once, as PresenceChanged."""
+
+    async def beat(self, beats: Sequence[Beat]) -> list[Shown]:
+        """Take signs of life, in their order; answers what is shown of each one's subject now. Never refuses any."""
+        ...
+
+    async def place(self, placed: Sequence[Placed]) -> None:
+        """Take what a homeserver says of its people; it has to say so again within the time that a heartbeat lasts."""
+        ...
+
+    def shown(self, subject: SubjectId) -> Shown: ...
 
 
 class Publish(Protocol):

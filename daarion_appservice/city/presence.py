@@ -27,7 +27,7 @@ class Status(StrEnum):
     OFFLINE = "offline"
 
 
-_STRENGTH: Final = {Status.OFFLINE: 0, Status.AWAY: 1, Status.ONLINE: 2}
+STRENGTH: Final = {Status.OFFLINE: 0, Status.AWAY: 1, Status.ONLINE: 2}
 
 
 class Keep:
@@ -59,6 +59,25 @@ class Transition:
     subject: SubjectId
     before: Shown
     after: Shown
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A sign of life of one session; ``status=OFFLINE`` ends it."""
+
+    subject: SubjectId
+    status: Status = Status.ONLINE
+    status_msg: str | Keep | None = KEEP
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What somebody who knows better says of a subject (a homeserver of its people): holds until said otherwise."""
+
+    subject: SubjectId
+    shown: Shown
+    session: str
 
 
 @dataclass(slots=True)
@@ -163,7 +182,7 @@ class Presence:
 
     def _show(self, subject_id: SubjectId, subject: _Subject, status_msg: str | Keep | None) -> Transition | None:
         status = max(
-            (session.status for session in subject.sessions.values()), key=_STRENGTH.__getitem__, default=Status.OFFLINE
+            (session.status for session in subject.sessions.values()), key=STRENGTH.__getitem__, default=Status.OFFLINE
         )
         if isinstance(status_msg, Keep):
             # A text belongs to somebody who is here; one that is kept does not outlive the last session.

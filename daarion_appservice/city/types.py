@@ -31,6 +31,11 @@ def person_subject(user: UserId) -> SubjectId:
     return SubjectId(user)
 
 
+def is_person(subject: SubjectId) -> bool:
+    """Whether it is somebody on Matrix, whose presence the homeserver tells."""
+    return subject.startswith("@")
+
+
 class AuthorKind(StrEnum):
     CITIZEN = "citizen"
     AGENT = "agent"

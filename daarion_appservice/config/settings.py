@@ -27,6 +27,7 @@ from .values import (
     Origin,
     Port,
     PublicKey,
+    RedisUrl,
     ServerName,
     ServiceId,
     Slug,
@@ -50,6 +51,7 @@ __all__ = [
     "MatrixListenerSettings",
     "Port",
     "PresenceSettings",
+    "RedisSettings",
     "RoomSeed",
     "Section",
     "Settings",
@@ -140,16 +142,34 @@ class DatabaseSettings(Section):
     pool_size: int = Field(8, ge=1, le=100, description="Connections kept open to PostgreSQL.")
 
 
+class RedisSettings(Section):
+    url: RedisUrl = Field(
+        "",
+        repr=False,  # it may hold a password
+        description="redis://, rediss:// or unix:// of a Redis 7 or a Valkey, for a city of several processes; empty: none.",
+    )
+    cluster: bool = Field(False, description="Whether it is a cluster.")
+
+
 class PresenceSettings(Section):
     heartbeat_s: float = Field(20.0, gt=0, le=600, description="How often heartbeats are due, in seconds.")
     ttl_s: float = Field(40.0, gt=0, le=1200, description="How long somebody stays online after their last heartbeat.")
     refresh_s: float = Field(
-        25.0,
-        gt=0,
+        0.0,
+        ge=0,
         le=600,
-        description="At most this long between two presence refreshes of a ghost; Synapse forgets after 30 s.",
+        description="Seconds between two presence refreshes of a ghost; 0: as rarely as Synapse bears, which is measured.",
+    )
+    requests_per_s: float = Field(
+        300.0,
+        ge=1,
+        le=10_000,
+        description="Presence requests to Synapse in a second at most; fewer when it slows down.",
     )
     requests_in_flight: int = Field(4, ge=1, le=64, description="Presence requests to Synapse at the same time.")
+    synapse_module: Literal["auto", "off"] = Field(
+        "auto", description="auto: tell Synapse of many ghosts in one request if it has our module; off: never."
+    )
 
 
 class RoomSeed(Section):
@@ -216,6 +236,10 @@ class Settings(Section):
     )
     api: ApiSettings = Field(ApiSettings(), description="The city listener: browsers, agents, the city's frontend.")
     database: DatabaseSettings = Field(DatabaseSettings(), description="Where everything is kept.")
+    redis: RedisSettings = Field(
+        RedisSettings(),
+        description="What several processes of one city share; they also share a PostgreSQL.",
+    )
     presence: PresenceSettings = Field(PresenceSettings(), description="Who is here.")
     city: CitySettings = Field(CitySettings(), description="The city itself.")
     agents: list[AgentSeed] = Field(

@@ -90,6 +90,12 @@ def _database_url(value: str) -> str:
     return value
 
 
+def _redis_url(value: str) -> str:
+    if value and not re.match(r"(redis|rediss|unix)://.", value):
+        raise ValueError("must begin with redis://, rediss:// or unix://")
+    return value
+
+
 def _avatar(value: str) -> str:
     if value.startswith("mxc://") and not re.fullmatch(r"mxc://[^/\s]+/[^/\s]+", value):
         raise ValueError("must be mxc://<server>/<media id>, or the name of a file")
@@ -115,6 +121,7 @@ ServiceId = Annotated[
 # "/" and "=" are allowed in localparts, but Synapse refuses a sender_localpart that a URL would have to escape.
 Localpart = Annotated[str, AfterValidator(_matching(r"^[a-z0-9._-]{1,64}$", "must be 1 to 64 of a-z, 0-9, ., _ and -"))]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
 PublicKey = Annotated[str, AfterValidator(_public_key)]
 Avatar = Annotated[str, AfterValidator(_avatar)]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from ..city.agents import AgentDirectory, AgentFilter
-from ..city.ports import NowMs
-from ..city.presence import KEEP, Status
+from ..city.ports import NowMs, PresenceStore
+from ..city.presence import KEEP, Beat, Shown, Status
 from ..city.types import Agent, agent_subject
 from ..errors import CityError, NotAllowed
 from ..matrix.namespace import Namespace
-from ..realtime.presence import MemoryPresence
 from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
 from .principals import Access, AgentPrincipal
 from .views import JSON, agent_presence, agent_view
@@ -40,11 +40,17 @@ class Heartbeats(Body):
     heartbeats: list[dict[str, Any]] = Field(min_length=1, max_length=1000)
 
 
+@dataclass(frozen=True, slots=True)
+class _Beating:
+    agent: Agent
+    heartbeat: Heartbeat
+
+
 class AgentRoutes:
     def __init__(
         self,
         agents: AgentDirectory,
-        presence: MemoryPresence,
+        presence: PresenceStore,
         namespace: Namespace,
         now_ms: NowMs,
         *,
@@ -80,17 +86,27 @@ class AgentRoutes:
         agent = self._agents.find(call.path["agent_id"])
         if isinstance(call.principal, AgentPrincipal) and call.principal.slug != agent.slug:
             raise NotAllowed("not_this_agent", f"this token is {call.principal.slug}'s, not {agent.slug}'s")
-        return await self._beat(agent, call.body)
+        (shown,) = await self._presence.beat([_beat(agent, call.body)])
+        return self._answer(agent, call.body, shown)
 
     @endpoint("POST", "/api/v1/agents/heartbeats", who=Access.SERVICES, body=Heartbeats)
     async def beat_many(self, call: Call[Heartbeats, NoQuery]) -> JSON:
         """One answer an item, in the order asked: what a single heartbeat answers, or what is wrong with the item."""
-        return {"results": [await self._item(item) for item in call.body.heartbeats]}
+        items = [self._read(item) for item in call.body.heartbeats]
+        beating = [item for item in items if isinstance(item, _Beating)]
+        shown = iter(await self._presence.beat([_beat(item.agent, item.heartbeat) for item in beating]))
+        return {
+            "results": [
+                self._answer(item.agent, item.heartbeat, next(shown)) if isinstance(item, _Beating) else item
+                for item in items
+            ]
+        }
 
-    async def _item(self, item: dict[str, Any]) -> JSON:
+    def _read(self, item: dict[str, Any]) -> _Beating | JSON:
+        """Whose heartbeat an item is, or the answer that says what is wrong with it."""
         try:
-            beat = AgentHeartbeat.model_validate(item)
-            return await self._beat(self._agents.find(beat.agent_id), beat)
+            heartbeat = AgentHeartbeat.model_validate(item)
+            return _Beating(self._agents.find(heartbeat.agent_id), heartbeat)
         except ValidationError as error:
             mistake = error.errors(include_url=False, include_input=False)[0]
             detail = f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}"
@@ -98,13 +114,7 @@ class AgentRoutes:
         except CityError as error:
             return {"agent_id": item.get("agent_id"), "code": error.code, "detail": error.detail}
 
-    async def _beat(self, agent: Agent, beat: Heartbeat) -> JSON:
-        shown = await self._presence.beat(
-            agent_subject(agent.slug),
-            status=beat.status,
-            status_msg=beat.status_msg if "status_msg" in beat.model_fields_set else KEEP,
-            session=beat.session_id,
-        )
+    def _answer(self, agent: Agent, beat: Heartbeat, shown: Shown) -> JSON:
         is_here = beat.status is not Status.OFFLINE
         return agent_presence(agent, shown, self._namespace, self._now_ms()) | {
             "next_heartbeat_ms": self._heartbeat_ms if is_here else None,
@@ -113,3 +123,12 @@ class AgentRoutes:
 
     def _view(self, agent: Agent) -> JSON:
         return agent_view(agent, self._presence.shown(agent_subject(agent.slug)), self._namespace, self._now_ms())
+
+
+def _beat(agent: Agent, heartbeat: Heartbeat) -> Beat:
+    return Beat(
+        agent_subject(agent.slug),
+        heartbeat.status,
+        heartbeat.status_msg if "status_msg" in heartbeat.model_fields_set else KEEP,
+        heartbeat.session_id,
+    )

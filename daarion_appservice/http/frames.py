@@ -11,6 +11,8 @@ import struct
 _TEXT = 0x81
 _CLOSE = 0x88
 
+PING = b"\x89\x00"
+
 
 def text_frame(text: bytes) -> bytes:
     """A whole text message in one frame, as a server sends it: not masked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import text
@@ -10,15 +11,25 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..matrix.homeserver_watch import HomeserverWatch
 from ..matrix.housekeeping import Housekeeping
 from ..storage.database import Database
+from ..storage.lease import Lease
 from .endpoint import Answer, Call, NoBody, NoQuery, endpoint
 from .principals import Access
 
 
 class HealthRoutes:
-    def __init__(self, database: Database, watch: HomeserverWatch, housekeeping: Housekeeping) -> None:
+    def __init__(
+        self,
+        database: Database,
+        watch: HomeserverWatch,
+        housekeeping: Housekeeping,
+        lease: Lease,
+        redis_absence: Callable[[], str | None],
+    ) -> None:
         self._database = database
         self._watch = watch
         self._housekeeping = housekeeping
+        self._lease = lease
+        self._redis_absence = redis_absence
 
     @endpoint("GET", "/healthz", who=Access.EVERYBODY)
     async def healthy(self, _call: Call[NoBody, NoQuery]) -> dict[str, str]:
@@ -29,11 +40,18 @@ class HealthRoutes:
         checks = {
             "database": await self._database_says(),
             "homeserver": "ok" if self._watch.is_up else f"away: {self._watch.reason}",
-            "rooms_and_ghosts": "ok" if self._housekeeping.is_done else "being set up",
+            "rooms_and_ghosts": self._rooms_and_ghosts_say(),
         }
         is_ready = all(said == "ok" for said in checks.values())
+        absence = self._redis_absence()
+        # The city does without Redis for a while, and better than without those who would be sent away.
+        checks["redis"] = "ok" if absence is None else f"away: {absence}"
         content: dict[str, Any] = {"status": "ok" if is_ready else "not ready", "checks": checks}
         return Answer(content, status=200 if is_ready else 503)
+
+    def _rooms_and_ghosts_say(self) -> str:
+        # Where another process leads, they are its business.
+        return "ok" if self._housekeeping.is_done or not self._lease.is_held else "being set up"
 
     async def _database_says(self) -> str:
         try:

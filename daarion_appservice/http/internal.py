@@ -8,13 +8,12 @@ from typing import Final, Literal
 from pydantic import Field
 
 from ..city.agents import AgentDirectory
-from ..city.ports import NowMs
-from ..city.presence import KEEP, Shown, Status
+from ..city.ports import NowMs, PresenceStore
+from ..city.presence import KEEP, Beat, Shown, Status
 from ..city.types import AgentSlug, AuthorKind, SubjectId, UserId
 from ..errors import InvalidInput, NotAllowed, NotFound
 from ..matrix.namespace import Namespace, Staff, parse_user_id
 from ..matrix.people import PresenceQuery
-from ..realtime.presence import MemoryPresence
 from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
 from .principals import Access
 from .views import JSON, user_presence
@@ -49,7 +48,7 @@ class InternalPresenceRoutes:
     def __init__(
         self,
         agents: AgentDirectory,
-        presence: MemoryPresence,
+        presence: PresenceStore,
         people: PresenceQuery,
         namespace: Namespace,
         now_ms: NowMs,
@@ -73,12 +72,8 @@ class InternalPresenceRoutes:
         wanted = call.body
         user = parse_user_id(wanted.matrix_user_id)
         subject = self._ours(user)
-        await self._presence.beat(
-            subject,
-            status=_STATUS[wanted.status],
-            status_msg=wanted.status_msg if "status_msg" in wanted.model_fields_set else KEEP,
-            session="internal",
-        )
+        status_msg = wanted.status_msg if "status_msg" in wanted.model_fields_set else KEEP
+        await self._presence.beat([Beat(subject, _STATUS[wanted.status], status_msg, session="internal")])
         return {"ok": True, "matrix_user_id": user, "status": wanted.status}
 
     @endpoint("GET", "/internal/matrix/presence/{user_id}", who=Access.SERVICES)

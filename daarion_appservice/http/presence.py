@@ -11,10 +11,9 @@ from aiohttp_sse import EventSourceResponse, sse_response
 from pydantic import Field
 
 from ..city.census import Census
-from ..city.ports import NowMs
+from ..city.ports import NowMs, PresenceStore
 from ..city.types import SubjectId
 from ..errors import InvalidInput
-from ..realtime.presence import MemoryPresence
 from ..realtime.presence_stream import Change, Changes, PresenceStream, encode_presence
 from .endpoint import Call, NoBody, NoQuery, Query, endpoint
 from .principals import Access, Principal, check
@@ -35,7 +34,7 @@ class PresenceQueryString(Query):
 
 
 class PresenceRoutes:
-    def __init__(self, presence: MemoryPresence, census: Census, now_ms: NowMs) -> None:
+    def __init__(self, presence: PresenceStore, census: Census, now_ms: NowMs) -> None:
         self._presence = presence
         self._census = census
         self._now_ms = now_ms

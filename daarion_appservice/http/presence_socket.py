@@ -15,13 +15,13 @@ import structlog
 from aiohttp import ClientConnectionError, WSCloseCode, WSMessage, WSMsgType, web
 from pydantic import Field, ValidationError
 
-from ..city.presence import KEEP, Status
+from ..city.ports import PresenceStore
+from ..city.presence import KEEP, Beat, Status
 from ..city.types import SubjectId, agent_subject, citizen_subject
 from ..errors import CityError, InvalidInput, NotAllowed, NotSignedIn, Unavailable
-from ..realtime.presence import MemoryPresence
 from ..realtime.presence_stream import Changes, PresenceStream
 from .endpoint import Body, check_text
-from .frames import close_frame, text_frame
+from .frames import PING, close_frame, text_frame
 from .origins import Origins
 from .principals import Access, AgentPrincipal, Anonymous, Citizen, Principal, check
 from .signing_in import CityDoor, TokenEnded
@@ -29,7 +29,9 @@ from .signing_in import CityDoor, TokenEnded
 PATH: Final = "/ws/city/presence"
 
 _PING_S: Final = 25.0
-"""How often a socket is pinged; one whose peer is gone without a word is closed half of that later."""
+"""How long a client may say nothing before it is pinged."""
+_PONG_S: Final = 12.5
+"""How long it may then take to answer; one that does not is gone."""
 _MAX_MESSAGE_BYTES: Final = 16 * 1024
 _MAX_BUFFER_BYTES: Final = 1024 * 1024
 """What may wait for a slow reader, beyond its snapshot."""
@@ -50,7 +52,7 @@ class PresenceSocket:
 
     def __init__(
         self,
-        presence: MemoryPresence,
+        presence: PresenceStore,
         stream: PresenceStream,
         door: CityDoor,
         origins: Origins,
@@ -72,7 +74,8 @@ class PresenceSocket:
         self._origins.check(request)
         principal = await self._door.stream_principal(request)
         since = _since(request)
-        socket = web.WebSocketResponse(heartbeat=_PING_S, compress=False, max_msg_size=_MAX_MESSAGE_BYTES)
+        # aiohttp's own heartbeat pings all sockets of a second at once (measured: 10,000 of them held up everybody for 0.3 s).
+        socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=_MAX_MESSAGE_BYTES)
         await socket.prepare(request)
         transport = request.transport
         if transport is None:
@@ -103,10 +106,15 @@ class PresenceSocket:
             await conversation.first_word(socket)
             check(Access.READERS, conversation.principal, anonymous_read=self._anonymous_read)
         self._begin(reader, since)
+        is_pinged = False
         while not socket.closed:
-            message = await _next_message(socket)
+            message = await _next_message(socket, _PONG_S if is_pinged else _PING_S)
             if message is None:
                 conversation.check_token()
+                if is_pinged:
+                    reader.leave()
+                else:
+                    reader.write(PING)
             elif message.type is WSMsgType.TEXT:
                 try:
                     await conversation.take(message.data)
@@ -114,6 +122,7 @@ class PresenceSocket:
                     raise
                 except CityError as error:
                     reader.write(_error_frame(error))
+            is_pinged = message is None
 
     def _begin(self, reader: _Reader, since: int | None) -> None:
         """Snapshot or replay, then changes; nothing can come between the two, because nothing is awaited."""
@@ -185,7 +194,7 @@ class _Reader:
 class _Conversation:
     """What one client says: who it is, that it is here, that it goes."""
 
-    def __init__(self, presence: MemoryPresence, door: CityDoor, principal: Principal) -> None:
+    def __init__(self, presence: PresenceStore, door: CityDoor, principal: Principal) -> None:
         self._presence = presence
         self._door = door
         self.principal = principal
@@ -193,7 +202,7 @@ class _Conversation:
 
     async def first_word(self, socket: web.WebSocketResponse) -> None:
         """Where reading needs a token, the first thing said must be one."""
-        message = await _next_message(socket)
+        message = await _next_message(socket, _PING_S)
         if message is not None and message.type is WSMsgType.TEXT:
             await self.take(message.data)
 
@@ -218,9 +227,7 @@ class _Conversation:
 
     async def _beat(self, beat: HeartbeatEvent, status_msg: Any) -> None:
         subject = self._subject(beat.user_id)
-        await self._presence.beat(
-            subject, status=beat.status, status_msg=status_msg, session=beat.session_id or self._session
-        )
+        await self._presence.beat([Beat(subject, beat.status, status_msg, beat.session_id or self._session)])
 
     def _subject(self, user_id: str | None) -> SubjectId:
         names: set[str]
@@ -236,12 +243,14 @@ class _Conversation:
         return subject
 
 
-async def _next_message(socket: web.WebSocketResponse) -> WSMessage | None:
-    """None when nothing is said for a while."""
+async def _next_message(socket: web.WebSocketResponse, timeout_s: float) -> WSMessage | None:
+    """None when nothing is said for so long; pings are answered."""
     try:
-        return await socket.receive(timeout=_PING_S)
+        while (message := await socket.receive(timeout=timeout_s)).type is WSMsgType.PING:
+            await socket.pong(message.data)
     except TimeoutError:
         return None
+    return message
 
 
 def _error_frame(error: CityError) -> bytes:

@@ -9,12 +9,11 @@ from pydantic import Field
 from ..city.agents import AgentDirectory
 from ..city.messages import Messages
 from ..city.occupancy import Occupancy
-from ..city.ports import NowMs
+from ..city.ports import NowMs, PresenceStore
 from ..city.rooms import Rooms
 from ..city.types import Author, AuthorKind, Room, SubjectId, UserId
 from ..errors import NotFound
 from ..matrix.namespace import Namespace
-from ..realtime.presence import MemoryPresence
 from ..storage.database import Database
 from .endpoint import Answer, Body, Call, NoBody, NoQuery, Query, endpoint
 from .principals import Access, AgentPrincipal, Citizen, Principal
@@ -55,7 +54,7 @@ class RoomRoutes:
         rooms: Rooms,
         messages: Messages,
         agents: AgentDirectory,
-        presence: MemoryPresence,
+        presence: PresenceStore,
         occupancy: Occupancy,
         namespace: Namespace,
         now_ms: NowMs,

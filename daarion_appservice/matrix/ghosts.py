@@ -73,9 +73,23 @@ class Ghosts:
     def is_known(self, user: UserId) -> bool:
         return user in self._known
 
+    def known(self) -> list[UserId]:
+        return list(self._known)
+
     def has_device(self, user: UserId) -> bool:
         ghost = self._known.get(user)
         return ghost is not None and ghost.has_device
+
+    def status_text(self, user: UserId) -> str | None:
+        """What stands as status in the profile."""
+        ghost = self._known.get(user)
+        return ghost.status_text if ghost else None
+
+    async def shows_text(self, user: UserId, text: str | None) -> None:
+        """Remember what stands as status in the profile now."""
+        async with self._locks[user]:
+            if ghost := self._known.get(user):
+                await self._remember(replace(ghost, status_text=text))
 
     async def ensure(self, user: UserId, profile: Profile) -> None:
         """Have ``user`` registered and looking like ``profile``. Costs nothing when it is so already."""

@@ -6,6 +6,7 @@ the caller's back, which ``ghosts`` does in the open, once, and across restarts.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,7 +17,7 @@ from mautrix.api import HTTPAPI, Method, Path, PathBuilder
 from mautrix.errors import MatrixConnectionError, MatrixRequestError
 
 from ..city.types import EventId, MatrixRoomId, UserId
-from ..errors import HomeserverAway, HomeserverRefused, HomeserverSlow, NoHomeserver
+from ..errors import HomeserverAway, HomeserverLimited, HomeserverRefused, HomeserverSlow, NoHomeserver
 
 JSON = dict[str, Any]
 
@@ -24,6 +25,9 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=60, sock_connect=5)
 _GATEWAY_ERRORS: Final = frozenset({502, 503, 504})
 _CLIENT_V1: Final = PathBuilder("_matrix/client/v1")
 _MEDIA_V3: Final = PathBuilder("_matrix/media/v3")
+_MSC4133: Final = PathBuilder("_matrix/client/unstable/uk.tcpip.msc4133")
+_LIMITED_MS: Final = 1_000
+"""When to come back after a 429 that does not say so."""
 
 CITY_DEVICE: Final = "CITY"
 """The one device of each ghost; events sent by it keep their transaction id in Synapse's database (MSC4190)."""
@@ -37,10 +41,13 @@ class Homeserver:
             timeout=_TIMEOUT,
             connector=aiohttp.TCPConnector(limit=connections, ssl=verify_tls),
             headers={"User-Agent": f"daarion-appservice {HTTPAPI.default_ua}"},
+            raise_for_status=self._look_at,
         )
         log = logging.getLogger("daarion_appservice.homeserver")
         self._api = HTTPAPI(address, as_token, client_session=self._session, log=log)  # type: ignore[arg-type]
         self.address = address
+        self.software = ""
+        """What the last answer said it was made by, like ``Synapse/1.163.2``; a proxy may say its own name."""
 
     async def close(self) -> None:
         await self._session.close()
@@ -74,6 +81,12 @@ class Homeserver:
         except (ValueError, TypeError) as error:
             raise NoHomeserver(self._no_matrix("no JSON")) from error
 
+    async def _look_at(self, response: aiohttp.ClientResponse) -> None:
+        """Take from an answer what mautrix drops: who made it, and when to come back."""
+        self.software = response.headers.get("Server", "")
+        if response.status == 429:
+            raise _limited(await response.read(), response.headers.get("Retry-After", ""))
+
     # --- the service itself ---------------------------------------------------------------------------
 
     async def versions(self) -> JSON:
@@ -105,14 +118,27 @@ class Homeserver:
             if error.errcode != "M_USER_IN_USE":
                 raise
 
-    async def make_device(self, user: UserId) -> None:
-        await self.request(Method.PUT, Path.v3.devices[CITY_DEVICE], {"display_name": "DAARION"}, as_user=user)
+    async def make_device(self, user: UserId, device: str = CITY_DEVICE) -> None:
+        await self.request(Method.PUT, Path.v3.devices[device], {"display_name": "DAARION"}, as_user=user)
 
     async def set_display_name(self, user: UserId, name: str) -> None:
         await self.request(Method.PUT, Path.v3.profile[user].displayname, {"displayname": name}, as_user=user)
 
     async def set_avatar(self, user: UserId, mxc: str) -> None:
         await self.request(Method.PUT, Path.v3.profile[user].avatar_url, {"avatar_url": mxc}, as_user=user)
+
+    async def capabilities(self, *, as_user: UserId) -> JSON:
+        answer = await self._object(Method.GET, Path.v3.capabilities, as_user=as_user)
+        capabilities = answer.get("capabilities")
+        return capabilities if isinstance(capabilities, dict) else {}
+
+    async def set_profile_field(self, user: UserId, field: str, value: Any, *, is_stable: bool) -> None:
+        """Set a field of a profile (MSC4133, spec 1.16); None removes it."""
+        path = (Path.v3 if is_stable else _MSC4133).profile[user][field]
+        if value is None:
+            await self.request(Method.DELETE, path, as_user=user)
+        else:
+            await self.request(Method.PUT, path, {field: value}, as_user=user)
 
     async def upload(self, user: UserId, picture: bytes, content_type: str) -> str:
         answer = await self.request(
@@ -122,12 +148,18 @@ class Homeserver:
 
     # --- presence -------------------------------------------------------------------------------------
 
-    async def set_presence(self, user: UserId, presence: str, status_msg: str | None) -> None:
-        """``status_msg`` is part of every call: leaving it out clears it and tells everybody so."""
+    async def set_presence(
+        self, user: UserId, presence: str, status_msg: str | None, *, device: str | None = None
+    ) -> None:
+        """``status_msg`` is part of every call: leaving it out clears it and tells everybody so.
+
+        Presence is kept by ``device``, and the strongest is shown: a ghost has none (which is one too).
+        """
         content: JSON = {"presence": presence}
         if status_msg is not None:
             content["status_msg"] = status_msg
-        await self.request(Method.PUT, Path.v3.presence[user].status, content, as_user=user)
+        query = {"device_id": device} if device is not None else None
+        await self.request(Method.PUT, Path.v3.presence[user].status, content, as_user=user, query=query)
 
     async def presence(self, user: UserId, *, as_user: UserId) -> JSON:
         return await self._object(Method.GET, Path.v3.presence[user].status, as_user=as_user)
@@ -255,3 +287,18 @@ class Homeserver:
 
     def _no_matrix(self, what: str) -> str:
         return f"{self.address} did not answer as a homeserver does: {what}"
+
+
+def _limited(body: bytes, retry_after: str) -> HomeserverLimited:
+    """Spec, "Rate limiting": milliseconds in the body (deprecated), or whole seconds in the header."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        answer = {}
+    after_ms = answer.get("retry_after_ms")
+    if not isinstance(after_ms, int):
+        after_ms = int(retry_after) * 1000 if retry_after.isdecimal() else _LIMITED_MS
+    errcode, message = str(answer.get("errcode", "M_LIMIT_EXCEEDED")), str(answer.get("error", "too many requests"))
+    return HomeserverLimited(errcode, message, retry_after_ms=max(0, after_ms))

@@ -31,6 +31,8 @@ MAX_ATTEMPTS: Final = 6
 _FIRST_RETRY_MS: Final = 250
 """Doubled each time: an event that never succeeds holds up its room for 8 seconds in all."""
 _BATCH: Final = 100
+_LONGEST_WAIT_MS: Final = 2_000
+"""How often to look even if nobody said that there is something: another process may have stored it, and could not say so."""
 _AWAY_PAUSE_S: Final = 0.25
 _DATABASE_RETRY_S: Final = 1.0
 _PRUNE_EVERY_MS: Final = 3_600_000
@@ -68,7 +70,8 @@ class Inbound:
         self._stored.set()
 
     async def run(self) -> None:
-        """Handle what comes, until cancelled."""
+        """Handle what comes, until cancelled. Can be run again: another process may have missed something meanwhile."""
+        self._complete_since_absence = None
         while True:
             self._stored.clear()
             try:
@@ -86,9 +89,9 @@ class Inbound:
             await self._sleep_until(retry_at_ms)
 
     async def _sleep_until(self, retry_at_ms: int | None) -> None:
-        timeout_s = None if retry_at_ms is None else max(0.0, (retry_at_ms - self._now_ms()) / 1000)
+        wait_ms = _LONGEST_WAIT_MS if retry_at_ms is None else min(_LONGEST_WAIT_MS, retry_at_ms - self._now_ms())
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(max(0, wait_ms) / 1000):
                 await self._stored.wait()
         except TimeoutError:
             return

@@ -39,6 +39,8 @@ _REFUSED_RETRY_MS: Final = 10_000
 _LIMITED_RETRY_MS: Final = 1_000
 """After a 429, which `rate_limited: false` keeps away."""
 _DATABASE_RETRY_S: Final = 1.0
+_LONGEST_WAIT_MS: Final = 2_000
+"""How often to look even if nobody said that there is something: another process may have stored it, and could not say so."""
 
 log = structlog.get_logger()
 
@@ -55,6 +57,7 @@ class Outbound:
         now_ms: NowMs,
         *,
         on_new_ghost: Callable[[UserId], None],
+        on_spoke: Callable[[UserId], None],
     ) -> None:
         self._database = database
         self._homeserver = homeserver
@@ -63,6 +66,7 @@ class Outbound:
         self._agents = agents
         self._namespace = namespace
         self._on_new_ghost = on_new_ghost
+        self._on_spoke = on_spoke
         self._now_ms = now_ms
         self._wake = asyncio.Event()
         self._busy: set[RoomId] = set()
@@ -110,9 +114,9 @@ class Outbound:
 
     async def _sleep(self) -> None:
         due_ms = min(self._held.values(), default=None)
-        timeout_s = None if due_ms is None else max(0.0, (due_ms - self._now_ms()) / 1000)
+        wait_ms = _LONGEST_WAIT_MS if due_ms is None else min(_LONGEST_WAIT_MS, due_ms - self._now_ms())
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(max(0, wait_ms) / 1000):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -157,6 +161,7 @@ class Outbound:
         except HomeserverRefused as error:
             return await self._refused(row, message, room, error)
         self._watch.expect_echo()
+        self._on_spoke(self._namespace.author(message.author))
         async with self._database.transaction() as tx:
             await tx.messages.delivered(message.id, event_id)
             await tx.outbox.sent(message.id)

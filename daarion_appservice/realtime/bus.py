@@ -16,10 +16,22 @@ class Bus:
 
     def __init__(self) -> None:
         self._listeners: defaultdict[type[Any], list[Callable[[Any], None]]] = defaultdict(list)
+        self._own_listeners: defaultdict[type[Any], list[Callable[[Any], None]]] = defaultdict(list)
 
     def subscribe(self, kind: type[E], listener: Callable[[E], None]) -> None:
         self._listeners[kind].append(listener)
 
+    def subscribe_own(self, kind: type[E], listener: Callable[[E], None]) -> None:
+        """Listen to what happens in this process, and not to what it hears from others."""
+        self._own_listeners[kind].append(listener)
+
     def publish(self, event: CityEvent) -> None:
+        """It happened here."""
+        self.hear(event)
+        for listener in self._own_listeners[type(event)]:
+            listener(event)
+
+    def hear(self, event: CityEvent) -> None:
+        """It happened in another process of the city."""
         for listener in self._listeners[type(event)]:
             listener(event)

@@ -3,64 +3,75 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from ..city.events import PresenceChanged
-from ..city.presence import KEEP, Keep, Presence, Shown, Status, Transition
+from ..city.ports import NowMs, Publish
+from ..city.presence import Beat, Placed, Presence, Shown, Transition
 from ..city.types import SubjectId
-from .bus import Bus
 
 
 class MemoryPresence:
-    """Presence in memory. Every change is published once, as PresenceChanged."""
+    """A PresenceStore for a city that is one process. What is placed holds until the process ends."""
 
-    def __init__(self, bus: Bus, now_ms: Callable[[], int], *, ttl_ms: int) -> None:
-        self._bus = bus
+    def __init__(self, publish: Publish, now_ms: NowMs, *, ttl_ms: int) -> None:
+        self._publish_event = publish
         self._now_ms = now_ms
         self._machine = Presence(ttl_ms=ttl_ms)
         self._deadline_came_closer = asyncio.Event()
+        self.seq = now_ms() * 1000
+        """The number of the newest change; begins at the start's microseconds since 1970, above those of any earlier process."""
 
-    async def beat(
-        self,
-        subject: SubjectId,
-        *,
-        status: Status = Status.ONLINE,
-        status_msg: str | Keep | None = KEEP,
-        session: str = "",
-    ) -> Shown:
-        """A sign of life; returns what is shown now."""
+    async def beat(self, beats: Sequence[Beat]) -> list[Shown]:
         if self._machine.next_deadline_ms is None:
             self._deadline_came_closer.set()
-        self._publish(
-            self._machine.beat(subject, now_ms=self._now_ms(), status=status, status_msg=status_msg, session=session)
-        )
-        return self._machine.shown(subject)
+        return [self._beat(beat, self._now_ms()) for beat in beats]
 
-    async def place(
-        self, subject: SubjectId, *, status: Status, status_msg: str | None, last_active_ms: int | None, session: str
-    ) -> None:
-        """What the homeserver says of one of its people."""
+    def _beat(self, beat: Beat, now_ms: int) -> Shown:
         self._publish(
-            self._machine.place(
-                subject, status=status, status_msg=status_msg, last_active_ms=last_active_ms, session=session
+            self._machine.beat(
+                beat.subject, now_ms=now_ms, status=beat.status, status_msg=beat.status_msg, session=beat.session
             )
         )
+        return self._machine.shown(beat.subject)
+
+    async def place(self, placed: Sequence[Placed]) -> None:
+        for each in placed:
+            shown = each.shown
+            self._publish(
+                self._machine.place(
+                    each.subject,
+                    status=shown.status,
+                    status_msg=shown.status_msg,
+                    last_active_ms=shown.last_active_ms,
+                    session=each.session,
+                )
+            )
 
     def shown(self, subject: SubjectId) -> Shown:
         return self._machine.shown(subject)
+
+    async def leave(self) -> bool:
+        """Whether other processes of the city go on when this one ends: there are none."""
+        return False
 
     async def run(self) -> None:
         """End sessions when their deadline passes; until cancelled."""
         while True:
             self._deadline_came_closer.clear()
-            for transition in self._machine.expire(now_ms=self._now_ms()):
-                self._publish(transition)
+            self.expire()
             deadline_ms = self._machine.next_deadline_ms
             if deadline_ms is None:
                 await self._deadline_came_closer.wait()
             else:
                 await asyncio.sleep(max(0.0, (deadline_ms - self._now_ms()) / 1000))
 
+    def expire(self) -> None:
+        """End every session whose deadline has passed."""
+        for transition in self._machine.expire(now_ms=self._now_ms()):
+            self._publish(transition)
+
     def _publish(self, transition: Transition | None) -> None:
         if transition is not None:
-            self._bus.publish(PresenceChanged(transition))
+            self.seq += 1
+            self._publish_event(PresenceChanged(transition, self.seq))

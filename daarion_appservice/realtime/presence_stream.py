@@ -1,23 +1,23 @@
 """Presence as a stream: every change has a number, and whoever comes back with one gets exactly what they missed.
 
-    change ─► pending (newest of a subject wins) ─► tick ─► numbered, encoded once ─► history, listeners
+    change ─► pending (newest of a subject wins) ─► tick ─► encoded once ─► history, listeners
 
-A lone change goes out at once; changes that follow within a tick wait for its end and go together. Numbers begin at the
-microseconds since 1970 at which the process started, and go up by one a change: so a number of an earlier process is lower
-than all of this one, and is answered with a resync, like one that the history no longer reaches back to. Never a silent gap.
+A lone change goes out at once; changes that follow within a tick wait for its end and go together. The numbers are the
+presence store's: they only go up, also across restarts, so a number from before this history began, like one that it no
+longer reaches back to, is known as such and answered with a resync. Never a silent gap.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import orjson
 
-from ..city.events import PresenceChanged
+from ..city.events import PresenceChanged, PresenceRenumbered
 from ..city.ports import NowMs
 from ..city.presence import Shown, Status
 from ..city.types import SubjectId
@@ -94,33 +94,47 @@ def encode_presence(subject: SubjectId, shown: Shown, now_ms: int) -> dict[str, 
 
 
 class PresenceStream:
+    """``seq``: the number that the store begins at."""
+
     def __init__(
         self,
         shown: Callable[[SubjectId], Shown],
         now_ms: NowMs,
         *,
+        seq: int = 0,
         tick_s: float = TICK_S,
         history: int = HISTORY,
     ) -> None:
         self._shown = shown
         self._now_ms = now_ms
         self._tick_s = tick_s
-        self.epoch = now_ms() * 1000
-        self.seq = self.epoch
-        self._history: deque[Change] = deque(maxlen=history)
+        self.seq = seq
+        """The number of the newest change that was told."""
+        self._replayable_after = seq
+        """Whoever knows this number or a later one can be told what they missed."""
+        self._history: deque[Change] = deque()
+        self._history_size = history
         self._here: set[SubjectId] = set()
-        self._pending: dict[SubjectId, Shown] = {}
+        self._pending: dict[SubjectId, PresenceChanged] = {}
         self._listeners: set[Listener] = set()
         self._tick: asyncio.TimerHandle | None = None
         self._taken = _Snapshot(-1, 0, b"")
 
     def follow(self, change: PresenceChanged) -> None:
         """Take note of a change; called by the bus."""
-        subject, shown = change.transition.subject, change.transition.after
+        subject = change.transition.subject
         self._pending.pop(subject, None)
-        self._pending[subject] = shown
+        self._pending[subject] = change
         if self._tick is None:
             self._flush()
+
+    def renumber(self, renumbered: PresenceRenumbered) -> None:
+        """Begin a new history; called by the bus. Listeners go on: what they have not been told yet they will be."""
+        if self._tick is not None:
+            self._tick.cancel()
+        self._flush()
+        self._history.clear()
+        self.seq = self._replayable_after = renumbered.seq
 
     def listen(self, listener: Listener) -> None:
         self._listeners.add(listener)
@@ -146,22 +160,18 @@ class PresenceStream:
 
     def since(self, seq: int) -> list[Change] | None:
         """What changed after ``seq``, the newest of each subject; None when that cannot be told any more."""
-        oldest = self._history[0].seq if self._history else self.seq + 1
-        if not max(self.epoch, oldest - 1) <= seq <= self.seq:
+        if not self._replayable_after <= seq <= self.seq:
             return None
         newest: dict[SubjectId, Change] = {}
-        for change in self._missed(seq):
-            newest.pop(change.subject, None)
-            newest[change.subject] = change
-        return list(newest.values())
+        for change in reversed(self._history):
+            if change.seq <= seq:
+                break
+            newest.setdefault(change.subject, change)
+        return list(reversed(newest.values()))
 
     def close(self) -> None:
         if self._tick is not None:
             self._tick.cancel()
-
-    def _missed(self, seq: int) -> Iterable[Change]:
-        missed = self.seq - seq
-        return [] if missed == 0 else list(self._history)[-missed:]
 
     def _flush(self) -> None:
         """Send what is pending; if there was anything, what comes within the next tick waits for its end."""
@@ -169,19 +179,26 @@ class PresenceStream:
         if not self._pending:
             return
         now_ms = self._now_ms()
-        changes = Changes([self._number(subject, shown, now_ms) for subject, shown in self._pending.items()])
+        changes = Changes([self._encode(change, now_ms) for change in self._pending.values()])
         self._pending.clear()
-        self._tick = asyncio.get_running_loop().call_later(self._tick_s, self._flush)
+        self._remember(changes)
         for listener in list(self._listeners):
             listener.presence(changes)
+        # Telling thousands takes longer than a tick; what comes in meanwhile gets as much time before the next one.
+        took_s = (self._now_ms() - now_ms) / 1000
+        self._tick = asyncio.get_running_loop().call_later(max(self._tick_s, took_s), self._flush)
 
-    def _number(self, subject: SubjectId, shown: Shown, now_ms: int) -> Change:
+    def _encode(self, change: PresenceChanged, now_ms: int) -> Change:
+        subject, shown = change.transition.subject, change.transition.after
         if shown.status is Status.OFFLINE:
             self._here.discard(subject)
         else:
             self._here.add(subject)
-        self.seq += 1
-        update = orjson.dumps(encode_presence(subject, shown, now_ms) | {"seq": self.seq})
-        change = Change(self.seq, subject, update[1:-1])
-        self._history.append(change)
-        return change
+        update = orjson.dumps(encode_presence(subject, shown, now_ms) | {"seq": change.seq})
+        return Change(change.seq, subject, update[1:-1])
+
+    def _remember(self, changes: Changes) -> None:
+        self.seq = changes.seq
+        self._history.extend(changes.changes)
+        while len(self._history) > self._history_size:
+            self._replayable_after = self._history.popleft().seq

@@ -95,6 +95,11 @@ class Database:
         async with self._engine.connect() as connection:
             yield Transaction(connection)
 
+    async def dedicated(self) -> AsyncConnection:
+        """A connection for whoever holds it, outside of any transaction, until it is closed."""
+        connection = await self._engine.connect()
+        return await connection.execution_options(isolation_level="AUTOCOMMIT")
+
     async def check(self) -> None:
         """Raise StartError, in words, when the database cannot be used."""
         try:

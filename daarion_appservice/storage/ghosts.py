@@ -23,6 +23,8 @@ class Ghost:
     avatar_source: str | None = None
     avatar_mxc: str | None = None
     has_device: bool = False
+    status_text: str | None = None
+    """As it stands in the profile."""
 
 
 class GhostRows:
@@ -38,6 +40,7 @@ class GhostRows:
             "avatar_source": ghost.avatar_source,
             "avatar_mxc": ghost.avatar_mxc,
             "has_device": ghost.has_device,
+            "status_text": ghost.status_text,
         }
         statement = insert(self._connection, ghosts).values(user_id=ghost.user_id, **values)
         await self._connection.execute(statement.on_conflict_do_update(index_elements=[ghosts.c.user_id], set_=values))
@@ -47,4 +50,6 @@ class GhostRows:
 
 
 def _ghost(row: Row[Any]) -> Ghost:
-    return Ghost(UserId(row.user_id), row.display_name, row.avatar_source, row.avatar_mxc, row.has_device)
+    return Ghost(
+        UserId(row.user_id), row.display_name, row.avatar_source, row.avatar_mxc, row.has_device, row.status_text
+    )

@@ -11,6 +11,8 @@ from .tables import kept
 from .upsert import insert
 
 _REGISTRY: Final = "registry_version"
+_HELD: Final = "presence_held_ms:"
+_KEY_LENGTH: Final = 64
 
 
 class KeptRows:
@@ -21,6 +23,22 @@ class KeptRows:
         """Changes whenever agents, tokens, rooms or dead events do, in whichever process."""
         found = await self._connection.execute(select(kept.c.value).where(kept.c.key == _REGISTRY))
         return int(found.scalar() or 0)
+
+    async def presence_held_ms(self, software: str) -> int | None:
+        """How long a homeserver of this make was seen to hold a presence; None when that was never measured."""
+        found = await self._connection.execute(select(kept.c.value).where(kept.c.key == _held_key(software)))
+        value = found.scalar()
+        return None if value is None else int(value)
+
+    async def put_presence_held_ms(self, software: str, held_ms: int) -> None:
+        statement = insert(self._connection, kept).values(key=_held_key(software), value=str(held_ms))
+        await self._connection.execute(
+            statement.on_conflict_do_update(index_elements=[kept.c.key], set_={"value": str(held_ms)})
+        )
+
+
+def _held_key(software: str) -> str:
+    return (_HELD + software)[:_KEY_LENGTH]
 
 
 async def registry_changed(connection: AsyncConnection) -> None:

@@ -159,6 +159,7 @@ ghosts = Table(
     Column("avatar_source", Text),
     Column("avatar_mxc", Text),
     Column("has_device", Boolean, nullable=False, server_default=text("false")),
+    Column("status_text", Text),
 )
 
 kept = Table(

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import nio
 import pytest
 
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
@@ -149,6 +150,40 @@ async def test_services_beat_for_many_agents_at_once(start_city: StartCity) -> N
     first, second, third = answer["results"]
     assert (first["presence"], first["next_heartbeat_ms"]) == ("online", 20_000)
     assert (second["code"], third["code"]) == ("no_such_agent", "invalid")
+
+
+async def test_people_see_agents_as_the_city_does_also_when_they_speak_and_after_a_stop(
+    start_city: StartCity, arrive: Arrive
+) -> None:
+    city = await start_city()
+    daarwizz, scribe = await city.agent_token("daarwizz"), await city.agent_token("scribe")
+    alice = await arrive(city, "alice")
+    room = await alice.join("#city_general:city.localhost")
+
+    async def on_matrix(agent: str) -> tuple[str, Any]:
+        user = f"@agent_{agent}:city.localhost"
+        presence = await alice.client.get_presence(user)
+        assert isinstance(presence, nio.PresenceGetResponse), presence
+        _, profile = await city.call("GET", f"/_matrix/client/v3/profile/{user}", url=city.homeserver.url)
+        return presence.presence, profile.get("org.matrix.msc4426.status")
+
+    async def until_on_matrix(agent: str, presence: str, text: str | None = None) -> None:
+        async def is_so() -> bool:
+            return await on_matrix(agent) == (presence, {"text": text} if text else None)
+
+        await eventually(is_so)
+
+    await city.post("/api/v1/agents/daarwizz/heartbeat", {"status": "away", "status_msg": "обід"}, token=daarwizz)
+    await until_on_matrix("daarwizz", "unavailable", "обід")
+    for token, body in ((daarwizz, "я обідаю"), (scribe, "мене немає")):
+        await city.post("/city/rooms/general/messages", {"body": body}, token=token)
+    await alice.sees(lambda: {body for _, body in alice.messages} >= {"я обідаю", "мене немає"})
+    await alice.say(room, "смачного")
+    await until_on_matrix("daarwizz", "unavailable", "обід")
+    assert alice.presence_of("@agent_scribe:city.localhost") in {None, "offline"}
+
+    await city.service.stop()
+    assert (await on_matrix("daarwizz"))[0] == "offline"
 
 
 Event = tuple[str, str, Any]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daarion_appservice.city.presence import Status
+from daarion_appservice.city.presence import Placed, Shown, Status
 from daarion_appservice.city.types import SubjectId, UserId
 from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.open_city import SERVICE_TOKEN, Answer, OpenCity, open_city
@@ -343,9 +343,7 @@ async def test_members_who_are_here_are_counted_and_listed(here: OpenCity) -> No
     for subject in ("agent:scribe", "u_7", "@alice:hs", "agent:daarwizz"):
         city.occupancy.joined(general, SubjectId(subject))  # type: ignore[arg-type]
     await here.call("POST", HEARTBEAT, {}, token=SERVICE_TOKEN)
-    await city.presence.place(
-        SubjectId("@alice:hs"), status=Status.AWAY, status_msg="кава", last_active_ms=None, session="matrix"
-    )
+    await city.presence.place([Placed(SubjectId("@alice:hs"), Shown(Status.AWAY, "кава"), "matrix")])
 
     room = await here.get("/city/rooms/general")
 

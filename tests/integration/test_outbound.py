@@ -108,7 +108,15 @@ async def office(
     namespace = Namespace("city.localhost", "daarion_bot")
     ghosts = Ghosts(client, database, namespace, occupancy, publish)
     outbound = Outbound(
-        database, client, watch, ghosts, AgentDirectory(), namespace, steady_ms, on_new_ghost=lambda _: None
+        database,
+        client,
+        watch,
+        ghosts,
+        AgentDirectory(),
+        namespace,
+        steady_ms,
+        on_new_ghost=lambda _: None,
+        on_spoke=lambda _: None,
     )
     tasks = [asyncio.create_task(each) for each in (watch.run(), outbound.run())]
     yield Office(database, Messages(database, publish, now_ms, new_id), outbound)

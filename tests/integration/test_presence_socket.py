@@ -44,9 +44,11 @@ async def closed_city(sqlite_url: str) -> AsyncIterator[OpenCity]:
 
 
 @asynccontextmanager
-async def connected(city: OpenCity, query: str = "") -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+async def connected(
+    city: OpenCity, query: str = "", *, autoping: bool = True
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     url = f"ws://{HOST}:{city.city.settings.api.port}{PATH}{query}"
-    async with city.session.ws_connect(url) as socket:
+    async with city.session.ws_connect(url, autoping=autoping) as socket:
         yield socket
 
 
@@ -214,9 +216,10 @@ async def test_a_revoked_agent_token_stops_counting_on_its_socket(city: OpenCity
 
 
 def crowd(city: OpenCity, size: int, text: str = "") -> None:
+    first = city.city.stream.seq + 1
     for number in range(size):
-        after = Shown(Status.ONLINE, text)
-        city.city.stream.follow(PresenceChanged(Transition(SubjectId(f"u_{number}"), Shown(), after)))
+        transition = Transition(SubjectId(f"u_{number}"), Shown(), Shown(Status.ONLINE, text))
+        city.city.stream.follow(PresenceChanged(transition, first + number))
 
 
 async def test_clients_who_leave_leave_quietly(city: OpenCity) -> None:
@@ -253,6 +256,39 @@ async def raw_upgrade(city: OpenCity) -> socket.socket:
     lines += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}", "", ""]
     await loop.sock_sendall(peer, "\r\n".join(lines).encode())
     return peer
+
+
+async def test_a_peer_that_is_gone_without_a_word_is_noticed(city: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence_socket, "_PING_S", 0.05)
+    monkeypatch.setattr(presence_socket, "_PONG_S", 0.05)
+    peer = await raw_upgrade(city)
+    listeners = city.city.stream._listeners
+
+    async def listens() -> bool:
+        return bool(listeners)
+
+    async def is_left() -> bool:
+        return not listeners
+
+    await eventually(listens)
+    await eventually(is_left)
+    peer.close()
+
+
+async def test_a_peer_that_only_listens_answers_pings_and_stays(
+    city: OpenCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence_socket, "_PING_S", 0.05)
+    async with connected(city, autoping=False) as socket:
+        for _ in range(3):
+            while (message := await socket.receive(timeout=10)).type is not aiohttp.WSMsgType.PING:
+                assert message.type is aiohttp.WSMsgType.TEXT
+            await socket.pong(message.data)
+        await socket.ping(b"are you there?")
+        while (message := await socket.receive(timeout=10)).type is not aiohttp.WSMsgType.PONG:
+            assert message.type is aiohttp.WSMsgType.PING
+            await socket.pong(message.data)
+        assert message.data == b"are you there?"
 
 
 @pytest.mark.parametrize("wakes_up", [True, False], ids=["and reads at last", "and never reads"])

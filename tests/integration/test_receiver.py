@@ -78,7 +78,7 @@ class Door:
 async def door(database_url: str) -> AsyncIterator[Door]:
     database, names, woken = Database(database_url), NamesAsked(), list[None]()
     await migrate.upgrade(database)
-    presence = MemoryPresence(Bus(), now_ms, ttl_ms=40_000)
+    presence = MemoryPresence(Bus().publish, now_ms, ttl_ms=40_000)
     people = People(presence, Namespace("city.localhost", "daarion_bot"), now_ms)
     receiver = Receiver(
         database,

@@ -77,6 +77,7 @@ class RunningCity:
     homeserver: LocalSynapse
     api_port: int
     matrix_port: int
+    config_name: str = "config.yaml"
     service: Child = field(init=False)
     session: aiohttp.ClientSession = field(init=False)
 
@@ -117,9 +118,20 @@ class RunningCity:
         city.session = aiohttp.ClientSession()
         return city
 
+    def replica(self, name: str) -> RunningCity:
+        """Another process of the same city, on ports of its own; to be started, and to be closed."""
+        other = RunningCity(
+            self.directory, self.database_url, self.homeserver, free_port(), free_port(), config_name=f"{name}.yaml"
+        )
+        other.config.write_text(self.config.read_text())
+        config_edit.set_values(other.config, {"api.port": other.api_port, "matrix.port": other.matrix_port})
+        other.service = other.another_service(name)
+        other.session = aiohttp.ClientSession()
+        return other
+
     @property
     def config(self) -> Path:
-        return self.directory / "config.yaml"
+        return self.directory / self.config_name
 
     @property
     def api_url(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -78,3 +79,15 @@ class Person:
     async def _saw_presence(self, event: nio.PresenceEvent) -> None:
         now = asyncio.get_running_loop().time()
         self.presences.append((event.user_id, event.presence, event.status_msg, now))
+
+
+@asynccontextmanager
+async def quiet_person(homeserver: LocalSynapse, name: str) -> AsyncIterator[nio.AsyncClient]:
+    """Somebody who syncs only when told to, and so is only as present as they say they are."""
+    await homeserver.register(name, "secret", display_name=name.capitalize())
+    client = nio.AsyncClient(homeserver.url, f"@{name}:{SERVER_NAME}")
+    try:
+        assert isinstance(await client.login("secret"), nio.LoginResponse)
+        yield client
+    finally:
+        await client.close()

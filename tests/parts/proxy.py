@@ -46,6 +46,10 @@ class Passed:
     def is_presence(self) -> bool:
         return self.method == "PUT" and self.path.startswith("/_matrix/client/v3/presence/")
 
+    @property
+    def is_module(self) -> bool:
+        return self.path == "/_synapse/client/daarion/presence"
+
 
 Matches = Callable[[Passed], bool]
 
@@ -55,12 +59,16 @@ class Proxy:
 
     def __init__(self, target_port: int) -> None:
         self.port = free_port()
+        self.target_port = target_port
         self.passed: list[Passed] = []
         self.lost: list[Passed] = []
         """Those of them whose answer nobody got."""
-        self._target = f"http://{HOST}:{target_port}"
+        self.answered: list[Passed] = []
+        """What the target never saw, because it was answered here."""
         self._loses: Matches = _nothing
         self._refuses: Matches = _nothing
+        self._waits_for_target: Matches = _nothing
+        self._answers: tuple[Matches, int, Any] = (_nothing, 200, None)
         self._end_of_wait = asyncio.Event()
 
     @property
@@ -75,9 +83,18 @@ class Proxy:
         """From now on such requests are answered 503 and never reach the target."""
         self._refuses = what
 
+    def answer(self, what: Matches, status: int, content: Any) -> None:
+        """From now on such requests are answered like this and never reach the target."""
+        self._answers = (what, status, content)
+
+    def wait_for_target(self, what: Matches) -> None:
+        """From now on such requests are held back while the target is away, and nobody notices that it is."""
+        self._waits_for_target = what
+
     def pass_everything(self) -> None:
         """Be an honest proxy again; who still waits for an answer that was lost is cut off."""
-        self._loses = self._refuses = _nothing
+        self._loses = self._refuses = self._waits_for_target = _nothing
+        self._answers = (_nothing, 200, None)
         self._end_of_wait.set()
         self._end_of_wait = asyncio.Event()
 
@@ -100,11 +117,14 @@ class Proxy:
         passed = Passed(request.method, request.path, json.loads(body) if _is_json(request) and body else None, at)
         if self._refuses(passed):
             return web.Response(status=503)
+        answers, status, content = self._answers
+        if answers(passed):
+            self.answered.append(passed)
+            return web.json_response(content, status=status)
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
-        url = URL(self._target + request.raw_path, encoded=True)
+        url = URL(f"http://{HOST}:{self.target_port}{request.raw_path}", encoded=True)
         try:
-            async with self._session.request(request.method, url, data=body, headers=headers) as answer:
-                content = await answer.read()
+            answer, content = await self._ask(request.method, url, body, headers, passed)
         except aiohttp.ClientError:
             return web.Response(status=502)
         self.passed.append(passed)
@@ -114,6 +134,18 @@ class Proxy:
             if request.transport is not None:
                 request.transport.abort()
         return web.Response(status=answer.status, body=content, headers={"Content-Type": answer.content_type})
+
+    async def _ask(
+        self, method: str, url: URL, body: bytes, headers: dict[str, str], passed: Passed
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
+        while True:
+            try:
+                async with self._session.request(method, url, data=body, headers=headers) as answer:
+                    return answer, await answer.read()
+            except aiohttp.ClientError:
+                if not self._waits_for_target(passed):
+                    raise
+                await asyncio.sleep(0.02)
 
 
 def _nothing(_passed: Passed) -> bool:

@@ -8,12 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
-from daarion_appservice.city.events import PresenceChanged
+from daarion_appservice.city.events import PresenceChanged, PresenceRenumbered
 from daarion_appservice.city.presence import Shown, Status, Transition
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.realtime.presence_stream import Changes, PresenceStream
 
 START_MS = 1_700_000_000_000
+FIRST_SEQ = START_MS * 1000
 TICK_S = 0.01
 
 
@@ -67,11 +68,15 @@ async def test_who_comes_at_the_same_time_shares_one_snapshot() -> None:
 
 
 def new_stream(history: int = 100) -> PresenceStream:
-    return PresenceStream(lambda _: Shown(Status.ONLINE), lambda: START_MS, tick_s=TICK_S, history=history)
+    return PresenceStream(
+        lambda _: Shown(Status.ONLINE), lambda: START_MS, seq=FIRST_SEQ, tick_s=TICK_S, history=history
+    )
 
 
-def change(stream: PresenceStream, subject: str, status: Status = Status.ONLINE) -> None:
-    stream.follow(PresenceChanged(Transition(SubjectId(subject), Shown(), Shown(status))))
+def change(stream: PresenceStream, subject: str, status: Status = Status.ONLINE, *, seq: int | None = None) -> None:
+    """A change as the store tells it: numbered, one more than the newest so far."""
+    pending = max((each.seq for each in stream._pending.values()), default=stream.seq)
+    stream.follow(PresenceChanged(Transition(SubjectId(subject), Shown(), Shown(status)), seq or pending + 1))
 
 
 async def test_a_lone_change_goes_at_once_and_what_follows_goes_together(stream: PresenceStream) -> None:
@@ -101,16 +106,33 @@ async def test_of_several_changes_of_one_subject_the_newest_goes_out(stream: Pre
     ]
 
 
-async def test_numbers_go_up_by_one_and_begin_above_those_of_an_earlier_process(stream: PresenceStream) -> None:
+async def test_numbers_are_the_stores(stream: PresenceStream) -> None:
     listener = Listener()
     stream.listen(listener)
-    assert stream.seq == START_MS * 1000
-    change(stream, "u_1")
-    change(stream, "u_2")
+    assert stream.seq == FIRST_SEQ
+    change(stream, "u_1", seq=FIRST_SEQ + 3)
+    change(stream, "u_2", seq=FIRST_SEQ + 9)
     listener.came.clear()
     await listener.next_tick()
-    numbers = [each["seq"] for tick in listener.ticks for each in tick]
-    assert numbers == [START_MS * 1000 + 1, START_MS * 1000 + 2]
+    assert [each["seq"] for tick in listener.ticks for each in tick] == [FIRST_SEQ + 3, FIRST_SEQ + 9]
+    assert stream.seq == FIRST_SEQ + 9
+    for known in (FIRST_SEQ + 3, FIRST_SEQ + 5):
+        assert [each.subject for each in stream.since(known) or ()] == ["u_2"]
+
+
+async def test_what_came_before_a_new_numbering_is_not_told_one_by_one(stream: PresenceStream) -> None:
+    listener = Listener()
+    stream.listen(listener)
+    change(stream, "u_1")
+    change(stream, "u_2")
+    stream.renumber(PresenceRenumbered(FIRST_SEQ + 100))
+    assert [each["user_id"] for tick in listener.ticks for each in tick] == ["u_1", "u_2"], "nothing is left out"
+    assert stream.since(FIRST_SEQ + 2) is None
+    assert stream.since(FIRST_SEQ + 100) == []
+    change(stream, "u_3")
+    listener.came.clear()
+    await listener.next_tick()
+    assert [each.seq for each in stream.since(FIRST_SEQ + 100) or ()] == [FIRST_SEQ + 101]
 
 
 async def test_whoever_comes_back_gets_the_newest_of_each_subject_that_changed(stream: PresenceStream) -> None:

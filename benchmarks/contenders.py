@@ -1,0 +1,269 @@
+"""Those who are measured side by side: our service and its peers, each a process of its own, each told to change somebody."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Final
+
+import jwt
+import orjson
+from sqlalchemy import insert
+
+from daarion_appservice.config import Settings
+from daarion_appservice.config import edit as config_edit
+from daarion_appservice.config import file as config_file
+from daarion_appservice.matrix import registration
+from daarion_appservice.ops.children import Child, python
+from daarion_appservice.storage import migrate, tables
+from daarion_appservice.storage.database import Database
+from daarion_appservice.storage.kept import registry_changed
+from tests.parts.ports import HOST, free_port
+from tests.parts.synapse import SERVER_NAME
+
+from . import wire
+from .processes import listening, program
+
+SERVICE_TOKEN: Final = "what the benchmark proves itself with"
+JWT_SECRET: Final = "a secret that only this benchmark and its city know"
+SOCKET_PATH: Final = "/ws/city/presence"
+
+_TTL_S: Final = 1200.0
+"""Nobody may time out while it is another contender's turn; what expiry costs is measured with the store alone."""
+_ROWS_AT_ONCE: Final = 5000
+
+
+class Contender(ABC):
+    """``start`` it, open WebSockets at ``port`` with ``request``, then have it tell them of changes."""
+
+    key: str
+    """Its name in results."""
+    greeting = b""
+    """What a client says first."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.child: Child
+        self._said_by: asyncio.Transport | None = None
+        """The connection by which it is told to change somebody."""
+
+    async def start(self) -> None:
+        self.child.start()
+        await listening(self.child, self.port)
+
+    def stop(self) -> None:
+        if self._said_by is not None:
+            self._said_by.abort()
+        self.child.kill()
+
+    def request(self) -> bytes:
+        """Opens a WebSocket."""
+        return wire.upgrade(SOCKET_PATH)
+
+    @abstractmethod
+    async def be_ready(self) -> None:
+        """Open what ``change`` needs."""
+
+    @abstractmethod
+    def change(self, first: int, count: int) -> None:
+        """Have ``count`` subjects, from number ``first`` on, be shown differently; returns at once."""
+
+
+class City(Contender):
+    """This service; nobody answers where its homeserver should be, which it bears."""
+
+    start_s = 0.0
+    """How long it took from its start until it listened."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        agents: int,
+        redis_url: str = "",
+        batch: bool = False,
+        homeserver: int = 0,
+        ttl_s: float = _TTL_S,
+    ) -> None:
+        """``homeserver`` is the port of one, where the agents are ghosts in the room General; 0 for none."""
+        super().__init__()
+        self.key = ("city_redis" if redis_url else "city") + ("_batch" if batch else "")
+        self._directory = directory / self.key
+        self._agents = agents
+        self._redis_url = redis_url
+        self._batch = batch
+        self._homeserver = homeserver
+        self._ttl_s = ttl_s
+        self.matrix_port = free_port()
+        self._is_online = bytearray(agents)
+        self.child = Child(
+            self.key, python("daarion_appservice", "run", "-c", str(self._config)), self._directory / "log.txt"
+        )
+
+    @property
+    def _config(self) -> Path:
+        return self._directory / "config.yaml"
+
+    def request(self) -> bytes:
+        return wire.upgrade(f"{SOCKET_PATH}?batch=1" if self._batch else SOCKET_PATH)
+
+    def request_of(self, citizen: str) -> bytes:
+        """Opens a WebSocket for a citizen, who may send heartbeats over it."""
+        token = jwt.encode({"sub": citizen, "exp": int(time.time()) + 3600}, JWT_SECRET, "HS256")
+        return wire.upgrade(f"{SOCKET_PATH}?batch=1", token)
+
+    @property
+    def registration(self) -> Path:
+        """The file for the homeserver, there once it is prepared."""
+        return self._directory / "registration.yaml"
+
+    @property
+    def as_token(self) -> str:
+        return config_file.load(self._config).appservice.as_token.get_secret_value()
+
+    async def prepare(self) -> None:
+        """Write its files, and the agents into its database."""
+        self._directory.mkdir(parents=True)
+        config_edit.generate(self._config)
+        config_edit.set_values(self._config, self._settings())
+        registration.generate(config_file.load(self._config), self._config)
+        await self._register_agents()
+
+    async def start(self) -> None:
+        if not self._directory.exists():
+            await self.prepare()
+        began_s = time.monotonic()
+        await super().start()
+        self.start_s = time.monotonic() - began_s
+
+    def _settings(self) -> dict[str, str | float]:
+        redis: dict[str, str | float] = {"redis.url": self._redis_url} if self._redis_url else {}
+        return redis | {
+            "homeserver.address": f"http://{HOST}:{self._homeserver or free_port()}",
+            "homeserver.domain": SERVER_NAME,
+            "appservice.address": f"http://{HOST}:{self.matrix_port}",
+            "api.port": self.port,
+            "api.service_token": SERVICE_TOKEN,
+            "api.jwt.secret": JWT_SECRET,
+            "matrix.port": self.matrix_port,
+            "database.url": self._database_url,
+            "presence.ttl_s": self._ttl_s,
+        }
+
+    @property
+    def _database_url(self) -> str:
+        return f"sqlite:///{self._directory / 'city.db'}"
+
+    async def _register_agents(self) -> None:
+        """Into the database at once: the command line takes one at a time."""
+        rooms = '["general"]' if self._homeserver else "[]"
+        rows = [
+            {"id": slug(n), "slug": slug(n), "display_name": f"Agent {n}", "rooms": rooms, "created_at_ms": 0}
+            for n in range(self._agents)
+        ]
+        database = Database(self._database_url)
+        try:
+            await migrate.upgrade(database)
+            async with database.transaction() as tx:
+                for start in range(0, len(rows), _ROWS_AT_ONCE):
+                    await tx.connection.execute(insert(tables.agents), rows[start : start + _ROWS_AT_ONCE])
+                await registry_changed(tx.connection)
+        finally:
+            await database.close()
+
+    async def be_ready(self) -> None:
+        self._line = await wire.HttpLine.open(self.port)
+        self._said_by = self._line.transport
+
+    def change(self, first: int, count: int) -> None:
+        beats = [self._change_of(number % self._agents) for number in range(first, first + count)]
+        self._line.post("/api/v1/agents/heartbeats", orjson.dumps({"heartbeats": beats}), SERVICE_TOKEN)
+
+    def _change_of(self, number: int) -> dict[str, str]:
+        self._is_online[number] = not self._is_online[number]
+        return {"agent_id": slug(number), "status": "online" if self._is_online[number] else "away"}
+
+
+class Seeds(Contender):
+    """The seeds' design; there, every heartbeat is told to everybody, whether it changes anything or not."""
+
+    key = "seeds"
+
+    def __init__(self, directory: Path, *, redis_url: str) -> None:
+        super().__init__()
+        self.child = program("seeds", "benchmarks.peers.seeds", self.port, redis_url, log=directory / "seeds.log")
+
+    async def be_ready(self) -> None:
+        self._socket = await wire.Socket.open(self.port, self.request(), _forget)
+        self._said_by = self._socket.transport
+
+    def change(self, first: int, count: int) -> None:
+        self._socket.transport.write(b"".join(wire.client_frame(beat(n)) for n in range(first, first + count)))
+
+
+class SocketIo(Contender):
+    """python-socketio, with one emit a change."""
+
+    key = "socketio"
+    greeting = b"40"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.child = program("socketio", "benchmarks.peers.socketio_city", self.port, log=directory / "socketio.log")
+
+    def request(self) -> bytes:
+        return wire.upgrade("/socket.io/?EIO=4&transport=websocket")
+
+    async def be_ready(self) -> None:
+        self._socket = await wire.Socket.open(self.port, self.request(), _forget, greeting=self.greeting)
+        self._said_by = self._socket.transport
+
+    def change(self, first: int, count: int) -> None:
+        for number in range(first, first + count):
+            self._socket.say(b'42["presence.heartbeat",%b]' % beat(number))
+
+
+class Floor(Contender):
+    """Bare transports that pass on the changes which they are given, in the bytes of our own service."""
+
+    key = "floor"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self._control_port = free_port()
+        self.child = program(
+            "floor", "benchmarks.peers.floor", self.port, self._control_port, log=directory / "floor.log"
+        )
+
+    async def be_ready(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._said_by, _ = await loop.create_connection(asyncio.Protocol, HOST, self._control_port)
+
+    def change(self, first: int, count: int) -> None:
+        assert self._said_by is not None
+        self._said_by.write(b"".join(_update(number) + b"\n" for number in range(first, first + count)))
+
+
+def slug(number: int) -> str:
+    return f"a{number}"
+
+
+def beat(number: int) -> bytes:
+    return b'{"event":"presence.heartbeat","user_id":"agent:a%d"}' % number
+
+
+def has_redis_store() -> bool:
+    """Whether this version of the service can keep presence in Redis."""
+    return "redis" in Settings.model_fields
+
+
+def _update(number: int) -> bytes:
+    """As long as ours."""
+    fields = {"user_id": f"agent:{slug(number)}", "status": "online", "status_msg": None, "last_active_ago_ms": 0}
+    return orjson.dumps({"event": "presence.update", **fields, "seq": 1_700_000_000_000_000 + number})
+
+
+def _forget(_data: bytes) -> None:
+    """What comes over a socket that only speaks."""

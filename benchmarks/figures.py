@@ -1,0 +1,13 @@
+"""Numbers out of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def percentile(samples: Sequence[float], percent: float) -> float:
+    """The nearest rank; NaN of nothing."""
+    if not samples:
+        return float("nan")
+    ordered = sorted(samples)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]

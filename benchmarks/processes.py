@@ -1,0 +1,71 @@
+"""Programs that a benchmark starts, and what they use."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from daarion_appservice.ops.children import Child, python
+from daarion_appservice.ops.ports import HOST
+
+ROOT = Path(__file__).parents[1]
+_START_S = 60.0
+
+
+def program(name: str, module: str, *arguments: object, log: Path) -> Child:
+    """One of the benchmarks' own modules as a process."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return Child(name, python(module, *map(str, arguments)), log, environment)
+
+
+async def listening(child: Child, port: int) -> None:
+    """Wait until it takes connections. Raises RuntimeError with its last words when it ends instead."""
+    async with asyncio.timeout(_START_S):
+        while not _takes(port):
+            if not child.running:
+                raise RuntimeError(f"{child.name} ended while starting:\n" + "\n".join(child.last_lines(30)))
+            await asyncio.sleep(0.05)
+
+
+def _takes(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def rss_mib(child: Child) -> float:
+    """Resident memory in MiB."""
+    return float(_process(child).memory_info().rss) / 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class CpuClock:
+    """What a process has used since ``of``."""
+
+    child: Child
+    began_s: float
+
+    @classmethod
+    def of(cls, child: Child) -> Self:
+        return cls(child, _cpu_s(child))
+
+    @property
+    def used_s(self) -> float:
+        """Seconds of processor time, of all its threads."""
+        return _cpu_s(self.child) - self.began_s
+
+
+def _cpu_s(child: Child) -> float:
+    times = _process(child).cpu_times()
+    return float(times.user + times.system)
+
+
+def _process(child: Child) -> psutil.Process:
+    if child.pid is None:
+        raise RuntimeError(f"{child.name} does not run")
+    return psutil.Process(child.pid)

@@ -1,0 +1,192 @@
+"""Results as JSON in benchmarks/results/, and as tables in docs/benchmarks.md between markers of their section."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from typing import Any, Final
+
+import orjson
+
+from .processes import ROOT
+
+Row = dict[str, Any]
+
+RESULTS: Final = ROOT / "benchmarks" / "results"
+PAGE: Final = ROOT / "docs" / "benchmarks.md"
+
+_WHO: Final = {
+    "city": "ours",
+    "city_batch": "ours, `batch=1`",
+    "city_redis": "ours, Redis",
+    "seeds": "the seeds' design",
+    "socketio": "python-socketio",
+    "floor": "*floor*",
+    "naive_puts": "naive loop of PUTs",
+}
+_WAYS: Final = {"bulk": "HTTP, 100 in a request", "singles": "HTTP, one by one", "frames": "WebSocket frames"}
+_STORES: Final = {
+    "machine": "state machine, with expiry (simulated time)",
+    "memory": "store in memory",
+    "redis": "store in Redis",
+}
+
+
+def write(section: str, machine: Row, rows: list[Row]) -> None:
+    """Keep the rows of a section, and put them in its place on the page."""
+    RESULTS.mkdir(exist_ok=True)
+    content = {"machine": machine, "rows": rows}
+    (RESULTS / f"{section}.json").write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
+    PAGE.write_text(replaced(PAGE.read_text(), section, f"{_machine(machine)}\n\n{render(section, rows)}"))
+
+
+def replaced(page: str, section: str, text: str) -> str:
+    """The page with ``text`` between the markers of ``section``. Raises ValueError where there are none."""
+    begin, end = f"<!-- {section} -->", f"<!-- end of {section} -->"
+    before, found, rest = page.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found or not found_end:
+        raise ValueError(f"{PAGE.name} has no place for {section}")
+    return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def render(section: str, rows: list[Row]) -> str:
+    """The section's tables in Markdown."""
+    return _RENDERERS[section](rows)
+
+
+def _heartbeats(rows: list[Row]) -> str:
+    columns = (
+        "subjects", "way in", "who", "heartbeats/s", "core", "Redis's core", "µs each", "p50 ms", "p99 ms", "RSS MiB", "start s",
+    )  # fmt: skip
+    return table(
+        columns,
+        (
+            (
+                _count(row["subjects"]),
+                _WAYS[row["way"]],
+                _WHO[row["who"]],
+                _count(row["per_s"]),
+                _percent(row["cpu_share"]),
+                _percent(row.get("redis_cpu_share")),
+                _number(row["us_a_heartbeat"]),
+                _number(row["p50_ms"]),
+                _number(row["p99_ms"]),
+                _count(row["rss_mib"]),
+                _number(row.get("start_s")),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _store(rows: list[Row]) -> str:
+    columns = ("subjects", "what", "µs each", "Redis's µs each", "at most, each second")
+    return table(
+        columns,
+        (
+            (
+                _count(row["subjects"]),
+                _STORES[row["store"]],
+                _number(row["us_a_heartbeat"]),
+                _number(row.get("redis_us_a_heartbeat")),
+                _count(row.get("per_s_at_most")),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _fanout(rows: list[Row]) -> str:
+    columns = (
+        "sockets", "who", "lone change p50 ms", "p99 ms", "p99 : floor's", "updates/s in churn", "core", "updates per CPU second",
+        "kept up", "KiB a socket",
+    )  # fmt: skip
+    lines: list[tuple[str, ...]] = []
+    for _, group in groupby(rows, key=lambda row: row["sockets"]):
+        same = list(group)
+        floor_ms = next(row["lone_p99_ms"] for row in same if row["who"] == "floor")
+        lines += [_fanout_line(row, floor_ms) for row in same]
+    return table(columns, lines)
+
+
+def _fanout_line(row: Row, floor_ms: float) -> tuple[str, ...]:
+    p99_ms = _known(row["lone_p99_ms"])
+    return (
+        _count(row["sockets"]),
+        _WHO[row["who"]],
+        _number(row["lone_p50_ms"]),
+        _number(p99_ms),
+        _number(None if p99_ms is None else p99_ms / floor_ms),
+        _count(row["updates_per_s"]),
+        _percent(row["cpu_share"]),
+        _count(row["updates_per_cpu_s"]),
+        "no" if row["fell_behind"] else "yes",
+        _number(row["kib_a_socket"]),
+    )
+
+
+def _ghosts(rows: list[Row]) -> str:
+    columns = (
+        "who", "ghosts", "flaps", "Synapse's core", "own core", "seen after p50 ms", "p95 ms", "seen", "Synapse's answer p99 ms",
+    )  # fmt: skip
+    return table(
+        columns,
+        (
+            (
+                _WHO[row["who"]],
+                _count(row["ghosts"]),
+                str(row["flaps"]),
+                _percent(row["synapse_cpu_share"]),
+                _percent(row["cpu_share"]),
+                _count(row["seen_p50_ms"]),
+                _count(row["seen_p95_ms"]),
+                f"{row['seen']} of {row['seen'] + row['unseen']}",
+                _count(row["synapse_p99_ms"]),
+            )
+            for row in rows
+        ),
+    )
+
+
+_RENDERERS: Final[dict[str, Callable[[list[Row]], str]]] = {
+    "heartbeats": _heartbeats,
+    "store": _store,
+    "fanout": _fanout,
+    "ghosts": _ghosts,
+}
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _machine(machine: Row) -> str:
+    libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
+    return (
+        f"{machine['date']}: {machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} GiB, "
+        f"{machine['system']}, Python {machine['python']}, {libraries}."
+    )
+
+
+def _known(number: float | None) -> float | None:
+    """None for what was not measured; it comes back from JSON as None, too."""
+    return None if number is None or math.isnan(number) else number
+
+
+def _number(number: float | None) -> str:
+    """Three digits of it."""
+    known = _known(number)
+    return "" if known is None else f"{known:.{0 if known >= 100 else 1 if known >= 10 else 2}f}"
+
+
+def _count(number: float | None) -> str:
+    known = _known(number)
+    return "" if known is None else f"{known:,.0f}"
+
+
+def _percent(share: float | None) -> str:
+    known = _known(share)
+    return "" if known is None else f"{known:.0%}"

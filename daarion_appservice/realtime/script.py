@@ -1,0 +1,51 @@
+"""Scripts that run inside of Redis, so that nothing happens in between."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from importlib import resources
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from .redis_client import Client, ask
+
+Beside = Callable[[Any], None]
+"""Adds commands to a pipeline."""
+
+
+class Script:
+    """The files ``lua/<part>.lua``, one after the other."""
+
+    def __init__(self, *parts: str) -> None:
+        folder = resources.files(__package__) / "lua"
+        self._text = "".join((folder / f"{part}.lua").read_text("utf-8") for part in parts)
+        self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(
+        self, client: Client, keys: Sequence[str], arguments: Sequence[str | bytes], *, beside: Beside | None = None
+    ) -> Any:
+        """What the script returns; ``beside`` adds commands that go in the same request. Raises ``REDIS_ERRORS``."""
+        try:
+            return await self._run(client, "EVALSHA", self._sha, keys, arguments, beside)
+        except NoScriptError:
+            return await self._run(client, "EVAL", self._text, keys, arguments, beside)
+
+    async def _run(
+        self,
+        client: Any,
+        command: str,
+        script: str,
+        keys: Sequence[str],
+        arguments: Sequence[str | bytes],
+        beside: Beside | None,
+    ) -> Any:
+        request = (command, script, len(keys), *keys, *arguments)
+        if beside is None:
+            return await ask(client.execute_command(*request))
+        pipeline = client.pipeline(transaction=False)
+        # A cluster's pipeline has no method for scripts, although it can run them: their keys are all in one place.
+        pipeline.execute_command(*request)
+        beside(pipeline)
+        return (await ask(pipeline.execute()))[0]

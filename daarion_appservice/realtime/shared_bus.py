@@ -1,0 +1,109 @@
+"""What happened in one process of the city, told to the others by a stream in Redis.
+
+Every event is stored before it is published, so none is lost when Redis is: whoever could not hear for a while is told so
+(``CityMissed``), and reads anew from the database what it keeps in memory. Presence has a stream of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, Final, get_args
+
+import structlog
+from pydantic import TypeAdapter
+
+from ..city.events import CityEvent, CityMissed, InboxFilled, MembershipChanged, MessagePosted, TypingChanged
+from .bus import Bus
+from .redis_client import REDIS_ERRORS, Client, ask, heed_cancellation
+from .script import Script
+from .together import together
+
+SharedEvent = MessagePosted | MembershipChanged | TypingChanged | InboxFilled | CityMissed
+_SHARED: Final[tuple[type[Any], ...]] = get_args(SharedEvent)
+_ADAPTERS: Final = {kind.__name__: TypeAdapter[Any](kind) for kind in _SHARED}
+
+_STREAM: Final = "city:{events}:stream"
+_NUMBER: Final = "city:{events}:number"
+_BLOCK_MS: Final = 1000
+_BATCH: Final = 500
+_RETRY_S: Final = 0.25
+_MOST_WAITING: Final = 10_000
+"""Events that wait to be told; if ever more do, the others are behind so far that they had better read anew."""
+
+log = structlog.get_logger()
+
+
+class SharedBus:
+    """Between ``bus`` and those of the other processes; ``name`` is this process's own."""
+
+    def __init__(self, client: Client, bus: Bus, name: str) -> None:
+        self._client: Any = client  # what its methods are said to return depends on options of the connection
+        self._bus = bus
+        self._name = name
+        self._script = Script("publish")
+        self._waiting: deque[CityEvent] = deque(maxlen=_MOST_WAITING)
+        self._came = asyncio.Event()
+        self._is_up = False
+        for kind in _SHARED:
+            bus.subscribe_own(kind, self._tell)
+
+    async def run(self) -> None:
+        """Tell and listen, until cancelled."""
+        while True:
+            try:
+                number = await self._newest()
+                self._is_up = True
+                # Whatever was stored before is read; whatever comes now is heard. The others have missed what we could not say.
+                self._bus.hear(CityMissed())
+                self._tell(CityMissed())
+                await together(self._tell_all(), self._listen(number))
+            except _Missed:
+                log.warning("events_missed", help="too slow for all that happened; everything is read anew")
+            except REDIS_ERRORS as error:
+                heed_cancellation()
+                log.debug("events_not_shared", error=str(error))
+                self._is_up = False
+                self._waiting.clear()
+                await asyncio.sleep(_RETRY_S)
+
+    def _tell(self, event: CityEvent) -> None:
+        if self._is_up:  # else the others read anew when they hear again
+            self._waiting.append(event)
+            self._came.set()
+
+    async def _newest(self) -> int:
+        return int(await ask(self._client.get(_NUMBER)) or 0)
+
+    async def _tell_all(self) -> None:
+        while True:
+            await self._came.wait()
+            self._came.clear()
+            while self._waiting:
+                event = self._waiting.popleft()
+                await self._script.run(self._client, (_STREAM, _NUMBER), [self._name, _encode(event)])
+
+    async def _listen(self, number: int) -> None:
+        while True:
+            found = await ask(self._client.xread({_STREAM: f"{number}-0"}, count=_BATCH, block=_BLOCK_MS))
+            for entry_id, fields in found[0][1] if found else ():
+                number += 1
+                if entry_id != f"{number}-0":
+                    raise _Missed
+                if fields["from"] != self._name:
+                    self._bus.hear(_decode(fields["event"]))
+
+
+class _Missed(Exception):
+    """The stream does not go on where we are."""
+
+
+def _encode(event: CityEvent) -> str:
+    kind = type(event).__name__
+    return f"{kind} {_ADAPTERS[kind].dump_json(event).decode()}"
+
+
+def _decode(text: str) -> CityEvent:
+    kind, _, content = text.partition(" ")
+    event: CityEvent = _ADAPTERS[kind].validate_json(content)
+    return event

@@ -1,0 +1,97 @@
+"""Which of the processes on one database speaks with the homeserver: exactly one, and another as soon as that one ends.
+
+On PostgreSQL it is an advisory lock, held by a connection of its own: when the process dies, however it does, its
+connection goes and the lock with it. SQLite belongs to one process, which always leads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from .database import Database
+
+_TRY_EVERY_S: Final = 1.0
+_CHECK_EVERY_S: Final = 1.0
+_CHECK_S: Final = 5.0
+"""How long the database may take to say that the lock is still ours."""
+_KEY: Final = 0xDAA210
+"""The lock's number; any will do that nobody else uses in the same database."""
+_KEEPALIVE: Final = {"tcp_keepalives_idle": 5, "tcp_keepalives_interval": 2, "tcp_keepalives_count": 3}
+"""Seconds, seconds and tries after which PostgreSQL takes a machine that went dark for dead, and frees its lock."""
+
+log = structlog.get_logger()
+
+
+class Lease:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: AsyncConnection | None = None
+        self.is_held = False
+
+    async def acquire(self) -> None:
+        """Wait until this process leads."""
+        others = False
+        while not await self._may_lead():  # noqa: ASYNC110 -- a lock in a database tells nobody that it is free
+            if not others:
+                log.info("another_process_leads", help="this one takes over when that one ends")
+            others = True
+            await asyncio.sleep(_TRY_EVERY_S)
+        self.is_held = True
+        log.info("leading")
+
+    async def _may_lead(self) -> bool:
+        if self._database.is_sqlite:
+            return True
+        try:
+            return await self._try()
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("lease_unavailable", error=str(error), help="the database does not answer; trying again")
+            return False
+
+    async def lost(self) -> None:
+        """Wait until this process leads no longer; for ever on SQLite."""
+        while self._connection is not None and await self._is_ours(self._connection):
+            await asyncio.sleep(_CHECK_EVERY_S)
+        if self._database.is_sqlite:
+            await asyncio.Event().wait()
+        log.warning("lease_lost", help="the database was away, so another process may lead now")
+        await self.release()
+
+    async def release(self) -> None:
+        """Let another process lead."""
+        self.is_held = False
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # Closed, not given back to the pool: the lock would stay with it.
+            with suppress(SQLAlchemyError, OSError):
+                await connection.invalidate()
+            await connection.close()
+
+    async def _try(self) -> bool:
+        self._connection = await self._database.dedicated()
+        try:
+            for name, value in _KEEPALIVE.items():
+                await self._connection.execute(text(f"SET {name} = {value}"))
+            found = await self._connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _KEY})
+            is_ours = bool(found.scalar())
+        except BaseException:
+            await self.release()
+            raise
+        if not is_ours:
+            await self.release()
+        return is_ours
+
+    async def _is_ours(self, connection: AsyncConnection) -> bool:
+        try:
+            async with asyncio.timeout(_CHECK_S):
+                await connection.execute(text("SELECT 1"))
+        except (SQLAlchemyError, OSError, TimeoutError):
+            return False
+        return True

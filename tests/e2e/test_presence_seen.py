@@ -1,0 +1,268 @@
+"""Presence with the eyes of those it is for: pages in a real Chromium, and people with an ordinary Matrix client.
+
+The pages come from another origin than the city's API, as the city's frontend may, so that everything here goes through
+CORS and the check of a WebSocket's origin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import groupby
+from typing import Any
+
+import pytest
+
+from tests.parts.browser import Browser, Tab, serve_page
+from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
+from tests.parts.person import Arrive, quiet_person
+from tests.parts.relay import relay_to
+from tests.parts.synapse import SERVER_NAME
+
+TTL_S = 8.0
+"""Shorter than a city's, so that a test need not wait 40 s for an agent to be missed."""
+
+PAGE = """<!doctype html><meta charset="utf-8"><title>A page of the city's frontend</title>
+<script>
+const frames = [], events = [];
+let socket, stream, beats = 0;
+
+const openSocket = (api, token) => new Promise(resolve => {
+  socket = new WebSocket(api.replace("http", "ws") + "/ws/city/presence?token=" + token);
+  socket.onmessage = message => frames.push(JSON.parse(message.data));
+  socket.onopen = () => resolve("open");
+  socket.onclose = closed => resolve("closed " + closed.code);
+});
+
+const openStream = api => new Promise(resolve => {
+  stream = new EventSource(api + "/api/v1/presence/stream");
+  for (const event of ["snapshot", "presence", "resync"])
+    stream.addEventListener(event, message => events.push([event, message.lastEventId, JSON.parse(message.data)]));
+  stream.onopen = () => resolve("open");
+  stream.onerror = () => resolve("error");
+});
+
+const call = (api, method, path, token, body) => fetch(api + path, {
+  method, body: body && JSON.stringify(body),
+  headers: {Authorization: "Bearer " + token, "Content-Type": "application/json"},
+}).then(answer => answer.status, refused => refused.name);
+
+const beHere = (user, session) => {
+  const say = event => socket.send(JSON.stringify({event, user_id: user, session_id: session}));
+  const beat = () => { say("presence.heartbeat"); beats += 1; };
+  beat();
+  setInterval(beat, 250);
+  addEventListener("pagehide", () => say("presence.offline"));
+};
+</script>"""
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """Presence is in memory; one database will do."""
+    return sqlite_url
+
+
+@pytest.fixture
+async def origin() -> AsyncIterator[str]:
+    async with serve_page(PAGE) as origin:
+        yield origin
+
+
+def allow(origin: str) -> Callable[[RunningCity], Awaitable[None]]:
+    """What an admin writes, so that the pages of ``origin`` may call the API."""
+
+    async def allow(city: RunningCity) -> None:
+        text = city.config.read_text()
+        assert "allowed_origins: []" in text
+        city.config.write_text(text.replace("allowed_origins: []", f"allowed_origins: [{origin}]"))
+
+    return allow
+
+
+class Agent:
+    """Sends heartbeats, the last one again and again, until ``stop``."""
+
+    def __init__(self, city: RunningCity, slug: str, token: str) -> None:
+        self._city = city
+        self._path = f"/api/v1/agents/{slug}/heartbeat"
+        self._token = token
+        self._beating: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def of(cls, city: RunningCity, slug: str) -> Agent:
+        return cls(city, slug, await city.agent_token(slug))
+
+    async def beat(self, **heartbeat: str) -> None:
+        await self._city.post(self._path, heartbeat, token=self._token)
+
+    async def keep_beating(self, **heartbeat: str) -> None:
+        await self.stop()
+        await self.beat(**heartbeat)
+        self._beating = asyncio.create_task(self._beat_again(heartbeat))
+
+    async def stop(self) -> None:
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.gather(self._beating, return_exceptions=True)
+
+    async def _beat_again(self, heartbeat: dict[str, str]) -> None:
+        while True:
+            await asyncio.sleep(1)
+            await self.beat(**heartbeat)
+
+
+async def in_page(tab: Tab, script: str, argument: Any = None) -> Any:
+    """Wait until a JavaScript expression is true, and return its value."""
+
+    async def value() -> Any:
+        return await tab.run(script, argument)
+
+    async def seen() -> str:
+        return str(await tab.run("({frames, events})"))
+
+    try:
+        return await eventually(value)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{script} {argument}\n{await seen()}\n{tab.errors}") from None
+
+
+async def is_told(tab: Tab, user: str, status: str, text: str | None = None) -> None:
+    """Both the WebSocket and the EventSource of the page heard last of ``user`` that they are so."""
+    shown = """([user, status, text]) => {
+      const last = told => told.filter(each => each.user_id === user).at(-1);
+      const socketSaid = last(frames);
+      const streamSaid = last(events.map(([, , data]) => data));
+      return [socketSaid, streamSaid].every(each => each && each.status === status && each.status_msg === text);
+    }"""
+    await in_page(tab, shown, [user, status, text])
+
+
+async def open_socket(tab: Tab, city: RunningCity, token: str) -> Any:
+    return await tab.run("([api, token]) => openSocket(api, token)", [city.api_url, token])
+
+
+async def open_stream(tab: Tab, url: str) -> Any:
+    return await tab.run("api => openStream(api)", url)
+
+
+async def test_everybody_sees_agents_and_people_come_and_go(
+    start_city: StartCity, arrive: Arrive, browser: Browser, origin: str
+) -> None:
+    city = await start_city(first=allow(origin), settings={"presence.ttl_s": TTL_S, "presence.heartbeat_s": 1.0})
+    daarwizz, ghost = await Agent.of(city, "daarwizz"), f"@agent_daarwizz:{SERVER_NAME}"
+    olena = await arrive(city, "olena")
+    await olena.join(f"#city_general:{SERVER_NAME}")
+    tab = await browser.open(origin)
+    assert await open_socket(tab, city, citizen_token("u_1")) == "open"
+    assert await open_stream(tab, city.api_url) == "open"
+    assert await in_page(tab, "frames[0]?.event") == "presence.snapshot"
+    assert await in_page(tab, "events[0]?.[0]") == "snapshot"
+
+    def on_matrix() -> list[tuple[str, str | None]]:
+        """What Olena saw of the ghost, without what only said the same again."""
+        states = [(presence, text) for user, presence, text, _ in olena.presences if user == ghost]
+        return [state for state, _ in groupby(states)]
+
+    async def is_seen_by_all(presence: str, status: str, text: str | None) -> None:
+        await is_told(tab, "agent:daarwizz", status, text)
+        await olena.sees(lambda: on_matrix()[-1:] == [(presence, text)])
+
+    await daarwizz.keep_beating(status="online", status_msg="слухаю")
+    await is_seen_by_all("online", "online", "слухаю")
+    await daarwizz.keep_beating(status="away", status_msg="перерва")
+    await is_seen_by_all("unavailable", "away", "перерва")
+    await daarwizz.keep_beating(status="online")
+    await is_seen_by_all("online", "online", "перерва")
+    await daarwizz.stop()
+    await is_seen_by_all("offline", "offline", None)
+    assert on_matrix()[-4:] == [
+        ("online", "слухаю"),
+        ("unavailable", "перерва"),
+        ("online", "перерва"),
+        ("offline", None),
+    ]
+
+    async with quiet_person(city.homeserver, "taras") as taras:
+        await taras.join(f"#city_general:{SERVER_NAME}")
+        await taras.sync(timeout=0, set_presence="online")
+        await is_told(tab, taras.user_id, "online")
+        await taras.set_presence("unavailable", "обідаю")
+        await is_told(tab, taras.user_id, "away", "обідаю")
+        await taras.set_presence("offline")
+        await is_told(tab, taras.user_id, "offline")
+    assert tab.errors == []
+
+
+async def test_a_citizen_is_gone_with_the_last_of_their_tabs(
+    start_city: StartCity, browser: Browser, origin: str
+) -> None:
+    city = await start_city(first=allow(origin))
+    token = citizen_token("u_1", "Оксана")
+    watching, first, second = [await browser.open(origin) for _ in range(3)]
+    for tab in (watching, first, second):
+        assert await open_socket(tab, city, token) == "open"
+    await in_page(watching, "frames.length === 1")
+    for tab, session in ((first, "tab-1"), (second, "tab-2")):
+        await tab.run("session => beHere('u_1', session)", session)
+    await in_page(second, "frames.some(each => each.user_id === 'u_1') && beats > 2")
+
+    await first.close()
+    # Had the good-bye of the first taken them away, these would bring them back, which the third page would have seen.
+    beats = await second.run("beats")
+    await in_page(second, "before => beats > before + 6", beats)
+    await second.close()
+    await in_page(watching, "frames.at(-1).status === 'offline'")
+    assert await watching.run("frames.slice(1).map(each => [each.user_id, each.status])") == [
+        ["u_1", "online"],
+        ["u_1", "offline"],
+    ]
+    assert watching.errors == []
+
+
+async def test_a_page_whose_line_breaks_misses_nothing(start_city: StartCity, browser: Browser, origin: str) -> None:
+    city = await start_city(first=allow(origin))
+    daarwizz, scribe = await Agent.of(city, "daarwizz"), await Agent.of(city, "scribe")
+    async with relay_to(city.api_port) as relay:
+        tab = await browser.open(origin)
+        assert await open_stream(tab, relay.url) == "open"
+        await daarwizz.beat(status="online")
+        await in_page(tab, "events.length === 2")
+
+        relay.cut()
+        await daarwizz.beat(status="away")
+        await scribe.beat(status="online", status_msg="пишу")
+        relay.mend()
+        await in_page(tab, "events.length === 4")
+        told = await tab.run("events")
+        assert [(event, data.get("user_id"), data.get("status")) for event, _, data in told] == [
+            ("snapshot", None, None),
+            ("presence", "agent:daarwizz", "online"),
+            ("presence", "agent:daarwizz", "away"),
+            ("presence", "agent:scribe", "online"),
+        ]
+        numbers = [int(number) for _, number, _ in told]
+        assert numbers == sorted(set(numbers))
+
+        # A service that was started anew does not know what it told before, and says so.
+        await city.service.stop()
+        city.service.start()
+        await city.ready()
+        await in_page(tab, "events.length >= 6")
+        assert await tab.run("events.slice(4, 6).map(([event]) => event)") == ["resync", "snapshot"]
+        await scribe.beat(status="away")
+        await in_page(tab, "events.at(-1)[2].user_id === 'agent:scribe' && events.at(-1)[2].status === 'away'")
+
+
+async def test_pages_of_other_origins_are_shown_nothing(start_city: StartCity, browser: Browser, origin: str) -> None:
+    city = await start_city(first=allow(origin))
+    token = await city.agent_token("daarwizz")
+    heartbeat = [city.api_url, "POST", "/api/v1/agents/daarwizz/heartbeat", token, {}]
+    friend = await browser.open(origin)
+    assert await friend.run("asked => call(...asked)", heartbeat) == 200
+    async with serve_page(PAGE) as elsewhere:
+        stranger = await browser.open(elsewhere)
+        assert await open_socket(stranger, city, token) == "closed 1006"
+        assert await open_stream(stranger, city.api_url) == "error"
+        assert await stranger.run("asked => call(...asked)", heartbeat) == "TypeError"
+        assert await stranger.run("[frames, events]") == [[], []]

@@ -1,0 +1,215 @@
+"""One city of two processes, on one PostgreSQL and one Redis: they show the same, do nothing twice, and either may die."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
+from tests.parts.person import Arrive, Person
+from tests.parts.proxy import Proxy
+from tests.parts.redis import RedisServer
+
+GENERAL = "#city_general:city.localhost"
+DAARWIZZ = "@agent_daarwizz:city.localhost"
+SCRIBE = "@agent_scribe:city.localhost"
+HEARTBEAT_S = 2.0
+TTL_S = 6.0
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> str:
+    return postgres_url
+
+
+@dataclass
+class Twins:
+    """Two processes of one city; Synapse finds whichever ``door`` leads to, as behind a load balancer."""
+
+    one: RunningCity
+    other: RunningCity
+    redis: RedisServer
+    door: Proxy
+    tokens: dict[str, str]
+    _beating: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def both(self) -> tuple[RunningCity, RunningCity]:
+        return self.one, self.other
+
+    def keep_beating(self, agent: str, *through: RunningCity, status: str = "online") -> None:
+        self._beating.append(asyncio.create_task(self._beat(agent, through, status)))
+
+    async def _beat(self, agent: str, through: tuple[RunningCity, ...], status: str) -> None:
+        while True:
+            for city in through:
+                if city.service.running:
+                    path = f"/api/v1/agents/{agent}/heartbeat"
+                    assert (await city.call("POST", path, {"status": status}, token=self.tokens[agent]))[0] == 200
+                    await asyncio.sleep(HEARTBEAT_S / 2)
+            await asyncio.sleep(0)
+
+    async def stop_beating(self) -> None:
+        for task in self._beating:
+            task.cancel()
+        for ended in await asyncio.gather(*self._beating, return_exceptions=True):
+            assert isinstance(ended, asyncio.CancelledError), ended
+        self._beating.clear()
+
+    async def shows(self, city: RunningCity, agent: str, presence: str, timeout_s: float = 20.0) -> None:
+        async def is_so() -> bool:
+            return bool((await city.get(f"/api/v1/agents/{agent}/presence"))["presence"] == presence)
+
+        await eventually(is_so, timeout_s)
+
+
+@pytest.fixture
+async def twins(start_city: StartCity, redis: RedisServer, tmp_path: Path) -> AsyncIterator[Twins]:
+    door = Proxy(0)
+    await door.start()
+    settings: dict[str, str | float] = {
+        "redis.url": redis.url,
+        "appservice.address": door.url,
+        "presence.heartbeat_s": HEARTBEAT_S,
+        "presence.ttl_s": TTL_S,
+    }
+
+    async def lead_door(city: RunningCity) -> None:
+        door.target_port = city.matrix_port
+
+    one = await start_city(settings=settings, first=lead_door)
+    other = one.replica("other")
+    await other.start()
+    tokens = {slug: await one.agent_token(slug) for slug in ("daarwizz", "scribe")}
+    twins = Twins(one, other, redis, door, tokens)
+    yield twins
+    await twins.stop_beating()
+    await other.close()
+    await door.stop()
+
+
+def seen(person: Person, user: str) -> list[str]:
+    """What a person saw of somebody's presence since they first came, without what was said again."""
+    states = ["offline"] + [presence for who, presence, _, _ in person.presences if who == user]
+    return [state for before, state in pairwise(states) if state != before]
+
+
+async def updates(city: RunningCity, number: int) -> list[dict[str, Any]]:
+    async with city.session.ws_connect(f"{city.api_url}/ws/city/presence") as socket:
+        await socket.receive_json(timeout=10)
+        return [await socket.receive_json(timeout=20) for _ in range(number)]
+
+
+async def test_both_show_the_same_and_each_change_is_told_once(twins: Twins, arrive: Arrive) -> None:
+    alice = await arrive(twins.one, "alice")
+    await alice.join(GENERAL)
+    for city in twins.both:
+
+        async def alice_is_a_member(city: RunningCity = city) -> bool:
+            return bool((await city.get("/city/rooms/general"))["members_online"] == 1)
+
+        await eventually(alice_is_a_member)
+
+    watching = [asyncio.create_task(updates(city, 3)) for city in twins.both]
+    await asyncio.sleep(0.5)
+    for city, status in ((twins.one, "online"), (twins.other, "away"), (twins.one, "offline")):
+        token = twins.tokens["daarwizz"]
+        await city.post("/api/v1/agents/daarwizz/heartbeat", {"status": status}, token=token)
+        await twins.shows(twins.one, "daarwizz", status)
+        await twins.shows(twins.other, "daarwizz", status)
+        wanted = {"away": "unavailable"}.get(status, status)
+        await alice.sees(lambda wanted=wanted: alice.presence_of(DAARWIZZ) == wanted)  # type: ignore[misc]
+    first, second = [await task for task in watching]
+    assert [(each["user_id"], each["status"], each["seq"]) for each in first] == [
+        (each["user_id"], each["status"], each["seq"]) for each in second
+    ]
+    assert [each["status"] for each in first] == ["online", "away", "offline"]
+    assert seen(alice, DAARWIZZ) == ["online", "unavailable", "offline"]
+
+
+async def test_a_client_may_come_back_to_the_other_process(twins: Twins) -> None:
+    token = twins.tokens["scribe"]
+    await twins.one.post("/api/v1/agents/scribe/heartbeat", {}, token=token)
+    async with twins.one.session.ws_connect(f"{twins.one.api_url}/ws/city/presence") as socket:
+        seq = (await socket.receive_json(timeout=10))["seq"]
+    await twins.one.post("/api/v1/agents/scribe/heartbeat", {"status": "away"}, token=token)
+    await twins.shows(twins.other, "scribe", "away")
+    async with twins.other.session.ws_connect(f"{twins.other.api_url}/ws/city/presence?since={seq}") as socket:
+        missed = await socket.receive_json(timeout=10)
+    assert (missed["event"], missed["status"]) == ("presence.update", "away")
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+async def test_when_the_leader_ends_the_other_takes_over_and_nobody_flaps(
+    twins: Twins, arrive: Arrive, how: str
+) -> None:
+    alice = await arrive(twins.one, "alice")
+    room = await alice.join(GENERAL)
+    twins.keep_beating("scribe", twins.other)
+    await twins.one.post("/api/v1/agents/daarwizz/heartbeat", {}, token=twins.tokens["daarwizz"])
+    await alice.sees(lambda: {alice.presence_of(SCRIBE), alice.presence_of(DAARWIZZ)} == {"online"})
+
+    if how == "killed":
+        twins.one.service.kill()
+    else:
+        await twins.one.service.stop()
+    twins.door.target_port = twins.other.matrix_port
+    await twins.other.post("/city/rooms/general/messages", {"body": "хто тут?"}, token=citizen_token("u_1", "Оксана"))
+    await alice.say(room, "я тут")
+
+    await alice.sees(lambda: sorted(body for _, body in alice.messages) == ["хто тут?", "я тут"], 40)
+
+    async def is_heard() -> bool:
+        return await twins.other.bodies() == ["хто тут?", "я тут"]
+
+    await eventually(is_heard, 40)
+    await alice.sees(lambda: alice.presence_of(DAARWIZZ) == "offline", 40)
+    await asyncio.sleep(TTL_S)
+    assert seen(alice, SCRIBE) == ["online"], "it never stopped beating"
+    assert seen(alice, DAARWIZZ) == ["online", "offline"], "nobody beat for it any more"
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+async def test_without_redis_nobody_flaps_and_afterwards_all_is_true(twins: Twins, arrive: Arrive, how: str) -> None:
+    alice = await arrive(twins.one, "alice")
+    await alice.join(GENERAL)
+    twins.keep_beating("scribe", twins.one, twins.other)
+    await twins.one.post("/api/v1/agents/daarwizz/heartbeat", {}, token=twins.tokens["daarwizz"])
+    await alice.sees(lambda: {alice.presence_of(SCRIBE), alice.presence_of(DAARWIZZ)} == {"online"})
+
+    if how == "killed":
+        twins.redis.kill()
+    else:
+        twins.redis.freeze()
+    await asyncio.sleep(TTL_S + 4)
+    if how == "killed":
+        twins.redis.start()
+    else:
+        twins.redis.thaw()
+
+    for city in twins.both:
+        await twins.shows(city, "daarwizz", "offline", 45)
+        await twins.shows(city, "scribe", "online")
+    await alice.sees(lambda: alice.presence_of(DAARWIZZ) == "offline")
+    assert seen(alice, SCRIBE) == ["online"]
+
+
+async def test_after_synapse_was_away_all_is_true(twins: Twins, arrive: Arrive) -> None:
+    alice = await arrive(twins.one, "alice")
+    await alice.join(GENERAL)
+    twins.keep_beating("scribe", twins.one, twins.other)
+    await twins.one.post("/api/v1/agents/daarwizz/heartbeat", {}, token=twins.tokens["daarwizz"])
+    await alice.sees(lambda: {alice.presence_of(SCRIBE), alice.presence_of(DAARWIZZ)} == {"online"})
+
+    twins.one.homeserver.kill()
+    await asyncio.sleep(TTL_S + 2)
+    await twins.one.homeserver.start()
+
+    await alice.sees(lambda: alice.presence_of(DAARWIZZ) == "offline", 45)
+    await alice.sees(lambda: alice.presence_of(SCRIBE) == "online", 45)

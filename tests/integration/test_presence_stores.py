@@ -1,0 +1,421 @@
+"""The presence stores, held to one contract: in memory, in Redis, and in a Redis cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daarion_appservice.app import new_id, now_ms
+from daarion_appservice.city.events import PresenceChanged, PresenceRenumbered
+from daarion_appservice.city.ports import PresenceStore
+from daarion_appservice.city.presence import KEEP, MAX_SESSIONS, Beat, Placed, Shown, Status
+from daarion_appservice.city.types import SubjectId
+from daarion_appservice.realtime.presence import MemoryPresence
+from daarion_appservice.realtime.redis_client import connect
+from daarion_appservice.realtime.redis_presence import RedisPresence
+from daarion_appservice.realtime.shared_sessions import _KEYS, SharedSessions
+from tests.parts.city import eventually
+from tests.parts.redis import RedisServer
+
+ONLINE, AWAY, OFFLINE = Status.ONLINE, Status.AWAY, Status.OFFLINE
+OKSANA = SubjectId("u_123")
+ALICE = SubjectId("@alice:city.localhost")
+SCRIBE = SubjectId("agent:писар")
+TTL_MS = 40_000
+STEP_MS = 2_500
+
+
+@dataclass
+class Kept:
+    """A store, its clock, and what it published."""
+
+    store: PresenceStore
+    now: list[int]
+    events: list[Any]
+    _expire: Callable[[], Awaitable[Any]]
+    told: list[str] = field(default_factory=list)
+
+    async def pass_time(self, ms: int) -> None:
+        """In steps: a city where nobody looks for ended sessions for long has been asleep."""
+        for start in range(0, ms, STEP_MS):
+            self.now[0] += min(STEP_MS, ms - start)
+            await self._expire()
+
+    async def beat(self, subject: SubjectId, status: Status = ONLINE, text: Any = KEEP, session: str = "") -> Shown:
+        (shown,) = await self.store.beat([Beat(subject, status, text, session)])
+        return shown
+
+    async def place(self, subject: SubjectId, shown: Shown) -> None:
+        await self.store.place([Placed(subject, shown, "matrix")])
+
+    async def changes(self, number: int) -> list[tuple[str, str, str]]:
+        """All that changed so far, once there are as many; what is published is published once."""
+        async with asyncio.timeout(10):
+            while len(found := [event for event in self.events if isinstance(event, PresenceChanged)]) < number:
+                await asyncio.sleep(0.005)
+        seqs = [event.seq for event in found]
+        assert seqs == sorted(set(seqs)), "numbers go up"
+        transitions = [event.transition for event in found]
+        return [(each.subject, each.before.status.value, each.after.status.value) for each in transitions]
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
+async def kept(request: pytest.FixtureRequest) -> AsyncIterator[Kept]:
+    now, events = [1_700_000_000_000], list[Any]()
+    if request.param == "memory":
+        memory = MemoryPresence(events.append, lambda: now[0], ttl_ms=TTL_MS)
+
+        async def expire() -> None:
+            memory.expire()
+
+        yield Kept(memory, now, events, expire)
+        return
+    server: RedisServer = request.getfixturevalue("redis" if request.param == "redis" else "redis_cluster")
+    client = connect(server.url, cluster=request.param == "cluster")
+    sessions = SharedSessions(client, name="one", ttl_ms=TTL_MS, now_ms=lambda: now[0])
+    store = RedisPresence(sessions, events.append, lambda: now[0], ttl_ms=TTL_MS)
+    running = asyncio.create_task(store.run())
+    yield Kept(store, now, events, store.expire)
+    running.cancel()
+    await asyncio.wait([running])
+    await client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("sessions", "shown"),
+    [
+        ([ONLINE], ONLINE),
+        ([AWAY], AWAY),
+        ([AWAY, ONLINE, AWAY], ONLINE),
+        ([AWAY, AWAY], AWAY),
+        ([OFFLINE], OFFLINE),
+        ([ONLINE, OFFLINE], ONLINE),
+    ],
+)
+async def test_the_strongest_state_of_the_live_sessions_is_shown(
+    kept: Kept, sessions: list[Status], shown: Status
+) -> None:
+    beats = [Beat(OKSANA, status, session=str(number)) for number, status in enumerate(sessions)]
+    answered = await kept.store.beat(beats)
+    assert answered[-1].status is kept.store.shown(OKSANA).status is shown
+
+
+async def test_a_heartbeat_that_changes_nothing_is_told_to_nobody(kept: Kept) -> None:
+    assert await kept.beat(SCRIBE, text="слухаю") == Shown(ONLINE, "слухаю", kept.now[0])
+    for text in (KEEP, "слухаю"):
+        await kept.pass_time(20_000)
+        assert await kept.beat(SCRIBE, text=text) == Shown(ONLINE, "слухаю", kept.now[0])
+    await kept.beat(SCRIBE, AWAY, session="another")
+    await kept.beat(OKSANA)
+    assert await kept.changes(2) == [(SCRIBE, "offline", "online"), (OKSANA, "offline", "online")]
+
+
+async def test_somebody_lives_for_the_ttl_after_the_last_heartbeat_and_no_longer(kept: Kept) -> None:
+    await kept.beat(OKSANA)
+    await kept.pass_time(20_000)
+    await kept.beat(OKSANA)
+    last_ms = kept.now[0]
+    await kept.pass_time(TTL_MS - 1)
+    assert kept.store.shown(OKSANA).status is ONLINE
+    await kept.pass_time(1)
+    assert (await kept.changes(2))[1:] == [(OKSANA, "online", "offline")]
+    assert kept.store.shown(OKSANA) == Shown(OFFLINE, None, last_ms)
+
+
+async def test_the_weaker_session_shows_when_the_stronger_one_ends(kept: Kept) -> None:
+    await kept.beat(OKSANA, text="пишу", session="laptop")
+    await kept.pass_time(30_000)
+    await kept.beat(OKSANA, AWAY, session="phone")
+    await kept.pass_time(10_000)
+    assert (await kept.changes(2))[1:] == [(OKSANA, "online", "away")]
+    shown = kept.store.shown(OKSANA)
+    assert (shown.status, shown.status_msg, shown.last_active_ms) == (AWAY, "пишу", kept.now[0] - 40_000)
+
+
+async def test_closing_one_tab_leaves_the_others_online(kept: Kept) -> None:
+    for session in ("phone", "laptop"):
+        await kept.beat(OKSANA, session=session)
+    assert (await kept.beat(OKSANA, OFFLINE, session="phone")).status is ONLINE
+    assert (await kept.beat(OKSANA, OFFLINE, "до завтра", session="laptop")).status is OFFLINE
+    assert kept.store.shown(OKSANA) == Shown(OFFLINE, "до завтра", kept.now[0])
+
+
+@pytest.mark.parametrize(("text", "shown"), [(KEEP, "before"), (None, None), ("", ""), ("after", "after")])
+async def test_leaving_the_text_out_is_not_clearing_it(kept: Kept, text: Any, shown: str | None) -> None:
+    await kept.beat(OKSANA, text="before")
+    assert (await kept.beat(OKSANA, text=text)).status_msg == shown
+    assert kept.store.shown(OKSANA).status_msg == shown
+
+
+async def test_being_away_is_no_activity(kept: Kept) -> None:
+    await kept.beat(OKSANA)
+    first_ms = kept.now[0]
+    await kept.pass_time(10)
+    await kept.beat(OKSANA, AWAY)
+    await kept.pass_time(10)
+    await kept.beat(OKSANA, AWAY)
+    assert kept.store.shown(OKSANA).last_active_ms == first_ms
+
+
+async def test_what_the_homeserver_says_holds_as_long_as_it_says_so(kept: Kept) -> None:
+    await kept.place(ALICE, Shown(ONLINE, "hi", kept.now[0] - 5_000))
+    active_ms = kept.now[0] - 5_000
+    assert kept.store.shown(ALICE) == Shown(ONLINE, "hi", active_ms)
+    for _ in range(4):
+        await kept.pass_time(TTL_MS // 2)
+        await kept.place(ALICE, Shown(ONLINE, "hi", active_ms - 1))
+    assert kept.store.shown(ALICE) == Shown(ONLINE, "hi", active_ms)
+    await kept.place(ALICE, Shown())
+    assert await kept.changes(2) == [(ALICE, "offline", "online"), (ALICE, "online", "offline")]
+    assert kept.store.shown(ALICE) == Shown(OFFLINE, None, active_ms)
+
+
+async def test_somebody_who_never_came_cannot_go(kept: Kept) -> None:
+    assert await kept.beat(OKSANA, OFFLINE, "bye") == Shown()
+    await kept.place(ALICE, Shown())
+    assert kept.store.shown(OKSANA) == kept.store.shown(ALICE) == Shown()
+    assert kept.store.shown(SubjectId("nobody")) == Shown()
+
+
+async def test_nobody_has_more_sessions_than_there_may_be_and_the_oldest_makes_room(kept: Kept) -> None:
+    await kept.beat(OKSANA, session="oldest")
+    await kept.store.beat([Beat(OKSANA, AWAY, session=str(number)) for number in range(MAX_SESSIONS - 1)])
+    assert kept.store.shown(OKSANA).status is ONLINE
+    assert (await kept.beat(OKSANA, AWAY, session="one more")).status is AWAY
+    await kept.pass_time(TTL_MS)
+    assert (await kept.changes(3))[-1] == (OKSANA, "away", "offline")
+
+
+async def test_many_heartbeats_at_once_are_taken_in_their_order(kept: Kept) -> None:
+    beats = [Beat(SubjectId(f"u_{number}")) for number in range(1500)] + [Beat(SubjectId("u_7"), AWAY, "later")]
+    shown = await kept.store.beat(beats)
+    assert [each.status for each in shown] == [ONLINE] * 1500 + [AWAY]
+    assert (await kept.changes(1501))[-1] == ("u_7", "online", "away")
+    await kept.pass_time(TTL_MS)
+    await kept.changes(1501 + 1500)
+    assert kept.store.shown(SubjectId("u_1499")).status is OFFLINE
+
+
+@pytest.mark.parametrize("name", ["a:b", "4:четверо", "", "\n", "🦉" * 60, "'\"\\{}"])
+async def test_any_name_will_do(kept: Kept, name: str) -> None:
+    subject = SubjectId(f"u_{name}")
+    await kept.beat(subject, session=name, text=name)
+    assert kept.store.shown(subject) == Shown(ONLINE, name, kept.now[0])
+    await kept.pass_time(TTL_MS)
+    assert (await kept.changes(2))[1:] == [(subject, "online", "offline")]
+
+
+# --- several processes on one Redis -------------------------------------------------------------------
+
+
+@dataclass
+class Replica:
+    """One process's store, on Redis's own clock."""
+
+    store: RedisPresence
+    events: list[Any]
+    _client: Any
+    _running: asyncio.Task[None]
+
+    @classmethod
+    async def start(cls, server: RedisServer, ttl_ms: int = TTL_MS) -> Replica:
+        client, events = connect(server.url, cluster=False), list[Any]()
+        store = RedisPresence(
+            SharedSessions(client, name=new_id(), ttl_ms=ttl_ms), events.append, now_ms, ttl_ms=ttl_ms
+        )
+        return cls(store, events, client, asyncio.create_task(store.run()))
+
+    async def stop(self) -> None:
+        self._running.cancel()
+        await asyncio.wait([self._running])
+        await self._client.aclose()
+
+    def told(self) -> list[tuple[str, str]]:
+        changes = [event.transition for event in self.events if isinstance(event, PresenceChanged)]
+        return [(change.subject, change.after.status.value) for change in changes]
+
+    async def shows(self, subject: SubjectId, status: Status, timeout_s: float = 20) -> None:
+        async def is_so() -> bool:
+            return self.store.shown(subject).status is status
+
+        await eventually(is_so, timeout_s, lambda: f"{subject}: {self.store.shown(subject)}")
+
+
+@pytest.fixture
+async def replicas(redis: RedisServer) -> AsyncIterator[list[Replica]]:
+    both = [await Replica.start(redis) for _ in range(2)]
+    yield both
+    for replica in both:
+        await replica.stop()
+
+
+async def test_two_processes_show_the_same_and_each_hears_of_every_change_once(replicas: list[Replica]) -> None:
+    one, other = replicas
+    await one.store.beat([Beat(OKSANA), Beat(SCRIBE, AWAY, "думаю")])
+    await other.store.beat([Beat(OKSANA)])
+    await other.store.beat([Beat(SCRIBE, ONLINE)])
+    await one.shows(SCRIBE, ONLINE)
+    await one.store.beat([Beat(OKSANA, OFFLINE)])
+    await other.shows(OKSANA, OFFLINE)
+    assert (
+        one.told()
+        == other.told()
+        == [
+            (OKSANA, "online"),
+            (SCRIBE, "away"),
+            (SCRIBE, "online"),
+            (OKSANA, "offline"),
+        ]
+    )
+    numbers = [[event.seq for event in each.events if isinstance(event, PresenceChanged)] for each in replicas]
+    assert numbers[0] == numbers[1], "both give the same change the same number"
+
+
+async def test_a_process_that_comes_later_knows_who_is_here(replicas: list[Replica], redis: RedisServer) -> None:
+    await replicas[0].store.beat([Beat(SCRIBE, AWAY, "думаю")])
+    late = await Replica.start(redis)
+    await late.shows(SCRIBE, AWAY)
+    assert late.store.shown(SCRIBE).status_msg == "думаю"
+    assert isinstance(late.events[0], PresenceRenumbered)
+    await late.stop()
+
+
+async def test_the_session_of_one_process_is_known_to_the_other(replicas: list[Replica]) -> None:
+    """A client that is sent here and there by a load balancer is one client."""
+    one, other = replicas
+    await one.store.beat([Beat(OKSANA, ONLINE, session="tab")])
+    await other.store.beat([Beat(OKSANA, AWAY, session="tab")])
+    assert other.store.shown(OKSANA).status is AWAY
+    await other.store.beat([Beat(OKSANA, OFFLINE, session="tab")])
+    await one.shows(OKSANA, OFFLINE)
+
+
+async def test_other_services_read_who_is_here(replicas: list[Replica], redis: RedisServer) -> None:
+    client = connect(redis.url, cluster=False)
+    await replicas[0].store.beat([Beat(OKSANA), Beat(SCRIBE, AWAY)])
+    keys = [f"presence:{subject}" for subject in (OKSANA, SCRIBE, ALICE)]
+    assert await client.mget(keys) == ["online", "away", None]
+    for key in keys[:2]:
+        assert TTL_MS - 5_000 < await client.pttl(key) <= TTL_MS
+    await replicas[1].store.beat([Beat(OKSANA, AWAY), Beat(SCRIBE, OFFLINE)])
+    assert await client.mget(keys) == ["away", None, None]
+    await replicas[1].store.beat([Beat(OKSANA, ONLINE, session="tab")])
+    await replicas[0].store.beat([Beat(OKSANA, OFFLINE, session="tab")])
+    assert await client.mget(keys) == ["away", None, None], "the weaker session goes on"
+    await client.aclose()
+
+
+async def test_who_was_active_elsewhere_is_learnt(replicas: list[Replica], monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = replicas
+    await one.store.beat([Beat(OKSANA)])
+    await other.shows(OKSANA, ONLINE)
+    first_ms = other.store.shown(OKSANA).last_active_ms
+    assert first_ms is not None
+    await asyncio.sleep(0.05)
+    await one.store.beat([Beat(OKSANA)])
+
+    async def is_learnt() -> bool:
+        return (other.store.shown(OKSANA).last_active_ms or 0) > first_ms
+
+    await eventually(is_learnt)
+
+
+async def gone(replica: Replica) -> None:
+    async def is_gone() -> bool:
+        return replica.store.reason is not None
+
+    await eventually(is_gone)
+
+
+async def back(replica: Replica) -> None:
+    async def is_back() -> bool:
+        return replica.store.reason is None
+
+    await eventually(is_back)
+
+
+@pytest.mark.parametrize("forgets", [True, False], ids=["forgets", "remembers"])
+async def test_while_redis_is_away_nobody_is_refused_and_nobody_is_shown_offline(tmp_path: Path, forgets: bool) -> None:
+    server = RedisServer(tmp_path / "redis", keep=not forgets)
+    server.start()
+    one, other = [await Replica.start(server, ttl_ms=4_000) for _ in range(2)]
+    stays, comes, leaves = OKSANA, SCRIBE, SubjectId("u_7")
+    await one.store.beat([Beat(stays), Beat(leaves)])
+    await other.shows(leaves, ONLINE)
+
+    server.kill()
+    for replica in (one, other):
+        await gone(replica)
+    (shown,) = await one.store.beat([Beat(comes, AWAY, "нове")])
+    assert shown == Shown(AWAY, "нове", None)
+    for _ in range(6):  # half as long again as anybody lives
+        await one.store.beat([Beat(stays), Beat(comes, AWAY)])
+        await asyncio.sleep(1)
+    told_alone = [each.told() for each in (one, other)]
+    server.start()
+
+    for replica in (one, other):
+        await back(replica)
+        await replica.shows(comes, AWAY)
+        assert replica.store.shown(comes).status_msg == "нове"
+    beating = asyncio.create_task(_keep_beating(one.store, stays, comes))
+    for replica, before in zip((one, other), told_alone, strict=True):
+        await replica.shows(leaves, OFFLINE)
+        after = replica.told()[len(before) :]
+        assert (leaves, "offline") in after
+        assert [change for change in after if change[0] != leaves] in ([], [(comes, "away")]), "nobody flapped"
+    beating.cancel()
+    for replica in (one, other):
+        await replica.stop()
+    server.kill()
+
+
+async def _keep_beating(store: RedisPresence, *subjects: SubjectId) -> None:
+    while True:
+        await store.beat([Beat(subject, AWAY if subject == SCRIBE else ONLINE) for subject in subjects])
+        await asyncio.sleep(0.5)
+
+
+async def test_a_redis_that_freezes_and_goes_on_ends_nobody_who_kept_beating(redis: RedisServer) -> None:
+    one, other = [await Replica.start(redis, ttl_ms=4_000) for _ in range(2)]
+    beating = asyncio.create_task(_keep_beating(one.store, OKSANA))
+    await other.shows(OKSANA, ONLINE)
+    redis.freeze()
+    for replica in (one, other):
+        await gone(replica)
+    await asyncio.sleep(5)
+    redis.thaw()
+    for replica in (one, other):
+        await back(replica)
+    await asyncio.sleep(1)
+    assert one.told() == other.told() == [(OKSANA, "online")]
+    beating.cancel()
+    for replica in (one, other):
+        await replica.stop()
+
+
+async def test_changes_that_were_missed_are_made_good(replicas: list[Replica], redis: RedisServer) -> None:
+    """The stream keeps so much and no more: whoever was too slow for it takes everything anew."""
+    one, other = replicas
+    await one.store.beat([Beat(OKSANA)])
+    await other.shows(OKSANA, ONLINE)
+    client = connect(redis.url, cluster=False)
+    await client.execute_command("EVAL", _CHANGE_AND_FORGET, len(_KEYS), *_KEYS, OKSANA)
+    await client.aclose()
+    await one.store.beat([Beat(SCRIBE)])
+    for replica in replicas:
+        await replica.shows(OKSANA, AWAY)
+        await replica.shows(SCRIBE, ONLINE)
+
+
+_CHANGE_AND_FORGET = """
+local it = cjson.decode(redis.call('HGET', KEYS[1], ARGV[1]))
+it.st, it.s[1][2] = 'away', 'away'
+it.q = string.format('%.0f', redis.call('HINCRBY', KEYS[4], 'seq', 1))
+redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(it))
+"""

@@ -1,0 +1,487 @@
+"""The Synapse module, in a real Synapse: many ghosts' presence in one request, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from daarion_appservice.errors import StartError
+from daarion_appservice.ops.local_synapse import LocalSynapse
+from tests.parts.city import eventually
+from tests.parts.person import Person
+from tests.parts.synapse import SERVER_NAME, BootSynapse
+
+PACKAGE = Path(__file__).parents[2] / "synapse_module"
+PATH = "/_synapse/client/daarion/presence"
+CLIENT = "/_matrix/client/v3"
+
+OURS = "the-city"
+THEIRS = "somebody-else"
+REGISTRATION = """
+id: {id}
+url: null
+as_token: as-token-of-{id}
+hs_token: hs-token-of-{id}
+sender_localpart: bot_{id}
+rate_limited: false
+namespaces:
+  users:
+    - exclusive: true
+      regex: '^@{prefix}_[^:]+:city\\.localhost$'
+    - exclusive: false
+      regex: '^@alice:city\\.localhost$'
+"""
+
+# Synapse looks at its timeouts for the first time 30 s after it started; shorter ones only make what follows quicker.
+QUICK = {"enabled": True, "sync_online_timeout": "3s", "last_active_granularity": "3s", "idle_timeout": "6s"}
+LONG_S = 90.0
+
+
+def ghost(name: str) -> str:
+    return f"@agent_{name}:{SERVER_NAME}"
+
+
+def wish(user: str, presence: str, status_msg: str | None = None) -> dict[str, Any]:
+    return {"user_id": user, "presence": presence, "status_msg": status_msg}
+
+
+class Service:
+    """An application service as the module sees it: a token and a connection."""
+
+    def __init__(self, homeserver: LocalSynapse, token: str = f"as-token-of-{OURS}") -> None:
+        self.homeserver = homeserver
+        self._session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"} if token else {})
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def ask(self, method: str, path: str = PATH, body: object = None, **query: str) -> tuple[int, dict[str, Any]]:
+        url = self.homeserver.url + path
+        async with self._session.request(method, url, json=body, params=query) as response:
+            return response.status, await response.json()
+
+    async def call(self, method: str, path: str = PATH, body: object = None, **query: str) -> dict[str, Any]:
+        status, answer = await self.ask(method, path, body, **query)
+        assert status == 200, (status, answer)
+        return answer
+
+    async def show(self, *wishes: dict[str, Any]) -> dict[str, Any]:
+        return await self.call("POST", PATH, {"users": wishes})
+
+    async def put(self, user: str, presence: str) -> None:
+        await self.call("PUT", f"{CLIENT}/presence/{user}/status", {"presence": presence}, user_id=user)
+
+    async def presence_of(self, user: str) -> tuple[str, str | None]:
+        answer = await self.call("GET", f"{CLIENT}/presence/{user}/status", user_id=user)
+        return answer["presence"], answer.get("status_msg")
+
+    async def make(self, *names: str) -> list[str]:
+        for name in names:
+            body = {"type": "m.login.application_service", "username": f"agent_{name}", "inhibit_login": True}
+            await self.call("POST", f"{CLIENT}/register", body)
+        return [ghost(name) for name in names]
+
+    async def open_room(self, *members: str) -> str:
+        """A public room of the bot's, with these ghosts in it."""
+        room: str = (await self.call("POST", f"{CLIENT}/createRoom", {"preset": "public_chat"}))["room_id"]
+        for member in members:
+            await self.call("POST", f"{CLIENT}/join/{room}", {}, user_id=member)
+        return room
+
+
+class City:
+    """A homeserver with the module, an application service, and people who look."""
+
+    def __init__(self, homeserver: LocalSynapse, people: list[Person]) -> None:
+        self.homeserver = homeserver
+        self.service = Service(homeserver)
+        self._people = people
+
+    async def person_in(self, *rooms: str) -> Person:
+        """Somebody who has just come in; how they found everybody does not count as seen."""
+        person = await Person.arrive(self.homeserver, "alice")
+        self._people.append(person)
+        members: set[str] = set()
+        for room in rooms:
+            await person.join(room)
+            members |= set(person.client.rooms[room].users)
+        await person.sees(lambda: members <= {who for who, *_ in person.presences})
+        person.presences.clear()
+        return person
+
+
+StartCity = Callable[..., Awaitable[City]]
+
+
+@pytest.fixture
+def boot(
+    tmp_path: Path, synapse: BootSynapse, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Awaitable[LocalSynapse]]:
+    """Boots Synapse with the module, and two application services."""
+    found = [str(PACKAGE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(found))
+
+    async def boot(config: Mapping[str, object] | None = None, presence: Mapping[str, object] = QUICK) -> LocalSynapse:
+        files = []
+        for name, prefix in ((OURS, "agent"), (THEIRS, "robot")):
+            files.append(tmp_path / f"{name}.yaml")
+            files[-1].write_text(REGISTRATION.format(id=name, prefix=prefix))
+        modules = [{"module": "daarion_synapse_module.DaarionPresence", "config": dict(config or {})}]
+        overrides = {
+            "app_service_config_files": [str(file) for file in files],
+            "modules": modules,
+            "presence": presence,
+        }
+        return await synapse(overrides=overrides)
+
+    return boot
+
+
+@pytest.fixture
+async def start(boot: Callable[..., Awaitable[LocalSynapse]]) -> AsyncIterator[StartCity]:
+    people: list[Person] = []
+    cities: list[City] = []
+
+    async def start(**config: object) -> City:
+        cities.append(City(await boot(config), people))
+        return cities[-1]
+
+    yield start
+    for person in people:
+        await person.leave()
+    for city in cities:
+        await city.service.close()
+
+
+def seen(person: Person, user: str) -> list[tuple[str, str | None]]:
+    """What a person saw of a user, in order."""
+    return [(presence, status_msg) for who, presence, status_msg, _ in person.presences if who == user]
+
+
+# --- what is shown ------------------------------------------------------------------------------------
+
+
+async def test_people_in_the_ghosts_rooms_see_every_change_once_with_its_text(start: StartCity) -> None:
+    city = await start()
+    scribe, guard = await city.service.make("scribe", "guard")
+    person = await city.person_in(await city.service.open_room(scribe, guard))
+
+    await city.service.show(wish(scribe, "online", "пишу"), wish(guard, "unavailable"))
+    await person.sees(lambda: len(seen(person, scribe)) == len(seen(person, guard)) == 1)
+    await city.service.show(wish(scribe, "online", "пишу"), wish(guard, "online"))
+    await person.sees(lambda: len(seen(person, guard)) == 2)
+    await city.service.show(wish(scribe, "offline"), wish(guard, "offline", "до завтра"))
+    await person.sees(lambda: len(seen(person, guard)) == 3 and len(seen(person, scribe)) == 2)
+
+    assert seen(person, scribe) == [("online", "пишу"), ("offline", None)]
+    assert seen(person, guard) == [("unavailable", None), ("online", None), ("offline", "до завтра")]
+
+
+async def test_a_thousand_ghosts_change_in_one_request_and_cost_who_looks_a_thousand_events(start: StartCity) -> None:
+    city = await start()
+    ghosts = await city.service.make(*(f"g{number}" for number in range(1000)))
+    # Many small rooms, because joining a large one is slow.
+    rooms = await asyncio.gather(*(city.service.open_room(*ghosts[at : at + 20]) for at in range(0, 1000, 20)))
+    person = await city.person_in(*rooms)
+    are_ghosts = set(ghosts)
+
+    def news() -> list[tuple[str, str]]:
+        return [(who, presence) for who, presence, _, _ in person.presences if who in are_ghosts]
+
+    answer = await city.service.show(*(wish(user, "online", "here") for user in ghosts))
+    assert (answer["ok"], answer["refused"], answer["up"]) == (1000, [], 1000)
+    await person.sees(lambda: len(news()) >= 1000, LONG_S)
+    await city.service.show(*(wish(user, "offline") for user in ghosts))
+    await person.sees(lambda: len(news()) >= 2000, LONG_S)
+
+    assert sorted(news()) == sorted((user, presence) for user in ghosts for presence in ("online", "offline"))
+
+
+async def test_of_several_wishes_for_one_ghost_the_last_counts(start: StartCity) -> None:
+    city = await start()
+    (scribe,) = await city.service.make("scribe")
+    answer = await city.service.show(wish(scribe, "online", "first"), wish(scribe, "unavailable", "last"))
+    assert (answer["ok"], answer["up"]) == (2, 1)
+    assert await city.service.presence_of(scribe) == ("unavailable", "last")
+
+
+# --- who stays up, and how long -----------------------------------------------------------------------
+
+
+async def test_whoever_was_shown_once_stays_so_while_requests_come(start: StartCity) -> None:
+    city = await start(timeout_s=30)
+    kept, away, control = await city.service.make("kept", "away", "control")
+    person = await city.person_in(await city.service.open_room(kept, away, control))
+    first = await city.service.show(wish(kept, "online", "here"), wish(away, "unavailable"))
+
+    # Synapse's own timeouts are at work: the one who was only PUT goes offline, two times.
+    for times in (1, 2):
+        await city.service.put(control, "online")
+
+        async def timed_out(times: int = times) -> bool:
+            assert await city.service.show() == first | {"ok": 0}, "the lease is the same all the time"
+            return seen(person, control).count(("offline", None)) == times
+
+        await eventually(timed_out, LONG_S)
+
+    assert seen(person, kept) == [("online", "here")]
+    assert seen(person, away) == [("unavailable", None)]
+
+
+async def test_messages_and_typing_do_not_change_what_is_shown(start: StartCity) -> None:
+    city = await start()
+    talker, typist, away = await city.service.make("talker", "typist", "away")
+    room = await city.service.open_room(talker, typist, away)
+    person = await city.person_in(room)
+    await city.service.show(wish(talker, "online"), wish(typist, "online", "typing"), wish(away, "unavailable", "out"))
+    await person.sees(lambda: seen(person, away))
+
+    await city.service.call(
+        "PUT", f"{CLIENT}/rooms/{room}/typing/{typist}", {"typing": True, "timeout": 9000}, user_id=typist
+    )
+    for user in (talker, away):
+        message = {"msgtype": "m.text", "body": "Добрий вечір"}
+        await city.service.call("PUT", f"{CLIENT}/rooms/{room}/send/m.room.message/{user}", message, user_id=user)
+    # Synapse takes who speaks for online; that is put right.
+    await person.sees(lambda: len(seen(person, away)) == 3)
+
+    assert seen(person, away) == [("unavailable", "out"), ("online", "out"), ("unavailable", "out")]
+    assert seen(person, talker) == [("online", None)]
+    assert seen(person, typist) == [("online", "typing")]
+
+
+async def test_a_put_beside_the_module_does_not_last(start: StartCity) -> None:
+    city = await start()
+    (scribe,) = await city.service.make("scribe")
+    person = await city.person_in(await city.service.open_room(scribe))
+    await city.service.show(wish(scribe, "online", "here"))
+    await person.sees(lambda: seen(person, scribe))
+
+    await city.service.put(scribe, "offline")
+    await person.sees(lambda: len(seen(person, scribe)) == 3)
+    assert seen(person, scribe) == [("online", "here"), ("offline", None), ("online", "here")]
+
+
+async def test_when_no_request_comes_any_more_all_go_offline(start: StartCity) -> None:
+    city = await start(timeout_s=5)
+    scribe, guard = await city.service.make("scribe", "guard")
+    person = await city.person_in(await city.service.open_room(scribe, guard))
+    first = await city.service.show(wish(scribe, "online", "here"), wish(guard, "unavailable"))
+
+    await person.sees(lambda: person.presence_of(scribe) == person.presence_of(guard) == "offline", LONG_S)
+    assert seen(person, scribe) == [("online", "here"), ("offline", None)]
+
+    # Who comes back later sees by the lease that everybody must be shown anew.
+    again = await city.service.show(wish(scribe, "online"))
+    assert again["lease"] != first["lease"]
+    assert again["up"] == 1
+
+
+async def test_one_request_takes_everybody_offline(start: StartCity) -> None:
+    city = await start()
+    scribe, guard = await city.service.make("scribe", "guard")
+    await city.service.show(wish(scribe, "online", "here"), wish(guard, "unavailable"))
+
+    assert await city.service.call("DELETE") == {"ok": 2}
+    assert [await city.service.presence_of(user) for user in (scribe, guard)] == [("offline", None)] * 2
+    assert await city.service.call("DELETE") == {"ok": 0}
+
+
+async def test_after_a_crash_of_synapse_who_is_shown_again_stays_and_who_is_not_goes(start: StartCity) -> None:
+    city = await start()
+    kept, forgotten = await city.service.make("kept", "forgotten")
+    await city.service.open_room(kept, forgotten)
+    before = await city.service.show(wish(kept, "online", "here"), wish(forgotten, "online", "here"))
+
+    city.homeserver.kill()
+    await city.homeserver.start()
+    assert await city.service.presence_of(kept) == ("online", "here"), "Synapse remembers"
+    after = await city.service.show(wish(kept, "online", "here"))
+    assert after["lease"] != before["lease"]
+
+    async def has_gone() -> bool:
+        await city.service.show()
+        return (await city.service.presence_of(forgotten))[0] == "offline"
+
+    await eventually(has_gone, LONG_S)
+    assert await city.service.presence_of(kept) == ("online", "here")
+
+
+async def test_a_change_that_the_database_did_not_take_is_told_when_it_does(start: StartCity) -> None:
+    city = await start(timeout_s=120)
+    (scribe,) = await city.service.make("scribe")
+    person = await city.person_in(await city.service.open_room(scribe))
+
+    with closing(sqlite3.connect(city.homeserver.setup.directory / "homeserver.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        status, answer = await city.service.ask("POST", body={"users": [wish(scribe, "online", "here")]})
+        assert (status, answer["errcode"]) == (500, "M_UNKNOWN")
+        assert seen(person, scribe) == []
+
+    await person.sees(lambda: seen(person, scribe) == [("online", "here")], LONG_S)
+
+
+# --- who may do it ------------------------------------------------------------------------------------
+
+
+async def test_only_tokens_of_application_services_are_taken(start: StartCity) -> None:
+    city = await start()
+    (scribe,) = await city.service.make("scribe")
+    alice = await city.homeserver.register("alice", "secret", admin=True)
+    body = {"users": [wish(scribe, "online")]}
+    answers = {}
+    for token in ("", "wrong", f"as-token-of-{OURS}x", f"hs-token-of-{OURS}", alice.access_token, "слово"):
+        stranger = Service(city.homeserver, token)
+        answers[token] = [(await stranger.ask(method, body=body)) for method in ("GET", "POST", "DELETE")]
+        await stranger.close()
+    in_the_url = Service(city.homeserver, "")
+    answers["in the URL"] = [await in_the_url.ask("POST", body=body, access_token=f"as-token-of-{OURS}")]
+    await in_the_url.close()
+
+    codes = {token: {(status, answer["errcode"]) for status, answer in each} for token, each in answers.items()}
+    missing = {"", "in the URL"}
+    assert codes == {token: {(401, "M_MISSING_TOKEN" if token in missing else "M_UNKNOWN_TOKEN")} for token in answers}
+    assert await city.service.presence_of(scribe) == ("offline", None)
+
+
+async def test_users_of_others_are_refused_one_by_one_and_ones_own_are_shown(start: StartCity) -> None:
+    city = await start()
+    (scribe,) = await city.service.make("scribe")
+    await city.homeserver.register("alice", "secret")
+    refusals = {
+        f"@alice:{SERVER_NAME}": "M_FORBIDDEN",  # in a namespace of ours, but not exclusively
+        f"@robot_r2:{SERVER_NAME}": "M_FORBIDDEN",
+        "@agent_scribe:elsewhere.example": "M_FORBIDDEN",
+        f"@agent_scribe:{SERVER_NAME}:8448": "M_FORBIDDEN",
+        f"@agent_{'x' * 255}:{SERVER_NAME}": "M_INVALID_PARAM",
+        f"@agent_\u0456:{SERVER_NAME}": "M_INVALID_PARAM",
+        f"@agent_scribe:{SERVER_NAME}\n": "M_INVALID_PARAM",
+        f"@agent_\0:{SERVER_NAME}": "M_INVALID_PARAM",
+        f"@agent_\ud800:{SERVER_NAME}": "M_INVALID_PARAM",
+        f"agent_scribe:{SERVER_NAME}": "M_INVALID_PARAM",
+        "@agent_scribe": "M_INVALID_PARAM",
+        "": "M_INVALID_PARAM",
+    }
+    answer = await city.service.show(*(wish(user, "online") for user in [*refusals, scribe]))
+
+    assert {each["user_id"]: each["errcode"] for each in answer["refused"]} == refusals
+    assert all(each["error"] for each in answer["refused"])
+    assert (answer["ok"], answer["up"]) == (1, 1)
+    assert await city.service.presence_of(scribe) == ("online", None)
+
+
+async def test_a_text_that_cannot_be_kept_is_refused_for_its_ghost_alone(start: StartCity) -> None:
+    city = await start()
+    ghosts = await city.service.make("a", "b", "c", "d")
+    texts = ["\0", "\ud800", "ї" * 1025, "ї" * 1024]
+    answer = await city.service.show(*(wish(*each) for each in zip(ghosts, ["online"] * 4, texts, strict=True)))
+
+    refused = [(each["user_id"], each["errcode"]) for each in answer["refused"]]
+    codes = ["M_INVALID_PARAM", "M_INVALID_PARAM", "M_TOO_LARGE"]
+    assert refused == list(zip(ghosts[:3], codes, strict=True))
+    assert [(await city.service.presence_of(user))[0] for user in ghosts] == ["offline"] * 3 + ["online"]
+
+
+# --- what is not understood ---------------------------------------------------------------------------
+
+RIGHT = wish(ghost("scribe"), "online")
+
+
+@pytest.mark.parametrize("crowd", [3])
+async def test_a_request_that_is_not_of_the_right_shape_changes_nothing(start: StartCity, crowd: int) -> None:
+    city = await start(max_users=crowd)
+    (scribe,) = await city.service.make("scribe")
+    bodies: list[tuple[object, str]] = [
+        ([], "M_BAD_JSON"),
+        ("users", "M_BAD_JSON"),
+        (None, "M_NOT_JSON"),
+        ({}, "M_BAD_JSON"),
+        ({"users": None}, "M_BAD_JSON"),
+        ({"users": {}}, "M_BAD_JSON"),
+        ({"users": [RIGHT] * (crowd + 1)}, "M_TOO_LARGE"),
+        *(
+            ({"users": [RIGHT, wrong]}, "M_BAD_JSON")
+            for wrong in [
+                None,
+                scribe,
+                [scribe, "online"],
+                {},
+                {"user_id": scribe},
+                {"presence": "online"},
+                RIGHT | {"user_id": None},
+                RIGHT | {"user_id": 1},
+                RIGHT | {"presence": "away"},
+                RIGHT | {"presence": "busy"},
+                RIGHT | {"presence": None},
+                RIGHT | {"presence": ["online"]},
+                RIGHT | {"presence": {}},
+                RIGHT | {"status_msg": 1},
+                RIGHT | {"status_msg": {"text": "x"}},
+            ]
+        ),
+    ]
+    answers = [(body, await city.service.ask("POST", body=body)) for body, _ in bodies]
+    got = [(body, status, answer["errcode"]) for body, (status, answer) in answers]
+    assert got == [(body, 400, errcode) for body, errcode in bodies]
+    assert await city.service.presence_of(scribe) == ("offline", None)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff\xfe", b'{"users": NaN}', b"[" * 100_000, b'{"users": [' + b'{"user_id":' * 50_000]
+)
+async def test_a_body_that_is_no_json_is_refused(start: StartCity, body: bytes) -> None:
+    city = await start()
+    headers = {"Authorization": f"Bearer as-token-of-{OURS}"}
+    async with aiohttp.request("POST", city.homeserver.url + PATH, data=body, headers=headers) as response:
+        assert (response.status, (await response.json())["errcode"]) == (400, "M_NOT_JSON")
+
+
+async def test_the_module_says_what_it_is_and_what_it_bears(start: StartCity) -> None:
+    city = await start(timeout_s=45, max_users=7)
+    answer = await city.service.call("GET")
+    assert answer.pop("version")
+    assert answer == {"module": "daarion_presence", "max_users": 7, "timeout_s": 45}
+    status, answer = await city.service.ask("PUT", body={})
+    assert (status, answer["errcode"]) == (405, "M_UNRECOGNIZED")
+
+
+# --- where it does not load ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "presence", "why"),
+    [
+        ({"timeout": 60}, QUICK, "'timeout' is not known here"),
+        ({"timeout_s": 4}, QUICK, "'timeout_s' must be a whole number from 5 to 3600"),
+        ({"timeout_s": True}, QUICK, "'timeout_s' must be"),
+        ({"max_users": "many"}, QUICK, "'max_users' must be"),
+        ({}, {"enabled": False}, "needs presence, which homeserver.yaml switches off"),
+    ],
+)
+async def test_synapse_does_not_start_with_what_cannot_work_and_says_why(
+    boot: Callable[..., Awaitable[LocalSynapse]], config: dict[str, object], presence: dict[str, object], why: str
+) -> None:
+    with pytest.raises(StartError, match=why):
+        await boot(config, presence)
+
+
+def test_a_synapse_that_is_too_old_is_refused_in_plain_words() -> None:
+    pretend = "import synapse; synapse.__version__ = '1.119.0'; from daarion_synapse_module import DaarionPresence; "
+    ended = subprocess.run(
+        [sys.executable, "-c", pretend + "DaarionPresence.parse_config({})"],
+        env=os.environ | {"PYTHONPATH": str(PACKAGE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "needs Synapse 1.120 or newer, and this is 1.119.0" in ended.stderr

@@ -1,0 +1,130 @@
+"""What a thousand ghosts in one room cost a real Synapse and us; minutes each, so only `make soak` runs them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from daarion_appservice.city.presence import Status
+from daarion_appservice.matrix.presence_patience import UNKNOWN_MS, Patience, period_ms
+from tests.parts.city import eventually
+from tests.parts.ghost_town import GhostTown, ghost_town
+from tests.parts.synapse import BootSynapse
+
+pytestmark = pytest.mark.soak
+
+COUNT = 1_000
+NEVER_S = 600.0
+WATCHED_S = 120.0
+
+log = structlog.get_logger()
+
+
+@pytest.fixture
+async def town(tmp_path: Path, synapse: BootSynapse) -> AsyncIterator[GhostTown]:
+    async with ghost_town(tmp_path / "town", synapse, ghosts=COUNT, refresh_s=NEVER_S) as town:
+        yield town
+
+
+async def everybody_is_seen(town: GhostTown, presence: str, what: str) -> None:
+    """Wait for it, and assert that it cost one request and one event each."""
+    loop = asyncio.get_running_loop()
+    began_s, cpu_s = loop.time(), town.cpu_s()
+
+    async def is_so() -> bool:
+        return len(town.seen_as(presence)) == COUNT
+
+    await eventually(is_so, 120, lambda: f"{len(town.seen_as(presence))} of {COUNT}")
+    log.info(what, took_s=round(loop.time() - began_s, 1), homeserver_cpu_s=round(town.cpu_s() - cpu_s, 1))
+    assert [told["presence"] for told in town.told()] == [presence] * COUNT
+    assert len(town.seen) == COUNT, "n events for n changes"
+    town.seen.clear()
+    town.proxy.passed.clear()
+
+
+async def test_a_start_a_mass_change_and_a_mass_timeout_cost_one_request_and_one_event_each(town: GhostTown) -> None:
+    async with town.observing(), town.mirroring():
+        town.proxy.passed.clear()
+        town.seen.clear()
+        for number in range(COUNT):
+            town.change(number, Status.ONLINE)
+        await everybody_is_seen(town, "online", "start")
+        for number in range(COUNT):
+            town.change(number, Status.AWAY)
+        await everybody_is_seen(town, "unavailable", "mass_change")
+        for number in range(COUNT):
+            town.change(number, Status.OFFLINE)
+        await everybody_is_seen(town, "offline", "mass_timeout")
+
+
+async def test_a_thousand_ghosts_stay_online_without_one_flap_and_one_that_changes_does_not_wait(
+    town: GhostTown,
+) -> None:
+    loop = asyncio.get_running_loop()
+    town.mirror._set_period(UNKNOWN_MS)
+    async with town.observing(), town.mirroring():
+        for number in range(COUNT):
+            town.change(number, Status.ONLINE)
+
+        async def all_are_online() -> bool:
+            return len(town.seen_as("online")) == COUNT
+
+        await eventually(all_are_online, 120)
+        town.seen.clear()
+        town.proxy.passed.clear()
+        cpu_s = town.cpu_s()
+        await asyncio.sleep(WATCHED_S)
+        told = len(town.told())
+        log.info(
+            "watched",
+            refreshes=told,
+            homeserver_cpu_share=round((town.cpu_s() - cpu_s) / WATCHED_S, 3),
+            events=len(town.seen),
+        )
+        assert set(town.shown().values()) <= {"online"}
+        rounds = WATCHED_S * 1000 / UNKNOWN_MS
+        assert COUNT * (rounds - 1) <= told <= COUNT * (rounds + 1.5)
+
+        at_s = loop.time()
+        town.change(0, Status.AWAY)
+
+        async def is_seen() -> bool:
+            return town.shown().get(town.ghost(0)) == "unavailable"
+
+        await eventually(is_seen)
+        log.info("one_change", seen_after_ms=round((loop.time() - at_s) * 1000))
+
+
+@pytest.mark.parametrize(("configured", "least_s"), [("30s", 30), ("75s", 75), ("10m", 90)])
+async def test_how_long_a_homeserver_waits_is_found_out_and_kept(
+    tmp_path: Path, synapse: BootSynapse, configured: str, least_s: int
+) -> None:
+    presence = {
+        "enabled": True,
+        "sync_online_timeout": configured,
+        "last_active_granularity": "1m",
+        "idle_timeout": "20m",
+    }
+    async with ghost_town(tmp_path / "town", synapse, ghosts=0, overrides={"presence": presence}) as town:
+        patience = Patience(town.client, town.watch, town.database, town.namespace)
+        periods: list[int] = []
+        finding = asyncio.create_task(patience.run(periods.append))
+
+        async def held_ms() -> int | None:
+            assert not finding.done(), finding.exception()
+            async with town.database.reading() as tx:
+                return await tx.kept.presence_held_ms(town.client.software)
+
+        held_s = (await eventually(held_ms, 180) or 0) / 1000
+        finding.cancel()
+        await asyncio.gather(finding, return_exceptions=True)
+        log.info("patience", configured=configured, held_s=held_s, period_s=periods[-1] / 1000)
+        assert periods[0] == UNKNOWN_MS
+        assert periods[-1] == period_ms(int(held_s * 1000))
+        assert least_s - 5 <= held_s <= least_s + 15
+        # What was concluded is safe.
+        assert periods[-1] / 1000 <= 0.8 * least_s

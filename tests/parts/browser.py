@@ -1,0 +1,94 @@
+"""A real Chromium, as the city's visitors have one, and pages for it that come from another origin than the city."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import pytest
+from aiohttp import web
+from playwright import async_api as playwright
+
+from tests.parts.get_browser import NONE_FOUND, find_browser, may_do_without
+from tests.parts.ports import HOST, free_port
+
+_ARGUMENTS: Final = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+
+
+@dataclass
+class Tab:
+    page: playwright.Page
+    errors: list[str] = field(default_factory=list)
+    """What the page's console called an error, and exceptions that nobody caught."""
+
+    async def run(self, script: str, argument: Any = None) -> Any:
+        """The result of a JavaScript expression, or of a function called with ``argument``."""
+        return await self.page.evaluate(script, argument)
+
+    async def close(self) -> None:
+        """As its user does: the page is told, and may say good-bye."""
+        async with self.page.expect_event("close"):
+            await self.page.close(run_before_unload=True)
+
+
+@dataclass
+class Browser:
+    _context: playwright.BrowserContext
+
+    async def open(self, url: str) -> Tab:
+        tab = Tab(await self._context.new_page())
+        tab.page.on("console", lambda said: tab.errors.append(said.text) if said.type == "error" else None)
+        tab.page.on("pageerror", lambda error: tab.errors.append(str(error)))
+        await tab.page.goto(url)
+        return tab
+
+
+@asynccontextmanager
+async def start_browser() -> AsyncIterator[Browser]:
+    """A browser with a profile of its own, of which nothing is left afterwards."""
+    command = find_browser()
+    if command is None:
+        if may_do_without():
+            pytest.skip("no Chromium, and ALLOW_NO_BROWSER=1")
+        pytest.fail(NONE_FOUND, pytrace=False)
+    with TemporaryDirectory(prefix="chromium-") as home:
+        # Beside the profile, which playwright removes, it has a folder for what it tells of its own crashes.
+        environment: dict[str, str | float | bool] = {**os.environ, "XDG_CONFIG_HOME": home, "XDG_CACHE_HOME": home}
+        async with (
+            playwright.async_playwright() as driver,
+            await driver.chromium.launch(executable_path=command, args=_ARGUMENTS, env=environment) as chromium,
+            await chromium.new_context() as context,
+        ):
+            yield Browser(context)
+
+
+@asynccontextmanager
+async def serve_page(html: str) -> AsyncIterator[str]:
+    """The origin whose every path is this page."""
+
+    async def page(_request: web.Request) -> web.Response:
+        return web.Response(text=html, content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", page)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    port = free_port()
+    try:
+        await web.TCPSite(runner, HOST, port).start()
+        yield f"http://{HOST}:{port}"
+    finally:
+        await runner.cleanup()
