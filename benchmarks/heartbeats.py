@@ -48,8 +48,8 @@ _BULK_PATH: Final = "/api/v1/agents/heartbeats"
 class Plan:
     subjects: tuple[int, ...] = (1_000, 10_000, 100_000)
     sockets: int = 2_000
-    window_s: float = 6.0
-    rounds: int = 3
+    window_s: float = 5.0
+    rounds: int = 2
 
 
 QUICK: Final = Plan(subjects=(200, 2_000), sockets=100, window_s=1.0, rounds=1)

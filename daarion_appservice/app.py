@@ -255,10 +255,9 @@ class City:
 
     async def _seed_agents(self) -> None:
         async with self.database.transaction() as tx:
-            known = {agent.slug: agent for agent in await tx.agents.all()}
             for seed in self.settings.agents:
                 agent = agent_of(seed)
-                if known.get(agent.slug) != agent:
+                if await tx.agents.by_slug(agent.slug) != agent:
                     await tx.agents.put(agent, now_ms=now_ms())
 
     async def close(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 import uvloop
@@ -18,6 +19,10 @@ from .terminal import DEFAULT_CONFIG, ConfigPath, say, warn
 
 DEFAULT_DATA = Path(".demo")
 
+_COLLECT_AFTER: Final = (10_000, 20, 100)
+"""How seldom Python looks for garbage that refers to itself, of which there is little here. By its defaults it walks all that
+there is whenever 70,000 objects were added: with 10,000 sockets open that took up to 0.7 s, in which nobody was served."""
+
 db = typer.Typer(help="The database.", no_args_is_help=True)
 
 
@@ -27,6 +32,7 @@ def run(config: ConfigPath = DEFAULT_CONFIG) -> None:
     for caution in config_file.cautions(config, settings):
         warn(caution)
     logs.set_up(settings.logging)
+    gc.set_threshold(*_COLLECT_AFTER)
     uvloop.run(run_service(settings))
 
 
