@@ -34,7 +34,7 @@ browser: $(STAMP) ## a Chromium for the tests, if there is none; ALLOW_NO_BROWSE
 soak: $(STAMP) ## the tests that take minutes, with their figures; not part of test
 	$(BIN)/pytest -m soak -s $(ARGS)
 
-bench: bench-presence ## what is measured: about 20 minutes; the tables of docs/benchmarks.md are written anew
+bench: bench-presence ## what is measured, for about 25 minutes; the tables of docs/benchmarks.md are written anew
 
 bench-presence: $(STAMP)
 	$(BIN)/python -m benchmarks.presence $(ARGS)

@@ -12,7 +12,6 @@ import jwt
 import orjson
 from sqlalchemy import insert
 
-from daarion_appservice.config import Settings
 from daarion_appservice.config import edit as config_edit
 from daarion_appservice.config import file as config_file
 from daarion_appservice.matrix import registration
@@ -252,11 +251,6 @@ def slug(number: int) -> str:
 
 def beat(number: int) -> bytes:
     return b'{"event":"presence.heartbeat","user_id":"agent:a%d"}' % number
-
-
-def has_redis_store() -> bool:
-    """Whether this version of the service can keep presence in Redis."""
-    return "redis" in Settings.model_fields
 
 
 def _update(number: int) -> bytes:

@@ -82,6 +82,10 @@ async def _with_sockets(sockets: int, plan: Plan, directory: Path, redis_url: st
     sides: list[_Side] = []
     try:
         for contender in contenders:
+            if isinstance(contender, City):  # one by one: migrations do not go side by side in one process
+                await contender.prepare()
+        await asyncio.gather(*(contender.start() for contender in contenders))
+        for contender in contenders:
             side = await _open(contender, sockets, directory)
             sides.append(side)
         await _lone_changes([side for side in sides if side.contender.key != "city_batch"], plan.lone_changes)
@@ -97,7 +101,6 @@ async def _with_sockets(sockets: int, plan: Plan, directory: Path, redis_url: st
 
 
 async def _open(contender: Contender, sockets: int, directory: Path) -> _Side:
-    await contender.start()
     await contender.be_ready()
     audience = await Audience.assemble(contender.key, directory)
     before = rss_mib(contender.child)

@@ -25,7 +25,7 @@ import orjson
 
 from . import wire
 from .audience import Audience
-from .contenders import SERVICE_TOKEN, City, Contender, Floor, Seeds, beat, has_redis_store, slug
+from .contenders import SERVICE_TOKEN, City, Contender, Floor, Seeds, beat, slug
 from .figures import percentile
 from .pace import pace
 from .processes import CpuClock, rss_mib
@@ -281,11 +281,9 @@ async def _take_turns(ways: list[Way], plan: Plan) -> list[dict[str, Any]]:
 
 
 async def _cities(agents: int, directory: Path, stack: AsyncExitStack) -> list[tuple[City, RedisServer | None]]:
-    """Ours in memory, and ours in Redis where this version has that."""
+    """Ours in memory, and ours in Redis."""
     memory = City(directory, agents=agents)
     await _start(memory, stack)
-    if not has_redis_store():
-        return [(memory, None)]
     redis = await _redis(directory / "ours", stack)
     shared = City(directory, agents=agents, redis_url=redis.url)
     await _start(shared, stack)

@@ -13,7 +13,6 @@ from typing import Any, Final
 import uvloop
 
 from . import fanout, ghosts, heartbeats, machine, report, store
-from .contenders import has_redis_store
 
 Rows = list[dict[str, Any]]
 
@@ -29,8 +28,6 @@ def main() -> None:
 
 
 async def _run(parts: list[str], *, quick: bool) -> None:
-    if not has_redis_store():
-        _say("This version keeps presence in memory only (no setting redis.url): our service on Redis is left out.")
     sections = [each for part in parts for each in (("store", part) if part == "heartbeats" else (part,))]
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as directory:
         for section in sections:

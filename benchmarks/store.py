@@ -72,7 +72,9 @@ async def _redis(subjects: list[SubjectId], count: int, directory: Path) -> dict
     server = RedisServer(directory)
     await server.start()
     client = connect(server.url, cluster=False)
-    store = RedisPresence(SharedSessions(client, name="benchmark", ttl_ms=_TTL_MS), lambda _: None, steady_ms, ttl_ms=_TTL_MS)
+    store = RedisPresence(
+        SharedSessions(client, name="benchmark", ttl_ms=_TTL_MS), lambda _: None, steady_ms, ttl_ms=_TTL_MS
+    )
     running = asyncio.create_task(store.run())
     try:
         async with asyncio.timeout(10):

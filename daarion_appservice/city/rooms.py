@@ -75,11 +75,20 @@ class Rooms:
 
     async def open_missing(self, seeds: list[tuple[str, str, str]]) -> None:
         """Open those of the default rooms, given as (slug, name, description), that are not there yet."""
-        async with self._store.reading() as tx:
-            known = {room.slug for room in await tx.rooms.all()}
+        known = await self._slugs()
         for slug, name, description in seeds:
-            if slug not in known:
+            if slug in known:
+                continue
+            try:
                 await self.open(name, description, slug=slug, is_default=True)
+            except Conflict:
+                if slug not in await self._slugs():
+                    raise
+                # Another process of the city opened it meanwhile.
+
+    async def _slugs(self) -> set[str]:
+        async with self._store.reading() as tx:
+            return {room.slug for room in await tx.rooms.all()}
 
     async def archive(self, id_or_slug: str) -> Room:
         """Close a room for good: it can still be read, but not written to."""

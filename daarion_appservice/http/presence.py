@@ -96,16 +96,14 @@ class PresenceEvents:
 
     async def _begin(self, response: EventSourceResponse, queue: _Queue, last_id: str | None) -> None:
         since = int(last_id) if last_id is not None and last_id.isdecimal() and len(last_id) <= 18 else None
-        missed = self._stream.since(since) if since is not None else None
-        seq = self._stream.seq
         # Taken here: while the first event is sent, the stream goes on.
-        snapshot = self._stream.snapshot() if missed is None else None
+        beginning = self._stream.begin(since)
         self._stream.listen(queue)
-        if snapshot is not None:
+        if beginning.snapshot is not None:
             if last_id is not None:
                 await response.send("{}", event="resync")
-            await response.send(snapshot.decode(), event="snapshot", id=str(seq))
-        for change in missed or ():
+            await response.send(beginning.snapshot.encoded.decode(), event="snapshot", id=str(beginning.snapshot.seq))
+        for change in beginning.missed:
             await response.send(_text(change), event="presence", id=str(change.seq))
 
 

@@ -126,13 +126,13 @@ class PresenceSocket:
 
     def _begin(self, reader: _Reader, since: int | None) -> None:
         """Snapshot or replay, then changes; nothing can come between the two, because nothing is awaited."""
-        missed = self._stream.since(since) if since is not None else None
-        if since is not None and missed is None:
-            reader.write(text_frame(b'{"event":"presence.resync"}'))
-        if missed is None:
-            reader.write(text_frame(self._stream.snapshot()))
-        elif missed:
-            reader.presence(Changes(missed))
+        beginning = self._stream.begin(since)
+        if beginning.snapshot is not None:
+            if since is not None:
+                reader.write(text_frame(b'{"event":"presence.resync"}'))
+            reader.write(beginning.snapshot.frame(text_frame))
+        if beginning.missed:
+            reader.presence(Changes(beginning.missed))
         reader.start()
         self._stream.listen(reader)
 
@@ -244,10 +244,11 @@ class _Conversation:
 
 
 async def _next_message(socket: web.WebSocketResponse, timeout_s: float) -> WSMessage | None:
-    """None when nothing is said for so long; pings are answered."""
+    """None when nothing is said for so long; pings are answered, and say nothing."""
     try:
-        while (message := await socket.receive(timeout=timeout_s)).type is WSMsgType.PING:
-            await socket.pong(message.data)
+        async with asyncio.timeout(timeout_s):
+            while (message := await socket.receive()).type is WSMsgType.PING:
+                await socket.pong(message.data)
     except TimeoutError:
         return None
     return message

@@ -27,21 +27,24 @@ class Memberships:
         self._occupancy = occupancy
         self._namespace = namespace
         self._missed = asyncio.Event()
-        self._moved: set[tuple[RoomId, SubjectId]] = set()
-        """Whose membership changed while the database was read: what is heard is newer than what is read."""
+        self._moved: set[tuple[RoomId, SubjectId]] | None = None
+        """Whose membership changed while the database is read: what is heard is newer than what is read."""
         bus.subscribe(CityMissed, lambda _: self._missed.set())
         bus.subscribe(MembershipChanged, self._note)
 
     async def load(self) -> None:
         """Read all, and tell of what is not as it was known."""
-        self._moved.clear()
-        async with self._database.reading() as tx:
-            members = await tx.members.all()
+        moved = self._moved = set()
+        try:
+            async with self._database.reading() as tx:
+                members = await tx.members.all()
+        finally:
+            self._moved = None
         stored = {
             (member.room_id, subject) for member in members if (subject := self._namespace.subject(member.user_id))
         }
         known = self._occupancy.memberships()
-        for room, subject in (stored ^ known) - self._moved:
+        for room, subject in (stored ^ known) - moved:
             self._bus.hear(MembershipChanged(room, subject, joined=(room, subject) in stored))
 
     async def run(self) -> None:
@@ -57,4 +60,5 @@ class Memberships:
                 await asyncio.sleep(_RETRY_S)
 
     def _note(self, change: MembershipChanged) -> None:
-        self._moved.add((change.room_id, change.subject))
+        if self._moved is not None:
+            self._moved.add((change.room_id, change.subject))

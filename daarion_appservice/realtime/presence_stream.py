@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import orjson
@@ -24,7 +24,10 @@ from ..city.types import SubjectId
 
 TICK_S: Final = 0.05
 SNAPSHOT_MS: Final = 1000
-"""How long a snapshot serves while nobody comes or goes: ``last_active_ago_ms`` in it is at most so much too low."""
+"""How long a snapshot serves at most: ``last_active_ago_ms`` in it is at most so much too low."""
+SNAPSHOT_SHARE: Final = 20
+"""A snapshot serves for so many times as long as it took to make, together with what changed since: so that thousands who
+come at the same time, each with a change of their own, do not cost a snapshot each."""
 HISTORY: Final = 20_000
 """Changes that can be replayed: at 500 a second those of the last 40 s, in quiet times those of days."""
 
@@ -38,10 +41,28 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class _Snapshot:
+class Snapshot:
+    """Everybody who is here, as of ``seq``, as JSON; whoever gets it must be told what changed since."""
+
     seq: int
-    at_ms: int
     encoded: bytes
+    at_ms: int
+    took_ms: int
+    _frames: list[bytes] = field(default_factory=list)
+
+    def frame(self, make: Callable[[bytes], bytes]) -> bytes:
+        """The snapshot as ``make`` wraps it, made the first time."""
+        if not self._frames:
+            self._frames.append(make(self.encoded))
+        return self._frames[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What somebody who comes is told first: a snapshot, unless they can be told all they missed; then what changed since."""
+
+    snapshot: Snapshot | None
+    missed: list[Change]
 
 
 class Listener(Protocol):
@@ -118,7 +139,7 @@ class PresenceStream:
         self._pending: dict[SubjectId, PresenceChanged] = {}
         self._listeners: set[Listener] = set()
         self._tick: asyncio.TimerHandle | None = None
-        self._taken = _Snapshot(-1, 0, b"")
+        self._taken: Snapshot | None = None
 
     def follow(self, change: PresenceChanged) -> None:
         """Take note of a change; called by the bus."""
@@ -142,12 +163,24 @@ class PresenceStream:
     def unlisten(self, listener: Listener) -> None:
         self._listeners.discard(listener)
 
-    def snapshot(self) -> bytes:
-        """Everybody who is not offline, as of ``seq``; made once for all who come at the same time."""
+    def begin(self, since: int | None) -> Beginning:
+        """What to tell somebody who comes, or comes back and knows all up to ``since``."""
+        missed = None if since is None else self.since(since)
+        if missed is not None:
+            return Beginning(None, missed)
+        snapshot, missed = self._recent_snapshot()
+        return Beginning(snapshot, missed)
+
+    def _recent_snapshot(self) -> tuple[Snapshot, list[Change]]:
         now_ms = self._now_ms()
-        if self._taken.seq != self.seq or now_ms - self._taken.at_ms >= SNAPSHOT_MS:
-            self._taken = _Snapshot(self.seq, now_ms, self._encode_snapshot(now_ms))
-        return self._taken.encoded
+        taken = self._taken
+        if taken is not None and now_ms - taken.at_ms < SNAPSHOT_MS:
+            missed = self.since(taken.seq)
+            if missed == [] or (missed is not None and now_ms - taken.at_ms < taken.took_ms * SNAPSHOT_SHARE):
+                return taken, missed
+        encoded = self._encode_snapshot(now_ms)
+        taken = self._taken = Snapshot(self.seq, encoded, now_ms, took_ms=self._now_ms() - now_ms)
+        return taken, []
 
     def _encode_snapshot(self, now_ms: int) -> bytes:
         users = []

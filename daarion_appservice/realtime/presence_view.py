@@ -6,6 +6,7 @@ noticed. After an outage the whole state is taken anew, and what is different is
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,8 @@ from ..city.types import SubjectId
 
 NUMBERS_APART: Final = 1 << 24
 """How many numbers below its mark a process has for itself: more than there are subjects."""
+_NUMBERS_ALONE: Final = 1 << 28
+"""Among how many numbers a process that is alone picks where to begin, so that no two give out the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,12 @@ class PresenceView:
         if newest <= seq:
             self._seqs.pop(subject, None)
         return seq <= newest
+
+    def go_alone(self, now_ms: int) -> None:
+        """From here on changes are this process's own, and so are their numbers: a client that comes to another process
+        with one of them has not heard what was told there, and must start afresh."""
+        self.seq = max(self.seq, now_ms * 1000) + NUMBERS_APART + secrets.randbelow(_NUMBERS_ALONE)
+        self._publish(PresenceRenumbered(self.seq))
 
     def take_alone(self, subject: SubjectId, status: Status, status_msg: str | Keep | None, at_ms: int) -> Shown:
         """A sign of life while nobody can be asked. Whether others know of another session of theirs nobody can tell,

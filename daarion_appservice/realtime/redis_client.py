@@ -61,7 +61,8 @@ async def check(client: Client) -> None:
         return
     except RedisError as error:
         raise _wrong_kind("This Redis cannot be used", error) from error
-    if isinstance(client, Redis) and info.get("redis_mode") == "cluster":
+    mode = info.get("redis_mode") or info.get("server_mode")  # Redis, Valkey
+    if isinstance(client, Redis) and mode == "cluster":
         raise _wrong_kind("This Redis is a cluster", "set redis.cluster to true")
     version = str(info.get("redis_version", "0"))
     if int(version.partition(".")[0]) < _OLDEST:

@@ -12,7 +12,7 @@ before everybody had the time for another heartbeat; and if it lost what it held
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -64,6 +64,10 @@ class _Answered:
         return max((answer.seq or 0 for answer in self.answers), default=0)
 
 
+class _Forgotten(Exception):
+    """Redis lost what it held, without our connection to it."""
+
+
 class RedisPresence:
     """A PresenceStore for a city that is several processes."""
 
@@ -74,13 +78,15 @@ class RedisPresence:
         self._view = PresenceView(publish)
         self._queue: deque[_Waiting] = deque()
         self._queued = asyncio.Event()
-        self._own: dict[tuple[SubjectId, str], Said] = {}
+        self._own: OrderedDict[tuple[SubjectId, str], Said] = OrderedDict()
         """The newest that was said here of each session within its lifetime, oldest first."""
         self._unseen: deque[_Answered] = deque()
         """Answers that wait until the change has come back by the stream: whoever asks right afterwards must see it."""
         self._era: str | None = None
         """Of what Redis holds; another one when it lost what it held."""
         self._lost_at_ms: int | None = None
+        self._is_alone = False
+        """Whether what is said is taken here at once, because Redis cannot take it."""
         self.reason: str | None = "not asked yet"
         """Why Redis counts as away; None while it is there."""
 
@@ -97,8 +103,9 @@ class RedisPresence:
         said = [Said.of_beat(beat, now_ms) for beat in beats]
         for each in said:
             key = (each.subject, each.session)
-            self._own.pop(key, None)
             self._own[key] = each
+            self._own.move_to_end(key)
+        self._forget_old()
         return await self._say(said)
 
     async def place(self, placed: Sequence[Placed]) -> None:
@@ -128,6 +135,8 @@ class RedisPresence:
             log.warning(
                 "presence_changes_missed", help="too slow for all that changed; everybody's state is taken anew"
             )
+        except _Forgotten:
+            log.debug("presence_forgotten_by_redis")
         except REDIS_ERRORS as error:
             heed_cancellation()
             self._is_lost(error)
@@ -136,19 +145,21 @@ class RedisPresence:
 
     async def expire(self) -> int | None:
         """End every session whose deadline has passed; returns when to look again, in milliseconds from now."""
-        return await self._sessions.expire()
+        looked = await self._sessions.expire()
+        if self._era is not None and looked.era != self._era:
+            raise _Forgotten
+        return looked.wait_ms
 
     # --- saying ---------------------------------------------------------------------------------------
 
     async def _say(self, said: list[Said]) -> list[Shown]:
-        if not said:
-            return []
-        if self._lost_at_ms is not None:
+        if self._is_alone:
             return self._take_alone(said)
-        waiting = _Waiting(said, asyncio.get_running_loop().create_future())
-        self._queue.append(waiting)
+        loop = asyncio.get_running_loop()
+        parts = [_Waiting(said[at : at + BATCH], loop.create_future()) for at in range(0, len(said), BATCH)]
+        self._queue.extend(parts)
         self._queued.set()
-        return await waiting.answer
+        return [shown for part in parts for shown in await part.answer]
 
     async def _write(self) -> None:
         while True:
@@ -211,8 +222,8 @@ class RedisPresence:
                 self._view.follow(change)
             self._release(self._view.read_seq)
 
-    def _release(self, seq: int | None) -> None:
-        while self._unseen and (seq is None or self._unseen[0].seq <= seq):
+    def _release(self, seq: int) -> None:
+        while self._unseen and self._unseen[0].seq <= seq:
             self._resolve(self._unseen.popleft())
 
     async def _expire(self) -> None:
@@ -248,6 +259,8 @@ class RedisPresence:
     async def _join(self) -> None:
         """Come to know everybody's state, and tell the others what they could not hear meanwhile."""
         mark = await self._sessions.join(told_seq=self._view.seq, read_seq=self._view.read_seq, era=self._era)
+        # From here on what is said waits: what was taken alone after this would be neither said to Redis nor known to it.
+        self._is_alone = False
         if self._era not in {None, mark.era}:
             log.warning("presence_lost_by_redis", help="it was started without what it had; it is told what we know")
             await self._say_again(self._restored())
@@ -256,10 +269,10 @@ class RedisPresence:
             await self._say_again(self._said_since(self._lost_at_ms - _MAY_BE_UNHEARD_MS))
         everybody = {subject: (shown, seq) async for subject, shown, seq in self._sessions.everybody()}
         self._view.begin(mark.seq, everybody)
-        self._era = mark.era
         self._release(mark.seq)
         if self.reason is not None:
-            log.info("redis_joined" if self._lost_at_ms is None else "redis_back", subjects=len(everybody))
+            log.info("redis_joined" if self._era is None else "redis_back", subjects=len(everybody))
+        self._era = mark.era
         self._lost_at_ms = self.reason = None
 
     def _restored(self) -> list[Said]:
@@ -296,10 +309,13 @@ class RedisPresence:
     def _go_on_alone(self) -> None:
         if self._lost_at_ms is None:
             self._lost_at_ms = self._now_ms()
-        self._release(None)
-        while self._queue:
-            waiting = self._queue.popleft()
+            self._view.go_alone(self._lost_at_ms)
+        self._is_alone = True
+        # Whose change was not heard back is shown as they say all the same.
+        for waiting in [*(answered.waiting for answered in self._unseen), *self._queue]:
             waiting.resolve(self._take_alone(waiting.said))
+        self._unseen.clear()
+        self._queue.clear()
         self._queued.clear()
 
     def _take_alone(self, said: list[Said]) -> list[Shown]:

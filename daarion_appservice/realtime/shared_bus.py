@@ -42,7 +42,7 @@ class SharedBus:
         self._bus = bus
         self._name = name
         self._script = Script("publish")
-        self._waiting: deque[CityEvent] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[CityEvent] = deque()
         self._came = asyncio.Event()
         self._is_up = False
         for kind in _SHARED:
@@ -68,12 +68,16 @@ class SharedBus:
                 await asyncio.sleep(_RETRY_S)
 
     def _tell(self, event: CityEvent) -> None:
-        if self._is_up:  # else the others read anew when they hear again
-            self._waiting.append(event)
-            self._came.set()
+        if not self._is_up:  # the others read anew when they hear again
+            return
+        if len(self._waiting) >= _MOST_WAITING:
+            self._waiting.clear()
+            event = CityMissed()
+        self._waiting.append(event)
+        self._came.set()
 
     async def _newest(self) -> int:
-        return int(await ask(self._client.get(_NUMBER)) or 0)
+        return int(await self._script.run(self._client, (_STREAM, _NUMBER), [self._name, ""]))
 
     async def _tell_all(self) -> None:
         while True:

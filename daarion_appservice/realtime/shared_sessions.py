@@ -70,6 +70,14 @@ class Mark:
     """Stays the same for as long as Redis keeps what it holds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """After a look for sessions to end: ``wait_ms`` until the next deadline, if one is known."""
+
+    wait_ms: int | None
+    era: str | None
+
+
 class SharedSessions:
     """``name`` is this process's own. ``now_ms`` is for tests; by default Redis's own clock counts, the same for all."""
 
@@ -102,8 +110,8 @@ class SharedSessions:
             await self._write_keys(wrong)
         return answers
 
-    async def expire(self) -> int | None:
-        """End sessions whose deadline has passed; returns in how many milliseconds the next one will, if one is known."""
+    async def expire(self) -> Looked:
+        """End sessions whose deadline has passed."""
         while True:
             answer = orjson.loads(await self._run("expire", [str(BATCH), self._name]))
             ended = {
@@ -114,8 +122,7 @@ class SharedSessions:
             if ended:
                 await self._write_keys(ended)
             if len(answer["ended"]) < BATCH:
-                wait_ms: int | None = answer["wait"]
-                return wait_ms
+                return Looked(answer["wait"], answer.get("era"))
 
     async def join(self, *, told_seq: int, read_seq: int, era: str | None) -> Mark:
         """Set a mark, from which on this process follows."""

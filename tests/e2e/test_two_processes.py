@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
+from daarion_appservice.ops.children import Child
+from daarion_appservice.ops.local_synapse import LocalSynapse
+from tests.parts.city import AGENTS, RunningCity, StartCity, citizen_token, eventually
 from tests.parts.person import Arrive, Person
 from tests.parts.proxy import Proxy
 from tests.parts.redis import RedisServer
@@ -19,8 +20,23 @@ from tests.parts.redis import RedisServer
 GENERAL = "#city_general:city.localhost"
 DAARWIZZ = "@agent_daarwizz:city.localhost"
 SCRIBE = "@agent_scribe:city.localhost"
-HEARTBEAT_S = 2.0
-TTL_S = 6.0
+VARTA = "@agent_varta:city.localhost"
+
+THREE_AGENTS = f"""{AGENTS}
+  - slug: varta
+    display_name: Варта
+    rooms: [general]
+"""
+
+
+@dataclass(frozen=True)
+class Pace:
+    heartbeat_s: float
+    ttl_s: float
+
+
+QUICK = Pace(heartbeat_s=2, ttl_s=6)
+AS_IT_IS = Pace(heartbeat_s=20, ttl_s=40)
 
 
 @pytest.fixture
@@ -37,6 +53,7 @@ class Twins:
     redis: RedisServer
     door: Proxy
     tokens: dict[str, str]
+    pace: Pace
     _beating: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
@@ -52,7 +69,7 @@ class Twins:
                 if city.service.running:
                     path = f"/api/v1/agents/{agent}/heartbeat"
                     assert (await city.call("POST", path, {"status": status}, token=self.tokens[agent]))[0] == 200
-                    await asyncio.sleep(HEARTBEAT_S / 2)
+                    await asyncio.sleep(self.pace.heartbeat_s / 2)
             await asyncio.sleep(0)
 
     async def stop_beating(self) -> None:
@@ -70,24 +87,29 @@ class Twins:
 
 
 @pytest.fixture
-async def twins(start_city: StartCity, redis: RedisServer, tmp_path: Path) -> AsyncIterator[Twins]:
+def pace() -> Pace:
+    return QUICK
+
+
+@pytest.fixture
+async def twins(start_city: StartCity, redis: RedisServer, pace: Pace) -> AsyncIterator[Twins]:
     door = Proxy(0)
     await door.start()
     settings: dict[str, str | float] = {
         "redis.url": redis.url,
         "appservice.address": door.url,
-        "presence.heartbeat_s": HEARTBEAT_S,
-        "presence.ttl_s": TTL_S,
+        "presence.heartbeat_s": pace.heartbeat_s,
+        "presence.ttl_s": pace.ttl_s,
     }
 
     async def lead_door(city: RunningCity) -> None:
         door.target_port = city.matrix_port
 
-    one = await start_city(settings=settings, first=lead_door)
+    one = await start_city(settings=settings, agents=THREE_AGENTS, first=lead_door)
     other = one.replica("other")
     await other.start()
-    tokens = {slug: await one.agent_token(slug) for slug in ("daarwizz", "scribe")}
-    twins = Twins(one, other, redis, door, tokens)
+    tokens = {slug: await one.agent_token(slug) for slug in ("daarwizz", "scribe", "varta")}
+    twins = Twins(one, other, redis, door, tokens, pace)
     yield twins
     await twins.stop_beating()
     await other.close()
@@ -170,7 +192,7 @@ async def test_when_the_leader_ends_the_other_takes_over_and_nobody_flaps(
 
     await eventually(is_heard, 40)
     await alice.sees(lambda: alice.presence_of(DAARWIZZ) == "offline", 40)
-    await asyncio.sleep(TTL_S)
+    await asyncio.sleep(twins.pace.ttl_s)
     assert seen(alice, SCRIBE) == ["online"], "it never stopped beating"
     assert seen(alice, DAARWIZZ) == ["online", "offline"], "nobody beat for it any more"
 
@@ -187,7 +209,7 @@ async def test_without_redis_nobody_flaps_and_afterwards_all_is_true(twins: Twin
         twins.redis.kill()
     else:
         twins.redis.freeze()
-    await asyncio.sleep(TTL_S + 4)
+    await asyncio.sleep(twins.pace.ttl_s + 4)
     if how == "killed":
         twins.redis.start()
     else:
@@ -208,8 +230,50 @@ async def test_after_synapse_was_away_all_is_true(twins: Twins, arrive: Arrive) 
     await alice.sees(lambda: {alice.presence_of(SCRIBE), alice.presence_of(DAARWIZZ)} == {"online"})
 
     twins.one.homeserver.kill()
-    await asyncio.sleep(TTL_S + 2)
+    await asyncio.sleep(twins.pace.ttl_s + 2)
     await twins.one.homeserver.start()
 
     await alice.sees(lambda: alice.presence_of(DAARWIZZ) == "offline", 45)
     await alice.sees(lambda: alice.presence_of(SCRIBE) == "online", 45)
+
+
+# --- at the pace of a real city -----------------------------------------------------------------------
+
+OUTAGE_S = 30.0
+WITHIN_S = 45.0
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("pace", [AS_IT_IS])
+@pytest.mark.parametrize("what", ["leader", "other", "redis", "synapse"])
+async def test_half_a_minute_without_one_of_them(twins: Twins, arrive: Arrive, what: str) -> None:
+    """One agent goes on beating all the time, one beats last when it happens, one first meanwhile."""
+    alice = await arrive(twins.one, "alice")
+    await alice.join(GENERAL)
+    survivor = twins.other if what == "leader" else twins.one
+    twins.keep_beating("scribe", survivor)
+    await twins.one.post("/api/v1/agents/daarwizz/heartbeat", {}, token=twins.tokens["daarwizz"])
+    await alice.sees(lambda: {alice.presence_of(SCRIBE), alice.presence_of(DAARWIZZ)} == {"online"})
+
+    parts: dict[str, RedisServer | LocalSynapse | Child] = {
+        "leader": twins.one.service,
+        "other": twins.other.service,
+        "redis": twins.redis,
+        "synapse": twins.one.homeserver,
+    }
+    parts[what].kill()
+    twins.door.target_port = survivor.matrix_port
+    await asyncio.sleep(OUTAGE_S)
+    twins.keep_beating("varta", survivor)
+    if (starting := parts[what].start()) is not None:
+        await starting
+    async with asyncio.timeout(WITHIN_S):
+        for city in twins.both:
+            await city.ready()
+            await twins.shows(city, "daarwizz", "offline", WITHIN_S)
+            await twins.shows(city, "scribe", "online", WITHIN_S)
+            await twins.shows(city, "varta", "online", WITHIN_S)
+        await alice.sees(lambda: alice.presence_of(DAARWIZZ) == "offline", WITHIN_S)
+        await alice.sees(lambda: {alice.presence_of(SCRIBE), alice.presence_of(VARTA)} == {"online"}, WITHIN_S)
+    if what != "synapse":
+        assert seen(alice, SCRIBE) == ["online"]

@@ -20,12 +20,13 @@ from daarion_appservice.config import edit as config_edit
 from daarion_appservice.config import file as config_file
 from daarion_appservice.errors import ExitCode
 from daarion_appservice.matrix import registration
-from daarion_appservice.ops.children import python
+from daarion_appservice.ops.children import Child, python
 from daarion_appservice.ops.local_synapse import LocalSynapse
 from daarion_appservice.ops.synapse_config import SynapseSetup
 from tests.parts.city import AGENTS, JWT_SECRET, RunningCity, citizen_token, eventually
 from tests.parts.ports import HOST, free_port
 from tests.parts.proxy import Proxy
+from tests.parts.redis import RedisServer
 from tests.parts.synapse import SERVER_NAME, BootSynapse, boot
 
 END_S = 60.0
@@ -378,3 +379,47 @@ async def test_a_synapse_that_goes_away_between_the_first_words_is_waited_for(
     finally:
         await city.close()
         await proxy.stop()
+
+
+# --- Redis --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("server", "wrong", "problem", "advice"),
+    [
+        ({"password": "geheim"}, {}, "Redis refuses us", "user and password in redis.url"),
+        ({"cluster": True}, {}, "This Redis is a cluster", "section redis in config.yaml"),
+        ({}, {"redis.cluster": True}, "this Redis is no cluster", "section redis in config.yaml"),
+    ],
+    ids=["password", "a cluster", "no cluster"],
+)
+async def test_a_redis_that_cannot_be_used(
+    town: Town, tmp_path: Path, server: dict[str, Any], wrong: dict[str, Any], problem: str, advice: str
+) -> None:
+    redis = RedisServer(tmp_path / "redis", **server)
+    redis.start()
+    try:
+        ended = await start(town.config(tmp_path, {"redis.url": redis.url, **wrong}))
+    finally:
+        redis.kill()
+    assert_says(ended, ExitCode.REDIS, problem, advice)
+    assert "geheim" not in ended.said
+
+
+async def test_a_redis_that_is_not_there_yet_keeps_nothing_from_starting(town: Town, tmp_path: Path) -> None:
+    redis = RedisServer(tmp_path / "redis")
+    config = town.config(tmp_path, {"redis.url": redis.url})
+    service = Child("city", python("daarion_appservice", "run", "-c", str(config)), tmp_path / "city.log")
+    service.start()
+    try:
+        await eventually(lambda: says(service, "redis_not_found"), END_S)
+        redis.start()
+        await eventually(lambda: says(service, "redis_joined"), END_S)
+    finally:
+        service.kill()
+        redis.kill()
+
+
+async def says(service: Child, event: str) -> bool:
+    assert service.running
+    return any(event in line for line in service.last_lines(100))

@@ -22,6 +22,7 @@ from daarion_appservice.city.types import SubjectId
 from daarion_appservice.http import presence_socket
 from daarion_appservice.http.frames import close_frame
 from daarion_appservice.http.presence_socket import PATH
+from daarion_appservice.realtime.presence_stream import Beginning
 from tests.parts.city import JWT_SECRET, citizen_token, eventually
 from tests.parts.open_city import OpenCity, open_city
 from tests.parts.ports import HOST
@@ -133,10 +134,10 @@ async def test_a_fault_of_ours_closes_the_socket_and_writes_no_http_into_it(
 async def test_an_answer_that_has_begun_is_not_followed_by_another(
     city: OpenCity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def break_down() -> bytes:
+    def break_down(_since: int | None) -> Beginning:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(city.city.stream, "snapshot", break_down)
+    monkeypatch.setattr(city.city.stream, "begin", break_down)
     reader, writer = await asyncio.open_connection(HOST, city.city.settings.api.port)
     writer.write(f"GET {STREAM} HTTP/1.1\r\nHost: city\r\n\r\n".encode())
     received = await asyncio.wait_for(reader.read(), 10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from daarion_appservice.city.ports import PresenceStore
 from daarion_appservice.city.presence import KEEP, MAX_SESSIONS, Beat, Placed, Shown, Status
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.realtime.presence import MemoryPresence
+from daarion_appservice.realtime.presence_stream import PresenceStream
 from daarion_appservice.realtime.redis_client import connect
 from daarion_appservice.realtime.redis_presence import RedisPresence
-from daarion_appservice.realtime.shared_sessions import _KEYS, SharedSessions
+from daarion_appservice.realtime.shared_sessions import _KEYS, BATCH, Answer, Said, SharedSessions
 from tests.parts.city import eventually
 from tests.parts.redis import RedisServer
 
@@ -419,3 +420,135 @@ it.st, it.s[1][2] = 'away', 'away'
 it.q = string.format('%.0f', redis.call('HINCRBY', KEYS[4], 'seq', 1))
 redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(it))
 """
+
+
+async def test_what_redis_forgets_between_two_heartbeats_it_is_told_again(
+    replicas: list[Replica], redis: RedisServer
+) -> None:
+    """A FLUSHALL leaves the connections as they are, and new numbers begin below those that were read."""
+    one, other = replicas
+    await one.store.beat([Beat(OKSANA), Beat(SCRIBE, AWAY, "думаю")])
+    await other.shows(SCRIBE, AWAY)
+    client = connect(redis.url, cluster=False)
+    await client.flushall()
+    await one.store.beat([Beat(SubjectId("u_7"))])
+    for replica in replicas:
+        await replica.shows(SubjectId("u_7"), ONLINE)
+
+    async def is_known_again() -> bool:
+        return bool(await client.get(f"presence:{SCRIBE}") == "away")
+
+    await eventually(is_known_again)
+    await client.aclose()
+    for replica in replicas:
+        assert sorted(replica.told()) == sorted([(OKSANA, "online"), (SCRIBE, "away"), ("u_7", "online")])
+
+
+async def test_numbers_that_are_given_out_alone_are_nobody_elses(replicas: list[Replica], redis: RedisServer) -> None:
+    """Else a client that comes from one to the other with such a number would never hear what was told there."""
+    one, other = replicas
+    await one.store.beat([Beat(OKSANA)])
+    await other.shows(OKSANA, ONLINE)
+    redis.kill()
+    for replica in replicas:
+        await gone(replica)
+    await one.store.beat([Beat(SubjectId("u_1"))])
+    await other.store.beat([Beat(SubjectId("u_2"))])
+    streams = [await _stream_of(replica) for replica in replicas]
+    for stream, another in (streams, reversed(streams)):
+        assert stream.since(stream.seq) == []
+        assert another.since(stream.seq) is None
+    for stream in streams:
+        stream.close()
+
+
+async def _stream_of(replica: Replica) -> PresenceStream:
+    """What a replica's clients were told so far."""
+    stream = PresenceStream(replica.store.shown, now_ms, tick_s=0.001)
+    for event in replica.events:
+        if isinstance(event, PresenceRenumbered):
+            stream.renumber(event)
+        else:
+            stream.follow(event)
+
+    async def is_told() -> bool:
+        return stream.seq == replica.store.seq
+
+    await eventually(is_told)
+    return stream
+
+
+async def test_who_comes_while_redis_is_being_told_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between what Redis is told of those who came meanwhile, and what it then answers about everybody."""
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    replica = await Replica.start(server)
+    await back(replica)
+    server.kill()
+    await gone(replica)
+    everybody, late = SharedSessions.everybody, list[asyncio.Task[list[Shown]]]()
+
+    async def slow(sessions: SharedSessions) -> AsyncIterator[tuple[SubjectId, Shown, int]]:
+        late.append(asyncio.create_task(replica.store.beat([Beat(OKSANA)])))
+        await asyncio.sleep(0)
+        async for each in everybody(sessions):
+            yield each
+
+    monkeypatch.setattr(SharedSessions, "everybody", slow)
+    server.start()
+    await back(replica)
+    (shown,) = await late[0]
+    assert shown.status is ONLINE
+    client = connect(server.url, cluster=False)
+    assert await client.get(f"presence:{OKSANA}") == "online"
+    assert replica.told() == [(OKSANA, "online")]
+    await client.aclose()
+    await replica.stop()
+    server.kill()
+
+
+async def test_a_heartbeat_that_comes_after_its_own_end_brings_nobody_back(
+    replicas: list[Replica], redis: RedisServer
+) -> None:
+    """A process may have been frozen with it for a minute."""
+    client = connect(redis.url, cluster=False)
+    sessions = SharedSessions(client, name="frozen", ttl_ms=TTL_MS)
+    said = Said.of_beat(Beat(OKSANA), now_ms() - TTL_MS)
+    (answer,) = await sessions.say([said], [TTL_MS], lambda _: ONLINE)
+    assert (answer.status, answer.seq) == (OFFLINE, None)
+    assert await client.get(f"presence:{OKSANA}") is None
+    await client.aclose()
+    await replicas[0].store.beat([Beat(SCRIBE)])
+    assert replicas[0].told() == [(SCRIBE, "online")]
+
+
+async def test_more_at_once_than_redis_should_take_at_once_is_said_in_parts(
+    replicas: list[Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a script runs Redis answers nobody else, and the others would take it for gone."""
+    say, sizes = SharedSessions.say, list[int]()
+
+    async def counted(sessions: SharedSessions, said: Sequence[Said], *more: Any) -> list[Answer]:
+        sizes.append(len(said))
+        return await say(sessions, said, *more)
+
+    monkeypatch.setattr(SharedSessions, "say", counted)
+    everybody = [SubjectId(f"@p{number}:city.localhost") for number in range(2 * BATCH + 1)]
+    await replicas[0].store.place([Placed(subject, Shown(ONLINE), "matrix") for subject in everybody])
+    assert sizes == [BATCH, BATCH, 1]
+    await replicas[1].shows(everybody[-1], ONLINE)
+    assert [subject for subject, _ in replicas[1].told()] == everybody
+
+
+async def test_what_was_said_while_redis_is_away_is_remembered_no_longer_than_it_counts(redis: RedisServer) -> None:
+    replica = await Replica.start(redis, ttl_ms=200)
+    await back(replica)
+    redis.kill()
+    await gone(replica)
+    for number in range(100):
+        await replica.store.beat([Beat(OKSANA, session=str(number))])
+        await asyncio.sleep(0.01)
+    assert len(replica.store._own) < 50
+    await replica.stop()

@@ -26,6 +26,7 @@ class RedisServer:
 
     directory: Path
     cluster: bool = False
+    password: str = ""
     keep: bool = False
     """Whether it still has after ``kill`` what it had: every write is on the disk before it is answered."""
     port: int = field(default_factory=free_port)
@@ -38,13 +39,15 @@ class RedisServer:
     def start(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         options = ["--port", str(self.port), "--bind", HOST, "--dir", str(self.directory), "--save", ""]
+        if self.password:
+            options += ["--requirepass", self.password]
         if self.keep:
             options += ["--appendonly", "yes", "--appendfsync", "always"]
         if self.cluster:
             options += ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
         with (self.directory / "redis.log").open("ab") as log:
             self._process = subprocess.Popen([binary(), *options], stdout=log, stderr=subprocess.STDOUT)
-        self._wait_until("PING", "PONG")
+        self._wait_until("PING", "NOAUTH" if self.password else "PONG")
         if self.cluster:
             # One node that has all slots is a cluster as far as its clients can tell.
             self._say("CLUSTER ADDSLOTSRANGE 0 16383")

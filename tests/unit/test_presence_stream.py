@@ -48,7 +48,7 @@ async def test_who_left_within_a_tick_is_in_no_snapshot() -> None:
         stream._flush()
     now[SubjectId("u_1")] = Shown(Status.OFFLINE)
     change(stream, "u_1", Status.OFFLINE)
-    assert [user["user_id"] for user in orjson.loads(stream.snapshot())["users"]] == ["u_2"]
+    assert [user["user_id"] for user in snapshot_of(stream)["users"]] == ["u_2"]
     stream.close()
 
 
@@ -56,15 +56,51 @@ async def test_who_comes_at_the_same_time_shares_one_snapshot() -> None:
     now = [START_MS]
     stream = PresenceStream(lambda _: Shown(Status.ONLINE, None, START_MS), lambda: now[0], tick_s=60)
     change(stream, "u_1")
-    first = stream.snapshot()
-    assert stream.snapshot() is first
+    first = stream.begin(None).snapshot
+    assert stream.begin(None).snapshot is first
 
     now[0] += 5000
-    assert orjson.loads(stream.snapshot())["users"][0]["last_active_ago_ms"] == 5000, "it does not grow old"
+    assert snapshot_of(stream)["users"][0]["last_active_ago_ms"] == 5000, "it does not grow old"
     change(stream, "u_2")
     stream._flush()
-    assert [user["user_id"] for user in orjson.loads(stream.snapshot())["users"]].count("u_2") == 1
+    assert [user["user_id"] for user in snapshot_of(stream)["users"]].count("u_2") == 1
     stream.close()
+
+
+async def test_thousands_who_come_at_the_same_time_do_not_cost_a_snapshot_each() -> None:
+    now = [START_MS]
+
+    def shown(_: SubjectId) -> Shown:
+        now[0] += 10  # what it takes
+        return Shown(Status.ONLINE)
+
+    stream = PresenceStream(shown, lambda: now[0], seq=FIRST_SEQ, tick_s=60)
+    for number in range(4):
+        change(stream, f"u_{number}")
+        stream._flush()
+    first = stream.begin(None)
+    assert first.snapshot is not None
+    assert first.missed == []
+
+    change(stream, "u_4")
+    stream._flush()
+    second = stream.begin(None)
+    assert second.snapshot is first.snapshot
+    assert [each.subject for each in second.missed] == ["u_4"]
+
+    now[0] += 1000
+    third = stream.begin(None)
+    assert third.snapshot is not None
+    assert third.snapshot is not first.snapshot
+    assert len(orjson.loads(third.snapshot.encoded)["users"]) == 5
+    stream.close()
+
+
+def snapshot_of(stream: PresenceStream) -> dict[str, Any]:
+    snapshot = stream.begin(None).snapshot
+    assert snapshot is not None
+    content: dict[str, Any] = orjson.loads(snapshot.encoded)
+    return content
 
 
 def new_stream(history: int = 100) -> PresenceStream:
@@ -167,6 +203,6 @@ async def test_a_snapshot_holds_everybody_who_is_here(stream: PresenceStream) ->
     await asyncio.sleep(TICK_S * 2)
     change(stream, "u_1", Status.OFFLINE)
     await asyncio.sleep(TICK_S * 2)
-    snapshot = orjson.loads(stream.snapshot())
+    snapshot = snapshot_of(stream)
     assert [user["user_id"] for user in snapshot["users"]] == ["u_2"]
     assert snapshot["seq"] == stream.seq

@@ -4,10 +4,13 @@
 
 local MAX_SESSIONS = tonumber(ARGV[3])
 
--- Of what comes late (age > 0), only what nobody has said anything newer of counts.
-local function is_outdated(deadline, age, name)
+-- Of what comes late (age > 0), only what nobody has said anything newer of counts, and no sign of a life that is over.
+local function is_outdated(said, deadline, age, name)
   if age == 0 then
     return false
+  end
+  if deadline <= NOW and said.status ~= 'offline' then
+    return true
   end
   local known = redis.call('ZSCORE', DEADLINES, name)
   return known and tonumber(known) > deadline
@@ -51,7 +54,7 @@ local function beat(item)
   }
   local it = read(subject)
   local deadline = NOW - age + TTL
-  if is_outdated(deadline, age, member(subject, said.session)) then
+  if is_outdated(said, deadline, age, member(subject, said.session)) then
     return it
   end
   if said.status == 'offline' then

@@ -1,5 +1,6 @@
 -- ARGV 3 how many sessions to end at most   4 the name of the process that asks
--- Returns JSON: {"ended": [[subject, status, ms that its last session has left], ...], "wait": ms until the next deadline or null}.
+-- Returns JSON: {"ended": [[subject, status, ms that its last session has left], ...], "wait": ms until the next deadline or null,
+-- "era": that of what this store holds, nothing if it lost it}.
 
 local function left(subject, it)
   local latest = 0
@@ -19,9 +20,10 @@ note_silence(false)
 redis.call('ZADD', PROCESSES, int(NOW), ARGV[4])
 redis.call('ZREMRANGEBYSCORE', PROCESSES, '-inf', int(NOW - TTL))
 
+local era = redis.call('HGET', META, 'era') or nil
 local hold = tonumber(redis.call('HGET', META, 'hold') or 0)
 if hold > NOW then
-  return cjson.encode({ended = {}, wait = hold - NOW})
+  return cjson.encode({ended = {}, wait = hold - NOW, era = era})
 end
 
 local ended = {}
@@ -36,4 +38,4 @@ for _, name in ipairs(redis.call('ZRANGE', DEADLINES, '-inf', int(NOW), 'BYSCORE
 end
 
 local first = redis.call('ZRANGE', DEADLINES, 0, 0, 'WITHSCORES')
-return cjson.encode({ended = ended, wait = first[2] and math.max(0, first[2] - NOW) or cjson.null})
+return cjson.encode({ended = ended, wait = first[2] and math.max(0, first[2] - NOW) or cjson.null, era = era})

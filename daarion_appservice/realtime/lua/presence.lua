@@ -102,8 +102,9 @@ end
 -- Every process looks for ended sessions once a second. When for a while none did, heartbeats did not arrive either, for
 -- whichever reason: then nobody is ended before they had the time to be heard again.
 local function note_silence(is_closed)
-  local silence = NOW - (redis.call('HGET', META, 'seen') or NOW)
-  redis.call('HSET', META, 'seen', int(NOW))
+  local seen = tonumber(redis.call('HGET', META, 'seen') or NOW)
+  local silence = NOW - seen
+  redis.call('HSET', META, 'seen', int(math.max(NOW, seen)))
   if silence > LONGEST_SILENCE and not (is_closed and silence > TTL) then
     redis.call('HSET', META, 'hold', int(NOW + TTL))
   end

@@ -1,0 +1,189 @@
+"""Two processes on one Redis, told things in any order, show what the state machine alone would show of the same."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from daarion_appservice.city.events import PresenceChanged
+from daarion_appservice.city.presence import KEEP, Beat, Keep, Placed, Presence, Shown, Status, Transition
+from daarion_appservice.city.types import SubjectId
+from daarion_appservice.realtime.redis_client import connect
+from daarion_appservice.realtime.redis_presence import RedisPresence
+from daarion_appservice.realtime.shared_sessions import _KEYS, SharedSessions
+from tests.parts.city import eventually
+from tests.parts.redis import RedisServer
+
+TTL_MS = 10_000
+LONGEST_STEP_MS = 2_500
+"""A city where nobody looks for ended sessions for longer has been asleep."""
+STEPS = 500
+
+BEATING = [SubjectId(name) for name in ("u_1", "agent:писар", "2:u_1", "u_{3}")]
+PLACED = SubjectId("@alice:city.localhost")
+SESSIONS = ("", "tab", "2:u")
+TEXTS: tuple[str | Keep | None, ...] = (KEEP, KEEP, None, "", "пишу")
+
+Look = tuple[Status, str | None]
+
+
+@dataclass
+class Twins:
+    """Two stores, one clock for them and for Redis, and the state machine that is told the same."""
+
+    stores: list[RedisPresence]
+    told: list[list[PresenceChanged]]
+    now: list[int]
+    redis: Any
+    machine: Presence = field(default_factory=lambda: Presence(ttl_ms=TTL_MS))
+    placed: dict[SubjectId, Placed] = field(default_factory=dict)
+
+    async def beat(self, each_ones: list[list[Beat]]) -> list[Transition]:
+        """Each store its own, all at once."""
+        answers = await asyncio.gather(
+            *(store.beat(beats) for store, beats in zip(self.stores, each_ones, strict=True))
+        )
+        changes = []
+        for beats, shown in zip(each_ones, answers, strict=True):
+            for beat, answer in zip(beats, shown, strict=True):
+                changes.append(
+                    self.machine.beat(
+                        beat.subject,
+                        now_ms=self.now[0],
+                        status=beat.status,
+                        status_msg=beat.status_msg,
+                        session=beat.session,
+                    )
+                )
+                expected = self.machine.shown(beat.subject)
+                assert (answer.status, answer.status_msg) == (expected.status, expected.status_msg)
+        return [change for change in changes if change]
+
+    async def place(self, store: RedisPresence, placed: Placed) -> list[Transition]:
+        self.placed[placed.subject] = placed
+        await store.place([placed])
+        shown = placed.shown
+        change = self.machine.place(
+            placed.subject,
+            status=shown.status,
+            status_msg=shown.status_msg,
+            last_active_ms=shown.last_active_ms,
+            session=placed.session,
+        )
+        return [change] if change else []
+
+    async def pass_time(self, store: RedisPresence, ms: int) -> list[Transition]:
+        self.now[0] += ms
+        await store.expire()
+        changes = self.machine.expire(now_ms=self.now[0])
+        for placed in self.placed.values():  # holds as long as it is said again
+            changes += await self.place(store, placed)
+        return changes
+
+    async def agree(self) -> None:
+        """Both have heard everything, and show what the machine shows."""
+
+        async def have_heard() -> bool:
+            newest = int(await self.redis.hget(_KEYS[3], "seq"))
+            return all(store.seq == newest for store in self.stores)
+
+        await eventually(have_heard)
+        for subject in (*BEATING, PLACED):
+            expected = self.machine.shown(subject)
+            for store in self.stores:
+                shown = store.shown(subject)
+                assert (shown.status, shown.status_msg) == (expected.status, expected.status_msg), subject
+        for subject in BEATING:
+            active_ms = [store.shown(subject).last_active_ms or 0 for store in self.stores]
+            assert max(active_ms) == (self.machine.shown(subject).last_active_ms or 0), subject
+
+    def told_since(self, number: int) -> list[Transition]:
+        """What both told: the same, with the same numbers."""
+        one, other = ([(event.seq, _looks(event.transition)) for event in told[number:]] for told in self.told)
+        assert one == other
+        return [event.transition for event in self.told[0][number:]]
+
+
+def _looks(change: Transition) -> tuple[SubjectId, Look, Look]:
+    before, after = change.before, change.after
+    return change.subject, (before.status, before.status_msg), (after.status, after.status_msg)
+
+
+def _in_all(changes: list[Transition]) -> dict[SubjectId, tuple[Look, Look]]:
+    """From what to what each went; sessions that end at once may be found in another order."""
+    went: dict[SubjectId, tuple[Look, Look]] = {}
+    for subject, before, after in map(_looks, changes):
+        first, last = went.get(subject, (before, before))
+        assert last == before
+        went[subject] = first, after
+    return went
+
+
+@pytest.fixture
+async def twins(redis: RedisServer) -> AsyncIterator[Twins]:
+    now = [1_700_000_000_000]
+    clients = [connect(redis.url, cluster=False) for _ in range(3)]
+    stores, told, running = [], [], []
+    for name, client in zip(("one", "other"), clients, strict=False):
+        events: list[Any] = []
+        sessions = SharedSessions(client, name=name, ttl_ms=TTL_MS, now_ms=lambda: now[0])
+        store = RedisPresence(sessions, events.append, lambda: now[0], ttl_ms=TTL_MS)
+        stores.append(store)
+        told.append(events)
+        running.append(asyncio.create_task(store.run()))
+
+    async def are_both_here() -> bool:
+        newest = await clients[2].hget(_KEYS[3], "seq")
+        return all(store.reason is None and str(store.seq) == newest for store in stores)
+
+    await eventually(are_both_here)
+    for events in told:
+        events.clear()
+    yield Twins(stores, told, now, clients[2])
+    for task in running:
+        task.cancel()
+    await asyncio.wait(running)
+    for client in clients:
+        await client.aclose()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_two_processes_do_together_what_one_machine_does_alone(twins: Twins, seed: int) -> None:
+    choose = random.Random(seed)
+    for _ in range(STEPS):
+        number = len(twins.told[0])
+        match choose.choice(("beat", "beat", "place", "time")):
+            case "beat":
+                changes = await twins.beat(_beats(choose))
+            case "place":
+                changes = await twins.place(choose.choice(twins.stores), _placed(choose, twins.now[0]))
+            case _:
+                ms = choose.choice((1, 500, LONGEST_STEP_MS))
+                changes = await twins.pass_time(choose.choice(twins.stores), ms)
+        await twins.agree()
+        assert _in_all(twins.told_since(number)) == _in_all(changes)
+
+
+def _beats(choose: random.Random) -> list[list[Beat]]:
+    """For each store some; never of the same subject, so that it does not matter who is first."""
+    subjects = choose.sample(BEATING, len(BEATING))
+    middle = choose.randint(0, len(subjects))
+    return [
+        [
+            Beat(subject, choose.choice(list(Status)), choose.choice(TEXTS), choose.choice(SESSIONS))
+            for subject in choose.choices(own, k=choose.randint(1, 4))
+        ]
+        if own
+        else []
+        for own in (subjects[:middle], subjects[middle:])
+    ]
+
+
+def _placed(choose: random.Random, now_ms: int) -> Placed:
+    status = choose.choice(list(Status))
+    return Placed(PLACED, Shown(status, choose.choice((None, "hi")), choose.choice((None, now_ms - 5))), "matrix")
