@@ -11,8 +11,10 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from ulid import ULID
 
 from .city.agents import AgentDirectory
@@ -52,6 +54,7 @@ from .matrix.homeserver import Homeserver
 from .matrix.homeserver_watch import HomeserverWatch
 from .matrix.housekeeping import Housekeeping
 from .matrix.inbound import Inbound
+from .matrix.memberships import Memberships
 from .matrix.namespace import Namespace
 from .matrix.observer import Observer
 from .matrix.outbound import Outbound
@@ -66,7 +69,6 @@ from .matrix.sight import Sight
 from .matrix.status_texts import StatusTexts
 from .matrix.typing_notices import TypingNotices
 from .realtime.bus import Bus
-from .realtime.memberships import Memberships
 from .realtime.presence import MemoryPresence
 from .realtime.presence_stream import PresenceStream
 from .realtime.redis_client import check as check_redis
@@ -81,6 +83,9 @@ from .storage.database import Database
 from .storage.lease import Lease
 
 log = structlog.get_logger()
+
+
+_DATABASE_RETRY_S: Final = 1.0
 
 
 def now_ms() -> int:
@@ -325,17 +330,23 @@ class City:
         )
         people = PresenceQuery(self.homeserver, self.watch, self.namespace, self.people, self.sight, steady_ms)
         internal = InternalPresenceRoutes(self.agents, self.presence, people, self.namespace, steady_ms)
-        health = HealthRoutes(self.database, self.watch, self.housekeeping, self.lease, self._redis_absence)
+        redis_says = self.presence.says if isinstance(self.presence, RedisPresence) else None
+        health = HealthRoutes(self.database, self.watch, self.housekeeping, self.lease, redis_says)
         app = matrix_application([internal, health], receiver, MatrixDoor(settings))
         return Listener("matrix", app, settings.matrix.host, settings.matrix.port)
-
-    def _redis_absence(self) -> str | None:
-        return self.presence.reason if isinstance(self.presence, RedisPresence) else None
 
     async def lead(self) -> None:
         """Speak with the homeserver whenever this process is the one of its city that does; until cancelled."""
         while True:
             await self.lease.acquire()
+            try:
+                # Whoever led before may have made ghosts that are not known here.
+                await self.ghosts.load()
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("lease_unavailable", error=str(error), help="the database does not answer; trying again")
+                await self.lease.release()
+                await asyncio.sleep(_DATABASE_RETRY_S)
+                continue
             try:
                 await together(
                     self.lease.lost(),

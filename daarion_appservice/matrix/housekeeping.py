@@ -69,7 +69,6 @@ class Housekeeping:
         self._kept_rooms: dict[RoomId, RoomState] = {}
         self._kept_agents: dict[str, tuple[Agent, tuple[RoomId, ...]]] = {}
         self._in_space: set[str] | None = None
-        self._has_looked = False
         self.is_done = False
         """Whether everything was gone through once since the start; what failed then says so itself."""
         watch.on_return(self.wake)
@@ -80,7 +79,9 @@ class Housekeeping:
 
     async def run(self) -> None:
         """Keep house, until cancelled. Can be run again: what another process did meanwhile is looked at anew."""
-        self._has_looked = False
+        self._kept_rooms.clear()
+        self._kept_agents.clear()
+        self._in_space = None
         while True:
             self._wake.clear()
             await self._watch.wait_up()
@@ -99,16 +100,7 @@ class Housekeeping:
             except TimeoutError:
                 continue
 
-    async def _look_anew(self) -> None:
-        await self._ghosts.load()
-        self._kept_rooms.clear()
-        self._kept_agents.clear()
-        self._in_space = None
-        self._has_looked = True
-
     async def _keep_all(self) -> bool:
-        if not self._has_looked:
-            await self._look_anew()
         await self._ghosts.ensure(self._namespace.bot, Profile(self._city_name))
         space_well = await self._keep_space()
         linked = await self._keep_rooms()

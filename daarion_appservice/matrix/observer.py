@@ -124,6 +124,7 @@ class Observer:
     async def run(self) -> None:
         """Look on, until cancelled. Can be run again: what was known of the rooms then is asked anew."""
         self._joined = None
+        self._refused.clear()
         self._attends.clear()
         await self._attends.wait()
         try:

@@ -85,7 +85,6 @@ class Outbound:
 
     async def run(self) -> None:
         """Send what waits, until cancelled. Can be run again."""
-        self._busy.clear()  # a lane that was cancelled before it began has not given its room back
         async with asyncio.TaskGroup() as lanes:
             while True:
                 self._wake.clear()

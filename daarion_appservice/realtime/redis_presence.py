@@ -95,6 +95,10 @@ class RedisPresence:
         """The number of the newest change that was told."""
         return self._view.seq
 
+    def says(self) -> str:
+        """Whether Redis is there, for people."""
+        return "ok" if self.reason is None else f"away: {self.reason}"
+
     def shown(self, subject: SubjectId) -> Shown:
         return self._view.shown(subject)
 
@@ -113,11 +117,11 @@ class RedisPresence:
         await self._say([Said.of_placed(each, now_ms) for each in placed])
 
     async def leave(self) -> bool:
-        """Say that this process ends; answers whether others go on, as far as can be told."""
+        """Say that this process ends; answers whether others go on, or may: while Redis is away nobody can tell."""
         try:
             return await self._sessions.leave() > 0
         except REDIS_ERRORS:
-            return False
+            return True
 
     async def run(self) -> None:
         """Keep in touch with the others, until cancelled."""

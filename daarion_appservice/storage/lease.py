@@ -1,7 +1,7 @@
 """Which of the processes on one database speaks with the homeserver: exactly one, and another as soon as that one ends.
 
-On PostgreSQL it is an advisory lock, held by a connection of its own: when the process dies, however it does, its
-connection goes and the lock with it. SQLite belongs to one process, which always leads.
+On PostgreSQL it is an advisory lock, held by a connection of its own: when the process dies, however it does, or is
+frozen, its connection goes and the lock with it. SQLite belongs to one process, which always leads.
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ _KEY: Final = 0xDAA210
 _KEEPALIVE: Final = {"tcp_keepalives_idle": 5, "tcp_keepalives_interval": 2, "tcp_keepalives_count": 3}
 """Seconds, seconds and tries after which PostgreSQL takes a machine that went dark for dead, and frees its lock."""
 
+_SILENCE_MS: Final = 10_000
+"""After so long without a word PostgreSQL takes a process for frozen, and frees its lock: its kernel answers keepalives on its
+behalf. Longer than any check of ours takes. Nothing before PostgreSQL 14 does that."""
+_END_WHEN_SILENT: Final = "SELECT set_config(name, :ms, false) FROM pg_settings WHERE name = 'idle_session_timeout'"
+
 log = structlog.get_logger()
 
 
@@ -37,27 +42,28 @@ class Lease:
 
     async def acquire(self) -> None:
         """Wait until this process leads."""
-        others = False
-        while not await self._may_lead():  # noqa: ASYNC110 -- a lock in a database tells nobody that it is free
-            if not others:
+        has_said_so = False
+        while (may_lead := await self._may_lead()) is not True:
+            if may_lead is False and not has_said_so:
                 log.info("another_process_leads", help="this one takes over when that one ends")
-            others = True
+                has_said_so = True
             await asyncio.sleep(_TRY_EVERY_S)
         self.is_held = True
         log.info("leading")
 
-    async def _may_lead(self) -> bool:
+    async def _may_lead(self) -> bool | None:
+        """None when nobody can tell."""
         if self._database.is_sqlite:
             return True
         try:
             return await self._try()
         except (SQLAlchemyError, OSError) as error:
             log.warning("lease_unavailable", error=str(error), help="the database does not answer; trying again")
-            return False
+            return None
 
     async def lost(self) -> None:
         """Wait until this process leads no longer; for ever on SQLite."""
-        while self._connection is not None and await self._is_ours(self._connection):
+        while self._connection is not None and await self._is_ours(self._connection):  # noqa: ASYNC110 -- it tells nobody
             await asyncio.sleep(_CHECK_EVERY_S)
         if self._database.is_sqlite:
             await asyncio.Event().wait()
@@ -79,6 +85,7 @@ class Lease:
         try:
             for name, value in _KEEPALIVE.items():
                 await self._connection.execute(text(f"SET {name} = {value}"))
+            await self._connection.execute(text(_END_WHEN_SILENT), {"ms": str(_SILENCE_MS)})
             found = await self._connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _KEY})
             is_ours = bool(found.scalar())
         except BaseException:

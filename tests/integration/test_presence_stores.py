@@ -15,6 +15,7 @@ from daarion_appservice.city.events import PresenceChanged, PresenceRenumbered
 from daarion_appservice.city.ports import PresenceStore
 from daarion_appservice.city.presence import KEEP, MAX_SESSIONS, Beat, Placed, Shown, Status
 from daarion_appservice.city.types import SubjectId
+from daarion_appservice.realtime import redis_presence as redis_presence_module
 from daarion_appservice.realtime.presence import MemoryPresence
 from daarion_appservice.realtime.presence_stream import PresenceStream
 from daarion_appservice.realtime.redis_client import connect
@@ -552,3 +553,28 @@ async def test_what_was_said_while_redis_is_away_is_remembered_no_longer_than_it
         await asyncio.sleep(0.01)
     assert len(replica.store._own) < 50
     await replica.stop()
+
+
+async def test_a_new_process_that_finds_redis_first_ends_nobody_who_kept_beating_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After so long an outage that nobody seems to be left, as when Redis and a process were on one machine."""
+    server = RedisServer(tmp_path / "redis", keep=True)
+    server.start()
+    one = await Replica.start(server, ttl_ms=3_000)
+    beating = asyncio.create_task(_keep_beating(one.store, OKSANA))
+    await one.shows(OKSANA, ONLINE)
+    server.kill()
+    await gone(one)
+    monkeypatch.setattr(redis_presence_module, "_RETRY_S", 1.5)
+    await asyncio.sleep(4)
+    server.start()
+    new = await Replica.start(server, ttl_ms=3_000)
+    for replica in (new, one):
+        await back(replica)
+    await asyncio.sleep(4)
+    assert one.told() == new.told() == [(OKSANA, "online")]
+    beating.cancel()
+    for replica in (one, new):
+        await replica.stop()
+    server.kill()

@@ -55,7 +55,9 @@ async def both(redis: RedisServer) -> AsyncIterator[list[Listening]]:
     both = [Listening.start(redis, name) for name in ("one", "other")]
     for each in both:
         await each.hears(CityMissed())
-    await tell_each_other(*both, came("first"))
+    one, other = both
+    await tell_each_other(one, other, came("first"))
+    await tell_each_other(other, one, came("second"))
     for each in both:
         each.heard.clear()
     yield both
@@ -81,11 +83,20 @@ async def test_what_happens_in_one_process_is_heard_once_in_both(both: list[List
 
 
 async def test_whoever_could_not_hear_reads_anew(both: list[Listening], redis: RedisServer) -> None:
+    one, other = both
     redis.kill()
+    one.bus.publish(came("unheard"))
     redis.start()
     for each in both:
         await each.hears(CityMissed())
-    await tell_each_other(*both, came("later"))
+
+    async def hears_what_is_told_now() -> bool:
+        one.bus.publish(came("later"))
+        return came("later") in other.heard
+
+    await eventually(hears_what_is_told_now)
+    assert came("unheard") not in other.heard
+    assert other.heard.index(CityMissed()) < other.heard.index(came("later"))
 
 
 async def test_a_redis_that_forgot_everything_deafens_nobody(both: list[Listening], redis: RedisServer) -> None:

@@ -13,10 +13,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from daarion_appservice.city.rooms import room_id_of
+from daarion_appservice.city.rooms import Rooms, room_id_of
 from daarion_appservice.city.tokens import new_token
 from daarion_appservice.city.types import Agent, AgentSlug, Room
-from daarion_appservice.errors import ExitCode, StartError
+from daarion_appservice.errors import Conflict, ExitCode, StartError
 from daarion_appservice.storage import migrate, tables
 from daarion_appservice.storage.database import Database, Transaction
 from tests.parts.ports import free_port
@@ -247,6 +247,25 @@ async def test_the_registry_has_another_version_after_every_change_of_agents_tok
 async def _version(database: Database) -> int:
     async with database.reading() as tx:
         return await tx.kept.registry_version()
+
+
+async def test_several_processes_may_open_the_default_rooms_at_once(database_url: str) -> None:
+    databases = [Database(database_url) for _ in range(3)]
+    await migrate.upgrade(databases[0])
+    seeds = [(f"room-{number}", f"Room {number}", "") for number in range(10)]
+    await asyncio.gather(*(Rooms(each, lambda _: None, lambda: 0).open_missing(seeds) for each in databases))
+    async with databases[0].reading() as tx:
+        assert sorted(room.slug for room in await tx.rooms.all()) == [slug for slug, _, _ in seeds]
+    for each in databases:
+        await each.close()
+
+
+async def test_a_default_room_whose_name_is_anothers_is_not_passed_over(database: Database) -> None:
+    await migrate.upgrade(database)
+    rooms = Rooms(database, lambda _: None, lambda: 0)
+    await rooms.open_missing([("general", "General", "")])
+    with pytest.raises(Conflict):
+        await rooms.open_missing([("city_general", "General", "")])
 
 
 async def test_the_same_new_agent_may_be_added_by_several_at_once(database: Database) -> None:

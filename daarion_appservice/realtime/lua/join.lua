@@ -14,6 +14,7 @@ end
 local mark = int(math.max(US, tonumber(stored or 0), tonumber(ARGV[3])) + tonumber(ARGV[5]))
 redis.call('HSET', META, 'seq', mark)
 redis.call('XADD', CHANGES, 'MAXLEN', '~', HISTORY, mark .. '-0', 'p', stored or '0')
--- Where even this process is new, and nobody was heard for longer than anybody lives, the city was closed.
+-- Where even this process is new, and nobody was heard for longer than anybody lives, the city was closed; unless some
+-- process never said that it ends, and is about to say who kept beating there while this store was away.
 note_silence(ARGV[6] == '')
 return {mark, era}

@@ -105,8 +105,13 @@ local function note_silence(is_closed)
   local seen = tonumber(redis.call('HGET', META, 'seen') or NOW)
   local silence = NOW - seen
   redis.call('HSET', META, 'seen', int(math.max(NOW, seen)))
-  if silence > LONGEST_SILENCE and not (is_closed and silence > TTL) then
+  if silence <= LONGEST_SILENCE then
+    return
+  end
+  if not is_closed or silence <= TTL then
     redis.call('HSET', META, 'hold', int(NOW + TTL))
+  elseif redis.call('ZCARD', PROCESSES) > 0 then
+    redis.call('HSET', META, 'hold', int(NOW + LONGEST_SILENCE))
   end
 end
 

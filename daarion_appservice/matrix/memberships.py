@@ -11,9 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..city.events import CityMissed, MembershipChanged
 from ..city.occupancy import Occupancy
 from ..city.types import RoomId, SubjectId
-from ..matrix.namespace import Namespace
+from ..realtime.bus import Bus
 from ..storage.database import Database
-from .bus import Bus
+from .namespace import Namespace
 
 _RETRY_S: Final = 1.0
 
