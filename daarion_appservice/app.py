@@ -22,11 +22,14 @@ from .city.census import Census
 from .city.events import (
     CityMissed,
     InboxFilled,
+    InhabitantTyping,
     MembershipChanged,
     MessagePosted,
     PresenceChanged,
     PresenceRenumbered,
     RegistryChanged,
+    RoomHappened,
+    TypingChanged,
 )
 from .city.messages import Messages
 from .city.occupancy import Occupancy
@@ -37,12 +40,15 @@ from .city.types import Agent, AgentSlug
 from .config import AgentSeed, Settings
 from .errors import ExitCode, StartError
 from .http.agents import AgentRoutes
+from .http.authors import Authors
+from .http.feed import FeedRoutes
 from .http.health import HealthRoutes
 from .http.internal import InternalPresenceRoutes
 from .http.listeners import Listener, city_application, matrix_application
 from .http.origins import Origins
 from .http.presence import PresenceEvents, PresenceRoutes
 from .http.presence_socket import PresenceSocket
+from .http.room_socket import RoomFrames, RoomSocket, RoomSocketParts
 from .http.rooms import RoomRoutes
 from .http.signing_in import CityDoor, MatrixDoor
 from .matrix.adoption import Adoption
@@ -64,10 +70,13 @@ from .matrix.presence_patience import Patience
 from .matrix.presence_teller import Tellers
 from .matrix.queries import CityQueries
 from .matrix.receiver import Receiver
+from .matrix.room_members import RoomMembers
 from .matrix.rooms import MatrixRooms
 from .matrix.sight import Sight
 from .matrix.status_texts import StatusTexts
 from .matrix.typing_notices import TypingNotices
+from .matrix.typing_out import TypingOut
+from .realtime.agents_online import AgentsOnline
 from .realtime.bus import Bus
 from .realtime.presence import MemoryPresence
 from .realtime.presence_stream import PresenceStream
@@ -75,6 +84,8 @@ from .realtime.redis_client import check as check_redis
 from .realtime.redis_client import connect
 from .realtime.redis_presence import RedisPresence
 from .realtime.registry import Registry
+from .realtime.room_streams import RoomStreams
+from .realtime.room_typing import RoomTyping
 from .realtime.shared_bus import SharedBus
 from .realtime.shared_sessions import SharedSessions
 from .realtime.together import together
@@ -134,19 +145,27 @@ class City:
         self.shared_bus = SharedBus(self.redis, self.bus, self.name) if self.redis else None
         self.memberships = Memberships(self.database, self.bus, self.occupancy, self.namespace)
         self.census = Census(self.occupancy)
+        self.room_typing = RoomTyping()
+        room_frames = RoomFrames(self.presence, self.occupancy, self.namespace, steady_ms)
+        self.room_streams = RoomStreams(self.database, self.occupancy, self.room_typing, room_frames)
         self.stream = PresenceStream(self.presence.shown, steady_ms, seq=self.presence.seq)
-        self.rooms = Rooms(self.database, self.bus.publish, now_ms)
+        self.agents_online = AgentsOnline(self.database, self.agents, now_ms, new_id)
+        self.rooms = Rooms(self.database, self.bus.publish, now_ms, new_id)
         self.messages = Messages(self.database, self.bus.publish, now_ms, new_id)
 
         # Matrix
-        self.handlers = EventHandlers(self.namespace, self.messages)
+        self.room_members = RoomMembers(self.namespace, now_ms, new_id)
+        self.handlers = EventHandlers(self.namespace, self.messages, self.room_members)
         catch_up = CatchUp(self.homeserver, self.database, self.namespace, now_ms)
         self.inbound = Inbound(self.database, self.handlers, self.watch, catch_up, self.bus.publish, steady_ms)
-        self.ghosts = Ghosts(self.homeserver, self.database, self.namespace, self.occupancy, self.bus.publish)
+        self.ghosts = Ghosts(
+            self.homeserver, self.database, self.namespace, self.room_members, self.occupancy, self.bus.publish
+        )
         self.matrix_rooms = MatrixRooms(
             self.homeserver,
             self.database,
             self.namespace,
+            self.room_members,
             self.bus.publish,
             city_name=settings.city.name,
             version=settings.city.room_version,
@@ -175,6 +194,9 @@ class City:
             steady_ms,
             on_new_ghost=self.mirror.ghost_ready,
             on_spoke=self.mirror.spoke,
+        )
+        self.typing_out = TypingOut(
+            self.homeserver, self.watch, self.database, self.namespace, self.occupancy, on_spoke=self.mirror.spoke
         )
         self.people = People(self.presence, self.namespace, steady_ms)
         self.sight = Sight(self.occupancy)
@@ -217,16 +239,27 @@ class City:
         self.bus.subscribe(InboxFilled, lambda _: self._inbox_filled())
         self.bus.subscribe(CityMissed, lambda _: self._inbox_filled())
         self.bus.subscribe(CityMissed, lambda _: self.outbound.wake())
+        self.bus.subscribe(CityMissed, lambda _: self.room_streams.missed())
         self.bus.subscribe(RegistryChanged, lambda _: self.housekeeping.wake())
         self.bus.subscribe(RegistryChanged, lambda _: self.inbound.wake())
         self.bus.subscribe(PresenceChanged, self.mirror.follow)
         self.bus.subscribe(PresenceChanged, self._count_presence)
+        self.bus.subscribe(PresenceChanged, self.agents_online.follow)
         self.bus.subscribe(PresenceChanged, self.stream.follow)
         self.bus.subscribe(PresenceRenumbered, self.stream.renumber)
         # Before it is counted: sight compares with the count who really came or left.
         self.bus.subscribe(MembershipChanged, self.sight.follow)
         self.bus.subscribe(MembershipChanged, self.typing.follow)
         self.bus.subscribe(MembershipChanged, self._count_membership)
+        # After it is counted: they tell how many are there.
+        self.bus.subscribe(MessagePosted, self.room_streams.posted)
+        self.bus.subscribe(RoomHappened, self.room_streams.happened)
+        self.bus.subscribe(PresenceChanged, self.room_streams.presence)
+        self.bus.subscribe(TypingChanged, self.room_typing.people)
+        self.bus.subscribe(InhabitantTyping, self.room_typing.inhabitant)
+        self.bus.subscribe(InhabitantTyping, self.typing_out.follow)
+        self.bus.subscribe(MessagePosted, self.room_typing.posted)
+        self.bus.subscribe(MessagePosted, self.typing_out.posted)
 
     def _count_presence(self, change: PresenceChanged) -> None:
         self.census.follow(change.transition)
@@ -267,6 +300,8 @@ class City:
 
     async def close(self) -> None:
         self.stream.close()
+        self.room_streams.close()
+        self.room_typing.close()
         await self.homeserver.close()
         if self.redis is not None:
             await self.redis.aclose()
@@ -299,23 +334,28 @@ class City:
             heartbeat_ms=int(settings.presence.heartbeat_s * 1000),
             ttl_ms=int(settings.presence.ttl_s * 1000),
         )
+        authors = Authors(self.agents, self.namespace)
         rooms = RoomRoutes(
             self.database,
             self.rooms,
             self.messages,
-            self.agents,
+            self.bus.publish,
+            authors,
             self.presence,
             self.occupancy,
             self.namespace,
             steady_ms,
         )
+        feed = FeedRoutes(self.database, self.census, self.occupancy, self.namespace)
         presence = PresenceRoutes(self.presence, self.census, steady_ms)
         door = CityDoor(settings, self.tokens, self.registry)
         may_read = settings.api.anonymous_read
         origins = Origins(settings.api.allowed_origins)
         socket = PresenceSocket(self.presence, self.stream, door, origins, anonymous_read=may_read)
         events = PresenceEvents(self.stream, door, anonymous_read=may_read)
-        app = city_application([rooms, agents, presence], [socket, events], door, settings.api)
+        parts = RoomSocketParts(self.database, self.room_streams, self.messages, authors, self.bus.publish)
+        room_socket = RoomSocket(parts, door, origins, anonymous_read=may_read)
+        app = city_application([rooms, agents, presence, feed], [socket, events, room_socket], door, settings.api)
         return Listener("api", app, settings.api.host, settings.api.port)
 
     def matrix_listener(self) -> Listener:
@@ -355,6 +395,8 @@ class City:
                     self.mirror.run(),
                     self.housekeeping.run(),
                     self.observer.run(),
+                    self.typing_out.run(),
+                    self.agents_online.run(),
                 )
             finally:
                 await self.lease.release()

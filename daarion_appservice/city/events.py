@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .presence import Transition
-from .types import Message, RoomId, SubjectId
+from .types import Author, Message, RoomEvent, RoomId, SubjectId
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,13 @@ class MembershipChanged:
     room_id: RoomId
     subject: SubjectId
     joined: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RoomHappened:
+    """A room's history goes on, other than by a message."""
+
+    event: RoomEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,15 @@ class TypingChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class InhabitantTyping:
+    """A citizen or an agent began to type in a room, goes on, or stopped. Who says nothing more for a while has stopped."""
+
+    room_id: RoomId
+    author: Author
+    typing: bool
+
+
+@dataclass(frozen=True, slots=True)
 class InboxFilled:
     """Events of the homeserver were stored, and wait for whoever handles them."""
 
@@ -64,9 +80,11 @@ CityEvent = (
     MessagePosted
     | RegistryChanged
     | MembershipChanged
+    | RoomHappened
     | PresenceChanged
     | PresenceRenumbered
     | TypingChanged
+    | InhabitantTyping
     | InboxFilled
     | CityMissed
 )

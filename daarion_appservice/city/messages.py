@@ -8,6 +8,7 @@ from typing import Final
 
 from ..errors import Conflict, InvalidInput, NotFound
 from .events import MessagePosted
+from .feed import FeedWriter
 from .ports import CityStore, CityTransaction, NewId, NowMs, Publish
 from .types import Author, Delivery, EventId, Message, MessageId, Room
 
@@ -28,6 +29,7 @@ class Messages:
         self._publish = publish
         self._now_ms = now_ms
         self._new_id = new_id
+        self._feed = FeedWriter(new_id)
 
     async def post(
         self,
@@ -67,6 +69,7 @@ class Messages:
                 client_id=client_id,
             )
             await tx.messages.add(message)
+            await tx.feed.add([self._feed.message(message)])
             await tx.outbox.add(message.id, room.id, txn_id=message.id)
         self._publish(MessagePosted(message))
         return Posted(message, is_new=True)
@@ -109,6 +112,8 @@ class Messages:
             delivery=Delivery.SENT,
         )
         await tx.messages.add(message)
+        if not is_history:
+            await tx.feed.add([self._feed.message(message)])
         return MessagePosted(message)
 
 

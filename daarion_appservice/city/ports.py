@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from .events import CityEvent
 from .presence import Beat, Placed, Shown
-from .types import Agent, Author, EventId, MatrixRoomId, Message, MessageId, Room, RoomId, SubjectId
+from .types import Agent, Author, EventId, FeedEntry, MatrixRoomId, Message, MessageId, Room, RoomId, SubjectId
 
 
 class RoomStore(Protocol):
@@ -33,6 +33,10 @@ class OutboxStore(Protocol):
     async def add(self, message: MessageId, room: RoomId, txn_id: str) -> None: ...
 
 
+class FeedStore(Protocol):
+    async def add(self, entries: list[FeedEntry]) -> None: ...
+
+
 class AgentStore(Protocol):
     async def all(self) -> list[Agent]: ...
     async def by_slug(self, slug: str) -> Agent | None: ...
@@ -48,6 +52,8 @@ class CityTransaction(Protocol):
     def outbox(self) -> OutboxStore: ...
     @property
     def agents(self) -> AgentStore: ...
+    @property
+    def feed(self) -> FeedStore: ...
 
 
 class CityStore(Protocol):
@@ -71,6 +77,12 @@ class PresenceStore(Protocol):
 
 class Publish(Protocol):
     def __call__(self, event: CityEvent, /) -> None: ...
+
+
+def publish_all(publish: Publish, events: Iterable[CityEvent]) -> None:
+    """Say what happened, in that order; after it is stored."""
+    for event in events:
+        publish(event)
 
 
 class NowMs(Protocol):

@@ -7,7 +7,8 @@ from typing import Final
 
 from ..errors import Conflict, InvalidInput, NotFound
 from .events import RegistryChanged
-from .ports import CityStore, NowMs, Publish
+from .feed import FeedWriter
+from .ports import CityStore, NewId, NowMs, Publish
 from .slugs import MAX_LENGTH, slug_of
 from .types import MatrixRoomId, MatrixStatus, Room, RoomId
 
@@ -29,10 +30,11 @@ def check_slug(slug: str) -> None:
 
 
 class Rooms:
-    def __init__(self, store: CityStore, publish: Publish, now_ms: NowMs) -> None:
+    def __init__(self, store: CityStore, publish: Publish, now_ms: NowMs, new_id: NewId) -> None:
         self._store = store
         self._publish = publish
         self._now_ms = now_ms
+        self._feed = FeedWriter(new_id)
 
     async def open(
         self,
@@ -70,6 +72,7 @@ class Rooms:
             taken = await tx.rooms.find(slug) or await tx.rooms.find(room.id)
             if taken or not await tx.rooms.add(room, created_by=created_by):
                 raise Conflict("slug_taken", f"there is a room with the slug {slug!r} already")
+            await tx.feed.add([self._feed.room_created(room)])
         self._publish(RegistryChanged())
         return room
 

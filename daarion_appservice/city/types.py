@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
@@ -125,3 +126,44 @@ class Member:
     user_id: UserId
     display_name: str | None = None
     avatar_url: str | None = None
+
+
+class RoomEventKind(StrEnum):
+    """Named as clients hear of them."""
+
+    MESSAGE = "city.room.message"
+    JOIN = "city.room.join"
+    LEAVE = "city.room.leave"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomEvent:
+    """Something that happened in a room and is part of its history: ``seq`` numbers them there, without holes."""
+
+    room_id: RoomId
+    seq: int
+    kind: RoomEventKind
+    at_ms: int
+    message: Message | None = None
+    """Of a MESSAGE."""
+    who: Author | None = None
+    """Who came or left."""
+
+
+class FeedKind(StrEnum):
+    ROOM_MESSAGE = "room_message"
+    ROOM_CREATED = "room_created"
+    MEMBER_JOINED = "member_joined"
+    AGENT_ONLINE = "agent_online"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEntry:
+    """Something worth telling on the city's front page. ``id`` sorts by the time it was made."""
+
+    id: str
+    kind: FeedKind
+    created_at_ms: int
+    room_id: RoomId | None = None
+    actor: Author | None = None
+    payload: Mapping[str, str] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from ..app import City, now_ms
+from ..app import City, new_id, now_ms
 from ..city.rooms import Rooms
 from ..city.types import MatrixStatus, Room
 from ..config import file as config_file
@@ -122,7 +122,7 @@ def _asking_matrix(config: Path, work: Callable[[City], Awaitable[T]]) -> T:
 
 
 def _rooms(database: Database) -> Rooms:
-    return Rooms(database, lambda _: None, now_ms)
+    return Rooms(database, lambda _: None, now_ms, new_id)
 
 
 async def _room(database: Database, slug: str) -> Room:

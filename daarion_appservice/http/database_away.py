@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from ..errors import Unavailable
 
 _AWAY: Final = ("08", "53", "57")
 """Classes of SQLSTATE (PostgreSQL, appendix A): connection, resources, intervention: starting up, shutting down, full."""
+
+
+@contextmanager
+def unavailable_without_database() -> Iterator[None]:
+    """Outside of plain requests: what was asked for will do later, and is no fault of ours. Raises Unavailable then."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        if is_database_away(error):
+            raise Unavailable("database_away", "the city's database does not answer; try again") from error
+        raise
 
 
 def is_database_away(error: BaseException) -> bool:

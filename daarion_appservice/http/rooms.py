@@ -6,17 +6,19 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..city.agents import AgentDirectory
+from ..city.events import InhabitantTyping
 from ..city.messages import Messages
 from ..city.occupancy import Occupancy
-from ..city.ports import NowMs, PresenceStore
+from ..city.ports import NowMs, PresenceStore, Publish
 from ..city.rooms import Rooms
-from ..city.types import Author, AuthorKind, Room, SubjectId, UserId
+from ..city.types import Room, SubjectId, UserId
 from ..errors import NotFound
 from ..matrix.namespace import Namespace
+from ..realtime.room_typing import LASTS_S
 from ..storage.database import Database
+from .authors import Authors
 from .endpoint import Answer, Body, Call, NoBody, NoQuery, Query, endpoint
-from .principals import Access, AgentPrincipal, Citizen, Principal
+from .principals import Access, Citizen
 from .views import JSON, message_view, presence_fields, room_view
 
 _LAST_MESSAGES = 50
@@ -47,13 +49,18 @@ class NewMessage(Body):
     client_id: str | None = Field(None, min_length=1, max_length=255)
 
 
+class TypingState(Body):
+    typing: bool = True
+
+
 class RoomRoutes:
     def __init__(
         self,
         database: Database,
         rooms: Rooms,
         messages: Messages,
-        agents: AgentDirectory,
+        publish: Publish,
+        authors: Authors,
         presence: PresenceStore,
         occupancy: Occupancy,
         namespace: Namespace,
@@ -62,7 +69,8 @@ class RoomRoutes:
         self._database = database
         self._rooms = rooms
         self._messages = messages
-        self._agents = agents
+        self._publish = publish
+        self._authors = authors
         self._presence = presence
         self._occupancy = occupancy
         self._namespace = namespace
@@ -111,7 +119,7 @@ class RoomRoutes:
     @endpoint("POST", "/city/rooms/{room_id}/messages", who=Access.INHABITANTS, body=NewMessage, status=201)
     async def post_message(self, call: Call[NewMessage, NoQuery]) -> Answer:
         posted = await self._messages.post(
-            self._author(call.principal),
+            self._authors.of(call.principal),
             call.path["room_id"],
             call.body.body,
             reply_to=call.body.reply_to,
@@ -119,15 +127,15 @@ class RoomRoutes:
         )
         return Answer(message_view(posted.message, self._namespace), status=201 if posted.is_new else 200)
 
-    def _author(self, principal: Principal) -> Author:
-        match principal:
-            case AgentPrincipal(slug):
-                return Author(AuthorKind.AGENT, slug, self._agents.find(slug).display_name)
-            case Citizen(citizen, display_name):
-                author = Author(AuthorKind.CITIZEN, citizen, display_name)
-                self._namespace.author(author)  # an id that no ghost can have is refused before anything is stored
-                return author
-        raise AssertionError(f"{principal} got past the check")
+    @endpoint("PUT", "/city/rooms/{room_id}/typing", who=Access.INHABITANTS, body=TypingState)
+    async def type(self, call: Call[TypingState, NoQuery]) -> JSON:
+        author = self._authors.of(call.principal)
+        async with self._database.reading() as tx:
+            room = await tx.rooms.find(call.path["room_id"])
+        if room is None:
+            raise NotFound("no_such_room", f"there is no room {call.path['room_id']!r}")
+        self._publish(InhabitantTyping(room.id, author, call.body.typing))
+        return {"typing": call.body.typing, "expires_in_ms": int(LASTS_S * 1000) if call.body.typing else 0}
 
     def _view(self, room: Room) -> JSON:
         return room_view(room, self._occupancy.members_online(room.id), self._namespace)

@@ -8,14 +8,13 @@ from hmac import compare_digest
 from typing import Final
 
 from aiohttp import web
-from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.tokens import TokenRing
 from ..city.types import AgentSlug
 from ..config import Settings, is_loopback
-from ..errors import NotSignedIn, Unavailable
+from ..errors import NotSignedIn
 from ..realtime.registry import Registry
-from .database_away import is_database_away
+from .database_away import unavailable_without_database
 from .jwt_check import JwtCheck
 from .principals import Admin, AgentPrincipal, Anonymous, Citizen, Principal, Service
 
@@ -79,12 +78,8 @@ class CityDoor:
         return slug
 
     async def _load(self) -> None:
-        try:
+        with unavailable_without_database():
             await self._registry.load()
-        except (SQLAlchemyError, OSError) as error:
-            if is_database_away(error):
-                raise Unavailable("database_away", "the city's database does not answer; try again") from error
-            raise
 
 
 class MatrixDoor:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..city.presence import Shown
-from ..city.types import Agent, Message, Room, UserId
+from ..city.types import Agent, Author, Message, Room, UserId
 from ..matrix.namespace import Namespace
 
 JSON = dict[str, Any]
@@ -61,6 +61,7 @@ def room_view(room: Room, members_online: int, namespace: Namespace) -> JSON:
         "description": room.description,
         "members_online": members_online,
         "last_event": moment(room.last_event_ms),
+        "last_seq": room.last_seq,
         "matrix_room_id": room.matrix_room_id,
         "matrix_room_alias": namespace.room_alias(room.slug),
         "matrix_status": room.matrix_status,
@@ -71,19 +72,22 @@ def room_view(room: Room, members_online: int, namespace: Namespace) -> JSON:
     }
 
 
+def author_view(author: Author, namespace: Namespace) -> JSON:
+    return {
+        "kind": author.kind,
+        "id": author.id,
+        "display_name": author.display_name,
+        "matrix_user_id": namespace.author(author),
+        "avatar_url": author.avatar_url,
+    }
+
+
 def message_view(message: Message, namespace: Namespace) -> JSON:
-    author = message.author
     return {
         "id": message.id,
         "room_id": message.room_id,
         "seq": message.seq,
-        "author": {
-            "kind": author.kind,
-            "id": author.id,
-            "display_name": author.display_name,
-            "matrix_user_id": namespace.author(author),
-            "avatar_url": author.avatar_url,
-        },
+        "author": author_view(message.author, namespace),
         "body": message.body,
         "formatted_body": message.formatted_body,
         "msgtype": message.msgtype,

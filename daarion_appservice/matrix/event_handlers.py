@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from ..city.events import CityEvent, MembershipChanged
+from ..city.events import CityEvent
 from ..city.messages import Messages
 from ..city.types import Author, EventId, MatrixRoomId, Member, MessageId, Room, UserId
 from ..storage.database import Transaction
 from .namespace import Namespace, Staff, is_user_id
+from .room_members import RoomMembers
 
 MESSAGE_ID: Final = "space.daarion.message_id"
 """In the content of events that we send: which message of the city it is. So an echo is known even when the answer to our
@@ -24,9 +25,10 @@ Handler = Callable[[Transaction, Room, Event], Awaitable[list[CityEvent]]]
 
 
 class EventHandlers:
-    def __init__(self, namespace: Namespace, messages: Messages) -> None:
+    def __init__(self, namespace: Namespace, messages: Messages, members: RoomMembers) -> None:
         self._namespace = namespace
         self._messages = messages
+        self._members = members
         self._handlers: dict[str, Handler] = {
             "m.room.message": self._message,
             "m.room.member": self._member,
@@ -88,17 +90,13 @@ class EventHandlers:
 
     async def _member(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         user, content = UserId(_text(event, "state_key")), _content(event)
-        subject = self._namespace.subject(user)
-        if not is_user_id(user) or subject is None:
+        if not is_user_id(user) or self._namespace.subject(user) is None:
             return []
         joined = content.get("membership") == "join"
-        if joined:
-            await tx.members.put(
-                [Member(room.id, user, _optional(content, "displayname"), _optional(content, "avatar_url"))]
-            )
-        else:
-            await tx.members.remove(room.id, [user])
-        return [MembershipChanged(room.id, subject, joined)]
+        if not joined:
+            return await self._members.leave(tx, room.id, [user])
+        member = Member(room.id, user, _optional(content, "displayname"), _optional(content, "avatar_url"))
+        return await self._members.join(tx, room.id, [member])
 
     async def _name(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         name = _optional(_content(event), "name")

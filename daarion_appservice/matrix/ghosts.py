@@ -18,15 +18,15 @@ from typing import Final
 
 import structlog
 
-from ..city.events import MembershipChanged
 from ..city.occupancy import Occupancy
-from ..city.ports import Publish
+from ..city.ports import Publish, publish_all
 from ..city.types import Agent, MatrixRoomId, Member, Room, UserId
 from ..errors import HomeserverRefused
 from ..storage.database import Database
 from ..storage.ghosts import Ghost
 from .homeserver import Homeserver
 from .namespace import Namespace
+from .room_members import RoomMembers
 
 _NOT_REGISTERED: Final = "Application service has not registered this user"
 _MAX_PICTURE_BYTES: Final = 10 * 1024 * 1024
@@ -52,10 +52,12 @@ class Ghosts:
         homeserver: Homeserver,
         database: Database,
         namespace: Namespace,
+        members: RoomMembers,
         occupancy: Occupancy,
         publish: Publish,
     ) -> None:
         self._homeserver = homeserver
+        self._members = members
         self._occupancy = occupancy
         self._database = database
         self._namespace = namespace
@@ -138,8 +140,9 @@ class Ghosts:
         await self.join(user, room.matrix_room_id)
         ghost = self._known.get(user, Ghost(user))
         async with self._database.transaction() as tx:
-            await tx.members.put([Member(room.id, user, ghost.display_name, ghost.avatar_mxc)])
-        self._publish(MembershipChanged(room.id, subject, joined=True))
+            member = Member(room.id, user, ghost.display_name, ghost.avatar_mxc)
+            happened = await self._members.join(tx, room.id, [member])
+        publish_all(self._publish, happened)
 
     async def join(self, user: UserId, room: MatrixRoomId) -> None:
         try:
@@ -153,9 +156,8 @@ class Ghosts:
     async def not_joined(self, user: UserId, room: Room) -> None:
         """A ghost turned out not to be in a room that we thought it was in."""
         async with self._database.transaction() as tx:
-            await tx.members.remove(room.id, [user])
-        if subject := self._namespace.subject(user):
-            self._publish(MembershipChanged(room.id, subject, joined=False))
+            happened = await self._members.leave(tx, room.id, [user])
+        publish_all(self._publish, happened)
 
     async def forget(self, user: UserId) -> None:
         """The homeserver does not know this user after all."""

@@ -164,6 +164,10 @@ class Homeserver:
     async def presence(self, user: UserId, *, as_user: UserId) -> JSON:
         return await self._object(Method.GET, Path.v3.presence[user].status, as_user=as_user)
 
+    async def set_typing(self, room: MatrixRoomId, user: UserId, *, typing: bool, timeout_ms: int) -> None:
+        content: JSON = {"typing": True, "timeout": timeout_ms} if typing else {"typing": False}
+        await self.request(Method.PUT, Path.v3.rooms[room].typing[user], content, as_user=user)
+
     # --- rooms ----------------------------------------------------------------------------------------
 
     async def create_room(self, content: JSON, *, as_user: UserId) -> MatrixRoomId:

@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.events import CityEvent
-from ..city.ports import NowMs, Publish
+from ..city.ports import NowMs, Publish, publish_all
 from ..errors import HomeserverAway
 from ..storage.database import Database, Transaction
 from ..storage.inbox import InboxRow
@@ -135,7 +135,7 @@ class Inbound:
                 await tx.inbox.done([row.id for row in rows])
         except Exception:  # noqa: BLE001 -- whose event it was, or whether the database is away, comes out one by one
             return False
-        self._publish_all(happened)
+        publish_all(self._publish, happened)
         return True
 
     async def _handle_one_by_one(self, rows: list[InboxRow], held: dict[str, int]) -> None:
@@ -151,7 +151,7 @@ class Inbound:
                 if retry_at_ms is not None:
                     held[row.matrix_room_id] = retry_at_ms
             else:
-                self._publish_all(happened)
+                publish_all(self._publish, happened)
 
     async def _handle(self, tx: Transaction, row: InboxRow) -> list[CityEvent]:
         return await self._handlers.handle(tx, orjson.loads(row.event))
@@ -175,10 +175,6 @@ class Inbound:
         else:
             log.warning("event_failed", event_id=row.event_id, attempts=attempts, error=reason)
         return retry_at_ms
-
-    def _publish_all(self, happened: list[CityEvent]) -> None:
-        for event in happened:
-            self._publish(event)
 
     async def _prune(self) -> None:
         now_ms = self._now_ms()

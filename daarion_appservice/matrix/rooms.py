@@ -16,14 +16,15 @@ from typing import Any
 import structlog
 
 from ..city.events import MembershipChanged
-from ..city.ports import Publish
-from ..city.types import MatrixRoomId, MatrixStatus, Member, Room, UserId
+from ..city.ports import Publish, publish_all
+from ..city.types import MatrixRoomId, MatrixStatus, Member, Room
 from ..errors import HomeserverRefused
 from ..storage.database import Database
 from ..storage.rooms import Told
 from .event_handlers import storable
 from .homeserver import Homeserver
 from .namespace import Namespace
+from .room_members import RoomMembers
 
 log = structlog.get_logger()
 
@@ -36,6 +37,7 @@ class MatrixRooms:
         homeserver: Homeserver,
         database: Database,
         namespace: Namespace,
+        members: RoomMembers,
         publish: Publish,
         *,
         city_name: str,
@@ -45,6 +47,7 @@ class MatrixRooms:
         self._homeserver = homeserver
         self._database = database
         self._namespace = namespace
+        self._members = members
         self._publish = publish
         self._city_name = city_name
         self._version = version
@@ -142,9 +145,8 @@ class MatrixRooms:
             async with self._database.transaction() as tx:
                 await tx.rooms.link(room.id, there)
                 before = [member.user_id for member in await tx.members.of_room(room.id)]
-                await tx.members.remove(room.id, before)
-            for user in before:
-                self._announce(room, user, joined=False)
+                happened = await self._members.leave(tx, room.id, before)
+            publish_all(self._publish, happened)
         self._verified.add(there)
         return await self._stored(room)
 
@@ -244,17 +246,15 @@ class MatrixRooms:
         }
         async with self._database.transaction() as tx:
             before = {member.user_id: member for member in await tx.members.of_room(room.id)}
-            await tx.members.put([member for user, member in now.items() if before.get(user) != member])
-            await tx.members.remove(room.id, [user for user in before if user not in now])
-        # All of them: another process may have written them down, and nobody in this one knows of it.
-        for user in now:
-            self._announce(room, user, joined=True)
-        for user in before.keys() - now.keys():
-            self._announce(room, user, joined=False)
-
-    def _announce(self, room: Room, user: UserId, *, joined: bool) -> None:
-        if subject := self._namespace.subject(user):
-            self._publish(MembershipChanged(room.id, subject, joined))
+            happened = await self._members.join(
+                tx, room.id, [member for user, member in now.items() if before.get(user) != member]
+            )
+            happened += await self._members.leave(tx, room.id, [user for user in before if user not in now])
+        publish_all(self._publish, happened)
+        # The command line may have written them down, and nobody in this process knows of it.
+        for user in now.keys() & before.keys():
+            if subject := self._namespace.subject(user):
+                self._publish(MembershipChanged(room.id, subject, joined=True))
 
     async def _stored(self, room: Room) -> Room:
         async with self._database.reading() as tx:

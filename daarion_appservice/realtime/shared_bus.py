@@ -13,13 +13,24 @@ from typing import Any, Final, get_args
 import structlog
 from pydantic import TypeAdapter
 
-from ..city.events import CityEvent, CityMissed, InboxFilled, MembershipChanged, MessagePosted, TypingChanged
+from ..city.events import (
+    CityEvent,
+    CityMissed,
+    InboxFilled,
+    InhabitantTyping,
+    MembershipChanged,
+    MessagePosted,
+    RoomHappened,
+    TypingChanged,
+)
 from .bus import Bus
 from .redis_client import REDIS_ERRORS, Client, ask, heed_cancellation
 from .script import Script
 from .together import together
 
-SharedEvent = MessagePosted | MembershipChanged | TypingChanged | InboxFilled | CityMissed
+SharedEvent = (
+    MessagePosted | MembershipChanged | RoomHappened | TypingChanged | InhabitantTyping | InboxFilled | CityMissed
+)
 _SHARED: Final[tuple[type[Any], ...]] = get_args(SharedEvent)
 _ADAPTERS: Final = {kind.__name__: TypeAdapter[Any](kind) for kind in _SHARED}
 

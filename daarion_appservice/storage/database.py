@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -16,16 +18,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from ..errors import ExitCode, StartError
 from .agents import AgentRows
+from .feed import FeedRows
 from .ghosts import GhostRows
 from .inbox import InboxRows
 from .kept import KeptRows
 from .members import MemberRows
 from .messages import MessageRows
 from .outbox import OutboxRows
+from .room_events import RoomEventRows
 from .rooms import RoomRows
 
 _BUSY_S = 30
 """How long SQLite waits for another process (a command line beside the service) before it gives up."""
+_SWITCH_S = 5.0
+"""How long it is tried to have a new file written the fast way."""
 
 
 class Transaction:
@@ -41,6 +47,14 @@ class Transaction:
     @cached_property
     def rooms(self) -> RoomRows:
         return RoomRows(self.connection)
+
+    @cached_property
+    def room_events(self) -> RoomEventRows:
+        return RoomEventRows(self.connection)
+
+    @cached_property
+    def feed(self) -> FeedRows:
+        return FeedRows(self.connection)
 
     @cached_property
     def members(self) -> MemberRows:
@@ -149,6 +163,27 @@ def cannot_use(url: URL, error: Exception) -> StartError:
     return StartError(f"The database {shown} cannot be used: {reason}", advice, ExitCode.DATABASE)
 
 
+def _switch_to_wal(cursor: Any) -> None:
+    """Two that switch a new file at the same time each wait for the other, so neither waits, and each tries again.
+
+    Whoever gave up would go on without, and hold up all others for as long as they wait.
+    """
+    cursor.execute("PRAGMA busy_timeout=0")
+    give_up = time.monotonic() + _SWITCH_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            if cursor.fetchone()[0] != "delete":
+                break
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+        if time.monotonic() > give_up:
+            break  # a file system without shared memory: slower, and just as safe
+        time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 -- only so that two do not keep step
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_S * 1000}")
+
+
 def _engine(url: URL, pool_size: int) -> AsyncEngine:
     if url.get_backend_name() != "sqlite":
         return create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
@@ -164,7 +199,7 @@ def _engine(url: URL, pool_size: int) -> AsyncEngine:
         # No implicit BEGIN by the driver: it comes too late for BEGIN IMMEDIATE, see _begin.
         dbapi_connection.isolation_level = None
         cursor = dbapi_connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _switch_to_wal(cursor)
         cursor.execute("PRAGMA synchronous=FULL")  # a commit that returned is on the disk
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()

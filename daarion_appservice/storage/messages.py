@@ -66,6 +66,16 @@ class MessageRows:
         rows = await self._connection.execute(statement.order_by(messages.c.seq.desc()).limit(limit))
         return [_message(row) for row in reversed(rows.all())]
 
+    async def after(self, room: RoomId, seq: int, *, limit: int) -> list[Message]:
+        """Up to ``limit`` messages that came after ``seq``, oldest first."""
+        rows = await self._connection.execute(
+            select(messages)
+            .where(messages.c.room_id == room, messages.c.seq > seq)
+            .order_by(messages.c.seq)
+            .limit(limit)
+        )
+        return [_message(row) for row in rows]
+
     async def oldest_from_matrix(self, room: RoomId) -> EventId | None:
         """The Matrix event of the room's first message that has one."""
         statement = (

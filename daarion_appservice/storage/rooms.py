@@ -15,7 +15,7 @@ from .tables import rooms
 from .upsert import insert
 
 ORDERS: dict[str, tuple[ColumnElement[Any], ...]] = {
-    "popular": (rooms.c.last_seq.desc(), rooms.c.slug),
+    "popular": (rooms.c.message_count.desc(), rooms.c.slug),
     "recent": (func.coalesce(rooms.c.last_event_ms, rooms.c.created_at_ms).desc(), rooms.c.slug),
     "name": (func.lower(rooms.c.name), rooms.c.slug),
 }
@@ -80,19 +80,33 @@ class RoomRows:
         return _room(row) if row else None
 
     async def next_seq(self, room: RoomId, *, now_ms: int) -> int:
-        """Take the room's next sequence number; holds back whoever else wants one until this transaction ends."""
+        """Take the room's next number, for a message; holds back whoever else wants one until this transaction ends."""
         seq = await self._connection.execute(
             update(rooms)
             .where(rooms.c.id == room)
-            .values(last_seq=rooms.c.last_seq + 1, last_event_ms=now_ms)
+            .values(last_seq=rooms.c.last_seq + 1, message_count=rooms.c.message_count + 1, last_event_ms=now_ms)
             .returning(rooms.c.last_seq)
         )
         return int(seq.scalar_one())
 
+    async def next_seqs(self, room: RoomId, count: int) -> range:
+        """Take several numbers, for what is no message; holds back whoever else wants one, too."""
+        seq = await self._connection.execute(
+            update(rooms)
+            .where(rooms.c.id == room)
+            .values(last_seq=rooms.c.last_seq + count)
+            .returning(rooms.c.last_seq)
+        )
+        last = int(seq.scalar_one())
+        return range(last - count + 1, last + 1)
+
     async def earlier_seq(self, room: RoomId) -> int:
         """Take a number before all others: for history that comes in later than what followed it."""
         seq = await self._connection.execute(
-            update(rooms).where(rooms.c.id == room).values(first_seq=rooms.c.first_seq - 1).returning(rooms.c.first_seq)
+            update(rooms)
+            .where(rooms.c.id == room)
+            .values(first_seq=rooms.c.first_seq - 1, message_count=rooms.c.message_count + 1)
+            .returning(rooms.c.first_seq)
         )
         return int(seq.scalar_one())
 

@@ -70,6 +70,7 @@ rooms = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Column("first_seq", BigInteger, nullable=False, server_default="1"),
     Column("last_seq", BigInteger, nullable=False, server_default="0"),
+    Column("message_count", BigInteger, nullable=False, server_default="0"),
     Column("last_event_ms", BigInteger),
     Column("matrix_room_id", String(255), unique=True),
     Column("matrix_status", String(16), nullable=False, server_default="pending"),
@@ -112,6 +113,34 @@ messages = Table(
     Column("delivery", String(16), nullable=False),
     UniqueConstraint("room_id", "seq"),
     UniqueConstraint("author_kind", "author_id", "room_id", "client_id"),
+)
+
+# What happened in a room besides messages. Both take their number from the room's one count.
+room_events = Table(
+    "room_events",
+    metadata,
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("author_kind", String(16), nullable=False),
+    Column("author_id", String(255), nullable=False),
+    Column("author_name", Text, nullable=False),
+    Column("author_avatar", Text),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
+feed = Table(
+    "feed",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE")),
+    Column("author_kind", String(16)),
+    Column("author_id", String(255)),
+    Column("author_name", Text),
+    Column("author_avatar", Text),
+    Column("payload", Text, nullable=False, server_default="{}"),
 )
 
 inbox = Table(

@@ -155,6 +155,34 @@ async def test_both_show_the_same_and_each_change_is_told_once(twins: Twins, arr
     assert seen(alice, DAARWIZZ) == ["online", "unavailable", "offline"]
 
 
+async def test_what_is_said_through_either_is_heard_through_both_in_one_order(twins: Twins, arrive: Arrive) -> None:
+    alice = await arrive(twins.one, "alice")
+    room = await alice.join(GENERAL)
+    said = [f"{number}" for number in range(6)]
+    seq = (await twins.one.get("/city/rooms/general"))["last_seq"]
+    watching = [asyncio.create_task(messages(city, seq, len(said) + 1)) for city in twins.both]
+    await asyncio.sleep(0.5)
+    for body, city in zip(said, [*twins.both] * 3, strict=True):
+        await city.post("/city/rooms/general/messages", {"body": body}, token=citizen_token("u_1", "Оксана"))
+    await alice.say(room, "і я")
+    first, second = [await task for task in watching]
+    assert first == second
+    assert sorted(body for _, body in first) == sorted([*said, "і я"])
+    await alice.sees(lambda: len(alice.messages) == len(said) + 1)
+
+
+async def messages(city: RunningCity, since: int, number: int) -> list[tuple[int, str]]:
+    """Number and text of so many messages, as a page hears them."""
+    heard: list[tuple[int, str]] = []
+    url = f"{city.api_url}/ws/city/rooms/general?since={since}"
+    async with city.session.ws_connect(url) as socket:
+        while len(heard) < number:
+            event = await socket.receive_json(timeout=20)
+            if event["event"] == "city.room.message":
+                heard.append((event["seq"], event["message"]["body"]))
+    return heard
+
+
 async def test_a_client_may_come_back_to_the_other_process(twins: Twins) -> None:
     token = twins.tokens["scribe"]
     await twins.one.post("/api/v1/agents/scribe/heartbeat", {}, token=token)

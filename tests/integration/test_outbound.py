@@ -26,6 +26,7 @@ from daarion_appservice.matrix.homeserver import Homeserver
 from daarion_appservice.matrix.homeserver_watch import HomeserverWatch
 from daarion_appservice.matrix.namespace import Namespace
 from daarion_appservice.matrix.outbound import MAX_ATTEMPTS, Outbound
+from daarion_appservice.matrix.room_members import RoomMembers
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.tables import rooms as room_table
@@ -97,7 +98,7 @@ async def office(
         if isinstance(event, MembershipChanged):
             (occupancy.joined if event.joined else occupancy.left)(event.room_id, event.subject)
 
-    rooms = Rooms(database, publish, now_ms)
+    rooms = Rooms(database, publish, now_ms, new_id)
     for slug, matrix_room in (("general", GENERAL), ("builders", BUILDERS)):
         room = await rooms.open(slug, slug=slug)
         async with database.transaction() as tx:
@@ -106,7 +107,7 @@ async def office(
     watch = HomeserverWatch(client, "city")
     watch.found()
     namespace = Namespace("city.localhost", "daarion_bot")
-    ghosts = Ghosts(client, database, namespace, occupancy, publish)
+    ghosts = Ghosts(client, database, namespace, RoomMembers(namespace, now_ms, new_id), occupancy, publish)
     outbound = Outbound(
         database,
         client,

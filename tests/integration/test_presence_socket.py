@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from daarion_appservice.city.events import PresenceChanged
 from daarion_appservice.city.presence import Shown, Status, Transition
 from daarion_appservice.city.types import SubjectId
-from daarion_appservice.http import presence_socket
+from daarion_appservice.http import presence_socket, sockets
 from daarion_appservice.http.frames import close_frame
 from daarion_appservice.http.presence_socket import PATH
 from daarion_appservice.realtime.presence_stream import Beginning
@@ -93,7 +93,7 @@ async def test_who_may_not_read_is_told_so_in_a_frame(
 async def test_who_says_nothing_where_reading_needs_a_token_is_sent_away(
     closed_city: OpenCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presence_socket, "_PING_S", 0.05)
+    monkeypatch.setattr(sockets, "_PING_S", 0.05)
     async with connected(closed_city) as socket:
         assert await last_words(socket) == ("error", "sign_in", 1008)
 
@@ -170,7 +170,7 @@ async def test_a_socket_does_not_outlive_the_citizens_token(city: OpenCity) -> N
 async def test_who_only_reads_does_not_outlive_their_token_either(
     closed_city: OpenCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presence_socket, "_PING_S", 0.2)
+    monkeypatch.setattr(sockets, "_PING_S", 0.2)
     async with connected(closed_city, f"?token={citizen_token('u_1', exp=int(time.time()) + 2)}") as socket:
         assert (await next_event(socket))["event"] == "presence.snapshot"
         assert await last_words(socket) == ("error", "token_expired", 1008)
@@ -260,8 +260,8 @@ async def raw_upgrade(city: OpenCity) -> socket.socket:
 
 
 async def test_a_peer_that_is_gone_without_a_word_is_noticed(city: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presence_socket, "_PING_S", 0.05)
-    monkeypatch.setattr(presence_socket, "_PONG_S", 0.05)
+    monkeypatch.setattr(sockets, "_PING_S", 0.05)
+    monkeypatch.setattr(sockets, "_PONG_S", 0.05)
     peer = await raw_upgrade(city)
     listeners = city.city.stream._listeners
 
@@ -279,7 +279,7 @@ async def test_a_peer_that_is_gone_without_a_word_is_noticed(city: OpenCity, mon
 async def test_a_peer_that_only_listens_answers_pings_and_stays(
     city: OpenCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presence_socket, "_PING_S", 0.05)
+    monkeypatch.setattr(sockets, "_PING_S", 0.05)
     async with connected(city, autoping=False) as socket:
         for _ in range(3):
             while (message := await socket.receive(timeout=10)).type is not aiohttp.WSMsgType.PING:
@@ -296,7 +296,7 @@ async def test_a_peer_that_only_listens_answers_pings_and_stays(
 async def test_a_reader_slower_than_the_city_is_sent_away(
     city: OpenCity, monkeypatch: pytest.MonkeyPatch, wakes_up: bool
 ) -> None:
-    monkeypatch.setattr(presence_socket, "_LAST_WORDS_S", 5.0 if wakes_up else 0.1)
+    monkeypatch.setattr(sockets, "_LAST_WORDS_S", 5.0 if wakes_up else 0.1)
     peer = await raw_upgrade(city)
     listeners = city.city.stream._listeners
 
@@ -304,8 +304,10 @@ async def test_a_reader_slower_than_the_city_is_sent_away(
         return bool(listeners)
 
     await eventually(listens)
-    (reader,) = listeners
-    transport = cast("presence_socket._Reader", reader)._transport
+    (conversation,) = listeners
+    reader = cast("presence_socket._Conversation", conversation)._reader
+    assert reader is not None
+    transport = reader._transport
     tick_bytes = 2000 * 600
     largest = 0
     for _ in range(200):
@@ -316,7 +318,7 @@ async def test_a_reader_slower_than_the_city_is_sent_away(
             break
         await asyncio.sleep(0)
     assert transport.is_closing()
-    assert largest < presence_socket._MAX_BUFFER_BYTES + 2 * tick_bytes
+    assert largest < sockets._MAX_BUFFER_BYTES + 2 * tick_bytes
 
     if wakes_up:
         loop, received = asyncio.get_running_loop(), b""

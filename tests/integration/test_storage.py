@@ -13,6 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import IntegrityError
 
+from daarion_appservice.app import new_id
 from daarion_appservice.city.rooms import Rooms, room_id_of
 from daarion_appservice.city.tokens import new_token
 from daarion_appservice.city.types import Agent, AgentSlug, Room
@@ -253,7 +254,7 @@ async def test_several_processes_may_open_the_default_rooms_at_once(database_url
     databases = [Database(database_url) for _ in range(3)]
     await migrate.upgrade(databases[0])
     seeds = [(f"room-{number}", f"Room {number}", "") for number in range(10)]
-    await asyncio.gather(*(Rooms(each, lambda _: None, lambda: 0).open_missing(seeds) for each in databases))
+    await asyncio.gather(*(Rooms(each, lambda _: None, lambda: 0, new_id).open_missing(seeds) for each in databases))
     async with databases[0].reading() as tx:
         assert sorted(room.slug for room in await tx.rooms.all()) == [slug for slug, _, _ in seeds]
     for each in databases:
@@ -262,7 +263,7 @@ async def test_several_processes_may_open_the_default_rooms_at_once(database_url
 
 async def test_a_default_room_whose_name_is_anothers_is_not_passed_over(database: Database) -> None:
     await migrate.upgrade(database)
-    rooms = Rooms(database, lambda _: None, lambda: 0)
+    rooms = Rooms(database, lambda _: None, lambda: 0, new_id)
     await rooms.open_missing([("general", "General", "")])
     with pytest.raises(Conflict):
         await rooms.open_missing([("city_general", "General", "")])

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import psutil
 
-from daarion_appservice.app import steady_ms
+from daarion_appservice.app import new_id, now_ms, steady_ms
 from daarion_appservice.city.events import PresenceChanged
 from daarion_appservice.city.occupancy import Occupancy
 from daarion_appservice.city.presence import Shown, Status, Transition
@@ -30,6 +30,7 @@ from daarion_appservice.matrix.namespace import Namespace
 from daarion_appservice.matrix.presence_mirror import PresenceMirror
 from daarion_appservice.matrix.presence_patience import Patience
 from daarion_appservice.matrix.presence_teller import Tellers
+from daarion_appservice.matrix.room_members import RoomMembers
 from daarion_appservice.matrix.status_texts import StatusTexts
 from daarion_appservice.ops.local_synapse import LocalSynapse
 from daarion_appservice.storage import migrate
@@ -214,7 +215,7 @@ async def ghost_town(
         await migrate.upgrade(database)
         watch.found()
         namespace = Namespace(SERVER_NAME, settings.appservice.bot)
-        ours = Ghosts(client, database, namespace, Occupancy(), lambda _: None)
+        ours = Ghosts(client, database, namespace, RoomMembers(namespace, now_ms, new_id), Occupancy(), lambda _: None)
         await client.register(namespace.bot)
         room = await client.create_room({"preset": "public_chat"}, as_user=namespace.bot)
         town = GhostTown(homeserver, proxy, client, watch, database, namespace, ours, room, refresh_s)

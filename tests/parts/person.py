@@ -30,6 +30,8 @@ class Person:
     """(sender, body) of every text, in the order in which they were seen."""
     presences: list[tuple[str, str, str | None, float]] = field(default_factory=list)
     """(user, presence, status text, time on the event loop's clock)."""
+    typing: list[list[str]] = field(default_factory=list)
+    """Who was typing, each time that this changed in any room."""
     _syncing: asyncio.Task[Any] | None = None
 
     @classmethod
@@ -40,6 +42,7 @@ class Person:
         person = cls(client)
         client.add_event_callback(person._saw, (nio.RoomMessageText, nio.RoomMessageNotice))
         client.add_presence_callback(person._saw_presence, (nio.PresenceEvent,))
+        client.add_ephemeral_callback(person._saw_typing, (nio.TypingNoticeEvent,))
         await client.sync(timeout=0, full_state=True)
         person._syncing = asyncio.create_task(client.sync_forever(timeout=5000))
         return person
@@ -75,6 +78,9 @@ class Person:
 
     async def _saw(self, _room: nio.MatrixRoom, event: nio.Event) -> None:
         self.messages.append((event.sender, event.body))
+
+    async def _saw_typing(self, _room: nio.MatrixRoom, event: nio.TypingNoticeEvent) -> None:
+        self.typing.append(sorted(event.users))
 
     async def _saw_presence(self, event: nio.PresenceEvent) -> None:
         now = asyncio.get_running_loop().time()

@@ -1,0 +1,39 @@
+"""What of all that happens is told on the city's front page; written in the same transaction as the thing itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .ports import NewId
+from .types import Author, FeedEntry, FeedKind, Message, Room, RoomId
+
+_MAX_EXCERPT: Final = 280
+"""Characters of a message that the feed shows."""
+
+
+class FeedWriter:
+    """Makes entries; whoever makes the thing stores them with it."""
+
+    def __init__(self, new_id: NewId) -> None:
+        self._new_id = new_id
+
+    def message(self, message: Message) -> FeedEntry:
+        body = message.body if len(message.body) <= _MAX_EXCERPT else message.body[: _MAX_EXCERPT - 1] + "…"
+        return FeedEntry(
+            self._new_id(),
+            FeedKind.ROOM_MESSAGE,
+            message.created_at_ms,
+            message.room_id,
+            message.author,
+            {"message_id": message.id, "body": body},
+        )
+
+    def room_created(self, room: Room) -> FeedEntry:
+        payload = {"slug": room.slug, "name": room.name, "description": room.description}
+        return FeedEntry(self._new_id(), FeedKind.ROOM_CREATED, room.created_at_ms, room.id, None, payload)
+
+    def joined(self, room: RoomId, who: Author, at_ms: int) -> FeedEntry:
+        return FeedEntry(self._new_id(), FeedKind.MEMBER_JOINED, at_ms, room, who)
+
+    def agent_online(self, agent: Author, at_ms: int) -> FeedEntry:
+        return FeedEntry(self._new_id(), FeedKind.AGENT_ONLINE, at_ms, None, agent)

@@ -1,0 +1,62 @@
+"""``/city/feed`` and ``/city/home``: what happens in the city, and its front page."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import Field
+
+from ..city.census import Census
+from ..city.occupancy import Occupancy
+from ..city.types import FeedEntry
+from ..matrix.namespace import Namespace
+from ..storage.database import Database
+from .endpoint import Call, NoBody, NoQuery, Query, endpoint
+from .principals import Access
+from .views import JSON, author_view, moment, room_view
+
+_ON_THE_FRONT_PAGE: Final = 3
+
+
+class FeedPage(Query):
+    limit: int = Field(20, ge=1, le=100)
+    before: str | None = Field(None, max_length=26, description="The id of an entry: what is older than that.")
+
+
+class FeedRoutes:
+    def __init__(self, database: Database, census: Census, occupancy: Occupancy, namespace: Namespace) -> None:
+        self._database = database
+        self._census = census
+        self._occupancy = occupancy
+        self._namespace = namespace
+
+    @endpoint("GET", "/city/feed", who=Access.READERS, query=FeedPage)
+    async def feed(self, call: Call[NoBody, FeedPage]) -> list[JSON]:
+        async with self._database.reading() as tx:
+            entries = await tx.feed.before(call.query.before, limit=call.query.limit)
+        return [self._entry(entry) for entry in entries]
+
+    @endpoint("GET", "/city/home", who=Access.READERS)
+    async def home(self, _call: Call[NoBody, NoQuery]) -> JSON:
+        async with self._database.reading() as tx:
+            entries = await tx.feed.before(None, limit=_ON_THE_FRONT_PAGE)
+            rooms = await tx.rooms.page(sort="popular", limit=_ON_THE_FRONT_PAGE, offset=0)
+        return {
+            "online": self._census.summary()["online"],
+            "feed": [self._entry(entry) for entry in entries],
+            "popular_rooms": [
+                room_view(room, self._occupancy.members_online(room.id), self._namespace) for room in rooms
+            ],
+            # There is no agents core to ask in this version.
+            "second_me": {"available": False},
+        }
+
+    def _entry(self, entry: FeedEntry) -> JSON:
+        return {
+            "id": entry.id,
+            "kind": entry.kind,
+            "room_id": entry.room_id,
+            "actor": author_view(entry.actor, self._namespace) if entry.actor else None,
+            "payload": entry.payload,
+            "created_at": moment(entry.created_at_ms),
+        }

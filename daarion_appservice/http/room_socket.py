@@ -1,0 +1,161 @@
+"""``/ws/city/rooms/{room_id}``: what happens in a room, and saying something there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from pydantic import Field
+
+from ..city.events import InhabitantTyping
+from ..city.messages import Messages
+from ..city.occupancy import Occupancy
+from ..city.ports import NowMs, PresenceStore, Publish
+from ..city.types import RoomEvent, RoomId, SubjectId
+from ..errors import NotFound
+from ..matrix.namespace import Namespace
+from ..realtime.presence_stream import encode_presence
+from ..realtime.room_streams import RoomStreams
+from ..storage.database import Database
+from .authors import Authors
+from .endpoint import Body
+from .frames import text_frame
+from .origins import Origins
+from .principals import Principal
+from .signing_in import CityDoor
+from .sockets import Conversation, Reader, SocketRoute, no_such_event, read_event
+from .views import JSON, author_view, message_view, moment
+
+PATH: Final = "/ws/city/rooms/{room_id}"
+
+_MAX_MESSAGE_BYTES: Final = 256 * 1024
+"""A body may have 48,000 bytes, each of which JSON may write with six."""
+
+
+class SendEvent(Body):
+    body: str
+    reply_to: str | None = Field(None, max_length=64)
+    client_id: str | None = Field(None, min_length=1, max_length=255)
+
+
+class TypingEvent(Body):
+    typing: bool = True
+
+
+class RoomFrames:
+    """What happens in a room, as frames."""
+
+    def __init__(self, presence: PresenceStore, occupancy: Occupancy, namespace: Namespace, now_ms: NowMs) -> None:
+        self._presence = presence
+        self._occupancy = occupancy
+        self._namespace = namespace
+        self._now_ms = now_ms
+
+    def event(self, event: RoomEvent) -> bytes:
+        content: JSON = {"event": event.kind, "room_id": event.room_id, "seq": event.seq}
+        if event.message is not None:
+            content["message"] = message_view(event.message, self._namespace)
+        if event.who is not None:
+            content |= {
+                "member": author_view(event.who, self._namespace),
+                "created_at": moment(event.at_ms),
+                "members_online": self._occupancy.members_online(event.room_id),
+            }
+        return _frame(content)
+
+    def presence(self, room: RoomId, subject: SubjectId) -> bytes:
+        return _frame(
+            {"event": "city.room.presence", "room_id": room, "members_online": self._occupancy.members_online(room)}
+            | encode_presence(subject, self._presence.shown(subject), self._now_ms())
+        )
+
+    def typing(self, room: RoomId, subjects: frozenset[SubjectId]) -> bytes:
+        return _frame({"event": "city.room.typing", "room_id": room, "typing": sorted(subjects)})
+
+    def resync(self, room: RoomId, seq: int) -> bytes:
+        return _frame({"event": "city.room.resync", "room_id": room, "seq": seq})
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSocketParts:
+    """What a conversation in a room needs of the city."""
+
+    database: Database
+    streams: RoomStreams
+    messages: Messages
+    authors: Authors
+    publish: Publish
+
+
+class RoomSocket(SocketRoute):
+    def __init__(self, city: RoomSocketParts, door: CityDoor, origins: Origins, *, anonymous_read: bool) -> None:
+        super().__init__(PATH, door, origins, anonymous_read=anonymous_read, max_message_bytes=_MAX_MESSAGE_BYTES)
+        self._city = city
+
+    async def conversation(self, request: web.Request, principal: Principal, since: int | None) -> Conversation:
+        conversation = _Conversation(request.match_info["room_id"], self._city, self._door, principal, since)
+        if self.may_read(principal):
+            # Before the connection is a WebSocket: so it is a 404. Others are not told what rooms there are.
+            await conversation.find_room()
+        return conversation
+
+
+class _Conversation(Conversation):
+    def __init__(
+        self, room_name: str, city: RoomSocketParts, door: CityDoor, principal: Principal, since: int | None
+    ) -> None:
+        super().__init__(door, principal, since)
+        self._room_name = room_name
+        self._city = city
+        self._room: RoomId | None = None
+        self._reader: Reader | None = None
+
+    async def find_room(self) -> RoomId:
+        if self._room is None:
+            async with self._city.database.reading() as tx:
+                room = await tx.rooms.find(self._room_name)
+            if room is None:
+                raise NotFound("no_such_room", f"there is no room {self._room_name!r}")
+            self._room = room.id
+        return self._room
+
+    async def begin(self, reader: Reader) -> None:
+        self._reader = reader
+        await self._city.streams.look_on(await self.find_room(), self.since, self)
+        reader.start()
+
+    def tell(self, frame: bytes) -> None:
+        assert self._reader is not None
+        self._reader.write(frame)
+
+    def end(self) -> None:
+        if self._room is not None:
+            self._city.streams.look_away(self._room, self)
+
+    async def take(self, event: dict[str, Any]) -> None:
+        match event.get("event"):
+            case "city.room.send":
+                await self._send(read_event(SendEvent, event))
+            case "city.room.typing":
+                typing = read_event(TypingEvent, event).typing
+                self._city.publish(
+                    InhabitantTyping(await self.find_room(), self._city.authors.of(self.principal), typing)
+                )
+            case _:
+                raise no_such_event(event)
+
+    async def _send(self, said: SendEvent) -> None:
+        """It is heard like everybody's, with the ``client_id`` by which the sender knows it."""
+        await self._city.messages.post(
+            self._city.authors.of(self.principal),
+            await self.find_room(),
+            said.body,
+            reply_to=said.reply_to,
+            client_id=said.client_id,
+        )
+
+
+def _frame(content: JSON) -> bytes:
+    return text_frame(orjson.dumps(content))

@@ -1,0 +1,76 @@
+"""Agents who come → the city's feed. One process of the city does this, the one that leads."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..city.agents import AgentDirectory
+from ..city.events import PresenceChanged
+from ..city.feed import FeedWriter
+from ..city.ports import NewId, NowMs
+from ..city.presence import Status
+from ..city.types import AgentSlug, Author, AuthorKind
+from ..storage.database import Database
+
+_SETTLED_S: Final = 60.0
+"""Who comes so soon after the start was here before it, and only says so again."""
+_AGAIN_MS: Final = 3_600_000
+"""An agent whose connection comes and goes is news once in this time."""
+_MOST_WAITING: Final = 1000
+
+log = structlog.get_logger()
+
+
+class AgentsOnline:
+    def __init__(self, database: Database, agents: AgentDirectory, now_ms: NowMs, new_id: NewId) -> None:
+        self._database = database
+        self._agents = agents
+        self._now_ms = now_ms
+        self._feed = FeedWriter(new_id)
+        self._told_at_ms: dict[AgentSlug, int] = {}
+        self._came: dict[AgentSlug, int] = {}
+        self._wake = asyncio.Event()
+        self._is_running = False
+
+    def follow(self, change: PresenceChanged) -> None:
+        transition = change.transition
+        kind, _, slug = transition.subject.partition(":")
+        is_coming = transition.before.status is Status.OFFLINE and transition.after.status is not Status.OFFLINE
+        if self._is_running and is_coming and kind == "agent" and len(self._came) < _MOST_WAITING:
+            self._came[AgentSlug(slug)] = self._now_ms()
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Write down who comes, until cancelled."""
+        await asyncio.sleep(_SETTLED_S)
+        self._is_running = True
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                came, self._came = self._came, {}
+                await self._write({slug: at_ms for slug, at_ms in came.items() if self._is_news(slug, at_ms)})
+        finally:
+            self._is_running = False
+
+    def _is_news(self, slug: AgentSlug, at_ms: int) -> bool:
+        told_at_ms = self._told_at_ms.get(slug)
+        return self._agents.get(slug) is not None and (told_at_ms is None or at_ms - told_at_ms >= _AGAIN_MS)
+
+    async def _write(self, came: dict[AgentSlug, int]) -> None:
+        entries = [
+            self._feed.agent_online(Author(AuthorKind.AGENT, slug, agent.display_name), at_ms)
+            for slug, at_ms in came.items()
+            if (agent := self._agents.get(slug)) is not None
+        ]
+        try:
+            async with self._database.transaction() as tx:
+                await tx.feed.add(entries)
+        except (SQLAlchemyError, OSError) as error:
+            log.debug("agents_not_told", error=str(error))  # news of a moment; the next ones will do
+        else:
+            self._told_at_ms |= came

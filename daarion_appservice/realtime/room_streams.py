@@ -1,0 +1,251 @@
+"""What happens in rooms, for those who look on: each thing once, in the order of its number, without a hole.
+
+    bus ─► the next number? ─yes─► told to all who look on, encoded once
+                └─no: some are missing─► read from the database, in order, until there is nothing more
+
+Numbers come from the room's row in the database, in the same transaction as the thing itself; so when a number is known, all
+lower ones are stored. Whatever reaches this process late, twice or not at all (from another process, or while Redis was
+away) is therefore made good by reading. Presence and typing have no number: they are what is so now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..city.events import MessagePosted, PresenceChanged, RoomHappened
+from ..city.occupancy import Occupancy
+from ..city.types import RoomEvent, RoomEventKind, RoomId, SubjectId
+from ..errors import NotFound
+from ..storage.database import Database
+from .room_typing import RoomTyping
+
+MAX_REPLAY: Final = 1000
+"""So much is told one by one to somebody who comes back; who missed more starts afresh."""
+_BATCH: Final = 200
+_TICK_S: Final = 0.05
+_RETRY_S: Final = 1.0
+
+log = structlog.get_logger()
+
+
+class Listener(Protocol):
+    def tell(self, frame: bytes) -> None:
+        """Pass on what happened; returns at once and never raises."""
+
+
+class Frames(Protocol):
+    """How what happens is put on the wire; each is made once for all."""
+
+    def event(self, event: RoomEvent) -> bytes: ...
+    def presence(self, room: RoomId, subject: SubjectId) -> bytes: ...
+    def typing(self, room: RoomId, subjects: frozenset[SubjectId]) -> bytes: ...
+    def resync(self, room: RoomId, seq: int) -> bytes: ...
+
+
+class RoomStreams:
+    """The rooms that somebody looks at; the others cost nothing."""
+
+    def __init__(self, database: Database, occupancy: Occupancy, typing: RoomTyping, frames: Frames) -> None:
+        self._database = database
+        self._occupancy = occupancy
+        self._typing = typing
+        self._frames = frames
+        typing.tell = self._tell_typing
+        self._rooms: dict[RoomId, _Room] = {}
+        self._moved: set[SubjectId] = set()
+        self._tick: asyncio.TimerHandle | None = None
+
+    # --- what the bus says ------------------------------------------------------------------------------
+
+    def posted(self, posted: MessagePosted) -> None:
+        message = posted.message
+        self._follow(RoomEvent(message.room_id, message.seq, RoomEventKind.MESSAGE, message.created_at_ms, message))
+
+    def happened(self, happened: RoomHappened) -> None:
+        self._follow(happened.event)
+
+    def missed(self) -> None:
+        """Things may have happened that nobody here heard of."""
+        for room in self._rooms.values():
+            room.read_on()
+
+    def _tell_typing(self, room_id: RoomId, typing: frozenset[SubjectId], /) -> None:
+        if room := self._rooms.get(room_id):
+            room.tell(self._frames.typing(room_id, typing))
+
+    def presence(self, change: PresenceChanged) -> None:
+        """Gathered for a tick: of many changes of one subject the last is told, and all in one write."""
+        if not self._rooms:
+            return
+        self._moved.add(change.transition.subject)
+        if self._tick is None:
+            self._tick = asyncio.get_running_loop().call_later(_TICK_S, self._tell_presence)
+
+    def _tell_presence(self) -> None:
+        self._tick = None
+        moved, self._moved = self._moved, set()
+        frames: dict[RoomId, list[bytes]] = {}
+        for subject in moved:
+            for room in self._occupancy.rooms_of(subject):
+                if room in self._rooms:
+                    frames.setdefault(room, []).append(self._frames.presence(room, subject))
+        for room, told in frames.items():
+            self._rooms[room].tell(b"".join(told))
+
+    def _follow(self, event: RoomEvent) -> None:
+        if room := self._rooms.get(event.room_id):
+            room.follow(event)
+
+    # --- who looks on -----------------------------------------------------------------------------------
+
+    async def look_on(self, room_id: RoomId, since: int | None, listener: Listener) -> None:
+        """Tell ``listener`` what happened after ``since``, or that too much did; and from then on all that happens.
+
+        Raises NotFound when there is no such room any more, and what the database raises when it is away.
+        """
+        room = await self._open(room_id)
+        waiting = _Waiting()
+        room.listeners.add(waiting)
+        try:
+            if since is not None:
+                await self._replay(room, since, listener, waiting)
+        except BaseException:
+            room.listeners.discard(waiting)
+            self._close_if_empty(room)
+            raise
+        if typing := self._typing.of(room_id):
+            listener.tell(self._frames.typing(room_id, typing))
+        # Nothing is awaited between the last of what waited and the first that is told directly.
+        for frame in waiting.frames:
+            listener.tell(frame)
+        room.listeners.discard(waiting)
+        room.listeners.add(listener)
+
+    def look_away(self, room_id: RoomId, listener: Listener) -> None:
+        if room := self._rooms.get(room_id):
+            room.listeners.discard(listener)
+            self._close_if_empty(room)
+
+    def close(self) -> None:
+        if self._tick is not None:
+            self._tick.cancel()
+        for room in self._rooms.values():
+            room.close()
+
+    async def _open(self, room_id: RoomId) -> _Room:
+        async with self._database.reading() as tx:
+            found = await tx.rooms.find(room_id)
+        if found is None:
+            raise NotFound("no_such_room", f"there is no room {room_id!r}")
+        room = self._rooms.get(room_id)
+        if room is None:
+            room = self._rooms[room_id] = _Room(room_id, found.last_seq, self._database, self._frames)
+            # What happened since that number was read was told to nobody.
+            room.read_on()
+        return room
+
+    def _close_if_empty(self, room: _Room) -> None:
+        if not room.listeners:
+            room.close()
+            self._rooms.pop(room.id, None)
+
+    async def _replay(self, room: _Room, since: int, listener: Listener, waiting: _Waiting) -> None:
+        if since > room.seq:
+            # The other process, where this client was, may have been a little ahead.
+            await room.read_to_the_end()
+        upto = room.seq
+        waiting.frames.clear()
+        missed: list[RoomEvent] | None = None
+        if 0 <= upto - since <= MAX_REPLAY:
+            async with self._database.reading() as tx:
+                missed = await tx.room_events.after(room.id, since, limit=MAX_REPLAY)
+        if missed is None:
+            listener.tell(self._frames.resync(room.id, upto))
+            return
+        for event in missed:
+            if event.seq <= upto:  # later ones are on their way in
+                listener.tell(self._frames.event(event))
+
+
+class _Waiting:
+    """Keeps what happens while somebody is still told what they missed."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+
+    def tell(self, frame: bytes) -> None:
+        self.frames.append(frame)
+
+
+class _Room:
+    def __init__(self, room_id: RoomId, seq: int, database: Database, frames: Frames) -> None:
+        self.id = room_id
+        self.seq = seq
+        """The newest number that was told."""
+        self.listeners: set[Listener] = set()
+        self._database = database
+        self._frames = frames
+        self._reading: asyncio.Task[None] | None = None
+        self._again = False
+
+    def follow(self, event: RoomEvent) -> None:
+        if event.seq <= self.seq:
+            return  # told already, or history that was brought in later
+        if event.seq == self.seq + 1 and self._reading is None:
+            self._tell_event(event)
+        else:
+            self.read_on()
+
+    def tell(self, frame: bytes) -> None:
+        for listener in list(self.listeners):
+            listener.tell(frame)
+
+    def read_on(self) -> None:
+        """Tell whatever is in the database and was not told yet."""
+        self._again = True
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+
+    async def read_to_the_end(self) -> None:
+        self.read_on()
+        assert self._reading is not None
+        await asyncio.wait([self._reading])
+
+    def close(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _read(self) -> None:
+        try:
+            while self._again:
+                self._again = False
+                try:
+                    await self._read_all()
+                except (SQLAlchemyError, OSError) as error:
+                    log.warning(
+                        "room_unavailable",
+                        room=self.id,
+                        error=str(error),
+                        help="the database does not answer; trying again",
+                    )
+                    self._again = True
+                    await asyncio.sleep(_RETRY_S)
+        finally:
+            self._reading = None
+
+    async def _read_all(self) -> None:
+        while True:
+            async with self._database.reading() as tx:
+                events = await tx.room_events.after(self.id, self.seq, limit=_BATCH)
+            for event in events:
+                self._tell_event(event)
+            if len(events) < _BATCH:
+                return
+
+    def _tell_event(self, event: RoomEvent) -> None:
+        self.seq = event.seq
+        self.tell(self._frames.event(event))

@@ -1,0 +1,90 @@
+"""Who is typing in which room, on both sides: people as the homeserver tells it, citizens and agents as they say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import Final, Protocol
+
+from ..city.events import InhabitantTyping, MessagePosted, TypingChanged
+from ..city.types import AgentSlug, Author, AuthorKind, CitizenId, RoomId, SubjectId, agent_subject, citizen_subject
+
+LASTS_S: Final = 10.0
+"""Whoever types says so again within this time."""
+
+
+class Tell(Protocol):
+    def __call__(self, room: RoomId, typing: frozenset[SubjectId], /) -> None: ...
+
+
+class RoomTyping:
+    def __init__(self) -> None:
+        self._people: dict[RoomId, frozenset[SubjectId]] = {}
+        self._inhabitants: defaultdict[RoomId, dict[SubjectId, asyncio.TimerHandle]] = defaultdict(dict)
+        self._told: dict[RoomId, frozenset[SubjectId]] = {}
+        self.tell: Tell = _nobody_looks_on
+
+    def of(self, room: RoomId) -> frozenset[SubjectId]:
+        return self._told.get(room, frozenset())
+
+    def people(self, change: TypingChanged) -> None:
+        """Who is typing on Matrix, all of them."""
+        if change.typing:
+            self._people[change.room_id] = change.typing
+        else:
+            self._people.pop(change.room_id, None)
+        self._changed(change.room_id)
+
+    def inhabitant(self, event: InhabitantTyping) -> None:
+        self._set(event.room_id, event.author, typing=event.typing)
+
+    def posted(self, posted: MessagePosted) -> None:
+        """Whoever has said it has typed it."""
+        self._set(posted.message.room_id, posted.message.author, typing=False)
+
+    def close(self) -> None:
+        for room in self._inhabitants.values():
+            for timer in room.values():
+                timer.cancel()
+
+    def _set(self, room: RoomId, author: Author, *, typing: bool) -> None:
+        subject = _subject(author)
+        if subject is None:
+            return
+        if timer := self._inhabitants[room].pop(subject, None):
+            timer.cancel()
+        if typing:
+            loop = asyncio.get_running_loop()
+            self._inhabitants[room][subject] = loop.call_later(LASTS_S, self._stopped, room, subject)
+        self._changed(room)
+
+    def _stopped(self, room: RoomId, subject: SubjectId) -> None:
+        self._inhabitants[room].pop(subject, None)
+        self._changed(room)
+
+    def _changed(self, room: RoomId) -> None:
+        if not self._inhabitants[room]:
+            del self._inhabitants[room]
+        typing = self._people.get(room, frozenset()) | self._inhabitants.get(room, {}).keys()
+        if typing == self.of(room):
+            return
+        if typing:
+            self._told[room] = typing
+        else:
+            del self._told[room]
+        self.tell(room, typing)
+
+
+def _nobody_looks_on(_room: RoomId, _typing: frozenset[SubjectId], /) -> None:
+    return
+
+
+def _subject(author: Author) -> SubjectId | None:
+    """None for people on Matrix, of whom the homeserver knows."""
+    match author.kind:
+        case AuthorKind.AGENT:
+            return agent_subject(AgentSlug(author.id))
+        case AuthorKind.CITIZEN:
+            return citizen_subject(CitizenId(author.id))
+        case AuthorKind.MATRIX:
+            return None

@@ -1,0 +1,60 @@
+"""The history of rooms: messages, and who came and left, in the order of their numbers."""
+
+from __future__ import annotations
+
+from heapq import merge
+from itertools import islice
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..city.types import Author, AuthorKind, RoomEvent, RoomEventKind, RoomId
+from .messages import MessageRows
+from .tables import room_events
+
+
+class RoomEventRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, events: list[RoomEvent]) -> None:
+        """Write down what happened; messages have rows of their own."""
+        if events:
+            await self._connection.execute(insert(room_events), [_values(event) for event in events])
+
+    async def after(self, room: RoomId, seq: int, *, limit: int) -> list[RoomEvent]:
+        """Up to ``limit`` things that happened after ``seq``, oldest first, messages among them as they are now."""
+        rows = await self._connection.execute(
+            select(room_events)
+            .where(room_events.c.room_id == room, room_events.c.seq > seq)
+            .order_by(room_events.c.seq)
+            .limit(limit)
+        )
+        others = [_event(row) for row in rows]
+        messages = [
+            RoomEvent(room, message.seq, RoomEventKind.MESSAGE, message.created_at_ms, message=message)
+            for message in await MessageRows(self._connection).after(room, seq, limit=limit)
+        ]
+        return list(islice(merge(others, messages, key=attrgetter("seq")), limit))
+
+
+def _values(event: RoomEvent) -> dict[str, Any]:
+    assert event.who is not None
+    return {
+        "room_id": event.room_id,
+        "seq": event.seq,
+        "kind": event.kind,
+        "author_kind": event.who.kind,
+        "author_id": event.who.id,
+        "author_name": event.who.display_name,
+        "author_avatar": event.who.avatar_url,
+        "at_ms": event.at_ms,
+    }
+
+
+def _event(row: Row[Any]) -> RoomEvent:
+    who = Author(AuthorKind(row.author_kind), row.author_id, row.author_name, row.author_avatar)
+    return RoomEvent(RoomId(row.room_id), row.seq, RoomEventKind(row.kind), row.at_ms, who=who)

@@ -1,0 +1,106 @@
+"""The city's feed and its front page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from daarion_appservice.city.events import PresenceChanged
+from daarion_appservice.city.presence import Shown, Status, Transition
+from daarion_appservice.city.types import Member, RoomId, SubjectId, UserId
+from daarion_appservice.realtime import agents_online
+from tests.parts.city import citizen_token, eventually
+from tests.parts.open_city import OpenCity, open_city
+
+OKSANA = citizen_token("u_1", "Оксана")
+GENERAL = RoomId("city_general")
+
+
+@pytest.fixture
+async def city(database_url: str) -> AsyncIterator[OpenCity]:
+    async with open_city(database_url) as city:
+        yield city
+
+
+async def test_what_happens_is_told_newest_first_and_page_by_page(city: OpenCity) -> None:
+    await city.call("POST", "/city/rooms", {"name": "Наука", "description": "Спільнота"}, token=OKSANA)
+    for body in ("перше", "друге " + "x" * 400):
+        await city.call("POST", "/city/rooms/nauka/messages", {"body": body}, token=OKSANA)
+    members = [Member(GENERAL, UserId(user), "Хтось") for user in ("@alice:hs", "@agent_scribe:city.localhost")]
+    async with city.city.database.transaction() as tx:
+        await city.city.room_members.join(tx, GENERAL, members)
+
+    feed = await city.get("/city/feed?limit=4")
+    assert [(each["kind"], each["room_id"]) for each in feed] == [
+        ("member_joined", GENERAL),
+        ("room_message", "city_nauka"),
+        ("room_message", "city_nauka"),
+        ("room_created", "city_nauka"),
+    ]
+    assert [each["actor"] and each["actor"]["id"] for each in feed] == ["@alice:hs", "u_1", "u_1", None]
+    assert feed[2]["payload"]["body"] == "перше"
+    assert len(feed[1]["payload"]["body"]) == 280
+    assert feed[3]["payload"] == {"slug": "nauka", "name": "Наука", "description": "Спільнота"}
+
+    one_by_one, before = [], ""
+    for _ in range(4):
+        (entry,) = await city.get(f"/city/feed?limit=1{before}")
+        one_by_one.append(entry)
+        before = f"&before={entry['id']}"
+    assert one_by_one == feed
+
+
+async def test_the_front_page(city: OpenCity) -> None:
+    for room, count in (("builders", 2), ("welcome", 1)):
+        for number in range(count):
+            await city.call("POST", f"/city/rooms/{room}/messages", {"body": f"{room} {number}"}, token=OKSANA)
+    await city.call("POST", "/api/v1/agents/scribe/heartbeat", {}, token=await city.agent_token("scribe"))
+
+    home = await city.get("/city/home")
+
+    assert home["online"] == {"citizens": 0, "agents": 1, "people": 0, "total": 1}
+    assert [each["payload"]["body"] for each in home["feed"]] == ["welcome 0", "builders 1", "builders 0"]
+    assert [room["slug"] for room in home["popular_rooms"]] == ["builders", "welcome", "general"]
+    assert home["second_me"] == {"available": False}
+
+
+@asynccontextmanager
+async def writing_of_agents(city: OpenCity) -> AsyncIterator[None]:
+    running = asyncio.create_task(city.city.agents_online.run())
+    async with asyncio.timeout(10):
+        while not city.city.agents_online._is_running:
+            await asyncio.sleep(0.005)
+    yield
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_agents_who_come_are_news_once_in_a_while(city: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agents_online, "_SETTLED_S", 0.0)
+
+    def comes(subject: str) -> None:
+        transition = Transition(SubjectId(subject), Shown(), Shown(Status.ONLINE))
+        city.city.agents_online.follow(PresenceChanged(transition, 1))
+
+    async def news() -> list[str]:
+        return [each["actor"]["id"] for each in await city.get("/city/feed") if each["kind"] == "agent_online"]
+
+    comes("agent:scribe")  # while another process leads
+    async with writing_of_agents(city):
+        for subject in ("u_1", "@alice:hs", "agent:nobody", "agent:daarwizz", "agent:daarwizz"):
+            comes(subject)
+
+        async def is_told() -> bool:
+            return await news() == ["daarwizz"]
+
+        await eventually(is_told)
+        comes("agent:daarwizz")
+        comes("agent:scribe")
+
+        async def both_are_told() -> bool:
+            return await news() == ["scribe", "daarwizz"]
+
+        await eventually(both_are_told)

@@ -1,0 +1,248 @@
+"""``/ws/city/rooms/{room_id}``: what happens in a room, in order and without a hole, for whoever looks on or comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from daarion_appservice.city.events import CityMissed, MessagePosted, TypingChanged
+from daarion_appservice.city.types import Member, Message, RoomId, SubjectId, UserId
+from daarion_appservice.realtime import room_streams
+from tests.parts.city import citizen_token
+from tests.parts.open_city import OpenCity, open_city
+from tests.parts.ports import HOST
+
+GENERAL = RoomId("city_general")
+OKSANA = citizen_token("u_1", "Оксана")
+ALICE = UserId("@alice:city.localhost")
+
+
+@pytest.fixture
+async def city(database_url: str) -> AsyncIterator[OpenCity]:
+    async with open_city(database_url) as city:
+        yield city
+
+
+class Socket:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+
+    async def next(self) -> dict[str, Any]:
+        event: dict[str, Any] = await self._socket.receive_json(timeout=10)
+        return event
+
+    async def send(self, **event: Any) -> None:
+        await self._socket.send_json(event)
+
+    async def bodies(self, count: int) -> list[tuple[int, str]]:
+        """Number and text of the next so many messages."""
+        events = [await self.next() for _ in range(count)]
+        assert {event["event"] for event in events} == {"city.room.message"}
+        return [(event["seq"], event["message"]["body"]) for event in events]
+
+
+@asynccontextmanager
+async def looking_on(city: OpenCity, query: str = "", room: str = "general") -> AsyncIterator[Socket]:
+    url = f"http://{HOST}:{city.city.settings.api.port}/ws/city/rooms/{room}{query}"
+    async with city.session.ws_connect(url) as socket:
+        yield Socket(socket)
+
+
+async def looked_on(city: OpenCity, count: int = 1) -> None:
+    """Until so many are told what happens."""
+    async with asyncio.timeout(10):
+        while sum(len(room.listeners) for room in city.city.room_streams._rooms.values()) < count:
+            await asyncio.sleep(0.005)
+
+
+async def say(city: OpenCity, *bodies: str) -> list[Message]:
+    posted = []
+    for body in bodies:
+        answer = await city.call("POST", "/city/rooms/general/messages", {"body": body}, token=OKSANA)
+        assert answer.status == 201
+        posted.append(answer.content)
+    return posted
+
+
+async def member(city: OpenCity, user: UserId, *, joins: bool) -> None:
+    members = city.city.room_members
+    async with city.city.database.transaction() as tx:
+        happened = await (
+            members.join(tx, GENERAL, [Member(GENERAL, user, "Аліса")]) if joins else members.leave(tx, GENERAL, [user])
+        )
+    for event in happened:
+        city.city.bus.publish(event)
+
+
+async def test_what_is_said_is_heard_by_all_who_look_on_and_numbered(city: OpenCity) -> None:
+    async with looking_on(city) as one, looking_on(city, room="city_general", query=f"?token={OKSANA}") as other:
+        await looked_on(city, 2)
+        await other.send(event="city.room.send", body="Привіт", client_id="c1")
+        first, second = await one.next(), await other.next()
+        assert first == second
+        assert (first["event"], first["room_id"], first["seq"]) == ("city.room.message", GENERAL, 1)
+        message = first["message"]
+        assert (message["body"], message["client_id"], message["author"]["id"]) == ("Привіт", "c1", "u_1")
+        assert message == (await city.get("/city/rooms/general/messages"))[0]
+
+
+async def test_the_same_client_id_again_is_said_once(city: OpenCity) -> None:
+    async with looking_on(city, f"?token={OKSANA}") as socket:
+        for body in ("один", "один", "два"):
+            await socket.send(event="city.room.send", body=body, client_id=body)
+        assert await socket.bodies(2) == [(1, "один"), (2, "два")]
+
+
+async def test_who_comes_and_goes_is_part_of_the_history(city: OpenCity) -> None:
+    async with looking_on(city) as socket:
+        await looked_on(city)
+        await member(city, ALICE, joins=True)
+        await member(city, ALICE, joins=True)
+        await say(city, "хто тут?")
+        await member(city, ALICE, joins=False)
+        await member(city, ALICE, joins=False)
+        events = [await socket.next() for _ in range(3)]
+    assert [(event["event"], event["seq"]) for event in events] == [
+        ("city.room.join", 1),
+        ("city.room.message", 2),
+        ("city.room.leave", 3),
+    ]
+    assert events[0]["member"] == {
+        "kind": "matrix", "id": ALICE, "display_name": "Аліса", "matrix_user_id": ALICE, "avatar_url": None
+    }  # fmt: skip
+    async with looking_on(city, "?since=0") as socket:
+        assert [await socket.next() for _ in range(3)] == events
+
+
+async def test_whoever_comes_back_gets_what_was_missed_and_then_what_happens(city: OpenCity) -> None:
+    await say(city, "1", "2", "3")
+    async with looking_on(city, "?since=1") as socket:
+        assert await socket.bodies(2) == [(2, "2"), (3, "3")]
+        await say(city, "4")
+        assert await socket.bodies(1) == [(4, "4")]
+    async with looking_on(city, "?since=4") as socket:
+        await looked_on(city)
+        await say(city, "5")
+        assert await socket.bodies(1) == [(5, "5")]
+
+
+async def test_whoever_missed_too_much_starts_afresh(city: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room_streams, "MAX_REPLAY", 2)
+    await say(city, "1", "2", "3")
+    async with looking_on(city, "?since=0") as socket:
+        assert await socket.next() == {"event": "city.room.resync", "room_id": GENERAL, "seq": 3}
+        await looked_on(city)
+        await say(city, "4")
+        assert await socket.bodies(1) == [(4, "4")]
+    async with looking_on(city, "?since=2") as socket:
+        assert await socket.bodies(2) == [(3, "3"), (4, "4")]
+
+
+async def test_a_number_of_the_future_is_answered_with_a_fresh_start(city: OpenCity) -> None:
+    await say(city, "1")
+    async with looking_on(city, "?since=9") as socket:
+        assert await socket.next() == {"event": "city.room.resync", "room_id": GENERAL, "seq": 1}
+
+
+async def test_what_was_not_heard_is_read(city: OpenCity) -> None:
+    """Things that other processes did, and that came late, twice, out of order or not at all."""
+    bus = city.city.bus
+    heard: list[MessagePosted] = []
+    async with looking_on(city) as socket:
+        await looked_on(city)
+        publish = city.city.messages._publish
+        city.city.messages._publish = heard.append  # type: ignore[assignment]
+        await say(city, "1", "2", "3", "4")
+        bus.hear(heard[2])
+        assert await socket.bodies(4) == [(1, "1"), (2, "2"), (3, "3"), (4, "4")]
+        for late in (heard[0], heard[3], heard[1]):
+            bus.hear(late)
+        await say(city, "5")
+        bus.hear(CityMissed())
+        assert await socket.bodies(1) == [(5, "5")]
+        city.city.messages._publish = publish
+        await say(city, "6")
+        assert await socket.bodies(1) == [(6, "6")]
+
+
+async def test_history_that_is_brought_in_later_is_no_news(city: OpenCity) -> None:
+    async with looking_on(city) as socket:
+        await looked_on(city)
+        (first,) = await say(city, "новина")
+        await socket.next()
+        async with city.city.database.transaction() as tx:
+            old = await tx.messages.get(first["id"])  # type: ignore[index]
+            assert old is not None
+        city.city.bus.publish(MessagePosted(Message("old", GENERAL, 0, old.author, "давно", 0)))  # type: ignore[arg-type]
+        await say(city, "ще новина")
+        assert await socket.bodies(1) == [(2, "ще новина")]
+
+
+async def test_presence_and_typing_of_the_rooms_people_are_told(city: OpenCity) -> None:
+    await member(city, UserId("@agent_daarwizz:city.localhost"), joins=True)
+    token = await city.agent_token("daarwizz")
+    async with looking_on(city) as socket:
+        await looked_on(city)
+        heartbeat = {"status_msg": "тут"}
+        await city.call("POST", "/api/v1/agents/daarwizz/heartbeat", heartbeat, token=token)
+        told = await socket.next()
+        assert (told["event"], told["user_id"], told["status"]) == ("city.room.presence", "agent:daarwizz", "online")
+        assert (told["members_online"], told["status_msg"]) == (1, "тут")
+        city.city.bus.publish(TypingChanged(GENERAL, frozenset({SubjectId(ALICE)})))
+        assert await socket.next() == {"event": "city.room.typing", "room_id": GENERAL, "typing": [ALICE]}
+        await city.call("POST", "/api/v1/agents/scribe/heartbeat", {}, token=await city.agent_token("scribe"))
+        await say(city, "хто не тут, того не видно")
+        assert (await socket.next())["event"] == "city.room.message"
+
+
+@pytest.mark.parametrize(
+    ("event", "token", "code"),
+    [
+        ({"event": "city.room.send", "body": "x", "client_id": "c9"}, "", "sign_in"),
+        ({"event": "city.room.send", "body": "  ", "client_id": "c9"}, OKSANA, "message_empty"),
+        ({"event": "city.room.send", "body": "x" * 50_000, "client_id": "c9"}, OKSANA, "message_too_long"),
+        ({"event": "city.room.send", "body": 7, "client_id": "c9"}, OKSANA, "invalid"),
+        ({"event": "city.room.send", "body": "x", "reply_to": "nobody", "client_id": "c9"}, OKSANA, "no_such_message"),
+        ({"event": "city.room.shout", "client_id": "c9"}, OKSANA, "no_such_event"),
+    ],
+)
+async def test_what_cannot_be_said_is_refused_by_name_and_the_socket_stays(
+    city: OpenCity, event: dict[str, Any], token: str, code: str
+) -> None:
+    async with looking_on(city, f"?token={token}") as socket:
+        await socket.send(**event)
+        told = await socket.next()
+        assert (told["event"], told["code"], told["client_id"]) == ("error", code, "c9")
+        await say(city, "далі")
+        assert (await socket.next())["message"]["body"] == "далі"
+    assert len(await city.get("/city/rooms/general/messages")) == 1
+
+
+async def test_there_must_be_such_a_room(city: OpenCity) -> None:
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        async with looking_on(city, room="nowhere"):
+            pass
+    assert refused.value.status == 404
+
+
+async def test_nobody_looks_on_any_more_and_nothing_is_kept(city: OpenCity) -> None:
+    async with looking_on(city), looking_on(city, "?since=0"):
+        await looked_on(city, 2)
+    async with asyncio.timeout(10):
+        while city.city.room_streams._rooms:
+            await asyncio.sleep(0.005)
+    await say(city, "ніхто не чує")
+
+
+async def test_many_at_once_are_told_in_one_order(city: OpenCity) -> None:
+    async with looking_on(city) as one, looking_on(city) as other:
+        await looked_on(city, 2)
+        await asyncio.gather(*(say(city, str(number)) for number in range(30)))
+        heard = await one.bodies(30)
+        assert [seq for seq, _ in heard] == list(range(1, 31))
+        assert await other.bodies(30) == heard
