@@ -81,19 +81,21 @@ class Lease:
             await connection.close()
 
     async def _try(self) -> bool:
-        self._connection = await self._database.dedicated()
         try:
-            for name, value in _KEEPALIVE.items():
-                await self._connection.execute(text(f"SET {name} = {value}"))
-            await self._connection.execute(text(_END_WHEN_SILENT), {"ms": str(_SILENCE_MS)})
+            if self._connection is None:
+                await self._connect()
+            assert self._connection is not None
             found = await self._connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _KEY})
-            is_ours = bool(found.scalar())
+            return bool(found.scalar())
         except BaseException:
             await self.release()
             raise
-        if not is_ours:
-            await self.release()
-        return is_ours
+
+    async def _connect(self) -> None:
+        self._connection = connection = await self._database.dedicated()
+        for name, value in _KEEPALIVE.items():
+            await connection.execute(text(f"SET {name} = {value}"))
+        await connection.execute(text(_END_WHEN_SILENT), {"ms": str(_SILENCE_MS)})
 
     async def _is_ours(self, connection: AsyncConnection) -> bool:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import nio
 import pytest
@@ -21,9 +22,15 @@ async def test_a_person_finds_the_city_joins_and_is_heard(
     alice = await arrive(city, "alice")
 
     token = alice.client.access_token
-    _, directory = await city.call("GET", "/_matrix/client/v3/publicRooms", token=token, url=city.homeserver.url)
-    found = {room.get("canonical_alias"): room for room in directory["chunk"]}
-    assert {"#city:city.localhost", "#city_general:city.localhost", "#city_builders:city.localhost"} <= found.keys()
+
+    async def listed() -> dict[str, Any]:
+        """Synapse lists a room a moment after it was made."""
+        _, directory = await city.call("GET", "/_matrix/client/v3/publicRooms", token=token, url=city.homeserver.url)
+        found = {room.get("canonical_alias"): room for room in directory["chunk"]}
+        wanted = {"#city:city.localhost", "#city_general:city.localhost", "#city_builders:city.localhost"}
+        return found if wanted <= found.keys() else {}
+
+    found = await eventually(listed)
     assert found["#city_general:city.localhost"]["name"] == "General"
     assert found["#city_general:city.localhost"]["topic"] == "Головна кімната міста"
 

@@ -195,7 +195,7 @@ async def test_a_client_may_come_back_to_the_other_process(twins: Twins) -> None
     assert (missed["event"], missed["status"]) == ("presence.update", "away")
 
 
-@pytest.mark.parametrize("how", ["killed", "stopped"])
+@pytest.mark.parametrize("how", ["killed", pytest.param("stopped", marks=pytest.mark.soak)])
 async def test_when_the_leader_ends_the_other_takes_over_and_nobody_flaps(
     twins: Twins, arrive: Arrive, how: str
 ) -> None:
@@ -225,7 +225,7 @@ async def test_when_the_leader_ends_the_other_takes_over_and_nobody_flaps(
     assert seen(alice, DAARWIZZ) == ["online", "offline"], "nobody beat for it any more"
 
 
-@pytest.mark.parametrize("how", ["killed", "frozen"])
+@pytest.mark.parametrize("how", ["killed", pytest.param("frozen", marks=pytest.mark.soak)])
 async def test_without_redis_nobody_flaps_and_afterwards_all_is_true(twins: Twins, arrive: Arrive, how: str) -> None:
     alice = await arrive(twins.one, "alice")
     await alice.join(GENERAL)

@@ -205,6 +205,7 @@ GENERAL = {
     "description": "Головна кімната міста",
     "members_online": 0,
     "last_event": None,
+    "last_seq": 0,
     "matrix_room_id": None,
     "matrix_room_alias": "#city_general:city.localhost",
     "matrix_status": "pending",

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import aiohttp
 import nio
 
+from daarion_appservice.city.types import RoomEvent, RoomId
 from daarion_appservice.storage.database import Database
 from tests.parts.city import RunningCity, citizen_token, eventually
 from tests.parts.person import Person
@@ -96,8 +97,20 @@ async def both_sides_have(city: RunningCity, person: Person, room_id: str, said:
     await eventually(nothing_waits)
     messages = await in_the_city(city)
     assert _by_author((each["author"]["matrix_user_id"], each["body"]) for each in messages) == said
-    assert [message["seq"] for message in messages] == list(range(messages[0]["seq"], messages[0]["seq"] + count))
+    history = await _history(city)
+    assert [event.seq for event in history] == list(range(1, len(history) + 1)), "without a hole"
+    assert [event.message.id for event in history if event.message] == [message["id"] for message in messages]
     assert _by_author(await on_matrix(city, person, room_id)) == said
+
+
+async def _history(city: RunningCity) -> list[RoomEvent]:
+    """Everything that is part of the room's history, in its order."""
+    database = Database(city.database_url)
+    try:
+        async with database.reading() as tx:
+            return await tx.room_events.after(RoomId("city_general"), 0, limit=100_000)
+    finally:
+        await database.close()
 
 
 async def _waiting(city: RunningCity) -> tuple[dict[str, int], list[Any]]:
