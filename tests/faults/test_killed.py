@@ -108,7 +108,7 @@ async def _until_said(said: Said, count: int, *, at_least_one: bool = False) -> 
 # --- in the worst moment ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("killed", ["service", "synapse", "both"])
+@pytest.mark.parametrize("killed", ["service", "synapse", pytest.param("both", marks=pytest.mark.soak)])
 async def test_a_message_that_synapse_took_without_the_service_hearing_of_it_stands_there_once(
     start_city: StartCity, arrive: Arrive, proxy: StartProxy, killed: str
 ) -> None:

@@ -320,6 +320,7 @@ async def test_after_a_crash_of_synapse_who_is_shown_again_stays_and_who_is_not_
     assert await city.service.presence_of(kept) == ("online", "here")
 
 
+@pytest.mark.soak
 async def test_a_change_that_the_database_did_not_take_is_told_when_it_does(start: StartCity) -> None:
     city = await start(timeout_s=120)
     (scribe,) = await city.service.make("scribe")
