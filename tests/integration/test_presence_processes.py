@@ -1,0 +1,394 @@
+"""Several processes with one Redis: they agree, and lose neither each other nor anybody when Redis goes and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daarion_appservice.app import new_id, now_ms
+from daarion_appservice.city.events import PresenceChanged, PresenceRenumbered
+from daarion_appservice.city.presence import Beat, Placed, Shown, Status
+from daarion_appservice.city.types import SubjectId
+from daarion_appservice.realtime import redis_presence as redis_presence_module
+from daarion_appservice.realtime.presence_stream import PresenceStream
+from daarion_appservice.realtime.redis_client import connect
+from daarion_appservice.realtime.redis_presence import RedisPresence
+from daarion_appservice.realtime.shared_sessions import _KEYS, BATCH, Answer, Said, SharedSessions
+from tests.parts.city import eventually
+from tests.parts.redis import RedisServer
+
+ONLINE, AWAY, OFFLINE = Status.ONLINE, Status.AWAY, Status.OFFLINE
+OKSANA = SubjectId("u_123")
+ALICE = SubjectId("@alice:city.localhost")
+SCRIBE = SubjectId("agent:писар")
+TTL_MS = 40_000
+
+
+@dataclass
+class Replica:
+    """One process's store, on Redis's own clock."""
+
+    store: RedisPresence
+    events: list[Any]
+    _client: Any
+    _running: asyncio.Task[None]
+
+    @classmethod
+    async def start(cls, server: RedisServer, ttl_ms: int = TTL_MS) -> Replica:
+        client, events = connect(server.url, cluster=False), list[Any]()
+        store = RedisPresence(
+            SharedSessions(client, name=new_id(), ttl_ms=ttl_ms), events.append, now_ms, ttl_ms=ttl_ms
+        )
+        return cls(store, events, client, asyncio.create_task(store.run()))
+
+    async def stop(self) -> None:
+        self._running.cancel()
+        await asyncio.wait([self._running])
+        await self._client.aclose()
+
+    def told(self) -> list[tuple[str, str]]:
+        changes = [event.transition for event in self.events if isinstance(event, PresenceChanged)]
+        return [(change.subject, change.after.status.value) for change in changes]
+
+    async def shows(self, subject: SubjectId, status: Status, timeout_s: float = 20) -> None:
+        async def is_so() -> bool:
+            return self.store.shown(subject).status is status
+
+        await eventually(is_so, timeout_s, lambda: f"{subject}: {self.store.shown(subject)}")
+
+
+@pytest.fixture
+async def replicas(redis: RedisServer) -> AsyncIterator[list[Replica]]:
+    both = [await Replica.start(redis) for _ in range(2)]
+    yield both
+    for replica in both:
+        await replica.stop()
+
+
+async def test_two_processes_show_the_same_and_each_hears_of_every_change_once(replicas: list[Replica]) -> None:
+    one, other = replicas
+    await one.store.beat([Beat(OKSANA), Beat(SCRIBE, AWAY, "думаю")])
+    await other.store.beat([Beat(OKSANA)])
+    await other.store.beat([Beat(SCRIBE, ONLINE)])
+    await one.shows(SCRIBE, ONLINE)
+    await one.store.beat([Beat(OKSANA, OFFLINE)])
+    await other.shows(OKSANA, OFFLINE)
+    assert (
+        one.told()
+        == other.told()
+        == [
+            (OKSANA, "online"),
+            (SCRIBE, "away"),
+            (SCRIBE, "online"),
+            (OKSANA, "offline"),
+        ]
+    )
+    numbers = [[event.seq for event in each.events if isinstance(event, PresenceChanged)] for each in replicas]
+    assert numbers[0] == numbers[1], "both give the same change the same number"
+
+
+async def test_a_process_that_comes_later_knows_who_is_here(replicas: list[Replica], redis: RedisServer) -> None:
+    await replicas[0].store.beat([Beat(SCRIBE, AWAY, "думаю")])
+    late = await Replica.start(redis)
+    await late.shows(SCRIBE, AWAY)
+    assert late.store.shown(SCRIBE).status_msg == "думаю"
+    assert isinstance(late.events[0], PresenceRenumbered)
+    await late.stop()
+
+
+async def test_the_session_of_one_process_is_known_to_the_other(replicas: list[Replica]) -> None:
+    """A client that is sent here and there by a load balancer is one client."""
+    one, other = replicas
+    await one.store.beat([Beat(OKSANA, ONLINE, session="tab")])
+    await other.store.beat([Beat(OKSANA, AWAY, session="tab")])
+    assert other.store.shown(OKSANA).status is AWAY
+    await other.store.beat([Beat(OKSANA, OFFLINE, session="tab")])
+    await one.shows(OKSANA, OFFLINE)
+
+
+async def test_other_services_read_who_is_here(replicas: list[Replica], redis: RedisServer) -> None:
+    client = connect(redis.url, cluster=False)
+    await replicas[0].store.beat([Beat(OKSANA), Beat(SCRIBE, AWAY)])
+    keys = [f"presence:{subject}" for subject in (OKSANA, SCRIBE, ALICE)]
+    assert await client.mget(keys) == ["online", "away", None]
+    for key in keys[:2]:
+        assert TTL_MS - 5_000 < await client.pttl(key) <= TTL_MS
+    await replicas[1].store.beat([Beat(OKSANA, AWAY), Beat(SCRIBE, OFFLINE)])
+    assert await client.mget(keys) == ["away", None, None]
+    await replicas[1].store.beat([Beat(OKSANA, ONLINE, session="tab")])
+    await replicas[0].store.beat([Beat(OKSANA, OFFLINE, session="tab")])
+    assert await client.mget(keys) == ["away", None, None], "the weaker session goes on"
+    await client.aclose()
+
+
+async def test_who_was_active_elsewhere_is_learnt(replicas: list[Replica], monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = replicas
+    await one.store.beat([Beat(OKSANA)])
+    await other.shows(OKSANA, ONLINE)
+    first_ms = other.store.shown(OKSANA).last_active_ms
+    assert first_ms is not None
+    await asyncio.sleep(0.05)
+    await one.store.beat([Beat(OKSANA)])
+
+    async def is_learnt() -> bool:
+        return (other.store.shown(OKSANA).last_active_ms or 0) > first_ms
+
+    await eventually(is_learnt)
+
+
+async def gone(replica: Replica) -> None:
+    async def is_gone() -> bool:
+        return replica.store.reason is not None
+
+    await eventually(is_gone)
+
+
+async def back(replica: Replica) -> None:
+    async def is_back() -> bool:
+        return replica.store.reason is None
+
+    await eventually(is_back)
+
+
+@pytest.mark.parametrize("forgets", [True, False], ids=["forgets", "remembers"])
+async def test_while_redis_is_away_nobody_is_refused_and_nobody_is_shown_offline(tmp_path: Path, forgets: bool) -> None:
+    server = RedisServer(tmp_path / "redis", keep=not forgets)
+    server.start()
+    one, other = [await Replica.start(server, ttl_ms=4_000) for _ in range(2)]
+    stays, comes, leaves = OKSANA, SCRIBE, SubjectId("u_7")
+    await one.store.beat([Beat(stays), Beat(leaves)])
+    await other.shows(leaves, ONLINE)
+
+    server.kill()
+    for replica in (one, other):
+        await gone(replica)
+    (shown,) = await one.store.beat([Beat(comes, AWAY, "нове")])
+    assert shown == Shown(AWAY, "нове", None)
+    for _ in range(6):  # half as long again as anybody lives
+        await one.store.beat([Beat(stays), Beat(comes, AWAY)])
+        await asyncio.sleep(1)
+    told_alone = [each.told() for each in (one, other)]
+    server.start()
+
+    for replica in (one, other):
+        await back(replica)
+        await replica.shows(comes, AWAY)
+        assert replica.store.shown(comes).status_msg == "нове"
+    beating = asyncio.create_task(_keep_beating(one.store, stays, comes))
+    for replica, before in zip((one, other), told_alone, strict=True):
+        await replica.shows(leaves, OFFLINE)
+        after = replica.told()[len(before) :]
+        assert (leaves, "offline") in after
+        assert [change for change in after if change[0] != leaves] in ([], [(comes, "away")]), "nobody flapped"
+    beating.cancel()
+    for replica in (one, other):
+        await replica.stop()
+    server.kill()
+
+
+async def _keep_beating(store: RedisPresence, *subjects: SubjectId) -> None:
+    while True:
+        await store.beat([Beat(subject, AWAY if subject == SCRIBE else ONLINE) for subject in subjects])
+        await asyncio.sleep(0.5)
+
+
+async def test_a_redis_that_freezes_and_goes_on_ends_nobody_who_kept_beating(redis: RedisServer) -> None:
+    one, other = [await Replica.start(redis, ttl_ms=4_000) for _ in range(2)]
+    beating = asyncio.create_task(_keep_beating(one.store, OKSANA))
+    await other.shows(OKSANA, ONLINE)
+    redis.freeze()
+    for replica in (one, other):
+        await gone(replica)
+    await asyncio.sleep(5)
+    redis.thaw()
+    for replica in (one, other):
+        await back(replica)
+    await asyncio.sleep(1)
+    assert one.told() == other.told() == [(OKSANA, "online")]
+    beating.cancel()
+    for replica in (one, other):
+        await replica.stop()
+
+
+async def test_changes_that_were_missed_are_made_good(replicas: list[Replica], redis: RedisServer) -> None:
+    """The stream keeps so much and no more: whoever was too slow for it takes everything anew."""
+    one, other = replicas
+    await one.store.beat([Beat(OKSANA)])
+    await other.shows(OKSANA, ONLINE)
+    client = connect(redis.url, cluster=False)
+    await client.execute_command("EVAL", _CHANGE_AND_FORGET, len(_KEYS), *_KEYS, OKSANA)
+    await client.aclose()
+    await one.store.beat([Beat(SCRIBE)])
+    for replica in replicas:
+        await replica.shows(OKSANA, AWAY)
+        await replica.shows(SCRIBE, ONLINE)
+
+
+_CHANGE_AND_FORGET = """
+local it = cjson.decode(redis.call('HGET', KEYS[1], ARGV[1]))
+it.st, it.s[1][2] = 'away', 'away'
+it.q = string.format('%.0f', redis.call('HINCRBY', KEYS[4], 'seq', 1))
+redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(it))
+"""
+
+
+async def test_what_redis_forgets_between_two_heartbeats_it_is_told_again(
+    replicas: list[Replica], redis: RedisServer
+) -> None:
+    """A FLUSHALL leaves the connections as they are, and new numbers begin below those that were read."""
+    one, other = replicas
+    await one.store.beat([Beat(OKSANA), Beat(SCRIBE, AWAY, "думаю")])
+    await other.shows(SCRIBE, AWAY)
+    client = connect(redis.url, cluster=False)
+    await client.flushall()
+    await one.store.beat([Beat(SubjectId("u_7"))])
+    for replica in replicas:
+        await replica.shows(SubjectId("u_7"), ONLINE)
+
+    async def is_known_again() -> bool:
+        return bool(await client.get(f"presence:{SCRIBE}") == "away")
+
+    await eventually(is_known_again)
+    await client.aclose()
+    for replica in replicas:
+        assert sorted(replica.told()) == sorted([(OKSANA, "online"), (SCRIBE, "away"), ("u_7", "online")])
+
+
+async def test_numbers_that_are_given_out_alone_are_nobody_elses(replicas: list[Replica], redis: RedisServer) -> None:
+    """Else a client that comes from one to the other with such a number would never hear what was told there."""
+    one, other = replicas
+    await one.store.beat([Beat(OKSANA)])
+    await other.shows(OKSANA, ONLINE)
+    redis.kill()
+    for replica in replicas:
+        await gone(replica)
+    await one.store.beat([Beat(SubjectId("u_1"))])
+    await other.store.beat([Beat(SubjectId("u_2"))])
+    streams = [await _stream_of(replica) for replica in replicas]
+    for stream, another in (streams, reversed(streams)):
+        assert stream.since(stream.seq) == []
+        assert another.since(stream.seq) is None
+    for stream in streams:
+        stream.close()
+
+
+async def _stream_of(replica: Replica) -> PresenceStream:
+    """What a replica's clients were told so far."""
+    stream = PresenceStream(replica.store.shown, now_ms, tick_s=0.001)
+    for event in replica.events:
+        if isinstance(event, PresenceRenumbered):
+            stream.renumber(event)
+        else:
+            stream.follow(event)
+
+    async def is_told() -> bool:
+        return stream.seq == replica.store.seq
+
+    await eventually(is_told)
+    return stream
+
+
+async def test_who_comes_while_redis_is_being_told_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between what Redis is told of those who came meanwhile, and what it then answers about everybody."""
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    replica = await Replica.start(server)
+    await back(replica)
+    server.kill()
+    await gone(replica)
+    everybody, late = SharedSessions.everybody, list[asyncio.Task[list[Shown]]]()
+
+    async def slow(sessions: SharedSessions) -> AsyncIterator[tuple[SubjectId, Shown, int]]:
+        late.append(asyncio.create_task(replica.store.beat([Beat(OKSANA)])))
+        await asyncio.sleep(0)
+        async for each in everybody(sessions):
+            yield each
+
+    monkeypatch.setattr(SharedSessions, "everybody", slow)
+    server.start()
+    await back(replica)
+    (shown,) = await late[0]
+    assert shown.status is ONLINE
+    client = connect(server.url, cluster=False)
+    assert await client.get(f"presence:{OKSANA}") == "online"
+    assert replica.told() == [(OKSANA, "online")]
+    await client.aclose()
+    await replica.stop()
+    server.kill()
+
+
+async def test_a_heartbeat_that_comes_after_its_own_end_brings_nobody_back(
+    replicas: list[Replica], redis: RedisServer
+) -> None:
+    """A process may have been frozen with it for a minute."""
+    client = connect(redis.url, cluster=False)
+    sessions = SharedSessions(client, name="frozen", ttl_ms=TTL_MS)
+    said = Said.of_beat(Beat(OKSANA), now_ms() - TTL_MS)
+    (answer,) = await sessions.say([said], [TTL_MS], lambda _: ONLINE)
+    assert (answer.status, answer.seq) == (OFFLINE, None)
+    assert await client.get(f"presence:{OKSANA}") is None
+    await client.aclose()
+    await replicas[0].store.beat([Beat(SCRIBE)])
+    assert replicas[0].told() == [(SCRIBE, "online")]
+
+
+async def test_more_at_once_than_redis_should_take_at_once_is_said_in_parts(
+    replicas: list[Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a script runs Redis answers nobody else, and the others would take it for gone."""
+    say, sizes = SharedSessions.say, list[int]()
+
+    async def counted(sessions: SharedSessions, said: Sequence[Said], *more: Any) -> list[Answer]:
+        sizes.append(len(said))
+        return await say(sessions, said, *more)
+
+    monkeypatch.setattr(SharedSessions, "say", counted)
+    everybody = [SubjectId(f"@p{number}:city.localhost") for number in range(2 * BATCH + 1)]
+    await replicas[0].store.place([Placed(subject, Shown(ONLINE), "matrix") for subject in everybody])
+    assert sizes == [BATCH, BATCH, 1]
+    await replicas[1].shows(everybody[-1], ONLINE)
+    assert [subject for subject, _ in replicas[1].told()] == everybody
+
+
+async def test_what_was_said_while_redis_is_away_is_remembered_no_longer_than_it_counts(redis: RedisServer) -> None:
+    replica = await Replica.start(redis, ttl_ms=200)
+    await back(replica)
+    redis.kill()
+    await gone(replica)
+    for number in range(100):
+        await replica.store.beat([Beat(OKSANA, session=str(number))])
+        await asyncio.sleep(0.01)
+    assert len(replica.store._own) < 50
+    await replica.stop()
+
+
+async def test_a_new_process_that_finds_redis_first_ends_nobody_who_kept_beating_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After so long an outage that nobody seems to be left, as when Redis and a process were on one machine."""
+    server = RedisServer(tmp_path / "redis", keep=True)
+    server.start()
+    one = await Replica.start(server, ttl_ms=3_000)
+    beating = asyncio.create_task(_keep_beating(one.store, OKSANA))
+    await one.shows(OKSANA, ONLINE)
+    server.kill()
+    await gone(one)
+    monkeypatch.setattr(redis_presence_module, "_RETRY_S", 1.5)
+    await asyncio.sleep(4)
+    server.start()
+    new = await Replica.start(server, ttl_ms=3_000)
+    for replica in (new, one):
+        await back(replica)
+    await asyncio.sleep(4)
+    assert one.told() == new.told() == [(OKSANA, "online")]
+    beating.cancel()
+    for replica in (one, new):
+        await replica.stop()
+    server.kill()
