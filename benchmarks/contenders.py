@@ -85,10 +85,15 @@ class City(Contender):
         batch: bool = False,
         homeserver: int = 0,
         ttl_s: float = _TTL_S,
+        postgres_url: str = "",
     ) -> None:
-        """``homeserver`` is the port of one, where the agents are ghosts in the room General; 0 for none."""
+        """``homeserver`` is the port of one, where the agents are ghosts in the room General; 0 for none.
+
+        Its database is SQLite unless there is a ``postgres_url``.
+        """
         super().__init__()
-        self.key = ("city_redis" if redis_url else "city") + ("_batch" if batch else "")
+        self.key = ("city_redis" if redis_url else "city") + ("_batch" if batch else "") + ("_postgres" if postgres_url else "")
+        self.database_url = postgres_url or f"sqlite:///{directory / self.key / 'city.db'}"
         self._directory = directory / self.key
         self._agents = agents
         self._redis_url = redis_url
@@ -122,6 +127,10 @@ class City(Contender):
     def as_token(self) -> str:
         return config_file.load(self._config).appservice.as_token.get_secret_value()
 
+    @property
+    def hs_token(self) -> str:
+        return config_file.load(self._config).appservice.hs_token.get_secret_value()
+
     async def prepare(self) -> None:
         """Write its files, and the agents into its database."""
         self._directory.mkdir(parents=True)
@@ -147,13 +156,9 @@ class City(Contender):
             "api.service_token": SERVICE_TOKEN,
             "api.jwt.secret": JWT_SECRET,
             "matrix.port": self.matrix_port,
-            "database.url": self._database_url,
+            "database.url": self.database_url,
             "presence.ttl_s": self._ttl_s,
         }
-
-    @property
-    def _database_url(self) -> str:
-        return f"sqlite:///{self._directory / 'city.db'}"
 
     async def _register_agents(self) -> None:
         """Into the database at once: the command line takes one at a time."""
@@ -162,7 +167,7 @@ class City(Contender):
             {"id": slug(n), "slug": slug(n), "display_name": f"Agent {n}", "rooms": rooms, "created_at_ms": 0}
             for n in range(self._agents)
         ]
-        database = Database(self._database_url)
+        database = Database(self.database_url)
         try:
             await migrate.upgrade(database)
             async with database.transaction() as tx:

@@ -119,9 +119,13 @@ class HttpLine(asyncio.Protocol):
 
     def post(self, path: str, body: bytes, token: str) -> asyncio.Future[int]:
         """The status of the answer, once all of it is here."""
+        return self.ask(request("POST", path, body, token))
+
+    def ask(self, raw_request: bytes) -> asyncio.Future[int]:
+        """The same for a request that was put together before."""
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._asked.append(answer)
-        self.transport.write(post_request(path, body, token))
+        self.transport.write(raw_request)
         return answer
 
     def data_received(self, data: bytes) -> None:
@@ -149,9 +153,9 @@ class HttpLine(asyncio.Protocol):
         return rest
 
 
-def post_request(path: str, body: bytes, token: str) -> bytes:
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {token}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+def request(method: str, path: str, body: bytes = b"", token: str = "") -> bytes:
+    """An HTTP request over a connection that is kept."""
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {HOST}"]
+    lines += [f"Authorization: Bearer {token}"] if token else []
+    lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"] if body else []
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body

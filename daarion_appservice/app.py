@@ -19,12 +19,14 @@ from ulid import ULID
 
 from .city.agents import AgentDirectory
 from .city.census import Census
+from .city.changes import Changes
 from .city.events import (
     CityMissed,
     InboxFilled,
     InhabitantTyping,
     MembershipChanged,
     MessagePosted,
+    OutboxFilled,
     PresenceChanged,
     PresenceRenumbered,
     RegistryChanged,
@@ -34,6 +36,7 @@ from .city.events import (
 from .city.messages import Messages
 from .city.occupancy import Occupancy
 from .city.presence import Status
+from .city.reactions import Reactions
 from .city.rooms import Rooms
 from .city.tokens import TokenRing
 from .city.types import Agent, AgentSlug
@@ -44,7 +47,9 @@ from .http.authors import Authors
 from .http.feed import FeedRoutes
 from .http.health import HealthRoutes
 from .http.internal import InternalPresenceRoutes
+from .http.limits import Limits
 from .http.listeners import Listener, city_application, matrix_application
+from .http.messages import MessageRoutes
 from .http.origins import Origins
 from .http.presence import PresenceEvents, PresenceRoutes
 from .http.presence_socket import PresenceSocket
@@ -54,13 +59,17 @@ from .http.signing_in import CityDoor, MatrixDoor
 from .matrix.adoption import Adoption
 from .matrix.catch_up import CatchUp
 from .matrix.check_in import check_in
+from .matrix.doorkeeper import MatrixDoorkeeper
 from .matrix.event_handlers import EventHandlers
 from .matrix.ghosts import Ghosts
 from .matrix.homeserver import Homeserver
 from .matrix.homeserver_watch import HomeserverWatch
 from .matrix.housekeeping import Housekeeping
 from .matrix.inbound import Inbound
+from .matrix.letters import Letters
+from .matrix.member_events import MemberEvents
 from .matrix.memberships import Memberships
+from .matrix.message_events import MessageEvents
 from .matrix.namespace import Namespace
 from .matrix.observer import Observer
 from .matrix.outbound import Outbound
@@ -71,11 +80,13 @@ from .matrix.presence_teller import Tellers
 from .matrix.queries import CityQueries
 from .matrix.receiver import Receiver
 from .matrix.room_members import RoomMembers
+from .matrix.room_state_events import RoomStateEvents
 from .matrix.rooms import MatrixRooms
 from .matrix.sight import Sight
 from .matrix.status_texts import StatusTexts
 from .matrix.typing_notices import TypingNotices
 from .matrix.typing_out import TypingOut
+from .matrix.wording import MatrixWording
 from .realtime.agents_online import AgentsOnline
 from .realtime.bus import Bus
 from .realtime.presence import MemoryPresence
@@ -151,11 +162,19 @@ class City:
         self.stream = PresenceStream(self.presence.shown, steady_ms, seq=self.presence.seq)
         self.agents_online = AgentsOnline(self.database, self.agents, now_ms, new_id)
         self.rooms = Rooms(self.database, self.bus.publish, now_ms, new_id)
-        self.messages = Messages(self.database, self.bus.publish, now_ms, new_id)
+        wording, doorkeeper = MatrixWording(self.agents, self.namespace), MatrixDoorkeeper(self.namespace)
+        self.messages = Messages(self.database, self.bus.publish, wording, doorkeeper, now_ms, new_id)
+        self.changes = Changes(self.database, self.bus.publish, wording, doorkeeper, now_ms, new_id)
+        self.reactions = Reactions(self.database, self.bus.publish, doorkeeper, now_ms, new_id)
 
         # Matrix
         self.room_members = RoomMembers(self.namespace, now_ms, new_id)
-        self.handlers = EventHandlers(self.namespace, self.messages, self.room_members)
+        self.message_events = MessageEvents(self.namespace, self.messages, self.changes, self.reactions)
+        self.handlers = EventHandlers(
+            self.message_events,
+            MemberEvents(self.namespace, self.room_members),
+            RoomStateEvents(self.namespace),
+        )
         catch_up = CatchUp(self.homeserver, self.database, self.namespace, now_ms)
         self.inbound = Inbound(self.database, self.handlers, self.watch, catch_up, self.bus.publish, steady_ms)
         self.ghosts = Ghosts(
@@ -190,7 +209,9 @@ class City:
             self.watch,
             self.ghosts,
             self.agents,
+            Letters(self.messages, self.namespace),
             self.namespace,
+            self.bus.publish,
             steady_ms,
             on_new_ghost=self.mirror.ghost_ready,
             on_spoke=self.mirror.spoke,
@@ -235,7 +256,7 @@ class City:
 
     def _wire(self) -> None:
         """Who hears of what."""
-        self.bus.subscribe(MessagePosted, lambda _: self.outbound.wake())
+        self.bus.subscribe(OutboxFilled, lambda _: self.outbound.wake())
         self.bus.subscribe(InboxFilled, lambda _: self._inbox_filled())
         self.bus.subscribe(CityMissed, lambda _: self._inbox_filled())
         self.bus.subscribe(CityMissed, lambda _: self.outbound.wake())
@@ -338,7 +359,6 @@ class City:
         rooms = RoomRoutes(
             self.database,
             self.rooms,
-            self.messages,
             self.bus.publish,
             authors,
             self.presence,
@@ -346,16 +366,19 @@ class City:
             self.namespace,
             steady_ms,
         )
+        messages = MessageRoutes(self.database, self.messages, self.changes, self.reactions, authors, self.namespace)
         feed = FeedRoutes(self.database, self.census, self.occupancy, self.namespace)
         presence = PresenceRoutes(self.presence, self.census, steady_ms)
-        door = CityDoor(settings, self.tokens, self.registry)
+        door = CityDoor(settings, self.tokens, self.registry, Limits(settings, self.redis))
         may_read = settings.api.anonymous_read
         origins = Origins(settings.api.allowed_origins)
         socket = PresenceSocket(self.presence, self.stream, door, origins, anonymous_read=may_read)
         events = PresenceEvents(self.stream, door, anonymous_read=may_read)
         parts = RoomSocketParts(self.database, self.room_streams, self.messages, authors, self.bus.publish)
         room_socket = RoomSocket(parts, door, origins, anonymous_read=may_read)
-        app = city_application([rooms, agents, presence, feed], [socket, events, room_socket], door, settings.api)
+        app = city_application(
+            [rooms, messages, agents, presence, feed], [socket, events, room_socket], door, settings.api
+        )
         return Listener("api", app, settings.api.host, settings.api.port)
 
     def matrix_listener(self) -> Listener:

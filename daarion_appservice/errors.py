@@ -7,13 +7,15 @@
      │    ├── NotAllowed            we know who is asking, and they may not       (HTTP 403)
      │    ├── NotFound              there is no such thing                        (HTTP 404)
      │    ├── Conflict              it is there already, or its state forbids it  (HTTP 409)
+     │    ├── TooManyRequests       not so often: it says when to come back       (HTTP 429)
      │    └── Unavailable           something that we depend on does not answer   (HTTP 503)
      ├── HomeserverError          the homeserver did not do what we asked
      │    ├── HomeserverAway        nothing came back, or a gateway spoke for it: trying again helps
      │    │    ├── NoHomeserver     what answered does not speak Matrix
      │    │    └── HomeserverSlow   this one request was not answered in time
-     │    └── HomeserverRefused     it answered no: trying the same again does not help by itself
-     │         └── HomeserverLimited     too many requests: it says when to come back
+     │    ├── HomeserverRefused     it answered no: trying the same again does not help by itself
+     │    │    └── HomeserverLimited     too many requests: it says when to come back
+     │    └── RoomApart             a room and its Matrix room are not one, and an admin on Matrix must see to it
      └── StartError               the service cannot start; says why and what to do, and has an exit code
 
 An error says what happened, whether trying again helps, and what the reader can do about it.
@@ -77,6 +79,16 @@ class Conflict(CityError):
     status = 409
 
 
+class TooManyRequests(CityError):
+    """Not so often: the same request will do after ``retry_after_s``."""
+
+    status = 429
+
+    def __init__(self, detail: str, *, retry_after_s: float) -> None:
+        super().__init__("too_many_requests", detail)
+        self.retry_after_s = retry_after_s
+
+
 class Unavailable(CityError):
     """Something that we depend on does not answer; the same request will do later."""
 
@@ -121,6 +133,10 @@ class HomeserverLimited(HomeserverRefused):
     def __init__(self, errcode: str, message: str, *, retry_after_ms: int) -> None:
         super().__init__(429, errcode, message)
         self.retry_after_ms = retry_after_ms
+
+
+class RoomApart(HomeserverError):
+    """A room of the city and its Matrix room are not one. The text says why, and what an admin on Matrix can do about it."""
 
 
 # --- starting -----------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .presence import Transition
-from .types import Author, Message, RoomEvent, RoomId, SubjectId
+from .types import Author, Message, Room, RoomEvent, RoomId, SubjectId
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,20 @@ class MessagePosted:
 @dataclass(frozen=True, slots=True)
 class RegistryChanged:
     """Agents, tokens or rooms came, went, or are described differently now; or dead events live again."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomChanged:
+    """A room is called, described, or doing differently now; it is no part of the room's history."""
+
+    room: Room
+
+
+@dataclass(frozen=True, slots=True)
+class RoomDoubted:
+    """Something happened that may have put a room and its Matrix room apart: somebody has to look."""
+
+    room_id: RoomId
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +86,11 @@ class InboxFilled:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboxFilled:
+    """Something was stored that Matrix is to be told."""
+
+
+@dataclass(frozen=True, slots=True)
 class CityMissed:
     """Things may have happened in other processes of the city that nobody here heard of: read anew what is kept in memory."""
 
@@ -79,6 +98,8 @@ class CityMissed:
 CityEvent = (
     MessagePosted
     | RegistryChanged
+    | RoomChanged
+    | RoomDoubted
     | MembershipChanged
     | RoomHappened
     | PresenceChanged
@@ -86,5 +107,6 @@ CityEvent = (
     | TypingChanged
     | InhabitantTyping
     | InboxFilled
+    | OutboxFilled
     | CityMissed
 )

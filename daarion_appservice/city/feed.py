@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from .ports import NewId
-from .types import Author, FeedEntry, FeedKind, Message, Room, RoomId
+from .types import Author, AuthorKind, FeedEntry, FeedKind, Message, Room, RoomId
 
 _MAX_EXCERPT: Final = 280
 """Characters of a message that the feed shows."""
@@ -18,19 +18,21 @@ class FeedWriter:
         self._new_id = new_id
 
     def message(self, message: Message) -> FeedEntry:
+        is_answer = message.author.kind is AuthorKind.AGENT and message.reply_to is not None
         body = message.body if len(message.body) <= _MAX_EXCERPT else message.body[: _MAX_EXCERPT - 1] + "…"
         return FeedEntry(
             self._new_id(),
-            FeedKind.ROOM_MESSAGE,
+            FeedKind.AGENT_REPLY if is_answer else FeedKind.ROOM_MESSAGE,
             message.created_at_ms,
             message.room_id,
             message.author,
+            message.id,
             {"message_id": message.id, "body": body},
         )
 
     def room_created(self, room: Room) -> FeedEntry:
         payload = {"slug": room.slug, "name": room.name, "description": room.description}
-        return FeedEntry(self._new_id(), FeedKind.ROOM_CREATED, room.created_at_ms, room.id, None, payload)
+        return FeedEntry(self._new_id(), FeedKind.ROOM_CREATED, room.created_at_ms, room.id, payload=payload)
 
     def joined(self, room: RoomId, who: Author, at_ms: int) -> FeedEntry:
         return FeedEntry(self._new_id(), FeedKind.MEMBER_JOINED, at_ms, room, who)

@@ -1,19 +1,42 @@
-"""Posting: a message enters the city, from the city's own API or from Matrix."""
+"""Posting: a message enters the city, from the city's own API or from Matrix, and gets to Matrix or does not."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ..errors import Conflict, InvalidInput, NotFound
-from .events import MessagePosted
+from .events import MessagePosted, OutboxFilled, RoomHappened
 from .feed import FeedWriter
-from .ports import CityStore, CityTransaction, NewId, NowMs, Publish
-from .types import Author, Delivery, EventId, Message, MessageId, Room
+from .history import record
+from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, Wording, publish_all
+from .types import (
+    Author,
+    Content,
+    Delivery,
+    EventId,
+    Media,
+    Message,
+    MessageId,
+    OutboxKind,
+    Room,
+    RoomEventKind,
+)
 
 MAX_BODY_BYTES: Final = 48_000
 """How large a body may be as JSON: an event holds 65,536 bytes at most, and the rest of it needs room too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What somebody in the city wants to say. ``body`` is Markdown."""
+
+    body: str
+    msgtype: str = "m.text"
+    reply_to: str | None = None
+    client_id: str | None = None
+    media: Media | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,54 +47,55 @@ class Posted:
 
 
 class Messages:
-    def __init__(self, store: CityStore, publish: Publish, now_ms: NowMs, new_id: NewId) -> None:
+    def __init__(
+        self,
+        store: CityStore,
+        publish: Publish,
+        wording: Wording,
+        doorkeeper: Doorkeeper,
+        now_ms: NowMs,
+        new_id: NewId,
+    ) -> None:
         self._store = store
         self._publish = publish
+        self._wording = wording
+        self._doorkeeper = doorkeeper
         self._now_ms = now_ms
         self._new_id = new_id
         self._feed = FeedWriter(new_id)
 
-    async def post(
-        self,
-        author: Author,
-        room_id: str,
-        body: str,
-        *,
-        reply_to: str | None = None,
-        client_id: str | None = None,
-    ) -> Posted:
+    async def post(self, author: Author, room_id: str, draft: Draft) -> Posted:
         """Accept a message from the city's side: it is stored together with its way to Matrix.
 
-        Raises NotFound for an unknown room or message replied to, Conflict for an archived room, InvalidInput for a body
-        that is empty, too large, or cannot stand in a Matrix event.
+        Raises NotFound for an unknown room or message replied to, Conflict for an archived room, NotAllowed for somebody who
+        may not speak there, InvalidInput for a body that is empty, too large, or cannot stand in a Matrix event.
         """
-        check_body(body)
+        content = self._wording.content(draft.body, msgtype=draft.msgtype, media=draft.media)
+        check_content(content)
+        client_id = draft.client_id
         async with self._store.transaction() as tx:
             # Held, so that of two that come with the same client_id at once the second finds the first.
-            room = await tx.rooms.hold(room_id)
-            if room is None:
-                raise NotFound("no_such_room", f"there is no room {room_id!r}")
-            if room.archived:
-                raise Conflict("room_archived", f"the room {room.slug} is archived: it can be read, but not written to")
+            room = await _hold_open(tx, room_id)
             if client_id is not None and (posted := await tx.messages.by_client_id(author, room.id, client_id)):
                 return Posted(posted, is_new=False)
-            if reply_to is not None:
-                await _must_be_in(tx, room, reply_to)
+            await self._doorkeeper.check_may_speak(tx, room, author)
+            if draft.reply_to is not None:
+                await _find_in(tx, room, draft.reply_to)
             now_ms = self._now_ms()
-            message = Message(
-                id=MessageId(self._new_id()),
-                room_id=room.id,
-                seq=await tx.rooms.next_seq(room.id, now_ms=now_ms),
-                author=author,
-                body=body,
-                created_at_ms=now_ms,
-                reply_to=MessageId(reply_to) if reply_to else None,
-                client_id=client_id,
+            message = _message(
+                MessageId(self._new_id()),
+                room,
+                await tx.rooms.next_seq(room.id, now_ms=now_ms),
+                author,
+                content,
+                now_ms,
+                reply_to=MessageId(draft.reply_to) if draft.reply_to else None,
             )
+            message = replace(message, client_id=client_id)
             await tx.messages.add(message)
             await tx.feed.add([self._feed.message(message)])
-            await tx.outbox.add(message.id, room.id, txn_id=message.id)
-        self._publish(MessagePosted(message))
+            await tx.outbox.add(OutboxKind.MESSAGE, message.id, room.id, txn_id=message.id)
+        publish_all(self._publish, [MessagePosted(message), OutboxFilled()])
         return Posted(message, is_new=True)
 
     async def receive(
@@ -79,11 +103,11 @@ class Messages:
         tx: CityTransaction,
         room: Room,
         author: Author,
-        body: str,
+        content: Content,
         *,
-        msgtype: str,
         event_id: EventId,
         created_at_ms: int,
+        reply_to: EventId | None = None,
         is_history: bool = False,
     ) -> MessagePosted | None:
         """Take over a message that was written on Matrix, inside the caller's transaction.
@@ -95,33 +119,48 @@ class Messages:
             return None
         # The time is what the sender's server says it is; one whose clock is ahead does not stay on top of every list.
         created_at_ms = min(created_at_ms, self._now_ms())
+        replied_to = await tx.messages.by_event_id(reply_to) if reply_to else None
         seq = (
             await tx.rooms.earlier_seq(room.id)
             if is_history
             else await tx.rooms.next_seq(room.id, now_ms=created_at_ms)
         )
-        message = Message(
-            id=MessageId(self._new_id()),
-            room_id=room.id,
-            seq=seq,
-            author=author,
-            body=body,
-            created_at_ms=created_at_ms,
-            msgtype=msgtype,
-            matrix_event_id=event_id,
-            delivery=Delivery.SENT,
+        message = _message(
+            MessageId(self._new_id()),
+            room,
+            seq,
+            author,
+            content,
+            created_at_ms,
+            reply_to=replied_to.id if replied_to and replied_to.room_id == room.id else None,
         )
+        message = replace(message, matrix_event_id=event_id, delivery=Delivery.SENT)
         await tx.messages.add(message)
         if not is_history:
             await tx.feed.add([self._feed.message(message)])
         return MessagePosted(message)
 
+    async def arrived(self, tx: CityTransaction, message: Message, event_id: EventId) -> RoomHappened:
+        """Matrix has the message, as ``event_id``; returns what to publish once that is committed."""
+        await tx.messages.delivered(message.id, event_id)
+        message = replace(message, matrix_event_id=event_id, delivery=Delivery.SENT)
+        if message.deleted:
+            # It was on its way when it was deleted: now there is something to delete on Matrix.
+            await tx.outbox.add(OutboxKind.DELETE, message.id, message.room_id, txn_id=self._new_id())
+        return await record(tx, RoomEventKind.UPDATED, message, message.author, self._now_ms())
 
-def check_body(body: str) -> None:
-    """Raise InvalidInput when ``body`` cannot be a message."""
-    if not body.strip():
+    async def given_up(self, tx: CityTransaction, message: Message) -> RoomHappened:
+        """Matrix will not take the message; returns what to publish once that is committed."""
+        await tx.messages.not_delivered(message.id)
+        message = replace(message, delivery=Delivery.FAILED)
+        return await record(tx, RoomEventKind.UPDATED, message, message.author, self._now_ms())
+
+
+def check_content(content: Content) -> None:
+    """Raise InvalidInput when this cannot be a message."""
+    if not content.body.strip():
         raise InvalidInput("message_empty", "a message needs a text", status=422)
-    if len(json.dumps(body, ensure_ascii=False).encode()) > MAX_BODY_BYTES:
+    if len(json.dumps(content.body, ensure_ascii=False).encode()) > MAX_BODY_BYTES:
         raise InvalidInput(
             "message_too_long",
             f"a message may have {MAX_BODY_BYTES} bytes at most; send a longer one in parts",
@@ -129,7 +168,51 @@ def check_body(body: str) -> None:
         )
 
 
-async def _must_be_in(tx: CityTransaction, room: Room, message_id: str) -> None:
+async def find_open(tx: CityTransaction, room_id: str, message_id: str) -> tuple[Room, Message]:
+    """A message that may be changed, and its room, which is held until the transaction ends.
+
+    Raises NotFound for an unknown room or message, Conflict for an archived room.
+    """
+    room = await _hold_open(tx, room_id)
+    return room, await _find_in(tx, room, message_id)
+
+
+async def _hold_open(tx: CityTransaction, room_id: str) -> Room:
+    room = await tx.rooms.hold(room_id)
+    if room is None:
+        raise NotFound("no_such_room", f"there is no room {room_id!r}")
+    if room.archived:
+        raise Conflict("room_archived", f"the room {room.slug} is archived: it can be read, but not written to")
+    return room
+
+
+async def _find_in(tx: CityTransaction, room: Room, message_id: str) -> Message:
     message = await tx.messages.get(MessageId(message_id))
     if message is None or message.room_id != room.id:
-        raise NotFound("no_such_message", f"there is no message {message_id!r} in the room {room.slug} to reply to")
+        raise NotFound("no_such_message", f"there is no message {message_id!r} in the room {room.slug}")
+    return message
+
+
+def _message(
+    message_id: MessageId,
+    room: Room,
+    seq: int,
+    author: Author,
+    content: Content,
+    created_at_ms: int,
+    *,
+    reply_to: MessageId | None,
+) -> Message:
+    return Message(
+        id=message_id,
+        room_id=room.id,
+        seq=seq,
+        author=author,
+        body=content.body,
+        created_at_ms=created_at_ms,
+        formatted_body=content.formatted_body,
+        msgtype=content.msgtype,
+        media=content.media,
+        mentions=content.mentions,
+        reply_to=reply_to,
+    )

@@ -11,6 +11,7 @@ AgentSlug = NewType("AgentSlug", str)
 CitizenId = NewType("CitizenId", str)
 RoomId = NewType("RoomId", str)
 MessageId = NewType("MessageId", str)
+ReactionId = NewType("ReactionId", str)
 SubjectId = NewType("SubjectId", str)
 """Whoever can be present: ``u_123`` (citizen), ``agent:daarwizz``, ``@alice:example.org`` (a person on Matrix)."""
 
@@ -52,6 +53,10 @@ class Author:
     display_name: str
     avatar_url: str | None = None
 
+    @property
+    def subject(self) -> SubjectId:
+        return agent_subject(AgentSlug(self.id)) if self.kind is AuthorKind.AGENT else SubjectId(self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class Agent:
@@ -90,6 +95,12 @@ class Room:
     matrix_room_id: MatrixRoomId | None = None
     matrix_status: MatrixStatus = MatrixStatus.PENDING
     matrix_error: str | None = None
+    join_rule: str = "public"
+    """Who may come in on Matrix: everybody, or whoever is invited (any other rule)."""
+    power_levels: str = "{}"
+    """Who may do what there: the content of ``m.room.power_levels``."""
+    encrypted: bool = False
+    """Somebody turned on encryption on Matrix: nothing can be read or written there from here, for good."""
 
 
 class Delivery(StrEnum):
@@ -98,6 +109,57 @@ class Delivery(StrEnum):
     PENDING = "pending"
     SENT = "sent"
     FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A picture, a sound, a film or another file, as the homeserver keeps it."""
+
+    mxc: str
+    mimetype: str
+    filename: str
+    size: int | None = None
+    """Bytes."""
+    width: int | None = None
+    """Pixels."""
+    height: int | None = None
+    duration_ms: int | None = None
+    thumbnail_mxc: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a message says."""
+
+    body: str
+    formatted_body: str | None = None
+    """The same as HTML, of which nothing is left that could do harm."""
+    msgtype: str = "m.text"
+    media: Media | None = None
+    mentions: tuple[SubjectId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """One person's one sign under a message. ``key`` is an emoji, or whatever a Matrix client sent as one."""
+
+    id: ReactionId
+    message_id: MessageId
+    author: Author
+    key: str
+    at_ms: int
+    matrix_event_id: EventId | None = None
+    removed: bool = False
+    """Taken back; kept until Matrix knows, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many gave a message one sign, and the first of them."""
+
+    key: str
+    count: int
+    by: tuple[SubjectId, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +172,30 @@ class Message:
     created_at_ms: int
     formatted_body: str | None = None
     msgtype: str = "m.text"
+    media: Media | None = None
+    mentions: tuple[SubjectId, ...] = ()
     reply_to: MessageId | None = None
+    reactions: tuple[Tally, ...] = ()
     client_id: str | None = None
     edited_at_ms: int | None = None
     deleted: bool = False
     matrix_event_id: EventId | None = None
     delivery: Delivery = Delivery.PENDING
+
+
+class OutboxKind(StrEnum):
+    """What Matrix is to be told."""
+
+    MESSAGE = "message"
+    EDIT = "edit"
+    DELETE = "delete"
+    """By its author."""
+    REMOVE = "remove"
+    """By somebody who looks after the city."""
+    REACT = "react"
+    UNREACT = "unreact"
+    JOIN = "join"
+    LEAVE = "leave"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +208,29 @@ class Member:
     avatar_url: str | None = None
 
 
+class Standing(StrEnum):
+    """How somebody stands in a room, if not like everybody else."""
+
+    BANNED = "banned"
+    KICKED = "kicked"
+    """Put out, and may come back."""
+    INVITED = "invited"
+    """May come in where others may not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stands:
+    standing: Standing
+    reason: str | None
+
+
 class RoomEventKind(StrEnum):
     """Named as clients hear of them."""
 
     MESSAGE = "city.room.message"
+    UPDATED = "city.room.message.updated"
+    DELETED = "city.room.message.deleted"
+    REACTION = "city.room.reaction"
     JOIN = "city.room.join"
     LEAVE = "city.room.leave"
 
@@ -145,9 +244,13 @@ class RoomEvent:
     kind: RoomEventKind
     at_ms: int
     message: Message | None = None
-    """Of a MESSAGE."""
+    """The message that was written, changed, deleted or reacted to."""
     who: Author | None = None
-    """Who came or left."""
+    """Who came, left, changed the message or reacted to it."""
+    key: str | None = None
+    """Of a REACTION: the sign that was given or taken back."""
+    added: bool = True
+    """Of a REACTION: given, not taken back."""
 
 
 class FeedKind(StrEnum):
@@ -155,6 +258,8 @@ class FeedKind(StrEnum):
     ROOM_CREATED = "room_created"
     MEMBER_JOINED = "member_joined"
     AGENT_ONLINE = "agent_online"
+    AGENT_REPLY = "agent_reply"
+    SYSTEM = "system"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,4 +271,6 @@ class FeedEntry:
     created_at_ms: int
     room_id: RoomId | None = None
     actor: Author | None = None
+    message_id: MessageId | None = None
+    """The message that it tells of, and goes with."""
     payload: Mapping[str, str] = field(default_factory=dict)

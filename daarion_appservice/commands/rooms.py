@@ -93,7 +93,7 @@ def backfill(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
 
     async def fetch(city: City) -> int:
         await identify(city.homeserver, city.settings, city.namespace)
-        return await city.adoption.backfill(await _room(city.database, slug), city.handlers)
+        return await city.adoption.backfill(await _room(city.database, slug), city.message_events)
 
     say(f"{_asking_matrix(config, fetch)} messages came in.", "green")
 

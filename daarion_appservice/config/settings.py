@@ -23,10 +23,12 @@ from .values import (
     HttpUrl,
     JwtSecret,
     Localpart,
+    Network,
     OptionalHttpUrl,
     Origin,
     Port,
     PublicKey,
+    RateLimit,
     RedisUrl,
     ServerName,
     ServiceId,
@@ -47,6 +49,7 @@ __all__ = [
     "HomeserverSettings",
     "HttpUrl",
     "JwtSettings",
+    "LimitsSettings",
     "LoggingSettings",
     "MatrixListenerSettings",
     "Port",
@@ -123,6 +126,10 @@ class ApiSettings(Section):
     allowed_origins: list[Origin] = Field(
         [], description="Origins of web pages that may call the API, like https://city.example."
     )
+    trusted_proxies: list[Network] = Field(
+        ["127.0.0.0/8", "::1/128"],
+        description="Reverse proxies, by address or network: whom they name in X-Forwarded-For is who is counted in limits.",
+    )
     jwt: JwtSettings = Field(JwtSettings(), description="How citizens prove who they are.")
     admin_token: SecretStr = Field(
         SecretStr(""), description="A token for whoever manages the city; empty: only admins by JWT."
@@ -130,6 +137,36 @@ class ApiSettings(Section):
     service_token: SecretStr = Field(
         SecretStr(""),
         description="What trusted services prove themselves with on this listener; empty: matrix.internal_token.",
+    )
+
+
+class LimitsSettings(Section):
+    """A rate is written as the library `limits` has it: 240/minute, 10 per hour, 100/5 seconds. Empty: no limit."""
+
+    reads: RateLimit = Field(
+        "1200/minute",
+        description="Requests that change nothing, of one citizen or agent; of one address, all that come without a good token.",
+    )
+    sign_ins: RateLimit = Field(
+        "60/minute",
+        description="Different wrong tokens from one address; beyond it no token from there is looked at for a while.",
+    )
+    messages: RateLimit = Field("240/minute", description="Messages of one citizen or agent, by whatever way.")
+    changes: RateLimit = Field(
+        "240/minute", description="Edits, deletions, reactions and whatever else one citizen or agent changes."
+    )
+    uploads: RateLimit = Field("60/hour", description="Files of one citizen or agent.")
+    rooms: RateLimit = Field("10/hour", description="Rooms that one citizen opens.")
+    typing: RateLimit = Field("300/minute", description="How often one citizen or agent says that they are typing.")
+    heartbeats: RateLimit = Field("20/second", description="Heartbeats of one agent over HTTP, of all its replicas.")
+    socket_events: RateLimit = Field(
+        "50/second", description="Events on one WebSocket, heartbeats among them; also how many may come at once."
+    )
+    sockets_per_subject: int = Field(
+        64, ge=0, description="WebSockets and event streams that one citizen or agent has open; 0: no limit."
+    )
+    sockets_per_address: int = Field(
+        500, ge=0, description="Those that one address has open, but for agents'; 0: no limit."
     )
 
 
@@ -235,6 +272,10 @@ class Settings(Section):
         description="The matrix listener: Synapse and trusted services. Never put it on the internet.",
     )
     api: ApiSettings = Field(ApiSettings(), description="The city listener: browsers, agents, the city's frontend.")
+    limits: LimitsSettings = Field(
+        LimitsSettings(),
+        description="How often one may ask on the city listener. Services, admins and this machine's addresses are not limited.",
+    )
     database: DatabaseSettings = Field(DatabaseSettings(), description="Where everything is kept.")
     redis: RedisSettings = Field(
         RedisSettings(),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
+from limits import parse_many
 from pydantic import AfterValidator, Field, SecretStr
 
 SLUG_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -104,6 +105,26 @@ def _avatar(value: str) -> str:
     return value
 
 
+def _rate_limit(value: str) -> str:
+    if not value.strip():
+        return ""
+    try:
+        found = parse_many(value)
+    except ValueError:
+        found = []
+    if len(found) != 1 or found[0].amount < 1:
+        raise ValueError("must be like 10/second, 240/minute or 10/hour; empty for no limit")
+    return value
+
+
+def _network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        raise ValueError("must be an address like 192.0.2.1, or a network like 10.0.0.0/8") from None
+    return value
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 OptionalHttpUrl = Annotated[str, AfterValidator(_http_url_or_nothing)]
 Origin = Annotated[str, AfterValidator(_origin)]
@@ -125,6 +146,8 @@ RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
 PublicKey = Annotated[str, AfterValidator(_public_key)]
 Avatar = Annotated[str, AfterValidator(_avatar)]
+RateLimit = Annotated[str, AfterValidator(_rate_limit)]
+Network = Annotated[str, AfterValidator(_network)]
 
 
 def is_loopback(host: str) -> bool:

@@ -13,31 +13,45 @@ from ..city.presence import KEEP, Beat, Shown, Status
 from ..city.types import Agent, agent_subject
 from ..errors import CityError, NotAllowed
 from ..matrix.namespace import Namespace
+from . import schemas
 from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
 from .principals import Access, AgentPrincipal
 from .views import JSON, agent_presence, agent_view
 
 
 class AgentList(Query):
-    node_id: str = ""
-    microdao: str = ""
-    role: str = ""
-    q: str = ""
-    presence: Literal["", "online", "away", "offline"] = ""
+    node_id: str = Field("", description="Those on this node.", examples=["node-kyiv-1"])
+    microdao: str = Field("", description="Those of this microDAO.", examples=["daarion"])
+    role: str = Field("", description="Those with this role.", examples=["orchestrator"])
+    q: str = Field("", description="Those with this in slug, name or title.", examples=["wizz"])
+    presence: Literal["", "online", "away", "offline"] = Field("", description="Those who are so.", examples=["online"])
 
 
 class Heartbeat(Body):
-    status: Status = Status.ONLINE
-    status_msg: str | None = Field(None, max_length=255)
-    session_id: str = Field("", max_length=128)
+    status: Status = Field(Status.ONLINE, description="Whether this session is here.", examples=["online"])
+    status_msg: str | None = Field(
+        None,
+        max_length=255,
+        description="The agent's status text; left out: it stays as it is, `null`: none.",
+        examples=["пишу літопис Подолу"],
+    )
+    session_id: str = Field(
+        "", max_length=128, description="Which of the agent's replicas this is.", examples=["replica-1"]
+    )
 
 
 class AgentHeartbeat(Heartbeat):
-    agent_id: str = Field(max_length=255)
+    agent_id: str = Field(max_length=255, description="The agent's id or slug.", examples=["litopys"])
 
 
 class Heartbeats(Body):
-    heartbeats: list[dict[str, Any]] = Field(min_length=1, max_length=1000)
+    heartbeats: list[dict[str, Any]] = Field(
+        min_length=1,
+        max_length=1000,
+        description="Heartbeats as a single one has them, each with its `agent_id`. One that is wrong does not keep the "
+        "others from counting.",
+        examples=[[{"agent_id": "daarwizz"}, {"agent_id": "litopys", "status": "away"}]],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,32 +78,69 @@ class AgentRoutes:
         self._heartbeat_ms = heartbeat_ms
         self._ttl_ms = ttl_ms
 
-    @endpoint("GET", "/api/v1/agents", who=Access.READERS, query=AgentList)
+    @endpoint(
+        "GET",
+        "/api/v1/agents",
+        who=Access.READERS,
+        query=AgentList,
+        summary="The city's agents",
+        answer=list[schemas.Agent],
+    )
     async def list_agents(self, call: Call[NoBody, AgentList]) -> list[JSON]:
         query = call.query
         wanted = AgentFilter(query.node_id, query.microdao, query.role, query.q)
         views = [self._view(agent) for agent in self._agents.all() if wanted.matches(agent)]
         return [view for view in views if query.presence in {"", view["presence"]}]
 
-    @endpoint("GET", "/api/v1/agents/{agent_id}", who=Access.READERS)
+    @endpoint(
+        "GET",
+        "/api/v1/agents/{agent_id}",
+        who=Access.READERS,
+        summary="One agent",
+        answer=schemas.Agent,
+        errors=("no_such_agent",),
+    )
     async def show_agent(self, call: Call[NoBody, NoQuery]) -> JSON:
         return self._view(self._agents.find(call.path["agent_id"]))
 
-    @endpoint("GET", "/api/v1/agents/{agent_id}/presence", who=Access.READERS)
+    @endpoint(
+        "GET",
+        "/api/v1/agents/{agent_id}/presence",
+        who=Access.READERS,
+        summary="Whether an agent is here",
+        answer=schemas.AgentPresence,
+        errors=("no_such_agent",),
+    )
     async def show_presence(self, call: Call[NoBody, NoQuery]) -> JSON:
         agent = self._agents.find(call.path["agent_id"])
         shown = self._presence.shown(agent_subject(agent.slug))
         return agent_presence(agent, shown, self._namespace, self._now_ms())
 
-    @endpoint("POST", "/api/v1/agents/{agent_id}/heartbeat", who=Access.BEATERS, body=Heartbeat)
+    @endpoint(
+        "POST",
+        "/api/v1/agents/{agent_id}/heartbeat",
+        who=Access.BEATERS,
+        body=Heartbeat,
+        summary="An agent's sign of life",
+        answer=schemas.Beaten,
+        errors=("no_such_agent", "not_this_agent"),
+    )
     async def beat(self, call: Call[Heartbeat, NoQuery]) -> JSON:
+        """Replicas of one agent each send a ``session_id`` of their own: the strongest state of those alive is shown."""
         agent = self._agents.find(call.path["agent_id"])
         if isinstance(call.principal, AgentPrincipal) and call.principal.slug != agent.slug:
             raise NotAllowed("not_this_agent", f"this token is {call.principal.slug}'s, not {agent.slug}'s")
         (shown,) = await self._presence.beat([_beat(agent, call.body)])
         return self._answer(agent, call.body, shown)
 
-    @endpoint("POST", "/api/v1/agents/heartbeats", who=Access.SERVICES, body=Heartbeats)
+    @endpoint(
+        "POST",
+        "/api/v1/agents/heartbeats",
+        who=Access.SERVICES,
+        body=Heartbeats,
+        summary="Signs of life of many agents",
+        answer=schemas.ManyBeaten,
+    )
     async def beat_many(self, call: Call[Heartbeats, NoQuery]) -> JSON:
         """One answer an item, in the order asked: what a single heartbeat answers, or what is wrong with the item."""
         items = [self._read(item) for item in call.body.heartbeats]

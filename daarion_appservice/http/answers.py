@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
@@ -9,7 +10,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import ClientConnectionError, web
 
-from ..errors import CityError
+from ..errors import CityError, TooManyRequests
 from .database_away import is_database_away
 from .endpoint import Mistakes, json_response
 
@@ -64,13 +65,17 @@ def _as_problem(request: web.Request, error: Exception) -> web.StreamResponse:
     match error:
         case Mistakes():
             return _problem(error.status, error.code, error.detail, error.errors)
+        case TooManyRequests():
+            # In whole seconds (RFC 9110 §10.2.3), of which none is too early.
+            headers = {"Retry-After": str(math.ceil(error.retry_after_s))}
+            return _problem(error.status, error.code, error.detail, headers=headers)
         case CityError():
             return _problem(error.status, error.code, error.detail)
         case web.HTTPException() if error.status < 400:
             raise error
         case web.HTTPException():
-            headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-            return _problem(error.status, _CODES.get(error.status, "http_error"), error.reason, headers=headers)
+            allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+            return _problem(error.status, _CODES.get(error.status, "http_error"), error.reason, headers=allow)
     if _is_away(request, error):
         return _problem(503, "database_away", _AWAY)
     return _problem(500, "internal_error", _OURS_TO_MEND)

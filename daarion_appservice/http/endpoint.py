@@ -1,13 +1,36 @@
-"""A route says who may call it and what it takes; checking that is done here, once, for all of them.
+"""A route says who may call it, what it takes and what it answers; checking that is done here, once, for all of them.
 
-@endpoint("POST", "/city/rooms", who=Access.CITIZENS, body=NewRoom, status=201)
-async def open_room(call: Call[NewRoom, NoQuery]) -> dict[str, Any]: ...
+    @endpoint(
+        "POST",
+        "/city/rooms",
+        who=Access.CITIZENS,
+        body=NewRoom,
+        status=201,
+        summary="Open a room",
+        answer=schemas.Room,
+        errors=("slug_taken", "slug_wrong"),
+    )
+    async def open_room(self, call: Call[NewRoom, NoQuery]) -> JSON:
+        \"""Whatever else its callers should know, in Markdown.\"""
+
+``/openapi.json`` and ``/docs`` are made of the same words, so each route of the city listener has:
+
+``summary``   what it does, in a few words
+``answer``    the model in ``schemas.py`` of what it answers (or a ``list[…]`` of one); ``NoContent`` for nothing
+``also``      further statuses with that same answer, and when: ``{200: "The same `client_id` again."}``
+``errors``    its own codes (``openapi/problems.py``); those of signing in, of path, query and body come by themselves
+docstring     what else there is to say
+fields        of body, query and answer: with ``description`` and ``examples``; what stands in the path: ``openapi/document.py``
+
+A route that is no function of a ``Call`` (a stream, an upload) says the same with ``@described``. A WebSocket stands in
+``openapi/sockets.py``. ``tests/unit/test_openapi.py`` finds what is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
 from itertools import chain
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -39,6 +62,10 @@ class NoQuery(Query):
     """The route takes no query."""
 
 
+class NoContent(BaseModel):
+    """The route answers with a status and nothing else."""
+
+
 B = TypeVar("B", bound=Body)
 Q = TypeVar("Q", bound=Query)
 
@@ -65,23 +92,43 @@ Handler = Callable[[Call[Any, Any]], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    method: str
-    path: str
-    who: Access
-    handler: Handler
+class Description:
+    """What a route takes and answers. ``who`` is None where nobody is asked who they are."""
+
+    who: Access | None
     body: type[Body] = NoBody
     query: type[Query] = NoQuery
     status: int = 200
+    summary: str = ""
+    answer: Any = None
+    also: Mapping[int, str] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
+    takes: str = "application/json"
+    """The media type of its body; one that is not JSON has no model."""
+    gives: str = "application/json"
+    """The media type of its answer."""
+    token_in_query: bool = False
+    """Whether ``?token=`` counts, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    method: str
+    path: str
+    handler: Handler
+    description: Description
 
 
 class Door(Protocol):
     async def principal(self, request: web.Request) -> Principal: ...
 
 
-_MARK: Final = "__endpoint__"
+_ROUTE: Final = "__route__"
+_DESCRIPTION: Final = "__description__"
 
 _MAX_DEPTH: Final = 64
+
+H = TypeVar("H", bound=Callable[..., Any])
 
 
 def endpoint(
@@ -92,14 +139,35 @@ def endpoint(
     body: type[Body] = NoBody,
     query: type[Query] = NoQuery,
     status: int = 200,
-) -> Callable[[Callable[..., Awaitable[Any]]], Any]:
+    summary: str = "",
+    answer: Any = None,
+    also: Mapping[int, str] | None = None,
+    errors: tuple[str, ...] = (),
+) -> Callable[[H], H]:
     """Make a method of a group of routes one of them; ``routes_of`` collects them."""
+    description = Description(who, body, query, status, summary, answer, also or {}, errors)
 
-    def mark(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        setattr(handler, _MARK, (method, path, who, body, query, status))
+    def mark(handler: H) -> H:
+        setattr(handler, _ROUTE, (method, path))
+        return described(description)(handler)
+
+    return mark
+
+
+def described(description: Description) -> Callable[[H], H]:
+    """Say of a handler what it takes and answers, where it sees to that itself."""
+
+    def mark(handler: H) -> H:
+        setattr(handler, _DESCRIPTION, description)
         return handler
 
     return mark
+
+
+def description_of(handler: object) -> Description | None:
+    """What was said of a route's handler."""
+    found: Description | None = getattr(handler, _DESCRIPTION, None)
+    return found
 
 
 def routes_of(group: object) -> list[Endpoint]:
@@ -107,9 +175,9 @@ def routes_of(group: object) -> list[Endpoint]:
     found = []
     for name in vars(type(group)):
         handler = getattr(group, name)
-        if marked := getattr(handler, _MARK, None):
-            method, path, who, body, query, status = marked
-            found.append(Endpoint(method, path, who, handler, body, query, status))
+        if route := getattr(handler, _ROUTE, None):
+            method, path = route
+            found.append(Endpoint(method, path, handler, getattr(handler, _DESCRIPTION)))
     return found
 
 
@@ -121,16 +189,21 @@ def install(app: web.Application, endpoints: Iterable[Endpoint], door: Door, *, 
 def _aiohttp_handler(
     each: Endpoint, door: Door, *, anonymous_read: bool
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    wanted = each.description
+    who = wanted.who
+    assert who is not None
+
+    @wraps(each.handler)  # with what is said of it
     async def handle(request: web.Request) -> web.StreamResponse:
         principal = await door.principal(request)
-        check(each.who, principal, anonymous_read=anonymous_read)
+        check(who, principal, anonymous_read=anonymous_read)
         path = dict(request.match_info)
         check_text(path)
-        call = Call(principal, path, await _body(request, each.body), _query(request, each.query))
+        call = Call(principal, path, await _body(request, wanted.body), _query(request, wanted.query))
         answer = await each.handler(call)
         if isinstance(answer, Answer):
             return json_response(answer.content, status=answer.status)
-        return json_response(answer, status=each.status)
+        return json_response(answer, status=wanted.status)
 
     return handle
 

@@ -11,6 +11,7 @@ from ..city.occupancy import Occupancy
 from ..city.types import FeedEntry
 from ..matrix.namespace import Namespace
 from ..storage.database import Database
+from . import schemas
 from .endpoint import Call, NoBody, NoQuery, Query, endpoint
 from .principals import Access
 from .views import JSON, author_view, moment, room_view
@@ -19,8 +20,13 @@ _ON_THE_FRONT_PAGE: Final = 3
 
 
 class FeedPage(Query):
-    limit: int = Field(20, ge=1, le=100)
-    before: str | None = Field(None, max_length=26, description="The id of an entry: what is older than that.")
+    limit: int = Field(20, ge=1, le=100, description="How many.", examples=[20])
+    before: str | None = Field(
+        None,
+        max_length=26,
+        description="The id of an entry: what is older than that.",
+        examples=["01M80JJAXG2C1QZP8Y3B6F5T7K"],
+    )
 
 
 class FeedRoutes:
@@ -30,13 +36,21 @@ class FeedRoutes:
         self._occupancy = occupancy
         self._namespace = namespace
 
-    @endpoint("GET", "/city/feed", who=Access.READERS, query=FeedPage)
+    @endpoint(
+        "GET",
+        "/city/feed",
+        who=Access.READERS,
+        query=FeedPage,
+        summary="What happens in the city",
+        answer=list[schemas.FeedEntry],
+    )
     async def feed(self, call: Call[NoBody, FeedPage]) -> list[JSON]:
+        """Newest first. For what is older ask again with ``before`` = the ``id`` of the last."""
         async with self._database.reading() as tx:
             entries = await tx.feed.before(call.query.before, limit=call.query.limit)
         return [self._entry(entry) for entry in entries]
 
-    @endpoint("GET", "/city/home", who=Access.READERS)
+    @endpoint("GET", "/city/home", who=Access.READERS, summary="The front page", answer=schemas.Home)
     async def home(self, _call: Call[NoBody, NoQuery]) -> JSON:
         async with self._database.reading() as tx:
             entries = await tx.feed.before(None, limit=_ON_THE_FRONT_PAGE)

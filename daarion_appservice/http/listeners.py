@@ -14,6 +14,8 @@ from ..errors import ExitCode, StartError
 from ..matrix.receiver import MAX_BODY_BYTES, Receiver
 from .answers import matrix_errors, problems
 from .endpoint import Door, install, routes_of
+from .openapi import Documentation
+from .signing_in import CityDoor
 
 _MAX_CITY_BODY_BYTES: Final = 1024 * 1024
 
@@ -25,12 +27,12 @@ class Streaming(Protocol):
 
 
 def city_application(
-    groups: Sequence[object], streams: Sequence[Streaming], door: Door, settings: ApiSettings
+    groups: Sequence[object], streams: Sequence[Streaming], door: CityDoor, settings: ApiSettings
 ) -> web.Application:
-    app = web.Application(middlewares=[problems], client_max_size=_MAX_CITY_BODY_BYTES)
+    app = web.Application(middlewares=[problems, door.limits.middleware], client_max_size=_MAX_CITY_BODY_BYTES)
     for group in groups:
         install(app, routes_of(group), door, anonymous_read=settings.anonymous_read)
-    for stream in streams:
+    for stream in (*streams, Documentation(anonymous_read=settings.anonymous_read)):
         stream.install(app)
     _allow_origins(app, settings.allowed_origins)
     return app

@@ -15,7 +15,8 @@ from ..city.ports import NowMs, PresenceStore
 from ..city.types import SubjectId
 from ..errors import InvalidInput
 from ..realtime.presence_stream import Change, Changes, PresenceStream, encode_presence
-from .endpoint import Call, NoBody, NoQuery, Query, endpoint
+from . import schemas
+from .endpoint import Call, Description, NoBody, NoQuery, Query, described, endpoint
 from .principals import Access, Principal, check
 from .signing_in import CityDoor, TokenEnded
 from .views import JSON
@@ -30,7 +31,11 @@ _ENDS: Final = (ConnectionError, ClientConnectionError, TimeoutError, TokenEnded
 
 
 class PresenceQueryString(Query):
-    ids: str = Field(description="Subjects, separated by commas: u_1,agent:daarwizz,@alice:example.org")
+    ids: str = Field(
+        description="1 to 500 subjects, separated by commas: a citizen's id, `agent:<slug>`, or the Matrix user id of a "
+        "person on Matrix.",
+        examples=["u_123,agent:daarwizz,@olena:daarion.space"],
+    )
 
 
 class PresenceRoutes:
@@ -39,8 +44,16 @@ class PresenceRoutes:
         self._census = census
         self._now_ms = now_ms
 
-    @endpoint("GET", "/api/v1/presence", who=Access.READERS, query=PresenceQueryString)
+    @endpoint(
+        "GET",
+        "/api/v1/presence",
+        who=Access.READERS,
+        query=PresenceQueryString,
+        summary="Whether some are here",
+        answer=schemas.Presences,
+    )
     async def of_some(self, call: Call[NoBody, PresenceQueryString]) -> JSON:
+        """Whoever was never seen is ``offline``."""
         ids = [each for each in call.query.ids.split(",") if each]
         if not ids or len(ids) > _MAX_IDS:
             raise InvalidInput("invalid", f"ids: must be 1 to {_MAX_IDS} subjects", status=422)
@@ -51,7 +64,13 @@ class PresenceRoutes:
             ]
         }
 
-    @endpoint("GET", "/api/v1/presence/summary", who=Access.READERS)
+    @endpoint(
+        "GET",
+        "/api/v1/presence/summary",
+        who=Access.READERS,
+        summary="How many are here",
+        answer=schemas.Summary,
+    )
     async def summary(self, _call: Call[NoBody, NoQuery]) -> JSON:
         return self._census.summary()
 
@@ -66,12 +85,31 @@ class PresenceEvents:
         self._open: set[_Queue] = set()
 
     def install(self, app: web.Application) -> None:
-        app.router.add_get("/api/v1/presence/stream", self._handle)
+        app.router.add_get("/api/v1/presence/stream", self._presence_stream)
         app.on_shutdown.append(self._end_all)
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    @described(
+        Description(
+            Access.READERS,
+            summary="Changes of presence as server-sent events",
+            answer=schemas.PresenceEvent,
+            gives="text/event-stream",
+            token_in_query=True,
+        )
+    )
+    async def _presence_stream(self, request: web.Request) -> web.StreamResponse:
+        """First ``snapshot``: everybody who is here; then ``presence`` for each change, with its number as ``id``.
+
+        An EventSource that reconnects sends the last one as ``Last-Event-ID`` and gets what it missed, the newest of each
+        subject; when that can no longer be told it gets ``resync`` and a new ``snapshot``. A comment comes every 15 seconds. The
+        stream ends when the token no longer counts.
+        """
         principal = await self._door.stream_principal(request)
         check(Access.READERS, principal, anonymous_read=self._anonymous_read)
+        with self._door.limits.place(request, principal):
+            return await self._tell(request, principal)
+
+    async def _tell(self, request: web.Request, principal: Principal) -> web.StreamResponse:
         queue = _Queue()
         self._open.add(queue)
         try:

@@ -72,6 +72,11 @@ def check(access: Access, principal: Principal, *, anonymous_read: bool) -> None
     raise NotAllowed("not_allowed", f"this is for {_FOR[access]} only")
 
 
+def kinds(access: Access) -> tuple[type[Principal], ...]:
+    """Who may, of those who are signed in."""
+    return _KINDS.get(access, (Citizen, AgentPrincipal, Service, Admin))
+
+
 def _may(access: Access, principal: Principal, *, anonymous_read: bool) -> bool:
     match access:
         case Access.EVERYBODY:

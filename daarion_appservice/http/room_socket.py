@@ -7,13 +7,11 @@ from typing import Any, Final
 
 import orjson
 from aiohttp import web
-from pydantic import Field
-
 from ..city.events import InhabitantTyping
 from ..city.messages import Messages
 from ..city.occupancy import Occupancy
 from ..city.ports import NowMs, PresenceStore, Publish
-from ..city.types import RoomEvent, RoomId, SubjectId
+from ..city.types import RoomEvent, RoomEventKind, RoomId, SubjectId
 from ..errors import NotFound
 from ..matrix.namespace import Namespace
 from ..realtime.presence_stream import encode_presence
@@ -22,6 +20,7 @@ from ..storage.database import Database
 from .authors import Authors
 from .endpoint import Body
 from .frames import text_frame
+from .messages import NewMessage
 from .origins import Origins
 from .principals import Principal
 from .signing_in import CityDoor
@@ -32,12 +31,6 @@ PATH: Final = "/ws/city/rooms/{room_id}"
 
 _MAX_MESSAGE_BYTES: Final = 256 * 1024
 """A body may have 48,000 bytes, each of which JSON may write with six."""
-
-
-class SendEvent(Body):
-    body: str
-    reply_to: str | None = Field(None, max_length=64)
-    client_id: str | None = Field(None, min_length=1, max_length=255)
 
 
 class TypingEvent(Body):
@@ -55,15 +48,26 @@ class RoomFrames:
 
     def event(self, event: RoomEvent) -> bytes:
         content: JSON = {"event": event.kind, "room_id": event.room_id, "seq": event.seq}
-        if event.message is not None:
-            content["message"] = message_view(event.message, self._namespace)
-        if event.who is not None:
-            content |= {
-                "member": author_view(event.who, self._namespace),
-                "created_at": moment(event.at_ms),
-                "members_online": self._occupancy.members_online(event.room_id),
-            }
+        match event.kind:
+            case RoomEventKind.JOIN | RoomEventKind.LEAVE:
+                assert event.who is not None
+                content |= {
+                    "member": author_view(event.who, self._namespace),
+                    "created_at": moment(event.at_ms),
+                    "members_online": self._occupancy.members_online(event.room_id),
+                }
+            case _:
+                content |= self._about_message(event)
         return _frame(content)
+
+    def _about_message(self, event: RoomEvent) -> JSON:
+        """The message as it stands, and what happened to it; None when it was in a room that was emptied since."""
+        content: JSON = {"message": event.message and message_view(event.message, self._namespace)}
+        if event.who is not None:
+            content |= {"by": author_view(event.who, self._namespace), "created_at": moment(event.at_ms)}
+        if event.kind is RoomEventKind.REACTION:
+            content |= {"emoji": event.key, "added": event.added}
+        return content
 
     def presence(self, room: RoomId, subject: SubjectId) -> bytes:
         return _frame(
@@ -137,7 +141,7 @@ class _Conversation(Conversation):
     async def take(self, event: dict[str, Any]) -> None:
         match event.get("event"):
             case "city.room.send":
-                await self._send(read_event(SendEvent, event))
+                await self._send(read_event(NewMessage, event))
             case "city.room.typing":
                 typing = read_event(TypingEvent, event).typing
                 self._city.publish(
@@ -146,14 +150,12 @@ class _Conversation(Conversation):
             case _:
                 raise no_such_event(event)
 
-    async def _send(self, said: SendEvent) -> None:
+    async def _send(self, said: NewMessage) -> None:
         """It is heard like everybody's, with the ``client_id`` by which the sender knows it."""
         await self._city.messages.post(
             self._city.authors.of(self.principal),
             await self.find_room(),
-            said.body,
-            reply_to=said.reply_to,
-            client_id=said.client_id,
+            said.draft(),
         )
 
 

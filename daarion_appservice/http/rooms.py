@@ -1,4 +1,4 @@
-"""``/city/rooms``: rooms and what is said in them."""
+"""``/city/rooms``: rooms, and who is there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import Field
 
 from ..city.events import InhabitantTyping
-from ..city.messages import Messages
 from ..city.occupancy import Occupancy
 from ..city.ports import NowMs, PresenceStore, Publish
 from ..city.rooms import Rooms
@@ -16,8 +15,9 @@ from ..errors import NotFound
 from ..matrix.namespace import Namespace
 from ..realtime.room_typing import LASTS_S
 from ..storage.database import Database
+from . import schemas
 from .authors import Authors
-from .endpoint import Answer, Body, Call, NoBody, NoQuery, Query, endpoint
+from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
 from .principals import Access, Citizen
 from .views import JSON, message_view, presence_fields, room_view
 
@@ -27,30 +27,28 @@ _MAX_ONLINE_MEMBERS = 200
 
 
 class RoomList(Query):
-    sort: Literal["popular", "recent", "name"] = "popular"
-    limit: int = Field(100, ge=1, le=500)
-    offset: int = Field(0, ge=0, le=1_000_000)
+    sort: Literal["popular", "recent", "name"] = Field(
+        "popular", description="Most messages first, last event first, or by name.", examples=["popular"]
+    )
+    limit: int = Field(100, ge=1, le=500, description="How many.", examples=[100])
+    offset: int = Field(0, ge=0, le=1_000_000, description="How many to pass over.", examples=[0])
 
 
 class NewRoom(Body):
-    name: str = Field(min_length=1, max_length=255)
-    description: str = Field("", max_length=2000)
-    slug: str | None = Field(None, max_length=64)
-
-
-class MessageList(Query):
-    before: int | None = Field(None, ge=-(1 << 53), le=1 << 53, description="Messages whose seq is lower than this.")
-    limit: int = Field(50, ge=1, le=200)
-
-
-class NewMessage(Body):
-    body: str
-    reply_to: str | None = Field(None, max_length=64)
-    client_id: str | None = Field(None, min_length=1, max_length=255)
+    name: str = Field(min_length=1, max_length=255, description="Its name.", examples=["Поділ"])
+    description: str = Field(
+        "", max_length=2000, description="What it is for.", examples=["Новини й зустрічі на Подолі"]
+    )
+    slug: str | None = Field(
+        None,
+        max_length=64,
+        description="Its name in addresses, of `a-z`, `0-9`, `_` and `-`; left out: made from the name.",
+        examples=["podil"],
+    )
 
 
 class TypingState(Body):
-    typing: bool = True
+    typing: bool = Field(True, description="Whether one is typing.", examples=[True])
 
 
 class RoomRoutes:
@@ -58,7 +56,6 @@ class RoomRoutes:
         self,
         database: Database,
         rooms: Rooms,
-        messages: Messages,
         publish: Publish,
         authors: Authors,
         presence: PresenceStore,
@@ -68,7 +65,6 @@ class RoomRoutes:
     ) -> None:
         self._database = database
         self._rooms = rooms
-        self._messages = messages
         self._publish = publish
         self._authors = authors
         self._presence = presence
@@ -76,19 +72,44 @@ class RoomRoutes:
         self._namespace = namespace
         self._now_ms = now_ms
 
-    @endpoint("GET", "/city/rooms", who=Access.READERS, query=RoomList)
+    @endpoint(
+        "GET",
+        "/city/rooms",
+        who=Access.READERS,
+        query=RoomList,
+        summary="The city's rooms",
+        answer=list[schemas.Room],
+    )
     async def list_rooms(self, call: Call[NoBody, RoomList]) -> list[JSON]:
+        """Archived rooms are left out."""
         async with self._database.reading() as tx:
             rooms = await tx.rooms.page(sort=call.query.sort, limit=call.query.limit, offset=call.query.offset)
         return [self._view(room) for room in rooms]
 
-    @endpoint("POST", "/city/rooms", who=Access.CITIZENS, body=NewRoom, status=201)
+    @endpoint(
+        "POST",
+        "/city/rooms",
+        who=Access.CITIZENS,
+        body=NewRoom,
+        status=201,
+        summary="Open a room",
+        answer=schemas.Room,
+        errors=("slug_taken", "name_needed", "slug_needed", "slug_wrong"),
+    )
     async def open_room(self, call: Call[NewRoom, NoQuery]) -> JSON:
+        """Its Matrix room follows within seconds."""
         created_by = call.principal.id if isinstance(call.principal, Citizen) else None
         room = await self._rooms.open(call.body.name, call.body.description, slug=call.body.slug, created_by=created_by)
         return self._view(room)
 
-    @endpoint("GET", "/city/rooms/{room_id}", who=Access.READERS)
+    @endpoint(
+        "GET",
+        "/city/rooms/{room_id}",
+        who=Access.READERS,
+        summary="A room, what was last said there, and who is there",
+        answer=schemas.RoomDetails,
+        errors=("no_such_room",),
+    )
     async def show_room(self, call: Call[NoBody, NoQuery]) -> JSON:
         async with self._database.reading() as tx:
             room = await tx.rooms.find(call.path["room_id"])
@@ -107,28 +128,17 @@ class RoomRoutes:
             ],
         }
 
-    @endpoint("GET", "/city/rooms/{room_id}/messages", who=Access.READERS, query=MessageList)
-    async def list_messages(self, call: Call[NoBody, MessageList]) -> list[JSON]:
-        async with self._database.reading() as tx:
-            room = await tx.rooms.find(call.path["room_id"])
-            if room is None:
-                raise NotFound("no_such_room", f"there is no room {call.path['room_id']!r}")
-            messages = await tx.messages.before(room.id, call.query.before, limit=call.query.limit)
-        return [message_view(message, self._namespace) for message in messages]
-
-    @endpoint("POST", "/city/rooms/{room_id}/messages", who=Access.INHABITANTS, body=NewMessage, status=201)
-    async def post_message(self, call: Call[NewMessage, NoQuery]) -> Answer:
-        posted = await self._messages.post(
-            self._authors.of(call.principal),
-            call.path["room_id"],
-            call.body.body,
-            reply_to=call.body.reply_to,
-            client_id=call.body.client_id,
-        )
-        return Answer(message_view(posted.message, self._namespace), status=201 if posted.is_new else 200)
-
-    @endpoint("PUT", "/city/rooms/{room_id}/typing", who=Access.INHABITANTS, body=TypingState)
+    @endpoint(
+        "PUT",
+        "/city/rooms/{room_id}/typing",
+        who=Access.INHABITANTS,
+        body=TypingState,
+        summary="Say that one is typing",
+        answer=schemas.Typing,
+        errors=("no_such_room", "citizen_id_too_long"),
+    )
     async def type(self, call: Call[TypingState, NoQuery]) -> JSON:
+        """It must be said again within ``expires_in_ms``; ``false``, or a message, ends it."""
         author = self._authors.of(call.principal)
         async with self._database.reading() as tx:
             room = await tx.rooms.find(call.path["room_id"])

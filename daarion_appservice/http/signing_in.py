@@ -16,6 +16,7 @@ from ..errors import NotSignedIn
 from ..realtime.registry import Registry
 from .database_away import unavailable_without_database
 from .jwt_check import JwtCheck
+from .limits import Limits
 from .principals import Admin, AgentPrincipal, Anonymous, Citizen, Principal, Service
 
 _BEARER: Final = "bearer"
@@ -27,12 +28,18 @@ class TokenEnded(NotSignedIn):
 
 
 class CityDoor:
-    """Who is asking on the city listener."""
+    """Who is asking on the city listener, and not too often."""
 
     def __init__(
-        self, settings: Settings, tokens: TokenRing, registry: Registry, now_s: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        tokens: TokenRing,
+        registry: Registry,
+        limits: Limits,
+        now_s: Callable[[], float] = time.time,
     ) -> None:
         self._now_s = now_s
+        self.limits = limits
         self._tokens = tokens
         self._registry = registry
         self._jwt = JwtCheck(settings.api.jwt)
@@ -40,14 +47,21 @@ class CityDoor:
         self._service_token = (settings.api.service_token or settings.matrix.internal_token).get_secret_value()
 
     async def principal(self, request: web.Request) -> Principal:
-        """Raises NotSignedIn for a token that is nobody's: it is never taken for no token."""
-        token = bearer(request)
-        return Anonymous() if token is None else await self.holder(token)
+        """Raises NotSignedIn for a token that is nobody's: it is never taken for no token; TooManyRequests."""
+        return await self._let_in(request, bearer(request))
 
     async def stream_principal(self, request: web.Request) -> Principal:
         """The same for a WebSocket or an EventSource, where a browser can set no header: ``?token=`` counts too."""
-        token = bearer(request) or request.query.get("token")
-        return Anonymous() if not token else await self.holder(token)
+        return await self._let_in(request, bearer(request) or request.query.get("token"))
+
+    async def sign_in(self, request: web.Request, token: str) -> Principal:
+        """Whose token this is, shown over the connection that ``request`` opened; raises NotSignedIn, TooManyRequests."""
+        return await self.limits.signing_in(request, token, self.holder)
+
+    async def _let_in(self, request: web.Request, token: str | None) -> Principal:
+        principal = await self.sign_in(request, token) if token else Anonymous()
+        await self.limits.count(request, principal)
+        return principal
 
     async def holder(self, token: str) -> Principal:
         """Whose token this is; raises NotSignedIn."""

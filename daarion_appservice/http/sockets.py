@@ -7,7 +7,9 @@ sent away with a code that means "come back", and gets what it missed by ``?sinc
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -15,11 +17,13 @@ import structlog
 from aiohttp import ClientConnectionError, WSCloseCode, WSMessage, WSMsgType, web
 from pydantic import ValidationError
 
-from ..errors import CityError, InvalidInput, Unavailable
+from ..errors import CityError, InvalidInput, TooManyRequests, Unavailable
 from .database_away import unavailable_without_database
 from .endpoint import B, check_text
 from .frames import PING, close_frame, text_frame
 from .origins import Origins
+from .pace import Pace
+from .places import Place
 from .principals import Access, Anonymous, Principal, check
 from .signing_in import CityDoor, TokenEnded
 
@@ -30,6 +34,7 @@ _PONG_S: Final = 12.5
 _MAX_BUFFER_BYTES: Final = 1024 * 1024
 """What may wait for a slow reader, beyond what it is told first."""
 _LAST_WORDS_S: Final = 5.0
+_ENDS: Final = {WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR}
 
 log = structlog.get_logger()
 
@@ -72,15 +77,8 @@ class Conversation(ABC):
         self.principal = principal
         self.since = since
 
-    async def hear(self, event: dict[str, Any]) -> None:
-        """Take one event. Raises TokenEnded when whoever speaks here has stayed longer than their token counts."""
-        if event.get("event") == "auth":
-            self.principal = await self._door.holder(str(event.get("token", "")))
-        else:
-            self.check_token()
-            await self.take(event)
-
     def check_token(self) -> None:
+        """Raise TokenEnded when whoever speaks here has stayed longer than their token counts."""
         self._door.check_still(self.principal)
 
     @abstractmethod
@@ -96,6 +94,39 @@ class Conversation(ABC):
         """Tell nothing more; may be called twice."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Visit:
+    """One connection, and what it may take up."""
+
+    request: web.Request
+    socket: web.WebSocketResponse
+    reader: Reader
+    conversation: Conversation
+    place: Place
+    pace: Pace | None
+
+    async def next_message(self, timeout_s: float) -> WSMessage | None:
+        """None when nothing is said for so long; pings are answered, and say nothing. Raises TooManyRequests for a flood."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while (message := await self._receive()).type is WSMsgType.PING:
+                    await self.socket.pong(message.data)
+        except TimeoutError:
+            return None
+        return message
+
+    async def _receive(self) -> WSMessage:
+        """The next message that does not come too fast; the others are answered with an error."""
+        while True:
+            message = await self.socket.receive()
+            if self.pace is None or message.type in _ENDS or not (wait_s := self.pace.take()):
+                return message
+            error = TooManyRequests("too many events on this socket", retry_after_s=wait_s)
+            if self.pace.is_flood:
+                raise error
+            self.reader.write(_error_frame(error))
+
+
 class SocketRoute(ABC):
     """A route; it has a conversation for each connection."""
 
@@ -107,7 +138,7 @@ class SocketRoute(ABC):
         self._origins = origins
         self._anonymous_read = anonymous_read
         self._max_message_bytes = max_message_bytes
-        self._open: dict[web.WebSocketResponse, tuple[Reader, Conversation]] = {}
+        self._open: set[_Visit] = set()
 
     @abstractmethod
     async def conversation(self, request: web.Request, principal: Principal, since: int | None) -> Conversation:
@@ -123,44 +154,47 @@ class SocketRoute(ABC):
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self._origins.check(request)
         principal = await self._door.stream_principal(request)
-        conversation = await self.conversation(request, principal, _since(request))
-        # aiohttp's own heartbeat pings all sockets of a second at once (measured: 10,000 of them held up everybody for 0.3 s).
-        socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=self._max_message_bytes)
-        await socket.prepare(request)
-        transport = request.transport
-        if transport is None:
-            return socket
-        reader = Reader(transport)
-        self._open[socket] = (reader, conversation)
+        with self._door.limits.place(request, principal) as place:
+            conversation = await self.conversation(request, principal, _since(request))
+            # aiohttp's own heartbeat pings all sockets of a second at once (measured: 10,000 held up everybody for 0.3 s).
+            socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=self._max_message_bytes)
+            await socket.prepare(request)
+            if request.transport is not None:
+                reader = Reader(request.transport)
+                await self._serve(_Visit(request, socket, reader, conversation, place, self._door.limits.pace()))
+        return socket
+
+    async def _serve(self, visit: _Visit) -> None:
+        self._open.add(visit)
         try:
             with unavailable_without_database():
-                await self._converse(socket, reader, conversation)
+                await self._converse(visit)
         except CityError as error:
             # The connection is no longer HTTP: what would be a status is an event and a close code here.
-            reader.write(_error_frame(error))
+            visit.reader.write(_error_frame(error))
             code = WSCloseCode.TRY_AGAIN_LATER if isinstance(error, Unavailable) else WSCloseCode.POLICY_VIOLATION
-            await _close(socket, reader, conversation, code, error.code)
+            await _close(visit, code, error.code)
         except (ConnectionError, ClientConnectionError):
             log.debug("reader_left")
         except Exception:
-            await _close(socket, reader, conversation, WSCloseCode.INTERNAL_ERROR, "internal_error")
+            await _close(visit, WSCloseCode.INTERNAL_ERROR, "internal_error")
             raise
         finally:
-            conversation.end()
-            del self._open[socket]
-        return socket
+            visit.conversation.end()
+            self._open.discard(visit)
 
-    async def _converse(self, socket: web.WebSocketResponse, reader: Reader, conversation: Conversation) -> None:
+    async def _converse(self, visit: _Visit) -> None:
+        conversation, reader = visit.conversation, visit.reader
         if not self.may_read(conversation.principal):
             # Where reading needs a token, the first thing said must be one.
-            first = await _next_message(socket, _PING_S)
+            first = await visit.next_message(_PING_S)
             if first is not None and first.type is WSMsgType.TEXT:
-                await conversation.hear(_json_object(first.data))
+                await self._take(visit, _json_object(first.data))
             check(Access.READERS, conversation.principal, anonymous_read=False)
         await conversation.begin(reader)
         is_pinged = False
-        while not socket.closed:
-            message = await _next_message(socket, _PONG_S if is_pinged else _PING_S)
+        while not visit.socket.closed:
+            message = await visit.next_message(_PONG_S if is_pinged else _PING_S)
             if message is None:
                 conversation.check_token()
                 if is_pinged:
@@ -168,16 +202,34 @@ class SocketRoute(ABC):
                 else:
                     reader.write(PING)
             elif message.type is WSMsgType.TEXT:
-                await _hear(conversation, reader, message.data)
+                await self._hear(visit, message.data)
             is_pinged = message is None
 
+    async def _hear(self, visit: _Visit, text: str) -> None:
+        event: dict[str, Any] = {}
+        try:
+            event = _json_object(text)
+            with unavailable_without_database():
+                await self._take(visit, event)
+        except TokenEnded:
+            raise
+        except CityError as error:
+            visit.reader.write(_error_frame(error, event.get("client_id")))
+
+    async def _take(self, visit: _Visit, event: dict[str, Any]) -> None:
+        """Do what one event asks for. Raises TokenEnded when whoever speaks has stayed longer than their token counts."""
+        name, conversation, limits = event.get("event"), visit.conversation, self._door.limits
+        if name == "auth":
+            principal = await self._door.sign_in(visit.request, str(event.get("token", "")))
+            limits.move(visit.place, visit.request, principal)
+            conversation.principal = principal
+        else:
+            conversation.check_token()
+            await limits.count_event(name, conversation.principal)
+            await conversation.take(event)
+
     async def _close_all(self, _app: web.Application) -> None:
-        await asyncio.gather(
-            *(
-                _close(socket, reader, conversation, WSCloseCode.GOING_AWAY, "the city restarts")
-                for socket, (reader, conversation) in self._open.items()
-            )
-        )
+        await asyncio.gather(*(_close(visit, WSCloseCode.GOING_AWAY, "the city restarts") for visit in self._open))
 
 
 def read_event(model: type[B], event: dict[str, Any]) -> B:
@@ -193,45 +245,24 @@ def no_such_event(event: dict[str, Any]) -> InvalidInput:
     return InvalidInput("no_such_event", f"there is no client event {event.get('event')!r} here")
 
 
-async def _hear(conversation: Conversation, reader: Reader, text: str) -> None:
-    event: dict[str, Any] = {}
-    try:
-        event = _json_object(text)
-        with unavailable_without_database():
-            await conversation.hear(event)
-    except TokenEnded:
-        raise
-    except CityError as error:
-        reader.write(_error_frame(error, event.get("client_id")))
-
-
-async def _close(
-    socket: web.WebSocketResponse, reader: Reader, conversation: Conversation, code: WSCloseCode, reason: str
-) -> None:
+async def _close(visit: _Visit, code: WSCloseCode, reason: str) -> None:
     """Say good-bye, after which nothing may be said; whoever does not answer it in time is left."""
-    conversation.end()
+    visit.conversation.end()
     try:
         async with asyncio.timeout(_LAST_WORDS_S):
-            await socket.close(code=code, message=reason.encode())
+            await visit.socket.close(code=code, message=reason.encode())
     except TimeoutError:
-        reader.leave()
-
-
-async def _next_message(socket: web.WebSocketResponse, timeout_s: float) -> WSMessage | None:
-    """None when nothing is said for so long; pings are answered, and say nothing."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            while (message := await socket.receive()).type is WSMsgType.PING:
-                await socket.pong(message.data)
-    except TimeoutError:
-        return None
-    return message
+        visit.reader.leave()
 
 
 def _error_frame(error: CityError, client_id: Any = None) -> bytes:
     """``client_id``: what the client called the thing that went wrong."""
-    content = {"event": "error", "code": error.code, "detail": error.detail}
-    return text_frame(orjson.dumps(content if client_id is None else content | {"client_id": client_id}))
+    content: dict[str, Any] = {"event": "error", "code": error.code, "detail": error.detail}
+    if isinstance(error, TooManyRequests):
+        content["retry_after_ms"] = math.ceil(error.retry_after_s * 1000)
+    if client_id is not None:
+        content["client_id"] = client_id
+    return text_frame(orjson.dumps(content))
 
 
 def _json_object(text: str) -> dict[str, Any]:

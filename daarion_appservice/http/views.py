@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..city.presence import Shown
-from ..city.types import Agent, Author, Message, Room, UserId
+from ..city.types import Agent, Author, Media, Message, Room, Tally, UserId
 from ..matrix.namespace import Namespace
 
 JSON = dict[str, Any]
@@ -91,13 +91,30 @@ def message_view(message: Message, namespace: Namespace) -> JSON:
         "body": message.body,
         "formatted_body": message.formatted_body,
         "msgtype": message.msgtype,
-        "media": None,
+        "media": message.media and media_view(message.media),
+        "mentions": message.mentions,
         "reply_to": message.reply_to,
-        "reactions": [],
+        "reactions": [tally_view(tally) for tally in message.reactions],
         "edited_at": moment(message.edited_at_ms),
         "deleted": message.deleted,
         "created_at": moment(message.created_at_ms),
         "matrix_event_id": message.matrix_event_id,
         "delivery": message.delivery,
         "client_id": message.client_id,
+    }
+
+
+def tally_view(tally: Tally) -> JSON:
+    return {"emoji": tally.key, "count": tally.count, "by": tally.by}
+
+
+def media_view(media: Media) -> JSON:
+    return {
+        "mxc": media.mxc,
+        "mimetype": media.mimetype,
+        "filename": media.filename,
+        "size": media.size,
+        "width": media.width,
+        "height": media.height,
+        "duration_ms": media.duration_ms,
     }

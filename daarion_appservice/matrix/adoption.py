@@ -8,7 +8,8 @@ from ..city.rooms import Rooms, check_slug
 from ..city.types import MatrixRoomId, Room
 from ..errors import Conflict, HomeserverRefused, NotFound
 from ..storage.database import Database
-from .event_handlers import EventHandlers, storable
+from .events import storable
+from .message_events import MessageEvents
 from .homeserver import Homeserver
 from .namespace import Namespace
 from .rooms import MatrixRooms
@@ -47,7 +48,7 @@ class Adoption:
         )
         return await self._matrix_rooms.keep(room)
 
-    async def backfill(self, room: Room, handlers: EventHandlers) -> int:
+    async def backfill(self, room: Room, messages: MessageEvents) -> int:
         """Bring what was written in the Matrix room before the city knew it into the city; returns how many messages.
 
         What is newer than the oldest message that the city has of it is on its way in by itself, and left alone.
@@ -68,7 +69,7 @@ class Adoption:
                     if not is_older:
                         is_older = event.get("event_id") == oldest
                     elif event.get("type") == "m.room.message":
-                        count += await handlers.take_message(tx, room, event, is_history=True) is not None
+                        count += await messages.take(tx, room, event, is_history=True) is not None
             if cursor is None or not events:
                 return count
 

@@ -130,12 +130,15 @@ class Ghosts:
                 return
             await self._remember(replace(ghost, has_device=True))
 
+    def is_in(self, user: UserId, room: Room) -> bool:
+        """Whether a ghost is a member of a room, as far as we know."""
+        subject = self._namespace.subject(user)
+        return subject is not None and self._occupancy.is_member(room.id, subject)
+
     async def ensure_joined(self, user: UserId, room: Room) -> None:
         """Have a ghost in a city room, by invitation if the room wants one."""
-        subject = self._namespace.subject(user)
         assert room.matrix_room_id is not None
-        assert subject is not None
-        if self._occupancy.is_member(room.id, subject):
+        if self.is_in(user, room):
             return
         await self.join(user, room.matrix_room_id)
         ghost = self._known.get(user, Ghost(user))

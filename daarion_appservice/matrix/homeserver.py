@@ -254,12 +254,17 @@ class Homeserver:
         ts_ms: int,
     ) -> EventId:
         """Send an event; the same ``txn_id`` by the same user again gives the same event id."""
-        query = {"ts": str(ts_ms)}
-        if with_device:
-            query["device_id"] = CITY_DEVICE
-        answer = await self._object(
-            Method.PUT, Path.v3.rooms[room].send[event_type][txn_id], content, as_user=as_user, query=query
-        )
+        path = Path.v3.rooms[room].send[event_type][txn_id]
+        query = {"ts": str(ts_ms)} | _device(with_device)
+        answer = await self._object(Method.PUT, path, content, as_user=as_user, query=query)
+        return EventId(self._text(answer, "event_id"))
+
+    async def redact(
+        self, room: MatrixRoomId, event: EventId, txn_id: str, *, as_user: UserId, with_device: bool
+    ) -> EventId:
+        """Delete an event; the same ``txn_id`` by the same user again gives the same event id."""
+        path = Path.v3.rooms[room].redact[event][txn_id]
+        answer = await self._object(Method.PUT, path, {}, as_user=as_user, query=_device(with_device))
         return EventId(self._text(answer, "event_id"))
 
     async def messages_before(
@@ -291,6 +296,10 @@ class Homeserver:
 
     def _no_matrix(self, what: str) -> str:
         return f"{self.address} did not answer as a homeserver does: {what}"
+
+
+def _device(with_device: bool) -> dict[str, str]:
+    return {"device_id": CITY_DEVICE} if with_device else {}
 
 
 def _limited(body: bytes, retry_after: str) -> HomeserverLimited:

@@ -1,7 +1,7 @@
 """The city's outbox → the homeserver: in order within a room, each message once, as the ghost of its author.
 
-Every room with something to send has a lane, a task that sends its messages one after the other; lanes do not wait for each
-other. While the homeserver is away all wait. A message is tried again when that can help and given up when it cannot, so
+Every room with something to send has a lane, a task that sends its letters one after the other; lanes do not wait for each
+other. While the homeserver is away all wait. A letter is tried again when that can help and given up when it cannot, so
 that one that Matrix will never take does not hold up its room.
 """
 
@@ -10,26 +10,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.agents import AgentDirectory
-from ..city.ports import NowMs
-from ..city.types import AgentSlug, Author, AuthorKind, Message, MessageId, Room, RoomId, UserId
+from ..city.ports import NowMs, Publish, publish_all
+from ..city.types import AgentSlug, Author, AuthorKind, EventId, Room, RoomId, UserId
 from ..errors import HomeserverAway, HomeserverError, HomeserverRefused
 from ..storage.database import Database
 from ..storage.outbox import OutboxRow
-from .event_handlers import MESSAGE_ID
 from .ghosts import Ghosts, Profile, is_unregistered
 from .homeserver import Homeserver
 from .homeserver_watch import HomeserverWatch
+from .letters import Letter, Letters
 from .namespace import Namespace
 
 MAX_ATTEMPTS: Final = 8
 _RETRY_MS: Final = 500
-"""At once, then after this long, and about doubled each time: a message that Matrix will not take is given up after a minute.
+"""At once, then after this long, and about doubled each time: what Matrix will not take is given up after a minute.
 While the homeserver takes nothing at all no try is counted."""
 _BATCH: Final = 200
 _UNLINKED_RETRY_MS: Final = 1_000
@@ -53,7 +53,9 @@ class Outbound:
         watch: HomeserverWatch,
         ghosts: Ghosts,
         agents: AgentDirectory,
+        letters: Letters,
         namespace: Namespace,
+        publish: Publish,
         now_ms: NowMs,
         *,
         on_new_ghost: Callable[[UserId], None],
@@ -64,15 +66,17 @@ class Outbound:
         self._watch = watch
         self._ghosts = ghosts
         self._agents = agents
+        self._letters = letters
         self._namespace = namespace
+        self._publish = publish
         self._on_new_ghost = on_new_ghost
         self._on_spoke = on_spoke
         self._now_ms = now_ms
         self._wake = asyncio.Event()
         self._busy: set[RoomId] = set()
         self._held: dict[RoomId, int] = {}
-        self._mended: set[MessageId] = set()
-        """Messages whose ghost was registered or joined anew because of a refusal."""
+        self._mended: set[int] = set()
+        """Letters whose sender was registered or joined anew because of a refusal."""
 
     def wake(self) -> None:
         """There is something to send. Rooms that wait for something go on waiting."""
@@ -140,81 +144,100 @@ class Outbound:
             self._wake.set()
 
     async def _deliver(self, row: OutboxRow) -> int | None:
-        """Get one message across, or give it up; returns when to try again if neither could be done now."""
+        """Get one letter across, or give it up; returns when to try again if neither could be done now."""
         await self._watch.wait_up()
         if row.retry_at_ms > self._now_ms():
             return row.retry_at_ms
         async with self._database.reading() as tx:
-            message, room = await tx.messages.get(row.message_id), await tx.rooms.find(row.room_id)
-            replied_to = await tx.messages.get(message.reply_to) if message and message.reply_to else None
-        if message is None or room is None or message.matrix_event_id:
-            await self._settle(row.message_id)
+            room = await tx.rooms.find(row.room_id)
+            letter = await self._letters.write(tx, row)
+        if letter is None or room is None:
+            await self._settle(row)
             return None
         if room.matrix_room_id is None:
             return self._now_ms() + _UNLINKED_RETRY_MS
         try:
-            event_id = await self._send(message, room, _content(message, replied_to), row.txn_id)
+            event_id = await self._send(letter, room, row.txn_id)
         except HomeserverAway as error:
             self._watch.lost(error)
             await self._watch.wait_up()
             return await self._try_again(row, room, error)
         except HomeserverRefused as error:
-            return await self._refused(row, message, room, error)
+            return await self._refused(row, letter, room, error)
         self._watch.expect_echo()
-        self._on_spoke(self._namespace.author(message.author))
+        self._on_spoke(self._user(letter))
         async with self._database.transaction() as tx:
-            await tx.messages.delivered(message.id, event_id)
-            await tx.outbox.sent(message.id)
-        self._mended.discard(message.id)
+            happened = await self._letters.arrived(tx, row, event_id)
+            await tx.outbox.settled(row.id)
+        publish_all(self._publish, happened)
+        self._mended.discard(row.id)
         return None
 
-    async def _send(self, message: Message, room: Room, content: dict[str, Any], txn_id: str) -> Any:
+    async def _send(self, letter: Letter, room: Room, txn_id: str) -> EventId:
         assert room.matrix_room_id is not None
-        user = self._namespace.author(message.author)
+        user = self._user(letter)
+        if letter.redacts is not None:
+            # Whoever left, or was put out, does not come back for this.
+            user = user if self._ghosts.is_in(user, room) else self._namespace.bot
+            return await self._homeserver.redact(
+                room.matrix_room_id, letter.redacts, txn_id, as_user=user, with_device=self._ghosts.has_device(user)
+            )
+        if letter.sender is not None:
+            await self._bring(user, letter.sender, room)
+        return await self._homeserver.send(
+            room.matrix_room_id,
+            letter.event_type,
+            txn_id,
+            letter.content,
+            as_user=user,
+            with_device=self._ghosts.has_device(user),
+            ts_ms=letter.at_ms,
+        )
+
+    def _user(self, letter: Letter) -> UserId:
+        return self._namespace.bot if letter.sender is None else self._namespace.author(letter.sender)
+
+    async def _bring(self, user: UserId, sender: Author, room: Room) -> None:
+        """Have somebody's ghost there, and in the room."""
         was_known = self._ghosts.is_known(user)
-        await self._ghosts.ensure(user, self._profile(message.author))
+        await self._ghosts.ensure(user, self._profile(sender))
         await self._ghosts.ensure_device(user)
         await self._ghosts.ensure_joined(user, room)
         if not was_known:
             self._on_new_ghost(user)
-        return await self._homeserver.send(
-            room.matrix_room_id,
-            "m.room.message",
-            txn_id,
-            content,
-            as_user=user,
-            with_device=self._ghosts.has_device(user),
-            ts_ms=message.created_at_ms,
-        )
 
     def _profile(self, author: Author) -> Profile:
         """An agent looks like the registry says now, not as it did when it wrote; its picture is housekeeping's."""
         agent = self._agents.get(AgentSlug(author.id)) if author.kind is AuthorKind.AGENT else None
         return Profile(agent.display_name if agent else author.display_name)
 
-    async def _refused(self, row: OutboxRow, message: Message, room: Room, error: HomeserverRefused) -> int | None:
-        user = self._namespace.author(message.author)
+    async def _refused(self, row: OutboxRow, letter: Letter, room: Room, error: HomeserverRefused) -> int | None:
+        user = self._user(letter)
         if error.status == 401:
-            # Our token is not accepted: nobody's message can go, and this one is not to blame.
+            # Our token is not accepted: nothing can go, and this letter is not to blame.
             log.error("token_refused", error=str(error), help="see `daarion-appservice registration check`")
             return self._now_ms() + _REFUSED_RETRY_MS
         if error.status == 429:
             return self._now_ms() + _LIMITED_RETRY_MS
         if error.status >= 500:
             return await self._try_again(row, room, error)
+        if error.errcode == "M_DUPLICATE_ANNOTATION" or (letter.redacts is not None and error.status == 404):
+            # It is there already, or not there any more, which is all that was wanted.
+            await self._settle(row)
+            return None
         if is_unregistered(error):
             await self._ghosts.forget(user)
-        if error.status == 403:
+        if error.status == 403 and letter.sender is not None:
             await self._ghosts.not_joined(user, room)
         # Registering and joining anew mends most of these; once is enough to know.
-        if error.status == 403 and row.message_id not in self._mended:
-            self._mended.add(row.message_id)
+        if error.status == 403 and row.id not in self._mended:
+            self._mended.add(row.id)
             return await self._count(row, error, retry=True)
-        self._mended.discard(row.message_id)
+        self._mended.discard(row.id)
         return await self._count(row, error, retry=False)
 
     async def _try_again(self, row: OutboxRow, room: Room, error: HomeserverError) -> int | None:
-        """Something went wrong that is not the message's fault, unless everything else works and it goes wrong each time."""
+        """Something went wrong that is not the letter's fault, unless everything else works and it goes wrong each time."""
         try:
             assert room.matrix_room_id is not None
             await self._homeserver.joined_members(room.matrix_room_id, as_user=self._namespace.bot)
@@ -231,25 +254,20 @@ class Outbound:
             self._now_ms() + _RETRY_MS * (2 ** (attempts - 1) - 1) if retry and attempts < MAX_ATTEMPTS else None
         )
         async with self._database.transaction() as tx:
-            await tx.outbox.failed(row.message_id, str(error), retry_at_ms=retry_at_ms)
-            if retry_at_ms is None:
-                await tx.messages.not_delivered(row.message_id)
+            await tx.outbox.failed(row.id, str(error), retry_at_ms=retry_at_ms)
+            happened = await self._letters.given_up(tx, row) if retry_at_ms is None else []
+        publish_all(self._publish, happened)
         level = log.error if retry_at_ms is None else log.warning
-        level("message_not_sent", message_id=row.message_id, error=str(error), given_up=retry_at_ms is None)
+        level(
+            "message_not_sent",
+            message_id=row.message_id,
+            what=row.kind,
+            error=str(error),
+            given_up=retry_at_ms is None,
+        )
         return retry_at_ms
 
-    async def _settle(self, message: MessageId) -> None:
+    async def _settle(self, row: OutboxRow) -> None:
         async with self._database.transaction() as tx:
-            await tx.outbox.sent(message)
-
-
-def _content(message: Message, replied_to: Message | None) -> dict[str, Any]:
-    content: dict[str, Any] = {
-        "msgtype": message.msgtype,
-        "body": message.body,
-        MESSAGE_ID: message.id,
-        "m.mentions": {},
-    }
-    if replied_to is not None and replied_to.matrix_event_id is not None:
-        content["m.relates_to"] = {"m.in_reply_to": {"event_id": replied_to.matrix_event_id}}
-    return content
+            await self._letters.put_away(tx, row)
+            await tx.outbox.settled(row.id)

@@ -10,7 +10,7 @@ from ..city.ports import NowMs, PresenceStore
 from ..city.presence import Placed, Shown, Status
 from ..city.types import UserId, person_subject
 from ..errors import HomeserverError
-from .event_handlers import storable
+from .events import storable
 from .homeserver import JSON, Homeserver
 from .homeserver_watch import HomeserverWatch
 from .namespace import Namespace, is_user_id

@@ -23,7 +23,8 @@ from aiohttp import web
 from ..city.ports import NowMs
 from ..storage.database import Database
 from ..storage.inbox import ReceivedEvent
-from .event_handlers import storable
+from ..storage.intake import ReceivedTransaction
+from .events import storable
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 """100 events of 64 KiB, 100 EDUs and to-device messages fit; a 413 would be retried for ever."""
@@ -85,12 +86,9 @@ class Receiver:
         return web.json_response({})
 
     async def _store(self, txn_id: str, body: bytes, events: list[ReceivedEvent]) -> None:
-        # The id alone does not tell: a homeserver that was set up anew starts numbering again.
         body_sha256 = hashlib.sha256(body).hexdigest()
-        async with self._database.transaction() as tx:
-            if await tx.inbox.knows_transaction(txn_id, body_sha256):
-                return
-            await tx.inbox.add_transaction(txn_id, body_sha256, events, now_ms=self._now_ms())
+        if not await self._database.intake.store(ReceivedTransaction(txn_id, body_sha256, events, self._now_ms())):
+            return
         for event in events:
             if event.error:
                 log.warning("event_unreadable", event_id=event.event_id, error=event.error)

@@ -1,44 +1,102 @@
 """Who joins and leaves, written down: as members, and as part of the room's history.
 
-Whoever finds out first writes it down (we joined a ghost, an event came, the whole list was asked for); the others find it
-written, and it stands in the history once.
+Whoever finds out first writes it down (a citizen joined in the city, we joined a ghost, an event came, the whole list was
+asked for); the others find it written, and it stands in the history once. What the city said of a ghost and Matrix was not
+told yet (a move that waits in the outbox) outweighs what Matrix says of it meanwhile, unless somebody there puts it out.
 """
 
 from __future__ import annotations
 
-from ..city.events import CityEvent, MembershipChanged, RoomHappened
+from collections.abc import Collection, Mapping
+
+from ..city.events import CityEvent, MemberChanged, MembershipChanged, RoomHappened
 from ..city.feed import FeedWriter
-from ..city.ports import NewId, NowMs
-from ..city.types import Author, AuthorKind, Member, RoomEvent, RoomEventKind, RoomId, UserId
-from ..storage.database import Transaction
+from ..city.ports import CityTransaction, NewId, NowMs
+from ..city.types import Author, AuthorKind, Member, OutboxKind, RoomEvent, RoomEventKind, RoomId, UserId
 from .namespace import Namespace, Staff
 
 
 class RoomMembers:
-    """Both calls are part of the caller's transaction, and return what to publish once that is committed."""
+    """All calls are part of the caller's transaction, and return what to publish once that is committed."""
 
     def __init__(self, namespace: Namespace, now_ms: NowMs, new_id: NewId) -> None:
         self._namespace = namespace
         self._now_ms = now_ms
         self._feed = FeedWriter(new_id)
 
-    async def join(self, tx: Transaction, room: RoomId, members: list[Member]) -> list[CityEvent]:
+    # --- as the city says ---------------------------------------------------------------------------------
+
+    def member(self, room: RoomId, who: Author) -> Member:
+        """Somebody of the city, as a member that a room would have."""
+        return Member(room, self._namespace.author(who), who.display_name, who.avatar_url)
+
+    async def enter(self, tx: CityTransaction, member: Member) -> list[CityEvent]:
+        """They are in the room from now on, whatever Matrix says until it was told."""
+        return await self._come(tx, member.room_id, [member])
+
+    async def quit(self, tx: CityTransaction, member: Member) -> list[CityEvent]:
+        """They are not in the room from now on, whatever Matrix says until it was told."""
+        return await self._go(tx, member.room_id, [member.user_id])
+
+    # --- as Matrix says -----------------------------------------------------------------------------------
+
+    async def join(self, tx: CityTransaction, room: RoomId, members: list[Member]) -> list[CityEvent]:
         """They are in the room, and are called like this there."""
         await tx.rooms.hold(room)
-        known = {member.user_id: member for member in await tx.members.some(room, [each.user_id for each in members])}
-        await tx.members.put([member for member in members if known.get(member.user_id) != member])
-        new = [member for member in members if member.user_id not in known]
-        return await self._write(tx, room, RoomEventKind.JOIN, new)
+        moving = await self._moving(tx, room, [member.user_id for member in members])
+        return await self._come(
+            tx, room, [member for member in members if moving.get(member.user_id) is not OutboxKind.LEAVE]
+        )
 
-    async def leave(self, tx: Transaction, room: RoomId, users: list[UserId]) -> list[CityEvent]:
+    async def leave(self, tx: CityTransaction, room: RoomId, users: list[UserId]) -> list[CityEvent]:
         """They are not in the room."""
+        await tx.rooms.hold(room)
+        moving = await self._moving(tx, room, users)
+        return await self._go(tx, room, [user for user in users if moving.get(user) is not OutboxKind.JOIN])
+
+    async def put_out(self, tx: CityTransaction, room: RoomId, user: UserId) -> list[CityEvent]:
+        """Somebody had them leave, or Matrix does not let them in: what the city said before counts no more."""
+        await tx.outbox.drop_moves(room, user)
+        return await self._go(tx, room, [user])
+
+    async def take_over(
+        self, tx: CityTransaction, room: RoomId, members: list[Member], *, moving: Collection[UserId]
+    ) -> list[CityEvent]:
+        """Exactly these are in the room; ``moving`` are those of whom Matrix was not told all when it was asked."""
+        await tx.rooms.hold(room)
+        unsure = {*moving, *await tx.outbox.moving(room)}
+        before = await tx.members.of_room(room)
+        now = {member.user_id for member in members}
+        known = set(before)
+        come = [member for member in members if member not in known and member.user_id not in unsure]
+        gone = [each.user_id for each in before if each.user_id not in now and each.user_id not in unsure]
+        return [*await self._come(tx, room, come), *await self._go(tx, room, gone)]
+
+    async def _moving(self, tx: CityTransaction, room: RoomId, users: list[UserId]) -> Mapping[UserId, OutboxKind]:
+        ghosts = [user for user in users if self._namespace.is_ours(user)]
+        return await tx.outbox.moving(room, ghosts) if ghosts else {}
+
+    async def _come(self, tx: CityTransaction, room: RoomId, members: list[Member]) -> list[CityEvent]:
+        await tx.rooms.hold(room)
+        known = {member.user_id: member for member in await tx.members.some(room, [each.user_id for each in members])}
+        changed = [member for member in members if known.get(member.user_id) != member]
+        await tx.members.put(changed)
+        told = [
+            MemberChanged(room, author)
+            for member in changed
+            if member.user_id in known and (author := self._author(member)) is not None
+        ]
+        new = [member for member in members if member.user_id not in known]
+        return [*await self._write(tx, room, RoomEventKind.JOIN, new), *told]
+
+    async def _go(self, tx: CityTransaction, room: RoomId, users: list[UserId]) -> list[CityEvent]:
         await tx.rooms.hold(room)
         gone = await tx.members.some(room, users)
         await tx.members.remove(room, [member.user_id for member in gone])
         return await self._write(tx, room, RoomEventKind.LEAVE, gone)
 
     async def _write(
-        self, tx: Transaction, room: RoomId, kind: RoomEventKind, members: list[Member]
+        self, tx: CityTransaction, room: RoomId, kind: RoomEventKind, members: list[Member]
     ) -> list[CityEvent]:
         who = [(member, author) for member in members if (author := self._author(member)) is not None]
         if not who:

@@ -21,7 +21,7 @@ from ..city.types import MatrixRoomId, MatrixStatus, Member, Room
 from ..errors import HomeserverRefused
 from ..storage.database import Database
 from ..storage.rooms import Told
-from .event_handlers import storable
+from .events import storable
 from .homeserver import Homeserver
 from .namespace import Namespace
 from .room_members import RoomMembers

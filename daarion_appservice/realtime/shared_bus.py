@@ -20,6 +20,7 @@ from ..city.events import (
     InhabitantTyping,
     MembershipChanged,
     MessagePosted,
+    OutboxFilled,
     RoomHappened,
     TypingChanged,
 )
@@ -29,7 +30,14 @@ from .script import Script
 from .together import together
 
 SharedEvent = (
-    MessagePosted | MembershipChanged | RoomHappened | TypingChanged | InhabitantTyping | InboxFilled | CityMissed
+    MessagePosted
+    | MembershipChanged
+    | RoomHappened
+    | TypingChanged
+    | InhabitantTyping
+    | InboxFilled
+    | OutboxFilled
+    | CityMissed
 )
 _SHARED: Final[tuple[type[Any], ...]] = get_args(SharedEvent)
 _ADAPTERS: Final = {kind.__name__: TypeAdapter[Any](kind) for kind in _SHARED}

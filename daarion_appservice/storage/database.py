@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import event, make_url
 from sqlalchemy.engine import URL, Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ..errors import ExitCode, StartError
@@ -21,12 +21,17 @@ from .agents import AgentRows
 from .feed import FeedRows
 from .ghosts import GhostRows
 from .inbox import InboxRows
+from .intake import Intake, PostgresIntake, SqliteIntake
 from .kept import KeptRows
+from .line import PostgresLine, SqliteLine
 from .members import MemberRows
 from .messages import MessageRows
 from .outbox import OutboxRows
+from .reactions import ReactionRows
+from .remembered import PostgresStamp, Remembered, SqliteStamp
 from .room_events import RoomEventRows
 from .rooms import RoomRows
+from .standings import StandingRows
 
 _BUSY_S = 30
 """How long SQLite waits for another process (a command line beside the service) before it gives up."""
@@ -65,6 +70,14 @@ class Transaction:
         return MessageRows(self.connection)
 
     @cached_property
+    def reactions(self) -> ReactionRows:
+        return ReactionRows(self.connection)
+
+    @cached_property
+    def standings(self) -> StandingRows:
+        return StandingRows(self.connection)
+
+    @cached_property
     def inbox(self) -> InboxRows:
         return InboxRows(self.connection)
 
@@ -88,8 +101,13 @@ class Database:
         self.url = driver_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._engine = _engine(self.url, pool_size)
+        # PostgreSQL shows each statement what was committed before it, in a transaction or not; beginning and ending one
+        # are two more ways to the server and back.
+        self._reading = self._engine if self.is_sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
         # SQLite has one writer; queueing here is fair and cheap, its own waiting is neither.
         self._writing = asyncio.Lock() if self.is_sqlite else None
+        self._lines: list[PostgresLine | SqliteLine] = []
+        self.intake, self.remembered = self._on_lines()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -106,7 +124,7 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Transaction]:
         """A look at what is stored; writes nothing. Each statement sees what was committed before it."""
-        async with self._engine.connect() as connection:
+        async with self._reading.connect() as connection:
             yield Transaction(connection)
 
     async def dedicated(self) -> AsyncConnection:
@@ -123,7 +141,25 @@ class Database:
             raise cannot_use(self.url, error) from error
 
     async def close(self) -> None:
+        for line in self._lines:
+            await line.close()
         await self._engine.dispose()
+
+    def _on_lines(self) -> tuple[Intake, Remembered]:
+        """What is done so often that it has connections of its own; they open when they are needed."""
+        if self._writing is None:
+            server = PostgresLine(self.dedicated), PostgresLine(self.dedicated)
+            self._lines += server
+            return PostgresIntake(server[0]), Remembered(PostgresStamp(server[1]))
+        file = SqliteLine(self._connect_sqlite), SqliteLine(self._connect_sqlite)
+        self._lines += file
+        return SqliteIntake(file[0], self._writing), Remembered(SqliteStamp(file[1]))
+
+    def _connect_sqlite(self) -> sqlite3.Connection:
+        arguments, options = self._engine.dialect.create_connect_args(self.url)
+        connection = sqlite3.connect(arguments[0], timeout=_BUSY_S, uri=options.get("uri", False))
+        _set_up_sqlite(connection)
+        return connection
 
 
 def driver_url(url: str) -> URL:
@@ -184,9 +220,33 @@ def _switch_to_wal(cursor: Any) -> None:
     cursor.execute(f"PRAGMA busy_timeout={_BUSY_S * 1000}")
 
 
+def _set_up_sqlite(connection: Any) -> None:
+    # No implicit BEGIN by the driver: it comes too late for BEGIN IMMEDIATE, see _begin.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    _switch_to_wal(cursor)
+    cursor.execute("PRAGMA synchronous=FULL")  # a commit that returned is on the disk
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
 def _engine(url: URL, pool_size: int) -> AsyncEngine:
-    if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
+    return _sqlite_engine(url) if url.get_backend_name() == "sqlite" else _postgres_engine(url, pool_size)
+
+
+def _postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
+    engine = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size)
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def _check(dbapi_connection: Any, _record: object, _proxy: object) -> None:
+        # The driver knows at once when the server has ended; asking the server each time would be three ways there and back.
+        if dbapi_connection.driver_connection.is_closed():
+            raise DisconnectionError("the server has ended it")
+
+    return engine
+
+
+def _sqlite_engine(url: URL) -> AsyncEngine:
     engine = create_async_engine(url, connect_args={"timeout": _BUSY_S})
 
     @event.listens_for(engine.sync_engine, "do_connect")
@@ -196,13 +256,7 @@ def _engine(url: URL, pool_size: int) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "connect")
     def _set_up(dbapi_connection: Any, _record: object) -> None:
-        # No implicit BEGIN by the driver: it comes too late for BEGIN IMMEDIATE, see _begin.
-        dbapi_connection.isolation_level = None
-        cursor = dbapi_connection.cursor()
-        _switch_to_wal(cursor)
-        cursor.execute("PRAGMA synchronous=FULL")  # a commit that returned is on the disk
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
+        _set_up_sqlite(dbapi_connection)
 
     @event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import Author, AuthorKind, FeedEntry, FeedKind, RoomId
+from ..city.types import FeedEntry, FeedKind, MessageId, RoomId
+from .authors import author_of, author_values
 from .tables import feed
+
+_NOBODY: Final = dict.fromkeys(("author_kind", "author_id", "author_name", "author_avatar"))
 
 
 class FeedRows:
@@ -30,29 +33,38 @@ class FeedRows:
             _entry(row) for row in await self._connection.execute(statement.order_by(feed.c.id.desc()).limit(limit))
         ]
 
+    async def reword(self, entry: FeedEntry) -> None:
+        """The message that an entry tells of says something else now; ``entry`` is how it would be told today."""
+        await self._connection.execute(
+            update(feed)
+            .where(feed.c.message_id == entry.message_id)
+            .values(payload=orjson.dumps(dict(entry.payload)).decode())
+        )
+
+    async def forget(self, message: MessageId) -> None:
+        """The message is no more."""
+        await self._connection.execute(delete(feed).where(feed.c.message_id == message))
+
 
 def _values(entry: FeedEntry) -> dict[str, Any]:
-    actor = entry.actor
     return {
         "id": entry.id,
         "kind": entry.kind,
         "created_at_ms": entry.created_at_ms,
         "room_id": entry.room_id,
-        "author_kind": actor and actor.kind,
-        "author_id": actor and actor.id,
-        "author_name": actor and actor.display_name,
-        "author_avatar": actor and actor.avatar_url,
+        "message_id": entry.message_id,
         "payload": orjson.dumps(dict(entry.payload)).decode(),
+        **(author_values(entry.actor) if entry.actor else _NOBODY),
     }
 
 
 def _entry(row: Row[Any]) -> FeedEntry:
-    actor = row.author_kind and Author(AuthorKind(row.author_kind), row.author_id, row.author_name, row.author_avatar)
     return FeedEntry(
         row.id,
         FeedKind(row.kind),
         row.created_at_ms,
         RoomId(row.room_id) if row.room_id else None,
-        actor or None,
+        author_of(row) if row.author_kind else None,
+        MessageId(row.message_id) if row.message_id else None,
         orjson.loads(row.payload),
     )

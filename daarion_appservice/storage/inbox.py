@@ -53,24 +53,8 @@ class InboxRows:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def knows_transaction(self, txn_id: str, body_sha256: str) -> bool:
-        found = await self._connection.execute(
-            select(transactions.c.txn_id).where(
-                transactions.c.txn_id == txn_id, transactions.c.body_sha256 == body_sha256
-            )
-        )
-        return found.first() is not None
-
-    async def add_transaction(self, txn_id: str, body_sha256: str, events: list[ReceivedEvent], *, now_ms: int) -> None:
-        """Store a transaction and those of its events that never came before."""
-        await self._connection.execute(
-            insert(self._connection, transactions)
-            .values(txn_id=txn_id, body_sha256=body_sha256, received_at_ms=now_ms)
-            .on_conflict_do_nothing()
-        )
-        await self._add(events, now_ms=now_ms)
-
-    async def _add(self, events: list[ReceivedEvent], *, now_ms: int) -> None:
+    async def add(self, events: list[ReceivedEvent], *, now_ms: int) -> None:
+        """Have those of them wait that never came before. What the homeserver sends comes in by ``Intake``."""
         if events:
             await self._connection.execute(
                 insert(self._connection, inbox).on_conflict_do_nothing(index_elements=[inbox.c.event_id]),
@@ -109,7 +93,7 @@ class InboxRows:
         # What is deleted is what goes back, though something may have come in since it was looked at.
         waiting = await self._waiting(delete(inbox).where(of_room).returning(inbox))
         behind = [event for event in waiting if event.event_id not in wanted]
-        await self._add([*events, *behind], now_ms=now_ms)
+        await self.add([*events, *behind], now_ms=now_ms)
         return len(events) + len(behind) - len(waiting)
 
     async def _waiting(self, statement: Select[Any] | ReturningDelete[Any]) -> list[ReceivedEvent]:

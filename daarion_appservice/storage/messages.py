@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Final
 
+import orjson
 from sqlalchemy import insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import Author, AuthorKind, Delivery, EventId, Message, MessageId, RoomId
+from ..city.types import (
+    Author,
+    Content,
+    Delivery,
+    EventId,
+    Media,
+    Message,
+    MessageId,
+    RoomId,
+    SubjectId,
+    Tally,
+)
+from .authors import author_of, author_values
 from .tables import messages
+
+_NONE: Final = "[]"
 
 
 class MessageRows:
@@ -22,13 +38,12 @@ class MessageRows:
                 id=message.id,
                 room_id=message.room_id,
                 seq=message.seq,
-                author_kind=message.author.kind,
-                author_id=message.author.id,
-                author_name=message.author.display_name,
-                author_avatar=message.author.avatar_url,
+                **author_values(message.author),
                 body=message.body,
                 formatted_body=message.formatted_body,
                 msgtype=message.msgtype,
+                media=_media_text(message.media),
+                mentions=_mentions_text(message.mentions),
                 reply_to=message.reply_to,
                 client_id=message.client_id,
                 created_at_ms=message.created_at_ms,
@@ -57,6 +72,12 @@ class MessageRows:
     async def by_event_id(self, event: EventId) -> Message | None:
         row = (await self._connection.execute(select(messages).where(messages.c.matrix_event_id == event))).first()
         return _message(row) if row else None
+
+    async def some(self, ids: list[MessageId]) -> dict[MessageId, Message]:
+        if not ids:
+            return {}
+        rows = await self._connection.execute(select(messages).where(messages.c.id.in_(ids)))
+        return {message.id: message for message in map(_message, rows)}
 
     async def before(self, room: RoomId, seq: int | None, *, limit: int) -> list[Message]:
         """Up to ``limit`` messages that came before ``seq`` (None: the latest), oldest first."""
@@ -87,6 +108,35 @@ class MessageRows:
         event = (await self._connection.execute(statement)).scalar()
         return EventId(event) if event else None
 
+    async def edit(self, message: MessageId, content: Content, *, edited_at_ms: int) -> None:
+        await self._connection.execute(
+            update(messages)
+            .where(messages.c.id == message)
+            .values(
+                body=content.body,
+                formatted_body=content.formatted_body,
+                msgtype=content.msgtype,
+                media=_media_text(content.media),
+                mentions=_mentions_text(content.mentions),
+                edited_at_ms=edited_at_ms,
+            )
+        )
+
+    async def delete(self, message: MessageId) -> None:
+        """Nothing of what it said stays behind; that it was there does."""
+        await self._connection.execute(
+            update(messages)
+            .where(messages.c.id == message)
+            .values(body="", formatted_body=None, media=None, mentions="[]", reactions="[]", deleted=True)
+        )
+
+    async def set_reactions(self, message: MessageId, tallies: tuple[Tally, ...]) -> None:
+        await self._connection.execute(
+            update(messages)
+            .where(messages.c.id == message)
+            .values(reactions=orjson.dumps([(each.key, each.count, each.by) for each in tallies]).decode())
+        )
+
     async def delivered(self, message: MessageId, event: EventId) -> None:
         await self._connection.execute(
             update(messages).where(messages.c.id == message).values(matrix_event_id=event, delivery=Delivery.SENT)
@@ -103,11 +153,14 @@ def _message(row: Row[Any]) -> Message:
         id=MessageId(row.id),
         room_id=RoomId(row.room_id),
         seq=row.seq,
-        author=Author(AuthorKind(row.author_kind), row.author_id, row.author_name, row.author_avatar),
+        author=author_of(row),
         body=row.body,
         formatted_body=row.formatted_body,
         msgtype=row.msgtype,
+        media=Media(**orjson.loads(row.media)) if row.media else None,
+        mentions=_mentions(row.mentions),
         reply_to=MessageId(row.reply_to) if row.reply_to else None,
+        reactions=_tallies(row.reactions),
         client_id=row.client_id,
         created_at_ms=row.created_at_ms,
         edited_at_ms=row.edited_at_ms,
@@ -115,3 +168,19 @@ def _message(row: Row[Any]) -> Message:
         matrix_event_id=EventId(row.matrix_event_id) if row.matrix_event_id else None,
         delivery=Delivery(row.delivery),
     )
+
+
+def _media_text(media: Media | None) -> str | None:
+    return None if media is None else orjson.dumps(asdict(media)).decode()
+
+
+def _mentions_text(mentions: tuple[SubjectId, ...]) -> str:
+    return orjson.dumps(mentions).decode() if mentions else _NONE
+
+
+def _mentions(text: str) -> tuple[SubjectId, ...]:
+    return () if text == _NONE else tuple(orjson.loads(text))
+
+
+def _tallies(text: str) -> tuple[Tally, ...]:
+    return () if text == _NONE else tuple(Tally(key, count, tuple(by)) for key, count, by in orjson.loads(text))

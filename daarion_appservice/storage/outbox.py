@@ -1,4 +1,4 @@
-"""Messages on their way to Matrix. A row is written with its message, and its transaction id before the first try."""
+"""What is on its way to Matrix. A row is written with the thing that it is about, and its transaction id before the first try."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import MessageId, RoomId
+from ..city.types import MessageId, OutboxKind, ReactionId, RoomId
 from .tables import outbox
 
 
@@ -20,7 +20,9 @@ class OutboxState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
     id: int
+    kind: OutboxKind
     message_id: MessageId
+    reaction_id: ReactionId | None
     room_id: RoomId
     txn_id: str
     attempts: int
@@ -31,8 +33,12 @@ class OutboxRows:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def add(self, message: MessageId, room: RoomId, txn_id: str) -> None:
-        await self._connection.execute(insert(outbox).values(message_id=message, room_id=room, txn_id=txn_id))
+    async def add(
+        self, kind: OutboxKind, message: MessageId, room: RoomId, *, txn_id: str, reaction: ReactionId | None = None
+    ) -> None:
+        await self._connection.execute(
+            insert(outbox).values(kind=kind, message_id=message, reaction_id=reaction, room_id=room, txn_id=txn_id)
+        )
 
     async def waiting(self, *, limit: int, not_rooms: frozenset[RoomId] = frozenset()) -> list[OutboxRow]:
         """What is to be sent, in the order it was written, leaving out rooms that wait for something."""
@@ -40,19 +46,34 @@ class OutboxRows:
         if not_rooms:
             statement = statement.where(outbox.c.room_id.not_in(not_rooms))
         return [
-            OutboxRow(row.id, MessageId(row.message_id), RoomId(row.room_id), row.txn_id, row.attempts, row.retry_at_ms)
+            OutboxRow(
+                row.id,
+                OutboxKind(row.kind),
+                MessageId(row.message_id),
+                ReactionId(row.reaction_id) if row.reaction_id else None,
+                RoomId(row.room_id),
+                row.txn_id,
+                row.attempts,
+                row.retry_at_ms,
+            )
             for row in await self._connection.execute(statement)
         ]
 
-    async def sent(self, message: MessageId) -> None:
+    async def settled(self, row_id: int) -> None:
         """It has arrived, or never will: nothing is left to do."""
-        await self._connection.execute(delete(outbox).where(outbox.c.message_id == message))
+        await self._connection.execute(delete(outbox).where(outbox.c.id == row_id))
 
-    async def failed(self, message: MessageId, error: str, *, retry_at_ms: int | None) -> None:
+    async def arrived(self, message: MessageId) -> None:
+        """A message turned out to be there already."""
+        await self._connection.execute(
+            delete(outbox).where(outbox.c.message_id == message, outbox.c.kind == OutboxKind.MESSAGE)
+        )
+
+    async def failed(self, row_id: int, error: str, *, retry_at_ms: int | None) -> None:
         """Sending went wrong: due again at ``retry_at_ms``, or given up (None)."""
         state = OutboxState.FAILED if retry_at_ms is None else OutboxState.NEW
         await self._connection.execute(
             update(outbox)
-            .where(outbox.c.message_id == message)
+            .where(outbox.c.id == row_id)
             .values(state=state, error=error, attempts=outbox.c.attempts + 1, retry_at_ms=retry_at_ms or 0)
         )

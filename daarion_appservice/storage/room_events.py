@@ -11,7 +11,8 @@ from sqlalchemy import insert, select
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import Author, AuthorKind, RoomEvent, RoomEventKind, RoomId
+from ..city.types import Message, RoomEvent, RoomEventKind, RoomId
+from .authors import author_of, author_values
 from .messages import MessageRows
 from .tables import room_events
 
@@ -33,7 +34,9 @@ class RoomEventRows:
             .order_by(room_events.c.seq)
             .limit(limit)
         )
-        others = [_event(row) for row in rows]
+        found = rows.all()
+        changed = await MessageRows(self._connection).some([row.message_id for row in found if row.message_id])
+        others = [_event(row, changed.get(row.message_id)) for row in found]
         messages = [
             RoomEvent(room, message.seq, RoomEventKind.MESSAGE, message.created_at_ms, message=message)
             for message in await MessageRows(self._connection).after(room, seq, limit=limit)
@@ -47,14 +50,22 @@ def _values(event: RoomEvent) -> dict[str, Any]:
         "room_id": event.room_id,
         "seq": event.seq,
         "kind": event.kind,
-        "author_kind": event.who.kind,
-        "author_id": event.who.id,
-        "author_name": event.who.display_name,
-        "author_avatar": event.who.avatar_url,
+        "message_id": event.message.id if event.message else None,
+        "key": event.key,
+        "added": event.added,
         "at_ms": event.at_ms,
+        **author_values(event.who),
     }
 
 
-def _event(row: Row[Any]) -> RoomEvent:
-    who = Author(AuthorKind(row.author_kind), row.author_id, row.author_name, row.author_avatar)
-    return RoomEvent(RoomId(row.room_id), row.seq, RoomEventKind(row.kind), row.at_ms, who=who)
+def _event(row: Row[Any], message: Message | None) -> RoomEvent:
+    return RoomEvent(
+        RoomId(row.room_id),
+        row.seq,
+        RoomEventKind(row.kind),
+        row.at_ms,
+        message=message,
+        who=author_of(row),
+        key=row.key,
+        added=row.added,
+    )

@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -71,15 +72,32 @@ rooms = Table(
     Column("first_seq", BigInteger, nullable=False, server_default="1"),
     Column("last_seq", BigInteger, nullable=False, server_default="0"),
     Column("message_count", BigInteger, nullable=False, server_default="0"),
+    Column("popularity", Float, nullable=False, server_default="0"),
     Column("last_event_ms", BigInteger),
     Column("matrix_room_id", String(255), unique=True),
     Column("matrix_status", String(16), nullable=False, server_default="pending"),
     Column("matrix_error", Text),
+    # How its Matrix room is governed.
+    Column("encrypted", Boolean, nullable=False, server_default=text("false")),
+    Column("join_rule", String(32), nullable=False, server_default="public"),
+    Column("power_levels", Text, nullable=False, server_default="{}"),
     # What the Matrix room was last known to be, so that a restart asks for nothing that is so already.
     Column("told_name", Text),
     Column("told_topic", Text),
     Column("in_directory", Boolean),
     Column("in_space", String(255)),
+    Column("told_archived", Boolean, nullable=False, server_default=text("false")),
+)
+
+# Whoever those who look after a room on Matrix have put out of it, or invited into it.
+standings = Table(
+    "standings",
+    metadata,
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", String(255), primary_key=True),
+    Column("standing", String(16), nullable=False),
+    Column("reason", Text),
+    Column("at_ms", BigInteger, nullable=False),
 )
 
 members = Table(
@@ -104,6 +122,9 @@ messages = Table(
     Column("body", Text, nullable=False),
     Column("formatted_body", Text),
     Column("msgtype", String(64), nullable=False),
+    Column("media", Text),
+    Column("mentions", Text, nullable=False, server_default="[]"),
+    Column("reactions", Text, nullable=False, server_default="[]"),
     Column("reply_to", String(26)),
     Column("client_id", String(255)),
     Column("created_at_ms", BigInteger, nullable=False),
@@ -113,6 +134,47 @@ messages = Table(
     Column("delivery", String(16), nullable=False),
     UniqueConstraint("room_id", "seq"),
     UniqueConstraint("author_kind", "author_id", "room_id", "client_id"),
+)
+
+# Counted up in messages.reactions whenever they change.
+reactions = Table(
+    "reactions",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("message_id", ForeignKey("messages.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("author_kind", String(16), nullable=False),
+    Column("author_id", String(255), nullable=False),
+    Column("author_name", Text, nullable=False),
+    Column("author_avatar", Text),
+    Column("key", String(255), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("matrix_event_id", String(255), unique=True),
+    Column("removed", Boolean, nullable=False, server_default=text("false")),
+)
+Index(
+    "ix_reactions_given",
+    reactions.c.message_id,
+    reactions.c.author_kind,
+    reactions.c.author_id,
+    reactions.c.key,
+    unique=True,
+    sqlite_where=text("NOT removed"),
+    postgresql_where=text("NOT removed"),
+)
+
+# Files that the city shows or may be asked to: what is not here is not fetched for anybody.
+media = Table(
+    "media",
+    metadata,
+    Column("mxc", String(512), primary_key=True),
+    Column("uploader_kind", String(16)),
+    Column("uploader_id", String(255)),
+    Column("mimetype", String(255)),
+    Column("filename", Text),
+    Column("size", BigInteger),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("created_at_ms", BigInteger, nullable=False),
 )
 
 # What happened in a room besides messages. Both take their number from the room's one count.
@@ -126,6 +188,9 @@ room_events = Table(
     Column("author_id", String(255), nullable=False),
     Column("author_name", Text, nullable=False),
     Column("author_avatar", Text),
+    Column("message_id", String(26)),
+    Column("key", String(255)),
+    Column("added", Boolean, nullable=False, server_default=text("true")),
     Column("at_ms", BigInteger, nullable=False),
 )
 
@@ -140,6 +205,7 @@ feed = Table(
     Column("author_id", String(255)),
     Column("author_name", Text),
     Column("author_avatar", Text),
+    Column("message_id", String(26), index=True),
     Column("payload", Text, nullable=False, server_default="{}"),
 )
 
@@ -170,7 +236,10 @@ outbox = Table(
     "outbox",
     metadata,
     Column("id", Counting, primary_key=True, autoincrement=True),
-    Column("message_id", ForeignKey("messages.id", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("kind", String(16), nullable=False, server_default="message"),
+    Column("message_id", ForeignKey("messages.id", ondelete="CASCADE"), index=True),
+    Column("reaction_id", String(26)),
+    Column("user_id", String(255), index=True),
     Column("room_id", String(80), nullable=False),
     Column("txn_id", String(64), nullable=False, unique=True),
     Column("state", String(8), nullable=False, server_default="new"),

@@ -210,7 +210,7 @@ def test_dead_letters_are_listed_and_retried(terminal: Terminal) -> None:
     events = [received({"event_id": f"${number}", "room_id": "!r"}) for number in range(3)]
 
     async def die(tx: Transaction) -> None:
-        await tx.inbox.add_transaction("1", "0" * 64, events, now_ms=1_764_187_200_000)
+        await tx.inbox.add(events, now_ms=1_764_187_200_000)
         for row in await tx.inbox.waiting(after_id=0, limit=9):
             await tx.inbox.failed(row.id, "RuntimeError: too much", retry_at_ms=None)
 

@@ -27,7 +27,7 @@ def events(*ids: str, room: str = ROOM) -> list[ReceivedEvent]:
 
 async def come(database: Database, *received: ReceivedEvent) -> None:
     async with database.transaction() as tx:
-        await tx.inbox.add_transaction(received[0].event_id, "", list(received), now_ms=1)
+        await tx.inbox.add(list(received), now_ms=1)
 
 
 async def put(database: Database, *ids: str) -> int | None:

@@ -11,26 +11,23 @@ import pytest
 from sqlalchemy import update
 
 from daarion_appservice.app import new_id, now_ms, steady_ms
-from daarion_appservice.city.agents import AgentDirectory
 from daarion_appservice.city.events import CityEvent, MembershipChanged
-from daarion_appservice.city.messages import Messages
 from daarion_appservice.city.occupancy import Occupancy
 from daarion_appservice.city.rooms import Rooms, room_id_of
 from daarion_appservice.city.types import Author, AuthorKind, Delivery, MatrixRoomId, Message
 from daarion_appservice.matrix import homeserver as homeserver_module
 from daarion_appservice.matrix import homeserver_watch as watch_module
 from daarion_appservice.matrix import outbound as outbound_module
-from daarion_appservice.matrix.event_handlers import MESSAGE_ID
+from daarion_appservice.matrix.events import MESSAGE_ID
 from daarion_appservice.matrix.ghosts import Ghosts
 from daarion_appservice.matrix.homeserver import Homeserver
 from daarion_appservice.matrix.homeserver_watch import HomeserverWatch
-from daarion_appservice.matrix.namespace import Namespace
 from daarion_appservice.matrix.outbound import MAX_ATTEMPTS, Outbound
-from daarion_appservice.matrix.room_members import RoomMembers
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.tables import rooms as room_table
 from tests.parts.city import eventually
+from tests.parts.desk import NAMESPACE, Desk, desk
 from tests.parts.scripted_homeserver import (
     HANG,
     HANG_UP,
@@ -52,13 +49,13 @@ class Office:
     """The city's post office: messages go in, and out to the homeserver."""
 
     database: Database
-    messages: Messages
+    desk: Desk
     outbound: Outbound
 
     async def post(self, body: str, room: str = "general", author: Author = SCRIBE) -> Message:
-        posted = await self.messages.post(author, room, body)
+        message = await self.desk.post(author, room, body)
         self.outbound.wake()
-        return posted.message
+        return message
 
     async def deliveries(self, room: str = "general") -> list[tuple[str, Delivery]]:
         async with self.database.reading() as tx:
@@ -106,21 +103,23 @@ async def office(
     client = Homeserver(homeserver.url, "as_token")
     watch = HomeserverWatch(client, "city")
     watch.found()
-    namespace = Namespace("city.localhost", "daarion_bot")
-    ghosts = Ghosts(client, database, namespace, RoomMembers(namespace, now_ms, new_id), occupancy, publish)
+    office = desk(database, publish)
+    ghosts = Ghosts(client, database, NAMESPACE, office.members, occupancy, publish)
     outbound = Outbound(
         database,
         client,
         watch,
         ghosts,
-        AgentDirectory(),
-        namespace,
+        office.agents,
+        office.letters,
+        NAMESPACE,
+        publish,
         steady_ms,
         on_new_ghost=lambda _: None,
         on_spoke=lambda _: None,
     )
     tasks = [asyncio.create_task(each) for each in (watch.run(), outbound.run())]
-    yield Office(database, Messages(database, publish, now_ms, new_id), outbound)
+    yield Office(database, office, outbound)
     assert not any(task.done() for task in tasks), "nothing that a homeserver answers ends the service"
     for task in tasks:
         task.cancel()

@@ -20,6 +20,7 @@ from daarion_appservice.city.types import Agent, AgentSlug, Room
 from daarion_appservice.errors import Conflict, ExitCode, StartError
 from daarion_appservice.storage import migrate, tables
 from daarion_appservice.storage.database import Database, Transaction
+from daarion_appservice.storage.inbox import ReceivedEvent
 from tests.parts.ports import free_port
 
 SCRIBE = Agent("scribe", AgentSlug("scribe"), "Писар", rooms=("general",))
@@ -167,7 +168,7 @@ async def test_a_transaction_that_fails_leaves_nothing_behind(database: Database
     async def fail(tx: Transaction) -> None:
         await tx.rooms.add(GENERAL, created_by=None)
         await tx.agents.put(SCRIBE, now_ms=1)
-        await tx.inbox.add_transaction("1", "0" * 64, [], now_ms=1)
+        await tx.inbox.add([ReceivedEvent("$1", "!room", "{}")], now_ms=1)
         raise RuntimeError("on purpose")
 
     with pytest.raises(RuntimeError, match="on purpose"):
@@ -177,7 +178,7 @@ async def test_a_transaction_that_fails_leaves_nothing_behind(database: Database
     async with database.reading() as tx:
         assert await tx.rooms.all() == []
         assert await tx.agents.all() == []
-        assert not await tx.inbox.knows_transaction("1", "0" * 64)
+        assert await tx.inbox.counts() == {}
         assert await tx.kept.registry_version() == 0
 
 

@@ -30,6 +30,8 @@ class Person:
     """(sender, body) of every text, in the order in which they were seen."""
     presences: list[tuple[str, str, str | None, float]] = field(default_factory=list)
     """(user, presence, status text, time on the event loop's clock)."""
+    events: list[dict[str, Any]] = field(default_factory=list)
+    """Everything that happened in rooms, as the homeserver says it."""
     typing: list[list[str]] = field(default_factory=list)
     """Who was typing, each time that this changed in any room."""
     _syncing: asyncio.Task[Any] | None = None
@@ -41,6 +43,7 @@ class Person:
         assert isinstance(await client.login("secret"), nio.LoginResponse)
         person = cls(client)
         client.add_event_callback(person._saw, (nio.RoomMessageText, nio.RoomMessageNotice))
+        client.add_event_callback(person._saw_event, (nio.Event,))
         client.add_presence_callback(person._saw_presence, (nio.PresenceEvent,))
         client.add_ephemeral_callback(person._saw_typing, (nio.TypingNoticeEvent,))
         await client.sync(timeout=0, full_state=True)
@@ -60,8 +63,8 @@ class Person:
         await self.sees(lambda: answer.room_id in self.client.rooms)
         return str(answer.room_id)
 
-    async def say(self, room_id: str, body: str, msgtype: str = "m.text") -> str:
-        answer = await self.client.room_send(room_id, "m.room.message", {"msgtype": msgtype, "body": body})
+    async def say(self, room_id: str, body: str, msgtype: str = "m.text", **more: Any) -> str:
+        answer = await self.client.room_send(room_id, "m.room.message", {"msgtype": msgtype, "body": body} | more)
         assert isinstance(answer, nio.RoomSendResponse), answer
         return str(answer.event_id)
 
@@ -73,11 +76,19 @@ class Person:
         except TimeoutError:
             raise AssertionError(f"never seen; messages: {self.messages}, presences: {self.presences}") from None
 
+    async def sees_event(self, matches: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """The first event in any room that is so."""
+        await self.sees(lambda: any(map(matches, self.events)))
+        return next(event for event in self.events if matches(event))
+
     def presence_of(self, user: str) -> str | None:
         return next((presence for who, presence, _, _ in reversed(self.presences) if who == user), None)
 
     async def _saw(self, _room: nio.MatrixRoom, event: nio.Event) -> None:
         self.messages.append((event.sender, event.body))
+
+    async def _saw_event(self, _room: nio.MatrixRoom, event: nio.Event) -> None:
+        self.events.append(event.source)
 
     async def _saw_typing(self, _room: nio.MatrixRoom, event: nio.TypingNoticeEvent) -> None:
         self.typing.append(sorted(event.users))

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypedDict
@@ -32,9 +33,8 @@ _FAST_AND_FORGETFUL = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "32MB",
-    "max_connections": "100",
-    "unix_socket_directories": "",
 }
+_ALWAYS = {"max_connections": "100", "unix_socket_directories": ""}
 
 
 class _RunAs(TypedDict):
@@ -54,7 +54,8 @@ class Postgres:
     _names: itertools.count[int] = field(default_factory=itertools.count)
 
     @classmethod
-    def start(cls) -> Self:
+    def start(cls, *, is_durable: bool = False) -> Self:
+        """One that is fast and forgets all when the machine does, or ``is_durable``, with PostgreSQL's own defaults."""
         directory = Path(tempfile.mkdtemp(prefix="daarion-postgres-"))
         try:
             binaries = _binaries(directory)
@@ -63,7 +64,8 @@ class Postgres:
             _give_away(directory, cluster)
             _initdb(binaries, cluster)
             port = free_port()
-            server = cls(directory, binaries, port, _serve(binaries, cluster, port))
+            settings = _ALWAYS if is_durable else _ALWAYS | _FAST_AND_FORGETFUL
+            server = cls(directory, binaries, port, _serve(binaries, cluster, port, settings))
         except BaseException:
             shutil.rmtree(directory)
             raise
@@ -161,10 +163,9 @@ def _initdb(binaries: Path, cluster: Path) -> None:
         raise RuntimeError(f"initdb: {done.stderr.strip()}")
 
 
-def _serve(binaries: Path, cluster: Path, port: int) -> subprocess.Popen[bytes]:
-    settings = {**_FAST_AND_FORGETFUL, "listen_addresses": HOST, "port": str(port)}
+def _serve(binaries: Path, cluster: Path, port: int, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
     command = [str(binaries / "postgres"), "-D", str(cluster)]
-    for name, value in settings.items():
+    for name, value in {**settings, "listen_addresses": HOST, "port": str(port)}.items():
         command += ["-c", f"{name}={value}"]
     with (cluster.parent / "log").open("wb") as log:
         return subprocess.Popen(

@@ -1,0 +1,179 @@
+"""The city's reading routes on FastAPI and asyncpg, from the same tables: rooms, one room with its last messages, older ones.
+
+In its best set-up: uvicorn with uvloop and httptools and without a log, one process as ours, statements that asyncpg prepares
+once, plain dictionaries given to orjson without a model between. Presence is in memory as it is with us; nobody is here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+import asyncpg
+import orjson
+import uvicorn
+from fastapi import FastAPI, HTTPException, Query, Response
+
+HOST: Final = "127.0.0.1"
+DOMAIN: Final = "city.localhost"
+_LAST_MESSAGES: Final = 50
+_KEEP_ALIVE_S: Final = 600
+"""Nobody's connections may end while it is another contender's turn."""
+_PREFIXES: Final = {"agent": "@agent_", "citizen": "@citizen_"}
+_NONE: Final = "[]"
+
+_ROOM_COLUMNS: Final = (
+    "id, slug, name, description, is_default, archived, created_at_ms, last_seq, last_event_ms, matrix_room_id, "
+    "matrix_status, matrix_error"
+)
+_MESSAGE_COLUMNS: Final = (
+    "id, room_id, seq, author_kind, author_id, author_name, author_avatar, body, formatted_body, msgtype, media, mentions, "
+    "reactions, reply_to, client_id, created_at_ms, edited_at_ms, deleted, matrix_event_id, delivery"
+)
+_ORDERS: Final = {
+    "popular": "popularity DESC, slug",
+    "recent": "coalesce(last_event_ms, created_at_ms) DESC, slug",
+    "name": "lower(name), slug",
+}
+_LISTS: Final = {
+    sort: f"SELECT {_ROOM_COLUMNS} FROM rooms WHERE NOT archived ORDER BY {order} LIMIT $1 OFFSET $2"
+    for sort, order in _ORDERS.items()
+}
+_ROOM: Final = f"SELECT {_ROOM_COLUMNS} FROM rooms WHERE id = $1 OR slug = $1 LIMIT 1"
+_LAST: Final = f"SELECT {_MESSAGE_COLUMNS} FROM messages WHERE room_id = $1 ORDER BY seq DESC LIMIT $2"
+_BEFORE: Final = f"SELECT {_MESSAGE_COLUMNS} FROM messages WHERE room_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3"
+
+
+def application(database_url: str) -> FastAPI:
+    members_online: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def connected(app: FastAPI) -> AsyncIterator[None]:
+        async with asyncpg.create_pool(database_url, min_size=8, max_size=8) as app.state.pool:
+            yield
+
+    app = FastAPI(lifespan=connected)
+
+    @app.get("/city/rooms")
+    async def list_rooms(
+        sort: Literal["popular", "recent", "name"] = "popular",
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+        offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+    ) -> Response:
+        rows = await app.state.pool.fetch(_LISTS[sort], limit, offset)
+        return _json([_room(row, members_online) for row in rows])
+
+    @app.get("/city/rooms/{room_id}")
+    async def show_room(room_id: str) -> Response:
+        async with app.state.pool.acquire() as connection:
+            room = await _found(connection, room_id)
+            rows = await connection.fetch(_LAST, room["id"], _LAST_MESSAGES)
+        messages = [_message(row) for row in reversed(rows)]
+        return _json(_room(room, members_online) | {"messages": messages, "online_members": []})
+
+    @app.get("/city/rooms/{room_id}/messages")
+    async def list_messages(
+        room_id: str,
+        before: Annotated[int | None, Query(ge=-(1 << 53), le=1 << 53)] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> Response:
+        async with app.state.pool.acquire() as connection:
+            room = await _found(connection, room_id)
+            if before is None:
+                rows = await connection.fetch(_LAST, room["id"], limit)
+            else:
+                rows = await connection.fetch(_BEFORE, room["id"], before, limit)
+        return _json([_message(row) for row in reversed(rows)])
+
+    return app
+
+
+async def _found(connection: Any, room_id: str) -> Any:
+    room = await connection.fetchrow(_ROOM, room_id)
+    if room is None:
+        raise HTTPException(404, f"there is no room {room_id!r}")
+    return room
+
+
+def _json(content: Any) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json")
+
+
+def _moment(ms: int | None) -> str | None:
+    if ms is None:
+        return None
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _room(row: Any, members_online: Counter[str]) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "slug": row["slug"],
+        "name": row["name"],
+        "description": row["description"],
+        "members_online": members_online[row["id"]],
+        "last_event": _moment(row["last_event_ms"]),
+        "last_seq": row["last_seq"],
+        "matrix_room_id": row["matrix_room_id"],
+        "matrix_room_alias": f"#city_{row['slug']}:{DOMAIN}",
+        "matrix_status": row["matrix_status"],
+        "matrix_error": row["matrix_error"],
+        "is_default": row["is_default"],
+        "archived": row["archived"],
+        "created_at": _moment(row["created_at_ms"]),
+    }
+
+
+def _message(row: Any) -> dict[str, Any]:
+    kind, author_id = row["author_kind"], row["author_id"]
+    return {
+        "id": row["id"],
+        "room_id": row["room_id"],
+        "seq": row["seq"],
+        "author": {
+            "kind": kind,
+            "id": author_id,
+            "display_name": row["author_name"],
+            "matrix_user_id": f"{_PREFIXES[kind]}{author_id}:{DOMAIN}" if kind in _PREFIXES else author_id,
+            "avatar_url": row["author_avatar"],
+        },
+        "body": row["body"],
+        "formatted_body": row["formatted_body"],
+        "msgtype": row["msgtype"],
+        "media": orjson.loads(row["media"]) if row["media"] else None,
+        "mentions": _list(row["mentions"]),
+        "reply_to": row["reply_to"],
+        "reactions": _list(row["reactions"]),
+        "edited_at": _moment(row["edited_at_ms"]),
+        "deleted": row["deleted"],
+        "created_at": _moment(row["created_at_ms"]),
+        "matrix_event_id": row["matrix_event_id"],
+        "delivery": row["delivery"],
+        "client_id": row["client_id"],
+    }
+
+
+def _list(text: str) -> Any:
+    return [] if text == _NONE else orjson.loads(text)
+
+
+def serve(port: int, database_url: str) -> None:
+    app = application(database_url)
+    uvicorn.run(
+        app,
+        host=HOST,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+        timeout_keep_alive=_KEEP_ALIVE_S,
+    )
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), sys.argv[2])

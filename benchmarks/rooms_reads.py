@@ -1,0 +1,210 @@
+"""Reading rooms: requests a second, ours against the same routes on FastAPI and asyncpg, from the very same rows.
+
+As many connections ask as a small city's front page would have, each as soon as it was answered; the contenders take turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import insert, text
+
+from daarion_appservice.ops.children import Child
+from daarion_appservice.storage import migrate, tables
+from daarion_appservice.storage.database import Database
+from tests.parts.ports import free_port
+from tests.parts.postgres import Postgres
+
+from . import wire
+from .contenders import City
+from .figures import percentile
+from .processes import CpuClock, listening, program
+
+_CONNECTIONS: Final = 8
+_ROWS_AT_ONCE: Final = 5000
+_WARM_UP_S: Final = 0.5
+_FIRST_MS: Final = 1_764_000_000_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    rooms: int = 50
+    messages: int = 200
+    """In each room."""
+    window_s: float = 1.0
+    rounds: int = 5
+
+
+QUICK: Final = Plan(rooms=10, messages=60, window_s=0.4, rounds=2)
+
+
+@dataclass(frozen=True)
+class Readable:
+    """A contender that runs."""
+
+    key: str
+    child: Child
+    port: int
+
+
+@dataclass
+class _Reader:
+    """Reads one route of one contender."""
+
+    who: str
+    route: str
+    child: Child
+    requests: Iterator[bytes]
+    lines: list[wire.HttpLine]
+    answers_ms: list[float] = field(default_factory=list)
+    took_s: float = 0.0
+    cpu_s: float = 0.0
+
+    async def turn(self, duration_s: float) -> None:
+        clock = CpuClock.of(self.child)
+        began_s = time.monotonic()
+        await asyncio.gather(*(self._read(line, began_s + duration_s) for line in self.lines))
+        self.took_s += time.monotonic() - began_s
+        self.cpu_s += clock.used_s
+
+    def begin(self) -> None:
+        """What was read until now does not count."""
+        self.answers_ms.clear()
+        self.took_s = self.cpu_s = 0.0
+
+    def figures(self) -> dict[str, Any]:
+        return {
+            "route": self.route,
+            "who": self.who,
+            "per_s": len(self.answers_ms) / self.took_s,
+            "p50_ms": percentile(self.answers_ms, 50),
+            "p99_ms": percentile(self.answers_ms, 99),
+            "cpu_us_a_request": self.cpu_s / len(self.answers_ms) * 1e6,
+            "answer_bytes": self.lines[0].last_size,
+        }
+
+    async def _read(self, line: wire.HttpLine, until_s: float) -> None:
+        while (began_s := time.monotonic()) < until_s:
+            status = await line.ask(next(self.requests))
+            if status != 200:
+                raise RuntimeError(f"{self.who} answered {status}:\n" + "\n".join(self.child.last_lines(30)))
+            self.answers_ms.append((time.monotonic() - began_s) * 1000)
+
+
+async def measure(plan: Plan, directory: Path) -> list[dict[str, Any]]:
+    """A row for each route and contender."""
+    async with AsyncExitStack() as stack:
+        contenders = await start(plan, directory, stack)
+        readers = [
+            await _reader(route, paths, contender, stack)
+            for route, paths in _routes(plan).items()
+            for contender in contenders
+        ]
+        for reader in readers:
+            await reader.turn(_WARM_UP_S)
+            reader.begin()
+        for _ in range(plan.rounds):
+            for reader in readers:
+                await reader.turn(plan.window_s)
+        return [reader.figures() for reader in readers]
+
+
+async def start(plan: Plan, directory: Path, stack: AsyncExitStack) -> list[Readable]:
+    """Ours on PostgreSQL, the peer on the same database, and ours on SQLite; all with the same rooms and messages."""
+    postgres = Postgres.start(is_durable=True)
+    stack.callback(postgres.stop)
+    on_postgres = City(directory, agents=1, postgres_url=postgres.url(postgres.create_database()))
+    on_sqlite = City(directory, agents=1)
+    for city in (on_postgres, on_sqlite):
+        await city.prepare()
+        await _furnish(city.database_url, plan)
+        stack.callback(city.stop)
+        await city.start()
+    peer_port = free_port()
+    arguments = (peer_port, on_postgres.database_url)
+    peer = program("fastapi", "benchmarks.peers.fastapi_city", *arguments, log=directory / "fastapi.log")
+    stack.callback(peer.kill)
+    peer.start()
+    await listening(peer, peer_port)
+    return [
+        Readable(on_postgres.key, on_postgres.child, on_postgres.port),
+        Readable("fastapi", peer, peer_port),
+        Readable(on_sqlite.key, on_sqlite.child, on_sqlite.port),
+    ]
+
+
+def _routes(plan: Plan) -> dict[str, list[str]]:
+    rooms = [f"/city/rooms/{_slug(number)}" for number in range(plan.rooms)]
+    before = plan.messages - 9
+    return {
+        "rooms": ["/city/rooms"],
+        "room": rooms,
+        "older": [f"{room}/messages?before={before}&limit=50" for room in rooms],
+    }
+
+
+async def _reader(route: str, paths: list[str], contender: Readable, stack: AsyncExitStack) -> _Reader:
+    lines = [await wire.HttpLine.open(contender.port) for _ in range(_CONNECTIONS)]
+    for line in lines:
+        stack.callback(line.transport.abort)
+    requests = cycle([wire.request("GET", path) for path in paths])
+    return _Reader(contender.key, route, contender.child, requests, lines)
+
+
+async def _furnish(database_url: str, plan: Plan) -> None:
+    """Rooms, and what was said in them."""
+    database = Database(database_url)
+    try:
+        await migrate.upgrade(database)
+        async with database.transaction() as tx:
+            await tx.connection.execute(insert(tables.rooms), [_room(number, plan) for number in range(plan.rooms)])
+            messages = [_message(number, plan) for number in range(plan.rooms * plan.messages)]
+            for first in range(0, len(messages), _ROWS_AT_ONCE):
+                await tx.connection.execute(insert(tables.messages), messages[first : first + _ROWS_AT_ONCE])
+            if not database.is_sqlite:
+                await tx.connection.execute(text("ANALYZE"))
+    finally:
+        await database.close()
+
+
+def _slug(room: int) -> str:
+    return f"r{room}"
+
+
+def _room(number: int, plan: Plan) -> dict[str, Any]:
+    return {
+        "id": f"city_{_slug(number)}",
+        "slug": _slug(number),
+        "name": f"Кімната {number}",
+        "description": "Про все, що діється в місті",
+        "created_at_ms": _FIRST_MS,
+        "last_seq": plan.messages,
+        "message_count": plan.messages,
+        "last_event_ms": _FIRST_MS + number,
+        "matrix_room_id": f"!{number:043}",
+        "matrix_status": "linked",
+    }
+
+
+def _message(number: int, plan: Plan) -> dict[str, Any]:
+    room, seq = divmod(number, plan.messages)
+    return {
+        "id": f"{number:026}",
+        "room_id": f"city_{_slug(room)}",
+        "seq": seq + 1,
+        "author_kind": "citizen",
+        "author_id": f"u_{number % 97}",
+        "author_name": "Оксана",
+        "body": f"Добрий вечір, ми з України: {number}",
+        "msgtype": "m.text",
+        "created_at_ms": _FIRST_MS + number,
+        "matrix_event_id": f"${number:043}",
+        "delivery": "sent",
+    }

@@ -1,0 +1,38 @@
+"""What citizens and agents do in a room besides speaking: type, and read. It is told, and not kept."""
+
+from __future__ import annotations
+
+from ..errors import NotFound
+from .events import InhabitantRead, InhabitantTyping
+from .messages import find_in
+from .ports import CityStore, CityTransaction, Doorkeeper, Publish
+from .types import Author, Room
+
+
+class Attention:
+    """Both calls raise NotFound for an unknown room, and NotAllowed for whoever was put out of it."""
+
+    def __init__(self, store: CityStore, publish: Publish, doorkeeper: Doorkeeper) -> None:
+        self._store = store
+        self._publish = publish
+        self._doorkeeper = doorkeeper
+
+    async def types(self, author: Author, room_id: str, *, typing: bool) -> None:
+        """Somebody types, goes on doing so, or stopped."""
+        async with self._store.reading() as tx:
+            room = await self._find(tx, room_id, author)
+        self._publish(InhabitantTyping(room.id, author, typing))
+
+    async def reads(self, author: Author, room_id: str, message_id: str) -> None:
+        """Somebody has read a room up to this message. Raises NotFound for an unknown message, too."""
+        async with self._store.reading() as tx:
+            room = await self._find(tx, room_id, author)
+            message = await find_in(tx, room, message_id)
+        self._publish(InhabitantRead(room.id, author, message.id, message.seq))
+
+    async def _find(self, tx: CityTransaction, room_id: str, author: Author) -> Room:
+        room = await tx.rooms.find(room_id)
+        if room is None:
+            raise NotFound("no_such_room", f"there is no room {room_id!r}")
+        await self._doorkeeper.check_not_put_out(tx, room, author)
+        return room

@@ -1,0 +1,192 @@
+"""What a file is, by how it begins: nobody's word is taken for it.
+
+Pictures, sounds and films that browsers know how to show are told apart here, because they are the only files that a page may
+show. Everything else is a file to save, whatever it is called.
+"""
+
+from __future__ import annotations
+
+import struct
+from io import BytesIO
+from typing import Final
+
+import imagesize
+
+from ..errors import InvalidInput
+
+HEAD_BYTES: Final = 64 * 1024
+"""How much of a file's beginning tells what it is; a photograph's size stands behind what its camera says of it."""
+
+UNKNOWN: Final = "application/octet-stream"
+
+_PREFIXES: Final[tuple[tuple[bytes, tuple[str, ...]], ...]] = (
+    (b"\x89PNG\r\n\x1a\n", ("image/png",)),
+    (b"\xff\xd8\xff", ("image/jpeg",)),
+    (b"GIF87a", ("image/gif",)),
+    (b"GIF89a", ("image/gif",)),
+    (b"fLaC", ("audio/flac",)),
+    (b"ID3", ("audio/mpeg", "audio/aac")),
+    (b"%PDF-", ("application/pdf",)),
+    (b"PK\x03\x04", ("application/zip",)),
+)
+_RIFF: Final = {b"WEBP": ("image/webp",), b"WAVE": ("audio/wav",)}
+# ISO base media: the brand says which of the formats that share it this is.
+_BRANDS: Final = {
+    b"avif": ("image/avif",),
+    b"avis": ("image/avif",),
+    b"qt  ": ("video/quicktime",),
+    b"M4A ": ("audio/mp4", "video/mp4"),
+    b"M4B ": ("audio/mp4", "video/mp4"),
+}
+_MP4_BRANDS: Final = (b"iso", b"mp4", b"M4V", b"avc1", b"dash", b"msdh", b"f4v", b"mmp4", b"3gp", b"MSNV")
+
+_SAME: Final = {
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/apng": "image/png",
+    "image/vnd.mozilla.apng": "image/png",
+    "image/x-png": "image/png",
+    "audio/mp3": "audio/mpeg",
+    "audio/x-mp3": "audio/mpeg",
+    "audio/x-mpeg": "audio/mpeg",
+    "audio/wave": "audio/wav",
+    "audio/x-wav": "audio/wav",
+    "audio/vnd.wave": "audio/wav",
+    "audio/x-pn-wav": "audio/wav",
+    "audio/x-flac": "audio/flac",
+    "audio/m4a": "audio/mp4",
+    "audio/x-m4a": "audio/mp4",
+    "audio/x-aac": "audio/aac",
+    "audio/aacp": "audio/aac",
+    "audio/opus": "audio/ogg",
+    "application/ogg": "audio/ogg",
+    "video/x-m4v": "video/mp4",
+    "video/3gpp": "video/mp4",
+    "application/x-pdf": "application/pdf",
+    "application/x-zip-compressed": "application/zip",
+    "": UNKNOWN,
+    "binary/octet-stream": UNKNOWN,
+}
+"""Other names of a type."""
+
+SHOWN: Final = frozenset(
+    {
+        *("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"),
+        *("audio/mpeg", "audio/aac", "audio/wav", "audio/flac", "audio/ogg", "audio/mp4", "audio/webm"),
+        *("video/mp4", "video/quicktime", "video/webm", "video/ogg"),
+    }
+)
+"""What a browser may show, rather than save; all of it can be told by how it begins."""
+
+_TOLD_BY_BEGINNING: Final = SHOWN | {"application/pdf", "application/zip"}
+_MEDIA: Final = ("image/", "audio/", "video/")
+_CARRIERS: Final = frozenset({"multipart/form-data", "application/x-www-form-urlencoded"})
+
+
+def kept_as(declared: str, head: bytes) -> str:
+    """The type to keep a file as that somebody sends as ``declared`` and that begins with ``head``.
+
+    A type that says nothing becomes what the file is. What a browser would execute, and pictures, sounds and films that cannot
+    be told by how they begin, are kept as UNKNOWN: files to save. Raises InvalidInput (415) for a file that is not what it says.
+    """
+    declared = tidy_type(declared)
+    if declared in _CARRIERS:
+        raise InvalidInput("media_type_wrong", "send the file itself as the body, not a form with it", status=415)
+    found = found_in(head)
+    if declared == UNKNOWN:
+        return found[0] if found else UNKNOWN
+    if declared in found:
+        return declared
+    if declared in _TOLD_BY_BEGINNING or _is_plainly_else(declared, found):
+        what = f"it begins like {found[0]}" if found else "it does not begin like one"
+        raise InvalidInput("media_type_wrong", f"this file is no {declared}: {what}", status=415)
+    return UNKNOWN if declared.startswith(_MEDIA) or is_executed(declared) else declared
+
+
+def shown_as(declared: str, head: bytes) -> str:
+    """The type to give a file out as: one of SHOWN only when it is that, never one that a browser would execute."""
+    declared, found = tidy_type(declared), found_in(head)
+    if found and found[0] in SHOWN:
+        return declared if declared in found else found[0]
+    if declared in found:
+        return declared
+    is_doubtful = declared in _TOLD_BY_BEGINNING or declared.startswith(_MEDIA) or is_executed(declared)
+    return UNKNOWN if is_doubtful else declared
+
+
+def found_in(head: bytes) -> tuple[str, ...]:
+    """What a file may be that begins like this, the likeliest first; nothing when that is not known."""
+    for prefix, types in _PREFIXES:
+        if head.startswith(prefix):
+            return types
+    if head[:4] == b"RIFF":
+        return _RIFF.get(head[8:12], ())
+    if head[4:8] == b"ftyp":
+        return _iso_media(head[8:12])
+    if head[:4] == b"OggS":
+        is_film = b"\x80theora" in head[:512]
+        return ("video/ogg",) if is_film else ("audio/ogg", "video/ogg")
+    if head[:4] == b"\x1aE\xdf\xa3" and b"webm" in head[:64]:
+        return ("video/webm", "audio/webm")
+    return _mpeg_audio(head)
+
+
+def size_of_picture(head: bytes) -> tuple[int, int] | None:
+    """Width and height in pixels, as it is to be seen (photographs say which side is up); None when that cannot be told."""
+    types = found_in(head)
+    if not types or not types[0].startswith("image/"):
+        return None
+    try:
+        picture = imagesize.get_info(BytesIO(head), dpi=False, colors=False, channels=False)
+    except (ValueError, struct.error, IndexError, TypeError, OverflowError):
+        # Whatever a stranger sends; that it is a picture was told by how it begins, and it goes without a size.
+        return None
+    width, height = int(picture.width), int(picture.height)
+    return (width, height) if 0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE else None
+
+
+_MAX_SIDE: Final = 1_000_000
+
+
+def tidy_type(text: str) -> str:
+    """``Image/JPG; charset=…`` as ``image/jpeg``; UNKNOWN for what is no type."""
+    name = text.partition(";")[0].strip().lower()
+    name = _SAME.get(name, name)
+    kind, slash, subtype = name.partition("/")
+    is_type = bool(slash) and all(_is_token(part) for part in (kind, subtype)) and len(name) <= 127
+    return name if is_type else UNKNOWN
+
+
+def is_executed(mimetype: str) -> bool:
+    """Whether a browser that opens it may run what is written in it, or take it for a page."""
+    return (
+        mimetype.endswith(("html", "xml", "javascript", "ecmascript", "/wasm", "/jscript", "/livescript", "/hta"))
+        or mimetype.startswith(("multipart/", "message/", "text/xsl", "text/css", "text/cache-manifest"))
+        or "flash" in mimetype
+    )
+
+
+def _is_plainly_else(declared: str, found: tuple[str, ...]) -> bool:
+    """Whether something that can be told calls itself what it is not. Many formats of documents are archives inside."""
+    return bool(found) and (found[0] in SHOWN or declared.startswith(("text/", *_MEDIA)))
+
+
+def _iso_media(brand: bytes) -> tuple[str, ...]:
+    if brand in _BRANDS:
+        return _BRANDS[brand]
+    return ("video/mp4", "audio/mp4") if brand.startswith(_MP4_BRANDS) else ()
+
+
+def _mpeg_audio(head: bytes) -> tuple[str, ...]:
+    """Frames of MPEG audio begin with eleven bits that are set; layer and rate must not be the forbidden ones."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return ()
+    layer = head[1] & 0x06
+    if layer == 0:
+        return ("audio/aac",) if head[1] & 0xF0 == 0xF0 else ()
+    is_frame = head[1] & 0x18 != 0x08 and head[2] & 0xF0 not in {0x00, 0xF0} and head[2] & 0x0C != 0x0C
+    return ("audio/mpeg",) if is_frame else ()
+
+
+def _is_token(part: str) -> bool:
+    return bool(part) and part.isascii() and all(each.isalnum() or each in "!#$&^_.+-" for each in part)

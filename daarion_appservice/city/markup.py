@@ -1,0 +1,456 @@
+"""The text of messages in its two forms: what people write (Markdown) and what Matrix carries beside it (HTML).
+
+Markdown  -- rendered -->  HTML for Matrix        HTML from Matrix  -- sanitised -->  HTML that a page may show
+
+All of it happens on the event loop, on texts that anybody may send: each function is linear in the length of the text, and
+what has no bound of its own gets one here. A text beyond the bounds is not refused: it has no HTML, and is shown as plain text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from html import escape
+from itertools import islice
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+import nh3
+import pyromark
+
+from .types import UserId
+
+MAX_CONTENT_BYTES: Final = 48_000
+"""How large a text and its HTML may be together as JSON: both stand in one event, which holds 65,536 bytes at most."""
+MAX_HTML_BYTES: Final = 65_536
+"""How large HTML from Matrix may be: no event holds more."""
+MAX_NESTING: Final = 100
+"""How deep tags may stand in each other (client-server API, "m.room.message msgtypes")."""
+MAX_FORMATTING: Final = 16
+"""How many tags like ``b`` may be open at once: a parser may have to open all of them anew in every paragraph that follows."""
+MAX_EVENTS: Final = 20_000
+"""How many parts (beginnings, ends, pieces of text) Markdown may have: 8 kB of it have 2,000 when there is much markup."""
+MAX_TAGS: Final = 10_000
+"""How many tags HTML may have: a table of 2,000 cells has 5,000."""
+MAX_MENTIONS: Final = 50
+
+_LANGUAGE: Final = re.compile(r"language-[^\s\0&]{1,64}")
+_ANYTHING: Final = re.compile(r"[^\0]*")
+_QUOTED: Final = str.maketrans({'"': "&quot;", "<": "&lt;"})
+# Client-server API v1.16, "m.room.message msgtypes". Of ``target``, only the value that is of use.
+_ATTRIBUTES: Final[Mapping[str, Mapping[str, re.Pattern[str]]]] = {
+    "span": {
+        "data-mx-bg-color": re.compile("#[0-9A-Fa-f]{6}"),
+        "data-mx-color": re.compile("#[0-9A-Fa-f]{6}"),
+        "data-mx-spoiler": _ANYTHING,
+        "data-mx-maths": _ANYTHING,
+    },
+    "div": {"data-mx-maths": _ANYTHING},
+    "a": {"href": re.compile(r"(?i:https?|ftp|mailto|magnet|matrix):[^\0]+"), "target": re.compile("_blank")},
+    "img": {
+        "src": re.compile("mxc://[A-Za-z0-9.:_-]+/[A-Za-z0-9_-]+"),
+        "alt": _ANYTHING,
+        "title": _ANYTHING,
+        "width": re.compile("[0-9]{1,4}"),
+        "height": re.compile("[0-9]{1,4}"),
+    },
+    "ol": {"start": re.compile("-?[0-9]{1,9}")},
+    "code": {"class": _LANGUAGE},
+}
+_TAGS: Final = frozenset(
+    "del h1 h2 h3 h4 h5 h6 blockquote p a ul ol sup sub li b i u strong em s code hr br div table thead tbody tr th td "  # noqa: SIM905
+    "caption pre span img details summary".split()
+)
+_VOID: Final = frozenset({"br", "hr", "img"})
+_FORMATTING: Final = frozenset({"a", "b", "code", "em", "i", "s", "strong", "u"})
+"""Those of the tags that HTML's parser opens anew when something else has closed them."""
+_HOLDS_PARTS_ONLY: Final = frozenset({"table", "thead", "tbody", "tr"})
+_ENDS_A_PARAGRAPH: Final = frozenset(
+    {
+        "blockquote",
+        "details",
+        "div",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "hr",
+        "ol",
+        "p",
+        "pre",
+        "summary",
+        "table",
+        "ul",
+    }
+)
+_STANDS_IN: Final[Mapping[str, frozenset[str]]] = {
+    "li": frozenset({"ul", "ol"}),
+    "caption": frozenset({"table"}),
+    "thead": frozenset({"table"}),
+    "tbody": frozenset({"table"}),
+    "tr": frozenset({"table", "thead", "tbody"}),
+    "th": frozenset({"tr"}),
+    "td": frozenset({"tr"}),
+}
+_DROPPED_WHOLE: Final = "mx-reply|script|style|title|textarea|template|xmp|iframe|noembed|noframes|noscript|plaintext"
+
+_MARKUP: Final = re.compile(
+    rf"""<!--(?:(?!-->).)*+(?:-->)?+
+    | <[!?][^>]*+>?+
+    | <(?P<whole>{_DROPPED_WHOLE})\b[^>]*+>?+(?:(?!</(?P=whole)\b).)*+(?:</[^>]*+>?+)?+
+    | <(?P<end>/?)(?P<tag>[A-Za-z][A-Za-z0-9-]*+)(?P<attributes>(?:[^<>"']|"[^"]*+"|'[^']*+')*+)>""",
+    re.VERBOSE | re.DOTALL | re.IGNORECASE,
+)
+_ATTRIBUTE: Final = re.compile(r"""([A-Za-z][A-Za-z0-9-]*+)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s"'=<>`]++)))?+""")
+_NEWLINES_OF_PRE: Final = re.compile("<pre>\n+")
+_SOMETHING_TO_SEE: Final = re.compile(r"<img|(?:^|>)\s*+[^<\s]")
+
+_REPLY_FALLBACK: Final = re.compile(r"> (?:\* )?<@[^\s:>]*:[^\s>]+>[^\n]*+(?:\n|\Z)(?:>(?: [^\n]*+)?(?:\n|\Z))*+\n?")
+_MENTION: Final = re.compile(
+    r"(?<![\w@/+=])@"
+    r"([A-Za-z0-9._=/+-]{1,255}+:[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+(?::[0-9]{1,5}+)?+|[A-Za-z0-9][A-Za-z0-9_-]{0,63}+)"
+    r"(?![\w@])"
+)
+
+
+class Pill(NamedTuple):
+    """Somebody who is mentioned, as Matrix clients show and link it."""
+
+    user_id: UserId
+    display_name: str
+
+
+_NOBODY: Final[Mapping[str, Pill]] = MappingProxyType({})
+
+
+def rendered(body: str, mentions: Mapping[str, Pill] = _NOBODY) -> str | None:
+    """``body``, which somebody in the city wrote as Markdown, as the HTML of a Matrix message.
+
+    Each ``@name`` of which ``mentions`` has the name (as mention_names gives it) becomes a link to that user.
+
+    None when the plain text says as much: it has no markup (clients show its line breaks), or nothing of it would be seen
+    (``+`` alone is an empty list), or part of it would vanish (``[10:05]: hello`` defines a link), or it goes beyond the bounds.
+    """
+    if "]:" in body and _MARKDOWN.reference_definitions(body):
+        return None
+    page = _Page(mentions)
+    for number, event in enumerate(_MARKDOWN.events(body)):
+        if number == MAX_EVENTS:
+            return None
+        page.take(event)
+    html = sanitised(page.html()) if page.says_more else None
+    return html if html and len(json.dumps([body, html], ensure_ascii=False).encode()) <= MAX_CONTENT_BYTES else None
+
+
+def sanitised(html: str) -> str | None:
+    """``html``, the ``formatted_body`` of a message from Matrix, with only those tags and attributes that the spec permits.
+
+    Text inside other tags stays; ``<mx-reply>``, with which replies used to begin, goes with all in it. The sources of pictures
+    stay ``mxc://`` addresses, which no browser can load: whoever shows the HTML puts others in their place. Links of
+    ``matrix.to`` are links like any other.
+
+    None when nothing is left to see, or tags are too many or nested too deep, or the whole is larger than an event may be.
+    """
+    if len(html) > MAX_HTML_BYTES:
+        return None
+    tidy = _tidied(html)
+    if tidy is None:
+        return None
+    clean = _NEWLINES_OF_PRE.sub("<pre>", _CLEANER.clean(tidy)).strip()
+    return clean if len(clean) <= MAX_HTML_BYTES and _SOMETHING_TO_SEE.search(clean) else None
+
+
+def without_reply_fallback(body: str) -> str:
+    """``body`` without the quotation with which replies used to begin (up to v1.12 of the spec): ``> <@user:server> …``.
+
+    A quotation that somebody wrote otherwise stays, and so does one after which nothing comes.
+    """
+    fallback = _REPLY_FALLBACK.match(body)
+    return body[fallback.end() :] or body if fallback else body
+
+
+def mention_names(body: str) -> list[str]:
+    """The names that follow an ``@`` in ``body``, in lower case and without it: ``daarwizz``, ``alice:example.org``.
+
+    In their order, each once, MAX_MENTIONS of them at most; not those in code, links or addresses. ``room`` is a name too.
+    """
+    if "@" not in body:
+        return []
+    names: dict[str, None] = {}
+    for text in _prose(body):
+        names.update(dict.fromkeys(mention[1].lower() for mention in _MENTION.finditer(text)))
+        if len(names) >= MAX_MENTIONS:
+            break
+    return list(names)[:MAX_MENTIONS]
+
+
+def _prose(body: str) -> Iterator[str]:
+    """The text of ``body`` that is neither code nor a link."""
+    closed_to_mentions = 0
+    event: Any  # The types of pyromark's events are too deep for mypy to narrow.
+    for event in islice(_MARKDOWN.events(body), MAX_EVENTS):
+        match event:
+            case {"Start": {"CodeBlock": _} | {"Link": _}}:
+                closed_to_mentions += 1
+            case {"End": "CodeBlock" | "Link"}:
+                closed_to_mentions -= 1
+            case {"Text": text} | {"Html": text} | {"InlineHtml": text} if not closed_to_mentions:
+                yield text
+
+
+_MARKDOWN: Final = pyromark.Markdown(
+    options=pyromark.Options.ENABLE_TABLES | pyromark.Options.ENABLE_STRIKETHROUGH,
+)
+_PLAIN_TAGS: Final = {
+    "Item": ("<li>", "</li>"),
+    "Emphasis": ("<em>", "</em>"),
+    "Strong": ("<strong>", "</strong>"),
+    "Strikethrough": ("<del>", "</del>"),
+    "TableHead": ("<thead><tr>", "</tr></thead><tbody>"),
+    "TableRow": ("<tr>", "</tr>"),
+}
+_PARAGRAPH: Final = ("<p>", "</p>")
+_LINK: Final = '<a href="'
+
+
+class _Page:
+    """HTML from the events of a Markdown parser."""
+
+    def __init__(self, mentions: Mapping[str, Pill]) -> None:
+        self.says_more = False
+        """Whether the HTML shows anything that the plain text does not."""
+        self._mentions = mentions
+        self._parts: list[str] = []
+        self._ends: list[str] = []
+        """Of what is open."""
+        self._blocks = 0
+        """How many blocks there are that stand in no other."""
+        self._is_link = False
+        self._is_code = False
+
+    def html(self) -> str:
+        # "Clients should not generate HTML that is not needed, such as extra paragraph tags."
+        is_one_paragraph = self._blocks == 1 and self._parts[0] == "<p>"
+        return "".join(self._parts[1:-1] if is_one_paragraph else self._parts)
+
+    def take(self, event: Any) -> None:
+        match event:
+            case {"Start": tag}:
+                self._begin(*self._tag(tag))
+            case {"End": _}:
+                self._end()
+            case {"Text": text}:
+                self._text(text)
+            case {"Html": text} | {"InlineHtml": text}:
+                self._text(text)
+            case {"Code": code}:
+                self._markup(f"<code>{_escaped(code)}</code>")
+            case "Rule":
+                self._begin("<hr>", "")
+                self._end()
+                self.says_more = True
+            case "SoftBreak" | "HardBreak":
+                self._parts.append("<br>")
+
+    def _begin(self, begin: str, end: str) -> None:
+        self._blocks += not self._ends
+        if begin:
+            self._parts.append(begin)
+        self._ends.append(end)
+
+    def _end(self) -> None:
+        end = self._ends.pop()
+        if end == "</p>":
+            self._parts[-1] = self._parts[-1].removesuffix("<br>")
+        if end == "</a>" and self._parts[-1].startswith(_LINK):
+            self._parts.append(self._parts[-1].removeprefix(_LINK).removesuffix('">'))
+        self._is_link = self._is_link and end != "</a>"
+        self._is_code = self._is_code and end != "</code></pre>"
+        self._parts.append(end)
+
+    def _markup(self, html: str) -> None:
+        self._parts.append(html)
+        self.says_more = True
+
+    def _text(self, text: str) -> None:
+        if self._is_code:
+            self._parts.append(_escaped(text))
+        elif self._is_link or not self._mentions or "@" not in text:
+            self._parts.append(_lines(text))
+        else:
+            self._with_pills(text)
+
+    def _with_pills(self, text: str) -> None:
+        done = 0
+        for mention in _MENTION.finditer(text):
+            pill = self._mentions.get(mention[1].lower())
+            if pill:
+                self._parts.append(_lines(text[done : mention.start()]))
+                address = quote(pill.user_id, safe="@:=+")
+                self._markup(f'<a href="https://matrix.to/#/{address}">{_lines(pill.display_name)}</a>')
+                done = mention.end()
+        self._parts.append(_lines(text[done:]))
+
+    def _tag(self, tag: Any) -> tuple[str, str]:
+        match tag:
+            case "Paragraph" | "HtmlBlock":
+                return _PARAGRAPH
+            case {"Link": link}:
+                return self._link(link, otherwise="[")
+            case {"Image": link}:
+                return self._link(link, otherwise="![")
+        self.says_more = True
+        if tag == "TableCell":
+            name = "th" if self._ends[-1] == _PLAIN_TAGS["TableHead"][1] else "td"
+            return f"<{name}>", f"</{name}>"
+        return _PLAIN_TAGS[tag] if isinstance(tag, str) else self._tag_with_more(tag)
+
+    def _tag_with_more(self, tag: Any) -> tuple[str, str]:
+        match tag:
+            case {"Heading": {"level": level}}:
+                return f"<{level.lower()}>", f"</{level.lower()}>"
+            case {"List": None}:
+                return "<ul>", "</ul>"
+            case {"List": start}:
+                return f'<ol start="{start}">' if start != 1 else "<ol>", "</ol>"
+            case {"Table": _}:
+                return "<table>", "</tbody></table>"
+            case {"CodeBlock": kind}:
+                self._is_code = True
+                language = kind["Fenced"].split(maxsplit=1)[:1] if isinstance(kind, dict) else []
+                attribute = f' class="language-{_escaped(language[0])}"' if language else ""
+                return f"<pre><code{attribute}>", "</code></pre>"
+        return "<blockquote>", "</blockquote>"
+
+    def _link(self, link: Any, *, otherwise: str) -> tuple[str, str]:
+        """A link, or what was written where its address may be none.
+
+        A picture becomes a link to it, because clients load none from elsewhere; in a link, it becomes its description.
+        """
+        kind, address = link["link_type"], link["dest_url"]
+        if kind == "Email":
+            address = f"mailto:{address}"
+        if self._is_link:
+            return "", ""
+        if not _ATTRIBUTES["a"]["href"].fullmatch(address):
+            return ("&lt;", "&gt;") if kind in {"Autolink", "Email"} else (otherwise, f"]({_escaped(address)})")
+        self._is_link = self.says_more = True
+        return f'{_LINK}{_escaped(address)}">', "</a>"
+
+
+def _escaped(text: str) -> str:
+    return escape(text, quote=True)
+
+
+def _lines(text: str) -> str:
+    return _escaped(text).replace("\n", "<br>")
+
+
+class _Tidy:
+    """HTML in the making, of permitted tags only, every one of them closed in its turn.
+
+    HTML's own rules for what is left open or stands in the wrong place make a parser work as long as the square of its input,
+    and its output a hundred times as long (each ``<p>`` opens anew what the last one left open). Here, such things are closed.
+    """
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self._open: list[str] = []
+        self._formatting = 0
+
+    @property
+    def is_too_deep(self) -> bool:
+        return len(self._open) > MAX_NESTING or self._formatting > MAX_FORMATTING
+
+    def begin(self, tag: str, attributes: str) -> None:
+        if tag in _STANDS_IN:
+            if not self._make_room(_STANDS_IN[tag]):
+                return
+            if tag == "tr" and self._open[-1] == "table":
+                self.begin("tbody", "")
+        elif self._open and self._open[-1] in _HOLDS_PARTS_ONLY:
+            return
+        if tag in _ENDS_A_PARAGRAPH:
+            self.end("p")
+        elif tag == "a":
+            self.end("a")
+        permitted = _permitted(tag, attributes) if tag in _ATTRIBUTES else ""
+        if tag == "img" and not permitted.startswith(" src="):
+            return
+        self.parts.append(f"<{tag}{permitted}>")
+        if tag not in _VOID:
+            self._open.append(tag)
+            self._formatting += tag in _FORMATTING
+
+    def end(self, tag: str) -> None:
+        """Close ``tag`` and all that is open in it, if it is open."""
+        if tag in self._open:
+            while self._close() != tag:
+                pass
+
+    def finish(self) -> str:
+        while self._open:
+            self._close()
+        return "".join(self.parts)
+
+    def _make_room(self, parents: frozenset[str]) -> bool:
+        """Close all that is open in the last of ``parents``; False when none of them is open."""
+        if parents.isdisjoint(self._open):
+            return False
+        while self._open[-1] not in parents:
+            self._close()
+        return True
+
+    def _close(self) -> str:
+        tag = self._open.pop()
+        self._formatting -= tag in _FORMATTING
+        self.parts.append(f"</{tag}>")
+        return tag
+
+
+def _tidied(html: str) -> str | None:
+    """``html`` as _Tidy makes it; None when tags are nested too deep, or too many."""
+    tidy = _Tidy()
+    done = 0
+    for number, markup in enumerate(_MARKUP.finditer(html)):
+        tidy.parts.append(html[done : markup.start()].replace("<", "&lt;"))
+        done = markup.end()
+        tag = (markup["tag"] or "").lower()
+        if tag not in _TAGS:
+            continue
+        if markup["end"]:
+            tidy.end(tag)
+        else:
+            tidy.begin(tag, markup["attributes"])
+        if tidy.is_too_deep or number == MAX_TAGS:
+            return None
+    tidy.parts.append(html[done:].replace("<", "&lt;"))
+    return tidy.finish()
+
+
+def _permitted(tag: str, attributes: str) -> str:
+    """Those of ``attributes`` that ``tag`` may have."""
+    found: dict[str, str] = {}
+    for name, double, single, bare in _ATTRIBUTE.findall(attributes):
+        found.setdefault(name.lower(), (double or single or bare).strip())
+    if tag == "code" and "class" in found:
+        found["class"] = next(filter(_LANGUAGE.fullmatch, found["class"].split()), "")
+    return "".join(
+        f' {name}="{found[name].translate(_QUOTED)}"'
+        for name, pattern in _ATTRIBUTES[tag].items()
+        if name in found and pattern.fullmatch(found[name])
+    )
+
+
+# What comes out of _tidied is text with the right tags already; that no browser sees anything else in it is nh3's word.
+_CLEANER: Final = nh3.Cleaner(
+    tags=_TAGS,
+    attributes={tag: frozenset(permitted) for tag, permitted in _ATTRIBUTES.items()},
+    url_schemes={"https", "http", "ftp", "mailto", "magnet", "matrix", "mxc"},
+    url_relative="deny",
+    link_rel="noopener",
+)

@@ -1,0 +1,79 @@
+"""Citizens and agents who come into a room and leave it; at once in the city, and on Matrix as soon as it can be told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..errors import Conflict, NotFound
+from .agents import AgentDirectory
+from .events import OutboxFilled
+from .messages import hold_open
+from .ports import CityStore, CityTransaction, Doorkeeper, NewId, Publish, Roll, publish_all
+from .types import Author, Member, OutboxKind, Room, Standing
+
+
+class Membership:
+    def __init__(
+        self,
+        store: CityStore,
+        publish: Publish,
+        roll: Roll,
+        doorkeeper: Doorkeeper,
+        agents: AgentDirectory,
+        new_id: NewId,
+    ) -> None:
+        self._store = store
+        self._publish = publish
+        self._roll = roll
+        self._doorkeeper = doorkeeper
+        self._agents = agents
+        self._new_id = new_id
+
+    async def join(self, author: Author, room_id: str) -> Room:
+        """Be in a room; to be there already is fine, and tells Matrix what one is called now if that is something else.
+
+        Raises NotFound, Conflict for an archived room, NotAllowed for somebody who is banned from it, or not invited where
+        one must be.
+        """
+        async with self._store.transaction() as tx:
+            room = await hold_open(tx, room_id)
+            await self._doorkeeper.check_may_come(tx, room, author)
+            member = self._roll.member(room.id, author)
+            known = await tx.members.get(room.id, member.user_id)
+            if known is not None:
+                member = replace(known, display_name=member.display_name)
+            if member == known:
+                return room
+            await self._forgive(tx, member)
+            happened = await self._roll.enter(tx, member)
+            await tx.outbox.add_move(OutboxKind.JOIN, member.user_id, room.id, txn_id=self._new_id())
+        publish_all(self._publish, [*happened, OutboxFilled()])
+        return room
+
+    async def leave(self, author: Author, room_id: str) -> Room:
+        """Be in a room no longer; not to be there is fine.
+
+        Raises NotFound, and Conflict for an agent in one of the rooms where the registry says that it lives.
+        """
+        async with self._store.transaction() as tx:
+            room = await tx.rooms.hold(room_id)
+            if room is None:
+                raise NotFound("no_such_room", f"there is no room {room_id!r}")
+            if self._agents.lives_in(author, room):
+                raise Conflict(
+                    "agent_lives_here",
+                    f"the registry says that {author.id} lives in the room {room.slug}: take it from the agent's rooms",
+                )
+            member = self._roll.member(room.id, author)
+            if await tx.members.get(room.id, member.user_id) is None:
+                return room
+            happened = await self._roll.quit(tx, member)
+            await tx.outbox.add_move(OutboxKind.LEAVE, member.user_id, room.id, txn_id=self._new_id())
+        publish_all(self._publish, [*happened, OutboxFilled()])
+        return room
+
+    async def _forgive(self, tx: CityTransaction, member: Member) -> None:
+        """Whoever was put out and comes again is like everybody."""
+        stands = await tx.standings.get(member.room_id, member.user_id)
+        if stands is not None and stands.standing is Standing.KICKED:
+            await tx.standings.forget(member.room_id, member.user_id)

@@ -1,0 +1,117 @@
+"""Signs that people give to messages, from the city's side and from Matrix."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from ..errors import Conflict, InvalidInput
+from .events import OutboxFilled, RoomHappened
+from .history import record
+from .messages import find_open
+from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, publish_all
+from .types import Author, EventId, Message, OutboxKind, Reaction, ReactionId, RoomEventKind
+
+MAX_KEY_CHARS: Final = 64
+"""Of a sign that is given in the city. An emoji may be long: a family with skin colours has eleven characters."""
+_MAX_SIGNS: Final = 100
+"""Different signs that one message may have; so many are shown in no client."""
+
+
+class Reactions:
+    def __init__(
+        self, store: CityStore, publish: Publish, doorkeeper: Doorkeeper, now_ms: NowMs, new_id: NewId
+    ) -> None:
+        self._store = store
+        self._publish = publish
+        self._doorkeeper = doorkeeper
+        self._now_ms = now_ms
+        self._new_id = new_id
+
+    async def give(self, author: Author, room_id: str, message_id: str, key: str) -> Message:
+        """Give a message a sign; the same again changes nothing. Returns the message as it stands then.
+
+        Raises NotFound, Conflict for a deleted message or an archived room, NotAllowed, InvalidInput for what is no sign.
+        """
+        check_key(key)
+        async with self._store.transaction() as tx:
+            room, message = await find_open(tx, room_id, message_id)
+            if message.deleted:
+                raise Conflict("message_deleted", "this message is deleted: nobody can react to it")
+            await self._doorkeeper.check_may_speak(tx, room, author)
+            if await tx.reactions.given(message.id, author, key):
+                return message
+            if len(message.reactions) >= _MAX_SIGNS and key not in {tally.key for tally in message.reactions}:
+                raise Conflict("too_many_reactions", f"a message may have {_MAX_SIGNS} different signs at most")
+            reaction = Reaction(ReactionId(self._new_id()), message.id, author, key, self._now_ms())
+            await tx.reactions.add(reaction)
+            message, happened = await self._counted(tx, message, reaction, added=True)
+            await tx.outbox.add(OutboxKind.REACT, message.id, room.id, txn_id=reaction.id, reaction=reaction.id)
+        publish_all(self._publish, [happened, OutboxFilled()])
+        return message
+
+    async def take_back(self, author: Author, room_id: str, message_id: str, key: str) -> Message:
+        """Take back a sign; one that was not given is fine. Raises NotFound, and Conflict in an archived room."""
+        async with self._store.transaction() as tx:
+            room, message = await find_open(tx, room_id, message_id)
+            reaction = await tx.reactions.given(message.id, author, key)
+            if reaction is None:
+                return message
+            # Which event it is on Matrix must be known until that is gone, too.
+            await tx.reactions.mark_removed(reaction.id)
+            message, happened = await self._counted(tx, message, reaction, added=False)
+            await tx.outbox.add(OutboxKind.UNREACT, message.id, room.id, txn_id=self._new_id(), reaction=reaction.id)
+        publish_all(self._publish, [happened, OutboxFilled()])
+        return message
+
+    async def receive(
+        self, tx: CityTransaction, message: Message, author: Author, key: str, *, event_id: EventId
+    ) -> RoomHappened | None:
+        """Somebody gave a sign on Matrix; None when it is known already, or cannot be one."""
+        if message.deleted or await tx.reactions.by_event_id(event_id):
+            return None
+        is_known = key in {tally.key for tally in message.reactions}
+        if await tx.reactions.given(message.id, author, key) or (len(message.reactions) >= _MAX_SIGNS and not is_known):
+            return None
+        reaction = Reaction(ReactionId(self._new_id()), message.id, author, key, self._now_ms(), event_id)
+        await tx.reactions.add(reaction)
+        _, happened = await self._counted(tx, message, reaction, added=True)
+        return happened
+
+    async def receive_removal(self, tx: CityTransaction, reaction: Reaction) -> RoomHappened | None:
+        """A sign is gone on Matrix; None when it was taken back already."""
+        await tx.reactions.drop(reaction.id)
+        message = await tx.messages.get(reaction.message_id)
+        if reaction.removed or message is None:
+            return None
+        _, happened = await self._counted(tx, message, reaction, added=False)
+        return happened
+
+    async def _counted(
+        self, tx: CityTransaction, message: Message, reaction: Reaction, *, added: bool
+    ) -> tuple[Message, RoomHappened]:
+        """Count anew; returns the message as it stands then, and what to publish once that is committed."""
+        tallies = await tx.reactions.tallies(message.id)
+        await tx.messages.set_reactions(message.id, tallies)
+        message = replace(message, reactions=tallies)
+        happened = await record(
+            tx,
+            RoomEventKind.REACTION,
+            message,
+            reaction.author,
+            self._now_ms(),
+            key=reaction.key,
+            added=added,
+        )
+        return message, happened
+
+
+def check_key(key: str) -> None:
+    """Raise InvalidInput unless ``key`` can be given as a sign."""
+    if not key.strip() or len(key) > MAX_KEY_CHARS or not all(map(_may_stand_in_emoji, key)):
+        raise InvalidInput("no_emoji", f"react with an emoji, or up to {MAX_KEY_CHARS} characters", status=422)
+
+
+def _may_stand_in_emoji(char: str) -> bool:
+    """Joiners and the tags of flags cannot be printed by themselves, but are part of many an emoji."""
+    return char.isprintable() or char == "\N{ZERO WIDTH JOINER}" or "\U000e0020" <= char <= "\U000e007f"

@@ -1,0 +1,180 @@
+"""``/city/rooms/{room_id}/messages``: what is said in rooms, and what becomes of it."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from ..city.changes import Changes
+from ..city.messages import Draft, Messages
+from ..city.reactions import Reactions
+from ..city.types import Message
+from ..errors import NotFound
+from ..matrix.namespace import Namespace
+from ..storage.database import Database
+from . import schemas
+from .authors import Authors
+from .endpoint import Answer, Body, Call, NoBody, NoQuery, Query, endpoint
+from .principals import Access, Citizen
+from .views import JSON, message_view
+
+_MESSAGES: Final = "/city/rooms/{room_id}/messages"
+_MESSAGE: Final = _MESSAGES + "/{message_id}"
+_REACTION: Final = _MESSAGE + "/reactions/{emoji}"
+
+_THERE: Final = ("no_such_room", "no_such_message", "room_archived", "citizen_id_too_long")
+_SPEAKING: Final = (*_THERE, "banned", "kicked")
+_WORDING: Final = ("message_empty", "message_too_long")
+
+
+class MessageList(Query):
+    before: int | None = Field(
+        None, ge=-(1 << 53), le=1 << 53, description="Messages whose `seq` is lower than this.", examples=[1024]
+    )
+    limit: int = Field(50, ge=1, le=200, description="How many.", examples=[50])
+
+
+class NewMessage(Body):
+    body: str = Field(
+        description="Markdown; `@slug` means an agent, `@name:server` somebody on Matrix.",
+        examples=["Добрий вечір, **Подоле**! @daarwizz, що нового?"],
+    )
+    msgtype: Literal["m.text", "m.emote", "m.notice"] = Field(
+        "m.text", description="What it is, as Matrix calls it.", examples=["m.text"]
+    )
+    reply_to: str | None = Field(
+        None,
+        max_length=64,
+        description="The id of the message that it answers.",
+        examples=["01M80JJ9ZZ3VJ0Q4Y7V1B2N3M4"],
+    )
+    client_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=255,
+        description="By which the same message, sent again, is known.",
+        examples=["tab1-42"],
+    )
+
+    def draft(self) -> Draft:
+        return Draft(self.body, self.msgtype, self.reply_to, self.client_id)
+
+
+class NewText(Body):
+    body: str = Field(description="Markdown, as of a new message.", examples=["Добрий вечір, **Подоле**!"])
+
+
+class MessageRoutes:
+    def __init__(
+        self,
+        database: Database,
+        messages: Messages,
+        changes: Changes,
+        reactions: Reactions,
+        authors: Authors,
+        namespace: Namespace,
+    ) -> None:
+        self._database = database
+        self._messages = messages
+        self._changes = changes
+        self._reactions = reactions
+        self._authors = authors
+        self._namespace = namespace
+
+    @endpoint(
+        "GET",
+        _MESSAGES,
+        who=Access.READERS,
+        query=MessageList,
+        summary="What was said in a room",
+        answer=list[schemas.Message],
+        errors=("no_such_room",),
+    )
+    async def list_messages(self, call: Call[NoBody, MessageList]) -> list[JSON]:
+        """Oldest first. To go back ask again with ``before`` = the ``seq`` of the first."""
+        async with self._database.reading() as tx:
+            room = await tx.rooms.find(call.path["room_id"])
+            if room is None:
+                raise NotFound("no_such_room", f"there is no room {call.path['room_id']!r}")
+            messages = await tx.messages.before(room.id, call.query.before, limit=call.query.limit)
+        return [self._message(message) for message in messages]
+
+    @endpoint(
+        "POST",
+        _MESSAGES,
+        who=Access.INHABITANTS,
+        body=NewMessage,
+        status=201,
+        summary="Say something",
+        answer=schemas.Message,
+        also={200: "The first message with this `client_id`: nothing is said twice."},
+        errors=(*_SPEAKING, *_WORDING),
+    )
+    async def post_message(self, call: Call[NewMessage, NoQuery]) -> Answer:
+        """It is stored when this answers, and goes to Matrix as soon as the homeserver takes it (``delivery``)."""
+        author = self._authors.of(call.principal)
+        posted = await self._messages.post(author, call.path["room_id"], call.body.draft())
+        return Answer(self._message(posted.message), status=201 if posted.is_new else 200)
+
+    @endpoint(
+        "PATCH",
+        _MESSAGE,
+        who=Access.INHABITANTS,
+        body=NewText,
+        summary="Change one's message",
+        answer=schemas.Message,
+        errors=(*_SPEAKING, *_WORDING, "not_yours", "message_deleted"),
+    )
+    async def edit_message(self, call: Call[NewText, NoQuery]) -> JSON:
+        author = self._authors.of(call.principal)
+        return self._message(
+            await self._changes.edit(author, call.path["room_id"], call.path["message_id"], call.body.body)
+        )
+
+    @endpoint(
+        "DELETE",
+        _MESSAGE,
+        who=Access.INHABITANTS,
+        summary="Take back one's message",
+        answer=schemas.Message,
+        errors=(*_THERE, "not_yours"),
+    )
+    async def delete_message(self, call: Call[NoBody, NoQuery]) -> JSON:
+        """A citizen who is an admin may take back anybody's. One that was taken back already stays so."""
+        author = self._authors.of(call.principal)
+        may_moderate = isinstance(call.principal, Citizen) and call.principal.is_admin
+        return self._message(
+            await self._changes.delete(author, call.path["room_id"], call.path["message_id"], may_moderate=may_moderate)
+        )
+
+    @endpoint(
+        "PUT",
+        _REACTION,
+        who=Access.INHABITANTS,
+        summary="Give a message a sign",
+        answer=schemas.Message,
+        errors=(*_SPEAKING, "message_deleted", "too_many_reactions", "no_emoji"),
+    )
+    async def react(self, call: Call[NoBody, NoQuery]) -> JSON:
+        """The same sign again changes nothing."""
+        author, path = self._authors.of(call.principal), call.path
+        return self._message(await self._reactions.give(author, path["room_id"], path["message_id"], path["emoji"]))
+
+    @endpoint(
+        "DELETE",
+        _REACTION,
+        who=Access.INHABITANTS,
+        summary="Take a sign back",
+        answer=schemas.Message,
+        errors=_THERE,
+    )
+    async def take_reaction_back(self, call: Call[NoBody, NoQuery]) -> JSON:
+        """One that was not given is no error."""
+        author, path = self._authors.of(call.principal), call.path
+        return self._message(
+            await self._reactions.take_back(author, path["room_id"], path["message_id"], path["emoji"])
+        )
+
+    def _message(self, message: Message) -> JSON:
+        return message_view(message, self._namespace)

@@ -1,0 +1,267 @@
+"""From the routes of an application to its OpenAPI 3.1 document."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import groupby
+from typing import Any, Final
+
+from aiohttp import web
+
+from ... import __version__
+from .. import schemas
+from ..endpoint import Description, NoBody, NoContent, description_of
+from ..principals import Access, Admin, AgentPrincipal, Citizen, Principal, Service, kinds
+from ..views import JSON
+from .models import Mode, Models, query_parameters
+from .problems import Problem, problems_of
+from .sockets import described_sockets
+
+_ABOUT: Final = """\
+Rooms, presence, agents and the feed of a city whose rooms are Matrix rooms at the same time.
+
+**Who is asking** is said with `Authorization: Bearer <token>`; without it a request is anonymous. Each route says whose token it
+takes.
+
+**Errors** are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problems: `code` is stable and meant for programs, `detail` is a
+sentence for people. Besides those that a route lists there are 404 `no_such_route`, 405 `method_not_allowed` (the header `Allow`
+says what is), and 500 `internal_error`, a fault of ours.
+
+Times are RFC 3339 in UTC with milliseconds; names that end in `_ms` are numbers of milliseconds. Unknown fields of a request
+are ignored, and answers may get new ones.
+
+**WebSockets** are beyond OpenAPI; what is said on them stands in `x-websockets`.
+"""
+
+TAGS: Final = (
+    ("/city/rooms", "Rooms", "Rooms, and what is said in them."),
+    ("/city", "City", "The feed and the front page."),
+    ("/api/v1/agents", "Agents", "Who the agents are, and their heartbeats."),
+    ("/api/v1/presence", "Presence", "Who is here."),
+    ("/", "This description", "What you are reading."),
+)
+"""How a path begins, and what those below it are about; the first that fits counts."""
+
+IN_PATH: Final = {
+    "room_id": ("The room's id or slug.", "podil"),
+    "message_id": ("The message's id.", "01M80JJAXFTK9TPCTY26E2R4Y5"),
+    "emoji": ("The sign.", "🌻"),
+    "agent_id": ("The agent's id or slug.", "daarwizz"),
+}
+"""What stands in a path, with an example."""
+
+_TOKENS: Final[dict[type[Principal], tuple[str, str]]] = {
+    Citizen: ("citizen", "A JWT of the city's own sign-in. One with the admin claim makes an admin, too."),
+    AgentPrincipal: ("agent", "`agt_…`, made by `daarion-appservice agent token`; it can be revoked."),
+    Service: ("service", "The token of trusted services."),
+    Admin: ("admin", "The token of whoever looks after the city."),
+}
+
+_BARE: Final = {204, 304}
+"""Answers without content."""
+
+_RETRY_AFTER: Final = {
+    "Retry-After": {
+        "description": "Seconds after which it will do.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1, "examples": [2]},
+    }
+}
+_WWW_AUTHENTICATE: Final = {
+    "WWW-Authenticate": {"required": True, "schema": {"type": "string", "examples": ['Bearer realm="city"']}}
+}
+_HEADERS: Final[dict[int, JSON]] = {401: _WWW_AUTHENTICATE, 429: _RETRY_AFTER}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    method: str
+    path: str
+    name: str
+    text: str
+    """Markdown."""
+    description: Description
+
+    @property
+    def in_path(self) -> list[str]:
+        return re.findall(r"{(\w+)", self.path)
+
+
+def openapi_document(app: web.Application, *, anonymous_read: bool) -> JSON:
+    """What ``app`` can be asked for; ``anonymous_read``: whether reading takes no token."""
+    routes = list(described_routes(app))
+    models = Models(_models(routes))
+    operations = _Operations(models, anonymous_read=anonymous_read)
+    paths: dict[str, JSON] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method] = operations.operation(route)
+    used = {operation["tags"][0] for path in paths.values() for operation in path.values()}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "DAARION city",
+            "version": __version__,
+            "description": _ABOUT,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "This city."}],
+        "tags": [{"name": name, "description": text} for _, name, text in TAGS if name in used],
+        "paths": paths,
+        "components": {"schemas": models.components, "securitySchemes": _security_schemes()},
+        "x-websockets": described_sockets(),
+    }
+
+
+def described_routes(app: web.Application) -> Iterator[Route]:
+    """The routes that say what they are, in the order they were added."""
+    for route in app.router.routes():
+        description = description_of(route.handler)
+        if description is None or route.resource is None or route.method in {"HEAD", "OPTIONS"}:
+            continue
+        text = (inspect.getdoc(route.handler) or "").replace("``", "`")
+        yield Route(
+            route.method.lower(), route.resource.canonical, route.handler.__name__.strip("_"), text, description
+        )
+
+
+def _models(routes: list[Route]) -> Iterator[tuple[Any, Mode]]:
+    yield schemas.Problem, "serialization"
+    for route in routes:
+        if route.description.body is not NoBody:
+            yield route.description.body, "validation"
+        yield route.description.answer, "serialization"
+
+
+class _Operations:
+    def __init__(self, models: Models, *, anonymous_read: bool) -> None:
+        self._models = models
+        self._anonymous_read = anonymous_read
+
+    def operation(self, route: Route) -> JSON:
+        description = route.description
+        operation: JSON = {
+            "operationId": route.name,
+            "summary": description.summary,
+            "tags": [tag_of(route.path)],
+            "responses": self._answers(description) | self._errors(route),
+        }
+        more = {
+            "description": route.text,
+            "security": self._security(description),
+            "parameters": [*map(_path_parameter, route.in_path), *query_parameters(description.query)],
+            "requestBody": self._body(description),
+        }
+        return operation | {key: value for key, value in more.items() if value}
+
+    def _body(self, description: Description) -> JSON | None:
+        if description.takes != "application/json":
+            return {"required": True, "content": {description.takes: {}}}
+        if description.body is NoBody:
+            return None
+        schema = self._models.schema(description.body, "validation")
+        is_required = any(field.is_required() for field in description.body.model_fields.values())
+        return {"required": is_required, "content": {description.takes: self._with_example(schema)}}
+
+    def _answers(self, description: Description) -> JSON:
+        content: JSON = {}
+        if description.answer is not NoContent:
+            schema = self._models.schema(description.answer, "serialization")
+            content = {"content": {description.gives: self._with_example(schema)}}
+        answers = {description.status: HTTPStatus(description.status).phrase, **description.also}
+        return {
+            str(status): {"description": text} | (content if status not in _BARE else {})
+            for status, text in answers.items()
+        }
+
+    def _with_example(self, schema: JSON) -> JSON:
+        try:
+            return {"schema": schema, "example": self._models.example(schema)}
+        except LookupError:
+            return {"schema": schema}
+
+    def _errors(self, route: Route) -> JSON:
+        problems = sorted(problems_of(self._codes(route)), key=_status)
+        return {str(status): _error(status, list(group)) for status, group in groupby(problems, _status)}
+
+    def _codes(self, route: Route) -> Iterator[str]:
+        """Those of the route's own, and those that come with what it takes."""
+        description = route.description
+        yield from description.errors
+        yield "too_many_requests"
+        if description.who is not None:
+            yield from ("token_invalid", "jwks_unavailable", "database_away")
+            if not self._is_open(description.who):
+                yield "sign_in"
+            if description.who not in {Access.EVERYBODY, Access.READERS}:
+                yield "not_allowed"
+        if route.in_path:
+            yield from ("no_such_route", "not_text")
+        if query_parameters(description.query):
+            yield from ("invalid", "not_text")
+        if description.body is not NoBody:
+            yield from ("not_json", "body_too_large", "invalid", "too_deep", "not_text")
+        elif description.takes != "application/json":
+            yield "body_too_large"
+
+    def _is_open(self, who: Access) -> bool:
+        return who is Access.EVERYBODY or (who is Access.READERS and self._anonymous_read)
+
+    def _security(self, description: Description) -> list[JSON]:
+        if description.who is None:
+            return []
+        anonymous: list[JSON] = [{}] if self._is_open(description.who) else []
+        in_query: list[JSON] = [{"token": []}] if description.token_in_query else []
+        return anonymous + [{_TOKENS[kind][0]: []} for kind in kinds(description.who)] + in_query
+
+
+def tag_of(path: str) -> str:
+    return next(name for beginning, name, _ in TAGS if path.startswith(beginning))
+
+
+def _status(problem: Problem) -> int:
+    return problem.status
+
+
+def _error(status: int, problems: list[Problem]) -> JSON:
+    answer: JSON = {
+        "description": "\n".join(f"- `{problem.code}`: {problem.when}" for problem in problems),
+        "content": {
+            "application/problem+json": {
+                "schema": {
+                    "$ref": "#/components/schemas/Problem",
+                    "properties": {
+                        "status": {"const": status},
+                        "code": {"enum": [problem.code for problem in problems]},
+                    },
+                },
+                "examples": {problem.code: {"summary": problem.when, "value": problem.example} for problem in problems},
+            }
+        },
+    }
+    return answer | ({"headers": _HEADERS[status]} if status in _HEADERS else {})
+
+
+def _path_parameter(name: str) -> JSON:
+    text, example = IN_PATH.get(name, ("", name))
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": text,
+        "schema": {"type": "string", "minLength": 1, "examples": [example]},
+    }
+
+
+def _security_schemes() -> JSON:
+    bearers = {name: {"type": "http", "scheme": "bearer", "description": text} for name, text in _TOKENS.values()}
+    in_query = {
+        "type": "apiKey",
+        "in": "query",
+        "name": "token",
+        "description": "Any of these tokens, where no header can be set: an EventSource in a browser.",
+    }
+    return bearers | {"token": in_query}

@@ -1,0 +1,154 @@
+"""Every ``code`` that the city listener says no with: its status, when it is said, and what ``detail`` may look like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from ..views import JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    status: int
+    code: str
+    when: str
+    detail: str
+    """An example."""
+
+    @property
+    def example(self) -> JSON:
+        content: JSON = {
+            "type": f"urn:daarion:problem:{self.code}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+        }
+        if self.code == "invalid":
+            field, _, message = self.detail.partition(": ")
+            content["errors"] = [{"field": field, "message": message}]
+        return content
+
+
+PROBLEMS: Final = (
+    Problem(400, "not_json", "the body is not JSON", "the body is not JSON: unexpected end of data: line 1 column 10"),
+    Problem(401, "sign_in", "this needs a token, and none came", "this needs `Authorization: Bearer <token>`"),
+    Problem(
+        401,
+        "token_invalid",
+        "the token is wrong, has expired or was revoked; it is never taken for no token",
+        "the token is not valid: Signature has expired",
+    ),
+    Problem(403, "not_allowed", "the token is good, but not for this", "this is for citizens and agents only"),
+    Problem(403, "not_this_agent", "it is another agent's token", "this token is daarwizz's, not litopys's"),
+    Problem(403, "not_yours", "somebody else wrote it", "only their author may edit messages"),
+    Problem(403, "banned", "one is banned from this room", "you are banned from the room podil: spam"),
+    Problem(
+        403,
+        "kicked",
+        "one was put out of this room",
+        "you were put out of the room podil; join it again to speak there",
+    ),
+    Problem(404, "no_such_room", "there is no such room", "there is no room 'obolon'"),
+    Problem(404, "no_such_agent", "there is no such agent", "there is no agent 'nobody'"),
+    Problem(
+        404,
+        "no_such_message",
+        "the room has no such message",
+        "there is no message '01M80JJAXFTK9TPCTY26E2R4Y5' in the room podil",
+    ),
+    Problem(404, "no_such_route", "the address is none of ours", "Not Found"),
+    Problem(409, "slug_taken", "there is a room with that slug", "there is a room with the slug 'podil' already"),
+    Problem(
+        409,
+        "room_archived",
+        "the room is archived",
+        "the room podil is archived: it can be read, but not written to",
+    ),
+    Problem(
+        409, "message_deleted", "the message was taken back", "this message is deleted: there is nothing left to edit"
+    ),
+    Problem(
+        409,
+        "too_many_reactions",
+        "the message has as many different signs as it may",
+        "a message may have 100 different signs at most",
+    ),
+    Problem(413, "body_too_large", "the body is larger than 1 MiB", "Request Entity Too Large"),
+    Problem(
+        413,
+        "message_too_long",
+        "the message is larger than 48,000 bytes as JSON",
+        "a message may have 48000 bytes at most; send a longer one in parts",
+    ),
+    Problem(
+        415,
+        "not_json",
+        "the body is sent as something else than JSON",
+        "send the body as Content-Type: application/json",
+    ),
+    Problem(422, "invalid", "a field is wrong; `errors` names each", "name: String should have at least 1 character"),
+    Problem(
+        422,
+        "not_text",
+        "a text holds U+0000 or half a surrogate pair",
+        "a text must not hold U+0000 or half a surrogate pair",
+    ),
+    Problem(
+        422,
+        "too_deep",
+        "lists and objects lie within each other more than 64 deep",
+        "lists and objects go at most 64 deep",
+    ),
+    Problem(422, "name_needed", "the name is nothing but spaces", "a room needs a name"),
+    Problem(
+        422,
+        "slug_needed",
+        "no slug can be made of the name",
+        "no slug can be made from the name '🌳'; send one as `slug`",
+    ),
+    Problem(
+        422,
+        "slug_wrong",
+        "the slug has other characters than `a-z`, `0-9`, `_` and `-`",
+        "the slug 'Поділ' must be 1 to 64 of a-z, 0-9, _ and -, and start with a letter or digit",
+    ),
+    Problem(422, "message_empty", "there is nothing but spaces in it", "a message needs a text"),
+    Problem(422, "no_emoji", "that can be no sign", "react with an emoji, or up to 64 characters"),
+    Problem(
+        422,
+        "citizen_id_too_long",
+        "the token's `sub` does not fit in a Matrix user id",
+        "this citizen's id is too long for a Matrix user id",
+    ),
+    Problem(
+        429,
+        "too_many_requests",
+        "not so often: `Retry-After` says in how many seconds it will do",
+        "too many messages: at most 10 per 10 seconds",
+    ),
+    Problem(
+        503,
+        "jwks_unavailable",
+        "the keys that citizens' tokens are signed with cannot be fetched: try again",
+        "the keys that tokens are checked with cannot be fetched",
+    ),
+    Problem(
+        503,
+        "database_away",
+        "the city's database does not answer: try again",
+        "the city's database does not answer; try again",
+    ),
+)
+
+
+def problems_of(codes: Iterable[str]) -> list[Problem]:
+    """Those with these codes, in the order above. Raises LookupError for a code that is none."""
+    wanted = set(codes)
+    found = [problem for problem in PROBLEMS if problem.code in wanted]
+    if missing := wanted - {problem.code for problem in found}:
+        raise LookupError(f"not among the codes in {__name__}: {', '.join(sorted(missing))}")
+    return found

@@ -1,0 +1,172 @@
+"""What a message says, as the content of an event and as the city has it (client-server API, "m.room.message msgtypes")."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..city.markup import sanitised, without_reply_fallback
+from ..city.types import Content, EventId, Media, Message, SubjectId, UserId
+from .events import MESSAGE_ID, REACTION_ID, Event, inner, optional_text
+from .namespace import Namespace, is_user_id
+
+_HTML: Final = "org.matrix.custom.html"
+_TEXTS: Final = frozenset({"m.text", "m.notice", "m.emote"})
+_MEDIA: Final = frozenset({"m.image", "m.file", "m.audio", "m.video"})
+_MAX_MENTIONS: Final = 50
+_MAX_SIZE: Final = 1 << 53
+_MAX_FILENAME_CHARS: Final = 255
+_MAX_EXCERPT: Final = 250
+
+
+# --- from Matrix ---------------------------------------------------------------------------------------
+
+
+def read_content(content: Event, namespace: Namespace) -> Content | None:
+    """None when there is nothing in it that could be shown."""
+    body, msgtype = optional_text(content, "body"), optional_text(content, "msgtype")
+    if body is None or msgtype is None or msgtype.startswith("m.key.verification."):
+        return None
+    media = _read_media(content, body) if msgtype in _MEDIA else None
+    is_shown_as_it_is = msgtype in _TEXTS or media is not None
+    return Content(
+        without_reply_fallback(body) if "m.relates_to" in content else body,
+        _read_html(content),
+        # Of kinds that nobody here knows the body says it, as the specification wants.
+        msgtype if is_shown_as_it_is else "m.text",
+        media,
+        _read_mentions(content, namespace),
+    )
+
+
+def read_sticker(content: Event) -> Content | None:
+    """A sticker is a picture."""
+    body = optional_text(content, "body")
+    media = _read_media(content, body) if body is not None else None
+    return Content(body or "", msgtype="m.image", media=media) if media else None
+
+
+def replied_to(content: Event) -> EventId | None:
+    relation = inner(content, "m.relates_to")
+    if relation.get("rel_type") == "m.thread" and relation.get("is_falling_back") is True:
+        # The city has no threads: what is said in one answers what it began with.
+        event = optional_text(relation, "event_id")
+    else:
+        event = optional_text(inner(relation, "m.in_reply_to"), "event_id")
+    return EventId(event) if event else None
+
+
+def replaced(content: Event) -> EventId | None:
+    """The event that this one is an edit of."""
+    relation = inner(content, "m.relates_to")
+    event = optional_text(relation, "event_id")
+    return EventId(event) if relation.get("rel_type") == "m.replace" and event else None
+
+
+def _read_html(content: Event) -> str | None:
+    html = optional_text(content, "formatted_body") if content.get("format") == _HTML else None
+    return sanitised(html) if html else None
+
+
+def _read_mentions(content: Event, namespace: Namespace) -> tuple[SubjectId, ...]:
+    users = inner(content, "m.mentions").get("user_ids")
+    if not isinstance(users, list):
+        return ()
+    subjects = (
+        namespace.subject(UserId(user)) for user in users[:_MAX_MENTIONS] if isinstance(user, str) and is_user_id(user)
+    )
+    return tuple(dict.fromkeys(subject for subject in subjects if subject))
+
+
+def _read_media(content: Event, body: str) -> Media | None:
+    """None for what cannot be fetched: no address, or one of an encrypted file."""
+    mxc, info = optional_text(content, "url"), inner(content, "info")
+    if mxc is None or not is_mxc(mxc):
+        return None
+    thumbnail = optional_text(info, "thumbnail_url")
+    return Media(
+        mxc=mxc,
+        mimetype=(optional_text(info, "mimetype") or "application/octet-stream")[:255],
+        filename=(optional_text(content, "filename") or body)[:_MAX_FILENAME_CHARS],
+        size=_number(info, "size"),
+        width=_number(info, "w"),
+        height=_number(info, "h"),
+        duration_ms=_number(info, "duration"),
+        thumbnail_mxc=thumbnail if thumbnail and is_mxc(thumbnail) else None,
+    )
+
+
+def _number(info: Event, key: str) -> int | None:
+    value = info.get(key)
+    return value if type(value) is int and 0 <= value < _MAX_SIZE else None
+
+
+def is_mxc(address: str) -> bool:
+    server, slash, media_id = address.removeprefix("mxc://").partition("/")
+    return address.startswith("mxc://") and bool(server and slash and media_id) and len(address) <= 512
+
+
+# --- to Matrix ------------------------------------------------------------------------------------------
+
+
+def message_content(message: Message, answered: Message | None, namespace: Namespace) -> dict[str, Any]:
+    """The content of the event that ``message`` becomes; ``answered`` is what it replies to."""
+    content = _said(message, namespace) | {MESSAGE_ID: message.id}
+    if answered is not None and answered.matrix_event_id is not None:
+        content["m.relates_to"] = {"m.in_reply_to": {"event_id": answered.matrix_event_id}}
+        # Whoever is answered is told so, as the specification wants.
+        content["m.mentions"] = _mentions(dict.fromkeys([*message.mentions, answered.author.subject]), namespace)
+    return content
+
+
+def edit_content(message: Message, original: EventId, namespace: Namespace) -> dict[str, Any]:
+    """The content of the event that tells of an edit; clients that know no edits show its body."""
+    # Not the whole of it: an event has no room for the longest message twice.
+    excerpt = message.body if len(message.body) <= _MAX_EXCERPT else message.body[:_MAX_EXCERPT] + "…"
+    return {
+        "msgtype": "m.text",
+        "body": f"* {excerpt}",
+        "m.mentions": {},
+        "m.new_content": _said(message, namespace),
+        "m.relates_to": {"rel_type": "m.replace", "event_id": original},
+        MESSAGE_ID: message.id,
+    }
+
+
+def reaction_content(original: EventId, key: str, reaction_id: str) -> dict[str, Any]:
+    return {
+        "m.relates_to": {"rel_type": "m.annotation", "event_id": original, "key": key},
+        REACTION_ID: reaction_id,
+    }
+
+
+def _said(message: Message, namespace: Namespace) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "msgtype": message.msgtype,
+        "body": message.body,
+        "m.mentions": _mentions(dict.fromkeys(message.mentions), namespace),
+    }
+    if message.formatted_body is not None:
+        content |= {"format": _HTML, "formatted_body": message.formatted_body}
+    if message.media is not None:
+        content |= _media(message.media)
+    return content
+
+
+def _mentions(subjects: dict[SubjectId, None], namespace: Namespace) -> dict[str, Any]:
+    return {"user_ids": [namespace.user(subject) for subject in subjects]} if subjects else {}
+
+
+def _media(media: Media) -> dict[str, Any]:
+    info = {
+        "mimetype": media.mimetype,
+        "size": media.size,
+        "w": media.width,
+        "h": media.height,
+        "duration": media.duration_ms,
+        "thumbnail_url": media.thumbnail_mxc,
+    }
+    return {
+        "url": media.mxc,
+        "filename": media.filename,
+        "info": {key: value for key, value in info.items() if value is not None},
+    }

@@ -1,0 +1,70 @@
+"""Reading events: whatever a server sends, none of it breaks anything, and all of it can be stored."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..city.types import EventId, MatrixRoomId, UserId
+from .namespace import is_user_id
+
+MESSAGE_ID: Final = "space.daarion.message_id"
+"""In the content of events that we send: which message of the city it is, or is about. So an echo is known even when the
+answer to our request never reached us."""
+REACTION_ID: Final = "space.daarion.reaction_id"
+"""The same for reactions."""
+
+_MAX_ID_CHARS: Final = 255
+
+Event = dict[str, Any]
+
+
+def storable(text: str) -> str:
+    """PostgreSQL holds no U+0000, which Matrix allows."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def text(event: Event, key: str) -> str:
+    value = event.get(key)
+    return storable(value) if isinstance(value, str) else ""
+
+
+def optional_text(content: Event, key: str) -> str | None:
+    value = content.get(key)
+    return storable(value) if isinstance(value, str) else None
+
+
+def inner(content: Event, key: str) -> Event:
+    """The object under ``key``; empty when there is none."""
+    value = content.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def content_of(event: Event) -> Event:
+    return inner(event, "content")
+
+
+def type_of(event: Event) -> str:
+    return text(event, "type")
+
+
+def sender_of(event: Event) -> UserId:
+    return UserId(text(event, "sender"))
+
+
+def room_of(event: Event) -> MatrixRoomId:
+    return MatrixRoomId(text(event, "room_id"))
+
+
+def event_id_of(event: Event) -> EventId:
+    return EventId(text(event, "event_id"))
+
+
+def is_signed(event: Event) -> bool:
+    """Whether it says who sent it, and has an id: no real event lacks either, but nothing must break without."""
+    return is_user_id(text(event, "sender")) and 0 < len(text(event, "event_id")) <= _MAX_ID_CHARS
+
+
+def time_ms(event: Event) -> int:
+    """``origin_server_ts`` is whatever the sender's server says; kept within what a 64-bit column and a date can hold."""
+    value = event.get("origin_server_ts")
+    return min(max(value, 0), 253_402_300_799_000) if isinstance(value, int) else 0

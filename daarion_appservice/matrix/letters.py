@@ -1,0 +1,106 @@
+"""What a row of the outbox becomes on Matrix, and what follows when it has arrived or was given up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..city.events import CityEvent
+from ..city.messages import Messages
+from ..city.types import Author, EventId, Message, OutboxKind
+from ..storage.database import Transaction
+from ..storage.outbox import OutboxRow
+from .contents import edit_content, message_content, reaction_content
+from .namespace import Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One event to send, or to redact."""
+
+    sender: Author | None
+    """None: the bot."""
+    at_ms: int
+    event_type: str = ""
+    content: dict[str, Any] = field(default_factory=dict)
+    redacts: EventId | None = None
+
+
+class Letters:
+    def __init__(self, messages: Messages, namespace: Namespace) -> None:
+        self._messages = messages
+        self._namespace = namespace
+
+    async def write(self, tx: Transaction, row: OutboxRow) -> Letter | None:
+        """None when there is nothing left to tell, or nobody on Matrix knows what it is about."""
+        message = await tx.messages.get(row.message_id)
+        if message is None:
+            return None
+        match row.kind:
+            case OutboxKind.MESSAGE:
+                return await self._message(tx, message)
+            case OutboxKind.EDIT:
+                return self._edit(message)
+            case OutboxKind.DELETE | OutboxKind.REMOVE:
+                sender = message.author if row.kind is OutboxKind.DELETE else None
+                return _redaction(sender, message.matrix_event_id, message.created_at_ms)
+            case OutboxKind.REACT | OutboxKind.UNREACT:
+                return await self._reaction(tx, row, message)
+
+    async def arrived(self, tx: Transaction, row: OutboxRow, event_id: EventId) -> list[CityEvent]:
+        """Matrix has it; returns what to publish once that is committed."""
+        if row.kind is OutboxKind.MESSAGE:
+            # Held, so that its deletion in the same moment is not overlooked.
+            await tx.rooms.hold(row.room_id)
+            message = await tx.messages.get(row.message_id)
+            if message is None or message.matrix_event_id is not None:
+                return []
+            return [await self._messages.arrived(tx, message, event_id)]
+        if row.reaction_id is not None:
+            if row.kind is OutboxKind.REACT:
+                await tx.reactions.arrived(row.reaction_id, event_id)
+            else:
+                await tx.reactions.drop(row.reaction_id)
+        return []
+
+    async def put_away(self, tx: Transaction, row: OutboxRow) -> None:
+        """There is nothing to tell any more."""
+        if row.kind is OutboxKind.UNREACT and row.reaction_id is not None:
+            await tx.reactions.drop(row.reaction_id)
+
+    async def given_up(self, tx: Transaction, row: OutboxRow) -> list[CityEvent]:
+        """Matrix will not take it; returns what to publish once that is committed.
+
+        An edit or a reaction that Matrix refuses stays as it is in the city: it is in its history already.
+        """
+        message = await tx.messages.get(row.message_id)
+        if row.kind is not OutboxKind.MESSAGE or message is None:
+            return []
+        return [await self._messages.given_up(tx, message)]
+
+    async def _message(self, tx: Transaction, message: Message) -> Letter | None:
+        if message.matrix_event_id is not None or message.deleted:
+            return None
+        answered = await tx.messages.get(message.reply_to) if message.reply_to else None
+        content = message_content(message, answered, self._namespace)
+        return Letter(message.author, message.created_at_ms, "m.room.message", content)
+
+    def _edit(self, message: Message) -> Letter | None:
+        if message.matrix_event_id is None or message.deleted:
+            return None
+        content = edit_content(message, message.matrix_event_id, self._namespace)
+        return Letter(message.author, message.edited_at_ms or message.created_at_ms, "m.room.message", content)
+
+    async def _reaction(self, tx: Transaction, row: OutboxRow, message: Message) -> Letter | None:
+        reaction = await tx.reactions.get(row.reaction_id) if row.reaction_id else None
+        if reaction is None or message.matrix_event_id is None:
+            return None
+        if row.kind is OutboxKind.UNREACT:
+            return _redaction(reaction.author, reaction.matrix_event_id, reaction.at_ms)
+        # Sent even when it was taken back meanwhile: it may have been sent before, and only its event's id is missing.
+        content = reaction_content(message.matrix_event_id, reaction.key, reaction.id)
+        return Letter(reaction.author, reaction.at_ms, "m.reaction", content)
+
+
+def _redaction(sender: Author | None, event: EventId | None, at_ms: int) -> Letter | None:
+    return None if event is None else Letter(sender, at_ms, redacts=event)

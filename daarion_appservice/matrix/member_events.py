@@ -1,0 +1,68 @@
+"""Who comes, goes, is put out or invited, and is called what, as Matrix tells it.
+
+Runs inside the transaction that marks its event done. What somebody who looks after a room does to a ghost is kept as how it
+stands there (``standings``); people on Matrix are held off by their homeserver.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..city.events import CityEvent, RegistryChanged
+from ..city.ports import NowMs
+from ..city.types import AuthorKind, Member, Room, Standing, Stands, UserId
+from ..storage.database import Transaction
+from .events import Event, content_of, optional_text, sender_of, text
+from .namespace import Namespace, is_user_id
+from .room_members import RoomMembers
+
+_MAX_REASON: Final = 500
+"""Characters of what a moderator says that are kept."""
+
+
+class MemberEvents:
+    def __init__(self, namespace: Namespace, members: RoomMembers, now_ms: NowMs) -> None:
+        self._namespace = namespace
+        self._members = members
+        self._now_ms = now_ms
+
+    async def member(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        user, content = UserId(text(event, "state_key")), content_of(event)
+        if not is_user_id(user) or self._namespace.subject(user) is None:
+            return []
+        lifted = await self._note_standing(tx, room, user, event) if self._namespace.is_ours(user) else []
+        if content.get("membership") == "join":
+            member = Member(room.id, user, optional_text(content, "displayname"), optional_text(content, "avatar_url"))
+            return await self._members.join(tx, room.id, [member])
+        if sender_of(event) != user and content.get("membership") != "invite":
+            return [*await self._members.put_out(tx, room.id, user), *lifted]
+        return await self._members.leave(tx, room.id, [user])
+
+    async def _note_standing(self, tx: Transaction, room: Room, user: UserId, event: Event) -> list[CityEvent]:
+        """How a ghost stands in the room from now on; returns what to publish when it may come in again."""
+        before = await tx.standings.get(room.id, user)
+        now = _standing(event, user, before)
+        if now is not None:
+            await tx.standings.put(room.id, user, now, now_ms=self._now_ms())
+            return []
+        if before is None:
+            return []
+        await tx.standings.forget(room.id, user)
+        who = self._namespace.who(user)
+        # Agents live where the registry says, unless they may not.
+        return [RegistryChanged()] if isinstance(who, tuple) and who[0] is AuthorKind.AGENT else []
+
+
+def _standing(event: Event, user: UserId, before: Stands | None) -> Stands | None:
+    content = content_of(event)
+    reason = (optional_text(content, "reason") or "").strip()[:_MAX_REASON] or None
+    match content.get("membership"):
+        case "ban":
+            return Stands(Standing.BANNED, reason)
+        case "invite":
+            return Stands(Standing.INVITED, None)
+        case "leave" if sender_of(event) != user:
+            # The same event takes back a ban or an invitation.
+            is_kick = before is None or before.standing is Standing.KICKED
+            return Stands(Standing.KICKED, reason) if is_kick else None
+    return None

@@ -1,0 +1,149 @@
+"""Messages, edits, deletions and reactions from Matrix. Each call runs inside the transaction that marks its event done."""
+
+from __future__ import annotations
+
+from ..city.changes import Changes
+from ..city.events import CityEvent
+from ..city.messages import Messages
+from ..city.reactions import Reactions
+from ..city.types import Author, AuthorKind, Content, EventId, Message, MessageId, ReactionId, Room, UserId
+from ..storage.database import Transaction
+from .contents import read_content, read_sticker, replaced, replied_to
+from .events import (
+    MESSAGE_ID,
+    REACTION_ID,
+    Event,
+    content_of,
+    event_id_of,
+    inner,
+    optional_text,
+    sender_of,
+    text,
+    time_ms,
+    type_of,
+)
+from .namespace import Namespace, Staff
+
+
+class MessageEvents:
+    def __init__(self, namespace: Namespace, messages: Messages, changes: Changes, reactions: Reactions) -> None:
+        self._namespace = namespace
+        self._messages = messages
+        self._changes = changes
+        self._reactions = reactions
+
+    async def message(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """``m.room.message`` and ``m.sticker``: something new, or an edit."""
+        content, is_ours = content_of(event), self._namespace.is_ours(sender_of(event))
+        original = replaced(content)
+        if original is not None:
+            # What the city edits it knows already.
+            return [] if is_ours and MESSAGE_ID in content else await self._edit(tx, room, event, original)
+        if is_ours and (message := await _own(tx, content)):
+            return await self._arrived(tx, message, event_id_of(event))
+        if room.archived:
+            # It can be read, but not written to, from whichever side.
+            return []
+        posted = await self.take(tx, room, event)
+        return [posted] if posted else []
+
+    async def take(self, tx: Transaction, room: Room, event: Event, *, is_history: bool = False) -> CityEvent | None:
+        """Post what somebody wrote on Matrix; None when there is nothing to show, or it is here already."""
+        content = content_of(event)
+        author = await self._author(tx, room, sender_of(event))
+        said = self._said(event, is_history=is_history)
+        # An edit repeats the whole message; taken as a new one it would stand there twice.
+        if author is None or said is None or replaced(content):
+            return None
+        return await self._messages.receive(
+            tx,
+            room,
+            author,
+            said,
+            event_id=event_id_of(event),
+            created_at_ms=time_ms(event),
+            reply_to=replied_to(content),
+            is_history=is_history,
+        )
+
+    def _said(self, event: Event, *, is_history: bool) -> Content | None:
+        content = content_of(event)
+        if type_of(event) == "m.sticker":
+            return read_sticker(content)
+        if is_history:
+            # What came after it is not read one by one; the last edit comes with the event.
+            edit = inner(inner(inner(event, "unsigned"), "m.relations"), "m.replace")
+            content = inner(content_of(edit), "m.new_content") or content
+        return read_content(content, self._namespace)
+
+    async def reaction(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """``m.reaction``."""
+        content, event_id = content_of(event), event_id_of(event)
+        reaction_id = optional_text(content, REACTION_ID)
+        if reaction_id and self._namespace.is_ours(sender_of(event)):
+            await tx.reactions.arrived(ReactionId(reaction_id), event_id)
+            return []
+        relation = inner(content, "m.relates_to")
+        key, original = optional_text(relation, "key"), optional_text(relation, "event_id")
+        author = await self._author(tx, room, sender_of(event))
+        if relation.get("rel_type") != "m.annotation" or not key or len(key) > 255 or not original or author is None:
+            return []
+        message = await _held(tx, room, EventId(original))
+        if message is None or room.archived:
+            return []
+        happened = await self._reactions.receive(tx, message, author, key, event_id=event_id)
+        return [happened] if happened else []
+
+    async def redaction(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """``m.room.redaction``. Synapse hands on none whose sender may not; so it holds in an archived room, too."""
+        # Since room version 11 it stands in the content.
+        redacted = EventId(text(content_of(event), "redacts") or text(event, "redacts"))
+        by = await self._author(tx, room, sender_of(event), staff_too=True)
+        if not redacted or by is None:
+            return []
+        happened: CityEvent | None = None
+        if message := await _held(tx, room, redacted):
+            happened = await self._changes.receive_deletion(tx, message, by)
+        elif reaction := await tx.reactions.by_event_id(redacted):
+            happened = await self._reactions.receive_removal(tx, reaction)
+        return [happened] if happened else []
+
+    async def _edit(self, tx: Transaction, room: Room, event: Event, original: EventId) -> list[CityEvent]:
+        content = content_of(event)
+        said = read_content(inner(content, "m.new_content"), self._namespace)
+        editor = await self._author(tx, room, sender_of(event))
+        message = await _held(tx, room, original)
+        if said is None or editor is None or message is None or room.archived:
+            return []
+        happened = await self._changes.receive_edit(tx, message, said, editor, time_ms(event))
+        return [happened] if happened else []
+
+    async def _arrived(self, tx: Transaction, message: Message, event_id: EventId) -> list[CityEvent]:
+        if message.matrix_event_id is not None:
+            return []
+        await tx.outbox.arrived(message.id)
+        return [await self._messages.arrived(tx, message, event_id)]
+
+    async def _author(self, tx: Transaction, room: Room, user: UserId, *, staff_too: bool = False) -> Author | None:
+        """Who sent it; None for the city's own staff, who are nobody there."""
+        who = self._namespace.who(user)
+        if isinstance(who, Staff):
+            return Author(AuthorKind.MATRIX, user, user) if staff_too else None
+        kind, author_id = who
+        member = await tx.members.get(room.id, user)
+        return Author(
+            kind, author_id, (member and member.display_name) or author_id, member.avatar_url if member else None
+        )
+
+
+async def _own(tx: Transaction, content: Event) -> Message | None:
+    """The message of the city that comes back in this event."""
+    message_id = optional_text(content, MESSAGE_ID)
+    return await tx.messages.get(MessageId(message_id)) if message_id else None
+
+
+async def _held(tx: Transaction, room: Room, event_id: EventId) -> Message | None:
+    """The room's message that is this event; nobody else changes it until the transaction ends."""
+    await tx.rooms.hold(room.id)
+    message = await tx.messages.by_event_id(event_id)
+    return message if message and message.room_id == room.id else None

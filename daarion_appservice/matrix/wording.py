@@ -1,0 +1,39 @@
+"""What somebody in the city wrote, as both sides show it: Markdown as HTML, and who is meant by an @."""
+
+from __future__ import annotations
+
+from ..city.agents import AgentDirectory
+from ..city.markup import Pill, mention_names, rendered
+from ..city.types import AgentSlug, Content, Media, SubjectId, UserId
+from .namespace import Namespace, is_user_id
+
+
+class MatrixWording:
+    """``@<slug>`` means an agent, and ``@name:server`` somebody on Matrix, or a ghost by its Matrix name."""
+
+    def __init__(self, agents: AgentDirectory, namespace: Namespace) -> None:
+        self._agents = agents
+        self._namespace = namespace
+
+    def content(self, body: str, *, msgtype: str, media: Media | None) -> Content:
+        meant = {name: who for name in mention_names(body) if (who := self._meant(name)) is not None}
+        return Content(
+            body,
+            rendered(body, {name: pill for name, (_, pill) in meant.items()}),
+            msgtype,
+            media,
+            tuple(dict.fromkeys(subject for subject, _ in meant.values())),
+        )
+
+    def _meant(self, name: str) -> tuple[SubjectId, Pill] | None:
+        """Whom a name after an @ means."""
+        user = UserId(f"@{name}")
+        if is_user_id(user):
+            subject = self._namespace.subject(user)
+            return (subject, Pill(user, user)) if subject else None
+        agent = self._agents.get(AgentSlug(name))
+        if agent is None:
+            return None
+        user = self._namespace.agent(agent.slug)
+        subject = self._namespace.subject(user)
+        return (subject, Pill(user, agent.display_name)) if subject else None

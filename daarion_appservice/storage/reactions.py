@@ -1,0 +1,95 @@
+"""Reactions, one row each; how many there are of each sign is counted up with their message."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..city.types import Author, EventId, MessageId, Reaction, ReactionId, Tally
+from .authors import author_of, author_values
+from .tables import reactions
+
+_NAMED: Final = 50
+"""How many of those who gave a sign are named with it."""
+
+
+class ReactionRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, reaction: Reaction) -> None:
+        await self._connection.execute(
+            insert(reactions).values(
+                id=reaction.id,
+                message_id=reaction.message_id,
+                key=reaction.key,
+                at_ms=reaction.at_ms,
+                matrix_event_id=reaction.matrix_event_id,
+                **author_values(reaction.author),
+            )
+        )
+
+    async def get(self, reaction: ReactionId) -> Reaction | None:
+        return await self._one(reactions.c.id == reaction)
+
+    async def given(self, message: MessageId, author: Author, key: str) -> Reaction | None:
+        """The one that this author gave and did not take back."""
+        return await self._one(
+            reactions.c.message_id == message,
+            reactions.c.author_kind == author.kind,
+            reactions.c.author_id == author.id,
+            reactions.c.key == key,
+            ~reactions.c.removed,
+        )
+
+    async def by_event_id(self, event: EventId) -> Reaction | None:
+        return await self._one(reactions.c.matrix_event_id == event)
+
+    async def tallies(self, message: MessageId) -> tuple[Tally, ...]:
+        """All signs under a message, the one that was given first in front."""
+        rows = await self._connection.execute(
+            select(reactions)
+            .where(reactions.c.message_id == message, ~reactions.c.removed)
+            .order_by(reactions.c.at_ms, reactions.c.id)
+        )
+        given: dict[str, list[Author]] = {}
+        for row in rows:
+            given.setdefault(row.key, []).append(author_of(row))
+        return tuple(
+            Tally(key, len(authors), tuple(author.subject for author in authors[:_NAMED]))
+            for key, authors in given.items()
+        )
+
+    async def arrived(self, reaction: ReactionId, event: EventId) -> None:
+        """Matrix knows it, as ``event``."""
+        await self._connection.execute(
+            update(reactions).where(reactions.c.id == reaction).values(matrix_event_id=event)
+        )
+
+    async def mark_removed(self, reaction: ReactionId) -> None:
+        await self._connection.execute(update(reactions).where(reactions.c.id == reaction).values(removed=True))
+
+    async def drop(self, reaction: ReactionId) -> None:
+        await self._connection.execute(delete(reactions).where(reactions.c.id == reaction))
+
+    async def drop_all_of(self, message: MessageId) -> None:
+        await self._connection.execute(delete(reactions).where(reactions.c.message_id == message))
+
+    async def _one(self, *conditions: Any) -> Reaction | None:
+        row = (await self._connection.execute(select(reactions).where(*conditions))).first()
+        return _reaction(row) if row else None
+
+
+def _reaction(row: Row[Any]) -> Reaction:
+    return Reaction(
+        id=ReactionId(row.id),
+        message_id=MessageId(row.message_id),
+        author=author_of(row),
+        key=row.key,
+        at_ms=row.at_ms,
+        matrix_event_id=EventId(row.matrix_event_id) if row.matrix_event_id else None,
+        removed=row.removed,
+    )

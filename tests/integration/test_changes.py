@@ -1,0 +1,494 @@
+"""What becomes of messages after they were written: edits, deletions and reactions, from either side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import pytest
+
+from daarion_appservice.app import new_id, now_ms
+from daarion_appservice.city.events import CityEvent, OutboxFilled
+from daarion_appservice.city.messages import Draft
+from daarion_appservice.city.rooms import Rooms
+from daarion_appservice.city.types import (
+    Author,
+    AuthorKind,
+    Delivery,
+    EventId,
+    FeedKind,
+    MatrixRoomId,
+    Message,
+    OutboxKind,
+    RoomEvent,
+    RoomEventKind,
+    RoomId,
+)
+from daarion_appservice.errors import CityError, Conflict, InvalidInput, NotAllowed, NotFound
+from daarion_appservice.matrix.events import MESSAGE_ID, REACTION_ID
+from daarion_appservice.storage import migrate
+from daarion_appservice.storage.database import Database
+from daarion_appservice.storage.outbox import OutboxRow
+from tests.parts.desk import Desk, desk
+
+OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
+TARAS = Author(AuthorKind.CITIZEN, "u_2", "Тарас")
+SCRIBE = Author(AuthorKind.AGENT, "scribe", "Писар")
+ALICE, BOB = "@alice:city.localhost", "@bob:elsewhere.example"
+OKSANAS_GHOST = "@citizen_u_1:city.localhost"
+GENERAL = RoomId("city_general")
+MATRIX_ROOM = "!general"
+
+
+@dataclass
+class Town:
+    """Two rooms, and whatever happens there."""
+
+    database: Database
+    desk: Desk
+    published: list[CityEvent] = field(default_factory=list)
+    _numbers: count[int] = field(default_factory=lambda: count(1))
+
+    async def comes(self, event_type: str, content: Any, *, sender: str = ALICE, **more: Any) -> str:
+        """An event from Matrix; returns its id."""
+        event_id = f"$event{next(self._numbers)}"
+        event = {
+            "type": event_type,
+            "room_id": MATRIX_ROOM,
+            "event_id": event_id,
+            "sender": sender,
+            "origin_server_ts": 1_700_000_000_000,
+            "content": content,
+        } | more
+        async with self.database.transaction() as tx:
+            happened = await self.desk.handlers().handle(tx, event)
+        self.published += happened
+        return event_id
+
+    async def says(self, body: str, *, sender: str = ALICE, **content: Any) -> str:
+        return await self.comes("m.room.message", {"msgtype": "m.text", "body": body} | content, sender=sender)
+
+    async def edits(self, event_id: str, body: str, *, sender: str = ALICE, **more: Any) -> str:
+        new = {"msgtype": "m.text", "body": body}
+        relation = {"rel_type": "m.replace", "event_id": event_id}
+        content = {"msgtype": "m.text", "body": f"* {body}", "m.new_content": new, "m.relates_to": relation}
+        return await self.comes("m.room.message", content | more, sender=sender)
+
+    async def reacts(self, event_id: str, key: str, *, sender: str = ALICE, **more: Any) -> str:
+        relation = {"rel_type": "m.annotation", "event_id": event_id, "key": key}
+        return await self.comes("m.reaction", {"m.relates_to": relation} | more, sender=sender)
+
+    async def redacts(self, event_id: str, *, sender: str = ALICE) -> str:
+        return await self.comes("m.room.redaction", {"redacts": event_id}, sender=sender)
+
+    async def arrives(self, message: Message) -> EventId:
+        """Matrix has a message of the city."""
+        event_id = EventId(f"$ours{next(self._numbers)}")
+        async with self.database.transaction() as tx:
+            (row,) = [each for each in await tx.outbox.waiting(limit=99) if each.message_id == message.id]
+            self.published += await self.desk.letters.arrived(tx, row, event_id)
+            await tx.outbox.settled(row.id)
+        return event_id
+
+    async def message(self, event_id: str) -> Message:
+        async with self.database.reading() as tx:
+            message = await tx.messages.by_event_id(EventId(event_id))
+        assert message is not None
+        return message
+
+    async def messages(self) -> list[Message]:
+        async with self.database.reading() as tx:
+            return await tx.messages.before(GENERAL, None, limit=99)
+
+    async def history(self) -> list[RoomEvent]:
+        async with self.database.reading() as tx:
+            return await tx.room_events.after(GENERAL, 0, limit=999)
+
+    async def outbox(self) -> list[OutboxRow]:
+        async with self.database.reading() as tx:
+            return await tx.outbox.waiting(limit=99)
+
+    async def feed(self) -> list[tuple[FeedKind, str]]:
+        async with self.database.reading() as tx:
+            entries = await tx.feed.before(None, limit=99)
+        return [(entry.kind, entry.payload.get("body", "")) for entry in entries if entry.message_id]
+
+
+@pytest.fixture
+async def town(database_url: str) -> AsyncIterator[Town]:
+    database = Database(database_url)
+    await migrate.upgrade(database)
+    published: list[CityEvent] = []
+    rooms = Rooms(database, published.append, now_ms, new_id)
+    for slug in ("general", "builders"):
+        room = await rooms.open(slug, slug=slug)
+        async with database.transaction() as tx:
+            await tx.rooms.link(room.id, MatrixRoomId(f"!{slug}"))
+    yield Town(database, desk(database, published.append), published)
+    await database.close()
+
+
+async def kinds(town: Town) -> list[RoomEventKind]:
+    history = await town.history()
+    assert [event.seq for event in history] == list(range(1, len(history) + 1)), "without a hole"
+    return [event.kind for event in history]
+
+
+# --- edits --------------------------------------------------------------------------------------------
+
+
+async def test_an_edit_in_the_city_changes_the_message_its_history_and_the_feed_and_goes_to_matrix(town: Town) -> None:
+    message = await town.desk.post(OKSANA, "general", "Добрй день")
+    original = await town.arrives(message)
+
+    edited = await town.desk.changes.edit(OKSANA, "general", message.id, "**Добрий** день")
+
+    (stored,) = await town.messages()
+    assert stored == edited
+    assert (stored.body, stored.formatted_body) == ("**Добрий** день", "<strong>Добрий</strong> день")
+    assert stored.edited_at_ms is not None
+    assert stored.seq == message.seq, "it stays where it was"
+    assert await town.feed() == [(FeedKind.ROOM_MESSAGE, "**Добрий** день")]
+    assert await kinds(town) == [RoomEventKind.MESSAGE, RoomEventKind.UPDATED, RoomEventKind.UPDATED]
+    (row,) = await town.outbox()
+    async with town.database.reading() as tx:
+        letter = await town.desk.letters.write(tx, row)
+    assert letter is not None
+    assert (letter.sender, letter.event_type) == (OKSANA, "m.room.message")
+    assert letter.content["m.relates_to"] == {"rel_type": "m.replace", "event_id": original}
+    assert letter.content["m.new_content"]["body"] == "**Добрий** день"
+    assert letter.content["m.new_content"]["formatted_body"] == "<strong>Добрий</strong> день"
+    assert town.published[-1] == OutboxFilled()
+
+
+async def test_the_same_text_again_is_no_edit(town: Town) -> None:
+    message = await town.desk.post(OKSANA, "general", "так")
+    await town.desk.changes.edit(OKSANA, "general", message.id, "так")
+    assert await kinds(town) == [RoomEventKind.MESSAGE]
+    assert [row.kind for row in await town.outbox()] == [OutboxKind.MESSAGE]
+
+
+@pytest.mark.parametrize(
+    ("author", "room", "body", "error", "code"),
+    [
+        (TARAS, "general", "чуже", NotAllowed, "not_yours"),
+        (OKSANA, "general", "  ", InvalidInput, "message_empty"),
+        (OKSANA, "general", "ї" * 30_000, InvalidInput, "message_too_long"),
+        (OKSANA, "builders", "не тут", NotFound, "no_such_message"),
+        (OKSANA, "nowhere", "ніде", NotFound, "no_such_room"),
+    ],
+)
+async def test_an_edit_that_cannot_be_changes_nothing(
+    town: Town, author: Author, room: str, body: str, error: type[CityError], code: str
+) -> None:
+    message = await town.desk.post(OKSANA, "general", "моє")
+    with pytest.raises(error) as raised:
+        await town.desk.changes.edit(author, room, message.id, body)
+    assert raised.value.code == code
+    assert await town.messages() == [message]
+    assert await kinds(town) == [RoomEventKind.MESSAGE]
+
+
+async def test_an_edit_from_matrix_changes_the_message(town: Town) -> None:
+    event_id = await town.says("превіт")
+    await town.edits(event_id, "привіт")
+    message = await town.message(event_id)
+    assert (message.body, message.edited_at_ms) == ("привіт", 1_700_000_000_000)
+    assert await kinds(town) == [RoomEventKind.MESSAGE, RoomEventKind.UPDATED]
+    assert await town.outbox() == [], "Matrix knows"
+    assert await town.feed() == [(FeedKind.ROOM_MESSAGE, "привіт")]
+
+
+async def test_nobody_edits_what_another_wrote(town: Town) -> None:
+    event_id = await town.says("моє")
+    await town.edits(event_id, "чуже", sender=BOB)
+    assert (await town.message(event_id)).body == "моє"
+    assert await kinds(town) == [RoomEventKind.MESSAGE]
+
+
+async def test_an_edit_of_something_unknown_or_in_another_room_is_nothing(town: Town) -> None:
+    await town.edits("$never", "що?")
+    event_id = await town.says("моє")
+    relation = {"rel_type": "m.replace", "event_id": event_id}
+    content = {"msgtype": "m.text", "body": "", "m.new_content": {"msgtype": "m.text", "body": "х"}}
+    await town.comes("m.room.message", content | {"m.relates_to": relation}, room_id="!builders")
+    assert [message.body for message in await town.messages()] == ["моє"]
+
+
+async def test_the_echo_of_an_edit_of_ours_is_no_message_and_no_edit(town: Town) -> None:
+    message = await town.desk.post(OKSANA, "general", "раз")
+    original = await town.arrives(message)
+    await town.desk.changes.edit(OKSANA, "general", message.id, "два")
+    await town.desk.changes.edit(OKSANA, "general", message.id, "три")
+    await town.edits(original, "два", sender=OKSANAS_GHOST, **{MESSAGE_ID: message.id})
+    assert [(each.body, each.matrix_event_id) for each in await town.messages()] == [("три", original)]
+
+
+# --- deletions ----------------------------------------------------------------------------------------
+
+
+async def test_a_deletion_in_the_city_leaves_nothing_of_what_was_said(town: Town) -> None:
+    message = await town.desk.post(OKSANA, "general", "таємниця @alice:city.localhost")
+    original = await town.arrives(message)
+    await town.reacts(original, "👀")
+    deleted = await town.desk.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+
+    (stored,) = await town.messages()
+    assert stored == deleted
+    assert stored.deleted
+    assert (stored.body, stored.formatted_body, stored.mentions, stored.reactions) == ("", None, (), ())
+    assert await town.feed() == []
+    assert all(event.message == stored for event in await town.history()), "not even in its history"
+    (row,) = await town.outbox()
+    async with town.database.reading() as tx:
+        letter = await town.desk.letters.write(tx, row)
+    assert letter is not None
+    assert (letter.sender, letter.redacts) == (OKSANA, original)
+
+    again = await town.desk.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    assert again == deleted
+    assert len(await town.outbox()) == 1
+
+
+async def test_only_its_author_and_admins_delete_a_message(town: Town) -> None:
+    event_id = await town.says("лайка")
+    message = await town.message(event_id)
+    with pytest.raises(NotAllowed):
+        await town.desk.changes.delete(TARAS, "general", message.id, may_moderate=False)
+    assert (await town.desk.changes.delete(TARAS, "general", message.id, may_moderate=True)).deleted
+    (row,) = await town.outbox()
+    async with town.database.reading() as tx:
+        letter = await town.desk.letters.write(tx, row)
+    assert letter is not None
+    assert (letter.sender, letter.redacts) == (None, event_id), "the bot does that"
+    assert (await town.history())[-1].who == TARAS
+
+
+@pytest.mark.parametrize("redacts_in_content", [True, False])
+async def test_a_redaction_on_matrix_deletes_the_message(town: Town, *, redacts_in_content: bool) -> None:
+    event_id = await town.says("стерти")
+    where: dict[str, Any] = {} if redacts_in_content else {"redacts": event_id}
+    await town.comes("m.room.redaction", {"redacts": event_id} if redacts_in_content else {}, sender=BOB, **where)
+    message = await town.message(event_id)
+    assert (message.deleted, message.body) == (True, "")
+    last = (await town.history())[-1]
+    assert (last.kind, last.who and last.who.id) == (RoomEventKind.DELETED, BOB)
+    assert await town.outbox() == []
+
+
+async def test_what_is_deleted_is_neither_edited_nor_reacted_to_any_more(town: Town) -> None:
+    message = await town.desk.post(OKSANA, "general", "було")
+    await town.arrives(message)
+    deleted = await town.desk.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    with pytest.raises(Conflict):
+        await town.desk.changes.edit(OKSANA, "general", message.id, "є")
+    with pytest.raises(Conflict):
+        await town.desk.reactions.give(TARAS, "general", message.id, "👍")
+    event_id = await town.says("було й тут")
+    await town.redacts(event_id)
+    await town.edits(event_id, "ще є")
+    await town.reacts(event_id, "👍")
+    assert [message.body for message in await town.messages()] == ["", ""]
+    assert deleted.id == message.id
+
+
+async def test_a_message_that_is_deleted_before_it_was_sent_is_not_sent(town: Town) -> None:
+    message = await town.desk.post(OKSANA, "general", "ой")
+    await town.desk.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    async with town.database.reading() as tx:
+        letters = [await town.desk.letters.write(tx, row) for row in await tx.outbox.waiting(limit=9)]
+    assert letters == [None, None]
+
+
+async def test_a_message_that_was_on_its_way_when_it_was_deleted_is_deleted_on_matrix_too(town: Town) -> None:
+    message = await town.desk.post(OKSANA, "general", "ой")
+    (sending,) = await town.outbox()
+    await town.desk.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    async with town.database.transaction() as tx:
+        await tx.outbox.settled(sending.id)
+        for row in await tx.outbox.waiting(limit=9):  # nobody knew its event yet
+            assert await town.desk.letters.write(tx, row) is None
+            await tx.outbox.settled(row.id)
+    await town.comes(
+        "m.room.message", {"msgtype": "m.text", "body": "ой", MESSAGE_ID: message.id}, sender=OKSANAS_GHOST
+    )
+    (row,) = await town.outbox()
+    assert row.kind is OutboxKind.DELETE
+    (stored,) = await town.messages()
+    assert (stored.deleted, stored.body, stored.delivery) == (True, "", Delivery.SENT)
+
+
+# --- reactions ----------------------------------------------------------------------------------------
+
+
+async def test_reactions_of_both_sides_are_counted_together(town: Town) -> None:
+    event_id = await town.says("Хто за?")
+    message = await town.message(event_id)
+    await town.reacts(event_id, "👍", sender=BOB)
+    await town.desk.reactions.give(OKSANA, "general", message.id, "👍")
+    await town.desk.reactions.give(OKSANA, "general", message.id, "👍")
+    counted = await town.desk.reactions.give(SCRIBE, "general", message.id, "🎉")
+
+    assert [(tally.key, tally.count, tally.by) for tally in counted.reactions] == [
+        ("👍", 2, (BOB, "u_1")),
+        ("🎉", 1, ("agent:scribe",)),
+    ]
+    assert await town.messages() == [counted]
+    events = [(event.key, event.added, event.who and event.who.id) for event in (await town.history())[1:]]
+    assert events == [("👍", True, BOB), ("👍", True, "u_1"), ("🎉", True, "scribe")]
+    assert [row.kind for row in await town.outbox()] == [OutboxKind.REACT] * 2
+
+
+async def test_a_reaction_that_is_taken_back_is_redacted_on_matrix(town: Town) -> None:
+    message = await town.message(await town.says("Хто за?"))
+    await town.desk.reactions.give(OKSANA, "general", message.id, "👍")
+    (row,) = await town.outbox()
+    assert row.reaction_id is not None
+    await town.reacts("$whatever", "👍", sender=OKSANAS_GHOST, **{REACTION_ID: row.reaction_id})  # the echo
+    counted = await town.desk.reactions.take_back(OKSANA, "general", message.id, "👍")
+    assert counted.reactions == ()
+    assert await town.desk.reactions.take_back(OKSANA, "general", message.id, "👍") == counted
+
+    react, unreact = await town.outbox()
+    async with town.database.transaction() as tx:
+        first, second = [await town.desk.letters.write(tx, row) for row in (react, unreact)]
+        assert first is not None
+        assert second is not None
+        assert (second.sender, second.redacts) == (OKSANA, "$event2")
+        await town.desk.letters.arrived(tx, unreact, EventId("$gone"))
+        assert await tx.reactions.get(row.reaction_id) is None
+
+    again = await town.desk.reactions.give(OKSANA, "general", message.id, "👍")
+    assert [tally.count for tally in again.reactions] == [1], "and can be given again"
+
+
+async def test_a_reaction_that_is_redacted_on_matrix_is_gone_in_the_city(town: Town) -> None:
+    event_id = await town.says("Хто за?")
+    reaction = await town.reacts(event_id, "👍", sender=BOB)
+    await town.redacts(reaction, sender=BOB)
+    message = await town.message(event_id)
+    assert message.reactions == ()
+    assert [(event.kind, event.added) for event in await town.history()] == [
+        (RoomEventKind.MESSAGE, True),
+        (RoomEventKind.REACTION, True),
+        (RoomEventKind.REACTION, False),
+    ]
+
+
+async def test_one_person_reacts_with_one_sign_once_also_when_their_server_says_it_twice(town: Town) -> None:
+    event_id = await town.says("Хто за?")
+    await town.reacts(event_id, "👍", sender=BOB)
+    await town.reacts(event_id, "👍", sender=BOB)
+    assert [tally.count for tally in (await town.message(event_id)).reactions] == [1]
+
+
+async def test_of_many_who_react_at_once_all_are_counted(town: Town) -> None:
+    message = await town.message(await town.says("Хто за?"))
+    citizens = [Author(AuthorKind.CITIZEN, f"u_{n}", f"Citizen {n}") for n in range(20)]
+    await asyncio.gather(*(town.desk.reactions.give(citizen, "general", message.id, "👍") for citizen in citizens))
+    (counted,) = await town.messages()
+    assert [tally.count for tally in counted.reactions] == [20]
+    assert await kinds(town) == [RoomEventKind.MESSAGE] + [RoomEventKind.REACTION] * 20
+
+
+@pytest.mark.parametrize("key", ["", " ", "x" * 65, "\n", "a\tb", "\u200f"])
+async def test_what_is_no_sign_is_refused(town: Town, key: str) -> None:
+    message = await town.message(await town.says("Хто за?"))
+    with pytest.raises(InvalidInput):
+        await town.desk.reactions.give(OKSANA, "general", message.id, key)
+
+
+@pytest.mark.parametrize("key", ["👍", "👩‍👩‍👧‍👦", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "❤️", "так", "+1"])
+async def test_every_emoji_is_a_sign(town: Town, key: str) -> None:
+    message = await town.message(await town.says("Хто за?"))
+    counted = await town.desk.reactions.give(OKSANA, "general", message.id, key)
+    assert [tally.key for tally in counted.reactions] == [key]
+
+
+# --- what a message can be ----------------------------------------------------------------------------
+
+
+async def test_replies_find_what_they_answer_on_both_sides(town: Town) -> None:
+    question = await town.says("Котра година?")
+    message = await town.message(question)
+    answer = await town.desk.post(SCRIBE, "general", "Восьма", reply_to=message.id)
+    (row,) = await town.outbox()
+    async with town.database.reading() as tx:
+        letter = await town.desk.letters.write(tx, row)
+    assert letter is not None
+    assert letter.content["m.relates_to"] == {"m.in_reply_to": {"event_id": question}}
+    assert letter.content["m.mentions"] == {"user_ids": [ALICE]}, "whoever is answered is told so"
+    assert await town.feed() == [(FeedKind.AGENT_REPLY, "Восьма"), (FeedKind.ROOM_MESSAGE, "Котра година?")]
+
+    event_id = await town.arrives(answer)
+    fallback = "> <@agent_scribe:city.localhost> Восьма\n\nДякую"
+    thanks = await town.says(fallback, **{"m.relates_to": {"m.in_reply_to": {"event_id": event_id}}})
+    assert (await town.message(thanks)).reply_to == answer.id
+    assert (await town.message(thanks)).body == "Дякую"
+    in_thread = {"rel_type": "m.thread", "event_id": question, "is_falling_back": True}
+    threaded = await town.says("у нитці", **{"m.relates_to": in_thread | {"m.in_reply_to": {"event_id": event_id}}})
+    assert (await town.message(threaded)).reply_to == message.id
+
+
+async def test_mentions_are_known_on_both_sides(town: Town) -> None:
+    heard = await town.says(
+        "Оксано?", **{"m.mentions": {"user_ids": [OKSANAS_GHOST, "@daarion_bot:city.localhost", 7, "bad", BOB]}}
+    )
+    assert (await town.message(heard)).mentions == ("u_1", BOB)
+    said = await town.desk.post(OKSANA, "general", "@alice:city.localhost, привіт")
+    assert said.mentions == (ALICE,)
+    (row,) = await town.outbox()
+    async with town.database.reading() as tx:
+        letter = await town.desk.letters.write(tx, row)
+    assert letter is not None
+    assert letter.content["m.mentions"] == {"user_ids": [ALICE]}
+    assert f"https://matrix.to/#/{ALICE}" in letter.content["formatted_body"]
+
+
+@pytest.mark.parametrize("msgtype", ["m.emote", "m.notice"])
+async def test_emotes_and_notices_are_what_they_are_on_both_sides(town: Town, msgtype: str) -> None:
+    heard = await town.says("махає", msgtype=msgtype)
+    assert (await town.message(heard)).msgtype == msgtype
+    posted = await town.desk.messages.post(OKSANA, "general", Draft("махає", msgtype=msgtype))
+    (row,) = await town.outbox()
+    async with town.database.reading() as tx:
+        letter = await town.desk.letters.write(tx, row)
+    assert letter is not None
+    assert letter.content["msgtype"] == posted.message.msgtype == msgtype
+
+
+async def test_html_from_matrix_is_cleaned_and_unknown_kinds_are_texts(town: Town) -> None:
+    html = '<b onclick="evil()">сміливо</b><script>evil()</script>'
+    bold = await town.says("сміливо", format="org.matrix.custom.html", formatted_body=html)
+    assert (await town.message(bold)).formatted_body == "<b>сміливо</b>"
+    place = await town.says("Київ, Майдан", msgtype="m.location", geo_uri="geo:50.45,30.52")
+    assert ((await town.message(place)).msgtype, (await town.message(place)).body) == ("m.text", "Київ, Майдан")
+    await town.says("?", msgtype="m.key.verification.request")
+    assert len(await town.messages()) == 2
+
+
+async def test_files_from_matrix_are_known_by_where_they_lie(town: Town) -> None:
+    info = {"mimetype": "image/png", "size": 1234, "w": 640, "h": -1, "thumbnail_url": "mxc://city.localhost/thumb"}
+    picture = await town.says(
+        "кіт.png", msgtype="m.image", url="mxc://city.localhost/cat", info=info, filename="кіт.png"
+    )
+    media = (await town.message(picture)).media
+    assert media is not None
+    assert (media.mxc, media.mimetype, media.filename) == ("mxc://city.localhost/cat", "image/png", "кіт.png")
+    assert (media.size, media.width, media.height, media.thumbnail_mxc) == (1234, 640, None, info["thumbnail_url"])
+    secret = await town.says("таємне.png", msgtype="m.image", file={"url": "mxc://city.localhost/secret"})
+    assert ((await town.message(secret)).media, (await town.message(secret)).msgtype) == (None, "m.text")
+
+
+async def test_a_message_that_matrix_does_not_take_is_told_of_in_its_history(town: Town) -> None:
+    message = await town.desk.post(OKSANA, "general", "ніколи")
+    (row,) = await town.outbox()
+    async with town.database.transaction() as tx:
+        await town.desk.letters.given_up(tx, row)
+    last = (await town.history())[-1]
+    assert (last.kind, last.message and last.message.delivery) == (RoomEventKind.UPDATED, Delivery.FAILED)
+    assert last.message is not None
+    assert last.message.id == message.id

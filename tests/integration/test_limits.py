@@ -1,0 +1,425 @@
+"""How much is too much: rates by whatever way in, tokens that are guessed, sockets that stay open or are flooded; by one process
+and by several."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from structlog.testing import capture_logs
+
+from daarion_appservice.config import LimitsSettings
+from daarion_appservice.errors import TooManyRequests
+from daarion_appservice.http import windows
+from daarion_appservice.http.rates import Rate, Rates
+from daarion_appservice.realtime.redis_client import connect
+from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
+from tests.parts.open_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.ports import HOST
+from tests.parts.redis import RedisServer
+
+OKSANA, IVAN = citizen_token("u_1", "Оксана"), citizen_token("u_2", "Іван")
+MESSAGES = "/city/rooms/general/messages"
+ROOM_SOCKET, PRESENCE_SOCKET = "/ws/city/rooms/general", "/ws/city/presence"
+STREAM = "/api/v1/presence/stream"
+HOME, OTHER_HOME = "203.0.113.7", "198.51.100.4"
+
+Open = Callable[..., Awaitable[OpenCity]]
+
+
+@pytest.fixture
+async def limited(sqlite_url: str) -> AsyncIterator[Open]:
+    """Opens a city with these limits: ``await limited(messages="2/hour")``."""
+    async with AsyncExitStack() as cities:
+
+        async def open_one(**limits: Any) -> OpenCity:
+            return await cities.enter_async_context(open_city(sqlite_url, limits=limits))
+
+        yield open_one
+
+
+def by(address: str) -> dict[str, str]:
+    """Headers of a request that a proxy on this machine passes on from there."""
+    return {"X-Forwarded-For": address}
+
+
+def code(answer: Answer) -> tuple[int, str | None]:
+    return answer.status, answer.content.get("code") if isinstance(answer.content, dict) else None
+
+
+def is_refused(answer: Answer) -> bool:
+    if answer.status != 429:
+        return False
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+    assert answer.content["code"] == "too_many_requests"
+    assert int(answer.headers["Retry-After"]) >= 1
+    return True
+
+
+async def say(city: OpenCity, body: str = "hi", *, token: str = OKSANA, **more: Any) -> Answer:
+    return await city.call("POST", MESSAGES, {"body": body}, token=token, **more)
+
+
+@asynccontextmanager
+async def socket(city: OpenCity, path: str, token: str = "", address: str = HOST) -> AsyncIterator[Any]:
+    url = f"http://{HOST}:{city.city.settings.api.port}{path}" + (f"?token={token}" if token else "")
+    async with city.session.ws_connect(url, headers=by(address)) as opened:
+        yield opened
+
+
+async def next_of(opened: aiohttp.ClientWebSocketResponse, *events: str) -> dict[str, Any]:
+    """The next of these events."""
+    while True:
+        event: dict[str, Any] = await opened.receive_json(timeout=10)
+        if event["event"] in events:
+            return event
+
+
+# --- rates of citizens and agents ---------------------------------------------------------------------
+
+
+async def test_messages_are_counted_by_whatever_way_they_come(limited: Open) -> None:
+    city = await limited(messages="3/hour")
+    assert (await say(city)).status == 201
+    async with socket(city, ROOM_SOCKET, OKSANA) as room:
+        for body in ("two", "three", "four"):
+            await room.send_json({"event": "city.room.send", "body": body, "client_id": body})
+        assert [(await next_of(room, "city.room.message"))["message"]["body"] for _ in range(2)] == ["two", "three"]
+        refusal = await next_of(room, "error")
+        assert refusal["code"] == "too_many_requests"
+        assert refusal["client_id"] == "four"
+        assert 3_500_000 < refusal["retry_after_ms"] <= 3_600_000
+    refused = await say(city)
+    assert is_refused(refused)
+    assert 3_500 < int(refused.headers["Retry-After"]) <= 3_600
+    assert [each["body"] for each in await city.get(MESSAGES)] == ["hi", "two", "three"]
+    # Others may say as much as before, and whoever is refused may still read and type.
+    assert (await say(city, token=IVAN)).status == 201
+    assert (await say(city, token=await city.agent_token("scribe"))).status == 201
+    assert (await city.call("PUT", "/city/rooms/general/typing", {}, token=OKSANA)).status == 200
+
+
+async def test_another_token_of_the_same_citizen_is_no_way_round(limited: Open) -> None:
+    city = await limited(messages="1/hour")
+    assert (await say(city)).status == 201
+    assert is_refused(await say(city, token=citizen_token("u_1", "Хтось інший")))
+    assert is_refused(await say(city, token=OKSANA, headers=by(OTHER_HOME)))
+
+
+async def test_whoever_is_refused_is_not_read(limited: Open) -> None:
+    city = await limited(messages="1/hour")
+    assert (await say(city)).status == 201
+    endless = city.session.post(
+        f"http://{HOST}:{city.city.settings.api.port}{MESSAGES}",
+        data=_never_ending(),
+        headers={"Authorization": f"Bearer {OKSANA}", "Content-Type": "application/json"},
+    )
+    async with asyncio.timeout(10), endless as answer:
+        assert answer.status == 429
+
+
+async def _never_ending() -> AsyncIterator[bytes]:
+    yield b'{"body": "'
+    await asyncio.sleep(3600)
+
+
+async def test_rooms_changes_and_typing_are_counted_apart(limited: Open) -> None:
+    city = await limited(rooms="1/hour", typing="1/hour", changes="1/hour")
+    message = (await say(city)).content["id"]
+
+    async def typing() -> Answer:
+        return await city.call("PUT", "/city/rooms/general/typing", {}, token=OKSANA)
+
+    async def change() -> Answer:
+        return await city.call("PATCH", f"{MESSAGES}/{message}", {"body": "edited"}, token=OKSANA)
+
+    async def room() -> Answer:
+        return await city.call("POST", "/city/rooms", {"name": f"Room {time.monotonic_ns()}"}, token=OKSANA)
+
+    for ask in (typing, change, room):
+        first = await ask()
+        assert first.status in {200, 201}, first
+        assert is_refused(await ask())
+    for _ in range(3):
+        admins = await city.call("POST", "/city/rooms", {"name": f"Room {time.monotonic_ns()}"}, token=ADMIN_TOKEN)
+        assert admins.status == 201
+
+
+async def test_heartbeats_of_an_agent_are_counted_and_those_of_a_service_are_not(limited: Open) -> None:
+    city = await limited(heartbeats="2/hour")
+    scribe, heartbeat = await city.agent_token("scribe"), "/api/v1/agents/scribe/heartbeat"
+    answers = [await city.call("POST", heartbeat, {}, token=scribe) for _ in range(3)]
+    assert [each.status for each in answers] == [200, 200, 429]
+    assert [(await city.call("POST", heartbeat, {}, token=SERVICE_TOKEN)).status for _ in range(3)] == [200] * 3
+
+
+async def test_a_page_that_is_refused_may_read_why(limited: Open) -> None:
+    city = await limited(messages="1/hour")
+    page = {"Origin": "https://city.example"}
+    await say(city, headers=page)
+    refused = await say(city, headers=page)
+    assert is_refused(refused)
+    assert refused.headers["Access-Control-Allow-Origin"] == "https://city.example"
+    assert "Retry-After" in refused.headers["Access-Control-Expose-Headers"].split(",") or (
+        refused.headers["Access-Control-Expose-Headers"] == "*"
+    )
+
+
+# --- reading ------------------------------------------------------------------------------------------
+
+
+async def test_whoever_shows_no_token_is_counted_by_address(limited: Open) -> None:
+    city = await limited(reads="3/hour")
+
+    async def read(address: str, path: str = "/city/rooms", token: str | None = None) -> int:
+        return (await city.call("GET", path, token=token, headers=by(address))).status
+
+    assert [await read(HOME), await read(HOME, "/nothing"), await read(HOME, "/city/rooms?token=x")] == [200, 404, 200]
+    assert [await read(HOME), await read(HOME, "/nothing"), await read(f"127.0.0.1, {HOME}")] == [429] * 3
+    assert (await city.call("OPTIONS", "/city/rooms", headers=by(HOME) | PREFLIGHT)).status == 200
+    # Neighbours with one connection to the internet are one address, others are not; who signs in is counted as who they are.
+    assert [await read("2001:db8::1"), await read("2001:db8::2"), await read("2001:db8::3:4")] == [200] * 3
+    assert [await read("2001:db8::5"), await read("2001:db8:0:1::5")] == [429, 200]
+    assert [await read(HOME, token=OKSANA) for _ in range(4)] == [200, 200, 200, 429]
+    assert await read(HOME, token=IVAN) == 200
+    # Nobody is far away who asks from this machine.
+    assert [(await city.call("GET", "/city/rooms")).status for _ in range(10)] == [200] * 10
+
+
+PREFLIGHT = {"Origin": "https://city.example", "Access-Control-Request-Method": "GET"}
+
+
+# --- tokens that are guessed --------------------------------------------------------------------------
+
+
+async def guess(city: OpenCity, token: str, address: str = HOME) -> int:
+    return (await city.call("GET", "/city/rooms", token=token, headers=by(address))).status
+
+
+async def test_who_guesses_tokens_is_soon_not_listened_to(limited: Open) -> None:
+    city = await limited(sign_ins="4/hour")
+    scribe = await city.agent_token("scribe")
+    assert [await guess(city, "wrong"), await guess(city, "agt_01_x"), await guess(city, OKSANA[:-3])] == [401] * 3
+    url = f"http://{HOST}:{city.city.settings.api.port}{PRESENCE_SOCKET}"
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
+        await city.session.ws_connect(f"{url}?token=guessed", headers=by(HOME))
+    assert await guess(city, "the fifth") == 429
+    assert [await guess(city, OKSANA), await guess(city, scribe), await guess(city, ADMIN_TOKEN)] == [429] * 3
+    assert (await city.call("GET", "/city/rooms", headers=by(HOME))).status == 200, "reading needs no token"
+    assert [await guess(city, OKSANA, OTHER_HOME), await guess(city, "wrong", OTHER_HOME)] == [200, 401]
+
+
+async def test_a_socket_that_is_open_is_no_place_to_guess(limited: Open) -> None:
+    city = await limited(sign_ins="2/hour")
+    async with socket(city, PRESENCE_SOCKET, address=HOME) as opened:
+        for token in ("first", "second", "third", OKSANA):
+            await opened.send_json({"event": "auth", "token": token})
+        codes = [(await next_of(opened, "error"))["code"] for _ in range(4)]
+        assert codes == ["token_invalid", "token_invalid", "too_many_requests", "too_many_requests"]
+        await opened.send_json({"event": "presence.heartbeat"})
+        assert (await next_of(opened, "error"))["code"] == "sign_in"
+
+
+async def test_whoever_repeats_a_token_that_no_longer_counts_is_not_guessing(limited: Open) -> None:
+    city = await limited(sign_ins="2/hour")
+    for number in range(4):
+        assert [await guess(city, "revoked"), await guess(city, citizen_token(f"u_{number}", exp=1))] == [401] * 2
+    assert [await guess(city, "wrong"), await guess(city, "also wrong"), await guess(city, "revoked")] == [
+        401,
+        429,
+        429,
+    ]
+
+
+async def test_wrong_tokens_count_as_reading_too(limited: Open) -> None:
+    city = await limited(reads="3/hour")
+    assert [await guess(city, "the same") for _ in range(5)] == [401, 401, 401, 429, 429]
+
+
+# --- what stays open ----------------------------------------------------------------------------------
+
+
+async def opens(city: OpenCity, path: str, token: str = "", address: str = HOST) -> bool:
+    """Whether one more could be opened; it is closed again."""
+    try:
+        async with socket(city, path, token, address):
+            return True
+    except aiohttp.WSServerHandshakeError as error:
+        assert error.status == 429
+        assert error.headers is not None
+        assert int(error.headers["Retry-After"]) >= 1
+        return False
+
+
+async def test_one_citizen_has_so_much_open(limited: Open) -> None:
+    city = await limited(sockets_per_subject=2)
+    stream = f"http://{HOST}:{city.city.settings.api.port}{STREAM}?token={OKSANA}"
+    async with socket(city, PRESENCE_SOCKET, OKSANA), city.session.get(stream) as events:
+        assert events.status == 200
+        assert not await opens(city, ROOM_SOCKET, OKSANA)
+        async with city.session.get(stream) as refused:
+            assert refused.status == 429
+        assert await opens(city, ROOM_SOCKET, IVAN)
+        async with socket(city, ROOM_SOCKET) as nobody:
+            await nobody.send_json({"event": "auth", "token": OKSANA})
+            assert (await next_of(nobody, "error"))["code"] == "too_many_requests"
+            await nobody.send_json({"event": "city.room.send", "body": "as whom?"})
+            assert (await next_of(nobody, "error"))["code"] == "sign_in"
+            await nobody.send_json({"event": "auth", "token": IVAN})
+            await nobody.send_json({"event": "city.room.send", "body": "as Ivan"})
+            assert (await next_of(nobody, "city.room.message"))["message"]["author"]["id"] == "u_2"
+
+    async def is_free() -> bool:
+        return await opens(city, ROOM_SOCKET, OKSANA)
+
+    await eventually(is_free)
+
+
+async def test_one_address_has_so_much_open_but_for_agents(limited: Open) -> None:
+    city = await limited(sockets_per_address=2)
+    scribe = await city.agent_token("scribe")
+    async with socket(city, PRESENCE_SOCKET, address=HOME), socket(city, PRESENCE_SOCKET, OKSANA, address=HOME):
+        assert [await opens(city, ROOM_SOCKET, each, HOME) for each in ("", IVAN, scribe)] == [False, False, True]
+        assert await opens(city, ROOM_SOCKET, address=OTHER_HOME)
+        async with AsyncExitStack() as here:
+            for _ in range(5):
+                await here.enter_async_context(socket(city, PRESENCE_SOCKET))
+
+
+async def test_a_room_that_is_not_there_takes_up_no_place(limited: Open) -> None:
+    city = await limited(sockets_per_subject=1)
+    for _ in range(3):
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="404"):
+            async with socket(city, "/ws/city/rooms/nowhere", OKSANA):
+                pass
+    assert await opens(city, ROOM_SOCKET, OKSANA)
+
+
+# --- floods -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["heartbeats", "nonsense", "bytes", "pings"])
+async def test_a_socket_that_is_flooded_is_closed(limited: Open, what: str) -> None:
+    city = await limited(socket_events="20/hour")
+    async with socket(city, PRESENCE_SOCKET, OKSANA) as opened:
+        said = {
+            "heartbeats": lambda: opened.send_json({"event": "presence.heartbeat"}),
+            "nonsense": lambda: opened.send_str("?"),
+            "bytes": lambda: opened.send_bytes(b"\0"),
+            "pings": opened.ping,
+        }[what]
+        for _ in range(41):
+            await said()
+        refusals = []
+        while (message := await opened.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
+            event = message.json()
+            if event.get("code") == "too_many_requests":
+                refusals.append(event["retry_after_ms"])
+        assert len(refusals) == 21
+        assert 0 < refusals[0] < refusals[-1]
+        assert opened.close_code == 1008
+
+
+async def test_whoever_waits_as_told_stays(limited: Open) -> None:
+    city = await limited(socket_events="10/second")
+    async with socket(city, PRESENCE_SOCKET, OKSANA) as opened:
+        for _ in range(3):
+            for _ in range(12):
+                await opened.send_json({"event": "presence.heartbeat"})
+            refusals = [await next_of(opened, "error") for _ in range(1)]
+            assert refusals[0]["code"] == "too_many_requests"
+            await asyncio.sleep(1.5)
+        await opened.send_json({"event": "nothing"})
+        while (event := await next_of(opened, "error"))["code"] == "too_many_requests":
+            pass
+        assert event["code"] == "no_such_event"
+
+
+# --- several processes --------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def process(redis: RedisServer, **limits: str) -> AsyncIterator[Rates]:
+    """What one process of a city counts."""
+    client = connect(redis.url, cluster=redis.cluster)
+    try:
+        yield Rates(LimitsSettings(**limits), client)  # type: ignore[arg-type]
+    finally:
+        await client.aclose()
+
+
+async def taken(rates: Rates, count: int, rate: Rate = Rate.MESSAGES, who: str = "citizen:u_1") -> int:
+    """How many of so many are taken."""
+    number = 0
+    for _ in range(count):
+        try:
+            await rates.spend(rate, who)
+        except TooManyRequests as refusal:
+            assert 3_500 < refusal.retry_after_s <= 3_600  # noqa: PT017
+        else:
+            number += 1
+    return number
+
+
+@pytest.mark.parametrize("server", ["redis", "redis_cluster"])
+async def test_processes_count_together(server: str, request: pytest.FixtureRequest) -> None:
+    redis: RedisServer = request.getfixturevalue(server)
+    limits = {"messages": "5/hour", "sign_ins": "2/hour", "typing": "2/hour"}
+    async with process(redis, **limits) as one, process(redis, **limits) as other:
+        assert [await taken(one, 3), await taken(other, 3), await taken(one, 1)] == [3, 2, 0]
+        assert await taken(other, 3, who="citizen:u_2") == 3
+        assert [await taken(each, 2, Rate.SIGN_INS) for each in (one, other)] == [2, 0]
+        with pytest.raises(TooManyRequests):
+            other.check(Rate.SIGN_INS, "citizen:u_1")
+        # What is counted so often that asking Redis would cost too much, each counts for itself.
+        assert [await taken(each, 3, Rate.TYPING) for each in (one, other)] == [2, 2]
+
+
+async def test_while_redis_is_away_each_process_counts_by_itself(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "_AWAY_S", 0.2)
+    async with process(redis, messages="5/hour") as one, process(redis, messages="5/hour") as other:
+        assert await taken(one, 2) == 2
+        redis.kill()
+        with capture_logs() as logs:
+            assert [await taken(one, 8), await taken(other, 8)] == [5, 5]
+            assert [each["event"] for each in logs] == ["limits_not_shared"] * 2, "one line from each"
+            redis.start()
+
+            async def is_shared() -> bool:
+                await taken(one, 1, who="citizen:u_2")
+                return logs[-1]["event"] == "limits_shared"
+
+            await eventually(is_shared)
+        assert await taken(one, 6, who="citizen:u_3") == 5
+
+
+async def test_a_redis_that_is_frozen_holds_nobody_up_for_long(redis: RedisServer) -> None:
+    async with process(redis, messages="50/hour") as rates:
+        assert await taken(rates, 1) == 1
+        redis.freeze()
+        try:
+            began_s = time.monotonic()
+            async with asyncio.timeout(10):
+                assert sum(await asyncio.gather(*(taken(rates, 10) for _ in range(10)))) == 50
+            assert time.monotonic() - began_s < 5, "not half a second for each"
+        finally:
+            redis.thaw()
+
+
+async def test_nothing_is_kept_in_redis_for_ever(redis: RedisServer) -> None:
+    async with process(redis, messages="5/minute") as rates:
+        await rates.spend(Rate.MESSAGES, "citizen:u_1")
+    client: Any = connect(redis.url, cluster=False)
+    try:
+        keys = await client.keys("*")
+        assert keys == ["city:limits:messages/citizen:u_1/5/1/minute"]
+        assert 0 < await client.ttl(keys[0]) <= 60
+    finally:
+        await client.aclose()

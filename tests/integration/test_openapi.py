@@ -1,0 +1,116 @@
+"""What the city says of its API is what it does: strangers who know nothing else hold it to that."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.parts.browser import Browser
+from tests.parts.city import ADMIN_TOKEN, citizen_token
+from tests.parts.open_city import SERVICE_TOKEN, OpenCity, open_city
+from tests.parts.ports import HOST
+from tests.parts.stranger import Visit, visit
+
+OKSANA = citizen_token("u_123", "Оксана")
+EXAMPLE_ID = "01M80JJAXFTK9TPCTY26E2R4Y5"
+NO_LIMITS = dict.fromkeys(["reads", "sign_ins", "messages", "changes", "uploads", "rooms", "typing", "heartbeats"], "")
+
+
+@pytest.fixture
+async def city(sqlite_url: str) -> AsyncIterator[OpenCity]:
+    async with open_city(sqlite_url, limits=NO_LIMITS) as city:
+        yield city
+
+
+def url(city: OpenCity, path: str = "") -> str:
+    return f"http://{HOST}:{city.city.settings.api.port}{path}"
+
+
+# --- how it is served ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
+async def test_both_are_kept_by_whoever_read_them_until_they_change(city: OpenCity, path: str) -> None:
+    first = await city.call("GET", path)
+    assert first.status == 200
+    assert first.headers["Cache-Control"] == "public, no-cache"
+    again = await city.call("GET", path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status, again.content, again.headers["ETag"]) == (304, "", first.headers["ETag"])
+    other = await city.call("GET", path, headers={"If-None-Match": '"another"'})
+    assert (other.status, other.content) == (200, first.content)
+    head = await city.call("HEAD", path)
+    assert (head.status, head.headers["ETag"]) == (200, first.headers["ETag"])
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
+async def test_both_come_smaller_to_whoever_can_unpack_them(city: OpenCity, path: str) -> None:
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        plain = await session.get(url(city, path), headers={"Accept-Encoding": "identity"})
+        packed = await session.get(url(city, path), headers={"Accept-Encoding": "gzip"})
+        assert "Content-Encoding" not in plain.headers
+        assert (packed.headers["Content-Encoding"], packed.headers["Vary"]) == ("gzip", "Accept-Encoding")
+        assert len(body := await packed.read()) < 32_768
+        assert gzip.decompress(body) == await plain.read()
+
+
+async def test_it_is_there_for_everybody_whatever_token_they_hold(sqlite_url: str) -> None:
+    async with open_city(sqlite_url, api={"anonymous_read": False, "jwt": {"secret": "x" * 64}}) as city:
+        for token in (None, "no token of ours"):
+            assert (await city.call("GET", "/openapi.json", token=token)).status == 200
+        document = await city.get("/openapi.json")
+        assert {} not in document["paths"]["/city/rooms"]["get"]["security"]
+
+
+async def test_the_page_is_read_in_a_browser_that_may_ask_nobody_for_anything(city: OpenCity, browser: Browser) -> None:
+    tab = await browser.open(url(city, "/docs"))
+    await tab.page.set_viewport_size({"width": 360, "height": 780})
+    assert await tab.run("document.documentElement.scrollWidth") == 360, "nothing is wider than a phone"
+    assert await tab.run("performance.getEntriesByType('resource').length") == 0
+    await tab.page.get_by_role("link", name="Say something").click()
+    await tab.page.get_by_text("nothing is said twice").wait_for()
+    assert await tab.run("getComputedStyle(document.querySelector('pre')).whiteSpace") == "pre-wrap", "it has its style"
+    assert tab.errors == []
+
+
+# --- strangers ----------------------------------------------------------------------------------------
+
+
+async def test_strangers_find_it_as_it_is_written(city: OpenCity) -> None:
+    answered = await visits(city, examples=2)
+    document = await city.get("/openapi.json")
+    usual = {
+        (f"{method.upper()} {path}", int(next(iter(operation["responses"]))))
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert usual - answered == set(), "of these nobody got the usual answer"
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(1, 4))
+async def test_strangers_find_it_as_it_is_written_for_a_long_time(city: OpenCity, seed: int) -> None:
+    await visits(city, examples=200, seed=seed)
+
+
+async def visits(city: OpenCity, *, examples: int, seed: int = 1) -> set[tuple[str, int]]:
+    """Everybody calls, one after the other; returns what was answered."""
+    document = await prepared(city)
+    answered: set[tuple[str, int]] = set()
+    for token in (OKSANA, await city.agent_token("daarwizz"), SERVICE_TOKEN, ADMIN_TOKEN, None):
+        seen: Visit = await asyncio.to_thread(visit, document, url(city), token, examples=examples, seed=seed)
+        assert seen.faults == {}, "\n\n".join(seen.faults.values())
+        answered |= seen.answered
+    return answered
+
+
+async def prepared(city: OpenCity) -> Any:
+    """The city has what the examples name; returns the document, in which they name it."""
+    await city.call("POST", "/city/rooms", {"name": "Поділ", "slug": "podil"}, token=OKSANA)
+    posted = await city.call("POST", "/city/rooms/podil/messages", {"body": "Добрий вечір!"}, token=OKSANA)
+    return json.loads(json.dumps(await city.get("/openapi.json")).replace(EXAMPLE_ID, posted.content["id"]))

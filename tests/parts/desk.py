@@ -1,0 +1,64 @@
+"""The city's use cases for messages on a database, without the rest of the service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from daarion_appservice.app import new_id, now_ms
+from daarion_appservice.city.agents import AgentDirectory
+from daarion_appservice.city.changes import Changes
+from daarion_appservice.city.messages import Draft, Messages
+from daarion_appservice.city.ports import Publish
+from daarion_appservice.city.reactions import Reactions
+from daarion_appservice.city.types import Author, Message
+from daarion_appservice.matrix.doorkeeper import MatrixDoorkeeper
+from daarion_appservice.matrix.event_handlers import EventHandlers
+from daarion_appservice.matrix.letters import Letters
+from daarion_appservice.matrix.member_events import MemberEvents
+from daarion_appservice.matrix.message_events import MessageEvents
+from daarion_appservice.matrix.namespace import Namespace
+from daarion_appservice.matrix.room_members import RoomMembers
+from daarion_appservice.matrix.room_state_events import RoomStateEvents
+from daarion_appservice.matrix.wording import MatrixWording
+from daarion_appservice.storage.database import Database
+
+NAMESPACE = Namespace("city.localhost", "daarion_bot")
+
+
+@dataclass(frozen=True)
+class Desk:
+    agents: AgentDirectory
+    messages: Messages
+    changes: Changes
+    reactions: Reactions
+    letters: Letters
+    members: RoomMembers
+    message_events: MessageEvents
+    member_events: MemberEvents
+    state_events: RoomStateEvents
+
+    def handlers(self) -> EventHandlers:
+        return EventHandlers(self.message_events, self.member_events, self.state_events)
+
+    async def post(self, author: Author, room: str, body: str, *, reply_to: str | None = None) -> Message:
+        return (await self.messages.post(author, room, Draft(body, reply_to=reply_to))).message
+
+
+def desk(database: Database, publish: Publish) -> Desk:
+    agents = AgentDirectory()
+    wording, doorkeeper = MatrixWording(agents, NAMESPACE), MatrixDoorkeeper(NAMESPACE)
+    messages = Messages(database, publish, wording, doorkeeper, now_ms, new_id)
+    changes = Changes(database, publish, wording, doorkeeper, now_ms, new_id)
+    reactions = Reactions(database, publish, doorkeeper, now_ms, new_id)
+    members = RoomMembers(NAMESPACE, now_ms, new_id)
+    return Desk(
+        agents,
+        messages,
+        changes,
+        reactions,
+        Letters(messages, NAMESPACE),
+        members,
+        MessageEvents(NAMESPACE, messages, changes, reactions),
+        MemberEvents(NAMESPACE, members),
+        RoomStateEvents(NAMESPACE),
+    )

@@ -1,0 +1,291 @@
+"""What the city says of its API is whole and so: every route, field, error and event has its words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from openapi_spec_validator import validate
+from pydantic import BaseModel, Field, TypeAdapter
+
+from daarion_appservice.app import City
+from daarion_appservice.city.types import RoomEventKind
+from daarion_appservice.config import Settings
+from daarion_appservice.http.endpoint import (
+    Body,
+    Call,
+    Description,
+    NoBody,
+    NoContent,
+    NoQuery,
+    described,
+    endpoint,
+    install,
+    routes_of,
+)
+from daarion_appservice.http.openapi.document import IN_PATH, Route, described_routes, openapi_document
+from daarion_appservice.http.openapi.models import Models, query_parameters
+from daarion_appservice.http.openapi.page import page_of
+from daarion_appservice.http.openapi.problems import PROBLEMS
+from daarion_appservice.http.openapi.sockets import EVENT_CODES, SOCKETS
+from daarion_appservice.http.principals import Access, Anonymous
+from tests.unit.test_docs import app_of, text
+
+SOURCE = Path(__file__).parents[2] / "daarion_appservice"
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[web.Application]:
+    """The city listener of a city that is put together but not running."""
+    settings = Settings.model_validate(
+        {"appservice": {"as_token": "ours", "hs_token": "theirs"}, "database": {"url": "sqlite:///:memory:"}}
+    )
+    city = City(settings)
+    yield app_of(city.city_listener())
+    await city.close()
+
+
+@pytest.fixture
+def document(app: web.Application) -> Any:
+    return openapi_document(app, anonymous_read=True)
+
+
+# --- the city's own -----------------------------------------------------------------------------------
+
+
+async def test_every_route_stands_in_it_and_every_websocket_beside_it(app: web.Application, document: Any) -> None:
+    installed = {
+        (route.method, route.resource.canonical)
+        for route in app.router.routes()
+        if route.method not in {"HEAD", "OPTIONS"} and route.resource is not None
+    }
+    told = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    sockets = {("GET", socket["path"]) for socket in document["x-websockets"]}
+    assert told | sockets == installed
+    assert not told & sockets
+
+
+async def test_every_route_has_its_words(app: web.Application) -> None:
+    assert [fault for route in described_routes(app) for fault in faults_of(route)] == []
+
+
+async def test_every_field_has_its_words(app: web.Application, document: Any) -> None:
+    without = [
+        f"{name}.{field}"
+        for name, schema in document["components"]["schemas"].items()
+        for field, words in schema.get("properties", {}).items()
+        if not words.get("description")
+    ]
+    assert without == []
+
+
+async def test_it_is_valid(document: Any) -> None:
+    validate(document)  # raises
+
+
+async def test_its_examples_are_what_they_are_examples_of(app: web.Application, document: Any) -> None:
+    for route in described_routes(app):
+        operation = document["paths"][route.path][route.method]
+        for each in operation.get("requestBody", {}).get("content", {}).values():
+            TypeAdapter(route.description.body).validate_python(each["example"])
+        for status, answer in operation["responses"].items():
+            if status < "400":
+                for each in answer.get("content", {}).values():
+                    TypeAdapter(route.description.answer).validate_python(each["example"])
+
+
+def faults_of(route: Route) -> Iterator[str]:
+    """What is missing of a route's words."""
+    name, description = f"{route.method.upper()} {route.path}", route.description
+    if not 0 < len(description.summary) <= 60 or description.summary.endswith("."):
+        yield f"{name}: `summary` must say what it does, in a few words"
+    if description.answer is None:
+        yield f"{name}: `answer` must be its model, or NoContent"
+    for code in set(description.errors) - {problem.code for problem in PROBLEMS}:
+        yield f"{name}: `{code}` must stand in openapi/problems.py"
+    for part in set(route.in_path) - set(IN_PATH):
+        yield f"{name}: {{{part}}} must stand in IN_PATH of openapi/document.py"
+    for parameter in query_parameters(description.query):
+        if not parameter["description"] or not parameter["schema"].get("examples"):
+            yield f"{name}: ?{parameter['name']}= must have `description` and `examples`"
+    for model in {description.body, description.answer} - {NoBody, NoContent, None}:
+        models = Models([(model, "serialization")])
+        try:
+            models.example(models.schema(model, "serialization"))
+        except LookupError as error:
+            yield f"{name}: {model}: {error}"
+
+
+# --- errors -------------------------------------------------------------------------------------------
+
+RAISED = re.compile(
+    r'(?:InvalidInput|NotSignedIn|TokenEnded|NotAllowed|NotFound|Conflict|Unavailable)\(\s*"([a-z]\w*)"'
+)
+
+
+def test_every_code_that_is_raised_has_its_words() -> None:
+    # What else raises them is asked from the command line only.
+    asked = [
+        *SOURCE.glob("city/*.py"),
+        *SOURCE.glob("http/**/*.py"),
+        SOURCE / "matrix/namespace.py",
+        SOURCE / "matrix/doorkeeper.py",
+    ]
+    raised = {code for path in asked for code in RAISED.findall(path.read_text())}
+    assert len(raised) > 20, "the pattern no longer finds them"
+    assert raised - {problem.code for problem in PROBLEMS} == EVENT_CODES
+
+
+def test_docs_api_has_the_same_codes() -> None:
+    section = text("api.md").partition("## Errors of the city listener")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\d{3}) \| (.+?) \|", section, re.MULTILINE)
+    told = {(int(status), code) for status, codes in rows for code in re.findall(r"`(\w+)`", codes)}
+    anywhere = {(405, "method_not_allowed"), (400, "bad_request"), (500, "internal_error")}
+    assert told - anywhere == {(problem.status, problem.code) for problem in PROBLEMS}
+
+
+# --- WebSockets ---------------------------------------------------------------------------------------
+
+
+def test_every_event_of_the_websockets_has_its_words() -> None:
+    source = "".join(path.read_text() for part in ("http", "realtime") for path in (SOURCE / part).glob("*.py"))
+    said = set(re.findall(r'"((?:city\.room|presence)\.[a-z.]+)', source)) | {kind.value for kind in RoomEventKind}
+    told = {event.name for socket in SOCKETS for event in (*socket.from_server, *socket.from_client)}
+    assert told - {"auth", "error"} == said
+
+
+# --- what comes by itself, and what is missed ---------------------------------------------------------
+
+
+class Plan(Body):
+    """A plan."""
+
+    name: str = Field(description="Its name.", examples=["Міст"])
+
+
+class Built(BaseModel):
+    name: str = Field(description="Its name.", examples=["Міст"])
+
+
+class SomeRoutes:
+    @endpoint("GET", "/city/bridges", who=Access.READERS, summary="Bridges", answer=list[Built])
+    async def bridges(self, _call: Call[NoBody, NoQuery]) -> list[Any]:
+        return []
+
+    @endpoint(
+        "POST",
+        "/city/bridges/{room_id}",
+        who=Access.INHABITANTS,
+        body=Plan,
+        status=201,
+        summary="Build a bridge",
+        answer=Built,
+        also={200: "It was there."},
+        errors=("slug_taken",),
+    )
+    async def build(self, _call: Call[Plan, NoQuery]) -> Any:
+        """Say ``name``."""
+
+    @endpoint("DELETE", "/city/bridges/{bridge}", who=Access.CITIZENS)
+    async def forgotten(self, _call: Call[NoBody, NoQuery]) -> Any:
+        return None
+
+
+class NobodysDoor:
+    async def principal(self, _request: web.Request) -> Anonymous:
+        return Anonymous()
+
+
+@described(Description(None, summary="A picture of it", answer=NoContent, status=204, takes="image/*"))
+async def picture(_request: web.Request) -> web.Response:
+    return web.Response(status=204)
+
+
+def some_app() -> web.Application:
+    app = web.Application()
+    install(app, routes_of(SomeRoutes()), NobodysDoor(), anonymous_read=True)
+    app.router.add_put("/city/bridges/picture", picture)
+    return app
+
+
+def codes(operation: Any) -> dict[str, list[str]]:
+    return {
+        status: answer["content"]["application/problem+json"]["schema"]["properties"]["code"]["enum"]
+        for status, answer in operation["responses"].items()
+        if status >= "400"
+    }
+
+
+def test_a_route_without_words_is_found() -> None:
+    forgotten = next(route for route in described_routes(some_app()) if route.name == "forgotten")
+    assert [fault.partition(": ")[2].partition(" must")[0] for fault in faults_of(forgotten)] == [
+        "`summary`",
+        "`answer`",
+        "{bridge}",
+    ]
+
+
+def test_errors_come_with_what_a_route_takes() -> None:
+    paths = openapi_document(some_app(), anonymous_read=True)["paths"]
+    away = {"429": ["too_many_requests"], "503": ["jwks_unavailable", "database_away"]}
+    assert codes(paths["/city/bridges"]["get"]) == {"401": ["token_invalid"]} | away
+    assert (
+        codes(paths["/city/bridges/{room_id}"]["post"])
+        == {
+            "400": ["not_json"],
+            "401": ["sign_in", "token_invalid"],
+            "403": ["not_allowed"],
+            "404": ["no_such_route"],
+            "409": ["slug_taken"],
+            "413": ["body_too_large"],
+            "415": ["not_json"],
+            "422": ["invalid", "not_text", "too_deep"],
+        }
+        | away
+    )
+    assert codes(paths["/city/bridges/picture"]["put"]) == {
+        "413": ["body_too_large"],
+        "429": ["too_many_requests"],
+    }
+
+
+def test_what_reading_takes_depends_on_the_configuration() -> None:
+    everybody: list[Any] = [{"citizen": []}, {"agent": []}, {"service": []}, {"admin": []}]
+    for anonymous_read, security, refused in ((True, [{}, *everybody], False), (False, everybody, True)):
+        operation = openapi_document(some_app(), anonymous_read=anonymous_read)["paths"]["/city/bridges"]["get"]
+        assert operation["security"] == security
+        assert ("sign_in" in codes(operation)["401"]) is refused
+
+
+def test_answers_and_bodies_are_shown() -> None:
+    document = openapi_document(some_app(), anonymous_read=True)
+    build = document["paths"]["/city/bridges/{room_id}"]["post"]
+    shown = {"schema": {"$ref": "#/components/schemas/Built"}, "example": {"name": "Міст"}}
+    assert build["description"] == "Say `name`."
+    assert build["responses"]["200"] == {"description": "It was there.", "content": {"application/json": shown}}
+    assert build["responses"]["201"] == {"description": "Created", "content": {"application/json": shown}}
+    assert build["requestBody"]["required"]
+    drawn = document["paths"]["/city/bridges/picture"]["put"]
+    assert drawn["responses"]["204"] == {"description": "No Content"}
+    assert drawn["requestBody"] == {"required": True, "content": {"image/*": {}}}
+    validate(document)
+
+
+def test_the_page_shows_all_of_it_and_asks_nobody_for_anything() -> None:
+    page = page_of(openapi_document(some_app(), anonymous_read=True))
+    for told in ("Build a bridge", "/city/bridges/{room_id}", "slug_taken", "Built", "Міст", "/ws/city/presence"):
+        assert told in page
+    assert not re.search(r"<(script|img|link|iframe)|\ssrc=|@import|url\(", page)
+    assert set(re.findall(r'href="(?!#)([^"]+)', page)) == {"https://www.rfc-editor.org/rfc/rfc9457", "openapi.json"}
+
+
+def test_the_page_shows_markup_as_text() -> None:
+    document = openapi_document(some_app(), anonymous_read=True)
+    operation = document["paths"]["/city/bridges"]["get"]
+    operation["summary"] = operation["description"] = "<script>alert(1)</script>"
+    operation["responses"]["200"]["content"]["application/json"]["example"] = ["</pre><script>alert(2)</script>"]
+    assert "<script" not in page_of(document)
