@@ -8,7 +8,7 @@ SOURCES := daarion_appservice alembic benchmarks tests synapse_module
 # How many tests run at the same time; most of them wait for real servers, so more than there are processors do no harm.
 JOBS ?= 4
 
-.PHONY: help run test lint typecheck unit browser soak bench bench-presence format wheel clean
+.PHONY: help run test lint typecheck unit browser soak bench bench-presence bench-rooms format wheel clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -34,10 +34,13 @@ browser: $(STAMP) ## a Chromium for the tests, if there is none; ALLOW_NO_BROWSE
 soak: $(STAMP) ## the tests that take minutes, with their figures; not part of test
 	$(BIN)/pytest -m soak -s $(ARGS)
 
-bench: bench-presence ## what is measured, for about 25 minutes; the tables of docs/benchmarks.md are written anew
+bench: bench-presence bench-rooms ## what is measured, for about 30 minutes; the tables of docs/benchmarks.md are written anew
 
 bench-presence: $(STAMP)
 	$(BIN)/python -m benchmarks.presence $(ARGS)
+
+bench-rooms: $(STAMP)
+	$(BIN)/python -m benchmarks.rooms $(ARGS)
 
 format: $(STAMP) ## put the sources in shape
 	$(BIN)/ruff check --fix $(SOURCES)

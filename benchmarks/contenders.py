@@ -32,6 +32,8 @@ SOCKET_PATH: Final = "/ws/city/presence"
 _TTL_S: Final = 1200.0
 """Nobody may time out while it is another contender's turn; what expiry costs is measured with the store alone."""
 _ROWS_AT_ONCE: Final = 5000
+_NO_LIMITS: Final = dict.fromkeys(("limits.reads", "limits.messages", "limits.changes", "limits.socket_events"), "")
+"""How fast one client may go is another question than how fast it can."""
 
 
 class Contender(ABC):
@@ -92,7 +94,11 @@ class City(Contender):
         Its database is SQLite unless there is a ``postgres_url``.
         """
         super().__init__()
-        self.key = ("city_redis" if redis_url else "city") + ("_batch" if batch else "") + ("_postgres" if postgres_url else "")
+        self.key = (
+            ("city_redis" if redis_url else "city")
+            + ("_batch" if batch else "")
+            + ("_postgres" if postgres_url else "")
+        )
         self.database_url = postgres_url or f"sqlite:///{directory / self.key / 'city.db'}"
         self._directory = directory / self.key
         self._agents = agents
@@ -158,6 +164,7 @@ class City(Contender):
             "matrix.port": self.matrix_port,
             "database.url": self.database_url,
             "presence.ttl_s": self._ttl_s,
+            **_NO_LIMITS,
         }
 
     async def _register_agents(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,10 +12,9 @@ from typing import Any
 
 import psutil
 
-_LIBRARIES = ("aiohttp", "uvloop", "redis", "python-socketio", "matrix-synapse")
 
-
-def describe() -> dict[str, Any]:
+def describe(libraries: Iterable[str]) -> dict[str, Any]:
+    """``libraries`` are those whose versions matter."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "processor": _processor(),
@@ -22,7 +22,7 @@ def describe() -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
-        "libraries": {name: version(name) for name in _LIBRARIES},
+        "libraries": {name: version(name) for name in libraries},
     }
 
 

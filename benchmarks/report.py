@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any, Final
 
 import orjson
 
+from . import rooms_tables
 from .processes import ROOT
+from .tables import count, known, number, percent, table
 
 Row = dict[str, Any]
 
@@ -64,17 +65,17 @@ def _heartbeats(rows: list[Row]) -> str:
         columns,
         (
             (
-                _count(row["subjects"]),
+                count(row["subjects"]),
                 _WAYS[row["way"]],
                 _WHO[row["who"]],
-                _count(row["per_s"]),
-                _percent(row["cpu_share"]),
-                _percent(row.get("redis_cpu_share")),
-                _number(row["us_a_heartbeat"]),
-                _number(row["p50_ms"]),
-                _number(row["p99_ms"]),
-                _count(row["rss_mib"]),
-                _number(row.get("start_s")),
+                count(row["per_s"]),
+                percent(row["cpu_share"]),
+                percent(row.get("redis_cpu_share")),
+                number(row["us_a_heartbeat"]),
+                number(row["p50_ms"]),
+                number(row["p99_ms"]),
+                count(row["rss_mib"]),
+                number(row.get("start_s")),
             )
             for row in rows
         ),
@@ -87,11 +88,11 @@ def _store(rows: list[Row]) -> str:
         columns,
         (
             (
-                _count(row["subjects"]),
+                count(row["subjects"]),
                 _STORES[row["store"]],
-                _number(row["us_a_heartbeat"]),
-                _number(row.get("redis_us_a_heartbeat")),
-                _count(row.get("per_s_at_most")),
+                number(row["us_a_heartbeat"]),
+                number(row.get("redis_us_a_heartbeat")),
+                count(row.get("per_s_at_most")),
             )
             for row in rows
         ),
@@ -112,18 +113,18 @@ def _fanout(rows: list[Row]) -> str:
 
 
 def _fanout_line(row: Row, floor_ms: float) -> tuple[str, ...]:
-    p99_ms = _known(row["lone_p99_ms"])
+    p99_ms = known(row["lone_p99_ms"])
     return (
-        _count(row["sockets"]),
+        count(row["sockets"]),
         _WHO[row["who"]],
-        _number(row["lone_p50_ms"]),
-        _number(p99_ms),
-        _number(None if p99_ms is None else p99_ms / floor_ms),
-        _count(row["updates_per_s"]),
-        _percent(row["cpu_share"]),
-        _count(row["updates_per_cpu_s"]),
+        number(row["lone_p50_ms"]),
+        number(p99_ms),
+        number(None if p99_ms is None else p99_ms / floor_ms),
+        count(row["updates_per_s"]),
+        percent(row["cpu_share"]),
+        count(row["updates_per_cpu_s"]),
         "no" if row["fell_behind"] else "yes",
-        _number(row["kib_a_socket"]),
+        number(row["kib_a_socket"]),
     )
 
 
@@ -136,14 +137,14 @@ def _ghosts(rows: list[Row]) -> str:
         (
             (
                 _WHO[row["who"]],
-                _count(row["ghosts"]),
+                count(row["ghosts"]),
                 str(row["flaps"]),
-                _percent(row["synapse_cpu_share"]),
-                _percent(row["cpu_share"]),
-                _count(row["seen_p50_ms"]),
-                _count(row["seen_p95_ms"]),
+                percent(row["synapse_cpu_share"]),
+                percent(row["cpu_share"]),
+                count(row["seen_p50_ms"]),
+                count(row["seen_p95_ms"]),
                 f"{row['seen']} of {row['seen'] + row['unseen']}",
-                _count(row["synapse_p99_ms"]),
+                count(row["synapse_p99_ms"]),
             )
             for row in rows
         ),
@@ -155,12 +156,8 @@ _RENDERERS: Final[dict[str, Callable[[list[Row]], str]]] = {
     "store": _store,
     "fanout": _fanout,
     "ghosts": _ghosts,
+    **rooms_tables.RENDERERS,
 }
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _machine(machine: Row) -> str:
@@ -169,24 +166,3 @@ def _machine(machine: Row) -> str:
         f"{machine['date']}: {machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} GiB, "
         f"{machine['system']}, Python {machine['python']}, {libraries}."
     )
-
-
-def _known(number: float | None) -> float | None:
-    """None for what was not measured; it comes back from JSON as None, too."""
-    return None if number is None or math.isnan(number) else number
-
-
-def _number(number: float | None) -> str:
-    """Three digits of it."""
-    known = _known(number)
-    return "" if known is None else f"{known:.{0 if known >= 100 else 1 if known >= 10 else 2}f}"
-
-
-def _count(number: float | None) -> str:
-    known = _known(number)
-    return "" if known is None else f"{known:,.0f}"
-
-
-def _percent(share: float | None) -> str:
-    known = _known(share)
-    return "" if known is None else f"{known:.0%}"

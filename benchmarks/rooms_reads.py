@@ -1,6 +1,7 @@
 """Reading rooms: requests a second, ours against the same routes on FastAPI and asyncpg, from the very same rows.
 
-As many connections ask as a small city's front page would have, each as soon as it was answered; the contenders take turns.
+Eight connections ask, each again as soon as it was answered; the contenders take turns. Once while nobody says anything, and
+once while citizens do (to our own service, which writes for the peer, too): what was read before then holds no longer.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
+import jwt
+import orjson
 from sqlalchemy import insert, text
 
 from daarion_appservice.ops.children import Child
@@ -23,8 +26,9 @@ from tests.parts.ports import free_port
 from tests.parts.postgres import Postgres
 
 from . import wire
-from .contenders import City
+from .contenders import JWT_SECRET, City
 from .figures import percentile
+from .pace import pace
 from .processes import CpuClock, listening, program
 
 _CONNECTIONS: Final = 8
@@ -38,11 +42,15 @@ class Plan:
     rooms: int = 50
     messages: int = 200
     """In each room."""
+    posts_per_s: tuple[int, ...] = (0, 10)
+    """Messages a second, one room after the other."""
     window_s: float = 1.0
-    rounds: int = 5
+    rounds: int = 6
 
 
 QUICK: Final = Plan(rooms=10, messages=60, window_s=0.4, rounds=2)
+
+ROUTES: Final = ("rooms", "room", "older")
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,8 @@ class Readable:
     key: str
     child: Child
     port: int
+    city: City
+    """Who writes what it reads."""
 
 
 @dataclass
@@ -63,6 +73,8 @@ class _Reader:
     child: Child
     requests: Iterator[bytes]
     lines: list[wire.HttpLine]
+    writer: _Writer
+    posts_per_s: int
     answers_ms: list[float] = field(default_factory=list)
     took_s: float = 0.0
     cpu_s: float = 0.0
@@ -70,7 +82,8 @@ class _Reader:
     async def turn(self, duration_s: float) -> None:
         clock = CpuClock.of(self.child)
         began_s = time.monotonic()
-        await asyncio.gather(*(self._read(line, began_s + duration_s) for line in self.lines))
+        reading = (self._read(line, began_s + duration_s) for line in self.lines)
+        await asyncio.gather(self.writer.write(self.posts_per_s, duration_s), *reading)
         self.took_s += time.monotonic() - began_s
         self.cpu_s += clock.used_s
 
@@ -82,10 +95,12 @@ class _Reader:
     def figures(self) -> dict[str, Any]:
         return {
             "route": self.route,
+            "posts_per_s": self.posts_per_s,
             "who": self.who,
             "per_s": len(self.answers_ms) / self.took_s,
             "p50_ms": percentile(self.answers_ms, 50),
             "p99_ms": percentile(self.answers_ms, 99),
+            "cpu_share": self.cpu_s / self.took_s,
             "cpu_us_a_request": self.cpu_s / len(self.answers_ms) * 1e6,
             "answer_bytes": self.lines[0].last_size,
         }
@@ -98,22 +113,44 @@ class _Reader:
             self.answers_ms.append((time.monotonic() - began_s) * 1000)
 
 
+@dataclass
+class _Writer:
+    """Citizens who say something, in one room after the other."""
+
+    line: wire.HttpLine
+    paths: Iterator[str]
+    token: str
+
+    async def write(self, posts_per_s: int, duration_s: float) -> None:
+        if not posts_per_s:
+            return
+        async for number, _ in pace(posts_per_s, 1, duration_s):
+            body = orjson.dumps({"body": f"Добрий вечір, ми з України: {number}"})
+            status = await self.line.post(next(self.paths), body, self.token)
+            if status != 201:
+                raise RuntimeError(f"a message was answered {status}")
+
+
 async def measure(plan: Plan, directory: Path) -> list[dict[str, Any]]:
     """A row for each route and contender."""
     async with AsyncExitStack() as stack:
         contenders = await start(plan, directory, stack)
-        readers = [
-            await _reader(route, paths, contender, stack)
-            for route, paths in _routes(plan).items()
-            for contender in contenders
-        ]
+        rows = []
+        for route in ROUTES:
+            for posts_per_s in plan.posts_per_s:
+                readers = [await _reader(route, contender, posts_per_s, plan, stack) for contender in contenders]
+                rows += await _take_turns(readers, plan)
+        return rows
+
+
+async def _take_turns(readers: list[_Reader], plan: Plan) -> list[dict[str, Any]]:
+    for reader in readers:
+        await reader.turn(_WARM_UP_S)
+        reader.begin()
+    for _ in range(plan.rounds):
         for reader in readers:
-            await reader.turn(_WARM_UP_S)
-            reader.begin()
-        for _ in range(plan.rounds):
-            for reader in readers:
-                await reader.turn(plan.window_s)
-        return [reader.figures() for reader in readers]
+            await reader.turn(plan.window_s)
+    return [reader.figures() for reader in readers]
 
 
 async def start(plan: Plan, directory: Path, stack: AsyncExitStack) -> list[Readable]:
@@ -134,28 +171,32 @@ async def start(plan: Plan, directory: Path, stack: AsyncExitStack) -> list[Read
     peer.start()
     await listening(peer, peer_port)
     return [
-        Readable(on_postgres.key, on_postgres.child, on_postgres.port),
-        Readable("fastapi", peer, peer_port),
-        Readable(on_sqlite.key, on_sqlite.child, on_sqlite.port),
+        Readable(on_postgres.key, on_postgres.child, on_postgres.port, on_postgres),
+        Readable("fastapi", peer, peer_port, on_postgres),
+        Readable(on_sqlite.key, on_sqlite.child, on_sqlite.port, on_sqlite),
     ]
 
 
-def _routes(plan: Plan) -> dict[str, list[str]]:
+def paths(route: str, plan: Plan) -> list[str]:
+    """What is asked for in turn."""
     rooms = [f"/city/rooms/{_slug(number)}" for number in range(plan.rooms)]
-    before = plan.messages - 9
-    return {
-        "rooms": ["/city/rooms"],
-        "room": rooms,
-        "older": [f"{room}/messages?before={before}&limit=50" for room in rooms],
-    }
+    match route:
+        case "rooms":
+            return ["/city/rooms"]
+        case "room":
+            return rooms
+    return [f"{room}/messages?before={plan.messages - 9}&limit=50" for room in rooms]
 
 
-async def _reader(route: str, paths: list[str], contender: Readable, stack: AsyncExitStack) -> _Reader:
+async def _reader(route: str, contender: Readable, posts_per_s: int, plan: Plan, stack: AsyncExitStack) -> _Reader:
     lines = [await wire.HttpLine.open(contender.port) for _ in range(_CONNECTIONS)]
-    for line in lines:
+    to_write = await wire.HttpLine.open(contender.city.port)
+    for line in (*lines, to_write):
         stack.callback(line.transport.abort)
-    requests = cycle([wire.request("GET", path) for path in paths])
-    return _Reader(contender.key, route, contender.child, requests, lines)
+    requests = cycle([wire.request("GET", path) for path in paths(route, plan)])
+    token = jwt.encode({"sub": "u_1", "name": "Оксана", "exp": int(time.time()) + 3600}, JWT_SECRET, "HS256")
+    writer = _Writer(to_write, cycle(f"{path}/messages" for path in paths("room", plan)), token)
+    return _Reader(contender.key, route, contender.child, requests, lines, writer, posts_per_s)
 
 
 async def _furnish(database_url: str, plan: Plan) -> None:

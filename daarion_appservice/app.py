@@ -18,21 +18,27 @@ from sqlalchemy.exc import SQLAlchemyError
 from ulid import ULID
 
 from .city.agents import AgentDirectory
+from .city.attention import Attention
 from .city.census import Census
 from .city.changes import Changes
 from .city.events import (
     CityMissed,
     InboxFilled,
+    InhabitantRead,
     InhabitantTyping,
+    MemberChanged,
     MembershipChanged,
     MessagePosted,
     OutboxFilled,
     PresenceChanged,
     PresenceRenumbered,
     RegistryChanged,
+    RoomChanged,
+    RoomDoubted,
     RoomHappened,
     TypingChanged,
 )
+from .city.membership import Membership
 from .city.messages import Messages
 from .city.occupancy import Occupancy
 from .city.presence import Status
@@ -49,6 +55,8 @@ from .http.health import HealthRoutes
 from .http.internal import InternalPresenceRoutes
 from .http.limits import Limits
 from .http.listeners import Listener, city_application, matrix_application
+from .http.media import MediaRoutes
+from .http.members import MemberRoutes
 from .http.messages import MessageRoutes
 from .http.origins import Origins
 from .http.presence import PresenceEvents, PresenceRoutes
@@ -67,6 +75,7 @@ from .matrix.homeserver_watch import HomeserverWatch
 from .matrix.housekeeping import Housekeeping
 from .matrix.inbound import Inbound
 from .matrix.letters import Letters
+from .matrix.media import MediaRepository
 from .matrix.member_events import MemberEvents
 from .matrix.memberships import Memberships
 from .matrix.message_events import MessageEvents
@@ -78,9 +87,11 @@ from .matrix.presence_mirror import PresenceMirror
 from .matrix.presence_patience import Patience
 from .matrix.presence_teller import Tellers
 from .matrix.queries import CityQueries
+from .matrix.receipts_out import ReceiptsOut
 from .matrix.receiver import Receiver
 from .matrix.room_members import RoomMembers
 from .matrix.room_state_events import RoomStateEvents
+from .matrix.room_upgrades import RoomUpgrades
 from .matrix.rooms import MatrixRooms
 from .matrix.sight import Sight
 from .matrix.status_texts import StatusTexts
@@ -162,29 +173,38 @@ class City:
         self.stream = PresenceStream(self.presence.shown, steady_ms, seq=self.presence.seq)
         self.agents_online = AgentsOnline(self.database, self.agents, now_ms, new_id)
         self.rooms = Rooms(self.database, self.bus.publish, now_ms, new_id)
-        wording, doorkeeper = MatrixWording(self.agents, self.namespace), MatrixDoorkeeper(self.namespace)
+        wording, doorkeeper = MatrixWording(self.agents, self.namespace), MatrixDoorkeeper(self.namespace, self.agents)
         self.messages = Messages(self.database, self.bus.publish, wording, doorkeeper, now_ms, new_id)
         self.changes = Changes(self.database, self.bus.publish, wording, doorkeeper, now_ms, new_id)
         self.reactions = Reactions(self.database, self.bus.publish, doorkeeper, now_ms, new_id)
 
-        # Matrix
         self.room_members = RoomMembers(self.namespace, now_ms, new_id)
+        self.membership = Membership(
+            self.database, self.bus.publish, self.room_members, doorkeeper, self.agents, new_id
+        )
+        self.attention = Attention(self.database, self.bus.publish, doorkeeper)
+
+        # Matrix
         self.message_events = MessageEvents(self.namespace, self.messages, self.changes, self.reactions)
         self.handlers = EventHandlers(
             self.message_events,
-            MemberEvents(self.namespace, self.room_members),
-            RoomStateEvents(self.namespace),
+            MemberEvents(self.namespace, self.room_members, now_ms),
+            RoomStateEvents(self.namespace, self.rooms),
         )
         catch_up = CatchUp(self.homeserver, self.database, self.namespace, now_ms)
         self.inbound = Inbound(self.database, self.handlers, self.watch, catch_up, self.bus.publish, steady_ms)
         self.ghosts = Ghosts(
             self.homeserver, self.database, self.namespace, self.room_members, self.occupancy, self.bus.publish
         )
+        upgrades = RoomUpgrades(
+            self.homeserver, self.database, self.namespace, self.handlers, self.rooms, self.ghosts, self.bus.publish
+        )
         self.matrix_rooms = MatrixRooms(
             self.homeserver,
             self.database,
             self.namespace,
             self.room_members,
+            upgrades,
             self.bus.publish,
             city_name=settings.city.name,
             version=settings.city.room_version,
@@ -209,7 +229,7 @@ class City:
             self.watch,
             self.ghosts,
             self.agents,
-            Letters(self.messages, self.namespace),
+            Letters(self.messages, self.room_members, self.namespace),
             self.namespace,
             self.bus.publish,
             steady_ms,
@@ -218,6 +238,15 @@ class City:
         )
         self.typing_out = TypingOut(
             self.homeserver, self.watch, self.database, self.namespace, self.occupancy, on_spoke=self.mirror.spoke
+        )
+        self.receipts_out = ReceiptsOut(
+            self.homeserver,
+            self.watch,
+            self.database,
+            self.namespace,
+            self.ghosts,
+            self.occupancy,
+            on_spoke=self.mirror.spoke,
         )
         self.people = People(self.presence, self.namespace, steady_ms)
         self.sight = Sight(self.occupancy)
@@ -263,6 +292,7 @@ class City:
         self.bus.subscribe(CityMissed, lambda _: self.room_streams.missed())
         self.bus.subscribe(RegistryChanged, lambda _: self.housekeeping.wake())
         self.bus.subscribe(RegistryChanged, lambda _: self.inbound.wake())
+        self.bus.subscribe(RoomDoubted, lambda doubted: self.housekeeping.doubt(doubted.room_id))
         self.bus.subscribe(PresenceChanged, self.mirror.follow)
         self.bus.subscribe(PresenceChanged, self._count_presence)
         self.bus.subscribe(PresenceChanged, self.agents_online.follow)
@@ -275,10 +305,13 @@ class City:
         # After it is counted: they tell how many are there.
         self.bus.subscribe(MessagePosted, self.room_streams.posted)
         self.bus.subscribe(RoomHappened, self.room_streams.happened)
+        self.bus.subscribe(RoomChanged, self.room_streams.changed)
+        self.bus.subscribe(MemberChanged, self.room_streams.member)
         self.bus.subscribe(PresenceChanged, self.room_streams.presence)
         self.bus.subscribe(TypingChanged, self.room_typing.people)
         self.bus.subscribe(InhabitantTyping, self.room_typing.inhabitant)
         self.bus.subscribe(InhabitantTyping, self.typing_out.follow)
+        self.bus.subscribe(InhabitantRead, self.receipts_out.follow)
         self.bus.subscribe(MessagePosted, self.room_typing.posted)
         self.bus.subscribe(MessagePosted, self.typing_out.posted)
 
@@ -359,13 +392,12 @@ class City:
         rooms = RoomRoutes(
             self.database,
             self.rooms,
-            self.bus.publish,
-            authors,
             self.presence,
             self.occupancy,
             self.namespace,
             steady_ms,
         )
+        members = MemberRoutes(self.membership, self.attention, authors, self.occupancy)
         messages = MessageRoutes(self.database, self.messages, self.changes, self.reactions, authors, self.namespace)
         feed = FeedRoutes(self.database, self.census, self.occupancy, self.namespace)
         presence = PresenceRoutes(self.presence, self.census, steady_ms)
@@ -374,10 +406,20 @@ class City:
         origins = Origins(settings.api.allowed_origins)
         socket = PresenceSocket(self.presence, self.stream, door, origins, anonymous_read=may_read)
         events = PresenceEvents(self.stream, door, anonymous_read=may_read)
-        parts = RoomSocketParts(self.database, self.room_streams, self.messages, authors, self.bus.publish)
+        parts = RoomSocketParts(self.database, self.room_streams, self.messages, self.attention, authors)
         room_socket = RoomSocket(parts, door, origins, anonymous_read=may_read)
+        media = MediaRoutes(
+            self.database,
+            MediaRepository(self.homeserver, self.watch, self.ghosts),
+            authors,
+            self.namespace,
+            door,
+            now_ms,
+            settings.media,
+            anonymous_read=may_read,
+        )
         app = city_application(
-            [rooms, messages, agents, presence, feed], [socket, events, room_socket], door, settings.api
+            [rooms, members, messages, agents, presence, feed], [media, socket, events, room_socket], door, settings.api
         )
         return Listener("api", app, settings.api.host, settings.api.port)
 
@@ -419,6 +461,7 @@ class City:
                     self.housekeeping.run(),
                     self.observer.run(),
                     self.typing_out.run(),
+                    self.receipts_out.run(),
                     self.agents_online.run(),
                 )
             finally:

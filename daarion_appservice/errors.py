@@ -2,7 +2,7 @@
 
     DaarionError
      ├── CityError                the city says no: the asker can do something about it
-     │    ├── InvalidInput          what was sent does not make sense             (HTTP 400, 413, 422)
+     │    ├── InvalidInput          what was sent does not make sense             (HTTP 400, 411, 413, 415, 422)
      │    ├── NotSignedIn           nobody proved who is asking                   (HTTP 401)
      │    ├── NotAllowed            we know who is asking, and they may not       (HTTP 403)
      │    ├── NotFound              there is no such thing                        (HTTP 404)
@@ -48,7 +48,7 @@ class CityError(DaarionError):
 
 
 class InvalidInput(CityError):
-    """What was sent does not make sense; ``status`` may be narrowed to 413, 415 or 422."""
+    """What was sent does not make sense; ``status`` may be narrowed to 411, 413, 415 or 422."""
 
     def __init__(self, code: str, detail: str, *, status: int = 400) -> None:
         super().__init__(code, detail)
@@ -90,9 +90,13 @@ class TooManyRequests(CityError):
 
 
 class Unavailable(CityError):
-    """Something that we depend on does not answer; the same request will do later."""
+    """Something that we depend on does not answer; the same request will do later: after ``retry_after_s``, if that is known."""
 
     status = 503
+
+    def __init__(self, code: str, detail: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(code, detail)
+        self.retry_after_s = retry_after_s
 
 
 # --- the homeserver -----------------------------------------------------------------------------------

@@ -18,6 +18,15 @@ def upgrade() -> None:
     op.add_column("rooms", sa.Column("power_levels", sa.Text(), server_default="{}", nullable=False))
     op.add_column("rooms", sa.Column("told_archived", sa.Boolean(), server_default=sa.text("false"), nullable=False))
     op.create_table(
+        "former_matrix_rooms",
+        sa.Column("matrix_room_id", sa.String(length=255), nullable=False),
+        sa.Column("room_id", sa.String(length=80), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["room_id"], ["rooms.id"], name=op.f("fk_former_matrix_rooms_room_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("matrix_room_id", name=op.f("pk_former_matrix_rooms")),
+    )
+    op.create_table(
         "standings",
         sa.Column("room_id", sa.String(length=80), nullable=False),
         sa.Column("user_id", sa.String(length=255), nullable=False),
@@ -60,6 +69,7 @@ def upgrade() -> None:
     op.create_table(
         "media",
         sa.Column("mxc", sa.String(length=512), nullable=False),
+        sa.Column("is_avatar", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("uploader_kind", sa.String(length=16), nullable=True),
         sa.Column("uploader_id", sa.String(length=255), nullable=True),
         sa.Column("mimetype", sa.String(length=255), nullable=True),
@@ -67,9 +77,20 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger(), nullable=True),
         sa.Column("width", sa.Integer(), nullable=True),
         sa.Column("height", sa.Integer(), nullable=True),
-        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("created_at_ms", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("mxc", name=op.f("pk_media")),
     )
+    op.create_table(
+        "media_shown",
+        sa.Column("mxc", sa.String(length=512), nullable=False),
+        sa.Column("message_id", sa.String(length=26), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["message_id"], ["messages.id"], name=op.f("fk_media_shown_message_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("mxc", "message_id", name=op.f("pk_media_shown")),
+    )
+    op.create_index(op.f("ix_media_shown_message_id"), "media_shown", ["message_id"])
+    _remember_avatars()
     op.add_column("room_events", sa.Column("message_id", sa.String(length=26), nullable=True))
     op.add_column("room_events", sa.Column("key", sa.String(length=255), nullable=True))
     op.add_column("room_events", sa.Column("added", sa.Boolean(), server_default=sa.text("true"), nullable=False))
@@ -81,9 +102,21 @@ def upgrade() -> None:
     _make_outbox_of_many_kinds()
 
 
+def _remember_avatars() -> None:
+    seen = " UNION ".join(
+        f"SELECT {column} AS mxc FROM {table}"  # noqa: S608 -- no outside text
+        for table, column in (("members", "avatar_url"), ("messages", "author_avatar"), ("room_events", "author_avatar"))
+    )
+    op.execute(
+        "INSERT INTO media (mxc, is_avatar) "  # noqa: S608 -- no outside text
+        f"SELECT mxc, true FROM ({seen}) AS seen WHERE mxc LIKE 'mxc://_%/_%' AND length(mxc) <= 512"
+    )
+
+
 def _make_outbox_of_many_kinds() -> None:
-    # Nothing refers to this table's rows, so where there is no other way (SQLite) it may be made anew.
-    with op.batch_alter_table("outbox") as outbox:
+    # Nothing refers to this table's rows, so where there is no other way (SQLite) it may be made anew. There no id is given
+    # twice from now on: whoever settles what it has sent must not find something newer under that id.
+    with op.batch_alter_table("outbox", table_kwargs={"sqlite_autoincrement": True}) as outbox:
         outbox.drop_constraint(op.f("uq_outbox_message_id"), type_="unique")
         outbox.add_column(sa.Column("kind", sa.String(length=16), server_default="message", nullable=False))
         outbox.add_column(sa.Column("reaction_id", sa.String(length=26), nullable=True))
@@ -110,7 +143,7 @@ def downgrade() -> None:
     op.execute("DELETE FROM feed WHERE kind IN ('agent_reply', 'system')")
     for column in ("added", "key", "message_id"):
         op.drop_column("room_events", column)
-    for table in ("media", "reactions", "standings"):
+    for table in ("media_shown", "media", "reactions", "standings", "former_matrix_rooms"):
         op.drop_table(table)
     for column in ("reactions", "mentions", "media"):
         op.drop_column("messages", column)

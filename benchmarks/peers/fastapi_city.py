@@ -28,7 +28,7 @@ _NONE: Final = "[]"
 
 _ROOM_COLUMNS: Final = (
     "id, slug, name, description, is_default, archived, created_at_ms, last_seq, last_event_ms, matrix_room_id, "
-    "matrix_status, matrix_error"
+    "matrix_status, matrix_error, encrypted"
 )
 _MESSAGE_COLUMNS: Final = (
     "id, room_id, seq, author_kind, author_id, author_name, author_avatar, body, formatted_body, msgtype, media, mentions, "
@@ -122,6 +122,7 @@ def _room(row: Any, members_online: Counter[str]) -> dict[str, Any]:
         "matrix_room_alias": f"#city_{row['slug']}:{DOMAIN}",
         "matrix_status": row["matrix_status"],
         "matrix_error": row["matrix_error"],
+        "encrypted": row["encrypted"],
         "is_default": row["is_default"],
         "archived": row["archived"],
         "created_at": _moment(row["created_at_ms"]),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..errors import NotFound
-from .types import Agent, AgentSlug
+from .types import Agent, AgentSlug, Author, AuthorKind, Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,11 @@ class AgentDirectory:
 
     def get(self, slug: AgentSlug) -> Agent | None:
         return self._by_slug.get(slug)
+
+    def lives_in(self, who: Author, room: Room) -> bool:
+        """Whether this is an agent, and the room one of those where it lives."""
+        agent = self.get(AgentSlug(who.id)) if who.kind is AuthorKind.AGENT else None
+        return agent is not None and room.slug in agent.rooms
 
     def find(self, id_or_slug: str) -> Agent:
         """The agent with this id or slug; raises NotFound."""

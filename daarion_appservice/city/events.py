@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .presence import Transition
-from .types import Author, Message, Room, RoomEvent, RoomId, SubjectId
+from .types import Author, Message, MessageId, Room, RoomEvent, RoomId, SubjectId
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,14 @@ class MembershipChanged:
     room_id: RoomId
     subject: SubjectId
     joined: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MemberChanged:
+    """A member has another name or picture."""
+
+    room_id: RoomId
+    member: Author
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,16 @@ class InhabitantTyping:
 
 
 @dataclass(frozen=True, slots=True)
+class InhabitantRead:
+    """A citizen or an agent has read a room up to a message, which is number ``seq`` of its history."""
+
+    room_id: RoomId
+    author: Author
+    message_id: MessageId
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class InboxFilled:
     """Events of the homeserver were stored, and wait for whoever handles them."""
 
@@ -101,11 +119,13 @@ CityEvent = (
     | RoomChanged
     | RoomDoubted
     | MembershipChanged
+    | MemberChanged
     | RoomHappened
     | PresenceChanged
     | PresenceRenumbered
     | TypingChanged
     | InhabitantTyping
+    | InhabitantRead
     | InboxFilled
     | OutboxFilled
     | CityMissed

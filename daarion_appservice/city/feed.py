@@ -34,8 +34,18 @@ class FeedWriter:
         payload = {"slug": room.slug, "name": room.name, "description": room.description}
         return FeedEntry(self._new_id(), FeedKind.ROOM_CREATED, room.created_at_ms, room.id, payload=payload)
 
+    def renamed(self, room: Room, was: str, at_ms: int) -> FeedEntry:
+        return self._of_city("room_renamed", room, at_ms, was=was)
+
+    def archived(self, room: Room, at_ms: int) -> FeedEntry:
+        return self._of_city("room_archived" if room.archived else "room_reopened", room, at_ms)
+
     def joined(self, room: RoomId, who: Author, at_ms: int) -> FeedEntry:
         return FeedEntry(self._new_id(), FeedKind.MEMBER_JOINED, at_ms, room, who)
 
     def agent_online(self, agent: Author, at_ms: int) -> FeedEntry:
         return FeedEntry(self._new_id(), FeedKind.AGENT_ONLINE, at_ms, None, agent)
+
+    def _of_city(self, what: str, room: Room, at_ms: int, **more: str) -> FeedEntry:
+        payload = {"what": what, "slug": room.slug, "name": room.name} | more
+        return FeedEntry(self._new_id(), FeedKind.SYSTEM, at_ms, room.id, payload=payload)

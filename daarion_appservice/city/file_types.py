@@ -25,7 +25,9 @@ _PREFIXES: Final[tuple[tuple[bytes, tuple[str, ...]], ...]] = (
     (b"GIF87a", ("image/gif",)),
     (b"GIF89a", ("image/gif",)),
     (b"fLaC", ("audio/flac",)),
-    (b"ID3", ("audio/mpeg", "audio/aac")),
+    (b"ID3\x02", ("audio/mpeg", "audio/aac")),
+    (b"ID3\x03", ("audio/mpeg", "audio/aac")),
+    (b"ID3\x04", ("audio/mpeg", "audio/aac")),
     (b"%PDF-", ("application/pdf",)),
     (b"PK\x03\x04", ("application/zip",)),
 )
@@ -97,6 +99,8 @@ def kept_as(declared: str, head: bytes) -> str:
         return found[0] if found else UNKNOWN
     if declared in found:
         return declared
+    if alike := _alike(declared, found):
+        return alike
     if declared in _TOLD_BY_BEGINNING or _is_plainly_else(declared, found):
         what = f"it begins like {found[0]}" if found else "it does not begin like one"
         raise InvalidInput("media_type_wrong", f"this file is no {declared}: {what}", status=415)
@@ -166,6 +170,14 @@ def is_executed(mimetype: str) -> bool:
     )
 
 
+def _alike(declared: str, found: tuple[str, ...]) -> str | None:
+    """What a sound, say, is that has one of the many names that are not known here (``audio/x-m4b``)."""
+    if declared in _TOLD_BY_BEGINNING or not declared.startswith(_MEDIA):
+        return None
+    kind = declared.partition("/")[0] + "/"
+    return next((each for each in found if each.startswith(kind)), None)
+
+
 def _is_plainly_else(declared: str, found: tuple[str, ...]) -> bool:
     """Whether something that can be told calls itself what it is not. Many formats of documents are archives inside."""
     return bool(found) and (found[0] in SHOWN or declared.startswith(("text/", *_MEDIA)))
@@ -178,13 +190,18 @@ def _iso_media(brand: bytes) -> tuple[str, ...]:
 
 
 def _mpeg_audio(head: bytes) -> tuple[str, ...]:
-    """Frames of MPEG audio begin with eleven bits that are set; layer and rate must not be the forbidden ones."""
+    """Frames of MPEG audio begin with eleven bits that are set; rates must not be the forbidden ones.
+
+    Of the layers only II and III: what begins like one of layer I is text in UTF-16.
+    """
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return ()
     layer = head[1] & 0x06
     if layer == 0:
         return ("audio/aac",) if head[1] & 0xF0 == 0xF0 else ()
-    is_frame = head[1] & 0x18 != 0x08 and head[2] & 0xF0 not in {0x00, 0xF0} and head[2] & 0x0C != 0x0C
+    is_frame = (
+        layer != 0x06 and head[1] & 0x18 != 0x08 and head[2] & 0xF0 not in {0x00, 0xF0} and head[2] & 0x0C != 0x0C
+    )
     return ("audio/mpeg",) if is_frame else ()
 
 

@@ -36,7 +36,7 @@ MAX_TAGS: Final = 10_000
 """How many tags HTML may have: a table of 2,000 cells has 5,000."""
 MAX_MENTIONS: Final = 50
 
-_LANGUAGE: Final = re.compile(r"language-[^\s\0&]{1,64}")
+_LANGUAGE: Final = re.compile(r"language-[\w+#./-]{1,64}")
 _ANYTHING: Final = re.compile(r"[^\0]*")
 _QUOTED: Final = str.maketrans({'"': "&quot;", "<": "&lt;"})
 # Client-server API v1.16, "m.room.message msgtypes". Of ``target``, only the value that is of use.
@@ -66,27 +66,20 @@ _TAGS: Final = frozenset(
 _VOID: Final = frozenset({"br", "hr", "img"})
 _FORMATTING: Final = frozenset({"a", "b", "code", "em", "i", "s", "strong", "u"})
 """Those of the tags that HTML's parser opens anew when something else has closed them."""
+_HEADINGS: Final = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 _HOLDS_PARTS_ONLY: Final = frozenset({"table", "thead", "tbody", "tr"})
-_ENDS_A_PARAGRAPH: Final = frozenset(
-    {
-        "blockquote",
-        "details",
-        "div",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "hr",
-        "ol",
-        "p",
-        "pre",
-        "summary",
-        "table",
-        "ul",
-    }
-)
+_ENDS_A_PARAGRAPH: Final = _HEADINGS | {
+    "blockquote",
+    "details",
+    "div",
+    "hr",
+    "ol",
+    "p",
+    "pre",
+    "summary",
+    "table",
+    "ul",
+}
 _STANDS_IN: Final[Mapping[str, frozenset[str]]] = {
     "li": frozenset({"ul", "ol"}),
     "caption": frozenset({"table"}),
@@ -105,7 +98,7 @@ _MARKUP: Final = re.compile(
     | <(?P<end>/?)(?P<tag>[A-Za-z][A-Za-z0-9-]*+)(?P<attributes>(?:[^<>"']|"[^"]*+"|'[^']*+')*+)>""",
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
-_ATTRIBUTE: Final = re.compile(r"""([A-Za-z][A-Za-z0-9-]*+)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s"'=<>`]++)))?+""")
+_ATTRIBUTE: Final = re.compile(r"""([A-Za-z][A-Za-z0-9-]*+)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s"'<>]++)))?+""")
 _NEWLINES_OF_PRE: Final = re.compile("<pre>\n+")
 _SOMETHING_TO_SEE: Final = re.compile(r"<img|(?:^|>)\s*+[^<\s]")
 
@@ -191,7 +184,7 @@ def mention_names(body: str) -> list[str]:
 def _prose(body: str) -> Iterator[str]:
     """The text of ``body`` that is neither code nor a link."""
     closed_to_mentions = 0
-    event: Any  # The types of pyromark's events are too deep for mypy to narrow.
+    event: Any  # As in _Page.
     for event in islice(_MARKDOWN.events(body), MAX_EVENTS):
         match event:
             case {"Start": {"CodeBlock": _} | {"Link": _}}:
@@ -218,7 +211,10 @@ _LINK: Final = '<a href="'
 
 
 class _Page:
-    """HTML from the events of a Markdown parser."""
+    """HTML from the events of a Markdown parser. What is HTML in Markdown is text here.
+
+    pyromark's types for its events are too deep for mypy to narrow: hence Any.
+    """
 
     def __init__(self, mentions: Mapping[str, Pill]) -> None:
         self.says_more = False
@@ -243,9 +239,7 @@ class _Page:
                 self._begin(*self._tag(tag))
             case {"End": _}:
                 self._end()
-            case {"Text": text}:
-                self._text(text)
-            case {"Html": text} | {"InlineHtml": text}:
+            case {"Text": text} | {"Html": text} | {"InlineHtml": text}:
                 self._text(text)
             case {"Code": code}:
                 self._markup(f"<code>{_escaped(code)}</code>")
@@ -376,6 +370,8 @@ class _Tidy:
             return
         if tag in _ENDS_A_PARAGRAPH:
             self.end("p")
+            if tag in _HEADINGS and self._open and self._open[-1] in _HEADINGS:
+                self._close()
         elif tag == "a":
             self.end("a")
         permitted = _permitted(tag, attributes) if tag in _ATTRIBUTES else ""

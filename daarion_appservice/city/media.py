@@ -5,10 +5,12 @@ from __future__ import annotations
 import mimetypes
 import re
 import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from html import escape
 from typing import Final, Literal
 
-from .types import Message
+from .types import Media
 
 MAX_FILENAME_CHARS: Final = 255
 MAX_INLINE: Final = 50
@@ -70,11 +72,17 @@ def parts_of(mxc: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
-def addresses_in(message: Message) -> list[str]:
-    """All files that are seen by whoever sees the message, each once."""
-    media = message.media
+def addresses_in(media: Media | None, formatted_body: str | None) -> list[str]:
+    """All files that are seen by whoever sees a message with these, each once."""
     own = [media.mxc, media.thumbnail_mxc] if media else []
-    return list(dict.fromkeys(mxc for mxc in [*own, *_inline(message.formatted_body)] if mxc and is_mxc(mxc)))
+    return list(dict.fromkeys(mxc for mxc in [*own, *_inline(formatted_body)] if mxc and is_mxc(mxc)))
+
+
+def with_image_sources(html: str, source: Callable[[str], str]) -> str:
+    """HTML as ``markup`` leaves it, with other addresses of its pictures."""
+    if "mxc://" not in html:
+        return html
+    return _IMAGE_SOURCE.sub(lambda found: f'{found[1]}{escape(source(found[2]))}"', html)
 
 
 def _inline(html: str | None) -> list[str]:
@@ -106,3 +114,8 @@ def tidy_filename(name: str | None, mimetype: str) -> str:
 _MAX_ENDING: Final = 16
 _DECEIVING: Final = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2028\u2029\u2066\u2067\u2068\u2069\ufeff")
 """Characters that turn the direction of what follows: with one of them ``gpj.exe`` is seen as ``exe.jpg``."""
+
+
+def is_allowed(mimetype: str, allowed: Iterable[str]) -> bool:
+    """``allowed`` holds types, ``image/*`` and ``*/*``."""
+    return not {mimetype, mimetype.partition("/")[0] + "/*", "*/*"}.isdisjoint(allowed)

@@ -6,17 +6,17 @@ import json
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ..errors import Conflict, InvalidInput, NotFound
+from ..errors import Conflict, InvalidInput, NotAllowed, NotFound
 from .events import MessagePosted, OutboxFilled, RoomHappened
 from .feed import FeedWriter
 from .history import record
+from .media import msgtype_of
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, Wording, publish_all
 from .types import (
     Author,
     Content,
     Delivery,
     EventId,
-    Media,
     Message,
     MessageId,
     OutboxKind,
@@ -30,13 +30,14 @@ MAX_BODY_BYTES: Final = 48_000
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What somebody in the city wants to say. ``body`` is Markdown."""
+    """What somebody in the city wants to say. ``body`` is Markdown; with a file it may be empty."""
 
     body: str
     msgtype: str = "m.text"
     reply_to: str | None = None
     client_id: str | None = None
-    media: Media | None = None
+    media: str | None = None
+    """The address of a file that they have brought in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +71,17 @@ class Messages:
         Raises NotFound for an unknown room or message replied to, Conflict for an archived room, NotAllowed for somebody who
         may not speak there, InvalidInput for a body that is empty, too large, or cannot stand in a Matrix event.
         """
-        content = self._wording.content(draft.body, msgtype=draft.msgtype, media=draft.media)
+        content = await self._content(author, draft)
         check_content(content)
         client_id = draft.client_id
         async with self._store.transaction() as tx:
             # Held, so that of two that come with the same client_id at once the second finds the first.
-            room = await _hold_open(tx, room_id)
+            room = await hold_open(tx, room_id)
             if client_id is not None and (posted := await tx.messages.by_client_id(author, room.id, client_id)):
                 return Posted(posted, is_new=False)
             await self._doorkeeper.check_may_speak(tx, room, author)
             if draft.reply_to is not None:
-                await _find_in(tx, room, draft.reply_to)
+                await find_in(tx, room, draft.reply_to)
             now_ms = self._now_ms()
             message = _message(
                 MessageId(self._new_id()),
@@ -97,6 +98,38 @@ class Messages:
             await tx.outbox.add(OutboxKind.MESSAGE, message.id, room.id, txn_id=message.id)
         publish_all(self._publish, [MessagePosted(message), OutboxFilled()])
         return Posted(message, is_new=True)
+
+    async def send_again(self, author: Author, room_id: str, message_id: str) -> Message:
+        """Try anew to get one's own message to Matrix; one that did not fail is left as it is.
+
+        Raises NotFound, NotAllowed for another's message or somebody who may not speak there, Conflict in an archived room.
+        """
+        async with self._store.transaction() as tx:
+            room, message = await find_open(tx, room_id, message_id)
+            if message.author.subject != author.subject:
+                raise NotAllowed("not_yours", "only their author may send messages again")
+            await self._doorkeeper.check_may_speak(tx, room, author)
+            if message.deleted or not await tx.outbox.retry(message.id):
+                return message
+            await tx.messages.pending(message.id)
+            message = replace(message, delivery=Delivery.PENDING)
+            happened = await record(tx, RoomEventKind.UPDATED, message, author, self._now_ms())
+        publish_all(self._publish, [happened, OutboxFilled()])
+        return message
+
+    async def _content(self, author: Author, draft: Draft) -> Content:
+        """Raises NotFound for a file that is not this author's upload."""
+        if draft.media is None:
+            return self._wording.content(draft.body, msgtype=draft.msgtype, media=None)
+        async with self._store.reading() as tx:
+            media = await tx.media.upload_of(author, draft.media)
+        if media is None:
+            raise NotFound("no_such_media", f"you have brought in no file {draft.media!r}")
+        msgtype = msgtype_of(media.mimetype)
+        if not draft.body.strip():
+            # A file's name is no Markdown.
+            return Content(media.filename, msgtype=msgtype, media=media)
+        return self._wording.content(draft.body, msgtype=msgtype, media=media)
 
     async def receive(
         self,
@@ -173,20 +206,26 @@ async def find_open(tx: CityTransaction, room_id: str, message_id: str) -> tuple
 
     Raises NotFound for an unknown room or message, Conflict for an archived room.
     """
-    room = await _hold_open(tx, room_id)
-    return room, await _find_in(tx, room, message_id)
+    room = await hold_open(tx, room_id)
+    return room, await find_in(tx, room, message_id)
 
 
-async def _hold_open(tx: CityTransaction, room_id: str) -> Room:
+async def hold_open(tx: CityTransaction, room_id: str) -> Room:
+    """A room that may be written to, held until the transaction ends; raises NotFound, and Conflict for an archived one."""
     room = await tx.rooms.hold(room_id)
     if room is None:
         raise NotFound("no_such_room", f"there is no room {room_id!r}")
     if room.archived:
         raise Conflict("room_archived", f"the room {room.slug} is archived: it can be read, but not written to")
+    if room.encrypted:
+        raise Conflict(
+            "room_encrypted", f"the room {room.slug} is encrypted on Matrix: nothing can be said there from the city any more"
+        )
     return room
 
 
-async def _find_in(tx: CityTransaction, room: Room, message_id: str) -> Message:
+async def find_in(tx: CityTransaction, room: Room, message_id: str) -> Message:
+    """A room's message; raises NotFound."""
     message = await tx.messages.get(MessageId(message_id))
     if message is None or message.room_id != room.id:
         raise NotFound("no_such_message", f"there is no message {message_id!r} in the room {room.slug}")

@@ -38,7 +38,7 @@ class Reactions:
             room, message = await find_open(tx, room_id, message_id)
             if message.deleted:
                 raise Conflict("message_deleted", "this message is deleted: nobody can react to it")
-            await self._doorkeeper.check_may_speak(tx, room, author)
+            await self._doorkeeper.check_may_react(tx, room, author)
             if await tx.reactions.given(message.id, author, key):
                 return message
             if len(message.reactions) >= _MAX_SIGNS and key not in {tally.key for tally in message.reactions}:

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ..errors import Conflict, InvalidInput, NotFound
-from .events import RegistryChanged
+from .events import CityEvent, RegistryChanged, RoomChanged
 from .feed import FeedWriter
-from .ports import CityStore, NewId, NowMs, Publish
+from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all
 from .slugs import MAX_LENGTH, slug_of
 from .types import MatrixRoomId, MatrixStatus, Room, RoomId
 
 _SLUG: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{MAX_LENGTH - 1}}}")
+
+
+@dataclass(frozen=True, slots=True)
+class RoomChange:
+    """What is to be different about a room; None leaves it as it is."""
+
+    name: str | None = None
+    description: str | None = None
+    archived: bool | None = None
+    """A room that is archived can be read, but not written to, and is in no list."""
+
+    def of(self, room: Room) -> Room:
+        """Raises InvalidInput for a name that is none."""
+        return replace(
+            room,
+            name=room.name if self.name is None else _name(self.name),
+            description=room.description if self.description is None else self.description.strip(),
+            archived=room.archived if self.archived is None else self.archived,
+        )
 
 
 def room_id_of(slug: str) -> RoomId:
@@ -50,9 +70,7 @@ class Rooms:
 
         Raises Conflict when the slug is taken, InvalidInput when it cannot be one.
         """
-        name = name.strip()
-        if not name:
-            raise InvalidInput("name_needed", "a room needs a name", status=422)
+        name = _name(name)
         if slug is None:
             slug = slug_of(name)
         check_slug(slug)
@@ -93,12 +111,43 @@ class Rooms:
         async with self._store.reading() as tx:
             return {room.slug for room in await tx.rooms.all()}
 
-    async def archive(self, id_or_slug: str) -> Room:
-        """Close a room for good: it can still be read, but not written to."""
+    async def change(self, id_or_slug: str, change: RoomChange) -> Room:
+        """Rename, describe, archive or open again; on Matrix that follows. What is so already changes nothing.
+
+        Raises NotFound, and InvalidInput for a name that is none.
+        """
         async with self._store.transaction() as tx:
-            room = await tx.rooms.find(id_or_slug)
+            room = await tx.rooms.hold(id_or_slug)
             if room is None:
                 raise NotFound("no_such_room", f"there is no room {id_or_slug!r}")
-            await tx.rooms.archive(room.id)
-        self._publish(RegistryChanged())
-        return room
+            changed = change.of(room)
+            happened = await self._change(tx, room, changed)
+        publish_all(self._publish, [*happened, RegistryChanged()] if happened else [])
+        return changed
+
+    async def receive(
+        self, tx: CityTransaction, room: Room, *, name: str | None = None, description: str | None = None
+    ) -> list[CityEvent]:
+        """Take over a name or topic that the room was given on Matrix; returns what to publish once that is committed."""
+        await tx.rooms.has_on_matrix(room.id, name=name, topic=description)
+        name = room.name if name is None else name
+        description = room.description if description is None else description
+        return await self._change(tx, room, replace(room, name=name, description=description))
+
+    async def _change(self, tx: CityTransaction, room: Room, changed: Room) -> list[CityEvent]:
+        if changed == room:
+            return []
+        now_ms = self._now_ms()
+        await tx.rooms.change(changed)
+        if changed.name != room.name:
+            await tx.feed.add([self._feed.renamed(changed, room.name, now_ms)])
+        if changed.archived != room.archived:
+            await tx.feed.add([self._feed.archived(changed, now_ms)])
+        return [RoomChanged(changed)]
+
+
+def _name(name: str) -> str:
+    name = name.strip()
+    if not name:
+        raise InvalidInput("name_needed", "a room needs a name", status=422)
+    return name

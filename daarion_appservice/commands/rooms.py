@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from ..app import City, new_id, now_ms
-from ..city.rooms import Rooms
+from ..city.rooms import RoomChange, Rooms
 from ..city.types import MatrixStatus, Room
 from ..config import file as config_file
 from ..errors import Conflict, ExitCode, HomeserverAway, HomeserverRefused, NotFound, StartError
@@ -100,12 +100,21 @@ def backfill(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
 
 @app.command("archive")
 def archive(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Close a room for good: it stays readable, and leaves the directory."""
+    """Close a room: it stays readable, and leaves the lists; on Matrix, too."""
+    say(f"The room {_change(config, slug, RoomChange(archived=True)).slug} is archived.", "green")
 
-    async def close(database: Database) -> Room:
-        return await _rooms(database).archive(slug)
 
-    say(f"The room {with_migrated_database(config, close).slug} is archived.", "green")
+@app.command("reopen")
+def reopen(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Open an archived room again, as it was before."""
+    say(f"The room {_change(config, slug, RoomChange(archived=False)).slug} is open.", "green")
+
+
+def _change(config: Path, slug: str, change: RoomChange) -> Room:
+    async def work(database: Database) -> Room:
+        return await _rooms(database).change(slug, change)
+
+    return with_migrated_database(config, work)
 
 
 def _asking_matrix(config: Path, work: Callable[[City], Awaitable[T]]) -> T:

@@ -23,6 +23,7 @@ from .values import (
     HttpUrl,
     JwtSecret,
     Localpart,
+    MediaType,
     Network,
     OptionalHttpUrl,
     Origin,
@@ -52,6 +53,7 @@ __all__ = [
     "LimitsSettings",
     "LoggingSettings",
     "MatrixListenerSettings",
+    "MediaSettings",
     "Port",
     "PresenceSettings",
     "RedisSettings",
@@ -141,10 +143,8 @@ class ApiSettings(Section):
 
 
 class LimitsSettings(Section):
-    """A rate is written as the library `limits` has it: 240/minute, 10 per hour, 100/5 seconds. Empty: no limit."""
-
     reads: RateLimit = Field(
-        "1200/minute",
+        "3000/minute",
         description="Requests that change nothing, of one citizen or agent; of one address, all that come without a good token.",
     )
     sign_ins: RateLimit = Field(
@@ -156,17 +156,43 @@ class LimitsSettings(Section):
         "240/minute", description="Edits, deletions, reactions and whatever else one citizen or agent changes."
     )
     uploads: RateLimit = Field("60/hour", description="Files of one citizen or agent.")
-    rooms: RateLimit = Field("10/hour", description="Rooms that one citizen opens.")
-    typing: RateLimit = Field("300/minute", description="How often one citizen or agent says that they are typing.")
+    rooms: RateLimit = Field("30/hour", description="Rooms that one citizen opens, or tries to.")
+    typing: RateLimit = Field(
+        "300/minute", description="How often one citizen or agent says that they are typing, or how far they have read."
+    )
     heartbeats: RateLimit = Field("20/second", description="Heartbeats of one agent over HTTP, of all its replicas.")
     socket_events: RateLimit = Field(
-        "50/second", description="Events on one WebSocket, heartbeats among them; also how many may come at once."
+        "20/second", description="Events on one WebSocket, heartbeats among them; also how many may come at once."
     )
     sockets_per_subject: int = Field(
         64, ge=0, description="WebSockets and event streams that one citizen or agent has open; 0: no limit."
     )
     sockets_per_address: int = Field(
         500, ge=0, description="Those that one address has open, but for agents'; 0: no limit."
+    )
+
+
+class MediaSettings(Section):
+    max_upload_bytes: int = Field(
+        50 * 1024 * 1024,
+        ge=1,
+        le=1 << 40,
+        description="The largest file that citizens and agents may send; never more than Synapse's max_upload_size.",
+    )
+    max_download_bytes: int = Field(
+        100 * 1024 * 1024,
+        ge=1,
+        le=1 << 40,
+        description="The largest file that is passed on from Synapse: people on Matrix may send larger ones.",
+    )
+    allowed_types: list[MediaType] = Field(
+        ["*/*"], description="Media types that citizens and agents may send, like image/png, image/* or */*."
+    )
+    transfers: int = Field(
+        16, ge=1, le=1000, description="Files that are on their way at the same time; others wait for their turn."
+    )
+    timeout_s: float = Field(
+        600.0, gt=0, le=86_400, description="How long one file may be on its way; one that stands still ends sooner."
     )
 
 
@@ -274,8 +300,10 @@ class Settings(Section):
     api: ApiSettings = Field(ApiSettings(), description="The city listener: browsers, agents, the city's frontend.")
     limits: LimitsSettings = Field(
         LimitsSettings(),
-        description="How often one may ask on the city listener. Services, admins and this machine's addresses are not limited.",
+        description="How much one may ask of the city listener, like 240/minute, 10 per hour or 100/5 seconds; "
+        "empty for no limit. Services and admins are not limited, nor is who shows no token and is on this machine.",
     )
+    media: MediaSettings = Field(MediaSettings(), description="Pictures and other files in rooms.")
     database: DatabaseSettings = Field(DatabaseSettings(), description="Where everything is kept.")
     redis: RedisSettings = Field(
         RedisSettings(),

@@ -147,6 +147,15 @@ JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
 PublicKey = Annotated[str, AfterValidator(_public_key)]
 Avatar = Annotated[str, AfterValidator(_avatar)]
 RateLimit = Annotated[str, AfterValidator(_rate_limit)]
+MediaType = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            r"^(\*/\*|[a-z]+/(\*|[a-z0-9][a-z0-9!#$&^_.+-]*))$",
+            "must be a media type in lower case, like image/png, image/* or */*",
+        )
+    ),
+]
 Network = Annotated[str, AfterValidator(_network)]
 
 

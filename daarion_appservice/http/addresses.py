@@ -19,6 +19,8 @@ _FORWARDED: Final = "X-Forwarded-For"
 _HOUSEHOLD_BITS: Final = 64
 """What one connection to the IPv6 internet has at least; it may use another address for every request."""
 _REMEMBERED: Final = 4096
+_LONGEST: Final = 64
+"""Characters: an IPv6 address with brackets, a zone and a port, and nothing that would fill the memory."""
 
 
 class Addresses:
@@ -48,7 +50,7 @@ class Addresses:
     def _behind(self, proxy: Address, forwarded_for: str) -> Address:
         nearest = proxy
         for text in reversed(forwarded_for.split(",")):
-            named = _parsed(text)
+            named = _parsed(text) if len(text) <= _LONGEST else None
             if named is None:  # "unknown", or worse: counted is whoever says so
                 break
             nearest = named

@@ -20,10 +20,10 @@ from .views import JSON, agent_presence, agent_view
 
 
 class AgentList(Query):
-    node_id: str = Field("", description="Those on this node.", examples=["node-kyiv-1"])
-    microdao: str = Field("", description="Those of this microDAO.", examples=["daarion"])
-    role: str = Field("", description="Those with this role.", examples=["orchestrator"])
-    q: str = Field("", description="Those with this in slug, name or title.", examples=["wizz"])
+    node_id: str = Field("", max_length=255, description="Those on this node.", examples=["node-kyiv-1"])
+    microdao: str = Field("", max_length=255, description="Those of this microDAO.", examples=["daarion"])
+    role: str = Field("", max_length=255, description="Those with this role.", examples=["orchestrator"])
+    q: str = Field("", max_length=255, description="Those with this in slug, name or title.", examples=["wizz"])
     presence: Literal["", "online", "away", "offline"] = Field("", description="Those who are so.", examples=["online"])
 
 

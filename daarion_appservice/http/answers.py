@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import ClientConnectionError, web
 
-from ..errors import CityError, TooManyRequests
+from ..errors import CityError, TooManyRequests, Unavailable
 from .database_away import is_database_away
 from .endpoint import Mistakes, json_response
 
@@ -65,7 +65,7 @@ def _as_problem(request: web.Request, error: Exception) -> web.StreamResponse:
     match error:
         case Mistakes():
             return _problem(error.status, error.code, error.detail, error.errors)
-        case TooManyRequests():
+        case TooManyRequests() | Unavailable() if error.retry_after_s is not None:
             # In whole seconds (RFC 9110 §10.2.3), of which none is too early.
             headers = {"Retry-After": str(math.ceil(error.retry_after_s))}
             return _problem(error.status, error.code, error.detail, headers=headers)

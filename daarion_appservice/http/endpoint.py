@@ -199,10 +199,12 @@ def _aiohttp_handler(
         check(who, principal, anonymous_read=anonymous_read)
         path = dict(request.match_info)
         check_text(path)
-        call = Call(principal, path, await _body(request, wanted.body), _query(request, wanted.query))
+        call = Call(principal, path, await _body(request, wanted.body), read_query(request, wanted.query))
         answer = await each.handler(call)
         if isinstance(answer, Answer):
             return json_response(answer.content, status=answer.status)
+        if wanted.answer is NoContent:
+            return web.Response(status=wanted.status)
         return json_response(answer, status=wanted.status)
 
     return handle
@@ -229,9 +231,9 @@ async def _body(request: web.Request, model: type[Body]) -> Body:
     return _validated(model, content)
 
 
-def _query(request: web.Request, model: type[Query]) -> Query:
+def read_query(request: web.Request, model: type[Q]) -> Q:
     if model is NoQuery:
-        return NoQuery()
+        return model()
     content = dict(request.query)
     check_text(content)
     return _validated(model, content)

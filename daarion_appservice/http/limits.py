@@ -38,6 +38,7 @@ RATES: Final = {
     ("POST", "/city/rooms"): Rate.ROOMS,
     ("POST", "/city/rooms/{room_id}/messages"): Rate.MESSAGES,
     ("PUT", "/city/rooms/{room_id}/typing"): Rate.TYPING,
+    ("PUT", "/city/rooms/{room_id}/read"): Rate.TYPING,
     ("POST", "/api/v1/agents/{agent_id}/heartbeat"): Rate.HEARTBEATS,
 }
 """What counts neither as a read nor as a change or an upload like any other."""
@@ -45,6 +46,7 @@ RATES: Final = {
 _RATES_OF_EVENTS: Final = {
     "city.room.send": Rate.MESSAGES,
     "city.room.typing": Rate.TYPING,
+    "city.room.read": Rate.TYPING,
     "presence.heartbeat": None,
     "presence.offline": None,
 }
@@ -118,6 +120,13 @@ class Limits:
     def move(self, place: Place, request: web.Request, principal: Principal) -> None:
         """Of the same connection, once it is known whose it is. Raises TooManyRequests."""
         place.move(_subject(principal), self._address_of(request, principal))
+
+    def asker(self, request: web.Request, principal: Principal) -> str | None:
+        """Under what is counted what somebody has under way; None for who is not limited."""
+        if isinstance(principal, Anonymous):
+            address = self._addresses.of(request)
+            return None if address is None else _address(address)
+        return _subject(principal)
 
     def pace(self) -> Pace | None:
         """Of one connection; None for as fast as it likes."""

@@ -37,7 +37,8 @@ class MessageList(Query):
 
 class NewMessage(Body):
     body: str = Field(
-        description="Markdown; `@slug` means an agent, `@name:server` somebody on Matrix.",
+        "",
+        description="Markdown; `@slug` means an agent, `@name:server` somebody on Matrix. May be left out with `media`.",
         examples=["Добрий вечір, **Подоле**! @daarwizz, що нового?"],
     )
     msgtype: Literal["m.text", "m.emote", "m.notice"] = Field(
@@ -57,8 +58,15 @@ class NewMessage(Body):
         examples=["tab1-42"],
     )
 
+    media: str | None = Field(
+        None,
+        max_length=512,
+        description="The `mxc` of a file that one has brought in; `body` is what one says of it, and `msgtype` counts no more.",
+        examples=["mxc://daarion.space/SEsfnsuifSDFSSEF"],
+    )
+
     def draft(self) -> Draft:
-        return Draft(self.body, self.msgtype, self.reply_to, self.client_id)
+        return Draft(self.body, self.msgtype, self.reply_to, self.client_id, self.media)
 
 
 class NewText(Body):
@@ -109,7 +117,7 @@ class MessageRoutes:
         summary="Say something",
         answer=schemas.Message,
         also={200: "The first message with this `client_id`: nothing is said twice."},
-        errors=(*_SPEAKING, *_WORDING),
+        errors=(*_SPEAKING, *_WORDING, "no_such_media"),
     )
     async def post_message(self, call: Call[NewMessage, NoQuery]) -> Answer:
         """It is stored when this answers, and goes to Matrix as soon as the homeserver takes it (``delivery``)."""
@@ -147,6 +155,19 @@ class MessageRoutes:
         return self._message(
             await self._changes.delete(author, call.path["room_id"], call.path["message_id"], may_moderate=may_moderate)
         )
+
+    @endpoint(
+        "POST",
+        _MESSAGE + "/retry",
+        who=Access.INHABITANTS,
+        summary="Send a message to Matrix once more",
+        answer=schemas.Message,
+        errors=(*_SPEAKING, "not_yours"),
+    )
+    async def send_again(self, call: Call[NoBody, NoQuery]) -> JSON:
+        """Of those that Matrix did not take (`delivery` is `failed`); any other is left as it is."""
+        author, path = self._authors.of(call.principal), call.path
+        return self._message(await self._messages.send_again(author, path["room_id"], path["message_id"]))
 
     @endpoint(
         "PUT",

@@ -61,6 +61,8 @@ class Access(Enum):
     BEATERS = auto()
     """Agents (for themselves; the route checks) and services."""
     SERVICES = auto()
+    ADMINS = auto()
+    """Whoever may manage the city: the admin token, and citizens whose token says so."""
 
 
 def check(access: Access, principal: Principal, *, anonymous_read: bool) -> None:
@@ -83,6 +85,8 @@ def _may(access: Access, principal: Principal, *, anonymous_read: bool) -> bool:
             return True
         case Access.READERS:
             return anonymous_read or not isinstance(principal, Anonymous)
+        case Access.ADMINS if isinstance(principal, Citizen):
+            return principal.is_admin
     return isinstance(principal, _KINDS[access])
 
 
@@ -91,6 +95,7 @@ _KINDS: Final[dict[Access, tuple[type[Principal], ...]]] = {
     Access.CITIZENS: (Citizen, Admin),
     Access.BEATERS: (AgentPrincipal, Service),
     Access.SERVICES: (Service,),
+    Access.ADMINS: (Citizen, Admin),
 }
 
 _FOR: Final = {
@@ -98,4 +103,5 @@ _FOR: Final = {
     Access.CITIZENS: "citizens and admins",
     Access.BEATERS: "the agent itself and trusted services",
     Access.SERVICES: "trusted services",
+    Access.ADMINS: "admins",
 }

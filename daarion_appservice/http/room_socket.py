@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import orjson
 from aiohttp import web
-from ..city.events import InhabitantTyping
+
+from ..city.attention import Attention
 from ..city.messages import Messages
 from ..city.occupancy import Occupancy
-from ..city.ports import NowMs, PresenceStore, Publish
-from ..city.types import RoomEvent, RoomEventKind, RoomId, SubjectId
+from ..city.ports import NowMs, PresenceStore
+from ..city.types import Author, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
 from ..errors import NotFound
 from ..matrix.namespace import Namespace
 from ..realtime.presence_stream import encode_presence
@@ -20,12 +21,13 @@ from ..storage.database import Database
 from .authors import Authors
 from .endpoint import Body
 from .frames import text_frame
+from .members import ReadMark
 from .messages import NewMessage
 from .origins import Origins
 from .principals import Principal
 from .signing_in import CityDoor
 from .sockets import Conversation, Reader, SocketRoute, no_such_event, read_event
-from .views import JSON, author_view, message_view, moment
+from .views import JSON, author_view, message_view, moment, room_view
 
 PATH: Final = "/ws/city/rooms/{room_id}"
 
@@ -60,6 +62,10 @@ class RoomFrames:
                 content |= self._about_message(event)
         return _frame(content)
 
+    def changed(self, room: Room) -> bytes:
+        view = room_view(room, self._occupancy.members_online(room.id), self._namespace)
+        return _frame({"event": "city.room.updated", "room_id": room.id, "room": view})
+
     def _about_message(self, event: RoomEvent) -> JSON:
         """The message as it stands, and what happened to it; None when it was in a room that was emptied since."""
         content: JSON = {"message": event.message and message_view(event.message, self._namespace)}
@@ -68,6 +74,9 @@ class RoomFrames:
         if event.kind is RoomEventKind.REACTION:
             content |= {"emoji": event.key, "added": event.added}
         return content
+
+    def member(self, room: RoomId, member: Author) -> bytes:
+        return _frame({"event": "city.room.member", "room_id": room, "member": author_view(member, self._namespace)})
 
     def presence(self, room: RoomId, subject: SubjectId) -> bytes:
         return _frame(
@@ -89,8 +98,8 @@ class RoomSocketParts:
     database: Database
     streams: RoomStreams
     messages: Messages
+    attention: Attention
     authors: Authors
-    publish: Publish
 
 
 class RoomSocket(SocketRoute):
@@ -144,9 +153,12 @@ class _Conversation(Conversation):
                 await self._send(read_event(NewMessage, event))
             case "city.room.typing":
                 typing = read_event(TypingEvent, event).typing
-                self._city.publish(
-                    InhabitantTyping(await self.find_room(), self._city.authors.of(self.principal), typing)
-                )
+                author = self._city.authors.of(self.principal)
+                await self._city.attention.types(author, await self.find_room(), typing=typing)
+            case "city.room.read":
+                message = read_event(ReadMark, event).message_id
+                author = self._city.authors.of(self.principal)
+                await self._city.attention.reads(author, await self.find_room(), message)
             case _:
                 raise no_such_event(event)
 

@@ -6,17 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..city.events import InhabitantTyping
 from ..city.occupancy import Occupancy
-from ..city.ports import NowMs, PresenceStore, Publish
-from ..city.rooms import Rooms
+from ..city.ports import NowMs, PresenceStore
+from ..city.rooms import RoomChange, Rooms
 from ..city.types import Room, SubjectId, UserId
 from ..errors import NotFound
 from ..matrix.namespace import Namespace
-from ..realtime.room_typing import LASTS_S
 from ..storage.database import Database
 from . import schemas
-from .authors import Authors
 from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
 from .principals import Access, Citizen
 from .views import JSON, message_view, presence_fields, room_view
@@ -47,8 +44,18 @@ class NewRoom(Body):
     )
 
 
-class TypingState(Body):
-    typing: bool = Field(True, description="Whether one is typing.", examples=[True])
+class ChangedRoom(Body):
+    name: str | None = Field(
+        None, min_length=1, max_length=255, description="Its new name; left out: stays.", examples=["Поділ вечірній"]
+    )
+    description: str | None = Field(
+        None, max_length=2000, description="What it is for; left out: stays.", examples=["Куди піти ввечері"]
+    )
+    archived: bool | None = Field(
+        None,
+        description="Whether it can only be read; left out: stays. `false` opens an archived room again.",
+        examples=[True],
+    )
 
 
 class RoomRoutes:
@@ -56,8 +63,6 @@ class RoomRoutes:
         self,
         database: Database,
         rooms: Rooms,
-        publish: Publish,
-        authors: Authors,
         presence: PresenceStore,
         occupancy: Occupancy,
         namespace: Namespace,
@@ -65,8 +70,6 @@ class RoomRoutes:
     ) -> None:
         self._database = database
         self._rooms = rooms
-        self._publish = publish
-        self._authors = authors
         self._presence = presence
         self._occupancy = occupancy
         self._namespace = namespace
@@ -103,6 +106,21 @@ class RoomRoutes:
         return self._view(room)
 
     @endpoint(
+        "PATCH",
+        "/city/rooms/{room_id}",
+        who=Access.ADMINS,
+        body=ChangedRoom,
+        summary="Rename, describe, archive or reopen a room",
+        answer=schemas.Room,
+        errors=("no_such_room", "name_needed"),
+    )
+    async def change_room(self, call: Call[ChangedRoom, NoQuery]) -> JSON:
+        """The Matrix room follows within seconds."""
+        body = call.body
+        change = RoomChange(body.name, body.description, body.archived)
+        return self._view(await self._rooms.change(call.path["room_id"], change))
+
+    @endpoint(
         "GET",
         "/city/rooms/{room_id}",
         who=Access.READERS,
@@ -127,25 +145,6 @@ class RoomRoutes:
                 for subject, user in zip(online, users, strict=True)
             ],
         }
-
-    @endpoint(
-        "PUT",
-        "/city/rooms/{room_id}/typing",
-        who=Access.INHABITANTS,
-        body=TypingState,
-        summary="Say that one is typing",
-        answer=schemas.Typing,
-        errors=("no_such_room", "citizen_id_too_long"),
-    )
-    async def type(self, call: Call[TypingState, NoQuery]) -> JSON:
-        """It must be said again within ``expires_in_ms``; ``false``, or a message, ends it."""
-        author = self._authors.of(call.principal)
-        async with self._database.reading() as tx:
-            room = await tx.rooms.find(call.path["room_id"])
-        if room is None:
-            raise NotFound("no_such_room", f"there is no room {call.path['room_id']!r}")
-        self._publish(InhabitantTyping(room.id, author, call.body.typing))
-        return {"typing": call.body.typing, "expires_in_ms": int(LASTS_S * 1000) if call.body.typing else 0}
 
     def _view(self, room: Room) -> JSON:
         return room_view(room, self._occupancy.members_online(room.id), self._namespace)

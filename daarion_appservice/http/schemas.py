@@ -37,7 +37,7 @@ class Author(BaseModel):
     display_name: str = Field(description="What others see.", examples=["Оксана"])
     matrix_user_id: str = Field(description="Who they are on Matrix.", examples=["@citizen_u_123:daarion.space"])
     avatar_url: str | None = Field(
-        description="Their picture, as an `mxc://` address.", examples=["mxc://daarion.space/oksana"]
+        description="Their picture, from the city's own address on.", examples=["/city/media/daarion.space/oksana"]
     )
 
 
@@ -126,6 +126,10 @@ class Room(BaseModel):
     matrix_error: str | None = Field(
         description="What is not right between the two, in words.", examples=["the bot was removed from the room"]
     )
+    encrypted: bool = Field(
+        description="Whether somebody turned on encryption on Matrix: nothing can be read or said there any more.",
+        examples=[False],
+    )
     is_default: bool = Field(description="Whether it is one of those that the city began with.", examples=[False])
     archived: bool = Field(description="Whether it can only be read.", examples=[False])
     created_at: Moment = Field(description="When it was opened.")
@@ -134,7 +138,18 @@ class Room(BaseModel):
 class Media(BaseModel):
     """A picture, a sound, a film or another file."""
 
-    mxc: str = Field(description="Its `mxc://` address.", examples=["mxc://daarion.space/SEsfnsuifSDFSSEF"])
+    mxc: str = Field(
+        description="Its address on Matrix; to post a file, it is the message's `media`.",
+        examples=["mxc://daarion.space/SEsfnsuifSDFSSEF"],
+    )
+    url: str | None = Field(
+        description="Where the city gives it out, from the city's own address on.",
+        examples=["/city/media/daarion.space/SEsfnsuifSDFSSEF"],
+    )
+    thumbnail_url: str | None = Field(
+        description="The same for a smaller picture of it; `null` when there is none.",
+        examples=["/city/media/daarion.space/SEsfnsuifSDFSSEF/thumbnail?width=800&height=600&method=scale"],
+    )
     mimetype: str = Field(description="Its media type.", examples=["image/jpeg"])
     filename: str = Field(description="Its name.", examples=["фунікулер.jpg"])
     size: Count | None = Field(description="Bytes.", examples=[48211])
@@ -193,6 +208,14 @@ class RoomDetails(Room):
 
     messages: list[Message] = Field(description="The last 50, oldest first.")
     online_members: list[Member] = Field(description="Members who are not offline, at most 200.")
+
+
+class Joined(BaseModel):
+    """Whether one is a member of a room now."""
+
+    room_id: str = Field(description="The room.", examples=["city_podil"])
+    joined: bool = Field(description="Whether one is a member.", examples=[True])
+    members_online: Count = Field(description="How many of its members are not offline.", examples=[43])
 
 
 class Typing(BaseModel):
@@ -269,7 +292,8 @@ class FeedEntry(BaseModel):
     actor: Author | None = Field(description="Who did it.")
     payload: dict[str, str] = Field(
         description="What else is to say. Of a `room_message`: `message_id`, and `body`, cut at 280 characters; of a "
-        "`room_created`: `slug`, `name`, `description`.",
+        "`room_created`: `slug`, `name`, `description`; of `system`: `what` (`room_renamed`, `room_archived`, `room_reopened`), "
+        "`slug`, `name`, and of a renamed room what it `was` called.",
         examples=[{"message_id": "01M80JJAXFTK9TPCTY26E2R4Y5", "body": "Добрий вечір, Подоле!"}],
     )
     created_at: Moment = Field(description="When.")

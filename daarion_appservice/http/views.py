@@ -8,6 +8,7 @@ from typing import Any
 from ..city.presence import Shown
 from ..city.types import Agent, Author, Media, Message, Room, Tally, UserId
 from ..matrix.namespace import Namespace
+from .media_addresses import media_url, thumbnail_url, with_city_addresses
 
 JSON = dict[str, Any]
 
@@ -66,6 +67,7 @@ def room_view(room: Room, members_online: int, namespace: Namespace) -> JSON:
         "matrix_room_alias": namespace.room_alias(room.slug),
         "matrix_status": room.matrix_status,
         "matrix_error": room.matrix_error,
+        "encrypted": room.encrypted,
         "is_default": room.is_default,
         "archived": room.archived,
         "created_at": moment(room.created_at_ms),
@@ -78,7 +80,7 @@ def author_view(author: Author, namespace: Namespace) -> JSON:
         "id": author.id,
         "display_name": author.display_name,
         "matrix_user_id": namespace.author(author),
-        "avatar_url": author.avatar_url,
+        "avatar_url": media_url(author.avatar_url),
     }
 
 
@@ -89,7 +91,7 @@ def message_view(message: Message, namespace: Namespace) -> JSON:
         "seq": message.seq,
         "author": author_view(message.author, namespace),
         "body": message.body,
-        "formatted_body": message.formatted_body,
+        "formatted_body": with_city_addresses(message.formatted_body),
         "msgtype": message.msgtype,
         "media": message.media and media_view(message.media),
         "mentions": message.mentions,
@@ -111,6 +113,8 @@ def tally_view(tally: Tally) -> JSON:
 def media_view(media: Media) -> JSON:
     return {
         "mxc": media.mxc,
+        "url": media_url(media.mxc),
+        "thumbnail_url": thumbnail_url(media),
         "mimetype": media.mimetype,
         "filename": media.filename,
         "size": media.size,

@@ -23,7 +23,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from ..realtime.redis_client import REDIS_ERRORS, Client, ask
 
 MAX_REMEMBERED: Final = 100_000
-"""Of whom one window remembers something: twice as many at most. With more the oldest are forgotten early, and may ask again."""
+"""Of whom one window remembers something: twice as many at most. With more, the oldest are forgotten early."""
 
 _TIMEOUT_S: Final = 0.5
 """How long Redis may take before somebody's request goes on without it."""
@@ -37,7 +37,7 @@ NowS = Callable[[], float]
 
 
 class MovingWindow:
-    """Keeps two generations: whoever asks is moved to the young one. The old one ends as a whole, without being looked through."""
+    """Keeps two generations: whoever asks is moved to the young one, and the old one ends as a whole, never looked through."""
 
     def __init__(self, limit: RateLimitItem, now_s: NowS) -> None:
         self._amount = limit.amount

@@ -9,8 +9,8 @@ from ..city.types import MatrixRoomId, Room
 from ..errors import Conflict, HomeserverRefused, NotFound
 from ..storage.database import Database
 from .events import storable
-from .message_events import MessageEvents
 from .homeserver import Homeserver
+from .message_events import MessageEvents
 from .namespace import Namespace
 from .rooms import MatrixRooms
 

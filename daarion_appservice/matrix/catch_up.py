@@ -43,12 +43,14 @@ class CatchUp:
     async def run(self) -> None:
         """Look through every linked room. Raises HomeserverAway."""
         async with self._database.reading() as tx:
-            rooms = await tx.rooms.all()
-        for room in rooms:
-            if room.matrix_room_id is None:
-                continue
+            rooms = {room.id: room for room in await tx.rooms.all()}
+            former = await tx.rooms.former_ids()
+        # Of one that was replaced, too: what was said there last may not have come in yet.
+        linked = [*former, *((room.matrix_room_id, room.id) for room in rooms.values() if room.matrix_room_id)]
+        for matrix_room, room_id in linked:
+            room = rooms[room_id]
             try:
-                await self._room(room, room.matrix_room_id)
+                await self._room(room, matrix_room)
             except HomeserverRefused as error:
                 log.warning(
                     "history_refused",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..city.markup import sanitised, without_reply_fallback
+from ..city.media import is_mxc
 from ..city.types import Content, EventId, Media, Message, SubjectId, UserId
 from .events import MESSAGE_ID, REACTION_ID, Event, inner, optional_text
 from .namespace import Namespace, is_user_id
@@ -98,11 +99,6 @@ def _read_media(content: Event, body: str) -> Media | None:
 def _number(info: Event, key: str) -> int | None:
     value = info.get(key)
     return value if type(value) is int and 0 <= value < _MAX_SIZE else None
-
-
-def is_mxc(address: str) -> bool:
-    server, slash, media_id = address.removeprefix("mxc://").partition("/")
-    return address.startswith("mxc://") and bool(server and slash and media_id) and len(address) <= 512
 
 
 # --- to Matrix ------------------------------------------------------------------------------------------

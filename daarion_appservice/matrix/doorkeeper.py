@@ -42,7 +42,9 @@ class MatrixDoorkeeper:
             return
         is_invited = stands is not None and stands.standing is Standing.INVITED
         if not is_invited and await tx.members.get(room.id, self._user(author)) is None:
-            raise NotAllowed("invite_only", f"only those whom somebody invites on Matrix come into the room {room.slug}")
+            raise NotAllowed(
+                "invite_only", f"only those whom somebody invites on Matrix come into the room {room.slug}"
+            )
 
     async def _stands(self, tx: CityTransaction, room: Room, author: Author) -> Stands | None:
         return await tx.standings.get(room.id, self._user(author))

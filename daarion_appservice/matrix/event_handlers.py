@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from ..city.events import CityEvent
-from ..city.types import Room
+from ..city.types import MatrixRoomId, Room
+from ..errors import DaarionError
 from ..storage.database import Transaction
 from .events import Event, is_signed, room_of, type_of
 from .member_events import MemberEvents
@@ -13,6 +15,13 @@ from .message_events import MessageEvents
 from .room_state_events import RoomStateEvents
 
 Handler = Callable[[Transaction, Room, Event], Awaitable[list[CityEvent]]]
+
+SAID: Final = frozenset({"m.room.message", "m.sticker", "m.reaction", "m.room.redaction"})
+"""What counts also in a room that was replaced by another."""
+
+
+class RoomIsMoving(DaarionError):
+    """The event is of a room that is about to become one of the city's: it has to wait."""
 
 
 class EventHandlers:
@@ -22,18 +31,40 @@ class EventHandlers:
             "m.sticker": messages.message,
             "m.reaction": messages.reaction,
             "m.room.redaction": messages.redaction,
-            "m.room.member": members.member,
+            "m.room.member": self._member,
             "m.room.name": state.name,
             "m.room.topic": state.topic,
+            "m.room.power_levels": state.power_levels,
+            "m.room.join_rules": state.join_rules,
+            "m.room.encryption": state.encryption,
+            "m.room.encrypted": state.unreadable,
+            "m.room.tombstone": state.tombstone,
+            "m.room.canonical_alias": state.canonical_alias,
         }
+        self._members = members
+        self._state = state
+        self.moving: set[MatrixRoomId] = set()
+        """Rooms that one of the city's is moving to; what happens there waits until it has."""
 
     async def handle(self, tx: Transaction, event: Event) -> list[CityEvent]:
         """Take one event into the city; returns what to publish once the transaction is committed.
 
-        Events of other kinds and of rooms that are not the city's are nothing to it.
+        Events of other kinds and of rooms that are not the city's are nothing to it. Raises RoomIsMoving when it is too early.
         """
+        if room_of(event) in self.moving:
+            raise RoomIsMoving(room_of(event))
+        return await self.take(tx, event)
+
+    async def take(self, tx: Transaction, event: Event) -> list[CityEvent]:
+        """The same for whoever moves the room."""
         handler = self._handlers.get(type_of(event))
         if handler is None or not is_signed(event):
             return []
-        room = await tx.rooms.by_matrix_id(room_of(event))
+        matrix_room = room_of(event)
+        room = await tx.rooms.by_matrix_id(matrix_room)
+        if room is None and type_of(event) in SAID:
+            room = await tx.rooms.by_former_id(matrix_room)
         return [] if room is None else await handler(tx, room, event)
+
+    async def _member(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        return [*await self._members.member(tx, room, event), *await self._state.bot(tx, room, event)]

@@ -20,14 +20,18 @@ import structlog
 
 from ..city.occupancy import Occupancy
 from ..city.ports import Publish, publish_all
-from ..city.types import Agent, MatrixRoomId, Member, Room, UserId
+from ..city.types import Agent, MatrixRoomId, Member, Room, Standing, UserId
 from ..errors import HomeserverRefused
 from ..storage.database import Database
 from ..storage.ghosts import Ghost
+from .events import content_of, time_ms
 from .homeserver import Homeserver
+from .member_events import standing_of
 from .namespace import Namespace
 from .room_members import RoomMembers
 
+PUT_OUT: Final = "DAARION_PUT_OUT"
+"""The code of our own refusal to have a ghost join where a moderator put it out."""
 _NOT_REGISTERED: Final = "Application service has not registered this user"
 _MAX_PICTURE_BYTES: Final = 10 * 1024 * 1024
 
@@ -135,12 +139,20 @@ class Ghosts:
         subject = self._namespace.subject(user)
         return subject is not None and self._occupancy.is_member(room.id, subject)
 
-    async def ensure_joined(self, user: UserId, room: Room) -> None:
-        """Have a ghost in a city room, by invitation if the room wants one."""
+    async def ensure_joined(self, user: UserId, room: Room, *, invite: bool = False, anew: bool = False) -> None:
+        """Have a ghost in a city room; by invitation, if the room wants one, only where the city itself wants it there.
+
+        ``anew`` asks the homeserver though the ghost counts as being there. Raises HomeserverRefused, also for a ghost that
+        somebody put out of the room.
+        """
         assert room.matrix_room_id is not None
-        if self.is_in(user, room):
+        if self.is_in(user, room) and not anew:
             return
-        await self.join(user, room.matrix_room_id)
+        await self._check_not_put_out(user, room)
+        if invite:
+            await self._join_home(user, room, room.matrix_room_id)
+        else:
+            await self._homeserver.join(room.matrix_room_id, as_user=user)
         ghost = self._known.get(user, Ghost(user))
         async with self._database.transaction() as tx:
             member = Member(room.id, user, ghost.display_name, ghost.avatar_mxc)
@@ -148,6 +160,7 @@ class Ghosts:
         publish_all(self._publish, happened)
 
     async def join(self, user: UserId, room: MatrixRoomId) -> None:
+        """Have one of our users where the city wants it, by invitation if that is needed."""
         try:
             await self._homeserver.join(room, as_user=user)
         except HomeserverRefused as error:
@@ -155,6 +168,49 @@ class Ghosts:
                 raise
             await self._homeserver.invite(room, user, as_user=self._namespace.bot)
             await self._homeserver.join(room, as_user=user)
+
+    async def is_kept_out(self, user: UserId, room: Room) -> bool:
+        """Whether a ghost that was refused would be refused again: it is there and may not, or somebody put it out.
+
+        The latter is written down, as the event would be that says so: it may never have reached us, or is on its way.
+        """
+        assert room.matrix_room_id is not None
+        try:
+            event = await self._homeserver.state_event(
+                room.matrix_room_id, "m.room.member", user, as_user=self._namespace.bot
+            )
+        except HomeserverRefused:
+            return False
+        if event is None:
+            return False
+        if content_of(event).get("membership") == "join":
+            return True
+        async with self._database.transaction() as tx:
+            await tx.rooms.hold(room.id)
+            stands = standing_of(event, user, await tx.standings.get(room.id, user))
+            if stands is None or stands.standing is Standing.INVITED:
+                return False
+            if stands.standing is Standing.KICKED and await tx.outbox.moving(room.id, [user]):
+                return True  # it was known, and they have asked to come in again since
+            await tx.standings.put(room.id, user, stands, now_ms=time_ms(event))
+            happened = await self._members.put_out(tx, room.id, user)
+        publish_all(self._publish, happened)
+        return True
+
+    async def _join_home(self, user: UserId, room: Room, matrix_room: MatrixRoomId) -> None:
+        try:
+            await self.join(user, matrix_room)
+        except HomeserverRefused as error:
+            if error.status == 403 and not is_unregistered(error):
+                # A ban that we do not know of would have us try for ever.
+                await self.is_kept_out(user, room)
+            raise
+
+    async def _check_not_put_out(self, user: UserId, room: Room) -> None:
+        async with self._database.reading() as tx:
+            stands = await tx.standings.get(room.id, user)
+        if stands is not None and stands.standing is not Standing.INVITED:
+            raise HomeserverRefused(403, PUT_OUT, f"{user} was put out of the room {room.slug} ({stands.standing})")
 
     async def not_joined(self, user: UserId, room: Room) -> None:
         """A ghost turned out not to be in a room that we thought it was in."""

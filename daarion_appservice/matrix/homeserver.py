@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import quote
 
 import aiohttp
 from mautrix.api import HTTPAPI, Method, Path, PathBuilder
 from mautrix.errors import MatrixConnectionError, MatrixRequestError
+from yarl import URL
 
 from ..city.types import EventId, MatrixRoomId, UserId
 from ..errors import HomeserverAway, HomeserverLimited, HomeserverRefused, HomeserverSlow, NoHomeserver
@@ -22,6 +24,9 @@ from ..errors import HomeserverAway, HomeserverLimited, HomeserverRefused, Homes
 JSON = dict[str, Any]
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=60, sock_connect=5)
+_STREAM_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
+"""Of files, which may take long, but must not stand still. Before the first byte Synapse may have to ask another homeserver."""
+_MAX_REFUSAL_BYTES: Final = 64 * 1024
 _GATEWAY_ERRORS: Final = frozenset({502, 503, 504})
 _CLIENT_V1: Final = PathBuilder("_matrix/client/v1")
 _MEDIA_V3: Final = PathBuilder("_matrix/media/v3")
@@ -37,10 +42,18 @@ class Homeserver:
     """All calls raise HomeserverAway or HomeserverRefused, and nothing else."""
 
     def __init__(self, address: str, as_token: str, *, verify_tls: bool = True, connections: int = 32) -> None:
+        headers = {"User-Agent": f"daarion-appservice {HTTPAPI.default_ua}"}
         self._session = aiohttp.ClientSession(
             timeout=_TIMEOUT,
             connector=aiohttp.TCPConnector(limit=connections, ssl=verify_tls),
-            headers={"User-Agent": f"daarion-appservice {HTTPAPI.default_ua}"},
+            headers=headers,
+            raise_for_status=self._look_at,
+        )
+        # Files have connections of their own: on however slow ways they are, messages do not wait for them.
+        self._streams = aiohttp.ClientSession(
+            timeout=_STREAM_TIMEOUT,
+            connector=aiohttp.TCPConnector(limit=0, ssl=verify_tls),
+            headers=headers | {"Authorization": f"Bearer {as_token}"},
             raise_for_status=self._look_at,
         )
         log = logging.getLogger("daarion_appservice.homeserver")
@@ -51,6 +64,7 @@ class Homeserver:
 
     async def close(self) -> None:
         await self._session.close()
+        await self._streams.close()
 
     async def request(
         self,
@@ -80,6 +94,47 @@ class Homeserver:
             raise HomeserverSlow(f"{self.address} did not answer in time") from error
         except (ValueError, TypeError) as error:
             raise NoHomeserver(self._no_matrix("no JSON")) from error
+
+    @asynccontextmanager
+    async def streaming(
+        self,
+        method: Method,
+        path: PathBuilder,
+        body: AsyncIterable[bytes] | None = None,
+        *,
+        as_user: UserId | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The same for a body or an answer that is too large to hold: it is sent and read as it comes.
+
+        Raises as all calls do until the answer begins; what breaks while it is read is aiohttp's, or a TimeoutError.
+        """
+        params = dict(query or {}) | ({"user_id": as_user} if as_user is not None else {})
+        url = URL(f"{self.address}/{path}", encoded=True).with_query(params)
+        try:
+            response = await self._streams.request(method.value, url, data=body, headers=headers, allow_redirects=False)
+        except TimeoutError as error:
+            raise HomeserverSlow(f"{self.address} did not answer in time") from error
+        except aiohttp.ClientError as error:
+            raise HomeserverAway(f"{self.address}: {error}") from error
+        async with response:
+            if response.status != 200:
+                raise await self._refusal(response)
+            yield response
+
+    async def _refusal(self, response: aiohttp.ClientResponse) -> HomeserverAway | HomeserverRefused:
+        try:
+            answer = json.loads(await response.content.read(_MAX_REFUSAL_BYTES))
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            answer = None
+        if not isinstance(answer, dict) or not isinstance(answer.get("errcode"), str):
+            if response.status in _GATEWAY_ERRORS:
+                return HomeserverAway(f"a gateway answered {response.status} for {self.address}")
+            answer = {}
+        return HomeserverRefused(
+            response.status, answer.get("errcode", "M_UNKNOWN"), str(answer.get("error", response.reason))
+        )
 
     async def _look_at(self, response: aiohttp.ClientResponse) -> None:
         """Take from an answer what mautrix drops: who made it, and when to come back."""
@@ -146,6 +201,15 @@ class Homeserver:
         )
         return self._text(answer, "content_uri")
 
+    async def media_config(self) -> JSON:
+        """What files it takes (spec 1.11, and as it was before)."""
+        try:
+            return await self._object(Method.GET, _CLIENT_V1.media.config)
+        except HomeserverRefused as error:
+            if error.errcode != "M_UNRECOGNIZED":
+                raise
+            return await self._object(Method.GET, _MEDIA_V3.config)
+
     # --- presence -------------------------------------------------------------------------------------
 
     async def set_presence(
@@ -167,6 +231,11 @@ class Homeserver:
     async def set_typing(self, room: MatrixRoomId, user: UserId, *, typing: bool, timeout_ms: int) -> None:
         content: JSON = {"typing": True, "timeout": timeout_ms} if typing else {"typing": False}
         await self.request(Method.PUT, Path.v3.rooms[room].typing[user], content, as_user=user)
+
+    async def send_receipt(self, room: MatrixRoomId, event: EventId, *, as_user: UserId) -> None:
+        """``as_user`` has read the room, threads aside, up to this event."""
+        path = Path.v3.rooms[room].receipt["m.read"][event]
+        await self.request(Method.POST, path, {"thread_id": "main"}, as_user=as_user)
 
     # --- rooms ----------------------------------------------------------------------------------------
 
@@ -209,6 +278,18 @@ class Homeserver:
                 return None
             raise
 
+    async def state_event(
+        self, room: MatrixRoomId, event_type: str, state_key: str = "", *, as_user: UserId
+    ) -> JSON | None:
+        """A whole state event; None when the room has none."""
+        path = f"_matrix/client/v3/rooms/{quote(room, safe='')}/state/{event_type}/{quote(state_key, safe='')}"
+        try:
+            return await self._object(Method.GET, PathBuilder(path), as_user=as_user, query={"format": "event"})
+        except HomeserverRefused as error:
+            if error.status == 404:
+                return None
+            raise
+
     async def set_state(
         self, room: MatrixRoomId, event_type: str, content: JSON, state_key: str = "", *, as_user: UserId
     ) -> None:
@@ -232,8 +313,11 @@ class Homeserver:
         self._text(answer, "next_batch")
         return answer
 
-    async def join(self, room: MatrixRoomId | str, *, as_user: UserId) -> MatrixRoomId:
-        answer = await self._object(Method.POST, Path.v3.join[room], {}, as_user=as_user)
+    async def join(self, room: MatrixRoomId | str, *, as_user: UserId, via: str | None = None) -> MatrixRoomId:
+        """``via`` is a server that is in the room, which ours may not know."""
+        # Before Matrix 1.12 it was called server_name.
+        query = {"via": via, "server_name": via} if via else {}
+        answer = await self._object(Method.POST, Path.v3.join[room], {}, as_user=as_user, query=query)
         return MatrixRoomId(self._text(answer, "room_id"))
 
     async def leave(self, room: MatrixRoomId, *, as_user: UserId) -> None:

@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.agents import AgentDirectory
-from ..city.types import Agent, MatrixStatus, Room, RoomId, UserId
+from ..city.types import Agent, MatrixRoomId, MatrixStatus, Room, RoomId, UserId
 from ..errors import HomeserverAway, HomeserverRefused
 from ..storage.database import Database
 from .ghosts import Ghosts, Profile, is_unregistered, profile_of
@@ -36,6 +36,7 @@ _AT_ONCE: Final = 8
 log = structlog.get_logger()
 
 RoomState = tuple[str, str, bool]
+Homes = tuple[tuple[RoomId, MatrixRoomId | None], ...]
 
 
 class Housekeeping:
@@ -67,7 +68,9 @@ class Housekeeping:
         self._city_name = city_name
         self._wake = asyncio.Event()
         self._kept_rooms: dict[RoomId, RoomState] = {}
-        self._kept_agents: dict[str, tuple[Agent, tuple[RoomId, ...]]] = {}
+        self._doubted: set[RoomId] = set()
+        self._looked_around_at = 0.0
+        self._kept_agents: dict[str, tuple[Agent, Homes]] = {}
         self._in_space: set[str] | None = None
         self.is_done = False
         """Whether everything was gone through once since the start; what failed then says so itself."""
@@ -75,6 +78,11 @@ class Housekeeping:
 
     def wake(self) -> None:
         """Rooms or agents changed."""
+        self._wake.set()
+
+    def doubt(self, room: RoomId) -> None:
+        """A room and its Matrix room may no longer be one."""
+        self._doubted.add(room)
         self._wake.set()
 
     async def run(self) -> None:
@@ -110,7 +118,8 @@ class Housekeeping:
         self.is_done = True
         async with self._database.reading() as tx:
             wanted = [room for room in await tx.rooms.all() if not room.archived]
-        return space_well and agents_well and all(room.slug in linked for room in wanted)
+        # Of an encrypted room nothing is to be hoped for.
+        return space_well and agents_well and all(room.slug in linked or room.encrypted for room in wanted)
 
     async def _keep_space(self) -> bool:
         """Whether the city has its space; rooms and agents do without one when it cannot be had."""
@@ -132,35 +141,58 @@ class Housekeeping:
         """All rooms that have their Matrix room, by slug."""
         async with self._database.reading() as tx:
             rooms = await tx.rooms.all()
+        await self._look_around(rooms)
         linked = {}
         for room in rooms:
             if room.archived and room.matrix_room_id is None:
                 continue
-            kept = room
-            is_well = room.matrix_status is MatrixStatus.LINKED and room.matrix_error is None
-            if not is_well or self._kept_rooms.get(room.id) != _state(room):
-                kept = await self._rooms.keep(room)
+            kept = await self._keep_room(room)
             if kept.matrix_status is MatrixStatus.LINKED:
-                self._kept_rooms[kept.id] = _state(kept)
                 linked[kept.slug] = kept
         return linked
 
+    async def _look_around(self, rooms: list[Room]) -> None:
+        """Now and then: what happened to a room that nothing tells us of."""
+        now = asyncio.get_running_loop().time()
+        kept = [room for room in rooms if room.id in self._kept_rooms and _is_well(room)]
+        if now - self._looked_around_at >= _LOOK_AROUND_S and kept:
+            self._doubted |= {room.id for room in await self._rooms.astray(kept)}
+            self._looked_around_at = now
+
+    async def _keep_room(self, room: Room) -> Room:
+        if _is_well(room) and room.id not in self._doubted and self._kept_rooms.get(room.id) == _state(room):
+            return room
+        # Whoever doubts it while it is looked at means what came after.
+        self._doubted.discard(room.id)
+        self._kept_rooms.pop(room.id, None)
+        kept = await self._rooms.keep(room)
+        self._kept_rooms[kept.id] = _state(kept)
+        return kept
+
     async def _keep_agents(self, linked: dict[str, Room]) -> bool:
         slots = asyncio.Semaphore(_AT_ONCE)
+        async with self._database.reading() as tx:
+            put_out = await tx.standings.put_out()
+        homes = {agent: self._homes(agent, linked, put_out) for agent in self._agents.all()}
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._keep_agent(agent, linked, slots)) for agent in self._to_keep(linked)]
+            tasks = [
+                group.create_task(self._keep_agent(agent, homes[agent], slots))
+                for agent in homes
+                if not self._is_kept(agent, homes[agent])
+            ]
         return all(task.result() for task in tasks)
 
-    def _to_keep(self, linked: dict[str, Room]) -> list[Agent]:
-        return [
-            agent
-            for agent in self._agents.all()
-            if self._kept_agents.get(agent.slug) != (agent, tuple(room.id for room in _homes(agent, linked)))
-            or not self._ghosts.is_known(self._namespace.agent(agent.slug))
-        ]
+    def _homes(self, agent: Agent, linked: dict[str, Room], put_out: set[tuple[RoomId, UserId]]) -> list[Room]:
+        """Where an agent is to be: where the registry says, but for rooms that somebody put it out of."""
+        user = self._namespace.agent(agent.slug)
+        homes = [linked[slug] for slug in agent.rooms if slug in linked and not linked[slug].archived]
+        return [room for room in homes if (room.id, user) not in put_out]
 
-    async def _keep_agent(self, agent: Agent, linked: dict[str, Room], slots: asyncio.Semaphore) -> bool:
-        homes = _homes(agent, linked)
+    def _is_kept(self, agent: Agent, homes: list[Room]) -> bool:
+        kept = self._kept_agents.get(agent.slug)
+        return kept == (agent, _addresses(homes)) and self._ghosts.is_known(self._namespace.agent(agent.slug))
+
+    async def _keep_agent(self, agent: Agent, homes: list[Room], slots: asyncio.Semaphore) -> bool:
         async with slots:
             try:
                 await self._settle(agent, homes)
@@ -175,7 +207,7 @@ class Housekeeping:
             except (SQLAlchemyError, OSError) as error:
                 log.warning("ghost_not_right", agent=agent.slug, error=str(error), help="the database does not answer")
                 return False
-        self._kept_agents[agent.slug] = (agent, tuple(room.id for room in homes))
+        self._kept_agents[agent.slug] = (agent, _addresses(homes))
         return True
 
     async def _settle(self, agent: Agent, homes: list[Room]) -> None:
@@ -196,7 +228,10 @@ class Housekeeping:
         user = self._namespace.agent(agent.slug)
         await self._ghosts.ensure(user, profile_of(agent))
         refusals = []
-        joins = [partial(self._join_space, user), *(partial(self._ghosts.ensure_joined, user, room) for room in homes)]
+        joins = [
+            partial(self._join_space, user),
+            *(partial(self._ghosts.ensure_joined, user, room, invite=True) for room in homes),
+        ]
         for join in joins:
             try:
                 await join()
@@ -216,5 +251,10 @@ def _state(room: Room) -> RoomState:
     return room.name, room.description, room.archived
 
 
-def _homes(agent: Agent, linked: dict[str, Room]) -> list[Room]:
-    return [linked[slug] for slug in agent.rooms if slug in linked and not linked[slug].archived]
+def _is_well(room: Room) -> bool:
+    return room.matrix_status is MatrixStatus.LINKED and room.matrix_error is None
+
+
+def _addresses(homes: list[Room]) -> Homes:
+    """A room whose Matrix room is another one has to be joined anew."""
+    return tuple((room.id, room.matrix_room_id) for room in homes)

@@ -24,12 +24,13 @@ from ..errors import HomeserverAway
 from ..storage.database import Database, Transaction
 from ..storage.inbox import InboxRow
 from .catch_up import CatchUp
-from .event_handlers import EventHandlers
+from .event_handlers import EventHandlers, RoomIsMoving
 from .homeserver_watch import HomeserverWatch
 
 MAX_ATTEMPTS: Final = 6
 _FIRST_RETRY_MS: Final = 250
 """Doubled each time: an event that never succeeds holds up its room for 8 seconds in all."""
+_MOVING_RETRY_MS: Final = 100
 _BATCH: Final = 100
 _LONGEST_WAIT_MS: Final = 2_000
 """How often to look even if nobody said that there is something: another process may have stored it, and could not say so."""
@@ -146,6 +147,8 @@ class Inbound:
                 async with self._database.transaction() as tx:
                     happened = await self._handle(tx, row)
                     await tx.inbox.done([row.id])
+            except RoomIsMoving:
+                held[row.matrix_room_id] = self._now_ms() + _MOVING_RETRY_MS
             except Exception as error:  # noqa: BLE001 -- whatever it is, it must not stop the others
                 retry_at_ms = await self._failed(row, error)
                 if retry_at_ms is not None:

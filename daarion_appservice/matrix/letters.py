@@ -7,11 +7,12 @@ from typing import Any
 
 from ..city.events import CityEvent
 from ..city.messages import Messages
-from ..city.types import Author, EventId, Message, OutboxKind
+from ..city.types import Author, EventId, Message, OutboxKind, UserId
 from ..storage.database import Transaction
 from ..storage.outbox import OutboxRow
 from .contents import edit_content, message_content, reaction_content
-from .namespace import Namespace
+from .namespace import Namespace, Staff
+from .room_members import RoomMembers
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +25,21 @@ class Letter:
     event_type: str = ""
     content: dict[str, Any] = field(default_factory=dict)
     redacts: EventId | None = None
+    move: OutboxKind | None = None
+    """JOIN or LEAVE: it is no event to send, but the sender itself who comes or goes."""
 
 
 class Letters:
-    def __init__(self, messages: Messages, namespace: Namespace) -> None:
+    def __init__(self, messages: Messages, members: RoomMembers, namespace: Namespace) -> None:
         self._messages = messages
+        self._members = members
         self._namespace = namespace
 
     async def write(self, tx: Transaction, row: OutboxRow) -> Letter | None:
         """None when there is nothing left to tell, or nobody on Matrix knows what it is about."""
-        message = await tx.messages.get(row.message_id)
+        message = await _message_of(tx, row)
         if message is None:
-            return None
+            return await self._move(tx, row, row.user_id) if row.user_id is not None else None
         match row.kind:
             case OutboxKind.MESSAGE:
                 return await self._message(tx, message)
@@ -46,13 +50,16 @@ class Letters:
                 return _redaction(sender, message.matrix_event_id, message.created_at_ms)
             case OutboxKind.REACT | OutboxKind.UNREACT:
                 return await self._reaction(tx, row, message)
+        return None
 
-    async def arrived(self, tx: Transaction, row: OutboxRow, event_id: EventId) -> list[CityEvent]:
+    async def arrived(self, tx: Transaction, row: OutboxRow, event_id: EventId | None) -> list[CityEvent]:
         """Matrix has it; returns what to publish once that is committed."""
+        if event_id is None:
+            return []
         if row.kind is OutboxKind.MESSAGE:
             # Held, so that its deletion in the same moment is not overlooked.
             await tx.rooms.hold(row.room_id)
-            message = await tx.messages.get(row.message_id)
+            message = await _message_of(tx, row)
             if message is None or message.matrix_event_id is not None:
                 return []
             return [await self._messages.arrived(tx, message, event_id)]
@@ -73,10 +80,20 @@ class Letters:
 
         An edit or a reaction that Matrix refuses stays as it is in the city: it is in its history already.
         """
-        message = await tx.messages.get(row.message_id)
+        await tx.rooms.hold(row.room_id)
+        if row.kind is OutboxKind.JOIN and row.user_id is not None:
+            return await self._members.put_out(tx, row.room_id, row.user_id)
+        message = await _message_of(tx, row)
         if row.kind is not OutboxKind.MESSAGE or message is None:
             return []
         return [await self._messages.given_up(tx, message)]
+
+    async def _move(self, tx: Transaction, row: OutboxRow, user: UserId) -> Letter | None:
+        who, member = self._namespace.who(user), await tx.members.get(row.room_id, user)
+        if isinstance(who, Staff) or (row.kind is OutboxKind.JOIN and member is None):
+            return None
+        kind, name = who
+        return Letter(Author(kind, name, (member and member.display_name) or name), 0, move=row.kind)
 
     async def _message(self, tx: Transaction, message: Message) -> Letter | None:
         if message.matrix_event_id is not None or message.deleted:
@@ -100,6 +117,10 @@ class Letters:
         # Sent even when it was taken back meanwhile: it may have been sent before, and only its event's id is missing.
         content = reaction_content(message.matrix_event_id, reaction.key, reaction.id)
         return Letter(reaction.author, reaction.at_ms, "m.reaction", content)
+
+
+async def _message_of(tx: Transaction, row: OutboxRow) -> Message | None:
+    return await tx.messages.get(row.message_id) if row.message_id is not None else None
 
 
 def _redaction(sender: Author | None, event: EventId | None, at_ms: int) -> Letter | None:

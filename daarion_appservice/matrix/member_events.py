@@ -30,6 +30,7 @@ class MemberEvents:
         user, content = UserId(text(event, "state_key")), content_of(event)
         if not is_user_id(user) or self._namespace.subject(user) is None:
             return []
+        await tx.rooms.hold(room.id)
         lifted = await self._note_standing(tx, room, user, event) if self._namespace.is_ours(user) else []
         if content.get("membership") == "join":
             member = Member(room.id, user, optional_text(content, "displayname"), optional_text(content, "avatar_url"))
@@ -39,9 +40,9 @@ class MemberEvents:
         return await self._members.leave(tx, room.id, [user])
 
     async def _note_standing(self, tx: Transaction, room: Room, user: UserId, event: Event) -> list[CityEvent]:
-        """How a ghost stands in the room from now on; returns what to publish when it may come in again."""
+        """How a ghost stands in the room from now on; returns what to publish when a ban is lifted."""
         before = await tx.standings.get(room.id, user)
-        now = _standing(event, user, before)
+        now = standing_of(event, user, before)
         if now is not None:
             await tx.standings.put(room.id, user, now, now_ms=self._now_ms())
             return []
@@ -49,11 +50,13 @@ class MemberEvents:
             return []
         await tx.standings.forget(room.id, user)
         who = self._namespace.who(user)
+        is_agent = isinstance(who, tuple) and who[0] is AuthorKind.AGENT
         # Agents live where the registry says, unless they may not.
-        return [RegistryChanged()] if isinstance(who, tuple) and who[0] is AuthorKind.AGENT else []
+        return [RegistryChanged()] if is_agent and before.standing is Standing.BANNED else []
 
 
-def _standing(event: Event, user: UserId, before: Stands | None) -> Stands | None:
+def standing_of(event: Event, user: UserId, before: Stands | None) -> Stands | None:
+    """How a ghost stands after an event about its membership; None for like everybody else."""
     content = content_of(event)
     reason = (optional_text(content, "reason") or "").strip()[:_MAX_REASON] or None
     match content.get("membership"):

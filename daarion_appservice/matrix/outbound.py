@@ -17,11 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.agents import AgentDirectory
 from ..city.ports import NowMs, Publish, publish_all
-from ..city.types import AgentSlug, Author, AuthorKind, EventId, Room, RoomId, UserId
+from ..city.types import AgentSlug, Author, AuthorKind, EventId, MatrixStatus, OutboxKind, Room, RoomId, UserId
 from ..errors import HomeserverAway, HomeserverError, HomeserverRefused
 from ..storage.database import Database
 from ..storage.outbox import OutboxRow
-from .ghosts import Ghosts, Profile, is_unregistered
+from .events import text
+from .ghosts import PUT_OUT, Ghosts, Profile, is_unregistered
 from .homeserver import Homeserver
 from .homeserver_watch import HomeserverWatch
 from .letters import Letter, Letters
@@ -154,17 +155,18 @@ class Outbound:
         if letter is None or room is None:
             await self._settle(row)
             return None
-        if room.matrix_room_id is None:
+        if room.matrix_room_id is None or room.matrix_status is not MatrixStatus.LINKED:
             return self._now_ms() + _UNLINKED_RETRY_MS
         try:
-            event_id = await self._send(letter, room, row.txn_id)
+            event_id = await self._send(letter, room, row)
         except HomeserverAway as error:
             self._watch.lost(error)
             await self._watch.wait_up()
             return await self._try_again(row, room, error)
         except HomeserverRefused as error:
             return await self._refused(row, letter, room, error)
-        self._watch.expect_echo()
+        if event_id is not None:
+            self._watch.expect_echo()
         self._on_spoke(self._user(letter))
         async with self._database.transaction() as tx:
             happened = await self._letters.arrived(tx, row, event_id)
@@ -173,21 +175,32 @@ class Outbound:
         self._mended.discard(row.id)
         return None
 
-    async def _send(self, letter: Letter, room: Room, txn_id: str) -> EventId:
+    async def _send(self, letter: Letter, room: Room, row: OutboxRow) -> EventId | None:
+        """The event that it became; None for somebody who came or went."""
         assert room.matrix_room_id is not None
         user = self._user(letter)
+        if letter.move is OutboxKind.LEAVE:
+            await self._homeserver.leave(room.matrix_room_id, as_user=user)
+            return None
         if letter.redacts is not None:
-            # Whoever left, or was put out, does not come back for this.
-            user = user if self._ghosts.is_in(user, room) else self._namespace.bot
+            # Whoever left, or was put out, does not come back for this; nor must it stay because they may not.
+            by_author = self._ghosts.is_in(user, room) and row.id not in self._mended
+            user = user if by_author else self._namespace.bot
             return await self._homeserver.redact(
-                room.matrix_room_id, letter.redacts, txn_id, as_user=user, with_device=self._ghosts.has_device(user)
+                room.matrix_room_id,
+                letter.redacts,
+                row.txn_id,
+                as_user=user,
+                with_device=self._ghosts.has_device(user),
             )
         if letter.sender is not None:
-            await self._bring(user, letter.sender, room)
+            await self._bring(user, letter.sender, room, anew=letter.move is OutboxKind.JOIN)
+        if letter.move is OutboxKind.JOIN:
+            return None
         return await self._homeserver.send(
             room.matrix_room_id,
             letter.event_type,
-            txn_id,
+            row.txn_id,
             letter.content,
             as_user=user,
             with_device=self._ghosts.has_device(user),
@@ -197,12 +210,12 @@ class Outbound:
     def _user(self, letter: Letter) -> UserId:
         return self._namespace.bot if letter.sender is None else self._namespace.author(letter.sender)
 
-    async def _bring(self, user: UserId, sender: Author, room: Room) -> None:
-        """Have somebody's ghost there, and in the room."""
+    async def _bring(self, user: UserId, sender: Author, room: Room, *, anew: bool = False) -> None:
+        """Have somebody's ghost there, and in the room; citizens where Matrix lets them in, agents also where they live."""
         was_known = self._ghosts.is_known(user)
         await self._ghosts.ensure(user, self._profile(sender))
         await self._ghosts.ensure_device(user)
-        await self._ghosts.ensure_joined(user, room)
+        await self._ghosts.ensure_joined(user, room, invite=self._agents.lives_in(sender, room), anew=anew)
         if not was_known:
             self._on_new_ghost(user)
 
@@ -213,28 +226,52 @@ class Outbound:
 
     async def _refused(self, row: OutboxRow, letter: Letter, room: Room, error: HomeserverRefused) -> int | None:
         user = self._user(letter)
-        if error.status == 401:
-            # Our token is not accepted: nothing can go, and this letter is not to blame.
-            log.error("token_refused", error=str(error), help="see `daarion-appservice registration check`")
-            return self._now_ms() + _REFUSED_RETRY_MS
-        if error.status == 429:
-            return self._now_ms() + _LIMITED_RETRY_MS
+        if pause_ms := await self._is_not_to_blame(room, error):
+            return self._now_ms() + pause_ms
         if error.status >= 500:
             return await self._try_again(row, room, error)
-        if error.errcode == "M_DUPLICATE_ANNOTATION" or (letter.redacts is not None and error.status == 404):
-            # It is there already, or not there any more, which is all that was wanted.
+        if _is_so_already(letter, error):
             await self._settle(row)
             return None
-        if is_unregistered(error):
-            await self._ghosts.forget(user)
-        if error.status == 403 and letter.sender is not None:
-            await self._ghosts.not_joined(user, room)
         # Registering and joining anew mends most of these; once is enough to know.
-        if error.status == 403 and row.id not in self._mended:
+        if error.status == 403 and row.id not in self._mended and await self._mend(letter, user, room, error):
             self._mended.add(row.id)
             return await self._count(row, error, retry=True)
         self._mended.discard(row.id)
         return await self._count(row, error, retry=False)
+
+    async def _is_not_to_blame(self, room: Room, error: HomeserverRefused) -> int:
+        """For how many milliseconds to wait, where no letter could be sent; otherwise 0."""
+        if error.status == 401:
+            log.error("token_refused", error=str(error), help="see `daarion-appservice registration check`")
+            return _REFUSED_RETRY_MS
+        if error.status == 429:
+            return _LIMITED_RETRY_MS
+        return _UNLINKED_RETRY_MS if error.status == 403 and await self._is_apart(room) else 0
+
+    async def _is_apart(self, room: Room) -> bool:
+        """Whether the bot is out of the room, or the room was replaced: that is being seen to elsewhere."""
+        assert room.matrix_room_id is not None
+        bot = self._namespace.bot
+        try:
+            await self._homeserver.joined_members(room.matrix_room_id, as_user=bot)
+            tombstone = await self._homeserver.state(room.matrix_room_id, "m.room.tombstone", as_user=bot) or {}
+        except HomeserverRefused as error:
+            return error.status == 403
+        return bool(text(tombstone, "replacement_room"))
+
+    async def _mend(self, letter: Letter, user: UserId, room: Room, error: HomeserverRefused) -> bool:
+        """Whether trying once more may help, and what there is to do before."""
+        if letter.sender is None or error.errcode == PUT_OUT:
+            return False
+        if is_unregistered(error):
+            await self._ghosts.forget(user)
+        elif letter.redacts is not None:
+            return True
+        elif letter.move is OutboxKind.JOIN or await self._ghosts.is_kept_out(user, room):
+            return False
+        await self._ghosts.not_joined(user, room)
+        return True
 
     async def _try_again(self, row: OutboxRow, room: Room, error: HomeserverError) -> int | None:
         """Something went wrong that is not the letter's fault, unless everything else works and it goes wrong each time."""
@@ -254,8 +291,9 @@ class Outbound:
             self._now_ms() + _RETRY_MS * (2 ** (attempts - 1) - 1) if retry and attempts < MAX_ATTEMPTS else None
         )
         async with self._database.transaction() as tx:
-            await tx.outbox.failed(row.id, str(error), retry_at_ms=retry_at_ms)
+            # The room first: whoever writes there holds it, and then adds to the outbox or takes from it.
             happened = await self._letters.given_up(tx, row) if retry_at_ms is None else []
+            await tx.outbox.failed(row.id, str(error), retry_at_ms=retry_at_ms)
         publish_all(self._publish, happened)
         level = log.error if retry_at_ms is None else log.warning
         level(
@@ -271,3 +309,12 @@ class Outbound:
         async with self._database.transaction() as tx:
             await self._letters.put_away(tx, row)
             await tx.outbox.settled(row.id)
+
+
+def _is_so_already(letter: Letter, error: HomeserverRefused) -> bool:
+    """Whether it is there already, or not there any more, which is all that was wanted; whoever is not there need not go."""
+    return (
+        error.errcode == "M_DUPLICATE_ANNOTATION"
+        or (letter.redacts is not None and error.status == 404)
+        or letter.move is OutboxKind.LEAVE
+    )

@@ -19,8 +19,8 @@ def may_send(power_levels: str, user: UserId, event_type: str) -> bool:
     Creators, who stand above all levels since room version 12, are not known here: no ghost makes rooms.
     """
     content = _content(power_levels)
-    has = _level(inner(content, "users").get(user), _level(content.get("users_default"), _DEFAULT))
-    needs = _level(inner(content, "events").get(event_type), _level(content.get("events_default"), _DEFAULT))
+    has = level_of(inner(content, "users").get(user), level_of(content.get("users_default"), _DEFAULT))
+    needs = level_of(inner(content, "events").get(event_type), level_of(content.get("events_default"), _DEFAULT))
     return has >= needs
 
 
@@ -32,7 +32,7 @@ def _content(text: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _level(value: Any, default: int) -> int:
+def level_of(value: Any, default: int) -> int:
     """Before room version 10 levels may be texts; what is none counts as left out."""
     match value:
         case bool():

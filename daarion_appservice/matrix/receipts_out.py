@@ -86,8 +86,12 @@ class ReceiptsOut:
                 self._wake.clear()
                 while self._wishes:
                     key = next(iter(self._wishes))
-                    seq, message = self._wishes.pop(key)
+                    # It stays until it is told: what comes meanwhile must be newer.
+                    seq, message = self._wishes[key]
                     await self._tell(key, seq, message)
+                    newer = self._wishes.pop(key)
+                    if newer != (seq, message):
+                        self._wishes[key] = newer  # behind the others
         finally:
             self._is_running = False
 
@@ -98,8 +102,6 @@ class ReceiptsOut:
 
     async def _tell(self, key: _Key, seq: int, message_id: MessageId) -> None:
         room_id, user = key
-        # Before it is told: what comes meanwhile is compared with it.
-        self._remember(key, seq)
         try:
             async with self._database.reading() as tx:
                 room, message = await tx.rooms.find(room_id), await tx.messages.get(message_id)
@@ -111,6 +113,7 @@ class ReceiptsOut:
         except (HomeserverRefused, SQLAlchemyError, OSError) as error:
             log.debug("receipt_not_told", user=user, error=str(error))
         else:
+            self._remember(key, seq)
             self._on_spoke(user)
 
     def _remember(self, key: _Key, seq: int) -> None:

@@ -32,10 +32,12 @@ class RoomMembers:
 
     async def enter(self, tx: CityTransaction, member: Member) -> list[CityEvent]:
         """They are in the room from now on, whatever Matrix says until it was told."""
+        await tx.rooms.hold(member.room_id)
         return await self._come(tx, member.room_id, [member])
 
     async def quit(self, tx: CityTransaction, member: Member) -> list[CityEvent]:
         """They are not in the room from now on, whatever Matrix says until it was told."""
+        await tx.rooms.hold(member.room_id)
         return await self._go(tx, member.room_id, [member.user_id])
 
     # --- as Matrix says -----------------------------------------------------------------------------------
@@ -56,11 +58,12 @@ class RoomMembers:
 
     async def put_out(self, tx: CityTransaction, room: RoomId, user: UserId) -> list[CityEvent]:
         """Somebody had them leave, or Matrix does not let them in: what the city said before counts no more."""
+        await tx.rooms.hold(room)
         await tx.outbox.drop_moves(room, user)
         return await self._go(tx, room, [user])
 
     async def take_over(
-        self, tx: CityTransaction, room: RoomId, members: list[Member], *, moving: Collection[UserId]
+        self, tx: CityTransaction, room: RoomId, members: list[Member], *, moving: Collection[UserId] = ()
     ) -> list[CityEvent]:
         """Exactly these are in the room; ``moving`` are those of whom Matrix was not told all when it was asked."""
         await tx.rooms.hold(room)
@@ -77,7 +80,6 @@ class RoomMembers:
         return await tx.outbox.moving(room, ghosts) if ghosts else {}
 
     async def _come(self, tx: CityTransaction, room: RoomId, members: list[Member]) -> list[CityEvent]:
-        await tx.rooms.hold(room)
         known = {member.user_id: member for member in await tx.members.some(room, [each.user_id for each in members])}
         changed = [member for member in members if known.get(member.user_id) != member]
         await tx.members.put(changed)
@@ -90,7 +92,6 @@ class RoomMembers:
         return [*await self._write(tx, room, RoomEventKind.JOIN, new), *told]
 
     async def _go(self, tx: CityTransaction, room: RoomId, users: list[UserId]) -> list[CityEvent]:
-        await tx.rooms.hold(room)
         gone = await tx.members.some(room, users)
         await tx.members.remove(room, [member.user_id for member in gone])
         return await self._write(tx, room, RoomEventKind.LEAVE, gone)

@@ -1,9 +1,12 @@
 """The city's rooms on the homeserver, kept as they should be: there, named, in the directory, in the space.
 
     no Matrix room yet ─► create it ─► is #city_<slug> taken? ─► take that room over ─► linked
-    linked             ─► name and topic ─► directory (checked, not believed) ─► child of the space ─► members
+    one that it has    ─► come back to it ─► was it replaced? follow ─► does #city_<slug> lead to it? ─► linked
+    linked             ─► members ─► name and topic ─► directory (checked, not believed) ─► child of the space ─► open or closed
 
-What the Matrix room was last told is remembered with the room, so only what differs is touched.
+What the Matrix room was last told is remembered with the room, so only what differs is touched. What cannot be mended from here
+is said in words (``matrix_error``): a room whose two sides are no longer one is ``failed``, and nothing is sent there until
+they are.
 """
 
 from __future__ import annotations
@@ -11,20 +14,34 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
+import orjson
 import structlog
 
-from ..city.events import MembershipChanged
+from ..city.events import MembershipChanged, RoomChanged
 from ..city.ports import Publish, publish_all
 from ..city.types import MatrixRoomId, MatrixStatus, Member, Room
-from ..errors import HomeserverRefused
+from ..errors import HomeserverRefused, RoomApart
 from ..storage.database import Database
 from ..storage.rooms import Told
+from .closing import closed, reopened
 from .events import storable
 from .homeserver import Homeserver
 from .namespace import Namespace
 from .room_members import RoomMembers
+from .room_rules import RoomRules, read_rules, stored_json
+from .room_upgrades import RoomUpgrades
+
+_POWER_LEVELS: Final = "m.room.power_levels"
+_OWN_STATE: Final = ("m.room.name", "m.room.topic", "m.space.parent", _POWER_LEVELS)
+"""What the bot has to be able to set."""
+_LET_IN: Final = "lift its ban, if it is banned, invite it there and give it power level 100"
+_ENCRYPTED: Final = (
+    "Somebody turned on encryption in the Matrix room: what is written there cannot be read here, and nothing is sent there. "
+    "Encryption cannot be turned off again: archive this room and open a new one"
+)
 
 log = structlog.get_logger()
 
@@ -38,6 +55,7 @@ class MatrixRooms:
         database: Database,
         namespace: Namespace,
         members: RoomMembers,
+        upgrades: RoomUpgrades,
         publish: Publish,
         *,
         city_name: str,
@@ -48,13 +66,13 @@ class MatrixRooms:
         self._database = database
         self._namespace = namespace
         self._members = members
+        self._upgrades = upgrades
         self._publish = publish
         self._city_name = city_name
         self._version = version
         self._federate = federate
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._being_looked_up: set[str] = set()
-        self._verified: set[MatrixRoomId] = set()
         self._told_about_directory = False
         self.space: MatrixRoomId | None = None
 
@@ -105,16 +123,35 @@ class MatrixRooms:
             room = await self._stored(room)
             try:
                 room = await self._ensure_linked(room)
-            except HomeserverRefused as error:
+                rules = await read_rules(self._homeserver, _linked(room), as_user=self._namespace.bot)
+            except (HomeserverRefused, RoomApart) as error:
                 return await self._mark(room, MatrixStatus.FAILED, self._explain(error))
-            wrong = None
-            for step in (self._take_over_members, self._describe, self._list_in_directory, self._put_into_space):
-                # Each for itself: in a room that was taken over and where the bot is no admin some still succeed.
-                try:
-                    await step(room)
-                except HomeserverRefused as refused:
-                    wrong = wrong or self._explain(refused)
-            return await self._mark(room, MatrixStatus.LINKED, wrong)
+            room = await self._learn(room, rules)
+            if room.encrypted:
+                return await self._mark(room, MatrixStatus.FAILED, _ENCRYPTED)
+            return await self._mark(room, MatrixStatus.LINKED, await self._keep_in_order(room, rules))
+
+    async def _keep_in_order(self, room: Room, rules: RoomRules) -> str | None:
+        """What could not be done of all that there is to do, in words."""
+        wrong = self._lacks_power(rules)
+        steps = (self._take_over_members, self._describe, self._list_in_directory, self._put_into_space)
+        for step in (*steps, partial(self._close_or_open, rules)):
+            # Each for itself: in a room that was taken over and where the bot is no admin some still succeed.
+            try:
+                await step(room)
+            except HomeserverRefused as refused:
+                wrong = wrong or self._explain(refused, "give it power level 100 there")
+        return wrong
+
+    async def astray(self, rooms: list[Room]) -> list[Room]:
+        """Those that the bot is no longer in, or whose alias does not lead there: of which no event need have told us."""
+        joined = await self._homeserver.joined_rooms(as_user=self._namespace.bot)
+        return [
+            room
+            for room in rooms
+            if room.matrix_room_id not in joined
+            or await self._look_up(room.slug, self._namespace.room_alias(room.slug)) != room.matrix_room_id
+        ]
 
     async def alias_exists(self, alias: str) -> bool:
         """Asked by the homeserver for a name that it does not know: a room of ours is made for it there and then."""
@@ -129,16 +166,17 @@ class MatrixRooms:
         return (await self.keep(room)).matrix_status is MatrixStatus.LINKED
 
     async def _ensure_linked(self, room: Room) -> Room:
-        if room.matrix_room_id in self._verified:
-            return room
         alias = self._namespace.room_alias(room.slug)
+        if room.matrix_room_id is not None and await self._come_back(room.matrix_room_id):
+            room = await self._upgrades.follow(room)
+            await self._keep_alias(room, alias)
+            return room
         # A new room is made without asking for its alias first: the question would come back to us, and while it is open
         # whoever wants to join must hear no (see alias_exists).
         there = None if room.matrix_room_id is None else await self._look_up(room.slug, alias)
-        if there is None and room.matrix_room_id is not None and await self._still_in(room.matrix_room_id):
-            await self._homeserver.set_alias(alias, room.matrix_room_id, as_user=self._namespace.bot)
-            there = room.matrix_room_id
         there = there or await self._create(room, alias)
+        if other := await self._city_room_of(there, room):
+            raise RoomApart(_alias_taken(alias, f"the city's room {other.slug} ({there})"))
         await self._homeserver.join(there, as_user=self._namespace.bot)
         if there != room.matrix_room_id:
             log.info("room_linked", room=room.slug, alias=alias, matrix_room=there)
@@ -147,8 +185,33 @@ class MatrixRooms:
                 before = [member.user_id for member in await tx.members.of_room(room.id)]
                 happened = await self._members.leave(tx, room.id, before)
             publish_all(self._publish, happened)
-        self._verified.add(there)
         return await self._stored(room)
+
+    async def _come_back(self, matrix_room: MatrixRoomId) -> bool:
+        """Have the bot in its room, if it was put out of it; False when there is no such room any more."""
+        try:
+            await self._homeserver.join(matrix_room, as_user=self._namespace.bot)
+        except HomeserverRefused as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    async def _keep_alias(self, room: Room, alias: str) -> None:
+        there = await self._look_up(room.slug, alias)
+        if there == room.matrix_room_id:
+            return
+        if there is not None:
+            other = await self._city_room_of(there, room)
+            raise RoomApart(_alias_taken(alias, f"the city's room {other.slug} ({there})" if other else there))
+        await self._homeserver.set_alias(alias, _linked(room), as_user=self._namespace.bot)
+        log.info("alias_set_again", room=room.slug, alias=alias)
+
+    async def _city_room_of(self, matrix_room: MatrixRoomId, room: Room) -> Room | None:
+        """The other room of the city that has this Matrix room."""
+        async with self._database.reading() as tx:
+            other = await tx.rooms.by_matrix_id(matrix_room)
+        return None if other is None or other.id == room.id else other
 
     async def _look_up(self, slug: str, alias: str) -> MatrixRoomId | None:
         self._being_looked_up.add(slug)
@@ -156,13 +219,6 @@ class MatrixRooms:
             return await self._homeserver.room_of_alias(alias)
         finally:
             self._being_looked_up.discard(slug)
-
-    async def _still_in(self, matrix_room: MatrixRoomId) -> bool:
-        try:
-            await self._homeserver.joined_members(matrix_room, as_user=self._namespace.bot)
-        except HomeserverRefused:
-            return False
-        return True
 
     async def _create(self, room: Room, alias: str) -> MatrixRoomId:
         try:
@@ -186,7 +242,8 @@ class MatrixRooms:
             return there
 
     async def _describe(self, room: Room) -> None:
-        told = await self._told(room)
+        # Read anew: what was said on Matrix since this began must not be undone.
+        room, told = await self._stored(room), await self._told(room)
         if told.name != room.name:
             await self._set_if_different(room, "m.room.name", {"name": room.name})
             told = await self._tell(room, replace(told, name=room.name))
@@ -223,38 +280,87 @@ class MatrixRooms:
             )
 
     async def _put_into_space(self, room: Room) -> None:
-        told, space, bot = await self._told(room), self.space, self._namespace.bot
-        if space is None or told.in_space == space:
+        told, bot, matrix_room = await self._told(room), self._namespace.bot, _linked(room)
+        space = None if room.archived else self.space
+        if told.in_space == space or self.space is None:
             return
-        via = [self._namespace.domain]
-        matrix_room = _linked(room)
-        await self._homeserver.set_state(
-            space, "m.space.child", {"via": via, "suggested": room.is_default}, matrix_room, as_user=bot
-        )
-        await self._homeserver.set_state(
-            matrix_room, "m.space.parent", {"via": via, "canonical": True}, space, as_user=bot
-        )
+        if space is None:
+            await self._homeserver.set_state(self.space, "m.space.child", {}, matrix_room, as_user=bot)
+        else:
+            via = [self._namespace.domain]
+            child = {"via": via, "suggested": room.is_default}
+            await self._homeserver.set_state(space, "m.space.child", child, matrix_room, as_user=bot)
+            parent = {"via": via, "canonical": True}
+            await self._homeserver.set_state(matrix_room, "m.space.parent", parent, space, as_user=bot)
+        await self._take_former_out_of_space(room, self.space)
         await self._tell(room, replace(told, in_space=space))
+
+    async def _take_former_out_of_space(self, room: Room, space: MatrixRoomId) -> None:
+        async with self._database.reading() as tx:
+            former = [matrix_room for matrix_room, of_room in await tx.rooms.former_ids() if of_room == room.id]
+        for each in former:
+            if await self._homeserver.state(space, "m.space.child", each, as_user=self._namespace.bot):
+                await self._homeserver.set_state(space, "m.space.child", {}, each, as_user=self._namespace.bot)
+
+    async def _close_or_open(self, rules: RoomRules, room: Room) -> None:
+        """An archived room can be read on Matrix, too, and not written to; one that is opened again is what it was before."""
+        told, content = await self._told(room), rules.powers.content
+        if self._lacks_power(rules) or not (room.archived or told.archived):
+            return
+        if room.archived:
+            if not told.archived:
+                await self._tell(room, replace(told, archived=True))
+            wanted = closed(rules.powers, self._namespace.bot)
+        else:
+            wanted = reopened(content, orjson.loads(room.power_levels))
+        if wanted != content:
+            await self._homeserver.set_state(_linked(room), _POWER_LEVELS, wanted, as_user=self._namespace.bot)
+        if not room.archived:
+            await self._tell(room, replace(told, archived=False))
+
+    def _lacks_power(self, rules: RoomRules) -> str | None:
+        needed = max(
+            rules.powers.default("redact"), *(rules.powers.to_send(each, is_state=True) for each in _OWN_STATE)
+        )
+        own = rules.powers.of(self._namespace.bot)
+        if own >= needed:
+            return None
+        return (
+            f"{self._namespace.bot} has power level {own:g} in the Matrix room and needs {needed}: an admin of the room must "
+            "give it power level 100 there"
+        )
 
     async def _take_over_members(self, room: Room) -> None:
         """Whoever is in the Matrix room is a member; what was missed while nobody listened is made up for here."""
+        async with self._database.reading() as tx:
+            moving = await tx.outbox.moving(room.id)
         joined = await self._homeserver.joined_members(_linked(room), as_user=self._namespace.bot)
-        now = {
-            user: Member(room.id, user, _text(profile, "display_name"), _text(profile, "avatar_url"))
+        now = [
+            Member(room.id, user, _text(profile, "display_name"), _text(profile, "avatar_url"))
             for user, profile in joined.items()
             if self._namespace.subject(user)
-        }
+        ]
         async with self._database.transaction() as tx:
-            before = {member.user_id: member for member in await tx.members.of_room(room.id)}
-            happened = await self._members.join(
-                tx, room.id, [member for user, member in now.items() if before.get(user) != member]
-            )
-            happened += await self._members.leave(tx, room.id, [user for user in before if user not in now])
+            happened = await self._members.take_over(tx, room.id, now, moving=moving)
+            members = await tx.members.of_room(room.id)
         publish_all(self._publish, happened)
         # The command line may have written them down, and nobody in this process knows of it.
-        for user in now.keys() & before.keys():
-            if subject := self._namespace.subject(user):
+        for member in members:
+            if subject := self._namespace.subject(member.user_id):
                 self._publish(MembershipChanged(room.id, subject, joined=True))
+
+    async def _learn(self, room: Room, rules: RoomRules) -> Room:
+        """What was said of the room while nobody listened."""
+        told, power_levels = await self._told(room), stored_json(rules.powers.content)
+        if told.archived:  # it stands there as it was before
+            power_levels = room.power_levels
+        if (power_levels, rules.join_rule, rules.is_encrypted) == (room.power_levels, room.join_rule, room.encrypted):
+            return room
+        async with self._database.transaction() as tx:
+            await tx.rooms.governed(room.id, power_levels=power_levels, join_rule=rules.join_rule)
+            if rules.is_encrypted:
+                await tx.rooms.encrypted(room.id)
+        return await self._stored(room)
 
     async def _stored(self, room: Room) -> Room:
         async with self._database.reading() as tx:
@@ -263,12 +369,17 @@ class MatrixRooms:
         return stored
 
     async def _mark(self, room: Room, status: MatrixStatus, error: str | None) -> Room:
-        if (room.matrix_status, room.matrix_error) != (status, error):
-            if error:
-                log.warning("room_not_right", room=room.slug, status=status, error=error)
-            async with self._database.transaction() as tx:
-                await tx.rooms.mark(room.id, status, error)
-        return replace(room, matrix_status=status, matrix_error=error)
+        if (room.matrix_status, room.matrix_error) == (status, error):
+            return room
+        if error:
+            log.warning("room_not_right", room=room.slug, status=status, error=error)
+        elif room.matrix_error:
+            log.info("room_right_again", room=room.slug)
+        async with self._database.transaction() as tx:
+            await tx.rooms.mark(room.id, status, error)
+        room = await self._stored(room)
+        self._publish(RoomChanged(room))
+        return room
 
     async def _told(self, room: Room) -> Told:
         async with self._database.reading() as tx:
@@ -279,12 +390,9 @@ class MatrixRooms:
             await tx.rooms.set_told(room.id, told)
         return told
 
-    def _explain(self, error: HomeserverRefused) -> str:
-        if error.status == 403:
-            return (
-                f"{error.message} (Matrix refuses {self._namespace.bot}: an admin of the room must invite it there and "
-                "give it power level 100)"
-            )
+    def _explain(self, error: HomeserverRefused | RoomApart, to_do: str = _LET_IN) -> str:
+        if isinstance(error, HomeserverRefused) and error.status == 403:
+            return f"{error.message} (Matrix refuses {self._namespace.bot}: an admin of the room must {to_do})"
         return str(error)
 
     def _federation(self) -> dict[str, Any]:
@@ -297,6 +405,13 @@ class MatrixRooms:
 def _linked(room: Room) -> MatrixRoomId:
     assert room.matrix_room_id is not None
     return room.matrix_room_id
+
+
+def _alias_taken(alias: str, there: str) -> str:
+    return (
+        f"The alias {alias} leads to another room, {there}: an admin of the homeserver must take it away there, and it is set "
+        "again by itself"
+    )
 
 
 def _world_readable() -> dict[str, Any]:

@@ -16,9 +16,9 @@ from typing import Final, Protocol
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..city.events import MessagePosted, PresenceChanged, RoomHappened
+from ..city.events import MemberChanged, MessagePosted, PresenceChanged, RoomChanged, RoomHappened
 from ..city.occupancy import Occupancy
-from ..city.types import RoomEvent, RoomEventKind, RoomId, SubjectId
+from ..city.types import Author, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
 from ..errors import NotFound
 from ..storage.database import Database
 from .room_typing import RoomTyping
@@ -41,6 +41,8 @@ class Frames(Protocol):
     """How what happens is put on the wire; each is made once for all."""
 
     def event(self, event: RoomEvent) -> bytes: ...
+    def changed(self, room: Room) -> bytes: ...
+    def member(self, room: RoomId, member: Author) -> bytes: ...
     def presence(self, room: RoomId, subject: SubjectId) -> bytes: ...
     def typing(self, room: RoomId, subjects: frozenset[SubjectId]) -> bytes: ...
     def resync(self, room: RoomId, seq: int) -> bytes: ...
@@ -67,6 +69,15 @@ class RoomStreams:
 
     def happened(self, happened: RoomHappened) -> None:
         self._follow(happened.event)
+
+    def member(self, change: MemberChanged) -> None:
+        """It has no number: whoever was not there reads the member's name with the room."""
+        if room := self._rooms.get(change.room_id):
+            room.tell(self._frames.member(change.room_id, change.member))
+
+    def changed(self, change: RoomChanged) -> None:
+        if room := self._rooms.get(change.room.id):
+            room.tell(self._frames.changed(change.room))
 
     def missed(self) -> None:
         """Things may have happened that nobody here heard of."""

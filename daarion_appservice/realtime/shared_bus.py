@@ -17,10 +17,13 @@ from ..city.events import (
     CityEvent,
     CityMissed,
     InboxFilled,
+    InhabitantRead,
     InhabitantTyping,
+    MemberChanged,
     MembershipChanged,
     MessagePosted,
     OutboxFilled,
+    RoomChanged,
     RoomHappened,
     TypingChanged,
 )
@@ -32,9 +35,12 @@ from .together import together
 SharedEvent = (
     MessagePosted
     | MembershipChanged
+    | MemberChanged
     | RoomHappened
+    | RoomChanged
     | TypingChanged
     | InhabitantTyping
+    | InhabitantRead
     | InboxFilled
     | OutboxFilled
     | CityMissed

@@ -24,9 +24,11 @@ from .inbox import InboxRows
 from .intake import Intake, PostgresIntake, SqliteIntake
 from .kept import KeptRows
 from .line import PostgresLine, SqliteLine
+from .media import MediaRows
 from .members import MemberRows
 from .messages import MessageRows
 from .outbox import OutboxRows
+from .page_versions import PageVersions, PostgresPageVersions, SqlitePageVersions
 from .reactions import ReactionRows
 from .remembered import PostgresStamp, Remembered, SqliteStamp
 from .room_events import RoomEventRows
@@ -64,6 +66,10 @@ class Transaction:
     @cached_property
     def members(self) -> MemberRows:
         return MemberRows(self.connection)
+
+    @cached_property
+    def media(self) -> MediaRows:
+        return MediaRows(self.connection)
 
     @cached_property
     def messages(self) -> MessageRows:
@@ -107,7 +113,7 @@ class Database:
         # SQLite has one writer; queueing here is fair and cheap, its own waiting is neither.
         self._writing = asyncio.Lock() if self.is_sqlite else None
         self._lines: list[PostgresLine | SqliteLine] = []
-        self.intake, self.remembered = self._on_lines()
+        self.intake, self.remembered, self.page_versions = self._on_lines()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -145,15 +151,15 @@ class Database:
             await line.close()
         await self._engine.dispose()
 
-    def _on_lines(self) -> tuple[Intake, Remembered]:
+    def _on_lines(self) -> tuple[Intake, Remembered, PageVersions]:
         """What is done so often that it has connections of its own; they open when they are needed."""
         if self._writing is None:
-            server = PostgresLine(self.dedicated), PostgresLine(self.dedicated)
+            server = [PostgresLine(self.dedicated) for _ in range(3)]
             self._lines += server
-            return PostgresIntake(server[0]), Remembered(PostgresStamp(server[1]))
-        file = SqliteLine(self._connect_sqlite), SqliteLine(self._connect_sqlite)
+            return PostgresIntake(server[0]), Remembered(PostgresStamp(server[1])), PostgresPageVersions(server[2])
+        file = [SqliteLine(self._connect_sqlite) for _ in range(3)]
         self._lines += file
-        return SqliteIntake(file[0], self._writing), Remembered(SqliteStamp(file[1]))
+        return SqliteIntake(file[0], self._writing), Remembered(SqliteStamp(file[1])), SqlitePageVersions(file[2])
 
     def _connect_sqlite(self) -> sqlite3.Connection:
         arguments, options = self._engine.dialect.create_connect_args(self.url)

@@ -154,7 +154,9 @@ class InboxRows:
     async def counts(self) -> dict[str, int]:
         """How many events wait, and how many are dead."""
         rows = await self._connection.execute(
-            select(inbox.c.state, func.count()).where(inbox.c.state != InboxState.DONE).group_by(inbox.c.state)
+            select(inbox.c.state, func.count())
+            .where(inbox.c.state.in_([InboxState.NEW, InboxState.DEAD]))
+            .group_by(inbox.c.state)
         )
         return {state: count for state, count in rows}  # noqa: C416 -- a Row is no pair to mypy
 

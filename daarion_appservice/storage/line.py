@@ -67,6 +67,8 @@ class SqliteLine:
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         """``connect`` gives a connection that begins nothing by itself."""
+        self.opened = 0
+        """How often it was."""
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
         self._thread = _thread()
@@ -85,6 +87,7 @@ class SqliteLine:
         try:
             if self._connection is None:
                 self._connection = self._connect()
+                self.opened += 1
             return work(self._connection)
         except sqlite3.OperationalError as error:
             raise OperationalError(work.__name__, None, error) from error

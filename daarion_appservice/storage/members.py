@@ -9,6 +9,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import Member, RoomId, UserId
+from .media import note_avatars
 from .tables import members
 from .upsert import insert
 
@@ -59,6 +60,7 @@ class MemberRows:
                 for member in new
             ],
         )
+        await note_avatars(self._connection, (member.avatar_url for member in new))
 
     async def remove(self, room: RoomId, users: list[UserId]) -> None:
         if users:

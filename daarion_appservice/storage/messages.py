@@ -10,6 +10,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..city.media import addresses_in
 from ..city.types import (
     Author,
     Content,
@@ -23,6 +24,7 @@ from ..city.types import (
     Tally,
 )
 from .authors import author_of, author_values
+from .media import note_shown, shown_no_more
 from .tables import messages
 
 _NONE: Final = "[]"
@@ -51,6 +53,7 @@ class MessageRows:
                 delivery=message.delivery,
             )
         )
+        await note_shown(self._connection, message.id, addresses_in(message.media, message.formatted_body))
 
     async def get(self, message: MessageId) -> Message | None:
         row = (await self._connection.execute(select(messages).where(messages.c.id == message))).first()
@@ -121,6 +124,8 @@ class MessageRows:
                 edited_at_ms=edited_at_ms,
             )
         )
+        await shown_no_more(self._connection, message)
+        await note_shown(self._connection, message, addresses_in(content.media, content.formatted_body))
 
     async def delete(self, message: MessageId) -> None:
         """Nothing of what it said stays behind; that it was there does."""
@@ -129,6 +134,7 @@ class MessageRows:
             .where(messages.c.id == message)
             .values(body="", formatted_body=None, media=None, mentions="[]", reactions="[]", deleted=True)
         )
+        await shown_no_more(self._connection, message)
 
     async def set_reactions(self, message: MessageId, tallies: tuple[Tally, ...]) -> None:
         await self._connection.execute(
@@ -143,9 +149,13 @@ class MessageRows:
         )
 
     async def not_delivered(self, message: MessageId) -> None:
-        await self._connection.execute(
-            update(messages).where(messages.c.id == message).values(delivery=Delivery.FAILED)
-        )
+        await self._set_delivery(message, Delivery.FAILED)
+
+    async def pending(self, message: MessageId) -> None:
+        await self._set_delivery(message, Delivery.PENDING)
+
+    async def _set_delivery(self, message: MessageId, delivery: Delivery) -> None:
+        await self._connection.execute(update(messages).where(messages.c.id == message).values(delivery=delivery))
 
 
 def _message(row: Row[Any]) -> Message:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import MessageId, OutboxKind, ReactionId, RoomId
+from ..city.types import MessageId, OutboxKind, ReactionId, RoomId, UserId
 from .tables import outbox
 
 
@@ -21,8 +22,11 @@ class OutboxState(StrEnum):
 class OutboxRow:
     id: int
     kind: OutboxKind
-    message_id: MessageId
+    message_id: MessageId | None
+    """None of a JOIN or LEAVE."""
     reaction_id: ReactionId | None
+    user_id: UserId | None
+    """Whose ghost joins or leaves."""
     room_id: RoomId
     txn_id: str
     attempts: int
@@ -40,6 +44,22 @@ class OutboxRows:
             insert(outbox).values(kind=kind, message_id=message, reaction_id=reaction, room_id=room, txn_id=txn_id)
         )
 
+    async def add_move(self, kind: OutboxKind, user: UserId, room: RoomId, *, txn_id: str) -> None:
+        """Have a ghost JOIN or LEAVE, in place of whatever of that waits about it: the newest wish counts."""
+        await self.drop_moves(room, user)
+        await self._connection.execute(insert(outbox).values(kind=kind, user_id=user, room_id=room, txn_id=txn_id))
+
+    async def drop_moves(self, room: RoomId, user: UserId) -> None:
+        """What waits about this ghost's joining and leaving counts no more."""
+        await self._connection.execute(delete(outbox).where(*_moves(room), outbox.c.user_id == user))
+
+    async def moving(self, room: RoomId, users: Collection[UserId] | None = None) -> dict[UserId, OutboxKind]:
+        """Of whom (among ``users``) Matrix is still to be told that they join or leave, and which of the two."""
+        statement = select(outbox.c.user_id, outbox.c.kind).where(*_moves(room))
+        if users is not None:
+            statement = statement.where(outbox.c.user_id.in_(users))
+        return {UserId(row.user_id): OutboxKind(row.kind) for row in await self._connection.execute(statement)}
+
     async def waiting(self, *, limit: int, not_rooms: frozenset[RoomId] = frozenset()) -> list[OutboxRow]:
         """What is to be sent, in the order it was written, leaving out rooms that wait for something."""
         statement = select(outbox).where(outbox.c.state == OutboxState.NEW).order_by(outbox.c.id).limit(limit)
@@ -49,8 +69,9 @@ class OutboxRows:
             OutboxRow(
                 row.id,
                 OutboxKind(row.kind),
-                MessageId(row.message_id),
+                MessageId(row.message_id) if row.message_id else None,
                 ReactionId(row.reaction_id) if row.reaction_id else None,
+                UserId(row.user_id) if row.user_id else None,
                 RoomId(row.room_id),
                 row.txn_id,
                 row.attempts,
@@ -77,3 +98,20 @@ class OutboxRows:
             .where(outbox.c.id == row_id)
             .values(state=state, error=error, attempts=outbox.c.attempts + 1, retry_at_ms=retry_at_ms or 0)
         )
+
+    async def retry(self, message: MessageId) -> bool:
+        """Have a message that was given up sent after all; False when none was."""
+        given_up = await self._connection.execute(
+            update(outbox)
+            .where(
+                outbox.c.message_id == message,
+                outbox.c.kind == OutboxKind.MESSAGE,
+                outbox.c.state == OutboxState.FAILED,
+            )
+            .values(state=OutboxState.NEW, attempts=0, retry_at_ms=0, error=None)
+        )
+        return given_up.rowcount > 0
+
+
+def _moves(room: RoomId) -> tuple[ColumnElement[bool], ...]:
+    return outbox.c.user_id.is_not(None), outbox.c.room_id == room, outbox.c.state == OutboxState.NEW

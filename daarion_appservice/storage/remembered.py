@@ -2,7 +2,9 @@
 
     asked ─► was anything stored since? (one short question for all who ask at the same time)
                 ├─ no ──► what was read then
-                └─ yes ─► read anew, once for all who ask for the same
+                └─ yes ─► is it still made of the same rows? (a look that is shorter than reading, where there is one)
+                             ├─ yes ─► what was read then
+                             └─ no ──► read anew, once for all who ask for the same
 
 So nobody is told what no longer holds, whoever has changed it: this process, another one, or the command line.
 """
@@ -13,7 +15,7 @@ import asyncio
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from .line import PostgresLine, SqliteLine
@@ -23,6 +25,9 @@ _MIN_KEPT: Final = 16
 """So many values fit at least: what is larger than its share is not kept."""
 
 T = TypeVar("T")
+
+Look = Callable[[], Coroutine[Any, Any, object]]
+"""Gives what is equal as long as what is remembered would be read the same."""
 
 
 class Stamp(Protocol):
@@ -41,13 +46,17 @@ class PostgresStamp:
 
 
 class SqliteStamp:
-    """A number that changes whenever another connection than the one asked has committed; this one writes nothing."""
+    """A number that changes whenever another connection than the one asked has committed; this one writes nothing.
+
+    It is good among the answers of one connection only.
+    """
 
     def __init__(self, line: SqliteLine) -> None:
         self._line = line
 
     async def now(self) -> Hashable:
-        return await self._line.run(_data_version)
+        version = await self._line.run(_data_version)
+        return self._line.opened, version
 
 
 def _data_version(connection: sqlite3.Connection) -> int:
@@ -59,6 +68,8 @@ class _Kept:
     stamp: Hashable
     value: Any
     size: int
+    rows: object = None
+    """What the short look gave, if nothing was stored from then until it was read."""
 
 
 class Remembered:
@@ -73,7 +84,13 @@ class Remembered:
         self._max_bytes = max_bytes
         self._loading: dict[tuple[Hashable, Hashable], asyncio.Task[Any]] = {}
 
-    async def get(self, key: Hashable, load: Callable[[], Coroutine[Any, Any, T]], size: Callable[[T], int]) -> T:
+    async def get(
+        self,
+        key: Hashable,
+        load: Callable[[], Coroutine[Any, Any, T]],
+        size: Callable[[T], int],
+        look: Look | None = None,
+    ) -> T:
         """What ``load`` gives, or gave when ``key`` was last asked for, if nothing was stored since.
 
         ``size`` is how many bytes to reckon with for it. Raises what ``load`` does, and what the database raises when it
@@ -87,7 +104,7 @@ class Remembered:
             return value
         loading = self._loading.get((key, stamp))
         if loading is None:
-            loading = self._loading[key, stamp] = asyncio.create_task(self._load(key, stamp, load, size))
+            loading = self._loading[key, stamp] = asyncio.create_task(self._load(key, stamp, load, size, look))
         return cast("T", await asyncio.shield(loading))
 
     async def _now(self) -> Hashable:
@@ -102,14 +119,27 @@ class Remembered:
             return await self._stamp.now()
 
     async def _load(
-        self, key: Hashable, stamp: Hashable, load: Callable[[], Coroutine[Any, Any, T]], size: Callable[[T], int]
+        self,
+        key: Hashable,
+        stamp: Hashable,
+        load: Callable[[], Coroutine[Any, Any, T]],
+        size: Callable[[T], int],
+        look: Look | None,
     ) -> T:
         try:
+            rows = await look() if look else None
+            kept = self._kept.get(key)
+            if kept is not None and rows is not None and kept.rows == rows:
+                self._keep(key, replace(kept, stamp=stamp))
+                value: T = kept.value
+                return value
             value = await load()
+            # Whether what was looked at is what was read.
+            same = rows is not None and await self._now() == stamp
         finally:
             del self._loading[key, stamp]
         # It may be newer than the stamp, never older.
-        self._keep(key, _Kept(stamp, value, size(value)))
+        self._keep(key, _Kept(stamp, value, size(value), rows if same else None))
         return value
 
     def _keep(self, key: Hashable, new: _Kept) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import MatrixRoomId, MatrixStatus, Room, RoomId
 from .kept import registry_changed
-from .tables import rooms
+from .tables import former_matrix_rooms, rooms
 from .upsert import insert
 
 ORDERS: dict[str, tuple[ColumnElement[Any], ...]] = {
@@ -34,6 +34,7 @@ class Told:
     topic: str | None
     in_directory: bool | None
     in_space: MatrixRoomId | None
+    archived: bool
 
 
 class RoomRows:
@@ -84,6 +85,16 @@ class RoomRows:
         row = (await self._connection.execute(select(rooms).where(rooms.c.matrix_room_id == matrix_room))).first()
         return _room(row) if row else None
 
+    async def by_former_id(self, matrix_room: MatrixRoomId) -> Room | None:
+        """The room that had this Matrix room before its Matrix room was replaced."""
+        of_former = select(former_matrix_rooms.c.room_id).where(former_matrix_rooms.c.matrix_room_id == matrix_room)
+        row = (await self._connection.execute(select(rooms).where(rooms.c.id.in_(of_former)))).first()
+        return _room(row) if row else None
+
+    async def former_ids(self) -> list[tuple[MatrixRoomId, RoomId]]:
+        found = await self._connection.execute(select(former_matrix_rooms))
+        return [(MatrixRoomId(row.matrix_room_id), RoomId(row.room_id)) for row in found]
+
     async def next_seq(self, room: RoomId, *, now_ms: int) -> int:
         """Take the room's next number, for a message; holds back whoever else wants one until this transaction ends."""
         seq = await self._connection.execute(
@@ -120,56 +131,75 @@ class RoomRows:
         )
         return int(seq.scalar_one())
 
-    async def follow(self, room: RoomId, *, name: str | None = None, description: str | None = None) -> None:
-        """Take over a name or topic that the room was given on Matrix."""
-        values = {"name": name, "told_name": name} if name is not None else {}
-        if description is not None:
-            values |= {"description": description, "told_topic": description}
-        await self._connection.execute(update(rooms).where(rooms.c.id == room).values(values))
-
-    async def archive(self, room: RoomId) -> None:
-        await self._connection.execute(update(rooms).where(rooms.c.id == room).values(archived=True))
+    async def change(self, room: Room) -> None:
+        """Have a room called, described and archived like this."""
+        await self._set(room.id, name=room.name, description=room.description, archived=room.archived)
         await registry_changed(self._connection)
+
+    async def has_on_matrix(self, room: RoomId, *, name: str | None = None, topic: str | None = None) -> None:
+        """The Matrix room is called or described like this, whatever the city's is."""
+        values = {"told_name": name} if name is not None else {}
+        await self._set(room, **values | ({"told_topic": topic} if topic is not None else {}))
+
+    async def governed(self, room: RoomId, *, power_levels: str | None = None, join_rule: str | None = None) -> None:
+        """How the Matrix room is governed. Of a room that was closed there the power levels are those from before."""
+        values = {"power_levels": power_levels} if power_levels is not None else {}
+        await self._set(room, **values | ({"join_rule": join_rule} if join_rule is not None else {}))
+
+    async def encrypted(self, room: RoomId) -> None:
+        """Somebody turned on encryption on Matrix."""
+        await self._set(room, encrypted=True)
 
     async def link(self, room: RoomId, matrix_room: MatrixRoomId) -> None:
         """``matrix_room`` is this room's other side from now on; nothing is known of it yet."""
+        await self._link(room, matrix_room, matrix_status=MatrixStatus.LINKED, told_archived=False)
+
+    async def move(self, room: RoomId, matrix_room: MatrixRoomId, *, former: MatrixRoomId) -> None:
+        """``former`` was replaced on Matrix by ``matrix_room``, which is closed if that was.
+
+        The room is pending until those who belong there have come along.
+        """
         await self._connection.execute(
-            update(rooms)
-            .where(rooms.c.id == room)
-            .values(
-                matrix_room_id=matrix_room,
-                matrix_status=MatrixStatus.LINKED,
-                matrix_error=None,
-                told_name=None,
-                told_topic=None,
-                in_directory=None,
-                in_space=None,
-            )
+            insert(self._connection, former_matrix_rooms)
+            .values(matrix_room_id=former, room_id=room)
+            .on_conflict_do_nothing()
+        )
+        await self._link(room, matrix_room, matrix_status=MatrixStatus.PENDING)
+
+    async def _link(self, room: RoomId, matrix_room: MatrixRoomId, **more: Any) -> None:
+        await self._set(
+            room,
+            matrix_room_id=matrix_room,
+            matrix_error=None,
+            told_name=None,
+            told_topic=None,
+            in_directory=None,
+            in_space=None,
+            encrypted=False,
+            **more,
         )
 
     async def mark(self, room: RoomId, status: MatrixStatus, error: str | None) -> None:
-        await self._connection.execute(
-            update(rooms).where(rooms.c.id == room).values(matrix_status=status, matrix_error=error)
-        )
+        await self._set(room, matrix_status=status, matrix_error=error)
 
     async def told(self, room: RoomId) -> Told:
-        row = (
-            await self._connection.execute(
-                select(rooms.c.told_name, rooms.c.told_topic, rooms.c.in_directory, rooms.c.in_space).where(
-                    rooms.c.id == room
-                )
-            )
-        ).one()
-        return Told(
-            row.told_name, row.told_topic, row.in_directory, MatrixRoomId(row.in_space) if row.in_space else None
-        )
+        row = (await self._connection.execute(select(rooms).where(rooms.c.id == room))).one()
+        in_space = MatrixRoomId(row.in_space) if row.in_space else None
+        return Told(row.told_name, row.told_topic, row.in_directory, in_space, row.told_archived)
 
     async def set_told(self, room: RoomId, told: Told) -> None:
-        await self._connection.execute(
-            update(rooms)
-            .where(rooms.c.id == room)
-            .values(told_name=told.name, told_topic=told.topic, in_directory=told.in_directory, in_space=told.in_space)
+        await self._set(
+            room,
+            told_name=told.name,
+            told_topic=told.topic,
+            in_directory=told.in_directory,
+            in_space=told.in_space,
+            told_archived=told.archived,
         )
+
+    async def _set(self, room: RoomId, **values: Any) -> None:
+        if values:
+            await self._connection.execute(update(rooms).where(rooms.c.id == room).values(values))
 
 
 def _weight(at_ms: int) -> float:
@@ -202,4 +232,5 @@ def _room(row: Row[Any]) -> Room:
         matrix_error=row.matrix_error,
         join_rule=row.join_rule,
         power_levels=row.power_levels,
+        encrypted=row.encrypted,
     )

@@ -1,4 +1,4 @@
-"""Who may not be in a room, or not speak there, because somebody who looks after it on Matrix said so."""
+"""How ghosts stand in rooms, because of what those who look after them on Matrix said."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class StandingRows:
         self._connection = connection
 
     async def get(self, room: RoomId, user: UserId) -> Stands | None:
-        """None for everybody who is no worse off than others."""
+        """None for whoever stands like everybody else."""
         row = (
             await self._connection.execute(
                 select(standings.c.standing, standings.c.reason).where(
@@ -25,6 +25,15 @@ class StandingRows:
         ).first()
         return Stands(Standing(row.standing), row.reason) if row else None
 
+    async def put_out(self) -> set[tuple[RoomId, UserId]]:
+        """All who are banned from a room, or were put out of it and did not come back."""
+        rows = await self._connection.execute(
+            select(standings.c.room_id, standings.c.user_id).where(
+                standings.c.standing.in_([Standing.BANNED, Standing.KICKED])
+            )
+        )
+        return {(RoomId(row.room_id), UserId(row.user_id)) for row in rows}
+
     async def put(self, room: RoomId, user: UserId, stands: Stands, *, now_ms: int) -> None:
         values = {"standing": stands.standing, "reason": stands.reason, "at_ms": now_ms}
         await self._connection.execute(
@@ -33,8 +42,12 @@ class StandingRows:
             .on_conflict_do_update(index_elements=[standings.c.room_id, standings.c.user_id], set_=values)
         )
 
+    async def forget_all(self, room: RoomId) -> None:
+        """Everybody stands like everybody else."""
+        await self._connection.execute(delete(standings).where(standings.c.room_id == room))
+
     async def forget(self, room: RoomId, user: UserId) -> None:
-        """Nothing is held against them any more."""
+        """They stand like everybody else."""
         await self._connection.execute(
             delete(standings).where(standings.c.room_id == room, standings.c.user_id == user)
         )

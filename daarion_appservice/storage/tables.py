@@ -89,6 +89,14 @@ rooms = Table(
     Column("told_archived", Boolean, nullable=False, server_default=text("false")),
 )
 
+# Matrix rooms that were replaced: what is still said there, or deleted, is said in the room of the city, too.
+former_matrix_rooms = Table(
+    "former_matrix_rooms",
+    metadata,
+    Column("matrix_room_id", String(255), primary_key=True),
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), nullable=False),
+)
+
 # Whoever those who look after a room on Matrix have put out of it, or invited into it.
 standings = Table(
     "standings",
@@ -162,11 +170,12 @@ Index(
     postgresql_where=text("NOT removed"),
 )
 
-# Files that the city shows or may be asked to: what is not here is not fetched for anybody.
+# What is known of files by themselves: who of the city brought one in, and whether it is somebody's picture.
 media = Table(
     "media",
     metadata,
     Column("mxc", String(512), primary_key=True),
+    Column("is_avatar", Boolean, nullable=False, server_default=text("false")),
     Column("uploader_kind", String(16)),
     Column("uploader_id", String(255)),
     Column("mimetype", String(255)),
@@ -174,7 +183,15 @@ media = Table(
     Column("size", BigInteger),
     Column("width", Integer),
     Column("height", Integer),
-    Column("created_at_ms", BigInteger, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False, server_default="0"),
+)
+
+# In which messages a file is seen: one that is in none, and nobody's picture, is not fetched for anybody but its uploader.
+media_shown = Table(
+    "media_shown",
+    metadata,
+    Column("mxc", String(512), primary_key=True),
+    Column("message_id", ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True, index=True),
 )
 
 # What happened in a room besides messages. Both take their number from the room's one count.
@@ -232,6 +249,7 @@ transactions = Table(
     Column("received_at_ms", BigInteger, nullable=False, index=True),
 )
 
+# No id is given twice, not even by SQLite: a row may be gone, and another there, while what it was about is being sent.
 outbox = Table(
     "outbox",
     metadata,
@@ -247,6 +265,7 @@ outbox = Table(
     Column("retry_at_ms", BigInteger, nullable=False, server_default="0"),
     Column("error", Text),
     Index(None, "state", "id"),
+    sqlite_autoincrement=True,
 )
 
 ghosts = Table(

@@ -1,4 +1,4 @@
-"""A day in the city: somebody in Element and somebody in the city's page share a room, and neither notices the other's software."""
+"""A day in the city: somebody in Element and somebody in the city's page share a room, and notice no difference."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Page:
 
     async def hears(self, event: str, matches: Callable[[dict[str, Any]], object] = lambda _: True) -> dict[str, Any]:
         """The first such event, of those that came and those that come."""
-        for each in self.told:
-            if each["event"] == event and matches(each):
-                return each
+        for known in self.told:
+            if known["event"] == event and matches(known):
+                return known
         while True:
             try:
-                each = await self.socket.receive_json(timeout=20)
+                each: dict[str, Any] = await self.socket.receive_json(timeout=20)
             except TimeoutError:
                 raise AssertionError(f"no such {event}; told: {self.told}") from None
             self.told.append(each)
@@ -86,8 +86,10 @@ def room_version(request: pytest.FixtureRequest) -> str:
 async def test_a_day_in_the_city(
     start_city: StartCity, arrive: Arrive, one_or_two: RedisServer | None, room_version: str
 ) -> None:
-    redis = {"redis.url": one_or_two.url} if one_or_two else {}
-    city = await start_city(settings={"city.room_version": room_version} | redis)
+    settings: dict[str, str | float] = {"city.room_version": room_version}
+    if one_or_two:
+        settings["redis.url"] = one_or_two.url
+    city = await start_city(settings=settings)
     other = city.replica("other") if one_or_two else None
     try:
         if other:
@@ -130,7 +132,7 @@ async def _morning(page: Page, alice: Person) -> str:
 async def _talk(page: Page, alice: Person, room: str) -> None:
     """Formatted text, replies, mentions, emotes and notices, both ways."""
     html = "<em>Добрий</em> день<script>alert(1)</script>"
-    await alice.say(room, "Добрий день", format="org.matrix.custom.html", formatted_body=html)
+    await alice.say(room, "Добрий день", more={"format": "org.matrix.custom.html", "formatted_body": html})
     heard = await page.hears_message("Добрий день")
     assert (heard["formatted_body"], heard["author"]["id"]) == ("<em>Добрий</em> день", ALICE)
 
@@ -149,7 +151,7 @@ async def _talk(page: Page, alice: Person, room: str) -> None:
 
     answer = {"m.in_reply_to": {"event_id": seen["event_id"]}}
     mentions = {"user_ids": [OKSANAS_GHOST, DAARWIZZ]}
-    await alice.say(room, "Як справи?", **{"m.relates_to": answer, "m.mentions": mentions})
+    await alice.say(room, "Як справи?", more={"m.relates_to": answer, "m.mentions": mentions})
     asked = await page.hears_message("Як справи?")
     assert (asked["reply_to"], asked["mentions"]) == (own["id"], ["u_1", "agent:daarwizz"])
 
@@ -174,8 +176,9 @@ async def _second_thoughts(page: Page, alice: Person, room: str) -> None:
 
     event_id = await alice.say(room, "Прийду")
     promise = await page.hears_message("Прийду")
-    replacing = {"m.new_content": {"msgtype": "m.text", "body": "Не прийду"}}
-    await alice.say(room, "* Не прийду", **replacing, **{"m.relates_to": _replaces(event_id)})
+    new = {"msgtype": "m.text", "body": "Не прийду"}
+    replacing = {"rel_type": "m.replace", "event_id": event_id}
+    await alice.say(room, "* Не прийду", more={"m.new_content": new, "m.relates_to": replacing})
     changed = await page.hears("city.room.message.updated", lambda each: each["message"]["body"] == "Не прийду")
     assert (changed["message"]["id"], changed["by"]["id"]) == (promise["id"], ALICE)
 
@@ -213,10 +216,6 @@ async def _evening(page: Page, alice: Person, room: str) -> None:
     await alice.client.room_leave(room)
     left = await page.hears("city.room.leave")
     assert left["member"]["id"] == ALICE
-
-
-def _replaces(event_id: str) -> dict[str, str]:
-    return {"rel_type": "m.replace", "event_id": event_id}
 
 
 def _of(redaction: dict[str, Any], event: dict[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daarion_appservice.city.presence import Placed, Shown, Status
+from daarion_appservice.city.rooms import RoomChange
 from daarion_appservice.city.types import SubjectId, UserId
 from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.open_city import SERVICE_TOKEN, Answer, OpenCity, open_city
@@ -454,7 +455,7 @@ async def test_a_rooms_name_never_means_another_room(city: OpenCity) -> None:
 
 async def test_an_archived_room_can_be_read_and_not_written_to(city: OpenCity) -> None:
     await post(city, "before")
-    await city.city.rooms.archive("general")
+    await city.city.rooms.change("general", RoomChange(archived=True))
 
     assert problem(await city.call("POST", MESSAGES, {"body": "after"}, token=OKSANA)) == (409, "room_archived")
     assert [message["body"] for message in await city.get(MESSAGES)] == ["before"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
-from benchmarks import fanout, heartbeats, report, store
+from benchmarks import fanout, heartbeats, report, rooms_delivery, rooms_reads, rooms_transactions, store
+from tests.parts.ports import HOST
 
 
 async def test_everybody_is_told_of_every_change(tmp_path: Path) -> None:
@@ -31,9 +35,53 @@ async def test_the_stores_are_measured_alone(tmp_path: Path) -> None:
     assert report.render("store", rows).count("\n") == len(rows) + 1
 
 
+async def test_transactions_are_taken_by_all(tmp_path: Path) -> None:
+    plan = rooms_transactions.Plan(sizes=((1, 2), (100, 1)), rounds=1)
+    rows = await rooms_transactions.measure(plan, tmp_path)
+    assert [row["who"] for row in rows] == ["city", "city_postgres", "mautrix"] * 2
+    assert report.render("transactions", rows).count("\n") == len(rows) + 1
+
+
+async def test_a_message_is_followed_on_its_way(tmp_path: Path) -> None:
+    rows = await rooms_delivery.measure(rooms_delivery.Plan(messages=2), tmp_path)
+    assert [(row["who"], row["way"]) for row in rows] == [
+        ("city", "in"),
+        ("city", "out"),
+        ("city_postgres", "in"),
+        ("city_postgres", "out"),
+    ]
+    assert all(0 < row["ours_p50_ms"] < row["whole_p95_ms"] for row in rows)
+    assert report.render("delivery", rows).count("\n") == len(rows) + 1
+
+
+async def test_rooms_are_read_from_all(tmp_path: Path) -> None:
+    plan = rooms_reads.Plan(rooms=3, messages=60, window_s=0.2, rounds=1)
+    rows = await rooms_reads.measure(plan, tmp_path)
+    assert len(rows) == 18
+    assert all(row["per_s"] > 0 for row in rows)
+    assert report.render("reads", rows).count("\n") == len(rows) + 1
+
+
+async def test_the_peer_answers_what_we_answer(tmp_path: Path) -> None:
+    plan = rooms_reads.Plan(rooms=3, messages=60)
+    async with AsyncExitStack() as stack:
+        ours, peer, _ = await rooms_reads.start(plan, tmp_path, stack)
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        for route in rooms_reads.ROUTES:
+            for path in rooms_reads.paths(route, plan):
+                theirs, expected = [await _answer(session, contender.port, path) for contender in (peer, ours)]
+                assert theirs == expected, path
+
+
+async def _answer(session: aiohttp.ClientSession, port: int, path: str) -> Any:
+    async with session.get(f"http://{HOST}:{port}{path}") as answer:
+        assert answer.status == 200
+        return await answer.json()
+
+
 def test_the_page_has_a_place_for_every_table() -> None:
     page = report.PAGE.read_text()
-    for section in ("heartbeats", "store", "fanout", "ghosts"):
+    for section in ("heartbeats", "store", "fanout", "ghosts", "transactions", "delivery", "reads"):
         once = report.replaced(page, section, "a table")
         assert "\na table\n" in once
         assert report.replaced(once, section, "a table") == once

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -68,8 +69,8 @@ class Town:
         self.published += happened
         return event_id
 
-    async def says(self, body: str, *, sender: str = ALICE, **content: Any) -> str:
-        return await self.comes("m.room.message", {"msgtype": "m.text", "body": body} | content, sender=sender)
+    async def says(self, body: str, content: Mapping[str, Any] = MappingProxyType({}), **more: Any) -> str:
+        return await self.comes("m.room.message", {"msgtype": "m.text", "body": body, **content, **more})
 
     async def edits(self, event_id: str, body: str, *, sender: str = ALICE, **more: Any) -> str:
         new = {"msgtype": "m.text", "body": body}
@@ -425,17 +426,17 @@ async def test_replies_find_what_they_answer_on_both_sides(town: Town) -> None:
 
     event_id = await town.arrives(answer)
     fallback = "> <@agent_scribe:city.localhost> Восьма\n\nДякую"
-    thanks = await town.says(fallback, **{"m.relates_to": {"m.in_reply_to": {"event_id": event_id}}})
+    thanks = await town.says(fallback, {"m.relates_to": {"m.in_reply_to": {"event_id": event_id}}})
     assert (await town.message(thanks)).reply_to == answer.id
     assert (await town.message(thanks)).body == "Дякую"
     in_thread = {"rel_type": "m.thread", "event_id": question, "is_falling_back": True}
-    threaded = await town.says("у нитці", **{"m.relates_to": in_thread | {"m.in_reply_to": {"event_id": event_id}}})
+    threaded = await town.says("у нитці", {"m.relates_to": in_thread | {"m.in_reply_to": {"event_id": event_id}}})
     assert (await town.message(threaded)).reply_to == message.id
 
 
 async def test_mentions_are_known_on_both_sides(town: Town) -> None:
     heard = await town.says(
-        "Оксано?", **{"m.mentions": {"user_ids": [OKSANAS_GHOST, "@daarion_bot:city.localhost", 7, "bad", BOB]}}
+        "Оксано?", {"m.mentions": {"user_ids": [OKSANAS_GHOST, "@daarion_bot:city.localhost", 7, "bad", BOB]}}
     )
     assert (await town.message(heard)).mentions == ("u_1", BOB)
     said = await town.desk.post(OKSANA, "general", "@alice:city.localhost, привіт")
@@ -492,3 +493,23 @@ async def test_a_message_that_matrix_does_not_take_is_told_of_in_its_history(tow
     assert (last.kind, last.message and last.message.delivery) == (RoomEventKind.UPDATED, Delivery.FAILED)
     assert last.message is not None
     assert last.message.id == message.id
+
+
+async def test_a_message_that_matrix_did_not_take_is_sent_again_when_its_author_wants_so(town: Town) -> None:
+    message = await town.desk.post(OKSANA, "general", "ще раз")
+    (row,) = await town.outbox()
+    async with town.database.transaction() as tx:
+        await tx.outbox.failed(row.id, "ні", retry_at_ms=None)
+        await town.desk.letters.given_up(tx, row)
+    assert await town.outbox() == []
+    with pytest.raises(NotAllowed):
+        await town.desk.messages.send_again(TARAS, "general", message.id)
+
+    again = await town.desk.messages.send_again(OKSANA, "general", message.id)
+
+    assert again.delivery is Delivery.PENDING
+    (waiting,) = await town.outbox()
+    assert (waiting.txn_id, waiting.attempts) == (row.txn_id, 0), "by the number that it had"
+    await town.arrives(message)
+    sent = await town.desk.messages.send_again(OKSANA, "general", message.id)
+    assert (sent.delivery, await town.outbox()) == (Delivery.SENT, [])

@@ -48,10 +48,6 @@ def by(address: str) -> dict[str, str]:
     return {"X-Forwarded-For": address}
 
 
-def code(answer: Answer) -> tuple[int, str | None]:
-    return answer.status, answer.content.get("code") if isinstance(answer.content, dict) else None
-
-
 def is_refused(answer: Answer) -> bool:
     if answer.status != 429:
         return False
@@ -128,8 +124,8 @@ async def _never_ending() -> AsyncIterator[bytes]:
     await asyncio.sleep(3600)
 
 
-async def test_rooms_changes_and_typing_are_counted_apart(limited: Open) -> None:
-    city = await limited(rooms="1/hour", typing="1/hour", changes="1/hour")
+async def test_rooms_changes_files_and_typing_are_counted_apart(limited: Open) -> None:
+    city = await limited(rooms="1/hour", typing="1/hour", changes="1/hour", uploads="1/hour")
     message = (await say(city)).content["id"]
 
     async def typing() -> Answer:
@@ -145,6 +141,14 @@ async def test_rooms_changes_and_typing_are_counted_apart(limited: Open) -> None
         first = await ask()
         assert first.status in {200, 201}, first
         assert is_refused(await ask())
+
+    async def file() -> Answer:
+        return await city.call(
+            "POST", "/city/media", body=b"text", token=OKSANA, headers={"Content-Type": "text/plain"}
+        )
+
+    assert (await file()).status == 503, "there is no homeserver to take it"
+    assert is_refused(await file())
     for _ in range(3):
         admins = await city.call("POST", "/city/rooms", {"name": f"Room {time.monotonic_ns()}"}, token=ADMIN_TOKEN)
         assert admins.status == 201
@@ -250,10 +254,11 @@ async def opens(city: OpenCity, path: str, token: str = "", address: str = HOST)
         async with socket(city, path, token, address):
             return True
     except aiohttp.WSServerHandshakeError as error:
-        assert error.status == 429
-        assert error.headers is not None
-        assert int(error.headers["Retry-After"]) >= 1
-        return False
+        refusal = error
+    assert refusal.status == 429
+    assert refusal.headers is not None
+    assert int(refusal.headers["Retry-After"]) >= 1
+    return False
 
 
 async def test_one_citizen_has_so_much_open(limited: Open) -> None:
@@ -325,19 +330,35 @@ async def test_a_socket_that_is_flooded_is_closed(limited: Open, what: str) -> N
         assert opened.close_code == 1008
 
 
-async def test_whoever_waits_as_told_stays(limited: Open) -> None:
-    city = await limited(socket_events="10/second")
-    async with socket(city, PRESENCE_SOCKET, OKSANA) as opened:
-        for _ in range(3):
-            for _ in range(12):
-                await opened.send_json({"event": "presence.heartbeat"})
-            refusals = [await next_of(opened, "error") for _ in range(1)]
-            assert refusals[0]["code"] == "too_many_requests"
-            await asyncio.sleep(1.5)
-        await opened.send_json({"event": "nothing"})
-        while (event := await next_of(opened, "error"))["code"] == "too_many_requests":
+# --- sizes and pages ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("path", "at_most"), [(PRESENCE_SOCKET, 16 * 1024), (ROOM_SOCKET, 256 * 1024)])
+async def test_an_event_that_is_too_large_is_not_read(limited: Open, path: str, at_most: int) -> None:
+    city = await limited()
+    async with socket(city, path, OKSANA) as opened:
+        await opened.send_str("x" * (at_most - 1))
+        assert (await next_of(opened, "error"))["code"] == "not_json"
+        await opened.send_str("x" * (at_most + 1))
+        while (await opened.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
             pass
-        assert event["code"] == "no_such_event"
+        assert opened.close_code == 1009
+
+
+@pytest.mark.parametrize("path", [MESSAGES, "/city/feed"])
+async def test_pages_stay_right_while_more_is_said(limited: Open, path: str) -> None:
+    city = await limited()
+    cursor = "seq" if path == MESSAGES else "id"
+    for number in range(10):
+        await say(city, f"old {number}")
+    found: list[str] = []
+    before = ""
+    while page := await city.get(f"{path}?limit=3{before}"):
+        newest_first = page[::-1] if path == MESSAGES else page
+        found += [each.get("body") or each["payload"].get("body") for each in newest_first]
+        before = f"&before={newest_first[-1][cursor]}"
+        await say(city, "new", token=IVAN)
+    assert [body for body in found if body] == [f"old {number}" for number in reversed(range(10))]
 
 
 # --- several processes --------------------------------------------------------------------------------
@@ -348,24 +369,30 @@ async def process(redis: RedisServer, **limits: str) -> AsyncIterator[Rates]:
     """What one process of a city counts."""
     client = connect(redis.url, cluster=redis.cluster)
     try:
-        yield Rates(LimitsSettings(**limits), client)  # type: ignore[arg-type]
+        yield Rates(LimitsSettings.model_validate(limits), client)
     finally:
         await client.aclose()
 
 
 async def taken(rates: Rates, count: int, rate: Rate = Rate.MESSAGES, who: str = "citizen:u_1") -> int:
     """How many of so many are taken."""
-    number = 0
+    refusals = []
     for _ in range(count):
         try:
             await rates.spend(rate, who)
         except TooManyRequests as refusal:
-            assert 3_500 < refusal.retry_after_s <= 3_600  # noqa: PT017
-        else:
-            number += 1
-    return number
+            refusals.append(refusal)
+    assert all(3_500 < each.retry_after_s <= 3_600 for each in refusals)
+    return count - len(refusals)
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis may take its time where all processors are busy."""
+    monkeypatch.setattr(windows, "_TIMEOUT_S", 30.0)
+
+
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("server", ["redis", "redis_cluster"])
 async def test_processes_count_together(server: str, request: pytest.FixtureRequest) -> None:
     redis: RedisServer = request.getfixturevalue(server)
@@ -380,6 +407,7 @@ async def test_processes_count_together(server: str, request: pytest.FixtureRequ
         assert [await taken(each, 3, Rate.TYPING) for each in (one, other)] == [2, 2]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_while_redis_is_away_each_process_counts_by_itself(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -394,7 +422,7 @@ async def test_while_redis_is_away_each_process_counts_by_itself(
 
             async def is_shared() -> bool:
                 await taken(one, 1, who="citizen:u_2")
-                return logs[-1]["event"] == "limits_shared"
+                return [each["event"] for each in logs[2:]] == ["limits_shared"]
 
             await eventually(is_shared)
         assert await taken(one, 6, who="citizen:u_3") == 5
@@ -405,14 +433,13 @@ async def test_a_redis_that_is_frozen_holds_nobody_up_for_long(redis: RedisServe
         assert await taken(rates, 1) == 1
         redis.freeze()
         try:
-            began_s = time.monotonic()
-            async with asyncio.timeout(10):
-                assert sum(await asyncio.gather(*(taken(rates, 10) for _ in range(10)))) == 50
-            assert time.monotonic() - began_s < 5, "not half a second for each"
+            async with asyncio.timeout(30):  # not half a second for each
+                assert await taken(rates, 200) == 50
         finally:
             redis.thaw()
 
 
+@pytest.mark.usefixtures("patient")
 async def test_nothing_is_kept_in_redis_for_ever(redis: RedisServer) -> None:
     async with process(redis, messages="5/minute") as rates:
         await rates.spend(Rate.MESSAGES, "citizen:u_1")

@@ -14,7 +14,20 @@ from daarion_appservice.app import new_id, now_ms, steady_ms
 from daarion_appservice.city.events import CityEvent, MembershipChanged
 from daarion_appservice.city.occupancy import Occupancy
 from daarion_appservice.city.rooms import Rooms, room_id_of
-from daarion_appservice.city.types import Author, AuthorKind, Delivery, MatrixRoomId, Message
+from daarion_appservice.city.types import (
+    Agent,
+    AgentSlug,
+    Author,
+    AuthorKind,
+    Delivery,
+    EventId,
+    MatrixRoomId,
+    Message,
+    Standing,
+    Stands,
+    UserId,
+)
+from daarion_appservice.errors import NotAllowed
 from daarion_appservice.matrix import homeserver as homeserver_module
 from daarion_appservice.matrix import homeserver_watch as watch_module
 from daarion_appservice.matrix import outbound as outbound_module
@@ -41,6 +54,7 @@ from tests.parts.scripted_homeserver import (
 
 SCRIBE = Author(AuthorKind.AGENT, "scribe", "Писар")
 OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
+OKSANAS_GHOST, MODERATOR = UserId("@citizen_u_1:city.localhost"), "@moderator:city.localhost"
 GENERAL, BUILDERS = "!general", "!builders"
 
 
@@ -62,6 +76,20 @@ class Office:
             found = await tx.rooms.find(room)
             assert found is not None
             return [(each.body, each.delivery) for each in await tx.messages.before(found.id, None, limit=1000)]
+
+    async def nothing_waits(self) -> None:
+        """Everything that was to be told is told, or given up."""
+        self.outbound.wake()
+
+        async def is_empty() -> bool:
+            async with self.database.reading() as tx:
+                return not await tx.outbox.waiting(limit=1)
+
+        await eventually(is_empty)
+
+    async def members(self, room: str = "general") -> set[UserId]:
+        async with self.database.reading() as tx:
+            return {member.user_id for member in await tx.members.of_room(room_id_of(room))}
 
     async def settled(self, room: str = "general") -> list[tuple[str, Delivery]]:
         """How it ended, once nothing of ``room`` is on its way any more."""
@@ -222,7 +250,10 @@ async def test_a_ghost_that_the_homeserver_has_forgotten_is_registered_and_joins
     ]
 
 
-async def test_a_ghost_is_invited_where_it_may_not_join(office: Office, homeserver: ScriptedHomeserver) -> None:
+async def test_an_agent_is_invited_where_it_lives_and_may_not_join(
+    office: Office, homeserver: ScriptedHomeserver
+) -> None:
+    office.desk.agents.replace([Agent("scribe", AgentSlug("scribe"), "Писар")])
     homeserver.next("join", refused(403, "M_FORBIDDEN", "You are not invited to this room"))
     await office.post("hello")
     assert await office.settled() == [("hello", Delivery.SENT)]
@@ -327,3 +358,152 @@ async def test_a_message_to_a_room_that_is_not_linked_yet_waits_for_it(
     assert (await office.deliveries())[0] == ("early", Delivery.PENDING), "a new message is no reason to try"
     office.outbound.resume()
     assert await office.settled() == [("early", Delivery.SENT), ("second", Delivery.SENT)]
+
+
+async def test_an_echo_that_overtakes_the_answer_costs_no_other_message(
+    office: Office, homeserver: ScriptedHomeserver
+) -> None:
+    answer = homeserver.hold("send")
+    first = await office.post("first")
+
+    async def is_being_sent() -> bool:
+        return bool(homeserver.all("send"))
+
+    await eventually(is_being_sent)
+    async with office.database.transaction() as tx:
+        await tx.outbox.arrived(first.id)
+        await office.desk.messages.arrived(tx, first, EventId("$0"))
+    await office.post("second")
+    answer.set()
+    assert await office.settled() == [("first", Delivery.SENT), ("second", Delivery.SENT)]
+
+
+# --- ghosts who come and go, and those who may not ------------------------------------------------------
+
+
+async def test_who_joined_comes_before_what_they_said_and_who_left_goes_after_it(
+    office: Office, homeserver: ScriptedHomeserver
+) -> None:
+    homeserver.next("versions", *[HANG_UP] * 3)
+    homeserver.next("register", HANG_UP)
+    await office.desk.membership.join(OKSANA, "general")
+    await office.post("Добрий день", author=OKSANA)
+    assert await office.settled() == [("Добрий день", Delivery.SENT)]
+    await office.desk.membership.leave(OKSANA, "general")
+    await office.nothing_waits()
+
+    what = [asked.what for asked in homeserver.asked if asked.what not in {"versions", "ping", "members", "register"}]
+    assert what == ["profile", "device", "join", "send", "leave"]
+    assert {asked.user for asked in homeserver.asked if asked.what in {"join", "send", "leave"}} == {OKSANAS_GHOST}
+
+
+async def test_a_ghost_that_was_never_there_need_not_leave(office: Office, homeserver: ScriptedHomeserver) -> None:
+    homeserver.next("leave", NOT_IN_ROOM)
+    await office.desk.membership.join(OKSANA, "general")
+    await office.desk.membership.leave(OKSANA, "general")
+    await office.nothing_waits()
+    assert len(homeserver.all("leave")) == 1
+
+
+async def test_who_is_not_let_in_is_no_member_and_nobody_invites_them(
+    office: Office, homeserver: ScriptedHomeserver
+) -> None:
+    homeserver.next("join", refused(403, "M_FORBIDDEN", "You are not invited to this room"))
+    await office.desk.membership.join(OKSANA, "general")
+    await office.nothing_waits()
+    assert await office.members() == set()
+    assert (len(homeserver.all("join")), homeserver.all("invite")) == (1, [])
+
+
+async def test_a_citizen_whose_ghost_may_not_come_in_has_not_written(
+    office: Office, homeserver: ScriptedHomeserver
+) -> None:
+    homeserver.next("join", *[refused(403, "M_FORBIDDEN", "You are not invited to this room")] * 2)
+    await office.post("from outside", author=OKSANA)
+    await office.post("from inside")
+    assert await office.settled() == [("from outside", Delivery.FAILED), ("from inside", Delivery.SENT)]
+    assert homeserver.all("invite") == []
+
+
+def _member_event(membership: str, *, by: str) -> Reply:
+    return Reply(
+        200, {"sender": by, "state_key": OKSANAS_GHOST, "content": {"membership": membership, "reason": "реклама"}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("membership", "code"),
+    [
+        pytest.param(_member_event("ban", by=MODERATOR), "banned", id="banned"),
+        pytest.param(_member_event("leave", by=MODERATOR), "kicked", id="put out"),
+    ],
+)
+async def test_who_turns_out_to_be_put_out_is_tried_once_and_told_so_from_then_on(
+    office: Office, homeserver: ScriptedHomeserver, membership: Reply, code: str
+) -> None:
+    await office.post("before", author=OKSANA)
+    await office.settled()
+    homeserver.next("send", NOT_IN_ROOM)
+    homeserver.next("member", membership)
+    await office.post("one", author=OKSANA)
+    await office.settled()
+    assert (await office.deliveries())[-1] == ("one", Delivery.FAILED)
+    assert (len(homeserver.all("send")), len(homeserver.all("join"))) == (2, 1), "it does not come back by itself"
+    assert await office.members() == set()
+    with pytest.raises(NotAllowed, match="реклама") as raised:
+        await office.post("two", author=OKSANA)
+    assert raised.value.code == code
+
+
+async def test_who_was_put_out_and_has_joined_since_is_let_in(office: Office, homeserver: ScriptedHomeserver) -> None:
+    await office.post("before", author=OKSANA)
+    await office.settled()
+    answer = homeserver.hold("send", NOT_IN_ROOM)
+    homeserver.next("member", _member_event("leave", by=MODERATOR))
+    await office.post("one", author=OKSANA)
+
+    async def is_being_sent() -> bool:
+        return len(homeserver.all("send")) == 2
+
+    await eventually(is_being_sent)
+    async with office.database.transaction() as tx:
+        kicked = Stands(Standing.KICKED, None)
+        await tx.standings.put(room_id_of("general"), OKSANAS_GHOST, kicked, now_ms=now_ms())
+        await office.desk.members.put_out(tx, room_id_of("general"), OKSANAS_GHOST)
+    await office.desk.membership.join(OKSANA, "general")
+    answer.set()
+    await office.nothing_waits()
+    assert await office.members() == {OKSANAS_GHOST}
+    await office.post("two", author=OKSANA)
+    assert (await office.settled())[1:] == [("one", Delivery.FAILED), ("two", Delivery.SENT)]
+
+
+async def test_what_waited_when_its_author_was_put_out_is_not_sent(
+    office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound_module, "_UNLINKED_RETRY_MS", 20)
+    async with office.database.transaction() as tx:
+        await tx.connection.execute(
+            update(room_table).where(room_table.c.slug == "general").values(matrix_room_id=None)
+        )
+    await office.post("too late", author=OKSANA)
+    async with office.database.transaction() as tx:
+        banned = Stands(Standing.BANNED, None)
+        await tx.standings.put(room_id_of("general"), OKSANAS_GHOST, banned, now_ms=now_ms())
+        await tx.rooms.link(room_id_of("general"), MatrixRoomId(GENERAL))
+    assert await office.settled() == [("too late", Delivery.FAILED)]
+    assert (homeserver.all("join"), homeserver.all("send")) == ([], [])
+
+
+async def test_a_ghost_that_is_there_and_has_not_the_power_is_tried_once_and_stays(
+    office: Office, homeserver: ScriptedHomeserver
+) -> None:
+    await office.post("before", author=OKSANA)
+    await office.settled()
+    homeserver.next("send", refused(403, "M_FORBIDDEN", "You don't have permission to post to the room"))
+    homeserver.next("member", _member_event("join", by=OKSANAS_GHOST))
+    await office.post("muted", author=OKSANA)
+    await office.settled()
+    assert (await office.deliveries())[-1] == ("muted", Delivery.FAILED)
+    assert (len(homeserver.all("send")), len(homeserver.all("join"))) == (2, 1)
+    assert await office.members() == {OKSANAS_GHOST}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -237,7 +238,7 @@ async def test_the_registry_has_another_version_after_every_change_of_agents_tok
                 case "new room":
                     await tx.rooms.add(GENERAL, created_by=None)
                 case "room archived":
-                    await tx.rooms.archive(GENERAL.id)
+                    await tx.rooms.change(replace(GENERAL, archived=True))
         versions.append(await _version(database))
 
     for work in ("new agent", "agent described anew", "new token", "token revoked", "new room", "room archived"):

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from daarion_appservice.app import new_id, now_ms
 from daarion_appservice.city.agents import AgentDirectory
 from daarion_appservice.city.changes import Changes
+from daarion_appservice.city.membership import Membership
 from daarion_appservice.city.messages import Draft, Messages
 from daarion_appservice.city.ports import Publish
 from daarion_appservice.city.reactions import Reactions
+from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, Message
 from daarion_appservice.matrix.doorkeeper import MatrixDoorkeeper
 from daarion_appservice.matrix.event_handlers import EventHandlers
@@ -31,6 +33,8 @@ class Desk:
     messages: Messages
     changes: Changes
     reactions: Reactions
+    membership: Membership
+    doorkeeper: MatrixDoorkeeper
     letters: Letters
     members: RoomMembers
     message_events: MessageEvents
@@ -46,7 +50,7 @@ class Desk:
 
 def desk(database: Database, publish: Publish) -> Desk:
     agents = AgentDirectory()
-    wording, doorkeeper = MatrixWording(agents, NAMESPACE), MatrixDoorkeeper(NAMESPACE)
+    wording, doorkeeper = MatrixWording(agents, NAMESPACE), MatrixDoorkeeper(NAMESPACE, agents)
     messages = Messages(database, publish, wording, doorkeeper, now_ms, new_id)
     changes = Changes(database, publish, wording, doorkeeper, now_ms, new_id)
     reactions = Reactions(database, publish, doorkeeper, now_ms, new_id)
@@ -56,9 +60,11 @@ def desk(database: Database, publish: Publish) -> Desk:
         messages,
         changes,
         reactions,
-        Letters(messages, NAMESPACE),
+        Membership(database, publish, members, doorkeeper, agents, new_id),
+        doorkeeper,
+        Letters(messages, members, NAMESPACE),
         members,
         MessageEvents(NAMESPACE, messages, changes, reactions),
-        MemberEvents(NAMESPACE, members),
-        RoomStateEvents(NAMESPACE),
+        MemberEvents(NAMESPACE, members, now_ms),
+        RoomStateEvents(NAMESPACE, Rooms(database, publish, now_ms, new_id)),
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import nio
@@ -63,8 +64,11 @@ class Person:
         await self.sees(lambda: answer.room_id in self.client.rooms)
         return str(answer.room_id)
 
-    async def say(self, room_id: str, body: str, msgtype: str = "m.text", **more: Any) -> str:
-        answer = await self.client.room_send(room_id, "m.room.message", {"msgtype": msgtype, "body": body} | more)
+    async def say(
+        self, room_id: str, body: str, msgtype: str = "m.text", more: Mapping[str, Any] = MappingProxyType({})
+    ) -> str:
+        """``more`` is what else stands in the event's content."""
+        answer = await self.client.room_send(room_id, "m.room.message", {"msgtype": msgtype, "body": body, **more})
         assert isinstance(answer, nio.RoomSendResponse), answer
         return str(answer.event_id)
 

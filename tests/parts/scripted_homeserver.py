@@ -18,6 +18,9 @@ ROUTES = {
     "register": ("POST", "/_matrix/client/v3/register"),
     "device": ("PUT", "/_matrix/client/v3/devices/{device}"),
     "profile": ("PUT", "/_matrix/client/v3/profile/{user}/{field}"),
+    "member": ("GET", "/_matrix/client/v3/rooms/{room}/state/m.room.member/{user}"),
+    "leave": ("POST", "/_matrix/client/v3/rooms/{room}/leave"),
+    "receipt": ("POST", "/_matrix/client/v3/rooms/{room}/receipt/m.read/{event}"),
     "join": ("POST", "/_matrix/client/v3/join/{room}"),
     "invite": ("POST", "/_matrix/client/v3/rooms/{room}/invite"),
     "members": ("GET", "/_matrix/client/v3/rooms/{room}/joined_members"),
@@ -36,7 +39,11 @@ class HangUp:
 
 
 class Hang:
-    """No answer ever comes."""
+    """No answer comes, until ``end`` is set; then it is ``reply``, or the usual one."""
+
+    def __init__(self, end: asyncio.Event | None = None, reply: Reply | None = None) -> None:
+        self.end = end
+        self.reply = reply
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,12 @@ class ScriptedHomeserver:
         """Answer the next requests of this kind (to ``room``, where it matters) like this, one after the other."""
         self._script[what, room].extend(replies)
 
+    def hold(self, what: str, reply: Reply | None = None) -> asyncio.Event:
+        """Answer the next request of this kind when the event is set, like this or as usual."""
+        end = asyncio.Event()
+        self.next(what, Hang(end, reply))
+        return end
+
     def all(self, what: str) -> list[Asked]:
         return [asked for asked in self.asked if asked.what == what]
 
@@ -101,8 +114,10 @@ class ScriptedHomeserver:
                 case HangUp():
                     assert request.transport is not None
                     request.transport.close()
-                case Hang():
-                    await asyncio.Event().wait()
+                case Hang() as hang:
+                    await (hang.end or asyncio.Event()).wait()
+                    late = hang.reply or Reply(200, self._answer(asked))
+                    return web.json_response(late.content, status=late.status)
             return web.Response()
 
         return handle

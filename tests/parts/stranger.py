@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,8 +18,12 @@ CHECKS: Final = (
     "response_headers_conformance",
     "response_schema_conformance",
     "unsupported_method",
+    "ignored_auth",
     "allow_header_conformance",
 )
+_EXCUSED: Final = {"not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", "503"]}}
+"""The city may have no homeserver, and says so where it needs one."""
+_TRIED_ONCE: Final = {"coverage": {"enabled": False}, "fuzzing": {"enabled": False}}
 _ENOUGH_FAULTS: Final = 10
 
 
@@ -31,21 +35,40 @@ class Visit:
     """By what is wrong and where: the first request that showed it."""
 
 
+@dataclass(frozen=True)
+class Stranger:
+    kind: str
+    """As the document calls those with this token: ``citizen``; or ``anonymous``."""
+    token: str | None = None
+
+
 def visit(
-    document: Any, url: str, token: str | None, *, examples: int, seed: int = 1, checks: Sequence[str] = CHECKS
+    document: Any, url: str, stranger: Stranger, *, examples: int, seed: int = 1, only_theirs: bool = False
 ) -> Visit:
-    """``examples``: how many requests at random for each route, beside those that every value at its limits makes."""
+    """``examples``: how many requests at random for each route, beside those that every value at its limits makes.
+
+    ``only_theirs``: what they may not do is tried but once or twice, and what everybody may is left to others.
+    """
     config = SchemathesisConfig.from_dict(
         {
             "base-url": url,
             "seed": seed,
-            "headers": {"Authorization": f"Bearer {token}"} if token else {},
+            "headers": {"Authorization": f"Bearer {stranger.token}"} if stranger.token else {},
             "request-timeout": 30.0,
             "max-stream-events": 1,
             "continue-on-failure": True,
             "suppress-health-check": ["all"],
             "cache": {"enabled": False},
-            "checks": {"enabled": False} | {name: {"enabled": True} for name in checks},
+            "checks": {"enabled": False} | {name: {"enabled": True} for name in CHECKS},
+            "operations": [
+                {
+                    "include-name": name,
+                    "enabled": not (only_theirs and is_for("anonymous", route)),
+                    "phases": _TRIED_ONCE if only_theirs and not is_for(stranger.kind, route) else {},
+                    "checks": _EXCUSED if needs_homeserver(route) else {},
+                }
+                for name, route in routes(document)
+            ],
             "phases": {"stateful": {"enabled": False}},
             "generation": {"max-examples": examples, "deterministic": True, "mode": "all", "database": "none"},
         }
@@ -60,6 +83,22 @@ def visit(
         if len(seen.faults) >= _ENOUGH_FAULTS:
             break
     return seen
+
+
+def routes(document: Any) -> Iterator[tuple[str, Any]]:
+    """Each with its name: ``GET /city/rooms``."""
+    for path, methods in document["paths"].items():
+        for method, route in methods.items():
+            yield f"{method.upper()} {path}", route
+
+
+def is_for(kind: str, route: Any) -> bool:
+    return any(kind in (each or {"anonymous"}) for each in route.get("security", [{}]))
+
+
+def needs_homeserver(route: Any) -> bool:
+    """Whether this part of the document says that it is answered with the homeserver's help."""
+    return "homeserver_away" in json.dumps(route["responses"].get("503"))
 
 
 def _look_at(event: events.ScenarioFinished, seen: Visit) -> None:

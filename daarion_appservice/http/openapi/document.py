@@ -39,6 +39,7 @@ are ignored, and answers may get new ones.
 
 TAGS: Final = (
     ("/city/rooms", "Rooms", "Rooms, and what is said in them."),
+    ("/city/media", "Files", "Pictures and other files that are posted in rooms."),
     ("/city", "City", "The feed and the front page."),
     ("/api/v1/agents", "Agents", "Who the agents are, and their heartbeats."),
     ("/api/v1/presence", "Presence", "Who is here."),
@@ -51,30 +52,37 @@ IN_PATH: Final = {
     "message_id": ("The message's id.", "01M80JJAXFTK9TPCTY26E2R4Y5"),
     "emoji": ("The sign.", "🌻"),
     "agent_id": ("The agent's id or slug.", "daarwizz"),
+    "server": ("The server name in the file's `mxc://` address.", "daarion.space"),
+    "media_id": ("What follows it there.", "SEsfnsuifSDFSSEF"),
 }
 """What stands in a path, with an example."""
 
 _TOKENS: Final[dict[type[Principal], tuple[str, str]]] = {
-    Citizen: ("citizen", "A JWT of the city's own sign-in. One with the admin claim makes an admin, too."),
+    Citizen: ("citizen", "A JWT of the city's own sign-in."),
     AgentPrincipal: ("agent", "`agt_…`, made by `daarion-appservice agent token`; it can be revoked."),
     Service: ("service", "The token of trusted services."),
-    Admin: ("admin", "The token of whoever looks after the city."),
+    Admin: ("admin", "The token of whoever looks after the city, or a JWT with the admin claim."),
 }
+
+_IN_QUERY: Final = "in_query"
 
 _BARE: Final = {204, 304}
 """Answers without content."""
 
-_RETRY_AFTER: Final = {
-    "Retry-After": {
-        "description": "Seconds after which it will do.",
-        "required": True,
+
+def _retry_after(*, required: bool) -> JSON:
+    return {
+        "description": "Seconds after which the same will do.",
+        "required": required,
         "schema": {"type": "integer", "minimum": 1, "examples": [2]},
     }
+
+
+_HEADERS: Final[dict[int, JSON]] = {
+    401: {"WWW-Authenticate": {"required": True, "schema": {"type": "string", "examples": ['Bearer realm="city"']}}},
+    429: {"Retry-After": _retry_after(required=True)},
+    503: {"Retry-After": _retry_after(required=False)},
 }
-_WWW_AUTHENTICATE: Final = {
-    "WWW-Authenticate": {"required": True, "schema": {"type": "string", "examples": ['Bearer realm="city"']}}
-}
-_HEADERS: Final[dict[int, JSON]] = {401: _WWW_AUTHENTICATE, 429: _RETRY_AFTER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,7 @@ def openapi_document(app: web.Application, *, anonymous_read: bool) -> JSON:
             "description": _ABOUT,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "externalDocs": {"url": "/docs", "description": "The same as a page to read."},
         "servers": [{"url": "/", "description": "This city."}],
         "tags": [{"name": name, "description": text} for _, name, text in TAGS if name in used],
         "paths": paths,
@@ -204,8 +213,6 @@ class _Operations:
             yield from ("invalid", "not_text")
         if description.body is not NoBody:
             yield from ("not_json", "body_too_large", "invalid", "too_deep", "not_text")
-        elif description.takes != "application/json":
-            yield "body_too_large"
 
     def _is_open(self, who: Access) -> bool:
         return who is Access.EVERYBODY or (who is Access.READERS and self._anonymous_read)
@@ -214,8 +221,10 @@ class _Operations:
         if description.who is None:
             return []
         anonymous: list[JSON] = [{}] if self._is_open(description.who) else []
-        in_query: list[JSON] = [{"token": []}] if description.token_in_query else []
-        return anonymous + [{_TOKENS[kind][0]: []} for kind in kinds(description.who)] + in_query
+        in_query: list[JSON] = [{_IN_QUERY: []}] if description.token_in_query else []
+        # A citizen who is an admin is one as `admin`, not as `citizen`.
+        holders = (Admin,) if description.who is Access.ADMINS else kinds(description.who)
+        return anonymous + [{_TOKENS[holder][0]: []} for holder in holders] + in_query
 
 
 def tag_of(path: str) -> str:
@@ -252,7 +261,7 @@ def _path_parameter(name: str) -> JSON:
         "in": "path",
         "required": True,
         "description": text,
-        "schema": {"type": "string", "minLength": 1, "examples": [example]},
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "examples": [example]},
     }
 
 
@@ -264,4 +273,4 @@ def _security_schemes() -> JSON:
         "name": "token",
         "description": "Any of these tokens, where no header can be set: an EventSource in a browser.",
     }
-    return bearers | {"token": in_query}
+    return bearers | {_IN_QUERY: in_query}

@@ -39,7 +39,7 @@ def page_of(document: JSON) -> str:
         f"<title>{title} API</title><style>{_STYLE}</style></head><body>"
         f"<header><h1>{title} <small>API {escape(info['version'])}</small></h1>{_markdown(info['description'])}</header>"
         f"<nav>{_contents(document)}</nav>"
-        f"<main>{_routes(document)}{_sockets(document)}{_tokens(document)}{_models(document)}</main>"
+        f"<main>{_routes(document)}{_sockets(document)}{_principals(document)}{_models(document)}</main>"
         '<footer>Made from <a href="openapi.json">openapi.json</a> (OpenAPI '
         f"{escape(document['openapi'])}).</footer></body></html>"
     )
@@ -58,7 +58,7 @@ def _contents(document: JSON) -> str:
         + "</ul>"
         for tag in document["tags"]
     )
-    others = "".join(f'<li><a href="#{name.lower()}">{name}</a></li>' for name in ("WebSockets", "Tokens", "Models"))
+    others = "".join(f'<li><a href="#{name.lower()}">{name}</a></li>' for name in ("WebSockets", "Who", "Models"))
     return f"{routes}<h3>And</h3><ul>{others}</ul>"
 
 
@@ -89,7 +89,7 @@ def _route(method: str, path: str, operation: JSON, models: dict[str, JSON]) -> 
 
 def _who(operation: JSON) -> str:
     allowed = [name for each in operation.get("security", []) for name in each or {"anonymous"}]
-    return f'<p class="faint">Token: {escape(", ".join(allowed) or "none")}</p>'
+    return f'<p class="faint">Who: {escape(", ".join(allowed) or "everybody")}</p>'
 
 
 def _parameters(operation: JSON) -> str:
@@ -158,10 +158,10 @@ def _events(title: str, events: list[JSON]) -> str:
     )
 
 
-def _tokens(document: JSON) -> str:
+def _principals(document: JSON) -> str:
     schemes = document["components"]["securitySchemes"].items()
     rows = [(_code(name), f"<p>{_inline(scheme['description'])}</p>") for name, scheme in schemes]
-    return f'<section id="tokens"><h2>Tokens</h2>{_table("", rows)}</section>'
+    return f'<section id="who"><h2>Who</h2>{_table("", rows)}</section>'
 
 
 def _models(document: JSON) -> str:

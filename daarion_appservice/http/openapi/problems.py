@@ -45,12 +45,35 @@ PROBLEMS: Final = (
     Problem(403, "not_allowed", "the token is good, but not for this", "this is for citizens and agents only"),
     Problem(403, "not_this_agent", "it is another agent's token", "this token is daarwizz's, not litopys's"),
     Problem(403, "not_yours", "somebody else wrote it", "only their author may edit messages"),
-    Problem(403, "banned", "one is banned from this room", "you are banned from the room podil: spam"),
+    Problem(
+        403,
+        "banned",
+        "those who look after the room on Matrix banned one from it",
+        "you are banned from the room podil: реклама",
+    ),
     Problem(
         403,
         "kicked",
-        "one was put out of this room",
-        "you were put out of the room podil; join it again to speak there",
+        "they put one out of it; to join it again lifts that",
+        "you were put out of the room podil; join it again first",
+    ),
+    Problem(
+        403,
+        "muted",
+        "their power levels let one read, but not do this",
+        "those who look after the room podil let you read, but not write there",
+    ),
+    Problem(
+        403,
+        "invite_only",
+        "one is no member, and they let in only whom somebody invites on Matrix",
+        "only those whom somebody invites on Matrix come into the room podil",
+    ),
+    Problem(
+        403,
+        "media_refused",
+        "the homeserver does not take this file",
+        "the homeserver does not take this file: Media upload limit exceeded",
     ),
     Problem(404, "no_such_room", "there is no such room", "there is no room 'obolon'"),
     Problem(404, "no_such_agent", "there is no such agent", "there is no agent 'nobody'"),
@@ -60,13 +83,29 @@ PROBLEMS: Final = (
         "the room has no such message",
         "there is no message '01M80JJAXFTK9TPCTY26E2R4Y5' in the room podil",
     ),
+    Problem(
+        404,
+        "no_such_media",
+        "the city shows no such file, or it is not one's own upload",
+        "the city shows no such file",
+    ),
+    Problem(
+        404, "no_thumbnail", "there are no smaller pictures of such a file", "there is no smaller picture of this file"
+    ),
     Problem(404, "no_such_route", "the address is none of ours", "Not Found"),
+    Problem(408, "media_too_slow", "the file does not come, or too slowly", "the file did not come in time"),
     Problem(409, "slug_taken", "there is a room with that slug", "there is a room with the slug 'podil' already"),
     Problem(
         409,
         "room_archived",
         "the room is archived",
         "the room podil is archived: it can be read, but not written to",
+    ),
+    Problem(
+        409,
+        "room_encrypted",
+        "somebody turned on encryption on Matrix",
+        "the room podil is encrypted on Matrix: nothing can be said there from the city any more",
     ),
     Problem(
         409, "message_deleted", "the message was taken back", "this message is deleted: there is nothing left to edit"
@@ -76,6 +115,24 @@ PROBLEMS: Final = (
         "too_many_reactions",
         "the message has as many different signs as it may",
         "a message may have 100 different signs at most",
+    ),
+    Problem(
+        409,
+        "agent_lives_here",
+        "the registry says that the agent lives in the room",
+        "the registry says that litopys lives in the room podil: take it from the agent's rooms",
+    ),
+    Problem(
+        411,
+        "media_size_unknown",
+        "the file's size is not said, or it is packed",
+        "send the file as it is, with Content-Length: how many bytes it has",
+    ),
+    Problem(
+        413,
+        "media_too_large",
+        "the file is larger than the city or the homeserver takes or gives out",
+        "a file may have 52428800 bytes at most, and this one has 61203288",
     ),
     Problem(413, "body_too_large", "the body is larger than 1 MiB", "Request Entity Too Large"),
     Problem(
@@ -90,6 +147,13 @@ PROBLEMS: Final = (
         "the body is sent as something else than JSON",
         "send the body as Content-Type: application/json",
     ),
+    Problem(
+        415,
+        "media_type_wrong",
+        "the file is not what its `Content-Type` says",
+        "this file is no image/png: it begins like image/jpeg",
+    ),
+    Problem(415, "media_type_not_allowed", "the city takes no such files", "this city takes no application/zip"),
     Problem(422, "invalid", "a field is wrong; `errors` names each", "name: String should have at least 1 character"),
     Problem(
         422,
@@ -117,6 +181,7 @@ PROBLEMS: Final = (
         "the slug 'Поділ' must be 1 to 64 of a-z, 0-9, _ and -, and start with a letter or digit",
     ),
     Problem(422, "message_empty", "there is nothing but spaces in it", "a message needs a text"),
+    Problem(422, "media_empty", "the file is empty", "there is nothing in this file"),
     Problem(422, "no_emoji", "that can be no sign", "react with an emoji, or up to 64 characters"),
     Problem(
         422,
@@ -129,6 +194,24 @@ PROBLEMS: Final = (
         "too_many_requests",
         "not so often: `Retry-After` says in how many seconds it will do",
         "too many messages: at most 10 per 10 seconds",
+    ),
+    Problem(
+        503,
+        "media_busy",
+        "too many files are on their way: `Retry-After` says when to try again",
+        "too many files are on their way at the moment; try again",
+    ),
+    Problem(
+        503,
+        "homeserver_away",
+        "the homeserver, which keeps the files, does not answer: try again",
+        "the homeserver, which keeps the files, does not answer; try again",
+    ),
+    Problem(
+        503,
+        "media_unavailable",
+        "the homeserver cannot give or take this file now: try again",
+        "this file cannot be had at the moment; try again",
     ),
     Problem(
         503,

@@ -13,6 +13,13 @@ _MEMBER: Final = {
     "avatar_url": None,
 }
 _MESSAGE: Final = {"id": "01M80JJAXFTK9TPCTY26E2R4Y5", "seq": 1024, "body": "Добрий вечір, Подоле!"}
+_ROOM: Final = {
+    "id": "city_podil",
+    "slug": "podil",
+    "name": "Поділ вечірній",
+    "archived": False,
+    "matrix_status": "linked",
+}
 
 _CHANGED: Final = {"message": _MESSAGE, "by": _MEMBER, "created_at": "2026-11-22T18:06:41.770Z"}
 
@@ -102,6 +109,14 @@ SOCKETS: Final = (
                 },
             ),
             Event(
+                "A member has another name or picture now; messages keep the name that they were said under.",
+                {"event": "city.room.member", "room_id": "city_podil", "member": _MEMBER},
+            ),
+            Event(
+                "The room is called, described or doing differently now.",
+                {"event": "city.room.updated", "room_id": "city_podil", "room": _ROOM},
+            ),
+            Event(
                 "A member is here, is away, or is gone.",
                 {
                     "event": "city.room.presence",
@@ -132,6 +147,10 @@ SOCKETS: Final = (
             Event(
                 "One is typing; as with `PUT /city/rooms/{room_id}/typing`.",
                 {"event": "city.room.typing", "typing": True},
+            ),
+            Event(
+                "How far one has read; as with `PUT /city/rooms/{room_id}/read`.",
+                {"event": "city.room.read", "message_id": "01M80JJAXFTK9TPCTY26E2R4Y5"},
             ),
         ),
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from typing import Any
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
@@ -216,6 +215,7 @@ def counted(peer: str, *forwarded: str, trusted: tuple[str, ...] = ("10.0.0.0/8"
         pytest.param(PROXY, [f"{CLIENT}, unknown"], PROXY, id="a proxy that does not tell"),
         pytest.param(PROXY, ["<script>, , 10.0.0.2"], "10.0.0.2", id="nonsense"),
         pytest.param(PROXY, [""], PROXY, id="empty"),
+        pytest.param(PROXY, [" " * 5000 + CLIENT], PROXY, id="longer than any address"),
         pytest.param(PROXY, [f"{CLIENT}:51234"], CLIENT, id="with a port"),
         pytest.param(PROXY, ["[2001:db8:1:2::9]:443"], "2001:db8:1:2::/64", id="six with a port"),
         pytest.param("2001:db8:1:2:ffff::1", [], "2001:db8:1:2::/64", id="six"),
@@ -286,9 +286,9 @@ async def test_each_rate_has_its_setting_and_can_be_switched_off(rate: Rate, clo
         unlimited.check(rate, "u")
 
 
-async def test_what_is_counted_apart_exists(tmp_path: Any) -> None:
+async def test_what_is_counted_apart_exists() -> None:
     settings = Settings.model_validate(
-        {"appservice": {"as_token": "ours", "hs_token": "theirs"}, "database": {"url": f"sqlite:///{tmp_path}/city.db"}}
+        {"appservice": {"as_token": "ours", "hs_token": "theirs"}, "database": {"url": "sqlite:///:memory:"}}
     )
     city = City(settings)
     try:

@@ -1,0 +1,100 @@
+"""The tables of the rooms' benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any, Final
+
+from .tables import count, number, percent, table
+
+Row = dict[str, Any]
+
+_WHO: Final = {
+    "city": "ours, SQLite",
+    "city_postgres": "ours, PostgreSQL",
+    "mautrix": "mautrix, in memory",
+    "fastapi": "FastAPI + asyncpg",
+}
+_ROUTES: Final = {
+    "rooms": "`GET /city/rooms`",
+    "room": "`GET /city/rooms/{id}`",
+    "older": "`GET …/messages?before=`",
+}
+_WAYS: Final = {"in": "Element → city's WebSocket", "out": "city's POST → nio's sync"}
+
+
+def _transactions(rows: list[Row]) -> str:
+    columns = ("events in each", "who", "p50 ms", "p99 ms", "p50 − mautrix's ms", "events/s", "CPU µs an event")
+    lines: list[tuple[str, ...]] = []
+    for _, group in groupby(rows, key=lambda row: row["events"]):
+        same = list(group)
+        floor_ms = next(row["p50_ms"] for row in same if row["who"] == "mautrix")
+        lines += [_transactions_line(row, floor_ms) for row in same]
+    return table(columns, lines)
+
+
+def _transactions_line(row: Row, floor_ms: float) -> tuple[str, ...]:
+    return (
+        count(row["events"]),
+        _WHO[row["who"]],
+        number(row["p50_ms"]),
+        number(row["p99_ms"]),
+        "" if row["who"] == "mautrix" else f"{row['p50_ms'] - floor_ms:+.2f}",
+        count(row["events_per_s"]),
+        number(row["cpu_us_an_event"]),
+    )
+
+
+def _delivery(rows: list[Row]) -> str:
+    parts = ("ours", "synapse", "whole")
+    columns = (
+        "way", "who", "messages", "ours p50 ms", "p95 ms", "Synapse and client p50 ms", "p95 ms", "whole p50 ms", "p95 ms",
+    )  # fmt: skip
+    return table(
+        columns,
+        (
+            (
+                _WAYS[row["way"]],
+                _WHO[row["who"]],
+                count(row["messages"]),
+                *(number(row[f"{part}_p{rank}_ms"]) for part in parts for rank in (50, 95)),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _reads(rows: list[Row]) -> str:
+    columns = (
+        "route", "messages/s meanwhile", "who", "requests/s", ": the peer's", "p50 ms", "p99 ms", "core", "CPU µs each",
+        "KiB each",
+    )  # fmt: skip
+    lines: list[tuple[str, ...]] = []
+    for _, group in groupby(rows, key=lambda row: (row["route"], row["posts_per_s"])):
+        same = list(group)
+        peer_per_s = next(row["per_s"] for row in same if row["who"] == "fastapi")
+        lines += [_reads_line(row, peer_per_s) for row in same]
+    return table(columns, lines)
+
+
+def _reads_line(row: Row, peer_per_s: float) -> tuple[str, ...]:
+    return (
+        _ROUTES[row["route"]],
+        count(row["posts_per_s"]),
+        _WHO[row["who"]],
+        count(row["per_s"]),
+        number(row["per_s"] / peer_per_s),
+        number(row["p50_ms"]),
+        number(row["p99_ms"]),
+        percent(row["cpu_share"]),
+        count(row["cpu_us_a_request"]),
+        number(row["answer_bytes"] / 1024),
+    )
+
+
+RENDERERS: Final[dict[str, Callable[[list[Row]], str]]] = {
+    "transactions": _transactions,
+    "delivery": _delivery,
+    "reads": _reads,
+}

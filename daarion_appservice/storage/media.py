@@ -1,0 +1,76 @@
+"""Which files the city shows, and whose uploads they are. What is not written here is not fetched for anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import delete, exists, select
+from sqlalchemy import insert as plain_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..city.media import is_mxc
+from ..city.types import Author, Media, MessageId
+from .tables import media, media_shown
+from .upsert import insert
+
+
+class MediaRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add_upload(self, uploader: Author, upload: Media, *, now_ms: int) -> None:
+        """Somebody of the city brought in a file. Homeservers give each a new address."""
+        values = {
+            "uploader_kind": uploader.kind,
+            "uploader_id": uploader.id,
+            "mimetype": upload.mimetype,
+            "filename": upload.filename,
+            "size": upload.size,
+            "width": upload.width,
+            "height": upload.height,
+        }
+        statement = insert(self._connection, media).values(mxc=upload.mxc, created_at_ms=now_ms, **values)
+        await self._connection.execute(statement.on_conflict_do_update(index_elements=[media.c.mxc], set_=values))
+
+    async def upload_of(self, uploader: Author, mxc: str) -> Media | None:
+        """A file, if it is this one's upload."""
+        row = (
+            await self._connection.execute(
+                select(media).where(
+                    media.c.mxc == mxc,
+                    media.c.uploader_kind == uploader.kind,
+                    media.c.uploader_id == uploader.id,
+                )
+            )
+        ).first()
+        if row is None:
+            return None
+        return Media(row.mxc, row.mimetype, row.filename, row.size, row.width, row.height)
+
+    async def is_shown(self, mxc: str) -> bool:
+        """Whether it is seen in a message, or is somebody's picture."""
+        in_message = exists().where(media_shown.c.mxc == mxc)
+        as_avatar = exists().where(media.c.mxc == mxc, media.c.is_avatar)
+        return bool((await self._connection.execute(select(in_message | as_avatar))).scalar_one())
+
+
+async def note_avatars(connection: AsyncConnection, addresses: Iterable[str | None]) -> None:
+    """They are pictures of members. They stay so: what those have said before is shown with the picture of then."""
+    new = [{"mxc": mxc, "is_avatar": True} for mxc in dict.fromkeys(addresses) if mxc and is_mxc(mxc)]
+    if new:
+        statement = insert(connection, media)
+        await connection.execute(
+            statement.on_conflict_do_update(index_elements=[media.c.mxc], set_={"is_avatar": True}), new
+        )
+
+
+async def note_shown(connection: AsyncConnection, message: MessageId, addresses: list[str]) -> None:
+    """These files are seen in the message."""
+    if addresses:
+        rows = [{"mxc": mxc, "message_id": message} for mxc in addresses]
+        await connection.execute(plain_insert(media_shown), rows)
+
+
+async def shown_no_more(connection: AsyncConnection, message: MessageId) -> None:
+    """The message shows no file now."""
+    await connection.execute(delete(media_shown).where(media_shown.c.message_id == message))

@@ -1,0 +1,304 @@
+"""Somebody looks after a room in an ordinary Matrix client, and that holds in the city; both see who comes, goes and reads."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import nio
+import pytest
+import pytest_asyncio
+
+from daarion_appservice.config import file as config_file
+from tests.parts.city import RunningCity, citizen_token, eventually
+from tests.parts.person import Person
+from tests.parts.synapse import boot
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+BOT, SCRIBES_GHOST = "@city:city.localhost", "@agent_scribe:city.localhost"
+
+
+@dataclass
+class Room:
+    """A room of its own for each test, that Olena looks after on Matrix; ``oksana`` is a citizen of its own, too."""
+
+    city: RunningCity
+    olena: Person
+    slug: str
+    matrix_room: str
+
+    @property
+    def oksana(self) -> str:
+        return citizen_token(f"u_{self.slug}", "Оксана")
+
+    @property
+    def ghost(self) -> str:
+        return f"@citizen_u_{self.slug}:city.localhost"
+
+    async def posts(self, body: str, token: str | None = None) -> tuple[int, Any]:
+        return await self.city.call("POST", f"{self.path}/messages", {"body": body}, token=token or self.oksana)
+
+    async def joins(self, token: str | None = None) -> tuple[int, Any]:
+        return await self.city.call("POST", f"{self.path}/join", token=token or self.oksana)
+
+    @property
+    def path(self) -> str:
+        return f"/city/rooms/{self.slug}"
+
+    async def is_refused(self, code: str, token: str | None = None) -> Any:
+        """Wait until posting is; what comes before that is not what is looked at."""
+
+        async def refused() -> Any:
+            status, answer = await self.posts("may I?", token)
+            return answer if (status, answer.get("code")) == (403, code) else None
+
+        return await eventually(refused)
+
+    async def is_heard(self, body: str, token: str | None = None) -> None:
+        """Wait until posting is allowed, and the message stands on Matrix."""
+
+        async def taken() -> bool:
+            return (await self.posts(body, token))[0] == 201
+
+        await eventually(taken)
+        await self.olena.sees(lambda: any(said == body for _, said in self.olena.messages))
+
+    async def members(self) -> set[str]:
+        """Who is there, by the homeserver."""
+        answer = await self.olena.client.joined_members(self.matrix_room)
+        assert isinstance(answer, nio.JoinedMembersResponse), answer
+        return {member.user_id for member in answer.members}
+
+    async def has(self, user: str, *, joined: bool = True) -> None:
+        async def is_so() -> bool:
+            return (user in await self.members()) is joined
+
+        await eventually(is_so)
+
+    async def sets(self, event_type: str, content: dict[str, Any]) -> None:
+        answer = await self.olena.client.room_put_state(self.matrix_room, event_type, content)
+        assert isinstance(answer, nio.RoomPutStateResponse), answer
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def city(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningCity]:
+    """One city for all tests, each of which opens a room of its own."""
+    directory = tmp_path_factory.mktemp("moderation")
+
+    async def boot_here(**options: Any) -> Any:
+        return await boot(directory / "synapse", **options)
+
+    url = f"sqlite:///{directory / 'city.db'}"
+    agents = "\nagents:\n  - slug: scribe\n    display_name: Писар\n    rooms: [builders]\n"
+    city = await RunningCity.make(directory / "city", url, boot_here, homeserver=None, settings=None, agents=agents)
+    try:
+        await city.start()
+        yield city
+    finally:
+        await city.close()
+        city.homeserver.kill()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def olena(city: RunningCity) -> AsyncIterator[Person]:
+    person = await Person.arrive(city.homeserver, "olena")
+    yield person
+    await person.leave()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def room(city: RunningCity, olena: Person, request: pytest.FixtureRequest) -> Room:
+    slug = request.node.name.removeprefix("test_")[:30].strip("_").replace("_", "-")
+    await city.post("/city/rooms", {"name": slug, "slug": slug}, token=citizen_token("u_founder"))
+    return await looked_after(city, olena, slug)
+
+
+async def looked_after(city: RunningCity, olena: Person, slug: str) -> Room:
+    """Olena gets all the power that the bot can give in a room."""
+
+    async def is_linked() -> Any:
+        return (await city.get(f"/city/rooms/{slug}"))["matrix_status"] == "linked"
+
+    await eventually(is_linked)
+    matrix_room = await olena.join(f"#city_{slug}:city.localhost")
+    as_token = config_file.load(city.config).appservice.as_token.get_secret_value()
+    path = f"/_matrix/client/v3/rooms/{quote(matrix_room)}/state/m.room.power_levels?user_id={quote(BOT)}"
+    levels = {"users": {olena.client.user_id: 100}}
+    status, answer = await city.call("PUT", path, levels, token=as_token, url=city.homeserver.url)
+    assert status == 200, answer
+    return Room(city, olena, slug, matrix_room)
+
+
+async def test_a_citizen_comes_and_goes_and_both_sides_see_it(room: Room) -> None:
+    status, joined = await room.joins()
+    assert (status, joined["joined"]) == (200, True)
+    await room.has(room.ghost)
+    await room.olena.sees(lambda: room.olena.client.rooms[room.matrix_room].user_name(room.ghost) == "Оксана")
+
+    assert (await room.city.call("POST", f"{room.path}/leave", token=room.oksana))[1]["joined"] is False
+    await room.has(room.ghost, joined=False)
+    await room.olena.sees(lambda: room.ghost not in room.olena.client.rooms[room.matrix_room].users)
+
+
+async def test_who_is_kicked_hears_why_and_may_come_again(room: Room) -> None:
+    await room.joins()
+    await room.has(room.ghost)
+    await room.olena.client.room_kick(room.matrix_room, room.ghost, reason="галас")
+    assert "галас" in (await room.is_refused("kicked"))["detail"]
+    assert (await room.city.call("PUT", f"{room.path}/typing", {}, token=room.oksana))[1]["code"] == "kicked"
+
+    assert (await room.joins())[0] == 200
+    await room.is_heard("я більше не буду")
+
+
+async def test_who_is_banned_is_told_so_and_nothing_is_tried_again_and_again(room: Room) -> None:
+    await room.is_heard("купуйте слонів")
+    await room.olena.client.room_ban(room.matrix_room, room.ghost, reason="реклама")
+    assert "реклама" in (await room.is_refused("banned"))["detail"]
+    assert (await room.joins())[1]["code"] == "banned"
+    assert room.ghost not in {each["matrix_user_id"] for each in await _online(room)}
+
+    async def nothing_waits() -> bool:
+        messages = await room.city.get(f"{room.path}/messages")
+        return all(message["delivery"] != "pending" for message in messages)
+
+    await eventually(nothing_waits)
+    assert room.ghost not in await room.members()
+    await room.olena.client.room_unban(room.matrix_room, room.ghost)
+    await room.is_heard("слонів більше нема")
+
+
+async def test_an_agent_that_is_banned_from_its_home_stays_out_until_it_is_lifted(
+    city: RunningCity, olena: Person
+) -> None:
+    builders = await looked_after(city, olena, "builders")
+    await builders.has(SCRIBES_GHOST)
+    token = await city.agent_token("scribe")
+    await olena.client.room_ban(builders.matrix_room, SCRIBES_GHOST)
+    await builders.is_refused("banned", token)
+    # Whatever changes in the city is a reason to see whether everybody is at home.
+    assert (await city.command("agent", "add", "newcomer", "--name", "Новий", "--room", "builders")).code == 0
+    await builders.has("@agent_newcomer:city.localhost")
+    assert SCRIBES_GHOST not in await builders.members()
+    assert "ghost_not_right" not in "\n".join(city.service.last_lines(1000))
+
+    await olena.client.room_unban(builders.matrix_room, SCRIBES_GHOST)
+    await builders.has(SCRIBES_GHOST)
+    await builders.is_heard("я знову вдома", token)
+
+
+async def test_who_has_not_the_power_reads_only(room: Room) -> None:
+    await room.is_heard("усім добридень")
+    levels = {"users": {room.olena.client.user_id: 100}, "events_default": 50, "events": {"m.reaction": 0}}
+    await room.sets("m.room.power_levels", levels)
+    await room.is_refused("muted")
+    message = (await room.city.get(f"{room.path}/messages"))[0]
+    status, _ = await room.city.call("PUT", f"{room.path}/messages/{message['id']}/reactions/👍", token=room.oksana)
+    assert status == 200
+    assert room.ghost in await room.members(), "it is still there"
+
+    await room.sets("m.room.power_levels", levels | {"events_default": 0})
+    await room.is_heard("знову можна")
+
+
+async def test_nobody_comes_uninvited_into_a_room_that_is_closed(room: Room) -> None:
+    await room.is_heard("я вже тут")
+    await room.sets("m.room.join_rules", {"join_rule": "invite"})
+    stranger, guest = citizen_token("u_stranger", "Чужа"), citizen_token("u_guest", "Гостя")
+    await room.is_refused("invite_only", stranger)
+    assert (await room.joins(stranger))[1]["code"] == "invite_only"
+    await room.is_heard("я й досі тут")
+    assert "@citizen_u_stranger:city.localhost" not in await room.members(), "nobody has invited it in their place"
+
+    ghost = "@citizen_u_guest:city.localhost"
+    await room.city.post("/city/rooms/general/messages", {"body": "я є"}, token=guest)
+
+    async def is_invited() -> bool:
+        # An invitation needs somebody to invite: the ghost is there from its first message on.
+        answer = await room.olena.client.room_invite(room.matrix_room, ghost)
+        return isinstance(answer, nio.RoomInviteResponse)
+
+    await eventually(is_invited)
+    await room.is_heard("дякую за запрошення", guest)
+
+
+async def test_a_person_who_is_called_differently_now_is_so_in_the_city(room: Room) -> None:
+    seq = (await room.city.get(room.path))["last_seq"]
+    async with room.city.session.ws_connect(f"{room.city.api_url}/ws/city/rooms/{room.slug}?since={seq}") as socket:
+        await room.olena.client.set_displayname("Олена Пчілка")
+        while (told := await socket.receive_json(timeout=20))["event"] != "city.room.member":
+            continue
+    assert (told["member"]["id"], told["member"]["display_name"]) == ("@olena:city.localhost", "Олена Пчілка")
+
+    async def is_shown() -> bool:
+        return "Олена Пчілка" in {each["display_name"] for each in await _online(room)}
+
+    await eventually(is_shown)
+
+    await room.is_heard("мене звуть Оксана")
+    renamed = citizen_token(f"u_{room.slug}", "Оксана Косач")
+    await room.is_heard("а тепер інакше", renamed)
+    await room.olena.sees(lambda: room.olena.client.rooms[room.matrix_room].user_name(room.ghost) == "Оксана Косач")
+
+
+async def test_how_far_a_citizen_has_read_is_seen_on_matrix(room: Room) -> None:
+    seen: list[tuple[str, str, str | None]] = []
+
+    async def see(_room: nio.MatrixRoom, event: nio.ReceiptEvent) -> None:
+        seen.extend((each.user_id, each.event_id, each.thread_id) for each in event.receipts)
+
+    room.olena.client.add_ephemeral_callback(see, (nio.ReceiptEvent,))
+    await room.joins()
+    await room.has(room.ghost)
+    first, second = [await room.olena.say(room.matrix_room, body) for body in ("перше", "друге")]
+
+    async def both_came() -> list[dict[str, Any]]:
+        messages: list[dict[str, Any]] = await room.city.get(f"{room.path}/messages")
+        return messages if len(messages) == 2 else []
+
+    messages = await eventually(both_came)
+    url = f"{room.city.api_url}/ws/city/rooms/{room.slug}?token={room.oksana}"
+    async with room.city.session.ws_connect(url) as socket:
+        await socket.send_json({"event": "city.room.read", "message_id": messages[0]["id"]})
+        await room.olena.sees(lambda: (room.ghost, first, "main") in seen)
+        await socket.send_json({"event": "city.room.read", "message_id": "nothing"})
+        while (told := await socket.receive_json(timeout=20))["event"] != "error":
+            continue
+        assert told["code"] == "no_such_message"
+    read = {"message_id": messages[1]["id"]}
+    assert (await room.city.call("PUT", f"{room.path}/read", read, token=room.oksana))[0] == 204
+    await room.olena.sees(lambda: (room.ghost, second, "main") in seen)
+
+
+async def test_who_joins_while_the_homeserver_is_away_is_there_when_it_is_back(room: Room) -> None:
+    room.city.homeserver.kill()
+    try:
+        status, joined = await room.joins()
+        assert (status, joined["joined"]) == (200, True)
+        status, message = await room.posts("є хто?")
+        assert (status, message["delivery"]) == (201, "pending")
+        await room.city.call("POST", f"{room.path}/join", token=citizen_token("u_brief", "Проїздом"))
+        await room.city.call("POST", f"{room.path}/leave", token=citizen_token("u_brief", "Проїздом"))
+    finally:
+        await room.city.homeserver.restart()
+    await room.has(room.ghost)
+    await room.olena.sees(lambda: (room.ghost, "є хто?") in room.olena.messages)
+
+    async def is_sent() -> bool:
+        return bool((await room.city.get(f"{room.path}/messages"))[-1]["delivery"] == "sent")
+
+    await eventually(is_sent)
+    assert "@citizen_u_brief:city.localhost" not in await room.members()
+    url = f"{room.city.api_url}/ws/city/rooms/{room.slug}?since=0"
+    async with room.city.session.ws_connect(url) as socket:
+        told = [await socket.receive_json(timeout=20) for _ in range(6)]
+    came = [each["member"]["id"] for each in told if each["event"] == "city.room.join"]
+    assert came.count(f"u_{room.slug}") == 1, "it was written down once"
+
+
+async def _online(room: Room) -> list[dict[str, Any]]:
+    online: list[dict[str, Any]] = (await room.city.get(room.path))["online_members"]
+    return online

@@ -1,0 +1,485 @@
+"""The life of rooms: renamed, archived, replaced, taken away, closed to the city; in one city for each room version."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from daarion_appservice.config import file as config_file
+from tests.parts.city import RunningCity, citizen_token, eventually
+from tests.parts.person import Person
+from tests.parts.synapse import boot
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+BOT = "@city:city.localhost"
+ALICE = "@alice:city.localhost"
+SCRIBE = "@agent_scribe:city.localhost"
+OKSANA = citizen_token("u_1", "Оксана")
+OKSANAS_GHOST = "@citizen_u_1:city.localhost"
+MAYOR = citizen_token("u_2", "Мер", admin=True)
+
+AGENTS = """
+agents:
+  - slug: scribe
+    display_name: Писар
+    rooms: [general, moved, moved-by-alice, trap, kicked]
+"""
+
+
+@dataclass
+class Town:
+    """A city, Alice in Element, and what either may ask the homeserver."""
+
+    city: RunningCity
+    alice: Person
+    as_token: str
+    version: str
+    numbers: Iterator[int]
+
+    async def matrix(self, method: str, path: str, content: Any = None, *, bot: bool = False) -> tuple[int, Any]:
+        """As Alice, or as the bot, whom the test can borrow from the city."""
+        token = self.as_token if bot else self.alice.client.access_token
+        return await self.city.call(
+            method, f"/_matrix/client/v3{path}", content, token=token, url=self.city.homeserver.url
+        )
+
+    async def did(self, method: str, path: str, content: Any = None, *, bot: bool = False) -> Any:
+        status, answer = await self.matrix(method, path, content, bot=bot)
+        assert status == 200, answer
+        return answer
+
+    async def state(self, room: str, event_type: str, state_key: str = "") -> Any:
+        status, content = await self.matrix(
+            "GET", f"/rooms/{quote(room)}/state/{event_type}/{quote(state_key)}", bot=True
+        )
+        return content if status == 200 else None
+
+    async def set_state(self, room: str, event_type: str, content: Any, *, bot: bool = False) -> None:
+        await self.did("PUT", f"/rooms/{quote(room)}/state/{event_type}/", content, bot=bot)
+
+    async def open(self, slug: str) -> str:
+        """A new room, with Alice in it."""
+        await self.city.post("/city/rooms", {"name": slug.capitalize(), "slug": slug}, token=OKSANA)
+        await self.until(slug, matrix_status="linked")
+        return await self.alice.join(f"#city_{slug}:city.localhost")
+
+    async def give_power(self, room: str, user: str, level: int) -> None:
+        levels = await self.state(room, "m.room.power_levels")
+        levels["users"] = levels.get("users", {}) | {user: level}
+        await self.set_state(room, "m.room.power_levels", levels, bot=True)
+
+    async def room(self, slug: str) -> dict[str, Any]:
+        room: dict[str, Any] = await self.city.get(f"/city/rooms/{slug}")
+        return room
+
+    async def until(self, slug: str, **wanted: Any) -> dict[str, Any]:
+        """The room, once it is like this."""
+
+        async def is_so() -> dict[str, Any] | None:
+            room = await self.room(slug)
+            return room if all(room[key] == value for key, value in wanted.items()) else None
+
+        room = await eventually(is_so, 60, lambda: "\n".join(self.city.service.last_lines(30)))
+        assert room is not None
+        return room
+
+    async def says(self, slug: str, body: str) -> None:
+        await self.city.post(f"/city/rooms/{slug}/messages", {"body": body}, token=OKSANA)
+
+    async def hears(self, slug: str, *bodies: str) -> None:
+        """Exactly these were said in the room, as the city has it."""
+
+        async def is_so() -> bool:
+            return await self.city.bodies(slug) == list(bodies)
+
+        await eventually(is_so, 30, lambda: "\n".join(self.city.service.last_lines(30)))
+
+    async def members(self, room: str) -> set[str]:
+        return set((await self.did("GET", f"/rooms/{quote(room)}/joined_members", bot=True))["joined"])
+
+    async def said_on_matrix(self, room: str) -> list[str]:
+        page = await self.did("GET", f"/rooms/{quote(room)}/messages?dir=b&limit=100", bot=True)
+        return [each["content"]["body"] for each in reversed(page["chunk"]) if each["type"] == "m.room.message"]
+
+    async def change(self, slug: str, change: dict[str, Any]) -> dict[str, Any]:
+        status, room = await self.city.call("PATCH", f"/city/rooms/{slug}", change, token=MAYOR)
+        assert status == 200, room
+        assert isinstance(room, dict)
+        return room
+
+    async def space(self) -> str:
+        answer = await self.did("GET", f"/directory/room/{quote('#city:city.localhost')}")
+        return str(answer["room_id"])
+
+    async def create(self, **content: Any) -> str:
+        """A room that Alice makes."""
+        answer = await self.did("POST", "/createRoom", {"preset": "public_chat", "room_version": "10"} | content)
+        return str(answer["room_id"])
+
+    async def upgrade(self, room: str, version: str, *, bot: bool = False) -> str:
+        answer = await self.did("POST", f"/rooms/{quote(room)}/upgrade", {"new_version": version}, bot=bot)
+        return str(answer["replacement_room"])
+
+
+@asynccontextmanager
+async def open_town(directory: Any, version: str) -> AsyncIterator[Town]:
+    async def boot_synapse(**setup: Any) -> Any:
+        return await boot(directory / "synapse", **setup)
+
+    city = await RunningCity.make(
+        directory / "city",
+        f"sqlite:///{directory / 'city.db'}",
+        boot_synapse,
+        homeserver=None,
+        settings={"city.room_version": version, "api.jwt.admin_claim": "admin"},
+        agents=AGENTS,
+    )
+    try:
+        await city.start()
+        alice = await Person.arrive(city.homeserver, "alice")
+        as_token = config_file.load(city.config).appservice.as_token.get_secret_value()
+        yield Town(city, alice, as_token, version, count())
+        await alice.leave()
+    finally:
+        await city.close()
+        city.homeserver.kill()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["10", "12"])
+async def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
+    async with open_town(tmp_path_factory.mktemp("town"), request.param) as town:
+        yield town
+
+
+@pytest.fixture
+def town_10(town: Town) -> Town:
+    """Where the bot stands above nobody by nature, and so can be put out."""
+    if town.version != "10":
+        pytest.skip("in later versions nobody has power over the bot, which made the room")
+    return town
+
+
+async def told(socket: aiohttp.ClientWebSocketResponse, **wanted: Any) -> None:
+    """The page is told of a room that is like this."""
+    while True:
+        event = await socket.receive_json(timeout=20)
+        if event["event"] == "city.room.updated" and all(event["room"][key] == value for key, value in wanted.items()):
+            return
+
+
+async def system_entries(town: Town, slug: str) -> list[tuple[str, str]]:
+    feed = await town.city.get("/city/feed?limit=100")
+    return [
+        (each["payload"]["what"], each["payload"]["name"])
+        for each in reversed(feed)
+        if each["kind"] == "system" and each["room_id"] == f"city_{slug}"
+    ]
+
+
+async def test_a_room_is_renamed_from_either_side(town: Town) -> None:
+    agora = await town.open("agora")
+    refused = await town.city.call("PATCH", "/city/rooms/agora", {"name": "Мій"}, token=OKSANA)
+    assert (refused[0], refused[1]["code"]) == (403, "not_allowed")
+
+    async with town.city.session.ws_connect(f"{town.city.api_url}/ws/city/rooms/agora") as page:
+        await town.change("agora", {"name": "Агора", "description": "Площа"})
+        await told(page, name="Агора", description="Площа")
+        await town.alice.sees(lambda: town.alice.client.rooms[agora].name == "Агора")
+        await town.alice.sees(lambda: town.alice.client.rooms[agora].topic == "Площа")
+
+        await town.give_power(agora, ALICE, 50)
+        await town.set_state(agora, "m.room.name", {"name": "Базар"})
+        await told(page, name="Базар", description="Площа")
+        await town.set_state(agora, "m.room.topic", {"topic": "Торгова площа"})
+        await told(page, description="Торгова площа")
+
+    assert await system_entries(town, "agora") == [("room_renamed", "Агора"), ("room_renamed", "Базар")]
+
+    async def is_called_so_there() -> bool:
+        return bool((await town.state(agora, "m.room.name"))["name"] == "Базар")
+
+    await eventually(is_called_so_there)
+
+
+async def test_an_archived_room_can_be_read_on_matrix_and_not_written_to_until_it_is_opened_again(town: Town) -> None:
+    attic, space = await town.open("attic"), await town.space()
+    await town.alice.say(attic, "before")
+    await town.hears("attic", "before")
+    levels = await town.state(attic, "m.room.power_levels")
+
+    async def is_closed() -> bool:
+        return bool(await town.state(space, "m.space.child", attic) == {})
+
+    assert (await town.change("attic", {"archived": True}))["archived"] is True
+    await eventually(is_closed)
+
+    async def may_speak() -> bool:
+        path = f"/rooms/{quote(attic)}/send/m.room.message/{next(town.numbers)}"
+        status, _ = await town.matrix("PUT", path, {"msgtype": "m.text", "body": "am I heard?"})
+        return status == 200
+
+    async def may_not_speak() -> bool:
+        return not await may_speak()
+
+    await eventually(may_not_speak)
+    assert "before" in await town.said_on_matrix(attic)
+    listed = await town.did("GET", f"/directory/list/room/{quote(attic)}")
+    assert listed["visibility"] == "private"
+    there = await town.did("GET", f"/directory/room/{quote('#city_attic:city.localhost')}")
+    assert there["room_id"] == attic, "the alias stays"
+    assert "attic" not in [room["slug"] for room in await town.city.get("/city/rooms")]
+
+    # Somebody with power opens it on Matrix: the city closes it again.
+    await town.set_state(attic, "m.room.power_levels", levels, bot=True)
+    await town.give_power(attic, ALICE, 60)
+    await town.set_state(attic, "m.room.topic", {"topic": "moderators may still describe it"})
+    await town.until("attic", description="moderators may still describe it")
+
+    await town.change("attic", {"archived": False})
+
+    async def is_open() -> bool:
+        return bool((await town.state(space, "m.space.child", attic)) and await may_speak())
+
+    await eventually(is_open)
+    now = await town.state(attic, "m.room.power_levels")
+    assert now.pop("users") == levels.pop("users") | {ALICE: 60}, "whom it trusts stays as it was changed meanwhile"
+    assert now == levels
+    assert await system_entries(town, "attic") == [("room_archived", "Attic"), ("room_reopened", "Attic")]
+    assert (await town.did("GET", f"/directory/list/room/{quote(attic)}"))["visibility"] == "public"
+
+
+async def test_a_room_that_is_upgraded_is_followed(town: Town) -> None:
+    old, space = await town.open("moved"), await town.space()
+    await town.says("moved", "one")
+    await town.alice.say(old, "two")
+    await town.hears("moved", "one", "two")
+
+    new = await town.upgrade(old, "12", bot=True)
+    await town.says("moved", "three")
+    room = await town.until("moved", matrix_room_id=new, matrix_status="linked", matrix_error=None)
+    assert room["name"] == "Moved"
+    await town.alice.join(new)
+    await town.alice.say(new, "four")
+
+    async def has_all() -> bool:
+        return sorted(await town.city.bodies("moved")) == ["four", "one", "three", "two"]
+
+    await eventually(has_all)
+
+    async def is_sent() -> bool:
+        messages = await town.city.get("/city/rooms/moved/messages")
+        return all(message["delivery"] == "sent" for message in messages)
+
+    await eventually(is_sent, explain=lambda: "\n".join(town.city.service.last_lines(30)))
+    everywhere = [*await town.said_on_matrix(old), *await town.said_on_matrix(new)]
+    assert sorted(everywhere) == ["four", "one", "three", "two"], "none lost, none twice"
+    assert await town.members(new) >= {BOT, SCRIBE, OKSANAS_GHOST, ALICE}
+    assert (await town.did("GET", f"/directory/room/{quote('#city_moved:city.localhost')}"))["room_id"] == new
+
+    async def is_the_child() -> bool:
+        children = [await town.state(space, "m.space.child", room) for room in (old, new)]
+        return not children[0] and bool(children[1])
+
+    await eventually(is_the_child)
+    # A moderator still clears up in the old room.
+    (message,) = [each for each in await town.city.get("/city/rooms/moved/messages") if each["body"] == "two"]
+    await town.did("PUT", f"/rooms/{quote(old)}/redact/{quote(message['matrix_event_id'])}/clear", {}, bot=True)
+
+    async def is_gone() -> bool:
+        return "two" not in await town.city.bodies("moved")
+
+    await eventually(is_gone)
+
+
+async def test_what_was_said_in_the_new_room_before_the_city_came_is_there_in_order(town_10: Town) -> None:
+    town = town_10
+    old = await town.open("moved-by-alice")
+    await town.give_power(old, ALICE, 100)
+    await town.city.service.stop()
+    await town.alice.say(old, "last words")
+    new = await town.upgrade(old, "12")
+    await town.alice.join(new)
+    said = [f"word {number}" for number in range(5)]
+    for body in said:
+        await town.alice.say(new, body)
+    await town.set_state(new, "m.room.name", {"name": "Переїзд"})
+    await town.city.start()
+
+    room = await town.until("moved-by-alice", matrix_room_id=new, matrix_status="linked", name="Переїзд")
+    # Alice had 100 in the old room, and so had the bot: it has them in the new one.
+    assert room["matrix_error"] is None
+    await town.alice.say(new, "after")
+
+    async def has_all() -> bool:
+        return sorted(await town.city.bodies("moved-by-alice")) == sorted(["last words", *said, "after"])
+
+    await eventually(has_all)
+    bodies = await town.city.bodies("moved-by-alice")
+    assert [body for body in bodies if body != "last words"] == [*said, "after"]
+    assert await town.members(new) >= {BOT, SCRIBE, ALICE}
+
+
+async def test_a_bot_without_power_in_the_new_room_says_so_until_it_has_some(town: Town) -> None:
+    slug = "powerless"
+    old = await town.open(slug)
+    levels = await town.state(old, "m.room.power_levels")
+    levels["users"] = {ALICE: 200} if town.version == "12" else {BOT: 100, ALICE: 100}
+    await town.set_state(old, "m.room.power_levels", levels, bot=True)
+    new = await town.upgrade(old, "12")
+    if town.version == "10":
+        await town.until(slug, matrix_room_id=new, matrix_status="linked", matrix_error=None)
+        demoted = await town.state(new, "m.room.power_levels")
+        await town.set_state(new, "m.room.power_levels", demoted | {"users": {}})
+
+    async def says_so() -> bool:
+        error = (await town.room(slug))["matrix_error"] or ""
+        return f"{BOT} has power level 0" in error and "power level 100" in error
+
+    await eventually(says_so)
+    assert (await town.room(slug))["matrix_room_id"] == new
+    await town.alice.join(new)
+    await town.alice.say(new, "still heard")
+    await town.hears(slug, "still heard")
+    await town.set_state(
+        new, "m.room.power_levels", await town.state(new, "m.room.power_levels") | {"users": {BOT: 100}}
+    )
+    await town.until(slug, matrix_status="linked", matrix_error=None)
+
+
+async def test_a_room_that_only_says_it_was_replaced_takes_nothing_of_the_citys(town: Town) -> None:
+    room = await town.open("trap")
+    general = (await town.room("general"))["matrix_room_id"]
+    await town.give_power(room, ALICE, 200 if town.version == "12" else 100)
+    trap = await town.create(name="Пастка")
+    forbidden = await town.create(preset="private_chat")
+    traps = {
+        "$nonsense": "is no room",
+        "!nowhere:city.localhost": "may not come in",
+        forbidden: "may not come in",
+        trap: "does not say that it replaces",
+        general: "is the city's room general",
+    }
+    for successor, reason in traps.items():
+        await town.set_state(room, "m.room.tombstone", {"body": "come", "replacement_room": successor})
+
+        async def says_why(reason: str = reason) -> bool:
+            shown = await town.room("trap")
+            return shown["matrix_status"] == "failed" and reason in shown["matrix_error"]
+
+        await eventually(says_why, explain=lambda: "\n".join(town.city.service.last_lines(20)))
+        assert (await town.room("trap"))["matrix_room_id"] == room
+    assert BOT not in (await town.did("GET", f"/rooms/{quote(trap)}/joined_members"))["joined"]
+    assert (await town.room("general"))["matrix_room_id"] == general
+    listed = (await town.city.command("room", "list")).out
+    assert "failed" in listed
+
+    await town.says("trap", "waits")
+    await town.says("trap", "waits, too")
+    await town.set_state(room, "m.room.tombstone", {"replacement_room": "", "garbage": [None, 7]})
+    await town.until("trap", matrix_status="linked", matrix_error=None)
+
+    async def went_out() -> bool:
+        return await town.said_on_matrix(room) == ["waits", "waits, too"]
+
+    await eventually(went_out)
+
+
+async def test_an_alias_that_was_taken_away_is_set_again_or_its_new_room_is_named(town: Town) -> None:
+    room = await town.open("lost")
+    alias = "#city_lost:city.localhost"
+    await town.did("DELETE", f"/directory/room/{quote(alias)}", bot=True)
+    # Whoever asks for it gets it: the homeserver asks the city, which sets it again.
+    assert (await town.did("GET", f"/directory/room/{quote(alias)}"))["room_id"] == room
+
+    other = await town.create(name="Чужа")
+    await town.did("PUT", f"/rooms/{quote(other)}/state/m.room.join_rules/", {"join_rule": "public"})
+    await town.did("DELETE", f"/directory/room/{quote(alias)}", bot=True)
+    await town.did("POST", f"/join/{quote(other)}", {}, bot=True)
+    await town.did("PUT", f"/directory/room/{quote(alias)}", {"room_id": other}, bot=True)
+    # Nobody tells of that; somebody touches the canonical alias, and the city looks.
+    await town.give_power(room, ALICE, 60)
+    await town.set_state(room, "m.room.canonical_alias", {})
+    shown = await town.until("lost", matrix_status="failed")
+    assert other in shown["matrix_error"]
+    assert shown["matrix_room_id"] == room
+
+    await town.did("DELETE", f"/directory/room/{quote(alias)}", bot=True)
+    await town.set_state(room, "m.room.canonical_alias", {"garbage": []})
+    await town.until("lost", matrix_status="linked", matrix_error=None)
+    assert (await town.did("GET", f"/directory/room/{quote(alias)}"))["room_id"] == room
+
+
+async def test_a_bot_that_is_put_out_comes_back_or_says_what_there_is_to_do(town_10: Town) -> None:
+    town = town_10
+    room = await town.open("kicked")
+    await town.give_power(room, ALICE, 100)
+    levels = await town.state(room, "m.room.power_levels")
+    await town.set_state(room, "m.room.power_levels", levels | {"users": {ALICE: 100, BOT: 50}}, bot=True)
+    shown = await town.until("kicked", matrix_status="linked")
+    await eventually(lambda: demoted(town))
+
+    path = f"/rooms/{quote(room)}"
+    await town.did("POST", f"{path}/kick", {"user_id": BOT, "reason": "away"})
+
+    async def is_back() -> bool:
+        return BOT in (await town.did("GET", f"{path}/joined_members"))["joined"]
+
+    await eventually(is_back)
+
+    await town.did("POST", f"{path}/ban", {"user_id": BOT, "reason": "for good"})
+    shown = await town.until("kicked", matrix_status="failed")
+    assert BOT in shown["matrix_error"]
+    assert "ban" in shown["matrix_error"]
+    assert shown["matrix_room_id"] == room
+    for body in ("one", "two", "three"):
+        await town.says("kicked", body)
+    messages = await town.city.get("/city/rooms/kicked/messages")
+    assert {message["delivery"] for message in messages} == {"pending"}
+
+    await town.did("POST", f"{path}/unban", {"user_id": BOT})
+    levels = (await town.did("GET", f"{path}/state/m.room.power_levels/")) | {"users": {ALICE: 100, BOT: 100}}
+    await town.set_state(room, "m.room.power_levels", levels)
+    await town.until("kicked", matrix_status="linked", matrix_error=None)
+
+    async def went_out() -> bool:
+        return await town.said_on_matrix(room) == ["one", "two", "three"]
+
+    await eventually(went_out)
+
+    # By invitation only, it waits for one.
+    await town.set_state(room, "m.room.power_levels", levels | {"users": {ALICE: 100, BOT: 50}}, bot=True)
+    await town.set_state(room, "m.room.join_rules", {"join_rule": "invite"})
+    await town.did("POST", f"{path}/kick", {"user_id": BOT})
+    await town.until("kicked", matrix_status="failed")
+    await town.did("POST", f"{path}/invite", {"user_id": BOT})
+    await town.until("kicked", matrix_status="linked")
+
+
+async def demoted(town: Town) -> bool:
+    return f"{BOT} has power level 50" in ((await town.room("kicked"))["matrix_error"] or "")
+
+
+async def test_a_room_that_was_turned_encrypted_says_so_and_pretends_nothing(town: Town) -> None:
+    room = await town.open("secret")
+    await town.says("secret", "in the open")
+    await town.hears("secret", "in the open")
+    await town.give_power(room, ALICE, 100)
+    await town.set_state(room, "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
+    shown = await town.until("secret", encrypted=True, matrix_status="failed")
+    assert "encryption" in shown["matrix_error"]
+    assert any("room_not_right" in line and "encryption" in line for line in town.city.service.last_lines(100))
+
+    status, problem = await town.city.call("POST", "/city/rooms/secret/messages", {"body": "plain"}, token=OKSANA)
+    assert (status, problem["code"]) == (409, "room_encrypted")
+    cipher = {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "…"}
+    await town.did("PUT", f"/rooms/{quote(room)}/send/m.room.encrypted/1", cipher)
+    await town.hears("secret", "in the open")

@@ -1,0 +1,615 @@
+"""Files: which the city shows to whom, what it takes, and what it makes of a homeserver's answers."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+from aiohttp import web
+from PIL import Image
+
+from daarion_appservice.city.types import MatrixRoomId, RoomId
+from daarion_appservice.errors import HomeserverAway
+from tests.parts.city import citizen_token, eventually
+from tests.parts.media_keeper import SERVER, MediaKeeper, refused
+from tests.parts.open_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.ports import HOST
+
+OKSANA, TARAS = citizen_token("u_1", "Оксана"), citizen_token("u_2", "Тарас")
+ALICE = "@alice:city.localhost"
+GENERAL = RoomId("city_general")
+HTML = b"<!doctype html><script>alert(1)</script>"
+
+
+def picture(kind: str = "PNG", width: int = 40, height: int = 30) -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise((width, height), 80).save(file, kind)
+    return file.getvalue()
+
+
+PNG = picture()
+
+
+@dataclass
+class Gallery:
+    """An open city, and what keeps its files."""
+
+    town: OpenCity
+    keeper: MediaKeeper
+    _numbers: Iterator[int]
+
+    async def upload(
+        self,
+        content: bytes = PNG,
+        mimetype: str = "image/png",
+        *,
+        token: str | None = OKSANA,
+        query: str = "?filename=a.png",
+    ) -> Answer:
+        return await self.town.call(
+            "POST", f"/city/media{query}", token=token, body=content, headers={"Content-Type": mimetype}
+        )
+
+    async def post(self, *, token: str = OKSANA, **message: Any) -> Answer:
+        return await self.town.call("POST", "/city/rooms/general/messages", message, token=token)
+
+    async def posted(self, content: bytes = PNG, mimetype: str = "image/png", **message: Any) -> dict[str, Any]:
+        """A message with a file that was brought in for it."""
+        upload = await self.upload(content, mimetype)
+        assert upload.status == 201, upload
+        answer = await self.post(media=upload.content["mxc"], **message)
+        assert answer.status == 201, answer
+        posted: dict[str, Any] = answer.content
+        return posted
+
+    async def get(
+        self, media_id: str, tail: str = "", *, token: str | None = None, server: str = SERVER, **headers: str
+    ) -> tuple[int, bytes, Any]:
+        url = f"{self.url}/city/media/{server}/{media_id}{tail}"
+        headers |= {"Authorization": f"Bearer {token}"} if token else {}
+        async with self.town.session.get(url, headers=headers) as answer:
+            return answer.status, await answer.read(), answer.headers
+
+    async def status(self, media_id: str, tail: str = "", *, token: str | None = None) -> int:
+        return (await self.get(media_id, tail, token=token))[0]
+
+    async def problem(self, media_id: str, tail: str = "") -> tuple[int, str, str | None]:
+        """Status, code and when to come back."""
+        path = f"/city/media/{SERVER}/{media_id}{tail}"
+        answer = await self.town.call("GET", path)
+        return answer.status, answer.content["code"], answer.headers.get("Retry-After")
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.town.city.settings.api.port}"
+
+    def keeps(self, media_id: str, content: bytes = PNG, content_type: str = "image/png") -> str:
+        """The homeserver has a file; nobody in the city has heard of it."""
+        self.keeper.files[media_id] = (content, content_type)
+        return f"mxc://{SERVER}/{media_id}"
+
+    async def comes(self, event_type: str, content: Any, **more: Any) -> str:
+        """An event from Matrix; returns its id."""
+        event_id = f"$event{next(self._numbers)}"
+        event = {
+            "type": event_type,
+            "room_id": "!general",
+            "event_id": event_id,
+            "sender": ALICE,
+            "origin_server_ts": 1_700_000_000_000,
+            "content": content,
+        } | more
+        async with self.town.city.database.transaction() as tx:
+            await self.town.city.handlers.handle(tx, event)
+        return event_id
+
+    async def shows(self, media_id: str, content: bytes = PNG, content_type: str = "image/png") -> str:
+        """Somebody on Matrix posts such a file; returns the event's id."""
+        mxc = self.keeps(media_id, content, content_type)
+        return await self.comes("m.room.message", {"msgtype": "m.file", "body": "a", "url": mxc})
+
+    async def last_message(self) -> dict[str, Any]:
+        message: dict[str, Any] = (await self.town.get("/city/rooms/general/messages"))[-1]
+        return message
+
+
+@asynccontextmanager
+async def gallery_on(database_url: str, **sections: dict[str, Any]) -> AsyncIterator[Gallery]:
+    keeper = MediaKeeper()
+    async with (
+        keeper.serving(),
+        open_city(database_url, homeserver={"address": keeper.url}, **sections) as town,
+    ):
+        town.city.watch.found()
+        async with town.city.database.transaction() as tx:
+            await tx.rooms.link(GENERAL, MatrixRoomId("!general"))
+        yield Gallery(town, keeper, count(1))
+
+
+@pytest.fixture
+async def gallery(sqlite_url: str) -> AsyncIterator[Gallery]:
+    async with gallery_on(sqlite_url) as gallery:
+        yield gallery
+
+
+# --- what may be fetched ----------------------------------------------------------------------------------
+
+
+async def test_only_what_the_city_shows_is_fetched_for_anybody(database_url: str) -> None:
+    async with gallery_on(database_url) as gallery:
+        for number in range(4):
+            gallery.keeps(f"file{number}")
+        assert {await gallery.status(f"file{number}") for number in range(4)} == {404}
+        assert gallery.keeper.asked == [], "nobody was asked on a stranger's behalf"
+
+        info = {"thumbnail_url": f"mxc://{SERVER}/file1"}
+        image = {"msgtype": "m.image", "body": "a", "url": f"mxc://{SERVER}/file0", "info": info}
+        html = f'<b>x</b><img src="mxc://{SERVER}/file2" alt="x">'
+        text = {"msgtype": "m.text", "body": "x", "format": "org.matrix.custom.html", "formatted_body": html}
+        event_id = await gallery.comes("m.room.message", image)
+        await gallery.comes("m.room.message", text)
+        member = {"membership": "join", "displayname": "Alice", "avatar_url": f"mxc://{SERVER}/file3"}
+        await gallery.comes("m.room.member", member, state_key=ALICE)
+
+        assert [await gallery.status(f"file{number}") for number in range(4)] == [200] * 4
+        assert await gallery.status("file0", "/thumbnail") == 200
+
+        await gallery.comes("m.room.redaction", {"redacts": event_id})
+        assert [await gallery.status(f"file{number}") for number in range(4)] == [404, 404, 200, 200]
+        assert await gallery.status("file0", "/thumbnail") == 404
+
+
+async def test_what_somebody_looked_like_when_they_said_something_stays_to_be_seen(database_url: str) -> None:
+    async with gallery_on(database_url) as gallery:
+        for name in ("before", "after"):
+            gallery.keeps(name)
+            member = {"membership": "join", "avatar_url": f"mxc://{SERVER}/{name}"}
+            await gallery.comes("m.room.member", member, state_key=ALICE)
+            await gallery.comes("m.room.message", {"msgtype": "m.text", "body": name})
+        await gallery.comes("m.room.member", {"membership": "leave"}, state_key=ALICE)
+
+        messages = await gallery.town.get("/city/rooms/general/messages")
+        urls = [message["author"]["avatar_url"] for message in messages]
+        assert urls == [f"/city/media/{SERVER}/before", f"/city/media/{SERVER}/after"]
+        assert [await gallery.status(name) for name in ("before", "after")] == [200, 200]
+
+
+async def test_a_deleted_message_s_file_is_seen_while_another_message_shows_it(database_url: str) -> None:
+    async with gallery_on(database_url) as gallery:
+        first = await gallery.shows("cat")
+        second = await gallery.shows("cat")
+        await gallery.comes("m.room.redaction", {"redacts": first})
+        assert await gallery.status("cat") == 200
+        await gallery.comes("m.room.redaction", {"redacts": second})
+        assert await gallery.status("cat") == 404
+
+
+async def test_an_edit_takes_its_old_file_away(database_url: str) -> None:
+    async with gallery_on(database_url) as gallery:
+        event_id = await gallery.shows("cat")
+        new = {"msgtype": "m.image", "body": "dog", "url": gallery.keeps("dog")}
+        relation = {"rel_type": "m.replace", "event_id": event_id}
+        await gallery.comes("m.room.message", new | {"m.new_content": new, "m.relates_to": relation})
+        assert (await gallery.last_message())["media"]["mxc"] == f"mxc://{SERVER}/dog"
+        assert [await gallery.status("cat"), await gallery.status("dog")] == [404, 200]
+
+
+async def test_an_upload_is_its_uploader_s_until_it_is_posted(database_url: str) -> None:
+    async with gallery_on(database_url) as gallery:
+        upload = (await gallery.upload()).content
+        path = upload["mxc"].rpartition("/")[2]
+        assert [await gallery.status(path, token=token) for token in (None, TARAS, SERVICE_TOKEN, OKSANA)] == [
+            404,
+            404,
+            404,
+            200,
+        ]
+        status, _, headers = await gallery.get(path, token=OKSANA)
+        assert headers["Cache-Control"].startswith("private, ")
+
+        refused = await gallery.post(token=TARAS, media=upload["mxc"], body="моє!")
+        assert (refused.status, refused.content["code"]) == (404, "no_such_media")
+        unknown = await gallery.post(media=gallery.keeps("elsewhere"))
+        assert (unknown.status, unknown.content["code"]) == (404, "no_such_media")
+
+        message = (await gallery.post(media=upload["mxc"])).content
+        assert await gallery.status(path) == 200
+        status, _, headers = await gallery.get(path, token=OKSANA)
+        assert (status, headers["Cache-Control"].partition(",")[0]) == (200, "public")
+
+        deleted = f"/city/rooms/general/messages/{message['id']}"
+        assert (await gallery.town.call("DELETE", deleted, token=OKSANA)).status == 200
+        assert [await gallery.status(path, token=token) for token in (None, TARAS, OKSANA)] == [404, 404, 200]
+
+
+async def test_markdown_shows_nobody_a_file_that_is_not_one_s_own(gallery: Gallery) -> None:
+    mxc = gallery.keeps("secret")
+    await gallery.post(body=f'![x]({mxc}) <img src="{mxc}"> **{mxc}**')
+    assert await gallery.status("secret") == 404
+
+
+async def test_an_encrypted_file_is_no_file_to_the_city(gallery: Gallery) -> None:
+    mxc = gallery.keeps("sealed")
+    await gallery.comes("m.room.message", {"msgtype": "m.image", "body": "a.png", "file": {"url": mxc, "v": "v2"}})
+    message = await gallery.last_message()
+    assert (message["body"], message["msgtype"], message["media"]) == ("a.png", "m.text", None)
+    assert await gallery.status("sealed") == 404
+
+
+async def test_what_is_no_server_is_asked_for_nowhere(gallery: Gallery) -> None:
+    for server in ("..", ".", "%2e%2e", "..%2f..", "city.localhost%2f..", "a%20b", "a%00", "%ff", "a" * 3000):
+        for tail in ("", "/thumbnail"):
+            answer = await gallery.town.call("GET", f"/city/media/{server}/cat{tail}")
+            assert answer.status in {404, 422}, (server, answer)
+    assert gallery.keeper.asked == []
+
+
+async def test_those_who_may_not_read_may_not_see(sqlite_url: str) -> None:
+    async with gallery_on(sqlite_url, api={"anonymous_read": False}) as gallery:
+        await gallery.shows("cat")
+        assert [await gallery.status("cat", tail) for tail in ("", "/thumbnail")] == [401, 401]
+        status, content, headers = await gallery.get("cat", token=TARAS)
+        assert (status, content) == (200, PNG)
+        assert headers["Cache-Control"].startswith("private, ")
+
+
+# --- what is posted ---------------------------------------------------------------------------------------
+
+
+async def test_a_picture_is_shown_as_promised(gallery: Gallery) -> None:
+    answer = await gallery.upload(picture("JPEG", 64, 48), "image/jpeg", query=f"?filename={quote('кіт мій.jpg')}")
+    mxc = answer.content["mxc"]
+    path = f"/city/media/{SERVER}/{mxc.rpartition('/')[2]}"
+    shown = {
+        "mxc": mxc,
+        "url": path,
+        "thumbnail_url": f"{path}/thumbnail?width=800&height=600&method=scale",
+        "mimetype": "image/jpeg",
+        "filename": "кіт мій.jpg",
+        "size": len(gallery.keeper.files["file0"][0]),
+        "width": 64,
+        "height": 48,
+        "duration_ms": None,
+    }
+    assert (answer.status, answer.content) == (201, shown)
+    request = gallery.keeper.uploads[0]
+    assert request.query == {"user_id": "@citizen_u_1:city.localhost", "filename": "кіт мій.jpg"}
+    assert request.content_type == "image/jpeg"
+
+    without = (await gallery.post(media=mxc)).content
+    assert (without["body"], without["formatted_body"], without["msgtype"]) == ("кіт мій.jpg", None, "m.image")
+    captioned = (await gallery.post(media=mxc, body="**Мурчик**", msgtype="m.notice")).content
+    assert captioned["body"] == "**Мурчик**"
+    assert captioned["formatted_body"] == "<strong>Мурчик</strong>"
+    assert captioned["msgtype"] == "m.image"
+    assert [message["media"] for message in await gallery.town.get("/city/rooms/general/messages")] == [shown, shown]
+
+
+async def test_a_message_without_a_file_still_needs_a_text(gallery: Gallery) -> None:
+    answer = await gallery.post()
+    assert (answer.status, answer.content["code"]) == (422, "message_empty")
+
+
+async def test_html_and_its_like_are_files_to_save(gallery: Gallery) -> None:
+    for mimetype, content in (("text/html", HTML), ("image/svg+xml", b"<svg onload='x'/>"), ("text/javascript", b"x")):
+        message = await gallery.posted(content, mimetype)
+        assert (message["msgtype"], message["media"]["mimetype"]) == ("m.file", "application/octet-stream")
+        assert gallery.keeper.uploads[-1].content_type == "application/octet-stream"
+
+
+async def test_pictures_in_a_text_are_shown_by_the_city(gallery: Gallery) -> None:
+    html = f'<img data-mx-emoticon src="{gallery.keeps("smile")}" alt=":)" height="32"> mxc://{SERVER}/smile'
+    content = {"msgtype": "m.text", "body": ":)", "format": "org.matrix.custom.html", "formatted_body": html}
+    await gallery.comes("m.room.message", content)
+    shown = (await gallery.last_message())["formatted_body"]
+    assert f'<img src="/city/media/{SERVER}/smile" alt=":)" height="32"> mxc://' in shown
+
+
+# --- what is taken ----------------------------------------------------------------------------------------
+
+
+async def test_what_is_too_large_is_refused_before_it_is_read(sqlite_url: str) -> None:
+    async with gallery_on(sqlite_url, media={"max_upload_bytes": 1000}) as gallery:
+        answer = await gallery.upload(b"x" * 1001, "text/plain")
+        assert (answer.status, answer.content["code"]) == (413, "media_too_large")
+        assert answer.content["detail"] == "a file may have 1000 bytes at most, and this one has 1001"
+        assert (await gallery.upload(b"x" * 1000, "text/plain")).status == 201
+
+
+async def test_what_is_too_large_for_the_homeserver_is_too_large(gallery: Gallery) -> None:
+    gallery.keeper.max_upload_bytes = 100
+    answer = await gallery.upload(b"x" * 101, "text/plain")
+    assert (answer.status, answer.content["detail"]) == (413, "a file may have 100 bytes at most, and this one has 101")
+    assert gallery.keeper.asked == []
+
+
+async def test_a_homeserver_without_a_limit_takes_what_the_city_does(gallery: Gallery) -> None:
+    gallery.keeper.max_upload_bytes = None
+    assert (await gallery.upload(b"x" * 3_000_000, "text/plain")).status == 201
+    assert len(gallery.keeper.files["file0"][0]) == 3_000_000
+
+
+async def test_a_file_that_is_not_what_it_says_is_refused(gallery: Gallery) -> None:
+    for content, mimetype, status, code in (
+        (HTML, "image/png", 415, "media_type_wrong"),
+        (PNG, "image/jpeg", 415, "media_type_wrong"),
+        (PNG, "text/html", 415, "media_type_wrong"),
+        (b"--x", "multipart/form-data; boundary=x", 415, "media_type_wrong"),
+        (b"", "image/png", 422, "media_empty"),
+    ):
+        answer = await gallery.upload(content, mimetype)
+        assert (answer.status, answer.content["code"]) == (status, code), mimetype
+    assert gallery.keeper.uploads == []
+
+
+async def test_an_admin_says_what_is_taken(sqlite_url: str) -> None:
+    async with gallery_on(sqlite_url, media={"allowed_types": ["image/*"]}) as gallery:
+        assert (await gallery.upload()).status == 201
+        answer = await gallery.upload(b"%PDF-1.7", "application/pdf")
+        assert (answer.status, answer.content["code"]) == (415, "media_type_not_allowed")
+
+
+async def test_a_file_comes_as_it_is_and_says_how_large_it_is(gallery: Gallery) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield PNG
+
+    headers = {"Authorization": f"Bearer {OKSANA}", "Content-Type": "image/png"}
+    url = f"{gallery.url}/city/media"
+    async with gallery.town.session.post(url, data=pieces(), headers=headers) as answer:
+        assert (answer.status, (await answer.json())["code"]) == (411, "media_size_unknown")
+    packed = await gallery.town.call(
+        "POST", "/city/media", token=OKSANA, body=PNG, headers={"Content-Type": "image/png", "Content-Encoding": "gzip"}
+    )
+    assert packed.content["code"] in {"media_size_unknown", "bad_request"}
+    assert gallery.keeper.asked == []
+
+
+@pytest.mark.parametrize("token", [None, SERVICE_TOKEN])
+async def test_only_who_can_be_in_a_room_brings_anything_in(gallery: Gallery, token: str | None) -> None:
+    assert (await gallery.upload(token=token)).status == (403 if token else 401)
+    assert gallery.keeper.asked == []
+
+
+async def test_an_agent_brings_in_files_as_its_ghost(gallery: Gallery) -> None:
+    token = await gallery.town.agent_token("scribe")
+    upload = await gallery.upload(token=token)
+    assert gallery.keeper.uploads[0].query["user_id"] == "@agent_scribe:city.localhost"
+    assert (await gallery.post(token=token, media=upload.content["mxc"])).status == 201
+
+
+async def test_an_upload_whose_sender_leaves_is_no_upload(gallery: Gallery) -> None:
+    port = gallery.town.city.settings.api.port
+    _, writer = await asyncio.open_connection(HOST, port)
+    head = f"POST /city/media HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {OKSANA}\r\nContent-Type: text/plain\r\n"
+    writer.write(f"{head}Content-Length: 300000\r\n\r\n".encode() + b"x" * 200_000)
+    await writer.drain()
+
+    async def is_asked() -> bool:
+        return bool(gallery.keeper.asked)
+
+    await eventually(is_asked)
+    writer.transport.abort()
+    assert (await gallery.upload()).status == 201, "the city goes on"
+    assert list(gallery.keeper.files) == ["file0"]
+    assert gallery.keeper.files["file0"][0] == PNG
+
+
+# --- what is given ----------------------------------------------------------------------------------------
+
+
+async def test_a_file_is_answered_so_that_it_can_do_no_harm(gallery: Gallery) -> None:
+    await gallery.shows("cat", content_type="text/html")
+    status, content, headers = await gallery.get("cat")
+    assert (status, content, headers["Content-Type"]) == (200, PNG, "image/png")
+    assert headers["Content-Disposition"].startswith("inline;")
+    assert headers["Content-Security-Policy"].startswith("sandbox; default-src 'none';")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+    assert headers["Cache-Control"] == "public, max-age=600, immutable"
+
+
+async def test_what_is_no_picture_is_given_to_be_saved(gallery: Gallery) -> None:
+    for content, called, given in (
+        (HTML, "image/png", "application/octet-stream"),
+        (HTML, "text/html; charset=utf-8", "application/octet-stream"),
+        (HTML, "image/svg+xml", "application/octet-stream"),
+        (b"a,b", "text/csv", "text/csv; charset=utf-8"),
+        (b"%PDF-1.7", "application/pdf", "application/pdf"),
+    ):
+        await gallery.shows("file", content, called)
+        status, answered, headers = await gallery.get("file")
+        assert (status, answered, headers["Content-Type"]) == (200, content, given)
+        assert headers["Content-Disposition"].startswith("attachment;")
+
+
+async def test_a_name_is_given_in_a_way_that_every_browser_reads(gallery: Gallery) -> None:
+    await gallery.shows("file")
+
+    async def named(_request: web.Request) -> web.Response:
+        disposition = "inline; filename*=utf-8''%D0%BA%D1%96%D1%82%22%0D%0AX%3A%20y.png"
+        return web.Response(body=PNG, headers={"Content-Type": "image/png", "Content-Disposition": disposition})
+
+    gallery.keeper.answer = named
+    _, _, headers = await gallery.get("file")
+    assert headers["Content-Disposition"] == (
+        "inline; filename=\"____X: y.png\"; filename*=UTF-8''%D0%BA%D1%96%D1%82%22X%3A%20y.png"
+    )
+    assert "X" not in headers
+
+
+async def test_what_is_known_already_is_not_sent_again(gallery: Gallery) -> None:
+    event_id = await gallery.shows("cat")
+    _, _, headers = await gallery.get("cat")
+    asked = len(gallery.keeper.asked)
+    status, content, again = await gallery.get("cat", **{"If-None-Match": headers["ETag"]})
+    assert (status, content, again["ETag"], again["Cache-Control"]) == (
+        304,
+        b"",
+        headers["ETag"],
+        headers["Cache-Control"],
+    )
+    status, _, _ = await gallery.get("cat", "/thumbnail", **{"If-None-Match": headers["ETag"]})
+    assert status == 200, "another picture"
+    assert len(gallery.keeper.asked) == asked + 1
+    await gallery.comes("m.room.redaction", {"redacts": event_id})
+    status, _, _ = await gallery.get("cat", **{"If-None-Match": headers["ETag"]})
+    assert status == 404, "even to who has it already"
+
+
+async def test_a_large_file_comes_whole(gallery: Gallery) -> None:
+    content = PNG + bytes(range(256)) * 40_000
+    await gallery.shows("large", content)
+    status, given, headers = await gallery.get("large")
+    assert (status, given == content, headers["Content-Length"]) == (200, True, str(len(content)))
+
+
+async def test_what_is_larger_than_may_pass_is_not_passed_on(sqlite_url: str) -> None:
+    async with gallery_on(sqlite_url, media={"max_download_bytes": 100_000}) as gallery:
+        await gallery.shows("exact", PNG + b"x" * (100_000 - len(PNG)))
+        await gallery.shows("large", PNG + b"x" * 100_001)
+        assert await gallery.status("exact") == 200
+        assert (await gallery.problem("large"))[:2] == (413, "media_too_large")
+
+
+async def _endless(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "image/png"})
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    await response.write(PNG)
+    while True:
+        await response.write(b"x" * 60_000)
+
+
+async def _cut_short(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "image/png", "Content-Length": "500000"})
+    await response.prepare(request)
+    await response.write(PNG + b"x" * 200_000)
+    assert request.transport is not None
+    request.transport.close()
+    return response
+
+
+@pytest.mark.parametrize("answer", [_endless, _cut_short])
+async def test_nobody_takes_a_part_for_the_whole(sqlite_url: str, answer: Any) -> None:
+    async with gallery_on(sqlite_url, media={"max_download_bytes": 600_000}) as gallery:
+        await gallery.shows("file")
+        gallery.keeper.answer = answer
+        with pytest.raises((aiohttp.ClientPayloadError, aiohttp.ClientOSError)):
+            await gallery.get("file")
+
+
+async def test_what_the_homeserver_says_is_said_in_words(gallery: Gallery) -> None:
+    await gallery.shows("cat")
+    for answer, problem in (
+        (refused(404, "M_NOT_FOUND"), (404, "no_such_media", None)),
+        (refused(403, "M_FORBIDDEN"), (404, "no_such_media", None)),
+        (refused(429, "M_LIMIT_EXCEEDED", retry_after_ms=2500), (429, "too_many_requests", "3")),
+        (refused(502, "M_UNKNOWN", "Failed to fetch remote media"), (503, "media_unavailable", "5")),
+        (refused(504, "M_NOT_YET_UPLOADED"), (503, "media_unavailable", "5")),
+        (refused(401, "M_UNKNOWN_TOKEN"), (503, "media_unavailable", "5")),
+        (web.Response(status=502, text="<h1>nginx</h1>"), (503, "homeserver_away", "5")),
+        (web.Response(status=307, headers={"Location": "http://127.0.0.1:1/"}), (503, "media_unavailable", "5")),
+    ):
+        gallery.keeper.answer = _saying(answer)
+        assert await gallery.problem("cat") == problem
+
+
+def _saying(answer: web.Response) -> Any:
+    async def say(_request: web.Request) -> web.Response:
+        return answer
+
+    return say
+
+
+async def test_a_picture_without_a_smaller_one_says_so(gallery: Gallery) -> None:
+    await gallery.shows("cat")
+
+    async def cannot(_request: web.Request) -> web.Response:
+        return refused(400, "M_UNKNOWN", "Cannot find any thumbnails")
+
+    gallery.keeper.answer = cannot
+    assert (await gallery.problem("cat", "/thumbnail"))[:2] == (404, "no_thumbnail")
+
+
+async def test_sizes_of_thumbnails_are_few(gallery: Gallery) -> None:
+    await gallery.shows("cat")
+    asked: list[dict[str, str]] = []
+
+    async def thumbnail(request: web.Request) -> web.Response:
+        asked.append(dict(request.query))
+        return web.Response(body=PNG, headers={"Content-Type": "image/png"})
+
+    gallery.keeper.answer = thumbnail
+    assert await gallery.status("cat", "/thumbnail?width=33&height=1&method=crop") == 200
+    assert await gallery.status("cat", "/thumbnail") == 200
+    assert asked == [
+        {"width": "96", "height": "96", "method": "crop", "allow_redirect": "false"},
+        {"width": "320", "height": "240", "method": "scale", "allow_redirect": "false"},
+    ]
+    for wrong in ("width=0", "width=x", "height=99999", "method=stretch"):
+        assert (await gallery.problem("cat", f"/thumbnail?{wrong}"))[:2] == (422, "invalid")
+
+
+async def test_while_the_homeserver_is_away_it_is_said_when_to_come_back(gallery: Gallery) -> None:
+    await gallery.shows("cat")
+    gallery.town.city.watch.lost(HomeserverAway("on purpose"))
+    assert await gallery.problem("cat") == (503, "homeserver_away", "5")
+    answer = await gallery.upload()
+    assert (answer.status, answer.content["code"], answer.headers["Retry-After"]) == (503, "homeserver_away", "5")
+    gallery.town.city.watch.found()
+    assert (await gallery.upload()).status == 201
+    assert await gallery.status("cat") == 200
+
+
+async def test_a_homeserver_from_before_authenticated_media_is_asked_as_it_was_then(gallery: Gallery) -> None:
+    gallery.keeper.is_old = True
+    assert (await gallery.upload()).status == 201
+    await gallery.shows("cat")
+    assert await gallery.status("cat") == 200
+    assert await gallery.status("cat", "/thumbnail") == 200
+    assert gallery.keeper.asked[-2:] == [
+        f"GET /_matrix/media/v3/download/{SERVER}/cat",
+        f"GET /_matrix/media/v3/thumbnail/{SERVER}/cat",
+    ]
+
+
+async def test_what_the_homeserver_does_not_take_is_said_in_words(gallery: Gallery) -> None:
+    async def full(request: web.Request) -> web.Response:
+        await request.read()
+        return refused(400, "M_UNKNOWN", "Media upload limit exceeded")
+
+    gallery.keeper.answer = full
+    answer = await gallery.upload()
+    assert (answer.status, answer.content["code"]) == (403, "media_refused")
+    assert answer.content["detail"] == "the homeserver does not take this file: Media upload limit exceeded"
+
+
+async def test_one_who_takes_forever_does_not_hold_up_the_others(sqlite_url: str) -> None:
+    async with gallery_on(sqlite_url, media={"transfers": 4}) as gallery:
+        await gallery.shows("cat")
+        end = asyncio.Event()
+
+        async def take_forever(_request: web.Request) -> web.Response:
+            await end.wait()
+            return web.Response(body=PNG, headers={"Content-Type": "image/png"})
+
+        gallery.keeper.answer = take_forever
+        waiting = [asyncio.create_task(gallery.status("cat", token=OKSANA)) for _ in range(8)]
+
+        async def has_asked() -> bool:
+            return bool(gallery.keeper.asked)
+
+        await eventually(has_asked)
+        gallery.keeper.answer = None
+        assert await gallery.status("cat", token=TARAS) == 200
+        assert len(gallery.keeper.asked) == 2, "Oksana has her share of the places, and no more"
+        end.set()
+        assert await asyncio.gather(*waiting) == [200] * 8

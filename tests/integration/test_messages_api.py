@@ -1,0 +1,165 @@
+"""``/city/rooms/{room_id}/messages``: editing, deleting and reacting over HTTP, and hearing of it over the WebSocket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from daarion_appservice.city.rooms import RoomChange
+from tests.parts.city import ADMIN_TOKEN, citizen_token
+from tests.parts.open_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.ports import HOST
+
+MESSAGES = "/city/rooms/general/messages"
+OKSANA = citizen_token("u_1", "Оксана")
+TARAS = citizen_token("u_2", "Тарас")
+ADMIN = citizen_token("u_9", "Адмін", role="admin")
+THUMB = quote("👍")
+
+
+@pytest.fixture
+async def city(database_url: str) -> AsyncIterator[OpenCity]:
+    async with open_city(database_url) as city:
+        yield city
+
+
+async def post(city: OpenCity, body: str, token: str = OKSANA, **more: Any) -> dict[str, Any]:
+    answer = await city.call("POST", MESSAGES, {"body": body} | more, token=token)
+    assert answer.status == 201, answer
+    message: dict[str, Any] = answer.content
+    return message
+
+
+def said_no(answer: Answer) -> tuple[int, str]:
+    return answer.status, answer.content["code"]
+
+
+async def test_who_may_change_a_message(city: OpenCity) -> None:
+    tokens = {
+        "anonymous": None,
+        "its author": OKSANA,
+        "another citizen": TARAS,
+        "an agent": await city.agent_token("scribe"),
+        "an admin citizen": ADMIN,
+        "a service": SERVICE_TOKEN,
+        "the admin": ADMIN_TOKEN,
+    }
+    expected = {
+        "PATCH": [401, 200, 403, 403, 403, 403, 403],
+        "PUT": [401, 200, 200, 200, 200, 403, 403],
+        "DELETE reaction": [401, 200, 200, 200, 200, 403, 403],
+        "DELETE": [401, 200, 403, 403, 200, 403, 403],
+    }
+    for what, statuses in expected.items():
+        for (who, token), status in zip(tokens.items(), statuses, strict=True):
+            message = await post(city, f"{what} by {who}")
+            path = f"{MESSAGES}/{message['id']}"
+            if what in {"PUT", "DELETE reaction"}:
+                path += f"/reactions/{THUMB}"
+            content: Any = {"body": "changed"} if what == "PATCH" else ...
+            answer = await city.call(what.split()[0], path, content, token=token)
+            assert answer.status == status, (what, who, answer)
+            (stored,) = await city.get(f"{MESSAGES}?limit=1")
+            if status != 200:
+                assert stored == message, "and nothing is changed"
+
+
+async def test_a_changed_message_is_shown_as_promised(city: OpenCity) -> None:
+    message = await post(city, "раз")
+    path = f"{MESSAGES}/{message['id']}"
+    edited = (await city.call("PATCH", path, {"body": "**два**"}, token=OKSANA)).content
+    assert edited["edited_at"] is not None
+    assert edited == message | {
+        "body": "**два**",
+        "formatted_body": "<strong>два</strong>",
+        "edited_at": edited["edited_at"],
+    }
+    reacted = (await city.call("PUT", f"{path}/reactions/{THUMB}", token=TARAS)).content
+    assert reacted == edited | {"reactions": [{"emoji": "👍", "count": 1, "by": ["u_2"]}]}
+    assert await city.get(MESSAGES) == [reacted]
+    assert (await city.get("/city/rooms/general"))["messages"] == [reacted]
+    deleted = (await city.call("DELETE", path, token=OKSANA)).content
+    assert deleted == edited | {"body": "", "formatted_body": None, "deleted": True}
+    assert await city.get(MESSAGES) == [deleted]
+
+
+@pytest.mark.parametrize(
+    ("method", "tail", "content", "expected"),
+    [
+        ("PATCH", "", {"body": " "}, (422, "message_empty")),
+        ("PATCH", "", {}, (422, "invalid")),
+        ("PATCH", "", {"body": "ї" * 30_000}, (413, "message_too_long")),
+        ("PUT", "/reactions/" + "x" * 65, ..., (422, "no_emoji")),
+        ("PUT", "/reactions/%20", ..., (422, "no_emoji")),
+        ("PUT", "/reactions/%00", ..., (422, "not_text")),
+    ],
+)
+async def test_a_change_that_cannot_be_is_refused_and_changes_nothing(
+    city: OpenCity, method: str, tail: str, content: Any, expected: tuple[int, str]
+) -> None:
+    message = await post(city, "так і лишиться")
+    answer = await city.call(method, f"{MESSAGES}/{message['id']}{tail}", content, token=OKSANA)
+    assert said_no(answer) == expected
+    assert await city.get(MESSAGES) == [message]
+
+
+@pytest.mark.parametrize(
+    ("method", "tail"), [("PATCH", ""), ("DELETE", ""), ("PUT", "/reactions/x"), ("DELETE", "/reactions/x")]
+)
+async def test_there_must_be_such_a_message_in_that_room(city: OpenCity, method: str, tail: str) -> None:
+    message = await post(city, "тут")
+    content: Any = {"body": "там"} if method == "PATCH" else ...
+    for path in (f"{MESSAGES}/none", f"/city/rooms/builders/messages/{message['id']}"):
+        answer = await city.call(method, path + tail, content, token=OKSANA)
+        assert said_no(answer) == (404, "no_such_message")
+    answer = await city.call(method, f"/city/rooms/none/messages/{message['id']}{tail}", content, token=OKSANA)
+    assert said_no(answer) == (404, "no_such_room")
+
+
+async def test_what_becomes_of_messages_is_heard_and_heard_again(city: OpenCity) -> None:
+    url = f"http://{HOST}:{city.city.settings.api.port}/ws/city/rooms/general?since=0"
+    async with city.session.ws_connect(url) as socket:
+        message = await post(city, "раз", client_id="c1")
+        path = f"{MESSAGES}/{message['id']}"
+        edited = (await city.call("PATCH", path, {"body": "два"}, token=OKSANA)).content
+        reacted = (await city.call("PUT", f"{path}/reactions/{THUMB}", token=TARAS)).content
+        back = (await city.call("DELETE", f"{path}/reactions/{THUMB}", token=TARAS)).content
+        deleted = (await city.call("DELETE", path, token=ADMIN)).content
+        told = [await socket.receive_json(timeout=10) for _ in range(5)]
+    assert [(each["event"], each["seq"], each["message"]) for each in told] == [
+        ("city.room.message", 1, message),
+        ("city.room.message.updated", 2, edited),
+        ("city.room.reaction", 3, reacted),
+        ("city.room.reaction", 4, back),
+        ("city.room.message.deleted", 5, deleted),
+    ]
+    assert [each["by"]["id"] for each in told[1:]] == ["u_1", "u_2", "u_2", "u_9"]
+    assert [(each["emoji"], each["added"]) for each in told[2:4]] == [("👍", True), ("👍", False)]
+    async with city.session.ws_connect(url) as socket:
+        again = [await socket.receive_json(timeout=10) for _ in range(5)]
+    assert [each["seq"] for each in again] == [1, 2, 3, 4, 5]
+    assert all(each["message"] == deleted for each in again), "of what is deleted nothing is told again"
+
+
+async def test_nothing_is_changed_in_an_archived_room(city: OpenCity) -> None:
+    message = await post(city, "стоїть")
+    await city.city.rooms.change("general", RoomChange(archived=True))
+    path = f"{MESSAGES}/{message['id']}"
+    for method, tail, content in (("PATCH", "", {"body": "х"}), ("DELETE", "", ...), ("PUT", "/reactions/x", ...)):
+        answer = await city.call(method, path + tail, content, token=OKSANA)
+        assert said_no(answer) == (409, "room_archived")
+    assert await city.get(MESSAGES) == [message]
+
+
+async def test_a_room_is_popular_by_what_is_said_there_now(city: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
+    week_ms = 7 * 24 * 3_600_000
+    now = city.city.messages._now_ms()
+    for at_ms, room in [(now - 3 * week_ms, "welcome")] * 5 + [(now, "builders")] * 2:
+        monkeypatch.setattr(city.city.messages, "_now_ms", lambda at_ms=at_ms: at_ms)
+        answer = await city.call("POST", f"/city/rooms/{room}/messages", {"body": "тут"}, token=OKSANA)
+        assert answer.status == 201
+    rooms = await city.get("/city/rooms?sort=popular")
+    assert [room["slug"] for room in rooms] == ["builders", "welcome", "general"]

@@ -1,0 +1,158 @@
+"""What files are called, and what the city does with each."""
+
+from __future__ import annotations
+
+import pytest
+
+from daarion_appservice.city.markup import sanitised
+from daarion_appservice.city.media import (
+    MAX_INLINE,
+    Thumbnail,
+    addresses_in,
+    is_allowed,
+    is_mxc,
+    msgtype_of,
+    mxc_of,
+    snapped,
+    tidy_filename,
+)
+from daarion_appservice.city.types import Media
+from daarion_appservice.http.media_addresses import media_url, thumbnail_url, with_city_addresses
+
+GOOD = ["mxc://example.org/AbC_-9", "mxc://example.org:8448/x", "mxc://[2001:db8::1]:8448/x", "mxc://1.2.3.4/x"]
+BAD = [
+    "",
+    "https://example.org/x",
+    "mxc://example.org",
+    "mxc://example.org/",
+    "mxc:///x",
+    "mxc://../x",
+    "mxc://./x",
+    "mxc://example.org/..",
+    "mxc://example.org/a/b",
+    "mxc://example.org/a%2fb",
+    "mxc://example.org%2f../x",
+    "mxc://example.org/a?b",
+    "mxc://example.org/a#b",
+    "mxc://example.org/a b",
+    "mxc://example.org/a\n",
+    "mxc://user@example.org/a",
+    "mxc://example.org:/a",
+    "mxc://example.org:123456/a",
+    "mxc://приклад.укр/a",
+    f"mxc://{'a' * 300}/x",
+    f"mxc://a/{'x' * 300}",
+]
+
+
+@pytest.mark.parametrize("mxc", GOOD)
+def test_an_address_is_a_server_and_an_id(mxc: str) -> None:
+    assert is_mxc(mxc)
+    server, media_id = mxc.removeprefix("mxc://").split("/")
+    assert mxc_of(server, media_id) == mxc
+
+
+@pytest.mark.parametrize("mxc", BAD)
+def test_what_could_lead_elsewhere_is_no_address(mxc: str) -> None:
+    assert not is_mxc(mxc)
+    assert media_url(mxc) is None
+    server, _, media_id = mxc.removeprefix("mxc://").partition("/")
+    assert not mxc.startswith("mxc://") or mxc_of(server, media_id) is None
+
+
+def test_the_city_has_a_path_for_each_address() -> None:
+    assert media_url("mxc://[2001:db8::1]:8448/x_Y-9") == "/city/media/%5B2001%3Adb8%3A%3A1%5D%3A8448/x_Y-9"
+    assert media_url(None) is None
+
+
+@pytest.mark.parametrize(
+    ("mimetype", "thumbnail_mxc", "url"),
+    [
+        ("image/png", None, "/city/media/a/x/thumbnail?width=800&height=600&method=scale"),
+        ("video/mp4", "mxc://a/t", "/city/media/a/t/thumbnail?width=800&height=600&method=scale"),
+        ("video/mp4", None, None),
+        ("image/svg+xml", None, None),
+    ],
+)
+def test_what_has_a_smaller_picture_says_where(mimetype: str, thumbnail_mxc: str | None, url: str | None) -> None:
+    assert thumbnail_url(Media("mxc://a/x", mimetype, "f", thumbnail_mxc=thumbnail_mxc)) == url
+
+
+def test_pictures_in_html_get_addresses_that_a_browser_can_load_and_nothing_else_does() -> None:
+    html = sanitised(
+        'src="mxc://a/text" <img alt="1 > 0" height="9" src="mxc://a.b:1/pic"> '
+        '<a href="https://c/?mxc://a/b">mxc://a/link</a> <img src="mxc://a_b/x">'
+    )
+    shown = with_city_addresses(html)
+    assert shown is not None
+    assert '<img src="/city/media/a.b%3A1/pic" alt="1 &gt; 0" height="9">' in shown
+    assert 'src="mxc://a/text"' in shown
+    assert "?mxc://a/b" in shown
+    assert ">mxc://a/link<" in shown
+    assert '<img src="">' in shown
+    assert with_city_addresses(None) is None
+
+
+def test_a_message_shows_its_file_its_thumbnail_and_the_pictures_in_its_text_each_once() -> None:
+    media = Media("mxc://a/x", "video/mp4", "f", thumbnail_mxc="mxc://a/t")
+    html = '<img src="mxc://a/x"><img src="mxc://a/e" alt="e"> src="mxc://a/text" <img src="mxc://../x">'
+    assert addresses_in(media, html) == ["mxc://a/x", "mxc://a/t", "mxc://a/e"]
+    assert addresses_in(None, "nothing") == addresses_in(None, None) == []
+
+
+def test_a_message_shows_no_more_pictures_than_anybody_means() -> None:
+    assert len(addresses_in(None, "".join(f'<img src="mxc://a/{number}">' for number in range(500)))) == MAX_INLINE
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "method", "size"),
+    [
+        (1, 1, "crop", (32, 32)),
+        (32, 33, "crop", (96, 96)),
+        (4096, 1, "crop", (96, 96)),
+        (1, 1, "scale", (320, 240)),
+        (320, 241, "scale", (640, 480)),
+        (641, 1, "scale", (800, 600)),
+        (4096, 4096, "scale", (800, 600)),
+    ],
+)
+def test_thumbnails_have_one_of_a_few_sizes(width: int, height: int, method: str, size: tuple[int, int]) -> None:
+    assert snapped(width, height, method) == Thumbnail(*size, method)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "tidy"),
+    [
+        ("фунікулер.jpg", "фунікулер.jpg"),
+        ("👩‍🚀 space.png", "👩‍🚀 space.png"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\Users\\x\\звіт.pdf", "звіт.pdf"),
+        ("annual\u202egpj.exe", "annualgpj.exe"),
+        ("a\r\nSet-Cookie: b\x00.txt", "aSet-Cookie: b.txt"),
+        (" .hidden. ", "hidden"),
+        ("..", "file.png"),
+        ("", "file.png"),
+        (None, "file.png"),
+    ],
+)
+def test_a_file_has_a_name_that_it_can_be_saved_under(name: str | None, tidy: str) -> None:
+    assert tidy_filename(name, "image/png") == tidy
+
+
+def test_a_long_name_keeps_its_ending() -> None:
+    name = tidy_filename("я" * 400 + ".jpeg", "image/jpeg")
+    assert len(name) == 255
+    assert name.endswith("я.jpeg")
+    assert len(tidy_filename("x" * 300 + "." + "y" * 300, "image/jpeg")) == 255
+
+
+def test_a_message_is_what_its_file_is() -> None:
+    types = ["image/png", "audio/ogg", "video/mp4", "application/pdf", "application/octet-stream", "text/plain"]
+    assert [msgtype_of(each) for each in types] == ["m.image", "m.audio", "m.video", "m.file", "m.file", "m.file"]
+
+
+def test_an_admin_says_which_types_may_come_in() -> None:
+    assert is_allowed("image/png", ["*/*"])
+    assert is_allowed("image/png", ["image/*"])
+    assert is_allowed("image/png", ["audio/ogg", "image/png"])
+    assert not is_allowed("application/pdf", ["image/*", "audio/ogg"])
