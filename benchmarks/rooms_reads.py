@@ -1,7 +1,7 @@
 """Reading rooms: requests a second, ours against the same routes on FastAPI and asyncpg, from the very same rows.
 
 Eight connections ask, each again as soon as it was answered; the contenders take turns. Once while nobody says anything, and
-once while citizens do (to our own service, which writes for the peer, too): what was read before then holds no longer.
+once while another process writes what is said: then what was read before holds no longer.
 """
 
 from __future__ import annotations
@@ -11,29 +11,27 @@ import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any, Final
 
-import jwt
-import orjson
 from sqlalchemy import insert, text
 
+from daarion_appservice.city.types import RoomId
 from daarion_appservice.ops.children import Child
-from daarion_appservice.storage import migrate, tables
+from daarion_appservice.storage import tables
 from daarion_appservice.storage.database import Database
 from tests.parts.ports import free_port
 from tests.parts.postgres import Postgres
 
 from . import wire
-from .contenders import JWT_SECRET, City
+from .contenders import City
 from .figures import percentile
 from .pace import pace
 from .processes import CpuClock, listening, program
 
 _CONNECTIONS: Final = 8
 _ROWS_AT_ONCE: Final = 5000
-_WARM_UP_S: Final = 0.5
 _FIRST_MS: Final = 1_764_000_000_000
 
 
@@ -42,7 +40,7 @@ class Plan:
     rooms: int = 50
     messages: int = 200
     """In each room."""
-    posts_per_s: tuple[int, ...] = (0, 10)
+    messages_per_s: tuple[int, ...] = (0, 10)
     """Messages a second, one room after the other."""
     window_s: float = 1.0
     rounds: int = 6
@@ -60,8 +58,8 @@ class Readable:
     key: str
     child: Child
     port: int
-    city: City
-    """Who writes what it reads."""
+    writer: _Writer
+    """By whom what it reads is changed."""
 
 
 @dataclass
@@ -74,7 +72,7 @@ class _Reader:
     requests: Iterator[bytes]
     lines: list[wire.HttpLine]
     writer: _Writer
-    posts_per_s: int
+    messages_per_s: int
     answers_ms: list[float] = field(default_factory=list)
     took_s: float = 0.0
     cpu_s: float = 0.0
@@ -83,7 +81,7 @@ class _Reader:
         clock = CpuClock.of(self.child)
         began_s = time.monotonic()
         reading = (self._read(line, began_s + duration_s) for line in self.lines)
-        await asyncio.gather(self.writer.write(self.posts_per_s, duration_s), *reading)
+        await asyncio.gather(self.writer.write(self.messages_per_s, duration_s), *reading)
         self.took_s += time.monotonic() - began_s
         self.cpu_s += clock.used_s
 
@@ -95,7 +93,7 @@ class _Reader:
     def figures(self) -> dict[str, Any]:
         return {
             "route": self.route,
-            "posts_per_s": self.posts_per_s,
+            "messages_per_s": self.messages_per_s,
             "who": self.who,
             "per_s": len(self.answers_ms) / self.took_s,
             "p50_ms": percentile(self.answers_ms, 50),
@@ -115,20 +113,23 @@ class _Reader:
 
 @dataclass
 class _Writer:
-    """Citizens who say something, in one room after the other."""
+    """Another process than those that are measured, by which things are said in one room after the other."""
 
-    line: wire.HttpLine
-    paths: Iterator[str]
-    token: str
+    database: Database
+    plan: Plan
+    _numbers: Iterator[int] = field(default_factory=count)
 
-    async def write(self, posts_per_s: int, duration_s: float) -> None:
-        if not posts_per_s:
-            return
-        async for number, _ in pace(posts_per_s, 1, duration_s):
-            body = orjson.dumps({"body": f"Добрий вечір, ми з України: {number}"})
-            status = await self.line.post(next(self.paths), body, self.token)
-            if status != 201:
-                raise RuntimeError(f"a message was answered {status}")
+    async def write(self, messages_per_s: int, duration_s: float) -> None:
+        if messages_per_s:
+            async for _ in pace(messages_per_s, 1, duration_s):
+                await self._say(next(self._numbers))
+
+    async def _say(self, number: int) -> None:
+        room = RoomId(f"city_{_slug(number % self.plan.rooms)}")
+        async with self.database.transaction() as tx:
+            seq = await tx.rooms.next_seq(room, now_ms=_FIRST_MS + number)
+            message = _message(self.plan.rooms * self.plan.messages + number, self.plan)
+            await tx.connection.execute(insert(tables.messages).values(message | {"room_id": room, "seq": seq}))
 
 
 async def measure(plan: Plan, directory: Path) -> list[dict[str, Any]]:
@@ -137,15 +138,15 @@ async def measure(plan: Plan, directory: Path) -> list[dict[str, Any]]:
         contenders = await start(plan, directory, stack)
         rows = []
         for route in ROUTES:
-            for posts_per_s in plan.posts_per_s:
-                readers = [await _reader(route, contender, posts_per_s, plan, stack) for contender in contenders]
+            for messages_per_s in plan.messages_per_s:
+                readers = [await _reader(route, contender, messages_per_s, plan, stack) for contender in contenders]
                 rows += await _take_turns(readers, plan)
         return rows
 
 
 async def _take_turns(readers: list[_Reader], plan: Plan) -> list[dict[str, Any]]:
     for reader in readers:
-        await reader.turn(_WARM_UP_S)
+        await reader.turn(plan.window_s)
         reader.begin()
     for _ in range(plan.rounds):
         for reader in readers:
@@ -159,9 +160,13 @@ async def start(plan: Plan, directory: Path, stack: AsyncExitStack) -> list[Read
     stack.callback(postgres.stop)
     on_postgres = City(directory, agents=1, postgres_url=postgres.url(postgres.create_database()))
     on_sqlite = City(directory, agents=1)
+    writers = []
     for city in (on_postgres, on_sqlite):
         await city.prepare()
-        await _furnish(city.database_url, plan)
+        database = Database(city.database_url)
+        stack.push_async_callback(database.close)
+        await _furnish(database, plan)
+        writers.append(_Writer(database, plan))
         stack.callback(city.stop)
         await city.start()
     peer_port = free_port()
@@ -171,9 +176,9 @@ async def start(plan: Plan, directory: Path, stack: AsyncExitStack) -> list[Read
     peer.start()
     await listening(peer, peer_port)
     return [
-        Readable(on_postgres.key, on_postgres.child, on_postgres.port, on_postgres),
-        Readable("fastapi", peer, peer_port, on_postgres),
-        Readable(on_sqlite.key, on_sqlite.child, on_sqlite.port, on_sqlite),
+        Readable(on_postgres.key, on_postgres.child, on_postgres.port, writers[0]),
+        Readable("fastapi", peer, peer_port, writers[0]),
+        Readable(on_sqlite.key, on_sqlite.child, on_sqlite.port, writers[1]),
     ]
 
 
@@ -188,31 +193,22 @@ def paths(route: str, plan: Plan) -> list[str]:
     return [f"{room}/messages?before={plan.messages - 9}&limit=50" for room in rooms]
 
 
-async def _reader(route: str, contender: Readable, posts_per_s: int, plan: Plan, stack: AsyncExitStack) -> _Reader:
+async def _reader(route: str, contender: Readable, messages_per_s: int, plan: Plan, stack: AsyncExitStack) -> _Reader:
     lines = [await wire.HttpLine.open(contender.port) for _ in range(_CONNECTIONS)]
-    to_write = await wire.HttpLine.open(contender.city.port)
-    for line in (*lines, to_write):
+    for line in lines:
         stack.callback(line.transport.abort)
     requests = cycle([wire.request("GET", path) for path in paths(route, plan)])
-    token = jwt.encode({"sub": "u_1", "name": "Оксана", "exp": int(time.time()) + 3600}, JWT_SECRET, "HS256")
-    writer = _Writer(to_write, cycle(f"{path}/messages" for path in paths("room", plan)), token)
-    return _Reader(contender.key, route, contender.child, requests, lines, writer, posts_per_s)
+    return _Reader(contender.key, route, contender.child, requests, lines, contender.writer, messages_per_s)
 
 
-async def _furnish(database_url: str, plan: Plan) -> None:
+async def _furnish(database: Database, plan: Plan) -> None:
     """Rooms, and what was said in them."""
-    database = Database(database_url)
-    try:
-        await migrate.upgrade(database)
-        async with database.transaction() as tx:
-            await tx.connection.execute(insert(tables.rooms), [_room(number, plan) for number in range(plan.rooms)])
-            messages = [_message(number, plan) for number in range(plan.rooms * plan.messages)]
-            for first in range(0, len(messages), _ROWS_AT_ONCE):
-                await tx.connection.execute(insert(tables.messages), messages[first : first + _ROWS_AT_ONCE])
-            if not database.is_sqlite:
-                await tx.connection.execute(text("ANALYZE"))
-    finally:
-        await database.close()
+    async with database.transaction() as tx:
+        await tx.connection.execute(insert(tables.rooms), [_room(number, plan) for number in range(plan.rooms)])
+        messages = [_message(number, plan) for number in range(plan.rooms * plan.messages)]
+        for first in range(0, len(messages), _ROWS_AT_ONCE):
+            await tx.connection.execute(insert(tables.messages), messages[first : first + _ROWS_AT_ONCE])
+        await tx.connection.execute(text("ANALYZE"))
 
 
 def _slug(room: int) -> str:

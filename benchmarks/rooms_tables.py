@@ -71,7 +71,7 @@ def _reads(rows: list[Row]) -> str:
         "KiB each",
     )  # fmt: skip
     lines: list[tuple[str, ...]] = []
-    for _, group in groupby(rows, key=lambda row: (row["route"], row["posts_per_s"])):
+    for _, group in groupby(rows, key=lambda row: (row["route"], row["messages_per_s"])):
         same = list(group)
         peer_per_s = next(row["per_s"] for row in same if row["who"] == "fastapi")
         lines += [_reads_line(row, peer_per_s) for row in same]
@@ -81,7 +81,7 @@ def _reads(rows: list[Row]) -> str:
 def _reads_line(row: Row, peer_per_s: float) -> tuple[str, ...]:
     return (
         _ROUTES[row["route"]],
-        count(row["posts_per_s"]),
+        count(row["messages_per_s"]),
         _WHO[row["who"]],
         count(row["per_s"]),
         number(row["per_s"] / peer_per_s),

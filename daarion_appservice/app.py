@@ -197,7 +197,14 @@ class City:
             self.homeserver, self.database, self.namespace, self.room_members, self.occupancy, self.bus.publish
         )
         upgrades = RoomUpgrades(
-            self.homeserver, self.database, self.namespace, self.handlers, self.rooms, self.ghosts, self.bus.publish
+            self.homeserver,
+            self.database,
+            self.namespace,
+            self.rooms,
+            self.ghosts,
+            self.inbound.turn,
+            self.bus.publish,
+            now_ms,
         )
         self.matrix_rooms = MatrixRooms(
             self.homeserver,

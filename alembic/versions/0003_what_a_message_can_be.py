@@ -105,7 +105,11 @@ def upgrade() -> None:
 def _remember_avatars() -> None:
     seen = " UNION ".join(
         f"SELECT {column} AS mxc FROM {table}"  # noqa: S608 -- no outside text
-        for table, column in (("members", "avatar_url"), ("messages", "author_avatar"), ("room_events", "author_avatar"))
+        for table, column in (
+            ("members", "avatar_url"),
+            ("messages", "author_avatar"),
+            ("room_events", "author_avatar"),
+        )
     )
     op.execute(
         "INSERT INTO media (mxc, is_avatar) "  # noqa: S608 -- no outside text

@@ -219,7 +219,8 @@ async def hold_open(tx: CityTransaction, room_id: str) -> Room:
         raise Conflict("room_archived", f"the room {room.slug} is archived: it can be read, but not written to")
     if room.encrypted:
         raise Conflict(
-            "room_encrypted", f"the room {room.slug} is encrypted on Matrix: nothing can be said there from the city any more"
+            "room_encrypted",
+            f"the room {room.slug} is encrypted on Matrix: nothing can be said there from the city any more",
         )
     return room
 

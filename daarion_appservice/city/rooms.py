@@ -129,6 +129,8 @@ class Rooms:
         self, tx: CityTransaction, room: Room, *, name: str | None = None, description: str | None = None
     ) -> list[CityEvent]:
         """Take over a name or topic that the room was given on Matrix; returns what to publish once that is committed."""
+        # Held, and read anew: somebody in the city may change it at the same time.
+        room = await tx.rooms.hold(room.id) or room
         await tx.rooms.has_on_matrix(room.id, name=name, topic=description)
         name = room.name if name is None else name
         description = room.description if description is None else description

@@ -83,7 +83,7 @@ log = structlog.get_logger()
 
 class NewFile(Query):
     filename: str | None = Field(
-        None, max_length=1000, description="What to save it as; without a path.", examples=["фунікулер.jpg"]
+        None, max_length=255, description="What to save it as; without a path.", examples=["фунікулер.jpg"]
     )
 
 
@@ -198,7 +198,9 @@ class MediaRoutes:
             )
         if size == 0:
             raise InvalidInput("media_empty", "there is nothing in this file", status=422)
-        limit = min(self._settings.max_upload_bytes, await self._repository.upload_limit() or size)
+        limit = self._settings.max_upload_bytes
+        if size <= limit:
+            limit = await self._repository.upload_limit() or limit
         if size > limit:
             raise _too_large(f"a file may have {limit} bytes at most, and this one has {size}")
         return size
@@ -290,7 +292,7 @@ class MediaRoutes:
             async with asyncio.timeout(self._settings.timeout_s):
                 await _write_all(response, head, incoming.rest(), limit)
         except (HomeserverAway, TimeoutError) as error:
-            log.warning("media_cut_short", error=str(error) or "too slow")
+            log.warning("media_cut_short", path=request.path, error=str(error) or "too slow")
             _cut(request)
         return response
 

@@ -57,7 +57,6 @@ class NewMessage(Body):
         description="By which the same message, sent again, is known.",
         examples=["tab1-42"],
     )
-
     media: str | None = Field(
         None,
         max_length=512,

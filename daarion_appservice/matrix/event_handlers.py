@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ..city.events import CityEvent
-from ..city.types import MatrixRoomId, Room
-from ..errors import DaarionError
+from ..city.types import Room
 from ..storage.database import Transaction
 from .events import Event, is_signed, room_of, type_of
 from .member_events import MemberEvents
@@ -18,10 +17,6 @@ Handler = Callable[[Transaction, Room, Event], Awaitable[list[CityEvent]]]
 
 SAID: Final = frozenset({"m.room.message", "m.sticker", "m.reaction", "m.room.redaction"})
 """What counts also in a room that was replaced by another."""
-
-
-class RoomIsMoving(DaarionError):
-    """The event is of a room that is about to become one of the city's: it has to wait."""
 
 
 class EventHandlers:
@@ -43,24 +38,15 @@ class EventHandlers:
         }
         self._members = members
         self._state = state
-        self.moving: set[MatrixRoomId] = set()
-        """Rooms that one of the city's is moving to; what happens there waits until it has."""
 
     async def handle(self, tx: Transaction, event: Event) -> list[CityEvent]:
         """Take one event into the city; returns what to publish once the transaction is committed.
 
-        Events of other kinds and of rooms that are not the city's are nothing to it. Raises RoomIsMoving when it is too early.
+        Events of other kinds and of rooms that are not the city's are nothing to it.
         """
-        if room_of(event) in self.moving:
-            raise RoomIsMoving(room_of(event))
-        return await self.take(tx, event)
-
-    async def take(self, tx: Transaction, event: Event) -> list[CityEvent]:
-        """The same for whoever moves the room."""
-        handler = self._handlers.get(type_of(event))
+        handler, matrix_room = self._handlers.get(type_of(event)), room_of(event)
         if handler is None or not is_signed(event):
             return []
-        matrix_room = room_of(event)
         room = await tx.rooms.by_matrix_id(matrix_room)
         if room is None and type_of(event) in SAID:
             room = await tx.rooms.by_former_id(matrix_room)

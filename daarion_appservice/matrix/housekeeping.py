@@ -90,6 +90,7 @@ class Housekeeping:
         self._kept_rooms.clear()
         self._kept_agents.clear()
         self._in_space = None
+        self._looked_around_at = asyncio.get_running_loop().time()
         while True:
             self._wake.clear()
             await self._watch.wait_up()

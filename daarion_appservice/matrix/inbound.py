@@ -24,13 +24,12 @@ from ..errors import HomeserverAway
 from ..storage.database import Database, Transaction
 from ..storage.inbox import InboxRow
 from .catch_up import CatchUp
-from .event_handlers import EventHandlers, RoomIsMoving
+from .event_handlers import EventHandlers
 from .homeserver_watch import HomeserverWatch
 
 MAX_ATTEMPTS: Final = 6
 _FIRST_RETRY_MS: Final = 250
 """Doubled each time: an event that never succeeds holds up its room for 8 seconds in all."""
-_MOVING_RETRY_MS: Final = 100
 _BATCH: Final = 100
 _LONGEST_WAIT_MS: Final = 2_000
 """How often to look even if nobody said that there is something: another process may have stored it, and could not say so."""
@@ -60,6 +59,8 @@ class Inbound:
         self._catch_up = catch_up
         self._publish = publish
         self._now_ms = now_ms
+        self.turn = asyncio.Lock()
+        """Held while rows of the inbox are in hand; whoever puts others in their place takes it, too."""
         self._stored = asyncio.Event()
         self._pruned_at_ms = 0
         self._complete_since_absence: int | None = None
@@ -77,7 +78,8 @@ class Inbound:
             self._stored.clear()
             try:
                 await self._fill_gaps()
-                retry_at_ms = await self._handle_waiting()
+                async with self.turn:
+                    retry_at_ms = await self._handle_waiting()
                 await self._prune()
             except HomeserverAway as error:
                 self._watch.lost(error)
@@ -147,8 +149,6 @@ class Inbound:
                 async with self._database.transaction() as tx:
                     happened = await self._handle(tx, row)
                     await tx.inbox.done([row.id])
-            except RoomIsMoving:
-                held[row.matrix_room_id] = self._now_ms() + _MOVING_RETRY_MS
             except Exception as error:  # noqa: BLE001 -- whatever it is, it must not stop the others
                 retry_at_ms = await self._failed(row, error)
                 if retry_at_ms is not None:

@@ -39,7 +39,7 @@ class MessageEvents:
         if original is not None:
             # What the city edits it knows already.
             return [] if is_ours and MESSAGE_ID in content else await self._edit(tx, room, event, original)
-        if is_ours and (message := await _own(tx, content)):
+        if is_ours and (message := await _own(tx, room, content)):
             return await self._arrived(tx, message, event_id_of(event))
         if room.archived:
             # It can be read, but not written to, from whichever side.
@@ -136,10 +136,13 @@ class MessageEvents:
         )
 
 
-async def _own(tx: Transaction, content: Event) -> Message | None:
-    """The message of the city that comes back in this event."""
+async def _own(tx: Transaction, room: Room, content: Event) -> Message | None:
+    """The message of the city that comes back in this event; nobody else changes it until the transaction ends."""
     message_id = optional_text(content, MESSAGE_ID)
-    return await tx.messages.get(MessageId(message_id)) if message_id else None
+    if not message_id:
+        return None
+    await tx.rooms.hold(room.id)
+    return await tx.messages.get(MessageId(message_id))
 
 
 async def _held(tx: Transaction, room: Room, event_id: EventId) -> Message | None:

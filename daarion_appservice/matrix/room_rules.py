@@ -62,7 +62,7 @@ def is_encryption(content: Event) -> bool:
 def stored_json(content: Event) -> str:
     """What an event holds, as a column does; nothing of one that no server should have let pass."""
     try:
-        stored = orjson.dumps(content).decode()
+        stored = orjson.dumps(content, option=orjson.OPT_SORT_KEYS).decode()
     except orjson.JSONEncodeError:
         return "{}"
     return stored if len(stored) <= _MAX_JSON_CHARS else "{}"

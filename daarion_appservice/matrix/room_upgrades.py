@@ -2,11 +2,11 @@
 
     tombstone ─► may we come in, and does the new room name the old one? ─no─► RoomApart: the city's room stays where it is
                    │yes
-                   └─► what was said there so far, and the move, in one commit ─► ghosts
+                   └─► the move, and what was said there so far into the inbox, in one commit ─► ghosts
 
 Anybody with the power to can say that a room is replaced by any other; only a room that says the same of itself is followed.
-What happens in the new room while it is looked at waits in the inbox (``EventHandlers.moving``), so that it comes in after
-what happened before.
+Nothing is handled between the look at the new room's history and the move (``Inbound.turn``), so that it comes in whole and in
+its order.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from typing import Final
 
 import structlog
 
-from ..city.events import CityEvent
-from ..city.ports import Publish, publish_all
+from ..city.events import InboxFilled
+from ..city.ports import NowMs, Publish, publish_all
 from ..city.rooms import Rooms
 from ..city.types import MatrixRoomId, Room, UserId
-from ..errors import HomeserverRefused, RoomApart
-from ..storage.database import Database, Transaction
-from .event_handlers import SAID, EventHandlers
-from .events import Event, content_of, optional_text, sender_of, text, type_of
+from ..errors import HomeserverError, HomeserverRefused, RoomApart
+from ..storage.database import Database
+from ..storage.inbox import ReceivedEvent
+from .event_handlers import SAID
+from .events import content_of, optional_text, sender_of, text, type_of
 from .ghosts import Ghosts
 from .homeserver import Homeserver
 from .namespace import Namespace
+from .receiver import received
 from .room_rules import read_rules
 
 _MOST_AT_ONCE: Final = 10
@@ -46,18 +48,20 @@ class RoomUpgrades:
         homeserver: Homeserver,
         database: Database,
         namespace: Namespace,
-        handlers: EventHandlers,
         rooms: Rooms,
         ghosts: Ghosts,
+        turn: asyncio.Lock,
         publish: Publish,
+        now_ms: NowMs,
     ) -> None:
         self._homeserver = homeserver
         self._database = database
         self._namespace = namespace
-        self._handlers = handlers
         self._rooms = rooms
         self._ghosts = ghosts
+        self._turn = turn
         self._publish = publish
+        self._now_ms = now_ms
 
     async def follow(self, room: Room) -> Room:
         """Go where the room's Matrix room says that it went on; the room as it is then, the same when it says nothing.
@@ -68,11 +72,10 @@ class RoomUpgrades:
             successor, via = await self._successor(room)
             if successor is None:
                 return room
-            self._handlers.moving.add(successor)
-            try:
-                room = await self._move(room, successor, via)
-            finally:
-                self._handlers.moving.discard(successor)
+            await self._check_free(room, successor)
+            await self._come_in(room, successor, via)
+            async with self._turn:
+                room = await self._move(room, successor)
             await self._bring_ghosts(room, successor)
         raise RoomApart("The Matrix room was replaced again and again; it is not followed any further for now")
 
@@ -88,18 +91,16 @@ class RoomUpgrades:
             raise RoomApart(_closed_for(repr(successor[:_MAX_ID_CHARS]), "which is no room"))
         return MatrixRoomId(successor), sender_of(tombstone).partition(":")[2] or None
 
-    async def _move(self, room: Room, successor: MatrixRoomId, via: str | None) -> Room:
+    async def _move(self, room: Room, successor: MatrixRoomId) -> Room:
         assert room.matrix_room_id is not None
-        await self._check_free(room, successor)
-        await self._come_in(room, successor, via)
         name, topic = await self._described(room, successor)
         said = await self._said(successor)
         async with self._database.transaction() as tx:
             await tx.rooms.move(room.id, successor, former=room.matrix_room_id)
             happened = await self._rooms.receive(tx, room, name=name, description=topic)
-            happened += await self._take(tx, said)
+            await tx.inbox.put_anew(successor, said, now_ms=self._now_ms())
             moved = await tx.rooms.find(room.id)
-        publish_all(self._publish, happened)
+        publish_all(self._publish, [*happened, InboxFilled()])
         assert moved is not None
         log.info("room_moved", room=room.slug, matrix_room=successor, was=room.matrix_room_id)
         return moved
@@ -139,22 +140,18 @@ class RoomUpgrades:
             optional_text(topic, "topic") if told.topic == room.description else None,
         )
 
-    async def _said(self, successor: MatrixRoomId) -> list[Event]:
+    async def _said(self, successor: MatrixRoomId) -> list[ReceivedEvent]:
         """All that was said there, oldest first."""
-        found: list[Event] = []
+        found: list[ReceivedEvent] = []
         cursor: str | None = None
         for _ in range(_MAX_PAGES):
             page, cursor = await self._homeserver.messages_before(
                 successor, cursor, limit=_PAGE, as_user=self._namespace.bot
             )
-            found += [event for event in page if type_of(event) in SAID]
+            found += [received(event) for event in page if type_of(event) in SAID]
             if cursor is None:
                 break
         return found[::-1]
-
-    async def _take(self, tx: Transaction, said: list[Event]) -> list[CityEvent]:
-        # What came in through the inbox already, before anybody knew whose it was, came to nothing.
-        return [happened for event in said for happened in await self._handlers.take(tx, event)]
 
     async def _bring_ghosts(self, room: Room, successor: MatrixRoomId) -> None:
         """Whoever of ours was in the old room comes along; people come by themselves."""
@@ -170,7 +167,7 @@ class RoomUpgrades:
         async with slots:
             try:
                 await self._ghosts.join(ghost, successor)
-            except HomeserverRefused as error:
+            except HomeserverError as error:
                 # It counts as gone from the room, and comes again when there is a reason to.
                 log.debug("ghost_not_moved", ghost=ghost, room=successor, error=str(error))
 

@@ -182,6 +182,8 @@ class MatrixRooms:
             log.info("room_linked", room=room.slug, alias=alias, matrix_room=there)
             async with self._database.transaction() as tx:
                 await tx.rooms.link(room.id, there)
+                # Whoever was put out was put out of another one.
+                await tx.standings.forget_all(room.id)
                 before = [member.user_id for member in await tx.members.of_room(room.id)]
                 happened = await self._members.leave(tx, room.id, before)
             publish_all(self._publish, happened)
@@ -316,7 +318,9 @@ class MatrixRooms:
         if wanted != content:
             await self._homeserver.set_state(_linked(room), _POWER_LEVELS, wanted, as_user=self._namespace.bot)
         if not room.archived:
-            await self._tell(room, replace(told, archived=False))
+            async with self._database.transaction() as tx:
+                await tx.rooms.governed(room.id, power_levels=stored_json(wanted))
+                await tx.rooms.set_told(room.id, replace(told, archived=False))
 
     def _lacks_power(self, rules: RoomRules) -> str | None:
         needed = max(

@@ -37,6 +37,8 @@ from .standings import StandingRows
 
 _BUSY_S = 30
 """How long SQLite waits for another process (a command line beside the service) before it gives up."""
+_DEDICATED = 4
+"""Connections that are taken for good: three lines, and the lease."""
 _SWITCH_S = 5.0
 """How long it is tried to have a new file written the fast way."""
 
@@ -241,7 +243,7 @@ def _engine(url: URL, pool_size: int) -> AsyncEngine:
 
 
 def _postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size)
+    engine = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size + _DEDICATED)
 
     @event.listens_for(engine.sync_engine, "checkout")
     def _check(dbapi_connection: Any, _record: object, _proxy: object) -> None:

@@ -96,6 +96,12 @@ class InboxRows:
         await self.add([*events, *behind], now_ms=now_ms)
         return len(events) + len(behind) - len(waiting)
 
+    async def put_anew(self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int) -> None:
+        """The same with events that may have been handled, to no effect: nobody knew whose room it was."""
+        ids = [event.event_id for event in events]
+        await self._connection.execute(delete(inbox).where(inbox.c.event_id.in_(ids), inbox.c.state == InboxState.DONE))
+        await self.put_in_order(matrix_room_id, events, now_ms=now_ms)
+
     async def _waiting(self, statement: Select[Any] | ReturningDelete[Any]) -> list[ReceivedEvent]:
         rows = sorted(await self._connection.execute(statement), key=lambda row: row.id)
         return [ReceivedEvent(row.event_id, row.matrix_room_id, row.event) for row in rows]

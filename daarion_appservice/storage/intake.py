@@ -1,7 +1,7 @@
 """The homeserver's transactions on their way into the inbox: each is one commit.
 
 Everything waits for this: the homeserver sends the next transaction when it has our answer. A pooled connection, statements
-put together anew, and for each of them a way to the driver's thread, took five times as long (docs/benchmarks.md).
+put together anew, and for each of them a way to the driver's thread, took four times as long.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class _Kept:
     value: Any
     size: int
     rows: object = None
-    """What the short look gave, if nothing was stored from then until it was read."""
+    """What the short look gave, before and after it was read."""
 
 
 class Remembered:
@@ -134,12 +134,12 @@ class Remembered:
                 value: T = kept.value
                 return value
             value = await load()
-            # Whether what was looked at is what was read.
-            same = rows is not None and await self._now() == stamp
+            if look and await look() != rows:
+                rows = None  # somebody wrote meanwhile: of which rows it was made is not known
         finally:
             del self._loading[key, stamp]
         # It may be newer than the stamp, never older.
-        self._keep(key, _Kept(stamp, value, size(value), rows if same else None))
+        self._keep(key, _Kept(stamp, value, size(value), rows))
         return value
 
     def _keep(self, key: Hashable, new: _Kept) -> None:

@@ -213,6 +213,7 @@ GENERAL = {
     "matrix_error": None,
     "is_default": True,
     "archived": False,
+    "encrypted": False,
     "created_at": MOMENT,
 }
 
@@ -246,6 +247,7 @@ async def test_a_message_is_shown_as_promised(city: OpenCity) -> None:
         "formatted_body": None,
         "msgtype": "m.text",
         "media": None,
+        "mentions": [],
         "reply_to": None,
         "reactions": [],
         "edited_at": None,
@@ -522,7 +524,7 @@ async def test_a_reply_names_a_message_of_the_same_room(city: OpenCity) -> None:
 
 
 NO_MESSAGES: list[tuple[Any, tuple[int, str]]] = [
-    ({}, (422, "invalid")),
+    ({}, (422, "message_empty")),
     ({"body": ""}, (422, "message_empty")),
     ({"body": " \n\t"}, (422, "message_empty")),
     ({"body": None}, (422, "invalid")),

@@ -17,7 +17,6 @@ from tests.parts.open_city import SERVICE_TOKEN, OpenCity, open_city
 from tests.parts.ports import HOST
 from tests.parts.stranger import Stranger, needs_homeserver, routes, visit
 
-OKSANA = citizen_token("u_123", "Оксана")
 EXAMPLE_ID = "01M80JJAXFTK9TPCTY26E2R4Y5"
 NO_LIMITS = dict.fromkeys(["reads", "sign_ins", "messages", "changes", "uploads", "rooms", "typing", "heartbeats"], "")
 
@@ -118,7 +117,7 @@ async def test_strangers_find_it_as_it_is_written_for_a_long_time(city: OpenCity
 
 async def strangers(city: OpenCity) -> list[Stranger]:
     return [
-        Stranger("citizen", OKSANA),
+        Stranger("citizen", citizen_token("u_123", "Оксана")),
         Stranger("agent", await city.agent_token("daarwizz")),
         Stranger("service", SERVICE_TOKEN),
         Stranger("admin", ADMIN_TOKEN),
@@ -128,8 +127,9 @@ async def strangers(city: OpenCity) -> list[Stranger]:
 
 async def prepared(city: OpenCity) -> Any:
     """The city has what the examples name; returns the document, in which they name it."""
-    await city.call("POST", "/city/rooms", {"name": "Поділ", "slug": "podil"}, token=OKSANA)
-    posted = await city.call("POST", "/city/rooms/podil/messages", {"body": "Добрий вечір!"}, token=OKSANA)
+    oksana = citizen_token("u_123", "Оксана")
+    await city.call("POST", "/city/rooms", {"name": "Поділ", "slug": "podil"}, token=oksana)
+    posted = await city.call("POST", "/city/rooms/podil/messages", {"body": "Добрий вечір!"}, token=oksana)
     return json.loads(json.dumps(await city.get("/openapi.json")).replace(EXAMPLE_ID, posted.content["id"]))
 
 

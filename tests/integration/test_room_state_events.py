@@ -1,0 +1,205 @@
+"""What rooms are said to be on Matrix: taken over, noticed, or nothing; and none of it breaks anything."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from daarion_appservice.app import new_id, now_ms
+from daarion_appservice.city.events import CityEvent, RoomChanged, RoomDoubted
+from daarion_appservice.city.rooms import RoomChange, Rooms
+from daarion_appservice.city.types import FeedKind, MatrixRoomId, Room
+from daarion_appservice.matrix.event_handlers import EventHandlers
+from daarion_appservice.storage import migrate
+from daarion_appservice.storage.database import Database
+from tests.parts.desk import NAMESPACE, desk
+
+HALL, FORMER = "!hall:city.localhost", "!former:city.localhost"
+ALICE, SCRIBE = "@alice:city.localhost", "@agent_scribe:city.localhost"
+TYPES = [
+    "m.room.name",
+    "m.room.topic",
+    "m.room.power_levels",
+    "m.room.join_rules",
+    "m.room.encryption",
+    "m.room.encrypted",
+    "m.room.tombstone",
+    "m.room.canonical_alias",
+    "m.room.member",
+]
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+contents = st.dictionaries(
+    st.sampled_from(["name", "topic", "users", "events", "join_rule", "algorithm", "replacement_room", "membership"]),
+    json,
+)
+
+
+@dataclass
+class Hall:
+    """One room, and the handlers of its events."""
+
+    database: Database
+    rooms: Rooms
+    handlers: EventHandlers
+    count: int = field(default=0)
+
+    async def hears(self, event_type: str, content: Any, **more: Any) -> list[CityEvent]:
+        self.count += 1
+        event = {
+            "event_id": f"${self.count}",
+            "room_id": HALL,
+            "type": event_type,
+            "sender": ALICE,
+            "state_key": "",
+            "content": content,
+        } | more
+        async with self.database.transaction() as tx:
+            return await self.handlers.handle(tx, event)
+
+    async def room(self) -> Room:
+        async with self.database.reading() as tx:
+            room = await tx.rooms.find("hall")
+        assert room is not None
+        return room
+
+    async def told_archived(self, archived: bool) -> None:
+        async with self.database.transaction() as tx:
+            room = await self.room()
+            told = await tx.rooms.told(room.id)
+            await tx.rooms.set_told(room.id, type(told)(told.name, told.topic, None, None, archived))
+
+
+@pytest.fixture
+async def hall(database_url: str) -> AsyncIterator[Hall]:
+    database = Database(database_url)
+    await migrate.upgrade(database)
+    rooms = Rooms(database, lambda _: None, now_ms, new_id)
+    room = await rooms.open("Hall", slug="hall")
+    async with database.transaction() as tx:
+        await tx.rooms.link(room.id, MatrixRoomId(FORMER))
+        await tx.rooms.move(room.id, MatrixRoomId(HALL), former=MatrixRoomId(FORMER))
+    yield Hall(database, rooms, desk(database, lambda _: None).handlers())
+    await database.close()
+
+
+@pytest.fixture
+async def sqlite_hall(tmp_path: Path) -> AsyncIterator[Hall]:
+    database = Database(f"sqlite:///{tmp_path / 'hall.db'}")
+    await migrate.upgrade(database)
+    rooms = Rooms(database, lambda _: None, now_ms, new_id)
+    room = await rooms.open("Hall", slug="hall")
+    async with database.transaction() as tx:
+        await tx.rooms.link(room.id, MatrixRoomId(HALL))
+    yield Hall(database, rooms, desk(database, lambda _: None).handlers())
+    await database.close()
+
+
+async def test_a_new_name_is_taken_over_and_told(hall: Hall) -> None:
+    (changed,) = await hall.hears("m.room.name", {"name": "Зал"})
+    assert isinstance(changed, RoomChanged)
+    assert changed.room.name == (await hall.room()).name == "Зал"
+    async with hall.database.reading() as tx:
+        (entry,) = [each for each in await tx.feed.before(None, limit=10) if each.kind is FeedKind.SYSTEM]
+    assert entry.payload == {"what": "room_renamed", "slug": "hall", "name": "Зал", "was": "Hall"}
+    assert await hall.hears("m.room.name", {"name": "Зал"}) == [], "said again it is no news"
+
+
+async def test_a_name_from_matrix_does_not_open_a_room_that_was_archived_meanwhile(hall: Hall) -> None:
+    await hall.rooms.change("hall", RoomChange(archived=True))
+    await hall.hears("m.room.name", {"name": "Зал"})
+    assert (await hall.room()).archived is True
+
+
+async def test_the_citys_own_words_change_nothing_when_they_come_back(hall: Hall) -> None:
+    before = await hall.room()
+    assert await hall.hears("m.room.name", {"name": before.name}, sender=NAMESPACE.bot) == []
+    assert await hall.hears("m.room.topic", {"topic": before.description}, sender=NAMESPACE.bot) == []
+    assert await hall.room() == before
+
+
+async def test_words_of_the_city_that_were_overtaken_are_said_again(hall: Hall) -> None:
+    await hall.hears("m.room.name", {"name": "what Alice says first"})
+    happened = await hall.hears("m.room.name", {"name": "what the city says next"}, sender=NAMESPACE.bot)
+    assert [type(each) for each in happened] == [RoomDoubted]
+    async with hall.database.reading() as tx:
+        told = await tx.rooms.told((await hall.room()).id)
+    assert told.name == "what the city says next"
+    assert (await hall.room()).name == "what Alice says first"
+
+
+async def test_power_levels_are_kept_as_they_were_before_a_room_was_closed(hall: Hall) -> None:
+    await hall.hears("m.room.power_levels", {"events_default": 0, "users": {ALICE: 50}})
+    open_levels = (await hall.room()).power_levels
+    assert open_levels == '{"events_default":0,"users":{"@alice:city.localhost":50}}'
+    await hall.told_archived(True)
+    assert await hall.hears("m.room.power_levels", {"events_default": 100}, sender=NAMESPACE.bot) == []
+    assert [type(each) for each in await hall.hears("m.room.power_levels", {"events_default": 10})] == [RoomDoubted]
+    assert (await hall.room()).power_levels == open_levels
+
+
+async def test_how_a_replaced_room_is_closed_is_not_how_the_room_is_governed(hall: Hall) -> None:
+    before = (await hall.room()).power_levels
+    assert [type(each) for each in await hall.hears("m.room.tombstone", {"replacement_room": "!new"})] == [RoomDoubted]
+    assert await hall.hears("m.room.power_levels", {"events_default": 50}) == []
+    assert (await hall.room()).power_levels == before
+    await hall.hears("m.room.tombstone", {})
+    await hall.hears("m.room.power_levels", {"events_default": 50})
+    assert (await hall.room()).power_levels == '{"events_default":50}'
+
+
+async def test_only_what_happens_to_the_bot_casts_doubt_on_the_room(hall: Hall) -> None:
+    async def doubts(user: str, membership: str) -> bool:
+        return any(
+            isinstance(each, RoomDoubted)
+            for each in await hall.hears("m.room.member", {"membership": membership}, state_key=user)
+        )
+
+    assert [await doubts(NAMESPACE.bot, each) for each in ("leave", "ban", "invite")] == [True] * 3
+    assert not await doubts(NAMESPACE.bot, "join")
+    assert not any([await doubts(user, "leave") for user in (ALICE, SCRIBE, NAMESPACE.observer)])
+
+
+async def test_encryption_is_noticed_once_and_never_ends(hall: Hall) -> None:
+    assert await hall.hears("m.room.encryption", {"algorithm": 7}) == []
+    assert [type(each) for each in await hall.hears("m.room.encryption", {"algorithm": "m.megolm"})] == [RoomDoubted]
+    assert await hall.hears("m.room.encryption", {}) == []
+    assert await hall.hears("m.room.encryption", {"algorithm": "m.megolm"}) == []
+    assert (await hall.room()).encrypted is True
+
+
+async def test_a_room_that_was_replaced_is_heard_but_tells_no_more_what_the_room_is(hall: Hall) -> None:
+    said = {"msgtype": "m.text", "body": "from the old room"}
+    assert len(await hall.hears("m.room.message", said, room_id=FORMER)) == 1
+    assert await hall.hears("m.room.name", {"name": "stale"}, room_id=FORMER) == []
+    assert await hall.hears("m.room.tombstone", {"replacement_room": HALL}, room_id=FORMER) == []
+    assert (await hall.room()).name == "Hall"
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    event_type=st.sampled_from(TYPES),
+    content=contents | json,
+    state_key=st.sampled_from(["", "x", NAMESPACE.bot, None, 7]),
+    sender=st.sampled_from([ALICE, NAMESPACE.bot]),
+)
+async def test_no_content_breaks_anything(
+    sqlite_hall: Hall, event_type: str, content: Any, state_key: Any, sender: str
+) -> None:
+    happened = await sqlite_hall.hears(event_type, content, state_key=state_key, sender=sender)
+    assert all(isinstance(each, RoomChanged | RoomDoubted) for each in happened)
+    room = await sqlite_hall.room()
+    assert room.name
+    assert len(room.join_rule) <= 32
+    assert len(room.power_levels) <= 65_536
+    assert room.matrix_room_id == HALL
