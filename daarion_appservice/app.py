@@ -59,6 +59,7 @@ from .http.media import MediaRoutes
 from .http.members import MemberRoutes
 from .http.messages import MessageRoutes
 from .http.origins import Origins
+from .http.pages import RoomPages
 from .http.presence import PresenceEvents, PresenceRoutes
 from .http.presence_socket import PresenceSocket
 from .http.room_socket import RoomFrames, RoomSocket, RoomSocketParts
@@ -396,8 +397,9 @@ class City:
             ttl_ms=int(settings.presence.ttl_s * 1000),
         )
         authors = Authors(self.agents, self.namespace)
+        pages = RoomPages(self.database, self.occupancy, self.namespace)
         rooms = RoomRoutes(
-            self.database,
+            pages,
             self.rooms,
             self.presence,
             self.occupancy,
@@ -405,7 +407,7 @@ class City:
             steady_ms,
         )
         members = MemberRoutes(self.membership, self.attention, authors, self.occupancy)
-        messages = MessageRoutes(self.database, self.messages, self.changes, self.reactions, authors, self.namespace)
+        messages = MessageRoutes(pages, self.messages, self.changes, self.reactions, authors, self.namespace)
         feed = FeedRoutes(self.database, self.census, self.occupancy, self.namespace)
         presence = PresenceRoutes(self.presence, self.census, steady_ms)
         door = CityDoor(settings, self.tokens, self.registry, Limits(settings, self.redis))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+import orjson
 from pydantic import Field
 
 from ..city.changes import Changes
 from ..city.messages import Draft, Messages
 from ..city.reactions import Reactions
 from ..city.types import Message
-from ..errors import NotFound
 from ..matrix.namespace import Namespace
-from ..storage.database import Database
 from . import schemas
 from .authors import Authors
 from .endpoint import Answer, Body, Call, NoBody, NoQuery, Query, endpoint
+from .pages import RoomPages
 from .principals import Access, Citizen
 from .views import JSON, message_view
 
@@ -75,14 +75,14 @@ class NewText(Body):
 class MessageRoutes:
     def __init__(
         self,
-        database: Database,
+        pages: RoomPages,
         messages: Messages,
         changes: Changes,
         reactions: Reactions,
         authors: Authors,
         namespace: Namespace,
     ) -> None:
-        self._database = database
+        self._pages = pages
         self._messages = messages
         self._changes = changes
         self._reactions = reactions
@@ -98,14 +98,9 @@ class MessageRoutes:
         answer=list[schemas.Message],
         errors=("no_such_room",),
     )
-    async def list_messages(self, call: Call[NoBody, MessageList]) -> list[JSON]:
+    async def list_messages(self, call: Call[NoBody, MessageList]) -> orjson.Fragment:
         """Oldest first. To go back ask again with ``before`` = the ``seq`` of the first."""
-        async with self._database.reading() as tx:
-            room = await tx.rooms.find(call.path["room_id"])
-            if room is None:
-                raise NotFound("no_such_room", f"there is no room {call.path['room_id']!r}")
-            messages = await tx.messages.before(room.id, call.query.before, limit=call.query.limit)
-        return [self._message(message) for message in messages]
+        return await self._pages.messages(call.path["room_id"], call.query.before, limit=call.query.limit)
 
     @endpoint(
         "POST",

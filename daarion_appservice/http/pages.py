@@ -67,7 +67,7 @@ class RoomPages:
 
     async def _page(self, id_or_slug: str, before: int | None, limit: int) -> RoomPage:
         read = partial(self._read_page, id_or_slug, before, limit)
-        look = partial(self._database.page_versions.of, id_or_slug, before, limit)
+        look = partial(self._database.room_versions.of, id_or_slug)
         return await self._database.remembered.get(("messages", id_or_slug, before, limit), read, _size_of_page, look)
 
     async def _read_page(self, id_or_slug: str, before: int | None, limit: int) -> RoomPage:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
+import orjson
 from pydantic import Field
 
 from ..city.occupancy import Occupancy
 from ..city.ports import NowMs, PresenceStore
 from ..city.rooms import RoomChange, Rooms
 from ..city.types import Room, SubjectId, UserId
-from ..errors import NotFound
 from ..matrix.namespace import Namespace
-from ..storage.database import Database
 from . import schemas
 from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
+from .pages import RoomPages
 from .principals import Access, Citizen
-from .views import JSON, message_view, presence_fields, room_view
+from .views import JSON, presence_fields, room_view
 
 _LAST_MESSAGES = 50
 _MAX_ONLINE_MEMBERS = 200
@@ -61,14 +61,14 @@ class ChangedRoom(Body):
 class RoomRoutes:
     def __init__(
         self,
-        database: Database,
+        pages: RoomPages,
         rooms: Rooms,
         presence: PresenceStore,
         occupancy: Occupancy,
         namespace: Namespace,
         now_ms: NowMs,
     ) -> None:
-        self._database = database
+        self._pages = pages
         self._rooms = rooms
         self._presence = presence
         self._occupancy = occupancy
@@ -83,11 +83,10 @@ class RoomRoutes:
         summary="The city's rooms",
         answer=list[schemas.Room],
     )
-    async def list_rooms(self, call: Call[NoBody, RoomList]) -> list[JSON]:
+    async def list_rooms(self, call: Call[NoBody, RoomList]) -> orjson.Fragment:
         """Archived rooms are left out."""
-        async with self._database.reading() as tx:
-            rooms = await tx.rooms.page(sort=call.query.sort, limit=call.query.limit, offset=call.query.offset)
-        return [self._view(room) for room in rooms]
+        query = call.query
+        return await self._pages.rooms(sort=query.sort, limit=query.limit, offset=query.offset)
 
     @endpoint(
         "POST",
@@ -129,17 +128,14 @@ class RoomRoutes:
         errors=("no_such_room",),
     )
     async def show_room(self, call: Call[NoBody, NoQuery]) -> JSON:
-        async with self._database.reading() as tx:
-            room = await tx.rooms.find(call.path["room_id"])
-            if room is None:
-                raise NotFound("no_such_room", f"there is no room {call.path['room_id']!r}")
-            messages = await tx.messages.before(room.id, None, limit=_LAST_MESSAGES)
-            online = sorted(self._occupancy.online_members(room.id))[:_MAX_ONLINE_MEMBERS]
-            users = [self._namespace.user(subject) for subject in online]
-            names = {member.user_id: member.display_name for member in await tx.members.some(room.id, users)}
+        page = await self._pages.room(call.path["room_id"], limit=_LAST_MESSAGES)
+        room = page.room
+        online = sorted(self._occupancy.online_members(room.id))[:_MAX_ONLINE_MEMBERS]
+        users = [self._namespace.user(subject) for subject in online]
+        names = await self._pages.names(room.id, users)
         now_ms = self._now_ms()
         return self._view(room) | {
-            "messages": [message_view(message, self._namespace) for message in messages],
+            "messages": page.messages,
             "online_members": [
                 self._member(subject, user, names.get(user), now_ms)
                 for subject, user in zip(online, users, strict=True)

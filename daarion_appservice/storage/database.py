@@ -28,10 +28,10 @@ from .media import MediaRows
 from .members import MemberRows
 from .messages import MessageRows
 from .outbox import OutboxRows
-from .page_versions import PageVersions, PostgresPageVersions, SqlitePageVersions
 from .reactions import ReactionRows
 from .remembered import PostgresStamp, Remembered, SqliteStamp
 from .room_events import RoomEventRows
+from .room_versions import PostgresRoomVersions, RoomVersions, SqliteRoomVersions
 from .rooms import RoomRows
 from .standings import StandingRows
 
@@ -115,7 +115,7 @@ class Database:
         # SQLite has one writer; queueing here is fair and cheap, its own waiting is neither.
         self._writing = asyncio.Lock() if self.is_sqlite else None
         self._lines: list[PostgresLine | SqliteLine] = []
-        self.intake, self.remembered, self.page_versions = self._on_lines()
+        self.intake, self.remembered, self.room_versions = self._on_lines()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -153,15 +153,15 @@ class Database:
             await line.close()
         await self._engine.dispose()
 
-    def _on_lines(self) -> tuple[Intake, Remembered, PageVersions]:
+    def _on_lines(self) -> tuple[Intake, Remembered, RoomVersions]:
         """What is done so often that it has connections of its own; they open when they are needed."""
         if self._writing is None:
             server = [PostgresLine(self.dedicated) for _ in range(3)]
             self._lines += server
-            return PostgresIntake(server[0]), Remembered(PostgresStamp(server[1])), PostgresPageVersions(server[2])
+            return PostgresIntake(server[0]), Remembered(PostgresStamp(server[1])), PostgresRoomVersions(server[2])
         file = [SqliteLine(self._connect_sqlite) for _ in range(3)]
         self._lines += file
-        return SqliteIntake(file[0], self._writing), Remembered(SqliteStamp(file[1])), SqlitePageVersions(file[2])
+        return SqliteIntake(file[0], self._writing), Remembered(SqliteStamp(file[1])), SqliteRoomVersions(file[2])
 
     def _connect_sqlite(self) -> sqlite3.Connection:
         arguments, options = self._engine.dialect.create_connect_args(self.url)

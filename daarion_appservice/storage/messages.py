@@ -90,11 +90,11 @@ class MessageRows:
         rows = await self._connection.execute(statement.order_by(messages.c.seq.desc()).limit(limit))
         return [_message(row) for row in reversed(rows.all())]
 
-    async def after(self, room: RoomId, seq: int, *, limit: int) -> list[Message]:
-        """Up to ``limit`` messages that came after ``seq``, oldest first."""
+    async def between(self, room: RoomId, seq: int, last_seq: int, *, limit: int) -> list[Message]:
+        """Up to ``limit`` messages that came after ``seq`` and not after ``last_seq``, oldest first."""
         rows = await self._connection.execute(
             select(messages)
-            .where(messages.c.room_id == room, messages.c.seq > seq)
+            .where(messages.c.room_id == room, messages.c.seq > seq, messages.c.seq <= last_seq)
             .order_by(messages.c.seq)
             .limit(limit)
         )

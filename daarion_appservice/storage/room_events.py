@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..city.types import Message, RoomEvent, RoomEventKind, RoomId
 from .authors import author_of, author_values
 from .messages import MessageRows
-from .tables import room_events
+from .tables import room_events, rooms
 
 
 class RoomEventRows:
@@ -28,18 +28,21 @@ class RoomEventRows:
 
     async def after(self, room: RoomId, seq: int, *, limit: int) -> list[RoomEvent]:
         """Up to ``limit`` things that happened after ``seq``, oldest first, messages among them as they are now."""
-        rows = await self._connection.execute(
+        # What has happened by now and no more: each statement sees what was committed before it, and of two things that
+        # happen in between the second might be seen without the first.
+        last_seq = (await self._connection.execute(select(rooms.c.last_seq).where(rooms.c.id == room))).scalar() or 0
+        happened = await self._connection.execute(
             select(room_events)
-            .where(room_events.c.room_id == room, room_events.c.seq > seq)
+            .where(room_events.c.room_id == room, room_events.c.seq > seq, room_events.c.seq <= last_seq)
             .order_by(room_events.c.seq)
             .limit(limit)
         )
-        found = rows.all()
+        found = happened.all()
         changed = await MessageRows(self._connection).some([row.message_id for row in found if row.message_id])
         others = [_event(row, changed.get(row.message_id)) for row in found]
         messages = [
             RoomEvent(room, message.seq, RoomEventKind.MESSAGE, message.created_at_ms, message=message)
-            for message in await MessageRows(self._connection).after(room, seq, limit=limit)
+            for message in await MessageRows(self._connection).between(room, seq, last_seq, limit=limit)
         ]
         return list(islice(merge(others, messages, key=attrgetter("seq")), limit))
 

@@ -84,8 +84,13 @@ async def test_a_room_opened_on_the_command_line_can_be_joined_and_archived(
     alice = await arrive(city, "alice")
 
     assert "nauka" in (await city.command("room", "add", "Наука", "--description", "Наукова спільнота")).out
-    # Not there yet perhaps: then Synapse asks the city for it, and the city makes it.
-    nauka = await alice.join("#city_nauka:city.localhost")
+
+    # Not there yet perhaps: then Synapse asks the city for it, and the city makes it. Before it is whole it lets nobody in.
+    async def comes_in() -> str:
+        answer = await alice.client.join("#city_nauka:city.localhost")
+        return str(answer.room_id) if isinstance(answer, nio.JoinResponse) else ""
+
+    nauka = await eventually(comes_in)
     assert (await city.get("/city/rooms/nauka"))["matrix_room_id"] == nauka
 
     assert (await city.command("room", "archive", "nauka")).code == 0

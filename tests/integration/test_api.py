@@ -541,7 +541,7 @@ NO_MESSAGES: list[tuple[Any, tuple[int, str]]] = [
     ({"body": "hi", "reply_to": "x" * 65}, (422, "invalid")),
     ([], (422, "invalid")),
     ("hi", (422, "invalid")),
-    (None, (422, "invalid")),
+    (None, (422, "message_empty")),
 ]
 
 

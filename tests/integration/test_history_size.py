@@ -20,7 +20,7 @@ from sqlalchemy import event, text
 from daarion_appservice.city.types import Author, AuthorKind, EventId, MessageId, RoomId
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database, Transaction
-from daarion_appservice.storage.page_versions import POSTGRES, SQLITE_PAGE, SQLITE_ROOM
+from daarion_appservice.storage.room_versions import POSTGRES, SQLITE
 from tests.parts.postgres import Postgres
 
 GROWING = {"messages", "feed", "inbox", "room_events", "reactions", "transactions"}
@@ -43,7 +43,7 @@ READS: dict[str, Read] = {
     "the last 50 of a busy room": lambda tx, _: tx.messages.before(BUSY, None, limit=50),
     "the last 50 of a quiet room": lambda tx, _: tx.messages.before(QUIET, None, limit=50),
     "50 before a number": lambda tx, n: tx.messages.before(BUSY, n // 4, limit=50),
-    "50 after a number": lambda tx, n: tx.messages.after(BUSY, n // 4, limit=50),
+    "50 after a number": lambda tx, n: tx.messages.between(BUSY, n // 4, n, limit=50),
     "the history after a number": lambda tx, n: tx.room_events.after(BUSY, n // 4, limit=50),
     "rooms, popular first": lambda tx, _: tx.rooms.page(sort="popular", limit=100, offset=0),
     "rooms, recent first": lambda tx, _: tx.rooms.page(sort="recent", limit=100, offset=0),
@@ -123,16 +123,8 @@ def _history(messages: int, *, is_sqlite: bool) -> list[str]:
 
 async def everything_asked(database: Database, messages: int) -> dict[str, list[Asked]]:
     found = {name: await _asked(database, read, messages) for name, read in READS.items()}
-    return found | {
-        f"versions before {before}": _versions_asked(database, before) for before in (messages, messages // 4)
-    }
-
-
-def _versions_asked(database: Database, before: int) -> list[Asked]:
-    """What is asked around SQLAlchemy."""
-    if database.is_sqlite:
-        return [Asked(SQLITE_ROOM, (BUSY,)), Asked(SQLITE_PAGE, (BUSY, before, 50))]
-    return [Asked(POSTGRES, (BUSY, before, 50))]
+    # What is asked around SQLAlchemy.
+    return found | {"version of a room": [Asked(SQLITE if database.is_sqlite else POSTGRES, (BUSY,))]}
 
 
 async def _asked(database: Database, read: Read, messages: int) -> list[Asked]:

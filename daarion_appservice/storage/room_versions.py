@@ -1,0 +1,42 @@
+"""Whether anything has changed in a room: a short look by which a longer one may be spared.
+
+Whatever becomes of a room's messages takes a number of the room (``last_seq``, or ``first_seq`` for history that is brought
+in later), in the same transaction; so as long as the room's row is the same, all that is shown of it is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import partial
+from typing import Any, Final, Protocol
+
+from .line import PostgresLine, SqliteLine
+
+
+class RoomVersions(Protocol):
+    async def of(self, id_or_slug: str) -> object:
+        """What is equal as long as the room and its messages are the same."""
+
+
+POSTGRES: Final = "SELECT (SELECT room::text FROM rooms AS room WHERE room.id = $1 OR room.slug = $1 LIMIT 1)"
+SQLITE: Final = "SELECT * FROM rooms WHERE id = ?1 OR slug = ?1 LIMIT 1"
+
+
+class PostgresRoomVersions:
+    def __init__(self, line: PostgresLine) -> None:
+        self._line = line
+
+    async def of(self, id_or_slug: str) -> object:
+        return await self._line.ask(POSTGRES, (id_or_slug,))
+
+
+class SqliteRoomVersions:
+    def __init__(self, line: SqliteLine) -> None:
+        self._line = line
+
+    async def of(self, id_or_slug: str) -> object:
+        return await self._line.run(partial(_row, id_or_slug))
+
+
+def _row(id_or_slug: str, connection: sqlite3.Connection) -> Any:
+    return connection.execute(SQLITE, (id_or_slug,)).fetchone()
