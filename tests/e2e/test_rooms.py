@@ -91,7 +91,11 @@ async def test_a_room_opened_on_the_command_line_can_be_joined_and_archived(
         return str(answer.room_id) if isinstance(answer, nio.JoinResponse) else ""
 
     nauka = await eventually(comes_in)
-    assert (await city.get("/city/rooms/nauka"))["matrix_room_id"] == nauka
+
+    async def is_the_rooms() -> bool:
+        return bool((await city.get("/city/rooms/nauka"))["matrix_room_id"] == nauka)
+
+    await eventually(is_the_rooms)
 
     assert (await city.command("room", "archive", "nauka")).code == 0
 

@@ -191,6 +191,8 @@ def test_a_room_is_added_shown_and_archived(terminal: Terminal) -> None:
 
     assert terminal.does("room", "archive", "nauka") == "The room nauka is archived.\n"
     assert "there is no room 'nowhere'" in terminal.refuses("room", "archive", "nowhere")
+    assert terminal.does("room", "archive", "books") == "The room books is archived.\n"
+    assert terminal.does("room", "reopen", "books") == "The room books is open.\n"
 
     assert [(room.slug, room.description, room.archived) for room in terminal.rooms()] == [
         ("nauka", "Спільнота", True),
