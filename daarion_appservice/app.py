@@ -396,7 +396,7 @@ class City:
             heartbeat_ms=int(settings.presence.heartbeat_s * 1000),
             ttl_ms=int(settings.presence.ttl_s * 1000),
         )
-        authors = Authors(self.agents, self.namespace)
+        authors = Authors(self.database, self.agents, self.namespace)
         pages = RoomPages(self.database, self.occupancy, self.namespace)
         rooms = RoomRoutes(
             pages,

@@ -10,7 +10,7 @@ from .events import OutboxFilled, RoomHappened
 from .history import record
 from .messages import find_open
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, publish_all
-from .types import Author, EventId, Message, OutboxKind, Reaction, ReactionId, RoomEventKind
+from .types import Author, EventId, Message, OutboxKind, Reaction, ReactionId, Room, RoomEventKind
 
 MAX_KEY_CHARS: Final = 64
 """Of a sign that is given in the city. An emoji may be long: a family with skin colours has eleven characters."""
@@ -78,11 +78,13 @@ class Reactions:
         _, happened = await self._counted(tx, message, reaction, added=True)
         return happened
 
-    async def receive_removal(self, tx: CityTransaction, reaction: Reaction) -> RoomHappened | None:
-        """A sign is gone on Matrix; None when it was taken back already."""
-        await tx.reactions.drop(reaction.id)
+    async def receive_removal(self, tx: CityTransaction, room: Room, reaction: Reaction) -> RoomHappened | None:
+        """A sign is gone on Matrix; None when it was taken back already, or was given in another room."""
         message = await tx.messages.get(reaction.message_id)
-        if reaction.removed or message is None:
+        if message is None or message.room_id != room.id:
+            return None
+        await tx.reactions.drop(reaction.id)
+        if reaction.removed:
             return None
         _, happened = await self._counted(tx, message, reaction, added=False)
         return happened

@@ -75,7 +75,9 @@ def _as_problem(request: web.Request, error: Exception) -> web.StreamResponse:
             raise error
         case web.HTTPException():
             allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-            return _problem(error.status, _CODES.get(error.status, "http_error"), error.reason, headers=allow)
+            # Only what answers a browser's question for a page of another origin says 403 this way, and why in its text.
+            detail = (error.text if error.status == 403 else None) or error.reason
+            return _problem(error.status, _CODES.get(error.status, "http_error"), detail, headers=allow)
     if _is_away(request, error):
         return _problem(503, "database_away", _AWAY)
     return _problem(500, "internal_error", _OURS_TO_MEND)
@@ -105,7 +107,13 @@ def _is_away(request: web.Request, error: Exception) -> bool:
     return False
 
 
-_CODES: Final = {400: "bad_request", 404: "no_such_route", 405: "method_not_allowed", 413: "body_too_large"}
+_CODES: Final = {
+    400: "bad_request",
+    403: "preflight_refused",
+    404: "no_such_route",
+    405: "method_not_allowed",
+    413: "body_too_large",
+}
 
 _ERRCODES_OF: Final = {"not_json": "M_NOT_JSON", "token_invalid": "M_UNKNOWN_TOKEN"}
 """What the Matrix specification has words of its own for, by our code."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..city.agents import AgentDirectory
 from ..city.types import Author, AuthorKind
 from ..matrix.namespace import Namespace
+from ..storage.database import Database
 from .principals import Access, AgentPrincipal, Citizen, Principal, check
 
 
 class Authors:
-    def __init__(self, agents: AgentDirectory, namespace: Namespace) -> None:
+    def __init__(self, database: Database, agents: AgentDirectory, namespace: Namespace) -> None:
+        self._database = database
         self._agents = agents
         self._namespace = namespace
 
@@ -24,3 +28,12 @@ class Authors:
                 self._namespace.author(author)  # an id that no ghost can have is refused before anything is stored
                 return author
         raise AssertionError(f"{principal} got past the check")
+
+    async def seen(self, principal: Principal) -> Author:
+        """The same as others see them: agents have pictures, which Matrix has beforehand. Raises as ``of`` does."""
+        author = self.of(principal)
+        if author.kind is AuthorKind.CITIZEN:
+            return author
+        async with self._database.reading() as tx:
+            ghost = await tx.ghosts.get(self._namespace.author(author))
+        return replace(author, avatar_url=ghost.avatar_mxc) if ghost else author

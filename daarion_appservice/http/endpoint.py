@@ -28,6 +28,7 @@ A route that is no function of a ``Call`` (a stream, an upload) says the same wi
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
@@ -127,6 +128,8 @@ _ROUTE: Final = "__route__"
 _DESCRIPTION: Final = "__description__"
 
 _MAX_DEPTH: Final = 64
+_BODY_S: Final = 30.0
+"""How long a body may take to come; files have their own time."""
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -210,6 +213,16 @@ def _aiohttp_handler(
     return handle
 
 
+async def _read(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(_BODY_S):
+            return await request.read()
+    except TimeoutError:
+        raise InvalidInput("body_too_slow", "the body did not come in time", status=408) from None
+    except web.RequestPayloadError as error:
+        raise InvalidInput("bad_request", "the body is not packed as its Content-Encoding says") from error
+
+
 def json_response(
     content: Any, *, status: int = 200, content_type: str = "application/json", headers: dict[str, str] | None = None
 ) -> web.Response:
@@ -219,7 +232,7 @@ def json_response(
 async def _body(request: web.Request, model: type[Body]) -> Body:
     if model is NoBody:
         return NoBody()
-    raw = await request.read()
+    raw = await _read(request)
     # A page of somebody else's may send a form or plain text to us without asking its browser first; JSON it may not.
     if raw and request.content_type != "application/json":
         raise InvalidInput("not_json", "send the body as Content-Type: application/json", status=415)

@@ -13,6 +13,7 @@ from ..config import ApiSettings
 from ..errors import ExitCode, StartError
 from ..matrix.receiver import MAX_BODY_BYTES, Receiver
 from .answers import matrix_errors, problems
+from .bad_requests import keep_out_of_the_log
 from .endpoint import Door, install, routes_of
 from .openapi import Documentation
 from .signing_in import CityDoor
@@ -68,6 +69,7 @@ class Listener:
 
     async def start(self) -> None:
         """Raises StartError, in words, when the address cannot be had."""
+        keep_out_of_the_log()
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, self._port).start()

@@ -49,7 +49,7 @@ class MemberRoutes:
     async def join(self, call: Call[NoBody, NoQuery]) -> JSON:
         """One is a member at once, and on Matrix as soon as the homeserver can be told; to be one already is fine.
         Whoever was put out comes back by this."""
-        room = await self._membership.join(self._authors.of(call.principal), call.path["room_id"])
+        room = await self._membership.join(await self._authors.seen(call.principal), call.path["room_id"])
         return self._view(room, joined=True)
 
     @endpoint(
@@ -62,7 +62,7 @@ class MemberRoutes:
     )
     async def leave(self, call: Call[NoBody, NoQuery]) -> JSON:
         """Not to be a member is fine. An agent cannot leave the rooms where the registry says that it lives."""
-        room = await self._membership.leave(self._authors.of(call.principal), call.path["room_id"])
+        room = await self._membership.leave(await self._authors.seen(call.principal), call.path["room_id"])
         return self._view(room, joined=False)
 
     @endpoint(

@@ -115,7 +115,7 @@ class MessageRoutes:
     )
     async def post_message(self, call: Call[NewMessage, NoQuery]) -> Answer:
         """It is stored when this answers, and goes to Matrix as soon as the homeserver takes it (``delivery``)."""
-        author = self._authors.of(call.principal)
+        author = await self._authors.seen(call.principal)
         posted = await self._messages.post(author, call.path["room_id"], call.body.draft())
         return Answer(self._message(posted.message), status=201 if posted.is_new else 200)
 
@@ -129,7 +129,7 @@ class MessageRoutes:
         errors=(*_SPEAKING, *_WORDING, "not_yours", "message_deleted"),
     )
     async def edit_message(self, call: Call[NewText, NoQuery]) -> JSON:
-        author = self._authors.of(call.principal)
+        author = await self._authors.seen(call.principal)
         return self._message(
             await self._changes.edit(author, call.path["room_id"], call.path["message_id"], call.body.body)
         )
@@ -144,7 +144,7 @@ class MessageRoutes:
     )
     async def delete_message(self, call: Call[NoBody, NoQuery]) -> JSON:
         """A citizen who is an admin may take back anybody's. One that was taken back already stays so."""
-        author = self._authors.of(call.principal)
+        author = await self._authors.seen(call.principal)
         may_moderate = isinstance(call.principal, Citizen) and call.principal.is_admin
         return self._message(
             await self._changes.delete(author, call.path["room_id"], call.path["message_id"], may_moderate=may_moderate)
@@ -160,7 +160,7 @@ class MessageRoutes:
     )
     async def send_again(self, call: Call[NoBody, NoQuery]) -> JSON:
         """Of those that Matrix did not take (`delivery` is `failed`); any other is left as it is."""
-        author, path = self._authors.of(call.principal), call.path
+        author, path = await self._authors.seen(call.principal), call.path
         return self._message(await self._messages.send_again(author, path["room_id"], path["message_id"]))
 
     @endpoint(
@@ -173,7 +173,7 @@ class MessageRoutes:
     )
     async def react(self, call: Call[NoBody, NoQuery]) -> JSON:
         """The same sign again changes nothing."""
-        author, path = self._authors.of(call.principal), call.path
+        author, path = await self._authors.seen(call.principal), call.path
         return self._message(await self._reactions.give(author, path["room_id"], path["message_id"], path["emoji"]))
 
     @endpoint(
@@ -186,7 +186,7 @@ class MessageRoutes:
     )
     async def take_reaction_back(self, call: Call[NoBody, NoQuery]) -> JSON:
         """One that was not given is no error."""
-        author, path = self._authors.of(call.principal), call.path
+        author, path = await self._authors.seen(call.principal), call.path
         return self._message(
             await self._reactions.take_back(author, path["room_id"], path["message_id"], path["emoji"])
         )

@@ -11,7 +11,7 @@ from functools import partial
 import orjson
 
 from ..city.occupancy import Occupancy
-from ..city.types import Room, RoomId, UserId
+from ..city.types import Member, Room, RoomId, UserId
 from ..errors import NotFound
 from ..matrix.namespace import Namespace
 from ..storage.database import Database
@@ -58,12 +58,12 @@ class RoomPages:
         """Up to ``limit`` messages before that number (None: the last), oldest first. Raises NotFound."""
         return (await self._page(id_or_slug, before, limit)).messages
 
-    async def names(self, room: RoomId, users: list[UserId]) -> dict[UserId, str | None]:
-        """What those of them who are members of the room are called there."""
+    async def members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
+        """Those of them who are members of the room, as they are called and look there."""
         if not users:
             return {}
-        read = partial(self._read_names, room, users)
-        return await self._database.remembered.get(("names", room, *users), read, _size_of_names)
+        read = partial(self._read_members, room, users)
+        return await self._database.remembered.get(("members", room, *users), read, _size_of_members)
 
     async def _page(self, id_or_slug: str, before: int | None, limit: int) -> RoomPage:
         read = partial(self._read_page, id_or_slug, before, limit)
@@ -79,9 +79,9 @@ class RoomPages:
         encoded = orjson.dumps([message_view(message, self._namespace) for message in messages])
         return RoomPage(room, orjson.Fragment(encoded), len(encoded))
 
-    async def _read_names(self, room: RoomId, users: list[UserId]) -> dict[UserId, str | None]:
+    async def _read_members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
         async with self._database.reading() as tx:
-            return {member.user_id: member.display_name for member in await tx.members.some(room, users)}
+            return {member.user_id: member for member in await tx.members.some(room, users)}
 
     async def _read_rooms(self, sort: str, limit: int, offset: int) -> _RoomList:
         async with self._database.reading() as tx:
@@ -101,8 +101,11 @@ def _size_of_page(page: RoomPage) -> int:
     return 2 * page.size  # with the rows that it was made of
 
 
-def _size_of_names(names: dict[UserId, str | None]) -> int:
-    return sum(2 * len(user) + len(name or "") for user, name in names.items())
+def _size_of_members(members: dict[UserId, Member]) -> int:
+    return sum(
+        2 * len(user) + len(member.display_name or "") + len(member.avatar_url or "")
+        for user, member in members.items()
+    )
 
 
 def _size_of_list(found: _RoomList) -> int:

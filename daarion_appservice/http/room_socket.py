@@ -19,7 +19,7 @@ from ..realtime.presence_stream import encode_presence
 from ..realtime.room_streams import RoomStreams
 from ..storage.database import Database
 from .authors import Authors
-from .endpoint import Body
+from .endpoint import Body, check_text
 from .frames import text_frame
 from .members import ReadMark
 from .messages import NewMessage
@@ -108,7 +108,9 @@ class RoomSocket(SocketRoute):
         self._city = city
 
     async def conversation(self, request: web.Request, principal: Principal, since: int | None) -> Conversation:
-        conversation = _Conversation(request.match_info["room_id"], self._city, self._door, principal, since)
+        room_name = request.match_info["room_id"]
+        check_text(room_name)
+        conversation = _Conversation(room_name, self._city, self._door, principal, since)
         if self.may_read(principal):
             # Before the connection is a WebSocket: so it is a 404. Others are not told what rooms there are.
             await conversation.find_room()
@@ -165,7 +167,7 @@ class _Conversation(Conversation):
     async def _send(self, said: NewMessage) -> None:
         """It is heard like everybody's, with the ``client_id`` by which the sender knows it."""
         await self._city.messages.post(
-            self._city.authors.of(self.principal),
+            await self._city.authors.seen(self.principal),
             await self.find_room(),
             said.draft(),
         )

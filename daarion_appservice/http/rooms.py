@@ -10,10 +10,11 @@ from pydantic import Field
 from ..city.occupancy import Occupancy
 from ..city.ports import NowMs, PresenceStore
 from ..city.rooms import RoomChange, Rooms
-from ..city.types import Room, SubjectId, UserId
+from ..city.types import Member, Room, SubjectId, UserId
 from ..matrix.namespace import Namespace
 from . import schemas
 from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
+from .media_addresses import media_url
 from .pages import RoomPages
 from .principals import Access, Citizen
 from .views import JSON, presence_fields, room_view
@@ -132,12 +133,12 @@ class RoomRoutes:
         room = page.room
         online = sorted(self._occupancy.online_members(room.id))[:_MAX_ONLINE_MEMBERS]
         users = [self._namespace.user(subject) for subject in online]
-        names = await self._pages.names(room.id, users)
+        members = await self._pages.members(room.id, users)
         now_ms = self._now_ms()
         return self._view(room) | {
             "messages": page.messages,
             "online_members": [
-                self._member(subject, user, names.get(user), now_ms)
+                self._member(subject, user, members.get(user), now_ms)
                 for subject, user in zip(online, users, strict=True)
             ],
         }
@@ -145,14 +146,15 @@ class RoomRoutes:
     def _view(self, room: Room) -> JSON:
         return room_view(room, self._occupancy.members_online(room.id), self._namespace)
 
-    def _member(self, subject: SubjectId, user: UserId, name: str | None, now_ms: int) -> JSON:
+    def _member(self, subject: SubjectId, user: UserId, member: Member | None, now_ms: int) -> JSON:
         who = self._namespace.who(user)
         assert isinstance(who, tuple)
         kind, member_id = who
         return {
             "kind": kind,
             "id": member_id,
-            "display_name": name or member_id,
+            "display_name": (member and member.display_name) or member_id,
             "matrix_user_id": user,
+            "avatar_url": media_url(member.avatar_url) if member else None,
             **presence_fields(self._presence.shown(subject), now_ms),
         }

@@ -57,6 +57,7 @@ class Member(Presence):
     id: str = Field(description="As of an author.", examples=["litopys"])
     display_name: str = Field(description="What others see.", examples=["Літопис"])
     matrix_user_id: str = Field(description="Who they are on Matrix.", examples=["@agent_litopys:daarion.space"])
+    avatar_url: str | None = Field(description="As of an author.", examples=[None])
 
 
 class AgentPresence(Presence):

@@ -195,14 +195,15 @@ class SocketRoute(ABC):
         is_pinged = False
         while not visit.socket.closed:
             message = await visit.next_message(_PONG_S if is_pinged else _PING_S)
+            if message is not None and message.type is WSMsgType.TEXT:
+                await self._hear(visit, message.data)
+            # After all else that comes, too: pongs, or wrong tokens again and again, must not put it off.
+            conversation.check_token()
             if message is None:
-                conversation.check_token()
                 if is_pinged:
                     reader.leave()
                 else:
                     reader.write(PING)
-            elif message.type is WSMsgType.TEXT:
-                await self._hear(visit, message.data)
             is_pinged = message is None
 
     async def _hear(self, visit: _Visit, text: str) -> None:

@@ -31,6 +31,8 @@ _GATEWAY_ERRORS: Final = frozenset({502, 503, 504})
 _CLIENT_V1: Final = PathBuilder("_matrix/client/v1")
 _MEDIA_V3: Final = PathBuilder("_matrix/media/v3")
 _MSC4133: Final = PathBuilder("_matrix/client/unstable/uk.tcpip.msc4133")
+_MOST_EDITS: Final = 500
+"""That are asked for; nobody edits one message more often by hand."""
 _LIMITED_MS: Final = 1_000
 """When to come back after a 429 that does not say so."""
 
@@ -350,6 +352,17 @@ class Homeserver:
         path = Path.v3.rooms[room].redact[event][txn_id]
         answer = await self._object(Method.PUT, path, {}, as_user=as_user, query=_device(with_device))
         return EventId(self._text(answer, "event_id"))
+
+    async def edits(self, room: MatrixRoomId, event: EventId, *, by: UserId, as_user: UserId) -> list[EventId]:
+        """The last edits that ``by`` made of an event, and did not delete; none where there is no such event."""
+        path = _CLIENT_V1.rooms[room].relations[event]["m.replace"]
+        try:
+            answer = await self._object(Method.GET, path, as_user=as_user, query={"limit": str(_MOST_EDITS)})
+        except HomeserverRefused as error:
+            if error.status == 404:
+                return []
+            raise
+        return [EventId(self._text(edit, "event_id")) for edit in answer.get("chunk", []) if edit.get("sender") == by]
 
     async def messages_before(
         self, room: MatrixRoomId, cursor: str | None, *, limit: int, as_user: UserId

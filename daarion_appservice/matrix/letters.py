@@ -25,6 +25,8 @@ class Letter:
     event_type: str = ""
     content: dict[str, Any] = field(default_factory=dict)
     redacts: EventId | None = None
+    edits_by: UserId | None = None
+    """Of a redaction: whose edits of that event say what it says, and go with it."""
     move: OutboxKind | None = None
     """JOIN or LEAVE: it is no event to send, but the sender itself who comes or goes."""
 
@@ -47,7 +49,8 @@ class Letters:
                 return self._edit(message)
             case OutboxKind.DELETE | OutboxKind.REMOVE:
                 sender = message.author if row.kind is OutboxKind.DELETE else None
-                return _redaction(sender, message.matrix_event_id, message.created_at_ms)
+                author = self._namespace.author(message.author)
+                return _redaction(sender, message.matrix_event_id, message.created_at_ms, edits_by=author)
             case OutboxKind.REACT | OutboxKind.UNREACT:
                 return await self._reaction(tx, row, message)
         return None
@@ -84,7 +87,8 @@ class Letters:
         if row.kind is OutboxKind.JOIN and row.user_id is not None:
             return await self._members.put_out(tx, row.room_id, row.user_id)
         message = await _message_of(tx, row)
-        if row.kind is not OutboxKind.MESSAGE or message is None:
+        # What came back as an event has arrived, whatever the homeserver answered.
+        if row.kind is not OutboxKind.MESSAGE or message is None or message.matrix_event_id is not None:
             return []
         return [await self._messages.given_up(tx, message)]
 
@@ -123,5 +127,7 @@ async def _message_of(tx: Transaction, row: OutboxRow) -> Message | None:
     return await tx.messages.get(row.message_id) if row.message_id is not None else None
 
 
-def _redaction(sender: Author | None, event: EventId | None, at_ms: int) -> Letter | None:
-    return None if event is None else Letter(sender, at_ms, redacts=event)
+def _redaction(
+    sender: Author | None, event: EventId | None, at_ms: int, *, edits_by: UserId | None = None
+) -> Letter | None:
+    return None if event is None else Letter(sender, at_ms, redacts=event, edits_by=edits_by)

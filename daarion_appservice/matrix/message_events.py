@@ -81,6 +81,8 @@ class MessageEvents:
         content, event_id = content_of(event), event_id_of(event)
         reaction_id = optional_text(content, REACTION_ID)
         if reaction_id and self._namespace.is_ours(sender_of(event)):
+            # The room first, as whoever takes the reaction back does: the other way round each waits for the other.
+            await tx.rooms.hold(room.id)
             await tx.reactions.arrived(ReactionId(reaction_id), event_id)
             return []
         relation = inner(content, "m.relates_to")
@@ -105,7 +107,7 @@ class MessageEvents:
         if message := await _held(tx, room, redacted):
             happened = await self._changes.receive_deletion(tx, message, by)
         elif reaction := await tx.reactions.by_event_id(redacted):
-            happened = await self._reactions.receive_removal(tx, reaction)
+            happened = await self._reactions.receive_removal(tx, room, reaction)
         return [happened] if happened else []
 
     async def _edit(self, tx: Transaction, room: Room, event: Event, original: EventId) -> list[CityEvent]:

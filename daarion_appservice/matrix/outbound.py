@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 from typing import Final
 
@@ -183,16 +184,7 @@ class Outbound:
             await self._homeserver.leave(room.matrix_room_id, as_user=user)
             return None
         if letter.redacts is not None:
-            # Whoever left, or was put out, does not come back for this; nor must it stay because they may not.
-            by_author = self._ghosts.is_in(user, room) and row.id not in self._mended
-            user = user if by_author else self._namespace.bot
-            return await self._homeserver.redact(
-                room.matrix_room_id,
-                letter.redacts,
-                row.txn_id,
-                as_user=user,
-                with_device=self._ghosts.has_device(user),
-            )
+            return await self._redact(letter, letter.redacts, room, row)
         if letter.sender is not None:
             await self._bring(user, letter.sender, room, anew=letter.move is OutboxKind.JOIN)
         if letter.move is OutboxKind.JOIN:
@@ -206,6 +198,23 @@ class Outbound:
             with_device=self._ghosts.has_device(user),
             ts_ms=letter.at_ms,
         )
+
+    async def _redact(self, letter: Letter, event: EventId, room: Room, row: OutboxRow) -> EventId:
+        assert room.matrix_room_id is not None
+        user = self._user(letter)
+        # Whoever left, or was put out, does not come back for this; nor must it stay because they may not.
+        if not self._ghosts.is_in(user, room) or row.id in self._mended:
+            user = self._namespace.bot
+        redact = partial(
+            self._homeserver.redact, room.matrix_room_id, as_user=user, with_device=self._ghosts.has_device(user)
+        )
+        if letter.edits_by is not None:
+            # They are events of their own; first, because nobody finds them once what they are of is gone.
+            for edit in await self._homeserver.edits(
+                room.matrix_room_id, event, by=letter.edits_by, as_user=self._namespace.bot
+            ):
+                await redact(edit, f"{row.txn_id}{edit}")
+        return await redact(event, row.txn_id)
 
     def _user(self, letter: Letter) -> UserId:
         return self._namespace.bot if letter.sender is None else self._namespace.author(letter.sender)
@@ -237,7 +246,6 @@ class Outbound:
         if error.status == 403 and row.id not in self._mended and await self._mend(letter, user, room, error):
             self._mended.add(row.id)
             return await self._count(row, error, retry=True)
-        self._mended.discard(row.id)
         return await self._count(row, error, retry=False)
 
     async def _is_not_to_blame(self, room: Room, error: HomeserverRefused) -> int:
@@ -295,6 +303,8 @@ class Outbound:
             happened = await self._letters.given_up(tx, row) if retry_at_ms is None else []
             await tx.outbox.failed(row.id, str(error), retry_at_ms=retry_at_ms)
         publish_all(self._publish, happened)
+        if retry_at_ms is None:
+            self._mended.discard(row.id)
         level = log.error if retry_at_ms is None else log.warning
         level(
             "message_not_sent",
@@ -309,6 +319,7 @@ class Outbound:
         async with self._database.transaction() as tx:
             await self._letters.put_away(tx, row)
             await tx.outbox.settled(row.id)
+        self._mended.discard(row.id)
 
 
 def _is_so_already(letter: Letter, error: HomeserverRefused) -> bool:

@@ -39,6 +39,8 @@ _BUSY_S = 30
 """How long SQLite waits for another process (a command line beside the service) before it gives up."""
 _DEDICATED = 4
 """Connections that are taken for good: three lines, and the lease."""
+_HIDDEN = True
+"""What people say has no place in the words of an error, which are logged, and kept with what failed."""
 _SWITCH_S = 5.0
 """How long it is tried to have a new file written the fast way."""
 
@@ -243,7 +245,7 @@ def _engine(url: URL, pool_size: int) -> AsyncEngine:
 
 
 def _postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size + _DEDICATED)
+    engine = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size + _DEDICATED, hide_parameters=_HIDDEN)
 
     @event.listens_for(engine.sync_engine, "checkout")
     def _check(dbapi_connection: Any, _record: object, _proxy: object) -> None:
@@ -255,7 +257,7 @@ def _postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
 
 
 def _sqlite_engine(url: URL) -> AsyncEngine:
-    engine = create_async_engine(url, connect_args={"timeout": _BUSY_S})
+    engine = create_async_engine(url, connect_args={"timeout": _BUSY_S}, hide_parameters=_HIDDEN)
 
     @event.listens_for(engine.sync_engine, "do_connect")
     def _try(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> None:

@@ -34,6 +34,10 @@ class GhostRows:
     async def all(self) -> list[Ghost]:
         return [_ghost(row) for row in await self._connection.execute(select(ghosts))]
 
+    async def get(self, user: UserId) -> Ghost | None:
+        row = (await self._connection.execute(select(ghosts).where(ghosts.c.user_id == user))).first()
+        return _ghost(row) if row else None
+
     async def put(self, ghost: Ghost) -> None:
         values = {
             "display_name": ghost.display_name,

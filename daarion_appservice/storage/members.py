@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import delete, select
 from sqlalchemy.engine import Row
@@ -12,6 +12,9 @@ from ..city.types import Member, RoomId, UserId
 from .media import note_avatars
 from .tables import members
 from .upsert import insert
+
+_MOST_NAMED: Final = 10_000
+"""So many users are named in one statement: neither database takes more than 32,766 values."""
 
 
 class MemberRows:
@@ -27,10 +30,13 @@ class MemberRows:
         ]
 
     async def some(self, room: RoomId, users: list[UserId]) -> list[Member]:
-        rows = await self._connection.execute(
-            select(members).where(members.c.room_id == room, members.c.user_id.in_(users))
-        )
-        return [_member(row) for row in rows]
+        found: list[Member] = []
+        for part in _parts(users):
+            rows = await self._connection.execute(
+                select(members).where(members.c.room_id == room, members.c.user_id.in_(part))
+            )
+            found += map(_member, rows)
+        return found
 
     async def get(self, room: RoomId, user: UserId) -> Member | None:
         row = (
@@ -63,10 +69,14 @@ class MemberRows:
         await note_avatars(self._connection, (member.avatar_url for member in new))
 
     async def remove(self, room: RoomId, users: list[UserId]) -> None:
-        if users:
+        for part in _parts(users):
             await self._connection.execute(
-                delete(members).where(members.c.room_id == room, members.c.user_id.in_(users))
+                delete(members).where(members.c.room_id == room, members.c.user_id.in_(part))
             )
+
+
+def _parts(users: list[UserId]) -> list[list[UserId]]:
+    return [users[start : start + _MOST_NAMED] for start in range(0, len(users), _MOST_NAMED)]
 
 
 def _member(row: Row[Any]) -> Member:

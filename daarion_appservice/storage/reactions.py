@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import Author, EventId, MessageId, Reaction, ReactionId, Tally
+from ..city.types import Author, EventId, MessageId, Reaction, ReactionId, SubjectId, Tally
 from .authors import author_of, author_values
 from .tables import reactions
 
-_NAMED: Final = 50
+_NAMED: Final = 20
 """How many of those who gave a sign are named with it."""
 
 
@@ -50,18 +50,23 @@ class ReactionRows:
 
     async def tallies(self, message: MessageId) -> tuple[Tally, ...]:
         """All signs under a message, the one that was given first in front."""
-        rows = await self._connection.execute(
-            select(reactions)
+        # Of thousands only those are handed over that are named.
+        key, in_order = reactions.c.key, (reactions.c.at_ms, reactions.c.id)
+        place = func.row_number().over(partition_by=key, order_by=in_order).label("place")
+        given = (
+            select(reactions, place, func.count().over(partition_by=key).label("of_all"))
             .where(reactions.c.message_id == message, ~reactions.c.removed)
-            .order_by(reactions.c.at_ms, reactions.c.id)
+            .subquery()
         )
-        given: dict[str, list[Author]] = {}
+        rows = await self._connection.execute(
+            select(given).where(given.c.place <= _NAMED).order_by(given.c.at_ms, given.c.id)
+        )
+        named: dict[str, list[SubjectId]] = {}
+        counts: dict[str, int] = {}
         for row in rows:
-            given.setdefault(row.key, []).append(author_of(row))
-        return tuple(
-            Tally(key, len(authors), tuple(author.subject for author in authors[:_NAMED]))
-            for key, authors in given.items()
-        )
+            named.setdefault(row.key, []).append(author_of(row).subject)
+            counts[row.key] = row.of_all
+        return tuple(Tally(key, counts[key], tuple(by)) for key, by in named.items())
 
     async def arrived(self, reaction: ReactionId, event: EventId) -> None:
         """Matrix knows it, as ``event``."""

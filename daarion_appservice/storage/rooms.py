@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, func, select, update
+from sqlalchemy import ColumnElement, Select, case, func, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -104,7 +104,8 @@ class RoomRows:
                 last_seq=rooms.c.last_seq + 1,
                 message_count=rooms.c.message_count + 1,
                 popularity=rooms.c.popularity + _weight(now_ms),
-                last_event_ms=now_ms,
+                # Of what comes in late, or from a server whose clock is behind, the time may be an earlier one.
+                last_event_ms=case((rooms.c.last_event_ms > now_ms, rooms.c.last_event_ms), else_=now_ms),
             )
             .returning(rooms.c.last_seq)
         )

@@ -173,6 +173,8 @@ async def _second_thoughts(page: Page, alice: Person, room: str) -> None:
     edit = await alice.sees_event(lambda each: relation(each).get("rel_type") == "m.replace")
     assert relation(edit)["event_id"] == original["event_id"]
     assert edit["content"]["m.new_content"]["body"] == "Завтра о п'ятій"
+    # No edit, to whoever knows who wrote what it is of.
+    others = await alice.say(room, "* Завтра о шостій", more={"m.new_content": {}, "m.relates_to": relation(edit)})
 
     event_id = await alice.say(room, "Прийду")
     promise = await page.hears_message("Прийду")
@@ -188,9 +190,10 @@ async def _second_thoughts(page: Page, alice: Person, room: str) -> None:
     await page.asks("DELETE", f"/messages/{written['id']}")
     redaction = await alice.sees_event(lambda each: each["type"] == "m.room.redaction" and _of(each, original))
     assert redaction["sender"] == OKSANAS_GHOST
-    answer: Any = await alice.client.room_get_event(room, original["event_id"])
-    assert isinstance(answer, nio.RoomGetEventResponse)
-    assert answer.event.source["content"] == {}, "and it is gone there"
+    for event_id, is_gone in ((original["event_id"], True), (edit["event_id"], True), (others, False)):
+        answer: Any = await alice.client.room_get_event(room, event_id)
+        assert isinstance(answer, nio.RoomGetEventResponse)
+        assert (answer.event.source["content"] == {}) is is_gone, "with all that its author made of it"
 
 
 async def _signs(page: Page, alice: Person, room: str) -> None:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
 import pytest
+from aiohttp.http_exceptions import BadHttpMessage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from daarion_appservice.city.presence import Placed, Shown, Status
 from daarion_appservice.city.rooms import RoomChange
 from daarion_appservice.city.types import SubjectId, UserId
+from daarion_appservice.http import endpoint
+from daarion_appservice.http.bad_requests import BadRequests
 from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.open_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.ports import HOST
 
 OKSANA = citizen_token("u_123", "Оксана")
 MESSAGES = "/city/rooms/general/messages"
@@ -52,6 +58,16 @@ def matrix_problem(answer: Answer) -> tuple[int, str]:
     assert answer.headers["Content-Type"].startswith("application/json")
     assert answer.content.keys() == {"errcode", "error"}
     return answer.status, answer.content["errcode"]
+
+
+async def said(city: OpenCity, request: bytes) -> bytes:
+    """What is answered to these very bytes, or its beginning."""
+    reader, writer = await asyncio.open_connection(HOST, city.city.settings.api.port)
+    try:
+        writer.write(request)
+        return await asyncio.wait_for(reader.read(65_536), 10)
+    finally:
+        writer.close()
 
 
 async def post(city: OpenCity, body: str, *, token: str = OKSANA, room: str = "general", **more: Any) -> Any:
@@ -621,6 +637,44 @@ async def test_a_body_that_is_no_json_is_refused(
     assert problem(answer) == refusal
 
 
+async def test_a_body_that_is_not_packed_as_it_says_is_refused(
+    here: OpenCity, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = await here.call("POST", MESSAGES, body=b"plain", headers=headers, token=OKSANA)
+    assert problem(answer) == (400, "bad_request")
+    assert caplog.text == ""
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(here: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "_BODY_S", 0.2)
+    head = f"POST {MESSAGES} HTTP/1.1\r\nHost: city\r\nAuthorization: Bearer {OKSANA}\r\n"
+    answer = await said(here, f"{head}Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{{".encode())
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"body_too_slow"' in answer
+
+
+async def test_what_is_no_http_is_counted_and_never_logged(here: OpenCity, caplog: pytest.LogCaptureFixture) -> None:
+    secret = "a secret token"
+    for request in (
+        f"GET /ws?token={secret} HTTP/9\r\n\r\n",
+        f"GET / HTTP/1.1\r\n{secret}\1: x\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+    ):
+        assert b" 400 " in await said(here, request.encode())
+    assert caplog.text == ""
+
+    now_s = 0.0
+    counted = BadRequests(lambda: now_s)
+    failure = logging.makeLogRecord({"exc_info": (None, BadHttpMessage(secret), None)})
+    with capture_logs() as logs:
+        assert [counted.filter(failure) for _ in range(3)] == [False] * 3
+        now_s = 60.0
+        assert not counted.filter(failure)
+        assert counted.filter(logging.makeLogRecord({"exc_info": (None, ValueError(), None)})), "a fault of ours"
+    assert logs == [{"event": "bad_requests", "log_level": "info", "count": count} for count in (1, 3)]
+
+
 async def test_every_field_that_is_wrong_is_named(here: OpenCity) -> None:
     answer = await here.call("POST", MESSAGES, {"body": 1, "client_id": ""}, token=OKSANA)
     assert problem(answer) == (422, "invalid")
@@ -653,7 +707,8 @@ async def test_the_pages_that_are_allowed_may_call_and_no_others(here: OpenCity)
 
     for origin in ("https://evil.example", "http://city.example", "https://city.example.evil", "null"):
         denied = await here.call("OPTIONS", MESSAGES, headers=asked(origin))
-        assert denied.status == 403
+        assert problem(denied) == (403, "preflight_refused")
+        assert origin in denied.content["detail"]
         assert "Access-Control-Allow-Origin" not in denied.headers
         read = await here.call("GET", "/city/rooms", headers={"Origin": origin})
         assert "Access-Control-Allow-Origin" not in read.headers

@@ -379,6 +379,39 @@ async def test_a_reaction_that_is_redacted_on_matrix_is_gone_in_the_city(town: T
     ]
 
 
+async def test_what_is_redacted_in_one_room_stays_in_the_others(town: Town) -> None:
+    event_id = await town.says("Хто за?")
+    reaction = await town.reacts(event_id, "👍", sender=BOB)
+    for each in (event_id, reaction):
+        await town.comes("m.room.redaction", {"redacts": each}, room_id="!builders")
+    message = await town.message(event_id)
+    assert (message.body, [tally.count for tally in message.reactions]) == ("Хто за?", [1])
+    await town.redacts(reaction)
+    assert (await town.message(event_id)).reactions == ()
+
+
+async def test_the_echo_of_a_reaction_and_whoever_takes_it_back_do_not_wait_for_each_other(town: Town) -> None:
+    message = await town.message(await town.says("Хто за?"))
+    await town.desk.reactions.give(OKSANA, "general", message.id, "👍")
+    (row,) = await town.outbox()
+    echo = {
+        "type": "m.reaction",
+        "room_id": MATRIX_ROOM,
+        "event_id": "$echo",
+        "sender": OKSANAS_GHOST,
+        "content": {REACTION_ID: row.reaction_id},
+    }
+    text = {"msgtype": "m.text", "body": "Я"}
+    more = echo | {"type": "m.room.message", "event_id": "$more", "sender": ALICE, "content": text}
+    # Events that come together are handled in one transaction.
+    async with asyncio.TaskGroup() as both, town.database.transaction() as tx:
+        await town.desk.handlers().handle(tx, echo)
+        both.create_task(town.desk.reactions.take_back(OKSANA, "general", message.id, "👍"))
+        await asyncio.sleep(0.2)
+        await town.desk.handlers().handle(tx, more)
+    assert [each.reactions for each in await town.messages()] == [(), ()]
+
+
 async def test_one_person_reacts_with_one_sign_once_also_when_their_server_says_it_twice(town: Town) -> None:
     event_id = await town.says("Хто за?")
     await town.reacts(event_id, "👍", sender=BOB)
@@ -388,11 +421,15 @@ async def test_one_person_reacts_with_one_sign_once_also_when_their_server_says_
 
 async def test_of_many_who_react_at_once_all_are_counted(town: Town) -> None:
     message = await town.message(await town.says("Хто за?"))
-    citizens = [Author(AuthorKind.CITIZEN, f"u_{n}", f"Citizen {n}") for n in range(20)]
+    citizens = [Author(AuthorKind.CITIZEN, f"u_{n}", f"Citizen {n}") for n in range(60)]
+    await town.desk.reactions.give(SCRIBE, "general", message.id, "🎉")
     await asyncio.gather(*(town.desk.reactions.give(citizen, "general", message.id, "👍") for citizen in citizens))
     (counted,) = await town.messages()
-    assert [tally.count for tally in counted.reactions] == [20]
-    assert await kinds(town) == [RoomEventKind.MESSAGE] + [RoomEventKind.REACTION] * 20
+    assert [(tally.key, tally.count, len(set(tally.by))) for tally in counted.reactions] == [
+        ("🎉", 1, 1),
+        ("👍", 60, 50),
+    ]
+    assert await kinds(town) == [RoomEventKind.MESSAGE] + [RoomEventKind.REACTION] * 61
 
 
 @pytest.mark.parametrize("key", ["", " ", "x" * 65, "\n", "a\tb", "\u200f"])
@@ -493,6 +530,16 @@ async def test_a_message_that_matrix_does_not_take_is_told_of_in_its_history(tow
     assert (last.kind, last.message and last.message.delivery) == (RoomEventKind.UPDATED, Delivery.FAILED)
     assert last.message is not None
     assert last.message.id == message.id
+
+
+async def test_a_message_that_came_back_has_arrived_whatever_the_homeserver_answers(town: Town) -> None:
+    message = await town.desk.post(OKSANA, "general", "туди")
+    (row,) = await town.outbox()
+    echo = {"msgtype": "m.text", "body": "туди", MESSAGE_ID: message.id}
+    await town.comes("m.room.message", echo, sender=OKSANAS_GHOST)
+    async with town.database.transaction() as tx:
+        assert await town.desk.letters.given_up(tx, row) == []
+    assert [each.delivery for each in await town.messages()] == [Delivery.SENT]
 
 
 async def test_a_message_that_matrix_did_not_take_is_sent_again_when_its_author_wants_so(town: Town) -> None:

@@ -16,8 +16,9 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from daarion_appservice.city.types import MatrixRoomId, RoomId
+from daarion_appservice.city.types import MatrixRoomId, RoomId, UserId
 from daarion_appservice.errors import HomeserverAway
+from daarion_appservice.storage.ghosts import Ghost
 from tests.parts.city import citizen_token, eventually
 from tests.parts.media_keeper import SERVER, MediaKeeper, refused
 from tests.parts.open_city import SERVICE_TOKEN, Answer, OpenCity, open_city
@@ -180,6 +181,22 @@ async def test_what_somebody_looked_like_when_they_said_something_stays_to_be_se
         urls = [message["author"]["avatar_url"] for message in messages]
         assert urls == [f"/city/media/{SERVER}/before", f"/city/media/{SERVER}/after"]
         assert [await gallery.status(name) for name in ("before", "after")] == [200, 200]
+
+
+async def test_what_an_agent_looks_like_is_seen_wherever_it_is(gallery: Gallery) -> None:
+    mxc = gallery.keeps("scribe")
+    town, user = gallery.town, UserId("@agent_scribe:city.localhost")
+    async with town.city.database.transaction() as tx:
+        await tx.ghosts.put(Ghost(user, "Писар", avatar_mxc=mxc))
+    token, picture_url = await town.agent_token("scribe"), f"/city/media/{SERVER}/scribe"
+
+    assert (await town.call("POST", "/city/rooms/general/join", token=token)).status == 200
+    said = await gallery.post(token=token, body="Записано")
+    assert said.content["author"]["avatar_url"] == picture_url
+    assert await gallery.status("scribe") == 200
+    await town.call("POST", "/api/v1/agents/scribe/heartbeat", {}, token=token)
+    (member,) = (await town.get("/city/rooms/general"))["online_members"]
+    assert (member["id"], member["avatar_url"]) == ("scribe", picture_url)
 
 
 async def test_a_deleted_message_s_file_is_seen_while_another_message_shows_it(database_url: str) -> None:

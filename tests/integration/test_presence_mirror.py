@@ -73,7 +73,11 @@ async def watched(
     homeserver_port = free_port()
     proxy = Proxy(homeserver_port)
     await proxy.start()
-    settings: dict[str, str | float] = {"homeserver.address": proxy.url, "presence.refresh_s": refresh_s}
+    settings: dict[str, str | float] = {
+        "homeserver.address": proxy.url,
+        "presence.refresh_s": refresh_s,
+        "limits.heartbeats": "1000/second",
+    }
     city = await RunningCity.make(
         tmp_path / "city",
         sqlite_url,

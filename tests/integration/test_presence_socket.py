@@ -176,6 +176,24 @@ async def test_who_only_reads_does_not_outlive_their_token_either(
         assert await last_words(socket) == ("error", "token_expired", 1008)
 
 
+@pytest.mark.parametrize("what", ["pongs", "wrong tokens"])
+async def test_what_needs_no_token_does_not_prolong_one(closed_city: OpenCity, what: str) -> None:
+    async with connected(closed_city, f"?token={citizen_token('u_1', exp=int(time.time()) + 2)}") as socket:
+
+        async def go_on() -> None:
+            while True:
+                await (socket.pong() if what == "pongs" else socket.send_json({"event": "auth", "token": "a.b.c"}))
+                await asyncio.sleep(0.2)
+
+        going_on = asyncio.create_task(go_on())
+        try:
+            assert (await next_event(socket))["event"] == "presence.snapshot"
+            assert await last_words(socket) == ("error", "token_expired", 1008)
+        finally:
+            going_on.cancel()
+            await asyncio.wait([going_on])
+
+
 async def test_server_sent_events_end_with_the_token(closed_city: OpenCity) -> None:
     url = f"http://{HOST}:{closed_city.city.settings.api.port}{STREAM}"
     token = citizen_token("u_1", exp=int(time.time()) + 2)

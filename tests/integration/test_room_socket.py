@@ -223,11 +223,12 @@ async def test_what_cannot_be_said_is_refused_by_name_and_the_socket_stays(
     assert len(await city.get("/city/rooms/general/messages")) == 1
 
 
-async def test_there_must_be_such_a_room(city: OpenCity) -> None:
+@pytest.mark.parametrize(("room", "status"), [("nowhere", 404), ("%00", 422)])
+async def test_there_must_be_such_a_room(city: OpenCity, room: str, status: int) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-        async with looking_on(city, room="nowhere"):
+        async with looking_on(city, room=room):
             pass
-    assert refused.value.status == 404
+    assert refused.value.status == status
 
 
 async def test_nobody_looks_on_any_more_and_nothing_is_kept(city: OpenCity) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from daarion_appservice.app import new_id
 from daarion_appservice.city.rooms import Rooms, room_id_of
 from daarion_appservice.city.tokens import new_token
-from daarion_appservice.city.types import Agent, AgentSlug, Room
+from daarion_appservice.city.types import Agent, AgentSlug, Member, Room, UserId
 from daarion_appservice.errors import Conflict, ExitCode, StartError
 from daarion_appservice.storage import migrate, tables
 from daarion_appservice.storage.database import Database, Transaction
@@ -181,6 +181,26 @@ async def test_a_transaction_that_fails_leaves_nothing_behind(database: Database
         assert await tx.agents.all() == []
         assert await tx.inbox.counts() == {}
         assert await tx.kept.registry_version() == 0
+
+
+async def test_an_error_does_not_repeat_what_was_to_be_stored(database: Database) -> None:
+    await migrate.upgrade(database)
+    with pytest.raises(IntegrityError) as raised:
+        async with database.transaction() as tx:
+            await tx.agents.add_token("01", SCRIBE, "a secret", now_ms=1)
+    assert "a secret" not in str(raised.value)
+
+
+async def test_as_many_may_be_members_of_a_room_as_like(database: Database) -> None:
+    await migrate.upgrade(database)
+    known = Member(GENERAL.id, UserId("@last:hs"), "Last")
+    users = [*(UserId(f"@u{n}:hs") for n in range(33_000)), known.user_id]
+    async with database.transaction() as tx:
+        await tx.rooms.add(GENERAL, created_by=None)
+        await tx.members.put([known])
+        assert await tx.members.some(GENERAL.id, users) == [known]
+        await tx.members.remove(GENERAL.id, users)
+        assert await tx.members.of_room(GENERAL.id) == []
 
 
 async def test_what_is_not_there_cannot_be_referred_to(database: Database) -> None:

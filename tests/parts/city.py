@@ -213,7 +213,7 @@ class RunningCity:
 def citizen_token(sub: str, name: str | None = None, **claims: Any) -> str:
     """A JWT as the city's sign-in makes it."""
     return jwt.encode(
-        {"sub": sub, "exp": int(time.time()) + 600} | ({"name": name} if name else {}) | claims, JWT_SECRET, "HS256"
+        {"sub": sub, "exp": int(time.time()) + 7200} | ({"name": name} if name else {}) | claims, JWT_SECRET, "HS256"
     )
 
 

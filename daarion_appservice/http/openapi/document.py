@@ -28,8 +28,9 @@ Rooms, presence, agents and the feed of a city whose rooms are Matrix rooms at t
 takes.
 
 **Errors** are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problems: `code` is stable and meant for programs, `detail` is a
-sentence for people. Besides those that a route lists there are 404 `no_such_route`, 405 `method_not_allowed` (the header `Allow`
-says what is), and 500 `internal_error`, a fault of ours.
+sentence for people. Besides those that a route lists there are 403 `preflight_refused` (to a browser that asks for a page of
+another origin), 404 `no_such_route`, 405 `method_not_allowed` (the header `Allow` says what is), and 500 `internal_error`, a
+fault of ours. What is no HTTP is answered 400 in plain text.
 
 Times are RFC 3339 in UTC with milliseconds; names that end in `_ms` are numbers of milliseconds. Unknown fields of a request
 are ignored, and answers may get new ones.
@@ -212,7 +213,7 @@ class _Operations:
         if query_parameters(description.query):
             yield from ("invalid", "not_text")
         if description.body is not NoBody:
-            yield from ("not_json", "body_too_large", "invalid", "too_deep", "not_text")
+            yield from ("bad_request", "not_json", "body_too_slow", "body_too_large", "invalid", "too_deep", "not_text")
 
     def _is_open(self, who: Access) -> bool:
         return who is Access.EVERYBODY or (who is Access.READERS and self._anonymous_read)

@@ -35,6 +35,12 @@ class Problem:
 
 PROBLEMS: Final = (
     Problem(400, "not_json", "the body is not JSON", "the body is not JSON: unexpected end of data: line 1 column 10"),
+    Problem(
+        400,
+        "bad_request",
+        "the body is not packed as its `Content-Encoding` says",
+        "the body is not packed as its Content-Encoding says",
+    ),
     Problem(401, "sign_in", "this needs a token, and none came", "this needs `Authorization: Bearer <token>`"),
     Problem(
         401,
@@ -93,6 +99,7 @@ PROBLEMS: Final = (
         404, "no_thumbnail", "there are no smaller pictures of such a file", "there is no smaller picture of this file"
     ),
     Problem(404, "no_such_route", "the address is none of ours", "Not Found"),
+    Problem(408, "body_too_slow", "the body does not come within 30 seconds", "the body did not come in time"),
     Problem(408, "media_too_slow", "the file does not come, or too slowly", "the file did not come in time"),
     Problem(409, "slug_taken", "there is a room with that slug", "there is a room with the slug 'podil' already"),
     Problem(

@@ -148,7 +148,7 @@ def test_docs_api_has_the_same_codes() -> None:
     section = text("api.md").partition("## Errors of the city listener")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (\d{3}) \| (.+?) \|", section, re.MULTILINE)
     told = {(int(status), code) for status, codes in rows for code in re.findall(r"`(\w+)`", codes)}
-    anywhere = {(405, "method_not_allowed"), (400, "bad_request"), (500, "internal_error")}
+    anywhere = {(405, "method_not_allowed"), (403, "preflight_refused"), (500, "internal_error")}
     assert told - anywhere == {(problem.status, problem.code) for problem in PROBLEMS}
 
 
@@ -240,10 +240,11 @@ def test_errors_come_with_what_a_route_takes() -> None:
     assert (
         codes(paths["/city/bridges/{room_id}"]["post"])
         == {
-            "400": ["not_json"],
+            "400": ["not_json", "bad_request"],
             "401": ["sign_in", "token_invalid"],
             "403": ["not_allowed"],
             "404": ["no_such_route"],
+            "408": ["body_too_slow"],
             "409": ["slug_taken"],
             "413": ["body_too_large"],
             "415": ["not_json"],
