@@ -67,4 +67,4 @@ def is_signed(event: Event) -> bool:
 def time_ms(event: Event) -> int:
     """``origin_server_ts`` is whatever the sender's server says; kept within what a 64-bit column and a date can hold."""
     value = event.get("origin_server_ts")
-    return min(max(value, 0), 253_402_300_799_000) if isinstance(value, int) else 0
+    return min(max(value, 0), 253_402_300_799_000) if type(value) is int else 0

@@ -14,7 +14,13 @@ from tests.parts.person import Arrive
 DAARWIZZ = "@agent_daarwizz:city.localhost"
 
 
-@pytest.mark.parametrize("room_version", ["10", "12"])
+# What the database has no part in.
+SQLITE_FIRST = pytest.mark.parametrize(
+    "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True
+)
+
+
+@pytest.mark.parametrize("room_version", [pytest.param("10", marks=pytest.mark.soak), "12"])
 async def test_a_person_finds_the_city_joins_and_is_heard(
     start_city: StartCity, arrive: Arrive, room_version: str
 ) -> None:
@@ -88,6 +94,7 @@ async def test_what_a_citizen_and_an_agent_write_arrives_from_their_ghosts(
     assert await city.bodies() == ["Доброго дня", "Вітаю"]
 
 
+@SQLITE_FIRST
 async def test_an_agent_is_online_while_its_heartbeats_come_and_offline_40_s_after_the_last(
     start_city: StartCity, arrive: Arrive
 ) -> None:
@@ -114,6 +121,7 @@ async def test_an_agent_is_online_while_its_heartbeats_come_and_offline_40_s_aft
     assert presence["last_active_ago_ms"] >= 39_000
 
 
+@SQLITE_FIRST
 async def test_an_agent_that_says_goodbye_is_offline_at_once(start_city: StartCity, arrive: Arrive) -> None:
     city = await start_city()
     token = await city.agent_token("daarwizz")
@@ -126,6 +134,7 @@ async def test_an_agent_that_says_goodbye_is_offline_at_once(start_city: StartCi
     await alice.sees(lambda: alice.presence_of(DAARWIZZ) == "offline", timeout_s=5)
 
 
+@SQLITE_FIRST
 async def test_a_clean_stop_takes_every_ghost_offline(start_city: StartCity, arrive: Arrive) -> None:
     city = await start_city()
     token = await city.agent_token("daarwizz")
@@ -140,6 +149,7 @@ async def test_a_clean_stop_takes_every_ghost_offline(start_city: StartCity, arr
     await alice.sees(lambda: alice.presence_of(DAARWIZZ) == "offline", timeout_s=5)
 
 
+@SQLITE_FIRST
 async def test_a_new_display_name_is_followed(start_city: StartCity, arrive: Arrive) -> None:
     city = await start_city()
     alice = await arrive(city, "alice")

@@ -21,6 +21,7 @@ async def test_everybody_is_told_of_every_change(tmp_path: Path) -> None:
     assert report.render("fanout", rows).count("\n") == len(rows) + 1
 
 
+@pytest.mark.soak
 async def test_every_way_in_takes_heartbeats(tmp_path: Path) -> None:
     plan = heartbeats.Plan(subjects=(100,), sockets=10, window_s=0.1, rounds=1)
     rows = await heartbeats.measure(plan, tmp_path)
@@ -35,6 +36,7 @@ async def test_the_stores_are_measured_alone(tmp_path: Path) -> None:
     assert report.render("store", rows).count("\n") == len(rows) + 1
 
 
+@pytest.mark.soak
 async def test_transactions_are_taken_by_all(tmp_path: Path) -> None:
     plan = rooms_transactions.Plan(sizes=((1, 2), (100, 1)), rounds=1)
     rows = await rooms_transactions.measure(plan, tmp_path)
@@ -42,6 +44,7 @@ async def test_transactions_are_taken_by_all(tmp_path: Path) -> None:
     assert report.render("transactions", rows).count("\n") == len(rows) + 1
 
 
+@pytest.mark.soak
 async def test_a_message_is_followed_on_its_way(tmp_path: Path) -> None:
     rows = await rooms_delivery.measure(rooms_delivery.Plan(messages=2, on_postgres=False), tmp_path)
     assert [row["way"] for row in rows] == ["in", "out"]
@@ -49,6 +52,7 @@ async def test_a_message_is_followed_on_its_way(tmp_path: Path) -> None:
     assert report.render("delivery", rows).count("\n") == len(rows) + 1
 
 
+@pytest.mark.soak
 async def test_rooms_are_read_from_all(tmp_path: Path) -> None:
     plan = rooms_reads.Plan(rooms=3, messages=60, window_s=0.2, rounds=1)
     rows = await rooms_reads.measure(plan, tmp_path)

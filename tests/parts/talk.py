@@ -11,7 +11,7 @@ from urllib.parse import quote
 import aiohttp
 import nio
 
-from daarion_appservice.city.types import RoomEvent, RoomId
+from daarion_appservice.city.types import RoomEvent, RoomEventKind, RoomId
 from daarion_appservice.storage.database import Database
 from tests.parts.city import RunningCity, citizen_token, eventually
 from tests.parts.person import Person
@@ -99,7 +99,8 @@ async def both_sides_have(city: RunningCity, person: Person, room_id: str, said:
     assert _by_author((each["author"]["matrix_user_id"], each["body"]) for each in messages) == said
     history = await _history(city)
     assert [event.seq for event in history] == list(range(1, len(history) + 1)), "without a hole"
-    assert [event.message.id for event in history if event.message] == [message["id"] for message in messages]
+    written = [event.message for event in history if event.kind is RoomEventKind.MESSAGE]
+    assert [message and message.id for message in written] == [message["id"] for message in messages]
     assert _by_author(await on_matrix(city, person, room_id)) == said
 
 
