@@ -171,6 +171,7 @@ async def test_a_transaction_whose_200_synapse_did_not_hear_is_taken_once(
     await both_sides_have(city, alice, general, said)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True)
 async def test_what_waited_in_synapse_s_memory_when_it_was_killed_is_fetched(
     start_city: StartCity, arrive: Arrive, proxy: StartProxy
 ) -> None:
@@ -188,6 +189,7 @@ async def test_what_waited_in_synapse_s_memory_when_it_was_killed_is_fetched(
     await both_sides_have(city, alice, general, said)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True)
 async def test_what_was_fetched_stands_before_what_was_written_after_it(
     start_city: StartCity, arrive: Arrive, proxy: StartProxy
 ) -> None:
