@@ -362,7 +362,7 @@ class City:
 
     async def close(self) -> None:
         self.stream.close()
-        self.room_streams.close()
+        await self.room_streams.close()
         self.room_typing.close()
         await self.homeserver.close()
         if self.redis is not None:

@@ -28,6 +28,7 @@ MAX_REPLAY: Final = 1000
 _BATCH: Final = 200
 _TICK_S: Final = 0.05
 _RETRY_S: Final = 1.0
+_END_S: Final = 5.0
 
 log = structlog.get_logger()
 
@@ -60,6 +61,8 @@ class RoomStreams:
         self._rooms: dict[RoomId, _Room] = {}
         self._moved: set[SubjectId] = set()
         self._tick: asyncio.TimerHandle | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        """What rooms that nobody looks at any more are still reading."""
 
     # --- what the bus says ------------------------------------------------------------------------------
 
@@ -141,11 +144,15 @@ class RoomStreams:
             room.listeners.discard(listener)
             self._close_if_empty(room)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._tick is not None:
             self._tick.cancel()
         for room in self._rooms.values():
-            room.close()
+            self._let_end(room)
+        if self._ending:
+            _, late = await asyncio.wait(self._ending, timeout=_END_S)
+            for task in late:
+                task.cancel()
 
     async def _open(self, room_id: RoomId) -> _Room:
         async with self._database.reading() as tx:
@@ -161,8 +168,14 @@ class RoomStreams:
 
     def _close_if_empty(self, room: _Room) -> None:
         if not room.listeners:
-            room.close()
+            self._let_end(room)
             self._rooms.pop(room.id, None)
+
+    def _let_end(self, room: _Room) -> None:
+        """What is being read is read to its end: breaking off would cost the connection, and leave its work undone."""
+        if reading := room.stop():
+            self._ending.add(reading)
+            reading.add_done_callback(self._ending.discard)
 
     async def _replay(self, room: _Room, since: int, listener: Listener, waiting: _Waiting) -> None:
         if since > room.seq:
@@ -202,6 +215,7 @@ class _Room:
         self._frames = frames
         self._reading: asyncio.Task[None] | None = None
         self._again = False
+        self._is_over = False
 
     def follow(self, event: RoomEvent) -> None:
         if event.seq <= self.seq:
@@ -226,13 +240,14 @@ class _Room:
         assert self._reading is not None
         await asyncio.wait([self._reading])
 
-    def close(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
+    def stop(self) -> asyncio.Task[None] | None:
+        """Nobody looks on any more; returns what is being read yet."""
+        self._is_over = True
+        return self._reading
 
     async def _read(self) -> None:
         try:
-            while self._again:
+            while self._again and not self._is_over:
                 self._again = False
                 try:
                     await self._read_all()
@@ -254,7 +269,7 @@ class _Room:
                 events = await tx.room_events.after(self.id, self.seq, limit=_BATCH)
             for event in events:
                 self._tell_event(event)
-            if len(events) < _BATCH:
+            if len(events) < _BATCH or self._is_over:
                 return
 
     def _tell_event(self, event: RoomEvent) -> None:
