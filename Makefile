@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := daarion_appservice alembic benchmarks tests synapse_module
+SOURCES := daarion_appservice alembic benchmarks examples tests synapse_module
 # How many tests run at the same time; most of them wait for real servers, so more than there are processors do no harm.
 JOBS ?= 4
 

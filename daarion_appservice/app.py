@@ -17,12 +17,19 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from ulid import ULID
 
+from .agents.answerer import Answerer
+from .agents.core import AgentsCore
+from .agents.metrics import CoreMetrics
+from .agents.secondme import SecondMe
 from .city.agents import AgentDirectory
+from .city.answers import Answers
 from .city.attention import Attention
 from .city.census import Census
 from .city.changes import Changes
 from .city.events import (
+    AnswersOwed,
     CityMissed,
+    DirectChatsChanged,
     InboxFilled,
     InhabitantRead,
     InhabitantTyping,
@@ -41,12 +48,14 @@ from .city.events import (
 from .city.membership import Membership
 from .city.messages import Messages
 from .city.occupancy import Occupancy
+from .city.places import PlaceDirectory
 from .city.presence import Status
 from .city.reactions import Reactions
+from .city.registry import RegistryKeeper
 from .city.rooms import Rooms
 from .city.tokens import TokenRing
-from .city.types import Agent, AgentSlug
-from .config import AgentSeed, Settings
+from .config import Settings
+from .config.registry_file import agent_of
 from .errors import ExitCode, StartError
 from .http.agents import AgentRoutes
 from .http.authors import Authors
@@ -54,22 +63,29 @@ from .http.feed import FeedRoutes
 from .http.health import HealthRoutes
 from .http.internal import InternalPresenceRoutes
 from .http.limits import Limits
-from .http.listeners import Listener, city_application, matrix_application
+from .http.listeners import Listener, Streaming, city_application, matrix_application
 from .http.media import MediaRoutes
 from .http.members import MemberRoutes
 from .http.messages import MessageRoutes
+from .http.metrics import MetricsRoute
+from .http.nodes import PlaceRoutes
 from .http.origins import Origins
 from .http.pages import RoomPages
 from .http.presence import PresenceEvents, PresenceRoutes
 from .http.presence_socket import PresenceSocket
+from .http.registry import RegistryRoutes
+from .http.registry_parts import RegistryParts
 from .http.room_socket import RoomFrames, RoomSocket, RoomSocketParts
 from .http.rooms import RoomRoutes
+from .http.secondme import SecondMeInvoke, SecondMeRoutes
 from .http.signing_in import CityDoor, MatrixDoor
 from .matrix.adoption import Adoption
 from .matrix.catch_up import CatchUp
 from .matrix.check_in import check_in
+from .matrix.direct_chats import DirectChatEvents, DirectChats
 from .matrix.doorkeeper import MatrixDoorkeeper
 from .matrix.event_handlers import EventHandlers
+from .matrix.farewells import Farewells
 from .matrix.ghosts import Ghosts
 from .matrix.homeserver import Homeserver
 from .matrix.homeserver_watch import HomeserverWatch
@@ -90,15 +106,18 @@ from .matrix.presence_teller import Tellers
 from .matrix.queries import CityQueries
 from .matrix.receipts_out import ReceiptsOut
 from .matrix.receiver import Receiver
+from .matrix.role_fields import RoleFields
 from .matrix.room_members import RoomMembers
 from .matrix.room_state_events import RoomStateEvents
 from .matrix.room_upgrades import RoomUpgrades
 from .matrix.rooms import MatrixRooms
 from .matrix.sight import Sight
 from .matrix.status_texts import StatusTexts
+from .matrix.thirdparty import ThirdParty
 from .matrix.typing_notices import TypingNotices
 from .matrix.typing_out import TypingOut
 from .matrix.wording import MatrixWording
+from .ops.metrics import process_registry
 from .realtime.agents_online import AgentsOnline
 from .realtime.bus import Bus
 from .realtime.presence import MemoryPresence
@@ -158,10 +177,10 @@ class City:
         self.bus = Bus()
 
         # the city
-        self.agents = AgentDirectory()
+        self.agents, self.places = AgentDirectory(), PlaceDirectory()
         self.tokens = TokenRing()
         self.occupancy = Occupancy()
-        self.registry = Registry(self.database, self.bus.publish, self.agents, self.tokens)
+        self.registry = Registry(self.database, self.bus.publish, self.agents, self.places, self.tokens)
         self.lease = Lease(self.database)
         self.redis = connect(settings.redis.url, cluster=settings.redis.cluster) if settings.redis.url else None
         self.presence = self._presence_store()
@@ -175,7 +194,8 @@ class City:
         self.agents_online = AgentsOnline(self.database, self.agents, now_ms, new_id)
         self.rooms = Rooms(self.database, self.bus.publish, now_ms, new_id)
         wording, doorkeeper = MatrixWording(self.agents, self.namespace), MatrixDoorkeeper(self.namespace, self.agents)
-        self.messages = Messages(self.database, self.bus.publish, wording, doorkeeper, now_ms, new_id)
+        self.answers = Answers(self.agents, now_ms, new_id)
+        self.messages = Messages(self.database, self.bus.publish, wording, doorkeeper, self.answers, now_ms, new_id)
         self.changes = Changes(self.database, self.bus.publish, wording, doorkeeper, now_ms, new_id)
         self.reactions = Reactions(self.database, self.bus.publish, doorkeeper, now_ms, new_id)
 
@@ -191,6 +211,7 @@ class City:
             self.message_events,
             MemberEvents(self.namespace, self.room_members, now_ms),
             RoomStateEvents(self.namespace, self.rooms),
+            DirectChatEvents(self.namespace, self.agents, now_ms, new_id),
         )
         catch_up = CatchUp(self.homeserver, self.database, self.namespace, now_ms)
         self.inbound = Inbound(self.database, self.handlers, self.watch, catch_up, self.bus.publish, steady_ms)
@@ -256,6 +277,34 @@ class City:
             self.occupancy,
             on_spoke=self.mirror.spoke,
         )
+        self._see_people()
+        self.housekeeping = self._housekeeping()
+
+        self._have_agents_answer()
+        self._have_direct_chats()
+        self._wire()
+
+    def _housekeeping(self) -> Housekeeping:
+        roles = RoleFields(self.homeserver, self.ghosts, self.namespace)
+        return Housekeeping(
+            self.database,
+            self.homeserver,
+            self.watch,
+            self.matrix_rooms,
+            self.ghosts,
+            self.agents,
+            self.namespace,
+            self.mirror,
+            self.outbound,
+            self.observer,
+            roles,
+            Farewells(
+                self.homeserver, self.watch, self.database, self.ghosts, roles, self.agents, self.namespace, now_ms
+            ),
+            city_name=self.settings.city.name,
+        )
+
+    def _see_people(self) -> None:
         self.people = People(self.presence, self.namespace, steady_ms)
         self.sight = Sight(self.occupancy)
         self.typing = TypingNotices(self.namespace, self.bus.publish)
@@ -267,22 +316,40 @@ class City:
             self.people,
             self.sight,
             self.typing,
-            say_again_s=settings.presence.heartbeat_s,
+            say_again_s=self.settings.presence.heartbeat_s,
         )
-        self.housekeeping = Housekeeping(
+
+    def _have_agents_answer(self) -> None:
+        settings = self.settings
+        self.metrics = process_registry()
+        self.core = AgentsCore(settings.agents_core, steady_ms, CoreMetrics(self.metrics))
+        self.second_me = SecondMe(self.core, self.database, now_ms, new_id, agent_id=settings.city.second_me)
+        self.answerer = Answerer(
+            self.core,
+            self.database,
+            self.agents,
+            self.presence,
+            self.messages,
+            self.changes,
+            self.answers,
+            self.bus.publish,
+            now_ms,
+            patience_ms=int(settings.presence.ttl_s * 1000),
+        )
+
+    def _have_direct_chats(self) -> None:
+        self.direct_chats = DirectChats(
             self.database,
             self.homeserver,
             self.watch,
-            self.matrix_rooms,
             self.ghosts,
             self.agents,
+            self.messages,
             self.namespace,
-            self.mirror,
-            self.outbound,
-            self.observer,
-            city_name=settings.city.name,
+            self.inbound.turn,
+            self.bus.publish,
+            steady_ms,
         )
-        self._wire()
 
     def _presence_store(self) -> MemoryPresence | RedisPresence:
         ttl_ms = int(self.settings.presence.ttl_s * 1000)
@@ -297,6 +364,8 @@ class City:
         self.bus.subscribe(InboxFilled, lambda _: self._inbox_filled())
         self.bus.subscribe(CityMissed, lambda _: self._inbox_filled())
         self.bus.subscribe(CityMissed, lambda _: self.outbound.wake())
+        self.bus.subscribe(DirectChatsChanged, lambda _: self.direct_chats.wake())
+        self.bus.subscribe(AnswersOwed, lambda _: self.answerer.wake())
         self.bus.subscribe(CityMissed, lambda _: self.room_streams.missed())
         self.bus.subscribe(RegistryChanged, lambda _: self.housekeeping.wake())
         self.bus.subscribe(RegistryChanged, lambda _: self.inbound.wake())
@@ -364,6 +433,7 @@ class City:
         self.stream.close()
         await self.room_streams.close()
         self.room_typing.close()
+        await self.core.close()
         await self.homeserver.close()
         if self.redis is not None:
             await self.redis.aclose()
@@ -390,6 +460,7 @@ class City:
         settings = self.settings
         agents = AgentRoutes(
             self.agents,
+            self.places,
             self.presence,
             self.namespace,
             steady_ms,
@@ -398,6 +469,18 @@ class City:
         )
         authors = Authors(self.database, self.agents, self.namespace)
         pages = RoomPages(self.database, self.occupancy, self.namespace)
+        registry = RegistryParts(
+            self.database,
+            RegistryKeeper(self.database, now_ms),
+            self.registry,
+            self.agents,
+            self.places,
+            self.presence,
+            self.namespace,
+            now_ms,
+            steady_ms,
+            new_id,
+        )
         rooms = RoomRoutes(
             pages,
             self.rooms,
@@ -408,7 +491,9 @@ class City:
         )
         members = MemberRoutes(self.membership, self.attention, authors, self.occupancy)
         messages = MessageRoutes(pages, self.messages, self.changes, self.reactions, authors, self.namespace)
-        feed = FeedRoutes(self.database, self.census, self.occupancy, self.namespace)
+        feed = FeedRoutes(
+            self.database, self.census, self.occupancy, self.namespace, lambda: self.second_me.is_available
+        )
         presence = PresenceRoutes(self.presence, self.census, steady_ms)
         door = CityDoor(settings, self.tokens, self.registry, Limits(settings, self.redis))
         may_read = settings.api.anonymous_read
@@ -427,8 +512,22 @@ class City:
             settings.media,
             anonymous_read=may_read,
         )
+        second_me, invoke = SecondMeRoutes(self.second_me), SecondMeInvoke(self.second_me, door)
         app = city_application(
-            [rooms, members, messages, agents, presence, feed], [media, socket, events, room_socket], door, settings.api
+            [
+                rooms,
+                members,
+                messages,
+                agents,
+                PlaceRoutes(registry),
+                RegistryRoutes(registry),
+                presence,
+                feed,
+                second_me,
+            ],
+            [media, socket, events, room_socket, invoke],
+            door,
+            settings.api,
         )
         return Listener("api", app, settings.api.host, settings.api.port)
 
@@ -446,7 +545,11 @@ class City:
         internal = InternalPresenceRoutes(self.agents, self.presence, people, self.namespace, steady_ms)
         redis_says = self.presence.says if isinstance(self.presence, RedisPresence) else None
         health = HealthRoutes(self.database, self.watch, self.housekeeping, self.lease, redis_says)
-        app = matrix_application([internal, health], receiver, MatrixDoor(settings))
+        third_party = ThirdParty(
+            self.database, self.agents, self.namespace, hs_token=settings.appservice.hs_token.get_secret_value()
+        )
+        others: list[Streaming] = [third_party, MetricsRoute(self.metrics)]
+        app = matrix_application([internal, health], receiver, MatrixDoor(settings), others=others)
         return Listener("matrix", app, settings.matrix.host, settings.matrix.port)
 
     async def lead(self) -> None:
@@ -466,6 +569,8 @@ class City:
                     self.lease.lost(),
                     self.inbound.run(),
                     self.outbound.run(),
+                    self.answerer.run(),
+                    self.direct_chats.run(),
                     self.mirror.run(),
                     self.housekeeping.run(),
                     self.observer.run(),
@@ -532,20 +637,6 @@ async def _told_to_stop() -> None:
     finally:
         for each in signals:
             loop.remove_signal_handler(each)
-
-
-def agent_of(seed: AgentSeed) -> Agent:
-    return Agent(
-        id=seed.slug,
-        slug=AgentSlug(seed.slug),
-        display_name=seed.display_name,
-        title=seed.title,
-        avatar=seed.avatar,
-        node_id=seed.node_id,
-        microdao=seed.microdao,
-        role=seed.role,
-        rooms=tuple(seed.rooms),
-    )
 
 
 def _check_tokens(settings: Settings) -> None:

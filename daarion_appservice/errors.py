@@ -9,6 +9,12 @@
      │    ├── Conflict              it is there already, or its state forbids it  (HTTP 409)
      │    ├── TooManyRequests       not so often: it says when to come back       (HTTP 429)
      │    └── Unavailable           something that we depend on does not answer   (HTTP 503)
+     │         └── CoreError        an agent gave no answer
+     │              ├── NoCore      there is no agents core to ask                (HTTP 503)
+     │              ├── CoreBusy    as many are being asked as may be             (HTTP 503)
+     │              ├── CoreResting it failed so often that it is left alone      (HTTP 503)
+     │              ├── CoreFailed  it answered nothing that can be used          (HTTP 502)
+     │              └── CoreSlow    it did not answer in time                     (HTTP 504)
      ├── HomeserverError          the homeserver did not do what we asked
      │    ├── HomeserverAway        nothing came back, or a gateway spoke for it: trying again helps
      │    │    ├── NoHomeserver     what answered does not speak Matrix
@@ -141,6 +147,62 @@ class HomeserverLimited(HomeserverRefused):
 
 class RoomApart(HomeserverError):
     """A room of the city and its Matrix room are not one. The text says why, and what an admin on Matrix can do about it."""
+
+
+# --- agents that answer -------------------------------------------------------------------------------
+
+
+class CoreError(Unavailable):
+    """An agent gave no answer, or only a part of one. ``detail`` can be shown to whoever asked."""
+
+
+class NoCore(CoreError):
+    """There is no agents core to ask."""
+
+    def __init__(self) -> None:
+        super().__init__("no_core", "agents do not answer in this city: it has no agents core")
+
+
+class CoreBusy(CoreError):
+    """As many are being asked as may be."""
+
+    def __init__(self, *, retry_after_s: float) -> None:
+        super().__init__(
+            "core_busy", "too much is asked at the moment; try again in a moment", retry_after_s=retry_after_s
+        )
+
+
+class CoreResting(CoreError):
+    """The core failed so often that it is left alone for a while."""
+
+    def __init__(self, *, retry_after_s: float) -> None:
+        super().__init__(
+            "core_resting",
+            "agents cannot answer at the moment; try again in half a minute",
+            retry_after_s=retry_after_s,
+        )
+
+
+class CoreFailed(CoreError):
+    """The core answered nothing that can be used, or broke off.
+
+    ``is_about_core``: whether others would fare no better; not so where it is this question or this agent.
+    """
+
+    status = 502
+
+    def __init__(self, detail: str, *, is_about_core: bool = True) -> None:
+        super().__init__("core_failed", detail)
+        self.is_about_core = is_about_core
+
+
+class CoreSlow(CoreError):
+    """The core did not answer in time."""
+
+    status = 504
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("core_timeout", detail)
 
 
 # --- starting -----------------------------------------------------------------------------------------

@@ -6,23 +6,29 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..errors import NotFound
-from .types import Agent, AgentSlug, Author, AuthorKind, Room
+from .places import has_role
+from .types import AGENT_SUBJECT, Agent, AgentSlug, Author, AuthorKind, Room, SubjectId
 
 
 @dataclass(frozen=True, slots=True)
 class AgentFilter:
-    """Which agents to list; empty fields do not matter. ``q`` is looked for in slug, name and title."""
+    """Which agents to list; empty fields do not matter.
+
+    ``role`` is what they are anywhere; ``q`` is looked for in slug, name and title.
+    """
 
     node_id: str = ""
     microdao: str = ""
     role: str = ""
     q: str = ""
+    kind: str = ""
 
     def matches(self, agent: Agent) -> bool:
         return (
             (not self.node_id or agent.node_id == self.node_id)
             and (not self.microdao or agent.microdao == self.microdao)
-            and (not self.role or agent.role == self.role)
+            and (not self.role or has_role(agent, self.role))
+            and (not self.kind or agent.kind == self.kind)
             and (not self.q or self.q.lower() in f"{agent.slug}\n{agent.display_name}\n{agent.title}".lower())
         )
 
@@ -33,17 +39,28 @@ class AgentDirectory:
     def __init__(self) -> None:
         self._by_slug: Mapping[str, Agent] = {}
         self._by_id: Mapping[str, Agent] = {}
+        self._by_name: Mapping[str, Agent] = {}
 
     def replace(self, agents: Iterable[Agent]) -> None:
         """Take these as all agents there are."""
-        self._by_slug = {agent.slug: agent for agent in agents}
+        # Not in the order of the database, which depends on its language.
+        self._by_slug = {agent.slug: agent for agent in sorted(agents, key=lambda agent: agent.slug)}
         self._by_id = {agent.id: agent for agent in self._by_slug.values()}
+        self._by_name = {agent.display_name.casefold(): agent for agent in self._by_slug.values()}
 
     def all(self) -> Iterable[Agent]:
+        """In the order of their slugs."""
         return self._by_slug.values()
 
     def get(self, slug: AgentSlug) -> Agent | None:
         return self._by_slug.get(slug)
+
+    def by_name(self, display_name: str) -> Agent | None:
+        return self._by_name.get(display_name.casefold())
+
+    def by_subject(self, subject: SubjectId) -> Agent | None:
+        slug = subject.removeprefix(AGENT_SUBJECT)
+        return self._by_slug.get(slug) if slug != subject else None
 
     def lives_in(self, who: Author, room: Room) -> bool:
         """Whether this is an agent, and the room one of those where it lives."""

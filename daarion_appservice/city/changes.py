@@ -42,7 +42,7 @@ class Changes:
         an archived room, InvalidInput for a body that cannot be.
         """
         async with self._store.transaction() as tx:
-            room, message = await find_open(tx, room_id, message_id)
+            room, message = await find_open(tx, room_id, message_id, author)
             if message.author.subject != author.subject:
                 raise NotAllowed("not_yours", "only their author may edit messages")
             if message.deleted:
@@ -63,7 +63,7 @@ class Changes:
         Raises NotFound, NotAllowed, and Conflict in an archived room.
         """
         async with self._store.transaction() as tx:
-            room, message = await find_open(tx, room_id, message_id)
+            room, message = await find_open(tx, room_id, message_id, author)
             is_own = message.author.subject == author.subject
             if not is_own and not may_moderate:
                 raise NotAllowed("not_yours", "only their author and admins may delete messages")

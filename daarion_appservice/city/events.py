@@ -109,6 +109,16 @@ class OutboxFilled:
 
 
 @dataclass(frozen=True, slots=True)
+class DirectChatsChanged:
+    """An agent was invited to a chat, or one of its chats is not what it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersOwed:
+    """Agents were asked something; it is stored, and waits for whoever has it answered."""
+
+
+@dataclass(frozen=True, slots=True)
 class CityMissed:
     """Things may have happened in other processes of the city that nobody here heard of: read anew what is kept in memory."""
 
@@ -128,5 +138,7 @@ CityEvent = (
     | InhabitantRead
     | InboxFilled
     | OutboxFilled
+    | AnswersOwed
+    | DirectChatsChanged
     | CityMissed
 )

@@ -36,7 +36,7 @@ class Membership:
         one must be.
         """
         async with self._store.transaction() as tx:
-            room = await hold_open(tx, room_id)
+            room = await hold_open(tx, room_id, author)
             await self._doorkeeper.check_may_come(tx, room, author)
             member = self._roll.member(room.id, author)
             known = await tx.members.get(room.id, member.user_id)

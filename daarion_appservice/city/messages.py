@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ..errors import Conflict, InvalidInput, NotAllowed, NotFound
-from .events import MessagePosted, OutboxFilled, RoomHappened
+from .answers import Answers
+from .events import AnswersOwed, CityEvent, MessagePosted, OutboxFilled, RoomHappened
 from .feed import FeedWriter
 from .history import record
 from .media import msgtype_of
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, Wording, publish_all
 from .types import (
     Author,
+    AuthorKind,
     Content,
     Delivery,
     EventId,
@@ -22,10 +24,14 @@ from .types import (
     OutboxKind,
     Room,
     RoomEventKind,
+    RoomId,
 )
 
 MAX_BODY_BYTES: Final = 48_000
 """How large a body may be as JSON: an event holds 65,536 bytes at most, and the rest of it needs room too."""
+
+_ANSWERED_WITHIN_MS: Final = 3_600_000
+"""How old a question from Matrix may be when it comes in, to be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,8 @@ class Draft:
     reply_to: str | None = None
     client_id: str | None = None
     media: str | None = None
+    is_whole: bool = True
+    """False when the author goes on by editing it: then it asks nobody anything yet."""
     """The address of a file that they have brought in."""
 
 
@@ -54,6 +62,7 @@ class Messages:
         publish: Publish,
         wording: Wording,
         doorkeeper: Doorkeeper,
+        answers: Answers,
         now_ms: NowMs,
         new_id: NewId,
     ) -> None:
@@ -61,6 +70,7 @@ class Messages:
         self._publish = publish
         self._wording = wording
         self._doorkeeper = doorkeeper
+        self._answers = answers
         self._now_ms = now_ms
         self._new_id = new_id
         self._feed = FeedWriter(new_id)
@@ -76,7 +86,7 @@ class Messages:
         client_id = draft.client_id
         async with self._store.transaction() as tx:
             # Held, so that of two that come with the same client_id at once the second finds the first.
-            room = await hold_open(tx, room_id)
+            room = await hold_open(tx, room_id, author)
             if client_id is not None and (posted := await tx.messages.by_client_id(author, room.id, client_id)):
                 return Posted(posted, is_new=False)
             await self._doorkeeper.check_may_speak(tx, room, author)
@@ -94,9 +104,10 @@ class Messages:
             )
             message = replace(message, client_id=client_id)
             await tx.messages.add(message)
-            await tx.feed.add([self._feed.message(message)])
+            await self._tell(tx, room, message)
             await tx.outbox.add(OutboxKind.MESSAGE, message.id, room.id, txn_id=message.id)
-        publish_all(self._publish, [MessagePosted(message), OutboxFilled()])
+            owed = await self._answers.note(tx, room, message) if draft.is_whole else []
+        publish_all(self._publish, [MessagePosted(message), OutboxFilled(), *([AnswersOwed()] if owed else [])])
         return Posted(message, is_new=True)
 
     async def send_again(self, author: Author, room_id: str, message_id: str) -> Message:
@@ -105,7 +116,7 @@ class Messages:
         Raises NotFound, NotAllowed for another's message or somebody who may not speak there, Conflict in an archived room.
         """
         async with self._store.transaction() as tx:
-            room, message = await find_open(tx, room_id, message_id)
+            room, message = await find_open(tx, room_id, message_id, author)
             if message.author.subject != author.subject:
                 raise NotAllowed("not_yours", "only their author may send messages again")
             await self._doorkeeper.check_may_speak(tx, room, author)
@@ -142,14 +153,14 @@ class Messages:
         created_at_ms: int,
         reply_to: EventId | None = None,
         is_history: bool = False,
-    ) -> MessagePosted | None:
+    ) -> list[CityEvent]:
         """Take over a message that was written on Matrix, inside the caller's transaction.
 
-        Returns what to publish once that is committed; None when the message is here already. ``is_history`` puts it
+        Returns what to publish once that is committed; nothing when the message is here already. ``is_history`` puts it
         before everything that the room holds.
         """
         if await tx.messages.by_event_id(event_id):
-            return None
+            return []
         # The time is what the sender's server says it is; one whose clock is ahead does not stay on top of every list.
         created_at_ms = min(created_at_ms, self._now_ms())
         replied_to = await tx.messages.by_event_id(reply_to) if reply_to else None
@@ -169,9 +180,18 @@ class Messages:
         )
         message = replace(message, matrix_event_id=event_id, delivery=Delivery.SENT)
         await tx.messages.add(message)
-        if not is_history:
+        if is_history:
+            return [MessagePosted(message)]
+        await self._tell(tx, room, message)
+        # Whoever asked that long ago has gone on by now: what comes in after an outage is not all answered at once.
+        is_recent = self._now_ms() - created_at_ms < _ANSWERED_WITHIN_MS
+        owed = await self._answers.note(tx, room, message) if is_recent else []
+        return [MessagePosted(message), *([AnswersOwed()] if owed else [])]
+
+    async def _tell(self, tx: CityTransaction, room: Room, message: Message) -> None:
+        """What is said in public is told on the front page."""
+        if room.agent is None:
             await tx.feed.add([self._feed.message(message)])
-        return MessagePosted(message)
 
     async def arrived(self, tx: CityTransaction, message: Message, event_id: EventId) -> RoomHappened:
         """Matrix has the message, as ``event_id``; returns what to publish once that is committed."""
@@ -201,18 +221,18 @@ def check_content(content: Content) -> None:
         )
 
 
-async def find_open(tx: CityTransaction, room_id: str, message_id: str) -> tuple[Room, Message]:
+async def find_open(tx: CityTransaction, room_id: str, message_id: str, who: Author) -> tuple[Room, Message]:
     """A message that may be changed, and its room, which is held until the transaction ends.
 
     Raises NotFound for an unknown room or message, Conflict for an archived room.
     """
-    room = await hold_open(tx, room_id)
+    room = await hold_open(tx, room_id, who)
     return room, await find_in(tx, room, message_id)
 
 
-async def hold_open(tx: CityTransaction, room_id: str) -> Room:
+async def hold_open(tx: CityTransaction, room_id: str, who: Author) -> Room:
     """A room that may be written to, held until the transaction ends; raises NotFound, and Conflict for an archived one."""
-    room = await tx.rooms.hold(room_id)
+    room = await tx.rooms.hold(room_id) or await _own_chat(tx, room_id, who)
     if room is None:
         raise NotFound("no_such_room", f"there is no room {room_id!r}")
     if room.archived:
@@ -223,6 +243,14 @@ async def hold_open(tx: CityTransaction, room_id: str) -> Room:
             f"the room {room.slug} is encrypted on Matrix: nothing can be said there from the city any more",
         )
     return room
+
+
+async def _own_chat(tx: CityTransaction, room_id: str, who: Author) -> Room | None:
+    """The direct chat, if it is one of this agent's."""
+    if who.kind is not AuthorKind.AGENT:
+        return None
+    room = await tx.rooms.hold_any(RoomId(room_id))
+    return room if room is not None and room.agent == who.id else None
 
 
 async def find_in(tx: CityTransaction, room: Room, message_id: str) -> Message:

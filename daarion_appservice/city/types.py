@@ -12,6 +12,7 @@ CitizenId = NewType("CitizenId", str)
 RoomId = NewType("RoomId", str)
 MessageId = NewType("MessageId", str)
 ReactionId = NewType("ReactionId", str)
+AnswerId = NewType("AnswerId", str)
 SubjectId = NewType("SubjectId", str)
 """Whoever can be present: ``u_123`` (citizen), ``agent:daarwizz``, ``@alice:example.org`` (a person on Matrix)."""
 
@@ -21,8 +22,11 @@ MatrixRoomId = NewType("MatrixRoomId", str)
 EventId = NewType("EventId", str)
 
 
+AGENT_SUBJECT = "agent:"
+
+
 def agent_subject(slug: AgentSlug) -> SubjectId:
-    return SubjectId(f"agent:{slug}")
+    return SubjectId(AGENT_SUBJECT + slug)
 
 
 def citizen_subject(citizen: CitizenId) -> SubjectId:
@@ -71,6 +75,16 @@ class Agent:
     role: str = ""
     rooms: tuple[str, ...] = ("general",)
     """Slugs of the rooms that it lives in."""
+    kind: str = ""
+    """What sort of agent it is: assistant, guardian, infra, or any other word."""
+    color: str = ""
+    """``#rrggbb``, or empty for none."""
+    district: str = ""
+    """Where it lives, if not where its node or its microDAO lies."""
+    node_role: str = ""
+    """What it is on its node, if ``role`` does not say it: see ``places``."""
+    microdao_role: str = ""
+    """The same for its microDAO."""
 
 
 class MatrixStatus(StrEnum):
@@ -90,6 +104,8 @@ class Room:
     is_default: bool
     archived: bool
     created_at_ms: int
+    agent: AgentSlug | None = None
+    """Whose direct chat with somebody on Matrix it is; the city's public rooms have none."""
     last_seq: int = 0
     last_event_ms: int | None = None
     matrix_room_id: MatrixRoomId | None = None
@@ -251,6 +267,21 @@ class RoomEvent:
     """Of a REACTION: the sign that was given or taken back."""
     added: bool = True
     """Of a REACTION: given, not taken back."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwedAnswer:
+    """An agent was asked something in a room, and has not answered yet."""
+
+    id: AnswerId
+    question_id: MessageId
+    room_id: RoomId
+    agent: AgentSlug
+    depth: int
+    """How many agents have answered before, one because of the other."""
+    asked_at_ms: int
+    attempts: int = 0
+    retry_at_ms: int = 0
 
 
 class FeedKind(StrEnum):

@@ -19,6 +19,7 @@ from .values import (
     OBSERVER,
     SLUG_PATTERN,
     Avatar,
+    Color,
     DatabaseUrl,
     HttpUrl,
     JwtSecret,
@@ -43,6 +44,7 @@ __all__ = [
     "OBSERVER",
     "SLUG_PATTERN",
     "AgentSeed",
+    "AgentsCoreSettings",
     "ApiSettings",
     "AppserviceSettings",
     "CitySettings",
@@ -266,6 +268,29 @@ class CitySettings(Section):
     federate: bool = Field(
         True, description="Whether new rooms may be joined from other homeservers; can never be changed later."
     )
+    second_me: Slug = Field(
+        "second_me", description="The agent that is everybody's second me, as the agents core knows it."
+    )
+
+
+class AgentsCoreSettings(Section):
+    url: OptionalHttpUrl = Field(
+        "", description="Where agents' answers come from; empty: no agent answers. It is asked at no other address."
+    )
+    kind: Literal["invoke", "openai"] = Field(
+        "invoke", description="invoke: POST <url>/agents/<id>/invoke; openai: POST <url>/v1/chat/completions."
+    )
+    token: SecretStr = Field(SecretStr(""), description="What we prove ourselves to it with; empty: nothing is sent.")
+    model: str = Field("", max_length=255, description="The model to ask for, with openai; empty: the agent's id.")
+    timeout_s: float = Field(60.0, gt=0, le=3600, description="How long an answer may take as a whole, in seconds.")
+    first_piece_timeout_s: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        description="How long until it begins, in seconds; 0: as long as it may take. For a core that streams.",
+    )
+    parallel: int = Field(32, ge=1, le=10_000, description="How many answers may be under way at the same time.")
+    parallel_per_agent: int = Field(4, ge=1, le=10_000, description="How many of them of one agent.")
 
 
 class AgentSeed(Section):
@@ -274,10 +299,29 @@ class AgentSeed(Section):
     title: str = Field("", max_length=255, description="What it does, in a few words.")
     avatar: Avatar = Field("", description="Picture: an mxc:// address, or a file relative to this one; uploaded once.")
     node_id: str = Field("", max_length=255, description="The node that it lives on.")
-    microdao: str = Field("", max_length=255, description="The microDAO that it belongs to.")
-    role: str = Field(
-        "", max_length=255, description="Its role there: guardian, steward, orchestrator or a word of your own."
+    node_role: str = Field(
+        "",
+        max_length=255,
+        description="What it is on its node: guardian, steward or a word of your own; empty: its role.",
     )
+    microdao: str = Field("", max_length=255, description="The microDAO that it belongs to.")
+    microdao_role: str = Field(
+        "",
+        max_length=255,
+        description="What it is in its microDAO: orchestrator or a word of your own; empty: its role.",
+    )
+    role: str = Field(
+        "",
+        max_length=255,
+        description="One word for both: guardian and steward are roles on a node, orchestrator is one in a microDAO.",
+    )
+    district: str = Field(
+        "", max_length=255, description="The district that it lives in; empty: its node's, or its microDAO's."
+    )
+    kind: str = Field(
+        "", max_length=255, description="What sort of agent it is: assistant, infra or a word of your own."
+    )
+    color: Color = Field("", description="Its color in the city's pages, like #3b82f6.")
     rooms: list[Slug] = Field(["general"], description="Slugs of the rooms that it is in.")
 
 
@@ -311,6 +355,7 @@ class Settings(Section):
     )
     presence: PresenceSettings = Field(PresenceSettings(), description="Who is here.")
     city: CitySettings = Field(CitySettings(), description="The city itself.")
+    agents_core: AgentsCoreSettings = Field(AgentsCoreSettings(), description="Who answers for the agents.")
     agents: list[AgentSeed] = Field(
         [], description="Agents of the city, described like this at each start; more can be added with `agent add`."
     )

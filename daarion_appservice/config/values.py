@@ -105,6 +105,12 @@ def _avatar(value: str) -> str:
     return value
 
 
+def _mxc(value: str) -> str:
+    if value and not value.startswith("mxc://"):
+        raise ValueError("must be an mxc:// address: names of files are for the service's own machine")
+    return _avatar(value)
+
+
 def _rate_limit(value: str) -> str:
     if not value.strip():
         return ""
@@ -146,6 +152,12 @@ RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
 PublicKey = Annotated[str, AfterValidator(_public_key)]
 Avatar = Annotated[str, AfterValidator(_avatar)]
+Mxc = Annotated[str, AfterValidator(_mxc)]
+Color = Annotated[str, AfterValidator(_matching(r"^(#[0-9A-Fa-f]{6})?$", "must be like #3b82f6, or empty for none"))]
+PlaceId = Annotated[
+    str,
+    AfterValidator(_matching(r"^[^\s/][^/\x00-\x1f\x7f]{0,254}$", "must be 1 to 255 characters, and none of them /")),
+]
 RateLimit = Annotated[str, AfterValidator(_rate_limit)]
 MediaType = Annotated[
     str,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from ..city.agents import AgentDirectory, AgentFilter
+from ..city.places import PlaceDirectory
 from ..city.ports import NowMs, PresenceStore
 from ..city.presence import KEEP, Beat, Shown, Status
 from ..city.types import Agent, agent_subject
@@ -22,9 +24,13 @@ from .views import JSON, agent_presence, agent_view
 class AgentList(Query):
     node_id: str = Field("", max_length=255, description="Those on this node.", examples=["node-kyiv-1"])
     microdao: str = Field("", max_length=255, description="Those of this microDAO.", examples=["daarion"])
-    role: str = Field("", max_length=255, description="Those with this role.", examples=["orchestrator"])
+    role: str = Field("", max_length=255, description="Those with this role, wherever.", examples=["orchestrator"])
+    kind: str = Field("", max_length=255, description="Those of this sort.", examples=["assistant"])
+    district: str = Field("", max_length=255, description="Those who live in this district.", examples=["podil"])
     q: str = Field("", max_length=255, description="Those with this in slug, name or title.", examples=["wizz"])
     presence: Literal["", "online", "away", "offline"] = Field("", description="Those who are so.", examples=["online"])
+    limit: int | None = Field(None, ge=1, le=1000, description="How many at most; left out: all.", examples=[100])
+    offset: int = Field(0, ge=0, le=1 << 31, description="How many to leave out, from the first.", examples=[0])
 
 
 class Heartbeat(Body):
@@ -64,6 +70,7 @@ class AgentRoutes:
     def __init__(
         self,
         agents: AgentDirectory,
+        places: PlaceDirectory,
         presence: PresenceStore,
         namespace: Namespace,
         now_ms: NowMs,
@@ -72,6 +79,7 @@ class AgentRoutes:
         ttl_ms: int,
     ) -> None:
         self._agents = agents
+        self._places = places
         self._presence = presence
         self._namespace = namespace
         self._now_ms = now_ms
@@ -87,10 +95,12 @@ class AgentRoutes:
         answer=list[schemas.Agent],
     )
     async def list_agents(self, call: Call[NoBody, AgentList]) -> list[JSON]:
+        """In the order of their slugs."""
         query = call.query
-        wanted = AgentFilter(query.node_id, query.microdao, query.role, query.q)
-        views = [self._view(agent) for agent in self._agents.all() if wanted.matches(agent)]
-        return [view for view in views if query.presence in {"", view["presence"]}]
+        wanted = AgentFilter(query.node_id, query.microdao, query.role, query.q, query.kind)
+        found = (agent for agent in self._agents.all() if self._is_wanted(agent, wanted, query))
+        last = None if query.limit is None else query.offset + query.limit
+        return [self._view(agent) for agent in islice(found, query.offset, last)]
 
     @endpoint(
         "GET",
@@ -173,7 +183,15 @@ class AgentRoutes:
         }
 
     def _view(self, agent: Agent) -> JSON:
-        return agent_view(agent, self._presence.shown(agent_subject(agent.slug)), self._namespace, self._now_ms())
+        shown = self._presence.shown(agent_subject(agent.slug))
+        return agent_view(agent, shown, self._places, self._namespace, self._now_ms())
+
+    def _is_wanted(self, agent: Agent, wanted: AgentFilter, query: AgentList) -> bool:
+        return (
+            wanted.matches(agent)
+            and query.district in {"", self._places.district_of(agent)}
+            and query.presence in {"", self._presence.shown(agent_subject(agent.slug)).status}
+        )
 
 
 def _beat(agent: Agent, heartbeat: Heartbeat) -> Beat:

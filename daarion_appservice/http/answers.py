@@ -28,7 +28,7 @@ async def problems(request: web.Request, handler: Handle) -> web.StreamResponse:
     try:
         return await handler(request)
     except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes an answer
-        return _instead(request, error, _as_problem)
+        return _instead(request, error, as_problem)
 
 
 @web.middleware
@@ -61,7 +61,8 @@ def _client_left(request: web.Request, error: Exception) -> bool:
     )
 
 
-def _as_problem(request: web.Request, error: Exception) -> web.StreamResponse:
+def as_problem(request: web.Request, error: Exception) -> web.Response:
+    """What is answered for it; what is nobody's fault but ours is logged."""
     match error:
         case Mistakes():
             return _problem(error.status, error.code, error.detail, error.errors)

@@ -202,7 +202,7 @@ def _aiohttp_handler(
         check(who, principal, anonymous_read=anonymous_read)
         path = dict(request.match_info)
         check_text(path)
-        call = Call(principal, path, await _body(request, wanted.body), read_query(request, wanted.query))
+        call = Call(principal, path, await read_body(request, wanted.body), read_query(request, wanted.query))
         answer = await each.handler(call)
         if isinstance(answer, Answer):
             return json_response(answer.content, status=answer.status)
@@ -229,9 +229,10 @@ def json_response(
     return web.Response(body=orjson.dumps(content), status=status, content_type=content_type, headers=headers)
 
 
-async def _body(request: web.Request, model: type[Body]) -> Body:
+async def read_body(request: web.Request, model: type[B]) -> B:
+    """What the request carries. Raises InvalidInput."""
     if model is NoBody:
-        return NoBody()
+        return model()
     raw = await _read(request)
     # A page of somebody else's may send a form or plain text to us without asking its browser first; JSON it may not.
     if raw and request.content_type != "application/json":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from pydantic import Field
@@ -30,11 +31,19 @@ class FeedPage(Query):
 
 
 class FeedRoutes:
-    def __init__(self, database: Database, census: Census, occupancy: Occupancy, namespace: Namespace) -> None:
+    def __init__(
+        self,
+        database: Database,
+        census: Census,
+        occupancy: Occupancy,
+        namespace: Namespace,
+        second_me_is_available: Callable[[], bool],
+    ) -> None:
         self._database = database
         self._census = census
         self._occupancy = occupancy
         self._namespace = namespace
+        self._second_me_is_available = second_me_is_available
 
     @endpoint(
         "GET",
@@ -61,8 +70,7 @@ class FeedRoutes:
             "popular_rooms": [
                 room_view(room, self._occupancy.members_online(room.id), self._namespace) for room in rooms
             ],
-            # There is no agents core to ask in this version.
-            "second_me": {"available": False},
+            "second_me": {"available": self._second_me_is_available()},
         }
 
     def _entry(self, entry: FeedEntry) -> JSON:

@@ -22,7 +22,7 @@ _MAX_CITY_BODY_BYTES: Final = 1024 * 1024
 
 
 class Streaming(Protocol):
-    """A route whose answer has no end: a WebSocket, or server-sent events."""
+    """A route that sees to its answer itself: a WebSocket, server-sent events, or another format than JSON."""
 
     def install(self, app: web.Application) -> None: ...
 
@@ -50,11 +50,15 @@ def _allow_origins(app: web.Application, origins: Sequence[str]) -> None:
             cors.add(route)
 
 
-def matrix_application(groups: Sequence[object], receiver: Receiver, door: Door) -> web.Application:
+def matrix_application(
+    groups: Sequence[object], receiver: Receiver, door: Door, *, others: Sequence[Streaming] = ()
+) -> web.Application:
     app = web.Application(middlewares=[matrix_errors], client_max_size=MAX_BODY_BYTES)
     app.add_routes(receiver.routes())
     for group in groups:
         install(app, routes_of(group), door, anonymous_read=False)
+    for other in others:
+        other.install(app)
     return app
 
 

@@ -58,6 +58,8 @@ class Access(Enum):
     """Citizens and agents: those who can be somebody in a room."""
     CITIZENS = auto()
     """Citizens, and whoever may manage the city."""
+    CITIZENS_ALONE = auto()
+    """Citizens, for what is their own."""
     BEATERS = auto()
     """Agents (for themselves; the route checks) and services."""
     SERVICES = auto()
@@ -93,6 +95,7 @@ def _may(access: Access, principal: Principal, *, anonymous_read: bool) -> bool:
 _KINDS: Final[dict[Access, tuple[type[Principal], ...]]] = {
     Access.INHABITANTS: (Citizen, AgentPrincipal),
     Access.CITIZENS: (Citizen, Admin),
+    Access.CITIZENS_ALONE: (Citizen,),
     Access.BEATERS: (AgentPrincipal, Service),
     Access.SERVICES: (Service,),
     Access.ADMINS: (Citizen, Admin),
@@ -101,6 +104,7 @@ _KINDS: Final[dict[Access, tuple[type[Principal], ...]]] = {
 _FOR: Final = {
     Access.INHABITANTS: "citizens and agents",
     Access.CITIZENS: "citizens and admins",
+    Access.CITIZENS_ALONE: "citizens",
     Access.BEATERS: "the agent itself and trusted services",
     Access.SERVICES: "trusted services",
     Access.ADMINS: "admins",

@@ -74,9 +74,19 @@ class Agent(AgentPresence):
     id: str = Field(description="The agent's id.", examples=["daarwizz"])
     slug: str = Field(description="Its name in addresses.", examples=["daarwizz"])
     title: str | None = Field(description="What it is in the city.", examples=["Оркестратор microDAO"])
+    kind: str | None = Field(description="What sort of agent it is.", examples=["assistant"])
+    avatar: str | None = Field(
+        description="Its picture, as an `mxc://` address.", examples=["mxc://daarion.space/daarwizz"]
+    )
+    color: str | None = Field(description="Its color.", examples=["#3b82f6"])
     node_id: str | None = Field(description="The node that it runs on.", examples=["node-kyiv-1"])
+    node_role: str | None = Field(description="What it is there.", examples=["guardian"])
     microdao: str | None = Field(description="The microDAO that it belongs to.", examples=["daarion"])
-    role: str | None = Field(description="Its role there.", examples=["orchestrator"])
+    microdao_role: str | None = Field(description="What it is there.", examples=["orchestrator"])
+    role: str | None = Field(description="One word for what it is.", examples=["orchestrator"])
+    district: str | None = Field(
+        description="Where it lives: its own district, else its node's, else its microDAO's.", examples=["podil"]
+    )
     rooms: list[str] = Field(description="Slugs of the rooms that it lives in.", examples=[["general", "podil"]])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from ..city.places import PlaceDirectory, main_role, microdao_role, node_role
 from ..city.presence import Shown
 from ..city.types import Agent, Author, Media, Message, Room, Tally, UserId
 from ..matrix.namespace import Namespace
@@ -41,15 +42,22 @@ def agent_presence(agent: Agent, shown: Shown, namespace: Namespace, now_ms: int
     }
 
 
-def agent_view(agent: Agent, shown: Shown, namespace: Namespace, now_ms: int) -> JSON:
+def agent_view(agent: Agent, shown: Shown, places: PlaceDirectory, namespace: Namespace, now_ms: int) -> JSON:
     return {
         "id": agent.id,
         "slug": agent.slug,
         **agent_presence(agent, shown, namespace, now_ms),
         "title": agent.title or None,
+        "kind": agent.kind or None,
+        # A file of the service's machine is nobody else's business.
+        "avatar": agent.avatar if agent.avatar.startswith("mxc://") else None,
+        "color": agent.color or None,
         "node_id": agent.node_id or None,
+        "node_role": node_role(agent) or None,
         "microdao": agent.microdao or None,
-        "role": agent.role or None,
+        "microdao_role": microdao_role(agent) or None,
+        "role": main_role(agent) or None,
+        "district": places.district_of(agent) or None,
         "rooms": list(agent.rooms),
     }
 

@@ -69,7 +69,7 @@ class Adoption:
                     if not is_older:
                         is_older = event.get("event_id") == oldest
                     elif event.get("type") == "m.room.message":
-                        count += await messages.take(tx, room, event, is_history=True) is not None
+                        count += await messages.take(tx, room, event, is_history=True) != []
             if cursor is None or not events:
                 return count
 

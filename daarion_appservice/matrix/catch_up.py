@@ -18,7 +18,7 @@ from typing import Any, Final
 import structlog
 
 from ..city.ports import NowMs
-from ..city.types import MatrixRoomId, Room
+from ..city.types import MatrixRoomId, Room, UserId
 from ..errors import HomeserverRefused
 from ..storage.database import Database
 from ..storage.inbox import ReceivedEvent
@@ -43,7 +43,7 @@ class CatchUp:
     async def run(self) -> None:
         """Look through every linked room. Raises HomeserverAway."""
         async with self._database.reading() as tx:
-            rooms = {room.id: room for room in await tx.rooms.all()}
+            rooms = {room.id: room for room in [*await tx.rooms.all(), *await tx.rooms.direct_chats(waiting=False)]}
             former = await tx.rooms.former_ids()
         # Of one that was replaced, too: what was said there last may not have come in yet.
         linked = [*former, *((room.matrix_room_id, room.id) for room in rooms.values() if room.matrix_room_id)]
@@ -60,7 +60,7 @@ class CatchUp:
                 )
 
     async def _room(self, room: Room, matrix_room: MatrixRoomId) -> None:
-        events = await self._since_handled(matrix_room)
+        events = await self._since_handled(matrix_room, as_user=self._namespace.keeper(room))
         missed = 0
         # Once more until there is nothing to change: a transaction may come in at the same time.
         while (added := await self._put(matrix_room, events)) is not None:
@@ -72,14 +72,12 @@ class CatchUp:
         async with self._database.transaction() as tx:
             return await tx.inbox.put_in_order(matrix_room, events, now_ms=self._now_ms())
 
-    async def _since_handled(self, matrix_room: MatrixRoomId) -> list[ReceivedEvent]:
+    async def _since_handled(self, matrix_room: MatrixRoomId, *, as_user: UserId) -> list[ReceivedEvent]:
         """What happened after the last event that was handled, oldest first; nothing where none ever was."""
         found: list[Any] = []
         cursor: str | None = None
         for _ in range(_MAX_PAGES):
-            page, cursor = await self._homeserver.messages_before(
-                matrix_room, cursor, limit=_PAGE, as_user=self._namespace.bot
-            )
+            page, cursor = await self._homeserver.messages_before(matrix_room, cursor, limit=_PAGE, as_user=as_user)
             async with self._database.reading() as tx:
                 handled = await tx.inbox.handled([received(event).event_id for event in page])
             for event in page:

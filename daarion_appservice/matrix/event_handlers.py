@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from ..city.events import CityEvent
 from ..city.types import Room
 from ..storage.database import Transaction
-from .events import Event, is_signed, room_of, type_of
+from .direct_chats import DirectChatEvents
+from .events import SAID, Event, is_signed, room_of, type_of
 from .member_events import MemberEvents
 from .message_events import MessageEvents
 from .room_state_events import RoomStateEvents
 
 Handler = Callable[[Transaction, Room, Event], Awaitable[list[CityEvent]]]
 
-SAID: Final = frozenset({"m.room.message", "m.sticker", "m.reaction", "m.room.redaction"})
-"""What counts also in a room that was replaced by another."""
-
 
 class EventHandlers:
-    def __init__(self, messages: MessageEvents, members: MemberEvents, state: RoomStateEvents) -> None:
+    def __init__(
+        self, messages: MessageEvents, members: MemberEvents, state: RoomStateEvents, chats: DirectChatEvents
+    ) -> None:
         self._handlers: dict[str, Handler] = {
             "m.room.message": messages.message,
             "m.sticker": messages.message,
@@ -36,8 +35,15 @@ class EventHandlers:
             "m.room.tombstone": state.tombstone,
             "m.room.canonical_alias": state.canonical_alias,
         }
+        said = {event_type: handler for event_type, handler in self._handlers.items() if event_type in SAID}
+        self._chat_handlers: dict[str, Handler] = said | {
+            "m.room.member": chats.member,
+            "m.room.encryption": chats.encryption,
+            "m.room.encrypted": chats.encryption,
+        }
         self._members = members
         self._state = state
+        self._chats = chats
 
     async def handle(self, tx: Transaction, event: Event) -> list[CityEvent]:
         """Take one event into the city; returns what to publish once the transaction is committed.
@@ -50,7 +56,12 @@ class EventHandlers:
         room = await tx.rooms.by_matrix_id(matrix_room)
         if room is None and type_of(event) in SAID:
             room = await tx.rooms.by_former_id(matrix_room)
-        return [] if room is None else await handler(tx, room, event)
+        if room is None:
+            return await self._chats.invited(tx, event) if type_of(event) == "m.room.member" else []
+        if room.agent is not None:
+            chat_handler = self._chat_handlers.get(type_of(event))
+            return [] if chat_handler is None else await chat_handler(tx, room, event)
+        return await handler(tx, room, event)
 
     async def _member(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         return [*await self._members.member(tx, room, event), *await self._state.bot(tx, room, event)]

@@ -13,6 +13,9 @@ answer to our request never reached us."""
 REACTION_ID: Final = "space.daarion.reaction_id"
 """The same for reactions."""
 
+SAID: Final = frozenset({"m.room.message", "m.sticker", "m.reaction", "m.room.redaction"})
+"""What people say, and what becomes of it; it counts also in a room that was replaced by another."""
+
 _MAX_ID_CHARS: Final = 255
 
 Event = dict[str, Any]

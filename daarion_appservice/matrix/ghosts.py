@@ -40,10 +40,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How a ghost should look. ``avatar`` is an ``mxc://`` address, a path, or empty for none."""
+    """How a ghost should look. ``avatar`` is an ``mxc://`` address, a path, empty for none, or None for the one it has."""
 
     display_name: str
-    avatar: str = ""
+    avatar: str | None = None
 
 
 def profile_of(agent: Agent) -> Profile:
@@ -96,6 +96,17 @@ class Ghosts:
         async with self._locks[user]:
             if ghost := self._known.get(user):
                 await self._remember(replace(ghost, status_text=text))
+
+    def role_field(self, user: UserId) -> str | None:
+        """What stands in the profile of what the agent is, as JSON."""
+        ghost = self._known.get(user)
+        return ghost.role_field if ghost else None
+
+    async def shows_role(self, user: UserId, text: str | None) -> None:
+        """Remember what stands there now."""
+        async with self._locks[user]:
+            if ghost := self._known.get(user):
+                await self._remember(replace(ghost, role_field=text))
 
     async def ensure(self, user: UserId, profile: Profile) -> None:
         """Have ``user`` registered and looking like ``profile``. Costs nothing when it is so already."""
@@ -230,6 +241,9 @@ class Ghosts:
             ghost = await self._remember(replace(ghost, display_name=profile.display_name))
         if profile.avatar:
             await self._picture(ghost, profile.avatar)
+        elif profile.avatar == "" and ghost.avatar_source is not None:
+            await self._unless_forbidden(self._homeserver.set_avatar(ghost.user_id, ""))
+            await self._remember(replace(ghost, avatar_source=None, avatar_mxc=None))
 
     async def _unless_forbidden(self, change: Awaitable[None]) -> None:
         """A homeserver may let nobody change names and pictures; ghosts do without then, and work all the same."""

@@ -17,6 +17,7 @@ from ..city.agents import AgentDirectory
 from ..city.types import Agent, MatrixRoomId, MatrixStatus, Room, RoomId, UserId
 from ..errors import HomeserverAway, HomeserverRefused
 from ..storage.database import Database
+from .farewells import Farewells
 from .ghosts import Ghosts, Profile, is_unregistered, profile_of
 from .homeserver import Homeserver
 from .homeserver_watch import HomeserverWatch
@@ -24,6 +25,7 @@ from .namespace import Namespace
 from .observer import Observer
 from .outbound import Outbound
 from .presence_mirror import PresenceMirror
+from .role_fields import RoleFields
 from .rooms import MatrixRooms
 
 _RETRY_S: Final = 30.0
@@ -52,6 +54,8 @@ class Housekeeping:
         mirror: PresenceMirror,
         outbound: Outbound,
         observer: Observer,
+        roles: RoleFields,
+        farewells: Farewells,
         *,
         city_name: str,
     ) -> None:
@@ -65,6 +69,8 @@ class Housekeeping:
         self._mirror = mirror
         self._outbound = outbound
         self._observer = observer
+        self._roles = roles
+        self._farewells = farewells
         self._city_name = city_name
         self._wake = asyncio.Event()
         self._kept_rooms: dict[RoomId, RoomState] = {}
@@ -75,6 +81,7 @@ class Housekeeping:
         self.is_done = False
         """Whether everything was gone through once since the start; what failed then says so itself."""
         watch.on_return(self.wake)
+        watch.on_return(roles.ask_again)
 
     def wake(self) -> None:
         """Rooms or agents changed."""
@@ -116,11 +123,17 @@ class Housekeeping:
         self._outbound.resume()
         await self._observer.attend({room.matrix_room_id: room.id for room in linked.values() if room.matrix_room_id})
         agents_well = await self._keep_agents(linked)
+        removed_well = await self._say_farewell()
         self.is_done = True
         async with self._database.reading() as tx:
             wanted = [room for room in await tx.rooms.all() if not room.archived]
         # Of an encrypted room nothing is to be hoped for.
-        return space_well and agents_well and all(room.slug in linked or room.encrypted for room in wanted)
+        return (
+            space_well
+            and agents_well
+            and removed_well
+            and all(room.slug in linked or room.encrypted for room in wanted)
+        )
 
     async def _keep_space(self) -> bool:
         """Whether the city has its space; rooms and agents do without one when it cannot be had."""
@@ -211,6 +224,15 @@ class Housekeeping:
         self._kept_agents[agent.slug] = (agent, _addresses(homes))
         return True
 
+    async def _say_farewell(self) -> bool:
+        """Whether nothing of those who were removed is left to be done."""
+        gone, is_well = await self._farewells.say()
+        for slug in gone:
+            self._kept_agents.pop(slug, None)
+            if self._in_space is not None:
+                self._in_space.discard(self._namespace.agent(slug))
+        return is_well
+
     async def _settle(self, agent: Agent, homes: list[Room]) -> None:
         """Have an agent's ghost registered, looking right, and joined; from scratch if the homeserver lost it.
 
@@ -228,6 +250,7 @@ class Housekeeping:
     async def _ensure(self, agent: Agent, homes: list[Room]) -> None:
         user = self._namespace.agent(agent.slug)
         await self._ghosts.ensure(user, profile_of(agent))
+        await self._roles.show(agent)
         refusals = []
         joins = [
             partial(self._join_space, user),

@@ -61,7 +61,7 @@ class Letters:
             return []
         if row.kind is OutboxKind.MESSAGE:
             # Held, so that its deletion in the same moment is not overlooked.
-            await tx.rooms.hold(row.room_id)
+            await tx.rooms.hold_any(row.room_id)
             message = await _message_of(tx, row)
             if message is None or message.matrix_event_id is not None:
                 return []
@@ -83,7 +83,7 @@ class Letters:
 
         An edit or a reaction that Matrix refuses stays as it is in the city: it is in its history already.
         """
-        await tx.rooms.hold(row.room_id)
+        await tx.rooms.hold_any(row.room_id)
         if row.kind is OutboxKind.JOIN and row.user_id is not None:
             return await self._members.put_out(tx, row.room_id, row.user_id)
         message = await _message_of(tx, row)

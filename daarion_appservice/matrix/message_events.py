@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..city.changes import Changes
 from ..city.events import CityEvent
 from ..city.messages import Messages
@@ -44,17 +46,19 @@ class MessageEvents:
         if room.archived:
             # It can be read, but not written to, from whichever side.
             return []
-        posted = await self.take(tx, room, event)
-        return [posted] if posted else []
+        return await self.take(tx, room, event)
 
-    async def take(self, tx: Transaction, room: Room, event: Event, *, is_history: bool = False) -> CityEvent | None:
-        """Post what somebody wrote on Matrix; None when there is nothing to show, or it is here already."""
+    async def take(self, tx: Transaction, room: Room, event: Event, *, is_history: bool = False) -> list[CityEvent]:
+        """Post what somebody wrote on Matrix; nothing comes of it when there is nothing to show, or it is here already."""
         content = content_of(event)
         author = await self._author(tx, room, sender_of(event))
         said = self._said(event, is_history=is_history)
+        if said is not None and room.agent is not None:
+            # Whoever may read the city's rooms may fetch the files that are shown there; those of a chat are nobody's business.
+            said = replace(said, media=None)
         # An edit repeats the whole message; taken as a new one it would stand there twice.
         if author is None or said is None or replaced(content):
-            return None
+            return []
         return await self._messages.receive(
             tx,
             room,
@@ -82,7 +86,7 @@ class MessageEvents:
         reaction_id = optional_text(content, REACTION_ID)
         if reaction_id and self._namespace.is_ours(sender_of(event)):
             # The room first, as whoever takes the reaction back does: the other way round each waits for the other.
-            await tx.rooms.hold(room.id)
+            await tx.rooms.hold_any(room.id)
             await tx.reactions.arrived(ReactionId(reaction_id), event_id)
             return []
         relation = inner(content, "m.relates_to")
@@ -143,12 +147,12 @@ async def _own(tx: Transaction, room: Room, content: Event) -> Message | None:
     message_id = optional_text(content, MESSAGE_ID)
     if not message_id:
         return None
-    await tx.rooms.hold(room.id)
+    await tx.rooms.hold_any(room.id)
     return await tx.messages.get(MessageId(message_id))
 
 
 async def _held(tx: Transaction, room: Room, event_id: EventId) -> Message | None:
     """The room's message that is this event; nobody else changes it until the transaction ends."""
-    await tx.rooms.hold(room.id)
+    await tx.rooms.hold_any(room.id)
     message = await tx.messages.by_event_id(event_id)
     return message if message and message.room_id == room.id else None

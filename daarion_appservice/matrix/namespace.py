@@ -19,6 +19,7 @@ from ..city.types import (
     Author,
     AuthorKind,
     CitizenId,
+    Room,
     SubjectId,
     UserId,
     agent_subject,
@@ -73,6 +74,10 @@ class Namespace:
 
     def agent(self, slug: AgentSlug) -> UserId:
         return self._user(AGENT_PREFIX + slug)
+
+    def keeper(self, room: Room) -> UserId:
+        """Who of ours looks after a room, and is in it as long as we are: the bot, or the agent whose direct chat it is."""
+        return self.bot if room.agent is None else self.agent(room.agent)
 
     def citizen(self, citizen: CitizenId) -> UserId:
         """The ghost of a citizen. What may not stand in a localpart is written =hh, as the spec proposes."""

@@ -151,7 +151,7 @@ class Outbound:
         if row.retry_at_ms > self._now_ms():
             return row.retry_at_ms
         async with self._database.reading() as tx:
-            room = await tx.rooms.find(row.room_id)
+            room = await tx.rooms.get(row.room_id)
             letter = await self._letters.write(tx, row)
         if letter is None or room is None:
             await self._settle(row)
@@ -203,7 +203,8 @@ class Outbound:
         assert room.matrix_room_id is not None
         user = self._user(letter)
         # Whoever left, or was put out, does not come back for this; nor must it stay because they may not.
-        if not self._ghosts.is_in(user, room) or row.id in self._mended:
+        is_in = room.agent is not None or self._ghosts.is_in(user, room)
+        if not is_in or row.id in self._mended:
             user = self._namespace.bot
         redact = partial(
             self._homeserver.redact, room.matrix_room_id, as_user=user, with_device=self._ghosts.has_device(user)
@@ -224,7 +225,8 @@ class Outbound:
         was_known = self._ghosts.is_known(user)
         await self._ghosts.ensure(user, self._profile(sender))
         await self._ghosts.ensure_device(user)
-        await self._ghosts.ensure_joined(user, room, invite=self._agents.lives_in(sender, room), anew=anew)
+        if room.agent is None:  # to a chat an agent comes when it is invited
+            await self._ghosts.ensure_joined(user, room, invite=self._agents.lives_in(sender, room), anew=anew)
         if not was_known:
             self._on_new_ghost(user)
 
@@ -285,7 +287,7 @@ class Outbound:
         """Something went wrong that is not the letter's fault, unless everything else works and it goes wrong each time."""
         try:
             assert room.matrix_room_id is not None
-            await self._homeserver.joined_members(room.matrix_room_id, as_user=self._namespace.bot)
+            await self._homeserver.joined_members(room.matrix_room_id, as_user=self._namespace.keeper(room))
         except HomeserverAway:
             return self._now_ms() + _AWAY_RETRY_MS
         except HomeserverRefused:

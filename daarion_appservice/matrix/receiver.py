@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
-from hmac import compare_digest
 from typing import Any, Final, Protocol, TypeGuard
 
 import orjson
@@ -25,6 +24,7 @@ from ..storage.database import Database
 from ..storage.inbox import ReceivedEvent
 from ..storage.intake import ReceivedTransaction
 from .events import storable
+from .homeserver_token import HomeserverToken, matrix_error
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 """100 events of 64 KiB, 100 EDUs and to-device messages fit; a 413 would be retried for ever."""
@@ -57,7 +57,7 @@ class Receiver:
     ) -> None:
         self._database = database
         self._queries = queries
-        self._hs_token = hs_token.encode()
+        self._check_token = HomeserverToken(hs_token).check
         self._now_ms = now_ms
         self._on_stored = on_stored
         self._on_ephemeral = on_ephemeral
@@ -109,32 +109,6 @@ class Receiver:
         if await self._queries.alias_exists(request.match_info["alias"]):
             return web.json_response({})
         raise matrix_error(404, "M_NOT_FOUND", "There is no such room in the city")
-
-    def _check_token(self, request: web.Request) -> None:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise matrix_error(401, "M_MISSING_TOKEN", "The homeserver's token is missing")
-        if not compare_digest(token.strip().encode("utf-8", "surrogateescape"), self._hs_token):
-            raise matrix_error(
-                403,
-                "M_FORBIDDEN",
-                "This is not the hs_token that the city expects: give Synapse the registration file that belongs to "
-                "the city's config.yaml, and restart it",
-            )
-
-
-def matrix_error(status: int, errcode: str, error: str) -> web.HTTPException:
-    """An answer as the Matrix specification wants it."""
-    kind = next(kind for kind in _HTTP_ERRORS if kind.status_code == status)
-    return kind(text=orjson.dumps({"errcode": errcode, "error": error}).decode(), content_type="application/json")
-
-
-_HTTP_ERRORS: Final[tuple[type[web.HTTPException], ...]] = (
-    web.HTTPBadRequest,
-    web.HTTPUnauthorized,
-    web.HTTPForbidden,
-    web.HTTPNotFound,
-)
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

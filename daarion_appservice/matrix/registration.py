@@ -24,6 +24,7 @@ from ..config import edit as config_edit
 from ..errors import ExitCode, StartError
 from . import registration_differences
 from .registration_differences import TOKENS
+from .thirdparty import PROTOCOL
 
 TOKEN_BYTES = 48
 
@@ -78,6 +79,8 @@ class Registration:
                 "rate_limited: false",
                 "# Presence comes through one observer's /sync: linear, and complete after an outage.",
                 "receive_ephemeral: false",
+                "# Clients may look up agents and rooms of the city by this name.",
+                f"protocols: [{PROTOCOL}]",
                 "namespaces:",
                 "  users:",
                 *_entries(self.users),
@@ -193,7 +196,7 @@ def check(settings: Settings) -> Findings:
     path = settings.appservice.registration
     values = _read(path)
     differences = registration_differences.find(values, Registration.of(settings), settings.homeserver.domain)
-    cautions = []
+    cautions = registration_differences.cautions(values, PROTOCOL)
     if private_file.open_to_everybody(path):
         cautions.append(f"{path} may be read by every user of this machine, and holds secrets: chmod 600 {path}")
     return Findings(differences, cautions)

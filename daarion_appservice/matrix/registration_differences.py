@@ -22,6 +22,18 @@ def find(values: Mapping[str, Any], wanted: Registration, domain: str) -> list[s
     return [*_plain_differences(values, wanted), *_switches(values), *_namespaces(values, wanted, domain)]
 
 
+def cautions(values: Mapping[str, Any], protocol: str) -> list[str]:
+    """What is not as it should be, and yet stops nothing that people cannot do without."""
+    protocols = values.get("protocols")
+    if isinstance(protocols, list) and protocol in protocols:
+        return []
+    missing = (
+        f"protocols does not hold {protocol}, so nobody can look up agents from a client: write the file anew with "
+        "`daarion-appservice registration generate --force`, give it to Synapse and restart Synapse"
+    )
+    return [missing]
+
+
 def _plain_differences(values: Mapping[str, Any], wanted: Registration) -> list[str]:
     found = []
     for name, key in (("id", "id"), ("url", "address"), ("sender_localpart", "bot")):

@@ -23,8 +23,7 @@ from ..city.types import MatrixRoomId, Room, UserId
 from ..errors import HomeserverError, HomeserverRefused, RoomApart
 from ..storage.database import Database
 from ..storage.inbox import ReceivedEvent
-from .event_handlers import SAID
-from .events import content_of, optional_text, sender_of, text, type_of
+from .events import SAID, content_of, optional_text, sender_of, text, type_of
 from .ghosts import Ghosts
 from .homeserver import Homeserver
 from .namespace import Namespace

@@ -96,7 +96,7 @@ class TypingOut:
     async def _tell(self, room_id: RoomId, user: UserId, *, typing: bool) -> None:
         try:
             async with self._database.reading() as tx:
-                room = await tx.rooms.find(room_id)
+                room = await tx.rooms.get(room_id)
             if room is None or room.matrix_room_id is None:
                 return
             await self._homeserver.set_typing(room.matrix_room_id, user, typing=typing, timeout_ms=_LASTS_MS)

@@ -25,6 +25,14 @@ class Listener:
     port: int
 
 
+def any_free() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def check_free(listeners: Sequence[Listener]) -> None:
     """Raises StartError that names every listener whose port is taken, and by whom."""
     for index, listener in enumerate(listeners):

@@ -1,4 +1,4 @@
-"""Agents and tokens in memory, as they are stored; changes by other processes (the command line) are noticed."""
+"""Agents, their places and tokens in memory, as they are stored; changes by other processes (the command line) are noticed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.agents import AgentDirectory
 from ..city.events import RegistryChanged
+from ..city.places import PlaceDirectory
 from ..city.ports import Publish
 from ..city.tokens import TokenRing
 from ..storage.database import Database
@@ -21,22 +22,34 @@ log = structlog.get_logger()
 
 
 class Registry:
-    def __init__(self, database: Database, publish: Publish, agents: AgentDirectory, tokens: TokenRing) -> None:
+    def __init__(
+        self,
+        database: Database,
+        publish: Publish,
+        agents: AgentDirectory,
+        places: PlaceDirectory,
+        tokens: TokenRing,
+    ) -> None:
         self._database = database
         self._publish = publish
         self._agents = agents
+        self._places = places
         self._tokens = tokens
         self._version = -1
+        self._loading = asyncio.Lock()
 
     async def load(self) -> None:
-        """Read agents and tokens if they changed since the last time; publishes RegistryChanged when they did."""
-        async with self._database.reading() as tx:
+        """Read agents, places and tokens if they changed since the last time; publishes RegistryChanged when they did."""
+        # One after the other, so that nobody puts back what was read before the newest.
+        async with self._loading, self._database.reading() as tx:
             version = await tx.kept.registry_version()
             if version == self._version:
                 return
-            self._agents.replace(await tx.agents.all())
+            agents = await tx.agents.all()
+            self._places.replace(await tx.places.all(), agents)
+            self._agents.replace(agents)
             self._tokens.replace(await tx.agents.tokens())
-        self._version = version
+            self._version = version
         self._publish(RegistryChanged())
 
     async def run(self) -> None:

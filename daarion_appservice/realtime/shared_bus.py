@@ -14,6 +14,7 @@ import structlog
 from pydantic import TypeAdapter
 
 from ..city.events import (
+    AnswersOwed,
     CityEvent,
     CityMissed,
     InboxFilled,
@@ -43,6 +44,7 @@ SharedEvent = (
     | InhabitantRead
     | InboxFilled
     | OutboxFilled
+    | AnswersOwed
     | CityMissed
 )
 _SHARED: Final[tuple[type[Any], ...]] = get_args(SharedEvent)

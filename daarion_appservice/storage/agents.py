@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import Agent, AgentSlug
 from .kept import registry_changed
-from .tables import agent_tokens, agents
+from .tables import agent_tokens, agents, removed_agents
+from .upsert import insert
+
+_DESCRIPTION: Final = (
+    "display_name",
+    "title",
+    "avatar",
+    "node_id",
+    "microdao",
+    "role",
+    "rooms",
+    "kind",
+    "color",
+    "district",
+    "node_role",
+    "microdao_role",
+)
+"""What may be said of an agent, by column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +40,16 @@ class TokenRow:
     id: str
     slug: AgentSlug
     secret_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOfAgent:
+    """What is told of a token: nothing of its secret."""
+
+    id: str
+    created_at_ms: int
+    revoked_at_ms: int | None
+    """None while it counts."""
 
 
 class AgentRows:
@@ -36,24 +64,50 @@ class AgentRows:
         row = (await self._connection.execute(select(agents).where(agents.c.slug == slug))).first()
         return _agent(row) if row else None
 
+    async def hold(self, slug: str) -> Agent | None:
+        """The same, and until the transaction ends nobody else changes the registry."""
+        await registry_changed(self._connection)
+        return await self.by_slug(slug)
+
     async def put(self, agent: Agent, *, now_ms: int) -> None:
         """Add an agent, or describe the one with this slug anew."""
-        values = {
-            "display_name": agent.display_name,
-            "title": agent.title,
-            "avatar": agent.avatar,
-            "node_id": agent.node_id,
-            "microdao": agent.microdao,
-            "role": agent.role,
-            "rooms": orjson.dumps(agent.rooms).decode(),
-        }
-        # First of all: whoever else adds an agent waits here, and then finds it added.
+        await self.put_all([agent], now_ms=now_ms)
+
+    async def put_all(self, described: Collection[Agent], *, now_ms: int) -> None:
+        """The same for many, in one change of the registry."""
+        if not described:
+            return
+        # First of all: whoever else changes the registry waits here, and then finds it changed.
         await registry_changed(self._connection)
-        changed = await self._connection.execute(update(agents).where(agents.c.slug == agent.slug).values(values))
-        if changed.rowcount == 0:
-            await self._connection.execute(
-                insert(agents).values(id=agent.id, slug=agent.slug, created_at_ms=now_ms, **values)
-            )
+        statement = insert(self._connection, agents)
+        told = {name: statement.excluded[name] for name in _DESCRIPTION}
+        await self._connection.execute(
+            statement.on_conflict_do_update(index_elements=[agents.c.slug], set_=told),
+            [
+                {"id": agent.id, "slug": agent.slug, "created_at_ms": now_ms, **_description(agent)}
+                for agent in described
+            ],
+        )
+        await self._connection.execute(
+            delete(removed_agents).where(removed_agents.c.slug == bindparam("back")),
+            [{"back": agent.slug} for agent in described],
+        )
+
+    async def remove(self, slugs: Collection[AgentSlug], *, now_ms: int) -> None:
+        """Remove agents with their tokens; what is left of them on Matrix is noted as to be done."""
+        if not slugs:
+            return
+        await registry_changed(self._connection)
+        await self._connection.execute(
+            delete(agents).where(agents.c.slug == bindparam("gone")), [{"gone": slug} for slug in slugs]
+        )
+        statement = insert(self._connection, removed_agents)
+        await self._connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[removed_agents.c.slug], set_={"removed_at_ms": statement.excluded.removed_at_ms}
+            ),
+            [{"slug": slug, "removed_at_ms": now_ms} for slug in slugs],
+        )
 
     async def tokens(self) -> list[TokenRow]:
         rows = await self._connection.execute(
@@ -63,9 +117,18 @@ class AgentRows:
         )
         return [TokenRow(row.id, AgentSlug(row.slug), row.secret_sha256) for row in rows]
 
+    async def tokens_of(self, agent: Agent) -> list[TokenOfAgent]:
+        """Those that count and those that were revoked, oldest first."""
+        rows = await self._connection.execute(
+            select(agent_tokens.c.id, agent_tokens.c.created_at_ms, agent_tokens.c.revoked_at_ms)
+            .where(agent_tokens.c.agent_id == agent.id)
+            .order_by(agent_tokens.c.created_at_ms, agent_tokens.c.id)
+        )
+        return [TokenOfAgent(row.id, row.created_at_ms, row.revoked_at_ms) for row in rows]
+
     async def add_token(self, token_id: str, agent: Agent, secret_sha256: str, *, now_ms: int) -> None:
         await self._connection.execute(
-            insert(agent_tokens).values(
+            insert(self._connection, agent_tokens).values(
                 id=token_id, agent_id=agent.id, secret_sha256=secret_sha256, created_at_ms=now_ms
             )
         )
@@ -95,4 +158,14 @@ def _agent(row: Row[Any]) -> Agent:
         microdao=row.microdao,
         role=row.role,
         rooms=tuple(orjson.loads(row.rooms)),
+        kind=row.kind,
+        color=row.color,
+        district=row.district,
+        node_role=row.node_role,
+        microdao_role=row.microdao_role,
     )
+
+
+def _description(agent: Agent) -> dict[str, str]:
+    known = {name: getattr(agent, name) for name in _DESCRIPTION}
+    return known | {"rooms": orjson.dumps(agent.rooms).decode()}

@@ -18,18 +18,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from ..errors import ExitCode, StartError
 from .agents import AgentRows
+from .answers import AnswerRows
 from .feed import FeedRows
 from .ghosts import GhostRows
 from .inbox import InboxRows
 from .intake import Intake, PostgresIntake, SqliteIntake
+from .interactions import InteractionRows
 from .kept import KeptRows
 from .line import PostgresLine, SqliteLine
 from .media import MediaRows
 from .members import MemberRows
 from .messages import MessageRows
 from .outbox import OutboxRows
+from .places import PlaceRows
 from .reactions import ReactionRows
 from .remembered import PostgresStamp, Remembered, SqliteStamp
+from .removed_agents import RemovedAgentRows
 from .room_events import RoomEventRows
 from .room_versions import PostgresRoomVersions, RoomVersions, SqliteRoomVersions
 from .rooms import RoomRows
@@ -54,6 +58,18 @@ class Transaction:
     @cached_property
     def agents(self) -> AgentRows:
         return AgentRows(self.connection)
+
+    @cached_property
+    def answers(self) -> AnswerRows:
+        return AnswerRows(self.connection)
+
+    @cached_property
+    def removed_agents(self) -> RemovedAgentRows:
+        return RemovedAgentRows(self.connection)
+
+    @cached_property
+    def places(self) -> PlaceRows:
+        return PlaceRows(self.connection)
 
     @cached_property
     def rooms(self) -> RoomRows:
@@ -102,6 +118,10 @@ class Transaction:
     @cached_property
     def kept(self) -> KeptRows:
         return KeptRows(self.connection)
+
+    @cached_property
+    def interactions(self) -> InteractionRows:
+        return InteractionRows(self.connection)
 
 
 class Database:

@@ -25,6 +25,8 @@ class Ghost:
     has_device: bool = False
     status_text: str | None = None
     """As it stands in the profile."""
+    role_field: str | None = None
+    """The profile's ``space.daarion.role``, as JSON."""
 
 
 class GhostRows:
@@ -45,6 +47,7 @@ class GhostRows:
             "avatar_mxc": ghost.avatar_mxc,
             "has_device": ghost.has_device,
             "status_text": ghost.status_text,
+            "role_field": ghost.role_field,
         }
         statement = insert(self._connection, ghosts).values(user_id=ghost.user_id, **values)
         await self._connection.execute(statement.on_conflict_do_update(index_elements=[ghosts.c.user_id], set_=values))
@@ -55,5 +58,11 @@ class GhostRows:
 
 def _ghost(row: Row[Any]) -> Ghost:
     return Ghost(
-        UserId(row.user_id), row.display_name, row.avatar_source, row.avatar_mxc, row.has_device, row.status_text
+        UserId(row.user_id),
+        row.display_name,
+        row.avatar_source,
+        row.avatar_mxc,
+        row.has_device,
+        row.status_text,
+        row.role_field,
     )

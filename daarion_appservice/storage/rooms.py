@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, case, func, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import MatrixRoomId, MatrixStatus, Room, RoomId
+from ..city.types import AgentSlug, MatrixRoomId, MatrixStatus, Room, RoomId
 from .kept import registry_changed
 from .tables import former_matrix_rooms, rooms
 from .upsert import insert
@@ -24,6 +24,8 @@ _EPOCH_MS: Final = 1_767_225_600_000
 """2026-01-01."""
 _HALF_LIFE_MS: Final = 7 * 24 * 3_600_000
 """A message counts half as much for how popular a room is as one of a week later."""
+
+_IS_PUBLIC: Final = rooms.c.agent.is_(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class RoomRows:
                 description=room.description,
                 is_default=room.is_default,
                 archived=room.archived,
+                agent=room.agent,
                 created_by=created_by,
                 created_at_ms=room.created_at_ms,
                 matrix_room_id=room.matrix_room_id,
@@ -59,26 +62,59 @@ class RoomRows:
             )
             .on_conflict_do_nothing()
         )
-        await registry_changed(self._connection)
+        if room.agent is None:
+            await registry_changed(self._connection)
         return added.rowcount == 1
 
     async def all(self) -> list[Room]:
-        return [_room(row) for row in await self._connection.execute(select(rooms).order_by(rooms.c.created_at_ms))]
+        """The city's public rooms."""
+        return await self._some(_IS_PUBLIC)
+
+    async def direct_chats(self, *, waiting: bool) -> list[Room]:
+        """The chats of agents with somebody on Matrix, which nobody else sees: those to see after, or those that go on."""
+        status = MatrixStatus.PENDING if waiting else MatrixStatus.LINKED
+        return await self._some(~_IS_PUBLIC & ~rooms.c.archived & (rooms.c.matrix_status == status))
+
+    async def doubt_chat(self, chat: RoomId) -> None:
+        """Something happened there that somebody has to see after."""
+        await self._connection.execute(
+            update(rooms).where(rooms.c.id == chat).values(matrix_status=MatrixStatus.PENDING, archived=False)
+        )
+
+    async def close_chat(self, chat: RoomId) -> None:
+        """The agent is there no longer."""
+        await self._connection.execute(update(rooms).where(rooms.c.id == chat).values(archived=True))
+
+    async def _some(self, which: ColumnElement[bool]) -> list[Room]:
+        found = await self._connection.execute(select(rooms).where(which).order_by(rooms.c.created_at_ms))
+        return [_room(row) for row in found]
 
     async def page(self, *, sort: str, limit: int, offset: int) -> list[Room]:
-        """Rooms that are not archived, in one of ORDERS."""
+        """Public rooms that are not archived, in one of ORDERS."""
         rows = await self._connection.execute(
-            select(rooms).where(~rooms.c.archived).order_by(*ORDERS[sort]).limit(limit).offset(offset)
+            select(rooms).where(~rooms.c.archived, _IS_PUBLIC).order_by(*ORDERS[sort]).limit(limit).offset(offset)
         )
         return [_room(row) for row in rows]
 
+    async def get(self, room: RoomId) -> Room | None:
+        """A public room or a direct chat."""
+        row = (await self._connection.execute(select(rooms).where(rooms.c.id == room))).first()
+        return _room(row) if row else None
+
     async def find(self, id_or_slug: str) -> Room | None:
+        """A public room."""
         row = (await self._connection.execute(_with_name(id_or_slug))).first()
         return _room(row) if row else None
 
     async def hold(self, id_or_slug: str) -> Room | None:
-        """Find a room; whoever else wants to write to it waits until this transaction ends."""
+        """Find a public room; whoever else wants to write to it waits until this transaction ends."""
         row = (await self._connection.execute(_with_name(id_or_slug).with_for_update(key_share=True))).first()
+        return _room(row) if row else None
+
+    async def hold_any(self, room: RoomId) -> Room | None:
+        """The same with a public room or a direct chat."""
+        held = select(rooms).where(rooms.c.id == room).with_for_update(key_share=True)
+        row = (await self._connection.execute(held)).first()
         return _room(row) if row else None
 
     async def by_matrix_id(self, matrix_room: MatrixRoomId) -> Room | None:
@@ -214,13 +250,14 @@ def _weight(at_ms: int) -> float:
 
 
 def _with_name(id_or_slug: str) -> Select[Any]:
-    return select(rooms).where((rooms.c.id == id_or_slug) | (rooms.c.slug == id_or_slug)).limit(1)
+    return select(rooms).where((rooms.c.id == id_or_slug) | (rooms.c.slug == id_or_slug), _IS_PUBLIC).limit(1)
 
 
 def _room(row: Row[Any]) -> Room:
     return Room(
         id=RoomId(row.id),
         slug=row.slug,
+        agent=AgentSlug(row.agent) if row.agent else None,
         name=row.name,
         description=row.description,
         is_default=row.is_default,

@@ -46,6 +46,11 @@ agents = Table(
     Column("role", Text, nullable=False, server_default=""),
     Column("rooms", Text, nullable=False, server_default="[]"),
     Column("created_at_ms", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False, server_default=""),
+    Column("color", String(7), nullable=False, server_default=""),
+    Column("district", Text, nullable=False, server_default=""),
+    Column("node_role", Text, nullable=False, server_default=""),
+    Column("microdao_role", Text, nullable=False, server_default=""),
 )
 
 agent_tokens = Table(
@@ -63,6 +68,8 @@ rooms = Table(
     metadata,
     Column("id", String(80), primary_key=True),
     Column("slug", String(64), nullable=False, unique=True),
+    # Whose direct chat it is; the city's public rooms have none.
+    Column("agent", String(64)),
     Column("name", Text, nullable=False),
     Column("description", Text, nullable=False, server_default=""),
     Column("is_default", Boolean, nullable=False, server_default=text("false")),
@@ -268,6 +275,27 @@ outbox = Table(
     sqlite_autoincrement=True,
 )
 
+# What agents were asked, and whether they have answered: both are tied together for good.
+answers = Table(
+    "answers",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("question_id", ForeignKey("messages.id", ondelete="CASCADE"), nullable=False),
+    Column("agent", String(64), nullable=False),
+    Column("room_id", String(80), nullable=False),
+    Column("depth", Integer, nullable=False),
+    Column("by_agent", Boolean, nullable=False),
+    Column("asked_at_ms", BigInteger, nullable=False),
+    Column("state", String(8), nullable=False, server_default="owed"),
+    Column("message_id", String(26)),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("retry_at_ms", BigInteger, nullable=False, server_default="0"),
+    Column("error", Text),
+    UniqueConstraint("question_id", "agent"),
+    Index(None, "state", "id"),
+    Index(None, "room_id", "asked_at_ms"),
+)
+
 ghosts = Table(
     "ghosts",
     metadata,
@@ -277,6 +305,7 @@ ghosts = Table(
     Column("avatar_mxc", Text),
     Column("has_device", Boolean, nullable=False, server_default=text("false")),
     Column("status_text", Text),
+    Column("role_field", Text),
 )
 
 kept = Table(
@@ -284,4 +313,60 @@ kept = Table(
     metadata,
     Column("key", String(64), primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", String(255), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("district", Text, nullable=False, server_default=""),
+)
+
+microdaos = Table(
+    "microdaos",
+    metadata,
+    Column("slug", String(255), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("district", Text, nullable=False, server_default=""),
+)
+
+districts = Table(
+    "districts",
+    metadata,
+    Column("id", String(255), primary_key=True),
+    Column("name", Text, nullable=False),
+)
+
+# Agents that the registry no longer has, until nothing on Matrix shows them as being here.
+removed_agents = Table(
+    "removed_agents",
+    metadata,
+    Column("slug", String(64), primary_key=True),
+    Column("removed_at_ms", BigInteger, nullable=False),
+)
+
+# What Second Me remembers; in the order of their numbers, which a clock that is set back does not change.
+interactions = Table(
+    "interactions",
+    metadata,
+    Column("number", Counting, primary_key=True, autoincrement=True),
+    Column("id", String(26), nullable=False, unique=True),
+    Column("user_id", String(255), nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("response", Text, nullable=False),
+    Column("latency_ms", BigInteger, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Index(None, "user_id", "number"),
+)
+
+# Whose question Second Me is answering, and until when at the latest.
+secondme_turns = Table(
+    "secondme_turns",
+    metadata,
+    Column("user_id", String(255), primary_key=True),
+    Column("turn", String(26), nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
 )

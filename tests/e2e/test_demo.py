@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import jwt
 import nio
 import psutil
 import pytest
@@ -91,6 +93,55 @@ async def test_the_agents_are_online_in_the_city(city: Demo) -> None:
     assert {agent["presence"] for agent in agents} == {"online"}
 
 
+async def test_an_agent_that_is_mentioned_is_seen_typing_and_answers(city: Demo) -> None:
+    credentials = city.credentials
+    person = credentials["matrix_users"][1]
+    client = nio.AsyncClient(credentials["homeserver_url"], person["user_id"])
+    try:
+        await client.login(person["password"])
+        general = (await client.room_resolve_alias("#city_general:city.localhost")).room_id
+        await client.sync(timeout=0)
+        mention = {"user_ids": ["@agent_varta:city.localhost"]}
+        said = {"msgtype": "m.text", "body": "Varta, який стан вузла?", "m.mentions": mention}
+        question = await client.room_send(general, "m.room.message", said)
+        answer, typing = await _answer_to(client, question.event_id)
+    finally:
+        await client.close()
+
+    assert answer["sender"] == "@agent_varta:city.localhost"
+    assert "усі агенти онлайн" in answer["content"]["body"]
+    assert ["@agent_varta:city.localhost"] in typing
+
+
+async def _answer_to(client: nio.AsyncClient, event_id: str) -> tuple[dict[str, Any], list[list[str]]]:
+    """The reply to an event, and who was seen typing until it came."""
+    typing: list[list[str]] = []
+    async with asyncio.timeout(60):
+        while True:
+            answer = await client.sync(timeout=5000)
+            assert isinstance(answer, nio.SyncResponse)
+            for room in answer.rooms.join.values():
+                typing += [each.users for each in room.ephemeral if isinstance(each, nio.TypingNoticeEvent)]
+                for event in room.timeline.events:
+                    relation = event.source["content"].get("m.relates_to", {})
+                    if relation.get("m.in_reply_to", {}).get("event_id") == event_id:
+                        return event.source, typing
+
+
+async def test_second_me_remembers_what_was_asked_before(city: Demo) -> None:
+    token = jwt.encode({"sub": "u_7", "exp": int(time.time()) + 600}, city.credentials["jwt_secret"], "HS256")
+    headers = {"Authorization": f"Bearer {token}"}
+    url = f"{city.credentials['city_url']}/secondme/invoke"
+    answers = []
+    async with aiohttp.ClientSession(headers=headers) as session:
+        for prompt in ("Порадь ідею для міського району", "А що я питав?"):
+            async with session.post(url, json={"prompt": prompt, "user_id": "u_7"}) as response:
+                assert response.status == 200, await response.text()
+                answers.append((await response.json())["response"])
+    assert "Порадь ідею" not in answers[0]
+    assert "«Порадь ідею для міського району»" in answers[1]
+
+
 async def test_a_person_signs_in_with_a_matrix_client_and_sees_an_agent_online(city: Demo) -> None:
     credentials = city.credentials
     person = credentials["matrix_users"][0]
@@ -112,7 +163,8 @@ async def test_a_person_signs_in_with_a_matrix_client_and_sees_an_agent_online(c
 async def test_each_agent_greets_the_city_once(city: Demo) -> None:
     room = await get(f"{city.credentials['city_url']}/city/rooms/general")
 
-    assert sorted(message["author"]["id"] for message in room["messages"]) == AGENTS
+    greetings = [message for message in room["messages"] if message["body"].startswith("Вітаю, місто!")]
+    assert sorted(message["author"]["id"] for message in greetings) == AGENTS
 
 
 async def test_the_agents_answer_from_what_the_city_knows(city: Demo, aiohttp_client: Any) -> None:

@@ -339,9 +339,15 @@ async def test_the_registry_is_shown_with_presence_and_can_be_searched(here: Ope
         "last_active_ago_ms": None,
         "status_msg": None,
         "title": "Orchestrator",
+        "kind": None,
+        "avatar": None,
+        "color": None,
         "node_id": None,
+        "node_role": None,
         "microdao": "daarion",
+        "microdao_role": "orchestrator",
         "role": "orchestrator",
+        "district": None,
         "rooms": ["general"],
     }
     for query, slugs in {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -107,7 +108,10 @@ def test_an_agent_is_added_shown_and_changed_in_what_is_given(terminal: Terminal
         "scribe", AgentSlug("scribe"), "Писар", "Пише", picture, "node-1", "daarion", "steward", ("general", "builders")
     )
     assert terminal.agents() == [described]
-    assert terminal.does("agent", "list") == "scribe\tПисар\tПише\tnode-1\tdaarion\tsteward\tgeneral, builders\n"
+    assert (
+        terminal.does("agent", "list")
+        == "scribe\tПисар\tПише\tnode-1\tdaarion\tsteward\tgeneral, builders\t\tsteward\t\t\n"
+    )
 
     terminal.does("agent", "add", "scribe", "--avatar", "mxc://city.localhost/a")
     assert terminal.agents() == [replace(described, avatar="mxc://city.localhost/a")]
@@ -118,10 +122,11 @@ def test_an_agent_is_added_shown_and_changed_in_what_is_given(terminal: Terminal
 @pytest.mark.parametrize(
     ("arguments", "mistake"),
     [
-        (["Scribe"], "slug of agent 1"),
-        (["scribe", "--room", "Не та"], "rooms.0 of agent 1"),
-        (["scribe", "--name", "x" * 256], "display_name of agent 1"),
-        (["scribe", "--avatar", "mxc://nothing"], "avatar of agent 1"),
+        (["Scribe"], "slug"),
+        (["scribe", "--room", "Не та"], "rooms[0]"),
+        (["scribe", "--name", "x" * 256], "display_name"),
+        (["scribe", "--avatar", "mxc://nothing"], "avatar"),
+        (["scribe", "--color", "red"], "color"),
     ],
 )
 def test_an_agent_that_cannot_be_is_refused_with_the_reason(
@@ -134,16 +139,81 @@ def test_agents_are_imported_all_or_none(terminal: Terminal) -> None:
     (terminal.directory / "cast").mkdir()
     file = terminal.directory / "cast" / "agents.yaml"
     file.write_text("agents:\n- {slug: a, display_name: A, avatar: a.png}\n- {slug: b, display_name: B, role: 5}\n")
-    assert "agents.yaml: role of agent 2: " in terminal.refuses("agent", "import", str(file))
+    assert "\n  agents[1].role: must be text" in terminal.refuses("agent", "import", str(file))
     assert "Traceback" not in terminal.refuses("agent", "token", "a")
 
     file.write_text(file.read_text().replace("role: 5", "role: guardian"))
-    assert terminal.does("agent", "import", str(file)) == f"The city has 2 agents of {file}.\n"
+    assert terminal.does("agent", "import", str(file)) == "agents: 2 added, 0 changed, 0 as they were, 0 removed\n"
     a, b = terminal.agents()
     assert (a.avatar, b.role) == (str(file.parent / "a.png"), "guardian"), "pictures lie beside the list"
     file.write_text("- {slug: c, display_name: C}\n")
     terminal.does("agent", "import", str(file))
     assert [agent.slug for agent in terminal.agents()] == ["a", "b", "c"]
+
+
+REGISTRY = """\
+nodes: [{id: node-1, name: Вузол}]
+agents:
+  - {slug: a, display_name: A, node_id: node-1, node_role: guardian, microdao: daarion, microdao_role: scribe}
+  - {slug: b, display_name: B, kind: infra, district: podil}
+"""
+
+
+def test_a_registry_is_imported_and_what_it_does_not_name_removed_after_asking(terminal: Terminal) -> None:
+    file = terminal.directory / "registry.yaml"
+    file.write_text(REGISTRY)
+    assert terminal.does("agent", "import", "registry.yaml").splitlines() == [
+        "agents: 2 added, 0 changed, 0 as they were, 0 removed",
+        "nodes: 1 added, 0 changed, 0 as they were, 0 removed",
+    ]
+    assert terminal.does("agent", "list").splitlines() == [
+        "a\tA\t\tnode-1\tdaarion\tguardian\tgeneral\t\tguardian\tscribe\t",
+        "b\tB\t\t\t\t\tgeneral\tinfra\t\t\tpodil",
+    ]
+
+    file.write_text("agents: [{slug: b, display_name: B, kind: infra, district: podil}]\n")
+    only_part = terminal.does("agent", "import", "registry.yaml")
+    assert only_part == "agents: 0 added, 0 changed, 1 as they were, 0 removed\n"
+
+    def answer(word: str) -> Ended:
+        terminal.monkeypatch.setattr(sys, "stdin", io.StringIO(word))
+        return terminal.type("agent", "import", "registry.yaml", "--remove-missing")
+
+    for word in ("", "n\n", "perhaps\n"):
+        refused = answer(word)
+        assert refused.code == 1
+        assert "agents to be removed: a\nRemove them?" in refused.out
+        assert len(terminal.agents()) == 2
+    assert answer("y\n").code == 0
+    assert [agent.slug for agent in terminal.agents()] == ["b"]
+
+    file.write_text("agents: []\nnodes: []\n")
+    terminal.does("agent", "import", "registry.yaml", "--remove-missing", "--yes")
+    assert terminal.agents() == []
+    assert {each.slug for each in terminal.look(lambda tx: tx.removed_agents.all())} == {"a", "b"}
+
+
+def test_an_agent_is_removed_with_its_tokens(terminal: Terminal) -> None:
+    terminal.does("agent", "add", "scribe")
+    token = terminal.does("agent", "token", "scribe").strip()
+    assert terminal.does("agent", "remove", "scribe") == "The city no longer has the agent scribe.\n"
+    assert terminal.agents() == []
+    ring = TokenRing()
+    ring.replace(terminal.look(lambda tx: tx.agents.tokens()))
+    assert ring.owner(token) is None
+    assert "there is no agent 'scribe'" in terminal.refuses("agent", "remove", "scribe")
+
+    terminal.does("agent", "add", "scribe")
+    assert terminal.look(lambda tx: tx.removed_agents.all()) == [], "it is back, so nothing of it has to go"
+
+
+def test_whoever_removes_an_agent_of_the_configuration_is_told_that_it_comes_back(terminal: Terminal) -> None:
+    config = Path("config.yaml")
+    config.write_text(config.read_text().replace("\nagents: []\n", "\nagents: [{slug: a, display_name: A}]\n"))
+    terminal.does("agent", "add", "a")
+    ended = terminal.type("agent", "remove", "a")
+    assert (ended.code, terminal.agents()) == (0, [])
+    assert "a stands under `agents:` in config.yaml, too" in ended.err
 
 
 @pytest.mark.parametrize("content", [None, "", "agents: 5", "just words", "- [", "agents: {a: b}", "- slug", "\0"])

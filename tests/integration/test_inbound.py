@@ -41,7 +41,7 @@ class BreakableHandlers(EventHandlers):
     """The city's handlers, which fail at some events, or do not come to an end with them."""
 
     def __init__(self, desk: Desk) -> None:
-        super().__init__(desk.message_events, desk.member_events, desk.state_events)
+        super().__init__(desk.message_events, desk.member_events, desk.state_events, desk.chat_events)
         self.broken: set[str] = set()
         self.endless: set[str] = set()
         self.tried: list[str] = []

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.parts.agents_core import BadCore
 from tests.parts.browser import Browser
 from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.open_city import SERVICE_TOKEN, OpenCity, open_city
@@ -18,12 +19,16 @@ from tests.parts.ports import HOST
 from tests.parts.stranger import Stranger, needs_homeserver, routes, visit
 
 EXAMPLE_ID = "01M80JJAXFTK9TPCTY26E2R4Y5"
+EXAMPLE_TOKEN_ID = "01M80JJAXGAGENT0T0KEN00000"
 NO_LIMITS = dict.fromkeys(["reads", "sign_ins", "messages", "changes", "uploads", "rooms", "typing", "heartbeats"], "")
 
 
 @pytest.fixture
 async def city(sqlite_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(sqlite_url, limits=NO_LIMITS) as city:
+    async with (
+        BadCore().serving() as core,
+        open_city(sqlite_url, limits=NO_LIMITS, agents_core={"url": core.url}) as city,
+    ):
         yield city
 
 
@@ -86,6 +91,7 @@ async def test_strangers_find_it_as_it_is_written(city: OpenCity) -> None:
     answered = await hold_to(city, document, first, examples=1)
     for each in others:
         answered |= await hold_to(city, document, each, examples=1, only_theirs=True)
+    answered |= await hold_to(city, await of_tokens(city), Stranger("admin", ADMIN_TOKEN), examples=1)
     usual = {
         (name, int(next(iter(route["responses"]))))
         for name, route in routes(document)
@@ -131,6 +137,16 @@ async def prepared(city: OpenCity) -> Any:
     await city.call("POST", "/city/rooms", {"name": "Поділ", "slug": "podil"}, token=oksana)
     posted = await city.call("POST", "/city/rooms/podil/messages", {"body": "Добрий вечір!"}, token=oksana)
     return json.loads(json.dumps(await city.get("/openapi.json")).replace(EXAMPLE_ID, posted.content["id"]))
+
+
+async def of_tokens(city: OpenCity) -> Any:
+    """What is said of single tokens, for an agent that has one: it may have been removed, and its tokens with it."""
+    await city.call("PUT", "/api/v1/agents/daarwizz", {"display_name": "DAARWIZZ"}, token=ADMIN_TOKEN)
+    made = await city.call("POST", "/api/v1/agents/daarwizz/tokens", token=ADMIN_TOKEN)
+    text = json.dumps(await city.get("/openapi.json")).replace(EXAMPLE_TOKEN_ID, made.content["id"])
+    document = json.loads(text)
+    document["paths"] = {path: each for path, each in document["paths"].items() if "{token_id}" in path}
+    return document
 
 
 async def hold_to(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from daarion_appservice.app import new_id, now_ms
 from daarion_appservice.city.agents import AgentDirectory
+from daarion_appservice.city.answers import Answers
 from daarion_appservice.city.changes import Changes
 from daarion_appservice.city.membership import Membership
 from daarion_appservice.city.messages import Draft, Messages
@@ -13,6 +14,7 @@ from daarion_appservice.city.ports import Publish
 from daarion_appservice.city.reactions import Reactions
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, Message
+from daarion_appservice.matrix.direct_chats import DirectChatEvents
 from daarion_appservice.matrix.doorkeeper import MatrixDoorkeeper
 from daarion_appservice.matrix.event_handlers import EventHandlers
 from daarion_appservice.matrix.letters import Letters
@@ -30,6 +32,7 @@ NAMESPACE = Namespace("city.localhost", "daarion_bot")
 @dataclass(frozen=True)
 class Desk:
     agents: AgentDirectory
+    answers: Answers
     messages: Messages
     changes: Changes
     reactions: Reactions
@@ -40,9 +43,10 @@ class Desk:
     message_events: MessageEvents
     member_events: MemberEvents
     state_events: RoomStateEvents
+    chat_events: DirectChatEvents
 
     def handlers(self) -> EventHandlers:
-        return EventHandlers(self.message_events, self.member_events, self.state_events)
+        return EventHandlers(self.message_events, self.member_events, self.state_events, self.chat_events)
 
     async def post(self, author: Author, room: str, body: str, *, reply_to: str | None = None) -> Message:
         return (await self.messages.post(author, room, Draft(body, reply_to=reply_to))).message
@@ -51,12 +55,14 @@ class Desk:
 def desk(database: Database, publish: Publish) -> Desk:
     agents = AgentDirectory()
     wording, doorkeeper = MatrixWording(agents, NAMESPACE), MatrixDoorkeeper(NAMESPACE, agents)
-    messages = Messages(database, publish, wording, doorkeeper, now_ms, new_id)
+    answers = Answers(agents, now_ms, new_id)
+    messages = Messages(database, publish, wording, doorkeeper, answers, now_ms, new_id)
     changes = Changes(database, publish, wording, doorkeeper, now_ms, new_id)
     reactions = Reactions(database, publish, doorkeeper, now_ms, new_id)
     members = RoomMembers(NAMESPACE, now_ms, new_id)
     return Desk(
         agents,
+        answers,
         messages,
         changes,
         reactions,
@@ -67,4 +73,5 @@ def desk(database: Database, publish: Publish) -> Desk:
         MessageEvents(NAMESPACE, messages, changes, reactions),
         MemberEvents(NAMESPACE, members, now_ms),
         RoomStateEvents(NAMESPACE, Rooms(database, publish, now_ms, new_id)),
+        DirectChatEvents(NAMESPACE, agents, now_ms, new_id),
     )

@@ -91,8 +91,8 @@ class Person:
     async def _saw(self, _room: nio.MatrixRoom, event: nio.Event) -> None:
         self.messages.append((event.sender, event.body))
 
-    async def _saw_event(self, _room: nio.MatrixRoom, event: nio.Event) -> None:
-        self.events.append(event.source)
+    async def _saw_event(self, room: nio.MatrixRoom, event: nio.Event) -> None:
+        self.events.append({"room_id": room.room_id, **event.source})
 
     async def _saw_typing(self, _room: nio.MatrixRoom, event: nio.TypingNoticeEvent) -> None:
         self.typing.append(sorted(event.users))

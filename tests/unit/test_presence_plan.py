@@ -14,7 +14,8 @@ from daarion_appservice.city.types import UserId
 from daarion_appservice.matrix.presence_patience import period_ms
 from daarion_appservice.matrix.presence_plan import Plan, Wish
 from daarion_appservice.matrix.presence_refreshes import Refreshes
-from daarion_appservice.matrix.status_texts import FIELD, _fields
+from daarion_appservice.matrix.profile_fields import _fields
+from daarion_appservice.matrix.status_texts import FIELD
 
 NOW_MS = 1_700_000_000_000
 PERIOD_MS = 20_000
@@ -291,4 +292,4 @@ def test_the_period_follows_from_how_long_a_presence_was_held(held_s: float, per
 def test_whether_a_homeserver_takes_status_texts_is_read_from_what_it_says(
     capabilities: dict[str, object], features: dict[str, object], fields: str
 ) -> None:
-    assert _fields(capabilities, features).name == fields
+    assert _fields(FIELD, capabilities, features).name == fields

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from itertools import count
 from pathlib import Path
@@ -67,6 +68,17 @@ def test_ghosts_are_not_rate_limited_and_no_ephemeral_events_are_sent(config: Pa
     assert not service.is_rate_limited()
     assert not service.supports_ephemeral
     assert not service.supports_unstable_ephemeral
+
+
+def test_clients_may_look_up_agents_and_an_older_file_is_told_of(config: Path) -> None:
+    path = generate(config).path
+    assert in_synapse(path).protocols == {"daarion"}
+    assert registration.check(load(config)).cautions == []
+    for older in ("", "protocols: []\n", "protocols: daarion\n", "protocols: [irc]\n"):
+        path.write_text(re.sub(r"(?m)^protocols: .*\n", "", path.read_text()) + older)
+        findings = registration.check(load(config))
+        assert findings.differences == [], "everything else works"
+        assert [caution.partition(",")[0] for caution in findings.cautions] == ["protocols does not hold daarion"]
 
 
 @pytest.mark.parametrize("name", ["agent_daarwizz", "citizen_u_123", "citizen_=d0=b9", "city_observer", "city"])

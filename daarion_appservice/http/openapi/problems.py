@@ -50,6 +50,7 @@ PROBLEMS: Final = (
     ),
     Problem(403, "not_allowed", "the token is good, but not for this", "this is for citizens and agents only"),
     Problem(403, "not_this_agent", "it is another agent's token", "this token is daarwizz's, not litopys's"),
+    Problem(403, "not_you", "`user_id` is somebody else", "this token is u_123's, not u_456's"),
     Problem(403, "not_yours", "somebody else wrote it", "only their author may edit messages"),
     Problem(
         403,
@@ -83,6 +84,10 @@ PROBLEMS: Final = (
     ),
     Problem(404, "no_such_room", "there is no such room", "there is no room 'obolon'"),
     Problem(404, "no_such_agent", "there is no such agent", "there is no agent 'nobody'"),
+    Problem(404, "no_such_token", "the agent has no such token, or not any more", "litopys has no such token"),
+    Problem(404, "no_such_node", "there is no such node", "there is no node 'node-9'"),
+    Problem(404, "no_such_microdao", "there is no such microDAO", "there is no microDAO 'nobody'"),
+    Problem(404, "no_such_district", "there is no such district", "there is no district 'obolon'"),
     Problem(
         404,
         "no_such_message",
@@ -104,6 +109,12 @@ PROBLEMS: Final = (
     Problem(409, "slug_taken", "there is a room with that slug", "there is a room with the slug 'podil' already"),
     Problem(
         409,
+        "secondme_busy",
+        "another question of the same citizen is being answered",
+        "another question of yours is still being answered: ask again after that",
+    ),
+    Problem(
+        409,
         "room_archived",
         "the room is archived",
         "the room podil is archived: it can be read, but not written to",
@@ -122,6 +133,12 @@ PROBLEMS: Final = (
         "too_many_reactions",
         "the message has as many different signs as it may",
         "a message may have 100 different signs at most",
+    ),
+    Problem(
+        409,
+        "place_in_use",
+        "agents live in the place, or places lie in the district, that is to be removed",
+        "the node 'node-kyiv-1' cannot be removed: it is where hospodar, varta stay",
     ),
     Problem(
         409,
@@ -196,11 +213,32 @@ PROBLEMS: Final = (
         "the token's `sub` does not fit in a Matrix user id",
         "this citizen's id is too long for a Matrix user id",
     ),
+    Problem(422, "prompt_empty", "there is nothing but spaces in it", "ask something: the prompt is empty"),
+    Problem(422, "prompt_too_long", "it has more than 8,000 characters", "a prompt may have 8000 characters at most"),
     Problem(
         429,
         "too_many_requests",
         "not so often: `Retry-After` says in how many seconds it will do",
         "too many messages: at most 10 per 10 seconds",
+    ),
+    Problem(
+        502,
+        "core_failed",
+        "the agents core answered nothing that can be used, or broke off",
+        "the agents core broke off in the middle of its answer",
+    ),
+    Problem(503, "no_core", "the city has no agents core", "agents do not answer in this city: it has no agents core"),
+    Problem(
+        503,
+        "core_busy",
+        "as many are being asked as may be: `Retry-After` says in how many seconds to try again",
+        "too much is asked at the moment; try again in a moment",
+    ),
+    Problem(
+        503,
+        "core_resting",
+        "the agents core failed so often that it is left alone for a while, by `Retry-After`",
+        "agents cannot answer at the moment; try again in half a minute",
     ),
     Problem(
         503,
@@ -231,6 +269,12 @@ PROBLEMS: Final = (
         "database_away",
         "the city's database does not answer: try again",
         "the city's database does not answer; try again",
+    ),
+    Problem(
+        504,
+        "core_timeout",
+        "the agents core did not answer in time",
+        "the agents core did not answer within 60 seconds",
     ),
 )
 

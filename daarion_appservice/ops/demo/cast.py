@@ -1,4 +1,4 @@
-"""Who lives in the demo's city: five agents and two people."""
+"""Who lives in the demo's city, and where: five agents and two people; a node, a microDAO and the district of both."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 from ruamel.yaml import YAML
 
+from ...city.places import Place, PlaceKind
 from ...config import AgentSeed
 
 PEOPLE: Final = ("daarion_admin", "olena")
@@ -16,12 +17,19 @@ PEOPLE: Final = ("daarion_admin", "olena")
 ROOMS: Final = ("general", "welcome", "builders")
 _EVERYWHERE: Final = list(ROOMS)
 
+DISTRICT: Final = Place(PlaceKind.DISTRICT, "podil", "Поділ · Podil")
+NODE: Final = Place(PlaceKind.NODE, "node-1", "Вузол 1 · Node 1", "Перший вузол міста", DISTRICT.id)
+MICRODAO: Final = Place(PlaceKind.MICRODAO, "daarion", "DAARION", "Спільнота, що будує це місто", DISTRICT.id)
+PLACES: Final = (DISTRICT, NODE, MICRODAO)
+
 AGENTS: Final = (
     AgentSeed(
         slug="daarwizz",
         display_name="DAARWIZZ",
         title="Оркестратор microDAO · Orchestrator",
-        microdao="daarion",
+        kind="orchestrator",
+        color="#7c3aed",
+        microdao=MICRODAO.id,
         role="orchestrator",
         rooms=_EVERYWHERE,
     ),
@@ -29,8 +37,10 @@ AGENTS: Final = (
         slug="varta",
         display_name="Varta",
         title="Вартовий вузла node-1 · Guardian",
-        node_id="node-1",
-        microdao="daarion",
+        kind="guardian",
+        color="#0f766e",
+        node_id=NODE.id,
+        microdao=MICRODAO.id,
         role="guardian",
         rooms=["general", "builders"],
     ),
@@ -38,8 +48,10 @@ AGENTS: Final = (
         slug="hospodar",
         display_name="Hospodar",
         title="Господар вузла node-1 · Steward",
-        node_id="node-1",
-        microdao="daarion",
+        kind="steward",
+        color="#b45309",
+        node_id=NODE.id,
+        microdao=MICRODAO.id,
         role="steward",
         rooms=["general", "builders"],
     ),
@@ -47,7 +59,9 @@ AGENTS: Final = (
         slug="litopys",
         display_name="Litopys",
         title="Літописець міста · Scribe",
-        microdao="daarion",
+        kind="assistant",
+        color="#1d4ed8",
+        microdao=MICRODAO.id,
         role="scribe",
         rooms=_EVERYWHERE,
     ),
@@ -55,7 +69,9 @@ AGENTS: Final = (
         slug="providnyk",
         display_name="Providnyk",
         title="Провідник для новоприбулих · Guide",
-        microdao="daarion",
+        kind="assistant",
+        color="#be185d",
+        microdao=MICRODAO.id,
         role="guide",
         rooms=["general", "welcome"],
     ),

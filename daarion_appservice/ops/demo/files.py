@@ -34,6 +34,8 @@ class Ports:
     city: int
     matrix: int
     homeserver: int
+    agents: int | None = None
+    """Where the agents answer; None: they do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,7 @@ def _config_values(ports: Ports, credentials: Credentials) -> dict[str, str | fl
         # For the city listener only: /internal, on loopback, stays open to who tries it out.
         "api.service_token": credentials.internal_token,
         "api.jwt.secret": credentials.jwt_secret,
+        "agents_core.url": f"http://{HOST}:{ports.agents}" if ports.agents else "",
     }
 
 

@@ -24,7 +24,7 @@ from ...errors import ExitCode, StartError
 from .. import local_synapse
 from ..children import Child, ChildDied, Children, python
 from ..local_synapse import LocalSynapse
-from ..ports import Listener, check_free
+from ..ports import Listener, any_free, check_free
 from ..synapse_config import SynapseSetup
 from . import people, tokens
 from .cast import AGENTS, ROOMS
@@ -62,8 +62,8 @@ async def demo(data: Path, ports: Ports, *, agents: bool = True) -> int:
             Listener("homeserver", "--homeserver-port", ports.homeserver),
         ]
     )
-    house = House(DemoFiles(data), ports)
-    living = asyncio.create_task(house.live(agents=agents))
+    house = House(DemoFiles(data), replace(ports, agents=any_free()) if agents else ports)
+    living = asyncio.create_task(house.live())
     with on_signals(first=living.cancel, again=house.children.kill):
         await asyncio.wait([living])
     if living.cancelled():
@@ -83,12 +83,12 @@ class House:
     screen: Screen = field(default_factory=Screen)
     children: Children = field(default_factory=Children)
 
-    async def live(self, *, agents: bool) -> int:
+    async def live(self) -> int:
         """Open the city, and keep it until cancelled or a child dies; everything has ended when this is over."""
         with self.files.ours():
             credentials = self.files.prepare(self.ports)
             try:
-                await self._open(credentials, agents=agents)
+                await self._open(credentials)
                 while True:
                     self.children.check()
                     await asyncio.sleep(_LOOK_S)
@@ -96,7 +96,7 @@ class House:
                 self.screen.say("Closing the city …")
                 await self.children.stop()
 
-    async def _open(self, credentials: Credentials, *, agents: bool) -> None:
+    async def _open(self, credentials: Credentials) -> None:
         synapse = self._synapse()
         with self.screen.step("Homeserver"):
             synapse.launch()
@@ -110,10 +110,10 @@ class House:
             await self._until(service, f"{credentials.matrix_url}/readyz", _is_ok)
             await people.show_around(synapse, newcomers, _ALIASES)
         self.files.finish()
-        if agents:
+        if self.ports.agents:
             with self.screen.step("Agents"):
-                runtime = python("daarion_appservice.ops.demo.agents", "--credentials", str(self.files.credentials))
-                child = self._start("Agents", runtime)
+                options = ("--credentials", str(self.files.credentials), "--port", str(self.ports.agents))
+                child = self._start("Agents", python("daarion_appservice.ops.demo.agents", *options))
                 for agent in AGENTS:
                     url = f"{credentials.city_url}/api/v1/agents/{agent.slug}/presence"
                     await self._until(child, url, _is_online)

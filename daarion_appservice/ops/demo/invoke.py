@@ -8,9 +8,10 @@ from typing import Any, Final
 from aiohttp import web
 
 from .client import CityAway, CityClient, CityRefused
-from .skills import Question, reply
+from .skills import Question, reply, second_me
 
 DEFAULT_ROOM: Final = "general"
+SECOND_ME: Final = "second_me"
 
 _CITIES: Final = web.AppKey("cities", Mapping[str, CityClient])
 
@@ -24,7 +25,9 @@ def invoke_app(cities: Mapping[str, CityClient]) -> web.Application:
 
 
 async def _invoke(request: web.Request) -> web.Response:
-    city = request.app[_CITIES].get(request.match_info["id"])
+    cities, agent = request.app[_CITIES], request.match_info["id"]
+    # Second Me has no token of its own: it sees what everybody may.
+    city = next(iter(cities.values()), None) if agent == SECOND_ME else cities.get(agent)
     if city is None:
         return web.json_response({"error": "no such agent"}, status=404)
     try:
@@ -32,7 +35,8 @@ async def _invoke(request: web.Request) -> web.Response:
     except (ValueError, TypeError, KeyError):
         return web.json_response({"error": 'expected {"input": "…", "context": {…}}'}, status=400)
     try:
-        return web.json_response({"output": await reply(city, question)})
+        answer = await (second_me(city, question) if agent == SECOND_ME else reply(city, question))
+        return web.json_response({"output": answer})
     except (CityAway, CityRefused) as error:
         return web.json_response({"error": str(error)}, status=502)
 
@@ -44,4 +48,6 @@ def _question(body: dict[str, Any]) -> Question:
     room = context.get("room") or DEFAULT_ROOM
     if not isinstance(room, str):
         raise TypeError("room")
-    return Question(text, room)
+    history = context.get("history") or []
+    before = [each["content"] for each in history if each["role"] == "user"]
+    return Question(text, room, tuple(before))

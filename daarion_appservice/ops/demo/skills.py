@@ -27,6 +27,8 @@ class Question:
     text: str
     room: str
     """The slug of the room that it is about, when it names none."""
+    before: tuple[str, ...] = ()
+    """What the same person asked before, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,16 @@ async def reply(city: CityClient, question: Question) -> str:
         + "; ".join(skill.what.en for skill in skills)
         + ".",
     ).to(question.text)
+
+
+async def second_me(city: CityClient, question: Question) -> str:
+    """What a citizen's second me says: what is going on for them in the city, and what they asked before."""
+    happens = [(await skill.answer(city, question)).to(question.text) for skill in (BUSIEST, ONLINE)]
+    asked = Said(
+        uk="Раніше ти питав: " + "; ".join(f"«{_short(each)}»" for each in question.before) + ".",
+        en="Before, you asked: " + "; ".join(f"“{_short(each)}”" for each in question.before) + ".",
+    )
+    return " ".join([*happens, *([asked.to(question.text)] if question.before else [])])
 
 
 async def _who_is_online(city: CityClient, _: Question) -> Said:

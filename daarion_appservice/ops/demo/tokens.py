@@ -1,25 +1,28 @@
-"""Tokens for the demo's agents, made before the service starts."""
+"""Tokens for the demo's agents, made before the service starts; and the places where they live."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
 
-from ...app import agent_of, new_id, now_ms
+from ...app import new_id, now_ms
 from ...city.tokens import new_token
 from ...config import file as config_file
+from ...config.registry_file import agent_of
 from ...storage import migrate
 from ...storage.database import Database
+from .cast import PLACES
 
 
 async def make(config: Path, slugs: Collection[str]) -> dict[str, str]:
-    """Bring the database up to date, and make a token for each of these agents; answers them by slug."""
+    """Bring the database up to date, describe the places, and make a token for each of these agents; answers them by slug."""
     settings = config_file.load(config, environ={})
     tokens: dict[str, str] = {}
     database = Database(settings.database.url)
     try:
         await migrate.upgrade(database)
         async with database.transaction() as tx:
+            await tx.places.put_all(PLACES)
             for agent in map(agent_of, settings.agents):
                 if agent.slug in slugs:
                     await tx.agents.put(agent, now_ms=now_ms())

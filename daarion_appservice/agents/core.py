@@ -1,0 +1,221 @@
+"""The agents core, which the answers of agents come from: ``invoke`` (contract §6), or any server that speaks as OpenAI's does.
+
+One call is a stream of pieces, whether the core streams or not. However a core misbehaves (it is slow, breaks off, answers
+nonsense or without end), the caller gets a CoreError that says so in words, and nothing hangs. A call is never made twice: what
+the core began may have had its effects.
+
+    answer ─► resting? ─► a slot, in all and of the agent ─► POST ─► Pieces ─► the caller
+                                                               └─► outcome: metrics, breaker
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, contextmanager
+from typing import Final
+
+import aiohttp
+import orjson
+import structlog
+from yarl import URL
+
+from .. import __version__
+from ..city.ports import NowMs
+from ..config import AgentsCoreSettings
+from ..errors import CoreBusy, CoreError, CoreFailed, CoreResting, CoreSlow, NoCore
+from .breaker import Breaker
+from .dialects import NotAnAnswer, dialect_of
+from .metrics import CallWatch, CoreMetrics, Outcome
+from .pieces import Pieces
+from .question import AskedAs, Question
+from .slots import Slots
+
+_CONNECT_S: Final = 10.0
+_PATIENCE_S: Final = 2.0
+_FAILURES: Final = 5
+_PAUSE_MS: Final = 30_000
+_ABOUT_CORE: Final = {401, 403, 407, 408, 429}
+"""Of the statuses from 400 to 499 those that other questions would get, too."""
+
+_BEGINNING_S: Final = 1.0
+_BEGINNING_BYTES: Final = 300
+
+log = structlog.get_logger()
+
+
+class AgentsCore:
+    def __init__(self, settings: AgentsCoreSettings, now_ms: NowMs, metrics: CoreMetrics) -> None:
+        self._url = settings.url
+        self._timeout_s = settings.timeout_s
+        self._first_piece_timeout_s = settings.first_piece_timeout_s or settings.timeout_s
+        self._dialect = dialect_of(settings)
+        self._metrics = metrics
+        self._breaker = Breaker(now_ms, failures=_FAILURES, pause_ms=_PAUSE_MS)
+        metrics.watch_breaker(lambda: self._breaker.is_open)
+        self._slots = Slots(in_all=settings.parallel, per_agent=settings.parallel_per_agent, patience_s=_PATIENCE_S)
+        token = settings.token.get_secret_value()
+        self._session = aiohttp.ClientSession(
+            # Its own count is not needed, and a connection that is used again may be one that the core is just closing.
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            headers={
+                "Accept": "text/event-stream, application/json",
+                "Accept-Encoding": "identity",
+                "Content-Type": "application/json",
+                "User-Agent": f"daarion-appservice/{__version__}",
+            }
+            | ({"Authorization": f"Bearer {token}"} if token else {}),
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it makes sense to ask."""
+        return bool(self._url) and self._breaker.wait_ms == 0
+
+    def check_ready(self, kind: AskedAs) -> None:
+        """Raise NoCore or CoreResting, instead of a question of that kind."""
+        if not self._url:
+            raise NoCore
+        if self._breaker.wait_ms:
+            raise self._resting(kind)
+
+    @asynccontextmanager
+    async def answer(self, question: Question) -> AsyncIterator[AsyncIterator[str]]:
+        """The pieces of the answer, as they come; it is whole when they end. Whoever leaves the block ends the call.
+
+        Raises NoCore, CoreBusy or CoreResting before the first of them; CoreFailed or CoreSlow also in between.
+        """
+        async with AsyncExitStack() as stack:
+            await self._admit(question, stack)
+            watch = stack.enter_context(self._metrics.call(question.kind))
+            yield await stack.enter_async_context(aclosing(self._pieces(question, watch)))
+
+    async def _admit(self, question: Question, stack: AsyncExitStack) -> None:
+        self.check_ready(question.kind)
+        try:
+            await stack.enter_async_context(self._slots.taken(question.agent_id))
+        except CoreBusy:
+            self._metrics.count(question.kind, Outcome.BUSY)
+            raise
+        if not self._breaker.admit():
+            raise self._resting(question.kind)
+
+    def _resting(self, kind: AskedAs) -> CoreResting:
+        self._metrics.count(kind, Outcome.RESTING)
+        return CoreResting(retry_after_s=self._breaker.wait_ms / 1000)
+
+    async def _pieces(self, question: Question, watch: CallWatch) -> AsyncGenerator[str, None]:
+        try:
+            async with aclosing(self._ask(question)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except (CoreSlow, NotAnAnswer, aiohttp.ClientError, OSError) as error:
+            told = _in_words(error)
+            watch.end(Outcome.SLOW if isinstance(told, CoreSlow) else Outcome.FAILED)
+            self._failed(question, told, error)
+            raise told from error
+        watch.end(Outcome.ANSWERED)
+        self._answers_again()
+
+    async def _ask(self, question: Question) -> AsyncGenerator[str, None]:
+        url = URL(self._url + self._dialect.path(question), encoded=True)
+        body = orjson.dumps(self._dialect.body(question))
+        deadlines = _Deadlines(self._first_piece_timeout_s, self._timeout_s)
+        async with deadlines.kept():
+            response = await self._session.post(url, data=body, allow_redirects=False)
+        with closing(response):
+            await _check_head(response)
+            pieces = Pieces(self._dialect, response.content_type)
+            while not pieces.is_whole:
+                async with deadlines.kept():
+                    portion = await response.content.readany()
+                for text in pieces.feed(portion) if portion else pieces.end():
+                    with deadlines.paused():
+                        yield text
+
+    def _failed(self, question: Question, told: CoreError, error: Exception) -> None:
+        seen = error.seen if isinstance(error, NotAnAnswer) else str(error)
+        log.warning("core_failed", agent=question.agent_id, error=told.detail, seen=seen)
+        if isinstance(told, CoreFailed) and not told.is_about_core:
+            self._answers_again()
+        elif self._breaker.failed():
+            log.warning("core_resting", failures=_FAILURES, help="it is tried again every 30 seconds")
+
+    def _answers_again(self) -> None:
+        if self._breaker.succeeded():
+            log.info("core_back")
+
+
+class _Deadlines:
+    """Of one answer: until it begins, and until it is whole. The core is not blamed for the time that its reader takes."""
+
+    def __init__(self, first_s: float, whole_s: float) -> None:
+        now_s = asyncio.get_running_loop().time()
+        self._first_s = first_s
+        self._whole_s = whole_s
+        self._first_at = now_s + min(first_s, whole_s)
+        self._whole_at = now_s + whole_s
+        self._has_begun = False
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """The block ends in time. Raises CoreSlow."""
+        try:
+            async with asyncio.timeout_at(self._whole_at if self._has_begun else self._first_at):
+                yield
+        except aiohttp.ConnectionTimeoutError as error:
+            raise CoreSlow(f"the agents core cannot be reached within {_CONNECT_S:g} seconds") from error
+        except TimeoutError as error:
+            raise CoreSlow(self._what()) from error
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """While a piece is read."""
+        self._has_begun = True
+        loop = asyncio.get_running_loop()
+        from_s = loop.time()
+        yield
+        self._whole_at += loop.time() - from_s
+
+    def _what(self) -> str:
+        if self._has_begun:
+            return f"the agents core did not end its answer within {self._whole_s:g} seconds"
+        return f"the agents core did not answer within {min(self._first_s, self._whole_s):g} seconds"
+
+
+async def _check_head(response: aiohttp.ClientResponse) -> None:
+    """Raises NotAnAnswer."""
+    if response.status != 200:
+        is_about_core = not 400 <= response.status < 500 or response.status in _ABOUT_CORE
+        seen = response.headers.get("Location") or await _beginning(response)
+        raise NotAnAnswer(f"answered {response.status}", seen=seen, is_about_core=is_about_core)
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise NotAnAnswer("answered in a compressed form, which it was not asked for")
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> str:
+    """Of the body, for the log."""
+    try:
+        async with asyncio.timeout(_BEGINNING_S):
+            return repr(await response.content.read(_BEGINNING_BYTES))
+    except (aiohttp.ClientError, OSError):
+        return ""
+
+
+def _in_words(error: Exception) -> CoreError:
+    match error:
+        case CoreSlow():
+            return error
+        case NotAnAnswer():
+            return CoreFailed(f"the agents core {error.what}", is_about_core=error.is_about_core)
+        case aiohttp.ClientConnectorError():
+            return CoreFailed("the agents core cannot be reached")
+        case aiohttp.ClientResponseError():
+            return CoreFailed("the agents core answered something that is not HTTP")
+    return CoreFailed("the agents core broke off in the middle of its answer")

@@ -1,0 +1,84 @@
+"""What is counted of the calls to the agents core."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from .question import AskedAs
+
+_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120)
+
+
+class Outcome(StrEnum):
+    """How a call ended."""
+
+    ANSWERED = "answered"
+    FAILED = "failed"
+    SLOW = "slow"
+    LEFT = "left"
+    """Whoever asked did not wait for the end."""
+    BUSY = "busy"
+    """It was never made, because too many were under way."""
+    RESTING = "resting"
+    """It was never made, because the core is left alone for a while."""
+
+
+class CoreMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._calls = Counter(
+            "daarion_core_calls", "Questions to the agents core.", ("kind", "outcome"), registry=registry
+        )
+        self._seconds = Histogram(
+            "daarion_core_call_seconds",
+            "How long calls took that were answered.",
+            ("kind",),
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self._in_flight = Gauge("daarion_core_calls_in_flight", "Calls that are under way.", registry=registry)
+        self._is_open = Gauge(
+            "daarion_core_breaker_open", "1 while the core is left alone because it failed.", registry=registry
+        )
+        for kind in AskedAs:
+            self._seconds.labels(kind)
+            for outcome in Outcome:
+                self._calls.labels(kind, outcome)
+
+    def watch_breaker(self, is_open: Callable[[], bool]) -> None:
+        self._is_open.set_function(is_open)
+
+    @contextmanager
+    def call(self, kind: AskedAs) -> Iterator[CallWatch]:
+        """One call; whoever makes it says how it ended."""
+        watch = CallWatch()
+        self._in_flight.inc()
+        try:
+            yield watch
+        finally:
+            self._in_flight.dec()
+            self.count(kind, watch.outcome)
+            if watch.outcome is Outcome.ANSWERED:
+                self._seconds.labels(kind).observe(watch.took_s)
+
+    def count(self, kind: AskedAs, outcome: Outcome) -> None:
+        """A call, or one that was never made."""
+        self._calls.labels(kind, outcome).inc()
+
+
+class CallWatch:
+    """Begins when it is made."""
+
+    def __init__(self) -> None:
+        self._began_s = time.monotonic()
+        self.outcome = Outcome.LEFT
+        self.took_s = 0.0
+
+    def end(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.took_s = time.monotonic() - self._began_s

@@ -1,0 +1,191 @@
+"""Describing the city's agents and places anew, and removing them: all of a change is stored, or nothing of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from ..errors import Conflict, NotFound
+from .places import WORDS, Place, PlaceKind
+from .ports import CityStore, CityTransaction, NowMs
+from .types import Agent, AgentSlug
+
+AGENTS: Final = "agents"
+SECTIONS: Final = {PlaceKind.DISTRICT: "districts", PlaceKind.NODE: "nodes", PlaceKind.MICRODAO: "microdaos"}
+"""What the parts of a registry are called."""
+
+_MOST_NAMED: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A registry, or parts of one: None, or no such kind, says nothing of those."""
+
+    agents: tuple[Agent, ...] | None = None
+    places: Mapping[PlaceKind, tuple[Place, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What a description makes of one part of the registry: names, in the order of the description."""
+
+    added: list[str]
+    changed: list[str]
+    unchanged: list[str]
+    removed: list[str]
+    """Sorted."""
+
+
+Differences = dict[str, Difference]
+"""By the name of the part."""
+
+
+class RegistryKeeper:
+    def __init__(self, store: CityStore, now_ms: NowMs) -> None:
+        self._store = store
+        self._now_ms = now_ms
+
+    async def compare(self, described: Description, *, remove_missing: bool = False) -> Differences:
+        """What ``lay_over`` would do. Raises what it would raise."""
+        async with self._store.reading() as tx:
+            return (await _plan(tx, described, remove_missing=remove_missing)).differences
+
+    async def lay_over(self, described: Description, *, remove_missing: bool = False) -> Differences:
+        """Add and change what is described; with ``remove_missing``, remove what is not, of the parts that are.
+
+        What is so already is not written. Raises Conflict when a place would be removed where somebody lives.
+        """
+        async with self._store.transaction() as tx:
+            plan = await _plan(tx, described, remove_missing=remove_missing)
+            now_ms = self._now_ms()
+            await tx.agents.put_all(plan.agents.to_write, now_ms=now_ms)
+            await tx.agents.remove([AgentSlug(slug) for slug in plan.agents.removed], now_ms=now_ms)
+            await tx.places.put_all([place for part in plan.places.values() for place in part.to_write])
+            for kind, part in plan.places.items():
+                await tx.places.remove(kind, part.removed)
+        return plan.differences
+
+    async def remove_agent(self, slug: AgentSlug) -> None:
+        """Raises NotFound."""
+        async with self._store.transaction() as tx:
+            if await tx.agents.by_slug(slug) is None:
+                raise NotFound("no_such_agent", f"there is no agent {slug!r}")
+            await tx.agents.remove([slug], now_ms=self._now_ms())
+
+    async def remove_place(self, kind: PlaceKind, place_id: str) -> None:
+        """Raises NotFound for a place that nobody described, Conflict for one where somebody lives."""
+        async with self._store.transaction() as tx:
+            places = await tx.places.all()
+            if not any(place.kind is kind and place.id == place_id for place in places):
+                raise NotFound(f"no_such_{kind}", f"nobody described a {WORDS[kind]} {place_id!r}")
+            left = [place for place in places if (place.kind, place.id) != (kind, place_id)]
+            _check_empty(kind, [place_id], await tx.agents.all(), left)
+            await tx.places.remove(kind, [place_id])
+
+
+T = TypeVar("T", Agent, Place)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part(Generic[T]):
+    """One part of the registry, as it is and as it is described, by name."""
+
+    known: Mapping[str, T]
+    described: Mapping[str, T]
+    removed: list[str]
+
+    @property
+    def after(self) -> Mapping[str, T]:
+        gone = set(self.removed)
+        return {name: each for name, each in {**self.known, **self.described}.items() if name not in gone}
+
+    @property
+    def to_write(self) -> list[T]:
+        return [each for name, each in self.described.items() if self.known.get(name) != each]
+
+    @property
+    def difference(self) -> Difference:
+        there = [name for name in self.described if name in self.known]
+        return Difference(
+            added=[name for name in self.described if name not in self.known],
+            changed=[name for name in there if self.known[name] != self.described[name]],
+            unchanged=[name for name in there if self.known[name] == self.described[name]],
+            removed=self.removed,
+        )
+
+
+def _part(
+    known: Iterable[T], described: Iterable[T] | None, name: Callable[[T], str], *, remove_missing: bool
+) -> _Part[T]:
+    there, told = {name(each): each for each in known}, {name(each): each for each in described or ()}
+    is_whole = remove_missing and described is not None
+    return _Part(there, told, sorted(there.keys() - told.keys()) if is_whole else [])
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    agents: _Part[Agent]
+    places: Mapping[PlaceKind, _Part[Place]]
+
+    @property
+    def differences(self) -> Differences:
+        return {AGENTS: self.agents.difference} | {
+            name: self.places[kind].difference for kind, name in SECTIONS.items()
+        }
+
+    def check(self) -> None:
+        """Raise Conflict when a place would go where somebody lives."""
+        agents = self.agents.after.values()
+        places = [place for part in self.places.values() for place in part.after.values()]
+        for kind, part in self.places.items():
+            _check_empty(kind, part.removed, agents, places)
+
+
+async def _plan(tx: CityTransaction, described: Description, *, remove_missing: bool) -> _Plan:
+    places = await tx.places.all()
+    plan = _Plan(
+        _part(await tx.agents.all(), described.agents, _slug, remove_missing=remove_missing),
+        {
+            kind: _part(
+                [place for place in places if place.kind is kind],
+                described.places.get(kind),
+                _id,
+                remove_missing=remove_missing,
+            )
+            for kind in PlaceKind
+        },
+    )
+    plan.check()
+    return plan
+
+
+def _slug(agent: Agent) -> str:
+    return agent.slug
+
+
+def _id(place: Place) -> str:
+    return place.id
+
+
+def _check_empty(kind: PlaceKind, gone: Iterable[str], agents: Iterable[Agent], places: Iterable[Place]) -> None:
+    """Raise Conflict when somebody lives, or something lies, in a place that is to go."""
+    used = _users(kind, agents, places)
+    for place in gone:
+        if names := used.get(place):
+            more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+            said = ", ".join(sorted(names)[:_MOST_NAMED]) + more
+            raise Conflict("place_in_use", f"the {WORDS[kind]} {place!r} cannot be removed: it is where {said} stay")
+
+
+def _users(kind: PlaceKind, agents: Iterable[Agent], places: Iterable[Place]) -> Mapping[str, list[str]]:
+    """Who and what is in which place of this kind."""
+    used: defaultdict[str, list[str]] = defaultdict(list)
+    for agent in agents:
+        home = {PlaceKind.NODE: agent.node_id, PlaceKind.MICRODAO: agent.microdao, PlaceKind.DISTRICT: agent.district}
+        used[home[kind]].append(agent.slug)
+    if kind is PlaceKind.DISTRICT:
+        for place in places:
+            used[place.district].append(place.id)
+    return used

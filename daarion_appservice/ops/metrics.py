@@ -1,0 +1,14 @@
+"""What the process tells of itself in numbers."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+
+def process_registry() -> CollectorRegistry:
+    """A registry of its own, not the library's global one, in which several cities of one process would meet."""
+    registry = CollectorRegistry(auto_describe=True)
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry

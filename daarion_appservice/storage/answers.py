@@ -1,0 +1,97 @@
+"""What agents were asked. A row is written with the question, and stays when it is answered: so it is answered once.
+
+owed ──► given    an answer, or a notice that says why there is none; ``message_id`` is that message
+ │ └───► dropped  there was nothing to answer any more
+ └────── (failed) stays owed, and is due again at retry_at_ms
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..city.types import AgentSlug, AnswerId, MessageId, OwedAnswer, RoomId
+from .tables import answers
+from .upsert import insert
+
+
+class AnswerState(StrEnum):
+    OWED = "owed"
+    GIVEN = "given"
+    DROPPED = "dropped"
+
+
+class AnswerRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, owed: list[OwedAnswer], *, by_agent: bool) -> None:
+        """``by_agent``: whether an agent asks. What was asked before is not asked again."""
+        await self._connection.execute(
+            insert(self._connection, answers).on_conflict_do_nothing(),
+            [
+                {
+                    "id": each.id,
+                    "question_id": each.question_id,
+                    "agent": each.agent,
+                    "room_id": each.room_id,
+                    "depth": each.depth,
+                    "by_agent": by_agent,
+                    "asked_at_ms": each.asked_at_ms,
+                }
+                for each in owed
+            ],
+        )
+
+    async def asked_by_agents(self, room: RoomId, *, since_ms: int) -> int:
+        """How many questions agents asked in a room since then."""
+        found = await self._connection.execute(
+            select(func.count())
+            .select_from(answers)
+            .where(answers.c.room_id == room, answers.c.asked_at_ms >= since_ms, answers.c.by_agent)
+        )
+        return int(found.scalar_one())
+
+    async def owed(self, *, limit: int) -> list[OwedAnswer]:
+        """What is to be answered, in the order it was asked."""
+        rows = await self._connection.execute(
+            select(answers).where(answers.c.state == AnswerState.OWED).order_by(answers.c.id).limit(limit)
+        )
+        return [
+            OwedAnswer(
+                AnswerId(row.id),
+                MessageId(row.question_id),
+                RoomId(row.room_id),
+                AgentSlug(row.agent),
+                row.depth,
+                row.asked_at_ms,
+                row.attempts,
+                row.retry_at_ms,
+            )
+            for row in rows
+        ]
+
+    async def put_off(self, answer: AnswerId, error: str, *, retry_at_ms: int) -> None:
+        """It could not be given now, and is due again then."""
+        await self._connection.execute(
+            update(answers)
+            .where(answers.c.id == answer)
+            .values(attempts=answers.c.attempts + 1, retry_at_ms=retry_at_ms, error=error)
+        )
+
+    async def given(self, answer: AnswerId, message: MessageId) -> bool:
+        """This message is it; False when it was given before."""
+        return await self._end(answer, AnswerState.GIVEN, message)
+
+    async def drop(self, answer: AnswerId) -> bool:
+        return await self._end(answer, AnswerState.DROPPED, None)
+
+    async def _end(self, answer: AnswerId, state: AnswerState, message: MessageId | None) -> bool:
+        ended = await self._connection.execute(
+            update(answers)
+            .where(answers.c.id == answer, answers.c.state == AnswerState.OWED)
+            .values(state=state, message_id=message)
+        )
+        return ended.rowcount > 0

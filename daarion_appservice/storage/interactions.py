@@ -1,0 +1,81 @@
+"""What Second Me remembers of each citizen, and whose turn it is to be answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..city.interactions import REMEMBERED, Interaction
+from ..city.types import SubjectId
+from . import upsert
+from .tables import interactions, secondme_turns
+
+
+class InteractionRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def last(self, who: SubjectId, count: int) -> list[Interaction]:
+        """Oldest first."""
+        found = await self._connection.execute(
+            select(interactions)
+            .where(interactions.c.user_id == who)
+            .order_by(interactions.c.number.desc())
+            .limit(count)
+        )
+        return [_interaction(row) for row in reversed(found.all())]
+
+    async def add(self, interaction: Interaction) -> None:
+        """Older ones than the last few are forgotten."""
+        await self._connection.execute(
+            insert(interactions).values(
+                id=interaction.id,
+                user_id=interaction.user_id,
+                prompt=interaction.prompt,
+                response=interaction.response,
+                latency_ms=interaction.latency_ms,
+                created_at_ms=interaction.created_at_ms,
+            )
+        )
+        mine = interactions.c.user_id == interaction.user_id
+        kept = select(interactions.c.number).where(mine).order_by(interactions.c.number.desc()).limit(REMEMBERED)
+        await self._connection.execute(delete(interactions).where(mine, interactions.c.number.not_in(kept)))
+
+    async def forget(self, who: SubjectId) -> None:
+        """All of it."""
+        await self._connection.execute(delete(interactions).where(interactions.c.user_id == who))
+
+    # --- turns ----------------------------------------------------------------------------------------
+
+    async def take_turn(self, who: SubjectId, turn: str, *, now_ms: int, until_ms: int) -> bool:
+        """Whether it is this one's turn now; not while it is another's that has not ended or run out."""
+        statement = upsert.insert(self._connection, secondme_turns).values(user_id=who, turn=turn, until_ms=until_ms)
+        taken = await self._connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[secondme_turns.c.user_id],
+                set_={"turn": turn, "until_ms": until_ms},
+                where=secondme_turns.c.until_ms <= now_ms,
+            ).returning(secondme_turns.c.turn)
+        )
+        return taken.first() is not None
+
+    async def hold_turn(self, who: SubjectId, turn: str, *, until_ms: int) -> bool:
+        """Whether it still is this one's turn; it is for longer then."""
+        held = await self._connection.execute(update(secondme_turns).where(_is(who, turn)).values(until_ms=until_ms))
+        return bool(held.rowcount)
+
+    async def end_turn(self, who: SubjectId, turn: str) -> bool:
+        """Whether it still was this one's turn."""
+        ended = await self._connection.execute(delete(secondme_turns).where(_is(who, turn)))
+        return bool(ended.rowcount)
+
+
+def _is(who: SubjectId, turn: str) -> Any:
+    return (secondme_turns.c.user_id == who) & (secondme_turns.c.turn == turn)
+
+
+def _interaction(row: Row[Any]) -> Interaction:
+    return Interaction(row.id, SubjectId(row.user_id), row.prompt, row.response, row.latency_ms, row.created_at_ms)

@@ -1,0 +1,53 @@
+"""Agents that the registry no longer has, and Matrix still shows: kept until their ghosts have left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import delete, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..city.types import AgentSlug, AuthorKind, RoomId, UserId
+from .outbox import OutboxState
+from .tables import messages, outbox, reactions, removed_agents
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedAgent:
+    slug: AgentSlug
+    removed_at_ms: int
+
+
+class RemovedAgentRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def all(self) -> list[RemovedAgent]:
+        rows = await self._connection.execute(select(removed_agents).order_by(removed_agents.c.slug))
+        return [RemovedAgent(AgentSlug(row.slug), row.removed_at_ms) for row in rows]
+
+    async def unsent(self, slug: AgentSlug, ghost: UserId) -> set[RoomId]:
+        """Where something that the agent said or did is still to be told by its ghost."""
+        statement = (
+            select(outbox.c.room_id)
+            .distinct()
+            .outerjoin(messages, messages.c.id == outbox.c.message_id)
+            .outerjoin(reactions, reactions.c.id == outbox.c.reaction_id)
+            .where(
+                outbox.c.state == OutboxState.NEW,
+                or_(
+                    (messages.c.author_kind == AuthorKind.AGENT) & (messages.c.author_id == slug),
+                    (reactions.c.author_kind == AuthorKind.AGENT) & (reactions.c.author_id == slug),
+                    outbox.c.user_id == ghost,
+                ),
+            )
+        )
+        return {RoomId(room) for room in (await self._connection.execute(statement)).scalars()}
+
+    async def done(self, removed: RemovedAgent) -> None:
+        """Nothing is left to do, unless it came back and was removed again meanwhile."""
+        await self._connection.execute(
+            delete(removed_agents).where(
+                removed_agents.c.slug == removed.slug, removed_agents.c.removed_at_ms == removed.removed_at_ms
+            )
+        )

@@ -1,0 +1,124 @@
+"""What the registry says of agents, as people on a real homeserver find it: lookups, profiles, and farewells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.parts.city import ADMIN_TOKEN, RunningCity, eventually
+from tests.parts.person import Arrive, Person
+from tests.parts.synapse import BootSynapse
+
+GUEST = "@agent_guest:city.localhost"
+PICTURE = "mxc://city.localhost/picture"
+
+
+async def test_people_find_agents_see_what_they_are_and_see_them_go(
+    tmp_path: Path, sqlite_url: str, synapse: BootSynapse, arrive: Arrive
+) -> None:
+    agents = (
+        "\nagents:\n  - {slug: daarwizz, display_name: DAARWIZZ, kind: infra, microdao: daarion, role: orchestrator}\n"
+    )
+    city = await RunningCity.make(tmp_path / "city", sqlite_url, synapse, homeserver=None, settings=None, agents=agents)
+    try:
+        await city.start()
+        alice = await arrive(city, "alice")
+        general = await alice.join("#city_general:city.localhost")
+        await _look_up(city, alice)
+        await _come(city, alice, general)
+        await _change(city, alice)
+        await _go(city, alice, general)
+    finally:
+        await city.close()
+
+
+async def _look_up(city: RunningCity, alice: Person) -> None:
+    daarwizz = {
+        "userid": "@agent_daarwizz:city.localhost",
+        "protocol": "daarion",
+        "fields": {"slug": "daarwizz", "name": "DAARWIZZ"},
+    }
+    assert "daarion" in await _asks(city, alice, "/thirdparty/protocols")
+    assert await _asks(city, alice, "/thirdparty/user/daarion?slug=daarwizz") == [daarwizz]
+    assert await _asks(city, alice, "/thirdparty/user/daarion?name=wizz") == [daarwizz]
+    assert await _asks(city, alice, "/thirdparty/user/daarion?slug=nobody") == []
+    [general] = await _asks(city, alice, "/thirdparty/location/daarion?room=general")
+    assert general["alias"] == "#city_general:city.localhost"
+    said = {"kind": "infra", "microdao": "daarion", "microdao_role": "orchestrator"}
+    assert (await _profile(city, alice, "@agent_daarwizz:city.localhost"))["space.daarion.role"] == said
+
+
+async def _come(city: RunningCity, alice: Person, general: str) -> None:
+    described = {
+        "display_name": "Гість",
+        "title": "T",
+        "node_id": "n",
+        "node_role": "guardian",
+        "color": "#123456",
+        "avatar": PICTURE,
+        "rooms": ["general", "builders"],
+    }
+    status, _ = await city.call("PUT", "/api/v1/agents/guest", described, token=ADMIN_TOKEN)
+    assert status == 201
+    await alice.sees(lambda: GUEST in alice.client.rooms[general].users)
+    profile = await _profile(city, alice, GUEST)
+    assert (profile["displayname"], profile["avatar_url"]) == ("Гість", PICTURE)
+    assert profile["space.daarion.role"] == {"title": "T", "node": "n", "node_role": "guardian", "color": "#123456"}
+
+
+async def _change(city: RunningCity, alice: Person) -> None:
+    described = {"display_name": "Гостя", "kind": "assistant", "rooms": ["general", "builders"]}
+    status, _ = await city.call("PUT", "/api/v1/agents/guest", described, token=ADMIN_TOKEN)
+    assert status == 200
+
+    async def is_another() -> bool:
+        profile = await _profile(city, alice, GUEST)
+        return profile.get("space.daarion.role") == {"kind": "assistant"} and profile["displayname"] == "Гостя"
+
+    await eventually(is_another)
+    assert "avatar_url" not in await _profile(city, alice, GUEST), "a picture that was taken away is gone"
+
+
+async def _go(city: RunningCity, alice: Person, general: str) -> None:
+    """It is removed, and the service killed in the same moment; the next start sees it out."""
+    status, made = await city.call("POST", "/api/v1/agents/guest/tokens", token=ADMIN_TOKEN)
+    assert status == 201
+    token = made["token"]
+    await city.post("/api/v1/agents/guest/heartbeat", token=token)
+    await city.post("/city/rooms/general/messages", {"body": "Бувайте"}, token=token)
+    await alice.sees(lambda: alice.presence_of(GUEST) == "online" and (GUEST, "Бувайте") in alice.messages)
+
+    status, _ = await city.call("DELETE", "/api/v1/agents/guest", token=ADMIN_TOKEN)
+    assert status == 204
+    city.service.kill()
+    await city.start()
+
+    left = await alice.sees_event(
+        lambda event: event.get("state_key") == GUEST and event["content"].get("membership") == "leave"
+    )
+    assert left["sender"] == GUEST, "nobody put it out"
+    assert alice.presence_of(GUEST) == "offline"
+
+    async def is_nowhere() -> bool:
+        members = await _asks(city, alice, f"/rooms/{general}/joined_members")
+        return GUEST not in members["joined"] and "space.daarion.role" not in await _profile(city, alice, GUEST)
+
+    await eventually(is_nowhere)
+    assert "Бувайте" in await city.bodies()
+    assert (await city.call("GET", "/api/v1/agents/guest"))[0] == 404
+    assert await _asks(city, alice, "/thirdparty/user/daarion?slug=guest") == []
+    told: list[Any] = await city.get("/city/rooms/general/messages")
+    assert told[-1]["author"]["display_name"] == "Гостя"
+
+
+async def _profile(city: RunningCity, alice: Person, user: str) -> dict[str, Any]:
+    profile: dict[str, Any] = await _asks(city, alice, f"/profile/{user}")
+    return profile
+
+
+async def _asks(city: RunningCity, who: Person, path: str) -> Any:
+    status, content = await city.call(
+        "GET", f"/_matrix/client/v3{path}", token=who.client.access_token, url=city.homeserver.url
+    )
+    assert status == 200, content
+    return content

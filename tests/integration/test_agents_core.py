@@ -1,0 +1,661 @@
+"""The agents core client, against a real HTTP server that does everything wrong that one can do."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from daarion_appservice.agents import core as core_module
+from daarion_appservice.agents.core import AgentsCore
+from daarion_appservice.agents.metrics import CoreMetrics
+from daarion_appservice.agents.question import AskedAs, Exchange, Question
+from daarion_appservice.city.types import SubjectId
+from daarion_appservice.config import AgentsCoreSettings
+from daarion_appservice.errors import CoreBusy, CoreError, CoreFailed, CoreResting, NoCore
+from tests.parts.agents_core import (
+    DONE,
+    EVENTS,
+    JSON,
+    BadCore,
+    Behaviour,
+    after,
+    answers,
+    breaks_off_after,
+    chunk,
+    delta,
+    event,
+    goes_on,
+    pauses,
+    says,
+    says_nothing,
+    sends,
+    speaks,
+    stalls_after,
+    streams,
+)
+from tests.parts.city import eventually
+from tests.parts.ports import HOST, free_port
+
+SOON_S = 0.4
+"""After which the client gives up a server that would keep it waiting for ever."""
+QUESTION = Question(
+    "litopys",
+    "Що нового?",
+    AskedAs.MENTION,
+    SubjectId("u_123"),
+    room="general",
+    history=(Exchange("user", "Привіт"), Exchange("assistant", "Добрий вечір")),
+)
+
+
+class Clock:
+    now_ms = 1_000_000
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+class Client:
+    """An AgentsCore with its metrics and its clock."""
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        self.clock = Clock()
+        self.registry = CollectorRegistry()
+        wanted = AgentsCoreSettings.model_validate({"url": url} | settings)
+        self.core = AgentsCore(wanted, self.clock, CoreMetrics(self.registry))
+
+    async def ask(self, agent: str = "litopys") -> list[str]:
+        async with self.core.answer(_of(agent)) as pieces:
+            return [piece async for piece in pieces]
+
+    def calls(self, outcome: str) -> float:
+        found = self.registry.get_sample_value("daarion_core_calls_total", {"kind": "mention", "outcome": outcome})
+        assert found is not None
+        return found
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+
+def _of(agent: str) -> Question:
+    return Question(agent, "Що нового?", AskedAs.MENTION, SubjectId("u_123"))
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[BadCore]:
+    async with BadCore().serving() as server:
+        yield server
+
+
+@pytest.fixture
+async def clients() -> AsyncIterator[list[Client]]:
+    """Whoever is put here is closed in the end."""
+    made: list[Client] = []
+    yield made
+    for client in made:
+        await client.core.close()
+
+
+@pytest.fixture
+async def client(server: BadCore, clients: list[Client]) -> Client:
+    clients.append(Client(server.url))
+    return clients[-1]
+
+
+@pytest.fixture
+async def hasty(server: BadCore, clients: list[Client]) -> Client:
+    """One that gives up soon."""
+    clients.append(Client(server.url, timeout_s=SOON_S))
+    return clients[-1]
+
+
+@pytest.fixture
+async def openai(server: BadCore, clients: list[Client]) -> Client:
+    clients.append(Client(server.url, kind="openai"))
+    return clients[-1]
+
+
+# --- what is asked ------------------------------------------------------------------------------------
+
+
+async def test_invoke_is_asked_as_the_contract_says(server: BadCore, clients: list[Client]) -> None:
+    client = Client(server.url + "/core", token="a secret")
+    clients.append(client)
+    async with client.core.answer(QUESTION) as pieces:
+        assert [piece async for piece in pieces] == ["відповідь 1"]
+    (asked,) = server.asked
+    assert (asked.method, asked.path) == ("POST", "/core/agents/litopys/invoke")
+    assert asked.content == {
+        "input": "Що нового?",
+        "context": {
+            "kind": "mention",
+            "user_id": "u_123",
+            "room": "general",
+            "history": [
+                {"role": "user", "content": "Привіт"},
+                {"role": "assistant", "content": "Добрий вечір"},
+            ],
+        },
+    }
+    assert asked.headers["Authorization"] == "Bearer a secret"
+    assert asked.headers["Accept"] == "text/event-stream, application/json"
+    assert asked.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(("model", "asked_for"), [("", "litopys"), ("qwen3:8b", "qwen3:8b")])
+async def test_openai_is_asked_as_its_own_clients_do(
+    server: BadCore, clients: list[Client], model: str, asked_for: str
+) -> None:
+    client = Client(server.url, kind="openai", model=model)
+    clients.append(client)
+    server.next(answers({"choices": [{"index": 0, "message": {"role": "assistant", "content": "Дощ"}}]}))
+    async with client.core.answer(QUESTION) as pieces:
+        assert [piece async for piece in pieces] == ["Дощ"]
+    (asked,) = server.asked
+    assert (asked.method, asked.path) == ("POST", "/v1/chat/completions")
+    assert asked.content == {
+        "model": asked_for,
+        "messages": [
+            {"role": "user", "content": "Привіт"},
+            {"role": "assistant", "content": "Добрий вечір"},
+            {"role": "user", "content": "Що нового?"},
+        ],
+        "stream": True,
+        "user": "u_123",
+    }
+    assert "Authorization" not in asked.headers
+
+
+@pytest.mark.parametrize(
+    ("agent", "path"),
+    [
+        ("a/../../admin", "/agents/a%2F..%2F..%2Fadmin/invoke"),
+        ("a?b#c%2e", "/agents/a%3Fb%23c%252e/invoke"),
+        ("літопис", "/agents/%D0%BB%D1%96%D1%82%D0%BE%D0%BF%D0%B8%D1%81/invoke"),
+    ],
+)
+async def test_an_agents_id_leads_nowhere_else(server: BadCore, client: Client, agent: str, path: str) -> None:
+    await client.ask(agent)
+    assert [asked.path for asked in server.asked] == [path]
+
+
+@pytest.mark.parametrize("agent", ["", ".", "..", "a\nb", "a\0b", "x" * 256])
+async def test_an_id_that_can_stand_in_no_address_is_not_asked_for(server: BadCore, client: Client, agent: str) -> None:
+    with pytest.raises(CoreFailed, match="such an id"):
+        await client.ask(agent)
+    assert server.asked == []
+
+
+async def test_each_question_has_a_connection_of_its_own(server: BadCore, client: Client) -> None:
+    for _ in range(3):
+        await client.ask()
+    assert len({asked.connection for asked in server.asked}) == 3, "one used before may be closing just then"
+
+
+# --- answers as they should be ------------------------------------------------------------------------
+
+GOOD_INVOKE: dict[str, tuple[Behaviour, str]] = {
+    "json": (says("Дощ і вітер"), "Дощ і вітер"),
+    "json with a byte order mark": (sends(b'\xef\xbb\xbf{"output": "rain"}'), "rain"),
+    "json with more in it": (answers({"output": "rain", "tokens": 3, "error": None}), "rain"),
+    "streamed": (streams("Дощ", " і ", "вітер"), "Дощ і вітер"),
+    "streamed, empty pieces": (streams("", "rain", ""), "rain"),
+    "streamed, spaces first": (streams("\n", "  ", " rain", " "), "rain "),
+    "streamed, comments": (sends(b": hello\n\n", delta("rain"), b":\n:\n", DONE, headers=EVENTS), "rain"),
+    "streamed, CRLF": (sends(b'data: {"delta": "rain"}\r\n\r\ndata: [DONE]\r\n\r\n', headers=EVENTS), "rain"),
+    "streamed, CR": (sends(b'data: {"delta": "rain"}\r\rdata: [DONE]\r\r', headers=EVENTS), "rain"),
+    "streamed, data in lines": (sends(b'event: x\ndata: {"delta":\ndata: "rain"}\n\n', DONE, headers=EVENTS), "rain"),
+    "streamed, no empty line at the end": (sends(delta("rain"), b"data: [DONE]", headers=EVENTS), "rain"),
+    "streamed, byte by byte": (
+        sends(*(bytes([each]) for each in 'data: {"delta": "дощ 🌧"}\n\ndata: [DONE]\n\n'.encode()), headers=EVENTS),
+        "дощ 🌧",
+    ),
+    "streamed, cut within a character": (
+        sends(b'data: {"delta": "\\ud83c"}\n\n', b'data: {"delta": "\\udf27!"}\n\n', DONE, headers=EVENTS),
+        "🌧!",
+    ),
+    "streamed, and never closed": (stalls_after(delta("rain"), DONE), "rain"),
+    "with a charset": (
+        sends(b'{"output": "rain"}', headers={"Content-Type": "application/json; charset=utf-8"}),
+        "rain",
+    ),
+    "U+0000": (answers({"output": "ra\0in"}), "ra\ufffdin"),
+    "as long as may be": (says("я" * 30_000), "я" * 30_000),
+}
+
+
+@pytest.mark.parametrize("behaviour", GOOD_INVOKE)
+async def test_answers_are_understood_in_every_form(server: BadCore, client: Client, behaviour: str) -> None:
+    behave, text = GOOD_INVOKE[behaviour]
+    server.next(behave)
+    assert "".join(await client.ask()) == text
+    assert client.calls("answered") == 1
+
+
+GOOD_OPENAI: dict[str, tuple[Behaviour, str]] = {
+    "streamed": (
+        sends(chunk(None), chunk(""), chunk("Дощ"), chunk(" і вітер"), chunk(None, "stop"), DONE, headers=EVENTS),
+        "Дощ і вітер",
+    ),
+    "[DONE] missing": (sends(chunk("rain"), chunk(None, "stop"), headers=EVENTS), "rain"),
+    "finish_reason missing": (sends(chunk("rain"), DONE, headers=EVENTS), "rain"),
+    "with tokens counted": (
+        sends(event({"choices": []}), chunk("rain"), event({"choices": [], "usage": {}}), DONE, headers=EVENTS),
+        "rain",
+    ),
+    "cut short by the model's limit": (sends(chunk("rain a"), chunk(None, "length"), headers=EVENTS), "rain a"),
+    "in one": (answers({"choices": [{"message": {"content": "rain"}, "finish_reason": "stop"}]}), "rain"),
+}
+
+
+@pytest.mark.parametrize("behaviour", GOOD_OPENAI)
+async def test_openais_answers_are_understood_in_every_form(server: BadCore, openai: Client, behaviour: str) -> None:
+    behave, text = GOOD_OPENAI[behaviour]
+    server.next(behave)
+    assert "".join(await openai.ask()) == text
+
+
+async def test_pieces_come_while_the_answer_is_made(server: BadCore, client: Client) -> None:
+    server.next(stalls_after(delta("one"), delta("two")))
+    async with client.core.answer(QUESTION) as pieces:
+        assert [await anext(pieces), await anext(pieces)] == ["one", "two"]
+        assert client.value("daarion_core_calls_in_flight") == 1
+    assert client.value("daarion_core_calls_in_flight") == 0
+
+
+# --- answers as they should not be --------------------------------------------------------------------
+
+FAILING: dict[str, tuple[Behaviour, str]] = {
+    "500": (answers({"error": "boom"}, status=500), "answered 500"),
+    "503": (sends(b"<h1>no</h1>", status=503, headers={"Content-Type": "text/html"}), "answered 503"),
+    "404": (answers({"error": "no such agent"}, status=404), "answered 404"),
+    "204": (sends(status=204), "answered 204"),
+    "redirect": (sends(status=302, headers={"Location": "/agents/other/invoke"}), "answered 302"),
+    "html": (sends(b"<html>", headers={"Content-Type": "text/html"}), "text/html, which is neither"),
+    "no type": (sends(b'{"output": "rain"}', headers={}), "octet-stream, which is neither"),
+    "packed": (
+        sends(gzip.compress(b'{"output": "rain"}'), headers=JSON | {"Content-Encoding": "gzip"}),
+        "compressed form",
+    ),
+    "no json": (sends(b"<html>"), "not JSON"),
+    "half json": (sends(b'{"output": "ra'), "not JSON"),
+    "nothing": (sends(b""), "not JSON"),
+    "too deep": (sends(b"[" * 100_000), "not JSON"),
+    "not utf-8": (sends(b'{"output": "\xff\xfe"}'), "not UTF-8"),
+    "half a character": (sends(b'{"output": "\\ud83c!"}'), "no text"),
+    "a list": (answers(["rain"]), "another shape"),
+    "a number": (answers(5), "another shape"),
+    "no output": (answers({"text": "rain"}), "another shape"),
+    "output is a number": (says(5), "another shape"),
+    "output is null": (says(None), "another shape"),
+    "empty": (says(""), "with nothing"),
+    "spaces": (says(" \n\t"), "with nothing"),
+    "an error": (answers({"error": "the model is on fire"}), "said that it failed"),
+    "too long": (says("я" * 30_001), "more than 30000 characters"),
+    "too many bytes": (sends(b'{"output": "rain"' + b" " * 2_000_000), "more than 1048576 bytes"),
+    "endless json": (goes_on(b" " * 65_536, headers=JSON), "more than 1048576 bytes"),
+    "cut off, json": (breaks_off_after(b'{"output": "ra', headers=JSON), "broke off"),
+    "content-length short": (
+        breaks_off_after(b'{"output": "rain"}', headers=JSON | {"Content-Length": "100"}),
+        "broke off",
+    ),
+    "no http": (speaks(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "not HTTP"),
+    "hung up": (speaks(b""), "broke off"),
+    "endless header": (speaks(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000), "not HTTP"),
+}
+
+FAILING_STREAMS: dict[str, tuple[Behaviour, str]] = {
+    "cut off": (breaks_off_after(delta("one")), "broke off"),
+    "cut off by length": (breaks_off_after(delta("one"), headers=EVENTS | {"Content-Length": "1000"}), "broke off"),
+    "[DONE] missing": (sends(delta("one"), headers=EVENTS), "broke off"),
+    "an error": (sends(delta("one"), event({"error": {"message": "boom"}}), headers=EVENTS), "said that it failed"),
+    "no json": (sends(delta("one"), b"data: two\n\n", headers=EVENTS), "not JSON"),
+    "another shape": (sends(delta("one"), event({"text": "two"}), headers=EVENTS), "another shape"),
+    "not utf-8": (sends(delta("one"), b'data: {"delta": "\xff"}\n\n', headers=EVENTS), "not UTF-8"),
+    "half a character": (
+        sends(delta("one"), b'data: {"delta": "\\udf27"}\n\n', DONE, headers=EVENTS),
+        "no text",
+    ),
+    "endless": (goes_on(delta("one")), "more than 30000 characters"),
+    "too long": (streams("one", "я" * 30_000), "more than 30000 characters"),
+}
+
+EMPTY_STREAMS: dict[str, tuple[Behaviour, str]] = {
+    "empty": (sends(DONE, headers=EVENTS), "with nothing"),
+    "spaces": (streams(" ", "\n"), "with nothing"),
+    "no events": (sends(b"", headers=EVENTS), "broke off"),
+    "endless line": (goes_on(b"data: " + b"x" * 65_536), "more than 1048576 bytes"),
+    "endless comments": (goes_on(b":" + b"x" * 65_536 + b"\n"), "more than 8388608 bytes"),
+    "endless events of nothing": (goes_on(event({"delta": "", "more": "x" * 10_000})), "more than 8388608 bytes"),
+}
+
+
+async def failure(client: Client) -> tuple[list[str], CoreError]:
+    """What came of the answer, and how it failed."""
+    came: list[str] = []
+
+    async def read() -> None:
+        async with client.core.answer(QUESTION) as pieces:
+            async for piece in pieces:
+                came.append(piece)  # noqa: PERF401 -- what came counts, also when it fails then
+
+    with pytest.raises(CoreError) as failed:
+        await read()
+    return came, failed.value
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [*FAILING.values(), *EMPTY_STREAMS.values()],
+    ids=[*FAILING, *(f"stream: {each}" for each in EMPTY_STREAMS)],
+)
+async def test_what_is_no_answer_is_told_in_words(
+    server: BadCore, client: Client, behaviour: tuple[Behaviour, str]
+) -> None:
+    behave, words = behaviour
+    server.next(behave)
+    with capture_logs() as logs:
+        came, error = await failure(client)
+    assert came == []
+    assert (error.code, error.status) == ("core_failed", 502)
+    assert error.detail.startswith("the agents core ")
+    assert words in error.detail
+    assert [(line["event"], line["agent"], line["error"]) for line in logs] == [
+        ("core_failed", "litopys", error.detail)
+    ]
+    assert len(server.asked) == 1, "it is asked once, and nowhere else"
+    assert client.calls("failed") == 1
+    assert await client.ask() == ["відповідь 2"], "the next question is answered"
+
+
+@pytest.mark.parametrize("behaviour", FAILING_STREAMS)
+async def test_what_breaks_off_in_the_middle_is_no_answer(server: BadCore, client: Client, behaviour: str) -> None:
+    behave, words = FAILING_STREAMS[behaviour]
+    server.next(behave)
+    came, error = await failure(client)
+    assert came[0] == "one"
+    assert (error.code, error.status) == ("core_failed", 502)
+    assert words in error.detail
+    assert client.calls("failed") == 1
+
+
+async def test_what_the_core_says_of_itself_is_for_the_log_only(server: BadCore, client: Client) -> None:
+    server.next(answers({"error": "password of the database: hunter2"}, status=500))
+    with capture_logs() as logs:
+        _, error = await failure(client)
+    assert "hunter2" not in error.detail
+    assert "hunter2" in logs[0]["seen"]
+
+
+async def test_a_core_that_is_not_there(clients: list[Client]) -> None:
+    client = Client(f"http://{HOST}:{free_port()}")
+    clients.append(client)
+    came, error = await failure(client)
+    assert (came, error.code, error.status) == ([], "core_failed", 502)
+    assert error.detail == "the agents core cannot be reached"
+
+
+async def test_no_core_at_all(clients: list[Client]) -> None:
+    client = Client("")
+    clients.append(client)
+    assert not client.core.is_ready
+    with pytest.raises(NoCore) as failed:
+        await client.ask()
+    assert (failed.value.code, failed.value.status) == ("no_core", 503)
+
+
+# --- slow ---------------------------------------------------------------------------------------------
+
+SLOW: dict[str, tuple[Behaviour, list[str], str]] = {
+    "no headers": (says_nothing, [], "did not answer within"),
+    "no body": (stalls_after(headers=JSON), [], "did not answer within"),
+    "half a body": (stalls_after(b'{"output": "ra', headers=JSON), [], "did not answer within"),
+    "no piece": (stalls_after(b": soon\n\n"), [], "did not answer within"),
+    "comments for ever": (goes_on(b":\n\n", pause_s=0.01), [], "did not answer within"),
+    "stuck in the middle": (stalls_after(delta("one")), ["one"], "did not end its answer within"),
+    "half headers": (speaks(b"HTTP/1.1 200 OK\r\nContent-", then_stalls=True), [], "did not answer within"),
+}
+
+
+@pytest.mark.parametrize("behaviour", SLOW)
+async def test_whoever_is_too_slow_is_not_waited_for(server: BadCore, hasty: Client, behaviour: str) -> None:
+    behave, pieces, words = SLOW[behaviour]
+    server.next(behave)
+    came, error = await failure(hasty)
+    assert came == pieces
+    assert (error.code, error.status) == ("core_timeout", 504)
+    assert words in error.detail
+    assert hasty.calls("slow") == 1
+
+    await eventually(lambda: is_left_alone(server))
+
+
+async def is_left_alone(server: BadCore) -> bool:
+    return server.under_way == 0 and server.hung_up == 1
+
+
+async def test_an_answer_that_drips_ends_in_time_all_the_same(server: BadCore, hasty: Client) -> None:
+    server.next(goes_on(delta("x"), pause_s=0.02))
+    came, error = await failure(hasty)
+    assert (set(came), error.code) == ({"x"}, "core_timeout")
+
+
+async def test_the_beginning_may_have_a_time_of_its_own(server: BadCore, clients: list[Client]) -> None:
+    client = Client(server.url, first_piece_timeout_s=SOON_S)
+    clients.append(client)
+    server.next(says_nothing)
+    _, error = await failure(client)
+    assert error.detail == f"the agents core did not answer within {SOON_S:g} seconds"
+
+    gate = asyncio.Event()
+
+    server.next(pauses(gate, delta("one"), delta("two"), DONE))
+    async with client.core.answer(QUESTION) as pieces:
+        assert await anext(pieces) == "one"
+        await asyncio.sleep(SOON_S * 1.5)
+        gate.set()
+        assert [piece async for piece in pieces] == ["two"], "what has begun may take its time"
+
+
+async def test_the_core_is_not_blamed_for_the_time_that_its_reader_takes(server: BadCore, hasty: Client) -> None:
+    server.next(streams("one", "two"))
+    async with hasty.core.answer(QUESTION) as pieces:
+        assert await anext(pieces) == "one"
+        await asyncio.sleep(SOON_S * 1.5)
+        assert [piece async for piece in pieces] == ["two"]
+
+
+# --- whoever does not wait ----------------------------------------------------------------------------
+
+
+async def test_leaving_in_the_middle_ends_the_call(server: BadCore, client: Client) -> None:
+    server.next(stalls_after(delta("one")))
+    async with client.core.answer(QUESTION) as pieces:
+        assert await anext(pieces) == "one"
+    await eventually(lambda: is_left_alone(server))
+    assert client.calls("left") == 1
+    assert client.value("daarion_core_calls_in_flight") == 0
+
+
+@pytest.mark.parametrize("behaviour", [says_nothing, stalls_after(delta("one"))], ids=["headers", "middle"])
+async def test_cancelling_ends_the_call(server: BadCore, client: Client, behaviour: Behaviour) -> None:
+    server.next(behaviour)
+    asking = asyncio.create_task(client.ask())
+    await eventually(lambda: is_asked(server, 1))
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert asking.cancelled()
+    await eventually(lambda: is_left_alone(server))
+    assert client.calls("left") == 1
+
+
+async def test_whoever_leaves_before_the_first_piece_asks_nothing(server: BadCore, client: Client) -> None:
+    async with client.core.answer(QUESTION):
+        pass
+    assert server.asked == []
+    assert client.calls("left") == 1
+
+
+async def is_asked(server: BadCore, times: int) -> bool:
+    return len(server.asked) == times
+
+
+# --- many at once -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def narrow(server: BadCore, clients: list[Client], monkeypatch: pytest.MonkeyPatch) -> Client:
+    """Three calls in all, two of one agent; others are not waited for long."""
+    monkeypatch.setattr(core_module, "_PATIENCE_S", 0.2)
+    clients.append(Client(server.url, parallel=3, parallel_per_agent=2))
+    return clients[-1]
+
+
+async def test_no_more_are_asked_at_once_than_may_be(server: BadCore, narrow: Client) -> None:
+    gate = asyncio.Event()
+    server.next(*[after(gate, says("so"))] * 3)
+    of_one = [asyncio.create_task(narrow.ask("one")) for _ in range(2)]
+    await eventually(lambda: is_asked(server, 2))
+    with pytest.raises(CoreBusy) as busy:
+        await narrow.ask("one")
+    assert (busy.value.code, busy.value.status) == ("core_busy", 503)
+    assert busy.value.retry_after_s
+
+    of_another = asyncio.create_task(narrow.ask("another"))
+    await eventually(lambda: is_asked(server, 3))
+    with pytest.raises(CoreBusy):
+        await narrow.ask("a third")
+    assert len(server.asked) == 3
+    assert narrow.calls("busy") == 2
+
+    gate.set()
+    assert await asyncio.gather(*of_one, of_another) == [["so"]] * 3
+    assert await asyncio.gather(*(narrow.ask(agent) for agent in ("one", "one", "a third"))), (
+        "all places are free again"
+    )
+
+
+async def test_a_place_that_is_free_soon_is_waited_for(server: BadCore, clients: list[Client]) -> None:
+    client = Client(server.url, parallel=1)
+    clients.append(client)
+    gate = asyncio.Event()
+    server.next(after(gate, says("one")))
+    asking = asyncio.create_task(client.ask())
+    await eventually(lambda: is_asked(server, 1))
+    waiting = asyncio.create_task(client.ask())
+    await asyncio.sleep(0)
+    gate.set()
+    assert await asking == ["one"]
+    assert await waiting == ["відповідь 2"]
+
+
+# --- a core that fails again and again ----------------------------------------------------------------
+
+DOWN = answers({"error": "down"}, status=500)
+
+
+async def test_a_core_that_fails_five_times_in_a_row_is_left_alone_for_a_while(server: BadCore, client: Client) -> None:
+    with capture_logs() as logs:
+        server.next(*[DOWN] * 4, says("yes"), *[DOWN] * 5)
+        for _ in range(10):
+            try:
+                await client.ask()
+            except CoreFailed:
+                assert client.core.is_ready or len(server.asked) == 10
+        assert not client.core.is_ready
+        assert client.value("daarion_core_breaker_open") == 1
+        await rests(client, retry_after_s=30)
+        client.clock.now_ms += 29_999
+        await rests(client, retry_after_s=0.001)
+        assert len(server.asked) == 10, "nobody asked it meanwhile"
+
+        client.clock.now_ms += 1
+        gate = asyncio.Event()
+        server.next(after(gate, DOWN))
+        assert client.core.is_ready
+        trying = asyncio.create_task(client.ask())
+        await eventually(lambda: is_asked(server, 11))
+        await rests(client, retry_after_s=30)
+        gate.set()
+        with pytest.raises(CoreFailed):
+            await trying
+        await rests(client, retry_after_s=30)
+
+        client.clock.now_ms += 30_000
+        assert await client.ask() == ["відповідь 12"]
+        assert await client.ask() == ["відповідь 13"]
+    assert client.value("daarion_core_breaker_open") == 0
+    assert client.calls("resting") == 4
+    assert [line["event"] for line in logs if line["event"] != "core_failed"] == ["core_resting", "core_back"]
+
+
+async def rests(client: Client, *, retry_after_s: float) -> None:
+    with pytest.raises(CoreResting) as resting:
+        await client.ask()
+    assert (resting.value.code, resting.value.status) == ("core_resting", 503)
+    assert resting.value.retry_after_s == retry_after_s
+
+
+async def test_what_is_about_one_question_says_nothing_about_the_core(server: BadCore, client: Client) -> None:
+    for status in (400, 404, 413, 422):
+        server.next(answers({}, status=status))
+    server.next(says(""), says("я" * 30_001), goes_on(delta("x" * 1_000)))
+    for _ in range(7):
+        with pytest.raises(CoreFailed):
+            await client.ask()
+    assert client.core.is_ready
+    server.next(*[answers({}, status=status) for status in (401, 403, 429, 502, 500)])
+    for _ in range(5):
+        with pytest.raises(CoreFailed):
+            await client.ask()
+    assert not client.core.is_ready
+
+
+async def test_those_who_wait_for_a_place_do_not_ask_a_core_that_is_left_alone(
+    server: BadCore, clients: list[Client]
+) -> None:
+    client = Client(server.url, parallel=1)
+    clients.append(client)
+    server.next(*[DOWN] * 4)
+    for _ in range(4):
+        with pytest.raises(CoreFailed):
+            await client.ask()
+    gate = asyncio.Event()
+    server.next(after(gate, DOWN))
+    last = asyncio.create_task(client.ask())
+    await eventually(lambda: is_asked(server, 5))
+    waiting = asyncio.create_task(client.ask())
+    await asyncio.sleep(0)
+    gate.set()
+    with pytest.raises(CoreFailed):
+        await last
+    with pytest.raises(CoreResting):
+        await waiting
+    assert len(server.asked) == 5
+
+
+# --- numbers ------------------------------------------------------------------------------------------
+
+
+async def test_answers_are_measured(server: BadCore, client: Client) -> None:
+    await client.ask()
+    server.next(DOWN)
+    with pytest.raises(CoreFailed):
+        await client.ask()
+    assert client.value("daarion_core_call_seconds_count", kind="mention") == 1, "failures do not make it look fast"
+    assert {
+        outcome: client.calls(outcome) for outcome in ("answered", "failed", "slow", "left", "busy", "resting")
+    } == {
+        "answered": 1,
+        "failed": 1,
+        "slow": 0,
+        "left": 0,
+        "busy": 0,
+        "resting": 0,
+    }

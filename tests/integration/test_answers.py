@@ -1,0 +1,317 @@
+"""Agents that are asked something in a room answer: once, in the room, whatever the agents core and we do in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from daarion_appservice.agents import answerer as answerer_module
+from daarion_appservice.agents import growing
+from daarion_appservice.agents.answerer import Answerer
+from daarion_appservice.agents.core import AgentsCore
+from daarion_appservice.agents.metrics import CoreMetrics
+from daarion_appservice.app import new_id, now_ms, steady_ms
+from daarion_appservice.city.answers import MAX_DEPTH
+from daarion_appservice.city.events import CityEvent, InhabitantTyping
+from daarion_appservice.city.messages import Draft
+from daarion_appservice.city.presence import Beat, Status
+from daarion_appservice.city.rooms import Rooms
+from daarion_appservice.city.types import Agent, AgentSlug, Author, AuthorKind, Message, agent_subject
+from daarion_appservice.config import AgentsCoreSettings
+from daarion_appservice.realtime.presence import MemoryPresence
+from daarion_appservice.storage import migrate
+from daarion_appservice.storage.database import Database
+from tests.parts.agents_core import DONE, BadCore, after, answers, delta, pauses, says, streams
+from tests.parts.city import eventually
+from tests.parts.desk import Desk, desk
+
+OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
+SCRIBE = Agent("scribe", AgentSlug("scribe"), "Писар")
+VARTA = Agent("varta", AgentSlug("varta"), "Варта")
+
+
+@dataclass
+class Forum:
+    """A room, agents, and a core that does as it is told."""
+
+    database: Database
+    desk: Desk
+    core: BadCore
+    presence: MemoryPresence
+    published: list[CityEvent] = field(default_factory=list)
+    patience_ms: int = 0
+
+    @asynccontextmanager
+    async def answering(self) -> AsyncIterator[None]:
+        """The part of the service that has agents answer; when the block ends it does so as in a crash."""
+        settings = AgentsCoreSettings(url=self.core.url, timeout_s=5)
+        core = AgentsCore(settings, steady_ms, CoreMetrics(CollectorRegistry()))
+        answerer = Answerer(
+            core,
+            self.database,
+            self.desk.agents,
+            self.presence,
+            self.desk.messages,
+            self.desk.changes,
+            self.desk.answers,
+            self.published.append,
+            steady_ms,
+            patience_ms=self.patience_ms,
+        )
+        task = asyncio.create_task(answerer.run())
+        try:
+            yield
+            assert not task.done(), "nothing that a core does ends the service"
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await core.close()
+
+    async def is_here(self, *agents: Agent, status: Status = Status.ONLINE) -> None:
+        await self.presence.beat([Beat(agent_subject(agent.slug), status, "runtime") for agent in agents])
+
+    async def said(self) -> list[Message]:
+        async with self.database.reading() as tx:
+            room = await tx.rooms.find("general")
+            assert room is not None
+            return await tx.messages.before(room.id, None, limit=99)
+
+    async def answers(self, count: int = 1) -> list[Message]:
+        """The first so many messages of agents, once nothing is owed."""
+
+        async def all_answered() -> bool:
+            async with self.database.reading() as tx:
+                return not await tx.answers.owed(limit=1)
+
+        await eventually(all_answered)
+        by_agents = [message for message in await self.said() if message.author.kind is AuthorKind.AGENT]
+        assert len(by_agents) == count, by_agents
+        return by_agents
+
+
+@pytest.fixture
+async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Forum]:
+    monkeypatch.setattr(answerer_module, "_BUSY_RETRY_MS", 10)
+    monkeypatch.setattr(answerer_module, "_LONGEST_WAIT_S", 0.05)
+    database = Database(database_url)
+    await migrate.upgrade(database)
+    published: list[CityEvent] = []
+    await Rooms(database, published.append, now_ms, new_id).open("General")
+    async with BadCore().serving() as core:
+        presence = MemoryPresence(published.append, steady_ms, ttl_ms=60_000)
+        forum = Forum(database, desk(database, published.append), core, presence, published)
+        forum.desk.agents.replace([SCRIBE, VARTA])
+        await forum.is_here(SCRIBE, VARTA)
+        yield forum
+    await database.close()
+
+
+async def test_whoever_mentions_an_agent_is_answered_by_it_with_a_reply(forum: Forum) -> None:
+    await forum.desk.post(OKSANA, "general", "Добрий день")
+    question = await forum.desk.post(OKSANA, "general", "@scribe, котра година?")
+    forum.core.next(says("**Восьма**"))
+    async with forum.answering():
+        (answer,) = await forum.answers()
+
+    assert (answer.body, answer.formatted_body) == ("**Восьма**", "<strong>Восьма</strong>")
+    assert (answer.author.id, answer.author.display_name, answer.reply_to) == ("scribe", "Писар", question.id)
+    (asked,) = forum.core.asked
+    assert asked.path == "/agents/scribe/invoke"
+    assert asked.content == {
+        "input": "@scribe, котра година?",
+        "context": {
+            "kind": "mention",
+            "user_id": "u_1",
+            "room": "general",
+            "history": [{"role": "user", "content": "Оксана: Добрий день"}],
+        },
+    }
+    typing = [event.typing for event in forum.published if isinstance(event, InhabitantTyping)]
+    assert (typing[0], typing[-1]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "body", ["Писар, де архів?", "писар: де архів?", "@scribe де архів?", "@agent_scribe:city.localhost?"]
+)
+async def test_an_agent_is_asked_by_each_of_its_names(forum: Forum, body: str) -> None:
+    await forum.desk.post(OKSANA, "general", body)
+    async with forum.answering():
+        await forum.answers()
+
+
+async def test_a_reply_to_an_agent_asks_it_and_it_knows_what_it_said(forum: Forum) -> None:
+    await forum.desk.post(OKSANA, "general", "@scribe?")
+    async with forum.answering():
+        (first,) = await forum.answers()
+        await forum.desk.post(OKSANA, "general", "А чому?", reply_to=first.id)
+        await forum.answers(2)
+    history = forum.core.asked[1].content["context"]["history"]
+    assert history == [
+        {"role": "user", "content": "Оксана: @scribe?"},
+        {"role": "assistant", "content": "відповідь 1"},
+    ]
+
+
+@pytest.mark.parametrize("body", ["Писар десь є", "e-mail: a@scribe.example", "`@scribe`", "добре"])
+async def test_whoever_is_not_asked_does_not_answer(forum: Forum, body: str) -> None:
+    await forum.desk.post(OKSANA, "general", body)
+    async with forum.answering():
+        await forum.answers(0)
+    assert forum.core.asked == []
+
+
+async def test_several_who_are_asked_answer_each_for_itself(forum: Forum) -> None:
+    await forum.desk.post(OKSANA, "general", "@scribe @varta @scribe, ви де?")
+    async with forum.answering():
+        both = await forum.answers(2)
+    assert {answer.author.id for answer in both} == {"scribe", "varta"}
+
+
+async def test_an_answer_that_takes_time_grows_by_edits(forum: Forum, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growing, "_FIRST_S", 0.0)
+    monkeypatch.setattr(growing, "_NEXT_S", 0.0)
+    gate = asyncio.Event()
+    forum.core.next(pauses(gate, delta("Перше"), delta(", друге"), DONE))
+    await forum.desk.post(OKSANA, "general", "@scribe?")
+    async with forum.answering():
+
+        async def has_begun() -> bool:
+            return [message.body for message in (await forum.said())[1:]] == ["Перше"]
+
+        await eventually(has_begun)
+        gate.set()
+        (answer,) = await forum.answers()
+    assert answer.body == "Перше, друге"
+    assert answer.edited_at_ms is not None
+
+
+async def test_whoever_is_offline_says_so_in_a_notice(forum: Forum) -> None:
+    await forum.is_here(SCRIBE, status=Status.OFFLINE)
+    question = await forum.desk.post(OKSANA, "general", "@scribe, ти тут?")
+    async with forum.answering():
+        (notice,) = await forum.answers()
+    assert (notice.msgtype, notice.reply_to) == ("m.notice", question.id)
+    assert "офлайн" in notice.body
+    assert forum.core.asked == []
+
+
+async def test_who_may_only_not_have_had_time_to_come_is_waited_for(forum: Forum) -> None:
+    await forum.is_here(SCRIBE, status=Status.OFFLINE)
+    forum.patience_ms = 400
+    await forum.desk.post(OKSANA, "general", "@scribe, ти тут?")
+    async with forum.answering():
+        await asyncio.sleep(0.1)
+        await forum.is_here(SCRIBE)
+        (answer,) = await forum.answers()
+    assert answer.msgtype == "m.text"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "word"),
+    [(answers({}, status=500), "зламалося"), (says(""), "зламалося"), (says(7), "зламалося")],
+)
+async def test_a_failure_is_told_once_and_never_as_an_answer(forum: Forum, behaviour, word: str) -> None:  # type: ignore[no-untyped-def]
+    forum.core.next(behaviour)
+    await forum.desk.post(OKSANA, "general", "@scribe, як справи?")
+    async with forum.answering():
+        (notice,) = await forum.answers()
+        await asyncio.sleep(0.2)
+        await forum.answers()
+    assert notice.msgtype == "m.notice"
+    assert word in notice.body
+
+
+async def test_of_an_answer_that_broke_off_nothing_stays(forum: Forum, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growing, "_FIRST_S", 0.0)
+    gate = asyncio.Event()
+    forum.core.next(pauses(gate, delta("Половина"), b"data: nonsense\n\n"))
+    await forum.desk.post(OKSANA, "general", "@scribe, all of it?")
+    async with forum.answering():
+
+        async def has_begun() -> bool:
+            return len(await forum.said()) == 2
+
+        await eventually(has_begun)
+        gate.set()
+        begun, notice = await forum.answers(2)
+    assert (begun.deleted, begun.body) == (True, "")
+    assert notice.msgtype == "m.notice"
+    assert "something is broken" in notice.body
+
+
+async def test_an_answer_is_given_once_also_when_we_end_in_the_middle(
+    forum: Forum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growing, "_FIRST_S", 0.0)
+    forum.core.next(pauses(asyncio.Event(), delta("Поло")), streams("Половина", " і друга"))
+    await forum.desk.post(OKSANA, "general", "@scribe?")
+    async with forum.answering():
+
+        async def has_begun() -> bool:
+            return len(await forum.said()) == 2
+
+        await eventually(has_begun)
+    async with forum.answering():
+        (answer,) = await forum.answers()
+    assert answer.body == "Половина і друга"
+    assert len(forum.core.asked) == 2
+
+
+async def test_two_processes_give_one_answer(forum: Forum) -> None:
+    gate = asyncio.Event()
+    forum.core.next(after(gate, says("раз")), after(gate, says("раз")))
+    await forum.desk.post(OKSANA, "general", "@scribe?")
+    async with forum.answering(), forum.answering():
+
+        async def both_ask() -> bool:
+            return len(forum.core.asked) == 2
+
+        await eventually(both_ask)
+        gate.set()
+        (answer,) = await forum.answers()
+    assert answer.body == "раз"
+
+
+async def test_agents_may_ask_agents_but_not_without_end(forum: Forum) -> None:
+    forum.core.next(*(says(f"@varta, @scribe, а ви? {number}") for number in range(50)))
+    await forum.desk.post(OKSANA, "general", "@scribe, хто знає?")
+    async with forum.answering():
+        await forum.answers(MAX_DEPTH)
+    assert [asked.path for asked in forum.core.asked] == [
+        f"/agents/{slug}/invoke" for slug in ("scribe", "varta", "scribe")
+    ]
+
+
+async def test_a_notice_asks_nobody(forum: Forum) -> None:
+    await forum.desk.messages.post(OKSANA, "general", Draft("@scribe, ти бот?", msgtype="m.notice"))
+    async with forum.answering():
+        await forum.answers(0)
+
+
+async def test_a_question_that_is_deleted_in_time_is_not_answered(forum: Forum) -> None:
+    question = await forum.desk.post(OKSANA, "general", "@scribe?")
+    await forum.desk.changes.delete(OKSANA, "general", question.id, may_moderate=False)
+    async with forum.answering():
+        await forum.answers(0)
+    assert forum.core.asked == []
+
+
+async def test_a_core_that_is_away_for_a_moment_does_not_lose_questions(forum: Forum) -> None:
+    forum.core.next(*[answers({}, status=503)] * 5)
+    for number in range(6):
+        await forum.desk.post(OKSANA, "general", f"@scribe, {number}?")
+    async with forum.answering():
+
+        async def one_waits() -> bool:
+            async with forum.database.reading() as tx:
+                owed = await tx.answers.owed(limit=9)
+            return len(owed) == 1 and owed[0].attempts > 0
+
+        await eventually(one_waits)
+    notices = [each for each in await forum.said() if each.msgtype == "m.notice"]
+    assert len(notices) == 5, "one for each that failed, and none for who waits while the core rests"

@@ -1,0 +1,217 @@
+"""An agents core of the test's own: a real HTTP server that answers as it is told, which may be in any wrong way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+EVENTS = {"Content-Type": "text/event-stream"}
+JSON = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request; ``path`` as it stood in it."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    content: Any
+    connection: tuple[str, int]
+    """Where it came from."""
+
+    @property
+    def history(self) -> list[str]:
+        """What was said before."""
+        return [said["content"] for said in self.content["context"]["history"]]
+
+
+class BadCore:
+    """Answers what is next in the script, and when there is nothing as a core should."""
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self.hung_up = 0
+        """How many clients left before their answer was whole."""
+        self.under_way = 0
+        self.url = ""
+        self._script: deque[Behaviour] = deque()
+
+    def next(self, *behaviours: Behaviour) -> None:
+        self._script.extend(behaviours)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[BadCore]:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        server = TestServer(app)
+        await server.start_server(shutdown_timeout=0.1)
+        self.url = str(server.make_url("")).rstrip("/")
+        try:
+            yield self
+        finally:
+            await server.close()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        content = json.loads(await request.read() or "null")
+        assert request.transport is not None
+        connection = request.transport.get_extra_info("peername")
+        self.asked.append(Asked(request.method, request.raw_path, dict(request.headers), content, connection))
+        behave = self._script.popleft() if self._script else says(f"відповідь {len(self.asked)}")
+        self.under_way += 1
+        try:
+            return await behave(request)
+        except (asyncio.CancelledError, ConnectionError):
+            self.hung_up += 1
+            raise
+        finally:
+            self.under_way -= 1
+
+
+# --- as it should be ----------------------------------------------------------------------------------
+
+
+def says(text: Any) -> Behaviour:
+    return answers({"output": text})
+
+
+def answers(content: Any, status: int = 200) -> Behaviour:
+    return sends(json.dumps(content).encode(), status=status)
+
+
+def sends(*portions: bytes, status: int = 200, headers: dict[str, str] = JSON) -> Behaviour:
+    """Portions of a body, each in a packet of its own, and the end."""
+
+    async def behave(request: web.Request) -> web.StreamResponse:
+        response = await _begun(request, portions, headers, status)
+        await response.write_eof()
+        return response
+
+    return behave
+
+
+def streams(*pieces: str) -> Behaviour:
+    """The deltas of a whole answer."""
+    return sends(*map(delta, pieces), DONE, headers=EVENTS)
+
+
+def after(gate: asyncio.Event, behave: Behaviour) -> Behaviour:
+    """Not before the test opens the gate."""
+
+    async def wait(request: web.Request) -> web.StreamResponse:
+        await gate.wait()
+        return await behave(request)
+
+    return wait
+
+
+def pauses(gate: asyncio.Event, before: bytes, *rest: bytes) -> Behaviour:
+    """An answer that goes on when the test opens the gate."""
+
+    async def behave(request: web.Request) -> web.StreamResponse:
+        response = await _begun(request, [before], EVENTS)
+        await gate.wait()
+        for portion in rest:
+            await response.write(portion)
+        await response.write_eof()
+        return response
+
+    return behave
+
+
+def delta(text: str) -> bytes:
+    return event({"delta": text})
+
+
+def event(content: Any) -> bytes:
+    return b"data: " + json.dumps(content).encode() + b"\n\n"
+
+
+def chunk(text: str | None, finish_reason: str | None = None) -> bytes:
+    """A piece of an answer as OpenAI sends it."""
+    return event(
+        {
+            "id": "chatcmpl-1",
+            "object": "chat.completion.chunk",
+            "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish_reason}],
+        }
+    )
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+# --- as it should not be ------------------------------------------------------------------------------
+
+
+async def says_nothing(_request: web.Request) -> web.StreamResponse:
+    """Not even headers."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def stalls_after(*portions: bytes, headers: dict[str, str] = EVENTS) -> Behaviour:
+    async def behave(request: web.Request) -> web.StreamResponse:
+        await _begun(request, portions, headers)
+        return await says_nothing(request)
+
+    return behave
+
+
+def goes_on(portion: bytes, *, pause_s: float = 0.0, headers: dict[str, str] = EVENTS) -> Behaviour:
+    """The same again and again, without end."""
+
+    async def behave(request: web.Request) -> web.StreamResponse:
+        response = await _begun(request, (), headers)
+        while True:
+            await response.write(portion)
+            await asyncio.sleep(pause_s)
+
+    return behave
+
+
+def breaks_off_after(*portions: bytes, headers: dict[str, str] = EVENTS) -> Behaviour:
+    """The connection is cut, and what was announced is missing: with Content-Length the rest, else the last chunk."""
+
+    async def behave(request: web.Request) -> web.StreamResponse:
+        response = await _begun(request, portions, headers)
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    return behave
+
+
+def speaks(raw: bytes, *, then_stalls: bool = False) -> Behaviour:
+    """These very bytes in place of an HTTP answer."""
+
+    async def behave(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(raw)
+        if then_stalls:
+            return await says_nothing(request)
+        request.transport.close()
+        return web.Response()
+
+    return behave
+
+
+async def _begun(
+    request: web.Request, portions: Iterable[bytes], headers: dict[str, str], status: int = 200
+) -> web.StreamResponse:
+    response = web.StreamResponse(status=status, headers=headers)
+    await response.prepare(request)
+    for portion in portions:
+        await response.write(portion)
+        await asyncio.sleep(0)
+    return response

@@ -1,0 +1,67 @@
+"""Whoever fails again and again is left alone for a while; then one may try."""
+
+from __future__ import annotations
+
+import pytest
+
+from daarion_appservice.agents.breaker import Breaker
+
+PAUSE_MS = 1_000
+
+
+class Clock:
+    now_ms = 5_000
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock: Clock) -> Breaker:
+    return Breaker(clock, failures=3, pause_ms=PAUSE_MS)
+
+
+def test_it_opens_after_so_many_failures_in_a_row_only(breaker: Breaker) -> None:
+    assert [breaker.failed(), breaker.failed(), breaker.succeeded()] == [False, False, False]
+    assert [breaker.failed(), breaker.failed()] == [False, False]
+    assert (breaker.is_open, breaker.wait_ms, breaker.admit()) == (False, 0, True)
+    assert breaker.failed()
+    assert (breaker.is_open, breaker.wait_ms, breaker.admit()) == (True, PAUSE_MS, False)
+
+
+def test_after_the_pause_one_may_try_and_no_other_before_the_next(breaker: Breaker, clock: Clock) -> None:
+    opened(breaker)
+    clock.now_ms += PAUSE_MS
+    assert [breaker.admit(), breaker.admit()] == [True, False]
+    assert not breaker.failed(), "it is open already"
+    assert not breaker.admit()
+    clock.now_ms += PAUSE_MS
+    assert [breaker.admit(), breaker.admit()] == [True, False], "also when nobody heard of the one before"
+
+
+def test_a_try_that_succeeds_closes_it(breaker: Breaker, clock: Clock) -> None:
+    opened(breaker)
+    clock.now_ms += PAUSE_MS
+    assert breaker.admit()
+    assert breaker.succeeded()
+    assert (breaker.is_open, breaker.wait_ms) == (False, 0)
+    assert [breaker.admit(), breaker.failed(), breaker.failed(), breaker.failed()] == [True, False, False, True]
+
+
+def test_those_that_began_before_it_opened_make_the_pause_no_longer(breaker: Breaker, clock: Clock) -> None:
+    opened(breaker)
+    clock.now_ms += PAUSE_MS - 1
+    assert not breaker.failed()
+    clock.now_ms += 1
+    assert breaker.admit()
+
+
+def opened(breaker: Breaker) -> None:
+    for _ in range(3):
+        breaker.failed()
+    assert breaker.is_open

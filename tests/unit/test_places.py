@@ -1,0 +1,117 @@
+"""Who lives where, and who looks after what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from daarion_appservice.city.places import (
+    GUARDIAN,
+    ORCHESTRATOR,
+    STEWARD,
+    Place,
+    PlaceDirectory,
+    PlaceKind,
+    has_role,
+    main_role,
+    microdao_role,
+    node_role,
+)
+from daarion_appservice.city.types import Agent, AgentSlug
+from daarion_appservice.errors import NotFound
+
+NODE = Place(PlaceKind.NODE, "node-1", "Вузол", district="podil")
+DAO = Place(PlaceKind.MICRODAO, "daarion", "DAARION", district="obolon")
+PODIL = Place(PlaceKind.DISTRICT, "podil", "Поділ")
+
+
+def agent(slug: str, **said: str) -> Agent:
+    return replace(Agent(slug, AgentSlug(slug), slug), **said)  # type: ignore[arg-type]
+
+
+def directory(*agents: Agent) -> PlaceDirectory:
+    made = PlaceDirectory()
+    made.replace([NODE, DAO, PODIL], agents)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("said", "on_node", "in_microdao", "one_word"),
+    [
+        ({}, "", "", ""),
+        ({"role": "guardian"}, "", "", "guardian"),
+        ({"role": "guardian", "node_id": "n"}, "guardian", "", "guardian"),
+        ({"role": "guardian", "node_id": "n", "microdao": "d"}, "guardian", "", "guardian"),
+        ({"role": "orchestrator", "node_id": "n", "microdao": "d"}, "", "orchestrator", "orchestrator"),
+        ({"role": "Orchestrator", "node_id": "n"}, "", "", "Orchestrator"),
+        ({"role": "scribe", "node_id": "n", "microdao": "d"}, "scribe", "scribe", "scribe"),
+        ({"node_role": "steward", "microdao_role": "orchestrator"}, "steward", "orchestrator", "steward"),
+        ({"role": "scribe", "node_role": "guardian", "node_id": "n", "microdao": "d"}, "guardian", "scribe", "scribe"),
+    ],
+)
+def test_one_word_says_what_an_agent_is_where_it_can(
+    said: dict[str, str], on_node: str, in_microdao: str, one_word: str
+) -> None:
+    somebody = agent("a", **said)
+    assert (node_role(somebody), microdao_role(somebody), main_role(somebody)) == (on_node, in_microdao, one_word)
+    for role in {on_node, in_microdao, one_word} - {""}:
+        assert has_role(somebody, role)
+    assert not has_role(somebody, "mayor")
+
+
+def test_a_place_is_looked_after_by_whoever_has_the_role_there() -> None:
+    places = directory(
+        agent("zoya", node_id="node-1", node_role="guardian"),
+        agent("varta", node_id="node-1", role="Guardian", microdao="daarion"),
+        agent("boss", node_id="node-1", role="orchestrator", microdao="daarion"),
+        agent("elsewhere", node_id="node-2", role="steward"),
+        agent("scribe", microdao="daarion", microdao_role="scribe"),
+    )
+    node, dao = places.find(PlaceKind.NODE, "node-1"), places.find(PlaceKind.MICRODAO, "daarion")
+    assert [each.slug for each in places.agents_of(node)] == ["boss", "varta", "zoya"]
+    assert [each.slug for each in places.agents_of(dao)] == ["boss", "scribe", "varta"]
+    assert getattr(places.holder(node, GUARDIAN), "slug", None) == "varta", "the first of two, by slug"
+    assert places.holder(node, STEWARD) is None, "that of another node is none"
+    assert getattr(places.holder(dao, ORCHESTRATOR), "slug", None) == "boss"
+
+
+def test_a_place_that_is_only_named_is_there_too() -> None:
+    places = directory(agent("a", node_id="node-9", microdao="guild", district="lisky"))
+    assert [each.id for each in places.all(PlaceKind.NODE)] == ["node-1", "node-9"]
+    assert [each.id for each in places.all(PlaceKind.MICRODAO)] == ["daarion", "guild"]
+    assert [each.id for each in places.all(PlaceKind.DISTRICT)] == ["lisky", "obolon", "podil"]
+    assert places.find(PlaceKind.NODE, "node-9").name == "node-9"
+    assert places.find(PlaceKind.NODE, "node-1") is NODE
+    assert [each.id for each in places.within(PlaceKind.NODE, "podil")] == ["node-1"]
+
+
+def test_an_agent_lives_in_its_own_district_or_in_that_of_its_home() -> None:
+    own = agent("a", district="lisky", node_id="node-1")
+    by_node = agent("b", node_id="node-1", microdao="daarion")
+    by_microdao = agent("c", node_id="node-9", microdao="daarion")
+    nowhere = agent("d")
+    places = directory(own, by_node, by_microdao, nowhere)
+    assert [places.district_of(each) for each in (own, by_node, by_microdao, nowhere)] == [
+        "lisky",
+        "podil",
+        "obolon",
+        "",
+    ]
+    assert places.agents_of(places.find(PlaceKind.DISTRICT, "podil")) == [by_node]
+
+
+@pytest.mark.parametrize("kind", PlaceKind)
+def test_what_nobody_named_is_not_found(kind: PlaceKind) -> None:
+    places = directory(agent("nobody"))
+    for name in ("", "nowhere"):
+        with pytest.raises(NotFound) as raised:
+            places.find(kind, name)
+        assert raised.value.code == f"no_such_{kind}"
+
+
+def test_everything_is_replaced_as_a_whole() -> None:
+    places = directory(agent("a", node_id="node-9"))
+    places.replace([DAO], [agent("b", microdao="daarion")])
+    assert places.all(PlaceKind.NODE) == []
+    assert [each.slug for each in places.agents_of(DAO)] == ["b"]
