@@ -14,12 +14,13 @@ from tests.parts.person import Arrive
 DAARWIZZ = "@agent_daarwizz:city.localhost"
 
 
-# What the database has no part in.
+# Where the database has little part; a day in the city is walked on both.
 SQLITE_FIRST = pytest.mark.parametrize(
     "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True
 )
 
 
+@SQLITE_FIRST
 @pytest.mark.parametrize("room_version", [pytest.param("10", marks=pytest.mark.soak), "12"])
 async def test_a_person_finds_the_city_joins_and_is_heard(
     start_city: StartCity, arrive: Arrive, room_version: str
@@ -65,6 +66,7 @@ async def test_a_person_finds_the_city_joins_and_is_heard(
     assert (message["matrix_event_id"], message["delivery"]) == (event_id, "sent")
 
 
+@SQLITE_FIRST
 async def test_what_a_citizen_and_an_agent_write_arrives_from_their_ghosts(
     start_city: StartCity, arrive: Arrive
 ) -> None:

@@ -341,7 +341,12 @@ async def test_that_a_homeserver_is_too_slow_for_so_many_is_said_once_and_who_ch
 
 
 @pytest.mark.parametrize(
-    ("content", "after_ms"), [(LIMITED, 300), (LIMITED | {"retry_after_ms": "soon"}, 1_000), (["what?"], 1_000)]
+    ("content", "after_ms"),
+    [
+        (LIMITED, 300),
+        pytest.param(LIMITED | {"retry_after_ms": "soon"}, 1_000, marks=pytest.mark.soak),
+        (["what?"], 1_000),
+    ],
 )
 async def test_when_to_come_back_is_read_from_the_refusal(town: GhostTown, content: Any, after_ms: int) -> None:
     town.proxy.answer(lambda _: True, 429, content)
