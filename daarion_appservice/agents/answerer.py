@@ -23,7 +23,7 @@ from ..city.agents import AgentDirectory
 from ..city.answers import Answers
 from ..city.changes import Changes
 from ..city.events import AnswersOwed, InhabitantTyping
-from ..city.messages import Draft, Messages
+from ..city.messages import Draft, Messages, cut_to_fit
 from ..city.ports import NowMs, PresenceStore, Publish
 from ..city.presence import Status
 from ..city.types import (
@@ -136,13 +136,12 @@ class Answerer:
     async def _begin(self, tasks: asyncio.TaskGroup) -> None:
         """Begin with whatever can be answered now."""
         async with self._database.reading() as tx:
-            owed = await tx.answers.owed(limit=_BATCH)
-        now_ms = self._now_ms()
+            owed = await tx.answers.owed(now_ms=self._now_ms(), limit=_BATCH)
         for each in owed:
             place = (each.room_id, each.agent)
             if len(self._busy) >= _AT_ONCE:
                 return
-            if place not in self._busy and each.retry_at_ms <= now_ms:
+            if place not in self._busy:
                 self._busy.add(place)
                 tasks.create_task(self._answer(each))
 
@@ -223,6 +222,7 @@ class Answerer:
         return await self._show(asked, text, message)
 
     async def _show(self, asked: _Asked, text: str, shown: Message | None) -> Message:
+        text = cut_to_fit(text)
         if shown is None:
             draft = Draft(text, reply_to=asked.message.id, client_id=_client_id(asked.owed), is_whole=False)
             posted = await self._messages.post(asked.author, asked.room.id, draft)

@@ -213,12 +213,31 @@ def check_content(content: Content) -> None:
     """Raise InvalidInput when this cannot be a message."""
     if not content.body.strip():
         raise InvalidInput("message_empty", "a message needs a text", status=422)
-    if len(json.dumps(content.body, ensure_ascii=False).encode()) > MAX_BODY_BYTES:
+    if _json_bytes(content.body) > MAX_BODY_BYTES:
         raise InvalidInput(
             "message_too_long",
             f"a message may have {MAX_BODY_BYTES} bytes at most; send a longer one in parts",
             status=413,
         )
+
+
+def cut_to_fit(body: str) -> str:
+    """As much of ``body`` as a message holds, with an ellipsis where something is missing."""
+    if _json_bytes(body) <= MAX_BODY_BYTES:
+        return body
+    room = MAX_BODY_BYTES - _json_bytes("…")
+    at_least, too_many = 0, len(body)
+    while too_many - at_least > 1:
+        middle = (at_least + too_many) // 2
+        if _json_bytes(body[:middle]) <= room:
+            at_least = middle
+        else:
+            too_many = middle
+    return body[:at_least] + "…"
+
+
+def _json_bytes(text: str) -> int:
+    return len(json.dumps(text, ensure_ascii=False).encode())
 
 
 async def find_open(tx: CityTransaction, room_id: str, message_id: str, who: Author) -> tuple[Room, Message]:

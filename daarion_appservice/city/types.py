@@ -37,6 +37,10 @@ def person_subject(user: UserId) -> SubjectId:
     return SubjectId(user)
 
 
+def is_agent(subject: SubjectId) -> bool:
+    return subject.startswith(AGENT_SUBJECT)
+
+
 def is_person(subject: SubjectId) -> bool:
     """Whether it is somebody on Matrix, whose presence the homeserver tells."""
     return subject.startswith("@")

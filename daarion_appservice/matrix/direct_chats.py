@@ -46,6 +46,9 @@ _PAGE: Final = 50
 _RETRY_S: Final = 30.0
 _AWAY_PAUSE_S: Final = 1.0
 _MAX_ID_CHARS: Final = 255
+_GONE: Final = frozenset({403, 404})
+_NOTICE: Final = "unreadable"
+"""The ``client_id`` of what an agent says in an encrypted chat: so it is said once."""
 _UNREADABLE: Final = (
     "Я не можу читати зашифровані чати. Щоб поговорити зі мною, створіть кімнату без шифрування (в Element: «Нова кімната», "
     "приватна, вимкніть наскрізне шифрування) і запросіть мене туди, або згадайте мене в кімнаті міста.\n\n"
@@ -99,6 +102,9 @@ class DirectChatEvents:
 
     async def encryption(self, tx: Transaction, chat: Room, _event: Event) -> list[CityEvent]:
         """It was turned on, or something came that is encrypted."""
+        assert chat.agent is not None
+        if await tx.messages.by_client_id(_author(chat.agent), chat.id, _NOTICE):
+            return []
         await tx.rooms.doubt_chat(chat.id)
         return [DirectChatsChanged()]
 
@@ -174,7 +180,12 @@ class DirectChats:
             try:
                 await self._keep(chat)
             except HomeserverRefused as error:
-                # Not invited any more, put out, or the agent is gone: whoever wants it back invites it again.
+                if error.status not in _GONE:
+                    log.warning(
+                        "chat_not_right", agent=chat.agent, error=str(error), help=f"trying again in {_RETRY_S:.0f} s"
+                    )
+                    continue
+                # Not invited any more, or put out: whoever wants it back invites it again.
                 log.info("chat_closed", agent=chat.agent, room=chat.matrix_room_id, error=str(error))
                 await self._close(chat)
 
@@ -202,9 +213,8 @@ class DirectChats:
                 await tx.rooms.mark(chat.id, MatrixStatus.LINKED, None)
         self._publish(InboxFilled())
         if is_encryption(encryption or {}):
-            author = Author(AuthorKind.AGENT, agent.slug, agent.display_name)
-            # Under a client_id of its own, so it is said once.
-            await self._messages.post(author, chat.id, Draft(_UNREADABLE, msgtype="m.notice", client_id="unreadable"))
+            draft = Draft(_UNREADABLE, msgtype="m.notice", client_id=_NOTICE)
+            await self._messages.post(_author(agent.slug, agent.display_name), chat.id, draft)
 
     async def _said_since_invitation(self, matrix_room: MatrixRoomId, ghost: UserId) -> list[ReceivedEvent]:
         """What was said before the ghost was there to hear it, oldest first."""
@@ -220,6 +230,10 @@ class DirectChats:
     async def _close(self, chat: Room) -> None:
         async with self._database.transaction() as tx:
             await tx.rooms.close_chat(chat.id)
+
+
+def _author(agent: AgentSlug, display_name: str = "") -> Author:
+    return Author(AuthorKind.AGENT, agent, display_name)
 
 
 def _invites(event: Event, ghost: UserId) -> bool:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.events import InhabitantTyping, MessagePosted
 from ..city.occupancy import Occupancy
-from ..city.types import AuthorKind, RoomId, UserId
+from ..city.types import AuthorKind, RoomId, UserId, is_agent
 from ..errors import HomeserverAway, HomeserverRefused
 from ..storage.database import Database
 from .homeserver import Homeserver
@@ -79,19 +79,22 @@ class TypingOut:
             self._is_running = False
 
     def _wish(self, room: RoomId, user: UserId, *, typing: bool) -> None:
-        subject = self._namespace.subject(user)
         is_news = typing or (room, user) in self._typing or (room, user) in self._wishes
         if (
             not self._is_running
             or not self._watch.is_up
             or not is_news
-            or subject is None
-            or not self._occupancy.is_member(room, subject)
+            or not self._may_be_there(room, user)
             or len(self._wishes) >= _MOST_WAITING
         ):
             return
         self._wishes[room, user] = typing
         self._wake.set()
+
+    def _may_be_there(self, room: RoomId, user: UserId) -> bool:
+        """Who is in an agent's direct chats is not counted; agents type only where they are."""
+        subject = self._namespace.subject(user)
+        return subject is not None and (is_agent(subject) or self._occupancy.is_member(room, subject))
 
     async def _tell(self, room_id: RoomId, user: UserId, *, typing: bool) -> None:
         try:

@@ -54,10 +54,18 @@ class AnswerRows:
         )
         return int(found.scalar_one())
 
-    async def owed(self, *, limit: int) -> list[OwedAnswer]:
-        """What is to be answered, in the order it was asked."""
+    async def owed(self, *, now_ms: int, limit: int) -> list[OwedAnswer]:
+        """What can be answered now, in the order it was asked: of each agent in each room the first, for which others wait."""
+        first = (
+            select(func.min(answers.c.id))
+            .where(answers.c.state == AnswerState.OWED)
+            .group_by(answers.c.room_id, answers.c.agent)
+        )
         rows = await self._connection.execute(
-            select(answers).where(answers.c.state == AnswerState.OWED).order_by(answers.c.id).limit(limit)
+            select(answers)
+            .where(answers.c.id.in_(first), answers.c.retry_at_ms <= now_ms)
+            .order_by(answers.c.id)
+            .limit(limit)
         )
         return [
             OwedAnswer(

@@ -44,6 +44,7 @@ async def test_a_direct_chat_with_an_agent(start_city: StartCity, arrive: Arrive
         assert answer["room_id"] == room
         await alice.say(room, "Пам'ятаєш мене?")
         await alice.sees_event(_said_by(DAARWIZZ, "Авжеж"))
+        assert [DAARWIZZ] in alice.typing
         assert [asked.content["input"] for asked in core.asked] == ["Привіт", "Пам'ятаєш мене?"]
         assert core.asked[1].content["context"] == {
             "kind": "direct",

@@ -32,6 +32,8 @@ from tests.parts.desk import Desk, desk
 
 OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
 SCRIBE = Agent("scribe", AgentSlug("scribe"), "Писар")
+_LATER = 1 << 60
+"""When everything that was put off is due."""
 VARTA = Agent("varta", AgentSlug("varta"), "Варта")
 
 
@@ -86,7 +88,7 @@ class Forum:
 
         async def all_answered() -> bool:
             async with self.database.reading() as tx:
-                return not await tx.answers.owed(limit=1)
+                return not await tx.answers.owed(now_ms=_LATER, limit=1)
 
         await eventually(all_answered)
         by_agents = [message for message in await self.said() if message.author.kind is AuthorKind.AGENT]
@@ -309,9 +311,44 @@ async def test_a_core_that_is_away_for_a_moment_does_not_lose_questions(forum: F
 
         async def one_waits() -> bool:
             async with forum.database.reading() as tx:
-                owed = await tx.answers.owed(limit=9)
+                owed = await tx.answers.owed(now_ms=_LATER, limit=9)
             return len(owed) == 1 and owed[0].attempts > 0
 
         await eventually(one_waits)
     notices = [each for each in await forum.said() if each.msgtype == "m.notice"]
     assert len(notices) == 5, "one for each that failed, and none for who waits while the core rests"
+
+
+async def test_an_answer_that_is_longer_than_a_message_is_cut(forum: Forum) -> None:
+    forum.core.next(says("ї" * 29_000))
+    await forum.desk.post(OKSANA, "general", "@scribe, розкажи все")
+    async with forum.answering():
+        (answer,) = await forum.answers()
+    assert answer.msgtype == "m.text"
+    assert answer.body.endswith("ї…")
+    assert 23_900 < len(answer.body) < 24_000
+
+
+async def test_a_room_with_many_questions_does_not_hold_up_another(
+    forum: Forum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answerer_module, "_BATCH", 2)
+    await Rooms(forum.database, forum.published.append, now_ms, new_id).open("Builders")
+    gate = asyncio.Event()
+    forum.core.next(after(gate, says("зараз")))
+    for number in range(5):
+        await forum.desk.post(OKSANA, "general", f"@scribe, {number}?")
+    async with forum.answering():
+
+        async def first_is_asked() -> bool:
+            return len(forum.core.asked) == 1
+
+        await eventually(first_is_asked)
+        await forum.desk.post(OKSANA, "builders", "@scribe, а тут?")
+
+        async def other_is_asked() -> bool:
+            return len(forum.core.asked) == 2
+
+        await eventually(other_is_asked)
+        assert forum.core.asked[1].content["context"]["room"] == "builders"
+        gate.set()
