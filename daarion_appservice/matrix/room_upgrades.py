@@ -135,8 +135,8 @@ class RoomUpgrades:
         name = await self._homeserver.state(successor, "m.room.name", as_user=bot) or {}
         topic = await self._homeserver.state(successor, "m.room.topic", as_user=bot) or {}
         return (
-            optional_text(name, "name") or None if told.name == room.name else None,
-            optional_text(topic, "topic") if told.topic == room.description else None,
+            optional_text(name, "name") or None if told.name in {None, room.name} else None,
+            optional_text(topic, "topic") if told.topic in {None, room.description} else None,
         )
 
     async def _said(self, successor: MatrixRoomId) -> list[ReceivedEvent]:

@@ -188,8 +188,8 @@ class RoomRows:
         await self._set(room, encrypted=True)
 
     async def link(self, room: RoomId, matrix_room: MatrixRoomId) -> None:
-        """``matrix_room`` is this room's other side from now on; nothing is known of it yet."""
-        await self._link(room, matrix_room, matrix_status=MatrixStatus.LINKED, told_archived=False)
+        """``matrix_room`` is this room's other side from now on; nothing is known of it yet, and it is not in order yet."""
+        await self._link(room, matrix_room, told_archived=False)
 
     async def move(self, room: RoomId, matrix_room: MatrixRoomId, *, former: MatrixRoomId) -> None:
         """``former`` was replaced on Matrix by ``matrix_room``, which is closed if that was.
@@ -201,12 +201,13 @@ class RoomRows:
             .values(matrix_room_id=former, room_id=room)
             .on_conflict_do_nothing()
         )
-        await self._link(room, matrix_room, matrix_status=MatrixStatus.PENDING)
+        await self._link(room, matrix_room)
 
     async def _link(self, room: RoomId, matrix_room: MatrixRoomId, **more: Any) -> None:
         await self._set(
             room,
             matrix_room_id=matrix_room,
+            matrix_status=MatrixStatus.PENDING,
             matrix_error=None,
             told_name=None,
             told_topic=None,

@@ -241,7 +241,10 @@ async def test_a_person_who_is_called_differently_now_is_so_in_the_city(room: Ro
     await room.is_heard("мене звуть Оксана")
     renamed = citizen_token(f"u_{room.slug}", "Оксана Косач")
     await room.is_heard("а тепер інакше", renamed)
-    await room.olena.sees(lambda: room.olena.client.rooms[room.matrix_room].user_name(room.ghost) == "Оксана Косач")
+    renaming = await room.olena.sees_event(
+        lambda event: event.get("state_key") == room.ghost and event["content"].get("displayname") == "Оксана Косач"
+    )
+    assert renaming["room_id"] == room.matrix_room
 
 
 async def test_how_far_a_citizen_has_read_is_seen_on_matrix(room: Room) -> None:

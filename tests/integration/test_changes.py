@@ -21,7 +21,6 @@ from daarion_appservice.city.types import (
     Delivery,
     EventId,
     FeedKind,
-    MatrixRoomId,
     Message,
     OutboxKind,
     RoomEvent,
@@ -33,7 +32,7 @@ from daarion_appservice.matrix.events import MESSAGE_ID, REACTION_ID
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.outbox import OutboxRow
-from tests.parts.desk import Desk, desk
+from tests.parts.desk import Desk, desk, link
 
 OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
 TARAS = Author(AuthorKind.CITIZEN, "u_2", "Тарас")
@@ -127,7 +126,7 @@ async def town(database_url: str) -> AsyncIterator[Town]:
     for slug in ("general", "builders"):
         room = await rooms.open(slug, slug=slug)
         async with database.transaction() as tx:
-            await tx.rooms.link(room.id, MatrixRoomId(f"!{slug}"))
+            await link(tx, room.id, f"!{slug}")
     yield Town(database, desk(database, published.append), published)
     await database.close()
 

@@ -12,7 +12,7 @@ from daarion_appservice.city.agents import AgentDirectory
 from daarion_appservice.city.events import CityEvent, MembershipChanged
 from daarion_appservice.city.occupancy import Occupancy
 from daarion_appservice.city.rooms import Rooms, room_id_of
-from daarion_appservice.city.types import Agent, AgentSlug, Author, AuthorKind, MatrixRoomId, Member, OutboxKind, UserId
+from daarion_appservice.city.types import Agent, AgentSlug, Author, AuthorKind, Member, OutboxKind, UserId
 from daarion_appservice.matrix.farewells import Farewells
 from daarion_appservice.matrix.ghosts import Ghosts
 from daarion_appservice.matrix.homeserver import Homeserver
@@ -22,7 +22,7 @@ from daarion_appservice.matrix.room_members import RoomMembers
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.ghosts import Ghost
-from tests.parts.desk import NAMESPACE, desk
+from tests.parts.desk import NAMESPACE, desk, link
 from tests.parts.scripted_homeserver import HANG_UP, NOT_REGISTERED, HangUp, Reply, ScriptedHomeserver, refused
 
 SCRIBE = Agent("scribe", AgentSlug("scribe"), "Писар")
@@ -107,7 +107,7 @@ async def test_a_removed_agent_goes_offline_and_out_of_every_room(town: Town) ->
 async def test_what_it_said_before_is_sent_first(town: Town) -> None:
     async with town.database.transaction() as tx:
         for room, matrix_room in ((GENERAL, "!general"), (BUILDERS, "!builders")):
-            await tx.rooms.link(room, MatrixRoomId(matrix_room))
+            await link(tx, room, matrix_room)
     speaker = desk(town.database, lambda _: None)
     await speaker.post(Author(AuthorKind.AGENT, "scribe", "Писар"), "general", "Бувайте")
     await speaker.post(Author(AuthorKind.CITIZEN, "scribe", "Інший"), "builders", "Я не він")

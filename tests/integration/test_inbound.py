@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from daarion_appservice.app import new_id, now_ms, steady_ms
 from daarion_appservice.city.events import CityEvent, MembershipChanged, MessagePosted
 from daarion_appservice.city.rooms import Rooms
-from daarion_appservice.city.types import Author, AuthorKind, Delivery, MatrixRoomId, Message, Room
+from daarion_appservice.city.types import Author, AuthorKind, Delivery, Message, Room
 from daarion_appservice.errors import Conflict
 from daarion_appservice.matrix import inbound as inbound_module
 from daarion_appservice.matrix.catch_up import CatchUp
@@ -30,7 +30,7 @@ from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.inbox import InboxRow
 from tests.parts.city import eventually
-from tests.parts.desk import NAMESPACE, Desk, desk
+from tests.parts.desk import NAMESPACE, Desk, desk, link
 
 GENERAL, BUILDERS = "!general", "!builders"
 ALICE = "@alice:city.localhost"
@@ -140,7 +140,7 @@ async def opened(url: str) -> AsyncIterator[Inside]:
             with suppress(Conflict):  # it was opened before
                 room = await rooms.open(slug, slug=slug)
                 async with database.transaction() as tx:
-                    await tx.rooms.link(room.id, MatrixRoomId(matrix_room))
+                    await link(tx, room.id, matrix_room)
         inbound = Inbound(database, handlers, watch, NothingMissed(), published.append, steady_ms)
         yield Inside(database, handlers, inbound, office, published)
     finally:

@@ -16,10 +16,11 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from daarion_appservice.city.types import MatrixRoomId, RoomId, UserId
+from daarion_appservice.city.types import RoomId, UserId
 from daarion_appservice.errors import HomeserverAway
 from daarion_appservice.storage.ghosts import Ghost
 from tests.parts.city import citizen_token, eventually
+from tests.parts.desk import link
 from tests.parts.media_keeper import SERVER, MediaKeeper, refused
 from tests.parts.open_city import SERVICE_TOKEN, Answer, OpenCity, open_city
 from tests.parts.ports import HOST
@@ -131,7 +132,7 @@ async def gallery_on(database_url: str, **sections: dict[str, Any]) -> AsyncIter
     ):
         town.city.watch.found()
         async with town.city.database.transaction() as tx:
-            await tx.rooms.link(GENERAL, MatrixRoomId("!general"))
+            await link(tx, GENERAL, "!general")
         yield Gallery(town, keeper, count(1))
 
 

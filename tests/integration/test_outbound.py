@@ -21,7 +21,6 @@ from daarion_appservice.city.types import (
     AuthorKind,
     Delivery,
     EventId,
-    MatrixRoomId,
     Message,
     Standing,
     Stands,
@@ -40,7 +39,7 @@ from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.tables import rooms as room_table
 from tests.parts.city import eventually
-from tests.parts.desk import NAMESPACE, Desk, desk
+from tests.parts.desk import NAMESPACE, Desk, desk, link
 from tests.parts.scripted_homeserver import (
     HANG,
     HANG_UP,
@@ -127,7 +126,7 @@ async def office(
     for slug, matrix_room in (("general", GENERAL), ("builders", BUILDERS)):
         room = await rooms.open(slug, slug=slug)
         async with database.transaction() as tx:
-            await tx.rooms.link(room.id, MatrixRoomId(matrix_room))
+            await link(tx, room.id, matrix_room)
     client = Homeserver(homeserver.url, "as_token")
     watch = HomeserverWatch(client, "city")
     watch.found()
@@ -353,7 +352,7 @@ async def test_a_message_to_a_room_that_is_not_linked_yet_waits_for_it(
     assert await office.deliveries() == [("early", Delivery.PENDING)]
 
     async with office.database.transaction() as tx:
-        await tx.rooms.link(room_id_of("general"), MatrixRoomId(GENERAL))
+        await link(tx, room_id_of("general"), GENERAL)
     await office.post("second")
     assert (await office.deliveries())[0] == ("early", Delivery.PENDING), "a new message is no reason to try"
     office.outbound.resume()
@@ -490,7 +489,7 @@ async def test_what_waited_when_its_author_was_put_out_is_not_sent(
     async with office.database.transaction() as tx:
         banned = Stands(Standing.BANNED, None)
         await tx.standings.put(room_id_of("general"), OKSANAS_GHOST, banned, now_ms=now_ms())
-        await tx.rooms.link(room_id_of("general"), MatrixRoomId(GENERAL))
+        await link(tx, room_id_of("general"), GENERAL)
     assert await office.settled() == [("too late", Delivery.FAILED)]
     assert (homeserver.all("join"), homeserver.all("send")) == ([], [])
 

@@ -18,7 +18,7 @@ from daarion_appservice.city.types import FeedKind, MatrixRoomId, Room
 from daarion_appservice.matrix.event_handlers import EventHandlers
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
-from tests.parts.desk import NAMESPACE, desk
+from tests.parts.desk import NAMESPACE, desk, link
 
 HALL, FORMER = "!hall:city.localhost", "!former:city.localhost"
 ALICE, SCRIBE = "@alice:city.localhost", "@agent_scribe:city.localhost"
@@ -87,7 +87,7 @@ async def hall(database_url: str) -> AsyncIterator[Hall]:
     rooms = Rooms(database, lambda _: None, now_ms, new_id)
     room = await rooms.open("Hall", slug="hall")
     async with database.transaction() as tx:
-        await tx.rooms.link(room.id, MatrixRoomId(FORMER))
+        await link(tx, room.id, FORMER)
         await tx.rooms.move(room.id, MatrixRoomId(HALL), former=MatrixRoomId(FORMER))
     yield Hall(database, rooms, desk(database, lambda _: None).handlers())
     await database.close()
@@ -100,7 +100,7 @@ async def sqlite_hall(tmp_path: Path) -> AsyncIterator[Hall]:
     rooms = Rooms(database, lambda _: None, now_ms, new_id)
     room = await rooms.open("Hall", slug="hall")
     async with database.transaction() as tx:
-        await tx.rooms.link(room.id, MatrixRoomId(HALL))
+        await link(tx, room.id, HALL)
     yield Hall(database, rooms, desk(database, lambda _: None).handlers())
     await database.close()
 

@@ -13,7 +13,7 @@ from daarion_appservice.city.messages import Draft, Messages
 from daarion_appservice.city.ports import Publish
 from daarion_appservice.city.reactions import Reactions
 from daarion_appservice.city.rooms import Rooms
-from daarion_appservice.city.types import Author, Message
+from daarion_appservice.city.types import Author, MatrixRoomId, MatrixStatus, Message, RoomId
 from daarion_appservice.matrix.direct_chats import DirectChatEvents
 from daarion_appservice.matrix.doorkeeper import MatrixDoorkeeper
 from daarion_appservice.matrix.event_handlers import EventHandlers
@@ -24,7 +24,7 @@ from daarion_appservice.matrix.namespace import Namespace
 from daarion_appservice.matrix.room_members import RoomMembers
 from daarion_appservice.matrix.room_state_events import RoomStateEvents
 from daarion_appservice.matrix.wording import MatrixWording
-from daarion_appservice.storage.database import Database
+from daarion_appservice.storage.database import Database, Transaction
 
 NAMESPACE = Namespace("city.localhost", "daarion_bot")
 
@@ -75,3 +75,9 @@ def desk(database: Database, publish: Publish) -> Desk:
         RoomStateEvents(NAMESPACE, Rooms(database, publish, now_ms, new_id)),
         DirectChatEvents(NAMESPACE, agents, now_ms, new_id),
     )
+
+
+async def link(tx: Transaction, room: RoomId, matrix_room: str) -> None:
+    """Have the room linked, and in order."""
+    await tx.rooms.link(room, MatrixRoomId(matrix_room))
+    await tx.rooms.mark(room, MatrixStatus.LINKED, None)
