@@ -31,7 +31,7 @@ from .city.changes import Changes
 from .city.events import (
     AnswersOwed,
     CityMissed,
-    DirectChatsChanged,
+    DirectChatChanged,
     InboxFilled,
     InhabitantRead,
     InhabitantTyping,
@@ -85,8 +85,9 @@ from .http.secondme import SecondMeInvoke, SecondMeRoutes
 from .http.signing_in import CityDoor, MatrixDoor
 from .matrix.adoption import Adoption
 from .matrix.catch_up import CatchUp
+from .matrix.chat_events import DirectChatEvents
 from .matrix.check_in import check_in
-from .matrix.direct_chats import DirectChatEvents, DirectChats
+from .matrix.direct_chats import DirectChats
 from .matrix.doorkeeper import MatrixDoorkeeper
 from .matrix.event_handlers import EventHandlers
 from .matrix.farewells import Farewells
@@ -373,7 +374,7 @@ class City:
         self.bus.subscribe(InboxFilled, lambda _: self._inbox_filled())
         self.bus.subscribe(CityMissed, lambda _: self._inbox_filled())
         self.bus.subscribe(CityMissed, lambda _: self.outbound.wake())
-        self.bus.subscribe(DirectChatsChanged, lambda _: self.direct_chats.wake())
+        self.bus.subscribe(DirectChatChanged, self.direct_chats.wake)
         self.bus.subscribe(AnswersOwed, lambda _: self.answerer.wake())
         self.bus.subscribe(CityMissed, lambda _: self.room_streams.missed())
         self.bus.subscribe(RegistryChanged, lambda _: self.housekeeping.wake())
@@ -433,7 +434,7 @@ class City:
 
     async def _seed_agents(self) -> None:
         async with self.database.transaction() as tx:
-            if self.second_me.is_available and await tx.agents.by_slug(SECOND_ME.slug) is None:
+            if self.second_me.exists and await tx.agents.by_slug(SECOND_ME.slug) is None:
                 await tx.agents.put(SECOND_ME, now_ms=now_ms())
             for seed in self.settings.agents:
                 agent = agent_of(seed)

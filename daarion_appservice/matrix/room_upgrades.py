@@ -95,6 +95,7 @@ class RoomUpgrades:
         name, topic = await self._described(room, successor)
         said = await self._said(successor)
         async with self._database.transaction() as tx:
+            await tx.rooms.give_way(successor)
             await tx.rooms.move(room.id, successor, former=room.matrix_room_id)
             happened = await self._rooms.receive(tx, room, name=name, description=topic)
             await tx.inbox.put_anew(successor, said, now_ms=self._now_ms())
@@ -107,7 +108,7 @@ class RoomUpgrades:
     async def _check_free(self, room: Room, successor: MatrixRoomId) -> None:
         async with self._database.reading() as tx:
             other = await tx.rooms.by_matrix_id(successor) or await tx.rooms.by_former_id(successor)
-        if other is not None:
+        if other is not None and other.agent is None:
             raise RoomApart(_closed_for(successor, f"which is the city's room {other.slug}"))
 
     async def _come_in(self, room: Room, successor: MatrixRoomId, via: str | None) -> None:
