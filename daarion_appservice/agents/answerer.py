@@ -55,6 +55,7 @@ _LONGEST_WAIT_S: Final = 2.0
 """How often to look even if nobody said that there is something."""
 _DATABASE_RETRY_S: Final = 1.0
 _BUSY_RETRY_MS: Final = 5_000
+_NOT_HERE_RETRY_MS: Final = 1_000
 _GIVE_UP_MS: Final = 120_000
 """How long a question waits for a core that is busy."""
 _TYPING_S: Final = 5.0
@@ -196,7 +197,7 @@ class Answerer:
         elif self._presence.shown(agent_subject(owed.agent)).status is not Status.OFFLINE:
             await self._ask_core(asked)
         elif self._now_ms() < self._patient_until_ms:
-            await self._put_off(owed, "not here yet", self._patient_until_ms)
+            await self._put_off(owed, "not here yet", self._now_ms() + _NOT_HERE_RETRY_MS)
         else:
             await self._excuse(asked, NoAnswer.OFFLINE)
 

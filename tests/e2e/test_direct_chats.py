@@ -7,11 +7,10 @@ from typing import Any
 
 import nio
 import pytest
-from aiohttp import web
 
 from daarion_appservice.city.types import MatrixRoomId
 from daarion_appservice.storage.database import Database
-from tests.parts.agents_core import EVENTS, BadCore, Behaviour, delta, says
+from tests.parts.agents_core import BadCore, begins_slowly, says
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
 from tests.parts.person import Arrive, Person
 
@@ -80,7 +79,7 @@ async def test_what_goes_wrong_in_a_chat_is_told_there_and_ends_there(start_city
 
         room = await chat_with(alice, DAARWIZZ)
         gate = asyncio.Event()
-        core.next(_begins_and_breaks_off(gate), says("Так"))
+        core.next(begins_slowly(gate, "Отже, "), says("Так"))
         await alice.say(room, "Розкажи казку")
         begun = await alice.sees_event(lambda event: event["content"].get("body", "").startswith("Отже"))
         gate.set()
@@ -113,23 +112,6 @@ async def test_what_goes_wrong_in_a_chat_is_told_there_and_ends_there(start_city
         other = await chat_with(bob, DAARWIZZ)
         await bob.say(other, "Привіт")
         await bob.sees_event(lambda event: event["sender"] == DAARWIZZ and event["type"] == "m.room.message")
-
-
-def _begins_and_breaks_off(gate: asyncio.Event) -> Behaviour:
-    """An answer of which something is shown, and that ends without an end when the test opens the gate."""
-
-    async def behave(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers=EVENTS)
-        await response.prepare(request)
-        await response.write(delta("Отже, "))
-        while not gate.is_set():
-            await asyncio.sleep(0.2)
-            await response.write(delta("і "))
-        assert request.transport is not None
-        request.transport.close()
-        return response
-
-    return behave
 
 
 def _comes_into(room: str) -> Any:
