@@ -24,12 +24,12 @@ from .. import __version__
 from ..city.ports import NowMs
 from ..config import AgentsCoreSettings
 from ..errors import CoreBusy, CoreError, CoreFailed, CoreResting, CoreSlow, NoCore
+from ..slots import NoSlot, Slots
 from .breaker import Breakers
 from .dialects import NotAnAnswer, dialect_of
 from .metrics import CallWatch, CoreMetrics, Outcome
 from .pieces import Pieces
 from .question import AskedAs, Question
-from .slots import Slots
 
 _CONNECT_S: Final = 10.0
 _PATIENCE_S: Final = 2.0
@@ -53,7 +53,7 @@ class AgentsCore:
         self._metrics = metrics
         self._breakers = Breakers(now_ms, failures=_FAILURES, pause_ms=_PAUSE_MS)
         metrics.watch_breaker(lambda: self._breakers.is_open)
-        self._slots = Slots(in_all=settings.parallel, per_agent=settings.parallel_per_agent, patience_s=_PATIENCE_S)
+        self._slots = Slots(in_all=settings.parallel, of_one=settings.parallel_per_agent, patience_s=_PATIENCE_S)
         token = settings.token.get_secret_value()
         self._session = aiohttp.ClientSession(
             # Its own count is not needed, and a connection that is used again may be one that the core is just closing.
@@ -104,9 +104,9 @@ class AgentsCore:
         self.check_ready(question.agent_id, question.kind)
         try:
             await stack.enter_async_context(self._slots.taken(question.agent_id))
-        except CoreBusy:
+        except NoSlot as error:
             self._metrics.count(question.kind, Outcome.BUSY)
-            raise
+            raise CoreBusy(retry_after_s=_PATIENCE_S) from error
         if not self._breakers.admit(question.agent_id):
             raise self._resting(question.agent_id, question.kind)
 
