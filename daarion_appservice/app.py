@@ -230,7 +230,7 @@ class City:
             self.namespace,
             self.rooms,
             self.ghosts,
-            self.inbound.turn,
+            self.inbound,
             self.bus.publish,
             now_ms,
         )
@@ -356,8 +356,7 @@ class City:
             self.agents,
             self.messages,
             self.namespace,
-            self.inbound.turn,
-            self.bus.publish,
+            self.inbound,
             steady_ms,
         )
 

@@ -19,9 +19,9 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.agents import AgentDirectory
-from ..city.events import DirectChatChanged, InboxFilled
+from ..city.events import DirectChatChanged
 from ..city.messages import Draft, Messages
-from ..city.ports import NowMs, Publish
+from ..city.ports import NowMs
 from ..city.types import (
     Author,
     AuthorKind,
@@ -30,7 +30,7 @@ from ..city.types import (
     RoomId,
     UserId,
 )
-from ..errors import CityError, DaarionError, HomeserverAway, HomeserverRefused, Unavailable
+from ..errors import CityError, DaarionError, HomeserverAway, HomeserverRefused
 from ..storage.database import Database
 from ..storage.inbox import ReceivedEvent
 from .chat_events import UNREADABLE
@@ -38,6 +38,7 @@ from .events import SAID, Event, content_of, text, type_of
 from .ghosts import Ghosts, profile_of
 from .homeserver import Homeserver
 from .homeserver_watch import HomeserverWatch
+from .inbound import Inbound
 from .namespace import Namespace
 from .receiver import received
 from .room_rules import is_encryption
@@ -53,7 +54,6 @@ _RETRY_MS: Final = 30_000
 _LONGEST_RETRY_MS: Final = 3_600_000
 _MAX_ATTEMPTS: Final = 20
 """Most of a day."""
-_READINGS: Final = 3
 _AWAY_PAUSE_S: Final = 1.0
 _GONE: Final = frozenset({403, 404})
 _UNREADABLE: Final = (
@@ -78,8 +78,7 @@ class DirectChats:
         agents: AgentDirectory,
         messages: Messages,
         namespace: Namespace,
-        turn: asyncio.Lock,
-        publish: Publish,
+        inbound: Inbound,
         now_ms: NowMs,
     ) -> None:
         self._database = database
@@ -89,8 +88,7 @@ class DirectChats:
         self._agents = agents
         self._messages = messages
         self._namespace = namespace
-        self._turn = turn
-        self._publish = publish
+        self._inbound = inbound
         self._now_ms = now_ms
         self._wake = asyncio.Event()
         self._put_off: dict[RoomId, _Later] = {}
@@ -130,7 +128,10 @@ class DirectChats:
     async def _try_to_keep(self, chat: Room, slots: asyncio.Semaphore) -> None:
         async with slots:
             try:
-                await self._keep(chat)
+                assert chat.matrix_room_id is not None
+                # Nothing that is said there is handled before what was said earlier, and not heard.
+                async with self._inbound.holding_back(chat.matrix_room_id):
+                    await self._keep(chat)
             except HomeserverRefused as error:
                 if error.status not in _GONE:
                     await self._later(chat, error)
@@ -181,29 +182,14 @@ class DirectChats:
             await self._close(chat, None)
             return
         encryption = await self._homeserver.state(chat.matrix_room_id, "m.room.encryption", as_user=ghost)
-        await self._take_in(chat, ghost)
+        said = await self._said_since_invitation(chat.matrix_room_id, ghost)
         async with self._database.transaction() as tx:
+            await tx.inbox.put_in_order(chat.matrix_room_id, said, now_ms=self._now_ms())
             await tx.rooms.keep_chat(chat.id, in_company=len(there) > 2)
-        self._publish(InboxFilled())
         if is_encryption(encryption or {}):
             author = Author(AuthorKind.AGENT, agent.slug, agent.display_name)
             draft = Draft(_UNREADABLE, msgtype="m.notice", client_id=UNREADABLE)
             await self._messages.post(author, chat.id, draft)
-
-    async def _take_in(self, chat: Room, ghost: UserId) -> None:
-        """What was said before the ghost was there, in its place."""
-        assert chat.matrix_room_id is not None
-        for _ in range(_READINGS):
-            # The city does not stand still while the homeserver is asked; but what is handled meanwhile must not come first.
-            async with self._database.reading() as tx:
-                known = await tx.rooms.get(chat.id)
-            said = await self._said_since_invitation(chat.matrix_room_id, ghost)
-            async with self._turn, self._database.transaction() as tx:
-                now = await tx.rooms.get(chat.id)
-                if now is None or known is None or now.last_seq == known.last_seq:
-                    await tx.inbox.put_in_order(chat.matrix_room_id, said, now_ms=self._now_ms())
-                    return
-        raise Unavailable("chat_busy", "so much is said there that what came before could not be put in its place")
 
     async def _said_since_invitation(self, matrix_room: MatrixRoomId, ghost: UserId) -> list[ReceivedEvent]:
         """What was said before the ghost was there to hear it, oldest first."""
