@@ -14,10 +14,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from daarion_appservice.app import new_id
 from daarion_appservice.city.rooms import Rooms, room_id_of
 from daarion_appservice.city.tokens import new_token
 from daarion_appservice.city.types import Agent, AgentSlug, Member, Room, UserId
+from daarion_appservice.clock import new_id
 from daarion_appservice.errors import Conflict, ExitCode, StartError
 from daarion_appservice.storage import migrate, tables
 from daarion_appservice.storage.database import Database, Transaction
