@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
-from ulid import ULID
 
 from .agents.answerer import Answerer
 from .agents.core import AgentsCore
@@ -57,6 +55,7 @@ from .city.reactions import Reactions
 from .city.registry import RegistryKeeper
 from .city.rooms import Rooms
 from .city.tokens import TokenRing
+from .clock import new_id, now_ms, steady_ms
 from .config import Settings
 from .config.registry_file import agent_of
 from .errors import ExitCode, StartError
@@ -141,27 +140,12 @@ from .storage import migrate
 from .storage.database import Database
 from .storage.lease import Lease
 
+__all__ = ["City", "new_id", "now_ms", "run", "steady_ms"]
+
 log = structlog.get_logger()
 
 
 _DATABASE_RETRY_S: Final = 1.0
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970, for what is stored and shown."""
-    return time.time_ns() // 1_000_000
-
-
-_CLOCK_OFFSET_MS = now_ms() - time.monotonic_ns() // 1_000_000
-
-
-def steady_ms() -> int:
-    """The same, but never set back or forward while the process runs: for deadlines."""
-    return time.monotonic_ns() // 1_000_000 + _CLOCK_OFFSET_MS
-
-
-def new_id() -> str:
-    return str(ULID())
 
 
 class City:

@@ -9,13 +9,13 @@ import pytest
 
 from daarion_appservice.agents import answerer as answerer_module
 from daarion_appservice.agents import growing
-from daarion_appservice.app import new_id, now_ms
 from daarion_appservice.city.answers import MAX_DEPTH
 from daarion_appservice.city.events import InhabitantTyping
 from daarion_appservice.city.messages import Draft
 from daarion_appservice.city.presence import Status
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, AuthorKind, NoAnswer, OwedAnswer
+from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.storage.answers import AnswerRows
 from tests.parts.agents_core import DONE, after, answers, delta, pauses, says, streams
 from tests.parts.city import eventually

@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeVar
 import aiohttp
 import jwt
 
-from daarion_appservice.app import new_id, now_ms
 from daarion_appservice.city.tokens import new_token
+from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.config import edit as config_edit
 from daarion_appservice.config import file as config_file
 from daarion_appservice.matrix import registration

@@ -16,7 +16,6 @@ from daarion_appservice.agents.answerer import Answerer
 from daarion_appservice.agents.core import AgentsCore
 from daarion_appservice.agents.metrics import CoreMetrics
 from daarion_appservice.agents.secondme import SecondMe
-from daarion_appservice.app import new_id, now_ms, steady_ms
 from daarion_appservice.city.accounts import Accounts
 from daarion_appservice.city.events import CityEvent
 from daarion_appservice.city.interactions import SECOND_ME
@@ -36,6 +35,7 @@ from daarion_appservice.city.types import (
     UserId,
     agent_subject,
 )
+from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.config import AgentsCoreSettings
 from daarion_appservice.errors import NotAllowed
 from daarion_appservice.realtime.presence import MemoryPresence

@@ -14,11 +14,11 @@ from typing import Any
 import aiohttp
 import psutil
 
-from daarion_appservice.app import new_id, now_ms, steady_ms
 from daarion_appservice.city.events import PresenceChanged
 from daarion_appservice.city.occupancy import Occupancy
 from daarion_appservice.city.presence import Shown, Status, Transition
 from daarion_appservice.city.types import AgentSlug, MatrixRoomId, SubjectId, UserId, agent_subject
+from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.config import edit as config_edit
 from daarion_appservice.config import file as config_file
 from daarion_appservice.errors import HomeserverAway
