@@ -137,7 +137,7 @@ from .realtime.shared_bus import SharedBus
 from .realtime.shared_sessions import SharedSessions
 from .realtime.together import together
 from .storage import migrate
-from .storage.database import Database
+from .storage.database import Database, Transaction
 from .storage.lease import Lease
 
 __all__ = ["City", "new_id", "now_ms", "run", "steady_ms"]
@@ -417,12 +417,25 @@ class City:
 
     async def _seed_agents(self) -> None:
         async with self.database.transaction() as tx:
-            if self.second_me.exists and await tx.agents.by_slug(SECOND_ME.slug) is None:
-                await tx.agents.put(SECOND_ME, now_ms=now_ms())
+            if self.second_me.exists:
+                await self._add_second_me(tx)
             for seed in self.settings.agents:
                 agent = agent_of(seed)
                 if await tx.agents.by_slug(agent.slug) != agent:
                     await tx.agents.put(agent, now_ms=now_ms())
+
+    async def _add_second_me(self, tx: Transaction) -> None:
+        for agent in await tx.agents.all():
+            if agent.slug == SECOND_ME.slug:
+                return
+            if agent.id == SECOND_ME.id:
+                log.warning(
+                    "second_me_missing",
+                    agent=agent.slug,
+                    help=f"this agent has the id {agent.id}: give it another, and Second Me can be reached on Matrix",
+                )
+                return
+        await tx.agents.put(SECOND_ME, now_ms=now_ms())
 
     async def close(self) -> None:
         self.stream.close()

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from ..city.types import UserId
-from ..errors import HomeserverAway, HomeserverRefused, NotAllowed, Unavailable
+from ..errors import HomeserverAway, HomeserverLimited, HomeserverRefused, NotAllowed, Unavailable
 from .homeserver import Homeserver
 from .namespace import Namespace, is_user_id
 
@@ -49,7 +49,7 @@ class OpenId:
         try:
             async with asyncio.timeout(_ANSWER_S):
                 return await self._homeserver.openid_holder(token)
-        except (HomeserverAway, TimeoutError) as error:
+        except (HomeserverAway, HomeserverLimited, TimeoutError) as error:
             raise Unavailable(
                 "homeserver_away",
                 "the homeserver, which knows whose account it is, does not answer; try again",

@@ -349,3 +349,14 @@ async def test_the_history_holds_the_answer_that_came_after_the_question(forum: 
     async with forum.answering():
         await forum.answers(2)
     assert forum.core.asked[1].history == ["Оксана: @scribe, чому?", "А тому"]
+
+
+async def test_whoever_failed_when_another_had_answered_says_nothing(forum: Forum) -> None:
+    question = await forum.desk.post(OKSANA, "general", "@scribe?")
+    async with forum.database.transaction() as tx:
+        (owed,) = await tx.answers.owed(now_ms=LATER, limit=9)
+        assert await tx.answers.given(owed.id, question.id)
+        assert not await tx.answers.will_not_be(owed.id, NoAnswer.SLOW)
+        await tx.answers.put_off(owed.id, "busy", retry_at_ms=7)
+        assert await tx.answers.still_owed(owed.id) is None
+        assert await tx.answers.given_to([question.id], SCRIBE.slug) == {question.id: question.id}
