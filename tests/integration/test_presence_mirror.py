@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,15 @@ from daarion_appservice.errors import HomeserverLimited
 from daarion_appservice.matrix import presence_mirror
 from daarion_appservice.matrix.homeserver import Homeserver
 from daarion_appservice.matrix.status_texts import FIELD
+from daarion_appservice.ops.local_synapse import LocalSynapse
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.ghosts import Ghost
 from tests.parts.city import AGENTS, RunningCity, eventually
-from tests.parts.ghost_town import GhostTown, ghost_town, is_about
+from tests.parts.ghost_town import GhostTown, Land, ghost_land, is_about
 from tests.parts.ports import free_port
 from tests.parts.proxy import Passed, Proxy
-from tests.parts.synapse import BootSynapse
+from tests.parts.synapse import BootSynapse, boot
 
 DAARWIZZ = "@agent_daarwizz:city.localhost"
 SCRIBE = "@agent_scribe:city.localhost"
@@ -175,10 +176,24 @@ ONLINE, AWAY, OFFLINE = Status.ONLINE, Status.AWAY, Status.OFFLINE
 LIMITED = {"errcode": "M_LIMIT_EXCEEDED", "error": "Too many requests", "retry_after_ms": 300}
 
 
+@pytest.fixture(scope="module")
+def land(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Land]:
+    land = asyncio.run(_land(tmp_path_factory.mktemp("land")))
+    yield land
+    land.homeserver.kill()
+
+
+async def _land(directory: Path, overrides: Mapping[str, object] | None = None) -> Land:
+    async def boot_here(**options: Any) -> LocalSynapse:
+        return await boot(directory / "synapse", **options)
+
+    return await ghost_land(directory, boot_here, overrides)
+
+
 @pytest.fixture
-async def town(tmp_path: Path, synapse: BootSynapse) -> AsyncIterator[GhostTown]:
+async def town(tmp_path: Path, land: Land) -> AsyncIterator[GhostTown]:
     """Four ghosts, and nobody tells the homeserver anything of them a second time by itself."""
-    async with ghost_town(tmp_path / "town", synapse, ghosts=4, refresh_s=NEVER_S) as town:
+    async with land.town(tmp_path, ghosts=4, refresh_s=NEVER_S) as town:
         yield town
 
 
@@ -395,13 +410,22 @@ KEPT_S = 5
 """How long the module keeps ghosts after the last word of ours."""
 
 
+@pytest.fixture(scope="module")
+def land_with_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Land]:
+    modules = [{"module": "daarion_synapse_module.DaarionPresence", "config": {"timeout_s": KEPT_S}}]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(MODULE))
+        land = asyncio.run(_land(tmp_path_factory.mktemp("land-with-module"), {"modules": modules}))
+    yield land
+    land.homeserver.kill()
+
+
 @pytest.fixture
 async def town_with_module(
-    tmp_path: Path, synapse: BootSynapse, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, land_with_module: Land, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[GhostTown]:
-    monkeypatch.setenv("PYTHONPATH", str(MODULE))
-    modules = [{"module": "daarion_synapse_module.DaarionPresence", "config": {"timeout_s": KEPT_S}}]
-    async with ghost_town(tmp_path / "town", synapse, ghosts=4, overrides={"modules": modules}) as town:
+    monkeypatch.setenv("PYTHONPATH", str(MODULE))  # for those that start the homeserver once more
+    async with land_with_module.town(tmp_path, ghosts=4) as town:
         yield town
 
 
@@ -449,6 +473,8 @@ async def test_a_synapse_that_comes_back_without_our_module_is_told_one_by_one(t
         await until(town.told)
         await until_presence(town, "online")
     assert len(words(town)) == 1
+    town.homeserver.setup = setup
+    await town.homeserver.restart()
 
 
 async def test_what_the_module_let_go_while_we_were_not_heard_is_told_anew(town_with_module: GhostTown) -> None:
