@@ -219,6 +219,7 @@ async def shared_city(
     homeserver: dict[str, Any] | None = None,
     settings: dict[str, str | float] | None = None,
     agents: str = AGENTS,
+    first: Callable[[RunningCity], Awaitable[None]] | None = None,
 ) -> AsyncIterator[RunningCity]:
     """A city for all tests of a module, on SQLite if not told otherwise: to start one takes 5 s of a processor.
 
@@ -233,6 +234,8 @@ async def shared_city(
         directory / "city", url, boot_here, homeserver=homeserver, settings=settings, agents=agents
     )
     try:
+        if first is not None:
+            await first(city)
         await city.start()
         yield city
     finally:
