@@ -22,7 +22,7 @@ from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import AGENTS, RunningCity, StartCity
-from tests.parts.person import Arrive, Person
+from tests.parts.person import Arrive, arriving
 from tests.parts.postgres import Postgres
 from tests.parts.redis import RedisServer
 from tests.parts.synapse import SERVER_NAME, BootSynapse, boot
@@ -173,16 +173,8 @@ async def start_city(tmp_path: Path, database_url: str, synapse: BootSynapse) ->
 @pytest.fixture
 async def arrive() -> AsyncIterator[Arrive]:
     """Brings people to a homeserver: ``alice = await arrive(city, "alice")``."""
-    arrived: list[Person] = []
-
-    async def arrive(city: RunningCity, name: str) -> Person:
-        person = await Person.arrive(city.homeserver, name)
-        arrived.append(person)
-        return person
-
-    yield arrive
-    for person in arrived:
-        await person.leave()
+    async with arriving() as arrive:
+        yield arrive
 
 
 @pytest.fixture
