@@ -140,8 +140,6 @@ from .storage import migrate
 from .storage.database import Database, Transaction
 from .storage.lease import Lease
 
-__all__ = ["City", "new_id", "now_ms", "run", "steady_ms"]
-
 log = structlog.get_logger()
 
 
