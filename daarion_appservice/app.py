@@ -82,7 +82,7 @@ from .http.secondme import SecondMeInvoke, SecondMeRoutes
 from .http.sign_in import SignInRoutes
 from .http.signing_in import CityDoor, MatrixDoor
 from .http.site import SiteRoutes
-from .http.web_pages import WebPages
+from .http.web_pages import DIST, WebPages
 from .matrix.adoption import Adoption
 from .matrix.catch_up import CatchUp
 from .matrix.check_in import check_in
@@ -535,7 +535,7 @@ class City:
             [media, socket, events, room_socket, invoke],
             door,
             settings.api,
-            WebPages(settings.web, door.limits) if settings.web.enabled else None,
+            WebPages(settings.web, door.limits, DIST) if settings.web.enabled else None,
         )
         return Listener("api", app, settings.api.host, settings.api.port)
 

@@ -45,6 +45,7 @@ _FOR_EVER: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "public, max-age=3153600
 _ASKED_FOR_AGAIN: Final[dict[str, str]] = {
     hdrs.CACHE_CONTROL: "no-cache"
 }  # it is kept, and asked for by its ETag: an upgrade shows at once
+_NOT_KEPT: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store"}
 _OF_A_PAGE: Final[dict[str, str]] = {
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
@@ -85,7 +86,7 @@ def policy(frame_ancestors: Sequence[str]) -> str:
 class WebPages:
     """To be installed last: the API's routes go before, and other origins have no business here."""
 
-    def __init__(self, settings: WebSettings, limits: Limits, dist: Path = DIST) -> None:
+    def __init__(self, settings: WebSettings, limits: Limits, dist: Path) -> None:
         self._limits = limits
         self._files = _read(dist)
         self._page_headers = _ALWAYS | _OF_A_PAGE | {"Content-Security-Policy": policy(settings.frame_ancestors)}
@@ -105,7 +106,8 @@ class WebPages:
         await self._limits.count(request, Anonymous())
         document = self._files.get(_DOCUMENT)
         if document is None:
-            return web.Response(status=503, text=_NOT_BUILT, content_type="text/html", headers=self._page_headers)
+            headers = self._page_headers | _NOT_KEPT
+            return web.Response(status=503, text=_NOT_BUILT, content_type="text/html", headers=headers)
         return document.answer(request, self._page_headers | _ASKED_FOR_AGAIN)
 
     async def _asset(self, request: web.Request) -> web.Response:
