@@ -8,6 +8,10 @@ WORKDIR /build
 COPY pyproject.toml setup.cfg README.md LICENSE ./
 COPY alembic alembic
 COPY daarion_appservice daarion_appservice
+COPY web_build.py ./
+COPY web web
+# With a Node that pip brings; neither that nor what the pages are built with gets into the image.
+RUN python web_build.py ci build
 RUN python -m venv /opt/daarion \
     && /opt/daarion/bin/pip install --no-cache-dir .
 

@@ -2,8 +2,9 @@
 
     web/ ── npm run build ──► web/dist ──► daarion_appservice/web_dist, each file with .br and .gz beside it
 
-With names of scripts in web/package.json it runs these instead: ``python web_build.py lint test``; ``ci`` installs what they
-need. Node 20.19 or newer of this machine does it, else one that pip puts into this environment.
+It may be told what to do instead, one after the other: ``ci`` installs what a build needs, ``build`` is the above, and all else
+is a script of web/package.json, as in ``python web_build.py lint test``. Node 20.19 or newer of this machine does it, else one
+that pip puts into this environment.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _is_new_enough(node: str | None) -> bool:
 def build() -> None:
     """Build them and put them where the package carries them; what was there before stays until then."""
     environment = node_environment()
-    npm(["run", "--silent", "build"], environment)
+    npm("run", "--silent", "build", environment=environment)
     fresh = TARGET.with_name(f"{TARGET.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     # Hidden files are about the build; no browser asks for them. Copies are younger than their sources, as make wants it.
@@ -72,16 +73,20 @@ def build() -> None:
     fresh.rename(TARGET)
 
 
-def npm(arguments: list[str], environment: dict[str, str]) -> None:
+def npm(*arguments: str, environment: dict[str, str]) -> None:
     subprocess.run(["npm", *arguments], cwd=SOURCE, env=environment, check=True)
 
 
-def main(scripts: list[str]) -> int:
+def main(tasks: list[str]) -> int:
     try:
-        if not scripts:
-            build()
-        for script in scripts:
-            npm(["ci"] if script == "ci" else ["run", "--silent", script], node_environment())
+        for task in tasks or ["build"]:
+            match task:
+                case "build":
+                    build()
+                case "ci":
+                    npm("ci", environment=node_environment())
+                case script:
+                    npm("run", "--silent", script, environment=node_environment())
     except (OSError, subprocess.SubprocessError) as error:
         print(f"The city's pages: {error}", file=sys.stderr)
         return 1

@@ -172,7 +172,7 @@ class WebSettings(Section):
     )
     client_url: OptionalHttpUrl = Field(
         "https://app.element.io",
-        description="The Matrix client that the pages' links open rooms and people in; empty: no such links.",
+        description="The Matrix client that the pages' links open rooms and people in; empty: matrix.to, where each chooses.",
     )
     homeserver_url: OptionalHttpUrl = Field(
         "", description="Where people's Matrix clients reach the homeserver, for the pages to say; empty: not said."

@@ -34,12 +34,12 @@ class PackedFile:
         packed = {packing: file.read_bytes() for packing, file in beside.items() if file.exists()}
         return cls(content, packed, _type_of(path), hashlib.sha256(content).hexdigest()[:32])
 
-    def answer(self, request: web.Request, headers: Mapping[str, str]) -> web.Response:
-        """304 for whoever has it."""
-        if any(each.value in {self.etag, "*"} for each in request.if_none_match or ()):
+    def answer(self, request: web.Request, headers: Mapping[str, str], *, status: int = 200) -> web.Response:
+        """304 for whoever has it, in place of 200."""
+        if status == 200 and any(each.value in {self.etag, "*"} for each in request.if_none_match or ()):
             response = web.Response(status=304)
         else:
-            response = self._whole(best_packing(request.headers.get(hdrs.ACCEPT_ENCODING, ""), self.packed))
+            response = self._whole(best_packing(request.headers.get(hdrs.ACCEPT_ENCODING, ""), self.packed), status)
         # Weak, as it is the same however it is packed.
         response.etag = ETag(self.etag, is_weak=True)
         response.headers.update(headers)
@@ -47,9 +47,9 @@ class PackedFile:
             response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
         return response
 
-    def _whole(self, packing: str | None) -> web.Response:
+    def _whole(self, packing: str | None, status: int) -> web.Response:
         content = self.packed[packing] if packing else self.content
-        response = web.Response(body=content, headers={hdrs.CONTENT_TYPE: self.content_type})
+        response = web.Response(status=status, body=content, headers={hdrs.CONTENT_TYPE: self.content_type})
         if packing:
             response.headers[hdrs.CONTENT_ENCODING] = packing
         return response

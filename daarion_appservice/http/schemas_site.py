@@ -27,7 +27,7 @@ class MatrixSide(BaseModel):
         description="Where Matrix clients reach the homeserver.", examples=["https://matrix.daarion.space"]
     )
     client_url: str | None = Field(
-        description="A Matrix client to open rooms and people in: `<client_url>/#/room/<alias>`.",
+        description="A Matrix client to open rooms and people in: `<client_url>/#/room/<alias>`; `null`: any, by matrix.to.",
         examples=["https://app.element.io"],
     )
 

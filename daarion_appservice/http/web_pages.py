@@ -12,10 +12,11 @@ from typing import Final
 
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
 
 from ..city.slugs import RESERVED
 from ..config import WebSettings
-from .limits import Limits
+from .limits import Handle, Limits
 from .packed_file import PACKINGS, PackedFile
 from .principals import Anonymous
 
@@ -101,6 +102,22 @@ class WebPages:
         for name in self._files:
             if name != _DOCUMENT and not name.startswith(f"{_ASSETS}/"):
                 app.router.add_get(f"/{name}", self._file)
+
+        app.middlewares.append(self._somewhere)
+
+    @property
+    def _somewhere(self) -> Middleware:
+        """Whoever opens an address that is none in a browser sees a page that says so; programs get the API's problem."""
+
+        @web.middleware
+        async def somewhere(request: web.Request, handler: Handle) -> web.StreamResponse:
+            is_nowhere = isinstance(request.match_info.http_exception, web.HTTPNotFound)
+            document = self._files.get(_DOCUMENT)
+            if document is None or not is_nowhere or "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
+                return await handler(request)
+            return document.answer(request, self._page_headers | _ASKED_FOR_AGAIN, status=404)
+
+        return somewhere
 
     async def _page(self, request: web.Request) -> web.Response:
         await self._limits.count(request, Anonymous())

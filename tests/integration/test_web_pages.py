@@ -109,6 +109,18 @@ async def test_a_page_is_asked_for_each_time_and_sent_only_when_it_is_new(city: 
     assert (other.status, content.decode()) == (200, DOCUMENT)
 
 
+async def test_a_wrong_address_is_a_page_for_people_and_a_problem_for_programs(city: OpenCity) -> None:
+    for path in ("/agentz", "/city/", "/assets"):
+        shown, content = await ask(city, path, Accept="text/html,application/xhtml+xml,*/*;q=0.8")
+        assert (shown.status, content.decode()) == (404, DOCUMENT)
+        etag = shown.headers["ETag"]
+        assert (await ask(city, path, Accept="text/html", If_None_Match=etag))[0].status == 404
+        told, content = await ask(city, path, Accept="*/*")
+        assert (told.status, told.headers["Content-Type"]) == (404, "application/problem+json")
+    answer, _ = await ask(city, "/city/rooms/nowhere", Accept="text/html")
+    assert answer.headers["Content-Type"] == "application/problem+json", "the API answers all alike"
+
+
 async def test_pages_count_as_reading(dist: Path, sqlite_url: str) -> None:
     async with open_city(sqlite_url, limits={"reads": "3/hour"}) as city:
         statuses = [
