@@ -20,7 +20,9 @@ from ulid import ULID
 from .agents.answerer import Answerer
 from .agents.core import AgentsCore
 from .agents.metrics import CoreMetrics
+from .agents.second_me_here import SecondMeHere
 from .agents.secondme import SecondMe
+from .city.accounts import Accounts
 from .city.agents import AgentDirectory
 from .city.answers import Answers
 from .city.attention import Attention
@@ -45,6 +47,7 @@ from .city.events import (
     RoomHappened,
     TypingChanged,
 )
+from .city.interactions import SECOND_ME
 from .city.membership import Membership
 from .city.messages import Messages
 from .city.occupancy import Occupancy
@@ -65,6 +68,7 @@ from .http.internal import InternalPresenceRoutes
 from .http.jwt_issue import JwtIssue
 from .http.limits import Limits
 from .http.listeners import Listener, Streaming, city_application, matrix_application
+from .http.me import MeRoutes
 from .http.media import MediaRoutes
 from .http.members import MemberRoutes
 from .http.messages import MessageRoutes
@@ -102,6 +106,7 @@ from .matrix.memberships import Memberships
 from .matrix.message_events import MessageEvents
 from .matrix.namespace import Namespace
 from .matrix.observer import Observer
+from .matrix.openid import OpenId
 from .matrix.outbound import Outbound
 from .matrix.people import People, PresenceQuery
 from .matrix.presence_mirror import PresenceMirror
@@ -327,9 +332,13 @@ class City:
         settings = self.settings
         self.metrics = process_registry()
         self.core = AgentsCore(settings.agents_core, steady_ms, CoreMetrics(self.metrics))
+        self.accounts = Accounts(self.database, OpenId(self.homeserver, self.namespace), now_ms)
         self.second_me = SecondMe(self.core, self.database, now_ms, new_id, agent_id=settings.city.second_me)
+        self.second_me_here = SecondMeHere(self.second_me, self.presence, heartbeat_s=settings.presence.heartbeat_s)
         self.answerer = Answerer(
             self.core,
+            self.second_me,
+            self.accounts,
             self.database,
             self.agents,
             self.presence,
@@ -428,6 +437,8 @@ class City:
 
     async def _seed_agents(self) -> None:
         async with self.database.transaction() as tx:
+            if self.second_me.is_available and await tx.agents.by_slug(SECOND_ME.slug) is None:
+                await tx.agents.put(SECOND_ME, now_ms=now_ms())
             for seed in self.settings.agents:
                 agent = agent_of(seed)
                 if await tx.agents.by_slug(agent.slug) != agent:
@@ -531,6 +542,7 @@ class City:
                 presence,
                 feed,
                 second_me,
+                MeRoutes(self.accounts),
             ],
             [media, socket, events, room_socket, invoke],
             door,
@@ -578,6 +590,7 @@ class City:
                     self.inbound.run(),
                     self.outbound.run(),
                     self.answerer.run(),
+                    self.second_me_here.run(),
                     self.direct_chats.run(),
                     self.mirror.run(),
                     self.housekeeping.run(),

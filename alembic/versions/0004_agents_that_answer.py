@@ -1,5 +1,5 @@
-"""Agents that answer: where they live and what they are there, those that were removed; what Second Me remembers;
-what agents were asked."""
+"""Agents that answer: where they live and what they are there, those that were removed; what Second Me remembers, and whose
+account on Matrix is whose; what agents were asked."""
 
 from __future__ import annotations
 
@@ -16,15 +16,26 @@ def upgrade() -> None:
     _add_registry()
     _make_memory_of_second_me()
     _make_answers()
+    op.create_table(
+        "accounts",
+        sa.Column("matrix_user_id", sa.String(length=255), nullable=False),
+        sa.Column("citizen_id", sa.String(length=255), nullable=False),
+        sa.Column("linked_at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("matrix_user_id", name=op.f("pk_accounts")),
+        sa.UniqueConstraint("citizen_id", name=op.f("uq_accounts_citizen_id")),
+    )
     op.add_column("rooms", sa.Column("agent", sa.String(length=64), nullable=True))
+    op.add_column("rooms", sa.Column("in_company", sa.Boolean(), server_default=sa.false(), nullable=False))
 
 
 def downgrade() -> None:
     _drop_registry()
     _drop_memory_of_second_me()
+    op.drop_table("accounts")
     op.drop_table("answers")
     # An older version would show them to everybody.
     op.execute("DELETE FROM rooms WHERE agent IS NOT NULL")
+    op.drop_column("rooms", "in_company")
     op.drop_column("rooms", "agent")
 
 

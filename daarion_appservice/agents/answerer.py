@@ -19,10 +19,12 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from ..city.accounts import Accounts
 from ..city.agents import AgentDirectory
 from ..city.answers import Answers
 from ..city.changes import Changes
 from ..city.events import AnswersOwed, InhabitantTyping
+from ..city.interactions import is_second_me
 from ..city.messages import Draft, Messages, cut_to_fit
 from ..city.ports import NowMs, PresenceStore, Publish
 from ..city.presence import Status
@@ -34,15 +36,17 @@ from ..city.types import (
     OwedAnswer,
     Room,
     RoomId,
+    UserId,
     agent_subject,
 )
-from ..errors import CityError, CoreBusy, CoreError, CoreResting, CoreSlow, NoCore, Unavailable
+from ..errors import CityError, CoreBusy, CoreError, CoreResting, CoreSlow, NoCore
 from ..storage.database import Database
 from . import excuses
 from .core import AgentsCore
 from .excuses import Excuse
 from .growing import Growing
 from .question import AskedAs, Exchange, Question
+from .secondme import AnotherIsAnswered, PromptTooLong, SecondMe
 
 _AT_ONCE: Final = 32
 _BATCH: Final = 200
@@ -74,6 +78,14 @@ class _Asked:
     def author(self) -> Author:
         return Author(AuthorKind.AGENT, self.agent.slug, self.agent.display_name)
 
+    @property
+    def is_second_me(self) -> bool:
+        return is_second_me(self.agent.slug)
+
+    @property
+    def others_listen(self) -> bool:
+        return self.room.agent is None or self.room.in_company
+
     def excuse(self, excuse: Excuse) -> str:
         return excuse.to(self.message.body, self.agent.display_name)
 
@@ -84,6 +96,8 @@ class Answerer:
     def __init__(
         self,
         core: AgentsCore,
+        second_me: SecondMe,
+        accounts: Accounts,
         database: Database,
         agents: AgentDirectory,
         presence: PresenceStore,
@@ -96,6 +110,8 @@ class Answerer:
         patience_ms: int,
     ) -> None:
         self._core = core
+        self._second_me = second_me
+        self._accounts = accounts
         self._database = database
         self._agents = agents
         self._presence = presence
@@ -172,6 +188,8 @@ class Answerer:
         asked = await self._read(owed)
         if asked is None:
             await self._drop(owed)
+        elif asked.is_second_me and asked.others_listen:
+            await self._excuse(asked, excuses.PRIVATE)
         elif self._presence.shown(agent_subject(owed.agent)).status is not Status.OFFLINE:
             await self._ask_core(asked)
         elif self._now_ms() < self._patient_until_ms:
@@ -194,7 +212,11 @@ class Answerer:
             async with self._typing(asked):
                 message = await self._grow(asked)
         except (CoreBusy, CoreResting) as error:
+            await self._later(asked, error, after_s=error.retry_after_s or 0)
+        except AnotherIsAnswered as error:
             await self._later(asked, error)
+        except PromptTooLong:
+            await self._excuse(asked, excuses.TOO_LONG)
         except NoCore:
             await self._excuse(asked, excuses.FAILED)
         except CoreError as error:
@@ -202,24 +224,37 @@ class Answerer:
         else:
             await self._given(asked, message)
 
-    async def _later(self, asked: _Asked, error: Unavailable) -> None:
+    async def _later(self, asked: _Asked, error: CityError, *, after_s: float = 0) -> None:
         now_ms = self._now_ms()
         if now_ms - asked.owed.asked_at_ms > _GIVE_UP_MS:
             await self._excuse(asked, excuses.BUSY)
         else:
-            retry_at_ms = now_ms + int((error.retry_after_s or 0) * 1000) + _BUSY_RETRY_MS
+            retry_at_ms = now_ms + int(after_s * 1000) + _BUSY_RETRY_MS
             await self._put_off(asked.owed, error.detail, retry_at_ms)
 
     async def _grow(self, asked: _Asked) -> Message:
         """Post the answer, at once or piece by piece; returns it as it stands in the end."""
         growing = Growing(asyncio.get_running_loop().time)
         text, message = "", None
-        async with self._core.answer(_question(asked)) as pieces:
+        async with self._pieces(asked) as pieces:
             async for piece in pieces:
                 text += piece
                 if text.strip() and growing.is_time():
                     message = await self._show(asked, text, message)
         return await self._show(asked, text, message)
+
+    @asynccontextmanager
+    async def _pieces(self, asked: _Asked) -> AsyncIterator[AsyncIterator[str]]:
+        if not asked.is_second_me:
+            async with self._core.answer(_question(asked)) as pieces:
+                yield pieces
+        elif known := await self._second_me.answered(asked.owed.id):
+            # It was answered and remembered, but we ended before it was said.
+            yield _at_once(known.response)
+        else:
+            who = await self._accounts.subject_of(UserId(asked.message.author.id))
+            async with self._second_me.ask(who, asked.message.body, interaction=asked.owed.id) as answer:
+                yield answer
 
     async def _show(self, asked: _Asked, text: str, shown: Message | None) -> Message:
         text = cut_to_fit(text)
@@ -276,6 +311,10 @@ class Answerer:
         while True:
             self._publish(InhabitantTyping(asked.room.id, asked.author, typing=True))
             await asyncio.sleep(_TYPING_S)
+
+
+async def _at_once(answer: str) -> AsyncIterator[str]:
+    yield answer
 
 
 def _client_id(owed: OwedAnswer) -> str:

@@ -34,3 +34,11 @@ BUSY: Final = Excuse(
     uk="{name} не може відповісти: забагато запитань одночасно. Спробуйте за кілька хвилин.",
     en="{name} cannot answer: too much is asked at once. Try again in a few minutes.",
 )
+PRIVATE: Final = Excuse(
+    uk="{name} відповідає лише наодинці: запросіть до чату на двох.",
+    en="{name} answers only where nobody else listens: invite it to a chat of your own.",
+)
+TOO_LONG: Final = Excuse(
+    uk="{name} не може відповісти: запитання задовге. Спробуйте коротше.",
+    en="{name} cannot answer: the question is too long. Try a shorter one.",
+)

@@ -30,6 +30,19 @@ _TURN_MS: Final = 15_000
 _HOLD_EVERY_S: Final = 5.0
 
 
+class AnotherIsAnswered(Conflict):
+    """Another question of the same person is being answered."""
+
+    def __init__(self) -> None:
+        super().__init__("secondme_busy", "another question of yours is still being answered: ask again after that")
+
+
+class PromptTooLong(InvalidInput):
+    def __init__(self) -> None:
+        detail = f"a prompt may have {MAX_PROMPT_CHARS} characters at most"
+        super().__init__("prompt_too_long", detail, status=422)
+
+
 class SecondMe:
     """``agent_id``: under which the agents core knows it."""
 
@@ -46,19 +59,24 @@ class SecondMe:
         return self._core.is_ready
 
     @asynccontextmanager
-    async def ask(self, who: SubjectId, prompt: str) -> AsyncIterator[Answer]:
+    async def ask(self, who: SubjectId, prompt: str, *, interaction: str | None = None) -> AsyncIterator[Answer]:
         """The answer, piece by piece. Whoever leaves the block before its end ends the call, and nothing is stored.
 
-        Raises InvalidInput, Conflict while another question of theirs is being answered, and CoreError, also in between.
+        ``interaction`` is the id to store it under. Raises InvalidInput, AnotherIsAnswered, and CoreError, also in between.
         """
         _check(prompt)
         self._core.check_ready(AskedAs.SECONDME)
-        async with self._turn(who) as turn:
+        async with self._turn(who, interaction or self._new_id()) as turn:
             asked_at_ms = self._now_ms()
             history = _exchanges(await self._last(who, CARRIED))
             question = Question(self._agent_id, prompt, AskedAs.SECONDME, who, history=history)
             async with self._core.answer(question) as pieces:
                 yield Answer(pieces, turn, prompt, asked_at_ms)
+
+    async def answered(self, interaction: str) -> Interaction | None:
+        """What was stored under this id, if it still is remembered."""
+        async with self._database.reading() as tx:
+            return await tx.interactions.get(interaction)
 
     async def history(self, who: SubjectId) -> list[Interaction]:
         """The last interactions, oldest first."""
@@ -74,8 +92,8 @@ class SecondMe:
             return await tx.interactions.last(who, count)
 
     @asynccontextmanager
-    async def _turn(self, who: SubjectId) -> AsyncIterator[_Turn]:
-        turn = _Turn(self._database, self._now_ms, self._new_id(), who)
+    async def _turn(self, who: SubjectId, interaction: str) -> AsyncIterator[_Turn]:
+        turn = _Turn(self._database, self._now_ms, interaction, who)
         try:
             await turn.take()
             is_over = asyncio.Event()
@@ -149,7 +167,7 @@ class _Turn:
         async with self._database.transaction() as tx:
             if not await tx.interactions.take_turn(self.who, self.id, now_ms=now_ms, until_ms=now_ms + _TURN_MS):
                 self._has_ended = True
-                raise _busy()
+                raise AnotherIsAnswered
 
     async def hold(self, is_over: asyncio.Event) -> None:
         while not await _within(is_over.wait(), _HOLD_EVERY_S):
@@ -162,7 +180,7 @@ class _Turn:
         """Ends the turn. Raises Conflict when it was lost, since what was asked after it must not come before it."""
         async with self._database.transaction() as tx:
             if not await tx.interactions.end_turn(self.who, self.id):
-                raise _busy()
+                raise AnotherIsAnswered
             await tx.interactions.add(interaction)
         self._has_ended = True
 
@@ -189,11 +207,7 @@ def _check(prompt: str) -> None:
     if not prompt.strip():
         raise InvalidInput("prompt_empty", "ask something: the prompt is empty", status=422)
     if len(prompt) > MAX_PROMPT_CHARS:
-        raise InvalidInput("prompt_too_long", f"a prompt may have {MAX_PROMPT_CHARS} characters at most", status=422)
-
-
-def _busy() -> Conflict:
-    return Conflict("secondme_busy", "another question of yours is still being answered: ask again after that")
+        raise PromptTooLong
 
 
 def _exchanges(interactions: list[Interaction]) -> tuple[Exchange, ...]:

@@ -1,8 +1,8 @@
 """Whom a message asks something, and the answers that agents owe for it.
 
-An agent is asked by whoever mentions it, begins with its name, or replies to it, and by whatever is said in a direct chat with
-it. What it owes is written down in the same transaction as the message, once for each of the two; so no question is lost, and
-none is answered twice.
+An agent is asked by whoever mentions it, begins with its name, or replies to it, and by whatever is said to it alone in a direct
+chat. What it owes is written down in the same transaction as the message, once for each of the two; so no question is lost,
+and none is answered twice.
 
 Agents may ask agents, by mentioning them, but not without end: a chain has MAX_DEPTH links, and in one room agents ask only so
 often.
@@ -42,10 +42,12 @@ class Answers:
         # A notice is what machines say: whoever answered those would talk to machines for ever.
         if message.msgtype == "m.notice" or depth >= MAX_DEPTH:
             return []
-        if room.agent is not None:
+        if room.agent is not None and not room.in_company:
             asked = {room.agent: None} if message.author.kind is not AuthorKind.AGENT else {}
         else:
             asked = dict.fromkeys([*self._named(message), *await self._replied_to(tx, message)])
+            if room.agent is not None:
+                asked = {room.agent: None} if room.agent in asked else {}
         asked.pop(AgentSlug(message.author.id) if message.author.kind is AuthorKind.AGENT else AgentSlug(""), None)
         if not asked:
             return []

@@ -13,6 +13,7 @@ from .types import (
     Agent,
     AgentSlug,
     Author,
+    CitizenId,
     Content,
     EventId,
     FeedEntry,
@@ -114,6 +115,17 @@ class FeedStore(Protocol):
     async def forget(self, message: MessageId) -> None: ...
 
 
+class AccountStore(Protocol):
+    async def link(self, user: UserId, citizen: CitizenId, *, now_ms: int) -> None: ...
+    async def unlink(self, citizen: CitizenId) -> None: ...
+    async def of(self, citizen: CitizenId) -> UserId | None: ...
+    async def citizen_of(self, user: UserId) -> CitizenId | None: ...
+
+
+class InteractionStore(Protocol):
+    async def move(self, who: SubjectId, to: SubjectId) -> None: ...
+
+
 class AgentStore(Protocol):
     async def all(self) -> list[Agent]: ...
     async def by_slug(self, slug: str) -> Agent | None: ...
@@ -129,6 +141,10 @@ class PlaceStore(Protocol):
 
 
 class CityTransaction(Protocol):
+    @property
+    def accounts(self) -> AccountStore: ...
+    @property
+    def interactions(self) -> InteractionStore: ...
     @property
     def rooms(self) -> RoomStore: ...
     @property

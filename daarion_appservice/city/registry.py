@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from ..errors import Conflict, NotFound
+from .interactions import SECOND_ME
 from .places import WORDS, Place, PlaceKind
 from .ports import CityStore, CityTransaction, NowMs
 from .types import Agent, AgentSlug
@@ -117,11 +118,16 @@ class _Part(Generic[T]):
 
 
 def _part(
-    known: Iterable[T], described: Iterable[T] | None, name: Callable[[T], str], *, remove_missing: bool
+    known: Iterable[T],
+    described: Iterable[T] | None,
+    name: Callable[[T], str],
+    *,
+    remove_missing: bool,
+    stays: Set[str] = frozenset(),
 ) -> _Part[T]:
     there, told = {name(each): each for each in known}, {name(each): each for each in described or ()}
     is_whole = remove_missing and described is not None
-    return _Part(there, told, sorted(there.keys() - told.keys()) if is_whole else [])
+    return _Part(there, told, sorted(there.keys() - told.keys() - stays) if is_whole else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,13 @@ class _Plan:
 async def _plan(tx: CityTransaction, described: Description, *, remove_missing: bool) -> _Plan:
     places = await tx.places.all()
     plan = _Plan(
-        _part(await tx.agents.all(), described.agents, _slug, remove_missing=remove_missing),
+        _part(
+            await tx.agents.all(),
+            described.agents,
+            _slug,
+            remove_missing=remove_missing,
+            stays={SECOND_ME.slug},  # which no registry describes: it comes with the city
+        ),
         {
             kind: _part(
                 [place for place in places if place.kind is kind],

@@ -110,6 +110,8 @@ class Room:
     created_at_ms: int
     agent: AgentSlug | None = None
     """Whose direct chat with somebody on Matrix it is; the city's public rooms have none."""
+    in_company: bool = False
+    """Of a direct chat: more than one person is there, so what they say is not said to the agent unless they say so."""
     last_seq: int = 0
     last_event_ms: int | None = None
     matrix_room_id: MatrixRoomId | None = None

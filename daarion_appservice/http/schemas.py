@@ -41,6 +41,16 @@ class Author(BaseModel):
     )
 
 
+class Me(BaseModel):
+    """Who one is."""
+
+    user_id: str = Field(description="The token's `sub`.", examples=["u_123"])
+    display_name: str = Field(description="What others see.", examples=["Оксана"])
+    matrix_user_id: str | None = Field(
+        description="The account on Matrix that is linked with it.", examples=["@oksana:daarion.space"]
+    )
+
+
 class Presence(BaseModel):
     presence: Status = Field(description="The strongest state of their live sessions.", examples=["online"])
     last_active_ago_ms: Count | None = Field(

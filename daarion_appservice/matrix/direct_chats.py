@@ -3,7 +3,8 @@
     invitation ─► a room that nobody else sees, pending ─► the ghost joins ─► what was said since the invitation ─► linked
                                                                 └─ encrypted: it says that it cannot read there
 
-To the rest of the city such a chat is a room like any other: messages come in, and answers go out, the same way. Real
+To the rest of the city such a chat is a room like any other: messages come in, and answers go out, the same way. Where somebody
+else is in it, too, the agent answers whoever turns to it, as it does in the city's rooms. Real
 end-to-end encryption would take the place of the notice and of nothing else: events are read in ``event_handlers`` and
 written in ``letters``.
 """
@@ -25,7 +26,6 @@ from ..city.types import (
     Author,
     AuthorKind,
     MatrixRoomId,
-    MatrixStatus,
     Room,
     RoomId,
     UserId,
@@ -89,10 +89,10 @@ class DirectChatEvents:
         return [DirectChatsChanged()]
 
     async def member(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
-        """Who comes and goes decides whether the chat goes on."""
+        """Who comes and goes decides whether the chat goes on, and in whose company the agent is."""
         membership = text(content_of(event), "membership")
         is_about_agent = text(event, "state_key") == self._namespace.keeper(chat)
-        if membership == "join" or (membership == "invite" and not is_about_agent):
+        if membership == ("join" if is_about_agent else "invite"):
             return []
         if is_about_agent and membership != "invite":
             await tx.rooms.close_chat(chat.id)
@@ -200,7 +200,8 @@ class DirectChats:
         await self._ghosts.ensure(ghost, profile_of(agent))
         await self._ghosts.ensure_device(ghost)
         await self._homeserver.join(chat.matrix_room_id, as_user=ghost)
-        if len(await self._homeserver.joined_members(chat.matrix_room_id, as_user=ghost)) < 2:
+        there = await self._homeserver.joined_members(chat.matrix_room_id, as_user=ghost)
+        if len(there) < 2:
             await self._homeserver.leave(chat.matrix_room_id, as_user=ghost)
             await self._close(chat)
             return
@@ -210,7 +211,7 @@ class DirectChats:
             said = await self._said_since_invitation(chat.matrix_room_id, ghost)
             async with self._database.transaction() as tx:
                 await tx.inbox.put_in_order(chat.matrix_room_id, said, now_ms=self._now_ms())
-                await tx.rooms.mark(chat.id, MatrixStatus.LINKED, None)
+                await tx.rooms.keep_chat(chat.id, in_company=len(there) > 2)
         self._publish(InboxFilled())
         if is_encryption(encryption or {}):
             draft = Draft(_UNREADABLE, msgtype="m.notice", client_id=_NOTICE)

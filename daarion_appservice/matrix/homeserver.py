@@ -26,10 +26,11 @@ JSON = dict[str, Any]
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=60, sock_connect=5)
 _STREAM_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
 """Of files, which may take long, but must not stand still. Before the first byte Synapse may have to ask another homeserver."""
-_MAX_REFUSAL_BYTES: Final = 64 * 1024
+_MAX_ANSWER_BYTES: Final = 64 * 1024
 _GATEWAY_ERRORS: Final = frozenset({502, 503, 504})
 _CLIENT_V1: Final = PathBuilder("_matrix/client/v1")
 _MEDIA_V3: Final = PathBuilder("_matrix/media/v3")
+_FEDERATION_V1: Final = PathBuilder("_matrix/federation/v1")
 _MSC4133: Final = PathBuilder("_matrix/client/unstable/uk.tcpip.msc4133")
 _MOST_EDITS: Final = 500
 """That are asked for; nobody edits one message more often by hand."""
@@ -55,10 +56,11 @@ class Homeserver:
         self._streams = aiohttp.ClientSession(
             timeout=_STREAM_TIMEOUT,
             connector=aiohttp.TCPConnector(limit=0, ssl=verify_tls),
-            headers=headers | {"Authorization": f"Bearer {as_token}"},
+            headers=headers,
             raise_for_status=self._look_at,
         )
         log = logging.getLogger("daarion_appservice.homeserver")
+        self._authorization = {"Authorization": f"Bearer {as_token}"}
         self._api = HTTPAPI(address, as_token, client_session=self._session, log=log)  # type: ignore[arg-type]
         self.address = address
         self.software = ""
@@ -105,17 +107,19 @@ class Homeserver:
         body: AsyncIterable[bytes] | None = None,
         *,
         as_user: UserId | None = None,
+        as_nobody: bool = False,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The same for a body or an answer that is too large to hold: it is sent and read as it comes.
 
-        Raises as all calls do until the answer begins; what breaks while it is read is aiohttp's, or a TimeoutError.
+        ``as_nobody`` asks without our token. Raises as all calls do until the answer begins; what breaks while it is read is aiohttp's, or a TimeoutError.
         """
         params = dict(query or {}) | ({"user_id": as_user} if as_user is not None else {})
         url = URL(f"{self.address}/{path}", encoded=True).with_query(params)
+        sent = dict(headers or {}) | ({} if as_nobody else self._authorization)
         try:
-            response = await self._streams.request(method.value, url, data=body, headers=headers, allow_redirects=False)
+            response = await self._streams.request(method.value, url, data=body, headers=sent, allow_redirects=False)
         except TimeoutError as error:
             raise HomeserverSlow(f"{self.address} did not answer in time") from error
         except aiohttp.ClientError as error:
@@ -127,7 +131,7 @@ class Homeserver:
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> HomeserverAway | HomeserverRefused:
         try:
-            answer = json.loads(await response.content.read(_MAX_REFUSAL_BYTES))
+            answer = json.loads(await response.content.read(_MAX_ANSWER_BYTES))
         except (aiohttp.ClientError, TimeoutError, ValueError):
             answer = None
         if not isinstance(answer, dict) or not isinstance(answer.get("errcode"), str):
@@ -174,6 +178,17 @@ class Homeserver:
         except HomeserverRefused as error:
             if error.errcode != "M_USER_IN_USE":
                 raise
+
+    async def openid_holder(self, token: str) -> str:
+        """The ``sub`` of whoever had the homeserver make this OpenID token (federation API); it is in no log of ours."""
+        path, query = _FEDERATION_V1.openid.userinfo, {"access_token": token}
+        # A Synapse that federates with nobody refuses whoever shows a token that is no other server's, but not who shows none.
+        async with self.streaming(Method.GET, path, query=query, as_nobody=True) as response:
+            try:
+                answer = json.loads(await response.content.read(_MAX_ANSWER_BYTES))
+            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                raise HomeserverAway(f"{self.address} broke off its answer") from error
+        return self._text(answer if isinstance(answer, dict) else {}, "sub")
 
     async def make_device(self, user: UserId, device: str = CITY_DEVICE) -> None:
         await self.request(Method.PUT, Path.v3.devices[device], {"display_name": "DAARION"}, as_user=user)

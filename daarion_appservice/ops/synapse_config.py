@@ -75,7 +75,7 @@ def _homeserver(setup: SynapseSetup, kept: SynapseSecrets) -> dict[str, object]:
                 "port": setup.port,
                 "type": "http",
                 "bind_addresses": [HOST],
-                "resources": [{"names": ["client"], "compress": False}],
+                "resources": [{"names": ["client", "openid"], "compress": False}],
             }
         ],
         "database": {"name": "sqlite3", "args": {"database": str(directory / "homeserver.db")}},

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ..errors import ExitCode, StartError
+from .accounts import AccountRows
 from .agents import AgentRows
 from .answers import AnswerRows
 from .feed import FeedRows
@@ -54,6 +55,10 @@ class Transaction:
 
     def __init__(self, connection: AsyncConnection) -> None:
         self.connection = connection
+
+    @cached_property
+    def accounts(self) -> AccountRows:
+        return AccountRows(self.connection)
 
     @cached_property
     def agents(self) -> AgentRows:

@@ -77,13 +77,15 @@ class RoomRows:
 
     async def doubt_chat(self, chat: RoomId) -> None:
         """Something happened there that somebody has to see after."""
-        await self._connection.execute(
-            update(rooms).where(rooms.c.id == chat).values(matrix_status=MatrixStatus.PENDING, archived=False)
-        )
+        await self._set(chat, matrix_status=MatrixStatus.PENDING, archived=False)
+
+    async def keep_chat(self, chat: RoomId, *, in_company: bool) -> None:
+        """The agent is there, with one person or with several."""
+        await self._set(chat, matrix_status=MatrixStatus.LINKED, matrix_error=None, in_company=in_company)
 
     async def close_chat(self, chat: RoomId) -> None:
         """The agent is there no longer."""
-        await self._connection.execute(update(rooms).where(rooms.c.id == chat).values(archived=True))
+        await self._set(chat, archived=True)
 
     async def _some(self, which: ColumnElement[bool]) -> list[Room]:
         found = await self._connection.execute(select(rooms).where(which).order_by(rooms.c.created_at_ms))
@@ -259,6 +261,7 @@ def _room(row: Row[Any]) -> Room:
         id=RoomId(row.id),
         slug=row.slug,
         agent=AgentSlug(row.agent) if row.agent else None,
+        in_company=row.in_company,
         name=row.name,
         description=row.description,
         is_default=row.is_default,

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -70,6 +71,7 @@ rooms = Table(
     Column("slug", String(64), nullable=False, unique=True),
     # Whose direct chat it is; the city's public rooms have none.
     Column("agent", String(64)),
+    Column("in_company", Boolean, nullable=False, server_default=false()),
     Column("name", Text, nullable=False),
     Column("description", Text, nullable=False, server_default=""),
     Column("is_default", Boolean, nullable=False, server_default=text("false")),
@@ -360,6 +362,15 @@ interactions = Table(
     Column("latency_ms", BigInteger, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Index(None, "user_id", "number"),
+)
+
+# Which account on Matrix is whose: one for one.
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("matrix_user_id", String(255), primary_key=True),
+    Column("citizen_id", String(255), nullable=False, unique=True),
+    Column("linked_at_ms", BigInteger, nullable=False),
 )
 
 # Whose question Second Me is answering, and until when at the latest.

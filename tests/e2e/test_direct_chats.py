@@ -10,10 +10,11 @@ import pytest
 from daarion_appservice.city.types import MatrixRoomId
 from daarion_appservice.storage.database import Database
 from tests.parts.agents_core import BadCore, says
-from tests.parts.city import RunningCity, StartCity, eventually
+from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
 from tests.parts.person import Arrive, Person
 
 DAARWIZZ = "@agent_daarwizz:city.localhost"
+SECOND_ME = "@agent_second_me:city.localhost"
 
 
 async def chat_with(person: Person, agent: str, *, encrypted: bool = False) -> str:
@@ -66,6 +67,48 @@ async def test_a_direct_chat_with_an_agent(start_city: StartCity, arrive: Arrive
         await alice.client.room_leave(room)
 
         await eventually(lambda: _is_closed(city, room))
+
+
+async def test_second_me_is_the_same_in_a_direct_chat_and_in_the_city(start_city: StartCity, arrive: Arrive) -> None:
+    async with BadCore().serving() as core:
+        city = await start_city(settings={"agents_core.url": core.url})
+        alice = await arrive(city, "alice")
+        token = citizen_token("u_1", "Аліса")
+        core.next(says("Канни"), says("Так"))
+        chat = await chat_with(alice, SECOND_ME)
+        await alice.say(chat, "Що посадити біля хати?")
+        await alice.sees_event(_said_by(SECOND_ME, "Канни"))
+        await alice.sees(lambda: alice.presence_of(SECOND_ME) == "online")
+
+        proof = await alice.client.get_openid_token(alice.client.user_id)
+        assert isinstance(proof, nio.GetOpenIDTokenResponse), proof
+        content = {"access_token": proof.access_token, "matrix_server_name": proof.matrix_server_name}
+        status, linked = await city.call("PUT", "/city/me/matrix", content, token=token)
+        assert (status, linked.get("matrix_user_id")) == (200, alice.client.user_id), linked
+        await city.post("/secondme/invoke", {"prompt": "Точно?"}, token=token)
+        assert core.asked[1].history == ["Що посадити біля хати?", "Канни"]
+        assert [each["response"] for each in await city.get("/secondme/history", token=token)] == ["Канни", "Так"]
+        assert await city.get("/secondme/history", token=citizen_token("u_2")) == []
+
+        # Somebody else comes in: nothing of it is said where they listen.
+        bob = await arrive(city, "bob")
+        await alice.client.room_invite(chat, "@bob:city.localhost")
+        await bob.join(chat)
+        await eventually(lambda: _is_in_company(city, chat))
+        await alice.say(chat, "Second Me, і що ти мені радив?")
+        notice = await bob.sees_event(lambda event: event["content"].get("msgtype") == "m.notice")
+        assert "наодинці" in notice["content"]["body"]
+        assert len(core.asked) == 2
+
+
+async def _is_in_company(city: RunningCity, room: str) -> bool:
+    database = Database(city.database_url)
+    try:
+        async with database.reading() as tx:
+            chat = await tx.rooms.by_matrix_id(MatrixRoomId(room))
+            return chat is not None and chat.in_company
+    finally:
+        await database.close()
 
 
 async def _is_closed(city: RunningCity, room: str) -> bool:

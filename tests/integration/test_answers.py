@@ -4,113 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from daarion_appservice.agents import answerer as answerer_module
 from daarion_appservice.agents import growing
-from daarion_appservice.agents.answerer import Answerer
-from daarion_appservice.agents.core import AgentsCore
-from daarion_appservice.agents.metrics import CoreMetrics
-from daarion_appservice.app import new_id, now_ms, steady_ms
+from daarion_appservice.app import new_id, now_ms
 from daarion_appservice.city.answers import MAX_DEPTH
-from daarion_appservice.city.events import CityEvent, InhabitantTyping
+from daarion_appservice.city.events import InhabitantTyping
 from daarion_appservice.city.messages import Draft
-from daarion_appservice.city.presence import Beat, Status
+from daarion_appservice.city.presence import Status
 from daarion_appservice.city.rooms import Rooms
-from daarion_appservice.city.types import Agent, AgentSlug, Author, AuthorKind, Message, agent_subject
-from daarion_appservice.config import AgentsCoreSettings
-from daarion_appservice.realtime.presence import MemoryPresence
-from daarion_appservice.storage import migrate
-from daarion_appservice.storage.database import Database
-from tests.parts.agents_core import DONE, BadCore, after, answers, delta, pauses, says, streams
+from daarion_appservice.city.types import Author, AuthorKind
+from tests.parts.agents_core import DONE, after, answers, delta, pauses, says, streams
 from tests.parts.city import eventually
-from tests.parts.desk import Desk, desk
+from tests.parts.forum import LATER, SCRIBE, Forum, open_forum
 
 OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
-SCRIBE = Agent("scribe", AgentSlug("scribe"), "Писар")
-_LATER = 1 << 60
-"""When everything that was put off is due."""
-VARTA = Agent("varta", AgentSlug("varta"), "Варта")
-
-
-@dataclass
-class Forum:
-    """A room, agents, and a core that does as it is told."""
-
-    database: Database
-    desk: Desk
-    core: BadCore
-    presence: MemoryPresence
-    published: list[CityEvent] = field(default_factory=list)
-    patience_ms: int = 0
-
-    @asynccontextmanager
-    async def answering(self) -> AsyncIterator[None]:
-        """The part of the service that has agents answer; when the block ends it does so as in a crash."""
-        settings = AgentsCoreSettings(url=self.core.url, timeout_s=5)
-        core = AgentsCore(settings, steady_ms, CoreMetrics(CollectorRegistry()))
-        answerer = Answerer(
-            core,
-            self.database,
-            self.desk.agents,
-            self.presence,
-            self.desk.messages,
-            self.desk.changes,
-            self.desk.answers,
-            self.published.append,
-            steady_ms,
-            patience_ms=self.patience_ms,
-        )
-        task = asyncio.create_task(answerer.run())
-        try:
-            yield
-            assert not task.done(), "nothing that a core does ends the service"
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await core.close()
-
-    async def is_here(self, *agents: Agent, status: Status = Status.ONLINE) -> None:
-        await self.presence.beat([Beat(agent_subject(agent.slug), status, "runtime") for agent in agents])
-
-    async def said(self) -> list[Message]:
-        async with self.database.reading() as tx:
-            room = await tx.rooms.find("general")
-            assert room is not None
-            return await tx.messages.before(room.id, None, limit=99)
-
-    async def answers(self, count: int = 1) -> list[Message]:
-        """The first so many messages of agents, once nothing is owed."""
-
-        async def all_answered() -> bool:
-            async with self.database.reading() as tx:
-                return not await tx.answers.owed(now_ms=_LATER, limit=1)
-
-        await eventually(all_answered)
-        by_agents = [message for message in await self.said() if message.author.kind is AuthorKind.AGENT]
-        assert len(by_agents) == count, by_agents
-        return by_agents
 
 
 @pytest.fixture
 async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Forum]:
-    monkeypatch.setattr(answerer_module, "_BUSY_RETRY_MS", 10)
-    monkeypatch.setattr(answerer_module, "_LONGEST_WAIT_S", 0.05)
-    database = Database(database_url)
-    await migrate.upgrade(database)
-    published: list[CityEvent] = []
-    await Rooms(database, published.append, now_ms, new_id).open("General")
-    async with BadCore().serving() as core:
-        presence = MemoryPresence(published.append, steady_ms, ttl_ms=60_000)
-        forum = Forum(database, desk(database, published.append), core, presence, published)
-        forum.desk.agents.replace([SCRIBE, VARTA])
-        await forum.is_here(SCRIBE, VARTA)
+    async with open_forum(database_url, monkeypatch) as forum:
         yield forum
-    await database.close()
 
 
 async def test_whoever_mentions_an_agent_is_answered_by_it_with_a_reply(forum: Forum) -> None:
@@ -311,7 +227,7 @@ async def test_a_core_that_is_away_for_a_moment_does_not_lose_questions(forum: F
 
         async def one_waits() -> bool:
             async with forum.database.reading() as tx:
-                owed = await tx.answers.owed(now_ms=_LATER, limit=9)
+                owed = await tx.answers.owed(now_ms=LATER, limit=9)
             return len(owed) == 1 and owed[0].attempts > 0
 
         await eventually(one_waits)

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 
 ROUTES = {
     "versions": ("GET", "/_matrix/client/versions"),
+    "openid": ("GET", "/_matrix/federation/v1/openid/userinfo"),
     "ping": ("POST", "/_matrix/client/v1/appservice/{id}/ping"),
     "register": ("POST", "/_matrix/client/v3/register"),
     "device": ("PUT", "/_matrix/client/v3/devices/{device}"),

@@ -57,6 +57,18 @@ PROBLEMS: Final = (
     ),
     Problem(403, "not_this_agent", "it is another agent's token", "this token is daarwizz's, not litopys's"),
     Problem(403, "not_you", "`user_id` is somebody else", "this token is u_123's, not u_456's"),
+    Problem(
+        403,
+        "openid_invalid",
+        "the homeserver does not know the OpenID token, or not any more",
+        "the homeserver says that this token is nobody's: get a new one",
+    ),
+    Problem(
+        403,
+        "openid_foreign",
+        "the OpenID token is of another homeserver, or of one of the city's own ghosts",
+        "only accounts of city.localhost can be linked, and this one is of matrix.example",
+    ),
     Problem(403, "not_yours", "somebody else wrote it", "only their author may edit messages"),
     Problem(
         403,
@@ -261,8 +273,14 @@ PROBLEMS: Final = (
     Problem(
         503,
         "homeserver_away",
-        "the homeserver, which keeps the files, does not answer: try again",
+        "the homeserver, which this needs, does not answer: try again",
         "the homeserver, which keeps the files, does not answer; try again",
+    ),
+    Problem(
+        503,
+        "openid_unavailable",
+        "the homeserver does not tell whose OpenID tokens are: whoever runs it has to allow that",
+        "the homeserver does not say whose tokens are; its admin finds in the log what to do",
     ),
     Problem(
         503,

@@ -1,0 +1,38 @@
+"""Which account on Matrix is which citizen's."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..city.types import CitizenId, UserId
+from .tables import accounts
+from .upsert import insert
+
+
+class AccountRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def link(self, user: UserId, citizen: CitizenId, *, now_ms: int) -> None:
+        """They are one; whatever either was linked with before is not any more."""
+        linked = insert(self._connection, accounts).values(matrix_user_id=user, citizen_id=citizen, linked_at_ms=now_ms)
+        is_linked = False
+        while not is_linked:
+            # Again when somebody did the same in this moment: what they wrote is seen then.
+            await self._drop(or_(accounts.c.matrix_user_id == user, accounts.c.citizen_id == citizen))
+            is_linked = (await self._connection.execute(linked.on_conflict_do_nothing())).rowcount == 1
+
+    async def unlink(self, citizen: CitizenId) -> None:
+        await self._drop(accounts.c.citizen_id == citizen)
+
+    async def of(self, citizen: CitizenId) -> UserId | None:
+        user = await self._connection.scalar(select(accounts.c.matrix_user_id).where(accounts.c.citizen_id == citizen))
+        return UserId(user) if user else None
+
+    async def citizen_of(self, user: UserId) -> CitizenId | None:
+        citizen = await self._connection.scalar(select(accounts.c.citizen_id).where(accounts.c.matrix_user_id == user))
+        return CitizenId(citizen) if citizen else None
+
+    async def _drop(self, which: ColumnElement[bool]) -> None:
+        await self._connection.execute(delete(accounts).where(which))

@@ -1,0 +1,84 @@
+"""A citizen links their account on Matrix, which they prove by a token that the homeserver knows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.parts.city import ADMIN_TOKEN, citizen_token
+from tests.parts.open_city import Answer, OpenCity, open_city
+from tests.parts.scripted_homeserver import HANG_UP, Reply, ScriptedHomeserver, refused
+
+OKSANA = citizen_token("u_1", "Оксана")
+ME = {"user_id": "u_1", "display_name": "Оксана", "matrix_user_id": None}
+
+
+@dataclass
+class Town:
+    city: OpenCity
+    homeserver: ScriptedHomeserver
+
+    async def link(self, token: str = "secret-openid", server: str = "city.localhost") -> Answer:
+        proof = {"access_token": token, "matrix_server_name": server, "token_type": "Bearer", "expires_in": 3600}
+        return await self.city.call("PUT", "/city/me/matrix", proof, token=OKSANA)
+
+    async def me(self) -> object:
+        return await self.city.get("/city/me", token=OKSANA)
+
+
+@pytest.fixture
+async def town(sqlite_url: str) -> AsyncIterator[Town]:
+    homeserver = ScriptedHomeserver()
+    async with homeserver.serving(), open_city(sqlite_url, homeserver={"address": homeserver.url}) as city:
+        yield Town(city, homeserver)
+
+
+async def test_an_account_is_linked_and_unlinked(town: Town) -> None:
+    assert await town.me() == ME
+    town.homeserver.next("openid", Reply(200, {"sub": "@alice:city.localhost"}))
+    linked = await town.link()
+    assert (linked.status, linked.content) == (200, ME | {"matrix_user_id": "@alice:city.localhost"})
+    assert await town.me() == linked.content
+    for _ in range(2):
+        assert (await town.city.call("DELETE", "/city/me/matrix", token=OKSANA)).status == 204
+    assert await town.me() == ME
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "code"),
+    [
+        (refused(401, "M_UNKNOWN_TOKEN", "Access Token unknown or expired"), 403, "openid_invalid"),
+        (refused(404, "M_UNRECOGNIZED"), 503, "openid_unavailable"),
+        (HANG_UP, 503, "homeserver_away"),
+        (Reply(200, {"sub": 1}), 503, "homeserver_away"),
+        (Reply(200, ["nonsense"]), 503, "homeserver_away"),
+        (Reply(200, {"sub": "nonsense"}), 403, "openid_invalid"),
+        (Reply(200, {"sub": "@alice:elsewhere.example"}), 403, "openid_foreign"),
+        (Reply(200, {"sub": "@agent_daarwizz:city.localhost"}), 403, "openid_foreign"),
+        (Reply(200, {"sub": "@citizen_u_2:city.localhost"}), 403, "openid_foreign"),
+    ],
+)
+async def test_what_proves_nothing_links_nothing(
+    town: Town, caplog: pytest.LogCaptureFixture, reply: Reply, status: int, code: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    town.homeserver.next("openid", reply)
+    answer = await town.link()
+    assert (answer.status, answer.content["code"]) == (status, code)
+    assert await town.me() == ME
+    of_the_homeserver = "aiohttp.access"
+    assert not [each for each in caplog.records if each.name != of_the_homeserver and "secret" in each.getMessage()]
+
+
+async def test_of_another_homeserver_nobody_is_asked(town: Town) -> None:
+    answer = await town.link(server="elsewhere.example")
+    assert (answer.status, answer.content["code"]) == (403, "openid_foreign")
+    assert town.homeserver.all("openid") == []
+
+
+async def test_only_a_citizen_is_somebody(town: Town) -> None:
+    assert (await town.city.call("GET", "/city/me")).status == 401
+    assert (await town.city.call("GET", "/city/me", token=ADMIN_TOKEN)).status == 403
