@@ -532,7 +532,7 @@ class City:
         app = city_application(
             [
                 SiteRoutes(settings),
-                SignInRoutes(settings.sign_in, issue, new_id),
+                SignInRoutes(settings.sign_in, self.accounts, issue, new_id),
                 rooms,
                 members,
                 messages,

@@ -6,6 +6,7 @@ from typing import Final
 
 from pydantic import Field
 
+from ..city.accounts import Accounts
 from ..city.names import MAX_CHARS, person_name
 from ..city.ports import NewId
 from ..city.types import CitizenId
@@ -14,6 +15,7 @@ from ..errors import NotAllowed
 from . import schemas_site as schemas
 from .endpoint import Body, Call, NoQuery, endpoint
 from .jwt_issue import JwtIssue
+from .me import OpenIdToken
 from .principals import Access
 from .views import JSON, moment
 
@@ -31,8 +33,9 @@ class NewName(Body):
 
 
 class SignInRoutes:
-    def __init__(self, settings: SignInSettings, issue: JwtIssue, new_id: NewId) -> None:
+    def __init__(self, settings: SignInSettings, accounts: Accounts, issue: JwtIssue, new_id: NewId) -> None:
         self._settings = settings
+        self._accounts = accounts
         self._issue = issue
         self._new_id = new_id
 
@@ -49,7 +52,27 @@ class SignInRoutes:
         """Somebody new each time, whatever the name: nothing is proved by it. Where `sign_in.name` is on, as in the demo."""
         _check_open("name", is_open=self._settings.name)
         name = person_name(call.body.name)
-        return self._signed_in(CitizenId(f"u_{self._new_id().lower()}"), name)
+        return self._signed_in(self._newcomer(), name)
+
+    @endpoint(
+        "POST",
+        "/city/sign-in/matrix",
+        who=Access.EVERYBODY,
+        body=OpenIdToken,
+        summary="Come in with one's Matrix account",
+        answer=schemas.SignedIn,
+        errors=("sign_in_closed", "openid_invalid", "openid_foreign", "homeserver_away", "openid_unavailable"),
+    )
+    async def by_matrix_account(self, call: Call[OpenIdToken, NoQuery]) -> JSON:
+        """The account is proved by an OpenID token, as a Matrix client gives it to a widget. One is the citizen that the
+        account is linked with, or a new one who is linked with it from then on. Where `sign_in.matrix` is on.
+        """
+        _check_open("matrix", is_open=self._settings.matrix)
+        arrived = await self._accounts.arrive(call.body.access_token, call.body.matrix_server_name, self._newcomer())
+        return self._signed_in(arrived.citizen, arrived.name)
+
+    def _newcomer(self) -> CitizenId:
+        return CitizenId(f"u_{self._new_id().lower()}")
 
     def _signed_in(self, citizen: CitizenId, name: str) -> JSON:
         token = self._issue.token(citizen, name)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +18,8 @@ from daarion_appservice.http.jwt_check import JwtCheck
 from daarion_appservice.http.jwt_issue import JwtIssue
 from daarion_appservice.http.principals import Citizen
 from tests.parts.city import JWT_SECRET, citizen_token
-from tests.parts.open_city import open_city
+from tests.parts.open_city import OpenCity, open_city
+from tests.parts.scripted_homeserver import HANG_UP, Reply, ScriptedHomeserver, refused
 
 BY_NAME = {"name": True}
 TONIGHT = 1_795_317_512.9
@@ -101,6 +105,118 @@ async def test_one_address_becomes_only_so_many_citizens_whoever_it_is_already(s
         assert [await arrive("203.0.113.7") for _ in range(3)] == [200, 200, 429]
         assert await arrive("203.0.113.7", somebody) == 429
         assert await arrive("198.51.100.4", somebody) == 200
+
+
+# --- with a Matrix account ----------------------------------------------------------------------------
+
+ALICES = {"access_token": "secret-openid", "token_type": "Bearer", "matrix_server_name": "city.localhost"}
+
+
+@pytest.fixture
+async def homeserver() -> AsyncIterator[ScriptedHomeserver]:
+    homeserver = ScriptedHomeserver()
+    async with homeserver.serving():
+        yield homeserver
+
+
+@asynccontextmanager
+async def city_of(homeserver: ScriptedHomeserver, database_url: str, **sections: Any) -> AsyncIterator[OpenCity]:
+    async with open_city(
+        database_url, homeserver={"address": homeserver.url}, sign_in={"matrix": True}, **sections
+    ) as city:
+        yield city
+
+
+async def come(city: OpenCity, homeserver: ScriptedHomeserver, profile: Any = None) -> Any:
+    """Alice comes in; ``profile`` is hers on Matrix."""
+    homeserver.next("openid", Reply(200, {"sub": "@alice:city.localhost"}))
+    homeserver.next("profile_of", profile or Reply(200, {"displayname": "Alice"}))
+    came = await city.call("POST", "/city/sign-in/matrix", ALICES)
+    assert came.status == 200, came
+    return came.content
+
+
+async def test_whoever_comes_with_an_account_is_the_same_each_time(
+    homeserver: ScriptedHomeserver, database_url: str
+) -> None:
+    async with city_of(homeserver, database_url) as city:
+        first, again = [await come(city, homeserver) for _ in range(2)]
+        assert first["user_id"] == again["user_id"]
+        assert await city.get("/city/me", token=again["token"]) == {
+            "user_id": first["user_id"],
+            "display_name": "Alice",
+            "matrix_user_id": "@alice:city.localhost",
+        }
+
+
+async def test_whoever_comes_twice_at_once_is_one(homeserver: ScriptedHomeserver, database_url: str) -> None:
+    async with city_of(homeserver, database_url) as city:
+        came = await asyncio.gather(*(come(city, homeserver) for _ in range(8)))
+        assert len({each["user_id"] for each in came}) == 1
+
+
+async def test_whoever_linked_an_account_comes_in_as_that_citizen(
+    homeserver: ScriptedHomeserver, sqlite_url: str
+) -> None:
+    async with city_of(homeserver, sqlite_url) as city:
+        homeserver.next("openid", Reply(200, {"sub": "@alice:city.localhost"}))
+        linked = await city.call("PUT", "/city/me/matrix", ALICES, token=citizen_token("u_1", "Оксана"))
+        assert linked.status == 200
+        assert (await come(city, homeserver))["user_id"] == "u_1"
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        Reply(200, {}),
+        Reply(200, {"displayname": 7}),
+        Reply(200, {"displayname": "  "}),
+        Reply(200, {"displayname": "Al\u202eice"}),
+        refused(404, "M_NOT_FOUND"),
+        HANG_UP,
+    ],
+)
+async def test_whoever_has_no_name_to_show_is_called_by_their_id(
+    homeserver: ScriptedHomeserver, sqlite_url: str, profile: Any
+) -> None:
+    async with city_of(homeserver, sqlite_url) as city:
+        assert (await come(city, homeserver, profile))["display_name"] == "alice"
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "code"),
+    [
+        (refused(401, "M_UNKNOWN_TOKEN"), 403, "openid_invalid"),
+        (refused(404, "M_UNRECOGNIZED"), 503, "openid_unavailable"),
+        (HANG_UP, 503, "homeserver_away"),
+        (Reply(200, {"sub": "@alice:elsewhere.example"}), 403, "openid_foreign"),
+        (Reply(200, {"sub": "@agent_daarwizz:city.localhost"}), 403, "openid_foreign"),
+    ],
+)
+async def test_what_proves_nothing_lets_nobody_in(
+    homeserver: ScriptedHomeserver, sqlite_url: str, reply: Any, status: int, code: str
+) -> None:
+    homeserver.next("openid", reply)
+    async with city_of(homeserver, sqlite_url) as city:
+        answer = await city.call("POST", "/city/sign-in/matrix", ALICES)
+        assert (answer.status, answer.content["code"]) == (status, code)
+
+
+async def test_of_another_homeserver_nobody_is_asked(homeserver: ScriptedHomeserver, sqlite_url: str) -> None:
+    async with city_of(homeserver, sqlite_url) as city:
+        theirs = ALICES | {"matrix_server_name": "elsewhere.example"}
+        answer = await city.call("POST", "/city/sign-in/matrix", theirs)
+        assert (answer.status, answer.content["code"]) == (403, "openid_foreign")
+        assert homeserver.all("openid") == []
+
+
+async def test_nobody_comes_in_with_an_account_unless_the_city_says_so(
+    homeserver: ScriptedHomeserver, sqlite_url: str
+) -> None:
+    async with open_city(sqlite_url, homeserver={"address": homeserver.url}, sign_in=BY_NAME) as city:
+        answer = await city.call("POST", "/city/sign-in/matrix", ALICES)
+        assert (answer.status, answer.content["code"]) == (403, "sign_in_closed")
+        assert homeserver.all("openid") == []
 
 
 # --- what the pages are told --------------------------------------------------------------------------

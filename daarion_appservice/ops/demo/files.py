@@ -197,6 +197,10 @@ city:
 # Whoever is on this machine may be anybody; a name that was chosen once is kept for a month.
 sign_in:
   name: true
+  matrix: true
   token_lifetime_s: 2592000
+
+web:
+  frame_ancestors: ["https://app.element.io"]
 
 """
