@@ -9,7 +9,7 @@ export function useProblemText(): (error: unknown) => string {
     (error: unknown) => {
       const { code, message } = error instanceof Problem ? error : { code: "other", message: String(error) };
       const key = `problem.${code}`;
-      return code !== "other" && i18n.exists(key) ? i18n.t(key as "problem.unreachable") : t("problem.other", { detail: message });
+      return code !== "other" && i18n.exists(key) ? i18n.t(key) : t("problem.other", { detail: message });
     },
     [t, i18n],
   );

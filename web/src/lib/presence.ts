@@ -116,11 +116,11 @@ export class CityPresence {
     if (typeof event.seq === "number") this.since = event.seq;
     switch (event.event) {
       case "presence.snapshot":
-        return this.sink.snapshot(event.users as SubjectPresence[]);
+        { this.sink.snapshot(event.users as SubjectPresence[]); return; }
       case "presence.update":
-        return this.sink.updates([event as unknown as SubjectPresence]);
+        { this.sink.updates([event as unknown as SubjectPresence]); return; }
       case "presence.updates":
-        return this.sink.updates(event.updates as SubjectPresence[]);
+        { this.sink.updates(event.updates as SubjectPresence[]); return; }
       case "error":
         if (this.citizen && REFUSALS.has(String(event.code))) this.sink.refused(this.citizen.token);
     }

@@ -12,8 +12,8 @@ export function readToken(token: string, now: number): Session | null {
   const claims = readClaims(token);
   const { sub, exp, name, preferred_username: username } = claims ?? {};
   if (typeof sub !== "string" || typeof exp !== "number" || exp * 1000 <= now) return null;
-  const displayName = [name, username].find((found) => typeof found === "string" && found !== "");
-  return { token, userId: sub, displayName: String(displayName ?? sub), expiresAt: exp * 1000 };
+  const [displayName = sub] = [name, username].filter((found) => typeof found === "string" && found !== "");
+  return { token, userId: sub, displayName: displayName as string, expiresAt: exp * 1000 };
 }
 
 function readClaims(token: string): Record<string, unknown> | null {

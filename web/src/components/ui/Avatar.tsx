@@ -41,13 +41,17 @@ export function Avatar({ subject, face, size = 40, status }: Props) {
 /** At most two letters: of the first two words, or of the only one. */
 export function initials(name: string): string {
   const words = name.match(/[\p{L}\p{N}]+/gu) ?? [];
-  const letters = words.slice(0, 2).map((word) => [...word][0] ?? "");
+  const letters = words.slice(0, 2).map((word) => /./su.exec(word)?.[0] ?? "");
   return letters.join("").toLocaleUpperCase() || "?";
 }
 
-/** Always the same for the same subject; dark enough for white letters. */
-export function colorOf(subject: SubjectId): string {
+/** Always the same for the same name; dark enough for white letters. */
+export function colorOf(name: string): string {
+  return `hsl(${hashOf(name) % 360} 38% 40%)`;
+}
+
+export function hashOf(name: string): number {
   let hash = 0;
-  for (const char of subject) hash = (hash * 31 + (char.codePointAt(0) ?? 0)) >>> 0;
-  return `hsl(${hash % 360} 38% 40%)`;
+  for (const char of name) hash = (hash * 31 + (char.codePointAt(0) ?? 0)) >>> 0;
+  return hash;
 }

@@ -1,9 +1,14 @@
-import { useRef, useState, type ReactNode } from "react";
+import { useId, useState, type ReactNode } from "react";
 import styles from "./Menu.module.css";
 
+/** What the button that opens a menu needs. */
+export interface MenuButton {
+  popoverTarget: string;
+  "aria-expanded": boolean;
+}
+
 interface Props {
-  /** The button that opens it: put `ref` and `onClick` on one. */
-  button: (open: { ref: (element: HTMLButtonElement | null) => void; onClick: () => void; "aria-expanded": boolean }) => ReactNode;
+  button: (opens: MenuButton) => ReactNode;
   children: (close: () => void) => ReactNode;
   label: string;
 }
@@ -12,49 +17,34 @@ const GAP_PX = 6;
 
 /** Something that opens beside a button, above all else: not cut off by what scrolls; Escape or a click elsewhere closes it. */
 export function Menu({ button, children, label }: Props) {
-  const opener = useRef<HTMLButtonElement>(null);
-  const menu = useRef<HTMLDivElement>(null);
+  const id = useId();
   const [isOpen, setOpen] = useState(false);
-
-  const open = () => {
-    menu.current?.togglePopover();
-  };
-  const close = () => {
-    menu.current?.hidePopover();
-    opener.current?.focus();
-  };
-  const place = () => {
-    if (menu.current && opener.current) placeBeside(menu.current, opener.current.getBoundingClientRect());
-  };
-
   return (
     <>
-      {button({
-        ref: (element) => {
-          opener.current = element;
-        },
-        onClick: open,
-        "aria-expanded": isOpen,
-      })}
+      {button({ popoverTarget: id, "aria-expanded": isOpen })}
       <div
-        ref={menu}
+        id={id}
         popover="auto"
         role="group"
         aria-label={label}
         className={styles.menu}
-        onToggle={({ newState }) => {
+        onToggle={({ newState, currentTarget }) => {
           setOpen(newState === "open");
-          if (newState === "open") place();
+          if (newState === "open") placeBesideButton(currentTarget);
         }}
       >
-        {isOpen && children(close)}
+        {isOpen && children(() => document.getElementById(id)?.hidePopover())}
       </div>
     </>
   );
 }
 
 /** Under the button and flush with its right side; above it where there is no room below. */
-function placeBeside(menu: HTMLElement, beside: DOMRect): void {
+function placeBesideButton(menu: HTMLElement): void {
+  const button = document.querySelector(`[popovertarget="${CSS.escape(menu.id)}"]`);
+  if (!button) return;
+  const beside = button.getBoundingClientRect();
+  // What stands in it is drawn now: its size is known a frame later.
   requestAnimationFrame(() => {
     const { width, height } = menu.getBoundingClientRect();
     const isBelow = beside.bottom + GAP_PX + height <= innerHeight;

@@ -12,6 +12,7 @@ export function LinkBanner() {
   const { t } = useTranslation();
   const isOnline = useSyncExternalStore(listenToNetwork, () => navigator.onLine);
   const isLost = useIsLost();
+  useFetchingAnew();
   return (
     <div role="status">
       {(isLost || !isOnline) && <p className={styles.banner}>{t(isOnline ? "link.lost" : "link.offline")}</p>}
@@ -20,24 +21,28 @@ export function LinkBanner() {
 }
 
 function useIsLost(): boolean {
-  const link = usePresence((state) => state.link);
-  const queryClient = useQueryClient();
-  const wasLive = useRef(false);
+  const isDown = usePresence(({ link }) => link === "connecting" || link === "waiting");
   const [isLost, setLost] = useState(false);
-
   useEffect(() => {
-    if (link === "live") {
-      if (wasLive.current) void queryClient.invalidateQueries();
-      wasLive.current = true;
-      setLost(false);
-      return undefined;
-    }
-    if (link === "closed") return undefined;
+    if (!isDown) return undefined;
     const timer = setTimeout(() => setLost(true), PATIENCE_MS);
-    return () => clearTimeout(timer);
-  }, [link, queryClient]);
-
+    return () => {
+      clearTimeout(timer);
+      setLost(false);
+    };
+  }, [isDown]);
   return isLost;
+}
+
+/** What is shown may be out of date after the connection was away. */
+function useFetchingAnew(): void {
+  const queryClient = useQueryClient();
+  const isLive = usePresence(({ link }) => link === "live");
+  const wasLive = useRef(false);
+  useEffect(() => {
+    if (isLive && wasLive.current) void queryClient.invalidateQueries();
+    wasLive.current ||= isLive;
+  }, [isLive, queryClient]);
 }
 
 function listenToNetwork(changed: () => void): () => void {

@@ -26,7 +26,7 @@ export function RoomCard({ room }: { room: Room }) {
           <PresenceDot state={room.members_online ? "online" : "offline"} isSilent />
           {t("rooms.online", { count: room.members_online })}
         </span>
-        <span className={styles.when}>{room.last_event ? ago(room.last_event, now, i18n.language) : t("rooms.quiet")}</span>
+        <span>{room.last_event ? ago(room.last_event, now, i18n.language) : t("rooms.quiet")}</span>
       </p>
     </li>
   );

@@ -1,11 +1,11 @@
-import { colorOf } from "../../../components/ui/Avatar";
+import { colorOf, hashOf } from "../../../components/ui/Avatar";
 
 const ROOFS = ["M3 19 22 5l19 14z", "M3 19 9 8h26l6 11z", "M5 19C5 4 39 4 39 19z", "M3 19V11h38v8z"];
 
 /** A room's front door: its roof and colour are its own, and there is light when somebody is in. */
 export function RoomHouse({ slug, isLit, size = 44 }: { slug: string; isLit: boolean; size?: number }) {
   const color = colorOf(slug);
-  const roof = ROOFS[[...slug].reduce((sum, char) => sum + (char.codePointAt(0) ?? 0), 0) % ROOFS.length];
+  const roof = ROOFS[hashOf(slug) % ROOFS.length];
   const window = isLit ? "var(--window-lit)" : "var(--window-dark)";
   return (
     <svg width={size} height={size} viewBox="0 0 44 44" aria-hidden="true" focusable="false">
