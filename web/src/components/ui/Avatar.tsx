@@ -53,5 +53,6 @@ export function colorOf(name: string): string {
 export function hashOf(name: string): number {
   let hash = 0;
   for (const char of name) hash = (hash * 31 + (char.codePointAt(0) ?? 0)) >>> 0;
-  return hash;
+  // Ids that differ in one letter get colours that differ, too.
+  return Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) >>> 0;
 }

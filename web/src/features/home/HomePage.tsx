@@ -46,7 +46,11 @@ function Hero({ heads }: { heads: Heads | null }) {
           </ButtonLink>
           {heads && (
             <span>
-              {t("home.people", { count: heads.citizens + heads.people })} · {t("home.agents", { count: heads.agents })}
+              <strong>
+                {t("home.people", { count: heads.citizens + heads.people })} · {t("home.agents", { count: heads.agents })}
+              </strong>
+              <br />
+              {t("home.windowsHint")}
             </span>
           )}
         </p>

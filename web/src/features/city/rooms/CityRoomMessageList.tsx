@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type MouseEvent } from "react";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState, type FocusEvent, type KeyboardEvent, type MouseEvent } from "react";
 import { useTranslation } from "react-i18next";
 import { Virtualizer, type VirtualizerHandle } from "virtua";
 import { Button } from "../../../components/ui/Button";
@@ -67,7 +67,7 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
     setActive(next.id);
     handle.current?.scrollToIndex(next.index, { align: "nearest" });
   };
-  const point = ({ target }: MouseEvent) => {
+  const point = ({ target }: MouseEvent | FocusEvent) => {
     const id = target instanceof Element ? target.closest<HTMLElement>("[data-message]")?.dataset.message : undefined;
     if (id) setActive(id);
   };
@@ -77,19 +77,20 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
     <div className={styles.frame}>
       {/* The list takes the keyboard as a whole: arrows go from message to message. */}
       { }
+      {/* eslint-disable jsx-a11y/no-noninteractive-element-interactions, jsx-a11y/no-noninteractive-tabindex */}
       <div
         ref={scroller}
         className={styles.list}
         role="log"
         aria-live="off"
         aria-label={t("room.log", { room: roomName })}
-        // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
         tabIndex={0}
         onKeyDown={move}
         onMouseOver={point}
-        onFocus={point as never}
+        onFocus={point}
         onMouseLeave={() => setActive(null)}
       >
+        {/* eslint-enable */}
         <div className={styles.spacer} />
         {isEmpty && (
           <Notice icon="rooms" title={t("room.empty")}>

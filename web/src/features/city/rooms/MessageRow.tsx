@@ -173,7 +173,7 @@ function Delivery({ message }: { message: Message }) {
 
 function DeliverySign({ icon, words }: { icon: "check" | "clock"; words: string }) {
   return (
-    <span className={styles.delivery} title={words} role="img" aria-label={words}>
+    <span className={`${styles.delivery} ${styles.sign}`} title={words} role="img" aria-label={words}>
       <Icon name={icon} size={14} />
     </span>
   );
