@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SOURCES := daarion_appservice alembic benchmarks examples tests synapse_module web_build.py
 PAGES := daarion_appservice/web_dist/index.html
 PAGES_NEED := web/node_modules/.installed
-PAGES_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f -print)
+PAGES_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f ! -name '*.test.*' -print)
 # How many tests run at the same time; most of them wait for real servers, so more than there are processors do no harm.
 JOBS ?= 4
 
