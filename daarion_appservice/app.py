@@ -31,7 +31,7 @@ from .city.changes import Changes
 from .city.events import (
     AnswersOwed,
     CityMissed,
-    DirectChatsChanged,
+    DirectChatChanged,
     InboxFilled,
     InhabitantRead,
     InhabitantTyping,
@@ -89,8 +89,9 @@ from .http.site import SiteRoutes
 from .http.web_pages import DIST, WebPages
 from .matrix.adoption import Adoption
 from .matrix.catch_up import CatchUp
+from .matrix.chat_events import DirectChatEvents
 from .matrix.check_in import check_in
-from .matrix.direct_chats import DirectChatEvents, DirectChats
+from .matrix.direct_chats import DirectChats
 from .matrix.doorkeeper import MatrixDoorkeeper
 from .matrix.event_handlers import EventHandlers
 from .matrix.farewells import Farewells
@@ -233,7 +234,7 @@ class City:
             self.namespace,
             self.rooms,
             self.ghosts,
-            self.inbound.turn,
+            self.inbound,
             self.bus.publish,
             now_ms,
         )
@@ -359,8 +360,7 @@ class City:
             self.agents,
             self.messages,
             self.namespace,
-            self.inbound.turn,
-            self.bus.publish,
+            self.inbound,
             steady_ms,
         )
 
@@ -377,7 +377,7 @@ class City:
         self.bus.subscribe(InboxFilled, lambda _: self._inbox_filled())
         self.bus.subscribe(CityMissed, lambda _: self._inbox_filled())
         self.bus.subscribe(CityMissed, lambda _: self.outbound.wake())
-        self.bus.subscribe(DirectChatsChanged, lambda _: self.direct_chats.wake())
+        self.bus.subscribe(DirectChatChanged, self.direct_chats.wake)
         self.bus.subscribe(AnswersOwed, lambda _: self.answerer.wake())
         self.bus.subscribe(CityMissed, lambda _: self.room_streams.missed())
         self.bus.subscribe(RegistryChanged, lambda _: self.housekeeping.wake())
@@ -437,7 +437,7 @@ class City:
 
     async def _seed_agents(self) -> None:
         async with self.database.transaction() as tx:
-            if self.second_me.is_available and await tx.agents.by_slug(SECOND_ME.slug) is None:
+            if self.second_me.exists and await tx.agents.by_slug(SECOND_ME.slug) is None:
                 await tx.agents.put(SECOND_ME, now_ms=now_ms())
             for seed in self.settings.agents:
                 agent = agent_of(seed)

@@ -119,13 +119,14 @@ def _make_answers() -> None:
         sa.Column("agent", sa.String(length=64), nullable=False),
         sa.Column("room_id", sa.String(length=80), nullable=False),
         sa.Column("depth", sa.Integer(), nullable=False),
-        sa.Column("by_agent", sa.Boolean(), nullable=False),
+        sa.Column("asker", sa.String(length=255), nullable=False),
         sa.Column("asked_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.String(length=8), server_default="owed", nullable=False),
         sa.Column("message_id", sa.String(length=26), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("retry_at_ms", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("no_answer", sa.String(length=16), nullable=True),
         sa.ForeignKeyConstraint(
             ["question_id"], ["messages.id"], name=op.f("fk_answers_question_id"), ondelete="CASCADE"
         ),
@@ -134,3 +135,4 @@ def _make_answers() -> None:
     )
     op.create_index(op.f("ix_answers_state_id"), "answers", ["state", "id"])
     op.create_index(op.f("ix_answers_room_id_asked_at_ms"), "answers", ["room_id", "asked_at_ms"])
+    op.create_index(op.f("ix_answers_asker_asked_at_ms"), "answers", ["asker", "asked_at_ms"])

@@ -5,7 +5,8 @@
                                     └─ busy: later;  broken or too slow: a notice that says so
 
 The answer is posted under a ``client_id`` of its own, and the row that stands for it ends in the same transaction as what it
-asks of others. So when we end in the middle and it is answered anew, it is the same message that is edited.
+asks of others. So when we end in the middle and it is answered anew, it is the same message that is edited. Why there will be
+none is written down before it is said, so that whoever goes on after us says it and asks nobody again.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from ..city.types import (
     Author,
     AuthorKind,
     Message,
+    NoAnswer,
     OwedAnswer,
     Room,
     RoomId,
@@ -40,10 +42,9 @@ from ..city.types import (
     agent_subject,
 )
 from ..errors import CityError, CoreBusy, CoreError, CoreResting, CoreSlow, NoCore
-from ..storage.database import Database
-from . import excuses
+from ..storage.database import Database, Transaction
 from .core import AgentsCore
-from .excuses import Excuse
+from .excuses import excuse
 from .growing import Growing
 from .question import AskedAs, Exchange, Question
 from .secondme import AnotherIsAnswered, PromptTooLong, SecondMe
@@ -54,6 +55,7 @@ _LONGEST_WAIT_S: Final = 2.0
 """How often to look even if nobody said that there is something."""
 _DATABASE_RETRY_S: Final = 1.0
 _BUSY_RETRY_MS: Final = 5_000
+_NOT_HERE_RETRY_MS: Final = 1_000
 _GIVE_UP_MS: Final = 120_000
 """How long a question waits for a core that is busy."""
 _TYPING_S: Final = 5.0
@@ -86,8 +88,8 @@ class _Asked:
     def others_listen(self) -> bool:
         return self.room.agent is None or self.room.in_company
 
-    def excuse(self, excuse: Excuse) -> str:
-        return excuse.to(self.message.body, self.agent.display_name)
+    def excuse(self, why: NoAnswer) -> str:
+        return excuse(why, self.message.body, self.agent.display_name)
 
 
 class Answerer:
@@ -188,24 +190,28 @@ class Answerer:
         asked = await self._read(owed)
         if asked is None:
             await self._drop(owed)
+        elif asked.owed.no_answer is not None:
+            await self._say_why(asked, asked.owed.no_answer)
         elif asked.is_second_me and asked.others_listen:
-            await self._excuse(asked, excuses.PRIVATE)
+            await self._excuse(asked, NoAnswer.PRIVATE)
         elif self._presence.shown(agent_subject(owed.agent)).status is not Status.OFFLINE:
             await self._ask_core(asked)
         elif self._now_ms() < self._patient_until_ms:
-            await self._put_off(owed, "not here yet", self._patient_until_ms)
+            await self._put_off(owed, "not here yet", self._now_ms() + _NOT_HERE_RETRY_MS)
         else:
-            await self._excuse(asked, excuses.OFFLINE)
+            await self._excuse(asked, NoAnswer.OFFLINE)
 
     async def _read(self, owed: OwedAnswer) -> _Asked | None:
         """None when there is nothing to answer any more."""
         agent = self._agents.get(owed.agent)
         async with self._database.reading() as tx:
+            # It may have been given after it was found and before its turn came.
+            now = await tx.answers.still_owed(owed.id)
             message, room = await tx.messages.get(owed.question_id), await tx.rooms.get(owed.room_id)
-            if agent is None or message is None or message.deleted or room is None:
+            if now is None or agent is None or message is None or message.deleted or room is None:
                 return None
-            before = await tx.messages.before(room.id, message.seq, limit=_HISTORY)
-        return _Asked(owed, agent, room, message, before)
+            before = await _said_before(tx, agent, message)
+        return _Asked(now, agent, room, message, before)
 
     async def _ask_core(self, asked: _Asked) -> None:
         try:
@@ -216,18 +222,18 @@ class Answerer:
         except AnotherIsAnswered as error:
             await self._later(asked, error)
         except PromptTooLong:
-            await self._excuse(asked, excuses.TOO_LONG)
+            await self._excuse(asked, NoAnswer.TOO_LONG)
         except NoCore:
-            await self._excuse(asked, excuses.FAILED)
+            await self._excuse(asked, NoAnswer.FAILED)
         except CoreError as error:
-            await self._excuse(asked, excuses.SLOW if isinstance(error, CoreSlow) else excuses.FAILED)
+            await self._excuse(asked, NoAnswer.SLOW if isinstance(error, CoreSlow) else NoAnswer.FAILED)
         else:
             await self._given(asked, message)
 
     async def _later(self, asked: _Asked, error: CityError, *, after_s: float = 0) -> None:
         now_ms = self._now_ms()
         if now_ms - asked.owed.asked_at_ms > _GIVE_UP_MS:
-            await self._excuse(asked, excuses.BUSY)
+            await self._excuse(asked, NoAnswer.BUSY)
         else:
             retry_at_ms = now_ms + int(after_s * 1000) + _BUSY_RETRY_MS
             await self._put_off(asked.owed, error.detail, retry_at_ms)
@@ -266,13 +272,18 @@ class Answerer:
             shown = posted.message
         return await self._changes.edit(asked.author, asked.room.id, shown.id, text)
 
-    async def _excuse(self, asked: _Asked, excuse: Excuse) -> None:
+    async def _excuse(self, asked: _Asked, why: NoAnswer) -> None:
+        async with self._database.transaction() as tx:
+            await tx.answers.will_not_be(asked.owed.id, why)
+        await self._say_why(asked, why)
+
+    async def _say_why(self, asked: _Asked, why: NoAnswer) -> None:
         """Say in the room why there is no answer. Of one that broke off nothing stays."""
         begun = await self._begun(asked)
-        if begun is not None:
+        if begun is not None and not begun.deleted:
             await self._changes.delete(asked.author, asked.room.id, begun.id, may_moderate=False)
         client_id = f"{_client_id(asked.owed)}:excuse"
-        draft = Draft(asked.excuse(excuse), msgtype="m.notice", reply_to=asked.message.id, client_id=client_id)
+        draft = Draft(asked.excuse(why), msgtype="m.notice", reply_to=asked.message.id, client_id=client_id)
         posted = await self._messages.post(asked.author, asked.room.id, draft)
         async with self._database.transaction() as tx:
             await tx.answers.given(asked.owed.id, posted.message.id)
@@ -330,6 +341,20 @@ def _question(asked: _Asked) -> Question:
         room=None if asked.room.agent else asked.room.slug,
         history=tuple(_history(asked)),
     )
+
+
+async def _said_before(tx: Transaction, agent: Agent, message: Message) -> list[Message]:
+    """The last messages before this one, and behind each question what the agent answered to it after this one was asked."""
+    before = await tx.messages.before(message.room_id, message.seq, limit=_HISTORY)
+    given = await tx.answers.given_to([each.id for each in before], agent.slug)
+    answers = await tx.messages.some(list(given.values()))
+    said = []
+    for each in before:
+        said.append(each)
+        answer = answers.get(given[each.id]) if each.id in given else None
+        if answer is not None and answer.seq > message.seq:
+            said.append(answer)
+    return said
 
 
 def _history(asked: _Asked) -> list[Exchange]:

@@ -1,9 +1,13 @@
 """A circuit breaker: whoever fails again and again is left alone for a while.
 
 closed ──so many failures in a row──► open ──after a while one may try──► closed, or open again
+
+Each agent has one, for what is wrong with its answers, and all have one together, for a core that cannot be reached.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 from ..city.ports import NowMs
 
@@ -52,3 +56,46 @@ class Breaker:
 
     def _pause(self) -> None:
         self._next_try_ms = self._now_ms() + self._pause_ms
+
+
+class Breakers:
+    """One for all agents, and one for each."""
+
+    def __init__(self, now_ms: NowMs, *, failures: int, pause_ms: int) -> None:
+        self._new = partial(Breaker, now_ms, failures=failures, pause_ms=pause_ms)
+        self._of_all = self._new()
+        self._of_one: dict[str, Breaker] = {}
+        """Those that have failed since they last succeeded."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any is."""
+        return self._of_all.is_open or any(breaker.is_open for breaker in self._of_one.values())
+
+    def wait_ms(self, agent: str) -> int:
+        """How long it is not asked; 0 when it may be now."""
+        own = self._of_one.get(agent)
+        return max(self._of_all.wait_ms, own.wait_ms if own else 0)
+
+    def admit(self, agent: str) -> bool:
+        """Whether this one may try."""
+        own = self._of_one.get(agent)
+        return not self.wait_ms(agent) and self._of_all.admit() and (own is None or own.admit())
+
+    def succeeded(self, agent: str) -> bool:
+        """Returns whether that closed one."""
+        own = self._of_one.pop(agent, None)
+        was_own_open = own is not None and own.succeeded()
+        return self._of_all.succeeded() or was_own_open
+
+    def reached(self) -> None:
+        """The core is there, whatever is wrong with the agent."""
+        self._of_all.succeeded()
+
+    def failed(self, agent: str) -> bool:
+        """Returns whether that opened its own."""
+        return self._of_one.setdefault(agent, self._new()).failed()
+
+    def unreachable(self) -> bool:
+        """Returns whether that opened the one of all."""
+        return self._of_all.failed()

@@ -24,12 +24,12 @@ from .. import __version__
 from ..city.ports import NowMs
 from ..config import AgentsCoreSettings
 from ..errors import CoreBusy, CoreError, CoreFailed, CoreResting, CoreSlow, NoCore
-from .breaker import Breaker
+from ..slots import NoSlot, Slots
+from .breaker import Breakers
 from .dialects import NotAnAnswer, dialect_of
 from .metrics import CallWatch, CoreMetrics, Outcome
 from .pieces import Pieces
 from .question import AskedAs, Question
-from .slots import Slots
 
 _CONNECT_S: Final = 10.0
 _PATIENCE_S: Final = 2.0
@@ -51,9 +51,9 @@ class AgentsCore:
         self._first_piece_timeout_s = settings.first_piece_timeout_s or settings.timeout_s
         self._dialect = dialect_of(settings)
         self._metrics = metrics
-        self._breaker = Breaker(now_ms, failures=_FAILURES, pause_ms=_PAUSE_MS)
-        metrics.watch_breaker(lambda: self._breaker.is_open)
-        self._slots = Slots(in_all=settings.parallel, per_agent=settings.parallel_per_agent, patience_s=_PATIENCE_S)
+        self._breakers = Breakers(now_ms, failures=_FAILURES, pause_ms=_PAUSE_MS)
+        metrics.watch_breaker(lambda: self._breakers.is_open)
+        self._slots = Slots(in_all=settings.parallel, of_one=settings.parallel_per_agent, patience_s=_PATIENCE_S)
         token = settings.token.get_secret_value()
         self._session = aiohttp.ClientSession(
             # Its own count is not needed, and a connection that is used again may be one that the core is just closing.
@@ -74,16 +74,20 @@ class AgentsCore:
         await self._session.close()
 
     @property
-    def is_ready(self) -> bool:
-        """Whether it makes sense to ask."""
-        return bool(self._url) and self._breaker.wait_ms == 0
+    def is_there(self) -> bool:
+        """Whether there is one to ask."""
+        return bool(self._url)
 
-    def check_ready(self, kind: AskedAs) -> None:
+    def is_ready(self, agent_id: str) -> bool:
+        """Whether it makes sense to ask for this agent."""
+        return self.is_there and self._breakers.wait_ms(agent_id) == 0
+
+    def check_ready(self, agent_id: str, kind: AskedAs) -> None:
         """Raise NoCore or CoreResting, instead of a question of that kind."""
         if not self._url:
             raise NoCore
-        if self._breaker.wait_ms:
-            raise self._resting(kind)
+        if self._breakers.wait_ms(agent_id):
+            raise self._resting(agent_id, kind)
 
     @asynccontextmanager
     async def answer(self, question: Question) -> AsyncIterator[AsyncIterator[str]]:
@@ -97,18 +101,18 @@ class AgentsCore:
             yield await stack.enter_async_context(aclosing(self._pieces(question, watch)))
 
     async def _admit(self, question: Question, stack: AsyncExitStack) -> None:
-        self.check_ready(question.kind)
+        self.check_ready(question.agent_id, question.kind)
         try:
             await stack.enter_async_context(self._slots.taken(question.agent_id))
-        except CoreBusy:
+        except NoSlot as error:
             self._metrics.count(question.kind, Outcome.BUSY)
-            raise
-        if not self._breaker.admit():
-            raise self._resting(question.kind)
+            raise CoreBusy(retry_after_s=_PATIENCE_S) from error
+        if not self._breakers.admit(question.agent_id):
+            raise self._resting(question.agent_id, question.kind)
 
-    def _resting(self, kind: AskedAs) -> CoreResting:
+    def _resting(self, agent_id: str, kind: AskedAs) -> CoreResting:
         self._metrics.count(kind, Outcome.RESTING)
-        return CoreResting(retry_after_s=self._breaker.wait_ms / 1000)
+        return CoreResting(retry_after_s=self._breakers.wait_ms(agent_id) / 1000)
 
     async def _pieces(self, question: Question, watch: CallWatch) -> AsyncGenerator[str, None]:
         try:
@@ -121,7 +125,7 @@ class AgentsCore:
             self._failed(question, told, error)
             raise told from error
         watch.end(Outcome.ANSWERED)
-        self._answers_again()
+        self._answers_again(question)
 
     async def _ask(self, question: Question) -> AsyncGenerator[str, None]:
         url = URL(self._url + self._dialect.path(question), encoded=True)
@@ -143,13 +147,23 @@ class AgentsCore:
         seen = error.seen if isinstance(error, NotAnAnswer) else str(error)
         log.warning("core_failed", agent=question.agent_id, error=told.detail, seen=seen)
         if isinstance(told, CoreFailed) and not told.is_about_core:
-            self._answers_again()
-        elif self._breaker.failed():
-            log.warning("core_resting", failures=_FAILURES, help="it is tried again every 30 seconds")
+            self._answers_again(question)
+            return
+        if isinstance(error, aiohttp.ClientConnectorError | _Unreachable):
+            who, has_opened = "all", self._breakers.unreachable()
+        else:
+            self._breakers.reached()
+            who, has_opened = question.agent_id, self._breakers.failed(question.agent_id)
+        if has_opened:
+            log.warning("core_resting", agent=who, failures=_FAILURES, help="it is tried again every 30 seconds")
 
-    def _answers_again(self) -> None:
-        if self._breaker.succeeded():
-            log.info("core_back")
+    def _answers_again(self, question: Question) -> None:
+        if self._breakers.succeeded(question.agent_id):
+            log.info("core_back", agent=question.agent_id)
+
+
+class _Unreachable(CoreSlow):
+    """It did not even take the connection."""
 
 
 class _Deadlines:
@@ -170,7 +184,7 @@ class _Deadlines:
             async with asyncio.timeout_at(self._whole_at if self._has_begun else self._first_at):
                 yield
         except aiohttp.ConnectionTimeoutError as error:
-            raise CoreSlow(f"the agents core cannot be reached within {_CONNECT_S:g} seconds") from error
+            raise _Unreachable(f"the agents core cannot be reached within {_CONNECT_S:g} seconds") from error
         except TimeoutError as error:
             raise CoreSlow(self._what()) from error
 

@@ -3,42 +3,51 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
+
+from ..city.types import NoAnswer
 
 _CYRILLIC: Final = re.compile("[\u0400-\u04ff]")
 
 
-@dataclass(frozen=True, slots=True)
-class Excuse:
+class _Words(NamedTuple):
     uk: str
     en: str
 
-    def to(self, question: str, name: str) -> str:
-        return (self.uk if _CYRILLIC.search(question) else self.en).format(name=name)
+
+def excuse(why: NoAnswer, question: str, name: str) -> str:
+    """``name`` is the agent's."""
+    words = _WORDS[why]
+    return (words.uk if _CYRILLIC.search(question) else words.en).format(name=name)
 
 
-OFFLINE: Final = Excuse(
-    uk="{name} зараз офлайн і не може відповісти. Спробуйте пізніше.",
-    en="{name} is offline and cannot answer now. Try again later.",
-)
-SLOW: Final = Excuse(
-    uk="{name} не встигає відповісти: відповідь не надійшла вчасно. Спробуйте ще раз.",
-    en="{name} could not answer in time. Try again.",
-)
-FAILED: Final = Excuse(
-    uk="{name} не може відповісти: щось зламалося там, де готуються відповіді. Спробуйте пізніше.",
-    en="{name} cannot answer: something is broken where answers are made. Try again later.",
-)
-BUSY: Final = Excuse(
-    uk="{name} не може відповісти: забагато запитань одночасно. Спробуйте за кілька хвилин.",
-    en="{name} cannot answer: too much is asked at once. Try again in a few minutes.",
-)
-PRIVATE: Final = Excuse(
-    uk="{name} відповідає лише наодинці: запросіть до чату на двох.",
-    en="{name} answers only where nobody else listens: invite it to a chat of your own.",
-)
-TOO_LONG: Final = Excuse(
-    uk="{name} не може відповісти: запитання задовге. Спробуйте коротше.",
-    en="{name} cannot answer: the question is too long. Try a shorter one.",
-)
+_WORDS: Final = {
+    NoAnswer.OFFLINE: _Words(
+        uk="{name} зараз офлайн і не може відповісти. Спробуйте пізніше.",
+        en="{name} is offline and cannot answer now. Try again later.",
+    ),
+    NoAnswer.SLOW: _Words(
+        uk="{name} не встигає відповісти: відповідь не надійшла вчасно. Спробуйте ще раз.",
+        en="{name} could not answer in time. Try again.",
+    ),
+    NoAnswer.FAILED: _Words(
+        uk="{name} не може відповісти: щось зламалося там, де готуються відповіді. Спробуйте пізніше.",
+        en="{name} cannot answer: something is broken where answers are made. Try again later.",
+    ),
+    NoAnswer.BUSY: _Words(
+        uk="{name} не може відповісти: забагато запитань одночасно. Спробуйте за кілька хвилин.",
+        en="{name} cannot answer: too much is asked at once. Try again in a few minutes.",
+    ),
+    NoAnswer.PRIVATE: _Words(
+        uk="{name} відповідає лише наодинці: запросіть до чату на двох.",
+        en="{name} answers only where nobody else listens: invite it to a chat of your own.",
+    ),
+    NoAnswer.TOO_LONG: _Words(
+        uk="{name} не може відповісти: запитання задовге. Спробуйте коротше.",
+        en="{name} cannot answer: the question is too long. Try a shorter one.",
+    ),
+    NoAnswer.TOO_MUCH: _Words(
+        uk="{name} не відповідає: ви питаєте забагато одразу. Спробуйте за хвилину.",
+        en="{name} does not answer: you ask too much at once. Try again in a minute.",
+    ),
+}

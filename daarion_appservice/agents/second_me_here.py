@@ -21,6 +21,6 @@ class SecondMeHere:
         """Give its signs of life, until cancelled. Can be run again."""
         beat = Beat(agent_subject(SECOND_ME.slug), session="city")
         while True:
-            if self._second_me.is_available:
+            if self._second_me.exists:
                 await self._presence.beat([beat])
             await asyncio.sleep(self._heartbeat_s)

@@ -56,7 +56,12 @@ class SecondMe:
     @property
     def is_available(self) -> bool:
         """Whether it makes sense to ask."""
-        return self._core.is_ready
+        return self._core.is_ready(self._agent_id)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the city has one, be it that it cannot be asked at the moment."""
+        return self._core.is_there
 
     @asynccontextmanager
     async def ask(self, who: SubjectId, prompt: str, *, interaction: str | None = None) -> AsyncIterator[Answer]:
@@ -65,7 +70,7 @@ class SecondMe:
         ``interaction`` is the id to store it under. Raises InvalidInput, AnotherIsAnswered, and CoreError, also in between.
         """
         _check(prompt)
-        self._core.check_ready(AskedAs.SECONDME)
+        self._core.check_ready(self._agent_id, AskedAs.SECONDME)
         async with self._turn(who, interaction or self._new_id()) as turn:
             asked_at_ms = self._now_ms()
             history = _exchanges(await self._last(who, CARRIED))

@@ -5,18 +5,17 @@ chat. What it owes is written down in the same transaction as the message, once 
 and none is answered twice.
 
 Agents may ask agents, by mentioning them, but not without end: a chain has MAX_DEPTH links, and in one room agents ask only so
-often.
+often. Nor does anybody else ask more than so often: whoever answers an agent by a machine may not know that it is one.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
 from .agents import AgentDirectory
 from .ports import CityTransaction, NewId, NowMs
-from .types import AgentSlug, AnswerId, AuthorKind, Message, OwedAnswer, Room
+from .types import AgentSlug, AnswerId, Author, AuthorKind, Message, NoAnswer, OwedAnswer, Room
 
 MAX_DEPTH: Final = 3
 """Whom a person asks may ask a second agent, and that one a third, which then asks nobody."""
@@ -24,8 +23,11 @@ _MAX_ASKED: Final = 5
 """How many agents one message asks."""
 _MAX_FROM_AGENTS: Final = 10
 """How many questions of agents a room bears in a minute: a loop that the depth does not see ends here."""
+_MAX_FROM_ONE: Final = 20
+"""How many questions anybody asks in a minute; the next is told so, and those after it are not even told."""
 _MINUTE_MS: Final = 60_000
-_SALUTATION: Final = re.compile(r"\s*([^\n,:!?]{1,80}?)\s*(?:[,:!?]|$)")
+_MAX_SALUTATION: Final = 80
+_ENDS_SALUTATION: Final = "\n,:!?"
 
 
 class Answers:
@@ -52,24 +54,32 @@ class Answers:
         if not asked:
             return []
         now_ms = self._now_ms()
-        if message.author.kind is AuthorKind.AGENT:
-            recently = await tx.answers.asked_by_agents(room.id, since_ms=now_ms - _MINUTE_MS)
-            if recently >= _MAX_FROM_AGENTS:
-                return []
+        left = await self._left(tx, room, message.author, since_ms=now_ms - _MINUTE_MS)
+        if left < 0:
+            return []
+        no_answer = NoAnswer.TOO_MUCH if left == 0 else None
         owed = [
-            OwedAnswer(AnswerId(self._new_id()), message.id, room.id, slug, depth, now_ms)
-            for slug in list(asked)[:_MAX_ASKED]
+            OwedAnswer(AnswerId(self._new_id()), message.id, room.id, slug, depth, now_ms, no_answer=no_answer)
+            for slug in list(asked)[: min(_MAX_ASKED, max(1, left))]
         ]
-        await tx.answers.add(owed, by_agent=message.author.kind is AuthorKind.AGENT)
+        await tx.answers.add(owed, asker=message.author.subject)
         return owed
+
+    async def _left(self, tx: CityTransaction, room: Room, author: Author, *, since_ms: int) -> int:
+        """How many more questions they may ask; 0 for the one that is told so, and less for those that are not."""
+        left = _MAX_FROM_ONE - await tx.answers.asked_by(author.subject, since_ms=since_ms)
+        if author.kind is AuthorKind.AGENT:
+            asked = await tx.answers.asked_by_agents(room.id, since_ms=since_ms)
+            # Nobody tells an agent: it would be one thing more that it might answer.
+            left = min(left, _MAX_FROM_AGENTS - asked) or -1
+        return left
 
     def _named(self, message: Message) -> Iterator[AgentSlug]:
         """Those whom it mentions, or begins with."""
         for subject in message.mentions:
             if agent := self._agents.by_subject(subject):
                 yield agent.slug
-        salutation = _SALUTATION.match(message.body)
-        if salutation and (agent := self._agents.by_name(salutation[1])):
+        if agent := self._agents.by_name(_salutation(message.body)):
             yield agent.slug
 
     async def _replied_to(self, tx: CityTransaction, message: Message) -> list[AgentSlug]:
@@ -80,3 +90,10 @@ class Answers:
         is_agents = answered is not None and answered.author.kind is AuthorKind.AGENT
         agent = self._agents.get(AgentSlug(answered.author.id)) if answered and is_agents else None
         return [agent.slug] if agent else []
+
+
+def _salutation(body: str) -> str:
+    """What a message begins with, up to the first sign that ends a name; empty when that is too long for one."""
+    beginning = body.lstrip()[: _MAX_SALUTATION + 1]
+    end = next((at for at, sign in enumerate(beginning) if sign in _ENDS_SALUTATION), len(beginning))
+    return beginning[:end].rstrip() if end <= _MAX_SALUTATION else ""

@@ -109,8 +109,10 @@ class OutboxFilled:
 
 
 @dataclass(frozen=True, slots=True)
-class DirectChatsChanged:
-    """An agent was invited to a chat, or one of its chats is not what it was."""
+class DirectChatChanged:
+    """An agent was invited to a chat, or the chat is not what it was."""
+
+    chat: RoomId
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,6 @@ CityEvent = (
     | InboxFilled
     | OutboxFilled
     | AnswersOwed
-    | DirectChatsChanged
+    | DirectChatChanged
     | CityMissed
 )

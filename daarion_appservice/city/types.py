@@ -275,6 +275,20 @@ class RoomEvent:
     """Of a REACTION: given, not taken back."""
 
 
+class NoAnswer(StrEnum):
+    """Why an agent does not answer."""
+
+    OFFLINE = "offline"
+    SLOW = "slow"
+    FAILED = "failed"
+    BUSY = "busy"
+    PRIVATE = "private"
+    """It would tell others what is only the asker's."""
+    TOO_LONG = "too_long"
+    TOO_MUCH = "too_much"
+    """The asker asks more than anybody may."""
+
+
 @dataclass(frozen=True, slots=True)
 class OwedAnswer:
     """An agent was asked something in a room, and has not answered yet."""
@@ -288,6 +302,8 @@ class OwedAnswer:
     asked_at_ms: int
     attempts: int = 0
     retry_at_ms: int = 0
+    no_answer: NoAnswer | None = None
+    """Why there will be none: that it still has to say."""
 
 
 class FeedKind(StrEnum):

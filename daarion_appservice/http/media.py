@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Final
 from urllib.parse import quote
@@ -39,6 +39,7 @@ from ..errors import (
 )
 from ..matrix.media import Incoming, MediaRepository
 from ..matrix.namespace import Namespace
+from ..slots import NoSlot, Slots
 from ..storage.database import Database
 from . import schemas
 from .authors import Authors
@@ -46,7 +47,6 @@ from .endpoint import Description, Query, check_text, described, json_response, 
 from .media_addresses import ONE, PATH, THUMBNAIL
 from .principals import Access, AgentPrincipal, Citizen, Principal, check
 from .signing_in import CityDoor
-from .transfers import Transfers
 from .views import media_view
 
 _PIECE_BYTES: Final = 64 * 1024
@@ -55,6 +55,10 @@ _STILL_S: Final = 30.0
 _FRESH_S: Final = 600
 """How long a file need not be asked for again. It never changes, but it may be deleted, and then shall be gone soon."""
 _RETRY_S: Final = 5.0
+_SHARE: Final = 4
+"""One asker has a quarter of the transfers at most."""
+_PATIENCE_S: Final = 15.0
+"""How long somebody waits for their turn."""
 
 _POLICY: Final = "sandbox; default-src 'none'; style-src 'unsafe-inline'; media-src 'self'; object-src 'none'"
 _HEADERS: Final = {
@@ -116,7 +120,9 @@ class MediaRoutes:
         self._now_ms = now_ms
         self._settings = settings
         self._anonymous_read = anonymous_read
-        self._transfers = Transfers(settings.transfers)
+        self._transfers = Slots(
+            in_all=settings.transfers, of_one=max(1, settings.transfers // _SHARE), patience_s=_PATIENCE_S
+        )
 
     def install(self, app: web.Application) -> None:
         app.router.add_post(PATH, self._upload)
@@ -158,11 +164,22 @@ class MediaRoutes:
         principal = await self._door.principal(request)
         check(Access.INHABITANTS, principal, anonymous_read=self._anonymous_read)
         author, query = self._authors.of(principal), read_query(request, NewFile)
-        async with self._transfers.place(self._door.limits.asker(request, principal)):
+        async with self._turn(request, principal):
             media = await self._take_in(request, author, query.filename)
         async with self._database.transaction() as tx:
             await tx.media.add_upload(author, media, now_ms=self._now_ms())
         return json_response(media_view(media), status=201)
+
+    @asynccontextmanager
+    async def _turn(self, request: web.Request, principal: Principal) -> AsyncIterator[None]:
+        """For one transfer. Raises Unavailable."""
+        try:
+            async with self._transfers.taken(self._door.limits.asker(request, principal)):
+                yield
+        except NoSlot as error:
+            raise Unavailable(
+                "media_busy", "too many files are on their way at the moment; try again", retry_after_s=_RETRY_S
+            ) from error
 
     async def _take_in(self, request: web.Request, author: Author, filename: str | None) -> Media:
         with _homeserver_in_words(_not_taken):
@@ -250,7 +267,7 @@ class MediaRoutes:
         }
         if any(each.value in {_etag(file.mxc, thumbnail), "*"} for each in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
-        async with self._transfers.place(self._door.limits.asker(request, principal)):
+        async with self._turn(request, principal):
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("nobody waits for it any more")
             with _homeserver_in_words(_not_given):

@@ -31,7 +31,8 @@ class Adoption:
         """Make a room that exists on Matrix a room of the city, under the alias ``#city_<slug>``."""
         check_slug(slug)
         matrix_room, bot = await self._join(id_or_alias), self._namespace.bot
-        async with self._database.reading() as tx:
+        async with self._database.transaction() as tx:
+            await tx.rooms.give_way(matrix_room)
             if known := await tx.rooms.by_matrix_id(matrix_room):
                 raise Conflict("adopted_already", f"{id_or_alias} is the room {known.slug} already")
             if await tx.rooms.find(slug):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
+from urllib.parse import unquote
 
-from ..city.markup import sanitised, without_reply_fallback
+from ..city.markup import mention_names, sanitised, without_reply_fallback
 from ..city.media import is_mxc
 from ..city.types import Content, EventId, Media, Message, SubjectId, UserId
 from .events import MESSAGE_ID, REACTION_ID, Event, inner, optional_text
 from .namespace import Namespace, is_user_id
 
+_LINK: Final = re.compile(r"""https://matrix\.to/#/((?:@|%40)[^"'?<>\s]{1,768})""")
 _HTML: Final = "org.matrix.custom.html"
 _TEXTS: Final = frozenset({"m.text", "m.notice", "m.emote"})
 _MEDIA: Final = frozenset({"m.image", "m.file", "m.audio", "m.video"})
@@ -35,7 +38,7 @@ def read_content(content: Event, namespace: Namespace) -> Content | None:
         # Of kinds that nobody here knows the body says it, as the specification wants.
         msgtype if is_shown_as_it_is else "m.text",
         media,
-        _read_mentions(content, namespace),
+        _read_mentions(content, body, namespace),
     )
 
 
@@ -68,14 +71,23 @@ def _read_html(content: Event) -> str | None:
     return sanitised(html) if html else None
 
 
-def _read_mentions(content: Event, namespace: Namespace) -> tuple[SubjectId, ...]:
-    users = inner(content, "m.mentions").get("user_ids")
+def _read_mentions(content: Event, body: str, namespace: Namespace) -> tuple[SubjectId, ...]:
+    users = (
+        inner(content, "m.mentions").get("user_ids") if "m.mentions" in content else _written(content, body, namespace)
+    )
     if not isinstance(users, list):
         return ()
     subjects = (
         namespace.subject(UserId(user)) for user in users[:_MAX_MENTIONS] if isinstance(user, str) and is_user_id(user)
     )
     return tuple(dict.fromkeys(subject for subject in subjects if subject))
+
+
+def _written(content: Event, body: str, namespace: Namespace) -> list[str]:
+    """Of ours whom the text names: a client of before spec 1.7 says by nothing else whom it means."""
+    names = [f"@{name}" for name in mention_names(body)]
+    links = [unquote(link) for link in _LINK.findall(optional_text(content, "formatted_body") or "")]
+    return [user for user in (*links, *names) if is_user_id(user) and namespace.is_ours(UserId(user))]
 
 
 def _read_media(content: Event, body: str) -> Media | None:

@@ -12,17 +12,17 @@ written in ``letters``.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.agents import AgentDirectory
-from ..city.events import CityEvent, DirectChatsChanged, InboxFilled
+from ..city.events import DirectChatChanged
 from ..city.messages import Draft, Messages
-from ..city.ports import NewId, NowMs, Publish
+from ..city.ports import NowMs
 from ..city.types import (
-    AgentSlug,
     Author,
     AuthorKind,
     MatrixRoomId,
@@ -30,25 +30,32 @@ from ..city.types import (
     RoomId,
     UserId,
 )
-from ..errors import HomeserverAway, HomeserverRefused
-from ..storage.database import Database, Transaction
+from ..errors import CityError, DaarionError, HomeserverAway, HomeserverRefused
+from ..storage.database import Database
 from ..storage.inbox import ReceivedEvent
-from .events import SAID, Event, content_of, room_of, sender_of, text, type_of
+from .chat_events import UNREADABLE
+from .events import SAID, Event, content_of, text, type_of
 from .ghosts import Ghosts, profile_of
 from .homeserver import Homeserver
 from .homeserver_watch import HomeserverWatch
-from .namespace import Namespace, is_user_id
+from .inbound import Inbound
+from .namespace import Namespace
 from .receiver import received
 from .room_rules import is_encryption
 
 _PAGE: Final = 50
 """So much of what was said before the ghost came is read."""
-_RETRY_S: Final = 30.0
+_AT_ONCE: Final = 8
+_BATCH: Final = 200
+_LOOK_S: Final = 5.0
+"""How often to see whether a chat is due that could not be kept before."""
+_RETRY_MS: Final = 30_000
+"""After the first time that a chat could not be kept; twice as long each time."""
+_LONGEST_RETRY_MS: Final = 3_600_000
+_MAX_ATTEMPTS: Final = 20
+"""Most of a day."""
 _AWAY_PAUSE_S: Final = 1.0
-_MAX_ID_CHARS: Final = 255
 _GONE: Final = frozenset({403, 404})
-_NOTICE: Final = "unreadable"
-"""The ``client_id`` of what an agent says in an encrypted chat: so it is said once."""
 _UNREADABLE: Final = (
     "Я не можу читати зашифровані чати. Щоб поговорити зі мною, створіть кімнату без шифрування (в Element: «Нова кімната», "
     "приватна, вимкніть наскрізне шифрування) і запросіть мене туди, або згадайте мене в кімнаті міста.\n\n"
@@ -57,67 +64,6 @@ _UNREADABLE: Final = (
 )
 
 log = structlog.get_logger()
-
-
-class DirectChatEvents:
-    """What happens in such chats, other than what is said. Each call is part of the transaction that marks its event done."""
-
-    def __init__(self, namespace: Namespace, agents: AgentDirectory, now_ms: NowMs, new_id: NewId) -> None:
-        self._namespace = namespace
-        self._agents = agents
-        self._now_ms = now_ms
-        self._new_id = new_id
-
-    async def invited(self, tx: Transaction, event: Event) -> list[CityEvent]:
-        """Somebody invites one of ours into a room that is not the city's; only agents come."""
-        agent, matrix_room = self._invited_agent(event), room_of(event)
-        if agent is None or not matrix_room.startswith("!") or len(matrix_room) > _MAX_ID_CHARS:
-            return []
-        chat_id = f"direct_{self._new_id()}"
-        chat = Room(
-            id=RoomId(chat_id),
-            slug=chat_id,
-            name=sender_of(event),
-            description="",
-            is_default=False,
-            archived=False,
-            created_at_ms=self._now_ms(),
-            agent=agent,
-            matrix_room_id=matrix_room,
-        )
-        await tx.rooms.add(chat, created_by=None)
-        return [DirectChatsChanged()]
-
-    async def member(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
-        """Who comes and goes decides whether the chat goes on, and in whose company the agent is."""
-        membership = text(content_of(event), "membership")
-        is_about_agent = text(event, "state_key") == self._namespace.keeper(chat)
-        if membership == ("join" if is_about_agent else "invite"):
-            return []
-        if is_about_agent and membership != "invite":
-            await tx.rooms.close_chat(chat.id)
-            return []
-        await tx.rooms.doubt_chat(chat.id)
-        return [DirectChatsChanged()]
-
-    async def encryption(self, tx: Transaction, chat: Room, _event: Event) -> list[CityEvent]:
-        """It was turned on, or something came that is encrypted."""
-        assert chat.agent is not None
-        if await tx.messages.by_client_id(_author(chat.agent), chat.id, _NOTICE):
-            return []
-        await tx.rooms.doubt_chat(chat.id)
-        return [DirectChatsChanged()]
-
-    def _invited_agent(self, event: Event) -> AgentSlug | None:
-        user = UserId(text(event, "state_key"))
-        is_invitation = text(content_of(event), "membership") == "invite"
-        if not is_invitation or not is_user_id(user) or self._namespace.is_ours(sender_of(event)):
-            return None
-        match self._namespace.who(user):
-            case (AuthorKind.AGENT, slug):
-                agent = self._agents.get(AgentSlug(slug))
-                return agent.slug if agent else None
-        return None
 
 
 class DirectChats:
@@ -132,8 +78,7 @@ class DirectChats:
         agents: AgentDirectory,
         messages: Messages,
         namespace: Namespace,
-        turn: asyncio.Lock,
-        publish: Publish,
+        inbound: Inbound,
         now_ms: NowMs,
     ) -> None:
         self._database = database
@@ -143,13 +88,15 @@ class DirectChats:
         self._agents = agents
         self._messages = messages
         self._namespace = namespace
-        self._turn = turn
-        self._publish = publish
+        self._inbound = inbound
         self._now_ms = now_ms
         self._wake = asyncio.Event()
+        self._put_off: dict[RoomId, _Later] = {}
+        """Those that could not be kept."""
 
-    def wake(self) -> None:
+    def wake(self, changed: DirectChatChanged) -> None:
         """Somebody invited an agent, left it, or turned on encryption."""
+        self._put_off.pop(changed.chat, None)
         self._wake.set()
 
     async def run(self) -> None:
@@ -159,35 +106,64 @@ class DirectChats:
             await self._watch.wait_up()
             try:
                 await self._keep_all()
-            except HomeserverAway as error:
-                self._watch.lost(error)
-                await asyncio.sleep(_AWAY_PAUSE_S)
-                continue
             except (SQLAlchemyError, OSError) as error:
                 log.error("chats_unavailable", error=str(error), help="the database does not answer; trying again")
                 await asyncio.sleep(_AWAY_PAUSE_S)
                 continue
             try:
-                async with asyncio.timeout(_RETRY_S):
+                async with asyncio.timeout(_LOOK_S):
                     await self._wake.wait()
             except TimeoutError:
                 continue
 
     async def _keep_all(self) -> None:
+        """All that are to be kept now, several at a time: no one of them holds up the others."""
+        now_ms = self._now_ms()
+        put_off = [chat for chat, later in self._put_off.items() if later.due_ms > now_ms]
         async with self._database.reading() as tx:
-            chats = await tx.rooms.direct_chats(waiting=True)
-        for chat in chats:
+            chats = await tx.rooms.direct_chats(waiting=True, but=put_off, limit=_BATCH)
+        slots = asyncio.Semaphore(_AT_ONCE)
+        await asyncio.gather(*(self._try_to_keep(chat, slots) for chat in chats))
+
+    async def _try_to_keep(self, chat: Room, slots: asyncio.Semaphore) -> None:
+        async with slots:
             try:
-                await self._keep(chat)
+                assert chat.matrix_room_id is not None
+                # Nothing that is said there is handled before what was said earlier, and not heard.
+                async with self._inbound.holding_back(chat.matrix_room_id):
+                    await self._keep(chat)
             except HomeserverRefused as error:
                 if error.status not in _GONE:
-                    log.warning(
-                        "chat_not_right", agent=chat.agent, error=str(error), help=f"trying again in {_RETRY_S:.0f} s"
-                    )
-                    continue
+                    await self._later(chat, error)
+                    return
                 # Not invited any more, or put out: whoever wants it back invites it again.
-                log.info("chat_closed", agent=chat.agent, room=chat.matrix_room_id, error=str(error))
-                await self._close(chat)
+                await self._close(chat, error)
+            except HomeserverAway as error:
+                self._watch.lost(error)
+                await self._later(chat, error)
+            except CityError as error:
+                await self._later(chat, error)
+            except (SQLAlchemyError, OSError):
+                raise
+            except Exception:
+                # Whatever it is, the other chats are kept.
+                log.exception("chat_failed", agent=chat.agent)
+                await self._later(chat, None)
+            else:
+                self._put_off.pop(chat.id, None)
+
+    async def _later(self, chat: Room, error: DaarionError | None) -> None:
+        known = self._put_off.get(chat.id)
+        attempts = known.attempts + 1 if known else 1
+        if attempts == _MAX_ATTEMPTS:
+            await self._close(chat, error)
+            return
+        pause_ms = min(_RETRY_MS * 2 ** (attempts - 1), _LONGEST_RETRY_MS)
+        self._put_off[chat.id] = _Later(attempts, self._now_ms() + pause_ms)
+        if error is not None:
+            log.warning(
+                "chat_not_right", agent=chat.agent, error=str(error), help=f"trying again in {pause_ms // 1000} s"
+            )
 
     async def _keep(self, chat: Room) -> None:
         """Raises HomeserverRefused when the agent may not be there, HomeserverAway."""
@@ -195,7 +171,7 @@ class DirectChats:
         assert chat.matrix_room_id is not None
         ghost = self._namespace.keeper(chat)
         if agent is None:
-            await self._close(chat)
+            await self._close(chat, None)
             return
         await self._ghosts.ensure(ghost, profile_of(agent))
         await self._ghosts.ensure_device(ghost)
@@ -203,19 +179,17 @@ class DirectChats:
         there = await self._homeserver.joined_members(chat.matrix_room_id, as_user=ghost)
         if len(there) < 2:
             await self._homeserver.leave(chat.matrix_room_id, as_user=ghost)
-            await self._close(chat)
+            await self._close(chat, None)
             return
         encryption = await self._homeserver.state(chat.matrix_room_id, "m.room.encryption", as_user=ghost)
-        # Nothing is handled between the look at what was said and putting it in its place.
-        async with self._turn:
-            said = await self._said_since_invitation(chat.matrix_room_id, ghost)
-            async with self._database.transaction() as tx:
-                await tx.inbox.put_in_order(chat.matrix_room_id, said, now_ms=self._now_ms())
-                await tx.rooms.keep_chat(chat.id, in_company=len(there) > 2)
-        self._publish(InboxFilled())
+        said = await self._said_since_invitation(chat.matrix_room_id, ghost)
+        async with self._database.transaction() as tx:
+            await tx.inbox.put_in_order(chat.matrix_room_id, said, now_ms=self._now_ms())
+            await tx.rooms.keep_chat(chat.id, in_company=len(there) > 2)
         if is_encryption(encryption or {}):
-            draft = Draft(_UNREADABLE, msgtype="m.notice", client_id=_NOTICE)
-            await self._messages.post(_author(agent.slug, agent.display_name), chat.id, draft)
+            author = Author(AuthorKind.AGENT, agent.slug, agent.display_name)
+            draft = Draft(_UNREADABLE, msgtype="m.notice", client_id=UNREADABLE)
+            await self._messages.post(author, chat.id, draft)
 
     async def _said_since_invitation(self, matrix_room: MatrixRoomId, ghost: UserId) -> list[ReceivedEvent]:
         """What was said before the ghost was there to hear it, oldest first."""
@@ -228,13 +202,18 @@ class DirectChats:
                 said.append(event)
         return [received(event) for event in reversed(said)]
 
-    async def _close(self, chat: Room) -> None:
+    async def _close(self, chat: Room, error: DaarionError | None) -> None:
+        if error is not None:
+            log.info("chat_closed", agent=chat.agent, room=chat.matrix_room_id, error=str(error))
+        self._put_off.pop(chat.id, None)
         async with self._database.transaction() as tx:
             await tx.rooms.close_chat(chat.id)
 
 
-def _author(agent: AgentSlug, display_name: str = "") -> Author:
-    return Author(AuthorKind.AGENT, agent, display_name)
+@dataclass(frozen=True, slots=True)
+class _Later:
+    attempts: int
+    due_ms: int
 
 
 def _invites(event: Event, ghost: UserId) -> bool:

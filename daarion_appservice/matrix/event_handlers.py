@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from ..city.events import CityEvent
 from ..city.types import Room
 from ..storage.database import Transaction
-from .direct_chats import DirectChatEvents
+from .chat_events import DirectChatEvents
 from .events import SAID, Event, is_signed, room_of, type_of
 from .member_events import MemberEvents
 from .message_events import MessageEvents

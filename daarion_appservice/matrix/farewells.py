@@ -58,7 +58,7 @@ class Farewells:
         """For everybody who was removed. Answers who that was, and whether nothing is left to do for any of them."""
         async with self._database.reading() as tx:
             noted = await tx.removed_agents.all()
-            rooms = await tx.rooms.all() if noted else []
+            rooms = [*await tx.rooms.all(), *await tx.rooms.direct_chats(waiting=False)] if noted else []
         # One that is back, or that we do not know to be gone, is somebody's whom the registry is about to tell of.
         removed = [each for each in noted if self._agents.get(each.slug) is None]
         slots = asyncio.Semaphore(_AT_ONCE)
@@ -105,5 +105,11 @@ class Farewells:
         # While somebody can still see it.
         await self._homeserver.set_presence(user, "offline", None)
         await self._roles.clear(user)
+        refusals = []
         for room in sorted(joined - needed):
-            await self._homeserver.leave(room, as_user=user)
+            try:
+                await self._homeserver.leave(room, as_user=user)
+            except HomeserverRefused as error:
+                refusals.append(error)  # which is no reason to stay in the others
+        if refusals:
+            raise refusals[0]

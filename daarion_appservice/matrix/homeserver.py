@@ -113,7 +113,8 @@ class Homeserver:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The same for a body or an answer that is too large to hold: it is sent and read as it comes.
 
-        ``as_nobody`` asks without our token. Raises as all calls do until the answer begins; what breaks while it is read is aiohttp's, or a TimeoutError.
+        ``as_nobody`` asks without our token. Raises as all calls do until the answer begins; what breaks while it is read is
+        aiohttp's, or a TimeoutError.
         """
         params = dict(query or {}) | ({"user_id": as_user} if as_user is not None else {})
         url = URL(f"{self.address}/{path}", encoded=True).with_query(params)

@@ -12,6 +12,8 @@ has put that in its place.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import orjson
@@ -20,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.events import CityEvent
 from ..city.ports import NowMs, Publish, publish_all
+from ..city.types import MatrixRoomId
 from ..errors import HomeserverAway
 from ..storage.database import Database, Transaction
 from ..storage.inbox import InboxRow
@@ -59,8 +62,9 @@ class Inbound:
         self._catch_up = catch_up
         self._publish = publish
         self._now_ms = now_ms
-        self.turn = asyncio.Lock()
-        """Held while rows of the inbox are in hand; whoever puts others in their place takes it, too."""
+        self._turn = asyncio.Lock()
+        """Held while rows of the inbox are in hand."""
+        self._held_back: set[str] = set()
         self._stored = asyncio.Event()
         self._pruned_at_ms = 0
         self._complete_since_absence: int | None = None
@@ -71,6 +75,21 @@ class Inbound:
         """Something new is in the inbox."""
         self._stored.set()
 
+    @asynccontextmanager
+    async def holding_back(self, matrix_room: MatrixRoomId) -> AsyncIterator[None]:
+        """While the block lasts, what comes from this room waits, so that what came before can be put in its place.
+
+        One block at a time for a room.
+        """
+        self._held_back.add(matrix_room)
+        try:
+            async with self._turn:
+                pass  # what was in hand is done
+            yield
+        finally:
+            self._held_back.discard(matrix_room)
+            self.wake()
+
     async def run(self) -> None:
         """Handle what comes, until cancelled. Can be run again: another process may have missed something meanwhile."""
         self._complete_since_absence = None
@@ -78,7 +97,7 @@ class Inbound:
             self._stored.clear()
             try:
                 await self._fill_gaps()
-                async with self.turn:
+                async with self._turn:
                     retry_at_ms = await self._handle_waiting()
                 await self._prune()
             except HomeserverAway as error:
@@ -126,7 +145,7 @@ class Inbound:
             for row in rows:
                 if row.retry_at_ms > now_ms:
                     held.setdefault(row.matrix_room_id, row.retry_at_ms)
-            ready = [row for row in rows if row.matrix_room_id not in held]
+            ready = [row for row in rows if row.matrix_room_id not in self._held_back | held.keys()]
             if ready and not await self._handle_together(ready):
                 await self._handle_one_by_one(ready, held)
 

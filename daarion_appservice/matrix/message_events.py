@@ -52,10 +52,7 @@ class MessageEvents:
         """Post what somebody wrote on Matrix; nothing comes of it when there is nothing to show, or it is here already."""
         content = content_of(event)
         author = await self._author(tx, room, sender_of(event))
-        said = self._said(event, is_history=is_history)
-        if said is not None and room.agent is not None:
-            # Whoever may read the city's rooms may fetch the files that are shown there; those of a chat are nobody's business.
-            said = replace(said, media=None)
+        said = _shown(self._said(event, is_history=is_history), room)
         # An edit repeats the whole message; taken as a new one it would stand there twice.
         if author is None or said is None or replaced(content):
             return []
@@ -116,7 +113,7 @@ class MessageEvents:
 
     async def _edit(self, tx: Transaction, room: Room, event: Event, original: EventId) -> list[CityEvent]:
         content = content_of(event)
-        said = read_content(inner(content, "m.new_content"), self._namespace)
+        said = _shown(read_content(inner(content, "m.new_content"), self._namespace), room)
         editor = await self._author(tx, room, sender_of(event))
         message = await _held(tx, room, original)
         if said is None or editor is None or message is None or room.archived:
@@ -140,6 +137,13 @@ class MessageEvents:
         return Author(
             kind, author_id, (member and member.display_name) or author_id, member.avatar_url if member else None
         )
+
+
+def _shown(said: Content | None, room: Room) -> Content | None:
+    """Whoever may read the city's rooms may fetch the files that are shown there; those of a chat are nobody's business."""
+    if said is None or room.agent is None:
+        return said
+    return replace(said, media=None, formatted_body=None)
 
 
 async def _own(tx: Transaction, room: Room, content: Event) -> Message | None:

@@ -153,7 +153,8 @@ class Outbound:
         async with self._database.reading() as tx:
             room = await tx.rooms.get(row.room_id)
             letter = await self._letters.write(tx, row)
-        if letter is None or room is None:
+        # In a chat that is over nobody is there who could say or hear it.
+        if letter is None or room is None or (room.agent is not None and room.archived):
             await self._settle(row)
             return None
         if room.matrix_room_id is None or room.matrix_status is not MatrixStatus.LINKED:
@@ -204,16 +205,15 @@ class Outbound:
         user = self._user(letter)
         # Whoever left, or was put out, does not come back for this; nor must it stay because they may not.
         is_in = room.agent is not None or self._ghosts.is_in(user, room)
+        keeper = self._namespace.keeper(room)
         if not is_in or row.id in self._mended:
-            user = self._namespace.bot
+            user = keeper
         redact = partial(
             self._homeserver.redact, room.matrix_room_id, as_user=user, with_device=self._ghosts.has_device(user)
         )
         if letter.edits_by is not None:
             # They are events of their own; first, because nobody finds them once what they are of is gone.
-            for edit in await self._homeserver.edits(
-                room.matrix_room_id, event, by=letter.edits_by, as_user=self._namespace.bot
-            ):
+            for edit in await self._homeserver.edits(room.matrix_room_id, event, by=letter.edits_by, as_user=keeper):
                 await redact(edit, f"{row.txn_id}{edit}")
         return await redact(event, row.txn_id)
 
@@ -262,6 +262,8 @@ class Outbound:
     async def _is_apart(self, room: Room) -> bool:
         """Whether the bot is out of the room, or the room was replaced: that is being seen to elsewhere."""
         assert room.matrix_room_id is not None
+        if room.agent is not None:
+            return False
         bot = self._namespace.bot
         try:
             await self._homeserver.joined_members(room.matrix_room_id, as_user=bot)
@@ -276,6 +278,8 @@ class Outbound:
             return False
         if is_unregistered(error):
             await self._ghosts.forget(user)
+        elif room.agent is not None:
+            return False  # it comes to a chat when it is invited, and not for this
         elif letter.redacts is not None:
             return True
         elif letter.move is OutboxKind.JOIN or await self._ghosts.is_kept_out(user, room):

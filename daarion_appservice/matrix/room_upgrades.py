@@ -5,8 +5,7 @@
                    └─► the move, and what was said there so far into the inbox, in one commit ─► ghosts
 
 Anybody with the power to can say that a room is replaced by any other; only a room that says the same of itself is followed.
-Nothing is handled between the look at the new room's history and the move (``Inbound.turn``), so that it comes in whole and in
-its order.
+Nothing of the new room is handled between the look at its history and the move, so that it comes in whole and in its order.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from ..storage.inbox import ReceivedEvent
 from .events import SAID, content_of, optional_text, sender_of, text, type_of
 from .ghosts import Ghosts
 from .homeserver import Homeserver
+from .inbound import Inbound
 from .namespace import Namespace
 from .receiver import received
 from .room_rules import read_rules
@@ -49,7 +49,7 @@ class RoomUpgrades:
         namespace: Namespace,
         rooms: Rooms,
         ghosts: Ghosts,
-        turn: asyncio.Lock,
+        inbound: Inbound,
         publish: Publish,
         now_ms: NowMs,
     ) -> None:
@@ -58,7 +58,7 @@ class RoomUpgrades:
         self._namespace = namespace
         self._rooms = rooms
         self._ghosts = ghosts
-        self._turn = turn
+        self._inbound = inbound
         self._publish = publish
         self._now_ms = now_ms
 
@@ -73,7 +73,7 @@ class RoomUpgrades:
                 return room
             await self._check_free(room, successor)
             await self._come_in(room, successor, via)
-            async with self._turn:
+            async with self._inbound.holding_back(successor):
                 room = await self._move(room, successor)
             await self._bring_ghosts(room, successor)
         raise RoomApart("The Matrix room was replaced again and again; it is not followed any further for now")
@@ -95,6 +95,7 @@ class RoomUpgrades:
         name, topic = await self._described(room, successor)
         said = await self._said(successor)
         async with self._database.transaction() as tx:
+            await tx.rooms.give_way(successor)
             await tx.rooms.move(room.id, successor, former=room.matrix_room_id)
             happened = await self._rooms.receive(tx, room, name=name, description=topic)
             await tx.inbox.put_anew(successor, said, now_ms=self._now_ms())
@@ -107,7 +108,7 @@ class RoomUpgrades:
     async def _check_free(self, room: Room, successor: MatrixRoomId) -> None:
         async with self._database.reading() as tx:
             other = await tx.rooms.by_matrix_id(successor) or await tx.rooms.by_former_id(successor)
-        if other is not None:
+        if other is not None and other.agent is None:
             raise RoomApart(_closed_for(successor, f"which is the city's room {other.slug}"))
 
     async def _come_in(self, room: Room, successor: MatrixRoomId, via: str | None) -> None:

@@ -8,11 +8,13 @@ owed ──► given    an answer, or a notice that says why there is none; ``me
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import func, select, update
+from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import AgentSlug, AnswerId, MessageId, OwedAnswer, RoomId
+from ..city.types import AGENT_SUBJECT, AgentSlug, AnswerId, MessageId, NoAnswer, OwedAnswer, RoomId, SubjectId
 from .tables import answers
 from .upsert import insert
 
@@ -27,8 +29,8 @@ class AnswerRows:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def add(self, owed: list[OwedAnswer], *, by_agent: bool) -> None:
-        """``by_agent``: whether an agent asks. What was asked before is not asked again."""
+    async def add(self, owed: list[OwedAnswer], *, asker: SubjectId) -> None:
+        """What was asked before is not asked again."""
         await self._connection.execute(
             insert(self._connection, answers).on_conflict_do_nothing(),
             [
@@ -38,8 +40,9 @@ class AnswerRows:
                     "agent": each.agent,
                     "room_id": each.room_id,
                     "depth": each.depth,
-                    "by_agent": by_agent,
+                    "asker": asker,
                     "asked_at_ms": each.asked_at_ms,
+                    "no_answer": each.no_answer,
                 }
                 for each in owed
             ],
@@ -50,9 +53,40 @@ class AnswerRows:
         found = await self._connection.execute(
             select(func.count())
             .select_from(answers)
-            .where(answers.c.room_id == room, answers.c.asked_at_ms >= since_ms, answers.c.by_agent)
+            .where(
+                answers.c.room_id == room,
+                answers.c.asked_at_ms >= since_ms,
+                answers.c.asker.startswith(AGENT_SUBJECT, autoescape=True),
+            )
         )
         return int(found.scalar_one())
+
+    async def asked_by(self, asker: SubjectId, *, since_ms: int) -> int:
+        """How many questions somebody asked anywhere since then."""
+        found = await self._connection.execute(
+            select(func.count()).select_from(answers).where(answers.c.asker == asker, answers.c.asked_at_ms >= since_ms)
+        )
+        return int(found.scalar_one())
+
+    async def still_owed(self, answer: AnswerId) -> OwedAnswer | None:
+        """As it is now; None when it was given, or there was nothing to answer any more."""
+        found = await self._connection.execute(
+            select(answers).where(answers.c.id == answer, answers.c.state == AnswerState.OWED)
+        )
+        row = found.first()
+        return _owed(row) if row else None
+
+    async def given_to(self, questions: list[MessageId], agent: AgentSlug) -> dict[MessageId, MessageId]:
+        """What an agent answered to which question."""
+        found = await self._connection.execute(
+            select(answers.c.question_id, answers.c.message_id).where(
+                answers.c.question_id.in_(questions),
+                answers.c.agent == agent,
+                answers.c.state == AnswerState.GIVEN,
+                answers.c.no_answer.is_(None),
+            )
+        )
+        return {MessageId(row.question_id): MessageId(row.message_id) for row in found}
 
     async def owed(self, *, now_ms: int, limit: int) -> list[OwedAnswer]:
         """What can be answered now, in the order it was asked: of each agent in each room the first, for which others wait."""
@@ -67,19 +101,7 @@ class AnswerRows:
             .order_by(answers.c.id)
             .limit(limit)
         )
-        return [
-            OwedAnswer(
-                AnswerId(row.id),
-                MessageId(row.question_id),
-                RoomId(row.room_id),
-                AgentSlug(row.agent),
-                row.depth,
-                row.asked_at_ms,
-                row.attempts,
-                row.retry_at_ms,
-            )
-            for row in rows
-        ]
+        return [_owed(row) for row in rows]
 
     async def put_off(self, answer: AnswerId, error: str, *, retry_at_ms: int) -> None:
         """It could not be given now, and is due again then."""
@@ -88,6 +110,10 @@ class AnswerRows:
             .where(answers.c.id == answer)
             .values(attempts=answers.c.attempts + 1, retry_at_ms=retry_at_ms, error=error)
         )
+
+    async def will_not_be(self, answer: AnswerId, why: NoAnswer) -> None:
+        """There will be none, and that is still to be said."""
+        await self._connection.execute(update(answers).where(answers.c.id == answer).values(no_answer=why))
 
     async def given(self, answer: AnswerId, message: MessageId) -> bool:
         """This message is it; False when it was given before."""
@@ -103,3 +129,17 @@ class AnswerRows:
             .values(state=state, message_id=message)
         )
         return ended.rowcount > 0
+
+
+def _owed(row: Row[Any]) -> OwedAnswer:
+    return OwedAnswer(
+        AnswerId(row.id),
+        MessageId(row.question_id),
+        RoomId(row.room_id),
+        AgentSlug(row.agent),
+        row.depth,
+        row.asked_at_ms,
+        row.attempts,
+        row.retry_at_ms,
+        NoAnswer(row.no_answer) if row.no_answer else None,
+    )

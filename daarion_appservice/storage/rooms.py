@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, case, func, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import AgentSlug, MatrixRoomId, MatrixStatus, Room, RoomId
+from ..city.types import AgentSlug, MatrixRoomId, MatrixStatus, Room, RoomId, UserId
 from .kept import registry_changed
 from .tables import former_matrix_rooms, rooms
 from .upsert import insert
@@ -70,10 +71,24 @@ class RoomRows:
         """The city's public rooms."""
         return await self._some(_IS_PUBLIC)
 
-    async def direct_chats(self, *, waiting: bool) -> list[Room]:
+    async def direct_chats(
+        self, *, waiting: bool, but: Collection[RoomId] = (), limit: int | None = None
+    ) -> list[Room]:
         """The chats of agents with somebody on Matrix, which nobody else sees: those to see after, or those that go on."""
         status = MatrixStatus.PENDING if waiting else MatrixStatus.LINKED
-        return await self._some(~_IS_PUBLIC & ~rooms.c.archived & (rooms.c.matrix_status == status))
+        chats = ~_IS_PUBLIC & ~rooms.c.archived & (rooms.c.matrix_status == status)
+        return await self._some(chats & rooms.c.id.not_in(but), limit=limit)
+
+    async def waiting_chats(self, inviter: UserId) -> int:
+        """To how many chats agents were invited by somebody, and have not come yet."""
+        found = await self._connection.execute(
+            select(func.count())
+            .select_from(rooms)
+            .where(
+                ~_IS_PUBLIC, ~rooms.c.archived, rooms.c.matrix_status == MatrixStatus.PENDING, rooms.c.name == inviter
+            )
+        )
+        return int(found.scalar_one())
 
     async def doubt_chat(self, chat: RoomId) -> None:
         """Something happened there that somebody has to see after."""
@@ -87,8 +102,16 @@ class RoomRows:
         """The agent is there no longer."""
         await self._set(chat, archived=True)
 
-    async def _some(self, which: ColumnElement[bool]) -> list[Room]:
-        found = await self._connection.execute(select(rooms).where(which).order_by(rooms.c.created_at_ms))
+    async def give_way(self, matrix_room: MatrixRoomId) -> None:
+        """A direct chat that was in this Matrix room is over: it becomes, or became, a public room's."""
+        await self._connection.execute(
+            update(rooms)
+            .where(rooms.c.matrix_room_id == matrix_room, ~_IS_PUBLIC)
+            .values(matrix_room_id=None, archived=True)
+        )
+
+    async def _some(self, which: ColumnElement[bool], *, limit: int | None = None) -> list[Room]:
+        found = await self._connection.execute(select(rooms).where(which).order_by(rooms.c.created_at_ms).limit(limit))
         return [_room(row) for row in found]
 
     async def page(self, *, sort: str, limit: int, offset: int) -> list[Room]:

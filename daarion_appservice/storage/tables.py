@@ -286,16 +286,18 @@ answers = Table(
     Column("agent", String(64), nullable=False),
     Column("room_id", String(80), nullable=False),
     Column("depth", Integer, nullable=False),
-    Column("by_agent", Boolean, nullable=False),
+    Column("asker", String(255), nullable=False),
     Column("asked_at_ms", BigInteger, nullable=False),
     Column("state", String(8), nullable=False, server_default="owed"),
     Column("message_id", String(26)),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("retry_at_ms", BigInteger, nullable=False, server_default="0"),
     Column("error", Text),
+    Column("no_answer", String(16)),
     UniqueConstraint("question_id", "agent"),
     Index(None, "state", "id"),
     Index(None, "room_id", "asked_at_ms"),
+    Index(None, "asker", "asked_at_ms"),
 )
 
 ghosts = Table(

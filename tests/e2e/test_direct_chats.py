@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import nio
@@ -9,7 +10,7 @@ import pytest
 
 from daarion_appservice.city.types import MatrixRoomId
 from daarion_appservice.storage.database import Database
-from tests.parts.agents_core import BadCore, says
+from tests.parts.agents_core import BadCore, begins_slowly, says
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
 from tests.parts.person import Arrive, Person
 
@@ -67,6 +68,76 @@ async def test_a_direct_chat_with_an_agent(start_city: StartCity, arrive: Arrive
         await alice.client.room_leave(room)
 
         await eventually(lambda: _is_closed(city, room))
+
+
+async def test_what_goes_wrong_in_a_chat_is_told_there_and_ends_there(start_city: StartCity, arrive: Arrive) -> None:
+    """The core breaks off, the ghost is muted, put out while it comes, or the room becomes the city's."""
+    async with BadCore().serving() as core:
+        city = await start_city(settings={"agents_core.url": core.url})
+        alice = await arrive(city, "alice")
+        await city.post("/api/v1/agents/daarwizz/heartbeat", token=await city.agent_token("daarwizz"))
+
+        room = await chat_with(alice, DAARWIZZ)
+        gate = asyncio.Event()
+        core.next(begins_slowly(gate, "Отже, "), says("Так"))
+        await alice.say(room, "Розкажи казку")
+        begun = await alice.sees_event(lambda event: event["content"].get("body", "").startswith("Отже"))
+        gate.set()
+        notice = await alice.sees_event(lambda event: event["content"].get("msgtype") == "m.notice")
+        assert "зламалося" in notice["content"]["body"]
+        await alice.sees_event(
+            lambda event: event["type"] == "m.room.redaction" and _redacted(event) == begun["event_id"]
+        )
+        await alice.say(room, "Ти ще тут?")
+        await alice.sees_event(_said_by(DAARWIZZ, "Так"))
+
+        # Put out of an encrypted room as soon as it is there.
+        for _ in range(3):
+            secret = await chat_with(alice, DAARWIZZ, encrypted=True)
+            await alice.sees_event(_comes_into(secret))
+            await alice.client.room_kick(secret, DAARWIZZ)
+
+        # Muted, it is not tried for ever.
+        muted = {"events_default": 50, "users": {alice.client.user_id: 100}}
+        await alice.client.room_put_state(room, "m.room.power_levels", muted)
+        await alice.say(room, "А тепер?")
+
+        async def is_given_up() -> bool:
+            return await _unsent(city) == 0 and len(core.asked) == 3
+
+        await eventually(is_given_up, 30, lambda: "\n".join(city.service.last_lines(20)))
+
+        # Somebody else's chat goes on.
+        bob = await arrive(city, "bob")
+        other = await chat_with(bob, DAARWIZZ)
+        # Some of it before the ghost is there to hear it, and some after.
+        said = [f"По-{number}" for number in range(5)]
+        for body in said:
+            await bob.say(other, body)
+
+        async def all_was_asked() -> bool:
+            return [asked.content["input"] for asked in core.asked[3:]] == said
+
+        await eventually(all_was_asked, explain=lambda: str([asked.content["input"] for asked in core.asked]))
+
+
+def _comes_into(room: str) -> Any:
+    return lambda event: (
+        (event["room_id"], event.get("state_key")) == (room, DAARWIZZ) and event["content"]["membership"] == "join"
+    )
+
+
+async def _unsent(city: RunningCity) -> int:
+    database = Database(city.database_url)
+    try:
+        async with database.reading() as tx:
+            return len(await tx.outbox.waiting(limit=99))
+    finally:
+        await database.close()
+
+
+def _redacted(event: dict[str, Any]) -> str:
+    return str(event.get("redacts") or event["content"].get("redacts"))
 
 
 async def test_second_me_is_the_same_in_a_direct_chat_and_in_the_city(start_city: StartCity, arrive: Arrive) -> None:

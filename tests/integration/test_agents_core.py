@@ -404,7 +404,7 @@ async def test_a_core_that_is_not_there(clients: list[Client]) -> None:
 async def test_no_core_at_all(clients: list[Client]) -> None:
     client = Client("")
     clients.append(client)
-    assert not client.core.is_ready
+    assert not client.core.is_ready("litopys")
     with pytest.raises(NoCore) as failed:
         await client.ask()
     assert (failed.value.code, failed.value.status) == ("no_core", 503)
@@ -567,8 +567,8 @@ async def test_a_core_that_fails_five_times_in_a_row_is_left_alone_for_a_while(s
             try:
                 await client.ask()
             except CoreFailed:
-                assert client.core.is_ready or len(server.asked) == 10
-        assert not client.core.is_ready
+                assert client.core.is_ready("litopys") or len(server.asked) == 10
+        assert not client.core.is_ready("litopys")
         assert client.value("daarion_core_breaker_open") == 1
         await rests(client, retry_after_s=30)
         client.clock.now_ms += 29_999
@@ -578,7 +578,7 @@ async def test_a_core_that_fails_five_times_in_a_row_is_left_alone_for_a_while(s
         client.clock.now_ms += 1
         gate = asyncio.Event()
         server.next(after(gate, DOWN))
-        assert client.core.is_ready
+        assert client.core.is_ready("litopys")
         trying = asyncio.create_task(client.ask())
         await eventually(lambda: is_asked(server, 11))
         await rests(client, retry_after_s=30)
@@ -602,6 +602,28 @@ async def rests(client: Client, *, retry_after_s: float) -> None:
     assert resting.value.retry_after_s == retry_after_s
 
 
+async def test_an_agent_whose_answers_fail_rests_alone(server: BadCore, client: Client) -> None:
+    server.next(*[DOWN] * 5)
+    for _ in range(5):
+        with pytest.raises(CoreFailed):
+            await client.ask("litopys")
+    await rests(client, retry_after_s=30)
+    assert await client.ask("scribe") == ["відповідь 6"]
+    assert (client.core.is_ready("litopys"), client.core.is_ready("scribe")) == (False, True)
+    assert client.value("daarion_core_breaker_open") == 1
+
+
+async def test_a_core_that_cannot_be_reached_is_left_alone_by_all(clients: list[Client]) -> None:
+    client = Client(f"http://{HOST}:{free_port()}")
+    clients.append(client)
+    for agent in ("litopys", "scribe", "litopys", "scribe", "varta"):
+        with pytest.raises(CoreFailed):
+            await client.ask(agent)
+    assert not client.core.is_ready("somebody else")
+    with pytest.raises(CoreResting):
+        await client.ask("somebody else")
+
+
 async def test_what_is_about_one_question_says_nothing_about_the_core(server: BadCore, client: Client) -> None:
     for status in (400, 404, 413, 422):
         server.next(answers({}, status=status))
@@ -609,12 +631,12 @@ async def test_what_is_about_one_question_says_nothing_about_the_core(server: Ba
     for _ in range(7):
         with pytest.raises(CoreFailed):
             await client.ask()
-    assert client.core.is_ready
+    assert client.core.is_ready("litopys")
     server.next(*[answers({}, status=status) for status in (401, 403, 429, 502, 500)])
     for _ in range(5):
         with pytest.raises(CoreFailed):
             await client.ask()
-    assert not client.core.is_ready
+    assert not client.core.is_ready("litopys")
 
 
 async def test_those_who_wait_for_a_place_do_not_ask_a_core_that_is_left_alone(

@@ -15,7 +15,8 @@ from daarion_appservice.city.events import InhabitantTyping
 from daarion_appservice.city.messages import Draft
 from daarion_appservice.city.presence import Status
 from daarion_appservice.city.rooms import Rooms
-from daarion_appservice.city.types import Author, AuthorKind
+from daarion_appservice.city.types import Author, AuthorKind, NoAnswer, OwedAnswer
+from daarion_appservice.storage.answers import AnswerRows
 from tests.parts.agents_core import DONE, after, answers, delta, pauses, says, streams
 from tests.parts.city import eventually
 from tests.parts.forum import LATER, SCRIBE, Forum, open_forum
@@ -268,3 +269,83 @@ async def test_a_room_with_many_questions_does_not_hold_up_another(
         await eventually(other_is_asked)
         assert forum.core.asked[1].content["context"]["room"] == "builders"
         gate.set()
+
+
+async def test_blanks_without_end_hold_up_nobody(forum: Forum) -> None:
+    await forum.desk.post(OKSANA, "general", " " * 40_000 + "x" * 100)
+    await forum.desk.post(OKSANA, "general", " " * 40_000 + "Писар, ти тут?")
+    async with forum.answering():
+        await forum.answers()
+
+
+async def test_whoever_asks_too_much_is_told_so_once(forum: Forum) -> None:
+    for number in range(25):
+        await forum.desk.post(OKSANA, "general", f"@scribe, а {number}?")
+    await forum.desk.post(Author(AuthorKind.CITIZEN, "u_2", "Петро"), "general", "@scribe, а мені?")
+    async with forum.answering():
+        answers = await forum.answers(22)
+    notices = [each.body for each in answers if each.msgtype == "m.notice"]
+    assert notices == ["Писар не відповідає: ви питаєте забагато одразу. Спробуйте за хвилину."]
+    assert forum.core.asked[-1].content["input"] == "@scribe, а мені?"
+
+
+async def test_one_who_mentions_many_asks_as_often(forum: Forum) -> None:
+    for number in range(12):
+        await forum.desk.post(OKSANA, "general", f"@scribe @varta, {number}?")
+    async with forum.answering():
+        answers = await forum.answers(21)
+    assert [each.msgtype for each in answers].count("m.notice") == 1
+
+
+@pytest.mark.parametrize("is_said", [False, True], ids=["before it is said", "after"])
+async def test_a_failure_is_told_also_when_we_end_while_we_tell_it(forum: Forum, is_said: bool) -> None:
+    question = await forum.desk.post(OKSANA, "general", "@scribe?")
+    scribe = Author(AuthorKind.AGENT, "scribe", "Писар")
+    async with forum.database.transaction() as tx:
+        (owed,) = await tx.answers.owed(now_ms=LATER, limit=9)
+        await tx.answers.will_not_be(owed.id, NoAnswer.SLOW)
+    begun = Draft("Нехай", reply_to=question.id, client_id=f"answer:{owed.id}", is_whole=False)
+    message = (await forum.desk.messages.post(scribe, "general", begun)).message
+    await forum.desk.changes.delete(scribe, "general", message.id, may_moderate=False)
+    if is_said:
+        notice = Draft("…", msgtype="m.notice", reply_to=question.id, client_id=f"answer:{owed.id}:excuse")
+        await forum.desk.messages.post(scribe, "general", notice)
+    async with forum.answering():
+        answers = await forum.answers(2)
+    assert [(each.msgtype, each.deleted) for each in answers] == [("m.text", True), ("m.notice", False)]
+    assert forum.core.asked == []
+
+
+async def test_what_was_read_before_it_was_answered_is_not_answered_again(
+    forum: Forum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await forum.desk.post(OKSANA, "general", "@scribe?")
+    async with forum.database.reading() as tx:
+        stale = await tx.answers.owed(now_ms=LATER, limit=9)
+    async with forum.answering():
+        await forum.answers()
+    reads = 0
+
+    async def as_it_was(*_: object, **__: object) -> list[OwedAnswer]:
+        nonlocal reads
+        reads += 1
+        return stale
+
+    monkeypatch.setattr(AnswerRows, "owed", as_it_was)
+    async with forum.answering():
+
+        async def was_read_often() -> bool:
+            return reads > 3
+
+        await eventually(was_read_often)
+    assert len(forum.core.asked) == 1
+    assert len(await forum.said()) == 2
+
+
+async def test_the_history_holds_the_answer_that_came_after_the_question(forum: Forum) -> None:
+    forum.core.next(says("А тому"))
+    await forum.desk.post(OKSANA, "general", "@scribe, чому?")
+    await forum.desk.post(OKSANA, "general", "@scribe, а ще чому?")
+    async with forum.answering():
+        await forum.answers(2)
+    assert forum.core.asked[1].history == ["Оксана: @scribe, чому?", "А тому"]

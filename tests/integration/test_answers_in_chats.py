@@ -166,3 +166,24 @@ async def test_a_question_that_is_too_long_is_told_so(forum: Forum) -> None:
         await forum.hears(chat, ALICE, "a" * (MAX_PROMPT_CHARS + 1))
         (answer,) = await forum.answers(room=chat.id)
     assert (answer.msgtype, "too long" in answer.body) == ("m.notice", True)
+
+
+async def test_files_of_a_chat_are_fetched_for_nobody_nor_what_an_edit_brings_in(forum: Forum) -> None:
+    chat, secret = await forum.chat(SCRIBE), "mxc://city.localhost/secret"
+    image = {"msgtype": "m.image", "body": "фото.png", "url": secret, "info": {"mimetype": "image/png"}}
+    html = {"format": "org.matrix.custom.html", "formatted_body": f'<img src="{secret}" alt="фото">'}
+    edit = {"m.new_content": image | html, "m.relates_to": {"rel_type": "m.replace", "event_id": "$text"}}
+    text = {"msgtype": "m.text", "body": "Дивись"}
+    for event_id, content in (("$image", image), ("$text", text | html), ("$edit", image | edit)):
+        event = {
+            "event_id": event_id,
+            "type": "m.room.message",
+            "sender": ALICE,
+            "origin_server_ts": 1,
+            "content": content,
+        }
+        async with forum.database.transaction() as tx:
+            await forum.desk.message_events.message(tx, chat, event)
+    assert [(each.body, each.media) for each in await forum.said(chat.id)] == [("фото.png", None)] * 2
+    async with forum.database.reading() as tx:
+        assert not await tx.media.is_shown(secret)

@@ -192,6 +192,21 @@ def breaks_off_after(*portions: bytes, headers: dict[str, str] = EVENTS) -> Beha
     return behave
 
 
+def begins_slowly(gate: asyncio.Event, piece: str) -> Behaviour:
+    """The same piece again and again, slowly enough that something of it is shown; cut when the test opens the gate."""
+
+    async def behave(request: web.Request) -> web.StreamResponse:
+        response = await _begun(request, (), EVENTS)
+        while not gate.is_set():
+            await response.write(delta(piece))
+            await asyncio.sleep(0.2)
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    return behave
+
+
 def speaks(raw: bytes, *, then_stalls: bool = False) -> Behaviour:
     """These very bytes in place of an HTTP answer."""
 

@@ -14,7 +14,7 @@ from daarion_appservice.city.ports import Publish
 from daarion_appservice.city.reactions import Reactions
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, MatrixRoomId, MatrixStatus, Message, RoomId
-from daarion_appservice.matrix.direct_chats import DirectChatEvents
+from daarion_appservice.matrix.chat_events import DirectChatEvents
 from daarion_appservice.matrix.doorkeeper import MatrixDoorkeeper
 from daarion_appservice.matrix.event_handlers import EventHandlers
 from daarion_appservice.matrix.letters import Letters

@@ -1,0 +1,92 @@
+"""What happens in direct chats, other than what is said: an agent is invited or put out, somebody comes or goes, it is encrypted.
+
+That somebody has to see after a chat is written down with the event, and done by ``direct_chats``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from ..city.agents import AgentDirectory
+from ..city.events import CityEvent, DirectChatChanged
+from ..city.ports import NewId, NowMs
+from ..city.types import AgentSlug, Author, AuthorKind, Room, RoomId, UserId
+from ..storage.database import Transaction
+from .events import Event, content_of, inner, room_of, sender_of, text
+from .namespace import Namespace, is_user_id
+
+UNREADABLE: Final = "unreadable"
+"""The ``client_id`` of what an agent says in an encrypted chat: so it is said once."""
+_MAX_ID_CHARS: Final = 255
+_MOST_WAITING: Final = 20
+"""Invitations of one person that agents have not followed yet."""
+
+log = structlog.get_logger()
+
+
+class DirectChatEvents:
+    """Each call is part of the transaction that marks its event done."""
+
+    def __init__(self, namespace: Namespace, agents: AgentDirectory, now_ms: NowMs, new_id: NewId) -> None:
+        self._namespace = namespace
+        self._agents = agents
+        self._now_ms = now_ms
+        self._new_id = new_id
+
+    async def invited(self, tx: Transaction, event: Event) -> list[CityEvent]:
+        """Somebody invites one of ours into a room that is not the city's; only agents come, and not to everybody at once."""
+        agent, matrix_room = self._invited_agent(event), room_of(event)
+        if agent is None or not matrix_room.startswith("!") or len(matrix_room) > _MAX_ID_CHARS:
+            return []
+        inviter = sender_of(event)
+        if await tx.rooms.waiting_chats(inviter) >= _MOST_WAITING:
+            log.warning("invitation_ignored", agent=agent, by=inviter, help="it invites more than agents can follow")
+            return []
+        chat_id = f"direct_{self._new_id()}"
+        chat = Room(
+            id=RoomId(chat_id),
+            slug=chat_id,
+            name=inviter,
+            description="",
+            is_default=False,
+            archived=False,
+            created_at_ms=self._now_ms(),
+            agent=agent,
+            matrix_room_id=matrix_room,
+        )
+        await tx.rooms.add(chat, created_by=None)
+        return [DirectChatChanged(chat.id)]
+
+    async def member(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
+        """Who comes and goes decides whether the chat goes on, and in whose company the agent is."""
+        membership = text(content_of(event), "membership")
+        is_about_agent = text(event, "state_key") == self._namespace.keeper(chat)
+        was = text(inner(inner(event, "unsigned"), "prev_content"), "membership")
+        if membership in {was, "join" if is_about_agent else "invite"}:
+            return []
+        if is_about_agent and membership != "invite":
+            await tx.rooms.close_chat(chat.id)
+            return []
+        await tx.rooms.doubt_chat(chat.id)
+        return [DirectChatChanged(chat.id)]
+
+    async def encryption(self, tx: Transaction, chat: Room, _event: Event) -> list[CityEvent]:
+        """It was turned on, or something came that is encrypted."""
+        assert chat.agent is not None
+        if await tx.messages.by_client_id(Author(AuthorKind.AGENT, chat.agent, ""), chat.id, UNREADABLE):
+            return []
+        await tx.rooms.doubt_chat(chat.id)
+        return [DirectChatChanged(chat.id)]
+
+    def _invited_agent(self, event: Event) -> AgentSlug | None:
+        user = UserId(text(event, "state_key"))
+        is_invitation = text(content_of(event), "membership") == "invite"
+        if not is_invitation or not is_user_id(user) or self._namespace.is_ours(sender_of(event)):
+            return None
+        match self._namespace.who(user):
+            case (AuthorKind.AGENT, slug):
+                agent = self._agents.get(AgentSlug(slug))
+                return agent.slug if agent else None
+        return None
