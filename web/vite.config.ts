@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
-import { earlyScript } from "./build/earlyScript";
+import { earlyScript } from "./build/earlyScript.ts";
 
 /** A running city for `npm run dev`; its pages' own paths stay with Vite. */
 const city = process.env.CITY_URL ?? "http://127.0.0.1:7001";

@@ -7,6 +7,7 @@ const SELDOM_MS = 10 * 60_000;
 
 export const queries = {
   site: queryOptions({ queryKey: ["site"], queryFn: ({ signal }) => city.site(signal), staleTime: Infinity }),
+  me: (userId: string) => queryOptions({ queryKey: ["me", userId], queryFn: ({ signal }) => city.me(signal), staleTime: SELDOM_MS }),
   home: queryOptions({ queryKey: ["home"], queryFn: ({ signal }) => city.home(signal), refetchInterval: LIVELY_MS }),
   rooms: (sort: "popular" | "recent" | "name") =>
     queryOptions({

@@ -29,7 +29,6 @@ export default {
     close: "Close",
     cancel: "Cancel",
     loading: "Loading…",
-    back: "Back",
     unknownCitizen: "Citizen",
     you: "you",
     openInElement: "Open in Element",
@@ -37,7 +36,6 @@ export default {
   link: {
     lost: "The connection to the city is lost. Coming back…",
     offline: "There is no network. The city returns as soon as there is.",
-    back: "Connected again.",
   },
   problem: {
     title: "Something went wrong",
@@ -104,7 +102,6 @@ export default {
     room_renamed: "{{was}} is called {{room}} now",
     room_archived: "{{room}} is archived now",
     room_reopened: "{{room}} is open again",
-    someone: "Somebody",
     city: "The city",
   },
   presence: {
@@ -150,7 +147,6 @@ export default {
     emptyHint: "Write the first word.",
     beginning: "The beginning of {{room}}",
     loadingOlder: "Turning back…",
-    olderFailed: "What is older could not be read.",
     today: "Today",
     yesterday: "Yesterday",
     unread: "New since you were here",
@@ -190,7 +186,6 @@ export default {
     attach: "Add a file",
     removeFile: "Take away {{name}}",
     uploading: "Sending {{name}}: {{percent}} %",
-    drop: "Drop a file to add it",
     signInToWrite: "Sign in to write in this room.",
     typingOne: "{{name}} is typing…",
     typingTwo: "{{name}} and {{other}} are typing…",

@@ -29,7 +29,6 @@ export default {
     close: "Закрити",
     cancel: "Скасувати",
     loading: "Завантаження…",
-    back: "Назад",
     unknownCitizen: "Містянин",
     you: "ви",
     openInElement: "Відкрити в Element",
@@ -37,7 +36,6 @@ export default {
   link: {
     lost: "Зв’язок із містом перервався. Повертаємося…",
     offline: "Немає мережі. Місто повернеться, щойно вона з’явиться.",
-    back: "Зв’язок відновлено.",
   },
   problem: {
     title: "Щось пішло не так",
@@ -108,7 +106,6 @@ export default {
     room_renamed: "{{was}} тепер зветься {{room}}",
     room_archived: "{{room}} тепер в архіві",
     room_reopened: "{{room}} знову відкрито",
-    someone: "Хтось",
     city: "Місто",
   },
   presence: {
@@ -156,7 +153,6 @@ export default {
     emptyHint: "Напишіть перше слово.",
     beginning: "Початок розмови в {{room}}",
     loadingOlder: "Гортаємо назад…",
-    olderFailed: "Не вдалося прочитати давніше.",
     today: "Сьогодні",
     yesterday: "Учора",
     unread: "Нове відтоді, як вас не було",
@@ -200,7 +196,6 @@ export default {
     attach: "Додати файл",
     removeFile: "Прибрати {{name}}",
     uploading: "Надсилається {{name}}: {{percent}} %",
-    drop: "Киньте файл, щоб додати його",
     signInToWrite: "Увійдіть, щоб писати в цій кімнаті.",
     typingOne: "{{name}} пише…",
     typingTwo: "{{name}} і {{other}} пишуть…",

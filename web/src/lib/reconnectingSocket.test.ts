@@ -52,16 +52,30 @@ describe("a socket that comes back", () => {
     expect(states).toEqual(["connecting", "live", "waiting", "connecting", "live", "waiting", "connecting"]);
   });
 
+  it("waits the shortest again once something was heard", () => {
+    const { world } = begin();
+    for (const wait of [500, 1_000, 2_000]) {
+      world.last.drop();
+      world.clock.pass(wait);
+    }
+    world.last.accept();
+    world.last.tell({ event: "a", seq: 1 });
+    world.last.drop();
+    world.clock.pass(500);
+    expect(world.sockets).toHaveLength(5);
+  });
+
   it("closes the old one before it opens another, and hears nothing of it any more", () => {
     const { world, socket, heard } = begin();
     const old = world.last;
     old.accept();
-    const hear = old.onmessage;
     socket.reopen();
     expect(world.stillOpen).toEqual([world.last]);
-    expect(old.onmessage).toBeNull();
-    hear?.({ data: "no event" });
-    expect(heard).toEqual([]);
+    old.tell({ event: "late", seq: 1 });
+    old.drop();
+    world.last.tell({ event: "new", seq: 2 });
+    expect(heard.map(({ event }) => event)).toEqual(["new"]);
+    expect(world.sockets).toHaveLength(2);
   });
 
   it("does not come back after it was stopped", () => {

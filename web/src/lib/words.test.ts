@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { problemOf } from "../api/problem";
-import { initials } from "../components/ui/Avatar";
+import { initials, isLight } from "../components/ui/Avatar";
 import { HOUSES, panes } from "../features/home/street";
 import en from "../i18n/en";
 import uk from "../i18n/uk";
@@ -76,6 +76,10 @@ describe("small things", () => {
     ["Second Me", "SM"],
     ["🌻", "?"],
   ])("the initials of %s", (name, letters) => expect(initials(name)).toBe(letters));
+
+  it("letters on a face are dark where its colour is light", () => {
+    expect(["#ffffff", "#fde047", "#7c3aed", "#0f766e", "#000000"].map(isLight)).toEqual([true, true, false, false, false]);
+  });
 
   it("a problem is read from what comes, whatever comes", () => {
     expect(problemOf(429, '{"code":"too_many_requests","detail":"slowly"}', "12")).toMatchObject({ code: "too_many_requests", retryAfterMs: 12_000, isPassing: true });

@@ -13,12 +13,14 @@ interface PeopleState {
   faces: Readonly<Record<SubjectId, Face>>;
   meet: (authors: readonly Author[]) => void;
   meetAgents: (agents: readonly Agent[]) => void;
+  meetCitizen: (id: SubjectId, name: string) => void;
 }
 
 /** Names and pictures of everybody who was seen so far: events of presence and typing say ids only. */
 export const usePeople = create<PeopleState>((set) => ({
   faces: {},
   meet: (authors) => set(({ faces }) => ({ faces: merged(faces, authors.map(faceOfAuthor)) })),
+  meetCitizen: (id, name) => set(({ faces }) => ({ faces: merged(faces, [[id, { name }]]) })),
   meetAgents: (agents) => set(({ faces }) => ({ faces: merged(faces, agents.map(faceOfAgent)) })),
 }));
 

@@ -18,7 +18,11 @@ interface Props {
 export function Avatar({ subject, face, size = 40, status }: Props) {
   const [broken, setBroken] = useState<string | null>(null);
   const shape = `${styles.face} ${kindOf(subject) === "agent" ? styles.agent : ""}`;
-  const style = { "--size": `${size}px`, "--face": face.color ?? colorOf(subject) } as CSSProperties;
+  const style = {
+    "--size": `${size}px`,
+    "--face": face.color ?? colorOf(subject),
+    "--letters": face.color && isLight(face.color) ? "#1c1712" : "#fff",
+  } as CSSProperties;
   const hasPicture = face.avatarUrl !== null && face.avatarUrl !== broken;
   return (
     <span className={styles.frame} style={style}>
@@ -45,10 +49,22 @@ export function initials(name: string): string {
   return letters.join("").toLocaleUpperCase() || "?";
 }
 
-/** Always the same for the same name; dark enough for white letters. */
+/** Always the same for the same name. All are equally dark, dark enough for white letters. */
 export function colorOf(name: string): string {
-  return `hsl(${hashOf(name) % 360} 38% 40%)`;
+  return `oklch(48% 0.1 ${hashOf(name) % 360})`;
 }
+
+/** Whether dark letters are read better than white ones on `#rrggbb` (WCAG 2, relative luminance). */
+export function isLight(color: string): boolean {
+  const [red = 0, green = 0, blue = 0] = [1, 3, 5].map((at) => {
+    const part = parseInt(color.slice(at, at + 2), 16) / 255;
+    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > EQUALLY_READ;
+}
+
+/** Where white and black letters have the same contrast: 1.05 / (x + 0.05) = (x + 0.05) / 0.05. */
+const EQUALLY_READ = 0.179;
 
 export function hashOf(name: string): number {
   let hash = 0;

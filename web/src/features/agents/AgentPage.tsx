@@ -13,6 +13,7 @@ import { usePageTitle } from "../../hooks/usePageTitle";
 import { useSite } from "../../hooks/useSite";
 import { userLink } from "../../lib/matrixLinks";
 import { agentSubject } from "../../lib/subjects";
+import { passed } from "../../lib/times";
 import styles from "./Agents.module.css";
 import { useRoleName } from "./roles";
 
@@ -34,11 +35,19 @@ function Portrait({ agent }: { agent: Agent }) {
         <AgentPresenceBadge slug={agent.slug} />
         <h1>{agent.display_name}</h1>
         {agent.title && <p className={styles.title}>{agent.title}</p>}
+        <LastSeen agent={agent} />
       </header>
       <Actions agent={agent} />
       <Facts agent={agent} />
     </article>
   );
+}
+
+/** Of one who is not here: since when. */
+function LastSeen({ agent: { presence, last_active_ago_ms: agoMs } }: { agent: Agent }) {
+  const { t, i18n } = useTranslation();
+  if (presence !== "offline") return null;
+  return <p>{agoMs === null ? t("agents.never") : t("agents.seenAgo", { when: passed(agoMs, i18n.language) })}</p>;
 }
 
 /** A direct chat is opened on Matrix; in the city one calls an agent by its name in a room where it lives. */

@@ -30,7 +30,7 @@ export function Shell({ children }: { children: ReactNode }) {
   const { pathname } = useLocation();
   const main = useFocusOnArrival(pathname);
   usePresenceHeartbeat(site.heartbeat_ms, site.away_after_ms);
-  useAgentFaces();
+  useFaces();
 
   return (
     <div className={`${styles.shell} ${/^\/city\/./.test(pathname) ? styles.room : ""}`}>
@@ -75,9 +75,13 @@ function useFocusOnArrival(pathname: string) {
   return main;
 }
 
-/** Presence says ids only; agents' names and colours are known from their list. */
-function useAgentFaces(): void {
+/** Presence says ids only; agents' names and colours are known from their list, one's own from the session. */
+function useFaces(): void {
   const { data: agents } = useQuery(queries.agents);
+  const session = useSession((state) => state.session);
+  useEffect(() => {
+    if (session) usePeople.getState().meetCitizen(session.userId, session.displayName);
+  }, [session]);
   useEffect(() => {
     if (agents) usePeople.getState().meetAgents(agents);
   }, [agents]);

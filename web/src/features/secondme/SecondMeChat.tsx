@@ -15,6 +15,8 @@ import { useQuestion, type Asked } from "./useQuestion";
 
 const Markdown = lazy(() => import("./Markdown"));
 
+/** "In 0 s" would be no time at all. */
+const SHORTEST_S = 0.1;
 const MAX_PROMPT_CHARS = 8_000;
 
 export function SecondMeChat({ userId }: { userId: string }) {
@@ -103,7 +105,8 @@ function Ribbon({ past, shown, onShow }: RibbonProps) {
 
 function Answered({ interaction }: { interaction: Interaction }) {
   const { t, i18n } = useTranslation();
-  const seconds = new Intl.NumberFormat(i18n.language, { maximumFractionDigits: 1 }).format(interaction.latency_ms / 1000);
+  const format = new Intl.NumberFormat(i18n.language, { maximumFractionDigits: 1 });
+  const seconds = format.format(Math.max(SHORTEST_S, interaction.latency_ms / 1000));
   return (
     <div className={styles.exchange}>
       <p className={styles.prompt}>{interaction.prompt}</p>

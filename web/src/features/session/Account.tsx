@@ -1,4 +1,6 @@
+import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
+import { queries } from "../../api/queries";
 import { Avatar } from "../../components/ui/Avatar";
 import { Button } from "../../components/ui/Button";
 import { Icon } from "../../components/ui/Icon";
@@ -18,6 +20,13 @@ export function Account() {
       {t("session.signIn")}
     </Button>
   );
+}
+
+/** Whom the city knows them to be on Matrix. */
+function OnMatrix({ userId }: { userId: string }) {
+  const { t } = useTranslation();
+  const { data: me } = useQuery(queries.me(userId));
+  return me?.matrix_user_id ? <span>{t("session.matrixId", { id: me.matrix_user_id })}</span> : null;
 }
 
 function SignedInAccount({ session }: { session: Session }) {
@@ -40,6 +49,7 @@ function SignedInAccount({ session }: { session: Session }) {
           <div className={styles.who}>
             <strong>{session.displayName}</strong>
             <span>{t(`status.${status}`)}</span>
+            <OnMatrix userId={session.userId} />
           </div>
           <Button
             look="bare"

@@ -85,7 +85,7 @@ describe("the lines of a conversation", () => {
     expect(countNew(rows, null)).toBe(0);
   });
 
-  it("are made of 5,000 messages in a moment's work", () => {
+  it("have each a key of their own, 5,000 of them, too", () => {
     const rows = rowsOf({ ...EMPTY, messages: range(1, 5_000) }, [], reader);
     expect(new Set(rows.map(({ key }) => key)).size).toBe(rows.length);
   });
