@@ -69,8 +69,10 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
   };
   const point = ({ target }: MouseEvent | FocusEvent) => {
     const id = target instanceof Element ? target.closest<HTMLElement>("[data-message]")?.dataset.message : undefined;
-    if (id) setActive(id);
+    if (id && !isBusy()) setActive(id);
   };
+  /** What was opened beside a message stays, wherever the mouse goes on its way there. */
+  const isBusy = () => scroller.current?.querySelector(":popover-open, dialog[open]") !== null;
 
   const isEmpty = !timeline.messages.length && !outbox.length;
   return (
@@ -88,7 +90,7 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
         onKeyDown={move}
         onMouseOver={point}
         onFocus={point}
-        onMouseLeave={() => setActive(null)}
+        onMouseLeave={() => !isBusy() && setActive(null)}
       >
         {/* eslint-enable */}
         <div className={styles.spacer} />
