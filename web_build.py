@@ -9,6 +9,7 @@ that pip puts into this environment.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -62,6 +63,12 @@ def _is_new_enough(node: str | None) -> bool:
 def build() -> None:
     """Build them and put them where the package carries them; what was there before stays until then."""
     environment = node_environment()
+    with (SOURCE / "package.json").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # two builds at once would write into each other's files
+        _build(environment)
+
+
+def _build(environment: dict[str, str]) -> None:
     npm("run", "--silent", "build", environment=environment)
     fresh = TARGET.with_name(f"{TARGET.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
