@@ -16,13 +16,21 @@ export function Notice({ icon, title, children }: { icon: IconName; title?: stri
   );
 }
 
+interface ProblemProps {
+  error: unknown;
+  onRetry?: () => void;
+  /** There is nothing else on the page: this is what it is about. */
+  isPage?: boolean;
+}
+
 /** A page or a part of it that could not be had. */
-export function ProblemNotice({ error, onRetry }: { error: unknown; onRetry?: () => void }) {
+export function ProblemNotice({ error, onRetry, isPage = false }: ProblemProps) {
   const { t } = useTranslation();
   const text = useProblemText();
   return (
     <div role="alert">
-      <Notice icon="alert" title={t("problem.title")}>
+      <Notice icon="alert" {...(isPage ? {} : { title: t("problem.title") })}>
+        {isPage && <h1>{t("problem.title")}</h1>}
         <p>{text(error)}</p>
         {onRetry && <Button onClick={onRetry}>{t("common.retry")}</Button>}
       </Notice>

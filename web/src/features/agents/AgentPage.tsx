@@ -22,7 +22,7 @@ export default function AgentPage() {
   const agent = useQuery(queries.agent(id));
   usePageTitle(agent.data?.display_name ?? null);
   if (agent.isPending) return <Skeleton heights={[14, 10]} />;
-  if (!agent.data) return <ProblemNotice error={agent.error} onRetry={() => void agent.refetch()} />;
+  if (!agent.data) return <ProblemNotice isPage error={agent.error} onRetry={() => void agent.refetch()} />;
   return <Portrait agent={agent.data} />;
 }
 

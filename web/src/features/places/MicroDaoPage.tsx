@@ -13,7 +13,7 @@ export default function MicroDaoPage() {
   const microDao = useQuery(queries.microDao(slug));
   usePageTitle(microDao.data?.name ?? null);
   if (microDao.isPending) return <Skeleton heights={[9, 7, 12]} />;
-  if (!microDao.data) return <ProblemNotice error={microDao.error} onRetry={() => void microDao.refetch()} />;
+  if (!microDao.data) return <ProblemNotice isPage error={microDao.error} onRetry={() => void microDao.refetch()} />;
   const { orchestrator, ...place } = microDao.data;
   const offices = [{ name: t("places.orchestrator"), text: t("places.orchestratorText"), agent: orchestrator }];
   return <Place {...place} id={slug} kind={t("places.microdao")} offices={offices} />;

@@ -13,7 +13,7 @@ export default function NodePage() {
   const node = useQuery(queries.node(nodeId));
   usePageTitle(node.data?.name ?? null);
   if (node.isPending) return <Skeleton heights={[9, 7, 12]} />;
-  if (!node.data) return <ProblemNotice error={node.error} onRetry={() => void node.refetch()} />;
+  if (!node.data) return <ProblemNotice isPage error={node.error} onRetry={() => void node.refetch()} />;
   const { guardian, steward, ...place } = node.data;
   const offices = [
     { name: t("places.guardian"), text: t("places.guardianText"), agent: guardian },

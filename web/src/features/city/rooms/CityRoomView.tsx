@@ -36,7 +36,7 @@ function Talk({ slug }: { slug: string }) {
   const [showsMembers, setShowsMembers] = useState(() => matchMedia("(width >= 900px)").matches);
   usePageTitle(room?.name ?? null);
 
-  if (error) return <ProblemNotice error={error} onRetry={() => model.start()} />;
+  if (error) return <ProblemNotice isPage error={error} onRetry={() => model.start()} />;
   if (!room) return <Skeleton heights={[3, 28, 3]} />;
   return (
     <div className={`${styles.view} ${showsMembers ? "" : styles.alone}`}>
