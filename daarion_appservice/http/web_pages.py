@@ -43,9 +43,8 @@ PAGES: Final = (
 
 _ALWAYS: Final[dict[str, str]] = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
 _FOR_EVER: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
-_ASKED_FOR_AGAIN: Final[dict[str, str]] = {
-    hdrs.CACHE_CONTROL: "no-cache"
-}  # it is kept, and asked for by its ETag: an upgrade shows at once
+_ASKED_FOR_AGAIN: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-cache"}
+"""It is kept, and asked for by its ETag: an upgrade shows at once."""
 _NOT_KEPT: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store"}
 _OF_A_PAGE: Final[dict[str, str]] = {
     "Referrer-Policy": "same-origin",
@@ -90,11 +89,11 @@ class WebPages:
     def __init__(self, settings: WebSettings, limits: Limits, dist: Path) -> None:
         self._limits = limits
         self._files = _read(dist)
+        self._document = self._files.get(_DOCUMENT)
         self._page_headers = _ALWAYS | _OF_A_PAGE | {"Content-Security-Policy": policy(settings.frame_ancestors)}
 
     def install(self, app: web.Application) -> None:
-        document = self._files.get(_DOCUMENT)
-        if document is None:
+        if self._document is None:
             log.warning("pages_missing", help="`make web` builds them; web.enabled: false serves the API without")
         for path in PAGES:
             app.router.add_get(path, self._page)
@@ -102,7 +101,6 @@ class WebPages:
         for name in self._files:
             if name != _DOCUMENT and not name.startswith(f"{_ASSETS}/"):
                 app.router.add_get(f"/{name}", self._file)
-
         app.middlewares.append(self._somewhere)
 
     @property
@@ -112,7 +110,7 @@ class WebPages:
         @web.middleware
         async def somewhere(request: web.Request, handler: Handle) -> web.StreamResponse:
             is_nowhere = isinstance(request.match_info.http_exception, web.HTTPNotFound)
-            document = self._files.get(_DOCUMENT)
+            document = self._document
             if document is None or not is_nowhere or "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
                 return await handler(request)
             return document.answer(request, self._page_headers | _ASKED_FOR_AGAIN, status=404)
@@ -121,11 +119,10 @@ class WebPages:
 
     async def _page(self, request: web.Request) -> web.Response:
         await self._limits.count(request, Anonymous())
-        document = self._files.get(_DOCUMENT)
-        if document is None:
+        if self._document is None:
             headers = self._page_headers | _NOT_KEPT
             return web.Response(status=503, text=_NOT_BUILT, content_type="text/html", headers=headers)
-        return document.answer(request, self._page_headers | _ASKED_FOR_AGAIN)
+        return self._document.answer(request, self._page_headers | _ASKED_FOR_AGAIN)
 
     async def _asset(self, request: web.Request) -> web.Response:
         return await self._answer(request, _FOR_EVER)
