@@ -62,6 +62,7 @@ function Head({ message }: { message: Message }) {
   );
 }
 
+/** Aside there is room for five characters: no "PM". */
 function Time({ message, isAside = false }: { message: Message; isAside?: boolean }) {
   const { i18n } = useTranslation();
   return (
@@ -70,7 +71,7 @@ function Time({ message, isAside = false }: { message: Message; isAside?: boolea
       dateTime={message.created_at}
       title={fullTime(message.created_at, i18n.language)}
     >
-      {clockTime(message.created_at, i18n.language)}
+      {clockTime(message.created_at, isAside ? `${i18n.language}-u-hc-h23` : i18n.language)}
     </time>
   );
 }
