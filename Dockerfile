@@ -3,11 +3,19 @@
 # config.yaml and registration.yaml lie in /data. In a container the matrix listener is open to its network, so the internal
 # token must be set, here or in config.yaml; do not publish port 7025.
 
+# The pages; of all that builds them nothing gets into the image. (This one has a Python, too.)
+FROM node:24 AS pages
+WORKDIR /build
+COPY web_build.py ./
+COPY web web
+RUN python3 web_build.py ci build
+
 FROM python:3.13-slim AS build
 WORKDIR /build
 COPY pyproject.toml setup.cfg README.md LICENSE ./
 COPY alembic alembic
 COPY daarion_appservice daarion_appservice
+COPY --from=pages /build/daarion_appservice/web_dist daarion_appservice/web_dist
 RUN python -m venv /opt/daarion \
     && /opt/daarion/bin/pip install --no-cache-dir .
 

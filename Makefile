@@ -4,19 +4,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := daarion_appservice alembic benchmarks examples tests synapse_module
+SOURCES := daarion_appservice alembic benchmarks examples tests synapse_module web_build.py
+PAGES := daarion_appservice/web_dist/index.html
+PAGES_NEED := web/node_modules/.installed
+PAGES_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f ! -name '*.test.*' -print)
 # How many tests run at the same time; most of them wait for real servers, so more than there are processors do no harm.
 JOBS ?= 4
 
-.PHONY: help run test lint typecheck unit browser soak bench bench-presence bench-rooms format wheel clean
+.PHONY: help run test lint typecheck unit web web-test browser soak bench bench-presence bench-rooms format wheel clean
 
 help: ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
 
-run: $(STAMP) ## the whole city on this machine, with a homeserver of its own
+run: $(STAMP) $(PAGES) ## the whole city on this machine, with a homeserver of its own
 	@$(BIN)/daarion-appservice demo
 
-test: lint typecheck unit ## everything that is checked
+test: lint typecheck web-test unit ## everything that is checked
 
 lint: $(STAMP) ## style
 	$(BIN)/ruff check $(SOURCES)
@@ -25,8 +28,13 @@ lint: $(STAMP) ## style
 typecheck: $(STAMP) ## types
 	$(BIN)/mypy
 
-unit: $(STAMP) browser ## the tests alone; ARGS=... goes to pytest
+unit: $(STAMP) $(PAGES) browser ## the tests alone; ARGS=... goes to pytest
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+web: $(PAGES) ## the city's pages, built from web/ into the package; needs Node 20.19 or newer, or gets one
+
+web-test: $(PAGES) ## their style, types and tests, and whether they are small enough
+	@$(BIN)/python web_build.py lint test budget
 
 browser: $(STAMP) ## a Chromium for the tests, if there is none; ALLOW_NO_BROWSER=1 does without
 	@$(BIN)/python -m tests.parts.get_browser
@@ -46,11 +54,11 @@ format: $(STAMP) ## put the sources in shape
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-wheel: $(STAMP) ## a package in dist/
+wheel: $(STAMP) $(PAGES) ## a package in dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove all that was made, but not .demo/
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist web/node_modules web/dist daarion_appservice/web_dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
 
 # uv is four times as fast, but reads no pip configuration: where it cannot reach a package index, pip may.
@@ -61,4 +69,11 @@ $(STAMP): setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
 		&& $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[dev,bench]' \
 		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	@touch $@
+
+$(PAGES): $(PAGES_NEED) $(PAGES_SOURCES) web_build.py | $(STAMP)
+	@$(BIN)/python web_build.py
+
+$(PAGES_NEED): web/package.json web/package-lock.json | $(STAMP)
+	@$(BIN)/python web_build.py ci
 	@touch $@

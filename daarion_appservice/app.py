@@ -64,6 +64,7 @@ from .http.authors import Authors
 from .http.feed import FeedRoutes
 from .http.health import HealthRoutes
 from .http.internal import InternalPresenceRoutes
+from .http.jwt_issue import JwtIssue
 from .http.limits import Limits
 from .http.listeners import Listener, Streaming, city_application, matrix_application
 from .http.me import MeRoutes
@@ -81,7 +82,10 @@ from .http.registry_parts import RegistryParts
 from .http.room_socket import RoomFrames, RoomSocket, RoomSocketParts
 from .http.rooms import RoomRoutes
 from .http.secondme import SecondMeInvoke, SecondMeRoutes
+from .http.sign_in import SignInRoutes
 from .http.signing_in import CityDoor, MatrixDoor
+from .http.site import SiteRoutes
+from .http.web_pages import DIST, WebPages
 from .matrix.adoption import Adoption
 from .matrix.catch_up import CatchUp
 from .matrix.chat_events import DirectChatEvents
@@ -519,8 +523,11 @@ class City:
             anonymous_read=may_read,
         )
         second_me, invoke = SecondMeRoutes(self.second_me), SecondMeInvoke(self.second_me, door)
+        issue = JwtIssue(settings.api.jwt, lifetime_s=settings.sign_in.token_lifetime_s)
         app = city_application(
             [
+                SiteRoutes(settings),
+                SignInRoutes(settings.sign_in, self.accounts, issue, new_id),
                 rooms,
                 members,
                 messages,
@@ -535,6 +542,7 @@ class City:
             [media, socket, events, room_socket, invoke],
             door,
             settings.api,
+            WebPages(settings.web, door.limits, DIST) if settings.web.enabled else None,
         )
         return Listener("api", app, settings.api.host, settings.api.port)
 

@@ -6,6 +6,7 @@ and that may be another service's: so it takes no account from a citizen who has
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import Conflict
@@ -17,6 +18,18 @@ class AccountCheck(Protocol):
     async def holder(self, token: str, server: str) -> UserId:
         """Whose OpenID token this is, made by the homeserver ``server``. Raises NotAllowed, Unavailable."""
         ...
+
+    async def name_of(self, user: UserId) -> str:
+        """What they are called on Matrix; a part of their id where that cannot be known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Somebody who came in with their account on Matrix."""
+
+    citizen: CitizenId
+    name: str
 
 
 class Accounts:
@@ -35,6 +48,17 @@ class Accounts:
             if not await tx.accounts.link(user, citizen, now_ms=self._now_ms()):
                 raise Conflict("account_taken", f"{user} is another citizen's account: they have to unlink it first")
         return user
+
+    async def arrive(self, token: str, server: str, newcomer: CitizenId) -> Arrival:
+        """Who holds the token: the citizen whom they are linked with, else ``newcomer`` from now on.
+
+        Raises NotAllowed, Unavailable.
+        """
+        user = await self._check.holder(token, server)
+        name = await self._check.name_of(user)
+        async with self._store.transaction() as tx:
+            citizen = await tx.accounts.settle(user, newcomer, now_ms=self._now_ms())
+        return Arrival(citizen, name)
 
     async def unlink(self, citizen: CitizenId) -> None:
         """Done as well when there is nothing to unlink. What Second Me remembers stays the citizen's."""

@@ -10,7 +10,7 @@ from ..errors import Conflict, InvalidInput, NotFound
 from .events import CityEvent, RegistryChanged, RoomChanged
 from .feed import FeedWriter
 from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all
-from .slugs import MAX_LENGTH, slug_of
+from .slugs import MAX_LENGTH, RESERVED, slug_of
 from .types import MatrixRoomId, MatrixStatus, Room, RoomId
 
 _SLUG: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{MAX_LENGTH - 1}}}")
@@ -47,6 +47,9 @@ def check_slug(slug: str) -> None:
             f"the slug {slug!r} must be 1 to {MAX_LENGTH} of a-z, 0-9, _ and -, and start with a letter or digit",
             status=422,
         )
+    if slug in RESERVED:
+        detail = f"the slug {slug!r} cannot be a room's: /city/{slug} is an address of the city's own"
+        raise InvalidInput("slug_wrong", detail, status=422)
 
 
 class Rooms:

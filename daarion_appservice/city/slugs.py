@@ -11,6 +11,10 @@ from ..errors import InvalidInput
 
 MAX_LENGTH: Final = 64
 
+RESERVED: Final = frozenset({"feed", "home", "me", "media", "rooms", "sign-in", "site"})
+"""What stands behind ``/city/`` for something else than a room: a room of that slug could have no page."""
+_BESIDE_RESERVED: Final = "-room"
+
 # Ukraine's official romanisation (Cabinet of Ministers, resolution 55 of 2010) where it differs from what slugify does
 # with Cyrillic; some letters are written differently at the start of a word.
 _ANYWHERE: Final = {
@@ -28,7 +32,7 @@ def slug_of(name: str) -> str:
     slug: str = slugify(romanised, max_length=MAX_LENGTH)
     if not slug:
         raise InvalidInput("slug_needed", f"no slug can be made from the name {name!r}; send one as `slug`", status=422)
-    return slug
+    return slug + _BESIDE_RESERVED if slug in RESERVED else slug
 
 
 def _romanise(word: str) -> str:

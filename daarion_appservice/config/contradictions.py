@@ -10,10 +10,14 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from .values import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER, is_loopback
 
 if TYPE_CHECKING:
-    from .settings import AppserviceSettings, MatrixListenerSettings, PresenceSettings, Settings
+    from .settings import AppserviceSettings, MatrixListenerSettings, PresenceSettings, Settings, SignInSettings
 
 Place = tuple[str | int, ...]
 """Where something stands in the file: ("city", "rooms", 0, "slug")."""
+
+
+CLAIMS = ("sub", "name", "iat", "exp", "iss", "aud")
+"""What stands in the tokens that the city makes itself (``sign_in``)."""
 
 
 class Contradiction(NamedTuple):
@@ -40,6 +44,8 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from _same_port(settings)
     yield from _bot_is_a_ghost(settings.appservice)
     yield from _same_token(settings.appservice)
+    yield from _unsigned(settings)
+    yield from _everybody_an_admin(settings)
 
 
 def _repeated_slugs(place: Place, slugs: list[str]) -> Iterator[Contradiction]:
@@ -82,3 +88,28 @@ def _same_token(appservice: AppserviceSettings) -> Iterator[Contradiction]:
     ours, theirs = ("appservice", "as_token"), ("appservice", "hs_token")
     if appservice.as_token == appservice.hs_token and appservice.hs_token.get_secret_value():
         yield Contradiction(theirs, "must differ from appservice.as_token: each proves another side", (ours, theirs))
+
+
+def _unsigned(settings: Settings) -> Iterator[Contradiction]:
+    if settings.api.jwt.secret.get_secret_value():
+        return
+    secret = ("api", "jwt", "secret")
+    for place in _makes_tokens(settings.sign_in):
+        sentence = "needs api.jwt.secret: with that the city signs the tokens that it makes (HS256)"
+        yield Contradiction(place, sentence, (place, secret))
+
+
+def _everybody_an_admin(settings: Settings) -> Iterator[Contradiction]:
+    claim = settings.api.jwt.admin_claim.partition("=")[0]
+    if claim not in CLAIMS:
+        return
+    for place in _makes_tokens(settings.sign_in):
+        sentence = (
+            f"does not go with api.jwt.admin_claim: `{claim}` stands in everybody's token, and some may choose it"
+        )
+        yield Contradiction(place, sentence, (place, ("api", "jwt", "admin_claim")))
+
+
+def _makes_tokens(sign_in: SignInSettings) -> Iterator[Place]:
+    """The keys by which the city makes tokens itself."""
+    return (("sign_in", name) for name in ("name", "matrix") if getattr(sign_in, name))

@@ -32,6 +32,7 @@ from .values import (
     PublicKey,
     RateLimit,
     RedisUrl,
+    RoomSlug,
     ServerName,
     ServiceId,
     Slug,
@@ -62,7 +63,9 @@ __all__ = [
     "RoomSeed",
     "Section",
     "Settings",
+    "SignInSettings",
     "Slug",
+    "WebSettings",
     "default_rooms",
     "is_loopback",
 ]
@@ -144,6 +147,44 @@ class ApiSettings(Section):
     )
 
 
+class SignInSettings(Section):
+    url: OptionalHttpUrl = Field(
+        "",
+        description="The page of the city's own sign-in: the pages send people there with ?return_to=, and it sends them "
+        "back to that address with #token= and their JWT; empty: none.",
+    )
+    name: bool = Field(
+        False,
+        description="Whether a name is enough to become a citizen, without any proof: for demos, not for a real city.",
+    )
+    matrix: bool = Field(
+        False, description="Whether people with an account on the homeserver may come in with it (OpenID, in a widget)."
+    )
+    token_lifetime_s: float = Field(
+        43_200.0, ge=60, le=31_622_400, description="How long the tokens count that are made for these two, in seconds."
+    )
+
+
+class WebSettings(Section):
+    enabled: bool = Field(True, description="Whether the city listener serves the city's pages; off: the API alone.")
+    frame_ancestors: list[Origin] = Field(
+        [], description="Origins of Matrix clients that may show the pages as a widget, like https://app.element.io."
+    )
+    client_url: OptionalHttpUrl = Field(
+        "https://app.element.io",
+        description="The Matrix client that the pages' links open rooms and people in; empty: matrix.to, where each chooses.",
+    )
+    homeserver_url: OptionalHttpUrl = Field(
+        "", description="Where people's Matrix clients reach the homeserver, for the pages to say; empty: not said."
+    )
+    away_after_s: float = Field(
+        300.0,
+        ge=1,
+        le=86_400,
+        description="How long somebody does nothing on the pages until they are away, in seconds.",
+    )
+
+
 class LimitsSettings(Section):
     reads: RateLimit = Field(
         "3000/minute",
@@ -156,6 +197,10 @@ class LimitsSettings(Section):
     messages: RateLimit = Field("240/minute", description="Messages of one citizen or agent, by whatever way.")
     changes: RateLimit = Field(
         "240/minute", description="Edits, deletions, reactions and whatever else one citizen or agent changes."
+    )
+    arrivals: RateLimit = Field(
+        "60/hour",
+        description="Sign-ins with a name or a Matrix account (sign_in) from one address, whether they succeed or not.",
     )
     uploads: RateLimit = Field("60/hour", description="Files of one citizen or agent.")
     rooms: RateLimit = Field("30/hour", description="Rooms that one citizen opens, or tries to.")
@@ -238,7 +283,7 @@ class PresenceSettings(Section):
 
 
 class RoomSeed(Section):
-    slug: Slug = Field(description="Its Matrix alias becomes #city_<slug>.")
+    slug: RoomSlug = Field(description="Its Matrix alias becomes #city_<slug>.")
     name: str = Field(min_length=1, max_length=255, description="What people see.")
     description: str = Field("", max_length=2000, description="The room's topic.")
 
@@ -342,6 +387,11 @@ class Settings(Section):
         description="The matrix listener: Synapse and trusted services. Never put it on the internet.",
     )
     api: ApiSettings = Field(ApiSettings(), description="The city listener: browsers, agents, the city's frontend.")
+    sign_in: SignInSettings = Field(
+        SignInSettings(),
+        description="How people on the city's pages come by a token; nothing of it is needed elsewhere.",
+    )
+    web: WebSettings = Field(WebSettings(), description="The city's pages, on the city listener.")
     limits: LimitsSettings = Field(
         LimitsSettings(),
         description="How much one may ask of the city listener, like 240/minute, 10 per hour or 100/5 seconds; "

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from limits import parse_many
 from pydantic import AfterValidator, Field, SecretStr
 
+from ..city.slugs import RESERVED
+
 SLUG_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 """Slugs of agents and rooms: what a Matrix localpart or alias may hold, minus what looks odd in a URL."""
 
@@ -74,6 +76,12 @@ def _server_name(value: str) -> str:
 def _jwt_secret(value: SecretStr) -> SecretStr:
     if 0 < len(value.get_secret_value()) < MIN_JWT_SECRET:
         raise ValueError(f"needs at least {MIN_JWT_SECRET} characters, for example from `openssl rand -hex 32`")
+    return value
+
+
+def _room_slug(value: str) -> str:
+    if value in RESERVED:
+        raise ValueError(f"must be another one: /city/{value} is an address of the city's own")
     return value
 
 
@@ -142,6 +150,7 @@ Slug = Annotated[
         _matching(SLUG_PATTERN, "must be 1 to 64 of a-z, 0-9, - and _, and begin with a letter or a digit"),
     ),
 ]
+RoomSlug = Annotated[Slug, AfterValidator(_room_slug)]
 ServiceId = Annotated[
     str, AfterValidator(_matching(r"^[A-Za-z0-9_.-]{1,64}$", "must be 1 to 64 of A-Z, a-z, 0-9, _, . and -"))
 ]

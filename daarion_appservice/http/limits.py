@@ -37,6 +37,8 @@ Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RATES: Final = {
     ("POST", "/city/rooms"): Rate.ROOMS,
     ("POST", "/city/rooms/{room_id}/messages"): Rate.MESSAGES,
+    ("POST", "/city/sign-in/name"): Rate.ARRIVALS,
+    ("POST", "/city/sign-in/matrix"): Rate.ARRIVALS,
     ("PUT", "/city/rooms/{room_id}/typing"): Rate.TYPING,
     ("PUT", "/city/rooms/{room_id}/read"): Rate.TYPING,
     ("POST", "/api/v1/agents/{agent_id}/heartbeat"): Rate.HEARTBEATS,
@@ -100,9 +102,13 @@ class Limits:
 
     async def count(self, request: web.Request, principal: Principal) -> None:
         """What somebody asks for by HTTP. Raises TooManyRequests."""
+        rate = _rate_of(request)
         subject = _subject(principal)
-        if subject is not None:
-            await self._rates.spend(_rate_of(request), subject)
+        if rate is Rate.ARRIVALS:
+            # Whatever token they show: whoever has one would come by the next, and with that by more, without end.
+            await self._count_address(request, rate)
+        elif subject is not None:
+            await self._rates.spend(rate, subject)
         elif isinstance(principal, Anonymous):
             await self._count_address(request)
 
@@ -132,10 +138,10 @@ class Limits:
         """Of one connection; None for as fast as it likes."""
         return Pace(self._pace) if self._pace is not None else None
 
-    async def _count_address(self, request: web.Request) -> None:
+    async def _count_address(self, request: web.Request, rate: Rate = Rate.READS) -> None:
         address = self._addresses.of(request)
         if address is not None:
-            await self._rates.spend(Rate.READS, _address(address))
+            await self._rates.spend(rate, _address(address))
 
     def _address_of(self, request: web.Request, principal: Principal) -> str | None:
         """The address that what stays open is counted for. Agents have one machine for many, and tokens made by the admin."""

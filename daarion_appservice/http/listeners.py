@@ -17,6 +17,7 @@ from .bad_requests import keep_out_of_the_log
 from .endpoint import Door, install, routes_of
 from .openapi import Documentation
 from .signing_in import CityDoor
+from .web_pages import WebPages
 
 _MAX_CITY_BODY_BYTES: Final = 1024 * 1024
 
@@ -28,7 +29,11 @@ class Streaming(Protocol):
 
 
 def city_application(
-    groups: Sequence[object], streams: Sequence[Streaming], door: CityDoor, settings: ApiSettings
+    groups: Sequence[object],
+    streams: Sequence[Streaming],
+    door: CityDoor,
+    settings: ApiSettings,
+    pages: WebPages | None = None,
 ) -> web.Application:
     app = web.Application(middlewares=[problems, door.limits.middleware], client_max_size=_MAX_CITY_BODY_BYTES)
     for group in groups:
@@ -36,6 +41,8 @@ def city_application(
     for stream in (*streams, Documentation(anonymous_read=settings.anonymous_read)):
         stream.install(app)
     _allow_origins(app, settings.allowed_origins)
+    if pages is not None:
+        pages.install(app)
     return app
 
 

@@ -22,6 +22,7 @@ class Rate(StrEnum):
     SIGN_INS = "sign_ins"
     MESSAGES = "messages"
     CHANGES = "changes"
+    ARRIVALS = "arrivals"
     UPLOADS = "uploads"
     ROOMS = "rooms"
     TYPING = "typing"
@@ -33,6 +34,7 @@ _WORDS: Final = {
     Rate.SIGN_INS: "wrong tokens",
     Rate.MESSAGES: "messages",
     Rate.CHANGES: "changes",
+    Rate.ARRIVALS: "sign-ins",
     Rate.UPLOADS: "files",
     Rate.ROOMS: "new rooms",
     Rate.TYPING: "typing notices",

@@ -194,6 +194,11 @@ class Homeserver:
     async def make_device(self, user: UserId, device: str = CITY_DEVICE) -> None:
         await self.request(Method.PUT, Path.v3.devices[device], {"display_name": "DAARION"}, as_user=user)
 
+    async def display_name(self, user: UserId) -> str | None:
+        """None for whoever has none."""
+        name = (await self._object(Method.GET, Path.v3.profile[user])).get("displayname")
+        return name if isinstance(name, str) else None
+
     async def set_display_name(self, user: UserId, name: str) -> None:
         await self.request(Method.PUT, Path.v3.profile[user].displayname, {"displayname": name}, as_user=user)
 

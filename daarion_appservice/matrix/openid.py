@@ -11,8 +11,17 @@ from typing import Final
 
 import structlog
 
+from ..city.names import person_name
 from ..city.types import UserId
-from ..errors import HomeserverAway, HomeserverLimited, HomeserverRefused, NotAllowed, Unavailable
+from ..errors import (
+    HomeserverAway,
+    HomeserverError,
+    HomeserverLimited,
+    HomeserverRefused,
+    InvalidInput,
+    NotAllowed,
+    Unavailable,
+)
 from .homeserver import Homeserver
 from .namespace import Namespace, is_user_id
 
@@ -38,12 +47,18 @@ class OpenId:
             raise NotAllowed("openid_foreign", f"{user} is the city's own")
         return user
 
+    async def name_of(self, user: UserId) -> str:
+        """What they are called; the localpart where they have no name, none to show, or the homeserver does not say."""
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                return person_name(await self._homeserver.display_name(user) or "")
+        except (HomeserverError, TimeoutError, InvalidInput):
+            return user[1:].partition(":")[0]
+
     def _check_ours(self, server: str) -> None:
         ours = self._namespace.domain
         if server != ours:
-            raise NotAllowed(
-                "openid_foreign", f"only accounts of {ours} can be linked, and this one is of {server[:255]}"
-            )
+            raise NotAllowed("openid_foreign", f"only accounts of {ours} count here, and this one is of {server[:255]}")
 
     async def _ask(self, token: str) -> str:
         try:

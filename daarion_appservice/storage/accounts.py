@@ -24,6 +24,15 @@ class AccountRows:
                 return True
         return False
 
+    async def settle(self, user: UserId, citizen: CitizenId, *, now_ms: int) -> CitizenId:
+        """The citizen that ``user`` is; from now on this one, if they were none."""
+        linked = insert(self._connection, accounts).values(matrix_user_id=user, citizen_id=citizen, linked_at_ms=now_ms)
+        # Whoever does the same in this moment is waited for, and then it is theirs that counts.
+        await self._connection.execute(linked.on_conflict_do_nothing(index_elements=[accounts.c.matrix_user_id]))
+        settled = await self.citizen_of(user)
+        assert settled is not None
+        return settled
+
     async def unlink(self, citizen: CitizenId) -> None:
         await self._connection.execute(delete(accounts).where(accounts.c.citizen_id == citizen))
 

@@ -20,14 +20,16 @@ from tests.parts.stranger import Stranger, needs_homeserver, routes, visit
 
 EXAMPLE_ID = "01M80JJAXFTK9TPCTY26E2R4Y5"
 EXAMPLE_TOKEN_ID = "01M80JJAXGAGENT0T0KEN00000"
-NO_LIMITS = dict.fromkeys(["reads", "sign_ins", "messages", "changes", "uploads", "rooms", "typing", "heartbeats"], "")
+NO_LIMITS = dict.fromkeys(
+    ["reads", "sign_ins", "messages", "changes", "arrivals", "uploads", "rooms", "typing", "heartbeats"], ""
+)
 
 
 @pytest.fixture
 async def city(sqlite_url: str) -> AsyncIterator[OpenCity]:
     async with (
         BadCore().serving() as core,
-        open_city(sqlite_url, limits=NO_LIMITS, agents_core={"url": core.url}) as city,
+        open_city(sqlite_url, limits=NO_LIMITS, agents_core={"url": core.url}, sign_in={"name": True}) as city,
     ):
         yield city
 

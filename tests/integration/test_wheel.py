@@ -56,6 +56,13 @@ def test_the_migrations_are_in_it_below_the_package(wheel: Path) -> None:
     assert {"env.py", "script.py.mako", "0001_the_city.py"} <= {path.name for path in expected}
 
 
+def test_the_pages_are_in_it(wheel: Path) -> None:
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if "/web_dist/" in name}
+    built = [path for path in (PACKAGE / "web_dist").rglob("*") if path.is_file()]
+    assert names == {f"daarion_appservice/{path.relative_to(PACKAGE).as_posix()}" for path in built}
+    assert {"index.html", "index.html.br", "index.html.gz"} <= {path.name for path in built}, "`make web` builds them"
+
+
 def test_nothing_else_is_in_it(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"daarion_appservice"}

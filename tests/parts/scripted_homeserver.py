@@ -19,6 +19,7 @@ ROUTES = {
     "register": ("POST", "/_matrix/client/v3/register"),
     "device": ("PUT", "/_matrix/client/v3/devices/{device}"),
     "profile": ("PUT", "/_matrix/client/v3/profile/{user}/{field}"),
+    "profile_of": ("GET", "/_matrix/client/v3/profile/{user}"),
     "member": ("GET", "/_matrix/client/v3/rooms/{room}/state/m.room.member/{user}"),
     "leave": ("POST", "/_matrix/client/v3/rooms/{room}/leave"),
     "receipt": ("POST", "/_matrix/client/v3/rooms/{room}/receipt/m.read/{event}"),

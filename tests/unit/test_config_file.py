@@ -276,7 +276,14 @@ def test_every_single_value_can_come_from_the_environment(config: Path) -> None:
     assert plain(settings) == plain(config_file.load(config, {}))
     assert {key.dotted for key in all_keys() if key.section is None} - {
         key.dotted for key in environment_keys().values()
-    } == {"api.allowed_origins", "api.trusted_proxies", "media.allowed_types", "city.rooms", "agents"}
+    } == {
+        "api.allowed_origins",
+        "api.trusted_proxies",
+        "web.frame_ancestors",
+        "media.allowed_types",
+        "city.rooms",
+        "agents",
+    }
 
 
 def test_a_secret_can_lie_in_a_file_of_its_own(config: Path, tmp_path: Path) -> None:

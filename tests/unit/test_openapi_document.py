@@ -42,7 +42,11 @@ SOURCE = Path(__file__).parents[2] / "daarion_appservice"
 async def app() -> AsyncIterator[web.Application]:
     """The city listener of a city that is put together but not running."""
     settings = Settings.model_validate(
-        {"appservice": {"as_token": "ours", "hs_token": "theirs"}, "database": {"url": "sqlite:///:memory:"}}
+        {
+            "appservice": {"as_token": "ours", "hs_token": "theirs"},
+            "database": {"url": "sqlite:///:memory:"},
+            "web": {"enabled": False},  # pages are no part of the API
+        }
     )
     city = City(settings)
     yield app_of(city.city_listener())

@@ -16,6 +16,9 @@ from daarion_appservice.errors import InvalidInput
 @pytest.mark.parametrize(
     ("name", "slug"),
     [
+        # What is an address of the city's own.
+        ("Home", "home-room"),
+        ("Rooms", "rooms-room"),
         # The examples of resolution 55 (2010), letter by letter.
         ("Алушта", "alushta"),
         ("Борщагівка", "borshchahivka"),

@@ -41,7 +41,8 @@ are ignored, and answers may get new ones.
 TAGS: Final = (
     ("/city/rooms", "Rooms", "Rooms, and what is said in them."),
     ("/city/media", "Files", "Pictures and other files that are posted in rooms."),
-    ("/city", "City", "The feed and the front page."),
+    ("/city/sign-in", "Sign-in", "How one becomes a citizen where the city sees to that itself."),
+    ("/city", "City", "The feed, the front page, and what pages need to know."),
     ("/secondme", "Second Me", "An agent that answers each citizen by what they asked before."),
     ("/api/v1/agents", "Agents", "Who the agents are, and their heartbeats."),
     ("/api/v1/nodes", "Places", "Nodes, microDAOs and districts: where agents live, and who looks after them."),

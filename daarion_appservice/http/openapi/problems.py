@@ -49,6 +49,12 @@ PROBLEMS: Final = (
         "the token is not valid: Signature has expired",
     ),
     Problem(403, "not_allowed", "the token is good, but not for this", "this is for citizens and agents only"),
+    Problem(
+        403,
+        "sign_in_closed",
+        "the city lets nobody in this way",
+        "this city lets nobody in this way; see sign_in.name",
+    ),
     Problem(403, "not_this_agent", "it is another agent's token", "this token is daarwizz's, not litopys's"),
     Problem(403, "not_you", "`user_id` is somebody else", "this token is u_123's, not u_456's"),
     Problem(
@@ -212,6 +218,12 @@ PROBLEMS: Final = (
     Problem(422, "name_needed", "the name is nothing but spaces", "a room needs a name"),
     Problem(
         422,
+        "name_wrong",
+        "the name has more than 60 characters, or some that cannot be seen",
+        "a name may have 60 characters at most",
+    ),
+    Problem(
+        422,
         "slug_needed",
         "no slug can be made of the name",
         "no slug can be made from the name '🌳'; send one as `slug`",
@@ -219,7 +231,7 @@ PROBLEMS: Final = (
     Problem(
         422,
         "slug_wrong",
-        "the slug has other characters than `a-z`, `0-9`, `_` and `-`",
+        "the slug has other characters than `a-z`, `0-9`, `_` and `-`, or is an address of the city's own",
         "the slug 'Поділ' must be 1 to 64 of a-z, 0-9, _ and -, and start with a letter or digit",
     ),
     Problem(422, "message_empty", "there is nothing but spaces in it", "a message needs a text"),

@@ -177,6 +177,7 @@ def _config_values(ports: Ports, credentials: Credentials) -> dict[str, str | fl
         # For the city listener only: /internal, on loopback, stays open to who tries it out.
         "api.service_token": credentials.internal_token,
         "api.jwt.secret": credentials.jwt_secret,
+        "web.homeserver_url": credentials.homeserver_url,
         "agents_core.url": f"http://{HOST}:{ports.agents}" if ports.agents else "",
     }
 
@@ -192,5 +193,14 @@ database:
 
 city:
   federate: false
+
+# Whoever is on this machine may be anybody; a name that was chosen once is kept for a month.
+sign_in:
+  name: true
+  matrix: true
+  token_lifetime_s: 2592000
+
+web:
+  frame_ancestors: ["https://app.element.io"]
 
 """

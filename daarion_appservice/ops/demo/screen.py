@@ -50,7 +50,7 @@ class Screen:
 
     def how_to_get_in(self, credentials: Credentials, files: DemoFiles) -> None:
         self._rule("The city is open")
-        self._row("City", credentials.city_url)
+        self._row("City", f"{credentials.city_url}   [dim](in a browser; a name is enough)[/dim]")
         self._row("Homeserver", f"{credentials.homeserver_url}   [dim](in Element: Edit the homeserver)[/dim]")
         self._row("Matrix side", credentials.matrix_url)
         self.say()

@@ -1,0 +1,408 @@
+"""The city's pages as people have them: in a real browser, with a real city and somebody on Matrix in the same room."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import nio
+import pytest
+import pytest_asyncio
+from playwright.async_api import FrameLocator, Locator, Page, Response, expect
+
+from tests.parts.agents_core import DONE, BadCore, delta, pauses
+from tests.parts.browser import Browser, Tab, serve_page, start_browser
+from tests.parts.city import RunningCity, eventually
+from tests.parts.person import Person
+from tests.parts.synapse import boot
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+AXE: Final = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
+SOON_MS: Final = 20_000
+AWAY_S: Final = 300
+AGENTS: Final = """
+agents:
+  - slug: daarwizz
+    display_name: DAARWIZZ
+    title: Оркестратор microDAO
+    color: "#7c3aed"
+    microdao: daarion
+    microdao_role: orchestrator
+    rooms: [general]
+  - slug: varta
+    display_name: Варта
+    node_id: node-1
+    node_role: guardian
+    rooms: [general]
+  - slug: hospodar
+    display_name: Господар
+    node_id: node-1
+    node_role: steward
+    rooms: [builders]
+"""
+
+PAGES: Final = {
+    "/": "DAARION",
+    "/city": "Rooms of the city",
+    "/city/general": "General",
+    "/secondme": "Second Me",
+    "/agents": "Agents of the city",
+    "/agents/daarwizz": "DAARWIZZ",
+    "/nodes/node-1": "node-1",
+    "/microdao/daarion": "daarion",
+    "/nowhere": "There is no such street",
+}
+"""Each with what its title begins with."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def core() -> AsyncIterator[BadCore]:
+    async with BadCore().serving() as core:
+        yield core
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client() -> AsyncIterator[str]:
+    """The origin of a Matrix client."""
+    async with serve_page(CLIENT) as origin:
+        yield origin
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def city(tmp_path_factory: pytest.TempPathFactory, core: BadCore, client: str) -> AsyncIterator[RunningCity]:
+    directory = tmp_path_factory.mktemp("pages")
+
+    async def boot_here(**options: Any) -> Any:
+        return await boot(directory / "synapse", **options)
+
+    settings: dict[str, str | float] = {
+        "sign_in.name": True,
+        "sign_in.matrix": True,
+        "web.away_after_s": AWAY_S,
+        "agents_core.url": core.url,
+    }
+    url = f"sqlite:///{directory / 'city.db'}"
+    city = await RunningCity.make(directory / "city", url, boot_here, homeserver=None, settings=settings, agents=AGENTS)
+    ancestors = "frame_ancestors: "
+    city.config.write_text(city.config.read_text().replace(f"{ancestors}[]", f'{ancestors}["{client}"]'))
+    try:
+        await city.start()
+        yield city
+    finally:
+        await city.close()
+        city.homeserver.kill()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with start_browser() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def alice(city: RunningCity) -> AsyncIterator[Person]:
+    person = await Person.arrive(city.homeserver, "alice")
+    yield person
+    await person.leave()
+
+
+# --- people -------------------------------------------------------------------------------------------
+
+
+class Visitor:
+    """Somebody at a page of the city, who came in with a name."""
+
+    def __init__(self, browser: Browser, tab: Tab) -> None:
+        self.browser = browser
+        self.tab = tab
+        self.page = tab.page
+
+    @classmethod
+    async def come(cls, first: Browser, city: RunningCity, path: str, name: str, **options: Any) -> Visitor:
+        browser = await first.somebody(locale="en-US", **options)
+        visitor = cls(browser, await browser.open(city.api_url + path))
+        page = visitor.page
+        await page.get_by_role("button", name="Sign in", exact=True).first.click()
+        await page.get_by_label("What is your name?").fill(name)
+        await page.get_by_role("button", name="Come in").click()
+        await page.get_by_role("button", name=f"Account: {name}").wait_for()
+        return visitor
+
+    async def user_id(self, city: RunningCity) -> str:
+        """As the city knows whoever shows the page's token."""
+        token = await self.tab.run("localStorage.getItem('city.session')")
+        answer = await city.get("/city/me", token=token)
+        return str(answer["user_id"])
+
+    @property
+    def log(self) -> Locator:
+        return self.page.get_by_role("log")
+
+    @property
+    def input(self) -> Locator:
+        return self.page.get_by_role("textbox", name="Message to General")
+
+    async def say(self, body: str) -> None:
+        await self.input.fill(body)
+        await self.input.press("Enter")
+
+    async def sees(self, text: str) -> None:
+        """Once, and not twice."""
+        await expect(self.log.get_by_text(text, exact=True)).to_have_count(1, timeout=SOON_MS)
+
+    async def hides(self, *, hidden: bool = True) -> None:
+        """As when another tab is looked at: a browser without a screen shows all of them."""
+        state = "hidden" if hidden else "visible"
+        await self.tab.run(
+            """state => {
+                Object.defineProperty(document, "visibilityState", {get: () => state, configurable: true});
+                Object.defineProperty(document, "hidden", {get: () => state === "hidden", configurable: true});
+                document.dispatchEvent(new Event("visibilitychange"));
+            }""",
+            state,
+        )
+
+
+async def presence_of(city: RunningCity, user: str) -> str:
+    presences = (await city.get(f"/api/v1/presence?ids={user}"))["presences"]
+    return str(presences[0]["status"])
+
+
+def shows(city: RunningCity, user: str, status: str) -> Callable[[], Awaitable[bool]]:
+    async def shown() -> bool:
+        return await presence_of(city, user) == status
+
+    return shown
+
+
+# --- together -----------------------------------------------------------------------------------------
+
+
+async def test_people_at_pages_and_on_matrix_sit_in_one_room(
+    city: RunningCity, browser: Browser, alice: Person
+) -> None:
+    matrix_room = await alice.join("#city_general:city.localhost")
+    oksana = await Visitor.come(browser, city, "/city/general", "Оксана")
+    ivan = await Visitor.come(browser, city, "/city/general", "Іван")
+
+    # What one says, all see; once.
+    await oksana.say("Добрий вечір!")
+    await alice.sees(lambda: any(body == "Добрий вечір!" for _, body in alice.messages))
+    await alice.say(matrix_room, "Вітаю з Matrix")
+    for visitor in (oksana, ivan):
+        await visitor.sees("Добрий вечір!")
+        await visitor.sees("Вітаю з Matrix")
+
+    # Who types is seen on all sides, if they are members.
+    await ivan.page.get_by_role("button", name="Join").click()
+    ivans = await ivan.user_id(city)
+    ivans_ghost = f"@citizen_{ivans}:city.localhost"
+    await alice.sees(lambda: ivans_ghost in alice.client.rooms[matrix_room].users)
+    await ivan.input.press_sequentially("думаю")
+    await expect(oksana.page.get_by_text("Іван is typing…")).to_be_visible(timeout=SOON_MS)
+    await alice.sees(lambda: any(ivans_ghost in typists for typists in alice.typing))
+    await alice.client.room_typing(matrix_room, typing_state=True)
+    await expect(ivan.page.get_by_text("Alice is typing…")).to_be_visible(timeout=SOON_MS)
+    await ivan.input.press("Enter")
+    await oksana.sees("думаю")
+
+    # Who is here is seen, too: hidden is away, back is online, closed is offline.
+    await eventually(shows(city, ivans, "online"))
+    await alice.sees(lambda: alice.presence_of(ivans_ghost) == "online")
+    await ivan.hides()
+    await eventually(shows(city, ivans, "away"))
+    await ivan.hides(hidden=False)
+    await eventually(shows(city, ivans, "online"))
+    others = await ivan.browser.open(f"{city.api_url}/")
+    await others.page.get_by_role("button", name="Account: Іван").wait_for()
+    await ivan.tab.close()
+    await others.page.wait_for_timeout(500)
+    assert await presence_of(city, ivans) != "offline", "another page of his is still open"
+    await others.close()
+    await eventually(shows(city, ivans, "offline"), 15)
+    await alice.sees(lambda: alice.presence_of(ivans_ghost) == "offline", 30)
+    assert oksana.tab.errors == []
+    assert ivan.tab.errors == []
+
+
+async def test_a_city_that_was_away_comes_back_with_nothing_missing_and_nothing_twice(
+    city: RunningCity, browser: Browser, alice: Person
+) -> None:
+    matrix_room = await alice.join("#city_general:city.localhost")
+    oksana = await Visitor.come(browser, city, "/city/general", "Соломія")
+    ivan = await Visitor.come(browser, city, "/city/general", "Тарас")
+    await oksana.say("перед тим")
+    await ivan.sees("перед тим")
+
+    city.service.kill()
+    for visitor in (oksana, ivan):
+        await expect(visitor.page.get_by_text("The connection to the city is lost")).to_be_visible(timeout=SOON_MS)
+    said = [f"тим часом {number}" for number in range(5)]
+    for body in said:
+        await alice.say(matrix_room, body)
+    await oksana.say("я ще тут")
+    await oksana.sees("я ще тут")
+    await city.start()
+
+    for visitor in (oksana, ivan):
+        await expect(visitor.page.get_by_text("The connection to the city is lost")).to_be_hidden(timeout=60_000)
+        for body in ("перед тим", *said, "я ще тут"):
+            await visitor.sees(body)
+    bodies = await city.bodies()
+    assert bodies.count("я ще тут") == 1
+    assert [body for body in bodies if body in said] == said
+    await alice.sees(lambda: [body for _, body in alice.messages].count("я ще тут") == 1)
+
+
+# --- alone --------------------------------------------------------------------------------------------
+
+
+async def test_second_me_is_heard_while_it_speaks(city: RunningCity, browser: Browser, core: BadCore) -> None:
+    olha = await Visitor.come(browser, city, "/secondme", "Ольга")
+    more = asyncio.Event()
+    core.next(pauses(more, delta("Озеленіть "), delta("дахи біля ринку."), DONE))
+    await olha.page.get_by_role("textbox", name="Question to Second Me").fill("Порадь ідею для району")
+    await olha.page.get_by_role("button", name="Ask").click()
+    await expect(olha.page.get_by_text("Озеленіть", exact=True)).to_be_visible(timeout=SOON_MS)
+    more.set()
+    answer = olha.page.get_by_text("Озеленіть дахи біля ринку.").first
+    await expect(answer).to_be_visible(timeout=SOON_MS)
+    assert core.asked[-1].content["input"] == "Порадь ідею для району"
+
+    await olha.page.reload()
+    await expect(answer).to_be_visible(timeout=SOON_MS)
+    await olha.page.get_by_role("button", name="Forget everything").click()
+    await olha.page.get_by_role("dialog").get_by_role("button", name="Forget").click()
+    await expect(answer).to_be_hidden(timeout=SOON_MS)
+    assert olha.tab.errors == []
+
+
+async def test_a_page_speaks_as_its_reader_does_or_chooses(city: RunningCity, browser: Browser) -> None:
+    reader = await browser.somebody(locale="uk-UA")
+    tab = await reader.open(f"{city.api_url}/city")
+    await tab.page.get_by_role("heading", name="Кімнати").first.wait_for()
+    assert await tab.run("document.documentElement.lang") == "uk"
+    await tab.page.get_by_role("button", name="Налаштування вигляду й мови").click()
+    await tab.page.get_by_label("English").click()
+    await tab.page.get_by_role("heading", name="Rooms of the city").wait_for()
+    await tab.page.reload()
+    await tab.page.get_by_role("heading", name="Rooms of the city").wait_for()
+    assert await tab.run("document.documentElement.lang") == "en"
+
+
+async def test_whoever_opens_the_city_in_a_matrix_client_comes_in_with_their_account(
+    city: RunningCity, browser: Browser, client: str, alice: Person
+) -> None:
+    """The city opens in a Matrix client as a widget, and asks who one is."""
+    answer = await alice.client.get_openid_token(alice.client.user_id)
+    assert isinstance(answer, nio.GetOpenIDTokenResponse), answer
+    proof = {
+        "access_token": answer.access_token,
+        "expires_in": answer.expires_in,
+        "matrix_server_name": answer.matrix_server_name,
+        "token_type": answer.token_type,
+    }
+    reader = await browser.somebody(locale="en-US")
+    tab = await reader.open(client)
+    await tab.run("([city, proof]) => open_city(city, proof)", [f"{city.api_url}/", proof])
+    widget: FrameLocator = tab.page.frame_locator("iframe")
+    await widget.get_by_role("button", name="Sign in", exact=True).first.click()
+    await widget.get_by_role("button", name="Sign in with Matrix").click()
+    await expect(widget.get_by_role("button", name="Account: Alice")).to_be_visible(timeout=SOON_MS)
+
+
+CLIENT: Final = """<!doctype html><html lang="en"><title>A Matrix client</title><script>
+/* As much of a client as a widget needs that only asks who one is (MSC1960). */
+function open_city(city, proof) {
+  const frame = document.createElement("iframe");
+  frame.src = `${city}?widgetId=city&parentUrl=${encodeURIComponent(location.href)}`;
+  addEventListener("message", ({ data, source }) => {
+    if (source !== frame.contentWindow || data.response) return;
+    const answers = {
+      get_openid: () => ({ state: "allowed", ...proof }),
+      supported_api_versions: () => ({ supported_versions: ["0.0.1", "0.0.2", "org.matrix.msc1960"] }),
+    };
+    const response = (answers[data.action] ?? (() => ({})))();
+    source.postMessage({ ...data, response }, new URL(city).origin);
+    if (data.action === "content_loaded") ask_what_it_may();
+  });
+  const ask_what_it_may = () =>
+    frame.contentWindow.postMessage(
+      { api: "toWidget", widgetId: "city", requestId: "1", action: "capabilities", data: {} },
+      new URL(city).origin,
+    );
+  frame.addEventListener("load", ask_what_it_may);
+  document.body.append(frame);
+}
+</script><body></body></html>"""
+
+
+# --- how it comes ---------------------------------------------------------------------------------------
+
+
+async def test_all_that_a_page_needs_comes_from_the_city_and_is_kept(city: RunningCity, browser: Browser) -> None:
+    tab = await browser.open("about:blank")
+    answers: list[Response] = []
+    tab.page.on("response", lambda answer: answers.append(answer))  # noqa: PLW0108 - playwright marks what it is given
+    await tab.page.goto(city.api_url)
+    await tab.page.get_by_role("heading", level=1).wait_for()
+    await tab.page.wait_for_load_state("networkidle")
+    assert all(answer.url.startswith((f"{city.api_url}/", "data:", "blob:")) for answer in answers)
+    assets = [answer for answer in answers if "/assets/" in answer.url]
+    assert {answer.headers["cache-control"] for answer in assets} == {"public, max-age=31536000, immutable"}
+    packed = {answer.headers.get("content-encoding") for answer in assets if answer.url.endswith((".js", ".css"))}
+    assert packed <= {"br", None}
+    assert "br" in packed
+    assert tab.errors == []
+
+
+# --- for everybody ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_page_can_be_used_by_everybody(city: RunningCity, browser: Browser, scheme: str) -> None:
+    reader = await browser.somebody(locale="en-US", color_scheme=scheme, reduced_motion="reduce")
+    page = (await reader.open("about:blank")).page
+    faults = []
+    for path, title in PAGES.items():
+        await page.goto(city.api_url + path)
+        await page.get_by_role("heading", level=1).first.wait_for()
+        await expect(page).to_have_title(re.compile(f"^{title}"))
+        faults += await faults_of(page, path)
+    await page.get_by_role("button", name="Sign in", exact=True).first.click()
+    faults += await faults_of(page, "signing in")
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_whoever_lives_here_can_use_every_page_too(city: RunningCity, browser: Browser, scheme: str) -> None:
+    zoia = await Visitor.come(browser, city, "/city/general", "Зоя", color_scheme=scheme, reduced_motion="reduce")
+    await zoia.say("Добридень, **сусіди**!")
+    await expect(zoia.page.get_by_role("img", name="Sent").first).to_be_visible(timeout=SOON_MS)
+    faults = await faults_of(zoia.page, "a room, with what one said")
+    for path in ("/secondme", "/city"):
+        await zoia.page.goto(city.api_url + path)
+        await zoia.page.get_by_role("heading", level=1).first.wait_for()
+        faults += await faults_of(zoia.page, f"{path}, signed in")
+    await zoia.page.get_by_role("button", name="Open a room").click()
+    faults += await faults_of(zoia.page, "opening a room")
+    assert not faults, "\n".join(faults)
+
+
+async def faults_of(page: Page, where: str) -> list[str]:
+    """What keeps somebody from using the page, by axe-core; in the dark only its colours are other ones."""
+    await page.evaluate(AXE.read_text())
+    result = await page.evaluate(
+        "axe.run(matchMedia('(prefers-color-scheme: dark)').matches ? {runOnly: ['color-contrast']} : {})"
+    )
+    return [
+        f"{where}: {fault['id']}: {node['html']}: {node['failureSummary']}"
+        for fault in result["violations"]
+        for node in fault["nodes"]
+    ]

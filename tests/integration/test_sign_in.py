@@ -1,0 +1,266 @@
+"""How people come by a token where the city sees to that itself, and what its pages are told of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import jwt
+import pytest
+
+from daarion_appservice.city.types import CitizenId
+from daarion_appservice.config import JwtSettings, Settings
+from daarion_appservice.config.contradictions import CLAIMS
+from daarion_appservice.http.jwt_check import JwtCheck
+from daarion_appservice.http.jwt_issue import JwtIssue
+from daarion_appservice.http.principals import Citizen
+from tests.parts.city import JWT_SECRET, citizen_token
+from tests.parts.open_city import OpenCity, open_city
+from tests.parts.scripted_homeserver import HANG_UP, Reply, ScriptedHomeserver, refused
+
+BY_NAME = {"name": True}
+TONIGHT = 1_795_317_512.9
+
+
+# --- tokens -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("agreed", [{}, {"issuer": "city"}, {"audience": "pages"}, {"issuer": "c", "audience": "p"}])
+async def test_the_city_takes_the_tokens_that_it_makes(agreed: dict[str, str]) -> None:
+    settings = JwtSettings.model_validate({"secret": JWT_SECRET, **agreed})
+    issued = JwtIssue(settings, lifetime_s=60).token(CitizenId("u_7"), "Оксана")
+    assert await JwtCheck(settings).citizen(issued.text) == Citizen(
+        CitizenId("u_7"), "Оксана", is_admin=False, expires_at=issued.expires_at
+    )
+
+
+def test_a_token_ends_when_it_is_said_to() -> None:
+    settings = JwtSettings.model_validate({"secret": JWT_SECRET, "issuer": "city", "audience": "pages"})
+    issued = JwtIssue(settings, lifetime_s=90.5, now_s=lambda: TONIGHT).token(CitizenId("u_7"), "Оксана")
+    claims = jwt.decode(issued.text, JWT_SECRET, ["HS256"], options={"verify_exp": False}, audience="pages")
+    assert (claims["iat"], claims["exp"], issued.expires_at) == (1_795_317_512, 1_795_317_602, 1_795_317_602)
+    assert set(claims) == set(CLAIMS), "one that could be the admins' claim must be told to contradictions"
+
+
+# --- by name ------------------------------------------------------------------------------------------
+
+
+async def test_a_name_is_enough_where_the_city_says_so(sqlite_url: str) -> None:
+    async with open_city(sqlite_url, sign_in=BY_NAME | {"token_lifetime_s": 600}) as city:
+        before = datetime.now(UTC)
+        came = await city.call("POST", "/city/sign-in/name", {"name": " Оксана  Зоря "})
+        assert (came.status, came.content["display_name"]) == (200, "Оксана Зоря")
+        ends = datetime.fromisoformat(came.content["expires_at"])
+        assert 599 <= (ends - before).total_seconds() <= 660
+        posted = await city.call(
+            "POST", "/city/rooms/general/messages", {"body": "Добрий вечір!"}, token=came.content["token"]
+        )
+        author = posted.content["author"]
+        assert (author["id"], author["display_name"]) == (came.content["user_id"], "Оксана Зоря")
+
+
+async def test_the_same_name_is_somebody_else_each_time(sqlite_url: str) -> None:
+    async with open_city(sqlite_url, sign_in=BY_NAME) as city:
+        came = [(await city.call("POST", "/city/sign-in/name", {"name": "Іван"})).content for _ in range(3)]
+        assert len({each["user_id"] for each in came}) == 3
+        assert all(each["user_id"].startswith("u_") for each in came)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ({}, "invalid"),
+        ({"name": ""}, "invalid"),
+        ({"name": 7}, "invalid"),
+        ({"name": "   "}, "name_needed"),
+        ({"name": "я" * 61}, "name_wrong"),
+        ({"name": "Окса\u202eна"}, "name_wrong"),
+    ],
+)
+async def test_what_is_no_name_is_refused(sqlite_url: str, sent: dict[str, Any], code: str) -> None:
+    async with open_city(sqlite_url, sign_in=BY_NAME) as city:
+        answer = await city.call("POST", "/city/sign-in/name", sent)
+        assert (answer.status, answer.content["code"]) == (422, code)
+
+
+async def test_nobody_comes_in_by_a_name_unless_the_city_says_so(sqlite_url: str) -> None:
+    async with open_city(sqlite_url) as city:
+        answer = await city.call("POST", "/city/sign-in/name", {"name": "Оксана"})
+        assert (answer.status, answer.content["code"]) == (403, "sign_in_closed")
+
+
+async def test_one_address_becomes_only_so_many_citizens_whoever_it_is_already(sqlite_url: str) -> None:
+    async with open_city(sqlite_url, sign_in=BY_NAME, limits={"arrivals": "2/hour"}) as city:
+
+        async def arrive(address: str, token: str | None = None) -> int:
+            answer = await city.call(
+                "POST", "/city/sign-in/name", {"name": "Іван"}, token=token, headers={"X-Forwarded-For": address}
+            )
+            return answer.status
+
+        somebody = citizen_token("u_1", "Оксана")
+        assert [await arrive("203.0.113.7") for _ in range(3)] == [200, 200, 429]
+        assert await arrive("203.0.113.7", somebody) == 429
+        assert await arrive("198.51.100.4", somebody) == 200
+
+
+# --- with a Matrix account ----------------------------------------------------------------------------
+
+ALICES = {"access_token": "secret-openid", "token_type": "Bearer", "matrix_server_name": "city.localhost"}
+
+
+@pytest.fixture
+async def homeserver() -> AsyncIterator[ScriptedHomeserver]:
+    homeserver = ScriptedHomeserver()
+    async with homeserver.serving():
+        yield homeserver
+
+
+@asynccontextmanager
+async def city_of(homeserver: ScriptedHomeserver, database_url: str, **sections: Any) -> AsyncIterator[OpenCity]:
+    async with open_city(
+        database_url, homeserver={"address": homeserver.url}, sign_in={"matrix": True}, **sections
+    ) as city:
+        yield city
+
+
+async def come(city: OpenCity, homeserver: ScriptedHomeserver, profile: Any = None) -> Any:
+    """Alice comes in; ``profile`` is hers on Matrix."""
+    homeserver.next("openid", Reply(200, {"sub": "@alice:city.localhost"}))
+    homeserver.next("profile_of", profile or Reply(200, {"displayname": "Alice"}))
+    came = await city.call("POST", "/city/sign-in/matrix", ALICES)
+    assert came.status == 200, came
+    return came.content
+
+
+async def test_whoever_comes_with_an_account_is_the_same_each_time(
+    homeserver: ScriptedHomeserver, database_url: str
+) -> None:
+    async with city_of(homeserver, database_url) as city:
+        first, again = [await come(city, homeserver) for _ in range(2)]
+        assert first["user_id"] == again["user_id"]
+        assert await city.get("/city/me", token=again["token"]) == {
+            "user_id": first["user_id"],
+            "display_name": "Alice",
+            "matrix_user_id": "@alice:city.localhost",
+        }
+
+
+async def test_whoever_comes_twice_at_once_is_one(homeserver: ScriptedHomeserver, database_url: str) -> None:
+    async with city_of(homeserver, database_url) as city:
+        came = await asyncio.gather(*(come(city, homeserver) for _ in range(8)))
+        assert len({each["user_id"] for each in came}) == 1
+
+
+async def test_whoever_linked_an_account_comes_in_as_that_citizen(
+    homeserver: ScriptedHomeserver, sqlite_url: str
+) -> None:
+    async with city_of(homeserver, sqlite_url) as city:
+        homeserver.next("openid", Reply(200, {"sub": "@alice:city.localhost"}))
+        linked = await city.call("PUT", "/city/me/matrix", ALICES, token=citizen_token("u_1", "Оксана"))
+        assert linked.status == 200
+        assert (await come(city, homeserver))["user_id"] == "u_1"
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        Reply(200, {}),
+        Reply(200, {"displayname": 7}),
+        Reply(200, {"displayname": "  "}),
+        Reply(200, {"displayname": "Al\u202eice"}),
+        refused(404, "M_NOT_FOUND"),
+        HANG_UP,
+    ],
+)
+async def test_whoever_has_no_name_to_show_is_called_by_their_id(
+    homeserver: ScriptedHomeserver, sqlite_url: str, profile: Any
+) -> None:
+    async with city_of(homeserver, sqlite_url) as city:
+        assert (await come(city, homeserver, profile))["display_name"] == "alice"
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "code"),
+    [
+        (refused(401, "M_UNKNOWN_TOKEN"), 403, "openid_invalid"),
+        (refused(404, "M_UNRECOGNIZED"), 503, "openid_unavailable"),
+        (HANG_UP, 503, "homeserver_away"),
+        (Reply(200, {"sub": "@alice:elsewhere.example"}), 403, "openid_foreign"),
+        (Reply(200, {"sub": "@agent_daarwizz:city.localhost"}), 403, "openid_foreign"),
+    ],
+)
+async def test_what_proves_nothing_lets_nobody_in(
+    homeserver: ScriptedHomeserver, sqlite_url: str, reply: Any, status: int, code: str
+) -> None:
+    homeserver.next("openid", reply)
+    async with city_of(homeserver, sqlite_url) as city:
+        answer = await city.call("POST", "/city/sign-in/matrix", ALICES)
+        assert (answer.status, answer.content["code"]) == (status, code)
+
+
+async def test_of_another_homeserver_nobody_is_asked(homeserver: ScriptedHomeserver, sqlite_url: str) -> None:
+    async with city_of(homeserver, sqlite_url) as city:
+        theirs = ALICES | {"matrix_server_name": "elsewhere.example"}
+        answer = await city.call("POST", "/city/sign-in/matrix", theirs)
+        assert (answer.status, answer.content["code"]) == (403, "openid_foreign")
+        assert homeserver.all("openid") == []
+
+
+async def test_nobody_comes_in_with_an_account_unless_the_city_says_so(
+    homeserver: ScriptedHomeserver, sqlite_url: str
+) -> None:
+    async with open_city(sqlite_url, homeserver={"address": homeserver.url}, sign_in=BY_NAME) as city:
+        answer = await city.call("POST", "/city/sign-in/matrix", ALICES)
+        assert (answer.status, answer.content["code"]) == (403, "sign_in_closed")
+        assert homeserver.all("openid") == []
+
+
+# --- what the pages are told --------------------------------------------------------------------------
+
+
+async def test_pages_are_told_how_one_comes_in(sqlite_url: str) -> None:
+    sections: dict[str, dict[str, Any]] = {
+        "sign_in": {"url": "https://auth.example.org/in"},
+        "web": {"client_url": "", "homeserver_url": "https://matrix.example.org/", "away_after_s": 60},
+        "presence": {"heartbeat_s": 5, "ttl_s": 12.5},
+        "city": {"name": "Поділ"},
+        "api": {"anonymous_read": False},
+    }
+    async with open_city(sqlite_url, **sections) as city:
+        assert await city.get("/city/site") == {
+            "city_name": "Поділ",
+            "sign_in": {"url": "https://auth.example.org/in", "name": False, "matrix": False},
+            "matrix": {
+                "server_name": "city.localhost",
+                "homeserver_url": "https://matrix.example.org",
+                "client_url": None,
+            },
+            "heartbeat_ms": 5000,
+            "away_after_ms": 60_000,
+        }
+
+
+# --- configuration ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["name", "matrix"])
+def test_a_city_that_cannot_sign_tokens_cannot_make_any(way: str) -> None:
+    with pytest.raises(ValueError, match=r"needs api\.jwt\.secret"):
+        Settings.model_validate({"sign_in": {way: True}, "api": {"jwt": {"jwks_url": "https://auth.example.org/jwks"}}})
+
+
+@pytest.mark.parametrize("claim", ["name=root", "sub", "iss=city"])
+def test_nobody_becomes_an_admin_by_what_stands_in_every_token(claim: str) -> None:
+    api = {"jwt": {"secret": JWT_SECRET, "admin_claim": claim}}
+    with pytest.raises(ValueError, match=r"does not go with api\.jwt\.admin_claim"):
+        Settings.model_validate({"sign_in": BY_NAME, "api": api})
+    assert not Settings.model_validate({"api": api}).sign_in.name
+
+
+def test_a_room_cannot_be_configured_where_it_has_no_page() -> None:
+    with pytest.raises(ValueError, match="/city/feed is an address of the city's own"):
+        Settings.model_validate({"city": {"rooms": [{"slug": "feed", "name": "Новини"}]}})

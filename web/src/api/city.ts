@@ -1,0 +1,81 @@
+import { ask, askJson } from "./http";
+import type {
+  Agent,
+  Home,
+  Interaction,
+  Joined,
+  Me,
+  Message,
+  MicroDaoDetails,
+  NodeDetails,
+  Room,
+  RoomDetails,
+  SignedIn,
+  Site,
+  SubjectId,
+  SubjectPresence,
+} from "./types";
+
+type Signal = AbortSignal | undefined;
+
+const part = encodeURIComponent;
+const room = (name: string) => `/city/rooms/${part(name)}`;
+const message = (roomName: string, id: string) => `${room(roomName)}/messages/${part(id)}`;
+
+export interface NewMessage {
+  body: string;
+  client_id: string;
+  reply_to?: string | null;
+  /** The `mxc` of one's own upload. */
+  media?: string | null;
+}
+
+export interface OpenIdToken {
+  access_token: string;
+  token_type: string;
+  matrix_server_name: string;
+  expires_in: number;
+}
+
+/** Every route of the city that the pages use; see docs/api.md. Each raises Problem. */
+export const city = {
+  site: (signal: Signal) => askJson<Site>("/city/site", { signal }),
+  me: (signal: Signal) => askJson<Me>("/city/me", { signal }),
+  signInWithName: (name: string) => askJson<SignedIn>("/city/sign-in/name", { method: "POST", body: { name } }),
+  signInWithMatrix: (token: OpenIdToken) => askJson<SignedIn>("/city/sign-in/matrix", { method: "POST", body: token }),
+
+  home: (signal: Signal) => askJson<Home>("/city/home", { signal }),
+
+  rooms: (sort: "popular" | "recent" | "name", signal: Signal) =>
+    askJson<Room[]>("/city/rooms", { query: { sort, limit: 500 }, signal }),
+  room: (name: string, signal: Signal) => askJson<RoomDetails>(room(name), { signal }),
+  openRoom: (name: string, description: string) =>
+    askJson<Room>("/city/rooms", { method: "POST", body: { name, description } }),
+  join: (name: string) => askJson<Joined>(`${room(name)}/join`, { method: "POST" }),
+  leave: (name: string) => askJson<Joined>(`${room(name)}/leave`, { method: "POST" }),
+
+  /** Oldest first; those whose `seq` is lower than `before`. */
+  messages: (name: string, before: number, limit: number, signal: Signal) =>
+    askJson<Message[]>(`${room(name)}/messages`, { query: { before, limit }, signal }),
+  say: (name: string, said: NewMessage) => askJson<Message>(`${room(name)}/messages`, { method: "POST", body: said }),
+  edit: (name: string, id: string, body: string) =>
+    askJson<Message>(message(name, id), { method: "PATCH", body: { body } }),
+  remove: (name: string, id: string) => askJson<Message>(message(name, id), { method: "DELETE" }),
+  retry: (name: string, id: string) => askJson<Message>(`${message(name, id)}/retry`, { method: "POST" }),
+  react: (name: string, id: string, emoji: string, given: boolean) =>
+    askJson<Message>(`${message(name, id)}/reactions/${part(emoji)}`, { method: given ? "PUT" : "DELETE" }),
+
+  agents: (signal: Signal) => askJson<Agent[]>("/api/v1/agents", { signal }),
+  agent: (id: string, signal: Signal) => askJson<Agent>(`/api/v1/agents/${part(id)}`, { signal }),
+  /** At most 500 subjects; answered in the order asked. */
+  presence: (subjects: readonly SubjectId[]) =>
+    askJson<{ presences: SubjectPresence[] }>("/api/v1/presence", { query: { ids: subjects.join(",") } }),
+  node: (id: string, signal: Signal) => askJson<NodeDetails>(`/api/v1/nodes/${part(id)}`, { signal }),
+  microDao: (slug: string, signal: Signal) => askJson<MicroDaoDetails>(`/api/v1/microdaos/${part(slug)}`, { signal }),
+
+  /** Server-sent events: `delta`, then `done` or `error`. */
+  askSecondMe: (prompt: string, signal: AbortSignal) =>
+    ask("/secondme/invoke", { method: "POST", body: { prompt }, accept: "text/event-stream", signal }),
+  secondMeHistory: (signal: Signal) => askJson<Interaction[]>("/secondme/history", { signal }),
+  forgetSecondMe: () => ask("/secondme/history", { method: "DELETE" }),
+};

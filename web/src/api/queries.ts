@@ -1,0 +1,29 @@
+import { queryOptions } from "@tanstack/react-query";
+import { city } from "./city";
+
+/** How often what has no stream of its own is asked for again, while the page is looked at. */
+const LIVELY_MS = 15_000;
+const SELDOM_MS = 10 * 60_000;
+
+export const queries = {
+  site: queryOptions({ queryKey: ["site"], queryFn: ({ signal }) => city.site(signal), staleTime: Infinity }),
+  me: (userId: string) => queryOptions({ queryKey: ["me", userId], queryFn: ({ signal }) => city.me(signal), staleTime: SELDOM_MS }),
+  home: queryOptions({ queryKey: ["home"], queryFn: ({ signal }) => city.home(signal), refetchInterval: LIVELY_MS }),
+  rooms: (sort: "popular" | "recent" | "name") =>
+    queryOptions({
+      queryKey: ["rooms", sort],
+      queryFn: ({ signal }) => city.rooms(sort, signal),
+      refetchInterval: LIVELY_MS,
+    }),
+  agents: queryOptions({ queryKey: ["agents"], queryFn: ({ signal }) => city.agents(signal), staleTime: 60_000 }),
+  agent: (id: string) => queryOptions({ queryKey: ["agents", id], queryFn: ({ signal }) => city.agent(id, signal) }),
+  node: (id: string) => queryOptions({ queryKey: ["nodes", id], queryFn: ({ signal }) => city.node(id, signal) }),
+  microDao: (slug: string) =>
+    queryOptions({ queryKey: ["microdaos", slug], queryFn: ({ signal }) => city.microDao(slug, signal) }),
+  secondMeHistory: (userId: string) =>
+    queryOptions({
+      queryKey: ["secondme", userId],
+      queryFn: ({ signal }) => city.secondMeHistory(signal),
+      staleTime: SELDOM_MS,
+    }),
+};

@@ -1,0 +1,29 @@
+import type { ButtonHTMLAttributes, Ref } from "react";
+import { Link, type LinkProps } from "react-router";
+import styles from "./Button.module.css";
+import { Icon, type IconName } from "./Icon";
+
+type Look = "main" | "plain" | "danger" | "bare";
+
+export function buttonClass(look: Look, extra = ""): string {
+  return `${styles.button} ${styles[look]} ${extra}`;
+}
+
+type ButtonProps = ButtonHTMLAttributes<HTMLButtonElement> & { look?: Look; ref?: Ref<HTMLButtonElement> };
+
+export function Button({ look = "plain", type = "button", className = "", ...rest }: ButtonProps) {
+  return <button type={type} className={buttonClass(look, className)} {...rest} />;
+}
+
+/** A button that shows a picture only; `label` is what it is called. */
+export function IconButton({ icon, label, className = "", size, ...rest }: ButtonProps & { icon: IconName; label: string; size?: number }) {
+  return (
+    <Button look="bare" aria-label={label} title={label} className={`${styles.icon} ${className}`} {...rest}>
+      <Icon name={icon} {...(size ? { size } : {})} />
+    </Button>
+  );
+}
+
+export function ButtonLink({ look = "plain", className = "", ...rest }: LinkProps & { look?: Look }) {
+  return <Link className={buttonClass(look, className)} {...rest} />;
+}

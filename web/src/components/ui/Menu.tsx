@@ -1,0 +1,54 @@
+import { useId, useState, type ReactNode } from "react";
+import styles from "./Menu.module.css";
+
+/** What the button that opens a menu needs. */
+export interface MenuButton {
+  popoverTarget: string;
+  "aria-expanded": boolean;
+}
+
+interface Props {
+  button: (opens: MenuButton) => ReactNode;
+  children: (close: () => void) => ReactNode;
+  label: string;
+}
+
+const GAP_PX = 6;
+
+/** Something that opens beside a button, above all else: not cut off by what scrolls; Escape or a click elsewhere closes it. */
+export function Menu({ button, children, label }: Props) {
+  const id = useId();
+  const [isOpen, setOpen] = useState(false);
+  return (
+    <>
+      {button({ popoverTarget: id, "aria-expanded": isOpen })}
+      <div
+        id={id}
+        popover="auto"
+        role="group"
+        aria-label={label}
+        className={styles.menu}
+        onToggle={({ newState, currentTarget }) => {
+          setOpen(newState === "open");
+          if (newState === "open") placeBesideButton(currentTarget);
+        }}
+      >
+        {isOpen && children(() => document.getElementById(id)?.hidePopover())}
+      </div>
+    </>
+  );
+}
+
+/** Under the button and flush with its right side; above it where there is no room below. */
+function placeBesideButton(menu: HTMLElement): void {
+  const button = document.querySelector(`[popovertarget="${CSS.escape(menu.id)}"]`);
+  if (!button) return;
+  const beside = button.getBoundingClientRect();
+  // What stands in it is drawn now: its size is known a frame later.
+  requestAnimationFrame(() => {
+    const { width, height } = menu.getBoundingClientRect();
+    const isBelow = beside.bottom + GAP_PX + height <= innerHeight;
+    menu.style.left = `${Math.max(GAP_PX, Math.min(beside.right - width, innerWidth - width - GAP_PX))}px`;
+    menu.style.top = `${isBelow ? beside.bottom + GAP_PX : Math.max(GAP_PX, beside.top - height - GAP_PX)}px`;
+  });
+}

@@ -1,0 +1,62 @@
+import type { CSSProperties, ReactNode } from "react";
+import { useTranslation } from "react-i18next";
+import { useProblemText } from "../../hooks/useProblemText";
+import { Button } from "./Button";
+import { Icon, type IconName } from "./Icon";
+import styles from "./Notice.module.css";
+
+/** What stands where there is nothing else to show. */
+export function Notice({ icon, title, children }: { icon: IconName; title?: string; children?: ReactNode }) {
+  return (
+    <div className={styles.notice}>
+      <Icon name={icon} size={44} />
+      {title && <p className={styles.title}>{title}</p>}
+      {children}
+    </div>
+  );
+}
+
+interface ProblemProps {
+  error: unknown;
+  onRetry?: () => void;
+  /** There is nothing else on the page: this is what it is about. */
+  isPage?: boolean;
+}
+
+/** A page or a part of it that could not be had. */
+export function ProblemNotice({ error, onRetry, isPage = false }: ProblemProps) {
+  const { t } = useTranslation();
+  const text = useProblemText();
+  return (
+    <div role="alert">
+      <Notice icon="alert" {...(isPage ? {} : { title: t("problem.title") })}>
+        {isPage && <h1>{t("problem.title")}</h1>}
+        <p>{text(error)}</p>
+        {onRetry && <Button onClick={onRetry}>{t("common.retry")}</Button>}
+      </Notice>
+    </div>
+  );
+}
+
+/** One line about what went wrong with what was just tried. */
+export function InlineProblem({ error }: { error: unknown }) {
+  const text = useProblemText();
+  return error ? (
+    <p role="alert" className={styles.inline}>
+      {text(error)}
+    </p>
+  ) : null;
+}
+
+/** Bones of what is being fetched: `heights` in rem. */
+export function Skeleton({ heights }: { heights: number[] }) {
+  const { t } = useTranslation();
+  return (
+    <div className={styles.skeleton} role="status">
+      <span className="quiet">{t("common.loading")}</span>
+      {heights.map((height, index) => (
+        <div key={index} className={styles.bone} style={{ "--height": `${height}rem` } as CSSProperties} />
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,44 @@
+import { Link } from "react-router";
+import type { Agent, AgentPresence } from "../../api/types";
+import { AgentPresenceBadge } from "../../components/ui/AgentPresenceBadge";
+import { Avatar } from "../../components/ui/Avatar";
+import { useAgentPresence } from "../../hooks/useAgentPresence";
+import { agentSubject } from "../../lib/subjects";
+import { useFace } from "../../stores/people";
+import styles from "./Agents.module.css";
+
+export function AgentCard({ agent }: { agent: Agent }) {
+  const { status } = useAgentPresence(agent.slug);
+  const face = { name: agent.display_name, avatarUrl: null, color: agent.color };
+  return (
+    <li className={styles.card}>
+      <Avatar subject={agentSubject(agent.slug)} face={face} size={56} status={status ?? agent.presence} />
+      <div>
+        <Link className={styles.name} to={`/agents/${encodeURIComponent(agent.slug)}`}>
+          {agent.display_name}
+        </Link>
+        <p>{agent.title ?? agent.role}</p>
+        {agent.status_msg && agent.status_msg !== agent.title && <p>{agent.status_msg}</p>}
+      </div>
+    </li>
+  );
+}
+
+/** An agent in an office of a node or a microDAO. */
+export function OfficerCard({ agent, office, text }: { agent: AgentPresence; office: string; text: string }) {
+  const subject = agentSubject(agent.agent_id);
+  const face = useFace(subject, agent.display_name);
+  return (
+    <div className={styles.card}>
+      <Avatar subject={subject} face={face} size={56} />
+      <div>
+        <p>{office}</p>
+        <Link className={styles.name} to={`/agents/${encodeURIComponent(agent.agent_id)}`}>
+          {agent.display_name}
+        </Link>{" "}
+        <AgentPresenceBadge slug={agent.agent_id} />
+        <p>{text}</p>
+      </div>
+    </div>
+  );
+}

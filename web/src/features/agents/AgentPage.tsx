@@ -1,0 +1,116 @@
+import { useQuery } from "@tanstack/react-query";
+import type { ReactNode } from "react";
+import { useTranslation } from "react-i18next";
+import { Link, useParams } from "react-router";
+import { queries } from "../../api/queries";
+import type { Agent } from "../../api/types";
+import { AgentPresenceBadge } from "../../components/ui/AgentPresenceBadge";
+import { Avatar } from "../../components/ui/Avatar";
+import { ButtonLink, buttonClass } from "../../components/ui/Button";
+import { Icon } from "../../components/ui/Icon";
+import { ProblemNotice, Skeleton } from "../../components/ui/Notice";
+import { usePageTitle } from "../../hooks/usePageTitle";
+import { useSite } from "../../hooks/useSite";
+import { userLink } from "../../lib/matrixLinks";
+import { agentSubject } from "../../lib/subjects";
+import { passed } from "../../lib/times";
+import styles from "./Agents.module.css";
+import { useRoleName } from "./roles";
+
+export default function AgentPage() {
+  const { id = "" } = useParams();
+  const agent = useQuery(queries.agent(id));
+  usePageTitle(agent.data?.display_name ?? null);
+  if (agent.isPending) return <Skeleton heights={[14, 10]} />;
+  if (!agent.data) return <ProblemNotice isPage error={agent.error} onRetry={() => void agent.refetch()} />;
+  return <Portrait agent={agent.data} />;
+}
+
+function Portrait({ agent }: { agent: Agent }) {
+  const face = { name: agent.display_name, avatarUrl: null, color: agent.color };
+  return (
+    <article className={styles.page}>
+      <header className={styles.hero}>
+        <Avatar subject={agentSubject(agent.slug)} face={face} size={104} />
+        <AgentPresenceBadge slug={agent.slug} />
+        <h1>{agent.display_name}</h1>
+        {agent.title && <p className={styles.title}>{agent.title}</p>}
+        <LastSeen agent={agent} />
+      </header>
+      <Actions agent={agent} />
+      <Facts agent={agent} />
+    </article>
+  );
+}
+
+/** Of one who is not here: since when. */
+function LastSeen({ agent: { presence, last_active_ago_ms: agoMs } }: { agent: Agent }) {
+  const { t, i18n } = useTranslation();
+  if (presence !== "offline") return null;
+  return <p>{agoMs === null ? t("agents.never") : t("agents.seenAgo", { when: passed(agoMs, i18n.language) })}</p>;
+}
+
+/** A direct chat is opened on Matrix; in the city one calls an agent by its name in a room where it lives. */
+function Actions({ agent }: { agent: Agent }) {
+  const { t } = useTranslation();
+  const { matrix } = useSite();
+  const { data: rooms } = useQuery(queries.rooms("popular"));
+  const room = rooms?.find(({ slug }) => agent.rooms.includes(slug));
+  return (
+    <p className={styles.actions}>
+      {room && (
+        <ButtonLink look="main" to={`/city/${room.slug}?mention=${encodeURIComponent(agent.slug)}`}>
+          {t("agents.mention", { room: room.name })}
+        </ButtonLink>
+      )}
+      <a
+        className={buttonClass("plain")}
+        href={userLink(matrix.client_url, agent.matrix_user_id)}
+        target="_blank"
+        rel="noopener noreferrer"
+      >
+        {t("agents.write")} <Icon name="elsewhere" size={16} />
+      </a>
+    </p>
+  );
+}
+
+function Facts({ agent }: { agent: Agent }) {
+  const { t } = useTranslation();
+  const roleName = useRoleName();
+  const { data: rooms } = useQuery(queries.rooms("popular"));
+  const nameOf = (slug: string) => rooms?.find((room) => room.slug === slug)?.name ?? slug;
+  return (
+    <dl className={styles.facts}>
+      <Fact name={t("agents.role")}>{agent.role && roleName(agent.role)}</Fact>
+      <Fact name={t("agents.node")}>
+        {agent.node_id && <Link to={`/nodes/${encodeURIComponent(agent.node_id)}`}>{agent.node_id}</Link>}
+      </Fact>
+      <Fact name={t("agents.microdao")}>
+        {agent.microdao && <Link to={`/microdao/${encodeURIComponent(agent.microdao)}`}>{agent.microdao}</Link>}
+      </Fact>
+      <Fact name={t("agents.district")}>{agent.district}</Fact>
+      <Fact name={t("agents.rooms")}>
+        {agent.rooms.length > 0 && (
+          <span className={styles.rooms}>
+            {agent.rooms.map((slug) => (
+              <Link key={slug} to={`/city/${slug}`}>
+                {nameOf(slug)}
+              </Link>
+            ))}
+          </span>
+        )}
+      </Fact>
+      <Fact name={t("agents.matrix")}>{agent.matrix_user_id}</Fact>
+    </dl>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: ReactNode }) {
+  return children ? (
+    <>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </>
+  ) : null;
+}

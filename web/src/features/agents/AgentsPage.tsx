@@ -1,0 +1,76 @@
+import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { useTranslation } from "react-i18next";
+import { queries } from "../../api/queries";
+import type { Agent } from "../../api/types";
+import { Notice, ProblemNotice, Skeleton } from "../../components/ui/Notice";
+import { Chips, SearchField, Tools } from "../../components/ui/Tools";
+import { usePageTitle } from "../../hooks/usePageTitle";
+import { agentSubject } from "../../lib/subjects";
+import { usePresence } from "../../stores/presence";
+import { AgentCard } from "./AgentCard";
+import styles from "./Agents.module.css";
+import { useRoleName } from "./roles";
+
+const ALL = "all";
+const HERE = "here";
+
+/** Everybody who is always here. */
+export default function AgentsPage() {
+  const { t } = useTranslation();
+  const agents = useQuery(queries.agents);
+  usePageTitle(t("agents.title"));
+  return (
+    <>
+      <h1>{t("agents.title")}</h1>
+      <p className={styles.lead}>{t("agents.lead")}</p>
+      {agents.isPending && <Skeleton heights={[3, 6, 6]} />}
+      {agents.isError && !agents.data && <ProblemNotice error={agents.error} onRetry={() => void agents.refetch()} />}
+      {agents.data && <Found agents={agents.data} />}
+    </>
+  );
+}
+
+function Found({ agents }: { agents: Agent[] }) {
+  const { t } = useTranslation();
+  const roleName = useRoleName();
+  const here = usePresence((state) => state.here);
+  const [sought, setSought] = useState("");
+  const [chosen, setChosen] = useState(ALL);
+  const roles = [...new Set(agents.flatMap(({ role }) => role ?? []))].sort();
+  const isHere = (agent: Agent) => agentSubject(agent.slug) in here;
+  const found = agents.filter(
+    (agent) => isLike(agent, sought) && (chosen === ALL || (chosen === HERE ? isHere(agent) : agent.role === chosen)),
+  );
+  if (!agents.length) return <Notice icon="agents" title={t("agents.empty")} />;
+  return (
+    <>
+      <Tools>
+        <SearchField label={t("agents.search")} value={sought} onChange={setSought} />
+        <Chips
+          label={t("agents.role")}
+          choices={[
+            { value: ALL, words: t("agents.all") },
+            { value: HERE, words: t("agents.onlineOnly") },
+            ...roles.map((role) => ({ value: role, words: roleName(role) })),
+          ]}
+          chosen={chosen}
+          onChoose={setChosen}
+        />
+      </Tools>
+      <p className="quiet" role="status">
+        {t("agents.found", { count: found.length })}
+      </p>
+      {!found.length && <Notice icon="search" title={t("agents.none")} />}
+      <ul className={styles.agents}>
+        {found.map((agent) => (
+          <AgentCard key={agent.id} agent={agent} />
+        ))}
+      </ul>
+    </>
+  );
+}
+
+function isLike({ slug, display_name: name, title, status_msg: status }: Agent, sought: string): boolean {
+  return [slug, name, title, status].join(" ").toLocaleLowerCase().includes(sought.trim().toLocaleLowerCase());
+}

@@ -1,0 +1,59 @@
+import { useMemo } from "react";
+import { useTranslation } from "react-i18next";
+import { Link } from "react-router";
+import type { SubjectId } from "../../../api/types";
+import { Avatar } from "../../../components/ui/Avatar";
+import { PresenceDot } from "../../../components/ui/PresenceDot";
+import { kindOf } from "../../../lib/subjects";
+import { byKindAndName, useFace, usePeople } from "../../../stores/people";
+import { usePresence, useStatus } from "../../../stores/presence";
+import styles from "./PresenceBar.module.css";
+
+const SHOWN = 24;
+
+/** Who is in the city now, with their faces. */
+export function PresenceBar() {
+  const { t } = useTranslation();
+  const here = usePresence((state) => state.here);
+  const isKnown = usePresence((state) => state.isKnown);
+  const faces = usePeople((state) => state.faces);
+  const subjects = useMemo(() => Object.keys(here).sort(byKindAndName(faces)), [here, faces]);
+  const active = subjects.filter((subject) => here[subject]?.status === "online").length;
+  if (!isKnown) return null;
+  return (
+    <section className={styles.bar} aria-label={t("presence.label")}>
+      <span className={styles.now}>
+        <PresenceDot state={active ? "online" : "offline"} isSilent />
+        {subjects.length ? `${t("presence.now")}: ${active}` : t("presence.nobody")}
+      </span>
+      {/* It scrolls, so the keyboard must reach it, too. */}
+      {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
+      <ul className={styles.faces} tabIndex={0} aria-label={t("presence.label")}>
+        {subjects.slice(0, SHOWN).map((subject) => (
+          <li key={subject}>
+            <Person subject={subject} />
+          </li>
+        ))}
+        {subjects.length > SHOWN && <li className={styles.more}>{t("presence.more", { count: subjects.length - SHOWN })}</li>}
+      </ul>
+    </section>
+  );
+}
+
+function Person({ subject }: { subject: SubjectId }) {
+  const { t } = useTranslation();
+  const face = useFace(subject, t("common.unknownCitizen"));
+  const status = useStatus(subject);
+  const portrait = (
+    <>
+      <Avatar subject={subject} face={face} size={44} status={status} />
+      <span>{face.name}</span>
+    </>
+  );
+  if (kindOf(subject) !== "agent") return <span className={styles.person}>{portrait}</span>;
+  return (
+    <Link className={styles.person} to={`/agents/${encodeURIComponent(subject.slice("agent:".length))}`}>
+      {portrait}
+    </Link>
+  );
+}

@@ -1,0 +1,208 @@
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState, type FocusEvent, type KeyboardEvent, type MouseEvent } from "react";
+import { useTranslation } from "react-i18next";
+import { Virtualizer, type VirtualizerHandle } from "virtua";
+import { Button } from "../../../components/ui/Button";
+import { Icon } from "../../../components/ui/Icon";
+import { Notice } from "../../../components/ui/Notice";
+import { useNow } from "../../../hooks/useNow";
+import { markRead } from "../../../lib/readMarks";
+import { dayName } from "../../../lib/times";
+import { useSession } from "../../../stores/session";
+import styles from "./CityRoomMessageList.module.css";
+import { MessageRow, OutgoingRow } from "./MessageRow";
+import { rowsOf, type Row } from "./rows";
+import { useFollowing } from "./useFollowing";
+import { useRoom, useRoomState } from "./useRoom";
+
+/** Older messages are fetched when less than this is left above. */
+const FETCH_ABOVE_PX = 600;
+const FLASH_MS = 2_000;
+
+/** The conversation: it grows at both ends, follows when one is at the bottom, and counts what is new when not. */
+export function CityRoomMessageList({ roomName }: { roomName: string }) {
+  const { t } = useTranslation();
+  const model = useRoom();
+  const { timeline, outbox, readUpTo, isLoadingOlder } = useRoomState((state) => state);
+  const me = useSession((state) => state.session?.userId ?? null);
+  const rows = useMemo(() => rowsOf(timeline, outbox, { me, readUpTo }), [timeline, outbox, me, readUpTo]);
+  const scroller = useRef<HTMLDivElement>(null);
+  const handle = useRef<VirtualizerHandle>(null);
+  const [active, setActive] = useState<string | null>(null);
+  const [flashed, setFlashed] = useState<string | null>(null);
+  const { isAtBottom, newBelow, look, toBottom } = useFollowing(scroller, rows, outbox.length);
+
+  useStartAt(handle, rows);
+  useReading(isAtBottom);
+
+  const onScroll = (offset: number) => {
+    look();
+    if (offset < FETCH_ABOVE_PX) void model.loadOlder();
+  };
+
+  const jump = useCallback(
+    async (messageId: string) => {
+      if (!(await model.find(messageId))) return;
+      setFlashed(messageId);
+      setTimeout(() => setFlashed(null), FLASH_MS);
+    },
+    [model],
+  );
+  const onJump = useCallback((messageId: string) => void jump(messageId), [jump]);
+
+  useEffect(() => {
+    const index = flashed === null ? -1 : indexOf(rows, flashed);
+    if (index >= 0) handle.current?.scrollToIndex(index, { align: "center" });
+    // Only when it is asked for, not when the rows change under it.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [flashed]);
+
+  const move = (event: KeyboardEvent) => {
+    const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    if (!step || event.target !== event.currentTarget) return;
+    event.preventDefault();
+    const messages = rows.flatMap((row, index) => (row.kind === "message" ? [{ id: row.message.id, index }] : []));
+    const now = messages.findIndex(({ id }) => id === active);
+    const next = messages[now < 0 ? messages.length - 1 : Math.max(0, Math.min(messages.length - 1, now + step))];
+    if (!next) return;
+    setActive(next.id);
+    handle.current?.scrollToIndex(next.index, { align: "nearest" });
+  };
+  const point = ({ target }: MouseEvent | FocusEvent) => {
+    const id = target instanceof Element ? target.closest<HTMLElement>("[data-message]")?.dataset.message : undefined;
+    if (id && !isBusy()) setActive(id);
+  };
+  /** What was opened beside a message stays, wherever the mouse goes on its way there. */
+  const isBusy = () => scroller.current?.querySelector(":popover-open, dialog[open]") !== null;
+
+  const isEmpty = !timeline.messages.length && !outbox.length;
+  return (
+    <div className={styles.frame}>
+      {/* The list takes the keyboard as a whole: arrows go from message to message. */}
+      { }
+      {/* eslint-disable jsx-a11y/no-noninteractive-element-interactions, jsx-a11y/no-noninteractive-tabindex */}
+      <div
+        ref={scroller}
+        className={styles.list}
+        role="log"
+        aria-live="off"
+        aria-label={t("room.log", { room: roomName })}
+        tabIndex={0}
+        onKeyDown={move}
+        onMouseOver={point}
+        onFocus={point}
+        onMouseLeave={() => !isBusy() && setActive(null)}
+      >
+        {/* eslint-enable */}
+        <div className={styles.spacer} />
+        {isEmpty && (
+          <Notice icon="rooms" title={t("room.empty")}>
+            <p>{t("room.emptyHint")}</p>
+          </Notice>
+        )}
+        <Virtualizer ref={handle} scrollRef={scroller} shift={timeline.grew === "older"} onScroll={onScroll} bufferSize={400}>
+          {rows.map((row) => (
+            <Line
+              key={row.key}
+              row={row}
+              roomName={roomName}
+              isLoadingOlder={isLoadingOlder}
+              hasOlder={timeline.hasOlder}
+              isActive={row.kind === "message" && row.message.id === active}
+              isFlashed={row.kind === "message" && row.message.id === flashed}
+              onJump={onJump}
+            />
+          ))}
+        </Virtualizer>
+      </div>
+      {!isAtBottom && (
+        <Button look="main" className={styles.below ?? ""} onClick={toBottom} aria-label={newBelow ? undefined : t("room.toBottom")}>
+          {newBelow > 0 && t("room.newBelow", { count: newBelow })} <Icon name="down" />
+        </Button>
+      )}
+      <NewAloud />
+    </div>
+  );
+}
+
+interface LineProps {
+  row: Row;
+  roomName: string;
+  isLoadingOlder: boolean;
+  hasOlder: boolean;
+  isActive: boolean;
+  isFlashed: boolean;
+  onJump: (messageId: string) => void;
+}
+
+function Line({ row, roomName, isLoadingOlder, hasOlder, ...rest }: LineProps) {
+  const { t } = useTranslation();
+  switch (row.kind) {
+    case "top":
+      if (hasOlder) return <p className={styles.top}>{isLoadingOlder ? t("room.loadingOlder") : "\u00a0"}</p>;
+      return <p className={styles.top}>{t("room.beginning", { room: roomName })}</p>;
+    case "day":
+      return <Day day={row.day} />;
+    case "unread":
+      return <p className={`${styles.line} ${styles.unread}`}>{t("room.unread")}</p>;
+    case "note":
+      return <p className={styles.note}>{t(`room.${row.note.what}`, { name: row.note.name })}</p>;
+    case "message":
+      return <MessageRow message={row.message} isFirst={row.isFirst} {...rest} />;
+    case "outgoing":
+      return <OutgoingRow outgoing={row.outgoing} isFirst={row.isFirst} />;
+  }
+}
+
+function Day({ day }: { day: string }) {
+  const { t, i18n } = useTranslation();
+  const now = useNow();
+  return <p className={styles.line}>{dayName(day, now, i18n.language, { today: t("room.today"), yesterday: t("room.yesterday") })}</p>;
+}
+
+/** The list itself is read aloud by nobody's leave, as it changes while one scrolls; what is new is told here, politely. */
+function NewAloud() {
+  const me = useSession((state) => state.session?.userId);
+  const { messages } = useRoomState((state) => state.timeline);
+  const last = messages.at(-1);
+  const [firstSeen] = useState(last?.seq ?? 0);
+  const isNews = last && last.seq > firstSeen && !last.deleted && last.author.id !== me;
+  return (
+    <p className="quiet" aria-live="polite">
+      {isNews && `${last.author.display_name}: ${last.body}`}
+    </p>
+  );
+}
+
+/** Begin where one stopped reading, else at the end. */
+function useStartAt(handle: { current: VirtualizerHandle | null }, rows: Row[]): void {
+  const isStarted = useRef(false);
+  useLayoutEffect(() => {
+    if (isStarted.current || rows.length < 2) return;
+    isStarted.current = true;
+    const unread = rows.findIndex(({ kind }) => kind === "unread");
+    if (unread >= 0) handle.current?.scrollToIndex(unread, { align: "start" });
+    else handle.current?.scrollToIndex(rows.length - 1, { align: "end" });
+  }, [handle, rows]);
+}
+
+/** Whoever is at the bottom of a page that is shown has read the room. */
+function useReading(isAtBottom: boolean): void {
+  const model = useRoom();
+  const room = useRoomState((state) => state.room);
+  const link = useRoomState((state) => state.link);
+  useEffect(() => {
+    if (!room || !isAtBottom) return undefined;
+    const read = () => {
+      if (document.visibilityState === "hidden") return;
+      markRead(room.id, room.last_seq);
+      model.readToEnd();
+    };
+    read();
+    document.addEventListener("visibilitychange", read);
+    return () => document.removeEventListener("visibilitychange", read);
+  }, [model, room, isAtBottom, link]);
+}
+
+function indexOf(rows: Row[], messageId: string): number {
+  return rows.findIndex((row) => row.kind === "message" && row.message.id === messageId);
+}

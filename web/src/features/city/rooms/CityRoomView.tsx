@@ -1,0 +1,74 @@
+import { useEffect, useState } from "react";
+import { useTranslation } from "react-i18next";
+import { useParams } from "react-router";
+import { InlineProblem, ProblemNotice, Skeleton } from "../../../components/ui/Notice";
+import { usePageTitle } from "../../../hooks/usePageTitle";
+import { CityRoomInput } from "./CityRoomInput";
+import { CityRoomMessageList } from "./CityRoomMessageList";
+import styles from "./CityRoomView.module.css";
+import { useComposer } from "./composer";
+import { MemberList } from "./MemberList";
+import { RoomHead } from "./RoomHead";
+import { TypingLine } from "./TypingLine";
+import { RoomContext, useRoom, useRoomModel, useRoomState } from "./useRoom";
+
+/** A room: what is said there, who is there, and saying something oneself. */
+export default function CityRoomView() {
+  const { slug = "" } = useParams();
+  return <OpenRoom key={slug} slug={slug} />;
+}
+
+function OpenRoom({ slug }: { slug: string }) {
+  const model = useRoomModel(slug);
+  useEffect(() => useComposer.getState().clear(), [slug]);
+  return (
+    <RoomContext value={model}>
+      <Talk slug={slug} />
+    </RoomContext>
+  );
+}
+
+function Talk({ slug }: { slug: string }) {
+  const model = useRoom();
+  const room = useRoomState((state) => state.room);
+  const error = useRoomState((state) => state.error);
+  const problem = useRoomState((state) => state.problem);
+  const [showsMembers, setShowsMembers] = useState(() => matchMedia("(width >= 900px)").matches);
+  usePageTitle(room?.name ?? null);
+
+  if (error) return <ProblemNotice isPage error={error} onRetry={() => model.start()} />;
+  if (!room) return <Skeleton heights={[3, 28, 3]} />;
+  return (
+    <div className={`${styles.view} ${showsMembers ? "" : styles.alone}`}>
+      <section className={styles.talk} aria-labelledby="room-title">
+        <RoomHead room={room} showsMembers={showsMembers} onMembers={() => setShowsMembers(!showsMembers)} />
+        <RoomState />
+        <CityRoomMessageList roomName={room.name} />
+        <div className={styles.foot}>
+          <InlineProblem error={problem} />
+          <TypingLine />
+          <CityRoomInput room={room} slug={slug} />
+        </div>
+      </section>
+      {showsMembers && <MemberList roomName={room.name} onClose={() => setShowsMembers(false)} />}
+    </div>
+  );
+}
+
+/** What is not as it should be with the room itself. */
+function RoomState() {
+  const { t } = useTranslation();
+  const room = useRoomState((state) => state.room);
+  const words = !room
+    ? null
+    : room.encrypted
+      ? t("rooms.encrypted")
+      : room.archived
+        ? t("rooms.archived")
+        : room.matrix_status === "pending"
+          ? t("rooms.pending")
+          : room.matrix_status === "failed"
+            ? t("rooms.failed", { error: room.matrix_error ?? "" })
+            : null;
+  return <div role="status">{words && <p className={styles.state}>{words}</p>}</div>;
+}

@@ -1,0 +1,81 @@
+import { useMemo } from "react";
+import { useTranslation } from "react-i18next";
+import { Link } from "react-router";
+import type { SubjectId } from "../../../api/types";
+import { Avatar } from "../../../components/ui/Avatar";
+import { buttonClass, IconButton } from "../../../components/ui/Button";
+import { Icon } from "../../../components/ui/Icon";
+import { useSite } from "../../../hooks/useSite";
+import { roomLink } from "../../../lib/matrixLinks";
+import { kindOf } from "../../../lib/subjects";
+import { byKindAndName, useFace, usePeople } from "../../../stores/people";
+import { usePresence } from "../../../stores/presence";
+import { useSession } from "../../../stores/session";
+import styles from "./CityRoomView.module.css";
+import { useRoomState } from "./useRoom";
+
+/** Members who are here: those who are active first, then those who are away. */
+export function MemberList({ roomName, onClose }: { roomName: string; onClose: () => void }) {
+  const { t } = useTranslation();
+  const { matrix } = useSite();
+  const room = useRoomState((state) => state.room);
+  const members = useRoomState((state) => state.members);
+  const here = usePresence((state) => state.here);
+  const faces = usePeople((state) => state.faces);
+  const subjects = useMemo(() => {
+    const byName = byKindAndName(faces);
+    const isAway = (subject: SubjectId) => Number(here[subject]?.status === "away");
+    return [...members].sort((a, b) => isAway(a) - isAway(b) || byName(a, b));
+  }, [members, here, faces]);
+  return (
+    <aside className={styles.members} aria-label={t("room.membersOf", { room: roomName })}>
+      <div className={styles.membersHead}>
+        <h2>
+          {t("room.members")} · {subjects.length}
+        </h2>
+        <IconButton icon="close" label={t("common.close")} onClick={onClose} />
+      </div>
+      {!subjects.length && <p>{t("room.membersEmpty")}</p>}
+      <ul className={styles.people}>
+        {subjects.map((subject) => (
+          <li key={subject}>
+            <Person subject={subject} />
+          </li>
+        ))}
+      </ul>
+      {room && (
+        <a
+          className={buttonClass("bare", styles.onlyNarrow)}
+          href={roomLink(matrix.client_url, room.matrix_room_alias)}
+          target="_blank"
+          rel="noopener noreferrer"
+        >
+          {t("common.openInElement")} <Icon name="elsewhere" size={16} />
+        </a>
+      )}
+    </aside>
+  );
+}
+
+function Person({ subject }: { subject: SubjectId }) {
+  const { t } = useTranslation();
+  const me = useSession((state) => state.session?.userId);
+  const face = useFace(subject, t("common.unknownCitizen"));
+  const seen = usePresence((state) => state.here[subject]);
+  const words = (
+    <>
+      <Avatar subject={subject} face={face} size={36} status={seen?.status ?? "online"} />
+      <span>
+        {face.name}
+        {subject === me && ` (${t("common.you")})`}
+        <small>{seen?.statusMsg ?? t(`kind.${kindOf(subject)}`)}</small>
+      </span>
+    </>
+  );
+  if (kindOf(subject) !== "agent") return <span className={styles.person}>{words}</span>;
+  return (
+    <Link className={styles.person} to={`/agents/${encodeURIComponent(subject.slice("agent:".length))}`}>
+      {words}
+    </Link>
+  );
+}

@@ -1,0 +1,61 @@
+import { useState } from "react";
+import { useTranslation } from "react-i18next";
+import type { Message } from "../../../api/types";
+import { IconButton } from "../../../components/ui/Button";
+import { ConfirmDialog } from "../../../components/ui/Dialog";
+import { Menu } from "../../../components/ui/Menu";
+import { useSession } from "../../../stores/session";
+import { useComposer } from "./composer";
+import styles from "./MessageRow.module.css";
+import { useRoom } from "./useRoom";
+
+const SIGNS = "👍 ❤️ 😂 🎉 🌻 🔥 👏 🙏 😍 🤔 😮 😢 ✅ ❌ 👀 🚀 💡 🏡 ☀️ 🌳 ☕ 🥟 💙 💛".split(" ");
+
+/** What one can do with a message. */
+export function MessageActions({ message, isMine }: { message: Message; isMine: boolean }) {
+  const { t } = useTranslation();
+  const room = useRoom();
+  const [isAsking, setAsking] = useState(false);
+  const isSignedIn = useSession((state) => state.session !== null);
+  const { reply, edit } = useComposer();
+  if (!isSignedIn) return null;
+  return (
+    <div className={styles.actions} role="group" aria-label={t("room.actions")}>
+      <Menu
+        label={t("room.react")}
+        button={(open) => <IconButton icon="smile" label={t("room.react")} {...open} />}
+      >
+        {(close) => (
+          <div className={styles.picker}>
+            {SIGNS.map((emoji) => (
+              <button
+                key={emoji}
+                type="button"
+                className={styles.emoji}
+                aria-label={t("room.reactWith", { emoji })}
+                onClick={() => {
+                  close();
+                  void room.react(message, emoji);
+                }}
+              >
+                {emoji}
+              </button>
+            ))}
+          </div>
+        )}
+      </Menu>
+      <IconButton icon="reply" label={t("room.reply")} onClick={() => reply(message)} />
+      {isMine && <IconButton icon="pencil" label={t("room.edit")} onClick={() => edit(message)} />}
+      {isMine && <IconButton icon="bin" label={t("room.remove")} onClick={() => setAsking(true)} />}
+      {isAsking && (
+        <ConfirmDialog
+          title={t("room.removeAsk")}
+          text={t("room.removeText")}
+          action={t("room.remove")}
+          onConfirm={() => void room.remove(message)}
+          onClose={() => setAsking(false)}
+        />
+      )}
+    </div>
+  );
+}

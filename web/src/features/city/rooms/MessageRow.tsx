@@ -1,0 +1,224 @@
+import { memo, type ReactNode } from "react";
+import { useTranslation } from "react-i18next";
+import type { Author, Message } from "../../../api/types";
+import { Avatar } from "../../../components/ui/Avatar";
+import { Icon } from "../../../components/ui/Icon";
+import { useProblemText } from "../../../hooks/useProblemText";
+import { linkedText, richText } from "../../../lib/richText";
+import { subjectOf } from "../../../lib/subjects";
+import { clockTime, fullTime } from "../../../lib/times";
+import { usePeople, useFace } from "../../../stores/people";
+import { useSession } from "../../../stores/session";
+import { MediaView } from "./MediaView";
+import { MessageActions } from "./MessageActions";
+import styles from "./MessageRow.module.css";
+import type { Outgoing } from "./timeline";
+import { useRoom, useRoomState } from "./useRoom";
+
+interface Props {
+  message: Message;
+  isFirst: boolean;
+  /** It is looked at: what one can do with it is shown. */
+  isActive: boolean;
+  isFlashed: boolean;
+  onJump: (messageId: string) => void;
+}
+
+export const MessageRow = memo(function MessageRow({ message, isFirst, isActive, isFlashed, onJump }: Props) {
+  const me = useSession((state) => state.session?.userId);
+  const isMine = message.author.kind === "citizen" && message.author.id === me;
+  const look = [styles.row, isFirst && styles.first, isActive && styles.active, isFlashed && styles.flash];
+  return (
+    <article className={look.filter(Boolean).join(" ")} data-message={message.id} tabIndex={-1} aria-labelledby={`name-${message.id}`}>
+      {isFirst ? <Portrait author={message.author} /> : <Time message={message} isAside />}
+      <span id={`name-${message.id}`} className="quiet">
+        {message.author.display_name}
+      </span>
+      <div className={styles.body}>
+        {isFirst && <Head message={message} />}
+        {message.deleted ? <Deleted /> : <Content message={message} onJump={onJump} />}
+        {isMine && !message.deleted && <Delivery message={message} />}
+      </div>
+      {isActive && !message.deleted && <MessageActions message={message} isMine={isMine} />}
+    </article>
+  );
+});
+
+function Portrait({ author }: { author: Author }) {
+  const subject = subjectOf(author);
+  const color = usePeople((state) => state.faces[subject]?.color ?? null);
+  return <Avatar subject={subject} face={{ name: author.display_name, avatarUrl: author.avatar_url, color }} size={40} />;
+}
+
+function Head({ message }: { message: Message }) {
+  const { t } = useTranslation();
+  const { author } = message;
+  return (
+    <p className={styles.head} aria-hidden="true">
+      <span className={styles.name}>{author.display_name}</span>
+      {author.kind !== "citizen" && <span className={styles.badge}>{t(`kind.${author.kind}`)}</span>}
+      <Time message={message} />
+    </p>
+  );
+}
+
+/** Aside there is room for five characters: no "PM". */
+function Time({ message, isAside = false }: { message: Message; isAside?: boolean }) {
+  const { i18n } = useTranslation();
+  return (
+    <time
+      className={isAside ? styles.side : styles.time}
+      dateTime={message.created_at}
+      title={fullTime(message.created_at, i18n.language)}
+    >
+      {clockTime(message.created_at, isAside ? `${i18n.language}-u-hc-h23` : i18n.language)}
+    </time>
+  );
+}
+
+function Deleted() {
+  const { t } = useTranslation();
+  return <p className={styles.deleted}>{t("room.deleted")}</p>;
+}
+
+function Content({ message, onJump }: { message: Message; onJump: Props["onJump"] }) {
+  const { t } = useTranslation();
+  return (
+    <>
+      {message.reply_to && <Quote messageId={message.reply_to} onJump={onJump} />}
+      {message.media && <MediaView media={message.media} msgtype={message.msgtype} />}
+      {hasWords(message) && <Words message={message} />}
+      {message.edited_at && <span className={styles.edited}>{t("room.edited")}</span>}
+      {message.reactions.length > 0 && <Tallies message={message} />}
+    </>
+  );
+}
+
+/** A file's name is what it is saved as, and nothing that was said of it. */
+function hasWords({ body, media }: Message): boolean {
+  return body !== "" && body !== media?.filename;
+}
+
+const EMOJI_ONLY = /^(?:\p{Extended_Pictographic}|\p{Emoji_Component}|\s){1,12}$/u;
+
+function Words({ message }: { message: Message }) {
+  const { body, formatted_body: html, msgtype, author } = message;
+  const isLarge = EMOJI_ONLY.test(body) && /\p{Extended_Pictographic}/u.test(body);
+  const kinds = [isLarge && styles.large, msgtype === "m.notice" && styles.notice, msgtype === "m.emote" && styles.emote];
+  const className = [html ? styles.rich : styles.text, ...kinds].filter(Boolean).join(" ");
+  const words: ReactNode = html ? richText(html) : linkedText(body);
+  return (
+    <div className={className}>
+      {msgtype === "m.emote" && `${author.display_name} `}
+      {words}
+    </div>
+  );
+}
+
+/** What a message answers, in one line. */
+function Quote({ messageId, onJump }: { messageId: string; onJump: Props["onJump"] }) {
+  const { t } = useTranslation();
+  const quoted = useRoomState(({ timeline }) => timeline.messages.find(({ id }) => id === messageId));
+  const words = quoted?.deleted ? t("room.deleted") : (quoted?.body ?? t("room.earlier"));
+  return (
+    <button type="button" className={styles.quote} title={t("room.jump")} onClick={() => onJump(messageId)}>
+      <span className="quiet">{t("room.jump")}: </span>
+      <span>
+        {quoted && <strong>{quoted.author.display_name} </strong>}
+        {words}
+      </span>
+    </button>
+  );
+}
+
+function Tallies({ message }: { message: Message }) {
+  const { t } = useTranslation();
+  const room = useRoom();
+  const me = useSession((state) => state.session?.userId ?? null);
+  const faces = usePeople((state) => state.faces);
+  return (
+    <div className={styles.tallies}>
+      {message.reactions.map(({ emoji, count, by }) => (
+        <button
+          key={emoji}
+          type="button"
+          className={styles.tally}
+          disabled={me === null}
+          aria-pressed={me !== null && by.includes(me)}
+          aria-label={t("room.reactionLabel", { emoji, count })}
+          title={by.map((subject) => faces[subject]?.name ?? subject).join(", ")}
+          onClick={() => void room.react(message, emoji)}
+        >
+          {emoji} {count}
+        </button>
+      ))}
+    </div>
+  );
+}
+
+/** Where one's own message is on its way to Matrix. */
+function Delivery({ message }: { message: Message }) {
+  const { t } = useTranslation();
+  const room = useRoom();
+  if (message.delivery === "sent") return <DeliverySign icon="check" words={t("room.sent")} />;
+  if (message.delivery === "pending") return <DeliverySign icon="clock" words={t("room.pending")} />;
+  return (
+    <span className={`${styles.delivery} ${styles.failed}`}>
+      <Icon name="alert" size={14} /> {t("room.failedMatrix")}
+      <button type="button" onClick={() => void room.retryDelivery(message)}>
+        {t("room.retry")}
+      </button>
+    </span>
+  );
+}
+
+function DeliverySign({ icon, words }: { icon: "check" | "clock"; words: string }) {
+  return (
+    <span className={`${styles.delivery} ${styles.sign}`} title={words} role="img" aria-label={words}>
+      <Icon name={icon} size={14} />
+    </span>
+  );
+}
+
+/** What one said oneself, before the city has it. */
+export function OutgoingRow({ outgoing, isFirst }: { outgoing: Outgoing; isFirst: boolean }) {
+  const { t } = useTranslation();
+  const session = useSession((state) => state.session);
+  const subject = session?.userId ?? "";
+  const face = useFace(subject, session?.displayName ?? t("common.you"));
+  return (
+    <article className={`${styles.row} ${isFirst ? styles.first : ""}`} aria-label={t("common.you")}>
+      {isFirst ? <Avatar subject={subject} face={face} size={40} /> : <span />}
+      <div className={styles.body}>
+        {isFirst && <p className={styles.name}>{face.name}</p>}
+        {outgoing.media && <MediaView media={outgoing.media} msgtype={outgoing.media.mimetype.startsWith("image/") ? "m.image" : "m.file"} />}
+        <div className={styles.text}>{outgoing.body}</div>
+        <OutgoingState outgoing={outgoing} />
+      </div>
+    </article>
+  );
+}
+
+function OutgoingState({ outgoing }: { outgoing: Outgoing }) {
+  const { t } = useTranslation();
+  const room = useRoom();
+  const text = useProblemText();
+  if (outgoing.state !== "failed") {
+    return (
+      <span className={styles.delivery}>
+        <Icon name="clock" size={14} /> {t(outgoing.state === "waiting" ? "room.waiting" : "room.sending")}
+      </span>
+    );
+  }
+  return (
+    <span className={`${styles.delivery} ${styles.failed}`} role="alert">
+      <Icon name="alert" size={14} /> {t("room.failed")}. {text(outgoing.problem)}
+      <button type="button" onClick={() => room.retry(outgoing)}>
+        {t("room.retry")}
+      </button>
+      <button type="button" onClick={() => room.discard(outgoing)}>
+        {t("room.discard")}
+      </button>
+    </span>
+  );
+}

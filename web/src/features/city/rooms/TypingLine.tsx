@@ -1,0 +1,26 @@
+import { useTranslation } from "react-i18next";
+import { nameInSubject } from "../../../lib/subjects";
+import { usePeople } from "../../../stores/people";
+import styles from "./CityRoomView.module.css";
+import { useRoomState } from "./useRoom";
+
+export function TypingLine() {
+  const { t } = useTranslation();
+  const typing = useRoomState((state) => state.typing);
+  const faces = usePeople((state) => state.faces);
+  const names = typing.map((subject) => faces[subject]?.name ?? nameInSubject(subject) ?? t("common.unknownCitizen"));
+  const [name = "", other = ""] = names;
+  const words =
+    names.length === 0
+      ? ""
+      : names.length === 1
+        ? t("room.typingOne", { name })
+        : names.length === 2
+          ? t("room.typingTwo", { name, other })
+          : t("room.typingMany", { count: names.length });
+  return (
+    <p className={styles.typing} aria-live="polite">
+      {words}
+    </p>
+  );
+}

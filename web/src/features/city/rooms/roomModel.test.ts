@@ -1,0 +1,131 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { FakeWorld } from "../../../testing/fakeSockets";
+import { message, OKSANA, room, settled, TARAS } from "../../../testing/samples";
+import { Problem } from "../../../api/problem";
+import { city } from "../../../api/city";
+import { RoomModel, type RoomWorld } from "./roomModel";
+
+let sockets: FakeWorld;
+let model: RoomModel;
+let met: string[];
+const state = () => model.store.getState();
+const seqs = () => state().timeline.messages.map(({ seq }) => seq);
+
+beforeEach(async () => {
+  localStorage.clear();
+  sockets = new FakeWorld();
+  met = [];
+  const world: RoomWorld = {
+    clock: sockets.clock,
+    open: sockets.open,
+    random: sockets.random,
+    token: () => "t1",
+    refused: () => undefined,
+    me: () => OKSANA.id,
+    meet: (authors) => void met.push(...authors.map(({ display_name: name }) => name)),
+  };
+  const online = { ...TARAS, presence: "online", last_active_ago_ms: 0, status_msg: null } as const;
+  vi.spyOn(city, "room").mockResolvedValue(room(3, [message(2)], { online_members: [online] }));
+  model = new RoomModel("general", world);
+  model.start();
+  await settled();
+  sockets.last.accept();
+});
+
+afterEach(() => model.stop());
+
+describe("a room that is looked at", () => {
+  it("shows what was said, and who is here", () => {
+    expect(seqs()).toEqual([2]);
+    expect([...state().members]).toEqual(["u_2"]);
+    expect(met).toContain("Тарас");
+  });
+
+  it("shows one's own words once: as they are said, by the answer, and by the socket", async () => {
+    const say = vi.spyOn(city, "say").mockImplementation((_room, said) => Promise.resolve(message(4, { client_id: said.client_id, delivery: "pending" })));
+    model.say("hello", null);
+    expect(state().outbox.map(({ body }) => body)).toEqual(["hello"]);
+    await settled();
+    expect(state().outbox).toEqual([]);
+    const clientId = say.mock.calls[0]?.[1].client_id ?? "";
+    sockets.last.tell({ event: "city.room.message", seq: 4, message: message(4, { client_id: clientId }) });
+    expect(seqs()).toEqual([2, 4]);
+  });
+
+  it("takes the socket's word for it when the answer is lost", async () => {
+    const say = vi.spyOn(city, "say").mockRejectedValue(new Problem(0, "unreachable", "…"));
+    model.say("hello", null);
+    await settled();
+    const clientId = say.mock.calls[0]?.[1].client_id ?? "";
+    sockets.last.tell({ event: "city.room.message", seq: 4, message: message(4, { client_id: clientId }) });
+    sockets.clock.pass(60_000);
+    await settled();
+    expect(say).toHaveBeenCalledOnce();
+    expect(seqs()).toEqual([2, 4]);
+    expect(state().outbox).toEqual([]);
+  });
+
+  it("knows who comes, who goes, and how many are left", () => {
+    const event = { room_id: "city_general", created_at: "2026-11-22T12:00:00Z", member: OKSANA };
+    sockets.last.tell({ ...event, event: "city.room.join", seq: 4, members_online: 2 });
+    expect([...state().members]).toEqual(["u_2", "u_1"]);
+    sockets.last.tell({ event: "city.room.presence", user_id: "u_2", status: "offline", members_online: 1 });
+    expect([...state().members]).toEqual(["u_1"]);
+    expect(state().room?.members_online).toBe(1);
+    expect(state().timeline.notes.map(({ name, what }) => `${name} ${what}`)).toEqual(["Оксана joined"]);
+  });
+
+  it("names all others who are typing, and nobody while the connection is away", () => {
+    sockets.last.tell({ event: "city.room.typing", typing: ["u_1", "u_2"] });
+    expect(state().typing).toEqual(["u_2"]);
+    sockets.last.drop();
+    expect(state().typing).toEqual([]);
+  });
+
+  it("says every four seconds that one is typing, however fast, and once that one is not", () => {
+    const said = () => sockets.last.said.filter(({ event }) => event === "city.room.typing").map(({ typing }) => typing);
+    model.type(false);
+    for (let key = 0; key < 50; key++) {
+      model.type(true);
+      sockets.clock.pass(100);
+    }
+    expect(said()).toEqual([true, true]);
+    model.type(false);
+    model.type(false);
+    expect(said()).toEqual([true, true, false]);
+  });
+
+  it("says once that it was read to its end", () => {
+    model.readToEnd();
+    model.readToEnd();
+    expect(sockets.last.said.filter(({ event }) => event === "city.room.read")).toEqual([{ event: "city.room.read", message_id: "m2" }]);
+  });
+
+  it("gives a sign and takes it back", async () => {
+    const react = vi.spyOn(city, "react").mockResolvedValue(message(2, { reactions: [{ emoji: "🌻", count: 1, by: ["u_1"] }] }));
+    await model.react(message(2), "🌻");
+    await model.react(state().timeline.messages[0] ?? message(0), "🌻");
+    expect(react.mock.calls.map(([, , , given]) => given)).toEqual([true, false]);
+  });
+
+  it("says what went wrong, and that it is over when the next thing goes well", async () => {
+    vi.spyOn(city, "remove").mockRejectedValueOnce(new Problem(403, "muted", "…")).mockResolvedValueOnce(message(2, { deleted: true }));
+    expect(await model.remove(message(2))).toBe(false);
+    expect(state().problem).toMatchObject({ code: "muted" });
+    expect(await model.remove(message(2))).toBe(true);
+    expect(state().problem).toBeNull();
+    expect(state().timeline.messages[0]?.deleted).toBe(true);
+  });
+
+  it("turns back until a message is found, and gives up at the beginning", async () => {
+    model.store.setState({ timeline: { ...state().timeline, messages: [message(120)], hasOlder: true } });
+    const pages = vi.spyOn(city, "messages").mockImplementation((_room, before, limit) => {
+      const from = Math.max(1, before - limit);
+      return Promise.resolve(Array.from({ length: before - from }, (_, index) => message(from + index)));
+    });
+    expect(await model.find("m30")).toBe(true);
+    expect(pages).toHaveBeenCalledTimes(2);
+    expect(await model.find("m0")).toBe(false);
+    expect(seqs()).toHaveLength(120);
+  });
+});

@@ -1,0 +1,80 @@
+import type { Message } from "../../../api/types";
+import { dayOf } from "../../../lib/times";
+import type { Note, Outgoing, Timeline } from "./timeline";
+
+/** One line of the conversation as it is shown; `key` is its own for as long as it is there. */
+export type Row =
+  | { kind: "top"; key: string }
+  | { kind: "day"; key: string; day: string }
+  | { kind: "unread"; key: string }
+  | { kind: "note"; key: string; note: Note }
+  | { kind: "message"; key: string; message: Message; isFirst: boolean }
+  | { kind: "outgoing"; key: string; outgoing: Outgoing; isFirst: boolean };
+
+/** What one says within this after the last word needs no name above it. */
+const BREATH_MS = 5 * 60_000;
+
+interface Reader {
+  /** One's own subject; null for those who only read. */
+  me: string | null;
+  /** The `seq` up to which one had read when one came; null for somebody who was never here. */
+  readUpTo: number | null;
+}
+
+/** The lines of a conversation, oldest first. `isFirst`: with the author's face and name. */
+export function rowsOf({ messages, notes }: Timeline, outbox: readonly Outgoing[], reader: Reader): Row[] {
+  const rows: Row[] = [{ kind: "top", key: "top" }];
+  const state = { day: "", author: "", at: 0 };
+  const unread = firstUnread(messages, reader);
+
+  const open = (at: string) => {
+    const day = dayOf(at);
+    if (day === state.day) return;
+    state.day = day;
+    state.author = "";
+    rows.push({ kind: "day", key: `day ${day}`, day });
+  };
+  const isFirstOf = (author: string, at: string) => {
+    const isFirst = author !== state.author || Date.parse(at) - state.at > BREATH_MS;
+    state.author = author;
+    state.at = Date.parse(at);
+    return isFirst;
+  };
+
+  for (const item of inOrder(messages, notes)) {
+    open("what" in item ? item.at : item.created_at);
+    if ("what" in item) {
+      state.author = "";
+      rows.push({ kind: "note", key: `note ${item.seq}`, note: item });
+      continue;
+    }
+    if (item.id === unread) {
+      state.author = "";
+      rows.push({ kind: "unread", key: "unread" });
+    }
+    const isFirst = isFirstOf(`${item.author.kind} ${item.author.id}`, item.created_at);
+    // A message keeps its row when the city has taken it: nothing jumps.
+    rows.push({ kind: "message", key: item.client_id ?? item.id, message: item, isFirst });
+  }
+  for (const outgoing of outbox) {
+    open(outgoing.createdAt);
+    const isFirst = isFirstOf(`citizen ${reader.me ?? ""}`, outgoing.createdAt);
+    rows.push({ kind: "outgoing", key: outgoing.clientId, outgoing, isFirst });
+  }
+  return rows;
+}
+
+function firstUnread(messages: readonly Message[], { me, readUpTo }: Reader): string | null {
+  if (readUpTo === null) return null;
+  return messages.find(({ seq, author }) => seq > readUpTo && !(author.kind === "citizen" && author.id === me))?.id ?? null;
+}
+
+/** Both by `seq`. */
+function* inOrder(messages: readonly Message[], notes: readonly Note[]): Generator<Message | Note> {
+  let next = 0;
+  for (const message of messages) {
+    for (let note = notes[next]; note && note.seq < message.seq; note = notes[++next]) yield note;
+    yield message;
+  }
+  yield* notes.slice(next);
+}

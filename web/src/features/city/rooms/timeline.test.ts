@@ -1,0 +1,92 @@
+import { describe, expect, it } from "vitest";
+import { message, OKSANA, room, TARAS } from "../../../testing/samples";
+import { rowsOf, type Row } from "./rows";
+import { begin, EMPTY, withEvent, withMessage, withOlder, type Outgoing, type Timeline } from "./timeline";
+import { countNew } from "./useFollowing";
+
+const seqs = ({ messages }: Timeline) => messages.map(({ seq }) => seq);
+const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => message(from + index));
+
+describe("a room's timeline", () => {
+  it("knows that a full first page has something before it", () => {
+    expect(begin(room(60, range(11, 60))).hasOlder).toBe(true);
+    expect(begin(room(49, range(1, 49))).hasOlder).toBe(false);
+  });
+
+  it("grows at its beginning, without doubles", () => {
+    const grown = withOlder(begin(room(60, range(51, 60))), range(45, 52), 50);
+    expect(seqs(grown)).toEqual(range(45, 60).map(({ seq }) => seq));
+    expect(grown).toMatchObject({ hasOlder: false, grew: "older" });
+  });
+
+  it("puts a message where its number says, and once", () => {
+    let timeline = begin(room(5, [message(3), message(5)]));
+    for (const seq of [6, 4, 6]) timeline = withMessage(timeline, message(seq));
+    expect(seqs(timeline)).toEqual([3, 4, 5, 6]);
+  });
+
+  it("takes a change for the message that it is about", () => {
+    const timeline = begin(room(5, [message(3), message(5)]));
+    const event = { event: "city.room.message.updated", seq: 6, message: message(3, { body: "changed" }) } as const;
+    expect(withEvent(timeline, event).messages.map(({ body }) => body)).toEqual(["changed", "words 5"]);
+  });
+
+  it("leaves out a change of what is older than what is shown: there would be a hole", () => {
+    const timeline = { ...begin(room(60, range(11, 60))) };
+    expect(withMessage(timeline, message(4))).toBe(timeline);
+  });
+
+  it("is not moved by an event whose message is gone", () => {
+    expect(withEvent(EMPTY, { event: "city.room.message", seq: 1, message: null })).toBe(EMPTY);
+  });
+});
+
+const outgoing: Outgoing = {
+  clientId: "c1",
+  body: "on its way",
+  replyTo: null,
+  media: null,
+  createdAt: "2026-11-22T12:01:00.000Z",
+  state: "sending",
+  problem: null,
+};
+const kinds = (rows: Row[]) => rows.map((row) => (row.kind === "message" ? `${row.message.seq}${row.isFirst ? "!" : ""}` : row.kind));
+const reader = { me: "u_1", readUpTo: null };
+
+describe("the lines of a conversation", () => {
+  it("begin each day, and name whoever speaks after somebody else or a while", () => {
+    const later = message(5, { created_at: "2026-11-22T12:20:00Z" });
+    const tomorrow = message(6, { created_at: "2026-11-25T12:00:00Z" });
+    const timeline = { ...EMPTY, messages: [message(1), message(2), message(3, { author: TARAS }), message(4, { author: TARAS }), later, tomorrow] };
+    expect(kinds(rowsOf(timeline, [], reader))).toEqual(["top", "day", "1!", "2", "3!", "4", "5!", "day", "6!"]);
+  });
+
+  it("mark the first word of others that was not read yet", () => {
+    const timeline = { ...EMPTY, messages: [message(1), message(2), message(3, { author: TARAS }), message(4, { author: TARAS })] };
+    expect(kinds(rowsOf(timeline, [], { me: "u_1", readUpTo: 1 }))).toEqual(["top", "day", "1!", "2", "unread", "3!", "4"]);
+    expect(kinds(rowsOf(timeline, [], { me: "u_1", readUpTo: 4 }))).not.toContain("unread");
+  });
+
+  it("tell who came and left where it happened", () => {
+    const event = { event: "city.room.join", seq: 2, member: TARAS, created_at: "2026-11-22T12:00:02Z", members_online: 2 } as const;
+    const timeline = withEvent({ ...EMPTY, messages: [message(1), message(3)] }, event);
+    expect(kinds(rowsOf(timeline, [], reader))).toEqual(["top", "day", "1!", "note", "3!"]);
+  });
+
+  it("keep the row of one's own message when the city has taken it", () => {
+    const before = rowsOf(EMPTY, [outgoing], reader);
+    const after = rowsOf({ ...EMPTY, messages: [message(1, { client_id: "c1", author: OKSANA })] }, [], reader);
+    expect(after.at(-1)?.key).toBe(before.at(-1)?.key);
+  });
+
+  it("count what came after what was seen", () => {
+    const rows = rowsOf({ ...EMPTY, messages: range(1, 5) }, [], reader);
+    expect(countNew(rows, "m3")).toBe(2);
+    expect(countNew(rows, null)).toBe(0);
+  });
+
+  it("have each a key of their own, 5,000 of them, too", () => {
+    const rows = rowsOf({ ...EMPTY, messages: range(1, 5_000) }, [], reader);
+    expect(new Set(rows.map(({ key }) => key)).size).toBe(rows.length);
+  });
+});

@@ -1,0 +1,68 @@
+import { useEffect, useLayoutEffect, useRef, useState, type RefObject } from "react";
+import type { Row } from "./rows";
+
+/** Whoever is this near to the bottom is at it. */
+const NEAR_PX = 60;
+
+/**
+ * Scrolling of a conversation: at the bottom it follows what is new, elsewhere it stays and counts.
+ *
+ * What one says oneself (`outgoing`: how much of that is on its way) takes one to the bottom.
+ */
+export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: readonly Row[], outgoing: number) {
+  const [isAtBottom, setAtBottom] = useState(true);
+  const [seenKey, setSeenKey] = useState<string | null>(null);
+  const [said, setSaid] = useState(outgoing);
+  // Whoever comes to something unread begins there.
+  const followsRef = useRef(!rows.some(({ kind }) => kind === "unread"));
+  const lastKey = rows.at(-1)?.key ?? null;
+
+  if (said !== outgoing) {
+    setSaid(outgoing);
+    if (outgoing > said) setAtBottom(true);
+  }
+  // The last line that was seen at the bottom: those after it are new.
+  if (isAtBottom && seenKey !== lastKey) setSeenKey(lastKey);
+
+  const look = () => {
+    const list = listRef.current;
+    if (!list) return;
+    followsRef.current = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_PX;
+    setAtBottom(followsRef.current);
+  };
+  const toBottom = () => {
+    followsRef.current = true;
+    setAtBottom(true);
+    scrollDown(listRef.current);
+  };
+
+  useLayoutEffect(() => {
+    if (!outgoing) return;
+    followsRef.current = true;
+    scrollDown(listRef.current);
+  }, [listRef, outgoing]);
+
+  // Lines get their heights when they are drawn, pictures when they are there: the bottom moves, and one stays at it.
+  useEffect(() => {
+    const list = listRef.current;
+    if (!list) return undefined;
+    const observer = new ResizeObserver(() => {
+      if (followsRef.current) scrollDown(list);
+    });
+    observer.observe(list);
+    for (const child of list.children) observer.observe(child);
+    return () => observer.disconnect();
+  }, [listRef]);
+
+  return { isAtBottom, newBelow: isAtBottom ? 0 : countNew(rows, seenKey), look, toBottom };
+}
+
+function scrollDown(list: HTMLElement | null): void {
+  if (list) list.scrollTop = list.scrollHeight;
+}
+
+/** How many messages came after the last line that was seen. */
+export function countNew(rows: readonly Row[], seenKey: string | null): number {
+  const seen = rows.findLastIndex(({ key }) => key === seenKey);
+  return seen < 0 ? 0 : rows.slice(seen + 1).filter(({ kind }) => kind === "message").length;
+}

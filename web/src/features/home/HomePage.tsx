@@ -1,0 +1,127 @@
+import { useQuery } from "@tanstack/react-query";
+import { useEffect } from "react";
+import { useTranslation } from "react-i18next";
+import { Link } from "react-router";
+import { queries } from "../../api/queries";
+import type { Heads, Home } from "../../api/types";
+import { ButtonLink } from "../../components/ui/Button";
+import { Icon } from "../../components/ui/Icon";
+import { ProblemNotice, Skeleton } from "../../components/ui/Notice";
+import { usePageTitle } from "../../hooks/usePageTitle";
+import { countHeads, usePresence } from "../../stores/presence";
+import { usePeople } from "../../stores/people";
+import { PresenceBar } from "../city/presence/PresenceBar";
+import { RoomCard } from "../city/rooms/RoomCard";
+import { Feed } from "./Feed";
+import styles from "./HomePage.module.css";
+import { Street } from "./Street";
+
+/** What a person sees first: the city is alive. */
+export default function HomePage() {
+  const home = useQuery(queries.home);
+  usePageTitle(null);
+  useFeedFaces(home.data);
+  const heads = useHeads(home.data);
+  return (
+    <>
+      <Hero heads={heads} />
+      <PresenceBar />
+      {home.isPending && <Skeleton heights={[4, 14]} />}
+      {home.isError && !home.data && <ProblemNotice error={home.error} onRetry={() => void home.refetch()} />}
+      {home.data && <Below home={home.data} />}
+    </>
+  );
+}
+
+function Hero({ heads }: { heads: Heads | null }) {
+  const { t } = useTranslation();
+  return (
+    <section className={styles.hero}>
+      <div className={styles.words}>
+        <h1>{t(greeting(new Date().getHours()))}</h1>
+        <p className={styles.lead}>{t("home.lead")}</p>
+        <p className={styles.actions}>
+          <ButtonLink to="/city" look="main">
+            {t("home.enter")}
+          </ButtonLink>
+          {heads && (
+            <span>
+              <strong>
+                {t("home.people", { count: heads.citizens + heads.people })} · {t("home.agents", { count: heads.agents })}
+              </strong>
+              <br />
+              {t("home.windowsHint")}
+            </span>
+          )}
+        </p>
+      </div>
+      <div className={styles.street}>
+        <Street lit={heads?.total ?? 0} />
+      </div>
+    </section>
+  );
+}
+
+function Below({ home }: { home: Home }) {
+  const { t } = useTranslation();
+  return (
+    <>
+      <div className={styles.columns}>
+        <section className={styles.section} aria-labelledby="rooms-title">
+          <div className={styles.head}>
+            <h2 id="rooms-title">{t("home.rooms")}</h2>
+            <Link to="/city">{t("home.allRooms")}</Link>
+          </div>
+          <ul className={styles.rooms}>
+            {home.popular_rooms.map((room) => (
+              <RoomCard key={room.id} room={room} />
+            ))}
+          </ul>
+        </section>
+        <section className={styles.section} aria-labelledby="feed-title">
+          <div className={styles.head}>
+            <h2 id="feed-title">{t("home.feed")}</h2>
+          </div>
+          <Feed entries={home.feed} />
+        </section>
+      </div>
+      <SecondMeCall isAvailable={home.second_me.available} />
+    </>
+  );
+}
+
+function SecondMeCall({ isAvailable }: { isAvailable: boolean }) {
+  const { t } = useTranslation();
+  return (
+    <section className={styles.me} aria-labelledby="me-title">
+      <span className={styles.mirror}>
+        <Icon name="sparkle" size={30} />
+      </span>
+      <div>
+        <h2 id="me-title">{t("home.secondMeTitle")}</h2>
+        <p>{t(isAvailable ? "home.secondMeText" : "home.secondMeAway")}</p>
+      </div>
+      <ButtonLink to="/secondme">{t("home.secondMeGo")}</ButtonLink>
+    </section>
+  );
+}
+
+/** Live once the socket has told who is here; what the page was told first until then. */
+function useHeads(home: Home | undefined): Heads | null {
+  const here = usePresence((state) => state.here);
+  const isKnown = usePresence((state) => state.isKnown);
+  return isKnown ? countHeads(here) : (home?.online ?? null);
+}
+
+function useFeedFaces(home: Home | undefined): void {
+  useEffect(() => {
+    if (home) usePeople.getState().meet(home.feed.flatMap(({ actor }) => actor ?? []));
+  }, [home]);
+}
+
+function greeting(hour: number) {
+  if (hour < 5) return "home.greetingNight";
+  if (hour < 11) return "home.greetingMorning";
+  if (hour < 18) return "home.greetingDay";
+  return hour < 23 ? "home.greetingEvening" : "home.greetingNight";
+}

@@ -1,0 +1,88 @@
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useRef, type ReactNode } from "react";
+import { useTranslation } from "react-i18next";
+import { NavLink, useLocation } from "react-router";
+import { queries } from "../../api/queries";
+import { Icon, type IconName } from "../../components/ui/Icon";
+import { usePresenceHeartbeat } from "../../hooks/usePresenceHeartbeat";
+import { useSite } from "../../hooks/useSite";
+import icon from "../../icon.svg";
+import { usePeople } from "../../stores/people";
+import { Account } from "../session/Account";
+import { SignInDialog } from "../session/SignInDialog";
+import { useSession } from "../../stores/session";
+import { LinkBanner } from "./LinkBanner";
+import { Preferences } from "./Preferences";
+import styles from "./Shell.module.css";
+
+const PAGES = [
+  { to: "/", key: "home", icon: "home" },
+  { to: "/city", key: "rooms", icon: "rooms" },
+  { to: "/agents", key: "agents", icon: "agents" },
+  { to: "/secondme", key: "secondMe", icon: "me" },
+] as const satisfies { to: string; key: string; icon: IconName }[];
+
+/** What is around every page. */
+export function Shell({ children }: { children: ReactNode }) {
+  const { t } = useTranslation();
+  const site = useSite();
+  const isAsking = useSession((state) => state.isAsking);
+  const { pathname } = useLocation();
+  const main = useFocusOnArrival(pathname);
+  usePresenceHeartbeat(site.heartbeat_ms, site.away_after_ms);
+  useFaces();
+
+  return (
+    <div className={`${styles.shell} ${/^\/city\/./.test(pathname) ? styles.room : ""}`}>
+      <a className={styles.skip} href="#main">
+        {t("nav.skip")}
+      </a>
+      <header className={styles.header}>
+        <NavLink to="/" className={styles.brand ?? ""} aria-label={site.city_name}>
+          <img src={icon} alt="" width={34} height={34} />
+          {site.city_name}
+        </NavLink>
+        <nav className={styles.nav} aria-label={t("nav.label")}>
+          {PAGES.map((page) => (
+            <NavLink key={page.to} to={page.to} end={page.to === "/"}>
+              <Icon name={page.icon} />
+              {t(`nav.${page.key}`)}
+            </NavLink>
+          ))}
+        </nav>
+        <Preferences />
+        <Account />
+      </header>
+      <LinkBanner />
+      <main id="main" ref={main} className={styles.main} tabIndex={-1}>
+        {children}
+      </main>
+      {isAsking && <SignInDialog />}
+    </div>
+  );
+}
+
+/** Whoever follows a link is at the beginning of the page that it leads to, by keyboard and by ear, too. */
+function useFocusOnArrival(pathname: string) {
+  const main = useRef<HTMLElement>(null);
+  const shown = useRef(pathname);
+  useEffect(() => {
+    if (shown.current === pathname) return;
+    shown.current = pathname;
+    main.current?.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }, [pathname]);
+  return main;
+}
+
+/** Presence says ids only; agents' names and colours are known from their list, one's own from the session. */
+function useFaces(): void {
+  const { data: agents } = useQuery(queries.agents);
+  const session = useSession((state) => state.session);
+  useEffect(() => {
+    if (session) usePeople.getState().meetCitizen(session.userId, session.displayName);
+  }, [session]);
+  useEffect(() => {
+    if (agents) usePeople.getState().meetAgents(agents);
+  }, [agents]);
+}

@@ -1,0 +1,68 @@
+import { useTranslation } from "react-i18next";
+import type { Agent, AgentPresence } from "../../api/types";
+import { AgentCard, OfficerCard } from "../agents/AgentCard";
+import agentStyles from "../agents/Agents.module.css";
+import { RoomHouse } from "../city/rooms/RoomHouse";
+import { usePresence } from "../../stores/presence";
+import { agentSubject } from "../../lib/subjects";
+import styles from "./Place.module.css";
+
+export interface Office {
+  name: string;
+  text: string;
+  agent: AgentPresence | null;
+}
+
+interface Props {
+  id: string;
+  kind: string;
+  name: string;
+  description: string;
+  district: string | null;
+  offices: Office[];
+  agents: Agent[];
+}
+
+/** A node or a microDAO: what it is, who looks after it, and who lives there. */
+export function Place({ id, kind, name, description, district, offices, agents }: Props) {
+  const { t } = useTranslation();
+  const here = usePresence((state) => state.here);
+  const online = agents.filter(({ slug }) => agentSubject(slug) in here).length;
+  return (
+    <article className={styles.page}>
+      <header className={styles.hero}>
+        <RoomHouse slug={id} isLit={online > 0} size={88} />
+        <div>
+          <p className={styles.kind}>{kind}</p>
+          <h1>{name}</h1>
+          {description && <p>{description}</p>}
+          {district && <p>{t("places.district", { district })}</p>}
+        </div>
+      </header>
+      <div className={styles.offices}>
+        {offices.map((office) => (
+          <Held key={office.name} office={office} />
+        ))}
+      </div>
+      <section className={styles.section} aria-labelledby="agents-title">
+        <h2 id="agents-title">{t("places.agents")}</h2>
+        <p>{agents.length ? t("places.agentsOnline", { online, total: agents.length }) : t("places.agentsEmpty")}</p>
+        <ul className={agentStyles.agents}>
+          {agents.map((agent) => (
+            <AgentCard key={agent.id} agent={agent} />
+          ))}
+        </ul>
+      </section>
+    </article>
+  );
+}
+
+function Held({ office: { name, text, agent } }: { office: Office }) {
+  const { t } = useTranslation();
+  if (agent) return <OfficerCard agent={agent} office={name} text={text} />;
+  return (
+    <p className={styles.vacant}>
+      <strong>{name}.</strong> {t("places.vacant")}
+    </p>
+  );
+}

@@ -1,0 +1,218 @@
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { lazy, Suspense, useState, type KeyboardEvent } from "react";
+import { useTranslation } from "react-i18next";
+import { city } from "../../api/city";
+import { queries } from "../../api/queries";
+import type { Interaction } from "../../api/types";
+import { Button } from "../../components/ui/Button";
+import { ConfirmDialog } from "../../components/ui/Dialog";
+import { Icon } from "../../components/ui/Icon";
+import { InlineProblem, Notice, ProblemNotice, Skeleton } from "../../components/ui/Notice";
+import { useNow } from "../../hooks/useNow";
+import { ago } from "../../lib/times";
+import styles from "./SecondMe.module.css";
+import { useQuestion, type Asked } from "./useQuestion";
+
+const Markdown = lazy(() => import("./Markdown"));
+
+/** "In 0 s" would be no time at all. */
+const SHORTEST_S = 0.1;
+const MAX_PROMPT_CHARS = 8_000;
+
+export function SecondMeChat({ userId }: { userId: string }) {
+  const history = useQuery(queries.secondMeHistory(userId));
+  const { asked, ask, stop, forget } = useQuestion(userId);
+  const [shown, setShown] = useState<string | null>(null);
+  const past = history.data ?? [];
+  const current = past.find(({ id }) => id === shown) ?? past.at(-1);
+  const begin = (prompt: string) => {
+    setShown(null);
+    void ask(prompt);
+  };
+  return (
+    <div className={styles.page}>
+      <Head userId={userId} isEmpty={!past.length} onClear={forget} />
+      {past.length > 0 && <Ribbon past={past} shown={asked ? undefined : current?.id} onShow={setShown} />}
+      {history.isPending && <Skeleton heights={[5, 8]} />}
+      {history.isError && <ProblemNotice error={history.error} onRetry={() => void history.refetch()} />}
+      <div aria-live="polite" aria-busy={asked?.state === "answering"}>
+        {asked ? <Answering asked={asked} onRetry={() => begin(asked.prompt)} /> : current && <Answered interaction={current} />}
+      </div>
+      {history.data && !current && !asked && <Ideas onAsk={begin} />}
+      <PromptField isAnswering={asked?.state === "answering"} onAsk={begin} onStop={stop} />
+    </div>
+  );
+}
+
+function Head({ userId, isEmpty, onClear }: { userId: string; isEmpty: boolean; onClear: () => void }) {
+  const { t } = useTranslation();
+  const queryClient = useQueryClient();
+  const [isAsking, setAsking] = useState(false);
+  const { mutate, error } = useMutation({
+    mutationFn: city.forgetSecondMe,
+    onSuccess: () => {
+      queryClient.setQueryData(queries.secondMeHistory(userId).queryKey, []);
+      onClear();
+    },
+  });
+  return (
+    <div className={styles.head}>
+      <div>
+        <h1>{t("secondMe.title")}</h1>
+        <p>{t("secondMe.lead")}</p>
+      </div>
+      {!isEmpty && (
+        <Button look="bare" onClick={() => setAsking(true)}>
+          <Icon name="bin" /> {t("secondMe.clear")}
+        </Button>
+      )}
+      <InlineProblem error={error} />
+      {isAsking && (
+        <ConfirmDialog
+          title={t("secondMe.clearAsk")}
+          text={t("secondMe.clearText")}
+          action={t("secondMe.clearDo")}
+          onConfirm={() => mutate()}
+          onClose={() => setAsking(false)}
+        />
+      )}
+    </div>
+  );
+}
+
+interface RibbonProps {
+  past: Interaction[];
+  shown: string | undefined;
+  onShow: (id: string) => void;
+}
+
+function Ribbon({ past, shown, onShow }: RibbonProps) {
+  const { t, i18n } = useTranslation();
+  const now = useNow();
+  return (
+    <ul className={styles.ribbon} aria-label={t("secondMe.history")}>
+      {past.toReversed().map(({ id, prompt, created_at: at }) => (
+        <li key={id}>
+          <button type="button" className={styles.past} aria-pressed={id === shown} onClick={() => onShow(id)}>
+            <span>{prompt}</span>
+            <small>{ago(at, now, i18n.language)}</small>
+          </button>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function Answered({ interaction }: { interaction: Interaction }) {
+  const { t, i18n } = useTranslation();
+  const format = new Intl.NumberFormat(i18n.language, { maximumFractionDigits: 1 });
+  const seconds = format.format(Math.max(SHORTEST_S, interaction.latency_ms / 1000));
+  return (
+    <div className={styles.exchange}>
+      <p className={styles.prompt}>{interaction.prompt}</p>
+      <Answer text={interaction.response} />
+      <p className={styles.note}>{t("secondMe.took", { seconds })}</p>
+    </div>
+  );
+}
+
+function Answering({ asked, onRetry }: { asked: Asked; onRetry: () => void }) {
+  const { t } = useTranslation();
+  return (
+    <div className={styles.exchange}>
+      <p className={styles.prompt}>{asked.prompt}</p>
+      {asked.answer ? <Answer text={asked.answer} /> : asked.state === "answering" && <Thinking />}
+      {asked.state === "stopped" && <p className={styles.note}>{t("secondMe.stopped")}</p>}
+      {asked.state === "failed" && <ProblemNotice error={asked.problem} onRetry={onRetry} />}
+    </div>
+  );
+}
+
+function Answer({ text }: { text: string }) {
+  const { t } = useTranslation();
+  return (
+    <div className={styles.answer} role="group" aria-label={t("secondMe.answer")}>
+      <Suspense fallback={<p>{text}</p>}>
+        <Markdown text={text} />
+      </Suspense>
+    </div>
+  );
+}
+
+function Thinking() {
+  const { t } = useTranslation();
+  return (
+    <div className={styles.answer}>
+      <span className={styles.thinking} role="img" aria-label={t("secondMe.thinking")}>
+        <i />
+        <i />
+        <i />
+      </span>
+    </div>
+  );
+}
+
+function Ideas({ onAsk }: { onAsk: (prompt: string) => void }) {
+  const { t } = useTranslation();
+  const ideas = t("secondMe.ideas", { returnObjects: true });
+  return (
+    <Notice icon="sparkle" title={t("secondMe.empty")}>
+      <div className={styles.ideas}>
+        {ideas.map((idea) => (
+          <Button key={idea} onClick={() => onAsk(idea)}>
+            {idea}
+          </Button>
+        ))}
+      </div>
+    </Notice>
+  );
+}
+
+interface PromptProps {
+  isAnswering: boolean;
+  onAsk: (prompt: string) => void;
+  onStop: () => void;
+}
+
+function PromptField({ isAnswering, onAsk, onStop }: PromptProps) {
+  const { t } = useTranslation();
+  const [prompt, setPrompt] = useState("");
+  const submit = () => {
+    if (!prompt.trim() || isAnswering) return;
+    onAsk(prompt.trim());
+    setPrompt("");
+  };
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
+    event.preventDefault();
+    submit();
+  };
+  return (
+    <form
+      className={styles.form}
+      onSubmit={(event) => {
+        event.preventDefault();
+        submit();
+      }}
+    >
+      <textarea
+        rows={1}
+        value={prompt}
+        maxLength={MAX_PROMPT_CHARS}
+        aria-label={t("secondMe.inputLabel")}
+        placeholder={t("secondMe.inputPlaceholder")}
+        onChange={({ target }) => setPrompt(target.value)}
+        onKeyDown={onKeyDown}
+      />
+      {isAnswering ? (
+        <Button onClick={onStop}>
+          <Icon name="stop" /> {t("secondMe.stop")}
+        </Button>
+      ) : (
+        <Button look="main" type="submit" disabled={!prompt.trim()}>
+          {t("secondMe.ask")}
+        </Button>
+      )}
+    </form>
+  );
+}

@@ -1,0 +1,68 @@
+import { useQuery } from "@tanstack/react-query";
+import { useTranslation } from "react-i18next";
+import { queries } from "../../api/queries";
+import { Avatar } from "../../components/ui/Avatar";
+import { Button } from "../../components/ui/Button";
+import { Icon } from "../../components/ui/Icon";
+import { Menu } from "../../components/ui/Menu";
+import { useStatus } from "../../stores/presence";
+import { useSession } from "../../stores/session";
+import type { Session } from "../../lib/session";
+import styles from "./Account.module.css";
+
+/** Who is signed in, or the way to do so. */
+export function Account() {
+  const { t } = useTranslation();
+  const { session, ask } = useSession();
+  if (session) return <SignedInAccount session={session} />;
+  return (
+    <Button look="main" onClick={() => ask(true)}>
+      {t("session.signIn")}
+    </Button>
+  );
+}
+
+/** Whom the city knows them to be on Matrix. */
+function OnMatrix({ userId }: { userId: string }) {
+  const { t } = useTranslation();
+  const { data: me } = useQuery(queries.me(userId));
+  return me?.matrix_user_id ? <span>{t("session.matrixId", { id: me.matrix_user_id })}</span> : null;
+}
+
+function SignedInAccount({ session }: { session: Session }) {
+  const { t } = useTranslation();
+  const status = useStatus(session.userId);
+  const signOut = useSession((state) => state.signOut);
+  const face = { name: session.displayName, avatarUrl: null, color: null };
+  const label = t("session.account", { name: session.displayName });
+  return (
+    <Menu
+      label={label}
+      button={(open) => (
+        <button type="button" className={styles.opener} aria-label={label} title={label} {...open}>
+          <Avatar subject={session.userId} face={face} size={38} status={status} />
+        </button>
+      )}
+    >
+      {(close) => (
+        <>
+          <div className={styles.who}>
+            <strong>{session.displayName}</strong>
+            <span>{t(`status.${status}`)}</span>
+            <OnMatrix userId={session.userId} />
+          </div>
+          <Button
+            look="bare"
+            className={styles.wide ?? ""}
+            onClick={() => {
+              close();
+              signOut();
+            }}
+          >
+            <Icon name="out" /> {t("session.signOut")}
+          </Button>
+        </>
+      )}
+    </Menu>
+  );
+}

@@ -1,0 +1,121 @@
+import { useMutation, useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { useTranslation } from "react-i18next";
+import { city } from "../../api/city";
+import { queries } from "../../api/queries";
+import type { SignedIn, Site } from "../../api/types";
+import { Button, buttonClass } from "../../components/ui/Button";
+import { Dialog } from "../../components/ui/Dialog";
+import { TextField } from "../../components/ui/Field";
+import { InlineProblem, ProblemNotice, Skeleton } from "../../components/ui/Notice";
+import { addWidgetCommand, openIdToken, widgetPlace, type WidgetPlace } from "../../lib/matrixWidget";
+import { signInAddress } from "../../lib/session";
+import { useSession } from "../../stores/session";
+import styles from "./SignInDialog.module.css";
+
+const MAX_NAME_CHARS = 60;
+
+/** The ways in that this city has. What was written meanwhile stays where it is. */
+export function SignInDialog() {
+  const { t } = useTranslation();
+  const { hasEnded, ask } = useSession();
+  const site = useQuery(queries.site);
+  return (
+    <Dialog title={t("session.title")} onClose={() => ask(false)}>
+      <p>{t(hasEnded ? "session.ended" : "session.intro")}</p>
+      {site.isPending && <Skeleton heights={[3, 3]} />}
+      {site.isError && <ProblemNotice error={site.error} onRetry={() => void site.refetch()} />}
+      {site.data && <Ways site={site.data} />}
+    </Dialog>
+  );
+}
+
+function Ways({ site: { sign_in: ways } }: { site: Site }) {
+  const { t } = useTranslation();
+  const place = widgetPlace(location.href);
+  if (!ways.url && !ways.name && !ways.matrix) return <p className={styles.ways}>{t("session.none")}</p>;
+  return (
+    <div className={styles.ways}>
+      {ways.name && <ByName />}
+      {ways.url && <Elsewhere url={ways.url} />}
+      {ways.matrix && (place ? <ByWidget place={place} /> : <WidgetHint />)}
+    </div>
+  );
+}
+
+function useSignIn<Input>(prove: (input: Input) => Promise<SignedIn>) {
+  const signIn = useSession((state) => state.signIn);
+  return useMutation({ mutationFn: prove, onSuccess: ({ token }) => signIn(token) });
+}
+
+function ByName() {
+  const { t } = useTranslation();
+  const [name, setName] = useState("");
+  const { mutate, isPending, error } = useSignIn(city.signInWithName);
+  return (
+    <form
+      className={styles.way}
+      onSubmit={(event) => {
+        event.preventDefault();
+        mutate(name.trim());
+      }}
+    >
+      <TextField
+        label={t("session.nameLabel")}
+        hint={t("session.nameHint")}
+        placeholder={t("session.namePlaceholder")}
+        autoComplete="nickname"
+        maxLength={MAX_NAME_CHARS}
+        value={name}
+        onChange={(event) => setName(event.target.value)}
+      />
+      <InlineProblem error={error} />
+      <Button look="main" type="submit" disabled={isPending || !name.trim()}>
+        {t("session.enter")}
+      </Button>
+    </form>
+  );
+}
+
+function Elsewhere({ url }: { url: string }) {
+  const { t } = useTranslation();
+  const address = signInAddress(url, location.href);
+  return (
+    <div className={styles.way}>
+      <a className={buttonClass("main")} href={address}>
+        {t("session.away", { host: new URL(address).host })}
+      </a>
+    </div>
+  );
+}
+
+function ByWidget({ place }: { place: WidgetPlace }) {
+  const { t } = useTranslation();
+  const { mutate, isPending, error } = useSignIn(async (at: WidgetPlace) => city.signInWithMatrix(await openIdToken(at)));
+  return (
+    <div className={styles.way}>
+      <InlineProblem error={error} />
+      <Button look="main" disabled={isPending} onClick={() => mutate(place)}>
+        {t("session.matrix")}
+      </Button>
+    </div>
+  );
+}
+
+function WidgetHint() {
+  const { t } = useTranslation();
+  const [isCopied, setCopied] = useState(false);
+  const command = addWidgetCommand(location.origin + location.pathname);
+  return (
+    <div className={styles.way}>
+      <strong>{t("session.matrix")}</strong>
+      <p className={styles.hint}>{t("session.matrixHint")}</p>
+      <p className={styles.command}>
+        <code>{command}</code>
+        <Button onClick={() => void navigator.clipboard.writeText(command).then(() => setCopied(true))}>
+          {t(isCopied ? "session.copied" : "session.copy")}
+        </Button>
+      </p>
+    </div>
+  );
+}

@@ -1,0 +1,122 @@
+import { act, render, renderHook, screen } from "@testing-library/react";
+import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { AgentPresenceBadge } from "../components/ui/AgentPresenceBadge";
+import { Problem } from "../api/problem";
+import { beginSpeaking, choose } from "../lib/i18n";
+import { cityPresence, globalPresenceClient } from "../lib/page";
+import { useSession } from "../stores/session";
+import { FakeClock } from "../testing/fakeClock";
+import { token } from "../testing/samples";
+import { useProblemText } from "./useProblemText";
+import { usePresenceHeartbeat, watchActivity } from "./usePresenceHeartbeat";
+
+const AWAY_MS = 300_000;
+
+beforeAll(async () => {
+  await beginSpeaking();
+  await choose("uk");
+});
+
+function setHidden(isHidden: boolean): void {
+  vi.spyOn(document, "visibilityState", "get").mockReturnValue(isHidden ? "hidden" : "visible");
+  document.dispatchEvent(new Event("visibilitychange"));
+}
+
+describe("activity", () => {
+  afterEach(() => setHidden(false));
+
+  function watch() {
+    const clock = new FakeClock();
+    const told: string[] = [];
+    const stop = watchActivity(AWAY_MS, (status) => told.push(status), clock);
+    return { clock, told, stop };
+  }
+
+  it("is away after five minutes without a sign, and back with the next one", () => {
+    const { clock, told, stop } = watch();
+    clock.pass(AWAY_MS - 1);
+    expect(told.at(-1)).toBe("online");
+    clock.pass(1);
+    expect(told.at(-1)).toBe("away");
+    dispatchEvent(new Event("keydown"));
+    expect(told.at(-1)).toBe("online");
+    stop();
+  });
+
+  it("is put off by each sign", () => {
+    const { clock, told, stop } = watch();
+    for (let i = 0; i < 5; i++) {
+      clock.pass(AWAY_MS - 1_000);
+      dispatchEvent(new Event("pointermove"));
+    }
+    expect(told).not.toContain("away");
+    stop();
+  });
+
+  it("is away while the page is hidden, whatever happens there", () => {
+    const { told, stop, clock } = watch();
+    setHidden(true);
+    clock.pass(5_000);
+    dispatchEvent(new Event("focus"));
+    expect(told.at(-1)).toBe("away");
+    setHidden(false);
+    expect(told.at(-1)).toBe("online");
+    stop();
+  });
+
+  it("is looked at no more after it was stopped", () => {
+    const { clock, told, stop } = watch();
+    stop();
+    const before = told.length;
+    clock.pass(10 * AWAY_MS);
+    dispatchEvent(new Event("keydown"));
+    expect(told).toHaveLength(before);
+  });
+});
+
+describe("usePresenceHeartbeat", () => {
+  it("signs in with the session, stops when the page is left, and starts again when it is shown from the cache", () => {
+    const start = vi.spyOn(cityPresence, "start").mockImplementation(() => undefined);
+    const stop = vi.spyOn(cityPresence, "stop").mockImplementation(() => undefined);
+    const signIn = vi.spyOn(cityPresence, "signIn").mockImplementation(() => undefined);
+    const jwt = token({ sub: "u_1", exp: Date.now() / 1000 + 60 });
+    const { unmount } = renderHook(() => usePresenceHeartbeat(20_000, AWAY_MS));
+    act(() => void useSession.getState().signIn(jwt));
+    expect(signIn).toHaveBeenLastCalledWith({ userId: "u_1", token: jwt });
+    expect(start).toHaveBeenCalledExactlyOnceWith(20_000);
+    dispatchEvent(new Event("pagehide"));
+    expect(stop).toHaveBeenCalledTimes(1);
+    dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+    expect(start).toHaveBeenCalledTimes(2);
+    unmount();
+    expect(stop).toHaveBeenCalledTimes(2);
+    act(() => useSession.getState().signOut());
+  });
+});
+
+describe("AgentPresenceBadge", () => {
+  it("says in words what it is told, and stops listening when it goes", () => {
+    const stop = vi.fn();
+    let tell: (status: "online" | "away") => void = () => undefined;
+    const watch = vi.spyOn(globalPresenceClient, "watch").mockImplementation((_subject, listener) => {
+      tell = listener;
+      return stop;
+    });
+    const { unmount } = render(<AgentPresenceBadge slug="varta" />);
+    expect(watch.mock.calls[0]?.[0]).toBe("agent:varta");
+    act(() => tell("online"));
+    expect(screen.getByText("на зв’язку")).toBeTruthy();
+    act(() => tell("away"));
+    expect(screen.getByText("відійшов")).toBeTruthy();
+    unmount();
+    expect(stop).toHaveBeenCalledOnce();
+  });
+});
+
+describe("useProblemText", () => {
+  it("has words of its own for what it knows, and the city's for the rest", () => {
+    const { result } = renderHook(() => useProblemText());
+    expect(result.current(new Problem(403, "muted", "…"))).toBe("Ви не можете тут писати.");
+    expect(result.current(new Problem(418, "teapot", "I am one"))).toBe("Місто каже: I am one");
+  });
+});

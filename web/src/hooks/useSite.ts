@@ -1,0 +1,16 @@
+import { useQuery } from "@tanstack/react-query";
+import { queries } from "../api/queries";
+import type { Site } from "../api/types";
+
+/** What holds until the city has told: the contract's own numbers, and no way to sign in. */
+const UNTIL_KNOWN: Site = {
+  city_name: "DAARION",
+  sign_in: { url: null, name: false, matrix: false },
+  matrix: { server_name: "", homeserver_url: null, client_url: null },
+  heartbeat_ms: 20_000,
+  away_after_ms: 300_000,
+};
+
+export function useSite(): Site {
+  return useQuery(queries.site).data ?? UNTIL_KNOWN;
+}

@@ -1,0 +1,52 @@
+import i18next from "i18next";
+import { initReactI18next } from "react-i18next";
+import type uk from "../i18n/uk";
+import { keep, kept } from "./storage";
+
+export const LANGUAGES = { uk: "Українська", en: "English" } as const;
+export type Language = keyof typeof LANGUAGES;
+
+declare module "i18next" {
+  interface CustomTypeOptions {
+    defaultNS: "translation";
+    resources: { translation: typeof uk };
+    returnNull: false;
+  }
+}
+
+const KEY = "city.language";
+const FALLBACK: Language = "en";
+
+/** Each language is a file of its own: nobody loads words that they do not read. */
+const WORDS: Record<Language, () => Promise<{ default: object }>> = {
+  uk: () => import("../i18n/uk"),
+  en: () => import("../i18n/en"),
+};
+
+/** What was chosen, else the first of the browser's languages that the pages speak. */
+export function preferredLanguage(chosen: string | null, browser: readonly string[]): Language {
+  const wanted = [chosen ?? "", ...browser].map((tag) => tag.toLowerCase().split("-")[0] ?? "");
+  return wanted.find((tag): tag is Language => tag in WORDS) ?? FALLBACK;
+}
+
+export async function beginSpeaking(): Promise<void> {
+  await i18next.use(initReactI18next).init({
+    lng: FALLBACK,
+    resources: {},
+    interpolation: { escapeValue: false },
+    react: { useSuspense: false },
+  });
+  await speak(preferredLanguage(kept(KEY), navigator.languages));
+}
+
+export async function choose(language: Language): Promise<void> {
+  keep(KEY, language);
+  await speak(language);
+}
+
+async function speak(language: Language): Promise<void> {
+  const words = await WORDS[language]();
+  i18next.addResourceBundle(language, "translation", words.default, true, true);
+  await i18next.changeLanguage(language);
+  document.documentElement.lang = language;
+}

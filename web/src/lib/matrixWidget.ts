@@ -1,0 +1,32 @@
+import type { OpenIdToken } from "../api/city";
+
+/** Which widget this page is, when a Matrix client shows it as one. */
+export interface WidgetPlace {
+  widgetId: string;
+  clientOrigin: string;
+}
+
+/** A client adds `widgetId` and `parentUrl` to the address of the widget. */
+export function widgetPlace(href: string): WidgetPlace | null {
+  const { searchParams } = new URL(href);
+  const [widgetId, parentUrl] = [searchParams.get("widgetId"), searchParams.get("parentUrl")];
+  if (!widgetId || !parentUrl || !URL.canParse(parentUrl)) return null;
+  return { widgetId, clientOrigin: new URL(parentUrl).origin };
+}
+
+/** Ask the client, which asks its user, for a token that says who they are and opens nothing else. */
+export async function openIdToken({ widgetId, clientOrigin }: WidgetPlace): Promise<OpenIdToken> {
+  const { WidgetApi } = await import("matrix-widget-api");
+  const api = new WidgetApi(widgetId, clientOrigin);
+  api.start();
+  const { access_token, token_type, matrix_server_name, expires_in } = await api
+    .requestOpenIDConnectToken()
+    .finally(() => api.transport.stop());
+  if (!access_token || !matrix_server_name) throw new Error("the client gave no OpenID token");
+  return { access_token, token_type: token_type ?? "Bearer", matrix_server_name, expires_in: expires_in ?? 0 };
+}
+
+/** What to say in a room to have `address` there as a widget. */
+export function addWidgetCommand(address: string): string {
+  return `/addwidget ${address}`;
+}

@@ -1,0 +1,116 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import type { SubjectPresence } from "../api/types";
+import { FakeWorld } from "../testing/fakeSockets";
+import { CityPresence } from "./presence";
+
+const BEAT_MS = 20_000;
+const OKSANA = { userId: "u_1", token: "t1" };
+const somebody = (user_id: string, status: SubjectPresence["status"]): SubjectPresence => ({ user_id, status, status_msg: null, last_active_ago_ms: 0 });
+
+let world: FakeWorld;
+let told: [string, unknown][];
+let presence: CityPresence;
+
+beforeEach(() => {
+  world = new FakeWorld();
+  told = [];
+  presence = new CityPresence(
+    world,
+    {
+      snapshot: (users) => told.push(["snapshot", users]),
+      updates: (users) => told.push(["updates", users]),
+      link: () => undefined,
+      refused: (token) => told.push(["refused", token]),
+    },
+    "tab-1",
+  );
+});
+
+function arrive(): void {
+  presence.signIn(OKSANA);
+  presence.start(BEAT_MS);
+  world.last.accept();
+}
+
+const beat = (status: string) => ({ event: "presence.heartbeat", user_id: "u_1", session_id: "tab-1", status });
+
+describe("one who is signed in", () => {
+  it("says who they are, then that they are here, every 20 seconds", () => {
+    arrive();
+    expect(world.last.said).toEqual([{ event: "auth", token: "t1" }, beat("online")]);
+    world.clock.pass(2 * BEAT_MS);
+    expect(world.last.said.slice(2)).toEqual([beat("online"), beat("online")]);
+  });
+
+  it("says at once when they go away and come back, and once only", () => {
+    arrive();
+    presence.setStatus("away");
+    presence.setStatus("away");
+    presence.setStatus("online");
+    expect(world.last.said.slice(2)).toEqual([beat("away"), beat("online")]);
+  });
+
+  it("says goodbye with their session when they leave, and beats no more", () => {
+    arrive();
+    const socket = world.last;
+    presence.stop();
+    expect(socket.said.at(-1)).toEqual({ event: "presence.offline", session_id: "tab-1" });
+    expect(socket.isClosed).toBe(true);
+    world.clock.pass(10 * BEAT_MS);
+    expect(world.sockets).toHaveLength(1);
+  });
+
+  it("is on a new connection after they signed out: the old one knew them", () => {
+    arrive();
+    const old = world.last;
+    presence.signIn(null);
+    expect(old.said.at(-1)).toEqual({ event: "presence.offline", session_id: "tab-1" });
+    expect(old.isClosed).toBe(true);
+    world.last.accept();
+    world.clock.pass(BEAT_MS);
+    expect(world.last.said).toEqual([]);
+  });
+
+  it("renews a token on the connection that there is", () => {
+    arrive();
+    presence.signIn({ ...OKSANA, token: "t2" });
+    expect(world.sockets).toHaveLength(1);
+    expect(world.last.said.at(-2)).toEqual({ event: "auth", token: "t2" });
+  });
+
+  it("is asked to sign in again when the token no longer counts", () => {
+    arrive();
+    world.last.tell({ event: "error", code: "token_expired", detail: "…" });
+    world.last.tell({ event: "error", code: "too_many_requests", detail: "…" });
+    expect(told).toEqual([["refused", "t1"]]);
+  });
+});
+
+describe("who is here", () => {
+  it("is told as a snapshot and as changes, single or together", () => {
+    presence.start(BEAT_MS);
+    world.last.accept();
+    world.last.tell({ event: "presence.snapshot", users: [somebody("u_2", "online")], seq: 5 });
+    world.last.tell({ event: "presence.updates", updates: [somebody("u_2", "away")], seq: 6 });
+    world.last.tell({ event: "presence.update", ...somebody("u_3", "online"), seq: 7 });
+    expect(told.map(([what]) => what)).toEqual(["snapshot", "updates", "updates"]);
+  });
+
+  it("goes on from the last number after a break", () => {
+    presence.start(BEAT_MS);
+    world.last.accept();
+    expect(world.last.path).toBe("/ws/city/presence?batch=1");
+    world.last.tell({ event: "presence.snapshot", users: [], seq: 1795317512345680 });
+    world.last.drop();
+    world.clock.pass(500);
+    expect(world.last.path).toBe("/ws/city/presence?batch=1&since=1795317512345680");
+  });
+
+  it("is asked anew after the machine slept: the connection may be dead without knowing it", () => {
+    arrive();
+    world.clock.sleep(10 * BEAT_MS);
+    world.clock.pass(1);
+    expect(world.sockets).toHaveLength(2);
+    expect(world.stillOpen).toEqual([world.last]);
+  });
+});

@@ -1,0 +1,140 @@
+import { waitMs } from "./backoff";
+import type { Cancel, Clock } from "./clock";
+
+/** What of a WebSocket is used. */
+export interface Socket {
+  onopen: (() => void) | null;
+  onmessage: ((message: { data: unknown }) => void) | null;
+  onclose: (() => void) | null;
+  send: (text: string) => void;
+  close: () => void;
+}
+
+/** The world outside: sockets, time and chance. */
+export interface SocketWorld {
+  open: (path: string) => Socket;
+  clock: Clock;
+  random: () => number;
+}
+
+/** `waiting`: the last try failed, and the next one is due later. */
+export type LinkState = "connecting" | "live" | "waiting" | "closed";
+
+export type SocketEvent = Record<string, unknown> & { event: string };
+
+export interface SocketUser {
+  /** Path and query to open now; asked anew for each try, so that it can say `since`. */
+  address: () => string;
+  opened: () => void;
+  heard: (event: SocketEvent) => void;
+  changed: (state: LinkState) => void;
+}
+
+/**
+ * One WebSocket at a time that comes back by itself.
+ *
+ *     closed --start--> connecting --open--> live
+ *                        ^    |                |
+ *                        |  close            close
+ *                   wait over |                |
+ *                        +-- waiting <---------+          stop: from anywhere to closed
+ */
+export class ReconnectingSocket {
+  private socket: Socket | null = null;
+  private failures = 0;
+  private cancelWait: Cancel = () => undefined;
+  private current: LinkState = "closed";
+
+  constructor(
+    private readonly world: SocketWorld,
+    private readonly user: SocketUser,
+  ) {}
+
+  get state(): LinkState {
+    return this.current;
+  }
+
+  start(): void {
+    if (this.current === "closed") this.connect();
+  }
+
+  stop(): void {
+    this.drop();
+    this.become("closed");
+  }
+
+  /** Close what is open and connect at once: for whoever knows that the connection is no good, or that the network is back. */
+  reopen(): void {
+    if (this.current === "closed") return;
+    this.drop();
+    this.connect();
+  }
+
+  /** False when there is nothing to send on: nothing is kept for later. */
+  send(event: SocketEvent): boolean {
+    if (this.current !== "live" || !this.socket) return false;
+    this.socket.send(JSON.stringify(event));
+    return true;
+  }
+
+  private connect(): void {
+    const socket = this.world.open(this.user.address());
+    this.socket = socket;
+    this.become("connecting");
+    socket.onopen = () => {
+      this.become("live");
+      this.user.opened();
+    };
+    socket.onmessage = ({ data }) => this.hear(data);
+    socket.onclose = () => this.wait();
+  }
+
+  private hear(text: unknown): void {
+    const event = parseEvent(text);
+    if (!event) return;
+    // Not when it opens: a server that takes connections and drops them must not be asked again at once, for ever.
+    this.failures = 0;
+    this.user.heard(event);
+  }
+
+  private wait(): void {
+    this.drop();
+    this.failures += 1;
+    this.become("waiting");
+    this.cancelWait = this.world.clock.after(waitMs(this.failures, this.world.random), () => this.connect());
+  }
+
+  /** No event of the old socket may be taken for one of the next. */
+  private drop(): void {
+    this.cancelWait();
+    const socket = this.socket;
+    this.socket = null;
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+  }
+
+  private become(state: LinkState): void {
+    if (state === this.current) return;
+    this.current = state;
+    this.user.changed(state);
+  }
+}
+
+function parseEvent(text: unknown): SocketEvent | null {
+  if (typeof text !== "string") return null;
+  try {
+    const found: unknown = JSON.parse(text);
+    const isEvent = typeof found === "object" && found !== null && "event" in found && typeof found.event === "string";
+    return isEvent ? (found as SocketEvent) : null;
+  } catch {
+    return null;
+  }
+}
+
+/** A WebSocket to the city that served the page. */
+export function openSocket(path: string): Socket {
+  const url = new URL(path, location.href);
+  url.protocol = url.protocol.replace("http", "ws");
+  return new WebSocket(url) as Socket;
+}

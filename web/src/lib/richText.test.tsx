@@ -1,0 +1,35 @@
+import { render } from "@testing-library/react";
+import { describe, expect, it } from "vitest";
+import { linkedText, richText } from "./richText";
+
+const shown = (html: string) => render(<div>{richText(html)}</div>).container.firstElementChild?.innerHTML;
+
+describe("formatted text", () => {
+  it("keeps what the Matrix specification lets a client show", () => {
+    expect(shown("<p>a <b>b</b><br>c</p><ul><li>d</li></ul>")).toBe("<p>a <b>b</b><br>c</p><ul><li>d</li></ul>");
+  });
+
+  it("loses everything that could act", () => {
+    expect(shown('<script>x()</script><b onclick="x()" style="position:fixed">a</b><object data="/"></object><svg><a>b</a></svg>')).toBe("<b>a</b>b");
+    expect(shown('<a href="javascript:x()">a</a>')).toBe("a");
+    expect(shown('<img src="https://elsewhere.example/p.png" alt="dot">')).toBe("dot");
+    expect(shown("<mx-reply>quoted</mx-reply>said")).toBe("said");
+  });
+
+  it("opens links beside the city, and draws pictures that the city gives out", () => {
+    expect(shown('<a href="https://a.example">a</a>')).toContain('rel="noopener noreferrer nofollow"');
+    expect(shown('<img src="/city/media/s/id" alt="x">')).toContain('src="/city/media/s/id"');
+  });
+
+  it("has no headings of the page's own rank", () => {
+    expect(shown("<h1>a</h1>")).toBe("<strong>a</strong>");
+  });
+});
+
+describe("plain text", () => {
+  it("has links where there are addresses, without the sentence's end", () => {
+    const { container } = render(<p>{linkedText("see https://a.example/x?y=1. And (http://b.example)!")}</p>);
+    expect(Array.from(container.querySelectorAll("a"), (a) => a.getAttribute("href"))).toEqual(["https://a.example/x?y=1", "http://b.example"]);
+    expect(container.textContent).toBe("see https://a.example/x?y=1. And (http://b.example)!");
+  });
+});

@@ -1,0 +1,76 @@
+import { createElement, Fragment, type ReactNode } from "react";
+
+/**
+ * `formatted_body` as React elements. The city lets through only what the Matrix specification lets a client show; the pages
+ * trust nobody with their document all the same, and give links and pictures what they need here.
+ */
+
+const PLAIN = new Set(
+  "b strong i em u s del strike code pre blockquote p ul ol li h1 h2 h3 h4 h5 h6 hr br sub sup table thead tbody tr th td caption span div details summary".split(" "),
+);
+
+/** Headings of a message are none of the page's. */
+const RENAMED: Record<string, string> = { h1: "strong", h2: "strong", h3: "strong", h4: "strong", h5: "strong", h6: "strong" };
+
+const SAFE_LINK = /^(https?:|mailto:|matrix:)/i;
+
+export function richText(html: string): ReactNode {
+  return children(new DOMParser().parseFromString(html, "text/html").body);
+}
+
+function children(parent: Node): ReactNode[] {
+  return Array.from(parent.childNodes, (node, index) => <Fragment key={index}>{element(node)}</Fragment>);
+}
+
+function element(node: Node): ReactNode {
+  if (node.nodeType === Node.TEXT_NODE) return node.textContent;
+  if (!(node instanceof Element)) return null;
+  const name = node.localName;
+  if (name === "mx-reply" || name === "script" || name === "style") return null;
+  if (name === "a") return link(node);
+  if (name === "img") return picture(node);
+  if (!PLAIN.has(name)) return children(node);
+  if (name === "br" || name === "hr") return createElement(name);
+  if (name === "span" && node.hasAttribute("data-mx-spoiler")) return spoiler(node);
+  return createElement(RENAMED[name] ?? name, null, children(node));
+}
+
+function link(node: Element): ReactNode {
+  const href = node.getAttribute("href") ?? "";
+  if (!SAFE_LINK.test(href)) return children(node);
+  return (
+    <a href={href} target="_blank" rel="noopener noreferrer nofollow">
+      {children(node)}
+    </a>
+  );
+}
+
+function picture(node: Element): ReactNode {
+  const src = node.getAttribute("src") ?? "";
+  const alt = node.getAttribute("alt") ?? "";
+  return src.startsWith("/city/media/") ? <img src={src} alt={alt} loading="lazy" height={32} /> : alt;
+}
+
+function spoiler(node: Element): ReactNode {
+  return (
+    <details>
+      <summary>{node.getAttribute("data-mx-spoiler") ?? ""} …</summary>
+      {children(node)}
+    </details>
+  );
+}
+
+const ADDRESS = /(https?:\/\/[^\s<>"]*[^\s<>".,;:!?)\]}'»”])/g;
+
+/** A text whose addresses are links. */
+export function linkedText(text: string): ReactNode {
+  return text.split(ADDRESS).map((part, index) =>
+    index % 2 === 0 ? (
+      part
+    ) : (
+      <a key={index} href={part} target="_blank" rel="noopener noreferrer nofollow">
+        {part}
+      </a>
+    ),
+  );
+}

@@ -1,0 +1,44 @@
+import { describe, expect, it } from "vitest";
+import { token } from "../testing/samples";
+import { readToken, signInAddress, takeReturnedToken } from "./session";
+
+const NOW = Date.parse("2026-11-22T12:00:00Z");
+const SOON = NOW / 1000 + 3600;
+
+describe("a citizen's token", () => {
+  it("says who they are, in any alphabet", () => {
+    const session = readToken(token({ sub: "u_1", name: "Оксана Їжак 🌻", exp: SOON }), NOW);
+    expect(session).toMatchObject({ userId: "u_1", displayName: "Оксана Їжак 🌻", expiresAt: SOON * 1000 });
+  });
+
+  it("has the user name, else the id, where there is no name", () => {
+    expect(readToken(token({ sub: "u_1", preferred_username: "oksana", name: "", exp: SOON }), NOW)?.displayName).toBe("oksana");
+    expect(readToken(token({ sub: "u_1", exp: SOON }), NOW)?.displayName).toBe("u_1");
+  });
+
+  it.each([
+    ["expired", token({ sub: "u_1", exp: NOW / 1000 })],
+    ["without a subject", token({ exp: SOON })],
+    ["without an end", token({ sub: "u_1" })],
+    ["no token", "a.b.c"],
+    ["nothing", ""],
+  ])("counts for nothing when it is %s", (_what, found) => {
+    expect(readToken(found, NOW)).toBeNull();
+  });
+});
+
+describe("coming back from the city's sign-in", () => {
+  it("takes the token out of the address and leaves the rest", () => {
+    expect(takeReturnedToken("https://city.example/city/general?a=1#token=abc")).toEqual({
+      token: "abc",
+      href: "https://city.example/city/general?a=1",
+    });
+    expect(takeReturnedToken("https://city.example/#below")).toEqual({ token: null, href: "https://city.example/#below" });
+  });
+
+  it("says where to come back to", () => {
+    expect(signInAddress("https://auth.example/login?x=1", "https://city.example/city/general")).toBe(
+      "https://auth.example/login?x=1&return_to=https%3A%2F%2Fcity.example%2Fcity%2Fgeneral",
+    );
+  });
+});

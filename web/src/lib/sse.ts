@@ -1,0 +1,56 @@
+export interface ServerSentEvent {
+  event: string;
+  data: string;
+}
+
+/**
+ * The events of a `text/event-stream`, as the HTML standard parses them (§9.2.6).
+ *
+ * EventSource can neither POST nor send a header, which asking Second Me takes.
+ */
+export async function* readEvents(stream: ReadableStream<Uint8Array>): AsyncGenerator<ServerSentEvent> {
+  const parser = new EventParser();
+  const reader = stream.getReader();
+  const decoder = new TextDecoder();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield* parser.feed(decoder.decode(value, { stream: true }));
+    }
+  } finally {
+    // Whoever stops listening hangs up.
+    await reader.cancel().catch(() => undefined);
+  }
+}
+
+export class EventParser {
+  private rest = "";
+  private event = "";
+  private data: string[] = [];
+
+  /** The events that `text` completes. */
+  *feed(text: string): Generator<ServerSentEvent> {
+    const lines = (this.rest + text).split(/\r\n|\n|\r(?!$)/);
+    this.rest = lines.pop() ?? "";
+    for (const line of lines) {
+      const event = this.take(line);
+      if (event) yield event;
+    }
+  }
+
+  private take(line: string): ServerSentEvent | null {
+    if (line === "") return this.dispatch();
+    const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line) ?? [];
+    if (field === "event") this.event = value ?? "";
+    if (field === "data") this.data.push(value ?? "");
+    return null;
+  }
+
+  private dispatch(): ServerSentEvent | null {
+    const { event, data } = this;
+    this.event = "";
+    this.data = [];
+    return data.length ? { event: event || "message", data: data.join("\n") } : null;
+  }
+}

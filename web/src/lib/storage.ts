@@ -1,0 +1,17 @@
+/** What this browser keeps between visits. Storage can be forbidden or full: then it keeps nothing, and all else works. */
+export function kept(key: string): string | null {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+export function keep(key: string, value: string | null): void {
+  try {
+    if (value === null) localStorage.removeItem(key);
+    else localStorage.setItem(key, value);
+  } catch {
+    // Nothing to be done about it.
+  }
+}

@@ -1,0 +1,37 @@
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { BrowserRouter } from "react-router";
+import { Problem } from "./api/problem";
+import { App } from "./App";
+import { beginSpeaking } from "./lib/i18n";
+import { chooseTheme, chosenTheme } from "./lib/theme";
+import { beginSession } from "./stores/session";
+import "./styles/base.css";
+
+const MAX_TRIES = 3;
+
+const queryClient = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 10_000,
+      retry: (failures, error) => failures < MAX_TRIES && error instanceof Problem && error.isPassing,
+    },
+  },
+});
+
+chooseTheme(chosenTheme());
+beginSession();
+await beginSpeaking();
+
+const root = document.getElementById("root");
+if (!root) throw new Error("index.html has no #root");
+createRoot(root).render(
+  <StrictMode>
+    <QueryClientProvider client={queryClient}>
+      <BrowserRouter>
+        <App />
+      </BrowserRouter>
+    </QueryClientProvider>
+  </StrictMode>,
+);

@@ -1,0 +1,56 @@
+import { create } from "zustand";
+import type { Heads, Status, SubjectId, SubjectPresence } from "../api/types";
+import type { LinkState } from "../lib/reconnectingSocket";
+import { kindOf } from "../lib/subjects";
+
+export interface Seen {
+  status: Exclude<Status, "offline">;
+  statusMsg: string | null;
+}
+
+interface PresenceState {
+  /** Everybody who is not offline. */
+  here: Readonly<Record<SubjectId, Seen>>;
+  /** Whether `here` was told at all; before that nobody is known to be anything. */
+  isKnown: boolean;
+  link: LinkState;
+  snapshot: (users: SubjectPresence[]) => void;
+  updates: (users: SubjectPresence[]) => void;
+  setLink: (link: LinkState) => void;
+}
+
+export const usePresence = create<PresenceState>((set) => ({
+  here: {},
+  isKnown: false,
+  link: "closed",
+  snapshot: (users) => set({ here: withUpdates({}, users), isKnown: true }),
+  updates: (users) => set(({ here }) => ({ here: withUpdates(here, users), isKnown: true })),
+  setLink: (link) => set({ link }),
+}));
+
+export function withUpdates(here: PresenceState["here"], users: SubjectPresence[]): PresenceState["here"] {
+  const next = new Map(Object.entries(here));
+  for (const { user_id: id, status, status_msg: statusMsg } of users) {
+    if (status === "offline") next.delete(id);
+    else next.set(id, { status, statusMsg });
+  }
+  return Object.fromEntries(next);
+}
+
+export function statusOf(here: PresenceState["here"], subject: SubjectId): Status {
+  return here[subject]?.status ?? "offline";
+}
+
+/** `useStatus("agent:daarwizz")`: renders anew only when that one changes. */
+export function useStatus(subject: SubjectId): Status {
+  return usePresence((state) => statusOf(state.here, subject));
+}
+
+export function countHeads(here: PresenceState["here"]): Heads {
+  const heads: Heads = { citizens: 0, agents: 0, people: 0, total: 0 };
+  for (const subject of Object.keys(here)) {
+    heads[({ citizen: "citizens", agent: "agents", matrix: "people" } as const)[kindOf(subject)]] += 1;
+    heads.total += 1;
+  }
+  return heads;
+}

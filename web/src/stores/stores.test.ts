@@ -1,0 +1,85 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { currentToken } from "../api/http";
+import type { Agent, Status } from "../api/types";
+import { OKSANA, TARAS, token } from "../testing/samples";
+import { byKindAndName, usePeople } from "./people";
+import { countHeads, statusOf, usePresence } from "./presence";
+import { beginSession, useSession } from "./session";
+
+const is = (user_id: string, status: Status) => ({ user_id, status, status_msg: null, last_active_ago_ms: null });
+const soon = Date.now() / 1000 + 3600;
+
+describe("who is here", () => {
+  beforeEach(() => usePresence.setState({ here: {}, isKnown: false }));
+
+  it("is known from the snapshot on, and changes with each update", () => {
+    expect(usePresence.getState().isKnown).toBe(false);
+    usePresence.getState().snapshot([is("u_1", "online"), is("u_2", "offline")]);
+    usePresence.getState().updates([is("agent:varta", "away"), is("u_1", "offline")]);
+    const { here, isKnown } = usePresence.getState();
+    expect(isKnown).toBe(true);
+    expect(Object.keys(here)).toEqual(["agent:varta"]);
+    expect([statusOf(here, "agent:varta"), statusOf(here, "u_1")]).toEqual(["away", "offline"]);
+  });
+
+  it("forgets those whom a new snapshot does not name", () => {
+    usePresence.getState().snapshot([is("u_1", "online")]);
+    usePresence.getState().snapshot([is("u_2", "online")]);
+    expect(Object.keys(usePresence.getState().here)).toEqual(["u_2"]);
+  });
+
+  it("is counted by kind", () => {
+    usePresence.getState().snapshot([is("u_1", "online"), is("agent:varta", "away"), is("@olena:city", "online")]);
+    expect(countHeads(usePresence.getState().here)).toEqual({ citizens: 1, agents: 1, people: 1, total: 3 });
+  });
+});
+
+describe("people", () => {
+  it("keep what is known of them, and nobody is told when nothing is new", () => {
+    usePeople.setState({ faces: {} });
+    usePeople.getState().meetAgents([{ slug: "varta", display_name: "Varta", color: "#0f766e" } as Agent]);
+    usePeople.getState().meet([{ ...OKSANA, kind: "agent", id: "varta", display_name: "Варта" }]);
+    expect(usePeople.getState().faces["agent:varta"]).toEqual({ name: "Варта", color: "#0f766e", avatarUrl: null });
+    const before = usePeople.getState().faces;
+    usePeople.getState().meet([{ ...OKSANA, kind: "agent", id: "varta", display_name: "Варта" }]);
+    expect(usePeople.getState().faces).toBe(before);
+  });
+
+  it("are listed before agents, by name", () => {
+    usePeople.setState({ faces: {} });
+    usePeople.getState().meet([TARAS, OKSANA]);
+    const { faces } = usePeople.getState();
+    expect(["agent:varta", "u_2", "@olena:city", "u_1"].sort(byKindAndName(faces))).toEqual(["u_1", "u_2", "@olena:city", "agent:varta"]);
+  });
+});
+
+describe("the session", () => {
+  beforeEach(() => {
+    localStorage.clear();
+    useSession.setState({ session: null, hasEnded: false, isAsking: false });
+  });
+
+  it("begins with the token in the address, which does not stay there", () => {
+    const jwt = token({ sub: "u_1", name: "Оксана", exp: soon });
+    history.replaceState(null, "", `/city/general#token=${jwt}`);
+    beginSession();
+    expect(location.hash).toBe("");
+    expect(useSession.getState().session?.displayName).toBe("Оксана");
+    expect(currentToken()).toBe(jwt);
+  });
+
+  it("ends with the token that was refused, and asks to sign in again", () => {
+    const [first, second] = [token({ sub: "u_1", exp: soon }), token({ sub: "u_1", exp: soon + 1 })];
+    useSession.getState().signIn(first);
+    useSession.getState().signIn(second);
+    useSession.getState().end(first);
+    expect(useSession.getState().session?.token).toBe(second);
+    useSession.getState().end(second);
+    expect(useSession.getState()).toMatchObject({ session: null, hasEnded: true, isAsking: true });
+  });
+
+  it("is left alone by what is no token", () => {
+    expect(useSession.getState().signIn("nonsense")).toBe(false);
+    expect(useSession.getState().session).toBeNull();
+  });
+});

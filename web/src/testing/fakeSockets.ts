@@ -1,0 +1,54 @@
+import type { Socket, SocketWorld } from "../lib/reconnectingSocket";
+import { FakeClock } from "./fakeClock";
+
+export class FakeSocket implements Socket {
+  onopen: (() => void) | null = null;
+  onmessage: ((message: { data: unknown }) => void) | null = null;
+  onclose: (() => void) | null = null;
+  isClosed = false;
+  readonly said: Record<string, unknown>[] = [];
+
+  constructor(readonly path: string) {}
+
+  send = (text: string) => void this.said.push(JSON.parse(text) as Record<string, unknown>);
+  close = () => {
+    this.isClosed = true;
+  };
+
+  accept(): void {
+    this.onopen?.();
+  }
+
+  tell(event: object): void {
+    this.onmessage?.({ data: JSON.stringify(event) });
+  }
+
+  /** The other side, or the network, ends it. */
+  drop(): void {
+    this.isClosed = true;
+    this.onclose?.();
+  }
+}
+
+/** A world whose sockets are in the test's hands; chance always says the longest wait. */
+export class FakeWorld implements SocketWorld {
+  readonly clock = new FakeClock();
+  readonly sockets: FakeSocket[] = [];
+  random = () => 1;
+
+  open = (path: string) => {
+    const socket = new FakeSocket(path);
+    this.sockets.push(socket);
+    return socket;
+  };
+
+  get last(): FakeSocket {
+    const socket = this.sockets.at(-1);
+    if (!socket) throw new Error("no socket was opened");
+    return socket;
+  }
+
+  get stillOpen(): FakeSocket[] {
+    return this.sockets.filter(({ isClosed }) => !isClosed);
+  }
+}

@@ -1,0 +1,66 @@
+import type { Author, Message, RoomDetails } from "../api/types";
+
+export const OKSANA: Author = {
+  kind: "citizen",
+  id: "u_1",
+  display_name: "Оксана",
+  matrix_user_id: "@citizen_u_1:city.localhost",
+  avatar_url: null,
+};
+
+export const TARAS: Author = { ...OKSANA, id: "u_2", display_name: "Тарас", matrix_user_id: "@citizen_u_2:city.localhost" };
+
+export function message(seq: number, changes: Partial<Message> = {}): Message {
+  return {
+    id: `m${seq}`,
+    room_id: "city_general",
+    seq,
+    author: OKSANA,
+    body: `words ${seq}`,
+    formatted_body: null,
+    msgtype: "m.text",
+    media: null,
+    mentions: [],
+    reply_to: null,
+    reactions: [],
+    edited_at: null,
+    deleted: false,
+    created_at: new Date(Date.parse("2026-11-22T12:00:00Z") + seq * 1_000).toISOString(),
+    matrix_event_id: null,
+    delivery: "sent",
+    client_id: null,
+    ...changes,
+  };
+}
+
+export function room(lastSeq: number, messages: Message[] = [], changes: Partial<RoomDetails> = {}): RoomDetails {
+  return {
+    id: "city_general",
+    slug: "general",
+    name: "General",
+    description: "Головна кімната міста",
+    members_online: 1,
+    last_event: null,
+    last_seq: lastSeq,
+    matrix_room_id: null,
+    matrix_room_alias: "#city_general:city.localhost",
+    matrix_status: "linked",
+    matrix_error: null,
+    encrypted: false,
+    is_default: true,
+    archived: false,
+    created_at: "2026-11-22T12:00:00Z",
+    messages,
+    online_members: [],
+    ...changes,
+  };
+}
+
+/** A token as the city makes them, but for its signature. */
+export function token(claims: Record<string, unknown>): string {
+  const part = (content: object) =>
+    btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(content)))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  return `${part({ alg: "HS256" })}.${part(claims)}.c2ln`;
+}
+
+export const settled = () => new Promise<void>((resolve) => setTimeout(resolve, 0));

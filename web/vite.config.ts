@@ -1,0 +1,27 @@
+import { fileURLToPath } from "node:url";
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vitest/config";
+import { earlyScript } from "./build/earlyScript.ts";
+
+/** A running city for `npm run dev`; its pages' own paths stay with Vite. */
+const city = process.env.CITY_URL ?? "http://127.0.0.1:7001";
+const cityApi = "^/(city/(rooms|media|feed|home|site|me|sign-in)|api|secondme/|ws/|openapi\\.json|docs)";
+
+export default defineConfig({
+  plugins: [react(), earlyScript(fileURLToPath(new URL("src/theme.js", import.meta.url)), "theme.js")],
+  build: {
+    target: "es2022",
+    assetsInlineLimit: 0,
+    chunkSizeWarningLimit: 400,
+    manifest: true,
+  },
+  worker: { format: "es" },
+  server: { proxy: { [cityApi]: { target: city, ws: true } } },
+  preview: { proxy: { [cityApi]: { target: city, ws: true } } },
+  test: {
+    environment: "happy-dom",
+    setupFiles: ["src/testing/setup.ts"],
+    include: ["src/**/*.test.{ts,tsx}"],
+    restoreMocks: true,
+  },
+});
