@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from daarion_appservice.app import steady_ms
 from daarion_appservice.city.ports import PresenceStore
 from daarion_appservice.city.presence import Beat, Presence
 from daarion_appservice.city.types import SubjectId
+from daarion_appservice.clock import steady_ms
 from daarion_appservice.realtime.presence import MemoryPresence
 from daarion_appservice.realtime.redis_client import connect
 from daarion_appservice.realtime.redis_presence import RedisPresence

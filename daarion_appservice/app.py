@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
-from ulid import ULID
 
 from .agents.answerer import Answerer
 from .agents.core import AgentsCore
@@ -57,6 +55,7 @@ from .city.reactions import Reactions
 from .city.registry import RegistryKeeper
 from .city.rooms import Rooms
 from .city.tokens import TokenRing
+from .clock import new_id, now_ms, steady_ms
 from .config import Settings
 from .config.registry_file import agent_of
 from .errors import ExitCode, StartError
@@ -142,30 +141,13 @@ from .realtime.shared_bus import SharedBus
 from .realtime.shared_sessions import SharedSessions
 from .realtime.together import together
 from .storage import migrate
-from .storage.database import Database
+from .storage.database import Database, Transaction
 from .storage.lease import Lease
 
 log = structlog.get_logger()
 
 
 _DATABASE_RETRY_S: Final = 1.0
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970, for what is stored and shown."""
-    return time.time_ns() // 1_000_000
-
-
-_CLOCK_OFFSET_MS = now_ms() - time.monotonic_ns() // 1_000_000
-
-
-def steady_ms() -> int:
-    """The same, but never set back or forward while the process runs: for deadlines."""
-    return time.monotonic_ns() // 1_000_000 + _CLOCK_OFFSET_MS
-
-
-def new_id() -> str:
-    return str(ULID())
 
 
 class City:
@@ -437,12 +419,25 @@ class City:
 
     async def _seed_agents(self) -> None:
         async with self.database.transaction() as tx:
-            if self.second_me.exists and await tx.agents.by_slug(SECOND_ME.slug) is None:
-                await tx.agents.put(SECOND_ME, now_ms=now_ms())
+            if self.second_me.exists:
+                await self._add_second_me(tx)
             for seed in self.settings.agents:
                 agent = agent_of(seed)
                 if await tx.agents.by_slug(agent.slug) != agent:
                     await tx.agents.put(agent, now_ms=now_ms())
+
+    async def _add_second_me(self, tx: Transaction) -> None:
+        for agent in await tx.agents.all():
+            if agent.slug == SECOND_ME.slug:
+                return
+            if agent.id == SECOND_ME.id:
+                log.warning(
+                    "second_me_missing",
+                    agent=agent.slug,
+                    help=f"this agent has the id {agent.id}: give it another, and Second Me can be reached on Matrix",
+                )
+                return
+        await tx.agents.put(SECOND_ME, now_ms=now_ms())
 
     async def close(self) -> None:
         self.stream.close()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,11 +14,15 @@ import pytest
 
 # At the end of the path: our folder alembic/ must not stand in front of the library of that name.
 sys.path.append(str(Path(__file__).parents[1]))
+# Many processes are started here, and each would compile the whole service for itself: a third of what its start costs.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 from daarion_appservice.ops.local_synapse import LocalSynapse
+from daarion_appservice.storage import migrate
+from daarion_appservice.storage.database import Database
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import AGENTS, RunningCity, StartCity
-from tests.parts.person import Arrive, Person
+from tests.parts.person import Arrive, arriving
 from tests.parts.postgres import Postgres
 from tests.parts.redis import RedisServer
 from tests.parts.synapse import SERVER_NAME, BootSynapse, boot
@@ -29,22 +36,56 @@ def postgres() -> Iterator[Postgres]:
     server.stop()
 
 
-@pytest.fixture
-def postgres_url(postgres: Postgres) -> Iterator[str]:
-    """A fresh database on PostgreSQL."""
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Postgres) -> str:
+    """A database with the city's tables and nothing in them; a copy costs a third of migrating anew."""
     name = postgres.create_database()
+    asyncio.run(_migrate(postgres.url(name)))
+    return name
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a file."""
+    file = tmp_path_factory.mktemp("template") / "city.db"
+    asyncio.run(_migrate(f"sqlite:///{file}"))
+    return file
+
+
+async def _migrate(url: str) -> None:
+    database = Database(url)
+    await migrate.upgrade(database)
+    await database.close()
+
+
+@pytest.fixture
+def is_migrated() -> bool:
+    """Whether a fresh database has its tables already; not where migrating is what is looked at."""
+    return True
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres, is_migrated: bool, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A fresh database on PostgreSQL."""
+    name = postgres.create_database(*([request.getfixturevalue("postgres_template")] if is_migrated else []))
     yield postgres.url(name)
     postgres.drop_database(name)
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
+def sqlite_url(tmp_path: Path, is_migrated: bool, sqlite_template: Path) -> str:
     """A fresh database on SQLite."""
-    return f"sqlite:///{tmp_path / 'city.db'}"
+    file = tmp_path / "city.db"
+    if is_migrated:
+        shutil.copy(sqlite_template, file)
+    return f"sqlite:///{file}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
+def database_url(
+    request: pytest.FixtureRequest,
+    is_migrated: bool,  # named for who parametrizes it: pytest does not see what is asked for by name below
+) -> str:
     """A fresh database: the test runs once on SQLite and once on PostgreSQL."""
     name = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
     url: str = request.getfixturevalue(name)
@@ -132,16 +173,8 @@ async def start_city(tmp_path: Path, database_url: str, synapse: BootSynapse) ->
 @pytest.fixture
 async def arrive() -> AsyncIterator[Arrive]:
     """Brings people to a homeserver: ``alice = await arrive(city, "alice")``."""
-    arrived: list[Person] = []
-
-    async def arrive(city: RunningCity, name: str) -> Person:
-        person = await Person.arrive(city.homeserver, name)
-        arrived.append(person)
-        return person
-
-    yield arrive
-    for person in arrived:
-        await person.leave()
+    async with arriving() as arrive:
+        yield arrive
 
 
 @pytest.fixture

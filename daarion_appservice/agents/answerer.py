@@ -33,6 +33,7 @@ from ..city.types import (
     Agent,
     Author,
     AuthorKind,
+    MatrixStatus,
     Message,
     NoAnswer,
     OwedAnswer,
@@ -90,6 +91,10 @@ class _Asked:
 
     def excuse(self, why: NoAnswer) -> str:
         return excuse(why, self.message.body, self.agent.display_name)
+
+
+class NotAlone(Exception):
+    """Others would hear what only the asker may."""
 
 
 class Answerer:
@@ -194,6 +199,8 @@ class Answerer:
             await self._say_why(asked, asked.owed.no_answer)
         elif asked.is_second_me and asked.others_listen:
             await self._excuse(asked, NoAnswer.PRIVATE)
+        elif asked.is_second_me and asked.room.matrix_status is not MatrixStatus.LINKED:
+            await self._put_off(owed, "it is not known yet who listens", self._now_ms() + _NOT_HERE_RETRY_MS)
         elif self._presence.shown(agent_subject(owed.agent)).status is not Status.OFFLINE:
             await self._ask_core(asked)
         elif self._now_ms() < self._patient_until_ms:
@@ -223,6 +230,8 @@ class Answerer:
             await self._later(asked, error)
         except PromptTooLong:
             await self._excuse(asked, NoAnswer.TOO_LONG)
+        except NotAlone:
+            await self._excuse(asked, NoAnswer.PRIVATE)
         except NoCore:
             await self._excuse(asked, NoAnswer.FAILED)
         except CoreError as error:
@@ -264,6 +273,8 @@ class Answerer:
 
     async def _show(self, asked: _Asked, text: str, shown: Message | None) -> Message:
         text = cut_to_fit(text)
+        if asked.is_second_me:
+            await self._check_alone(asked)
         if shown is None:
             draft = Draft(text, reply_to=asked.message.id, client_id=_client_id(asked.owed), is_whole=False)
             posted = await self._messages.post(asked.author, asked.room.id, draft)
@@ -272,10 +283,18 @@ class Answerer:
             shown = posted.message
         return await self._changes.edit(asked.author, asked.room.id, shown.id, text)
 
+    async def _check_alone(self, asked: _Asked) -> None:
+        """Raise NotAlone when somebody came into the chat since the question."""
+        async with self._database.reading() as tx:
+            room = await tx.rooms.get(asked.room.id)
+        if room is None or room.in_company:
+            raise NotAlone
+
     async def _excuse(self, asked: _Asked, why: NoAnswer) -> None:
         async with self._database.transaction() as tx:
-            await tx.answers.will_not_be(asked.owed.id, why)
-        await self._say_why(asked, why)
+            is_owed = await tx.answers.will_not_be(asked.owed.id, why)
+        if is_owed:
+            await self._say_why(asked, why)
 
     async def _say_why(self, asked: _Asked, why: NoAnswer) -> None:
         """Say in the room why there is no answer. Of one that broke off nothing stays."""

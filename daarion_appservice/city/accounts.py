@@ -1,6 +1,7 @@
 """Which account on Matrix is which citizen's: proved by both, and then they are one person.
 
-Second Me remembers of a linked person the same, wherever they ask.
+Second Me remembers of a linked person the same, wherever they ask. An OpenID token shows who somebody is to whom they gave it,
+and that may be another service's: so it takes no account from a citizen who has it, nor what was remembered before.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..errors import Conflict
 from .ports import CityStore, NowMs
 from .types import CitizenId, SubjectId, UserId, citizen_subject, person_subject
 
@@ -37,24 +39,25 @@ class Accounts:
         self._now_ms = now_ms
 
     async def link(self, citizen: CitizenId, token: str, server: str) -> UserId:
-        """Link a citizen with whoever holds the token, whatever either was linked with before. Raises NotAllowed, Unavailable."""
+        """Link a citizen with whoever holds the token, in place of the account that they were linked with before.
+
+        Raises NotAllowed, Unavailable, and Conflict for an account that is another citizen's.
+        """
         user = await self._check.holder(token, server)
         async with self._store.transaction() as tx:
-            await tx.accounts.link(user, citizen, now_ms=self._now_ms())
-            await tx.interactions.move(person_subject(user), citizen_subject(citizen))
+            if not await tx.accounts.link(user, citizen, now_ms=self._now_ms()):
+                raise Conflict("account_taken", f"{user} is another citizen's account: they have to unlink it first")
         return user
 
     async def arrive(self, token: str, server: str, newcomer: CitizenId) -> Arrival:
         """Who holds the token: the citizen whom they are linked with, else ``newcomer`` from now on.
 
-        Raises NotAllowed, Unavailable.
+        For a city that trusts whoever its people give such tokens to (``sign_in.matrix``). Raises NotAllowed, Unavailable.
         """
         user = await self._check.holder(token, server)
         name = await self._check.name_of(user)
         async with self._store.transaction() as tx:
             citizen = await tx.accounts.settle(user, newcomer, now_ms=self._now_ms())
-            if citizen == newcomer:
-                await tx.interactions.move(person_subject(user), citizen_subject(citizen))
         return Arrival(citizen, name)
 
     async def unlink(self, citizen: CitizenId) -> None:

@@ -10,11 +10,11 @@ import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from ..app import new_id, now_ms
 from ..city.places import main_role, microdao_role, node_role
 from ..city.registry import AGENTS, Description, Differences, RegistryKeeper
 from ..city.tokens import new_token
 from ..city.types import Agent, AgentSlug
+from ..clock import new_id, now_ms
 from ..config import file as config_file
 from ..config.registry_file import RegistryMistakes, agent_of, description_of, read
 from ..errors import ExitCode, InvalidInput, NotFound, StartError
@@ -22,7 +22,7 @@ from ..storage.database import Database, Transaction
 from .city import with_migrated_database
 from .terminal import DEFAULT_CONFIG, ConfigPath, say, show_table, warn
 
-app = typer.Typer(help="The agents of the city.", no_args_is_help=True)
+app = typer.Typer(rich_markup_mode=None)
 
 Slug = Annotated[str, typer.Argument(help="The agent: its ghost is @agent_<slug>.")]
 

@@ -6,18 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from ..app import City
 from ..config import file as config_file
 from ..storage import migrate
 from ..storage.database import Database
+
+if TYPE_CHECKING:
+    from ..app import City
 
 T = TypeVar("T")
 
 
 def with_city(config: Path, work: Callable[[City], Awaitable[T]]) -> T:
-    """Load the configuration and the city, do ``work``, close everything."""
+    """Load the configuration and the city, see that the homeserver is its own, do ``work``, close everything."""
 
     async def do() -> T:
         async with _city(config) as city:
@@ -51,9 +53,14 @@ def with_database(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
 
 @asynccontextmanager
 async def _city(config: Path) -> AsyncIterator[City]:
+    # Only here: the whole city is much to load, and most commands need no more than its database.
+    from ..app import City  # noqa: PLC0415
+    from ..matrix.check_in import identify  # noqa: PLC0415
+
     city = City(config_file.load(config))
     try:
         await city.load()
+        await identify(city.homeserver, city.settings, city.namespace)
         yield city
     finally:
         await city.close()

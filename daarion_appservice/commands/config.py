@@ -8,7 +8,7 @@ from ..config import edit as config_edit
 from ..config import file as config_file
 from .terminal import DEFAULT_CONFIG, ConfigPath, say, warn
 
-app = typer.Typer(help="config.yaml: make it, check it, bring it up to date.", no_args_is_help=True)
+app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command("generate")

@@ -13,7 +13,7 @@ from ..storage.inbox import InboxRow
 from .city import with_migrated_database
 from .terminal import DEFAULT_CONFIG, ConfigPath, say, show_table
 
-app = typer.Typer(help="Events that could not be handled.", no_args_is_help=True)
+app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command("list")

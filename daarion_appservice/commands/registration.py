@@ -11,7 +11,7 @@ from ..errors import ExitCode, StartError
 from ..matrix import registration
 from .terminal import DEFAULT_CONFIG, ConfigPath, say, warn
 
-app = typer.Typer(help="The registration file that Synapse is given.", no_args_is_help=True)
+app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command("generate")

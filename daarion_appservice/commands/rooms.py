@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from ..app import City, new_id, now_ms
 from ..city.rooms import RoomChange, Rooms
 from ..city.types import MatrixStatus, Room
+from ..clock import new_id, now_ms
 from ..config import file as config_file
 from ..errors import Conflict, ExitCode, HomeserverAway, HomeserverRefused, NotFound, StartError
-from ..matrix.check_in import identify
 from ..matrix.namespace import Namespace
 from ..storage.database import Database
 from .city import with_city, with_migrated_database
 from .terminal import DEFAULT_CONFIG, ConfigPath, say, show_table
 
+if TYPE_CHECKING:
+    from ..app import City
+
 T = TypeVar("T")
 
-app = typer.Typer(help="The rooms of the city.", no_args_is_help=True)
+app = typer.Typer(rich_markup_mode=None)
 
 Slug = Annotated[str, typer.Argument(help="The room: its alias is #city_<slug>.")]
 
@@ -78,7 +80,6 @@ def adopt(
     """Make a room that exists on Matrix a room of the city."""
 
     async def take(city: City) -> Room:
-        await identify(city.homeserver, city.settings, city.namespace)
         return await city.adoption.adopt(room, slug or _slug_from(room, city.namespace))
 
     adopted = _asking_matrix(config, take)
@@ -92,7 +93,6 @@ def backfill(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Bring what was written in the Matrix room before the city knew it into the city."""
 
     async def fetch(city: City) -> int:
-        await identify(city.homeserver, city.settings, city.namespace)
         return await city.adoption.backfill(await _room(city.database, slug), city.message_events)
 
     say(f"{_asking_matrix(config, fetch)} messages came in.", "green")

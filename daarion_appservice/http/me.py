@@ -50,13 +50,13 @@ class MeRoutes:
         body=OpenIdToken,
         summary="Link one's Matrix account",
         answer=schemas.Me,
-        errors=("openid_invalid", "openid_foreign", "homeserver_away", "openid_unavailable"),
+        errors=("account_taken", "openid_invalid", "openid_foreign", "homeserver_away", "openid_unavailable"),
     )
     async def link_account(self, call: Call[OpenIdToken, NoQuery]) -> JSON:
         """The account is proved by an OpenID token, which one's Matrix client gets from the homeserver
-        (``POST /_matrix/client/v3/user/{user_id}/openid/request_token``). A citizen has one account, and an account is one
-        citizen's: what either was linked with before is not any more. Second Me then remembers the same in the city and in a
-        direct chat on Matrix.
+        (``POST /_matrix/client/v3/user/{user_id}/openid/request_token``). A citizen has one account, the one that was
+        linked last; an account of another citizen's is not taken from them. Second Me then remembers the same in the city and in
+        a direct chat on Matrix.
         """
         citizen = _citizen(call.principal)
         user = await self._accounts.link(citizen.id, call.body.access_token, call.body.matrix_server_name)

@@ -14,7 +14,7 @@ from ..city.events import CityEvent, DirectChatChanged
 from ..city.ports import NewId, NowMs
 from ..city.types import AgentSlug, Author, AuthorKind, Room, RoomId, UserId
 from ..storage.database import Transaction
-from .events import Event, content_of, inner, room_of, sender_of, text
+from .events import Event, content_of, inner, room_of, sender_of, text, type_of
 from .namespace import Namespace, is_user_id
 
 UNREADABLE: Final = "unreadable"
@@ -59,6 +59,14 @@ class DirectChatEvents:
         await tx.rooms.add(chat, created_by=None)
         return [DirectChatChanged(chat.id)]
 
+    async def gives_way(self, tx: Transaction, chat: Room, event: Event) -> bool:
+        """Whether another agent is invited into the room of a chat that is over."""
+        agent = self._invited_agent(event) if chat.archived and type_of(event) == "m.room.member" else None
+        if agent in {None, chat.agent}:
+            return False
+        await tx.rooms.give_way(room_of(event))
+        return True
+
     async def member(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
         """Who comes and goes decides whether the chat goes on, and in whose company the agent is."""
         membership = text(content_of(event), "membership")
@@ -69,7 +77,8 @@ class DirectChatEvents:
         if is_about_agent and membership != "invite":
             await tx.rooms.close_chat(chat.id)
             return []
-        await tx.rooms.doubt_chat(chat.id)
+        # Whoever comes in may read what is said from now on, whether anybody has looked who is there or not.
+        await tx.rooms.doubt_chat(chat.id, in_company=True if membership == "join" else None)
         return [DirectChatChanged(chat.id)]
 
     async def encryption(self, tx: Transaction, chat: Room, _event: Event) -> list[CityEvent]:

@@ -32,13 +32,14 @@ def read_content(content: Event, namespace: Namespace) -> Content | None:
         return None
     media = _read_media(content, body) if msgtype in _MEDIA else None
     is_shown_as_it_is = msgtype in _TEXTS or media is not None
+    said, html = without_reply_fallback(body) if "m.relates_to" in content else body, _read_html(content)
     return Content(
-        without_reply_fallback(body) if "m.relates_to" in content else body,
-        _read_html(content),
+        said,
+        html,
         # Of kinds that nobody here knows the body says it, as the specification wants.
         msgtype if is_shown_as_it_is else "m.text",
         media,
-        _read_mentions(content, body, namespace),
+        _read_mentions(content, said, html, namespace),
     )
 
 
@@ -71,9 +72,11 @@ def _read_html(content: Event) -> str | None:
     return sanitised(html) if html else None
 
 
-def _read_mentions(content: Event, body: str, namespace: Namespace) -> tuple[SubjectId, ...]:
+def _read_mentions(content: Event, body: str, html: str | None, namespace: Namespace) -> tuple[SubjectId, ...]:
     users = (
-        inner(content, "m.mentions").get("user_ids") if "m.mentions" in content else _written(content, body, namespace)
+        inner(content, "m.mentions").get("user_ids")
+        if "m.mentions" in content
+        else _written(body, html or "", namespace)
     )
     if not isinstance(users, list):
         return ()
@@ -83,10 +86,10 @@ def _read_mentions(content: Event, body: str, namespace: Namespace) -> tuple[Sub
     return tuple(dict.fromkeys(subject for subject in subjects if subject))
 
 
-def _written(content: Event, body: str, namespace: Namespace) -> list[str]:
+def _written(body: str, html: str, namespace: Namespace) -> list[str]:
     """Of ours whom the text names: a client of before spec 1.7 says by nothing else whom it means."""
     names = [f"@{name}" for name in mention_names(body)]
-    links = [unquote(link) for link in _LINK.findall(optional_text(content, "formatted_body") or "")]
+    links = [unquote(link) for link in _LINK.findall(html)]
     return [user for user in (*links, *names) if is_user_id(user) and namespace.is_ours(UserId(user))]
 
 

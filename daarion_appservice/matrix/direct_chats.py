@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -30,7 +31,7 @@ from ..city.types import (
     RoomId,
     UserId,
 )
-from ..errors import CityError, DaarionError, HomeserverAway, HomeserverRefused
+from ..errors import CityError, HomeserverAway, HomeserverRefused
 from ..storage.database import Database
 from ..storage.inbox import ReceivedEvent
 from .chat_events import UNREADABLE
@@ -41,11 +42,13 @@ from .homeserver_watch import HomeserverWatch
 from .inbound import Inbound
 from .namespace import Namespace
 from .receiver import received
-from .room_rules import is_encryption
+from .room_rules import is_encryption, join_rule
 
 _PAGE: Final = 50
 """So much of what was said before the ghost came is read."""
-_AT_ONCE: Final = 8
+_AT_ONCE: Final = 16
+_OF_ONE: Final = 4
+"""Of one person's invitations."""
 _BATCH: Final = 200
 _LOOK_S: Final = 5.0
 """How often to see whether a chat is due that could not be kept before."""
@@ -54,7 +57,8 @@ _RETRY_MS: Final = 30_000
 _LONGEST_RETRY_MS: Final = 3_600_000
 _MAX_ATTEMPTS: Final = 20
 """Most of a day."""
-_AWAY_PAUSE_S: Final = 1.0
+_FORGET_MS: Final = 2 * _LONGEST_RETRY_MS
+_DATABASE_RETRY_S: Final = 1.0
 _GONE: Final = frozenset({403, 404})
 _UNREADABLE: Final = (
     "Я не можу читати зашифровані чати. Щоб поговорити зі мною, створіть кімнату без шифрування (в Element: «Нова кімната», "
@@ -91,6 +95,8 @@ class DirectChats:
         self._inbound = inbound
         self._now_ms = now_ms
         self._wake = asyncio.Event()
+        self._busy: dict[RoomId, str] = {}
+        """Those that are being kept, and by whose invitation."""
         self._put_off: dict[RoomId, _Later] = {}
         """Those that could not be kept."""
 
@@ -101,62 +107,65 @@ class DirectChats:
 
     async def run(self) -> None:
         """Keep the chats, until cancelled. Can be run again."""
-        while True:
-            self._wake.clear()
-            await self._watch.wait_up()
-            try:
-                await self._keep_all()
-            except (SQLAlchemyError, OSError) as error:
-                log.error("chats_unavailable", error=str(error), help="the database does not answer; trying again")
-                await asyncio.sleep(_AWAY_PAUSE_S)
-                continue
-            try:
-                async with asyncio.timeout(_LOOK_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+        self._busy.clear()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._wake.clear()
+                await self._watch.wait_up()
+                try:
+                    await self._begin(tasks)
+                except (SQLAlchemyError, OSError) as error:
+                    log.error("chats_unavailable", error=str(error), help="the database does not answer; trying again")
+                    await asyncio.sleep(_DATABASE_RETRY_S)
+                    continue
+                try:
+                    async with asyncio.timeout(_LOOK_S):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
 
-    async def _keep_all(self) -> None:
-        """All that are to be kept now, several at a time: no one of them holds up the others."""
+    async def _begin(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin with all that can be kept now: several at a time, and only some of one person's, who hold up nobody else."""
         now_ms = self._now_ms()
+        self._put_off = {chat: later for chat, later in self._put_off.items() if later.due_ms + _FORGET_MS > now_ms}
         put_off = [chat for chat, later in self._put_off.items() if later.due_ms > now_ms]
         async with self._database.reading() as tx:
-            chats = await tx.rooms.direct_chats(waiting=True, but=put_off, limit=_BATCH)
-        slots = asyncio.Semaphore(_AT_ONCE)
-        await asyncio.gather(*(self._try_to_keep(chat, slots) for chat in chats))
+            chats = await tx.rooms.direct_chats(waiting=True, but=[*self._busy, *put_off], limit=_BATCH)
+        for chat in chats:
+            of_inviter = [inviter for inviter in self._busy.values() if inviter == chat.name]
+            if len(self._busy) < _AT_ONCE and len(of_inviter) < _OF_ONE:
+                self._busy[chat.id] = chat.name
+                tasks.create_task(self._try_to_keep(chat))
 
-    async def _try_to_keep(self, chat: Room, slots: asyncio.Semaphore) -> None:
-        async with slots:
-            try:
-                assert chat.matrix_room_id is not None
-                # Nothing that is said there is handled before what was said earlier, and not heard.
-                async with self._inbound.holding_back(chat.matrix_room_id):
-                    await self._keep(chat)
-            except HomeserverRefused as error:
-                if error.status not in _GONE:
-                    await self._later(chat, error)
-                    return
-                # Not invited any more, or put out: whoever wants it back invites it again.
-                await self._close(chat, error)
-            except HomeserverAway as error:
-                self._watch.lost(error)
-                await self._later(chat, error)
-            except CityError as error:
-                await self._later(chat, error)
-            except (SQLAlchemyError, OSError):
-                raise
-            except Exception:
-                # Whatever it is, the other chats are kept.
-                log.exception("chat_failed", agent=chat.agent)
-                await self._later(chat, None)
-            else:
-                self._put_off.pop(chat.id, None)
+    async def _try_to_keep(self, chat: Room) -> None:
+        assert chat.matrix_room_id is not None
+        try:
+            # Nothing that is said there is handled before what was said earlier, and not heard.
+            async with self._inbound.holding_back(chat.matrix_room_id):
+                await self._keep(chat)
+        except HomeserverRefused as error:
+            # Not invited any more, or put out: whoever wants it back invites it again.
+            await (self._over(chat, error) if error.status in _GONE else self._later(chat, error))
+        except HomeserverAway as error:
+            self._watch.lost(error)
+            await self._later(chat, error)
+        except (CityError, SQLAlchemyError, OSError) as error:
+            await self._later(chat, error)
+        except Exception:
+            # Whatever it is, the other chats are kept.
+            log.exception("chat_failed", agent=chat.agent)
+            await self._later(chat, None)
+        else:
+            self._put_off.pop(chat.id, None)
+        finally:
+            del self._busy[chat.id]
+            self._wake.set()
 
-    async def _later(self, chat: Room, error: DaarionError | None) -> None:
+    async def _later(self, chat: Room, error: Exception | None) -> None:
         known = self._put_off.get(chat.id)
         attempts = known.attempts + 1 if known else 1
-        if attempts == _MAX_ATTEMPTS:
-            await self._close(chat, error)
+        if attempts >= _MAX_ATTEMPTS:
+            await self._over(chat, error)
             return
         pause_ms = min(_RETRY_MS * 2 ** (attempts - 1), _LONGEST_RETRY_MS)
         self._put_off[chat.id] = _Later(attempts, self._now_ms() + pause_ms)
@@ -171,7 +180,7 @@ class DirectChats:
         assert chat.matrix_room_id is not None
         ghost = self._namespace.keeper(chat)
         if agent is None:
-            await self._close(chat, None)
+            await self._close(chat)
             return
         await self._ghosts.ensure(ghost, profile_of(agent))
         await self._ghosts.ensure_device(ghost)
@@ -179,13 +188,16 @@ class DirectChats:
         there = await self._homeserver.joined_members(chat.matrix_room_id, as_user=ghost)
         if len(there) < 2:
             await self._homeserver.leave(chat.matrix_room_id, as_user=ghost)
-            await self._close(chat, None)
+            await self._close(chat)
             return
-        encryption = await self._homeserver.state(chat.matrix_room_id, "m.room.encryption", as_user=ghost)
+        state = partial(self._homeserver.state, chat.matrix_room_id, as_user=ghost)
+        encryption, rule = await state("m.room.encryption"), await state("m.room.join_rules")
+        visibility = await state("m.room.history_visibility") or {}
+        others_may_read = join_rule(rule or {}) == "public" or visibility.get("history_visibility") == "world_readable"
         said = await self._said_since_invitation(chat.matrix_room_id, ghost)
         async with self._database.transaction() as tx:
             await tx.inbox.put_in_order(chat.matrix_room_id, said, now_ms=self._now_ms())
-            await tx.rooms.keep_chat(chat.id, in_company=len(there) > 2)
+            await tx.rooms.keep_chat(chat.id, in_company=len(there) > 2 or others_may_read)
         if is_encryption(encryption or {}):
             author = Author(AuthorKind.AGENT, agent.slug, agent.display_name)
             draft = Draft(_UNREADABLE, msgtype="m.notice", client_id=UNREADABLE)
@@ -202,10 +214,14 @@ class DirectChats:
                 said.append(event)
         return [received(event) for event in reversed(said)]
 
-    async def _close(self, chat: Room, error: DaarionError | None) -> None:
-        if error is not None:
-            log.info("chat_closed", agent=chat.agent, room=chat.matrix_room_id, error=str(error))
-        self._put_off.pop(chat.id, None)
+    async def _over(self, chat: Room, error: Exception | None) -> None:
+        log.info("chat_closed", agent=chat.agent, room=chat.matrix_room_id, error=str(error))
+        try:
+            await self._close(chat)
+        except (SQLAlchemyError, OSError) as away:
+            await self._later(chat, away)
+
+    async def _close(self, chat: Room) -> None:
         async with self._database.transaction() as tx:
             await tx.rooms.close_chat(chat.id)
 

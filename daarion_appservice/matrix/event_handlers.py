@@ -54,10 +54,13 @@ class EventHandlers:
         if handler is None or not is_signed(event):
             return []
         room = await tx.rooms.by_matrix_id(matrix_room)
-        if room is None and type_of(event) in SAID:
-            room = await tx.rooms.by_former_id(matrix_room)
+        if room is None and (former := await tx.rooms.by_former_id(matrix_room)):
+            # In one that was replaced nothing happens any more but what was said there, and what becomes of it.
+            return await handler(tx, former, event) if type_of(event) in SAID else []
         if room is None:
             return await self._chats.invited(tx, event) if type_of(event) == "m.room.member" else []
+        if room.agent is not None and await self._chats.gives_way(tx, room, event):
+            return await self._chats.invited(tx, event)
         if room.agent is not None:
             chat_handler = self._chat_handlers.get(type_of(event))
             return [] if chat_handler is None else await chat_handler(tx, room, event)

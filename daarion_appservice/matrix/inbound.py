@@ -12,6 +12,7 @@ has put that in its place.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -64,7 +65,7 @@ class Inbound:
         self._now_ms = now_ms
         self._turn = asyncio.Lock()
         """Held while rows of the inbox are in hand."""
-        self._held_back: set[str] = set()
+        self._held_back: Counter[str] = Counter()
         self._stored = asyncio.Event()
         self._pruned_at_ms = 0
         self._complete_since_absence: int | None = None
@@ -77,17 +78,15 @@ class Inbound:
 
     @asynccontextmanager
     async def holding_back(self, matrix_room: MatrixRoomId) -> AsyncIterator[None]:
-        """While the block lasts, what comes from this room waits, so that what came before can be put in its place.
-
-        One block at a time for a room.
-        """
-        self._held_back.add(matrix_room)
+        """While the block lasts, what comes from this room waits, so that what came before can be put in its place."""
+        self._held_back[matrix_room] += 1
         try:
             async with self._turn:
                 pass  # what was in hand is done
             yield
         finally:
-            self._held_back.discard(matrix_room)
+            self._held_back[matrix_room] -= 1
+            self._held_back += Counter()  # without those that nobody holds
             self.wake()
 
     async def run(self) -> None:
@@ -145,7 +144,7 @@ class Inbound:
             for row in rows:
                 if row.retry_at_ms > now_ms:
                     held.setdefault(row.matrix_room_id, row.retry_at_ms)
-            ready = [row for row in rows if row.matrix_room_id not in self._held_back | held.keys()]
+            ready = [row for row in rows if row.matrix_room_id not in self._held_back.keys() | held.keys()]
             if ready and not await self._handle_together(ready):
                 await self._handle_one_by_one(ready, held)
 

@@ -30,6 +30,9 @@ from ..config import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER
 from ..config.values import SERVER_NAME_PATTERN
 from ..errors import InvalidInput
 
+PROTOCOL: Final = "daarion"
+"""By this name Matrix clients look agents and rooms up among third-party networks; stands in the registration."""
+
 MAX_USER_ID_BYTES: Final = 255
 """Spec, appendix "User identifiers"."""
 

@@ -13,7 +13,15 @@ import structlog
 
 from ..city.names import person_name
 from ..city.types import UserId
-from ..errors import HomeserverAway, HomeserverError, HomeserverRefused, InvalidInput, NotAllowed, Unavailable
+from ..errors import (
+    HomeserverAway,
+    HomeserverError,
+    HomeserverLimited,
+    HomeserverRefused,
+    InvalidInput,
+    NotAllowed,
+    Unavailable,
+)
 from .homeserver import Homeserver
 from .namespace import Namespace, is_user_id
 
@@ -56,7 +64,7 @@ class OpenId:
         try:
             async with asyncio.timeout(_ANSWER_S):
                 return await self._homeserver.openid_holder(token)
-        except (HomeserverAway, TimeoutError) as error:
+        except (HomeserverAway, HomeserverLimited, TimeoutError) as error:
             raise Unavailable(
                 "homeserver_away",
                 "the homeserver, which knows whose account it is, does not answer; try again",

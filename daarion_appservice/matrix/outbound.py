@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.agents import AgentDirectory
+from ..city.interactions import is_second_me
 from ..city.ports import NowMs, Publish, publish_all
 from ..city.types import AgentSlug, Author, AuthorKind, EventId, MatrixStatus, OutboxKind, Room, RoomId, UserId
 from ..errors import HomeserverAway, HomeserverError, HomeserverRefused
@@ -153,8 +154,7 @@ class Outbound:
         async with self._database.reading() as tx:
             room = await tx.rooms.get(row.room_id)
             letter = await self._letters.write(tx, row)
-        # In a chat that is over nobody is there who could say or hear it.
-        if letter is None or room is None or (room.agent is not None and room.archived):
+        if letter is None or room is None or _may_not_be_said(letter, room):
             await self._settle(row)
             return None
         if room.matrix_room_id is None or room.matrix_status is not MatrixStatus.LINKED:
@@ -326,6 +326,15 @@ class Outbound:
             await self._letters.put_away(tx, row)
             await tx.outbox.settled(row.id)
         self._mended.discard(row.id)
+
+
+def _may_not_be_said(letter: Letter, room: Room) -> bool:
+    """In a chat that is over, where nobody says or hears anything; or an answer of Second Me that others would hear by now."""
+    if room.agent is None:
+        return False
+    is_notice = letter.content.get("msgtype") == "m.notice"
+    is_private = is_second_me(room.agent) and letter.event_type == "m.room.message" and not is_notice
+    return room.archived or (is_private and room.in_company)
 
 
 def _is_so_already(letter: Letter, error: HomeserverRefused) -> bool:

@@ -23,8 +23,8 @@ from ..config import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER, Settings
 from ..config import edit as config_edit
 from ..errors import ExitCode, StartError
 from . import registration_differences
+from .namespace import PROTOCOL
 from .registration_differences import TOKENS
-from .thirdparty import PROTOCOL
 
 TOKEN_BYTES = 48
 

@@ -21,9 +21,7 @@ from ..city.agents import AgentDirectory
 from ..city.types import Agent, AgentSlug, AuthorKind, Room, UserId
 from ..storage.database import Database
 from .homeserver_token import HomeserverToken, matrix_error
-from .namespace import Namespace
-
-PROTOCOL: Final = "daarion"
+from .namespace import PROTOCOL, Namespace
 
 _MOST_FOUND: Final = 100
 _ANY_NAME: Final = "^.{1,255}$"

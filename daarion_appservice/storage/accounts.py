@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import CitizenId, UserId
@@ -14,14 +14,15 @@ class AccountRows:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def link(self, user: UserId, citizen: CitizenId, *, now_ms: int) -> None:
-        """They are one; whatever either was linked with before is not any more."""
+    async def link(self, user: UserId, citizen: CitizenId, *, now_ms: int) -> bool:
+        """They are one, and whatever account the citizen had before is theirs no more; False when it is another citizen's."""
         linked = insert(self._connection, accounts).values(matrix_user_id=user, citizen_id=citizen, linked_at_ms=now_ms)
-        is_linked = False
-        while not is_linked:
-            # Again when somebody did the same in this moment: what they wrote is seen then.
-            await self._drop(or_(accounts.c.matrix_user_id == user, accounts.c.citizen_id == citizen))
-            is_linked = (await self._connection.execute(linked.on_conflict_do_nothing())).rowcount == 1
+        while await self.citizen_of(user) in {None, citizen}:
+            await self.unlink(citizen)
+            # Not when somebody did the same in this moment: what they wrote is seen then.
+            if (await self._connection.execute(linked.on_conflict_do_nothing())).rowcount == 1:
+                return True
+        return False
 
     async def settle(self, user: UserId, citizen: CitizenId, *, now_ms: int) -> CitizenId:
         """The citizen that ``user`` is; from now on this one, if they were none."""
@@ -33,7 +34,7 @@ class AccountRows:
         return settled
 
     async def unlink(self, citizen: CitizenId) -> None:
-        await self._drop(accounts.c.citizen_id == citizen)
+        await self._connection.execute(delete(accounts).where(accounts.c.citizen_id == citizen))
 
     async def of(self, citizen: CitizenId) -> UserId | None:
         user = await self._connection.scalar(select(accounts.c.matrix_user_id).where(accounts.c.citizen_id == citizen))
@@ -42,6 +43,3 @@ class AccountRows:
     async def citizen_of(self, user: UserId) -> CitizenId | None:
         citizen = await self._connection.scalar(select(accounts.c.citizen_id).where(accounts.c.matrix_user_id == user))
         return CitizenId(citizen) if citizen else None
-
-    async def _drop(self, which: ColumnElement[bool]) -> None:
-        await self._connection.execute(delete(accounts).where(which))

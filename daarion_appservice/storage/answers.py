@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Update, func, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -106,14 +106,13 @@ class AnswerRows:
     async def put_off(self, answer: AnswerId, error: str, *, retry_at_ms: int) -> None:
         """It could not be given now, and is due again then."""
         await self._connection.execute(
-            update(answers)
-            .where(answers.c.id == answer)
-            .values(attempts=answers.c.attempts + 1, retry_at_ms=retry_at_ms, error=error)
+            _if_owed(answer).values(attempts=answers.c.attempts + 1, retry_at_ms=retry_at_ms, error=error)
         )
 
-    async def will_not_be(self, answer: AnswerId, why: NoAnswer) -> None:
-        """There will be none, and that is still to be said."""
-        await self._connection.execute(update(answers).where(answers.c.id == answer).values(no_answer=why))
+    async def will_not_be(self, answer: AnswerId, why: NoAnswer) -> bool:
+        """There will be none, and that is still to be said; False when there was one before, by another process."""
+        found = await self._connection.execute(_if_owed(answer).values(no_answer=why))
+        return bool(found.rowcount)
 
     async def given(self, answer: AnswerId, message: MessageId) -> bool:
         """This message is it; False when it was given before."""
@@ -123,12 +122,12 @@ class AnswerRows:
         return await self._end(answer, AnswerState.DROPPED, None)
 
     async def _end(self, answer: AnswerId, state: AnswerState, message: MessageId | None) -> bool:
-        ended = await self._connection.execute(
-            update(answers)
-            .where(answers.c.id == answer, answers.c.state == AnswerState.OWED)
-            .values(state=state, message_id=message)
-        )
+        ended = await self._connection.execute(_if_owed(answer).values(state=state, message_id=message))
         return ended.rowcount > 0
+
+
+def _if_owed(answer: AnswerId) -> Update:
+    return update(answers).where(answers.c.id == answer, answers.c.state == AnswerState.OWED)
 
 
 def _owed(row: Row[Any]) -> OwedAnswer:

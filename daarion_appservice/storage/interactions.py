@@ -40,10 +40,7 @@ class InteractionRows:
                 created_at_ms=interaction.created_at_ms,
             )
         )
-        await self._forget_older(interaction.user_id)
-
-    async def _forget_older(self, who: SubjectId) -> None:
-        mine = interactions.c.user_id == who
+        mine = interactions.c.user_id == interaction.user_id
         kept = select(interactions.c.number).where(mine).order_by(interactions.c.number.desc()).limit(REMEMBERED)
         await self._connection.execute(delete(interactions).where(mine, interactions.c.number.not_in(kept)))
 
@@ -51,11 +48,6 @@ class InteractionRows:
         found = await self._connection.execute(select(interactions).where(interactions.c.id == interaction))
         row = found.first()
         return _interaction(row) if row else None
-
-    async def move(self, who: SubjectId, to: SubjectId) -> None:
-        """What was one's is another's now, who turned out to be the same; of all together the last few stay."""
-        await self._connection.execute(update(interactions).where(interactions.c.user_id == who).values(user_id=to))
-        await self._forget_older(to)
 
     async def forget(self, who: SubjectId) -> None:
         """All of it."""

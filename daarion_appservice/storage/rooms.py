@@ -90,9 +90,10 @@ class RoomRows:
         )
         return int(found.scalar_one())
 
-    async def doubt_chat(self, chat: RoomId) -> None:
-        """Something happened there that somebody has to see after."""
-        await self._set(chat, matrix_status=MatrixStatus.PENDING, archived=False)
+    async def doubt_chat(self, chat: RoomId, *, in_company: bool | None = None) -> None:
+        """Something happened there that somebody has to see after; None leaves it open whether others are there."""
+        company = {} if in_company is None else {"in_company": in_company}
+        await self._set(chat, matrix_status=MatrixStatus.PENDING, archived=False, **company)
 
     async def keep_chat(self, chat: RoomId, *, in_company: bool) -> None:
         """The agent is there, with one person or with several."""

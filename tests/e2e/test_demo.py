@@ -179,17 +179,6 @@ async def test_the_agents_answer_from_what_the_city_knows(city: Demo, aiohttp_cl
             assert all(word in output for word in words), f"{agent}, {question}: {output}"
 
 
-def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
-    with Demo(tmp_path) as demo:
-        children = demo.children()
-        exit_code = demo.end(signal.SIGINT)
-
-    assert exit_code == 0
-    assert len(children) == 3
-    assert not psutil.wait_procs(children, timeout=0)[1]
-    assert demo.ports_are_free()
-
-
 def test_ctrl_c_while_it_starts_leaves_nothing_behind_and_the_next_start_goes_on(tmp_path: Path) -> None:
     demo = Demo(tmp_path)
     demo.start()
@@ -201,13 +190,20 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind_and_the_next_start_goes_on
     assert demo.ports_are_free()
     with demo:
         assert sorted(demo.credentials["agent_tokens"]) == AGENTS
+        assert demo.end(signal.SIGTERM) == 0
 
 
-async def test_a_second_start_finds_everything_as_it_was_left(tmp_path: Path) -> None:
+async def test_ctrl_c_leaves_nothing_behind_and_a_second_start_finds_everything_as_it_was_left(tmp_path: Path) -> None:
     with Demo(tmp_path) as demo:
         credentials = demo.credentials
         rooms = await get(f"{credentials['city_url']}/city/rooms?sort=name")
-        assert demo.end(signal.SIGTERM) == 0
+        children = demo.children()
+        exit_code = demo.end(signal.SIGINT)
+
+    assert exit_code == 0
+    assert len(children) == 3
+    assert not psutil.wait_procs(children, timeout=0)[1]
+    assert demo.ports_are_free()
 
     with demo:
         assert demo.credentials == credentials

@@ -145,10 +145,10 @@ async def test_second_me_is_the_same_in_a_direct_chat_and_in_the_city(start_city
         city = await start_city(settings={"agents_core.url": core.url})
         alice = await arrive(city, "alice")
         token = citizen_token("u_1", "Аліса")
-        core.next(says("Канни"), says("Так"))
+        core.next(says("Так"), says("Канни"), says("Еге ж"))
         chat = await chat_with(alice, SECOND_ME)
-        await alice.say(chat, "Що посадити біля хати?")
-        await alice.sees_event(_said_by(SECOND_ME, "Канни"))
+        await alice.say(chat, "Ти хто?")
+        await alice.sees_event(_said_by(SECOND_ME, "Так"))
         await alice.sees(lambda: alice.presence_of(SECOND_ME) == "online")
 
         proof = await alice.client.get_openid_token(alice.client.user_id)
@@ -156,9 +156,11 @@ async def test_second_me_is_the_same_in_a_direct_chat_and_in_the_city(start_city
         content = {"access_token": proof.access_token, "matrix_server_name": proof.matrix_server_name}
         status, linked = await city.call("PUT", "/city/me/matrix", content, token=token)
         assert (status, linked.get("matrix_user_id")) == (200, alice.client.user_id), linked
+        await alice.say(chat, "Що посадити біля хати?")
+        await alice.sees_event(_said_by(SECOND_ME, "Канни"))
         await city.post("/secondme/invoke", {"prompt": "Точно?"}, token=token)
-        assert core.asked[1].history == ["Що посадити біля хати?", "Канни"]
-        assert [each["response"] for each in await city.get("/secondme/history", token=token)] == ["Канни", "Так"]
+        assert core.asked[2].history == ["Що посадити біля хати?", "Канни"]
+        assert [each["response"] for each in await city.get("/secondme/history", token=token)] == ["Канни", "Еге ж"]
         assert await city.get("/secondme/history", token=citizen_token("u_2")) == []
 
         # Somebody else comes in: nothing of it is said where they listen.
@@ -169,7 +171,7 @@ async def test_second_me_is_the_same_in_a_direct_chat_and_in_the_city(start_city
         await alice.say(chat, "Second Me, і що ти мені радив?")
         notice = await bob.sees_event(lambda event: event["content"].get("msgtype") == "m.notice")
         assert "наодинці" in notice["content"]["body"]
-        assert len(core.asked) == 2
+        assert len(core.asked) == 3
 
 
 async def _is_in_company(city: RunningCity, room: str) -> bool:

@@ -12,9 +12,8 @@ import pytest
 import pytest_asyncio
 
 from daarion_appservice.config import file as config_file
-from tests.parts.city import RunningCity, citizen_token, eventually
+from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
 from tests.parts.person import Person
-from tests.parts.synapse import boot
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -86,20 +85,9 @@ class Room:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def city(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningCity]:
     """One city for all tests, each of which opens a room of its own."""
-    directory = tmp_path_factory.mktemp("moderation")
-
-    async def boot_here(**options: Any) -> Any:
-        return await boot(directory / "synapse", **options)
-
-    url = f"sqlite:///{directory / 'city.db'}"
     agents = "\nagents:\n  - slug: scribe\n    display_name: Писар\n    rooms: [builders]\n"
-    city = await RunningCity.make(directory / "city", url, boot_here, homeserver=None, settings=None, agents=agents)
-    try:
-        await city.start()
+    async with shared_city(tmp_path_factory.mktemp("moderation"), agents=agents) as city:
         yield city
-    finally:
-        await city.close()
-        city.homeserver.kill()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -10,15 +10,40 @@ from typing import Any
 import aiohttp
 import nio
 import pytest
+import pytest_asyncio
 
-from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
-from tests.parts.person import Arrive
+from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
+from tests.parts.person import Arrive, arriving, quiet_person
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SERVICE_TOKEN = "a token that trusted services of this city hold"
 
 
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """Presence is in memory; one database will do."""
-    return sqlite_url
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningCity]:
+    settings: dict[str, str | float] = {"api.service_token": SERVICE_TOKEN}
+    async with shared_city(tmp_path_factory.mktemp("presence"), settings=settings) as city:
+        yield city
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def city(running: RunningCity) -> RunningCity:
+    """The city of all tests, with nobody in it."""
+    offline = [{"agent_id": agent, "status": "offline"} for agent in ("daarwizz", "scribe")]
+    await running.post("/api/v1/agents/heartbeats", {"heartbeats": offline}, token=SERVICE_TOKEN)
+
+    async def is_empty() -> bool:
+        return bool((await running.get("/api/v1/presence/summary"))["online"]["total"] == 0)
+
+    await eventually(is_empty)
+    return running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def arrive() -> AsyncIterator[Arrive]:
+    async with arriving() as arrive:
+        yield arrive
 
 
 @asynccontextmanager
@@ -32,10 +57,13 @@ async def next_event(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
     return event
 
 
-async def test_browsers_hear_of_citizens_agents_and_people(start_city: StartCity, arrive: Arrive) -> None:
-    city = await start_city()
+async def test_browsers_hear_of_citizens_agents_and_people(city: RunningCity) -> None:
     daarwizz = await city.agent_token("daarwizz")
-    async with presence_socket(city) as watching, presence_socket(city) as oksana:
+    async with (
+        presence_socket(city) as watching,
+        presence_socket(city) as oksana,
+        quiet_person(city.homeserver, "alice") as alice,
+    ):
         assert await next_event(watching) == {
             "event": "presence.snapshot", "users": [], "seq": (first := (await next_event(oksana))["seq"])
         }  # fmt: skip
@@ -54,8 +82,8 @@ async def test_browsers_hear_of_citizens_agents_and_people(start_city: StartCity
         update = await next_event(watching)
         assert (update["user_id"], update["status"], update["seq"]) == ("agent:daarwizz", "away", first + 2)
 
-        alice = await arrive(city, "alice")
         await alice.join("#city_general:city.localhost")
+        await alice.sync(timeout=0, set_presence="online")
         update = await next_event(watching)
         assert (update["user_id"], update["status"]) == ("@alice:city.localhost", "online")
 
@@ -75,10 +103,12 @@ async def test_browsers_hear_of_citizens_agents_and_people(start_city: StartCity
         await oksana.send_json({"event": "presence.offline"})
         update = await next_event(watching)
         assert (update["user_id"], update["status"], update["status_msg"]) == ("u_1", "offline", None)
+        await alice.set_presence("offline")
+        update = await next_event(watching)
+        assert (update["user_id"], update["status"]) == ("@alice:city.localhost", "offline")
 
 
-async def test_whoever_comes_back_gets_what_was_missed_or_is_told_to_start_afresh(start_city: StartCity) -> None:
-    city = await start_city()
+async def test_whoever_comes_back_gets_what_was_missed_or_is_told_to_start_afresh(city: RunningCity) -> None:
     token = await city.agent_token("daarwizz")
 
     async def beat(status: str) -> None:
@@ -111,8 +141,7 @@ async def test_whoever_comes_back_gets_what_was_missed_or_is_told_to_start_afres
         assert (await next_event(socket))["event"] == "presence.snapshot"
 
 
-async def test_server_sent_events_resume_by_their_last_id(start_city: StartCity) -> None:
-    city = await start_city()
+async def test_server_sent_events_resume_by_their_last_id(city: RunningCity) -> None:
     token = await city.agent_token("daarwizz")
 
     async def beat(status: str) -> None:
@@ -133,36 +162,32 @@ async def test_server_sent_events_resume_by_their_last_id(start_city: StartCity)
         assert (await anext(stream))[0] == "snapshot"
 
 
-async def test_pages_of_other_origins_may_not_connect(start_city: StartCity) -> None:
-    city = await start_city()
+async def test_pages_of_other_origins_may_not_connect(city: RunningCity) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await city.session.ws_connect(f"{city.api_url}/ws/city/presence", headers={"Origin": "https://evil.example"})
     assert refused.value.status == 403
 
 
-async def test_services_beat_for_many_agents_at_once(start_city: StartCity) -> None:
-    city = await start_city(settings={"api.service_token": "a token that trusted services of this city hold"})
+async def test_services_beat_for_many_agents_at_once(city: RunningCity) -> None:
     beats = [{"agent_id": "daarwizz"}, {"agent_id": "nobody"}, {"agent_id": "scribe", "status": "asleep"}]
     status, _ = await city.call("POST", "/api/v1/agents/heartbeats", {"heartbeats": beats})
     assert status == 401
-    token = "a token that trusted services of this city hold"
-    answer = await city.post("/api/v1/agents/heartbeats", {"heartbeats": beats}, token=token)
+    answer = await city.post("/api/v1/agents/heartbeats", {"heartbeats": beats}, token=SERVICE_TOKEN)
     first, second, third = answer["results"]
     assert (first["presence"], first["next_heartbeat_ms"]) == ("online", 20_000)
     assert (second["code"], third["code"]) == ("no_such_agent", "invalid")
 
 
 async def test_people_see_agents_as_the_city_does_also_when_they_speak_and_after_a_stop(
-    start_city: StartCity, arrive: Arrive
+    city: RunningCity, arrive: Arrive
 ) -> None:
-    city = await start_city()
     daarwizz, scribe = await city.agent_token("daarwizz"), await city.agent_token("scribe")
-    alice = await arrive(city, "alice")
-    room = await alice.join("#city_general:city.localhost")
+    bohdan = await arrive(city, "bohdan")
+    room = await bohdan.join("#city_general:city.localhost")
 
     async def on_matrix(agent: str) -> tuple[str, Any]:
         user = f"@agent_{agent}:city.localhost"
-        presence = await alice.client.get_presence(user)
+        presence = await bohdan.client.get_presence(user)
         assert isinstance(presence, nio.PresenceGetResponse), presence
         _, profile = await city.call("GET", f"/_matrix/client/v3/profile/{user}", url=city.homeserver.url)
         return presence.presence, profile.get("org.matrix.msc4426.status")
@@ -177,13 +202,16 @@ async def test_people_see_agents_as_the_city_does_also_when_they_speak_and_after
     await until_on_matrix("daarwizz", "unavailable", "обід")
     for token, body in ((daarwizz, "я обідаю"), (scribe, "мене немає")):
         await city.post("/city/rooms/general/messages", {"body": body}, token=token)
-    await alice.sees(lambda: {body for _, body in alice.messages} >= {"я обідаю", "мене немає"})
-    await alice.say(room, "смачного")
+    await bohdan.sees(lambda: {body for _, body in bohdan.messages} >= {"я обідаю", "мене немає"})
+    await bohdan.say(room, "смачного")
     await until_on_matrix("daarwizz", "unavailable", "обід")
-    assert alice.presence_of("@agent_scribe:city.localhost") in {None, "offline"}
+    assert bohdan.presence_of("@agent_scribe:city.localhost") in {None, "offline"}
 
     await city.service.stop()
-    assert (await on_matrix("daarwizz"))[0] == "offline"
+    try:
+        assert (await on_matrix("daarwizz"))[0] == "offline"
+    finally:
+        await city.start()
 
 
 Event = tuple[str, str, Any]

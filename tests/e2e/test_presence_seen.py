@@ -12,9 +12,10 @@ from itertools import groupby
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
-from tests.parts.browser import Browser, Tab, serve_page
-from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
+from tests.parts.browser import Browser, Tab, serve_page, start_browser
+from tests.parts.city import RunningCity, StartCity, citizen_token, eventually, shared_city
 from tests.parts.person import Arrive, quiet_person
 from tests.parts.relay import relay_to
 from tests.parts.synapse import SERVER_NAME
@@ -57,6 +58,10 @@ const beHere = (user, session) => {
 </script>"""
 
 
+in_one_city = pytest.mark.asyncio(loop_scope="module")
+"""All tests but the one with people on Matrix: when Synapse misses them, pages hear of it."""
+
+
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
     """Presence is in memory; one database will do."""
@@ -67,6 +72,26 @@ def database_url(sqlite_url: str) -> str:
 async def origin() -> AsyncIterator[str]:
     async with serve_page(PAGE) as origin:
         yield origin
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def frontend() -> AsyncIterator[str]:
+    """The origin of the pages that may call ``city``."""
+    async with serve_page(PAGE) as origin:
+        yield origin
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def city(tmp_path_factory: pytest.TempPathFactory, frontend: str) -> AsyncIterator[RunningCity]:
+    """Each test leaves it with nobody in it."""
+    async with shared_city(tmp_path_factory.mktemp("seen"), first=allow(frontend)) as city:
+        yield city
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    async with start_browser() as browser:
+        yield browser
 
 
 def allow(origin: str) -> Callable[[RunningCity], Awaitable[None]]:
@@ -194,12 +219,12 @@ async def test_everybody_sees_agents_and_people_come_and_go(
     assert tab.errors == []
 
 
+@in_one_city
 async def test_a_citizen_is_gone_with_the_last_of_their_tabs(
-    start_city: StartCity, browser: Browser, origin: str
+    city: RunningCity, chromium: Browser, frontend: str
 ) -> None:
-    city = await start_city(first=allow(origin))
     token = citizen_token("u_1", "Оксана")
-    watching, first, second = [await browser.open(origin) for _ in range(3)]
+    watching, first, second = [await chromium.open(frontend) for _ in range(3)]
     for tab in (watching, first, second):
         assert await open_socket(tab, city, token) == "open"
     await in_page(watching, "frames.length === 1")
@@ -220,11 +245,11 @@ async def test_a_citizen_is_gone_with_the_last_of_their_tabs(
     assert watching.errors == []
 
 
-async def test_a_page_whose_line_breaks_misses_nothing(start_city: StartCity, browser: Browser, origin: str) -> None:
-    city = await start_city(first=allow(origin))
+@in_one_city
+async def test_a_page_whose_line_breaks_misses_nothing(city: RunningCity, chromium: Browser, frontend: str) -> None:
     daarwizz, scribe = await Agent.of(city, "daarwizz"), await Agent.of(city, "scribe")
     async with relay_to(city.api_port) as relay:
-        tab = await browser.open(origin)
+        tab = await chromium.open(frontend)
         assert await open_stream(tab, relay.url) == "open"
         await daarwizz.beat(status="online")
         await in_page(tab, "events.length === 2")
@@ -252,17 +277,19 @@ async def test_a_page_whose_line_breaks_misses_nothing(start_city: StartCity, br
         assert await tab.run("events.slice(4, 6).map(([event]) => event)") == ["resync", "snapshot"]
         await scribe.beat(status="away")
         await in_page(tab, "events.at(-1)[2].user_id === 'agent:scribe' && events.at(-1)[2].status === 'away'")
+    await scribe.beat(status="offline")
 
 
-async def test_pages_of_other_origins_are_shown_nothing(start_city: StartCity, browser: Browser, origin: str) -> None:
-    city = await start_city(first=allow(origin))
+@in_one_city
+async def test_pages_of_other_origins_are_shown_nothing(city: RunningCity, chromium: Browser, frontend: str) -> None:
     token = await city.agent_token("daarwizz")
     heartbeat = [city.api_url, "POST", "/api/v1/agents/daarwizz/heartbeat", token, {}]
-    friend = await browser.open(origin)
+    friend = await chromium.open(frontend)
     assert await friend.run("asked => call(...asked)", heartbeat) == 200
     async with serve_page(PAGE) as elsewhere:
-        stranger = await browser.open(elsewhere)
+        stranger = await chromium.open(elsewhere)
         assert await open_socket(stranger, city, token) == "closed 1006"
         assert await open_stream(stranger, city.api_url) == "error"
         assert await stranger.run("asked => call(...asked)", heartbeat) == "TypeError"
         assert await stranger.run("[frames, events]") == [[], []]
+    await city.post("/api/v1/agents/daarwizz/heartbeat", {"status": "offline"}, token=token)

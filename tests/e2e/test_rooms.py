@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import nio
 import pytest
+import pytest_asyncio
 
-from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
-from tests.parts.person import Arrive, Person
+from tests.parts.city import RunningCity, StartCity, citizen_token, eventually, shared_city
+from tests.parts.person import Arrive, Person, arriving
+
+shared = pytest.mark.asyncio(loop_scope="module")
+"""Where nothing is wrong with the homeserver, one city will do for all tests."""
 
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
     """What is looked at here happens on the homeserver; one database will do."""
     return sqlite_url
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def city(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningCity]:
+    async with shared_city(tmp_path_factory.mktemp("rooms")) as city:
+        yield city
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def arrive_here() -> AsyncIterator[Arrive]:
+    async with arriving() as arrive:
+        yield arrive
 
 
 async def test_a_room_that_had_the_alias_before_is_taken_over(start_city: StartCity, arrive: Arrive) -> None:
@@ -45,9 +62,9 @@ async def test_a_room_that_had_the_alias_before_is_taken_over(start_city: StartC
     await bob.sees(lambda: ("@citizen_u_1:city.localhost", "hello") in bob.messages)
 
 
-async def test_a_room_of_matrix_is_adopted_with_its_history(start_city: StartCity, arrive: Arrive) -> None:
-    city = await start_city()
-    alice = await arrive(city, "alice")
+@shared
+async def test_a_room_of_matrix_is_adopted_with_its_history(city: RunningCity, arrive_here: Arrive) -> None:
+    alice = await arrive_here(city, "alice")
     agora = await _create(alice, alias="agora", name="Агора", topic="Площа", invite_bot=True)
     said = [f"word {number}" for number in range(120)]
     for body in said:
@@ -77,17 +94,17 @@ async def test_a_room_of_matrix_is_adopted_with_its_history(start_city: StartCit
     assert "is the room agora already" in again.err
 
 
+@shared
 async def test_a_room_opened_on_the_command_line_can_be_joined_and_archived(
-    start_city: StartCity, arrive: Arrive
+    city: RunningCity, arrive_here: Arrive
 ) -> None:
-    city = await start_city()
-    alice = await arrive(city, "alice")
+    bohdan = await arrive_here(city, "bohdan")
 
     assert "nauka" in (await city.command("room", "add", "Наука", "--description", "Наукова спільнота")).out
 
     # Not there yet perhaps: then Synapse asks the city for it, and the city makes it. Before it is whole it lets nobody in.
     async def comes_in() -> str:
-        answer = await alice.client.join("#city_nauka:city.localhost")
+        answer = await bohdan.client.join("#city_nauka:city.localhost")
         return str(answer.room_id) if isinstance(answer, nio.JoinResponse) else ""
 
     nauka = await eventually(comes_in)
@@ -101,7 +118,7 @@ async def test_a_room_opened_on_the_command_line_can_be_joined_and_archived(
 
     async def is_out_of_the_directory() -> bool:
         path = f"/_matrix/client/v3/directory/list/room/{nauka}"
-        _, answer = await city.call("GET", path, url=city.homeserver.url, token=alice.client.access_token)
+        _, answer = await city.call("GET", path, url=city.homeserver.url, token=bohdan.client.access_token)
         return bool(answer["visibility"] == "private")
 
     await eventually(is_out_of_the_directory)
@@ -112,23 +129,23 @@ async def test_a_room_opened_on_the_command_line_can_be_joined_and_archived(
     assert (await city.get("/city/rooms/nauka"))["archived"] is True
 
 
-async def test_names_of_strangers_are_not_the_citys(start_city: StartCity, arrive: Arrive) -> None:
-    city = await start_city()
-    alice = await arrive(city, "alice")
-    assert isinstance(await alice.client.join("#city_nowhere:city.localhost"), nio.JoinError)
+@shared
+async def test_names_of_strangers_are_not_the_citys(city: RunningCity, arrive_here: Arrive) -> None:
+    vira = await arrive_here(city, "vira")
+    assert isinstance(await vira.client.join("#city_nowhere:city.localhost"), nio.JoinError)
     assert (await city.call("GET", "/city/rooms/nowhere"))[0] == 404
 
 
-async def test_an_agent_added_on_the_command_line_gets_its_ghost(start_city: StartCity, arrive: Arrive) -> None:
-    city = await start_city()
-    alice = await arrive(city, "alice")
-    general = await alice.join("#city_general:city.localhost")
+@shared
+async def test_an_agent_added_on_the_command_line_gets_its_ghost(city: RunningCity, arrive_here: Arrive) -> None:
+    halyna = await arrive_here(city, "halyna")
+    general = await halyna.join("#city_general:city.localhost")
 
     assert (await city.command("agent", "add", "gardener", "--name", "Садівник")).code == 0
 
     gardener = "@agent_gardener:city.localhost"
-    await alice.sees(lambda: gardener in alice.client.rooms[general].users)
-    assert alice.client.rooms[general].user_name(gardener) == "Садівник"
+    await halyna.sees(lambda: gardener in halyna.client.rooms[general].users)
+    assert halyna.client.rooms[general].user_name(gardener) == "Садівник"
 
 
 async def test_a_directory_that_refuses_the_rooms_is_told_with_the_lines_that_open_it(start_city: StartCity) -> None:

@@ -18,7 +18,15 @@ from tests.parts.talk import CITIZEN, Said, both_sides_have, citizen_says, in_th
 
 ALICE = "@alice:city.localhost"
 DOWN_S = 10.0
-COUNT = 40
+COUNT = 24
+
+ON_SQLITE = pytest.mark.parametrize(
+    "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True
+)
+ON_POSTGRESQL = pytest.mark.parametrize(
+    "database_url", [pytest.param("sqlite", marks=pytest.mark.soak), "postgresql"], indirect=True
+)
+"""Half of the tests on each, and all of them on both with the soak: what is killed is not the database."""
 
 
 class StartProxy(Protocol):
@@ -46,6 +54,7 @@ async def proxy() -> AsyncIterator[StartProxy]:
 # --- while messages flow both ways --------------------------------------------------------------------
 
 
+@ON_SQLITE
 async def test_synapse_killed_for_10_s_loses_repeats_and_reorders_no_message(
     start_city: StartCity, arrive: Arrive
 ) -> None:
@@ -60,6 +69,7 @@ async def test_synapse_killed_for_10_s_loses_repeats_and_reorders_no_message(
     await _talk_while(city, await arrive(city, "alice"), kill_synapse)
 
 
+@ON_POSTGRESQL
 async def test_the_service_killed_again_and_again_loses_repeats_and_reorders_no_message(
     start_city: StartCity, arrive: Arrive
 ) -> None:
@@ -67,7 +77,7 @@ async def test_the_service_killed_again_and_again_loses_repeats_and_reorders_no_
     pauses = random.Random()
 
     async def kill_the_service(said: Said) -> None:
-        for times in range(1, 5):
+        for times in range(1, 3):
             await _until_said(said, times * 7, at_least_one=True)
             await asyncio.sleep(pauses.uniform(0, 0.2))
             city.service.kill()
@@ -108,7 +118,18 @@ async def _until_said(said: Said, count: int, *, at_least_one: bool = False) -> 
 # --- in the worst moment ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("killed", ["service", "synapse", pytest.param("both", marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    ("database_url", "killed"),
+    [
+        ("sqlite", "service"),
+        ("postgresql", "synapse"),
+        pytest.param("sqlite", "synapse", marks=pytest.mark.soak),
+        pytest.param("postgresql", "service", marks=pytest.mark.soak),
+        pytest.param("sqlite", "both", marks=pytest.mark.soak),
+        pytest.param("postgresql", "both", marks=pytest.mark.soak),
+    ],
+    indirect=["database_url"],
+)
 async def test_a_message_that_synapse_took_without_the_service_hearing_of_it_stands_there_once(
     start_city: StartCity, arrive: Arrive, proxy: StartProxy, killed: str
 ) -> None:
@@ -145,6 +166,7 @@ async def test_a_message_that_synapse_took_without_the_service_hearing_of_it_sta
     await both_sides_have(city, alice, general, said)
 
 
+@ON_POSTGRESQL
 async def test_a_transaction_whose_200_synapse_did_not_hear_is_taken_once(
     start_city: StartCity, arrive: Arrive, proxy: StartProxy
 ) -> None:
@@ -171,7 +193,7 @@ async def test_a_transaction_whose_200_synapse_did_not_hear_is_taken_once(
     await both_sides_have(city, alice, general, said)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True)
+@ON_SQLITE
 async def test_what_waited_in_synapse_s_memory_when_it_was_killed_is_fetched(
     start_city: StartCity, arrive: Arrive, proxy: StartProxy
 ) -> None:
@@ -189,7 +211,7 @@ async def test_what_waited_in_synapse_s_memory_when_it_was_killed_is_fetched(
     await both_sides_have(city, alice, general, said)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True)
+@ON_SQLITE
 async def test_what_was_fetched_stands_before_what_was_written_after_it(
     start_city: StartCity, arrive: Arrive, proxy: StartProxy
 ) -> None:
@@ -244,13 +266,14 @@ async def _talk_until_synapse_forgets(
 # --- right after the 200 ------------------------------------------------------------------------------
 
 
+@ON_SQLITE
 async def test_what_was_acknowledged_survives_a_kill_right_after_the_200(start_city: StartCity, arrive: Arrive) -> None:
     city = await start_city()
     alice = await arrive(city, "alice")
     general = await alice.join("#city_general:city.localhost")
     token = citizen_token("u_123", "Оксана")
     posted, received = [], []
-    for number in range(3):
+    for number in range(2):
         body = f"posted {number}"
         status, _ = await city.call("POST", "/city/rooms/general/messages", {"body": body}, token=token)
         city.service.kill()
@@ -266,7 +289,7 @@ async def test_what_was_acknowledged_survives_a_kill_right_after_the_200(start_c
         await city.start()
 
     async def all_are_there() -> bool:
-        return len(await in_the_city(city)) == 6
+        return len(await in_the_city(city)) == 4
 
     await eventually(all_are_there)
     bodies = [message["body"] for message in await in_the_city(city)]

@@ -9,13 +9,13 @@ import pytest
 
 from daarion_appservice.agents import answerer as answerer_module
 from daarion_appservice.agents import growing
-from daarion_appservice.app import new_id, now_ms
 from daarion_appservice.city.answers import MAX_DEPTH
 from daarion_appservice.city.events import InhabitantTyping
 from daarion_appservice.city.messages import Draft
 from daarion_appservice.city.presence import Status
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, AuthorKind, NoAnswer, OwedAnswer
+from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.storage.answers import AnswerRows
 from tests.parts.agents_core import DONE, after, answers, delta, pauses, says, streams
 from tests.parts.city import eventually
@@ -349,3 +349,14 @@ async def test_the_history_holds_the_answer_that_came_after_the_question(forum: 
     async with forum.answering():
         await forum.answers(2)
     assert forum.core.asked[1].history == ["Оксана: @scribe, чому?", "А тому"]
+
+
+async def test_whoever_failed_when_another_had_answered_says_nothing(forum: Forum) -> None:
+    question = await forum.desk.post(OKSANA, "general", "@scribe?")
+    async with forum.database.transaction() as tx:
+        (owed,) = await tx.answers.owed(now_ms=LATER, limit=9)
+        assert await tx.answers.given(owed.id, question.id)
+        assert not await tx.answers.will_not_be(owed.id, NoAnswer.SLOW)
+        await tx.answers.put_off(owed.id, "busy", retry_at_ms=7)
+        assert await tx.answers.still_owed(owed.id) is None
+        assert await tx.answers.given_to([question.id], SCRIBE.slug) == {question.id: question.id}

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from daarion_appservice.agents.secondme import MAX_PROMPT_CHARS
 from daarion_appservice.city.interactions import SECOND_ME
-from daarion_appservice.city.types import Author, AuthorKind, CitizenId, SubjectId, UserId
-from daarion_appservice.errors import NotAllowed
+from daarion_appservice.city.types import Author, AuthorKind, CitizenId, MatrixRoomId, SubjectId, UserId
+from daarion_appservice.errors import Conflict, NotAllowed
 from tests.parts.agents_core import after, says
 from tests.parts.city import eventually
-from tests.parts.forum import SCRIBE, Forum, open_forum
+from tests.parts.desk import link
+from tests.parts.forum import GENERAL, LATER, SCRIBE, Forum, open_forum
 
 ALICE = "@alice:city.localhost"
+MALLORY = "@mallory:city.localhost"
 OKSANA = CitizenId("u_1")
+LINK = "https://matrix.to/#/@agent_scribe:city.localhost"
 
 
 @pytest.fixture
@@ -65,38 +70,133 @@ async def test_second_me_remembers_in_a_chat_what_was_asked_there(forum: Forum) 
 
 async def test_of_a_linked_person_it_remembers_the_same_in_the_city(forum: Forum) -> None:
     chat = await forum.chat(SECOND_ME)
-    forum.core.next(says("перше"), says("друге"), says("третє"))
+    forum.core.next(says("давнє"), says("перше"), says("друге"))
     async with forum.answering(), forum.second_me() as second_me:
-        await forum.hears(chat, ALICE, "1")
+        await forum.hears(chat, ALICE, "0")
         await forum.answers(1, room=chat.id)
         await links(forum, ALICE, OKSANA)
-        await forum.hears(chat, ALICE, "2")
+        await forum.hears(chat, ALICE, "1")
         await forum.answers(2, room=chat.id)
-        async with second_me.ask(SubjectId(OKSANA), "3") as answer:
-            assert [piece async for piece in answer] == ["третє"]
-    assert await remembered(forum, OKSANA) == [("1", "перше"), ("2", "друге"), ("3", "третє")]
-    assert forum.core.asked[2].history == ["1", "перше", "2", "друге"]
-    assert await remembered(forum, ALICE) == []
+        async with second_me.ask(SubjectId(OKSANA), "2") as answer:
+            assert [piece async for piece in answer] == ["друге"]
+    assert await remembered(forum, OKSANA) == [("1", "перше"), ("2", "друге")]
+    assert forum.core.asked[2].history == ["1", "перше"]
+    # Whoever got hold of a token of Alice's learns nothing of what she asked before.
+    assert await remembered(forum, ALICE) == [("0", "давнє")]
     await forum.accounts.unlink(OKSANA)
     assert await forum.accounts.subject_of(UserId(ALICE)) == ALICE
 
 
 async def test_an_account_is_one_citizens_and_a_citizen_has_one(forum: Forum) -> None:
+    bob, carol, petro = "@bob:city.localhost", "@carol:city.localhost", CitizenId("u_2")
     await links(forum, ALICE, OKSANA)
-    await links(forum, "@bob:city.localhost", CitizenId("u_2"))
-    # Many at once, each of which would undo another.
-    await asyncio.gather(
-        *(links(forum, user, OKSANA) for user in ("@bob:city.localhost", "@carol:city.localhost")),
-        *(links(forum, "@bob:city.localhost", CitizenId(f"u_{number}")) for number in range(2, 5)),
-    )
-    holder = await forum.accounts.of(OKSANA)
-    assert holder in {None, "@bob:city.localhost", "@carol:city.localhost"}
-    await links(forum, ALICE, OKSANA)
-    assert await forum.accounts.of(OKSANA) == ALICE
-    assert await forum.accounts.subject_of(UserId("@carol:city.localhost")) == "@carol:city.localhost"
+    with pytest.raises(Conflict):
+        await links(forum, ALICE, petro)
+    assert (await forum.accounts.of(OKSANA), await forum.accounts.of(petro)) == (ALICE, None)
+    await links(forum, bob, OKSANA)
+    await links(forum, ALICE, petro)
+    assert (await forum.accounts.of(OKSANA), await forum.accounts.of(petro)) == (bob, ALICE)
+
+    # Many at once, of whom one is first.
+    wanted = [links(forum, carol, CitizenId(f"u_{number}")) for number in range(3, 8)]
+    refused = [each for each in await asyncio.gather(*wanted, return_exceptions=True) if isinstance(each, Conflict)]
+    assert len(refused) == 4
+    await asyncio.gather(*(links(forum, f"@{name}:city.localhost", petro) for name in ("dave", "erin", "frank")))
+    assert str(await forum.accounts.of(petro))[1:-15] in {"dave", "erin", "frank"}
     with pytest.raises(NotAllowed):
-        await forum.accounts.link(CitizenId("u_9"), ALICE, "elsewhere.example")
-    assert await forum.accounts.of(OKSANA) == ALICE
+        await forum.accounts.link(OKSANA, ALICE, "elsewhere.example")
+    assert await forum.accounts.of(OKSANA) == bob
+
+
+async def test_who_comes_into_a_chat_is_company_at_once(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    await forum.happens(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
+    await forum.hears(chat, ALICE, "Привіт")
+    await forum.hears(chat, ALICE, "Second Me, що я питала?")
+    async with forum.answering():
+        (notice,) = await forum.answers(room=chat.id)
+    assert (notice.msgtype, forum.core.asked) == ("m.notice", [])
+
+
+async def test_second_me_waits_until_it_is_known_who_listens(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    await forum.hears(chat, ALICE, "Привіт")
+    async with forum.database.transaction() as tx:
+        await tx.rooms.doubt_chat(chat.id)
+    async with forum.answering():
+
+        async def was_put_off() -> bool:
+            async with forum.database.reading() as tx:
+                return any(owed.attempts for owed in await tx.answers.owed(now_ms=LATER, limit=1))
+
+        await eventually(was_put_off)
+        assert forum.core.asked == []
+        async with forum.database.transaction() as tx:
+            await tx.rooms.keep_chat(chat.id, in_company=False)
+        await forum.answers(room=chat.id)
+
+
+async def test_an_answer_is_not_shown_to_who_came_while_it_was_made(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    gate = asyncio.Event()
+    forum.core.next(after(gate, says("таємне")))
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "Привіт")
+
+        async def is_asked() -> bool:
+            return len(forum.core.asked) == 1
+
+        await eventually(is_asked)
+        await forum.happens(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
+        gate.set()
+        (notice,) = await forum.answers(room=chat.id)
+    assert notice.msgtype == "m.notice"
+
+
+async def test_another_agent_may_be_invited_where_a_chat_is_over(forum: Forum) -> None:
+    chat = await forum.chat(SCRIBE)
+    ghost, other = "@agent_scribe:city.localhost", "@agent_varta:city.localhost"
+    await forum.happens(chat, "m.room.member", {"membership": "leave"}, sender=ALICE, state_key=ghost)
+    await forum.happens(chat, "m.room.member", {"membership": "invite"}, sender=ALICE, state_key=other)
+    assert chat.matrix_room_id is not None
+    async with forum.database.reading() as tx:
+        now = await tx.rooms.by_matrix_id(chat.matrix_room_id)
+    assert now is not None
+    assert (now.agent, now.archived, now.id == chat.id) == ("varta", False, False)
+
+
+async def test_an_invitation_into_a_room_that_was_replaced_takes_it_from_nobody(forum: Forum) -> None:
+    async with forum.database.transaction() as tx:
+        await link(tx, GENERAL, "!old")
+        await tx.rooms.move(GENERAL, MatrixRoomId("!new"), former=MatrixRoomId("!old"))
+        general = await tx.rooms.get(GENERAL)
+    assert general is not None
+    old = replace(general, matrix_room_id=MatrixRoomId("!old"))
+    ghost = "@agent_scribe:city.localhost"
+    await forum.happens(old, "m.room.member", {"membership": "invite"}, sender=ALICE, state_key=ghost)
+    async with forum.database.reading() as tx:
+        assert await tx.rooms.by_matrix_id(MatrixRoomId("!old")) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "is_asked"),
+    [
+        ({"body": "@agent_scribe:city.localhost, де архів?"}, True),
+        ({"body": "Писарю?", "formatted_body": f'<a href="{LINK}">Писарю</a>?'}, True),
+        ({"body": "@agent_scribe:city.localhost, де архів?", "m.mentions": {}}, False),
+        ({"body": "> <@bob:x.org> @agent_scribe:city.localhost\n\nага", "m.relates_to": {"m.in_reply_to": {}}}, False),
+        ({"body": "ага", "formatted_body": f'<mx-reply><a href="{LINK}">Писарю</a></mx-reply>ага'}, False),
+    ],
+)
+async def test_whom_an_older_client_means_stands_in_the_text(forum: Forum, content: Any, is_asked: bool) -> None:
+    async with forum.database.transaction() as tx:
+        await link(tx, GENERAL, "!general")
+        general = await tx.rooms.get(GENERAL)
+    assert general is not None
+    text = {"msgtype": "m.text", "format": "org.matrix.custom.html"} | content
+    await forum.happens(general, "m.room.message", text, sender=ALICE)
+    async with forum.database.reading() as tx:
+        assert len(await tx.answers.owed(now_ms=LATER, limit=9)) == is_asked
 
 
 async def test_second_me_says_nothing_where_others_listen(forum: Forum) -> None:
@@ -116,7 +216,7 @@ async def test_what_it_remembered_before_a_crash_is_said_after_it(forum: Forum) 
     chat = await forum.chat(SECOND_ME)
     await forum.hears(chat, ALICE, "Де ключі?")
     async with forum.database.reading() as tx:
-        (owed,) = await tx.answers.owed(now_ms=1 << 60, limit=1)
+        (owed,) = await tx.answers.owed(now_ms=LATER, limit=1)
     forum.core.next(says("На гвіздку"))
     async with (
         forum.second_me() as second_me,
@@ -151,7 +251,7 @@ async def test_a_question_waits_while_another_of_the_same_person_is_answered(for
 
             async def was_put_off() -> bool:
                 async with forum.database.reading() as tx:
-                    return any(owed.attempts for owed in await tx.answers.owed(now_ms=1 << 60, limit=1))
+                    return any(owed.attempts for owed in await tx.answers.owed(now_ms=LATER, limit=1))
 
             await eventually(was_put_off)
             gate.set()

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.app import new_id, now_ms
 from daarion_appservice.city.events import CityEvent, OutboxFilled
 from daarion_appservice.city.messages import Draft
 from daarion_appservice.city.rooms import Rooms
@@ -27,6 +26,7 @@ from daarion_appservice.city.types import (
     RoomEventKind,
     RoomId,
 )
+from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.errors import CityError, Conflict, InvalidInput, NotAllowed, NotFound
 from daarion_appservice.matrix.events import MESSAGE_ID, REACTION_ID
 from daarion_appservice.storage import migrate

@@ -305,6 +305,7 @@ def test_dead_letters_are_listed_and_retried(terminal: Terminal) -> None:
 # --- database -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("is_migrated", [False], ids=["empty"])
 def test_the_database_is_brought_up_to_date_and_says_where_it_is(terminal: Terminal) -> None:
     head = migrate.head()
     assert terminal.does("db", "current") == f"The database is at nothing; this version expects {head}.\n"

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from daarion_appservice.app import new_id, now_ms
 from daarion_appservice.city.agents import AgentDirectory
 from daarion_appservice.city.events import CityEvent, MembershipChanged
 from daarion_appservice.city.occupancy import Occupancy
 from daarion_appservice.city.rooms import Rooms, room_id_of
 from daarion_appservice.city.types import Agent, AgentSlug, Author, AuthorKind, Member, OutboxKind, UserId
+from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.matrix.farewells import Farewells
 from daarion_appservice.matrix.ghosts import Ghosts
 from daarion_appservice.matrix.homeserver import Homeserver

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from daarion_appservice.app import new_id, now_ms, steady_ms
 from daarion_appservice.city.events import CityEvent, MembershipChanged, MessagePosted
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, AuthorKind, Delivery, Message, Room
+from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.errors import Conflict
 from daarion_appservice.matrix import inbound as inbound_module
 from daarion_appservice.matrix.catch_up import CatchUp

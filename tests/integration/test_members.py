@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.app import new_id, now_ms
 from daarion_appservice.city.attention import Attention
 from daarion_appservice.city.events import (
     CityEvent,
@@ -34,6 +33,7 @@ from daarion_appservice.city.types import (
     RoomId,
     UserId,
 )
+from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.errors import Conflict, NotAllowed, NotFound
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database

@@ -10,7 +10,6 @@ import aiohttp
 import pytest
 from sqlalchemy import update
 
-from daarion_appservice.app import new_id, now_ms, steady_ms
 from daarion_appservice.city.events import CityEvent, MembershipChanged
 from daarion_appservice.city.occupancy import Occupancy
 from daarion_appservice.city.rooms import Rooms, room_id_of
@@ -26,6 +25,7 @@ from daarion_appservice.city.types import (
     Stands,
     UserId,
 )
+from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.errors import NotAllowed
 from daarion_appservice.matrix import homeserver as homeserver_module
 from daarion_appservice.matrix import homeserver_watch as watch_module

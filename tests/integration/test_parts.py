@@ -63,6 +63,7 @@ async def test_a_homeserver_without_synapse_says_what_to_install(
     assert not (tmp_path / "homeserver.yaml").exists()
 
 
+@pytest.mark.parametrize("is_migrated", [False], ids=["empty"])
 async def test_a_database_is_fresh_and_serves(database_url: str) -> None:
     driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
     scheme, address = database_url.split("://")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from structlog.testing import capture_logs
 
 from daarion_appservice.city.presence import Status
@@ -18,14 +20,15 @@ from daarion_appservice.errors import HomeserverLimited
 from daarion_appservice.matrix import presence_mirror
 from daarion_appservice.matrix.homeserver import Homeserver
 from daarion_appservice.matrix.status_texts import FIELD
+from daarion_appservice.ops.local_synapse import LocalSynapse
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.ghosts import Ghost
-from tests.parts.city import AGENTS, RunningCity, eventually
-from tests.parts.ghost_town import GhostTown, ghost_town, is_about
+from tests.parts.city import RunningCity, eventually, shared_city
+from tests.parts.ghost_town import GhostTown, Land, ghost_land, is_about
 from tests.parts.ports import free_port
 from tests.parts.proxy import Passed, Proxy
-from tests.parts.synapse import BootSynapse
+from tests.parts.synapse import boot
 
 DAARWIZZ = "@agent_daarwizz:city.localhost"
 SCRIBE = "@agent_scribe:city.localhost"
@@ -60,16 +63,17 @@ class WatchedCity:
 
         await eventually(holds, timeout_s, lambda: "\n".join(self.city.service.last_lines(60)))
 
+    async def empty(self) -> None:
+        """Have everybody go, and forget what was told."""
+        for slug, user in (("daarwizz", DAARWIZZ), ("scribe", SCRIBE)):
+            if self.told(user):
+                await self.beat(slug, status="offline")
+                await self.until(lambda user=user: self.told(user)[-1].content == {"presence": "offline"})  # type: ignore[misc]
+        self.proxy.passed.clear()
 
-@pytest.fixture
-def refresh_s() -> float:
-    return REFRESH_S
 
-
-@pytest.fixture
-async def watched(
-    tmp_path: Path, sqlite_url: str, synapse: BootSynapse, refresh_s: float
-) -> AsyncIterator[WatchedCity]:
+@asynccontextmanager
+async def watched_city(directory: Path, refresh_s: float) -> AsyncIterator[WatchedCity]:
     homeserver_port = free_port()
     proxy = Proxy(homeserver_port)
     await proxy.start()
@@ -78,22 +82,38 @@ async def watched(
         "presence.refresh_s": refresh_s,
         "limits.heartbeats": "1000/second",
     }
-    city = await RunningCity.make(
-        tmp_path / "city",
-        sqlite_url,
-        synapse,
-        homeserver={"port": homeserver_port},
-        settings=settings,
-        agents=AGENTS,
-    )
     try:
-        await city.start()
-        yield WatchedCity(city, proxy)
+        async with shared_city(directory, homeserver={"port": homeserver_port}, settings=settings) as city:
+            yield WatchedCity(city, proxy)
     finally:
-        await city.close()
         await proxy.stop()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def refreshing_city(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WatchedCity]:
+    async with watched_city(tmp_path_factory.mktemp("refreshing"), REFRESH_S) as city:
+        yield city
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def still_city(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WatchedCity]:
+    async with watched_city(tmp_path_factory.mktemp("still"), NEVER_S) as city:
+        yield city
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def watched(refreshing_city: WatchedCity) -> AsyncIterator[WatchedCity]:
+    yield refreshing_city
+    await refreshing_city.empty()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def unrefreshed(still_city: WatchedCity) -> AsyncIterator[WatchedCity]:
+    yield still_city
+    await still_city.empty()
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_present_agent_is_told_again_within_every_period_always_with_its_status_text(
     watched: WatchedCity,
 ) -> None:
@@ -107,6 +127,7 @@ async def test_a_present_agent_is_told_again_within_every_period_always_with_its
     assert all(pause < REFRESH_S + LATE_S for pause in pauses), pauses
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_heartbeats_that_change_nothing_tell_the_homeserver_nothing(watched: WatchedCity) -> None:
     await watched.beat("daarwizz", status_msg="слухаю")
     await watched.until(lambda: watched.told(DAARWIZZ))
@@ -121,22 +142,23 @@ async def test_heartbeats_that_change_nothing_tell_the_homeserver_nothing(watche
     assert len(told) <= most, "more than the refreshes"
 
 
-@pytest.mark.parametrize("refresh_s", [NEVER_S])
-async def test_a_heartbeat_that_changes_something_is_told_at_once_and_only_once(watched: WatchedCity) -> None:
-    await watched.beat("daarwizz")
-    await watched.until(lambda: watched.told(DAARWIZZ))
-    await watched.beat("daarwizz", status="away", status_msg="обід")
-    await watched.until(lambda: watched.told(DAARWIZZ)[-1].content["presence"] == "unavailable")
-    await watched.beat("daarwizz", status="online")
-    await watched.until(lambda: watched.told(DAARWIZZ)[-1].content["presence"] == "online")
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_heartbeat_that_changes_something_is_told_at_once_and_only_once(unrefreshed: WatchedCity) -> None:
+    await unrefreshed.beat("daarwizz")
+    await unrefreshed.until(lambda: unrefreshed.told(DAARWIZZ))
+    await unrefreshed.beat("daarwizz", status="away", status_msg="обід")
+    await unrefreshed.until(lambda: unrefreshed.told(DAARWIZZ)[-1].content["presence"] == "unavailable")
+    await unrefreshed.beat("daarwizz", status="online")
+    await unrefreshed.until(lambda: unrefreshed.told(DAARWIZZ)[-1].content["presence"] == "online")
 
-    assert [passed.content for passed in watched.told(DAARWIZZ)] == [
+    assert [passed.content for passed in unrefreshed.told(DAARWIZZ)] == [
         {"presence": "online"},
         {"presence": "unavailable", "status_msg": "обід"},
         {"presence": "online", "status_msg": "обід"},
     ]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_after_offline_nothing_more_is_told(watched: WatchedCity) -> None:
     await watched.beat("daarwizz")
     await watched.beat("scribe")
@@ -150,19 +172,19 @@ async def test_after_offline_nothing_more_is_told(watched: WatchedCity) -> None:
     assert watched.told(DAARWIZZ, since=so_far) == []
 
 
-@pytest.mark.parametrize("refresh_s", [NEVER_S])
-async def test_a_homeserver_that_was_started_again_is_told_of_everybody_at_once(watched: WatchedCity) -> None:
-    await watched.beat("daarwizz", status_msg="слухаю")
-    await watched.beat("scribe", status="away")
-    await watched.until(lambda: watched.told(DAARWIZZ) and watched.told(SCRIBE))
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_homeserver_that_was_started_again_is_told_of_everybody_at_once(unrefreshed: WatchedCity) -> None:
+    await unrefreshed.beat("daarwizz", status_msg="слухаю")
+    await unrefreshed.beat("scribe", status="away")
+    await unrefreshed.until(lambda: unrefreshed.told(DAARWIZZ) and unrefreshed.told(SCRIBE))
 
-    so_far = len(watched.proxy.passed)
-    await watched.city.homeserver.restart()
+    so_far = len(unrefreshed.proxy.passed)
+    await unrefreshed.city.homeserver.restart()
 
     def told() -> list[list[Passed]]:
-        return [watched.told(user, since=so_far) for user in (DAARWIZZ, SCRIBE)]
+        return [unrefreshed.told(user, since=so_far) for user in (DAARWIZZ, SCRIBE)]
 
-    await watched.until(lambda: all(told()))
+    await unrefreshed.until(lambda: all(told()))
     assert [[passed.content for passed in each] for each in told()] == [
         [{"presence": "online", "status_msg": "слухаю"}],
         [{"presence": "unavailable"}],
@@ -175,10 +197,24 @@ ONLINE, AWAY, OFFLINE = Status.ONLINE, Status.AWAY, Status.OFFLINE
 LIMITED = {"errcode": "M_LIMIT_EXCEEDED", "error": "Too many requests", "retry_after_ms": 300}
 
 
+@pytest.fixture(scope="module")
+def land(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Land]:
+    land = asyncio.run(_land(tmp_path_factory.mktemp("land")))
+    yield land
+    land.homeserver.kill()
+
+
+async def _land(directory: Path, overrides: Mapping[str, object] | None = None) -> Land:
+    async def boot_here(**options: Any) -> LocalSynapse:
+        return await boot(directory / "synapse", **options)
+
+    return await ghost_land(directory, boot_here, overrides)
+
+
 @pytest.fixture
-async def town(tmp_path: Path, synapse: BootSynapse) -> AsyncIterator[GhostTown]:
+async def town(tmp_path: Path, land: Land) -> AsyncIterator[GhostTown]:
     """Four ghosts, and nobody tells the homeserver anything of them a second time by itself."""
-    async with ghost_town(tmp_path / "town", synapse, ghosts=4, refresh_s=NEVER_S) as town:
+    async with land.town(tmp_path, ghosts=4, refresh_s=NEVER_S) as town:
         yield town
 
 
@@ -395,13 +431,22 @@ KEPT_S = 5
 """How long the module keeps ghosts after the last word of ours."""
 
 
+@pytest.fixture(scope="module")
+def land_with_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Land]:
+    modules = [{"module": "daarion_synapse_module.DaarionPresence", "config": {"timeout_s": KEPT_S}}]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(MODULE))
+        land = asyncio.run(_land(tmp_path_factory.mktemp("land-with-module"), {"modules": modules}))
+    yield land
+    land.homeserver.kill()
+
+
 @pytest.fixture
 async def town_with_module(
-    tmp_path: Path, synapse: BootSynapse, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, land_with_module: Land, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[GhostTown]:
-    monkeypatch.setenv("PYTHONPATH", str(MODULE))
-    modules = [{"module": "daarion_synapse_module.DaarionPresence", "config": {"timeout_s": KEPT_S}}]
-    async with ghost_town(tmp_path / "town", synapse, ghosts=4, overrides={"modules": modules}) as town:
+    monkeypatch.setenv("PYTHONPATH", str(MODULE))  # for those that start the homeserver once more
+    async with land_with_module.town(tmp_path, ghosts=4) as town:
         yield town
 
 
@@ -449,6 +494,8 @@ async def test_a_synapse_that_comes_back_without_our_module_is_told_one_by_one(t
         await until(town.told)
         await until_presence(town, "online")
     assert len(words(town)) == 1
+    town.homeserver.setup = setup
+    await town.homeserver.restart()
 
 
 async def test_what_the_module_let_go_while_we_were_not_heard_is_told_anew(town_with_module: GhostTown) -> None:

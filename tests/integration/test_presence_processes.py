@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.app import new_id, now_ms
 from daarion_appservice.city.events import PresenceChanged, PresenceRenumbered
 from daarion_appservice.city.presence import Beat, Placed, Shown, Status
 from daarion_appservice.city.types import SubjectId
+from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.realtime import redis_presence as redis_presence_module
 from daarion_appservice.realtime.presence_stream import PresenceStream
 from daarion_appservice.realtime.redis_client import connect

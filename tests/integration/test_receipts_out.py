@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from daarion_appservice.app import new_id, now_ms
 from daarion_appservice.city.events import InhabitantRead
 from daarion_appservice.city.occupancy import Occupancy
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, AuthorKind, EventId, MatrixRoomId, Message, RoomId, UserId
+from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.matrix import receipts_out as receipts_module
 from daarion_appservice.matrix.ghosts import Ghosts, Profile
 from daarion_appservice.matrix.homeserver import Homeserver

@@ -14,9 +14,9 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from daarion_appservice.app import now_ms
 from daarion_appservice.city.presence import Status
 from daarion_appservice.city.types import SubjectId, UserId
+from daarion_appservice.clock import now_ms
 from daarion_appservice.config import Settings
 from daarion_appservice.http.listeners import matrix_application
 from daarion_appservice.http.signing_in import MatrixDoor

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daarion_appservice.app import new_id, now_ms
 from daarion_appservice.city.events import CityEvent, RoomChanged, RoomDoubted
 from daarion_appservice.city.rooms import RoomChange, Rooms
 from daarion_appservice.city.types import FeedKind, MatrixRoomId, Room
+from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.matrix.event_handlers import EventHandlers
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database

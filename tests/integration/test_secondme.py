@@ -14,8 +14,8 @@ from sqlalchemy import func, select, update
 
 from daarion_appservice.agents import secondme
 from daarion_appservice.agents.secondme import SecondMe
-from daarion_appservice.app import new_id, now_ms
 from daarion_appservice.city.types import SubjectId
+from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.errors import Conflict, CoreFailed, InvalidInput
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.tables import interactions, secondme_turns

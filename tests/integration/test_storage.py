@@ -14,10 +14,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from daarion_appservice.app import new_id
 from daarion_appservice.city.rooms import Rooms, room_id_of
 from daarion_appservice.city.tokens import new_token
 from daarion_appservice.city.types import Agent, AgentSlug, Member, Room, UserId
+from daarion_appservice.clock import new_id
 from daarion_appservice.errors import Conflict, ExitCode, StartError
 from daarion_appservice.storage import migrate, tables
 from daarion_appservice.storage.database import Database, Transaction
@@ -26,6 +26,8 @@ from tests.parts.ports import free_port
 
 SCRIBE = Agent("scribe", AgentSlug("scribe"), "Писар", rooms=("general",))
 GENERAL = Room(room_id_of("general"), "general", "General", "", is_default=True, archived=False, created_at_ms=1)
+
+EMPTY = pytest.mark.parametrize("is_migrated", [False], ids=["empty"])
 
 
 @pytest.fixture
@@ -38,6 +40,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 # --- migrations ---------------------------------------------------------------------------------------
 
 
+@EMPTY
 async def test_migrating_gives_exactly_the_tables_that_the_code_expects(database: Database) -> None:
     await migrate.upgrade(database)
 
@@ -51,6 +54,7 @@ async def test_migrating_gives_exactly_the_tables_that_the_code_expects(database
         assert await tx.connection.run_sync(differences) == []
 
 
+@EMPTY
 async def test_an_empty_database_is_brought_to_the_newest_revision_and_a_current_one_left_alone(
     database: Database,
 ) -> None:
@@ -66,6 +70,7 @@ async def test_an_empty_database_is_brought_to_the_newest_revision_and_a_current
         assert await tx.agents.all() == [SCRIBE]
 
 
+@EMPTY
 async def test_several_may_migrate_the_same_database_at_once(database_url: str) -> None:
     databases = [Database(database_url) for _ in range(3)]
     try:
@@ -81,6 +86,7 @@ async def test_several_may_migrate_the_same_database_at_once(database_url: str) 
     ]
 
 
+@EMPTY
 async def test_several_processes_may_migrate_the_same_database_at_once(database_url: str) -> None:
     program = (
         "import asyncio, sys\n"
@@ -116,6 +122,7 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(database:
     assert await migrate.current(database) == "9999"
 
 
+@EMPTY
 async def test_a_migration_that_fails_changes_nothing(database: Database) -> None:
     async with database.transaction() as tx:
         await tx.connection.execute(text("CREATE TABLE outbox (something text)"))  # the last table that it would make
@@ -130,6 +137,7 @@ async def test_a_migration_that_fails_changes_nothing(database: Database) -> Non
 # --- SQLite -------------------------------------------------------------------------------------------
 
 
+@EMPTY
 @pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)])
 async def test_sqlite_is_set_up_to_lose_nothing(sqlite_url: str, pragma: str, value: object) -> None:
     database = Database(sqlite_url)

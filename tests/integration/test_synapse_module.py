@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from daarion_appservice.errors import StartError
 from daarion_appservice.ops.local_synapse import LocalSynapse
 from tests.parts.city import eventually
 from tests.parts.person import Person
-from tests.parts.synapse import SERVER_NAME, BootSynapse
+from tests.parts.synapse import SERVER_NAME, boot
 
 PACKAGE = Path(__file__).parents[2] / "synapse_module"
 PATH = "/_synapse/client/daarion/presence"
@@ -45,6 +46,9 @@ namespaces:
 # Synapse looks at its timeouts for the first time 30 s after it started; shorter ones only make what follows quicker.
 QUICK = {"enabled": True, "sync_online_timeout": "3s", "last_active_granularity": "3s", "idle_timeout": "6s"}
 LONG_S = 90.0
+
+PEOPLE = itertools.count()
+"""Who looks in one test is not known in the next."""
 
 
 def ghost(name: str) -> str:
@@ -88,7 +92,8 @@ class Service:
     async def make(self, *names: str) -> list[str]:
         for name in names:
             body = {"type": "m.login.application_service", "username": f"agent_{name}", "inhibit_login": True}
-            await self.call("POST", f"{CLIENT}/register", body)
+            status, answer = await self.ask("POST", f"{CLIENT}/register", body)
+            assert status == 200 or answer["errcode"] == "M_USER_IN_USE", answer  # made by a test before
         return [ghost(name) for name in names]
 
     async def open_room(self, *members: str) -> str:
@@ -109,7 +114,7 @@ class City:
 
     async def person_in(self, *rooms: str) -> Person:
         """Somebody who has just come in; how they found everybody does not count as seen."""
-        person = await Person.arrive(self.homeserver, "alice")
+        person = await Person.arrive(self.homeserver, f"somebody-{next(PEOPLE)}")
         self._people.append(person)
         members: set[str] = set()
         for room in rooms:
@@ -123,37 +128,48 @@ class City:
 StartCity = Callable[..., Awaitable[City]]
 
 
+async def boot_with_module(
+    directory: Path, config: Mapping[str, object] | None = None, presence: Mapping[str, object] = QUICK
+) -> LocalSynapse:
+    """A Synapse with the module, and two application services."""
+    directory.mkdir(exist_ok=True)
+    files = []
+    for name, prefix in ((OURS, "agent"), (THEIRS, "robot")):
+        files.append(directory / f"{name}.yaml")
+        files[-1].write_text(REGISTRATION.format(id=name, prefix=prefix))
+    overrides = {
+        "app_service_config_files": [str(file) for file in files],
+        "modules": [{"module": "daarion_synapse_module.DaarionPresence", "config": dict(config or {})}],
+        "presence": presence,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(PACKAGE), *filter(None, [os.environ.get("PYTHONPATH")])]))
+        return await boot(directory / "synapse", overrides=overrides)
+
+
+@pytest.fixture(scope="module")
+def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSynapse]:
+    """One that has the module as it is installed, for all tests that want no more of it."""
+    homeserver = asyncio.run(boot_with_module(tmp_path_factory.mktemp("ordinary")))
+    yield homeserver
+    homeserver.kill()
+
+
 @pytest.fixture
-def boot(
-    tmp_path: Path, synapse: BootSynapse, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Awaitable[LocalSynapse]]:
-    """Boots Synapse with the module, and two application services."""
-    found = [str(PACKAGE), *filter(None, [os.environ.get("PYTHONPATH")])]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(found))
-
-    async def boot(config: Mapping[str, object] | None = None, presence: Mapping[str, object] = QUICK) -> LocalSynapse:
-        files = []
-        for name, prefix in ((OURS, "agent"), (THEIRS, "robot")):
-            files.append(tmp_path / f"{name}.yaml")
-            files[-1].write_text(REGISTRATION.format(id=name, prefix=prefix))
-        modules = [{"module": "daarion_synapse_module.DaarionPresence", "config": dict(config or {})}]
-        overrides = {
-            "app_service_config_files": [str(file) for file in files],
-            "modules": modules,
-            "presence": presence,
-        }
-        return await synapse(overrides=overrides)
-
-    return boot
-
-
-@pytest.fixture
-async def start(boot: Callable[..., Awaitable[LocalSynapse]]) -> AsyncIterator[StartCity]:
+async def start(tmp_path: Path, ordinary: LocalSynapse) -> AsyncIterator[StartCity]:
+    """A city with nobody up: on a homeserver of its own if anything is configured, or if it ``is_killed``."""
     people: list[Person] = []
     cities: list[City] = []
+    booted: list[LocalSynapse] = []
 
-    async def start(**config: object) -> City:
-        cities.append(City(await boot(config), people))
+    async def start(*, is_killed: bool = False, **config: object) -> City:
+        if config or is_killed:
+            booted.append(await boot_with_module(tmp_path, config))
+            homeserver = booted[-1]
+        else:
+            homeserver = ordinary
+        cities.append(City(homeserver, people))
+        await cities[-1].service.call("DELETE")
         return cities[-1]
 
     yield start
@@ -161,6 +177,8 @@ async def start(boot: Callable[..., Awaitable[LocalSynapse]]) -> AsyncIterator[S
         await person.leave()
     for city in cities:
         await city.service.close()
+    for homeserver in booted:
+        homeserver.kill()
 
 
 def seen(person: Person, user: str) -> list[tuple[str, str | None]]:
@@ -301,7 +319,7 @@ async def test_one_request_takes_everybody_offline(start: StartCity) -> None:
 
 @pytest.mark.soak
 async def test_after_a_crash_of_synapse_who_is_shown_again_stays_and_who_is_not_goes(start: StartCity) -> None:
-    city = await start()
+    city = await start(is_killed=True)
     kept, forgotten = await city.service.make("kept", "forgotten")
     await city.service.open_room(kept, forgotten)
     before = await city.service.show(wish(kept, "online", "here"), wish(forgotten, "online", "here"))
@@ -341,10 +359,10 @@ async def test_a_change_that_the_database_did_not_take_is_told_when_it_does(star
 async def test_only_tokens_of_application_services_are_taken(start: StartCity) -> None:
     city = await start()
     (scribe,) = await city.service.make("scribe")
-    alice = await city.homeserver.register("alice", "secret", admin=True)
+    olena = await city.homeserver.register("olena", "secret", admin=True)
     body = {"users": [wish(scribe, "online")]}
     answers = {}
-    for token in ("", "wrong", f"as-token-of-{OURS}x", f"hs-token-of-{OURS}", alice.access_token, "слово"):
+    for token in ("", "wrong", f"as-token-of-{OURS}x", f"hs-token-of-{OURS}", olena.access_token, "слово"):
         stranger = Service(city.homeserver, token)
         answers[token] = [(await stranger.ask(method, body=body)) for method in ("GET", "POST", "DELETE")]
         await stranger.close()
@@ -474,10 +492,10 @@ async def test_the_module_says_what_it_is_and_what_it_bears(start: StartCity) ->
     ],
 )
 async def test_synapse_does_not_start_with_what_cannot_work_and_says_why(
-    boot: Callable[..., Awaitable[LocalSynapse]], config: dict[str, object], presence: dict[str, object], why: str
+    tmp_path: Path, config: dict[str, object], presence: dict[str, object], why: str
 ) -> None:
     with pytest.raises(StartError, match=why):
-        await boot(config, presence)
+        await boot_with_module(tmp_path, config, presence)
 
 
 def test_a_synapse_that_is_too_old_is_refused_in_plain_words() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from daarion_appservice.app import new_id, now_ms
 from daarion_appservice.city.agents import AgentDirectory
 from daarion_appservice.city.answers import Answers
 from daarion_appservice.city.changes import Changes
@@ -14,6 +13,7 @@ from daarion_appservice.city.ports import Publish
 from daarion_appservice.city.reactions import Reactions
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, MatrixRoomId, MatrixStatus, Message, RoomId
+from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.matrix.chat_events import DirectChatEvents
 from daarion_appservice.matrix.doorkeeper import MatrixDoorkeeper
 from daarion_appservice.matrix.event_handlers import EventHandlers

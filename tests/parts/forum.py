@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -16,7 +16,6 @@ from daarion_appservice.agents.answerer import Answerer
 from daarion_appservice.agents.core import AgentsCore
 from daarion_appservice.agents.metrics import CoreMetrics
 from daarion_appservice.agents.secondme import SecondMe
-from daarion_appservice.app import new_id, now_ms, steady_ms
 from daarion_appservice.city.accounts import Accounts
 from daarion_appservice.city.events import CityEvent
 from daarion_appservice.city.interactions import SECOND_ME
@@ -25,10 +24,7 @@ from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import (
     Agent,
     AgentSlug,
-    Author,
     AuthorKind,
-    Content,
-    EventId,
     MatrixRoomId,
     Message,
     Room,
@@ -36,6 +32,7 @@ from daarion_appservice.city.types import (
     UserId,
     agent_subject,
 )
+from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.config import AgentsCoreSettings
 from daarion_appservice.errors import NotAllowed
 from daarion_appservice.realtime.presence import MemoryPresence
@@ -131,11 +128,22 @@ class Forum:
 
     async def hears(self, room: Room, person: str, body: str) -> None:
         """Somebody says something on Matrix."""
-        author = Author(AuthorKind.MATRIX, person, person)
+        await self.happens(room, "m.room.message", {"msgtype": "m.text", "body": body}, sender=person)
+
+    async def happens(
+        self, room: Room, event_type: str, content: Any, *, sender: str, state_key: str | None = None
+    ) -> None:
+        """An event of the room's Matrix room."""
+        event: dict[str, Any] = {
+            "type": event_type,
+            "room_id": room.matrix_room_id,
+            "event_id": f"${new_id()}",
+            "sender": sender,
+        }
+        event |= {"origin_server_ts": now_ms(), "content": content}
+        event |= {"state_key": state_key} if state_key is not None else {}
         async with self.database.transaction() as tx:
-            await self.desk.messages.receive(
-                tx, room, author, Content(body), event_id=EventId(f"${new_id()}"), created_at_ms=now_ms()
-            )
+            await self.desk.handlers().handle(tx, event)
 
     async def said(self, room: RoomId = GENERAL) -> list[Message]:
         async with self.database.reading() as tx:

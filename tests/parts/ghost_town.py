@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import psutil
 
-from daarion_appservice.app import new_id, now_ms, steady_ms
 from daarion_appservice.city.events import PresenceChanged
 from daarion_appservice.city.occupancy import Occupancy
 from daarion_appservice.city.presence import Shown, Status, Transition
-from daarion_appservice.city.types import AgentSlug, MatrixRoomId, SubjectId, UserId, agent_subject
+from daarion_appservice.city.types import AgentSlug, MatrixRoomId, UserId, agent_subject
+from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.config import edit as config_edit
 from daarion_appservice.config import file as config_file
 from daarion_appservice.errors import HomeserverAway
@@ -59,6 +60,8 @@ class GhostTown:
     ghosts: Ghosts
     room: MatrixRoomId
     refresh_s: float
+    number: int
+    """Which of the towns on this homeserver it is."""
     mirror: PresenceMirror = field(init=False)
     seen: list[tuple[str, str]] = field(default_factory=list)
     """(user, presence) of our ghosts as an observer's /sync brought them, in that order."""
@@ -82,11 +85,15 @@ class GhostTown:
         )
 
     def ghost(self, number: int) -> UserId:
-        return self.namespace.agent(AgentSlug(f"a{number}"))
+        return self.namespace.agent(self._slug(number))
 
     def change(self, number: int, status: Status, text: str | None = None) -> None:
         """Somebody is shown differently in the city from now on."""
-        self.mirror.follow(PresenceChanged(Transition(_subject(number), Shown(), Shown(status, text)), seq=0))
+        subject = agent_subject(self._slug(number))
+        self.mirror.follow(PresenceChanged(Transition(subject, Shown(), Shown(status, text)), seq=0))
+
+    def _slug(self, number: int) -> AgentSlug:
+        return AgentSlug(f"t{self.number}a{number}")
 
     async def settle(self, count: int) -> None:
         """Have this many ghosts, all in the room."""
@@ -183,16 +190,47 @@ class GhostTown:
         return times.user + times.system
 
 
-@asynccontextmanager
-async def ghost_town(
-    directory: Path,
-    boot: BootSynapse,
-    *,
-    ghosts: int,
-    refresh_s: float = 0.0,
-    overrides: Mapping[str, object] | None = None,
-) -> AsyncIterator[GhostTown]:
-    """A town of so many ghosts, all offline; nobody mirrors or observes yet."""
+@dataclass
+class Land:
+    """A homeserver on which towns lie, one for each test: ghosts with names of their own, and a proxy of their own."""
+
+    homeserver: LocalSynapse
+    as_token: str
+    service_id: str
+    bot: str
+    _towns: Iterator[int] = field(default_factory=count)
+
+    @asynccontextmanager
+    async def town(self, directory: Path, *, ghosts: int, refresh_s: float = 0.0) -> AsyncIterator[GhostTown]:
+        """A town of so many ghosts, all offline; nobody mirrors or observes yet."""
+        proxy = Proxy(self.homeserver.setup.port)
+        await proxy.start()
+        database = Database(f"sqlite:///{directory / 'town.db'}")
+        client = Homeserver(proxy.url, self.as_token)
+        watch = HomeserverWatch(client, self.service_id)
+        watching = asyncio.create_task(watch.run())
+        try:
+            await migrate.upgrade(database)
+            watch.found()
+            namespace = Namespace(SERVER_NAME, self.bot)
+            members = RoomMembers(namespace, now_ms, new_id)
+            ours = Ghosts(client, database, namespace, members, Occupancy(), lambda _: None)
+            await client.register(namespace.bot)
+            room = await client.create_room({"preset": "public_chat"}, as_user=namespace.bot)
+            number = next(self._towns)
+            town = GhostTown(self.homeserver, proxy, client, watch, database, namespace, ours, room, refresh_s, number)
+            await town.settle(ghosts)
+            yield town
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await client.close()
+            await database.close()
+            await proxy.stop()
+
+
+async def ghost_land(directory: Path, boot: BootSynapse, overrides: Mapping[str, object] | None = None) -> Land:
+    """A homeserver that knows us; whoever booted it ends it."""
     directory.mkdir(exist_ok=True)
     config = directory / "config.yaml"
     config_edit.generate(config)
@@ -202,36 +240,25 @@ async def ghost_town(
     }
     config_edit.set_values(config, wanted)
     registration.generate(config_file.load(config), config)
-    settings = config_file.load(config)
-    port = free_port()
-    homeserver = await boot(registration=directory / "registration.yaml", port=port, overrides=overrides)
-    proxy = Proxy(port)
-    await proxy.start()
-    database = Database(f"sqlite:///{directory / 'town.db'}")
-    client = Homeserver(proxy.url, settings.appservice.as_token.get_secret_value())
-    watch = HomeserverWatch(client, settings.appservice.id)
-    watching = asyncio.create_task(watch.run())
-    try:
-        await migrate.upgrade(database)
-        watch.found()
-        namespace = Namespace(SERVER_NAME, settings.appservice.bot)
-        ours = Ghosts(client, database, namespace, RoomMembers(namespace, now_ms, new_id), Occupancy(), lambda _: None)
-        await client.register(namespace.bot)
-        room = await client.create_room({"preset": "public_chat"}, as_user=namespace.bot)
-        town = GhostTown(homeserver, proxy, client, watch, database, namespace, ours, room, refresh_s)
-        await town.settle(ghosts)
+    ours = config_file.load(config).appservice
+    homeserver = await boot(registration=directory / "registration.yaml", overrides=overrides)
+    return Land(homeserver, ours.as_token.get_secret_value(), ours.id, ours.bot)
+
+
+@asynccontextmanager
+async def ghost_town(
+    directory: Path,
+    boot: BootSynapse,
+    *,
+    ghosts: int,
+    refresh_s: float = 0.0,
+    overrides: Mapping[str, object] | None = None,
+) -> AsyncIterator[GhostTown]:
+    """A town on a homeserver of its own."""
+    land = await ghost_land(directory, boot, overrides)
+    async with land.town(directory, ghosts=ghosts, refresh_s=refresh_s) as town:
         yield town
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-        await client.close()
-        await database.close()
-        await proxy.stop()
 
 
 def is_about(passed: Passed, user: UserId | None = None) -> bool:
     return passed.is_presence and (user is None or user in passed.path)
-
-
-def _subject(number: int) -> SubjectId:
-    return agent_subject(AgentSlug(f"a{number}"))

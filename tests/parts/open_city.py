@@ -11,8 +11,9 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from daarion_appservice.app import City, new_id, now_ms
+from daarion_appservice.app import City
 from daarion_appservice.city.tokens import new_token
+from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.config import Settings
 from tests.parts.city import ADMIN_TOKEN, JWT_SECRET
 from tests.parts.ports import HOST, free_port

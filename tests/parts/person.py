@@ -103,6 +103,21 @@ class Person:
 
 
 @asynccontextmanager
+async def arriving() -> AsyncIterator[Arrive]:
+    """Brings people to a homeserver, each by a name of their own; they leave at the end."""
+    arrived: list[Person] = []
+
+    async def arrive(city: RunningCity, name: str) -> Person:
+        person = await Person.arrive(city.homeserver, name)
+        arrived.append(person)
+        return person
+
+    yield arrive
+    for person in arrived:
+        await person.leave()
+
+
+@asynccontextmanager
 async def quiet_person(homeserver: LocalSynapse, name: str) -> AsyncIterator[nio.AsyncClient]:
     """Somebody who syncs only when told to, and so is only as present as they say they are."""
     await homeserver.register(name, "secret", display_name=name.capitalize())

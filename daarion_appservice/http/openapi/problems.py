@@ -127,6 +127,12 @@ PROBLEMS: Final = (
     Problem(409, "slug_taken", "there is a room with that slug", "there is a room with the slug 'podil' already"),
     Problem(
         409,
+        "account_taken",
+        "the Matrix account is another citizen's: they have to unlink it first",
+        "@oksana:daarion.space is another citizen's account: they have to unlink it first",
+    ),
+    Problem(
+        409,
         "secondme_busy",
         "another question of the same citizen is being answered",
         "another question of yours is still being answered: ask again after that",

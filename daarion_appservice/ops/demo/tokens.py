@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from ...app import new_id, now_ms
 from ...city.tokens import new_token
+from ...clock import new_id, now_ms
 from ...config import file as config_file
 from ...config.registry_file import agent_of
 from ...storage import migrate
