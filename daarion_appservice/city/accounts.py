@@ -52,7 +52,7 @@ class Accounts:
     async def arrive(self, token: str, server: str, newcomer: CitizenId) -> Arrival:
         """Who holds the token: the citizen whom they are linked with, else ``newcomer`` from now on.
 
-        Raises NotAllowed, Unavailable.
+        For a city that trusts whoever its people give such tokens to (``sign_in.matrix``). Raises NotAllowed, Unavailable.
         """
         user = await self._check.holder(token, server)
         name = await self._check.name_of(user)
