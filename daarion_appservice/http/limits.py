@@ -42,6 +42,7 @@ RATES: Final = {
     ("PUT", "/city/rooms/{room_id}/typing"): Rate.TYPING,
     ("PUT", "/city/rooms/{room_id}/read"): Rate.TYPING,
     ("POST", "/api/v1/agents/{agent_id}/heartbeat"): Rate.HEARTBEATS,
+    ("POST", "/api/v1/presence/heartbeat"): Rate.HEARTBEATS,
 }
 """What counts neither as a read nor as a change or an upload like any other."""
 

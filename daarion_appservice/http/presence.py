@@ -12,12 +12,13 @@ from pydantic import Field
 
 from ..city.census import Census
 from ..city.ports import NowMs, PresenceStore
-from ..city.types import SubjectId
+from ..city.presence import Beat, Status
+from ..city.types import SubjectId, citizen_subject
 from ..errors import InvalidInput
 from ..realtime.presence_stream import Change, Changes, PresenceStream, encode_presence
 from . import schemas
-from .endpoint import Call, Description, NoBody, NoQuery, Query, described, endpoint
-from .principals import Access, Principal, check
+from .endpoint import Body, Call, Description, NoBody, NoQuery, Query, described, endpoint
+from .principals import Access, Citizen, Principal, check
 from .signing_in import CityDoor, TokenEnded
 from .views import JSON
 
@@ -35,6 +36,13 @@ class PresenceQueryString(Query):
         description="1 to 500 subjects, separated by commas: a citizen's id, `agent:<slug>`, or the Matrix user id of a "
         "person on Matrix.",
         examples=["u_123,agent:daarwizz,@olena:daarion.space"],
+    )
+
+
+class CitizenHeartbeat(Body):
+    status: Status = Field(Status.ONLINE, description="How this session is; `offline` ends it.", examples=["online"])
+    session_id: str = Field(
+        "", max_length=128, description="Which of one's pages or devices this is.", examples=["tab-1"]
     )
 
 
@@ -63,6 +71,23 @@ class PresenceRoutes:
                 encode_presence(SubjectId(each), self._presence.shown(SubjectId(each)), now_ms) for each in ids
             ]
         }
+
+    @endpoint(
+        "POST",
+        "/api/v1/presence/heartbeat",
+        who=Access.CITIZENS_ALONE,
+        body=CitizenHeartbeat,
+        summary="A citizen's sign of life",
+        answer=schemas.SubjectPresence,
+    )
+    async def beat(self, call: Call[CitizenHeartbeat, NoQuery]) -> JSON:
+        """For whoever has no WebSocket, and for a page that is being left (`fetch` with `keepalive`). One's status text stays
+        as it is."""
+        assert isinstance(call.principal, Citizen)
+        subject = citizen_subject(call.principal.id)
+        beat = Beat(subject, call.body.status, session=call.body.session_id)
+        (shown,) = await self._presence.beat([beat])
+        return encode_presence(subject, shown, self._now_ms())
 
     @endpoint(
         "GET",

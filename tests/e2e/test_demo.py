@@ -89,7 +89,7 @@ def test_the_three_commands_that_it_shows_work_as_they_stand(city: Demo) -> None
 async def test_the_agents_are_online_in_the_city(city: Demo) -> None:
     agents = await get(f"{city.credentials['city_url']}/api/v1/agents")
 
-    assert sorted(agent["slug"] for agent in agents) == AGENTS
+    assert sorted(agent["slug"] for agent in agents) == sorted([*AGENTS, "second_me"])
     assert {agent["presence"] for agent in agents} == {"online"}
 
 

@@ -6,10 +6,14 @@ import { Problem } from "./api/problem";
 import { App } from "./App";
 import { beginSpeaking } from "./lib/i18n";
 import { chooseTheme, chosenTheme } from "./lib/theme";
+import { keepInTab, keptInTab } from "./lib/storage";
 import { beginSession } from "./stores/session";
 import "./styles/base.css";
 
 const MAX_TRIES = 3;
+const RELOADED = "city.reloaded";
+/** After which another missing part is another upgrade. */
+const SETTLED_MS = 60_000;
 
 const queryClient = new QueryClient({
   defaultOptions: {
@@ -19,6 +23,15 @@ const queryClient = new QueryClient({
     },
   },
 });
+
+// After an upgrade of the city the parts that an open page still has to load are gone: it begins anew, once.
+addEventListener("vite:preloadError", (event) => {
+  if (keptInTab(RELOADED) !== null) return;
+  keepInTab(RELOADED, "1");
+  event.preventDefault();
+  location.reload();
+});
+addEventListener("load", () => setTimeout(() => keepInTab(RELOADED, null), SETTLED_MS));
 
 chooseTheme(chosenTheme());
 beginSession();

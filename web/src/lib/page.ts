@@ -4,6 +4,7 @@ import { usePresence } from "../stores/presence";
 import { useSession } from "../stores/session";
 import { pageClock } from "./clock";
 import { PresenceClient } from "./globalPresenceClient";
+import { sayGoodbye } from "./goodbye";
 import { newId } from "./ids";
 import { CityPresence } from "./presence";
 import { openSocket, type SocketWorld } from "./reconnectingSocket";
@@ -20,6 +21,7 @@ export const cityPresence = new CityPresence(
     updates: (users) => usePresence.getState().updates(users),
     link: (state) => usePresence.getState().setLink(state),
     refused: (token) => useSession.getState().end(token),
+    left: ({ token }, sessionId) => sayGoodbye(token, sessionId),
   },
   newId(),
 );

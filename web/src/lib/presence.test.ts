@@ -21,6 +21,7 @@ beforeEach(() => {
       updates: (users) => told.push(["updates", users]),
       link: () => undefined,
       refused: (token) => told.push(["refused", token]),
+      left: (citizen, session) => told.push(["left", [citizen.token, session]]),
     },
     "tab-1",
   );
@@ -55,6 +56,7 @@ describe("one who is signed in", () => {
     const socket = world.last;
     presence.stop();
     expect(socket.said.at(-1)).toEqual({ event: "presence.offline", session_id: "tab-1" });
+    expect(told).toContainEqual(["left", ["t1", "tab-1"]]);
     expect(socket.isClosed).toBe(true);
     world.clock.pass(10 * BEAT_MS);
     expect(world.sockets).toHaveLength(1);

@@ -13,6 +13,8 @@ export interface PresenceSink {
   link: (state: LinkState) => void;
   /** The token no longer counts. */
   refused: (token: string) => void;
+  /** The page is left: say so by another way too, for the socket may be down, or close before it has said it. */
+  left: (citizen: Citizen, sessionId: string) => void;
 }
 
 /** A machine that slept notices by heartbeats that are this many times too late. */
@@ -59,6 +61,7 @@ export class CityPresence {
   stop(): void {
     this.stopBeating();
     this.sayOffline();
+    if (this.citizen) this.sink.left(this.citizen, this.sessionId);
     this.socket.stop();
   }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { token } from "../testing/samples";
-import { readToken, signInAddress, takeReturnedToken } from "./session";
+import { isExpected, readToken, signInAddress, takeReturnedToken } from "./session";
 
 const NOW = Date.parse("2026-11-22T12:00:00Z");
 const SOON = NOW / 1000 + 3600;
@@ -34,6 +34,16 @@ describe("coming back from the city's sign-in", () => {
       href: "https://city.example/city/general?a=1",
     });
     expect(takeReturnedToken("https://city.example/#below")).toEqual({ token: null, href: "https://city.example/#below" });
+  });
+
+  it.each([
+    ["a moment ago", String(NOW - 1_000), true],
+    ["never: somebody else made the link", null, false],
+    ["long ago", String(NOW - 31 * 60_000), false],
+    ["in the future", String(NOW + 1_000), false],
+    ["at no time", "x", false],
+  ])("counts when this tab sent them there %s", (_when, leftAt, counts) => {
+    expect(isExpected(leftAt, NOW)).toBe(counts);
   });
 
   it("says where to come back to", () => {

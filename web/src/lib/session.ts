@@ -40,6 +40,17 @@ export function takeReturnedToken(href: string): { token: string | null; href: s
   return { token, href: url.href };
 }
 
+/** How long somebody may take to sign in elsewhere. */
+const AWAY_MS = 30 * 60_000;
+
+/**
+ * Whether this page sent somebody to sign in, at `leftAt`, who may be coming back: a token in a link that others made would
+ * sign people in as somebody they are not.
+ */
+export function isExpected(leftAt: string | null, now: number): boolean {
+  return leftAt !== null && now - Number(leftAt) >= 0 && now - Number(leftAt) < AWAY_MS;
+}
+
 /** Where to sign in, to come back to `here`. */
 export function signInAddress(signInUrl: string, here: string): string {
   const url = new URL(signInUrl, here);

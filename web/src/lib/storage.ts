@@ -15,3 +15,21 @@ export function keep(key: string, value: string | null): void {
     // Nothing to be done about it.
   }
 }
+
+/** The same for this one tab, until it is closed. */
+export function keptInTab(key: string): string | null {
+  try {
+    return sessionStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+export function keepInTab(key: string, value: string | null): void {
+  try {
+    if (value === null) sessionStorage.removeItem(key);
+    else sessionStorage.setItem(key, value);
+  } catch {
+    // Nothing to be done about it.
+  }
+}

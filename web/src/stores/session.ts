@@ -1,9 +1,10 @@
 import { create } from "zustand";
 import { setCredentials } from "../api/http";
-import { readToken, takeReturnedToken, type Session } from "../lib/session";
-import { keep, kept } from "../lib/storage";
+import { isExpected, readToken, takeReturnedToken, type Session } from "../lib/session";
+import { keep, keepInTab, kept, keptInTab } from "../lib/storage";
 
 const KEY = "city.session";
+const LEFT_AT = "city.session.left";
 
 interface SessionState {
   session: Session | null;
@@ -42,12 +43,19 @@ export const useSession = create<SessionState>((set, get) => ({
   ask: (isAsking) => set({ isAsking }),
 }));
 
+/** To be called when somebody goes to sign in elsewhere. */
+export function leaveToSignIn(): void {
+  keepInTab(LEFT_AT, String(Date.now()));
+}
+
 /** To be called once, before anything is shown. */
 export function beginSession(): void {
   const { token, href } = takeReturnedToken(location.href);
   if (token !== null) {
     history.replaceState(history.state, "", href);
-    useSession.getState().signIn(token);
+    if (isExpected(keptInTab(LEFT_AT), Date.now())) useSession.getState().signIn(token);
+    else useSession.getState().ask(true);
+    keepInTab(LEFT_AT, null);
   }
   setCredentials({
     token: () => useSession.getState().session?.token ?? null,

@@ -4,7 +4,7 @@ import type { Agent, Status } from "../api/types";
 import { OKSANA, TARAS, token } from "../testing/samples";
 import { byKindAndName, usePeople } from "./people";
 import { countHeads, statusOf, usePresence } from "./presence";
-import { beginSession, useSession } from "./session";
+import { beginSession, useSession, leaveToSignIn } from "./session";
 
 const is = (user_id: string, status: Status) => ({ user_id, status, status_msg: null, last_active_ago_ms: null });
 const soon = Date.now() / 1000 + 3600;
@@ -56,16 +56,25 @@ describe("people", () => {
 describe("the session", () => {
   beforeEach(() => {
     localStorage.clear();
+    sessionStorage.clear();
     useSession.setState({ session: null, hasEnded: false, isAsking: false });
   });
 
   it("begins with the token in the address, which does not stay there", () => {
     const jwt = token({ sub: "u_1", name: "Оксана", exp: soon });
     history.replaceState(null, "", `/city/general#token=${jwt}`);
+    leaveToSignIn();
     beginSession();
     expect(location.hash).toBe("");
     expect(useSession.getState().session?.displayName).toBe("Оксана");
     expect(currentToken()).toBe(jwt);
+  });
+
+  it("does not begin with the token of a link that nobody waited for", () => {
+    history.replaceState(null, "", `/city/general#token=${token({ sub: "u_evil", exp: soon })}`);
+    beginSession();
+    expect(location.hash).toBe("");
+    expect(useSession.getState()).toMatchObject({ session: null, isAsking: true });
   });
 
   it("ends with the token that was refused, and asks to sign in again", () => {

@@ -10,7 +10,7 @@ import { TextField } from "../../components/ui/Field";
 import { InlineProblem, ProblemNotice, Skeleton } from "../../components/ui/Notice";
 import { addWidgetCommand, openIdToken, widgetPlace, type WidgetPlace } from "../../lib/matrixWidget";
 import { signInAddress } from "../../lib/session";
-import { useSession } from "../../stores/session";
+import { leaveToSignIn, useSession } from "../../stores/session";
 import styles from "./SignInDialog.module.css";
 
 const MAX_NAME_CHARS = 60;
@@ -82,7 +82,7 @@ function Elsewhere({ url }: { url: string }) {
   const address = signInAddress(url, location.href);
   return (
     <div className={styles.way}>
-      <a className={buttonClass("main")} href={address}>
+      <a className={buttonClass("main")} href={address} onClick={leaveToSignIn}>
         {t("session.away", { host: new URL(address).host })}
       </a>
     </div>
