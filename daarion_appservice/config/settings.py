@@ -207,7 +207,9 @@ class LimitsSettings(Section):
     typing: RateLimit = Field(
         "300/minute", description="How often one citizen or agent says that they are typing, or how far they have read."
     )
-    heartbeats: RateLimit = Field("20/second", description="Heartbeats of one citizen or agent over HTTP, of all their pages and replicas.")
+    heartbeats: RateLimit = Field(
+        "20/second", description="Heartbeats of one citizen or agent over HTTP, of all their pages and replicas."
+    )
     socket_events: RateLimit = Field(
         "20/second", description="Events on one WebSocket, heartbeats among them; also how many may come at once."
     )

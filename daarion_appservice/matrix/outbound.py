@@ -135,6 +135,10 @@ class Outbound:
                 if retry_at_ms is not None:
                     self._held[room] = retry_at_ms
                     return
+        except HomeserverAway as error:
+            # While it was asked why it had refused a letter.
+            self._watch.lost(error)
+            self._held[room] = self._now_ms() + _AWAY_RETRY_MS
         except (SQLAlchemyError, OSError) as error:
             log.error("outbox_unavailable", error=str(error), help="the database does not answer; trying again")
             self._held[room] = self._now_ms() + int(_DATABASE_RETRY_S * 1000)

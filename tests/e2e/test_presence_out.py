@@ -141,6 +141,13 @@ async def test_whoever_comes_back_gets_what_was_missed_or_is_told_to_start_afres
         assert (await next_event(socket))["event"] == "presence.snapshot"
 
 
+async def of_daarwizz(stream: AsyncIterator[tuple[str, str, Any]]) -> tuple[str, str, Any]:
+    """The next event of its; people who were there for other tests may still be leaving."""
+    while (event := await anext(stream))[2].get("user_id") != "agent:daarwizz":
+        continue
+    return event
+
+
 async def test_server_sent_events_resume_by_their_last_id(city: RunningCity) -> None:
     token = await city.agent_token("daarwizz")
 
@@ -151,12 +158,12 @@ async def test_server_sent_events_resume_by_their_last_id(city: RunningCity) -> 
         name, seen, content = await anext(stream)
         assert (name, content["users"]) == ("snapshot", [])
         await beat("online")
-        name, last, content = await anext(stream)
-        assert (name, content["user_id"], content["status"]) == ("presence", "agent:daarwizz", "online")
-        assert int(last) == int(seen) + 1
+        name, last, content = await of_daarwizz(stream)
+        assert (name, content["status"]) == ("presence", "online")
+        assert int(last) > int(seen)
     await beat("away")
     async with events(city, last_id=last) as stream:
-        assert (await anext(stream))[2]["status"] == "away"
+        assert (await of_daarwizz(stream))[2]["status"] == "away"
     async with events(city, last_id="17") as stream:
         assert (await anext(stream))[0] == "resync"
         assert (await anext(stream))[0] == "snapshot"
