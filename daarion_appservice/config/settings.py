@@ -208,7 +208,7 @@ class LimitsSettings(Section):
         "300/minute", description="How often one citizen or agent says that they are typing, or how far they have read."
     )
     heartbeats: RateLimit = Field(
-        "20/second", description="Heartbeats of one citizen or agent over HTTP, of all their pages and replicas."
+        "20/second", description="Heartbeats of one citizen or agent over HTTP, of all pages or replicas."
     )
     socket_events: RateLimit = Field(
         "20/second", description="Events on one WebSocket, heartbeats among them; also how many may come at once."

@@ -80,7 +80,7 @@ class PresenceRoutes:
         summary="A citizen's sign of life",
         answer=schemas.SubjectPresence,
     )
-    async def beat(self, call: Call[CitizenHeartbeat, NoQuery]) -> JSON:
+    async def beat_citizen(self, call: Call[CitizenHeartbeat, NoQuery]) -> JSON:
         """For whoever has no WebSocket, and for a page that is being left (`fetch` with `keepalive`). One's status text stays
         as it is."""
         assert isinstance(call.principal, Citizen)

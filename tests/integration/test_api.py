@@ -885,3 +885,18 @@ async def test_nothing_that_can_be_sent_breaks_the_city(
     quoted = "".join(f"%{byte:02X}" for byte in name.encode("utf-8", "surrogatepass"))
     for path in ("/city/rooms/", "/api/v1/agents/", "/city/rooms?sort=", f"{MESSAGES}?before=", "/api/v1/agents?q="):
         assert (await city.call("GET", path + quoted)).status < 500, path + quoted
+
+
+async def test_a_citizen_beats_without_a_socket_and_says_goodbye(city: OpenCity) -> None:
+    path, oksana = "/api/v1/presence/heartbeat", citizen_token("u_1", "Оксана")
+    first = await city.call("POST", path, {"session_id": "tab-1"}, token=oksana)
+    assert (first.status, first.content["user_id"], first.content["status"]) == (200, "u_1", "online")
+    second = await city.call("POST", path, {"session_id": "tab-2", "status": "away"}, token=oksana)
+    assert second.content["status"] == "online", "the strongest of one's sessions is shown"
+    goodbye = await city.call("POST", path, {"session_id": "tab-1", "status": "offline"}, token=oksana)
+    assert goodbye.content["status"] == "away"
+    (shown,) = (await city.get("/api/v1/presence?ids=u_1"))["presences"]
+    assert shown["status"] == "away"
+    assert (await city.call("POST", path, {})).status == 401
+    assert (await city.call("POST", path, {}, token=SERVICE_TOKEN)).status == 403
+    assert (await city.call("POST", path, {"status": "asleep"}, token=oksana)).status == 422
