@@ -52,40 +52,14 @@ from .city.occupancy import Occupancy
 from .city.places import PlaceDirectory
 from .city.presence import Status
 from .city.reactions import Reactions
-from .city.registry import RegistryKeeper
 from .city.rooms import Rooms
 from .city.tokens import TokenRing
 from .clock import new_id, now_ms, steady_ms
 from .config import Settings
 from .config.registry_file import agent_of
 from .errors import ExitCode, StartError
-from .http.agents import AgentRoutes
-from .http.authors import Authors
-from .http.feed import FeedRoutes
-from .http.health import HealthRoutes
-from .http.internal import InternalPresenceRoutes
-from .http.jwt_issue import JwtIssue
-from .http.limits import Limits
-from .http.listeners import Listener, Streaming, city_application, matrix_application
-from .http.me import MeRoutes
-from .http.media import MediaRoutes
-from .http.members import MemberRoutes
-from .http.messages import MessageRoutes
-from .http.metrics import MetricsRoute
-from .http.nodes import PlaceRoutes
-from .http.origins import Origins
-from .http.pages import RoomPages
-from .http.presence import PresenceEvents, PresenceRoutes
-from .http.presence_socket import PresenceSocket
-from .http.registry import RegistryRoutes
-from .http.registry_parts import RegistryParts
-from .http.room_socket import RoomFrames, RoomSocket, RoomSocketParts
-from .http.rooms import RoomRoutes
-from .http.secondme import SecondMeInvoke, SecondMeRoutes
-from .http.sign_in import SignInRoutes
-from .http.signing_in import CityDoor, MatrixDoor
-from .http.site import SiteRoutes
-from .http.web_pages import DIST, WebPages
+from .http.room_socket import RoomFrames
+from .listening import city_listener, matrix_listener
 from .matrix.adoption import Adoption
 from .matrix.catch_up import CatchUp
 from .matrix.chat_events import DirectChatEvents
@@ -100,7 +74,6 @@ from .matrix.homeserver_watch import HomeserverWatch
 from .matrix.housekeeping import Housekeeping
 from .matrix.inbound import Inbound
 from .matrix.letters import Letters
-from .matrix.media import MediaRepository
 from .matrix.member_events import MemberEvents
 from .matrix.memberships import Memberships
 from .matrix.message_events import MessageEvents
@@ -108,13 +81,11 @@ from .matrix.namespace import Namespace
 from .matrix.observer import Observer
 from .matrix.openid import OpenId
 from .matrix.outbound import Outbound
-from .matrix.people import People, PresenceQuery
+from .matrix.people import People
 from .matrix.presence_mirror import PresenceMirror
 from .matrix.presence_patience import Patience
 from .matrix.presence_teller import Tellers
-from .matrix.queries import CityQueries
 from .matrix.receipts_out import ReceiptsOut
-from .matrix.receiver import Receiver
 from .matrix.role_fields import RoleFields
 from .matrix.room_members import RoomMembers
 from .matrix.room_state_events import RoomStateEvents
@@ -122,7 +93,6 @@ from .matrix.room_upgrades import RoomUpgrades
 from .matrix.rooms import MatrixRooms
 from .matrix.sight import Sight
 from .matrix.status_texts import StatusTexts
-from .matrix.thirdparty import ThirdParty
 from .matrix.typing_notices import TypingNotices
 from .matrix.typing_out import TypingOut
 from .matrix.wording import MatrixWording
@@ -455,7 +425,7 @@ class City:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """Both listeners are open inside the block."""
-        city, matrix = self.city_listener(), self.matrix_listener()
+        city, matrix = city_listener(self), matrix_listener(self)
         await matrix.start()
         try:
             await city.start()
@@ -465,107 +435,6 @@ class City:
                 await city.stop()
         finally:
             await matrix.stop()
-
-    def city_listener(self) -> Listener:
-        settings = self.settings
-        agents = AgentRoutes(
-            self.agents,
-            self.places,
-            self.presence,
-            self.namespace,
-            steady_ms,
-            heartbeat_ms=int(settings.presence.heartbeat_s * 1000),
-            ttl_ms=int(settings.presence.ttl_s * 1000),
-        )
-        authors = Authors(self.database, self.agents, self.namespace)
-        pages = RoomPages(self.database, self.occupancy, self.namespace)
-        registry = RegistryParts(
-            self.database,
-            RegistryKeeper(self.database, now_ms),
-            self.registry,
-            self.agents,
-            self.places,
-            self.presence,
-            self.namespace,
-            now_ms,
-            steady_ms,
-            new_id,
-        )
-        rooms = RoomRoutes(
-            pages,
-            self.rooms,
-            self.presence,
-            self.occupancy,
-            self.namespace,
-            steady_ms,
-        )
-        members = MemberRoutes(self.membership, self.attention, authors, self.occupancy)
-        messages = MessageRoutes(pages, self.messages, self.changes, self.reactions, authors, self.namespace)
-        feed = FeedRoutes(
-            self.database, self.census, self.occupancy, self.namespace, lambda: self.second_me.is_available
-        )
-        presence = PresenceRoutes(self.presence, self.census, steady_ms)
-        door = CityDoor(settings, self.tokens, self.registry, Limits(settings, self.redis))
-        may_read = settings.api.anonymous_read
-        origins = Origins(settings.api.allowed_origins)
-        socket = PresenceSocket(self.presence, self.stream, door, origins, anonymous_read=may_read)
-        events = PresenceEvents(self.stream, door, anonymous_read=may_read)
-        parts = RoomSocketParts(self.database, self.room_streams, self.messages, self.attention, authors)
-        room_socket = RoomSocket(parts, door, origins, anonymous_read=may_read)
-        media = MediaRoutes(
-            self.database,
-            MediaRepository(self.homeserver, self.watch, self.ghosts),
-            authors,
-            self.namespace,
-            door,
-            now_ms,
-            settings.media,
-            anonymous_read=may_read,
-        )
-        second_me, invoke = SecondMeRoutes(self.second_me), SecondMeInvoke(self.second_me, door)
-        issue = JwtIssue(settings.api.jwt, lifetime_s=settings.sign_in.token_lifetime_s)
-        app = city_application(
-            [
-                SiteRoutes(settings),
-                SignInRoutes(settings.sign_in, self.accounts, issue, new_id),
-                rooms,
-                members,
-                messages,
-                agents,
-                PlaceRoutes(registry),
-                RegistryRoutes(registry),
-                presence,
-                feed,
-                second_me,
-                MeRoutes(self.accounts),
-            ],
-            [media, socket, events, room_socket, invoke],
-            door,
-            settings.api,
-            WebPages(settings.web, door.limits, DIST) if settings.web.enabled else None,
-        )
-        return Listener("api", app, settings.api.host, settings.api.port)
-
-    def matrix_listener(self) -> Listener:
-        settings = self.settings
-        receiver = Receiver(
-            self.database,
-            CityQueries(self.agents, self.ghosts, self.matrix_rooms, self.namespace),
-            hs_token=settings.appservice.hs_token.get_secret_value(),
-            now_ms=now_ms,
-            on_stored=lambda: self.bus.publish(InboxFilled()),
-            on_ephemeral=self.people.take,
-        )
-        people = PresenceQuery(self.homeserver, self.watch, self.namespace, self.people, self.sight, steady_ms)
-        internal = InternalPresenceRoutes(self.agents, self.presence, people, self.namespace, steady_ms)
-        redis_says = self.presence.says if isinstance(self.presence, RedisPresence) else None
-        health = HealthRoutes(self.database, self.watch, self.housekeeping, self.lease, redis_says)
-        third_party = ThirdParty(
-            self.database, self.agents, self.namespace, hs_token=settings.appservice.hs_token.get_secret_value()
-        )
-        others: list[Streaming] = [third_party, MetricsRoute(self.metrics)]
-        app = matrix_application([internal, health], receiver, MatrixDoor(settings), others=others)
-        return Listener("matrix", app, settings.matrix.host, settings.matrix.port)
 
     async def lead(self) -> None:
         """Speak with the homeserver whenever this process is the one of its city that does; until cancelled."""

@@ -179,6 +179,7 @@ async def test_the_agents_answer_from_what_the_city_knows(city: Demo, aiohttp_cl
             assert all(word in output for word in words), f"{agent}, {question}: {output}"
 
 
+@pytest.mark.soak
 def test_ctrl_c_while_it_starts_leaves_nothing_behind_and_the_next_start_goes_on(tmp_path: Path) -> None:
     demo = Demo(tmp_path)
     demo.start()

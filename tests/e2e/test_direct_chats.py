@@ -14,6 +14,10 @@ from tests.parts.agents_core import BadCore, begins_slowly, says
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
 from tests.parts.person import Arrive, Person
 
+pytestmark = pytest.mark.parametrize(
+    "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True
+)
+
 DAARWIZZ = "@agent_daarwizz:city.localhost"
 SECOND_ME = "@agent_second_me:city.localhost"
 
@@ -31,7 +35,6 @@ async def chat_with(person: Person, agent: str, *, encrypted: bool = False) -> s
     return str(answer.room_id)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True)
 async def test_a_direct_chat_with_an_agent(start_city: StartCity, arrive: Arrive) -> None:
     async with BadCore().serving() as core:
         city = await start_city(settings={"agents_core.url": core.url})

@@ -35,6 +35,7 @@ async def arrive_here() -> AsyncIterator[Arrive]:
         yield arrive
 
 
+@pytest.mark.soak
 async def test_a_room_that_had_the_alias_before_is_taken_over(start_city: StartCity, arrive: Arrive) -> None:
     made: dict[str, str] = {}
 
@@ -199,6 +200,7 @@ async def _create(alice: Person, *, alias: str, name: str, topic: str = "", invi
     return created
 
 
+@pytest.mark.soak
 async def test_a_homeserver_that_lets_nobody_set_a_name_has_the_city_all_the_same(
     start_city: StartCity, arrive: Arrive
 ) -> None:
@@ -211,6 +213,7 @@ async def test_a_homeserver_that_lets_nobody_set_a_name_has_the_city_all_the_sam
     assert "enable_set_displayname" in "\n".join(city.service.last_lines(200))
 
 
+@pytest.mark.soak
 async def test_an_ordinary_room_under_the_citys_alias_costs_the_space_and_nothing_else(start_city: StartCity) -> None:
     async def alice_has_the_alias(city: RunningCity) -> None:
         with_us = city.homeserver.setup

@@ -267,6 +267,7 @@ async def test_when_the_leader_ends_the_other_takes_over_and_nobody_flaps(
 
 
 @pytest.mark.parametrize("how", ["killed", pytest.param("frozen", marks=pytest.mark.soak)])
+@pytest.mark.soak
 async def test_without_redis_nobody_flaps_and_afterwards_all_is_true(twins: Twins, arrive: Arrive, how: str) -> None:
     alice = await arrive(twins.one, "alice")
     await alice.join(GENERAL)
@@ -291,6 +292,7 @@ async def test_without_redis_nobody_flaps_and_afterwards_all_is_true(twins: Twin
     assert seen(alice, SCRIBE) == ["online"]
 
 
+@pytest.mark.soak
 async def test_after_synapse_was_away_all_is_true(twins: Twins, arrive: Arrive) -> None:
     alice = await arrive(twins.one, "alice")
     await alice.join(GENERAL)

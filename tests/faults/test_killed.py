@@ -121,7 +121,7 @@ async def _until_said(said: Said, count: int, *, at_least_one: bool = False) -> 
 @pytest.mark.parametrize(
     ("database_url", "killed"),
     [
-        ("sqlite", "service"),
+        pytest.param("sqlite", "service", marks=pytest.mark.soak),
         ("postgresql", "synapse"),
         pytest.param("sqlite", "synapse", marks=pytest.mark.soak),
         pytest.param("postgresql", "service", marks=pytest.mark.soak),
@@ -212,6 +212,7 @@ async def test_what_waited_in_synapse_s_memory_when_it_was_killed_is_fetched(
 
 
 @ON_SQLITE
+@pytest.mark.soak
 async def test_what_was_fetched_stands_before_what_was_written_after_it(
     start_city: StartCity, arrive: Arrive, proxy: StartProxy
 ) -> None:

@@ -23,6 +23,7 @@ from daarion_appservice.http.pace import Pace
 from daarion_appservice.http.places import Places
 from daarion_appservice.http.rates import Rate, Rates
 from daarion_appservice.http.windows import MovingWindow
+from daarion_appservice.listening import city_listener
 from tests.unit.test_docs import app_of
 
 
@@ -292,7 +293,7 @@ async def test_what_is_counted_apart_exists() -> None:
     )
     city = City(settings)
     try:
-        routes = app_of(city.city_listener()).router.routes()
+        routes = app_of(city_listener(city)).router.routes()
         assert RATES.keys() <= {(route.method, route.resource.canonical) for route in routes if route.resource}
     finally:
         await city.close()

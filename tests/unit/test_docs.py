@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from daarion_appservice.app import City
 from daarion_appservice.config import Settings
 from daarion_appservice.errors import ExitCode
+from daarion_appservice.listening import city_listener, matrix_listener
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -65,7 +66,7 @@ async def installed_routes() -> set[str]:
     try:
         return {
             f"{route.method} {route.resource.canonical}"
-            for listener in (city.city_listener(), city.matrix_listener())
+            for listener in (city_listener(city), matrix_listener(city))
             for route in app_of(listener).router.routes()
             if route.method not in {"HEAD", "OPTIONS"} and route.resource is not None
         }

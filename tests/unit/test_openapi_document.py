@@ -33,6 +33,7 @@ from daarion_appservice.http.openapi.page import page_of
 from daarion_appservice.http.openapi.problems import PROBLEMS
 from daarion_appservice.http.openapi.sockets import EVENT_CODES, SOCKETS
 from daarion_appservice.http.principals import Access, Anonymous
+from daarion_appservice.listening import city_listener
 from tests.unit.test_docs import app_of, text
 
 SOURCE = Path(__file__).parents[2] / "daarion_appservice"
@@ -49,7 +50,7 @@ async def app() -> AsyncIterator[web.Application]:
         }
     )
     city = City(settings)
-    yield app_of(city.city_listener())
+    yield app_of(city_listener(city))
     await city.close()
 
 

@@ -1,0 +1,148 @@
+"""What each of the two listeners serves, put together of the parts of a city."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .city.events import InboxFilled
+from .city.registry import RegistryKeeper
+from .clock import new_id, now_ms, steady_ms
+from .http.agents import AgentRoutes
+from .http.authors import Authors
+from .http.feed import FeedRoutes
+from .http.health import HealthRoutes
+from .http.internal import InternalPresenceRoutes
+from .http.jwt_issue import JwtIssue
+from .http.limits import Limits
+from .http.listeners import Listener, Streaming, city_application, matrix_application
+from .http.me import MeRoutes
+from .http.media import MediaRoutes
+from .http.members import MemberRoutes
+from .http.messages import MessageRoutes
+from .http.metrics import MetricsRoute
+from .http.nodes import PlaceRoutes
+from .http.origins import Origins
+from .http.pages import RoomPages
+from .http.presence import PresenceEvents, PresenceRoutes
+from .http.presence_socket import PresenceSocket
+from .http.registry import RegistryRoutes
+from .http.registry_parts import RegistryParts
+from .http.room_socket import RoomSocket, RoomSocketParts
+from .http.rooms import RoomRoutes
+from .http.secondme import SecondMeInvoke, SecondMeRoutes
+from .http.sign_in import SignInRoutes
+from .http.signing_in import CityDoor, MatrixDoor
+from .http.site import SiteRoutes
+from .http.web_pages import DIST, WebPages
+from .matrix.media import MediaRepository
+from .matrix.people import PresenceQuery
+from .matrix.queries import CityQueries
+from .matrix.receiver import Receiver
+from .matrix.thirdparty import ThirdParty
+from .realtime.redis_presence import RedisPresence
+
+if TYPE_CHECKING:
+    from .app import City
+
+
+def city_listener(city: City) -> Listener:
+    """The world's: browsers, agents, the city's frontend."""
+    settings = city.settings
+    agents = AgentRoutes(
+        city.agents,
+        city.places,
+        city.presence,
+        city.namespace,
+        steady_ms,
+        heartbeat_ms=int(settings.presence.heartbeat_s * 1000),
+        ttl_ms=int(settings.presence.ttl_s * 1000),
+    )
+    authors = Authors(city.database, city.agents, city.namespace)
+    pages = RoomPages(city.database, city.occupancy, city.namespace)
+    registry = RegistryParts(
+        city.database,
+        RegistryKeeper(city.database, now_ms),
+        city.registry,
+        city.agents,
+        city.places,
+        city.presence,
+        city.namespace,
+        now_ms,
+        steady_ms,
+        new_id,
+    )
+    rooms = RoomRoutes(
+        pages,
+        city.rooms,
+        city.presence,
+        city.occupancy,
+        city.namespace,
+        steady_ms,
+    )
+    members = MemberRoutes(city.membership, city.attention, authors, city.occupancy)
+    messages = MessageRoutes(pages, city.messages, city.changes, city.reactions, authors, city.namespace)
+    feed = FeedRoutes(city.database, city.census, city.occupancy, city.namespace, lambda: city.second_me.is_available)
+    presence = PresenceRoutes(city.presence, city.census, steady_ms)
+    door = CityDoor(settings, city.tokens, city.registry, Limits(settings, city.redis))
+    may_read = settings.api.anonymous_read
+    origins = Origins(settings.api.allowed_origins)
+    socket = PresenceSocket(city.presence, city.stream, door, origins, anonymous_read=may_read)
+    events = PresenceEvents(city.stream, door, anonymous_read=may_read)
+    parts = RoomSocketParts(city.database, city.room_streams, city.messages, city.attention, authors)
+    room_socket = RoomSocket(parts, door, origins, anonymous_read=may_read)
+    media = MediaRoutes(
+        city.database,
+        MediaRepository(city.homeserver, city.watch, city.ghosts),
+        authors,
+        city.namespace,
+        door,
+        now_ms,
+        settings.media,
+        anonymous_read=may_read,
+    )
+    second_me, invoke = SecondMeRoutes(city.second_me), SecondMeInvoke(city.second_me, door)
+    issue = JwtIssue(settings.api.jwt, lifetime_s=settings.sign_in.token_lifetime_s)
+    app = city_application(
+        [
+            SiteRoutes(settings),
+            SignInRoutes(settings.sign_in, city.accounts, issue, new_id),
+            rooms,
+            members,
+            messages,
+            agents,
+            PlaceRoutes(registry),
+            RegistryRoutes(registry),
+            presence,
+            feed,
+            second_me,
+            MeRoutes(city.accounts),
+        ],
+        [media, socket, events, room_socket, invoke],
+        door,
+        settings.api,
+        WebPages(settings.web, door.limits, DIST) if settings.web.enabled else None,
+    )
+    return Listener("api", app, settings.api.host, settings.api.port)
+
+
+def matrix_listener(city: City) -> Listener:
+    """The homeserver's, and trusted services'."""
+    settings = city.settings
+    receiver = Receiver(
+        city.database,
+        CityQueries(city.agents, city.ghosts, city.matrix_rooms, city.namespace),
+        hs_token=settings.appservice.hs_token.get_secret_value(),
+        now_ms=now_ms,
+        on_stored=lambda: city.bus.publish(InboxFilled()),
+        on_ephemeral=city.people.take,
+    )
+    people = PresenceQuery(city.homeserver, city.watch, city.namespace, city.people, city.sight, steady_ms)
+    internal = InternalPresenceRoutes(city.agents, city.presence, people, city.namespace, steady_ms)
+    redis_says = city.presence.says if isinstance(city.presence, RedisPresence) else None
+    health = HealthRoutes(city.database, city.watch, city.housekeeping, city.lease, redis_says)
+    third_party = ThirdParty(
+        city.database, city.agents, city.namespace, hs_token=settings.appservice.hs_token.get_secret_value()
+    )
+    others: list[Streaming] = [third_party, MetricsRoute(city.metrics)]
+    app = matrix_application([internal, health], receiver, MatrixDoor(settings), others=others)
+    return Listener("matrix", app, settings.matrix.host, settings.matrix.port)
