@@ -363,7 +363,7 @@ async def test_all_that_a_page_needs_comes_from_the_city_and_is_kept(city: Runni
 # --- for everybody ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.soak)])
 async def test_every_page_can_be_used_by_everybody(city: RunningCity, browser: Browser, scheme: str) -> None:
     reader = await browser.somebody(locale="en-US", color_scheme=scheme, reduced_motion="reduce")
     page = (await reader.open("about:blank")).page
@@ -380,7 +380,7 @@ async def test_every_page_can_be_used_by_everybody(city: RunningCity, browser: B
     assert not faults, "\n".join(faults)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.soak)])
 async def test_whoever_lives_here_can_use_every_page_too(city: RunningCity, browser: Browser, scheme: str) -> None:
     zoia = await Visitor.come(browser, city, "/city/general", "Зоя", color_scheme=scheme, reduced_motion="reduce")
     await zoia.say("Добридень, **сусіди**!")

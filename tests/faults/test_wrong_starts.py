@@ -147,7 +147,7 @@ async def test_without_tokens_it_says_how_to_make_them(tmp_path: Path) -> None:
 # --- this machine -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("listener", ["api", "matrix"])
+@pytest.mark.parametrize("listener", ["api", pytest.param("matrix", marks=pytest.mark.soak)])
 async def test_a_port_that_is_taken_is_named_with_the_key_that_chooses_it(tmp_path: Path, listener: str) -> None:
     async with answering({}) as taken:
         config = configured(tmp_path, {f"{listener}.port": taken})
@@ -175,7 +175,14 @@ async def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> No
     connection.close()
 
 
-@pytest.mark.parametrize("place", ["missing", "below a file", "not writable"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "missing",
+        pytest.param("below a file", marks=pytest.mark.soak),
+        pytest.param("not writable", marks=pytest.mark.soak),
+    ],
+)
 async def test_a_database_that_cannot_be_written_is_named_with_what_it_needs(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
     directory = {
@@ -265,9 +272,9 @@ async def test_an_address_where_synapse_reaches_something_else_is_named(town: To
 @pytest.mark.parametrize(
     "answers",
     [
-        pytest.param({}, id="404"),
+        pytest.param({}, id="404", marks=pytest.mark.soak),
         pytest.param({"/_matrix/client/versions": "<html>Welcome</html>"}, id="a web page"),
-        pytest.param({"/_matrix/client/versions": {"status": "ok"}}, id="JSON of another kind"),
+        pytest.param({"/_matrix/client/versions": {"status": "ok"}}, id="JSON of another kind", marks=pytest.mark.soak),
     ],
 )
 async def test_what_answers_but_is_no_homeserver_is_named(tmp_path: Path, answers: dict[str, Any]) -> None:
@@ -387,11 +394,24 @@ async def test_a_synapse_that_goes_away_between_the_first_words_is_waited_for(
 @pytest.mark.parametrize(
     ("server", "wrong", "problem", "advice"),
     [
-        ({"password": "geheim"}, {}, "Redis refuses us", "user and password in redis.url"),
-        ({"cluster": True}, {}, "This Redis is a cluster", "section redis in config.yaml"),
-        ({}, {"redis.cluster": True}, "this Redis is no cluster", "section redis in config.yaml"),
+        pytest.param({"password": "geheim"}, {}, "Redis refuses us", "user and password in redis.url", id="password"),
+        pytest.param(
+            {"cluster": True},
+            {},
+            "This Redis is a cluster",
+            "section redis in config.yaml",
+            id="a cluster",
+            marks=pytest.mark.soak,
+        ),
+        pytest.param(
+            {},
+            {"redis.cluster": True},
+            "this Redis is no cluster",
+            "section redis in config.yaml",
+            id="no cluster",
+            marks=pytest.mark.soak,
+        ),
     ],
-    ids=["password", "a cluster", "no cluster"],
 )
 async def test_a_redis_that_cannot_be_used(
     town: Town, tmp_path: Path, server: dict[str, Any], wrong: dict[str, Any], problem: str, advice: str

@@ -498,6 +498,7 @@ async def test_a_synapse_that_comes_back_without_our_module_is_told_one_by_one(t
     await town.homeserver.restart()
 
 
+@pytest.mark.soak
 async def test_what_the_module_let_go_while_we_were_not_heard_is_told_anew(town_with_module: GhostTown) -> None:
     town = town_with_module
     town.change(0, ONLINE)
@@ -510,6 +511,7 @@ async def test_what_the_module_let_go_while_we_were_not_heard_is_told_anew(town_
         await until_presence(town, "online", "unavailable")
 
 
+@pytest.mark.soak
 async def test_whom_the_module_still_keeps_of_a_service_that_crashed_goes_offline_in_the_end(
     town_with_module: GhostTown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
