@@ -50,12 +50,12 @@ _AT_ONCE: Final = 16
 _OF_ONE: Final = 4
 """Of one person's invitations."""
 _BATCH: Final = 200
-_LOOK_S: Final = 5.0
+_LOOK_S: Final = 2.0
 """How often to see whether a chat is due that could not be kept before."""
-_RETRY_MS: Final = 30_000
+_RETRY_MS: Final = 2_000
 """After the first time that a chat could not be kept; twice as long each time."""
 _LONGEST_RETRY_MS: Final = 3_600_000
-_MAX_ATTEMPTS: Final = 20
+_MAX_ATTEMPTS: Final = 30
 """Most of a day."""
 _FORGET_MS: Final = 2 * _LONGEST_RETRY_MS
 _DATABASE_RETRY_S: Final = 1.0

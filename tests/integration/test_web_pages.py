@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 from yarl import URL
 
-from daarion_appservice import app
+from daarion_appservice import listening
 from daarion_appservice.city.slugs import RESERVED
 from tests.parts.city import citizen_token
 from tests.parts.open_city import OpenCity, open_city
@@ -45,7 +45,7 @@ def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("index.html", "assets/city-a1b2c3.js"):
         (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
         (folder / f"{name}.br").write_bytes(b"as Brotli packs it")
-    monkeypatch.setattr(app, "DIST", folder)
+    monkeypatch.setattr(listening, "DIST", folder)
     return folder
 
 
