@@ -143,13 +143,10 @@ class DirectChats:
             # Nothing that is said there is handled before what was said earlier, and not heard.
             async with self._inbound.holding_back(chat.matrix_room_id):
                 await self._keep(chat)
-        except HomeserverRefused as error:
-            # Not invited any more, or put out: whoever wants it back invites it again.
-            await (self._over(chat, error) if error.status in _GONE else self._later(chat, error))
         except HomeserverAway as error:
             self._watch.lost(error)
             await self._later(chat, error)
-        except (CityError, SQLAlchemyError, OSError) as error:
+        except (HomeserverRefused, CityError, SQLAlchemyError, OSError) as error:
             await self._later(chat, error)
         except Exception:
             # Whatever it is, the other chats are kept.
@@ -175,7 +172,7 @@ class DirectChats:
             )
 
     async def _keep(self, chat: Room) -> None:
-        """Raises HomeserverRefused when the agent may not be there, HomeserverAway."""
+        """Raises HomeserverRefused, HomeserverAway."""
         agent = self._agents.get(chat.agent) if chat.agent else None
         assert chat.matrix_room_id is not None
         ghost = self._namespace.keeper(chat)
@@ -184,7 +181,14 @@ class DirectChats:
             return
         await self._ghosts.ensure(ghost, profile_of(agent))
         await self._ghosts.ensure_device(ghost)
-        await self._homeserver.join(chat.matrix_room_id, as_user=ghost)
+        try:
+            await self._homeserver.join(chat.matrix_room_id, as_user=ghost)
+        except HomeserverRefused as error:
+            if error.status not in _GONE:
+                raise
+            # Not invited any more, or put out: whoever wants it back invites it again.
+            await self._over(chat, error)
+            return
         there = await self._homeserver.joined_members(chat.matrix_room_id, as_user=ghost)
         if len(there) < 2:
             await self._homeserver.leave(chat.matrix_room_id, as_user=ghost)
