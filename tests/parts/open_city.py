@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from tests.parts.city import ADMIN_TOKEN, JWT_SECRET
 from tests.parts.ports import HOST, free_port
 
 SERVICE_TOKEN = "what a trusted service proves itself with"
-AGENTS = [
+AGENTS: list[dict[str, Any]] = [
     {
         "slug": "daarwizz",
         "display_name": "DAARWIZZ",
@@ -90,7 +90,9 @@ class OpenCity:
 
 
 @asynccontextmanager
-async def open_city(database_url: str, **sections: dict[str, Any]) -> AsyncIterator[OpenCity]:
+async def open_city(
+    database_url: str, agents: Sequence[dict[str, Any]] = AGENTS, /, **sections: dict[str, Any]
+) -> AsyncIterator[OpenCity]:
     """``sections`` are laid over the configuration: ``api={"anonymous_read": False}``."""
     wanted: dict[str, dict[str, Any]] = {
         "homeserver": {"address": f"http://{HOST}:{free_port()}", "domain": "city.localhost"},
@@ -107,7 +109,7 @@ async def open_city(database_url: str, **sections: dict[str, Any]) -> AsyncItera
     }
     for name, section in sections.items():
         wanted[name] = wanted.get(name, {}) | section
-    city = City(Settings.model_validate({**wanted, "agents": AGENTS}))
+    city = City(Settings.model_validate({**wanted, "agents": agents}))
     try:
         await city.load()
         async with city.listening(), aiohttp.ClientSession() as session:

@@ -2,12 +2,13 @@ import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { useParams } from "react-router";
 import { InlineProblem, ProblemNotice, Skeleton } from "../../../components/ui/Notice";
+import { useMedia } from "../../../hooks/useMedia";
 import { usePageTitle } from "../../../hooks/usePageTitle";
 import { CityRoomInput } from "./CityRoomInput";
 import { CityRoomMessageList } from "./CityRoomMessageList";
 import styles from "./CityRoomView.module.css";
 import { useComposer } from "./composer";
-import { MemberList } from "./MemberList";
+import { Members } from "./MemberList";
 import { RoomHead } from "./RoomHead";
 import { TypingLine } from "./TypingLine";
 import { RoomContext, useRoom, useRoomModel, useRoomState } from "./useRoom";
@@ -33,7 +34,11 @@ function Talk({ slug }: { slug: string }) {
   const room = useRoomState((state) => state.room);
   const error = useRoomState((state) => state.error);
   const problem = useRoomState((state) => state.problem);
-  const [showsMembers, setShowsMembers] = useState(() => matchMedia("(width >= 900px)").matches);
+  const isWide = useMedia("(width >= 900px)");
+  // Beside the conversation members are shown at first; over it, when they are asked for.
+  const [shown, setShown] = useState({ beside: true, over: false });
+  const showsMembers = isWide ? shown.beside : shown.over;
+  const showMembers = (shows: boolean) => setShown(isWide ? { ...shown, beside: shows } : { ...shown, over: shows });
   usePageTitle(room?.name ?? null);
 
   if (error) return <ProblemNotice isPage error={error} onRetry={() => model.start()} />;
@@ -41,7 +46,7 @@ function Talk({ slug }: { slug: string }) {
   return (
     <div className={`${styles.view} ${showsMembers ? "" : styles.alone}`}>
       <section className={styles.talk} aria-labelledby="room-title">
-        <RoomHead room={room} showsMembers={showsMembers} onMembers={() => setShowsMembers(!showsMembers)} />
+        <RoomHead room={room} showsMembers={showsMembers} onMembers={() => showMembers(!showsMembers)} />
         <RoomState />
         <CityRoomMessageList roomName={room.name} />
         <div className={styles.foot}>
@@ -50,7 +55,7 @@ function Talk({ slug }: { slug: string }) {
           <CityRoomInput room={room} slug={slug} />
         </div>
       </section>
-      {showsMembers && <MemberList roomName={room.name} onClose={() => setShowsMembers(false)} />}
+      {showsMembers && <Members roomName={room.name} isOver={!isWide} onClose={() => showMembers(false)} />}
     </div>
   );
 }

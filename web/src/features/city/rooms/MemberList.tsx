@@ -1,4 +1,4 @@
-import { useMemo } from "react";
+import { useEffect, useMemo, useRef } from "react";
 import { useTranslation } from "react-i18next";
 import { Link } from "react-router";
 import type { SubjectId } from "../../../api/types";
@@ -14,8 +14,43 @@ import { useSession } from "../../../stores/session";
 import styles from "./CityRoomView.module.css";
 import { useRoomState } from "./useRoom";
 
+interface Props {
+  roomName: string;
+  onClose: () => void;
+}
+
+/** The members beside the conversation, or in a drawer over it, which Escape and a click beside it close. */
+export function Members({ isOver, ...props }: Props & { isOver: boolean }) {
+  return isOver ? <Drawer {...props} /> : <MemberList {...props} />;
+}
+
+function Drawer(props: Props) {
+  const { t } = useTranslation();
+  const drawer = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const shown = drawer.current;
+    if (shown && !shown.open) shown.showModal();
+    return () => shown?.close();
+  }, []);
+  return (
+    // A click on the backdrop closes it for the mouse; Escape and the button are there for everybody.
+    // eslint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/no-noninteractive-element-interactions
+    <dialog
+      ref={drawer}
+      className={styles.drawer}
+      aria-label={t("room.membersOf", { room: props.roomName })}
+      onClose={props.onClose}
+      onClick={(event) => {
+        if (event.target === drawer.current) props.onClose();
+      }}
+    >
+      <MemberList {...props} />
+    </dialog>
+  );
+}
+
 /** Members who are here: those who are active first, then those who are away. */
-export function MemberList({ roomName, onClose }: { roomName: string; onClose: () => void }) {
+function MemberList({ roomName, onClose }: Props) {
   const { t } = useTranslation();
   const { matrix } = useSite();
   const room = useRoomState((state) => state.room);

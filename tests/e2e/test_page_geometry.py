@@ -1,0 +1,217 @@
+"""Layout of every page: each visible control can be clicked at its centre, and nothing is wider than the window.
+
+One browser and one process serve all cases. A page is loaded at a phone's and at a desktop's width, and measured at every
+width by resizing the window, as media queries apply without a reload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page
+
+from tests.parts.browser import Browser, start_browser
+from tests.parts.city import citizen_token
+from tests.parts.open_city import OpenCity, open_city
+from tests.parts.ports import HOST
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LOADED_AT: Final = {390: (390, 360), 1280: (1280, 820)}
+"""Widths in pixels: each one a page is loaded at, with those it is measured at."""
+HEIGHT: Final = 720
+
+WORD: Final = "Непереривнослово" * 4
+"""60 characters and more without a place to break a line."""
+LONG: Final = f"Довгий опис без кінця і краю, що не вміщується в один рядок на жодному екрані {WORD} 🏡👨‍👩‍👧‍👦"
+RTL: Final = "غرفة الأخبار والعلوم والفنون الجميلة في المدينة، أهلا وسهلا بكم!"
+EMOJI: Final = "🇺🇦🌻👩‍🚀" * 8
+ROOMS: Final = {WORD[:60]: LONG, RTL: RTL, EMOJI: EMOJI, "Наука": ""}
+NAMES: Final = {"u_word": WORD[:60], "u_rtl": RTL, "u_emoji": EMOJI}
+
+AGENTS: Final = [
+    {
+        "slug": "daarwizz",
+        "display_name": WORD[:60],
+        "title": LONG,
+        "node_id": "node-1",
+        "node_role": "guardian",
+        "microdao": "daarion",
+        "microdao_role": "orchestrator",
+        "district": WORD,
+        "role": "orchestrator",
+        "rooms": ["general"],
+    },
+    {"slug": "rtl", "display_name": RTL, "title": RTL, "node_id": "node-1", "rooms": ["general"]},
+    {"slug": "emoji", "display_name": EMOJI, "title": EMOJI, "microdao": "daarion", "rooms": []},
+]
+MESSAGES: Final = (
+    LONG,
+    RTL,
+    EMOJI,
+    f"https://example.org/{'a' * 120}",
+    f"# {WORD}\n\n| {WORD} | b |\n|---|---|\n| c | {WORD} |\n\n```\n{WORD * 3}\n```\n\n> {LONG}\n\n1. {WORD}",
+)
+
+# Answers what is wrong as a list of texts. A control that scrolls into view must be hit at its centre; an element may leave
+# the window only inside of something that scrolls sideways or that ends its text with "…".
+MEASURE: Final = r"""async () => {
+  const faults = [];
+  const words = (node) => (node.getAttribute("aria-label") ?? node.textContent).trim().slice(0, 40);
+  const named = (node) => `<${node.localName}> "${words(node)}"`;
+  const visibility = {visibilityProperty: true, opacityProperty: true};
+  const isShown = (node) => node.checkVisibility(visibility) && node.getClientRects().length > 0;
+  const above = function* (node) { for (let at = node.parentElement; at; at = at.parentElement) yield at; };
+  const opened = document.querySelector("dialog:modal") ?? document.querySelector(":popover-open");
+  const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+  const root = document.documentElement;
+  if (root.scrollWidth > innerWidth) faults.push(`the document is ${root.scrollWidth} px wide`);
+
+  const mayLeave = (node) => {
+    for (const at of above(node)) {
+      const {overflowX, textOverflow, webkitLineClamp, clipPath} = getComputedStyle(at);
+      if (["auto", "scroll"].includes(overflowX) && at !== root && at !== document.body && at.id !== "main") return true;
+      if (textOverflow === "ellipsis" || webkitLineClamp !== "none" || clipPath !== "none") return true;
+    }
+    return false;
+  };
+  for (const node of document.body.querySelectorAll("*")) {
+    if (node.closest("svg") && node.localName !== "svg") continue;
+    if (!isShown(node)) continue;
+    const {left, right, width} = node.getBoundingClientRect();
+    if (width > 1 && (right > innerWidth + 1 || left < -1) && !mayLeave(node)) {
+      faults.push(`${named(node)} reaches from ${Math.round(left)} to ${Math.round(right)} px`);
+    }
+  }
+
+  const faultAt = (node) => {
+    node.scrollIntoView({block: "center", inline: "nearest", behavior: "instant"});
+    const {left, top, width, height} = node.getClientRects()[0];
+    const [x, y] = [left + width / 2, top + height / 2];
+    const hit = document.elementFromPoint(x, y);
+    if (hit !== null && node.contains(hit)) return null;
+    const instead = hit ? `covered by ${named(hit)}` : "outside the window";
+    return `${named(node)} at ${Math.round(x)}, ${Math.round(y)} is ${instead}`;
+  };
+  const controls = "a[href], button, input, textarea, select, summary, [role=button]";
+  for (const node of (opened ?? document.body).querySelectorAll(controls)) {
+    if (node.getAttribute("href") === "#main") continue;
+    let fault = null;
+    // A virtual list places its rows in the frames after it was scrolled, and may drop one.
+    for (let tries = 0; tries < 30; tries += 1) {
+      fault = node.isConnected && isShown(node) ? faultAt(node) : null;
+      if (fault === null) break;
+      await frame();
+    }
+    if (fault !== null) faults.push(fault);
+  }
+  scrollTo(0, 0);
+  return [...new Set(faults)].slice(0, 12);
+}"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with start_browser() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def city(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> AsyncIterator[OpenCity]:
+    """A city whose rooms, agents, people and messages have long, unbroken, right-to-left and emoji names."""
+    file = tmp_path_factory.mktemp("geometry") / "city.db"
+    file.write_bytes(sqlite_template.read_bytes())
+    async with open_city(
+        f"sqlite:///{file}", AGENTS, sign_in={"name": True}, limits={"reads": "100000/minute"}
+    ) as city:
+        for subject, name in NAMES.items():
+            token = citizen_token(subject, name)
+            for body in MESSAGES:
+                answer = await city.call("POST", "/city/rooms/general/messages", {"body": body}, token=token)
+                assert answer.status == 201, answer
+        for name, description in ROOMS.items():
+            room = {"name": name, "slug": f"room-{len(name)}", "description": description}
+            answer = await city.call("POST", "/city/rooms", room, token=citizen_token("u_word", NAMES["u_word"]))
+            assert answer.status == 201, answer
+        yield city
+
+
+PAGES: Final = (
+    "/",
+    "/city",
+    "/city/general",
+    f"/city/room-{len(RTL)}",
+    "/secondme",
+    "/agents",
+    "/agents/daarwizz",
+    "/nodes/node-1",
+    "/microdao/daarion",
+    "/nowhere",
+)
+
+
+@pytest.mark.parametrize("language", ["uk", "en"])
+async def test_controls_at_every_width_are_hit_at_their_centre(city: OpenCity, browser: Browser, language: str) -> None:
+    faults = []
+    for loaded_at, widths in LOADED_AT.items():
+        page = await _visit(city, browser, language, loaded_at, citizen_token("u_word", NAMES["u_word"]))
+        for path in PAGES:
+            await _load(page, city, path)
+            for width in widths:
+                faults += await _measure(page, width, path)
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("language", ["uk", "en"])
+async def test_controls_of_dialogs_are_hit_at_their_centre(city: OpenCity, browser: Browser, language: str) -> None:
+    faults = []
+    for loaded_at, widths in LOADED_AT.items():
+        page = await _visit(city, browser, language, loaded_at)
+        await _load(page, city, "/city/general")
+        for opens in ("header button[class*=main]", "header button[aria-expanded]"):
+            await page.locator(opens).first.click()
+            for width in widths:
+                faults += await _measure(page, width, f"what {opens} opens")
+            await page.keyboard.press("Escape")
+        await _load(page, city, "/city")
+        await page.evaluate("token => localStorage.setItem('city.session', token)", citizen_token("u_rtl", RTL))
+        await _load(page, city, "/city")
+        await page.locator("main button[class*=main]").click()
+        for width in widths:
+            faults += await _measure(page, width, "opening a room")
+    assert not faults, "\n".join(faults)
+
+
+def _address(city: OpenCity) -> str:
+    return f"http://{HOST}:{city.city.settings.api.port}"
+
+
+async def _visit(city: OpenCity, browser: Browser, language: str, width: int, token: str | None = None) -> Page:
+    """A page for one person, who is signed in if there is a ``token``."""
+    kept = [{"name": "city.session", "value": token}] if token else []
+    storage = {"cookies": [], "origins": [{"origin": _address(city), "localStorage": kept}]}
+    visitor = await browser.somebody(
+        locale=language,
+        viewport={"width": width, "height": HEIGHT},
+        storage_state=storage,
+        reduced_motion="reduce",
+    )
+    return (await visitor.open("about:blank")).page
+
+
+async def _load(page: Page, city: OpenCity, path: str) -> None:
+    await page.goto(_address(city) + path)
+    await page.get_by_role("heading", level=1).first.wait_for()
+    if path.startswith("/city/"):
+        await page.get_by_role("log").wait_for()
+
+
+async def _measure(page: Page, width: int, where: str) -> list[str]:
+    await page.set_viewport_size({"width": width, "height": HEIGHT})
+    # A frame later media queries and what depends on them have been laid out.
+    await page.evaluate("() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
+    return [f"{where} at {width} px: {fault}" for fault in await page.evaluate(MEASURE)]

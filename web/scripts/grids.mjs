@@ -1,0 +1,33 @@
+// Fails where a grid column can become wider than its container. A column without a definition, and `1fr`, are as wide as the
+// longest word or unbroken line in them: `minmax(0, 1fr)` is not. Part of `npm run lint`.
+import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import postcss from "postcss";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** Tracks that name a width, and `minmax()` whose minimum is no content's. */
+const BOUNDED = /minmax\((?:0|min\([^()]*\))\s*,[^()]*\)/g;
+
+const files = readdirSync(`${root}src`, { recursive: true }).filter((name) => name.endsWith(".css"));
+const faults = files.flatMap((file) => {
+  const found = [];
+  postcss.parse(readFileSync(`${root}src/${file}`, "utf8"), { from: file }).walkRules((rule) => {
+    const values = new Map();
+    rule.each((node) => node.type === "decl" && values.set(node.prop, node.value));
+    const where = `${file}:${rule.source.start.line} ${rule.selector}`;
+    const columns = values.get("grid-template-columns");
+    const isGrid = /^(inline-)?grid$/.test(values.get("display") ?? "");
+    // One centred child in a box of a given size has no column to speak of.
+    if (isGrid && !columns && values.get("place-items") !== "center") {
+      found.push(`${where}: a grid without grid-template-columns; write minmax(0, 1fr)`);
+    }
+    if (columns && /\dfr\b/.test(columns.replace(BOUNDED, ""))) {
+      found.push(`${where}: ${columns}: a column of 1fr is as wide as its longest word; write minmax(0, 1fr)`);
+    }
+  });
+  return found;
+});
+
+for (const fault of faults) console.error(fault);
+if (faults.length) process.exit(1);
