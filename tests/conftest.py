@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,16 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 from daarion_appservice.ops.local_synapse import LocalSynapse
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
+from tests.parts import synapse_workers as synapse_workers_part
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import AGENTS, RunningCity, StartCity
+from tests.parts.federation import FederatedCity, StartFederation, linking, make_certificates
 from tests.parts.person import Arrive, arriving
+from tests.parts.ports import free_port
 from tests.parts.postgres import Postgres
 from tests.parts.redis import RedisServer
 from tests.parts.synapse import SERVER_NAME, BootSynapse, boot
+from tests.parts.synapse_workers import BootWorkers, SynapseWorkers
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +120,7 @@ def _redis(server: RedisServer) -> Iterator[RedisServer]:
 async def synapse(tmp_path: Path) -> AsyncIterator[BootSynapse]:
     """Boots homeservers: ``await synapse(registration=…)``; they are gone when the test ends."""
     booted: list[LocalSynapse] = []
+    numbers = itertools.count()  # two may be booted at once
 
     async def boot_another(
         *,
@@ -123,9 +130,8 @@ async def synapse(tmp_path: Path) -> AsyncIterator[BootSynapse]:
         overrides: Mapping[str, object] | None = None,
         log_level: str = "WARNING",
     ) -> LocalSynapse:
-        directory = tmp_path / f"synapse-{len(booted)}"
         homeserver = await boot(
-            directory,
+            tmp_path / f"synapse-{next(numbers)}",
             registration=registration,
             server_name=server_name,
             port=port,
@@ -145,7 +151,8 @@ async def synapse(tmp_path: Path) -> AsyncIterator[BootSynapse]:
 async def start_city(tmp_path: Path, database_url: str, synapse: BootSynapse) -> AsyncIterator[StartCity]:
     """Starts a whole city, Synapse included: ``city = await start_city()``; once on each database.
 
-    ``first`` is done when the homeserver is up and the service is not.
+    ``first`` is done when the homeserver is up and the service is not. ``boot`` is what boots the homeserver, if it is not
+    the fixture ``synapse``: ``start_city(boot=synapse_workers)``.
     """
     started: list[RunningCity] = []
 
@@ -155,9 +162,10 @@ async def start_city(tmp_path: Path, database_url: str, synapse: BootSynapse) ->
         settings: dict[str, str | float] | None = None,
         agents: str = AGENTS,
         first: Callable[[RunningCity], Awaitable[None]] | None = None,
+        boot: Callable[..., Awaitable[LocalSynapse]] | None = None,
     ) -> RunningCity:
         city = await RunningCity.make(
-            tmp_path / "city", database_url, synapse, homeserver=homeserver, settings=settings, agents=agents
+            tmp_path / "city", database_url, boot or synapse, homeserver=homeserver, settings=settings, agents=agents
         )
         started.append(city)
         if first is not None:
@@ -168,6 +176,95 @@ async def start_city(tmp_path: Path, database_url: str, synapse: BootSynapse) ->
     yield start
     for city in started:
         await city.close()
+
+
+@pytest.fixture(scope="session")
+def synapse_template(postgres: Postgres) -> str:
+    """A PostgreSQL database with Synapse's tables and nothing in them, for homeservers with workers."""
+    return synapse_workers_part.make_template(postgres)
+
+
+@pytest.fixture
+async def synapse_workers(
+    tmp_path: Path, postgres: Postgres, redis: RedisServer, synapse_template: str
+) -> AsyncIterator[BootWorkers]:
+    """Boots homeservers with workers: ``await synapse_workers(registration=…)``; they are gone when the test ends.
+
+    With the city: ``city = await start_city(boot=synapse_workers)``; then ``city.homeserver`` is a `SynapseWorkers`, whose
+    ``kill_processes("appservice")`` and ``start_processes("appservice")`` take any of `PROCESSES`. Redis is the fixture
+    ``redis``, the city's too if its settings say so (Synapse uses no key that the city has). Six processes: about 5 s.
+    """
+    booted: list[tuple[SynapseWorkers, str]] = []
+
+    async def boot_another(
+        *,
+        registration: Path | None = None,
+        server_name: str = SERVER_NAME,
+        port: int | None = None,
+        overrides: Mapping[str, object] | None = None,
+        log_level: str = "WARNING",
+    ) -> SynapseWorkers:
+        database = postgres.create_database(synapse_template)
+        homeserver = synapse_workers_part.make(
+            tmp_path / f"workers-{len(booted)}",
+            postgres,
+            redis,
+            database,
+            registration=registration,
+            server_name=server_name,
+            port=port,
+            overrides=overrides,
+            log_level=log_level,
+        )
+        booted.append((homeserver, database))
+        await homeserver.start()
+        return homeserver
+
+    yield boot_another
+    for homeserver, database in booted:
+        await homeserver.close()
+        postgres.drop_database(database)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The certificates with which homeservers of the tests trust each other."""
+    directory = tmp_path_factory.mktemp("certificates")
+    make_certificates(directory)
+    return directory
+
+
+@pytest.fixture
+async def start_federation(
+    certificates: Path, start_city: StartCity, synapse: BootSynapse
+) -> AsyncIterator[StartFederation]:
+    r"""Starts a city and a second homeserver that federates with the city's: ``federation = await start_federation()``.
+
+    ``federation.city`` is the `RunningCity`, ``federation.other`` the second `LocalSynapse`, and ``federation.link`` can be
+    ``cut(from_here=…, from_there=…)`` and ``mend``\ ed. Server names are ``127.0.0.1:<port>``, so user ids have two colons.
+    Takes what ``start_city`` takes; once on each database. People arrive by ``arrive(federation.other, "fay")``.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def start(
+            *,
+            homeserver: dict[str, Any] | None = None,
+            settings: dict[str, str | float] | None = None,
+            agents: str = AGENTS,
+            first: Callable[[RunningCity], Awaitable[None]] | None = None,
+        ) -> FederatedCity:
+            link = await stack.enter_async_context(linking(certificates))
+            wanted = dict(homeserver or {})
+            here = link.here.options(free_port())
+            here["overrides"] |= wanted.pop("overrides", {})
+            async with asyncio.TaskGroup() as starts:
+                city = starts.create_task(
+                    start_city(homeserver=here | wanted, settings=settings, agents=agents, first=first)
+                )
+                other = starts.create_task(synapse(**link.there.options(free_port())))
+            return FederatedCity(city.result(), other.result(), link)
+
+        yield start
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ class StartCity(Protocol):
         settings: dict[str, str | float] | None = None,
         agents: str = AGENTS,
         first: Callable[[RunningCity], Awaitable[None]] | None = None,
+        boot: Callable[..., Awaitable[LocalSynapse]] | None = None,
     ) -> RunningCity: ...
 
 
@@ -103,7 +104,7 @@ class RunningCity:
         api_port, matrix_port = free_port(), int(settings.get("matrix.port") or free_port())
         wanted: dict[str, str | float] = {
             "homeserver.address": f"http://{HOST}:{boot_with['port']}",
-            "homeserver.domain": SERVER_NAME,
+            "homeserver.domain": boot_with.get("server_name", SERVER_NAME),
             "appservice.address": f"http://{HOST}:{matrix_port}",
             "api.port": api_port,
             "matrix.port": matrix_port,

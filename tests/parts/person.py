@@ -13,13 +13,12 @@ import nio
 
 from daarion_appservice.ops.local_synapse import LocalSynapse
 from tests.parts.city import RunningCity
-from tests.parts.synapse import SERVER_NAME
 
 
 class Arrive(Protocol):
     """What the fixture ``arrive`` gives."""
 
-    async def __call__(self, city: RunningCity, name: str) -> Person: ...
+    async def __call__(self, where: RunningCity | LocalSynapse, name: str) -> Person: ...
 
 
 @dataclass
@@ -40,7 +39,7 @@ class Person:
     @classmethod
     async def arrive(cls, homeserver: LocalSynapse, name: str) -> Person:
         await homeserver.register(name, "secret", display_name=name.capitalize())
-        client = nio.AsyncClient(homeserver.url, f"@{name}:{SERVER_NAME}")
+        client = nio.AsyncClient(homeserver.url, f"@{name}:{homeserver.server_name}")
         assert isinstance(await client.login("secret"), nio.LoginResponse)
         person = cls(client)
         client.add_event_callback(person._saw, (nio.RoomMessageText, nio.RoomMessageNotice))
@@ -107,8 +106,8 @@ async def arriving() -> AsyncIterator[Arrive]:
     """Brings people to a homeserver, each by a name of their own; they leave at the end."""
     arrived: list[Person] = []
 
-    async def arrive(city: RunningCity, name: str) -> Person:
-        person = await Person.arrive(city.homeserver, name)
+    async def arrive(where: RunningCity | LocalSynapse, name: str) -> Person:
+        person = await Person.arrive(where.homeserver if isinstance(where, RunningCity) else where, name)
         arrived.append(person)
         return person
 
@@ -121,7 +120,7 @@ async def arriving() -> AsyncIterator[Arrive]:
 async def quiet_person(homeserver: LocalSynapse, name: str) -> AsyncIterator[nio.AsyncClient]:
     """Somebody who syncs only when told to, and so is only as present as they say they are."""
     await homeserver.register(name, "secret", display_name=name.capitalize())
-    client = nio.AsyncClient(homeserver.url, f"@{name}:{SERVER_NAME}")
+    client = nio.AsyncClient(homeserver.url, f"@{name}:{homeserver.server_name}")
     try:
         assert isinstance(await client.login("secret"), nio.LoginResponse)
         yield client

@@ -43,6 +43,9 @@ class Relay:
             return
         pair = {writer, there_writer}
         self._writers |= pair
+        if not self._is_up:
+            # Cut while the connection was being made.
+            self.cut()
         try:
             async with asyncio.TaskGroup() as ways:
                 ways.create_task(_pass_on(reader, there_writer))

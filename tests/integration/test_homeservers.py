@@ -1,0 +1,80 @@
+"""Homeservers of more than one process, and more than one homeserver: what the fault tests stand on does work."""
+
+from __future__ import annotations
+
+import nio
+import pytest
+
+from tests.parts.city import StartCity, eventually
+from tests.parts.federation import StartFederation
+from tests.parts.person import Arrive, Person
+from tests.parts.synapse_workers import PROCESSES, BootWorkers
+
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+async def test_a_synapse_with_workers_works_again_after_each_process_was_killed(
+    synapse_workers: BootWorkers, arrive: Arrive
+) -> None:
+    homeserver = await synapse_workers()
+    alice = await arrive(homeserver, "alice")
+    room = await alice.client.room_create()
+    assert isinstance(room, nio.RoomCreateResponse)
+    homeserver.kill_processes("generic2")
+    await alice.say(room.room_id, "by the other generic worker")
+    await homeserver.start_processes("generic2")
+    homeserver.kill_processes(*PROCESSES)
+    assert not any(process.running for process in homeserver.processes.values())
+    await homeserver.start_processes(*PROCESSES)
+    await alice.say(room.room_id, "after all were killed")
+
+    await alice.sees(
+        lambda: [body for _, body in alice.messages] == ["by the other generic worker", "after all were killed"]
+    )
+
+
+@ON_POSTGRESQL
+async def test_a_city_talks_through_a_synapse_with_workers(
+    start_city: StartCity, synapse_workers: BootWorkers, arrive: Arrive
+) -> None:
+    city = await start_city(boot=synapse_workers)
+    alice = await arrive(city, "alice")
+    general = await alice.join("#city_general:city.localhost")
+    await alice.say(general, "hello")
+
+    async def is_heard() -> bool:
+        return "hello" in await city.bodies()
+
+    await eventually(is_heard)
+
+
+@ON_SQLITE
+async def test_people_of_two_homeservers_talk_until_the_link_is_cut(
+    start_federation: StartFederation, arrive: Arrive
+) -> None:
+    federation = await start_federation()
+    alice, fay = await arrive(federation.city, "alice"), await arrive(federation.other, "fay")
+    general = await alice.join(federation.alias("general"))
+    await fay.join(federation.alias("general"))
+    await fay.say(general, "from there")
+    await alice.sees(lambda: "from there" in _bodies(alice))
+    await alice.say(general, "from here")
+    await fay.sees(lambda: "from here" in _bodies(fay))
+
+    federation.link.cut(from_there=False)
+    await fay.say(general, "still heard")
+    await alice.sees(lambda: "still heard" in _bodies(alice))
+    await alice.say(general, "not heard")
+    federation.link.cut()
+    await fay.say(general, "not heard either")
+    federation.link.mend()
+    await alice.say(general, "heard again")
+    await fay.say(general, "heard again, too")
+
+    await fay.sees(lambda: {"not heard", "heard again"} <= set(_bodies(fay)))
+    await alice.sees(lambda: {"not heard either", "heard again, too"} <= set(_bodies(alice)))
+
+
+def _bodies(person: Person) -> list[str]:
+    return [body for _, body in person.messages]
