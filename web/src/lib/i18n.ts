@@ -1,6 +1,7 @@
 import i18next from "i18next";
 import { initReactI18next } from "react-i18next";
 import type uk from "../i18n/uk";
+import { isolated } from "./names";
 import { keep, kept } from "./storage";
 
 export const LANGUAGES = { uk: "Українська", en: "English" } as const;
@@ -33,7 +34,8 @@ export async function beginSpeaking(): Promise<void> {
   await i18next.use(initReactI18next).init({
     lng: FALLBACK,
     resources: {},
-    interpolation: { escapeValue: false },
+    // React escapes; what is left to do is that a name does not reorder the sentence around it.
+    interpolation: { escapeValue: true, escape: isolated },
     react: { useSuspense: false },
   });
   await speak(preferredLanguage(kept(KEY), navigator.languages));

@@ -6,7 +6,7 @@ const shown = (html: string) => render(<div>{richText(html)}</div>).container.fi
 
 describe("formatted text", () => {
   it("keeps what the Matrix specification lets a client show", () => {
-    expect(shown("<p>a <b>b</b><br>c</p><ul><li>d</li></ul>")).toBe("<p>a <b>b</b><br>c</p><ul><li>d</li></ul>");
+    expect(shown("<p>a <b>b</b><br>c</p><ul><li>d</li></ul>")).toBe('<p dir="auto">a <b>b</b><br>c</p><ul><li dir="auto">d</li></ul>');
   });
 
   it("loses everything that could act", () => {
@@ -22,7 +22,17 @@ describe("formatted text", () => {
   });
 
   it("has no headings of the page's own rank", () => {
-    expect(shown("<h1>a</h1>")).toBe("<strong>a</strong>");
+    expect(shown("<h1>a</h1><h2>b</h2>")).toBe('<p dir="auto"><strong>a</strong></p><p dir="auto"><strong>b</strong></p>');
+  });
+
+  it("has links where there are addresses, but for those in code", () => {
+    expect(shown("<p>see https://a.example/x_(y)</p>")).toContain('<a href="https://a.example/x_(y)"');
+    expect(shown("<pre><code>https://a.example</code></pre>")).toBe("<pre><code>https://a.example</code></pre>");
+    expect(shown('<a href="https://a.example">https://b.example</a>')?.match(/<a /g)).toHaveLength(1);
+  });
+
+  it("has tables that scroll by themselves", () => {
+    expect(shown("<table><tbody><tr><td>a</td></tr></tbody></table>")).toBe('<div><table><tbody><tr><td dir="auto">a</td></tr></tbody></table></div>');
   });
 });
 

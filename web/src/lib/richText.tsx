@@ -1,4 +1,5 @@
 import { createElement, Fragment, type ReactNode } from "react";
+import { splitLinks } from "./links";
 
 /**
  * `formatted_body` as React elements. The city lets through only what the Matrix specification lets a client show; the pages
@@ -10,7 +11,13 @@ const PLAIN = new Set(
 );
 
 /** Headings of a message are none of the page's. */
-const RENAMED: Record<string, string> = { h1: "strong", h2: "strong", h3: "strong", h4: "strong", h5: "strong", h6: "strong" };
+const HEADING = /^h[1-6]$/;
+
+/** Each of them begins on a line of its own, so each has a direction of writing of its own. */
+const BLOCKS = new Set("blockquote p li td th caption summary".split(" "));
+
+/** In these an address is not for clicking. */
+const UNLINKED = "a, code, pre";
 
 const SAFE_LINK = /^(https?:|mailto:|matrix:)/i;
 
@@ -23,7 +30,7 @@ function children(parent: Node): ReactNode[] {
 }
 
 function element(node: Node): ReactNode {
-  if (node.nodeType === Node.TEXT_NODE) return node.textContent;
+  if (node.nodeType === Node.TEXT_NODE) return text(node);
   if (!(node instanceof Element)) return null;
   const name = node.localName;
   if (name === "mx-reply" || name === "script" || name === "style") return null;
@@ -32,7 +39,14 @@ function element(node: Node): ReactNode {
   if (!PLAIN.has(name)) return children(node);
   if (name === "br" || name === "hr") return createElement(name);
   if (name === "span" && node.hasAttribute("data-mx-spoiler")) return spoiler(node);
-  return createElement(RENAMED[name] ?? name, null, children(node));
+  if (HEADING.test(name)) return <p dir="auto"><strong>{children(node)}</strong></p>;
+  if (name === "table") return <div><table>{children(node)}</table></div>;
+  return createElement(name, BLOCKS.has(name) ? { dir: "auto" } : null, children(node));
+}
+
+function text(node: Node): ReactNode {
+  const words = node.textContent ?? "";
+  return node.parentElement?.closest(UNLINKED) ? words : linkedText(words);
 }
 
 function link(node: Element): ReactNode {
@@ -60,17 +74,15 @@ function spoiler(node: Element): ReactNode {
   );
 }
 
-const ADDRESS = /(https?:\/\/[^\s<>"]*[^\s<>".,;:!?)\]}'»”])/g;
-
 /** A text whose addresses are links. */
 export function linkedText(text: string): ReactNode {
-  return text.split(ADDRESS).map((part, index) =>
-    index % 2 === 0 ? (
-      part
-    ) : (
+  return splitLinks(text).map(({ text: part, isLink }, index) =>
+    isLink ? (
       <a key={index} href={part} target="_blank" rel="noopener noreferrer nofollow">
         {part}
       </a>
+    ) : (
+      part
     ),
   );
 }

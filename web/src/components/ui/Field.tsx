@@ -13,7 +13,7 @@ export function TextField({ label, hint, ...rest }: Words & InputHTMLAttributes<
       <label className={styles.label} htmlFor={id}>
         {label}
       </label>
-      <input id={id} className={styles.input} aria-describedby={hint ? `${id}-hint` : undefined} {...rest} />
+      <input id={id} dir="auto" className={styles.input} aria-describedby={hint ? `${id}-hint` : undefined} {...rest} />
       {hint && (
         <span id={`${id}-hint`} className={styles.hint}>
           {hint}
@@ -30,7 +30,7 @@ export function TextArea({ label, ...rest }: Words & TextareaHTMLAttributes<HTML
       <label className={styles.label} htmlFor={id}>
         {label}
       </label>
-      <textarea id={id} className={styles.input} {...rest} />
+      <textarea id={id} dir="auto" className={styles.input} {...rest} />
     </div>
   );
 }

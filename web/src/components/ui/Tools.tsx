@@ -15,7 +15,7 @@ export function SearchField({ label, value, onChange }: { label: string; value: 
   return (
     <div className={styles.search}>
       <Icon name="search" />
-      <input type="search" aria-label={label} placeholder={label} value={value} onChange={({ target }) => onChange(target.value)} />
+      <input type="search" dir="auto" aria-label={label} placeholder={label} value={value} onChange={({ target }) => onChange(target.value)} />
     </div>
   );
 }

@@ -2,6 +2,7 @@ import { Link } from "react-router";
 import type { Agent, AgentPresence } from "../../api/types";
 import { AgentPresenceBadge } from "../../components/ui/AgentPresenceBadge";
 import { Avatar } from "../../components/ui/Avatar";
+import { Name } from "../../components/ui/Name";
 import { useAgentPresence } from "../../hooks/useAgentPresence";
 import { agentSubject } from "../../lib/subjects";
 import { useFace } from "../../stores/people";
@@ -15,10 +16,10 @@ export function AgentCard({ agent }: { agent: Agent }) {
       <Avatar subject={agentSubject(agent.slug)} face={face} size={56} status={status ?? agent.presence} />
       <div>
         <Link className={styles.name} to={`/agents/${encodeURIComponent(agent.slug)}`}>
-          {agent.display_name}
+          <Name>{agent.display_name}</Name>
         </Link>
-        <p>{agent.title ?? agent.role}</p>
-        {agent.status_msg && agent.status_msg !== agent.title && <p>{agent.status_msg}</p>}
+        <p dir="auto">{agent.title ?? agent.role}</p>
+        {agent.status_msg && agent.status_msg !== agent.title && <p dir="auto">{agent.status_msg}</p>}
       </div>
     </li>
   );
@@ -34,7 +35,7 @@ export function OfficerCard({ agent, office, text }: { agent: AgentPresence; off
       <div>
         <p>{office}</p>
         <Link className={styles.name} to={`/agents/${encodeURIComponent(agent.agent_id)}`}>
-          {agent.display_name}
+          <Name>{agent.display_name}</Name>
         </Link>{" "}
         <AgentPresenceBadge slug={agent.agent_id} />
         <p>{text}</p>

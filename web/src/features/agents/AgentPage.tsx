@@ -8,6 +8,7 @@ import { AgentPresenceBadge } from "../../components/ui/AgentPresenceBadge";
 import { Avatar } from "../../components/ui/Avatar";
 import { ButtonLink, buttonClass } from "../../components/ui/Button";
 import { Icon } from "../../components/ui/Icon";
+import { Name } from "../../components/ui/Name";
 import { ProblemNotice, Skeleton } from "../../components/ui/Notice";
 import { usePageTitle } from "../../hooks/usePageTitle";
 import { useSite } from "../../hooks/useSite";
@@ -33,8 +34,10 @@ function Portrait({ agent }: { agent: Agent }) {
       <header className={styles.hero}>
         <Avatar subject={agentSubject(agent.slug)} face={face} size={104} />
         <AgentPresenceBadge slug={agent.slug} />
-        <h1>{agent.display_name}</h1>
-        {agent.title && <p className={styles.title}>{agent.title}</p>}
+        <h1>
+          <Name>{agent.display_name}</Name>
+        </h1>
+        {agent.title && <p className={styles.title} dir="auto">{agent.title}</p>}
         <LastSeen agent={agent} />
       </header>
       <Actions agent={agent} />
@@ -95,7 +98,7 @@ function Facts({ agent }: { agent: Agent }) {
           <span className={styles.rooms}>
             {agent.rooms.map((slug) => (
               <Link key={slug} to={`/city/${slug}`}>
-                {nameOf(slug)}
+                <Name>{nameOf(slug)}</Name>
               </Link>
             ))}
           </span>

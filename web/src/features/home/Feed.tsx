@@ -5,6 +5,7 @@ import { queries } from "../../api/queries";
 import type { FeedEntry, Room } from "../../api/types";
 import { Avatar } from "../../components/ui/Avatar";
 import { Icon } from "../../components/ui/Icon";
+import { Name } from "../../components/ui/Name";
 import { useNow } from "../../hooks/useNow";
 import { ago, fullTime } from "../../lib/times";
 import { subjectOf } from "../../lib/subjects";
@@ -36,13 +37,17 @@ function Entry({ entry, room }: { entry: FeedEntry; room: Room | undefined }) {
       <Portrait actor={actor} />
       <div className={styles.what}>
         <p>
-          {actor && <strong>{actor.display_name} </strong>}
+          {actor && (
+            <strong>
+              <Name>{actor.display_name}</Name>{" "}
+            </strong>
+          )}
           {room ? <Link to={`/city/${room.slug}`}>{t(what, place)}</Link> : t(what, place)}{" "}
           <time dateTime={entry.created_at} title={fullTime(entry.created_at, i18n.language)}>
             {ago(entry.created_at, now, i18n.language)}
           </time>
         </p>
-        {payload.body && <p className={styles.quote}>{payload.body}</p>}
+        {payload.body && <p className={styles.quote} dir="auto">{payload.body}</p>}
       </div>
     </li>
   );

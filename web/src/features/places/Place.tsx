@@ -3,6 +3,7 @@ import type { Agent, AgentPresence } from "../../api/types";
 import { AgentCard, OfficerCard } from "../agents/AgentCard";
 import agentStyles from "../agents/Agents.module.css";
 import { RoomHouse } from "../city/rooms/RoomHouse";
+import { Name } from "../../components/ui/Name";
 import { usePresence } from "../../stores/presence";
 import { agentSubject } from "../../lib/subjects";
 import styles from "./Place.module.css";
@@ -34,8 +35,10 @@ export function Place({ id, kind, name, description, district, offices, agents }
         <RoomHouse slug={id} isLit={online > 0} size={88} />
         <div>
           <p className={styles.kind}>{kind}</p>
-          <h1>{name}</h1>
-          {description && <p>{description}</p>}
+          <h1>
+            <Name>{name}</Name>
+          </h1>
+          {description && <p dir="auto">{description}</p>}
           {district && <p>{t("places.district", { district })}</p>}
         </div>
       </header>

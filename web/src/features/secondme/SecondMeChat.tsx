@@ -94,7 +94,7 @@ function Ribbon({ past, shown, onShow }: RibbonProps) {
       {past.toReversed().map(({ id, prompt, created_at: at }) => (
         <li key={id}>
           <button type="button" className={styles.past} aria-pressed={id === shown} onClick={() => onShow(id)}>
-            <span>{prompt}</span>
+            <span dir="auto">{prompt}</span>
             <small>{ago(at, now, i18n.language)}</small>
           </button>
         </li>
@@ -109,7 +109,7 @@ function Answered({ interaction }: { interaction: Interaction }) {
   const seconds = format.format(Math.max(SHORTEST_S, interaction.latency_ms / 1000));
   return (
     <div className={styles.exchange}>
-      <p className={styles.prompt}>{interaction.prompt}</p>
+      <p className={styles.prompt} dir="auto">{interaction.prompt}</p>
       <Answer text={interaction.response} />
       <p className={styles.note}>{t("secondMe.took", { seconds })}</p>
     </div>
@@ -120,7 +120,7 @@ function Answering({ asked, onRetry }: { asked: Asked; onRetry: () => void }) {
   const { t } = useTranslation();
   return (
     <div className={styles.exchange}>
-      <p className={styles.prompt}>{asked.prompt}</p>
+      <p className={styles.prompt} dir="auto">{asked.prompt}</p>
       {asked.answer ? <Answer text={asked.answer} /> : asked.state === "answering" && <Thinking />}
       {asked.state === "stopped" && <p className={styles.note}>{t("secondMe.stopped")}</p>}
       {asked.state === "failed" && <ProblemNotice error={asked.problem} onRetry={onRetry} />}
@@ -131,7 +131,7 @@ function Answering({ asked, onRetry }: { asked: Asked; onRetry: () => void }) {
 function Answer({ text }: { text: string }) {
   const { t } = useTranslation();
   return (
-    <div className={styles.answer} role="group" aria-label={t("secondMe.answer")}>
+    <div className={styles.answer} dir="auto" role="group" aria-label={t("secondMe.answer")}>
       <Suspense fallback={<p>{text}</p>}>
         <Markdown text={text} />
       </Suspense>
@@ -197,6 +197,7 @@ function PromptField({ isAnswering, onAsk, onStop }: PromptProps) {
     >
       <textarea
         rows={1}
+        dir="auto"
         value={prompt}
         maxLength={MAX_PROMPT_CHARS}
         aria-label={t("secondMe.inputLabel")}

@@ -4,6 +4,7 @@ import { queries } from "../../api/queries";
 import { Avatar } from "../../components/ui/Avatar";
 import { Button } from "../../components/ui/Button";
 import { Icon } from "../../components/ui/Icon";
+import { Name } from "../../components/ui/Name";
 import { Menu } from "../../components/ui/Menu";
 import { useStatus } from "../../stores/presence";
 import { useSession } from "../../stores/session";
@@ -47,7 +48,7 @@ function SignedInAccount({ session }: { session: Session }) {
       {(close) => (
         <>
           <div className={styles.who}>
-            <strong>{session.displayName}</strong>
+            <strong><Name>{session.displayName}</Name></strong>
             <span>{t(`status.${status}`)}</span>
             <OnMatrix userId={session.userId} />
           </div>

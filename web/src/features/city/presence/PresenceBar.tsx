@@ -3,6 +3,7 @@ import { useTranslation } from "react-i18next";
 import { Link } from "react-router";
 import type { SubjectId } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";
+import { Name } from "../../../components/ui/Name";
 import { PresenceDot } from "../../../components/ui/PresenceDot";
 import { kindOf } from "../../../lib/subjects";
 import { byKindAndName, useFace, usePeople } from "../../../stores/people";
@@ -47,7 +48,9 @@ function Person({ subject }: { subject: SubjectId }) {
   const portrait = (
     <>
       <Avatar subject={subject} face={face} size={44} status={status} />
-      <span>{face.name}</span>
+      <span>
+        <Name>{face.name}</Name>
+      </span>
     </>
   );
   if (kindOf(subject) !== "agent") return <span className={styles.person}>{portrait}</span>;

@@ -5,6 +5,7 @@ import type { Message, Room } from "../../../api/types";
 import { Button, IconButton } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
 import { useSession } from "../../../stores/session";
+import { Name } from "../../../components/ui/Name";
 import styles from "./CityRoomInput.module.css";
 import { draftOf, keepDraft, useComposer } from "./composer";
 import { useFiles, type Chosen } from "./useFiles";
@@ -85,7 +86,7 @@ function Input({ roomName, slug }: { roomName: string; slug: string }) {
     }
   };
   const onPaste = (event: ClipboardEvent) => {
-    if (!event.clipboardData.files.length) return;
+    if (!hasFilesOnly(event.clipboardData)) return;
     event.preventDefault();
     files.add(event.clipboardData.files);
   };
@@ -121,6 +122,7 @@ function Input({ roomName, slug }: { roomName: string; slug: string }) {
         />
         <textarea
           ref={field}
+          dir="auto"
           className={styles.text}
           rows={1}
           value={text}
@@ -146,13 +148,18 @@ function Input({ roomName, slug }: { roomName: string; slug: string }) {
   );
 }
 
+/** A spreadsheet puts a picture of its cells beside their text: then the text is meant. */
+function hasFilesOnly({ files, types }: DataTransfer): boolean {
+  return files.length > 0 && !(types.includes("text/plain") && types.includes("text/html"));
+}
+
 function About({ replyTo, onClose }: { replyTo: Message | null; onClose: () => void }) {
   const { t } = useTranslation();
   return (
     <div className={styles.about}>
-      <p>
+      <p dir="auto">
         <strong>{replyTo ? t("room.replyTo", { name: replyTo.author.display_name }) : t("room.editing")}</strong>{" "}
-        {replyTo?.body}
+        <bdi>{replyTo?.body}</bdi>
       </p>
       <IconButton icon="close" label={t("common.cancel")} onClick={onClose} />
     </div>
@@ -167,7 +174,7 @@ function Files({ chosen, onRemove }: { chosen: readonly Chosen[]; onRemove: (id:
       {chosen.map(({ id, file, preview, part, media }) => (
         <li key={id} className={styles.file}>
           {preview ? <img src={preview} alt="" /> : <Icon name="file" />}
-          <span>{file.name}</span>
+          <span><Name>{file.name}</Name></span>
           <IconButton icon="close" label={t("room.removeFile", { name: file.name })} onClick={() => onRemove(id)} />
           {!media && (
             <progress value={part} aria-label={t("room.uploading", { name: file.name, percent: Math.round(part * 100) })} />

@@ -145,7 +145,7 @@ function Line({ row, roomName, isLoadingOlder, hasOlder, ...rest }: LineProps) {
     case "unread":
       return <p className={`${styles.line} ${styles.unread}`}>{t("room.unread")}</p>;
     case "note":
-      return <p className={styles.note}>{t(`room.${row.note.what}`, { name: row.note.name })}</p>;
+      return <p className={styles.note} dir="auto">{t(`room.${row.note.what}`, { name: row.note.name })}</p>;
     case "message":
       return <MessageRow message={row.message} isFirst={row.isFirst} {...rest} />;
     case "outgoing":

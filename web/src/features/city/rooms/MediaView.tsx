@@ -4,41 +4,88 @@ import { fetchBlobUrl } from "../../../api/upload";
 import type { Media } from "../../../api/types";
 import { IconButton } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
+import { Name } from "../../../components/ui/Name";
+import { plainName } from "../../../lib/names";
+import { bytes } from "../../../lib/sizes";
 import styles from "./MediaView.module.css";
+
+/** Types that browsers show; of others, and of what turns out to be damaged, there is the file to save. */
+const SHOWN_TYPES: Record<string, RegExp> = {
+  "m.image": /^image\/(png|apng|jpeg|jpg|gif|webp|avif)$/i,
+  "m.audio": /^audio\//i,
+  "m.video": /^video\//i,
+};
 
 /** The file that a message is about. */
 export function MediaView({ media, msgtype }: { media: Media; msgtype: string }) {
   const { t } = useTranslation();
-  if (!media.url) return <p>{`${media.filename}: ${t("room.fileGone")}`}</p>;
-  if (msgtype === "m.image") return <Picture media={media} url={media.url} />;
-  // What was said in a recording cannot be known here, so there are no captions to give.
-  // eslint-disable-next-line jsx-a11y/media-has-caption
-  if (msgtype === "m.audio") return <audio className={styles.player} src={media.url} controls preload="none" aria-label={media.filename} />;
-  // eslint-disable-next-line jsx-a11y/media-has-caption
-  if (msgtype === "m.video") return <video className={styles.player} src={media.url} controls preload="metadata" aria-label={media.filename} />;
-  return <Attachment media={media} url={media.url} />;
+  const { url } = media;
+  const [brokenUrl, setBrokenUrl] = useState<string | null>(null);
+  if (!url) {
+    return (
+      <p>
+        <Name>{media.filename}</Name>: {t("room.fileGone")}
+      </p>
+    );
+  }
+  const isShown = brokenUrl !== url && SHOWN_TYPES[msgtype]?.test(media.mimetype);
+  if (!isShown) return <Attachment media={media} url={url} />;
+  const props = { media, url, onBroken: () => setBrokenUrl(url) };
+  if (msgtype === "m.image") return <Picture {...props} />;
+  return <Player {...props} isVideo={msgtype === "m.video"} />;
 }
 
-function Picture({ media, url }: { media: Media; url: string }) {
+interface ShownProps {
+  media: Media;
+  url: string;
+  onBroken: () => void;
+}
+
+/** A picture of unknown size gets this height, in pixels, before and after it is there. */
+const UNKNOWN_HEIGHT_PX = 192;
+const MAX_WIDTH_PX = 352;
+const MAX_HEIGHT_PX = 320;
+
+function Picture({ media, url, onBroken }: ShownProps) {
   const { t } = useTranslation();
   const [isOpen, setOpen] = useState(false);
-  const small = useShownUrl(media.thumbnail_url ?? url);
-  // Its place is kept before it is there, so that nothing jumps.
-  const style: CSSProperties = media.width && media.height ? { aspectRatio: `${media.width} / ${media.height}` } : { height: "12rem" };
+  const [source, setSource] = useState(media.thumbnail_url ?? url);
+  const small = useShownUrl(source, () => (source === url ? onBroken() : setSource(url)));
+  const name = plainName(media.filename);
   return (
     <>
-      <button type="button" className={styles.opener} aria-label={t("room.imageOpen", { name: media.filename })} onClick={() => setOpen(true)}>
-        <img {...small} className={styles.picture} style={style} width={media.width ?? undefined} alt="" />
+      <button type="button" className={styles.opener} aria-label={t("room.imageOpen", { name })} onClick={() => setOpen(true)}>
+        <img {...small} className={styles.picture} style={placeOf(media)} alt="" />
       </button>
       {isOpen && <Lightbox media={media} url={url} onClose={() => setOpen(false)} />}
     </>
   );
 }
 
+/** The place of a picture, which it has before it is there, so that nothing moves when it comes. */
+function placeOf({ width, height }: Media): CSSProperties {
+  if (!width || !height) return { height: UNKNOWN_HEIGHT_PX };
+  const scale = Math.min(1, MAX_WIDTH_PX / width, MAX_HEIGHT_PX / height);
+  return { width: width * scale, aspectRatio: `${width} / ${height}` };
+}
+
+function Player({ media, url, onBroken, isVideo }: ShownProps & { isVideo: boolean }) {
+  const props = {
+    ...useShownUrl(url, onBroken),
+    className: styles.player,
+    controls: true,
+    "aria-label": plainName(media.filename),
+  };
+  // What was said in a recording cannot be known here, so there are no captions to give.
+  // eslint-disable-next-line jsx-a11y/media-has-caption
+  return isVideo ? <video {...props} preload="metadata" style={placeOf(media)} /> : <audio {...props} preload="metadata" />;
+}
+
 function Lightbox({ media, url, onClose }: { media: Media; url: string; onClose: () => void }) {
   const { t } = useTranslation();
   const dialog = useRef<HTMLDialogElement>(null);
-  const large = useShownUrl(url);
+  const large = useShownUrl(url, onClose);
+  const name = plainName(media.filename);
   useEffect(() => {
     const shown = dialog.current;
     shown?.showModal();
@@ -47,53 +94,41 @@ function Lightbox({ media, url, onClose }: { media: Media; url: string; onClose:
   return (
     // A click anywhere closes it for the mouse; Escape and the button are there for everybody.
     // eslint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/no-noninteractive-element-interactions
-    <dialog ref={dialog} className={styles.lightbox} aria-label={media.filename} onClose={onClose} onClick={onClose}>
-      <img {...large} alt={t("room.image", { name: media.filename })} />
+    <dialog ref={dialog} className={styles.lightbox} aria-label={name} onClose={onClose} onClick={onClose}>
+      <img {...large} alt={t("room.image", { name })} />
       <IconButton icon="close" label={t("common.close")} className={styles.close ?? ""} onClick={onClose} />
     </dialog>
   );
 }
 
 function Attachment({ media, url }: { media: Media; url: string }) {
-  const { t } = useTranslation();
+  const { t, i18n } = useTranslation();
+  const name = plainName(media.filename);
   return (
-    <a className={styles.file} href={url} download={media.filename} aria-label={t("room.download", { name: media.filename })}>
+    <a className={styles.file} href={url} download={name} aria-label={t("room.download", { name })}>
       <Icon name="file" size={28} />
       <span>
-        {media.filename}
-        {media.size !== null && <small>{bytes(media.size)}</small>}
+        <Name>{name}</Name>
+        {media.size !== null && <small>{bytes(media.size, i18n.language)}</small>}
       </span>
     </a>
   );
 }
 
 /** Where reading takes a token an `<img>` is refused: then it is fetched with one. */
-function useShownUrl(url: string): { src: string; onError: () => void } {
+function useShownUrl(url: string, onBroken: () => void): { src: string; onError: () => void } {
   const [fetched, setFetched] = useState<{ of: string; src: string } | null>(null);
-  const isTried = useRef(false);
+  const isTried = useRef<string | null>(null);
   useEffect(() => (fetched ? () => URL.revokeObjectURL(fetched.src) : undefined), [fetched]);
   return {
     src: fetched?.of === url ? fetched.src : url,
     onError: () => {
-      if (isTried.current) return;
-      isTried.current = true;
-      fetchBlobUrl(url).then(
-        (src) => setFetched({ of: url, src }),
-        () => undefined, // It stays what it is: a picture that cannot be shown, with its name.
-      );
+      if (isTried.current === url) {
+        onBroken();
+        return;
+      }
+      isTried.current = url;
+      fetchBlobUrl(url).then((src) => setFetched({ of: url, src }), onBroken);
     },
   };
-}
-
-const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte"] as const;
-
-function bytes(size: number): string {
-  const step = Math.min(UNITS.length - 1, Math.floor(Math.log10(Math.max(size, 1)) / 3));
-  const format = new Intl.NumberFormat(document.documentElement.lang, {
-    style: "unit",
-    unit: UNITS[step] ?? "byte",
-    unitDisplay: "short",
-    maximumFractionDigits: 1,
-  });
-  return format.format(size / 1000 ** step);
 }

@@ -7,6 +7,7 @@ import { buttonClass, IconButton } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
 import { useSite } from "../../../hooks/useSite";
 import { roomLink } from "../../../lib/matrixLinks";
+import { Name } from "../../../components/ui/Name";
 import { kindOf } from "../../../lib/subjects";
 import { byKindAndName, useFace, usePeople } from "../../../stores/people";
 import { usePresence } from "../../../stores/presence";
@@ -101,9 +102,9 @@ function Person({ subject }: { subject: SubjectId }) {
     <>
       <Avatar subject={subject} face={face} size={36} status={seen?.status ?? "online"} />
       <span>
-        {face.name}
+        <Name>{face.name}</Name>
         {subject === me && ` (${t("common.you")})`}
-        <small>{seen?.statusMsg ?? t(`kind.${kindOf(subject)}`)}</small>
+        <small dir="auto">{seen?.statusMsg ?? t(`kind.${kindOf(subject)}`)}</small>
       </span>
     </>
   );

@@ -3,7 +3,9 @@ import { useTranslation } from "react-i18next";
 import type { Author, Message } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";
 import { Icon } from "../../../components/ui/Icon";
+import { Name } from "../../../components/ui/Name";
 import { useProblemText } from "../../../hooks/useProblemText";
+import { isEmojiOnly } from "../../../lib/emoji";
 import { linkedText, richText } from "../../../lib/richText";
 import { subjectOf } from "../../../lib/subjects";
 import { clockTime, fullTime } from "../../../lib/times";
@@ -32,7 +34,7 @@ export const MessageRow = memo(function MessageRow({ message, isFirst, isActive,
     <article className={look.filter(Boolean).join(" ")} data-message={message.id} tabIndex={-1} aria-labelledby={`name-${message.id}`}>
       {isFirst ? <Portrait author={message.author} /> : <Time message={message} isAside />}
       <span id={`name-${message.id}`} className="quiet">
-        {message.author.display_name}
+        <Name>{message.author.display_name}</Name>
       </span>
       <div className={styles.body}>
         {isFirst && <Head message={message} />}
@@ -55,7 +57,9 @@ function Head({ message }: { message: Message }) {
   const { author } = message;
   return (
     <p className={styles.head} aria-hidden="true">
-      <span className={styles.name}>{author.display_name}</span>
+      <span className={styles.name}>
+        <Name>{author.display_name}</Name>
+      </span>
       {author.kind !== "citizen" && <span className={styles.badge}>{t(`kind.${author.kind}`)}</span>}
       <Time message={message} />
     </p>
@@ -99,17 +103,18 @@ function hasWords({ body, media }: Message): boolean {
   return body !== "" && body !== media?.filename;
 }
 
-const EMOJI_ONLY = /^(?:\p{Extended_Pictographic}|\p{Emoji_Component}|\s){1,12}$/u;
-
 function Words({ message }: { message: Message }) {
   const { body, formatted_body: html, msgtype, author } = message;
-  const isLarge = EMOJI_ONLY.test(body) && /\p{Extended_Pictographic}/u.test(body);
-  const kinds = [isLarge && styles.large, msgtype === "m.notice" && styles.notice, msgtype === "m.emote" && styles.emote];
+  const kinds = [isEmojiOnly(body) && styles.large, msgtype === "m.notice" && styles.notice, msgtype === "m.emote" && styles.emote];
   const className = [html ? styles.rich : styles.text, ...kinds].filter(Boolean).join(" ");
   const words: ReactNode = html ? richText(html) : linkedText(body);
   return (
-    <div className={className}>
-      {msgtype === "m.emote" && `${author.display_name} `}
+    <div className={className} dir="auto">
+      {msgtype === "m.emote" && (
+        <>
+          <Name>{author.display_name}</Name>{" "}
+        </>
+      )}
       {words}
     </div>
   );
@@ -123,9 +128,13 @@ function Quote({ messageId, onJump }: { messageId: string; onJump: Props["onJump
   return (
     <button type="button" className={styles.quote} title={t("room.jump")} onClick={() => onJump(messageId)}>
       <span className="quiet">{t("room.jump")}: </span>
-      <span>
-        {quoted && <strong>{quoted.author.display_name} </strong>}
-        {words}
+      <span dir="auto">
+        {quoted && (
+          <strong>
+            <Name>{quoted.author.display_name}</Name>{" "}
+          </strong>
+        )}
+        <bdi>{words}</bdi>
       </span>
     </button>
   );
@@ -190,9 +199,9 @@ export function OutgoingRow({ outgoing, isFirst }: { outgoing: Outgoing; isFirst
     <article className={`${styles.row} ${isFirst ? styles.first : ""}`} aria-label={t("common.you")}>
       {isFirst ? <Avatar subject={subject} face={face} size={40} /> : <span />}
       <div className={styles.body}>
-        {isFirst && <p className={styles.name}>{face.name}</p>}
+        {isFirst && <p className={styles.name}><Name>{face.name}</Name></p>}
         {outgoing.media && <MediaView media={outgoing.media} msgtype={outgoing.media.mimetype.startsWith("image/") ? "m.image" : "m.file"} />}
-        <div className={styles.text}>{outgoing.body}</div>
+        <div className={styles.text} dir="auto">{outgoing.body}</div>
         <OutgoingState outgoing={outgoing} />
       </div>
     </article>

@@ -2,6 +2,7 @@ import { useTranslation } from "react-i18next";
 import { Link } from "react-router";
 import type { Room } from "../../../api/types";
 import { PresenceDot } from "../../../components/ui/PresenceDot";
+import { Name } from "../../../components/ui/Name";
 import { useNow } from "../../../hooks/useNow";
 import { isUnread } from "../../../lib/readMarks";
 import { ago } from "../../../lib/times";
@@ -16,10 +17,10 @@ export function RoomCard({ room }: { room: Room }) {
       <RoomHouse slug={room.slug} isLit={room.members_online > 0} />
       <div>
         <Link className={styles.name} to={`/city/${room.slug}`}>
-          {room.name}
+          <Name>{room.name}</Name>
         </Link>
         {isUnread(room) && <span className={styles.unread}>{t("rooms.unread")}</span>}
-        <p className={styles.description}>{room.description}</p>
+        <p className={styles.description} dir="auto">{room.description}</p>
       </div>
       <p className={styles.live}>
         <span>

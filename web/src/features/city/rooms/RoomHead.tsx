@@ -2,6 +2,7 @@ import { useTranslation } from "react-i18next";
 import type { Room } from "../../../api/types";
 import { Button, ButtonLink, buttonClass, IconButton } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
+import { Name } from "../../../components/ui/Name";
 import { useSite } from "../../../hooks/useSite";
 import { roomLink } from "../../../lib/matrixLinks";
 import { useSession } from "../../../stores/session";
@@ -27,10 +28,17 @@ export function RoomHead({ room, showsMembers, onMembers }: Props) {
         <RoomHouse slug={room.slug} isLit={room.members_online > 0} />
       </span>
       <div className={styles.title}>
-        <h1 id="room-title">{room.name}</h1>
+        <h1 id="room-title">
+          <Name>{room.name}</Name>
+        </h1>
         <p>
           {t("rooms.online", { count: room.members_online })}
-          {room.description && ` · ${room.description}`}
+          {room.description && (
+            <>
+              {" · "}
+              <bdi>{room.description}</bdi>
+            </>
+          )}
         </p>
       </div>
       <Membership />

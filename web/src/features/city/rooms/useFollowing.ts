@@ -15,6 +15,7 @@ export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: re
   const [said, setSaid] = useState(outgoing);
   // Whoever comes to something unread begins there.
   const followsRef = useRef(!rows.some(({ kind }) => kind === "unread"));
+  const lastTopRef = useRef(0);
   const lastKey = rows.at(-1)?.key ?? null;
 
   if (said !== outgoing) {
@@ -27,8 +28,16 @@ export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: re
   const look = () => {
     const list = listRef.current;
     if (!list) return;
-    followsRef.current = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_PX;
-    setAtBottom(followsRef.current);
+    const isNear = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_PX;
+    const wentUp = list.scrollTop < lastTopRef.current;
+    lastTopRef.current = list.scrollTop;
+    // Further from the bottom without having gone up: the bottom moved, as a picture does that has just got its height.
+    if (!isNear && !wentUp && followsRef.current) {
+      scrollDown(list);
+      return;
+    }
+    followsRef.current = isNear;
+    setAtBottom(isNear);
   };
   const toBottom = () => {
     followsRef.current = true;

@@ -1,0 +1,106 @@
+"""What people write as the room's page shows it: direction, links, emoji, tables, and what is pasted into the field."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Locator, Page, expect
+
+from tests.parts.browser import start_browser
+from tests.parts.city import citizen_token
+from tests.parts.open_city import OpenCity, open_city
+from tests.parts.ports import HOST
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+DANA: Final = citizen_token("u_dana", "דנה")
+TARAS: Final = citizen_token("u_taras", "Тарас")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def city(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> AsyncIterator[OpenCity]:
+    file = tmp_path_factory.mktemp("page_text") / "city.db"
+    file.write_bytes(sqlite_template.read_bytes())
+    async with open_city(f"sqlite:///{file}") as city:
+        yield city
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def page(city: OpenCity) -> AsyncIterator[Page]:
+    origin = f"http://{HOST}:{city.city.settings.api.port}"
+    kept = [{"name": "city.session", "value": TARAS}]
+    async with start_browser() as browser:
+        reader = await browser.somebody(
+            locale="en-US", storage_state={"cookies": [], "origins": [{"origin": origin, "localStorage": kept}]}
+        )
+        yield (await reader.open(f"{origin}/city/general")).page
+
+
+async def shown(city: OpenCity, page: Page, body: str, token: str = DANA, **more: str) -> Locator:
+    """The row of a message that was just said."""
+    answer = await city.call("POST", "/city/rooms/general/messages", {"body": body, **more}, token=token)
+    assert answer.status == 201, answer
+    row = page.locator(f"[data-message='{answer.content['id']}']")
+    await row.wait_for()
+    return row
+
+
+async def test_right_to_left_text_keeps_its_direction(city: OpenCity, page: Page) -> None:
+    row = await shown(city, page, "שלום, מה שלומכם?")
+    direction = "node => getComputedStyle(node).direction"
+    assert await row.get_by_text("שלום, מה שלומכם?").evaluate(direction) == "rtl"
+    assert await row.locator("p bdi").evaluate(direction) == "rtl"
+    latin = await shown(city, page, "**hello**", TARAS)
+    assert await latin.get_by_text("hello").evaluate(direction) == "ltr"
+
+
+async def test_headings_and_tables_stand_apart(city: OpenCity, page: Page) -> None:
+    row = await shown(city, page, "# Перший\n## Другий\n\n| a | b |\n|---|---|\n| c | d |")
+    tops = await row.locator("strong").evaluate_all("nodes => nodes.map(node => node.getBoundingClientRect().top)")
+    assert len(tops) == len(set(tops)) == 2
+    border = await row.get_by_role("cell", name="c").evaluate("node => getComputedStyle(node).borderTopStyle")
+    assert border == "solid"
+
+
+@pytest.mark.parametrize(("body", "is_large"), [("👨‍👩‍👧‍👦🇺🇦1️⃣", True), ("123 👍", False), ("© 2024", False)])
+async def test_emoji_alone_are_large(city: OpenCity, page: Page, body: str, is_large: bool) -> None:
+    row = await shown(city, page, body)
+    size = await row.get_by_text(body, exact=True).evaluate("node => parseFloat(getComputedStyle(node).fontSize)")
+    assert (size > 30) is is_large
+
+
+async def test_address_with_brackets_links_whole(city: OpenCity, page: Page) -> None:
+    row = await shown(city, page, "**Дивіться** (https://en.wikipedia.org/wiki/Foo_(bar)).")
+    link = row.get_by_role("link")
+    await expect(link).to_have_attribute("href", "https://en.wikipedia.org/wiki/Foo_(bar)")
+    await expect(link).to_have_text("https://en.wikipedia.org/wiki/Foo_(bar)")
+
+
+PASTE: Final = """([field, contents]) => {
+  const data = new DataTransfer();
+  for (const [type, content] of Object.entries(contents)) {
+    if (type.startsWith("text/")) data.setData(type, content);
+    else data.items.add(new File([content], "image", {type}));
+  }
+  const event = new ClipboardEvent("paste", {clipboardData: data, bubbles: true, cancelable: true});
+  return field.dispatchEvent(event);
+}"""
+
+
+@pytest.mark.parametrize(
+    ("contents", "is_text"),
+    [
+        ({"text/plain": "1\t2", "text/html": "<table><tr><td>1<td>2</table>", "image/png": "png"}, True),
+        ({"text/plain": "1\t2"}, True),
+        ({"text/html": "<img src=x>", "image/png": "png"}, False),
+        ({"text/plain": "photo.png", "image/png": "png"}, False),
+    ],
+)
+async def test_paste_from_a_spreadsheet_gives_its_text(page: Page, contents: dict[str, str], is_text: bool) -> None:
+    field = await page.get_by_role("textbox", name="Message to General").element_handle()
+    # The browser inserts the text itself if the page leaves the event alone.
+    assert await page.evaluate(PASTE, [field, contents]) is is_text

@@ -1,0 +1,28 @@
+import { describe, expect, it } from "vitest";
+import { splitLinks } from "./links";
+
+const linksOf = (text: string) => splitLinks(text).filter(({ isLink }) => isLink).map((part) => part.text);
+
+describe("addresses in a text", () => {
+  it.each([
+    ["https://en.wikipedia.org/wiki/Foo_(bar)", "https://en.wikipedia.org/wiki/Foo_(bar)"],
+    ["(see https://en.wikipedia.org/wiki/Foo_(bar))", "https://en.wikipedia.org/wiki/Foo_(bar)"],
+    ["(http://b.example)!", "http://b.example"],
+    ["see https://a.example/x?y=1. And", "https://a.example/x?y=1"],
+    ["«https://a.example/шлях»", "https://a.example/шлях"],
+    ["“https://a.example”…", "https://a.example"],
+    ["https://a.example/[1]", "https://a.example/[1]"],
+    ["[https://a.example/1]", "https://a.example/1"],
+    ["HTTPS://A.example/?q=a,b;c:d", "HTTPS://A.example/?q=a,b;c:d"],
+    ["https://example.org/__init__.py, https", "https://example.org/__init__.py"],
+    ["<https://a.example>", "https://a.example"],
+  ])("%s", (text, address) => {
+    expect(linksOf(text)).toEqual([address]);
+    expect(splitLinks(text).map((part) => part.text).join("")).toBe(text);
+  });
+
+  it.each(["https://", "http://...", "ftp://a.example", "http:/a", "(https://)", ""])("none in %s", (text) => {
+    expect(linksOf(text)).toEqual([]);
+    expect(splitLinks(text).map((part) => part.text).join("")).toBe(text);
+  });
+});
