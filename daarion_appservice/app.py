@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -109,6 +109,7 @@ from .realtime.room_streams import RoomStreams
 from .realtime.room_typing import RoomTyping
 from .realtime.shared_bus import SharedBus
 from .realtime.shared_sessions import SharedSessions
+from .realtime.supervisor import Supervisor
 from .realtime.together import together
 from .storage import migrate
 from .storage.database import Database, Transaction
@@ -116,6 +117,8 @@ from .storage.lease import Lease
 
 log = structlog.get_logger()
 
+
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 _DATABASE_RETRY_S: Final = 1.0
 
@@ -136,7 +139,7 @@ class City:
             verify_tls=settings.homeserver.verify_tls,
         )
         self.watch = HomeserverWatch(self.homeserver, settings.appservice.id)
-        self.bus = Bus()
+        self.bus, self.supervisor = Bus(), Supervisor()
 
         # the city
         self.agents, self.places = AgentDirectory(), PlaceDirectory()
@@ -451,20 +454,38 @@ class City:
             try:
                 await together(
                     self.lease.lost(),
-                    self.inbound.run(),
-                    self.outbound.run(),
-                    self.answerer.run(),
-                    self.second_me_here.run(),
-                    self.direct_chats.run(),
-                    self.mirror.run(),
-                    self.housekeeping.run(),
-                    self.observer.run(),
-                    self.typing_out.run(),
-                    self.receipts_out.run(),
-                    self.agents_online.run(),
+                    *(self.supervisor.keep(name, work) for name, work in self._led().items()),
                 )
             finally:
                 await self.lease.release()
+
+    def _led(self) -> dict[str, Work]:
+        """The tasks of the process that leads."""
+        return {
+            "inbound": self.inbound.run,
+            "outbound": self.outbound.run,
+            "answerer": self.answerer.run,
+            "second_me_here": self.second_me_here.run,
+            "direct_chats": self.direct_chats.run,
+            "mirror": self.mirror.run,
+            "housekeeping": self.housekeeping.run,
+            "observer": self.observer.run,
+            "typing_out": self.typing_out.run,
+            "receipts_out": self.receipts_out.run,
+            "agents_online": self.agents_online.run,
+        }
+
+    def tasks(self) -> dict[str, Work]:
+        """The background tasks of every process."""
+        tasks: dict[str, Work] = {
+            "presence": self.presence.run,
+            "registry": self.registry.run,
+            "memberships": self.memberships.run,
+            "lead": self.lead,
+            "homeserver_watch": self.watch.run,
+            "connect": self.connect,
+        }
+        return tasks | ({"shared_bus": self.shared_bus.run} if self.shared_bus is not None else {})
 
     async def connect(self) -> None:
         """Wait for the homeserver and agree with it; everything that waits for it goes on then."""
@@ -488,26 +509,15 @@ async def run(settings: Settings, *, on_listening: Callable[[], None] = lambda: 
 
 
 async def _run_tasks(city: City) -> None:
+    """Raises StartError, and TaskFailing when a task could not be kept running."""
     try:
         async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(part, name=name)
-                for name, part in (
-                    ("presence", city.presence.run()),
-                    ("registry", city.registry.run()),
-                    ("memberships", city.memberships.run()),
-                    ("lead", city.lead()),
-                    ("homeserver_watch", city.watch.run()),
-                    ("connect", city.connect()),
-                )
-            ]
-            if city.shared_bus is not None:
-                running.append(tasks.create_task(city.shared_bus.run(), name="shared_bus"))
+            running = [tasks.create_task(city.supervisor.keep(name, work)) for name, work in city.tasks().items()]
             await _told_to_stop()
             log.info("stopping")
             for task in running:
                 task.cancel()
-    except* StartError as group:
+    except BaseExceptionGroup as group:
         raise group.exceptions[0] from None
 
 

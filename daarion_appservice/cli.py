@@ -17,7 +17,7 @@ from typer.main import get_group
 from . import __version__
 from .commands import service
 from .commands.terminal import fail, say
-from .errors import CityError, ExitCode, StartError
+from .errors import CityError, ExitCode, StartError, TaskFailing
 
 _COLLECT_AFTER: Final = (10_000, 20, 100)
 """How seldom Python looks for garbage that refers to itself, of which there is little here. By its defaults it walks all that
@@ -70,6 +70,8 @@ def main() -> None:
         app(prog_name="daarion-appservice")
     except StartError as error:
         fail(error.what, error.help, error.exit_code)
+    except TaskFailing as error:
+        fail(str(error), error.help, ExitCode.FAILED)
     except CityError as error:
         fail(error.detail, "", ExitCode.FAILED)
 

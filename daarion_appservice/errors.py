@@ -22,6 +22,7 @@
      │    ├── HomeserverRefused     it answered no: trying the same again does not help by itself
      │    │    └── HomeserverLimited     too many requests: it says when to come back
      │    └── RoomApart             a room and its Matrix room are not one, and an admin on Matrix must see to it
+     ├── TaskFailing              a background task fails again and again: the process ends
      └── StartError               the service cannot start; says why and what to do, and has an exit code
 
 An error says what happened, whether trying again helps, and what the reader can do about it.
@@ -203,6 +204,20 @@ class CoreSlow(CoreError):
 
     def __init__(self, detail: str) -> None:
         super().__init__("core_timeout", detail)
+
+
+# --- running ------------------------------------------------------------------------------------------
+
+
+class TaskFailing(DaarionError):
+    """The background task ``task`` failed so often that restarting it does not help; ``cause`` is what it raised last."""
+
+    help = "A traceback is in the log. The supervisor of the process (systemd, Docker) should start it again."
+
+    def __init__(self, task: str, cause: BaseException) -> None:
+        super().__init__(f"The background task {task} failed again and again: {type(cause).__name__}: {cause}")
+        self.task = task
+        self.cause = cause
 
 
 # --- starting -----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..matrix.homeserver_watch import HomeserverWatch
 from ..matrix.housekeeping import Housekeeping
+from ..realtime.supervisor import Supervisor
 from ..storage.database import Database
 from ..storage.lease import Lease
 from .endpoint import Answer, Call, NoBody, NoQuery, endpoint
@@ -23,12 +24,14 @@ class HealthRoutes:
         watch: HomeserverWatch,
         housekeeping: Housekeeping,
         lease: Lease,
+        supervisor: Supervisor,
         redis_says: Callable[[], str] | None,
     ) -> None:
         self._database = database
         self._watch = watch
         self._housekeeping = housekeeping
         self._lease = lease
+        self._supervisor = supervisor
         self._redis_says = redis_says
 
     @endpoint("GET", "/healthz", who=Access.EVERYBODY)
@@ -42,7 +45,8 @@ class HealthRoutes:
             "homeserver": "ok" if self._watch.is_up else f"away: {self._watch.reason}",
             "rooms_and_ghosts": self._rooms_and_ghosts_say(),
         }
-        is_ready = all(said == "ok" for said in checks.values())
+        is_ready = all(said == "ok" for said in checks.values()) and not self._supervisor.down
+        checks["tasks"] = self._tasks_say()
         if self._redis_says is not None:
             # For information: a city does without Redis for a while, and better than without the process that was asked.
             checks["redis"] = self._redis_says()
@@ -52,6 +56,13 @@ class HealthRoutes:
     def _rooms_and_ghosts_say(self) -> str:
         # Where another process leads, they are its business.
         return "ok" if self._housekeeping.is_done or not self._lease.is_held else "being set up"
+
+    def _tasks_say(self) -> str:
+        # One that was restarted does its work again; it is named for a minute, so that whoever looks finds out.
+        if down := self._supervisor.down:
+            return f"failed, will be restarted: {', '.join(down)}"
+        restarted = self._supervisor.restarted()
+        return f"restarted within the last minute: {', '.join(restarted)}" if restarted else "ok"
 
     async def _database_says(self) -> str:
         try:

@@ -23,7 +23,7 @@ from limits import parse
 
 from ..city.types import agent_subject
 from ..config import Settings
-from ..errors import NotSignedIn
+from ..errors import CityError, NotSignedIn
 from ..realtime.redis_client import Client
 from .addresses import Addresses
 from .endpoint import description_of
@@ -55,6 +55,9 @@ _RATES_OF_EVENTS: Final = {
 }
 """Client events count as what they do would by HTTP; of heartbeats there are too many for more than the socket's own pace."""
 
+_NOBODY: Final = {"token_invalid", "citizen_id_too_long"}
+"""The codes of errors that say that a token is nobody's."""
+
 _READING: Final = {"GET", "HEAD"}
 _WRONG_TOKENS: Final = 10_000
 
@@ -79,8 +82,8 @@ class Limits:
                 await self._count_address(request)
             try:
                 return await handler(request)
-            except NotSignedIn as error:
-                if error.code == "token_invalid":
+            except CityError as error:
+                if error.code in _NOBODY:
                     await self._count_address(request)
                 raise
 

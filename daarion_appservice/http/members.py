@@ -44,7 +44,7 @@ class MemberRoutes:
         who=Access.INHABITANTS,
         summary="Come into a room",
         answer=schemas.Joined,
-        errors=("no_such_room", "room_archived", "banned", "invite_only", "citizen_id_too_long"),
+        errors=("no_such_room", "room_archived", "banned", "invite_only"),
     )
     async def join(self, call: Call[NoBody, NoQuery]) -> JSON:
         """One is a member at once, and on Matrix as soon as the homeserver can be told; to be one already is fine.
@@ -58,7 +58,7 @@ class MemberRoutes:
         who=Access.INHABITANTS,
         summary="Leave a room",
         answer=schemas.Joined,
-        errors=("no_such_room", "agent_lives_here", "citizen_id_too_long"),
+        errors=("no_such_room", "agent_lives_here"),
     )
     async def leave(self, call: Call[NoBody, NoQuery]) -> JSON:
         """Not to be a member is fine. An agent cannot leave the rooms where the registry says that it lives."""
@@ -72,7 +72,7 @@ class MemberRoutes:
         body=TypingState,
         summary="Say that one is typing",
         answer=schemas.Typing,
-        errors=("no_such_room", *_PUT_OUT, "citizen_id_too_long"),
+        errors=("no_such_room", *_PUT_OUT),
     )
     async def type(self, call: Call[TypingState, NoQuery]) -> JSON:
         """It must be said again within ``expires_in_ms``; ``false``, or a message, ends it."""
@@ -88,7 +88,7 @@ class MemberRoutes:
         status=204,
         summary="Say how far one has read",
         answer=NoContent,
-        errors=("no_such_room", "no_such_message", *_PUT_OUT, "citizen_id_too_long"),
+        errors=("no_such_room", "no_such_message", *_PUT_OUT),
     )
     async def read(self, call: Call[ReadMark, NoQuery]) -> None:
         """People on Matrix see it, if one is a member. It never goes back; what is said while the homeserver is away is lost."""

@@ -23,7 +23,7 @@ _MESSAGES: Final = "/city/rooms/{room_id}/messages"
 _MESSAGE: Final = _MESSAGES + "/{message_id}"
 _REACTION: Final = _MESSAGE + "/reactions/{emoji}"
 
-_THERE: Final = ("no_such_room", "no_such_message", "room_archived", "citizen_id_too_long")
+_THERE: Final = ("no_such_room", "no_such_message", "room_archived")
 _SPEAKING: Final = (*_THERE, "banned", "kicked")
 _WORDING: Final = ("message_empty", "message_too_long")
 

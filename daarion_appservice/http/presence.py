@@ -13,12 +13,12 @@ from pydantic import Field
 from ..city.census import Census
 from ..city.ports import NowMs, PresenceStore
 from ..city.presence import Beat, Status
-from ..city.types import SubjectId, citizen_subject
+from ..city.types import SubjectId
 from ..errors import InvalidInput
 from ..realtime.presence_stream import Change, Changes, PresenceStream, encode_presence
 from . import schemas
 from .endpoint import Body, Call, Description, NoBody, NoQuery, Query, described, endpoint
-from .principals import Access, Citizen, Principal, check
+from .principals import Access, Principal, check, own_subject
 from .signing_in import CityDoor, TokenEnded
 from .views import JSON
 
@@ -40,6 +40,12 @@ class PresenceQueryString(Query):
 
 
 class CitizenHeartbeat(Body):
+    user_id: str | None = Field(
+        None,
+        max_length=255,
+        description="Whose: the token's `sub`, which it is without saying so, too.",
+        examples=["u_123"],
+    )
     status: Status = Field(Status.ONLINE, description="How this session is; `offline` ends it.", examples=["online"])
     session_id: str = Field(
         "", max_length=128, description="Which of one's pages or devices this is.", examples=["tab-1"]
@@ -79,12 +85,12 @@ class PresenceRoutes:
         body=CitizenHeartbeat,
         summary="A citizen's sign of life",
         answer=schemas.SubjectPresence,
+        errors=("not_you",),
     )
     async def beat_citizen(self, call: Call[CitizenHeartbeat, NoQuery]) -> JSON:
         """For whoever has no WebSocket, and for a page that is being left (`fetch` with `keepalive`). One's status text stays
         as it is."""
-        assert isinstance(call.principal, Citizen)
-        subject = citizen_subject(call.principal.id)
+        subject = own_subject(call.principal, call.body.user_id)
         beat = Beat(subject, call.body.status, session=call.body.session_id)
         (shown,) = await self._presence.beat([beat])
         return encode_presence(subject, shown, self._now_ms())

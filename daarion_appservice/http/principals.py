@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-from ..city.types import AgentSlug, CitizenId
+from ..city.types import AgentSlug, CitizenId, SubjectId, citizen_subject
 from ..errors import NotAllowed, NotSignedIn
 
 
@@ -74,6 +74,14 @@ def check(access: Access, principal: Principal, *, anonymous_read: bool) -> None
     if isinstance(principal, Anonymous):
         raise NotSignedIn("sign_in", "this needs `Authorization: Bearer <token>`")
     raise NotAllowed("not_allowed", f"this is for {_FOR[access]} only")
+
+
+def own_subject(principal: Principal, user_id: str | None) -> SubjectId:
+    """The subject of a citizen, who may name themselves by ``user_id``. Raises NotAllowed for anybody else's id."""
+    assert isinstance(principal, Citizen)
+    if user_id is not None and user_id != principal.id:
+        raise NotAllowed("not_you", f"this token is {principal.id}'s, not {user_id}'s")
+    return citizen_subject(principal.id)
 
 
 def kinds(access: Access) -> tuple[type[Principal], ...]:

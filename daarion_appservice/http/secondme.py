@@ -14,12 +14,11 @@ from pydantic import Field
 
 from ..agents.secondme import SecondMe
 from ..city.interactions import Interaction
-from ..city.types import SubjectId, citizen_subject
-from ..errors import NotAllowed
+from ..city.types import SubjectId
 from .answers import as_problem
 from .client_gone import unless_gone
 from .endpoint import Body, Call, Description, NoBody, NoContent, Query, described, endpoint, json_response, read_body
-from .principals import Access, Citizen, Principal, check
+from .principals import Access, check, own_subject
 from .schemas_secondme import Interaction as InteractionSchema
 from .signing_in import CityDoor
 from .views import JSON, moment
@@ -60,7 +59,7 @@ class SecondMeRoutes:
     )
     async def secondme_history(self, call: Call[NoBody, Whose]) -> list[JSON]:
         """The last 5 interactions, oldest first; what is older is not kept."""
-        history = await self._second_me.history(_own(call.principal, call.query.user_id))
+        history = await self._second_me.history(own_subject(call.principal, call.query.user_id))
         return [_view(interaction) for interaction in history]
 
     @endpoint(
@@ -75,7 +74,7 @@ class SecondMeRoutes:
     )
     async def forget_secondme_history(self, call: Call[NoBody, Whose]) -> None:
         """All of it. An answer that is under way is remembered when it is whole."""
-        await self._second_me.forget(_own(call.principal, call.query.user_id))
+        await self._second_me.forget(own_subject(call.principal, call.query.user_id))
 
 
 class SecondMeInvoke:
@@ -120,7 +119,7 @@ class SecondMeInvoke:
         principal = await self._door.principal(request)
         check(Access.CITIZENS_ALONE, principal, anonymous_read=False)
         body = await read_body(request, Prompt)
-        who = _own(principal, body.user_id)
+        who = own_subject(principal, body.user_id)
         answer = self._tell if _EVENTS in request.headers.get("Accept", "") else self._whole
         return await unless_gone(request, self._to_be_ended(answer(request, who, body.prompt)))
 
@@ -210,14 +209,6 @@ async def _send(response: EventSourceResponse, event: str, content: JSON) -> Non
         await response.send(orjson.dumps(content).decode(), event=event)
     except (ConnectionError, ClientConnectionError, TimeoutError) as error:
         raise _ReaderLeft from error
-
-
-def _own(principal: Principal, user_id: str | None) -> SubjectId:
-    """Whose second me is meant. Raises NotAllowed."""
-    assert isinstance(principal, Citizen)
-    if user_id is not None and user_id != principal.id:
-        raise NotAllowed("not_you", f"this token is {principal.id}'s, not {user_id}'s")
-    return citizen_subject(principal.id)
 
 
 def _view(interaction: Interaction) -> JSON:

@@ -13,6 +13,7 @@ from ..city.tokens import TokenRing
 from ..city.types import AgentSlug
 from ..config import Settings, is_loopback
 from ..errors import NotSignedIn
+from ..matrix.namespace import Namespace
 from ..realtime.registry import Registry
 from .database_away import unavailable_without_database
 from .jwt_check import JwtCheck
@@ -43,6 +44,7 @@ class CityDoor:
         self._tokens = tokens
         self._registry = registry
         self._jwt = JwtCheck(settings.api.jwt)
+        self._namespace = Namespace(settings.homeserver.domain, settings.appservice.bot)
         self._admin_token = settings.api.admin_token.get_secret_value()
         self._service_token = (settings.api.service_token or settings.matrix.internal_token).get_secret_value()
 
@@ -64,14 +66,17 @@ class CityDoor:
         return principal
 
     async def holder(self, token: str) -> Principal:
-        """Whose token this is; raises NotSignedIn."""
+        """Whose token this is; raises NotSignedIn, and InvalidInput for a citizen whose id no ghost on Matrix can have."""
         if TokenRing.looks_like(token):
             return AgentPrincipal(await self._agent(token), token)
         if same(token, self._admin_token):
             return Admin()
         if same(token, self._service_token):
             return Service()
-        return await self._jwt.citizen(token)
+        citizen = await self._jwt.citizen(token)
+        # Here, where every citizen comes in by HTTP and by socket, so that nothing is stored of one whom Matrix cannot show.
+        self._namespace.citizen(citizen.id)
+        return citizen
 
     def check_still(self, principal: Principal) -> None:
         """Raise TokenEnded for somebody who stayed longer than their token counts; asks nobody, so it may be called often."""

@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from ..errors import HomeserverAway, HomeserverRefused, HomeserverSlow
+from ..realtime.listeners import tell_all
 from .homeserver import Homeserver
 
 _PULSE_S: Final = 1.0
@@ -97,8 +98,7 @@ class HomeserverWatch:
             await self._probe_until_back()
             self.found()
             log.info("homeserver_back")
-            for listener in self._on_return:
-                listener()
+            tell_all("HomeserverBack", self._on_return)
 
     async def _feel_pulse(self) -> None:
         if not self.is_up:

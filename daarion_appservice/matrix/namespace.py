@@ -24,6 +24,7 @@ from ..city.types import (
     UserId,
     agent_subject,
     citizen_subject,
+    is_person,
     person_subject,
 )
 from ..config import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER
@@ -83,18 +84,26 @@ class Namespace:
         return self.bot if room.agent is None else self.agent(room.agent)
 
     def citizen(self, citizen: CitizenId) -> UserId:
-        """The ghost of a citizen. What may not stand in a localpart is written =hh, as the spec proposes."""
-        user = self._user(CITIZEN_PREFIX + _escape(citizen))
+        """The ghost of a citizen. What may not stand in a localpart is written =hh, as the spec proposes.
+
+        Raises InvalidInput for an id that is too long for a Matrix user id. Wherever a citizen's id comes in, this is asked
+        before anything is stored.
+        """
+        user = self._citizen(citizen)
         if len(user) > MAX_USER_ID_BYTES:
             raise InvalidInput("citizen_id_too_long", "this citizen's id is too long for a Matrix user id", status=422)
         return user
 
+    def _citizen(self, citizen: CitizenId) -> UserId:
+        return self._user(CITIZEN_PREFIX + _escape(citizen))
+
     def author(self, author: Author) -> UserId:
+        """Who an author is on Matrix. Never raises: what is stored can always be shown."""
         match author.kind:
             case AuthorKind.AGENT:
                 return self.agent(AgentSlug(author.id))
             case AuthorKind.CITIZEN:
-                return self.citizen(CitizenId(author.id))
+                return self._citizen(CitizenId(author.id))
             case AuthorKind.MATRIX:
                 return UserId(author.id)
 
@@ -132,14 +141,18 @@ class Namespace:
         return isinstance(who, Staff) or who[0] is not AuthorKind.MATRIX
 
     def user(self, subject: SubjectId) -> UserId:
-        """The Matrix user that a subject is, or whose ghost shows it."""
+        """The Matrix user that a subject is, or whose ghost shows it. Never raises."""
         if subject.startswith("agent:"):
             return self.agent(AgentSlug(subject.removeprefix("agent:")))
-        return UserId(subject) if subject.startswith("@") else self.citizen(CitizenId(subject))
+        return UserId(subject) if subject.startswith("@") else self._citizen(CitizenId(subject))
 
     def ghost(self, subject: SubjectId) -> UserId | None:
-        """The ghost that shows a subject on Matrix; None for people who are there themselves."""
-        return None if subject.startswith("@") else self.user(subject)
+        """The ghost that shows a subject on Matrix; None for people who are there themselves, and for an id that is too long
+        for a Matrix user id."""
+        if is_person(subject):
+            return None
+        user = self.user(subject)
+        return user if len(user) <= MAX_USER_ID_BYTES else None
 
     def _user(self, localpart: str) -> UserId:
         return UserId(f"@{localpart}:{self.domain}")
@@ -159,7 +172,7 @@ def is_user_id(text: str) -> bool:
 def _escape(text: str) -> str:
     return "".join(
         chr(byte) if chr(byte) in "abcdefghijklmnopqrstuvwxyz0123456789._-" else f"={byte:02x}"
-        for byte in text.encode()
+        for byte in text.encode("utf-8", "replace")
     )
 
 

@@ -223,6 +223,9 @@ class PresenceMirror:
     async def _send(self, request: Callable[[], Awaitable[None]]) -> None:
         try:
             await request()
+        except Exception:
+            # One request must not stop those of all other ghosts.
+            log.exception("presence_request_failed")
         finally:
             self._in_flight -= 1
             self._wake.set()
@@ -264,6 +267,10 @@ class PresenceMirror:
                 self._teller = None  # it took it a moment ago: perhaps it is another now
             for user in users:
                 self._plan.failed(user, self._now_ms())
+        except Exception:
+            for user in users:
+                self._plan.failed(user, self._now_ms())
+            raise
         else:
             now_s = _clock_s()
             self._budget.answered((now_s - began_s) / max(1, len(users)), now_s)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from ..realtime import listeners, supervisor
+
 
 def process_registry() -> CollectorRegistry:
     """A registry of its own, not the library's global one, in which several cities of one process would meet."""
@@ -11,4 +13,6 @@ def process_registry() -> CollectorRegistry:
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
+    registry.register(listeners.ERRORS)
+    registry.register(supervisor.RESTARTS)
     return registry

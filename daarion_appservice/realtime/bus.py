@@ -7,12 +7,16 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..city.events import CityEvent
+from .listeners import tell_all
 
 E = TypeVar("E", bound=CityEvent)
 
 
 class Bus:
-    """Listeners are plain functions that return at once: they note a wish or wake a task, and do no work here."""
+    """Listeners are plain functions that return at once: they note a wish or wake a task, and do no work here.
+
+    An exception in one listener is logged and counted (``listeners.tell_all``); whoever publishes never gets it.
+    """
 
     def __init__(self) -> None:
         self._listeners: defaultdict[type[Any], list[Callable[[Any], None]]] = defaultdict(list)
@@ -28,10 +32,8 @@ class Bus:
     def publish(self, event: CityEvent) -> None:
         """It happened here."""
         self.hear(event)
-        for listener in self._own_listeners[type(event)]:
-            listener(event)
+        tell_all(type(event).__name__, self._own_listeners[type(event)], event)
 
     def hear(self, event: CityEvent) -> None:
         """It happened in another process of the city."""
-        for listener in self._listeners[type(event)]:
-            listener(event)
+        tell_all(type(event).__name__, self._listeners[type(event)], event)

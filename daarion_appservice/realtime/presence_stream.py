@@ -21,6 +21,7 @@ from ..city.events import PresenceChanged, PresenceRenumbered
 from ..city.ports import NowMs
 from ..city.presence import Shown, Status
 from ..city.types import SubjectId
+from .listeners import tell_all
 
 TICK_S: Final = 0.05
 SNAPSHOT_MS: Final = 1000
@@ -215,8 +216,7 @@ class PresenceStream:
         changes = Changes([self._encode(change, now_ms) for change in self._pending.values()])
         self._pending.clear()
         self._remember(changes)
-        for listener in list(self._listeners):
-            listener.presence(changes)
+        tell_all("PresenceFrame", (listener.presence for listener in self._listeners), changes)
         # Telling thousands takes longer than a tick; what comes in meanwhile gets as much time before the next one.
         took_s = (self._now_ms() - now_ms) / 1000
         self._tick = asyncio.get_running_loop().call_later(max(self._tick_s, took_s), self._flush)

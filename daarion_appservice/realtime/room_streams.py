@@ -21,6 +21,7 @@ from ..city.occupancy import Occupancy
 from ..city.types import Author, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
 from ..errors import NotFound
 from ..storage.database import Database
+from .listeners import tell_all
 from .room_typing import RoomTyping
 
 MAX_REPLAY: Final = 1000
@@ -226,8 +227,7 @@ class _Room:
             self.read_on()
 
     def tell(self, frame: bytes) -> None:
-        for listener in list(self.listeners):
-            listener.tell(frame)
+        tell_all("RoomFrame", (listener.tell for listener in self.listeners), frame)
 
     def read_on(self) -> None:
         """Tell whatever is in the database and was not told yet."""

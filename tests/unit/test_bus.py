@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from structlog.testing import capture_logs
+
 from daarion_appservice.city.events import CityEvent, MembershipChanged, RegistryChanged
 from daarion_appservice.city.types import RoomId, SubjectId
+from daarion_appservice.ops.metrics import process_registry
 from daarion_appservice.realtime.bus import Bus
 
 JOINED = MembershipChanged(RoomId("city_general"), SubjectId("u_1"), joined=True)
@@ -22,3 +25,28 @@ def test_every_listener_hears_of_what_it_asked_for_in_the_order_it_asked() -> No
 
 def test_what_nobody_waits_for_is_no_error() -> None:
     Bus().publish(JOINED)
+
+
+def test_listener_error_is_counted_and_others_hear() -> None:
+    bus, heard = Bus(), list[str]()
+
+    def fails(_event: CityEvent) -> None:
+        raise RuntimeError("this listener is broken")
+
+    bus.subscribe(MembershipChanged, fails)
+    bus.subscribe(MembershipChanged, lambda _: heard.append("second"))
+    bus.subscribe_own(MembershipChanged, fails)
+    bus.subscribe_own(MembershipChanged, lambda _: heard.append("own"))
+    before = errors("MembershipChanged")
+
+    with capture_logs() as logs:
+        bus.publish(JOINED)
+        bus.hear(JOINED)
+
+    assert heard == ["second", "own", "second"]
+    assert errors("MembershipChanged") == before + 3
+    assert [entry["event"] for entry in logs] == ["listener_failed"] * 3
+
+
+def errors(event: str) -> float:
+    return process_registry().get_sample_value("daarion_listener_errors_total", {"event": event}) or 0.0

@@ -134,6 +134,16 @@ def test_an_id_that_is_too_long_for_matrix_is_refused() -> None:
         assert (raised.value.status, raised.value.code) == (422, "citizen_id_too_long")
 
 
+def test_subject_whose_ghost_id_is_too_long_has_no_ghost() -> None:
+    citizen = "Ю" * 39
+    assert HERE.ghost(SubjectId(citizen)) is None
+    assert HERE.ghost(SubjectId("agent:" + "x" * 250)) is None
+    # What is stored is shown all the same.
+    shown = HERE.user(SubjectId(citizen))
+    assert shown.startswith("@citizen_=d0=ae")
+    assert HERE.author(Author(AuthorKind.CITIZEN, citizen, "Юлія")) == shown
+
+
 @pytest.mark.parametrize(
     ("alias", "slug"),
     [

@@ -242,7 +242,7 @@ def test_a_route_without_words_is_found() -> None:
 def test_errors_come_with_what_a_route_takes() -> None:
     paths = openapi_document(some_app(), anonymous_read=True)["paths"]
     away = {"429": ["too_many_requests"], "503": ["jwks_unavailable", "database_away"]}
-    assert codes(paths["/city/bridges"]["get"]) == {"401": ["token_invalid"]} | away
+    assert codes(paths["/city/bridges"]["get"]) == {"401": ["token_invalid"], "422": ["citizen_id_too_long"]} | away
     assert (
         codes(paths["/city/bridges/{room_id}"]["post"])
         == {
@@ -254,7 +254,7 @@ def test_errors_come_with_what_a_route_takes() -> None:
             "409": ["slug_taken"],
             "413": ["body_too_large"],
             "415": ["not_json"],
-            "422": ["invalid", "not_text", "too_deep"],
+            "422": ["invalid", "not_text", "too_deep", "citizen_id_too_long"],
         }
         | away
     )

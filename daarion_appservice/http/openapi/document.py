@@ -213,7 +213,7 @@ class _Operations:
         yield from description.errors
         yield "too_many_requests"
         if description.who is not None:
-            yield from ("token_invalid", "jwks_unavailable", "database_away")
+            yield from ("token_invalid", "citizen_id_too_long", "jwks_unavailable", "database_away")
             if not self._is_open(description.who):
                 yield "sign_in"
             if description.who not in {Access.EVERYBODY, Access.READERS}:

@@ -1,0 +1,27 @@
+"""Calls listeners one after the other; an exception in one of them stops neither the others nor the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import structlog
+from prometheus_client import Counter
+
+ERRORS: Final = Counter(
+    "daarion_listener_errors", "Exceptions that listeners raised, by what they were told.", ("event",), registry=None
+)
+"""Of the process: ``process_registry`` shows it."""
+
+log = structlog.get_logger()
+
+
+def tell_all(event: str, listeners: Iterable[Callable[..., None]], *what: Any) -> None:
+    """Call each listener with ``what``. Exceptions are logged and counted under the label ``event``; none is raised."""
+    for listener in list(listeners):
+        try:
+            listener(*what)
+        except Exception:
+            # Whatever went wrong concerns this listener alone; the task that published must go on.
+            ERRORS.labels(event).inc()
+            log.exception("listener_failed", told=event, listener=getattr(listener, "__qualname__", repr(listener)))

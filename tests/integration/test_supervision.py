@@ -1,0 +1,236 @@
+"""No input of anybody ends a background task or the process; a task that fails is restarted and named in /readyz."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+from structlog.testing import capture_logs
+
+from daarion_appservice import app
+from daarion_appservice.city.presence import Beat, Status
+from daarion_appservice.city.types import SubjectId
+from daarion_appservice.errors import TaskFailing
+from daarion_appservice.realtime.supervisor import Supervisor
+from tests.parts.city import citizen_token, eventually
+from tests.parts.open_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.ports import HOST
+from tests.parts.redis import RedisServer
+
+TOO_LONG = "Ю" * 39
+"""Each of its 78 bytes is written =hh in the ghost's localpart, which makes 234 of the 255 that a whole user id may have."""
+OKSANA = SubjectId("u_123")
+
+
+@pytest.fixture
+async def here(sqlite_url: str) -> AsyncIterator[OpenCity]:
+    async with open_city(sqlite_url) as city:
+        yield city
+
+
+def shown(city: OpenCity, subject: str) -> Status:
+    return city.city.presence.shown(SubjectId(subject)).status
+
+
+def says(answer: Answer) -> tuple[int, str]:
+    return answer.status, answer.content["code"]
+
+
+# --- citizens whom no ghost can show ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content"),
+    [
+        ("POST", "/api/v1/presence/heartbeat", {}),
+        ("POST", "/city/rooms/general/messages", {"body": "hi"}),
+        ("POST", "/city/rooms/general/join", {}),
+        ("PUT", "/city/rooms/general/typing", {"typing": True}),
+        ("POST", "/city/rooms", {"name": "Science"}),
+        ("POST", "/secondme/invoke", {"prompt": "hi"}),
+        ("GET", "/secondme/history", ...),
+        ("GET", "/city/rooms", ...),
+    ],
+)
+async def test_citizen_id_too_long_for_a_ghost_is_refused_and_nothing_stored(
+    here: OpenCity, method: str, path: str, content: Any
+) -> None:
+    answer = await here.call(method, path, content, token=citizen_token(TOO_LONG))
+    assert says(answer) == (422, "citizen_id_too_long")
+    assert shown(here, TOO_LONG) is Status.OFFLINE
+    assert (await here.get("/city/rooms/general"))["messages"] == []
+
+
+@pytest.mark.parametrize("path", ["/ws/city/presence", "/ws/city/rooms/general", "/api/v1/presence/stream"])
+async def test_citizen_id_too_long_opens_no_stream(here: OpenCity, path: str) -> None:
+    answer = await here.call("GET", f"{path}?token={citizen_token(TOO_LONG)}")
+    assert says(answer) == (422, "citizen_id_too_long")
+
+
+@pytest.mark.parametrize("path", ["/ws/city/presence", "/ws/city/rooms/general"])
+async def test_auth_event_with_citizen_id_too_long_gets_an_error_frame(here: OpenCity, path: str) -> None:
+    async with here.session.ws_connect(f"ws://{HOST}:{here.city.settings.api.port}{path}") as socket:
+        await socket.send_json({"event": "auth", "token": citizen_token(TOO_LONG)})
+        await socket.send_json({"event": "presence.heartbeat"})
+        assert await next_code(socket) == "citizen_id_too_long"
+        assert await next_code(socket) in {"sign_in", "no_such_event"}
+    assert shown(here, TOO_LONG) is Status.OFFLINE
+
+
+async def next_code(socket: aiohttp.ClientWebSocketResponse) -> str:
+    while (event := await socket.receive_json(timeout=10))["event"] != "error":
+        pass
+    code: str = event["code"]
+    return code
+
+
+async def test_user_id_too_long_in_a_body_is_nobodys(here: OpenCity) -> None:
+    """Other ways by which a citizen's id comes in: bodies of heartbeats, one or many, and of Second Me; queries."""
+    oksana = citizen_token(OKSANA)
+    for path, content in (("/api/v1/presence/heartbeat", {}), ("/secondme/invoke", {"prompt": "hi"})):
+        answer = await here.call("POST", path, content | {"user_id": TOO_LONG}, token=oksana)
+        assert says(answer) == (403, "not_you")
+    answer = await here.call(
+        "POST", "/api/v1/agents/heartbeats", {"heartbeats": [{"agent_id": TOO_LONG}]}, token=SERVICE_TOKEN
+    )
+    assert answer.content["results"][0]["code"] == "no_such_agent"
+    ghost = "@citizen_" + "".join(f"={byte:02x}" for byte in TOO_LONG.encode()) + ":city.localhost"
+    answer = await here.call("POST", "/internal/matrix/presence/online", {"matrix_user_id": ghost}, listener="matrix")
+    assert answer.status == 400
+    found = await here.get(f"/api/v1/presence?ids={quote(TOO_LONG)}")
+    assert [each["status"] for each in found["presences"]] == ["offline"]
+    assert shown(here, TOO_LONG) is Status.OFFLINE
+
+
+async def test_subject_that_no_ghost_shows_comes_and_goes_unharmed(here: OpenCity) -> None:
+    """One that was stored before such ids were refused, or by an older process, is followed like any other."""
+    city = here.city
+    with capture_logs() as logs:
+        await city.presence.beat([Beat(SubjectId(TOO_LONG)), Beat(OKSANA)])
+        await city.presence.beat([Beat(SubjectId(TOO_LONG), Status.OFFLINE)])
+    assert [entry["event"] for entry in logs] == []
+    assert (shown(here, TOO_LONG), shown(here, OKSANA)) == (Status.OFFLINE, Status.ONLINE)
+
+
+async def test_every_process_follows_a_subject_that_no_ghost_shows(
+    postgres_url: str, redis: RedisServer, tmp_path: Path
+) -> None:
+    shared = {"url": redis.url}
+    async with (
+        open_city(postgres_url, redis=shared) as one,
+        open_city(postgres_url, redis=shared) as two,
+        open_city(postgres_url, redis=shared) as three,
+    ):
+        cities = [one, two, three]
+        running = [
+            asyncio.create_task(task())
+            for each in cities
+            for task in (each.city.presence.run, each.city.shared_bus.run if each.city.shared_bus else None)
+            if task is not None
+        ]
+        try:
+            with capture_logs() as logs:
+                await until_all(cities, lambda city: city.city.presence.reason is None)  # type: ignore[union-attr]
+                await one.city.presence.beat([Beat(SubjectId(TOO_LONG))])
+                await until_all(cities, lambda city: shown(city, TOO_LONG) is Status.ONLINE)
+                await two.city.presence.beat([Beat(OKSANA)])
+                await until_all(cities, lambda city: shown(city, OKSANA) is Status.ONLINE)
+                await one.city.presence.beat([Beat(SubjectId(TOO_LONG), Status.OFFLINE)])
+                await until_all(cities, lambda city: shown(city, TOO_LONG) is Status.OFFLINE)
+            assert [entry for entry in logs if entry["log_level"] == "error"] == []
+            assert not any(task.done() for task in running)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+
+async def until_all(cities: list[OpenCity], holds: Callable[[OpenCity], bool]) -> None:
+    async def all_hold() -> bool:
+        return all(map(holds, cities))
+
+    await eventually(all_hold)
+
+
+# --- tasks that fail ----------------------------------------------------------------------------------
+
+
+async def test_failed_task_is_named_in_readyz_until_it_has_run_for_a_minute(here: OpenCity) -> None:
+    in_back_off, go_on, restarted = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    attempts = 0
+
+    async def sleep(_seconds: float) -> None:
+        in_back_off.set()
+        await go_on.wait()
+
+    async def work() -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise ValueError("a bad event")
+        restarted.set()
+        await asyncio.Event().wait()
+
+    supervisor = here.city.supervisor
+    vars(supervisor)["_sleep"] = sleep
+    task = asyncio.create_task(supervisor.keep("sweeper", work))
+    await in_back_off.wait()
+    answer = await here.call("GET", "/readyz", listener="matrix")
+    assert (answer.status, answer.content["checks"]["tasks"]) == (503, "failed, will be restarted: sweeper")
+    go_on.set()
+    await restarted.wait()
+    answer = await here.call("GET", "/readyz", listener="matrix")
+    assert answer.content["checks"]["tasks"] == "restarted within the last minute: sweeper"
+    metrics = await here.get("/metrics", listener="matrix")
+    assert 'daarion_task_restarts_total{task="sweeper"}' in metrics
+    task.cancel()
+
+
+async def test_task_that_fails_again_and_again_ends_the_process_and_no_other_does(
+    here: OpenCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async def fail() -> None:
+        raise ValueError("a bad event")
+
+    here.city.supervisor = Supervisor(sleep=sleep)
+    monkeypatch.setattr(here.city.registry, "run", fail)
+    with pytest.raises(TaskFailing, match="registry"):
+        await app._run_tasks(here.city)
+    assert pauses == [0.25, 0.5, 1.0, 2.0]
+
+
+async def test_task_of_the_leading_process_is_restarted_without_giving_up_the_lease(
+    here: OpenCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = asyncio.Event()
+    run = here.city.answerer.run
+
+    async def fail_once() -> None:
+        if not failed.is_set():
+            failed.set()
+            raise ValueError("a bad answer")
+        again.set()
+        await run()
+
+    again = asyncio.Event()
+    monkeypatch.setattr(here.city.answerer, "run", fail_once)
+    with capture_logs() as logs:
+        leading = asyncio.create_task(here.city.lead())
+        await asyncio.wait_for(again.wait(), 10)
+        assert here.city.lease.is_held
+        leading.cancel()
+        await asyncio.wait([leading])
+    assert [entry["event"] for entry in logs if entry["event"] in {"leading", "task_failed"}] == [
+        "leading",
+        "task_failed",
+    ]
