@@ -38,6 +38,10 @@ _PAUSE_MS: Final = 30_000
 _ABOUT_CORE: Final = {401, 403, 407, 408, 429}
 """Of the statuses from 400 to 499 those that other questions would get, too."""
 
+_OK: Final = {200, 201}
+"""Frameworks that take each POST for the making of something answer 201."""
+_LINGER_S: Final = 3.0
+"""How long a stream is read on after the model has finished: some servers say so before the last piece, or do not end it."""
 _BEGINNING_S: Final = 1.0
 _BEGINNING_BYTES: Final = 300
 
@@ -50,6 +54,7 @@ class AgentsCore:
         self._timeout_s = settings.timeout_s
         self._first_piece_timeout_s = settings.first_piece_timeout_s or settings.timeout_s
         self._dialect = dialect_of(settings)
+        self._thinking = settings.thinking
         self._metrics = metrics
         self._breakers = Breakers(now_ms, failures=_FAILURES, pause_ms=_PAUSE_MS)
         metrics.watch_breaker(lambda: self._breakers.is_open)
@@ -67,7 +72,7 @@ class AgentsCore:
                 "Content-Type": "application/json",
                 "User-Agent": f"daarion-appservice/{__version__}",
             }
-            | ({"Authorization": f"Bearer {token}"} if token else {}),
+            | _proof(settings.token_header, token),
         )
 
     async def close(self) -> None:
@@ -128,17 +133,16 @@ class AgentsCore:
         self._answers_again(question)
 
     async def _ask(self, question: Question) -> AsyncGenerator[str, None]:
-        url = URL(self._url + self._dialect.path(question), encoded=True)
+        url = URL(self._dialect.url(self._url, question), encoded=True)
         body = orjson.dumps(self._dialect.body(question))
         deadlines = _Deadlines(self._first_piece_timeout_s, self._timeout_s)
         async with deadlines.kept():
             response = await self._session.post(url, data=body, allow_redirects=False)
         with closing(response):
             await _check_head(response)
-            pieces = Pieces(self._dialect, response.content_type)
+            pieces = Pieces(self._dialect, response.content_type, self._thinking)
             while not pieces.is_whole:
-                async with deadlines.kept():
-                    portion = await response.content.readany()
+                portion = await _next_portion(response, pieces, deadlines)
                 for text in pieces.feed(portion) if portion else pieces.end():
                     with deadlines.paused():
                         yield text
@@ -203,9 +207,29 @@ class _Deadlines:
         return f"the agents core did not answer within {min(self._first_s, self._whole_s):g} seconds"
 
 
+async def _next_portion(response: aiohttp.ClientResponse, pieces: Pieces, deadlines: _Deadlines) -> bytes:
+    """More of the body; empty at its end. Raises CoreSlow, and what aiohttp raises for one that broke off."""
+    if not pieces.may_end:
+        async with deadlines.kept():
+            return await response.content.readany()
+    # The model has finished: whether the stream is ended as it should be is of no interest any more.
+    try:
+        async with asyncio.timeout(_LINGER_S), deadlines.kept():
+            return await response.content.readany()
+    except (TimeoutError, CoreSlow, aiohttp.ClientError, OSError):
+        return b""
+
+
+def _proof(header: str, token: str) -> dict[str, str]:
+    """The header that proves who asks."""
+    if not token:
+        return {}
+    return {header: f"Bearer {token}" if header.lower() == "authorization" else token}
+
+
 async def _check_head(response: aiohttp.ClientResponse) -> None:
     """Raises NotAnAnswer."""
-    if response.status != 200:
+    if response.status not in _OK:
         is_about_core = not 400 <= response.status < 500 or response.status in _ABOUT_CORE
         seen = response.headers.get("Location") or await _beginning(response)
         raise NotAnAnswer(f"answered {response.status}", seen=seen, is_about_core=is_about_core)

@@ -1,18 +1,21 @@
 """How a question is put to the agents core, and what its answers mean: the city's own way, or OpenAI's.
 
-invoke   POST <url>/agents/<id>/invoke    {"input", "context": {"kind", "user_id", "room", "history"}}
+invoke   POST <url>/agents/<id>/invoke      {"input", "context": {"kind", "user_id", "room", "history"}}
            {"output": "…"}   or events   {"delta": "…"} … [DONE]
-openai   POST <url>/v1/chat/completions   {"model", "messages", "stream": true, "user"}
+
+openai   POST <url>/chat/completions        {"model", "messages", "stream": true, "user"}
            {"choices": [{"message": {"content": "…"}}]}   or events   {"choices": [{"delta": {"content": "…"}}]} … [DONE]
 
-Instead of an event with a piece there may be one with ``{"error": …}``.
+Instead of an event with a piece there may be one with ``{"error": …}``. An event that holds no text where a piece would have it
+brings none, whatever else it holds: servers send events for token counts, content filters, reasoning and keep-alive
+(``tests/parts/model_servers.py`` has what each sends).
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from ..config import AgentsCoreSettings
 from .question import Question
@@ -20,6 +23,15 @@ from .question import Question
 JSON = dict[str, Any]
 
 _MAX_ID: Final = 255
+_COMPLETIONS: Final = "/chat/completions"
+_FAILED: Final = frozenset({"error", "abort"})
+"""``finish_reason`` of OpenRouter and SGLang when the model's server broke down."""
+_FINISHED_WITHOUT_TEXT: Final = {
+    "tool_calls": "asked for a tool instead of answering",
+    "function_call": "asked for a tool instead of answering",
+    "content_filter": "filtered its answer out",
+    "length": "came to its limit before it said anything",
+}
 
 
 class NotAnAnswer(Exception):
@@ -41,27 +53,47 @@ class Piece:
 
     text: str = ""
     is_last: bool = False
+    """Nothing comes after it."""
+    finish: str = ""
+    """Why the model ended, when it did. Text may still follow: some servers say ``stop`` in each event, or before the last."""
+    is_repeated: bool = False
+    """``text`` is the whole answer, which counts only if no piece of it came before."""
+    is_known: bool = True
+    """False for what is no event of an answer: it brings nothing, and is no answer either."""
+
+    @property
+    def missing(self) -> str:
+        """What the core did when there is no text in the end."""
+        return _FINISHED_WITHOUT_TEXT.get(self.finish, "")
+
+
+UNKNOWN: Final = Piece(is_known=False)
 
 
 class Dialect(Protocol):
-    """Raises NotAnAnswer, or whatever looking into JSON of another shape raises: KeyError, IndexError, TypeError."""
+    ends_with_done: bool
+    """Whether a stream that ends without ``[DONE]`` broke off."""
 
-    def path(self, question: Question) -> str:
-        """Behind the core's address, percent-encoded. Raises NotAnAnswer for an agent who cannot be named there."""
+    def url(self, base: str, question: Question) -> str:
+        """Where to ask, percent-encoded. Raises NotAnAnswer for an agent who cannot be named there."""
         ...
 
     def body(self, question: Question) -> JSON: ...
 
-    def whole(self, content: Any) -> str:
-        """The text of an answer that comes in one."""
+    def whole(self, content: Any) -> Piece:
+        """An answer that comes in one."""
         ...
 
-    def piece(self, content: Any) -> Piece: ...
+    def piece(self, content: Any) -> Piece:
+        """One event of an answer."""
+        ...
 
 
 class Invoke:
-    def path(self, question: Question) -> str:
-        return f"/agents/{_in_path(question.agent_id)}/invoke"
+    ends_with_done = True
+
+    def url(self, base: str, question: Question) -> str:
+        return f"{base}/agents/{_in_path(question.agent_id)}/invoke"
 
     def body(self, question: Question) -> JSON:
         context = {
@@ -72,21 +104,30 @@ class Invoke:
         }
         return {"input": question.input, "context": context}
 
-    def whole(self, content: Any) -> str:
-        return _text(content["output"])
+    def whole(self, content: Any) -> Piece:
+        return _piece_of(content, "output")
 
     def piece(self, content: Any) -> Piece:
-        return Piece(_text(content["delta"]))
+        return _piece_of(content, "delta")
 
 
 class OpenAi:
-    """``model``: the one to ask for; empty: each agent is one of its own."""
+    """Chat completions, as OpenAI, Azure, vLLM, llama.cpp, Ollama, LM Studio, LiteLLM, LocalAI and Anthropic answer them.
+
+    Args:
+        model: the one to ask for; empty: each agent is one of its own.
+    """
+
+    ends_with_done = False
 
     def __init__(self, model: str) -> None:
         self._model = model
 
-    def path(self, _question: Question) -> str:
-        return "/v1/chat/completions"
+    def url(self, base: str, _question: Question) -> str:
+        """As OpenAI's own clients do with ``base_url``; an address without a path gets ``/v1``."""
+        parts = urlsplit(base)
+        path = parts.path.rstrip("/") or "/v1"
+        return urlunsplit(parts._replace(path=path if path.endswith(_COMPLETIONS) else path + _COMPLETIONS))
 
     def body(self, question: Question) -> JSON:
         messages = [*(asdict(said) for said in question.history), {"role": "user", "content": question.input}]
@@ -97,20 +138,73 @@ class OpenAi:
             "user": question.user_id,
         }
 
-    def whole(self, content: Any) -> str:
-        return _text(content["choices"][0]["message"]["content"])
+    def whole(self, content: Any) -> Piece:
+        return self._piece(content, "message")
 
     def piece(self, content: Any) -> Piece:
-        choices = content["choices"]
-        if not choices:
-            return Piece()  # it tells how many tokens were used
+        return self._piece(content, "delta")
+
+    def _piece(self, content: Any, key: str) -> Piece:
+        if not isinstance(content, dict):
+            return UNKNOWN
+        choices = content.get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            return _ollama(content)
         choice = choices[0]
-        text = choice["delta"].get("content")
-        return Piece("" if text is None else _text(text), is_last=choice.get("finish_reason") is not None)
+        finish = choice.get("finish_reason")
+        finish = finish if isinstance(finish, str) else ""
+        if finish in _FAILED:
+            raise NotAnAnswer("said that it failed", seen=repr(finish))
+        message = choice.get(key)
+        if isinstance(message, dict):
+            return Piece(_message_text(message), finish=finish)
+        # Some put the whole message into an event, at the end or instead of pieces.
+        text = _message_text(choice.get("message") or choice.get("delta")) or _text(choice.get("text"))
+        return Piece(text, finish=finish, is_repeated=True)
 
 
 def dialect_of(settings: AgentsCoreSettings) -> Dialect:
     return OpenAi(settings.model) if settings.kind == "openai" else Invoke()
+
+
+def _piece_of(content: Any, key: str) -> Piece:
+    """Of the city's own dialect."""
+    text = content.get(key) if isinstance(content, dict) else None
+    return Piece(text) if isinstance(text, str) else UNKNOWN
+
+
+def _ollama(content: JSON) -> Piece:
+    """A line of Ollama's own ``/api/chat``, which has no ``choices``; or an event that is none of an answer's."""
+    message = content.get("message")
+    if not isinstance(message, dict):
+        # Token counts, content filters, keep-alive.
+        return Piece() if "choices" in content else UNKNOWN
+    finish = content.get("done_reason")
+    return Piece(
+        _message_text(message), is_last=content.get("done") is True, finish=finish if isinstance(finish, str) else ""
+    )
+
+
+def _message_text(message: Any) -> str:
+    """What a message or a delta says. Reasoning, tool calls and whatever else it holds are not said."""
+    if not isinstance(message, dict):
+        return ""
+    # A refusal is what the model answers.
+    return _text(message.get("content")) or _text(message.get("refusal"))
+
+
+def _text(content: Any) -> str:
+    """Text, or the text of parts: ``[{"type": "text", "text": "…"}]`` (Mistral, Anthropic)."""
+    match content:
+        case str():
+            return content
+        case list():
+            return "".join(_text(part) for part in content if not isinstance(part, list))
+        case {"type": "text" | "output_text" | "input_text", "text": str(text)}:
+            return text
+        case {"type": "refusal", "refusal": str(text)}:
+            return text
+    return ""
 
 
 def _in_path(agent_id: str) -> str:
@@ -118,9 +212,3 @@ def _in_path(agent_id: str) -> str:
     if not 0 < len(agent_id) <= _MAX_ID or not agent_id.isprintable() or agent_id in {".", ".."}:
         raise NotAnAnswer("cannot be asked for an agent with such an id", seen=repr(agent_id), is_about_core=False)
     return quote(agent_id, safe="")
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("no text")
-    return value

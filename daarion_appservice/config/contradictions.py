@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from .values import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER, is_loopback
 
 if TYPE_CHECKING:
-    from .settings import AppserviceSettings, MatrixListenerSettings, PresenceSettings, Settings, SignInSettings
+    from .settings import (
+        AgentsCoreSettings,
+        AppserviceSettings,
+        MatrixListenerSettings,
+        PresenceSettings,
+        Settings,
+        SignInSettings,
+    )
 
 Place = tuple[str | int, ...]
 """Where something stands in the file: ("city", "rooms", 0, "slug")."""
@@ -46,6 +54,7 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from _same_token(settings.appservice)
     yield from _unsigned(settings)
     yield from _everybody_an_admin(settings)
+    yield from _not_a_core(settings.agents_core)
 
 
 def _repeated_slugs(place: Place, slugs: list[str]) -> Iterator[Contradiction]:
@@ -108,6 +117,28 @@ def _everybody_an_admin(settings: Settings) -> Iterator[Contradiction]:
             f"does not go with api.jwt.admin_claim: `{claim}` stands in everybody's token, and some may choose it"
         )
         yield Contradiction(place, sentence, (place, ("api", "jwt", "admin_claim")))
+
+
+_OTHER_APIS = ("/completions", "/responses", "/embeddings", "/messages", "/api/chat", "/api/generate")
+
+
+def _not_a_core(core: AgentsCoreSettings) -> Iterator[Contradiction]:
+    """An address of the agents core at which nothing answers in the dialect that is set."""
+    parts = urlsplit(core.url)
+    url, kind = ("agents_core", "url"), ("agents_core", "kind")
+    if core.kind == "invoke":
+        if parts.query or parts.path.endswith(("/v1", "/chat/completions")):
+            sentence = "is an address of an OpenAI-compatible server: set agents_core.kind to openai"
+            yield Contradiction(url, sentence, (url, kind))
+        return
+    if parts.path.endswith(_OTHER_APIS) and not parts.path.endswith("/chat/completions"):
+        sentence = (
+            "must be the base URL of chat completions, like http://localhost:11434/v1: at this one another API answers"
+        )
+        yield Contradiction(url, sentence, (url, kind))
+    elif "/openai/deployments/" in parts.path and "api-version=" not in parts.query:
+        sentence = "needs a version for a deployment of Azure, like ?api-version=2024-10-21"
+        yield Contradiction(url, sentence, (url, kind))
 
 
 def _makes_tokens(sign_in: SignInSettings) -> Iterator[Place]:

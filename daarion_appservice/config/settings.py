@@ -20,7 +20,9 @@ from .values import (
     SLUG_PATTERN,
     Avatar,
     Color,
+    CoreUrl,
     DatabaseUrl,
+    HeaderName,
     HttpUrl,
     JwtSecret,
     Localpart,
@@ -321,14 +323,27 @@ class CitySettings(Section):
 
 
 class AgentsCoreSettings(Section):
-    url: OptionalHttpUrl = Field(
-        "", description="Where agents' answers come from; empty: no agent answers. It is asked at no other address."
+    url: CoreUrl = Field(
+        "",
+        description="Where agents' answers come from, with openai the base URL as for OpenAI's own clients, like "
+        "https://api.openai.com/v1; empty: no agent answers. It is asked at no other address.",
     )
     kind: Literal["invoke", "openai"] = Field(
-        "invoke", description="invoke: POST <url>/agents/<id>/invoke; openai: POST <url>/v1/chat/completions."
+        "invoke",
+        description="invoke: POST <url>/agents/<id>/invoke; openai: POST <url>/chat/completions, and /v1 before that if "
+        "the URL has no path.",
     )
     token: SecretStr = Field(SecretStr(""), description="What we prove ourselves to it with; empty: nothing is sent.")
+    token_header: HeaderName = Field(
+        "Authorization",
+        description="The header that carries the token: Authorization as a Bearer token, others as it is (Azure: api-key).",
+    )
     model: str = Field("", max_length=255, description="The model to ask for, with openai; empty: the agent's id.")
+    thinking: Literal["hide", "hide_until_end_tag", "show"] = Field(
+        "hide",
+        description="What becomes of <think>…</think> in answers. hide_until_end_tag: also of what comes before a </think> "
+        "that nothing opened, because the prompt did; the answer is shown from there on.",
+    )
     timeout_s: float = Field(60.0, gt=0, le=3600, description="How long an answer may take as a whole, in seconds.")
     first_piece_timeout_s: float = Field(
         0.0,

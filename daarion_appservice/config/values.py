@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from typing import Annotated, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from limits import parse_many
 from pydantic import AfterValidator, Field, SecretStr
@@ -43,6 +43,13 @@ def _matching(pattern: str, sentence: str) -> Callable[[str], str]:
 
 
 def _http_url(value: str) -> str:
+    if _parts(value).query:
+        raise ValueError("must be a plain URL: no query, no fragment, no user name")
+    return value.rstrip("/")
+
+
+def _parts(value: str) -> SplitResult:
+    """The parts of a URL; raises ValueError when it is none, or has a fragment or a user name."""
     if not re.match(r"https?://[^/?#\s]+[^\s]*$", value):
         raise ValueError("must be a URL that starts with http:// or https://")
     try:
@@ -50,9 +57,34 @@ def _http_url(value: str) -> str:
         parts.port  # noqa: B018 - raises when it is none
     except ValueError:
         raise ValueError("must be a URL whose host and port are well-formed") from None
-    if parts.query or parts.fragment or parts.username is not None:
+    if parts.fragment or parts.username is not None:
         raise ValueError("must be a plain URL: no query, no fragment, no user name")
-    return value.rstrip("/")
+    return parts
+
+
+def _core_url(value: str) -> str:
+    """Of an agents core: Azure's has a query."""
+    if not value:
+        return ""
+    parts = _parts(value)
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/")))
+
+
+_OWN_HEADERS: Final = {
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "user-agent",
+}
+
+
+def _header_name(value: str) -> str:
+    if value.lower() in _OWN_HEADERS:
+        raise ValueError("must be another header: this one says something else in each request")
+    return _matching(r"^[A-Za-z0-9-]{1,64}$", "must be the name of an HTTP header, like api-key")(value)
 
 
 def _http_url_or_nothing(value: str) -> str:
@@ -141,6 +173,8 @@ def _network(value: str) -> str:
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 OptionalHttpUrl = Annotated[str, AfterValidator(_http_url_or_nothing)]
+CoreUrl = Annotated[str, AfterValidator(_core_url)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
 Origin = Annotated[str, AfterValidator(_origin)]
 ServerName = Annotated[str, AfterValidator(_server_name)]
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -148,7 +148,7 @@ async def test_a_failure_is_told_once_and_never_as_an_answer(forum: Forum, behav
 async def test_of_an_answer_that_broke_off_nothing_stays(forum: Forum, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growing, "_FIRST_S", 0.0)
     gate = asyncio.Event()
-    forum.core.next(pauses(gate, delta("Половина"), b"data: nonsense\n\n"))
+    forum.core.next(pauses(gate, delta("Половина"), b"data: {nonsense\n\n"))
     await forum.desk.post(OKSANA, "general", "@scribe, all of it?")
     async with forum.answering():
 

@@ -195,6 +195,14 @@ def test_nothing_is_concluded_from_a_wrong_value(config: Path) -> None:
             "api: {jwt: {secret: short}}\n",
             "api.jwt.secret needs at least 32 characters, for example from `openssl rand -hex 32`",
         ),
+        ("agents_core: {url: 'http://core/v1'}\n", "agents_core.url is an address of an OpenAI-compatible server: set agents_core.kind to openai"),  # noqa: E501
+        ("agents_core: {url: 'http://core?a=b'}\n", "agents_core.url is an address of an OpenAI-compatible server: set agents_core.kind to openai"),  # noqa: E501
+        ("agents_core: {kind: openai, url: 'http://core/v1/completions'}\n", "agents_core.url must be the base URL of chat completions, like http://localhost:11434/v1: at this one another API answers"),  # noqa: E501
+        ("agents_core: {kind: openai, url: 'http://core/api/chat'}\n", "agents_core.url must be the base URL of chat completions, like http://localhost:11434/v1: at this one another API answers"),  # noqa: E501
+        ("agents_core: {kind: openai, url: 'https://x.openai.azure.com/openai/deployments/gpt'}\n", "agents_core.url needs a version for a deployment of Azure, like ?api-version=2024-10-21"),  # noqa: E501
+        ("agents_core: {url: 'http://me:secret@core'}\n", "agents_core.url must be a plain URL: no query, no fragment, no user name"),  # noqa: E501
+        ("agents_core: {token_header: 'X Y'}\n", "agents_core.token_header must be the name of an HTTP header, like api-key"),
+        ("agents_core: {token_header: Content-Type}\n", "agents_core.token_header must be another header: this one says something else in each request"),  # noqa: E501
         ("api: {allowed_origins: ['https://city.example/page']}\n", "api.allowed_origins[0] must be an origin: https:// and a host, perhaps a port, and no path"),  # noqa: E501
         ("homeserver: {address: localhost:8008}\n", "homeserver.address must be a URL that starts with http:// or https://"),
         ("homeserver: {address: 'http://[::1'}\n", "homeserver.address must be a URL whose host and port are well-formed"),
