@@ -337,6 +337,9 @@ class City:
         self.bus.subscribe(CityMissed, lambda _: self.room_streams.missed())
         self.bus.subscribe(RegistryChanged, lambda _: self.housekeeping.wake())
         self.bus.subscribe(RegistryChanged, lambda _: self.inbound.wake())
+        # A command may have put messages back into the outbox, which is part of their rooms' history.
+        self.bus.subscribe(RegistryChanged, lambda _: self.outbound.wake())
+        self.bus.subscribe(RegistryChanged, lambda _: self.room_streams.missed())
         self.bus.subscribe(RoomDoubted, lambda doubted: self.housekeeping.doubt(doubted.room_id))
         self.bus.subscribe(PresenceChanged, self.mirror.follow)
         self.bus.subscribe(PresenceChanged, self._count_presence)
@@ -497,6 +500,7 @@ async def run(settings: Settings, *, on_listening: Callable[[], None] = lambda: 
     """Run the service until SIGTERM or SIGINT. Raises StartError when it cannot."""
     city = City(settings)
     try:
+        city.database.claim()
         await city.load()
         async with city.listening():
             on_listening()

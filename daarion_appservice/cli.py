@@ -6,8 +6,10 @@ A group's module is imported when one of its commands is asked for: all of them 
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -17,6 +19,7 @@ from typer.main import get_group
 from . import __version__
 from .commands import service
 from .commands.terminal import fail, say
+from .config import environment_file
 from .errors import CityError, ExitCode, StartError, TaskFailing
 
 _COLLECT_AFTER: Final = (10_000, 20, 100)
@@ -30,7 +33,8 @@ _GROUPS: Final = {
     "db": "The database.",
     "agent": "The agents of the city.",
     "room": "The rooms of the city.",
-    "events": "Events that could not be handled.",
+    "events": "Events from Matrix that could not be handled.",
+    "outbox": "Messages that the homeserver would not take.",
 }
 _MODULES: Final = {"agent": "agents", "room": "rooms"}
 """Where a group's commands stand, if not in a module of its own name."""
@@ -82,9 +86,24 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _read_environment(file: Path | None) -> None:
+    if file is not None:
+        os.environ.update(environment_file.read(file))
+
+
 @app.callback()
 def _options(
     *,
+    _env_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--env-file",
+            metavar="FILE",
+            callback=_read_environment,
+            is_eager=True,
+            help="Environment variables as systemd reads them, like /etc/default/daarion-appservice.",
+        ),
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
     ] = False,

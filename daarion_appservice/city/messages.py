@@ -13,6 +13,7 @@ from .feed import FeedWriter
 from .history import record
 from .media import msgtype_of
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, Wording, publish_all
+from .redelivery import redeliver
 from .types import (
     Author,
     AuthorKind,
@@ -110,22 +111,21 @@ class Messages:
         publish_all(self._publish, [MessagePosted(message), OutboxFilled(), *([AnswersOwed()] if owed else [])])
         return Posted(message, is_new=True)
 
-    async def send_again(self, author: Author, room_id: str, message_id: str) -> Message:
-        """Try anew to get one's own message to Matrix; one that did not fail is left as it is.
+    async def send_again(self, author: Author, room_id: str, message_id: str, *, may_moderate: bool = False) -> Message:
+        """Try anew to get one's own message to Matrix, or anybody's as an admin; one that did not fail is left as it is.
 
         Raises NotFound, NotAllowed for another's message or somebody who may not speak there, Conflict in an archived room.
         """
         async with self._store.transaction() as tx:
             room, message = await find_open(tx, room_id, message_id, author)
             if message.author.subject != author.subject:
-                raise NotAllowed("not_yours", "only their author may send messages again")
-            await self._doorkeeper.check_may_speak(tx, room, author)
-            if message.deleted or not await tx.outbox.retry(message.id):
-                return message
-            await tx.messages.pending(message.id)
-            message = replace(message, delivery=Delivery.PENDING)
-            happened = await record(tx, RoomEventKind.UPDATED, message, author, self._now_ms())
-        publish_all(self._publish, [happened, OutboxFilled()])
+                if not may_moderate:
+                    raise NotAllowed("not_yours", "only their author may send messages again")
+            else:
+                await self._doorkeeper.check_may_speak(tx, room, author)
+            message, happened = await redeliver(tx, message, author, self._now_ms())
+        if happened is not None:
+            publish_all(self._publish, [happened, OutboxFilled()])
         return message
 
     async def _content(self, author: Author, draft: Draft) -> Content:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ..config import file as config_file
+from ..errors import ExitCode, StartError
 from ..storage import migrate
 from ..storage.database import Database
 
@@ -29,9 +30,10 @@ def with_city(config: Path, work: Callable[[City], Awaitable[T]]) -> T:
 
 
 def with_migrated_database(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
-    """The same, with the database brought up to date first."""
+    """Bring the database up to date, then do ``work``. Raises StartError for a SQLite file that is not there."""
 
     async def migrated(database: Database) -> T:
+        _check_exists(database, config)
         await migrate.upgrade(database)
         return await work(database)
 
@@ -51,6 +53,18 @@ def with_database(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
     return asyncio.run(do())
 
 
+def _check_exists(database: Database, config: Path) -> None:
+    # SQLite would make a new file, and the command would report success for a city that nobody serves: the service's
+    # database.url may come from its unit's environment file, which a shell does not read.
+    if database.file is not None and not database.file.exists():
+        raise StartError(
+            f"There is no database {database.file}.",
+            "If the service gets its settings from an environment file, name it: daarion-appservice --env-file FILE …. "
+            f"If the city is new, make the database first: daarion-appservice db upgrade -c {config}",
+            ExitCode.DATABASE,
+        )
+
+
 @asynccontextmanager
 async def _city(config: Path) -> AsyncIterator[City]:
     # Only here: the whole city is much to load, and most commands need no more than its database.
@@ -59,6 +73,7 @@ async def _city(config: Path) -> AsyncIterator[City]:
 
     city = City(config_file.load(config))
     try:
+        _check_exists(city.database, config)
         await city.load()
         await identify(city.homeserver, city.settings, city.namespace)
         yield city

@@ -35,6 +35,7 @@ from .values import (
     RateLimit,
     RedisUrl,
     RoomSlug,
+    Secret,
     ServerName,
     ServiceId,
     Slug,
@@ -94,10 +95,10 @@ class AppserviceSettings(Section):
         description="Where Synapse reaches this service (the matrix listener, seen from Synapse).",
     )
     bot: Localpart = Field("city", description="Localpart of the bot that creates and owns the city's rooms.")
-    as_token: SecretStr = Field(
+    as_token: Secret = Field(
         SecretStr(""), description="What we prove ourselves to Synapse with; `registration generate` makes it."
     )
-    hs_token: SecretStr = Field(
+    hs_token: Secret = Field(
         SecretStr(""), description="What Synapse proves itself to us with; `registration generate` makes it."
     )
     registration: Path = Field(
@@ -108,7 +109,7 @@ class AppserviceSettings(Section):
 class MatrixListenerSettings(Section):
     host: str = Field("127.0.0.1", description="Address that the matrix listener binds to (for Synapse and services).")
     port: Port = Field(7025, description="Its port.")
-    internal_token: SecretStr = Field(
+    internal_token: Secret = Field(
         SecretStr(""),
         description="What trusted services prove themselves with on /internal; may be empty only on loopback.",
     )
@@ -126,6 +127,12 @@ class JwtSettings(Section):
         "role=admin",
         description="The claim that makes a citizen an admin: name=value, or a claim that is true. No route needs it yet.",
     )
+    leeway_s: float = Field(
+        60.0,
+        ge=0,
+        le=600,
+        description="How far the clocks of whoever makes the tokens may differ from this one's, in seconds (exp, nbf, iat).",
+    )
 
 
 class ApiSettings(Section):
@@ -140,10 +147,10 @@ class ApiSettings(Section):
         description="Reverse proxies, by address or network: whom they name in X-Forwarded-For is who is counted in limits.",
     )
     jwt: JwtSettings = Field(JwtSettings(), description="How citizens prove who they are.")
-    admin_token: SecretStr = Field(
+    admin_token: Secret = Field(
         SecretStr(""), description="A token for whoever manages the city; empty: only admins by JWT."
     )
-    service_token: SecretStr = Field(
+    service_token: Secret = Field(
         SecretStr(""),
         description="What trusted services prove themselves with on this listener; empty: matrix.internal_token.",
     )
@@ -333,7 +340,7 @@ class AgentsCoreSettings(Section):
         description="invoke: POST <url>/agents/<id>/invoke; openai: POST <url>/chat/completions, and /v1 before that if "
         "the URL has no path.",
     )
-    token: SecretStr = Field(SecretStr(""), description="What we prove ourselves to it with; empty: nothing is sent.")
+    token: Secret = Field(SecretStr(""), description="What we prove ourselves to it with; empty: nothing is sent.")
     token_header: HeaderName = Field(
         "Authorization",
         description="The header that carries the token: Authorization as a Bearer token, others as it is (Azure: api-key).",

@@ -117,10 +117,40 @@ def _room_slug(value: str) -> str:
     return value
 
 
+_PLACEHOLDER: Final = re.compile(
+    r"<.*>|\[.*\]|\$\{.*\}|\$[A-Z_]+|\{\{.*\}\}|x{3,}|\*{3,}|\.{3,}|…+"
+    r"|(change|replace|fill|insert|put|set|enter)[-_ ]?(me|this|it|in|here|your)\b.*"
+    r"|((your|my|some)[-_ ]|(the|a|another)[-_]).*(token|secret|key|password).*"
+    r"|(secret|token|password|todo|tbd|example|placeholder|changeme|none|null)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What documentation and templates write in the place of a secret, and shells leave of a variable that is not set."""
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    if _PLACEHOLDER.fullmatch(value.get_secret_value().strip()):
+        raise ValueError("is a placeholder: write the real value, for example from `openssl rand -hex 32`")
+    return value
+
+
 def _public_key(value: str) -> str:
-    if value and "PUBLIC KEY-----" not in value:
+    if not value:
+        return value
+    if "PUBLIC KEY-----" not in value:
         # Never a private one: whoever reads this file could then sign in as anybody.
         raise ValueError("must be a public key in PEM, beginning with -----BEGIN PUBLIC KEY-----")
+    # Only here: the import takes longer than all other checks, and few configurations have a key.
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+
+    try:
+        key = load_pem_public_key(value.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("is damaged: its PEM text cannot be read; copy the whole file, with all lines") from None
+    usable = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)
+    if not isinstance(key, usable):
+        raise ValueError("must be a key for RS256, ES256 or EdDSA")  # noqa: TRY004 -- pydantic wants a ValueError
     return value
 
 
@@ -128,6 +158,13 @@ def _database_url(value: str) -> str:
     scheme = value.partition("://")[0].partition("+")[0]
     if "://" not in value or scheme not in {"sqlite", "postgresql"}:
         raise ValueError("must begin with sqlite:/// or postgresql://")
+    if scheme == "postgresql":
+        authority = value.partition("://")[2].partition("?")[0]
+        if authority.count("@") > 1:
+            # Everything behind the first one would count as the host, and be printed with it.
+            raise ValueError("has more than one @: percent-encode those in user and password as %40")
+        if authority in {"user:password@host/name", "user:password@localhost/name"}:
+            raise ValueError("is the example: write user, password, host and name of your database")
     return value
 
 
@@ -192,7 +229,8 @@ ServiceId = Annotated[
 Localpart = Annotated[str, AfterValidator(_matching(r"^[a-z0-9._-]{1,64}$", "must be 1 to 64 of a-z, 0-9, ., _ and -"))]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
-JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
+JwtSecret = Annotated[Secret, AfterValidator(_jwt_secret)]
 PublicKey = Annotated[str, AfterValidator(_public_key)]
 Avatar = Annotated[str, AfterValidator(_avatar)]
 Mxc = Annotated[str, AfterValidator(_mxc)]

@@ -11,7 +11,7 @@ import structlog
 from aiohttp import ClientConnectionError, web
 
 from ..errors import CityError, TooManyRequests, Unavailable
-from .database_away import is_database_away
+from ..storage.availability import is_database_away
 from .endpoint import Mistakes, json_response
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]

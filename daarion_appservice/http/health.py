@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
-
 from ..matrix.homeserver_watch import HomeserverWatch
 from ..matrix.housekeeping import Housekeeping
 from ..realtime.supervisor import Supervisor
@@ -44,6 +41,7 @@ class HealthRoutes:
             "database": await self._database_says(),
             "homeserver": "ok" if self._watch.is_up else f"away: {self._watch.reason}",
             "rooms_and_ghosts": self._rooms_and_ghosts_say(),
+            "processes": self._processes_say(),
         }
         is_ready = all(said == "ok" for said in checks.values()) and not self._supervisor.down
         checks["tasks"] = self._tasks_say()
@@ -64,10 +62,10 @@ class HealthRoutes:
         restarted = self._supervisor.restarted()
         return f"restarted within the last minute: {', '.join(restarted)}" if restarted else "ok"
 
+    def _processes_say(self) -> str:
+        # Without Redis a standby knows nothing of the heartbeats that the leader gets, so it must get no requests.
+        is_standby = not self._lease.is_held and self._redis_says is None
+        return "another process leads, and there is no redis.url to share presence by" if is_standby else "ok"
+
     async def _database_says(self) -> str:
-        try:
-            async with self._database.reading() as tx:
-                await tx.connection.execute(text("SELECT 1"))
-        except (SQLAlchemyError, OSError):
-            return "does not answer"
-        return "ok"
+        return await self._database.problem() or "ok"

@@ -38,11 +38,16 @@ class JwtCheck:
                 algorithms=list(algorithms),
                 issuer=self._settings.issuer or None,
                 audience=self._settings.audience or None,
+                leeway=self._settings.leeway_s,
                 options={"require": ["exp", "sub"], "verify_aud": bool(self._settings.audience)},
             )
         except jwt.PyJWTError as error:
             raise NotSignedIn("token_invalid", f"the token is not valid: {error}") from error
-        return Citizen(_citizen_id(claims["sub"]), _name(claims), self._is_admin(claims), int(claims["exp"]))
+        return Citizen(_citizen_id(claims["sub"]), _name(claims), self._is_admin(claims), self._end(claims))
+
+    def _end(self, claims: dict[str, Any]) -> int:
+        """Return until when the token counts, in seconds since 1970: open sockets end then, so the leeway is part of it."""
+        return int(claims["exp"] + self._settings.leeway_s)
 
     async def _key_for(self, token: str) -> tuple[Any, tuple[str, ...]]:
         # The kind of key decides which algorithms count, never the token: a public key must not pass for a shared secret.

@@ -16,7 +16,7 @@ from . import schemas
 from .authors import Authors
 from .endpoint import Answer, Body, Call, NoBody, NoQuery, Query, endpoint
 from .pages import RoomPages
-from .principals import Access, Citizen
+from .principals import Access, Citizen, Principal
 from .views import JSON, message_view
 
 _MESSAGES: Final = "/city/rooms/{room_id}/messages"
@@ -145,9 +145,10 @@ class MessageRoutes:
     async def delete_message(self, call: Call[NoBody, NoQuery]) -> JSON:
         """A citizen who is an admin may take back anybody's. One that was taken back already stays so."""
         author = await self._authors.seen(call.principal)
-        may_moderate = isinstance(call.principal, Citizen) and call.principal.is_admin
         return self._message(
-            await self._changes.delete(author, call.path["room_id"], call.path["message_id"], may_moderate=may_moderate)
+            await self._changes.delete(
+                author, call.path["room_id"], call.path["message_id"], may_moderate=_may_moderate(call.principal)
+            )
         )
 
     @endpoint(
@@ -159,9 +160,13 @@ class MessageRoutes:
         errors=(*_SPEAKING, "not_yours"),
     )
     async def send_again(self, call: Call[NoBody, NoQuery]) -> JSON:
-        """Of those that Matrix did not take (`delivery` is `failed`); any other is left as it is."""
+        """Of those that Matrix did not take (`delivery` is `failed`); any other is left as it is. An admin may for anybody."""
         author, path = await self._authors.seen(call.principal), call.path
-        return self._message(await self._messages.send_again(author, path["room_id"], path["message_id"]))
+        return self._message(
+            await self._messages.send_again(
+                author, path["room_id"], path["message_id"], may_moderate=_may_moderate(call.principal)
+            )
+        )
 
     @endpoint(
         "PUT",
@@ -193,3 +198,7 @@ class MessageRoutes:
 
     def _message(self, message: Message) -> JSON:
         return message_view(message, self._namespace)
+
+
+def _may_moderate(principal: Principal) -> bool:
+    return isinstance(principal, Citizen) and principal.is_admin

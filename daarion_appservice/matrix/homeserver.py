@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import quote
 
 import aiohttp
+import structlog
 from mautrix.api import HTTPAPI, Method, Path, PathBuilder
 from mautrix.errors import MatrixConnectionError, MatrixRequestError
 from yarl import URL
@@ -36,9 +38,17 @@ _MOST_EDITS: Final = 500
 """That are asked for; nobody edits one message more often by hand."""
 _LIMITED_MS: Final = 1_000
 """When to come back after a 429 that does not say so."""
+_LONGEST_LIMITED_MS: Final = 300_000
+"""No answer of a homeserver, or of a proxy in front of it, makes a request wait longer."""
+_REPORT_LIMIT_EVERY_S: Final = 300.0
 
+UNKNOWN_DEVICE: Final = "M_UNKNOWN_DEVICE"
+"""The errcode for a ``device_id`` that its user does not have (spec 1.17, "Server admin style permissions")."""
 CITY_DEVICE: Final = "CITY"
 """The one device of each ghost; events sent by it keep their transaction id in Synapse's database (MSC4190)."""
+
+
+log = structlog.get_logger()
 
 
 class Homeserver:
@@ -59,10 +69,11 @@ class Homeserver:
             headers=headers,
             raise_for_status=self._look_at,
         )
-        log = logging.getLogger("daarion_appservice.homeserver")
+        library_log = logging.getLogger("daarion_appservice.homeserver")
         self._authorization = {"Authorization": f"Bearer {as_token}"}
-        self._api = HTTPAPI(address, as_token, client_session=self._session, log=log)  # type: ignore[arg-type]
+        self._api = HTTPAPI(address, as_token, client_session=self._session, log=library_log)  # type: ignore[arg-type]
         self.address = address
+        self._limit_reported_s: float | None = None
         self.software = ""
         """What the last answer said it was made by, like ``Synapse/1.163.2``; a proxy may say its own name."""
 
@@ -147,7 +158,21 @@ class Homeserver:
         """Take from an answer what mautrix drops: who made it, and when to come back."""
         self.software = response.headers.get("Server", "")
         if response.status == 429:
-            raise _limited(await response.read(), response.headers.get("Retry-After", ""))
+            limited = _limited(await response.read(), response.headers.get("Retry-After", ""))
+            self._report_limit(limited)
+            raise limited
+
+    def _report_limit(self, limited: HomeserverLimited) -> None:
+        now_s = time.monotonic()
+        if self._limit_reported_s is not None and now_s - self._limit_reported_s < _REPORT_LIMIT_EVERY_S:
+            return
+        self._limit_reported_s = now_s
+        log.warning(
+            "rate_limited",
+            retry_after_ms=limited.retry_after_ms,
+            help="Synapse slows us down: its copy of the registration must say `rate_limited: false` "
+            "(`daarion-appservice registration check`); restart Synapse after correcting it",
+        )
 
     # --- the service itself ---------------------------------------------------------------------------
 
@@ -429,7 +454,7 @@ def _limited(body: bytes, retry_after: str) -> HomeserverLimited:
     if not isinstance(answer, dict):
         answer = {}
     after_ms = answer.get("retry_after_ms")
-    if not isinstance(after_ms, int):
+    if not isinstance(after_ms, int) or isinstance(after_ms, bool):
         after_ms = int(retry_after) * 1000 if retry_after.isdecimal() else _LIMITED_MS
     errcode, message = str(answer.get("errcode", "M_LIMIT_EXCEEDED")), str(answer.get("error", "too many requests"))
-    return HomeserverLimited(errcode, message, retry_after_ms=max(0, after_ms))
+    return HomeserverLimited(errcode, message, retry_after_ms=min(max(0, after_ms), _LONGEST_LIMITED_MS))

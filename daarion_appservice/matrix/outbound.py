@@ -20,12 +20,12 @@ from ..city.agents import AgentDirectory
 from ..city.interactions import is_second_me
 from ..city.ports import NowMs, Publish, publish_all
 from ..city.types import AgentSlug, Author, AuthorKind, EventId, MatrixStatus, OutboxKind, Room, RoomId, UserId
-from ..errors import HomeserverAway, HomeserverError, HomeserverRefused
+from ..errors import HomeserverAway, HomeserverError, HomeserverLimited, HomeserverRefused
 from ..storage.database import Database
 from ..storage.outbox import OutboxRow
 from .events import text
 from .ghosts import PUT_OUT, Ghosts, Profile, is_unregistered
-from .homeserver import Homeserver
+from .homeserver import UNKNOWN_DEVICE, Homeserver
 from .homeserver_watch import HomeserverWatch
 from .letters import Letter, Letters
 from .namespace import Namespace
@@ -40,7 +40,7 @@ _AWAY_RETRY_MS: Final = 1_000
 """While the homeserver counts as gone, nothing is tried anyway."""
 _REFUSED_RETRY_MS: Final = 10_000
 _LIMITED_RETRY_MS: Final = 1_000
-"""After a 429, which `rate_limited: false` keeps away."""
+"""At least so long after a 429, which `rate_limited: false` keeps away, or as long as the homeserver says."""
 _DATABASE_RETRY_S: Final = 1.0
 _LONGEST_WAIT_MS: Final = 2_000
 """How often to look even if nobody said that there is something: another process may have stored it, and could not say so."""
@@ -249,7 +249,8 @@ class Outbound:
             await self._settle(row)
             return None
         # Registering and joining anew mends most of these; once is enough to know.
-        if error.status == 403 and row.id not in self._mended and await self._mend(letter, user, room, error):
+        is_mendable = error.status == 403 or error.errcode == UNKNOWN_DEVICE
+        if is_mendable and row.id not in self._mended and await self._mend(letter, user, room, error):
             self._mended.add(row.id)
             return await self._count(row, error, retry=True)
         return await self._count(row, error, retry=False)
@@ -259,8 +260,8 @@ class Outbound:
         if error.status == 401:
             log.error("token_refused", error=str(error), help="see `daarion-appservice registration check`")
             return _REFUSED_RETRY_MS
-        if error.status == 429:
-            return _LIMITED_RETRY_MS
+        if isinstance(error, HomeserverLimited):
+            return max(_LIMITED_RETRY_MS, error.retry_after_ms)
         return _UNLINKED_RETRY_MS if error.status == 403 and await self._is_apart(room) else 0
 
     async def _is_apart(self, room: Room) -> bool:
@@ -278,6 +279,11 @@ class Outbound:
 
     async def _mend(self, letter: Letter, user: UserId, room: Room, error: HomeserverRefused) -> bool:
         """Whether trying once more may help, and what there is to do before."""
+        if error.errcode == UNKNOWN_DEVICE:
+            # An admin deleted the device, or deactivated the user, who then has lost name, picture and rooms as well.
+            for each in {user, self._namespace.keeper(room)}:
+                await self._ghosts.forget(each)
+            return True
         if letter.sender is None or error.errcode == PUT_OUT:
             return False
         if is_unregistered(error):

@@ -4,10 +4,50 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final
 
 import structlog
 
 from ..config import LoggingSettings
+
+
+_REPEAT_S: Final = 60.0
+"""A warning or an error with the same words is written once in so many seconds."""
+_REMEMBERED: Final = 256
+
+
+class RepeatFilter:
+    """A structlog processor that drops a warning or an error which said the same a moment ago.
+
+    Many tasks try again each second while the database or the homeserver is away. The line that comes after the pause says how
+    many were dropped (``repeated``). Lines with a traceback are never dropped.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def __call__(self, _logger: object, method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        if method not in {"warning", "error"} or line.get("exc_info"):
+            return line
+        key, now_s = _words(line), self._now_s()
+        written_s, dropped = self._seen.get(key, (-_REPEAT_S, 0))
+        if now_s - written_s < _REPEAT_S:
+            self._seen[key] = (written_s, dropped + 1)
+            raise structlog.DropEvent
+        self._seen[key] = (now_s, 0)
+        self._seen.move_to_end(key)
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        return {**line, "repeated": dropped} if dropped else line
+
+
+def _words(line: structlog.typing.EventDict) -> str:
+    parts: dict[str, Any] = dict(line)
+    return repr(sorted((name, str(value)) for name, value in parts.items()))
 
 
 def set_up(settings: LoggingSettings) -> None:
@@ -31,7 +71,7 @@ def set_up(settings: LoggingSettings) -> None:
         ]
     )
     structlog.configure(
-        processors=[*shared, *renderer],
+        processors=[RepeatFilter(), *shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from ..config import AppserviceSettings, Settings
 from ..config.keys import Key, all_keys, keys_of
 from ..config.render import render_example, scalar
@@ -76,8 +78,9 @@ def _code(text: str) -> str:
 
 def render_example_registration() -> str:
     """registration.yaml.example, with words where the tokens stand."""
-    tokens = AppserviceSettings.model_validate(
-        {"as_token": "a-long-random-token-that-we-send", "hs_token": "another-one-that-synapse-sends"}
+    # Unchecked: a configuration that holds one of them is refused as one that was not filled in.
+    tokens = AppserviceSettings.model_construct(
+        as_token=SecretStr("a-long-random-token-that-we-send"), hs_token=SecretStr("another-token-that-synapse-sends")
     )
     return Registration.of(Settings(appservice=tokens)).render()
 

@@ -11,15 +11,17 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import event, make_url
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL, Connection
-from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ..errors import ExitCode, StartError
 from .accounts import AccountRows
 from .agents import AgentRows
 from .answers import AnswerRows
+from .availability import Availability
+from .database_url import cannot_use, driver_url, postgres_options, sqlite_file
 from .feed import FeedRows
 from .ghosts import GhostRows
 from .inbox import InboxRows
@@ -38,6 +40,7 @@ from .removed_agents import RemovedAgentRows
 from .room_events import RoomEventRows
 from .room_versions import PostgresRoomVersions, RoomVersions, SqliteRoomVersions
 from .rooms import RoomRows
+from .sqlite_file import ServiceLock, make_private
 from .standings import StandingRows
 
 _BUSY_S = 30
@@ -135,26 +138,30 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
         self.url = driver_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.file = sqlite_file(self.url)
+        self.availability = Availability(self.url)
         self._engine = _engine(self.url, pool_size)
         # PostgreSQL shows each statement what was committed before it, in a transaction or not; beginning and ending one
         # are two more ways to the server and back.
         self._reading = self._engine if self.is_sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
         # SQLite has one writer; queueing here is fair and cheap, its own waiting is neither.
         self._writing = asyncio.Lock() if self.is_sqlite else None
+        self._lock: ServiceLock | None = None
         self._lines: list[PostgresLine | SqliteLine] = []
         self.intake, self.remembered, self.room_versions = self._on_lines()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Everything done within is stored when the block ends, or nothing of it when it raises."""
-        if self._writing is None:
-            async with self._engine.begin() as connection:
-                yield Transaction(connection)
-        else:
-            async with self._writing, self._engine.connect() as connection:
-                await connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
-                async with connection.begin():
+        with self.availability.observed():
+            if self._writing is None:
+                async with self._engine.begin() as connection:
                     yield Transaction(connection)
+            else:
+                async with self._writing, self._engine.connect() as connection:
+                    await connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+                    async with connection.begin():
+                        yield Transaction(connection)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Transaction]:
@@ -168,70 +175,64 @@ class Database:
         return await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     async def check(self) -> None:
-        """Raise StartError, in words, when the database cannot be used."""
+        """Raise StartError when the database cannot be used, is another program's, or cannot hold every character."""
         try:
-            async with self.transaction():
-                pass
+            async with self.transaction() as tx:
+                if not self.is_sqlite:
+                    await _check_postgres(tx.connection)
         except (DBAPIError, OSError) as error:
             raise cannot_use(self.url, error) from error
+
+    def claim(self) -> None:
+        """Make this process the one service on a SQLite file, until ``close``. Raises StartError when another one is."""
+        if self.file is not None:
+            self._lock = ServiceLock(self.file)
+            self._lock.acquire()
+
+    async def problem(self) -> str | None:
+        """Return why the database cannot be used now, None when it can. Writes only if the last write failed."""
+        try:
+            async with self.reading() as tx:
+                await tx.connection.execute(text("SELECT 1"))
+            if self.availability.problem is not None:
+                async with self.transaction() as tx:
+                    await tx.kept.put_write_probe()
+        except (SQLAlchemyError, OSError):
+            return self.availability.problem or "does not answer"
+        return None
 
     async def close(self) -> None:
         for line in self._lines:
             await line.close()
         await self._engine.dispose()
+        if self._lock is not None:
+            self._lock.release()
 
     def _on_lines(self) -> tuple[Intake, Remembered, RoomVersions]:
         """What is done so often that it has connections of its own; they open when they are needed."""
         if self._writing is None:
             server = [PostgresLine(self.dedicated) for _ in range(3)]
             self._lines += server
-            return PostgresIntake(server[0]), Remembered(PostgresStamp(server[1])), PostgresRoomVersions(server[2])
+            return (
+                PostgresIntake(server[0], self.availability),
+                Remembered(PostgresStamp(server[1])),
+                PostgresRoomVersions(server[2]),
+            )
         file = [SqliteLine(self._connect_sqlite) for _ in range(3)]
         self._lines += file
-        return SqliteIntake(file[0], self._writing), Remembered(SqliteStamp(file[1])), SqliteRoomVersions(file[2])
+        return (
+            SqliteIntake(file[0], self._writing, self.availability),
+            Remembered(SqliteStamp(file[1])),
+            SqliteRoomVersions(file[2]),
+        )
 
     def _connect_sqlite(self) -> sqlite3.Connection:
         arguments, options = self._engine.dialect.create_connect_args(self.url)
+        if self.file is not None:
+            make_private(self.file)
         connection = sqlite3.connect(arguments[0], timeout=_BUSY_S, uri=options.get("uri", False))
         _set_up_sqlite(connection)
         return connection
-
-
-def driver_url(url: str) -> URL:
-    """The URL with the driver that we use, whatever driver it names. Raises StartError for other databases."""
-    try:
-        parsed = make_url(url)
-        backend = parsed.get_backend_name()
-    except Exception as error:
-        raise StartError(
-            "database.url is not a database address",
-            "Write sqlite:///daarion.db or postgresql://user:password@host/name.",
-            ExitCode.CONFIG,
-        ) from error
-    match backend:
-        case "sqlite":
-            return parsed.set(drivername="sqlite+aiosqlite")
-        case "postgresql" | "postgres":
-            return parsed.set(drivername="postgresql+asyncpg")
-    raise StartError(
-        f"database.url names {backend}, which is not supported",
-        "Use sqlite:///daarion.db or postgresql://user:password@host/name.",
-        ExitCode.CONFIG,
-    )
-
-
-def cannot_use(url: URL, error: Exception) -> StartError:
-    """What to tell somebody whose database does not answer."""
-    # A password may stand behind the question mark, too.
-    shown = url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
-    reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-    if url.get_backend_name() == "sqlite":
-        advice = "Check that its directory exists and that this user may write to it."
-    else:
-        advice = (
-            "Check that PostgreSQL runs there, and that user, password and database name in database.url are right."
-        )
-    return StartError(f"The database {shown} cannot be used: {reason}", advice, ExitCode.DATABASE)
 
 
 def _switch_to_wal(cursor: Any) -> None:
@@ -269,8 +270,33 @@ def _engine(url: URL, pool_size: int) -> AsyncEngine:
     return _sqlite_engine(url) if url.get_backend_name() == "sqlite" else _postgres_engine(url, pool_size)
 
 
+async def _check_postgres(connection: AsyncConnection) -> None:
+    encoding = (await connection.execute(text("SHOW server_encoding"))).scalar()
+    if encoding != "UTF8":
+        raise StartError(
+            f"The database's encoding is {encoding}, which cannot hold every character that people write.",
+            "Make one with UTF-8: createdb -E UTF8 -T template0 NAME; then name it in database.url.",
+            ExitCode.DATABASE,
+        )
+    # Synapse's own bookkeeping of its migrations.
+    found = await connection.execute(text("SELECT to_regclass('applied_schema_deltas') IS NOT NULL"))
+    if found.scalar():
+        raise StartError(
+            "database.url names Synapse's own database.",
+            "Make one for the city beside it: createdb -E UTF8 -T template0 NAME; then name it in database.url.",
+            ExitCode.DATABASE,
+        )
+
+
 def _postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size + _DEDICATED, hide_parameters=_HIDDEN)
+    url, options = postgres_options(url)
+    engine = create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size + _DEDICATED,
+        hide_parameters=_HIDDEN,
+        connect_args=options,
+    )
 
     @event.listens_for(engine.sync_engine, "checkout")
     def _check(dbapi_connection: Any, _record: object, _proxy: object) -> None:
@@ -283,9 +309,12 @@ def _postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
 
 def _sqlite_engine(url: URL) -> AsyncEngine:
     engine = create_async_engine(url, connect_args={"timeout": _BUSY_S}, hide_parameters=_HIDDEN)
+    file = sqlite_file(url)
 
     @event.listens_for(engine.sync_engine, "do_connect")
     def _try(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> None:
+        if file is not None:
+            make_private(file)
         # aiosqlite's thread outlives a file that cannot be opened, and complains when the event loop is gone by then.
         sqlite3.connect(arguments[0], uri=options.get("uri", False)).close()
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
+from .availability import Availability
 from .inbox import InboxState, ReceivedEvent
 from .line import PostgresLine, SqliteLine
 
@@ -52,13 +53,15 @@ SELECT EXISTS (SELECT FROM new)
 
 
 class PostgresIntake:
-    def __init__(self, line: PostgresLine) -> None:
+    def __init__(self, line: PostgresLine, availability: Availability) -> None:
         self._line = line
+        self._availability = availability
 
     async def store(self, transaction: ReceivedTransaction) -> bool:
         columns = zip(*map(_values, transaction.events), strict=True) if transaction.events else ((),) * 5
         named = (transaction.txn_id, transaction.body_sha256, transaction.received_at_ms)
-        return bool(await self._line.ask(_POSTGRES, (*named, *map(list, columns))))
+        with self._availability.observed():
+            return bool(await self._line.ask(_POSTGRES, (*named, *map(list, columns))))
 
 
 _SQLITE_TRANSACTION: Final = """
@@ -71,14 +74,16 @@ ON CONFLICT (event_id) DO NOTHING
 
 
 class SqliteIntake:
-    def __init__(self, line: SqliteLine, writing: asyncio.Lock) -> None:
+    def __init__(self, line: SqliteLine, writing: asyncio.Lock, availability: Availability) -> None:
         """``writing`` is held by whoever writes to the file."""
         self._line = line
         self._writing = writing
+        self._availability = availability
 
     async def store(self, transaction: ReceivedTransaction) -> bool:
-        async with self._writing:
-            return await self._line.run(partial(_stored, transaction))
+        with self._availability.observed():
+            async with self._writing:
+                return await self._line.run(partial(_stored, transaction))
 
 
 def _stored(transaction: ReceivedTransaction, connection: sqlite3.Connection) -> bool:

@@ -12,6 +12,7 @@ from .upsert import insert
 
 _REGISTRY: Final = "registry_version"
 _HELD: Final = "presence_held_ms:"
+_WRITE_PROBE: Final = "write_probe"
 _KEY_LENGTH: Final = 64
 
 
@@ -31,9 +32,16 @@ class KeptRows:
         return None if value is None else int(value)
 
     async def put_presence_held_ms(self, software: str, held_ms: int) -> None:
-        statement = insert(self._connection, kept).values(key=_held_key(software), value=str(held_ms))
+        await self._put(_held_key(software), str(held_ms))
+
+    async def put_write_probe(self) -> None:
+        """Write a row of no meaning, to find out whether the database takes writes."""
+        await self._put(_WRITE_PROBE, "1")
+
+    async def _put(self, key: str, value: str) -> None:
+        statement = insert(self._connection, kept).values(key=key, value=value)
         await self._connection.execute(
-            statement.on_conflict_do_update(index_elements=[kept.c.key], set_={"value": str(held_ms)})
+            statement.on_conflict_do_update(index_elements=[kept.c.key], set_={"value": value})
         )
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class SqliteLine:
         self._thread = _thread()
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Raises OperationalError (SQLAlchemy's) when the file cannot be used."""
+        """Raises SQLAlchemy's OperationalError when the file cannot be used, DatabaseError when it is damaged."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
 
     async def close(self) -> None:
@@ -90,7 +90,10 @@ class SqliteLine:
                 self.opened += 1
             return work(self._connection)
         except sqlite3.OperationalError as error:
-            raise OperationalError(work.__name__, None, error) from error
+            raise OperationalError(None, None, error) from error
+        except sqlite3.DatabaseError as error:
+            # A damaged file, among others: no fault of the caller's, who expects SQLAlchemy's errors.
+            raise DatabaseError(None, None, error) from error
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import ExitCode, StartError
-from .database import Database, cannot_use
+from .database import Database
+from .database_url import cannot_use
 
 _LOCK = 0x6461_6172
 """The key of PostgreSQL's advisory lock that migrations take ("daar")."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,6 +32,16 @@ class OutboxRow:
     txn_id: str
     attempts: int
     retry_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRow:
+    """What the homeserver would not take: ``error`` is its last answer."""
+
+    message_id: MessageId
+    kind: OutboxKind
+    room_id: RoomId
+    error: str
 
 
 class OutboxRows:
@@ -101,16 +112,44 @@ class OutboxRows:
 
     async def retry(self, message: MessageId) -> bool:
         """Have a message that was given up sent after all; False when none was."""
-        given_up = await self._connection.execute(
-            update(outbox)
-            .where(
-                outbox.c.message_id == message,
-                outbox.c.kind == OutboxKind.MESSAGE,
-                outbox.c.state == OutboxState.FAILED,
-            )
-            .values(state=OutboxState.NEW, attempts=0, retry_at_ms=0, error=None)
+        return await self._retry(outbox.c.message_id == message, outbox.c.kind == OutboxKind.MESSAGE) > 0
+
+    async def retry_changes(self, messages: Collection[MessageId] | None) -> int:
+        """The same for edits, deletions and reactions, of these messages or of all; returns how many."""
+        return await self._retry(*_of(messages), outbox.c.kind.in_(_CHANGES))
+
+    async def failed_messages(self, messages: Collection[MessageId] | None) -> list[MessageId]:
+        """Which messages were given up, among these or of all, in the order they were written."""
+        statement = select(outbox.c.message_id).where(*_of(messages), *_FAILED, outbox.c.kind == OutboxKind.MESSAGE)
+        return [MessageId(each) for each in (await self._connection.execute(statement.order_by(outbox.c.id))).scalars()]
+
+    async def failed_rows(self, *, limit: int = 1000) -> list[FailedRow]:
+        """Return what was given up, in the order it was written, without who came and went."""
+        statement = (
+            select(outbox.c.message_id, outbox.c.kind, outbox.c.room_id, outbox.c.error)
+            .where(*_FAILED, outbox.c.kind.in_([OutboxKind.MESSAGE, *_CHANGES]))
+            .order_by(outbox.c.id)
+            .limit(limit)
         )
-        return given_up.rowcount > 0
+        return [
+            FailedRow(MessageId(row.message_id), OutboxKind(row.kind), RoomId(row.room_id), row.error or "")
+            for row in await self._connection.execute(statement)
+        ]
+
+    async def _retry(self, *which: ColumnElement[bool]) -> int:
+        statement = update(outbox).where(*which, *_FAILED)
+        retried = await self._connection.execute(
+            statement.values(state=OutboxState.NEW, attempts=0, retry_at_ms=0, error=None)
+        )
+        return retried.rowcount
+
+
+_CHANGES: Final = (OutboxKind.EDIT, OutboxKind.DELETE, OutboxKind.REACT, OutboxKind.UNREACT)
+_FAILED: Final = (outbox.c.state == OutboxState.FAILED,)
+
+
+def _of(messages: Collection[MessageId] | None) -> tuple[ColumnElement[bool], ...]:
+    return (outbox.c.message_id.is_not(None),) if messages is None else (outbox.c.message_id.in_(messages),)
 
 
 def _moves(room: RoomId) -> tuple[ColumnElement[bool], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -13,7 +14,17 @@ from typing import TypeVar
 import pytest
 
 from daarion_appservice.city.tokens import TokenRing
-from daarion_appservice.city.types import Agent, AgentSlug, Room
+from daarion_appservice.city.types import (
+    Agent,
+    AgentSlug,
+    Author,
+    AuthorKind,
+    Delivery,
+    Message,
+    MessageId,
+    OutboxKind,
+    Room,
+)
 from daarion_appservice.cli import main
 from daarion_appservice.config import edit as config_edit
 from daarion_appservice.errors import ExitCode
@@ -317,10 +328,89 @@ def test_the_database_is_brought_up_to_date_and_says_where_it_is(terminal: Termi
 def test_a_database_that_cannot_be_used_ends_every_command_with_the_code_for_it(terminal: Terminal) -> None:
     config = Path("config.yaml")
     config_edit.set_values(config, {"database.url": f"sqlite:///{terminal.directory}/missing/city.db"})
-    for command in (["db", "current"], ["db", "upgrade"], ["agent", "list"], ["room", "add", "x"], ["events", "retry"]):
+    for command in (["db", "current"], ["db", "upgrade"]):
         said = terminal.refuses(*command, code=ExitCode.DATABASE)
         assert "cannot be used: unable to open database file" in said
         assert "-> Check that its directory exists" in said
+
+
+def test_command_on_missing_sqlite_file_refused_and_makes_none(terminal: Terminal) -> None:
+    file = terminal.directory / "other.db"
+    config_edit.set_values(Path("config.yaml"), {"database.url": f"sqlite:///{file}"})
+    for command in (["agent", "add", "x"], ["room", "add", "x"], ["events", "retry"], ["outbox", "list"]):
+        said = terminal.refuses(*command, code=ExitCode.DATABASE)
+        assert f"There is no database {file}." in said
+        assert "--env-file" in said
+    assert not file.exists()
+
+
+def test_env_file_gives_commands_the_services_settings(terminal: Terminal) -> None:
+    environment = terminal.directory / "environment"
+    environment.write_text(
+        f'# of the unit\nexport DAARION_DATABASE__URL=\'{terminal.database_url}\'\nDAARION_CITY__NAME="A \\"city\\""\n'
+    )
+    config_edit.set_values(Path("config.yaml"), {"database.url": f"sqlite:///{terminal.directory}/other.db"})
+    terminal.monkeypatch.setenv("DAARION_CITY__NAME", "replaced")
+    terminal.does("--env-file", str(environment), "agent", "add", "scribe")
+    assert [agent.slug for agent in terminal.agents()] == ["scribe"]
+    assert os.environ.pop("DAARION_DATABASE__URL") == terminal.database_url
+    assert os.environ["DAARION_CITY__NAME"] == 'A "city"'
+
+
+@pytest.mark.parametrize("content", [None, "DAARION_API__ADMIN_TOKEN secret-value", b"\xff"])
+def test_unusable_env_file_refused_without_its_content(terminal: Terminal, content: str | bytes | None) -> None:
+    environment = terminal.directory / "environment"
+    if content is not None:
+        environment.write_bytes(content if isinstance(content, bytes) else content.encode())
+    said = terminal.refuses("--env-file", str(environment), "agent", "list", code=ExitCode.CONFIG)
+    assert str(environment) in said
+    assert "secret-value" not in said
+
+
+# --- outbox -------------------------------------------------------------------------------------------
+
+
+def test_failed_messages_listed_and_sent_again(terminal: Terminal) -> None:
+    assert terminal.does("outbox", "list") == "There are none.\n"
+    terminal.does("room", "add", "General")
+    author = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
+    ids = []
+
+    async def fail(tx: Transaction) -> None:
+        room = await tx.rooms.find("general")
+        assert room is not None
+        for number in range(2):
+            (seq,) = await tx.rooms.next_seqs(room.id, 1)
+            message = Message(
+                MessageId(f"m{number}"), room.id, seq, author, "text", created_at_ms=1, delivery=Delivery.PENDING
+            )
+            await tx.messages.add(message)
+            await tx.outbox.add(OutboxKind.MESSAGE, message.id, room.id, txn_id=message.id)
+            await tx.outbox.add(OutboxKind.EDIT, message.id, room.id, txn_id=f"{message.id}-edit")
+            await tx.messages.not_delivered(message.id)
+            ids.append(message.id)
+        for row in await tx.outbox.waiting(limit=9):
+            await tx.outbox.failed(row.id, "400 M_UNKNOWN_DEVICE", retry_at_ms=None)
+
+    terminal.look(fail)
+    listed = terminal.does("outbox", "list").splitlines()
+    assert listed[0] == "m0\tmessage\tcity_general\t400 M_UNKNOWN_DEVICE"
+    assert len(listed) == 4
+
+    def waiting() -> list[tuple[str | None, OutboxKind, int]]:
+        rows = terminal.look(lambda tx: tx.outbox.waiting(limit=9))
+        return [(row.message_id, row.kind, row.attempts) for row in rows]
+
+    assert "no such message" in terminal.refuses("outbox", "retry", "other")
+    assert terminal.does("outbox", "retry", "m1") == "2 will be sent again.\n"
+    assert waiting() == [("m1", OutboxKind.MESSAGE, 0), ("m1", OutboxKind.EDIT, 0)]
+    assert terminal.does("outbox", "retry") == "2 will be sent again.\n"
+    assert len(waiting()) == 4
+    (first, second) = [terminal.look(lambda tx, each=each: tx.messages.get(each)) for each in ids]  # type: ignore[misc]
+    assert first is not None
+    assert second is not None
+    assert (first.delivery, second.delivery) == (Delivery.PENDING, Delivery.PENDING)
+    assert terminal.does("outbox", "retry") == "0 will be sent again.\n"
 
 
 def test_without_a_configuration_every_command_ends_with_the_code_for_it(terminal: Terminal) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from daarion_appservice.http.database_away import is_database_away
+from daarion_appservice.storage.availability import is_database_away
 from tests.parts.ports import HOST, free_port
 from tests.parts.postgres import Postgres
 

@@ -38,6 +38,10 @@ PEM = {
 BY_SECRET = JwtSettings(secret=SecretStr(SECRET))
 
 
+LEEWAY_S = 60
+"""The default of ``api.jwt.leeway_s``."""
+
+
 def claims(**more: Any) -> dict[str, Any]:
     return {"sub": "u_123", "exp": int(time.time()) + 60} | more
 
@@ -67,14 +71,35 @@ async def refusal(settings: JwtSettings, token: str) -> str:
 async def test_whoever_has_a_token_by_our_secret_is_that_citizen() -> None:
     end = int(time.time()) + 60
     citizen = await JwtCheck(BY_SECRET).citizen(signed(exp=end))
-    assert citizen == Citizen(CitizenId("u_123"), "u_123", is_admin=False, expires_at=end)
+    assert citizen == Citizen(CitizenId("u_123"), "u_123", is_admin=False, expires_at=end + LEEWAY_S)
+
+
+def signed_with(more: dict[str, Any]) -> str:
+    return signed(**more)
+
+
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+async def test_clock_ahead_within_leeway_accepted(claim: str) -> None:
+    citizen = await JwtCheck(BY_SECRET).citizen(signed_with({claim: time.time() + LEEWAY_S - 10}))
+    assert citizen.id == "u_123"
+
+
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+async def test_clock_ahead_beyond_leeway_refused(claim: str) -> None:
+    await refusal(BY_SECRET, signed_with({claim: int(time.time()) + LEEWAY_S + 60}))
+    await refusal(BY_SECRET.model_copy(update={"leeway_s": 0.0}), signed_with({claim: int(time.time()) + 5}))
+
+
+async def test_token_expired_within_leeway_accepted() -> None:
+    end = int(time.time()) - LEEWAY_S + 10
+    assert (await JwtCheck(BY_SECRET).citizen(signed(exp=end))).expires_at == end + LEEWAY_S
 
 
 @pytest.mark.parametrize(
     "token",
     [
         pytest.param(signed(SECRET[::-1]), id="another secret"),
-        pytest.param(signed(exp=int(time.time()) - 1), id="expired"),
+        pytest.param(signed(exp=int(time.time()) - LEEWAY_S - 1), id="expired"),
         pytest.param(signed(exp=...), id="without an end"),
         pytest.param(signed(exp="tomorrow"), id="an end that is no time"),
         pytest.param(signed(nbf=int(time.time()) + 600), id="not valid yet"),

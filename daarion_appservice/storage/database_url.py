@@ -1,0 +1,174 @@
+"""The database URL: from ``database.url`` to a driver, its connect options, and the help for each way it can be refused.
+
+``database.url`` is written for libpq or SQLAlchemy; asyncpg takes neither libpq's names for TLS nor its time-out, so they are
+translated here. Nothing here prints a password, also not one that was pasted without percent-encoding.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import make_url
+from sqlalchemy.engine import URL
+
+from ..errors import ExitCode, StartError
+
+_EXAMPLES: Final = "sqlite:///daarion.db or postgresql://user:password@host/name"
+_TLS_FILES: Final = ("sslrootcert", "sslcert", "sslkey")
+_VERIFYING_MODES: Final = ("verify-ca", "verify-full")
+_TLS_MODES: Final = ("disable", "allow", "prefer", "require", *_VERIFYING_MODES)
+
+
+def driver_url(url: str) -> URL:
+    """Parse ``database.url`` and name the asyncio driver that serves it, whatever driver the URL names.
+
+    Raises StartError for other databases and for a URL that cannot be parsed.
+    """
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except Exception as error:
+        raise StartError(
+            "database.url is not a database address",
+            f"Write {_EXAMPLES}; percent-encode special characters of the password (@ is %40, / is %2F).",
+            ExitCode.CONFIG,
+        ) from error
+    match backend:
+        case "sqlite":
+            return parsed.set(drivername="sqlite+aiosqlite")
+        case "postgresql" | "postgres":
+            return parsed.set(drivername="postgresql+asyncpg")
+    raise StartError(
+        f"database.url names {backend}, which is not supported",
+        f"Use {_EXAMPLES}.",
+        ExitCode.CONFIG,
+    )
+
+
+def postgres_options(url: URL) -> tuple[URL, dict[str, Any]]:
+    """Split libpq's query parameters off a PostgreSQL URL: the URL without them, and asyncpg's connect arguments.
+
+    ``host`` and ``port`` stay, since SQLAlchemy reads them (Unix sockets, several hosts). Raises StartError for a parameter
+    that has no counterpart: asyncpg would raise a TypeError at each connection.
+    """
+    query = {name: value if isinstance(value, str) else value[-1] for name, value in url.query.items()}
+    kept = {name: url.query[name] for name in ("host", "port") if query.pop(name, None) is not None}
+    options: dict[str, Any] = {}
+    tls: dict[str, str] = {name: query.pop(name) for name in ("sslmode", "ssl", *_TLS_FILES) if name in query}
+    if tls:
+        options["ssl"] = _tls(tls)
+    for name, value in query.items():
+        if name not in _PARAMETERS:
+            raise StartError(
+                f"database.url has the parameter {name!r}, which is not supported",
+                f"Remove it. Supported are {', '.join(sorted([*_PARAMETERS, 'host', 'port', 'sslmode', *_TLS_FILES]))}.",
+                ExitCode.CONFIG,
+            )
+        argument, convert = _PARAMETERS[name]
+        try:
+            converted = convert(value)
+        except ValueError:
+            raise StartError(
+                f"database.url has a {name} that is no number",
+                "Write seconds, like connect_timeout=10.",
+                ExitCode.CONFIG,
+            ) from None
+        if isinstance(converted, Mapping):
+            options.setdefault(argument, {}).update(converted)
+        else:
+            options[argument] = converted
+    return url.set(query=kept), options
+
+
+_PARAMETERS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
+    "application_name": ("server_settings", lambda value: {"application_name": value}),
+    "command_timeout": ("command_timeout", float),
+    "connect_timeout": ("timeout", float),
+    "password": ("password", str),
+    "target_session_attrs": ("target_session_attrs", str),
+    "user": ("user", str),
+}
+"""libpq's parameters with asyncpg's argument for each, and how its text is read."""
+
+
+def _tls(tls: Mapping[str, str]) -> str | ssl.SSLContext:
+    mode = tls.get("sslmode") or tls.get("ssl") or "verify-full"
+    if mode not in _TLS_MODES:
+        raise StartError(
+            f"database.url has an sslmode that does not exist: {mode!r}",
+            f"Use one of {', '.join(_TLS_MODES)}.",
+            ExitCode.CONFIG,
+        )
+    if not any(name in tls for name in _TLS_FILES):
+        return mode
+    try:
+        context = ssl.create_default_context(cafile=tls.get("sslrootcert"))
+        if "sslcert" in tls:
+            context.load_cert_chain(tls["sslcert"], tls.get("sslkey"))
+    except (OSError, ssl.SSLError) as error:
+        names = ", ".join(tls[name] for name in _TLS_FILES if name in tls)
+        raise StartError(
+            f"A TLS file of database.url cannot be used: {error.strerror or error}",
+            f"Check that these are PEM files that this user may read: {names}.",
+            ExitCode.CONFIG,
+        ) from error
+    context.check_hostname = mode == "verify-full"
+    if mode not in _VERIFYING_MODES:
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """The file of a SQLite URL; None for PostgreSQL and for a database in memory."""
+    if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith((":memory:", "file:")):
+        return None
+    return Path(url.database)
+
+
+# --- what to do when it cannot be used ------------------------------------------------------------------
+
+_BY_SQLSTATE: Final = {
+    "28P01": "PostgreSQL does not accept user and password of database.url.",
+    "28000": "pg_hba.conf does not let this user in from here: add a line for it, or correct the user in database.url.",
+    "3D000": "There is no such database. As PostgreSQL's superuser: createdb -E UTF8 -T template0 -O {user} {name}",
+    "42501": "The database belongs to another role. As PostgreSQL's superuser: ALTER DATABASE {name} OWNER TO {user}; in the "
+    "database itself also: ALTER SCHEMA public OWNER TO {user}; tables that another role made need ALTER TABLE … OWNER.",
+    "25006": "This PostgreSQL takes no writes: it is a standby, or default_transaction_read_only is on. Use the primary.",
+    "42P07": "Another program keeps its tables in this database. Give the city a database of its own.",
+    "53300": "All connections of PostgreSQL are taken: raise max_connections, or end what holds them "
+    "(SELECT * FROM pg_stat_activity).",
+    "53100": "PostgreSQL's disk is full: make room on it.",
+    "57P03": "PostgreSQL is starting up or shutting down: try again in a moment.",
+}
+"""Advice for SQLSTATE codes (PostgreSQL, appendix A). ``{user}`` and ``{name}`` come from the URL."""
+
+_BY_SQLITE_MESSAGE: Final = (
+    ("disk is full", "The disk is full: make room on it."),
+    ("readonly", "This user may not write to the file, or its file system is mounted read-only."),
+    ("not a database", "The file is no SQLite database: name another in database.url, or move it away."),
+    ("malformed", "The file is damaged: restore the last backup."),
+    ("locked", "Another program holds the file open: end it."),
+)
+
+
+def cannot_use(url: URL, error: Exception) -> StartError:
+    """Return the StartError for a database that answered with ``error``, or not at all: what is wrong and what to type."""
+    # A password may stand in the query, too.
+    shown = url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
+    reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    # SQLAlchemy puts the driver's class before its message.
+    reason = reason.partition("'>: ")[2] or reason if reason.startswith("<class '") else reason
+    return StartError(f"The database {shown} cannot be used: {reason}", _advice(url, error, reason), ExitCode.DATABASE)
+
+
+def _advice(url: URL, error: Exception, reason: str) -> str:
+    if url.get_backend_name() == "sqlite":
+        advice = (text for part, text in _BY_SQLITE_MESSAGE if part in reason)
+        return next(advice, "Check that its directory exists and that this user may write to it.")
+    code = getattr(getattr(error, "orig", error), "sqlstate", None)
+    if code in _BY_SQLSTATE:
+        return _BY_SQLSTATE[code].format(user=url.username or "USER", name=url.database or "NAME")
+    return "Check that PostgreSQL runs there, and that host, port and database name in database.url are right."

@@ -1,0 +1,69 @@
+"""The file of a SQLite database: readable by its owner only, and served by one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from ..errors import ExitCode, StartError
+from ..private_file import OWNER_ONLY
+
+_OTHERS: Final = stat.S_IRWXO
+_COMPANIONS: Final = ("-wal", "-shm")
+"""Files that SQLite makes beside the database in WAL mode, with the mode that the database has then."""
+
+
+def make_private(file: Path) -> None:
+    """Create the file with mode 600, or take all permissions of other users off an existing one and its companions.
+
+    The group keeps its permissions: a backup job may depend on them. What cannot be changed is left to SQLite, whose error
+    says more.
+    """
+    with suppress(OSError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, OWNER_ONLY))
+    for each in (file, *(file.with_name(file.name + end) for end in _COMPANIONS)):
+        with suppress(OSError):
+            mode = stat.S_IMODE(each.stat().st_mode)
+            if mode & _OTHERS:
+                each.chmod(mode & ~_OTHERS)
+
+
+class ServiceLock:
+    """An advisory lock (flock) beside the file, held by the one service that uses it; it ends with the process.
+
+    Two services on one file would each keep presence and streams in memory, and both would speak with the homeserver.
+    Commands do not take it.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file.with_name(f"{file.name}.lock")
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Raises StartError when another process holds the lock."""
+        try:
+            descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
+        except OSError:
+            return  # the directory takes no files: the database itself then says so in words
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise StartError(
+                f"Another daarion-appservice runs on {self._file.with_suffix('')}.",
+                "End it first. SQLite serves one process: several need PostgreSQL (database.url) and Redis (redis.url).",
+                ExitCode.DATABASE,
+            ) from None
+        except OSError:
+            os.close(descriptor)  # a file system without locks
+            return
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)

@@ -1,0 +1,64 @@
+"""The log's RepeatFilter: one line for what many tasks find out again and again."""
+
+from __future__ import annotations
+
+import pytest
+import structlog
+
+from daarion_appservice.ops.logs import RepeatFilter
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def repeats(clock: Clock) -> RepeatFilter:
+    return RepeatFilter(clock)
+
+
+def passes(repeats: RepeatFilter, method: str, **line: object) -> bool:
+    try:
+        repeats(None, method, dict(line))
+    except structlog.DropEvent:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("method", ["warning", "error"])
+def test_same_line_within_a_minute_dropped(repeats: RepeatFilter, clock: Clock, method: str) -> None:
+    assert passes(repeats, method, event="inbox_unavailable", error="refused")
+    clock.now_s = 59
+    assert not passes(repeats, method, event="inbox_unavailable", error="refused")
+
+
+def test_next_line_after_a_minute_counts_the_dropped(repeats: RepeatFilter, clock: Clock) -> None:
+    for _ in range(5):
+        passes(repeats, "error", event="inbox_unavailable")
+    clock.now_s = 60
+    assert repeats(None, "error", {"event": "inbox_unavailable"}) == {"event": "inbox_unavailable", "repeated": 4}
+
+
+def test_other_words_or_levels_pass(repeats: RepeatFilter) -> None:
+    assert passes(repeats, "error", event="message_not_sent", message_id="1")
+    assert passes(repeats, "error", event="message_not_sent", message_id="2")
+    assert passes(repeats, "info", event="leading")
+    assert passes(repeats, "info", event="leading")
+
+
+def test_tracebacks_pass(repeats: RepeatFilter) -> None:
+    assert all(passes(repeats, "error", event="lane_failed", exc_info=True) for _ in range(3))
+
+
+def test_remembered_lines_bounded(repeats: RepeatFilter) -> None:
+    for number in range(10_000):
+        passes(repeats, "error", event="message_not_sent", message_id=str(number))
+    assert len(repeats._seen) <= 256  # noqa: SLF001
