@@ -120,7 +120,7 @@ def _room_slug(value: str) -> str:
 _PLACEHOLDER: Final = re.compile(
     r"<.*>|\[.*\]|\$\{.*\}|\$[A-Z_]+|\{\{.*\}\}|x{3,}|\*{3,}|\.{3,}|…+"
     r"|(change|replace|fill|insert|put|set|enter)[-_ ]?(me|this|it|in|here|your)\b.*"
-    r"|((your|my|some)[-_ ]|(the|a|another)[-_]).*(token|secret|key|password).*"
+    r"|((your|my|some)[-_ ]|(the|a)[-_]).*(token|secret|key|password).*"
     r"|(secret|token|password|todo|tbd|example|placeholder|changeme|none|null)",
     re.IGNORECASE | re.DOTALL,
 )

@@ -153,6 +153,7 @@ class SocketRoute(ABC):
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self._origins.check(request)
+        self._origins.check_upgrade(request)
         principal = await self._door.stream_principal(request)
         with self._door.limits.place(request, principal) as place:
             conversation = await self.conversation(request, principal, _since(request))

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from typing import Final
 
+import aiohttp
 import structlog
 
 from ..config import Settings
@@ -44,10 +46,13 @@ async def check_in(homeserver: Homeserver, watch: HomeserverWatch, settings: Set
 
 
 async def _wait_for(homeserver: Homeserver, watch: HomeserverWatch) -> None:
-    told, waited_s, pause_s = False, 0.0, _FIRST_PROBE_S
+    loop = asyncio.get_running_loop()
+    told, begun, pause_s = False, loop.time(), _FIRST_PROBE_S
     while True:
         try:
-            await homeserver.versions()
+            # A request that hangs must not keep the log silent.
+            async with asyncio.timeout(None if told else _TELL_AFTER_S):
+                await homeserver.versions()
         except (NoHomeserver, HomeserverRefused) as error:
             if isinstance(error, HomeserverRefused) and is_busy(error):
                 watch.reason = str(error)
@@ -60,20 +65,42 @@ async def _wait_for(homeserver: Homeserver, watch: HomeserverWatch) -> None:
                 "homeserver.address must be the address of Synapse's client listener, usually http://localhost:8008.",
                 ExitCode.HOMESERVER_REFUSED,
             ) from error
-        except HomeserverAway as error:
-            watch.reason = str(error)
-            if not told and waited_s >= _TELL_AFTER_S:
+        except (HomeserverAway, TimeoutError) as error:
+            watch.reason = str(error) or f"{homeserver.address} did not answer within {_TELL_AFTER_S:.0f} seconds"
+            advice = _connection_advice(error)
+            if not told and (advice or loop.time() - begun >= _TELL_AFTER_S):
                 log.warning(
                     "homeserver_away",
                     address=homeserver.address,
-                    reason=str(error),
-                    help="Is Synapse running, and is homeserver.address right? The city is up meanwhile; messages wait.",
+                    reason=watch.reason,
+                    help=advice
+                    or "Is Synapse running, and is homeserver.address right? The city is up meanwhile; messages wait.",
                 )
                 told = True
         else:
             return
         await asyncio.sleep(pause_s)
-        waited_s, pause_s = waited_s + pause_s, min(pause_s * 1.5, _SLOWEST_PROBE_S)
+        pause_s = min(pause_s * 1.5, _SLOWEST_PROBE_S)
+
+
+def _connection_advice(error: BaseException | None) -> str | None:
+    """Return what to correct when a connection fails in a way that waiting does not mend; None for one that may."""
+    while error is not None:
+        match error:
+            case aiohttp.ClientConnectorCertificateError():
+                return (
+                    "The certificate is not trusted for this name: use the name that it is for, add its CA to the system's "
+                    "(or name it in SSL_CERT_FILE), or set homeserver.verify_tls to false on a network that you trust."
+                )
+            case aiohttp.ClientSSLError() | ssl.SSLError():
+                return (
+                    "What listens there speaks no TLS: if it is Synapse's own listener, homeserver.address must begin with "
+                    "http://"
+                )
+            case aiohttp.ClientConnectorDNSError():
+                return "The host name of homeserver.address does not resolve from here."
+        error = error.__cause__ or error.__context__
+    return None
 
 
 async def identify(homeserver: Homeserver, settings: Settings, namespace: Namespace) -> None:

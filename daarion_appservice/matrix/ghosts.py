@@ -25,9 +25,10 @@ from ..errors import HomeserverRefused
 from ..storage.database import Database
 from ..storage.ghosts import Ghost
 from .events import content_of, time_ms
-from .homeserver import Homeserver
+from .homeserver import CITY_DEVICE, Homeserver
 from .member_events import standing_of
 from .namespace import Namespace
+from .refusals import ACCOUNT_TAKEN
 from .room_members import RoomMembers
 
 PUT_OUT: Final = "DAARION_PUT_OUT"
@@ -113,7 +114,7 @@ class Ghosts:
         async with self._locks[user]:
             ghost = self._known.get(user)
             if ghost is None:
-                await self._homeserver.register(user)
+                await self._register(user)
                 ghost = await self._remember(Ghost(user))
             try:
                 await self._look_like(ghost, profile)
@@ -121,8 +122,23 @@ class Ghosts:
                 if not is_unregistered(error):
                     raise
                 await self.forget(user)
-                await self._homeserver.register(user)
+                await self._register(user)
                 await self._look_like(await self._remember(Ghost(user)), profile)
+
+    async def _register(self, user: UserId) -> None:
+        if await self._homeserver.register(user):
+            return
+        # A person may have had this name before our namespace was registered, and Synapse lets us act as them all the same.
+        # Nobody ever signs in as a ghost, so sessions tell the two apart.
+        foreign = [device for device in await self._homeserver.devices(user) if device != CITY_DEVICE]
+        if foreign:
+            setting = ", or set appservice.bot to another name" if user == self._namespace.bot else ""
+            raise HomeserverRefused(
+                409,
+                ACCOUNT_TAKEN,
+                f"{user} is the account of a person, who is signed in with {len(foreign)} session(s), and the city does not "
+                f"take it over: deactivate that account or sign it out everywhere{setting}",
+            )
 
     async def ensure_device(self, user: UserId) -> None:
         """Give a ghost its device, if this homeserver lets us: then it remembers our transaction ids for a day."""

@@ -192,8 +192,8 @@ class Homeserver:
 
     # --- users ----------------------------------------------------------------------------------------
 
-    async def register(self, user: UserId) -> None:
-        """Register a user of ours; one who is registered already is fine."""
+    async def register(self, user: UserId) -> bool:
+        """Register a user of ours. Returns False for one who is registered already, by us or by a person."""
         localpart = user[1:].partition(":")[0]
         try:
             await self.request(
@@ -204,6 +204,14 @@ class Homeserver:
         except HomeserverRefused as error:
             if error.errcode != "M_USER_IN_USE":
                 raise
+            return False
+        return True
+
+    async def devices(self, user: UserId) -> list[str]:
+        """The ids of a user's devices: one for each session that somebody signed in, and ours."""
+        answer = await self._object(Method.GET, Path.v3.devices, as_user=user)
+        devices = answer.get("devices")
+        return [str(each.get("device_id")) for each in devices] if isinstance(devices, list) else []
 
     async def openid_holder(self, token: str) -> str:
         """The ``sub`` of whoever had the homeserver make this OpenID token (federation API); it is in no log of ours."""

@@ -25,6 +25,7 @@ from .namespace import Namespace
 from .observer import Observer
 from .outbound import Outbound
 from .presence_mirror import PresenceMirror
+from .refusals import advice
 from .role_fields import RoleFields
 from .rooms import MatrixRooms
 
@@ -108,7 +109,7 @@ class Housekeeping:
                 await asyncio.sleep(_AWAY_PAUSE_S)
                 continue
             except (HomeserverRefused, SQLAlchemyError, OSError) as error:
-                log.error("housekeeping_failed", error=str(error), help=f"trying again in {_RETRY_S:.0f} s")
+                log.error("housekeeping_failed", error=str(error), help=_help(error))
                 all_well = False
             try:
                 async with asyncio.timeout(_LOOK_AROUND_S if all_well else _RETRY_S):
@@ -146,7 +147,7 @@ class Housekeeping:
                 "space_not_right",
                 alias=self._namespace.space_alias,
                 error=str(error),
-                help="rooms and agents do without it; if the alias is another room's, free it",
+                help=advice(error) or "rooms and agents do without it; if the alias is another room's, free it",
             )
             return False
         return True
@@ -214,9 +215,7 @@ class Housekeeping:
                 self._watch.lost(error)
                 return False
             except HomeserverRefused as error:
-                log.warning(
-                    "ghost_not_right", agent=agent.slug, error=str(error), help=f"trying again in {_RETRY_S:.0f} s"
-                )
+                log.warning("ghost_not_right", agent=agent.slug, error=str(error), help=_help(error))
                 return False
             except (SQLAlchemyError, OSError) as error:
                 log.warning("ghost_not_right", agent=agent.slug, error=str(error), help="the database does not answer")
@@ -269,6 +268,11 @@ class Housekeeping:
         if self._rooms.space is not None and self._in_space is not None and user not in self._in_space:
             await self._ghosts.join(user, self._rooms.space)
             self._in_space.add(user)
+
+
+def _help(error: Exception) -> str:
+    again = f"trying again in {_RETRY_S:.0f} s"
+    return f"{to_do}; {again}" if (to_do := advice(error)) else again
 
 
 def _state(room: Room) -> RoomState:

@@ -30,6 +30,7 @@ from .closing import closed, reopened
 from .events import storable
 from .homeserver import Homeserver
 from .namespace import Namespace
+from .refusals import advice
 from .room_members import RoomMembers
 from .room_rules import RoomRules, read_rules, stored_json
 from .room_upgrades import RoomUpgrades
@@ -395,6 +396,8 @@ class MatrixRooms:
         return told
 
     def _explain(self, error: HomeserverRefused | RoomApart, to_do: str = _LET_IN) -> str:
+        if isinstance(error, HomeserverRefused) and (known := advice(error)):
+            return f"{error.message}: {known}"
         if isinstance(error, HomeserverRefused) and error.status == 403:
             return f"{error.message} (Matrix refuses {self._namespace.bot}: an admin of the room must {to_do})"
         return str(error)

@@ -13,7 +13,6 @@ import structlog
 
 from ..config import LoggingSettings
 
-
 _REPEAT_S: Final = 60.0
 """A warning or an error with the same words is written once in so many seconds."""
 _REMEMBERED: Final = 256

@@ -80,7 +80,7 @@ def render_example_registration() -> str:
     """registration.yaml.example, with words where the tokens stand."""
     # Unchecked: a configuration that holds one of them is refused as one that was not filled in.
     tokens = AppserviceSettings.model_construct(
-        as_token=SecretStr("a-long-random-token-that-we-send"), hs_token=SecretStr("another-token-that-synapse-sends")
+        as_token=SecretStr("a-long-random-token-that-we-send"), hs_token=SecretStr("the-token-that-synapse-sends")
     )
     return Registration.of(Settings(appservice=tokens)).render()
 

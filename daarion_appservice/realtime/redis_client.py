@@ -67,6 +67,23 @@ async def check(client: Client) -> None:
     version = str(info.get("redis_version", "0"))
     if int(version.partition(".")[0]) < _OLDEST:
         raise _wrong_kind(f"This Redis is of version {version}", f"{_OLDEST}.0 or later is needed, or a Valkey")
+    await _check_eviction(client)
+
+
+async def _check_eviction(client: Client) -> None:
+    try:
+        memory = await client.info("memory")
+    except REDIS_ERRORS:
+        return  # a managed server may not say; it is for information
+    policy = str(memory.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction":
+        log.warning(
+            "redis_evicts",
+            maxmemory_policy=policy,
+            maxmemory_bytes=memory.get("maxmemory"),
+            help="when its memory is full, this Redis drops keys, and people flap between online and offline: set "
+            "`maxmemory-policy noeviction`",
+        )
 
 
 def _wrong_kind(what: str, why: object) -> StartError:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 from sqlalchemy import update
+from structlog.testing import capture_logs
 
 from daarion_appservice.city.events import CityEvent, MembershipChanged
 from daarion_appservice.city.occupancy import Occupancy
@@ -26,7 +27,7 @@ from daarion_appservice.city.types import (
     UserId,
 )
 from daarion_appservice.clock import new_id, now_ms, steady_ms
-from daarion_appservice.errors import NotAllowed
+from daarion_appservice.errors import HomeserverLimited, NotAllowed
 from daarion_appservice.matrix import homeserver as homeserver_module
 from daarion_appservice.matrix import homeserver_watch as watch_module
 from daarion_appservice.matrix import outbound as outbound_module
@@ -506,3 +507,68 @@ async def test_a_ghost_that_is_there_and_has_not_the_power_is_tried_once_and_sta
     assert (await office.deliveries())[-1] == ("muted", Delivery.FAILED)
     assert (len(homeserver.all("send")), len(homeserver.all("join"))) == (2, 1)
     assert await office.members() == {OKSANAS_GHOST}
+
+
+async def test_unknown_device_made_anew_and_message_sent(office: Office, homeserver: ScriptedHomeserver) -> None:
+    await office.post("перше", author=OKSANA)
+    await office.settled()
+    homeserver.next("send", refused(400, "M_UNKNOWN_DEVICE", "a device that doesn't exist"))
+    # What Synapse says of a user who was deactivated and reactivated.
+    homeserver.next("register", refused(400, "M_USER_IN_USE"))
+    await office.post("друге", author=OKSANA)
+    assert await office.settled() == [("перше", Delivery.SENT), ("друге", Delivery.SENT)]
+    assert len(homeserver.all("device")) == 2
+    assert [asked.content for asked in homeserver.all("profile")] == [{"displayname": "Оксана"}] * 2, (
+        "the name is lost, too"
+    )
+
+
+async def test_device_refused_again_and_again_gives_the_message_up(
+    office: Office, homeserver: ScriptedHomeserver
+) -> None:
+    unknown = refused(400, "M_UNKNOWN_DEVICE", "a device that doesn't exist")
+    homeserver.next("send", *[unknown] * 3)
+    await office.post("перше", author=OKSANA)
+    assert await office.settled() == [("перше", Delivery.FAILED)]
+
+
+async def test_account_of_a_person_not_taken_over(office: Office, homeserver: ScriptedHomeserver) -> None:
+    homeserver.next("register", *[refused(400, "M_USER_IN_USE")] * 20)
+    homeserver.next("devices", *[Reply(200, {"devices": [{"device_id": "ELEMENT"}]})] * 20)
+    await office.post("перше", author=OKSANA)
+    assert await office.settled() == [("перше", Delivery.FAILED)]
+    assert homeserver.all("profile") == homeserver.all("send") == []
+
+
+async def test_ghost_of_an_earlier_database_taken_over(office: Office, homeserver: ScriptedHomeserver) -> None:
+    homeserver.next("register", refused(400, "M_USER_IN_USE"))
+    homeserver.next("devices", Reply(200, {"devices": [{"device_id": "CITY"}]}))
+    await office.post("перше", author=OKSANA)
+    assert await office.settled() == [("перше", Delivery.SENT)]
+
+
+@pytest.mark.parametrize(
+    ("said_ms", "waited_ms"), [(120, 120), (10**12, 300_000), (-5, 0), (True, 1_000), ("soon", 1_000)]
+)
+async def test_retry_after_of_a_429_honoured_and_bounded(
+    homeserver: ScriptedHomeserver, said_ms: object, waited_ms: int
+) -> None:
+    homeserver.next("versions", refused(429, "M_LIMIT_EXCEEDED", retry_after_ms=said_ms))
+    client = Homeserver(homeserver.url, "as_token")
+    with capture_logs() as logs, pytest.raises(HomeserverLimited) as limited:
+        await client.versions()
+    assert limited.value.retry_after_ms == waited_ms
+    assert [line["event"] for line in logs] == ["rate_limited"]
+    assert "rate_limited: false" in logs[0]["help"]
+    await client.close()
+
+
+async def test_limited_message_waits_as_long_as_the_homeserver_says(
+    office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound_module, "_LIMITED_RETRY_MS", 1)
+    homeserver.next("send", refused(429, "M_LIMIT_EXCEEDED", retry_after_ms=300))
+    await office.post("перше", author=OKSANA)
+    begun_ms = steady_ms()
+    assert await office.settled() == [("перше", Delivery.SENT)]
+    assert steady_ms() - begun_ms >= 290

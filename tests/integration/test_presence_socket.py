@@ -40,7 +40,9 @@ async def city(sqlite_url: str) -> AsyncIterator[OpenCity]:
 @pytest.fixture
 async def closed_city(sqlite_url: str) -> AsyncIterator[OpenCity]:
     """One where reading needs a token."""
-    async with open_city(sqlite_url, api={"anonymous_read": False, "jwt": {"secret": JWT_SECRET}}) as city:
+    async with open_city(
+        sqlite_url, api={"anonymous_read": False, "jwt": {"secret": JWT_SECRET, "leeway_s": 0}}
+    ) as city:
         yield city
 
 

@@ -17,6 +17,7 @@ ROUTES = {
     "openid": ("GET", "/_matrix/federation/v1/openid/userinfo"),
     "ping": ("POST", "/_matrix/client/v1/appservice/{id}/ping"),
     "register": ("POST", "/_matrix/client/v3/register"),
+    "devices": ("GET", "/_matrix/client/v3/devices"),
     "device": ("PUT", "/_matrix/client/v3/devices/{device}"),
     "profile": ("PUT", "/_matrix/client/v3/profile/{user}/{field}"),
     "profile_of": ("GET", "/_matrix/client/v3/profile/{user}"),

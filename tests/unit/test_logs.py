@@ -61,4 +61,4 @@ def test_tracebacks_pass(repeats: RepeatFilter) -> None:
 def test_remembered_lines_bounded(repeats: RepeatFilter) -> None:
     for number in range(10_000):
         passes(repeats, "error", event="message_not_sent", message_id=str(number))
-    assert len(repeats._seen) <= 256  # noqa: SLF001
+    assert len(repeats._seen) <= 256

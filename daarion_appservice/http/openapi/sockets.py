@@ -58,7 +58,7 @@ _ERROR: Final = Event(
     {"event": "error", "code": "message_empty", "detail": "a message needs a text", "client_id": "tab1-42"},
 )
 
-EVENT_CODES: Final = {"no_such_event", "origin_not_allowed", "token_expired"}
+EVENT_CODES: Final = {"no_such_event", "no_upgrade", "origin_not_allowed", "token_expired"}
 """Codes that are said on WebSockets only, or before one opens."""
 
 SOCKETS: Final = (
