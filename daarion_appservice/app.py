@@ -21,6 +21,7 @@ from .agents.metrics import CoreMetrics
 from .agents.second_me_here import SecondMeHere
 from .agents.secondme import SecondMe
 from .city.accounts import Accounts
+from .city.addressing import Addressing
 from .city.agents import AgentDirectory
 from .city.answers import Answers
 from .city.attention import Attention
@@ -159,7 +160,7 @@ class City:
         self.agents_online = AgentsOnline(self.database, self.agents, now_ms, new_id)
         self.rooms = Rooms(self.database, self.bus.publish, now_ms, new_id)
         wording, doorkeeper = MatrixWording(self.agents, self.namespace), MatrixDoorkeeper(self.namespace, self.agents)
-        self.answers = Answers(self.agents, now_ms, new_id)
+        self.answers = Answers(self.agents, Addressing(self.agents, self.namespace.agent), now_ms, new_id)
         self.messages = Messages(self.database, self.bus.publish, wording, doorkeeper, self.answers, now_ms, new_id)
         self.changes = Changes(self.database, self.bus.publish, wording, doorkeeper, now_ms, new_id)
         self.reactions = Reactions(self.database, self.bus.publish, doorkeeper, now_ms, new_id)

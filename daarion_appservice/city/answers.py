@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from .addressing import Addressing
 from .agents import AgentDirectory
 from .ports import CityTransaction, NewId, NowMs
 from .types import AgentSlug, AnswerId, Author, AuthorKind, Message, NoAnswer, OwedAnswer, Room
@@ -26,13 +27,12 @@ _MAX_FROM_AGENTS: Final = 10
 _MAX_FROM_ONE: Final = 20
 """How many questions anybody asks in a minute; the next is told so, and those after it are not even told."""
 _MINUTE_MS: Final = 60_000
-_MAX_SALUTATION: Final = 80
-_ENDS_SALUTATION: Final = "\n,:!?"
 
 
 class Answers:
-    def __init__(self, agents: AgentDirectory, now_ms: NowMs, new_id: NewId) -> None:
+    def __init__(self, agents: AgentDirectory, addressing: Addressing, now_ms: NowMs, new_id: NewId) -> None:
         self._agents = agents
+        self._addressing = addressing
         self._now_ms = now_ms
         self._new_id = new_id
 
@@ -75,12 +75,12 @@ class Answers:
         return left
 
     def _named(self, message: Message) -> Iterator[AgentSlug]:
-        """Those whom it mentions, or begins with."""
+        """Those whom it mentions, or whom its text names."""
         for subject in message.mentions:
             if agent := self._agents.by_subject(subject):
                 yield agent.slug
-        if agent := self._agents.by_name(_salutation(message.body)):
-            yield agent.slug
+        if message.media is None or message.body != message.media.filename:
+            yield from self._addressing.addressed(message.body)
 
     async def _replied_to(self, tx: CityTransaction, message: Message) -> list[AgentSlug]:
         # Agents answer by replying: if that were a question, two of them would never end.
@@ -90,10 +90,3 @@ class Answers:
         is_agents = answered is not None and answered.author.kind is AuthorKind.AGENT
         agent = self._agents.get(AgentSlug(answered.author.id)) if answered and is_agents else None
         return [agent.slug] if agent else []
-
-
-def _salutation(body: str) -> str:
-    """What a message begins with, up to the first sign that ends a name; empty when that is too long for one."""
-    beginning = body.lstrip()[: _MAX_SALUTATION + 1]
-    end = next((at for at, sign in enumerate(beginning) if sign in _ENDS_SALUTATION), len(beginning))
-    return beginning[:end].rstrip() if end <= _MAX_SALUTATION else ""

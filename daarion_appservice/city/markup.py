@@ -169,27 +169,27 @@ def without_reply_fallback(body: str) -> str:
 def mention_names(body: str) -> list[str]:
     """The names that follow an ``@`` in ``body``, in lower case and without it: ``daarwizz``, ``alice:example.org``.
 
-    In their order, each once, MAX_MENTIONS of them at most; not those in code, links or addresses. ``room`` is a name too.
+    In their order, each once, MAX_MENTIONS of them at most; not those in code, quotations, links or addresses. ``room`` is a name too.
     """
     if "@" not in body:
         return []
     names: dict[str, None] = {}
-    for text in _prose(body):
+    for text in prose(body):
         names.update(dict.fromkeys(mention[1].lower() for mention in _MENTION.finditer(text)))
         if len(names) >= MAX_MENTIONS:
             break
     return list(names)[:MAX_MENTIONS]
 
 
-def _prose(body: str) -> Iterator[str]:
-    """The text of ``body`` that is neither code nor a link."""
+def prose(body: str) -> Iterator[str]:
+    """The text of ``body`` that is neither code, nor a link, nor a quotation, in pieces."""
     closed_to_mentions = 0
     event: Any  # As in _Page.
     for event in islice(_MARKDOWN.events(body), MAX_EVENTS):
         match event:
-            case {"Start": {"CodeBlock": _} | {"Link": _}}:
+            case {"Start": {"CodeBlock": _} | {"Link": _} | {"BlockQuote": _}}:
                 closed_to_mentions += 1
-            case {"End": "CodeBlock" | "Link"}:
+            case {"End": "CodeBlock" | "Link"} | {"End": {"BlockQuote": _}}:
                 closed_to_mentions -= 1
             case {"Text": text} | {"Html": text} | {"InlineHtml": text} if not closed_to_mentions:
                 yield text

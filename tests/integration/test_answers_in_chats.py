@@ -183,7 +183,12 @@ async def test_an_invitation_into_a_room_that_was_replaced_takes_it_from_nobody(
     [
         ({"body": "@agent_scribe:city.localhost, де архів?"}, True),
         ({"body": "Писарю?", "formatted_body": f'<a href="{LINK}">Писарю</a>?'}, True),
-        ({"body": "@agent_scribe:city.localhost, де архів?", "m.mentions": {}}, False),
+        ({"body": "@agent_scribe:city.localhost, де архів?", "m.mentions": {}}, True),
+        ({"body": "@scribe: де архів?", "m.mentions": {}}, True),
+        ({"body": "@Писар де архів?", "m.mentions": {}}, True),
+        ({"body": "де архів, @scribe?", "m.mentions": {"user_ids": ["@bob:x.org"]}}, True),
+        ({"body": "`@scribe`, де архів?", "m.mentions": {}}, False),
+        ({"body": "> @scribe: де архів?\n\nот питання", "m.mentions": {}}, False),
         ({"body": "> <@bob:x.org> @agent_scribe:city.localhost\n\nага", "m.relates_to": {"m.in_reply_to": {}}}, False),
         ({"body": "ага", "formatted_body": f'<mx-reply><a href="{LINK}">Писарю</a></mx-reply>ага'}, False),
     ],

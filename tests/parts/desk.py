@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from daarion_appservice.city.addressing import Addressing
 from daarion_appservice.city.agents import AgentDirectory
 from daarion_appservice.city.answers import Answers
 from daarion_appservice.city.changes import Changes
@@ -55,7 +56,7 @@ class Desk:
 def desk(database: Database, publish: Publish) -> Desk:
     agents = AgentDirectory()
     wording, doorkeeper = MatrixWording(agents, NAMESPACE), MatrixDoorkeeper(NAMESPACE, agents)
-    answers = Answers(agents, now_ms, new_id)
+    answers = Answers(agents, Addressing(agents, NAMESPACE.agent), now_ms, new_id)
     messages = Messages(database, publish, wording, doorkeeper, answers, now_ms, new_id)
     changes = Changes(database, publish, wording, doorkeeper, now_ms, new_id)
     reactions = Reactions(database, publish, doorkeeper, now_ms, new_id)

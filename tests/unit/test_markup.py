@@ -143,7 +143,8 @@ def test_a_display_name_cannot_bring_markup_along() -> None:
         ("me@example.org я@a @a@mastodon.social https://a.b/@c @Марія @ @- a/@d", []),
         ("`@a` ``@b`` [@c](https://a.b) <d@e.f>", []),
         ("```\n@a\n```\n\n    @b\n\n@c", ["c"]),
-        ("> @a\n\n- @b\n\n|@c|\n|-|\n|@d|", ["a", "b", "c", "d"]),
+        ("> @a\n\n- @b\n\n|@c|\n|-|\n|@d|", ["b", "c", "d"]),
+        ("> > @a\n\n@b", ["b"]),
         ("<div>@a</div>", ["a"]),
     ],
 )
