@@ -1,6 +1,6 @@
 """Which agents a text speaks to: by ``@slug``, ``@Display Name``, a Matrix user id, or a name that it begins with.
 
-Matrix clients turn a name into a mention (``m.mentions``) only when a person picks it from a list. Whoever types it means the same,
+Matrix clients turn a name into a mention (``m.mentions``) only when a person picks it from a list. Typed by hand it means the same,
 so the text is read, too. What stands in code, quotations and links speaks to nobody.
 """
 

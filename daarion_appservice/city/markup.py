@@ -169,7 +169,8 @@ def without_reply_fallback(body: str) -> str:
 def mention_names(body: str) -> list[str]:
     """The names that follow an ``@`` in ``body``, in lower case and without it: ``daarwizz``, ``alice:example.org``.
 
-    In their order, each once, MAX_MENTIONS of them at most; not those in code, quotations, links or addresses. ``room`` is a name too.
+    In their order, each once, MAX_MENTIONS of them at most; not those in code, quotations, links or addresses.
+    ``room`` is a name too.
     """
     if "@" not in body:
         return []
