@@ -37,6 +37,7 @@ from .http.web_pages import DIST, WebPages
 from .matrix.media import MediaRepository
 from .matrix.people import PresenceQuery
 from .matrix.queries import CityQueries
+from .matrix.readers import Readers
 from .matrix.receiver import Receiver
 from .matrix.thirdparty import ThirdParty
 from .realtime.redis_presence import RedisPresence
@@ -82,13 +83,15 @@ def city_listener(city: City) -> Listener:
     members = MemberRoutes(city.membership, city.attention, authors, city.occupancy)
     messages = MessageRoutes(pages, city.messages, city.changes, city.reactions, authors, city.namespace)
     feed = FeedRoutes(city.database, city.census, city.occupancy, city.namespace, lambda: city.second_me.is_available)
-    presence = PresenceRoutes(city.presence, city.census, steady_ms)
+    presence = PresenceRoutes(city.presence, city.census, steady_ms, pages.unlisted)
     door = CityDoor(settings, city.tokens, city.registry, Limits(settings, city.redis))
     may_read = settings.api.anonymous_read
     origins = Origins(settings.api.allowed_origins)
     socket = PresenceSocket(city.presence, city.stream, door, origins, anonymous_read=may_read)
     events = PresenceEvents(city.stream, door, anonymous_read=may_read)
-    parts = RoomSocketParts(city.database, city.room_streams, city.messages, city.attention, authors)
+    parts = RoomSocketParts(
+        city.database, city.room_streams, city.messages, city.attention, authors, Readers(city.namespace)
+    )
     room_socket = RoomSocket(parts, door, origins, anonymous_read=may_read)
     media = MediaRoutes(
         city.database,

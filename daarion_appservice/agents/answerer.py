@@ -29,6 +29,7 @@ from ..city.interactions import is_second_me
 from ..city.messages import Draft, Messages, cut_to_fit
 from ..city.ports import NowMs, PresenceStore, Publish
 from ..city.presence import Status
+from ..city.reading import CLOSED, may_be_repeated
 from ..city.types import (
     Agent,
     Author,
@@ -217,7 +218,7 @@ class Answerer:
             message, room = await tx.messages.get(owed.question_id), await tx.rooms.get(owed.room_id)
             if now is None or agent is None or message is None or message.deleted or room is None:
                 return None
-            before = await _said_before(tx, agent, message)
+            before = await _said_before(tx, agent, room, message)
         return _Asked(now, agent, room, message, before)
 
     async def _ask_core(self, asked: _Asked) -> None:
@@ -362,8 +363,11 @@ def _question(asked: _Asked) -> Question:
     )
 
 
-async def _said_before(tx: Transaction, agent: Agent, message: Message) -> list[Message]:
-    """The last messages before this one, and behind each question what the agent answered to it after this one was asked."""
+async def _said_before(tx: Transaction, agent: Agent, room: Room, message: Message) -> list[Message]:
+    """The last messages before this one, and behind each question what the agent answered to it after this one was asked.
+
+    Only what all who read the answer may read: an agent repeats nothing to somebody who joined later and may not know it.
+    """
     before = await tx.messages.before(message.room_id, message.seq, limit=_HISTORY)
     given = await tx.answers.given_to([each.id for each in before], agent.slug)
     answers = await tx.messages.some(list(given.values()))
@@ -373,7 +377,8 @@ async def _said_before(tx: Transaction, agent: Agent, message: Message) -> list[
         answer = answers.get(given[each.id]) if each.id in given else None
         if answer is not None and answer.seq > message.seq:
             said.append(answer)
-    return said
+    newest_join = await tx.membership_periods.newest_join(room.id) if room.history_visibility in CLOSED else 0
+    return [each for each in said if may_be_repeated(each, room.history_visibility, newest_join)]
 
 
 def _history(asked: _Asked) -> list[Exchange]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import NotFound
 from .events import InhabitantRead, InhabitantTyping
-from .messages import find_in
+from .messages import find_in, knows_of
 from .ports import CityStore, CityTransaction, Doorkeeper, Publish
 from .types import Author, Room
 
@@ -27,12 +27,12 @@ class Attention:
         """Somebody has read a room up to this message. Raises NotFound for an unknown message, too."""
         async with self._store.reading() as tx:
             room = await self._find(tx, room_id, author)
-            message = await find_in(tx, room, message_id)
+            message = await find_in(tx, room, message_id, await self._doorkeeper.reading(tx, room, author))
         self._publish(InhabitantRead(room.id, author, message.id, message.seq))
 
     async def _find(self, tx: CityTransaction, room_id: str, author: Author) -> Room:
         room = await tx.rooms.find(room_id)
-        if room is None:
+        if room is None or not await knows_of(tx, room, author, self._doorkeeper):
             raise NotFound("no_such_room", f"there is no room {room_id!r}")
         await self._doorkeeper.check_not_put_out(tx, room, author)
         return room

@@ -42,7 +42,7 @@ class Changes:
         an archived room, InvalidInput for a body that cannot be.
         """
         async with self._store.transaction() as tx:
-            room, message = await find_open(tx, room_id, message_id, author)
+            room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
             if message.author.subject != author.subject:
                 raise NotAllowed("not_yours", "only their author may edit messages")
             if message.deleted:
@@ -63,7 +63,7 @@ class Changes:
         Raises NotFound, NotAllowed, and Conflict in an archived room.
         """
         async with self._store.transaction() as tx:
-            room, message = await find_open(tx, room_id, message_id, author)
+            room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
             is_own = message.author.subject == author.subject
             if not is_own and not may_moderate:
                 raise NotAllowed("not_yours", "only their author and admins may delete messages")
@@ -99,9 +99,12 @@ class Changes:
             mentions=content.mentions,
             edited_at_ms=at_ms,
         )
-        await tx.messages.edit(message.id, content, edited_at_ms=at_ms)
+        happened = await record(tx, RoomEventKind.UPDATED, message, editor, at_ms)
+        seq, visibility = happened.event.seq, happened.event.visibility
+        message = replace(message, edit_seq=seq, edit_visibility=visibility)
+        await tx.messages.edit(message.id, content, edited_at_ms=at_ms, seq=seq, visibility=visibility)
         await tx.feed.reword(self._feed.message(message))
-        return await record(tx, RoomEventKind.UPDATED, message, editor, at_ms)
+        return RoomHappened(replace(happened.event, message=message))
 
     async def _deleted(self, tx: CityTransaction, message: Message, by: Author, at_ms: int) -> RoomHappened:
         await tx.messages.delete(message.id)

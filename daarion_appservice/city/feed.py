@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from .ports import NewId
-from .types import Author, AuthorKind, FeedEntry, FeedKind, Message, Room, RoomId
+from .reading import is_listed
+from .types import Author, AuthorKind, FeedEntry, FeedKind, HistoryVisibility, Message, Room, RoomEvent
 
 _MAX_EXCERPT: Final = 280
 """Characters of a message that the feed shows."""
@@ -28,11 +29,20 @@ class FeedWriter:
             message.author,
             message.id,
             {"message_id": message.id, "body": body},
+            *_read_as(message),
         )
 
     def room_created(self, room: Room) -> FeedEntry:
         payload = {"slug": room.slug, "name": room.name, "description": room.description}
-        return FeedEntry(self._new_id(), FeedKind.ROOM_CREATED, room.created_at_ms, room.id, payload=payload)
+        return FeedEntry(
+            self._new_id(),
+            FeedKind.ROOM_CREATED,
+            room.created_at_ms,
+            room.id,
+            payload=payload,
+            visibility=_of_room(room),
+            seq=room.last_seq,
+        )
 
     def renamed(self, room: Room, was: str, at_ms: int) -> FeedEntry:
         return self._of_city("room_renamed", room, at_ms, was=was)
@@ -40,12 +50,40 @@ class FeedWriter:
     def archived(self, room: Room, at_ms: int) -> FeedEntry:
         return self._of_city("room_archived" if room.archived else "room_reopened", room, at_ms)
 
-    def joined(self, room: RoomId, who: Author, at_ms: int) -> FeedEntry:
-        return FeedEntry(self._new_id(), FeedKind.MEMBER_JOINED, at_ms, room, who)
+    def joined(self, event: RoomEvent) -> FeedEntry:
+        return FeedEntry(
+            self._new_id(),
+            FeedKind.MEMBER_JOINED,
+            event.at_ms,
+            event.room_id,
+            event.who,
+            visibility=event.visibility,
+            seq=event.seq,
+        )
 
     def agent_online(self, agent: Author, at_ms: int) -> FeedEntry:
         return FeedEntry(self._new_id(), FeedKind.AGENT_ONLINE, at_ms, None, agent)
 
     def _of_city(self, what: str, room: Room, at_ms: int, **more: str) -> FeedEntry:
         payload = {"what": what, "slug": room.slug, "name": room.name} | more
-        return FeedEntry(self._new_id(), FeedKind.SYSTEM, at_ms, room.id, payload=payload)
+        return FeedEntry(
+            self._new_id(),
+            FeedKind.SYSTEM,
+            at_ms,
+            room.id,
+            payload=payload,
+            visibility=_of_room(room),
+            seq=room.last_seq,
+        )
+
+
+def _read_as(message: Message) -> tuple[HistoryVisibility, int]:
+    """Who may read what a message says now: what it said before an edit is not told any more."""
+    if message.edit_seq is not None and message.edit_visibility is not HistoryVisibility.WORLD_READABLE:
+        return message.edit_visibility, message.edit_seq
+    return message.visibility, message.seq
+
+
+def _of_room(room: Room) -> HistoryVisibility:
+    """Who may read the name of a room."""
+    return HistoryVisibility.WORLD_READABLE if is_listed(room) else room.history_visibility

@@ -21,7 +21,7 @@ async def record(
 
     ``message`` is as it stands now.
     """
-    (seq,) = await tx.rooms.next_seqs(message.room_id, 1)
-    event = RoomEvent(message.room_id, seq, kind, at_ms, message, who, key, added)
+    (seq,), visibility = await tx.rooms.next_seqs(message.room_id, 1)
+    event = RoomEvent(message.room_id, seq, kind, at_ms, message, who, key, added, visibility)
     await tx.room_events.add([event])
     return RoomHappened(event)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..errors import Conflict, NotFound
 from .agents import AgentDirectory
 from .events import OutboxFilled
-from .messages import hold_open
+from .messages import hold_open, knows_of
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, Publish, Roll, publish_all
 from .types import Author, Member, OutboxKind, Room, Standing
 
@@ -36,7 +36,7 @@ class Membership:
         one must be.
         """
         async with self._store.transaction() as tx:
-            room = await hold_open(tx, room_id, author)
+            room = await hold_open(tx, room_id, author, self._doorkeeper)
             await self._doorkeeper.check_may_come(tx, room, author)
             member = self._roll.member(room.id, author)
             known = await tx.members.get(room.id, member.user_id)
@@ -57,7 +57,7 @@ class Membership:
         """
         async with self._store.transaction() as tx:
             room = await tx.rooms.hold(room_id)
-            if room is None:
+            if room is None or not await knows_of(tx, room, author, self._doorkeeper):
                 raise NotFound("no_such_room", f"there is no room {room_id!r}")
             if self._agents.lives_in(author, room):
                 raise Conflict(

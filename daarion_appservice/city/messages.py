@@ -13,6 +13,7 @@ from .feed import FeedWriter
 from .history import record
 from .media import msgtype_of
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, Wording, publish_all
+from .reading import PUBLIC, Reading, is_known_to
 from .redelivery import redeliver
 from .types import (
     Author,
@@ -20,6 +21,7 @@ from .types import (
     Content,
     Delivery,
     EventId,
+    HistoryVisibility,
     Message,
     MessageId,
     OutboxKind,
@@ -87,12 +89,12 @@ class Messages:
         client_id = draft.client_id
         async with self._store.transaction() as tx:
             # Held, so that of two that come with the same client_id at once the second finds the first.
-            room = await hold_open(tx, room_id, author)
+            room = await hold_open(tx, room_id, author, self._doorkeeper)
             if client_id is not None and (posted := await tx.messages.by_client_id(author, room.id, client_id)):
                 return Posted(posted, is_new=False)
             await self._doorkeeper.check_may_speak(tx, room, author)
             if draft.reply_to is not None:
-                await find_in(tx, room, draft.reply_to)
+                await find_in(tx, room, draft.reply_to, await self._doorkeeper.reading(tx, room, author))
             now_ms = self._now_ms()
             message = _message(
                 MessageId(self._new_id()),
@@ -117,7 +119,7 @@ class Messages:
         Raises NotFound, NotAllowed for another's message or somebody who may not speak there, Conflict in an archived room.
         """
         async with self._store.transaction() as tx:
-            room, message = await find_open(tx, room_id, message_id, author)
+            room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
             if message.author.subject != author.subject:
                 if not may_moderate:
                     raise NotAllowed("not_yours", "only their author may send messages again")
@@ -153,11 +155,13 @@ class Messages:
         created_at_ms: int,
         reply_to: EventId | None = None,
         is_history: bool = False,
+        visibility: HistoryVisibility | None = None,
     ) -> list[CityEvent]:
         """Take over a message that was written on Matrix, inside the caller's transaction.
 
         Returns what to publish once that is committed; nothing when the message is here already. ``is_history`` puts it
-        before everything that the room holds.
+        before everything that the room holds. ``visibility`` is the room's history visibility when it was written, if that
+        was not the present one.
         """
         if await tx.messages.by_event_id(event_id):
             return []
@@ -179,6 +183,10 @@ class Messages:
             reply_to=replied_to.id if replied_to and replied_to.room_id == room.id else None,
         )
         message = replace(message, matrix_event_id=event_id, delivery=Delivery.SENT)
+        if visibility is not None and visibility is not room.history_visibility:
+            message = replace(message, visibility=visibility)
+            if visibility is not HistoryVisibility.WORLD_READABLE:
+                await tx.rooms.has_private(room.id)
         await tx.messages.add(message)
         if is_history:
             return [MessagePosted(message)]
@@ -240,19 +248,27 @@ def _json_bytes(text: str) -> int:
     return len(json.dumps(text, ensure_ascii=False).encode())
 
 
-async def find_open(tx: CityTransaction, room_id: str, message_id: str, who: Author) -> tuple[Room, Message]:
+async def find_open(
+    tx: CityTransaction, room_id: str, message_id: str, who: Author, doorkeeper: Doorkeeper
+) -> tuple[Room, Message]:
     """A message that may be changed, and its room, which is held until the transaction ends.
 
-    Raises NotFound for an unknown room or message, Conflict for an archived room.
+    Raises NotFound for a room or message that is unknown or that ``who`` may not read, Conflict for an archived room.
     """
-    room = await hold_open(tx, room_id, who)
-    return room, await find_in(tx, room, message_id)
+    room = await hold_open(tx, room_id, who, doorkeeper)
+    message = await find_in(tx, room, message_id)
+    if message.author.subject != who.subject:
+        check_readable(message, room, await doorkeeper.reading(tx, room, who))
+    return room, message
 
 
-async def hold_open(tx: CityTransaction, room_id: str, who: Author) -> Room:
-    """A room that may be written to, held until the transaction ends; raises NotFound, and Conflict for an archived one."""
+async def hold_open(tx: CityTransaction, room_id: str, who: Author, doorkeeper: Doorkeeper) -> Room:
+    """A room that may be written to, held until the transaction ends.
+
+    Raises NotFound for a room of which ``who`` may not know, too, and Conflict for an archived one.
+    """
     room = await tx.rooms.hold(room_id) or await _own_chat(tx, room_id, who)
-    if room is None:
+    if room is None or not await knows_of(tx, room, who, doorkeeper):
         raise NotFound("no_such_room", f"there is no room {room_id!r}")
     if room.archived:
         raise Conflict("room_archived", f"the room {room.slug} is archived: it can be read, but not written to")
@@ -272,12 +288,33 @@ async def _own_chat(tx: CityTransaction, room_id: str, who: Author) -> Room | No
     return room if room is not None and room.agent == who.id else None
 
 
-async def find_in(tx: CityTransaction, room: Room, message_id: str) -> Message:
-    """A room's message; raises NotFound."""
+async def knows_of(tx: CityTransaction, room: Room, who: Author, doorkeeper: Doorkeeper) -> bool:
+    """Whether ``who`` may know that there is this room; an agent knows of its direct chats."""
+    return (
+        room.agent is not None
+        or is_known_to(room, PUBLIC)
+        or is_known_to(room, await doorkeeper.reading(tx, room, who))
+    )
+
+
+async def find_in(tx: CityTransaction, room: Room, message_id: str, reading: Reading | None = None) -> Message:
+    """A room's message, with a ``reading`` only one that it may read; raises NotFound."""
     message = await tx.messages.get(MessageId(message_id))
     if message is None or message.room_id != room.id:
-        raise NotFound("no_such_message", f"there is no message {message_id!r} in the room {room.slug}")
+        raise _no_such_message(room, message_id)
+    if reading is not None:
+        check_readable(message, room, reading)
     return message
+
+
+def check_readable(message: Message, room: Room, reading: Reading) -> None:
+    """Raise NotFound for a message that may not be read: that it is there is not told either."""
+    if room.agent is None and not reading.may_read_message(message):
+        raise _no_such_message(room, message.id)
+
+
+def _no_such_message(room: Room, message_id: str) -> NotFound:
+    return NotFound("no_such_message", f"there is no message {message_id!r} in the room {room.slug}")
 
 
 def _message(
@@ -302,4 +339,5 @@ def _message(
         media=content.media,
         mentions=content.mentions,
         reply_to=reply_to,
+        visibility=room.history_visibility,
     )

@@ -35,7 +35,7 @@ class Reactions:
         """
         check_key(key)
         async with self._store.transaction() as tx:
-            room, message = await find_open(tx, room_id, message_id, author)
+            room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
             if message.deleted:
                 raise Conflict("message_deleted", "this message is deleted: nobody can react to it")
             await self._doorkeeper.check_may_react(tx, room, author)
@@ -53,7 +53,7 @@ class Reactions:
     async def take_back(self, author: Author, room_id: str, message_id: str, key: str) -> Message:
         """Take back a sign; one that was not given is fine. Raises NotFound, and Conflict in an archived room."""
         async with self._store.transaction() as tx:
-            room, message = await find_open(tx, room_id, message_id, author)
+            room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
             reaction = await tx.reactions.given(message.id, author, key)
             if reaction is None:
                 return message

@@ -11,7 +11,7 @@ from .events import CityEvent, RegistryChanged, RoomChanged
 from .feed import FeedWriter
 from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all
 from .slugs import MAX_LENGTH, RESERVED, slug_of
-from .types import MatrixRoomId, MatrixStatus, Room, RoomId
+from .types import HistoryVisibility, MatrixRoomId, MatrixStatus, Room, RoomId
 
 _SLUG: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{MAX_LENGTH - 1}}}")
 
@@ -68,8 +68,12 @@ class Rooms:
         is_default: bool = False,
         created_by: str | None = None,
         matrix_room: MatrixRoomId | None = None,
+        join_rule: str = "public",
+        history_visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE,
     ) -> Room:
-        """Open a public room. Its Matrix room follows, unless ``matrix_room`` is it; until then ``matrix_status`` is pending.
+        """Open a room. Its Matrix room follows, unless ``matrix_room`` is it; until then ``matrix_status`` is pending.
+
+        ``join_rule`` and ``history_visibility`` are those of ``matrix_room``; the city's own rooms are public.
 
         Raises Conflict when the slug is taken, InvalidInput when it cannot be one.
         """
@@ -87,6 +91,10 @@ class Rooms:
             created_at_ms=self._now_ms(),
             matrix_room_id=matrix_room,
             matrix_status=MatrixStatus.LINKED if matrix_room else MatrixStatus.PENDING,
+            join_rule=join_rule,
+            history_visibility=history_visibility,
+            was_public=history_visibility is HistoryVisibility.WORLD_READABLE,
+            was_private=history_visibility is not HistoryVisibility.WORLD_READABLE,
         )
         async with self._store.transaction() as tx:
             # Rooms are found by id or slug, so neither may be the other's in another room.

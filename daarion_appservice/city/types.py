@@ -99,6 +99,15 @@ class MatrixStatus(StrEnum):
     FAILED = "failed"
 
 
+class HistoryVisibility(StrEnum):
+    """Who may read an event, by its room's ``m.room.history_visibility`` at that time; from the widest to the narrowest."""
+
+    WORLD_READABLE = "world_readable"
+    SHARED = "shared"
+    INVITED = "invited"
+    JOINED = "joined"
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     id: RoomId
@@ -119,6 +128,12 @@ class Room:
     matrix_error: str | None = None
     join_rule: str = "public"
     """Who may come in on Matrix: everybody, or whoever is invited (any other rule)."""
+    history_visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
+    """Who may read what is said there now; the city makes its rooms readable by everybody."""
+    was_public: bool = True
+    """Whether everybody could read what was said there at any time."""
+    was_private: bool = False
+    """Whether what was said there at any time is not for everybody."""
     power_levels: str = "{}"
     """Who may do what there: the content of ``m.room.power_levels``."""
     encrypted: bool = False
@@ -203,6 +218,12 @@ class Message:
     deleted: bool = False
     matrix_event_id: EventId | None = None
     delivery: Delivery = Delivery.PENDING
+    visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
+    """Who may read it: the room's history visibility when it was written."""
+    edit_seq: int | None = None
+    """The number of the edit whose text it has now; None for its first text."""
+    edit_visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
+    """The room's history visibility at that edit."""
 
 
 class OutboxKind(StrEnum):
@@ -273,6 +294,8 @@ class RoomEvent:
     """Of a REACTION: the sign that was given or taken back."""
     added: bool = True
     """Of a REACTION: given, not taken back."""
+    visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
+    """Who may read it: the room's history visibility when it happened."""
 
 
 class NoAnswer(StrEnum):
@@ -327,3 +350,6 @@ class FeedEntry:
     message_id: MessageId | None = None
     """The message that it tells of, and goes with."""
     payload: Mapping[str, str] = field(default_factory=dict)
+    visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
+    """Who may read it; with ``seq``, its place in the room's history, as of a message."""
+    seq: int = 0

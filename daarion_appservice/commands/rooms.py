@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from ..city.reading import is_readable_by_all
 from ..city.rooms import RoomChange, Rooms
 from ..city.types import MatrixStatus, Room
 from ..clock import new_id, now_ms
@@ -86,6 +87,11 @@ def adopt(
     if adopted.matrix_status is not MatrixStatus.LINKED or adopted.matrix_error:
         raise Conflict("adopted_in_part", f"{room} is the city's room {adopted.slug}, but: {adopted.matrix_error}")
     say(f"{room} is the city's room {adopted.slug} now.", "green")
+    if not is_readable_by_all(adopted):
+        say(
+            f"Its history visibility is {adopted.history_visibility}: what is said there is for members. "
+            "To have everybody read it, set it to world_readable on Matrix."
+        )
 
 
 @app.command("backfill")

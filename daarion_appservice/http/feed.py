@@ -11,10 +11,11 @@ from ..city.census import Census
 from ..city.occupancy import Occupancy
 from ..city.types import FeedEntry
 from ..matrix.namespace import Namespace
+from ..matrix.readers import Readers
 from ..storage.database import Database
 from . import schemas
 from .endpoint import Call, NoBody, NoQuery, Query, endpoint
-from .principals import Access
+from .principals import Access, reader
 from .views import JSON, author_view, moment, room_view
 
 _ON_THE_FRONT_PAGE: Final = 3
@@ -43,6 +44,7 @@ class FeedRoutes:
         self._census = census
         self._occupancy = occupancy
         self._namespace = namespace
+        self._readers = Readers(namespace)
         self._second_me_is_available = second_me_is_available
 
     @endpoint(
@@ -54,16 +56,19 @@ class FeedRoutes:
         answer=list[schemas.FeedEntry],
     )
     async def feed(self, call: Call[NoBody, FeedPage]) -> list[JSON]:
-        """Newest first. For what is older ask again with ``before`` = the ``id`` of the last."""
+        """Newest first, and only what one may read. For what is older ask again with ``before`` = the ``id`` of the last."""
         async with self._database.reading() as tx:
-            entries = await tx.feed.before(call.query.before, limit=call.query.limit)
+            readings = await self._readers.readings(tx, reader(call.principal))
+            entries = await tx.feed.before(call.query.before, limit=call.query.limit, readings=readings)
         return [self._entry(entry) for entry in entries]
 
     @endpoint("GET", "/city/home", who=Access.READERS, summary="The front page", answer=schemas.Home)
-    async def home(self, _call: Call[NoBody, NoQuery]) -> JSON:
+    async def home(self, call: Call[NoBody, NoQuery]) -> JSON:
         async with self._database.reading() as tx:
-            entries = await tx.feed.before(None, limit=_ON_THE_FRONT_PAGE)
-            rooms = await tx.rooms.page(sort="popular", limit=_ON_THE_FRONT_PAGE, offset=0)
+            readings = await self._readers.readings(tx, reader(call.principal))
+            entries = await tx.feed.before(None, limit=_ON_THE_FRONT_PAGE, readings=readings)
+            users = await self._readers.users(tx, reader(call.principal))
+            rooms = await tx.rooms.page(sort="popular", limit=_ON_THE_FRONT_PAGE, offset=0, users=users)
         return {
             "online": self._census.summary()["online"],
             "feed": [self._entry(entry) for entry in entries],

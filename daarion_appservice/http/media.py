@@ -39,13 +39,14 @@ from ..errors import (
 )
 from ..matrix.media import Incoming, MediaRepository
 from ..matrix.namespace import Namespace
+from ..matrix.readers import Readers
 from ..slots import NoSlot, Slots
 from ..storage.database import Database
 from . import schemas
 from .authors import Authors
 from .endpoint import Description, Query, check_text, described, json_response, read_query
 from .media_addresses import ONE, PATH, THUMBNAIL
-from .principals import Access, AgentPrincipal, Citizen, Principal, check
+from .principals import Access, AgentPrincipal, Citizen, Principal, check, reader
 from .signing_in import CityDoor
 from .views import media_view
 
@@ -116,6 +117,7 @@ class MediaRoutes:
         self._repository = repository
         self._authors = authors
         self._namespace = namespace
+        self._readers = Readers(namespace)
         self._door = door
         self._now_ms = now_ms
         self._settings = settings
@@ -235,7 +237,9 @@ class MediaRoutes:
         )
     )
     async def _download(self, request: web.Request) -> web.StreamResponse:
-        """Of a message, or somebody's picture; one's own upload even before it is posted. All else is 404, and what was deleted.
+        """Of a message that one may read, or somebody's picture; one's own upload even before it is posted.
+
+        All else is 404, and what was deleted.
 
         Pictures, sounds and films are answered to be shown, everything else to be saved. There are no ranges.
         """
@@ -282,6 +286,9 @@ class MediaRoutes:
             async with self._database.reading() as tx:
                 if await tx.media.is_shown(mxc):
                     return _ShownFile(mxc, is_public=self._anonymous_read)
+                readings = await self._readers.readings(tx, reader(principal))
+                if readings and await tx.media.is_shown(mxc, readings):
+                    return _ShownFile(mxc, is_public=False)
                 if isinstance(principal, Citizen | AgentPrincipal) and await tx.media.upload_of(
                     self._authors.of(principal), mxc
                 ):

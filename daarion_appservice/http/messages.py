@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 import orjson
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..city.changes import Changes
 from ..city.messages import Draft, Messages
@@ -15,7 +15,7 @@ from ..matrix.namespace import Namespace
 from . import schemas
 from .authors import Authors
 from .endpoint import Answer, Body, Call, NoBody, NoQuery, Query, endpoint
-from .pages import RoomPages
+from .pages import Place, RoomPages
 from .principals import Access, Citizen, Principal
 from .views import JSON, message_view
 
@@ -32,7 +32,22 @@ class MessageList(Query):
     before: int | None = Field(
         None, ge=-(1 << 53), le=1 << 53, description="Messages whose `seq` is lower than this.", examples=[1024]
     )
+    after: int | None = Field(
+        None, ge=-(1 << 53), le=1 << 53, description="Messages whose `seq` is higher than this.", examples=[1024]
+    )
+    around: str | None = Field(
+        None,
+        max_length=64,
+        description="The id of a message: it, and what was said before and after it.",
+        examples=["01M80JJ9ZZ3VJ0Q4Y7V1B2N3M4"],
+    )
     limit: int = Field(50, ge=1, le=200, description="How many.", examples=[50])
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> MessageList:
+        if sum(each is not None for each in (self.before, self.after, self.around)) > 1:
+            raise ValueError("give one of before, after and around")
+        return self
 
 
 class NewMessage(Body):
@@ -96,11 +111,14 @@ class MessageRoutes:
         query=MessageList,
         summary="What was said in a room",
         answer=list[schemas.Message],
-        errors=("no_such_room",),
+        errors=("no_such_room", "no_such_message"),
     )
     async def list_messages(self, call: Call[NoBody, MessageList]) -> orjson.Fragment:
-        """Oldest first. To go back ask again with ``before`` = the ``seq`` of the first."""
-        return await self._pages.messages(call.path["room_id"], call.query.before, limit=call.query.limit)
+        """Oldest first, and only what one may read. To go back ask again with ``before`` = the ``seq`` of the first; to go on,
+        with ``after`` = that of the last. ``around`` begins at a message that is linked to. One of the three at most."""
+        query = call.query
+        place = Place(query.before, query.after, query.around)
+        return await self._pages.messages(call.path["room_id"], call.principal, place, limit=query.limit)
 
     @endpoint(
         "POST",

@@ -1,5 +1,8 @@
 """Rooms and messages that are read again and again: put on the wire once, and kept for as long as nothing is stored.
 
+    what everybody may read of the room ─► is all of it for everybody? ─yes─► that
+                                                 └no─► what this reader may read; equal readers are given the same
+
 Who is here is in memory, changes without anything being stored, and is looked at each time.
 """
 
@@ -11,20 +14,38 @@ from functools import partial
 import orjson
 
 from ..city.occupancy import Occupancy
-from ..city.types import Member, Room, RoomId, UserId
+from ..city.reading import PUBLIC, Reading, is_known_to, is_listed
+from ..city.types import Member, Message, MessageId, Room, RoomId, UserId
 from ..errors import NotFound
 from ..matrix.namespace import Namespace
-from ..storage.database import Database
+from ..matrix.readers import Readers
+from ..storage.database import Database, Transaction
+from .principals import Principal, is_admin, reader
 from .views import message_view, room_view
+
+_READING_BYTES = 512
+"""What a reading is reckoned to take up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a room's history a page of it lies; all None for its end."""
+
+    before: int | None = None
+    after: int | None = None
+    around: str | None = None
+    """The id of the message in the middle."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoomPage:
-    """A room and what was last said there, as JSON."""
+    """A room and what was said there, as JSON."""
 
     room: Room
     messages: orjson.Fragment
     size: int
+    reading: Reading = PUBLIC
+    """What whoever asked may read of the room."""
 
 
 @dataclass(slots=True)
@@ -33,6 +54,8 @@ class _RoomList:
     here: list[int]
     """How many members of each were here when it was encoded."""
     encoded: bytes
+    is_all: bool
+    """Whether there are no rooms but those of which everybody may know."""
 
 
 class RoomPages:
@@ -40,23 +63,35 @@ class RoomPages:
         self._database = database
         self._occupancy = occupancy
         self._namespace = namespace
+        self._readers = Readers(namespace)
 
-    async def rooms(self, *, sort: str, limit: int, offset: int) -> orjson.Fragment:
-        """The rooms that are not archived, in one of ``storage.rooms.ORDERS``."""
+    async def rooms(self, principal: Principal, *, sort: str, limit: int, offset: int) -> orjson.Fragment:
+        """The rooms that are not archived and of which they may know, in one of ``storage.rooms.ORDERS``."""
         read = partial(self._read_rooms, sort, limit, offset)
         found = await self._database.remembered.get(("rooms", sort, limit, offset), read, _size_of_list)
+        if not found.is_all and (reader(principal) or is_admin(principal)):
+            return orjson.Fragment(self._encode(await self.some_rooms(principal, sort, limit, offset)))
         here = self._here(found.rooms)
         if found.here != here:
             found.here, found.encoded = here, self._encode(found.rooms)
         return orjson.Fragment(found.encoded)
 
-    async def room(self, id_or_slug: str, *, limit: int) -> RoomPage:
-        """A room with its last ``limit`` messages, oldest first. Raises NotFound."""
-        return await self._page(id_or_slug, None, limit)
+    async def some_rooms(self, principal: Principal, sort: str, limit: int, offset: int = 0) -> list[Room]:
+        """The same as they are stored."""
+        async with self._database.reading() as tx:
+            users = await self._readers.users(tx, reader(principal))
+            return await tx.rooms.page(sort=sort, limit=limit, offset=offset, users=users, is_admin=is_admin(principal))
 
-    async def messages(self, id_or_slug: str, before: int | None, *, limit: int) -> orjson.Fragment:
-        """Up to ``limit`` messages before that number (None: the last), oldest first. Raises NotFound."""
-        return (await self._page(id_or_slug, before, limit)).messages
+    async def room(self, id_or_slug: str, principal: Principal, *, limit: int) -> RoomPage:
+        """A room with the last ``limit`` messages that they may read, oldest first.
+
+        Raises NotFound, for a room of which they may not know, too.
+        """
+        return await self._page_for(id_or_slug, principal, Place(), limit)
+
+    async def messages(self, id_or_slug: str, principal: Principal, place: Place, *, limit: int) -> orjson.Fragment:
+        """Up to ``limit`` messages there that they may read, oldest first. Raises NotFound."""
+        return (await self._page_for(id_or_slug, principal, place, limit)).messages
 
     async def members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
         """Those of them who are members of the room, as they are called and look there."""
@@ -65,28 +100,69 @@ class RoomPages:
         read = partial(self._read_members, room, users)
         return await self._database.remembered.get(("members", room, *users), read, _size_of_members)
 
-    async def _page(self, id_or_slug: str, before: int | None, limit: int) -> RoomPage:
-        read = partial(self._read_page, id_or_slug, before, limit)
-        look = partial(self._database.room_versions.of, id_or_slug)
-        return await self._database.remembered.get(("messages", id_or_slug, before, limit), read, _size_of_page, look)
+    async def unlisted(self) -> frozenset[RoomId]:
+        """The rooms of which not everybody may know."""
+        return await self._database.remembered.get("unlisted rooms", self._read_unlisted, lambda found: 80 * len(found))
 
-    async def _read_page(self, id_or_slug: str, before: int | None, limit: int) -> RoomPage:
+    async def _page_for(self, id_or_slug: str, principal: Principal, place: Place, limit: int) -> RoomPage:
+        page: RoomPage | None = None
+        try:
+            page = await self._page(id_or_slug, place, limit, PUBLIC)
+            room = page.room
+        except _NotReadable as not_readable:
+            room = not_readable.room
+        if page is not None and not room.was_private and is_listed(room):
+            return page
+        reading = await self._reading(room, principal)
+        if not is_known_to(room, reading) and not is_admin(principal):
+            raise _no_such_room(id_or_slug)
+        if page is not None and reading == PUBLIC:
+            return page
+        try:
+            return await self._page(id_or_slug, place, limit, reading)
+        except _NotReadable:
+            raise NotFound("no_such_message", f"there is no message {place.around!r} in the room {room.slug}") from None
+
+    async def _page(self, id_or_slug: str, place: Place, limit: int, reading: Reading) -> RoomPage:
+        read = partial(self._read_page, id_or_slug, place, limit, reading)
+        look = partial(self._database.room_versions.of, id_or_slug)
+        key = ("messages", id_or_slug, place, limit, reading)
+        return await self._database.remembered.get(key, read, _size_of_page, look)
+
+    async def _read_page(self, id_or_slug: str, place: Place, limit: int, reading: Reading) -> RoomPage:
         async with self._database.reading() as tx:
             room = await tx.rooms.find(id_or_slug)
             if room is None:
-                raise NotFound("no_such_room", f"there is no room {id_or_slug!r}")
-            messages = await tx.messages.before(room.id, before, limit=limit)
+                raise _no_such_room(id_or_slug)
+            messages = await _messages(tx, room, place, limit, reading)
         encoded = orjson.dumps([message_view(message, self._namespace) for message in messages])
-        return RoomPage(room, orjson.Fragment(encoded), len(encoded))
+        return RoomPage(room, orjson.Fragment(encoded), len(encoded), reading)
+
+    async def _reading(self, room: Room, principal: Principal) -> Reading:
+        who = reader(principal)
+        if who is None:
+            return PUBLIC
+        read = partial(self._read_reading, room, principal)
+        key = ("reading", room.id, who.subject)
+        return await self._database.remembered.get(key, read, lambda _: _READING_BYTES)
+
+    async def _read_reading(self, room: Room, principal: Principal) -> Reading:
+        async with self._database.reading() as tx:
+            return await self._readers.reading(tx, room, reader(principal))
 
     async def _read_members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
         async with self._database.reading() as tx:
             return {member.user_id: member for member in await tx.members.some(room, users)}
 
+    async def _read_unlisted(self) -> frozenset[RoomId]:
+        async with self._database.reading() as tx:
+            return await tx.rooms.unlisted()
+
     async def _read_rooms(self, sort: str, limit: int, offset: int) -> _RoomList:
         async with self._database.reading() as tx:
             rooms = await tx.rooms.page(sort=sort, limit=limit, offset=offset)
-        return _RoomList(rooms, self._here(rooms), self._encode(rooms))
+            is_all = not await tx.rooms.unlisted()
+        return _RoomList(rooms, self._here(rooms), self._encode(rooms), is_all)
 
     def _here(self, rooms: list[Room]) -> list[int]:
         return [self._occupancy.members_online(room.id) for room in rooms]
@@ -95,6 +171,31 @@ class RoomPages:
         return orjson.dumps(
             [room_view(room, self._occupancy.members_online(room.id), self._namespace) for room in rooms]
         )
+
+
+class _NotReadable(Exception):
+    """The message in the middle is not there, or not for this reader."""
+
+    def __init__(self, room: Room) -> None:
+        super().__init__(room.id)
+        self.room = room
+
+
+async def _messages(tx: Transaction, room: Room, place: Place, limit: int, reading: Reading) -> list[Message]:
+    if place.around is not None:
+        middle = await tx.messages.get(MessageId(place.around))
+        if middle is None or middle.room_id != room.id or not reading.may_read_message(middle):
+            raise _NotReadable(room)
+        before = await tx.messages.before(room.id, middle.seq, limit=(limit - 1) // 2, reading=reading)
+        after = await tx.messages.after(room.id, middle.seq, limit=limit - 1 - len(before), reading=reading)
+        return [*before, middle, *after]
+    if place.after is not None:
+        return await tx.messages.after(room.id, place.after, limit=limit, reading=reading)
+    return await tx.messages.before(room.id, place.before, limit=limit, reading=reading)
+
+
+def _no_such_room(id_or_slug: str) -> NotFound:
+    return NotFound("no_such_room", f"there is no room {id_or_slug!r}")
 
 
 def _size_of_page(page: RoomPage) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -13,7 +14,7 @@ from pydantic import Field
 from ..city.census import Census
 from ..city.ports import NowMs, PresenceStore
 from ..city.presence import Beat, Status
-from ..city.types import SubjectId
+from ..city.types import RoomId, SubjectId
 from ..errors import InvalidInput
 from ..realtime.presence_stream import Change, Changes, PresenceStream, encode_presence
 from . import schemas
@@ -53,10 +54,17 @@ class CitizenHeartbeat(Body):
 
 
 class PresenceRoutes:
-    def __init__(self, presence: PresenceStore, census: Census, now_ms: NowMs) -> None:
+    def __init__(
+        self,
+        presence: PresenceStore,
+        census: Census,
+        now_ms: NowMs,
+        unlisted: Callable[[], Awaitable[frozenset[RoomId]]],
+    ) -> None:
         self._presence = presence
         self._census = census
         self._now_ms = now_ms
+        self._unlisted = unlisted
 
     @endpoint(
         "GET",
@@ -103,7 +111,10 @@ class PresenceRoutes:
         answer=schemas.Summary,
     )
     async def summary(self, _call: Call[NoBody, NoQuery]) -> JSON:
-        return self._census.summary()
+        """Of the rooms those of which everybody may know."""
+        summary, unlisted = self._census.summary(), await self._unlisted()
+        rooms = {room: count for room, count in summary["rooms"].items() if room not in unlisted}
+        return summary | {"rooms": rooms}
 
 
 class PresenceEvents:

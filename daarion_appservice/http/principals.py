@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-from ..city.types import AgentSlug, CitizenId, SubjectId, citizen_subject
+from ..city.types import AgentSlug, Author, AuthorKind, CitizenId, SubjectId, citizen_subject
 from ..errors import NotAllowed, NotSignedIn
 
 
@@ -82,6 +82,21 @@ def own_subject(principal: Principal, user_id: str | None) -> SubjectId:
     if user_id is not None and user_id != principal.id:
         raise NotAllowed("not_you", f"this token is {principal.id}'s, not {user_id}'s")
     return citizen_subject(principal.id)
+
+
+def is_admin(principal: Principal) -> bool:
+    """Whether they may manage the city's rooms, and so know of all of them."""
+    return isinstance(principal, Admin) or (isinstance(principal, Citizen) and principal.is_admin)
+
+
+def reader(principal: Principal) -> Author | None:
+    """Who asks, as somebody who can be a member of rooms; None for those who cannot."""
+    match principal:
+        case Citizen(citizen, display_name):
+            return Author(AuthorKind.CITIZEN, citizen, display_name)
+        case AgentPrincipal(slug):
+            return Author(AuthorKind.AGENT, slug, slug)
+    return None
 
 
 def kinds(access: Access) -> tuple[type[Principal], ...]:

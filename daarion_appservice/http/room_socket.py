@@ -12,19 +12,22 @@ from ..city.attention import Attention
 from ..city.messages import Messages
 from ..city.occupancy import Occupancy
 from ..city.ports import NowMs, PresenceStore
+from ..city.reading import Reading, is_known_to, may_look_on
 from ..city.types import Author, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
 from ..errors import NotFound
 from ..matrix.namespace import Namespace
+from ..matrix.readers import Readers
 from ..realtime.presence_stream import encode_presence
-from ..realtime.room_streams import RoomStreams
-from ..storage.database import Database
+from ..realtime.room_streams import Identity, RoomStreams, members_only
+from ..storage.database import Database, Transaction
 from .authors import Authors
 from .endpoint import Body, check_text
 from .frames import text_frame
 from .members import ReadMark
 from .messages import NewMessage
 from .origins import Origins
-from .principals import Principal
+from .principals import Anonymous, Principal, is_admin
+from .principals import reader as principal_reader
 from .signing_in import CityDoor
 from .sockets import Conversation, Reader, SocketRoute, no_such_event, read_event
 from .views import JSON, author_view, message_view, moment, room_view
@@ -100,6 +103,7 @@ class RoomSocketParts:
     messages: Messages
     attention: Attention
     authors: Authors
+    readers: Readers
 
 
 class RoomSocket(SocketRoute):
@@ -114,6 +118,7 @@ class RoomSocket(SocketRoute):
         if self.may_read(principal):
             # Before the connection is a WebSocket: so it is a 404. Others are not told what rooms there are.
             await conversation.find_room()
+            await conversation.check_may_look_on()
         return conversation
 
 
@@ -125,21 +130,50 @@ class _Conversation(Conversation):
         self._room_name = room_name
         self._city = city
         self._room: RoomId | None = None
+        self._is_for_members = False
         self._reader: Reader | None = None
 
     async def find_room(self) -> RoomId:
         if self._room is None:
             async with self._city.database.reading() as tx:
                 room = await tx.rooms.find(self._room_name)
-            if room is None:
+                asker = await self._identify(tx, room) if room else None
+            if room is None or asker is None or not self._knows_of(room, asker.reading):
                 raise NotFound("no_such_room", f"there is no room {self._room_name!r}")
             self._room = room.id
+            self._is_for_members = not may_look_on(room, asker.reading)
         return self._room
+
+    def _knows_of(self, room: Room, reading: Reading) -> bool:
+        return is_known_to(room, reading) or is_admin(self.principal)
+
+    async def check_may_look_on(self) -> None:
+        """Raise NotAllowed when what is said there is not for whoever signed in; others may do so yet."""
+        await self.find_room()
+        if self._is_for_members and not self.must_sign_in:
+            raise members_only(self._room_name)
+
+    @property
+    def must_sign_in(self) -> bool:
+        return self._is_for_members and isinstance(self.principal, Anonymous)
 
     async def begin(self, reader: Reader) -> None:
         self._reader = reader
-        await self._city.streams.look_on(await self.find_room(), self.since, self)
+        await self._city.streams.look_on(await self.find_room(), self.since, self, self._identify)
         reader.start()
+
+    async def signed_in(self) -> None:
+        if self._room is not None:
+            await self._city.streams.identify_again(self._room, self, self._identify)
+
+    async def _identify(self, tx: Transaction, room: Room) -> Identity:
+        who, readers = principal_reader(self.principal), self._city.readers
+        users = await readers.users(tx, who)
+        return Identity(readers.subjects(users), await tx.membership_periods.reading(room.id, users))
+
+    def put_out(self) -> None:
+        assert self._reader is not None
+        self._reader.put_out(members_only(self._room_name))
 
     def tell(self, frame: bytes) -> None:
         assert self._reader is not None

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ..city.occupancy import Occupancy
 from ..city.ports import NowMs, PresenceStore
+from ..city.reading import may_look_on, may_see_room
 from ..city.rooms import RoomChange, Rooms
 from ..city.types import Member, Room, SubjectId, UserId
 from ..matrix.namespace import Namespace
@@ -16,8 +17,8 @@ from . import schemas
 from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
 from .media_addresses import media_url
 from .pages import RoomPages
-from .principals import Access, Citizen
-from .views import JSON, presence_fields, room_view
+from .principals import Access, Citizen, is_admin
+from .views import JSON, outside_view, presence_fields, room_view
 
 _LAST_MESSAGES = 50
 _MAX_ONLINE_MEMBERS = 200
@@ -85,9 +86,9 @@ class RoomRoutes:
         answer=list[schemas.Room],
     )
     async def list_rooms(self, call: Call[NoBody, RoomList]) -> orjson.Fragment:
-        """Archived rooms are left out."""
+        """Archived rooms are left out, and those of which not everybody may know, unless one is in them or invited."""
         query = call.query
-        return await self._pages.rooms(sort=query.sort, limit=query.limit, offset=query.offset)
+        return await self._pages.rooms(call.principal, sort=query.sort, limit=query.limit, offset=query.offset)
 
     @endpoint(
         "POST",
@@ -129,13 +130,17 @@ class RoomRoutes:
         errors=("no_such_room",),
     )
     async def show_room(self, call: Call[NoBody, NoQuery]) -> JSON:
-        page = await self._pages.room(call.path["room_id"], limit=_LAST_MESSAGES)
-        room = page.room
-        online = sorted(self._occupancy.online_members(room.id))[:_MAX_ONLINE_MEMBERS]
+        """`messages` are those that one may read. A room of which one may not know is 404."""
+        page = await self._pages.room(call.path["room_id"], call.principal, limit=_LAST_MESSAGES)
+        room, reading = page.room, page.reading
+        is_reader = may_look_on(room, reading)
+        online = sorted(self._occupancy.online_members(room.id))[:_MAX_ONLINE_MEMBERS] if is_reader else []
         users = [self._namespace.user(subject) for subject in online]
         members = await self._pages.members(room.id, users)
         now_ms = self._now_ms()
-        return self._view(room) | {
+        is_seen = may_see_room(room, reading) or is_admin(call.principal)
+        return (self._view(room) if is_seen else outside_view(room, self._namespace)) | {
+            "may_read": is_reader,
             "messages": page.messages,
             "online_members": [
                 self._member(subject, user, members.get(user), now_ms)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from ..city.presence import Status
-from ..city.types import AuthorKind, Delivery, FeedKind, MatrixStatus
+from ..city.types import AuthorKind, Delivery, FeedKind, HistoryVisibility, MatrixStatus
 
 Moment = Annotated[
     str,
@@ -151,6 +151,12 @@ class Room(BaseModel):
         description="Whether somebody turned on encryption on Matrix: nothing can be read or said there any more.",
         examples=[False],
     )
+    history_visibility: HistoryVisibility = Field(
+        description="Who may read what is said there now, as Matrix has it: `world_readable` everybody; else its members, and "
+        "since when.",
+        examples=["world_readable"],
+    )
+    is_public: bool = Field(description="Whether everybody may read what is said there now.", examples=[True])
     is_default: bool = Field(description="Whether it is one of those that the city began with.", examples=[False])
     archived: bool = Field(description="Whether it can only be read.", examples=[False])
     created_at: Moment = Field(description="When it was opened.")
@@ -227,8 +233,13 @@ class Message(BaseModel):
 class RoomDetails(Room):
     """A room, what was last said in it, and who is there."""
 
-    messages: list[Message] = Field(description="The last 50, oldest first.")
-    online_members: list[Member] = Field(description="Members who are not offline, at most 200.")
+    may_read: bool = Field(
+        description="Whether one may read what is said there now, and open its WebSocket.", examples=[True]
+    )
+    messages: list[Message] = Field(description="The last 50 that one may read, oldest first.")
+    online_members: list[Member] = Field(
+        description="Members who are not offline, at most 200; empty where one may not read."
+    )
 
 
 class Joined(BaseModel):

@@ -58,12 +58,21 @@ class Reader:
             return
         self._transport.write(frames)
 
+    def put_out(self, error: CityError) -> None:
+        """End the connection, saying why; what is in the buffer is still told."""
+        if not self._transport.is_closing():
+            self._transport.write(_error_frame(error) + close_frame(WSCloseCode.POLICY_VIOLATION, error.code))
+            self._close()
+
     def leave(self) -> None:
         """End the connection, whatever still waits in it."""
         self._transport.abort()
 
     def _send_away(self) -> None:
         self._transport.write(close_frame(WSCloseCode.TRY_AGAIN_LATER, "too slow: come back with since"))
+        self._close()
+
+    def _close(self) -> None:
         self._transport.close()
         # Closing waits for what is in the buffer, and this peer does not take it.
         asyncio.get_running_loop().call_later(_LAST_WORDS_S, self._transport.abort)
@@ -88,6 +97,15 @@ class Conversation(ABC):
     @abstractmethod
     async def begin(self, reader: Reader) -> None:
         """Tell what was missed, and go on telling from there."""
+
+    @property
+    def must_sign_in(self) -> bool:
+        """Whether the first thing said must be a token."""
+        return False
+
+    async def signed_in(self) -> None:
+        """Another token was shown; ``principal`` is whose."""
+        return
 
     @abstractmethod
     def end(self) -> None:
@@ -186,7 +204,7 @@ class SocketRoute(ABC):
 
     async def _converse(self, visit: _Visit) -> None:
         conversation, reader = visit.conversation, visit.reader
-        if not self.may_read(conversation.principal):
+        if not self.may_read(conversation.principal) or conversation.must_sign_in:
             # Where reading needs a token, the first thing said must be one.
             first = await visit.next_message(_PING_S)
             if first is not None and first.type is WSMsgType.TEXT:
@@ -225,6 +243,7 @@ class SocketRoute(ABC):
             principal = await self._door.sign_in(visit.request, str(event.get("token", "")))
             limits.move(visit.place, visit.request, principal)
             conversation.principal = principal
+            await conversation.signed_in()
         else:
             conversation.check_token()
             await limits.count_event(name, conversation.principal)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from ..city.places import PlaceDirectory, main_role, microdao_role, node_role
 from ..city.presence import Shown
+from ..city.reading import is_readable_by_all
 from ..city.types import Agent, Author, Media, Message, Room, Tally, UserId
 from ..matrix.namespace import Namespace
 from .media_addresses import media_url, thumbnail_url, with_city_addresses
@@ -76,10 +78,18 @@ def room_view(room: Room, members_online: int, namespace: Namespace) -> JSON:
         "matrix_status": room.matrix_status,
         "matrix_error": room.matrix_error,
         "encrypted": room.encrypted,
+        "history_visibility": room.history_visibility,
+        "is_public": is_readable_by_all(room),
         "is_default": room.is_default,
         "archived": room.archived,
         "created_at": moment(room.created_at_ms),
     }
+
+
+def outside_view(room: Room, namespace: Namespace) -> JSON:
+    """A room of which only its public past is known to whoever asks: not what it is called now, and what goes on there."""
+    was_it = replace(room, name=room.slug, description="", last_event_ms=None, last_seq=0, matrix_error=None)
+    return room_view(was_it, 0, namespace)
 
 
 def author_view(author: Author, namespace: Namespace) -> JSON:

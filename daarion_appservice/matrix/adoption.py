@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from ..city.rooms import Rooms, check_slug
-from ..city.types import MatrixRoomId, Room
+from ..city.types import HistoryVisibility, MatrixRoomId, Room
 from ..errors import Conflict, HomeserverRefused, NotFound
 from ..storage.database import Database
-from .events import storable
+from .events import Event, inner, storable, type_of
 from .homeserver import Homeserver
 from .message_events import MessageEvents
 from .namespace import Namespace
+from .room_rules import read_rules, visibility_in
 from .rooms import MatrixRooms
 
 _PAGE: Final = 100
@@ -41,11 +42,14 @@ class Adoption:
         await self._take_alias(matrix_room, slug)
         name = await self._homeserver.state(matrix_room, "m.room.name", as_user=bot) or {}
         topic = await self._homeserver.state(matrix_room, "m.room.topic", as_user=bot) or {}
+        rules = await read_rules(self._homeserver, matrix_room, as_user=bot)
         room = await self._rooms.open(
             storable(str(name.get("name") or slug)),
             storable(str(topic.get("topic", ""))),
             slug=slug,
             matrix_room=matrix_room,
+            join_rule=rules.join_rule,
+            history_visibility=rules.visibility,
         )
         return await self._matrix_rooms.keep(room)
 
@@ -58,6 +62,7 @@ class Adoption:
             raise Conflict("not_linked", f"the room {room.slug} has no Matrix room yet")
         async with self._database.reading() as tx:
             oldest = await tx.messages.oldest_from_matrix(room.id)
+        place = _Place(await self._visibility(room.matrix_room_id))
         cursor: str | None = None
         count = 0
         is_older = oldest is None
@@ -67,12 +72,19 @@ class Adoption:
             )
             async with self._database.transaction() as tx:
                 for event in events:
+                    place.go_back(event)
                     if not is_older:
                         is_older = event.get("event_id") == oldest
                     elif event.get("type") == "m.room.message":
-                        count += await messages.take(tx, room, event, is_history=True) != []
+                        count += (
+                            await messages.take(tx, room, event, is_history=True, visibility=place.visibility) != []
+                        )
             if cursor is None or not events:
                 return count
+
+    async def _visibility(self, matrix_room: MatrixRoomId) -> HistoryVisibility:
+        content = await self._homeserver.state(matrix_room, "m.room.history_visibility", as_user=self._namespace.bot)
+        return visibility_in(content or {})
 
     async def _join(self, id_or_alias: str) -> MatrixRoomId:
         bot = self._namespace.bot
@@ -92,3 +104,16 @@ class Adoption:
             await self._homeserver.set_alias(alias, matrix_room, as_user=self._namespace.bot)
         elif there != matrix_room:
             raise Conflict("alias_taken", f"{alias} is another room's alias: adopt that one, or choose another --slug")
+
+
+class _Place:
+    """A place in a room's history, on the way back from its end, and who may read what was said there."""
+
+    def __init__(self, visibility: HistoryVisibility) -> None:
+        self.visibility = visibility
+
+    def go_back(self, event: Event) -> None:
+        """``event`` is the one before the events that were passed so far."""
+        if type_of(event) == "m.room.history_visibility" and event.get("state_key") == "":
+            # Before the first of these events the room had none, which means the default.
+            self.visibility = visibility_in(inner(inner(event, "unsigned"), "prev_content"))

@@ -12,7 +12,7 @@ import structlog
 from ..city.agents import AgentDirectory
 from ..city.events import CityEvent, DirectChatChanged
 from ..city.ports import NewId, NowMs
-from ..city.types import AgentSlug, Author, AuthorKind, Room, RoomId, UserId
+from ..city.types import AgentSlug, Author, AuthorKind, HistoryVisibility, Room, RoomId, UserId
 from ..storage.database import Transaction
 from .events import Event, content_of, inner, room_of, sender_of, text, type_of
 from .namespace import Namespace, is_user_id
@@ -55,6 +55,7 @@ class DirectChatEvents:
             created_at_ms=self._now_ms(),
             agent=agent,
             matrix_room_id=matrix_room,
+            history_visibility=HistoryVisibility.SHARED,
         )
         await tx.rooms.add(chat, created_by=None)
         return [DirectChatChanged(chat.id)]
@@ -74,12 +75,23 @@ class DirectChatEvents:
         was = text(inner(inner(event, "unsigned"), "prev_content"), "membership")
         if membership in {was, "join" if is_about_agent else "invite"}:
             return []
+        await self._note_stay(tx, chat, event, membership)
         if is_about_agent and membership != "invite":
             await tx.rooms.close_chat(chat.id)
             return []
         # Whoever comes in may read what is said from now on, whether anybody has looked who is there or not.
         await tx.rooms.doubt_chat(chat.id, in_company=True if membership == "join" else None)
         return [DirectChatChanged(chat.id)]
+
+    async def _note_stay(self, tx: Transaction, chat: Room, event: Event, membership: str) -> None:
+        """Since when somebody is there decides what the agent may repeat to them."""
+        user = UserId(text(event, "state_key"))
+        if not is_user_id(user):
+            return
+        if membership == "join":
+            await tx.membership_periods.joined(chat.id, {user: chat.last_seq + 1})
+        else:
+            await tx.membership_periods.ended(chat.id, [user], chat.last_seq)
 
     async def encryption(self, tx: Transaction, chat: Room, _event: Event) -> list[CityEvent]:
         """It was turned on, or something came that is encrypted."""

@@ -26,6 +26,7 @@ from ..city.ports import NowMs
 from ..city.types import (
     Author,
     AuthorKind,
+    HistoryVisibility,
     MatrixRoomId,
     Room,
     RoomId,
@@ -42,7 +43,7 @@ from .homeserver_watch import HomeserverWatch
 from .inbound import Inbound
 from .namespace import Namespace
 from .receiver import received
-from .room_rules import is_encryption, join_rule
+from .room_rules import is_encryption, join_rule, visibility_in
 
 _PAGE: Final = 50
 """So much of what was said before the ghost came is read."""
@@ -196,11 +197,12 @@ class DirectChats:
             return
         state = partial(self._homeserver.state, chat.matrix_room_id, as_user=ghost)
         encryption, rule = await state("m.room.encryption"), await state("m.room.join_rules")
-        visibility = await state("m.room.history_visibility") or {}
-        others_may_read = join_rule(rule or {}) == "public" or visibility.get("history_visibility") == "world_readable"
+        visibility = visibility_in(await state("m.room.history_visibility") or {})
+        others_may_read = join_rule(rule or {}) == "public" or visibility is HistoryVisibility.WORLD_READABLE
         said = await self._said_since_invitation(chat.matrix_room_id, ghost)
         async with self._database.transaction() as tx:
             await tx.inbox.put_in_order(chat.matrix_room_id, said, now_ms=self._now_ms())
+            await tx.rooms.governed(chat.id, history_visibility=visibility)
             await tx.rooms.keep_chat(chat.id, in_company=len(there) > 2 or others_may_read)
         if is_encryption(encryption or {}):
             author = Author(AuthorKind.AGENT, agent.slug, agent.display_name)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from ..city.agents import AgentDirectory
 from ..city.ports import CityTransaction
+from ..city.reading import Reading
 from ..city.types import Author, Room, Standing, Stands, UserId
 from ..errors import NotAllowed
 from .namespace import Namespace
 from .power_levels import may_send
+from .readers import Readers
 
 
 class MatrixDoorkeeper:
     def __init__(self, namespace: Namespace, agents: AgentDirectory) -> None:
         self._namespace = namespace
         self._agents = agents
+        self._readers = Readers(namespace)
 
     async def check_may_speak(self, tx: CityTransaction, room: Room, author: Author) -> None:
         await self._check_may_send(tx, room, author, "m.room.message")
@@ -28,6 +31,9 @@ class MatrixDoorkeeper:
 
     async def check_not_put_out(self, tx: CityTransaction, room: Room, author: Author) -> None:
         _check_not_put_out(room, await self._stands(tx, room, author))
+
+    async def reading(self, tx: CityTransaction, room: Room, author: Author) -> Reading:
+        return await self._readers.reading(tx, room, author)
 
     async def _check_may_send(self, tx: CityTransaction, room: Room, author: Author, event_type: str) -> None:
         stands = await self._stands(tx, room, author)

@@ -30,6 +30,7 @@ class EventHandlers:
             "m.room.topic": state.topic,
             "m.room.power_levels": state.power_levels,
             "m.room.join_rules": state.join_rules,
+            "m.room.history_visibility": state.history_visibility,
             "m.room.encryption": state.encryption,
             "m.room.encrypted": state.unreadable,
             "m.room.tombstone": state.tombstone,
@@ -38,6 +39,7 @@ class EventHandlers:
         said = {event_type: handler for event_type, handler in self._handlers.items() if event_type in SAID}
         self._chat_handlers: dict[str, Handler] = said | {
             "m.room.member": chats.member,
+            "m.room.history_visibility": state.history_visibility,
             "m.room.encryption": chats.encryption,
             "m.room.encrypted": chats.encryption,
         }

@@ -37,6 +37,8 @@ class MemberEvents:
             return await self._members.join(tx, room.id, [member])
         if sender_of(event) != user and content.get("membership") != "invite":
             return [*await self._members.put_out(tx, room.id, user), *lifted]
+        if content.get("membership") == "invite":
+            return await self._members.invited(tx, room.id, user)
         return await self._members.leave(tx, room.id, [user])
 
     async def _note_standing(self, tx: Transaction, room: Room, user: UserId, event: Event) -> list[CityEvent]:

@@ -8,7 +8,18 @@ from ..city.changes import Changes
 from ..city.events import CityEvent
 from ..city.messages import Messages
 from ..city.reactions import Reactions
-from ..city.types import Author, AuthorKind, Content, EventId, Message, MessageId, ReactionId, Room, UserId
+from ..city.types import (
+    Author,
+    AuthorKind,
+    Content,
+    EventId,
+    HistoryVisibility,
+    Message,
+    MessageId,
+    ReactionId,
+    Room,
+    UserId,
+)
 from ..storage.database import Transaction
 from .contents import read_content, read_sticker, replaced, replied_to
 from .events import (
@@ -48,8 +59,19 @@ class MessageEvents:
             return []
         return await self.take(tx, room, event)
 
-    async def take(self, tx: Transaction, room: Room, event: Event, *, is_history: bool = False) -> list[CityEvent]:
-        """Post what somebody wrote on Matrix; nothing comes of it when there is nothing to show, or it is here already."""
+    async def take(
+        self,
+        tx: Transaction,
+        room: Room,
+        event: Event,
+        *,
+        is_history: bool = False,
+        visibility: HistoryVisibility | None = None,
+    ) -> list[CityEvent]:
+        """Post what somebody wrote on Matrix; nothing comes of it when there is nothing to show, or it is here already.
+
+        ``visibility`` is the room's history visibility at the place of the event, where that is not the present one.
+        """
         content = content_of(event)
         author = await self._author(tx, room, sender_of(event))
         said = _shown(self._said(event, is_history=is_history), room)
@@ -65,6 +87,7 @@ class MessageEvents:
             created_at_ms=time_ms(event),
             reply_to=replied_to(content),
             is_history=is_history,
+            visibility=visibility,
         )
 
     def _said(self, event: Event, *, is_history: bool) -> Content | None:

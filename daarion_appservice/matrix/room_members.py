@@ -56,6 +56,13 @@ class RoomMembers:
         moving = await self._moving(tx, room, users)
         return await self._go(tx, room, [user for user in users if moving.get(user) is not OutboxKind.JOIN])
 
+    async def invited(self, tx: CityTransaction, room: RoomId, user: UserId) -> list[CityEvent]:
+        """Somebody invited them; who was in the room is not any more."""
+        happened = await self.leave(tx, room, [user])
+        seqs, _ = await tx.rooms.next_seqs(room, 0)
+        await tx.membership_periods.invited(room, user, seqs.stop)
+        return happened
+
     async def put_out(self, tx: CityTransaction, room: RoomId, user: UserId) -> list[CityEvent]:
         """Somebody had them leave, or Matrix does not let them in: what the city said before counts no more."""
         await tx.rooms.hold(room)
@@ -94,6 +101,9 @@ class RoomMembers:
     async def _go(self, tx: CityTransaction, room: RoomId, users: list[UserId]) -> list[CityEvent]:
         gone = await tx.members.some(room, users)
         await tx.members.remove(room, [member.user_id for member in gone])
+        if only_invited := set(users) - {member.user_id for member in gone}:
+            seqs, _ = await tx.rooms.next_seqs(room, 0)
+            await tx.membership_periods.ended(room, only_invited, seqs.stop - 1)
         return await self._write(tx, room, RoomEventKind.LEAVE, gone)
 
     async def _write(
@@ -103,13 +113,22 @@ class RoomMembers:
         if not who:
             return []
         at_ms = self._now_ms()
-        seqs = await tx.rooms.next_seqs(room, len(who))
-        events = [RoomEvent(room, seq, kind, at_ms, who=author) for seq, (_, author) in zip(seqs, who, strict=True)]
+        seqs, visibility = await tx.rooms.next_seqs(room, len(who))
+        events = [
+            RoomEvent(room, seq, kind, at_ms, who=author, visibility=visibility)
+            for seq, (_, author) in zip(seqs, who, strict=True)
+        ]
         await tx.room_events.add(events)
         if kind is RoomEventKind.JOIN:
+            await tx.membership_periods.joined(
+                room, {member.user_id: seq for seq, (member, _) in zip(seqs, who, strict=True)}
+            )
+        else:
+            await tx.membership_periods.ended(room, [member.user_id for member, _ in who], seqs[-1])
+        if kind is RoomEventKind.JOIN:
             # Agents live where the registry says; that is no news.
-            people = [author for _, author in who if author.kind is not AuthorKind.AGENT]
-            await tx.feed.add([self._feed.joined(room, author, at_ms) for author in people])
+            people = [event for event in events if event.who and event.who.kind is not AuthorKind.AGENT]
+            await tx.feed.add([self._feed.joined(event) for event in people])
         # Counted first, and then told with the count.
         changed = [self._changed(member, joined=kind is RoomEventKind.JOIN) for member, _ in who]
         return [*changed, *map(RoomHappened, events)]

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import orjson
 
-from ..city.types import MatrixRoomId, UserId
+from ..city.reading import history_visibility
+from ..city.types import HistoryVisibility, MatrixRoomId, UserId
 from .closing import Powers
-from .events import Event, content_of, inner, sender_of, text
+from .events import Event, content_of, inner, sender_of, text, time_ms
 from .homeserver import Homeserver
 from .namespace import is_user_id
 
@@ -25,6 +26,9 @@ _UNSAID: Final = "invite"
 class RoomRules:
     powers: Powers
     join_rule: str
+    visibility: HistoryVisibility
+    visibility_since_ms: int | None
+    """When it was last set; None if it never was."""
     is_encrypted: bool
     predecessor: MatrixRoomId | None
     """The room that this one was made to replace, as it says itself."""
@@ -33,17 +37,20 @@ class RoomRules:
 
 async def read_rules(homeserver: Homeserver, room: MatrixRoomId, *, as_user: UserId) -> RoomRules:
     """Raises what the homeserver does; a room that ``as_user`` is not in is refused."""
-    created, powers, join_rules, encryption = await asyncio.gather(
+    created, powers, join_rules, encryption, visibility = await asyncio.gather(
         homeserver.state_event(room, "m.room.create", as_user=as_user),
         homeserver.state(room, "m.room.power_levels", as_user=as_user),
         homeserver.state(room, "m.room.join_rules", as_user=as_user),
         homeserver.state(room, "m.room.encryption", as_user=as_user),
+        homeserver.state_event(room, "m.room.history_visibility", as_user=as_user),
     )
     created = created or {}
     predecessor = text(inner(content_of(created), "predecessor"), "room_id")
     return RoomRules(
         Powers(powers or {}, _creators(room, created)),
         join_rule(join_rules or {}),
+        visibility_in(content_of(visibility or {})),
+        time_ms(visibility) if visibility else None,
         is_encryption(encryption or {}),
         MatrixRoomId(predecessor) if predecessor else None,
         text(content_of(created), "type") == "m.space",
@@ -52,6 +59,11 @@ async def read_rules(homeserver: Homeserver, room: MatrixRoomId, *, as_user: Use
 
 def join_rule(content: Event) -> str:
     return text(content, "join_rule")[:_MAX_RULE_CHARS] or _UNSAID
+
+
+def visibility_in(content: Event) -> HistoryVisibility:
+    """What the content of ``m.room.history_visibility`` says; of a room that has none it is empty."""
+    return history_visibility(content.get("history_visibility"))
 
 
 def is_encryption(content: Event) -> bool:

@@ -10,13 +10,13 @@ from typing import Final
 
 import structlog
 
-from ..city.events import CityEvent, RoomDoubted
+from ..city.events import CityEvent, RoomChanged, RoomDoubted
 from ..city.rooms import Rooms
 from ..city.types import MatrixRoomId, Room
 from ..storage.database import Transaction
 from .events import Event, content_of, event_id_of, optional_text, room_of, sender_of, text
 from .namespace import Namespace
-from .room_rules import is_encryption, join_rule, stored_json
+from .room_rules import is_encryption, join_rule, stored_json, visibility_in
 
 _TURNS: Final = frozenset({"leave", "ban", "invite"})
 """What may happen to the bot that calls for something; that it joins is its own doing."""
@@ -66,9 +66,23 @@ class RoomStateEvents:
         return [RoomDoubted(room.id)]
 
     async def join_rules(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        if self._governs(event):
-            await tx.rooms.governed(room.id, join_rule=join_rule(content_of(event)))
-        return []
+        rule = join_rule(content_of(event))
+        if not self._governs(event) or rule == room.join_rule:
+            return []
+        await tx.rooms.governed(room.id, join_rule=rule)
+        return await self._changed(tx, room)
+
+    async def history_visibility(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """Who may read what is said from now on; what was said before stays as it was."""
+        visibility = visibility_in(content_of(event))
+        if not self._governs(event) or visibility is room.history_visibility:
+            return []
+        await tx.rooms.governed(room.id, history_visibility=visibility)
+        return await self._changed(tx, room)
+
+    async def _changed(self, tx: Transaction, room: Room) -> list[CityEvent]:
+        changed = await tx.rooms.get(room.id)
+        return [] if changed is None or changed.agent is not None else [RoomChanged(changed)]
 
     async def encryption(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         if room.encrypted or not _is_state(event) or not is_encryption(content_of(event)):

@@ -18,7 +18,7 @@ import structlog
 from ..city.events import InboxFilled
 from ..city.ports import NowMs, Publish, publish_all
 from ..city.rooms import Rooms
-from ..city.types import MatrixRoomId, Room, UserId
+from ..city.types import HistoryVisibility, MatrixRoomId, Room, UserId
 from ..errors import HomeserverError, HomeserverRefused, RoomApart
 from ..storage.database import Database
 from ..storage.inbox import ReceivedEvent
@@ -30,6 +30,8 @@ from .namespace import Namespace
 from .receiver import received
 from .room_rules import read_rules
 
+_HISTORY: Final = SAID | {"m.room.history_visibility"}
+"""What was said there, and who may read it."""
 _MOST_AT_ONCE: Final = 10
 """Upgrades of upgrades that are followed in one go: more is a circle, or somebody's game."""
 _PAGE: Final = 100
@@ -72,9 +74,9 @@ class RoomUpgrades:
             if successor is None:
                 return room
             await self._check_free(room, successor)
-            await self._come_in(room, successor, via)
+            visibility = await self._come_in(room, successor, via)
             async with self._inbound.holding_back(successor):
-                room = await self._move(room, successor)
+                room = await self._move(room, successor, visibility)
             await self._bring_ghosts(room, successor)
         raise RoomApart("The Matrix room was replaced again and again; it is not followed any further for now")
 
@@ -90,13 +92,13 @@ class RoomUpgrades:
             raise RoomApart(_closed_for(repr(successor[:_MAX_ID_CHARS]), "which is no room"))
         return MatrixRoomId(successor), sender_of(tombstone).partition(":")[2] or None
 
-    async def _move(self, room: Room, successor: MatrixRoomId) -> Room:
+    async def _move(self, room: Room, successor: MatrixRoomId, visibility: HistoryVisibility) -> Room:
         assert room.matrix_room_id is not None
         name, topic = await self._described(room, successor)
         said = await self._said(successor)
         async with self._database.transaction() as tx:
             await tx.rooms.give_way(successor)
-            await tx.rooms.move(room.id, successor, former=room.matrix_room_id)
+            await tx.rooms.move(room.id, successor, former=room.matrix_room_id, visibility=visibility)
             happened = await self._rooms.receive(tx, room, name=name, description=topic)
             await tx.inbox.put_anew(successor, said, now_ms=self._now_ms())
             moved = await tx.rooms.find(room.id)
@@ -111,8 +113,8 @@ class RoomUpgrades:
         if other is not None and other.agent is None:
             raise RoomApart(_closed_for(successor, f"which is the city's room {other.slug}"))
 
-    async def _come_in(self, room: Room, successor: MatrixRoomId, via: str | None) -> None:
-        """Be in the new room; not in one that turns out to be somebody's trap."""
+    async def _come_in(self, room: Room, successor: MatrixRoomId, via: str | None) -> HistoryVisibility:
+        """Be in the new room; not in one that turns out to be somebody's trap. Returns who may read what is said there."""
         bot = self._namespace.bot
         was_in = successor in await self._homeserver.joined_rooms(as_user=bot)
         try:
@@ -127,6 +129,7 @@ class RoomUpgrades:
                 await self._homeserver.leave(successor, as_user=bot)
             why = "which is a space" if rules.is_space else "which does not say that it replaces this one"
             raise RoomApart(_closed_for(successor, why))
+        return rules.visibility
 
     async def _described(self, room: Room, successor: MatrixRoomId) -> tuple[str | None, str | None]:
         """Name and topic of the new room, where the city has nothing newer to say."""
@@ -148,7 +151,7 @@ class RoomUpgrades:
             page, cursor = await self._homeserver.messages_before(
                 successor, cursor, limit=_PAGE, as_user=self._namespace.bot
             )
-            found += [received(event) for event in page if type_of(event) in SAID]
+            found += [received(event) for event in page if type_of(event) in _HISTORY]
             if cursor is None:
                 break
         return found[::-1]

@@ -181,8 +181,11 @@ class MatrixRooms:
         await self._homeserver.join(there, as_user=self._namespace.bot)
         if there != room.matrix_room_id:
             log.info("room_linked", room=room.slug, alias=alias, matrix_room=there)
+            rules = await read_rules(self._homeserver, there, as_user=self._namespace.bot)
             async with self._database.transaction() as tx:
-                await tx.rooms.link(room.id, there)
+                # In the same step: nothing that is said there is taken for public before it is known whether it is.
+                await tx.rooms.link(room.id, there, rules.visibility)
+                await tx.rooms.governed(room.id, join_rule=rules.join_rule)
                 # Whoever was put out was put out of another one.
                 await tx.standings.forget_all(room.id)
                 before = [member.user_id for member in await tx.members.of_room(room.id)]
@@ -359,10 +362,18 @@ class MatrixRooms:
         told, power_levels = await self._told(room), stored_json(rules.powers.content)
         if told.archived:  # it stands there as it was before
             power_levels = room.power_levels
-        if (power_levels, rules.join_rule, rules.is_encrypted) == (room.power_levels, room.join_rule, room.encrypted):
+        visibility = rules.visibility
+        async with self._database.reading() as tx:
+            is_first = not await tx.rooms.is_visibility_known(room.id)
+        known = (room.power_levels, room.join_rule, room.encrypted, room.history_visibility)
+        if not is_first and (power_levels, rules.join_rule, rules.is_encrypted, visibility) == known:
             return room
         async with self._database.transaction() as tx:
-            await tx.rooms.governed(room.id, power_levels=power_levels, join_rule=rules.join_rule)
+            if is_first:
+                await tx.rooms.first_visibility(room.id, visibility, since_ms=rules.visibility_since_ms)
+            await tx.rooms.governed(
+                room.id, power_levels=power_levels, join_rule=rules.join_rule, history_visibility=visibility
+            )
             if rules.is_encrypted:
                 await tx.rooms.encrypted(room.id)
         return await self._stored(room)

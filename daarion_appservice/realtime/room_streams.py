@@ -11,6 +11,8 @@ away) is therefore made good by reading. Presence and typing have no number: the
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
@@ -18,9 +20,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.events import MemberChanged, MessagePosted, PresenceChanged, RoomChanged, RoomHappened
 from ..city.occupancy import Occupancy
-from ..city.types import Author, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
-from ..errors import NotFound
-from ..storage.database import Database
+from ..city.reading import PUBLIC, Reading, is_readable_by_all, may_look_on
+from ..city.types import Author, HistoryVisibility, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
+from ..errors import NotAllowed, NotFound
+from ..storage.database import Database, Transaction
 from .listeners import tell_all
 from .room_typing import RoomTyping
 
@@ -29,6 +32,7 @@ MAX_REPLAY: Final = 1000
 _BATCH: Final = 200
 _TICK_S: Final = 0.05
 _RETRY_S: Final = 1.0
+_MOVES: Final = frozenset({RoomEventKind.JOIN, RoomEventKind.LEAVE})
 _END_S: Final = 5.0
 
 log = structlog.get_logger()
@@ -37,6 +41,63 @@ log = structlog.get_logger()
 class Listener(Protocol):
     def tell(self, frame: bytes) -> None:
         """Pass on what happened; returns at once and never raises."""
+
+    def put_out(self) -> None:
+        """What is said in the room is not for this reader any more: nothing else is told. Returns at once, never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a listener is, and what they may read."""
+
+    subjects: frozenset[SubjectId]
+    reading: Reading
+
+
+class Seat:
+    """What a listener may read, moved on by who joins and leaves, in the order of the room."""
+
+    def __init__(self) -> None:
+        self.reading: Reading | None = None
+        """None while it is not known yet who listens."""
+        self._subjects: frozenset[SubjectId] = frozenset()
+        self._moves: list[RoomEvent] | None = None
+        """Who came and went while the database is asked."""
+
+    @property
+    def is_outside(self) -> bool:
+        return self.reading is not None and not self.reading.is_member
+
+    def may_read(self, event: RoomEvent) -> bool:
+        return self.reading is not None and self.reading.may_read_event(event)
+
+    def ask(self) -> None:
+        """The database is asked who listens: what happens from now on may be newer than its answer."""
+        self._moves = []
+
+    def settle(self, found: Identity, seq: int) -> None:
+        """Take over the answer, which holds up to the event ``seq`` at least."""
+        self._subjects, self.reading = found.subjects, found.reading
+        moves, self._moves = self._moves or [], None
+        for event in moves:
+            if event.seq > seq:
+                self._move(event)
+
+    def follow(self, event: RoomEvent) -> None:
+        if self._moves is not None:
+            self._moves.append(event)
+        self._move(event)
+
+    def _move(self, event: RoomEvent) -> None:
+        if self.reading is None or event.who is None or event.who.subject not in self._subjects:
+            return
+        if event.kind is RoomEventKind.JOIN:
+            self.reading = self.reading.with_join(event.seq)
+        elif event.kind is RoomEventKind.LEAVE:
+            self.reading = self.reading.with_leave(event.seq)
+
+
+Identify = Callable[[Transaction, Room], Awaitable[Identity]]
 
 
 class Frames(Protocol):
@@ -69,7 +130,16 @@ class RoomStreams:
 
     def posted(self, posted: MessagePosted) -> None:
         message = posted.message
-        self._follow(RoomEvent(message.room_id, message.seq, RoomEventKind.MESSAGE, message.created_at_ms, message))
+        self._follow(
+            RoomEvent(
+                message.room_id,
+                message.seq,
+                RoomEventKind.MESSAGE,
+                message.created_at_ms,
+                message,
+                visibility=message.visibility,
+            )
+        )
 
     def happened(self, happened: RoomHappened) -> None:
         self._follow(happened.event)
@@ -81,6 +151,8 @@ class RoomStreams:
 
     def changed(self, change: RoomChanged) -> None:
         if room := self._rooms.get(change.room.id):
+            if not is_readable_by_all(change.room):
+                room.put_outsiders_out()
             room.tell(self._frames.changed(change.room))
 
     def missed(self) -> None:
@@ -117,19 +189,22 @@ class RoomStreams:
 
     # --- who looks on -----------------------------------------------------------------------------------
 
-    async def look_on(self, room_id: RoomId, since: int | None, listener: Listener) -> None:
+    async def look_on(self, room_id: RoomId, since: int | None, listener: Listener, identify: Identify) -> None:
         """Tell ``listener`` what happened after ``since``, or that too much did; and from then on all that happens.
 
-        Raises NotFound when there is no such room any more, and what the database raises when it is away.
+        ``identify`` says who listens. Raises NotFound when there is no such room any more, NotAllowed when what is said there
+        is not for this reader, and what the database raises when it is away.
         """
         room = await self._open(room_id)
         waiting = _Waiting()
-        room.listeners.add(waiting)
+        seat = room.listeners[waiting] = Seat()
         try:
+            reading = await self._seat(room, seat, identify)
             if since is not None:
-                await self._replay(room, since, listener, waiting)
+                await self._replay(room, since, listener, waiting, reading)
+            waiting.check_may_stay(room_id)
         except BaseException:
-            room.listeners.discard(waiting)
+            room.listeners.pop(waiting, None)
             self._close_if_empty(room)
             raise
         if typing := self._typing.of(room_id):
@@ -137,13 +212,32 @@ class RoomStreams:
         # Nothing is awaited between the last of what waited and the first that is told directly.
         for frame in waiting.frames:
             listener.tell(frame)
-        room.listeners.discard(waiting)
-        room.listeners.add(listener)
+        room.listeners.pop(waiting, None)
+        room.listeners[listener] = seat
 
     def look_away(self, room_id: RoomId, listener: Listener) -> None:
         if room := self._rooms.get(room_id):
-            room.listeners.discard(listener)
+            room.listeners.pop(listener, None)
             self._close_if_empty(room)
+
+    async def identify_again(self, room_id: RoomId, listener: Listener, identify: Identify) -> None:
+        """The listener is somebody else now. Raises NotAllowed when what is said there is not for them."""
+        room = self._rooms.get(room_id)
+        if room is not None and (seat := room.listeners.get(listener)) is not None:
+            await self._seat(room, seat, identify)
+
+    async def _seat(self, room: _Room, seat: Seat, identify: Identify) -> Reading:
+        """Have the seat be that of whoever listens, as of now; returns what they may read."""
+        seat.ask()
+        async with self._database.reading() as tx:
+            stored = await tx.rooms.find(room.id)
+            if stored is None:
+                raise NotFound("no_such_room", f"there is no room {room.id!r}")
+            found = await identify(tx, stored)
+        if not may_look_on(stored, found.reading):
+            raise members_only(stored.slug)
+        seat.settle(found, stored.last_seq)
+        return found.reading
 
     async def close(self) -> None:
         if self._tick is not None:
@@ -178,7 +272,7 @@ class RoomStreams:
             self._ending.add(reading)
             reading.add_done_callback(self._ending.discard)
 
-    async def _replay(self, room: _Room, since: int, listener: Listener, waiting: _Waiting) -> None:
+    async def _replay(self, room: _Room, since: int, listener: Listener, waiting: _Waiting, reading: Reading) -> None:
         if since > room.seq:
             # The other process, where this client was, may have been a little ahead.
             await room.read_to_the_end()
@@ -188,7 +282,8 @@ class RoomStreams:
         if 0 <= upto - since <= MAX_REPLAY:
             async with self._database.reading() as tx:
                 missed = await tx.room_events.after(room.id, since, limit=MAX_REPLAY)
-        if missed is None:
+        if missed is None or not all(map(reading.may_read_event, missed)):
+            # Too much, or something in between that is not for this reader: numbers would be missing.
             listener.tell(self._frames.resync(room.id, upto))
             return
         for event in missed:
@@ -196,14 +291,27 @@ class RoomStreams:
                 listener.tell(self._frames.event(event))
 
 
+def members_only(room: str) -> NotAllowed:
+    """What is raised to somebody who may know of the room, and not read what is said there."""
+    return NotAllowed("members_only", f"only its members may read what is said in the room {room}")
+
+
 class _Waiting:
     """Keeps what happens while somebody is still told what they missed."""
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
+        self._is_put_out = False
 
     def tell(self, frame: bytes) -> None:
         self.frames.append(frame)
+
+    def put_out(self) -> None:
+        self._is_put_out = True
+
+    def check_may_stay(self, room: RoomId) -> None:
+        if self._is_put_out:
+            raise members_only(room)
 
 
 class _Room:
@@ -211,7 +319,7 @@ class _Room:
         self.id = room_id
         self.seq = seq
         """The newest number that was told."""
-        self.listeners: set[Listener] = set()
+        self.listeners: dict[Listener, Seat] = {}
         self._database = database
         self._frames = frames
         self._reading: asyncio.Task[None] | None = None
@@ -228,6 +336,13 @@ class _Room:
 
     def tell(self, frame: bytes) -> None:
         tell_all("RoomFrame", (listener.tell for listener in self.listeners), frame)
+
+    def put_outsiders_out(self) -> None:
+        """What is said from now on is for members."""
+        outsiders = [listener for listener, seat in self.listeners.items() if seat.is_outside]
+        for listener in outsiders:
+            del self.listeners[listener]
+        tell_all("RoomFrame", (listener.put_out for listener in outsiders))
 
     def read_on(self) -> None:
         """Tell whatever is in the database and was not told yet."""
@@ -274,4 +389,16 @@ class _Room:
 
     def _tell_event(self, event: RoomEvent) -> None:
         self.seq = event.seq
-        self.tell(self._frames.event(event))
+        frame = self._frames.event(event)
+        for seat in self.listeners.values() if event.kind in _MOVES else ():
+            seat.follow(event)
+        if PUBLIC.may_read_event(event):
+            self.tell(frame)
+            return
+        readers = {each for each, seat in self.listeners.items() if seat.may_read(event)}
+        tell_all("RoomFrame", (listener.tell for listener in readers), frame)
+        if event.visibility is not HistoryVisibility.WORLD_READABLE:
+            self.put_outsiders_out()
+        # It changes what these may not read; the number is told all the same.
+        others = [each for each in self.listeners if each not in readers]
+        tell_all("RoomFrame", (listener.tell for listener in others), self._frames.resync(self.id, event.seq))

@@ -31,6 +31,7 @@ from .kept import KeptRows
 from .line import PostgresLine, SqliteLine
 from .media import MediaRows
 from .members import MemberRows
+from .membership_periods import MembershipPeriodRows
 from .messages import MessageRows
 from .outbox import OutboxRows
 from .places import PlaceRows
@@ -94,6 +95,10 @@ class Transaction:
     @cached_property
     def members(self) -> MemberRows:
         return MemberRows(self.connection)
+
+    @cached_property
+    def membership_periods(self) -> MembershipPeriodRows:
+        return MembershipPeriodRows(self.connection)
 
     @cached_property
     def media(self) -> MediaRows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -9,8 +10,10 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import FeedEntry, FeedKind, MessageId, RoomId
+from ..city.reading import Reading
+from ..city.types import FeedEntry, FeedKind, HistoryVisibility, MessageId, RoomId
 from .authors import author_of, author_values
+from .readable import entry_is_readable
 from .tables import feed
 
 _NOBODY: Final = dict.fromkeys(("author_kind", "author_id", "author_name", "author_avatar"))
@@ -24,9 +27,14 @@ class FeedRows:
         if entries:
             await self._connection.execute(insert(feed), [_values(entry) for entry in entries])
 
-    async def before(self, entry_id: str | None, *, limit: int) -> list[FeedEntry]:
-        """Up to ``limit`` entries older than that one (None: the newest), newest first."""
-        statement = select(feed)
+    async def before(
+        self, entry_id: str | None, *, limit: int, readings: Mapping[RoomId, Reading] | None = None
+    ) -> list[FeedEntry]:
+        """Up to ``limit`` entries older than that one (None: the newest), newest first.
+
+        ``readings`` is what the reader may read in rooms where not all is for everybody; None for what everybody may read.
+        """
+        statement = select(feed).where(entry_is_readable(readings or {}))
         if entry_id is not None:
             statement = statement.where(feed.c.id < entry_id)
         return [
@@ -38,7 +46,7 @@ class FeedRows:
         await self._connection.execute(
             update(feed)
             .where(feed.c.message_id == entry.message_id)
-            .values(payload=orjson.dumps(dict(entry.payload)).decode())
+            .values(payload=orjson.dumps(dict(entry.payload)).decode(), visibility=entry.visibility, seq=entry.seq)
         )
 
     async def forget(self, message: MessageId) -> None:
@@ -54,6 +62,8 @@ def _values(entry: FeedEntry) -> dict[str, Any]:
         "room_id": entry.room_id,
         "message_id": entry.message_id,
         "payload": orjson.dumps(dict(entry.payload)).decode(),
+        "visibility": entry.visibility,
+        "seq": entry.seq,
         **(author_values(entry.actor) if entry.actor else _NOBODY),
     }
 
@@ -67,4 +77,6 @@ def _entry(row: Row[Any]) -> FeedEntry:
         author_of(row) if row.author_kind else None,
         MessageId(row.message_id) if row.message_id else None,
         orjson.loads(row.payload),
+        HistoryVisibility(row.visibility),
+        row.seq,
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import and_, delete, exists, or_, select
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.media import is_mxc
-from ..city.types import Author, Media, MessageId
-from .tables import media, media_shown
+from ..city.reading import PUBLIC, Reading
+from ..city.types import Author, Media, MessageId, RoomId
+from .readable import message_is_readable
+from .tables import media, media_shown, messages
 from .upsert import insert
 
 
@@ -47,9 +49,19 @@ class MediaRows:
             return None
         return Media(row.mxc, row.mimetype, row.filename, row.size, row.width, row.height)
 
-    async def is_shown(self, mxc: str) -> bool:
-        """Whether it is seen in a message, or is somebody's picture."""
-        in_message = exists().where(media_shown.c.mxc == mxc)
+    async def is_shown(self, mxc: str, readings: Mapping[RoomId, Reading] | None = None) -> bool:
+        """Whether it is somebody's picture, or seen in a message that everybody may read.
+
+        ``readings`` is what the asker may read in rooms where not all is for everybody.
+        """
+        may_read = or_(
+            message_is_readable(PUBLIC),
+            *(
+                and_(messages.c.room_id == room, message_is_readable(reading))
+                for room, reading in (readings or {}).items()
+            ),
+        )
+        in_message = exists().where(media_shown.c.mxc == mxc, messages.c.id == media_shown.c.message_id, may_read)
         as_avatar = exists().where(media.c.mxc == mxc, media.c.is_avatar)
         return bool((await self._connection.execute(select(in_message | as_avatar))).scalar_one())
 

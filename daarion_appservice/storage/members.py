@@ -31,7 +31,7 @@ class MemberRows:
 
     async def some(self, room: RoomId, users: list[UserId]) -> list[Member]:
         found: list[Member] = []
-        for part in _parts(users):
+        for part in parts(users):
             rows = await self._connection.execute(
                 select(members).where(members.c.room_id == room, members.c.user_id.in_(part))
             )
@@ -69,13 +69,13 @@ class MemberRows:
         await note_avatars(self._connection, (member.avatar_url for member in new))
 
     async def remove(self, room: RoomId, users: list[UserId]) -> None:
-        for part in _parts(users):
+        for part in parts(users):
             await self._connection.execute(
                 delete(members).where(members.c.room_id == room, members.c.user_id.in_(part))
             )
 
 
-def _parts(users: list[UserId]) -> list[list[UserId]]:
+def parts(users: list[UserId]) -> list[list[UserId]]:
     return [users[start : start + _MOST_NAMED] for start in range(0, len(users), _MOST_NAMED)]
 
 

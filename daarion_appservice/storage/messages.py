@@ -6,16 +6,18 @@ from dataclasses import asdict
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.media import addresses_in
+from ..city.reading import Reading
 from ..city.types import (
     Author,
     Content,
     Delivery,
     EventId,
+    HistoryVisibility,
     Media,
     Message,
     MessageId,
@@ -25,6 +27,7 @@ from ..city.types import (
 )
 from .authors import author_of, author_values
 from .media import note_shown, shown_no_more
+from .readable import message_is_readable
 from .tables import messages
 
 _NONE: Final = "[]"
@@ -51,6 +54,7 @@ class MessageRows:
                 created_at_ms=message.created_at_ms,
                 matrix_event_id=message.matrix_event_id,
                 delivery=message.delivery,
+                visibility=message.visibility,
             )
         )
         await note_shown(self._connection, message.id, addresses_in(message.media, message.formatted_body))
@@ -82,13 +86,28 @@ class MessageRows:
         rows = await self._connection.execute(select(messages).where(messages.c.id.in_(ids)))
         return {message.id: message for message in map(_message, rows)}
 
-    async def before(self, room: RoomId, seq: int | None, *, limit: int) -> list[Message]:
-        """Up to ``limit`` messages that came before ``seq`` (None: the latest), oldest first."""
-        statement = select(messages).where(messages.c.room_id == room)
+    async def before(
+        self, room: RoomId, seq: int | None, *, limit: int, reading: Reading | None = None
+    ) -> list[Message]:
+        """Up to ``limit`` messages that came before ``seq`` (None: the latest), oldest first.
+
+        With a ``reading`` only those that it may read; without one all of them.
+        """
+        statement = select(messages).where(messages.c.room_id == room, *_readable(reading))
         if seq is not None:
             statement = statement.where(messages.c.seq < seq)
         rows = await self._connection.execute(statement.order_by(messages.c.seq.desc()).limit(limit))
         return [_message(row) for row in reversed(rows.all())]
+
+    async def after(self, room: RoomId, seq: int, *, limit: int, reading: Reading) -> list[Message]:
+        """Up to ``limit`` messages that came after ``seq`` and that ``reading`` may read, oldest first."""
+        rows = await self._connection.execute(
+            select(messages)
+            .where(messages.c.room_id == room, messages.c.seq > seq, *_readable(reading))
+            .order_by(messages.c.seq)
+            .limit(limit)
+        )
+        return [_message(row) for row in rows]
 
     async def between(self, room: RoomId, seq: int, last_seq: int, *, limit: int) -> list[Message]:
         """Up to ``limit`` messages that came after ``seq`` and not after ``last_seq``, oldest first."""
@@ -111,7 +130,16 @@ class MessageRows:
         event = (await self._connection.execute(statement)).scalar()
         return EventId(event) if event else None
 
-    async def edit(self, message: MessageId, content: Content, *, edited_at_ms: int) -> None:
+    async def edit(
+        self,
+        message: MessageId,
+        content: Content,
+        *,
+        edited_at_ms: int | None,
+        seq: int | None,
+        visibility: HistoryVisibility,
+    ) -> None:
+        """Have it say this. ``seq`` is the number of the edit, None for the text that it had at first."""
         await self._connection.execute(
             update(messages)
             .where(messages.c.id == message)
@@ -122,6 +150,8 @@ class MessageRows:
                 media=_media_text(content.media),
                 mentions=_mentions_text(content.mentions),
                 edited_at_ms=edited_at_ms,
+                edit_seq=seq,
+                edit_visibility=visibility,
             )
         )
         await shown_no_more(self._connection, message)
@@ -177,7 +207,14 @@ def _message(row: Row[Any]) -> Message:
         deleted=row.deleted,
         matrix_event_id=EventId(row.matrix_event_id) if row.matrix_event_id else None,
         delivery=Delivery(row.delivery),
+        visibility=HistoryVisibility(row.visibility),
+        edit_seq=row.edit_seq,
+        edit_visibility=HistoryVisibility(row.edit_visibility),
     )
+
+
+def _readable(reading: Reading | None) -> list[ColumnElement[bool]]:
+    return [] if reading is None else [message_is_readable(reading)]
 
 
 def _media_text(media: Media | None) -> str | None:

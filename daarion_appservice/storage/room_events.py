@@ -11,7 +11,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import Message, RoomEvent, RoomEventKind, RoomId
+from ..city.types import HistoryVisibility, Message, RoomEvent, RoomEventKind, RoomId
 from .authors import author_of, author_values
 from .messages import MessageRows
 from .tables import room_events, rooms
@@ -41,7 +41,14 @@ class RoomEventRows:
         changed = await MessageRows(self._connection).some([row.message_id for row in found if row.message_id])
         others = [_event(row, changed.get(row.message_id)) for row in found]
         messages = [
-            RoomEvent(room, message.seq, RoomEventKind.MESSAGE, message.created_at_ms, message=message)
+            RoomEvent(
+                room,
+                message.seq,
+                RoomEventKind.MESSAGE,
+                message.created_at_ms,
+                message=message,
+                visibility=message.visibility,
+            )
             for message in await MessageRows(self._connection).between(room, seq, last_seq, limit=limit)
         ]
         return list(islice(merge(others, messages, key=attrgetter("seq")), limit))
@@ -57,6 +64,7 @@ def _values(event: RoomEvent) -> dict[str, Any]:
         "key": event.key,
         "added": event.added,
         "at_ms": event.at_ms,
+        "visibility": event.visibility,
         **author_values(event.who),
     }
 
@@ -71,4 +79,5 @@ def _event(row: Row[Any], message: Message | None) -> RoomEvent:
         who=author_of(row),
         key=row.key,
         added=row.added,
+        visibility=HistoryVisibility(row.visibility),
     )

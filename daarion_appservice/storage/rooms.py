@@ -6,13 +6,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, case, func, select, update
+from sqlalchemy import ColumnElement, Select, case, exists, func, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import AgentSlug, MatrixRoomId, MatrixStatus, Room, RoomId, UserId
+from ..city.types import AgentSlug, HistoryVisibility, MatrixRoomId, MatrixStatus, Room, RoomId, UserId
 from .kept import registry_changed
-from .tables import former_matrix_rooms, rooms
+from .readable import room_is_listed
+from .tables import feed, former_matrix_rooms, membership_periods, messages, room_events, rooms
 from .upsert import insert
 
 ORDERS: dict[str, tuple[ColumnElement[Any], ...]] = {
@@ -60,6 +61,8 @@ class RoomRows:
                 created_at_ms=room.created_at_ms,
                 matrix_room_id=room.matrix_room_id,
                 matrix_status=room.matrix_status,
+                join_rule=room.join_rule,
+                **_visibility(room.history_visibility, is_new=True),
             )
             .on_conflict_do_nothing()
         )
@@ -115,12 +118,21 @@ class RoomRows:
         found = await self._connection.execute(select(rooms).where(which).order_by(rooms.c.created_at_ms).limit(limit))
         return [_room(row) for row in found]
 
-    async def page(self, *, sort: str, limit: int, offset: int) -> list[Room]:
-        """Public rooms that are not archived, in one of ORDERS."""
-        rows = await self._connection.execute(
-            select(rooms).where(~rooms.c.archived, _IS_PUBLIC).order_by(*ORDERS[sort]).limit(limit).offset(offset)
-        )
+    async def page(
+        self, *, sort: str, limit: int, offset: int, users: Collection[UserId] = (), is_admin: bool = False
+    ) -> list[Room]:
+        """The city's rooms that are not archived, in one of ORDERS: those that are for everybody, and those that these users
+        were in or are invited to; for an admin all."""
+        statement = select(rooms).where(~rooms.c.archived, _IS_PUBLIC)
+        if not is_admin:
+            statement = statement.where(or_(room_is_listed(), *_was_in(users)))
+        rows = await self._connection.execute(statement.order_by(*ORDERS[sort]).limit(limit).offset(offset))
         return [_room(row) for row in rows]
+
+    async def unlisted(self) -> frozenset[RoomId]:
+        """The city's rooms of which not everybody may know."""
+        rows = await self._connection.execute(select(rooms.c.id).where(_IS_PUBLIC, ~room_is_listed()))
+        return frozenset(RoomId(row.id) for row in rows)
 
     async def get(self, room: RoomId) -> Room | None:
         """A public room or a direct chat."""
@@ -173,16 +185,16 @@ class RoomRows:
         )
         return int(seq.scalar_one())
 
-    async def next_seqs(self, room: RoomId, count: int) -> range:
-        """Take several numbers, for what is no message; holds back whoever else wants one, too."""
+    async def next_seqs(self, room: RoomId, count: int) -> tuple[range, HistoryVisibility]:
+        """Take several numbers, for what is no message, and how it may be read; holds back whoever else wants one, too."""
         seq = await self._connection.execute(
             update(rooms)
             .where(rooms.c.id == room)
             .values(last_seq=rooms.c.last_seq + count)
-            .returning(rooms.c.last_seq)
+            .returning(rooms.c.last_seq, rooms.c.history_visibility)
         )
-        last = int(seq.scalar_one())
-        return range(last - count + 1, last + 1)
+        last, visibility = seq.one()
+        return range(last - count + 1, last + 1), HistoryVisibility(visibility)
 
     async def earlier_seq(self, room: RoomId) -> int:
         """Take a number before all others: for history that comes in later than what followed it."""
@@ -204,20 +216,64 @@ class RoomRows:
         values = {"told_name": name} if name is not None else {}
         await self._set(room, **values | ({"told_topic": topic} if topic is not None else {}))
 
-    async def governed(self, room: RoomId, *, power_levels: str | None = None, join_rule: str | None = None) -> None:
+    async def governed(
+        self,
+        room: RoomId,
+        *,
+        power_levels: str | None = None,
+        join_rule: str | None = None,
+        history_visibility: HistoryVisibility | None = None,
+    ) -> None:
         """How the Matrix room is governed. Of a room that was closed there the power levels are those from before."""
-        values = {"power_levels": power_levels} if power_levels is not None else {}
-        await self._set(room, **values | ({"join_rule": join_rule} if join_rule is not None else {}))
+        values: dict[str, Any] = {"power_levels": power_levels} if power_levels is not None else {}
+        if join_rule is not None:
+            values["join_rule"] = join_rule
+        if history_visibility is not None:
+            values |= _visibility(history_visibility)
+        await self._set(room, **values)
+
+    async def is_visibility_known(self, room: RoomId) -> bool:
+        """Whether the history visibility is what the homeserver said, not what was assumed."""
+        return bool(await self._connection.scalar(select(rooms.c.visibility_known).where(rooms.c.id == room)))
+
+    async def first_visibility(self, room: RoomId, visibility: HistoryVisibility, *, since_ms: int | None) -> None:
+        """Take what was stored before the history visibility was for what it was on Matrix.
+
+        ``since_ms`` is when it was last set there. What was said before that keeps what was assumed of it; where it was assumed
+        to be for members and is for everybody, it is for everybody from then on.
+        """
+        for table, at in ((messages, "created_at_ms"), (room_events, "at_ms"), (feed, "created_at_ms")):
+            await self._connection.execute(
+                update(table)
+                .where(table.c.room_id == room, table.c[at] >= (since_ms or 0))
+                .values(visibility=visibility)
+            )
+
+    async def has_private(self, room: RoomId) -> None:
+        """Something of what was said there is not for everybody."""
+        await self._set(room, was_private=True)
 
     async def encrypted(self, room: RoomId) -> None:
         """Somebody turned on encryption on Matrix."""
         await self._set(room, encrypted=True)
 
-    async def link(self, room: RoomId, matrix_room: MatrixRoomId) -> None:
-        """``matrix_room`` is this room's other side from now on; nothing is known of it yet, and it is not in order yet."""
-        await self._link(room, matrix_room, told_archived=False)
+    async def link(
+        self,
+        room: RoomId,
+        matrix_room: MatrixRoomId,
+        visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE,
+    ) -> None:
+        """``matrix_room`` is this room's other side from now on; it is not in order yet."""
+        await self._link(room, matrix_room, told_archived=False, **_visibility(visibility))
 
-    async def move(self, room: RoomId, matrix_room: MatrixRoomId, *, former: MatrixRoomId) -> None:
+    async def move(
+        self,
+        room: RoomId,
+        matrix_room: MatrixRoomId,
+        *,
+        former: MatrixRoomId,
+        visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE,
+    ) -> None:
         """``former`` was replaced on Matrix by ``matrix_room``, which is closed if that was.
 
         The room is pending until those who belong there have come along.
@@ -227,7 +283,7 @@ class RoomRows:
             .values(matrix_room_id=former, room_id=room)
             .on_conflict_do_nothing()
         )
-        await self._link(room, matrix_room)
+        await self._link(room, matrix_room, **_visibility(visibility))
 
     async def _link(self, room: RoomId, matrix_room: MatrixRoomId, **more: Any) -> None:
         await self._set(
@@ -280,6 +336,23 @@ def _with_name(id_or_slug: str) -> Select[Any]:
     return select(rooms).where((rooms.c.id == id_or_slug) | (rooms.c.slug == id_or_slug), _IS_PUBLIC).limit(1)
 
 
+def _visibility(visibility: HistoryVisibility, *, is_new: bool = False) -> dict[str, Any]:
+    """Who may read the room from now on, and, of what was said there at any time, whether all of it is of one sort."""
+    is_public = visibility is HistoryVisibility.WORLD_READABLE
+    values: dict[str, Any] = {"history_visibility": visibility, "visibility_known": True}
+    if is_new:
+        return values | {"was_public": is_public, "was_private": not is_public}
+    return values | ({"was_public": True} if is_public else {"was_private": True})
+
+
+def _was_in(users: Collection[UserId]) -> list[ColumnElement[bool]]:
+    """Whether these users are, were, or are invited in a row of ``rooms``."""
+    if not users:
+        return []
+    table = membership_periods.c
+    return [exists().where(table.room_id == rooms.c.id, table.user_id.in_(users))]
+
+
 def _room(row: Row[Any]) -> Room:
     return Room(
         id=RoomId(row.id),
@@ -297,6 +370,9 @@ def _room(row: Row[Any]) -> Room:
         matrix_status=MatrixStatus(row.matrix_status),
         matrix_error=row.matrix_error,
         join_rule=row.join_rule,
+        history_visibility=HistoryVisibility(row.history_visibility),
+        was_public=row.was_public,
+        was_private=row.was_private,
         power_levels=row.power_levels,
         encrypted=row.encrypted,
     )

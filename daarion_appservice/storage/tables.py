@@ -90,6 +90,11 @@ rooms = Table(
     Column("encrypted", Boolean, nullable=False, server_default=text("false")),
     Column("join_rule", String(32), nullable=False, server_default="public"),
     Column("power_levels", Text, nullable=False, server_default="{}"),
+    Column("history_visibility", String(16), nullable=False, server_default="world_readable"),
+    Column("was_public", Boolean, nullable=False, server_default=text("true")),
+    Column("was_private", Boolean, nullable=False, server_default=text("false")),
+    # Whether the homeserver was asked for the history visibility; of rooms of before it was stored it was not.
+    Column("visibility_known", Boolean, nullable=False, server_default=text("false")),
     # What the Matrix room was last known to be, so that a restart asks for nothing that is so already.
     Column("told_name", Text),
     Column("told_topic", Text),
@@ -126,6 +131,17 @@ members = Table(
     Column("avatar_url", Text),
 )
 
+# Who was in a room, or invited, from which to which number of its history; one row for each stay.
+membership_periods = Table(
+    "membership_periods",
+    metadata,
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", String(255), primary_key=True, index=True),
+    Column("start_seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("joined_seq", BigInteger),
+    Column("end_seq", BigInteger),
+)
+
 messages = Table(
     "messages",
     metadata,
@@ -149,6 +165,10 @@ messages = Table(
     Column("deleted", Boolean, nullable=False, server_default=text("false")),
     Column("matrix_event_id", String(255), unique=True),
     Column("delivery", String(16), nullable=False),
+    # The room's history visibility when it was written, and when it was edited to what it says now.
+    Column("visibility", String(16), nullable=False, server_default="world_readable"),
+    Column("edit_seq", BigInteger),
+    Column("edit_visibility", String(16), nullable=False, server_default="world_readable"),
     UniqueConstraint("room_id", "seq"),
     UniqueConstraint("author_kind", "author_id", "room_id", "client_id"),
 )
@@ -218,6 +238,7 @@ room_events = Table(
     Column("key", String(255)),
     Column("added", Boolean, nullable=False, server_default=text("true")),
     Column("at_ms", BigInteger, nullable=False),
+    Column("visibility", String(16), nullable=False, server_default="world_readable"),
 )
 
 feed = Table(
@@ -233,6 +254,16 @@ feed = Table(
     Column("author_avatar", Text),
     Column("message_id", String(26), index=True),
     Column("payload", Text, nullable=False, server_default="{}"),
+    # Who may read it; seq is its place in the history of its room.
+    Column("visibility", String(16), nullable=False, server_default="world_readable"),
+    Column("seq", BigInteger, nullable=False, server_default="0"),
+)
+# What everybody may read is found however much there is that they may not.
+Index(
+    "ix_feed_public",
+    feed.c.id,
+    sqlite_where=text("visibility = 'world_readable'"),
+    postgresql_where=text("visibility = 'world_readable'"),
 )
 
 inbox = Table(

@@ -73,15 +73,20 @@ async def test_a_room_of_matrix_is_adopted_with_its_history(city: RunningCity, a
 
     adopted = await city.command("room", "adopt", "#agora:city.localhost")
     assert adopted.code == 0, adopted.err
+    assert "members" in adopted.out
     await alice.say(agora, "after")
+    # Its history is shared with whoever is a member, as a room's of a Matrix client is.
+    oksana = citizen_token("u_1", "Оксана")
+    await city.post("/city/rooms/agora/join", token=oksana)
 
     async def after_is_here() -> bool:
-        return "after" in await city.bodies("agora")
+        return "after" in await city.bodies("agora", token=oksana)
 
     await eventually(after_is_here)
     filled = await city.command("room", "backfill", "agora")
     assert "120 messages came in" in filled.out
-    assert await city.bodies("agora") == [*said, "after"]
+    assert await city.bodies("agora", token=oksana) == [*said, "after"]
+    assert await city.bodies("agora") == []
     assert "0 messages came in" in (await city.command("room", "backfill", "agora")).out
 
     room = await city.get("/city/rooms/agora")

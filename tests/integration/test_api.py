@@ -230,6 +230,8 @@ GENERAL = {
     "is_default": True,
     "archived": False,
     "encrypted": False,
+    "history_visibility": "world_readable",
+    "is_public": True,
     "created_at": MOMENT,
 }
 
@@ -240,7 +242,7 @@ async def test_rooms_are_shown_as_promised(city: OpenCity) -> None:
     assert rooms["general"] == GENERAL
     for name in ("general", "city_general"):
         room = shape_of(await city.get(f"/city/rooms/{name}"))
-        assert room == GENERAL | {"messages": [], "online_members": []}
+        assert room == GENERAL | {"may_read": True, "messages": [], "online_members": []}
 
 
 async def test_a_message_is_shown_as_promised(city: OpenCity) -> None:

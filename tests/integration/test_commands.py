@@ -380,7 +380,7 @@ def test_failed_messages_listed_and_sent_again(terminal: Terminal) -> None:
         room = await tx.rooms.find("general")
         assert room is not None
         for number in range(2):
-            (seq,) = await tx.rooms.next_seqs(room.id, 1)
+            (seq,), _ = await tx.rooms.next_seqs(room.id, 1)
             message = Message(
                 MessageId(f"m{number}"), room.id, seq, author, "text", created_at_ms=1, delivery=Delivery.PENDING
             )

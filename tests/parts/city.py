@@ -193,9 +193,9 @@ class RunningCity:
         assert status in {200, 201}, answer
         return answer
 
-    async def bodies(self, room: str = "general") -> list[str]:
-        """What was said in a room, oldest first."""
-        return [message["body"] for message in await self.get(f"/city/rooms/{room}/messages?limit=200")]
+    async def bodies(self, room: str = "general", *, token: str | None = None) -> list[str]:
+        """What was said in a room, oldest first, as far as it may be read."""
+        return [message["body"] for message in await self.get(f"/city/rooms/{room}/messages?limit=200", token=token)]
 
     async def agent_token(self, slug: str) -> str:
         """A new token, put into the database as the command line does."""

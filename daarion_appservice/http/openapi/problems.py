@@ -72,6 +72,12 @@ PROBLEMS: Final = (
     Problem(403, "not_yours", "somebody else wrote it", "only their author may edit messages"),
     Problem(
         403,
+        "members_only",
+        "what is said in the room is for its members; on a WebSocket the close code 1008 follows",
+        "only its members may read what is said in the room podil",
+    ),
+    Problem(
+        403,
         "banned",
         "those who look after the room on Matrix banned one from it",
         "you are banned from the room podil: реклама",

@@ -1,0 +1,116 @@
+"""Who was in a room, or invited, and from which to which number of its history."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..city.reading import MembershipPeriod, Reading, reading_of
+from ..city.types import RoomId, UserId
+from .members import parts
+from .tables import membership_periods, rooms
+
+_MOST = 100
+"""Stays of one reader in one room that count, the newest first: each is a condition of a query."""
+_MOST_ROOMS = 200
+"""The same for rooms in which somebody reads the feed."""
+
+
+class MembershipPeriodRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def reading(self, room: RoomId, users: Collection[UserId]) -> Reading:
+        """What these users, who are one reader, may read in a room."""
+        if not users:
+            return reading_of([])
+        table = membership_periods.c
+        rows = await self._connection.execute(
+            select(membership_periods)
+            .where(table.room_id == room, table.user_id.in_(users))
+            .order_by(table.start_seq.desc())
+            .limit(_MOST)
+        )
+        return reading_of(MembershipPeriod(row.start_seq, row.joined_seq, row.end_seq) for row in rows)
+
+    async def readings(self, users: Collection[UserId]) -> dict[RoomId, Reading]:
+        """The same for all rooms in which something is not for everybody and they were, or are invited."""
+        if not users:
+            return {}
+        table = membership_periods.c
+        rows = await self._connection.execute(
+            select(membership_periods)
+            .join(rooms, rooms.c.id == table.room_id)
+            .where(table.user_id.in_(users), rooms.c.was_private, rooms.c.agent.is_(None))
+            .order_by(table.start_seq.desc())
+            .limit(_MOST_ROOMS)
+        )
+        found: dict[RoomId, list[MembershipPeriod]] = {}
+        for row in rows:
+            found.setdefault(RoomId(row.room_id), []).append(
+                MembershipPeriod(row.start_seq, row.joined_seq, row.end_seq)
+            )
+        return {room: reading_of(periods) for room, periods in found.items()}
+
+    async def newest_join(self, room: RoomId) -> int:
+        """When the last of those who are in the room now came, or was invited; 0 where nobody is."""
+        table = membership_periods.c
+        newest = await self._connection.scalar(
+            select(func.max(func.coalesce(table.joined_seq, table.start_seq))).where(
+                table.room_id == room, table.end_seq.is_(None)
+            )
+        )
+        return int(newest or 0)
+
+    async def invited(self, room: RoomId, user: UserId, seq: int) -> None:
+        """Begin a stay with an invitation, unless there is one already."""
+        if not await self._lasting(room, [user]):
+            await self._add([{"room_id": room, "user_id": user, "start_seq": seq}])
+
+    async def joined(self, room: RoomId, joins: Mapping[UserId, int]) -> None:
+        """Each of these users joined with the event of that number; who is in the room already stays so."""
+        lasting = await self._lasting(room, list(joins))
+        await self._add(
+            [
+                {"room_id": room, "user_id": user, "start_seq": seq, "joined_seq": seq}
+                for user, seq in joins.items()
+                if user not in lasting
+            ]
+        )
+        table = membership_periods.c
+        for user in joins.keys() & lasting:
+            await self._connection.execute(
+                update(membership_periods)
+                .where(
+                    table.room_id == room,
+                    table.user_id == user,
+                    table.end_seq.is_(None),
+                    table.joined_seq.is_(None),
+                )
+                .values(joined_seq=joins[user])
+            )
+
+    async def ended(self, room: RoomId, users: Collection[UserId], seq: int) -> None:
+        """These users are neither in the room nor invited after the event ``seq``."""
+        table = membership_periods.c
+        for part in parts(list(users)):
+            await self._connection.execute(
+                update(membership_periods)
+                .where(table.room_id == room, table.user_id.in_(part), table.end_seq.is_(None))
+                .values(end_seq=seq)
+            )
+
+    async def _lasting(self, room: RoomId, users: list[UserId]) -> set[UserId]:
+        table, found = membership_periods.c, set()
+        for part in parts(users):
+            rows = await self._connection.execute(
+                select(table.user_id).where(table.room_id == room, table.user_id.in_(part), table.end_seq.is_(None))
+            )
+            found |= {UserId(row.user_id) for row in rows}
+        return found
+
+    async def _add(self, values: list[dict[str, object]]) -> None:
+        if values:
+            await self._connection.execute(insert(membership_periods), values)

@@ -1,0 +1,61 @@
+"""What a reader may read, as a condition of a query: ``city.reading`` in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, literal_column, or_
+
+from ..city.reading import OPEN_RULES, Reading
+from ..city.types import HistoryVisibility, RoomId
+from .tables import feed, messages, rooms
+
+_WORLD = HistoryVisibility.WORLD_READABLE
+
+
+def message_is_readable(reading: Reading) -> ColumnElement[bool]:
+    """Whether a row of ``messages`` may be read as it stands: its text, and the edit that gave it that text."""
+    table = messages.c
+    return and_(
+        _is_readable(reading, table.visibility, table.seq),
+        or_(
+            table.edit_seq.is_(None),
+            table.edit_visibility == _WORLD,
+            _is_readable(reading, table.edit_visibility, table.edit_seq),
+        ),
+    )
+
+
+def entry_is_readable(readings: Mapping[RoomId, Reading]) -> ColumnElement[bool]:
+    """Whether a row of ``feed`` may be read by somebody who may read this in these rooms."""
+    # Written out, not bound: only so the index of public entries is used.
+    public: ColumnElement[bool] = feed.c.visibility == literal_column(f"'{_WORLD}'")
+    return or_(
+        public,
+        *(
+            and_(feed.c.room_id == room, _is_readable(reading, feed.c.visibility, feed.c.seq))
+            for room, reading in readings.items()
+        ),
+    )
+
+
+def room_is_listed() -> ColumnElement[bool]:
+    """``city.reading.is_listed`` of a row of ``rooms``."""
+    is_open: ColumnElement[bool] = rooms.c.join_rule.in_(OPEN_RULES)
+    return or_(is_open, rooms.c.history_visibility == _WORLD)
+
+
+def _is_readable(reading: Reading, visibility: ColumnElement[Any], seq: ColumnElement[Any]) -> ColumnElement[bool]:
+    private = [
+        and_(visibility == each, or_(*(_within(seq, start, end) for start, end in ranges)))
+        for each in HistoryVisibility
+        if each is not _WORLD and (ranges := reading.ranges(each))
+    ]
+    public: ColumnElement[bool] = visibility == _WORLD
+    return or_(public, *private)
+
+
+def _within(seq: ColumnElement[Any], start: int, end: int | None) -> ColumnElement[bool]:
+    from_start: ColumnElement[bool] = seq >= start
+    return from_start if end is None else and_(from_start, seq <= end)
