@@ -1,7 +1,7 @@
 """Which agents a text speaks to: by ``@slug``, ``@Display Name``, a Matrix user id, or a name that it begins with.
 
-Matrix clients turn a name into a mention (``m.mentions``) only when a person picks it from a list. Typed by hand it means the same,
-so the text is read, too. What stands in code, quotations and links speaks to nobody.
+Matrix clients turn a name into a mention (``m.mentions``) only when a person picks it from a list. A name that is typed means the
+same, so the text is read, too. What stands in code, quotations and links speaks to nobody.
 """
 
 from __future__ import annotations
