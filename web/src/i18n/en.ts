@@ -71,6 +71,7 @@ export default {
     database_away: "The city lost its memory for a moment. Try again.",
     other: "The city says: {{detail}}",
   },
+  list: { more: "Show more ({{count}})" },
   notFound: { title: "There is no such street", text: "The address may be out of date. From the square you see all of the city.", home: "To the square" },
   home: {
     greetingMorning: "Good morning, city",
@@ -140,7 +141,7 @@ export default {
     log: "Conversation in {{room}}",
     members: "Who is here",
     membersOf: "Who is in {{room}} now",
-    membersEmpty: "Nobody is here now. Leave a word, it will be read.",
+    membersEmpty: "Nobody else is here now. Leave a word, it will be read.",
     join: "Join",
     leave: "Leave the room",
     empty: "Nothing has been said here yet",

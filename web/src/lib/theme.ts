@@ -2,6 +2,9 @@ import { keep, kept } from "./storage";
 
 export type Theme = "system" | "light" | "dark";
 
+/** `--paper` of styles/tokens.css; the colour that a phone gives what is around the page. */
+const PAPER = { light: "#f8f2e6", dark: "#131b26" } as const;
+
 /** Read by theme.js, too, before the first paint. */
 const KEY = "city.theme";
 
@@ -14,4 +17,8 @@ export function chooseTheme(theme: Theme): void {
   keep(KEY, theme === "system" ? null : theme);
   if (theme === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
+  for (const meta of document.querySelectorAll<HTMLMetaElement>("meta[name=theme-color]")) {
+    const own = meta.media.includes("dark") ? "dark" : "light";
+    meta.content = PAPER[theme === "system" ? own : theme];
+  }
 }

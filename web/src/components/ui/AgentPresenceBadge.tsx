@@ -1,13 +1,14 @@
 import { useTranslation } from "react-i18next";
+import type { Status } from "../../api/types";
 import { useAgentPresence } from "../../hooks/useAgentPresence";
 import styles from "./AgentPresenceBadge.module.css";
 import { PresenceDot } from "./PresenceDot";
 
-/** Whether an agent is here, in words. `slug`: its slug, which is its id. */
-export function AgentPresenceBadge({ slug }: { slug: string }) {
+/** Whether an agent is here, in words. `slug`: its slug, which is its id; `told`: what the page was told of it at first. */
+export function AgentPresenceBadge({ slug, told }: { slug: string; told?: Status }) {
   const { t } = useTranslation();
-  const { status } = useAgentPresence(slug);
-  if (status === null) return <span className={styles.badge}>{t("common.loading")}</span>;
+  const status = useAgentPresence(slug).status ?? told;
+  if (!status) return <span className={styles.badge}>{t("common.loading")}</span>;
   return (
     <span className={`${styles.badge} ${styles[status] ?? ""}`}>
       <PresenceDot state={status} isSilent />

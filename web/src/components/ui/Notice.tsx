@@ -1,7 +1,9 @@
 import type { CSSProperties, ReactNode } from "react";
 import { useTranslation } from "react-i18next";
+import { Problem } from "../../api/problem";
+import { usePageTitle } from "../../hooks/usePageTitle";
 import { useProblemText } from "../../hooks/useProblemText";
-import { Button } from "./Button";
+import { Button, ButtonLink } from "./Button";
 import { Icon, type IconName } from "./Icon";
 import styles from "./Notice.module.css";
 
@@ -27,12 +29,33 @@ interface ProblemProps {
 export function ProblemNotice({ error, onRetry, isPage = false }: ProblemProps) {
   const { t } = useTranslation();
   const text = useProblemText();
+  if (isPage && error instanceof Problem && error.status === 404) return <MissingNotice words={text(error)} />;
   return (
     <div role="alert">
       <Notice icon="alert" {...(isPage ? {} : { title: t("problem.title") })}>
         {isPage && <h1>{t("problem.title")}</h1>}
         <p>{text(error)}</p>
         {onRetry && <Button onClick={onRetry}>{t("common.retry")}</Button>}
+      </Notice>
+    </div>
+  );
+}
+
+/** A page about something that is not there: trying again would not bring it. */
+function MissingNotice({ words }: { words: string }) {
+  const { t } = useTranslation();
+  usePageTitle(words);
+  return (
+    <div role="alert">
+      <Notice icon="search">
+        <h1>{words}</h1>
+        <p>{t("notFound.text")}</p>
+        <p className={styles.ways}>
+          <ButtonLink to="/city" look="main">
+            {t("home.allRooms")}
+          </ButtonLink>
+          <ButtonLink to="/">{t("notFound.home")}</ButtonLink>
+        </p>
       </Notice>
     </div>
   );

@@ -1,3 +1,4 @@
+import { memo } from "react";
 import { Link } from "react-router";
 import type { Agent, AgentPresence } from "../../api/types";
 import { AgentPresenceBadge } from "../../components/ui/AgentPresenceBadge";
@@ -8,7 +9,7 @@ import { agentSubject } from "../../lib/subjects";
 import { useFace } from "../../stores/people";
 import styles from "./Agents.module.css";
 
-export function AgentCard({ agent }: { agent: Agent }) {
+export const AgentCard = memo(function AgentCard({ agent }: { agent: Agent }) {
   const { status } = useAgentPresence(agent.slug);
   const face = { name: agent.display_name, avatarUrl: null, color: agent.color };
   return (
@@ -23,7 +24,7 @@ export function AgentCard({ agent }: { agent: Agent }) {
       </div>
     </li>
   );
-}
+});
 
 /** An agent in an office of a node or a microDAO. */
 export function OfficerCard({ agent, office, text }: { agent: AgentPresence; office: string; text: string }) {
@@ -37,7 +38,7 @@ export function OfficerCard({ agent, office, text }: { agent: AgentPresence; off
         <Link className={styles.name} to={`/agents/${encodeURIComponent(agent.agent_id)}`}>
           <Name>{agent.display_name}</Name>
         </Link>{" "}
-        <AgentPresenceBadge slug={agent.agent_id} />
+        <AgentPresenceBadge slug={agent.agent_id} told={agent.presence} />
         <p>{text}</p>
       </div>
     </div>

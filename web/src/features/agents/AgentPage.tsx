@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import type { ReactNode } from "react";
+import { useEffect, type ReactNode } from "react";
 import { useTranslation } from "react-i18next";
 import { Link, useParams } from "react-router";
 import { queries } from "../../api/queries";
@@ -10,6 +10,8 @@ import { ButtonLink, buttonClass } from "../../components/ui/Button";
 import { Icon } from "../../components/ui/Icon";
 import { Name } from "../../components/ui/Name";
 import { ProblemNotice, Skeleton } from "../../components/ui/Notice";
+import { useAgentPresence } from "../../hooks/useAgentPresence";
+import { useNow } from "../../hooks/useNow";
 import { usePageTitle } from "../../hooks/usePageTitle";
 import { useSite } from "../../hooks/useSite";
 import { userLink } from "../../lib/matrixLinks";
@@ -24,21 +26,28 @@ export default function AgentPage() {
   usePageTitle(agent.data?.display_name ?? null);
   if (agent.isPending) return <Skeleton heights={[14, 10]} />;
   if (!agent.data) return <ProblemNotice isPage error={agent.error} onRetry={() => void agent.refetch()} />;
-  return <Portrait agent={agent.data} />;
+  return <Portrait agent={agent.data} toldAt={agent.dataUpdatedAt} askAgain={agent.refetch} />;
 }
 
-function Portrait({ agent }: { agent: Agent }) {
+interface PortraitProps {
+  agent: Agent;
+  /** When the city told of it, in milliseconds since the epoch. */
+  toldAt: number;
+  askAgain: () => unknown;
+}
+
+function Portrait({ agent, toldAt, askAgain }: PortraitProps) {
   const face = { name: agent.display_name, avatarUrl: null, color: agent.color };
   return (
     <article className={styles.page}>
       <header className={styles.hero}>
         <Avatar subject={agentSubject(agent.slug)} face={face} size={104} />
-        <AgentPresenceBadge slug={agent.slug} />
+        <AgentPresenceBadge slug={agent.slug} told={agent.presence} />
         <h1>
           <Name>{agent.display_name}</Name>
         </h1>
         {agent.title && <p className={styles.title} dir="auto">{agent.title}</p>}
-        <LastSeen agent={agent} />
+        <LastSeen agent={agent} toldAt={toldAt} askAgain={askAgain} />
       </header>
       <Actions agent={agent} />
       <Facts agent={agent} />
@@ -47,10 +56,20 @@ function Portrait({ agent }: { agent: Agent }) {
 }
 
 /** Of one who is not here: since when. */
-function LastSeen({ agent: { presence, last_active_ago_ms: agoMs } }: { agent: Agent }) {
+function LastSeen({ agent, toldAt, askAgain }: PortraitProps) {
   const { t, i18n } = useTranslation();
-  if (presence !== "offline") return null;
-  return <p>{agoMs === null ? t("agents.never") : t("agents.seenAgo", { when: passed(agoMs, i18n.language) })}</p>;
+  const now = useNow();
+  const { status } = useAgentPresence(agent.slug);
+  const { presence, last_active_ago_ms: agoMs } = agent;
+  // Presence is live and says no times: what the city told before the agent came or left is asked for again.
+  const isOutdated = status !== null && (status === "offline") !== (presence === "offline");
+  useEffect(() => {
+    if (isOutdated) askAgain();
+  }, [isOutdated, askAgain]);
+
+  if ((status ?? presence) !== "offline" || isOutdated) return null;
+  if (agoMs === null) return <p>{t("agents.never")}</p>;
+  return <p>{t("agents.seenAgo", { when: passed(agoMs + Math.max(0, now - toldAt), i18n.language) })}</p>;
 }
 
 /** A direct chat is opened on Matrix; in the city one calls an agent by its name in a room where it lives. */

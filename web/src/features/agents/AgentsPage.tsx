@@ -3,8 +3,10 @@ import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { queries } from "../../api/queries";
 import type { Agent } from "../../api/types";
+import { MoreButton } from "../../components/ui/MoreButton";
 import { Notice, ProblemNotice, Skeleton } from "../../components/ui/Notice";
 import { Chips, SearchField, Tools } from "../../components/ui/Tools";
+import { usePaged } from "../../hooks/usePaged";
 import { usePageTitle } from "../../hooks/usePageTitle";
 import { agentSubject } from "../../lib/subjects";
 import { usePresence } from "../../stores/presence";
@@ -12,6 +14,8 @@ import { AgentCard } from "./AgentCard";
 import styles from "./Agents.module.css";
 import { useRoleName } from "./roles";
 
+/** Cards at a time: a search through hundreds of agents answers each key stroke at once. */
+const PAGE = 48;
 const ALL = "all";
 const HERE = "here";
 
@@ -40,8 +44,9 @@ function Found({ agents }: { agents: Agent[] }) {
   const roles = [...new Set(agents.flatMap(({ role }) => role ?? []))].sort();
   const isHere = (agent: Agent) => agentSubject(agent.slug) in here;
   const found = agents.filter(
-    (agent) => isLike(agent, sought) && (chosen === ALL || (chosen === HERE ? isHere(agent) : agent.role === chosen)),
+    (agent) => (chosen === ALL || (chosen === HERE ? isHere(agent) : agent.role === chosen)) && isLike(agent, sought),
   );
+  const { shown, hidden, showMore } = usePaged(found, `${chosen} ${sought}`, PAGE);
   if (!agents.length) return <Notice icon="agents" title={t("agents.empty")} />;
   return (
     <>
@@ -63,10 +68,11 @@ function Found({ agents }: { agents: Agent[] }) {
       </p>
       {!found.length && <Notice icon="search" title={t("agents.none")} />}
       <ul className={styles.agents}>
-        {found.map((agent) => (
+        {shown.map((agent) => (
           <AgentCard key={agent.id} agent={agent} />
         ))}
       </ul>
+      <MoreButton hidden={hidden} onMore={showMore} />
     </>
   );
 }

@@ -19,13 +19,13 @@ export function PresenceBar() {
   const isKnown = usePresence((state) => state.isKnown);
   const faces = usePeople((state) => state.faces);
   const subjects = useMemo(() => Object.keys(here).sort(byKindAndName(faces)), [here, faces]);
-  const active = subjects.filter((subject) => here[subject]?.status === "online").length;
+  const isAnyoneActive = subjects.some((subject) => here[subject]?.status === "online");
   if (!isKnown) return null;
   return (
     <section className={styles.bar} aria-label={t("presence.label")}>
       <span className={styles.now}>
-        <PresenceDot state={active ? "online" : "offline"} isSilent />
-        {subjects.length ? `${t("presence.now")}: ${active}` : t("presence.nobody")}
+        <PresenceDot state={isAnyoneActive ? "online" : subjects.length ? "away" : "offline"} isSilent />
+        {subjects.length ? `${t("presence.now")}: ${subjects.length}` : t("presence.nobody")}
       </span>
       {/* It scrolls, so the keyboard must reach it, too. */}
       {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}

@@ -22,7 +22,11 @@ const FLASH_MS = 2_000;
 export function CityRoomMessageList({ roomName }: { roomName: string }) {
   const { t } = useTranslation();
   const model = useRoom();
-  const { timeline, outbox, readUpTo, isLoadingOlder } = useRoomState((state) => state);
+  // Each for itself: who types or comes and goes changes nothing here.
+  const timeline = useRoomState((state) => state.timeline);
+  const outbox = useRoomState((state) => state.outbox);
+  const readUpTo = useRoomState((state) => state.readUpTo);
+  const isLoadingOlder = useRoomState((state) => state.isLoadingOlder);
   const me = useSession((state) => state.session?.userId ?? null);
   const rows = useMemo(() => rowsOf(timeline, outbox, { me, readUpTo }), [timeline, outbox, me, readUpTo]);
   const scroller = useRef<HTMLDivElement>(null);
@@ -99,8 +103,15 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
             <p>{t("room.emptyHint")}</p>
           </Notice>
         )}
-        <Virtualizer ref={handle} scrollRef={scroller} shift={timeline.grew === "older"} onScroll={onScroll} bufferSize={400}>
-          {rows.map((row) => (
+        <Virtualizer
+          ref={handle}
+          data={rows}
+          scrollRef={scroller}
+          shift={timeline.grew === "older"}
+          onScroll={onScroll}
+          bufferSize={400}
+        >
+          {(row) => (
             <Line
               key={row.key}
               row={row}
@@ -111,7 +122,7 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
               isFlashed={row.kind === "message" && row.message.id === flashed}
               onJump={onJump}
             />
-          ))}
+          )}
         </Virtualizer>
       </div>
       {!isAtBottom && (
@@ -188,19 +199,20 @@ function useStartAt(handle: { current: VirtualizerHandle | null }, rows: Row[]):
 /** Whoever is at the bottom of a page that is shown has read the room. */
 function useReading(isAtBottom: boolean): void {
   const model = useRoom();
-  const room = useRoomState((state) => state.room);
+  const roomId = useRoomState((state) => state.room?.id);
+  const lastSeq = useRoomState((state) => state.room?.last_seq ?? 0);
   const link = useRoomState((state) => state.link);
   useEffect(() => {
-    if (!room || !isAtBottom) return undefined;
+    if (!roomId || !isAtBottom) return undefined;
     const read = () => {
       if (document.visibilityState === "hidden") return;
-      markRead(room.id, room.last_seq);
+      markRead(roomId, lastSeq);
       model.readToEnd();
     };
     read();
     document.addEventListener("visibilitychange", read);
     return () => document.removeEventListener("visibilitychange", read);
-  }, [model, room, isAtBottom, link]);
+  }, [model, roomId, lastSeq, isAtBottom, link]);
 }
 
 function indexOf(rows: Row[], messageId: string): number {

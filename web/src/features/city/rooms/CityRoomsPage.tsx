@@ -1,12 +1,14 @@
 import { useQuery } from "@tanstack/react-query";
-import { useState } from "react";
+import { useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { queries } from "../../../api/queries";
 import type { Room } from "../../../api/types";
 import { Button } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
+import { MoreButton } from "../../../components/ui/MoreButton";
 import { Notice, ProblemNotice, Skeleton } from "../../../components/ui/Notice";
 import { Chips, SearchField, Tools } from "../../../components/ui/Tools";
+import { usePaged } from "../../../hooks/usePaged";
 import { usePageTitle } from "../../../hooks/usePageTitle";
 import { useSession } from "../../../stores/session";
 import { PresenceBar } from "../presence/PresenceBar";
@@ -15,6 +17,9 @@ import { CreateRoomDialog } from "./CreateRoomDialog";
 import { RoomCard } from "./RoomCard";
 
 const SORTS = ["popular", "recent", "name"] as const;
+
+/** Cards at a time: a search through hundreds of rooms answers each key stroke at once. */
+const PAGE = 48;
 
 /** The rooms of the city, and opening another. */
 export default function CityRoomsPage() {
@@ -56,14 +61,18 @@ export default function CityRoomsPage() {
 
 function Rooms({ rooms, sought }: { rooms: Room[]; sought: string }) {
   const { t } = useTranslation();
-  const found = rooms.filter((room) => isLike(room, sought));
+  const found = useMemo(() => rooms.filter((room) => isLike(room, sought)), [rooms, sought]);
+  const { shown, hidden, showMore } = usePaged(found, sought, PAGE);
   if (!found.length) return <Notice icon="rooms" title={t(rooms.length ? "rooms.none" : "rooms.empty")} />;
   return (
-    <ul className={styles.rooms}>
-      {found.map((room) => (
-        <RoomCard key={room.id} room={room} />
-      ))}
-    </ul>
+    <>
+      <ul className={styles.rooms}>
+        {shown.map((room) => (
+          <RoomCard key={room.id} room={room} />
+        ))}
+      </ul>
+      <MoreButton hidden={hidden} onMore={showMore} />
+    </>
   );
 }
 

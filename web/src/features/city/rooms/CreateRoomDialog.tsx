@@ -3,6 +3,7 @@ import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { useNavigate } from "react-router";
 import { city } from "../../../api/city";
+import type { Room } from "../../../api/types";
 import { Button } from "../../../components/ui/Button";
 import { Dialog, DialogActions } from "../../../components/ui/Dialog";
 import { TextArea, TextField } from "../../../components/ui/Field";
@@ -19,7 +20,7 @@ export function CreateRoomDialog({ onClose }: { onClose: () => void }) {
   const [name, setName] = useState("");
   const [description, setDescription] = useState("");
   const { mutate, isPending, error } = useMutation({
-    mutationFn: () => city.openRoom(name.trim(), description.trim()),
+    mutationFn: () => openAndEnter(name.trim(), description.trim()),
     onSuccess: (room) => {
       void queryClient.invalidateQueries({ queryKey: ["rooms"] });
       onClose();
@@ -60,4 +61,11 @@ export function CreateRoomDialog({ onClose }: { onClose: () => void }) {
       </form>
     </Dialog>
   );
+}
+
+/** Whoever opens a room is in it. It is open also where coming in fails: then its page offers that again. */
+async function openAndEnter(name: string, description: string): Promise<Room> {
+  const room = await city.openRoom(name, description);
+  await city.join(room.slug).catch(() => undefined);
+  return room;
 }

@@ -1,3 +1,4 @@
+import { memo } from "react";
 import { useTranslation } from "react-i18next";
 import { Link } from "react-router";
 import type { Room } from "../../../api/types";
@@ -9,7 +10,7 @@ import { ago } from "../../../lib/times";
 import { RoomHouse } from "./RoomHouse";
 import styles from "./RoomCard.module.css";
 
-export function RoomCard({ room }: { room: Room }) {
+export const RoomCard = memo(function RoomCard({ room }: { room: Room }) {
   const { t, i18n } = useTranslation();
   const now = useNow();
   return (
@@ -31,4 +32,4 @@ export function RoomCard({ room }: { room: Room }) {
       </p>
     </li>
   );
-}
+});

@@ -1,0 +1,14 @@
+import { useTranslation } from "react-i18next";
+import { Button } from "./Button";
+import styles from "./Tools.module.css";
+
+/** What ends a list that shows a part of what there is. */
+export function MoreButton({ hidden, onMore }: { hidden: number; onMore: () => void }) {
+  const { t } = useTranslation();
+  if (hidden <= 0) return null;
+  return (
+    <p className={styles.more}>
+      <Button onClick={onMore}>{t("list.more", { count: hidden })}</Button>
+    </p>
+  );
+}
