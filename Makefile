@@ -4,14 +4,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOWEST := .venv-lowest
 SOURCES := daarion_appservice alembic benchmarks examples tests synapse_module web_build.py
 PAGES := daarion_appservice/web_dist/index.html
 PAGES_NEED := web/node_modules/.installed
 PAGES_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f ! -name '*.test.*' -print)
 # How many tests run at the same time; most of them wait for real servers, so more than there are processors do no harm.
 JOBS ?= 4
+# +<number of commits>.g<commit>, and the time where something is not committed; nothing outside of a git checkout.
+BUILD_TAG = git rev-parse --is-inside-work-tree >/dev/null 2>&1 && printf '+%s.g%s%s' "$$(git rev-list --count HEAD)" \
+	"$$(git rev-parse --short HEAD)" "$$(git diff --quiet HEAD || date -u +.d%Y%m%d%H%M%S)" || true
 
-.PHONY: help run test lint typecheck unit web web-test browser soak bench bench-presence bench-rooms format wheel clean
+.PHONY: help run test lint typecheck unit lowest web web-test browser soak bench bench-presence bench-rooms format wheel clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -30,6 +34,13 @@ typecheck: $(STAMP) ## types
 
 unit: $(STAMP) $(PAGES) browser ## the tests alone; ARGS=... goes to pytest
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+lowest: $(STAMP) $(PAGES) ## unit and integration tests with the lowest allowed versions of the libraries
+	$(PYTHON) -m venv $(LOWEST)
+	$(BIN)/uv pip install --quiet --resolution lowest-direct --python $(LOWEST)/bin/python -e .
+	$(BIN)/uv pip freeze --python $(LOWEST)/bin/python --exclude-editable | grep -v '^\(pip\|setuptools\)==' > $(LOWEST)/constraints.txt
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python -e '.[dev]' -c $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pytest -p no:cacheprovider -n $(JOBS) --dist worksteal tests/unit tests/integration $(ARGS)
 
 web: $(PAGES) ## the city's pages, built from web/ into the package; needs Node 20.19 or newer, or gets one
 
@@ -54,11 +65,14 @@ format: $(STAMP) ## put the sources in shape
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
+# The local version (PEP 440) tells two builds of one version apart: pip leaves an installed one alone that has the same version.
 wheel: $(STAMP) $(PAGES) ## a package in dist/
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@mkdir -p build dist && rm -f dist/daarion_appservice-*.whl
+	@printf '[egg_info]\ntag_build = %s\n' "$$($(BUILD_TAG))" > build/version.cfg
+	DIST_EXTRA_CONFIG=$(CURDIR)/build/version.cfg $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove all that was made, but not .demo/
-	rm -rf $(VENV) build dist web/node_modules web/dist daarion_appservice/web_dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) build dist web/node_modules web/dist daarion_appservice/web_dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
 
 # uv is four times as fast, but reads no pip configuration: where it cannot reach a package index, pip may.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -80,9 +80,17 @@ def main() -> None:
         fail(error.detail, "", ExitCode.FAILED)
 
 
+def _build() -> str:
+    """Return the version with the commit that the installed wheel was built from, as far as that is known."""
+    try:
+        return metadata.version("daarion-appservice")
+    except metadata.PackageNotFoundError:
+        return __version__
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
-        say(f"daarion-appservice {__version__}")
+        say(f"daarion-appservice {_build()}")
         raise typer.Exit
 
 

@@ -160,6 +160,30 @@ async def test_a_person_signs_in_with_a_matrix_client_and_sees_an_agent_online(c
     assert presence.presence == "online"
 
 
+async def test_demo_admin_is_admin_of_homeserver_and_rooms(city: Demo) -> None:
+    credentials = city.credentials
+    admin, other = credentials["matrix_users"]
+    levels, statuses = [], []
+    for person in (admin, other):
+        client = nio.AsyncClient(credentials["homeserver_url"], person["user_id"])
+        try:
+            await client.login(person["password"])
+            headers = {"Authorization": f"Bearer {client.access_token}"}
+            url = f"{credentials['homeserver_url']}/_synapse/admin/v1/rooms"
+            async with aiohttp.request("GET", url, headers=headers) as response:
+                statuses.append(response.status)
+            rooms = await client.joined_rooms()
+            assert isinstance(rooms, nio.JoinedRoomsResponse)
+            for room in rooms.rooms:
+                state = await client.room_get_state_event(room, "m.room.power_levels")
+                assert isinstance(state, nio.RoomGetStateEventResponse)
+                levels.append((person["user_id"], state.content["users"].get(person["user_id"], 0)))
+        finally:
+            await client.close()
+    assert statuses == [200, 403]
+    assert levels == [(admin["user_id"], 100)] * 4 + [(other["user_id"], 0)] * 4
+
+
 async def test_each_agent_greets_the_city_once(city: Demo) -> None:
     room = await get(f"{city.credentials['city_url']}/city/rooms/general")
 

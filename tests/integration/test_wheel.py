@@ -37,7 +37,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(folder, copy / folder.name, ignore=no_caches)
     for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
         shutil.copy(SOURCE / name, copy / name)
-    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(target), ".", cwd=copy)
+    (copy / "version.cfg").write_text("[egg_info]\ntag_build = +7.gabc1234\n")
+    run(
+        *(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(target), "."),
+        cwd=copy,
+        DIST_EXTRA_CONFIG=str(copy / "version.cfg"),
+    )
     (built,) = target.glob("*.whl")
     return built
 
@@ -66,6 +71,16 @@ def test_the_pages_are_in_it(wheel: Path) -> None:
 def test_nothing_else_is_in_it(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"daarion_appservice"}
+
+
+def test_version_names_the_commit_it_was_built_from(wheel: Path, tmp_path: Path) -> None:
+    """As ``make wheel`` builds it, so that ``pip install --upgrade`` replaces an older build of the same version."""
+    assert wheel.name == "daarion_appservice-0.1.0+7.gabc1234-py3-none-any.whl"
+    installed = tmp_path / "installed"
+    run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(installed), str(wheel), cwd=tmp_path)
+    paths = os.pathsep.join([str(installed), sysconfig.get_path("purelib")])
+    said = run(sys.executable, "-P", "-m", "daarion_appservice", "--version", cwd=tmp_path, PYTHONPATH=paths)
+    assert said == "daarion-appservice 0.1.0+7.gabc1234\n"
 
 
 def test_an_installed_copy_makes_its_database(wheel: Path, tmp_path: Path) -> None:

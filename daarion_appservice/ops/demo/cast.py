@@ -11,7 +11,9 @@ from ruamel.yaml import YAML
 from ...city.places import Place, PlaceKind
 from ...config import AgentSeed
 
-PEOPLE: Final = ("daarion_admin", "olena")
+ADMIN: Final = "daarion_admin"
+"""Admin of the homeserver, and of the city's rooms on Matrix."""
+PEOPLE: Final = (ADMIN, "olena")
 """Localparts of the accounts for Element."""
 
 ROOMS: Final = ("general", "welcome", "builders")

@@ -33,7 +33,10 @@ from .screen import Screen
 from .signals import on_signals
 
 READY_S: Final = 60.0
-"""How long the service and the agents may take; they need 1 to 3 s."""
+"""How long the service and the agents may take to answer; they need 1 to 3 s. Rooms and ghosts that are being set up count as an
+answer: hundreds of them take minutes."""
+_PROGRESS_S: Final = 10.0
+"""How often a long set-up says that it goes on."""
 
 _LOOK_S: Final = 0.1
 
@@ -74,6 +77,9 @@ async def demo(data: Path, ports: Ports, *, agents: bool = True) -> int:
     return living.result()
 
 
+Check = Callable[[aiohttp.ClientResponse], Awaitable[bool]]
+
+
 @dataclass(frozen=True, slots=True)
 class House:
     """The demo's processes, and what they live on."""
@@ -107,7 +113,7 @@ class House:
             await synapse.answers()
             newcomers = await people.settle(synapse, credentials.matrix_users)
         with self.screen.step("City"):
-            await self._until(service, f"{credentials.matrix_url}/readyz", _is_ok)
+            await self._until(service, f"{credentials.matrix_url}/readyz", _is_ok, goes_on=_is_set_up)
             await people.show_around(synapse, newcomers, _ALIASES)
         self.files.finish()
         if self.ports.agents:
@@ -145,15 +151,21 @@ class House:
         self.children.add(child)
         return child
 
-    async def _until(self, child: Child, url: str, holds: Callable[[aiohttp.ClientResponse], Awaitable[bool]]) -> None:
-        """Wait until what ``url`` answers is as it should be."""
+    async def _until(self, child: Child, url: str, holds: Check, *, goes_on: Check | None = None) -> None:
+        """Wait until what ``url`` answers is as it should be; for as long as it takes while it ``goes_on``."""
         deadline = time.monotonic() + READY_S
+        say_at = time.monotonic() + _PROGRESS_S
         while time.monotonic() < deadline:
             self.children.check()
             try:
                 async with aiohttp.request("GET", url, timeout=aiohttp.ClientTimeout(5)) as response:
                     if await holds(response):
                         return
+                    if goes_on is not None and await goes_on(response):
+                        deadline = time.monotonic() + READY_S
+                        if time.monotonic() >= say_at:
+                            say_at = time.monotonic() + _PROGRESS_S
+                            self.screen.say("  [dim]rooms and agents are still being set up …[/dim]")
             except (aiohttp.ClientError, TimeoutError):
                 pass  # it does not listen yet
             await asyncio.sleep(_LOOK_S)
@@ -162,6 +174,14 @@ class House:
 
 async def _is_ok(response: aiohttp.ClientResponse) -> bool:
     return response.status == 200
+
+
+async def _is_set_up(response: aiohttp.ClientResponse) -> bool:
+    """Whether all that ``/readyz`` waits for is that rooms and ghosts are set up."""
+    if response.status != 503:
+        return False
+    checks = (await response.json())["checks"]
+    return all(said == "ok" for name, said in checks.items() if name not in {"rooms_and_ghosts", "redis"})
 
 
 async def _is_online(response: aiohttp.ClientResponse) -> bool:

@@ -12,6 +12,7 @@ import aiohttp
 
 from ...errors import ExitCode, HomeserverRefused, StartError
 from ..local_synapse import Account, LocalSynapse
+from .cast import ADMIN
 from .files import MatrixUser
 
 PATIENCE_S: Final = 20.0
@@ -19,12 +20,12 @@ PATIENCE_S: Final = 20.0
 
 
 async def settle(synapse: LocalSynapse, users: Iterable[MatrixUser]) -> list[Account]:
-    """Make the accounts that are not there yet; answers these."""
+    """Make the accounts that are not there yet, ``ADMIN`` as an admin of the homeserver; answers these."""
     made = []
     for user in users:
         localpart = user.user_id[1:].partition(":")[0]
         try:
-            made.append(await synapse.register(localpart, user.password))
+            made.append(await synapse.register(localpart, user.password, admin=localpart == ADMIN))
         except HomeserverRefused as refused:
             if refused.errcode != "M_USER_IN_USE":
                 raise
@@ -32,14 +33,30 @@ async def settle(synapse: LocalSynapse, users: Iterable[MatrixUser]) -> list[Acc
 
 
 async def show_around(synapse: LocalSynapse, accounts: Iterable[Account], aliases: Iterable[str]) -> None:
-    """Let each join the rooms as soon as these are there, so that Element shows them at once; then sign out."""
+    """Let each join the rooms as soon as these are there, so that Element shows them at once; then sign out.
+
+    ``ADMIN`` gets power level 100 in them (Synapse's admin API, "Make Room Admin").
+    """
     for account in accounts:
         headers = {"Authorization": f"Bearer {account.access_token}"}
         async with aiohttp.ClientSession(synapse.url, headers=headers) as session:
             for alias in aliases:
                 await _join(session, alias)
+                if account.user_id[1:].partition(":")[0] == ADMIN:
+                    await _make_admin(session, alias, account.user_id)
             async with session.post("/_matrix/client/v3/logout", json={}):
                 pass
+
+
+async def _make_admin(session: aiohttp.ClientSession, alias: str, user_id: str) -> None:
+    path = f"/_synapse/admin/v1/rooms/{quote(alias)}/make_room_admin"
+    async with session.post(path, json={"user_id": user_id}) as response:
+        if response.status != 200:
+            raise StartError(
+                f"{user_id} cannot become an admin of {alias} (status {response.status})",
+                "See the homeserver's log.",
+                ExitCode.FAILED,
+            )
 
 
 async def _join(session: aiohttp.ClientSession, alias: str) -> None:
