@@ -6,7 +6,7 @@ transaction. Either is part of the room's history.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..errors import Conflict, NotAllowed
 from .events import OutboxFilled, RoomHappened
@@ -14,7 +14,17 @@ from .feed import FeedWriter
 from .history import record
 from .messages import check_content, find_open
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, Wording, publish_all
-from .types import Author, Content, Message, OutboxKind, RoomEventKind
+from .types import Author, Content, EventId, HistoryVisibility, Message, OutboxKind, Revision, RoomEventKind
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """An edit, apart from what the message says then."""
+
+    id: str
+    at_ms: int
+    event_id: EventId | None = None
+    history: HistoryVisibility | None = None
 
 
 class Changes:
@@ -50,10 +60,12 @@ class Changes:
             content = self._wording.content(body, msgtype=message.msgtype, media=message.media)
             check_content(content)
             await self._doorkeeper.check_may_speak(tx, room, author)
-            if content == content_of(message):
+            if content == message.content:
                 return message
-            happened = await self._edited(tx, message, content, author, self._now_ms())
-            await tx.outbox.add(OutboxKind.EDIT, message.id, room.id, txn_id=self._new_id())
+            edit_id = self._new_id()
+            happened = await self._edited(tx, message, content, author, Edit(edit_id, self._now_ms()))
+            assert happened is not None
+            await tx.outbox.add(OutboxKind.EDIT, message.id, room.id, txn_id=edit_id)
         publish_all(self._publish, [happened, OutboxFilled()])
         return _as_it_stands(happened)
 
@@ -76,20 +88,78 @@ class Changes:
         return _as_it_stands(happened)
 
     async def receive_edit(
-        self, tx: CityTransaction, message: Message, content: Content, editor: Author, at_ms: int
+        self,
+        tx: CityTransaction,
+        message: Message,
+        content: Content,
+        editor: Author,
+        *,
+        event_id: EventId,
+        at_ms: int,
+        history: HistoryVisibility | None = None,
     ) -> RoomHappened | None:
-        """Somebody edited a message on Matrix; None when that changes nothing, or is not theirs to do."""
-        if message.deleted or message.author.subject != editor.subject or content == content_of(message):
+        """Take over an edit from Matrix; None when it changes nothing, is known, or is not theirs to make.
+
+        ``history`` is of an edit that is brought in with its message: who may read it; nothing is told of it.
+        """
+        if message.deleted or message.author.subject != editor.subject or await tx.revisions.by_event_id(event_id):
             return None
-        return await self._edited(tx, message, content, editor, min(at_ms, self._now_ms()))
+        edit = Edit(self._new_id(), min(at_ms, self._now_ms()), event_id, history)
+        return await self._edited(tx, message, content, editor, edit)
+
+    async def receive_edit_removal(
+        self, tx: CityTransaction, message: Message, revision: Revision, by: Author
+    ) -> RoomHappened | None:
+        """Somebody redacted an edit on Matrix: the newest edit that is left is shown, or the first text.
+
+        None when another edit is shown.
+        """
+        shown = await tx.revisions.newest(message.id)
+        await tx.revisions.drop(revision.id)
+        left = await tx.revisions.newest(message.id)
+        if message.deleted or left is None or shown is None or shown.id != revision.id:
+            return None
+        happened = await record(tx, RoomEventKind.UPDATED, message, by, self._now_ms())
+        return await self._show(tx, message, left, happened)
 
     async def receive_deletion(self, tx: CityTransaction, message: Message, by: Author) -> RoomHappened | None:
         """Somebody deleted a message on Matrix, where that they may was checked; None when it is deleted already."""
         return None if message.deleted else await self._deleted(tx, message, by, self._now_ms())
 
     async def _edited(
-        self, tx: CityTransaction, message: Message, content: Content, editor: Author, at_ms: int
-    ) -> RoomHappened:
+        self, tx: CityTransaction, message: Message, content: Content, editor: Author, edit: Edit
+    ) -> RoomHappened | None:
+        shown = await tx.revisions.newest(message.id)
+        if shown is None:
+            shown = Revision(
+                self._new_id(),
+                message.id,
+                message.content,
+                message.edited_at_ms or message.created_at_ms,
+                visibility=message.visibility,
+            )
+            await tx.revisions.add(shown)
+        # The newest counts by its time (client-server API, "Event replacements"), in whichever order they come.
+        is_shown = content != message.content and (shown.seq is None or edit.at_ms >= shown.at_ms)
+        happened = None
+        if is_shown and edit.history is None:
+            happened = await record(tx, RoomEventKind.UPDATED, message, editor, edit.at_ms)
+            seq, visibility = happened.event.seq, happened.event.visibility
+        elif edit.history is None:
+            seqs, visibility = await tx.rooms.next_seqs(message.room_id, 0)
+            seq = seqs.stop - 1
+        else:
+            seq, visibility = message.seq, edit.history
+        revision = Revision(edit.id, message.id, content, edit.at_ms, seq, visibility, edit.event_id)
+        await tx.revisions.add(revision)
+        return await self._show(tx, message, revision, happened) if is_shown else None
+
+    async def _show(
+        self, tx: CityTransaction, message: Message, revision: Revision, happened: RoomHappened | None
+    ) -> RoomHappened | None:
+        """Have the message say what this revision says; ``happened`` is what tells of it."""
+        content, is_first = revision.content, revision.seq is None
+        edited_at_ms = None if is_first and revision.at_ms == message.created_at_ms else revision.at_ms
         message = replace(
             message,
             body=content.body,
@@ -97,25 +167,25 @@ class Changes:
             msgtype=content.msgtype,
             media=content.media,
             mentions=content.mentions,
-            edited_at_ms=at_ms,
+            edited_at_ms=edited_at_ms,
+            edit_seq=revision.seq,
+            edit_visibility=revision.visibility,
         )
-        happened = await record(tx, RoomEventKind.UPDATED, message, editor, at_ms)
-        seq, visibility = happened.event.seq, happened.event.visibility
-        message = replace(message, edit_seq=seq, edit_visibility=visibility)
-        await tx.messages.edit(message.id, content, edited_at_ms=at_ms, seq=seq, visibility=visibility)
+        await tx.messages.edit(
+            message.id, content, edited_at_ms=edited_at_ms, seq=revision.seq, visibility=revision.visibility
+        )
         await tx.feed.reword(self._feed.message(message))
-        return RoomHappened(replace(happened.event, message=message))
+        return happened and RoomHappened(replace(happened.event, message=message))
 
     async def _deleted(self, tx: CityTransaction, message: Message, by: Author, at_ms: int) -> RoomHappened:
         await tx.messages.delete(message.id)
         await tx.reactions.drop_all_of(message.id)
+        await tx.revisions.drop_all_of(message.id)
+        if message.matrix_event_id is not None:
+            await tx.revisions.drop_early(message.matrix_event_id)
         await tx.feed.forget(message.id)
         message = replace(message, body="", formatted_body=None, media=None, mentions=(), reactions=(), deleted=True)
         return await record(tx, RoomEventKind.DELETED, message, by, at_ms)
-
-
-def content_of(message: Message) -> Content:
-    return Content(message.body, message.formatted_body, message.msgtype, message.media, message.mentions)
 
 
 def _as_it_stands(happened: RoomHappened) -> Message:

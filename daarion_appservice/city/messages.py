@@ -167,7 +167,7 @@ class Messages:
             return []
         # The time is what the sender's server says it is; one whose clock is ahead does not stay on top of every list.
         created_at_ms = min(created_at_ms, self._now_ms())
-        replied_to = await tx.messages.by_event_id(reply_to) if reply_to else None
+        replied_to = await message_of_event(tx, reply_to) if reply_to else None
         seq = (
             await tx.rooms.earlier_seq(room.id)
             if is_history
@@ -304,6 +304,14 @@ async def find_in(tx: CityTransaction, room: Room, message_id: str, reading: Rea
         raise _no_such_message(room, message_id)
     if reading is not None:
         check_readable(message, room, reading)
+    return message
+
+
+async def message_of_event(tx: CityTransaction, event: EventId) -> Message | None:
+    """The message that a Matrix event is, or is an edit of."""
+    message = await tx.messages.by_event_id(event)
+    if message is None and (revision := await tx.revisions.by_event_id(event)):
+        message = await tx.messages.get(revision.message_id)
     return message
 
 

@@ -177,6 +177,22 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class Revision:
+    """What a message says, or said, after one of its edits, or at first."""
+
+    id: str
+    """Of an edit that was made in the city, the transaction id by which it is sent."""
+    message_id: MessageId
+    content: Content
+    at_ms: int
+    seq: int | None = None
+    """The number of the edit in the room's history; None for the first text."""
+    visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
+    event_id: EventId | None = None
+    """The edit on Matrix, as far as it is known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reaction:
     """One person's one sign under a message. ``key`` is an emoji, or whatever a Matrix client sent as one."""
 
@@ -224,6 +240,11 @@ class Message:
     """The number of the edit whose text it has now; None for its first text."""
     edit_visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
     """The room's history visibility at that edit."""
+
+    @property
+    def content(self) -> Content:
+        """What it says."""
+        return Content(self.body, self.formatted_body, self.msgtype, self.media, self.mentions)
 
 
 class OutboxKind(StrEnum):

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from ..city.markup import mention_names, sanitised, without_reply_fallback
 from ..city.media import is_mxc
 from ..city.types import Content, EventId, Media, Message, SubjectId, UserId
-from .events import MESSAGE_ID, REACTION_ID, Event, inner, optional_text
+from .events import EDIT_ID, MESSAGE_ID, REACTION_ID, Event, inner, optional_text
 from .namespace import Namespace, is_user_id
 
 _LINK: Final = re.compile(r"""https://matrix\.to/#/((?:@|%40)[^"'?<>\s]{1,768})""")
@@ -129,7 +129,7 @@ def message_content(message: Message, answered: Message | None, namespace: Names
     return content
 
 
-def edit_content(message: Message, original: EventId, namespace: Namespace) -> dict[str, Any]:
+def edit_content(message: Message, original: EventId, namespace: Namespace, *, edit_id: str) -> dict[str, Any]:
     """The content of the event that tells of an edit; clients that know no edits show its body."""
     # Not the whole of it: an event has no room for the longest message twice.
     excerpt = message.body if len(message.body) <= _MAX_EXCERPT else message.body[:_MAX_EXCERPT] + "…"
@@ -140,6 +140,7 @@ def edit_content(message: Message, original: EventId, namespace: Namespace) -> d
         "m.new_content": _said(message, namespace),
         "m.relates_to": {"rel_type": "m.replace", "event_id": original},
         MESSAGE_ID: message.id,
+        EDIT_ID: edit_id,
     }
 
 

@@ -10,6 +10,8 @@ from .namespace import is_user_id
 MESSAGE_ID: Final = "space.daarion.message_id"
 """In the content of events that we send: which message of the city it is, or is about. So an echo is known even when the
 answer to our request never reached us."""
+EDIT_ID: Final = "space.daarion.edit_id"
+"""The same for edits, beside the id of the message that is edited."""
 REACTION_ID: Final = "space.daarion.reaction_id"
 """The same for reactions."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..city.events import CityEvent
@@ -46,7 +46,7 @@ class Letters:
             case OutboxKind.MESSAGE:
                 return await self._message(tx, message)
             case OutboxKind.EDIT:
-                return self._edit(message)
+                return await self._edit(tx, row, message)
             case OutboxKind.DELETE | OutboxKind.REMOVE:
                 sender = message.author if row.kind is OutboxKind.DELETE else None
                 author = self._namespace.author(message.author)
@@ -66,6 +66,8 @@ class Letters:
             if message is None or message.matrix_event_id is not None:
                 return []
             return [await self._messages.arrived(tx, message, event_id)]
+        if row.kind is OutboxKind.EDIT:
+            await tx.revisions.arrived(row.txn_id, event_id)
         if row.reaction_id is not None:
             if row.kind is OutboxKind.REACT:
                 await tx.reactions.arrived(row.reaction_id, event_id)
@@ -106,10 +108,23 @@ class Letters:
         content = message_content(message, answered, self._namespace)
         return Letter(message.author, message.created_at_ms, "m.room.message", content)
 
-    def _edit(self, message: Message) -> Letter | None:
-        if message.matrix_event_id is None or message.deleted:
+    async def _edit(self, tx: Transaction, row: OutboxRow, message: Message) -> Letter | None:
+        original = message.matrix_event_id
+        if original is None or message.deleted:
             return None
-        content = edit_content(message, message.matrix_event_id, self._namespace)
+        # What this edit said, not the newest: when that is taken back on Matrix, this is what is left there, too.
+        if revision := await tx.revisions.get(row.txn_id):
+            said = revision.content
+            message = replace(
+                message,
+                body=said.body,
+                formatted_body=said.formatted_body,
+                msgtype=said.msgtype,
+                media=said.media,
+                mentions=said.mentions,
+                edited_at_ms=revision.at_ms,
+            )
+        content = edit_content(message, original, self._namespace, edit_id=row.txn_id)
         return Letter(message.author, message.edited_at_ms or message.created_at_ms, "m.room.message", content)
 
     async def _reaction(self, tx: Transaction, row: OutboxRow, message: Message) -> Letter | None:

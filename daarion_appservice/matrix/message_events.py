@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from ..city.changes import Changes
 from ..city.events import CityEvent
-from ..city.messages import Messages
+from ..city.messages import Messages, message_of_event
 from ..city.reactions import Reactions
 from ..city.types import (
     Author,
@@ -23,6 +24,7 @@ from ..city.types import (
 from ..storage.database import Transaction
 from .contents import read_content, read_sticker, replaced, replied_to
 from .events import (
+    EDIT_ID,
     MESSAGE_ID,
     REACTION_ID,
     Event,
@@ -37,6 +39,8 @@ from .events import (
 )
 from .namespace import Namespace, Staff
 
+_MAX_ID_CHARS: Final = 255
+
 
 class MessageEvents:
     def __init__(self, namespace: Namespace, messages: Messages, changes: Changes, reactions: Reactions) -> None:
@@ -50,8 +54,9 @@ class MessageEvents:
         content, is_ours = content_of(event), self._namespace.is_ours(sender_of(event))
         original = replaced(content)
         if original is not None:
-            # What the city edits it knows already.
-            return [] if is_ours and MESSAGE_ID in content else await self._edit(tx, room, event, original)
+            if is_ours and MESSAGE_ID in content:
+                return await self._own_edit(tx, room, event)
+            return await self._edit(tx, room, event, original)
         if is_ours and (message := await _own(tx, room, content)):
             return await self._arrived(tx, message, event_id_of(event))
         if room.archived:
@@ -74,11 +79,11 @@ class MessageEvents:
         """
         content = content_of(event)
         author = await self._author(tx, room, sender_of(event))
-        said = _shown(self._said(event, is_history=is_history), room)
+        said = _shown(self._said(event), room)
         # An edit repeats the whole message; taken as a new one it would stand there twice.
         if author is None or said is None or replaced(content):
             return []
-        return await self._messages.receive(
+        happened = await self._messages.receive(
             tx,
             room,
             author,
@@ -89,16 +94,25 @@ class MessageEvents:
             is_history=is_history,
             visibility=visibility,
         )
+        return [*happened, *await self._edits_of(tx, room, event, visibility)] if happened else []
 
-    def _said(self, event: Event, *, is_history: bool) -> Content | None:
+    async def _edits_of(
+        self, tx: Transaction, room: Room, event: Event, visibility: HistoryVisibility | None
+    ) -> list[CityEvent]:
+        """Edits that came before their message, or come together with it: those the city shows, and can take back."""
+        event_id = event_id_of(event)
+        # Of history the last edit comes with the event. How that may be read where it stands is not known.
+        history = visibility and max(visibility, room.history_visibility, key=list(HistoryVisibility).index)
+        bundled = inner(inner(inner(event, "unsigned"), "m.relations"), "m.replace") if history else {}
+        happened: list[CityEvent] = []
+        for edit in (*await tx.revisions.take_early(event_id), bundled):
+            if event_id_of(edit):
+                happened += await self._edit(tx, room, edit, event_id, history=history)
+        return happened
+
+    def _said(self, event: Event) -> Content | None:
         content = content_of(event)
-        if type_of(event) == "m.sticker":
-            return read_sticker(content)
-        if is_history:
-            # What came after it is not read one by one; the last edit comes with the event.
-            edit = inner(inner(inner(event, "unsigned"), "m.relations"), "m.replace")
-            content = inner(content_of(edit), "m.new_content") or content
-        return read_content(content, self._namespace)
+        return read_sticker(content) if type_of(event) == "m.sticker" else read_content(content, self._namespace)
 
     async def reaction(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """``m.reaction``."""
@@ -114,8 +128,9 @@ class MessageEvents:
         author = await self._author(tx, room, sender_of(event))
         if relation.get("rel_type") != "m.annotation" or not key or len(key) > 255 or not original or author is None:
             return []
-        message = await _held(tx, room, EventId(original))
-        if message is None or room.archived:
+        await tx.rooms.hold_any(room.id)
+        message = await message_of_event(tx, EventId(original))
+        if message is None or message.room_id != room.id or room.archived:
             return []
         happened = await self._reactions.receive(tx, message, author, key, event_id=event_id)
         return [happened] if happened else []
@@ -132,17 +147,43 @@ class MessageEvents:
             happened = await self._changes.receive_deletion(tx, message, by)
         elif reaction := await tx.reactions.by_event_id(redacted):
             happened = await self._reactions.receive_removal(tx, room, reaction)
+        elif revision := await tx.revisions.by_event_id(redacted):
+            message = await tx.messages.get(revision.message_id)
+            if message is not None and message.room_id == room.id:
+                happened = await self._changes.receive_edit_removal(tx, message, revision, by)
+        else:
+            await tx.revisions.drop_early(redacted)
         return [happened] if happened else []
 
-    async def _edit(self, tx: Transaction, room: Room, event: Event, original: EventId) -> list[CityEvent]:
+    async def _edit(
+        self, tx: Transaction, room: Room, event: Event, original: EventId, *, history: HistoryVisibility | None = None
+    ) -> list[CityEvent]:
         content = content_of(event)
         said = _shown(read_content(inner(content, "m.new_content"), self._namespace), room)
         editor = await self._author(tx, room, sender_of(event))
-        message = await _held(tx, room, original)
-        if said is None or editor is None or message is None or room.archived:
+        if said is None or editor is None or room.archived:
             return []
-        happened = await self._changes.receive_edit(tx, message, said, editor, time_ms(event))
+        message = await _held(tx, room, original)
+        if message is None:
+            # An edit is of the message itself, never of another edit of it (client-server API, "Event replacements").
+            if not await tx.revisions.by_event_id(original):
+                await self._keep_early(tx, room, event, original)
+            return []
+        happened = await self._changes.receive_edit(
+            tx, message, said, editor, event_id=event_id_of(event), at_ms=time_ms(event), history=history
+        )
         return [happened] if happened else []
+
+    async def _keep_early(self, tx: Transaction, room: Room, event: Event, original: EventId) -> None:
+        if len(original) <= _MAX_ID_CHARS:
+            await tx.revisions.keep_early(event_id_of(event), room.id, original, event, now_ms=time_ms(event))
+
+    async def _own_edit(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """What the city edits it knows already, but for its event."""
+        if edit_id := optional_text(content_of(event), EDIT_ID):
+            await tx.rooms.hold_any(room.id)
+            await tx.revisions.arrived(edit_id, event_id_of(event))
+        return []
 
     async def _arrived(self, tx: Transaction, message: Message, event_id: EventId) -> list[CityEvent]:
         if message.matrix_event_id is not None:

@@ -38,6 +38,7 @@ from .places import PlaceRows
 from .reactions import ReactionRows
 from .remembered import PostgresStamp, Remembered, SqliteStamp
 from .removed_agents import RemovedAgentRows
+from .revisions import RevisionRows
 from .room_events import RoomEventRows
 from .room_versions import PostgresRoomVersions, RoomVersions, SqliteRoomVersions
 from .rooms import RoomRows
@@ -111,6 +112,10 @@ class Transaction:
     @cached_property
     def reactions(self) -> ReactionRows:
         return ReactionRows(self.connection)
+
+    @cached_property
+    def revisions(self) -> RevisionRows:
+        return RevisionRows(self.connection)
 
     @cached_property
     def standings(self) -> StandingRows:

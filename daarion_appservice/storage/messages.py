@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any, Final
 
 import orjson
@@ -18,14 +17,13 @@ from ..city.types import (
     Delivery,
     EventId,
     HistoryVisibility,
-    Media,
     Message,
     MessageId,
     RoomId,
-    SubjectId,
     Tally,
 )
 from .authors import author_of, author_values
+from .contents import content_values, media_of, mentions_of
 from .media import note_shown, shown_no_more
 from .readable import message_is_readable
 from .tables import messages
@@ -44,11 +42,7 @@ class MessageRows:
                 room_id=message.room_id,
                 seq=message.seq,
                 **author_values(message.author),
-                body=message.body,
-                formatted_body=message.formatted_body,
-                msgtype=message.msgtype,
-                media=_media_text(message.media),
-                mentions=_mentions_text(message.mentions),
+                **content_values(message.content),
                 reply_to=message.reply_to,
                 client_id=message.client_id,
                 created_at_ms=message.created_at_ms,
@@ -144,11 +138,7 @@ class MessageRows:
             update(messages)
             .where(messages.c.id == message)
             .values(
-                body=content.body,
-                formatted_body=content.formatted_body,
-                msgtype=content.msgtype,
-                media=_media_text(content.media),
-                mentions=_mentions_text(content.mentions),
+                **content_values(content),
                 edited_at_ms=edited_at_ms,
                 edit_seq=seq,
                 edit_visibility=visibility,
@@ -197,8 +187,8 @@ def _message(row: Row[Any]) -> Message:
         body=row.body,
         formatted_body=row.formatted_body,
         msgtype=row.msgtype,
-        media=Media(**orjson.loads(row.media)) if row.media else None,
-        mentions=_mentions(row.mentions),
+        media=media_of(row.media),
+        mentions=mentions_of(row.mentions),
         reply_to=MessageId(row.reply_to) if row.reply_to else None,
         reactions=_tallies(row.reactions),
         client_id=row.client_id,
@@ -215,18 +205,6 @@ def _message(row: Row[Any]) -> Message:
 
 def _readable(reading: Reading | None) -> list[ColumnElement[bool]]:
     return [] if reading is None else [message_is_readable(reading)]
-
-
-def _media_text(media: Media | None) -> str | None:
-    return None if media is None else orjson.dumps(asdict(media)).decode()
-
-
-def _mentions_text(mentions: tuple[SubjectId, ...]) -> str:
-    return orjson.dumps(mentions).decode() if mentions else _NONE
-
-
-def _mentions(text: str) -> tuple[SubjectId, ...]:
-    return () if text == _NONE else tuple(orjson.loads(text))
 
 
 def _tallies(text: str) -> tuple[Tally, ...]:

@@ -173,6 +173,34 @@ messages = Table(
     UniqueConstraint("author_kind", "author_id", "room_id", "client_id"),
 )
 
+# What edited messages say and said: one row for each edit, and one for the first text. The newest is shown.
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("message_id", ForeignKey("messages.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("event_id", String(255), unique=True),
+    Column("body", Text, nullable=False),
+    Column("formatted_body", Text),
+    Column("msgtype", String(64), nullable=False),
+    Column("media", Text),
+    Column("mentions", Text, nullable=False, server_default="[]"),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("seq", BigInteger),
+    Column("visibility", String(16), nullable=False, server_default="world_readable"),
+)
+
+# Edits on Matrix that came before what they edit.
+early_edits = Table(
+    "early_edits",
+    metadata,
+    Column("event_id", String(255), primary_key=True),
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), nullable=False),
+    Column("original_event_id", String(255), nullable=False, index=True),
+    Column("event", Text, nullable=False),
+    Column("received_at_ms", BigInteger, nullable=False, index=True),
+)
+
 # Counted up in messages.reactions whenever they change.
 reactions = Table(
     "reactions",

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from daarion_appservice.city.events import CityEvent, OutboxFilled
 from daarion_appservice.city.messages import Draft
@@ -29,7 +30,7 @@ from daarion_appservice.city.types import (
 from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.errors import CityError, Conflict, InvalidInput, NotAllowed, NotFound
 from daarion_appservice.matrix.events import MESSAGE_ID, REACTION_ID
-from daarion_appservice.storage import migrate
+from daarion_appservice.storage import migrate, tables
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.outbox import OutboxRow
 from tests.parts.desk import Desk, desk, link
@@ -54,7 +55,7 @@ class Town:
 
     async def comes(self, event_type: str, content: Any, *, sender: str = ALICE, **more: Any) -> str:
         """An event from Matrix; returns its id."""
-        event_id = f"$event{next(self._numbers)}"
+        event_id = str(more.get("event_id", f"$event{next(self._numbers)}"))
         event = {
             "type": event_type,
             "room_id": MATRIX_ROOM,
@@ -75,7 +76,8 @@ class Town:
         new = {"msgtype": "m.text", "body": body}
         relation = {"rel_type": "m.replace", "event_id": event_id}
         content = {"msgtype": "m.text", "body": f"* {body}", "m.new_content": new, "m.relates_to": relation}
-        return await self.comes("m.room.message", content | more, sender=sender)
+        when = {key: more.pop(key) for key in ("origin_server_ts",) if key in more}
+        return await self.comes("m.room.message", content | more, sender=sender, **when)
 
     async def reacts(self, event_id: str, key: str, *, sender: str = ALICE, **more: Any) -> str:
         relation = {"rel_type": "m.annotation", "event_id": event_id, "key": key}
@@ -102,6 +104,15 @@ class Town:
     async def messages(self) -> list[Message]:
         async with self.database.reading() as tx:
             return await tx.messages.before(GENERAL, None, limit=99)
+
+    async def feed_bodies(self) -> list[str]:
+        async with self.database.reading() as tx:
+            entries = await tx.feed.before(None, limit=99)
+        return [entry.payload["body"] for entry in entries if entry.kind is FeedKind.ROOM_MESSAGE]
+
+    async def shows(self, mxc: str) -> bool:
+        async with self.database.reading() as tx:
+            return await tx.media.is_shown(mxc)
 
     async def history(self) -> list[RoomEvent]:
         async with self.database.reading() as tx:
@@ -559,3 +570,170 @@ async def test_a_message_that_matrix_did_not_take_is_sent_again_when_its_author_
     await town.arrives(message)
     sent = await town.desk.messages.send_again(OKSANA, "general", message.id)
     assert (sent.delivery, await town.outbox()) == (Delivery.SENT, [])
+
+
+# --- edits that are taken back --------------------------------------------------------------------------
+
+
+async def test_redacted_edit_shows_the_message_before_it(town: Town) -> None:
+    event = await town.says("original")
+    first = await town.edits(event, "first edit")
+    second = await town.edits(event, "bad", origin_server_ts=1_700_000_000_001)
+    await town.redacts(second, sender="@moderator:city.localhost")
+    message = await town.message(event)
+    assert (message.body, message.edited_at_ms) == ("first edit", 1_700_000_000_000)
+    last = (await town.history())[-1]
+    assert (last.kind, last.message and last.message.body) == (RoomEventKind.UPDATED, "first edit")
+    assert await town.feed_bodies() == ["first edit"]
+    await town.redacts(first)
+    message = await town.message(event)
+    assert (message.body, message.edited_at_ms, message.edit_seq, message.deleted) == ("original", None, None, False)
+    assert await town.feed_bodies() == ["original"]
+
+
+async def test_redacted_older_edit_changes_nothing(town: Town) -> None:
+    event = await town.says("original")
+    first = await town.edits(event, "first edit")
+    second = await town.edits(event, "second edit", origin_server_ts=1_700_000_000_001)
+    before = len(await town.history())
+    await town.redacts(first)
+    assert (await town.message(event)).body == "second edit"
+    assert len(await town.history()) == before
+    await town.redacts(second)
+    assert (await town.message(event)).body == "original"
+
+
+async def test_edit_redacted_twice_is_taken_back_once(town: Town) -> None:
+    event = await town.says("original")
+    edit = await town.edits(event, "bad")
+    await town.redacts(edit)
+    before = len(await town.history())
+    await town.redacts(edit)
+    assert (await town.message(event)).body == "original"
+    assert len(await town.history()) == before
+
+
+async def test_late_edit_does_not_replace_a_newer_one(town: Town) -> None:
+    event = await town.says("original")
+    newer = await town.edits(event, "newer", origin_server_ts=1_700_000_000_002)
+    await town.edits(event, "older", origin_server_ts=1_700_000_000_001)
+    assert (await town.message(event)).body == "newer"
+    await town.redacts(newer)
+    assert (await town.message(event)).body == "older"
+
+
+async def test_edit_before_its_message_is_applied_when_that_comes(town: Town) -> None:
+    edit = await town.edits("$late", "edited")
+    stranger = await town.edits("$late", "not theirs", sender=BOB)
+    content = {"msgtype": "m.text", "body": "original"}
+    await town.comes("m.room.message", content, event_id="$late")
+    assert (await town.message("$late")).body == "edited"
+    assert [each.kind for each in await town.history()] == [RoomEventKind.MESSAGE, RoomEventKind.UPDATED]
+    await town.redacts(stranger, sender=BOB)
+    await town.redacts(edit)
+    assert (await town.message("$late")).body == "original"
+
+
+async def test_edit_redacted_before_its_message_comes_is_not_applied(town: Town) -> None:
+    await town.redacts(await town.edits("$late", "bad"))
+    await town.comes("m.room.message", {"msgtype": "m.text", "body": "original"}, event_id="$late")
+    assert (await town.message("$late")).body == "original"
+
+
+async def test_edit_of_an_edit_is_ignored(town: Town) -> None:
+    event = await town.says("original")
+    edit = await town.edits(event, "edited")
+    await town.edits(edit, "edit of an edit")
+    assert (await town.message(event)).body == "edited"
+    assert [each.body for each in await town.messages()] == ["edited"]
+
+
+async def test_reply_and_reaction_to_an_edit_are_of_its_message(town: Town) -> None:
+    event = await town.says("original")
+    edit = await town.edits(event, "edited")
+    answer = await town.says("answer", {"m.relates_to": {"m.in_reply_to": {"event_id": edit}}})
+    await town.reacts(edit, "👍", sender=BOB)
+    message = await town.message(event)
+    assert (await town.message(answer)).reply_to == message.id
+    assert [tally.key for tally in message.reactions] == ["👍"]
+
+
+async def test_redacted_edit_of_the_city_shows_the_message_before_it(town: Town) -> None:
+    message = await town.desk.post(OKSANA, "general", "original")
+    event = await town.arrives(message)
+    await town.desk.changes.edit(OKSANA, "general", message.id, "first edit")
+    await town.desk.changes.edit(OKSANA, "general", message.id, "bad")
+    rows = [row for row in await town.outbox() if row.kind is OutboxKind.EDIT]
+    for number, row in enumerate(rows):
+        async with town.database.transaction() as tx:
+            letter = await town.desk.letters.write(tx, row)
+        assert letter is not None
+        # The echo says which edit it is, whether or not the homeserver's answer came.
+        assert letter.content["m.new_content"]["body"] == ("first edit", "bad")[number]
+        await town.comes("m.room.message", letter.content, sender=OKSANAS_GHOST, event_id=f"$edit{number}")
+    await town.redacts("$edit1", sender="@moderator:city.localhost")
+    assert (await town.message(event)).body == "first edit"
+    await town.redacts("$edit0", sender="@moderator:city.localhost")
+    assert (await town.message(event)).body == "original"
+
+
+async def test_answer_to_sending_an_edit_names_its_event(town: Town) -> None:
+    message = await town.desk.post(OKSANA, "general", "original")
+    event = await town.arrives(message)
+    await town.desk.changes.edit(OKSANA, "general", message.id, "bad")
+    (row,) = [row for row in await town.outbox() if row.kind is OutboxKind.EDIT]
+    async with town.database.transaction() as tx:
+        await town.desk.letters.arrived(tx, row, EventId("$sent"))
+    await town.redacts("$sent", sender="@moderator:city.localhost")
+    assert (await town.message(event)).body == "original"
+
+
+async def test_redacted_edit_of_a_file_shows_the_file_before_it(town: Town) -> None:
+    old, new = "mxc://city.localhost/old", "mxc://city.localhost/new"
+    event = await town.comes("m.room.message", {"msgtype": "m.image", "body": "old.png", "url": old})
+    relation = {"rel_type": "m.replace", "event_id": event}
+    content = {"msgtype": "m.image", "body": "new.png", "url": new}
+    edit = await town.comes("m.room.message", content | {"m.new_content": content, "m.relates_to": relation})
+    assert await town.shows(new)
+    assert not await town.shows(old)
+    await town.redacts(edit)
+    message = await town.message(event)
+    assert message.media is not None
+    assert message.media.mxc == old
+    assert await town.shows(old)
+    assert not await town.shows(new)
+
+
+async def test_deleted_message_leaves_no_revision(town: Town) -> None:
+    event = await town.says("secret")
+    edit = await town.edits(event, "still secret")
+    await town.redacts(event)
+    async with town.database.reading() as tx:
+        for table in (tables.revisions, tables.early_edits):
+            assert (await tx.connection.execute(select(table))).all() == []
+    # Clients redact the edits, too.
+    await town.redacts(edit)
+    message = await town.message(event)
+    assert (message.body, message.deleted) == ("", True)
+
+
+async def test_edit_redacted_in_another_room_stays(town: Town) -> None:
+    event = await town.says("original")
+    edit = await town.edits(event, "edited")
+    async with town.database.transaction() as tx:
+        await link(tx, RoomId("city_builders"), "!builders")
+    await town.comes("m.room.redaction", {"redacts": edit}, room_id="!builders")
+    assert (await town.message(event)).body == "edited"
+
+
+async def test_long_row_of_edits_keeps_the_first_text_and_the_last(town: Town) -> None:
+    event = await town.says("original")
+    edits = [
+        await town.edits(event, f"edit {number}", origin_server_ts=1_700_000_000_001 + number) for number in range(60)
+    ]
+    await town.redacts(edits[-1])
+    assert (await town.message(event)).body == "edit 58"
+    async with town.database.reading() as tx:
+        kept = (await tx.connection.execute(select(tables.revisions.c.body))).scalars().all()
+    assert len(kept) == 50
+    assert "original" in kept

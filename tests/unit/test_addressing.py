@@ -9,7 +9,13 @@ from daarion_appservice.city.agents import AgentDirectory
 from daarion_appservice.city.types import Agent, AgentSlug
 from tests.parts.desk import NAMESPACE
 
-AGENTS = [("daarwizz", "DAARWIZZ"), ("scribe", "Писар"), ("second_me", "Second Me"), ("dr-who", "Dr. Who?"), ("me", "Second")]
+AGENTS = [
+    ("daarwizz", "DAARWIZZ"),
+    ("scribe", "Писар"),
+    ("second_me", "Second Me"),
+    ("dr-who", "Dr. Who?"),
+    ("me", "Second"),
+]
 USER = "@agent_scribe:city.localhost"
 
 

@@ -1,0 +1,138 @@
+"""What edited messages say and said: one row for each edit, and one for the first text."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..city.types import Content, EventId, HistoryVisibility, MessageId, Revision, RoomId
+from .contents import content_values, media_of, mentions_of
+from .tables import early_edits, revisions
+from .upsert import insert as insert_unless_there
+
+_MOST: Final = 50
+"""Edits of one message that can be taken back, the newest first; an answer that grows is edited again and again."""
+_MOST_EARLY: Final = 200
+"""Edits of unknown messages that are kept for one room."""
+
+
+class RevisionRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, revision: Revision) -> None:
+        """Write a revision down. Of more than 50 edits of a message the oldest are forgotten; the first text stays."""
+        await self._connection.execute(
+            insert(revisions).values(
+                id=revision.id,
+                message_id=revision.message_id,
+                event_id=revision.event_id,
+                at_ms=revision.at_ms,
+                seq=revision.seq,
+                visibility=revision.visibility,
+                **content_values(revision.content),
+            )
+        )
+        too_old = (
+            select(revisions.c.id)
+            .where(revisions.c.message_id == revision.message_id, revisions.c.seq.is_not(None))
+            .order_by(revisions.c.at_ms.desc(), revisions.c.seq.desc())
+            .offset(_MOST)
+            .limit(_MOST)
+        )
+        await self._connection.execute(delete(revisions).where(revisions.c.id.in_(too_old)))
+
+    async def has_any(self, message: MessageId) -> bool:
+        found = await self._connection.scalar(select(func.count()).where(revisions.c.message_id == message))
+        return bool(found)
+
+    async def newest(self, message: MessageId) -> Revision | None:
+        """What the message says now: its newest edit, else its first text; None for one that was never edited."""
+        row = (
+            await self._connection.execute(
+                select(revisions)
+                .where(revisions.c.message_id == message)
+                .order_by(revisions.c.seq.is_(None), revisions.c.at_ms.desc(), revisions.c.seq.desc())
+                .limit(1)
+            )
+        ).first()
+        return _revision(row) if row else None
+
+    async def get(self, revision: str) -> Revision | None:
+        row = (await self._connection.execute(select(revisions).where(revisions.c.id == revision))).first()
+        return _revision(row) if row else None
+
+    async def by_event_id(self, event: EventId) -> Revision | None:
+        row = (await self._connection.execute(select(revisions).where(revisions.c.event_id == event))).first()
+        return _revision(row) if row else None
+
+    async def arrived(self, revision: str, event: EventId) -> None:
+        """Matrix has the edit, as ``event``."""
+        await self._connection.execute(update(revisions).where(revisions.c.id == revision).values(event_id=event))
+
+    async def drop(self, revision: str) -> None:
+        await self._connection.execute(delete(revisions).where(revisions.c.id == revision))
+
+    async def drop_all_of(self, message: MessageId) -> None:
+        await self._connection.execute(delete(revisions).where(revisions.c.message_id == message))
+
+    # --- edits that came before what they edit ------------------------------------------------------------
+
+    async def keep_early(
+        self, event: EventId, room: RoomId, original: EventId, content: dict[str, Any], *, now_ms: int
+    ) -> None:
+        """Keep an edit until the message that it edits is known; of too many in one room the newest."""
+        await self._connection.execute(
+            insert_unless_there(self._connection, early_edits)
+            .values(
+                event_id=event,
+                room_id=room,
+                original_event_id=original,
+                event=orjson.dumps(content).decode(),
+                received_at_ms=now_ms,
+            )
+            .on_conflict_do_nothing()
+        )
+        too_old = (
+            select(early_edits.c.event_id)
+            .where(early_edits.c.room_id == room)
+            .order_by(early_edits.c.received_at_ms.desc())
+            .offset(_MOST_EARLY)
+            .limit(_MOST_EARLY)
+        )
+        await self._connection.execute(delete(early_edits).where(early_edits.c.event_id.in_(too_old)))
+
+    async def take_early(self, original: EventId) -> list[dict[str, Any]]:
+        """The edits of this message that came before it, oldest first; they are not kept any longer."""
+        rows = await self._connection.execute(
+            select(early_edits.c.event)
+            .where(early_edits.c.original_event_id == original)
+            .order_by(early_edits.c.received_at_ms)
+        )
+        found = [orjson.loads(row.event) for row in rows]
+        if found:
+            await self._connection.execute(delete(early_edits).where(early_edits.c.original_event_id == original))
+        return found
+
+    async def drop_early(self, event: EventId) -> None:
+        """It was redacted, or what it edits was."""
+        await self._connection.execute(
+            delete(early_edits).where((early_edits.c.event_id == event) | (early_edits.c.original_event_id == event))
+        )
+
+
+def _revision(row: Row[Any]) -> Revision:
+    content = Content(row.body, row.formatted_body, row.msgtype, media_of(row.media), mentions_of(row.mentions))
+    return Revision(
+        row.id,
+        MessageId(row.message_id),
+        content,
+        row.at_ms,
+        row.seq,
+        HistoryVisibility(row.visibility),
+        EventId(row.event_id) if row.event_id else None,
+    )
