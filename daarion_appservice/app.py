@@ -65,6 +65,7 @@ from .matrix.adoption import Adoption
 from .matrix.catch_up import CatchUp
 from .matrix.chat_events import DirectChatEvents
 from .matrix.check_in import check_in
+from .matrix.confirmation import Confirmation
 from .matrix.direct_chats import DirectChats
 from .matrix.doorkeeper import MatrixDoorkeeper
 from .matrix.event_handlers import EventHandlers
@@ -140,7 +141,7 @@ class City:
             verify_tls=settings.homeserver.verify_tls,
         )
         self.watch = HomeserverWatch(self.homeserver, settings.appservice.id)
-        self.bus, self.supervisor = Bus(), Supervisor()
+        self.bus, self.supervisor, self.metrics = Bus(), Supervisor(), process_registry()
 
         # the city
         self.agents, self.places = AgentDirectory(), PlaceDirectory()
@@ -180,7 +181,15 @@ class City:
             DirectChatEvents(self.namespace, self.agents, now_ms, new_id),
         )
         catch_up = CatchUp(self.homeserver, self.database, self.namespace, now_ms)
-        self.inbound = Inbound(self.database, self.handlers, self.watch, catch_up, self.bus.publish, steady_ms)
+        self.inbound = Inbound(
+            self.database,
+            self.handlers,
+            self.watch,
+            catch_up,
+            Confirmation(self.homeserver, self.database, self.namespace, self.handlers.types, self.metrics, steady_ms),
+            self.bus.publish,
+            steady_ms,
+        )
         self.ghosts = Ghosts(
             self.homeserver, self.database, self.namespace, self.room_members, self.occupancy, self.bus.publish
         )
@@ -287,7 +296,6 @@ class City:
 
     def _have_agents_answer(self) -> None:
         settings = self.settings
-        self.metrics = process_registry()
         self.core = AgentsCore(settings.agents_core, steady_ms, CoreMetrics(self.metrics))
         self.accounts = Accounts(self.database, OpenId(self.homeserver, self.namespace), now_ms)
         self.second_me = SecondMe(self.core, self.database, now_ms, new_id, agent_id=settings.city.second_me)

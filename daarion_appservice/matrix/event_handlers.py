@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from ..city.events import CityEvent
 from ..city.types import Room
@@ -43,9 +43,30 @@ class EventHandlers:
             "m.room.encryption": chats.encryption,
             "m.room.encrypted": chats.encryption,
         }
+        self._again: dict[str, Handler] = {
+            "m.room.name": state.name_again,
+            "m.room.topic": state.topic_again,
+            "m.room.member": members.member_again,
+        }
         self._members = members
         self._state = state
         self._chats = chats
+
+    @property
+    def types(self) -> Collection[str]:
+        """Of the events that anything comes of."""
+        return self._handlers.keys()
+
+    async def handle_again(self, tx: Transaction, event: Event) -> list[CityEvent]:
+        """Take in a state event that was handled before, and is, or is again, what the room's state says.
+
+        Returns what to publish once the transaction is committed.
+        """
+        room = await tx.rooms.by_matrix_id(room_of(event))
+        handler = self._again.get(type_of(event))
+        if room is None or room.agent is not None or handler is None or not is_signed(event):
+            return await self.handle(tx, event)
+        return await handler(tx, room, event)
 
     async def handle(self, tx: Transaction, event: Event) -> list[CityEvent]:
         """Take one event into the city; returns what to publish once the transaction is committed.

@@ -18,6 +18,11 @@ REACTION_ID: Final = "space.daarion.reaction_id"
 SAID: Final = frozenset({"m.room.message", "m.sticker", "m.reaction", "m.room.redaction"})
 """What people say, and what becomes of it; it counts also in a room that was replaced by another."""
 
+MAX_NAME_CHARS: Final = 255
+"""Of names of people and rooms, as far as they are kept."""
+MAX_TOPIC_CHARS: Final = 2_000
+"""As the API has it."""
+
 _MAX_ID_CHARS: Final = 255
 
 Event = dict[str, Any]
@@ -36,6 +41,12 @@ def text(event: Event, key: str) -> str:
 def optional_text(content: Event, key: str) -> str | None:
     value = content.get(key)
     return storable(value) if isinstance(value, str) else None
+
+
+def short_text(content: Event, key: str, max_chars: int = MAX_NAME_CHARS) -> str | None:
+    """The same, cut: another server may send 60,000 characters as the name of a person or a room."""
+    value = optional_text(content, key)
+    return value if value is None else value[:max_chars]
 
 
 def inner(content: Event, key: str) -> Event:

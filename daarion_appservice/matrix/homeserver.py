@@ -346,6 +346,22 @@ class Homeserver:
                 return None
             raise
 
+    async def whole_state(self, room: MatrixRoomId, *, as_user: UserId) -> list[JSON]:
+        """All state events of a room, as they are now, or as they were when ``as_user`` left it."""
+        answer = await self.request(Method.GET, Path.v3.rooms[room].state, as_user=as_user)
+        if not isinstance(answer, list):
+            raise NoHomeserver(self._no_matrix("no list"))
+        return [event for event in answer if isinstance(event, dict)]
+
+    async def event(self, room: MatrixRoomId, event: EventId, *, as_user: UserId) -> JSON | None:
+        """An event as clients see it; None when ``as_user`` may not see it, or there is no such event."""
+        try:
+            return await self._object(Method.GET, Path.v3.rooms[room].event[event], as_user=as_user)
+        except HomeserverRefused as error:
+            if error.status == 404:
+                return None
+            raise
+
     async def set_state(
         self, room: MatrixRoomId, event_type: str, content: JSON, state_key: str = "", *, as_user: UserId
     ) -> None:

@@ -23,11 +23,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.events import CityEvent
 from ..city.ports import NowMs, Publish, publish_all
-from ..city.types import MatrixRoomId
+from ..city.types import MatrixRoomId, Room
 from ..errors import HomeserverAway
 from ..storage.database import Database, Transaction
 from ..storage.inbox import InboxRow
 from .catch_up import CatchUp
+from .confirmation import Confirmation, Look
 from .event_handlers import EventHandlers
 from .homeserver_watch import HomeserverWatch
 
@@ -54,6 +55,7 @@ class Inbound:
         handlers: EventHandlers,
         watch: HomeserverWatch,
         catch_up: CatchUp,
+        confirmation: Confirmation,
         publish: Publish,
         now_ms: NowMs,
     ) -> None:
@@ -61,6 +63,7 @@ class Inbound:
         self._handlers = handlers
         self._watch = watch
         self._catch_up = catch_up
+        self._confirmation = confirmation
         self._publish = publish
         self._now_ms = now_ms
         self._turn = asyncio.Lock()
@@ -88,6 +91,21 @@ class Inbound:
             self._held_back[matrix_room] -= 1
             self._held_back += Counter()  # without those that nobody holds
             self.wake()
+
+    async def refresh_state(self, room: Room) -> None:
+        """Take over what a room's current state says, where the city knows something else.
+
+        Raises HomeserverAway, HomeserverRefused.
+        """
+        if room.matrix_room_id is None:
+            return
+        async with self.holding_back(room.matrix_room_id):
+            stated = await self._confirmation.refresh(room)
+            if not stated:
+                return
+            async with self._database.transaction() as tx:
+                happened = [event for each in stated for event in await self._handlers.handle_again(tx, each.event)]
+        publish_all(self._publish, happened)
 
     async def run(self) -> None:
         """Handle what comes, until cancelled. Can be run again: another process may have missed something meanwhile."""
@@ -145,27 +163,45 @@ class Inbound:
                 if row.retry_at_ms > now_ms:
                     held.setdefault(row.matrix_room_id, row.retry_at_ms)
             ready = [row for row in rows if row.matrix_room_id not in self._held_back.keys() | held.keys()]
-            if ready and not await self._handle_together(ready):
-                await self._handle_one_by_one(ready, held)
+            if look := await self._look_at(ready, held):
+                await self._drop(look.dropped)
+                if look.rows and not await self._handle_together(look):
+                    await self._handle_one_by_one(look, held)
 
-    async def _handle_together(self, rows: list[InboxRow]) -> bool:
+    async def _look_at(self, rows: list[InboxRow], held: dict[str, int]) -> Look | None:
+        """What of the batch is to be handled now; an event that is looked for again later holds up none but itself."""
+        now_ms = self._now_ms()
+        due = {row.id: self._confirmation.due_ms(row) for row in rows}
+        look = await self._confirmation.look([row for row in rows if due[row.id] <= now_ms])
+        held |= look.held_until_ms
+        return look
+
+    async def _drop(self, rows: list[InboxRow]) -> None:
+        if not rows:
+            return
+        async with self._database.transaction() as tx:
+            await tx.inbox.done([row.id for row in rows])
+        for row in rows:
+            self._confirmation.note_dropped(row)
+
+    async def _handle_together(self, look: Look) -> bool:
         """All in one transaction; False (and nothing done) when one of them fails."""
         try:
             async with self._database.transaction() as tx:
-                happened = [event for row in rows for event in await self._handle(tx, row)]
-                await tx.inbox.done([row.id for row in rows])
+                happened = [event for row in look.rows for event in await self._handle(tx, row, look)]
+                await tx.inbox.done([row.id for row in look.rows])
         except Exception:  # noqa: BLE001 -- whose event it was, or whether the database is away, comes out one by one
             return False
         publish_all(self._publish, happened)
         return True
 
-    async def _handle_one_by_one(self, rows: list[InboxRow], held: dict[str, int]) -> None:
-        for row in rows:
+    async def _handle_one_by_one(self, look: Look, held: dict[str, int]) -> None:
+        for row in look.rows:
             if row.matrix_room_id in held:
                 continue
             try:
                 async with self._database.transaction() as tx:
-                    happened = await self._handle(tx, row)
+                    happened = await self._handle(tx, row, look)
                     await tx.inbox.done([row.id])
             except Exception as error:  # noqa: BLE001 -- whatever it is, it must not stop the others
                 retry_at_ms = await self._failed(row, error)
@@ -174,8 +210,16 @@ class Inbound:
             else:
                 publish_all(self._publish, happened)
 
-    async def _handle(self, tx: Transaction, row: InboxRow) -> list[CityEvent]:
-        return await self._handlers.handle(tx, orjson.loads(row.event))
+    async def _handle(self, tx: Transaction, row: InboxRow, look: Look) -> list[CityEvent]:
+        if error := look.failed.get(row.id):
+            raise error
+        if row.id not in look.instead:
+            return await self._handlers.handle(tx, orjson.loads(row.event))
+        happened: list[CityEvent] = []
+        for stated in look.instead[row.id]:
+            handle = self._handlers.handle_again if stated.is_again else self._handlers.handle
+            happened += await handle(tx, stated.event)
+        return happened
 
     async def _failed(self, row: InboxRow, error: Exception) -> int | None:
         attempts = row.attempts + 1

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from ..city.events import CityEvent, RegistryChanged
+from ..city.media import is_mxc
 from ..city.ports import NowMs
-from ..city.types import AuthorKind, Member, Room, Standing, Stands, UserId
+from ..city.types import AuthorKind, Member, Room, RoomId, Standing, Stands, UserId
 from ..storage.database import Transaction
-from .events import Event, content_of, optional_text, sender_of, text
+from .events import Event, content_of, optional_text, sender_of, short_text, text
 from .namespace import Namespace, is_user_id
 from .room_members import RoomMembers
 
@@ -27,23 +28,39 @@ class MemberEvents:
         self._now_ms = now_ms
 
     async def member(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """``m.room.member``: news of one member."""
+        return await self._member(tx, room, event)
+
+    async def member_again(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """The same event as before, which is the current one (again)."""
+        return await self._member(tx, room, event, is_again=True)
+
+    async def _member(self, tx: Transaction, room: Room, event: Event, *, is_again: bool = False) -> list[CityEvent]:
         user, content = UserId(text(event, "state_key")), content_of(event)
         if not is_user_id(user) or self._namespace.subject(user) is None:
             return []
         await tx.rooms.hold(room.id)
-        lifted = await self._note_standing(tx, room, user, event) if self._namespace.is_ours(user) else []
+        lifted: list[CityEvent] = []
+        if self._namespace.is_ours(user):
+            lifted = await self._note_standing(tx, room, user, event, is_again=is_again)
         if content.get("membership") == "join":
-            member = Member(room.id, user, optional_text(content, "displayname"), optional_text(content, "avatar_url"))
-            return await self._members.join(tx, room.id, [member])
-        if sender_of(event) != user and content.get("membership") != "invite":
+            return [*await self._members.join(tx, room.id, [read_member(room.id, user, content)]), *lifted]
+        membership = content.get("membership")
+        is_put_out = membership == "ban" or (sender_of(event) != user and membership != "invite" and not is_again)
+        if is_put_out:
             return [*await self._members.put_out(tx, room.id, user), *lifted]
         if content.get("membership") == "invite":
             return await self._members.invited(tx, room.id, user)
         return await self._members.leave(tx, room.id, [user])
 
-    async def _note_standing(self, tx: Transaction, room: Room, user: UserId, event: Event) -> list[CityEvent]:
+    async def _note_standing(
+        self, tx: Transaction, room: Room, user: UserId, event: Event, *, is_again: bool
+    ) -> list[CityEvent]:
         """How a ghost stands in the room from now on; returns what to publish when a ban is lifted."""
         before = await tx.standings.get(room.id, user)
+        if is_again and before is None and content_of(event).get("membership") == "leave":
+            # Whether it put the ghost out, or took back a ban, was decided when it was handled first.
+            return []
         now = standing_of(event, user, before)
         if now is not None:
             await tx.standings.put(room.id, user, now, now_ms=self._now_ms())
@@ -55,6 +72,13 @@ class MemberEvents:
         is_agent = isinstance(who, tuple) and who[0] is AuthorKind.AGENT
         # Agents live where the registry says, unless they may not.
         return [RegistryChanged()] if is_agent and before.standing is Standing.BANNED else []
+
+
+def read_member(room: RoomId, user: UserId, content: Event, *, name: str = "displayname") -> Member:
+    """A member with the profile that stands in ``content``, the display name under the key ``name``."""
+    avatar_url = optional_text(content, "avatar_url")
+    is_picture = avatar_url is not None and is_mxc(avatar_url)
+    return Member(room, user, short_text(content, name), avatar_url if is_picture else None)
 
 
 def standing_of(event: Event, user: UserId, before: Stands | None) -> Stands | None:

@@ -14,7 +14,8 @@ from ..city.events import CityEvent, RoomChanged, RoomDoubted
 from ..city.rooms import Rooms
 from ..city.types import MatrixRoomId, Room
 from ..storage.database import Transaction
-from .events import Event, content_of, event_id_of, optional_text, room_of, sender_of, text
+from .current_state import is_absent
+from .events import MAX_TOPIC_CHARS, Event, content_of, event_id_of, room_of, sender_of, short_text, text
 from .namespace import Namespace
 from .room_rules import is_encryption, join_rule, stored_json, visibility_in
 
@@ -32,7 +33,7 @@ class RoomStateEvents:
         """Matrix rooms that say they were: how these are closed is not how the city's rooms are governed."""
 
     async def name(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        name = optional_text(content_of(event), "name")
+        name = short_text(content_of(event), "name")
         if not name or not _is_state(event):
             return []
         if not self._is_own(event):
@@ -40,12 +41,21 @@ class RoomStateEvents:
         return [] if name == room.name else await self._overtaken(tx, room, name=name)
 
     async def topic(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        topic = optional_text(content_of(event), "topic")
+        topic = short_text(content_of(event), "topic", MAX_TOPIC_CHARS)
         if topic is None or not _is_state(event):
             return []
         if not self._is_own(event):
             return await self._rooms.receive(tx, room, description=topic)
         return [] if topic == room.description else await self._overtaken(tx, room, topic=topic)
+
+    async def name_again(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """What the room is called there, although the city heard of another name last; not where it is still to say its own."""
+        told = await tx.rooms.told(room.id)
+        return await self.name(tx, room, event) if told.name in {None, room.name} else []
+
+    async def topic_again(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        told = await tx.rooms.told(room.id)
+        return await self.topic(tx, room, event) if told.topic in {None, room.description} else []
 
     async def _overtaken(
         self, tx: Transaction, room: Room, *, name: str | None = None, topic: str | None = None
@@ -85,9 +95,13 @@ class RoomStateEvents:
         return [] if changed is None or changed.agent is not None else [RoomChanged(changed)]
 
     async def encryption(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        if room.encrypted or not _is_state(event) or not is_encryption(content_of(event)):
+        is_on = is_encryption(content_of(event))
+        if not _is_state(event) or room.encrypted == is_on:
             return []
-        await tx.rooms.encrypted(room.id)
+        if not is_on and not is_absent(event):
+            # No event turns it off. But that it was turned on may have lost state resolution.
+            return []
+        await tx.rooms.encrypted(room.id, is_on=is_on)
         return [RoomDoubted(room.id)]
 
     async def unreadable(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
@@ -99,11 +113,13 @@ class RoomStateEvents:
         """The room goes on elsewhere, or does so no longer."""
         if not _is_state(event):
             return []
+        matrix_room = room_of(event)
+        was_replaced = matrix_room in self._replaced
         if text(content_of(event), "replacement_room"):
-            self._replaced.add(room_of(event))
+            self._replaced.add(matrix_room)
         else:
-            self._replaced.discard(room_of(event))
-        return [RoomDoubted(room.id)]
+            self._replaced.discard(matrix_room)
+        return [] if is_absent(event) and not was_replaced else [RoomDoubted(room.id)]
 
     async def canonical_alias(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """What it says is not followed; but somebody was at the room's aliases."""

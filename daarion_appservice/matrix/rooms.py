@@ -22,13 +22,13 @@ import structlog
 
 from ..city.events import MembershipChanged, RoomChanged
 from ..city.ports import Publish, publish_all
-from ..city.types import MatrixRoomId, MatrixStatus, Member, Room
+from ..city.types import MatrixRoomId, MatrixStatus, Room
 from ..errors import HomeserverRefused, RoomApart
 from ..storage.database import Database
 from ..storage.rooms import Told
 from .closing import closed, reopened
-from .events import storable
 from .homeserver import Homeserver
+from .member_events import read_member
 from .namespace import Namespace
 from .refusals import advice
 from .room_members import RoomMembers
@@ -344,7 +344,7 @@ class MatrixRooms:
             moving = await tx.outbox.moving(room.id)
         joined = await self._homeserver.joined_members(_linked(room), as_user=self._namespace.bot)
         now = [
-            Member(room.id, user, _text(profile, "display_name"), _text(profile, "avatar_url"))
+            read_member(room.id, user, profile, name="display_name")
             for user, profile in joined.items()
             if self._namespace.subject(user)
         ]
@@ -374,8 +374,7 @@ class MatrixRooms:
             await tx.rooms.governed(
                 room.id, power_levels=power_levels, join_rule=rules.join_rule, history_visibility=visibility
             )
-            if rules.is_encrypted:
-                await tx.rooms.encrypted(room.id)
+            await tx.rooms.encrypted(room.id, is_on=rules.is_encrypted)
         return await self._stored(room)
 
     async def _stored(self, room: Room) -> Room:
@@ -435,8 +434,3 @@ def _alias_taken(alias: str, there: str) -> str:
 def _world_readable() -> dict[str, Any]:
     """The city shows its public rooms to everybody; on Matrix they say so."""
     return {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": "world_readable"}}
-
-
-def _text(profile: dict[str, Any], key: str) -> str | None:
-    value = profile.get(key)
-    return storable(value) if isinstance(value, str) else None

@@ -253,9 +253,9 @@ class RoomRows:
         """Something of what was said there is not for everybody."""
         await self._set(room, was_private=True)
 
-    async def encrypted(self, room: RoomId) -> None:
-        """Somebody turned on encryption on Matrix."""
-        await self._set(room, encrypted=True)
+    async def encrypted(self, room: RoomId, *, is_on: bool = True) -> None:
+        """Whether encryption is on. Nobody can turn it off, but whoever turned it on may turn out not to have been allowed to."""
+        await self._set(room, encrypted=is_on)
 
     async def link(
         self,

@@ -25,6 +25,11 @@ class StandingRows:
         ).first()
         return Stands(Standing(row.standing), row.reason) if row else None
 
+    async def of_room(self, room: RoomId) -> dict[UserId, Stands]:
+        """All in a room who do not stand like everybody else."""
+        rows = await self._connection.execute(select(standings).where(standings.c.room_id == room))
+        return {UserId(row.user_id): Stands(Standing(row.standing), row.reason) for row in rows}
+
     async def put_out(self) -> set[tuple[RoomId, UserId]]:
         """All who are banned from a room, or were put out of it and did not come back."""
         rows = await self._connection.execute(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
 from daarion_appservice.city.events import CityEvent, MembershipChanged, MessagePosted
 from daarion_appservice.city.rooms import Rooms
@@ -20,6 +21,7 @@ from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.errors import Conflict
 from daarion_appservice.matrix import inbound as inbound_module
 from daarion_appservice.matrix.catch_up import CatchUp
+from daarion_appservice.matrix.confirmation import Confirmation
 from daarion_appservice.matrix.event_handlers import EventHandlers
 from daarion_appservice.matrix.events import MESSAGE_ID
 from daarion_appservice.matrix.homeserver import Homeserver
@@ -31,6 +33,7 @@ from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.inbox import InboxRow
 from tests.parts.city import eventually
 from tests.parts.desk import NAMESPACE, Desk, desk, link
+from tests.parts.scripted_homeserver import ScriptedHomeserver
 
 GENERAL, BUILDERS = "!general", "!builders"
 ALICE = "@alice:city.localhost"
@@ -130,10 +133,14 @@ async def opened(url: str) -> AsyncIterator[Inside]:
     published: list[CityEvent] = []
     office = desk(database, published.append)
     handlers = BreakableHandlers(office)
-    homeserver = Homeserver("http://127.0.0.1:9", "no token is needed where nobody is asked")
-    watch = HomeserverWatch(homeserver, "city")
-    watch.found()
-    try:
+    scripted = ScriptedHomeserver()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        await stack.enter_async_context(scripted.serving())
+        homeserver = Homeserver(scripted.url, "as-token")
+        stack.push_async_callback(homeserver.close)
+        watch = HomeserverWatch(homeserver, "city")
+        watch.found()
         await migrate.upgrade(database)
         rooms = Rooms(database, lambda _: None, now_ms, new_id)
         for slug, matrix_room in (("general", GENERAL), ("builders", BUILDERS)):
@@ -141,11 +148,9 @@ async def opened(url: str) -> AsyncIterator[Inside]:
                 room = await rooms.open(slug, slug=slug)
                 async with database.transaction() as tx:
                     await link(tx, room.id, matrix_room)
-        inbound = Inbound(database, handlers, watch, NothingMissed(), published.append, steady_ms)
+        confirmation = Confirmation(homeserver, database, NAMESPACE, handlers.types, CollectorRegistry(), steady_ms)
+        inbound = Inbound(database, handlers, watch, NothingMissed(), confirmation, published.append, steady_ms)
         yield Inside(database, handlers, inbound, office, published)
-    finally:
-        await homeserver.close()
-        await database.close()
 
 
 @pytest.fixture
@@ -247,10 +252,10 @@ async def test_members_come_and_go(inside: Inside) -> None:
     await inside.store(
         joined("$1", ALICE, displayname="Alice"),
         joined("$2", SCRIBE),
-        joined("$3", "@bob:hs"),
-        joined("$4", "@bob:hs", "leave"),
+        joined("$3", "@bob:city.localhost"),
+        joined("$4", "@bob:city.localhost", "leave"),
         joined("$5", NAMESPACE.bot),
-        joined("$6", "@carol:hs", "invite"),
+        joined("$6", "@carol:city.localhost", "invite"),
         joined("$7", "@" + "x" * 300 + ":hs"),
         joined("$8", ALICE, displayname="Аліса"),
     )
@@ -263,8 +268,8 @@ async def test_members_come_and_go(inside: Inside) -> None:
     assert changes == [
         (ALICE, True),
         ("agent:scribe", True),
-        ("@bob:hs", True),
-        ("@bob:hs", False),
+        ("@bob:city.localhost", True),
+        ("@bob:city.localhost", False),
     ]
 
 

@@ -30,6 +30,10 @@ ROUTES = {
     "join": ("POST", "/_matrix/client/v3/join/{room}"),
     "invite": ("POST", "/_matrix/client/v3/rooms/{room}/invite"),
     "members": ("GET", "/_matrix/client/v3/rooms/{room}/joined_members"),
+    "event": ("GET", "/_matrix/client/v3/rooms/{room}/event/{event}"),
+    "state": ("GET", "/_matrix/client/v3/rooms/{room}/state/{type}/{key:.*}"),
+    "whole_state": ("GET", "/_matrix/client/v3/rooms/{room}/state"),
+    "messages": ("GET", "/_matrix/client/v3/rooms/{room}/messages"),
     "send": ("PUT", "/_matrix/client/v3/rooms/{room}/send/{type}/{txn_id}"),
 }
 

@@ -1,0 +1,217 @@
+"""What another homeserver sends counts as far as the city's own homeserver lets it count.
+
+The other server is cut off from news, so its people go on with rights that they no longer have. Synapse soft-fails their
+events: no client sees them, but the service receives them all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import nio
+import pytest
+
+from daarion_appservice.city.types import RoomId
+from daarion_appservice.config import file as config_file
+from daarion_appservice.storage.database import Database, Transaction
+from tests.parts.city import citizen_token, eventually
+from tests.parts.federation import FederatedCity, StartFederation
+from tests.parts.person import Arrive, Person
+from tests.parts.ports import free_port
+from tests.parts.proxy import Proxy
+
+OKSANA = citizen_token("u_123", "Оксана")
+POWERS = "m.room.power_levels"
+MODERATOR = 150
+"""In room version 12 a tombstone needs it."""
+
+
+@dataclass
+class TwoSides:
+    """The city's room general, with alice of the city's homeserver and fay of the other one."""
+
+    federation: FederatedCity
+    to_service: Proxy
+    alice: Person
+    fay: Person
+    general: str
+
+    @property
+    def server(self) -> str:
+        return self.federation.city.homeserver.server_name
+
+    async def as_bot(self, method: str, path: str, content: Any = None) -> Any:
+        """Call the city's homeserver as the bot, who owns the room."""
+        city = self.federation.city
+        token = config_file.load(city.config).appservice.as_token.get_secret_value()
+        path = f"/_matrix/client/v3/rooms/{quote(self.general)}/{path}"
+        status, answer = await city.call(method, path, content, token=token, url=city.homeserver.url)
+        assert status == 200, answer
+        return answer
+
+    async def set_power(self, level: int) -> None:
+        """Of fay, as the city's homeserver has it."""
+        powers = await self.as_bot("GET", f"state/{POWERS}/")
+        powers["users"][self.fay.client.user_id] = level
+        await self.as_bot("PUT", f"state/{POWERS}/", powers)
+
+    async def fay_sets(self, event_type: str, content: dict[str, Any], state_key: str = "") -> str:
+        answer = await self.fay.client.room_put_state(self.general, event_type, content, state_key)
+        assert isinstance(answer, nio.RoomPutStateResponse), answer
+        return str(answer.event_id)
+
+    async def is_handled(self, event_id: str) -> None:
+        """The service was given this event, and nothing waits any more."""
+
+        async def came() -> bool:
+            return any(passed.is_transaction and event_id in str(passed.content) for passed in self.to_service.passed)
+
+        await eventually(came)
+        await eventually(self._nothing_waits, 30)
+
+    async def _nothing_waits(self) -> bool:
+        async with self.reading() as tx:
+            counts = await tx.inbox.counts()
+        assert "dead" not in counts
+        return counts == {}
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Transaction]:
+        database = Database(self.federation.city.database_url)
+        try:
+            async with database.reading() as tx:
+                yield tx
+        finally:
+            await database.close()
+
+    async def room(self) -> dict[str, Any]:
+        answer: dict[str, Any] = await self.federation.city.get("/city/rooms/general")
+        return {key: answer[key] for key in ("name", "description", "matrix_status", "matrix_error")}
+
+    async def member_names(self) -> dict[str, str | None]:
+        async with self.reading() as tx:
+            return {member.user_id: member.display_name for member in await tx.members.of_room(RoomId("city_general"))}
+
+    async def posts(self, body: str) -> int:
+        """The status that a citizen gets who writes in the room."""
+        status, _ = await self.federation.city.call(
+            "POST", "/city/rooms/general/messages", {"body": body}, token=OKSANA
+        )
+        return status
+
+    async def dropped(self) -> float:
+        """How many events were dropped since the service started."""
+        async with self.federation.city.session.get(f"{self.federation.city.matrix_url}/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith("daarion_events_dropped_total"))
+
+
+Start = Callable[[], Awaitable[TwoSides]]
+
+
+@pytest.fixture
+async def start(start_federation: StartFederation, arrive: Arrive) -> AsyncIterator[Start]:
+    proxies: list[Proxy] = []
+
+    async def start_both() -> TwoSides:
+        to_service = Proxy(free_port())
+        proxies.append(to_service)
+        await to_service.start()
+        federation = await start_federation(
+            settings={"matrix.port": to_service.target_port, "appservice.address": to_service.url}
+        )
+        alice, fay = await arrive(federation.city, "alice"), await arrive(federation.other, "fay")
+        general = await alice.join(federation.alias("general"))
+        await fay.join(federation.alias("general"))
+        sides = TwoSides(federation, to_service, alice, fay, general)
+        await sides.is_handled(await fay.say(general, "hello"))
+        return sides
+
+    yield start_both
+    for proxy in proxies:
+        await proxy.stop()
+
+
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+@ON_SQLITE
+async def test_who_is_banned_here_says_nothing_more_in_the_city(start: Start) -> None:
+    sides = await start()
+    fay_id = sides.fay.client.user_id
+    edited = await sides.fay.say(sides.general, "as it was")
+    await sides.is_handled(edited)
+    sides.federation.link.cut(from_there=False)
+
+    await sides.as_bot("POST", "ban", {"user_id": fay_id})
+    for number in range(6):
+        await sides.fay.say(sides.general, f"banned {number} @daarwizz")
+    await sides.fay.client.room_redact(sides.general, edited)
+    edit = {"m.new_content": {"msgtype": "m.text", "body": "otherwise"}}
+    relation = {"m.relates_to": {"rel_type": "m.replace", "event_id": edited}}
+    await sides.fay.say(sides.general, "* otherwise", more=edit | relation)
+    await sides.fay_sets("m.room.member", {"membership": "join", "displayname": "Not banned"}, fay_id)
+    last = await sides.fay.say(sides.general, "banned at last")
+    await sides.is_handled(last)
+
+    assert await sides.federation.city.bodies() == ["hello", "as it was"]
+    assert fay_id not in await sides.member_names()
+    assert await sides.dropped() == 9
+    # Nobody else waits for it.
+    await sides.is_handled(await sides.alice.say(sides.general, "and so we go on"))
+    assert (await sides.federation.city.bodies())[-1] == "and so we go on"
+
+
+@ON_POSTGRESQL
+async def test_who_is_no_moderator_here_any_more_changes_nothing_in_the_city(start: Start) -> None:
+    sides = await start()
+    assert await sides.posts("before") == 201
+    await sides.set_power(MODERATOR)
+    before = await sides.room()
+    await sides.fay.sees_event(lambda event: event["type"] == POWERS and sides.fay.client.user_id in str(event))
+    sides.federation.link.cut(from_there=False)
+
+    await sides.set_power(0)
+    await sides.fay_sets("m.room.name", {"name": "Fay's"})
+    await sides.fay_sets("m.room.topic", {"topic": "of fay"})
+    await sides.fay_sets("m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
+    await sides.fay_sets("m.room.join_rules", {"join_rule": "invite"})
+    await sides.fay_sets(POWERS, {"users": {sides.fay.client.user_id: 100}, "events_default": 100})
+    await sides.fay.client.room_ban(sides.general, f"@citizen_u_123:{sides.server}")
+    await sides.fay.client.room_kick(sides.general, f"@agent_scribe:{sides.server}")
+    members = await sides.member_names()
+    last = await sides.fay_sets("m.room.tombstone", {"replacement_room": "!elsewhere", "body": "gone"})
+    await sides.is_handled(last)
+
+    assert await sides.room() == before
+    assert await sides.member_names() == members
+    assert await sides.posts("after") == 201
+    # What happens to the room after that tombstone still counts.
+    powers = await sides.as_bot("GET", f"state/{POWERS}/")
+    muted = await sides.as_bot("PUT", f"state/{POWERS}/", powers | {"events_default": 60})
+    await sides.is_handled(muted["event_id"])
+    assert await sides.posts("muted") == 403
+
+
+@ON_SQLITE
+async def test_of_two_names_given_at_once_the_city_has_the_one_that_matrix_has(start: Start) -> None:
+    sides = await start()
+    await sides.set_power(MODERATOR)
+    await sides.fay.sees_event(lambda event: event["type"] == POWERS and sides.fay.client.user_id in str(event))
+    sides.federation.link.cut()
+    await sides.fay_sets("m.room.topic", {"topic": "of there"})
+    await sides.fay_sets("m.room.name", {"name": "Of there"})
+    await sides.as_bot("PUT", "state/m.room.topic/", {"topic": "of here"})
+    await sides.as_bot("PUT", "state/m.room.name/", {"name": "Of here"})
+    sides.federation.link.mend()
+    await sides.is_handled(await sides.fay.say(sides.general, "healed"))
+
+    name = (await sides.as_bot("GET", "state/m.room.name/"))["name"]
+    topic = (await sides.as_bot("GET", "state/m.room.topic/"))["topic"]
+    room = await sides.room()
+    assert (room["name"], room["description"]) == (name, topic)
