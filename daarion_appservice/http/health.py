@@ -39,7 +39,7 @@ class HealthRoutes:
     async def ready(self, _call: Call[NoBody, NoQuery]) -> Answer:
         checks = {
             "database": await self._database_says(),
-            "homeserver": "ok" if self._watch.is_up else f"away: {self._watch.reason}",
+            "homeserver": self._homeserver_says(),
             "rooms_and_ghosts": self._rooms_and_ghosts_say(),
             "processes": self._processes_say(),
         }
@@ -50,6 +50,11 @@ class HealthRoutes:
             checks["redis"] = self._redis_says()
         content: dict[str, Any] = {"status": "ok" if is_ready else "not ready", "checks": checks}
         return Answer(content, status=200 if is_ready else 503)
+
+    def _homeserver_says(self) -> str:
+        if not self._watch.is_up:
+            return f"away: {self._watch.reason}"
+        return self._watch.refusal or "ok"
 
     def _rooms_and_ghosts_say(self) -> str:
         # Where another process leads, they are its business.

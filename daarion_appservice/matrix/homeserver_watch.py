@@ -41,6 +41,8 @@ class HomeserverWatch:
         """On the event loop's clock; None while nothing is expected."""
         self.reason: str | None = "not asked yet"
         """Why it counts as gone; None while it is there."""
+        self.refusal: str | None = None
+        """Why it takes nothing from us although it is there; None while it takes our token."""
         self.absences = 0
         """How often it was lost."""
 
@@ -108,7 +110,28 @@ class HomeserverWatch:
         except HomeserverAway as error:
             self._is_lost(error)
         except HomeserverRefused as error:
+            self._is_refused(error)
+        else:
+            self._is_accepted()
+
+    def _is_refused(self, error: HomeserverRefused) -> None:
+        # Synapse checks a token that it is given even where none is needed.
+        if error.status != 401:
             log.debug("no_versions", error=str(error))
+        elif self.refusal is None:
+            self.refusal = f"does not accept our as_token ({error.errcode})"
+            log.error(
+                "token_refused",
+                error=str(error),
+                help="messages and presence wait: Synapse's copy of the registration is another or gone; see "
+                "`daarion-appservice registration check`, then restart Synapse",
+            )
+
+    def _is_accepted(self) -> None:
+        if self.refusal is not None:
+            self.refusal = None
+            log.info("token_accepted")
+            tell_all("HomeserverBack", self._on_return)
 
     async def _ask_why_silent(self) -> None:
         if self._echo_due is None or asyncio.get_running_loop().time() < self._echo_due:

@@ -572,3 +572,21 @@ async def test_limited_message_waits_as_long_as_the_homeserver_says(
     begun_ms = steady_ms()
     assert await office.settled() == [("перше", Delivery.SENT)]
     assert steady_ms() - begun_ms >= 290
+
+
+async def test_refused_token_noticed_and_its_return_too(homeserver: ScriptedHomeserver) -> None:
+    client = Homeserver(homeserver.url, "as_token")
+    watch = HomeserverWatch(client, "city")
+    watch.found()
+    returns: list[None] = []
+    watch.on_return(lambda: returns.append(None))
+    homeserver.next("versions", *[refused(401, "M_UNKNOWN_TOKEN")] * 3)
+    with capture_logs() as logs:
+        for _ in range(3):
+            await watch._feel_pulse()  # noqa: SLF001
+        assert watch.refusal == "does not accept our as_token (M_UNKNOWN_TOKEN)"
+        await watch._feel_pulse()  # noqa: SLF001
+    assert watch.refusal is None
+    assert [line["event"] for line in logs] == ["token_refused", "token_accepted"]
+    assert len(returns) == 1, "what waits is tried again at once"
+    await client.close()
