@@ -583,9 +583,9 @@ async def test_refused_token_noticed_and_its_return_too(homeserver: ScriptedHome
     homeserver.next("versions", *[refused(401, "M_UNKNOWN_TOKEN")] * 3)
     with capture_logs() as logs:
         for _ in range(3):
-            await watch._feel_pulse()  # noqa: SLF001
+            await watch._feel_pulse()
         assert watch.refusal == "does not accept our as_token (M_UNKNOWN_TOKEN)"
-        await watch._feel_pulse()  # noqa: SLF001
+        await watch._feel_pulse()
     assert watch.refusal is None
     assert [line["event"] for line in logs] == ["token_refused", "token_accepted"]
     assert len(returns) == 1, "what waits is tried again at once"
