@@ -33,6 +33,7 @@ from .http.secondme import SecondMeInvoke, SecondMeRoutes
 from .http.sign_in import SignInRoutes
 from .http.signing_in import CityDoor, MatrixDoor
 from .http.site import SiteRoutes
+from .http.unread import UnreadRoutes
 from .http.web_pages import DIST, WebPages
 from .matrix.media import MediaRepository
 from .matrix.people import PresenceQuery
@@ -119,6 +120,7 @@ def city_listener(city: City) -> Listener:
             feed,
             second_me,
             MeRoutes(city.accounts),
+            UnreadRoutes(city.database, city.namespace),
         ],
         [media, socket, events, room_socket, invoke],
         door,

@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
 from typing import Final
 
+from .excerpts import excerpt
 from .ports import NewId
 from .reading import is_listed
 from .types import Author, AuthorKind, FeedEntry, FeedKind, HistoryVisibility, Message, Room, RoomEvent
 
 _MAX_EXCERPT: Final = 280
 """Characters of a message that the feed shows."""
+
+
+_MESSAGES: Final = frozenset({FeedKind.ROOM_MESSAGE, FeedKind.AGENT_REPLY})
+
+
+def front_page(entries: Sequence[FeedEntry], size: int) -> list[FeedEntry]:
+    """Return ``size`` of these entries for the front page, newest first; ``entries`` are in that order, too.
+
+    Joins of one room without anything else in between are one entry, the newest, with their number as ``count`` in its payload.
+    All places but one go to messages before anything else; the last one goes to the newest entry that is left.
+    """
+    grouped = _with_joins_grouped(entries)
+    messages = [entry for entry in grouped if entry.kind in _MESSAGES][: size - 1]
+    others = [entry for entry in grouped if entry not in messages]
+    return sorted(messages + others[: size - len(messages)], key=lambda entry: entry.id, reverse=True)
+
+
+def _with_joins_grouped(entries: Sequence[FeedEntry]) -> list[FeedEntry]:
+    groups = [list(group) for _, group in groupby(entries, key=_group)]
+    return [
+        replace(group[0], payload={**group[0].payload, "count": str(len(group))}) if len(group) > 1 else group[0]
+        for group in groups
+    ]
+
+
+def _group(entry: FeedEntry) -> object:
+    return entry.room_id if entry.kind is FeedKind.MEMBER_JOINED else (entry.id,)
 
 
 class FeedWriter:
@@ -20,7 +51,7 @@ class FeedWriter:
 
     def message(self, message: Message) -> FeedEntry:
         is_answer = message.author.kind is AuthorKind.AGENT and message.reply_to is not None
-        body = message.body if len(message.body) <= _MAX_EXCERPT else message.body[: _MAX_EXCERPT - 1] + "…"
+        body = excerpt(message.body, message.formatted_body, _MAX_EXCERPT)
         return FeedEntry(
             self._new_id(),
             FeedKind.AGENT_REPLY if is_answer else FeedKind.ROOM_MESSAGE,

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from pydantic import Field
 
 from ..city.census import Census
+from ..city.feed import front_page
 from ..city.occupancy import Occupancy
-from ..city.types import FeedEntry
+from ..city.reading import PUBLIC, Reading, may_see_room
+from ..city.types import FeedEntry, RoomId
 from ..matrix.namespace import Namespace
 from ..matrix.readers import Readers
-from ..storage.database import Database
+from ..storage.database import Database, Transaction
 from . import schemas
 from .endpoint import Call, NoBody, NoQuery, Query, endpoint
 from .principals import Access, reader
 from .views import JSON, author_view, moment, room_view
 
 _ON_THE_FRONT_PAGE: Final = 3
+_LATEST: Final = 30
+"""Entries that the front page chooses from."""
 
 
 class FeedPage(Query):
@@ -60,29 +64,44 @@ class FeedRoutes:
         async with self._database.reading() as tx:
             readings = await self._readers.readings(tx, reader(call.principal))
             entries = await tx.feed.before(call.query.before, limit=call.query.limit, readings=readings)
-        return [self._entry(entry) for entry in entries]
+            places = await self._places(tx, entries, readings)
+        return [self._entry(entry, places) for entry in entries]
 
     @endpoint("GET", "/city/home", who=Access.READERS, summary="The front page", answer=schemas.Home)
     async def home(self, call: Call[NoBody, NoQuery]) -> JSON:
         async with self._database.reading() as tx:
             readings = await self._readers.readings(tx, reader(call.principal))
-            entries = await tx.feed.before(None, limit=_ON_THE_FRONT_PAGE, readings=readings)
+            latest = await tx.feed.before(None, limit=_LATEST, readings=readings)
+            entries = front_page(latest, _ON_THE_FRONT_PAGE)
+            places = await self._places(tx, entries, readings)
             users = await self._readers.users(tx, reader(call.principal))
             rooms = await tx.rooms.page(sort="popular", limit=_ON_THE_FRONT_PAGE, offset=0, users=users)
         return {
             "online": self._census.summary()["online"],
-            "feed": [self._entry(entry) for entry in entries],
+            "feed": [self._entry(entry, places) for entry in entries],
             "popular_rooms": [
                 room_view(room, self._occupancy.members_online(room.id), self._namespace) for room in rooms
             ],
             "second_me": {"available": self._second_me_is_available()},
         }
 
-    def _entry(self, entry: FeedEntry) -> JSON:
+    async def _places(
+        self, tx: Transaction, entries: Sequence[FeedEntry], readings: Mapping[RoomId, Reading]
+    ) -> dict[RoomId, JSON]:
+        """Where the entries happened, but for rooms whose name is not for this reader."""
+        rooms = await tx.rooms.some({entry.room_id for entry in entries if entry.room_id})
+        return {
+            room.id: {"slug": room.slug, "name": room.name}
+            for room in rooms
+            if may_see_room(room, readings.get(room.id, PUBLIC))
+        }
+
+    def _entry(self, entry: FeedEntry, places: Mapping[RoomId, JSON]) -> JSON:
         return {
             "id": entry.id,
             "kind": entry.kind,
             "room_id": entry.room_id,
+            "room": places.get(entry.room_id) if entry.room_id else None,
             "actor": author_view(entry.actor, self._namespace) if entry.actor else None,
             "payload": entry.payload,
             "created_at": moment(entry.created_at_ms),

@@ -51,6 +51,15 @@ class Me(BaseModel):
     )
 
 
+class Unread(BaseModel):
+    """How much of a room one has not read."""
+
+    room_id: str = Field(description="The room.", examples=["city_podil"])
+    count: int = Field(
+        description="Messages of others after that number; 100 means that many or more.", ge=0, le=100, examples=[3]
+    )
+
+
 class Presence(BaseModel):
     presence: Status = Field(description="The strongest state of their live sessions.", examples=["online"])
     last_active_ago_ms: Count | None = Field(
@@ -315,17 +324,28 @@ class Summary(BaseModel):
 # --- feed and front page ------------------------------------------------------------------------------
 
 
+class FeedRoom(BaseModel):
+    """The room in which something happened."""
+
+    slug: str = Field(description="Its name in addresses.", examples=["podil"])
+    name: str = Field(description="What it is called now.", examples=["Поділ"])
+
+
 class FeedEntry(BaseModel):
     """Something worth telling on the city's front page."""
 
     id: str = Field(description="The entry's id; ids sort by time.", examples=["01M80JJAXG2C1QZP8Y3B6F5T7K"])
     kind: FeedKind = Field(description="What happened.", examples=["room_message"])
     room_id: str | None = Field(description="Where.", examples=["city_podil"])
+    room: FeedRoom | None = Field(
+        description="The same as it is called now; `null` where that is not for whoever asks."
+    )
     actor: Author | None = Field(description="Who did it.")
     payload: dict[str, str] = Field(
         description="What else is to say. Of a `room_message`: `message_id`, and `body`, cut at 280 characters; of a "
         "`room_created`: `slug`, `name`, `description`; of `system`: `what` (`room_renamed`, `room_archived`, `room_reopened`), "
-        "`slug`, `name`, and of a renamed room what it `was` called.",
+        "`slug`, `name`, and of a renamed room what it `was` called; of a `member_joined` on the front page that stands for "
+        "several: their number as `count`.",
         examples=[{"message_id": "01M80JJAXFTK9TPCTY26E2R4Y5", "body": "Добрий вечір, Подоле!"}],
     )
     created_at: Moment = Field(description="When.")
@@ -339,7 +359,9 @@ class Home(BaseModel):
     """The front page."""
 
     online: Heads = Field(description="How many are here: everybody who is not offline.")
-    feed: list[FeedEntry] = Field(description="The last 3 entries, newest first.")
+    feed: list[FeedEntry] = Field(
+        description="3 of the last 30 entries, newest first: messages before all else, and joins of one room as one entry."
+    )
     popular_rooms: list[Room] = Field(description="The 3 most popular.")
     second_me: SecondMe = Field(description="One's second me.")
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, literal, not_, select, union_all, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.media import addresses_in
-from ..city.reading import Reading
+from ..city.reading import PUBLIC, Reading
 from ..city.types import (
     Author,
     Content,
@@ -112,6 +113,29 @@ class MessageRows:
             .limit(limit)
         )
         return [_message(row) for row in rows]
+
+    async def unread(
+        self, marks: Mapping[RoomId, int], readings: Mapping[RoomId, Reading], *, besides: Author | None, limit: int
+    ) -> dict[RoomId, int]:
+        """Count the messages of each room after the ``seq`` of its mark, up to ``limit``.
+
+        Those of ``besides``, deleted ones, and those that the room's reading (``PUBLIC`` without one) may not read do not count.
+        """
+        if not marks:
+            return {}
+        table = messages.c
+        own = [] if besides is None else [not_(and_(table.author_kind == besides.kind, table.author_id == besides.id))]
+        counts = []
+        for room, seq in marks.items():
+            newer = (
+                select(literal(1))
+                .where(table.room_id == room, table.seq > seq, not_(table.deleted), *own)
+                .where(message_is_readable(readings.get(room, PUBLIC)))
+                .limit(limit)
+                .subquery()
+            )
+            counts.append(select(literal(room), func.count()).select_from(newer))
+        return {RoomId(room): count for room, count in await self._connection.execute(union_all(*counts))}
 
     async def oldest_from_matrix(self, room: RoomId) -> EventId | None:
         """The Matrix event of the room's first message that has one."""

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -128,6 +128,10 @@ class RoomRows:
             statement = statement.where(or_(room_is_listed(), *_was_in(users)))
         rows = await self._connection.execute(statement.order_by(*ORDERS[sort]).limit(limit).offset(offset))
         return [_room(row) for row in rows]
+
+    async def some(self, ids: Collection[RoomId]) -> list[Room]:
+        """The rooms with these ids, direct chats not among them."""
+        return await self._some(and_(rooms.c.id.in_(ids), rooms.c.agent.is_(None))) if ids else []
 
     async def unlisted(self) -> frozenset[RoomId]:
         """The city's rooms of which not everybody may know."""

@@ -67,6 +67,24 @@ async def test_the_front_page(city: OpenCity) -> None:
     assert home["second_me"] == {"available": False}
 
 
+async def test_front_page_prefers_messages_and_groups_joins(city: OpenCity) -> None:
+    for number in range(3):
+        await city.call("POST", "/city/rooms/general/messages", {"body": f"**слово** {number}"}, token=OKSANA)
+    for name in ("alice", "bob", "carol"):
+        async with city.city.database.transaction() as tx:
+            await city.city.room_members.join(tx, GENERAL, [Member(GENERAL, UserId(f"@{name}:hs"), name)])
+
+    feed = (await city.get("/city/home"))["feed"]
+
+    assert [(each["kind"], each["payload"].get("body"), each["payload"].get("count")) for each in feed] == [
+        ("member_joined", None, "3"),
+        ("room_message", "слово 2", None),
+        ("room_message", "слово 1", None),
+    ]
+    assert {(each["room"]["slug"], each["room"]["name"]) for each in feed} == {("general", "General")}
+    assert [each["kind"] for each in await city.get("/city/feed?limit=3")] == ["member_joined"] * 3
+
+
 @asynccontextmanager
 async def writing_of_agents(city: OpenCity) -> AsyncIterator[None]:
     running = asyncio.create_task(city.city.agents_online.run())
