@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final, Literal
 
+from .texts import without_turning
 from .types import Media
 
 MAX_FILENAME_CHARS: Final = 255
@@ -100,7 +101,8 @@ def msgtype_of(mimetype: str) -> str:
 def tidy_filename(name: str | None, mimetype: str) -> str:
     """A name to save a file under: no path, nothing invisible that makes it look like another one."""
     last = re.split(r"[/\\]", name or "")[-1]
-    kept = "".join(each for each in last if unicodedata.category(each) not in {"Cc", "Cs"} and each not in _DECEIVING)
+    kept = "".join(each for each in last if unicodedata.category(each) not in _UNSEEN)
+    kept = without_turning(kept).replace("\ufeff", "")
     kept = kept.strip().strip(".").strip()
     if not kept:
         return "file" + (mimetypes.guess_extension(mimetype, strict=True) or "")
@@ -112,8 +114,8 @@ def tidy_filename(name: str | None, mimetype: str) -> str:
 
 
 _MAX_ENDING: Final = 16
-_DECEIVING: Final = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2028\u2029\u2066\u2067\u2068\u2069\ufeff")
-"""Characters that turn the direction of what follows: with one of them ``gpj.exe`` is seen as ``exe.jpg``."""
+_UNSEEN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Controls, halves of characters, and what breaks a line."""
 
 
 def is_allowed(mimetype: str, allowed: Iterable[str]) -> bool:

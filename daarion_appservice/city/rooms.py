@@ -11,6 +11,7 @@ from .events import CityEvent, RegistryChanged, RoomChanged
 from .feed import FeedWriter
 from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all
 from .slugs import MAX_LENGTH, RESERVED, slug_of
+from .texts import MAX_TOPIC_CHARS, one_line, storable
 from .types import HistoryVisibility, MatrixRoomId, MatrixStatus, Room, RoomId
 
 _SLUG: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{MAX_LENGTH - 1}}}")
@@ -142,6 +143,9 @@ class Rooms:
         """Take over a name or topic that the room was given on Matrix; returns what to publish once that is committed."""
         # Held, and read anew: somebody in the city may change it at the same time.
         room = await tx.rooms.hold(room.id) or room
+        # As it is shown here: what differs from that on Matrix is left as it is there.
+        name = one_line(name) or room.name if name is not None else None
+        description = storable(description)[:MAX_TOPIC_CHARS] if description is not None else None
         await tx.rooms.has_on_matrix(room.id, name=name, topic=description)
         name = room.name if name is None else name
         description = room.description if description is None else description

@@ -125,7 +125,9 @@ class JwtSettings(Section):
     audience: str = Field("", description="If set, `aud` must hold this.")
     admin_claim: str = Field(
         "role=admin",
-        description="The claim that makes a citizen an admin: name=value, or a claim that is true. No route needs it yet.",
+        description="The claim that makes a citizen an admin: name=value, or the name of a claim that is true; empty: nobody "
+        "is one by their token. An admin may delete anybody's messages, open, rename and archive rooms, add and remove agents "
+        "and places, make and revoke agents' tokens, and is not limited. Use a claim that your sign-in gives to nobody else.",
     )
     leeway_s: float = Field(
         60.0,

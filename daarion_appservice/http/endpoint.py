@@ -39,6 +39,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ..as_json import as_json
 from ..errors import InvalidInput
 from .principals import Access, Principal, check
 
@@ -226,7 +227,7 @@ async def _read(request: web.Request) -> bytes:
 def json_response(
     content: Any, *, status: int = 200, content_type: str = "application/json", headers: dict[str, str] | None = None
 ) -> web.Response:
-    return web.Response(body=orjson.dumps(content), status=status, content_type=content_type, headers=headers)
+    return web.Response(body=as_json(content), status=status, content_type=content_type, headers=headers)
 
 
 async def read_body(request: web.Request, model: type[B]) -> B:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import jwt
 
+from ..city.texts import one_line
 from ..city.types import CitizenId
 from ..config import JwtSettings
 from ..errors import NotSignedIn, Unavailable
@@ -93,11 +94,7 @@ def _citizen_id(sub: str) -> CitizenId:
 def _name(claims: dict[str, Any]) -> str:
     for claim in ("name", "preferred_username"):
         name = claims.get(claim)
-        if isinstance(name, str) and (storable := _storable(name)):
-            return storable[:255]
+        # JSON's escapes allow halves of characters, and U+0000.
+        if isinstance(name, str) and (shown := one_line(name.encode("utf-8", "replace").decode().replace("\0", ""))):
+            return shown
     return str(claims["sub"])
-
-
-def _storable(name: str) -> str:
-    """What a database and JSON can hold of it: JSON's escapes allow halves of characters, and U+0000."""
-    return name.encode("utf-8", "replace").decode().replace("\0", "").strip()

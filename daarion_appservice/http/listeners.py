@@ -15,6 +15,7 @@ from ..matrix.receiver import MAX_BODY_BYTES, Receiver
 from .answers import matrix_errors, problems
 from .bad_requests import keep_out_of_the_log
 from .endpoint import Door, install, routes_of
+from .expectations import refuse_expectations
 from .openapi import Documentation
 from .signing_in import CityDoor
 from .web_pages import WebPages
@@ -82,6 +83,7 @@ class Listener:
         """Raises StartError, in words, when the address cannot be had."""
         keep_out_of_the_log()
         await self._runner.setup()
+        refuse_expectations(self._runner)
         try:
             await web.TCPSite(self._runner, self._host, self._port).start()
         except OSError as error:

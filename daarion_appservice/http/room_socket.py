@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
 from aiohttp import web
 
+from ..as_json import as_json
 from ..city.attention import Attention
 from ..city.messages import Messages
 from ..city.occupancy import Occupancy
@@ -208,4 +208,4 @@ class _Conversation(Conversation):
 
 
 def _frame(content: JSON) -> bytes:
-    return text_frame(orjson.dumps(content))
+    return text_frame(as_json(content))

@@ -13,6 +13,7 @@ from aiohttp_sse import EventSourceResponse, sse_response
 from pydantic import Field
 
 from ..agents.secondme import SecondMe
+from ..as_json import as_json
 from ..city.interactions import Interaction
 from ..city.types import SubjectId
 from .answers import as_problem
@@ -206,7 +207,7 @@ def _more(told: _Told) -> str:
 
 async def _send(response: EventSourceResponse, event: str, content: JSON) -> None:
     try:
-        await response.send(orjson.dumps(content).decode(), event=event)
+        await response.send(as_json(content).decode(), event=event)
     except (ConnectionError, ClientConnectionError, TimeoutError) as error:
         raise _ReaderLeft from error
 

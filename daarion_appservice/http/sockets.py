@@ -17,6 +17,7 @@ import structlog
 from aiohttp import ClientConnectionError, WSCloseCode, WSMessage, WSMsgType, web
 from pydantic import ValidationError
 
+from ..as_json import as_json
 from ..errors import CityError, InvalidInput, TooManyRequests, Unavailable
 from .database_away import unavailable_without_database
 from .endpoint import B, check_text
@@ -283,7 +284,7 @@ def _error_frame(error: CityError, client_id: Any = None) -> bytes:
         content["retry_after_ms"] = math.ceil(error.retry_after_s * 1000)
     if client_id is not None:
         content["client_id"] = client_id
-    return text_frame(orjson.dumps(content))
+    return text_frame(as_json(content))
 
 
 def _json_object(text: str) -> dict[str, Any]:

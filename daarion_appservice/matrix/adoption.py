@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from ..city.rooms import Rooms, check_slug
+from ..city.texts import MAX_TOPIC_CHARS, one_line, storable
 from ..city.types import HistoryVisibility, MatrixRoomId, Room
 from ..errors import Conflict, HomeserverRefused, NotFound
 from ..storage.database import Database
-from .events import Event, inner, storable, type_of
+from .events import Event, inner, type_of
 from .homeserver import Homeserver
 from .message_events import MessageEvents
 from .namespace import Namespace
@@ -44,8 +45,8 @@ class Adoption:
         topic = await self._homeserver.state(matrix_room, "m.room.topic", as_user=bot) or {}
         rules = await read_rules(self._homeserver, matrix_room, as_user=bot)
         room = await self._rooms.open(
-            storable(str(name.get("name") or slug)),
-            storable(str(topic.get("topic", ""))),
+            one_line(str(name.get("name") or "")) or slug,
+            storable(str(topic.get("topic", "")))[:MAX_TOPIC_CHARS],
             slug=slug,
             matrix_room=matrix_room,
             join_rule=rules.join_rule,

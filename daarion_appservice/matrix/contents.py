@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from ..city.markup import mention_names, sanitised, without_reply_fallback
-from ..city.media import is_mxc
+from ..city.media import is_mxc, tidy_filename
 from ..city.types import Content, EventId, Media, Message, SubjectId, UserId
 from .events import EDIT_ID, MESSAGE_ID, REACTION_ID, Event, inner, optional_text
 from .namespace import Namespace, is_user_id
@@ -18,7 +18,6 @@ _TEXTS: Final = frozenset({"m.text", "m.notice", "m.emote"})
 _MEDIA: Final = frozenset({"m.image", "m.file", "m.audio", "m.video"})
 _MAX_MENTIONS: Final = 50
 _MAX_SIZE: Final = 1 << 53
-_MAX_FILENAME_CHARS: Final = 255
 _MAX_EXCERPT: Final = 250
 
 
@@ -99,10 +98,11 @@ def _read_media(content: Event, body: str) -> Media | None:
     if mxc is None or not is_mxc(mxc):
         return None
     thumbnail = optional_text(info, "thumbnail_url")
+    mimetype = (optional_text(info, "mimetype") or "application/octet-stream")[:255]
     return Media(
         mxc=mxc,
-        mimetype=(optional_text(info, "mimetype") or "application/octet-stream")[:255],
-        filename=(optional_text(content, "filename") or body)[:_MAX_FILENAME_CHARS],
+        mimetype=mimetype,
+        filename=tidy_filename(optional_text(content, "filename") or body, mimetype),
         size=_number(info, "size"),
         width=_number(info, "w"),
         height=_number(info, "h"),

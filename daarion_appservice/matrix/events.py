@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ..city.texts import MAX_TOPIC_CHARS, one_line, storable
 from ..city.types import EventId, MatrixRoomId, UserId
 from .namespace import is_user_id
 
@@ -18,19 +19,9 @@ REACTION_ID: Final = "space.daarion.reaction_id"
 SAID: Final = frozenset({"m.room.message", "m.sticker", "m.reaction", "m.room.redaction"})
 """What people say, and what becomes of it; it counts also in a room that was replaced by another."""
 
-MAX_NAME_CHARS: Final = 255
-"""Of names of people and rooms, as far as they are kept."""
-MAX_TOPIC_CHARS: Final = 2_000
-"""As the API has it."""
-
 _MAX_ID_CHARS: Final = 255
 
 Event = dict[str, Any]
-
-
-def storable(text: str) -> str:
-    """PostgreSQL holds no U+0000, which Matrix allows."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def text(event: Event, key: str) -> str:
@@ -43,10 +34,16 @@ def optional_text(content: Event, key: str) -> str | None:
     return storable(value) if isinstance(value, str) else None
 
 
-def short_text(content: Event, key: str, max_chars: int = MAX_NAME_CHARS) -> str | None:
-    """The same, cut: another server may send 60,000 characters as the name of a person or a room."""
+def name_text(content: Event, key: str) -> str | None:
+    """The name of a person or a room as it is shown (``texts.one_line``): another server may send 60,000 characters."""
+    value = content.get(key)
+    return one_line(value) if isinstance(value, str) else None
+
+
+def topic_text(content: Event, key: str) -> str | None:
+    """The description of a room, cut to as many characters as the API takes."""
     value = optional_text(content, key)
-    return value if value is None else value[:max_chars]
+    return value if value is None else value[:MAX_TOPIC_CHARS]
 
 
 def inner(content: Event, key: str) -> Event:

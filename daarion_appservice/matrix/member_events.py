@@ -11,9 +11,10 @@ from typing import Final
 from ..city.events import CityEvent, RegistryChanged
 from ..city.media import is_mxc
 from ..city.ports import NowMs
+from ..city.texts import one_line
 from ..city.types import AuthorKind, Member, Room, RoomId, Standing, Stands, UserId
 from ..storage.database import Transaction
-from .events import Event, content_of, optional_text, sender_of, short_text, text
+from .events import Event, content_of, name_text, optional_text, sender_of, text
 from .namespace import Namespace, is_user_id
 from .room_members import RoomMembers
 
@@ -78,13 +79,13 @@ def read_member(room: RoomId, user: UserId, content: Event, *, name: str = "disp
     """A member with the profile that stands in ``content``, the display name under the key ``name``."""
     avatar_url = optional_text(content, "avatar_url")
     is_picture = avatar_url is not None and is_mxc(avatar_url)
-    return Member(room, user, short_text(content, name), avatar_url if is_picture else None)
+    return Member(room, user, name_text(content, name), avatar_url if is_picture else None)
 
 
 def standing_of(event: Event, user: UserId, before: Stands | None) -> Stands | None:
     """How a ghost stands after an event about its membership; None for like everybody else."""
     content = content_of(event)
-    reason = (optional_text(content, "reason") or "").strip()[:_MAX_REASON] or None
+    reason = one_line(optional_text(content, "reason") or "", _MAX_REASON) or None
     match content.get("membership"):
         case "ban":
             return Stands(Standing.BANNED, reason)

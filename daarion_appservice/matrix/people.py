@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from ..city.ports import NowMs, PresenceStore
 from ..city.presence import Placed, Shown, Status
+from ..city.texts import one_line
 from ..city.types import UserId, person_subject
 from ..errors import HomeserverError
-from .events import storable
 from .homeserver import JSON, Homeserver
 from .homeserver_watch import HomeserverWatch
 from .namespace import Namespace, is_user_id
@@ -71,7 +71,7 @@ def shown_of(presence: JSON, now_ms: int) -> Shown:
     ago_ms, status_msg = presence.get("last_active_ago"), presence.get("status_msg")
     return Shown(
         status,
-        storable(status_msg) if isinstance(status_msg, str) else None,
+        one_line(status_msg) or None if isinstance(status_msg, str) else None,
         min(max(0, now_ms - ago_ms), now_ms) if isinstance(ago_ms, int) else None,
     )
 

@@ -20,10 +20,10 @@ import structlog
 from aiohttp import web
 
 from ..city.ports import NowMs
+from ..city.texts import storable
 from ..storage.database import Database
 from ..storage.inbox import ReceivedEvent
 from ..storage.intake import ReceivedTransaction
-from .events import storable
 from .homeserver_token import HomeserverToken, matrix_error
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024

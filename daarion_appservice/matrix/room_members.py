@@ -8,10 +8,13 @@ told yet (a move that waits in the outbox) outweighs what Matrix says of it mean
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from ..city.events import CityEvent, MemberChanged, MembershipChanged, RoomHappened
 from ..city.feed import FeedWriter
+from ..city.media import is_mxc
 from ..city.ports import CityTransaction, NewId, NowMs
+from ..city.texts import one_line
 from ..city.types import Author, AuthorKind, Member, OutboxKind, RoomEvent, RoomEventKind, RoomId, UserId
 from .namespace import Namespace, Staff
 
@@ -87,6 +90,7 @@ class RoomMembers:
         return await tx.outbox.moving(room, ghosts) if ghosts else {}
 
     async def _come(self, tx: CityTransaction, room: RoomId, members: list[Member]) -> list[CityEvent]:
+        members = list(map(_shown, members))
         known = {member.user_id: member for member in await tx.members.some(room, [each.user_id for each in members])}
         changed = [member for member in members if known.get(member.user_id) != member]
         await tx.members.put(changed)
@@ -145,3 +149,13 @@ class RoomMembers:
             return None
         kind, author_id = who
         return Author(kind, author_id, member.display_name or author_id, member.avatar_url)
+
+
+def _shown(member: Member) -> Member:
+    """As the city shows them: whatever a profile holds, on Matrix or in a token, it is told again with each message."""
+    name, avatar = member.display_name, member.avatar_url
+    return replace(
+        member,
+        display_name=(one_line(name) or None) if name is not None else None,
+        avatar_url=avatar if avatar and is_mxc(avatar) else None,
+    )

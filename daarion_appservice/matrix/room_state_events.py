@@ -15,7 +15,7 @@ from ..city.rooms import Rooms
 from ..city.types import MatrixRoomId, Room
 from ..storage.database import Transaction
 from .current_state import is_absent
-from .events import MAX_TOPIC_CHARS, Event, content_of, event_id_of, room_of, sender_of, short_text, text
+from .events import Event, content_of, event_id_of, name_text, room_of, sender_of, text, topic_text
 from .namespace import Namespace
 from .room_rules import is_encryption, join_rule, stored_json, visibility_in
 
@@ -33,7 +33,7 @@ class RoomStateEvents:
         """Matrix rooms that say they were: how these are closed is not how the city's rooms are governed."""
 
     async def name(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        name = short_text(content_of(event), "name")
+        name = name_text(content_of(event), "name")
         if not name or not _is_state(event):
             return []
         if not self._is_own(event):
@@ -41,7 +41,7 @@ class RoomStateEvents:
         return [] if name == room.name else await self._overtaken(tx, room, name=name)
 
     async def topic(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        topic = short_text(content_of(event), "topic", MAX_TOPIC_CHARS)
+        topic = topic_text(content_of(event), "topic")
         if topic is None or not _is_state(event):
             return []
         if not self._is_own(event):

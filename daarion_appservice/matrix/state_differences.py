@@ -9,7 +9,7 @@ from typing import Final
 from ..city.types import Member, Room, Standing, Stands, UserId
 from ..storage.database import Transaction
 from .current_state import CurrentState, is_absent
-from .events import MAX_TOPIC_CHARS, Event, content_of, sender_of, short_text
+from .events import Event, content_of, name_text, sender_of, topic_text
 from .member_events import read_member
 from .namespace import Namespace
 from .room_rules import is_encryption, join_rule, stored_json, visibility_in
@@ -66,11 +66,11 @@ def _is_standing_known(stands: Stands | None, user: UserId, event: Event) -> boo
 
 
 def _knows_name(room: Room, event: Event) -> bool:
-    return short_text(content_of(event), "name") in {None, "", room.name}
+    return name_text(content_of(event), "name") in {None, "", room.name}
 
 
 def _knows_topic(room: Room, event: Event) -> bool:
-    return short_text(content_of(event), "topic", MAX_TOPIC_CHARS) in {None, room.description}
+    return topic_text(content_of(event), "topic") in {None, room.description}
 
 
 def _knows_power_levels(room: Room, event: Event) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from ..city.events import MembershipChanged, TypingChanged
 from ..city.ports import Publish
 from ..city.types import MatrixRoomId, RoomId, SubjectId, UserId, person_subject
 from ..city.typists import Typists
 from .namespace import Namespace, is_user_id
+
+_MOST_TYPING: Final = 50
+"""Of one room: who would tell of more is no person, and nobody could read it."""
 
 
 class TypingNotices:
@@ -53,7 +56,7 @@ class TypingNotices:
                         yield room, frozenset(self._people(users))
 
     def _people(self, users: list[Any]) -> Iterator[SubjectId]:
-        for user in users:
+        for user in users[:_MOST_TYPING]:
             if isinstance(user, str) and not self._namespace.is_ours(UserId(user)) and is_user_id(user):
                 yield person_subject(UserId(user))
 

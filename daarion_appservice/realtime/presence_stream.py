@@ -15,8 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-import orjson
-
+from ..as_json import as_json
 from ..city.events import PresenceChanged, PresenceRenumbered
 from ..city.ports import NowMs
 from ..city.presence import Shown, Status
@@ -31,6 +30,8 @@ SNAPSHOT_SHARE: Final = 20
 come at the same time, each with a change of their own, do not cost a snapshot each."""
 HISTORY: Final = 20_000
 """Changes that can be replayed: at 500 a second those of the last 40 s, in quiet times those of days."""
+HISTORY_BYTES: Final = 8 * 1024 * 1024
+"""What they may hold as JSON: four times as much as 20,000 without status texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ class PresenceStream:
         """Whoever knows this number or a later one can be told what they missed."""
         self._history: deque[Change] = deque()
         self._history_size = history
+        self._history_bytes = 0
         self._here: set[SubjectId] = set()
         self._pending: dict[SubjectId, PresenceChanged] = {}
         self._listeners: set[Listener] = set()
@@ -156,6 +158,7 @@ class PresenceStream:
             self._tick.cancel()
         self._flush()
         self._history.clear()
+        self._history_bytes = 0
         self.seq = self._replayable_after = renumbered.seq
 
     def listen(self, listener: Listener) -> None:
@@ -190,7 +193,7 @@ class PresenceStream:
             # Who left within this tick stands here until its end.
             if shown.status is not Status.OFFLINE:
                 users.append(encode_presence(subject, shown, now_ms))
-        return orjson.dumps({"event": "presence.snapshot", "users": users, "seq": self.seq})
+        return as_json({"event": "presence.snapshot", "users": users, "seq": self.seq})
 
     def since(self, seq: int) -> list[Change] | None:
         """What changed after ``seq``, the newest of each subject; None when that cannot be told any more."""
@@ -227,11 +230,14 @@ class PresenceStream:
             self._here.discard(subject)
         else:
             self._here.add(subject)
-        update = orjson.dumps(encode_presence(subject, shown, now_ms) | {"seq": change.seq})
+        update = as_json(encode_presence(subject, shown, now_ms) | {"seq": change.seq})
         return Change(change.seq, subject, update[1:-1])
 
     def _remember(self, changes: Changes) -> None:
         self.seq = changes.seq
         self._history.extend(changes.changes)
-        while len(self._history) > self._history_size:
-            self._replayable_after = self._history.popleft().seq
+        self._history_bytes += sum(len(change.update) for change in changes.changes)
+        while len(self._history) > self._history_size or self._history_bytes > HISTORY_BYTES:
+            oldest = self._history.popleft()
+            self._history_bytes -= len(oldest.update)
+            self._replayable_after = oldest.seq

@@ -414,3 +414,26 @@ async def _beat(city: OpenCity, token: str) -> None:
         await socket.receive_json()
         await socket.send_json({"event": "presence.heartbeat", "user_id": "u_1"})
         assert (await socket.receive_json())["status"] == "online"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("N\u202egpj", "Ngpj"),
+        ("\u2066Аліса\u2069 \u200fX\u061c", "Аліса X"),
+        ("я" * 5000, "я" * 255),
+        ("two\nlines", "two lines"),
+        ("\u202e", None),
+    ],
+)
+async def test_name_from_matrix_is_one_bounded_line_without_turning_characters(
+    square: Square, name: str, shown: str | None
+) -> None:
+    await square.tells(ALICE, "join", displayname=name, avatar_url="x" * 5000)
+    assert await square.members() == {ALICE: shown}
+    async with square.database.transaction() as tx:
+        room = await tx.rooms.find(GENERAL)
+        assert room is not None
+        await square.desk.members.take_over(tx, GENERAL, [Member(GENERAL, UserId("@bob:city.localhost"), name)])
+        members = await tx.members.of_room(GENERAL)
+    assert [(member.display_name, member.avatar_url) for member in members] == [(shown, None)]

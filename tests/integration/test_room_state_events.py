@@ -203,3 +203,15 @@ async def test_no_content_breaks_anything(
     assert len(room.join_rule) <= 32
     assert len(room.power_levels) <= 65_536
     assert room.matrix_room_id == HALL
+
+
+async def test_name_and_topic_from_matrix_are_bounded_and_left_as_they_are_there(hall: Hall) -> None:
+    await hall.hears("m.room.name", {"name": "N\u202egpj" + "x" * 5000})
+    await hall.hears("m.room.topic", {"topic": "я" * 20_000})
+    room = await hall.room()
+    assert (room.name, room.description) == ("Ngpj" + "x" * 251, "я" * 2000)
+    async with hall.database.reading() as tx:
+        told = await tx.rooms.told(room.id)
+    assert (told.name, told.topic) == (room.name, room.description), "nothing is to be told to Matrix"
+    await hall.hears("m.room.name", {"name": "\u202e"})
+    assert (await hall.room()).name == room.name

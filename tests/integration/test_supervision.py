@@ -20,11 +20,13 @@ from daarion_appservice.realtime.supervisor import Supervisor
 from tests.parts.city import citizen_token, eventually
 from tests.parts.open_city import SERVICE_TOKEN, Answer, OpenCity, open_city
 from tests.parts.ports import HOST
+from tests.parts.raw_http import websocket
 from tests.parts.redis import RedisServer
 
 TOO_LONG = "Ю" * 39
 """Each of its 78 bytes is written =hh in the ghost's localpart, which makes 234 of the 255 that a whole user id may have."""
 OKSANA = SubjectId("u_123")
+UPGRADE = {name.decode(): value.decode() for name, value in websocket()}
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ async def test_citizen_id_too_long_for_a_ghost_is_refused_and_nothing_stored(
 
 @pytest.mark.parametrize("path", ["/ws/city/presence", "/ws/city/rooms/general", "/api/v1/presence/stream"])
 async def test_citizen_id_too_long_opens_no_stream(here: OpenCity, path: str) -> None:
-    answer = await here.call("GET", f"{path}?token={citizen_token(TOO_LONG)}")
+    answer = await here.call("GET", f"{path}?token={citizen_token(TOO_LONG)}", headers=UPGRADE)
     assert says(answer) == (422, "citizen_id_too_long")
 
 

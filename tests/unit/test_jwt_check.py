@@ -299,6 +299,8 @@ async def test_who_is_an_admin(admin_claim: str, more: dict[str, Any], *, is_adm
         ({"name": "\0"}, "u_123"),
         ({"name": "a\ud800b"}, "a?b"),
         ({"name": "x" * 300}, "x" * 255),
+        ({"name": "N\u202egpj \u2066x\u2069\u200f"}, "Ngpj x"),
+        ({"name": "\u202e", "preferred_username": "oksana"}, "oksana"),
     ],
 )
 async def test_a_citizen_is_called_what_the_token_says_if_that_is_a_name(more: dict[str, Any], name: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from daarion_appservice.city.events import PresenceChanged, PresenceRenumbered
 from daarion_appservice.city.presence import Shown, Status, Transition
 from daarion_appservice.city.types import SubjectId
+from daarion_appservice.realtime import presence_stream
 from daarion_appservice.realtime.presence_stream import Changes, PresenceStream
 
 START_MS = 1_700_000_000_000
@@ -206,3 +207,18 @@ async def test_a_snapshot_holds_everybody_who_is_here(stream: PresenceStream) ->
     snapshot = snapshot_of(stream)
     assert [user["user_id"] for user in snapshot["users"]] == ["u_2"]
     assert snapshot["seq"] == stream.seq
+
+
+async def test_history_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "я" * 255
+    monkeypatch.setattr(presence_stream, "HISTORY_BYTES", 10_000)
+    stream = PresenceStream(lambda _: Shown(), lambda: START_MS, tick_s=60, history=1000, seq=FIRST_SEQ)
+    for number in range(1, 101):
+        shown = Shown(Status.ONLINE, text)
+        stream.follow(PresenceChanged(Transition(SubjectId(f"u_{number}"), Shown(), shown), FIRST_SEQ + number))
+        stream._flush()
+    kept = stream.since(FIRST_SEQ + 90)
+    assert kept is not None
+    assert [change.subject for change in kept] == [f"u_{number}" for number in range(91, 101)]
+    assert stream.since(FIRST_SEQ + 70) is None, "what is too long ago is answered with a resync"
+    stream.close()

@@ -13,7 +13,7 @@ from daarion_appservice.city.presence import Shown, Status
 from daarion_appservice.city.types import RoomId, SubjectId, UserId
 from daarion_appservice.errors import HomeserverAway
 from daarion_appservice.matrix.namespace import Namespace
-from daarion_appservice.matrix.people import People
+from daarion_appservice.matrix.people import People, shown_of
 from daarion_appservice.matrix.sight import Sight
 from daarion_appservice.realtime.bus import Bus
 from daarion_appservice.realtime.presence import MemoryPresence
@@ -139,6 +139,14 @@ async def test_what_was_told_is_known_also_of_who_is_offline() -> None:
     await people.take([says(BOB, "offline", last_active_ago=415_845)])
     assert people.known(ALICE) == Shown(Status.AWAY, "обідаю", NOW_MS - 5000)
     assert people.known(BOB) == Shown(Status.OFFLINE, None, NOW_MS - 415_845)
+
+
+async def test_status_text_from_matrix_is_bounded_to_255_characters_on_one_line() -> None:
+    people, presence = some_people(Clock())
+    await people.take([says(ALICE, "online", status_msg="я" * 60_000), says(BOB, "online", status_msg="a\n\u202eb")])
+    assert presence.shown(SubjectId(ALICE)).status_msg == "я" * 255
+    assert presence.shown(SubjectId(BOB)).status_msg == "a b"
+    assert shown_of({"presence": "online", "status_msg": "я" * 60_000}, NOW_MS).status_msg == "я" * 255
 
 
 async def test_who_is_not_in_the_whole_state_is_gone_and_since_when_is_not_known() -> None:
