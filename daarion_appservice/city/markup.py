@@ -20,6 +20,7 @@ from urllib.parse import quote
 import nh3
 import pyromark
 
+from .addresses import identifiers, links, without_markup
 from .types import UserId
 
 MAX_CONTENT_BYTES: Final = 48_000
@@ -123,15 +124,17 @@ _NOBODY: Final[Mapping[str, Pill]] = MappingProxyType({})
 def rendered(body: str, mentions: Mapping[str, Pill] = _NOBODY) -> str | None:
     """``body``, which somebody in the city wrote as Markdown, as the HTML of a Matrix message.
 
+    Nothing inside an address, an identifier or a file's name is markup; bare addresses become links.
     Each ``@name`` of which ``mentions`` has the name (as mention_names gives it) becomes a link to that user.
 
     None when the plain text says as much: it has no markup (clients show its line breaks), or nothing of it would be seen
     (``+`` alone is an empty list), or part of it would vanish (``[10:05]: hello`` defines a link), or it goes beyond the bounds.
     """
-    if "]:" in body and _MARKDOWN.reference_definitions(body):
+    markdown = _protected(body)
+    if "]:" in markdown and _MARKDOWN.reference_definitions(markdown):
         return None
     page = _Page(mentions)
-    for number, event in enumerate(_MARKDOWN.events(body)):
+    for number, event in enumerate(_MARKDOWN.events(markdown)):
         if number == MAX_EVENTS:
             return None
         page.take(event)
@@ -186,7 +189,7 @@ def prose(body: str) -> Iterator[str]:
     """The text of ``body`` that is neither code, nor a link, nor a quotation, in pieces."""
     closed_to_mentions = 0
     event: Any  # As in _Page.
-    for event in islice(_MARKDOWN.events(body), MAX_EVENTS):
+    for event in islice(_MARKDOWN.events(_protected(body)), MAX_EVENTS):
         match event:
             case {"Start": {"CodeBlock": _} | {"Link": _} | {"BlockQuote": _}}:
                 closed_to_mentions += 1
@@ -194,6 +197,32 @@ def prose(body: str) -> Iterator[str]:
                 closed_to_mentions -= 1
             case {"Text": text} | {"Html": text} | {"InlineHtml": text} if not closed_to_mentions:
                 yield text
+
+
+def _protected(body: str) -> str:
+    """``body`` as Markdown in which nothing inside an address or identifier is markup."""
+    if next(identifiers(body), None) is None:
+        return body
+    closed: list[tuple[int, int]] = []
+    event: Any  # As in _Page.
+    for event, place in islice(_MARKDOWN.events_with_range(body), MAX_EVENTS):
+        match event:
+            case (
+                {"Code": _} | {"Html": _} | {"InlineHtml": _} | {"Start": {"CodeBlock": _} | {"Link": _} | {"Image": _}}
+            ):
+                closed.append((place["start"], place["end"]))
+    return without_markup(body, _characters(body, closed))
+
+
+def _characters(body: str, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges of bytes of ``body`` in UTF-8 as ranges of its characters."""
+    if not ranges or body.isascii():
+        return ranges
+    raw, places, done, count = body.encode(), {}, 0, 0
+    for offset in sorted({each for both in ranges for each in both}):
+        count += len(raw[done:offset].decode())
+        places[offset], done = count, offset
+    return [(places[start], places[end]) for start, end in ranges]
 
 
 _MARKDOWN: Final = pyromark.Markdown(
@@ -274,12 +303,22 @@ class _Page:
     def _text(self, text: str) -> None:
         if self._is_code:
             self._parts.append(_escaped(text))
-        elif self._is_link or not self._mentions or "@" not in text:
+        elif self._is_link:
             self._parts.append(_lines(text))
         else:
-            self._with_pills(text)
+            done = 0
+            for start, end in links(text):
+                self._with_pills(text[done:start])
+                address = _escaped(text[start:end])
+                # Clients make links of addresses in plain text, too: this says no more.
+                self._parts.append(f'{_LINK}{address}">{address}</a>')
+                done = end
+            self._with_pills(text[done:])
 
     def _with_pills(self, text: str) -> None:
+        if not self._mentions or "@" not in text:
+            self._parts.append(_lines(text))
+            return
         done = 0
         for mention in _MENTION.finditer(text):
             pill = self._mentions.get(mention[1].lower())
