@@ -104,6 +104,8 @@ class InternalPresenceRoutes:
 
     def _ours(self, user: UserId) -> SubjectId:
         who = self._namespace.who(user)
+        if who is Staff.NOBODY:
+            raise InvalidInput("M_INVALID_PARAM", f"nobody in the city has the ghost {user}")
         if isinstance(who, Staff) or who[0] is AuthorKind.MATRIX:
             raise NotAllowed(
                 "M_FORBIDDEN",
@@ -114,6 +116,5 @@ class InternalPresenceRoutes:
         if kind is AuthorKind.AGENT and self._agents.get(AgentSlug(name)) is None:
             raise NotFound("M_NOT_FOUND", f"the city has no agent {name!r}")
         subject = self._namespace.subject(user)
-        if subject is None:
-            raise InvalidInput("M_INVALID_PARAM", f"no citizen has the ghost {user}")
+        assert subject is not None
         return subject

@@ -11,7 +11,7 @@ from ..city.occupancy import Occupancy
 from ..city.ports import NowMs, PresenceStore
 from ..city.reading import may_look_on, may_see_room
 from ..city.rooms import RoomChange, Rooms
-from ..city.types import Member, Room, SubjectId, UserId
+from ..city.types import AGENT_SUBJECT, AuthorKind, Member, Room, SubjectId, UserId, is_agent, is_person
 from ..matrix.namespace import Namespace
 from . import schemas
 from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
@@ -152,9 +152,7 @@ class RoomRoutes:
         return room_view(room, self._occupancy.members_online(room.id), self._namespace)
 
     def _member(self, subject: SubjectId, user: UserId, member: Member | None, now_ms: int) -> JSON:
-        who = self._namespace.who(user)
-        assert isinstance(who, tuple)
-        kind, member_id = who
+        kind, member_id = _inhabitant(subject)
         return {
             "kind": kind,
             "id": member_id,
@@ -163,3 +161,10 @@ class RoomRoutes:
             "avatar_url": media_url(member.avatar_url) if member else None,
             **presence_fields(self._presence.shown(subject), now_ms),
         }
+
+
+def _inhabitant(subject: SubjectId) -> tuple[AuthorKind, str]:
+    """Kind and id of any subject, also of one that no token and no event can bring in any more."""
+    if is_agent(subject):
+        return AuthorKind.AGENT, subject.removeprefix(AGENT_SUBJECT)
+    return (AuthorKind.MATRIX if is_person(subject) else AuthorKind.CITIZEN), subject

@@ -104,7 +104,7 @@ class DirectChatEvents:
     def _invited_agent(self, event: Event) -> AgentSlug | None:
         user = UserId(text(event, "state_key"))
         is_invitation = text(content_of(event), "membership") == "invite"
-        if not is_invitation or not is_user_id(user) or self._namespace.is_ours(sender_of(event)):
+        if not is_invitation or not is_user_id(user) or not self._namespace.is_person(sender_of(event)):
             return None
         match self._namespace.who(user):
             case (AuthorKind.AGENT, slug):

@@ -28,7 +28,7 @@ from ..city.types import (
     person_subject,
 )
 from ..config import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER
-from ..config.values import SERVER_NAME_PATTERN
+from ..config.values import SERVER_NAME_PATTERN, SLUG_PATTERN
 from ..errors import InvalidInput
 
 PROTOCOL: Final = "daarion"
@@ -41,11 +41,16 @@ MAX_USER_ID_BYTES: Final = 255
 _USER_ID: Final = re.compile(rf"@[\x21-\x39\x3b-\x7e]*:{SERVER_NAME_PATTERN.removeprefix('^').removesuffix('$')}")
 
 
+_SLUG: Final = re.compile(SLUG_PATTERN.removeprefix("^").removesuffix("$"))
+
+
 class Staff(Enum):
-    """Users of ours who are nobody in the city."""
+    """Users in our namespace who are nobody in the city."""
 
     BOT = "bot"
     OBSERVER = "observer"
+    NOBODY = "nobody"
+    """A name in our namespace that no agent and no citizen can have: an admin of the homeserver may have made such a user."""
 
 
 Inhabitant = tuple[AuthorKind, str]
@@ -112,14 +117,21 @@ class Namespace:
         localpart, _, domain = user.removeprefix("@").partition(":")
         if domain == self.domain:
             if localpart.startswith(AGENT_PREFIX):
-                return AuthorKind.AGENT, localpart.removeprefix(AGENT_PREFIX)
+                slug = localpart.removeprefix(AGENT_PREFIX)
+                return (AuthorKind.AGENT, slug) if _SLUG.fullmatch(slug) else Staff.NOBODY
             if localpart.startswith(CITIZEN_PREFIX):
-                return AuthorKind.CITIZEN, _unescape(localpart.removeprefix(CITIZEN_PREFIX))
+                return self._citizen_of(localpart)
             if localpart == self.bot_localpart:
                 return Staff.BOT
             if localpart == OBSERVER:
                 return Staff.OBSERVER
         return AuthorKind.MATRIX, user
+
+    def _citizen_of(self, localpart: str) -> Inhabitant | Staff:
+        citizen = CitizenId(_unescape(localpart.removeprefix(CITIZEN_PREFIX)))
+        # One way to write each id, so that no two users are one citizen; and @citizen_agent=3ax is not the agent x.
+        is_canonical = citizen and localpart == CITIZEN_PREFIX + _escape(citizen)
+        return (AuthorKind.CITIZEN, citizen) if is_canonical and not _is_other_subject(citizen) else Staff.NOBODY
 
     def subject(self, user: UserId) -> SubjectId | None:
         """The subject whose presence this user shows; None for the bot, the observer, and ghosts that nobody has."""
@@ -129,16 +141,18 @@ class Namespace:
             case AuthorKind.AGENT, slug:
                 return agent_subject(AgentSlug(slug))
             case AuthorKind.CITIZEN, citizen:
-                # @citizen_agent=3ax is no citizen's, and must not pass for the agent x.
-                is_impostor = (
-                    citizen.startswith(("@", "agent:")) or self._user(CITIZEN_PREFIX + _escape(citizen)) != user
-                )
-                return None if is_impostor else citizen_subject(CitizenId(citizen))
+                return citizen_subject(CitizenId(citizen))
         return person_subject(user)
 
     def is_ours(self, user: UserId) -> bool:
+        """Whether we made this user, or would: the bot, the observer, and the ghosts of agents and citizens."""
         who = self.who(user)
-        return isinstance(who, Staff) or who[0] is not AuthorKind.MATRIX
+        return who is not Staff.NOBODY and not self.is_person(user)
+
+    def is_person(self, user: UserId) -> bool:
+        """Whether this is somebody on Matrix, and not a name in our namespace."""
+        who = self.who(user)
+        return isinstance(who, tuple) and who[0] is AuthorKind.MATRIX
 
     def user(self, subject: SubjectId) -> UserId:
         """The Matrix user that a subject is, or whose ghost shows it. Never raises."""
@@ -167,6 +181,10 @@ def parse_user_id(text: str) -> UserId:
 
 def is_user_id(text: str) -> bool:
     return len(text) <= MAX_USER_ID_BYTES and _USER_ID.fullmatch(text) is not None
+
+
+def _is_other_subject(citizen: str) -> bool:
+    return citizen.startswith(("@", "agent:"))
 
 
 def _escape(text: str) -> str:

@@ -43,7 +43,7 @@ class OpenId:
         if not is_user_id(user):
             raise _invalid()
         self._check_ours(user.partition(":")[2])
-        if self._namespace.is_ours(user):
+        if not self._namespace.is_person(user):
             raise NotAllowed("openid_foreign", f"{user} is the city's own")
         return user
 

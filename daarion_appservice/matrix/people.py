@@ -145,7 +145,7 @@ class People:
             match event:
                 case {"type": "m.presence", "sender": str(sender), "content": dict(content)}:
                     user = UserId(sender)
-                    if not self._namespace.is_ours(user) and is_user_id(user):
+                    if self._namespace.is_person(user) and is_user_id(user):
                         yield user, self._understand(content)
 
     def _understand(self, content: JSON) -> _Told:

@@ -57,7 +57,7 @@ class TypingNotices:
 
     def _people(self, users: list[Any]) -> Iterator[SubjectId]:
         for user in users[:_MOST_TYPING]:
-            if isinstance(user, str) and not self._namespace.is_ours(UserId(user)) and is_user_id(user):
+            if isinstance(user, str) and self._namespace.is_person(UserId(user)) and is_user_id(user):
                 yield person_subject(UserId(user))
 
     def _tell(self, changes: Iterable[TypingChanged]) -> None:

@@ -17,7 +17,16 @@ from structlog.testing import capture_logs
 
 from daarion_appservice.city.presence import Placed, Shown, Status
 from daarion_appservice.city.rooms import RoomChange
-from daarion_appservice.city.types import SubjectId, UserId
+from daarion_appservice.city.types import (
+    Author,
+    AuthorKind,
+    Content,
+    EventId,
+    Member,
+    SubjectId,
+    UserId,
+)
+from daarion_appservice.clock import now_ms
 from daarion_appservice.http import endpoint
 from daarion_appservice.http.bad_requests import BadRequests
 from tests.parts.city import ADMIN_TOKEN, citizen_token
@@ -902,3 +911,20 @@ async def test_a_citizen_beats_without_a_socket_and_says_goodbye(city: OpenCity)
     assert (await city.call("POST", path, {})).status == 401
     assert (await city.call("POST", path, {}, token=SERVICE_TOKEN)).status == 403
     assert (await city.call("POST", path, {"status": "asleep"}, token=oksana)).status == 422
+
+
+async def test_rows_of_people_whom_nobody_could_be_any_more_are_shown(city: OpenCity) -> None:
+    """Rows of before such names were refused; nothing that is stored may make a page fail."""
+    inside = city.city
+    too_long, odd = Author(AuthorKind.CITIZEN, "\ufffd" * 60, "?"), Author(AuthorKind.AGENT, "Odd.Slug", "?")
+    async with inside.database.transaction() as tx:
+        room = await tx.rooms.find("general")
+        assert room is not None
+        for number, author in enumerate((too_long, odd)):
+            event_id = EventId(f"$odd-{number}")
+            await inside.messages.receive(tx, room, author, Content("!"), event_id=event_id, created_at_ms=now_ms())
+            inside.occupancy.joined(room.id, author.subject)
+            inside.occupancy.came(author.subject)
+        await tx.members.put([Member(room.id, inside.namespace.author(odd), None, None)])
+    for path in ("/city/rooms", "/city/rooms/general", "/city/rooms/general/messages", "/city/feed", "/city/home"):
+        await city.get(path)

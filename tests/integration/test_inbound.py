@@ -19,6 +19,7 @@ from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, AuthorKind, Delivery, Message, Room
 from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.errors import Conflict
+from daarion_appservice.matrix import confirmation as confirmation_module
 from daarion_appservice.matrix import inbound as inbound_module
 from daarion_appservice.matrix.catch_up import CatchUp
 from daarion_appservice.matrix.confirmation import Confirmation
@@ -33,7 +34,7 @@ from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.inbox import InboxRow
 from tests.parts.city import eventually
 from tests.parts.desk import NAMESPACE, Desk, desk, link
-from tests.parts.scripted_homeserver import ScriptedHomeserver
+from tests.parts.scripted_homeserver import Reply, ScriptedHomeserver, refused
 
 GENERAL, BUILDERS = "!general", "!builders"
 ALICE = "@alice:city.localhost"
@@ -78,6 +79,7 @@ class Inside:
     handlers: BreakableHandlers
     inbound: Inbound
     desk: Desk
+    homeserver: ScriptedHomeserver
     published: list[CityEvent] = field(default_factory=list)
 
     async def store(self, *events: dict[str, Any]) -> None:
@@ -150,7 +152,7 @@ async def opened(url: str) -> AsyncIterator[Inside]:
                     await link(tx, room.id, matrix_room)
         confirmation = Confirmation(homeserver, database, NAMESPACE, handlers.types, CollectorRegistry(), steady_ms)
         inbound = Inbound(database, handlers, watch, NothingMissed(), confirmation, published.append, steady_ms)
-        yield Inside(database, handlers, inbound, office, published)
+        yield Inside(database, handlers, inbound, office, scripted, published)
 
 
 @pytest.fixture
@@ -179,6 +181,17 @@ def joined(event_id: str, user: str, membership: str = "join", **content: Any) -
         "sender": user,
         "state_key": user,
         "content": {"membership": membership} | content,
+    }
+
+
+def state(event_id: str, event_type: str, content: dict[str, Any], sender: str = ALICE) -> dict[str, Any]:
+    return {
+        "event_id": event_id,
+        "room_id": GENERAL,
+        "type": event_type,
+        "sender": sender,
+        "state_key": "",
+        "content": content,
     }
 
 
@@ -481,3 +494,133 @@ def test_no_event_whatsoever_breaks_a_handler(database_url: str, events: list[di
                     await inside.desk.handlers().handle(tx, event)
 
     asyncio.run(handle_each())
+
+
+# --- names in our namespace that are nobody's ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "nobody", ["@citizen_" + "=ff" * 60, "@citizen_agent=3adaarwizz", "@agent_=64aarwizz", "@agent_"]
+)
+async def test_events_of_a_ghost_that_nobody_can_have_come_to_nothing(inside: Inside, nobody: str) -> None:
+    sender = f"{nobody}:city.localhost"
+    daarwizz = said("$1", "as it was written", sender="@agent_daarwizz:city.localhost")
+    edit = {"body": "* rewritten", "m.new_content": {"msgtype": "m.text", "body": "rewritten"}}
+    relation = {"m.relates_to": {"rel_type": "m.replace", "event_id": "$1"}}
+    reaction = {"m.relates_to": {"rel_type": "m.annotation", "event_id": "$1", "key": "👍"}}
+    await inside.store(
+        daarwizz,
+        said("$2", sender=sender),
+        said("$3", sender=sender) | {"content": {"msgtype": "m.text"} | edit | relation},
+        said("$4", sender=sender) | {"type": "m.reaction", "content": reaction},
+        joined("$5", sender),
+        said("$6", "after"),
+    )
+    await inside.handle_all()
+
+    assert await inside.bodies() == ["as it was written", "after"]
+    assert not await inside.dead()
+    async with inside.database.reading() as tx:
+        assert await tx.members.all() == []
+
+
+# --- texts of other servers ---------------------------------------------------------------------------
+
+
+async def test_names_from_other_servers_are_bounded(inside: Inside) -> None:
+    long = "я" * 5_000
+    picture = {"avatar_url": "mxc://elsewhere.org/" + "x" * 5_000}
+    await inside.store(
+        joined("$1", ALICE, displayname=long, **picture),
+        said("$2"),
+        state("$3", "m.room.name", {"name": long}),
+        state("$4", "m.room.topic", {"topic": long}),
+    )
+    await inside.handle_all()
+
+    async with inside.database.reading() as tx:
+        (member,) = await tx.members.all()
+    assert (member.display_name, member.avatar_url) == ("я" * 255, None)
+    (message,) = await inside.in_room()
+    assert message.author.display_name == "я" * 255
+    room = await inside.room()
+    assert (room.name, room.description) == ("я" * 255, "я" * 2_000)
+
+
+# --- events of other servers --------------------------------------------------------------------------
+
+FAY = "@fay:elsewhere.org"
+UNSEEN = refused(404, "M_NOT_FOUND", "Event not found.")
+
+
+@pytest.fixture
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confirmation_module, "_LOOKS_MS", (10, 20))
+
+
+async def test_an_event_that_is_never_shown_is_dropped_and_holds_up_nobody(inside: Inside, quick_looks: None) -> None:
+    inside.homeserver.next("event", UNSEEN, UNSEEN, UNSEEN)
+    await inside.store(said("$1", sender=FAY), said("$2"))
+    await inside.handle_all()
+
+    assert await inside.bodies() == ["$2"]
+    assert [asked.path["event"] for asked in inside.homeserver.all("event")].count("$1") == 3
+    assert not await inside.dead()
+
+
+async def test_an_event_that_is_shown_only_later_comes_in(inside: Inside, quick_looks: None) -> None:
+    inside.homeserver.next("event", UNSEEN)
+    await inside.store(said("$1", sender=FAY), said("$2"))
+    await inside.handle_all()
+
+    assert sorted(await inside.bodies()) == ["$1", "$2"]
+
+
+async def test_events_of_local_people_are_not_looked_for(inside: Inside) -> None:
+    await inside.store(said("$1"), joined("$2", ALICE), state("$3", "m.room.name", {"name": "New"}))
+    await inside.handle_all()
+
+    assert inside.homeserver.asked == []
+
+
+async def test_many_remote_events_are_found_in_one_page_of_history(inside: Inside) -> None:
+    events = [said(f"${n}", sender=FAY) for n in range(20)]
+    inside.homeserver.next("messages", Reply(200, {"chunk": events[::-1]}))
+    await inside.store(*events)
+    await inside.handle_all()
+
+    assert await inside.bodies() == [f"${n}" for n in range(20)]
+    assert [asked.what for asked in inside.homeserver.asked] == ["messages"]
+
+
+async def test_a_remote_state_event_counts_as_what_the_room_s_state_is(inside: Inside) -> None:
+    now = state("$now", "m.room.name", {"name": "As it is"}, sender=FAY)
+    for _ in range(2):
+        inside.homeserver.next("state", Reply(200, now))
+    await inside.store(state("$lost", "m.room.name", {"name": "As it was claimed"}, sender=FAY), said("$1"))
+    await inside.handle_all()
+
+    assert (await inside.room()).name == "As it is"
+
+
+async def test_a_soft_failed_join_leaves_somebody_banned(inside: Inside) -> None:
+    ban = joined("$ban", FAY, "ban") | {"sender": ALICE}
+    await inside.store(joined("$join", ALICE), ban)
+    inside.homeserver.next("state", Reply(200, ban))
+    await inside.store(joined("$back", FAY, displayname="Not banned"))
+    await inside.handle_all()
+
+    async with inside.database.reading() as tx:
+        assert [member.user_id for member in await tx.members.all()] == [ALICE]
+
+
+async def test_a_homeserver_that_refuses_to_say_holds_up_that_room_alone(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confirmation_module, "_REFUSED_PAUSE_MS", 10)
+    inside.homeserver.next("event", refused(500, "M_UNKNOWN"))
+    await inside.store(said("$1", sender=FAY), said("$2"), said("$3", room=BUILDERS))
+    await inside.handle_all()
+
+    assert await inside.bodies() == ["$1", "$2"]
+    assert await inside.bodies("builders") == ["$3"]

@@ -46,9 +46,25 @@ def test_a_citizen_has_a_ghost_whatever_their_id_looks_like(citizen: str, user: 
 
 
 @pytest.mark.parametrize(
-    "user", ["@citizen_agent=3ax:daarion.space", "@citizen_=40alice=3ahs:daarion.space", "@citizen_U1:daarion.space"]
+    "user",
+    [
+        "@citizen_agent=3ax:daarion.space",
+        "@citizen_=40alice=3ahs:daarion.space",
+        "@citizen_U1:daarion.space",
+        "@citizen_=75_1:daarion.space",  # a second way to write @citizen_u_1
+        "@citizen_=FF:daarion.space",
+        "@citizen_" + "=ff" * 60 + ":daarion.space",
+        "@citizen_:daarion.space",
+        "@agent_:daarion.space",
+        "@agent_=ff:daarion.space",
+        "@agent_Daarwizz:daarion.space",
+        "@agent_" + "x" * 65 + ":daarion.space",
+    ],
 )
-def test_a_ghost_that_no_citizen_can_have_is_nobodys(user: str) -> None:
+def test_a_ghost_that_nobody_in_the_city_can_have_is_not_ours(user: str) -> None:
+    assert HERE.who(UserId(user)) is Staff.NOBODY
+    assert not HERE.is_ours(UserId(user))
+    assert not HERE.is_person(UserId(user))
     assert HERE.subject(UserId(user)) is None
     assert HERE.subject(UserId("@citizen_" + "U" * 200 + ":daarion.space")) is None
 
