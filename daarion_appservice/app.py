@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from .agents.answerer import Answerer
 from .agents.core import AgentsCore
 from .agents.metrics import CoreMetrics
+from .agents.pictures import Pictures
 from .agents.second_me_here import SecondMeHere
 from .agents.secondme import SecondMe
 from .city.accounts import Accounts
@@ -76,6 +77,7 @@ from .matrix.homeserver_watch import HomeserverWatch
 from .matrix.housekeeping import Housekeeping
 from .matrix.inbound import Inbound
 from .matrix.letters import Letters
+from .matrix.media import MediaRepository
 from .matrix.member_events import MemberEvents
 from .matrix.memberships import Memberships
 from .matrix.message_events import MessageEvents
@@ -163,7 +165,7 @@ class City:
         wording, doorkeeper = MatrixWording(self.agents, self.namespace), MatrixDoorkeeper(self.namespace, self.agents)
         self.answers = Answers(self.agents, Addressing(self.agents, self.namespace.agent), now_ms, new_id)
         self.messages = Messages(self.database, self.bus.publish, wording, doorkeeper, self.answers, now_ms, new_id)
-        self.changes = Changes(self.database, self.bus.publish, wording, doorkeeper, now_ms, new_id)
+        self.changes = Changes(self.database, self.bus.publish, wording, doorkeeper, self.answers, now_ms, new_id)
         self.reactions = Reactions(self.database, self.bus.publish, doorkeeper, now_ms, new_id)
 
         self.room_members = RoomMembers(self.namespace, now_ms, new_id)
@@ -300,6 +302,7 @@ class City:
         self.accounts = Accounts(self.database, OpenId(self.homeserver, self.namespace), now_ms)
         self.second_me = SecondMe(self.core, self.database, now_ms, new_id, agent_id=settings.city.second_me)
         self.second_me_here = SecondMeHere(self.second_me, self.presence, heartbeat_s=settings.presence.heartbeat_s)
+        self.media = MediaRepository(self.homeserver, self.watch, self.ghosts)
         self.answerer = Answerer(
             self.core,
             self.second_me,
@@ -310,6 +313,7 @@ class City:
             self.messages,
             self.changes,
             self.answers,
+            Pictures(self.media.picture, max_bytes=settings.agents_core.max_image_bytes),
             self.bus.publish,
             now_ms,
             patience_ms=int(settings.presence.ttl_s * 1000),
@@ -343,6 +347,7 @@ class City:
         self.bus.subscribe(CityMissed, lambda _: self.outbound.wake())
         self.bus.subscribe(DirectChatChanged, self.direct_chats.wake)
         self.bus.subscribe(AnswersOwed, lambda _: self.answerer.wake())
+        self.bus.subscribe(RoomHappened, self.answerer.happened)
         self.bus.subscribe(CityMissed, lambda _: self.room_streams.missed())
         self.bus.subscribe(RegistryChanged, lambda _: self.housekeeping.wake())
         self.bus.subscribe(RegistryChanged, lambda _: self.inbound.wake())

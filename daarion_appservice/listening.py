@@ -35,7 +35,6 @@ from .http.signing_in import CityDoor, MatrixDoor
 from .http.site import SiteRoutes
 from .http.unread import UnreadRoutes
 from .http.web_pages import DIST, WebPages
-from .matrix.media import MediaRepository
 from .matrix.people import PresenceQuery
 from .matrix.queries import CityQueries
 from .matrix.readers import Readers
@@ -96,7 +95,7 @@ def city_listener(city: City) -> Listener:
     room_socket = RoomSocket(parts, door, origins, anonymous_read=may_read)
     media = MediaRoutes(
         city.database,
-        MediaRepository(city.homeserver, city.watch, city.ghosts),
+        city.media,
         authors,
         city.namespace,
         door,

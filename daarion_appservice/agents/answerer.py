@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -24,32 +24,33 @@ from ..city.accounts import Accounts
 from ..city.agents import AgentDirectory
 from ..city.answers import Answers
 from ..city.changes import Changes
-from ..city.events import AnswersOwed, InhabitantTyping
-from ..city.interactions import is_second_me
+from ..city.events import AnswersOwed, RoomHappened
 from ..city.messages import Draft, Messages, cut_to_fit
 from ..city.ports import NowMs, PresenceStore, Publish
 from ..city.presence import Status
-from ..city.reading import CLOSED, may_be_repeated
 from ..city.types import (
-    Agent,
+    AnswerId,
     Author,
     AuthorKind,
     MatrixStatus,
     Message,
+    MessageId,
     NoAnswer,
     OwedAnswer,
-    Room,
     RoomId,
     UserId,
     agent_subject,
 )
 from ..errors import CityError, CoreBusy, CoreError, CoreResting, CoreSlow, NoCore
-from ..storage.database import Database, Transaction
+from ..storage.database import Database
+from .asked import Asked
+from .conversation import question_of, read_conversation
 from .core import AgentsCore
-from .excuses import excuse
 from .growing import Growing
-from .question import AskedAs, Exchange, Question
+from .pictures import Pictures
 from .secondme import AnotherIsAnswered, PromptTooLong, SecondMe
+from .typing_notice import typing
+from .withdrawal import QuestionDeleted, QuestionEdited, unless_changed
 
 _AT_ONCE: Final = 32
 _BATCH: Final = 200
@@ -60,38 +61,10 @@ _BUSY_RETRY_MS: Final = 5_000
 _NOT_HERE_RETRY_MS: Final = 1_000
 _GIVE_UP_MS: Final = 120_000
 """How long a question waits for a core that is busy."""
-_TYPING_S: Final = 5.0
-_HISTORY: Final = 20
-"""Messages before the question that the agent is told."""
-_HISTORY_CHARS: Final = 8_000
+_MAX_RESTARTS: Final = 5
+"""How often a question that is edited while it is answered is asked again."""
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A question with all that belongs to it."""
-
-    owed: OwedAnswer
-    agent: Agent
-    room: Room
-    message: Message
-    before: list[Message]
-
-    @property
-    def author(self) -> Author:
-        return Author(AuthorKind.AGENT, self.agent.slug, self.agent.display_name)
-
-    @property
-    def is_second_me(self) -> bool:
-        return is_second_me(self.agent.slug)
-
-    @property
-    def others_listen(self) -> bool:
-        return self.room.agent is None or self.room.in_company
-
-    def excuse(self, why: NoAnswer) -> str:
-        return excuse(why, self.message.body, self.agent.display_name)
 
 
 class NotAlone(Exception):
@@ -112,6 +85,7 @@ class Answerer:
         messages: Messages,
         changes: Changes,
         answers: Answers,
+        pictures: Pictures,
         publish: Publish,
         now_ms: NowMs,
         *,
@@ -126,16 +100,27 @@ class Answerer:
         self._messages = messages
         self._changes = changes
         self._answers = answers
+        self._pictures = pictures
         self._publish = publish
         self._now_ms = now_ms
         self._patient_until_ms = now_ms() + patience_ms
         self._wake = asyncio.Event()
+        self._watched: dict[AnswerId, tuple[MessageId, asyncio.Event]] = {}
+        """The questions that are being answered; set when something happens to one."""
+        self._restarts: dict[AnswerId, int] = {}
         self._busy: set[tuple[RoomId, str]] = set()
         """Each agent answers one question of a room at a time, in their order."""
 
     def wake(self) -> None:
         """An agent was asked something."""
         self._wake.set()
+
+    def happened(self, happened: RoomHappened) -> None:
+        """Something happened in a room: perhaps to a question."""
+        message = happened.event.message
+        for question, changed in self._watched.values():
+            if message is not None and message.id == question:
+                changed.set()
 
     async def run(self) -> None:
         """Have questions answered, until cancelled. Can be run again."""
@@ -195,7 +180,7 @@ class Answerer:
     async def _answer_if_asked(self, owed: OwedAnswer) -> None:
         asked = await self._read(owed)
         if asked is None:
-            await self._drop(owed)
+            await self._withdraw(owed)
         elif asked.owed.no_answer is not None:
             await self._say_why(asked, asked.owed.no_answer)
         elif asked.is_second_me and asked.others_listen:
@@ -209,7 +194,7 @@ class Answerer:
         else:
             await self._excuse(asked, NoAnswer.OFFLINE)
 
-    async def _read(self, owed: OwedAnswer) -> _Asked | None:
+    async def _read(self, owed: OwedAnswer) -> Asked | None:
         """None when there is nothing to answer any more."""
         agent = self._agents.get(owed.agent)
         async with self._database.reading() as tx:
@@ -218,13 +203,18 @@ class Answerer:
             message, room = await tx.messages.get(owed.question_id), await tx.rooms.get(owed.room_id)
             if now is None or agent is None or message is None or message.deleted or room is None:
                 return None
-            before = await _said_before(tx, agent, room, message)
-        return _Asked(now, agent, room, message, before)
+            conversation = await read_conversation(tx, agent, room, message)
+        return Asked(now, agent, room, message, conversation)
 
-    async def _ask_core(self, asked: _Asked) -> None:
+    async def _ask_core(self, asked: Asked) -> None:
         try:
-            async with self._typing(asked):
-                message = await self._grow(asked)
+            async with typing(self._publish, asked.room.id, asked.author):
+                message = await self._grow_unless_changed(asked)
+        except QuestionDeleted:
+            await self._withdraw(asked.owed)
+        except QuestionEdited:
+            # Owed as before: it is read again at once.
+            log.info("question_edited", agent=asked.owed.agent, room=asked.room.id)
         except (CoreBusy, CoreResting) as error:
             await self._later(asked, error, after_s=error.retry_after_s or 0)
         except AnotherIsAnswered as error:
@@ -240,7 +230,7 @@ class Answerer:
         else:
             await self._given(asked, message)
 
-    async def _later(self, asked: _Asked, error: CityError, *, after_s: float = 0) -> None:
+    async def _later(self, asked: Asked, error: CityError, *, after_s: float = 0) -> None:
         now_ms = self._now_ms()
         if now_ms - asked.owed.asked_at_ms > _GIVE_UP_MS:
             await self._excuse(asked, NoAnswer.BUSY)
@@ -248,7 +238,37 @@ class Answerer:
             retry_at_ms = now_ms + int(after_s * 1000) + _BUSY_RETRY_MS
             await self._put_off(asked.owed, error.detail, retry_at_ms)
 
-    async def _grow(self, asked: _Asked) -> Message:
+    async def _grow_unless_changed(self, asked: Asked) -> Message:
+        """Post the answer; raises QuestionDeleted or QuestionEdited when its question does not stand any more as it was asked."""
+        changed = asyncio.Event()
+        self._watched[asked.owed.id] = asked.message.id, changed
+        try:
+            return await unless_changed(self._grow(asked), changed, partial(self._check_question, asked))
+        finally:
+            del self._watched[asked.owed.id]
+
+    async def _check_question(self, asked: Asked) -> None:
+        try:
+            async with self._database.reading() as tx:
+                message = await tx.messages.get(asked.message.id)
+                is_asked = message is not None and asked.owed.agent in await self._answers.asked(
+                    tx, asked.room, message
+                )
+        except (SQLAlchemyError, OSError):
+            # Looked at again later; the answer is not lost to that.
+            return
+        if message is None or message.deleted:
+            raise QuestionDeleted
+        if message.body == asked.message.body and message.media == asked.message.media:
+            return
+        if not is_asked:
+            raise QuestionDeleted
+        restarts = self._restarts.get(asked.owed.id, 0)
+        if restarts < _MAX_RESTARTS:
+            self._restarts[asked.owed.id] = restarts + 1
+            raise QuestionEdited
+
+    async def _grow(self, asked: Asked) -> Message:
         """Post the answer, at once or piece by piece; returns it as it stands in the end."""
         growing = Growing(asyncio.get_running_loop().time)
         text, message = "", None
@@ -260,19 +280,23 @@ class Answerer:
         return await self._show(asked, text, message)
 
     @asynccontextmanager
-    async def _pieces(self, asked: _Asked) -> AsyncIterator[AsyncIterator[str]]:
+    async def _pieces(self, asked: Asked) -> AsyncIterator[AsyncIterator[str]]:
+        question = question_of(asked.agent, asked.room, asked.message, asked.conversation)
         if not asked.is_second_me:
-            async with self._core.answer(_question(asked)) as pieces:
+            async with self._core.answer(await self._pictures.put_in(question)) as pieces:
                 yield pieces
         elif known := await self._second_me.answered(asked.owed.id):
             # It was answered and remembered, but we ended before it was said.
             yield _at_once(known.response)
         else:
             who = await self._accounts.subject_of(UserId(asked.message.author.id))
-            async with self._second_me.ask(who, asked.message.body, interaction=asked.owed.id) as answer:
+            question = await self._pictures.put_in(question)
+            async with self._second_me.ask(
+                who, question.input, interaction=asked.owed.id, asked=question
+            ) as answer:
                 yield answer
 
-    async def _show(self, asked: _Asked, text: str, shown: Message | None) -> Message:
+    async def _show(self, asked: Asked, text: str, shown: Message | None) -> Message:
         text = cut_to_fit(text)
         if asked.is_second_me:
             await self._check_alone(asked)
@@ -284,22 +308,27 @@ class Answerer:
             shown = posted.message
         return await self._changes.edit(asked.author, asked.room.id, shown.id, text)
 
-    async def _check_alone(self, asked: _Asked) -> None:
+    async def _check_alone(self, asked: Asked) -> None:
         """Raise NotAlone when somebody came into the chat since the question."""
         async with self._database.reading() as tx:
             room = await tx.rooms.get(asked.room.id)
         if room is None or room.in_company:
             raise NotAlone
 
-    async def _excuse(self, asked: _Asked, why: NoAnswer) -> None:
+    async def _excuse(self, asked: Asked, why: NoAnswer) -> None:
         async with self._database.transaction() as tx:
             is_owed = await tx.answers.will_not_be(asked.owed.id, why)
         if is_owed:
             await self._say_why(asked, why)
 
-    async def _say_why(self, asked: _Asked, why: NoAnswer) -> None:
+    async def _say_why(self, asked: Asked, why: NoAnswer) -> None:
         """Say in the room why there is no answer. Of one that broke off nothing stays."""
-        begun = await self._begun(asked)
+        async with self._database.reading() as tx:
+            begun = await tx.messages.by_client_id(asked.author, asked.room.id, _client_id(asked.owed))
+            question = await tx.messages.get(asked.message.id)
+        if question is None or question.deleted:
+            await self._withdraw(asked.owed)
+            return
         if begun is not None and not begun.deleted:
             await self._changes.delete(asked.author, asked.room.id, begun.id, may_moderate=False)
         client_id = f"{_client_id(asked.owed)}:excuse"
@@ -308,17 +337,29 @@ class Answerer:
         async with self._database.transaction() as tx:
             await tx.answers.given(asked.owed.id, posted.message.id)
 
-    async def _begun(self, asked: _Asked) -> Message | None:
-        async with self._database.reading() as tx:
-            return await tx.messages.by_client_id(asked.author, asked.room.id, _client_id(asked.owed))
-
-    async def _given(self, asked: _Asked, message: Message) -> None:
+    async def _given(self, asked: Asked, message: Message) -> None:
         async with self._database.transaction() as tx:
-            owed = []
-            if await tx.answers.given(asked.owed.id, message.id):
+            owed: list[OwedAnswer] = []
+            question = await tx.messages.get(asked.message.id)
+            is_deleted = question is None or question.deleted
+            if not is_deleted and await tx.answers.given(asked.owed.id, message.id):
                 owed = await self._answers.note(tx, asked.room, message, depth=asked.owed.depth + 1)
+        self._restarts.pop(asked.owed.id, None)
+        if is_deleted:
+            await self._withdraw(asked.owed)
         if owed:
             self._publish(AnswersOwed())
+
+    async def _withdraw(self, owed: OwedAnswer) -> None:
+        """There is nothing to answer any more: what was shown of an answer goes, and nothing is said."""
+        author = Author(AuthorKind.AGENT, owed.agent, owed.agent)
+        async with self._database.reading() as tx:
+            still_owed = await tx.answers.still_owed(owed.id) is not None
+            begun = await tx.messages.by_client_id(author, owed.room_id, _client_id(owed)) if still_owed else None
+        if begun is not None and not begun.deleted:
+            await self._changes.delete(author, owed.room_id, begun.id, may_moderate=False)
+        self._restarts.pop(owed.id, None)
+        await self._drop(owed)
 
     async def _drop(self, owed: OwedAnswer) -> None:
         async with self._database.transaction() as tx:
@@ -328,21 +369,6 @@ class Answerer:
         async with self._database.transaction() as tx:
             await tx.answers.put_off(owed.id, why, retry_at_ms=retry_at_ms)
 
-    @asynccontextmanager
-    async def _typing(self, asked: _Asked) -> AsyncIterator[None]:
-        """The agent is seen typing for as long as the block takes."""
-        task = asyncio.create_task(self._keep_typing(asked))
-        try:
-            yield
-        finally:
-            task.cancel()
-            self._publish(InhabitantTyping(asked.room.id, asked.author, typing=False))
-
-    async def _keep_typing(self, asked: _Asked) -> None:
-        while True:
-            self._publish(InhabitantTyping(asked.room.id, asked.author, typing=True))
-            await asyncio.sleep(_TYPING_S)
-
 
 async def _at_once(answer: str) -> AsyncIterator[str]:
     yield answer
@@ -350,49 +376,3 @@ async def _at_once(answer: str) -> AsyncIterator[str]:
 
 def _client_id(owed: OwedAnswer) -> str:
     return f"answer:{owed.id}"
-
-
-def _question(asked: _Asked) -> Question:
-    return Question(
-        asked.agent.id,
-        asked.message.body,
-        AskedAs.DIRECT if asked.room.agent else AskedAs.MENTION,
-        asked.message.author.subject,
-        room=None if asked.room.agent else asked.room.slug,
-        history=tuple(_history(asked)),
-    )
-
-
-async def _said_before(tx: Transaction, agent: Agent, room: Room, message: Message) -> list[Message]:
-    """The last messages before this one, and behind each question what the agent answered to it after this one was asked.
-
-    Only what all who read the answer may read: an agent repeats nothing to somebody who joined later and may not know it.
-    """
-    before = await tx.messages.before(message.room_id, message.seq, limit=_HISTORY)
-    given = await tx.answers.given_to([each.id for each in before], agent.slug)
-    answers = await tx.messages.some(list(given.values()))
-    said = []
-    for each in before:
-        said.append(each)
-        answer = answers.get(given[each.id]) if each.id in given else None
-        if answer is not None and answer.seq > message.seq:
-            said.append(answer)
-    newest_join = await tx.membership_periods.newest_join(room.id) if room.history_visibility in CLOSED else 0
-    return [each for each in said if may_be_repeated(each, room.history_visibility, newest_join)]
-
-
-def _history(asked: _Asked) -> list[Exchange]:
-    """What was said before, as far as there is room for it; others than the agent are named."""
-    left = _HISTORY_CHARS
-    history: list[Exchange] = []
-    for message in reversed(asked.before):
-        if message.deleted or message.msgtype == "m.notice":
-            continue
-        is_own = message.author.subject == agent_subject(asked.agent.slug)
-        is_plain = is_own or asked.room.agent is not None
-        content = message.body if is_plain else f"{message.author.display_name}: {message.body}"
-        left -= len(content)
-        if left < 0:
-            break
-        history.append(Exchange("assistant" if is_own else "user", content))
-    return history[::-1]

@@ -1,6 +1,6 @@
 """How a question is put to the agents core, and what its answers mean: the city's own way, or OpenAI's.
 
-invoke   POST <url>/agents/<id>/invoke      {"input", "context": {"kind", "user_id", "room", "history"}}
+invoke   POST <url>/agents/<id>/invoke      {"input", "context": {"kind", "user_id", "room", "history"[, "reply_to", "attachments"]}}
            {"output": "…"}   or events   {"delta": "…"} … [DONE]
 
 openai   POST <url>/chat/completions        {"model", "messages", "stream": true, "user"}
@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from ..config import AgentsCoreSettings
+from .prompt import text_of
 from .question import Question
 
 JSON = dict[str, Any]
@@ -96,13 +97,17 @@ class Invoke:
         return f"{base}/agents/{_in_path(question.agent_id)}/invoke"
 
     def body(self, question: Question) -> JSON:
-        context = {
+        context: JSON = {
             "kind": question.kind,
             "user_id": question.user_id,
             "room": question.room,
             "history": [asdict(said) for said in question.history],
         }
-        return {"input": question.input, "context": context}
+        if question.reply_to is not None:
+            context["reply_to"] = asdict(question.reply_to)
+        if question.attachments:
+            context["attachments"] = [asdict(attachment) for attachment in question.attachments]
+        return {"input": text_of(question), "context": context}
 
     def whole(self, content: Any) -> Piece:
         return _piece_of(content, "output")
@@ -130,7 +135,7 @@ class OpenAi:
         return urlunsplit(parts._replace(path=path if path.endswith(_COMPLETIONS) else path + _COMPLETIONS))
 
     def body(self, question: Question) -> JSON:
-        messages = [*(asdict(said) for said in question.history), {"role": "user", "content": question.input}]
+        messages = [*(asdict(said) for said in question.history), {"role": "user", "content": _content(question)}]
         return {
             "model": self._model or question.agent_id,
             "messages": messages,
@@ -165,6 +170,17 @@ class OpenAi:
 
 def dialect_of(settings: AgentsCoreSettings) -> Dialect:
     return OpenAi(settings.model) if settings.kind == "openai" else Invoke()
+
+
+def _content(question: Question) -> str | list[JSON]:
+    """What the user says: text, or parts where there are images."""
+    text = text_of(question)
+    images = [
+        {"type": "image_url", "image_url": {"url": attachment.data_url}}
+        for attachment in question.attachments
+        if attachment.data_url is not None
+    ]
+    return [{"type": "text", "text": text}, *images] if images else text
 
 
 def _piece_of(content: Any, key: str) -> Piece:

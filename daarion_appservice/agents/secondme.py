@@ -64,17 +64,31 @@ class SecondMe:
         return self._core.is_there
 
     @asynccontextmanager
-    async def ask(self, who: SubjectId, prompt: str, *, interaction: str | None = None) -> AsyncIterator[Answer]:
+    async def ask(
+        self, who: SubjectId, prompt: str, *, interaction: str | None = None, asked: Question | None = None
+    ) -> AsyncIterator[Answer]:
         """The answer, piece by piece. Whoever leaves the block before its end ends the call, and nothing is stored.
 
-        ``interaction`` is the id to store it under. Raises InvalidInput, AnotherIsAnswered, and CoreError, also in between.
+        Args:
+            interaction: the id to store it under.
+            asked: what the prompt replies to and which files came with it, of a message.
+
+        Raises InvalidInput, AnotherIsAnswered, and CoreError, also in between.
         """
         _check(prompt)
         self._core.check_ready(self._agent_id, AskedAs.SECONDME)
         async with self._turn(who, interaction or self._new_id()) as turn:
             asked_at_ms = self._now_ms()
             history = _exchanges(await self._last(who, CARRIED))
-            question = Question(self._agent_id, prompt, AskedAs.SECONDME, who, history=history)
+            question = Question(
+                self._agent_id,
+                prompt,
+                AskedAs.SECONDME,
+                who,
+                history=history,
+                reply_to=asked.reply_to if asked else None,
+                attachments=asked.attachments if asked else (),
+            )
             async with self._core.answer(question) as pieces:
                 yield Answer(pieces, turn, prompt, asked_at_ms)
 

@@ -27,6 +27,8 @@ _MAX_FROM_AGENTS: Final = 10
 _MAX_FROM_ONE: Final = 20
 """How many questions anybody asks in a minute; the next is told so, and those after it are not even told."""
 _MINUTE_MS: Final = 60_000
+_EDITED_WITHIN_MS: Final = 3_600_000
+"""After which time a message that is edited asks nobody any more."""
 
 
 class Answers:
@@ -44,13 +46,23 @@ class Answers:
         # A notice is what machines say: whoever answered those would talk to machines for ever.
         if message.msgtype == "m.notice" or depth >= MAX_DEPTH:
             return []
-        if room.agent is not None and not room.in_company:
-            asked = {room.agent: None} if message.author.kind is not AuthorKind.AGENT else {}
-        else:
-            asked = dict.fromkeys([*self._named(message), *await self._replied_to(tx, message)])
-            if room.agent is not None:
-                asked = {room.agent: None} if room.agent in asked else {}
-        asked.pop(AgentSlug(message.author.id) if message.author.kind is AuthorKind.AGENT else AgentSlug(""), None)
+        return await self._owe(tx, room, message, await self.asked(tx, room, message), depth)
+
+    async def note_edit(self, tx: CityTransaction, room: Room, before: Message, after: Message) -> list[OwedAnswer]:
+        """Write down who owes an answer only since a message was edited, in this transaction.
+
+        Edits of agents ask nobody: answers grow by edits. Nor do edits of messages that are older than an hour.
+        """
+        is_old = (after.edited_at_ms or 0) - after.created_at_ms > _EDITED_WITHIN_MS
+        if is_old or after.author.kind is AuthorKind.AGENT or after.msgtype == "m.notice":
+            return []
+        known = await self.asked(tx, room, before)
+        asked = [slug for slug in await self.asked(tx, room, after) if slug not in known]
+        return await self._owe(tx, room, after, asked, 0)
+
+    async def _owe(
+        self, tx: CityTransaction, room: Room, message: Message, asked: list[AgentSlug], depth: int
+    ) -> list[OwedAnswer]:
         if not asked:
             return []
         now_ms = self._now_ms()
@@ -60,10 +72,22 @@ class Answers:
         no_answer = NoAnswer.TOO_MUCH if left == 0 else None
         owed = [
             OwedAnswer(AnswerId(self._new_id()), message.id, room.id, slug, depth, now_ms, no_answer=no_answer)
-            for slug in list(asked)[: min(_MAX_ASKED, max(1, left))]
+            for slug in asked[: min(_MAX_ASKED, max(1, left))]
         ]
         await tx.answers.add(owed, asker=message.author.subject)
         return owed
+
+    async def asked(self, tx: CityTransaction, room: Room, message: Message) -> list[AgentSlug]:
+        """The agents that a message asks something, each once."""
+        author = message.author
+        if room.agent is not None and not room.in_company:
+            return [room.agent] if author.kind is not AuthorKind.AGENT else []
+        asked = dict.fromkeys([*self._named(message), *await self._replied_to(tx, message)])
+        if author.kind is AuthorKind.AGENT:
+            asked.pop(AgentSlug(author.id), None)
+        if room.agent is not None:
+            return [room.agent] if room.agent in asked else []
+        return list(asked)
 
     async def _left(self, tx: CityTransaction, room: Room, author: Author, *, since_ms: int) -> int:
         """How many more questions they may ask; 0 for the one that is told so, and less for those that are not."""

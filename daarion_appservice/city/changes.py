@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..errors import Conflict, NotAllowed
-from .events import OutboxFilled, RoomHappened
+from .answers import Answers
+from .events import AnswersOwed, CityEvent, OutboxFilled, RoomHappened
 from .feed import FeedWriter
 from .history import record
 from .messages import check_content, find_open
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, Wording, publish_all
-from .types import Author, Content, EventId, HistoryVisibility, Message, OutboxKind, Revision, RoomEventKind
+from .types import Author, Content, EventId, HistoryVisibility, Message, OutboxKind, Revision, Room, RoomEventKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Changes:
         publish: Publish,
         wording: Wording,
         doorkeeper: Doorkeeper,
+        answers: Answers,
         now_ms: NowMs,
         new_id: NewId,
     ) -> None:
@@ -41,6 +43,7 @@ class Changes:
         self._publish = publish
         self._wording = wording
         self._doorkeeper = doorkeeper
+        self._answers = answers
         self._now_ms = now_ms
         self._new_id = new_id
         self._feed = FeedWriter(new_id)
@@ -66,8 +69,16 @@ class Changes:
             happened = await self._edited(tx, message, content, author, Edit(edit_id, self._now_ms()))
             assert happened is not None
             await tx.outbox.add(OutboxKind.EDIT, message.id, room.id, txn_id=edit_id)
-        publish_all(self._publish, [happened, OutboxFilled()])
+            asked = await self.asked_by_edit(tx, room, message, _as_it_stands(happened))
+        publish_all(self._publish, [happened, OutboxFilled(), *asked])
         return _as_it_stands(happened)
+
+    async def asked_by_edit(
+        self, tx: CityTransaction, room: Room, before: Message, after: Message
+    ) -> list[CityEvent]:
+        """Write down the agents that a message asks only since it was edited; returns what to publish once that is committed."""
+        owed = await self._answers.note_edit(tx, room, before, after)
+        return [AnswersOwed()] if owed else []
 
     async def delete(self, author: Author, room_id: str, message_id: str, *, may_moderate: bool) -> Message:
         """Take back one's own message, or anybody's (``may_moderate``); one that is deleted already is fine.

@@ -75,7 +75,7 @@ def parts_of(mxc: str) -> tuple[str, str] | None:
 
 def addresses_in(media: Media | None, formatted_body: str | None) -> list[str]:
     """All files that are seen by whoever sees a message with these, each once."""
-    own = [media.mxc, media.thumbnail_mxc] if media else []
+    own = [media.mxc, media.thumbnail_mxc] if media and not media.is_private else []
     return list(dict.fromkeys(mxc for mxc in [*own, *_inline(formatted_body)] if mxc and is_mxc(mxc)))
 
 

@@ -162,6 +162,8 @@ class Media:
     height: int | None = None
     duration_ms: int | None = None
     thumbnail_mxc: str | None = None
+    is_private: bool = False
+    """Of a direct chat: the city fetches it for nobody but the agent that was asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -353,6 +353,13 @@ class AgentsCoreSettings(Section):
         description="What becomes of <think>…</think> in answers. hide_until_end_tag: also of what comes before a </think> "
         "that nothing opened, because the prompt did; the answer is shown from there on.",
     )
+    max_image_bytes: int = Field(
+        0,
+        ge=0,
+        le=20 * 1024 * 1024,
+        description="The largest image that is sent with a question as a data: URL, larger ones as a thumbnail; 0: none, "
+        "because models that cannot see refuse such questions.",
+    )
     timeout_s: float = Field(60.0, gt=0, le=3600, description="How long an answer may take as a whole, in seconds.")
     first_piece_timeout_s: float = Field(
         0.0,

@@ -18,6 +18,7 @@ _TEXTS: Final = frozenset({"m.text", "m.notice", "m.emote"})
 _MEDIA: Final = frozenset({"m.image", "m.file", "m.audio", "m.video"})
 _MAX_MENTIONS: Final = 50
 _MAX_SIZE: Final = 1 << 53
+_MAX_PLACE: Final = 100
 _MAX_EXCERPT: Final = 250
 
 
@@ -32,6 +33,9 @@ def read_content(content: Event, namespace: Namespace) -> Content | None:
     media = _read_media(content, body) if msgtype in _MEDIA else None
     is_shown_as_it_is = msgtype in _TEXTS or media is not None
     said, html = without_reply_fallback(body) if "m.relates_to" in content else body, _read_html(content)
+    place = optional_text(content, "geo_uri") if msgtype == "m.location" else None
+    if place and place not in said:
+        said = f"{said} ({place[:_MAX_PLACE]})"
     return Content(
         said,
         html,
@@ -40,6 +44,12 @@ def read_content(content: Event, namespace: Namespace) -> Content | None:
         media,
         _read_mentions(content, said, html, namespace),
     )
+
+
+def msgtype_of_file(content: Event) -> str | None:
+    """Of which kind a file is, be it one that cannot be fetched; None for a message without one."""
+    msgtype = optional_text(content, "msgtype")
+    return msgtype if msgtype in _MEDIA else None
 
 
 def read_sticker(content: Event) -> Content | None:

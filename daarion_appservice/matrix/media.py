@@ -14,7 +14,8 @@ from typing import Final
 import aiohttp
 from mautrix.api import Method, PathBuilder
 
-from ..city.media import Thumbnail, is_mxc, parts_of
+from ..city.file_types import HEAD_BYTES, shown_as
+from ..city.media import USUAL, Thumbnail, is_mxc, parts_of
 from ..city.types import UserId
 from ..errors import HomeserverAway, HomeserverRefused, HomeserverSlow, NoHomeserver
 from .ghosts import Ghosts, is_unregistered
@@ -127,6 +128,17 @@ class MediaRepository:
                     raise
                 response = await stack.enter_async_context(self._get(_V3.raw(path), query))
             yield Incoming(response)
+
+    async def picture(self, mxc: str, max_bytes: int) -> tuple[bytes, str] | None:
+        """A picture with its media type, or its thumbnail when it is larger than ``max_bytes``; None when that is, too."""
+        for thumbnail in (None, USUAL):
+            async with self.download(mxc, thumbnail) as incoming:
+                if (incoming.size or 0) > max_bytes:
+                    continue
+                data = await incoming.beginning(max_bytes + 1)
+                if len(data) <= max_bytes:
+                    return data, shown_as(incoming.content_type, data[:HEAD_BYTES])
+        return None
 
     def _get(self, path: PathBuilder, query: dict[str, str]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         return self._homeserver.streaming(Method.GET, path, query=query, headers={"Accept-Encoding": "identity"})

@@ -22,7 +22,7 @@ from ..city.types import (
     UserId,
 )
 from ..storage.database import Transaction
-from .contents import read_content, read_sticker, replaced, replied_to
+from .contents import msgtype_of_file, read_content, read_sticker, replaced, replied_to
 from .events import (
     EDIT_ID,
     MESSAGE_ID,
@@ -79,7 +79,7 @@ class MessageEvents:
         """
         content = content_of(event)
         author = await self._author(tx, room, sender_of(event))
-        said = _shown(self._said(event), room)
+        said = _shown(self._said(event), room, content)
         # An edit repeats the whole message; taken as a new one it would stand there twice.
         if author is None or said is None or replaced(content):
             return []
@@ -159,7 +159,8 @@ class MessageEvents:
         self, tx: Transaction, room: Room, event: Event, original: EventId, *, history: HistoryVisibility | None = None
     ) -> list[CityEvent]:
         content = content_of(event)
-        said = _shown(read_content(inner(content, "m.new_content"), self._namespace), room)
+        new_content = inner(content, "m.new_content")
+        said = _shown(read_content(new_content, self._namespace), room, new_content)
         editor = await self._author(tx, room, sender_of(event))
         if said is None or editor is None or room.archived:
             return []
@@ -172,7 +173,9 @@ class MessageEvents:
         happened = await self._changes.receive_edit(
             tx, message, said, editor, event_id=event_id_of(event), at_ms=time_ms(event), history=history
         )
-        return [happened] if happened else []
+        if happened is None or happened.event.message is None:
+            return []
+        return [happened, *await self._changes.asked_by_edit(tx, room, message, happened.event.message)]
 
     async def _keep_early(self, tx: Transaction, room: Room, event: Event, original: EventId) -> None:
         if len(original) <= _MAX_ID_CHARS:
@@ -203,11 +206,14 @@ class MessageEvents:
         )
 
 
-def _shown(said: Content | None, room: Room) -> Content | None:
-    """Whoever may read the city's rooms may fetch the files that are shown there; those of a chat are nobody's business."""
+def _shown(said: Content | None, room: Room, content: Event) -> Content | None:
+    """Whoever may read the city's rooms may fetch the files that are shown there; those of a chat are for its agent alone."""
     if said is None or room.agent is None:
         return said
-    return replace(said, media=None, formatted_body=None)
+    # An encrypted file stays one, so that its name is not taken for what was said.
+    msgtype = msgtype_of_file(content) or said.msgtype
+    media = replace(said.media, is_private=True) if said.media else None
+    return replace(said, msgtype=msgtype, media=media, formatted_body=None)
 
 
 async def _own(tx: Transaction, room: Room, content: Event) -> Message | None:

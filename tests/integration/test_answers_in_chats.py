@@ -289,6 +289,8 @@ async def test_files_of_a_chat_are_fetched_for_nobody_nor_what_an_edit_brings_in
         }
         async with forum.database.transaction() as tx:
             await forum.desk.message_events.message(tx, chat, event)
-    assert [(each.body, each.media) for each in await forum.said(chat.id)] == [("фото.png", None)] * 2
+    kept = await forum.said(chat.id)
+    assert [(each.body, each.media and each.media.is_private) for each in kept] == [("фото.png", True)] * 2
+    assert [each.formatted_body for each in kept] == [None, None]
     async with forum.database.reading() as tx:
         assert not await tx.media.is_shown(secret)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -15,6 +15,7 @@ from daarion_appservice.agents import answerer as answerer_module
 from daarion_appservice.agents.answerer import Answerer
 from daarion_appservice.agents.core import AgentsCore
 from daarion_appservice.agents.metrics import CoreMetrics
+from daarion_appservice.agents.pictures import Pictures
 from daarion_appservice.agents.secondme import SecondMe
 from daarion_appservice.city.accounts import Accounts
 from daarion_appservice.city.events import CityEvent
@@ -69,6 +70,15 @@ class Forum:
     presence: MemoryPresence
     published: list[CityEvent] = field(default_factory=list)
     patience_ms: int = 0
+    core_kind: Literal["invoke", "openai"] = "invoke"
+    core_timeout_s: float = 5
+    max_image_bytes: int = 0
+    pictures: dict[str, tuple[bytes, str]] = field(default_factory=dict)
+    """Files that the homeserver has."""
+
+    async def picture(self, mxc: str, max_bytes: int) -> tuple[bytes, str] | None:
+        found = self.pictures.get(mxc)
+        return found if found and len(found[0]) <= max_bytes else None
 
     @property
     def accounts(self) -> Accounts:
@@ -86,7 +96,7 @@ class Forum:
     @asynccontextmanager
     async def answering(self) -> AsyncIterator[None]:
         """The part of the service that has agents answer; when the block ends it does so as in a crash."""
-        settings = AgentsCoreSettings(url=self.core.url, timeout_s=5)
+        settings = AgentsCoreSettings(url=self.core.url, timeout_s=self.core_timeout_s, kind=self.core_kind)
         core = AgentsCore(settings, steady_ms, CoreMetrics(CollectorRegistry()))
         answerer = Answerer(
             core,
@@ -98,6 +108,7 @@ class Forum:
             self.desk.messages,
             self.desk.changes,
             self.desk.answers,
+            Pictures(self.picture, max_bytes=self.max_image_bytes),
             self.published.append,
             steady_ms,
             patience_ms=self.patience_ms,

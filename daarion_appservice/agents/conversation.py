@@ -1,0 +1,81 @@
+"""What was said around a question, as the agent is told it: the messages before it, and the one that it replies to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ..city.reading import CLOSED, may_be_repeated
+from ..city.types import Agent, Message, Room, agent_subject
+from ..storage.database import Transaction
+from .prompt import attachment_of, quotation, said
+from .question import AskedAs, Exchange, Question
+
+_HISTORY: Final = 20
+"""Messages before the question that the agent is told."""
+_HISTORY_CHARS: Final = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    before: tuple[Message, ...] = ()
+    """Oldest first."""
+    replied_to: Message | None = None
+
+
+async def read_conversation(tx: Transaction, agent: Agent, room: Room, message: Message) -> Conversation:
+    """The last messages before this one, and behind each question what the agent answered to it after this one was asked.
+
+    Only what all who read the answer may read: an agent repeats nothing to somebody who joined later and may not know it.
+    """
+    before = await tx.messages.before(message.room_id, message.seq, limit=_HISTORY)
+    given = await tx.answers.given_to([each.id for each in before], agent.slug)
+    answers = await tx.messages.some(list(given.values()))
+    told = []
+    for each in before:
+        told.append(each)
+        answer = answers.get(given[each.id]) if each.id in given else None
+        if answer is not None and answer.seq > message.seq:
+            told.append(answer)
+    replied_to = await tx.messages.get(message.reply_to) if message.reply_to else None
+    newest_join = await tx.membership_periods.newest_join(room.id) if room.history_visibility in CLOSED else 0
+
+    def is_told(each: Message) -> bool:
+        return not each.deleted and may_be_repeated(each, room.history_visibility, newest_join)
+
+    return Conversation(
+        tuple(filter(is_told, told)), replied_to if replied_to is not None and is_told(replied_to) else None
+    )
+
+
+def question_of(agent: Agent, room: Room, message: Message, conversation: Conversation) -> Question:
+    """What the core is asked for ``message``."""
+    replied_to = conversation.replied_to
+    attachments = (attachment_of(each) for each in (message, replied_to) if each is not None)
+    return Question(
+        agent.id,
+        said(message),
+        AskedAs.DIRECT if room.agent else AskedAs.MENTION,
+        message.author.subject,
+        room=None if room.agent else room.slug,
+        history=tuple(_history(agent, room, conversation.before)),
+        reply_to=quotation(replied_to) if replied_to is not None else None,
+        attachments=tuple(attachment for attachment in attachments if attachment is not None),
+    )
+
+
+def _history(agent: Agent, room: Room, before: tuple[Message, ...]) -> list[Exchange]:
+    """What was said before, as far as there is room for it; others than the agent are named where there are several."""
+    left = _HISTORY_CHARS
+    history: list[Exchange] = []
+    for message in reversed(before):
+        if message.msgtype == "m.notice":
+            continue
+        is_own = message.author.subject == agent_subject(agent.slug)
+        is_plain = is_own or (room.agent is not None and not room.in_company)
+        content = said(message) if is_plain else f"{message.author.display_name}: {said(message)}"
+        left -= len(content)
+        if left < 0:
+            break
+        history.append(Exchange("assistant" if is_own else "user", content))
+    return history[::-1]

@@ -1,0 +1,88 @@
+"""The text by which an agent is asked: what was said, what it replies to, and which files came with it.
+
+Models read text. So a reply quotes the message that it answers, as people do, and a file is described in brackets: a name alone,
+like ``Voice message.ogg``, would be taken for what was said.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..city.types import Media, Message
+from .question import Attachment, Question, Quotation
+
+_MAX_QUOTED: Final = 4_000
+"""Characters of the message replied to that are quoted."""
+_KINDS: Final = {"m.image": "image", "m.audio": "audio", "m.video": "video", "m.file": "file"}
+_UNITS: Final = ("bytes", "kB", "MB", "GB")
+
+
+def said(message: Message) -> str:
+    """The text of a message for a model: what it says, and a description of its file."""
+    attachment = attachment_of(message)
+    if attachment is None:
+        return message.body
+    caption = _caption(message)
+    return "\n\n".join(part for part in (caption, f"[{_described(attachment)}]") if part)
+
+
+def quotation(message: Message) -> Quotation:
+    content = said(message)
+    if len(content) > _MAX_QUOTED:
+        content = content[:_MAX_QUOTED] + "…"
+    return Quotation(message.author.display_name, content)
+
+
+def attachment_of(message: Message) -> Attachment | None:
+    """The file of a message; None when it has none."""
+    match _KINDS.get(message.msgtype):
+        case "image" | "audio" | "video" | "file" as kind:
+            media = message.media or Media("", "", message.body)
+            return Attachment(
+                kind,
+                media.filename,
+                media.mimetype,
+                media.size,
+                media.width,
+                media.height,
+                media.duration_ms,
+                media.mxc or None,
+            )
+    return None
+
+
+def text_of(question: Question) -> str:
+    """A question as one text, with a quotation of what it replies to and a word on files that cannot be seen."""
+    parts = []
+    if question.reply_to is not None:
+        quoted = f"{question.reply_to.author}: {question.reply_to.content}"
+        parts.append("\n".join(f"> {line}" for line in quoted.split("\n")))
+    parts.append(question.input)
+    if any(attachment.data_url is None for attachment in question.attachments):
+        parts.append("[The content of the file is not available to you: say so if it matters.]")
+    return "\n\n".join(parts)
+
+
+def _caption(message: Message) -> str:
+    """What was said with a file; empty when the text is only its name."""
+    return message.body if message.media is not None and message.body != message.media.filename else ""
+
+
+def _described(attachment: Attachment) -> str:
+    """Like ``image photo.jpg, image/jpeg, 640×480, 12 kB``."""
+    facts = [
+        f"{attachment.kind} {' '.join(attachment.name.split())}",
+        attachment.mimetype,
+        f"{attachment.width}×{attachment.height}" if attachment.width and attachment.height else "",
+        f"{attachment.duration_ms / 1000:.0f} seconds" if attachment.duration_ms else "",
+        _in_units(attachment.size) if attachment.size is not None else "",
+        "" if attachment.mxc else "encrypted, cannot be opened",
+    ]
+    return ", ".join(fact for fact in facts if fact)
+
+
+def _in_units(size: int) -> str:
+    value, unit = float(size), 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.3g} {_UNITS[unit]}"
