@@ -291,9 +291,7 @@ class Answerer:
         else:
             who = await self._accounts.subject_of(UserId(asked.message.author.id))
             question = await self._pictures.put_in(question)
-            async with self._second_me.ask(
-                who, question.input, interaction=asked.owed.id, asked=question
-            ) as answer:
+            async with self._second_me.ask(who, question.input, interaction=asked.owed.id, asked=question) as answer:
                 yield answer
 
     async def _show(self, asked: Asked, text: str, shown: Message | None) -> Message:

@@ -1,6 +1,6 @@
 """How a question is put to the agents core, and what its answers mean: the city's own way, or OpenAI's.
 
-invoke   POST <url>/agents/<id>/invoke      {"input", "context": {"kind", "user_id", "room", "history"[, "reply_to", "attachments"]}}
+invoke   POST <url>/agents/<id>/invoke      {"input", "context": {"kind", "user_id", "room", "history", …}}
            {"output": "…"}   or events   {"delta": "…"} … [DONE]
 
 openai   POST <url>/chat/completions        {"model", "messages", "stream": true, "user"}

@@ -17,7 +17,7 @@ from .question import Attachment, Question
 _TIMEOUT_S: Final = 15.0
 
 Fetch = Callable[[str, int], Awaitable[tuple[bytes, str] | None]]
-"""A file by its ``mxc://`` address, if it has at most so many bytes, and its media type; else a smaller picture of it, or None."""
+"""Fetch a file by its ``mxc://`` address: its bytes, at most so many, and its media type; None when it has more."""
 
 log = structlog.get_logger()
 

@@ -73,9 +73,7 @@ class Changes:
         publish_all(self._publish, [happened, OutboxFilled(), *asked])
         return _as_it_stands(happened)
 
-    async def asked_by_edit(
-        self, tx: CityTransaction, room: Room, before: Message, after: Message
-    ) -> list[CityEvent]:
+    async def asked_by_edit(self, tx: CityTransaction, room: Room, before: Message, after: Message) -> list[CityEvent]:
         """Write down the agents that a message asks only since it was edited; returns what to publish once that is committed."""
         owed = await self._answers.note_edit(tx, room, before, after)
         return [AnswersOwed()] if owed else []

@@ -51,7 +51,12 @@ async def happens(forum: Forum, room: RoomId, content: Any, *, event_id: str = "
     async with forum.database.transaction() as tx:
         found = await tx.rooms.get(room)
         assert found is not None
-        event: dict[str, Any] = {"type": "m.room.message", "event_id": event_id, "sender": ALICE, "room_id": found.matrix_room_id}
+        event: dict[str, Any] = {
+            "type": "m.room.message",
+            "event_id": event_id,
+            "sender": ALICE,
+            "room_id": found.matrix_room_id,
+        }
         event |= {"origin_server_ts": now_ms()}
         await forum.desk.handlers().handle(tx, event | {"content": content})
     return (await forum.said(room))[-1]
@@ -78,7 +83,9 @@ async def test_reply_in_a_direct_chat_brings_the_message_replied_to(forum: Forum
     relation = {"m.in_reply_to": {"event_id": "$old"}}
     async with forum.answering():
         await forum.answers(room=chat.id)
-        await happens(forum, chat.id, {"msgtype": "m.text", "body": "Переклади", "m.relates_to": relation}, event_id="$2")
+        await happens(
+            forum, chat.id, {"msgtype": "m.text", "body": "Переклади", "m.relates_to": relation}, event_id="$2"
+        )
         await forum.answers(2, room=chat.id)
     assert forum.core.asked[1].content["input"] == f"> {ALICE}: Guten Tag\n\nПереклади"
 
@@ -107,7 +114,9 @@ async def test_second_me_is_told_the_message_replied_to_and_remembers_the_questi
     async with forum.answering(), forum.second_me() as second_me:
         await happens(forum, chat.id, {"msgtype": "m.text", "body": "Guten Tag"}, event_id="$old")
         await forum.answers(room=chat.id)
-        await happens(forum, chat.id, {"msgtype": "m.text", "body": "Переклади", "m.relates_to": relation}, event_id="$2")
+        await happens(
+            forum, chat.id, {"msgtype": "m.text", "body": "Переклади", "m.relates_to": relation}, event_id="$2"
+        )
         await forum.answers(2, room=chat.id)
         remembered = await second_me.history(forum.core.asked[1].content["context"]["user_id"])
     assert forum.core.asked[1].content["input"] == f"> {ALICE}: Guten Tag\n\nПереклади"
@@ -239,7 +248,6 @@ async def test_media_of_the_city_is_described(forum: Forum) -> None:
         upload = Media("mxc://city.localhost/up", "application/pdf", "звіт.pdf", 2_000_000)
         await tx.media.add_upload(OKSANA, upload, now_ms=1)
 
-
     await forum.desk.messages.post(OKSANA, "general", Draft("@scribe, глянь", media=upload.mxc))
     async with forum.answering():
         await forum.answers()
@@ -313,7 +321,9 @@ async def test_what_was_shown_goes_also_when_the_process_ended_meanwhile(forum: 
     assert len(forum.core.asked) == 1
 
 
-async def test_failure_after_the_question_was_deleted_is_not_told(forum: Forum, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failure_after_the_question_was_deleted_is_not_told(
+    forum: Forum, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(withdrawal, "_LOOK_S", 60.0)
     gate = asyncio.Event()
     forum.core.next(pauses(gate, delta("Поло"), b"data: {nonsense\n\n"))
