@@ -56,6 +56,7 @@ from .city.presence import Status
 from .city.reactions import Reactions
 from .city.rooms import Rooms
 from .city.tokens import TokenRing
+from .city.types import person_subject
 from .clock import new_id, now_ms, steady_ms
 from .config import Settings
 from .config.registry_file import agent_of
@@ -282,7 +283,12 @@ class City:
         )
 
     def _see_people(self) -> None:
-        self.people = People(self.presence, self.namespace, steady_ms)
+        self.people = People(
+            self.presence,
+            self.namespace,
+            steady_ms,
+            is_member=lambda user: bool(self.occupancy.rooms_of(person_subject(user))),
+        )
         self.sight = Sight(self.occupancy)
         self.typing = TypingNotices(self.namespace, self.bus.publish)
         self.observer = Observer(

@@ -90,11 +90,18 @@ class _Told:
         return replace(self.shown, last_active_ms=max(self.shown.last_active_ms, now_ms - _ACTIVE_MS))
 
 
+_ELSEWHERE: Final = _Told(Shown(), is_active=False)
+
+
 class People:
     """Takes the presence of people as the observer sees it, or as it came with a transaction."""
 
-    def __init__(self, presence: PresenceStore, namespace: Namespace, now_ms: NowMs) -> None:
+    def __init__(
+        self, presence: PresenceStore, namespace: Namespace, now_ms: NowMs, *, is_member: Callable[[UserId], bool]
+    ) -> None:
+        """``is_member`` says whether somebody is in a room of the city; the presence of others does not count there."""
         self._presence = presence
+        self._is_member = is_member
         self._namespace = namespace
         self._now_ms = now_ms
         self._told: dict[UserId, _Told] = {}
@@ -126,7 +133,7 @@ class People:
                 told = self._understand(await ask(user))
                 if user in self._in_question:
                     await self._place([(user, told)])
-                    return told.shown
+                    return self._told[user].shown
         finally:
             self._in_question.discard(user)
 
@@ -152,6 +159,9 @@ class People:
         return _Told(shown_of(content, self._now_ms()), is_active=content.get("currently_active") is True)
 
     async def _place(self, people: list[tuple[UserId, _Told]]) -> None:
+        # For a while, and in the state that it gives at the start of a sync, Synapse shows the presence of people who have
+        # left every room. Those who join are asked about then (see ``sight``).
+        people = [(user, told if self._is_member(user) else _ELSEWHERE) for user, told in people]
         for user, told in people:
             self._told[user] = told
             self._in_question.discard(user)

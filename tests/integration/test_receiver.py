@@ -79,7 +79,7 @@ async def door(database_url: str) -> AsyncIterator[Door]:
     database, names, woken = Database(database_url), NamesAsked(), list[None]()
     await migrate.upgrade(database)
     presence = MemoryPresence(Bus().publish, now_ms, ttl_ms=40_000)
-    people = People(presence, Namespace("city.localhost", "daarion_bot"), now_ms)
+    people = People(presence, Namespace("city.localhost", "daarion_bot"), now_ms, is_member=lambda _: True)
     receiver = Receiver(
         database,
         names,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Container
 from typing import Any
 
 import pytest
@@ -127,9 +128,11 @@ class Clock:
         return self.now_ms
 
 
-def some_people(clock: Clock) -> tuple[People, MemoryPresence]:
+def some_people(clock: Clock, elsewhere: Container[UserId] = ()) -> tuple[People, MemoryPresence]:
     presence = MemoryPresence(Bus().publish, clock, ttl_ms=40_000)
-    return People(presence, Namespace("city.localhost", "daarion_bot"), clock), presence
+    return People(
+        presence, Namespace("city.localhost", "daarion_bot"), clock, is_member=lambda user: user not in elsewhere
+    ), presence
 
 
 async def test_what_was_told_is_known_also_of_who_is_offline() -> None:
@@ -182,6 +185,30 @@ async def test_an_answer_that_something_newer_overtook_does_not_count() -> None:
     assert await people.learn(ALICE, ask) == Shown(Status.ONLINE, "new")
     assert answers == []
     assert presence.shown(SubjectId(ALICE)).status_msg == "new"
+
+
+async def test_presence_of_non_members_not_counted() -> None:
+    people, presence = some_people(Clock(), elsewhere={ALICE})
+
+    async def online(_: UserId) -> dict[str, Any]:
+        return {"presence": "online"}
+
+    await people.take_all([says(ALICE, "online"), says(BOB, "online")])
+    assert [presence.shown(SubjectId(each)).status for each in (ALICE, BOB)] == [Status.OFFLINE, Status.ONLINE]
+    await people.take([says(ALICE, "unavailable")])
+    assert presence.shown(SubjectId(ALICE)).status is Status.OFFLINE
+    assert await people.learn(ALICE, online) == Shown()
+    await people.say_again()
+    assert presence.shown(SubjectId(ALICE)).status is Status.OFFLINE
+
+
+async def test_member_who_leaves_every_room_gone_with_next_event() -> None:
+    elsewhere: set[UserId] = set()
+    people, presence = some_people(Clock(), elsewhere)
+    await people.take([says(ALICE, "online")])
+    elsewhere.add(ALICE)
+    await people.take([says(ALICE, "online", status_msg="still")])
+    assert presence.shown(SubjectId(ALICE)).status is Status.OFFLINE
 
 
 async def test_a_question_that_failed_teaches_nothing() -> None:
