@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from .city.events import InboxFilled
 from .city.registry import RegistryKeeper
 from .clock import new_id, now_ms, steady_ms
+from .http.addresses import Addresses
 from .http.agents import AgentRoutes
 from .http.authors import Authors
+from .http.connections import Connections
+from .http.descriptors import city_caps, matrix_caps, open_files
 from .http.feed import FeedRoutes
 from .http.health import HealthRoutes
 from .http.internal import InternalPresenceRoutes
@@ -103,6 +106,7 @@ def city_listener(city: City) -> Listener:
         settings.media,
         anonymous_read=may_read,
     )
+    connections = Connections("api", city_caps(settings.limits, open_files()), door.limits.addresses)
     second_me, invoke = SecondMeRoutes(city.second_me), SecondMeInvoke(city.second_me, door)
     issue = JwtIssue(settings.api.jwt, lifetime_s=settings.sign_in.token_lifetime_s)
     app = city_application(
@@ -124,9 +128,10 @@ def city_listener(city: City) -> Listener:
         [media, socket, events, room_socket, invoke],
         door,
         settings.api,
+        connections,
         WebPages(settings.web, door.limits, DIST) if settings.web.enabled else None,
     )
-    return Listener("api", app, settings.api.host, settings.api.port)
+    return Listener("api", app, settings.api.host, settings.api.port, connections)
 
 
 def matrix_listener(city: City) -> Listener:
@@ -149,4 +154,5 @@ def matrix_listener(city: City) -> Listener:
     )
     others: list[Streaming] = [third_party, MetricsRoute(city.metrics)]
     app = matrix_application([internal, health], receiver, MatrixDoor(settings), others=others)
-    return Listener("matrix", app, settings.matrix.host, settings.matrix.port)
+    connections = Connections("matrix", matrix_caps(settings.limits, open_files()), Addresses(()))
+    return Listener("matrix", app, settings.matrix.host, settings.matrix.port, connections)

@@ -26,9 +26,11 @@ def run(config: ConfigPath = DEFAULT_CONFIG) -> None:
     import uvloop  # noqa: PLC0415
 
     from ..app import run as run_service  # noqa: PLC0415
+    from ..http.descriptors import raise_limit  # noqa: PLC0415
     from ..ops import logs  # noqa: PLC0415
 
     logs.set_up(settings.logging)
+    raise_limit()
     uvloop.run(run_service(settings))
 
 

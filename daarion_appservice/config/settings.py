@@ -230,6 +230,27 @@ class LimitsSettings(Section):
     sockets_per_address: int = Field(
         500, ge=0, description="Those that one address has open, but for agents'; 0: no limit."
     )
+    connections: int = Field(
+        0,
+        ge=0,
+        description="TCP connections of the city listener; 0: as many as the limit of open files (LimitNOFILE) allows.",
+    )
+    connections_per_address: int = Field(
+        1000, ge=0, description="Those of one address that is no trusted proxy and not this machine; 0: no limit."
+    )
+    answers_per_address: int = Field(
+        200,
+        ge=0,
+        description="Requests of one address that are being answered or whose answer it has not taken yet; 0: no limit.",
+    )
+    unread_bytes_per_address: int = Field(
+        32 * 1024 * 1024,
+        ge=0,
+        description="Bytes that wait for one address because it does not read them; 0: no limit.",
+    )
+    unread_bytes: int = Field(
+        256 * 1024 * 1024, ge=0, description="Those that wait for all together, on each listener; 0: no limit."
+    )
 
 
 class MediaSettings(Section):

@@ -47,6 +47,11 @@ class Addresses:
             return _counted(peer)
         return _counted(self._behind(peer, ",".join(request.headers.getall(_FORWARDED))))
 
+    def of_peer(self, peername: object) -> str | None:
+        """Under what a connection is counted; None for a trusted proxy, which speaks for many, and for this machine."""
+        peer = _parsed(str(peername[0])) if isinstance(peername, tuple) and peername else None
+        return None if peer is None or self._is_trusted(peer) else _counted(peer)
+
     def _behind(self, proxy: Address, forwarded_for: str) -> Address:
         nearest = proxy
         for text in reversed(forwarded_for.split(",")):

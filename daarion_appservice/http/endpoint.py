@@ -41,6 +41,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..as_json import as_json
 from ..errors import InvalidInput
+from .encoded import Encoded, shared_response
 from .principals import Access, Principal, check
 
 
@@ -84,10 +85,11 @@ class Call(Generic[B, Q]):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer whose status is not the route's usual one."""
+    """An answer with another status than the route's usual one, or with headers."""
 
     content: Any
     status: int
+    headers: dict[str, str] | None = None
 
 
 Handler = Callable[[Call[Any, Any]], Awaitable[Any]]
@@ -196,6 +198,7 @@ def _aiohttp_handler(
     wanted = each.description
     who = wanted.who
     assert who is not None
+    is_shared = each.method == "GET" and who is Access.READERS
 
     @wraps(each.handler)  # with what is said of it
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -205,11 +208,15 @@ def _aiohttp_handler(
         check_text(path)
         call = Call(principal, path, await read_body(request, wanted.body), read_query(request, wanted.query))
         answer = await each.handler(call)
-        if isinstance(answer, Answer):
-            return json_response(answer.content, status=answer.status)
+        if not isinstance(answer, Answer):
+            answer = Answer(answer, wanted.status)
         if wanted.answer is NoContent:
-            return web.Response(status=wanted.status)
-        return json_response(answer, status=wanted.status)
+            return web.Response(status=answer.status)
+        if is_shared and answer.status == 200:
+            return await shared_response(
+                request, Encoded.of(answer.content), status=answer.status, headers=answer.headers
+            )
+        return json_response(answer.content, status=answer.status, headers=answer.headers)
 
     return handle
 

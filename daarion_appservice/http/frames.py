@@ -10,6 +10,9 @@ import struct
 
 _TEXT = 0x81
 _CLOSE = 0x88
+_CONTINUATION = 0x80
+_NOT_THE_LAST = 0x7F
+_FRAGMENT_BYTES = 64 * 1024
 
 PING = b"\x89\x00"
 
@@ -17,6 +20,17 @@ PING = b"\x89\x00"
 def text_frame(text: bytes) -> bytes:
     """A whole text message in one frame, as a server sends it: not masked."""
     return _header(_TEXT, len(text)) + text
+
+
+def fragments(text: bytes) -> list[bytes]:
+    """A text message as frames of at most 64 KiB each (§5.4): between them a peer that reads slowly is waited for, and frames of
+    control may stand between them."""
+    parts = [text[begin : begin + _FRAGMENT_BYTES] for begin in range(0, len(text), _FRAGMENT_BYTES)] or [b""]
+    last = len(parts) - 1
+    return [
+        _header((_TEXT if index == 0 else _CONTINUATION) & (0xFF if index == last else _NOT_THE_LAST), len(part)) + part
+        for index, part in enumerate(parts)
+    ]
 
 
 def close_frame(code: int, reason: str) -> bytes:

@@ -26,6 +26,7 @@ from ..config import Settings
 from ..errors import CityError, NotSignedIn
 from ..realtime.redis_client import Client
 from .addresses import Addresses
+from .connections import connection_of
 from .endpoint import description_of
 from .pace import Pace
 from .places import Place, Places
@@ -65,7 +66,7 @@ _WRONG_TOKENS: Final = 10_000
 class Limits:
     def __init__(self, settings: Settings, redis: Client | None) -> None:
         limits = settings.limits
-        self._addresses = Addresses(settings.api.trusted_proxies)
+        self.addresses = Addresses(settings.api.trusted_proxies)
         self._rates = Rates(limits, redis)
         self._places = Places(per_subject=limits.sockets_per_subject, per_address=limits.sockets_per_address)
         self._pace = parse(limits.socket_events) if limits.socket_events else None
@@ -93,7 +94,7 @@ class Limits:
         self, request: web.Request, token: str, holder: Callable[[str], Awaitable[Principal]]
     ) -> Principal:
         """Whose token it is. Raises TooManyRequests after too many wrong ones from there, and whatever ``holder`` does."""
-        address = self._addresses.of(request)
+        address = self.addresses.of(request)
         if address is None:
             return await holder(token)
         self._rates.check(Rate.SIGN_INS, _address(address))
@@ -125,7 +126,10 @@ class Limits:
 
     def place(self, request: web.Request, principal: Principal) -> Place:
         """For what stays open, for as long as its block. Raises TooManyRequests."""
-        return self._places.take(_subject(principal), self._address_of(request, principal))
+        place = self._places.take(_subject(principal), self._address_of(request, principal))
+        if connection := connection_of(request):
+            connection.becomes_stream()
+        return place
 
     def move(self, place: Place, request: web.Request, principal: Principal) -> None:
         """Of the same connection, once it is known whose it is. Raises TooManyRequests."""
@@ -134,7 +138,7 @@ class Limits:
     def asker(self, request: web.Request, principal: Principal) -> str | None:
         """Under what is counted what somebody has under way; None for who is not limited."""
         if isinstance(principal, Anonymous):
-            address = self._addresses.of(request)
+            address = self.addresses.of(request)
             return None if address is None else _address(address)
         return _subject(principal)
 
@@ -143,14 +147,14 @@ class Limits:
         return Pace(self._pace) if self._pace is not None else None
 
     async def _count_address(self, request: web.Request, rate: Rate = Rate.READS) -> None:
-        address = self._addresses.of(request)
+        address = self.addresses.of(request)
         if address is not None:
             await self._rates.spend(rate, _address(address))
 
     def _address_of(self, request: web.Request, principal: Principal) -> str | None:
         """The address that what stays open is counted for. Agents have one machine for many, and tokens made by the admin."""
         if isinstance(principal, Anonymous) or (isinstance(principal, Citizen) and not principal.is_admin):
-            return self._addresses.of(request)
+            return self.addresses.of(request)
         return None
 
     def _is_new(self, token: str, address: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import socket
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -14,6 +16,7 @@ from ..errors import ExitCode, StartError
 from ..matrix.receiver import MAX_BODY_BYTES, Receiver
 from .answers import matrix_errors, problems
 from .bad_requests import keep_out_of_the_log
+from .connections import Connections
 from .endpoint import Door, install, routes_of
 from .expectations import refuse_expectations
 from .openapi import Documentation
@@ -21,6 +24,8 @@ from .signing_in import CityDoor
 from .web_pages import WebPages
 
 _MAX_CITY_BODY_BYTES: Final = 1024 * 1024
+_BACKLOG: Final = 1024
+_UNSENT_BYTES: Final = 128 * 1024
 
 
 class Streaming(Protocol):
@@ -34,9 +39,12 @@ def city_application(
     streams: Sequence[Streaming],
     door: CityDoor,
     settings: ApiSettings,
+    connections: Connections,
     pages: WebPages | None = None,
 ) -> web.Application:
-    app = web.Application(middlewares=[problems, door.limits.middleware], client_max_size=_MAX_CITY_BODY_BYTES)
+    app = web.Application(
+        middlewares=[problems, connections.bounded, door.limits.middleware], client_max_size=_MAX_CITY_BODY_BYTES
+    )
     for group in groups:
         install(app, routes_of(group), door, anonymous_read=settings.anonymous_read)
     for stream in (*streams, Documentation(anonymous_read=settings.anonymous_read)):
@@ -73,10 +81,12 @@ def matrix_application(
 class Listener:
     """An application at an address. ``name`` is what the configuration calls the section with its host and port."""
 
-    def __init__(self, name: str, app: web.Application, host: str, port: int) -> None:
+    def __init__(self, name: str, app: web.Application, host: str, port: int, connections: Connections) -> None:
         self._name = name
         self._host = host
         self._port = port
+        self._connections = connections
+        app.middlewares.insert(0, connections.middleware)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5.0)
 
     async def start(self) -> None:
@@ -85,7 +95,7 @@ class Listener:
         await self._runner.setup()
         refuse_expectations(self._runner)
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            await _Site(self._runner, self._host, self._port, self._connections).start()
         except OSError as error:
             await self._runner.cleanup()
             raise StartError(
@@ -97,6 +107,32 @@ class Listener:
     async def stop(self) -> None:
         """Let the requests that are being answered finish, and take no more."""
         await self._runner.cleanup()
+        self._connections.close()
+
+
+class _Site(web.BaseSite):
+    """aiohttp's TCPSite, with ``connections`` around each protocol."""
+
+    def __init__(self, runner: web.AppRunner, host: str, port: int, connections: Connections) -> None:
+        super().__init__(runner)
+        self._host, self._port = host, port
+        self._connections = connections
+
+    @property
+    def name(self) -> str:
+        return f"http://{self._host}:{self._port}"
+
+    async def start(self) -> None:
+        await super().start()
+        server = self._runner.server
+        assert server is not None
+        self._server = listening = await asyncio.get_running_loop().create_server(
+            self._connections.wrap(server), self._host, self._port, backlog=_BACKLOG
+        )
+        if (option := getattr(socket, "TCP_NOTSENT_LOWAT", None)) is not None:
+            # Accepted sockets inherit it: of an answer that nobody reads no more than this lies in the kernel.
+            for each in listening.sockets:
+                each.setsockopt(socket.IPPROTO_TCP, option, _UNSENT_BYTES)
 
 
 def _reason(error: OSError) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-import orjson
 from pydantic import Field, model_validator
 
 from ..city.changes import Changes
@@ -15,7 +14,8 @@ from ..matrix.namespace import Namespace
 from . import schemas
 from .authors import Authors
 from .endpoint import Answer, Body, Call, NoBody, NoQuery, Query, endpoint
-from .pages import Place, RoomPages
+from .message_pages import Place
+from .pages import RoomPage, RoomPages
 from .principals import Access, Citizen, Principal
 from .views import JSON, message_view
 
@@ -113,12 +113,17 @@ class MessageRoutes:
         answer=list[schemas.Message],
         errors=("no_such_room", "no_such_message"),
     )
-    async def list_messages(self, call: Call[NoBody, MessageList]) -> orjson.Fragment:
+    async def list_messages(self, call: Call[NoBody, MessageList]) -> Answer:
         """Oldest first, and only what one may read. To go back ask again with ``before`` = the ``seq`` of the first; to go on,
-        with ``after`` = that of the last. ``around`` begins at a message that is linked to. One of the three at most."""
+        with ``after`` = that of the last. ``around`` begins at a message that is linked to. One of the three at most.
+
+        There are fewer than `limit` where they would have more than 256 KiB together. Where there are more, a header `Link` says
+        so: `rel="prev"` is the address of the page before this one, `rel="next"` that of the one after it.
+        """
         query = call.query
         place = Place(query.before, query.after, query.around)
-        return await self._pages.messages(call.path["room_id"], call.principal, place, limit=query.limit)
+        page = await self._pages.messages(call.path["room_id"], call.principal, place, limit=query.limit)
+        return Answer(page.messages, 200, _links(page, query.limit))
 
     @endpoint(
         "POST",
@@ -220,3 +225,14 @@ class MessageRoutes:
 
 def _may_moderate(principal: Principal) -> bool:
     return isinstance(principal, Citizen) and principal.is_admin
+
+
+def _links(page: RoomPage, limit: int) -> dict[str, str]:
+    """``Link`` (RFC 8288): where there is more, chronologically."""
+    address = _MESSAGES.format(room_id=page.room.id)
+    links = []
+    if page.older_before is not None:
+        links.append(f'<{address}?before={page.older_before}&limit={limit}>; rel="prev"')
+    if page.newer_after is not None:
+        links.append(f'<{address}?after={page.newer_after}&limit={limit}>; rel="next"')
+    return {"Link": ", ".join(links)} if links else {}

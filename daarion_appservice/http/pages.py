@@ -11,30 +11,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-import orjson
-
 from ..city.occupancy import Occupancy
 from ..city.reading import PUBLIC, Reading, is_known_to, is_listed
-from ..city.types import Member, Message, MessageId, Room, RoomId, UserId
+from ..city.types import Member, Message, Room, RoomId, UserId
 from ..errors import NotFound
 from ..matrix.namespace import Namespace
 from ..matrix.readers import Readers
-from ..storage.database import Database, Transaction
+from ..storage.database import Database
+from .encoded import Encoded
+from .message_pages import NotReadable, Place, read_messages
 from .principals import Principal, is_admin, reader
-from .views import message_view, room_view
+from .views import JSON, message_view, room_view
 
 _READING_BYTES = 512
 """What a reading is reckoned to take up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in a room's history a page of it lies; all None for its end."""
-
-    before: int | None = None
-    after: int | None = None
-    around: str | None = None
-    """The id of the message in the middle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +32,11 @@ class RoomPage:
     """A room and what was said there, as JSON."""
 
     room: Room
-    messages: orjson.Fragment
-    size: int
+    messages: Encoded
+    older_before: int | None = None
+    """The ``seq`` of the first message, where it is known that there are older ones."""
+    newer_after: int | None = None
+    """That of the last one, where it is known that there are newer ones."""
     reading: Reading = PUBLIC
     """What whoever asked may read of the room."""
 
@@ -53,7 +46,7 @@ class _RoomList:
     rooms: list[Room]
     here: list[int]
     """How many members of each were here when it was encoded."""
-    encoded: bytes
+    encoded: Encoded
     is_all: bool
     """Whether there are no rooms but those of which everybody may know."""
 
@@ -65,16 +58,16 @@ class RoomPages:
         self._namespace = namespace
         self._readers = Readers(namespace)
 
-    async def rooms(self, principal: Principal, *, sort: str, limit: int, offset: int) -> orjson.Fragment:
+    async def rooms(self, principal: Principal, *, sort: str, limit: int, offset: int) -> Encoded:
         """The rooms that are not archived and of which they may know, in one of ``storage.rooms.ORDERS``."""
         read = partial(self._read_rooms, sort, limit, offset)
         found = await self._database.remembered.get(("rooms", sort, limit, offset), read, _size_of_list)
         if not found.is_all and (reader(principal) or is_admin(principal)):
-            return orjson.Fragment(self._encode(await self.some_rooms(principal, sort, limit, offset)))
+            return self._encode(await self.some_rooms(principal, sort, limit, offset))
         here = self._here(found.rooms)
         if found.here != here:
             found.here, found.encoded = here, self._encode(found.rooms)
-        return orjson.Fragment(found.encoded)
+        return found.encoded
 
     async def some_rooms(self, principal: Principal, sort: str, limit: int, offset: int = 0) -> list[Room]:
         """The same as they are stored."""
@@ -89,9 +82,10 @@ class RoomPages:
         """
         return await self._page_for(id_or_slug, principal, Place(), limit)
 
-    async def messages(self, id_or_slug: str, principal: Principal, place: Place, *, limit: int) -> orjson.Fragment:
-        """Up to ``limit`` messages there that they may read, oldest first. Raises NotFound."""
-        return (await self._page_for(id_or_slug, principal, place, limit)).messages
+    async def messages(self, id_or_slug: str, principal: Principal, place: Place, *, limit: int) -> RoomPage:
+        """Up to ``limit`` messages there that they may read, oldest first; fewer, where they would have more than
+        ``message_pages.MAX_PAGE_BYTES``. Raises NotFound."""
+        return await self._page_for(id_or_slug, principal, place, limit)
 
     async def members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
         """Those of them who are members of the room, as they are called and look there."""
@@ -109,7 +103,7 @@ class RoomPages:
         try:
             page = await self._page(id_or_slug, place, limit, PUBLIC)
             room = page.room
-        except _NotReadable as not_readable:
+        except NotReadable as not_readable:
             room = not_readable.room
         if page is not None and not room.was_private and is_listed(room):
             return page
@@ -120,7 +114,7 @@ class RoomPages:
             return page
         try:
             return await self._page(id_or_slug, place, limit, reading)
-        except _NotReadable:
+        except NotReadable:
             raise NotFound("no_such_message", f"there is no message {place.around!r} in the room {room.slug}") from None
 
     async def _page(self, id_or_slug: str, place: Place, limit: int, reading: Reading) -> RoomPage:
@@ -134,9 +128,13 @@ class RoomPages:
             room = await tx.rooms.find(id_or_slug)
             if room is None:
                 raise _no_such_room(id_or_slug)
-            messages = await _messages(tx, room, place, limit, reading)
-        encoded = orjson.dumps([message_view(message, self._namespace) for message in messages])
-        return RoomPage(room, orjson.Fragment(encoded), len(encoded), reading)
+            found = await read_messages(tx, room, place, limit, reading, self._message)
+        older_before = found.first_seq if found.has_older else None
+        newer_after = found.last_seq if found.has_newer else None
+        return RoomPage(room, Encoded(found.encoded), older_before, newer_after, reading)
+
+    def _message(self, message: Message) -> JSON:
+        return message_view(message, self._namespace)
 
     async def _reading(self, room: Room, principal: Principal) -> Reading:
         who = reader(principal)
@@ -167,31 +165,8 @@ class RoomPages:
     def _here(self, rooms: list[Room]) -> list[int]:
         return [self._occupancy.members_online(room.id) for room in rooms]
 
-    def _encode(self, rooms: list[Room]) -> bytes:
-        return orjson.dumps(
-            [room_view(room, self._occupancy.members_online(room.id), self._namespace) for room in rooms]
-        )
-
-
-class _NotReadable(Exception):
-    """The message in the middle is not there, or not for this reader."""
-
-    def __init__(self, room: Room) -> None:
-        super().__init__(room.id)
-        self.room = room
-
-
-async def _messages(tx: Transaction, room: Room, place: Place, limit: int, reading: Reading) -> list[Message]:
-    if place.around is not None:
-        middle = await tx.messages.get(MessageId(place.around))
-        if middle is None or middle.room_id != room.id or not reading.may_read_message(middle):
-            raise _NotReadable(room)
-        before = await tx.messages.before(room.id, middle.seq, limit=(limit - 1) // 2, reading=reading)
-        after = await tx.messages.after(room.id, middle.seq, limit=limit - 1 - len(before), reading=reading)
-        return [*before, middle, *after]
-    if place.after is not None:
-        return await tx.messages.after(room.id, place.after, limit=limit, reading=reading)
-    return await tx.messages.before(room.id, place.before, limit=limit, reading=reading)
+    def _encode(self, rooms: list[Room]) -> Encoded:
+        return Encoded.of([room_view(room, self._occupancy.members_online(room.id), self._namespace) for room in rooms])
 
 
 def _no_such_room(id_or_slug: str) -> NotFound:
@@ -199,7 +174,7 @@ def _no_such_room(id_or_slug: str) -> NotFound:
 
 
 def _size_of_page(page: RoomPage) -> int:
-    return 2 * page.size  # with the rows that it was made of
+    return page.messages.size + len(page.messages.body)  # with the rows that it was made of
 
 
 def _size_of_members(members: dict[UserId, Member]) -> int:
@@ -210,4 +185,4 @@ def _size_of_members(members: dict[UserId, Member]) -> int:
 
 
 def _size_of_list(found: _RoomList) -> int:
-    return 2 * len(found.encoded)
+    return found.encoded.size + len(found.encoded.body)

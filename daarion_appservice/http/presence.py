@@ -16,7 +16,7 @@ from ..city.ports import NowMs, PresenceStore
 from ..city.presence import Beat, Status
 from ..city.types import RoomId, SubjectId
 from ..errors import InvalidInput
-from ..realtime.presence_stream import Change, Changes, PresenceStream, encode_presence
+from ..realtime.presence_stream import Change, Changes, PresenceStream, Snapshot, encode_presence
 from . import schemas
 from .endpoint import Body, Call, Description, NoBody, NoQuery, Query, described, endpoint
 from .principals import Access, Principal, check, own_subject
@@ -25,6 +25,7 @@ from .views import JSON
 
 _MAX_IDS: Final = 500
 _COMMENT_S: Final = 15.0
+_PIECE_BYTES: Final = 64 * 1024
 _MAX_TICKS_BEHIND: Final = 200
 """How many ticks may wait for a slow reader (10 s of ceaseless change) before it is cut off; it resumes by Last-Event-ID."""
 
@@ -182,7 +183,8 @@ class PresenceEvents:
         if beginning.snapshot is not None:
             if last_id is not None:
                 await response.send("{}", event="resync")
-            await response.send(beginning.snapshot.encoded.decode(), event="snapshot", id=str(beginning.snapshot.seq))
+            for piece in beginning.snapshot.once("events", _snapshot_event):
+                await response.write(piece)
         for change in beginning.missed:
             await response.send(_text(change), event="presence", id=str(change.seq))
 
@@ -210,6 +212,12 @@ class _Queue:
                 return await self._waiting.get()
         except TimeoutError:
             return []
+
+
+def _snapshot_event(snapshot: Snapshot) -> list[bytes]:
+    """The event in pieces, each of which is written when the reader has taken those before."""
+    whole = b"id: %d\r\nevent: snapshot\r\ndata: %b\r\n\r\n" % (snapshot.seq, snapshot.encoded)
+    return [whole[begin : begin + _PIECE_BYTES] for begin in range(0, len(whole), _PIECE_BYTES)]
 
 
 def _text(change: Change) -> str:

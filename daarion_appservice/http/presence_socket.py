@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 from uuid import uuid4
 
@@ -12,9 +13,9 @@ from ..city.ports import PresenceStore
 from ..city.presence import KEEP, Beat, Keep, Status
 from ..city.types import SubjectId, agent_subject, citizen_subject
 from ..errors import NotAllowed, NotSignedIn
-from ..realtime.presence_stream import Changes, PresenceStream
+from ..realtime.presence_stream import Change, Changes, PresenceStream, Snapshot
 from .endpoint import Body
-from .frames import text_frame
+from .frames import fragments, text_frame
 from .origins import Origins
 from .principals import AgentPrincipal, Citizen, Principal
 from .signing_in import CityDoor
@@ -23,6 +24,8 @@ from .sockets import Conversation, Reader, SocketRoute, no_such_event, read_even
 PATH: Final = "/ws/city/presence"
 
 _MAX_MESSAGE_BYTES: Final = 16 * 1024
+_AT_ONCE: Final = 200
+"""Changes that one batch of a replay holds."""
 
 
 class HeartbeatEvent(Body):
@@ -72,16 +75,22 @@ class _Conversation(Conversation):
         self._reader: Reader | None = None
 
     async def begin(self, reader: Reader) -> None:
-        """Snapshot or replay, then changes; nothing can come between the two, because nothing is awaited."""
+        """Snapshot or replay, as fast as the reader takes it, then changes.
+
+        Nothing can come between the two, because nothing is awaited between the last question what else changed and
+        listening.
+        """
         self._reader = reader
-        beginning = self._stream.begin(self.since)
-        if beginning.snapshot is not None:
-            if self.since is not None:
-                reader.write(text_frame(b'{"event":"presence.resync"}'))
-            reader.write(beginning.snapshot.frame(text_frame))
-        if beginning.missed:
-            self.presence(Changes(beginning.missed))
-        reader.start()
+        seq = self.since
+        while (beginning := self._stream.begin(seq)).snapshot is not None or beginning.missed:
+            if beginning.snapshot is not None:
+                if seq is not None:
+                    reader.write(text_frame(b'{"event":"presence.resync"}'))
+                await reader.send(beginning.snapshot.once("frames", _snapshot_frames))
+                seq = beginning.snapshot.seq
+            for some in _some_at_a_time(beginning.missed):
+                await reader.send([self._encode(Changes(some))])
+                seq = some[-1].seq
         self._stream.listen(self)
 
     def presence(self, changes: Changes) -> None:
@@ -116,6 +125,15 @@ class _Conversation(Conversation):
         if user_id is not None and user_id not in names:
             raise NotAllowed("not_you", f"this token is {subject}'s, not {user_id}'s")
         return subject
+
+
+def _snapshot_frames(snapshot: Snapshot) -> list[bytes]:
+    return fragments(snapshot.encoded)
+
+
+def _some_at_a_time(changes: list[Change]) -> Iterator[list[Change]]:
+    for begin in range(0, len(changes), _AT_ONCE):
+        yield changes[begin : begin + _AT_ONCE]
 
 
 def _singly(changes: Changes) -> bytes:

@@ -51,7 +51,9 @@ class RoomFrames:
         self._namespace = namespace
         self._now_ms = now_ms
 
-    def event(self, event: RoomEvent) -> bytes:
+    def event(self, event: RoomEvent, *, with_message: bool = True) -> bytes:
+        """Without its message it names the message only: somebody who is told of many things that happened to one message
+        needs it once."""
         content: JSON = {"event": event.kind, "room_id": event.room_id, "seq": event.seq}
         match event.kind:
             case RoomEventKind.JOIN | RoomEventKind.LEAVE:
@@ -62,16 +64,20 @@ class RoomFrames:
                     "members_online": self._occupancy.members_online(event.room_id),
                 }
             case _:
-                content |= self._about_message(event)
+                content |= self._about_message(event, with_message=with_message)
         return _frame(content)
 
     def changed(self, room: Room) -> bytes:
         view = room_view(room, self._occupancy.members_online(room.id), self._namespace)
         return _frame({"event": "city.room.updated", "room_id": room.id, "room": view})
 
-    def _about_message(self, event: RoomEvent) -> JSON:
+    def _about_message(self, event: RoomEvent, *, with_message: bool) -> JSON:
         """The message as it stands, and what happened to it; None when it was in a room that was emptied since."""
-        content: JSON = {"message": event.message and message_view(event.message, self._namespace)}
+        message = event.message
+        content: JSON = {
+            "message_id": message and message.id,
+            "message": message_view(message, self._namespace) if message and with_message else None,
+        }
         if event.who is not None:
             content |= {"by": author_view(event.who, self._namespace), "created_at": moment(event.at_ms)}
         if event.kind is RoomEventKind.REACTION:
@@ -160,7 +166,6 @@ class _Conversation(Conversation):
     async def begin(self, reader: Reader) -> None:
         self._reader = reader
         await self._city.streams.look_on(await self.find_room(), self.since, self, self._identify)
-        reader.start()
 
     async def signed_in(self) -> None:
         if self._room is not None:
@@ -178,6 +183,14 @@ class _Conversation(Conversation):
     def tell(self, frame: bytes) -> None:
         assert self._reader is not None
         self._reader.write(frame)
+
+    async def drained(self) -> None:
+        assert self._reader is not None
+        await self._reader.drained()
+
+    @property
+    def is_behind(self) -> bool:
+        return self._reader is not None and self._reader.is_behind
 
     def end(self) -> None:
         if self._room is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import orjson
 from pydantic import Field
 
 from ..city.occupancy import Occupancy
@@ -14,6 +13,7 @@ from ..city.rooms import RoomChange, Rooms
 from ..city.types import AGENT_SUBJECT, AuthorKind, Member, Room, SubjectId, UserId, is_agent, is_person
 from ..matrix.namespace import Namespace
 from . import schemas
+from .encoded import Encoded
 from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
 from .media_addresses import media_url
 from .pages import RoomPages
@@ -85,7 +85,7 @@ class RoomRoutes:
         summary="The city's rooms",
         answer=list[schemas.Room],
     )
-    async def list_rooms(self, call: Call[NoBody, RoomList]) -> orjson.Fragment:
+    async def list_rooms(self, call: Call[NoBody, RoomList]) -> Encoded:
         """Archived rooms are left out, and those of which not everybody may know, unless one is in them or invited."""
         query = call.query
         return await self._pages.rooms(call.principal, sort=query.sort, limit=query.limit, offset=query.offset)
@@ -141,7 +141,8 @@ class RoomRoutes:
         is_seen = may_see_room(room, reading) or is_admin(call.principal)
         return (self._view(room) if is_seen else outside_view(room, self._namespace)) | {
             "may_read": is_reader,
-            "messages": page.messages,
+            "messages": page.messages.fragment,
+            "has_older": page.older_before is not None,
             "online_members": [
                 self._member(subject, user, members.get(user), now_ms)
                 for subject, user in zip(online, users, strict=True)

@@ -245,7 +245,12 @@ class RoomDetails(Room):
     may_read: bool = Field(
         description="Whether one may read what is said there now, and open its WebSocket.", examples=[True]
     )
-    messages: list[Message] = Field(description="The last 50 that one may read, oldest first.")
+    messages: list[Message] = Field(
+        description="The last 50 that one may read, oldest first; fewer where they would have more than 256 KiB."
+    )
+    has_older: bool = Field(
+        description="Whether there are messages before these: `GET …/messages?before=` answers them.", examples=[True]
+    )
     online_members: list[Member] = Field(
         description="Members who are not offline, at most 200; empty where one may not read."
     )

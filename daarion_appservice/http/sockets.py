@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 
 from ..as_json import as_json
 from ..errors import CityError, InvalidInput, TooManyRequests, Unavailable
+from .connections import Connection, connection_of
 from .database_away import unavailable_without_database
 from .endpoint import B, check_text
 from .frames import PING, close_frame, text_frame
@@ -33,7 +35,7 @@ _PING_S: Final = 25.0
 _PONG_S: Final = 12.5
 """How long it may then take to answer; one that does not is gone."""
 _MAX_BUFFER_BYTES: Final = 1024 * 1024
-"""What may wait for a slow reader, beyond what it is told first."""
+"""What may wait for a slow reader. What it is told first waits for it to read (``Reader.send``)."""
 _LAST_WORDS_S: Final = 5.0
 _ENDS: Final = {WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR}
 
@@ -43,18 +45,19 @@ log = structlog.get_logger()
 class Reader:
     """One socket that is written to."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._limit = 0
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._transport = connection.transport
 
-    def start(self) -> None:
-        """From here on no more may wait than what it was told first, and the buffer."""
-        self._limit = self._transport.get_write_buffer_size() + _MAX_BUFFER_BYTES
+    @property
+    def is_behind(self) -> bool:
+        """Whether more waits for it than is good: ``drained`` waits until that is not so."""
+        return self._connection.is_behind
 
     def write(self, frames: bytes) -> None:
         if self._transport.is_closing():
             return
-        if self._limit and self._transport.get_write_buffer_size() > self._limit:
+        if self._transport.get_write_buffer_size() > _MAX_BUFFER_BYTES:
             self._send_away()
             return
         self._transport.write(frames)
@@ -64,6 +67,17 @@ class Reader:
         if not self._transport.is_closing():
             self._transport.write(_error_frame(error) + close_frame(WSCloseCode.POLICY_VIOLATION, error.code))
             self._close()
+
+    async def send(self, frames: Iterable[bytes]) -> None:
+        """Write these, each when the reader has taken those before. Raises ConnectionResetError when it has left."""
+        for frame in frames:
+            if self.is_behind:
+                await self.drained()
+            self.write(frame)
+
+    async def drained(self) -> None:
+        """Wait until little waits for it. Raises ConnectionResetError when it has left, or took nothing for too long."""
+        await self._connection.drained()
 
     def leave(self) -> None:
         """End the connection, whatever still waits in it."""
@@ -179,8 +193,8 @@ class SocketRoute(ABC):
             # aiohttp's own heartbeat pings all sockets of a second at once (measured: 10,000 held up everybody for 0.3 s).
             socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=self._max_message_bytes)
             await socket.prepare(request)
-            if request.transport is not None:
-                reader = Reader(request.transport)
+            if (connection := connection_of(request)) is not None:
+                reader = Reader(connection)
                 await self._serve(_Visit(request, socket, reader, conversation, place, self._door.limits.pace()))
         return socket
 

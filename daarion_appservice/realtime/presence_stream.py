@@ -32,6 +32,8 @@ HISTORY: Final = 20_000
 """Changes that can be replayed: at 500 a second those of the last 40 s, in quiet times those of days."""
 HISTORY_BYTES: Final = 8 * 1024 * 1024
 """What they may hold as JSON: four times as much as 20,000 without status texts."""
+MAX_REPLAY_BYTES: Final = 512 * 1024
+"""What one reader is told of the changes that it missed; who missed more gets a snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,14 @@ class Snapshot:
     encoded: bytes
     at_ms: int
     took_ms: int
-    _frames: list[bytes] = field(default_factory=list)
+    _forms: dict[str, list[bytes]] = field(default_factory=dict)
 
-    def frame(self, make: Callable[[bytes], bytes]) -> bytes:
-        """The snapshot as ``make`` wraps it, made the first time."""
-        if not self._frames:
-            self._frames.append(make(self.encoded))
-        return self._frames[0]
+    def once(self, form: str, make: Callable[[Snapshot], list[bytes]]) -> list[bytes]:
+        """The pieces of one form (WebSocket frames, an SSE block), made by ``make`` the first time: thousands share them."""
+        found = self._forms.get(form)
+        if found is None:
+            found = self._forms[form] = make(self)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,7 @@ class PresenceStream:
         self._replayable_after = seq
         """Whoever knows this number or a later one can be told what they missed."""
         self._history: deque[Change] = deque()
+        self._history_bytes = 0
         self._history_size = history
         self._history_bytes = 0
         self._here: set[SubjectId] = set()
@@ -200,10 +204,15 @@ class PresenceStream:
         if not self._replayable_after <= seq <= self.seq:
             return None
         newest: dict[SubjectId, Change] = {}
+        size = 0
         for change in reversed(self._history):
             if change.seq <= seq:
                 break
-            newest.setdefault(change.subject, change)
+            if change.subject not in newest:
+                newest[change.subject] = change
+                size += len(change.update)
+                if size > MAX_REPLAY_BYTES:
+                    return None
         return list(reversed(newest.values()))
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..city.events import MemberChanged, MessagePosted, PresenceChanged, RoomChanged, RoomHappened
 from ..city.occupancy import Occupancy
 from ..city.reading import PUBLIC, Reading, is_readable_by_all, may_look_on
-from ..city.types import Author, HistoryVisibility, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
+from ..city.types import Author, HistoryVisibility, MessageId, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
 from ..errors import NotAllowed, NotFound
 from ..storage.database import Database, Transaction
 from .listeners import tell_all
@@ -29,6 +29,13 @@ from .room_typing import RoomTyping
 
 MAX_REPLAY: Final = 1000
 """So much is told one by one to somebody who comes back; who missed more starts afresh."""
+MAX_REPLAY_BYTES: Final = 512 * 1024
+"""The same in bytes."""
+_REPLAY_BATCH: Final = 20
+_REPLAYS: Final = 4
+"""Batches of replays that are read and encoded at the same time: so many messages are in memory for them at most."""
+_WAITING_BYTES: Final = 64 * 1024
+"""What has no number and waits for somebody who is still told what they missed."""
 _BATCH: Final = 200
 _TICK_S: Final = 0.05
 _RETRY_S: Final = 1.0
@@ -44,6 +51,16 @@ class Listener(Protocol):
 
     def put_out(self) -> None:
         """What is said in the room is not for this reader any more: nothing else is told. Returns at once, never raises."""
+
+
+class Reader(Listener, Protocol):
+    """A listener that is told what it missed as fast as it reads."""
+
+    @property
+    def is_behind(self) -> bool: ...
+
+    async def drained(self) -> None:
+        """Wait until it is not behind. Raises ConnectionResetError when it has left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +120,7 @@ Identify = Callable[[Transaction, Room], Awaitable[Identity]]
 class Frames(Protocol):
     """How what happens is put on the wire; each is made once for all."""
 
-    def event(self, event: RoomEvent) -> bytes: ...
+    def event(self, event: RoomEvent, *, with_message: bool = True) -> bytes: ...
     def changed(self, room: Room) -> bytes: ...
     def member(self, room: RoomId, member: Author) -> bytes: ...
     def presence(self, room: RoomId, subject: SubjectId) -> bytes: ...
@@ -123,6 +140,7 @@ class RoomStreams:
         self._rooms: dict[RoomId, _Room] = {}
         self._moved: set[SubjectId] = set()
         self._tick: asyncio.TimerHandle | None = None
+        self._replays = asyncio.Semaphore(_REPLAYS)
         self._ending: set[asyncio.Task[None]] = set()
         """What rooms that nobody looks at any more are still reading."""
 
@@ -189,30 +207,32 @@ class RoomStreams:
 
     # --- who looks on -----------------------------------------------------------------------------------
 
-    async def look_on(self, room_id: RoomId, since: int | None, listener: Listener, identify: Identify) -> None:
+    async def look_on(self, room_id: RoomId, since: int | None, listener: Reader, identify: Identify) -> None:
         """Tell ``listener`` what happened after ``since``, or that too much did; and from then on all that happens.
 
         ``identify`` says who listens. Raises NotFound when there is no such room any more, NotAllowed when what is said there
-        is not for this reader, and what the database raises when it is away.
+        is not for this reader, ConnectionResetError when it has left, and what the database raises when it is away.
         """
         room = await self._open(room_id)
         waiting = _Waiting()
-        seat = room.listeners[waiting] = Seat()
+        seat = room.waiting[waiting] = Seat()
         try:
-            reading = await self._seat(room, seat, identify)
+            await self._seat(room, seat, identify)
             if since is not None:
-                await self._replay(room, since, listener, waiting, reading)
+                await self._replay(room, since, listener, seat)
             waiting.check_may_stay(room_id)
         except BaseException:
-            room.listeners.pop(waiting, None)
+            room.waiting.pop(waiting, None)
             self._close_if_empty(room)
             raise
         if typing := self._typing.of(room_id):
             listener.tell(self._frames.typing(room_id, typing))
-        # Nothing is awaited between the last of what waited and the first that is told directly.
+        # Nothing is awaited between the last that was read and the first that is told directly.
         for frame in waiting.frames:
             listener.tell(frame)
-        room.listeners.pop(waiting, None)
+        if waiting.is_too_much:
+            listener.tell(self._frames.resync(room_id, room.seq))
+        room.waiting.pop(waiting, None)
         room.listeners[listener] = seat
 
     def look_away(self, room_id: RoomId, listener: Listener) -> None:
@@ -262,7 +282,7 @@ class RoomStreams:
         return room
 
     def _close_if_empty(self, room: _Room) -> None:
-        if not room.listeners:
+        if not room.listeners and not room.waiting:
             self._let_end(room)
             self._rooms.pop(room.id, None)
 
@@ -272,23 +292,24 @@ class RoomStreams:
             self._ending.add(reading)
             reading.add_done_callback(self._ending.discard)
 
-    async def _replay(self, room: _Room, since: int, listener: Listener, waiting: _Waiting, reading: Reading) -> None:
+    async def _replay(self, room: _Room, since: int, listener: Reader, seat: Seat) -> None:
+        """Tell what happened after ``since``, read as the listener takes it: nothing with a number waits here meanwhile."""
         if since > room.seq:
             # The other process, where this client was, may have been a little ahead.
             await room.read_to_the_end()
-        upto = room.seq
-        waiting.frames.clear()
-        missed: list[RoomEvent] | None = None
-        if 0 <= upto - since <= MAX_REPLAY:
+        replay = _Replay(self._frames, listener, seat, since)
+        while replay.seq != room.seq:
+            if not 0 < room.seq - replay.seq <= MAX_REPLAY or not await self._replay_some(room, replay):
+                listener.tell(self._frames.resync(room.id, room.seq))
+                return
+            await listener.drained()
+
+    async def _replay_some(self, room: _Room, replay: _Replay) -> bool:
+        """Tell the next of it; False when that cannot be told, or is too much."""
+        async with self._replays:
             async with self._database.reading() as tx:
-                missed = await tx.room_events.after(room.id, since, limit=MAX_REPLAY)
-        if missed is None or not all(map(reading.may_read_event, missed)):
-            # Too much, or something in between that is not for this reader: numbers would be missing.
-            listener.tell(self._frames.resync(room.id, upto))
-            return
-        for event in missed:
-            if event.seq <= upto:  # later ones are on their way in
-                listener.tell(self._frames.event(event))
+                missed = await tx.room_events.after(room.id, replay.seq, limit=_REPLAY_BATCH)
+            return replay.tell([event for event in missed if event.seq <= room.seq])  # later ones are on their way in
 
 
 def members_only(room: str) -> NotAllowed:
@@ -296,15 +317,55 @@ def members_only(room: str) -> NotAllowed:
     return NotAllowed("members_only", f"only its members may read what is said in the room {room}")
 
 
+class _Replay:
+    """What one listener is told of what it missed: every number, each message once, in its last state."""
+
+    def __init__(self, frames: Frames, listener: Reader, seat: Seat, since: int) -> None:
+        self.seq = since
+        """The newest number that was told."""
+        self._frames = frames
+        self._listener = listener
+        self._seat = seat
+        self._told: set[MessageId] = set()
+        self._bytes = 0
+
+    def tell(self, events: list[RoomEvent]) -> bool:
+        """Tell some, until the listener is behind; the others are to be read again.
+
+        False when it is too much, when there is nothing, or something that is not for this reader: numbers would be missing.
+        """
+        for event in events:
+            if not self._seat.may_read(event):
+                return False
+            message = event.message.id if event.message else None
+            frame = self._frames.event(event, with_message=message not in self._told)
+            self._bytes += len(frame)
+            if self._bytes > MAX_REPLAY_BYTES:
+                return False
+            if message is not None:
+                self._told.add(message)
+            self._listener.tell(frame)
+            self.seq = event.seq
+            if self._listener.is_behind:
+                break
+        return bool(events)
+
+
 class _Waiting:
-    """Keeps what happens while somebody is still told what they missed."""
+    """Keeps what happens and has no number while somebody is still told what they missed; the rest they read themselves."""
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
+        self.is_too_much = False
+        self._bytes = 0
         self._is_put_out = False
 
     def tell(self, frame: bytes) -> None:
-        self.frames.append(frame)
+        self._bytes += len(frame)
+        if self._bytes <= _WAITING_BYTES:
+            self.frames.append(frame)
+        else:
+            self.is_too_much = True
 
     def put_out(self) -> None:
         self._is_put_out = True
@@ -320,6 +381,8 @@ class _Room:
         self.seq = seq
         """The newest number that was told."""
         self.listeners: dict[Listener, Seat] = {}
+        self.waiting: dict[_Waiting, Seat] = {}
+        """Those who are still told what they missed."""
         self._database = database
         self._frames = frames
         self._reading: asyncio.Task[None] | None = None
@@ -335,14 +398,16 @@ class _Room:
             self.read_on()
 
     def tell(self, frame: bytes) -> None:
-        tell_all("RoomFrame", (listener.tell for listener in self.listeners), frame)
+        """What has no number."""
+        tell_all("RoomFrame", (listener.tell for listener in (*self.waiting, *self.listeners)), frame)
 
     def put_outsiders_out(self) -> None:
         """What is said from now on is for members."""
         outsiders = [listener for listener, seat in self.listeners.items() if seat.is_outside]
         for listener in outsiders:
             del self.listeners[listener]
-        tell_all("RoomFrame", (listener.put_out for listener in outsiders))
+        waiting = [each for each, seat in self.waiting.items() if seat.is_outside]
+        tell_all("RoomFrame", (listener.put_out for listener in (*waiting, *outsiders)))
 
     def read_on(self) -> None:
         """Tell whatever is in the database and was not told yet."""
@@ -390,10 +455,10 @@ class _Room:
     def _tell_event(self, event: RoomEvent) -> None:
         self.seq = event.seq
         frame = self._frames.event(event)
-        for seat in self.listeners.values() if event.kind in _MOVES else ():
+        for seat in (*self.waiting.values(), *self.listeners.values()) if event.kind in _MOVES else ():
             seat.follow(event)
         if PUBLIC.may_read_event(event):
-            self.tell(frame)
+            tell_all("RoomFrame", (listener.tell for listener in self.listeners), frame)
             return
         readers = {each for each, seat in self.listeners.items() if seat.may_read(event)}
         tell_all("RoomFrame", (listener.tell for listener in readers), frame)

@@ -53,10 +53,12 @@ _ADAPTERS: Final = {kind.__name__: TypeAdapter[Any](kind) for kind in _SHARED}
 _STREAM: Final = "city:{events}:stream"
 _NUMBER: Final = "city:{events}:number"
 _BLOCK_MS: Final = 1000
-_BATCH: Final = 500
+_BATCH: Final = 50
 _RETRY_S: Final = 0.25
 _MOST_WAITING: Final = 10_000
 """Events that wait to be told; if ever more do, the others are behind so far that they had better read anew."""
+_MOST_WAITING_BYTES: Final = 16 * 1024 * 1024
+"""The same in bytes."""
 
 log = structlog.get_logger()
 
@@ -69,7 +71,8 @@ class SharedBus:
         self._bus = bus
         self._name = name
         self._script = Script("publish")
-        self._waiting: deque[CityEvent] = deque()
+        self._waiting: deque[str] = deque()
+        self._waiting_bytes = 0
         self._came = asyncio.Event()
         self._is_up = False
         for kind in _SHARED:
@@ -91,17 +94,23 @@ class SharedBus:
                 heed_cancellation()
                 log.debug("events_not_shared", error=str(error))
                 self._is_up = False
-                self._waiting.clear()
+                self._clear()
                 await asyncio.sleep(_RETRY_S)
 
     def _tell(self, event: CityEvent) -> None:
         if not self._is_up:  # the others read anew when they hear again
             return
-        if len(self._waiting) >= _MOST_WAITING:
-            self._waiting.clear()
+        if len(self._waiting) >= _MOST_WAITING or self._waiting_bytes >= _MOST_WAITING_BYTES:
+            self._clear()
             event = CityMissed()
-        self._waiting.append(event)
+        encoded = _encode(event)
+        self._waiting.append(encoded)
+        self._waiting_bytes += len(encoded)
         self._came.set()
+
+    def _clear(self) -> None:
+        self._waiting.clear()
+        self._waiting_bytes = 0
 
     async def _newest(self) -> int:
         return int(await self._script.run(self._client, (_STREAM, _NUMBER), [self._name, ""]))
@@ -111,8 +120,9 @@ class SharedBus:
             await self._came.wait()
             self._came.clear()
             while self._waiting:
-                event = self._waiting.popleft()
-                await self._script.run(self._client, (_STREAM, _NUMBER), [self._name, _encode(event)])
+                encoded = self._waiting.popleft()
+                self._waiting_bytes -= len(encoded)
+                await self._script.run(self._client, (_STREAM, _NUMBER), [self._name, encoded])
 
     async def _listen(self, number: int) -> None:
         while True:

@@ -251,7 +251,7 @@ async def test_rooms_are_shown_as_promised(city: OpenCity) -> None:
     assert rooms["general"] == GENERAL
     for name in ("general", "city_general"):
         room = shape_of(await city.get(f"/city/rooms/{name}"))
-        assert room == GENERAL | {"may_read": True, "messages": [], "online_members": []}
+        assert room == GENERAL | {"may_read": True, "messages": [], "has_older": False, "online_members": []}
 
 
 async def test_a_message_is_shown_as_promised(city: OpenCity) -> None:

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
+import orjson
 import pytest
 
 from daarion_appservice.city.rooms import RoomChange
+from daarion_appservice.http.message_pages import MAX_PAGE_BYTES
 from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.open_city import SERVICE_TOKEN, Answer, OpenCity, open_city
 from tests.parts.ports import HOST
@@ -141,7 +143,9 @@ async def test_what_becomes_of_messages_is_heard_and_heard_again(city: OpenCity)
     async with city.session.ws_connect(url) as socket:
         again = [await socket.receive_json(timeout=10) for _ in range(5)]
     assert [each["seq"] for each in again] == [1, 2, 3, 4, 5]
-    assert all(each["message"] == deleted for each in again), "of what is deleted nothing is told again"
+    # Each message once, as it stands now: of what is deleted nothing is told again.
+    assert [each["message"] for each in again] == [deleted, None, None, None, None]
+    assert {each["message_id"] for each in again} == {message["id"]}
 
 
 async def test_nothing_is_changed_in_an_archived_room(city: OpenCity) -> None:
@@ -163,3 +167,30 @@ async def test_a_room_is_popular_by_what_is_said_there_now(city: OpenCity, monke
         assert answer.status == 201
     rooms = await city.get("/city/rooms?sort=popular")
     assert [room["slug"] for room in rooms] == ["builders", "welcome", "general"]
+
+
+async def test_page_is_bounded_in_bytes_and_says_that_there_is_more(city: OpenCity) -> None:
+    for number in range(10):
+        await post(city, f"{number} " + "x" * 40_000)
+    found: list[str] = []
+    address, pages = f"{MESSAGES}?limit=200", 0
+    while address:
+        answer = await city.call("GET", address)
+        assert len(orjson.dumps(answer.content)) <= MAX_PAGE_BYTES
+        found = [each["body"][0] for each in answer.content] + found
+        link = answer.headers.get("Link", "")
+        address = link.removesuffix('>; rel="prev"').removeprefix("<")
+        pages += 1
+    assert found == [str(number) for number in range(10)]
+    assert pages == 2
+    room = await city.get("/city/rooms/general")
+    assert room["has_older"]
+    assert 1 <= len(room["messages"]) < 10
+
+
+async def test_last_page_of_messages_names_no_other(city: OpenCity) -> None:
+    for number in range(3):
+        await post(city, str(number))
+    assert "Link" not in (await city.call("GET", f"{MESSAGES}?limit=3")).headers
+    assert "Link" in (await city.call("GET", f"{MESSAGES}?limit=2")).headers
+    assert not (await city.get("/city/rooms/general"))["has_older"]

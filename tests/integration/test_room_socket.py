@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -60,7 +61,7 @@ async def looked_on(city: OpenCity, count: int = 1) -> None:
             await asyncio.sleep(0.005)
 
 
-async def say(city: OpenCity, *bodies: str) -> list[Message]:
+async def say(city: OpenCity, *bodies: str) -> list[dict[str, Any]]:
     posted = []
     for body in bodies:
         answer = await city.call("POST", "/city/rooms/general/messages", {"body": body}, token=OKSANA)
@@ -176,7 +177,7 @@ async def test_history_that_is_brought_in_later_is_no_news(city: OpenCity) -> No
         (first,) = await say(city, "новина")
         await socket.next()
         async with city.city.database.transaction() as tx:
-            old = await tx.messages.get(first["id"])  # type: ignore[index]
+            old = await tx.messages.get(first["id"])
             assert old is not None
         city.city.bus.publish(MessagePosted(Message("old", GENERAL, 0, old.author, "давно", 0)))  # type: ignore[arg-type]
         await say(city, "ще новина")
@@ -247,3 +248,39 @@ async def test_many_at_once_are_told_in_one_order(city: OpenCity) -> None:
         heard = await one.bodies(30)
         assert [seq for seq, _ in heard] == list(range(1, 31))
         assert await other.bodies(30) == heard
+
+
+async def test_message_with_many_reactions_is_replayed_once(city: OpenCity) -> None:
+    (message,) = await say(city, "багато знаків")
+    path = f"/city/rooms/general/messages/{message['id']}/reactions/"
+    for sign in ("👍", "🎉", "👀"):
+        assert (await city.call("PUT", path + quote(sign), token=OKSANA)).status == 200
+    async with looking_on(city, "?since=1") as socket:
+        told = [await socket.next() for _ in range(3)]
+    assert [(each["seq"], each["emoji"], each["message_id"]) for each in told] == [
+        (2, "👍", message["id"]), (3, "🎉", message["id"]), (4, "👀", message["id"])
+    ]  # fmt: skip
+    assert [len(each["message"]["reactions"]) if each["message"] else None for each in told] == [3, None, None]
+
+
+async def test_replay_of_too_many_bytes_ends_in_a_fresh_start(city: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room_streams, "MAX_REPLAY_BYTES", 100_000)
+    await say(city, *("x" * 40_000 for _ in range(3)))
+    async with looking_on(city, "?since=1") as socket:
+        assert [seq for seq, _ in await socket.bodies(2)] == [2, 3]
+    async with looking_on(city, "?since=0") as socket:
+        told = [(await socket.next()) for _ in range(3)]
+        assert [each["event"] for each in told] == ["city.room.message", "city.room.message", "city.room.resync"]
+        assert told[-1]["seq"] == 3
+        await looked_on(city)
+        await say(city, "далі")
+        assert (await socket.bodies(1)) == [(4, "далі")]
+
+
+async def test_reader_that_is_slow_at_first_is_told_everything(city: OpenCity) -> None:
+    """It takes nothing while others go on speaking, and then finds all of it, in order."""
+    await say(city, *("x" * 30_000 for _ in range(12)))
+    async with looking_on(city, "?since=0") as socket:
+        # aiohttp's client reads ahead a little, the rest waits in the city's database.
+        await say(city, *("y" * 30_000 for _ in range(3)))
+        assert [seq for seq, _ in await socket.bodies(15)] == list(range(1, 16))

@@ -126,6 +126,7 @@ export interface Message {
 export interface RoomDetails extends Room {
   /** The last 50, oldest first. */
   messages: Message[];
+  has_older: boolean;
   /** At most 200. */
   online_members: Member[];
 }

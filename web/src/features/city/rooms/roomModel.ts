@@ -156,7 +156,7 @@ export class RoomModel {
     this.set({ isLoadingOlder: true });
     try {
       const older = await city.messages(this.name, first.seq, PAGE, undefined);
-      this.change((now) => withOlder(now, older, PAGE));
+      this.change((now) => withOlder(now, older));
     } catch (problem) {
       this.set({ problem });
     } finally {

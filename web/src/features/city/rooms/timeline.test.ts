@@ -8,15 +8,16 @@ const seqs = ({ messages }: Timeline) => messages.map(({ seq }) => seq);
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => message(from + index));
 
 describe("a room's timeline", () => {
-  it("knows that a full first page has something before it", () => {
-    expect(begin(room(60, range(11, 60))).hasOlder).toBe(true);
+  it("knows whether the first page has something before it", () => {
+    expect(begin(room(60, range(58, 60), { has_older: true })).hasOlder).toBe(true);
     expect(begin(room(49, range(1, 49))).hasOlder).toBe(false);
   });
 
   it("grows at its beginning, without doubles", () => {
-    const grown = withOlder(begin(room(60, range(51, 60))), range(45, 52), 50);
+    const grown = withOlder(begin(room(60, range(51, 60))), range(45, 52));
     expect(seqs(grown)).toEqual(range(45, 60).map(({ seq }) => seq));
-    expect(grown).toMatchObject({ hasOlder: false, grew: "older" });
+    expect(grown).toMatchObject({ hasOlder: true, grew: "older" });
+    expect(withOlder(grown, []).hasOlder).toBe(false);
   });
 
   it("puts a message where its number says, and once", () => {
@@ -32,7 +33,7 @@ describe("a room's timeline", () => {
   });
 
   it("leaves out a change of what is older than what is shown: there would be a hole", () => {
-    const timeline = { ...begin(room(60, range(11, 60))) };
+    const timeline = begin(room(60, range(11, 60), { has_older: true }));
     expect(withMessage(timeline, message(4))).toBe(timeline);
   });
 

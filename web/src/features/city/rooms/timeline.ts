@@ -38,13 +38,14 @@ export const PAGE = 50;
 export const EMPTY: Timeline = { messages: [], notes: [], hasOlder: false, grew: "newer" };
 
 export function begin(room: RoomDetails): Timeline {
-  return { messages: room.messages, notes: [], hasOlder: room.messages.length >= PAGE, grew: "newer" };
+  return { messages: room.messages, notes: [], hasOlder: room.has_older, grew: "newer" };
 }
 
-export function withOlder(timeline: Timeline, older: readonly Message[], asked: number): Timeline {
+/** A page may hold fewer than were asked for, because it is bounded in bytes: only an empty one says that there are no more. */
+export function withOlder(timeline: Timeline, older: readonly Message[]): Timeline {
   const first = timeline.messages[0]?.seq ?? Infinity;
   const before = older.filter(({ seq }) => seq < first);
-  return { ...timeline, messages: [...before, ...timeline.messages], hasOlder: older.length >= asked, grew: "older" };
+  return { ...timeline, messages: [...before, ...timeline.messages], hasOlder: older.length > 0, grew: "older" };
 }
 
 /** A message as it stands now. One that is older than what is shown is left out: there would be a hole before it. */

@@ -1,0 +1,122 @@
+"""A page of a room's messages that is bounded in number and in bytes, from a place in its history."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import orjson
+
+from ..city.reading import Reading
+from ..city.types import Message, MessageId, Room
+from ..storage.database import Transaction
+
+MAX_PAGE_BYTES: Final = 256 * 1024
+"""What one page of messages may have as JSON, if it is not one message alone."""
+_READ_AT_ONCE: Final = 50
+"""So many messages are in memory for a page that turns out to be full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a room's history a page of it lies; all None for its end."""
+
+    before: int | None = None
+    after: int | None = None
+    around: str | None = None
+    """The id of the message in the middle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """A page, oldest first. ``has_older`` and ``has_newer``: whether it is known that there is more at that end."""
+
+    encoded: bytes
+    """A JSON list."""
+    first_seq: int | None = None
+    last_seq: int | None = None
+    has_older: bool = False
+    has_newer: bool = False
+
+
+class NotReadable(Exception):
+    """The message in the middle is not there, or not for this reader."""
+
+    def __init__(self, room: Room) -> None:
+        super().__init__(room.id)
+        self.room = room
+
+
+_Read = Callable[[int | None, int], Awaitable[list[Message]]]
+"""Reads up to so many messages from a number on, the nearest first."""
+
+
+@dataclass(slots=True)
+class _Page:
+    """What fits: messages are encoded as they are taken."""
+
+    view: Callable[[Message], object]
+    left: int = MAX_PAGE_BYTES
+    taken: dict[MessageId, bytes] = field(default_factory=dict)
+
+    def take(self, message: Message) -> bool:
+        """False when it does not fit. The first one always does."""
+        encoded = orjson.dumps(self.view(message))
+        if len(encoded) > self.left and self.taken:
+            return False
+        self.left -= len(encoded) + 1
+        self.taken[message.id] = encoded
+        return True
+
+    def of(self, messages: list[Message], *, has_older: bool, has_newer: bool) -> Messages:
+        if not messages:
+            return Messages(b"[]")
+        encoded = b"[" + b",".join(self.taken[message.id] for message in messages) + b"]"
+        return Messages(encoded, messages[0].seq, messages[-1].seq, has_older, has_newer)
+
+
+async def read_messages(
+    tx: Transaction, room: Room, place: Place, limit: int, reading: Reading, view: Callable[[Message], object]
+) -> Messages:
+    """Up to ``limit`` messages that ``reading`` may read, as ``view`` shows them. Raises NotReadable."""
+
+    async def before(seq: int | None, count: int) -> list[Message]:
+        return (await tx.messages.before(room.id, seq, limit=count, reading=reading))[::-1]
+
+    async def after(seq: int | None, count: int) -> list[Message]:
+        assert seq is not None
+        return await tx.messages.after(room.id, seq, limit=count, reading=reading)
+
+    page = _Page(view)
+    if place.around is not None:
+        middle = await tx.messages.get(MessageId(place.around))
+        if middle is None or middle.room_id != room.id or not reading.may_read_message(middle):
+            raise NotReadable(room)
+        page.take(middle)
+        whole = page.left
+        page.left = whole // 2
+        older, has_older = await _walk(before, middle.seq, (limit - 1) // 2, page)
+        page.left += whole - whole // 2
+        newer, has_newer = await _walk(after, middle.seq, limit - 1 - len(older), page)
+        return page.of([*older[::-1], middle, *newer], has_older=has_older, has_newer=has_newer)
+    if place.after is not None:
+        newer, has_newer = await _walk(after, place.after, limit, page)
+        return page.of(newer, has_older=False, has_newer=has_newer)
+    older, has_older = await _walk(before, place.before, limit, page)
+    return page.of(older[::-1], has_older=has_older, has_newer=False)
+
+
+async def _walk(read: _Read, seq: int | None, limit: int, page: _Page) -> tuple[list[Message], bool]:
+    """The nearest messages that fit, and whether there are more."""
+    taken: list[Message] = []
+    while True:
+        wanted = min(limit - len(taken), _READ_AT_ONCE)
+        found = await read(seq, wanted + 1)
+        for message in found[:wanted]:
+            if not page.take(message):
+                return taken, True
+            taken.append(message)
+        if len(found) <= wanted or len(taken) == limit:
+            return taken, len(found) > wanted
+        seq = taken[-1].seq
