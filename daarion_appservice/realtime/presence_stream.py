@@ -141,7 +141,6 @@ class PresenceStream:
         self._history: deque[Change] = deque()
         self._history_bytes = 0
         self._history_size = history
-        self._history_bytes = 0
         self._here: set[SubjectId] = set()
         self._pending: dict[SubjectId, PresenceChanged] = {}
         self._listeners: set[Listener] = set()
