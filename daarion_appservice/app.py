@@ -72,16 +72,21 @@ from .matrix.direct_chats import DirectChats
 from .matrix.doorkeeper import MatrixDoorkeeper
 from .matrix.event_handlers import EventHandlers
 from .matrix.farewells import Farewells
+from .matrix.federated_histories import FederatedHistories
 from .matrix.ghosts import Ghosts
+from .matrix.histories import Histories
 from .matrix.homeserver import Homeserver
 from .matrix.homeserver_watch import HomeserverWatch
 from .matrix.housekeeping import Housekeeping
 from .matrix.inbound import Inbound
+from .matrix.invitations import Invitations
+from .matrix.late_events import LateEvents
 from .matrix.letters import Letters
 from .matrix.media import MediaRepository
 from .matrix.member_events import MemberEvents
 from .matrix.memberships import Memberships
 from .matrix.message_events import MessageEvents
+from .matrix.missed_metrics import MissedEvents
 from .matrix.namespace import Namespace
 from .matrix.observer import Observer
 from .matrix.openid import OpenId
@@ -98,6 +103,7 @@ from .matrix.room_upgrades import RoomUpgrades
 from .matrix.rooms import MatrixRooms
 from .matrix.sight import Sight
 from .matrix.status_texts import StatusTexts
+from .matrix.sweeper import Sweeper
 from .matrix.typing_notices import TypingNotices
 from .matrix.typing_out import TypingOut
 from .matrix.wording import MatrixWording
@@ -183,16 +189,7 @@ class City:
             RoomStateEvents(self.namespace, self.rooms),
             DirectChatEvents(self.namespace, self.agents, now_ms, new_id),
         )
-        catch_up = CatchUp(self.homeserver, self.database, self.namespace, now_ms)
-        self.inbound = Inbound(
-            self.database,
-            self.handlers,
-            self.watch,
-            catch_up,
-            Confirmation(self.homeserver, self.database, self.namespace, self.handlers.types, self.metrics, steady_ms),
-            self.bus.publish,
-            steady_ms,
-        )
+        self._take_events_in()
         self.ghosts = Ghosts(
             self.homeserver, self.database, self.namespace, self.room_members, self.occupancy, self.bus.publish
         )
@@ -261,6 +258,36 @@ class City:
         self._have_agents_answer()
         self._have_direct_chats()
         self._wire()
+
+    def _take_events_in(self) -> None:
+        histories = Histories(self.homeserver)
+        self.late = LateEvents(self.database, self.namespace, MissedEvents(self.metrics), now_ms)
+        self.catch_up = CatchUp(
+            histories,
+            self.late,
+            Invitations(self.database, self.namespace),
+            self.database,
+            self.watch,
+            self.namespace,
+            self.bus.publish,
+            now_ms,
+        )
+        self.sweeper = Sweeper(
+            self.catch_up, self.watch, self.agents, self.namespace, every_s=self.settings.homeserver.sweep_s
+        )
+        self.federated_histories = FederatedHistories(
+            histories, self.catch_up, self.late, self.database, self.watch, self.namespace, steady_ms
+        )
+        self.inbound = Inbound(
+            self.database,
+            self.handlers,
+            self.watch,
+            self.catch_up,
+            Confirmation(self.homeserver, self.database, self.namespace, self.handlers.types, self.metrics, steady_ms),
+            self.bus.publish,
+            steady_ms,
+            on_event=self.federated_histories.follow,
+        )
 
     def _housekeeping(self) -> Housekeeping:
         roles = RoleFields(self.homeserver, self.ghosts, self.namespace)
@@ -486,6 +513,8 @@ class City:
         """The tasks of the process that leads."""
         return {
             "inbound": self.inbound.run,
+            "sweeper": self.sweeper.run,
+            "federated_histories": self.federated_histories.run,
             "outbound": self.outbound.run,
             "answerer": self.answerer.run,
             "second_me_here": self.second_me_here.run,

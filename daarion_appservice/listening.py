@@ -148,7 +148,15 @@ def matrix_listener(city: City) -> Listener:
     people = PresenceQuery(city.homeserver, city.watch, city.namespace, city.people, city.sight, steady_ms)
     internal = InternalPresenceRoutes(city.agents, city.presence, people, city.namespace, steady_ms)
     redis_says = city.presence.says if isinstance(city.presence, RedisPresence) else None
-    health = HealthRoutes(city.database, city.watch, city.housekeeping, city.lease, city.supervisor, redis_says)
+    health = HealthRoutes(
+        city.database,
+        city.watch,
+        city.housekeeping,
+        city.lease,
+        city.supervisor,
+        lambda: city.sweeper.deliveries if city.lease.is_held else "ok",
+        redis_says,
+    )
     third_party = ThirdParty(
         city.database, city.agents, city.namespace, hs_token=settings.appservice.hs_token.get_secret_value()
     )

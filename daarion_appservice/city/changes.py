@@ -15,6 +15,7 @@ from .feed import FeedWriter
 from .history import record
 from .messages import check_content, find_open
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, Wording, publish_all
+from .times import plausible_ms
 from .types import Author, Content, EventId, HistoryVisibility, Message, OutboxKind, Revision, Room, RoomEventKind
 
 
@@ -113,7 +114,7 @@ class Changes:
         """
         if message.deleted or message.author.subject != editor.subject or await tx.revisions.by_event_id(event_id):
             return None
-        edit = Edit(self._new_id(), min(at_ms, self._now_ms()), event_id, history)
+        edit = Edit(self._new_id(), plausible_ms(at_ms, self._now_ms()), event_id, history)
         return await self._edited(tx, message, content, editor, edit)
 
     async def receive_edit_removal(

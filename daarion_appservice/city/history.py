@@ -1,10 +1,12 @@
-"""What happens to messages after they were written, as part of their room's history."""
+"""What happens to messages after they were written, as part of their room's history; and where late ones stand in it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .events import RoomHappened
 from .ports import CityTransaction
-from .types import Author, Message, RoomEvent, RoomEventKind
+from .types import Author, HistoryVisibility, Message, MessageId, RoomEvent, RoomEventKind, RoomId
 
 
 async def record(
@@ -25,3 +27,49 @@ async def record(
     event = RoomEvent(message.room_id, seq, kind, at_ms, message, who, key, added, visibility)
     await tx.room_events.add([event])
     return RoomHappened(event)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a new message stands."""
+
+    seq: int
+    visibility: HistoryVisibility | None = None
+    """How what stands there may be read; None for as the room is now."""
+    moved: tuple[int, int] | None = None
+    """Which numbers were raised to make room, and by how much; None for the room's next number."""
+
+
+async def take_place(tx: CityTransaction, room: RoomId, before: MessageId | None, *, now_ms: int) -> Place:
+    """The room's next number for a new message, or one right before the message ``before``.
+
+    Numbers only ever go up, and there is none left between two: so all that has the number of ``before`` or a higher one gets
+    another, in the same order, above all that were given. ``note_moved`` has clients load the room again.
+    """
+    standing = await tx.messages.get(before) if before is not None else None
+    last = await tx.rooms.next_seq(room, now_ms=now_ms)
+    if standing is None or standing.room_id != room:
+        return Place(last)
+    # The room is held by now; until then the message may have been moved.
+    standing = await tx.messages.get(standing.id)
+    assert standing is not None
+    first, by = standing.seq, last - standing.seq + 2
+    await tx.rooms.next_seqs(room, by - 1)
+    await tx.rooms.renumber(room, first, by=by)
+    return Place(last + 1, standing.visibility, (first, by))
+
+
+async def note_moved(tx: CityTransaction, message: Message, moved: tuple[int, int], at_ms: int) -> RoomHappened:
+    """Write down that numbers were raised, for whoever looks on or comes back; returns what to publish."""
+    first, by = moved
+    event = RoomEvent(
+        message.room_id, message.seq - 1, RoomEventKind.RESYNC, at_ms, who=message.author, key=f"{first}+{by}"
+    )
+    await tx.room_events.add([event])
+    return RoomHappened(event)
+
+
+def renumbering_of(event: RoomEvent) -> tuple[int, int]:
+    """From which number on numbers were raised, and by how much."""
+    first, _, by = (event.key or "").rpartition("+")
+    return int(first), int(by)

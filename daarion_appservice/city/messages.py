@@ -10,11 +10,12 @@ from ..errors import Conflict, InvalidInput, NotAllowed, NotFound
 from .answers import Answers
 from .events import AnswersOwed, CityEvent, MessagePosted, OutboxFilled, RoomHappened
 from .feed import FeedWriter
-from .history import record
+from .history import Place, note_moved, record, take_place
 from .media import msgtype_of
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, Wording, publish_all
 from .reading import PUBLIC, Reading, is_known_to
 from .redelivery import redeliver
+from .times import plausible_ms
 from .types import (
     Author,
     AuthorKind,
@@ -156,27 +157,28 @@ class Messages:
         reply_to: EventId | None = None,
         is_history: bool = False,
         visibility: HistoryVisibility | None = None,
+        before: MessageId | None = None,
     ) -> list[CityEvent]:
         """Take over a message that was written on Matrix, inside the caller's transaction.
 
         Returns what to publish once that is committed; nothing when the message is here already. ``is_history`` puts it
-        before everything that the room holds. ``visibility`` is the room's history visibility when it was written, if that
-        was not the present one.
+        before everything that the room holds, ``before`` before one of its messages. ``visibility`` is the room's history
+        visibility when it was written, if that was not the present one.
         """
         if await tx.messages.by_event_id(event_id):
             return []
         # The time is what the sender's server says it is; one whose clock is ahead does not stay on top of every list.
-        created_at_ms = min(created_at_ms, self._now_ms())
+        created_at_ms = plausible_ms(created_at_ms, self._now_ms())
         replied_to = await message_of_event(tx, reply_to) if reply_to else None
-        seq = (
-            await tx.rooms.earlier_seq(room.id)
-            if is_history
-            else await tx.rooms.next_seq(room.id, now_ms=created_at_ms)
-        )
+        if is_history:
+            place = Place(await tx.rooms.earlier_seq(room.id))
+        else:
+            place = await take_place(tx, room.id, before, now_ms=created_at_ms)
+        visibility = visibility or place.visibility
         message = _message(
             MessageId(self._new_id()),
             room,
-            seq,
+            place.seq,
             author,
             content,
             created_at_ms,
@@ -190,11 +192,14 @@ class Messages:
         await tx.messages.add(message)
         if is_history:
             return [MessagePosted(message)]
+        told: list[CityEvent] = []
+        if place.moved is not None:
+            told.append(await note_moved(tx, message, place.moved, self._now_ms()))
         await self._tell(tx, room, message)
         # Whoever asked that long ago has gone on by now: what comes in after an outage is not all answered at once.
         is_recent = self._now_ms() - created_at_ms < _ANSWERED_WITHIN_MS
         owed = await self._answers.note(tx, room, message) if is_recent else []
-        return [MessagePosted(message), *([AnswersOwed()] if owed else [])]
+        return [*told, MessagePosted(message), *([AnswersOwed()] if owed else [])]
 
     async def _tell(self, tx: CityTransaction, room: Room, message: Message) -> None:
         """What is said in public is told on the front page."""

@@ -98,6 +98,17 @@ class Reading:
         """The same reader, who left with the event ``seq``."""
         return Reading(*(_ended(ranges, seq) for ranges in (self.shared, self.invited, self.joined)))
 
+    def renumbered(self, first: int, by: int) -> Reading:
+        """The same reader, after all numbers from ``first`` on were raised by ``by``."""
+
+        def raised(ranges: tuple[Range, ...]) -> tuple[Range, ...]:
+            return tuple(
+                (start + by if start >= first else start, end + by if end is not None and end >= first else end)
+                for start, end in ranges
+            )
+
+        return Reading(raised(self.shared), raised(self.invited), raised(self.joined))
+
     def _with(self, period: MembershipPeriod) -> Reading:
         more = reading_of([period])
         return Reading(self.shared + more.shared, self.invited + more.invited, self.joined + more.joined)

@@ -299,6 +299,8 @@ class RoomEventKind(StrEnum):
     REACTION = "city.room.reaction"
     JOIN = "city.room.join"
     LEAVE = "city.room.leave"
+    RESYNC = "city.room.resync"
+    """A message took its place among older ones, so that those after it have other numbers: the room is to be loaded again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,12 @@ class HomeserverSettings(Section):
         "example.org", description="Synapse's server_name: what stands behind the colon in user ids."
     )
     verify_tls: bool = Field(True, description="Whether Synapse's certificate must be valid (when address is https).")
+    sweep_s: float = Field(
+        30.0,
+        ge=1,
+        le=3600,
+        description="Seconds between two looks whether Synapse has events that it did not deliver.",
+    )
 
 
 class AppserviceSettings(Section):

@@ -22,6 +22,7 @@ class HealthRoutes:
         housekeeping: Housekeeping,
         lease: Lease,
         supervisor: Supervisor,
+        deliveries_say: Callable[[], str],
         redis_says: Callable[[], str] | None,
     ) -> None:
         self._database = database
@@ -29,6 +30,7 @@ class HealthRoutes:
         self._housekeeping = housekeeping
         self._lease = lease
         self._supervisor = supervisor
+        self._deliveries_say = deliveries_say
         self._redis_says = redis_says
 
     @endpoint("GET", "/healthz", who=Access.EVERYBODY)
@@ -45,6 +47,8 @@ class HealthRoutes:
         }
         is_ready = all(said == "ok" for said in checks.values()) and not self._supervisor.down
         checks["tasks"] = self._tasks_say()
+        # For information: what was not delivered is fetched, and another process would get no more.
+        checks["deliveries"] = self._deliveries_say()
         if self._redis_says is not None:
             # For information: a city does without Redis for a while, and better than without the process that was asked.
             checks["redis"] = self._redis_says()

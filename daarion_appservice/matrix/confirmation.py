@@ -174,7 +174,8 @@ class Confirmation:
         events: defaultdict[MatrixRoomId, list[tuple[InboxRow, Event]]] = defaultdict(list)
         for row in rows:
             event = _read(row)
-            if type_of(event) in self._types and not self._is_local(sender_of(event)):
+            is_shown = row.is_confirmed and key_of(event) is None
+            if type_of(event) in self._types and not is_shown and not self._is_local(sender_of(event)):
                 events[MatrixRoomId(row.matrix_room_id)].append((row, event))
         found: dict[MatrixRoomId, _Doubtful] = {}
         if events:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 
 from ..city.events import CityEvent
-from ..city.types import Room
+from ..city.types import MessageId, Room
 from ..storage.database import Transaction
 from .chat_events import DirectChatEvents
 from .events import SAID, Event, is_signed, room_of, type_of
@@ -36,8 +37,7 @@ class EventHandlers:
             "m.room.tombstone": state.tombstone,
             "m.room.canonical_alias": state.canonical_alias,
         }
-        said = {event_type: handler for event_type, handler in self._handlers.items() if event_type in SAID}
-        self._chat_handlers: dict[str, Handler] = said | {
+        self._chat_handlers: dict[str, Handler] = {
             "m.room.member": chats.member,
             "m.room.history_visibility": state.history_visibility,
             "m.room.encryption": chats.encryption,
@@ -48,6 +48,7 @@ class EventHandlers:
             "m.room.topic": state.topic_again,
             "m.room.member": members.member_again,
         }
+        self._messages = messages
         self._members = members
         self._state = state
         self._chats = chats
@@ -68,12 +69,15 @@ class EventHandlers:
             return await self.handle(tx, event)
         return await handler(tx, room, event)
 
-    async def handle(self, tx: Transaction, event: Event) -> list[CityEvent]:
+    async def handle(self, tx: Transaction, event: Event, *, before: MessageId | None = None) -> list[CityEvent]:
         """Take one event into the city; returns what to publish once the transaction is committed.
 
-        Events of other kinds and of rooms that are not the city's are nothing to it.
+        Events of other kinds and of rooms that are not the city's are nothing to it. ``before`` is the message before which
+        a message belongs that was found late.
         """
         handler, matrix_room = self._handlers.get(type_of(event)), room_of(event)
+        if handler == self._messages.message:
+            handler = partial(self._messages.message, before=before)
         if handler is None or not is_signed(event):
             return []
         room = await tx.rooms.by_matrix_id(matrix_room)
@@ -85,7 +89,7 @@ class EventHandlers:
         if room.agent is not None and await self._chats.gives_way(tx, room, event):
             return await self._chats.invited(tx, event)
         if room.agent is not None:
-            chat_handler = self._chat_handlers.get(type_of(event))
+            chat_handler = handler if type_of(event) in SAID else self._chat_handlers.get(type_of(event))
             return [] if chat_handler is None else await chat_handler(tx, room, event)
         return await handler(tx, room, event)
 

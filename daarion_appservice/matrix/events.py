@@ -78,6 +78,9 @@ def is_signed(event: Event) -> bool:
 
 
 def time_ms(event: Event) -> int:
-    """``origin_server_ts`` is whatever the sender's server says; kept within what a 64-bit column and a date can hold."""
+    """``origin_server_ts`` is whatever the sender's server says; kept within what a 64-bit column and a date can hold.
+
+    When something was said is decided by ``city.times.plausible_ms``.
+    """
     value = event.get("origin_server_ts")
     return min(max(value, 0), 253_402_300_799_000) if type(value) is int else 0

@@ -435,10 +435,14 @@ class Homeserver:
         return [EventId(self._text(edit, "event_id")) for edit in answer.get("chunk", []) if edit.get("sender") == by]
 
     async def messages_before(
-        self, room: MatrixRoomId, cursor: str | None, *, limit: int, as_user: UserId
+        self, room: MatrixRoomId, cursor: str | None, *, limit: int, as_user: UserId, until: str | None = None
     ) -> tuple[list[JSON], str | None]:
-        """A page of history, newest first, and the cursor to what came before it (None: nothing did)."""
+        """A page of history, newest first, and the cursor to what came before it (None: nothing did).
+
+        ``until`` is a token of ``/sync``: what had happened by then is left out.
+        """
         query = {"dir": "b", "limit": str(limit)} | ({"from": cursor} if cursor else {})
+        query |= {"to": until} if until else {}
         answer = await self._object(Method.GET, Path.v3.rooms[room].messages, as_user=as_user, query=query)
         return answer.get("chunk", []), answer.get("end")
 

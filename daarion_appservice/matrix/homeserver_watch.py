@@ -25,6 +25,12 @@ _SLOWEST_PROBE_S: Final = 5.0
 _ECHO_S: Final = 10.0
 """How long after we sent something the homeserver may take to send us anything, before we ask what is the matter."""
 
+_PING_S: Final = 10.0
+"""Whatever stands between the homeserver and us should have given up by then: see docs/operations.md on proxies."""
+_HELD_BACK: Final = (
+    "does something between Synapse and appservice.address, or a replica that hangs, hold requests back?"
+)
+
 _CANNOT_REACH_US: Final = "messages from Matrix wait in Synapse: is appservice.address what Synapse reaches us under?"
 
 log = structlog.get_logger()
@@ -37,6 +43,7 @@ class HomeserverWatch:
         self._up = asyncio.Event()
         self._lost = asyncio.Event()
         self._on_return: list[Callable[[], None]] = []
+        self._on_silence: list[Callable[[], None]] = []
         self._echo_due: float | None = None
         """On the event loop's clock; None while nothing is expected."""
         self.reason: str | None = "not asked yet"
@@ -49,6 +56,10 @@ class HomeserverWatch:
     def on_return(self, listener: Callable[[], None]) -> None:
         """Have ``listener`` called each time the homeserver is back after it was gone."""
         self._on_return.append(listener)
+
+    def on_silence(self, listener: Callable[[], None]) -> None:
+        """Have ``listener`` called each time what we sent did not come back in time: other events may be missing, too."""
+        self._on_silence.append(listener)
 
     @property
     def is_up(self) -> bool:
@@ -138,11 +149,26 @@ class HomeserverWatch:
             return
         self._echo_due = None
         try:
-            await self._homeserver.ping(self._appservice_id)
+            await self.ask_for_delivery()
         except HomeserverAway as error:
             self.lost(error)
+        for listener in self._on_silence:
+            listener()
+
+    async def ask_for_delivery(self) -> bool:
+        """Have the homeserver deliver what it holds back; False when it cannot reach us. Raises HomeserverAway."""
+        try:
+            async with asyncio.timeout(_PING_S):
+                await self._homeserver.ping(self._appservice_id)
+        except TimeoutError:
+            log.warning(
+                "homeserver_cannot_reach_us", error=f"no answer to a ping within {_PING_S:g} s", help=_HELD_BACK
+            )
+            return False
         except HomeserverRefused as error:
             log.warning("homeserver_cannot_reach_us", error=str(error), help=_CANNOT_REACH_US)
+            return False
+        return True
 
     async def _probe_until_back(self) -> None:
         pause_s = _FIRST_PROBE_S

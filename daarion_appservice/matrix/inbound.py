@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -23,14 +23,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.events import CityEvent
 from ..city.ports import NowMs, Publish, publish_all
-from ..city.types import MatrixRoomId, Room
+from ..city.types import MatrixRoomId, MessageId, Room
 from ..errors import HomeserverAway
 from ..storage.database import Database, Transaction
 from ..storage.inbox import InboxRow
 from .catch_up import CatchUp
 from .confirmation import Confirmation, Look
 from .event_handlers import EventHandlers
+from .events import Event
 from .homeserver_watch import HomeserverWatch
+from .missed_metrics import Missed
 
 MAX_ATTEMPTS: Final = 6
 _FIRST_RETRY_MS: Final = 250
@@ -58,7 +60,10 @@ class Inbound:
         confirmation: Confirmation,
         publish: Publish,
         now_ms: NowMs,
+        *,
+        on_event: Callable[[Event], None] = lambda _: None,
     ) -> None:
+        """``on_event`` is told of each event that is about to be handled; it returns at once and never raises."""
         self._database = database
         self._handlers = handlers
         self._watch = watch
@@ -66,13 +71,14 @@ class Inbound:
         self._confirmation = confirmation
         self._publish = publish
         self._now_ms = now_ms
-        self._turn = asyncio.Lock()
-        """Held while rows of the inbox are in hand."""
+        self._on_event = on_event
+        self._turn = catch_up.turn
         self._held_back: Counter[str] = Counter()
         self._stored = asyncio.Event()
         self._pruned_at_ms = 0
         self._complete_since_absence: int | None = None
         """The last absence of the homeserver after which nothing is missing; None: not known yet."""
+        self._was_complete = False
         watch.on_return(self.wake)
 
     def wake(self) -> None:
@@ -109,7 +115,7 @@ class Inbound:
 
     async def run(self) -> None:
         """Handle what comes, until cancelled. Can be run again: another process may have missed something meanwhile."""
-        self._complete_since_absence = None
+        self._complete_since_absence, self._was_complete = None, False
         while True:
             self._stored.clear()
             try:
@@ -143,7 +149,8 @@ class Inbound:
         while self._may_have_gaps:
             await self._watch.wait_up()
             absence = self._watch.absences
-            await self._catch_up.run()
+            await self._catch_up.run(Missed.ABSENCE if self._was_complete else Missed.START)
+            self._was_complete = True
             self._complete_since_absence = absence
 
     async def _handle_waiting(self) -> int | None:
@@ -188,8 +195,8 @@ class Inbound:
         """All in one transaction; False (and nothing done) when one of them fails."""
         try:
             async with self._database.transaction() as tx:
+                await _take(tx, look.rows)
                 happened = [event for row in look.rows for event in await self._handle(tx, row, look)]
-                await tx.inbox.done([row.id for row in look.rows])
         except Exception:  # noqa: BLE001 -- whose event it was, or whether the database is away, comes out one by one
             return False
         publish_all(self._publish, happened)
@@ -201,8 +208,10 @@ class Inbound:
                 continue
             try:
                 async with self._database.transaction() as tx:
+                    await _take(tx, [row])
                     happened = await self._handle(tx, row, look)
-                    await tx.inbox.done([row.id])
+            except _Moved:
+                log.debug("inbox_changed", event_id=row.event_id)
             except Exception as error:  # noqa: BLE001 -- whatever it is, it must not stop the others
                 retry_at_ms = await self._failed(row, error)
                 if retry_at_ms is not None:
@@ -214,9 +223,13 @@ class Inbound:
         if error := look.failed.get(row.id):
             raise error
         if row.id not in look.instead:
-            return await self._handlers.handle(tx, orjson.loads(row.event))
+            event = orjson.loads(row.event)
+            self._on_event(event)
+            before = MessageId(row.before_message) if row.before_message else None
+            return await self._handlers.handle(tx, event, before=before)
         happened: list[CityEvent] = []
         for stated in look.instead[row.id]:
+            self._on_event(stated.event)
             handle = self._handlers.handle_again if stated.is_again else self._handlers.handle
             happened += await handle(tx, stated.event)
         return happened
@@ -248,3 +261,13 @@ class Inbound:
         self._pruned_at_ms = now_ms
         async with self._database.transaction() as tx:
             await tx.inbox.prune(before_ms=now_ms - _REMEMBER_MS)
+
+
+class _Moved(Exception):
+    """A row that was about to be handled is another's, or has another place, by now: it is read again."""
+
+
+async def _take(tx: Transaction, rows: list[InboxRow]) -> None:
+    """Note them as handled, first of all: of two who have the same row in hand only one gets beyond this."""
+    if not await tx.inbox.done([row.id for row in rows]):
+        raise _Moved

@@ -49,8 +49,10 @@ class MessageEvents:
         self._changes = changes
         self._reactions = reactions
 
-    async def message(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        """``m.room.message`` and ``m.sticker``: something new, or an edit."""
+    async def message(
+        self, tx: Transaction, room: Room, event: Event, *, before: MessageId | None = None
+    ) -> list[CityEvent]:
+        """``m.room.message`` and ``m.sticker``: something new, or an edit. ``before`` is the message that it stands before."""
         content, is_ours = content_of(event), self._namespace.is_ours(sender_of(event))
         original = replaced(content)
         if original is not None:
@@ -62,7 +64,7 @@ class MessageEvents:
         if room.archived:
             # It can be read, but not written to, from whichever side.
             return []
-        return await self.take(tx, room, event)
+        return await self.take(tx, room, event, before=before)
 
     async def take(
         self,
@@ -72,6 +74,7 @@ class MessageEvents:
         *,
         is_history: bool = False,
         visibility: HistoryVisibility | None = None,
+        before: MessageId | None = None,
     ) -> list[CityEvent]:
         """Post what somebody wrote on Matrix; nothing comes of it when there is nothing to show, or it is here already.
 
@@ -93,6 +96,7 @@ class MessageEvents:
             reply_to=replied_to(content),
             is_history=is_history,
             visibility=visibility,
+            before=before,
         )
         return [*happened, *await self._edits_of(tx, room, event, visibility)] if happened else []
 

@@ -19,6 +19,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.events import MemberChanged, MessagePosted, PresenceChanged, RoomChanged, RoomHappened
+from ..city.history import renumbering_of
 from ..city.occupancy import Occupancy
 from ..city.reading import PUBLIC, Reading, is_readable_by_all, may_look_on
 from ..city.types import Author, HistoryVisibility, MessageId, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
@@ -106,6 +107,8 @@ class Seat:
         self._move(event)
 
     def _move(self, event: RoomEvent) -> None:
+        if self.reading is not None and event.kind is RoomEventKind.RESYNC:
+            self.reading = self.reading.renumbered(*renumbering_of(event))
         if self.reading is None or event.who is None or event.who.subject not in self._subjects:
             return
         if event.kind is RoomEventKind.JOIN:
@@ -332,10 +335,11 @@ class _Replay:
     def tell(self, events: list[RoomEvent]) -> bool:
         """Tell some, until the listener is behind; the others are to be read again.
 
-        False when it is too much, when there is nothing, or something that is not for this reader: numbers would be missing.
+        False when it is too much, when there is nothing, or something that is not for this reader: numbers would be missing; and
+        when messages got other numbers.
         """
         for event in events:
-            if not self._seat.may_read(event):
+            if event.kind is RoomEventKind.RESYNC or not self._seat.may_read(event):
                 return False
             message = event.message.id if event.message else None
             frame = self._frames.event(event, with_message=message not in self._told)
@@ -392,7 +396,7 @@ class _Room:
     def follow(self, event: RoomEvent) -> None:
         if event.seq <= self.seq:
             return  # told already, or history that was brought in later
-        if event.seq == self.seq + 1 and self._reading is None:
+        if event.seq == self.seq + 1 and self._reading is None and event.kind is not RoomEventKind.RESYNC:
             self._tell_event(event)
         else:
             self.read_on()
@@ -444,13 +448,28 @@ class _Room:
             self._reading = None
 
     async def _read_all(self) -> None:
+        is_renumbered = False
         while True:
             async with self._database.reading() as tx:
                 events = await tx.room_events.after(self.id, self.seq, limit=_BATCH)
+            is_renumbered |= any(event.kind is RoomEventKind.RESYNC for event in events)
             for event in events:
-                self._tell_event(event)
+                if is_renumbered:
+                    self._pass_over(event)
+                else:
+                    self._tell_event(event)
             if len(events) < _BATCH or self._is_over:
-                return
+                break
+        if is_renumbered:
+            self.tell(self._frames.resync(self.id, self.seq))
+
+    def _pass_over(self, event: RoomEvent) -> None:
+        """All that is in the room by now is loaded again by whoever listens; what only got another number is no news."""
+        self.seq = event.seq
+        for seat in (*self.waiting.values(), *self.listeners.values()):
+            seat.follow(event)
+        if event.visibility is not HistoryVisibility.WORLD_READABLE:
+            self.put_outsiders_out()
 
     def _tell_event(self, event: RoomEvent) -> None:
         self.seq = event.seq

@@ -44,6 +44,7 @@ from .room_versions import PostgresRoomVersions, RoomVersions, SqliteRoomVersion
 from .rooms import RoomRows
 from .sqlite_file import ServiceLock, make_private
 from .standings import StandingRows
+from .watermarks import WatermarkRows
 
 _BUSY_S = 30
 """How long SQLite waits for another process (a command line beside the service) before it gives up."""
@@ -136,6 +137,10 @@ class Transaction:
     @cached_property
     def kept(self) -> KeptRows:
         return KeptRows(self.connection)
+
+    @cached_property
+    def watermarks(self) -> WatermarkRows:
+        return WatermarkRows(self.connection)
 
     @cached_property
     def interactions(self) -> InteractionRows:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,6 +18,15 @@ from sqlalchemy.sql.dml import ReturningDelete
 from .kept import registry_changed
 from .tables import inbox, transactions
 from .upsert import insert
+
+INBOX_ORDER_LOCK: Final = 0xDAA211
+"""PostgreSQL's advisory lock on the order of the inbox. ``Intake`` holds it shared and ``InboxRows.put_in_order`` exclusively,
+each until its transaction ends; otherwise an event that arrives while rows are rewritten gets a number between theirs. SQLite
+has one writer anyway."""
+
+
+_MOST_NAMED: Final = 10_000
+"""Event ids that are named in one statement: neither database takes more than 32,766 values."""
 
 
 class InboxState(StrEnum):
@@ -35,6 +44,19 @@ class ReceivedEvent:
     event: str
     error: str | None = None
     """Why it can never be handled, when that is plain to see already."""
+    is_confirmed: bool = False
+    """Whether the homeserver shows it to clients; a transaction does not tell."""
+    before_message: str | None = None
+    """The message before which it belongs, when later events were handled already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An event that came."""
+
+    state: InboxState
+    row_id: int
+    """Goes up in the order in which events came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +69,20 @@ class InboxRow:
     retry_at_ms: int
     error: str | None
     received_at_ms: int
+    is_confirmed: bool
+    before_message: str | None
 
 
 class InboxRows:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def add(self, events: list[ReceivedEvent], *, now_ms: int) -> None:
-        """Have those of them wait that never came before. What the homeserver sends comes in by ``Intake``."""
+    async def add(self, events: list[ReceivedEvent], *, now_ms: int, is_done: bool = False) -> None:
+        """Have those of them wait that never came before. What the homeserver sends comes in by ``Intake``.
+
+        ``is_done`` notes them as handled, where nothing would come of them any more.
+        """
+        state = InboxState.DONE if is_done else InboxState.NEW
         if events:
             await self._connection.execute(
                 insert(self._connection, inbox).on_conflict_do_nothing(index_elements=[inbox.c.event_id]),
@@ -62,10 +90,12 @@ class InboxRows:
                     {
                         "event_id": event.event_id,
                         "matrix_room_id": event.matrix_room_id,
-                        "event": event.event,
+                        "event": "" if is_done else event.event,
                         "received_at_ms": now_ms,
-                        "state": InboxState.DEAD if event.error else InboxState.NEW,
+                        "state": InboxState.DEAD if event.error else state,
                         "error": event.error,
+                        "confirmed": event.is_confirmed,
+                        "before_message": event.before_message,
                     }
                     for event in events
                 ],
@@ -78,17 +108,58 @@ class InboxRows:
         )
         return set(found.scalars())
 
+    async def known(self, event_ids: list[str]) -> dict[str, Known]:
+        """Which of these came before, and what became of them."""
+        found: dict[str, Known] = {}
+        for start in range(0, len(event_ids), _MOST_NAMED):
+            part = event_ids[start : start + _MOST_NAMED]
+            rows = await self._connection.execute(
+                select(inbox.c.event_id, inbox.c.state, inbox.c.id).where(inbox.c.event_id.in_(part))
+            )
+            found |= {row.event_id: Known(InboxState(row.state), row.id) for row in rows}
+        return found
+
+    async def confirm(self, event_ids: list[str]) -> None:
+        """The homeserver shows these to clients."""
+        await self._connection.execute(
+            update(inbox)
+            .where(inbox.c.event_id.in_(event_ids), inbox.c.state == InboxState.NEW, ~inbox.c.confirmed)
+            .values(confirmed=True)
+        )
+
+    async def waits(self, matrix_room_id: str) -> bool:
+        """Whether anything of this room is to be handled yet."""
+        of_room = (inbox.c.matrix_room_id == matrix_room_id) & (inbox.c.state == InboxState.NEW)
+        return (await self._connection.execute(select(inbox.c.id).where(of_room).limit(1))).first() is not None
+
+    async def hold(self, matrix_room_id: str) -> None:
+        """What waits of this room is in nobody else's hands, and stays so until this transaction ends."""
+        await self.lock_order()
+        await self._connection.execute(
+            select(inbox.c.id)
+            .where(inbox.c.matrix_room_id == matrix_room_id, inbox.c.state == InboxState.NEW)
+            .with_for_update()
+        )
+
+    async def lock_order(self) -> None:
+        """Nothing is added to the inbox by others, and its order stays, until this transaction ends."""
+        if self._connection.dialect.name == "postgresql":
+            await self._connection.execute(select(func.pg_advisory_xact_lock(INBOX_ORDER_LOCK)))
+
     async def put_in_order(self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int) -> int | None:
         """Have ``events`` wait in this order, before whatever else of their room waits; what was handled stays so.
 
         Returns how many of them were new, None when they waited like this already.
         """
+        await self.lock_order()
         handled = await self.handled([event.event_id for event in events])
         events = [event for event in events if event.event_id not in handled]
         of_room = (inbox.c.matrix_room_id == matrix_room_id) & (inbox.c.state == InboxState.NEW)
         waiting = await self._waiting(select(inbox).where(of_room))
-        wanted = {event.event_id: None for event in events}
-        if [event.event_id for event in waiting[: len(wanted)]] == list(wanted):
+        wanted = {event.event_id: event.before_message for event in events}
+        if {event.event_id: event.before_message for event in waiting[: len(wanted)]} == wanted and [
+            event.event_id for event in waiting[: len(wanted)]
+        ] == list(wanted):
             return None
         # What is deleted is what goes back, though something may have come in since it was looked at.
         waiting = await self._waiting(delete(inbox).where(of_room).returning(inbox))
@@ -98,13 +169,26 @@ class InboxRows:
 
     async def put_anew(self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int) -> None:
         """The same with events that may have been handled, to no effect: nobody knew whose room it was."""
-        ids = [event.event_id for event in events]
-        await self._connection.execute(delete(inbox).where(inbox.c.event_id.in_(ids), inbox.c.state == InboxState.DONE))
+        await self.forget_done([event.event_id for event in events])
         await self.put_in_order(matrix_room_id, events, now_ms=now_ms)
+
+    async def forget_done(self, ids: list[str]) -> None:
+        """These count as never handled."""
+        await self.lock_order()
+        await self._connection.execute(delete(inbox).where(inbox.c.event_id.in_(ids), inbox.c.state == InboxState.DONE))
 
     async def _waiting(self, statement: Select[Any] | ReturningDelete[Any]) -> list[ReceivedEvent]:
         rows = sorted(await self._connection.execute(statement), key=lambda row: row.id)
-        return [ReceivedEvent(row.event_id, row.matrix_room_id, row.event) for row in rows]
+        return [
+            ReceivedEvent(
+                row.event_id,
+                row.matrix_room_id,
+                row.event,
+                is_confirmed=row.confirmed,
+                before_message=row.before_message,
+            )
+            for row in rows
+        ]
 
     async def waiting(self, *, after_id: int, limit: int) -> list[InboxRow]:
         """What is to be handled, in the order it came."""
@@ -127,14 +211,23 @@ class InboxRows:
                 row.retry_at_ms,
                 row.error,
                 row.received_at_ms,
+                row.confirmed,
+                row.before_message,
             )
             for row in rows
         ]
 
-    async def done(self, ids: list[int]) -> None:
-        await self._connection.execute(
-            update(inbox).where(inbox.c.id.in_(ids)).values(state=InboxState.DONE, event="", error=None)
+    async def done(self, ids: list[int]) -> bool:
+        """Note them as handled; False (and the transaction is to be taken back) when they do not all wait any more.
+
+        Whoever else handles or moves one of them meanwhile is waited for.
+        """
+        done = await self._connection.execute(
+            update(inbox)
+            .where(inbox.c.id.in_(ids), inbox.c.state == InboxState.NEW)
+            .values(state=InboxState.DONE, event="", error=None)
         )
+        return done.rowcount == len(ids)
 
     async def failed(self, row_id: int, error: str, *, retry_at_ms: int | None) -> None:
         """Handling went wrong: due again at ``retry_at_ms``, or never by itself (None)."""

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from .availability import Availability
-from .inbox import InboxState, ReceivedEvent
+from .inbox import INBOX_ORDER_LOCK, InboxState, ReceivedEvent
 from .line import PostgresLine, SqliteLine
 
 
@@ -36,8 +36,10 @@ class Intake(Protocol):
 
 
 _POSTGRES: Final = """
-WITH new AS (
-    INSERT INTO transactions (txn_id, body_sha256, received_at_ms) VALUES ($1, $2, $3)
+WITH locked AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock_shared($9)
+), new AS (
+    INSERT INTO transactions (txn_id, body_sha256, received_at_ms) SELECT $1::text, $2::text, $3::bigint FROM locked
     ON CONFLICT DO NOTHING RETURNING txn_id
 ), stored AS (
     INSERT INTO inbox (event_id, matrix_room_id, event, state, error, received_at_ms)
@@ -61,7 +63,7 @@ class PostgresIntake:
         columns = zip(*map(_values, transaction.events), strict=True) if transaction.events else ((),) * 5
         named = (transaction.txn_id, transaction.body_sha256, transaction.received_at_ms)
         with self._availability.observed():
-            return bool(await self._line.ask(_POSTGRES, (*named, *map(list, columns))))
+            return bool(await self._line.ask(_POSTGRES, (*named, *map(list, columns), INBOX_ORDER_LOCK)))
 
 
 _SQLITE_TRANSACTION: Final = """

@@ -8,9 +8,9 @@ from sqlalchemy import delete, select
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import Member, RoomId, UserId
+from ..city.types import MatrixRoomId, Member, RoomId, UserId
 from .media import note_avatars
-from .tables import members
+from .tables import members, rooms
 from .upsert import insert
 
 _MOST_NAMED: Final = 10_000
@@ -23,6 +23,16 @@ class MemberRows:
 
     async def all(self) -> list[Member]:
         return [_member(row) for row in await self._connection.execute(select(members))]
+
+    async def rooms_with_others(self, domain: str) -> list[MatrixRoomId]:
+        """The Matrix rooms of those rooms that users of other homeservers than ``domain`` have joined."""
+        others = members.c.user_id.not_like("%:" + _escaped(domain), escape="\\")
+        found = await self._connection.execute(
+            select(rooms.c.matrix_room_id)
+            .where(rooms.c.id.in_(select(members.c.room_id).where(others)), rooms.c.matrix_room_id.is_not(None))
+            .order_by(rooms.c.id)
+        )
+        return [MatrixRoomId(room) for room in found.scalars()]
 
     async def of_room(self, room: RoomId) -> list[Member]:
         return [
@@ -73,6 +83,10 @@ class MemberRows:
             await self._connection.execute(
                 delete(members).where(members.c.room_id == room, members.c.user_id.in_(part))
             )
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def parts(users: list[UserId]) -> list[list[UserId]]:

@@ -30,6 +30,8 @@ from .readable import message_is_readable
 from .tables import messages
 
 _NONE: Final = "[]"
+_MOST_NAMED: Final = 10_000
+"""Events that are named in one statement: neither database takes more than 32,766 values."""
 
 
 class MessageRows:
@@ -136,6 +138,18 @@ class MessageRows:
             )
             counts.append(select(literal(room), func.count()).select_from(newer))
         return {RoomId(room): count for room, count in await self._connection.execute(union_all(*counts))}
+
+    async def places(self, room: RoomId, events: list[str]) -> dict[str, tuple[int, MessageId]]:
+        """Number and id of those of the room's messages that are among these Matrix events."""
+        found: dict[str, tuple[int, MessageId]] = {}
+        for start in range(0, len(events), _MOST_NAMED):
+            rows = await self._connection.execute(
+                select(messages.c.matrix_event_id, messages.c.seq, messages.c.id).where(
+                    messages.c.room_id == room, messages.c.matrix_event_id.in_(events[start : start + _MOST_NAMED])
+                )
+            )
+            found |= {row.matrix_event_id: (row.seq, MessageId(row.id)) for row in rows}
+        return found
 
     async def oldest_from_matrix(self, room: RoomId) -> EventId | None:
         """The Matrix event of the room's first message that has one."""

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..city.types import AgentSlug, HistoryVisibility, MatrixRoomId, MatrixStatus, Room, RoomId, UserId
 from .kept import registry_changed
 from .readable import room_is_listed
+from .renumbering import raise_numbers
 from .tables import feed, former_matrix_rooms, membership_periods, messages, room_events, rooms
 from .upsert import insert
 
@@ -199,6 +200,10 @@ class RoomRows:
         )
         last, visibility = seq.one()
         return range(last - count + 1, last + 1), HistoryVisibility(visibility)
+
+    async def renumber(self, room: RoomId, first: int, *, by: int) -> None:
+        """Raise all numbers of the room's history from ``first`` on; they must get beyond all that were given."""
+        await raise_numbers(self._connection, room, first, by=by)
 
     async def earlier_seq(self, room: RoomId) -> int:
         """Take a number before all others: for history that comes in later than what followed it."""

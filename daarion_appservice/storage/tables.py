@@ -306,7 +306,28 @@ inbox = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("retry_at_ms", BigInteger, nullable=False, server_default="0"),
     Column("error", Text),
+    # The homeserver shows the event to clients, in /sync or /messages; a transaction carries soft-failed events, too.
+    Column("confirmed", Boolean, nullable=False, server_default=false()),
+    # The message before which it belongs, of an event that was found after later ones had been handled.
+    Column("before_message", String(26)),
     Index(None, "state", "id"),
+)
+
+# Up to which /sync token each ghost that we look through has shown everything, and in which Matrix rooms (JSON).
+watermarks = Table(
+    "watermarks",
+    metadata,
+    Column("user_id", String(255), primary_key=True),
+    Column("token", Text, nullable=False),
+    Column("rooms", Text, nullable=False, server_default="[]"),
+)
+
+# The event of a Matrix room up to which its history is known to be complete, though other servers take part in it.
+complete_points = Table(
+    "complete_points",
+    metadata,
+    Column("matrix_room_id", String(255), primary_key=True),
+    Column("event_id", String(255), nullable=False),
 )
 
 transactions = Table(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -26,6 +26,7 @@ class Passed:
     path: str
     content: Any
     at: float
+    query: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_transaction(self) -> bool:
@@ -37,7 +38,9 @@ class Passed:
 
     @property
     def is_history(self) -> bool:
-        return self.method == "GET" and self.path.endswith("/messages")
+        """What somebody looks up, whichever way; not a poll that waits for what will happen."""
+        is_look = self.path.endswith("/sync") and '"timeline":{"limit"' in self.query.get("filter", "")
+        return self.method == "GET" and (self.path.endswith("/messages") or is_look)
 
     @property
     def is_first_word(self) -> bool:
@@ -115,7 +118,13 @@ class Proxy:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         at = asyncio.get_running_loop().time()
-        passed = Passed(request.method, request.path, json.loads(body) if _is_json(request) and body else None, at)
+        passed = Passed(
+            request.method,
+            request.path,
+            json.loads(body) if _is_json(request) and body else None,
+            at,
+            dict(request.query),
+        )
         if self._refuses(passed):
             return web.Response(status=503)
         answers, status, content = self._answers

@@ -98,7 +98,8 @@ async def both_sides_have(city: RunningCity, person: Person, room_id: str, said:
     messages = await in_the_city(city)
     assert _by_author((each["author"]["matrix_user_id"], each["body"]) for each in messages) == said
     history = await _history(city)
-    assert [event.seq for event in history] == list(range(1, len(history) + 1)), "without a hole"
+    if all(event.kind is not RoomEventKind.RESYNC for event in history):
+        assert [event.seq for event in history] == list(range(1, len(history) + 1)), "without a hole"
     written = [event.message for event in history if event.kind is RoomEventKind.MESSAGE]
     assert [message and message.id for message in written] == [message["id"] for message in messages]
     assert _by_author(await on_matrix(city, person, room_id)) == said

@@ -1,0 +1,108 @@
+"""Stretches of history, as the homeserver shows them, on their way into the inbox: what never came takes its place there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from ..city.ports import NowMs
+from ..city.types import MatrixRoomId, RoomId
+from ..storage.database import Database, Transaction
+from ..storage.inbox import Known
+from .events import event_id_of
+from .histories import Stretch
+from .missed_metrics import Missed, MissedEvents
+from .missing_events import Plan, after_oldest_known, plan
+from .namespace import Namespace
+
+_LIKELY_CAUSE: Final = {
+    Missed.START: "they were written while this service did not run, or did not lead, and Synapse did not deliver them",
+    Missed.ABSENCE: "Synapse was away, and had not delivered them by then",
+    Missed.WORKER: "Synapse answers but delivers nothing: did its appservice worker (notify_appservices_from_worker) end, "
+    "or does something between it and appservice.address hold transactions back?",
+    Missed.FEDERATION: "other homeservers could not reach Synapse for a while, and it found them later",
+    Missed.BACKFILL: "they were missing when an admin asked for the whole history",
+}
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What became of a stretch."""
+
+    ids: list[str]
+    """Of its events, without what was before our time."""
+    missing: int
+    doubted: RoomId | None
+    """The city's room, when memberships or other state were missing: what holds now is best asked."""
+
+
+class LateEvents:
+    def __init__(self, database: Database, namespace: Namespace, metrics: MissedEvents, now_ms: NowMs) -> None:
+        self._database = database
+        self._namespace = namespace
+        self._metrics = metrics
+        self._now_ms = now_ms
+
+    async def unknown(self, stretches: Iterable[Stretch]) -> set[str]:
+        """Ids of the events that never came."""
+        async with self._database.reading() as tx:
+            return {each for stretch in stretches for each in await self._unknown(tx, stretch)}
+
+    async def _unknown(self, tx: Transaction, stretch: Stretch) -> set[str]:
+        stretch, known = await self._of_our_time(tx, stretch)
+        return set(stretch.ids) - known.keys()
+
+    async def _of_our_time(self, tx: Transaction, stretch: Stretch) -> tuple[Stretch, dict[str, Known]]:
+        known = await tx.inbox.known(stretch.ids)
+        if not stretch.is_first:
+            return stretch, known
+        events = after_oldest_known(stretch.events, known)
+        ordered_from = max(0, stretch.in_stream_order_from - len(stretch.events) + len(events))
+        return Stretch(stretch.room, events, ordered_from), known
+
+    async def bring(self, tx: Transaction, stretch: Stretch) -> Brought:
+        """Have what is missing wait in its place. Part of the caller's transaction."""
+        await tx.inbox.hold(stretch.room)
+        stretch, known = await self._of_our_time(tx, stretch)
+        room = await tx.rooms.by_matrix_id(stretch.room) or await tx.rooms.by_former_id(stretch.room)
+        places = await tx.messages.places(room.id, stretch.ids) if room is not None else {}
+        found = plan(
+            stretch.events,
+            known,
+            places,
+            self._namespace.is_ours,
+            in_stream_order_from=stretch.in_stream_order_from,
+        )
+        await self._put(tx, stretch.room, found)
+        missing = [event for event in stretch.events if event_id_of(event) not in known]
+        return Brought(
+            stretch.ids,
+            found.missing,
+            room.id if room is not None and any(isinstance(event.get("state_key"), str) for event in missing) else None,
+        )
+
+    async def _put(self, tx: Transaction, room: MatrixRoomId, found: Plan) -> None:
+        now_ms = self._now_ms()
+        await tx.inbox.forget_done(found.again)
+        await tx.inbox.put_in_order(room, found.waiting, now_ms=now_ms)
+        await tx.inbox.add(found.settled, now_ms=now_ms, is_done=True)
+        await tx.inbox.confirm([row.event_id for row in found.waiting])
+
+    def tell(self, reason: Missed, missed: dict[MatrixRoomId, int]) -> None:
+        """Count what was missing, and say what is likely to be the cause, once that is committed."""
+        count = sum(missed.values())
+        if not count:
+            return
+        self._metrics.count(reason, count)
+        log.warning(
+            "events_missed",
+            count=count,
+            rooms=sorted(room for room, missing in missed.items() if missing)[:10],
+            reason=reason.value,
+            help=_LIKELY_CAUSE[reason],
+        )

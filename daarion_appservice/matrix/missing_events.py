@@ -1,0 +1,150 @@
+"""Which events of a stretch of history never came, and where they belong. Decides, and asks nobody.
+
+    history    known   unknown   known        the unknown one stands before the next message that the city has
+    history    known   unknown   unknown      they wait, in this order, like events that have just come
+
+An event that was found late is not handled when a later one like it was (a name, a membership, an edit of the same message):
+it would undo what came after it. Edits, reactions and deletions that came while their message was unknown had no effect, and
+are handled again after it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..city.types import EventId, MessageId, UserId
+from ..storage.inbox import InboxState, Known, ReceivedEvent
+from .contents import replaced
+from .events import SAID, Event, content_of, event_id_of, inner, sender_of, text, type_of
+from .receiver import received
+
+_Place = tuple[int, MessageId]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    waiting: list[ReceivedEvent]
+    """What is to be handled, in this order; what waits already is part of it."""
+    settled: list[ReceivedEvent]
+    """What is missing, but was overtaken."""
+    again: list[str]
+    """What is handled a second time, of ``waiting``."""
+    missing: int
+    """How many events never came."""
+
+
+def plan(
+    events: Sequence[Event],
+    known: Mapping[str, Known],
+    places: Mapping[str, _Place],
+    is_ours: Callable[[UserId], bool],
+    *,
+    in_stream_order_from: int = 0,
+) -> Plan:
+    """What to do about a stretch of one room's history, oldest first.
+
+    ``places`` has number and id of those messages of the city that are among the events. Events before the index
+    ``in_stream_order_from`` are in topological order: of those that came by transaction the order in which they came is kept.
+    """
+    events = _in_stream_order(events, known, in_stream_order_from)
+    befores = _befores(events, places, is_ours)
+    overtaken = _overtaken(events, known)
+    waiting: list[ReceivedEvent] = []
+    settled: list[ReceivedEvent] = []
+    again: list[str] = []
+    missing = 0
+    found_late: set[str] = set()
+    for event, before in zip(events, befores, strict=True):
+        event_id = event_id_of(event)
+        row = replace(received(event), is_confirmed=True)
+        state = known[event_id].state if event_id in known else None
+        missing += state is None
+        if state is None and event_id in overtaken:
+            settled.append(row)
+        elif state is None:
+            found_late.add(event_id)
+            waiting.append(replace(row, before_message=before))
+        elif state is InboxState.NEW:
+            waiting.append(replace(row, before_message=before))
+        elif state is InboxState.DONE and _targets(event) & found_late:
+            again.append(event_id)
+            waiting.append(row)
+    return Plan(waiting, settled, again, missing)
+
+
+def after_oldest_known(events: Sequence[Event], known: Mapping[str, Known]) -> list[Event]:
+    """Without what happened before anything that came: that was before our time."""
+    first = next((index for index, event in enumerate(events) if event_id_of(event) in known), len(events))
+    return list(events[first:])
+
+
+def _in_stream_order(events: Sequence[Event], known: Mapping[str, Known], end: int) -> list[Event]:
+    slots = [
+        index
+        for index, event in enumerate(events[:end])
+        if (row := known.get(event_id_of(event))) and row.state is InboxState.NEW
+    ]
+    ordered = list(events)
+    came = sorted((events[index] for index in slots), key=lambda event: known[event_id_of(event)].row_id)
+    for index, event in zip(slots, came, strict=True):
+        ordered[index] = event
+    return ordered
+
+
+def _befores(
+    events: Sequence[Event], places: Mapping[str, _Place], is_ours: Callable[[UserId], bool]
+) -> list[MessageId | None]:
+    """For each event the message that it stands before, if the city has one.
+
+    Messages from Matrix stand in the city as they do in the room. What the city sent may stand elsewhere, since it has its
+    place before Matrix has it; so it counts only where that contradicts no message from Matrix.
+    """
+    lowest: list[int | None] = []
+    highest: int | None = None
+    for event in events:
+        lowest.append(highest)
+        place = places.get(event_id_of(event))
+        if place is not None and not is_ours(sender_of(event)):
+            highest = place[0] if highest is None else max(highest, place[0])
+    later: list[_Place] = []
+    befores: list[MessageId | None] = []
+    for event, low in zip(reversed(events), reversed(lowest), strict=True):
+        index = 0 if low is None else bisect_right(later, low, key=lambda place: place[0])
+        befores.append(later[index][1] if index < len(later) else None)
+        if place := places.get(event_id_of(event)):
+            insort(later, place)
+    return befores[::-1]
+
+
+def _overtaken(events: Sequence[Event], known: Mapping[str, Known]) -> set[str]:
+    """Missing events whose effect a later one that was handled has replaced."""
+    overtaken: set[str] = set()
+    handled: set[tuple[str, ...]] = set()
+    for event in reversed(events):
+        effect, event_id = _effect(event), event_id_of(event)
+        if effect is None:
+            continue
+        if event_id not in known and effect in handled:
+            overtaken.add(event_id)
+        elif event_id in known and known[event_id].state is InboxState.DONE:
+            handled.add(effect)
+    return overtaken
+
+
+def _effect(event: Event) -> tuple[str, ...] | None:
+    """What an event sets, where the last one counts; None where each counts."""
+    if isinstance(event.get("state_key"), str):
+        return ("state", type_of(event), text(event, "state_key"))
+    if type_of(event) in SAID and (original := replaced(content_of(event))):
+        return ("edit", original, sender_of(event))
+    return None
+
+
+def _targets(event: Event) -> set[str]:
+    """Which events an edit, a reaction or a deletion is about."""
+    content = content_of(event)
+    related: EventId | str | None = inner(content, "m.relates_to").get("event_id")
+    redacted = text(content, "redacts") or text(event, "redacts")
+    return {each for each in (related, redacted) if isinstance(each, str) and each}

@@ -1,0 +1,34 @@
+"""Raises numbers of a room's history, wherever they stand."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Column, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..city.types import RoomId
+from .tables import feed, membership_periods, messages, revisions, room_events
+
+_NUMBERS: Final[tuple[Column[int], ...]] = (
+    messages.c.seq,
+    messages.c.edit_seq,
+    room_events.c.seq,
+    membership_periods.c.start_seq,
+    membership_periods.c.joined_seq,
+    membership_periods.c.end_seq,
+    feed.c.seq,
+)
+
+
+async def raise_numbers(connection: AsyncConnection, room: RoomId, first: int, *, by: int) -> None:
+    """Everything in the room that has a number from ``first`` on gets one that is higher by ``by``."""
+    for number in _NUMBERS:
+        table = number.table
+        await connection.execute(
+            update(table).where(table.c.room_id == room, number >= first).values({number: number + by})
+        )
+    of_room = revisions.c.message_id.in_(select(messages.c.id).where(messages.c.room_id == room))
+    await connection.execute(
+        update(revisions).where(of_room, revisions.c.seq >= first).values(seq=revisions.c.seq + by)
+    )

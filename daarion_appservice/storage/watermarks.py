@@ -1,0 +1,55 @@
+"""Up to where histories on Matrix are known to be complete: by a token of ``/sync``, or by an event of a room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..city.types import MatrixRoomId, UserId
+from .tables import complete_points, watermarks
+from .upsert import insert
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """All that happened in ``rooms`` up to this token of somebody's ``/sync`` is in the inbox, or was."""
+
+    token: str
+    rooms: frozenset[MatrixRoomId]
+
+
+class WatermarkRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def get(self, user: UserId) -> Watermark | None:
+        row = (await self._connection.execute(select(watermarks).where(watermarks.c.user_id == user))).first()
+        return Watermark(row.token, frozenset(map(MatrixRoomId, orjson.loads(row.rooms)))) if row else None
+
+    async def put(self, user: UserId, mark: Watermark) -> None:
+        values = {"token": mark.token, "rooms": orjson.dumps(sorted(mark.rooms)).decode()}
+        await self._connection.execute(
+            insert(self._connection, watermarks)
+            .values(user_id=user, **values)
+            .on_conflict_do_update(index_elements=[watermarks.c.user_id], set_=values)
+        )
+
+    async def forget(self, user: UserId) -> None:
+        await self._connection.execute(delete(watermarks).where(watermarks.c.user_id == user))
+
+    async def point(self, room: MatrixRoomId) -> str | None:
+        """The id of the event up to which the history of a room with members on other servers is complete."""
+        found = await self._connection.execute(
+            select(complete_points.c.event_id).where(complete_points.c.matrix_room_id == room)
+        )
+        return found.scalar()
+
+    async def put_point(self, room: MatrixRoomId, event_id: str) -> None:
+        await self._connection.execute(
+            insert(self._connection, complete_points)
+            .values(matrix_room_id=room, event_id=event_id)
+            .on_conflict_do_update(index_elements=[complete_points.c.matrix_room_id], set_={"event_id": event_id})
+        )

@@ -1,0 +1,150 @@
+"""What Synapse took and never delivered, though it went on answering: found, and put where it belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from daarion_appservice.city.types import RoomId
+from daarion_appservice.storage.database import Database
+from tests.parts.city import RunningCity, StartCity, eventually
+from tests.parts.federation import FederatedCity, StartFederation
+from tests.parts.person import Arrive, Person
+from tests.parts.ports import free_port
+from tests.parts.proxy import Proxy
+from tests.parts.synapse_workers import BootWorkers, SynapseWorkers
+from tests.parts.talk import Said, both_sides_have, person_says, some_words
+
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+ALICE = "@alice:city.localhost"
+SOON: dict[str, str | float] = {"homeserver.sweep_s": 1.0}
+
+
+@ON_POSTGRESQL
+async def test_an_appservice_worker_killed_with_what_it_held_loses_and_reorders_nothing(
+    start_city: StartCity, synapse_workers: BootWorkers, arrive: Arrive
+) -> None:
+    matrix_port = free_port()
+    to_service = Proxy(matrix_port)
+    await to_service.start()
+    try:
+        settings: dict[str, str | float] = {"matrix.port": matrix_port, "appservice.address": to_service.url}
+        city = await start_city(boot=synapse_workers, settings=settings | SOON)
+        alice = await arrive(city, "alice")
+        general = await alice.join("#city_general:city.localhost")
+        said: Said = {ALICE: []}
+        await person_says(alice, general, ["before"], said[ALICE])
+        await both_sides_have(city, alice, general, said)
+
+        to_service.lose_answers(lambda passed: passed.is_transaction)
+        await person_says(alice, general, ["arrives"], said[ALICE])
+        await eventually(_has_lost(to_service))
+        await person_says(alice, general, some_words(7, "held by the worker"), said[ALICE])
+        assert isinstance(city.homeserver, SynapseWorkers)
+        city.homeserver.kill_processes("appservice")
+        to_service.pass_everything()
+        # Nobody says anything more, and no worker would deliver it.
+        await both_sides_have(city, alice, general, said)
+
+        await person_says(alice, general, some_words(3, "without a worker"), said[ALICE])
+        await city.homeserver.start_processes("appservice")
+        await person_says(alice, general, some_words(3, "with a worker"), said[ALICE])
+        await both_sides_have(city, alice, general, said)
+        assert await _missed(city, "worker") >= 7
+    finally:
+        await to_service.stop()
+
+
+@ON_SQLITE
+async def test_messages_of_a_federation_gap_stand_between_those_that_are_known(
+    start_federation: StartFederation, arrive: Arrive
+) -> None:
+    federation = await start_federation(settings=SOON)
+    alice, fay, eve = await _three_people(federation, arrive)
+    general = await alice.join(federation.alias("general"))
+    for each in (fay, eve):
+        await each.join(federation.alias("general"))
+    said: Said = {alice.client.user_id: [], fay.client.user_id: []}
+    await person_says(fay, general, ["before", "wrong", "to be deleted"], said[fay.client.user_id])
+    await person_says(alice, general, ["alice is here"], said[alice.client.user_id])
+    await eventually(_has(federation.city, 4), 60)
+    known = await federation.city.get("/city/rooms/general/messages")
+
+    federation.link.cut()
+    await person_says(fay, general, some_words(30, "cut off"), said[fay.client.user_id])
+    wrong, deleted = (next(m for m in known if m["body"] == body) for body in ("wrong", "to be deleted"))
+    new = {"msgtype": "m.text", "body": "right"}
+    replaces = {"rel_type": "m.replace", "event_id": wrong["matrix_event_id"]}
+    await fay.say(general, "* right", more={"m.new_content": new, "m.relates_to": replaces})
+    await fay.client.room_redact(general, deleted["matrix_event_id"])
+    await eve.client.room_leave(general)
+    # Synapse sends it what it has only if it was not started again meanwhile.
+    federation.other.kill()
+    await federation.other.start()
+    federation.link.mend()
+    await person_says(fay, general, ["after"], said[fay.client.user_id])
+
+    became = {"wrong": "right", "to be deleted": ""}
+    expected = [became.get(body, body) for body in said[fay.client.user_id]]
+    await eventually(_bodies_are(federation.city, fay, expected), 90, lambda: _log(federation.city))
+    await person_says(alice, general, ["alice is still here"], said[alice.client.user_id])
+    await eventually(_bodies_are(federation.city, alice, said[alice.client.user_id]), 30)
+
+    async def eve_is_gone() -> bool:
+        database = Database(federation.city.database_url)
+        try:
+            async with database.reading() as tx:
+                members = await tx.members.of_room(RoomId("city_general"))
+        finally:
+            await database.close()
+        return eve.client.user_id not in {member.user_id for member in members}
+
+    await eventually(eve_is_gone, 30)
+    assert await _missed(federation.city, "federation") >= 19
+
+
+async def _three_people(federation: FederatedCity, arrive: Arrive) -> tuple[Person, Person, Person]:
+    return (
+        await arrive(federation.city, "alice"),
+        await arrive(federation.other, "fay"),
+        await arrive(federation.other, "eve"),
+    )
+
+
+def _has(city: RunningCity, count: int) -> Callable[[], Awaitable[bool]]:
+    async def has() -> bool:
+        return len(await city.bodies()) == count
+
+    return has
+
+
+def _bodies_are(city: RunningCity, person: Person, expected: list[str]) -> Callable[[], Awaitable[bool]]:
+    async def are() -> bool:
+        messages = await city.get("/city/rooms/general/messages?limit=200")
+        return [
+            each["body"] for each in messages if each["author"]["matrix_user_id"] == person.client.user_id
+        ] == expected
+
+    return are
+
+
+def _has_lost(proxy: Proxy) -> Callable[[], Awaitable[bool]]:
+    async def has_lost() -> bool:
+        return bool(proxy.lost)
+
+    return has_lost
+
+
+async def _missed(city: RunningCity, reason: str) -> int:
+    async with city.session.get(f"{city.matrix_url}/metrics") as answer:
+        text = await answer.text()
+    line = next(
+        line for line in text.splitlines() if line.startswith(f'daarion_events_missed_total{{reason="{reason}"}}')
+    )
+    return int(float(line.rpartition(" ")[2]))
+
+
+def _log(city: RunningCity) -> str:
+    return "\n".join(city.service.last_lines(60))

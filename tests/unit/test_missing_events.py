@@ -1,0 +1,154 @@
+"""Which events of a room's history are missing, and where they belong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from daarion_appservice.city.types import MessageId, UserId
+from daarion_appservice.matrix.federated_histories import Sight, judge
+from daarion_appservice.matrix.missing_events import Plan, after_oldest_known, plan
+from daarion_appservice.storage.inbox import InboxState, Known
+
+NEW, DONE, DEAD = InboxState.NEW, InboxState.DONE, InboxState.DEAD
+BOB = "@bob:elsewhere.org"
+
+
+def said(event_id: str, *, sender: Any = BOB, **content: Any) -> dict[str, Any]:
+    return {"type": "m.room.message", "event_id": event_id, "room_id": "!r", "sender": sender, "content": content}
+
+
+def ours(event_id: str) -> dict[str, Any]:
+    return said(event_id, sender="@citizen_u:city.localhost")
+
+
+def edit(event_id: str, of: str, *, sender: str = BOB) -> dict[str, Any]:
+    return said(event_id, sender=sender, **{"m.relates_to": {"rel_type": "m.replace", "event_id": of}})
+
+
+def reaction(event_id: str, to: str) -> dict[str, Any]:
+    return said(event_id, **{"m.relates_to": {"rel_type": "m.annotation", "event_id": to}}) | {"type": "m.reaction"}
+
+
+def redaction(event_id: str, of: str) -> dict[str, Any]:
+    return said(event_id, redacts=of) | {"type": "m.room.redaction"}
+
+
+def state(event_id: str, event_type: str, key: str = "") -> dict[str, Any]:
+    return said(event_id) | {"type": event_type, "state_key": key}
+
+
+def planned(events: list[dict[str, Any]], *, ordered_from: Any = 0, places: Any = None, **states: InboxState) -> Plan:
+    """``states`` are those of events that came, in that order; ``places`` are the numbers of the city's messages."""
+    known = {f"${name}": Known(each, number) for number, (name, each) in enumerate(states.items())}
+    numbers = {f"${name}": (number, MessageId(f"message {name}")) for name, number in (places or {}).items()}
+    return plan(events, known, numbers, _is_ours, in_stream_order_from=ordered_from)
+
+
+def _is_ours(user: UserId) -> bool:
+    return user.endswith(":city.localhost")
+
+
+def befores(found: Plan) -> list[tuple[str, str | None]]:
+    return [(row.event_id, row.before_message) for row in found.waiting]
+
+
+def test_events_that_all_came_ask_for_nothing() -> None:
+    found = planned([said("$a"), said("$b")], a=DONE, b=DEAD)
+    assert found == Plan([], [], [], 0)
+
+
+def test_an_unknown_event_between_handled_ones_stands_before_the_next_message() -> None:
+    found = planned([said("$a"), said("$x"), said("$b")], a=DONE, b=DONE, places={"a": 1, "b": 2})
+    assert befores(found) == [("$x", "message b")]
+    assert found.missing == 1
+    assert found.waiting[0].is_confirmed
+
+
+def test_unknown_events_after_the_last_handled_one_wait_in_their_order() -> None:
+    events = [said("$a"), said("$x"), said("$w"), said("$y")]
+    assert befores(planned(events, a=DONE, w=NEW, places={"a": 1})) == [("$x", None), ("$w", None), ("$y", None)]
+
+
+def test_a_message_of_the_city_that_matrix_has_later_does_not_move_a_late_event_before_older_ones() -> None:
+    # The city gave its own message the number 1 long before Matrix had it.
+    events = [said("$a"), said("$x"), ours("$o"), said("$b")]
+    found = planned(events, a=DONE, o=DONE, b=DONE, places={"a": 2, "o": 1, "b": 3})
+    assert befores(found) == [("$x", "message b")]
+    found = planned(events[:3], a=DONE, o=DONE, places={"a": 2, "o": 1})
+    assert befores(found) == [("$x", None)]
+    found = planned(events[:3], a=DONE, o=DONE, places={"a": 1, "o": 2})
+    assert befores(found) == [("$x", "message o")]
+
+
+def test_what_transactions_brought_keeps_its_order_among_events_in_topological_order() -> None:
+    events = [said("$2"), said("$x"), said("$1"), said("$4"), said("$3")]
+    came = {"1": NEW, "2": NEW, "3": NEW, "4": NEW}
+    assert [row.event_id for row in planned(events, ordered_from=3, **came).waiting] == ["$1", "$x", "$2", "$4", "$3"]
+    assert [row.event_id for row in planned(events, **came).waiting] == ["$2", "$x", "$1", "$4", "$3"]
+
+
+@pytest.mark.parametrize(
+    ("late", "later"),
+    [
+        (state("$x", "m.room.name"), state("$b", "m.room.name")),
+        (state("$x", "m.room.member", BOB), state("$b", "m.room.member", BOB)),
+        (edit("$x", "$a"), edit("$b", "$a")),
+    ],
+    ids=["name", "membership", "edit"],
+)
+def test_a_late_event_that_was_overtaken_is_not_handled(late: dict[str, Any], later: dict[str, Any]) -> None:
+    found = planned([said("$a"), late, later], a=DONE, b=DONE)
+    assert (found.waiting, [row.event_id for row in found.settled], found.missing) == ([], ["$x"], 1)
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        state("$b", "m.room.topic"),
+        state("$b", "m.room.member", "@carol:elsewhere.org"),
+        edit("$b", "$other"),
+        edit("$b", "$a", sender="@carol:elsewhere.org"),
+    ],
+    ids=["topic", "another member", "another message", "another editor"],
+)
+def test_a_late_event_that_nothing_overtook_is_handled(later: dict[str, Any]) -> None:
+    for late in (state("$x", "m.room.name"), state("$x", "m.room.member", BOB), edit("$x", "$a")):
+        found = planned([said("$a"), late, later], a=DONE, b=DONE)
+        assert ([row.event_id for row in found.waiting], found.settled) == (["$x"], [])
+
+
+@pytest.mark.parametrize("about", [edit("$b", "$x"), reaction("$b", "$x"), redaction("$b", "$x")])
+def test_what_came_before_the_message_that_it_is_about_is_handled_again(about: dict[str, Any]) -> None:
+    found = planned([said("$a"), said("$x"), about, said("$c")], a=DONE, b=DONE, c=DONE)
+    assert ([row.event_id for row in found.waiting], found.again, found.missing) == (["$x", "$b"], ["$b"], 1)
+
+
+def test_history_before_anything_that_came_is_left_alone() -> None:
+    events = [said("$x"), said("$y"), said("$a"), said("$z")]
+    known = {"$a": Known(DONE, 1)}
+    assert after_oldest_known(events, known) == events[2:]
+    assert after_oldest_known(events, {}) == []
+
+
+MINUTES = 60_000
+
+
+def test_a_complete_point_moves_to_what_looked_the_same_for_minutes() -> None:
+    first = judge(["$1", "$2"], None, 0, 10, has_point=True)
+    assert first == Sight(None, ["$1", "$2"], 10)
+    soon = judge(["$1", "$2", "$3"], first.seen, first.seen_at_ms, 1 * MINUTES, has_point=True)
+    assert soon == first
+    later = judge(["$1", "$2", "$3", "$4"], soon.seen, soon.seen_at_ms, 6 * MINUTES, has_point=True)
+    assert later == Sight("$2", ["$3", "$4"], 6 * MINUTES)
+
+
+def test_a_complete_point_stays_where_something_was_backfilled() -> None:
+    again = judge(["$1", "$late", "$2"], ["$1", "$2"], 0, 6 * MINUTES, has_point=True)
+    assert again == Sight(None, ["$1", "$late", "$2"], 6 * MINUTES)
+
+
+def test_a_room_without_a_complete_point_gets_the_oldest_event_that_came() -> None:
+    assert judge(["$1", "$2"], None, 0, 10, has_point=False) == Sight("$1", ["$2"], 10)
+    assert judge([], None, 0, 10, has_point=False) == Sight(None, [], 10)
