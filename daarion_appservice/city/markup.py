@@ -103,10 +103,10 @@ _ATTRIBUTE: Final = re.compile(r"""([A-Za-z][A-Za-z0-9-]*+)(?:\s*+=\s*+(?:"([^"]
 _NEWLINES_OF_PRE: Final = re.compile("<pre>\n+")
 _SOMETHING_TO_SEE: Final = re.compile(r"<img|(?:^|>)\s*+[^<\s]")
 
-_REPLY_FALLBACK: Final = re.compile(r"> (?:\* )?<@[^\s:>]*:[^\s>]+>[^\n]*+(?:\n|\Z)(?:>(?: [^\n]*+)?(?:\n|\Z))*+\n?")
+_REPLY_FALLBACK: Final = re.compile(r"> (?:\* )?<@[^:>\n]*+:[^\s>]+>[^\n]*+(?:\n|\Z)(?:>(?: [^\n]*+)?(?:\n|\Z))*+\n?")
 _MENTION: Final = re.compile(
     r"(?<![\w@/+=])@"
-    r"([A-Za-z0-9._=/+-]{1,255}+:[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+(?::[0-9]{1,5}+)?+|[A-Za-z0-9][A-Za-z0-9_-]{0,63}+)"
+    r"([\w.=/+-]{1,255}+:[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+(?::[0-9]{1,5}+)?+|[A-Za-z0-9][A-Za-z0-9_-]{0,63}+)"
     r"(?![\w@])"
 )
 

@@ -15,6 +15,7 @@ from ..errors import InvalidInput, NotAllowed, NotFound
 from ..matrix.namespace import Namespace, Staff, parse_user_id
 from ..matrix.people import PresenceQuery
 from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
+from .id_lists import split_ids
 from .principals import Access
 from .views import JSON, user_presence
 
@@ -61,7 +62,7 @@ class InternalPresenceRoutes:
 
     @endpoint("GET", "/internal/matrix/presence/bulk", who=Access.SERVICES, query=BulkQuery)
     async def bulk(self, call: Call[NoBody, BulkQuery]) -> JSON:
-        return await self._bulk([user for user in call.query.user_ids.split(",") if user])
+        return await self._bulk(split_ids(call.query.user_ids))
 
     @endpoint("POST", "/internal/matrix/presence/bulk", who=Access.SERVICES, body=BulkBody)
     async def bulk_by_body(self, call: Call[BulkBody, NoQuery]) -> JSON:

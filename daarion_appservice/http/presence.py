@@ -19,6 +19,7 @@ from ..errors import InvalidInput
 from ..realtime.presence_stream import Change, Changes, PresenceStream, Snapshot, encode_presence
 from . import schemas
 from .endpoint import Body, Call, Description, NoBody, NoQuery, Query, described, endpoint
+from .id_lists import split_ids
 from .principals import Access, Principal, check, own_subject
 from .signing_in import CityDoor, TokenEnded
 from .views import JSON
@@ -77,7 +78,7 @@ class PresenceRoutes:
     )
     async def of_some(self, call: Call[NoBody, PresenceQueryString]) -> JSON:
         """Whoever was never seen is ``offline``."""
-        ids = [each for each in call.query.ids.split(",") if each]
+        ids = split_ids(call.query.ids)
         if not ids or len(ids) > _MAX_IDS:
             raise InvalidInput("invalid", f"ids: must be 1 to {_MAX_IDS} subjects", status=422)
         now_ms = self._now_ms()

@@ -37,8 +37,9 @@ PROTOCOL: Final = "daarion"
 MAX_USER_ID_BYTES: Final = 255
 """Spec, appendix "User identifiers"."""
 
-# Historical user ids may hold any printable ASCII before the colon.
-_USER_ID: Final = re.compile(rf"@[\x21-\x39\x3b-\x7e]*:{SERVER_NAME_PATTERN.removeprefix('^').removesuffix('$')}")
+# Historical user ids may hold anything but a colon and U+0000 before the colon, or nothing; and must be accepted (spec,
+# appendix "Historical User IDs").
+_USER_ID: Final = re.compile(rf"@[^:\0\ud800-\udfff]*+:{SERVER_NAME_PATTERN.removeprefix('^').removesuffix('$')}")
 
 
 _SLUG: Final = re.compile(SLUG_PATTERN.removeprefix("^").removesuffix("$"))
@@ -180,7 +181,12 @@ def parse_user_id(text: str) -> UserId:
 
 
 def is_user_id(text: str) -> bool:
-    return len(text) <= MAX_USER_ID_BYTES and _USER_ID.fullmatch(text) is not None
+    # Bytes, not characters; what is too long in characters is not encoded first.
+    return (
+        len(text) <= MAX_USER_ID_BYTES
+        and _USER_ID.fullmatch(text) is not None
+        and len(text.encode()) <= MAX_USER_ID_BYTES
+    )
 
 
 def _is_other_subject(citizen: str) -> bool:
