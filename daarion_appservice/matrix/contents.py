@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -129,29 +130,59 @@ def _number(info: Event, key: str) -> int | None:
 # --- to Matrix ------------------------------------------------------------------------------------------
 
 
-def message_content(message: Message, answered: Message | None, namespace: Namespace) -> dict[str, Any]:
-    """The content of the event that ``message`` becomes; ``answered`` is what it replies to."""
-    content = _said(message, namespace) | {MESSAGE_ID: message.id}
-    if answered is not None and answered.matrix_event_id is not None:
+def message_content(
+    message: Message, answered: Message | None, namespace: Namespace, *, is_private: bool = False
+) -> dict[str, Any]:
+    """The content of the event that ``message`` becomes.
+
+    Args:
+        answered: what it replies to.
+        is_private: it is said to one person alone, in a direct chat: there each message is for them, so it replies to nothing and
+            mentions nobody. Clients would sound an alarm for each.
+    """
+    content = _said(message, _meant(message, answered, is_private=is_private), namespace) | {MESSAGE_ID: message.id}
+    if answered is not None and answered.matrix_event_id is not None and not is_private:
         content["m.relates_to"] = {"m.in_reply_to": {"event_id": answered.matrix_event_id}}
-        # Whoever is answered is told so, as the specification wants.
-        content["m.mentions"] = _mentions(dict.fromkeys([*message.mentions, answered.author.subject]), namespace)
     return content
 
 
-def edit_content(message: Message, original: EventId, namespace: Namespace, *, edit_id: str) -> dict[str, Any]:
-    """The content of the event that tells of an edit; clients that know no edits show its body."""
+def edit_content(
+    message: Message,
+    answered: Message | None,
+    original: EventId,
+    namespace: Namespace,
+    *,
+    edit_id: str,
+    told: Collection[SubjectId],
+    is_private: bool = False,
+) -> dict[str, Any]:
+    """The content of the event that tells of an edit; clients that know no edits show its body.
+
+    Args:
+        told: who was mentioned before this edit. Only others are mentioned by its event (MSC3952, "Editing"), so that nobody is
+            told twice; its new content mentions all.
+    """
     # Not the whole of it: an event has no room for the longest message twice.
     excerpt = message.body if len(message.body) <= _MAX_EXCERPT else message.body[:_MAX_EXCERPT] + "…"
+    meant = _meant(message, answered, is_private=is_private)
+    known = {*told, *([answered.author.subject] if answered else [])}
     return {
         "msgtype": "m.text",
         "body": f"* {excerpt}",
-        "m.mentions": {},
-        "m.new_content": _said(message, namespace),
+        "m.mentions": _mentions([subject for subject in meant if subject not in known], namespace),
+        "m.new_content": _said(message, meant, namespace),
         "m.relates_to": {"rel_type": "m.replace", "event_id": original},
         MESSAGE_ID: message.id,
         EDIT_ID: edit_id,
     }
+
+
+def _meant(message: Message, answered: Message | None, *, is_private: bool) -> list[SubjectId]:
+    """Whom a message mentions: those whom it names, and who is answered, as the specification wants."""
+    if is_private:
+        return []
+    is_reply = answered is not None and answered.matrix_event_id is not None
+    return list(dict.fromkeys([*message.mentions, *([answered.author.subject] if answered and is_reply else [])]))
 
 
 def reaction_content(original: EventId, key: str, reaction_id: str) -> dict[str, Any]:
@@ -161,11 +192,11 @@ def reaction_content(original: EventId, key: str, reaction_id: str) -> dict[str,
     }
 
 
-def _said(message: Message, namespace: Namespace) -> dict[str, Any]:
+def _said(message: Message, meant: list[SubjectId], namespace: Namespace) -> dict[str, Any]:
     content: dict[str, Any] = {
         "msgtype": message.msgtype,
         "body": message.body,
-        "m.mentions": _mentions(dict.fromkeys(message.mentions), namespace),
+        "m.mentions": _mentions(meant, namespace),
     }
     if message.formatted_body is not None:
         content |= {"format": _HTML, "formatted_body": message.formatted_body}
@@ -174,7 +205,7 @@ def _said(message: Message, namespace: Namespace) -> dict[str, Any]:
     return content
 
 
-def _mentions(subjects: dict[SubjectId, None], namespace: Namespace) -> dict[str, Any]:
+def _mentions(subjects: list[SubjectId], namespace: Namespace) -> dict[str, Any]:
     return {"user_ids": [namespace.user(subject) for subject in subjects]} if subjects else {}
 
 

@@ -105,7 +105,8 @@ class Letters:
         if message.matrix_event_id is not None or message.deleted:
             return None
         answered = await tx.messages.get(message.reply_to) if message.reply_to else None
-        content = message_content(message, answered, self._namespace)
+        is_private = await _is_private(tx, message)
+        content = message_content(message, answered, self._namespace, is_private=is_private)
         return Letter(message.author, message.created_at_ms, "m.room.message", content)
 
     async def _edit(self, tx: Transaction, row: OutboxRow, message: Message) -> Letter | None:
@@ -124,7 +125,15 @@ class Letters:
                 mentions=said.mentions,
                 edited_at_ms=revision.at_ms,
             )
-        content = edit_content(message, original, self._namespace, edit_id=row.txn_id)
+        content = edit_content(
+            message,
+            await tx.messages.get(message.reply_to) if message.reply_to else None,
+            original,
+            self._namespace,
+            edit_id=row.txn_id,
+            told=await tx.revisions.mentioned_before(revision) if revision else message.mentions,
+            is_private=await _is_private(tx, message),
+        )
         return Letter(message.author, message.edited_at_ms or message.created_at_ms, "m.room.message", content)
 
     async def _reaction(self, tx: Transaction, row: OutboxRow, message: Message) -> Letter | None:
@@ -136,6 +145,12 @@ class Letters:
         # Sent even when it was taken back meanwhile: it may have been sent before, and only its event's id is missing.
         content = reaction_content(message.matrix_event_id, reaction.key, reaction.id)
         return Letter(reaction.author, reaction.at_ms, "m.reaction", content)
+
+
+async def _is_private(tx: Transaction, message: Message) -> bool:
+    """Whether it is said in a direct chat with one person alone."""
+    room = await tx.rooms.get(message.room_id)
+    return room is not None and room.agent is not None and not room.in_company
 
 
 async def _message_of(tx: Transaction, row: OutboxRow) -> Message | None:

@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import Content, EventId, HistoryVisibility, MessageId, Revision, RoomId
+from ..city.types import Content, EventId, HistoryVisibility, MessageId, Revision, RoomId, SubjectId
 from .contents import content_values, media_of, mentions_of
 from .tables import early_edits, revisions
 from .upsert import insert as insert_unless_there
@@ -61,6 +61,14 @@ class RevisionRows:
             )
         ).first()
         return _revision(row) if row else None
+
+    async def mentioned_before(self, revision: Revision) -> set[SubjectId]:
+        """Everybody whom earlier revisions of the same message mention."""
+        is_earlier = revisions.c.seq.is_(None) | (revisions.c.seq < revision.seq)
+        rows = await self._connection.scalars(
+            select(revisions.c.mentions).where(revisions.c.message_id == revision.message_id, is_earlier)
+        )
+        return {subject for row in rows for subject in mentions_of(row)}
 
     async def get(self, revision: str) -> Revision | None:
         row = (await self._connection.execute(select(revisions).where(revisions.c.id == revision))).first()

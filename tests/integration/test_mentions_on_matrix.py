@@ -1,0 +1,116 @@
+"""Whom the events that the city sends mention: answers, edits, and what is said in direct chats."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from daarion_appservice.city.messages import Draft
+from daarion_appservice.city.types import Author, AuthorKind, Message, OutboxKind, RoomId
+from daarion_appservice.matrix.letters import Letter
+from tests.parts.desk import link
+from tests.parts.forum import GENERAL, SCRIBE, Forum, open_forum
+
+OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
+WRITER = Author(AuthorKind.AGENT, "scribe", "Писар")
+ALICE = "@alice:city.localhost"
+BOB = "@bob:x.org"
+EVE = "@eve:x.org"
+
+
+@pytest.fixture
+async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Forum]:
+    async with open_forum(database_url, monkeypatch) as forum:
+        async with forum.database.transaction() as tx:
+            await link(tx, GENERAL, "!general")
+        yield forum
+
+
+async def letters(forum: Forum) -> list[Letter]:
+    """The events that are to be sent, as they are now."""
+    async with forum.database.reading() as tx:
+        rows = await tx.outbox.waiting(limit=99)
+        return [letter for row in rows if (letter := await forum.desk.letters.write(tx, row))]
+
+
+async def is_sent(forum: Forum, message: Message) -> None:
+    """Matrix has the message."""
+    async with forum.database.transaction() as tx:
+        for row in await tx.outbox.waiting(limit=99):
+            if row.message_id == message.id and row.kind is OutboxKind.MESSAGE:
+                await forum.desk.letters.arrived(tx, row, f"${message.id}")  # type: ignore[arg-type]
+                await tx.outbox.settled(row.id)
+
+
+def mentioned(content: dict[str, Any]) -> list[str]:
+    return list(content["m.mentions"].get("user_ids", []))
+
+
+async def test_edit_mentions_the_newly_mentioned(forum: Forum) -> None:
+    message = await forum.desk.post(OKSANA, "general", f"{BOB}, глянь")
+    await is_sent(forum, message)
+    for body in (f"{BOB} {ALICE}, гляньте", f"{BOB} {ALICE}, гляньте!", f"{BOB} {EVE}", f"{ALICE}, глянь"):
+        await forum.desk.changes.edit(OKSANA, "general", message.id, body)
+    sent = [letter.content for letter in await letters(forum)]
+    assert [mentioned(content) for content in sent] == [[ALICE], [], [EVE], []]
+    assert [mentioned(content["m.new_content"]) for content in sent] == [
+        [BOB, ALICE],
+        [BOB, ALICE],
+        [BOB, EVE],
+        [ALICE],
+    ]
+
+
+async def test_answer_that_names_a_person_late_mentions_them(forum: Forum) -> None:
+    await forum.happens(
+        await room(forum, GENERAL), "m.room.message", {"msgtype": "m.text", "body": "@scribe, хто знає?"}, sender=ALICE
+    )
+    (question,) = await forum.said()
+    draft = Draft("Зараз", reply_to=question.id, is_whole=False)
+    answer = (await forum.desk.messages.post(WRITER, "general", draft)).message
+    await is_sent(forum, answer)
+    for body in ("Зараз спитаю", f"Зараз спитаю {BOB}", f"Зараз спитаю {BOB} і {ALICE}"):
+        await forum.desk.changes.edit(WRITER, "general", answer.id, body)
+    sent = [letter.content for letter in await letters(forum)]
+    # Alice was told by the reply itself.
+    assert [mentioned(content) for content in sent] == [[], [BOB], []]
+    assert mentioned(sent[1]["m.new_content"]) == [BOB, ALICE]
+
+
+async def room(forum: Forum, room_id: RoomId) -> Any:
+    async with forum.database.reading() as tx:
+        return await tx.rooms.get(room_id)
+
+
+@pytest.mark.parametrize("in_company", [False, True], ids=["alone", "in company"])
+async def test_answer_in_a_direct_chat_is_a_reply_only_in_company(forum: Forum, in_company: bool) -> None:
+    chat = await forum.chat(SCRIBE, in_company=in_company)
+    await forum.happens(chat, "m.room.message", {"msgtype": "m.text", "body": "Писар, ти тут?"}, sender=ALICE)
+    (question,) = await forum.said(chat.id)
+    draft = Draft("Тут", reply_to=question.id, is_whole=False)
+    answer = (await forum.desk.messages.post(WRITER, chat.id, draft)).message
+    (letter,) = await letters(forum)
+    await is_sent(forum, answer)
+    await forum.desk.changes.edit(WRITER, chat.id, answer.id, "Тут я")
+    (edit,) = await letters(forum)
+    if in_company:
+        assert letter.content["m.relates_to"] == {"m.in_reply_to": {"event_id": question.matrix_event_id}}
+        assert mentioned(letter.content) == [ALICE]
+        assert mentioned(edit.content["m.new_content"]) == [ALICE]
+    else:
+        assert "m.relates_to" not in letter.content
+        assert letter.content["m.mentions"] == {}
+        assert edit.content["m.new_content"]["m.mentions"] == {}
+    assert edit.content["m.mentions"] == {}
+
+
+async def test_notice_in_a_direct_chat_is_no_reply(forum: Forum) -> None:
+    chat = await forum.chat(SCRIBE)
+    await forum.happens(chat, "m.room.message", {"msgtype": "m.text", "body": "Ти тут?"}, sender=ALICE)
+    (question,) = await forum.said(chat.id)
+    await forum.desk.messages.post(WRITER, chat.id, Draft("Ні", msgtype="m.notice", reply_to=question.id))
+    (letter,) = await letters(forum)
+    assert (letter.content["msgtype"], letter.content["m.mentions"]) == ("m.notice", {})
+    assert "m.relates_to" not in letter.content
