@@ -14,6 +14,7 @@ from .http.connections import Connections
 from .http.descriptors import city_caps, matrix_caps, open_files
 from .http.feed import FeedRoutes
 from .http.health import HealthRoutes
+from .http.hosts import Hosts
 from .http.internal import InternalPresenceRoutes
 from .http.jwt_issue import JwtIssue
 from .http.limits import Limits
@@ -160,7 +161,8 @@ def matrix_listener(city: City) -> Listener:
     third_party = ThirdParty(
         city.database, city.agents, city.namespace, hs_token=settings.appservice.hs_token.get_secret_value()
     )
+    hosts = Hosts([settings.appservice.address, *settings.api.allowed_hosts], "appservice.address")
     others: list[Streaming] = [third_party, MetricsRoute(city.metrics)]
-    app = matrix_application([internal, health], receiver, MatrixDoor(settings), others=others)
+    app = matrix_application([internal, health], receiver, MatrixDoor(settings), hosts, others=others)
     connections = Connections("matrix", matrix_caps(settings.limits, open_files()), Addresses(()))
     return Listener("matrix", app, settings.matrix.host, settings.matrix.port, connections)

@@ -23,6 +23,7 @@ from .values import (
     CoreUrl,
     DatabaseUrl,
     HeaderName,
+    HostName,
     HttpUrl,
     JwtSecret,
     Localpart,
@@ -147,6 +148,14 @@ class ApiSettings(Section):
     host: str = Field("127.0.0.1", description="Address that the city listener binds to (for browsers and agents).")
     port: Port = Field(7001, description="Its port.")
     anonymous_read: bool = Field(True, description="Whether rooms, presence and agents may be read without signing in.")
+    public_url: OptionalHttpUrl = Field(
+        "",
+        description="Where people reach the city, like https://city.example: its host is one that may be asked for; empty: "
+        "only addresses, and names that no page on the internet can have (localhost, city).",
+    )
+    allowed_hosts: list[HostName] = Field(
+        [], description="Further hosts that may be asked for, like city.lan, on both listeners; without ports."
+    )
     allowed_origins: list[Origin] = Field(
         [], description="Origins of web pages that may call the API, like https://city.example."
     )

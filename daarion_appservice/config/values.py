@@ -213,6 +213,9 @@ OptionalHttpUrl = Annotated[str, AfterValidator(_http_url_or_nothing)]
 CoreUrl = Annotated[str, AfterValidator(_core_url)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 Origin = Annotated[str, AfterValidator(_origin)]
+HostName = Annotated[
+    str, AfterValidator(_matching(r"^[A-Za-z0-9._-]{1,255}$", "must be a host like city.lan: no scheme, no port"))
+]
 ServerName = Annotated[str, AfterValidator(_server_name)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Slug = Annotated[

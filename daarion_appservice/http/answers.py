@@ -125,6 +125,7 @@ _ERRCODES: Final = {
     404: "M_NOT_FOUND",
     405: "M_UNRECOGNIZED",
     413: "M_TOO_LARGE",
+    421: "M_FORBIDDEN",
 }
 
 

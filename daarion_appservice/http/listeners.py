@@ -19,6 +19,7 @@ from .bad_requests import keep_out_of_the_log
 from .connections import Connections
 from .endpoint import Door, install, routes_of
 from .expectations import refuse_expectations
+from .hosts import Hosts
 from .openapi import Documentation
 from .signing_in import CityDoor
 from .web_pages import WebPages
@@ -42,8 +43,10 @@ def city_application(
     connections: Connections,
     pages: WebPages | None = None,
 ) -> web.Application:
+    hosts = Hosts([settings.public_url, *settings.allowed_hosts], "api.public_url or api.allowed_hosts")
     app = web.Application(
-        middlewares=[problems, connections.bounded, door.limits.middleware], client_max_size=_MAX_CITY_BODY_BYTES
+        middlewares=[problems, hosts.middleware, connections.bounded, door.limits.middleware],
+        client_max_size=_MAX_CITY_BODY_BYTES,
     )
     for group in groups:
         install(app, routes_of(group), door, anonymous_read=settings.anonymous_read)
@@ -67,9 +70,9 @@ def _allow_origins(app: web.Application, origins: Sequence[str]) -> None:
 
 
 def matrix_application(
-    groups: Sequence[object], receiver: Receiver, door: Door, *, others: Sequence[Streaming] = ()
+    groups: Sequence[object], receiver: Receiver, door: Door, hosts: Hosts, *, others: Sequence[Streaming] = ()
 ) -> web.Application:
-    app = web.Application(middlewares=[matrix_errors], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[matrix_errors, hosts.middleware], client_max_size=MAX_BODY_BYTES)
     app.add_routes(receiver.routes())
     for group in groups:
         install(app, routes_of(group), door, anonymous_read=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from hmac import compare_digest
@@ -13,20 +12,16 @@ from aiohttp import web
 from ..city.tokens import TokenRing
 from ..city.types import AgentSlug
 from ..config import Settings, is_loopback
-from ..errors import InvalidInput, NotSignedIn
+from ..errors import NotSignedIn
 from ..matrix.namespace import Namespace
 from ..realtime.registry import Registry
 from .database_away import unavailable_without_database
+from .hosts import host_of
 from .jwt_check import JwtCheck
 from .limits import Limits
 from .principals import Admin, AgentPrincipal, Anonymous, Citizen, Principal, Service
 
 _BEARER: Final = "bearer"
-# RFC 9110 §7.2, RFC 3986 §3.2.2; what a name may hold beside that resolves to nothing.
-_HOST: Final = re.compile(
-    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9._~-]{0,255}))(?::(?P<port>[0-9]{0,5}))?"
-)
-_MAX_PORT: Final = 65_535
 _UNKNOWN: Final = "this agent token is unknown or was revoked"
 
 
@@ -117,21 +112,13 @@ class MatrixDoor:
     async def principal(self, request: web.Request) -> Principal:
         if self._is_open:
             # A page in a browser on this machine must not get in by a name of its own that resolves to here.
-            return Service() if is_loopback(_host(request)) else Anonymous()
+            return Service() if is_loopback(host_of(request)) else Anonymous()
         token = bearer(request)
         if token is None:
             return Anonymous()
         if not same(token, self._internal_token):
             raise NotSignedIn("token_invalid", "this is not the internal token")
         return Service()
-
-
-def _host(request: web.Request) -> str:
-    """The host that a request is for, without its port. Raises InvalidInput when the header ``Host`` names none."""
-    found = _HOST.fullmatch(request.host)
-    if found is None or int(found["port"] or 0) > _MAX_PORT:
-        raise InvalidInput("bad_request", "the Host header is no host with a port")
-    return found["ipv6"] or found["name"]
 
 
 def bearer(request: web.Request) -> str | None:

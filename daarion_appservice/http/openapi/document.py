@@ -29,8 +29,8 @@ takes.
 
 **Errors** are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problems: `code` is stable and meant for programs, `detail` is a
 sentence for people. Besides those that a route lists there are 403 `preflight_refused` (to a browser that asks for a page of
-another origin), 404 `no_such_route`, 405 `method_not_allowed` (the header `Allow` says what is), and 500 `internal_error`, a
-fault of ours. What is no HTTP is answered 400 in plain text.
+another origin), 404 `no_such_route`, 405 `method_not_allowed` (the header `Allow` says what is), 421 `host_not_allowed` (asked by
+a name that is not the city's), and 500 `internal_error`, a fault of ours. What is no HTTP is answered 400 in plain text.
 
 Times are RFC 3339 in UTC with milliseconds; names that end in `_ms` are numbers of milliseconds. Unknown fields of a request
 are ignored, and answers may get new ones.

@@ -106,6 +106,12 @@ PROBLEMS: Final = (
         "the homeserver does not take this file",
         "the homeserver does not take this file: Media upload limit exceeded",
     ),
+    Problem(
+        421,
+        "host_not_allowed",
+        "the header `Host` names a host that is not the city's; see `api.public_url`",
+        "this city is not asked as attacker.example; see api.public_url or api.allowed_hosts",
+    ),
     Problem(404, "no_such_room", "there is no such room", "there is no room 'obolon'"),
     Problem(404, "no_such_agent", "there is no such agent", "there is no agent 'nobody'"),
     Problem(404, "no_such_token", "the agent has no such token, or not any more", "litopys has no such token"),

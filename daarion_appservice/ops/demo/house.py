@@ -122,7 +122,7 @@ class House:
                 child = self._start("Agents", python("daarion_appservice.ops.demo.agents", *options))
                 for agent in AGENTS:
                     url = f"{credentials.city_url}/api/v1/agents/{agent.slug}/presence"
-                    await self._until(child, url, _is_online)
+                    await self._until(child, url, _is_online, token=credentials.admin_token)
         self.screen.how_to_get_in(credentials, self.files)
 
     async def _with_tokens(self, credentials: Credentials) -> Credentials:
@@ -151,14 +151,17 @@ class House:
         self.children.add(child)
         return child
 
-    async def _until(self, child: Child, url: str, holds: Check, *, goes_on: Check | None = None) -> None:
+    async def _until(
+        self, child: Child, url: str, holds: Check, *, goes_on: Check | None = None, token: str | None = None
+    ) -> None:
         """Wait until what ``url`` answers is as it should be; for as long as it takes while it ``goes_on``."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         deadline = time.monotonic() + READY_S
         say_at = time.monotonic() + _PROGRESS_S
         while time.monotonic() < deadline:
             self.children.check()
             try:
-                async with aiohttp.request("GET", url, timeout=aiohttp.ClientTimeout(5)) as response:
+                async with aiohttp.request("GET", url, timeout=aiohttp.ClientTimeout(5), headers=headers) as response:
                     if await holds(response):
                         return
                     if goes_on is not None and await goes_on(response):
