@@ -6,14 +6,18 @@ from dataclasses import replace
 from typing import Final
 
 from ..errors import Conflict, InvalidInput
+from .emoji import normal_form
 from .events import OutboxFilled, RoomHappened
 from .history import record
+from .media import is_mxc
 from .messages import find_open
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, publish_all
 from .types import Author, EventId, Message, OutboxKind, Reaction, ReactionId, Room, RoomEventKind
 
 MAX_KEY_CHARS: Final = 64
 """Of a sign that is given in the city. An emoji may be long: a family with skin colours has eleven characters."""
+MAX_MATRIX_KEY_CHARS: Final = 255
+"""Of a sign that is given on Matrix; as many as are stored."""
 _MAX_SIGNS: Final = 100
 """Different signs that one message may have; so many are shown in no client."""
 
@@ -33,7 +37,9 @@ class Reactions:
 
         Raises NotFound, Conflict for a deleted message or an archived room, NotAllowed, InvalidInput for what is no sign.
         """
-        check_key(key)
+        key = normal_form(key)
+        if not is_mxc(key):
+            check_key(key)
         async with self._store.transaction() as tx:
             room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
             if message.deleted:
@@ -41,9 +47,15 @@ class Reactions:
             await self._doorkeeper.check_may_react(tx, room, author)
             if await tx.reactions.given(message.id, author, key):
                 return message
-            if len(message.reactions) >= _MAX_SIGNS and key not in {tally.key for tally in message.reactions}:
+            first = await tx.reactions.first(message.id, key)
+            if first is None and is_mxc(key):
+                raise InvalidInput("no_emoji", "a picture can be given where somebody gave it before", status=422)
+            if first is None and len(message.reactions) >= _MAX_SIGNS:
                 raise Conflict("too_many_reactions", f"a message may have {_MAX_SIGNS} different signs at most")
             reaction = Reaction(ReactionId(self._new_id()), message.id, author, key, self._now_ms())
+            if first is not None:
+                # Written as those wrote it who gave it before, so that it is one sign on Matrix, too.
+                reaction = replace(reaction, shortcode=first.shortcode, matrix_key=first.matrix_key)
             await tx.reactions.add(reaction)
             message, happened = await self._counted(tx, message, reaction, added=True)
             await tx.outbox.add(OutboxKind.REACT, message.id, room.id, txn_id=reaction.id, reaction=reaction.id)
@@ -54,7 +66,7 @@ class Reactions:
         """Take back a sign; one that was not given is fine. Raises NotFound, and Conflict in an archived room."""
         async with self._store.transaction() as tx:
             room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
-            reaction = await tx.reactions.given(message.id, author, key)
+            reaction = await tx.reactions.given(message.id, author, normal_form(key))
             if reaction is None:
                 return message
             # Which event it is on Matrix must be known until that is gone, too.
@@ -65,15 +77,34 @@ class Reactions:
         return message
 
     async def receive(
-        self, tx: CityTransaction, message: Message, author: Author, key: str, *, event_id: EventId
+        self,
+        tx: CityTransaction,
+        message: Message,
+        author: Author,
+        key: str,
+        *,
+        event_id: EventId,
+        shortcode: str | None = None,
     ) -> RoomHappened | None:
         """Somebody gave a sign on Matrix; None when it is known already, or cannot be one."""
         if message.deleted or await tx.reactions.by_event_id(event_id):
             return None
+        written, key = key, normal_form(key)[:MAX_MATRIX_KEY_CHARS]
+        if not key:
+            return None
         is_known = key in {tally.key for tally in message.reactions}
         if await tx.reactions.given(message.id, author, key) or (len(message.reactions) >= _MAX_SIGNS and not is_known):
             return None
-        reaction = Reaction(ReactionId(self._new_id()), message.id, author, key, self._now_ms(), event_id)
+        reaction = Reaction(
+            ReactionId(self._new_id()),
+            message.id,
+            author,
+            key,
+            self._now_ms(),
+            event_id,
+            shortcode=shortcode,
+            matrix_key=written if written != key else None,
+        )
         await tx.reactions.add(reaction)
         _, happened = await self._counted(tx, message, reaction, added=True)
         return happened

@@ -206,6 +206,10 @@ class Reaction:
     matrix_event_id: EventId | None = None
     removed: bool = False
     """Taken back; kept until Matrix knows, too."""
+    shortcode: str | None = None
+    """What a picture (a ``key`` that is an ``mxc://`` address) is called."""
+    matrix_key: str | None = None
+    """The key as it stands in the event on Matrix, where that is not ``key``: clients there count each form for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +219,7 @@ class Tally:
     key: str
     count: int
     by: tuple[SubjectId, ...]
+    shortcode: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

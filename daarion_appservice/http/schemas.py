@@ -203,6 +203,13 @@ class Tally(BaseModel):
         description="The first of them: citizens' ids, `agent:<slug>`, Matrix user ids.",
         examples=[["u_123", "@olena:daarion.space"]],
     )
+    url: str | None = Field(
+        description="Of a picture (`emoji` is its `mxc://` address): where the city gives it out.", examples=[None]
+    )
+    shortcode: str | None = Field(
+        description="What a picture is called, where its sender said so: to be shown until it is there.",
+        examples=[None],
+    )
 
 
 class Message(BaseModel):

@@ -125,7 +125,13 @@ def message_view(message: Message, namespace: Namespace) -> JSON:
 
 
 def tally_view(tally: Tally) -> JSON:
-    return {"emoji": tally.key, "count": tally.count, "by": tally.by}
+    return {
+        "emoji": tally.key,
+        "count": tally.count,
+        "by": tally.by,
+        "url": media_url(tally.key),
+        "shortcode": tally.shortcode,
+    }
 
 
 def media_view(media: Media) -> JSON:

@@ -9,7 +9,8 @@ from urllib.parse import unquote
 
 from ..city.markup import mention_names, sanitised, without_reply_fallback
 from ..city.media import is_mxc, tidy_filename
-from ..city.types import Content, EventId, Media, Message, SubjectId, UserId
+from ..city.texts import one_line, without_turning
+from ..city.types import Content, EventId, Media, Message, Reaction, SubjectId, UserId
 from .events import EDIT_ID, MESSAGE_ID, REACTION_ID, Event, inner, optional_text
 from .namespace import Namespace, is_user_id
 
@@ -18,6 +19,8 @@ _HTML: Final = "org.matrix.custom.html"
 _TEXTS: Final = frozenset({"m.text", "m.notice", "m.emote"})
 _MEDIA: Final = frozenset({"m.image", "m.file", "m.audio", "m.video"})
 _MAX_MENTIONS: Final = 50
+_SHORTCODES: Final = ("shortcode", "com.beeper.reaction.shortcode")
+_MAX_SHORTCODE_CHARS: Final = 64
 _MAX_SIZE: Final = 1 << 53
 _MAX_PLACE: Final = 100
 _MAX_EXCERPT: Final = 250
@@ -34,6 +37,8 @@ def read_content(content: Event, namespace: Namespace) -> Content | None:
     media = _read_media(content, body) if msgtype in _MEDIA else None
     is_shown_as_it_is = msgtype in _TEXTS or media is not None
     said, html = without_reply_fallback(body) if "m.relates_to" in content else body, _read_html(content)
+    if msgtype in _MEDIA and optional_text(content, "filename") in {None, body}:
+        said = without_turning(said)  # the file's name
     place = optional_text(content, "geo_uri") if msgtype == "m.location" else None
     if place and place not in said:
         said = f"{said} ({place[:_MAX_PLACE]})"
@@ -57,7 +62,18 @@ def read_sticker(content: Event) -> Content | None:
     """A sticker is a picture."""
     body = optional_text(content, "body")
     media = _read_media(content, body) if body is not None else None
-    return Content(body or "", msgtype="m.image", media=media) if media else None
+    if body is None or not (media or body.strip()):
+        return None
+    # Of one that cannot be fetched the name is left.
+    return Content(without_turning(body), msgtype="m.image" if media else "m.text", media=media)
+
+
+def shortcode_of(content: Event) -> str | None:
+    """What the picture of a reaction is called (MSC4027); None for any other reaction."""
+    if not is_mxc(optional_text(inner(content, "m.relates_to"), "key") or ""):
+        return None
+    named = (optional_text(content, each) for each in _SHORTCODES)
+    return one_line(next(filter(None, named), ""), _MAX_SHORTCODE_CHARS) or None
 
 
 def replied_to(content: Event) -> EventId | None:
@@ -185,11 +201,12 @@ def _meant(message: Message, answered: Message | None, *, is_private: bool) -> l
     return list(dict.fromkeys([*message.mentions, *([answered.author.subject] if answered and is_reply else [])]))
 
 
-def reaction_content(original: EventId, key: str, reaction_id: str) -> dict[str, Any]:
-    return {
-        "m.relates_to": {"rel_type": "m.annotation", "event_id": original, "key": key},
-        REACTION_ID: reaction_id,
+def reaction_content(original: EventId, reaction: Reaction) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "m.relates_to": {"rel_type": "m.annotation", "event_id": original, "key": reaction.matrix_key or reaction.key},
+        REACTION_ID: reaction.id,
     }
+    return content | (dict.fromkeys(_SHORTCODES, reaction.shortcode) if reaction.shortcode else {})
 
 
 def _said(message: Message, meant: list[SubjectId], namespace: Namespace) -> dict[str, Any]:

@@ -143,7 +143,7 @@ class Letters:
         if row.kind is OutboxKind.UNREACT:
             return _redaction(reaction.author, reaction.matrix_event_id, reaction.at_ms)
         # Sent even when it was taken back meanwhile: it may have been sent before, and only its event's id is missing.
-        content = reaction_content(message.matrix_event_id, reaction.key, reaction.id)
+        content = reaction_content(message.matrix_event_id, reaction)
         return Letter(reaction.author, reaction.at_ms, "m.reaction", content)
 
 

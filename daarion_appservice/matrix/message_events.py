@@ -22,7 +22,7 @@ from ..city.types import (
     UserId,
 )
 from ..storage.database import Transaction
-from .contents import msgtype_of_file, read_content, read_sticker, replaced, replied_to
+from .contents import msgtype_of_file, read_content, read_sticker, replaced, replied_to, shortcode_of
 from .events import (
     EDIT_ID,
     MESSAGE_ID,
@@ -136,7 +136,9 @@ class MessageEvents:
         message = await message_of_event(tx, EventId(original))
         if message is None or message.room_id != room.id or room.archived:
             return []
-        happened = await self._reactions.receive(tx, message, author, key, event_id=event_id)
+        happened = await self._reactions.receive(
+            tx, message, author, key, event_id=event_id, shortcode=shortcode_of(content)
+        )
         return [happened] if happened else []
 
     async def redaction(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:

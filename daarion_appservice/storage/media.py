@@ -12,7 +12,7 @@ from ..city.media import is_mxc
 from ..city.reading import PUBLIC, Reading
 from ..city.types import Author, Media, MessageId, RoomId
 from .readable import message_is_readable
-from .tables import media, media_shown, messages
+from .tables import media, media_shown, messages, reactions, rooms
 from .upsert import insert
 
 
@@ -50,7 +50,7 @@ class MediaRows:
         return Media(row.mxc, row.mimetype, row.filename, row.size, row.width, row.height)
 
     async def is_shown(self, mxc: str, readings: Mapping[RoomId, Reading] | None = None) -> bool:
-        """Whether it is somebody's picture, or seen in a message that everybody may read.
+        """Whether it is somebody's picture, or seen in a message that everybody may read, or under one.
 
         ``readings`` is what the asker may read in rooms where not all is for everybody.
         """
@@ -61,9 +61,17 @@ class MediaRows:
                 for room, reading in (readings or {}).items()
             ),
         )
+        in_reaction = exists().where(
+            reactions.c.key == mxc,
+            ~reactions.c.removed,
+            messages.c.id == reactions.c.message_id,
+            messages.c.room_id == rooms.c.id,
+            rooms.c.agent.is_(None),
+            may_read,
+        )
         in_message = exists().where(media_shown.c.mxc == mxc, messages.c.id == media_shown.c.message_id, may_read)
         as_avatar = exists().where(media.c.mxc == mxc, media.c.is_avatar)
-        return bool((await self._connection.execute(select(in_message | as_avatar))).scalar_one())
+        return bool((await self._connection.execute(select(in_message | in_reaction | as_avatar))).scalar_one())
 
 
 async def note_avatars(connection: AsyncConnection, addresses: Iterable[str | None]) -> None:

@@ -198,7 +198,7 @@ class MessageRows:
         await self._connection.execute(
             update(messages)
             .where(messages.c.id == message)
-            .values(reactions=orjson.dumps([(each.key, each.count, each.by) for each in tallies]).decode())
+            .values(reactions=orjson.dumps([_tally(each) for each in tallies]).decode())
         )
 
     async def delivered(self, message: MessageId, event: EventId) -> None:
@@ -246,4 +246,13 @@ def _readable(reading: Reading | None) -> list[ColumnElement[bool]]:
 
 
 def _tallies(text: str) -> tuple[Tally, ...]:
-    return () if text == _NONE else tuple(Tally(key, count, tuple(by)) for key, count, by in orjson.loads(text))
+    return (
+        ()
+        if text == _NONE
+        else tuple(Tally(key, count, tuple(by), *more) for key, count, by, *more in orjson.loads(text))
+    )
+
+
+def _tally(tally: Tally) -> tuple[Any, ...]:
+    known = (tally.key, tally.count, tally.by)
+    return known if tally.shortcode is None else (*known, tally.shortcode)

@@ -26,6 +26,8 @@ class ReactionRows:
                 id=reaction.id,
                 message_id=reaction.message_id,
                 key=reaction.key,
+                shortcode=reaction.shortcode,
+                matrix_key=reaction.matrix_key,
                 at_ms=reaction.at_ms,
                 matrix_event_id=reaction.matrix_event_id,
                 **author_values(reaction.author),
@@ -45,6 +47,18 @@ class ReactionRows:
             ~reactions.c.removed,
         )
 
+    async def first(self, message: MessageId, key: str) -> Reaction | None:
+        """The first of those that gave this sign."""
+        row = (
+            await self._connection.execute(
+                select(reactions)
+                .where(reactions.c.message_id == message, reactions.c.key == key, ~reactions.c.removed)
+                .order_by(reactions.c.at_ms, reactions.c.id)
+                .limit(1)
+            )
+        ).first()
+        return _reaction(row) if row else None
+
     async def by_event_id(self, event: EventId) -> Reaction | None:
         return await self._one(reactions.c.matrix_event_id == event)
 
@@ -63,10 +77,12 @@ class ReactionRows:
         )
         named: dict[str, list[SubjectId]] = {}
         counts: dict[str, int] = {}
+        shortcodes: dict[str, str | None] = {}
         for row in rows:
             named.setdefault(row.key, []).append(author_of(row).subject)
             counts[row.key] = row.of_all
-        return tuple(Tally(key, counts[key], tuple(by)) for key, by in named.items())
+            shortcodes[row.key] = shortcodes.get(row.key) or row.shortcode
+        return tuple(Tally(key, counts[key], tuple(by), shortcodes[key]) for key, by in named.items())
 
     async def arrived(self, reaction: ReactionId, event: EventId) -> None:
         """Matrix knows it, as ``event``."""
@@ -97,4 +113,6 @@ def _reaction(row: Row[Any]) -> Reaction:
         at_ms=row.at_ms,
         matrix_event_id=EventId(row.matrix_event_id) if row.matrix_event_id else None,
         removed=row.removed,
+        shortcode=row.shortcode,
+        matrix_key=row.matrix_key,
     )

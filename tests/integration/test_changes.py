@@ -737,3 +737,111 @@ async def test_long_row_of_edits_keeps_the_first_text_and_the_last(town: Town) -
         kept = (await tx.connection.execute(select(tables.revisions.c.body))).scalars().all()
     assert len(kept) == 50
     assert "original" in kept
+
+
+# --- one sign in several forms --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shown"),
+    [
+        ("👍", "👍\ufe0f", "👍"),
+        ("👍\ufe0f", "👍", "👍"),
+        ("👍\ufe0e", "👍\ufe0f", "👍"),
+        ("❤", "❤\ufe0f", "❤\ufe0f"),
+        ("❤\ufe0f", "❤", "❤\ufe0f"),
+        ("1\u20e3", "1\ufe0f\u20e3", "1\ufe0f\u20e3"),
+        ("❤\u200d🔥", "❤\ufe0f\u200d🔥", "❤\ufe0f\u200d🔥"),
+        ("👍🏽", "👍\ufe0f🏽", "👍🏽"),
+    ],
+    ids=ascii,
+)
+async def test_forms_of_an_emoji_are_one_sign(town: Town, one: str, other: str, shown: str) -> None:
+    event = await town.says("Хто за?")
+    reaction = await town.reacts(event, one)
+    message = await town.message(event)
+    counted = await town.desk.reactions.give(OKSANA, "general", message.id, other)
+    assert [(tally.key, tally.count) for tally in counted.reactions] == [(shown, 2)]
+    # The city writes it as it was written on Matrix: there, too, it is one sign then.
+    (row,) = [row for row in await town.outbox() if row.kind is OutboxKind.REACT]
+    async with town.database.transaction() as tx:
+        letter = await town.desk.letters.write(tx, row)
+    assert letter is not None
+    assert letter.content["m.relates_to"]["key"] == one
+    await town.desk.reactions.take_back(OKSANA, "general", message.id, one)
+    await town.redacts(reaction)
+    assert (await town.message(event)).reactions == ()
+
+
+async def test_skin_colours_are_different_signs(town: Town) -> None:
+    event = await town.says("Хто за?")
+    for key in ("👍", "👍🏽", "👍🏿", "1", "1\ufe0f\u20e3"):
+        await town.reacts(event, key)
+    assert [tally.key for tally in (await town.message(event)).reactions] == [
+        "👍",
+        "👍🏽",
+        "👍🏿",
+        "1",
+        "1\ufe0f\u20e3",
+    ]
+
+
+async def test_variation_selector_alone_is_no_sign(town: Town) -> None:
+    event = await town.says("Хто за?")
+    await town.reacts(event, "\ufe0f")
+    message = await town.message(event)
+    assert message.reactions == ()
+    with pytest.raises(InvalidInput):
+        await town.desk.reactions.give(OKSANA, "general", message.id, "\ufe0f")
+
+
+@pytest.mark.parametrize("name", ["shortcode", "com.beeper.reaction.shortcode"])
+async def test_picture_as_a_sign_has_its_name(town: Town, name: str) -> None:
+    event = await town.says("Хто за?")
+    picture = "mxc://city.localhost/party"
+    assert not await town.shows(picture)
+    reaction = await town.reacts(event, picture, **{name: ":par\u202ety:"})
+    message = await town.message(event)
+    assert [(tally.key, tally.count, tally.shortcode) for tally in message.reactions] == [(picture, 1, ":party:")]
+    assert await town.shows(picture)
+    await town.desk.reactions.give(OKSANA, "general", message.id, picture)
+    (row,) = [row for row in await town.outbox() if row.kind is OutboxKind.REACT]
+    async with town.database.transaction() as tx:
+        letter = await town.desk.letters.write(tx, row)
+    assert letter is not None
+    assert letter.content[name] == ":party:"
+    await town.redacts(reaction)
+    await town.desk.reactions.take_back(OKSANA, "general", message.id, picture)
+    assert not await town.shows(picture)
+
+
+async def test_picture_that_nobody_gave_cannot_be_given_in_the_city(town: Town) -> None:
+    message = await town.message(await town.says("Хто за?"))
+    with pytest.raises(InvalidInput):
+        await town.desk.reactions.give(OKSANA, "general", message.id, "mxc://city.localhost/party")
+
+
+# --- files that cannot be fetched, and their names -------------------------------------------------------
+
+
+@pytest.mark.parametrize("event_type", ["m.sticker", "m.room.message"])
+async def test_encrypted_picture_is_its_name(town: Town, event_type: str) -> None:
+    file = {"url": "mxc://city.localhost/secret", "key": {}, "iv": "", "hashes": {}, "v": "v2"}
+    content = {"body": "ca\u202et.png", "file": file, "info": {}}
+    event = await town.comes(event_type, content | ({"msgtype": "m.image"} if event_type != "m.sticker" else {}))
+    message = await town.message(event)
+    assert (message.body, message.msgtype, message.media) == ("cat.png", "m.text", None)
+    assert not await town.shows("mxc://city.localhost/secret")
+
+
+async def test_sticker_without_picture_and_name_is_no_message(town: Town) -> None:
+    for content in ({"body": ""}, {"body": "  ", "file": {}}, {}, {"body": 1}):
+        await town.comes("m.sticker", content)
+    assert await town.messages() == []
+
+
+async def test_name_of_a_file_turns_nothing(town: Town) -> None:
+    content = {"msgtype": "m.file", "body": "N\u202egpj.exe", "url": "mxc://city.localhost/file"}
+    message = await town.message(await town.comes("m.room.message", content))
+    assert message.media is not None
+    assert (message.body, message.media.filename) == ("Ngpj.exe", "Ngpj.exe")

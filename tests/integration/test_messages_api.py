@@ -80,7 +80,9 @@ async def test_a_changed_message_is_shown_as_promised(city: OpenCity) -> None:
         "edited_at": edited["edited_at"],
     }
     reacted = (await city.call("PUT", f"{path}/reactions/{THUMB}", token=TARAS)).content
-    assert reacted == edited | {"reactions": [{"emoji": "👍", "count": 1, "by": ["u_2"]}]}
+    assert reacted == edited | {
+        "reactions": [{"emoji": "👍", "count": 1, "by": ["u_2"], "url": None, "shortcode": None}]
+    }
     assert await city.get(MESSAGES) == [reacted]
     assert (await city.get("/city/rooms/general"))["messages"] == [reacted]
     deleted = (await city.call("DELETE", path, token=OKSANA)).content
