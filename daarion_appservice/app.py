@@ -110,6 +110,7 @@ from .matrix.wording import MatrixWording
 from .ops.metrics import process_registry
 from .realtime.agents_online import AgentsOnline
 from .realtime.bus import Bus
+from .realtime.citizen_names import CitizenNames
 from .realtime.presence import MemoryPresence
 from .realtime.presence_stream import PresenceStream
 from .realtime.redis_client import check as check_redis
@@ -332,6 +333,7 @@ class City:
     def _have_agents_answer(self) -> None:
         settings = self.settings
         self.core = AgentsCore(settings.agents_core, steady_ms, CoreMetrics(self.metrics))
+        self.citizen_names = CitizenNames(self.database, now_ms)
         self.accounts = Accounts(self.database, OpenId(self.homeserver, self.namespace), now_ms)
         self.second_me = SecondMe(self.core, self.database, now_ms, new_id, agent_id=settings.city.second_me)
         self.second_me_here = SecondMeHere(self.second_me, self.presence, heartbeat_s=settings.presence.heartbeat_s)

@@ -10,6 +10,7 @@ from .clock import new_id, now_ms, steady_ms
 from .http.addresses import Addresses
 from .http.agents import AgentRoutes
 from .http.authors import Authors
+from .http.citizens import CitizenRoutes
 from .http.connections import Connections
 from .http.descriptors import city_caps, matrix_caps, open_files
 from .http.feed import FeedRoutes
@@ -87,11 +88,11 @@ def city_listener(city: City) -> Listener:
     members = MemberRoutes(city.membership, city.attention, authors, city.occupancy)
     messages = MessageRoutes(pages, city.messages, city.changes, city.reactions, authors, city.namespace)
     feed = FeedRoutes(city.database, city.census, city.occupancy, city.namespace, lambda: city.second_me.is_available)
-    presence = PresenceRoutes(city.presence, city.census, steady_ms, pages.unlisted)
+    presence = PresenceRoutes(city.presence, city.census, steady_ms, pages.unlisted, city.citizen_names)
     door = CityDoor(settings, city.tokens, city.registry, Limits(settings, city.redis))
     may_read = settings.api.anonymous_read
     origins = Origins(settings.api.allowed_origins)
-    socket = PresenceSocket(city.presence, city.stream, door, origins, anonymous_read=may_read)
+    socket = PresenceSocket(city.presence, city.stream, city.citizen_names, door, origins, anonymous_read=may_read)
     events = PresenceEvents(city.stream, door, anonymous_read=may_read)
     parts = RoomSocketParts(
         city.database, city.room_streams, city.messages, city.attention, authors, Readers(city.namespace)
@@ -124,6 +125,7 @@ def city_listener(city: City) -> Listener:
             feed,
             second_me,
             MeRoutes(city.accounts),
+            CitizenRoutes(city.citizen_names),
             UnreadRoutes(city.database, city.namespace),
         ],
         [media, socket, events, room_socket, invoke],

@@ -16,11 +16,12 @@ from ..city.ports import NowMs, PresenceStore
 from ..city.presence import Beat, Status
 from ..city.types import RoomId, SubjectId
 from ..errors import InvalidInput
+from ..realtime.citizen_names import CitizenNames
 from ..realtime.presence_stream import Change, Changes, PresenceStream, Snapshot, encode_presence
 from . import schemas
 from .endpoint import Body, Call, Description, NoBody, NoQuery, Query, described, endpoint
 from .id_lists import split_ids
-from .principals import Access, Principal, check, own_subject
+from .principals import Access, Citizen, Principal, check, own_subject
 from .signing_in import CityDoor, TokenEnded
 from .views import JSON
 
@@ -62,7 +63,9 @@ class PresenceRoutes:
         census: Census,
         now_ms: NowMs,
         unlisted: Callable[[], Awaitable[frozenset[RoomId]]],
+        names: CitizenNames,
     ) -> None:
+        self._names = names
         self._presence = presence
         self._census = census
         self._now_ms = now_ms
@@ -101,6 +104,8 @@ class PresenceRoutes:
         """For whoever has no WebSocket, and for a page that is being left (`fetch` with `keepalive`). One's status text stays
         as it is."""
         subject = own_subject(call.principal, call.body.user_id)
+        if isinstance(call.principal, Citizen):
+            await self._names.note(call.principal.id, call.principal.display_name)
         beat = Beat(subject, call.body.status, session=call.body.session_id)
         (shown,) = await self._presence.beat([beat])
         return encode_presence(subject, shown, self._now_ms())

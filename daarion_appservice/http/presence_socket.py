@@ -13,6 +13,7 @@ from ..city.ports import PresenceStore
 from ..city.presence import KEEP, Beat, Keep, Status
 from ..city.types import SubjectId, agent_subject, citizen_subject
 from ..errors import NotAllowed, NotSignedIn
+from ..realtime.citizen_names import CitizenNames
 from ..realtime.presence_stream import Change, Changes, PresenceStream, Snapshot
 from .endpoint import Body
 from .frames import fragments, text_frame
@@ -40,6 +41,7 @@ class PresenceSocket(SocketRoute):
         self,
         presence: PresenceStore,
         stream: PresenceStream,
+        names: CitizenNames,
         door: CityDoor,
         origins: Origins,
         *,
@@ -48,10 +50,13 @@ class PresenceSocket(SocketRoute):
         super().__init__(PATH, door, origins, anonymous_read=anonymous_read, max_message_bytes=_MAX_MESSAGE_BYTES)
         self._presence = presence
         self._stream = stream
+        self._names = names
 
     async def conversation(self, request: web.Request, principal: Principal, since: int | None) -> Conversation:
         is_batched = request.query.get("batch") == "1"
-        return _Conversation(self._presence, self._stream, self._door, principal, since, is_batched=is_batched)
+        return _Conversation(
+            self._presence, self._stream, self._names, self._door, principal, since, is_batched=is_batched
+        )
 
 
 class _Conversation(Conversation):
@@ -61,6 +66,7 @@ class _Conversation(Conversation):
         self,
         presence: PresenceStore,
         stream: PresenceStream,
+        names: CitizenNames,
         door: CityDoor,
         principal: Principal,
         since: int | None,
@@ -70,6 +76,7 @@ class _Conversation(Conversation):
         super().__init__(door, principal, since)
         self._presence = presence
         self._stream = stream
+        self._names = names
         self._form, self._encode = ("together", _together) if is_batched else ("singly", _singly)
         self._session = f"ws-{uuid4()}"
         self._reader: Reader | None = None
@@ -111,6 +118,8 @@ class _Conversation(Conversation):
 
     async def _beat(self, beat: HeartbeatEvent, status_msg: str | Keep | None) -> None:
         subject = self._subject(beat.user_id)
+        if isinstance(self.principal, Citizen):
+            await self._names.note(self.principal.id, self.principal.display_name)
         await self._presence.beat([Beat(subject, beat.status, status_msg, beat.session_id or self._session)])
 
     def _subject(self, user_id: str | None) -> SubjectId:

@@ -51,6 +51,19 @@ class Me(BaseModel):
     )
 
 
+class NamedCitizen(BaseModel):
+    """A citizen's id and name."""
+
+    id: str = Field(description="The id that was asked for.", examples=["u_123"])
+    display_name: str | None = Field(description="The name in their last token.", examples=["Оксана"])
+
+
+class Citizens(BaseModel):
+    """Names of citizens."""
+
+    citizens: list[NamedCitizen] = Field(description="One for each id, in the order asked.")
+
+
 class Unread(BaseModel):
     """How much of a room one has not read."""
 

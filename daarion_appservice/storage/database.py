@@ -21,6 +21,7 @@ from .accounts import AccountRows
 from .agents import AgentRows
 from .answers import AnswerRows
 from .availability import Availability
+from .citizens import CitizenRows
 from .database_url import cannot_use, driver_url, postgres_options, sqlite_file
 from .feed import FeedRows
 from .ghosts import GhostRows
@@ -73,6 +74,10 @@ class Transaction:
     @cached_property
     def answers(self) -> AnswerRows:
         return AnswerRows(self.connection)
+
+    @cached_property
+    def citizens(self) -> CitizenRows:
+        return CitizenRows(self.connection)
 
     @cached_property
     def removed_agents(self) -> RemovedAgentRows:

@@ -465,3 +465,12 @@ secondme_turns = Table(
     Column("turn", String(26), nullable=False),
     Column("until_ms", BigInteger, nullable=False),
 )
+
+# The name of each citizen's last token.
+citizens = Table(
+    "citizens",
+    metadata,
+    Column("id", String(255), primary_key=True),
+    Column("display_name", String(255), nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+)

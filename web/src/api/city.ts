@@ -44,6 +44,12 @@ export const city = {
   signInWithName: (name: string) => askJson<SignedIn>("/city/sign-in/name", { method: "POST", body: { name } }),
   signInWithMatrix: (token: OpenIdToken) => askJson<SignedIn>("/city/sign-in/matrix", { method: "POST", body: token }),
 
+  citizens: (ids: readonly SubjectId[], signal: Signal) =>
+    askJson<{ citizens: { id: SubjectId; display_name: string | null }[] }>("/city/citizens", {
+      query: { ids: ids.join(",") },
+      signal,
+    }),
+
   home: (signal: Signal) => askJson<Home>("/city/home", { signal }),
 
   rooms: (sort: "popular" | "recent" | "name", signal: Signal) =>

@@ -7,6 +7,7 @@ import { Name } from "../../../components/ui/Name";
 import { PresenceDot } from "../../../components/ui/PresenceDot";
 import { kindOf } from "../../../lib/subjects";
 import { byKindAndName, useFace, usePeople } from "../../../stores/people";
+import { useCitizenNames } from "../../../hooks/useCitizenNames";
 import { usePresence, useStatus } from "../../../stores/presence";
 import styles from "./PresenceBar.module.css";
 
@@ -19,6 +20,7 @@ export function PresenceBar() {
   const isKnown = usePresence((state) => state.isKnown);
   const faces = usePeople((state) => state.faces);
   const subjects = useMemo(() => Object.keys(here).sort(byKindAndName(faces)), [here, faces]);
+  useCitizenNames(subjects);
   const isAnyoneActive = subjects.some((subject) => here[subject]?.status === "online");
   if (!isKnown) return null;
   return (

@@ -1,4 +1,5 @@
 import { useTranslation } from "react-i18next";
+import { useCitizenNames } from "../../../hooks/useCitizenNames";
 import { nameInSubject } from "../../../lib/subjects";
 import { usePeople } from "../../../stores/people";
 import styles from "./CityRoomView.module.css";
@@ -7,6 +8,7 @@ import { useRoomState } from "./useRoom";
 export function TypingLine() {
   const { t } = useTranslation();
   const typing = useRoomState((state) => state.typing);
+  useCitizenNames(typing);
   const faces = usePeople((state) => state.faces);
   const names = typing.map((subject) => faces[subject]?.name ?? nameInSubject(subject) ?? t("common.unknownCitizen"));
   const [name = "", other = ""] = names;

@@ -1,0 +1,49 @@
+"""Names of citizens for those who see them online: presence events carry ids only."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..city.ports import NowMs
+from ..city.types import CitizenId
+from ..storage.database import Database
+
+_REMEMBERED: Final = 100_000
+"""Names that this process knows to be stored: a heartbeat every 20 s must not write to the database."""
+
+log = structlog.get_logger()
+
+
+class CitizenNames:
+    def __init__(self, database: Database, now_ms: NowMs) -> None:
+        self._database = database
+        self._now_ms = now_ms
+        self._stored: OrderedDict[CitizenId, str] = OrderedDict()
+
+    async def note(self, citizen: CitizenId, display_name: str) -> None:
+        """Store the name that a citizen's token gives, if it is another than before.
+
+        A database that is away costs the name only: the next heartbeat brings it again.
+        """
+        if display_name == citizen or self._stored.get(citizen) == display_name:
+            return
+        try:
+            async with self._database.transaction() as tx:
+                await tx.citizens.put(citizen, display_name, now_ms=self._now_ms())
+        except (SQLAlchemyError, OSError) as error:
+            log.debug("name_not_stored", error=str(error))
+            return
+        self._stored[citizen] = display_name
+        self._stored.move_to_end(citizen)
+        if len(self._stored) > _REMEMBERED:
+            self._stored.popitem(last=False)
+
+    async def of(self, ids: Collection[CitizenId]) -> dict[CitizenId, str]:
+        """Return the names of those among ``ids`` who have one."""
+        async with self._database.reading() as tx:
+            return await tx.citizens.names(ids)
