@@ -11,6 +11,7 @@ from ..errors import InvalidInput
 from ..realtime.citizen_names import CitizenNames
 from . import schemas
 from .endpoint import Call, NoBody, Query, endpoint
+from .id_lists import split_ids
 from .principals import Access
 from .views import JSON
 
@@ -35,7 +36,7 @@ class CitizenRoutes:
     )
     async def list_citizens(self, call: Call[NoBody, CitizenQuery]) -> JSON:
         """Each with the name of their last token, in the order asked; ``null`` for those who never had one."""
-        ids = [CitizenId(each) for each in call.query.ids.split(",") if each]
+        ids = [CitizenId(each) for each in split_ids(call.query.ids)]
         if not ids or len(ids) > _MAX_IDS:
             raise InvalidInput("invalid", f"ids: must be 1 to {_MAX_IDS} ids of citizens", status=422)
         names = await self._names.of(ids)

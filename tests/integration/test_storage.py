@@ -366,10 +366,13 @@ def test_an_address_that_is_none_of_ours_is_refused_without_the_password(url: st
 
 async def test_a_sqlite_file_that_cannot_be_is_said_in_words(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("these are notes and no database at all" * 100)
-    for name, reason in (("missing/city.db", "unable to open"), ("notes.txt", "not a database")):
+    for name, reason, advice in (
+        ("missing/city.db", "unable to open", "this user may write to it"),
+        ("notes.txt", "not a database", "name another in database.url"),
+    ):
         database = Database(f"sqlite:///{tmp_path / name}")
         with pytest.raises(StartError, match=reason) as raised:
             await database.check()
         assert raised.value.exit_code == ExitCode.DATABASE
-        assert "this user may write to it" in raised.value.help
+        assert advice in raised.value.help
         await database.close()
