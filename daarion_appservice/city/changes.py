@@ -13,7 +13,7 @@ from .answers import Answers
 from .events import AnswersOwed, CityEvent, OutboxFilled, RoomHappened
 from .feed import FeedWriter
 from .history import record
-from .messages import check_content, find_open
+from .messages import check_content, check_size, find_open
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, Wording, publish_all
 from .times import plausible_ms
 from .types import Author, Content, EventId, HistoryVisibility, Message, OutboxKind, Revision, Room, RoomEventKind
@@ -55,14 +55,17 @@ class Changes:
         Raises NotFound, NotAllowed for another's message or somebody who may not speak there, Conflict for a deleted one and in
         an archived room, InvalidInput for a body that cannot be.
         """
+        check_size(body)
+        # Before the transaction: nobody who writes has to wait until it is rendered.
+        worded = await self._wording.content(body, msgtype="m.text", media=None)
+        check_content(worded)
         async with self._store.transaction() as tx:
             room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
             if message.author.subject != author.subject:
                 raise NotAllowed("not_yours", "only their author may edit messages")
             if message.deleted:
                 raise Conflict("message_deleted", "this message is deleted: there is nothing left to edit")
-            content = self._wording.content(body, msgtype=message.msgtype, media=message.media)
-            check_content(content)
+            content = replace(worded, msgtype=message.msgtype, media=message.media)
             await self._doorkeeper.check_may_speak(tx, room, author)
             if content == message.content:
                 return message

@@ -85,6 +85,7 @@ class Messages:
         Raises NotFound for an unknown room or message replied to, Conflict for an archived room, NotAllowed for somebody who
         may not speak there, InvalidInput for a body that is empty, too large, or cannot stand in a Matrix event.
         """
+        check_size(draft.body)
         content = await self._content(author, draft)
         check_content(content)
         client_id = draft.client_id
@@ -134,7 +135,7 @@ class Messages:
     async def _content(self, author: Author, draft: Draft) -> Content:
         """Raises NotFound for a file that is not this author's upload."""
         if draft.media is None:
-            return self._wording.content(draft.body, msgtype=draft.msgtype, media=None)
+            return await self._wording.content(draft.body, msgtype=draft.msgtype, media=None)
         async with self._store.reading() as tx:
             media = await tx.media.upload_of(author, draft.media)
         if media is None:
@@ -143,7 +144,7 @@ class Messages:
         if not draft.body.strip():
             # A file's name is no Markdown.
             return Content(media.filename, msgtype=msgtype, media=media)
-        return self._wording.content(draft.body, msgtype=msgtype, media=media)
+        return await self._wording.content(draft.body, msgtype=msgtype, media=media)
 
     async def receive(
         self,
@@ -226,7 +227,13 @@ def check_content(content: Content) -> None:
     """Raise InvalidInput when this cannot be a message."""
     if not content.body.strip():
         raise InvalidInput("message_empty", "a message needs a text", status=422)
-    if _json_bytes(content.body) > MAX_BODY_BYTES:
+    check_size(content.body)
+
+
+def check_size(body: str) -> None:
+    """Raise InvalidInput for a body that is too large for an event; costs next to nothing, and comes before all that does."""
+    # A character has at least one byte.
+    if len(body) > MAX_BODY_BYTES or _json_bytes(body) > MAX_BODY_BYTES:
         raise InvalidInput(
             "message_too_long",
             f"a message may have {MAX_BODY_BYTES} bytes at most; send a longer one in parts",

@@ -210,8 +210,9 @@ class CityStore(Protocol):
 
 
 class Wording(Protocol):
-    def content(self, body: str, *, msgtype: str, media: Media | None) -> Content:
-        """What somebody in the city wrote, in Markdown, as it is shown on either side."""
+    async def content(self, body: str, *, msgtype: str, media: Media | None) -> Content:
+        """What somebody in the city wrote, in Markdown, as it is shown on either side. It costs time: not within a
+        transaction, and only of a body whose size was checked."""
         ...
 
 

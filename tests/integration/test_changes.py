@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -18,9 +19,11 @@ from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import (
     Author,
     AuthorKind,
+    Content,
     Delivery,
     EventId,
     FeedKind,
+    Media,
     Message,
     OutboxKind,
     RoomEvent,
@@ -30,6 +33,7 @@ from daarion_appservice.city.types import (
 from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.errors import CityError, Conflict, InvalidInput, NotAllowed, NotFound
 from daarion_appservice.matrix.events import MESSAGE_ID, REACTION_ID
+from daarion_appservice.matrix.wording import MatrixWording
 from daarion_appservice.storage import migrate, tables
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.outbox import OutboxRow
@@ -845,3 +849,63 @@ async def test_name_of_a_file_turns_nothing(town: Town) -> None:
     message = await town.message(await town.comes("m.room.message", content))
     assert message.media is not None
     assert (message.body, message.media.filename) == ("Ngpj.exe", "Ngpj.exe")
+
+
+class WatchedWording:
+    """Counts what is rendered, and fails where whoever waits for it holds the room or the database's write lock."""
+
+    def __init__(self, town: Town) -> None:
+        self._database = town.database
+        self._wording = town.desk.changes._wording
+        self.rendered: list[int] = []
+
+    async def content(self, body: str, *, msgtype: str, media: Media | None) -> Content:
+        self.rendered.append(len(body))
+        async with asyncio.timeout(5), self._database.transaction() as tx:
+            assert await tx.rooms.hold(GENERAL) is not None
+        return await self._wording.content(body, msgtype=msgtype, media=media)
+
+
+@pytest.fixture
+def wording(town: Town, monkeypatch: pytest.MonkeyPatch) -> WatchedWording:
+    watched = WatchedWording(town)
+    monkeypatch.setattr(town.desk.messages, "_wording", watched)
+    monkeypatch.setattr(town.desk.changes, "_wording", watched)
+    return watched
+
+
+async def test_body_that_is_too_long_is_refused_before_it_is_rendered(town: Town, wording: WatchedWording) -> None:
+    message = await town.desk.post(OKSANA, "general", "**hi**")
+    wording.rendered.clear()
+    for body in ("[[[a](" * 200_000, "я" * 24_001, "\u0001" * 9_000):
+        with pytest.raises(InvalidInput, match="48000 bytes"):
+            await town.desk.post(OKSANA, "general", body)
+        with pytest.raises(InvalidInput, match="48000 bytes"):
+            await town.desk.changes.edit(OKSANA, "general", message.id, body)
+    assert wording.rendered == []
+
+
+@pytest.mark.parametrize("length", [10, 10_000])
+async def test_text_is_rendered_outside_the_transaction(town: Town, wording: WatchedWording, length: int) -> None:
+    body = f"**{'я' * (length // 2)}**"
+    message = await town.desk.post(OKSANA, "general", "hi")
+    edited = await town.desk.changes.edit(OKSANA, "general", message.id, body)
+    assert edited.formatted_body == body.replace("**", "<strong>", 1).replace("**", "</strong>")
+    assert wording.rendered == [2, len(body)]
+
+
+async def test_long_text_is_rendered_while_others_are_served(town: Town) -> None:
+    """In a thread: the event loop goes on turning."""
+    threads: list[str] = []
+    wording = town.desk.changes._wording
+    assert isinstance(wording, MatrixWording)
+    render = wording._content
+
+    def note(body: str, msgtype: str, media: Media | None) -> Content:
+        threads.append(threading.current_thread().name)
+        return render(body, msgtype, media)
+
+    vars(wording)["_content"] = note
+    for body in ("hi", "x" * 2_001):
+        assert (await wording.content(body, msgtype="m.text", media=None)).body == body
+    assert threads == [threading.current_thread().name, "markdown_0"]
