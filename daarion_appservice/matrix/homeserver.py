@@ -407,11 +407,14 @@ class Homeserver:
         *,
         as_user: UserId,
         with_device: bool,
-        ts_ms: int,
+        ts_ms: int | None = None,
     ) -> EventId:
-        """Send an event; the same ``txn_id`` by the same user again gives the same event id."""
+        """Send an event, dated ``ts_ms`` (milliseconds since 1970) or now.
+
+        The same ``txn_id`` by the same user again gives the same event id.
+        """
         path = Path.v3.rooms[room].send[event_type][txn_id]
-        query = {"ts": str(ts_ms)} | _device(with_device)
+        query = ({} if ts_ms is None else {"ts": str(ts_ms)}) | _device(with_device)
         answer = await self._object(Method.PUT, path, content, as_user=as_user, query=query)
         return EventId(self._text(answer, "event_id"))
 

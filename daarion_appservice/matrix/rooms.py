@@ -30,6 +30,7 @@ from .closing import closed, reopened
 from .homeserver import Homeserver
 from .member_events import read_member
 from .namespace import Namespace
+from .power_notices import PowerNotices
 from .refusals import advice
 from .room_members import RoomMembers
 from .room_rules import RoomRules, read_rules, stored_json
@@ -69,6 +70,7 @@ class MatrixRooms:
         self._members = members
         self._upgrades = upgrades
         self._publish = publish
+        self._power_notices = PowerNotices(homeserver, namespace.bot)
         self._city_name = city_name
         self._version = version
         self._federate = federate
@@ -130,7 +132,11 @@ class MatrixRooms:
             room = await self._learn(room, rules)
             if room.encrypted:
                 return await self._mark(room, MatrixStatus.FAILED, _ENCRYPTED)
-            return await self._mark(room, MatrixStatus.LINKED, await self._keep_in_order(room, rules))
+            wrong = await self._keep_in_order(room, rules)
+            if (lack := self._lack(rules)) and room.matrix_error != wrong:
+                # Before it is marked: one that is marked already was told.
+                await self._power_notices.send(room, own=lack[0], needed=lack[1])
+            return await self._mark(room, MatrixStatus.LINKED, wrong)
 
     async def _keep_in_order(self, room: Room, rules: RoomRules) -> str | None:
         """What could not be done of all that there is to do, in words."""
@@ -326,13 +332,19 @@ class MatrixRooms:
                 await tx.rooms.governed(room.id, power_levels=stored_json(wanted))
                 await tx.rooms.set_told(room.id, replace(told, archived=False))
 
-    def _lacks_power(self, rules: RoomRules) -> str | None:
+    def _lack(self, rules: RoomRules) -> tuple[float, float] | None:
+        """The bot's power level and the one that it needs; None when it has enough."""
         needed = max(
             rules.powers.default("redact"), *(rules.powers.to_send(each, is_state=True) for each in _OWN_STATE)
         )
         own = rules.powers.of(self._namespace.bot)
-        if own >= needed:
+        return None if own >= needed else (own, needed)
+
+    def _lacks_power(self, rules: RoomRules) -> str | None:
+        lack = self._lack(rules)
+        if lack is None:
             return None
+        own, needed = lack
         return (
             f"{self._namespace.bot} has power level {own:g} in the Matrix room and needs {needed}: an admin of the room must "
             "give it power level 100 there"

@@ -344,6 +344,11 @@ async def test_a_bot_without_power_in_the_new_room_says_so_until_it_has_some(tow
     await eventually(says_so)
     assert (await town.room(slug))["matrix_room_id"] == new
     await town.alice.join(new)
+
+    async def people_are_told() -> bool:
+        return [BOT in body and "power level 100" in body for body in await town.said_on_matrix(new)].count(True) == 1
+
+    await eventually(people_are_told)
     await town.alice.say(new, "still heard")
     await town.has(slug, "still heard")
     await town.set_state(
