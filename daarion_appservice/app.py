@@ -215,7 +215,9 @@ class City:
             version=settings.city.room_version,
             federate=settings.city.federate,
         )
-        self.adoption = Adoption(self.homeserver, self.database, self.namespace, self.rooms, self.matrix_rooms)
+        self.adoption = Adoption(
+            self.homeserver, self.database, self.namespace, self.rooms, self.matrix_rooms, self.late
+        )
         self.mirror = PresenceMirror(
             Tellers(self.homeserver, may_use_module=settings.presence.synapse_module == "auto"),
             self.watch,

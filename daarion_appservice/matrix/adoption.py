@@ -9,9 +9,12 @@ from ..city.texts import MAX_TOPIC_CHARS, one_line, storable
 from ..city.types import HistoryVisibility, MatrixRoomId, Room
 from ..errors import Conflict, HomeserverRefused, NotFound
 from ..storage.database import Database
-from .events import Event, inner, type_of
+from .events import SAID, Event, inner, type_of
+from .histories import Stretch
 from .homeserver import Homeserver
+from .late_events import LateEvents
 from .message_events import MessageEvents
+from .missed_metrics import Missed
 from .namespace import Namespace
 from .room_rules import read_rules, visibility_in
 from .rooms import MatrixRooms
@@ -21,13 +24,20 @@ _PAGE: Final = 100
 
 class Adoption:
     def __init__(
-        self, homeserver: Homeserver, database: Database, namespace: Namespace, rooms: Rooms, matrix_rooms: MatrixRooms
+        self,
+        homeserver: Homeserver,
+        database: Database,
+        namespace: Namespace,
+        rooms: Rooms,
+        matrix_rooms: MatrixRooms,
+        late: LateEvents,
     ) -> None:
         self._homeserver = homeserver
         self._database = database
         self._namespace = namespace
         self._rooms = rooms
         self._matrix_rooms = matrix_rooms
+        self._late = late
 
     async def adopt(self, id_or_alias: str, slug: str) -> Room:
         """Make a room that exists on Matrix a room of the city, under the alias ``#city_<slug>``."""
@@ -55,9 +65,10 @@ class Adoption:
         return await self._matrix_rooms.keep(room)
 
     async def backfill(self, room: Room, messages: MessageEvents) -> int:
-        """Bring what was written in the Matrix room before the city knew it into the city; returns how many messages.
+        """Bring what was written in the Matrix room and the city does not have into the city; returns how many events.
 
-        What is newer than the oldest message that the city has of it is on its way in by itself, and left alone.
+        What is older than the oldest message that the city has is brought in at once. What is newer takes its place among the
+        messages as soon as the service handles it.
         """
         if room.matrix_room_id is None:
             raise Conflict("not_linked", f"the room {room.slug} has no Matrix room yet")
@@ -67,6 +78,7 @@ class Adoption:
         cursor: str | None = None
         count = 0
         is_older = oldest is None
+        newer: list[Event] = []
         while True:
             events, cursor = await self._homeserver.messages_before(
                 room.matrix_room_id, cursor, limit=_PAGE, as_user=self._namespace.bot
@@ -75,13 +87,22 @@ class Adoption:
                 for event in events:
                     place.go_back(event)
                     if not is_older:
+                        newer.append(event)
                         is_older = event.get("event_id") == oldest
                     elif event.get("type") == "m.room.message":
                         count += (
                             await messages.take(tx, room, event, is_history=True, visibility=place.visibility) != []
                         )
             if cursor is None or not events:
-                return count
+                return count + await self._fill_holes(room.matrix_room_id, newer[::-1])
+
+    async def _fill_holes(self, matrix_room: MatrixRoomId, events: list[Event]) -> int:
+        """State is left to housekeeping, which reads what holds now."""
+        said = [event | {"room_id": matrix_room} for event in events if type_of(event) in SAID]
+        async with self._database.transaction() as tx:
+            brought = await self._late.bring(tx, Stretch(matrix_room, said, len(said)))
+        self._late.tell(Missed.BACKFILL, {matrix_room: brought.missing})
+        return brought.missing
 
     async def _visibility(self, matrix_room: MatrixRoomId) -> HistoryVisibility:
         content = await self._homeserver.state(matrix_room, "m.room.history_visibility", as_user=self._namespace.bot)

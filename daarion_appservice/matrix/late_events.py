@@ -11,7 +11,7 @@ import structlog
 from ..city.ports import NowMs
 from ..city.types import MatrixRoomId, RoomId
 from ..storage.database import Database, Transaction
-from ..storage.inbox import Known
+from ..storage.inbox import InboxState, Known
 from .events import event_id_of
 from .histories import Stretch
 from .missed_metrics import Missed, MissedEvents
@@ -71,6 +71,8 @@ class LateEvents:
         stretch, known = await self._of_our_time(tx, stretch)
         room = await tx.rooms.by_matrix_id(stretch.room) or await tx.rooms.by_former_id(stretch.room)
         places = await tx.messages.places(room.id, stretch.ids) if room is not None else {}
+        # Of what is long past the inbox has forgotten that it came.
+        known = {event_id: Known(InboxState.DONE, 0) for event_id in places} | known
         found = plan(
             stretch.events,
             known,

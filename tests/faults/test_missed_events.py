@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
+import nio
 import pytest
 
-from daarion_appservice.city.types import RoomId
+from daarion_appservice.city.types import AuthorKind, RoomId
 from daarion_appservice.storage.database import Database
 from tests.parts.city import RunningCity, StartCity, eventually
 from tests.parts.federation import FederatedCity, StartFederation
@@ -22,39 +23,131 @@ ALICE = "@alice:city.localhost"
 SOON: dict[str, str | float] = {"homeserver.sweep_s": 1.0}
 
 
+@pytest.fixture
+async def to_service() -> AsyncIterator[Proxy]:
+    """On Synapse's way to the matrix listener."""
+    proxy = Proxy(free_port())
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
+
+
 @ON_POSTGRESQL
 async def test_an_appservice_worker_killed_with_what_it_held_loses_and_reorders_nothing(
-    start_city: StartCity, synapse_workers: BootWorkers, arrive: Arrive
+    start_city: StartCity, synapse_workers: BootWorkers, arrive: Arrive, to_service: Proxy
 ) -> None:
-    matrix_port = free_port()
-    to_service = Proxy(matrix_port)
-    await to_service.start()
-    try:
-        settings: dict[str, str | float] = {"matrix.port": matrix_port, "appservice.address": to_service.url}
-        city = await start_city(boot=synapse_workers, settings=settings | SOON)
-        alice = await arrive(city, "alice")
-        general = await alice.join("#city_general:city.localhost")
-        said: Said = {ALICE: []}
-        await person_says(alice, general, ["before"], said[ALICE])
-        await both_sides_have(city, alice, general, said)
+    settings: dict[str, str | float] = {"matrix.port": to_service.target_port, "appservice.address": to_service.url}
+    city = await start_city(boot=synapse_workers, settings=settings | SOON)
+    alice = await arrive(city, "alice")
+    general = await alice.join("#city_general:city.localhost")
+    said: Said = {ALICE: []}
+    await person_says(alice, general, ["before"], said[ALICE])
+    await both_sides_have(city, alice, general, said)
 
-        to_service.lose_answers(lambda passed: passed.is_transaction)
-        await person_says(alice, general, ["arrives"], said[ALICE])
-        await eventually(_has_lost(to_service))
-        await person_says(alice, general, some_words(7, "held by the worker"), said[ALICE])
-        assert isinstance(city.homeserver, SynapseWorkers)
-        city.homeserver.kill_processes("appservice")
-        to_service.pass_everything()
-        # Nobody says anything more, and no worker would deliver it.
-        await both_sides_have(city, alice, general, said)
+    to_service.lose_answers(lambda passed: passed.is_transaction)
+    await person_says(alice, general, ["arrives"], said[ALICE])
+    await eventually(_has_lost(to_service))
+    await person_says(alice, general, some_words(7, "held by the worker"), said[ALICE])
+    assert isinstance(city.homeserver, SynapseWorkers)
+    city.homeserver.kill_processes("appservice")
+    to_service.pass_everything()
+    # Nobody says anything more, and no worker would deliver it.
+    await both_sides_have(city, alice, general, said)
 
-        await person_says(alice, general, some_words(3, "without a worker"), said[ALICE])
-        await city.homeserver.start_processes("appservice")
-        await person_says(alice, general, some_words(3, "with a worker"), said[ALICE])
-        await both_sides_have(city, alice, general, said)
-        assert await _missed(city, "worker") >= 7
-    finally:
-        await to_service.stop()
+    await person_says(alice, general, some_words(3, "without a worker"), said[ALICE])
+    await city.homeserver.start_processes("appservice")
+    await person_says(alice, general, some_words(3, "with a worker"), said[ALICE])
+    await both_sides_have(city, alice, general, said)
+    assert await _missed(city, "worker") >= 7
+
+
+@ON_SQLITE
+async def test_what_was_lost_takes_its_place_before_what_came_after_it(
+    start_city: StartCity, arrive: Arrive, to_service: Proxy
+) -> None:
+    settings: dict[str, str | float] = {
+        "matrix.port": to_service.target_port,
+        "appservice.address": to_service.url,
+        "homeserver.sweep_s": 8.0,
+    }
+    city = await start_city(settings=settings)
+    alice = await arrive(city, "alice")
+    general = await alice.join("#city_general:city.localhost")
+    await alice.say(general, "first")
+    await eventually(_has(city, 1))
+
+    to_service.answer(lambda passed: passed.is_transaction, 200, {})
+    lost = await alice.say(general, "lost")
+    to_be_edited = await alice.say(general, "to be edited")
+    await eventually(_has_answered(to_service, "to be edited"))
+    to_service.pass_everything()
+    new = {"msgtype": "m.text", "body": "edited"}
+    replaces = {"rel_type": "m.replace", "event_id": to_be_edited}
+    await alice.say(general, "* edited", more={"m.new_content": new, "m.relates_to": replaces})
+    reaction = {"m.relates_to": {"rel_type": "m.annotation", "event_id": lost, "key": "👍"}}
+    await alice.client.room_send(general, "m.reaction", reaction)
+    await alice.say(general, "last")
+    await eventually(_has(city, 2))
+    assert await city.bodies() == ["first", "last"]
+    (_, last) = before = await city.get("/city/rooms/general/messages")
+
+    await eventually(_has(city, 4), 30, lambda: _log(city))
+    messages = await city.get("/city/rooms/general/messages")
+    assert [each["body"] for each in messages] == ["first", "lost", "edited", "last"]
+    assert "👍" in str(messages[1]["reactions"])
+    assert messages[0] == before[0]
+    assert (messages[3]["id"], messages[3]["seq"] > last["seq"]) == (last["id"], True)
+    seqs = [each["seq"] for each in messages]
+    assert seqs == sorted(seqs)
+    async with city.session.ws_connect(f"{city.api_url}/ws/city/rooms/general?since={last['seq']}") as socket:
+        frames = [await socket.receive_json(timeout=10)]
+        while frames[-1]["event"] not in {"city.room.resync", "city.room.message"}:
+            frames.append(await socket.receive_json(timeout=10))
+    assert frames[-1]["event"] == "city.room.resync"
+
+
+@ON_SQLITE
+async def test_a_lost_invitation_and_lost_words_in_a_chat_are_found(
+    start_city: StartCity, arrive: Arrive, to_service: Proxy
+) -> None:
+    settings: dict[str, str | float] = {"matrix.port": to_service.target_port, "appservice.address": to_service.url}
+    city = await start_city(settings=settings | SOON)
+    alice = await arrive(city, "alice")
+    general = await alice.join("#city_general:city.localhost")
+    await alice.say(general, "before")
+    await eventually(_has(city, 1))
+
+    to_service.answer(lambda passed: passed.is_transaction, 200, {})
+    created = await alice.client.room_create(is_direct=True, invite=["@agent_scribe:city.localhost"])
+    assert isinstance(created, nio.RoomCreateResponse)
+    await alice.say(created.room_id, "lost before anybody came")
+    await eventually(_has_answered(to_service, created.room_id))
+    await eventually(_chat_has(city, ["lost before anybody came"]), 60, lambda: _log(city))
+    await alice.say(created.room_id, "lost in the chat")
+    await eventually(_chat_has(city, ["lost before anybody came", "lost in the chat"]), 60, lambda: _log(city))
+    assert await _missed(city, "worker") >= 2
+
+
+@ON_SQLITE
+async def test_backfill_fills_a_hole(start_city: StartCity, arrive: Arrive, to_service: Proxy) -> None:
+    settings: dict[str, str | float] = {"matrix.port": to_service.target_port, "appservice.address": to_service.url}
+    city = await start_city(settings=settings | {"homeserver.sweep_s": 3600.0})
+    alice = await arrive(city, "alice")
+    general = await alice.join("#city_general:city.localhost")
+    await alice.say(general, "first")
+    await eventually(_has(city, 1))
+    to_service.answer(lambda passed: passed.is_transaction, 200, {})
+    await person_says(alice, general, some_words(5, "lost"), [])
+    await eventually(_has_answered(to_service, "lost 5"))
+    to_service.pass_everything()
+    await alice.say(general, "last")
+    await eventually(_has(city, 2))
+
+    filled = await city.command("room", "backfill", "general")
+    assert "5 messages came in" in filled.out, filled
+    await eventually(_has(city, 7), 30)
+    assert await city.bodies() == ["first", *some_words(5, "lost"), "last"]
+    assert "0 messages came in" in (await city.command("room", "backfill", "general")).out
 
 
 @ON_SQLITE
@@ -135,6 +228,27 @@ def _has_lost(proxy: Proxy) -> Callable[[], Awaitable[bool]]:
         return bool(proxy.lost)
 
     return has_lost
+
+
+def _has_answered(proxy: Proxy, word: str) -> Callable[[], Awaitable[bool]]:
+    async def has_answered() -> bool:
+        return any(word in str(passed.content) for passed in proxy.answered)
+
+    return has_answered
+
+
+def _chat_has(city: RunningCity, expected: list[str]) -> Callable[[], Awaitable[bool]]:
+    async def has() -> bool:
+        database = Database(city.database_url)
+        try:
+            async with database.reading() as tx:
+                chats = await tx.rooms.direct_chats(waiting=False)
+                messages = await tx.messages.before(chats[0].id, None, limit=100) if chats else []
+        finally:
+            await database.close()
+        return [message.body for message in messages if message.author.kind is AuthorKind.MATRIX] == expected
+
+    return has
 
 
 async def _missed(city: RunningCity, reason: str) -> int:

@@ -101,7 +101,8 @@ async def both_sides_have(city: RunningCity, person: Person, room_id: str, said:
     if all(event.kind is not RoomEventKind.RESYNC for event in history):
         assert [event.seq for event in history] == list(range(1, len(history) + 1)), "without a hole"
     written = [event.message for event in history if event.kind is RoomEventKind.MESSAGE]
-    assert [message and message.id for message in written] == [message["id"] for message in messages]
+    stand = [(event.kind, event.seq, event.message and event.message.body) for event in history]
+    assert [message and message.id for message in written] == [message["id"] for message in messages], stand
     assert _by_author(await on_matrix(city, person, room_id)) == said
 
 
