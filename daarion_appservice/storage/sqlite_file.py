@@ -23,8 +23,10 @@ def make_private(file: Path) -> None:
     The group keeps its permissions: a backup job may depend on them. What cannot be changed is left to SQLite, whose error
     says more.
     """
+    # One that is there must not be opened here: closing it would end all locks that SQLite has on it in this process (POSIX), and
+    # the next process that closes its own connection would remove the write-ahead log while this one writes to it.
     with suppress(OSError):
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, OWNER_ONLY))
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, OWNER_ONLY))
     for each in (file, *(file.with_name(file.name + end) for end in _COMPANIONS)):
         with suppress(OSError):
             mode = stat.S_IMODE(each.stat().st_mode)

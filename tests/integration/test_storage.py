@@ -376,3 +376,27 @@ async def test_a_sqlite_file_that_cannot_be_is_said_in_words(tmp_path: Path) -> 
         assert raised.value.exit_code == ExitCode.DATABASE
         assert advice in raised.value.help
         await database.close()
+
+
+async def test_what_is_written_while_another_process_comes_and_goes_is_in_the_file(tmp_path: Path) -> None:
+    """As a command line, or a backup, does beside the service."""
+    database = Database(f"sqlite:///{tmp_path / 'city.db'}")
+    await migrate.upgrade(database)
+    count = (
+        "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM inbox').fetchone()[0])"
+    )
+
+    async def seen_by_another_process() -> int:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", count, str(tmp_path / "city.db"), stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        return int(out)
+
+    seen = []
+    for number in range(3):
+        async with database.transaction() as tx, database.reading():
+            await tx.inbox.add([ReceivedEvent(f"${number}", "!room", "{}")], now_ms=1)
+        seen.append(await seen_by_another_process())
+    await database.close()
+    assert [*seen, await seen_by_another_process()] == [1, 2, 3, 3]
