@@ -5,8 +5,10 @@ import { BrowserRouter } from "react-router";
 import { Problem } from "./api/problem";
 import { App } from "./App";
 import { beginSpeaking } from "./lib/i18n";
+import { keepPageOnDrop } from "./lib/drops";
 import { chooseTheme, chosenTheme } from "./lib/theme";
 import { keepInTab, keptInTab } from "./lib/storage";
+import { beginOutbox } from "./stores/outbox";
 import { beginSession } from "./stores/session";
 import "./styles/base.css";
 
@@ -35,6 +37,8 @@ addEventListener("load", () => setTimeout(() => keepInTab(RELOADED, null), SETTL
 
 chooseTheme(chosenTheme());
 beginSession();
+beginOutbox();
+keepPageOnDrop();
 await beginSpeaking();
 
 const root = document.getElementById("root");

@@ -37,6 +37,9 @@ export interface OpenIdToken {
   expires_in: number;
 }
 
+/** Milliseconds until an answer of the agents core must begin. */
+const CORE_WITHIN_MS = 90_000;
+
 /** Every route of the city that the pages use; see docs/api.md. Each raises Problem. */
 export const city = {
   site: (signal: Signal) => askJson<Site>("/city/site", { signal }),
@@ -63,13 +66,15 @@ export const city = {
   /** Oldest first; those whose `seq` is lower than `before`. */
   messages: (name: string, before: number, limit: number, signal: Signal) =>
     askJson<Message[]>(`${room(name)}/messages`, { query: { before, limit }, signal }),
-  say: (name: string, said: NewMessage) => askJson<Message>(`${room(name)}/messages`, { method: "POST", body: said }),
-  edit: (name: string, id: string, body: string) =>
-    askJson<Message>(message(name, id), { method: "PATCH", body: { body } }),
-  remove: (name: string, id: string) => askJson<Message>(message(name, id), { method: "DELETE" }),
+  /** These four may be sent with the token of their author, whoever is signed in by then. */
+  say: (name: string, said: NewMessage, token?: string) =>
+    askJson<Message>(`${room(name)}/messages`, { method: "POST", body: said, token }),
+  edit: (name: string, id: string, body: string, token?: string) =>
+    askJson<Message>(message(name, id), { method: "PATCH", body: { body }, token }),
+  remove: (name: string, id: string, token?: string) => askJson<Message>(message(name, id), { method: "DELETE", token }),
+  react: (name: string, id: string, emoji: string, given: boolean, token?: string) =>
+    askJson<Message>(`${message(name, id)}/reactions/${part(emoji)}`, { method: given ? "PUT" : "DELETE", token }),
   retry: (name: string, id: string) => askJson<Message>(`${message(name, id)}/retry`, { method: "POST" }),
-  react: (name: string, id: string, emoji: string, given: boolean) =>
-    askJson<Message>(`${message(name, id)}/reactions/${part(emoji)}`, { method: given ? "PUT" : "DELETE" }),
 
   agents: (signal: Signal) => askJson<Agent[]>("/api/v1/agents", { signal }),
   agent: (id: string, signal: Signal) => askJson<Agent>(`/api/v1/agents/${part(id)}`, { signal }),
@@ -81,7 +86,7 @@ export const city = {
 
   /** Server-sent events: `delta`, then `done` or `error`. */
   askSecondMe: (prompt: string, signal: AbortSignal) =>
-    ask("/secondme/invoke", { method: "POST", body: { prompt }, accept: "text/event-stream", signal }),
+    ask("/secondme/invoke", { method: "POST", body: { prompt }, accept: "text/event-stream", signal, answerWithinMs: CORE_WITHIN_MS }),
   secondMeHistory: (signal: Signal) => askJson<Interaction[]>("/secondme/history", { signal }),
   forgetSecondMe: () => ask("/secondme/history", { method: "DELETE" }),
 };

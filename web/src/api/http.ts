@@ -1,4 +1,5 @@
-import { Problem, problemOf, unreachable } from "./problem";
+import { noteServerDate } from "../lib/serverTime";
+import { Problem, problemOf, timedOut, unreachable } from "./problem";
 
 export interface Request {
   method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
@@ -6,7 +7,16 @@ export interface Request {
   query?: Record<string, string | number | undefined>;
   accept?: string;
   signal?: AbortSignal | undefined;
+  /** The bearer token of this one request, whoever is signed in meanwhile; else the session's. */
+  token?: string | undefined;
+  /** Milliseconds until the status line must be there, where the usual time is too short. */
+  answerWithinMs?: number;
 }
+
+/** Milliseconds until the status line must be there. */
+export const ANSWER_WITHIN_MS = 20_000;
+/** Milliseconds for the body after that. */
+export const BODY_WITHIN_MS = 60_000;
 
 /** Who is asking, and what to do when the city no longer believes it. */
 export interface Credentials {
@@ -25,30 +35,92 @@ export function address(path: string, query: Request["query"] = {}): string {
   return pairs.length ? `${path}?${new URLSearchParams(pairs)}` : path;
 }
 
-/** The answer as it is. Raises Problem for what is not 2xx, and when there is no answer. */
+/**
+ * The response as soon as its head is there; how long its body may take is the caller's business.
+ *
+ * Raises Problem for a status that is not 2xx, when no response comes, and when it takes too long.
+ */
 export async function ask(path: string, request: Request = {}): Promise<Response> {
-  const token = credentials.token();
+  const { response, deadline } = await send(path, request);
+  deadline.clear();
+  return response;
+}
+
+/** The response's JSON. What it looks like is the city's promise (`/openapi.json`), which its own tests hold it to. */
+export async function askJson<Answer>(path: string, request: Request = {}): Promise<Answer> {
+  const { response, deadline } = await send(path, request);
+  try {
+    return (await response.json()) as Answer;
+  } catch (error) {
+    throw deadline.problem(error);
+  } finally {
+    deadline.clear();
+  }
+}
+
+async function send(path: string, request: Request): Promise<{ response: Response; deadline: Deadline }> {
+  const token = request.token ?? credentials.token();
+  const method = request.method ?? "GET";
   const headers = new Headers({ Accept: request.accept ?? "application/json" });
   if (token) headers.set("Authorization", `Bearer ${token}`);
-  const init: RequestInit = { method: request.method ?? "GET", headers, signal: request.signal ?? null };
+  const deadline = new Deadline(request.answerWithinMs ?? ANSWER_WITHIN_MS, request.signal);
+  const init: RequestInit = { method, headers, signal: deadline.signal };
   if (request.body !== undefined) {
     headers.set("Content-Type", "application/json");
     init.body = JSON.stringify(request.body);
   }
-  const response = await fetch(address(path, request.query), init).catch((error: unknown) => {
-    if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw unreachable(error);
-  });
-  if (response.ok) return response;
-  const problem = problemOf(response.status, await response.text(), response.headers.get("Retry-After"));
-  noteRefusal(problem, token);
-  throw problem;
+  try {
+    const response = await fetch(address(path, request.query), init);
+    deadline.extend(BODY_WITHIN_MS);
+    // A GET may be answered by a cache, with the date of when it was filled.
+    if (method !== "GET") noteServerDate(response.headers.get("Date"), Date.now());
+    if (response.ok) return { response, deadline };
+    const problem = problemOf(response.status, await response.text(), response.headers.get("Retry-After"));
+    noteRefusal(problem, token);
+    throw problem;
+  } catch (error) {
+    deadline.clear();
+    throw deadline.problem(error);
+  }
 }
 
-/** The answer's JSON. What it looks like is the city's promise (`/openapi.json`), which its own tests hold it to. */
-export async function askJson<Answer>(path: string, request: Request = {}): Promise<Answer> {
-  const response = await ask(path, request);
-  return (await response.json()) as Answer;
+/** Aborts a request when its caller does, or when the time is over. */
+class Deadline {
+  private readonly controller = new AbortController();
+  private timer: ReturnType<typeof setTimeout>;
+  private isOver = false;
+
+  constructor(ms: number, caller: AbortSignal | undefined) {
+    this.timer = setTimeout(this.expire, ms);
+    if (caller?.aborted) this.controller.abort(caller.reason);
+    caller?.addEventListener("abort", () => this.controller.abort(caller.reason), { once: true });
+  }
+
+  get signal(): AbortSignal {
+    return this.controller.signal;
+  }
+
+  extend(ms: number): void {
+    this.clear();
+    this.timer = setTimeout(this.expire, ms);
+  }
+
+  clear(): void {
+    clearTimeout(this.timer);
+  }
+
+  /** What an error of `fetch` means; the caller's own abort stays what it is. */
+  problem(error: unknown): unknown {
+    if (error instanceof Problem) return error;
+    if (this.isOver) return timedOut();
+    if (error instanceof DOMException && error.name === "AbortError") return error;
+    return unreachable(error);
+  }
+
+  private readonly expire = (): void => {
+    this.isOver = true;
+    this.controller.abort();
+  };
 }
 
 /** `sign_in` and `token_invalid` to somebody with a token mean that it no longer counts. */

@@ -24,6 +24,11 @@ export function unreachable(cause: unknown): Problem {
   return new Problem(0, "unreachable", cause instanceof Error ? cause.message : "no answer");
 }
 
+/** No response within the time that a request may take. */
+export function timedOut(): Problem {
+  return new Problem(0, "timeout", "no response in time");
+}
+
 /** `body` is what came with the status: a problem document, or whatever a proxy in between says. */
 export function problemOf(status: number, body: string, retryAfter: string | null): Problem {
   const { code, detail } = problemFields(body);

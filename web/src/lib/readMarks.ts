@@ -1,23 +1,26 @@
-import type { Room } from "../api/types";
+import type { Room, SubjectId } from "../api/types";
 import { keep, kept } from "./storage";
 
-/** How far this browser's reader has read each room; the city keeps nothing of it. */
+/** How far each of this browser's readers has read each room; the city keeps nothing of it. */
 
-const KEY = "city.read.";
+/** Of `reader`: a citizen, or null for whoever reads without being signed in. */
+function keyOf(reader: SubjectId | null, roomId: string): string {
+  return `city.read.${reader ?? ""}.${roomId}`;
+}
 
 /** The `seq` up to which a room was read; null for one that was never opened. */
-export function readUpTo(roomId: string): number | null {
-  const found = kept(KEY + roomId);
+export function readUpTo(reader: SubjectId | null, roomId: string): number | null {
+  const found = kept(keyOf(reader, roomId));
   return found === null ? null : Number(found);
 }
 
 /** It never goes back. */
-export function markRead(roomId: string, seq: number): void {
-  if (seq > (readUpTo(roomId) ?? -Infinity)) keep(KEY + roomId, String(seq));
+export function markRead(reader: SubjectId | null, roomId: string, seq: number): void {
+  if (seq > (readUpTo(reader, roomId) ?? -Infinity)) keep(keyOf(reader, roomId), String(seq));
 }
 
 /** Whether something happened since a room was last read; never of one that was not opened yet. */
-export function isUnread(room: Pick<Room, "id" | "last_seq">): boolean {
-  const read = readUpTo(room.id);
+export function isUnread(reader: SubjectId | null, room: Pick<Room, "id" | "last_seq">): boolean {
+  const read = readUpTo(reader, room.id);
   return read !== null && room.last_seq > read;
 }

@@ -7,11 +7,17 @@ export interface Session {
   expiresAt: number;
 }
 
-/** Null for what is no citizen's token, or one that has expired. */
-export function readToken(token: string, now: number): Session | null {
+/**
+ * Null for what is no citizen's token, or one that has expired.
+ *
+ * `now` is the city's time in milliseconds since the epoch; null where it is not known. The browser's own clock decides nothing: a
+ * token that has expired is refused by the city itself.
+ */
+export function readToken(token: string, now: number | null): Session | null {
   const claims = readClaims(token);
   const { sub, exp, name, preferred_username: username } = claims ?? {};
-  if (typeof sub !== "string" || typeof exp !== "number" || exp * 1000 <= now) return null;
+  if (typeof sub !== "string" || typeof exp !== "number") return null;
+  if (now !== null && exp * 1000 <= now) return null;
   const [displayName = sub] = [name, username].filter((found) => typeof found === "string" && found !== "");
   return { token, userId: sub, displayName: displayName as string, expiresAt: exp * 1000 };
 }

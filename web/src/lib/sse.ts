@@ -1,12 +1,18 @@
+import { pageClock } from "./clock";
+import { within } from "./within";
+
 export interface ServerSentEvent {
   event: string;
   data: string;
 }
 
+/** The city sends a comment every 15 seconds: a stream that is silent for this long is dead. Milliseconds. */
+const SILENT_MS = 45_000;
+
 /**
  * The events of a `text/event-stream`, as the HTML standard parses them (§9.2.6).
  *
- * EventSource can neither POST nor send a header, which asking Second Me takes.
+ * EventSource can neither POST nor send a header, which asking Second Me takes. Raises Problem when the stream falls silent.
  */
 export async function* readEvents(stream: ReadableStream<Uint8Array>): AsyncGenerator<ServerSentEvent> {
   const parser = new EventParser();
@@ -14,7 +20,7 @@ export async function* readEvents(stream: ReadableStream<Uint8Array>): AsyncGene
   const decoder = new TextDecoder();
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await within(pageClock, SILENT_MS, reader.read());
       if (done) return;
       yield* parser.feed(decoder.decode(value, { stream: true }));
     }

@@ -16,6 +16,15 @@ export function keep(key: string, value: string | null): void {
   }
 }
 
+/** Whether this browser keeps anything. */
+export function canKeep(): boolean {
+  const key = "city.probe";
+  keep(key, "1");
+  const isKept = kept(key) !== null;
+  keep(key, null);
+  return isKept;
+}
+
 /** The same for this one tab, until it is closed. */
 export function keptInTab(key: string): string | null {
   try {

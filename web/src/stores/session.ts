@@ -1,38 +1,52 @@
 import { create } from "zustand";
 import { setCredentials } from "../api/http";
 import { isExpected, readToken, takeReturnedToken, type Session } from "../lib/session";
-import { keep, keepInTab, kept, keptInTab } from "../lib/storage";
+import { serverNow } from "../lib/serverTime";
+import { canKeep, keep, keepInTab, kept, keptInTab } from "../lib/storage";
 
 const KEY = "city.session";
 const LEFT_AT = "city.session.left";
+const LAST_USER = "city.session.last";
 
 interface SessionState {
   session: Session | null;
+  /** The citizen who was signed in last, by id: what they left waiting is said to them. */
+  lastUserId: string | null;
   /** The city no longer believed the token: whoever was signed in is asked to do so again. */
   hasEnded: boolean;
   /** Whether the dialog to sign in is open. */
   isAsking: boolean;
   signIn: (token: string) => boolean;
   signOut: () => void;
+  follow: () => void;
   end: (token: string) => void;
   ask: (isAsking: boolean) => void;
 }
 
 export const useSession = create<SessionState>((set, get) => ({
-  session: readToken(kept(KEY) ?? "", Date.now()),
+  session: readToken(kept(KEY) ?? "", serverNow(Date.now())),
+  lastUserId: kept(LAST_USER),
   hasEnded: false,
   isAsking: false,
   /** False for what is no valid token. */
   signIn: (token) => {
-    const session = readToken(token, Date.now());
+    const session = readToken(token, serverNow(Date.now()));
     if (!session) return false;
     keep(KEY, token);
-    set({ session, hasEnded: false, isAsking: false });
+    keep(LAST_USER, session.userId);
+    set({ session, lastUserId: session.userId, hasEnded: false, isAsking: false });
     return true;
   },
   signOut: () => {
     keep(KEY, null);
     set({ session: null, hasEnded: false });
+  },
+  /** Another tab signed in or out; this one may have slept meanwhile. */
+  follow: () => {
+    const token = kept(KEY);
+    const { session, signIn } = get();
+    if (token === (session?.token ?? null)) return;
+    if (token === null || !signIn(token)) set({ session: null, hasEnded: false });
   },
   /** Only if it is still the token in use: an answer to an old request says nothing about a new one. */
   end: (token) => {
@@ -61,9 +75,13 @@ export function beginSession(): void {
     token: () => useSession.getState().session?.token ?? null,
     refused: (refused) => useSession.getState().end(refused),
   });
-  addEventListener("storage", ({ key, newValue }) => {
-    if (key !== KEY) return;
-    const { signIn, signOut } = useSession.getState();
-    if (!newValue || !signIn(newValue)) signOut();
+  const { follow } = useSession.getState();
+  // A browser without storage has nothing to follow: `kept` would sign everybody out.
+  if (!canKeep()) return;
+  addEventListener("storage", ({ key }) => {
+    if (key === KEY || key === null) follow();
   });
+  // A page that was frozen, or kept for "back", heard nothing.
+  addEventListener("pageshow", follow);
+  document.addEventListener("visibilitychange", follow);
 }

@@ -12,6 +12,7 @@ import { Account } from "../session/Account";
 import { SignInDialog } from "../session/SignInDialog";
 import { useSession } from "../../stores/session";
 import { LinkBanner } from "./LinkBanner";
+import { OutboxBanner } from "./OutboxBanner";
 import { Preferences } from "./Preferences";
 import styles from "./Shell.module.css";
 
@@ -54,6 +55,7 @@ export function Shell({ children }: { children: ReactNode }) {
         <Account />
       </header>
       <LinkBanner />
+      <OutboxBanner />
       <main id="main" ref={main} className={styles.main} tabIndex={-1}>
         {children}
       </main>

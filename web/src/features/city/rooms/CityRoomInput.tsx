@@ -1,22 +1,26 @@
-import { useEffect, useRef, useState, type ClipboardEvent, type KeyboardEvent } from "react";
+import { useEffect, useEffectEvent, useMemo, useRef, type ClipboardEvent, type KeyboardEvent } from "react";
 import { useTranslation } from "react-i18next";
 import { useSearchParams } from "react-router";
 import type { Message, Room } from "../../../api/types";
 import { Button, IconButton } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
+import { isComposing } from "../../../lib/keys";
+import { takeDrops } from "../../../lib/drops";
 import { useSession } from "../../../stores/session";
+import { FilePicture } from "../../../components/ui/FilePicture";
 import { Name } from "../../../components/ui/Name";
 import styles from "./CityRoomInput.module.css";
-import { draftOf, keepDraft, useComposer } from "./composer";
+import { composing, draftOf, useDraft, useDraftKey } from "./composer";
 import { useFiles, type Chosen } from "./useFiles";
 import { useRoom, useRoomState } from "./useRoom";
 
 /** Saying something in a room, or an invitation to sign in first. */
-export function CityRoomInput({ room, slug }: { room: Room; slug: string }) {
+export function CityRoomInput({ room }: { room: Room }) {
   const { t } = useTranslation();
   const { session, ask } = useSession();
+  const draft = useDraftKey();
   if (room.archived || room.encrypted) return null;
-  if (session) return <Input roomName={room.name} slug={slug} />;
+  if (session) return <Input key={draft} roomName={room.name} draft={draft} />;
   return (
     <div className={styles.invite}>
       <p>{t("room.signInToWrite")}</p>
@@ -27,53 +31,60 @@ export function CityRoomInput({ room, slug }: { room: Room; slug: string }) {
   );
 }
 
-function Input({ roomName, slug }: { roomName: string; slug: string }) {
+function Input({ roomName, draft }: { roomName: string; draft: string }) {
   const { t } = useTranslation();
   const room = useRoom();
-  const { replyTo, editing, edit, clear } = useComposer();
-  const [text, setText] = useDraft(slug);
-  const files = useFiles();
+  const { replyTo, editing, text: newText } = useDraft(draft);
+  const { write, edit, clear, sent } = useMemo(() => composing(draft), [draft]);
+  const text = editing ? editing.text : newText;
+  const files = useFiles(draft);
   const field = useRef<HTMLTextAreaElement>(null);
   const picker = useRef<HTMLInputElement>(null);
   const lastOwn = useLastOwn();
   const isReady = text.trim() !== "" || (files.chosen.length > 0 && !editing);
+  useMention(draft);
 
+  const about = editing?.message ?? replyTo;
+  const shownAbout = useRef(about);
   useEffect(() => {
-    if (editing || replyTo) field.current?.focus();
-  }, [editing, replyTo]);
+    if (about && about !== shownAbout.current) field.current?.focus();
+    shownAbout.current = about;
+  }, [about]);
   useEffect(() => () => room.type(false), [room]);
-  const [editedId, setEditedId] = useState<string | null>(null);
-  if ((editing?.id ?? null) !== editedId) {
-    setEditedId(editing?.id ?? null);
-    setText(editing ? editing.body : draftOf(slug), editing === null);
-  }
 
   const change = (value: string) => {
-    setText(value, editing === null);
+    write(value);
     room.type(value.trim() !== "");
   };
+  const drop = useEffectEvent((words: string) => {
+    change(text ? `${text} ${words}` : words);
+    field.current?.focus();
+  });
+  const dropFiles = useEffectEvent(files.add);
+  useEffect(() => room.takeFiles((file) => dropFiles([file])), [room]);
+  useEffect(() => takeDrops((dropped) => dropFiles(dropped), (words) => drop(words)), []);
+  /** What the outbox does not take stays in the field. */
   const submit = () => {
     const body = text.trim();
     if (!isReady || files.isUploading) return;
     if (editing) {
-      void room.edit(editing, body);
+      if (body !== editing.message.body && !room.edit(editing.message, body)) return;
     } else {
-      say(body);
-      setText("", true);
+      if (!say(body)) return;
       files.clear();
     }
     room.type(false);
-    clear();
+    sent();
     field.current?.focus();
   };
   /** The words go with the first file. */
-  const say = (body: string) => {
-    const [first, ...others] = files.chosen.flatMap(({ media }) => media ?? []);
-    room.say(body, replyTo?.id ?? null, first ?? null);
-    for (const media of others) room.say("", null, media);
+  const say = (body: string): boolean => {
+    const [first, ...others] = files.chosen;
+    if (!room.say(body, replyTo?.id ?? null, first ?? null)) return false;
+    return others.every((other) => room.say("", null, other));
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    if (event.nativeEvent.isComposing) return;
+    if (isComposing(event)) return;
     const isTouch = matchMedia("(pointer: coarse)").matches;
     if (event.key === "Enter" && !event.shiftKey && !isTouch) {
       event.preventDefault();
@@ -92,21 +103,14 @@ function Input({ roomName, slug }: { roomName: string; slug: string }) {
   };
 
   return (
-    // Dropping a file is a short cut for the mouse; the button beside the field is for everybody.
-    // eslint-disable-next-line jsx-a11y/no-noninteractive-element-interactions
     <form
       className={styles.form}
       onSubmit={(event) => {
         event.preventDefault();
         submit();
       }}
-      onDragOver={(event) => event.preventDefault()}
-      onDrop={(event) => {
-        event.preventDefault();
-        files.add(event.dataTransfer.files);
-      }}
     >
-      {(editing ?? replyTo) && <About replyTo={replyTo} onClose={clear} />}
+      {about && <About replyTo={replyTo} onClose={clear} />}
       <Files chosen={files.chosen} onRemove={files.remove} />
       <div className={styles.line}>
         <IconButton icon="clip" label={t("room.attach")} onClick={() => picker.current?.click()} />
@@ -171,12 +175,13 @@ function Files({ chosen, onRemove }: { chosen: readonly Chosen[]; onRemove: (id:
   if (!chosen.length) return null;
   return (
     <ul className={styles.files}>
-      {chosen.map(({ id, file, preview, part, media }) => (
+      {chosen.map(({ id, file, part, media }) => (
         <li key={id} className={styles.file}>
-          {preview ? <img src={preview} alt="" /> : <Icon name="file" />}
+          <FilePicture file={file} />
           <span><Name>{file.name}</Name></span>
           <IconButton icon="close" label={t("room.removeFile", { name: file.name })} onClick={() => onRemove(id)} />
-          {!media && (
+          {!media && part === null && <small>{t("room.fileWaits")}</small>}
+          {!media && part !== null && (
             <progress value={part} aria-label={t("room.uploading", { name: file.name, percent: Math.round(part * 100) })} />
           )}
         </li>
@@ -185,18 +190,22 @@ function Files({ chosen, onRemove }: { chosen: readonly Chosen[]; onRemove: (id:
   );
 }
 
-/** What is typed is kept until it is said. Who comes from an agent's page begins with its name. */
-function useDraft(slug: string): [string, (text: string, isKept: boolean) => void] {
-  const [search] = useSearchParams();
+/** Who comes from an agent's page begins with its name, once: the address forgets it. */
+function useMention(draft: string): void {
+  const [search, setSearch] = useSearchParams();
   const mention = search.get("mention");
-  const [text, setText] = useState(() => draftOf(slug) || (mention ? `@${mention} ` : ""));
-  return [
-    text,
-    (next, isKept) => {
-      setText(next);
-      if (isKept) keepDraft(slug, next);
-    },
-  ];
+  useEffect(() => {
+    if (mention === null) return;
+    const { text, editing } = draftOf(draft);
+    if (!editing && !text.includes(`@${mention}`)) composing(draft).write(text ? `${text} @${mention} ` : `@${mention} `);
+    setSearch(
+      (now) => {
+        now.delete("mention");
+        return now;
+      },
+      { replace: true },
+    );
+  }, [draft, mention, setSearch]);
 }
 
 /** The last message of one's own that can be changed: ↑ in an empty field takes it. */

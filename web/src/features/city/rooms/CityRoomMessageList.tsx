@@ -9,10 +9,12 @@ import { markRead } from "../../../lib/readMarks";
 import { dayName } from "../../../lib/times";
 import { useSession } from "../../../stores/session";
 import styles from "./CityRoomMessageList.module.css";
-import { MessageRow, OutgoingRow } from "./MessageRow";
+import { MessageRow } from "./MessageRow";
+import { OutgoingRow } from "./OutgoingRow";
 import { rowsOf, type Row } from "./rows";
 import { useFollowing } from "./useFollowing";
-import { useRoom, useRoomState } from "./useRoom";
+import { changesOf, outgoingOf, withChanges } from "./timeline";
+import { useRoom, useRoomOutbox, useRoomState } from "./useRoom";
 
 /** Older messages are fetched when less than this is left above. */
 const FETCH_ABOVE_PX = 600;
@@ -24,11 +26,15 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
   const model = useRoom();
   // Each for itself: who types or comes and goes changes nothing here.
   const timeline = useRoomState((state) => state.timeline);
-  const outbox = useRoomState((state) => state.outbox);
   const readUpTo = useRoomState((state) => state.readUpTo);
   const isLoadingOlder = useRoomState((state) => state.isLoadingOlder);
   const me = useSession((state) => state.session?.userId ?? null);
-  const rows = useMemo(() => rowsOf(timeline, outbox, { me, readUpTo }), [timeline, outbox, me, readUpTo]);
+  const entries = useRoomOutbox();
+  const outbox = useMemo(() => outgoingOf(entries), [entries]);
+  const rows = useMemo(() => {
+    const shown = withChanges(timeline, changesOf(entries), me);
+    return rowsOf(shown, outbox, { me, readUpTo });
+  }, [timeline, entries, outbox, me, readUpTo]);
   const scroller = useRef<HTMLDivElement>(null);
   const handle = useRef<VirtualizerHandle>(null);
   const [active, setActive] = useState<string | null>(null);
@@ -202,17 +208,18 @@ function useReading(isAtBottom: boolean): void {
   const roomId = useRoomState((state) => state.room?.id);
   const lastSeq = useRoomState((state) => state.room?.last_seq ?? 0);
   const link = useRoomState((state) => state.link);
+  const me = useSession((state) => state.session?.userId ?? null);
   useEffect(() => {
     if (!roomId || !isAtBottom) return undefined;
     const read = () => {
       if (document.visibilityState === "hidden") return;
-      markRead(roomId, lastSeq);
+      markRead(me, roomId, lastSeq);
       model.readToEnd();
     };
     read();
     document.addEventListener("visibilitychange", read);
     return () => document.removeEventListener("visibilitychange", read);
-  }, [model, roomId, lastSeq, isAtBottom, link]);
+  }, [model, roomId, lastSeq, isAtBottom, link, me]);
 }
 
 function indexOf(rows: Row[], messageId: string): number {

@@ -1,4 +1,4 @@
-import { useEffect, useState } from "react";
+import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { useParams } from "react-router";
 import { InlineProblem, ProblemNotice, Skeleton } from "../../../components/ui/Notice";
@@ -7,8 +7,8 @@ import { usePageTitle } from "../../../hooks/usePageTitle";
 import { CityRoomInput } from "./CityRoomInput";
 import { CityRoomMessageList } from "./CityRoomMessageList";
 import styles from "./CityRoomView.module.css";
-import { useComposer } from "./composer";
 import { Members } from "./MemberList";
+import { PendingChanges } from "./PendingChanges";
 import { RoomHead } from "./RoomHead";
 import { TypingLine } from "./TypingLine";
 import { RoomContext, useRoom, useRoomModel, useRoomState } from "./useRoom";
@@ -21,15 +21,14 @@ export default function CityRoomView() {
 
 function OpenRoom({ slug }: { slug: string }) {
   const model = useRoomModel(slug);
-  useEffect(() => useComposer.getState().clear(), [slug]);
   return (
     <RoomContext value={model}>
-      <Talk slug={slug} />
+      <Talk />
     </RoomContext>
   );
 }
 
-function Talk({ slug }: { slug: string }) {
+function Talk() {
   const model = useRoom();
   const room = useRoomState((state) => state.room);
   const error = useRoomState((state) => state.error);
@@ -52,7 +51,8 @@ function Talk({ slug }: { slug: string }) {
         <div className={styles.foot}>
           <InlineProblem error={problem} />
           <TypingLine />
-          <CityRoomInput room={room} slug={slug} />
+          <PendingChanges />
+          <CityRoomInput room={room} />
         </div>
       </section>
       {showsMembers && <Members roomName={room.name} isOver={!isWide} onClose={() => showMembers(false)} />}

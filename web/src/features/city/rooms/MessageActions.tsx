@@ -5,7 +5,7 @@ import { IconButton } from "../../../components/ui/Button";
 import { ConfirmDialog } from "../../../components/ui/Dialog";
 import { Menu } from "../../../components/ui/Menu";
 import { useSession } from "../../../stores/session";
-import { useComposer } from "./composer";
+import { composing, useDraftKey } from "./composer";
 import styles from "./MessageRow.module.css";
 import { useRoom } from "./useRoom";
 
@@ -17,7 +17,7 @@ export function MessageActions({ message, isMine }: { message: Message; isMine: 
   const room = useRoom();
   const [isAsking, setAsking] = useState(false);
   const isSignedIn = useSession((state) => state.session !== null);
-  const { reply, edit } = useComposer();
+  const { reply, edit } = composing(useDraftKey());
   if (!isSignedIn) return null;
   return (
     <div className={styles.actions} role="group" aria-label={t("room.actions")}>
@@ -35,7 +35,7 @@ export function MessageActions({ message, isMine }: { message: Message; isMine: 
                 aria-label={t("room.reactWith", { emoji })}
                 onClick={() => {
                   close();
-                  void room.react(message, emoji);
+                  room.react(message, emoji);
                 }}
               >
                 {emoji}
@@ -52,7 +52,7 @@ export function MessageActions({ message, isMine }: { message: Message; isMine: 
           title={t("room.removeAsk")}
           text={t("room.removeText")}
           action={t("room.remove")}
-          onConfirm={() => void room.remove(message)}
+          onConfirm={() => room.remove(message)}
           onClose={() => setAsking(false)}
         />
       )}

@@ -4,17 +4,15 @@ import type { Author, Message } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";
 import { Icon } from "../../../components/ui/Icon";
 import { Name } from "../../../components/ui/Name";
-import { useProblemText } from "../../../hooks/useProblemText";
 import { isEmojiOnly } from "../../../lib/emoji";
 import { linkedText, richText } from "../../../lib/richText";
 import { subjectOf } from "../../../lib/subjects";
 import { clockTime, fullTime } from "../../../lib/times";
-import { usePeople, useFace } from "../../../stores/people";
+import { usePeople } from "../../../stores/people";
 import { useSession } from "../../../stores/session";
 import { MediaView } from "./MediaView";
 import { MessageActions } from "./MessageActions";
 import styles from "./MessageRow.module.css";
-import type { Outgoing } from "./timeline";
 import { useRoom, useRoomState } from "./useRoom";
 
 interface Props {
@@ -185,49 +183,6 @@ function DeliverySign({ icon, words }: { icon: "check" | "clock"; words: string 
   return (
     <span className={`${styles.delivery} ${styles.sign}`} title={words} role="img" aria-label={words}>
       <Icon name={icon} size={14} />
-    </span>
-  );
-}
-
-/** What one said oneself, before the city has it. */
-export function OutgoingRow({ outgoing, isFirst }: { outgoing: Outgoing; isFirst: boolean }) {
-  const { t } = useTranslation();
-  const session = useSession((state) => state.session);
-  const subject = session?.userId ?? "";
-  const face = useFace(subject, session?.displayName ?? t("common.you"));
-  return (
-    <article className={`${styles.row} ${isFirst ? styles.first : ""}`} aria-label={t("common.you")}>
-      {isFirst ? <Avatar subject={subject} face={face} size={40} /> : <span />}
-      <div className={styles.body}>
-        {isFirst && <p className={styles.name}><Name>{face.name}</Name></p>}
-        {outgoing.media && <MediaView media={outgoing.media} msgtype={outgoing.media.mimetype.startsWith("image/") ? "m.image" : "m.file"} />}
-        <div className={styles.text} dir="auto">{outgoing.body}</div>
-        <OutgoingState outgoing={outgoing} />
-      </div>
-    </article>
-  );
-}
-
-function OutgoingState({ outgoing }: { outgoing: Outgoing }) {
-  const { t } = useTranslation();
-  const room = useRoom();
-  const text = useProblemText();
-  if (outgoing.state !== "failed") {
-    return (
-      <span className={styles.delivery}>
-        <Icon name="clock" size={14} /> {t(outgoing.state === "waiting" ? "room.waiting" : "room.sending")}
-      </span>
-    );
-  }
-  return (
-    <span className={`${styles.delivery} ${styles.failed}`} role="alert">
-      <Icon name="alert" size={14} /> {t("room.failed")}. {text(outgoing.problem)}
-      <button type="button" onClick={() => room.retry(outgoing)}>
-        {t("room.retry")}
-      </button>
-      <button type="button" onClick={() => room.discard(outgoing)}>
-        {t("room.discard")}
-      </button>
     </span>
   );
 }

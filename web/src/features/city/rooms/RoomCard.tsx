@@ -7,12 +7,14 @@ import { Name } from "../../../components/ui/Name";
 import { useNow } from "../../../hooks/useNow";
 import { isUnread } from "../../../lib/readMarks";
 import { ago } from "../../../lib/times";
+import { useSession } from "../../../stores/session";
 import { RoomHouse } from "./RoomHouse";
 import styles from "./RoomCard.module.css";
 
 export const RoomCard = memo(function RoomCard({ room }: { room: Room }) {
   const { t, i18n } = useTranslation();
   const now = useNow();
+  const me = useSession((state) => state.session?.userId ?? null);
   return (
     <li className={styles.card}>
       <RoomHouse slug={room.slug} isLit={room.members_online > 0} />
@@ -20,7 +22,7 @@ export const RoomCard = memo(function RoomCard({ room }: { room: Room }) {
         <Link className={styles.name} to={`/city/${room.slug}`}>
           <Name>{room.name}</Name>
         </Link>
-        {isUnread(room) && <span className={styles.unread}>{t("rooms.unread")}</span>}
+        {isUnread(me, room) && <span className={styles.unread}>{t("rooms.unread")}</span>}
         <p className={styles.description} dir="auto">{room.description}</p>
       </div>
       <p className={styles.live}>

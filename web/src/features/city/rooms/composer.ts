@@ -1,31 +1,89 @@
+import { useMemo } from "react";
 import { create } from "zustand";
-import type { Message } from "../../../api/types";
+import type { Message, SubjectId } from "../../../api/types";
 import { keep, kept } from "../../../lib/storage";
+import { useSession } from "../../../stores/session";
+import { useRoom } from "./useRoom";
 
-interface ComposerState {
+/** What somebody has begun in a room and not sent. */
+export interface Draft {
+  text: string;
   replyTo: Message | null;
-  editing: Message | null;
-  reply: (message: Message) => void;
-  edit: (message: Message) => void;
-  clear: () => void;
+  /** The message that is being changed, and its new text; `text` waits meanwhile. */
+  editing: { message: Message; text: string } | null;
 }
 
-/** What the input is for just now: something new, an answer, or a change of what was said. */
-export const useComposer = create<ComposerState>((set) => ({
-  replyTo: null,
-  editing: null,
-  reply: (message) => set({ replyTo: message, editing: null }),
-  edit: (message) => set({ editing: message, replyTo: null }),
-  clear: () => set({ replyTo: null, editing: null }),
-}));
-
+const NOTHING: Draft = { text: "", replyTo: null, editing: null };
 const KEY = "city.draft.";
 
-/** What was begun and not sent, for when one comes back: after signing in again, or the next day. */
-export function draftOf(slug: string): string {
-  return kept(KEY + slug) ?? "";
+/** Whose draft it is, and in which room; "" for whoever is not signed in. */
+export function draftKey(person: SubjectId | null, slug: string): string {
+  return `${person ?? ""}.${slug}`;
 }
 
-export function keepDraft(slug: string, draft: string): void {
-  keep(KEY + slug, draft || null);
+interface DraftsState {
+  drafts: Readonly<Record<string, Draft>>;
+  change: (key: string, changes: Partial<Draft>) => void;
+}
+
+/** Drafts by person and room: for when one comes back, after signing in again or the next day. */
+export const useDrafts = create<DraftsState>((set) => ({
+  drafts: {},
+  change: (key, changes) =>
+    set(({ drafts }) => {
+      const draft = { ...(drafts[key] ?? storedDraft(key)), ...changes };
+      keep(KEY + key, isEmpty(draft) ? null : JSON.stringify(draft));
+      return { drafts: { ...drafts, [key]: draft } };
+    }),
+}));
+
+function isEmpty({ text, replyTo, editing }: Draft): boolean {
+  return text === "" && replyTo === null && editing === null;
+}
+
+function storedDraft(key: string): Draft {
+  try {
+    const found: unknown = JSON.parse(kept(KEY + key) ?? "null");
+    return typeof found === "object" && found !== null ? { ...NOTHING, ...found } : NOTHING;
+  } catch {
+    return NOTHING;
+  }
+}
+
+export function draftOf(key: string): Draft {
+  return useDrafts.getState().drafts[key] ?? storedDraft(key);
+}
+
+/** The key of the reader's draft in the room that is looked at. */
+export function useDraftKey(): string {
+  const { name } = useRoom();
+  const me = useSession((state) => state.session?.userId ?? null);
+  return draftKey(me, name);
+}
+
+export function useDraft(key: string): Draft {
+  const draft = useDrafts((state) => state.drafts[key]);
+  return useMemo(() => draft ?? storedDraft(key), [draft, key]);
+}
+
+/** What the input is for: something new, an answer, or a change of what was said. */
+export function composing(key: string) {
+  const { change } = useDrafts.getState();
+  return {
+    write: (text: string) => {
+      const { editing } = draftOf(key);
+      change(key, editing ? { editing: { ...editing, text } } : { text });
+    },
+    reply: (message: Message) => change(key, { replyTo: message, editing: null }),
+    edit: (message: Message, text = message.body) => change(key, { editing: { message, text }, replyTo: null }),
+    /** Neither answer nor change any more. */
+    clear: () => change(key, { replyTo: null, editing: null }),
+    /** All of it was sent. */
+    sent: () => change(key, draftOf(key).editing ? { editing: null } : NOTHING),
+    /** Text that comes back, beside what is written meanwhile. */
+    putBack: (text: string) => {
+      const now = draftOf(key).text;
+      change(key, { text: now && text ? `${now}\n${text}` : now + text });
+    },
+  };
 }

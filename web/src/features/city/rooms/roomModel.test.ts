@@ -1,20 +1,42 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FakeWorld } from "../../../testing/fakeSockets";
+import type { Message } from "../../../api/types";
 import { message, OKSANA, room, settled, TARAS } from "../../../testing/samples";
+import { newId } from "../../../lib/ids";
 import { Problem } from "../../../api/problem";
 import { city } from "../../../api/city";
+import { deliver } from "../../../outbox/delivery";
+import { Outbox } from "../../../outbox/outbox";
+import { FakeBrowser } from "../../../testing/fakeTabs";
+import { outgoingOf } from "./timeline";
 import { RoomModel, type RoomWorld } from "./roomModel";
 
 let sockets: FakeWorld;
 let model: RoomModel;
 let met: string[];
+let outbox: Outbox;
 const state = () => model.store.getState();
+const waiting = () => outgoingOf(outbox.store.getState().entries);
 const seqs = () => state().timeline.messages.map(({ seq }) => seq);
 
 beforeEach(async () => {
   localStorage.clear();
   sockets = new FakeWorld();
   met = [];
+  outbox = new Outbox({
+    storage: new FakeBrowser().storage,
+    channel: { tell: () => undefined, listen: () => undefined },
+    compete: (candidate) => {
+      candidate.leads();
+      return { take: () => undefined, stop: () => undefined };
+    },
+    deliver,
+    person: () => ({ userId: OKSANA.id, token: "t1" }),
+    clock: sockets.clock,
+    random: sockets.random,
+    newId,
+  });
+  outbox.start();
   const world: RoomWorld = {
     clock: sockets.clock,
     open: sockets.open,
@@ -22,6 +44,7 @@ beforeEach(async () => {
     token: () => "t1",
     refused: () => undefined,
     me: () => OKSANA.id,
+    outbox,
     meet: (authors) => void met.push(...authors.map(({ display_name: name }) => name)),
   };
   const online = { ...TARAS, presence: "online", last_active_ago_ms: 0, status_msg: null } as const;
@@ -44,9 +67,9 @@ describe("a room that is looked at", () => {
   it("shows one's own words once: as they are said, by the answer, and by the socket", async () => {
     const say = vi.spyOn(city, "say").mockImplementation((_room, said) => Promise.resolve(message(4, { client_id: said.client_id, delivery: "pending" })));
     model.say("hello", null);
-    expect(state().outbox.map(({ body }) => body)).toEqual(["hello"]);
+    expect(waiting().map(({ body }) => body)).toEqual(["hello"]);
     await settled();
-    expect(state().outbox).toEqual([]);
+    expect(waiting()).toEqual([]);
     const clientId = say.mock.calls[0]?.[1].client_id ?? "";
     sockets.last.tell({ event: "city.room.message", seq: 4, message: message(4, { client_id: clientId }) });
     expect(seqs()).toEqual([2, 4]);
@@ -62,7 +85,7 @@ describe("a room that is looked at", () => {
     await settled();
     expect(say).toHaveBeenCalledOnce();
     expect(seqs()).toEqual([2, 4]);
-    expect(state().outbox).toEqual([]);
+    expect(waiting()).toEqual([]);
   });
 
   it("knows who comes, who goes, and how many are left", () => {
@@ -103,18 +126,40 @@ describe("a room that is looked at", () => {
 
   it("gives a sign and takes it back", async () => {
     const react = vi.spyOn(city, "react").mockResolvedValue(message(2, { reactions: [{ emoji: "🌻", count: 1, by: ["u_1"] }] }));
-    await model.react(message(2), "🌻");
-    await model.react(state().timeline.messages[0] ?? message(0), "🌻");
+    model.react(message(2), "🌻");
+    await settled();
+    model.react(state().timeline.messages[0] ?? message(0), "🌻");
+    await settled();
     expect(react.mock.calls.map(([, , , given]) => given)).toEqual([true, false]);
   });
 
+  it("keeps an edit that is refused, with the reason", async () => {
+    vi.spyOn(city, "edit").mockRejectedValue(new Problem(413, "message_too_long", "…"));
+    expect(model.edit(message(2), "long words")).toBe(true);
+    await settled();
+    const [entry] = outbox.store.getState().entries;
+    expect(entry).toMatchObject({ state: "failed", problem: { code: "message_too_long" }, action: { body: "long words" } });
+  });
+
+  it("does not lay the answer to a POST over what the socket told before it", async () => {
+    let answer: (message: Message) => void = () => undefined;
+    const say = vi.spyOn(city, "say").mockReturnValue(new Promise((resolve) => (answer = resolve)));
+    model.say("hello", null);
+    await settled();
+    const clientId = say.mock.calls[0]?.[1].client_id ?? "";
+    sockets.last.tell({ event: "city.room.message", seq: 4, message: message(4, { client_id: clientId, delivery: "sent" }) });
+    answer(message(4, { client_id: clientId, delivery: "pending" }));
+    await settled();
+    expect(state().timeline.messages.at(-1)?.delivery).toBe("sent");
+  });
+
   it("says what went wrong, and that it is over when the next thing goes well", async () => {
-    vi.spyOn(city, "remove").mockRejectedValueOnce(new Problem(403, "muted", "…")).mockResolvedValueOnce(message(2, { deleted: true }));
-    expect(await model.remove(message(2))).toBe(false);
+    vi.spyOn(city, "retry").mockRejectedValueOnce(new Problem(403, "muted", "…")).mockResolvedValueOnce(message(2, { delivery: "pending" }));
+    expect(await model.retryDelivery(message(2))).toBe(false);
     expect(state().problem).toMatchObject({ code: "muted" });
-    expect(await model.remove(message(2))).toBe(true);
+    expect(await model.retryDelivery(message(2))).toBe(true);
     expect(state().problem).toBeNull();
-    expect(state().timeline.messages[0]?.deleted).toBe(true);
+    expect(state().timeline.messages[0]?.delivery).toBe("pending");
   });
 
   it("turns back until a message is found, and gives up at the beginning", async () => {

@@ -1,18 +1,18 @@
 import { createStore, type StoreApi } from "zustand";
 import { city } from "../../../api/city";
 import type { Author, Media, Member, Message, Room, RoomDetails, SubjectId } from "../../../api/types";
-import { newId } from "../../../lib/ids";
+import { Problem } from "../../../api/problem";
 import { readUpTo } from "../../../lib/readMarks";
 import type { LinkState, SocketWorld } from "../../../lib/reconnectingSocket";
 import { RoomStream, type RoomEvent } from "../../../lib/roomSocket";
 import { subjectOf } from "../../../lib/subjects";
-import { Outbox } from "./outbox";
-import { begin, EMPTY, PAGE, withEvent, withMessage, withOlder, type Outgoing, type Timeline } from "./timeline";
+import type { Action, Entry } from "../../../outbox/entry";
+import type { Outbox } from "../../../outbox/outbox";
+import { begin, EMPTY, PAGE, withAnswer, withEvent, withOlder, type Timeline } from "./timeline";
 
 export interface RoomState {
   room: Room | null;
   timeline: Timeline;
-  outbox: readonly Outgoing[];
   /** Members who are not offline. */
   members: ReadonlySet<SubjectId>;
   typing: readonly SubjectId[];
@@ -29,7 +29,6 @@ export interface RoomState {
 const NOTHING: RoomState = {
   room: null,
   timeline: EMPTY,
-  outbox: [],
   members: new Set(),
   typing: [],
   link: "connecting",
@@ -48,18 +47,22 @@ export interface RoomWorld extends SocketWorld {
   /** The subject of whoever is signed in. */
   me: () => SubjectId | null;
   meet: (authors: readonly Author[]) => void;
+  outbox: Outbox;
 }
 
 /** A room that somebody looks at: what is shown of it, and what they do there. */
 export class RoomModel {
   readonly store: StoreApi<RoomState> = createStore(() => NOTHING);
   private readonly stream: RoomStream;
-  private readonly outbox: Outbox;
+  /** The message as it was shown when an entry of the outbox was sent; null for a new one. */
+  private readonly shownBefore = new Map<string, Message | null>();
+  private unsubscribe: () => void = () => undefined;
+  private takesFile: (file: File) => void = () => undefined;
   private typingSaidAt = -Infinity;
   private readId: string | null = null;
 
   constructor(
-    private readonly name: string,
+    readonly name: string,
     private readonly world: RoomWorld,
   ) {
     this.stream = new RoomStream(world, name, () => city.room(name, undefined), () => world.token(), {
@@ -70,67 +73,63 @@ export class RoomModel {
       failed: (error) => this.set({ error }),
       refused: (token) => world.refused(token),
     });
-    this.outbox = new Outbox(
-      { say: (said) => city.say(name, said), clock: world.clock, random: world.random, newId },
-      { changed: (outbox) => this.set({ outbox }), delivered: (message) => this.show(message) },
-    );
   }
 
   start(): void {
+    this.unsubscribe();
+    this.unsubscribe = this.world.outbox.subscribe({
+      sending: (entry) => this.noteSending(entry),
+      sent: (entry, message) => this.noteSent(entry, message),
+    });
     this.stream.start();
   }
 
   stop(): void {
+    this.unsubscribe();
     this.stream.stop();
-    this.outbox.stop();
   }
 
   speakAnew(): void {
     this.stream.speakAnew();
-    this.outbox.deliverNow();
+    this.set({ readUpTo: this.store.getState().room && readUpTo(this.world.me(), this.store.getState().room?.id ?? "") });
   }
 
   reconnect(): void {
     this.stream.reconnect();
   }
 
-  say(body: string, replyTo: string | null, media: Media | null = null): void {
+  /** False when it could not be taken into the outbox; `problem` says why. */
+  say(body: string, replyTo: string | null, file: { file: File; media: Media | null } | null = null): boolean {
     this.typingSaidAt = -Infinity;
-    this.outbox.add(body, replyTo, media);
+    return this.enqueue({ kind: "message", body, replyTo, file: file?.file ?? null, media: file?.media ?? null });
   }
 
-  retry(outgoing: Outgoing): void {
-    this.outbox.retry(outgoing.clientId);
+  edit(message: Message, body: string): boolean {
+    return this.enqueue({ kind: "edit", messageId: message.id, body });
   }
 
-  discard(outgoing: Outgoing): void {
-    this.outbox.discard(outgoing.clientId);
+  remove(message: Message): boolean {
+    return this.enqueue({ kind: "removal", messageId: message.id });
   }
 
-  edit(message: Message, body: string): Promise<boolean> {
-    return this.attempt(city.edit(this.name, message.id, body));
-  }
-
-  remove(message: Message): Promise<boolean> {
-    return this.attempt(city.remove(this.name, message.id));
+  /** Give a sign, or take back one's own. `message` is as it is shown. */
+  react(message: Message, emoji: string): boolean {
+    const me = this.world.me();
+    const isGiven = me !== null && message.reactions.some((tally) => tally.emoji === emoji && tally.by.includes(me));
+    return this.enqueue({ kind: "reaction", messageId: message.id, emoji, given: !isGiven });
   }
 
   retryDelivery(message: Message): Promise<boolean> {
-    return this.attempt(city.retry(this.name, message.id));
-  }
-
-  react(message: Message, emoji: string): Promise<boolean> {
-    const me = this.world.me();
-    const isGiven = me !== null && message.reactions.some((tally) => tally.emoji === emoji && tally.by.includes(me));
-    return this.attempt(city.react(this.name, message.id, emoji, !isGiven));
+    const before = this.shown(message.id);
+    return this.attempt(city.retry(this.name, message.id).then((answer) => this.show(before, answer)));
   }
 
   async join(): Promise<void> {
-    await this.attempt(city.join(this.name).then(() => null));
+    await this.attempt(city.join(this.name));
   }
 
   async leave(): Promise<void> {
-    await this.attempt(city.leave(this.name).then(() => null));
+    await this.attempt(city.leave(this.name));
   }
 
   /** Say that one is typing, or no longer; it may be called with every key. */
@@ -175,6 +174,19 @@ export class RoomModel {
     }
   }
 
+  /** Be the input that takes files for the next message. Answers how to be it no longer. */
+  takeFiles(take: (file: File) => void): () => void {
+    this.takesFile = take;
+    return () => {
+      this.takesFile = () => undefined;
+    };
+  }
+
+  /** Have a file chosen for the next message. */
+  giveBack(file: File): void {
+    this.takesFile(file);
+  }
+
   /** Show what went wrong with something that was done here. */
   report(problem: unknown): void {
     this.set({ problem });
@@ -188,7 +200,7 @@ export class RoomModel {
     const { room: before, readUpTo: wasRead } = this.store.getState();
     this.meetAuthors(room.messages);
     this.setMembers(room.online_members);
-    this.set({ room, timeline: begin(room), readUpTo: before ? wasRead : readUpTo(room.id), error: null });
+    this.set({ room, timeline: begin(room), readUpTo: before ? wasRead : readUpTo(this.world.me(), room.id), error: null });
   }
 
   private heard(event: RoomEvent): void {
@@ -208,7 +220,7 @@ export class RoomModel {
         break;
       default:
         if (event.message) this.meetAuthors([event.message]);
-        if (event.message?.client_id) this.outbox.heard(event.message.client_id);
+        if (event.message?.client_id) this.world.outbox.heard(event.message.client_id);
     }
     this.noteSeq(event.seq);
     this.change((timeline) => withEvent(timeline, event));
@@ -216,7 +228,7 @@ export class RoomModel {
 
   private linked(link: LinkState): void {
     this.set(link === "live" ? { link } : { link, typing: [] });
-    if (link === "live") this.outbox.deliverNow();
+    if (link === "live") this.world.outbox.wake();
   }
 
   /** How far the room has come, for the mark of what was read. */
@@ -242,11 +254,32 @@ export class RoomModel {
     this.world.meet(messages.map(({ author }) => author));
   }
 
+  private enqueue(action: Action): boolean {
+    const { room } = this.store.getState();
+    const isAdded = room !== null && this.world.outbox.add({ id: room.id, slug: room.slug, name: room.name }, action);
+    this.set({ problem: isAdded ? null : new Problem(0, "outbox_full", "too much waits to be sent") });
+    return isAdded;
+  }
+
+  private noteSending(entry: Entry): void {
+    if (entry.room.id !== this.store.getState().room?.id) return;
+    this.shownBefore.set(entry.id, entry.action.kind === "message" ? null : this.shown(entry.action.messageId));
+  }
+
   /** What the city answers is shown at once; the socket tells the same a little later. */
-  private async attempt(answer: Promise<Message | null>): Promise<boolean> {
+  private noteSent(entry: Entry, message: Message): void {
+    if (entry.room.id !== this.store.getState().room?.id) return;
+    this.show(this.shownBefore.get(entry.id) ?? null, message);
+    this.shownBefore.delete(entry.id);
+  }
+
+  private shown(id: string): Message | null {
+    return this.store.getState().timeline.messages.find((message) => message.id === id) ?? null;
+  }
+
+  private async attempt(answer: Promise<unknown>): Promise<boolean> {
     try {
-      const message = await answer;
-      if (message) this.show(message);
+      await answer;
       this.set({ problem: null });
       return true;
     } catch (problem) {
@@ -255,9 +288,9 @@ export class RoomModel {
     }
   }
 
-  private show(message: Message): void {
-    this.meetAuthors([message]);
-    this.change((timeline) => withMessage(timeline, message));
+  private show(before: Message | null, answer: Message): void {
+    this.meetAuthors([answer]);
+    this.change((timeline) => withAnswer(timeline, before, answer));
   }
 
   private change(grow: (timeline: Timeline) => Timeline): void {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { message, OKSANA, room, TARAS } from "../../../testing/samples";
 import { rowsOf, type Row } from "./rows";
-import { begin, EMPTY, withEvent, withMessage, withOlder, type Outgoing, type Timeline } from "./timeline";
+import { begin, EMPTY, withAnswer, withChanges, withEvent, withMessage, withOlder, type Outgoing, type OutgoingChange, type Timeline } from "./timeline";
 import { countNew } from "./useFollowing";
 
 const seqs = ({ messages }: Timeline) => messages.map(({ seq }) => seq);
@@ -42,11 +42,52 @@ describe("a room's timeline", () => {
   });
 });
 
+describe("the answer to a request", () => {
+  const shown = begin(room(5, [message(3), message(5)]));
+  const before = shown.messages[1] ?? null;
+  const answer = message(5, { body: "edited", delivery: "pending" });
+
+  it("is shown when the room has told nothing newer of the message", () => {
+    expect(withAnswer(shown, before, answer).messages[1]).toBe(answer);
+    expect(withAnswer(shown, null, message(6)).messages).toHaveLength(3);
+  });
+
+  it("is not laid over what the room has told since: neither a new message, an edit nor a sign", () => {
+    for (const newer of [message(5, { delivery: "sent" }), message(5, { body: "edited later" }), message(5, { deleted: true })]) {
+      const event = { event: "city.room.message.updated", seq: 7, message: newer } as const;
+      expect(withAnswer(withEvent(shown, event), before, answer).messages[1]).toBe(newer);
+    }
+    const posted = { event: "city.room.message", seq: 6, message: message(6, { delivery: "sent" }) } as const;
+    expect(withAnswer(withEvent(shown, posted), null, message(6, { delivery: "pending" })).messages[2]?.delivery).toBe("sent");
+  });
+});
+
+describe("changes that wait", () => {
+  const timeline = begin(room(5, [message(3), message(5, { reactions: [{ emoji: "🌻", count: 2, by: ["u_1", "u_2"] }] })]));
+  const change = (action: OutgoingChange["action"], state: OutgoingChange["state"] = "waiting") => ({ clientId: "c1", action, state, problem: null });
+
+  it("are shown as if they had arrived", () => {
+    const edited = withChanges(timeline, [change({ kind: "edit", messageId: "m3", body: "new words" })], "u_1");
+    expect(edited.messages[0]).toMatchObject({ body: "new words", formatted_body: null });
+    expect(edited.messages[1]).toBe(timeline.messages[1]);
+    expect(withChanges(timeline, [change({ kind: "removal", messageId: "m3" })], "u_1").messages[0]?.deleted).toBe(true);
+    const taken = withChanges(timeline, [change({ kind: "reaction", messageId: "m5", emoji: "🌻", given: false })], "u_1");
+    expect(taken.messages[1]?.reactions).toEqual([{ emoji: "🌻", count: 1, by: ["u_2"] }]);
+    const given = withChanges(timeline, [change({ kind: "reaction", messageId: "m3", emoji: "🔥", given: true })], "u_1");
+    expect(given.messages[0]?.reactions).toEqual([{ emoji: "🔥", count: 1, by: ["u_1"] }]);
+  });
+
+  it("are shown no longer when the city refused them", () => {
+    expect(withChanges(timeline, [change({ kind: "edit", messageId: "m3", body: "new words" }, "failed")], "u_1")).toBe(timeline);
+  });
+});
+
 const outgoing: Outgoing = {
   clientId: "c1",
   body: "on its way",
   replyTo: null,
   media: null,
+  file: null,
   createdAt: "2026-11-22T12:01:00.000Z",
   state: "sending",
   problem: null,

@@ -1,6 +1,7 @@
-import type { Media, Message, RoomDetails } from "../../../api/types";
-import type { Problem } from "../../../api/problem";
+import type { Media, Message, RoomDetails, SubjectId, Tally } from "../../../api/types";
+import { Problem } from "../../../api/problem";
 import type { RoomEvent } from "../../../lib/roomSocket";
+import type { Action, Entry } from "../../../outbox/entry";
 
 /** Somebody who came or left while the room was looked at. */
 export interface Note {
@@ -16,10 +17,47 @@ export interface Outgoing {
   body: string;
   replyTo: string | null;
   media: Media | null;
+  /** A file that the city does not have yet. */
+  file: File | null;
   createdAt: string;
   /** `waiting` is tried again by itself, `failed` when its author says so. */
   state: "sending" | "waiting" | "failed";
   problem: Problem | null;
+}
+
+/** A change of a message, or a sign given to it, that the city does not have yet. */
+export interface OutgoingChange {
+  clientId: string;
+  action: Exclude<Action, { kind: "message" }>;
+  state: Outgoing["state"];
+  problem: Problem | null;
+}
+
+function stateOf({ state, tries }: Entry): Outgoing["state"] {
+  if (state === "failed") return "failed";
+  return tries === 0 ? "sending" : "waiting";
+}
+
+function problemOf({ problem }: Entry): Problem | null {
+  return problem && new Problem(problem.status, problem.code, problem.detail);
+}
+
+/** The messages among a room's entries, as they are shown. */
+export function outgoingOf(entries: readonly Entry[]): Outgoing[] {
+  return entries.flatMap((entry) => {
+    if (entry.action.kind !== "message") return [];
+    const { body, replyTo, media, file } = entry.action;
+    const createdAt = new Date(entry.createdAt).toISOString();
+    return [{ clientId: entry.id, body, replyTo, media, file, createdAt, state: stateOf(entry), problem: problemOf(entry) }];
+  });
+}
+
+/** What is no message among a room's entries. */
+export function changesOf(entries: readonly Entry[]): OutgoingChange[] {
+  return entries.flatMap((entry) => {
+    if (entry.action.kind === "message") return [];
+    return [{ clientId: entry.id, action: entry.action, state: stateOf(entry), problem: problemOf(entry) }];
+  });
 }
 
 /** What is shown of a room's history: one piece of it without holes, up to its end. */
@@ -57,6 +95,47 @@ export function withMessage(timeline: Timeline, message: Message): Timeline {
   if (isBefore && timeline.hasOlder) return timeline;
   const place = messages.findLastIndex(({ seq }) => seq < message.seq) + 1;
   return { ...timeline, messages: messages.toSpliced(place, 0, message), grew: "newer" };
+}
+
+/**
+ * The answer to a request that began when `before` was shown; null for a message that was not there.
+ *
+ * The room's events are the authority and come in order: what they, or a page of history, have said about the message since then
+ * is as new as the answer, or will be. Only where they said nothing does the answer count.
+ */
+export function withAnswer(timeline: Timeline, before: Message | null, answer: Message): Timeline {
+  const shown = timeline.messages.find(({ id }) => id === answer.id) ?? null;
+  return shown === before ? withMessage(timeline, answer) : timeline;
+}
+
+/** The timeline with the changes that its reader (`me`) made and the city has still to confirm. */
+export function withChanges(timeline: Timeline, changes: readonly OutgoingChange[], me: SubjectId | null): Timeline {
+  const open = changes.filter(({ state }) => state !== "failed");
+  if (!open.length || me === null) return timeline;
+  const messages = timeline.messages.map((message) =>
+    open.filter(({ action }) => action.messageId === message.id).reduce((now, { action }) => changed(now, action, me), message),
+  );
+  return { ...timeline, messages };
+}
+
+function changed(message: Message, action: OutgoingChange["action"], me: SubjectId): Message {
+  switch (action.kind) {
+    case "edit":
+      return { ...message, body: action.body, formatted_body: null, edited_at: message.edited_at ?? message.created_at };
+    case "removal":
+      return { ...message, deleted: true };
+    case "reaction":
+      return { ...message, reactions: withReaction(message.reactions, action.emoji, action.given, me) };
+  }
+}
+
+function withReaction(tallies: readonly Tally[], emoji: string, given: boolean, me: SubjectId): Tally[] {
+  const known = tallies.find((tally) => tally.emoji === emoji) ?? { emoji, count: 0, by: [] };
+  if (known.by.includes(me) === given) return [...tallies];
+  const by = given ? [...known.by, me] : known.by.filter((subject) => subject !== me);
+  const tally = { emoji, by, count: Math.max(by.length, known.count + (given ? 1 : -1)) };
+  const others = known.count ? tallies.map((other) => (other.emoji === emoji ? tally : other)) : [...tallies, tally];
+  return others.filter(({ count }) => count > 0);
 }
 
 export function withEvent(timeline: Timeline, event: RoomEvent): Timeline {

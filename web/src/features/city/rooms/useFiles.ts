@@ -1,23 +1,28 @@
 import { useEffect, useRef, useState } from "react";
+import { Problem } from "../../../api/problem";
 import { upload } from "../../../api/upload";
 import type { Media } from "../../../api/types";
 import { newId } from "../../../lib/ids";
+import { chosenFiles } from "../../../outbox/storage";
+import { useSession } from "../../../stores/session";
 import { useRoom } from "./useRoom";
 
 /** A file that is to be sent. */
 export interface Chosen {
   id: string;
   file: File;
-  /** An address of this page's own; null for what is no picture. */
-  preview: string | null;
-  /** How much of it has left, from 0 to 1. */
-  part: number;
+  /** How much of it has left, from 0 to 1; null for one that could not be brought in: it goes with its message. */
+  part: number | null;
   /** What the city made of it, once it is there. */
   media: Media | null;
 }
 
-/** Files for the next message: they go to the city as soon as they are chosen. */
-export function useFiles() {
+/**
+ * Files for the next message: they go to the city as soon as they are chosen.
+ *
+ * They are part of the draft (`draft`: its key), stored over reloads, and there again when their author is back in the room.
+ */
+export function useFiles(draft: string) {
   const room = useRoom();
   const [chosen, setChosen] = useState<readonly Chosen[]>([]);
   const uploads = useRef(new Map<string, AbortController>());
@@ -28,10 +33,8 @@ export function useFiles() {
   const remove = (id: string) => {
     uploads.current.get(id)?.abort();
     uploads.current.delete(id);
-    setChosen((now) => {
-      for (const { preview } of now.filter((one) => one.id === id)) if (preview) URL.revokeObjectURL(preview);
-      return now.filter((one) => one.id !== id);
-    });
+    void chosenFiles.remove(id).catch(() => undefined);
+    setChosen((now) => now.filter((one) => one.id !== id));
   };
 
   const bring = async ({ id, file }: Chosen) => {
@@ -40,31 +43,56 @@ export function useFiles() {
     try {
       change(id, { media: await upload(file, (part) => change(id, { part }), abort.signal), part: 1 });
     } catch (problem) {
+      if (abort.signal.aborted) return;
+      const isLater = problem instanceof Problem && (problem.isPassing || problem.status === 401);
+      if (isLater) {
+        change(id, { part: null });
+        return;
+      }
       remove(id);
-      if (!abort.signal.aborted) room.report(problem);
+      room.report(problem);
     }
+  };
+
+  const show = (added: readonly Chosen[]) => {
+    setChosen((now) => [...now, ...added.filter(({ id }) => now.every((one) => one.id !== id))]);
+    for (const one of added) void bring(one);
   };
 
   const add = (files: Iterable<File>) => {
     room.clearProblem();
-    const added = Array.from(files, (file) => ({ id: newId(), file, preview: previewOf(file), part: 0, media: null }));
-    setChosen((now) => [...now, ...added]);
-    for (const one of added) void bring(one);
+    const owner = useSession.getState().session?.userId ?? "";
+    const added = Array.from(files, (file) => ({ id: newId(), ...fresh(file) }));
+    for (const [index, { id, file }] of added.entries()) {
+      const stored = chosenFiles.put({ id, draft, owner, file, addedAt: Date.now() + index });
+      stored.catch(() => room.report(new Problem(0, "storage_full", "the browser could not store the file")));
+    }
+    show(added);
   };
 
+  // Those of another draft are not this one's: the component is mounted anew for each (`key`).
   useEffect(() => {
     const running = uploads.current;
+    let isGone = false;
+    void chosenFiles.of(draft).then(
+      (found) => {
+        if (!isGone) show(found.map(({ id, file }) => ({ id, ...fresh(file) })));
+      },
+      () => undefined,
+    );
     return () => {
+      isGone = true;
       for (const abort of running.values()) abort.abort();
     };
-  }, []);
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [draft]);
 
   const clear = () => {
     for (const { id } of chosen) remove(id);
   };
-  return { chosen, add, remove, clear, isUploading: chosen.some(({ media }) => !media) };
+  return { chosen, add, remove, clear, isUploading: chosen.some(({ media, part }) => !media && part !== null) };
 }
 
-function previewOf(file: File): string | null {
-  return file.type.startsWith("image/") ? URL.createObjectURL(file) : null;
+function fresh(file: File): Omit<Chosen, "id"> {
+  return { file, part: 0, media: null };
 }

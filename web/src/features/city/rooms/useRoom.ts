@@ -1,8 +1,10 @@
-import { createContext, useContext, useEffect, useState } from "react";
+import { createContext, useContext, useEffect, useMemo, useState } from "react";
 import { useStore } from "zustand";
 import { socketWorld } from "../../../lib/page";
+import { outbox } from "../../../stores/outbox";
 import { usePeople } from "../../../stores/people";
 import { useSession } from "../../../stores/session";
+import type { Entry } from "../../../outbox/entry";
 import { RoomModel, type RoomState } from "./roomModel";
 
 /** The room that is looked at; it is opened with the component and closed with it. */
@@ -31,6 +33,7 @@ function openRoom(slug: string): RoomModel {
     token: () => useSession.getState().session?.token ?? null,
     refused: (token) => useSession.getState().end(token),
     me: () => useSession.getState().session?.userId ?? null,
+    outbox,
     meet: (authors) => usePeople.getState().meet(authors),
   });
 }
@@ -45,4 +48,12 @@ export function useRoom(): RoomModel {
 
 export function useRoomState<Part>(select: (state: RoomState) => Part): Part {
   return useStore(useRoom().store, select);
+}
+
+/** What the reader has waiting for this room, by its order. */
+export function useRoomOutbox(): readonly Entry[] {
+  const roomId = useRoomState(({ room }) => room?.id);
+  const me = useSession((state) => state.session?.userId);
+  const entries = useStore(outbox.store, (state) => state.entries);
+  return useMemo(() => entries.filter(({ owner, room }) => owner === me && room.id === roomId), [entries, me, roomId]);
 }

@@ -1,0 +1,90 @@
+import { useTranslation } from "react-i18next";
+import { useStore } from "zustand";
+import { Avatar } from "../../../components/ui/Avatar";
+import { FilePicture } from "../../../components/ui/FilePicture";
+import { Icon } from "../../../components/ui/Icon";
+import { Name } from "../../../components/ui/Name";
+import { useProblemText } from "../../../hooks/useProblemText";
+import { useFace } from "../../../stores/people";
+import { outbox } from "../../../stores/outbox";
+import { useSession } from "../../../stores/session";
+import { composing, useDraftKey } from "./composer";
+import { MediaView } from "./MediaView";
+import styles from "./MessageRow.module.css";
+import type { Outgoing } from "./timeline";
+import { useRoom } from "./useRoom";
+
+/** What one said oneself, before the city has it. */
+export function OutgoingRow({ outgoing, isFirst }: { outgoing: Outgoing; isFirst: boolean }) {
+  const { t } = useTranslation();
+  const session = useSession((state) => state.session);
+  const subject = session?.userId ?? "";
+  const face = useFace(subject, session?.displayName ?? t("common.you"));
+  const putBack = usePutBack(outgoing);
+  const { media, file } = outgoing;
+  return (
+    <article className={`${styles.row} ${isFirst ? styles.first : ""}`} aria-label={t("common.you")}>
+      {isFirst ? <Avatar subject={subject} face={face} size={40} /> : <span />}
+      <div className={styles.body}>
+        {isFirst && <p className={styles.name}><Name>{face.name}</Name></p>}
+        {media && <MediaView media={media} msgtype={media.mimetype.startsWith("image/") ? "m.image" : "m.file"} />}
+        {!media && file && (
+          <p className={styles.waitingFile}>
+            <FilePicture file={file} /> <Name>{file.name}</Name>
+          </p>
+        )}
+        <div className={styles.text} dir="auto">{outgoing.body}</div>
+        <OutgoingState outgoing={outgoing} onEdit={putBack} />
+      </div>
+    </article>
+  );
+}
+
+/** Back into the field: words, file, and what they answer. */
+function usePutBack({ clientId, body, file, replyTo }: Outgoing): () => void {
+  const key = useDraftKey();
+  const room = useRoom();
+  return () => {
+    const { reply, putBack } = composing(key);
+    const answered = room.store.getState().timeline.messages.find(({ id }) => id === replyTo);
+    if (answered) reply(answered);
+    putBack(body);
+    if (file) room.giveBack(file);
+    outbox.discard(clientId);
+  };
+}
+
+interface StateProps {
+  outgoing: Pick<Outgoing, "clientId" | "state" | "problem">;
+  onEdit?: (() => void) | undefined;
+}
+
+/** Where it is, why it did not arrive, and what one can do about it. */
+export function OutgoingState({ outgoing: { clientId, state, problem }, onEdit }: StateProps) {
+  const { t } = useTranslation();
+  const text = useProblemText();
+  const isUnstored = useStore(outbox.store, ({ unstored }) => unstored.has(clientId));
+  const isFailed = state === "failed";
+  const words = isFailed ? `${t("room.failed")}. ${text(problem)}` : t(state === "waiting" ? "room.waiting" : "room.sending");
+  return (
+    <span className={`${styles.delivery} ${isFailed ? styles.failed : ""}`} role={isFailed ? "alert" : undefined}>
+      <Icon name={isFailed ? "alert" : "clock"} size={14} /> {words}
+      {isUnstored && ` ${t("outbox.unstored")}`}
+      {state !== "sending" && (
+        <button type="button" onClick={() => outbox.retry(clientId)}>
+          {t("room.retry")}
+        </button>
+      )}
+      {isFailed && onEdit && (
+        <button type="button" onClick={onEdit}>
+          {t("room.edit")}
+        </button>
+      )}
+      {state !== "sending" && (
+        <button type="button" onClick={() => outbox.discard(clientId)}>
+          {t("room.discard")}
+        </button>
+      )}
+    </span>
+  );
+}

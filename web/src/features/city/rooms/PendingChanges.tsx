@@ -1,0 +1,46 @@
+import { useMemo } from "react";
+import { useTranslation } from "react-i18next";
+import { outbox } from "../../../stores/outbox";
+import { composing, useDraftKey } from "./composer";
+import { OutgoingState } from "./OutgoingRow";
+import styles from "./PendingChanges.module.css";
+import { changesOf, type OutgoingChange } from "./timeline";
+import { useRoomOutbox, useRoomState } from "./useRoom";
+
+/** Edits, deletions and reactions that did not arrive at once: the messages that they change may be far away. */
+export function PendingChanges() {
+  const entries = useRoomOutbox();
+  const late = useMemo(() => changesOf(entries).filter(({ state }) => state !== "sending"), [entries]);
+  if (!late.length) return null;
+  return (
+    <ul className={styles.changes}>
+      {late.map((change) => (
+        <Change key={change.clientId} change={change} />
+      ))}
+    </ul>
+  );
+}
+
+function Change({ change }: { change: OutgoingChange }) {
+  const { t } = useTranslation();
+  const { action } = change;
+  const message = useRoomState(({ timeline }) => timeline.messages.find(({ id }) => id === action.messageId));
+  const key = useDraftKey();
+  const words = {
+    edit: () => t("outbox.edit", { text: action.kind === "edit" ? action.body : "" }),
+    removal: () => t("outbox.removal", { text: message?.body ?? "" }),
+    reaction: () => t("outbox.reaction", { emoji: action.kind === "reaction" ? action.emoji : "", text: message?.body ?? "" }),
+  }[action.kind]();
+  /** Where the message is not loaded, its new text is at least not lost. */
+  const takeUp = (body: string) => {
+    if (message && !message.deleted) composing(key).edit(message, body);
+    else composing(key).putBack(body);
+    outbox.discard(change.clientId);
+  };
+  return (
+    <li>
+      <p dir="auto">{words}</p>
+      <OutgoingState outgoing={change} onEdit={action.kind === "edit" ? () => takeUp(action.body) : undefined} />
+    </li>
+  );
+}

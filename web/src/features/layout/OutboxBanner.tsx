@@ -1,0 +1,45 @@
+import { useTranslation } from "react-i18next";
+import { Link, useLocation } from "react-router";
+import type { Entry, EntryRoom } from "../../outbox/entry";
+import { useEntriesOf } from "../../stores/outbox";
+import { useSession } from "../../stores/session";
+import styles from "./Shell.module.css";
+
+/** Says what waits to be sent in rooms that are not looked at, and what waits for whoever was signed in last. */
+export function OutboxBanner() {
+  const { session, lastUserId } = useSession();
+  const entries = useEntriesOf(session?.userId ?? lastUserId);
+  return (
+    <div role="status">
+      {session ? <Elsewhere entries={entries} /> : <ForReturn count={entries.length} />}
+    </div>
+  );
+}
+
+function ForReturn({ count }: { count: number }) {
+  const { t } = useTranslation();
+  return count > 0 ? <p className={styles.banner}>{t("outbox.forReturn", { count })}</p> : null;
+}
+
+function Elsewhere({ entries }: { entries: readonly Entry[] }) {
+  const { t } = useTranslation();
+  const { pathname } = useLocation();
+  const elsewhere = entries.filter(({ room, tries, state }) => !isShown(room, pathname) && (tries > 0 || state === "failed"));
+  if (!elsewhere.length) return null;
+  const isFailed = elsewhere.some(({ state }) => state === "failed");
+  const rooms = new Map(elsewhere.map(({ room }) => [room.id, room]));
+  return (
+    <p className={styles.banner}>
+      {t(isFailed ? "outbox.failedElsewhere" : "outbox.waitsElsewhere", { count: elsewhere.length })}{" "}
+      {[...rooms.values()].map(({ id, slug, name }) => (
+        <Link key={id} to={`/city/${encodeURIComponent(slug)}`}>
+          {name}
+        </Link>
+      ))}
+    </p>
+  );
+}
+
+function isShown({ id, slug }: EntryRoom, pathname: string): boolean {
+  return [id, slug].some((name) => pathname === `/city/${encodeURIComponent(name)}`);
+}

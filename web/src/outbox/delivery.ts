@@ -1,0 +1,32 @@
+import { city } from "../api/city";
+import type { Media, Message } from "../api/types";
+import { upload } from "../api/upload";
+import type { Entry } from "./entry";
+
+/**
+ * Send one entry with its author's token. A file goes first, and `uploaded` stores what the city made of it.
+ *
+ * Answers the message as the city has it now. Raises Problem.
+ */
+export async function deliver(entry: Entry, token: string, uploaded: (media: Media) => Promise<void>): Promise<Message> {
+  const { id, room, action } = entry;
+  switch (action.kind) {
+    case "message": {
+      const media = action.media ?? (action.file && (await bring(action.file, token, uploaded)));
+      const said = { body: action.body, client_id: id, reply_to: action.replyTo, ...(media ? { media: media.mxc } : {}) };
+      return city.say(room.id, said, token);
+    }
+    case "edit":
+      return city.edit(room.id, action.messageId, action.body, token);
+    case "reaction":
+      return city.react(room.id, action.messageId, action.emoji, action.given, token);
+    case "removal":
+      return city.remove(room.id, action.messageId, token);
+  }
+}
+
+async function bring(file: File, token: string, uploaded: (media: Media) => Promise<void>): Promise<Media> {
+  const media = await upload(file, () => undefined, new AbortController().signal, token);
+  await uploaded(media);
+  return media;
+}

@@ -1,0 +1,217 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { Problem } from "../api/problem";
+import { FakeBrowser, type FakeTab } from "../testing/fakeTabs";
+import { settled } from "../testing/samples";
+import type { Action } from "./entry";
+
+const GENERAL = { id: "city_general", slug: "general", name: "General" };
+const SCIENCE = { id: "city_science", slug: "science", name: "Science" };
+const away = new Problem(0, "unreachable", "…");
+const text = (body: string): Action => ({ kind: "message", body, replyTo: null, file: null, media: null });
+
+let browser: FakeBrowser;
+let tab: FakeTab;
+
+beforeEach(async () => {
+  browser = new FakeBrowser();
+  tab = browser.open();
+  await settled();
+});
+
+const pass = async (ms: number) => {
+  browser.clock.pass(ms);
+  await settled();
+};
+
+describe("an entry of the outbox", () => {
+  it("is shown at once, sent, and gone when the city has it", async () => {
+    tab.outbox.add(GENERAL, text("hello"));
+    expect(tab.entries).toEqual(["c1 waiting 0"]);
+    await settled();
+    expect(tab.entries).toEqual([]);
+    expect(browser.stored.size).toBe(0);
+    expect(tab.delivered.map(({ client_id: id }) => id)).toEqual(["c1"]);
+  });
+
+  it("waits while the city is away, and keeps the order of its room and its client_id", async () => {
+    tab.answers.push(away);
+    tab.outbox.add(GENERAL, text("first"));
+    tab.outbox.add(GENERAL, text("second"));
+    await settled();
+    expect(tab.entries).toEqual(["c1 waiting 1", "c2 waiting 0"]);
+    await pass(1_000);
+    expect(tab.sent).toEqual(["t1 c1 first", "t1 c1 first", "t1 c2 second"]);
+    expect(tab.entries).toEqual([]);
+  });
+
+  it("does not hold up another room", async () => {
+    tab.answers.push(away);
+    tab.outbox.add(GENERAL, text("first"));
+    await settled();
+    tab.outbox.add(SCIENCE, text("elsewhere"));
+    await settled();
+    expect(tab.entries).toEqual(["c1 waiting 1"]);
+  });
+
+  it("is still there after a reload, and sent once", async () => {
+    tab.answers.push(away);
+    tab.outbox.add(GENERAL, text("hello"));
+    await settled();
+    browser.close(tab);
+    const later = browser.open();
+    await settled();
+    await pass(60_000);
+    expect(later.sent).toEqual(["t1 c1 hello"]);
+    expect(browser.stored.size).toBe(0);
+  });
+
+  it("waits as long as the city asks for, also when the network is back", async () => {
+    tab.answers.push(new Problem(429, "too_many_requests", "…", 12_000));
+    tab.outbox.add(GENERAL, text("hello"));
+    await settled();
+    tab.outbox.wake();
+    await pass(11_999);
+    expect(tab.sent).toHaveLength(1);
+    await pass(1);
+    expect(tab.sent).toHaveLength(2);
+  });
+
+  it("fails when the city refuses it, holds up nobody, and goes when its author tries again", async () => {
+    tab.answers.push(new Problem(403, "muted", "…"));
+    tab.outbox.add(GENERAL, text("first"));
+    tab.outbox.add(GENERAL, text("second"));
+    await settled();
+    expect(tab.entries).toEqual(["c1 failed 1"]);
+    expect(browser.stored.get("c1")?.problem?.code).toBe("muted");
+    tab.outbox.retry("c1");
+    await settled();
+    expect(tab.entries).toEqual([]);
+  });
+
+  it("is not sent again when it was heard although its answer was lost", async () => {
+    tab.answers.push(away);
+    tab.outbox.add(GENERAL, text("hello"));
+    await settled();
+    tab.outbox.heard("c1");
+    await pass(60_000);
+    expect(tab.sent).toHaveLength(1);
+    expect(browser.stored.size).toBe(0);
+  });
+
+  it("keeps the media of its file, which is brought in once", async () => {
+    tab.answers.push(away);
+    tab.outbox.add(GENERAL, { ...text("a picture"), file: new File(["x"], "x.png") } as Action);
+    await settled();
+    expect(browser.stored.get("c1")?.action).toMatchObject({ media: null });
+    await pass(1_000);
+    expect(tab.entries).toEqual([]);
+  });
+});
+
+describe("the author of an entry", () => {
+  it("is the only one whose token it is sent with", async () => {
+    tab.answers.push(away);
+    tab.outbox.add(GENERAL, text("mine"));
+    await settled();
+    browser.signIn("u_2");
+    await pass(120_000);
+    expect(tab.sent).toEqual(["t1 c1 mine"]);
+    expect(tab.entries).toEqual(["c1 waiting 1"]);
+    browser.signIn("u_1", "t1 again");
+    await settled();
+    expect(tab.sent.at(-1)).toBe("t1 again c1 mine");
+    expect(tab.entries).toEqual([]);
+  });
+
+  it("has it waiting while nobody is signed in", async () => {
+    tab.answers.push(new Problem(401, "token_invalid", "…"));
+    tab.outbox.add(GENERAL, text("mine"));
+    await settled();
+    browser.person = null;
+    await pass(3_600_000);
+    expect(tab.sent).toHaveLength(1);
+    expect(tab.entries).toEqual(["c1 waiting 1"]);
+    expect(tab.outbox.add(GENERAL, text("nobody's"))).toBe(false);
+    browser.signIn("u_1");
+    await settled();
+    expect(tab.entries).toEqual([]);
+  });
+});
+
+describe("several tabs", () => {
+  it("show the same, and one of them sends", async () => {
+    const second = browser.open();
+    tab.answers.push(away);
+    second.outbox.add(GENERAL, text("from the second"));
+    await settled();
+    expect([tab.entries, second.entries]).toEqual([["c1 waiting 1"], ["c1 waiting 1"]]);
+    await pass(1_000);
+    expect(tab.sent).toHaveLength(2);
+    expect(second.sent).toEqual([]);
+    expect([tab.entries, second.entries]).toEqual([[], []]);
+    expect(second.delivered).toHaveLength(1);
+  });
+
+  it("go on when the one that sends is closed", async () => {
+    const second = browser.open();
+    tab.answers.push(away);
+    tab.outbox.add(GENERAL, text("hello"));
+    await settled();
+    browser.close(tab);
+    await pass(1_000);
+    expect(second.sent).toEqual(["t1 c1 hello"]);
+  });
+
+  it("take over from one that is frozen", async () => {
+    const second = browser.open();
+    tab.isFrozen = true;
+    second.outbox.add(GENERAL, text("hello"));
+    await settled();
+    expect(second.sent).toEqual([]);
+    await pass(5_000);
+    expect(second.sent).toEqual(["t1 c1 hello"]);
+  });
+});
+
+describe("a browser that stores nothing", () => {
+  it("has its own tab send, and says what would be lost", async () => {
+    const second = browser.open();
+    browser.isFull = true;
+    second.answers.push(away);
+    second.outbox.add(GENERAL, text("hello"));
+    await settled();
+    expect([...second.outbox.store.getState().unstored]).toEqual(["c1"]);
+    expect(second.entries).toEqual(["c1 waiting 1"]);
+    await pass(1_000);
+    expect(second.sent).toHaveLength(2);
+    expect(tab.sent).toEqual([]);
+    expect(second.entries).toEqual([]);
+  });
+});
+
+describe("a change of a message", () => {
+  const edit = (body: string): Action => ({ kind: "edit", messageId: "m1", body });
+
+  it("takes the place of an earlier one that has not left", async () => {
+    tab.answers.push(away);
+    tab.outbox.add(GENERAL, text("first"));
+    tab.outbox.add(GENERAL, edit("one"));
+    tab.outbox.add(GENERAL, edit("two"));
+    await settled();
+    expect(tab.entries).toEqual(["c1 waiting 1", "c3 waiting 0"]);
+  });
+
+  it("stays when it is refused", async () => {
+    tab.answers.push(new Problem(413, "message_too_long", "…"));
+    tab.outbox.add(GENERAL, edit("one"));
+    await settled();
+    expect(tab.entries).toEqual(["c1 failed 1"]);
+  });
+
+  it("is done when the message to be removed is gone", async () => {
+    tab.answers.push(new Problem(404, "no_such_message", "…"));
+    tab.outbox.add(GENERAL, { kind: "removal", messageId: "m1" });
+    await settled();
+    expect(tab.entries).toEqual([]);
+  });
+});

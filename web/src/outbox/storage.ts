@@ -1,0 +1,81 @@
+import { openDB, type DBSchema, type IDBPDatabase } from "idb";
+import type { SubjectId } from "../api/types";
+import type { Entry } from "./entry";
+
+/** A file that was chosen for a message that is not written yet. */
+export interface ChosenFile {
+  id: string;
+  /** Whose draft it is part of: citizen and room. */
+  draft: string;
+  owner: SubjectId;
+  file: File;
+  addedAt: number;
+}
+
+interface Schema extends DBSchema {
+  entries: { key: string; value: Entry };
+  files: { key: string; value: ChosenFile; indexes: { draft: string } };
+}
+
+/** Where entries stay over reloads. Each method rejects when the browser allows no storage, or has no space. */
+export interface OutboxStorage {
+  all: () => Promise<Entry[]>;
+  put: (entry: Entry) => Promise<void>;
+  /** Change an entry unless it is gone: who discards it wins over who tries to send it. */
+  change: (id: string, change: (entry: Entry) => Entry) => Promise<void>;
+  remove: (ids: readonly string[]) => Promise<void>;
+}
+
+let opened: Promise<IDBPDatabase<Schema>> | null = null;
+
+function database(): Promise<IDBPDatabase<Schema>> {
+  opened ??= openDB<Schema>("city", 1, {
+    upgrade: (db) => {
+      db.createObjectStore("entries", { keyPath: "id" });
+      db.createObjectStore("files", { keyPath: "id" }).createIndex("draft", "draft");
+    },
+    // Another tab with newer pages needs the database; this one opens it again when it must.
+    blocking: (_was, _wanted, event) => {
+      (event.target as IDBDatabase).close();
+      opened = null;
+    },
+    terminated: () => {
+      opened = null;
+    },
+  }).catch((error: unknown) => {
+    opened = null;
+    throw error;
+  });
+  return opened;
+}
+
+export const indexedDbStorage: OutboxStorage = {
+  all: async () => (await database()).getAll("entries"),
+  put: async (entry) => {
+    await (await database()).put("entries", entry);
+  },
+  change: async (id, change) => {
+    const tx = (await database()).transaction("entries", "readwrite");
+    const found = await tx.store.get(id);
+    if (found) await tx.store.put(change(found));
+    await tx.done;
+  },
+  remove: async (ids) => {
+    const tx = (await database()).transaction("entries", "readwrite");
+    await Promise.all([...ids.map((id) => tx.store.delete(id)), tx.done]);
+  },
+};
+
+/** Files of drafts. Without storage they are there until the page is left. */
+export const chosenFiles = {
+  of: async (draft: string): Promise<ChosenFile[]> => {
+    const found = await (await database()).getAllFromIndex("files", "draft", draft).catch(() => []);
+    return found.sort((a, b) => a.addedAt - b.addedAt);
+  },
+  put: async (file: ChosenFile): Promise<void> => {
+    await (await database()).put("files", file);
+  },
+  remove: async (id: string): Promise<void> => {
+    await (await database()).delete("files", id);
+  },
+};

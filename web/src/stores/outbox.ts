@@ -1,0 +1,54 @@
+import { useMemo } from "react";
+import { useStore } from "zustand";
+import type { SubjectId } from "../api/types";
+import { pageClock } from "../lib/clock";
+import { newId } from "../lib/ids";
+import { deliver } from "../outbox/delivery";
+import type { Entry } from "../outbox/entry";
+import { compete } from "../outbox/leader";
+import { Outbox, type OutboxChannel, type OutboxNews } from "../outbox/outbox";
+import { indexedDbStorage } from "../outbox/storage";
+import { useSession } from "./session";
+
+const tabId = newId();
+
+/** This page's outbox; see `Outbox`. */
+export const outbox = new Outbox({
+  storage: indexedDbStorage,
+  channel: openChannel(),
+  compete: (candidate) => compete(candidate, pageClock, tabId),
+  deliver,
+  person: () => useSession.getState().session,
+  clock: pageClock,
+  random: Math.random,
+  newId,
+});
+
+function openChannel(): OutboxChannel {
+  const channel = new BroadcastChannel("city.outbox");
+  return {
+    tell: (news) => channel.postMessage(news),
+    listen: (heard) => {
+      channel.onmessage = ({ data }: MessageEvent<OutboxNews>) => heard(data);
+    },
+  };
+}
+
+/** To be called once, after the session has begun. */
+export function beginOutbox(): void {
+  outbox.start();
+  addEventListener("online", () => outbox.wake());
+  useSession.subscribe(({ session }, before) => {
+    if (session && session.token !== before.session?.token) outbox.wake();
+  });
+  addEventListener("beforeunload", (event) => {
+    const { entries, unstored } = outbox.store.getState();
+    if (entries.some(({ id }) => unstored.has(id))) event.preventDefault();
+  });
+}
+
+/** What a person has waiting, in all rooms. */
+export function useEntriesOf(owner: SubjectId | null): readonly Entry[] {
+  const entries = useStore(outbox.store, (state) => state.entries);
+  return useMemo(() => entries.filter((entry) => entry.owner === owner), [entries, owner]);
+}
