@@ -1,19 +1,21 @@
-import { lazy, Suspense } from "react";
+import { Suspense } from "react";
 import { Route, Routes } from "react-router";
 import { Skeleton } from "./components/ui/Notice";
 import { Shell } from "./features/layout/Shell";
+import { lazyPage, usePagesAhead } from "./lib/lazyPage";
 import { NotFoundPage } from "./features/layout/NotFoundPage";
 
-const HomePage = lazy(() => import("./features/home/HomePage"));
-const CityRoomsPage = lazy(() => import("./features/city/rooms/CityRoomsPage"));
-const CityRoomView = lazy(() => import("./features/city/rooms/CityRoomView"));
-const SecondMePage = lazy(() => import("./features/secondme/SecondMePage"));
-const AgentsPage = lazy(() => import("./features/agents/AgentsPage"));
-const AgentPage = lazy(() => import("./features/agents/AgentPage"));
-const NodePage = lazy(() => import("./features/places/NodePage"));
-const MicroDaoPage = lazy(() => import("./features/places/MicroDaoPage"));
+const HomePage = lazyPage(() => import("./features/home/HomePage"));
+const CityRoomsPage = lazyPage(() => import("./features/city/rooms/CityRoomsPage"));
+const CityRoomView = lazyPage(() => import("./features/city/rooms/CityRoomView"));
+const SecondMePage = lazyPage(() => import("./features/secondme/SecondMePage"));
+const AgentsPage = lazyPage(() => import("./features/agents/AgentsPage"));
+const AgentPage = lazyPage(() => import("./features/agents/AgentPage"));
+const NodePage = lazyPage(() => import("./features/places/NodePage"));
+const MicroDaoPage = lazyPage(() => import("./features/places/MicroDaoPage"));
 
 export function App() {
+  usePagesAhead();
   return (
     <Shell>
       <Suspense fallback={<Skeleton heights={[3, 10, 10]} />}>

@@ -6,16 +6,14 @@ import { Problem } from "./api/problem";
 import { App } from "./App";
 import { beginSpeaking } from "./lib/i18n";
 import { keepPageOnDrop } from "./lib/drops";
+import { replaceIfOutdated } from "./lib/lazyPage";
+import { ErrorBoundary } from "./components/ui/ErrorBoundary";
 import { chooseTheme, chosenTheme } from "./lib/theme";
-import { keepInTab, keptInTab } from "./lib/storage";
 import { beginOutbox } from "./stores/outbox";
 import { beginSession } from "./stores/session";
 import "./styles/base.css";
 
 const MAX_TRIES = 3;
-const RELOADED = "city.reloaded";
-/** After which another missing part is another upgrade. */
-const SETTLED_MS = 60_000;
 
 const queryClient = new QueryClient({
   defaultOptions: {
@@ -26,14 +24,8 @@ const queryClient = new QueryClient({
   },
 });
 
-// After an upgrade of the city the parts that an open page still has to load are gone: it begins anew, once.
-addEventListener("vite:preloadError", (event) => {
-  if (keptInTab(RELOADED) !== null) return;
-  keepInTab(RELOADED, "1");
-  event.preventDefault();
-  location.reload();
-});
-addEventListener("load", () => setTimeout(() => keepInTab(RELOADED, null), SETTLED_MS));
+// A part that another part needs cannot be loaded: after an upgrade the old ones are gone.
+addEventListener("vite:preloadError", () => void replaceIfOutdated());
 
 chooseTheme(chosenTheme());
 beginSession();
@@ -47,7 +39,9 @@ createRoot(root).render(
   <StrictMode>
     <QueryClientProvider client={queryClient}>
       <BrowserRouter>
-        <App />
+        <ErrorBoundary>
+          <App />
+        </ErrorBoundary>
       </BrowserRouter>
     </QueryClientProvider>
   </StrictMode>,

@@ -54,7 +54,8 @@ export function upload(
 /** A file that an `<img>` was refused because it sends no token, as an address of this page's own. */
 export async function fetchBlobUrl(url: string): Promise<string> {
   const token = currentToken();
-  const response = await fetch(url, token ? { headers: { Authorization: `Bearer ${token}` } } : {});
+  const signal = AbortSignal.timeout(BODY_WITHIN_MS);
+  const response = await fetch(url, { signal, headers: token ? { Authorization: `Bearer ${token}` } : {} });
   if (!response.ok) throw problemOf(response.status, await response.text(), null);
   return URL.createObjectURL(await response.blob());
 }

@@ -73,7 +73,7 @@ export default {
     outbox_full: "Too much waits to be sent already. Your text is still here.",
     storage_full: "This browser has no space left: the file is lost when you close the page.",
     sign_in_useless: "The city let you in, but this browser does not understand its answer.",
-    page_missing: "This page could not be loaded.",
+    page_missing: "This page could not be loaded. It comes as soon as the connection is back.",
     other: "The city says: {{detail}}",
   },
   list: { more: "Show more ({{count}})" },

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { FakeWorld } from "../testing/fakeSockets";
 import { waitMs } from "./backoff";
-import { ReconnectingSocket, type LinkState, type SocketEvent } from "./reconnectingSocket";
+import { OPEN_WITHIN_MS, ReconnectingSocket, type LinkState, type SocketEvent } from "./reconnectingSocket";
 
 function begin() {
   const world = new FakeWorld();
@@ -34,6 +34,17 @@ describe("waiting before the next try", () => {
 });
 
 describe("a socket that comes back", () => {
+  it("gives up a connection that does not open in time", () => {
+    const { world, states } = begin();
+    world.clock.pass(OPEN_WITHIN_MS);
+    expect(states).toEqual(["connecting", "waiting"]);
+    expect(world.stillOpen).toHaveLength(0);
+    world.clock.pass(500);
+    world.last.accept();
+    world.clock.pass(OPEN_WITHIN_MS);
+    expect(states.at(-1)).toBe("live");
+  });
+
   it("goes on from where it was, and waits longer while nothing is heard", () => {
     const { world, states } = begin();
     world.last.accept();

@@ -22,6 +22,9 @@ export type LinkState = "connecting" | "live" | "waiting" | "closed";
 
 export type SocketEvent = Record<string, unknown> & { event: string };
 
+/** Milliseconds until a connection must be open; browsers themselves wait for minutes. */
+export const OPEN_WITHIN_MS = 20_000;
+
 export interface SocketUser {
   /** Path and query to open now; asked anew for each try, so that it can say `since`. */
   address: () => string;
@@ -81,7 +84,9 @@ export class ReconnectingSocket {
     const socket = this.world.open(this.user.address());
     this.socket = socket;
     this.become("connecting");
+    this.cancelWait = this.world.clock.after(OPEN_WITHIN_MS, () => this.wait());
     socket.onopen = () => {
+      this.cancelWait();
       this.become("live");
       this.user.opened();
     };

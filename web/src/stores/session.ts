@@ -16,11 +16,13 @@ interface SessionState {
   hasEnded: boolean;
   /** Whether the dialog to sign in is open. */
   isAsking: boolean;
+  then: (() => void) | null;
   signIn: (token: string) => boolean;
   signOut: () => void;
   follow: () => void;
   end: (token: string) => void;
-  ask: (isAsking: boolean) => void;
+  /** `then` is what was to be done and needs somebody who is signed in. */
+  ask: (isAsking: boolean, then?: () => void) => void;
 }
 
 export const useSession = create<SessionState>((set, get) => ({
@@ -28,13 +30,16 @@ export const useSession = create<SessionState>((set, get) => ({
   lastUserId: kept(LAST_USER),
   hasEnded: false,
   isAsking: false,
+  then: null,
   /** False for what is no valid token. */
   signIn: (token) => {
     const session = readToken(token, serverNow(Date.now()));
     if (!session) return false;
     keep(KEY, token);
     keep(LAST_USER, session.userId);
-    set({ session, lastUserId: session.userId, hasEnded: false, isAsking: false });
+    const { then } = get();
+    set({ session, lastUserId: session.userId, hasEnded: false, isAsking: false, then: null });
+    then?.();
     return true;
   },
   signOut: () => {
@@ -54,7 +59,7 @@ export const useSession = create<SessionState>((set, get) => ({
     keep(KEY, null);
     set({ session: null, hasEnded: true, isAsking: true });
   },
-  ask: (isAsking) => set({ isAsking }),
+  ask: (isAsking, then) => set({ isAsking, then: then ?? null }),
 }));
 
 /** To be called when somebody goes to sign in elsewhere. */

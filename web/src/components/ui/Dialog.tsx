@@ -17,7 +17,10 @@ export function Dialog({ title, onClose, children }: Props) {
 
   useEffect(() => {
     const shown = dialog.current;
-    if (shown && !shown.open) shown.showModal();
+    if (shown && !shown.open) {
+      shown.showModal();
+      firstOf(shown)?.focus();
+    }
     return () => shown?.close();
   }, []);
 
@@ -36,13 +39,19 @@ export function Dialog({ title, onClose, children }: Props) {
         if (event.target === dialog.current) onClose();
       }}
     >
-      <div className={styles.head}>
+      <div className={styles.head} data-head>
         <h2 id={titleId}>{title}</h2>
         <IconButton icon="close" label={t("common.close")} onClick={onClose} />
       </div>
       {children}
     </dialog>
   );
+}
+
+/** The first field, else the first button of what the dialog is about: not the one that closes it. */
+function firstOf(dialog: HTMLElement): HTMLElement | null {
+  const isAbout = (tags: string) => dialog.querySelector<HTMLElement>(`:scope > :not([data-head]) :is(${tags})`);
+  return isAbout("input, textarea, select") ?? isAbout("button, a");
 }
 
 interface ConfirmProps {

@@ -1,5 +1,5 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { lazy, Suspense, useState, type KeyboardEvent } from "react";
+import { lazy, Suspense, useEffect, useLayoutEffect, useRef, useState, type KeyboardEvent } from "react";
 import { useTranslation } from "react-i18next";
 import { city } from "../../api/city";
 import { queries } from "../../api/queries";
@@ -9,11 +9,19 @@ import { ConfirmDialog } from "../../components/ui/Dialog";
 import { Icon } from "../../components/ui/Icon";
 import { InlineProblem, Notice, ProblemNotice, Skeleton } from "../../components/ui/Notice";
 import { useNow } from "../../hooks/useNow";
+import { isComposing } from "../../lib/keys";
 import { ago } from "../../lib/times";
 import styles from "./SecondMe.module.css";
+import { keepPrompt, keptPrompt } from "./prompt";
 import { useQuestion, type Asked } from "./useQuestion";
 
-const Markdown = lazy(() => import("./Markdown"));
+/** Where the part that shows Markdown cannot be loaded, the answer is shown as it was written. */
+const Markdown = lazy(() => import("./Markdown").catch(() => ({ default: Plain })));
+
+function Plain({ text }: { text: string }) {
+  return <p className={styles.plain}>{text}</p>;
+}
+
 
 /** "In 0 s" would be no time at all. */
 const SHORTEST_S = 0.1;
@@ -39,7 +47,7 @@ export function SecondMeChat({ userId }: { userId: string }) {
         {asked ? <Answering asked={asked} onRetry={() => begin(asked.prompt)} /> : current && <Answered interaction={current} />}
       </div>
       {history.data && !current && !asked && <Ideas onAsk={begin} />}
-      <PromptField isAnswering={asked?.state === "answering"} onAsk={begin} onStop={stop} />
+      <PromptField userId={userId} isAnswering={asked?.state === "answering"} onAsk={begin} onStop={stop} />
     </div>
   );
 }
@@ -89,8 +97,12 @@ interface RibbonProps {
 function Ribbon({ past, shown, onShow }: RibbonProps) {
   const { t, i18n } = useTranslation();
   const now = useNow();
+  const list = useRef<HTMLUListElement>(null);
+  const newest = past.at(-1)?.id;
+  // The newest is the first: where the list was scrolled, browsers keep the others in sight instead.
+  useLayoutEffect(() => list.current?.scrollTo({ left: 0 }), [newest]);
   return (
-    <ul className={styles.ribbon} aria-label={t("secondMe.history")}>
+    <ul ref={list} className={styles.ribbon} aria-label={t("secondMe.history")}>
       {past.toReversed().map(({ id, prompt, created_at: at }) => (
         <li key={id}>
           <button type="button" className={styles.past} aria-pressed={id === shown} onClick={() => onShow(id)}>
@@ -118,8 +130,10 @@ function Answered({ interaction }: { interaction: Interaction }) {
 
 function Answering({ asked, onRetry }: { asked: Asked; onRetry: () => void }) {
   const { t } = useTranslation();
+  const exchange = useRef<HTMLDivElement>(null);
+  useEffect(() => exchange.current?.scrollIntoView({ block: "nearest" }), [asked.prompt]);
   return (
-    <div className={styles.exchange}>
+    <div ref={exchange} className={styles.exchange}>
       <p className={styles.prompt} dir="auto">{asked.prompt}</p>
       {asked.answer ? <Answer text={asked.answer} /> : asked.state === "answering" && <Thinking />}
       {asked.state === "stopped" && <p className={styles.note}>{t("secondMe.stopped")}</p>}
@@ -169,21 +183,26 @@ function Ideas({ onAsk }: { onAsk: (prompt: string) => void }) {
 }
 
 interface PromptProps {
+  userId: string;
   isAnswering: boolean;
   onAsk: (prompt: string) => void;
   onStop: () => void;
 }
 
-function PromptField({ isAnswering, onAsk, onStop }: PromptProps) {
+function PromptField({ userId, isAnswering, onAsk, onStop }: PromptProps) {
   const { t } = useTranslation();
-  const [prompt, setPrompt] = useState("");
+  const [prompt, setShown] = useState(() => keptPrompt(userId));
+  const setPrompt = (text: string) => {
+    setShown(text);
+    keepPrompt(userId, text);
+  };
   const submit = () => {
     if (!prompt.trim() || isAnswering) return;
+    setShown("");
     onAsk(prompt.trim());
-    setPrompt("");
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
+    if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
     event.preventDefault();
     submit();
   };

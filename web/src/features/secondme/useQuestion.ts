@@ -2,6 +2,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
 import { queries } from "../../api/queries";
 import type { Interaction } from "../../api/types";
+import { keepPrompt, keptPrompt } from "./prompt";
 import { question } from "./question";
 
 /** What is being asked just now, or was asked in vain. */
@@ -26,6 +27,7 @@ export function useQuestion(userId: string) {
   const ask = async (prompt: string) => {
     const call = new AbortController();
     hangUp.current = call;
+    keepPrompt(userId, prompt);
     setAsked({ prompt, answer: "", state: "answering", problem: null });
     try {
       const told = (answer: string) => setAsked((now) => now && { ...now, answer });
@@ -34,6 +36,8 @@ export function useQuestion(userId: string) {
         [...known, interaction].slice(-REMEMBERED),
       );
       setAsked(null);
+      // Unless something else was begun meanwhile.
+      if (keptPrompt(userId) === prompt) keepPrompt(userId, "");
     } catch (problem) {
       const state = call.signal.aborted ? "stopped" : "failed";
       setAsked((now) => now && { ...now, state, problem });

@@ -3,6 +3,7 @@ import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { city } from "../../api/city";
 import { queries } from "../../api/queries";
+import { Problem } from "../../api/problem";
 import type { SignedIn, Site } from "../../api/types";
 import { Button, buttonClass } from "../../components/ui/Button";
 import { Dialog } from "../../components/ui/Dialog";
@@ -45,7 +46,12 @@ function Ways({ site: { sign_in: ways } }: { site: Site }) {
 
 function useSignIn<Input>(prove: (input: Input) => Promise<SignedIn>) {
   const signIn = useSession((state) => state.signIn);
-  return useMutation({ mutationFn: prove, onSuccess: ({ token }) => signIn(token) });
+  return useMutation({
+    mutationFn: async (input: Input) => {
+      const { token } = await prove(input);
+      if (!signIn(token)) throw new Problem(0, "sign_in_useless", "the token that came names nobody, or has expired");
+    },
+  });
 }
 
 function ByName() {

@@ -4,6 +4,7 @@ import { beforeEach, describe, expect, it, vi } from "vitest";
 import { city } from "../../../api/city";
 import { FakeWorld } from "../../../testing/fakeSockets";
 import { message, OKSANA, room, settled } from "../../../testing/samples";
+import { outbox } from "../../../stores/outbox";
 import { CityRoomMessageList } from "./CityRoomMessageList";
 import { RoomModel } from "./roomModel";
 import { RoomContext } from "./useRoom";
@@ -23,6 +24,7 @@ beforeEach(async () => {
     refused: () => undefined,
     me: () => null,
     meet: () => undefined,
+    outbox,
   });
   model.start();
   await settled();

@@ -37,7 +37,7 @@ export default function CityRoomsPage() {
           <h1>{t("rooms.title")}</h1>
           <p>{t("rooms.lead")}</p>
         </div>
-        <Button look="main" onClick={() => (session ? setCreating(true) : ask(true))}>
+        <Button look="main" onClick={() => (session ? setCreating(true) : ask(true, () => setCreating(true)))}>
           <Icon name="plus" /> {t("rooms.create")}
         </Button>
       </div>
@@ -54,7 +54,7 @@ export default function CityRoomsPage() {
       {rooms.isPending && <Skeleton heights={[4.5, 4.5, 4.5]} />}
       {rooms.isError && !rooms.data && <ProblemNotice error={rooms.error} onRetry={() => void rooms.refetch()} />}
       {rooms.data && <Rooms rooms={rooms.data} sought={sought} />}
-      {isCreating && <CreateRoomDialog onClose={() => setCreating(false)} />}
+      {isCreating && session && <CreateRoomDialog onClose={() => setCreating(false)} />}
     </>
   );
 }

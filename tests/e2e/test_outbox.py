@@ -1,0 +1,451 @@
+"""What people write on the pages and the city has not yet: over outages, reloads, tabs and sign-outs, in a real browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import BrowserContext, Page, Route, expect
+
+from tests.parts.browser import Browser, Tab, start_browser
+from tests.parts.city import citizen_token, eventually
+from tests.parts.open_city import OpenCity, open_city
+from tests.parts.ports import HOST, free_port
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SOON_MS: Final = 20_000
+MESSAGES: Final = "**/city/rooms/*/messages"
+ANN: Final = ("u_ann", "Ann")
+BOB: Final = ("u_bob", "Bob")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with start_browser() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def city(tmp_path: Path) -> AsyncIterator[OpenCity]:
+    async with open_city(f"sqlite:///{tmp_path / 'city.db'}", sign_in={"name": True}) as city:
+        for name in ("Science", "Arts"):
+            answer = await city.call("POST", "/city/rooms", {"name": name}, token=citizen_token(*ANN))
+            assert answer.status == 201, answer
+        yield city
+
+
+def address(city: OpenCity, path: str) -> str:
+    return f"http://{HOST}:{city.city.settings.api.port}{path}"
+
+
+class Reader:
+    """Somebody's browser, of which any tab may sign in and out."""
+
+    def __init__(self, browser: Browser, city: OpenCity) -> None:
+        self.browser = browser
+        self.city = city
+
+    @classmethod
+    @asynccontextmanager
+    async def come(cls, first: Browser, city: OpenCity, who: tuple[str, str] | None = ANN) -> AsyncIterator[Reader]:
+        browser = await first.somebody(locale="en-US")
+        reader = cls(browser, city)
+        try:
+            if who is not None:
+                tab = await reader.open("/secondme")
+                await reader.sign_in(tab.page, who)
+                await tab.page.close()
+            yield reader
+        finally:
+            await browser.leave()
+
+    async def open(self, path: str) -> Tab:
+        return await self.browser.open(address(self.city, path))
+
+    async def room(self, path: str = "/city/general") -> Page:
+        page = (await self.open(path)).page
+        await page.get_by_role("textbox", name="Message to").wait_for()
+        return page
+
+    async def sign_in(self, page: Page, who: tuple[str, str]) -> None:
+        """With a token, as the city's own sign-in gives it: by a name alone one is somebody new each time."""
+        token = citizen_token(*who)
+        await page.evaluate(
+            """token => {
+                const was = localStorage.getItem("city.session");
+                localStorage.setItem("city.session", token);
+                dispatchEvent(new StorageEvent("storage", {key: "city.session", oldValue: was, newValue: token}));
+            }""",
+            token,
+        )
+        await page.get_by_role("button", name=f"Account: {who[1]}").wait_for()
+
+    @property
+    def context(self) -> BrowserContext:
+        return self.browser._context
+
+
+async def sign_out(page: Page, name: str) -> None:
+    await page.get_by_role("button", name=f"Account: {name}").click()
+    await page.get_by_role("button", name="Sign out").click()
+    await page.get_by_role("button", name="Sign in", exact=True).first.wait_for()
+
+
+async def say(page: Page, text: str) -> None:
+    field = page.get_by_role("textbox", name="Message to")
+    await field.fill(text)
+    await field.press("Enter")
+    await expect(field).to_have_value("")
+
+
+async def go(page: Page, link: str) -> None:
+    """As a click does, without a new document."""
+    await page.evaluate(
+        "path => { history.pushState(null, '', path); dispatchEvent(new PopStateEvent('popstate')) }", link
+    )
+
+
+def said(city: OpenCity, room: str = "general") -> Callable[[], Awaitable[list[tuple[str, str]]]]:
+    """Who said what in a room, by id and text."""
+
+    async def ask() -> list[tuple[str, str]]:
+        messages = await city.get(f"/city/rooms/{room}/messages")
+        return [(message["author"]["id"], message["body"]) for message in messages]
+
+    return ask
+
+
+async def holds(city: OpenCity, *wanted: tuple[str, str], room: str = "general") -> None:
+    ask = said(city, room)
+
+    async def is_so() -> bool:
+        return await ask() == list(wanted)
+
+    await eventually(is_so, 30)
+
+
+async def stored(page: Page) -> list[dict[str, Any]]:
+    """The entries of the outbox, as the browser has stored them."""
+    found: list[dict[str, Any]] = await page.evaluate(
+        """() => new Promise((resolve, reject) => {
+            const opening = indexedDB.open("city");
+            opening.onerror = () => reject(opening.error);
+            opening.onsuccess = () => {
+                const reading = opening.result.transaction("entries").objectStore("entries").getAll();
+                reading.onsuccess = () => { opening.result.close(); resolve(reading.result) };
+            };
+        })"""
+    )
+    return found
+
+
+async def test_message_offline_then_elsewhere_and_reloaded_is_sent_once(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city) as reader:
+        page = await reader.room()
+        await page.context.route("**/city/rooms/*/messages", lambda route: route.abort())
+        await say(page, "written offline")
+        await page.get_by_text("Waiting for the connection").wait_for()
+        await go(page, "/city/science")
+        await page.get_by_role("heading", name="Science").wait_for()
+        await expect(page.get_by_role("link", name="General")).to_be_visible()
+        await page.reload()
+        await page.get_by_role("heading", name="Science").wait_for()
+        assert [entry["owner"] for entry in await stored(page)] == ["u_ann"]
+        assert await said(city)() == []
+        await page.context.unroute("**/city/rooms/*/messages")
+        await holds(city, ("u_ann", "written offline"))
+        await eventually(lambda: is_empty(page), 20)
+
+
+async def is_empty(page: Page) -> bool:
+    return await stored(page) == []
+
+
+async def test_message_of_one_person_is_never_sent_by_the_next(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city) as reader:
+        page = await reader.room()
+        await reader.context.set_offline(True)
+        await say(page, "mine alone")
+        await page.get_by_text("Waiting for the connection").wait_for()
+        await sign_out(page, "Ann")
+        await expect(page.get_by_text("1 unsent message waits for your return.")).to_be_visible()
+        await reader.context.set_offline(False)
+        await reader.sign_in(page, BOB)
+        await expect(page.get_by_text("mine alone")).to_have_count(0)
+        await say(page, "I am Bob")
+        await holds(city, ("u_bob", "I am Bob"))
+        await sign_out(page, "Bob")
+        await reader.sign_in(page, ANN)
+        await holds(city, ("u_bob", "I am Bob"), ("u_ann", "mine alone"))
+
+
+async def test_sign_in_as_another_in_a_second_tab_changes_no_author(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city) as reader:
+        first = await reader.room()
+        await first.route(MESSAGES, lambda route: route.abort())
+        await say(first, "still Ann's")
+        await first.get_by_text("Waiting for the connection").wait_for()
+        second = await reader.room("/city/science")
+        await reader.sign_in(second, BOB)
+        await first.get_by_role("button", name="Account: Bob").wait_for()
+        await first.unroute(MESSAGES)
+        await say(first, "Bob's")
+        await holds(city, ("u_bob", "Bob's"))
+        await reader.sign_in(second, ANN)
+        await holds(city, ("u_bob", "Bob's"), ("u_ann", "still Ann's"))
+
+
+async def test_two_tabs_send_each_message_once_in_order(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city) as reader:
+        pages = [await reader.room(), await reader.room()]
+        posts: list[str] = []
+        reader.context.on("request", lambda request: posts.append(request.method) if is_post(request) else None)
+        await reader.context.set_offline(True)
+        for number in range(6):
+            await say(pages[number % 2], f"number {number}")
+        for page in pages:
+            await expect(page.get_by_text("number 5", exact=True)).to_be_visible()
+        await reader.context.set_offline(False)
+        await holds(city, *((ANN[0], f"number {number}") for number in range(6)))
+        await pages[0].close()
+        await say(pages[1], "the other tab goes on")
+        await holds(city, *((ANN[0], f"number {number}") for number in range(6)), (ANN[0], "the other tab goes on"))
+
+
+def is_post(request: Any) -> bool:
+    return bool(request.method == "POST" and request.url.endswith("/messages"))
+
+
+async def test_message_while_the_service_is_down_is_sent_when_it_is_back(tmp_path: Path, browser: Browser) -> None:
+    url, api = f"sqlite:///{tmp_path / 'city.db'}", {"port": free_port()}
+    async with AsyncExitStack() as first:
+        city = await first.enter_async_context(open_city(url, api=api))
+        async with Reader.come(browser, city) as reader:
+            page = await reader.room()
+            await first.aclose()
+            await say(page, "into the silence")
+            await page.get_by_text("Waiting for the connection").wait_for()
+            async with open_city(url, api=api) as again:
+                await holds(again, ("u_ann", "into the silence"))
+
+
+async def test_post_without_answer_is_repeated_under_its_client_id(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city) as reader:
+        page = await reader.room()
+        bodies: list[Any] = []
+
+        async def lose_the_first_answer(route: Route) -> None:
+            bodies.append(json.loads(route.request.post_data or "{}"))
+            if len(bodies) == 1:
+                await route.fetch()
+                await route.abort("connectionreset")
+            else:
+                await route.continue_()
+
+        # No events: the page can learn of its message by an answer only.
+        await page.route_web_socket("**/ws/city/rooms/**", lambda socket: socket.close())
+        await page.reload()
+        await page.route(MESSAGES, lose_the_first_answer)
+        await say(page, "once only")
+        await eventually(lambda: is_empty(page), 20)
+        assert len(bodies) == 2
+        assert bodies[0]["client_id"] == bodies[1]["client_id"]
+        assert await said(city)() == [("u_ann", "once only")]
+
+
+async def test_slow_answer_does_not_take_back_what_the_socket_said(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city) as reader:
+        page = await reader.room()
+
+        async def late_and_old(route: Route) -> None:
+            answer = await route.fetch()
+            old = await answer.json()
+            await page.get_by_role("log").get_by_text("quick", exact=True).wait_for()
+            await city.call(
+                "PATCH", f"/city/rooms/general/messages/{old['id']}", {"body": "edited"}, token=citizen_token(*ANN)
+            )
+            await page.get_by_role("log").get_by_text("edited", exact=True).first.wait_for()
+            await route.fulfill(response=answer)
+
+        await page.route(MESSAGES, late_and_old)
+        async with page.expect_response(MESSAGES):
+            await say(page, "quick")
+        await eventually(lambda: is_empty(page), 20)
+        await expect(page.get_by_role("log").get_by_text("quick", exact=True)).to_have_count(0)
+
+
+async def test_edit_that_is_refused_stays_with_its_text(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city) as reader:
+        page = await reader.room()
+        await say(page, "to be changed")
+        await holds(city, ("u_ann", "to be changed"))
+        problem = json.dumps({"status": 413, "code": "message_too_long", "detail": "too long"})
+        await page.route(
+            f"{MESSAGES}/*",
+            lambda route: route.fulfill(status=413, content_type="application/problem+json", body=problem),
+        )
+        field = page.get_by_role("textbox", name="Message to")
+        await field.press("ArrowUp")
+        await expect(field).to_have_value("to be changed")
+        await field.fill("a much better text")
+        await field.press("Enter")
+        await page.get_by_text("Edit: a much better text").wait_for()
+        await page.reload()
+        await page.get_by_text("Edit: a much better text").wait_for()
+        await page.unroute(f"{MESSAGES}/*")
+        await page.get_by_role("button", name="Edit", exact=True).click()
+        await expect(field).to_have_value("a much better text")
+        await field.press("Enter")
+        await holds(city, ("u_ann", "a much better text"))
+
+
+async def test_file_that_waits_survives_a_reload(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city) as reader:
+        page = await reader.room()
+        await page.context.route("**/city/media**", lambda route: route.abort())
+        picked = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"words"}
+        await page.locator("input[type=file]").set_input_files([picked])  # type: ignore[list-item]
+        await page.get_by_text("goes with the message").wait_for()
+        await page.reload()
+        await page.get_by_text("goes with the message").wait_for()
+        await say(page, "with a file")
+        await page.get_by_text("Waiting for the connection").wait_for()
+        await page.reload()
+        await page.get_by_text("notes.txt").wait_for()
+        [entry] = await stored(page)
+        assert entry["action"]["body"] == "with a file"
+        assert entry["state"] == "waiting"
+
+
+async def test_draft_belongs_to_its_author(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city) as reader:
+        page = await reader.room()
+        field = page.get_by_role("textbox", name="Message to")
+        await field.fill("Ann's secret")
+        await reader.sign_in(page, BOB)
+        await expect(field).to_have_value("")
+        await field.fill("Bob's own")
+        await page.reload()
+        await expect(field).to_have_value("Bob's own")
+        await reader.sign_in(page, ANN)
+        await expect(field).to_have_value("Ann's secret")
+
+
+async def test_sign_out_in_another_tab_is_followed(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city) as reader:
+        first, second = await reader.room(), await reader.room("/city/science")
+        await sign_out(first, "Ann")
+        await second.get_by_text("Sign in to write in this room.").wait_for()
+
+
+async def test_click_on_a_page_that_cannot_be_loaded_keeps_the_document(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city) as reader:
+        # Nothing is loaded ahead here: that is what a click in the first seconds meets.
+        await reader.context.add_init_script(
+            "Object.defineProperty(navigator, 'connection', {value: {saveData: true}})"
+        )
+        page = await reader.room()
+        await page.evaluate("window.isSame = true")
+        await reader.context.set_offline(True)
+        await say(page, "before the click")
+        await page.get_by_role("link", name="Agents").click()
+        await page.get_by_text("This page could not be loaded.").wait_for()
+        await page.get_by_text("No network.").wait_for()
+        await reader.context.set_offline(False)
+        await page.get_by_role("heading", name="Agents of the city").wait_for()
+        assert await page.evaluate("window.isSame")
+        await holds(city, ("u_ann", "before the click"))
+
+
+async def test_new_build_reloads_a_page_that_misses_its_parts(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city) as reader:
+        await reader.context.add_init_script(
+            "Object.defineProperty(navigator, 'connection', {value: {saveData: true}})"
+        )
+        page = await reader.room()
+        await page.evaluate("window.isSame = true")
+
+        async def other_build(route: Route) -> None:
+            answer = await route.fetch()
+            await route.fulfill(response=answer, body=(await answer.text()).replace("/assets/index-", "/assets/other-"))
+
+        await page.route("**/assets/AgentsPage-*.js", lambda route: route.fulfill(status=404))
+        await page.route(address(city, "/"), other_build)
+        await page.get_by_role("link", name="Agents").click()
+        await page.wait_for_function("window.isSame === undefined")
+        # Once: what is missing in the new build, too, does not make it reload for ever.
+        await page.get_by_text("This page could not be loaded.").wait_for()
+
+
+async def test_enter_that_ends_a_composition_sends_nothing(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city) as reader:
+        page = await reader.room()
+        field = page.get_by_role("textbox", name="Message to")
+        await field.fill("にほん")
+        await field.evaluate(
+            "field => field.dispatchEvent(new KeyboardEvent('keydown',"
+            " {key: 'Enter', keyCode: 229, isComposing: false, bubbles: true, cancelable: true}))"
+        )
+        await expect(field).to_have_value("にほん")
+        assert await stored(page) == []
+        await field.press("Enter")
+        await holds(city, ("u_ann", "にほん"))
+
+
+async def test_sign_in_counts_when_the_browsers_clock_is_ahead(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city, None) as reader:
+        await reader.context.add_init_script("const now = Date.now; Date.now = () => now() + 90 * 24 * 3600 * 1000")
+        page = (await reader.open("/city/general")).page
+        await page.get_by_role("button", name="Sign in", exact=True).first.click()
+        name = page.get_by_label("What is your name?")
+        await expect(name).to_be_focused()
+        await name.fill("Olena")
+        await name.press("Enter")
+        await page.get_by_role("button", name="Account: Olena").wait_for()
+        await page.reload()
+        await page.get_by_role("button", name="Account: Olena").wait_for()
+
+
+async def test_opening_a_room_goes_on_after_signing_in(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city, None) as reader:
+        page = (await reader.open("/city")).page
+        await page.get_by_role("button", name="Open a room").click()
+        await page.get_by_label("What is your name?").fill("Olena")
+        await page.get_by_role("button", name="Come in").click()
+        await expect(page.get_by_role("dialog", name="A new room").get_by_label("Name")).to_be_focused()
+
+
+async def test_mention_in_the_address_is_used_once(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city) as reader:
+        page = await reader.room("/city/general?mention=scribe")
+        field = page.get_by_role("textbox", name="Message to")
+        await expect(field).to_have_value("@scribe ")
+        await field.fill("")
+        await page.reload()
+        await expect(field).to_have_value("")
+        assert "mention" not in page.url
+
+
+async def test_file_dropped_on_the_conversation_is_attached(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city) as reader:
+        page = await reader.room()
+        drop = """([type, kind]) => {
+            const data = new DataTransfer();
+            if (kind === "file") data.items.add(new File(["words"], "dropped.txt", {type}));
+            else data.setData(type, "dragged words");
+            const log = document.querySelector("[role=log]");
+            const over = new DragEvent("dragover", {dataTransfer: data, bubbles: true, cancelable: true});
+            log.dispatchEvent(over);
+            log.dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true}));
+            return over.defaultPrevented;
+        }"""
+        assert await page.evaluate(drop, ["text/plain", "file"])
+        await page.get_by_text("dropped.txt").wait_for()
+        assert await page.evaluate(drop, ["text/plain", "text"])
+        await expect(page.get_by_role("textbox", name="Message to")).to_have_value("dragged words")

@@ -1,0 +1,84 @@
+import { lazy, useEffect, useState, type ComponentType } from "react";
+import { Problem } from "../api/problem";
+import { ErrorBoundary } from "../components/ui/ErrorBoundary";
+import { keepInTab, keptInTab } from "./storage";
+
+type Load = () => Promise<{ default: ComponentType }>;
+
+const loads: Load[] = [];
+
+/**
+ * A page that is loaded when it is shown first.
+ *
+ * Where it cannot be loaded the notice about that stands in its place, and it is tried again by a click and when the network is
+ * back. Nothing but the city that serves other pages by now makes the document load anew.
+ */
+export function lazyPage(load: Load): ComponentType {
+  loads.push(load);
+  let isRetry = false;
+  const tryLoad: Load = () =>
+    load().catch(async (error: unknown) => {
+      await replaceIfOutdated(isRetry);
+      throw new Problem(0, "page_missing", String(error));
+    });
+  let Loaded = lazy(tryLoad);
+  return function Page() {
+    const [Shown, setShown] = useState(() => Loaded);
+    const retry = () => {
+      isRetry = true;
+      Loaded = lazy(tryLoad);
+      setShown(() => Loaded);
+    };
+    return (
+      <ErrorBoundary onRetry={retry}>
+        <Shown />
+      </ErrorBoundary>
+    );
+  };
+}
+
+/** Load the other pages while nothing else happens, for when the network is away. */
+export function usePagesAhead(): void {
+  useEffect(() => {
+    const { connection } = navigator as { connection?: { saveData?: boolean } };
+    if (connection?.saveData) return undefined;
+    const timer = setTimeout(() => void loadAll(), AHEAD_AFTER_MS);
+    return () => clearTimeout(timer);
+  }, []);
+}
+
+const AHEAD_AFTER_MS = 3_000;
+
+async function loadAll(): Promise<void> {
+  for (const load of loads) await load().catch(() => undefined);
+}
+
+const RELOADED = "city.reloaded";
+/** After which another missing part is another upgrade; milliseconds. */
+const SETTLED_MS = 60_000;
+const ASK_WITHIN_MS = 10_000;
+
+/**
+ * Load the document anew when the city answers and serves another build than this one.
+ *
+ * A part that is missing twice although the city answers (`isRetry`) is taken for gone, too: browsers remember modules that failed.
+ */
+export async function replaceIfOutdated(isRetry = false): Promise<void> {
+  const served = await servedDocument();
+  const entry = document.querySelector('script[type="module"][src]')?.getAttribute("src");
+  if (served === null || !entry || (served.includes(entry) && !isRetry)) return;
+  const reloadedAt = Number(keptInTab(RELOADED) ?? "0");
+  if (Date.now() - reloadedAt < SETTLED_MS) return;
+  keepInTab(RELOADED, String(Date.now()));
+  location.reload();
+}
+
+/** Null when the city, or the way to it, is away. */
+async function servedDocument(): Promise<string | null> {
+  try {
+    const response = await fetch("/", { cache: "no-store", headers: { Accept: "text/html" }, signal: AbortSignal.timeout(ASK_WITHIN_MS) });
+    return response.ok ? await response.text() : null;
+  } catch {
+    return null;
+  }
+}
