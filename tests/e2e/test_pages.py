@@ -272,6 +272,8 @@ async def test_second_me_is_heard_while_it_speaks(city: RunningCity, browser: Br
     answer = olha.page.get_by_text("Озеленіть дахи біля ринку.").first
     await expect(answer).to_be_visible(timeout=SOON_MS)
     assert core.asked[-1].content["input"] == "Порадь ідею для району"
+    # It is remembered when it has come to its end, not with its last word.
+    await olha.page.get_by_text(re.compile(r"^in [\d.,]+ s$")).wait_for()
 
     await olha.page.reload()
     await expect(answer).to_be_visible(timeout=SOON_MS)
