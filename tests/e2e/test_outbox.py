@@ -305,12 +305,13 @@ async def test_edit_that_is_refused_stays_with_its_text(city: OpenCity, browser:
         await holds(city, ("u_ann", "a much better text"))
 
 
-async def test_file_that_waits_survives_a_reload(city: OpenCity, browser: Browser) -> None:
+async def test_file_that_waits_survives_a_reload(city: OpenCity, browser: Browser, tmp_path: Path) -> None:
     async with Reader.come(browser, city) as reader:
         page = await reader.room()
         await page.context.route("**/city/media**", lambda route: route.abort())
-        picked = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"words"}
-        await page.locator("input[type=file]").set_input_files([picked])  # type: ignore[list-item]
+        notes = tmp_path / "notes.txt"
+        notes.write_text("words")
+        await page.locator("input[type=file]").set_input_files(notes)
         await page.get_by_text("goes with the message").wait_for()
         await page.reload()
         await page.get_by_text("goes with the message").wait_for()
