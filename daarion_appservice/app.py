@@ -48,6 +48,7 @@ from .city.events import (
     TypingChanged,
 )
 from .city.interactions import SECOND_ME
+from .city.media_links import MediaLinks
 from .city.membership import Membership
 from .city.messages import Messages
 from .city.occupancy import Occupancy
@@ -143,7 +144,10 @@ class City:
         self.settings = settings
         self.name = new_id()
         """Of this process, among those of the same city."""
-        self.namespace = Namespace(settings.homeserver.domain, settings.appservice.bot)
+        links = MediaLinks(
+            settings.appservice.as_token.get_secret_value(), now_ms, all_are_private=not settings.api.anonymous_read
+        )
+        self.namespace = Namespace(settings.homeserver.domain, settings.appservice.bot, links)
         self.database = Database(settings.database.url, pool_size=settings.database.pool_size)
         self.homeserver = Homeserver(
             settings.homeserver.address,

@@ -18,7 +18,7 @@ from typing import Annotated, Final
 from urllib.parse import quote
 
 import structlog
-from aiohttp import StreamReader, web
+from aiohttp import StreamReader, hdrs, web
 from pydantic import Field
 
 from ..city.file_types import HEAD_BYTES, SHOWN, kept_as, shown_as, size_of_picture
@@ -44,6 +44,7 @@ from ..slots import NoSlot, Slots
 from ..storage.database import Database
 from . import schemas
 from .authors import Authors
+from .byte_ranges import NotSatisfiable, part_of, wanted_range
 from .endpoint import Description, Query, check_text, described, json_response, read_query
 from .media_addresses import ONE, PATH, THUMBNAIL
 from .principals import Access, AgentPrincipal, Citizen, Principal, check, reader
@@ -68,8 +69,7 @@ _HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "cross-origin",
     # Which pages may read it stands in the answer, too.
     "Vary": "Origin",
-    # Synapse gives out files as a whole.
-    "Accept-Ranges": "none",
+    "Accept-Ranges": "bytes",
 }
 
 _Bytes = Annotated[bytes, Field(description="The file.", examples=["…"], json_schema_extra={"format": "binary"})]
@@ -241,7 +241,8 @@ class MediaRoutes:
 
         All else is 404, and what was deleted.
 
-        Pictures, sounds and films are answered to be shown, everything else to be saved. There are no ranges.
+        Pictures, sounds and films are answered to be shown, everything else to be saved. One `Range` is answered 206, or 416 when
+        it begins after the end. `expires` and `signature`, as in the `url` of a message's media, take the place of a token.
         """
         return await self._give(request, None)
 
@@ -263,8 +264,10 @@ class MediaRoutes:
 
     async def _give(self, request: web.Request, thumbnail: Thumbnail | None) -> web.StreamResponse:
         principal = await self._door.principal(request)
-        check(Access.READERS, principal, anonymous_read=self._anonymous_read)
-        file = await self._shown_file(request, principal)
+        file = await self._linked_file(request)
+        if file is None:
+            check(Access.READERS, principal, anonymous_read=self._anonymous_read)
+            file = await self._shown_file(request, principal)
         headers = _HEADERS | {
             "Cache-Control": f"{'public' if file.is_public else 'private'}, max-age={_FRESH_S}, immutable",
             "ETag": f'"{_etag(file.mxc, thumbnail)}"',
@@ -277,6 +280,18 @@ class MediaRoutes:
             with _homeserver_in_words(_not_given):
                 async with self._repository.download(file.mxc, thumbnail) as incoming:
                     return await self._pass_on(request, incoming, headers, is_thumbnail=thumbnail is not None)
+
+    async def _linked_file(self, request: web.Request) -> _ShownFile | None:
+        """What a signed link leads to, as long as anything shows it: the link was given to somebody who may have the file."""
+        links, query = self._namespace.media_links, request.query
+        if links is None or "signature" not in query:
+            return None
+        check_text(dict(request.match_info))
+        mxc = mxc_of(request.match_info["server"], request.match_info["media_id"])
+        if mxc is None or not links.is_good(mxc, query.get("expires", ""), query["signature"]):
+            return None
+        async with self._database.reading() as tx:
+            return _ShownFile(mxc, is_public=False) if await tx.media.is_in_use(mxc) else None
 
     async def _shown_file(self, request: web.Request, principal: Principal) -> _ShownFile:
         """What is asked for, if it may be; the homeserver is not asked."""
@@ -306,15 +321,25 @@ class MediaRoutes:
         if is_thumbnail and not mimetype.startswith("image/"):
             raise NotFound("no_thumbnail", "there is no smaller picture of this file")
         headers = headers | _content_headers(mimetype, incoming.filename)
-        if len(head) < HEAD_BYTES:
+        is_short = len(head) < HEAD_BYTES
+        size = len(head) if is_short else incoming.size
+        try:
+            wanted = None if size is None else wanted_range(request, size, headers["ETag"])
+        except NotSatisfiable:
+            return web.Response(status=416, headers=_HEADERS | {hdrs.CONTENT_RANGE: f"bytes */{size}"})
+        if wanted is not None:
+            headers[hdrs.CONTENT_RANGE] = f"bytes {wanted.start}-{wanted.stop - 1}/{size}"
+        status, part = (200, slice(None)) if wanted is None else (206, slice(wanted.start, wanted.stop))
+        if is_short:
             # All of it: however slowly it is taken, it holds up nobody else.
-            return web.Response(body=head, headers=headers)
-        response = web.StreamResponse(headers=headers)
-        response.content_length = incoming.size
+            return web.Response(body=head[part], headers=headers, status=status)
+        response = web.StreamResponse(headers=headers, status=status)
+        response.content_length = size if wanted is None else len(wanted)
         await response.prepare(request)
+        pieces = _pieces(head, incoming.rest(), limit)
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                await _write_all(response, head, incoming.rest(), limit)
+                await _write_all(response, pieces if wanted is None else part_of(pieces, wanted))
         except (HomeserverAway, TimeoutError) as error:
             log.warning("media_cut_short", path=request.path, error=str(error) or "too slow")
             _cut(request)
@@ -360,14 +385,20 @@ class _Body:
             raise
 
 
-async def _write_all(response: web.StreamResponse, head: bytes, rest: AsyncIterator[bytes], limit: int) -> None:
-    """Raises HomeserverAway when there is no end to it, TimeoutError when nobody takes it."""
-    sent = len(head)
-    await _write(response, head)
+async def _pieces(head: bytes, rest: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+    """A file as it comes. Raises HomeserverAway when there is no end to it."""
+    size = len(head)
+    yield head
     async for piece in rest:
-        sent += len(piece)
-        if sent > limit:
+        size += len(piece)
+        if size > limit:
             raise HomeserverAway(f"the file has more than {limit} bytes")
+        yield piece
+
+
+async def _write_all(response: web.StreamResponse, pieces: AsyncIterator[bytes]) -> None:
+    """Raises HomeserverAway as ``pieces`` does, TimeoutError when nobody takes it."""
+    async for piece in pieces:
         await _write(response, piece)
     await response.write_eof()
 

@@ -120,7 +120,9 @@ class RoomPages:
     async def _page(self, id_or_slug: str, place: Place, limit: int, reading: Reading) -> RoomPage:
         read = partial(self._read_page, id_or_slug, place, limit, reading)
         look = partial(self._database.room_versions.of, id_or_slug)
-        key = ("messages", id_or_slug, place, limit, reading)
+        links = self._namespace.media_links
+        # Signed links in it end some day.
+        key = ("messages", id_or_slug, place, limit, reading, links and links.expires_s)
         return await self._database.remembered.get(key, read, _size_of_page, look)
 
     async def _read_page(self, id_or_slug: str, place: Place, limit: int, reading: Reading) -> RoomPage:

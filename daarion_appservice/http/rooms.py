@@ -15,7 +15,7 @@ from ..matrix.namespace import Namespace
 from . import schemas
 from .encoded import Encoded
 from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
-from .media_addresses import media_url
+from .media_addresses import Linking
 from .pages import RoomPages
 from .principals import Access, Citizen, is_admin
 from .views import JSON, outside_view, presence_fields, room_view
@@ -159,7 +159,7 @@ class RoomRoutes:
             "id": member_id,
             "display_name": (member and member.display_name) or member_id,
             "matrix_user_id": user,
-            "avatar_url": media_url(member.avatar_url) if member else None,
+            "avatar_url": Linking(self._namespace.media_links).url(member.avatar_url) if member else None,
             **presence_fields(self._presence.shown(subject), now_ms),
         }
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from ..city.places import PlaceDirectory, main_role, microdao_role, node_role
 from ..city.presence import Shown
-from ..city.reading import is_readable_by_all
+from ..city.reading import PUBLIC, is_readable_by_all
 from ..city.types import Agent, Author, Media, Message, Room, Tally, UserId
 from ..matrix.namespace import Namespace
-from .media_addresses import media_url, thumbnail_url, with_city_addresses
+from .media_addresses import Linking
 
 JSON = dict[str, Any]
 
@@ -98,20 +98,21 @@ def author_view(author: Author, namespace: Namespace) -> JSON:
         "id": author.id,
         "display_name": author.display_name,
         "matrix_user_id": namespace.author(author),
-        "avatar_url": media_url(author.avatar_url),
+        "avatar_url": Linking(namespace.media_links).url(author.avatar_url),
     }
 
 
 def message_view(message: Message, namespace: Namespace) -> JSON:
+    linking = Linking(namespace.media_links, is_private=not PUBLIC.may_read_message(message))
     return {
         "id": message.id,
         "room_id": message.room_id,
         "seq": message.seq,
         "author": author_view(message.author, namespace),
         "body": message.body,
-        "formatted_body": with_city_addresses(message.formatted_body),
+        "formatted_body": linking.html(message.formatted_body),
         "msgtype": message.msgtype,
-        "media": message.media and media_view(message.media),
+        "media": message.media and media_view(message.media, linking),
         "mentions": message.mentions,
         "reply_to": message.reply_to,
         "reactions": [tally_view(tally) for tally in message.reactions],
@@ -134,11 +135,11 @@ def tally_view(tally: Tally) -> JSON:
     }
 
 
-def media_view(media: Media) -> JSON:
+def media_view(media: Media, linking: Linking = Linking()) -> JSON:  # noqa: B008 - immutable
     return {
         "mxc": media.mxc,
-        "url": media_url(media.mxc),
-        "thumbnail_url": thumbnail_url(media),
+        "url": linking.url(media.mxc),
+        "thumbnail_url": linking.thumbnail_url(media),
         "mimetype": media.mimetype,
         "filename": media.filename,
         "size": media.size,

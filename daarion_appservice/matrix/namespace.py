@@ -10,10 +10,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from ..city.media_links import MediaLinks
 from ..city.types import (
     AgentSlug,
     Author,
@@ -61,6 +62,8 @@ Inhabitant = tuple[AuthorKind, str]
 class Namespace:
     domain: str
     bot_localpart: str
+    media_links: MediaLinks | None = field(default=None, compare=False, repr=False)
+    """How links to private files are signed; None: not at all."""
 
     @property
     def bot(self) -> UserId:

@@ -49,6 +49,12 @@ class MediaRows:
             return None
         return Media(row.mxc, row.mimetype, row.filename, row.size, row.width, row.height)
 
+    async def is_in_use(self, mxc: str) -> bool:
+        """Whether it is somebody's picture or in a message, whoever may read that."""
+        in_message = exists().where(media_shown.c.mxc == mxc)
+        as_avatar = exists().where(media.c.mxc == mxc, media.c.is_avatar)
+        return bool((await self._connection.execute(select(in_message | as_avatar))).scalar_one())
+
     async def is_shown(self, mxc: str, readings: Mapping[RoomId, Reading] | None = None) -> bool:
         """Whether it is somebody's picture, or seen in a message that everybody may read, or under one.
 

@@ -7,15 +7,17 @@ import io
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from html import unescape
 from itertools import count
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import aiohttp
 import pytest
 from aiohttp import web
 from PIL import Image
 
+from daarion_appservice.city.media_links import MediaLinks
 from daarion_appservice.city.types import RoomId, UserId
 from daarion_appservice.errors import HomeserverAway
 from daarion_appservice.storage.ghosts import Ghost
@@ -631,3 +633,111 @@ async def test_one_who_takes_forever_does_not_hold_up_the_others(sqlite_url: str
         assert len(gallery.keeper.asked) == 2, "Oksana has her share of the places, and no more"
         end.set()
         assert await asyncio.gather(*waiting) == [200] * 8
+
+
+# --- links for who sends no token ------------------------------------------------------------------------
+
+
+async def linked(gallery: Gallery, address: str) -> int:
+    async with gallery.town.session.get(gallery.url + address) as answer:
+        return answer.status
+
+
+async def test_signed_link_of_a_message_needs_no_token(sqlite_url: str) -> None:
+    async with gallery_on(sqlite_url, api={"anonymous_read": False}) as gallery:
+        html = f'<img src="mxc://{SERVER}/inline" alt="x">'
+        for name in ("inline", "face"):
+            gallery.keeps(name)
+        await gallery.comes(
+            "m.room.member",
+            {"membership": "join", "displayname": "Alice", "avatar_url": f"mxc://{SERVER}/face"},
+            state_key=ALICE,
+        )
+        event = await gallery.shows("cat")
+        await gallery.comes(
+            "m.room.message",
+            {"msgtype": "m.text", "body": "x", "format": "org.matrix.custom.html", "formatted_body": html},
+        )
+        *_, cat, text = await gallery.town.get("/city/rooms/general/messages", token=TARAS)
+        inline = unescape(text["formatted_body"].split('src="')[1].split('"')[0])
+        links = [cat["media"]["url"], inline, cat["author"]["avatar_url"]]
+        assert [await linked(gallery, each) for each in links] == [200, 200, 200]
+        assert await linked(gallery, cat["media"]["url"].replace("?", "/thumbnail?")) == 200
+
+        query = cat["media"]["url"].partition("?")[2]
+        for wrong in (
+            f"/city/media/{SERVER}/cat",
+            f"/city/media/{SERVER}/inline?{query}",
+            f"/city/media/{SERVER}/cat?{query}x",
+            f"/city/media/{SERVER}/cat?{query.replace('expires=', 'expires=1')}",
+            f"/city/media/{SERVER}/cat?expires=99999999999&signature=%ff",
+        ):
+            assert await linked(gallery, wrong) == 401, wrong
+        await gallery.comes("m.room.redaction", {"redacts": event})
+        assert await linked(gallery, cat["media"]["url"]) == 401
+
+
+async def test_links_are_not_signed_where_everybody_may_read(gallery: Gallery) -> None:
+    await gallery.shows("cat")
+    assert (await gallery.last_message())["media"]["url"] == f"/city/media/{SERVER}/cat"
+
+
+def test_signed_link_ends_after_12_to_24_hours() -> None:
+    hour_ms, now_ms = 3_600_000, [0]
+    links = MediaLinks("secret", lambda: now_ms[0], all_are_private=False)
+    assert links.query("mxc://a/b", is_private=False) == ""
+    for made_at in (0, 7, 11.9):
+        now_ms[0] = int(made_at * hour_ms)
+        query = dict(parse_qsl(links.query("mxc://a/b", is_private=True)))
+        now_ms[0] += 12 * hour_ms
+        assert links.is_good("mxc://a/b", query["expires"], query["signature"])
+        now_ms[0] += 12 * hour_ms
+        assert not links.is_good("mxc://a/b", query["expires"], query["signature"])
+
+
+# --- ranges ----------------------------------------------------------------------------------------------
+
+LONG = bytes(range(256)) * 1200
+
+
+@pytest.mark.parametrize("content", [b"0123456789" * 20, LONG], ids=["short", "long"])
+@pytest.mark.parametrize(
+    ("asked", "begin", "end"),
+    [
+        ("0-", 0, None),
+        ("0-9", 0, 10),
+        ("100-149", 100, 150),
+        ("150-", 150, None),
+        ("-7", -7, None),
+        ("5-99999999", 5, None),
+    ],
+)
+async def test_range_is_answered_206(gallery: Gallery, content: bytes, asked: str, begin: int, end: int | None) -> None:
+    await gallery.shows("film", content, "application/octet-stream")
+    status, part, headers = await gallery.get("film", Range=f"bytes={asked}")
+    assert (status, part) == (206, content[begin:end])
+    first = begin % len(content)
+    assert headers["Content-Range"] == f"bytes {first}-{first + len(part) - 1}/{len(content)}"
+    assert headers["Content-Length"] == str(len(part))
+
+
+async def test_range_after_the_end_is_answered_416(gallery: Gallery) -> None:
+    await gallery.shows("film", LONG, "application/octet-stream")
+    status, _, headers = await gallery.get("film", Range=f"bytes={len(LONG)}-")
+    assert (status, headers["Content-Range"]) == (416, f"bytes */{len(LONG)}")
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "bytes=x", "lines=1-2", "bytes=5-2", "bytes=-"])
+async def test_what_is_no_single_range_is_answered_whole(gallery: Gallery, asked: str) -> None:
+    await gallery.shows("film", LONG, "application/octet-stream")
+    status, whole, headers = await gallery.get("film", Range=asked)
+    assert (status, whole) == (200, LONG)
+    assert headers["Accept-Ranges"] == "bytes"
+
+
+async def test_range_of_another_file_than_if_range_names_is_answered_whole(gallery: Gallery) -> None:
+    await gallery.shows("film", LONG, "application/octet-stream")
+    _, _, headers = await gallery.get("film")
+    wanted = {"Range": "bytes=1-2"}
+    assert (await gallery.get("film", **wanted, **{"If-Range": headers["ETag"]}))[0] == 206
+    assert (await gallery.get("film", **wanted, **{"If-Range": '"another"'}))[0] == 200
