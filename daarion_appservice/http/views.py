@@ -115,7 +115,7 @@ def message_view(message: Message, namespace: Namespace) -> JSON:
         "media": message.media and media_view(message.media, linking),
         "mentions": message.mentions,
         "reply_to": message.reply_to,
-        "reactions": [tally_view(tally) for tally in message.reactions],
+        "reactions": [tally_view(tally, linking) for tally in message.reactions],
         "edited_at": moment(message.edited_at_ms),
         "deleted": message.deleted,
         "created_at": moment(message.created_at_ms),
@@ -125,12 +125,12 @@ def message_view(message: Message, namespace: Namespace) -> JSON:
     }
 
 
-def tally_view(tally: Tally) -> JSON:
+def tally_view(tally: Tally, linking: Linking) -> JSON:
     return {
         "emoji": tally.key,
         "count": tally.count,
         "by": tally.by,
-        "url": media_url(tally.key),
+        "url": linking.url(tally.key),
         "shortcode": tally.shortcode,
     }
 

@@ -50,10 +50,11 @@ class MediaRows:
         return Media(row.mxc, row.mimetype, row.filename, row.size, row.width, row.height)
 
     async def is_in_use(self, mxc: str) -> bool:
-        """Whether it is somebody's picture or in a message, whoever may read that."""
+        """Whether it is somebody's picture, in a message or under one, whoever may read that."""
         in_message = exists().where(media_shown.c.mxc == mxc)
+        in_reaction = exists().where(reactions.c.key == mxc, ~reactions.c.removed)
         as_avatar = exists().where(media.c.mxc == mxc, media.c.is_avatar)
-        return bool((await self._connection.execute(select(in_message | as_avatar))).scalar_one())
+        return bool((await self._connection.execute(select(in_message | in_reaction | as_avatar))).scalar_one())
 
     async def is_shown(self, mxc: str, readings: Mapping[RoomId, Reading] | None = None) -> bool:
         """Whether it is somebody's picture, or seen in a message that everybody may read, or under one.
