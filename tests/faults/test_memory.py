@@ -32,6 +32,7 @@ MAY_GROW_BYTES = 48 * 1024 * 1024
 @dataclass
 class Service:
     port: int
+    matrix_port: int
     child: Child
 
     @property
@@ -56,10 +57,9 @@ class Service:
             return await answer.read()
 
 
-@pytest.fixture
-async def service(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Service]:
-    """A service without a homeserver, and a room of long messages: the first has 999 reactions."""
-    config = tmp_path / "config.yaml"
+def configured(directory: Path, database_url: str, command: list[str] | None = None) -> Service:
+    """A service without a homeserver, to be started."""
+    config = directory / "config.yaml"
     config_edit.generate(config)
     port, matrix_port = free_port(), free_port()
     config_edit.set_values(
@@ -68,12 +68,19 @@ async def service(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Service]:
             "homeserver.address": f"http://{HOST}:{free_port()}",
             "api.port": port,
             "matrix.port": matrix_port,
-            "database.url": sqlite_url,
+            "database.url": database_url,
             "api.jwt.secret": JWT_SECRET,
         },
     )
     registration.generate(config_file.load(config), config)
-    made = Service(port, Child("city", python("daarion_appservice", "run", "-c", str(config)), tmp_path / "city.log"))
+    command = command or python("daarion_appservice", "run", "-c", str(config))
+    return Service(port, matrix_port, Child("city", command, directory / "city.log"))
+
+
+@pytest.fixture
+async def service(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Service]:
+    """A service without a homeserver, and a room of long messages: the last has 999 reactions."""
+    made = configured(tmp_path, sqlite_url)
     made.child.start()
     try:
         await eventually(lambda: answers(made), 60, lambda: "\n".join(made.child.last_lines(30)))
@@ -152,3 +159,24 @@ async def test_peers_that_read_nothing_cost_little(service: Service, path: str, 
             peers.enter_context(service.deaf(request))
         assert await most_grown(service, before) < MAY_GROW_BYTES
         await service.get("/city/rooms")
+
+
+async def test_readyz_answers_while_silent_connections_take_all_descriptors(tmp_path: Path, sqlite_url: str) -> None:
+    command = python("daarion_appservice", "run", "-c", str(tmp_path / "config.yaml"))
+    few = ["bash", "-c", 'ulimit -n 256; exec "$@"', "bash", *command]
+    made = configured(tmp_path, sqlite_url, few)
+    made.child.start()
+    try:
+        await eventually(lambda: answers(made), 60, lambda: "\n".join(made.child.last_lines(30)))
+        with ExitStack() as peers:
+            for _ in range(400):
+                peers.enter_context(made.deaf(b"GET / HTT"))
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(10)) as session:
+                async with session.get(f"http://{HOST}:{made.matrix_port}/readyz") as answer:
+                    assert answer.status == 503  # it has no homeserver, and says so
+                # Somebody who asks goes before those who are silent.
+                async with session.get(f"http://{HOST}:{made.port}/city/rooms") as answer:
+                    assert answer.status == 200
+        assert "connections_scarce" in made.child.log.read_text()
+    finally:
+        made.child.kill()
