@@ -73,9 +73,12 @@ class PlaceDirectory:
     def __init__(self) -> None:
         self._places: Mapping[PlaceKind, Mapping[str, Place]] = {kind: {} for kind in PlaceKind}
         self._agents: Mapping[PlaceKind, Mapping[str, list[Agent]]] = {kind: {} for kind in PlaceKind}
+        self.unlisted_rooms: frozenset[str] = frozenset()
+        """Slugs of rooms; that an agent lives there is not told."""
 
-    def replace(self, described: Iterable[Place], agents: Iterable[Agent]) -> None:
-        """Take these as all that is described, and as all agents there are."""
+    def replace(self, described: Iterable[Place], agents: Iterable[Agent], unlisted_rooms: Iterable[str] = ()) -> None:
+        """Take these as all that is described, as all agents there are, and as all rooms of which not everybody may know."""
+        self.unlisted_rooms = frozenset(unlisted_rooms)
         residents = sorted(agents, key=lambda agent: agent.slug)
         places: dict[PlaceKind, dict[str, Place]] = {kind: {} for kind in PlaceKind}
         for place in described:

@@ -156,7 +156,7 @@ class RoomPages:
 
     async def _read_unlisted(self) -> frozenset[RoomId]:
         async with self._database.reading() as tx:
-            return await tx.rooms.unlisted()
+            return frozenset(await tx.rooms.unlisted())
 
     async def _read_rooms(self, sort: str, limit: int, offset: int) -> _RoomList:
         async with self._database.reading() as tx:

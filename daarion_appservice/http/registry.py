@@ -118,6 +118,7 @@ class RegistryRoutes:
         differences = await counting(self._registry, self._keeper.lay_over(Description((agent,))))
         shown = self._presence.shown(agent_subject(agent.slug))
         view = agent_view(agent, shown, self._places, self._namespace, self._steady_ms())
+        view["rooms"] = list(agent.rooms)  # whoever may say it may know of them all
         return Answer(view, 201 if differences["agents"].added else 200)
 
     @endpoint(

@@ -60,7 +60,7 @@ def agent_view(agent: Agent, shown: Shown, places: PlaceDirectory, namespace: Na
         "microdao_role": microdao_role(agent) or None,
         "role": main_role(agent) or None,
         "district": places.district_of(agent) or None,
-        "rooms": list(agent.rooms),
+        "rooms": [room for room in agent.rooms if room not in places.unlisted_rooms],
     }
 
 

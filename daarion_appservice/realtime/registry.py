@@ -46,7 +46,8 @@ class Registry:
             if version == self._version:
                 return
             agents = await tx.agents.all()
-            self._places.replace(await tx.places.all(), agents)
+            unlisted = await tx.rooms.unlisted()
+            self._places.replace(await tx.places.all(), agents, unlisted.values())
             self._agents.replace(agents)
             self._tokens.replace(await tx.agents.tokens())
             self._version = version

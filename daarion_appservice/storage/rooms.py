@@ -134,10 +134,10 @@ class RoomRows:
         """The rooms with these ids, direct chats not among them."""
         return await self._some(and_(rooms.c.id.in_(ids), rooms.c.agent.is_(None))) if ids else []
 
-    async def unlisted(self) -> frozenset[RoomId]:
-        """The city's rooms of which not everybody may know."""
-        rows = await self._connection.execute(select(rooms.c.id).where(_IS_PUBLIC, ~room_is_listed()))
-        return frozenset(RoomId(row.id) for row in rows)
+    async def unlisted(self) -> dict[RoomId, str]:
+        """The city's rooms of which not everybody may know, with their slugs."""
+        rows = await self._connection.execute(select(rooms.c.id, rooms.c.slug).where(_IS_PUBLIC, ~room_is_listed()))
+        return {RoomId(row.id): row.slug for row in rows}
 
     async def get(self, room: RoomId) -> Room | None:
         """A public room or a direct chat."""
@@ -240,6 +240,9 @@ class RoomRows:
         if history_visibility is not None:
             values |= _visibility(history_visibility)
         await self._set(room, **values)
+        if join_rule is not None or history_visibility is not None:
+            # Whether everybody may know of the room, and so of who lives there.
+            await registry_changed(self._connection)
 
     async def is_visibility_known(self, room: RoomId) -> bool:
         """Whether the history visibility is what the homeserver said, not what was assumed."""

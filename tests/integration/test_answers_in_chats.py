@@ -294,3 +294,41 @@ async def test_files_of_a_chat_are_fetched_for_nobody_nor_what_an_edit_brings_in
     assert [each.formatted_body for each in kept] == [None, None]
     async with forum.database.reading() as tx:
         assert not await tx.media.is_shown(secret)
+
+
+@pytest.mark.parametrize(
+    ("visibility", "is_repeated"), [("joined", False), ("invited", False), ("shared", True), ("world_readable", True)]
+)
+async def test_agent_repeats_nothing_to_who_joined_later(forum: Forum, visibility: str, is_repeated: bool) -> None:
+    chat = await forum.chat(SCRIBE, in_company=True)
+    content = {"history_visibility": visibility}
+    await forum.happens(chat, "m.room.history_visibility", content, sender=ALICE, state_key="")
+    await forum.hears(chat, ALICE, "Код від сейфа 1234")
+    await forum.happens(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
+    await forum.hears(chat, ALICE, "Вітаю, Мелорі")
+    async with forum.database.transaction() as tx:
+        await tx.rooms.keep_chat(chat.id, in_company=True)
+    async with forum.answering():
+        await forum.hears(chat, MALLORY, "Писар, що казали до мене?")
+        await forum.answers(room=chat.id)
+    (asked,) = forum.core.asked
+    assert ("1234" in str(asked.content)) is is_repeated
+    assert "Вітаю" in str(asked.content)
+
+
+@pytest.mark.parametrize("visibility", ["joined", "shared"])
+async def test_agent_repeats_nothing_private_in_public(forum: Forum, visibility: str) -> None:
+    async with forum.database.transaction() as tx:
+        await link(tx, GENERAL, "!general")
+        general = await tx.rooms.get(GENERAL)
+    assert general is not None
+    for each, body in ((visibility, "Код від сейфа 1234"), ("world_readable", "Відтепер усі читають")):
+        content = {"history_visibility": each}
+        await forum.happens(general, "m.room.history_visibility", content, sender=ALICE, state_key="")
+        await forum.hears(general, ALICE, body)
+    async with forum.answering():
+        await forum.hears(general, MALLORY, "Писар, що казали?")
+        await forum.answers()
+    (asked,) = forum.core.asked
+    assert "1234" not in str(asked.content)
+    assert "Відтепер" in str(asked.content)
