@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from daarion_appservice.city.events import CityEvent, MembershipChanged, MessagePosted
 from daarion_appservice.city.rooms import Rooms
-from daarion_appservice.city.types import Author, AuthorKind, Delivery, Message, MessageId, Room
+from daarion_appservice.city.types import Author, AuthorKind, Delivery, Message, MessageId, Room, RoomEventKind, UserId
 from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.errors import Conflict
 from daarion_appservice.matrix import confirmation as confirmation_module
@@ -627,3 +627,26 @@ async def test_a_homeserver_that_refuses_to_say_holds_up_that_room_alone(
 
     assert await inside.bodies() == ["$1", "$2"]
     assert await inside.bodies("builders") == ["$3"]
+
+
+async def test_a_message_that_was_found_late_stands_where_it_belongs(inside: Inside) -> None:
+    await inside.store(said("$1"), said("$3"), joined("$4", "@carol:city.localhost"), said("$5"))
+    await inside.handle_all()
+    _, third, _ = await inside.in_room()
+    late = [replace(received(said(each)), before_message=third.id, is_confirmed=True) for each in ("$2a", "$2b")]
+    async with inside.database.transaction() as tx:
+        await tx.inbox.add(late, now_ms=now_ms())
+    await inside.handle_all()
+
+    messages = await inside.in_room()
+    assert [each.matrix_event_id for each in messages] == ["$1", "$2a", "$2b", "$3", "$5"]
+    room = await inside.room()
+    async with inside.database.reading() as tx:
+        history = await tx.room_events.after(room.id, 0, limit=100)
+        reading = await tx.membership_periods.reading(room.id, [UserId("@carol:city.localhost")])
+    seqs = [event.seq for event in history]
+    assert seqs == sorted(set(seqs))
+    assert seqs[-1] == room.last_seq
+    # Whoever came between two messages still came between them.
+    assert messages[3].seq < reading.joined[-1][0] < messages[4].seq
+    assert RoomEventKind.RESYNC in {event.kind for event in history}
