@@ -29,6 +29,12 @@ class AgentList(Query):
     district: str = Field("", max_length=255, description="Those who live in this district.", examples=["podil"])
     q: str = Field("", max_length=255, description="Those with this in slug, name or title.", examples=["wizz"])
     presence: Literal["", "online", "away", "offline"] = Field("", description="Those who are so.", examples=["online"])
+    ids: str = Field(
+        "",
+        max_length=4096,
+        description="Those with one of these ids or slugs, separated by commas: for whoever shows only some.",
+        examples=["daarwizz,litopys"],
+    )
     limit: int | None = Field(None, ge=1, le=1000, description="How many at most; left out: all.", examples=[100])
     offset: int = Field(0, ge=0, le=1 << 31, description="How many to leave out, from the first.", examples=[0])
 
@@ -98,7 +104,12 @@ class AgentRoutes:
         """In the order of their slugs."""
         query = call.query
         wanted = AgentFilter(query.node_id, query.microdao, query.role, query.q, query.kind)
-        found = (agent for agent in self._agents.all() if self._is_wanted(agent, wanted, query))
+        ids = frozenset(filter(None, query.ids.split(",")))
+        found = (
+            agent
+            for agent in self._agents.all()
+            if (not ids or agent.id in ids or agent.slug in ids) and self._is_wanted(agent, wanted, query)
+        )
         last = None if query.limit is None else query.offset + query.limit
         return [self._view(agent) for agent in islice(found, query.offset, last)]
 

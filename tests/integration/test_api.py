@@ -369,6 +369,8 @@ async def test_the_registry_is_shown_with_presence_and_can_be_searched(here: Ope
         "presence=online": ["scribe"],
         "presence=offline": ["daarwizz"],
         "role=guardian&presence=offline": [],
+        "ids=scribe,nobody": ["scribe"],
+        "ids=,": ["daarwizz", "scribe"],
         "": ["daarwizz", "scribe"],
     }.items():
         assert [agent["slug"] for agent in await here.get(f"/api/v1/agents?{query}")] == slugs, query
@@ -838,7 +840,9 @@ async def test_a_page_of_somebody_elses_cannot_set_presence(here: OpenCity) -> N
 async def test_without_a_token_only_who_asks_for_localhost_is_answered(here: OpenCity) -> None:
     path = "/@agent_daarwizz:city.localhost"
     rebound = await internal(here, "GET", path, headers={"Host": "evil.example:7025"})
-    assert matrix_problem(rebound) == (401, "M_MISSING_TOKEN")
+    assert matrix_problem(rebound) == (421, "M_FORBIDDEN")
+    elsewhere = await internal(here, "GET", path, headers={"Host": "appservice:7025"})
+    assert matrix_problem(elsewhere) == (401, "M_MISSING_TOKEN")
     assert (await internal(here, "GET", path, headers={"Host": "localhost:7025"})).status == 200
 
 

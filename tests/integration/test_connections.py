@@ -90,7 +90,14 @@ async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serve]:
             await served.release.wait()
             return web.Response(text="at last")
 
+        async def stream(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            while True:
+                await response.write(bytes(64 * 1024))
+
         app = web.Application(middlewares=[problems, made.bounded])
+        app.add_routes([web.get("/stream", stream)])
         app.add_routes([web.get("/", short), web.get("/long", long), web.get("/waiting", waiting)])
         listener = Listener("api", app, HOST, served.port, made)
         await listener.start()
@@ -202,6 +209,17 @@ async def test_answer_that_is_read_too_slowly_is_given_up(serve: Serve) -> None:
         await open_count(served, 1)
         await open_count(served, 0)
         reading.cancel()
+
+
+async def test_stream_whose_reader_takes_nothing_is_given_up(serve: Serve) -> None:
+    served = await serve(deadlines=SHORT)
+    deaf, reader = await served.asking("/stream"), await served.asking("/stream")
+    async with closing(deaf, reader):
+        await eventually_busy(served, 2)
+        async with asyncio.timeout(10):
+            while len(served.connections) == 2:
+                await reader[0].readexactly(64 * 1024)
+        assert len(await reader[0].readexactly(64 * 1024)) == 64 * 1024
 
 
 async def test_answer_that_is_read_arrives_whole(serve: Serve) -> None:
