@@ -120,10 +120,15 @@ class RunningCity:
         city.session = aiohttp.ClientSession()
         return city
 
-    def replica(self, name: str) -> RunningCity:
+    def replica(self, name: str, *, matrix_port: int | None = None) -> RunningCity:
         """Another process of the same city, on ports of its own; to be started, and to be closed."""
         other = RunningCity(
-            self.directory, self.database_url, self.homeserver, free_port(), free_port(), config_name=f"{name}.yaml"
+            self.directory,
+            self.database_url,
+            self.homeserver,
+            free_port(),
+            matrix_port or free_port(),
+            config_name=f"{name}.yaml",
         )
         other.config.write_text(self.config.read_text())
         config_edit.set_values(other.config, {"api.port": other.api_port, "matrix.port": other.matrix_port})

@@ -39,7 +39,9 @@ class Person:
     @classmethod
     async def arrive(cls, homeserver: LocalSynapse, name: str) -> Person:
         await homeserver.register(name, "secret", display_name=name.capitalize())
-        client = nio.AsyncClient(homeserver.url, f"@{name}:{homeserver.server_name}")
+        # Its own default waits up to a minute before it tries again.
+        config = nio.AsyncClientConfig(backoff_factor=0.05, max_timeout_retry_wait_time=1)
+        client = nio.AsyncClient(homeserver.url, f"@{name}:{homeserver.server_name}", config=config)
         assert isinstance(await client.login("secret"), nio.LoginResponse)
         person = cls(client)
         client.add_event_callback(person._saw, (nio.RoomMessageText, nio.RoomMessageNotice))

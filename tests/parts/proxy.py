@@ -61,9 +61,11 @@ Matches = Callable[[Passed], bool]
 class Proxy:
     """In front of a port, until ``stop``. What was answered there stands in ``passed``, in that order."""
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, *more_ports: int) -> None:
+        """``more_ports`` are tried in their order where nobody listens on ``target_port``, as a load balancer does."""
         self.port = free_port()
         self.target_port = target_port
+        self._more_ports = more_ports
         self.passed: list[Passed] = []
         self.lost: list[Passed] = []
         """Those of them whose answer nobody got."""
@@ -171,7 +173,7 @@ class Proxy:
 
     def _ports(self, _request: web.Request) -> Sequence[int]:
         """Where a request may go, in the order of trying."""
-        return [self.target_port]
+        return [self.target_port, *self._more_ports]
 
 
 def _nothing(_passed: Passed) -> bool:

@@ -1,0 +1,357 @@
+"""Kills and cuts in each shape in which a city runs: nothing lost, doubled or misordered against Synapse's stream order.
+
+Numbered messages go both ways while processes are killed (SIGKILL) and the link to another homeserver is cut. Each test prints
+how many messages were lost, doubled and misordered in each direction. A short run is part of ``make test``; ``make soak`` has
+more than 60 kills and 5,000 messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import cycle
+
+import nio
+import pytest
+
+from tests.parts.city import RunningCity, StartCity, citizen_token
+from tests.parts.federation import FederatedCity, StartFederation
+from tests.parts.person import Arrive, Person
+from tests.parts.ports import free_port
+from tests.parts.proxy import Proxy
+from tests.parts.redis import RedisServer
+from tests.parts.synapse_workers import APPSERVICE, GENERIC, MAIN, PERSISTER, PRESENCE, BootWorkers, SynapseWorkers
+from tests.parts.tally import Spoken, Tally, in_the_city, on_matrix, stream_order, tally, tally_by_author
+
+SOON: dict[str, str | float] = {"homeserver.sweep_s": 2.0}
+SETTLED_S = 120.0
+LONGEST_DOWN_S = 1.5
+PAUSE_S = 0.02
+FAULT_S = 90.0
+
+Fault = Callable[[], Awaitable[None]]
+
+
+def short_or_soak(kills: int, count: int) -> pytest.MarkDecorator:
+    """A short run, and one of ``kills`` faults and ``count`` messages of each who speaks."""
+    return pytest.mark.parametrize(
+        ("kills", "count"), [(3, 24), pytest.param(kills, count, marks=pytest.mark.soak)], ids=["short", "soak"]
+    )
+
+
+@dataclass
+class Talk:
+    """A citizen and people on Matrix who say numbered messages in the room general, whatever happens."""
+
+    doors: Sequence[RunningCity]
+    """The city's processes; the citizen's page goes to the next one when one does not answer."""
+    people: Sequence[Person]
+    room_id: str
+    said: dict[str, list[str]] = field(default_factory=dict)
+    faults: int = 0
+    _log: list[str] = field(default_factory=list)
+
+    @property
+    def city(self) -> RunningCity:
+        return self.doors[0]
+
+    @property
+    def citizen(self) -> str:
+        return f"@citizen_u_123:{self.city.homeserver.server_name}"
+
+    async def go(self, count: int, faults: Sequence[tuple[str, Fault]]) -> None:
+        """Everybody says ``count`` messages; the faults happen one after the other, spread over that time."""
+        who = [self.citizen, *(person.client.user_id for person in self.people)]
+        self.said = {each: [] for each in who}
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._citizen(count))
+            for person in self.people:
+                tasks.create_task(self._person(person, count))
+            tasks.create_task(self._happen(count, faults))
+
+    async def _happen(self, count: int, faults: Sequence[tuple[str, Fault]]) -> None:
+        for number, (name, fault) in enumerate(faults, start=1):
+            await self._until_said(number * count // (len(faults) + 1))
+            self._log.append(name)
+            async with asyncio.timeout(FAULT_S):
+                await fault()
+            self.faults += 1
+
+    async def _until_said(self, count: int) -> None:
+        async with asyncio.timeout(FAULT_S):
+            # The fastest: who is cut off cannot be waited for.
+            while max(map(len, self.said.values())) < count:
+                await asyncio.sleep(0.02)
+
+    async def _citizen(self, count: int) -> None:
+        token, doors = citizen_token("u_123", "Оксана"), cycle(self.doors)
+        door = next(doors)
+        for number in range(count):
+            body = f"citizen {number}"
+            message = {"body": body, "client_id": f"client:{body}"}
+            while True:
+                try:
+                    status, answer = await door.call("POST", "/city/rooms/general/messages", message, token=token)
+                except (TimeoutError, OSError):
+                    status, answer = 0, None
+                if status in {200, 201}:
+                    break
+                assert status in {0, 503}, answer
+                door = next(doors)
+                await asyncio.sleep(0.1)
+            self.said[self.citizen].append(body)
+            await asyncio.sleep(PAUSE_S)
+
+    async def _person(self, person: Person, count: int) -> None:
+        name = person.client.user_id
+        for number in range(count):
+            body = f"{name[1:].partition(':')[0]} {number}"
+            await self.says(person, body)
+            self.said[name].append(body)
+            await asyncio.sleep(PAUSE_S)
+
+    async def says(self, person: Person, body: str) -> None:
+        """As clients do: the same transaction id again until the homeserver has answered."""
+        content, answer = {"msgtype": "m.text", "body": body}, None
+        while not isinstance(answer, nio.RoomSendResponse):
+            answer = await person.client.room_send(self.room_id, "m.room.message", content, tx_id=f"txn:{body}")
+            if not isinstance(answer, nio.RoomSendResponse):
+                await asyncio.sleep(0.1)
+
+    async def settle(self, count: Callable[[], Awaitable[tuple[Tally, Tally]]], shape: str) -> None:
+        """Wait until both directions are complete, or long enough; print what was counted, and fail if anything is wrong."""
+        into_city, onto_matrix = await count()
+        try:
+            async with asyncio.timeout(SETTLED_S):
+                while not (into_city.is_clean and onto_matrix.is_clean):
+                    await asyncio.sleep(0.5)
+                    into_city, onto_matrix = await count()
+        except TimeoutError:
+            pass
+        report = (
+            f"{shape}: {self.faults} faults\n  into the city: {into_city}\n  onto Matrix: {onto_matrix}\n"
+            f"  faults: {', '.join(self._log)}"
+        )
+        print(report)  # noqa: T201 -- `make soak` shows figures
+        assert into_city.is_clean, report
+        assert onto_matrix.is_clean, report
+
+    async def by_stream(self) -> tuple[Tally, Tally]:
+        """Into the city, in the order of Synapse's stream; onto Matrix, in the order in which the citizen wrote."""
+        shown = await on_matrix(self.city, self.people[0], self.room_id)
+        stream = [shown[event_id] for event_id in await stream_order(self.city, self.room_id) if event_id in shown]
+        inside = await in_the_city(self.city)
+        written = [spoken for spoken in stream if spoken[0] != self.citizen]
+        assert set(written) == {
+            (who, body) for who, words in self.said.items() for body in words if who != self.citizen
+        }
+        return (
+            tally(written, [spoken for spoken in inside if spoken[0] != self.citizen]),
+            tally(self._written(self.citizen), [spoken for spoken in stream if spoken[0] == self.citizen]),
+        )
+
+    async def by_author(self) -> tuple[Tally, Tally]:
+        """The same with the order of each author: what is backfilled from another server has no place in the stream."""
+        shown = await on_matrix(self.city, self.people[0], self.room_id)
+        people = [spoken for person in self.people for spoken in self._written(person.client.user_id)]
+        inside = await in_the_city(self.city)
+        by_citizen = [spoken for spoken in reversed(shown.values()) if spoken[0] == self.citizen]
+        return (
+            tally_by_author(people, [spoken for spoken in inside if spoken[0] != self.citizen]),
+            tally(self._written(self.citizen), by_citizen),
+        )
+
+    def _written(self, who: str) -> list[Spoken]:
+        return [(who, body) for body in self.said[who]]
+
+
+def _pause() -> Awaitable[None]:
+    return asyncio.sleep(random.uniform(0, LONGEST_DOWN_S))
+
+
+# --- one Synapse, one process of ours -----------------------------------------------------------------
+
+
+@short_or_soak(kills=20, count=600)
+@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True)
+async def test_kills_of_service_and_homeserver_lose_double_and_misorder_nothing(
+    start_city: StartCity, arrive: Arrive, kills: int, count: int
+) -> None:
+    city = await start_city(settings=SOON)
+    people = [await arrive(city, name) for name in ("alice", "bob")]
+    rooms = [await person.join("#city_general:city.localhost") for person in people]
+    talk = Talk([city], people, rooms[0])
+
+    async def service() -> None:
+        city.service.kill()
+        await _pause()
+        await city.start()
+
+    async def synapse() -> None:
+        city.homeserver.kill()
+        await _pause()
+        await city.homeserver.start()
+
+    async def both() -> None:
+        city.homeserver.kill()
+        city.service.kill()
+        await _pause()
+        await asyncio.gather(city.homeserver.start(), city.start())
+
+    await talk.go(count, _some(kills, [("service", service), ("synapse", synapse), ("both", both)]))
+    await talk.settle(talk.by_stream, "one Synapse, one process")
+
+
+# --- workers, three processes of ours -----------------------------------------------------------------
+
+
+@short_or_soak(kills=30, count=650)
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_kills_of_workers_and_replicas_lose_double_and_misorder_nothing(
+    start_city: StartCity,
+    synapse_workers: BootWorkers,
+    redis: RedisServer,
+    arrive: Arrive,
+    kills: int,
+    count: int,
+) -> None:
+    async with _three_replicas(start_city, synapse_workers, redis) as replicas:
+        city = replicas[0]
+        people = [await arrive(city, name) for name in ("alice", "bob", "carol")]
+        rooms = [await person.join("#city_general:city.localhost") for person in people]
+        talk = Talk(replicas, people, rooms[0])
+        await talk.go(count, _some(kills, _faults_of_workers(replicas)))
+        await talk.settle(talk.by_stream, "workers, three replicas")
+
+
+@asynccontextmanager
+async def _three_replicas(
+    start_city: StartCity, synapse_workers: BootWorkers, redis: RedisServer
+) -> AsyncIterator[list[RunningCity]]:
+    async with AsyncExitStack() as stack:
+        # The load balancer has to know all ports before the registration says where it is.
+        ports = [free_port() for _ in range(3)]
+        balancer = Proxy(*ports)
+        await balancer.start()
+        stack.push_async_callback(balancer.stop)
+        settings: dict[str, str | float] = {
+            "matrix.port": ports[0],
+            "appservice.address": balancer.url,
+            "redis.url": redis.url,
+        }
+        first = await start_city(boot=synapse_workers, settings=settings | SOON)
+        others = [
+            first.replica(f"replica-{number}", matrix_port=port) for number, port in enumerate(ports[1:], start=2)
+        ]
+        for other in others:
+            stack.push_async_callback(other.close)
+            other.service.start()
+        for other in others:
+            await other.ready()
+        yield [first, *others]
+
+
+def _faults_of_workers(replicas: Sequence[RunningCity]) -> list[tuple[str, Fault]]:
+    homeserver = replicas[0].homeserver
+    assert isinstance(homeserver, SynapseWorkers)
+
+    def workers(*names: str) -> Fault:
+        async def kill() -> None:
+            homeserver.kill_processes(*names)
+            await _pause()
+            await homeserver.start_processes(*names)
+
+        return kill
+
+    def ours(*which: RunningCity) -> Fault:
+        async def kill() -> None:
+            for each in which:
+                each.service.kill()
+            await _pause()
+            await asyncio.gather(*(each.start() for each in which))
+
+        return kill
+
+    async def worker_and_replica() -> None:
+        await asyncio.gather(workers(APPSERVICE)(), ours(replicas[0])())
+
+    return [
+        (APPSERVICE, workers(APPSERVICE)),
+        ("first replica", ours(replicas[0])),
+        (PERSISTER, workers(PERSISTER)),
+        (GENERIC[0], workers(GENERIC[0])),
+        ("appservice and first replica", worker_and_replica),
+        (MAIN, workers(MAIN)),
+        ("second replica", ours(replicas[1])),
+        (PRESENCE, workers(PRESENCE)),
+        ("appservice and persister", workers(APPSERVICE, PERSISTER)),
+        ("third replica", ours(replicas[2])),
+        (GENERIC[1], workers(GENERIC[1])),
+        ("all replicas", ours(*replicas)),
+        ("all of Synapse", workers(*homeserver.processes)),
+    ]
+
+
+# --- two homeservers ----------------------------------------------------------------------------------
+
+
+@short_or_soak(kills=16, count=400)
+@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True)
+async def test_cuts_between_homeservers_lose_double_and_misorder_nothing(
+    start_federation: StartFederation, arrive: Arrive, kills: int, count: int
+) -> None:
+    federation = await start_federation(settings=SOON)
+    people = [await arrive(federation.city, "alice"), await arrive(federation.other, "fay")]
+    rooms = [await person.join(federation.alias("general")) for person in people]
+    talk = Talk([federation.city], people, rooms[0])
+    await talk.go(count, _some(kills, _faults_of_link(federation)))
+    # Synapse asks for what it missed when something new comes.
+    for number, person in enumerate(people * 2):
+        await talk.says(person, f"done {number}")
+        talk.said[person.client.user_id].append(f"done {number}")
+    await talk.settle(talk.by_author, "two homeservers")
+
+
+def _faults_of_link(federation: FederatedCity) -> list[tuple[str, Fault]]:
+    link, city, other = federation.link, federation.city, federation.other
+
+    def cut(*, from_here: bool = True, from_there: bool = True, restarts_other: bool = False) -> Fault:
+        async def happen() -> None:
+            link.cut(from_here=from_here, from_there=from_there)
+            await _pause()
+            if restarts_other:
+                other.kill()
+                await other.start()
+            link.mend()
+
+        return happen
+
+    async def kill_here() -> None:
+        city.homeserver.kill()
+        await _pause()
+        await city.homeserver.start()
+
+    async def kill_service_while_cut() -> None:
+        link.cut()
+        city.service.kill()
+        await _pause()
+        await city.start()
+        link.mend()
+
+    return [
+        ("cut", cut()),
+        ("cut, other restarted", cut(restarts_other=True)),
+        ("service killed while cut", kill_service_while_cut),
+        ("cut from here", cut(from_there=False)),
+        ("cut from there", cut(from_here=False)),
+        ("homeserver", kill_here),
+        ("cut from there, other restarted", cut(from_here=False, restarts_other=True)),
+    ]
+
+
+def _some(kills: int, faults: Sequence[tuple[str, Fault]]) -> list[tuple[str, Fault]]:
+    """Each in its turn."""
+    return [faults[number % len(faults)] for number in range(kills)]
