@@ -54,8 +54,11 @@ export function Shell({ children }: { children: ReactNode }) {
         <Preferences />
         <Account />
       </header>
-      <LinkBanner />
-      <OutboxBanner />
+      {/* One row of the grid, however much there is to say. */}
+      <div>
+        <LinkBanner />
+        <OutboxBanner />
+      </div>
       <main id="main" ref={main} className={styles.main} tabIndex={-1}>
         {children}
       </main>
