@@ -297,7 +297,8 @@ async def test_edit_that_is_refused_stays_with_its_text(city: OpenCity, browser:
         await field.press("Enter")
         await page.get_by_text("Edit: a much better text").wait_for()
         room = await page.locator("main").bounding_box()
-        assert room is not None and room["y"] < 100, "nothing but the header stands above the room"
+        assert room is not None
+        assert room["y"] < 100, "nothing but the header stands above the room"
         await page.reload()
         await page.get_by_text("Edit: a much better text").wait_for()
         await page.unroute(f"{MESSAGES}/*")
