@@ -1,0 +1,213 @@
+"""Hostile input, made by hypothesis, and the one check of what it did to a running city: nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.parts.city import RunningCity, citizen_token, eventually
+from tests.parts.person import Person
+
+MAX_GROWTH_BYTES: Final = 50 * 1024 * 1024
+ALICE: Final = "@alice:city.localhost"
+_FAULTS: Final = (
+    "request_failed",
+    "task_failed",
+    "task_given_up",
+    "listener_failed",
+    "lane_failed",
+    "presence_request_failed",
+)
+"""Events of the log that tell of a mistake of ours."""
+
+T = TypeVar("T")
+
+TEXTS = st.one_of(
+    st.text(st.characters(exclude_categories=()), max_size=20),
+    st.sampled_from(
+        [
+            "\0",
+            "\ud800",
+            "a\udfffb",
+            "\u202egpj.exe",
+            "@agent_scribe:city.localhost",
+            "**b**",
+            "@daarwizz",
+            "../..",
+            "1e999",
+        ]
+    ),
+    st.sampled_from(["x" * 60_000, "я" * 30_000, "[[[a](" * 5_000, "> " * 20_000, "<b>" * 20_000, "\n" * 40_000]),
+)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([1 << 63, -(1 << 64), 10**40, -1, 0]),
+    st.floats(allow_nan=False, allow_infinity=False),
+    TEXTS,
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3), max_leaves=6
+)
+
+
+def nested(depth: int) -> Any:
+    value: Any = "deep"
+    for level in range(depth):
+        value = [value] if level % 2 else {"a": value}
+    return value
+
+
+def events(room: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Matrix events of a room as no homeserver would send them, and some that one would."""
+    kinds = st.sampled_from(
+        [
+            *(
+                "m.room.message",
+                "m.room.member",
+                "m.room.name",
+                "m.room.topic",
+                "m.room.redaction",
+                "m.reaction",
+                "m.sticker",
+            ),
+            *(
+                "m.room.power_levels",
+                "m.room.join_rules",
+                "m.room.canonical_alias",
+                "m.room.history_visibility",
+                "m.room.avatar",
+            ),
+            *("m.room.encrypted", "m.room.create", "m.poll.start", "m.call.invite", "org.example"),
+        ]
+    )
+    senders = st.sampled_from(
+        [ALICE, "@fay:elsewhere.example", "@citizen_u_1:city.localhost", "@agent_scribe:city.localhost"]
+    )
+    users = senders | st.sampled_from(
+        ["@citizen_" + "=ff" * 60 + ":city.localhost", "@citizen_agent=3adaarwizz:city.localhost", "@x"]
+    )
+    ids = st.sampled_from([f"$known{number}" for number in range(20)])
+    relation = st.fixed_dictionaries(
+        {},
+        optional={
+            "rel_type": st.sampled_from(["m.replace", "m.annotation", "m.thread"]) | VALUES,
+            "event_id": ids | VALUES,
+            "key": TEXTS | VALUES,
+            "m.in_reply_to": st.fixed_dictionaries({"event_id": ids | VALUES}) | VALUES,
+            "is_falling_back": VALUES,
+        },
+    )
+    content = st.fixed_dictionaries(
+        {},
+        optional={
+            "body": TEXTS | VALUES,
+            "msgtype": st.sampled_from(
+                ["m.text", "m.image", "m.file", "m.emote", "m.location", "m.key.verification.request"]
+            )
+            | VALUES,
+            "format": st.just("org.matrix.custom.html") | VALUES,
+            "formatted_body": TEXTS | VALUES,
+            "url": st.just("mxc://city.localhost/abc") | VALUES,
+            "filename": TEXTS | VALUES,
+            "info": st.dictionaries(
+                st.sampled_from(["size", "w", "h", "duration", "mimetype", "thumbnail_url"]), VALUES
+            )
+            | VALUES,
+            "membership": st.sampled_from(["join", "leave", "ban", "invite", "knock"]) | VALUES,
+            "displayname": TEXTS | VALUES,
+            "avatar_url": TEXTS | VALUES,
+            "name": TEXTS | VALUES,
+            "topic": TEXTS | VALUES,
+            "users": VALUES,
+            "events": VALUES,
+            "join_rule": VALUES,
+            "history_visibility": VALUES,
+            "redacts": ids | VALUES,
+            "m.mentions": st.fixed_dictionaries({"user_ids": st.lists(users, max_size=3) | VALUES}) | VALUES,
+            "m.relates_to": relation | VALUES,
+            "m.new_content": st.fixed_dictionaries({"body": TEXTS, "msgtype": st.just("m.text")}) | VALUES,
+            "space.daarion.message_id": TEXTS | VALUES,
+        },
+    )
+    return st.fixed_dictionaries(
+        {
+            "type": kinds | VALUES,
+            "sender": senders | users | VALUES,
+            "content": content | VALUES | st.just(nested(300)),
+        },
+        optional={
+            "event_id": st.uuids().map(lambda each: f"${each}") | ids | VALUES,
+            "room_id": st.just(room) | VALUES,
+            "state_key": st.just("") | users | VALUES,
+            "origin_server_ts": st.integers(0, 1 << 42) | VALUES,
+            "unsigned": VALUES,
+            "redacts": ids | VALUES,
+        },
+    ).map(lambda event: {"room_id": room, "event_id": f"${id(event)}"} | event)
+
+
+def some(strategy: st.SearchStrategy[T], count: int, *, at_once: int = 50) -> list[list[T]]:
+    """About ``count`` examples, in lists of ``at_once``."""
+    drawn: list[list[T]] = []
+
+    @settings(
+        max_examples=max(1, count // at_once),
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.lists(strategy, min_size=at_once, max_size=at_once))
+    def draw(examples: list[T]) -> None:
+        drawn.append(examples)
+
+    draw()
+    return drawn
+
+
+@asynccontextmanager
+async def unharmed(
+    city: RunningCity, person: Person, room_id: str, *, room: str = "general", growth: int = MAX_GROWTH_BYTES
+) -> AsyncIterator[None]:
+    """After the block the service lives and has logged no fault of ours, holds at most ``growth`` bytes more, and an ordinary
+    message passes both ways. ``person`` is in ``room_id``, which is the city's ``room`` on Matrix."""
+    await _pass_both_ways(city, person, room_id, room, "before")
+    before = _rss_bytes(city)
+    log = city.service.log
+    start = log.stat().st_size
+    yield
+    assert city.service.running, "\n".join(city.service.last_lines(60))
+    await _pass_both_ways(city, person, room_id, room, "after")
+    faults = [line for line in _since(log, start) if any(fault in line for fault in _FAULTS) or " event_dead " in line]
+    assert faults == [], "\n".join(_since(log, start)[-200:])
+    assert _rss_bytes(city) - before <= growth, f"{before} -> {_rss_bytes(city)} bytes"
+
+
+async def _pass_both_ways(city: RunningCity, person: Person, room_id: str, room: str, when: str) -> None:
+    from_city, from_matrix = f"from the city, {when}", f"from Matrix, {when}"
+    await city.post(f"/city/rooms/{room}/messages", {"body": from_city}, token=citizen_token("u_ordinary", "Оксана"))
+    await person.sees(lambda: any(body == from_city for _, body in person.messages), 60)
+    await person.say(room_id, from_matrix)
+
+    async def is_there() -> bool:
+        return from_matrix in await city.bodies(room)
+
+    await eventually(is_there, 60, lambda: "\n".join(city.service.last_lines(60)))
+
+
+def _since(log: Path, start: int) -> list[str]:
+    with log.open("rb") as file:
+        file.seek(start)
+        return file.read().decode("utf-8", "replace").splitlines()
+
+
+def _rss_bytes(city: RunningCity) -> int:
+    status = Path(f"/proc/{city.service.pid}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
