@@ -35,6 +35,7 @@ from .city.events import (
     InboxFilled,
     InhabitantRead,
     InhabitantTyping,
+    InvitationUnwelcome,
     MemberChanged,
     MembershipChanged,
     MessagePosted,
@@ -69,6 +70,7 @@ from .matrix.catch_up import CatchUp
 from .matrix.chat_events import DirectChatEvents
 from .matrix.check_in import check_in
 from .matrix.confirmation import Confirmation
+from .matrix.declining import InvitationDecliner
 from .matrix.direct_chats import DirectChats
 from .matrix.doorkeeper import MatrixDoorkeeper
 from .matrix.event_handlers import EventHandlers
@@ -188,11 +190,12 @@ class City:
 
         # Matrix
         self.message_events = MessageEvents(self.namespace, self.messages, self.changes, self.reactions)
+        self.chat_events = DirectChatEvents(self.namespace, self.agents, now_ms, new_id)
         self.handlers = EventHandlers(
             self.message_events,
             MemberEvents(self.namespace, self.room_members, now_ms),
             RoomStateEvents(self.namespace, self.rooms),
-            DirectChatEvents(self.namespace, self.agents, now_ms, new_id),
+            self.chat_events,
         )
         self._take_events_in()
         self.ghosts = Ghosts(
@@ -361,6 +364,16 @@ class City:
         )
 
     def _have_direct_chats(self) -> None:
+        self.decliner = InvitationDecliner(
+            self.homeserver,
+            self.watch,
+            self.database,
+            self.ghosts,
+            self.chat_events,
+            self.namespace,
+            self.bus.publish,
+            now_ms,
+        )
         self.direct_chats = DirectChats(
             self.database,
             self.homeserver,
@@ -387,6 +400,7 @@ class City:
         self.bus.subscribe(CityMissed, lambda _: self._inbox_filled())
         self.bus.subscribe(CityMissed, lambda _: self.outbound.wake())
         self.bus.subscribe(DirectChatChanged, self.direct_chats.wake)
+        self.bus.subscribe(InvitationUnwelcome, lambda _: self.decliner.wake())
         self.bus.subscribe(AnswersOwed, lambda _: self.answerer.wake())
         self.bus.subscribe(RoomHappened, self.answerer.happened)
         self.bus.subscribe(CityMissed, lambda _: self.room_streams.missed())
@@ -527,6 +541,7 @@ class City:
             "answerer": self.answerer.run,
             "second_me_here": self.second_me_here.run,
             "direct_chats": self.direct_chats.run,
+            "invitations": self.decliner.run,
             "mirror": self.mirror.run,
             "housekeeping": self.housekeeping.run,
             "observer": self.observer.run,

@@ -116,6 +116,11 @@ class DirectChatChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class InvitationUnwelcome:
+    """One of our users is invited where it does not come; that is stored, and waits to be declined."""
+
+
+@dataclass(frozen=True, slots=True)
 class AnswersOwed:
     """Agents were asked something; it is stored, and waits for whoever has it answered."""
 
@@ -142,5 +147,6 @@ CityEvent = (
     | OutboxFilled
     | AnswersOwed
     | DirectChatChanged
+    | InvitationUnwelcome
     | CityMissed
 )

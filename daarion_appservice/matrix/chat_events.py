@@ -10,18 +10,32 @@ from typing import Final
 import structlog
 
 from ..city.agents import AgentDirectory
-from ..city.events import CityEvent, DirectChatChanged
+from ..city.events import CityEvent, DirectChatChanged, InvitationUnwelcome
 from ..city.ports import NewId, NowMs
 from ..city.types import AgentSlug, Author, AuthorKind, HistoryVisibility, Room, RoomId, UserId
 from ..storage.database import Transaction
+from ..storage.invitations import Invitation
 from .events import Event, content_of, inner, room_of, sender_of, text, type_of
-from .namespace import Namespace, is_user_id
+from .namespace import Namespace, Staff, is_user_id
 
 UNREADABLE: Final = "unreadable"
 """The ``client_id`` of what an agent says in an encrypted chat: so it is said once."""
 _MAX_ID_CHARS: Final = 255
 _MOST_WAITING: Final = 20
 """Invitations of one person that agents have not followed yet."""
+
+_MOST_DECLINED: Final = 100
+"""Invitations of one person that wait to be declined."""
+_ADOPTED_WITHIN_MS: Final = 3_600_000
+"""How long an invitation of the bot stays open, so that the room can be adopted (``room adopt``)."""
+
+NO_CHAT: Final = "I look after the city's rooms and do not chat. / Я дбаю про кімнати міста і не спілкуюся."
+NO_CITIZEN: Final = (
+    "Citizens write from the city's pages: meet them in a room of the city. / Містяни пишуть зі сторінок міста: шукайте їх у його кімнатах."
+)
+NO_SUCH_AGENT: Final = "There is no such agent in the city. / У місті немає такого агента."
+TOO_MANY: Final = "Too many invitations at once: invite me again later. / Забагато запрошень одразу: запросіть мене пізніше."
+"""Reasons for which invitations are declined."""
 
 log = structlog.get_logger()
 
@@ -38,12 +52,14 @@ class DirectChatEvents:
     async def invited(self, tx: Transaction, event: Event) -> list[CityEvent]:
         """Somebody invites one of ours into a room that is not the city's; only agents come, and not to everybody at once."""
         agent, matrix_room = self._invited_agent(event), room_of(event)
-        if agent is None or not matrix_room.startswith("!") or len(matrix_room) > _MAX_ID_CHARS:
+        if not matrix_room.startswith("!") or len(matrix_room) > _MAX_ID_CHARS:
             return []
+        if agent is None:
+            return await self.unwelcome(tx, event)
         inviter = sender_of(event)
         if await tx.rooms.waiting_chats(inviter) >= _MOST_WAITING:
             log.warning("invitation_ignored", agent=agent, by=inviter, help="it invites more than agents can follow")
-            return []
+            return await self._decline(tx, event, TOO_MANY)
         chat_id = f"direct_{self._new_id()}"
         chat = Room(
             id=RoomId(chat_id),
@@ -59,6 +75,41 @@ class DirectChatEvents:
         )
         await tx.rooms.add(chat, created_by=None)
         return [DirectChatChanged(chat.id)]
+
+    async def unwelcome(self, tx: Transaction, event: Event, *, agents_only: bool = False) -> list[CityEvent]:
+        """Somebody invites one of ours who does not come: a citizen's ghost, the city's staff, or an agent that there is not.
+
+        ``agents_only`` is for the city's own rooms, where citizens may be invited.
+        """
+        user = UserId(text(event, "state_key"))
+        if text(content_of(event), "membership") != "invite":
+            if is_user_id(user):
+                # Taken back, or declined.
+                await tx.invitations.settled(user, room_of(event))
+            return []
+        if not is_user_id(user) or not self._namespace.is_ours(user) or self._namespace.is_ours(sender_of(event)):
+            return []
+        match self._namespace.who(user):
+            case (AuthorKind.AGENT, slug):
+                is_agent = self._agents.get(AgentSlug(slug)) is not None
+                return [] if is_agent else await self._decline(tx, event, NO_SUCH_AGENT)
+            case _ if agents_only:
+                return []
+            case Staff.BOT:
+                # A room to be adopted is one that has a name, and where nobody comes in uninvited.
+                may_be_adopted = not _is_direct(event) and _has_name(event)
+                return await self._decline(tx, event, NO_CHAT, after_ms=_ADOPTED_WITHIN_MS if may_be_adopted else 0)
+            case Staff():
+                return await self._decline(tx, event, NO_CHAT)
+        return await self._decline(tx, event, NO_CITIZEN)
+
+    async def _decline(self, tx: Transaction, event: Event, reason: str, *, after_ms: int = 0) -> list[CityEvent]:
+        inviter, user = sender_of(event), UserId(text(event, "state_key"))
+        if await tx.invitations.waiting_of(inviter) >= _MOST_DECLINED:
+            log.warning("invitation_ignored", user=user, by=inviter, help="it invites more than can be declined")
+            return []
+        await tx.invitations.add(Invitation(user, room_of(event), inviter, reason, self._now_ms() + after_ms))
+        return [InvitationUnwelcome()]
 
     async def gives_way(self, tx: Transaction, chat: Room, event: Event) -> bool:
         """Whether another agent is invited into the room of a chat that is over."""
@@ -111,3 +162,14 @@ class DirectChatEvents:
                 agent = self._agents.get(AgentSlug(slug))
                 return agent.slug if agent else None
         return None
+
+
+def _is_direct(event: Event) -> bool:
+    return content_of(event).get("is_direct") is True
+
+
+def _has_name(event: Event) -> bool:
+    """Whether the invitation comes with a name of its room (client-server API, "Stripped state")."""
+    state = inner(event, "unsigned").get("invite_room_state")
+    events = [each for each in state if isinstance(each, dict)] if isinstance(state, list) else []
+    return any(type_of(each) == "m.room.name" and text(content_of(each), "name") for each in events)

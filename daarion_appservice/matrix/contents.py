@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -39,9 +40,6 @@ def read_content(content: Event, namespace: Namespace) -> Content | None:
     said, html = without_reply_fallback(body) if "m.relates_to" in content else body, _read_html(content)
     if msgtype in _MEDIA and optional_text(content, "filename") in {None, body}:
         said = without_turning(said)  # the file's name
-    place = optional_text(content, "geo_uri") if msgtype == "m.location" else None
-    if place and place not in said:
-        said = f"{said} ({place[:_MAX_PLACE]})"
     return Content(
         said,
         html,
@@ -50,6 +48,12 @@ def read_content(content: Event, namespace: Namespace) -> Content | None:
         media,
         _read_mentions(content, said, html, namespace),
     )
+
+
+def with_place(said: Content, content: Event) -> Content:
+    """What a location says together with its coordinates (RFC 5870), which clients show on a map."""
+    place = optional_text(content, "geo_uri") if optional_text(content, "msgtype") == "m.location" else None
+    return replace(said, body=f"{said.body} ({place[:_MAX_PLACE]})") if place and place not in said.body else said
 
 
 def msgtype_of_file(content: Event) -> str | None:

@@ -35,7 +35,7 @@ from ..city.types import (
 from ..errors import CityError, HomeserverAway, HomeserverRefused
 from ..storage.database import Database
 from ..storage.inbox import ReceivedEvent
-from .chat_events import UNREADABLE
+from .chat_events import NO_SUCH_AGENT, UNREADABLE
 from .events import SAID, Event, content_of, text, type_of
 from .ghosts import Ghosts, profile_of
 from .homeserver import Homeserver
@@ -178,6 +178,7 @@ class DirectChats:
         assert chat.matrix_room_id is not None
         ghost = self._namespace.keeper(chat)
         if agent is None:
+            await self._decline(chat, ghost)
             await self._close(chat)
             return
         await self._ghosts.ensure(ghost, profile_of(agent))
@@ -208,6 +209,16 @@ class DirectChats:
             author = Author(AuthorKind.AGENT, agent.slug, agent.display_name)
             draft = Draft(_UNREADABLE, msgtype="m.notice", client_id=UNREADABLE)
             await self._messages.post(author, chat.id, draft)
+
+    async def _decline(self, chat: Room, ghost: UserId) -> None:
+        """The agent is none any more: its ghost leaves, or declines an invitation that it did not follow."""
+        assert chat.matrix_room_id is not None
+        try:
+            await self._ghosts.ensure_registered(ghost)
+            await self._homeserver.leave(chat.matrix_room_id, as_user=ghost, reason=NO_SUCH_AGENT)
+        except HomeserverRefused as error:
+            if error.status not in _GONE:
+                raise
 
     async def _said_since_invitation(self, matrix_room: MatrixRoomId, ghost: UserId) -> list[ReceivedEvent]:
         """What was said before the ghost was there to hear it, oldest first."""

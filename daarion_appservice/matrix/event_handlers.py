@@ -38,7 +38,7 @@ class EventHandlers:
             "m.room.canonical_alias": state.canonical_alias,
         }
         self._chat_handlers: dict[str, Handler] = {
-            "m.room.member": chats.member,
+            "m.room.member": self._chat_member,
             "m.room.history_visibility": state.history_visibility,
             "m.room.encryption": chats.encryption,
             "m.room.encrypted": chats.encryption,
@@ -94,4 +94,11 @@ class EventHandlers:
         return await handler(tx, room, event)
 
     async def _member(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        return [*await self._members.member(tx, room, event), *await self._state.bot(tx, room, event)]
+        return [
+            *await self._members.member(tx, room, event),
+            *await self._state.bot(tx, room, event),
+            *await self._chats.unwelcome(tx, event, agents_only=True),
+        ]
+
+    async def _chat_member(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        return [*await self._chats.member(tx, room, event), *await self._chats.unwelcome(tx, event)]

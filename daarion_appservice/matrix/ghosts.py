@@ -125,6 +125,12 @@ class Ghosts:
                 await self._register(user)
                 await self._look_like(await self._remember(Ghost(user)), profile)
 
+    async def ensure_registered(self, user: UserId) -> None:
+        """Have ``user`` registered, whatever it looks like. Raises HomeserverRefused for a person's account of that name."""
+        async with self._locks[user]:
+            if user not in self._known:
+                await self._register(user)
+
     async def _register(self, user: UserId) -> None:
         if await self._homeserver.register(user):
             return

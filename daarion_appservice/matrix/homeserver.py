@@ -51,6 +51,22 @@ CITY_DEVICE: Final = "CITY"
 log = structlog.get_logger()
 
 
+_NOTHING: Final[JSON] = {"types": []}
+_INVITATIONS_ONLY: Final = json.dumps(
+    {
+        "presence": _NOTHING,
+        "account_data": _NOTHING,
+        "room": {
+            "timeline": {"limit": 1, "types": []},
+            "state": _NOTHING,
+            "ephemeral": _NOTHING,
+            "account_data": _NOTHING,
+        },
+    }
+)
+"""A filter of /sync that lets nothing through but invitations."""
+
+
 class Homeserver:
     """All calls raise HomeserverAway or HomeserverRefused, and nothing else."""
 
@@ -392,8 +408,20 @@ class Homeserver:
         answer = await self._object(Method.POST, Path.v3.join[room], {}, as_user=as_user, query=query)
         return MatrixRoomId(self._text(answer, "room_id"))
 
-    async def leave(self, room: MatrixRoomId, *, as_user: UserId) -> None:
-        await self.request(Method.POST, Path.v3.rooms[room].leave, {}, as_user=as_user)
+    async def leave(self, room: MatrixRoomId, *, as_user: UserId, reason: str | None = None) -> None:
+        """Leave a room, or decline an invitation to it."""
+        content = {"reason": reason} if reason else {}
+        await self.request(Method.POST, Path.v3.rooms[room].leave, content, as_user=as_user)
+
+    async def invitations(self, *, as_user: UserId) -> dict[MatrixRoomId, list[JSON]]:
+        """The rooms that ``as_user`` is invited to, each with what is known of its state."""
+        answer = await self.sync(since=None, filter_json=_INVITATIONS_ONLY, timeout_ms=0, as_user=as_user)
+        rooms = answer.get("rooms")
+        invited = rooms.get("invite") if isinstance(rooms, dict) else None
+        return {
+            MatrixRoomId(room): _stripped_state(content)
+            for room, content in (invited.items() if isinstance(invited, dict) else ())
+        }
 
     async def invite(self, room: MatrixRoomId, user: UserId, *, as_user: UserId) -> None:
         await self.request(Method.POST, Path.v3.rooms[room].invite, {"user_id": user}, as_user=as_user)
@@ -470,6 +498,12 @@ class Homeserver:
 
     def _no_matrix(self, what: str) -> str:
         return f"{self.address} did not answer as a homeserver does: {what}"
+
+
+def _stripped_state(content: Any) -> list[JSON]:
+    state = content.get("invite_state") if isinstance(content, dict) else None
+    events = state.get("events") if isinstance(state, dict) else None
+    return [event for event in events if isinstance(event, dict)] if isinstance(events, list) else []
 
 
 def _device(with_device: bool) -> dict[str, str]:

@@ -22,7 +22,7 @@ from ..city.types import (
     UserId,
 )
 from ..storage.database import Transaction
-from .contents import msgtype_of_file, read_content, read_sticker, replaced, replied_to, shortcode_of
+from .contents import msgtype_of_file, read_content, read_sticker, replaced, replied_to, shortcode_of, with_place
 from .events import (
     EDIT_ID,
     MESSAGE_ID,
@@ -219,7 +219,7 @@ def _shown(said: Content | None, room: Room, content: Event) -> Content | None:
     # An encrypted file stays one, so that its name is not taken for what was said.
     msgtype = msgtype_of_file(content) or said.msgtype
     media = replace(said.media, is_private=True) if said.media else None
-    return replace(said, msgtype=msgtype, media=media, formatted_body=None)
+    return replace(with_place(said, content), msgtype=msgtype, media=media, formatted_body=None)
 
 
 async def _own(tx: Transaction, room: Room, content: Event) -> Message | None:

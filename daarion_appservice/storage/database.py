@@ -28,6 +28,7 @@ from .ghosts import GhostRows
 from .inbox import InboxRows
 from .intake import Intake, PostgresIntake, SqliteIntake
 from .interactions import InteractionRows
+from .invitations import InvitationRows
 from .kept import KeptRows
 from .line import PostgresLine, SqliteLine
 from .media import MediaRows
@@ -78,6 +79,10 @@ class Transaction:
     @cached_property
     def citizens(self) -> CitizenRows:
         return CitizenRows(self.connection)
+
+    @cached_property
+    def invitations(self) -> InvitationRows:
+        return InvitationRows(self.connection)
 
     @cached_property
     def removed_agents(self) -> RemovedAgentRows:

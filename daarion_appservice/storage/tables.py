@@ -434,6 +434,17 @@ removed_agents = Table(
     Column("removed_at_ms", BigInteger, nullable=False),
 )
 
+# Invitations of our users that nobody of ours follows: they are declined, with the reason.
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("user_id", String(255), primary_key=True),
+    Column("matrix_room_id", String(255), primary_key=True),
+    Column("inviter", String(255), nullable=False),
+    Column("reason", String(255), nullable=False),
+    Column("due_at_ms", BigInteger, nullable=False, index=True),
+)
+
 # What Second Me remembers; in the order of their numbers, which a clock that is set back does not change.
 interactions = Table(
     "interactions",

@@ -1,0 +1,78 @@
+"""Invitations that are to be declined: kept until Matrix knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..city.types import MatrixRoomId, UserId
+from .tables import invitations
+from .upsert import insert
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """One of our users is invited to a room where it does not come."""
+
+    user_id: UserId
+    matrix_room_id: MatrixRoomId
+    inviter: UserId
+    reason: str
+    """What the inviter is told."""
+    due_at_ms: int
+    """When to decline it."""
+
+
+class InvitationRows:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, invitation: Invitation) -> None:
+        """Have it declined; one that waits already stays as it is."""
+        await self._connection.execute(
+            insert(self._connection, invitations)
+            .values(
+                user_id=invitation.user_id,
+                matrix_room_id=invitation.matrix_room_id,
+                inviter=invitation.inviter,
+                reason=invitation.reason,
+                due_at_ms=invitation.due_at_ms,
+            )
+            .on_conflict_do_nothing()
+        )
+
+    async def waiting_of(self, inviter: UserId) -> int:
+        """How many invitations of one person wait."""
+        found = await self._connection.scalar(select(func.count()).where(invitations.c.inviter == inviter))
+        return int(found or 0)
+
+    async def due(self, *, now_ms: int, limit: int) -> list[Invitation]:
+        """What is to be declined now, the oldest first."""
+        rows = await self._connection.execute(
+            select(invitations).where(invitations.c.due_at_ms <= now_ms).order_by(invitations.c.due_at_ms).limit(limit)
+        )
+        return [
+            Invitation(
+                UserId(row.user_id),
+                MatrixRoomId(row.matrix_room_id),
+                UserId(row.inviter),
+                row.reason,
+                row.due_at_ms,
+            )
+            for row in rows
+        ]
+
+    async def put_off(self, invitation: Invitation, *, due_at_ms: int) -> None:
+        await self._connection.execute(
+            update(invitations).where(*_is(invitation.user_id, invitation.matrix_room_id)).values(due_at_ms=due_at_ms)
+        )
+
+    async def settled(self, user: UserId, matrix_room: MatrixRoomId) -> None:
+        """It is declined, taken back or followed."""
+        await self._connection.execute(delete(invitations).where(*_is(user, matrix_room)))
+
+
+def _is(user: UserId, matrix_room: MatrixRoomId) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return invitations.c.user_id == user, invitations.c.matrix_room_id == matrix_room

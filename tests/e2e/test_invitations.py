@@ -1,0 +1,143 @@
+"""Invitations of the city's users who do not come to chats are declined with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import nio
+import pytest
+from aiohttp import web
+
+from daarion_appservice.city.types import AgentSlug, MatrixRoomId, Room, RoomId
+from daarion_appservice.clock import now_ms
+from daarion_appservice.storage.database import Database
+from tests.parts.city import StartCity, citizen_token, eventually
+from tests.parts.person import Arrive, Person
+from tests.parts.ports import HOST
+
+pytestmark = pytest.mark.parametrize(
+    "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True
+)
+
+BOT = "@city:city.localhost"
+CITIZEN = "@citizen_u_1:city.localhost"
+REMOVED = "@agent_removed:city.localhost"
+
+
+async def invites(person: Person, *users: str, name: str | None = None, is_direct: bool = False) -> str:
+    answer = await person.client.room_create(invite=list(users), name=name, is_direct=is_direct)
+    assert isinstance(answer, nio.RoomCreateResponse), answer
+    return str(answer.room_id)
+
+
+async def membership(person: Person, room: str, user: str) -> dict[str, Any]:
+    answer = await person.client.room_get_state_event(room, "m.room.member", user)
+    assert isinstance(answer, nio.RoomGetStateEventResponse), answer
+    return dict(answer.content)
+
+
+async def is_declined(person: Person, room: str, user: str, word: str) -> None:
+    async def declined() -> bool:
+        return bool((await membership(person, room, user))["membership"] == "leave")
+
+    await eventually(declined)
+    assert word in (await membership(person, room, user))["reason"]
+
+
+async def test_invitations_that_nobody_follows_are_declined(start_city: StartCity, arrive: Arrive) -> None:
+    city = await start_city()
+    alice = await arrive(city, "alice")
+    await city.post("/city/rooms/general/messages", {"body": "Привіт"}, token=citizen_token("u_1"))
+    ghosts = {
+        "@citizen_u_1:city.localhost": "Citizens",
+        "@citizen_nobody:city.localhost": "Citizens",
+        "@agent_unknown:city.localhost": "no such agent",
+        "@city_observer:city.localhost": "do not chat",
+        BOT: "do not chat",
+    }
+    room = await invites(alice, *ghosts)
+    for user, word in ghosts.items():
+        await is_declined(alice, room, user, word)
+    direct = await invites(alice, BOT, name="Разом", is_direct=True)
+    await is_declined(alice, direct, BOT, "do not chat")
+    # A room with a name may be meant to be adopted.
+    named = await invites(alice, BOT, "@agent_unknown:city.localhost", name="Клуб")
+    await is_declined(alice, named, "@agent_unknown:city.localhost", "no such agent")
+    assert (await membership(alice, named, BOT))["membership"] == "invite"
+
+
+async def test_invitations_are_declined_after_the_service_was_away(start_city: StartCity, arrive: Arrive) -> None:
+    city = await start_city()
+    alice = await arrive(city, "alice")
+    await city.service.stop()
+    room = await invites(alice, "@citizen_u_1:city.localhost", BOT)
+    await city.start()
+    await is_declined(alice, room, "@citizen_u_1:city.localhost", "Citizens")
+    await is_declined(alice, room, BOT, "do not chat")
+
+
+async def test_invitations_whose_transaction_was_lost_are_found_at_the_start(
+    start_city: StartCity, arrive: Arrive
+) -> None:
+    city = await start_city()
+    alice = await arrive(city, "alice")
+    await city.post("/city/rooms/general/messages", {"body": "Привіт"}, token=citizen_token("u_1"))
+    await alice.join("#city_general:city.localhost")
+    await alice.sees_event(lambda event: event["content"].get("body") == "Привіт")
+    await city.service.stop()
+    async with swallowing(city.matrix_port) as swallowed:
+        private = await invites(alice, CITIZEN)
+
+        async def is_lost() -> bool:
+            return CITIZEN in "".join(swallowed)
+
+        await eventually(is_lost)
+    await city.start()
+    await is_declined(alice, private, CITIZEN, "Citizens")
+
+
+@asynccontextmanager
+async def swallowing(port: int) -> AsyncIterator[list[str]]:
+    """A server in the city's place that acknowledges transactions and loses them."""
+    swallowed: list[str] = []
+
+    async def take(request: web.Request) -> web.Response:
+        swallowed.append(await request.text())
+        return web.json_response({})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, HOST, port).start()
+    try:
+        yield swallowed
+    finally:
+        await runner.cleanup()
+
+
+async def test_invitations_of_removed_agents_end(start_city: StartCity, arrive: Arrive) -> None:
+    """One had been invited to a chat, and was removed before it came."""
+    city = await start_city()
+    alice = await arrive(city, "alice")
+    await city.service.stop()
+    room = await invites(alice, REMOVED)
+    chat = Room(
+        RoomId("direct_1"),
+        "direct_1",
+        "@alice:city.localhost",
+        "",
+        False,
+        False,
+        now_ms(),
+        agent=AgentSlug("removed"),
+        matrix_room_id=MatrixRoomId(room),
+    )
+    database = Database(city.database_url)
+    async with database.transaction() as tx:
+        await tx.rooms.add(chat, created_by=None)
+    await database.close()
+    await city.start()
+    await is_declined(alice, room, REMOVED, "no such agent")
