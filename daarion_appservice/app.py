@@ -190,12 +190,11 @@ class City:
 
         # Matrix
         self.message_events = MessageEvents(self.namespace, self.messages, self.changes, self.reactions)
-        self.chat_events = DirectChatEvents(self.namespace, self.agents, now_ms, new_id)
         self.handlers = EventHandlers(
             self.message_events,
             MemberEvents(self.namespace, self.room_members, now_ms),
             RoomStateEvents(self.namespace, self.rooms),
-            self.chat_events,
+            self._chat_events(),
         )
         self._take_events_in()
         self.ghosts = Ghosts(
@@ -363,13 +362,16 @@ class City:
             patience_ms=int(settings.presence.ttl_s * 1000),
         )
 
+    def _chat_events(self) -> DirectChatEvents:
+        return DirectChatEvents(self.namespace, self.agents, now_ms, new_id)
+
     def _have_direct_chats(self) -> None:
         self.decliner = InvitationDecliner(
             self.homeserver,
             self.watch,
             self.database,
             self.ghosts,
-            self.chat_events,
+            self._chat_events(),
             self.namespace,
             self.bus.publish,
             now_ms,

@@ -31,7 +31,8 @@ _ADOPTED_WITHIN_MS: Final = 3_600_000
 
 NO_CHAT: Final = "I look after the city's rooms and do not chat. / Я дбаю про кімнати міста і не спілкуюся."
 NO_CITIZEN: Final = (
-    "Citizens write from the city's pages: meet them in a room of the city. / Містяни пишуть зі сторінок міста: шукайте їх у його кімнатах."
+    "Citizens write from the city's pages: meet them in a room of the city. / "
+    "Містяни пишуть зі сторінок міста: шукайте їх у його кімнатах."
 )
 NO_SUCH_AGENT: Final = "There is no such agent in the city. / У місті немає такого агента."
 TOO_MANY: Final = "Too many invitations at once: invite me again later. / Забагато запрошень одразу: запросіть мене пізніше."
@@ -89,19 +90,22 @@ class DirectChatEvents:
             return []
         if not is_user_id(user) or not self._namespace.is_ours(user) or self._namespace.is_ours(sender_of(event)):
             return []
+        reason = self._reason(user, agents_only=agents_only)
+        # A room to be adopted is one that has a name.
+        may_be_adopted = user == self._namespace.bot and not _is_direct(event) and _has_name(event)
+        after_ms = _ADOPTED_WITHIN_MS if may_be_adopted else 0
+        return await self._decline(tx, event, reason, after_ms=after_ms) if reason else []
+
+    def _reason(self, user: UserId, *, agents_only: bool) -> str | None:
+        """Why one of ours does not come; None for one who may."""
         match self._namespace.who(user):
             case (AuthorKind.AGENT, slug):
-                is_agent = self._agents.get(AgentSlug(slug)) is not None
-                return [] if is_agent else await self._decline(tx, event, NO_SUCH_AGENT)
+                return None if self._agents.get(AgentSlug(slug)) else NO_SUCH_AGENT
             case _ if agents_only:
-                return []
-            case Staff.BOT:
-                # A room to be adopted is one that has a name, and where nobody comes in uninvited.
-                may_be_adopted = not _is_direct(event) and _has_name(event)
-                return await self._decline(tx, event, NO_CHAT, after_ms=_ADOPTED_WITHIN_MS if may_be_adopted else 0)
+                return None
             case Staff():
-                return await self._decline(tx, event, NO_CHAT)
-        return await self._decline(tx, event, NO_CITIZEN)
+                return NO_CHAT
+        return NO_CITIZEN
 
     async def _decline(self, tx: Transaction, event: Event, reason: str, *, after_ms: int = 0) -> list[CityEvent]:
         inviter, user = sender_of(event), UserId(text(event, "state_key"))

@@ -1,8 +1,8 @@
 """Declines invitations that nobody of ours follows: of citizens' ghosts, the city's staff, and agents that there are not.
 
-Whoever invites sees at once that nobody comes, and why. What is to be declined stands in ``invitations`` since the transaction that
-handled the invitation. After each start the ghosts are asked what they are invited to, so that one that came in before this city
-ran, or whose transaction was lost, is not left open.
+Whoever invites sees at once that nobody comes, and why. What is to be declined stands in ``invitations`` since the
+transaction that handled the invitation. After each start the ghosts are asked what they are invited to, so that one that
+came in before this city ran, or whose transaction was lost, is not left open.
 """
 
 from __future__ import annotations
