@@ -35,7 +35,9 @@ NO_CITIZEN: Final = (
     "Містяни пишуть зі сторінок міста: шукайте їх у його кімнатах."
 )
 NO_SUCH_AGENT: Final = "There is no such agent in the city. / У місті немає такого агента."
-TOO_MANY: Final = "Too many invitations at once: invite me again later. / Забагато запрошень одразу: запросіть мене пізніше."
+TOO_MANY: Final = (
+    "Too many invitations at once: invite me again later. / Забагато запрошень одразу: запросіть мене пізніше."
+)
 """Reasons for which invitations are declined."""
 
 log = structlog.get_logger()
