@@ -8,6 +8,7 @@ from .city.events import InboxFilled
 from .city.registry import RegistryKeeper
 from .clock import new_id, now_ms, steady_ms
 from .http.addresses import Addresses
+from .http.agent_pictures import AgentPictures
 from .http.agents import AgentRoutes
 from .http.authors import Authors
 from .http.citizens import CitizenRoutes
@@ -54,12 +55,14 @@ if TYPE_CHECKING:
 def city_listener(city: City) -> Listener:
     """The world's: browsers, agents, the city's frontend."""
     settings = city.settings
+    pictures = AgentPictures(city.database)
     agents = AgentRoutes(
         city.agents,
         city.places,
         city.presence,
         city.namespace,
         steady_ms,
+        pictures,
         heartbeat_ms=int(settings.presence.heartbeat_s * 1000),
         ttl_ms=int(settings.presence.ttl_s * 1000),
     )
@@ -72,6 +75,7 @@ def city_listener(city: City) -> Listener:
         city.agents,
         city.places,
         city.presence,
+        pictures,
         city.namespace,
         now_ms,
         steady_ms,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
@@ -12,16 +13,25 @@ from ..city.agents import AgentDirectory, AgentFilter
 from ..city.places import PlaceDirectory
 from ..city.ports import NowMs, PresenceStore
 from ..city.presence import KEEP, Beat, Shown, Status
-from ..city.types import Agent, agent_subject
-from ..errors import CityError, NotAllowed
+from ..city.types import Agent, UserId, agent_subject
+from ..errors import CityError, InvalidInput, NotAllowed
 from ..matrix.namespace import Namespace
 from . import schemas
+from .agent_pictures import AgentPictures
 from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
 from .principals import Access, AgentPrincipal
 from .views import JSON, agent_presence, agent_view
 
+_MAX_IDS: Final = 500
+
 
 class AgentList(Query):
+    ids: str = Field(
+        "",
+        max_length=_MAX_IDS * 65,
+        description="These alone: up to 500 ids or slugs, separated by commas.",
+        examples=["daarwizz,litopys"],
+    )
     node_id: str = Field("", max_length=255, description="Those on this node.", examples=["node-kyiv-1"])
     microdao: str = Field("", max_length=255, description="Those of this microDAO.", examples=["daarion"])
     role: str = Field("", max_length=255, description="Those with this role, wherever.", examples=["orchestrator"])
@@ -29,12 +39,6 @@ class AgentList(Query):
     district: str = Field("", max_length=255, description="Those who live in this district.", examples=["podil"])
     q: str = Field("", max_length=255, description="Those with this in slug, name or title.", examples=["wizz"])
     presence: Literal["", "online", "away", "offline"] = Field("", description="Those who are so.", examples=["online"])
-    ids: str = Field(
-        "",
-        max_length=4096,
-        description="Those with one of these ids or slugs, separated by commas: for whoever shows only some.",
-        examples=["daarwizz,litopys"],
-    )
     limit: int | None = Field(None, ge=1, le=1000, description="How many at most; left out: all.", examples=[100])
     offset: int = Field(0, ge=0, le=1 << 31, description="How many to leave out, from the first.", examples=[0])
 
@@ -80,6 +84,7 @@ class AgentRoutes:
         presence: PresenceStore,
         namespace: Namespace,
         now_ms: NowMs,
+        pictures: AgentPictures,
         *,
         heartbeat_ms: int,
         ttl_ms: int,
@@ -89,6 +94,7 @@ class AgentRoutes:
         self._presence = presence
         self._namespace = namespace
         self._now_ms = now_ms
+        self._pictures = pictures
         self._heartbeat_ms = heartbeat_ms
         self._ttl_ms = ttl_ms
 
@@ -104,14 +110,10 @@ class AgentRoutes:
         """In the order of their slugs."""
         query = call.query
         wanted = AgentFilter(query.node_id, query.microdao, query.role, query.q, query.kind)
-        ids = frozenset(filter(None, query.ids.split(",")))
-        found = (
-            agent
-            for agent in self._agents.all()
-            if (not ids or agent.id in ids or agent.slug in ids) and self._is_wanted(agent, wanted, query)
-        )
+        found = (agent for agent in self._named(query.ids) if self._is_wanted(agent, wanted, query))
         last = None if query.limit is None else query.offset + query.limit
-        return [self._view(agent) for agent in islice(found, query.offset, last)]
+        pictures = await self._pictures.all()
+        return [self._view(agent, pictures) for agent in islice(found, query.offset, last)]
 
     @endpoint(
         "GET",
@@ -122,7 +124,7 @@ class AgentRoutes:
         errors=("no_such_agent",),
     )
     async def show_agent(self, call: Call[NoBody, NoQuery]) -> JSON:
-        return self._view(self._agents.find(call.path["agent_id"]))
+        return self._view(self._agents.find(call.path["agent_id"]), await self._pictures.all())
 
     @endpoint(
         "GET",
@@ -193,9 +195,18 @@ class AgentRoutes:
             "expires_in_ms": self._ttl_ms if is_here else 0,
         }
 
-    def _view(self, agent: Agent) -> JSON:
+    def _named(self, ids: str) -> Iterable[Agent]:
+        """All agents, or those with one of these ids, in the order of their slugs."""
+        if not ids:
+            return self._agents.all()
+        wanted = set(ids.split(","))
+        if len(wanted) > _MAX_IDS:
+            raise InvalidInput("invalid", f"ids: must be up to {_MAX_IDS} ids", status=422)
+        return (agent for agent in self._agents.all() if agent.slug in wanted or agent.id in wanted)
+
+    def _view(self, agent: Agent, pictures: Mapping[UserId, str | None]) -> JSON:
         shown = self._presence.shown(agent_subject(agent.slug))
-        return agent_view(agent, shown, self._places, self._namespace, self._now_ms())
+        return agent_view(agent, shown, self._places, self._namespace, self._now_ms(), pictures)
 
     def _is_wanted(self, agent: Agent, wanted: AgentFilter, query: AgentList) -> bool:
         return (

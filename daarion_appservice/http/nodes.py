@@ -37,6 +37,7 @@ class PlaceRoutes:
         self._registry = parts.registry
         self._places = parts.places
         self._presence = parts.presence
+        self._pictures = parts.pictures
         self._namespace = parts.namespace
         self._now_ms = parts.steady_ms
 
@@ -62,7 +63,7 @@ class PlaceRoutes:
     async def show_node(self, call: Call[NoBody, NoQuery]) -> JSON:
         """Of several agents with the same role, the first by slug is shown as its holder."""
         node = self._places.find(PlaceKind.NODE, call.path["node_id"])
-        return self._node(node) | self._residents(node)
+        return self._node(node) | await self._residents(node)
 
     @endpoint(
         "GET",
@@ -85,7 +86,7 @@ class PlaceRoutes:
     )
     async def show_microdao(self, call: Call[NoBody, NoQuery]) -> JSON:
         microdao = self._places.find(PlaceKind.MICRODAO, call.path["microdao"])
-        return self._microdao(microdao) | self._residents(microdao)
+        return self._microdao(microdao) | await self._residents(microdao)
 
     @endpoint(
         "GET",
@@ -229,12 +230,18 @@ class PlaceRoutes:
             return None
         return agent_presence(agent, self._presence.shown(agent_subject(agent.slug)), self._namespace, self._now_ms())
 
-    def _residents(self, place: Place) -> JSON:
+    async def _residents(self, place: Place) -> JSON:
         now_ms = self._now_ms()
+        pictures = await self._pictures.all()
         return {
             "agents": [
                 agent_view(
-                    agent, self._presence.shown(agent_subject(agent.slug)), self._places, self._namespace, now_ms
+                    agent,
+                    self._presence.shown(agent_subject(agent.slug)),
+                    self._places,
+                    self._namespace,
+                    now_ms,
+                    pictures,
                 )
                 for agent in self._places.agents_of(place)
             ]

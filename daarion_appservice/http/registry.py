@@ -97,6 +97,7 @@ class RegistryRoutes:
         self._agents = parts.agents
         self._places = parts.places
         self._presence = parts.presence
+        self._pictures = parts.pictures
         self._namespace = parts.namespace
         self._now_ms = parts.now_ms
         self._steady_ms = parts.steady_ms
@@ -117,7 +118,8 @@ class RegistryRoutes:
         agent = _agent(slug, call.body)
         differences = await counting(self._registry, self._keeper.lay_over(Description((agent,))))
         shown = self._presence.shown(agent_subject(agent.slug))
-        view = agent_view(agent, shown, self._places, self._namespace, self._steady_ms())
+        pictures = await self._pictures.all()
+        view = agent_view(agent, shown, self._places, self._namespace, self._steady_ms(), pictures)
         view["rooms"] = list(agent.rooms)  # whoever may say it may know of them all
         return Answer(view, 201 if differences["agents"].added else 200)
 

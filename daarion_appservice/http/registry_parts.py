@@ -15,6 +15,7 @@ from ..city.registry import RegistryKeeper
 from ..matrix.namespace import Namespace
 from ..realtime.registry import Registry
 from ..storage.database import Database
+from .agent_pictures import AgentPictures
 from .endpoint import Mistakes
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ class RegistryParts:
     agents: AgentDirectory
     places: PlaceDirectory
     presence: PresenceStore
+    pictures: AgentPictures
     namespace: Namespace
     now_ms: NowMs
     """The time of what is stored."""

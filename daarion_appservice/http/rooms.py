@@ -11,6 +11,7 @@ from ..city.ports import NowMs, PresenceStore
 from ..city.reading import may_look_on, may_see_room
 from ..city.rooms import RoomChange, Rooms
 from ..city.types import AGENT_SUBJECT, AuthorKind, Member, Room, SubjectId, UserId, is_agent, is_person
+from ..errors import InvalidInput
 from ..matrix.namespace import Namespace
 from . import schemas
 from .encoded import Encoded
@@ -25,9 +26,18 @@ _MAX_ONLINE_MEMBERS = 200
 """How many members are listed with a room; ``members_online`` counts them all."""
 
 
+_MAX_IDS = 100
+
+
 class RoomList(Query):
     sort: Literal["popular", "recent", "name"] = Field(
         "popular", description="Most messages first, last event first, or by name.", examples=["popular"]
+    )
+    ids: str = Field(
+        "",
+        max_length=_MAX_IDS * 81,
+        description="These alone: up to 100 ids or slugs, separated by commas.",
+        examples=["general,podil"],
     )
     limit: int = Field(100, ge=1, le=500, description="How many.", examples=[100])
     offset: int = Field(0, ge=0, le=1_000_000, description="How many to pass over.", examples=[0])
@@ -88,6 +98,8 @@ class RoomRoutes:
     async def list_rooms(self, call: Call[NoBody, RoomList]) -> Encoded:
         """Archived rooms are left out, and those of which not everybody may know, unless one is in them or invited."""
         query = call.query
+        if query.ids:
+            return await self._pages.some(call.principal, _ids(query.ids), sort=query.sort)
         return await self._pages.rooms(call.principal, sort=query.sort, limit=query.limit, offset=query.offset)
 
     @endpoint(
@@ -169,3 +181,10 @@ def _inhabitant(subject: SubjectId) -> tuple[AuthorKind, str]:
     if is_agent(subject):
         return AuthorKind.AGENT, subject.removeprefix(AGENT_SUBJECT)
     return (AuthorKind.MATRIX if is_person(subject) else AuthorKind.CITIZEN), subject
+
+
+def _ids(text: str) -> list[str]:
+    ids = text.split(",")
+    if len(ids) > _MAX_IDS:
+        raise InvalidInput("invalid", f"ids: must be up to {_MAX_IDS} ids", status=422)
+    return ids

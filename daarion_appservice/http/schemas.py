@@ -110,6 +110,10 @@ class Agent(AgentPresence):
     avatar: str | None = Field(
         description="Its picture, as an `mxc://` address.", examples=["mxc://daarion.space/daarwizz"]
     )
+    avatar_url: str | None = Field(
+        description="Where the city gives its picture out, from the city's own address on; also of one that was given as a file.",
+        examples=["/city/media/daarion.space/daarwizz"],
+    )
     color: str | None = Field(description="Its color.", examples=["#3b82f6"])
     node_id: str | None = Field(description="The node that it runs on.", examples=["node-kyiv-1"])
     node_role: str | None = Field(description="What it is there.", examples=["guardian"])

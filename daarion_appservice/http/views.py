@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -44,7 +45,14 @@ def agent_presence(agent: Agent, shown: Shown, namespace: Namespace, now_ms: int
     }
 
 
-def agent_view(agent: Agent, shown: Shown, places: PlaceDirectory, namespace: Namespace, now_ms: int) -> JSON:
+def agent_view(
+    agent: Agent,
+    shown: Shown,
+    places: PlaceDirectory,
+    namespace: Namespace,
+    now_ms: int,
+    pictures: Mapping[UserId, str | None],
+) -> JSON:
     return {
         "id": agent.id,
         "slug": agent.slug,
@@ -53,6 +61,7 @@ def agent_view(agent: Agent, shown: Shown, places: PlaceDirectory, namespace: Na
         "kind": agent.kind or None,
         # A file of the service's machine is nobody else's business.
         "avatar": agent.avatar if agent.avatar.startswith("mxc://") else None,
+        "avatar_url": pictures.get(namespace.agent(agent.slug)),
         "color": agent.color or None,
         "node_id": agent.node_id or None,
         "node_role": node_role(agent) or None,

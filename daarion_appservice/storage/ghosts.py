@@ -10,6 +10,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import UserId
+from .media import note_avatars
 from .tables import ghosts
 from .upsert import insert
 
@@ -40,6 +41,13 @@ class GhostRows:
         row = (await self._connection.execute(select(ghosts).where(ghosts.c.user_id == user))).first()
         return _ghost(row) if row else None
 
+    async def pictures(self) -> dict[UserId, str]:
+        """The ``mxc://`` address of the picture of each ghost that has one."""
+        rows = await self._connection.execute(
+            select(ghosts.c.user_id, ghosts.c.avatar_mxc).where(ghosts.c.avatar_mxc.is_not(None))
+        )
+        return {UserId(user): mxc for user, mxc in rows}
+
     async def put(self, ghost: Ghost) -> None:
         values = {
             "display_name": ghost.display_name,
@@ -51,6 +59,7 @@ class GhostRows:
         }
         statement = insert(self._connection, ghosts).values(user_id=ghost.user_id, **values)
         await self._connection.execute(statement.on_conflict_do_update(index_elements=[ghosts.c.user_id], set_=values))
+        await note_avatars(self._connection, [ghost.avatar_mxc])
 
     async def forget(self, user: UserId) -> None:
         await self._connection.execute(delete(ghosts).where(ghosts.c.user_id == user))

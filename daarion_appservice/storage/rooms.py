@@ -120,11 +120,20 @@ class RoomRows:
         return [_room(row) for row in found]
 
     async def page(
-        self, *, sort: str, limit: int, offset: int, users: Collection[UserId] = (), is_admin: bool = False
+        self,
+        *,
+        sort: str,
+        limit: int,
+        offset: int,
+        users: Collection[UserId] = (),
+        is_admin: bool = False,
+        ids: Collection[str] = (),
     ) -> list[Room]:
         """The city's rooms that are not archived, in one of ORDERS: those that are for everybody, and those that these users
-        were in or are invited to; for an admin all."""
+        were in or are invited to; for an admin all. With ``ids`` (or slugs) only those."""
         statement = select(rooms).where(~rooms.c.archived, _IS_PUBLIC)
+        if ids:
+            statement = statement.where(or_(rooms.c.id.in_(ids), rooms.c.slug.in_(ids)))
         if not is_admin:
             statement = statement.where(or_(room_is_listed(), *_was_in(users)))
         rows = await self._connection.execute(statement.order_by(*ORDERS[sort]).limit(limit).offset(offset))
