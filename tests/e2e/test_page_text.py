@@ -104,3 +104,37 @@ async def test_paste_from_a_spreadsheet_gives_its_text(page: Page, contents: dic
     field = await page.get_by_role("textbox", name="Message to General").element_handle()
     # The browser inserts the text itself if the page leaves the event alone.
     assert await page.evaluate(PASTE, [field, contents]) is is_text
+
+
+async def test_room_card_counts_messages_of_others(city: OpenCity, page: Page) -> None:
+    await shown(city, page, "прочитане")
+    await page.get_by_role("link", name="Rooms", exact=True).click()
+    card = page.locator("main li", has=page.get_by_role("link", name="General"))
+    await expect(card).to_be_visible()
+    await expect(card.get_by_text("new")).to_have_count(0)
+    general = "/city/rooms/general"
+    for token, body in ((DANA, "раз"), (TARAS, "моє з телефону"), (DANA, "два")):
+        assert (await city.call("POST", f"{general}/messages", {"body": body}, token=token)).status == 201
+    await page.reload()
+    await expect(card.get_by_text("2 new", exact=True)).to_be_visible()
+    await card.get_by_role("link").click()
+    await expect(page.get_by_text("New since you were here")).to_be_visible()
+    await page.get_by_role("link", name="Rooms", exact=True).click()
+    await expect(card).to_be_visible()
+    answer = await city.call("POST", f"{general}/join", token=citizen_token("u_new", "Нова"))
+    assert answer.status == 200
+    await page.reload()
+    await expect(card).to_be_visible()
+    await page.wait_for_load_state("networkidle")
+    await expect(card.get_by_text("new")).to_have_count(0)
+
+
+async def test_front_page_asks_only_for_what_it_shows(city: OpenCity, page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    origin = f"http://{HOST}:{city.city.settings.api.port}"
+    await page.goto(origin)
+    await page.get_by_role("heading", name="What is new").wait_for()
+    await page.wait_for_load_state("networkidle")
+    lists = [url for url in asked if url.startswith((f"{origin}/city/rooms", f"{origin}/api/v1/agents"))]
+    assert lists == []

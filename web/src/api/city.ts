@@ -12,6 +12,7 @@ import type {
   RoomDetails,
   SignedIn,
   Site,
+  Unread,
   SubjectId,
   SubjectPresence,
 } from "./types";
@@ -57,6 +58,12 @@ export const city = {
 
   rooms: (sort: "popular" | "recent" | "name", signal: Signal) =>
     askJson<Room[]>("/city/rooms", { query: { sort, limit: 500 }, signal }),
+  /** Those of at most 100 ids or slugs. */
+  roomsOf: (ids: readonly string[], signal: Signal) =>
+    askJson<Room[]>("/city/rooms", { query: { ids: ids.slice(0, 100).join(",") }, signal }),
+  /** `since`: at most 100 times `<room id>:<seq>`. */
+  unread: (since: readonly string[], signal: Signal) =>
+    askJson<Unread[]>("/city/me/unread", { query: { since: since.join(",") }, signal }),
   room: (name: string, signal: Signal) => askJson<RoomDetails>(room(name), { signal }),
   openRoom: (name: string, description: string) =>
     askJson<Room>("/city/rooms", { method: "POST", body: { name, description } }),
@@ -66,6 +73,12 @@ export const city = {
   /** Oldest first; those whose `seq` is lower than `before`. */
   messages: (name: string, before: number, limit: number, signal: Signal) =>
     askJson<Message[]>(`${room(name)}/messages`, { query: { before, limit }, signal }),
+  /** Those whose `seq` is higher than `after`. */
+  messagesAfter: (name: string, after: number, limit: number) =>
+    askJson<Message[]>(`${room(name)}/messages`, { query: { after, limit } }),
+  /** Those before and after a message, with it in the middle. */
+  messagesAround: (name: string, id: string, limit: number) =>
+    askJson<Message[]>(`${room(name)}/messages`, { query: { around: id, limit } }),
   /** These four may be sent with the token of their author, whoever is signed in by then. */
   say: (name: string, said: NewMessage, token?: string) =>
     askJson<Message>(`${room(name)}/messages`, { method: "POST", body: said, token }),
@@ -77,6 +90,8 @@ export const city = {
   retry: (name: string, id: string) => askJson<Message>(`${message(name, id)}/retry`, { method: "POST" }),
 
   agents: (signal: Signal) => askJson<Agent[]>("/api/v1/agents", { signal }),
+  /** Those of at most 500 ids or slugs. */
+  agentsOf: (ids: readonly string[]) => askJson<Agent[]>("/api/v1/agents", { query: { ids: ids.join(",") } }),
   agent: (id: string, signal: Signal) => askJson<Agent>(`/api/v1/agents/${part(id)}`, { signal }),
   /** At most 500 subjects; answered in the order asked. */
   presence: (subjects: readonly SubjectId[]) =>

@@ -15,6 +15,21 @@ export const queries = {
       queryFn: ({ signal }) => city.rooms(sort, signal),
       refetchInterval: LIVELY_MS,
     }),
+  /** Rooms of which names are shown. */
+  roomsOf: (ids: readonly string[]) =>
+    queryOptions({
+      queryKey: ["rooms", "of", ...ids],
+      queryFn: ({ signal }) => city.roomsOf(ids, signal),
+      enabled: ids.length > 0,
+      staleTime: SELDOM_MS,
+    }),
+  unread: (reader: string, since: readonly string[], lastSeqs: string) =>
+    queryOptions({
+      queryKey: ["unread", reader, lastSeqs, ...since],
+      queryFn: ({ signal }) => city.unread(since, signal),
+      enabled: since.length > 0,
+      staleTime: SELDOM_MS,
+    }),
   agents: queryOptions({ queryKey: ["agents"], queryFn: ({ signal }) => city.agents(signal), staleTime: 60_000 }),
   agent: (id: string) => queryOptions({ queryKey: ["agents", id], queryFn: ({ signal }) => city.agent(id, signal) }),
   node: (id: string) => queryOptions({ queryKey: ["nodes", id], queryFn: ({ signal }) => city.node(id, signal) }),

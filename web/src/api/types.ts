@@ -35,6 +35,8 @@ export interface Agent extends AgentPresence {
   title: string | null;
   kind: string | null;
   avatar: string | null;
+  /** A path of the city. */
+  avatar_url: string | null;
   color: string | null;
   node_id: string | null;
   node_role: string | null;
@@ -157,6 +159,8 @@ export interface FeedEntry {
   id: string;
   kind: FeedKind;
   room_id: string | null;
+  /** As it is called now; null where that is not for the reader. */
+  room: { slug: string; name: string } | null;
   actor: Author | null;
   payload: Record<string, string>;
   created_at: string;
@@ -191,6 +195,12 @@ export interface SignedIn {
   user_id: string;
   display_name: string;
   expires_at: string;
+}
+
+export interface Unread {
+  room_id: string;
+  /** Messages of others; 100 means that many or more. */
+  count: number;
 }
 
 export interface Me {

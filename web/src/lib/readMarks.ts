@@ -1,4 +1,4 @@
-import type { Room, SubjectId } from "../api/types";
+import type { SubjectId } from "../api/types";
 import { keep, kept } from "./storage";
 
 /** How far each of this browser's readers has read each room; the city keeps nothing of it. */
@@ -17,10 +17,4 @@ export function readUpTo(reader: SubjectId | null, roomId: string): number | nul
 /** It never goes back. */
 export function markRead(reader: SubjectId | null, roomId: string, seq: number): void {
   if (seq > (readUpTo(reader, roomId) ?? -Infinity)) keep(keyOf(reader, roomId), String(seq));
-}
-
-/** Whether something happened since a room was last read; never of one that was not opened yet. */
-export function isUnread(reader: SubjectId | null, room: Pick<Room, "id" | "last_seq">): boolean {
-  const read = readUpTo(reader, room.id);
-  return read !== null && room.last_seq > read;
 }

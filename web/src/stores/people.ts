@@ -1,6 +1,6 @@
 import { create } from "zustand";
 import type { Agent, Author, SubjectId } from "../api/types";
-import { kindOf, nameInSubject, subjectOf } from "../lib/subjects";
+import { kindOf, subjectOf } from "../lib/subjects";
 
 export interface Face {
   name: string;
@@ -31,7 +31,7 @@ function faceOfAuthor(author: Author): Entry {
 }
 
 function faceOfAgent(agent: Agent): Entry {
-  return [`agent:${agent.slug}`, { name: agent.display_name, color: agent.color }];
+  return [`agent:${agent.slug}`, { name: agent.display_name, avatarUrl: agent.avatar_url, color: agent.color }];
 }
 
 /** The same object when there is nothing new, so that nobody renders for it. */
@@ -44,11 +44,6 @@ function merged(faces: PeopleState["faces"], entries: Entry[]): PeopleState["fac
   const next = { ...faces };
   for (const [id, face] of changed) next[id] = { avatarUrl: null, color: null, ...next[id], ...face };
   return next;
-}
-
-export function useFace(subject: SubjectId, unknown: string): Face {
-  const face = usePeople((state) => state.faces[subject]);
-  return face ?? { name: nameInSubject(subject) ?? unknown, avatarUrl: null, color: null };
 }
 
 /** Citizens come first, then people on Matrix, then agents; each by name. */

@@ -6,12 +6,12 @@ import { Avatar } from "../../components/ui/Avatar";
 import { Name } from "../../components/ui/Name";
 import { useAgentPresence } from "../../hooks/useAgentPresence";
 import { agentSubject } from "../../lib/subjects";
-import { useFace } from "../../stores/people";
+import { useFace } from "../../hooks/useFace";
 import styles from "./Agents.module.css";
 
 export const AgentCard = memo(function AgentCard({ agent }: { agent: Agent }) {
   const { status } = useAgentPresence(agent.slug);
-  const face = { name: agent.display_name, avatarUrl: null, color: agent.color };
+  const face = { name: agent.display_name, avatarUrl: agent.avatar_url, color: agent.color };
   return (
     <li className={styles.card}>
       <Avatar subject={agentSubject(agent.slug)} face={face} size={56} status={status ?? agent.presence} />

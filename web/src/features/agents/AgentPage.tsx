@@ -37,7 +37,7 @@ interface PortraitProps {
 }
 
 function Portrait({ agent, toldAt, askAgain }: PortraitProps) {
-  const face = { name: agent.display_name, avatarUrl: null, color: agent.color };
+  const face = { name: agent.display_name, avatarUrl: agent.avatar_url, color: agent.color };
   return (
     <article className={styles.page}>
       <header className={styles.hero}>
@@ -76,7 +76,7 @@ function LastSeen({ agent, toldAt, askAgain }: PortraitProps) {
 function Actions({ agent }: { agent: Agent }) {
   const { t } = useTranslation();
   const { matrix } = useSite();
-  const { data: rooms } = useQuery(queries.rooms("popular"));
+  const { data: rooms } = useQuery(queries.roomsOf(agent.rooms));
   const room = rooms?.find(({ slug }) => agent.rooms.includes(slug));
   return (
     <p className={styles.actions}>
@@ -100,7 +100,7 @@ function Actions({ agent }: { agent: Agent }) {
 function Facts({ agent }: { agent: Agent }) {
   const { t } = useTranslation();
   const roleName = useRoleName();
-  const { data: rooms } = useQuery(queries.rooms("popular"));
+  const { data: rooms } = useQuery(queries.roomsOf(agent.rooms));
   const nameOf = (slug: string) => rooms?.find((room) => room.slug === slug)?.name ?? slug;
   return (
     <dl className={styles.facts}>

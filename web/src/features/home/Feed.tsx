@@ -1,40 +1,40 @@
-import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
 import { Link } from "react-router";
-import { queries } from "../../api/queries";
-import type { FeedEntry, Room } from "../../api/types";
+import type { FeedEntry } from "../../api/types";
 import { Avatar } from "../../components/ui/Avatar";
 import { Icon } from "../../components/ui/Icon";
 import { Name } from "../../components/ui/Name";
 import { useNow } from "../../hooks/useNow";
 import { ago, fullTime } from "../../lib/times";
 import { subjectOf } from "../../lib/subjects";
-import { useFace } from "../../stores/people";
+import { useFace } from "../../hooks/useFace";
 import styles from "./HomePage.module.css";
 
 /** What happened last, newest first. */
 export function Feed({ entries }: { entries: FeedEntry[] }) {
   const { t } = useTranslation();
-  const { data: rooms } = useQuery(queries.rooms("popular"));
   if (!entries.length) return <p>{t("home.feedEmpty")}</p>;
   return (
     <ul className={styles.feed}>
       {entries.map((entry) => (
-        <Entry key={entry.id} entry={entry} room={rooms?.find((room) => room.id === entry.room_id)} />
+        <Entry key={entry.id} entry={entry} />
       ))}
     </ul>
   );
 }
 
-function Entry({ entry, room }: { entry: FeedEntry; room: Room | undefined }) {
+function Entry({ entry }: { entry: FeedEntry }) {
   const { t, i18n } = useTranslation();
   const now = useNow();
-  const { actor, payload } = entry;
-  const place = { room: room?.name ?? payload.name ?? "", was: payload.was ?? "" };
-  const what = entry.kind === "system" ? systemWords(payload.what) : (`feed.${entry.kind}` as const);
+  const { actor: onlyActor, payload, room } = entry;
+  // Several joins are told as one, with their number.
+  const count = Number(payload.count ?? 1);
+  const actor = count > 1 ? null : onlyActor;
+  const place = { room: room?.name ?? payload.name ?? "", was: payload.was ?? "", count };
+  const what = entry.kind === "system" ? systemWords(payload.what) : count > 1 ? "feed.members_joined" : (`feed.${entry.kind}` as const);
   return (
     <li className={styles.entry}>
-      <Portrait actor={actor} />
+      <Portrait actor={actor} isMany={count > 1} />
       <div className={styles.what}>
         <p>
           {actor && (
@@ -53,11 +53,11 @@ function Entry({ entry, room }: { entry: FeedEntry; room: Room | undefined }) {
   );
 }
 
-function Portrait({ actor }: { actor: FeedEntry["actor"] }) {
+function Portrait({ actor, isMany }: { actor: FeedEntry["actor"]; isMany: boolean }) {
   const { t } = useTranslation();
   const subject = actor ? subjectOf(actor) : "";
   const face = useFace(subject, actor?.display_name ?? t("feed.city"));
-  return actor ? <Avatar subject={subject} face={face} size={36} /> : <Icon name="home" size={36} />;
+  return actor ? <Avatar subject={subject} face={face} size={36} /> : <Icon name={isMany ? "people" : "home"} size={36} />;
 }
 
 function systemWords(what: string | undefined) {

@@ -7,6 +7,7 @@ import type { Heads, Home } from "../../api/types";
 import { ButtonLink } from "../../components/ui/Button";
 import { Icon } from "../../components/ui/Icon";
 import { ProblemNotice, Skeleton } from "../../components/ui/Notice";
+import { useUnread } from "../../hooks/useUnread";
 import { usePageTitle } from "../../hooks/usePageTitle";
 import { countHeads, usePresence } from "../../stores/presence";
 import { usePeople } from "../../stores/people";
@@ -64,6 +65,7 @@ function Hero({ heads }: { heads: Heads | null }) {
 
 function Below({ home }: { home: Home }) {
   const { t } = useTranslation();
+  const unread = useUnread(home.popular_rooms);
   return (
     <>
       <div className={styles.columns}>
@@ -74,7 +76,7 @@ function Below({ home }: { home: Home }) {
           </div>
           <ul className={styles.rooms}>
             {home.popular_rooms.map((room) => (
-              <RoomCard key={room.id} room={room} />
+              <RoomCard key={room.id} room={room} unread={unread.get(room.id) ?? 0} />
             ))}
           </ul>
         </section>

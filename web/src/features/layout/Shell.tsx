@@ -1,8 +1,6 @@
-import { useQuery } from "@tanstack/react-query";
 import { useEffect, useRef, type ReactNode } from "react";
 import { useTranslation } from "react-i18next";
 import { NavLink, useLocation } from "react-router";
-import { queries } from "../../api/queries";
 import { Icon, type IconName } from "../../components/ui/Icon";
 import { usePresenceHeartbeat } from "../../hooks/usePresenceHeartbeat";
 import { useSite } from "../../hooks/useSite";
@@ -31,7 +29,7 @@ export function Shell({ children }: { children: ReactNode }) {
   const { pathname } = useLocation();
   const main = useFocusOnArrival(pathname);
   usePresenceHeartbeat(site.heartbeat_ms, site.away_after_ms);
-  useFaces();
+  useOwnFace();
 
   return (
     <div className={`${styles.shell} ${/^\/city\/./.test(pathname) ? styles.room : ""}`}>
@@ -80,14 +78,10 @@ function useFocusOnArrival(pathname: string) {
   return main;
 }
 
-/** Presence says ids only; agents' names and colours are known from their list, one's own from the session. */
-function useFaces(): void {
-  const { data: agents } = useQuery(queries.agents);
+/** Presence says ids only; one's own name is known from the session. */
+function useOwnFace(): void {
   const session = useSession((state) => state.session);
   useEffect(() => {
     if (session) usePeople.getState().meetCitizen(session.userId, session.displayName);
   }, [session]);
-  useEffect(() => {
-    if (agents) usePeople.getState().meetAgents(agents);
-  }, [agents]);
 }

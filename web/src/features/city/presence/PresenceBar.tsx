@@ -6,8 +6,9 @@ import { Avatar } from "../../../components/ui/Avatar";
 import { Name } from "../../../components/ui/Name";
 import { PresenceDot } from "../../../components/ui/PresenceDot";
 import { kindOf } from "../../../lib/subjects";
-import { byKindAndName, useFace, usePeople } from "../../../stores/people";
 import { useCitizenNames } from "../../../hooks/useCitizenNames";
+import { useFace } from "../../../hooks/useFace";
+import { byKindAndName, usePeople } from "../../../stores/people";
 import { usePresence, useStatus } from "../../../stores/presence";
 import styles from "./PresenceBar.module.css";
 

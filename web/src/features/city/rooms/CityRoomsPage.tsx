@@ -9,6 +9,7 @@ import { MoreButton } from "../../../components/ui/MoreButton";
 import { Notice, ProblemNotice, Skeleton } from "../../../components/ui/Notice";
 import { Chips, SearchField, Tools } from "../../../components/ui/Tools";
 import { usePaged } from "../../../hooks/usePaged";
+import { useUnread } from "../../../hooks/useUnread";
 import { usePageTitle } from "../../../hooks/usePageTitle";
 import { useSession } from "../../../stores/session";
 import { PresenceBar } from "../presence/PresenceBar";
@@ -63,12 +64,13 @@ function Rooms({ rooms, sought }: { rooms: Room[]; sought: string }) {
   const { t } = useTranslation();
   const found = useMemo(() => rooms.filter((room) => isLike(room, sought)), [rooms, sought]);
   const { shown, hidden, showMore } = usePaged(found, sought, PAGE);
+  const unread = useUnread(rooms);
   if (!found.length) return <Notice icon="rooms" title={t(rooms.length ? "rooms.none" : "rooms.empty")} />;
   return (
     <>
       <ul className={styles.rooms}>
         {shown.map((room) => (
-          <RoomCard key={room.id} room={room} />
+          <RoomCard key={room.id} room={room} unread={unread.get(room.id) ?? 0} />
         ))}
       </ul>
       <MoreButton hidden={hidden} onMore={showMore} />

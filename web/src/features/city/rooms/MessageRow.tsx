@@ -8,6 +8,7 @@ import { isEmojiOnly } from "../../../lib/emoji";
 import { linkedText, richText } from "../../../lib/richText";
 import { subjectOf } from "../../../lib/subjects";
 import { clockTime, fullTime } from "../../../lib/times";
+import { useFace } from "../../../hooks/useFace";
 import { usePeople } from "../../../stores/people";
 import { useSession } from "../../../stores/session";
 import { MediaView } from "./MediaView";
@@ -46,7 +47,7 @@ export const MessageRow = memo(function MessageRow({ message, isFirst, isActive,
 
 function Portrait({ author }: { author: Author }) {
   const subject = subjectOf(author);
-  const color = usePeople((state) => state.faces[subject]?.color ?? null);
+  const { color } = useFace(subject, author.display_name);
   return <Avatar subject={subject} face={{ name: author.display_name, avatarUrl: author.avatar_url, color }} size={40} />;
 }
 

@@ -5,7 +5,7 @@ import { FilePicture } from "../../../components/ui/FilePicture";
 import { Icon } from "../../../components/ui/Icon";
 import { Name } from "../../../components/ui/Name";
 import { useProblemText } from "../../../hooks/useProblemText";
-import { useFace } from "../../../stores/people";
+import { useFace } from "../../../hooks/useFace";
 import { outbox } from "../../../stores/outbox";
 import { useSession } from "../../../stores/session";
 import { composing, useDraftKey } from "./composer";

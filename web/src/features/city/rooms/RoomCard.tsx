@@ -5,16 +5,16 @@ import type { Room } from "../../../api/types";
 import { PresenceDot } from "../../../components/ui/PresenceDot";
 import { Name } from "../../../components/ui/Name";
 import { useNow } from "../../../hooks/useNow";
-import { isUnread } from "../../../lib/readMarks";
 import { ago } from "../../../lib/times";
-import { useSession } from "../../../stores/session";
 import { RoomHouse } from "./RoomHouse";
 import styles from "./RoomCard.module.css";
 
-export const RoomCard = memo(function RoomCard({ room }: { room: Room }) {
+/** The city counts up to here. */
+const MANY = 100;
+
+export const RoomCard = memo(function RoomCard({ room, unread }: { room: Room; unread: number }) {
   const { t, i18n } = useTranslation();
   const now = useNow();
-  const me = useSession((state) => state.session?.userId ?? null);
   return (
     <li className={styles.card}>
       <RoomHouse slug={room.slug} isLit={room.members_online > 0} />
@@ -22,7 +22,9 @@ export const RoomCard = memo(function RoomCard({ room }: { room: Room }) {
         <Link className={styles.name} to={`/city/${room.slug}`}>
           <Name>{room.name}</Name>
         </Link>
-        {isUnread(me, room) && <span className={styles.unread}>{t("rooms.unread")}</span>}
+        {unread > 0 && (
+          <span className={styles.unread}>{unread < MANY ? t("rooms.unread", { count: unread }) : t("rooms.unreadMany")}</span>
+        )}
         <p className={styles.description} dir="auto">{room.description}</p>
       </div>
       <p className={styles.live}>

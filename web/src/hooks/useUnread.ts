@@ -1,0 +1,36 @@
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { useEffect, useMemo } from "react";
+import { queries } from "../api/queries";
+import type { Room } from "../api/types";
+import { markRead, readUpTo } from "../lib/readMarks";
+import { useSession } from "../stores/session";
+
+/** The city counts for as many rooms at once. */
+const AT_MOST = 100;
+
+type UnreadRoom = Pick<Room, "id" | "last_seq">;
+
+/**
+ * How many messages of others each room has that were not read here; rooms that were never opened have none.
+ *
+ * A room's `last_seq` counts joins, reactions and one's own words too: only the city knows what of that is a message of others.
+ */
+export function useUnread(rooms: readonly UnreadRoom[]): ReadonlyMap<string, number> {
+  const me = useSession((state) => state.session?.userId ?? null);
+  const moved = rooms.filter(({ id, last_seq: last }) => last > (readUpTo(me, id) ?? Infinity)).slice(0, AT_MOST);
+  const since = moved.map(({ id }) => `${id}:${readUpTo(me, id) ?? 0}`).sort();
+  const lastSeqs = moved.map(({ last_seq: last }) => last).join();
+  const { data } = useQuery({ ...queries.unread(me ?? "", since, lastSeqs), placeholderData: keepPreviousData });
+
+  useEffect(() => {
+    // Where nothing of what happened was a message of others, there is nothing to ask for next time.
+    for (const { room_id: id, count } of data ?? []) {
+      const room = count === 0 ? moved.find((each) => each.id === id) : undefined;
+      if (room) markRead(me, room.id, room.last_seq);
+    }
+    // Of what was asked, not of what the rooms are by now.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [data]);
+
+  return useMemo(() => new Map((since.length ? data : [])?.map(({ room_id: id, count }) => [id, count])), [data, since.length]);
+}

@@ -1,0 +1,37 @@
+import { city } from "../api/city";
+import { usePeople } from "../stores/people";
+import { agentSubject } from "./subjects";
+
+/** What is wanted within this is asked for at once. */
+const GATHER_MS = 30;
+/** As many as the city answers in one request. */
+const AT_MOST = 500;
+
+const asked = new Set<string>();
+let wanted: string[] = [];
+
+/** See to it that an agent's name, picture and colour are known: presence says ids only. Each is asked for once. */
+export function wantAgentFace(slug: string): void {
+  if (asked.has(slug)) return;
+  asked.add(slug);
+  wanted.push(slug);
+  if (wanted.length === 1) setTimeout(askForWanted, GATHER_MS);
+}
+
+function askForWanted(): void {
+  const slugs = wanted.slice(0, AT_MOST);
+  wanted = wanted.slice(AT_MOST);
+  if (wanted.length) setTimeout(askForWanted, GATHER_MS);
+  city.agentsOf(slugs).then(
+    (agents) => usePeople.getState().meetAgents(agents),
+    () => {
+      // Whoever shows them next asks again; until then an agent is called by its slug.
+      for (const slug of slugs) asked.delete(slug);
+    },
+  );
+}
+
+/** The slug of an agent's subject; null for everybody else. */
+export function slugOf(subject: string): string | null {
+  return subject.startsWith(agentSubject("")) ? subject.slice(agentSubject("").length) : null;
+}
