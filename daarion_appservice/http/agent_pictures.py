@@ -7,7 +7,7 @@ from typing import Final
 
 from ..city.types import UserId
 from ..storage.database import Database
-from .media_addresses import media_url
+from .media_addresses import media_path
 
 _PICTURE_BYTES: Final = 400
 """What one entry is reckoned to take up."""
@@ -23,4 +23,4 @@ class AgentPictures:
 
     async def _read(self) -> dict[UserId, str | None]:
         async with self._database.reading() as tx:
-            return {user: media_url(mxc) for user, mxc in (await tx.ghosts.pictures()).items()}
+            return {user: media_path(mxc) for user, mxc in (await tx.ghosts.pictures()).items()}

@@ -69,14 +69,14 @@ class RoomPages:
             found.here, found.encoded = here, self._encode(found.rooms)
         return found.encoded
 
-    async def some(self, principal: Principal, ids: list[str], *, sort: str) -> orjson.Fragment:
+    async def some(self, principal: Principal, ids: list[str], *, sort: str) -> Encoded:
         """The same, of those with one of these ids or slugs."""
         async with self._database.reading() as tx:
             users = await self._readers.users(tx, reader(principal))
             rooms = await tx.rooms.page(
                 sort=sort, limit=len(ids), offset=0, ids=ids, users=users, is_admin=is_admin(principal)
             )
-        return orjson.Fragment(self._encode(rooms))
+        return self._encode(rooms)
 
     async def some_rooms(self, principal: Principal, sort: str, limit: int, offset: int = 0) -> list[Room]:
         """The same as they are stored."""
