@@ -187,6 +187,8 @@ class Answerer:
             await self._excuse(asked, NoAnswer.PRIVATE)
         elif asked.is_second_me and asked.room.matrix_status is not MatrixStatus.LINKED:
             await self._put_off(owed, "it is not known yet who listens", self._now_ms() + _NOT_HERE_RETRY_MS)
+        elif asked.is_forget:
+            await self._forget(asked)
         elif self._presence.shown(agent_subject(owed.agent)).status is not Status.OFFLINE:
             await self._ask_core(asked)
         elif self._now_ms() < self._patient_until_ms:
@@ -229,6 +231,18 @@ class Answerer:
             await self._excuse(asked, NoAnswer.SLOW if isinstance(error, CoreSlow) else NoAnswer.FAILED)
         else:
             await self._given(asked, message)
+
+    async def _forget(self, asked: Asked) -> None:
+        """Delete what Second Me remembers of the asker, of their account and of the citizen that it is linked with; say so."""
+        author = asked.message.author.subject
+        subjects = {author, await self._accounts.subject_of(UserId(asked.message.author.id))}
+        async with self._database.transaction() as tx:
+            # With the reason why nothing is answered, so that a crash repeats only the notice, and not the deletion.
+            is_owed = await tx.answers.will_not_be(asked.owed.id, NoAnswer.FORGOTTEN)
+            for subject in subjects if is_owed else ():
+                await tx.interactions.forget(subject)
+        if is_owed:
+            await self._say_why(asked, NoAnswer.FORGOTTEN)
 
     async def _later(self, asked: Asked, error: CityError, *, after_s: float = 0) -> None:
         now_ms = self._now_ms()

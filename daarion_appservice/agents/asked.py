@@ -8,6 +8,7 @@ from ..city.interactions import is_second_me
 from ..city.types import Agent, Author, AuthorKind, Message, NoAnswer, OwedAnswer, Room
 from .conversation import Conversation
 from .excuses import excuse
+from .forget_command import is_forget
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,22 @@ class Asked:
         return is_second_me(self.agent.slug)
 
     @property
+    def is_forget(self) -> bool:
+        """Whether Second Me is to forget what the asker said to it."""
+        return self.is_second_me and is_forget(self.message)
+
+    @property
     def others_listen(self) -> bool:
         return self.room.agent is None or self.room.in_company
 
     def excuse(self, why: NoAnswer) -> str:
-        return excuse(why, self.message.body, self.agent.display_name)
+        return excuse(why, self._words, self.agent.display_name)
+
+    @property
+    def _words(self) -> str:
+        """A text in the asker's language."""
+        if not self.is_forget:
+            return self.message.body
+        # "!forget" is a command in any language: what was said before it tells which one.
+        own = [each.body for each in self.conversation.before if each.author.subject == self.message.author.subject]
+        return " ".join([*own[-1:], self.message.body])

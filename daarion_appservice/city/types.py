@@ -340,6 +340,8 @@ class NoAnswer(StrEnum):
     TOO_LONG = "too_long"
     TOO_MUCH = "too_much"
     """The asker asks more than anybody may."""
+    FORGOTTEN = "forgotten"
+    """It was a command to forget, which was carried out."""
 
 
 @dataclass(frozen=True, slots=True)

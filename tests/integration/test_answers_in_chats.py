@@ -11,6 +11,7 @@ import pytest
 
 from daarion_appservice.agents.secondme import MAX_PROMPT_CHARS
 from daarion_appservice.city.interactions import SECOND_ME
+from daarion_appservice.city.presence import Status
 from daarion_appservice.city.types import Author, AuthorKind, CitizenId, MatrixRoomId, SubjectId, UserId
 from daarion_appservice.errors import Conflict, NotAllowed
 from tests.parts.agents_core import after, says
@@ -106,6 +107,88 @@ async def test_an_account_is_one_citizens_and_a_citizen_has_one(forum: Forum) ->
     with pytest.raises(NotAllowed):
         await forum.accounts.link(OKSANA, ALICE, "elsewhere.example")
     assert await forum.accounts.of(OKSANA) == bob
+
+
+@pytest.mark.parametrize(
+    ("first", "command", "notice"),
+    [
+        ("Яка погода?", "забудь", "більше не пам’ятає"),
+        ("Яка погода?", "!forget", "більше не пам’ятає"),
+        ("How is the weather?", "!forget", "no longer remembers"),
+        ("How is the weather?", "Forget everything.", "no longer remembers"),
+        ("How is the weather?", "!Забудь УСЕ!", "більше не пам’ятає"),
+    ],
+)
+async def test_forget_in_a_chat_deletes_the_askers_memory(
+    forum: Forum, first: str, command: str, notice: str
+) -> None:
+    chat, mallorys = await forum.chat(SECOND_ME), await forum.chat(SECOND_ME)
+    async with forum.answering():
+        await forum.hears(mallorys, MALLORY, "And mine?")
+        await forum.answers(1, room=mallorys.id)
+        await forum.hears(chat, ALICE, first)
+        await forum.answers(1, room=chat.id)
+        await forum.hears(chat, ALICE, command)
+        said = (await forum.answers(2, room=chat.id))[-1]
+        await forum.hears(chat, ALICE, "And now?")
+        await forum.answers(3, room=chat.id)
+    assert (said.msgtype, notice in said.body) == ("m.notice", True)
+    assert [asked.content["input"] for asked in forum.core.asked] == ["And mine?", first, "And now?"]
+    assert forum.core.asked[-1].history == []
+    assert [prompt for prompt, _ in await remembered(forum, ALICE)] == ["And now?"]
+    assert [prompt for prompt, _ in await remembered(forum, MALLORY)] == ["And mine?"]
+
+
+async def test_forget_deletes_the_memory_of_the_linked_citizen_too(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "0")
+        await forum.answers(1, room=chat.id)
+        await links(forum, ALICE, OKSANA)
+        await forum.hears(chat, ALICE, "1")
+        await forum.answers(2, room=chat.id)
+        await forum.hears(chat, ALICE, "!forget")
+        await forum.answers(3, room=chat.id)
+    assert (await remembered(forum, ALICE), await remembered(forum, OKSANA)) == ([], [])
+
+
+async def test_forget_without_an_agents_core_is_done(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "0")
+        await forum.answers(1, room=chat.id)
+        await forum.is_here(SECOND_ME, status=Status.OFFLINE)
+        await forum.hears(chat, ALICE, "!forget")
+        await forum.answers(2, room=chat.id)
+    assert await remembered(forum, ALICE) == []
+
+
+async def test_forget_in_company_deletes_nothing(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "0")
+        await forum.answers(1, room=chat.id)
+        await forum.happens(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
+        await forum.hears(chat, ALICE, "забудь")
+        await forum.answers(1, room=chat.id)
+    assert [prompt for prompt, _ in await remembered(forum, ALICE)] == ["0"]
+
+
+@pytest.mark.parametrize("body", ["Forget it, what is next?", "забудь про погоду", "unforgettable", "!forgetful"])
+async def test_a_sentence_with_forget_is_a_question(forum: Forum, body: str) -> None:
+    chat = await forum.chat(SECOND_ME)
+    async with forum.answering():
+        await forum.hears(chat, ALICE, body)
+        await forum.answers(1, room=chat.id)
+    assert [prompt for prompt, _ in await remembered(forum, ALICE)] == [body]
+
+
+async def test_other_agents_are_asked_what_second_me_takes_as_a_command(forum: Forum) -> None:
+    chat = await forum.chat(SCRIBE)
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "!forget")
+        await forum.answers(1, room=chat.id)
+    assert [asked.content["input"] for asked in forum.core.asked] == ["!forget"]
 
 
 async def test_who_comes_into_a_chat_is_company_at_once(forum: Forum) -> None:
