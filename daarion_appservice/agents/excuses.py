@@ -51,7 +51,7 @@ _WORDS: Final = {
         en="{name} does not answer: you ask too much at once. Try again in a minute.",
     ),
     NoAnswer.FORGOTTEN: _Words(
-        uk="{name} більше не пам’ятає нічого з того, про що ви питали. Повідомлення в цьому чаті залишаються, доки ви їх не видалите.",
+        uk="{name} більше не пам’ятає нічого з ваших запитань. Повідомлення цього чату залишаються, доки ви їх не видалите.",
         en="{name} no longer remembers anything that you asked. The messages in this chat stay until you delete them.",
     ),
 }

@@ -119,9 +119,7 @@ async def test_an_account_is_one_citizens_and_a_citizen_has_one(forum: Forum) ->
         ("How is the weather?", "!Забудь УСЕ!", "більше не пам’ятає"),
     ],
 )
-async def test_forget_in_a_chat_deletes_the_askers_memory(
-    forum: Forum, first: str, command: str, notice: str
-) -> None:
+async def test_forget_in_a_chat_deletes_the_askers_memory(forum: Forum, first: str, command: str, notice: str) -> None:
     chat, mallorys = await forum.chat(SECOND_ME), await forum.chat(SECOND_ME)
     async with forum.answering():
         await forum.hears(mallorys, MALLORY, "And mine?")
