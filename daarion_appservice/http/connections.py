@@ -21,6 +21,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from ..errors import TooManyRequests
+from .acknowledged import acknowledged_bytes
 from .addresses import Addresses
 
 _SWEEP_S: Final = 1.0
@@ -74,6 +75,7 @@ class Connection(asyncio.Protocol):
         "_connections",
         "_drained",
         "_inner",
+        "acknowledged",
         "client",
         "has_asked",
         "idle_since_s",
@@ -106,6 +108,8 @@ class Connection(asyncio.Protocol):
         """Since when part of a head is there."""
         self.last_size = 0
         """Bytes that waited for the peer when last looked at."""
+        self.acknowledged: int | None = None
+        """Bytes that the peer had acknowledged then."""
         self.written_s = 0.0
         """When the peer last took something."""
         self.unread_until_s: float | None = None
@@ -355,9 +359,11 @@ class Connections:
 
     def _takes_too_long(self, connection: Connection, size: int, now_s: float) -> bool:
         deadlines = self._deadlines
-        if not connection.last_size or size < connection.last_size:
+        acknowledged = acknowledged_bytes(connection.transport)
+        # The kernel takes the next bytes only when many before were acknowledged: 128 KiB are half a minute at 4 KiB/s.
+        if not connection.last_size or size < connection.last_size or acknowledged != connection.acknowledged:
             connection.written_s = now_s
-        connection.last_size = size
+        connection.last_size, connection.acknowledged = size, acknowledged
         if connection.is_busy:
             connection.unread_until_s = None
         else:

@@ -41,6 +41,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..as_json import as_json
 from ..errors import InvalidInput
+from ..packed_body import read_unpacked
 from .encoded import Encoded, shared_response
 from .principals import Access, Principal, check
 
@@ -130,6 +131,7 @@ class Door(Protocol):
 _ROUTE: Final = "__route__"
 _DESCRIPTION: Final = "__description__"
 
+MAX_JSON_BYTES: Final = 1024 * 1024
 _MAX_DEPTH: Final = 64
 _BODY_S: Final = 30.0
 """How long a body may take to come; files have their own time."""
@@ -224,11 +226,11 @@ def _aiohttp_handler(
 async def _read(request: web.Request) -> bytes:
     try:
         async with asyncio.timeout(_BODY_S):
-            return await request.read()
+            return await read_unpacked(request, MAX_JSON_BYTES)
     except TimeoutError:
         raise InvalidInput("body_too_slow", "the body did not come in time", status=408) from None
     except web.RequestPayloadError as error:
-        raise InvalidInput("bad_request", "the body is not packed as its Content-Encoding says") from error
+        raise InvalidInput("bad_request", "the body is not sent as its Transfer-Encoding says") from error
 
 
 def json_response(

@@ -17,14 +17,13 @@ from ..matrix.receiver import MAX_BODY_BYTES, Receiver
 from .answers import matrix_errors, problems
 from .bad_requests import keep_out_of_the_log
 from .connections import Connections
-from .endpoint import Door, install, routes_of
+from .endpoint import MAX_JSON_BYTES, Door, install, routes_of
 from .expectations import refuse_expectations
 from .hosts import Hosts
 from .openapi import Documentation
 from .signing_in import CityDoor
 from .web_pages import WebPages
 
-_MAX_CITY_BODY_BYTES: Final = 1024 * 1024
 _BACKLOG: Final = 1024
 _UNSENT_BYTES: Final = 128 * 1024
 
@@ -46,7 +45,7 @@ def city_application(
     hosts = Hosts([settings.public_url, *settings.allowed_hosts], "api.public_url or api.allowed_hosts")
     app = web.Application(
         middlewares=[problems, hosts.middleware, connections.bounded, door.limits.middleware],
-        client_max_size=_MAX_CITY_BODY_BYTES,
+        client_max_size=MAX_JSON_BYTES,
     )
     for group in groups:
         install(app, routes_of(group), door, anonymous_read=settings.anonymous_read)
@@ -90,7 +89,9 @@ class Listener:
         self._port = port
         self._connections = connections
         app.middlewares.insert(0, connections.middleware)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5.0)
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=5.0, auto_decompress=False
+        )
 
     async def start(self) -> None:
         """Raises StartError, in words, when the address cannot be had."""

@@ -397,15 +397,10 @@ async def _pieces(head: bytes, rest: AsyncIterator[bytes], limit: int) -> AsyncI
 
 
 async def _write_all(response: web.StreamResponse, pieces: AsyncIterator[bytes]) -> None:
-    """Raises HomeserverAway as ``pieces`` does, TimeoutError when nobody takes it."""
+    """Raises HomeserverAway as ``pieces`` does. A peer that takes nothing is cut off by ``Connections``."""
     async for piece in pieces:
-        await _write(response, piece)
-    await response.write_eof()
-
-
-async def _write(response: web.StreamResponse, piece: bytes) -> None:
-    async with asyncio.timeout(_STILL_S):
         await response.write(piece)
+    await response.write_eof()
 
 
 def _cut(request: web.Request) -> None:

@@ -21,6 +21,7 @@ from aiohttp import web
 
 from ..city.ports import NowMs
 from ..city.texts import storable
+from ..packed_body import read_unpacked
 from ..storage.database import Database
 from ..storage.inbox import ReceivedEvent
 from ..storage.intake import ReceivedTransaction
@@ -74,7 +75,7 @@ class Receiver:
     async def _transaction(self, request: web.Request) -> web.Response:
         self._check_token(request)
         txn_id = storable(request.match_info["txn_id"])[:_MAX_ID_CHARS]
-        body = await request.read()
+        body = await read_unpacked(request, MAX_BODY_BYTES)
         transaction = _json_object(body)
         events = transaction.get("events", [])
         if not isinstance(events, list):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import time
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +39,7 @@ OKSANA = citizen_token("u_123", "Оксана")
 MESSAGES = "/city/rooms/general/messages"
 HEARTBEAT = "/api/v1/agents/scribe/heartbeat"
 INTERNAL = "/internal/matrix/presence"
+BOMB = gzip.compress(bytes(200_000_000))
 PROBLEM = {"type", "title", "status", "code", "detail"}
 
 
@@ -663,6 +666,49 @@ async def test_a_body_that_is_not_packed_as_it_says_is_refused(
     answer = await here.call("POST", MESSAGES, body=b"plain", headers=headers, token=OKSANA)
     assert problem(answer) == (400, "bad_request")
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack", "refusal"),
+    [
+        ("gzip", gzip.compress, None),
+        ("GZIP", gzip.compress, None),
+        ("x-gzip", gzip.compress, None),
+        ("deflate", zlib.compress, None),
+        ("identity", bytes, None),
+        ("br", bytes, (400, "bad_request")),
+        ("gzip, gzip", gzip.compress, (400, "bad_request")),
+        ("gzip", lambda body: gzip.compress(body)[:-4], (400, "bad_request")),
+        ("gzip", lambda body: gzip.compress(body) + b"more", (400, "bad_request")),
+        ("gzip", lambda _body: BOMB, (413, "body_too_large")),
+    ],
+)
+async def test_packed_body_is_unpacked_up_to_the_size_of_a_body(
+    here: OpenCity, encoding: str, pack: Callable[[bytes], bytes], refusal: tuple[int, str] | None
+) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+    body = pack(b'{"body": "packed"}')
+    answer = await here.call("POST", MESSAGES, body=body, headers=headers, token=OKSANA)
+    if refusal is None:
+        assert (answer.status, answer.content["body"]) == (201, "packed")
+    else:
+        assert problem(answer) == refusal
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/no-such-route"), ("POST", MESSAGES), ("GET", "/city/rooms")]
+)
+async def test_packed_body_that_is_not_read_costs_nothing(here: OpenCity, method: str, path: str) -> None:
+    head = f"{method} {path} HTTP/1.1\r\nHost: city\r\nContent-Encoding: gzip\r\nContent-Length: {len(BOMB)}\r\n\r\n"
+    next_request = b"GET /city/feed HTTP/1.1\r\nHost: city\r\nConnection: close\r\n\r\n"
+    reader, writer = await asyncio.open_connection(HOST, here.city.settings.api.port)
+    before_s = time.process_time()
+    writer.write((head.encode() + BOMB) * 10 + next_request)
+    async with asyncio.timeout(20):
+        answers = await reader.read()
+    assert answers.count(b"HTTP/1.1 ") == 11
+    assert time.process_time() - before_s < 0.8
+    writer.close()
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(here: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -220,6 +221,22 @@ async def test_stream_whose_reader_takes_nothing_is_given_up(serve: Serve) -> No
             while len(served.connections) == 2:
                 await reader[0].readexactly(64 * 1024)
         assert len(await reader[0].readexactly(64 * 1024)) == 64 * 1024
+
+
+async def test_stream_whose_reader_is_slow_is_not_given_up(serve: Serve) -> None:
+    served = await serve(deadlines=SHORT)
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1024)
+        slow.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(slow, (HOST, served.port))
+        await loop.sock_sendall(slow, b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        # Too little in SHORT.stalled_s for the kernel to take more of the answer.
+        ends_s = loop.time() + 6 * SHORT.stalled_s
+        while loop.time() < ends_s:
+            assert await loop.sock_recv(slow, 2048), "the answer was cut off"
+            await asyncio.sleep(0.05)
 
 
 async def test_answer_that_is_read_arrives_whole(serve: Serve) -> None:
