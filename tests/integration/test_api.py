@@ -695,9 +695,7 @@ async def test_packed_body_is_unpacked_up_to_the_size_of_a_body(
         assert problem(answer) == refusal
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), [("POST", "/no-such-route"), ("POST", MESSAGES), ("GET", "/city/rooms")]
-)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/no-such-route"), ("POST", MESSAGES), ("GET", "/city/rooms")])
 async def test_packed_body_that_is_not_read_costs_nothing(here: OpenCity, method: str, path: str) -> None:
     head = f"{method} {path} HTTP/1.1\r\nHost: city\r\nContent-Encoding: gzip\r\nContent-Length: {len(BOMB)}\r\n\r\n"
     next_request = b"GET /city/feed HTTP/1.1\r\nHost: city\r\nConnection: close\r\n\r\n"
