@@ -21,6 +21,7 @@ from .commands import service
 from .commands.terminal import fail, say
 from .config import environment_file
 from .errors import CityError, ExitCode, StartError, TaskFailing
+from .ops.heap import bound_heap
 
 _COLLECT_AFTER: Final = (10_000, 20, 100)
 """How seldom Python looks for garbage that refers to itself, of which there is little here. By its defaults it walks all that
@@ -70,6 +71,7 @@ def main() -> None:
         # A log or terminal that knows no Cyrillic gets "?" in place of an error.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     gc.set_threshold(*_COLLECT_AFTER)
+    bound_heap()
     try:
         app(prog_name="daarion-appservice")
     except StartError as error:

@@ -30,6 +30,10 @@ from .homeserver_token import HomeserverToken, matrix_error
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 """100 events of 64 KiB, 100 EDUs and to-device messages fit; a 413 would be retried for ever."""
 
+MAX_EVENT_BYTES: Final = 512 * 1024
+"""An event has 65,536 bytes at most (client-server API, "Size limits"); ``unsigned``, which may hold other events, is not
+counted. What is larger is no event."""
+
 _EPHEMERAL_KEYS: Final = ("ephemeral", "de.sorunome.msc2409.ephemeral")
 """The stable name and the old one; a registration with both switches gets everything under both."""
 
@@ -133,11 +137,8 @@ def _loads(body: bytes) -> Any:
 
 
 def received(event: Any) -> ReceivedEvent:
-    """An event as it goes into the inbox; one that cannot be told from others goes there as dead."""
-    try:
-        text, error = _dumps(event), None
-    except RecursionError:
-        text, error = "{}", "nested too deeply"
+    """An event as it goes into the inbox; one that cannot be told from others, or is none, goes there as dead."""
+    text, error = _written(event)
     if isinstance(event, dict):
         event_id, room_id = event.get("event_id"), event.get("room_id")
         if _is_id(event_id) and _is_id(room_id):
@@ -146,11 +147,22 @@ def received(event: Any) -> ReceivedEvent:
     return ReceivedEvent(f"unreadable:{digest}", "", text, error or "no event_id or room_id")
 
 
-def _dumps(event: Any) -> str:
+def _written(event: Any) -> tuple[str, str | None]:
+    """The event's JSON text, or an empty object and what is wrong with the event."""
     try:
-        return orjson.dumps(event).decode()
+        text = _dumps(event)
+    except RecursionError:
+        return "{}", "nested too deeply"
+    if len(text) > MAX_EVENT_BYTES:
+        return "{}", f"has {len(text)} bytes, more than an event may have"
+    return text.decode(), None
+
+
+def _dumps(event: Any) -> bytes:
+    try:
+        return orjson.dumps(event)
     except orjson.JSONEncodeError:  # it reads 1,024 levels but writes only 254
-        return json.dumps(event, ensure_ascii=False)
+        return json.dumps(event, ensure_ascii=False).encode()
 
 
 def _is_id(value: Any) -> TypeGuard[str]:

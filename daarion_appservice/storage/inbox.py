@@ -28,6 +28,9 @@ has one writer anyway."""
 _MOST_NAMED: Final = 10_000
 """Event ids that are named in one statement: neither database takes more than 32,766 values."""
 
+_MOST_CHARS: Final = 1024 * 1024
+"""Of the texts of events that are read together: about sixteen of the largest events."""
+
 
 class InboxState(StrEnum):
     NEW = "new"
@@ -191,16 +194,26 @@ class InboxRows:
         ]
 
     async def waiting(self, *, after_id: int, limit: int) -> list[InboxRow]:
-        """What is to be handled, in the order it came."""
-        return await self._rows(InboxState.NEW, after_id=after_id, limit=limit)
+        """What is to be handled, in the order it came: at most ``limit`` rows, whose texts have ``_MOST_CHARS`` characters and
+        one event more. Handling them takes several times that much memory."""
+        next_rows = (
+            select(inbox.c.id, func.length(inbox.c.event).label("chars"))
+            .where(inbox.c.state == InboxState.NEW, inbox.c.id > after_id)
+            .order_by(inbox.c.id)
+            .limit(limit)
+            .subquery()
+        )
+        up_to = func.sum(next_rows.c.chars).over(order_by=next_rows.c.id)
+        sums = select(next_rows.c.id, (up_to - next_rows.c.chars).label("before")).subquery()
+        found = select(inbox).join(sums, sums.c.id == inbox.c.id).where(sums.c.before < _MOST_CHARS)
+        return await self._read(found.order_by(inbox.c.id))
 
     async def dead(self, *, limit: int = 1000) -> list[InboxRow]:
-        return await self._rows(InboxState.DEAD, after_id=0, limit=limit)
+        dead = select(inbox).where(inbox.c.state == InboxState.DEAD)
+        return await self._read(dead.order_by(inbox.c.id).limit(limit))
 
-    async def _rows(self, state: InboxState, *, after_id: int, limit: int) -> list[InboxRow]:
-        rows = await self._connection.execute(
-            select(inbox).where(inbox.c.state == state, inbox.c.id > after_id).order_by(inbox.c.id).limit(limit)
-        )
+    async def _read(self, statement: Select[Any]) -> list[InboxRow]:
+        rows = await self._connection.execute(statement)
         return [
             InboxRow(
                 row.id,

@@ -68,7 +68,10 @@ class Door:
 
     async def stored(self) -> list[InboxRow]:
         async with self.database.reading() as tx:
-            return await tx.inbox.waiting(after_id=0, limit=1000)
+            rows: list[InboxRow] = []
+            while found := await tx.inbox.waiting(after_id=rows[-1].id if rows else 0, limit=1000):
+                rows += found
+            return rows
 
     async def dead(self) -> list[InboxRow]:
         async with self.database.reading() as tx:
@@ -198,8 +201,22 @@ async def test_a_transaction_may_be_as_large_as_synapse_makes_them_but_not_endle
     assert (await door.send_raw("large", json.dumps({"events": events}).encode())).status == 200
     assert len(await door.stored()) == 100
 
+    async with door.database.reading() as tx:
+        batch = await tx.inbox.waiting(after_id=0, limit=100)
+    assert sum(len(row.event) for row in batch) < 1_300_000  # so much of it is in memory at a time
+
     too_large = b'{"events": [], "x": "' + b"x" * (32 * 1024 * 1024) + b'"}'
     assert await refused(await door.send_raw("too large", too_large)) == (413, "M_TOO_LARGE")
+
+
+async def test_what_is_larger_than_any_event_becomes_a_dead_letter_without_its_text(door: Door) -> None:
+    response = await door.send("1", {"events": [event("$large", "x" * 600_000), event("$next")]})
+
+    assert response.status == 200
+    assert [row.event_id for row in await door.stored()] == ["$next"]
+    (dead,) = await door.dead()
+    assert (dead.event_id, dead.event) == ("$large", "{}")
+    assert dead.error is not None and "more than an event may have" in dead.error
 
 
 # --- what is stored -----------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from tests.parts.city import RunningCity, citizen_token, eventually
 from tests.parts.person import Person
 
 MAX_GROWTH_BYTES: Final = 50 * 1024 * 1024
+"""Of the resident set. Measured: 32 MB after 2,000 events, 36 MB after the same again, all of it what malloc has kept
+(``ops/heap.py``); objects of Python take as much as before."""
 ALICE: Final = "@alice:city.localhost"
 _FAULTS: Final = (
     "request_failed",

@@ -85,12 +85,34 @@ def test_a_streamed_answer_is_the_same_in_whatever_portions_it_comes(
     deltas = [json.dumps({"delta": text}, ensure_ascii=escaped) for text in texts]
     stream = "".join(f"data: {each}\n\n" for each in [*deltas, "[DONE]"]).encode()
     expected = "".join(texts).replace("\0", "\ufffd").lstrip()
-    pieces = Pieces(Invoke(), "text/event-stream")
+    # Without the filter: hypothesis tries strings of the code, such as "<think>", of which nothing would be shown.
+    pieces = Pieces(Invoke(), "text/event-stream", "show")
     if expected:
         assert said(pieces, portions(stream, cuts)) == expected
     else:
         with pytest.raises(NotAnAnswer, match="with nothing"):
             said(pieces, portions(stream, cuts))
+
+
+OUTSIDE = st.text("ab \n", max_size=4)
+REASONING = st.tuples(st.sampled_from([("<think>", "</think>"), ("[THINK]", "[/THINK]")]), st.text("<[/ab", max_size=4)).map(
+    lambda block: (block[0][0] + block[1] + block[0][1])
+)
+
+
+@given(st.lists(OUTSIDE | REASONING, max_size=8), CUTS)
+def test_reasoning_is_hidden_in_whatever_portions_it_comes(parts: list[str], cuts: list[int]) -> None:
+    expected = "".join(part for part in parts if part[:1] not in {"<", "["}).lstrip()
+    answer = "".join(parts)
+    places = sorted({0, len(answer), *(cut for cut in cuts if cut < len(answer))})
+    deltas = [json.dumps({"delta": answer[begin:end]}) for begin, end in pairwise(places)]
+    stream = "".join(f"data: {each}\n\n" for each in [*deltas, "[DONE]"]).encode()
+    pieces = Pieces(Invoke(), "text/event-stream", "hide")
+    if expected:
+        assert said(pieces, [stream]) == expected
+    else:
+        with pytest.raises(NotAnAnswer, match="with nothing"):
+            said(pieces, [stream])
 
 
 @given(st.text(st.characters(), min_size=1), st.integers(1, 3))
