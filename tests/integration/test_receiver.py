@@ -216,7 +216,8 @@ async def test_what_is_larger_than_any_event_becomes_a_dead_letter_without_its_t
     assert [row.event_id for row in await door.stored()] == ["$next"]
     (dead,) = await door.dead()
     assert (dead.event_id, dead.event) == ("$large", "{}")
-    assert dead.error is not None and "more than an event may have" in dead.error
+    assert dead.error is not None
+    assert "more than an event may have" in dead.error
 
 
 # --- what is stored -----------------------------------------------------------------------------------

@@ -95,9 +95,9 @@ def test_a_streamed_answer_is_the_same_in_whatever_portions_it_comes(
 
 
 OUTSIDE = st.text("ab \n", max_size=4)
-REASONING = st.tuples(st.sampled_from([("<think>", "</think>"), ("[THINK]", "[/THINK]")]), st.text("<[/ab", max_size=4)).map(
-    lambda block: (block[0][0] + block[1] + block[0][1])
-)
+REASONING = st.tuples(
+    st.sampled_from([("<think>", "</think>"), ("[THINK]", "[/THINK]")]), st.text("<[/ab", max_size=4)
+).map(lambda block: block[0][0] + block[1] + block[0][1])
 
 
 @given(st.lists(OUTSIDE | REASONING, max_size=8), CUTS)
