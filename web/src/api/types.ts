@@ -103,6 +103,10 @@ export interface Tally {
   count: number;
   /** The first 20 who gave it, as subjects. */
   by: SubjectId[];
+  /** Of a reaction that is a picture (`emoji` is its `mxc://` address): where the city gives it out. */
+  url: string | null;
+  /** What a picture is called, if its sender said so. */
+  shortcode: string | null;
 }
 
 export interface Message {

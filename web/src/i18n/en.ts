@@ -194,6 +194,7 @@ export default {
     earlier: "an earlier message",
     react: "Add a reaction",
     reactWith: "React with {{emoji}}",
+    reactionPicture: "picture",
     reactionLabel_one: "{{emoji}}: {{count}} person",
     reactionLabel_other: "{{emoji}}: {{count}} people",
     edit: "Edit",

@@ -212,6 +212,7 @@ export default {
     earlier: "давніше повідомлення",
     react: "Додати реакцію",
     reactWith: "Реакція {{emoji}}",
+    reactionPicture: "зображення",
     reactionLabel_one: "{{emoji}}: {{count}} людина",
     reactionLabel_few: "{{emoji}}: {{count}} людини",
     reactionLabel_many: "{{emoji}}: {{count}} людей",

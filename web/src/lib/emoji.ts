@@ -1,5 +1,8 @@
 /** Emoji as the Unicode standard counts them (UTS #51): flags, keycaps and families are one each. */
 
+import type { Tally } from "../api/types";
+import { plainName } from "./names";
+
 const MAX_SHOWN_LARGE = 12;
 
 /** The emoji of UTS #51, for browsers whose regular expressions have no properties of strings (the `v` flag). */
@@ -17,6 +20,12 @@ const EMOJI_ONLY = newest();
 /** Whether a text consists of a few emoji and nothing else: "👍 🇺🇦", but not "10 👍" and not "© 2024". */
 export function isEmojiOnly(text: string): boolean {
   return EMOJI_ONLY.test(text);
+}
+
+/** A reaction in words: an emoji itself, a picture by the name that its sender gave it or else as `picture`; never its address. */
+export function reactionName({ emoji, shortcode }: Pick<Tally, "emoji" | "shortcode">, picture: string): string {
+  if (!emoji.startsWith("mxc://")) return plainName(emoji);
+  return plainName(shortcode ?? "").trim() || picture;
 }
 
 function newest(): RegExp {

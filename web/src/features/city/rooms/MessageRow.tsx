@@ -9,11 +9,11 @@ import { linkedText, richText } from "../../../lib/richText";
 import { subjectOf } from "../../../lib/subjects";
 import { clockTime, fullTime } from "../../../lib/times";
 import { useFace } from "../../../hooks/useFace";
-import { usePeople } from "../../../stores/people";
 import { useSession } from "../../../stores/session";
 import { MediaView } from "./MediaView";
 import { MessageActions } from "./MessageActions";
 import styles from "./MessageRow.module.css";
+import { Tallies } from "./Tallies";
 import { useRoom, useRoomState } from "./useRoom";
 
 interface Props {
@@ -136,31 +136,6 @@ function Quote({ messageId, onJump }: { messageId: string; onJump: Props["onJump
         <bdi>{words}</bdi>
       </span>
     </button>
-  );
-}
-
-function Tallies({ message }: { message: Message }) {
-  const { t } = useTranslation();
-  const room = useRoom();
-  const me = useSession((state) => state.session?.userId ?? null);
-  const faces = usePeople((state) => state.faces);
-  return (
-    <div className={styles.tallies}>
-      {message.reactions.map(({ emoji, count, by }) => (
-        <button
-          key={emoji}
-          type="button"
-          className={styles.tally}
-          disabled={me === null}
-          aria-pressed={me !== null && by.includes(me)}
-          aria-label={t("room.reactionLabel", { emoji, count })}
-          title={by.map((subject) => faces[subject]?.name ?? subject).join(", ")}
-          onClick={() => void room.react(message, emoji)}
-        >
-          {emoji} {count}
-        </button>
-      ))}
-    </div>
   );
 }
 

@@ -1,5 +1,6 @@
 import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
+import { reactionName } from "../../../lib/emoji";
 import { outbox } from "../../../stores/outbox";
 import { composing, useDraftKey } from "./composer";
 import { OutgoingState } from "./OutgoingRow";
@@ -26,10 +27,14 @@ function Change({ change }: { change: OutgoingChange }) {
   const { action } = change;
   const message = useRoomState(({ timeline }) => timeline.messages.find(({ id }) => id === action.messageId));
   const key = useDraftKey();
+  const nameOf = (emoji: string) => {
+    const shortcode = message?.reactions.find((tally) => tally.emoji === emoji)?.shortcode ?? null;
+    return reactionName({ emoji, shortcode }, t("room.reactionPicture"));
+  };
   const words = {
     edit: () => t("outbox.edit", { text: action.kind === "edit" ? action.body : "" }),
     removal: () => t("outbox.removal", { text: message?.body ?? "" }),
-    reaction: () => t("outbox.reaction", { emoji: action.kind === "reaction" ? action.emoji : "", text: message?.body ?? "" }),
+    reaction: () => t("outbox.reaction", { emoji: action.kind === "reaction" ? nameOf(action.emoji) : "", text: message?.body ?? "" }),
   }[action.kind]();
   /** Where the message is not loaded, its new text is at least not lost. */
   const takeUp = (body: string) => {

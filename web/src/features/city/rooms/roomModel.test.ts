@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FakeWorld } from "../../../testing/fakeSockets";
 import type { Message } from "../../../api/types";
-import { message, OKSANA, room, settled, TARAS } from "../../../testing/samples";
+import { message, OKSANA, room, SIGN, settled, TARAS } from "../../../testing/samples";
 import { newId } from "../../../lib/ids";
 import { Problem } from "../../../api/problem";
 import { city } from "../../../api/city";
@@ -125,7 +125,7 @@ describe("a room that is looked at", () => {
   });
 
   it("gives a sign and takes it back", async () => {
-    const react = vi.spyOn(city, "react").mockResolvedValue(message(2, { reactions: [{ emoji: "🌻", count: 1, by: ["u_1"] }] }));
+    const react = vi.spyOn(city, "react").mockResolvedValue(message(2, { reactions: [{ emoji: "🌻", count: 1, by: ["u_1"], ...SIGN }] }));
     model.react(message(2), "🌻");
     await settled();
     model.react(state().timeline.messages[0] ?? message(0), "🌻");

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { message, OKSANA, room, TARAS } from "../../../testing/samples";
+import { message, OKSANA, room, SIGN, TARAS } from "../../../testing/samples";
 import { rowsOf, type Row } from "./rows";
 import { begin, EMPTY, withAnswer, withChanges, withEvent, withMessage, withOlder, type Outgoing, type OutgoingChange, type Timeline } from "./timeline";
 import { countNew } from "./useFollowing";
@@ -63,7 +63,7 @@ describe("the answer to a request", () => {
 });
 
 describe("changes that wait", () => {
-  const timeline = begin(room(5, [message(3), message(5, { reactions: [{ emoji: "🌻", count: 2, by: ["u_1", "u_2"] }] })]));
+  const timeline = begin(room(5, [message(3), message(5, { reactions: [{ emoji: "🌻", count: 2, by: ["u_1", "u_2"], ...SIGN }] })]));
   const change = (action: OutgoingChange["action"], state: OutgoingChange["state"] = "waiting") => ({ clientId: "c1", action, state, problem: null });
 
   it("are shown as if they had arrived", () => {
@@ -72,9 +72,9 @@ describe("changes that wait", () => {
     expect(edited.messages[1]).toBe(timeline.messages[1]);
     expect(withChanges(timeline, [change({ kind: "removal", messageId: "m3" })], "u_1").messages[0]?.deleted).toBe(true);
     const taken = withChanges(timeline, [change({ kind: "reaction", messageId: "m5", emoji: "🌻", given: false })], "u_1");
-    expect(taken.messages[1]?.reactions).toEqual([{ emoji: "🌻", count: 1, by: ["u_2"] }]);
+    expect(taken.messages[1]?.reactions).toEqual([{ emoji: "🌻", count: 1, by: ["u_2"], ...SIGN }]);
     const given = withChanges(timeline, [change({ kind: "reaction", messageId: "m3", emoji: "🔥", given: true })], "u_1");
-    expect(given.messages[0]?.reactions).toEqual([{ emoji: "🔥", count: 1, by: ["u_1"] }]);
+    expect(given.messages[0]?.reactions).toEqual([{ emoji: "🔥", count: 1, by: ["u_1"], ...SIGN }]);
   });
 
   it("are shown no longer when the city refused them", () => {

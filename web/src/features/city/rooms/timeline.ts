@@ -130,10 +130,10 @@ function changed(message: Message, action: OutgoingChange["action"], me: Subject
 }
 
 function withReaction(tallies: readonly Tally[], emoji: string, given: boolean, me: SubjectId): Tally[] {
-  const known = tallies.find((tally) => tally.emoji === emoji) ?? { emoji, count: 0, by: [] };
+  const known = tallies.find((tally) => tally.emoji === emoji) ?? { emoji, count: 0, by: [], url: null, shortcode: null };
   if (known.by.includes(me) === given) return [...tallies];
   const by = given ? [...known.by, me] : known.by.filter((subject) => subject !== me);
-  const tally = { emoji, by, count: Math.max(by.length, known.count + (given ? 1 : -1)) };
+  const tally = { ...known, by, count: Math.max(by.length, known.count + (given ? 1 : -1)) };
   const others = known.count ? tallies.map((other) => (other.emoji === emoji ? tally : other)) : [...tallies, tally];
   return others.filter(({ count }) => count > 0);
 }
