@@ -158,6 +158,9 @@ def _database_url(value: str) -> str:
     scheme = value.partition("://")[0].partition("+")[0]
     if "://" not in value or scheme not in {"sqlite", "postgresql"}:
         raise ValueError("must begin with sqlite:/// or postgresql://")
+    if scheme == "sqlite" and not value.partition("://")[2].partition("?")[0].strip("/"):
+        # SQLite would keep all of it in memory, and lose it at the end of the process.
+        raise ValueError("names no file: write sqlite:///daarion.db")
     if scheme == "postgresql":
         authority = value.partition("://")[2].partition("?")[0]
         if authority.count("@") > 1:

@@ -121,6 +121,13 @@ def test_a_directory_in_place_of_the_file_is_said_in_words(tmp_path: Path) -> No
         config_file.load(tmp_path, {})
 
 
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///?mode=rw", "sqlite+aiosqlite:///"])
+def test_sqlite_address_without_a_file_is_a_mistake(config: Path, url: str) -> None:
+    config.write_text(f"database: {{url: '{url}'}}\n")
+    with pytest.raises(StartError, match=r"database\.url names no file"):
+        config_file.load(config, {})
+
+
 def test_all_mistakes_are_named_at_once_with_their_lines(config: Path) -> None:
     assert mistakes(
         config,
