@@ -292,6 +292,7 @@ def test_every_single_value_can_come_from_the_environment(config: Path) -> None:
     assert {key.dotted for key in all_keys() if key.section is None} - {
         key.dotted for key in environment_keys().values()
     } == {
+        "api.allowed_hosts",
         "api.allowed_origins",
         "api.trusted_proxies",
         "web.frame_ancestors",
