@@ -34,6 +34,7 @@ from .ghosts import is_unregistered
 from .histories import MAX_PAGES, Histories, Since, Stretch
 from .homeserver_watch import HomeserverWatch
 from .invitations import Invitations
+from .isolation import isolated
 from .late_events import Brought, LateEvents
 from .missed_metrics import Missed
 from .namespace import Namespace
@@ -140,7 +141,8 @@ class CatchUp:
     async def _look(self, eye: _Eye, reason: Missed) -> tuple[int, frozenset[MatrixRoomId]]:
         """What was missing, and in which rooms it would have been seen."""
         try:
-            return await self._see(eye, reason)
+            with isolated("catch_up", eye.user):
+                return await self._see(eye, reason)
         except HomeserverRefused as error:
             if is_unregistered(error):
                 return 0, frozenset()
@@ -148,7 +150,7 @@ class CatchUp:
                 # The homeserver was set up anew, or restored from a backup, and knows nothing of the token.
                 await self._forget(eye.user)
             log.warning("history_refused", user=eye.user, error=str(error), help="trying again with the next look")
-            return 0, frozenset()
+        return 0, frozenset()
 
     async def _see(self, eye: _Eye, reason: Missed) -> tuple[int, frozenset[MatrixRoomId]]:
         async with self._database.reading() as tx:
@@ -188,14 +190,14 @@ class CatchUp:
         """Rooms that the observer may not enter."""
         missed: dict[MatrixRoomId, int] = {}
         for room in sorted(rooms):
-            try:
-                stretch = await self.first(room, self._namespace.bot)
-            except HomeserverRefused as error:
-                log.debug("history_refused", room=room, error=str(error))
-                continue
-            await self.await_delivery([stretch])
-            brought = await self.bring(stretch)
-            missed[room] = brought.missing
+            with isolated("catch_up", room):
+                try:
+                    stretch = await self.first(room, self._namespace.bot)
+                except HomeserverRefused as error:
+                    log.debug("history_refused", room=room, error=str(error))
+                    continue
+                await self.await_delivery([stretch])
+                missed[room] = (await self.bring(stretch)).missing
         self._late.tell(reason, missed)
         return sum(missed.values())
 

@@ -28,6 +28,7 @@ from .catch_up import CatchUp
 from .events import Event, room_of, sender_of
 from .histories import Histories
 from .homeserver_watch import HomeserverWatch
+from .isolation import isolated
 from .late_events import LateEvents
 from .missed_metrics import Missed
 from .namespace import Namespace
@@ -164,7 +165,9 @@ class FederatedHistories:
     async def _try_to_look(self, room: MatrixRoomId, keeper: UserId) -> None:
         watched = self._rooms[room]
         try:
-            missing = await self._look(room, keeper, watched)
+            missing = 0
+            with isolated("federated_histories", room):
+                missing = await self._look(room, keeper, watched)
         except HomeserverAway as error:
             self._watch.lost(error)
             watched.due_ms = self._now_ms() + int(_AWAY_PAUSE_S * 1000)

@@ -21,6 +21,7 @@ from .farewells import Farewells
 from .ghosts import Ghosts, Profile, is_unregistered, profile_of
 from .homeserver import Homeserver
 from .homeserver_watch import HomeserverWatch
+from .isolation import isolated
 from .namespace import Namespace
 from .observer import Observer
 from .outbound import Outbound
@@ -161,7 +162,9 @@ class Housekeeping:
         for room in rooms:
             if room.archived and room.matrix_room_id is None:
                 continue
-            kept = await self._keep_room(room)
+            kept = room
+            with isolated("housekeeping", room.slug):
+                kept = await self._keep_room(room)
             if kept.matrix_status is MatrixStatus.LINKED:
                 linked[kept.slug] = kept
         return linked
@@ -210,7 +213,10 @@ class Housekeeping:
     async def _keep_agent(self, agent: Agent, homes: list[Room], slots: asyncio.Semaphore) -> bool:
         async with slots:
             try:
-                await self._settle(agent, homes)
+                is_settled = False
+                with isolated("housekeeping", agent.slug):
+                    await self._settle(agent, homes)
+                    is_settled = True
             except HomeserverAway as error:
                 self._watch.lost(error)
                 return False
@@ -220,8 +226,9 @@ class Housekeeping:
             except (SQLAlchemyError, OSError) as error:
                 log.warning("ghost_not_right", agent=agent.slug, error=str(error), help="the database does not answer")
                 return False
-        self._kept_agents[agent.slug] = (agent, _addresses(homes))
-        return True
+        if is_settled:
+            self._kept_agents[agent.slug] = (agent, _addresses(homes))
+        return is_settled
 
     async def _say_farewell(self) -> bool:
         """Whether nothing of those who were removed is left to be done."""

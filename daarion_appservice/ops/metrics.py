@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from ..matrix import isolation
 from ..realtime import listeners, supervisor
 
 
@@ -15,4 +16,5 @@ def process_registry() -> CollectorRegistry:
     GCCollector(registry=registry)
     registry.register(listeners.ERRORS)
     registry.register(supervisor.RESTARTS)
+    registry.register(isolation.UNITS_FAILED)
     return registry

@@ -20,6 +20,7 @@ ALICE: Final = "@alice:city.localhost"
 _FAULTS: Final = (
     "request_failed",
     "task_failed",
+    "unit_failed",
     "task_given_up",
     "listener_failed",
     "lane_failed",

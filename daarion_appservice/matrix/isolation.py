@@ -1,0 +1,45 @@
+"""One room, event or agent that cannot be handled fails alone: the background task goes on with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import structlog
+from prometheus_client import Counter
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..errors import HomeserverAway, HomeserverRefused, StartError, TaskFailing
+
+_FOR_THE_TASK: Final = (HomeserverAway, HomeserverRefused, StartError, TaskFailing, SQLAlchemyError, OSError)
+"""What concerns all units of work, or what the task itself expects."""
+
+UNITS_FAILED: Final = Counter(
+    "daarion_task_units_failed",
+    "Rooms and agents that a background task could not handle, by a fault of the service; it went on with the others.",
+    ("task",),
+    registry=None,
+)
+"""Of the process: ``process_registry`` shows it."""
+
+log = structlog.get_logger()
+
+
+@contextmanager
+def isolated(task: str, unit: str) -> Iterator[None]:
+    """Log and count whatever unexpected the block raises, and go on behind it.
+
+    Args:
+        task: the background task, for the metric's label.
+        unit: which room or agent, for the log.
+
+    Raises HomeserverAway, HomeserverRefused, SQLAlchemyError and OSError as they are.
+    """
+    try:
+        yield
+    except _FOR_THE_TASK:
+        raise
+    except Exception:
+        UNITS_FAILED.labels(task).inc()
+        log.exception("unit_failed", task=task, unit=unit, help="trying again with the next look; the others go on")

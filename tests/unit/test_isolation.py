@@ -1,0 +1,31 @@
+"""A unit of work that raises something unexpected fails alone; what concerns the whole task is raised."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy.exc import InvalidRequestError
+
+from daarion_appservice.errors import HomeserverAway
+from daarion_appservice.matrix.isolation import UNITS_FAILED, isolated
+
+
+def failed(task: str) -> float:
+    samples = [sample for metric in UNITS_FAILED.collect() for sample in metric.samples]
+    return sum(each.value for each in samples if each.name.endswith("_total") and each.labels == {"task": task})
+
+
+@pytest.mark.parametrize("error", [TypeError("poison"), KeyError("event_id"), RecursionError(), UnicodeError()])
+def test_an_unexpected_error_in_a_unit_is_counted_and_others_go_on(error: Exception) -> None:
+    before, done = failed("sweep"), []
+    for unit in ("!bad", "!good"):
+        with isolated("sweep", unit):
+            if unit == "!bad":
+                raise error
+            done.append(unit)
+    assert (done, failed("sweep") - before) == (["!good"], 1)
+
+
+@pytest.mark.parametrize("error", [HomeserverAway("away"), InvalidRequestError("database"), OSError("disk")])
+def test_an_error_that_concerns_the_whole_task_is_raised(error: Exception) -> None:
+    with pytest.raises(type(error)), isolated("sweep", "!room"):
+        raise error
