@@ -11,7 +11,7 @@ from ..errors import InvalidInput
 
 MAX_LENGTH: Final = 64
 
-RESERVED: Final = frozenset({"feed", "home", "me", "media", "rooms", "sign-in", "site"})
+RESERVED: Final = frozenset({"citizens", "feed", "home", "me", "media", "rooms", "sign-in", "site"})
 """What stands behind ``/city/`` for something else than a room: a room of that slug could have no page."""
 _BESIDE_RESERVED: Final = "-room"
 

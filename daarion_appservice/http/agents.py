@@ -19,6 +19,7 @@ from ..matrix.namespace import Namespace
 from . import schemas
 from .agent_pictures import AgentPictures
 from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
+from .id_lists import MAX_CHARS
 from .principals import Access, AgentPrincipal
 from .views import JSON, agent_presence, agent_view
 
@@ -28,7 +29,7 @@ _MAX_IDS: Final = 500
 class AgentList(Query):
     ids: str = Field(
         "",
-        max_length=_MAX_IDS * 65,
+        max_length=MAX_CHARS,
         description="These alone: up to 500 ids or slugs, separated by commas.",
         examples=["daarwizz,litopys"],
     )

@@ -11,7 +11,7 @@ from ..errors import InvalidInput
 from ..realtime.citizen_names import CitizenNames
 from . import schemas
 from .endpoint import Call, NoBody, Query, endpoint
-from .id_lists import split_ids
+from .id_lists import MAX_CHARS, split_ids
 from .principals import Access
 from .views import JSON
 
@@ -19,7 +19,9 @@ _MAX_IDS: Final = 200
 
 
 class CitizenQuery(Query):
-    ids: str = Field(description="1 to 200 ids of citizens, separated by commas.", examples=["u_123,u_124"])
+    ids: str = Field(
+        max_length=MAX_CHARS, description="1 to 200 ids of citizens, separated by commas.", examples=["u_123,u_124"]
+    )
 
 
 class CitizenRoutes:

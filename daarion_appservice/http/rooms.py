@@ -16,6 +16,7 @@ from ..matrix.namespace import Namespace
 from . import schemas
 from .encoded import Encoded
 from .endpoint import Body, Call, NoBody, NoQuery, Query, endpoint
+from .id_lists import MAX_CHARS
 from .media_addresses import Linking
 from .pages import RoomPages
 from .principals import Access, Citizen, is_admin
@@ -35,7 +36,7 @@ class RoomList(Query):
     )
     ids: str = Field(
         "",
-        max_length=_MAX_IDS * 81,
+        max_length=MAX_CHARS,
         description="These alone: up to 100 ids or slugs, separated by commas.",
         examples=["general,podil"],
     )

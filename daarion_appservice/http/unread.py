@@ -14,12 +14,11 @@ from ..matrix.readers import Readers
 from ..storage.database import Database
 from . import schemas
 from .endpoint import Call, NoBody, Query, endpoint
+from .id_lists import MAX_CHARS
 from .principals import Access, reader
 from .views import JSON
 
 _MAX_ROOMS: Final = 100
-_MAX_CHARS: Final = _MAX_ROOMS * 102
-"""A room's id has up to 80 characters, and a number 20."""
 _MAX_COUNT: Final = 100
 """What is more is not counted: "99+" says as much."""
 _MAX_SEQ: Final = 1 << 62
@@ -27,7 +26,7 @@ _MAX_SEQ: Final = 1 << 62
 
 class ReadMarks(Query):
     since: str = Field(
-        max_length=_MAX_CHARS,
+        max_length=MAX_CHARS,
         description="1 to 100 rooms, separated by commas: `<room_id>:<seq>` with the number up to which one has read.",
         examples=["city_general:17,city_podil:3"],
     )

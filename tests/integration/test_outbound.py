@@ -240,7 +240,7 @@ async def test_a_ghost_that_the_homeserver_has_forgotten_is_registered_and_joins
     await office.post("after")
 
     assert (await office.settled())[-1] == ("after", Delivery.SENT)
-    assert [asked.what for asked in homeserver.asked if asked.what not in {"versions", "ping", "members"}] == [
+    assert [asked.what for asked in homeserver.asked if asked.what not in {"versions", "ping", "members", "state"}] == [
         "send",
         "register",
         "profile",

@@ -33,7 +33,7 @@ async def test_the_city_takes_the_tokens_that_it_makes(agreed: dict[str, str]) -
     settings = JwtSettings.model_validate({"secret": JWT_SECRET, **agreed})
     issued = JwtIssue(settings, lifetime_s=60).token(CitizenId("u_7"), "Оксана")
     assert await JwtCheck(settings).citizen(issued.text) == Citizen(
-        CitizenId("u_7"), "Оксана", is_admin=False, expires_at=issued.expires_at
+        CitizenId("u_7"), "Оксана", is_admin=False, expires_at=issued.expires_at + int(settings.leeway_s)
     )
 
 
