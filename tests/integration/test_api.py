@@ -355,6 +355,7 @@ async def test_the_registry_is_shown_with_presence_and_can_be_searched(here: Ope
         "title": "Orchestrator",
         "kind": None,
         "avatar": None,
+        "avatar_url": None,
         "color": None,
         "node_id": None,
         "node_role": None,
