@@ -27,8 +27,8 @@ _PREFIXES: Final = {"agent": "@agent_", "citizen": "@citizen_"}
 _NONE: Final = "[]"
 
 _ROOM_COLUMNS: Final = (
-    "id, slug, name, description, is_default, archived, created_at_ms, last_seq, last_event_ms, matrix_room_id, "
-    "matrix_status, matrix_error, encrypted"
+    "id, slug, name, description, is_default, archived, history_visibility, created_at_ms, last_seq, last_event_ms, "
+    "matrix_room_id, matrix_status, matrix_error, encrypted"
 )
 _MESSAGE_COLUMNS: Final = (
     "id, room_id, seq, author_kind, author_id, author_name, author_avatar, body, formatted_body, msgtype, media, mentions, "
@@ -73,7 +73,13 @@ def application(database_url: str) -> FastAPI:
             room = await _found(connection, room_id)
             rows = await connection.fetch(_LAST, room["id"], _LAST_MESSAGES)
         messages = [_message(row) for row in reversed(rows)]
-        return _json(_room(room, members_online) | {"messages": messages, "online_members": []})
+        content = {
+            "messages": messages,
+            "online_members": [],
+            "may_read": True,
+            "has_older": len(rows) == _LAST_MESSAGES,
+        }
+        return _json(_room(room, members_online) | content)
 
     @app.get("/city/rooms/{room_id}/messages")
     async def list_messages(
@@ -125,6 +131,8 @@ def _room(row: Any, members_online: Counter[str]) -> dict[str, Any]:
         "encrypted": row["encrypted"],
         "is_default": row["is_default"],
         "archived": row["archived"],
+        "history_visibility": row["history_visibility"],
+        "is_public": row["history_visibility"] == "world_readable",
         "created_at": _moment(row["created_at_ms"]),
     }
 
