@@ -16,8 +16,8 @@ import { useFollowing } from "./useFollowing";
 import { changesOf, outgoingOf, withChanges } from "./timeline";
 import { useRoom, useRoomOutbox, useRoomState } from "./useRoom";
 
-/** Older messages are fetched when less than this is left above. */
-const FETCH_ABOVE_PX = 600;
+/** Messages are fetched when less than this is left above, or below. */
+const FETCH_WITHIN_PX = 600;
 const FLASH_MS = 2_000;
 
 /** The conversation: it grows at both ends, follows when one is at the bottom, and counts what is new when not. */
@@ -39,15 +39,29 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
   const handle = useRef<VirtualizerHandle>(null);
   const [active, setActive] = useState<string | null>(null);
   const [flashed, setFlashed] = useState<string | null>(null);
-  const { isAtBottom, newBelow, look, toBottom } = useFollowing(scroller, rows, outbox.length);
+  const { isAtBottom, newBelow, look, toBottom } = useFollowing(scroller, rows, outbox.length, timeline.hasNewer);
 
   useStartAt(handle, rows);
   useReading(isAtBottom);
 
   const onScroll = (offset: number) => {
     look();
-    if (offset < FETCH_ABOVE_PX) void model.loadOlder();
+    if (offset < FETCH_WITHIN_PX) void model.loadOlder();
+    const below = (scroller.current?.scrollHeight ?? 0) - offset - (scroller.current?.clientHeight ?? 0);
+    if (below < FETCH_WITHIN_PX) void model.loadNewer();
   };
+  const returnsRef = useRef(false);
+  const toNewest = () => {
+    returnsRef.current = timeline.hasNewer;
+    model.toNewest();
+    toBottom();
+  };
+  // The newest rows have no heights yet, by which the list could be scrolled: virtua finds its way by index.
+  useLayoutEffect(() => {
+    if (timeline.hasNewer || !returnsRef.current) return;
+    returnsRef.current = false;
+    handle.current?.scrollToIndex(rows.length - 1, { align: "end" });
+  }, [timeline.hasNewer, rows]);
 
   const jump = useCallback(
     async (messageId: string) => {
@@ -132,7 +146,7 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
         </Virtualizer>
       </div>
       {!isAtBottom && (
-        <Button look="main" className={styles.below ?? ""} onClick={toBottom} aria-label={newBelow ? undefined : t("room.toBottom")}>
+        <Button look="main" className={styles.below ?? ""} onClick={toNewest} aria-label={newBelow ? undefined : t("room.toBottom")}>
           {newBelow > 0 && t("room.newBelow", { count: newBelow })} <Icon name="down" />
         </Button>
       )}

@@ -162,15 +162,90 @@ describe("a room that is looked at", () => {
     expect(state().timeline.messages[0]?.delivery).toBe("pending");
   });
 
-  it("turns back until a message is found, and gives up at the beginning", async () => {
-    model.store.setState({ timeline: { ...state().timeline, messages: [message(120)], hasOlder: true } });
-    const pages = vi.spyOn(city, "messages").mockImplementation((_room, before, limit) => {
-      const from = Math.max(1, before - limit);
-      return Promise.resolve(Array.from({ length: before - from }, (_, index) => message(from + index)));
+  describe("with 9,900 older messages", () => {
+    const history = Array.from({ length: 10_000 }, (_, index) => message(index + 1));
+    const said = (seq: number) => ({ event: "city.room.message", seq, message: message(seq) });
+
+    beforeEach(() => {
+      vi.spyOn(city, "messages").mockImplementation((_room, before, limit) => Promise.resolve(history.filter(({ seq }) => seq < before).slice(-limit)));
+      vi.spyOn(city, "messagesAfter").mockImplementation((_room, after, limit) => Promise.resolve(history.filter(({ seq }) => seq > after).slice(0, limit)));
+      vi.spyOn(city, "messagesAround").mockImplementation((_room, id, limit) => {
+        const at = history.findIndex((each) => each.id === id);
+        if (at < 0) return Promise.reject(new Problem(404, "no_such_message", "…"));
+        return Promise.resolve(history.slice(Math.max(0, at - limit / 2), at + limit / 2));
+      });
+      vi.mocked(city.room).mockResolvedValue(room(10_000, history.slice(-50), { has_older: true }));
+      sockets.last.tell({ event: "city.room.resync", seq: 10_000 });
+      return settled();
     });
-    expect(await model.find("m30")).toBe(true);
-    expect(pages).toHaveBeenCalledTimes(2);
-    expect(await model.find("m0")).toBe(false);
-    expect(seqs()).toHaveLength(120);
+
+    it("finds one of them with one request", async () => {
+      expect(await model.find("m100")).toBe(true);
+      expect(seqs()).toContain(100);
+      expect(state().timeline).toMatchObject({ hasOlder: true, hasNewer: true });
+      expect(city.messages).not.toHaveBeenCalled();
+      expect(city.messagesAround).toHaveBeenCalledOnce();
+    });
+
+    it("joins what it found to the newest messages where they meet", async () => {
+      await model.find("m9930");
+      expect(state().timeline.hasNewer).toBe(false);
+      expect(seqs()).toEqual(history.slice(9_904).map(({ seq }) => seq));
+    });
+
+    it("leaves no hole for what is said meanwhile, and marks nothing as read", async () => {
+      await model.find("m100");
+      const before = seqs();
+      sockets.last.tell(said(10_001));
+      model.readToEnd();
+      expect(seqs()).toEqual(before);
+      expect(sockets.last.said.filter(({ event }) => event === "city.room.read")).toEqual([]);
+      model.toNewest();
+      expect(seqs().at(-1)).toBe(10_001);
+      expect(seqs()).toHaveLength(51);
+      model.readToEnd();
+      expect(sockets.last.said).toContainEqual({ event: "city.room.read", message_id: "m10001" });
+    });
+
+    it("shows a change of a message that is shown, and of a newest one", async () => {
+      await model.find("m100");
+      const updated = (seq: number, of: number) => ({ event: "city.room.message.updated", seq, message: message(of, { body: "changed" }) });
+      sockets.last.tell(updated(10_001, 100));
+      sockets.last.tell(updated(10_002, 10_000));
+      expect(state().timeline.messages.filter(({ body }) => body === "changed").map(({ seq }) => seq)).toEqual([100]);
+      model.toNewest();
+      expect(state().timeline.messages.at(-1)?.body).toBe("changed");
+    });
+
+    it("goes on to the newest messages, page by page, without a hole", async () => {
+      await model.find("m9800");
+      sockets.last.tell(said(10_001));
+      for (let page = 0; page < 4 && state().timeline.hasNewer; page++) await model.loadNewer();
+      expect(state().timeline.hasNewer).toBe(false);
+      const [first = 0] = seqs();
+      expect(seqs()).toEqual(Array.from({ length: 10_002 - first }, (_, index) => first + index));
+    });
+
+    it("does not lay a page over another part of the history", async () => {
+      await model.find("m100");
+      const [older, newer] = [model.loadOlder(), model.loadNewer()];
+      model.toNewest();
+      await Promise.all([older, newer]);
+      expect(seqs()).toEqual(history.slice(-50).map(({ seq }) => seq));
+    });
+
+    it("comes back to the newest messages with one's own", async () => {
+      vi.spyOn(city, "say").mockImplementation((_room, { client_id }) => Promise.resolve(message(10_001, { client_id })));
+      await model.find("m100");
+      model.say("hello", null);
+      await settled();
+      expect(seqs().slice(-2)).toEqual([10_000, 10_001]);
+    });
+
+    it("says why a message cannot be shown", async () => {
+      expect(await model.find("m0")).toBe(false);
+      expect(state().problem).toMatchObject({ code: "no_such_message" });
+      expect(seqs()).toHaveLength(50);
+    });
   });
 });

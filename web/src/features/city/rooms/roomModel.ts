@@ -8,7 +8,7 @@ import { RoomStream, type RoomEvent } from "../../../lib/roomSocket";
 import { subjectOf } from "../../../lib/subjects";
 import type { Action, Entry } from "../../../outbox/entry";
 import type { Outbox } from "../../../outbox/outbox";
-import { begin, EMPTY, PAGE, withAnswer, withEvent, withOlder, type Timeline } from "./timeline";
+import { begin, beginAround, EMPTY, PAGE, withAnswer, withEvent, withNewer, withOlder, type Timeline } from "./timeline";
 
 export interface RoomState {
   room: Room | null;
@@ -60,6 +60,9 @@ export class RoomModel {
   private takesFile: (file: File) => void = () => undefined;
   private typingSaidAt = -Infinity;
   private readId: string | null = null;
+  /** The newest messages, which events go on changing while an older part of the history is shown. */
+  private live: Timeline | null = null;
+  private isLoadingNewer = false;
 
   constructor(
     readonly name: string,
@@ -101,6 +104,7 @@ export class RoomModel {
   /** False when it could not be taken into the outbox; `problem` says why. */
   say(body: string, replyTo: string | null, file: { file: File; media: Media | null } | null = null): boolean {
     this.typingSaidAt = -Infinity;
+    this.toNewest();
     return this.enqueue({ kind: "message", body, replyTo, file: file?.file ?? null, media: file?.media ?? null });
   }
 
@@ -144,7 +148,7 @@ export class RoomModel {
   /** Tell that the room was read to its end. */
   readToEnd(): void {
     const last = this.store.getState().timeline.messages.at(-1);
-    if (!last || last.id === this.readId || !this.world.me()) return;
+    if (this.live || !last || last.id === this.readId || !this.world.me()) return;
     if (this.stream.send({ event: "city.room.read", message_id: last.id })) this.readId = last.id;
   }
 
@@ -155,7 +159,9 @@ export class RoomModel {
     this.set({ isLoadingOlder: true });
     try {
       const older = await city.messages(this.name, first.seq, PAGE, undefined);
-      this.change((now) => withOlder(now, older));
+      const now = this.store.getState().timeline;
+      // Meanwhile another part of the history may be shown.
+      if (now.messages[0]?.id === first.id) this.set({ timeline: withOlder(now, older) });
     } catch (problem) {
       this.set({ problem });
     } finally {
@@ -163,14 +169,39 @@ export class RoomModel {
     }
   }
 
-  /** Load back until a message is there. False when it is not in the room's history. */
+  /** Go on from a part of the history that ends before the newest messages. */
+  async loadNewer(): Promise<void> {
+    const { timeline } = this.store.getState();
+    const last = timeline.messages.at(-1);
+    if (!this.live || !last || this.isLoadingNewer) return;
+    this.isLoadingNewer = true;
+    try {
+      const newer = await city.messagesAfter(this.name, last.seq, PAGE);
+      const now = this.store.getState().timeline;
+      if (now.hasNewer && now.messages.at(-1)?.id === last.id) this.showPart(withNewer(now, newer, this.live));
+    } catch (problem) {
+      this.set({ problem });
+    } finally {
+      this.isLoadingNewer = false;
+    }
+  }
+
+  /** Show the newest messages again. */
+  toNewest(): void {
+    if (this.live) this.showPart({ ...this.live, grew: "newer" });
+  }
+
+  /** Show a message, and what was said around it. False when it cannot be had; `problem` says why. */
   async find(messageId: string): Promise<boolean> {
-    for (;;) {
-      const { timeline } = this.store.getState();
-      if (timeline.messages.some(({ id }) => id === messageId)) return true;
-      if (!timeline.hasOlder) return false;
-      await this.loadOlder();
-      if (this.store.getState().timeline === timeline) return false;
+    if (this.shown(messageId)) return true;
+    try {
+      const page = await city.messagesAround(this.name, messageId, PAGE);
+      this.meetAuthors(page);
+      this.showPart(beginAround(page, this.live ?? this.store.getState().timeline));
+      return true;
+    } catch (problem) {
+      this.set({ problem });
+      return false;
     }
   }
 
@@ -198,6 +229,7 @@ export class RoomModel {
 
   private loaded(room: RoomDetails): void {
     const { room: before, readUpTo: wasRead } = this.store.getState();
+    this.live = null;
     this.meetAuthors(room.messages);
     this.setMembers(room.online_members);
     this.set({ room, timeline: begin(room), readUpTo: before ? wasRead : readUpTo(this.world.me(), room.id), error: null });
@@ -293,7 +325,13 @@ export class RoomModel {
     this.change((timeline) => withAnswer(timeline, before, answer));
   }
 
+  private showPart(timeline: Timeline): void {
+    this.live = timeline.hasNewer ? (this.live ?? this.store.getState().timeline) : null;
+    this.set({ timeline });
+  }
+
   private change(grow: (timeline: Timeline) => Timeline): void {
+    if (this.live) this.live = grow(this.live);
     this.set({ timeline: grow(this.store.getState().timeline) });
   }
 

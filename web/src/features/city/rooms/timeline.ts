@@ -60,12 +60,14 @@ export function changesOf(entries: readonly Entry[]): OutgoingChange[] {
   });
 }
 
-/** What is shown of a room's history: one piece of it without holes, up to its end. */
+/** What is shown of a room's history: one piece of it without holes, up to its end unless `hasNewer`. */
 export interface Timeline {
   /** By `seq`, oldest first. */
   messages: readonly Message[];
   notes: readonly Note[];
   hasOlder: boolean;
+  /** It ends before the newest messages: what is said now does not follow on it. */
+  hasNewer: boolean;
   /** At which end it grew last: a list that grows at its beginning must keep what is seen where it is. */
   grew: "older" | "newer";
 }
@@ -73,10 +75,10 @@ export interface Timeline {
 /** As many as `GET /city/rooms/{id}` has. */
 export const PAGE = 50;
 
-export const EMPTY: Timeline = { messages: [], notes: [], hasOlder: false, grew: "newer" };
+export const EMPTY: Timeline = { messages: [], notes: [], hasOlder: false, hasNewer: false, grew: "newer" };
 
 export function begin(room: RoomDetails): Timeline {
-  return { messages: room.messages, notes: [], hasOlder: room.has_older, grew: "newer" };
+  return { messages: room.messages, notes: [], hasOlder: room.has_older, hasNewer: false, grew: "newer" };
 }
 
 /** A page may hold fewer than were asked for, because it is bounded in bytes: only an empty one says that there are no more. */
@@ -86,13 +88,37 @@ export function withOlder(timeline: Timeline, older: readonly Message[]): Timeli
   return { ...timeline, messages: [...before, ...timeline.messages], hasOlder: older.length > 0, grew: "older" };
 }
 
-/** A message as it stands now. One that is older than what is shown is left out: there would be a hole before it. */
+/**
+ * A page of messages from the middle of the history, or one that reaches the newest ones (`live`), joined with them.
+ *
+ * Whether there is more at an end is not said by a page, but by an empty one after it.
+ */
+export function beginAround(page: readonly Message[], live: Timeline): Timeline {
+  return joined({ messages: page, notes: [], hasOlder: true, hasNewer: true, grew: "older" }, live);
+}
+
+/** `newer` is the page after `timeline`; an empty one, and one that reaches `live`, ends at the newest messages. */
+export function withNewer(timeline: Timeline, newer: readonly Message[], live: Timeline): Timeline {
+  const last = timeline.messages.at(-1)?.seq ?? -Infinity;
+  const messages = [...timeline.messages, ...newer.filter(({ seq }) => seq > last)];
+  return joined({ ...timeline, messages, grew: "newer" }, live, !newer.length);
+}
+
+function joined(timeline: Timeline, live: Timeline, isAdjacent = false): Timeline {
+  const first = live.messages[0]?.seq ?? Infinity;
+  if (!isAdjacent && (timeline.messages.at(-1)?.seq ?? -Infinity) < first) return timeline;
+  const before = timeline.messages.filter(({ seq }) => seq < first);
+  return { ...timeline, messages: [...before, ...live.messages], notes: live.notes, hasNewer: false };
+}
+
+/** A message as it stands now. One that is older or newer than what is shown is left out where there would be a hole. */
 export function withMessage(timeline: Timeline, message: Message): Timeline {
   const { messages } = timeline;
   const known = messages.findLastIndex(({ id }) => id === message.id);
   if (known >= 0) return { ...timeline, messages: messages.with(known, message), grew: "newer" };
   const isBefore = message.seq < (messages[0]?.seq ?? -Infinity);
-  if (isBefore && timeline.hasOlder) return timeline;
+  const isAfter = message.seq > (messages.at(-1)?.seq ?? -Infinity);
+  if ((isBefore && timeline.hasOlder) || (isAfter && timeline.hasNewer)) return timeline;
   const place = messages.findLastIndex(({ seq }) => seq < message.seq) + 1;
   return { ...timeline, messages: messages.toSpliced(place, 0, message), grew: "newer" };
 }
@@ -159,5 +185,5 @@ export function withEvent(timeline: Timeline, event: RoomEvent): Timeline {
 }
 
 function withNote(timeline: Timeline, note: Note): Timeline {
-  return { ...timeline, notes: [...timeline.notes, note], grew: "newer" };
+  return timeline.hasNewer ? timeline : { ...timeline, notes: [...timeline.notes, note], grew: "newer" };
 }

@@ -7,10 +7,12 @@ const NEAR_PX = 60;
 /**
  * Scrolling of a conversation: at the bottom it follows what is new, elsewhere it stays and counts.
  *
- * What one says oneself (`outgoing`: how much of that is on its way) takes one to the bottom.
+ * What one says oneself (`outgoing`: how much of that is on its way) takes one to the bottom. The end of a part of the history
+ * (`hasNewer`) is no bottom.
  */
-export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: readonly Row[], outgoing: number) {
-  const [isAtBottom, setAtBottom] = useState(true);
+export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: readonly Row[], outgoing: number, hasNewer: boolean) {
+  const [isNearBottom, setAtBottom] = useState(true);
+  const isAtBottom = isNearBottom && !hasNewer;
   const [seenKey, setSeenKey] = useState<string | null>(null);
   const [said, setSaid] = useState(outgoing);
   // Whoever comes to something unread begins there.
@@ -28,7 +30,7 @@ export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: re
   const look = () => {
     const list = listRef.current;
     if (!list) return;
-    const isNear = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_PX;
+    const isNear = !hasNewer && list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_PX;
     const wentUp = list.scrollTop < lastTopRef.current;
     lastTopRef.current = list.scrollTop;
     // Further from the bottom without having gone up: the bottom moved, as a picture does that has just got its height.
@@ -41,9 +43,16 @@ export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: re
   };
   const toBottom = () => {
     followsRef.current = true;
+    // Another part of the history may be shorter, which moves the list up without anybody's doing.
+    lastTopRef.current = 0;
     setAtBottom(true);
     scrollDown(listRef.current);
   };
+
+  useLayoutEffect(() => {
+    if (hasNewer) followsRef.current = false;
+    else if (followsRef.current) scrollDown(listRef.current);
+  }, [listRef, hasNewer]);
 
   useLayoutEffect(() => {
     if (!outgoing) return;

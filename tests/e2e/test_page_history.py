@@ -1,0 +1,92 @@
+"""A long history as the room's page shows it: messages that are quoted from far back, in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Locator, Page, expect
+
+from tests.parts.browser import start_browser
+from tests.parts.city import citizen_token
+from tests.parts.open_city import OpenCity, open_city
+from tests.parts.ports import HOST
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SOON_MS: Final = 20_000
+DANA: Final = citizen_token("u_dana", "Дана")
+MESSAGES: Final = 240
+AT_BOTTOM: Final = """() => {
+  const log = document.querySelector("[role=log]");
+  return log.scrollHeight - log.scrollTop - log.clientHeight < 2;
+}"""
+
+
+async def say(city: OpenCity, body: str, **more: str) -> str:
+    """The id of a message that was just said."""
+    answer = await city.call("POST", "/city/rooms/general/messages", {"body": body, **more}, token=DANA)
+    assert answer.status == 201, answer
+    return str(answer.content["id"])
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def city(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> AsyncIterator[OpenCity]:
+    file = tmp_path_factory.mktemp("page_history") / "city.db"
+    file.write_bytes(sqlite_template.read_bytes())
+    async with open_city(f"sqlite:///{file}", limits={"messages": "10000/minute"}) as city:
+        first = await say(city, "рядок 0")
+        for number in range(1, MESSAGES):
+            await say(city, f"рядок {number}")
+        await say(city, "відповідь", reply_to=first)
+        yield city
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def page() -> AsyncIterator[Page]:
+    async with start_browser() as browser:
+        reader = await browser.somebody(locale="en-US", viewport={"width": 1280, "height": 720})
+        yield (await reader.open("about:blank")).page
+
+
+async def jump_to_the_first(city: OpenCity, page: Page) -> None:
+    """Open the room, and follow the quote of its last message."""
+    await page.goto(f"http://{HOST}:{city.city.settings.api.port}/city/general")
+    await page.get_by_role("button", name="To the message that this answers").click(timeout=SOON_MS)
+    await expect(row(page, "рядок 0")).to_be_in_viewport(timeout=SOON_MS)
+
+
+def row(page: Page, body: str) -> Locator:
+    return page.get_by_role("log").get_by_text(body, exact=True)
+
+
+async def test_quote_from_far_back_is_one_request_away(city: OpenCity, page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/messages?" in request.url else None)
+    await jump_to_the_first(city, page)
+    assert sum("around=" in url for url in asked) == 1
+    assert len(asked) < 4  # with what is loaded ahead at either end
+    await say(city, "сказано тим часом")
+    await page.get_by_role("button", name="To the bottom").click()
+    await expect(row(page, "сказано тим часом")).to_be_in_viewport(timeout=SOON_MS)
+    await page.wait_for_function(AT_BOTTOM)
+
+
+async def test_history_goes_on_from_a_quote_without_a_hole(city: OpenCity, page: Page) -> None:
+    await jump_to_the_first(city, page)
+    await page.get_by_role("log").hover()
+    for number in range(10, MESSAGES, 10):
+        await scroll_to(page, row(page, f"рядок {number}"))
+
+
+async def scroll_to(page: Page, line: Locator) -> None:
+    """Turn the wheel until a line is drawn."""
+    for _ in range(100):
+        await page.mouse.wheel(0, 150)
+        if await line.count():
+            return
+        await page.evaluate("() => new Promise(requestAnimationFrame)")
+    await expect(line).to_be_visible()
