@@ -100,7 +100,10 @@ function Ribbon({ past, shown, onShow }: RibbonProps) {
   const list = useRef<HTMLUListElement>(null);
   const newest = past.at(-1)?.id;
   // The newest is the first: where the list was scrolled, browsers keep the others in sight instead.
-  useLayoutEffect(() => list.current?.scrollTo({ left: 0 }), [newest]);
+  useLayoutEffect(() => {
+    // No expression: scrollTo returns a promise in newer browsers, which React would call as the clean-up.
+    void list.current?.scrollTo({ left: 0 });
+  }, [newest]);
   return (
     <ul ref={list} className={styles.ribbon} aria-label={t("secondMe.history")}>
       {past.toReversed().map(({ id, prompt, created_at: at }) => (
