@@ -102,7 +102,7 @@ function Ribbon({ past, shown, onShow }: RibbonProps) {
   // The newest is the first: where the list was scrolled, browsers keep the others in sight instead.
   useLayoutEffect(() => {
     // No expression: scrollTo returns a promise in newer browsers, which React would call as the clean-up.
-    void list.current?.scrollTo({ left: 0 });
+    list.current?.scrollTo({ left: 0 });
   }, [newest]);
   return (
     <ul ref={list} className={styles.ribbon} aria-label={t("secondMe.history")}>
@@ -134,7 +134,9 @@ function Answered({ interaction }: { interaction: Interaction }) {
 function Answering({ asked, onRetry }: { asked: Asked; onRetry: () => void }) {
   const { t } = useTranslation();
   const exchange = useRef<HTMLDivElement>(null);
-  useEffect(() => exchange.current?.scrollIntoView({ block: "nearest" }), [asked.prompt]);
+  useEffect(() => {
+    exchange.current?.scrollIntoView({ block: "nearest" });
+  }, [asked.prompt]);
   return (
     <div ref={exchange} className={styles.exchange}>
       <p className={styles.prompt} dir="auto">{asked.prompt}</p>
