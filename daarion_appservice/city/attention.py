@@ -10,7 +10,8 @@ from .types import Author, Room
 
 
 class Attention:
-    """Both calls raise NotFound for an unknown room, and NotAllowed for whoever was put out of it."""
+    """Both calls raise NotFound for an unknown room, and NotAllowed for a banned or kicked user, or one who may not write there
+    and types."""
 
     def __init__(self, store: CityStore, publish: Publish, doorkeeper: Doorkeeper) -> None:
         self._store = store
@@ -21,6 +22,9 @@ class Attention:
         """Somebody types, goes on doing so, or stopped."""
         async with self._store.reading() as tx:
             room = await self._find(tx, room_id, author)
+            if typing:
+                # The room's members are shown it, so nobody types where they could not send what they type.
+                await self._doorkeeper.check_may_speak(tx, room, author)
         self._publish(InhabitantTyping(room.id, author, typing))
 
     async def reads(self, author: Author, room_id: str, message_id: str) -> None:

@@ -12,6 +12,7 @@ from .history import record
 from .media import is_mxc
 from .messages import find_open
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, publish_all
+from .reading import as_seen
 from .types import Author, EventId, Message, OutboxKind, Reaction, ReactionId, Room, RoomEventKind
 
 MAX_KEY_CHARS: Final = 64
@@ -67,14 +68,15 @@ class Reactions:
         async with self._store.transaction() as tx:
             room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
             reaction = await tx.reactions.given(message.id, author, normal_form(key))
+            reading = await self._doorkeeper.reading(tx, room, author)
             if reaction is None:
-                return message
+                return as_seen(message, room, reading)
             # Which event it is on Matrix must be known until that is gone, too.
             await tx.reactions.mark_removed(reaction.id)
             message, happened = await self._counted(tx, message, reaction, added=False)
             await tx.outbox.add(OutboxKind.UNREACT, message.id, room.id, txn_id=self._new_id(), reaction=reaction.id)
         publish_all(self._publish, [happened, OutboxFilled()])
-        return message
+        return as_seen(message, room, reading)
 
     async def receive(
         self,

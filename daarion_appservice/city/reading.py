@@ -14,7 +14,7 @@ Every reader asks this module: lists, pages of history, sockets, feed, media, an
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from .types import HistoryVisibility, Message, Room, RoomEvent
@@ -158,6 +158,14 @@ def may_see_room(room: Room, reading: Reading) -> bool:
 def may_look_on(room: Room, reading: Reading) -> bool:
     """Whether a reader may follow what is said in the room from now on."""
     return is_readable_by_all(room) or reading.is_member
+
+
+def as_seen(message: Message, room: Room, reading: Reading) -> Message:
+    """A message that may be read, as this reader sees it.
+
+    Its reactions are counted up to now: they are for those who may follow the room now, whenever the message was written.
+    """
+    return message if may_look_on(room, reading) else replace(message, reactions=())
 
 
 def history_visibility(value: object) -> HistoryVisibility:

@@ -72,7 +72,7 @@ class MemberRoutes:
         body=TypingState,
         summary="Say that one is typing",
         answer=schemas.Typing,
-        errors=("no_such_room", *_PUT_OUT),
+        errors=("no_such_room", *_PUT_OUT, "invite_only", "muted"),
     )
     async def type(self, call: Call[TypingState, NoQuery]) -> JSON:
         """It must be said again within ``expires_in_ms``; ``false``, or a message, ends it."""

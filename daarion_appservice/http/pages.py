@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..city.occupancy import Occupancy
-from ..city.reading import PUBLIC, Reading, is_known_to, is_listed
+from ..city.reading import PUBLIC, Reading, as_seen, is_known_to, is_listed
 from ..city.types import Member, Message, Room, RoomId, UserId
 from ..errors import NotFound
 from ..matrix.namespace import Namespace
@@ -139,13 +139,14 @@ class RoomPages:
             room = await tx.rooms.find(id_or_slug)
             if room is None:
                 raise _no_such_room(id_or_slug)
-            found = await read_messages(tx, room, place, limit, reading, self._message)
+            view = partial(self._message, room, reading)
+            found = await read_messages(tx, room, place, limit, reading, view)
         older_before = found.first_seq if found.has_older else None
         newer_after = found.last_seq if found.has_newer else None
         return RoomPage(room, Encoded(found.encoded), older_before, newer_after, reading)
 
-    def _message(self, message: Message) -> JSON:
-        return message_view(message, self._namespace)
+    def _message(self, room: Room, reading: Reading, message: Message) -> JSON:
+        return message_view(as_seen(message, room, reading), self._namespace)
 
     async def _reading(self, room: Room, principal: Principal) -> Reading:
         who = reader(principal)

@@ -270,6 +270,41 @@ async def test_edit_of_an_old_message_is_read_like_what_is_said_now(hall: Hall) 
     assert await hall.read(OKSANA) == ["вже для своїх", "друге"]
 
 
+async def test_reactions_of_a_private_room_are_for_those_who_follow_it(hall: Hall) -> None:
+    async def reactions(token: str | None, path: str = "/messages") -> list[list[str]]:
+        found = await hall.open.get(f"/city/rooms/general{path}", token=token)
+        return [[each["emoji"] for each in message["reactions"]] for message in found]
+
+    original = await hall.says("для всіх")
+    await hall.member(OKSANA_GHOST, "join")
+    (message,) = await hall.open.get("/city/rooms/general/messages")
+    of_taras = f"/city/rooms/general/messages/{message['id']}/reactions/%F0%9F%91%8D"
+    assert (await hall.open.call("PUT", of_taras, token=TARAS)).status == 200
+    await hall.becomes("joined")
+    await hall.hears("m.reaction", {"m.relates_to": {"rel_type": "m.annotation", "event_id": original, "key": "🤫"}})
+    assert await reactions(OKSANA) == [["👍", "🤫"]]
+    for token in (None, TARAS, ADMIN):
+        assert await reactions(token) == [[]]
+        assert await reactions(token, f"/messages?around={message['id']}") == [[]]
+        assert [
+            each["reactions"] for each in (await hall.open.get("/city/rooms/general", token=token))["messages"]
+        ] == [[]]
+    taken_back = await hall.open.call("DELETE", of_taras, token=TARAS)
+    assert (taken_back.status, taken_back.content["reactions"]) == (200, [])
+    await hall.becomes("world_readable", "public")
+    assert await reactions(None) == [["🤫"]]
+
+
+async def test_outsider_does_not_type_in_a_private_room(hall: Hall) -> None:
+    await hall.says("для всіх")
+    await hall.member(OKSANA_GHOST, "join")
+    await hall.becomes("joined")
+    typing = "/city/rooms/general/typing"
+    refused = await hall.open.call("PUT", typing, {"typing": True}, token=TARAS)
+    assert (refused.status, refused.content["code"]) == (403, "invite_only")
+    assert (await hall.open.call("PUT", typing, {"typing": True}, token=OKSANA)).status == 200
+
+
 async def test_file_is_given_to_those_who_may_read_its_message(hall: Hall) -> None:
     async def status(token: str | None) -> int:
         return (await hall.open.call("GET", "/city/media/city.localhost/picture", token=token)).status
