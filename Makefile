@@ -51,7 +51,7 @@ browser: $(STAMP) ## a Chromium for the tests, if there is none; ALLOW_NO_BROWSE
 	@$(BIN)/python -m tests.parts.get_browser
 
 soak: $(STAMP) ## the tests that take minutes, with their figures; not part of test
-	$(BIN)/pytest -m soak -s $(ARGS)
+	$(BIN)/pytest -m soak -s --timeout 0 $(ARGS)
 
 bench: bench-presence bench-rooms ## what is measured, for about 30 minutes; the tables of docs/benchmarks.md are written anew
 

@@ -196,17 +196,14 @@ class InboxRows:
     async def waiting(self, *, after_id: int, limit: int) -> list[InboxRow]:
         """What is to be handled, in the order it came: at most ``limit`` rows, whose texts have ``_MOST_CHARS`` characters and
         one event more. Handling them takes several times that much memory."""
-        next_rows = (
-            select(inbox.c.id, func.length(inbox.c.event).label("chars"))
-            .where(inbox.c.state == InboxState.NEW, inbox.c.id > after_id)
-            .order_by(inbox.c.id)
-            .limit(limit)
-            .subquery()
-        )
-        up_to = func.sum(next_rows.c.chars).over(order_by=next_rows.c.id)
-        sums = select(next_rows.c.id, (up_to - next_rows.c.chars).label("before")).subquery()
-        found = select(inbox).join(sums, sums.c.id == inbox.c.id).where(sums.c.before < _MOST_CHARS)
-        return await self._read(found.order_by(inbox.c.id))
+        waits = (inbox.c.state == InboxState.NEW) & (inbox.c.id > after_id)
+        sizes = select(inbox.c.id, func.length(inbox.c.event)).where(waits).order_by(inbox.c.id).limit(limit)
+        last_id, chars = after_id, 0
+        for row_id, size in await self._connection.execute(sizes):
+            last_id, chars = row_id, chars + size
+            if chars >= _MOST_CHARS:
+                break
+        return await self._read(select(inbox).where(waits, inbox.c.id <= last_id).order_by(inbox.c.id))
 
     async def dead(self, *, limit: int = 1000) -> list[InboxRow]:
         dead = select(inbox).where(inbox.c.state == InboxState.DEAD)
