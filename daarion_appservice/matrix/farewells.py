@@ -19,6 +19,7 @@ from ..city.types import AgentSlug, Room, RoomId, UserId
 from ..errors import HomeserverAway, HomeserverRefused
 from ..storage.database import Database
 from ..storage.removed_agents import RemovedAgent
+from .chat_events import NO_SUCH_AGENT
 from .ghosts import Ghosts, is_unregistered
 from .homeserver import Homeserver
 from .homeserver_watch import HomeserverWatch
@@ -97,18 +98,19 @@ class Farewells:
         return True
 
     async def _leave(self, user: UserId, rooms: list[Room], unsent: set[RoomId]) -> None:
-        """Out of all but the rooms where something is ``unsent``; direct chats and the space are rooms, too."""
+        """Leave all joined rooms, direct chats and the space among them, but those where something is ``unsent``; decline invitations."""
         needed = {room.matrix_room_id for room in rooms if room.id in unsent}
         joined = await self._homeserver.joined_rooms(as_user=user)
-        if not joined:
-            return
-        # While somebody can still see it.
-        await self._homeserver.set_presence(user, "offline", None)
-        await self._roles.clear(user)
+        if joined:
+            # While somebody can still see it.
+            await self._homeserver.set_presence(user, "offline", None)
+            await self._roles.clear(user)
+        # An invitation into somebody's chat with another agent stays open for as long as nobody declines it.
+        invited = await self._homeserver.invitations(as_user=user)
         refusals = []
-        for room in sorted(joined - needed):
+        for room in sorted((joined | invited.keys()) - needed):
             try:
-                await self._homeserver.leave(room, as_user=user)
+                await self._homeserver.leave(room, as_user=user, reason=NO_SUCH_AGENT if room in invited else None)
             except HomeserverRefused as error:
                 refusals.append(error)  # which is no reason to stay in the others
         if refusals:

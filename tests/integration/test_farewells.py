@@ -13,6 +13,7 @@ from daarion_appservice.city.occupancy import Occupancy
 from daarion_appservice.city.rooms import Rooms, room_id_of
 from daarion_appservice.city.types import Agent, AgentSlug, Author, AuthorKind, Member, OutboxKind, UserId
 from daarion_appservice.clock import new_id, now_ms
+from daarion_appservice.matrix.chat_events import NO_SUCH_AGENT
 from daarion_appservice.matrix.farewells import Farewells
 from daarion_appservice.matrix.ghosts import Ghosts
 from daarion_appservice.matrix.homeserver import Homeserver
@@ -92,7 +93,14 @@ async def test_a_removed_agent_goes_offline_and_out_of_every_room(town: Town) ->
     await town.remove(SCRIBE)
     town.homeserver.next("joined_rooms", IN_ROOMS)
     assert await town.farewells.say() == ([SCRIBE.slug], False), "another process may speak for it still"
-    assert [asked.what for asked in town.homeserver.asked] == ["joined_rooms", "presence", "leave", "leave", "leave"]
+    assert [asked.what for asked in town.homeserver.asked] == [
+        "joined_rooms",
+        "presence",
+        "sync",
+        "leave",
+        "leave",
+        "leave",
+    ]
     assert {asked.user for asked in town.homeserver.asked} == {GHOST}
     assert town.homeserver.all("presence")[0].content == {"presence": "offline"}
     assert town.left() == ["!builders", "!chat", "!general"]
@@ -102,6 +110,19 @@ async def test_a_removed_agent_goes_offline_and_out_of_every_room(town: Town) ->
     assert await town.farewells.say() == ([SCRIBE.slug], True)
     assert await town.farewells.say() == ([], True)
     assert len(town.left()) == 3
+
+
+@pytest.mark.parametrize("joined", [[], ["!general"]])
+async def test_open_invitations_of_a_removed_agent_are_declined(town: Town, joined: list[str]) -> None:
+    await town.remove(SCRIBE)
+    town.now_ms += LONG_AFTER_MS
+    town.homeserver.next("joined_rooms", Reply(200, {"joined_rooms": joined}))
+    invited = {"invite": {"!chat": {"invite_state": {"events": []}}}}
+    town.homeserver.next("sync", Reply(200, {"next_batch": "s1", "rooms": invited}))
+    assert await town.farewells.say() == ([SCRIBE.slug], True)
+    assert {asked.path["room"]: asked.content for asked in town.homeserver.all("leave")} == {
+        "!chat": {"reason": NO_SUCH_AGENT}
+    } | {room: {} for room in joined}
 
 
 async def test_what_it_said_before_is_sent_first(town: Town) -> None:
@@ -135,7 +156,7 @@ async def test_one_that_was_about_to_come_into_a_room_leaves_it_once_it_came(tow
 
 
 @pytest.mark.parametrize("answer", [HANG_UP, refused(500, "M_UNKNOWN"), refused(429, "M_LIMIT_EXCEEDED")])
-@pytest.mark.parametrize("what", ["joined_rooms", "presence", "leave"])
+@pytest.mark.parametrize("what", ["joined_rooms", "presence", "sync", "leave"])
 async def test_what_the_homeserver_does_not_do_is_asked_again(town: Town, what: str, answer: Reply | HangUp) -> None:
     await town.remove(SCRIBE)
     town.now_ms += LONG_AFTER_MS

@@ -26,6 +26,7 @@ ROUTES = {
     "receipt": ("POST", "/_matrix/client/v3/rooms/{room}/receipt/m.read/{event}"),
     "capabilities": ("GET", "/_matrix/client/v3/capabilities"),
     "presence": ("PUT", "/_matrix/client/v3/presence/{user}/status"),
+    "sync": ("GET", "/_matrix/client/v3/sync"),
     "joined_rooms": ("GET", "/_matrix/client/v3/joined_rooms"),
     "join": ("POST", "/_matrix/client/v3/join/{room}"),
     "invite": ("POST", "/_matrix/client/v3/rooms/{room}/invite"),
@@ -148,6 +149,8 @@ class ScriptedHomeserver:
                 return {"room_id": asked.path["room"]}
             case "members":
                 return {"joined": {}}
+            case "sync":
+                return {"next_batch": "s1"}
             case "send":
                 return {"event_id": self._take(asked)}
         return {}
