@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -117,7 +118,7 @@ async def test_open_invitations_of_a_removed_agent_are_declined(town: Town, join
     await town.remove(SCRIBE)
     town.now_ms += LONG_AFTER_MS
     town.homeserver.next("joined_rooms", Reply(200, {"joined_rooms": joined}))
-    invited = {"invite": {"!chat": {"invite_state": {"events": []}}}}
+    invited: dict[str, Any] = {"invite": {"!chat": {"invite_state": {"events": []}}}}
     town.homeserver.next("sync", Reply(200, {"next_batch": "s1", "rooms": invited}))
     assert await town.farewells.say() == ([SCRIBE.slug], True)
     assert {asked.path["room"]: asked.content for asked in town.homeserver.all("leave")} == {
