@@ -98,7 +98,7 @@ class Farewells:
         return True
 
     async def _leave(self, user: UserId, rooms: list[Room], unsent: set[RoomId]) -> None:
-        """Leave all joined rooms, direct chats and the space among them, but those where something is ``unsent``; decline invitations."""
+        """Leave all rooms, direct chats and the space too, but those where something is ``unsent``; decline invitations."""
         needed = {room.matrix_room_id for room in rooms if room.id in unsent}
         joined = await self._homeserver.joined_rooms(as_user=user)
         if joined:
