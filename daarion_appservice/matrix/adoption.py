@@ -9,7 +9,7 @@ from ..city.texts import MAX_TOPIC_CHARS, one_line, storable
 from ..city.types import HistoryVisibility, MatrixRoomId, Room
 from ..errors import Conflict, HomeserverRefused, NotFound
 from ..storage.database import Database
-from .events import SAID, Event, inner, type_of
+from .events import MESSAGES, SAID, Event, inner, type_of
 from .histories import Stretch
 from .homeserver import Homeserver
 from .late_events import LateEvents
@@ -89,7 +89,7 @@ class Adoption:
                     if not is_older:
                         newer.append(event)
                         is_older = event.get("event_id") == oldest
-                    elif event.get("type") == "m.room.message":
+                    elif type_of(event) in MESSAGES:
                         count += (
                             await messages.take(tx, room, event, is_history=True, visibility=place.visibility) != []
                         )

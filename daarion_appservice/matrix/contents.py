@@ -12,8 +12,9 @@ from ..city.markup import mention_names, sanitised, without_reply_fallback
 from ..city.media import is_mxc, tidy_filename
 from ..city.texts import one_line, without_turning
 from ..city.types import Content, EventId, Media, Message, Reaction, SubjectId, UserId
-from .events import EDIT_ID, MESSAGE_ID, REACTION_ID, Event, inner, optional_text
+from .events import EDIT_ID, MESSAGE_ID, POLLS, REACTION_ID, Event, inner, optional_text
 from .namespace import Namespace, is_user_id
+from .polls import poll_text
 
 _LINK: Final = re.compile(r"""https://matrix\.to/#/((?:@|%40)[^"'?<>\s]{1,768})""")
 _HTML: Final = "org.matrix.custom.html"
@@ -30,8 +31,14 @@ _MAX_EXCERPT: Final = 250
 # --- from Matrix ---------------------------------------------------------------------------------------
 
 
-def read_content(content: Event, namespace: Namespace) -> Content | None:
-    """None when there is nothing in it that could be shown."""
+def read_said(event_type: str, content: Event, namespace: Namespace) -> Content | None:
+    """What an event of one of the types ``MESSAGES`` says; None when there is nothing in it that could be shown."""
+    if event_type == "m.sticker":
+        return _read_sticker(content)
+    return _read_poll(content, namespace) if event_type in POLLS else _read_message(content, namespace)
+
+
+def _read_message(content: Event, namespace: Namespace) -> Content | None:
     body, msgtype = optional_text(content, "body"), optional_text(content, "msgtype")
     if body is None or msgtype is None or msgtype.startswith("m.key.verification."):
         return None
@@ -62,7 +69,12 @@ def msgtype_of_file(content: Event) -> str | None:
     return msgtype if msgtype in _MEDIA else None
 
 
-def read_sticker(content: Event) -> Content | None:
+def _read_poll(content: Event, namespace: Namespace) -> Content | None:
+    body = poll_text(content)
+    return Content(body, mentions=_read_mentions(content, body, None, namespace)) if body else None
+
+
+def _read_sticker(content: Event) -> Content | None:
     """A sticker is a picture."""
     body = optional_text(content, "body")
     media = _read_media(content, body) if body is not None else None

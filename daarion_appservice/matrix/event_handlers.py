@@ -9,7 +9,7 @@ from ..city.events import CityEvent
 from ..city.types import MessageId, Room
 from ..storage.database import Transaction
 from .chat_events import DirectChatEvents
-from .events import SAID, Event, is_signed, room_of, type_of
+from .events import MESSAGES, SAID, Event, is_signed, room_of, type_of
 from .member_events import MemberEvents
 from .message_events import MessageEvents
 from .room_state_events import RoomStateEvents
@@ -22,8 +22,7 @@ class EventHandlers:
         self, messages: MessageEvents, members: MemberEvents, state: RoomStateEvents, chats: DirectChatEvents
     ) -> None:
         self._handlers: dict[str, Handler] = {
-            "m.room.message": messages.message,
-            "m.sticker": messages.message,
+            **dict.fromkeys(MESSAGES, messages.message),
             "m.reaction": messages.reaction,
             "m.room.redaction": messages.redaction,
             "m.room.member": self._member,

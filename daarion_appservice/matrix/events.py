@@ -16,7 +16,11 @@ EDIT_ID: Final = "space.daarion.edit_id"
 REACTION_ID: Final = "space.daarion.reaction_id"
 """The same for reactions."""
 
-SAID: Final = frozenset({"m.room.message", "m.sticker", "m.reaction", "m.room.redaction"})
+POLLS: Final = frozenset({"m.poll.start", "org.matrix.msc3381.poll.start"})
+"""What begins a poll (MSC3381), by its stable and by its unstable name."""
+MESSAGES: Final = frozenset({"m.room.message", "m.sticker", *POLLS})
+"""What becomes a message of the city."""
+SAID: Final = MESSAGES | {"m.reaction", "m.room.redaction"}
 """What people say, and what becomes of it; it counts also in a room that was replaced by another."""
 
 _MAX_ID_CHARS: Final = 255

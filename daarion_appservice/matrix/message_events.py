@@ -22,7 +22,7 @@ from ..city.types import (
     UserId,
 )
 from ..storage.database import Transaction
-from .contents import msgtype_of_file, read_content, read_sticker, replaced, replied_to, shortcode_of, with_place
+from .contents import msgtype_of_file, read_said, replaced, replied_to, shortcode_of, with_place
 from .events import (
     EDIT_ID,
     MESSAGE_ID,
@@ -52,7 +52,7 @@ class MessageEvents:
     async def message(
         self, tx: Transaction, room: Room, event: Event, *, before: MessageId | None = None
     ) -> list[CityEvent]:
-        """``m.room.message`` and ``m.sticker``: something new, or an edit. ``before`` is the message that it stands before."""
+        """One of ``MESSAGES``: something new, or an edit. ``before`` is the message that it stands before."""
         content, is_ours = content_of(event), self._namespace.is_ours(sender_of(event))
         original = replaced(content)
         if original is not None:
@@ -82,7 +82,7 @@ class MessageEvents:
         """
         content = content_of(event)
         author = await self._author(tx, room, sender_of(event))
-        said = _shown(self._said(event), room, content)
+        said = _shown(read_said(type_of(event), content, self._namespace), room, content)
         # An edit repeats the whole message; taken as a new one it would stand there twice.
         if author is None or said is None or replaced(content):
             return []
@@ -113,10 +113,6 @@ class MessageEvents:
             if event_id_of(edit):
                 happened += await self._edit(tx, room, edit, event_id, history=history)
         return happened
-
-    def _said(self, event: Event) -> Content | None:
-        content = content_of(event)
-        return read_sticker(content) if type_of(event) == "m.sticker" else read_content(content, self._namespace)
 
     async def reaction(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """``m.reaction``."""
@@ -166,7 +162,7 @@ class MessageEvents:
     ) -> list[CityEvent]:
         content = content_of(event)
         new_content = inner(content, "m.new_content")
-        said = _shown(read_content(new_content, self._namespace), room, new_content)
+        said = _shown(read_said(type_of(event), new_content, self._namespace), room, new_content)
         editor = await self._author(tx, room, sender_of(event))
         if said is None or editor is None or room.archived:
             return []

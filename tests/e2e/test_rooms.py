@@ -70,6 +70,13 @@ async def test_a_room_of_matrix_is_adopted_with_its_history(city: RunningCity, a
     said = [f"word {number}" for number in range(120)]
     for body in said:
         await alice.say(agora, body)
+    poll = {"question": {"org.matrix.msc1767.text": "When?"}, "answers": [{"id": "1", "org.matrix.msc1767.text": "Now"}]}
+    for event_type, content, shown in [
+        ("m.sticker", {"body": "a cat", "file": {}, "info": {}}, "a cat"),
+        ("org.matrix.msc3381.poll.start", {"org.matrix.msc3381.poll.start": poll}, "When?\n1. Now"),
+    ]:
+        assert isinstance(await alice.client.room_send(agora, event_type, content), nio.RoomSendResponse)
+        said.append(shown)
 
     adopted = await city.command("room", "adopt", "#agora:city.localhost")
     assert adopted.code == 0, adopted.err
@@ -84,7 +91,7 @@ async def test_a_room_of_matrix_is_adopted_with_its_history(city: RunningCity, a
 
     await eventually(after_is_here)
     filled = await city.command("room", "backfill", "agora")
-    assert "120 messages came in" in filled.out
+    assert "122 messages came in" in filled.out
     assert await city.bodies("agora", token=oksana) == [*said, "after"]
     assert await city.bodies("agora") == []
     assert "0 messages came in" in (await city.command("room", "backfill", "agora")).out

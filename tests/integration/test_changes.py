@@ -844,6 +844,51 @@ async def test_sticker_without_picture_and_name_is_no_message(town: Town) -> Non
     assert await town.messages() == []
 
 
+# --- polls -----------------------------------------------------------------------------------------------
+
+
+def poll(event_type: str, question: str, *options: str, fallback: str | None = None) -> dict[str, Any]:
+    """The content that Element sends (``org.matrix.msc3381.poll.start``), or what MSC3381 became (``m.poll.start``)."""
+    if event_type == "m.poll.start":
+        answers: list[dict[str, Any]] = [{"m.id": each, "m.text": [{"body": each}]} for each in options]
+        begun = {"question": {"m.text": [{"mimetype": "text/html", "body": "<b>"}, {"body": question}]}}
+        return {"m.poll": begun | {"answers": answers}, "m.text": [{"body": fallback or question}]}
+    answers = [{"id": each, "org.matrix.msc1767.text": each} for each in options]
+    begun = {"question": {"org.matrix.msc1767.text": question, "body": question, "msgtype": "m.text"}}
+    return {event_type: begun | {"answers": answers}, "org.matrix.msc1767.text": fallback or question}
+
+
+POLL_TYPES = ["m.poll.start", "org.matrix.msc3381.poll.start"]
+
+
+@pytest.mark.parametrize("event_type", POLL_TYPES)
+async def test_poll_is_its_question_and_numbered_options(town: Town, event_type: str) -> None:
+    message = await town.message(await town.comes(event_type, poll(event_type, "Коли?", "Пн\n2. Вт", "Ср")))
+    assert (message.body, message.msgtype) == ("Коли?\n1. Пн 2. Вт\n2. Ср", "m.text")
+    assert await town.feed_bodies() == [message.body]
+
+
+@pytest.mark.parametrize("event_type", POLL_TYPES)
+async def test_edited_poll_shows_its_new_options(town: Town, event_type: str) -> None:
+    event = await town.comes(event_type, poll(event_type, "Коли?", "Пн", "Ср"))
+    content = {
+        "m.new_content": poll(event_type, "Коли?", "Пн", "Чт"),
+        "m.relates_to": {"rel_type": "m.replace", "event_id": event},
+    }
+    await town.comes(event_type, content)
+    assert [each.body for each in await town.messages()] == ["Коли?\n1. Пн\n2. Чт"]
+
+
+@pytest.mark.parametrize("event_type", POLL_TYPES)
+async def test_poll_that_cannot_be_read_is_its_fallback(town: Town, event_type: str) -> None:
+    broken = poll(event_type, "", fallback="Коли? Пн, Ср")
+    assert (await town.message(await town.comes(event_type, broken))).body == "Коли? Пн, Ср"
+    hostile = [1, None, {}, {"question": [], "answers": {}}, {"question": {"m.text": [1, {"body": []}]}}]
+    for value in hostile:
+        await town.comes(event_type, {"m.poll": value, "org.matrix.msc3381.poll.start": value, "m.text": value})
+    assert len(await town.messages()) == 1
+
+
 async def test_name_of_a_file_turns_nothing(town: Town) -> None:
     content = {"msgtype": "m.file", "body": "N\u202egpj.exe", "url": "mxc://city.localhost/file"}
     message = await town.message(await town.comes("m.room.message", content))

@@ -87,7 +87,8 @@ def events(room: str) -> st.SearchStrategy[dict[str, Any]]:
                 "m.room.history_visibility",
                 "m.room.avatar",
             ),
-            *("m.room.encrypted", "m.room.create", "m.poll.start", "m.call.invite", "org.example"),
+            *("m.room.encrypted", "m.room.create", "m.call.invite", "org.example"),
+            *("m.poll.start", "org.matrix.msc3381.poll.start"),
         ]
     )
     senders = st.sampled_from(
@@ -128,6 +129,9 @@ def events(room: str) -> st.SearchStrategy[dict[str, Any]]:
             "avatar_url": TEXTS | VALUES,
             "name": TEXTS | VALUES,
             "topic": TEXTS | VALUES,
+            "m.poll": VALUES,
+            "org.matrix.msc3381.poll.start": VALUES,
+            "m.text": VALUES,
             "users": VALUES,
             "events": VALUES,
             "join_rule": VALUES,
