@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.reading import MembershipPeriod, Reading, reading_of
@@ -96,11 +96,11 @@ class MembershipPeriodRows:
         """These users are neither in the room nor invited after the event ``seq``."""
         table = membership_periods.c
         for part in parts(list(users)):
-            await self._connection.execute(
-                update(membership_periods)
-                .where(table.room_id == room, table.user_id.in_(part), table.end_seq.is_(None))
-                .values(end_seq=seq)
-            )
+            lasting = (table.room_id == room, table.user_id.in_(part), table.end_seq.is_(None))
+            # An invitation that is withdrawn before anything happens is a stay without events, and the next one begins
+            # at the same number.
+            await self._connection.execute(delete(membership_periods).where(*lasting, table.start_seq > seq))
+            await self._connection.execute(update(membership_periods).where(*lasting).values(end_seq=seq))
 
     async def _lasting(self, room: RoomId, users: list[UserId]) -> set[UserId]:
         table, found = membership_periods.c, set()

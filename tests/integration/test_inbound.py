@@ -289,6 +289,27 @@ async def test_members_come_and_go(inside: Inside) -> None:
     ]
 
 
+@pytest.mark.parametrize("last", ["invite", "join"])
+async def test_invitation_withdrawn_or_repeated_without_a_message_between_is_handled(inside: Inside, last: str) -> None:
+    carol = UserId("@carol:city.localhost")
+
+    def invited(number: int) -> dict[str, Any]:
+        return joined(f"${number}", carol, "invite", reason=str(number)) | {"sender": ALICE}
+
+    await inside.store(said("$0"), invited(1), invited(2), joined("$3", carol, "leave"), invited(4))
+    await inside.store(joined("$5", carol, "leave"), joined("$6", carol, last), said("$7"))
+    await inside.handle_all()
+
+    assert await inside.dead() == []
+    room = await inside.room()
+    async with inside.database.reading() as tx:
+        reading = await tx.membership_periods.reading(room.id, [carol])
+        is_member = carol in {member.user_id for member in await tx.members.of_room(room.id)}
+    assert is_member == (last == "join")
+    # The stay that lasts is the only one that holds any event.
+    assert len(reading.invited) == 1
+
+
 async def test_a_room_is_called_what_people_call_it_on_matrix(inside: Inside) -> None:
     def state(event_id: str, kind: str, content: Any, **more: Any) -> dict[str, Any]:
         return said(event_id, type=f"m.room.{kind}", content=content, state_key="") | more
