@@ -70,7 +70,10 @@ async def test_a_room_of_matrix_is_adopted_with_its_history(city: RunningCity, a
     said = [f"word {number}" for number in range(120)]
     for body in said:
         await alice.say(agora, body)
-    poll = {"question": {"org.matrix.msc1767.text": "When?"}, "answers": [{"id": "1", "org.matrix.msc1767.text": "Now"}]}
+    poll = {
+        "question": {"org.matrix.msc1767.text": "When?"},
+        "answers": [{"id": "1", "org.matrix.msc1767.text": "Now"}],
+    }
     for event_type, content, shown in [
         ("m.sticker", {"body": "a cat", "file": {}, "info": {}}, "a cat"),
         ("org.matrix.msc3381.poll.start", {"org.matrix.msc3381.poll.start": poll}, "When?\n1. Now"),

@@ -851,7 +851,7 @@ def poll(event_type: str, question: str, *options: str, fallback: str | None = N
     """The content that Element sends (``org.matrix.msc3381.poll.start``), or what MSC3381 became (``m.poll.start``)."""
     if event_type == "m.poll.start":
         answers: list[dict[str, Any]] = [{"m.id": each, "m.text": [{"body": each}]} for each in options]
-        begun = {"question": {"m.text": [{"mimetype": "text/html", "body": "<b>"}, {"body": question}]}}
+        begun: dict[str, Any] = {"question": {"m.text": [{"mimetype": "text/html", "body": "<b>"}, {"body": question}]}}
         return {"m.poll": begun | {"answers": answers}, "m.text": [{"body": fallback or question}]}
     answers = [{"id": each, "org.matrix.msc1767.text": each} for each in options]
     begun = {"question": {"org.matrix.msc1767.text": question, "body": question, "msgtype": "m.text"}}
@@ -883,7 +883,7 @@ async def test_edited_poll_shows_its_new_options(town: Town, event_type: str) ->
 async def test_poll_that_cannot_be_read_is_its_fallback(town: Town, event_type: str) -> None:
     broken = poll(event_type, "", fallback="Коли? Пн, Ср")
     assert (await town.message(await town.comes(event_type, broken))).body == "Коли? Пн, Ср"
-    hostile = [1, None, {}, {"question": [], "answers": {}}, {"question": {"m.text": [1, {"body": []}]}}]
+    hostile: list[Any] = [1, None, {}, {"question": [], "answers": {}}, {"question": {"m.text": [1, {"body": []}]}}]
     for value in hostile:
         await town.comes(event_type, {"m.poll": value, "org.matrix.msc3381.poll.start": value, "m.text": value})
     assert len(await town.messages()) == 1
