@@ -26,6 +26,7 @@ from ..storage.database import Database
 from ..storage.inbox import ReceivedEvent
 from ..storage.intake import ReceivedTransaction
 from .homeserver_token import HomeserverToken, matrix_error
+from .json_text import loads
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 """100 events of 64 KiB, 100 EDUs and to-device messages fit; a 413 would be retried for ever."""
@@ -118,22 +119,17 @@ class Receiver:
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        parsed = _loads(body)
+        parsed = loads(body)
     except (ValueError, RecursionError) as error:
+        log.warning(
+            "transaction_unreadable",
+            bytes=len(body),
+            help="Synapse repeats it until it is accepted, and sends nothing else meanwhile; does a proxy cut it off?",
+        )
         raise matrix_error(400, "M_NOT_JSON", "The body is not JSON") from error
     if not isinstance(parsed, dict):
         raise matrix_error(400, "M_BAD_JSON", "The body must be an object")
     return parsed
-
-
-def _loads(body: bytes) -> Any:
-    """Halves of characters, which JSON's escapes allow and nothing else does, become question marks."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        if rb"\u" not in body:
-            raise
-        return orjson.loads(json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def received(event: Any) -> ReceivedEvent:

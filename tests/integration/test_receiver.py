@@ -327,6 +327,35 @@ async def test_an_event_that_is_nested_deeply_stops_nothing(door: Door) -> None:
     assert "$1000" in (*stored, *dead)
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("1" + "0" * 400, None),
+        ("-1" + "0" * 5_000, None),
+        ("1e400", None),
+        ("1" + "0" * 30, 1e30),
+        (str(2**63), 2**63),
+        (str(2**53), 2**53),
+        ('["]", ' * 3_000 + "1" + "]" * 3_000, ["]"]),
+    ],
+    ids=["beyond a float", "5000 digits", "infinite", "beyond 64 bits", "unsigned", "64 bits", "nested"],
+)
+@pytest.mark.parametrize("place", ["events", "ephemeral"])
+async def test_number_or_nesting_beyond_canonical_json_stops_nothing(
+    door: Door, written: str, read: Any, place: str
+) -> None:
+    strange = '{"event_id": "$1", "room_id": "!r", "type": "m.receipt", "content": {"x": ?}}'.replace("?", written)
+    events = f"{strange}, {json.dumps(event('$2'))}" if place == "events" else json.dumps(event("$2"))
+    body = f'{{"events": [{events}], "ephemeral": [{strange}]}}'
+    assert (await door.send_raw("1", body.encode())).status == 200
+
+    stored = {row.event_id: json.loads(row.event) for row in await door.stored()}
+    assert "$2" in stored
+    if place == "events":
+        value = stored["$1"]["content"]["x"]
+        assert (value[:1] if isinstance(value, list) else value) == read
+
+
 async def test_a_transaction_may_be_called_anything(door: Door) -> None:
     names = ["%00", "%ff", "a%2fb", "x" * 2000, "%F0%9F%8E%89", "%20"]
     for name in names * 2:

@@ -1,0 +1,77 @@
+"""Reading JSON that Synapse writes with Python's ``json``, which writes more than orjson reads.
+
+Events of old room versions, and receipts and presence from other homeservers, are not canonical JSON (spec, appendix "Canonical
+JSON"): a server can put any number and any nesting into them. Synapse repeats a transaction until it is accepted, so one such
+value would stop all traffic.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, Final
+
+import orjson
+
+_MAX_DEPTH: Final = 500
+"""What is nested deeper becomes null where Python's parser would reach its recursion limit of 1,000 frames."""
+_MAX_DIGITS: Final = 19
+"""Longer integers are read as floats: they do not fit into 64 bits, and reading them as integers takes quadratic time."""
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{\]}]', re.DOTALL)
+
+
+def loads(body: bytes) -> Any:
+    """Parse JSON.
+
+    Returns:
+        The value. Surrogates that stand alone are question marks, numbers beyond the range of a float are None, and nesting
+        beyond what can be parsed is None.
+
+    Raises:
+        ValueError: this is not JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return _read(body)
+    except RecursionError:
+        return _read(_flattened(body))
+
+
+def _read(body: bytes) -> Any:
+    parsed = json.loads(body, parse_int=_integer, parse_float=_finite, parse_constant=_refuse)
+    return orjson.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def _integer(digits: str) -> int | float | None:
+    return int(digits) if len(digits) <= _MAX_DIGITS else _finite(digits)
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _flattened(body: bytes) -> bytes:
+    """The same JSON with null in place of whatever is nested deeper than ``_MAX_DEPTH``."""
+    kept: list[bytes] = []
+    depth = start = 0
+    for token in _TOKEN.finditer(body):
+        match token[0]:
+            case b"[" | b"{":
+                depth += 1
+                if depth == _MAX_DEPTH + 1:
+                    kept += [body[start : token.start()], b"null"]
+            case b"]" | b"}":
+                depth -= 1
+                if depth == _MAX_DEPTH:
+                    start = token.end()
+    # What is never closed stays open, so it is refused.
+    return b"".join(kept if depth > _MAX_DEPTH else [*kept, body[start:]])
