@@ -27,7 +27,16 @@ def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
     settings = config_file.load(config)
     for caution in config_file.cautions(config, settings):
         warn(caution)
+    _check_database_url(settings.database.url)
     say(f"{config} has no mistakes.", "green")
+
+
+def _check_database_url(url: str) -> None:
+    # Imported here, as SQLAlchemy takes longer to import than all else that this command does.
+    if "?" in url:
+        from ..storage.database_url import check as check_url  # noqa: PLC0415
+
+        check_url(url)
 
 
 @app.command("upgrade")

@@ -121,6 +121,13 @@ def _tls(tls: Mapping[str, str]) -> str | ssl.SSLContext:
     return context
 
 
+def check(url: str) -> None:
+    """Raise StartError for a ``database.url`` that no connection could be made with, without making one."""
+    parsed = driver_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        postgres_options(parsed)
+
+
 def sqlite_file(url: URL) -> Path | None:
     """The file of a SQLite URL; None for PostgreSQL and for a database in memory."""
     if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith((":memory:", "file:")):
@@ -144,6 +151,24 @@ _BY_SQLSTATE: Final = {
     "57P03": "PostgreSQL is starting up or shutting down: try again in a moment.",
 }
 """Advice for SQLSTATE codes (PostgreSQL, appendix A). ``{user}`` and ``{name}`` come from the URL."""
+
+_BY_TLS_MESSAGE: Final = (
+    (
+        "rejected SSL upgrade",
+        "This PostgreSQL has no TLS: turn it on there (ssl = on), or set sslmode=prefer or sslmode=disable in database.url.",
+    ),
+    (
+        "root certificate file",
+        "Name the certificate of the authority that signed PostgreSQL's: sslrootcert=/path/to/ca.pem in database.url.",
+    ),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "PostgreSQL's certificate must be signed by the authority in sslrootcert, and for sslmode=verify-full name the host.",
+    ),
+)
+"""Advice for errors of the TLS handshake, which have no SQLSTATE."""
+
+_NOT_THERE: Final = "Check that PostgreSQL runs there, and that host, port and database name in database.url are right."
 
 _BY_SQLITE_MESSAGE: Final = (
     ("disk is full", "The disk is full: make room on it."),
@@ -171,4 +196,5 @@ def _advice(url: URL, error: Exception, reason: str) -> str:
     code = getattr(getattr(error, "orig", error), "sqlstate", None)
     if code in _BY_SQLSTATE:
         return _BY_SQLSTATE[code].format(user=url.username or "USER", name=url.database or "NAME")
-    return "Check that PostgreSQL runs there, and that host, port and database name in database.url are right."
+    advice = (text for part, text in _BY_TLS_MESSAGE if part in reason)
+    return next(advice, _NOT_THERE)

@@ -196,6 +196,20 @@ def test_unknown_parameter_named(query: str, named: str) -> None:
     assert named in f"{raised.value.what} {raised.value.help}"
 
 
+@pytest.mark.parametrize(
+    ("query", "advice"), [("sslmode=require", "sslmode=prefer"), ("sslmode=verify-full", "sslrootcert=")]
+)
+async def test_refused_tls_named(
+    postgres_url: str, query: str, advice: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # where asyncpg looks for the authority's certificate
+    database = Database(f"{postgres_url}?{query}")
+    with pytest.raises(StartError) as raised:
+        await database.check()
+    assert advice in raised.value.help
+    await database.close()
+
+
 # --- the file of SQLite -------------------------------------------------------------------------------
 
 

@@ -92,6 +92,13 @@ def test_every_mistake_stands_on_a_line_of_its_own(here: Path) -> None:
     ]
 
 
+def test_check_names_a_database_parameter_that_cannot_be_used(here: Path) -> None:
+    (here / "config.yaml").write_text("database: {url: 'postgresql://city@localhost/city?sslmode=sure'}\n")
+    ended = run(here, "config", "check")
+    assert ended.code == ExitCode.CONFIG
+    assert "'sure'" in ended.err
+
+
 def test_an_upgrade_names_what_it_added(here: Path) -> None:
     (here / "config.yaml").write_text("logging: {level: info}\n")
     ended = run(here, "config", "upgrade")
