@@ -174,7 +174,7 @@ class Observer:
     async def _look_again(self, since: str) -> str:
         rooms = self._rooms
         answer = await self._wait_for_change(since)
-        await self._people.take(_presence(answer))
+        self._sight.told(await self._people.take(_presence(answer)))
         self._typing.take(answer, rooms)
         self._sight.covers(frozenset(rooms.values()))
         return str(answer["next_batch"])

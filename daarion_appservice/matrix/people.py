@@ -108,9 +108,11 @@ class People:
         self._here: set[UserId] = set()
         self._in_question: set[UserId] = set()
 
-    async def take(self, events: list[Any]) -> None:
-        """Changes, in the order in which they happened."""
-        await self._place(list(self._read(events)))
+    async def take(self, events: list[Any]) -> set[UserId]:
+        """Take changes, in the order in which they happened; return whom they are of."""
+        changes = list(self._read(events))
+        await self._place(changes)
+        return {user for user, _ in changes}
 
     async def take_all(self, events: list[Any]) -> None:
         """The whole state: whoever is not mentioned is not here."""

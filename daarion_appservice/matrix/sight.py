@@ -4,6 +4,10 @@ The homeserver tells the observer of changes only, and that somebody online come
 of with their next change, which need not come for hours (measured: not within 90 s). Nor does it say that somebody left,
 whom the observer then sees no more. So whoever came or left is asked about, once, and is not in sight until then.
 
+``GET /presence`` waits ``SETTLE_S`` and is not sent when ``/sync`` tells of the person meanwhile. Synapse 1.163 loses that a user
+came online for the first time when it is asked about them in the same moment (``current_state_for_users`` writes the default
+state over the new one); people who follow an invitation link come in and come online within milliseconds.
+
     lost ──open──► opening ──the whole state──► open ──homeserver away──► lost
                       └── who comes or leaves is noted ──┘
 """
@@ -11,20 +15,25 @@ whom the observer then sees no more. So whoever came or left is asked about, onc
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from typing import Final
 
 from ..city.events import MembershipChanged
 from ..city.occupancy import Occupancy
 from ..city.types import RoomId, UserId, person_subject
 
+SETTLE_S: Final = 1.0
+
 
 class Sight:
-    def __init__(self, occupancy: Occupancy) -> None:
+    def __init__(self, occupancy: Occupancy, *, settle_s: float = SETTLE_S) -> None:
         self._occupancy = occupancy
+        self._settle_s = settle_s
         self._rooms: frozenset[RoomId] = frozenset()
         self._is_looking = False
         self._is_open = False
-        self._moved: dict[UserId, None] = {}
-        """Who came or left and was not asked about yet, oldest first."""
+        self._moved: dict[UserId, float] = {}
+        """Who came or left and was not asked about yet, and when they may be, in seconds of the event loop's clock, oldest first."""
         self._in_question: UserId | None = None
         self._wake = asyncio.Event()
 
@@ -60,13 +69,26 @@ class Sight:
 
     async def next_moved(self) -> UserId:
         """Wait for somebody to be asked about; ``settled`` or ``put_back`` tells what came of it."""
-        while not self._moved:
+        while not (due := self._due()):
             self._wake.clear()
-            await self._wake.wait()
-        self._in_question = next(iter(self._moved))
+            try:
+                async with asyncio.timeout_at(next(iter(self._moved.values()), None)):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+        self._in_question = due
         # Taken out already now: whoever moves on while they are asked about is asked about once more.
         del self._moved[self._in_question]
         return self._in_question
+
+    def _due(self) -> UserId | None:
+        now_s = asyncio.get_running_loop().time()
+        return next((user for user, due_s in self._moved.items() if due_s <= now_s), None)
+
+    def told(self, users: Iterable[UserId]) -> None:
+        """Take note that ``/sync`` told of these after they came or left: nobody need ask about them."""
+        for user in users:
+            self._moved.pop(user, None)
 
     def settled(self) -> None:
         self._in_question = None
@@ -79,5 +101,6 @@ class Sight:
 
     def _note(self, user: UserId) -> None:
         if self._is_looking:
-            self._moved[user] = None
+            self._moved.pop(user, None)
+            self._moved[user] = asyncio.get_running_loop().time() + self._settle_s
             self._wake.set()

@@ -30,9 +30,9 @@ NOW_MS = 10_000_000
 class City:
     """Alice is in General, which is looked on."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, settle_s: float = 0.0) -> None:
         self.occupancy = Occupancy()
-        self.sight = Sight(self.occupancy)
+        self.sight = Sight(self.occupancy, settle_s=settle_s)
         self.move(ALICE, joined=True)
         self.sight.open()
         self.sight.covers(frozenset({GENERAL}))
@@ -43,13 +43,13 @@ class City:
         (self.occupancy.joined if joined else self.occupancy.left)(room, SubjectId(user))
 
 
-def test_who_is_in_a_room_that_is_looked_on_is_seen() -> None:
+async def test_who_is_in_a_room_that_is_looked_on_is_seen() -> None:
     city = City()
     city.move(BOB, joined=True, room=ATTIC)
     assert (city.sight.sees(ALICE), city.sight.sees(BOB)) == (True, False)
 
 
-def test_nobody_is_seen_from_when_sight_is_lost_until_all_was_told_anew() -> None:
+async def test_nobody_is_seen_from_when_sight_is_lost_until_all_was_told_anew() -> None:
     city = City()
     city.sight.lose()
     assert not city.sight.sees(ALICE)
@@ -112,6 +112,30 @@ async def test_who_waits_for_somebody_to_ask_about_is_woken() -> None:
     await asyncio.sleep(0)
     city.move(BOB, joined=True)
     assert await asyncio.wait_for(waiting, 10) == BOB
+
+
+async def test_moved_person_waits_until_settled_and_is_returned_once() -> None:
+    city = City(settle_s=0.05)
+    began_s = asyncio.get_running_loop().time()
+    city.move(BOB, joined=True)
+    assert await asyncio.wait_for(city.sight.next_moved(), 10) == BOB
+    assert asyncio.get_running_loop().time() - began_s >= 0.05
+
+
+async def test_moved_person_whom_sync_tells_of_is_not_asked_about() -> None:
+    city = City(settle_s=0.05)
+    city.move(BOB, joined=True)
+    city.sight.told([BOB, ALICE])
+    assert city.sight.sees(BOB)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(city.sight.next_moved(), 0.1)
+
+
+async def test_moved_person_told_of_before_is_asked_about() -> None:
+    city = City()
+    city.sight.told([BOB])
+    city.move(BOB, joined=True)
+    assert await asyncio.wait_for(city.sight.next_moved(), 10) == BOB
 
 
 # --- what is known of people --------------------------------------------------------------------------
