@@ -59,7 +59,7 @@ class Receiver:
         hs_token: str,
         now_ms: NowMs,
         on_stored: Callable[[], None],
-        on_ephemeral: Callable[[list[Any]], Awaitable[None]],
+        on_ephemeral: Callable[[list[Any]], Awaitable[object]],
     ) -> None:
         self._database = database
         self._queries = queries

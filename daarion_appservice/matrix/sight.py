@@ -33,7 +33,7 @@ class Sight:
         self._is_looking = False
         self._is_open = False
         self._moved: dict[UserId, float] = {}
-        """Who came or left and was not asked about yet, and when they may be, in seconds of the event loop's clock, oldest first."""
+        """Who came or left and was not asked about yet, and when they may be, by the event loop's clock (s), oldest first."""
         self._in_question: UserId | None = None
         self._wake = asyncio.Event()
 
