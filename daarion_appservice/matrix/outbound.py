@@ -191,7 +191,9 @@ class Outbound:
         if letter.redacts is not None:
             return await self._redact(letter, letter.redacts, room, row)
         if letter.sender is not None:
-            await self._bring(user, letter.sender, room, anew=letter.move is OutboxKind.JOIN)
+            # In the city somebody is a member before Matrix was told; a refusal shows that Matrix still has to be.
+            anew = letter.move is OutboxKind.JOIN or row.id in self._mended
+            await self._bring(user, letter.sender, room, anew=anew)
         if letter.move is OutboxKind.JOIN:
             return None
         return await self._homeserver.send(

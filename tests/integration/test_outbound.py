@@ -397,6 +397,27 @@ async def test_who_joined_comes_before_what_they_said_and_who_left_goes_after_it
     assert {asked.user for asked in homeserver.asked if asked.what in {"join", "send", "leave"}} == {OKSANAS_GHOST}
 
 
+async def test_message_of_somebody_who_joins_while_it_waits_is_sent(
+    office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound_module, "_UNLINKED_RETRY_MS", 20)
+    async with office.database.transaction() as tx:
+        await tx.connection.execute(
+            update(room_table).where(room_table.c.slug == "general").values(matrix_room_id=None)
+        )
+    await office.post("said", author=OKSANA)
+    await office.desk.membership.join(OKSANA, "general")
+    homeserver.next("send", NOT_IN_ROOM)
+    async with office.database.transaction() as tx:
+        await link(tx, room_id_of("general"), GENERAL)
+
+    assert await office.settled() == [("said", Delivery.SENT)]
+    await office.nothing_waits()
+    what = [asked.what for asked in homeserver.asked if asked.what in {"join", "send"}]
+    assert what == ["send", "join", "send", "join"]
+    assert await office.members() == {OKSANAS_GHOST}
+
+
 async def test_a_ghost_that_was_never_there_need_not_leave(office: Office, homeserver: ScriptedHomeserver) -> None:
     homeserver.next("leave", NOT_IN_ROOM)
     await office.desk.membership.join(OKSANA, "general")
