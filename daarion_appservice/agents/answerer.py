@@ -27,6 +27,7 @@ from ..city.changes import Changes
 from ..city.events import AnswersOwed, RoomHappened
 from ..city.messages import Draft, Messages, cut_to_fit
 from ..city.ports import NowMs, PresenceStore, Publish
+from ..city.prepared import prepared, prose_ahead
 from ..city.presence import Status
 from ..city.types import (
     AnswerId,
@@ -350,7 +351,8 @@ class Answerer:
             await tx.answers.given(asked.owed.id, posted.message.id)
 
     async def _given(self, asked: Asked, message: Message) -> None:
-        async with self._database.transaction() as tx:
+        texts = prose_ahead(message.body)
+        async with prepared(texts), self._database.transaction() as tx:
             owed: list[OwedAnswer] = []
             question = await tx.messages.get(asked.message.id)
             is_deleted = question is None or question.deleted

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from .agents import AgentDirectory
-from .markup import MAX_MENTIONS, prose
+from .markup import MAX_MENTIONS
+from .prepared import prose_of
 from .types import AgentSlug, UserId
 
 _MAX_NAME: Final = 80
@@ -52,7 +53,7 @@ class Addressing:
         if "@" not in body:
             return
         found = 0
-        for text in prose(body):
+        for text in prose_of(body):
             for at in _AT.finditer(text):
                 if (slug := self._behind_at(text, at.end())) is not None and not _is_in_address(text, at.start()):
                     yield slug

@@ -56,8 +56,10 @@ class Answers:
         is_old = (after.edited_at_ms or 0) - after.created_at_ms > _EDITED_WITHIN_MS
         if is_old or after.author.kind is AuthorKind.AGENT or after.msgtype == "m.notice":
             return []
-        known = await self.asked(tx, room, before)
-        asked = [slug for slug in await self.asked(tx, room, after) if slug not in known]
+        asked = await self.asked(tx, room, after)
+        if asked:
+            known = await self.asked(tx, room, before)
+            asked = [slug for slug in asked if slug not in known]
         return await self._owe(tx, room, after, asked, 0)
 
     async def _owe(

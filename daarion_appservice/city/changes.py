@@ -15,8 +15,20 @@ from .feed import FeedWriter
 from .history import record
 from .messages import check_content, check_size, find_open
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, Wording, publish_all
+from .prepared import prepared, prose_ahead
 from .times import plausible_ms
-from .types import Author, Content, EventId, HistoryVisibility, Message, OutboxKind, Revision, Room, RoomEventKind
+from .types import (
+    Author,
+    Content,
+    EventId,
+    HistoryVisibility,
+    Message,
+    MessageId,
+    OutboxKind,
+    Revision,
+    Room,
+    RoomEventKind,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,10 @@ class Changes:
         # Before the transaction: nobody who writes has to wait until it is rendered.
         worded = await self._wording.content(body, msgtype="m.text", media=None)
         check_content(worded)
-        async with self._store.transaction() as tx:
+        async with self._store.reading() as tx:
+            before = await tx.messages.get(MessageId(message_id))
+        texts = prose_ahead(body, before.body if before else "")
+        async with prepared(texts), self._store.transaction() as tx:
             room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
             if message.author.subject != author.subject:
                 raise NotAllowed("not_yours", "only their author may edit messages")

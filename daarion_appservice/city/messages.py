@@ -13,6 +13,7 @@ from .feed import FeedWriter
 from .history import Place, note_moved, record, take_place
 from .media import msgtype_of
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, Wording, publish_all
+from .prepared import prepared, prose_ahead
 from .reading import PUBLIC, Reading, is_known_to
 from .redelivery import redeliver
 from .times import plausible_ms
@@ -89,7 +90,7 @@ class Messages:
         content = await self._content(author, draft)
         check_content(content)
         client_id = draft.client_id
-        async with self._store.transaction() as tx:
+        async with prepared(prose_ahead(draft.body)), self._store.transaction() as tx:
             # Held, so that of two that come with the same client_id at once the second finds the first.
             room = await hold_open(tx, room_id, author, self._doorkeeper)
             if client_id is not None and (posted := await tx.messages.by_client_id(author, room.id, client_id)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..city.prepared import prepared
 from ..city.rooms import Rooms, check_slug
 from ..city.texts import MAX_TOPIC_CHARS, one_line, storable
 from ..city.types import HistoryVisibility, MatrixRoomId, Room
@@ -83,7 +84,9 @@ class Adoption:
             events, cursor = await self._homeserver.messages_before(
                 room.matrix_room_id, cursor, limit=_PAGE, as_user=self._namespace.bot
             )
-            async with self._database.transaction() as tx:
+            async with self._database.reading() as tx:
+                texts = await messages.ahead(tx, events)
+            async with prepared(texts), self._database.transaction() as tx:
                 for event in events:
                     place.go_back(event)
                     if not is_older:

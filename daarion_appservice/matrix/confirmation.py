@@ -173,7 +173,7 @@ class Confirmation:
     async def _doubtful(self, rows: Sequence[InboxRow]) -> dict[MatrixRoomId, _Doubtful]:
         events: defaultdict[MatrixRoomId, list[tuple[InboxRow, Event]]] = defaultdict(list)
         for row in rows:
-            event = _read(row)
+            event = read_row(row)
             is_shown = row.is_confirmed and key_of(event) is None
             if type_of(event) in self._types and not is_shown and not self._is_local(sender_of(event)):
                 events[MatrixRoomId(row.matrix_room_id)].append((row, event))
@@ -345,7 +345,8 @@ class _RoomLook:
     failed: dict[int, Exception] = field(default_factory=dict)
 
 
-def _read(row: InboxRow) -> Event:
+def read_row(row: InboxRow) -> Event:
+    """The event of a row; empty for what is none."""
     try:
         event: Any = orjson.loads(row.event)
     except orjson.JSONDecodeError:

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote
 
-from ..city.markup import mention_names, sanitised, without_reply_fallback
+from ..city.markup import without_reply_fallback
 from ..city.media import is_mxc, tidy_filename
+from ..city.prepared import html_of, names_in
 from ..city.texts import one_line, without_turning
 from ..city.types import Content, EventId, Media, Message, Reaction, SubjectId, UserId
 from .events import EDIT_ID, MESSAGE_ID, POLLS, REACTION_ID, Event, inner, optional_text
@@ -111,7 +112,7 @@ def replaced(content: Event) -> EventId | None:
 
 def _read_html(content: Event) -> str | None:
     html = optional_text(content, "formatted_body") if content.get("format") == _HTML else None
-    return sanitised(html) if html else None
+    return html_of(html) if html else None
 
 
 def _read_mentions(content: Event, body: str, html: str | None, namespace: Namespace) -> tuple[SubjectId, ...]:
@@ -130,7 +131,7 @@ def _read_mentions(content: Event, body: str, html: str | None, namespace: Names
 
 def _written(body: str, html: str, namespace: Namespace) -> list[str]:
     """Of ours whom the text names: a client of before spec 1.7 says by nothing else whom it means."""
-    names = [f"@{name}" for name in mention_names(body)]
+    names = [f"@{name}" for name in names_in(body)]
     links = [unquote(link) for link in _LINK.findall(html)]
     return [user for user in (*links, *names) if is_user_id(user) and namespace.is_ours(UserId(user))]
 

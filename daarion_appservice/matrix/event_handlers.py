@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial
 
 from ..city.events import CityEvent
@@ -56,6 +56,10 @@ class EventHandlers:
     def types(self) -> Collection[str]:
         """Of the events that anything comes of."""
         return self._handlers.keys()
+
+    async def ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
+        """What is best parsed before the transaction in which these events are handled: for ``city.prepared``."""
+        return await self._messages.ahead(tx, events)
 
     async def handle_again(self, tx: Transaction, event: Event) -> list[CityEvent]:
         """Take in a state event that was handled before, and is, or is again, what the room's state says.

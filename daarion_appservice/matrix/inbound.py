@@ -23,12 +23,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.events import CityEvent
 from ..city.ports import NowMs, Publish, publish_all
+from ..city.prepared import prepared
 from ..city.types import MatrixRoomId, MessageId, Room
 from ..errors import HomeserverAway
 from ..storage.database import Database, Transaction
 from ..storage.inbox import InboxRow
 from .catch_up import CatchUp
-from .confirmation import Confirmation, Look
+from .confirmation import Confirmation, Look, read_row
 from .event_handlers import EventHandlers
 from .events import Event
 from .homeserver_watch import HomeserverWatch
@@ -172,8 +173,7 @@ class Inbound:
             ready = [row for row in rows if row.matrix_room_id not in self._held_back.keys() | held.keys()]
             if look := await self._look_at(ready, held):
                 await self._drop(look.dropped)
-                if look.rows and not await self._handle_together(look):
-                    await self._handle_one_by_one(look, held)
+                await self._handle_all(look, held)
 
     async def _look_at(self, rows: list[InboxRow], held: dict[str, int]) -> Look | None:
         """What of the batch is to be handled now; an event that is looked for again later holds up none but itself."""
@@ -190,6 +190,16 @@ class Inbound:
             await tx.inbox.done([row.id for row in rows])
         for row in rows:
             self._confirmation.note_dropped(row)
+
+    async def _handle_all(self, look: Look, held: dict[str, int]) -> None:
+        """Parse what the batch says, then handle it: however large it is, nobody else's transaction waits for that."""
+        if not look.rows:
+            return
+        async with self._database.reading() as tx:
+            texts = await self._handlers.ahead(tx, [read_row(row) for row in look.rows if row.id not in look.instead])
+        async with prepared(texts):
+            if not await self._handle_together(look):
+                await self._handle_one_by_one(look, held)
 
     async def _handle_together(self, look: Look) -> bool:
         """All in one transaction; False (and nothing done) when one of them fails."""

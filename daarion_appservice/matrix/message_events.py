@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from ..city.changes import Changes
 from ..city.events import CityEvent
 from ..city.messages import Messages, message_of_event
+from ..city.prepared import prose_of
 from ..city.reactions import Reactions
 from ..city.types import (
     Author,
@@ -26,6 +29,7 @@ from .contents import msgtype_of_file, read_said, replaced, replied_to, shortcod
 from .events import (
     EDIT_ID,
     MESSAGE_ID,
+    MESSAGES,
     REACTION_ID,
     Event,
     content_of,
@@ -48,6 +52,26 @@ class MessageEvents:
         self._messages = messages
         self._changes = changes
         self._reactions = reactions
+
+    async def ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
+        """What there is to parse in these events, and in what the city has of the same messages: for ``city.prepared``."""
+        told = [event for event in events if type_of(event) in MESSAGES and not self._is_echo(event)]
+        works: list[Callable[[], object]] = []
+        for event in (*told, *await tx.revisions.early([event_id_of(event) for event in told])):
+            works += [partial(self._read, type_of(event), content) for content in _contents(event)]
+            if original := replaced(content_of(event)):
+                # Whom it named before decides whom its edit asks something.
+                edited = await tx.messages.by_event_id(original)
+                works += [partial(prose_of, edited.body)] if edited and "@" in edited.body else []
+        return works
+
+    def _read(self, event_type: str, content: Event) -> None:
+        said = read_said(event_type, content, self._namespace)
+        if said is not None and "@" in said.body:
+            prose_of(said.body)
+
+    def _is_echo(self, event: Event) -> bool:
+        return MESSAGE_ID in content_of(event) and self._namespace.is_ours(sender_of(event))
 
     async def message(
         self, tx: Transaction, room: Room, event: Event, *, before: MessageId | None = None
@@ -82,9 +106,10 @@ class MessageEvents:
         """
         content = content_of(event)
         author = await self._author(tx, room, sender_of(event))
-        said = _shown(read_said(type_of(event), content, self._namespace), room, content)
         # An edit repeats the whole message; taken as a new one it would stand there twice.
-        if author is None or said is None or replaced(content):
+        is_new = author is not None and not replaced(content)
+        said = _shown(read_said(type_of(event), content, self._namespace), room, content) if is_new else None
+        if author is None or said is None:
             return []
         happened = await self._messages.receive(
             tx,
@@ -107,7 +132,7 @@ class MessageEvents:
         event_id = event_id_of(event)
         # Of history the last edit comes with the event. How that may be read where it stands is not known.
         history = visibility and max(visibility, room.history_visibility, key=list(HistoryVisibility).index)
-        bundled = inner(inner(inner(event, "unsigned"), "m.relations"), "m.replace") if history else {}
+        bundled = _bundled_edit(event) if history else {}
         happened: list[CityEvent] = []
         for edit in (*await tx.revisions.take_early(event_id), bundled):
             if event_id_of(edit):
@@ -206,6 +231,19 @@ class MessageEvents:
         return Author(
             kind, author_id, (member and member.display_name) or author_id, member.avatar_url if member else None
         )
+
+
+def _bundled_edit(event: Event) -> Event:
+    """The last edit, as it comes with a message of a room's history."""
+    return inner(inner(inner(event, "unsigned"), "m.relations"), "m.replace")
+
+
+def _contents(event: Event) -> Iterator[Event]:
+    """Whatever is read of a message, or of an edit."""
+    content = content_of(event)
+    yield inner(content, "m.new_content") if replaced(content) else content
+    if bundled := _bundled_edit(event):
+        yield inner(content_of(bundled), "m.new_content")
 
 
 def _shown(said: Content | None, room: Room, content: Event) -> Content | None:

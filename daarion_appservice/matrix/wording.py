@@ -1,22 +1,18 @@
 """What somebody in the city wrote, as both sides show it: Markdown as HTML, and who is meant by an @.
 
-Of a long text that may take 0.1 s (measured on the worst 48,000 bytes that were found), so it happens in a thread, of which there
-is one: others are served meanwhile, and nobody can have more than one processor at work for them.
+Of a long text that may take 0.1 s (measured on the worst 48,000 bytes that were found), so it happens in the thread of
+``city.prepared``, and others are served meanwhile.
 """
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from functools import partial
 
 from ..city.agents import AgentDirectory
 from ..city.markup import Pill, mention_names, rendered
+from ..city.prepared import AT_ONCE_CHARS, in_thread
 from ..city.types import AgentSlug, Content, Media, SubjectId, UserId
 from .namespace import Namespace, is_user_id
-
-_AT_ONCE_CHARS: Final = 2_000
-"""Longer texts go to the thread; these take 5 ms at most."""
 
 
 class MatrixWording:
@@ -25,12 +21,11 @@ class MatrixWording:
     def __init__(self, agents: AgentDirectory, namespace: Namespace) -> None:
         self._agents = agents
         self._namespace = namespace
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="markdown")
 
     async def content(self, body: str, *, msgtype: str, media: Media | None) -> Content:
-        if len(body) <= _AT_ONCE_CHARS:
+        if len(body) <= AT_ONCE_CHARS:
             return self._content(body, msgtype, media)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._content, body, msgtype, media)
+        return await in_thread(partial(self._content, body, msgtype, media))
 
     def _content(self, body: str, msgtype: str, media: Media | None) -> Content:
         meant = {name: who for name in mention_names(body) if (who := self._meant(name)) is not None}

@@ -114,6 +114,15 @@ class RevisionRows:
         )
         await self._connection.execute(delete(early_edits).where(early_edits.c.event_id.in_(too_old)))
 
+    async def early(self, originals: list[EventId]) -> list[dict[str, Any]]:
+        """The edits of these messages that came before them; they stay where they are."""
+        if not originals:
+            return []
+        rows = await self._connection.scalars(
+            select(early_edits.c.event).where(early_edits.c.original_event_id.in_(originals))
+        )
+        return [orjson.loads(row) for row in rows]
+
     async def take_early(self, original: EventId) -> list[dict[str, Any]]:
         """The edits of this message that came before it, oldest first; they are not kept any longer."""
         rows = await self._connection.execute(

@@ -953,4 +953,4 @@ async def test_long_text_is_rendered_while_others_are_served(town: Town) -> None
     vars(wording)["_content"] = note
     for body in ("hi", "x" * 2_001):
         assert (await wording.content(body, msgtype="m.text", media=None)).body == body
-    assert threads == [threading.current_thread().name, "markdown_0"]
+    assert threads == [threading.current_thread().name, "markup_0"]
