@@ -58,7 +58,7 @@ from .city.presence import Status
 from .city.reactions import Reactions
 from .city.rooms import Rooms
 from .city.tokens import TokenRing
-from .city.types import person_subject
+from .city.types import Room, person_subject
 from .clock import new_id, now_ms, steady_ms
 from .config import Settings
 from .config.registry_file import agent_of
@@ -285,7 +285,14 @@ class City:
             self.catch_up, self.watch, self.agents, self.namespace, every_s=self.settings.homeserver.sweep_s
         )
         self.federated_histories = FederatedHistories(
-            histories, self.catch_up, self.late, self.database, self.watch, self.namespace, steady_ms
+            histories,
+            self.catch_up,
+            self.late,
+            self.database,
+            self.watch,
+            self.namespace,
+            self._refresh_state,
+            steady_ms,
         )
         self.inbound = Inbound(
             self.database,
@@ -297,6 +304,9 @@ class City:
             steady_ms,
             on_event=self.federated_histories.follow,
         )
+
+    async def _refresh_state(self, room: Room) -> None:
+        await self.inbound.refresh_state(room)
 
     def _housekeeping(self) -> Housekeeping:
         roles = RoleFields(self.homeserver, self.ghosts, self.namespace)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .events import RoomHappened
 from .ports import CityTransaction
@@ -53,10 +53,39 @@ async def take_place(tx: CityTransaction, room: RoomId, before: MessageId | None
     # The room is held by now; until then the message may have been moved.
     standing = await tx.messages.get(standing.id)
     assert standing is not None
+    return Place(last + 1, standing.visibility, await _make_room(tx, standing, last))
+
+
+async def _make_room(tx: CityTransaction, standing: Message, last: int) -> tuple[int, int]:
+    """Raise numbers from that of ``standing`` on, so that two are free below it: ``last``, the room's highest, and the next."""
     first, by = standing.seq, last - standing.seq + 2
-    await tx.rooms.next_seqs(room, by - 1)
-    await tx.rooms.renumber(room, first, by=by)
-    return Place(last + 1, standing.visibility, (first, by))
+    await tx.rooms.next_seqs(standing.room_id, by - 1)
+    await tx.rooms.renumber(standing.room_id, first, by=by)
+    return first, by
+
+
+async def move(tx: CityTransaction, message: MessageId, before: MessageId | None, at_ms: int) -> RoomHappened | None:
+    """Have a message stand right before another one of its room, or (None) at the end; returns what to publish.
+
+    None when one of the two is not there any more.
+    """
+    moving = await tx.messages.get(message)
+    if moving is None:
+        return None
+    (last,), _ = await tx.rooms.next_seqs(moving.room_id, 1)
+    # The room is held by now; until then either may have been moved.
+    standing = await tx.messages.get(before) if before is not None else None
+    if standing is not None and standing.room_id == moving.room_id:
+        moved = await _make_room(tx, standing, last)
+    elif before is None:
+        await tx.rooms.next_seqs(moving.room_id, 1)
+        moved = (last + 1, 0)
+    else:
+        return None
+    moving = await tx.messages.get(message)
+    assert moving is not None
+    await tx.messages.move(moving, last + 1)
+    return await note_moved(tx, replace(moving, seq=last + 1), moved, at_ms)
 
 
 async def note_moved(tx: CityTransaction, message: Message, moved: tuple[int, int], at_ms: int) -> RoomHappened:

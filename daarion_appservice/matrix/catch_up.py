@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +27,7 @@ from ..city.events import CityEvent, InboxFilled, RoomDoubted
 from ..city.ports import NowMs, Publish, publish_all
 from ..city.types import MatrixRoomId, UserId
 from ..errors import HomeserverRefused
+from ..realtime.listeners import tell_all
 from ..storage.database import Database
 from ..storage.watermarks import Watermark
 from .events import Event
@@ -81,7 +82,12 @@ class CatchUp:
         self._now_ms = now_ms
         self.turn = asyncio.Lock()
         """Held while rows of the inbox are in hand."""
+        self._on_missing: list[Callable[[MatrixRoomId], None]] = []
         self._sweep = asyncio.Lock()
+
+    def on_missing(self, listener: Callable[[MatrixRoomId], None]) -> None:
+        """Have ``listener`` called with each room of which events were missing, once they have their place."""
+        self._on_missing.append(listener)
 
     async def run(self, reason: Missed) -> int:
         """Look through all rooms and chats; returns how many events were missing. Raises HomeserverAway.
@@ -221,7 +227,7 @@ class CatchUp:
         brought = []
         async with self.turn, self._database.transaction() as tx:
             for stretch in stretches:
-                brought.append(await self._late.bring(tx, stretch))
+                brought.append(await self._late.bring(tx, stretch, is_covered=True))
                 missed[stretch.room] = brought[-1].missing
             if invited:
                 await tx.inbox.add(invited, now_ms=self._now_ms())
@@ -239,10 +245,14 @@ class CatchUp:
 
     def _publish_brought(self, brought: list[Brought], *, is_news: bool = False) -> None:
         doubted = {each.doubted for each in brought if each.doubted is not None}
-        happened: list[CityEvent] = [RoomDoubted(room) for room in sorted(doubted)]
+        happened: list[CityEvent] = [move for each in brought for move in each.moves]
+        happened += [RoomDoubted(room) for room in sorted(doubted)]
         if is_news or any(each.missing for each in brought):
             happened.append(InboxFilled())
         publish_all(self._publish, happened)
+        for each in brought:
+            if each.missing:
+                tell_all("EventsMissed", self._on_missing, each.room)
 
     async def await_delivery(self, stretches: list[Stretch]) -> None:
         """Let the homeserver deliver what it shows already: it does so in the order of the stream, and just a bit later."""

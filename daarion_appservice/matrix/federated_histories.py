@@ -9,11 +9,15 @@ and again, less and less often:
           └── moves on to where the history looked the same some minutes ago, when nothing was missing there then nor now
 
 Reading it is what has Synapse backfill, so that a hole is found with the second look at the latest.
+
+State may change by resolution without an event that anybody is told of. So the room's current state is read, too: when something
+was missing, and else at most once a minute.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,6 +44,8 @@ _FIRST_INTERVAL_MS: Final = 5_000
 _LONGEST_INTERVAL_MS: Final = 3_600_000
 _SAME_FOR_MS: Final = 240_000
 """How long a history must have looked the same to be taken for complete: longer than a link is cut by a server's restart."""
+_STATE_EVERY_MS: Final = 60_000
+"""How long the current state of a room is not read again: it is an answer of some 100 KB where a thousand people are."""
 _LOOK_S: Final = 0.5
 _AT_ONCE: Final = 4
 _AWAY_PAUSE_S: Final = 1.0
@@ -57,6 +63,8 @@ class _Watched:
     seen: list[str] | None = None
     """Its events since the complete point, as they were at ``seen_at_ms``."""
     seen_at_ms: int = 0
+    state_due_ms: int = 0
+    """When the room's current state is to be read, with the next look after that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +99,11 @@ class FederatedHistories:
         database: Database,
         watch: HomeserverWatch,
         namespace: Namespace,
+        refresh_state: Callable[[Room], Awaitable[None]],
         now_ms: NowMs,
     ) -> None:
+        """``refresh_state`` takes over what a room's current state says."""
+        self._refresh_state = refresh_state
         self._histories = histories
         self._catch_up = catch_up
         self._late = late
@@ -102,6 +113,7 @@ class FederatedHistories:
         self._now_ms = now_ms
         self._rooms: dict[MatrixRoomId, _Watched] = {}
         self._busy: set[MatrixRoomId] = set()
+        catch_up.on_missing(self._doubt)
 
     def follow(self, event: Event) -> None:
         """An event is being handled: what somebody from elsewhere did before it may be missing."""
@@ -115,6 +127,12 @@ class FederatedHistories:
         watched.interval_ms = _FIRST_INTERVAL_MS
         watched.due_ms = min(watched.due_ms, soon_ms)
 
+    def _doubt(self, room: MatrixRoomId) -> None:
+        """Of a room events were missing: its state may be another one than those say that came."""
+        if watched := self._rooms.get(room):
+            watched.state_due_ms = self._now_ms()
+            self.stir(room)
+
     async def run(self) -> None:
         """Look at what is due, until cancelled. Can be run again: another process may have moved the complete points."""
         self._rooms.clear()
@@ -125,14 +143,14 @@ class FederatedHistories:
                 await self._watch.wait_up()
                 try:
                     is_listed = is_listed or await self._list()
-                    keepers = await self._keepers(self._due())
+                    due = await self._rooms_of(self._due())
                 except (SQLAlchemyError, OSError) as error:
                     log.warning("histories_unavailable", error=str(error), help="the database does not answer")
                     await asyncio.sleep(_RETRY_S)
                     continue
-                for room, keeper in keepers.items():
-                    self._busy.add(room)
-                    tasks.create_task(self._try_to_look(room, keeper))
+                for matrix_room, room in due.items():
+                    self._busy.add(matrix_room)
+                    tasks.create_task(self._try_to_look(matrix_room, room))
                 await asyncio.sleep(_LOOK_S)
 
     async def _list(self) -> bool:
@@ -150,29 +168,30 @@ class FederatedHistories:
         due = [room for room, watched in self._rooms.items() if watched.due_ms <= now_ms and room not in self._busy]
         return due[: max(0, _AT_ONCE - len(self._busy))]
 
-    async def _keepers(self, due: list[MatrixRoomId]) -> dict[MatrixRoomId, UserId]:
-        """Who of ours is in these rooms; those that are no room or chat of the city any more are forgotten."""
-        found: dict[MatrixRoomId, UserId] = {}
+    async def _rooms_of(self, due: list[MatrixRoomId]) -> dict[MatrixRoomId, Room]:
+        """Whose they are; those that are no room or chat of the city any more are forgotten."""
+        found: dict[MatrixRoomId, Room] = {}
         for matrix_room in due:
             async with self._database.reading() as tx:
                 room = await tx.rooms.by_matrix_id(matrix_room) or await tx.rooms.by_former_id(matrix_room)
             if room is None or _is_over(room):
                 del self._rooms[matrix_room]
             else:
-                found[matrix_room] = self._namespace.keeper(room)
+                found[matrix_room] = room
         return found
 
-    async def _try_to_look(self, room: MatrixRoomId, keeper: UserId) -> None:
-        watched = self._rooms[room]
+    async def _try_to_look(self, matrix_room: MatrixRoomId, room: Room) -> None:
+        watched = self._rooms[matrix_room]
         try:
             missing = 0
-            with isolated("federated_histories", room):
-                missing = await self._look(room, keeper, watched)
+            with isolated("federated_histories", matrix_room):
+                missing = await self._look(matrix_room, self._namespace.keeper(room), watched)
+                await self._look_at_state(matrix_room, room, watched)
         except HomeserverAway as error:
             self._watch.lost(error)
             watched.due_ms = self._now_ms() + int(_AWAY_PAUSE_S * 1000)
         except HomeserverRefused as error:
-            log.debug("history_refused", room=room, error=str(error))
+            log.debug("history_refused", room=matrix_room, error=str(error))
             self._put_off(watched)
         except (SQLAlchemyError, OSError) as error:
             log.warning("histories_unavailable", error=str(error), help="the database does not answer; trying again")
@@ -182,7 +201,18 @@ class FederatedHistories:
                 watched.interval_ms = _FIRST_INTERVAL_MS
             self._put_off(watched)
         finally:
-            self._busy.discard(room)
+            self._busy.discard(matrix_room)
+
+    async def _look_at_state(self, matrix_room: MatrixRoomId, room: Room, watched: _Watched) -> None:
+        if room.matrix_room_id != matrix_room or self._now_ms() < watched.state_due_ms:
+            return
+        # First of all: what turns out to be missing meanwhile makes it due again.
+        watched.state_due_ms = self._now_ms() + _STATE_EVERY_MS
+        try:
+            await self._refresh_state(room)
+        except BaseException:
+            watched.state_due_ms = 0
+            raise
 
     def _put_off(self, watched: _Watched) -> None:
         watched.due_ms = self._now_ms() + watched.interval_ms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import structlog
@@ -35,6 +35,8 @@ class Stretch:
     """From this index on the events are in the order of the homeserver's stream, and before it in topological order."""
     is_first: bool = False
     """Nothing is known of what was before: only what follows an event that came by itself is news."""
+    since_token: bool = False
+    """It begins where a token of ``/sync`` ends that was kept, and was read up to another one."""
 
     @property
     def ids(self) -> list[str]:
@@ -85,13 +87,13 @@ class Histories:
         return found
 
     async def _add(self, found: Since, room: MatrixRoomId, timeline: dict[str, Any], before: str, user: UserId) -> None:
-        so_far = found.stretches.get(room) or Stretch(room, [])
+        so_far = found.stretches.get(room) or Stretch(room, [], since_token=True)
         between: list[Event] = []
         if timeline.get("limited") is True and isinstance(prev_batch := timeline.get("prev_batch"), str):
             between = await self._between(room, prev_batch, before, user)
         events = [*so_far.events, *between, *_events(timeline.get("events"), room)]
         ordered_from = len(so_far.events) + len(between) if between else so_far.in_stream_order_from
-        found.stretches[room] = Stretch(room, events, ordered_from)
+        found.stretches[room] = replace(so_far, events=events, in_stream_order_from=ordered_from)
 
     async def _between(self, room: MatrixRoomId, cursor: str | None, until: str, user: UserId) -> list[Event]:
         """What a timeline leaves out, oldest first."""

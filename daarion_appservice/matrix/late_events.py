@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
 
+from ..city.events import RoomHappened
+from ..city.history import move
 from ..city.ports import NowMs
 from ..city.types import MatrixRoomId, RoomId
 from ..storage.database import Database, Transaction
 from ..storage.inbox import InboxState, Known
 from .events import event_id_of
 from .histories import Stretch
+from .late_places import Around, Place
 from .missed_metrics import Missed, MissedEvents
 from .missing_events import Plan, after_oldest_known, plan
 from .namespace import Namespace
@@ -34,11 +37,22 @@ log = structlog.get_logger()
 class Brought:
     """What became of a stretch."""
 
+    room: MatrixRoomId
     ids: list[str]
     """Of its events, without what was before our time."""
     missing: int
     doubted: RoomId | None
-    """The city's room, when memberships or other state were missing: what holds now is best asked."""
+    """The city's room, when memberships or other state were missing or misordered: what holds now is best asked."""
+    moves: list[RoomHappened]
+    """To be published once that is committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """As `Around`, with the Matrix events of the later messages."""
+
+    last_before: int | None = None
+    after: Mapping[str, Place] = field(default_factory=dict)
 
 
 class LateEvents:
@@ -63,14 +77,18 @@ class LateEvents:
             return stretch, known
         events = after_oldest_known(stretch.events, known)
         ordered_from = max(0, stretch.in_stream_order_from - len(stretch.events) + len(events))
-        return Stretch(stretch.room, events, ordered_from), known
+        return replace(stretch, events=events, in_stream_order_from=ordered_from), known
 
-    async def bring(self, tx: Transaction, stretch: Stretch) -> Brought:
-        """Have what is missing wait in its place. Part of the caller's transaction."""
+    async def bring(self, tx: Transaction, stretch: Stretch, *, is_covered: bool = False) -> Brought:
+        """Have what is missing wait in its place, and move what came and stands elsewhere. Part of the caller's transaction.
+
+        ``is_covered``: what happens from now on is seen since the token that is kept with this.
+        """
         await tx.inbox.hold(stretch.room)
         stretch, known = await self._of_our_time(tx, stretch)
         room = await tx.rooms.by_matrix_id(stretch.room) or await tx.rooms.by_former_id(stretch.room)
         places = await tx.messages.places(room.id, stretch.ids) if room is not None else {}
+        around = await self._around(tx, room.id, stretch, places) if room is not None else _Around()
         # Of what is long past the inbox has forgotten that it came.
         known = {event_id: Known(InboxState.DONE, 0) for event_id in places} | known
         found = plan(
@@ -79,19 +97,38 @@ class LateEvents:
             places,
             self._namespace.is_ours,
             in_stream_order_from=stretch.in_stream_order_from,
+            around=Around(around.last_before, list(around.after.values())),
         )
-        await self._put(tx, stretch.room, found)
+        moves = [await move(tx, each.message, each.before, self._now_ms()) for each in found.moves]
+        await self._put(tx, stretch, found)
+        if is_covered:
+            await tx.inbox.note_swept(
+                stretch.room, stretch.ids, all_but=around.after.keys() if stretch.is_first else None
+            )
         missing = [event for event in stretch.events if event_id_of(event) not in known]
+        is_doubtful = found.is_state_misordered or any(isinstance(event.get("state_key"), str) for event in missing)
         return Brought(
+            stretch.room,
             stretch.ids,
             found.missing,
-            room.id if room is not None and any(isinstance(event.get("state_key"), str) for event in missing) else None,
+            room.id if room is not None and is_doubtful else None,
+            [each for each in moves if each is not None],
         )
 
-    async def _put(self, tx: Transaction, room: MatrixRoomId, found: Plan) -> None:
+    async def _around(self, tx: Transaction, room: RoomId, stretch: Stretch, places: Mapping[str, Place]) -> _Around:
+        if not stretch.since_token:
+            # It was read back from now: what stands behind its last message came since.
+            last = max((place[0] for place in places.values()), default=None)
+            return _Around(None, {} if last is None else await tx.messages.from_matrix_after(room, last))
+        ids = set(stretch.ids)
+        unswept = await tx.messages.unswept(room, stretch.room)
+        after = {event_id: place for event_id, place in unswept.items() if event_id not in ids}
+        return _Around(await tx.messages.last_from_matrix(room, stretch.room, but=ids | after.keys()), after)
+
+    async def _put(self, tx: Transaction, stretch: Stretch, found: Plan) -> None:
         now_ms = self._now_ms()
         await tx.inbox.forget_done(found.again)
-        await tx.inbox.put_in_order(room, found.waiting, now_ms=now_ms)
+        await tx.inbox.put_in_order(stretch.room, found.waiting, now_ms=now_ms, behind_swept=stretch.since_token)
         await tx.inbox.add(found.settled, now_ms=now_ms, is_done=True)
         await tx.inbox.confirm([row.event_id for row in found.waiting])
 

@@ -1,7 +1,8 @@
 """Which events of a stretch of history never came, and where they belong. Decides, and asks nobody.
 
     history    known   unknown   known        the unknown one stands before the next message that the city has
-    history    known   unknown   unknown      they wait, in this order, like events that have just come
+    history    known   unknown   unknown      they wait, in this order, like events that have just come; but stand before
+                                              what a transaction brought since (``late_places``)
 
 An event that was found late is not handled when a later one like it was (a name, a membership, an edit of the same message):
 it would undo what came after it. Edits, reactions and deletions that came while their message was unknown had no effect, and
@@ -10,17 +11,15 @@ are handled again after it.
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from ..city.types import EventId, MessageId, UserId
+from ..city.types import EventId, UserId
 from ..storage.inbox import InboxState, Known, ReceivedEvent
 from .contents import replaced
 from .events import SAID, Event, content_of, event_id_of, inner, sender_of, text, type_of
+from .late_places import Around, Move, Place, find_places
 from .receiver import received
-
-_Place = tuple[int, MessageId]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,33 +32,42 @@ class Plan:
     """What is handled a second time, of ``waiting``."""
     missing: int
     """How many events never came."""
+    moves: list[Move] = field(default_factory=list)
+    """Messages that came, and stand elsewhere than in the homeserver's stream."""
+    is_state_misordered: bool = False
+    """Whether an older value of some state was handled after a newer one."""
 
 
 def plan(
     events: Sequence[Event],
     known: Mapping[str, Known],
-    places: Mapping[str, _Place],
+    places: Mapping[str, Place],
     is_ours: Callable[[UserId], bool],
     *,
     in_stream_order_from: int = 0,
+    around: Around | None = None,
 ) -> Plan:
     """What to do about a stretch of one room's history, oldest first.
 
     ``places`` has number and id of those messages of the city that are among the events. Events before the index
     ``in_stream_order_from`` are in topological order: of those that came by transaction the order in which they came is kept.
+    ``around`` is what the city has from Matrix besides them.
     """
     events = _in_stream_order(events, known, in_stream_order_from)
-    befores = _befores(events, places, is_ours)
+    own = {event_id_of(event) for event in events if is_ours(sender_of(event))}
+    ids = [event_id_of(event) for event in events]
+    found = find_places(ids, places, own, around or Around(), in_stream_order_from=in_stream_order_from)
     overtaken = _overtaken(events, known)
     waiting: list[ReceivedEvent] = []
     settled: list[ReceivedEvent] = []
     again: list[str] = []
     missing = 0
     found_late: set[str] = set()
-    for event, before in zip(events, befores, strict=True):
+    for event, before in zip(events, found.befores, strict=True):
         event_id = event_id_of(event)
-        row = replace(received(event), is_confirmed=True)
         state = known[event_id].state if event_id in known else None
+        # Not one of those that transactions bring after the stretch, whatever look it was found by.
+        row = replace(received(event), is_confirmed=True, is_swept=state is None)
         missing += state is None
         if state is None and event_id in overtaken:
             settled.append(row)
@@ -71,7 +79,8 @@ def plan(
         elif state is InboxState.DONE and _targets(event) & found_late:
             again.append(event_id)
             waiting.append(row)
-    return Plan(waiting, settled, again, missing)
+    misordered = _is_state_misordered(events[in_stream_order_from:], known)
+    return Plan(waiting, settled, again, missing, found.moves, misordered)
 
 
 def after_oldest_known(events: Sequence[Event], known: Mapping[str, Known]) -> list[Event]:
@@ -93,31 +102,6 @@ def _in_stream_order(events: Sequence[Event], known: Mapping[str, Known], end: i
     return ordered
 
 
-def _befores(
-    events: Sequence[Event], places: Mapping[str, _Place], is_ours: Callable[[UserId], bool]
-) -> list[MessageId | None]:
-    """For each event the message that it stands before, if the city has one.
-
-    Messages from Matrix stand in the city as they do in the room. What the city sent may stand elsewhere, since it has its
-    place before Matrix has it; so it counts only where that contradicts no message from Matrix.
-    """
-    lowest: list[int | None] = []
-    highest: int | None = None
-    for event in events:
-        lowest.append(highest)
-        place = places.get(event_id_of(event))
-        if place is not None and not is_ours(sender_of(event)):
-            highest = place[0] if highest is None else max(highest, place[0])
-    later: list[_Place] = []
-    befores: list[MessageId | None] = []
-    for event, low in zip(reversed(events), reversed(lowest), strict=True):
-        index = 0 if low is None else bisect_right(later, low, key=lambda place: place[0])
-        befores.append(later[index][1] if index < len(later) else None)
-        if place := places.get(event_id_of(event)):
-            insort(later, place)
-    return befores[::-1]
-
-
 def _overtaken(events: Sequence[Event], known: Mapping[str, Known]) -> set[str]:
     """Missing events whose effect a later one that was handled has replaced."""
     overtaken: set[str] = set()
@@ -131,6 +115,18 @@ def _overtaken(events: Sequence[Event], known: Mapping[str, Known]) -> set[str]:
         elif event_id in known and known[event_id].state is InboxState.DONE:
             handled.add(effect)
     return overtaken
+
+
+def _is_state_misordered(events: Sequence[Event], known: Mapping[str, Known]) -> bool:
+    handled: dict[tuple[str, ...], int] = {}
+    for event in events:
+        effect, row = _effect(event), known.get(event_id_of(event))
+        if effect is None or effect[0] != "state" or row is None or row.state is not InboxState.DONE:
+            continue
+        if row.row_id < handled.get(effect, 0):
+            return True
+        handled[effect] = row.row_id
+    return False
 
 
 def _effect(event: Event) -> tuple[str, ...] | None:

@@ -7,11 +7,12 @@ new ──► done      handled; its text is dropped, its id stays, so that the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import Select, delete, func, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningDelete
 
@@ -51,6 +52,8 @@ class ReceivedEvent:
     """Whether the homeserver shows it to clients; a transaction does not tell."""
     before_message: str | None = None
     """The message before which it belongs, when later events were handled already."""
+    is_swept: bool = False
+    """Whether its place in the homeserver's stream is known; a transaction does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class InboxRows:
                         "error": event.error,
                         "confirmed": event.is_confirmed,
                         "before_message": event.before_message,
+                        "swept": event.is_swept,
                     }
                     for event in events
                 ],
@@ -149,31 +153,51 @@ class InboxRows:
         if self._connection.dialect.name == "postgresql":
             await self._connection.execute(select(func.pg_advisory_xact_lock(INBOX_ORDER_LOCK)))
 
-    async def put_in_order(self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int) -> int | None:
+    async def put_in_order(
+        self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int, behind_swept: bool = False
+    ) -> int | None:
         """Have ``events`` wait in this order, before whatever else of their room waits; what was handled stays so.
 
-        Returns how many of them were new, None when they waited like this already.
+        ``behind_swept`` leaves what earlier looks have seen before them. Returns how many of them were new, None when they
+        waited like this already.
         """
         await self.lock_order()
         handled = await self.handled([event.event_id for event in events])
         events = [event for event in events if event.event_id not in handled]
         of_room = (inbox.c.matrix_room_id == matrix_room_id) & (inbox.c.state == InboxState.NEW)
         waiting = await self._waiting(select(inbox).where(of_room))
-        wanted = {event.event_id: event.before_message for event in events}
-        if {event.event_id: event.before_message for event in waiting[: len(wanted)]} == wanted and [
-            event.event_id for event in waiting[: len(wanted)]
-        ] == list(wanted):
+        wanted = _merged(waiting, events, behind_swept=behind_swept)
+        if [(event.event_id, event.before_message) for event in waiting] == [
+            (event.event_id, event.before_message) for event in wanted
+        ]:
             return None
         # What is deleted is what goes back, though something may have come in since it was looked at.
         waiting = await self._waiting(delete(inbox).where(of_room).returning(inbox))
-        behind = [event for event in waiting if event.event_id not in wanted]
-        await self.add([*events, *behind], now_ms=now_ms)
-        return len(events) + len(behind) - len(waiting)
+        wanted = _merged(waiting, events, behind_swept=behind_swept)
+        await self.add(wanted, now_ms=now_ms)
+        return len(wanted) - len(waiting)
 
     async def put_anew(self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int) -> None:
         """The same with events that may have been handled, to no effect: nobody knew whose room it was."""
         await self.forget_done([event.event_id for event in events])
         await self.put_in_order(matrix_room_id, events, now_ms=now_ms)
+
+    async def note_swept(
+        self, matrix_room_id: str, event_ids: list[str], *, all_but: Collection[str] | None = None
+    ) -> None:
+        """The places of these in the homeserver's stream are known.
+
+        ``all_but`` says so of all that was handled of the room, too, without these.
+        """
+        of_room = (inbox.c.matrix_room_id == matrix_room_id) & not_(inbox.c.swept)
+        for start in range(0, len(event_ids), _MOST_NAMED):
+            part = event_ids[start : start + _MOST_NAMED]
+            await self._connection.execute(update(inbox).where(of_room, inbox.c.event_id.in_(part)).values(swept=True))
+        if all_but is not None:
+            handled = of_room & (inbox.c.state == InboxState.DONE)
+            await self._connection.execute(
+                update(inbox).where(handled, inbox.c.event_id.not_in(all_but)).values(swept=True)
+            )
 
     async def forget_done(self, ids: list[str]) -> None:
         """These count as never handled."""
@@ -189,6 +213,7 @@ class InboxRows:
                 row.event,
                 is_confirmed=row.confirmed,
                 before_message=row.before_message,
+                is_swept=row.swept,
             )
             for row in rows
         ]
@@ -279,3 +304,17 @@ class InboxRows:
                 inbox.c.id.not_in(select(func.max(inbox.c.id)).group_by(inbox.c.matrix_room_id)),
             )
         )
+
+
+def _merged(
+    waiting: Sequence[ReceivedEvent], events: Sequence[ReceivedEvent], *, behind_swept: bool
+) -> list[ReceivedEvent]:
+    """What waits of a room, with ``events`` in their place; what is known of an event stays known."""
+    wanted = {event.event_id for event in events}
+    were_swept = {event.event_id for event in waiting if event.is_swept}
+    others = [event for event in waiting if event.event_id not in wanted]
+    return [
+        *(event for event in others if behind_swept and event.is_swept),
+        *(replace(event, is_swept=event.is_swept or event.event_id in were_swept) for event in events),
+        *(event for event in others if not (behind_swept and event.is_swept)),
+    ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import ColumnElement, and_, func, insert, literal, not_, select, union_all, update
+from sqlalchemy import ColumnElement, and_, func, insert, literal, not_, or_, select, union_all, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,10 +14,12 @@ from ..city.media import addresses_in
 from ..city.reading import PUBLIC, Reading
 from ..city.types import (
     Author,
+    AuthorKind,
     Content,
     Delivery,
     EventId,
     HistoryVisibility,
+    MatrixRoomId,
     Message,
     MessageId,
     RoomId,
@@ -27,7 +29,8 @@ from .authors import author_of, author_values
 from .contents import content_values, media_of, mentions_of
 from .media import note_shown, shown_no_more
 from .readable import message_is_readable
-from .tables import messages
+from .renumbering import move_number
+from .tables import inbox, messages
 
 _NONE: Final = "[]"
 _MOST_NAMED: Final = 10_000
@@ -151,6 +154,38 @@ class MessageRows:
             found |= {row.matrix_event_id: (row.seq, MessageId(row.id)) for row in rows}
         return found
 
+    async def unswept(self, room: RoomId, matrix_room: MatrixRoomId) -> dict[str, tuple[int, MessageId]]:
+        """Number and id, by Matrix event, of what people on Matrix wrote and only transactions brought so far; by number."""
+        rows = await self._connection.execute(
+            select(messages.c.matrix_event_id, messages.c.seq, messages.c.id)
+            .join(inbox, inbox.c.event_id == messages.c.matrix_event_id)
+            .where(inbox.c.matrix_room_id == matrix_room, not_(inbox.c.swept))
+            .where(messages.c.room_id == room, messages.c.author_kind == AuthorKind.MATRIX)
+            .order_by(messages.c.seq)
+        )
+        return {row.matrix_event_id: (row.seq, MessageId(row.id)) for row in rows}
+
+    async def from_matrix_after(self, room: RoomId, seq: int) -> dict[str, tuple[int, MessageId]]:
+        """Number and id, by Matrix event, of what people on Matrix wrote and stands after ``seq``, by number."""
+        rows = await self._connection.execute(
+            select(messages.c.matrix_event_id, messages.c.seq, messages.c.id)
+            .where(messages.c.room_id == room, messages.c.seq > seq, messages.c.author_kind == AuthorKind.MATRIX)
+            .order_by(messages.c.seq)
+        )
+        return {row.matrix_event_id: (row.seq, MessageId(row.id)) for row in rows}
+
+    async def last_from_matrix(self, room: RoomId, matrix_room: MatrixRoomId, *, but: Collection[str]) -> int | None:
+        """Number of the last message that somebody wrote in this Matrix room, and that is none of these events."""
+        rows = await self._connection.execute(
+            select(messages.c.matrix_event_id, messages.c.seq)
+            .join(inbox, inbox.c.event_id == messages.c.matrix_event_id, isouter=True)
+            .where(messages.c.room_id == room, messages.c.author_kind == AuthorKind.MATRIX)
+            .where(or_(inbox.c.matrix_room_id.is_(None), inbox.c.matrix_room_id == matrix_room))
+            .order_by(messages.c.seq.desc())
+            .limit(len(but) + 1)
+        )
+        return next((seq for event_id, seq in rows if event_id not in but), None)
+
     async def oldest_from_matrix(self, room: RoomId) -> EventId | None:
         """The Matrix event of the room's first message that has one."""
         statement = (
@@ -184,6 +219,10 @@ class MessageRows:
         )
         await shown_no_more(self._connection, message)
         await note_shown(self._connection, message, addresses_in(content.media, content.formatted_body))
+
+    async def move(self, message: Message, seq: int) -> None:
+        """Have it stand elsewhere in its room, at a number that is free."""
+        await move_number(self._connection, message.id, message.seq, seq)
 
     async def delete(self, message: MessageId) -> None:
         """Nothing of what it said stays behind; that it was there does."""

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import Column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import RoomId
+from ..city.types import MessageId, RoomId
 from .tables import feed, membership_periods, messages, revisions, room_events
 
 _NUMBERS: Final[tuple[Column[int], ...]] = (
@@ -32,3 +32,10 @@ async def raise_numbers(connection: AsyncConnection, room: RoomId, first: int, *
     await connection.execute(
         update(revisions).where(of_room, revisions.c.seq >= first).values(seq=revisions.c.seq + by)
     )
+
+
+async def move_number(connection: AsyncConnection, message: MessageId, seq: int, to: int) -> None:
+    """Whatever has the number ``seq`` because the message has it gets the number ``to``, which is free."""
+    await connection.execute(update(messages).where(messages.c.id == message).values(seq=to))
+    for table in (feed, revisions):
+        await connection.execute(update(table).where(table.c.message_id == message, table.c.seq == seq).values(seq=to))

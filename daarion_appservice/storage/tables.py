@@ -312,7 +312,10 @@ inbox = Table(
     Column("confirmed", Boolean, nullable=False, server_default=false()),
     # The message before which it belongs, of an event that was found after later ones had been handled.
     Column("before_message", String(26)),
+    # A look since a token of /sync has seen it: its place in the homeserver's stream is known.
+    Column("swept", Boolean, nullable=False, server_default=false()),
     Index(None, "state", "id"),
+    Index("ix_inbox_unswept", "matrix_room_id", sqlite_where=text("NOT swept"), postgresql_where=text("NOT swept")),
 )
 
 # Up to which /sync token each ghost that we look through has shown everything, and in which Matrix rooms (JSON).

@@ -6,10 +6,10 @@ events: no client sees them, but the service receives them all the same.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import nio
@@ -18,6 +18,7 @@ import pytest
 from daarion_appservice.city.types import RoomId
 from daarion_appservice.config import file as config_file
 from daarion_appservice.storage.database import Database, Transaction
+from daarion_appservice.storage.inbox import ReceivedEvent
 from tests.parts.city import citizen_token, eventually
 from tests.parts.federation import FederatedCity, StartFederation
 from tests.parts.person import Arrive, Person
@@ -53,10 +54,10 @@ class TwoSides:
         assert status == 200, answer
         return answer
 
-    async def set_power(self, level: int) -> None:
-        """Of fay, as the city's homeserver has it."""
+    async def set_power(self, level: int, *more: Person) -> None:
+        """Of fay and others, as the city's homeserver has it."""
         powers = await self.as_bot("GET", f"state/{POWERS}/")
-        powers["users"][self.fay.client.user_id] = level
+        powers["users"] |= {person.client.user_id: level for person in (self.fay, *more)}
         await self.as_bot("PUT", f"state/{POWERS}/", powers)
 
     async def fay_sets(self, event_type: str, content: dict[str, Any], state_key: str = "") -> str:
@@ -110,20 +111,25 @@ class TwoSides:
         return next(float(line.split()[1]) for line in lines if line.startswith("daarion_events_dropped_total"))
 
 
-Start = Callable[[], Awaitable[TwoSides]]
+class Start(Protocol):
+    """What the fixture ``start`` gives."""
+
+    async def __call__(self, **settings: str | float) -> TwoSides: ...
 
 
 @pytest.fixture
 async def start(start_federation: StartFederation, arrive: Arrive) -> AsyncIterator[Start]:
     proxies: list[Proxy] = []
 
-    async def start_both() -> TwoSides:
+    async def start_both(**settings: str | float) -> TwoSides:
         to_service = Proxy(free_port())
         proxies.append(to_service)
         await to_service.start()
-        federation = await start_federation(
-            settings={"matrix.port": to_service.target_port, "appservice.address": to_service.url}
-        )
+        on_the_way: dict[str, str | float] = {
+            "matrix.port": to_service.target_port,
+            "appservice.address": to_service.url,
+        }
+        federation = await start_federation(settings=on_the_way | settings)
         alice, fay = await arrive(federation.city, "alice"), await arrive(federation.other, "fay")
         general = await alice.join(federation.alias("general"))
         await fay.join(federation.alias("general"))
@@ -215,3 +221,40 @@ async def test_of_two_names_given_at_once_the_city_has_the_one_that_matrix_has(s
     topic = (await sides.as_bot("GET", "state/m.room.topic/"))["topic"]
     room = await sides.room()
     assert (room["name"], room["description"]) == (name, topic)
+
+
+@ON_SQLITE
+async def test_state_that_was_believed_and_lost_is_mended_by_a_look_that_finds_something_missing(start: Start) -> None:
+    sides = await start(**{"homeserver.sweep_s": 1.0})
+    await sides.set_power(MODERATOR, sides.alice)
+    await sides.fay.sees_event(lambda event: event["type"] == POWERS and sides.fay.client.user_id in str(event))
+    sides.to_service.answer(lambda passed: passed.is_transaction, 200, {})
+    sides.federation.link.cut()
+    lost = await sides.fay_sets("m.room.name", {"name": "Of there"})
+    won = await sides.alice.client.room_put_state(sides.general, "m.room.name", {"name": "Of here"})
+    assert isinstance(won, nio.RoomPutStateResponse)
+    await _believe(sides, "Of there", [lost, won.event_id])
+    sides.federation.link.mend()
+    await sides.fay.say(sides.general, "healed")
+
+    async def is_mended() -> bool:
+        name = (await sides.as_bot("GET", "state/m.room.name/"))["name"]
+        room = await sides.room()
+        return name == room["name"] == "Of here" and "healed" in await sides.federation.city.bodies()
+
+    await eventually(is_mended, 30)
+
+
+async def _believe(sides: TwoSides, name: str, handled: list[str]) -> None:
+    """The city has handled these events, and calls the room what the one says that loses."""
+    database = Database(sides.federation.city.database_url)
+    try:
+        async with database.transaction() as tx:
+            rows = [ReceivedEvent(event_id, sides.general, "{}") for event_id in handled]
+            await tx.inbox.add(rows, now_ms=1, is_done=True)
+            room = await tx.rooms.find("general")
+            assert room is not None
+            await tx.rooms.change(replace(room, name=name))
+            await tx.rooms.has_on_matrix(room.id, name=name)
+    finally:
+        await database.close()

@@ -1,0 +1,221 @@
+"""Messages from Matrix stand in the order of the homeserver's stream, whatever transactions lose, hold back and bring late."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Final
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from daarion_appservice.city.rooms import Rooms
+from daarion_appservice.city.types import Author, AuthorKind, MatrixRoomId, MessageId, Room, RoomEventKind
+from daarion_appservice.clock import new_id, now_ms
+from daarion_appservice.matrix.events import MESSAGE_ID
+from daarion_appservice.matrix.histories import Stretch
+from daarion_appservice.matrix.late_events import LateEvents
+from daarion_appservice.matrix.missed_metrics import MissedEvents
+from daarion_appservice.matrix.receiver import received
+from daarion_appservice.storage import migrate
+from daarion_appservice.storage.database import Database
+from daarion_appservice.storage.intake import ReceivedTransaction
+from tests.parts.desk import NAMESPACE, Desk, desk, link
+
+ALICE = "@alice:city.localhost"
+OKSANA = Author(AuthorKind.CITIZEN, "u_123", "Оксана")
+MATRIX_ROOM = MatrixRoomId("!general")
+
+Step = tuple[str, int]
+STEPS: Final = {
+    "say": "Somebody on Matrix writes so many messages.",
+    "post": "A citizen writes one.",
+    "echo": "Matrix takes the oldest one that it does not have.",
+    "deliver": "A transaction brings so many events.",
+    "lose": "So many are never delivered.",
+    "stall": "So many are delivered later.",
+    "unstall": "What was held back longest is delivered.",
+    "handle": "So many events that wait are handled.",
+    "look": "A look since the last token is answered, by a worker that is so many events behind.",
+    "bring": "What the look saw takes its place.",
+}
+
+
+@dataclass
+class World:
+    """A homeserver's stream of one room, and the city."""
+
+    database: Database
+    desk: Desk
+    late: LateEvents
+    room: Room
+    stream: list[dict[str, Any]] = field(default_factory=list)
+    sent: int = 0
+    """How far transactions have come in the stream."""
+    stalled: list[list[dict[str, Any]]] = field(default_factory=list)
+    posted: list[MessageId] = field(default_factory=list)
+    token: int = 0
+    looked: tuple[int, int] | None = None
+    numbers: count[int] = field(default_factory=count)
+
+    async def go(self, steps: Sequence[Step]) -> None:
+        for name, number in steps:
+            await getattr(self, name)(number)
+
+    async def say(self, number: int) -> None:
+        for _ in range(number):
+            body = f"m{len(self.stream)}"
+            self._append(ALICE, {"msgtype": "m.text", "body": body})
+
+    def _append(self, sender: str, content: dict[str, Any]) -> None:
+        self.stream.append(
+            {
+                "event_id": f"${len(self.stream)}",
+                "room_id": MATRIX_ROOM,
+                "type": "m.room.message",
+                "sender": sender,
+                "origin_server_ts": now_ms(),
+                "content": content,
+            }
+        )
+
+    async def post(self, _: int) -> None:
+        message = await self.desk.post(OKSANA, "general", f"c{len(self.posted)}")
+        self.posted.append(message.id)
+
+    async def echo(self, _: int) -> None:
+        echoed = {event["content"].get(MESSAGE_ID) for event in self.stream}
+        message = next((each for each in self.posted if each not in echoed), None)
+        if message is not None:
+            self._append("@citizen_u_123:city.localhost", {"msgtype": "m.text", "body": "c", MESSAGE_ID: message})
+
+    def _next(self, number: int) -> list[dict[str, Any]]:
+        events = self.stream[self.sent : self.sent + number]
+        self.sent += len(events)
+        return events
+
+    async def deliver(self, number: int) -> None:
+        await self._transaction(self._next(number))
+
+    async def _transaction(self, events: list[dict[str, Any]]) -> None:
+        rows = [received(event) for event in events]
+        await self.database.intake.store(ReceivedTransaction(str(next(self.numbers)), "", rows, now_ms()))
+
+    async def lose(self, number: int) -> None:
+        self._next(number)
+
+    async def stall(self, number: int) -> None:
+        self.stalled.append(self._next(number))
+
+    async def unstall(self, _: int) -> None:
+        if self.stalled:
+            await self._transaction(self.stalled.pop(0))
+
+    async def handle(self, number: int) -> None:
+        async with self.database.reading() as tx:
+            rows = await tx.inbox.waiting(after_id=0, limit=number)
+        async with self.database.transaction() as tx:
+            assert await tx.inbox.done([row.id for row in rows])
+            for row in rows:
+                before = MessageId(row.before_message) if row.before_message else None
+                await self.desk.handlers().handle(tx, orjson.loads(row.event), before=before)
+
+    async def look(self, behind: int) -> None:
+        if self.looked is None:
+            self.looked = self.token, max(self.token, len(self.stream) - behind)
+
+    async def bring(self, _: int) -> None:
+        if self.looked is None:
+            return
+        start, end = self.looked
+        if start < end:
+            async with self.database.transaction() as tx:
+                stretch = Stretch(MATRIX_ROOM, self.stream[start:end], since_token=True)
+                await self.late.bring(tx, stretch, is_covered=True)
+        self.token, self.looked = end, None
+
+    async def in_the_city(self) -> list[str]:
+        async with self.database.reading() as tx:
+            messages = await tx.messages.before(self.room.id, None, limit=1000)
+        seqs = [each.seq for each in messages]
+        assert seqs == sorted(set(seqs))
+        return [each.body for each in messages]
+
+    def on_matrix(self) -> list[str]:
+        return [event["content"]["body"] for event in self.stream if event["sender"] == ALICE]
+
+
+async def happened(url: str, steps: Sequence[Step]) -> tuple[World, list[str]]:
+    database = Database(url)
+    try:
+        await migrate.upgrade(database)
+        async with database.transaction() as tx:
+            for table in ("messages", "room_events", "inbox", "transactions", "feed", "rooms"):
+                await tx.connection.exec_driver_sql(f"DELETE FROM {table}")
+        rooms = Rooms(database, lambda _: None, now_ms, new_id)
+        room = await rooms.open("general", slug="general")
+        async with database.transaction() as tx:
+            await link(tx, room.id, MATRIX_ROOM)
+        late = LateEvents(database, NAMESPACE, MissedEvents(CollectorRegistry()), now_ms)
+        world = World(database, desk(database, lambda _: None), late, room)
+        await world.go(steps)
+        # In the end a look sees everything.
+        await world.go([("handle", 2), ("bring", 0), ("handle", 1), ("look", 0), ("bring", 0), ("handle", 1000)])
+        return world, await world.in_the_city()
+    finally:
+        await database.close()
+
+
+def check(url: str, steps: Sequence[Step]) -> None:
+    world, city = asyncio.run(happened(url, steps))
+    assert [body for body in city if body.startswith("m")] == world.on_matrix()
+    assert [body for body in city if body.startswith("c")] == [f"c{number}" for number in range(len(world.posted))]
+
+
+LATE_TRANSACTION: list[Step] = [
+    ("say", 4), ("stall", 2), ("deliver", 2), ("handle", 9), ("unstall", 0), ("handle", 9),
+]  # fmt: skip
+DELIVERED_AFTER_THE_LOOK: list[Step] = [
+    ("say", 3), ("lose", 3), ("look", 0), ("say", 2), ("deliver", 2), ("handle", 9), ("bring", 0), ("handle", 9),
+]  # fmt: skip
+WAITING_FROM_AN_EARLIER_LOOK: list[Step] = [
+    ("say", 2), ("deliver", 2), ("look", 0), ("bring", 0), ("say", 3), ("lose", 3), ("look", 0), ("bring", 0),
+]  # fmt: skip
+OWN_MESSAGE_EARLIER_IN_THE_CITY: list[Step] = [
+    ("post", 0), ("say", 2), ("deliver", 2), ("handle", 9), ("look", 0), ("bring", 0),
+    ("say", 1), ("lose", 1), ("echo", 0), ("deliver", 1), ("handle", 9), ("look", 0), ("bring", 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [LATE_TRANSACTION, DELIVERED_AFTER_THE_LOOK, WAITING_FROM_AN_EARLIER_LOOK, OWN_MESSAGE_EARLIER_IN_THE_CITY],
+    ids=["late transaction", "delivered after the look", "waiting from an earlier look", "own message earlier"],
+)
+def test_messages_stand_in_the_order_of_the_stream(database_url: str, steps: list[Step]) -> None:
+    check(database_url, steps)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps=st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 4)), min_size=10, max_size=40))
+@example(steps=[*OWN_MESSAGE_EARLIER_IN_THE_CITY, *LATE_TRANSACTION, *DELIVERED_AFTER_THE_LOOK])
+def test_messages_stand_in_the_order_of_the_stream_whatever_happens(database_url: str, steps: list[Step]) -> None:
+    check(database_url, steps)
+
+
+async def test_clients_are_told_that_a_message_was_moved(database_url: str) -> None:
+    database = Database(database_url)
+    world, city = await happened(database_url, LATE_TRANSACTION)
+    assert city == ["m0", "m1", "m2", "m3"]
+    try:
+        async with database.reading() as tx:
+            events = await tx.room_events.after(world.room.id, 0, limit=100)
+    finally:
+        await database.close()
+    assert RoomEventKind.RESYNC in {event.kind for event in events}
