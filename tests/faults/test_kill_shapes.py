@@ -208,8 +208,7 @@ async def test_kills_of_service_and_homeserver_lose_double_and_misorder_nothing(
 # --- workers, three processes of ours -----------------------------------------------------------------
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize(("kills", "count"), [(3, 24), (30, 650)], ids=["short", "long"])
+@short_or_soak(kills=30, count=650)
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_kills_of_workers_and_replicas_lose_double_and_misorder_nothing(
     start_city: StartCity,
