@@ -2,13 +2,18 @@ import { fileURLToPath } from "node:url";
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
 import { earlyScript } from "./build/earlyScript.ts";
+import { serviceWorker } from "./build/serviceWorker.ts";
 
 /** A running city for `npm run dev`; its pages' own paths stay with Vite. */
 const city = process.env.CITY_URL ?? "http://127.0.0.1:7001";
-const cityApi = "^/(city/(rooms|media|feed|home|site|me|sign-in)|api|secondme/|ws/|openapi\\.json|docs)";
+const cityApi = "^/(city/(citizens|rooms|media|feed|home|site|me|sign-in)|api|secondme/|ws/|openapi\\.json|docs)";
 
 export default defineConfig({
-  plugins: [react(), earlyScript(fileURLToPath(new URL("src/theme.js", import.meta.url)), "theme.js")],
+  plugins: [
+    react(),
+    earlyScript(fileURLToPath(new URL("src/theme.js", import.meta.url)), "theme.js"),
+    serviceWorker(fileURLToPath(new URL("worker/serviceWorker.ts", import.meta.url))),
+  ],
   build: {
     target: "es2022",
     assetsInlineLimit: 0,

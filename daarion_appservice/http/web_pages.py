@@ -74,6 +74,7 @@ def policy(frame_ancestors: Sequence[str]) -> str:
             "img-src 'self' data: blob:",
             "connect-src 'self'",
             "font-src 'self'",
+            "worker-src 'self'",
             "manifest-src 'self'",
             "media-src 'self' blob:",
             "base-uri 'none'",

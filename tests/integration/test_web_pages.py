@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "web_dist"
     (folder / "assets").mkdir(parents=True)
     (tmp_path / "secret.txt").write_text("the city's own")
-    for name, content in {"index.html": DOCUMENT, "assets/city-a1b2c3.js": SCRIPT, "favicon.svg": "<svg/>"}.items():
+    for name, content in {"index.html": DOCUMENT, "assets/city-a1b2c3.js": SCRIPT, "favicon.svg": "<svg/>", "service-worker.js": SCRIPT}.items():
         (folder / name).write_text(content)
     for name in ("index.html", "assets/city-a1b2c3.js"):
         (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
@@ -82,7 +83,7 @@ async def test_a_page_may_load_nothing_from_elsewhere_and_be_in_nobodys_frame(ci
     answer, _ = await ask(city, "/")
     assert answer.headers["Content-Security-Policy"] == (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-        "font-src 'self'; manifest-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'self'; "
+        "font-src 'self'; worker-src 'self'; manifest-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'self'; "
         "frame-ancestors 'none'"
     )
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -141,6 +142,26 @@ async def test_a_file_whose_name_tells_its_version_is_kept_for_ever(city: OpenCi
     icon, _ = await ask(city, "/favicon.svg")
     assert (icon.headers["Content-Type"], icon.headers["Cache-Control"]) == ("image/svg+xml", "no-cache")
     assert "default-src 'none'" in icon.headers["Content-Security-Policy"], "it is a document when opened by itself"
+
+
+async def test_service_worker_is_revalidated_and_may_have_the_whole_scope(city: OpenCity) -> None:
+    worker, content = await ask(city, "/service-worker.js")
+    assert (worker.status, content.decode()) == (200, SCRIPT)
+    # A worker's scope is the folder of its script, and browsers take it only as JavaScript.
+    assert worker.headers["Content-Type"] == "text/javascript; charset=utf-8"
+    assert worker.headers["Cache-Control"] == "no-cache"
+    assert "connect-src 'self'" in worker.headers["Content-Security-Policy"], "what the worker itself may fetch"
+
+
+async def test_service_worker_serves_no_route_of_the_api() -> None:
+    source = (Path(__file__).parents[2] / "web" / "worker" / "serviceWorker.ts").read_text()
+    found = re.search(r"const PAGE = /(.+)/;", source)
+    assert found is not None
+    pattern = re.compile(found[1].replace("\\/", "/"))
+    assert [path for path in PAGES if not pattern.match(path)] == []
+    routes = [route.split()[1] for route in await installed_routes()]
+    assert [path for path in routes if pattern.match(path)] == []
+    assert [slug for slug in RESERVED if pattern.match(f"/city/{slug}")] == []
 
 
 async def test_what_can_be_packed_comes_packed(city: OpenCity) -> None:

@@ -49,10 +49,13 @@ class Browser:
     _context: playwright.BrowserContext
 
     async def somebody(self, **options: Any) -> Browser:
-        """The same browser as another person has it, who shares nothing with the first; ``options`` are playwright's."""
+        """The same browser as another person has it, who shares nothing with the first; ``options`` are playwright's.
+
+        Service workers are blocked unless ``options`` allow them: requests that one makes pass playwright's routes by.
+        """
         chromium = self._context.browser
         assert chromium is not None
-        return Browser(await chromium.new_context(**options))
+        return Browser(await chromium.new_context(**{"service_workers": "block"} | options))
 
     async def leave(self) -> None:
         """All its tabs are gone at once, as when it is killed."""
@@ -80,7 +83,7 @@ async def start_browser() -> AsyncIterator[Browser]:
         async with (
             playwright.async_playwright() as driver,
             await driver.chromium.launch(executable_path=command, args=_ARGUMENTS, env=environment) as chromium,
-            await chromium.new_context() as context,
+            await chromium.new_context(service_workers="block") as context,
         ):
             yield Browser(context)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from daarion_appservice.listening import city_listener, matrix_listener
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+_OF_PAGES = "## For the pages"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 
 
@@ -88,7 +90,14 @@ def test_every_dependency_is_explained_and_no_other() -> None:
     setup.read(ROOT / "setup.cfg")
     lists = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
     named = {re.split(r"[ <>=!~;]", line)[0] for each in lists for line in each.split("\n") if line.strip()}
-    assert in_first_column(text("dependencies.md")) == named
+    assert in_first_column(text("dependencies.md").partition(_OF_PAGES)[0]) == named
+
+
+def test_every_dependency_of_the_pages_is_explained_and_no_other() -> None:
+    package = json.loads((ROOT / "web" / "package.json").read_text())
+    for_run, _, for_build = text("dependencies.md").partition(_OF_PAGES)[2].partition("| library of the build |")
+    assert in_first_column(for_run) == set(package["dependencies"])
+    assert in_first_column(for_build) == set(package["devDependencies"])
 
 
 # --- all pages ----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import { App } from "./App";
 import { beginSpeaking } from "./lib/i18n";
 import { keepPageOnDrop } from "./lib/drops";
 import { replaceIfOutdated } from "./lib/lazyPage";
+import { registerServiceWorker } from "./lib/serviceWorker";
 import { ErrorBoundary } from "./components/ui/ErrorBoundary";
 import { chooseTheme, chosenTheme } from "./lib/theme";
 import { beginOutbox } from "./stores/outbox";
@@ -31,6 +32,7 @@ chooseTheme(chosenTheme());
 beginSession();
 beginOutbox();
 keepPageOnDrop();
+registerServiceWorker();
 await beginSpeaking();
 
 const root = document.getElementById("root");

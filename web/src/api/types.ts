@@ -130,6 +130,8 @@ export interface Message {
 }
 
 export interface RoomDetails extends Room {
+  /** Whether one may read what is said there now, and open its WebSocket. */
+  may_read: boolean;
   /** The last 50, oldest first. */
   messages: Message[];
   has_older: boolean;

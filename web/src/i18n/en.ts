@@ -46,6 +46,7 @@ export default {
     kicked: "You were put out of this room.",
     banned: "You may not come in here.",
     muted: "You may not write here.",
+    members_only: "What is said here is for the room's members.",
     invite_only: "One comes in here by invitation only.",
     room_archived: "The room is archived: it can only be read.",
     room_encrypted: "The room is encrypted: one can write from a Matrix client only.",
@@ -158,6 +159,7 @@ export default {
     failed: "The room and Matrix are not in order: {{error}}",
     archived: "The room is archived: it can only be read.",
     encrypted: "The room is encrypted on Matrix: it cannot be read here.",
+    membersOnly: "What is said here now is for members. You see what you may read.",
   },
   room: {
     log: "Conversation in {{room}}",

@@ -122,6 +122,83 @@ describe("a room", () => {
     expect(told).toContain("refused t1");
   });
 
+  it("that becomes one for members is loaded once more, and not connected to again", async () => {
+    await enter(6);
+    rooms.push(room(7, [], { may_read: false }));
+    world.last.tell({ event: "error", code: "members_only", detail: "…" });
+    world.last.drop();
+    await settled();
+    world.clock.pass(600_000);
+    await settled();
+    expect(told).toEqual(["loaded 6", "loaded 7"]);
+    expect(world.sockets).toHaveLength(1);
+    rooms.push(room(8));
+    stream.reopen();
+    await settled();
+    expect(world.last.path).toBe("/ws/city/rooms/general?since=8");
+  });
+
+  it("for members has no socket", async () => {
+    rooms.push(room(6, [], { may_read: false }));
+    stream.start();
+    await settled();
+    world.clock.pass(600_000);
+    expect(told).toEqual(["loaded 6"]);
+    expect(world.sockets).toEqual([]);
+  });
+
+  it("whose socket is refused while the city answers is asked for, and not connected to again", async () => {
+    await enter(6);
+    world.last.drop();
+    rooms.push(room(6, [], { may_read: false }));
+    world.clock.pass(500);
+    world.last.drop();
+    await settled();
+    world.clock.pass(600_000);
+    expect(told).toEqual(["loaded 6", "loaded 6"]);
+    expect(world.stillOpen).toEqual([]);
+  });
+
+  it("of which one may not know any more is said to be missing", async () => {
+    await enter(6);
+    world.last.drop();
+    rooms.push(new Problem(404, "no_such_room", "…"));
+    world.clock.pass(500);
+    world.last.drop();
+    await settled();
+    world.clock.pass(600_000);
+    expect(told).toEqual(["loaded 6", "failed no_such_room"]);
+    expect(world.stillOpen).toEqual([]);
+  });
+
+  it("whose socket and details say different things is not asked for in a hurry", async () => {
+    await enter(6);
+    for (let time = 0; time < 5; time++) {
+      rooms.push(room(6));
+      world.last.tell({ event: "error", code: "members_only", detail: "…" });
+      await settled();
+      world.clock.pass(30_000);
+      world.last.accept();
+      await settled();
+    }
+    rooms.push(room(6));
+    world.last.tell({ event: "error", code: "members_only", detail: "…" });
+    await settled();
+    const sockets = world.sockets.length;
+    world.clock.pass(5_000);
+    expect(world.sockets).toHaveLength(sockets);
+  });
+
+  it("is shown as far as an outsider may read it to who signs out", async () => {
+    await enter(6);
+    rooms.push(room(6, [], { may_read: false }));
+    stream.reopen();
+    world.last.accept();
+    await settled();
+    expect(told).toEqual(["loaded 6", "loaded 6"]);
+    expect(world.stillOpen).toEqual([]);
+  });
+
   it("that was left is not opened by an answer that comes late", async () => {
     rooms.push(room(6));
     stream.start();

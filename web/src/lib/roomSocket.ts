@@ -27,21 +27,29 @@ export interface RoomSink {
 }
 
 const REFUSALS = new Set(["token_expired", "token_invalid"]);
+const MEMBERS_ONLY = "members_only";
 
 /**
  * A room, from its last messages on, without holes and without doubles.
  *
  * It is loaded first; the socket then goes on from its `last_seq`. A number that is missing means that something was lost: the
  * socket is opened anew and says `since`. If that does not bring it, or the city says `resync`, the room is loaded again.
+ *
+ * A room that is not, or no longer, for this reader (`may_read`) has no socket: it is loaded once more, shown as far as it may be
+ * read, and asked for again when something changed (`reopen`).
  */
 export class RoomStream {
   private readonly socket: ReconnectingSocket;
   private lastSeq = 0;
   private gapAfter: number | null = null;
+  private link: LinkState = "closed";
   private isLoading = false;
   private isStopped = false;
+  private isReadable = true;
   private wasLive = false;
   private failures = 0;
+  /** How often the socket was refused since it last told something. */
+  private refusals = 0;
   private waiting: RoomEvent[] = [];
   private cancelWait: Cancel = () => undefined;
 
@@ -56,7 +64,7 @@ export class RoomStream {
       address: () => `/ws/city/rooms/${encodeURIComponent(name)}?since=${this.lastSeq}`,
       opened: () => this.opened(),
       heard: (event) => this.hear(event),
-      changed: (state) => this.sink.link(state),
+      changed: (state) => this.linked(state),
     });
   }
 
@@ -71,13 +79,10 @@ export class RoomStream {
     this.socket.stop();
   }
 
-  /** Somebody signed in or out: a connection cannot forget who spoke on it. */
-  speakAnew(): void {
-    this.socket.reopen();
-  }
-
-  reconnect(): void {
-    this.socket.reopen();
+  /** The network is back, or the reader is another one or may read more: a connection cannot forget who spoke on it. */
+  reopen(): void {
+    if (this.isReadable && this.socket.state !== "closed") this.socket.reopen();
+    else if (!this.isStopped) void this.loadAnew();
   }
 
   send(event: SocketEvent): boolean {
@@ -87,19 +92,38 @@ export class RoomStream {
   private opened(): void {
     const token = this.token();
     if (token) this.socket.send({ event: "auth", token });
-    if (this.wasLive) void this.askMembers();
+    if (this.wasLive) void this.lookAgain();
     this.wasLive = true;
   }
 
-  /** Presence has no numbers, so nothing tells what was missed of it. */
-  private async askMembers(): Promise<void> {
-    const room = await this.load().catch(() => null);
-    if (room && !this.isStopped) this.sink.membersAgain(room.online_members);
+  private linked(state: LinkState): void {
+    const wasRefused = state === "waiting" && this.link === "connecting";
+    this.link = state;
+    this.sink.link(state);
+    // To a page, a handshake that is answered with 403 or 404 looks like a network that is away.
+    if (wasRefused) void this.lookAgain();
+  }
+
+  /**
+   * Ask for what no socket tells: whether the room may still be read, and who is here, as presence has no numbers by which one
+   * could see that some was missed. A socket without a token stays open, and silent, on a room for members.
+   */
+  private async lookAgain(): Promise<void> {
+    try {
+      const room = await this.load();
+      if (this.isStopped || this.isLoading) return;
+      if (!room.may_read) this.begin(room);
+      else if (this.link === "live") this.sink.membersAgain(room.online_members);
+    } catch (error) {
+      if (!this.isStopped && error instanceof Problem && !error.isPassing) this.fail(error);
+    }
   }
 
   private async loadAnew(): Promise<void> {
     if (this.isLoading) return;
     this.isLoading = true;
+    this.cancelWait();
+    const token = this.token();
     try {
       const room = await this.load();
       if (!this.isStopped) this.begin(room);
@@ -108,6 +132,8 @@ export class RoomStream {
     } finally {
       this.isLoading = false;
     }
+    // Somebody signed in meanwhile.
+    if (!this.isReadable && !this.isStopped && token !== this.token()) return this.loadAnew();
     this.takeWaiting();
   }
 
@@ -115,13 +141,30 @@ export class RoomStream {
     this.failures = 0;
     this.lastSeq = room.last_seq;
     this.gapAfter = null;
+    this.isReadable = room.may_read;
     this.sink.loaded(room);
-    this.socket.start();
+    if (!room.may_read) {
+      this.refusals = 0;
+      this.socket.stop();
+    } else if (this.refusals === 0) this.socket.start();
+    else this.startLater();
+  }
+
+  /** The room says that it may be read, and its socket said otherwise: one of the two is late. */
+  private startLater(): void {
+    this.sink.link("waiting");
+    this.cancelWait = this.world.clock.after(waitMs(this.refusals, this.world.random), () => this.socket.start());
+  }
+
+  private fail(error: unknown): void {
+    this.isReadable = false;
+    this.socket.stop();
+    this.sink.failed(error);
   }
 
   private loadFailed(error: unknown): void {
     if (!(error instanceof Problem && error.isPassing)) {
-      this.sink.failed(error);
+      this.fail(error);
       return;
     }
     this.failures += 1;
@@ -131,13 +174,22 @@ export class RoomStream {
 
   private hear(event: SocketEvent): void {
     if (event.event === "error") { this.hearError(event); return; }
+    this.refusals = 0;
     if (event.event === "city.room.resync") return void this.loadAnew();
     this.take(event as unknown as RoomEvent);
   }
 
   private hearError(event: SocketEvent): void {
+    if (event.code === MEMBERS_ONLY) { this.refused(); return; }
     const token = this.token();
     if (token && REFUSALS.has(String(event.code))) this.sink.refused(token);
+  }
+
+  /** The room was made private, or the reader is no longer a member. */
+  private refused(): void {
+    this.refusals += 1;
+    this.socket.stop();
+    void this.loadAnew();
   }
 
   private take(event: RoomEvent): void {

@@ -53,6 +53,7 @@ export function room(lastSeq: number, messages: Message[] = [], changes: Partial
     is_default: true,
     archived: false,
     created_at: "2026-11-22T12:00:00Z",
+    may_read: true,
     messages,
     has_older: false,
     online_members: [],

@@ -23,7 +23,7 @@ beforeEach(async () => {
     token: () => null,
     refused: () => undefined,
     me: () => null,
-    meet: () => undefined,
+    meet: () => undefined, isShown: () => true,
     outbox,
   });
   model.start();

@@ -26,15 +26,16 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
   const model = useRoom();
   // Each for itself: who types or comes and goes changes nothing here.
   const timeline = useRoomState((state) => state.timeline);
-  const readUpTo = useRoomState((state) => state.readUpTo);
+  const unread = useRoomState((state) => state.unread);
+  const mayRead = useRoomState((state) => state.mayRead);
   const isLoadingOlder = useRoomState((state) => state.isLoadingOlder);
   const me = useSession((state) => state.session?.userId ?? null);
   const entries = useRoomOutbox();
   const outbox = useMemo(() => outgoingOf(entries), [entries]);
   const rows = useMemo(() => {
     const shown = withChanges(timeline, changesOf(entries), me);
-    return rowsOf(shown, outbox, { me, readUpTo });
-  }, [timeline, entries, outbox, me, readUpTo]);
+    return rowsOf(shown, outbox, { me, unread });
+  }, [timeline, entries, outbox, me, unread]);
   const scroller = useRef<HTMLDivElement>(null);
   const handle = useRef<VirtualizerHandle>(null);
   const [active, setActive] = useState<string | null>(null);
@@ -118,7 +119,7 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
       >
         {/* eslint-enable */}
         <div className={styles.spacer} />
-        {isEmpty && (
+        {isEmpty && mayRead && (
           <Notice icon="rooms" title={t("room.empty")}>
             <p>{t("room.emptyHint")}</p>
           </Notice>

@@ -1,17 +1,20 @@
-import { useState } from "react";
+import { useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { useParams } from "react-router";
 import { InlineProblem, ProblemNotice, Skeleton } from "../../../components/ui/Notice";
 import { useMedia } from "../../../hooks/useMedia";
 import { usePageTitle } from "../../../hooks/usePageTitle";
+import { Name } from "../../../components/ui/Name";
 import { CityRoomInput } from "./CityRoomInput";
 import { CityRoomMessageList } from "./CityRoomMessageList";
 import styles from "./CityRoomView.module.css";
 import { Members } from "./MemberList";
+import { OutgoingRow } from "./OutgoingRow";
 import { PendingChanges } from "./PendingChanges";
+import { outgoingOf } from "./timeline";
 import { RoomHead } from "./RoomHead";
 import { TypingLine } from "./TypingLine";
-import { RoomContext, useRoom, useRoomModel, useRoomState } from "./useRoom";
+import { RoomContext, useRoom, useRoomModel, useRoomOutbox, useRoomState } from "./useRoom";
 
 /** A room: what is said there, who is there, and saying something oneself. */
 export default function CityRoomView() {
@@ -41,7 +44,7 @@ function Talk() {
   usePageTitle(room?.name ?? null);
 
   if (error) return <ProblemNotice isPage error={error} onRetry={() => model.start()} />;
-  if (!room) return <Skeleton heights={[3, 28, 3]} />;
+  if (!room) return <Arriving />;
   return (
     <div className={`${styles.view} ${showsMembers ? "" : styles.alone}`}>
       <section className={styles.talk} aria-labelledby="room-title">
@@ -60,12 +63,34 @@ function Talk() {
   );
 }
 
+/** The room is being loaded. While the city is away, what one has waiting for the room is there already. */
+function Arriving() {
+  const entries = useRoomOutbox();
+  const isAway = useRoomState(({ link }) => link === "waiting");
+  const waiting = useMemo(() => outgoingOf(entries), [entries]);
+  if (!isAway || !entries[0]) return <Skeleton heights={[3, 28, 3]} />;
+  return (
+    <section className={styles.waiting} aria-labelledby="room-title">
+      <h1 id="room-title">
+        <Name>{entries[0].room.name}</Name>
+      </h1>
+      {waiting.map((outgoing, index) => (
+        <OutgoingRow key={outgoing.clientId} outgoing={outgoing} isFirst={index === 0} />
+      ))}
+      <PendingChanges />
+    </section>
+  );
+}
+
 /** What is not as it should be with the room itself. */
 function RoomState() {
   const { t } = useTranslation();
   const room = useRoomState((state) => state.room);
+  const mayRead = useRoomState((state) => state.mayRead);
   const words = !room
     ? null
+    : !mayRead
+      ? t("rooms.membersOnly")
     : room.encrypted
       ? t("rooms.encrypted")
       : room.archived

@@ -8,6 +8,8 @@ import { city } from "../../../api/city";
 import { deliver } from "../../../outbox/delivery";
 import { Outbox } from "../../../outbox/outbox";
 import { FakeBrowser } from "../../../testing/fakeTabs";
+import { markRead } from "../../../lib/readMarks";
+import { rowsOf } from "./rows";
 import { outgoingOf } from "./timeline";
 import { RoomModel, type RoomWorld } from "./roomModel";
 
@@ -15,12 +17,16 @@ let sockets: FakeWorld;
 let model: RoomModel;
 let met: string[];
 let outbox: Outbox;
+let isShown: boolean;
 const state = () => model.store.getState();
 const waiting = () => outgoingOf(outbox.store.getState().entries);
+const lines = () =>
+  rowsOf(state().timeline, [], { me: OKSANA.id, unread: state().unread }).map((row) => (row.kind === "message" ? row.message.seq : row.kind));
 const seqs = () => state().timeline.messages.map(({ seq }) => seq);
 
 beforeEach(async () => {
   localStorage.clear();
+  isShown = true;
   sockets = new FakeWorld();
   met = [];
   outbox = new Outbox({
@@ -44,6 +50,7 @@ beforeEach(async () => {
     token: () => "t1",
     refused: () => undefined,
     me: () => OKSANA.id,
+    isShown: () => isShown,
     outbox,
     meet: (authors) => void met.push(...authors.map(({ display_name: name }) => name)),
   };
@@ -62,6 +69,49 @@ describe("a room that is looked at", () => {
     expect(seqs()).toEqual([2]);
     expect([...state().members]).toEqual(["u_2"]);
     expect(met).toContain("Тарас");
+  });
+
+  it("has no line of what is new for what arrives while it is looked at, nor after one's own words", async () => {
+    markRead(OKSANA.id, "city_general", 3);
+    model.changeReader();
+    sockets.last.accept();
+    sockets.last.tell({ event: "city.room.message", seq: 4, message: message(4, { author: TARAS }) });
+    expect(lines()).not.toContain("unread");
+    vi.spyOn(city, "say").mockImplementation((_room, said) => Promise.resolve(message(5, { client_id: said.client_id })));
+    model.say("hello", null);
+    await settled();
+    sockets.last.tell({ event: "city.room.message", seq: 6, message: message(6, { author: TARAS }) });
+    expect(lines()).not.toContain("unread");
+  });
+
+  it("has that line for what arrives while the page is hidden, and no other for what follows", () => {
+    markRead(OKSANA.id, "city_general", 3);
+    isShown = false;
+    model.shownOrHidden();
+    sockets.last.tell({ event: "city.room.message", seq: 4, message: message(4, { author: TARAS }) });
+    isShown = true;
+    model.shownOrHidden();
+    sockets.last.tell({ event: "city.room.message", seq: 5, message: message(5, { author: TARAS }) });
+    expect(lines()).toEqual(["top", "day", 2, "unread", 4, 5]);
+    markRead(OKSANA.id, "city_general", 5);
+    isShown = false;
+    model.shownOrHidden();
+    expect(lines()).not.toContain("unread");
+  });
+
+  it("that is for members now shows what may be read, and is asked for again by who joins", async () => {
+    vi.mocked(city.room).mockResolvedValue(room(3, [message(1)], { may_read: false }));
+    sockets.last.tell({ event: "error", code: "members_only", detail: "…" });
+    await settled();
+    expect(state()).toMatchObject({ mayRead: false, link: "closed" });
+    expect(seqs()).toEqual([1]);
+    vi.spyOn(city, "join").mockResolvedValue({ matrix_room_id: "!room:city.localhost", pending: false } as never);
+    vi.mocked(city.room).mockResolvedValue(room(4, [message(1), message(3)]));
+    await model.join();
+    await settled();
+    expect(state().mayRead).toBe(true);
+    expect(seqs()).toEqual([1, 3]);
+    expect(sockets.stillOpen).toHaveLength(1);
   });
 
   it("shows one's own words once: as they are said, by the answer, and by the socket", async () => {

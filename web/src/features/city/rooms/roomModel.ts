@@ -8,17 +8,20 @@ import { RoomStream, type RoomEvent } from "../../../lib/roomSocket";
 import { subjectOf } from "../../../lib/subjects";
 import type { Action, Entry } from "../../../outbox/entry";
 import type { Outbox } from "../../../outbox/outbox";
+import type { Span } from "./rows";
 import { begin, beginAround, EMPTY, PAGE, withAnswer, withEvent, withNewer, withOlder, type Timeline } from "./timeline";
 
 export interface RoomState {
   room: Room | null;
+  /** Whether one may read what is said there now. */
+  mayRead: boolean;
   timeline: Timeline;
   /** Members who are not offline. */
   members: ReadonlySet<SubjectId>;
   typing: readonly SubjectId[];
   link: LinkState;
-  /** The `seq` up to which the reader had read when they came. */
-  readUpTo: number | null;
+  /** What was said while the reader was away. */
+  unread: Span | null;
   isLoadingOlder: boolean;
   /** Why the room cannot be shown. */
   error: unknown;
@@ -28,11 +31,12 @@ export interface RoomState {
 
 const NOTHING: RoomState = {
   room: null,
+  mayRead: true,
   timeline: EMPTY,
   members: new Set(),
   typing: [],
   link: "connecting",
-  readUpTo: null,
+  unread: null,
   isLoadingOlder: false,
   error: null,
   problem: null,
@@ -47,6 +51,8 @@ export interface RoomWorld extends SocketWorld {
   /** The subject of whoever is signed in. */
   me: () => SubjectId | null;
   meet: (authors: readonly Author[]) => void;
+  /** Whether the page is shown. */
+  isShown: () => boolean;
   outbox: Outbox;
 }
 
@@ -92,19 +98,30 @@ export class RoomModel {
     this.stream.stop();
   }
 
-  speakAnew(): void {
-    this.stream.speakAnew();
-    this.set({ readUpTo: this.store.getState().room && readUpTo(this.world.me(), this.store.getState().room?.id ?? "") });
+  /** The network is back. */
+  reconnect(): void {
+    this.stream.reopen();
   }
 
-  reconnect(): void {
-    this.stream.reconnect();
+  /** Somebody signed in or out. */
+  changeReader(): void {
+    this.stream.reopen();
+    this.set({ unread: this.unreadNow() });
+  }
+
+  /** The page was hidden, or is shown again: what was said meanwhile is what the reader missed. */
+  shownOrHidden(): void {
+    const { room, unread, mayRead } = this.store.getState();
+    if (!mayRead) this.stream.reopen();
+    if (!this.world.isShown()) this.set({ unread: this.unreadNow() });
+    else if (room && unread) this.set({ unread: { ...unread, upTo: Math.min(unread.upTo, room.last_seq) } });
   }
 
   /** False when it could not be taken into the outbox; `problem` says why. */
   say(body: string, replyTo: string | null, file: { file: File; media: Media | null } | null = null): boolean {
     this.typingSaidAt = -Infinity;
     this.toNewest();
+    this.set({ unread: null });
     return this.enqueue({ kind: "message", body, replyTo, file: file?.file ?? null, media: file?.media ?? null });
   }
 
@@ -130,6 +147,7 @@ export class RoomModel {
 
   async join(): Promise<void> {
     await this.attempt(city.join(this.name));
+    this.readAsMember();
   }
 
   async leave(): Promise<void> {
@@ -228,11 +246,24 @@ export class RoomModel {
   }
 
   private loaded(room: RoomDetails): void {
-    const { room: before, readUpTo: wasRead } = this.store.getState();
     this.live = null;
+    const isFirst = this.store.getState().room === null;
     this.meetAuthors(room.messages);
     this.setMembers(room.online_members);
-    this.set({ room, timeline: begin(room), readUpTo: before ? wasRead : readUpTo(this.world.me(), room.id), error: null });
+    this.set({ room, mayRead: room.may_read, timeline: begin(room), error: null });
+    if (isFirst) this.set({ unread: this.unreadNow() });
+  }
+
+  /** What was said since the reader last looked: up to now, or open while the page is hidden. */
+  private unreadNow(): Span | null {
+    const { room } = this.store.getState();
+    const after = room && readUpTo(this.world.me(), room.id);
+    return after === null ? null : { after, upTo: this.world.isShown() ? (room?.last_seq ?? after) : Infinity };
+  }
+
+  /** Who joins a room, or writes in it, may read more of it. */
+  private readAsMember(): void {
+    if (!this.store.getState().mayRead) this.stream.reopen();
   }
 
   private heard(event: RoomEvent): void {
@@ -301,6 +332,7 @@ export class RoomModel {
   /** What the city answers is shown at once; the socket tells the same a little later. */
   private noteSent(entry: Entry, message: Message): void {
     if (entry.room.id !== this.store.getState().room?.id) return;
+    this.readAsMember();
     this.show(this.shownBefore.get(entry.id) ?? null, message);
     this.shownBefore.delete(entry.id);
   }

@@ -14,11 +14,17 @@ export type Row =
 /** What one says within this after the last word needs no name above it. */
 const BREATH_MS = 5 * 60_000;
 
+/** Numbers of a room's history: after `after`, up to `upTo`. */
+export interface Span {
+  after: number;
+  upTo: number;
+}
+
 interface Reader {
   /** One's own subject; null for those who only read. */
   me: string | null;
-  /** The `seq` up to which one had read when one came; null for somebody who was never here. */
-  readUpTo: number | null;
+  /** What was said while one was away; null for somebody who was never here, or has written since. */
+  unread: Span | null;
 }
 
 /** The lines of a conversation, oldest first. `isFirst`: with the author's face and name. */
@@ -64,9 +70,10 @@ export function rowsOf({ messages, notes }: Timeline, outbox: readonly Outgoing[
   return rows;
 }
 
-function firstUnread(messages: readonly Message[], { me, readUpTo }: Reader): string | null {
-  if (readUpTo === null) return null;
-  return messages.find(({ seq, author }) => seq > readUpTo && !(author.kind === "citizen" && author.id === me))?.id ?? null;
+function firstUnread(messages: readonly Message[], { me, unread }: Reader): string | null {
+  if (!unread) return null;
+  const isMissed = ({ seq, author }: Message) => seq > unread.after && seq <= unread.upTo && !(author.kind === "citizen" && author.id === me);
+  return messages.find(isMissed)?.id ?? null;
 }
 
 /** Both by `seq`. */

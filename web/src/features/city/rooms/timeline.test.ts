@@ -93,7 +93,7 @@ const outgoing: Outgoing = {
   problem: null,
 };
 const kinds = (rows: Row[]) => rows.map((row) => (row.kind === "message" ? `${row.message.seq}${row.isFirst ? "!" : ""}` : row.kind));
-const reader = { me: "u_1", readUpTo: null };
+const reader = { me: "u_1", unread: null };
 
 describe("the lines of a conversation", () => {
   it("begin each day, and name whoever speaks after somebody else or a while", () => {
@@ -105,8 +105,9 @@ describe("the lines of a conversation", () => {
 
   it("mark the first word of others that was not read yet", () => {
     const timeline = { ...EMPTY, messages: [message(1), message(2), message(3, { author: TARAS }), message(4, { author: TARAS })] };
-    expect(kinds(rowsOf(timeline, [], { me: "u_1", readUpTo: 1 }))).toEqual(["top", "day", "1!", "2", "unread", "3!", "4"]);
-    expect(kinds(rowsOf(timeline, [], { me: "u_1", readUpTo: 4 }))).not.toContain("unread");
+    expect(kinds(rowsOf(timeline, [], { me: "u_1", unread: { after: 1, upTo: 4 } }))).toEqual(["top", "day", "1!", "2", "unread", "3!", "4"]);
+    expect(kinds(rowsOf(timeline, [], { me: "u_1", unread: { after: 4, upTo: Infinity } }))).not.toContain("unread");
+    expect(kinds(rowsOf(timeline, [], { me: "u_1", unread: { after: 1, upTo: 2 } }))).not.toContain("unread");
   });
 
   it("tell who came and left where it happened", () => {

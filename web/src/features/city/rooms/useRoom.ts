@@ -4,7 +4,7 @@ import { socketWorld } from "../../../lib/page";
 import { outbox } from "../../../stores/outbox";
 import { usePeople } from "../../../stores/people";
 import { useSession } from "../../../stores/session";
-import type { Entry } from "../../../outbox/entry";
+import type { Entry, EntryRoom } from "../../../outbox/entry";
 import { RoomModel, type RoomState } from "./roomModel";
 
 /** The room that is looked at; it is opened with the component and closed with it. */
@@ -15,14 +15,17 @@ export function useRoomModel(slug: string): RoomModel {
   useEffect(() => {
     model.start();
     const reconnect = () => model.reconnect();
+    const look = () => model.shownOrHidden();
     addEventListener("online", reconnect);
+    document.addEventListener("visibilitychange", look);
     return () => {
       removeEventListener("online", reconnect);
+      document.removeEventListener("visibilitychange", look);
       model.stop();
     };
   }, [model]);
 
-  useEffect(() => model.speakAnew(), [model, token]);
+  useEffect(() => model.changeReader(), [model, token]);
 
   return model;
 }
@@ -33,6 +36,7 @@ function openRoom(slug: string): RoomModel {
     token: () => useSession.getState().session?.token ?? null,
     refused: (token) => useSession.getState().end(token),
     me: () => useSession.getState().session?.userId ?? null,
+    isShown: () => document.visibilityState !== "hidden",
     outbox,
     meet: (authors) => usePeople.getState().meet(authors),
   });
@@ -50,10 +54,14 @@ export function useRoomState<Part>(select: (state: RoomState) => Part): Part {
   return useStore(useRoom().store, select);
 }
 
-/** What the reader has waiting for this room, by its order. */
+/** What the reader has waiting for this room, by its order; also while the room itself cannot be loaded. */
 export function useRoomOutbox(): readonly Entry[] {
+  const { name } = useRoom();
   const roomId = useRoomState(({ room }) => room?.id);
   const me = useSession((state) => state.session?.userId);
   const entries = useStore(outbox.store, (state) => state.entries);
-  return useMemo(() => entries.filter(({ owner, room }) => owner === me && room.id === roomId), [entries, me, roomId]);
+  return useMemo(() => {
+    const isHere = (room: EntryRoom) => (roomId === undefined ? room.slug === name || room.id === name : room.id === roomId);
+    return entries.filter(({ owner, room }) => owner === me && isHere(room));
+  }, [entries, me, roomId, name]);
 }

@@ -1,0 +1,254 @@
+"""The pages while no network, or no service, is there: the service worker opens them, and upgrades replace what it stored."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, expect
+
+from daarion_appservice import listening
+from tests.parts.browser import Browser, start_browser
+from tests.parts.city import citizen_token, eventually
+from tests.parts.open_city import OpenCity, open_city
+from tests.parts.ports import HOST, free_port
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ANN: Final = ("u_ann", "Ann")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with start_browser() as browser:
+        yield browser
+
+
+class Service:
+    """A city that is started and stopped at one address, with the pages of one build or another."""
+
+    def __init__(self, folder: Path) -> None:
+        self._url = f"sqlite:///{folder / 'city.db'}"
+        self._port = free_port()
+        self._stack = AsyncExitStack()
+        self.dist = folder / "web_dist"
+
+    def address(self, path: str) -> str:
+        return f"http://{HOST}:{self._port}{path}"
+
+    async def start(self, **sections: dict[str, Any]) -> OpenCity:
+        return await self._stack.enter_async_context(open_city(self._url, api={"port": self._port}, **sections))
+
+    async def stop(self) -> None:
+        await self._stack.aclose()
+
+    def upgrade(self) -> None:
+        """Another build: its entry, its rooms' page and its document have other names and contents, and the old ones are gone."""
+        names = {path.name: path.name for path in (self.dist / "assets").iterdir()}
+        renamed = {name: f"next-{name}" for name in names if re.match(r"(index|AgentsPage)-.*\.js$", name)}
+        for packed in [*self.dist.rglob("*.br"), *self.dist.rglob("*.gz")]:
+            packed.unlink()
+        for path in [*self.dist.rglob("*.js"), *self.dist.rglob("*.html")]:
+            content = path.read_text()
+            for old, new in renamed.items():
+                content = content.replace(old, new)
+            content = content.replace('name="description"', 'name="description" data-build="next"')
+            path.write_text(content.replace('const BUILD = "', 'const BUILD = "next'))
+        for old, new in renamed.items():
+            (self.dist / "assets" / old).rename(self.dist / "assets" / new)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
+    service = Service(tmp_path)
+    shutil.copytree(listening.DIST, service.dist)
+    monkeypatch.setattr(listening, "DIST", service.dist)
+    try:
+        yield service
+    finally:
+        await service.stop()
+
+
+@asynccontextmanager
+async def reader(first: Browser) -> AsyncIterator[Browser]:
+    browser = await first.somebody(locale="en-US", service_workers="allow")
+    try:
+        yield browser
+    finally:
+        await browser.leave()
+
+
+async def settled(page: Page) -> None:
+    """The worker of the build that is served is there, and no other is being installed."""
+    await page.evaluate("navigator.serviceWorker.ready.then(registration => registration.update())")
+    await page.wait_for_function(
+        "navigator.serviceWorker.controller !== null"
+        " && navigator.serviceWorker.getRegistration().then(found => found !== undefined && found.installing === null)"
+    )
+
+
+async def come(browser: Browser, service: Service, path: str) -> Page:
+    page = (await browser.open(service.address("/secondme"))).page
+    await page.evaluate("token => localStorage.setItem('city.session', token)", citizen_token(*ANN))
+    await page.goto(service.address(path))
+    await settled(page)
+    return page
+
+
+async def say(page: Page, text: str) -> None:
+    field = page.get_by_role("textbox", name="Message to")
+    await field.fill(text)
+    await field.press("Enter")
+    await expect(field).to_have_value("")
+
+
+async def holds(city: OpenCity, *wanted: str) -> None:
+    async def is_so() -> bool:
+        return [message["body"] for message in await city.get("/city/rooms/general/messages")] == list(wanted)
+
+    await eventually(is_so, 40)
+
+
+def build_of(page: Page) -> Any:
+    return page.evaluate("document.querySelector('meta[name=description]').dataset.build ?? 'first'")
+
+
+async def stored(page: Page) -> dict[str, list[str]]:
+    """The paths in each cache."""
+    found: dict[str, list[str]] = await page.evaluate(
+        """async () => Object.fromEntries(await Promise.all((await caches.keys()).map(async name =>
+            [name, (await (await caches.open(name)).keys()).map(request => new URL(request.url).pathname)])))"""
+    )
+    return found
+
+
+async def test_reload_offline_shows_the_waiting_message_and_sends_it_later(service: Service, browser: Browser) -> None:
+    city = await service.start()
+    async with reader(browser) as person:
+        page = await come(person, service, "/city/general")
+        await page.get_by_role("textbox", name="Message to").wait_for()
+        await page.context.set_offline(True)
+        await say(page, "written offline")
+        await page.get_by_text("Waiting for the connection").wait_for()
+        await page.reload()
+        await page.get_by_text("There is no network.").wait_for()
+        await page.get_by_role("heading", name="General").wait_for()
+        await page.get_by_text("written offline").wait_for()
+        # Another address of the city, opened by hand.
+        await page.goto(service.address("/agents"))
+        await page.get_by_role("heading", name="Agents of the city").wait_for()
+        await page.goto(service.address("/city/general"))
+        await page.get_by_text("written offline").wait_for()
+        await page.context.set_offline(False)
+        await holds(city, "written offline")
+        await expect(page.get_by_role("log").get_by_text("written offline")).to_be_visible()
+
+
+async def test_reload_while_the_service_is_stopped_shows_the_page(service: Service, browser: Browser) -> None:
+    await service.start()
+    async with reader(browser) as person:
+        page = await come(person, service, "/city/general")
+        await page.get_by_role("textbox", name="Message to").wait_for()
+        await service.stop()
+        await say(page, "into the silence")
+        await page.get_by_text("Waiting for the connection").wait_for()
+        await page.reload()
+        await page.get_by_text("into the silence").wait_for()
+        await page.get_by_text("The connection to the city is lost.").wait_for()
+        await holds(await service.start(), "into the silence")
+        await expect(page.get_by_role("log").get_by_text("into the silence")).to_be_visible()
+
+
+async def test_only_documents_and_assets_are_stored(service: Service, browser: Browser) -> None:
+    await service.start()
+    async with reader(browser) as person:
+        page = await come(person, service, "/city/general")
+        await page.reload()
+        await page.get_by_role("textbox", name="Message to").wait_for()
+        [paths] = (await stored(page)).values()
+        assert "/" in paths
+        assert [path for path in paths if path != "/" and not path.startswith("/assets/")] == []
+
+
+async def test_answers_of_the_service_are_shown_whatever_their_status(service: Service, browser: Browser) -> None:
+    await service.start()
+    async with reader(browser) as person:
+        page = await come(person, service, "/city/general")
+        await service.stop()
+        shutil.rmtree(service.dist)
+        await service.start()
+        answer = await page.goto(service.address("/city/general"))
+        assert answer is not None
+        assert answer.status == 503
+        await page.get_by_role("heading", name="The city is open, but its pages are missing").wait_for()
+
+
+async def test_new_build_is_shown_at_once_and_open_tabs_keep_their_parts(service: Service, browser: Browser) -> None:
+    await service.start()
+    async with reader(browser) as person:
+        old = await come(person, service, "/city/general")
+        assert await build_of(old) == "first"
+        await service.stop()
+        service.upgrade()
+        await service.start()
+        new = (await person.open(service.address("/city/general"))).page
+        assert await build_of(new) == "next"
+        await settled(new)
+        assert len(await stored(new)) == 2
+        # The service has the old build's parts no more; the tab opens its page without being loaded anew.
+        await old.evaluate("window.isSame = true")
+        await old.get_by_role("link", name="Agents").click()
+        await old.get_by_role("heading", name="Agents of the city").wait_for()
+        assert await old.evaluate("window.isSame")
+        # Without the service it is the new build that opens, also while the old worker serves.
+        await service.stop()
+        await new.reload()
+        await new.get_by_role("link", name="Agents").wait_for()
+        assert await build_of(new) == "next"
+        await old.close()
+        await new.close()
+        await service.start()
+        later = (await person.open(service.address("/city/general"))).page
+        await eventually(lambda: has_one_cache(later), 20)
+        assert await build_of(later) == "next"
+
+
+async def has_one_cache(page: Page) -> bool:
+    return len(await stored(page)) == 1
+
+
+async def has_no_worker(page: Page) -> bool:
+    registered: int = await page.evaluate("navigator.serviceWorker.getRegistrations().then(found => found.length)")
+    return registered == 0 and await stored(page) == {}
+
+
+async def test_pages_that_are_switched_off_leave_no_worker(service: Service, browser: Browser) -> None:
+    await service.start()
+    async with reader(browser) as person:
+        page = await come(person, service, "/city/general")
+        await service.stop()
+        await service.start(web={"enabled": False})
+        answer = await page.goto(service.address("/"))
+        assert answer is not None
+        assert answer.status == 404
+        await eventually(lambda: has_no_worker(page), 20)
+
+
+async def test_older_version_without_a_worker_ends_it(service: Service, browser: Browser) -> None:
+    await service.start()
+    async with reader(browser) as person:
+        page = await come(person, service, "/city/general")
+        await service.stop()
+        service.upgrade()
+        (service.dist / "service-worker.js").unlink()
+        await service.start()
+        await page.goto(service.address("/city/general"))
+        assert await build_of(page) == "next"
+        await eventually(lambda: has_no_worker(page), 20)
+        await page.get_by_role("textbox", name="Message to").wait_for()

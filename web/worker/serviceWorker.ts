@@ -1,0 +1,115 @@
+/*
+ * The service worker of the pages: a page opens without a network, too, and an open tab finds the parts of its build after an upgrade.
+ *
+ * Navigations to pages go to the network first; the stored document is served only when no answer comes. Files under /assets/ are
+ * served from the cache first, as their names change with their content. Nothing else is stored or answered here: no API answers,
+ * no tokens, no media.
+ *
+ * Each build has a cache of its own. A new worker fills its cache while the one before still serves, and waits until the tabs of that
+ * one are closed; then it removes the other caches. So no open tab loses parts of its build.
+ */
+
+/** Put in by web/build/serviceWorker.ts: the hash of the build, and paths of its files. */
+declare const BUILD: string;
+declare const ENTRY: string;
+declare const FILES: readonly string[];
+
+const worker = self as unknown as ServiceWorkerGlobalScope;
+
+const CACHES = "city-pages-";
+const CACHE = CACHES + BUILD;
+const DOCUMENT = "/";
+/** Milliseconds without a status line after which a navigation has failed, as with requests of the pages. */
+const ANSWER_WITHIN_MS = 20_000;
+/** Where the pages are (App.tsx); what stands in the lookahead belongs to the API. */
+const PAGE = /^\/(city(\/(?!(citizens|feed|home|me|media|rooms|sign-in|site)$)[^/]+)?|secondme|agents(\/[^/]+)?|(nodes|microdao)\/[^/]+)?$/;
+
+worker.addEventListener("install", (event) => event.waitUntil(install()));
+worker.addEventListener("activate", (event) => event.waitUntil(activate()));
+worker.addEventListener("fetch", (event) => {
+  const { method, mode, url } = event.request;
+  const { origin, pathname } = new URL(url);
+  if (method !== "GET" || origin !== worker.location.origin) return;
+  if (mode === "navigate" && PAGE.test(pathname)) event.respondWith(page(event));
+  else if (mode !== "navigate" && pathname.startsWith("/assets/")) event.respondWith(asset(event));
+});
+
+/** Store the build. Throws when the city does not serve it, as one of several processes may during an upgrade; the browser tries again. */
+async function install(): Promise<void> {
+  const found = await fetch(DOCUMENT, { cache: "no-cache" });
+  const isThisBuild = found.ok && !found.redirected && (await found.clone().text()).includes(ENTRY);
+  if (!isThisBuild) throw new Error(`${DOCUMENT} is not the document of the build ${BUILD}`);
+  const cache = await caches.open(CACHE);
+  const { connection } = navigator as { connection?: { saveData?: boolean } };
+  if (!connection?.saveData) await cache.addAll(FILES);
+  // Last: a cache with a document is complete.
+  await cache.put(DOCUMENT, found);
+}
+
+async function activate(): Promise<void> {
+  await removeCaches((name) => name !== CACHE);
+  await worker.registration.navigationPreload.enable();
+  await worker.clients.claim();
+}
+
+async function page(event: FetchEvent): Promise<Response> {
+  const answer = fromNetwork(event);
+  event.waitUntil(answer.then(leaveIfGone).catch(() => undefined));
+  const timeout = new Promise<never>((_resolve, reject) => setTimeout(() => reject(new Error("no answer in time")), ANSWER_WITHIN_MS));
+  try {
+    return await Promise.race([answer, timeout]);
+  } catch {
+    return (await storedDocument()) ?? answer;
+  }
+}
+
+/** The browser may have asked already, while this worker started. */
+async function fromNetwork(event: FetchEvent): Promise<Response> {
+  const preloaded = (await event.preloadResponse) as Response | undefined;
+  return preloaded ?? fetch(event.request);
+}
+
+async function asset(event: FetchEvent): Promise<Response> {
+  const stored = await caches.match(event.request, { ignoreVary: true });
+  if (stored) return stored;
+  const answer = await fetch(event.request);
+  if (answer.status === 200) event.waitUntil(store(event.request, answer.clone()));
+  return answer;
+}
+
+async function store(request: Request, answer: Response): Promise<void> {
+  if (await caches.has(CACHE)) await (await caches.open(CACHE)).put(request, answer);
+}
+
+/** The document of the newest build that is stored whole. */
+async function storedDocument(): Promise<Response | undefined> {
+  for (const name of (await ownCaches()).reverse()) {
+    const found = await caches.match(DOCUMENT, { cacheName: name });
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/**
+ * Unregister when the city no longer has this script: the pages are switched off, or an older version serves them.
+ *
+ * Browsers do not end a worker whose script is 404. The script is looked for only when `answer` is not the stored document.
+ */
+async function leaveIfGone(answer: Response): Promise<void> {
+  const stored = await storedDocument();
+  if (answer.ok && answer.headers.get("ETag") === stored?.headers.get("ETag")) return;
+  const script = await fetch(worker.location.href, { cache: "no-store" });
+  const isScript = script.headers.get("Content-Type")?.includes("javascript");
+  const isGone = script.ok ? !isScript : script.status === 404 || script.status === 410;
+  if (!isGone) return;
+  await removeCaches(() => true);
+  await worker.registration.unregister();
+}
+
+async function ownCaches(): Promise<string[]> {
+  return (await caches.keys()).filter((name) => name.startsWith(CACHES));
+}
+
+async function removeCaches(isOver: (name: string) => boolean): Promise<void> {
+  await Promise.all((await ownCaches()).filter(isOver).map((name) => caches.delete(name)));
+}
