@@ -18,7 +18,7 @@ beforeAll(async () => {
 
 function show(tally: Tally): HTMLElement {
   const { clock, open, random } = new FakeWorld();
-  const nobody = { token: () => null, refused: () => undefined, me: () => null, meet: () => undefined };
+  const nobody = { token: () => null, refused: () => undefined, me: () => null, meet: () => undefined, isShown: () => true };
   const model = new RoomModel("general", { clock, open, random, outbox, ...nobody });
   render(
     <RoomContext value={model}>
