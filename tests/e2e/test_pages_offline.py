@@ -14,6 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from daarion_appservice import listening
+from daarion_appservice.http.web_pages import DIST
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import citizen_token, eventually
 from tests.parts.open_city import OpenCity, open_city
@@ -67,7 +68,7 @@ class Service:
 @pytest_asyncio.fixture(loop_scope="module")
 async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
     service = Service(tmp_path)
-    shutil.copytree(listening.DIST, service.dist)
+    shutil.copytree(DIST, service.dist)
     monkeypatch.setattr(listening, "DIST", service.dist)
     try:
         yield service

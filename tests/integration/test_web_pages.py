@@ -41,7 +41,13 @@ def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "web_dist"
     (folder / "assets").mkdir(parents=True)
     (tmp_path / "secret.txt").write_text("the city's own")
-    for name, content in {"index.html": DOCUMENT, "assets/city-a1b2c3.js": SCRIPT, "favicon.svg": "<svg/>", "service-worker.js": SCRIPT}.items():
+    files = {
+        "index.html": DOCUMENT,
+        "assets/city-a1b2c3.js": SCRIPT,
+        "favicon.svg": "<svg/>",
+        "service-worker.js": SCRIPT,
+    }
+    for name, content in files.items():
         (folder / name).write_text(content)
     for name in ("index.html", "assets/city-a1b2c3.js"):
         (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))

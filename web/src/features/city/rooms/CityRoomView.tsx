@@ -91,14 +91,14 @@ function RoomState() {
     ? null
     : !mayRead
       ? t("rooms.membersOnly")
-    : room.encrypted
-      ? t("rooms.encrypted")
-      : room.archived
-        ? t("rooms.archived")
-        : room.matrix_status === "pending"
-          ? t("rooms.pending")
-          : room.matrix_status === "failed"
-            ? t("rooms.failed", { error: room.matrix_error ?? "" })
-            : null;
+      : room.encrypted
+        ? t("rooms.encrypted")
+        : room.archived
+          ? t("rooms.archived")
+          : room.matrix_status === "pending"
+            ? t("rooms.pending")
+            : room.matrix_status === "failed"
+              ? t("rooms.failed", { error: room.matrix_error ?? "" })
+              : null;
   return <div role="status">{words && <p className={styles.state}>{words}</p>}</div>;
 }
