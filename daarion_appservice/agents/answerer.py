@@ -269,8 +269,8 @@ class Answerer:
                 is_asked = message is not None and asked.owed.agent in await self._answers.asked(
                     tx, asked.room, message
                 )
-        except (SQLAlchemyError, OSError):
-            # Looked at again later; the answer is not lost to that.
+        except (SQLAlchemyError, OSError) as error:
+            log.error("answers_unavailable", error=str(error), help="the database does not answer; trying again")
             return
         if message is None or message.deleted:
             raise QuestionDeleted

@@ -261,7 +261,7 @@ async def is_asked(forum: Forum, times: int = 1) -> None:
     async def asked() -> bool:
         return len(forum.core.asked) == times
 
-    await eventually(asked)
+    await eventually(asked, explain=lambda: f"asked {[each.content for each in forum.core.asked]}")
 
 
 async def has_begun(forum: Forum, room: RoomId = GENERAL) -> None:
