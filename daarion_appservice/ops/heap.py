@@ -8,6 +8,7 @@ Measured with 2,000 events in transactions of 6 MB (13 MB at most), Python's own
     at most two arenas                              135 MB -> 297 MB; 355 MB
     two arenas, blocks of 128 KiB and more by mmap  134 MB -> 188 MB; 180 MB
     the same, inbox read 1 MiB of text at a time    136 MB -> 168 MB; 172 MB
+    the same, texts parsed in a thread as well      142 MB -> 202 MB; with one arena less than 192 MB
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _ARENA_MAX: Final = -8
 """``M_…`` of malloc.h."""
-_OPTIONS: Final = {_ARENA_MAX: 2, _MMAP_THRESHOLD: 128 * 1024, _TRIM_THRESHOLD: 256 * 1024}
+_OPTIONS: Final = {_ARENA_MAX: 1, _MMAP_THRESHOLD: 128 * 1024, _TRIM_THRESHOLD: 256 * 1024}
 
 
 def bound_heap() -> None:

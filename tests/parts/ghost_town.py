@@ -220,6 +220,9 @@ class Land:
             number = next(self._towns)
             town = GhostTown(self.homeserver, proxy, client, watch, database, namespace, ours, room, refresh_s, number)
             await town.settle(ghosts)
+            for number in range(ghosts):
+                # Synapse 1.163 loses a first change of presence that comes while somebody asks for it the first time.
+                await town.presence(number)
             yield town
         finally:
             watching.cancel()
