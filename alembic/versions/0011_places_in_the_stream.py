@@ -1,4 +1,4 @@
-"""Which events' places in the homeserver's stream are known."""
+"""Add `inbox.swept`: whether the position of an event in the homeserver's stream is known; index what it is read by."""
 
 from __future__ import annotations
 
@@ -19,11 +19,21 @@ def upgrade() -> None:
         "ix_inbox_unswept",
         "inbox",
         ["matrix_room_id"],
-        sqlite_where=sa.text("NOT swept"),
+        # SQLite uses a partial index only for the very term of the query, which SQLAlchemy writes `swept = 0` there.
+        sqlite_where=sa.text("swept = 0"),
         postgresql_where=sa.text("NOT swept"),
+    )
+    from_matrix = sa.text("author_kind = 'matrix'")
+    op.create_index(
+        "ix_messages_from_matrix",
+        "messages",
+        ["room_id", "seq"],
+        sqlite_where=from_matrix,
+        postgresql_where=from_matrix,
     )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_messages_from_matrix", "messages")
     op.drop_index("ix_inbox_unswept", "inbox")
     op.drop_column("inbox", "swept")

@@ -24,9 +24,11 @@ _ENDS: Final = {
 _FENCE: Final = "```"
 _TOKENS: Final = (*_ENDS, *_ENDS.values(), _FENCE)
 _LONGEST: Final = max(map(len, _TOKENS))
-_PATTERNS: Final = {tag: re.compile(re.escape(tag), re.IGNORECASE) for tag in _TOKENS}
-_ANY_START: Final = re.compile("|".join(map(re.escape, (*_ENDS, _FENCE))), re.IGNORECASE)
-_ANY_END: Final = re.compile("|".join(map(re.escape, _ENDS.values())), re.IGNORECASE)
+# With ASCII: otherwise `ſ` matches `s` and `ı` matches `i`, and the tag that was found is not among the keys of _ENDS.
+_FLAGS: Final = re.IGNORECASE | re.ASCII
+_PATTERNS: Final = {tag: re.compile(re.escape(tag), _FLAGS) for tag in _TOKENS}
+_ANY_START: Final = re.compile("|".join(map(re.escape, (*_ENDS, _FENCE))), _FLAGS)
+_ANY_END: Final = re.compile("|".join(map(re.escape, _ENDS.values())), _FLAGS)
 
 
 class ThoughtFilter:

@@ -6,6 +6,7 @@ transaction. Either is part of the room's history.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..errors import Conflict, NotAllowed
@@ -19,6 +20,7 @@ from .prepared import prepared, prose_ahead
 from .times import plausible_ms
 from .types import (
     Author,
+    AuthorKind,
     Content,
     EventId,
     HistoryVisibility,
@@ -71,10 +73,7 @@ class Changes:
         # Before the transaction: nobody who writes has to wait until it is rendered.
         worded = await self._wording.content(body, msgtype="m.text", media=None)
         check_content(worded)
-        async with self._store.reading() as tx:
-            before = await tx.messages.get(MessageId(message_id))
-        texts = prose_ahead(body, before.body if before else "")
-        async with prepared(texts), self._store.transaction() as tx:
+        async with prepared(await self._texts_to_parse(author, message_id, body)), self._store.transaction() as tx:
             room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
             if message.author.subject != author.subject:
                 raise NotAllowed("not_yours", "only their author may edit messages")
@@ -91,6 +90,14 @@ class Changes:
             asked = await self.asked_by_edit(tx, room, message, _as_it_stands(happened))
         publish_all(self._publish, [happened, OutboxFilled(), *asked])
         return _as_it_stands(happened)
+
+    async def _texts_to_parse(self, author: Author, message_id: str, body: str) -> list[Callable[[], object]]:
+        """Return calls for `prepared`: of the new text and the one that it replaces; none for agents, whose edits ask nobody."""
+        if author.kind is AuthorKind.AGENT:
+            return []
+        async with self._store.reading() as tx:
+            before = await tx.messages.get(MessageId(message_id))
+        return prose_ahead(body, before.body if before else "")
 
     async def asked_by_edit(self, tx: CityTransaction, room: Room, before: Message, after: Message) -> list[CityEvent]:
         """Write down the agents that a message asks only since it was edited; returns what to publish once that is committed."""

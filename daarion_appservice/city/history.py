@@ -57,7 +57,14 @@ async def take_place(tx: CityTransaction, room: RoomId, before: MessageId | None
 
 
 async def _make_room(tx: CityTransaction, standing: Message, last: int) -> tuple[int, int]:
-    """Raise numbers from that of ``standing`` on, so that two are free below it: ``last``, the room's highest, and the next."""
+    """Raise the sequence numbers of ``standing`` and all later events of its room above ``last + 1``.
+
+    Args:
+        last: the highest sequence number of the room, which the caller holds.
+
+    Returns:
+        The first number that was raised, and by how much.
+    """
     first, by = standing.seq, last - standing.seq + 2
     await tx.rooms.next_seqs(standing.room_id, by - 1)
     await tx.rooms.renumber(standing.room_id, first, by=by)
@@ -65,15 +72,20 @@ async def _make_room(tx: CityTransaction, standing: Message, last: int) -> tuple
 
 
 async def move(tx: CityTransaction, message: MessageId, before: MessageId | None, at_ms: int) -> RoomHappened | None:
-    """Have a message stand right before another one of its room, or (None) at the end; returns what to publish.
+    """Move a message right before another message of its room, or to the end of the room.
 
-    None when one of the two is not there any more.
+    Args:
+        before: the message that follows it afterwards; None for the end.
+        at_ms: the time of the room event that tells clients of it, in milliseconds since 1970.
+
+    Returns:
+        The event to publish after the commit; None when either message no longer exists.
     """
     moving = await tx.messages.get(message)
     if moving is None:
         return None
     (last,), _ = await tx.rooms.next_seqs(moving.room_id, 1)
-    # The room is held by now; until then either may have been moved.
+    # Only now is the room's row locked: another transaction may have moved either message before.
     standing = await tx.messages.get(before) if before is not None else None
     if standing is not None and standing.room_id == moving.room_id:
         moved = await _make_room(tx, standing, last)

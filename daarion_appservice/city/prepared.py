@@ -1,12 +1,12 @@
-"""HTML and Markdown of messages, parsed in a thread before a database transaction needs the result.
+"""HTML and Markdown of messages, parsed in a thread before the database transaction that needs the result.
 
-The longest texts take 0.1 s to parse. In a transaction every other writer would wait for that, and on the event loop everybody.
-So whoever is about to handle messages runs the parsing first, in a thread, of which there is one: nobody can have more
-than one processor at work for them. The results are there for the block, and cost a look-up:
+The longest texts take 0.1 s to parse. Within a transaction that would block all other writers, and on the event loop all
+tasks. So callers parse before they open the transaction, in a single thread: hostile texts occupy one processor at most. The
+results are cached in a context variable for the duration of the block:
 
     async with prepared([partial(read, message) for message in messages]):
         async with database.transaction() as tx:
-            ...  # read(message) again: html_of, names_in and prose_of answer at once
+            ...  # read(message) again: html_of, names_in and prose_of return the cached results
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from . import markup
 _T = TypeVar("_T")
 
 AT_ONCE_CHARS: Final = 2_000
-"""Shorter texts take 5 ms at most: not worth a thread where one message comes by itself."""
+"""Texts up to this many characters take at most 5 ms to parse, and are parsed on the event loop where they come one at a time."""
 
 _THREAD: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="markup")
 _results: ContextVar[dict[tuple[Callable[[str], Any], str], Any] | None] = ContextVar("prepared", default=None)
-"""By function and text; None outside of ``prepared``."""
+"""The results by parser and text; None outside of a `prepared` block."""
 
 
 def html_of(html: str) -> str | None:
-    """``markup.sanitised``."""
+    """Return `markup.sanitised`, from the cache of a `prepared` block if there is one."""
     return _result(markup.sanitised, html)
 
 
 def names_in(body: str) -> list[str]:
-    """``markup.mention_names``."""
+    """Return `markup.mention_names`, from the cache of a `prepared` block if there is one."""
     return _result(markup.mention_names, body)
 
 
 def prose_of(body: str) -> tuple[str, ...]:
-    """``markup.prose``."""
+    """Return `markup.prose` as a tuple, from the cache of a `prepared` block if there is one."""
     return _result(_prose, body)
 
 
 async def in_thread(work: Callable[[], _T]) -> _T:
-    """Run ``work`` in the thread, and what it parses for this block of ``prepared`` with it."""
+    """Run ``work`` in the parser thread, with a copy of this task's context, so that it fills the cache of the block."""
     return await asyncio.get_running_loop().run_in_executor(_THREAD, copy_context().run, work)
 
 
 @asynccontextmanager
 async def prepared(works: Iterable[Callable[[], object]]) -> AsyncIterator[None]:
-    """Run ``works`` in the thread, one by one, and keep what they parsed until the block ends.
+    """Run ``works`` in the parser thread, one after another, and cache what they parse until the block ends.
 
-    A work that raises is ignored here: it raises again where its result is needed, and fails that message alone.
+    Exceptions of ``works`` are suppressed: the same call raises again where its result is needed, and fails that message alone.
     """
     token = _results.set({})
     try:
@@ -68,7 +68,7 @@ async def prepared(works: Iterable[Callable[[], object]]) -> AsyncIterator[None]
 
 
 def prose_ahead(*bodies: str) -> list[Callable[[], object]]:
-    """For ``prepared``: what ``Addressing`` reads of these texts."""
+    """Return calls for `prepared` that parse what `Addressing` reads of long texts."""
     return [partial(prose_of, body) for body in bodies if "@" in body and len(body) > AT_ONCE_CHARS]
 
 

@@ -86,7 +86,7 @@ class CatchUp:
         self._sweep = asyncio.Lock()
 
     def on_missing(self, listener: Callable[[MatrixRoomId], None]) -> None:
-        """Have ``listener`` called with each room of which events were missing, once they have their place."""
+        """Call ``listener`` with each room of which events were missing, after they were stored in the inbox."""
         self._on_missing.append(listener)
 
     async def run(self, reason: Missed) -> int:

@@ -346,7 +346,7 @@ class _RoomLook:
 
 
 def read_row(row: InboxRow) -> Event:
-    """The event of a row; empty for what is none."""
+    """Return the event of an inbox row; an empty one when its text is not a JSON object."""
     try:
         event: Any = orjson.loads(row.event)
     except orjson.JSONDecodeError:

@@ -33,7 +33,7 @@ _MAX_EXCERPT: Final = 250
 
 
 def read_said(event_type: str, content: Event, namespace: Namespace) -> Content | None:
-    """What an event of one of the types ``MESSAGES`` says; None when there is nothing in it that could be shown."""
+    """Read the content of an event of one of the types `MESSAGES`; None when it holds nothing to show."""
     if event_type == "m.sticker":
         return _read_sticker(content)
     return _read_poll(content, namespace) if event_type in POLLS else _read_message(content, namespace)

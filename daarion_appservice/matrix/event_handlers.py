@@ -58,7 +58,7 @@ class EventHandlers:
         return self._handlers.keys()
 
     async def ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
-        """What is best parsed before the transaction in which these events are handled: for ``city.prepared``."""
+        """Return calls for `city.prepared` that parse the texts of these events."""
         return await self._messages.ahead(tx, events)
 
     async def handle_again(self, tx: Transaction, event: Event) -> list[CityEvent]:

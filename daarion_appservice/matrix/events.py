@@ -17,9 +17,9 @@ REACTION_ID: Final = "space.daarion.reaction_id"
 """The same for reactions."""
 
 POLLS: Final = frozenset({"m.poll.start", "org.matrix.msc3381.poll.start"})
-"""What begins a poll (MSC3381), by its stable and by its unstable name."""
+"""The stable and the unstable type of the event that starts a poll (MSC3381)."""
 MESSAGES: Final = frozenset({"m.room.message", "m.sticker", *POLLS})
-"""What becomes a message of the city."""
+"""The types of events that become a message in the city."""
 SAID: Final = MESSAGES | {"m.reaction", "m.room.redaction"}
 """What people say, and what becomes of it; it counts also in a room that was replaced by another."""
 

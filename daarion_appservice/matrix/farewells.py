@@ -98,14 +98,14 @@ class Farewells:
         return True
 
     async def _leave(self, user: UserId, rooms: list[Room], unsent: set[RoomId]) -> None:
-        """Leave all rooms, direct chats and the space too, but those where something is ``unsent``; decline invitations."""
+        """Leave all rooms, direct chats and the space included, but those with ``unsent`` messages; decline all invitations."""
         needed = {room.matrix_room_id for room in rooms if room.id in unsent}
         joined = await self._homeserver.joined_rooms(as_user=user)
         if joined:
             # While somebody can still see it.
             await self._homeserver.set_presence(user, "offline", None)
             await self._roles.clear(user)
-        # An invitation into somebody's chat with another agent stays open for as long as nobody declines it.
+        # Invitations to chats of other agents were neither accepted nor declined while the agent existed.
         invited = await self._homeserver.invitations(as_user=user)
         refusals = []
         for room in sorted((joined | invited.keys()) - needed):

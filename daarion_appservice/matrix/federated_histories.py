@@ -10,8 +10,8 @@ and again, less and less often:
 
 Reading it is what has Synapse backfill, so that a hole is found with the second look at the latest.
 
-State may change by resolution without an event that anybody is told of. So the room's current state is read, too: when something
-was missing, and else at most once a minute.
+State resolution may change a room's state without an event that Synapse sends to clients. So ``GET /state`` is asked, too: when
+events were missing, and otherwise at most once a minute.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _LONGEST_INTERVAL_MS: Final = 3_600_000
 _SAME_FOR_MS: Final = 240_000
 """How long a history must have looked the same to be taken for complete: longer than a link is cut by a server's restart."""
 _STATE_EVERY_MS: Final = 60_000
-"""How long the current state of a room is not read again: it is an answer of some 100 KB where a thousand people are."""
+"""Milliseconds between two requests for a room's state: the answer has some 100 KB for a thousand members."""
 _LOOK_S: Final = 0.5
 _AT_ONCE: Final = 4
 _AWAY_PAUSE_S: Final = 1.0
@@ -64,7 +64,7 @@ class _Watched:
     """Its events since the complete point, as they were at ``seen_at_ms``."""
     seen_at_ms: int = 0
     state_due_ms: int = 0
-    """When the room's current state is to be read, with the next look after that."""
+    """The time from which the next look at the room reads its state, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class FederatedHistories:
         refresh_state: Callable[[Room], Awaitable[None]],
         now_ms: NowMs,
     ) -> None:
-        """``refresh_state`` takes over what a room's current state says."""
+        """``refresh_state`` reads the current state of a room and applies it to the city's room."""
         self._refresh_state = refresh_state
         self._histories = histories
         self._catch_up = catch_up
@@ -128,7 +128,7 @@ class FederatedHistories:
         watched.due_ms = min(watched.due_ms, soon_ms)
 
     def _doubt(self, room: MatrixRoomId) -> None:
-        """Of a room events were missing: its state may be another one than those say that came."""
+        """Have the state of a room read soon: events were missing, and a state event may have been among them."""
         if watched := self._rooms.get(room):
             watched.state_due_ms = self._now_ms()
             self.stir(room)
@@ -169,7 +169,7 @@ class FederatedHistories:
         return due[: max(0, _AT_ONCE - len(self._busy))]
 
     async def _rooms_of(self, due: list[MatrixRoomId]) -> dict[MatrixRoomId, Room]:
-        """Whose they are; those that are no room or chat of the city any more are forgotten."""
+        """Return the city's rooms and chats by Matrix room id; stop watching Matrix rooms that have none any more."""
         found: dict[MatrixRoomId, Room] = {}
         for matrix_room in due:
             async with self._database.reading() as tx:
@@ -206,11 +206,11 @@ class FederatedHistories:
     async def _look_at_state(self, matrix_room: MatrixRoomId, room: Room, watched: _Watched) -> None:
         if room.matrix_room_id != matrix_room or self._now_ms() < watched.state_due_ms:
             return
-        # First of all: what turns out to be missing meanwhile makes it due again.
+        # Set before the request: `_doubt` may make it due again while the request runs.
         watched.state_due_ms = self._now_ms() + _STATE_EVERY_MS
         try:
             await self._refresh_state(room)
-        except BaseException:
+        except Exception:
             watched.state_due_ms = 0
             raise
 

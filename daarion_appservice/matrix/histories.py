@@ -36,7 +36,7 @@ class Stretch:
     is_first: bool = False
     """Nothing is known of what was before: only what follows an event that came by itself is news."""
     since_token: bool = False
-    """It begins where a token of ``/sync`` ends that was kept, and was read up to another one."""
+    """Whether it holds all events between two tokens of ``/sync``."""
 
     @property
     def ids(self) -> list[str]:

@@ -192,7 +192,7 @@ class Inbound:
             self._confirmation.note_dropped(row)
 
     async def _handle_all(self, look: Look, held: dict[str, int]) -> None:
-        """Parse what the batch says, then handle it: however large it is, nobody else's transaction waits for that."""
+        """Parse the texts of a batch in a thread, then handle it, so that no other transaction waits for the parsing."""
         if not look.rows:
             return
         async with self._database.reading() as tx:

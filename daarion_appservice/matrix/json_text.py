@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 _MAX_DEPTH: Final = 500
-"""What is nested deeper becomes null where Python's parser would reach its recursion limit of 1,000 frames."""
+"""Deeper arrays and objects are read as null when Python's parser reaches its recursion limit of 1,000 frames."""
 _MAX_DIGITS: Final = 19
 """Longer integers are read as floats: they do not fit into 64 bits, and reading them as integers takes quadratic time."""
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{\]}]', re.DOTALL)
@@ -60,7 +60,7 @@ def _refuse(constant: str) -> None:
 
 
 def _flattened(body: bytes) -> bytes:
-    """The same JSON with null in place of whatever is nested deeper than ``_MAX_DEPTH``."""
+    """Return the JSON with null in place of arrays and objects that are nested deeper than ``_MAX_DEPTH``."""
     kept: list[bytes] = []
     depth = start = 0
     for token in _TOKEN.finditer(body):
@@ -73,5 +73,5 @@ def _flattened(body: bytes) -> bytes:
                 depth -= 1
                 if depth == _MAX_DEPTH:
                     start = token.end()
-    # What is never closed stays open, so it is refused.
+    # A body that ends within such a value stays incomplete, so that the parser refuses it.
     return b"".join(kept if depth > _MAX_DEPTH else [*kept, body[start:]])

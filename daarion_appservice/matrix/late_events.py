@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -42,17 +42,9 @@ class Brought:
     """Of its events, without what was before our time."""
     missing: int
     doubted: RoomId | None
-    """The city's room, when memberships or other state were missing or misordered: what holds now is best asked."""
+    """The city's room, when state events were missing or out of order, so that its current state has to be read."""
     moves: list[RoomHappened]
-    """To be published once that is committed."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Around:
-    """As `Around`, with the Matrix events of the later messages."""
-
-    last_before: int | None = None
-    after: Mapping[str, Place] = field(default_factory=dict)
+    """The events to publish after the commit."""
 
 
 class LateEvents:
@@ -80,15 +72,18 @@ class LateEvents:
         return replace(stretch, events=events, in_stream_order_from=ordered_from), known
 
     async def bring(self, tx: Transaction, stretch: Stretch, *, is_covered: bool = False) -> Brought:
-        """Have what is missing wait in its place, and move what came and stands elsewhere. Part of the caller's transaction.
+        """Put the missing events of a stretch into the inbox, and move messages that are out of stream order.
 
-        ``is_covered``: what happens from now on is seen since the token that is kept with this.
+        Runs in the caller's transaction.
+
+        Args:
+            is_covered: the transaction stores a ``/sync`` token behind the stretch, so that the next sweep begins there.
         """
         await tx.inbox.hold(stretch.room)
         stretch, known = await self._of_our_time(tx, stretch)
         room = await tx.rooms.by_matrix_id(stretch.room) or await tx.rooms.by_former_id(stretch.room)
         places = await tx.messages.places(room.id, stretch.ids) if room is not None else {}
-        around = await self._around(tx, room.id, stretch, places) if room is not None else _Around()
+        around = await self._around(tx, room.id, stretch, places) if room is not None else Around()
         # Of what is long past the inbox has forgotten that it came.
         known = {event_id: Known(InboxState.DONE, 0) for event_id in places} | known
         found = plan(
@@ -97,7 +92,7 @@ class LateEvents:
             places,
             self._namespace.is_ours,
             in_stream_order_from=stretch.in_stream_order_from,
-            around=Around(around.last_before, list(around.after.values())),
+            around=around,
         )
         moves = [await move(tx, each.message, each.before, self._now_ms()) for each in found.moves]
         await self._put(tx, stretch, found)
@@ -115,15 +110,15 @@ class LateEvents:
             [each for each in moves if each is not None],
         )
 
-    async def _around(self, tx: Transaction, room: RoomId, stretch: Stretch, places: Mapping[str, Place]) -> _Around:
+    async def _around(self, tx: Transaction, room: RoomId, stretch: Stretch, places: Mapping[str, Place]) -> Around:
         if not stretch.since_token:
-            # It was read back from now: what stands behind its last message came since.
+            # The stretch was read backwards from its end: messages behind its last one arrived after the request.
             last = max((place[0] for place in places.values()), default=None)
-            return _Around(None, {} if last is None else await tx.messages.from_matrix_after(room, last))
+            return Around(None, {} if last is None else await tx.messages.from_matrix_after(room, last))
         ids = set(stretch.ids)
         unswept = await tx.messages.unswept(room, stretch.room)
         after = {event_id: place for event_id, place in unswept.items() if event_id not in ids}
-        return _Around(await tx.messages.last_from_matrix(room, stretch.room, but=ids | after.keys()), after)
+        return Around(await tx.messages.last_from_matrix(room, stretch.room, but=ids | after.keys()), after)
 
     async def _put(self, tx: Transaction, stretch: Stretch, found: Plan) -> None:
         now_ms = self._now_ms()

@@ -1,13 +1,13 @@
-"""Where messages stand in a room of the city, given the order of the homeserver's stream. Decides, and asks nobody.
+"""The order of a room's messages, computed from the order of the homeserver's stream. Pure functions without I/O.
 
-Messages from Matrix stand in the order of the stream, as far as it is known; what only transactions brought stands behind them,
-in the order in which it came. Transactions alone do not tell the order: Synapse may send an old one after newer ones, when its
-appservice worker has ended in between.
+Messages of Matrix users have the order of the stream as far as ``/sync`` has returned it. Behind them are the messages that only
+transactions have brought, in order of arrival. Transactions alone do not give the order: Synapse may send an old transaction
+after newer ones when its appservice worker was restarted in between.
 
-    earlier looks' messages ──── a look's, in the order of the stream ──── what came by transaction since
+    messages of earlier sweeps ──── of this sweep, in stream order ──── of transactions since
 
-Messages of the city have their place before Matrix has them, and keep it; so they may stand elsewhere than in the stream, and
-never say where a message from Matrix is.
+Messages of citizens and agents get their sequence number before Matrix has them, and keep it. Their position may differ from
+the stream, so it does not constrain that of Matrix users' messages.
 """
 
 from __future__ import annotations
@@ -19,36 +19,37 @@ from dataclasses import dataclass, field
 from ..city.types import MessageId
 
 Place = tuple[int, MessageId]
-"""Number and id of a message."""
+"""Sequence number and id of a message."""
 
 _Key = tuple[float, int, int]
-"""Sorts messages as they stand once all moves are made."""
+"""Sort key of messages after all moves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """The room's messages from Matrix that are not part of a stretch of history."""
+    """The messages of Matrix users in the room that are not part of a stretch of history."""
 
     last_before: int | None = None
-    """Number of the last one that is earlier than the stretch."""
-    after: Sequence[Place] = ()
-    """Those that are later than it, by number."""
+    """Sequence number of the last one before the stretch."""
+    after: Mapping[str, Place] = field(default_factory=dict)
+    """Those after the stretch, by event id, in order of their sequence numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
     message: MessageId
     before: MessageId | None
-    """The message that it belongs before; None for the end of the room."""
+    """The message that follows it after the move; None for the end of the room."""
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the city's messages belong that are part of a stretch, and where new ones do."""
+    """The positions of a stretch's messages."""
 
     moves: list[Move]
+    """Of messages that the city has."""
     befores: list[MessageId | None]
-    """For each event of the stretch the message that it stands before, if it is new to the city."""
+    """For each event of the stretch the message to insert it before, should the city not have it; None for the end."""
 
 
 @dataclass(slots=True)
@@ -65,15 +66,19 @@ def find_places(
     *,
     in_stream_order_from: int,
 ) -> Places:
-    """Where a stretch's messages belong, oldest event first.
+    """Compute moves and insert positions for a stretch of history.
 
-    ``places`` has those of the events that are messages in the city, and ``own`` those events that the city sent. Events
-    before the index ``in_stream_order_from`` are in topological order: nothing is moved because of it.
+    Args:
+        events: the ids of its events, oldest first.
+        places: the messages of the city, by event id, for those events that are one.
+        own: the ids of those events that the city sent.
+        around: the other messages of Matrix users in the room.
+        in_stream_order_from: events before this index are in topological order, because of which no message is moved.
     """
     theirs = [places[each] for each in events[in_stream_order_from:] if each in places and each not in own]
-    moved = _put_in_order([*theirs, *around.after], around.last_before)
+    moved = _put_in_order([*theirs, *around.after.values()], around.last_before)
     keyed = {each: (moved.keys.get(place[1], _key(place)), place[1]) for each, place in places.items()}
-    after = [(moved.keys.get(place[1], _key(place)), place[1]) for place in around.after]
+    after = [(moved.keys.get(place[1], _key(place)), place[1]) for place in around.after.values()]
     floor = None if around.last_before is None else (float(around.last_before), 1, 0)
     return Places(moved.moves, _befores(events, keyed, own, floor, after))
 
@@ -83,7 +88,7 @@ def _key(place: Place) -> _Key:
 
 
 def _put_in_order(wanted: Sequence[Place], last_before: int | None) -> _Moved:
-    """As few moves as bring these into this order."""
+    """Return the fewest moves that give the messages this order, all of them behind ``last_before``."""
     staying = _longest_ascending([place[0] for place in wanted], last_before)
     moved = _Moved()
     for index, (_, message) in enumerate(wanted):
@@ -96,7 +101,7 @@ def _put_in_order(wanted: Sequence[Place], last_before: int | None) -> _Moved:
 
 
 def _longest_ascending(numbers: Sequence[int], above: int | None) -> set[int]:
-    """Indexes of a longest ascending subsequence of the numbers above ``above``."""
+    """Return the indexes of a longest ascending subsequence of those numbers that are above ``above`` (patience sorting)."""
     tails: list[int] = []
     ends: list[int] = []
     previous: dict[int, int | None] = {}
@@ -121,7 +126,7 @@ def _befores(
     highest: _Key | None,
     after: Sequence[tuple[_Key, MessageId]],
 ) -> list[MessageId | None]:
-    """A message of the city counts only where that contradicts no message from Matrix."""
+    """Return for each event the next message behind it; an ``own`` one only if no Matrix user's message contradicts that."""
     lowest: list[_Key | None] = []
     for event in events:
         lowest.append(highest)

@@ -54,13 +54,13 @@ class MessageEvents:
         self._reactions = reactions
 
     async def ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
-        """What there is to parse in these events, and in what the city has of the same messages: for ``city.prepared``."""
-        told = [event for event in events if type_of(event) in MESSAGES and not self._is_echo(event)]
+        """Return calls for `city.prepared` that parse these events, earlier edits of theirs and the messages that they edit."""
+        messages = [event for event in events if type_of(event) in MESSAGES and not self._is_echo(event)]
         works: list[Callable[[], object]] = []
-        for event in (*told, *await tx.revisions.early([event_id_of(event) for event in told])):
+        for event in (*messages, *await tx.revisions.early([event_id_of(event) for event in messages])):
             works += [partial(self._read, type_of(event), content) for content in _contents(event)]
             if original := replaced(content_of(event)):
-                # Whom it named before decides whom its edit asks something.
+                # An edit asks only agents that the text before did not name.
                 edited = await tx.messages.by_event_id(original)
                 works += [partial(prose_of, edited.body)] if edited and "@" in edited.body else []
         return works
@@ -234,12 +234,12 @@ class MessageEvents:
 
 
 def _bundled_edit(event: Event) -> Event:
-    """The last edit, as it comes with a message of a room's history."""
+    """Return the last edit, which Synapse bundles with a message of a room's history; empty without one."""
     return inner(inner(inner(event, "unsigned"), "m.relations"), "m.replace")
 
 
 def _contents(event: Event) -> Iterator[Event]:
-    """Whatever is read of a message, or of an edit."""
+    """Yield the contents that handling a message or an edit reads."""
     content = content_of(event)
     yield inner(content, "m.new_content") if replaced(content) else content
     if bundled := _bundled_edit(event):

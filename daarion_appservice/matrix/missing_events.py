@@ -1,8 +1,8 @@
 """Which events of a stretch of history never came, and where they belong. Decides, and asks nobody.
 
     history    known   unknown   known        the unknown one stands before the next message that the city has
-    history    known   unknown   unknown      they wait, in this order, like events that have just come; but stand before
-                                              what a transaction brought since (``late_places``)
+    history    known   unknown   unknown      they wait in this order, like new events, but before messages that
+                                              transactions brought since (``late_places``)
 
 An event that was found late is not handled when a later one like it was (a name, a membership, an edit of the same message):
 it would undo what came after it. Edits, reactions and deletions that came while their message was unknown had no effect, and
@@ -33,9 +33,9 @@ class Plan:
     missing: int
     """How many events never came."""
     moves: list[Move] = field(default_factory=list)
-    """Messages that came, and stand elsewhere than in the homeserver's stream."""
+    """Moves of messages that are out of the order of the homeserver's stream."""
     is_state_misordered: bool = False
-    """Whether an older value of some state was handled after a newer one."""
+    """Whether an older state event was handled after a newer one of the same type and state key."""
 
 
 def plan(
@@ -51,7 +51,7 @@ def plan(
 
     ``places`` has number and id of those messages of the city that are among the events. Events before the index
     ``in_stream_order_from`` are in topological order: of those that came by transaction the order in which they came is kept.
-    ``around`` is what the city has from Matrix besides them.
+    ``around`` holds the other messages of Matrix users in the room.
     """
     events = _in_stream_order(events, known, in_stream_order_from)
     own = {event_id_of(event) for event in events if is_ours(sender_of(event))}
@@ -66,7 +66,7 @@ def plan(
     for event, before in zip(events, found.befores, strict=True):
         event_id = event_id_of(event)
         state = known[event_id].state if event_id in known else None
-        # Not one of those that transactions bring after the stretch, whatever look it was found by.
+        # A missing event has its position by this stretch; one that waits already may be from a transaction after it.
         row = replace(received(event), is_confirmed=True, is_swept=state is None)
         missing += state is None
         if state is None and event_id in overtaken:

@@ -191,7 +191,7 @@ class Outbound:
         if letter.redacts is not None:
             return await self._redact(letter, letter.redacts, room, row)
         if letter.sender is not None:
-            # In the city somebody is a member before Matrix was told; a refusal shows that Matrix still has to be.
+            # The city counts a citizen as joined before Synapse does; after Synapse refused the event, the join is sent again.
             anew = letter.move is OutboxKind.JOIN or row.id in self._mended
             await self._bring(user, letter.sender, room, anew=anew)
         if letter.move is OutboxKind.JOIN:

@@ -109,7 +109,7 @@ class People:
         self._in_question: set[UserId] = set()
 
     async def take(self, events: list[Any]) -> set[UserId]:
-        """Take changes, in the order in which they happened; return whom they are of."""
+        """Apply ``m.presence`` events, oldest first; return the users that they are of."""
         changes = list(self._read(events))
         await self._place(changes)
         return {user for user, _ in changes}

@@ -1,4 +1,4 @@
-"""Polls (MSC3381) as text: the question and its numbered options, as clients that know no polls show them.
+"""Polls (MSC3381) as text: the question and its numbered options, as clients without poll support show them.
 
 Clients send the unstable form, with the texts under ``org.matrix.msc1767.text``; the stable one has lists under ``m.text``.
 """
@@ -11,14 +11,14 @@ from ..city.texts import one_line, storable
 from .events import Event, inner
 
 _FORMS: Final = (("m.poll", "m.text"), ("org.matrix.msc3381.poll.start", "org.matrix.msc1767.text"))
-"""Where the poll stands in the content, and where the texts stand in it."""
+"""The key of the poll in the content, and the key of the texts in the poll."""
 _MAX_OPTIONS: Final = 20
-"""As many as a poll may have; MSC3381 cuts off the rest."""
+"""The most options of a poll; clients have to ignore further ones (MSC3381)."""
 _MAX_CHARS: Final = 1000
 
 
 def poll_text(content: Event) -> str | None:
-    """The question and the options, one a line; the event's own fallback text where it has no poll in it; None without either."""
+    """Return the question and the options, one per line, or the event's fallback text if it has no poll; None without either."""
     for key, text_key in _FORMS:
         poll = inner(content, key)
         if question := one_line(_text(inner(poll, "question"), text_key), _MAX_CHARS):
@@ -37,7 +37,7 @@ def _options(poll: Event, text_key: str) -> list[str]:
 
 
 def _text(content: Event, text_key: str) -> str:
-    """The plain text of extensible content (MSC1767): a string, or a list of representations; else its ``body``."""
+    """Return the plain text of extensible content (MSC1767), a string or a list of representations, or its ``body``."""
     value: Any = content.get(text_key)
     if isinstance(value, list):
         value = next((each.get("body") for each in value if _is_plain(each)), None)

@@ -4,9 +4,10 @@ The homeserver tells the observer of changes only, and that somebody online come
 of with their next change, which need not come for hours (measured: not within 90 s). Nor does it say that somebody left,
 whom the observer then sees no more. So whoever came or left is asked about, once, and is not in sight until then.
 
-``GET /presence`` waits ``SETTLE_S`` and is not sent when ``/sync`` tells of the person meanwhile. Synapse 1.163 loses that a user
-came online for the first time when it is asked about them in the same moment (``current_state_for_users`` writes the default
-state over the new one); people who follow an invitation link come in and come online within milliseconds.
+``GET /presence`` is sent ``SETTLE_S`` after the join or leave, and not at all when ``/sync`` returns the user's presence before
+that. Synapse 1.163 has a race: a request for the presence of a user who comes online for the first time at that moment
+overwrites the new state with the default one (``current_state_for_users``). Users who follow a link to a room join it and come
+online within milliseconds of each other.
 
     lost ──open──► opening ──the whole state──► open ──homeserver away──► lost
                       └── who comes or leaves is noted ──┘
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from ..city.events import MembershipChanged
@@ -23,6 +25,7 @@ from ..city.occupancy import Occupancy
 from ..city.types import RoomId, UserId, person_subject
 
 SETTLE_S: Final = 1.0
+"""Seconds between a join or leave and the request for the user's presence."""
 
 
 class Sight:
@@ -33,7 +36,7 @@ class Sight:
         self._is_looking = False
         self._is_open = False
         self._moved: dict[UserId, float] = {}
-        """Who came or left and was not asked about yet, and when they may be, by the event loop's clock (s), oldest first."""
+        """Users who joined or left, with the time of the event loop (s) from which to ask for their presence, earliest first."""
         self._in_question: UserId | None = None
         self._wake = asyncio.Event()
 
@@ -69,24 +72,19 @@ class Sight:
 
     async def next_moved(self) -> UserId:
         """Wait for somebody to be asked about; ``settled`` or ``put_back`` tells what came of it."""
-        while not (due := self._due()):
+        loop = asyncio.get_running_loop()
+        while (due_s := next(iter(self._moved.values()), None)) is None or due_s > loop.time():
             self._wake.clear()
-            try:
-                async with asyncio.timeout_at(next(iter(self._moved.values()), None)):
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due_s):
                     await self._wake.wait()
-            except TimeoutError:
-                continue
-        self._in_question = due
+        self._in_question = next(iter(self._moved))
         # Taken out already now: whoever moves on while they are asked about is asked about once more.
         del self._moved[self._in_question]
         return self._in_question
 
-    def _due(self) -> UserId | None:
-        now_s = asyncio.get_running_loop().time()
-        return next((user for user, due_s in self._moved.items() if due_s <= now_s), None)
-
     def told(self, users: Iterable[UserId]) -> None:
-        """Take note that ``/sync`` told of these after they came or left: nobody need ask about them."""
+        """Drop the pending requests for these users: ``/sync`` returned their presence after they joined or left."""
         for user in users:
             self._moved.pop(user, None)
 
@@ -101,6 +99,7 @@ class Sight:
 
     def _note(self, user: UserId) -> None:
         if self._is_looking:
+            # Last in the dict, which is in the order of the times.
             self._moved.pop(user, None)
             self._moved[user] = asyncio.get_running_loop().time() + self._settle_s
             self._wake.set()

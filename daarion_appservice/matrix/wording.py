@@ -1,7 +1,7 @@
 """What somebody in the city wrote, as both sides show it: Markdown as HTML, and who is meant by an @.
 
-Of a long text that may take 0.1 s (measured on the worst 48,000 bytes that were found), so it happens in the thread of
-``city.prepared``, and others are served meanwhile.
+Rendering a long text takes up to 0.1 s (measured with the slowest 48,000 bytes that were found), so it runs in the thread of
+``city.prepared`` and does not block the event loop.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def _tls(tls: Mapping[str, str]) -> str | ssl.SSLContext:
 
 
 def check(url: str) -> None:
-    """Raise StartError for a ``database.url`` that no connection could be made with, without making one."""
+    """Raise StartError for a ``database.url`` with invalid parameters, without connecting."""
     parsed = driver_url(url)
     if parsed.get_backend_name() != "sqlite":
         postgres_options(parsed)

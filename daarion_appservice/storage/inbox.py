@@ -53,7 +53,7 @@ class ReceivedEvent:
     before_message: str | None = None
     """The message before which it belongs, when later events were handled already."""
     is_swept: bool = False
-    """Whether its place in the homeserver's stream is known; a transaction does not tell."""
+    """Whether a sweep by ``/sync`` returned it, so that its position in the homeserver's stream is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +156,13 @@ class InboxRows:
     async def put_in_order(
         self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int, behind_swept: bool = False
     ) -> int | None:
-        """Have ``events`` wait in this order, before whatever else of their room waits; what was handled stays so.
+        """Have ``events`` wait in this order, before all other waiting events of their room; handled events stay handled.
 
-        ``behind_swept`` leaves what earlier looks have seen before them. Returns how many of them were new, None when they
-        waited like this already.
+        Args:
+            behind_swept: waiting events that earlier sweeps returned stay before ``events``.
+
+        Returns:
+            How many of ``events`` were new; None when the inbox had this order already.
         """
         await self.lock_order()
         handled = await self.handled([event.event_id for event in events])
@@ -185,19 +188,24 @@ class InboxRows:
     async def note_swept(
         self, matrix_room_id: str, event_ids: list[str], *, all_but: Collection[str] | None = None
     ) -> None:
-        """The places of these in the homeserver's stream are known.
+        """Note that a sweep returned these events of a room, so that their positions in the homeserver's stream are known.
 
-        ``all_but`` says so of all that was handled of the room, too, without these.
+        Args:
+            event_ids: what the sweep returned.
+            all_but: unless None, also all handled events of the room are noted, except these.
         """
         of_room = (inbox.c.matrix_room_id == matrix_room_id) & not_(inbox.c.swept)
         for start in range(0, len(event_ids), _MOST_NAMED):
             part = event_ids[start : start + _MOST_NAMED]
             await self._connection.execute(update(inbox).where(of_room, inbox.c.event_id.in_(part)).values(swept=True))
-        if all_but is not None:
-            handled = of_room & (inbox.c.state == InboxState.DONE)
-            await self._connection.execute(
-                update(inbox).where(handled, inbox.c.event_id.not_in(all_but)).values(swept=True)
-            )
+        if all_but is None:
+            return
+        handled = of_room & (inbox.c.state == InboxState.DONE)
+        rows = await self._connection.execute(select(inbox.c.id, inbox.c.event_id).where(handled))
+        ids = [row.id for row in rows if row.event_id not in all_but]
+        for start in range(0, len(ids), _MOST_NAMED):
+            part = ids[start : start + _MOST_NAMED]
+            await self._connection.execute(update(inbox).where(inbox.c.id.in_(part)).values(swept=True))
 
     async def forget_done(self, ids: list[str]) -> None:
         """These count as never handled."""
@@ -309,7 +317,7 @@ class InboxRows:
 def _merged(
     waiting: Sequence[ReceivedEvent], events: Sequence[ReceivedEvent], *, behind_swept: bool
 ) -> list[ReceivedEvent]:
-    """What waits of a room, with ``events`` in their place; what is known of an event stays known."""
+    """Return the waiting events of a room in the order that `put_in_order` describes; an event that was swept stays swept."""
     wanted = {event.event_id for event in events}
     were_swept = {event.event_id for event in waiting if event.is_swept}
     others = [event for event in waiting if event.event_id not in wanted]

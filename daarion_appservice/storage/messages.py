@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import ColumnElement, and_, func, insert, literal, not_, or_, select, union_all, update
+from sqlalchemy import ColumnElement, and_, func, insert, literal, literal_column, not_, or_, select, union_all, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,6 +33,8 @@ from .renumbering import move_number
 from .tables import inbox, messages
 
 _NONE: Final = "[]"
+# The term of the partial index ix_messages_from_matrix: a bound parameter would not match it.
+_IS_FROM_MATRIX: Final = messages.c.author_kind == literal_column(f"'{AuthorKind.MATRIX.value}'")
 _MOST_NAMED: Final = 10_000
 """Events that are named in one statement: neither database takes more than 32,766 values."""
 
@@ -155,31 +157,37 @@ class MessageRows:
         return found
 
     async def unswept(self, room: RoomId, matrix_room: MatrixRoomId) -> dict[str, tuple[int, MessageId]]:
-        """Number and id, by Matrix event, of what people on Matrix wrote and only transactions brought so far; by number."""
+        """Return sequence number and id, by event id, of the Matrix users' messages that no sweep has returned yet.
+
+        They are in the order of their sequence numbers.
+        """
         rows = await self._connection.execute(
             select(messages.c.matrix_event_id, messages.c.seq, messages.c.id)
             .join(inbox, inbox.c.event_id == messages.c.matrix_event_id)
             .where(inbox.c.matrix_room_id == matrix_room, not_(inbox.c.swept))
-            .where(messages.c.room_id == room, messages.c.author_kind == AuthorKind.MATRIX)
+            .where(messages.c.room_id == room, _IS_FROM_MATRIX)
             .order_by(messages.c.seq)
         )
         return {row.matrix_event_id: (row.seq, MessageId(row.id)) for row in rows}
 
     async def from_matrix_after(self, room: RoomId, seq: int) -> dict[str, tuple[int, MessageId]]:
-        """Number and id, by Matrix event, of what people on Matrix wrote and stands after ``seq``, by number."""
+        """Return sequence number and id, by event id, of the Matrix users' messages after ``seq``, in their order."""
         rows = await self._connection.execute(
             select(messages.c.matrix_event_id, messages.c.seq, messages.c.id)
-            .where(messages.c.room_id == room, messages.c.seq > seq, messages.c.author_kind == AuthorKind.MATRIX)
+            .where(messages.c.room_id == room, messages.c.seq > seq, _IS_FROM_MATRIX)
             .order_by(messages.c.seq)
         )
         return {row.matrix_event_id: (row.seq, MessageId(row.id)) for row in rows}
 
     async def last_from_matrix(self, room: RoomId, matrix_room: MatrixRoomId, *, but: Collection[str]) -> int | None:
-        """Number of the last message that somebody wrote in this Matrix room, and that is none of these events."""
+        """Return the sequence number of the last message from this Matrix room by a Matrix user, without the events ``but``.
+
+        None when there is no such message.
+        """
         rows = await self._connection.execute(
             select(messages.c.matrix_event_id, messages.c.seq)
             .join(inbox, inbox.c.event_id == messages.c.matrix_event_id, isouter=True)
-            .where(messages.c.room_id == room, messages.c.author_kind == AuthorKind.MATRIX)
+            .where(messages.c.room_id == room, _IS_FROM_MATRIX)
             .where(or_(inbox.c.matrix_room_id.is_(None), inbox.c.matrix_room_id == matrix_room))
             .order_by(messages.c.seq.desc())
             .limit(len(but) + 1)
@@ -221,7 +229,7 @@ class MessageRows:
         await note_shown(self._connection, message, addresses_in(content.media, content.formatted_body))
 
     async def move(self, message: Message, seq: int) -> None:
-        """Have it stand elsewhere in its room, at a number that is free."""
+        """Change the sequence number of ``message`` to ``seq``, which no other message of its room may have."""
         await move_number(self._connection, message.id, message.seq, seq)
 
     async def delete(self, message: MessageId) -> None:

@@ -35,7 +35,7 @@ async def raise_numbers(connection: AsyncConnection, room: RoomId, first: int, *
 
 
 async def move_number(connection: AsyncConnection, message: MessageId, seq: int, to: int) -> None:
-    """Whatever has the number ``seq`` because the message has it gets the number ``to``, which is free."""
+    """Change the sequence number of a message, and of its feed entry and revision, from ``seq`` to ``to``, which is free."""
     await connection.execute(update(messages).where(messages.c.id == message).values(seq=to))
     for table in (feed, revisions):
         await connection.execute(update(table).where(table.c.message_id == message, table.c.seq == seq).values(seq=to))

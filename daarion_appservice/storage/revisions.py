@@ -115,7 +115,7 @@ class RevisionRows:
         await self._connection.execute(delete(early_edits).where(early_edits.c.event_id.in_(too_old)))
 
     async def early(self, originals: list[EventId]) -> list[dict[str, Any]]:
-        """The edits of these messages that came before them; they stay where they are."""
+        """Return the events of the edits that arrived before these messages, without removing them (as `take_early` does)."""
         if not originals:
             return []
         rows = await self._connection.scalars(

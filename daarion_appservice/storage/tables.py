@@ -171,6 +171,13 @@ messages = Table(
     Column("edit_visibility", String(16), nullable=False, server_default="world_readable"),
     UniqueConstraint("room_id", "seq"),
     UniqueConstraint("author_kind", "author_id", "room_id", "client_id"),
+    Index(
+        "ix_messages_from_matrix",
+        "room_id",
+        "seq",
+        sqlite_where=text("author_kind = 'matrix'"),
+        postgresql_where=text("author_kind = 'matrix'"),
+    ),
 )
 
 # What edited messages say and said: one row for each edit, and one for the first text. The newest is shown.
@@ -312,10 +319,11 @@ inbox = Table(
     Column("confirmed", Boolean, nullable=False, server_default=false()),
     # The message before which it belongs, of an event that was found after later ones had been handled.
     Column("before_message", String(26)),
-    # A look since a token of /sync has seen it: its place in the homeserver's stream is known.
+    # Whether a sweep by /sync has returned the event, so that its position in the homeserver's stream is known.
     Column("swept", Boolean, nullable=False, server_default=false()),
     Index(None, "state", "id"),
-    Index("ix_inbox_unswept", "matrix_room_id", sqlite_where=text("NOT swept"), postgresql_where=text("NOT swept")),
+    # SQLite uses a partial index only for the very term of the query, which SQLAlchemy writes `swept = 0` there.
+    Index("ix_inbox_unswept", "matrix_room_id", sqlite_where=text("swept = 0"), postgresql_where=text("NOT swept")),
 )
 
 # Up to which /sync token each ghost that we look through has shown everything, and in which Matrix rooms (JSON).

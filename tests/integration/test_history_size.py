@@ -17,7 +17,7 @@ import orjson
 import pytest
 from sqlalchemy import event, text
 
-from daarion_appservice.city.types import Author, AuthorKind, EventId, MessageId, RoomId
+from daarion_appservice.city.types import Author, AuthorKind, EventId, MatrixRoomId, MessageId, RoomId
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.room_versions import POSTGRES, SQLITE
@@ -32,6 +32,7 @@ A_FEW = 200
 """So many rows may be sorted: a planner may like that better than fetching a quiet room's in their order."""
 
 BUSY, QUIET = RoomId("city_r0"), RoomId("city_r1")
+BUSY_ON_MATRIX = MatrixRoomId("!r0")
 ROOMS = 20
 FEW_MESSAGES, SOME_MESSAGES, MANY_MESSAGES = 1_000, 10_000, 1_000_000
 OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана", None)
@@ -56,6 +57,10 @@ READS: dict[str, Read] = {
     "a message by its client's id": lambda tx, n: tx.messages.by_client_id(OKSANA, BUSY, f"c{n // 2 & ~1}"),
     "a message by its event": lambda tx, n: tx.messages.by_event_id(EventId(f"${n // 2}")),
     "the first message that Matrix knows": lambda tx, _: tx.messages.oldest_from_matrix(BUSY),
+    "messages of some events": lambda tx, n: tx.messages.places(BUSY, [f"${n // 2 + each}" for each in range(50)]),
+    "messages that no sweep returned": lambda tx, _: tx.messages.unswept(BUSY, BUSY_ON_MATRIX),
+    "messages from Matrix after a number": lambda tx, n: tx.messages.from_matrix_after(BUSY, n // 4),
+    "the last message from Matrix": lambda tx, n: tx.messages.last_from_matrix(BUSY, BUSY_ON_MATRIX, but={f"${n // 2}"}),
     "events that wait": lambda tx, _: tx.inbox.waiting(after_id=0, limit=100),
     "dead events": lambda tx, _: tx.inbox.dead(),
     "which events came before": lambda tx, n: tx.inbox.handled([f"${n // 2 + each}" for each in range(50)]),
@@ -113,8 +118,9 @@ def _history(messages: int, *, is_sqlite: bool) -> list[str]:
         INSERT INTO feed (id, kind, created_at_ms, room_id, message_id)
         SELECT {ulid}, 'room_message', i, {room}, {ulid} FROM {numbers(messages)} AS n"""
     received = f"""
-        INSERT INTO inbox (event_id, matrix_room_id, event, received_at_ms, state)
-        SELECT '$' || i, '!r' || i % {ROOMS}, '', i, CASE WHEN i < {messages - 150} THEN 'done' ELSE 'new' END
+        INSERT INTO inbox (event_id, matrix_room_id, event, received_at_ms, state, swept)
+        SELECT '$' || i, '!r' || i % {ROOMS}, '', i, CASE WHEN i < {messages - 150} THEN 'done' ELSE 'new' END,
+            i < {messages - 150}
         FROM {numbers(messages)} AS n"""
     to_be_sent = f"""
         INSERT INTO outbox (message_id, room_id, txn_id) SELECT {ulid}, '{BUSY}', 't' || i FROM {numbers(120)} AS n"""

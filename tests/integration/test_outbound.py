@@ -66,6 +66,13 @@ class Office:
     desk: Desk
     outbound: Outbound
 
+    async def unlink_general(self) -> None:
+        """Have the room general without a Matrix room, as before it is created."""
+        async with self.database.transaction() as tx:
+            await tx.connection.execute(
+                update(room_table).where(room_table.c.slug == "general").values(matrix_room_id=None)
+            )
+
     async def post(self, body: str, room: str = "general", author: Author = SCRIBE) -> Message:
         message = await self.desk.post(author, room, body)
         self.outbound.wake()
@@ -344,10 +351,7 @@ async def test_a_message_to_a_room_that_is_not_linked_yet_waits_for_it(
     office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbound_module, "_UNLINKED_RETRY_MS", 600_000)
-    async with office.database.transaction() as tx:
-        await tx.connection.execute(
-            update(room_table).where(room_table.c.slug == "general").values(matrix_room_id=None)
-        )
+    await office.unlink_general()
     await office.post("early")
     await asyncio.sleep(0.05)
     assert await office.deliveries() == [("early", Delivery.PENDING)]
@@ -401,10 +405,7 @@ async def test_message_of_somebody_who_joins_while_it_waits_is_sent(
     office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbound_module, "_UNLINKED_RETRY_MS", 20)
-    async with office.database.transaction() as tx:
-        await tx.connection.execute(
-            update(room_table).where(room_table.c.slug == "general").values(matrix_room_id=None)
-        )
+    await office.unlink_general()
     await office.post("said", author=OKSANA)
     await office.desk.membership.join(OKSANA, "general")
     homeserver.next("send", NOT_IN_ROOM)
@@ -503,10 +504,7 @@ async def test_what_waited_when_its_author_was_put_out_is_not_sent(
     office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbound_module, "_UNLINKED_RETRY_MS", 20)
-    async with office.database.transaction() as tx:
-        await tx.connection.execute(
-            update(room_table).where(room_table.c.slug == "general").values(matrix_room_id=None)
-        )
+    await office.unlink_general()
     await office.post("too late", author=OKSANA)
     async with office.database.transaction() as tx:
         banned = Stands(Standing.BANNED, None)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -43,14 +44,11 @@ def _examples(found: Sequence[Spoken]) -> str:
 
 
 def tally(expected: Sequence[Spoken], found: Sequence[Spoken]) -> Tally:
-    """Compare what ``found`` holds with what it should; ``misordered`` is what stands behind something that came after it."""
+    """Compare ``found`` with ``expected``; ``misordered`` are those right behind one that they should precede."""
     place = {spoken: number for number, spoken in enumerate(expected)}
     counts = Counter(found)
-    misordered, furthest = [], -1
-    for spoken in dict.fromkeys(each for each in found if each in place):
-        if place[spoken] < furthest:
-            misordered.append(spoken)
-        furthest = max(furthest, place[spoken])
+    arrived = list(dict.fromkeys(each for each in found if each in place))
+    misordered = [spoken for before, spoken in pairwise(arrived) if place[before] > place[spoken]]
     return Tally(
         expected=len(expected),
         arrived=len(place.keys() & counts.keys()),

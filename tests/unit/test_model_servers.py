@@ -62,6 +62,9 @@ def test_broken_json_in_the_middle_is_no_answer() -> None:
         ("Тег <think> не закрито", "Тег <think> не закрито"),
         ("1 < 2 <t <thin", "1 < 2 <t <thin"),
         ("<thinker>Так", "<thinker>Так"),
+        ("<thınk>Так", "<thınk>Так"),
+        ("<reaſoning>Так</reaſoning>", "<reaſoning>Так</reaſoning>"),
+        ("<THINK>хм</Think>Так", "Так"),
     ],
 )
 @pytest.mark.parametrize("size", [1, 3, 100])
