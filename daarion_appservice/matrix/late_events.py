@@ -116,8 +116,9 @@ class LateEvents:
             last = max((place[0] for place in places.values()), default=None)
             return Around(None, {} if last is None else await tx.messages.from_matrix_after(room, last))
         ids = set(stretch.ids)
-        unswept = await tx.messages.unswept(room, stretch.room)
-        after = {event_id: place for event_id, place in unswept.items() if event_id not in ids}
+        later = [event_id for event_id in await tx.inbox.unswept(stretch.room) if event_id not in ids]
+        places = await tx.messages.places(room, later, is_from_matrix=True)
+        after = dict(sorted(places.items(), key=lambda item: item[1]))
         return Around(await tx.messages.last_from_matrix(room, stretch.room, but=ids | after.keys()), after)
 
     async def _put(self, tx: Transaction, stretch: Stretch, found: Plan) -> None:

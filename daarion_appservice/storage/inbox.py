@@ -185,6 +185,11 @@ class InboxRows:
         await self.forget_done([event.event_id for event in events])
         await self.put_in_order(matrix_room_id, events, now_ms=now_ms)
 
+    async def unswept(self, matrix_room_id: str) -> list[str]:
+        """Return the ids of a room's events that no sweep has returned yet."""
+        of_room = (inbox.c.matrix_room_id == matrix_room_id) & not_(inbox.c.swept)
+        return list((await self._connection.execute(select(inbox.c.event_id).where(of_room))).scalars())
+
     async def note_swept(
         self, matrix_room_id: str, event_ids: list[str], *, all_but: Collection[str] | None = None
     ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -33,7 +33,7 @@ from .renumbering import move_number
 from .tables import inbox, messages
 
 _NONE: Final = "[]"
-# The term of the partial index ix_messages_from_matrix: a bound parameter would not match it.
+# A constant, as in the partial index ix_messages_from_matrix: PostgreSQL's generic plans would not use that for a parameter.
 _IS_FROM_MATRIX: Final = messages.c.author_kind == literal_column(f"'{AuthorKind.MATRIX.value}'")
 _MOST_NAMED: Final = 10_000
 """Events that are named in one statement: neither database takes more than 32,766 values."""
@@ -144,31 +144,27 @@ class MessageRows:
             counts.append(select(literal(room), func.count()).select_from(newer))
         return {RoomId(room): count for room, count in await self._connection.execute(union_all(*counts))}
 
-    async def places(self, room: RoomId, events: list[str]) -> dict[str, tuple[int, MessageId]]:
-        """Number and id of those of the room's messages that are among these Matrix events."""
+    async def places(
+        self, room: RoomId, events: Sequence[str], *, is_from_matrix: bool = False
+    ) -> dict[str, tuple[int, MessageId]]:
+        """Return sequence number and id, by event id, of the room's messages that are among ``events``.
+
+        Args:
+            is_from_matrix: without messages of citizens and agents.
+        """
+        of_room = messages.c.room_id == room
+        if is_from_matrix:
+            of_room &= messages.c.author_kind == AuthorKind.MATRIX
         found: dict[str, tuple[int, MessageId]] = {}
         for start in range(0, len(events), _MOST_NAMED):
+            part = events[start : start + _MOST_NAMED]
             rows = await self._connection.execute(
                 select(messages.c.matrix_event_id, messages.c.seq, messages.c.id).where(
-                    messages.c.room_id == room, messages.c.matrix_event_id.in_(events[start : start + _MOST_NAMED])
+                    of_room, messages.c.matrix_event_id.in_(part)
                 )
             )
             found |= {row.matrix_event_id: (row.seq, MessageId(row.id)) for row in rows}
         return found
-
-    async def unswept(self, room: RoomId, matrix_room: MatrixRoomId) -> dict[str, tuple[int, MessageId]]:
-        """Return sequence number and id, by event id, of the Matrix users' messages that no sweep has returned yet.
-
-        They are in the order of their sequence numbers.
-        """
-        rows = await self._connection.execute(
-            select(messages.c.matrix_event_id, messages.c.seq, messages.c.id)
-            .join(inbox, inbox.c.event_id == messages.c.matrix_event_id)
-            .where(inbox.c.matrix_room_id == matrix_room, not_(inbox.c.swept))
-            .where(messages.c.room_id == room, _IS_FROM_MATRIX)
-            .order_by(messages.c.seq)
-        )
-        return {row.matrix_event_id: (row.seq, MessageId(row.id)) for row in rows}
 
     async def from_matrix_after(self, room: RoomId, seq: int) -> dict[str, tuple[int, MessageId]]:
         """Return sequence number and id, by event id, of the Matrix users' messages after ``seq``, in their order."""
