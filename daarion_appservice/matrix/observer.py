@@ -138,7 +138,10 @@ class Observer:
     async def _look_on(self) -> None:
         since: str | None = None
         while True:
-            await self._watch.wait_up()
+            if not self._watch.is_up:
+                # Another request may have found that out while a poll of ours was answered.
+                self._lose()
+                await self._watch.wait_up()
             absences = self._watch.absences
             try:
                 since = await (self._look_again(since) if since else self._look_at_all())

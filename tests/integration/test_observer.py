@@ -1,0 +1,97 @@
+"""The observer when the homeserver goes away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daarion_appservice.city.events import CityEvent, TypingChanged
+from daarion_appservice.city.occupancy import Occupancy
+from daarion_appservice.city.rooms import room_id_of
+from daarion_appservice.city.types import MatrixRoomId, UserId
+from daarion_appservice.clock import new_id, now_ms, steady_ms
+from daarion_appservice.errors import HomeserverAway
+from daarion_appservice.matrix.ghosts import Ghosts
+from daarion_appservice.matrix.homeserver import Homeserver
+from daarion_appservice.matrix.homeserver_watch import HomeserverWatch
+from daarion_appservice.matrix.observer import Observer
+from daarion_appservice.matrix.people import People
+from daarion_appservice.matrix.room_members import RoomMembers
+from daarion_appservice.matrix.sight import Sight
+from daarion_appservice.matrix.typing_notices import TypingNotices
+from daarion_appservice.realtime.presence import MemoryPresence
+from daarion_appservice.storage.database import Database
+from tests.parts.city import eventually
+from tests.parts.desk import NAMESPACE
+from tests.parts.scripted_homeserver import Reply, ScriptedHomeserver
+
+ALICE, GENERAL, MATRIX_ROOM = UserId("@alice:city.localhost"), room_id_of("general"), MatrixRoomId("!general")
+
+
+def sync(since: str, *typing: UserId) -> Reply:
+    ephemeral = {"events": [{"type": "m.typing", "content": {"user_ids": typing}}]}
+    rooms: dict[str, Any] = {"join": {MATRIX_ROOM: {"ephemeral": ephemeral}}}
+    return Reply(200, {"next_batch": since, "rooms": rooms})
+
+
+@pytest.fixture
+async def database(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Database]:
+    database = Database(sqlite_url)
+    yield database
+    await database.close()
+
+
+@asynccontextmanager
+async def observing(
+    homeserver: ScriptedHomeserver, database: Database, published: list[CityEvent]
+) -> AsyncIterator[HomeserverWatch]:
+    client, occupancy = Homeserver(homeserver.url, "token"), Occupancy()
+    watch, members = HomeserverWatch(client, "daarion"), RoomMembers(NAMESPACE, now_ms, new_id)
+    ghosts = Ghosts(client, database, NAMESPACE, members, occupancy, published.append)
+    people = People(
+        MemoryPresence(published.append, steady_ms, ttl_ms=60_000), NAMESPACE, steady_ms, is_member=lambda _: True
+    )
+    typing = TypingNotices(NAMESPACE, published.append)
+    observer = Observer(client, watch, ghosts, NAMESPACE, people, Sight(occupancy), typing, say_again_s=600)
+    watch.found()
+    await observer.attend({MATRIX_ROOM: GENERAL})
+    running = asyncio.create_task(observer.run())
+    # ``run`` begins by forgetting the rooms of an earlier run.
+    await asyncio.sleep(0)
+    await observer.attend({MATRIX_ROOM: GENERAL})
+    try:
+        yield watch
+        assert not running.done()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await client.close()
+
+
+async def test_typing_ends_when_homeserver_is_lost_by_another_request(database: Database) -> None:
+    homeserver, published = ScriptedHomeserver(), list[CityEvent]()
+
+    def typing() -> list[set[str]]:
+        return [set(each.typing) for each in published if isinstance(each, TypingChanged)]
+
+    async with homeserver.serving():
+        homeserver.next("sync", sync("s1"))
+        answer = homeserver.hold("sync", sync("s2", ALICE))
+        async with observing(homeserver, database, published) as watch:
+
+            async def polls() -> bool:
+                return len(homeserver.all("sync")) == 2
+
+            await eventually(polls)
+            watch.lost(HomeserverAway("refused"))
+            answer.set()
+
+            async def nobody_types() -> bool:
+                return typing() == [{ALICE}, set()]
+
+            await eventually(nobody_types, explain=lambda: str(typing()))
