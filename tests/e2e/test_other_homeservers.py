@@ -224,7 +224,7 @@ async def test_of_two_names_given_at_once_the_city_has_the_one_that_matrix_has(s
 
 
 @ON_SQLITE
-async def test_state_that_was_believed_and_lost_is_mended_by_a_look_that_finds_something_missing(start: Start) -> None:
+async def test_lost_state_is_read_again_with_missing_events(start: Start) -> None:
     sides = await start(**{"homeserver.sweep_s": 1.0})
     await sides.set_power(MODERATOR, sides.alice)
     await sides.fay.sees_event(lambda event: event["type"] == POWERS and sides.fay.client.user_id in str(event))
