@@ -13,7 +13,7 @@ from ..city.history import move
 from ..city.ports import NowMs
 from ..city.types import MatrixRoomId, RoomId
 from ..storage.database import Database, Transaction
-from ..storage.inbox import InboxState, Known
+from ..storage.inbox import InboxState, Known, Others
 from .events import event_id_of
 from .histories import Stretch
 from .late_places import Around, Place
@@ -83,6 +83,11 @@ class LateEvents:
         stretch, known = await self._of_our_time(tx, stretch)
         room = await tx.rooms.by_matrix_id(stretch.room) or await tx.rooms.by_former_id(stretch.room)
         places = await tx.messages.places(room.id, stretch.ids) if room is not None else {}
+        if stretch.is_first:
+            # The reader does not see what was sent before it joined, where the history is for members. Events that arrived
+            # before one of the stretch are not behind it.
+            last_row = max((each.row_id for each in known.values()), default=0)
+            await tx.inbox.note_swept_before(stretch.room, last_row)
         around = await self._around(tx, room.id, stretch, places) if room is not None else Around()
         # Of what is long past the inbox has forgotten that it came.
         known = {event_id: Known(InboxState.DONE, 0) for event_id in places} | known
@@ -111,7 +116,7 @@ class LateEvents:
         )
 
     async def _around(self, tx: Transaction, room: RoomId, stretch: Stretch, places: Mapping[str, Place]) -> Around:
-        if not stretch.since_token:
+        if not stretch.since_token and not stretch.is_first:
             # The stretch was read backwards from its end: messages behind its last one arrived after the request.
             last = max((place[0] for place in places.values()), default=None)
             return Around(None, {} if last is None else await tx.messages.from_matrix_after(room, last))
@@ -119,12 +124,15 @@ class LateEvents:
         later = [event_id for event_id in await tx.inbox.unswept(stretch.room) if event_id not in ids]
         places = await tx.messages.places(room, later, is_from_matrix=True)
         after = dict(sorted(places.items(), key=lambda item: item[1]))
+        if stretch.is_first:
+            return Around(None, after)
         return Around(await tx.messages.last_from_matrix(room, stretch.room, but=ids | after.keys()), after)
 
     async def _put(self, tx: Transaction, stretch: Stretch, found: Plan) -> None:
         now_ms = self._now_ms()
         await tx.inbox.forget_done(found.again)
-        await tx.inbox.put_in_order(stretch.room, found.waiting, now_ms=now_ms, behind_swept=stretch.since_token)
+        others = Others.BETWEEN if stretch.is_first else Others.SWEPT_BEFORE if stretch.since_token else Others.BEHIND
+        await tx.inbox.put_in_order(stretch.room, found.waiting, now_ms=now_ms, others=others)
         await tx.inbox.add(found.settled, now_ms=now_ms, is_done=True)
         await tx.inbox.confirm([row.event_id for row in found.waiting])
 

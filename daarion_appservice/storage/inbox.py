@@ -7,9 +7,10 @@ new ──► done      handled; its text is dropped, its id stays, so that the 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import Any, Final
 
 from sqlalchemy import Select, delete, func, not_, select, update
@@ -54,6 +55,17 @@ class ReceivedEvent:
     """The message before which it belongs, when later events were handled already."""
     is_swept: bool = False
     """Whether a sweep by ``/sync`` returned it, so that its position in the homeserver's stream is known."""
+
+
+class Others(Enum):
+    """Where the other waiting events of a room go when events are put in order."""
+
+    BEHIND = auto()
+    """Behind the events."""
+    SWEPT_BEFORE = auto()
+    """Those that were swept before the events, the others behind."""
+    BETWEEN = auto()
+    """Before the event that they waited before; behind the events if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +166,12 @@ class InboxRows:
             await self._connection.execute(select(func.pg_advisory_xact_lock(INBOX_ORDER_LOCK)))
 
     async def put_in_order(
-        self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int, behind_swept: bool = False
+        self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int, others: Others = Others.BEHIND
     ) -> int | None:
-        """Have ``events`` wait in this order, before all other waiting events of their room; handled events stay handled.
+        """Have ``events`` wait in this order; handled events stay handled.
 
         Args:
-            behind_swept: waiting events that earlier sweeps returned stay before ``events``.
+            others: where the other waiting events of the room go.
 
         Returns:
             How many of ``events`` were new; None when the inbox had this order already.
@@ -169,14 +181,14 @@ class InboxRows:
         events = [event for event in events if event.event_id not in handled]
         of_room = (inbox.c.matrix_room_id == matrix_room_id) & (inbox.c.state == InboxState.NEW)
         waiting = await self._waiting(select(inbox).where(of_room))
-        wanted = _merged(waiting, events, behind_swept=behind_swept)
+        wanted = _merged(waiting, events, others)
         if [(event.event_id, event.before_message) for event in waiting] == [
             (event.event_id, event.before_message) for event in wanted
         ]:
             return None
         # What is deleted is what goes back, though something may have come in since it was looked at.
         waiting = await self._waiting(delete(inbox).where(of_room).returning(inbox))
-        wanted = _merged(waiting, events, behind_swept=behind_swept)
+        wanted = _merged(waiting, events, others)
         await self.add(wanted, now_ms=now_ms)
         return len(wanted) - len(waiting)
 
@@ -189,6 +201,11 @@ class InboxRows:
         """Return the ids of a room's events that no sweep has returned yet."""
         of_room = (inbox.c.matrix_room_id == matrix_room_id) & not_(inbox.c.swept)
         return list((await self._connection.execute(select(inbox.c.event_id).where(of_room))).scalars())
+
+    async def note_swept_before(self, matrix_room_id: str, row_id: int) -> None:
+        """Note the events of a room whose rows come before ``row_id`` as swept."""
+        of_room = (inbox.c.matrix_room_id == matrix_room_id) & not_(inbox.c.swept)
+        await self._connection.execute(update(inbox).where(of_room, inbox.c.id < row_id).values(swept=True))
 
     async def note_swept(
         self, matrix_room_id: str, event_ids: list[str], *, all_but: Collection[str] | None = None
@@ -319,15 +336,18 @@ class InboxRows:
         )
 
 
-def _merged(
-    waiting: Sequence[ReceivedEvent], events: Sequence[ReceivedEvent], *, behind_swept: bool
-) -> list[ReceivedEvent]:
+def _merged(waiting: Sequence[ReceivedEvent], events: Sequence[ReceivedEvent], others: Others) -> list[ReceivedEvent]:
     """Return the waiting events of a room in the order that `put_in_order` describes; an event that was swept stays swept."""
+    index_of = {event.event_id: index for index, event in enumerate(waiting)}
+    swept = {event.event_id for event in waiting if event.is_swept}
     wanted = {event.event_id for event in events}
-    were_swept = {event.event_id for event in waiting if event.is_swept}
-    others = [event for event in waiting if event.event_id not in wanted]
-    return [
-        *(event for event in others if behind_swept and event.is_swept),
-        *(replace(event, is_swept=event.is_swept or event.event_id in were_swept) for event in events),
-        *(event for event in others if not (behind_swept and event.is_swept)),
-    ]
+    rest = deque(event for event in waiting if event.event_id not in wanted)
+    merged: list[ReceivedEvent] = []
+    if others is Others.SWEPT_BEFORE:
+        merged += [event for event in rest if event.is_swept]
+        rest = deque(event for event in rest if not event.is_swept)
+    for event in events:
+        while others is Others.BETWEEN and rest and index_of[rest[0].event_id] < index_of.get(event.event_id, 0):
+            merged.append(rest.popleft())
+        merged.append(replace(event, is_swept=event.is_swept or event.event_id in swept))
+    return [*merged, *rest]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final
@@ -71,6 +72,11 @@ class World:
         for _ in range(number):
             body = f"m{len(self.stream)}"
             self._append(ALICE, {"msgtype": "m.text", "body": body})
+
+    async def name(self, _: int) -> None:
+        """Somebody renames the room: an event that is no message."""
+        self._append(ALICE, {"name": "General"})
+        self.stream[-1] |= {"type": "m.room.name", "state_key": ""}
 
     def _append(self, sender: str, content: dict[str, Any]) -> None:
         self.stream.append(
@@ -150,7 +156,8 @@ class World:
         return [event["content"]["body"] for event in self.stream if event["sender"] == ALICE]
 
 
-async def happened(url: str, steps: Sequence[Step]) -> tuple[World, list[str]]:
+@asynccontextmanager
+async def world_in(url: str) -> AsyncIterator[World]:
     database = Database(url)
     try:
         await migrate.upgrade(database)
@@ -162,13 +169,17 @@ async def happened(url: str, steps: Sequence[Step]) -> tuple[World, list[str]]:
         async with database.transaction() as tx:
             await link(tx, room.id, MATRIX_ROOM)
         late = LateEvents(database, NAMESPACE, MissedEvents(CollectorRegistry()), now_ms)
-        world = World(database, desk(database, lambda _: None), late, room)
+        yield World(database, desk(database, lambda _: None), late, room)
+    finally:
+        await database.close()
+
+
+async def happened(url: str, steps: Sequence[Step]) -> tuple[World, list[str]]:
+    async with world_in(url) as world:
         await world.go(steps)
         # In the end a look sees everything.
         await world.go([("handle", 2), ("bring", 0), ("handle", 1), ("look", 0), ("bring", 0), ("handle", 1000)])
         return world, await world.in_the_city()
-    finally:
-        await database.close()
 
 
 def check(url: str, steps: Sequence[Step]) -> None:
@@ -207,6 +218,19 @@ def test_messages_stand_in_the_order_of_the_stream(database_url: str, steps: lis
 @example(steps=[*OWN_MESSAGE_EARLIER_IN_THE_CITY, *LATE_TRANSACTION, *DELIVERED_AFTER_THE_LOOK])
 def test_messages_stand_in_the_order_of_the_stream_whatever_happens(database_url: str, steps: list[Step]) -> None:
     check(database_url, steps)
+
+
+@pytest.mark.parametrize("handled", [0, 9], ids=["waiting", "handled"])
+async def test_event_that_the_reader_cannot_see_stays_before_later_ones(database_url: str, handled: int) -> None:
+    """A first look reads with the eyes of somebody who joined after an event of a history for members."""
+    async with world_in(database_url) as world:
+        await world.go([("say", 2), ("name", 0), ("deliver", 3), ("handle", handled), ("say", 2), ("lose", 2)])
+        async with world.database.transaction() as tx:
+            seen = [event for index, event in enumerate(world.stream) if index != 1]
+            await world.late.bring(tx, Stretch(MATRIX_ROOM, seen, len(seen), is_first=True), is_covered=True)
+        world.token = len(world.stream)
+        await world.go([("handle", 9), ("say", 1), ("lose", 1), ("look", 0), ("bring", 0), ("handle", 9)])
+        assert await world.in_the_city() == ["m0", "m1", "m3", "m4", "m5"]
 
 
 async def test_clients_are_told_that_a_message_was_moved(database_url: str) -> None:
