@@ -30,6 +30,11 @@ _STREAM_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_
 """Of files, which may take long, but must not stand still. Before the first byte Synapse may have to ask another homeserver."""
 _MAX_ANSWER_BYTES: Final = 64 * 1024
 _GATEWAY_ERRORS: Final = frozenset({502, 503, 504})
+_ABSENT: Final = frozenset({404, 414})
+"""There is no such thing: 414 is for a name that is longer than any on Matrix."""
+_MAX_TARGET_BYTES: Final = 8_000
+"""Of a request's path and query. Synapse closes the connection without an answer from 16,384 bytes on, which looks as if it had
+gone away; nginx takes 8 KiB. Ids of 255 characters, percent-encoded, have 3,060 bytes."""
 _CLIENT_V1: Final = PathBuilder("_matrix/client/v1")
 _MEDIA_V3: Final = PathBuilder("_matrix/media/v3")
 _FEDERATION_V1: Final = PathBuilder("_matrix/federation/v1")
@@ -110,6 +115,7 @@ class Homeserver:
         params = dict(query or {})
         if as_user is not None:
             params["user_id"] = as_user
+        _check_length(path, params)
         try:
             return await self._api.request(method, path, content, query_params=params, headers=headers)
         except MatrixRequestError as error:
@@ -145,6 +151,7 @@ class Homeserver:
         """
         params = dict(query or {}) | ({"user_id": as_user} if as_user is not None else {})
         url = URL(f"{self.address}/{path}", encoded=True).with_query(params)
+        _check_length(path, params)
         sent = dict(headers or {}) | ({} if as_nobody else self._authorization)
         try:
             response = await self._streams.request(method.value, url, data=body, headers=sent, allow_redirects=False)
@@ -319,7 +326,7 @@ class Homeserver:
         try:
             answer = await self._object(Method.GET, Path.v3.directory.room[alias])
         except HomeserverRefused as error:
-            if error.status == 404:
+            if error.status in _ABSENT:
                 return None
             raise
         return MatrixRoomId(self._text(answer, "room_id"))
@@ -346,7 +353,7 @@ class Homeserver:
             path = f"_matrix/client/v3/rooms/{quote(room, safe='')}/state/{event_type}/{quote(state_key, safe='')}"
             return await self._object(Method.GET, PathBuilder(path), as_user=as_user)
         except HomeserverRefused as error:
-            if error.status == 404:
+            if error.status in _ABSENT:
                 return None
             raise
 
@@ -358,7 +365,7 @@ class Homeserver:
         try:
             return await self._object(Method.GET, PathBuilder(path), as_user=as_user, query={"format": "event"})
         except HomeserverRefused as error:
-            if error.status == 404:
+            if error.status in _ABSENT:
                 return None
             raise
 
@@ -374,7 +381,7 @@ class Homeserver:
         try:
             return await self._object(Method.GET, Path.v3.rooms[room].event[event], as_user=as_user)
         except HomeserverRefused as error:
-            if error.status == 404:
+            if error.status in _ABSENT:
                 return None
             raise
 
@@ -460,7 +467,7 @@ class Homeserver:
         try:
             answer = await self._object(Method.GET, path, as_user=as_user, query={"limit": str(_MOST_EDITS)})
         except HomeserverRefused as error:
-            if error.status == 404:
+            if error.status in _ABSENT:
                 return []
             raise
         return [EventId(self._text(edit, "event_id")) for edit in answer.get("chunk", []) if edit.get("sender") == by]
@@ -508,6 +515,11 @@ def _stripped_state(content: Any) -> list[JSON]:
 
 def _device(with_device: bool) -> dict[str, str]:
     return {"device_id": CITY_DEVICE} if with_device else {}
+
+
+def _check_length(path: PathBuilder, query: Mapping[str, str]) -> None:
+    if len(str(path)) + sum(len(quote(value)) for value in query.values()) > _MAX_TARGET_BYTES:
+        raise HomeserverRefused(414, "M_TOO_LARGE", "The path of the request is too long; it was not sent")
 
 
 def _limited(body: bytes, retry_after: str) -> HomeserverLimited:

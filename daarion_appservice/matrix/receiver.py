@@ -149,6 +149,9 @@ def _written(event: Any) -> tuple[str, str | None]:
         text = _dumps(event)
     except RecursionError:
         return "{}", "nested too deeply"
+    for key in ("type", "state_key"):
+        if isinstance(event, dict) and len(str(event.get(key, ""))) > _MAX_ID_CHARS:
+            return "{}", f"its {key} is longer than {_MAX_ID_CHARS} characters"
     if len(text) > MAX_EVENT_BYTES:
         return "{}", f"has {len(text)} bytes, more than an event may have"
     return text.decode(), None

@@ -77,6 +77,9 @@ async def kept(request: pytest.FixtureRequest) -> AsyncIterator[Kept]:
     sessions = SharedSessions(client, name="one", ttl_ms=TTL_MS, now_ms=lambda: now[0])
     store = RedisPresence(sessions, events.append, lambda: now[0], ttl_ms=TTL_MS)
     running = asyncio.create_task(store.run())
+    # Redis that is not joined in time counts as gone, and what is said meanwhile is shown by other rules.
+    while store.reason is not None:
+        await asyncio.sleep(0.005)
     yield Kept(store, now, events, store.expire)
     running.cancel()
     await asyncio.wait([running])

@@ -220,6 +220,16 @@ async def test_what_is_larger_than_any_event_becomes_a_dead_letter_without_its_t
     assert "more than an event may have" in dead.error
 
 
+@pytest.mark.parametrize("key", ["type", "state_key"])
+async def test_event_with_too_long_key_becomes_a_dead_letter(door: Door, key: str) -> None:
+    """The room's current state could not be asked for it: the path of the request would be too long."""
+    events = [event("$long") | {key: "я" * 256}, event("$next") | {key: "я" * 255}]
+    assert (await door.send("1", {"events": events})).status == 200
+    assert [row.event_id for row in await door.stored()] == ["$next"]
+    (dead,) = await door.dead()
+    assert (dead.event_id, dead.error) == ("$long", f"its {key} is longer than 255 characters")
+
+
 # --- what is stored -----------------------------------------------------------------------------------
 
 

@@ -1,0 +1,34 @@
+"""Requests that the homeserver would not answer are not sent to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from daarion_appservice.city.types import EventId, MatrixRoomId, UserId
+from daarion_appservice.errors import HomeserverRefused
+from daarion_appservice.matrix.homeserver import Homeserver
+from tests.parts.ports import HOST, free_port
+
+ROOM, BOT, LONG = MatrixRoomId("!r"), UserId("@city:city.localhost"), "я" * 10_000
+
+
+@pytest.fixture
+async def homeserver() -> AsyncIterator[Homeserver]:
+    """At a port where nobody listens: what is sent raises HomeserverAway."""
+    homeserver = Homeserver(f"http://{HOST}:{free_port()}", "as_token")
+    yield homeserver
+    await homeserver.close()
+
+
+async def test_what_a_too_long_path_names_is_absent(homeserver: Homeserver) -> None:
+    assert await homeserver.state_event(ROOM, "m.room.name", LONG, as_user=BOT) is None
+    assert await homeserver.event(ROOM, EventId(LONG), as_user=BOT) is None
+
+
+async def test_request_with_too_long_path_or_query_is_refused(homeserver: Homeserver) -> None:
+    with pytest.raises(HomeserverRefused, match="414 M_TOO_LARGE"):
+        await homeserver.presence(UserId(LONG), as_user=BOT)
+    with pytest.raises(HomeserverRefused, match="414 M_TOO_LARGE"):
+        await homeserver.openid_holder(LONG)
