@@ -12,10 +12,11 @@ import { RoomContext } from "./useRoom";
 const drawn = vi.fn();
 let sockets: FakeWorld;
 let model: RoomModel;
+let list: ReturnType<typeof render>;
 
-beforeEach(async () => {
+async function show(opened: ReturnType<typeof room>) {
   sockets = new FakeWorld();
-  vi.spyOn(city, "room").mockResolvedValue(room(50, Array.from({ length: 50 }, (_, index) => message(index + 1))));
+  vi.spyOn(city, "room").mockResolvedValue(opened);
   model = new RoomModel("general", {
     clock: sockets.clock,
     open: sockets.open,
@@ -23,13 +24,13 @@ beforeEach(async () => {
     token: () => null,
     refused: () => undefined,
     me: () => null,
-    meet: () => undefined, isShown: () => true,
+    meet: () => undefined,
+    isShown: () => true,
     outbox,
   });
   model.start();
   await settled();
-  sockets.last.accept();
-  render(
+  list = render(
     <RoomContext value={model}>
       <Profiler id="list" onRender={drawn}>
         <CityRoomMessageList roomName="General" />
@@ -37,9 +38,17 @@ beforeEach(async () => {
     </RoomContext>,
   );
   drawn.mockClear();
-});
+}
+
+const fifty = () => Array.from({ length: 50 }, (_, index) => message(index + 1));
 
 describe("the conversation", () => {
+  beforeEach(async () => {
+    await show(room(50, fifty()));
+    act(() => sockets.last.accept());
+    drawn.mockClear();
+  });
+
   it("is not drawn for somebody who types, comes or goes", () => {
     act(() => {
       sockets.last.tell({ event: "city.room.typing", typing: ["u_2"] });
@@ -52,5 +61,15 @@ describe("the conversation", () => {
   it("is drawn for what is said", () => {
     act(() => sockets.last.tell({ event: "city.room.message", seq: 51, message: message(51, { author: OKSANA }) }));
     expect(drawn).toHaveBeenCalled();
+  });
+});
+
+describe("the beginning of the conversation", () => {
+  it.each([
+    [true, true],
+    [false, false],
+  ])("is named only to a reader of the room (may_read: %s)", async (may_read, isNamed) => {
+    await show({ ...room(50, fifty()), has_older: false, may_read });
+    expect(list.container.textContent.includes("room.beginning")).toBe(isNamed);
   });
 });

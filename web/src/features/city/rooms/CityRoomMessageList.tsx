@@ -168,10 +168,12 @@ interface LineProps {
 
 function Line({ row, roomName, isLoadingOlder, hasOlder, ...rest }: LineProps) {
   const { t } = useTranslation();
+  const mayRead = useRoomState((state) => state.mayRead);
   switch (row.kind) {
     case "top":
       if (hasOlder) return <p className={styles.top}>{isLoadingOlder ? t("room.loadingOlder") : "\u00a0"}</p>;
-      return <p className={styles.top}>{t("room.beginning", { room: roomName })}</p>;
+      // Older messages may be for members alone.
+      return <p className={styles.top}>{mayRead ? t("room.beginning", { room: roomName }) : "\u00a0"}</p>;
     case "day":
       return <Day day={row.day} />;
     case "unread":

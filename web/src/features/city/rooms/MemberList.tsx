@@ -57,6 +57,7 @@ function MemberList({ roomName, onClose }: Props) {
   const { matrix } = useSite();
   const room = useRoomState((state) => state.room);
   const members = useRoomState((state) => state.members);
+  const mayRead = useRoomState((state) => state.mayRead);
   const here = usePresence((state) => state.here);
   const faces = usePeople((state) => state.faces);
   const subjects = useMemo(() => {
@@ -72,7 +73,7 @@ function MemberList({ roomName, onClose }: Props) {
         </h2>
         <IconButton icon="close" label={t("common.close")} onClick={onClose} />
       </div>
-      {!subjects.length && <p>{t("room.membersEmpty")}</p>}
+      {!subjects.length && <p>{mayRead ? t("room.membersEmpty") : t("problem.members_only")}</p>}
       <ul className={styles.people}>
         {subjects.map((subject) => (
           <li key={subject}>

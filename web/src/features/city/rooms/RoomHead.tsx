@@ -17,6 +17,7 @@ interface Props {
 }
 
 export function RoomHead({ room, showsMembers, onMembers }: Props) {
+  const mayRead = useRoomState((state) => state.mayRead);
   const { t } = useTranslation();
   const { matrix } = useSite();
   return (
@@ -32,10 +33,10 @@ export function RoomHead({ room, showsMembers, onMembers }: Props) {
           <Name>{room.name}</Name>
         </h1>
         <p>
-          {t("rooms.online", { count: room.members_online })}
+          {mayRead && t("rooms.online", { count: room.members_online })}
           {room.description && (
             <>
-              {" · "}
+              {mayRead && " · "}
               <bdi>{room.description}</bdi>
             </>
           )}
