@@ -6,13 +6,13 @@ import { FakeWorld } from "../../../testing/fakeSockets";
 import { message, OKSANA, room, settled } from "../../../testing/samples";
 import { outbox } from "../../../stores/outbox";
 import { CityRoomMessageList } from "./CityRoomMessageList";
+import { ListTop } from "./ListTop";
 import { RoomModel } from "./roomModel";
 import { RoomContext } from "./useRoom";
 
 const drawn = vi.fn();
 let sockets: FakeWorld;
 let model: RoomModel;
-let list: ReturnType<typeof render>;
 
 async function show(opened: ReturnType<typeof room>) {
   sockets = new FakeWorld();
@@ -30,7 +30,7 @@ async function show(opened: ReturnType<typeof room>) {
   });
   model.start();
   await settled();
-  list = render(
+  render(
     <RoomContext value={model}>
       <Profiler id="list" onRender={drawn}>
         <CityRoomMessageList roomName="General" />
@@ -64,12 +64,19 @@ describe("the conversation", () => {
   });
 });
 
-describe("the beginning of the conversation", () => {
+describe("the line above the oldest message", () => {
+  // The list itself draws no rows here, as jsdom knows no heights.
   it.each([
-    [true, true],
-    [false, false],
-  ])("is named only to a reader of the room (may_read: %s)", async (may_read, isNamed) => {
-    await show({ ...room(50, fifty()), has_older: false, may_read });
-    expect(list.container.textContent.includes("room.beginning")).toBe(isNamed);
+    { may_read: true, has_older: false, text: "room.beginning" },
+    { may_read: false, has_older: false, text: "\u00a0" },
+    { may_read: true, has_older: true, text: "\u00a0" },
+  ])("reads $text with may_read: $may_read and has_older: $has_older", async ({ may_read, has_older, text }) => {
+    await show({ ...room(50, fifty()), has_older, may_read });
+    const top = render(
+      <RoomContext value={model}>
+        <ListTop roomName="General" hasOlder={has_older} isLoadingOlder={false} />
+      </RoomContext>,
+    );
+    expect(top.container.textContent).toBe(text);
   });
 });

@@ -9,6 +9,7 @@ import { markRead } from "../../../lib/readMarks";
 import { dayName } from "../../../lib/times";
 import { useSession } from "../../../stores/session";
 import styles from "./CityRoomMessageList.module.css";
+import { ListTop } from "./ListTop";
 import { MessageRow } from "./MessageRow";
 import { OutgoingRow } from "./OutgoingRow";
 import { rowsOf, type Row } from "./rows";
@@ -168,12 +169,9 @@ interface LineProps {
 
 function Line({ row, roomName, isLoadingOlder, hasOlder, ...rest }: LineProps) {
   const { t } = useTranslation();
-  const mayRead = useRoomState((state) => state.mayRead);
   switch (row.kind) {
     case "top":
-      if (hasOlder) return <p className={styles.top}>{isLoadingOlder ? t("room.loadingOlder") : "\u00a0"}</p>;
-      // Older messages may be for members alone.
-      return <p className={styles.top}>{mayRead ? t("room.beginning", { room: roomName }) : "\u00a0"}</p>;
+      return <ListTop roomName={roomName} hasOlder={hasOlder} isLoadingOlder={isLoadingOlder} />;
     case "day":
       return <Day day={row.day} />;
     case "unread":
