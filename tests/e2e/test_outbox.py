@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -414,6 +415,22 @@ async def test_sign_in_counts_when_the_browsers_clock_is_ahead(city: OpenCity, b
         await page.get_by_role("button", name="Account: Olena").wait_for()
         await page.reload()
         await page.get_by_role("button", name="Account: Olena").wait_for()
+
+
+async def test_sign_in_field_that_loads_late_is_focused(city: OpenCity, browser: Browser) -> None:
+    async with Reader.come(browser, city, None) as reader:
+        page = (await reader.open("/city/general")).page
+        held = asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            await held.wait()
+            await route.continue_()
+
+        await page.route("**/city/site", hold)
+        await page.get_by_role("button", name="Sign in", exact=True).first.click()
+        await page.get_by_role("dialog").wait_for()
+        held.set()
+        await expect(page.get_by_label("What is your name?")).to_be_focused()
 
 
 async def test_opening_a_room_goes_on_after_signing_in(city: OpenCity, browser: Browser) -> None:

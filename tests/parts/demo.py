@@ -72,8 +72,13 @@ class Demo:
         command = python("daarion_appservice", "demo", "--data", str(self.data))
         for option, port in options.items():
             command += [option, str(port)]
-        with (self.directory / "output").open("wb") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=self.directory)
+        # A child ignores SIGHUP where its parent does, as under nohup, and so would the demo.
+        ignored = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        try:
+            with (self.directory / "output").open("wb") as output:
+                self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=self.directory)
+        finally:
+            signal.signal(signal.SIGHUP, ignored)
 
     def wait_until_open(self) -> None:
         deadline = time.monotonic() + OPEN_S

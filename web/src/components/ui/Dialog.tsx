@@ -17,12 +17,19 @@ export function Dialog({ title, onClose, children }: Props) {
 
   useEffect(() => {
     const shown = dialog.current;
-    if (shown && !shown.open) {
-      shown.showModal();
-      firstOf(shown)?.focus();
-    }
+    if (shown && !shown.open) shown.showModal();
     return () => shown?.close();
   }, []);
+  // After each render, as what the dialog is about may be loaded only after it opened.
+  const hasFocused = useRef(false);
+  useEffect(() => {
+    const shown = dialog.current;
+    const first = shown && firstOf(shown);
+    if (!first) return;
+    const isLost = [shown, document.body].includes(document.activeElement as HTMLElement);
+    if (isLost || !hasFocused.current) first.focus();
+    hasFocused.current = true;
+  });
 
   return (
     // A click beside the dialog closes it for the mouse; Escape and the button are there for everybody.
