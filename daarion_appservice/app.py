@@ -178,11 +178,13 @@ class City:
         self.rooms = Rooms(self.database, self.bus.publish, now_ms, new_id)
         wording, doorkeeper = MatrixWording(self.agents, self.namespace), MatrixDoorkeeper(self.namespace, self.agents)
         self.answers = Answers(self.agents, Addressing(self.agents, self.namespace.agent), now_ms, new_id)
-        self.messages = Messages(self.database, self.bus.publish, wording, doorkeeper, self.answers, now_ms, new_id)
+        self.room_members = RoomMembers(self.namespace, now_ms, new_id)
+        self.messages = Messages(
+            self.database, self.bus.publish, wording, doorkeeper, self.room_members, self.answers, now_ms, new_id
+        )
         self.changes = Changes(self.database, self.bus.publish, wording, doorkeeper, self.answers, now_ms, new_id)
         self.reactions = Reactions(self.database, self.bus.publish, doorkeeper, now_ms, new_id)
 
-        self.room_members = RoomMembers(self.namespace, now_ms, new_id)
         self.membership = Membership(
             self.database, self.bus.publish, self.room_members, doorkeeper, self.agents, new_id
         )

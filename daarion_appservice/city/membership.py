@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ..errors import Conflict, NotFound
 from .agents import AgentDirectory
+from .entering import come_in
 from .events import OutboxFilled
 from .messages import hold_open, knows_of
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, Publish, Roll, publish_all
@@ -45,8 +46,7 @@ class Membership:
             if member == known:
                 return room
             await self._forgive(tx, member)
-            happened = await self._roll.enter(tx, member)
-            await tx.outbox.add_move(OutboxKind.JOIN, member.user_id, room.id, txn_id=self._new_id())
+            happened = await come_in(tx, self._roll, member, txn_id=self._new_id())
         publish_all(self._publish, [*happened, OutboxFilled()])
         return room
 

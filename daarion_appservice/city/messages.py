@@ -8,13 +8,14 @@ from typing import Final
 
 from ..errors import Conflict, InvalidInput, NotAllowed, NotFound
 from .answers import Answers
+from .entering import come_in
 from .events import AnswersOwed, CityEvent, MessagePosted, OutboxFilled, RoomHappened
 from .feed import FeedWriter
 from .history import Place, note_moved, record, take_place
 from .media import msgtype_of
-from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, Wording, publish_all
+from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, Roll, Wording, publish_all
 from .prepared import prepared, prose_ahead
-from .reading import PUBLIC, Reading, is_known_to
+from .reading import PUBLIC, Reading, is_known_to, is_readable_by_all
 from .redelivery import redeliver
 from .times import plausible_ms
 from .types import (
@@ -67,6 +68,7 @@ class Messages:
         publish: Publish,
         wording: Wording,
         doorkeeper: Doorkeeper,
+        roll: Roll,
         answers: Answers,
         now_ms: NowMs,
         new_id: NewId,
@@ -75,6 +77,7 @@ class Messages:
         self._publish = publish
         self._wording = wording
         self._doorkeeper = doorkeeper
+        self._roll = roll
         self._answers = answers
         self._now_ms = now_ms
         self._new_id = new_id
@@ -98,6 +101,7 @@ class Messages:
             await self._doorkeeper.check_may_speak(tx, room, author)
             if draft.reply_to is not None:
                 await find_in(tx, room, draft.reply_to, await self._doorkeeper.reading(tx, room, author))
+            come = await self._come(tx, room, author)
             now_ms = self._now_ms()
             message = _message(
                 MessageId(self._new_id()),
@@ -113,8 +117,18 @@ class Messages:
             await self._tell(tx, room, message)
             await tx.outbox.add(OutboxKind.MESSAGE, message.id, room.id, txn_id=message.id)
             owed = await self._answers.note(tx, room, message) if draft.is_whole else []
-        publish_all(self._publish, [MessagePosted(message), OutboxFilled(), *([AnswersOwed()] if owed else [])])
+        publish_all(self._publish, [*come, MessagePosted(message), OutboxFilled(), *([AnswersOwed()] if owed else [])])
         return Posted(message, is_new=True)
+
+    async def _come(self, tx: CityTransaction, room: Room, author: Author) -> list[CityEvent]:
+        """Have the author join a room that only members read, before their message; without that they could not read it."""
+        if room.agent is not None or is_readable_by_all(room):
+            # Matrix has them join when it gets the message.
+            return []
+        member = self._roll.member(room.id, author)
+        if await tx.members.get(room.id, member.user_id) is not None:
+            return []
+        return await come_in(tx, self._roll, member, txn_id=self._new_id())
 
     async def send_again(self, author: Author, room_id: str, message_id: str, *, may_moderate: bool = False) -> Message:
         """Try anew to get one's own message to Matrix, or anybody's as an admin; one that did not fail is left as it is.

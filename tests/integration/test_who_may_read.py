@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
 from daarion_appservice.city.reading import MembershipPeriod, reading_of
-from daarion_appservice.city.types import CitizenId, HistoryVisibility, MatrixRoomId, RoomId, UserId
+from daarion_appservice.city.types import CitizenId, HistoryVisibility, MatrixRoomId, OutboxKind, RoomId, UserId
 from daarion_appservice.storage import migrate, tables
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.readable import message_is_readable
@@ -139,6 +139,21 @@ async def test_former_member_reads_as_while_a_member(hall: Hall, visibility: str
     assert await hall.read(OKSANA) == read
     assert await hall.told(OKSANA) == read
     assert await hall.read(TARAS) == (["1", "2", "3", "4"] if visibility == "world_readable" else [])
+
+
+@pytest.mark.parametrize("visibility", ["shared", "invited", "joined"])
+async def test_author_who_joins_by_posting_reads_their_message(hall: Hall, visibility: str) -> None:
+    await hall.becomes(visibility, "public")
+    await hall.says("до того")
+    posted = await hall.open.call("POST", "/city/rooms/general/messages", {"body": "моє"}, token=OKSANA)
+    assert posted.status == 201
+    await hall.says("після того")
+    expected = ["до того"] * (visibility == "shared") + ["моє", "після того"]
+    assert (await hall.read(OKSANA), await hall.told(OKSANA)) == (expected, expected)
+    assert (await hall.read(TARAS), await hall.told(TARAS)) == ([], [])
+    async with hall.open.city.database.reading() as tx:
+        # Matrix does not know of the join yet: a look at its members does not end it.
+        assert await tx.outbox.moving(GENERAL) == {OKSANA_GHOST: OutboxKind.JOIN}
 
 
 async def test_linked_matrix_account_counts_as_the_citizen(hall: Hall) -> None:

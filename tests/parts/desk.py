@@ -57,10 +57,10 @@ def desk(database: Database, publish: Publish) -> Desk:
     agents = AgentDirectory()
     wording, doorkeeper = MatrixWording(agents, NAMESPACE), MatrixDoorkeeper(NAMESPACE, agents)
     answers = Answers(agents, Addressing(agents, NAMESPACE.agent), now_ms, new_id)
-    messages = Messages(database, publish, wording, doorkeeper, answers, now_ms, new_id)
+    members = RoomMembers(NAMESPACE, now_ms, new_id)
+    messages = Messages(database, publish, wording, doorkeeper, members, answers, now_ms, new_id)
     changes = Changes(database, publish, wording, doorkeeper, answers, now_ms, new_id)
     reactions = Reactions(database, publish, doorkeeper, now_ms, new_id)
-    members = RoomMembers(NAMESPACE, now_ms, new_id)
     return Desk(
         agents,
         answers,

@@ -1,0 +1,18 @@
+"""Joining a room from the city's side: as a member at once, and on Matrix by the outbox."""
+
+from __future__ import annotations
+
+from .events import CityEvent
+from .ports import CityTransaction, Roll
+from .types import Member, OutboxKind
+
+
+async def come_in(tx: CityTransaction, roll: Roll, member: Member, *, txn_id: str) -> list[CityEvent]:
+    """Write down that ``member`` joins, and have the outbox join their ghost on Matrix.
+
+    Returns:
+        What to publish once the transaction is committed, before ``OutboxFilled``.
+    """
+    happened = await roll.enter(tx, member)
+    await tx.outbox.add_move(OutboxKind.JOIN, member.user_id, member.room_id, txn_id=txn_id)
+    return happened
