@@ -30,6 +30,7 @@ from .dialects import NotAnAnswer, dialect_of
 from .metrics import CallWatch, CoreMetrics, Outcome
 from .pieces import Pieces
 from .question import AskedAs, Question
+from .thoughts import Thinking
 
 _CONNECT_S: Final = 10.0
 _PATIENCE_S: Final = 2.0
@@ -55,6 +56,8 @@ class AgentsCore:
         self._first_piece_timeout_s = settings.first_piece_timeout_s or settings.timeout_s
         self._dialect = dialect_of(settings)
         self._thinking = settings.thinking
+        self._thinks_unopened: set[str] = set()
+        """Agents whose model's prompt begins their reasoning, so that their answers hold nothing but its end."""
         self._metrics = metrics
         self._breakers = Breakers(now_ms, failures=_FAILURES, pause_ms=_PAUSE_MS)
         metrics.watch_breaker(lambda: self._breakers.is_open)
@@ -140,12 +143,28 @@ class AgentsCore:
             response = await self._session.post(url, data=body, allow_redirects=False)
         with closing(response):
             await _check_head(response)
-            pieces = Pieces(self._dialect, response.content_type, self._thinking)
+            pieces = Pieces(self._dialect, response.content_type, self._thinking_of(question.agent_id))
             while not pieces.is_whole:
                 portion = await _next_portion(response, pieces, deadlines)
                 for text in pieces.feed(portion) if portion else pieces.end():
                     with deadlines.paused():
                         yield text
+            if pieces.ended_unopened:
+                self._learn_thinking(question.agent_id)
+
+    def _thinking_of(self, agent_id: str) -> Thinking:
+        return "hide_until_end_tag" if agent_id in self._thinks_unopened else self._thinking
+
+    def _learn_thinking(self, agent_id: str) -> None:
+        """Read the agent's next answers as ``hide_until_end_tag`` says: its reasoning was shown before the end of it came."""
+        if self._thinking != "hide" or agent_id in self._thinks_unopened:
+            return
+        self._thinks_unopened.add(agent_id)
+        log.warning(
+            "core_reasoning_unopened",
+            agent=agent_id,
+            help="switch the model server's reasoning parser on, or set agents_core.thinking to hide_until_end_tag",
+        )
 
     def _failed(self, question: Question, told: CoreError, error: Exception) -> None:
         seen = error.seen if isinstance(error, NotAnAnswer) else str(error)

@@ -25,7 +25,7 @@ JSON = dict[str, Any]
 
 _MAX_ID: Final = 255
 _COMPLETIONS: Final = "/chat/completions"
-_FAILED: Final = frozenset({"error", "abort"})
+FAILED: Final = frozenset({"error", "abort"})
 """``finish_reason`` of OpenRouter and SGLang when the model's server broke down."""
 _FINISHED_WITHOUT_TEXT: Final = {
     "tool_calls": "asked for a tool instead of answering",
@@ -61,6 +61,10 @@ class Piece:
     """``text`` is the whole answer, which counts only if no piece of it came before."""
     is_known: bool = True
     """False for what is no event of an answer: it brings nothing, and is no answer either."""
+    broken: str = ""
+    """What came instead of JSON: text of the answer may be lost."""
+    choice: int = 0
+    """Which of several answers to the question this belongs to."""
 
     @property
     def missing(self) -> str:
@@ -81,12 +85,12 @@ class Dialect(Protocol):
 
     def body(self, question: Question) -> JSON: ...
 
-    def whole(self, content: Any) -> Piece:
-        """An answer that comes in one."""
+    def whole(self, content: Any) -> list[Piece]:
+        """An answer that comes in one: a piece of each choice, at least one."""
         ...
 
-    def piece(self, content: Any) -> Piece:
-        """One event of an answer."""
+    def pieces(self, content: Any) -> list[Piece]:
+        """One event of an answer: a piece of each choice, at least one."""
         ...
 
 
@@ -109,11 +113,11 @@ class Invoke:
             context["attachments"] = [asdict(attachment) for attachment in question.attachments]
         return {"input": text_of(question), "context": context}
 
-    def whole(self, content: Any) -> Piece:
-        return _piece_of(content, "output")
+    def whole(self, content: Any) -> list[Piece]:
+        return [_piece_of(content, "output")]
 
-    def piece(self, content: Any) -> Piece:
-        return _piece_of(content, "delta")
+    def pieces(self, content: Any) -> list[Piece]:
+        return [_piece_of(content, "delta")]
 
 
 class OpenAi:
@@ -143,29 +147,11 @@ class OpenAi:
             "user": question.user_id,
         }
 
-    def whole(self, content: Any) -> Piece:
-        return self._piece(content, "message")
+    def whole(self, content: Any) -> list[Piece]:
+        return _openai_pieces(content, "message")
 
-    def piece(self, content: Any) -> Piece:
-        return self._piece(content, "delta")
-
-    def _piece(self, content: Any, key: str) -> Piece:
-        if not isinstance(content, dict):
-            return UNKNOWN
-        choices = content.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            return _ollama(content)
-        choice = choices[0]
-        finish = choice.get("finish_reason")
-        finish = finish if isinstance(finish, str) else ""
-        if finish in _FAILED:
-            raise NotAnAnswer("said that it failed", seen=repr(finish))
-        message = choice.get(key)
-        if isinstance(message, dict):
-            return Piece(_message_text(message), finish=finish)
-        # Some put the whole message into an event, at the end or instead of pieces.
-        text = _message_text(choice.get("message") or choice.get("delta")) or _text(choice.get("text"))
-        return Piece(text, finish=finish, is_repeated=True)
+    def pieces(self, content: Any) -> list[Piece]:
+        return _openai_pieces(content, "delta")
 
 
 def dialect_of(settings: AgentsCoreSettings) -> Dialect:
@@ -187,6 +173,34 @@ def _piece_of(content: Any, key: str) -> Piece:
     """Of the city's own dialect."""
     text = content.get(key) if isinstance(content, dict) else None
     return Piece(text) if isinstance(text, str) else UNKNOWN
+
+
+def _openai_pieces(content: Any, key: str) -> list[Piece]:
+    if not isinstance(content, dict):
+        return [UNKNOWN]
+    choices = content.get("choices")
+    choices = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    if not choices:
+        return [_ollama(content)]
+    return [_of_choice(choice, key) for choice in sorted(choices, key=_index)]
+
+
+def _of_choice(choice: JSON, key: str) -> Piece:
+    finish = choice.get("finish_reason")
+    finish = finish if isinstance(finish, str) else ""
+    message = choice.get(key)
+    if isinstance(message, dict):
+        return Piece(_message_text(message), finish=finish, choice=_index(choice))
+    # Some put the whole message into an event, at the end or instead of pieces.
+    repeated = _message_text(choice.get("message") or choice.get("delta"))
+    # The field of the older completions, which comes in pieces, too.
+    text = repeated or _text(choice.get("text"))
+    return Piece(text, finish=finish, is_repeated=bool(repeated), choice=_index(choice))
+
+
+def _index(choice: JSON) -> int:
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0
 
 
 def _ollama(content: JSON) -> Piece:

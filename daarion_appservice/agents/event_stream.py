@@ -22,27 +22,37 @@ class ServerEvent(NamedTuple):
     is_error: bool = False
 
 
-class EventStream:
-    """Decode bytes, in whatever portions they come, to events. Bytes that are not UTF-8 become U+FFFD."""
+class EventTooLong(Exception):
+    """The lines of one event have more bytes than an event may have."""
 
-    def __init__(self) -> None:
+
+class EventStream:
+    """Decode bytes, in whatever portions they come, to events. Bytes that are not UTF-8 become U+FFFD.
+
+    Args:
+        max_event_bytes: of the lines of data of one event and any other line together.
+    """
+
+    def __init__(self, *, max_event_bytes: int = 1 << 20) -> None:
+        self._max_event_bytes = max_event_bytes
         self._line: list[bytes] = []
         """What there is of the line that has not ended yet."""
         self._line_size = 0
         self._data: list[str] = []
         """The lines of the event that has not ended yet."""
-        self._data_size = 0
+        self._event_size = 0
+        """Bytes of the lines of data that have ended, of the event that has not."""
         self._is_error = False
         self._is_first_line = True
         self._ended_with_cr = False
 
     @property
     def pending(self) -> int:
-        """How much waits for the end of its event."""
-        return self._line_size + self._data_size
+        """How many bytes wait for the end of their event."""
+        return self._line_size + self._event_size
 
     def feed(self, portion: bytes) -> Iterator[ServerEvent]:
-        """The events that are whole now."""
+        """The events that are whole now. Raises EventTooLong."""
         if portion and self._ended_with_cr:
             # What looked like a line's end was the first half of one.
             portion = portion.removeprefix(b"\n")
@@ -52,13 +62,14 @@ class EventStream:
             ended[0] = b"".join((*self._line, ended[0]))
             self._line, self._line_size = [], 0
             self._ended_with_cr = portion.endswith(b"\r")
-        if rest:
-            self._line.append(rest)
-            self._line_size += len(rest)
         for line in ended:
             event = self._end_line(line)
             if event is not None:
                 yield event
+        if rest:
+            self._line.append(rest)
+            self._line_size += len(rest)
+            self._check_size(self._line_size)
 
     def end(self) -> Iterator[ServerEvent]:
         """The last event, if it lacks nothing but the empty line behind it: many servers forget that one."""
@@ -71,16 +82,21 @@ class EventStream:
             line = line.removeprefix(codecs.BOM_UTF8)
             self._is_first_line = False
         if line:
-            self._field(line.decode(errors="replace"))
+            self._check_size(len(line))
+            self._field(line)
             return None
-        data, self._data, self._data_size = self._data, [], 0
+        data, self._data, self._event_size = self._data, [], 0
         is_error, self._is_error = self._is_error, False
         return ServerEvent("\n".join(data), is_error) if data else None
 
-    def _field(self, line: str) -> None:
-        name, _, value = line.partition(":")
+    def _field(self, line: bytes) -> None:
+        name, _, value = line.decode(errors="replace").partition(":")
         value = value.removeprefix(" ")
         if name in {"data", _ERROR}:
             self._data.append(value)
-            self._data_size += len(value) + 1
+            self._event_size += len(line)
         self._is_error |= name == _ERROR or (name == "event" and value.strip() == _ERROR)
+
+    def _check_size(self, line_size: int) -> None:
+        if self._event_size + line_size > self._max_event_bytes:
+            raise EventTooLong

@@ -5,10 +5,11 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from .dialects import UNKNOWN, Dialect, NotAnAnswer, Piece
-from .event_stream import EventStream, ServerEvent
+from .dialects import FAILED, UNKNOWN, Dialect, NotAnAnswer, Piece
+from .event_stream import EventStream, EventTooLong, ServerEvent
 from .thoughts import Thinking, ThoughtFilter
 
 MAX_ANSWER_CHARS: Final = 30_000
@@ -43,6 +44,8 @@ class Pieces:
         self._last_known = UNKNOWN
         self._finish = ""
         self._has_unknown = False
+        self._choice: int | None = None
+        """The choice that is read: the first that brought text. Others never mix with it."""
         self.is_whole = False
         """Whether it needs no more bytes."""
 
@@ -50,6 +53,11 @@ class Pieces:
     def may_end(self) -> bool:
         """Whether the core said that the model has finished, so that nothing is lost if no more comes."""
         return bool(self._finish)
+
+    @property
+    def ended_unopened(self) -> bool:
+        """Whether the answer began with reasoning that only an end tag tells from its text."""
+        return self._text.ended_unopened
 
     def feed(self, portion: bytes) -> Iterator[str]:
         return self._new(self._reader.feed(portion))
@@ -79,14 +87,28 @@ class Pieces:
         for piece in pieces:
             if self.is_whole:
                 return
-            self._note(piece)
-            text = "" if piece.is_repeated and self._text.has_come else piece.text
-            if text := self._text.add(text):
-                yield text
-            if piece.is_last:
-                yield from self.close()
+            if piece.finish in FAILED:
+                raise NotAnAnswer("said that it failed", seen=repr(piece.finish))
+            if piece.is_last or not piece.is_known or self._is_read(piece):
+                yield from self._read(piece)
+
+    def _is_read(self, piece: Piece) -> bool:
+        if self._choice is None and piece.text:
+            self._choice = piece.choice
+        return self._choice in {None, piece.choice}
+
+    def _read(self, piece: Piece) -> Iterator[str]:
+        self._note(piece)
+        has_come = self._text.has_come
+        text = "" if piece.is_repeated and has_come else piece.text
+        if text := self._text.add(text, is_whole=not has_come and (piece.is_last or piece.is_repeated)):
+            yield text
+        if piece.is_last:
+            yield from self.close()
 
     def _note(self, piece: Piece) -> None:
+        if piece.broken and not self.may_end:
+            raise NotAnAnswer("answered with something that is not JSON", seen=piece.broken)
         if not piece.is_known:
             self._has_unknown = True
             return
@@ -112,11 +134,21 @@ class _Text:
         """Whether there is anything to read."""
         return self._length > 0
 
-    def add(self, text: str) -> str:
-        """The new part of it, without the spaces that it may begin with."""
+    @property
+    def ended_unopened(self) -> bool:
+        return self._thoughts is not None and self._thoughts.ended_unopened
+
+    def add(self, text: str, *, is_whole: bool = False) -> str:
+        """Return the new part of it, without the spaces that it may begin with.
+
+        Args:
+            is_whole: there is no other text.
+        """
         self.has_come |= bool(text)
         text = self._halves.decode(text.encode("utf-16-le", "surrogatepass"))
-        return self._shown(self._thoughts.feed(text) if self._thoughts else text)
+        if self._thoughts is None:
+            return self._shown(text)
+        return self._shown(self._thoughts.feed_whole(text) if is_whole else self._thoughts.feed(text))
 
     def end(self) -> str:
         """What was held back."""
@@ -182,13 +214,14 @@ class _Json:
         self._size = 0
         self._has_lines: bool | None = None
         """None while that is not known."""
+        self._has_first_line = False
 
     def feed(self, portion: bytes) -> Iterator[Piece]:
         self._body += portion
         self._size += len(portion)
-        _check_size(self._size, MAX_STREAM_BYTES if self._has_lines else MAX_JSON_BYTES)
-        if self._has_lines is None:
+        if self._has_lines is None and (b"\n" in portion or self._has_first_line):
             self._look_for_lines()
+        _check_size(self._size, MAX_STREAM_BYTES if self._has_lines else MAX_JSON_BYTES)
         if self._has_lines and b"\n" in portion:
             *lines, rest = self._body.split(b"\n")
             self._body = rest
@@ -200,13 +233,16 @@ class _Json:
             yield from self._pieces([self._body])
             return
         text = self._body.decode("utf-8-sig", "replace")
-        piece = self._dialect.whole(_checked(_parsed(text)))
-        if not piece.is_known:
+        pieces = self._dialect.whole(_checked(_parsed(text), text))
+        if not any(piece.is_known for piece in pieces):
             raise NotAnAnswer("answered with JSON of another shape", seen=_short(text))
-        yield Piece(piece.text, is_last=True, finish=piece.finish)
+        # Of several choices the first that has text.
+        piece = next((each for each in pieces if each.text), pieces[0])
+        yield replace(piece, is_last=True, is_repeated=False)
 
     def _look_for_lines(self) -> None:
-        first, _, rest = bytes(self._body).lstrip(_BLANK).partition(b"\n")
+        first, end, rest = bytes(self._body).lstrip(_BLANK).partition(b"\n")
+        self._has_first_line = bool(end)
         if rest.strip():
             try:
                 self._has_lines = isinstance(json.loads(first), dict)
@@ -223,14 +259,16 @@ class _Streamed:
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._events = EventStream()
+        self._events = EventStream(max_event_bytes=MAX_JSON_BYTES)
         self._size = 0
 
     def feed(self, portion: bytes) -> Iterator[Piece]:
         self._size += len(portion)
         _check_size(self._size, MAX_STREAM_BYTES)
-        yield from self._pieces(self._events.feed(portion))
-        _check_size(self._events.pending, MAX_JSON_BYTES)
+        try:
+            yield from self._pieces(self._events.feed(portion))
+        except EventTooLong as error:
+            raise _too_long(MAX_JSON_BYTES) from error
 
     def end(self) -> Iterator[Piece]:
         return self._pieces(self._events.end())
@@ -254,7 +292,12 @@ def _pieces_of(dialect: Dialect, event: str) -> Iterator[Piece]:
         for line in text.split("\n"):
             yield from _pieces_of(dialect, line)
     else:
-        yield dialect.piece(_checked(_parsed(text)))
+        try:
+            content = _parsed(text)
+        except NotAnAnswer as error:
+            yield replace(UNKNOWN, broken=error.seen)
+        else:
+            yield from dialect.pieces(_checked(content, text))
 
 
 def _parsed(text: str) -> Any:
@@ -273,19 +316,23 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _checked(content: Any) -> Any:
+def _checked(content: Any, text: str) -> Any:
     """Raise NotAnAnswer for JSON by which the core says that it failed."""
     if isinstance(content, dict):
         error = content.get("error") or content.get("error_message") or content.get("error_type")
         if error or content.get("object") == "error":
-            raise NotAnAnswer("said that it failed", seen=_short(error or content))
+            raise NotAnAnswer("said that it failed", seen=_short(text))
     return content
 
 
 def _check_size(size: int, limit: int) -> None:
     if size > limit:
-        raise NotAnAnswer(f"answered with more than {limit} bytes", is_about_core=False)
+        raise _too_long(limit)
 
 
-def _short(seen: object) -> str:
-    return repr(seen)[:_MAX_SEEN]
+def _too_long(limit: int) -> NotAnAnswer:
+    return NotAnAnswer(f"answered with more than {limit} bytes", is_about_core=False)
+
+
+def _short(seen: str) -> str:
+    return repr(seen[:_MAX_SEEN])

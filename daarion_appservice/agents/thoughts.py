@@ -1,43 +1,29 @@
-"""The reasoning that a model writes into its answer, between ``<think>`` and ``</think>`` or other tags of that kind.
+"""The reasoning that a model writes into its answer, between ``<think>`` and ``</think>`` or in another form.
 
 A server with a reasoning parser sends it in a field of its own (``reasoning_content``), which is never read. Without one it
-stands in the text: DeepSeek, Qwen and GLM write ``<think>``, Claude ``<thinking>``, EXAONE ``<thought>``, Mistral ``[THINK]``.
+stands in the text: in tags (``reasoning_tags``), or in the channels of gpt-oss (``harmony``).
 """
 
 from __future__ import annotations
 
-import re
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
+
+from .harmony import BareHarmonyFilter, HarmonyFilter, begins_bare_harmony, begins_harmony
+from .reasoning_tags import Kind, Tag, next_tag, tags, unfinished_from
 
 Thinking = Literal["hide", "hide_until_end_tag", "show"]
 
-_ENDS: Final = {
-    "<think>": "</think>",
-    "<thinking>": "</thinking>",
-    "<thought>": "</thought>",
-    "<reasoning>": "</reasoning>",
-    "<seed:think>": "</seed:think>",
-    "[think]": "[/think]",
-    "<|begin_of_thought|>": "<|end_of_thought|>",
-    "◁think▷": "◁/think▷",
-}
-_FENCE: Final = "```"
-_TOKENS: Final = (*_ENDS, *_ENDS.values(), _FENCE)
-_LONGEST: Final = max(map(len, _TOKENS))
-# With ASCII: otherwise `ſ` matches `s` and `ı` matches `i`, and the tag that was found is not among the keys of _ENDS.
-_FLAGS: Final = re.IGNORECASE | re.ASCII
-_PATTERNS: Final = {tag: re.compile(re.escape(tag), _FLAGS) for tag in _TOKENS}
-_ANY_START: Final = re.compile("|".join(map(re.escape, (*_ENDS, _FENCE))), _FLAGS)
-_ANY_END: Final = re.compile("|".join(map(re.escape, _ENDS.values())), _FLAGS)
+_TICK: Final = "`"
+
+
+class _Filter(Protocol):
+    def feed(self, text: str) -> str: ...
+
+    def end(self) -> str: ...
 
 
 class ThoughtFilter:
-    """Takes the reasoning out of a text that comes in pieces. Each piece is returned as soon as it cannot be part of a tag.
-
-    Tags in code (behind a backtick, or in a fenced block) are text. A block of reasoning that is not closed is left out where the
-    answer begins with it, and is text elsewhere: the answer may speak of the tag. An end tag alone on its line, or before a line
-    end, that nothing opened ends reasoning that the model's prompt began (vLLM and llama.cpp with DeepSeek's template): what
-    came before it is left out while nothing of it was returned.
+    """Takes the reasoning out of an answer that comes in pieces. What it returns in all does not depend on how it is cut.
 
     Args:
         begins_inside: the answer begins within a block whose start tag is part of the prompt; without an end tag all of it
@@ -45,89 +31,198 @@ class ThoughtFilter:
     """
 
     def __init__(self, *, begins_inside: bool = False) -> None:
-        self._rest = ""
-        """What may be the beginning of a tag, or follows a tag that was opened."""
-        self._inside: str | None = _ENDS["<think>"] if begins_inside else None
-        """The end tag of the block that is open."""
-        self._opened = ""
-        """The start tag of that block; empty when the prompt holds it."""
-        self._is_prompted = begins_inside
-        self._held: list[str] = []
-        """What that block holds so far."""
-        self._in_fence = False
-        self._last = ""
-        """The last character that was returned, once anything but whitespace was."""
+        self._tags = TagFilter(begins_inside=begins_inside)
+        self._start = ""
+        """The beginning of the answer, while it may be that of another form."""
+        self._filter: _Filter | None = None
+
+    @property
+    def ended_unopened(self) -> bool:
+        """Whether the answer's first tag ends reasoning: the prompt holds the start tag."""
+        return self._tags.ended_unopened
 
     def feed(self, text: str) -> str:
-        self._rest += text
-        shown: list[str] = []
-        at = 0
-        # Positions, not slices: a megabyte of tags would be copied once for each of them.
-        while (after := self._step(at, shown)) is not None:
-            at = after
-        self._rest = self._rest[self._kept_from(at) :]
-        return "".join(shown)
+        if self._filter is not None:
+            return self._filter.feed(text)
+        self._start += text
+        self._filter = self._chosen()
+        return self._take_start() if self._filter is not None else ""
+
+    def feed_whole(self, text: str) -> str:
+        """Feed an answer that comes in one: of that one it can be seen whether reasoning ends that nothing opened."""
+        if _ends_what_prompt_opened(text):
+            self._tags = TagFilter(begins_inside=True)
+        return self.feed(text)
 
     def end(self) -> str:
         """There is no more; returns what was held back and is text."""
-        if self._inside is None:
-            shown = self._rest
-        elif self._is_prompted or self._last:
-            shown = "".join((self._opened, *self._held, self._rest))
-        else:
-            shown = ""
-        self._rest, self._held, self._inside = "", [], None
+        if self._filter is None:
+            self._filter = self._tags
+        return self._take_start() + self._filter.end()
+
+    def _chosen(self) -> _Filter | None:
+        """None while more of the answer is needed to tell its form."""
+        is_harmony, is_bare = begins_harmony(self._start), begins_bare_harmony(self._start)
+        if is_harmony:
+            return HarmonyFilter()
+        if is_bare:
+            return BareHarmonyFilter()
+        return self._tags if is_harmony is is_bare is False else None
+
+    def _take_start(self) -> str:
+        start, self._start = self._start, ""
+        return self._filter.feed(start) if self._filter is not None else ""
+
+
+class TagFilter:
+    """Takes out what stands in tags. Each piece is returned as soon as it cannot be part of a tag.
+
+    Tags in code (beside a backtick, or in a fenced block) are text. A block of reasoning that is not closed is left out where the
+    answer begins with it, and is text elsewhere: the answer may speak of the tag. Blocks may be nested; where an inner one
+    is not closed (the reasoning speaks of the tag), the text behind the last end tag is the answer. An end tag outside of all
+    blocks is text: what came before it may have been returned already.
+    """
+
+    def __init__(self, *, begins_inside: bool = False) -> None:
+        self._rest = ""
+        """What may be the first part of a tag."""
+        self._before = ""
+        """The character before that."""
+        self._in_fence = False
+        self._has_text = False
+        """Whether anything but whitespace was returned."""
+        self._block: _Block | None = _Block("", is_prompted=True) if begins_inside else None
+        self._has_tag = False
+        self.ended_unopened = False
+
+    def feed(self, text: str) -> str:
+        self._rest += text
+        return self._read(is_end=False)
+
+    def end(self) -> str:
+        """There is no more; returns what was held back and is text."""
+        shown = self._read(is_end=True)
+        if self._block is not None:
+            shown += self._block.text_at_end(is_first=not self._has_text)
+            self._block = None
         return shown
 
-    def _step(self, at: int, shown: list[str]) -> int | None:
-        """Consume up to the next tag behind ``at``; returns where to go on, None when more text is needed."""
-        return self._skip(at) if self._inside is not None else self._take(at, shown)
+    def _read(self, *, is_end: bool) -> str:
+        shown: list[str] = []
+        at = 0
+        # Positions, not slices: a megabyte of tags would be copied once for each of them.
+        while (tag := next_tag(self._rest, at)) is not None:
+            after = self._rest[tag.end : tag.end + 1]
+            if tag.kind is Kind.END and not after and not is_end:
+                # Whether it stands in code is not known yet.
+                self._text(self._rest[at : tag.begin], shown)
+                self._rest = self._rest[tag.begin :]
+                return "".join(shown)
+            self._text(self._rest[at : tag.begin], shown)
+            self._tag(tag, self._rest[tag.begin : tag.end], after, shown)
+            at = tag.end
+        end = len(self._rest) if is_end else unfinished_from(self._rest, at)
+        self._text(self._rest[at:end], shown)
+        self._rest = self._rest[end:]
+        return "".join(shown)
 
-    def _skip(self, at: int) -> int | None:
-        """Look for the end of the block that is open."""
-        found = (_ANY_END if self._is_prompted else _PATTERNS[self._inside or ""]).search(self._rest, at)
-        if found is None:
-            self._held.append(self._rest[at : self._kept_from(at)])
-            return None
-        self._inside, self._opened, self._held, self._is_prompted = None, "", [], False
-        return found.end()
-
-    def _take(self, at: int, shown: list[str]) -> int | None:
-        """Return what stands before the next tag."""
-        at = self._behind_prompted(at)
-        found = (_PATTERNS[_FENCE] if self._in_fence else _ANY_START).search(self._rest, at)
-        if found is None:
-            self._show(self._rest[at : self._kept_from(at)], shown)
-            return None
-        self._show(self._rest[at : found.start()], shown)
-        tag = found[0].lower()
-        if tag == _FENCE:
+    def _tag(self, tag: Tag, written: str, after: str, shown: list[str]) -> None:
+        before, self._before = self._before, written[-1]
+        if self._block is not None:
+            # An end tag may follow code; only one between two backticks is code itself.
+            is_code = before == _TICK and (tag.kind is not Kind.END or after == _TICK)
+            self._tag_in_block(self._block, tag, written, is_code=is_code)
+            return
+        if tag.kind is Kind.FENCE:
             self._in_fence = not self._in_fence
-        if tag == _FENCE or self._last == "`":
-            self._show(found[0], shown)
+            self._text(written, shown)
+        elif self._in_fence or _is_mentioned(tag, before, after):
+            self._text(written, shown)
         else:
-            self._inside, self._opened = _ENDS[tag], found[0]
-        return found.end()
+            self._tag_in_text(tag, written, shown)
 
-    def _behind_prompted(self, at: int) -> int:
-        """Where the text begins when reasoning ends in it that nothing in the answer opened."""
-        if self._last or self._in_fence or (end := _ANY_END.search(self._rest, at)) is None:
-            return at
-        start = _ANY_START.search(self._rest, at, end.start())
-        is_alone = (
-            self._rest[end.start() - 1 : end.start()] in {"", "\n"} or self._rest[end.end() : end.end() + 1] == "\n"
-        )
-        return end.end() if is_alone and start is None else at
+    def _tag_in_block(self, block: _Block, tag: Tag, written: str, *, is_code: bool) -> None:
+        if is_code:
+            block.hold(written)
+        elif block.tag(tag, written):
+            self._block = None
+            self._note(tag)
 
-    def _kept_from(self, at: int) -> int:
-        """From where on the text behind ``at`` may be the beginning of a tag."""
-        longest = min(len(self._rest) - at, _LONGEST - 1)
-        ending = self._rest[len(self._rest) - longest :].lower() if longest > 0 else ""
-        sizes = (size for size in range(longest, 0, -1) if any(tag.startswith(ending[-size:]) for tag in _TOKENS))
-        return len(self._rest) - next(sizes, 0)
+    def _tag_in_text(self, tag: Tag, written: str, shown: list[str]) -> None:
+        self._note(tag)
+        if tag.kind is Kind.START:
+            self._block = _Block(tag.name, written)
+        elif tag.kind is Kind.END:
+            self._text(written, shown)
 
-    def _show(self, text: str, shown: list[str]) -> None:
-        if text:
-            shown.append(text)
-            if self._last or text.strip():
-                self._last = text[-1]
+    def _note(self, tag: Tag) -> None:
+        self.ended_unopened |= tag.kind is Kind.END and not self._has_tag
+        self._has_tag = True
+
+    def _text(self, text: str, shown: list[str]) -> None:
+        if not text:
+            return
+        self._before = text[-1]
+        if self._block is not None:
+            self._block.hold(text)
+            return
+        shown.append(text)
+        self._has_text = self._has_text or not text.isspace()
+
+
+class _Block:
+    """Reasoning that has begun, and whose end is not known yet.
+
+    Args:
+        name: of the tag that opened it; empty: the prompt did, with any.
+    """
+
+    def __init__(self, name: str, opened: str = "", *, is_prompted: bool = False) -> None:
+        self._name = name
+        self._held = [opened]
+        self._is_prompted = is_prompted
+        self._is_blank = True
+        self._depth = 1
+        self._answer_from: int | None = None
+        """Where in ``_held`` the text behind the last end tag begins."""
+
+    def hold(self, text: str) -> None:
+        self._held.append(text)
+        self._is_blank = self._is_blank and text.isspace()
+
+    def tag(self, tag: Tag, written: str) -> bool:
+        """Read a tag; returns whether it ends the block."""
+        is_of_block = tag.name == self._name or (self._is_prompted and tag.kind is not Kind.FENCE)
+        if is_of_block and tag.kind is Kind.START and not (self._is_prompted and self._is_blank):
+            # Where the prompt and the model both open it, that is one block.
+            self._depth += 1
+        elif is_of_block and tag.kind is Kind.END:
+            self._depth -= 1
+        self.hold(written)
+        if is_of_block and tag.kind is Kind.END:
+            self._answer_from = len(self._held)
+        return self._depth == 0
+
+    def text_at_end(self, *, is_first: bool) -> str:
+        """What of it is text when the answer ends within it."""
+        if self._answer_from is not None:
+            return "".join(self._held[self._answer_from :])
+        return "" if is_first and not self._is_prompted else "".join(self._held)
+
+
+def _ends_what_prompt_opened(text: str) -> bool:
+    """Return whether the first tag outside of code is an end tag."""
+    in_fence = False
+    for tag in tags(text):
+        if tag.kind is Kind.FENCE:
+            in_fence = not in_fence
+        elif not in_fence and not _is_mentioned(tag, text[tag.begin - 1 : tag.begin], text[tag.end : tag.end + 1]):
+            return tag.kind is Kind.END
+    return False
+
+
+def _is_mentioned(tag: Tag, before: str, after: str) -> bool:
+    """Return whether the text speaks of a tag: in code, or of an end tag between spaces."""
+    if tag.kind is Kind.END:
+        return _TICK in {before, after} or before == after == " "
+    return before == _TICK

@@ -314,6 +314,17 @@ async def test_openai_is_asked_at_its_base_url(server: BadCore, clients: list[Cl
     assert [asked.path for asked in server.asked] == [path]
 
 
+async def test_unopened_reasoning_hides_it_in_the_agents_next_answers(server: BadCore, client: Client) -> None:
+    reasoned = streams("Хм.", "</think>", "Так")
+    server.next(reasoned, reasoned, reasoned, streams("Без думок"))
+    with capture_logs() as logs:
+        assert "".join(await client.ask()) == "Хм.</think>Так"
+        assert "".join(await client.ask("other")) == "Хм.</think>Так"
+        assert "".join(await client.ask()) == "Так"
+        assert "".join(await client.ask()) == "Без думок"
+    assert [entry["agent"] for entry in logs if entry["event"] == "core_reasoning_unopened"] == ["litopys", "other"]
+
+
 async def test_token_is_sent_in_the_header_that_is_set(server: BadCore, clients: list[Client]) -> None:
     clients.append(Client(server.url, token="a secret", token_header="api-key"))
     await clients[-1].ask()

@@ -1,0 +1,109 @@
+"""Tags that models write around the reasoning in their answers: ``<think>…</think>`` and its kind.
+
+DeepSeek, Qwen and GLM write ``<think>``, Claude ``<thinking>``, EXAONE ``<thought>``, Mistral ``[THINK]``, Gemma 4
+``<|channel>thought`` and ``<channel|>``, Command A ``<|START_THINKING|>``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Final, NamedTuple
+
+_NAMES: Final = ("think", "thinking", "thought", "reasoning", "seed:think")
+"""Of tags like HTML's, which may have attributes."""
+_OTHERS: Final = {
+    "[think]": "[/think]",
+    "<|begin_of_thought|>": "<|end_of_thought|>",
+    "<|start_thinking|>": "<|end_thinking|>",
+    "<|channel>thought": "<channel|>",
+    "◁think▷": "◁/think▷",
+}
+_FENCE: Final = "```"
+_MAX_ATTRIBUTES: Final = 200
+"""Characters. What is longer is no tag, so that text is held back for no longer than this."""
+
+# With ASCII: otherwise `ſ` matches `s` and `ı` matches `i`, and the tag that was found is not among the names.
+_FLAGS: Final = re.IGNORECASE | re.ASCII
+_ATTRIBUTES: Final = rf"[ \t][^<>\n]{{0,{_MAX_ATTRIBUTES}}}"
+_TAG: Final = re.compile(
+    "|".join(
+        (
+            f"(?P<fence>{_FENCE})",
+            rf"<(?P<slash>/?)(?P<name>{'|'.join(_NAMES)})(?:{_ATTRIBUTES}|/)?>",
+            f"(?P<start>{'|'.join(map(re.escape, _OTHERS))})",
+            f"(?P<end>{'|'.join(map(re.escape, _OTHERS.values()))})",
+        )
+    ),
+    _FLAGS,
+)
+_STARTS_OF: Final = {end: start for start, end in _OTHERS.items()}
+_LITERALS: Final = (
+    *(f"<{slash}{name}>" for name in _NAMES for slash in ("", "/")),
+    *(f"<{name}/>" for name in _NAMES),
+    *_OTHERS,
+    *_STARTS_OF,
+)
+_LONGEST: Final = max(map(len, _LITERALS)) + _MAX_ATTRIBUTES + 1
+_UNFINISHED: Final = re.compile(rf"</?(?:{'|'.join(_NAMES)}){_ATTRIBUTES}\Z", _FLAGS)
+
+
+class Kind(Enum):
+    FENCE = "fence"
+    START = "start"
+    END = "end"
+    EMPTY = "empty"
+    """``<think/>``: a block with nothing in it."""
+
+
+class Tag(NamedTuple):
+    kind: Kind
+    name: str
+    """The same for the tag that starts a block and the one that ends it."""
+    begin: int
+    end: int
+
+
+def next_tag(text: str, at: int) -> Tag | None:
+    """Return the first tag, or fence of code, that begins at ``at`` or later."""
+    found = _TAG.search(text, at)
+    if found is None:
+        return None
+    begin, end = found.span()
+    if found["fence"]:
+        return Tag(Kind.FENCE, _FENCE, begin, end)
+    if found["name"]:
+        kind = Kind.END if found["slash"] else Kind.EMPTY if found[0].endswith("/>") else Kind.START
+        return Tag(kind, found["name"].lower(), begin, end)
+    if found["start"]:
+        return Tag(Kind.START, found["start"].lower(), begin, end)
+    return Tag(Kind.END, _STARTS_OF[found["end"].lower()], begin, end)
+
+
+def tags(text: str) -> Iterator[Tag]:
+    at = 0
+    while (tag := next_tag(text, at)) is not None:
+        yield tag
+        at = tag.end
+
+
+def unfinished_from(text: str, at: int) -> int:
+    """Return from where on the text behind ``at``, in which there is no tag, may be the first part of one."""
+    ticks = text[max(at, len(text) - len(_FENCE) + 1) :]
+    return min(
+        last_from(text, at, "<", lambda rest: _is_first_part(rest) or _UNFINISHED.match(rest) is not None),
+        last_from(text, at, "[", _is_first_part),
+        last_from(text, at, "◁", _is_first_part),
+        len(text) - (len(ticks) - len(ticks.rstrip("`"))),
+    )
+
+
+def last_from(text: str, at: int, sign: str, may_go_on: Callable[[str], bool]) -> int:
+    """Return where the last ``sign`` behind ``at`` stands if what begins with it may go on; else the end of the text."""
+    found = text.rfind(sign, max(at, len(text) - _LONGEST))
+    return found if found >= 0 and may_go_on(text[found:]) else len(text)
+
+
+def _is_first_part(text: str) -> bool:
+    return any(literal.startswith(text.lower()) for literal in _LITERALS)
