@@ -17,6 +17,8 @@ export default defineConfig({
   build: {
     target: "es2022",
     assetsInlineLimit: 0,
+    // Vite asks for a page's style sheet once: without a network the page would come later, and without its styles.
+    cssCodeSplit: false,
     chunkSizeWarningLimit: 400,
     manifest: true,
   },

@@ -190,6 +190,30 @@ async def test_answers_of_the_service_are_shown_whatever_their_status(service: S
         await page.get_by_role("heading", name="The city is open, but its pages are missing").wait_for()
 
 
+async def test_page_loaded_after_an_outage_has_its_styles(service: Service, browser: Browser) -> None:
+    await service.start()
+    person = await browser.somebody(locale="en-US")
+    page = (await person.open(service.address("/"))).page
+    await page.get_by_role("heading", level=1).wait_for()
+    await page.route("**/assets/*", lambda route: route.abort())
+    await page.get_by_role("link", name="Second Me").first.click()
+    await page.get_by_text("This page could not be loaded.").wait_for()
+    await page.unroute("**/assets/*")
+    await page.get_by_role("button", name="Try again").click()
+    await page.get_by_role("heading", name="Second Me", level=1).wait_for()
+    unstyled = await page.evaluate(
+        """() => {
+            // A sheet that could not be loaded has no rules that could be read.
+            const rulesOf = sheet => { try { return [...sheet.cssRules].map(rule => rule.cssText); } catch { return []; } };
+            const rules = [...document.styleSheets].flatMap(rulesOf).join();
+            const classes = new Set([...document.querySelectorAll("main [class]")].flatMap(node => [...node.classList]));
+            return [...classes].filter(name => !rules.includes("." + name));
+        }"""
+    )
+    assert unstyled == []
+    await person.leave()
+
+
 async def test_new_build_is_shown_at_once_and_open_tabs_keep_their_parts(service: Service, browser: Browser) -> None:
     await service.start()
     async with reader(browser) as person:

@@ -52,6 +52,18 @@ export function heads(entries: readonly Entry[], owner: SubjectId, busy: Readonl
   return [...lanes.values()];
 }
 
+/** Ids of entries that wait for another try: they were sent in vain, or are behind such a one in their room. */
+export function delayed(entries: readonly Entry[]): ReadonlySet<string> {
+  const lanes = new Set<string>();
+  const waiting = entries.filter(({ state }) => state === "waiting");
+  return new Set(
+    waiting.flatMap((entry) => {
+      if (entry.tries > 0) lanes.add(laneOf(entry));
+      return lanes.has(laneOf(entry)) ? [entry.id] : [];
+    }),
+  );
+}
+
 /** The entry after the city did not take it: to be tried again, or failed. */
 export function afterProblem(entry: Entry, error: unknown, now: number, random: () => number): Entry {
   const problem = error instanceof Problem ? error : new Problem(0, "other", String(error));

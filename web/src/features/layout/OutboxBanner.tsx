@@ -1,6 +1,7 @@
 import { useTranslation } from "react-i18next";
 import { Link, useLocation } from "react-router";
 import type { Entry, EntryRoom } from "../../outbox/entry";
+import { delayed } from "../../outbox/queue";
 import { useEntriesOf } from "../../stores/outbox";
 import { useSession } from "../../stores/session";
 import styles from "./Shell.module.css";
@@ -24,7 +25,8 @@ function ForReturn({ count }: { count: number }) {
 function Elsewhere({ entries }: { entries: readonly Entry[] }) {
   const { t } = useTranslation();
   const { pathname } = useLocation();
-  const elsewhere = entries.filter(({ room, tries, state }) => !isShown(room, pathname) && (tries > 0 || state === "failed"));
+  const delayedIds = delayed(entries);
+  const elsewhere = entries.filter(({ id, room, state }) => !isShown(room, pathname) && (delayedIds.has(id) || state === "failed"));
   if (!elsewhere.length) return null;
   const isFailed = elsewhere.some(({ state }) => state === "failed");
   const rooms = new Map(elsewhere.map(({ room }) => [room.id, room]));

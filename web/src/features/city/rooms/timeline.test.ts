@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { message, OKSANA, room, SIGN, TARAS } from "../../../testing/samples";
+import type { Entry } from "../../../outbox/entry";
+import { delayed } from "../../../outbox/queue";
 import { rowsOf, type Row } from "./rows";
-import { begin, EMPTY, withAnswer, withChanges, withEvent, withMessage, withOlder, type Outgoing, type OutgoingChange, type Timeline } from "./timeline";
+import { begin, EMPTY, outgoingOf, withAnswer, withChanges, withEvent, withMessage, withOlder, type Outgoing, type OutgoingChange, type Timeline } from "./timeline";
 import { countNew } from "./useFollowing";
 
 const seqs = ({ messages }: Timeline) => messages.map(({ seq }) => seq);
@@ -39,6 +41,19 @@ describe("a room's timeline", () => {
 
   it("is not moved by an event whose message is gone", () => {
     expect(withEvent(EMPTY, { event: "city.room.message", seq: 1, message: null })).toBe(EMPTY);
+  });
+});
+
+describe("what is on its way", () => {
+  const entry = (id: string, tries: number, state: Entry["state"] = "waiting", roomId = "city_general"): Entry => ({
+    id, owner: "u_1", room: { id: roomId, slug: "general", name: "General" }, order: 1, createdAt: 0,
+    action: { kind: "message", body: id, replyTo: null, file: null, media: null }, state, tries, notBefore: 0, problem: null,
+  });
+
+  it("waits as a whole behind what was sent in vain, and not behind what failed or is another room's", () => {
+    const entries = [entry("failed", 1, "failed"), entry("first", 0), entry("vain", 2), entry("behind", 0), entry("elsewhere", 0, "waiting", "city_art")];
+    expect(outgoingOf(entries).map(({ state }) => state)).toEqual(["failed", "sending", "waiting", "waiting", "sending"]);
+    expect([...delayed(entries)]).toEqual(["vain", "behind"]);
   });
 });
 

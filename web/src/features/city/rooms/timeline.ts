@@ -2,6 +2,7 @@ import type { Media, Message, RoomDetails, SubjectId, Tally } from "../../../api
 import { Problem } from "../../../api/problem";
 import type { RoomEvent } from "../../../lib/roomSocket";
 import type { Action, Entry } from "../../../outbox/entry";
+import { delayed } from "../../../outbox/queue";
 
 /** Somebody who came or left while the room was looked at. */
 export interface Note {
@@ -33,9 +34,9 @@ export interface OutgoingChange {
   problem: Problem | null;
 }
 
-function stateOf({ state, tries }: Entry): Outgoing["state"] {
+function stateOf({ id, state }: Entry, delayedIds: ReadonlySet<string>): Outgoing["state"] {
   if (state === "failed") return "failed";
-  return tries === 0 ? "sending" : "waiting";
+  return delayedIds.has(id) ? "waiting" : "sending";
 }
 
 function problemOf({ problem }: Entry): Problem | null {
@@ -44,19 +45,21 @@ function problemOf({ problem }: Entry): Problem | null {
 
 /** The messages among a room's entries, as they are shown. */
 export function outgoingOf(entries: readonly Entry[]): Outgoing[] {
+  const delayedIds = delayed(entries);
   return entries.flatMap((entry) => {
     if (entry.action.kind !== "message") return [];
     const { body, replyTo, media, file } = entry.action;
     const createdAt = new Date(entry.createdAt).toISOString();
-    return [{ clientId: entry.id, body, replyTo, media, file, createdAt, state: stateOf(entry), problem: problemOf(entry) }];
+    return [{ clientId: entry.id, body, replyTo, media, file, createdAt, state: stateOf(entry, delayedIds), problem: problemOf(entry) }];
   });
 }
 
 /** What is no message among a room's entries. */
 export function changesOf(entries: readonly Entry[]): OutgoingChange[] {
+  const delayedIds = delayed(entries);
   return entries.flatMap((entry) => {
     if (entry.action.kind === "message") return [];
-    return [{ clientId: entry.id, action: entry.action, state: stateOf(entry), problem: problemOf(entry) }];
+    return [{ clientId: entry.id, action: entry.action, state: stateOf(entry, delayedIds), problem: problemOf(entry) }];
   });
 }
 
