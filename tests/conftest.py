@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 # At the end of the path: our folder alembic/ must not stand in front of the library of that name.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -22,6 +23,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 from daarion_appservice.ops.local_synapse import LocalSynapse
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
+from tests.parts import documentation
 from tests.parts import synapse_workers as synapse_workers_part
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import AGENTS, RunningCity, StartCity
@@ -32,6 +34,15 @@ from tests.parts.postgres import Postgres
 from tests.parts.redis import RedisServer
 from tests.parts.synapse import SERVER_NAME, BootSynapse, boot
 from tests.parts.synapse_workers import BootWorkers, SynapseWorkers
+
+# structlog's default prints the local variables of every frame of a traceback: 0.1 s of a processor for each that is logged.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
+documentation.build_once()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from collections import deque
@@ -29,7 +30,8 @@ def free_port() -> int:
     Raises:
         RuntimeError: no candidate is free.
     """
-    for port in random.sample(_CANDIDATES, len(_CANDIDATES)):
+    first = random.randrange(len(_CANDIDATES))
+    for port in itertools.chain(_CANDIDATES[first:], _CANDIDATES[:first]):
         if port not in _drawn and is_free(port):
             _drawn.append(port)
             return port
