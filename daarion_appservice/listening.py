@@ -20,6 +20,7 @@ from .http.hosts import Hosts
 from .http.internal import InternalPresenceRoutes
 from .http.jwt_issue import JwtIssue
 from .http.limits import Limits
+from .http.link_previews import LinkPreviews
 from .http.listeners import Listener, Streaming, city_application, matrix_application
 from .http.me import MeRoutes
 from .http.media import MediaRoutes
@@ -114,6 +115,7 @@ def city_listener(city: City) -> Listener:
     )
     connections = Connections("api", city_caps(settings.limits, open_files()), door.limits.addresses)
     second_me, invoke = SecondMeRoutes(city.second_me), SecondMeInvoke(city.second_me, door)
+    previews = LinkPreviews(settings, pages, city.agents, city.places, pictures, city.namespace)
     issue = JwtIssue(settings.api.jwt, lifetime_s=settings.sign_in.token_lifetime_s)
     app = city_application(
         [
@@ -136,7 +138,7 @@ def city_listener(city: City) -> Listener:
         door,
         settings.api,
         connections,
-        WebPages(settings.web, door.limits, DIST) if settings.web.enabled else None,
+        WebPages(settings.web, door.limits, previews, DIST) if settings.web.enabled else None,
     )
     return Listener("api", app, settings.api.host, settings.api.port, connections)
 

@@ -18,7 +18,7 @@ _TYPES: Final = {".js": "text/javascript", ".webmanifest": "application/manifest
 """Where machines differ in what they call them, or know nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PackedFile:
     content: bytes
     packed: Mapping[str, bytes]

@@ -17,12 +17,13 @@ from ..city.types import Member, Message, Room, RoomId, UserId
 from ..errors import NotFound
 from ..matrix.namespace import Namespace
 from ..matrix.readers import Readers
-from ..storage.database import Database
+from ..storage.database import Database, Transaction
 from .encoded import Encoded
 from .message_pages import NotReadable, Place, read_messages
 from .principals import Principal, is_admin, reader
 from .views import JSON, message_view, room_view
 
+_ROOM_BYTES = 1024
 _READING_BYTES = 512
 """What a reading is reckoned to take up."""
 
@@ -96,6 +97,12 @@ class RoomPages:
         ``message_pages.MAX_PAGE_BYTES``. Raises NotFound."""
         return await self._page_for(id_or_slug, principal, place, limit)
 
+    async def described(self, id_or_slug: str) -> Room:
+        """A room without its messages, whoever may know of it. Raises NotFound."""
+        read = partial(self._read_room, id_or_slug)
+        look = partial(self._database.room_versions.of, id_or_slug)
+        return await self._database.remembered.get(("room", id_or_slug), read, _size_of_room, look)
+
     async def members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
         """Those of them who are members of the room, as they are called and look there."""
         if not users:
@@ -136,14 +143,16 @@ class RoomPages:
 
     async def _read_page(self, id_or_slug: str, place: Place, limit: int, reading: Reading) -> RoomPage:
         async with self._database.reading() as tx:
-            room = await tx.rooms.find(id_or_slug)
-            if room is None:
-                raise _no_such_room(id_or_slug)
+            room = await _found(tx, id_or_slug)
             view = partial(self._message, room, reading)
             found = await read_messages(tx, room, place, limit, reading, view)
         older_before = found.first_seq if found.has_older else None
         newer_after = found.last_seq if found.has_newer else None
         return RoomPage(room, Encoded(found.encoded), older_before, newer_after, reading)
+
+    async def _read_room(self, id_or_slug: str) -> Room:
+        async with self._database.reading() as tx:
+            return await _found(tx, id_or_slug)
 
     def _message(self, room: Room, reading: Reading, message: Message) -> JSON:
         return message_view(as_seen(message, room, reading), self._namespace)
@@ -181,12 +190,23 @@ class RoomPages:
         return Encoded.of([room_view(room, self._occupancy.members_online(room.id), self._namespace) for room in rooms])
 
 
+async def _found(tx: Transaction, id_or_slug: str) -> Room:
+    room = await tx.rooms.find(id_or_slug)
+    if room is None:
+        raise _no_such_room(id_or_slug)
+    return room
+
+
 def _no_such_room(id_or_slug: str) -> NotFound:
     return NotFound("no_such_room", f"there is no room {id_or_slug!r}")
 
 
 def _size_of_page(page: RoomPage) -> int:
     return page.messages.size + len(page.messages.body)  # with the rows that it was made of
+
+
+def _size_of_room(room: Room) -> int:
+    return _ROOM_BYTES + 4 * (len(room.name) + len(room.description)) + len(room.power_levels)
 
 
 def _size_of_members(members: dict[UserId, Member]) -> int:

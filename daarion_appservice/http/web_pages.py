@@ -1,4 +1,5 @@
-"""The city's pages, as ``make web`` built them: one document for every page, and the files that it needs.
+"""The city's pages, as ``make web`` built them: one document for every page, with the tags of that one (``link_previews``), and
+the files that it needs.
 
 They are a client of the API like any other and no part of it: ``/openapi.json`` does not name them, and a route of the API
 goes before a page. All of it is read at the start and answered from memory, so no path of a request ever meets the disk.
@@ -17,6 +18,7 @@ from aiohttp.typedefs import Middleware
 from ..city.slugs import RESERVED
 from ..config import WebSettings
 from .limits import Handle, Limits
+from .link_previews import LinkPreviews
 from .packed_file import PACKINGS, PackedFile
 from .principals import Anonymous
 
@@ -87,8 +89,9 @@ def policy(frame_ancestors: Sequence[str]) -> str:
 class WebPages:
     """To be installed last: the API's routes go before, and other origins have no business here."""
 
-    def __init__(self, settings: WebSettings, limits: Limits, dist: Path) -> None:
+    def __init__(self, settings: WebSettings, limits: Limits, previews: LinkPreviews, dist: Path) -> None:
         self._limits = limits
+        self._previews = previews
         self._files = _read(dist)
         self._document = self._files.get(_DOCUMENT)
         self._page_headers = _ALWAYS | _OF_A_PAGE | {"Content-Security-Policy": policy(settings.frame_ancestors)}
@@ -123,7 +126,8 @@ class WebPages:
         if self._document is None:
             headers = self._page_headers | _NOT_KEPT
             return web.Response(status=503, text=_NOT_BUILT, content_type="text/html", headers=headers)
-        return self._document.answer(request, self._page_headers | _ASKED_FOR_AGAIN)
+        document = await self._previews.document(request, self._document)
+        return document.answer(request, self._page_headers | _ASKED_FOR_AGAIN)
 
     async def _asset(self, request: web.Request) -> web.Response:
         return await self._answer(request, _FOR_EVER)

@@ -97,13 +97,18 @@ async function storedDocument(): Promise<Response | undefined> {
  */
 async function leaveIfGone(answer: Response): Promise<void> {
   const stored = await storedDocument();
-  if (answer.ok && answer.headers.get("ETag") === stored?.headers.get("ETag")) return;
+  if (answer.ok && documentHash(answer) === documentHash(stored)) return;
   const script = await fetch(worker.location.href, { cache: "no-store" });
   const isScript = script.headers.get("Content-Type")?.includes("javascript");
   const isGone = script.ok ? !isScript : script.status === 404 || script.status === 410;
   if (!isGone) return;
   await removeCaches(() => true);
   await worker.registration.unregister();
+}
+
+/** The hash of the built document, with which an ETag begins; each page has tags of its own in it. */
+function documentHash(answer: Response | undefined): string | undefined {
+  return /[0-9a-f]{32}/.exec(answer?.headers.get("ETag") ?? "")?.[0];
 }
 
 async function ownCaches(): Promise<string[]> {

@@ -1,0 +1,166 @@
+"""Open Graph tags (https://ogp.me) of the pages: crawlers that preview a link run no script.
+
+Only what an anonymous reader may know is claimed: the pages of a private room and of one that does not exist are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import zlib
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from hashlib import sha256
+from html import escape, unescape
+from typing import Final
+from urllib.parse import quote
+
+from aiohttp import hdrs, web
+
+from ..city.agents import AgentDirectory
+from ..city.places import Place, PlaceDirectory, PlaceKind
+from ..city.reading import is_listed
+from ..city.texts import one_line
+from ..config import Settings
+from ..errors import CityError
+from ..matrix.namespace import Namespace
+from .agent_pictures import AgentPictures
+from .database_away import unavailable_without_database
+from .endpoint import check_text
+from .packed_file import PackedFile
+from .pages import RoomPages
+
+PICTURE: Final = "/link-preview.png"
+"""1200 × 630 pixels, in ``web/public``: crawlers take no SVG."""
+_MAX_DESCRIPTION_CHARS: Final = 300
+"""Crawlers show fewer."""
+_WITHIN_S: Final = 2.0
+"""A page is served without tags when the database does not answer in time."""
+_CACHED_DOCUMENTS: Final = 256
+"""About 5 kB each."""
+_PLACES: Final = {"nodes": PlaceKind.NODE, "microdao": PlaceKind.MICRODAO}
+_TITLE: Final = re.compile(r"<title>.*?</title>", re.DOTALL)
+_DESCRIPTION: Final = re.compile(r'<meta name="description" content="([^"]*)"')
+_GZIP_WINDOW: Final = 31
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPreview:
+    """What a page claims of itself. Texts are plain, not HTML; ``path`` and ``picture`` are paths below the city's URL."""
+
+    path: str
+    """The page's canonical path."""
+    title: str = ""
+    """Empty: the city's name."""
+    description: str = ""
+    """Empty: the city's."""
+    picture: str = ""
+    """Empty: the city's."""
+    kind: str = "website"
+    """``og:type``."""
+
+
+class LinkPreviews:
+    """Finds the preview of a page. Without ``api.anonymous_read`` the city's own is the only one."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        rooms: RoomPages,
+        agents: AgentDirectory,
+        places: PlaceDirectory,
+        pictures: AgentPictures,
+        namespace: Namespace,
+    ) -> None:
+        self._city_name = settings.city.name
+        self._public_url = settings.api.public_url.rstrip("/")
+        self._anonymous_read = settings.api.anonymous_read
+        self._rooms = rooms
+        self._agents = agents
+        self._places = places
+        self._pictures = pictures
+        self._namespace = namespace
+
+    async def document(self, request: web.Request, document: PackedFile) -> PackedFile:
+        """Return ``document`` with the tags of the page that is asked for, or as it is for a page that claims nothing."""
+        try:
+            async with asyncio.timeout(_WITHIN_S):
+                with unavailable_without_database():
+                    preview = await self._find(request.path)
+        except (CityError, TimeoutError):
+            # There is no such thing, or the database does not answer: the page itself tells people.
+            return document
+        if preview is None:
+            return document
+        return _with_tags(document, preview, self._city_name, self._origin(request))
+
+    async def _find(self, path: str) -> LinkPreview | None:
+        check_text(path)
+        section, _, name = path.removeprefix("/").partition("/")
+        if not name:
+            return LinkPreview(path)
+        if not self._anonymous_read:
+            return None
+        if section == "city":
+            return await self._room(name)
+        if section == "agents":
+            return await self._agent(name)
+        return _place(section, self._places.find(_PLACES[section], name))
+
+    async def _room(self, id_or_slug: str) -> LinkPreview | None:
+        room = await self._rooms.described(id_or_slug)
+        if not is_listed(room):
+            return None
+        return LinkPreview(f"/city/{quote(room.slug, safe='')}", room.name, room.description)
+
+    async def _agent(self, id_or_slug: str) -> LinkPreview:
+        agent = self._agents.find(id_or_slug)
+        picture = (await self._pictures.all()).get(self._namespace.agent(agent.slug)) or ""
+        return LinkPreview(
+            f"/agents/{quote(agent.slug, safe='')}", agent.display_name, agent.title, picture, kind="profile"
+        )
+
+    def _origin(self, request: web.Request) -> str:
+        """Where the city is reached; empty for a client that does not say under which name it asks."""
+        is_named = hdrs.HOST in request.headers
+        return self._public_url or (f"{request.scheme}://{request.host}" if is_named else "")
+
+
+def _place(section: str, place: Place) -> LinkPreview:
+    return LinkPreview(f"/{section}/{quote(place.id, safe='')}", place.name, place.description)
+
+
+@lru_cache(_CACHED_DOCUMENTS)
+def _with_tags(document: PackedFile, preview: LinkPreview, city_name: str, origin: str) -> PackedFile:
+    """Put the tags in place of the title. The ETag begins with that of ``document``: the service worker compares builds by it."""
+    html = document.content.decode()
+    found = _DESCRIPTION.search(html)
+    head = _head(preview, city_name, unescape(found[1]) if found else "", origin)
+    content = _TITLE.sub(lambda _: head, html, count=1).encode()
+    packer = zlib.compressobj(9, zlib.DEFLATED, _GZIP_WINDOW)
+    packed = {"gzip": packer.compress(content) + packer.flush()}
+    return replace(document, content=content, packed=packed, etag=f"{document.etag}-{sha256(content).hexdigest()[:16]}")
+
+
+def _head(preview: LinkPreview, city_name: str, city_description: str, origin: str) -> str:
+    title = one_line(preview.title) or city_name
+    is_city = title == city_name
+    tags = {
+        "og:site_name": city_name,
+        "og:title": title,
+        "og:description": one_line(preview.description, _MAX_DESCRIPTION_CHARS) or city_description,
+        "og:type": preview.kind,
+        # They must be absolute.
+        "og:url": origin and origin + preview.path,
+        "og:image": origin and origin + (preview.picture or PICTURE),
+    }
+    if not preview.picture:
+        tags |= {"og:image:width": "1200", "og:image:height": "630"}
+    card = "summary" if preview.picture else "summary_large_image"
+    return "\n    ".join(
+        (
+            f"<title>{escape(title if is_city else f'{title} · {city_name}')}</title>",
+            *(f'<meta property="{name}" content="{escape(text)}" />' for name, text in tags.items() if text),
+            f'<meta name="twitter:card" content="{card}" />',
+        )
+    )
