@@ -1,4 +1,5 @@
-"""One form for each emoji, however a client writes it: with or without variation selectors.
+"""One form for each key of a reaction, however a client writes it: with or without variation selectors, composed (NFC) or not,
+with spaces around it or none.
 
 Clients send ``👍`` and ``👍`` with U+FE0F for the same sign, and ``❤`` with and without it. The form that is stored and counted
 is the fully qualified one (Unicode Technical Standard #51): U+FE0F stands behind what would be shown as text without it.
@@ -7,6 +8,7 @@ is the fully qualified one (Unicode Technical Standard #51): U+FE0F stands behin
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 
 # Unicode 16.0, emoji-test.txt: what is fully qualified only with U+FE0F; digits, # and * are emoji only as keycaps.
@@ -33,5 +35,6 @@ _NEEDS_SELECTOR: Final = re.compile(rf"[{_class(_SHOWN_AS_TEXT)}](?![\U0001f3fb-
 
 
 def normal_form(key: str) -> str:
-    """``key`` with U+FE0F where an emoji needs it, and with no other variation selectors of emoji."""
-    return _NEEDS_SELECTOR.sub("\\g<0>\ufe0f", _SELECTORS.sub("", key))
+    """Return ``key`` in NFC, without spaces around it, with U+FE0F where an emoji needs it and no other variation selector."""
+    plain = unicodedata.normalize("NFC", _SELECTORS.sub("", key)).strip()
+    return _NEEDS_SELECTOR.sub("\\g<0>\ufe0f", plain)

@@ -757,6 +757,9 @@ async def test_long_row_of_edits_keeps_the_first_text_and_the_last(town: Town) -
         ("1\u20e3", "1\ufe0f\u20e3", "1\ufe0f\u20e3"),
         ("❤\u200d🔥", "❤\ufe0f\u200d🔥", "❤\ufe0f\u200d🔥"),
         ("👍🏽", "👍\ufe0f🏽", "👍🏽"),
+        ("й", "и\u0306", "й"),
+        ("и\u0306", "й", "й"),
+        (" 👍", "👍 ", "👍"),
     ],
     ids=ascii,
 )

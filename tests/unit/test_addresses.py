@@ -58,6 +58,11 @@ def test_bare_address_is_a_link(address: str, text: str) -> None:
         "_config_.yml",
         "www.example.org/_a_",
         "geo://x/_a_",
+        "git@example.org:_a_/b_c_.git git@github.com:x/_y_",
+        "localhost:8080/_a_/b 10.0.0.1:80/_a_ example.org:443/*a*/b*",
+        "$HOME/_a_/b ${HOME}/*a*/b* %APPDATA%/_a_",
+        "__pycache__/x.pyc src/__tests__/a.ts __a_b__/c",
+        "C:/_a_/b",
     ],
 )
 def test_identifier_is_no_markup(text: str) -> None:
@@ -72,6 +77,11 @@ def test_identifier_is_no_markup(text: str) -> None:
         ("~~https://example.org/a~~", f"<del>{link('https://example.org/a')}</del>"),
         ("_me@example.org_", "<em>me@example.org</em>"),
         ("*a*/*b*", "<em>a</em>/<em>b</em>"),
+        ("__a__ b/c", "<strong>a</strong> b/c"),
+        ("me@example.org: *a*", "me@example.org: <em>a</em>"),
+        ("me@example.org:*a*", "me@example.org:<em>a</em>"),
+        ("10:30 *a*/b", "10:30 <em>a</em>/b"),
+        ("$5 *a*", "$5 <em>a</em>"),
         ("_a_ __b__ *c*", "<em>a</em> <strong>b</strong> <em>c</em>"),
         ("**fett**: text", "<strong>fett</strong>: text"),
         ("*this and/or*", "<em>this and/or</em>"),
@@ -114,6 +124,14 @@ def test_mention_with_marks_in_its_name_is_found() -> None:
         "#a:",
         "~",
         "*a",
+        "a:1",
+        "a:1/",
+        "$a",
+        "${a",
+        "%a",
+        "__a",
+        "__a__/",
+        "a@b.c:",
     ],
 )
 def test_hostile_text_is_read_in_linear_time(unit: str) -> None:
