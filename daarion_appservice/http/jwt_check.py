@@ -48,7 +48,8 @@ class JwtCheck:
 
     def _end(self, claims: dict[str, Any]) -> int:
         """Return until when the token counts, in seconds since 1970: open sockets end then, so the leeway is part of it."""
-        return int(claims["exp"] + self._settings.leeway_s)
+        # Integers alone: PyJWT also takes digits in a string, and an `exp` that no float can hold.
+        return int(claims["exp"]) + int(self._settings.leeway_s)
 
     async def _key_for(self, token: str) -> tuple[Any, tuple[str, ...]]:
         # The kind of key decides which algorithms count, never the token: a public key must not pass for a shared secret.

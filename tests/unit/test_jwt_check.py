@@ -74,6 +74,15 @@ async def test_whoever_has_a_token_by_our_secret_is_that_citizen() -> None:
     assert citizen == Citizen(CitizenId("u_123"), "u_123", is_admin=False, expires_at=end + LEEWAY_S)
 
 
+@pytest.mark.parametrize(
+    "exp", ["9999999999", "9_999_999_999", 10**400, 1.7e308], ids=["digits", "underscores", "long", "float"]
+)
+async def test_exp_string_or_beyond_float_is_accepted(exp: object) -> None:
+    token = by_hand({"alg": "HS256", "typ": "JWT"}, {"sub": "u_123", "exp": exp}, SECRET)
+    citizen = await JwtCheck(BY_SECRET).citizen(token)
+    assert citizen.expires_at == int(exp) + LEEWAY_S  # type: ignore[call-overload]
+
+
 def signed_with(more: dict[str, Any]) -> str:
     return signed(**more)
 
