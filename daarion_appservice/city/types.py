@@ -309,6 +309,17 @@ class RoomEventKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Removal:
+    """A kick or a ban of a member."""
+
+    standing: Standing
+    """KICKED or BANNED."""
+    by: Author | None = None
+    """None for the city itself."""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RoomEvent:
     """Something that happened in a room and is part of its history: ``seq`` numbers them there, without holes."""
 
@@ -326,6 +337,8 @@ class RoomEvent:
     """Of a REACTION: given, not taken back."""
     visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
     """Who may read it: the room's history visibility when it happened."""
+    removal: Removal | None = None
+    """Of a LEAVE: that it was a kick or a ban; None for a member who left."""
 
 
 class NoAnswer(StrEnum):

@@ -13,7 +13,7 @@ from ..city.messages import Messages
 from ..city.occupancy import Occupancy
 from ..city.ports import NowMs, PresenceStore
 from ..city.reading import Reading, is_known_to, may_look_on
-from ..city.types import Author, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
+from ..city.types import Author, Removal, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
 from ..errors import NotFound
 from ..matrix.namespace import Namespace
 from ..matrix.readers import Readers
@@ -63,9 +63,18 @@ class RoomFrames:
                     "created_at": moment(event.at_ms),
                     "members_online": self._occupancy.members_online(event.room_id),
                 }
+                if event.kind is RoomEventKind.LEAVE:
+                    content |= self._cause(event.removal)
             case _:
                 content |= self._about_message(event, with_message=with_message)
         return _frame(content)
+
+    def _cause(self, removal: Removal | None) -> JSON:
+        """Why a member is gone."""
+        if removal is None:
+            return {"cause": "left", "by": None, "reason": None}
+        by = removal.by and author_view(removal.by, self._namespace)
+        return {"cause": removal.standing, "by": by, "reason": removal.reason}
 
     def changed(self, room: Room) -> bytes:
         view = room_view(room, self._occupancy.members_online(room.id), self._namespace)

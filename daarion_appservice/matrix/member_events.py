@@ -12,7 +12,7 @@ from ..city.events import CityEvent, RegistryChanged
 from ..city.media import is_mxc
 from ..city.ports import NowMs
 from ..city.texts import one_line
-from ..city.types import AuthorKind, Member, Room, RoomId, Standing, Stands, UserId
+from ..city.types import AuthorKind, Member, Removal, Room, RoomId, Standing, Stands, UserId
 from ..storage.database import Transaction
 from .events import Event, content_of, name_text, optional_text, sender_of, text
 from .namespace import Namespace, is_user_id
@@ -49,10 +49,16 @@ class MemberEvents:
         membership = content.get("membership")
         is_put_out = membership == "ban" or (sender_of(event) != user and membership != "invite" and not is_again)
         if is_put_out:
-            return [*await self._members.put_out(tx, room.id, user), *lifted]
+            removal = await self._removal(tx, room.id, event)
+            return [*await self._members.put_out(tx, room.id, user, removal), *lifted]
         if content.get("membership") == "invite":
             return await self._members.invited(tx, room.id, user)
         return await self._members.leave(tx, room.id, [user])
+
+    async def _removal(self, tx: Transaction, room: RoomId, event: Event) -> Removal:
+        is_ban = content_of(event).get("membership") == "ban"
+        by = await self._members.author(tx, room, UserId(sender_of(event)))
+        return Removal(Standing.BANNED if is_ban else Standing.KICKED, by, _reason(event))
 
     async def _note_standing(
         self, tx: Transaction, room: Room, user: UserId, event: Event, *, is_again: bool
@@ -84,9 +90,8 @@ def read_member(room: RoomId, user: UserId, content: Event, *, name: str = "disp
 
 def standing_of(event: Event, user: UserId, before: Stands | None) -> Stands | None:
     """How a ghost stands after an event about its membership; None for like everybody else."""
-    content = content_of(event)
-    reason = one_line(optional_text(content, "reason") or "", _MAX_REASON) or None
-    match content.get("membership"):
+    reason = _reason(event)
+    match content_of(event).get("membership"):
         case "ban":
             return Stands(Standing.BANNED, reason)
         case "invite":
@@ -96,3 +101,8 @@ def standing_of(event: Event, user: UserId, before: Stands | None) -> Stands | N
             is_kick = before is None or before.standing is Standing.KICKED
             return Stands(Standing.KICKED, reason) if is_kick else None
     return None
+
+
+def _reason(event: Event) -> str | None:
+    """What a moderator says; None for nothing."""
+    return one_line(optional_text(content_of(event), "reason") or "", _MAX_REASON) or None

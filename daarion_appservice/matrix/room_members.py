@@ -15,7 +15,7 @@ from ..city.feed import FeedWriter
 from ..city.media import is_mxc
 from ..city.ports import CityTransaction, NewId, NowMs
 from ..city.texts import one_line
-from ..city.types import Author, AuthorKind, Member, OutboxKind, RoomEvent, RoomEventKind, RoomId, UserId
+from ..city.types import Author, AuthorKind, Member, OutboxKind, Removal, RoomEvent, RoomEventKind, RoomId, UserId
 from .namespace import Namespace, Staff
 
 
@@ -66,11 +66,18 @@ class RoomMembers:
         await tx.membership_periods.invited(room, user, seqs.stop)
         return happened
 
-    async def put_out(self, tx: CityTransaction, room: RoomId, user: UserId) -> list[CityEvent]:
-        """Somebody had them leave, or Matrix does not let them in: what the city said before counts no more."""
+    async def put_out(
+        self, tx: CityTransaction, room: RoomId, user: UserId, removal: Removal | None = None
+    ) -> list[CityEvent]:
+        """Somebody had them leave (``removal``), or Matrix does not let them in: what the city said before counts no more."""
         await tx.rooms.hold(room)
         await tx.outbox.drop_moves(room, user)
-        return await self._go(tx, room, [user])
+        return await self._go(tx, room, [user], removal)
+
+    async def author(self, tx: CityTransaction, room: RoomId, user: UserId) -> Author | None:
+        """A user as the room's members know them, by their id if they are no member; None for the city's own staff."""
+        known = await tx.members.some(room, [user])
+        return self._author(known[0] if known else Member(room, user))
 
     async def take_over(
         self, tx: CityTransaction, room: RoomId, members: list[Member], *, moving: Collection[UserId] = ()
@@ -102,16 +109,23 @@ class RoomMembers:
         new = [member for member in members if member.user_id not in known]
         return [*await self._write(tx, room, RoomEventKind.JOIN, new), *told]
 
-    async def _go(self, tx: CityTransaction, room: RoomId, users: list[UserId]) -> list[CityEvent]:
+    async def _go(
+        self, tx: CityTransaction, room: RoomId, users: list[UserId], removal: Removal | None = None
+    ) -> list[CityEvent]:
         gone = await tx.members.some(room, users)
         await tx.members.remove(room, [member.user_id for member in gone])
         if only_invited := set(users) - {member.user_id for member in gone}:
             seqs, _ = await tx.rooms.next_seqs(room, 0)
             await tx.membership_periods.ended(room, only_invited, seqs.stop - 1)
-        return await self._write(tx, room, RoomEventKind.LEAVE, gone)
+        return await self._write(tx, room, RoomEventKind.LEAVE, gone, removal)
 
     async def _write(
-        self, tx: CityTransaction, room: RoomId, kind: RoomEventKind, members: list[Member]
+        self,
+        tx: CityTransaction,
+        room: RoomId,
+        kind: RoomEventKind,
+        members: list[Member],
+        removal: Removal | None = None,
     ) -> list[CityEvent]:
         who = [(member, author) for member in members if (author := self._author(member)) is not None]
         if not who:
@@ -119,7 +133,7 @@ class RoomMembers:
         at_ms = self._now_ms()
         seqs, visibility = await tx.rooms.next_seqs(room, len(who))
         events = [
-            RoomEvent(room, seq, kind, at_ms, who=author, visibility=visibility)
+            RoomEvent(room, seq, kind, at_ms, who=author, visibility=visibility, removal=removal)
             for seq, (_, author) in zip(seqs, who, strict=True)
         ]
         await tx.room_events.add(events)

@@ -7,11 +7,22 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any
 
+import orjson
 from sqlalchemy import insert, select
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import HistoryVisibility, Message, RoomEvent, RoomEventKind, RoomId
+from ..city.types import (
+    Author,
+    AuthorKind,
+    HistoryVisibility,
+    Message,
+    Removal,
+    RoomEvent,
+    RoomEventKind,
+    RoomId,
+    Standing,
+)
 from .authors import author_of, author_values
 from .messages import MessageRows
 from .tables import room_events, rooms
@@ -65,6 +76,7 @@ def _values(event: RoomEvent) -> dict[str, Any]:
         "added": event.added,
         "at_ms": event.at_ms,
         "visibility": event.visibility,
+        "removal": orjson.dumps(event.removal).decode() if event.removal else None,
         **author_values(event.who),
     }
 
@@ -80,4 +92,11 @@ def _event(row: Row[Any], message: Message | None) -> RoomEvent:
         key=row.key,
         added=row.added,
         visibility=HistoryVisibility(row.visibility),
+        removal=_removal(orjson.loads(row.removal)) if row.removal else None,
     )
+
+
+def _removal(stored: dict[str, Any]) -> Removal:
+    by = stored["by"]
+    author = by and Author(AuthorKind(by["kind"]), by["id"], by["display_name"], by["avatar_url"])
+    return Removal(Standing(stored["standing"]), author, stored["reason"])

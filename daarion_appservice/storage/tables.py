@@ -276,6 +276,7 @@ room_events = Table(
     Column("added", Boolean, nullable=False, server_default=text("true")),
     Column("at_ms", BigInteger, nullable=False),
     Column("visibility", String(16), nullable=False, server_default="world_readable"),
+    Column("removal", Text),
 )
 
 feed = Table(

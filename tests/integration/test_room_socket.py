@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from daarion_appservice.city.events import CityMissed, MessagePosted, TypingChanged
-from daarion_appservice.city.types import Member, Message, RoomId, SubjectId, UserId
+from daarion_appservice.city.types import MatrixRoomId, Member, Message, RoomId, SubjectId, UserId
 from daarion_appservice.realtime import room_streams
 from tests.parts.city import citizen_token
 from tests.parts.open_city import OpenCity, open_city
@@ -116,6 +116,54 @@ async def test_who_comes_and_goes_is_part_of_the_history(city: OpenCity) -> None
     assert events[0]["member"] == {
         "kind": "matrix", "id": ALICE, "display_name": "Аліса", "matrix_user_id": ALICE, "avatar_url": None
     }  # fmt: skip
+    async with looking_on(city, "?since=0") as socket:
+        assert [await socket.next() for _ in range(3)] == events
+
+
+@pytest.mark.parametrize(
+    ("membership", "by", "reason", "cause"),
+    [
+        ("leave", "@olena:city.localhost", "галас", ("kicked", "Олена", "галас")),
+        ("ban", "@olena:city.localhost", None, ("banned", "Олена", None)),
+        ("ban", "@stranger:city.localhost", 7, ("banned", "@stranger:city.localhost", None)),
+        ("leave", "@city:city.localhost", "порядок", ("kicked", None, "порядок")),
+        ("leave", ALICE, "час іти", ("left", None, None)),
+    ],
+)
+@pytest.mark.parametrize("who", [ALICE, UserId("@citizen_u_7:city.localhost")])
+async def test_who_is_put_out_is_told_apart_from_who_leaves(
+    city: OpenCity, who: UserId, membership: str, by: str, reason: object, cause: tuple[object, ...]
+) -> None:
+    matrix_room = MatrixRoomId("!general:city.localhost")
+    async with city.city.database.transaction() as tx:
+        await tx.rooms.link(GENERAL, matrix_room)
+
+    async def hears(user: str, membership: str, **more: object) -> None:
+        event = {
+            "event_id": f"${user}{membership}",
+            "room_id": matrix_room,
+            "type": "m.room.member",
+            "sender": by if membership != "join" else user,
+            "state_key": user,
+            "content": {"membership": membership} | more,
+            "origin_server_ts": 1_700_000_000_000,
+        }
+        if event["sender"] == ALICE:
+            event["sender"] = user
+        async with city.city.database.transaction() as tx:
+            happened = await city.city.handlers.handle(tx, event)
+        for each in happened:
+            city.city.bus.publish(each)
+
+    async with looking_on(city) as socket:
+        await looked_on(city)
+        await hears("@olena:city.localhost", "join", displayname="Олена")
+        await hears(who, "join", displayname="Хтось")
+        await hears(who, membership, reason=reason)
+        events = [await socket.next() for _ in range(3)]
+    gone = events[-1]
+    assert gone["event"] == "city.room.leave"
+    assert (gone["cause"], gone["by"] and gone["by"]["display_name"], gone["reason"]) == cause
     async with looking_on(city, "?since=0") as socket:
         assert [await socket.next() for _ in range(3)] == events
 

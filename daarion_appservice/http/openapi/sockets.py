@@ -98,7 +98,7 @@ SOCKETS: Final = (
                 },
             ),
             Event(
-                "Somebody left.",
+                "Somebody left, or was put out: `cause` is `left`, `kicked` or `banned`, `by` the moderator (null: the city).",
                 {
                     "event": "city.room.leave",
                     "room_id": "city_podil",
@@ -106,6 +106,9 @@ SOCKETS: Final = (
                     "member": _MEMBER,
                     "created_at": "2026-11-22T18:09:44.090Z",
                     "members_online": 42,
+                    "cause": "left",
+                    "by": None,
+                    "reason": None,
                 },
             ),
             Event(

@@ -7,7 +7,17 @@ import { ReconnectingSocket, type LinkState, type SocketEvent, type SocketWorld 
 /** What a room's WebSocket says (docs/api.md). Those with `seq` are part of the room's history. */
 export type RoomEvent =
   | { event: "city.room.message" | "city.room.message.updated" | "city.room.message.deleted" | "city.room.reaction"; seq: number; message: Message | null }
-  | { event: "city.room.join" | "city.room.leave"; seq: number; member: Author; created_at: string; members_online: number }
+  | { event: "city.room.join"; seq: number; member: Author; created_at: string; members_online: number }
+  | {
+      event: "city.room.leave";
+      seq: number;
+      member: Author;
+      created_at: string;
+      members_online: number;
+      cause?: "left" | "kicked" | "banned";
+      by?: Author | null;
+      reason?: string | null;
+    }
   | { event: "city.room.member"; member: Author }
   | { event: "city.room.updated"; room: Room }
   | { event: "city.room.presence"; user_id: SubjectId; status: Status; members_online: number }

@@ -10,6 +10,7 @@ import { dayName } from "../../../lib/times";
 import { useSession } from "../../../stores/session";
 import styles from "./CityRoomMessageList.module.css";
 import { ListTop } from "./ListTop";
+import { MemberNote } from "./MemberNote";
 import { MessageRow } from "./MessageRow";
 import { OutgoingRow } from "./OutgoingRow";
 import { rowsOf, type Row } from "./rows";
@@ -177,7 +178,7 @@ function Line({ row, roomName, isLoadingOlder, hasOlder, ...rest }: LineProps) {
     case "unread":
       return <p className={`${styles.line} ${styles.unread}`}>{t("room.unread")}</p>;
     case "note":
-      return <p className={styles.note} dir="auto">{t(`room.${row.note.what}`, { name: row.note.name })}</p>;
+      return <MemberNote note={row.note} />;
     case "message":
       return <MessageRow message={row.message} isFirst={row.isFirst} {...rest} />;
     case "outgoing":

@@ -4,11 +4,14 @@ import type { RoomEvent } from "../../../lib/roomSocket";
 import type { Action, Entry } from "../../../outbox/entry";
 import { delayed } from "../../../outbox/queue";
 
-/** Somebody who came or left while the room was looked at. */
+/** Somebody who came, left or was put out while the room was looked at. */
 export interface Note {
   seq: number;
   name: string;
-  what: "joined" | "left";
+  what: "joined" | "left" | "kicked" | "banned";
+  /** Who kicked or banned them; null for the city itself. */
+  by?: string | null;
+  reason?: string | null;
   at: string;
 }
 
@@ -175,13 +178,11 @@ export function withEvent(timeline: Timeline, event: RoomEvent): Timeline {
     case "city.room.reaction":
       return event.message ? withMessage(timeline, event.message) : timeline;
     case "city.room.join":
-    case "city.room.leave":
-      return withNote(timeline, {
-        seq: event.seq,
-        name: event.member.display_name,
-        what: event.event === "city.room.join" ? "joined" : "left",
-        at: event.created_at,
-      });
+      return withNote(timeline, { seq: event.seq, name: event.member.display_name, what: "joined", at: event.created_at });
+    case "city.room.leave": {
+      const { seq, member, cause, by, reason, created_at } = event;
+      return withNote(timeline, { seq, name: member.display_name, what: cause ?? "left", by: by?.display_name ?? null, reason: reason ?? null, at: created_at });
+    }
     default:
       return timeline;
   }
