@@ -108,6 +108,16 @@ async def test_page_of_nothing_says_so_and_leads_on(city: OpenCity, page: Page, 
     await expect(page.get_by_role("button", name="Try again")).to_have_count(0)
 
 
+async def test_closed_dialog_gives_the_focus_back(city: OpenCity, page: Page) -> None:
+    await page.goto(address(city, "/city"))
+    opener = page.get_by_role("button", name="Open a room")
+    await opener.click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(opener).to_be_focused()
+
+
 async def test_theme_color_follows_the_chosen_look(city: OpenCity, page: Page) -> None:
     await page.goto(address(city, "/"))
     colors = "[...document.querySelectorAll('meta[name=theme-color]')].map(({content}) => content)"

@@ -138,3 +138,13 @@ async def test_front_page_asks_only_for_what_it_shows(city: OpenCity, page: Page
     await page.wait_for_load_state("networkidle")
     lists = [url for url in asked if url.startswith((f"{origin}/city/rooms", f"{origin}/api/v1/agents"))]
     assert lists == []
+
+
+async def test_mention_from_an_agents_page_waits_for_the_question(city: OpenCity, page: Page) -> None:
+    await page.goto(f"http://{HOST}:{city.city.settings.api.port}/city/general?mention=daarwizz")
+    field = page.get_by_role("textbox", name="Message to")
+    await expect(field).to_have_value("@daarwizz ")
+    await expect(field).to_be_focused()
+    await page.keyboard.type("where is the market?")
+    await expect(field).to_have_value("@daarwizz where is the market?")
+    await field.fill("")

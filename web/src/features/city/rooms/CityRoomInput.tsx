@@ -1,4 +1,4 @@
-import { useEffect, useEffectEvent, useMemo, useRef, type ClipboardEvent, type KeyboardEvent } from "react";
+import { useEffect, useEffectEvent, useMemo, useRef, type ClipboardEvent, type KeyboardEvent, type RefObject } from "react";
 import { useTranslation } from "react-i18next";
 import { useSearchParams } from "react-router";
 import type { Message, Room } from "../../../api/types";
@@ -42,7 +42,7 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
   const picker = useRef<HTMLInputElement>(null);
   const lastOwn = useLastOwn();
   const isReady = text.trim() !== "" || (files.chosen.length > 0 && !editing);
-  useMention(draft);
+  useMention(draft, field);
 
   const about = editing?.message ?? replyTo;
   const shownAbout = useRef(about);
@@ -191,13 +191,14 @@ function Files({ chosen, onRemove }: { chosen: readonly Chosen[]; onRemove: (id:
 }
 
 /** Who comes from an agent's page begins with its name, once: the address forgets it. */
-function useMention(draft: string): void {
+function useMention(draft: string, field: RefObject<HTMLTextAreaElement | null>): void {
   const [search, setSearch] = useSearchParams();
   const mention = search.get("mention");
   useEffect(() => {
     if (mention === null) return;
     const { text, editing } = draftOf(draft);
-    if (!editing && !text.includes(`@${mention}`)) composing(draft).write(text ? `${text} @${mention} ` : `@${mention} `);
+    if (!editing && !text.includes(`@${mention}`)) composing(draft).write(text ? `${text.trimEnd()} @${mention} ` : `@${mention} `);
+    field.current?.focus();
     setSearch(
       (now) => {
         now.delete("mention");
@@ -205,7 +206,7 @@ function useMention(draft: string): void {
       },
       { replace: true },
     );
-  }, [draft, mention, setSearch]);
+  }, [draft, field, mention, setSearch]);
 }
 
 /** The last message of one's own that can be changed: ↑ in an empty field takes it. */
