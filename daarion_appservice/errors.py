@@ -146,6 +146,13 @@ class HomeserverLimited(HomeserverRefused):
         self.retry_after_ms = retry_after_ms
 
 
+class HomeserverAnsweredOddly(HomeserverRefused):
+    """The homeserver answered 2xx with JSON that has not the shape in the specification: as good as a 502 to this request."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(502, "M_UNKNOWN", message)
+
+
 class RoomApart(HomeserverError):
     """A room of the city and its Matrix room are not one. The text says why, and what an admin on Matrix can do about it."""
 

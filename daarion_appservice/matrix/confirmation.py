@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.ports import NowMs
 from ..city.types import EventId, MatrixRoomId, Room, UserId
-from ..errors import HomeserverAway, HomeserverRefused
+from ..errors import HomeserverAnsweredOddly, HomeserverAway, HomeserverLimited, HomeserverRefused
 from ..storage.database import Database, Transaction
 from ..storage.inbox import InboxRow
 from .current_state import NotShown, StateKey, is_absent, key_of, may_unsettle, read_state
@@ -40,8 +40,9 @@ from .state_differences import Known, differences, read_known
 _LOOKS_MS: Final = (2_000, 8_000)
 """How long after each look in vain the next one is; after the last the event is dropped. What Synapse soft-failed stays so;
 this is for a worker that is behind, and for a redaction whose target is still on its way."""
-_REFUSED_PAUSE_MS: Final = 2_000
-"""How long a room waits whose events the homeserver does not answer about."""
+_FIRST_PAUSE_MS: Final = 2_000
+_LONGEST_PAUSE_MS: Final = 60_000
+"""How long a room waits whose events the homeserver does not answer about; twice as long each time."""
 _PAGE_FROM: Final = 5
 """So many events of one room are looked for in a page of its history first."""
 _MAX_PAGE: Final = 100
@@ -115,6 +116,8 @@ class Confirmation:
         self._now_ms = now_ms
         self._doubts: dict[str, _Doubt] = {}
         """By event id."""
+        self._pauses_ms: dict[MatrixRoomId, int] = {}
+        """How long a room waits when the homeserver refuses to answer about its events again."""
         self._dropped = Counter(
             "daarion_events_dropped",
             "Events of other servers that the homeserver shows to nobody (soft-failed), and that were not handled.",
@@ -226,12 +229,24 @@ class Confirmation:
             # None of ours is in the room any more, so nothing of what they say there concerns us.
             found.instead = {row.id: [] for row, _, _ in doubtful.states}
         except HomeserverRefused as error:
-            log.warning("events_not_confirmed", room=doubtful.room.slug, error=str(error), help="trying again")
-            found.held_until_ms = {matrix_room: self._now_ms() + _REFUSED_PAUSE_MS}
+            if not _may_answer_later(error):
+                # The same request gets the same answer, so the events fail alone: a room that waited for it would be stuck.
+                found.failed = dict.fromkeys(doubtful.row_ids, error)
+                return found
+            pause_ms = self._pauses_ms.get(matrix_room, _FIRST_PAUSE_MS)
+            self._pauses_ms[matrix_room] = min(2 * pause_ms, _LONGEST_PAUSE_MS)
+            if isinstance(error, HomeserverLimited):
+                pause_ms = max(pause_ms, error.retry_after_ms)
+            log.warning(
+                "events_not_confirmed", room=doubtful.room.slug, error=str(error), help=f"trying again in {pause_ms} ms"
+            )
+            found.held_until_ms = {matrix_room: self._now_ms() + pause_ms}
+            return found
         except (HomeserverAway, SQLAlchemyError, OSError):
             raise
         except Exception as error:  # noqa: BLE001 -- whatever it is, these events fail alone, as in handling them
             found.failed = dict.fromkeys(doubtful.row_ids, error)
+        self._pauses_ms.pop(matrix_room, None)
         return found
 
     async def _shown(self, matrix_room: MatrixRoomId, doubtful: _Doubtful) -> set[int]:
@@ -343,6 +358,12 @@ class _RoomLook:
     instead: dict[int, list[Stated]] = field(default_factory=dict)
     held_until_ms: dict[str, int] = field(default_factory=dict)
     failed: dict[int, Exception] = field(default_factory=dict)
+
+
+def _may_answer_later(error: HomeserverRefused) -> bool:
+    if isinstance(error, HomeserverAnsweredOddly):
+        return False
+    return error.status in {401, 429} or error.status >= 500
 
 
 def read_row(row: InboxRow) -> Event:

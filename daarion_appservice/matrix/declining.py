@@ -23,12 +23,14 @@ from .events import Event, is_signed, text, type_of
 from .ghosts import Ghosts, is_unregistered
 from .homeserver import Homeserver
 from .homeserver_watch import HomeserverWatch
+from .isolation import isolated
 from .namespace import Namespace
 
 _BATCH: Final = 50
 _LOOK_S: Final = 10.0
 _RETRY_MS: Final = 60_000
 _DATABASE_RETRY_S: Final = 1.0
+_AWAY_PAUSE_S: Final = 1.0
 _GONE: Final = frozenset({403, 404})
 """Not invited any more, or no such room."""
 _TAKEN: Final = 409
@@ -129,15 +131,29 @@ class InvitationDecliner:
         """Take in the invitations that are open, as if their events came only now."""
         # Not the bot's: Synapse has no /sync for the sender of an application service. It gets them by transactions.
         for user in [user for user in self._ghosts.known() if user != self._namespace.bot]:
-            try:
-                await self._watch.wait_up()
+            while not await self._has_found_open(user):
+                pass
+
+    async def _has_found_open(self, user: UserId) -> bool:
+        """Return False when the homeserver or the database was away, after a pause."""
+        await self._watch.wait_up()
+        try:
+            with isolated("invitations", user):
                 invited = await self._homeserver.invitations(as_user=user)
                 for matrix_room, state in invited.items():
-                    await self._take(user, matrix_room, state)
-            except HomeserverAway as error:
-                self._watch.lost(error)
-            except (HomeserverRefused, SQLAlchemyError, OSError) as error:
-                log.info("invitations_not_seen", user=user, error=str(error))
+                    with isolated("invitations", user):
+                        await self._take(user, matrix_room, state)
+        except HomeserverAway as error:
+            self._watch.lost(error)
+            await asyncio.sleep(_AWAY_PAUSE_S)
+            return False
+        except (SQLAlchemyError, OSError) as error:
+            log.info("invitations_not_seen", user=user, error=str(error))
+            await asyncio.sleep(_DATABASE_RETRY_S)
+            return False
+        except HomeserverRefused as error:
+            log.info("invitations_not_seen", user=user, error=str(error))
+        return True
 
     async def _take(self, user: UserId, matrix_room: MatrixRoomId, state: list[Event]) -> None:
         invitation = next(

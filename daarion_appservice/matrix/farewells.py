@@ -23,6 +23,7 @@ from .chat_events import NO_SUCH_AGENT
 from .ghosts import Ghosts, is_unregistered
 from .homeserver import Homeserver
 from .homeserver_watch import HomeserverWatch
+from .isolation import isolated
 from .namespace import Namespace
 from .role_fields import RoleFields
 
@@ -70,7 +71,8 @@ class Farewells:
     async def _try_to_say(self, removed: RemovedAgent, rooms: list[Room], slots: asyncio.Semaphore) -> bool:
         async with slots:
             try:
-                return await self._say(removed, rooms)
+                with isolated("farewells", removed.slug):
+                    return await self._say(removed, rooms)
             except HomeserverAway as error:
                 self._watch.lost(error)
             except HomeserverRefused as error:

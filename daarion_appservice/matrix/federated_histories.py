@@ -155,12 +155,13 @@ class FederatedHistories:
 
     async def _list(self) -> bool:
         """The rooms that people from elsewhere were in when this process began to lead."""
-        async with self._database.reading() as tx:
-            for room in await tx.members.rooms_with_others(self._namespace.domain):
-                self.stir(room)
-            for chat in await tx.rooms.direct_chats(waiting=False):
-                if chat.matrix_room_id and not chat.name.endswith(f":{self._namespace.domain}"):
-                    self.stir(chat.matrix_room_id)
+        with isolated("federated_histories", "list"):
+            async with self._database.reading() as tx:
+                for room in await tx.members.rooms_with_others(self._namespace.domain):
+                    self.stir(room)
+                for chat in await tx.rooms.direct_chats(waiting=False):
+                    if chat.matrix_room_id and not chat.name.endswith(f":{self._namespace.domain}"):
+                        self.stir(chat.matrix_room_id)
         return True
 
     def _due(self) -> list[MatrixRoomId]:
@@ -172,8 +173,11 @@ class FederatedHistories:
         """Return the city's rooms and chats by Matrix room id; stop watching Matrix rooms that have none any more."""
         found: dict[MatrixRoomId, Room] = {}
         for matrix_room in due:
-            async with self._database.reading() as tx:
-                room = await tx.rooms.by_matrix_id(matrix_room) or await tx.rooms.by_former_id(matrix_room)
+            room: Room | None = None
+            # A room that cannot be read from the database is no longer looked at until something happens in it.
+            with isolated("federated_histories", matrix_room):
+                async with self._database.reading() as tx:
+                    room = await tx.rooms.by_matrix_id(matrix_room) or await tx.rooms.by_former_id(matrix_room)
             if room is None or _is_over(room):
                 del self._rooms[matrix_room]
             else:

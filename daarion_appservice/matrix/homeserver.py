@@ -21,7 +21,15 @@ from mautrix.errors import MatrixConnectionError, MatrixRequestError
 from yarl import URL
 
 from ..city.types import EventId, MatrixRoomId, UserId
-from ..errors import HomeserverAway, HomeserverLimited, HomeserverRefused, HomeserverSlow, NoHomeserver
+from ..errors import (
+    HomeserverAnsweredOddly,
+    HomeserverAway,
+    HomeserverLimited,
+    HomeserverRefused,
+    HomeserverSlow,
+    NoHomeserver,
+)
+from .json_text import loads
 
 JSON = dict[str, Any]
 
@@ -72,6 +80,17 @@ _INVITATIONS_ONLY: Final = json.dumps(
 """A filter of /sync that lets nothing through but invitations."""
 
 
+class _Response(aiohttp.ClientResponse):
+    """A response whose JSON may hold what Synapse passes on from other servers: numbers and nesting beyond canonical JSON."""
+
+    async def json(self, **options: Any) -> Any:
+        return await super().json(**options, loads=_loads)
+
+
+def _loads(text: str) -> Any:
+    return loads(text.encode("utf-8", "surrogatepass"))
+
+
 class Homeserver:
     """All calls raise HomeserverAway or HomeserverRefused, and nothing else."""
 
@@ -81,6 +100,7 @@ class Homeserver:
             timeout=_TIMEOUT,
             connector=aiohttp.TCPConnector(limit=connections, ssl=verify_tls),
             headers=headers,
+            response_class=_Response,
             raise_for_status=self._look_at,
         )
         # Files have connections of their own: on however slow ways they are, messages do not wait for them.
@@ -122,14 +142,16 @@ class Homeserver:
             # Synapse answers so too, when it is somebody else that does not answer (us, to a ping), but with an errcode.
             if error.http_status in _GATEWAY_ERRORS and not error.errcode:
                 raise HomeserverAway(f"a gateway answered {error.http_status} for {self.address}") from error
-            raise HomeserverRefused(error.http_status, error.errcode or "M_UNKNOWN", error.message or "") from error
+            errcode, message = str(error.errcode or "M_UNKNOWN"), str(error.message or "")
+            raise HomeserverRefused(error.http_status, errcode, message) from error
         except MatrixConnectionError as error:
             if isinstance(error.__cause__, aiohttp.ContentTypeError):
                 raise NoHomeserver(self._no_matrix("no JSON")) from error
             raise HomeserverAway(f"{self.address}: {error}") from error
         except TimeoutError as error:
             raise HomeserverSlow(f"{self.address} did not answer in time") from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
+            # The last two are mautrix's, of an error's body that is no object.
             raise NoHomeserver(self._no_matrix("no JSON")) from error
 
     @asynccontextmanager
@@ -166,7 +188,7 @@ class Homeserver:
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> HomeserverAway | HomeserverRefused:
         try:
-            answer = json.loads(await response.content.read(_MAX_ANSWER_BYTES))
+            answer = loads(await response.content.read(_MAX_ANSWER_BYTES))
         except (aiohttp.ClientError, TimeoutError, ValueError):
             answer = None
         if not isinstance(answer, dict) or not isinstance(answer.get("errcode"), str):
@@ -233,8 +255,7 @@ class Homeserver:
     async def devices(self, user: UserId) -> list[str]:
         """The ids of a user's devices: one for each session that somebody signed in, and ours."""
         answer = await self._object(Method.GET, Path.v3.devices, as_user=user)
-        devices = answer.get("devices")
-        return [str(each.get("device_id")) for each in devices] if isinstance(devices, list) else []
+        return [self._text(device, "device_id") for device in self._list(answer, "devices")]
 
     async def openid_holder(self, token: str) -> str:
         """The ``sub`` of whoever had the homeserver make this OpenID token (federation API); it is in no log of ours."""
@@ -242,7 +263,7 @@ class Homeserver:
         # A Synapse that federates with nobody refuses whoever shows a token that is no other server's, but not who shows none.
         async with self.streaming(Method.GET, path, query=query, as_nobody=True) as response:
             try:
-                answer = json.loads(await response.content.read(_MAX_ANSWER_BYTES))
+                answer = loads(await response.content.read(_MAX_ANSWER_BYTES))
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
                 raise HomeserverAway(f"{self.address} broke off its answer") from error
         return self._text(answer if isinstance(answer, dict) else {}, "sub")
@@ -373,7 +394,7 @@ class Homeserver:
         """All state events of a room, as they are now, or as they were when ``as_user`` left it."""
         answer = await self.request(Method.GET, Path.v3.rooms[room].state, as_user=as_user)
         if not isinstance(answer, list):
-            raise NoHomeserver(self._no_matrix("no list"))
+            raise self._odd("no list")
         return [event for event in answer if isinstance(event, dict)]
 
     async def event(self, room: MatrixRoomId, event: EventId, *, as_user: UserId) -> JSON | None:
@@ -393,11 +414,14 @@ class Homeserver:
 
     async def joined_members(self, room: MatrixRoomId, *, as_user: UserId) -> dict[UserId, JSON]:
         answer = await self._object(Method.GET, Path.v3.rooms[room].joined_members, as_user=as_user)
-        return {UserId(user): profile for user, profile in answer.get("joined", {}).items()}
+        joined = answer.get("joined")
+        if not isinstance(joined, dict):
+            raise self._odd("no joined")
+        return {UserId(user): profile for user, profile in joined.items() if isinstance(profile, dict)}
 
     async def joined_rooms(self, *, as_user: UserId) -> set[MatrixRoomId]:
         answer = await self._object(Method.GET, Path.v3.joined_rooms, as_user=as_user)
-        return {MatrixRoomId(room) for room in answer.get("joined_rooms", [])}
+        return {MatrixRoomId(room) for room in self._list(answer, "joined_rooms") if isinstance(room, str)}
 
     async def sync(self, *, since: str | None, filter_json: str, timeout_ms: int, as_user: UserId) -> JSON:
         """One long poll, which does not make ``as_user`` online. The answer has ``next_batch``."""
@@ -470,7 +494,8 @@ class Homeserver:
             if error.status in _ABSENT:
                 return []
             raise
-        return [EventId(self._text(edit, "event_id")) for edit in answer.get("chunk", []) if edit.get("sender") == by]
+        edits = [edit for edit in self._list(answer, "chunk") if isinstance(edit, dict) and edit.get("sender") == by]
+        return [EventId(self._text(edit, "event_id")) for edit in edits]
 
     async def messages_before(
         self, room: MatrixRoomId, cursor: str | None, *, limit: int, as_user: UserId, until: str | None = None
@@ -482,7 +507,9 @@ class Homeserver:
         query = {"dir": "b", "limit": str(limit)} | ({"from": cursor} if cursor else {})
         query |= {"to": until} if until else {}
         answer = await self._object(Method.GET, Path.v3.rooms[room].messages, as_user=as_user, query=query)
-        return answer.get("chunk", []), answer.get("end")
+        end = answer.get("end")
+        events = [event for event in self._list(answer, "chunk") if isinstance(event, dict)]
+        return events, end if isinstance(end, str) else None
 
     async def _object(
         self,
@@ -501,7 +528,15 @@ class Homeserver:
     def _text(self, answer: Any, key: str) -> str:
         if isinstance(answer, dict) and isinstance(value := answer.get(key), str):
             return value
-        raise NoHomeserver(self._no_matrix(f"no {key}"))
+        raise self._odd(f"no {key}")
+
+    def _list(self, answer: JSON, key: str) -> list[Any]:
+        if isinstance(value := answer.get(key), list):
+            return value
+        raise self._odd(f"no {key}")
+
+    def _odd(self, what: str) -> HomeserverAnsweredOddly:
+        return HomeserverAnsweredOddly(self._no_matrix(what))
 
     def _no_matrix(self, what: str) -> str:
         return f"{self.address} did not answer as a homeserver does: {what}"
@@ -525,7 +560,7 @@ def _check_length(path: PathBuilder, query: Mapping[str, str]) -> None:
 def _limited(body: bytes, retry_after: str) -> HomeserverLimited:
     """Spec, "Rate limiting": milliseconds in the body (deprecated), or whole seconds in the header."""
     try:
-        answer = json.loads(body)
+        answer = loads(body)
     except ValueError:
         answer = None
     if not isinstance(answer, dict):

@@ -174,7 +174,8 @@ class Housekeeping:
         now = asyncio.get_running_loop().time()
         kept = [room for room in rooms if room.id in self._kept_rooms and _is_well(room)]
         if now - self._looked_around_at >= _LOOK_AROUND_S and kept:
-            self._doubted |= {room.id for room in await self._rooms.astray(kept)}
+            with isolated("housekeeping", "look around"):
+                self._doubted |= {room.id for room in await self._rooms.astray(kept)}
             self._looked_around_at = now
 
     async def _keep_room(self, room: Room) -> Room:

@@ -21,6 +21,7 @@ from ..errors import HomeserverAway, HomeserverRefused, HomeserverSlow
 from .ghosts import Ghosts, Profile, is_unregistered
 from .homeserver import JSON, Homeserver
 from .homeserver_watch import HomeserverWatch
+from .isolation import isolated
 from .namespace import Namespace
 from .people import People
 from .sight import Sight
@@ -143,16 +144,19 @@ class Observer:
                 self._lose()
                 await self._watch.wait_up()
             absences = self._watch.absences
+            token, since = since, None
             try:
-                since = await (self._look_again(since) if since else self._look_at_all())
+                with isolated("observer", "sync"):
+                    since = await (self._look_again(token) if token else self._look_at_all())
             except HomeserverAway as error:
                 self._watch.lost(error)
                 await self._look_away(_AWAY_PAUSE_S)
-                since = None
             except HomeserverRefused as error:
                 log.warning("observer_refused", error=str(error), help="people on Matrix are not seen; trying again")
                 await self._look_away(_REFUSED_PAUSE_S)
-                since = None
+            else:
+                if since is None:
+                    await self._look_away(_REFUSED_PAUSE_S)
             if self._watch.absences != absences:
                 since = None
 
@@ -201,15 +205,19 @@ class Observer:
         while True:
             user = await self._sight.next_moved()
             try:
-                await self._people.learn(user, self._ask)
+                with isolated("observer", user):
+                    await self._people.learn(user, self._ask)
             except HomeserverAway as error:
                 self._watch.lost(error)
                 self._sight.put_back()
                 await asyncio.sleep(_AWAY_PAUSE_S)
             except HomeserverRefused as error:
                 log.debug("presence_refused", user=user, error=str(error))
-                self._sight.put_back()
-                await asyncio.sleep(_REFUSED_PAUSE_S)
+                if _may_answer_later(error):
+                    self._sight.put_back()
+                    await asyncio.sleep(_REFUSED_PAUSE_S)
+                else:
+                    self._sight.settled()
             else:
                 self._sight.settled()
 
@@ -221,6 +229,11 @@ class Observer:
             if error.status in _NOT_SEEN:
                 return {}
             raise
+
+
+def _may_answer_later(error: HomeserverRefused) -> bool:
+    """Whether the refusal says nothing of the user that was asked about. One user must not hold up the others."""
+    return error.status in {401, 429} or is_unregistered(error) or error.status >= 500
 
 
 def _presence(answer: JSON) -> list[Any]:

@@ -19,6 +19,7 @@ from daarion_appservice.matrix.farewells import Farewells
 from daarion_appservice.matrix.ghosts import Ghosts
 from daarion_appservice.matrix.homeserver import Homeserver
 from daarion_appservice.matrix.homeserver_watch import HomeserverWatch
+from daarion_appservice.matrix.namespace import Namespace
 from daarion_appservice.matrix.role_fields import RoleFields
 from daarion_appservice.matrix.room_members import RoomMembers
 from daarion_appservice.storage import migrate
@@ -201,3 +202,22 @@ async def test_many_go_and_one_refusal_holds_up_nobody(town: Town) -> None:
     assert (len(slugs), is_well) == (31, False)
     assert len(await town.noted()) == 1
     assert (await town.farewells.say())[1]
+
+
+async def test_an_agent_that_cannot_be_handled_holds_up_no_other(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    poison = Agent("poison", AgentSlug("poison"), "Poison")
+    async with town.database.transaction() as tx:
+        await tx.agents.put(poison, now_ms=1)
+    await town.remove(poison, SCRIBE)
+    known = type(NAMESPACE).agent
+
+    def agent(namespace: Namespace, slug: AgentSlug) -> UserId:
+        if slug == poison.slug:
+            raise KeyError(slug)
+        return known(namespace, slug)
+
+    monkeypatch.setattr(type(NAMESPACE), "agent", agent)
+    town.homeserver.next("joined_rooms", IN_ROOMS)
+    town.now_ms += LONG_AFTER_MS
+    assert await town.farewells.say() == ([poison.slug, SCRIBE.slug], False)
+    assert (town.left(), await town.noted()) == (["!builders", "!chat", "!general"], [poison.slug])

@@ -641,13 +641,29 @@ async def test_a_soft_failed_join_leaves_somebody_banned(inside: Inside) -> None
 async def test_a_homeserver_that_refuses_to_say_holds_up_that_room_alone(
     inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(confirmation_module, "_REFUSED_PAUSE_MS", 10)
+    monkeypatch.setattr(confirmation_module, "_FIRST_PAUSE_MS", 10)
     inside.homeserver.next("event", refused(500, "M_UNKNOWN"))
     await inside.store(said("$1", sender=FAY), said("$2"), said("$3", room=BUILDERS))
     await inside.handle_all()
 
     assert await inside.bodies() == ["$1", "$2"]
     assert await inside.bodies("builders") == ["$3"]
+
+
+@pytest.mark.parametrize("answer", [refused(400, "M_INVALID_PARAM"), refused(413, "M_TOO_LARGE"), Reply(200, [])])
+async def test_state_that_is_always_refused_fails_alone(inside: Inside, answer: Reply) -> None:
+    if answer.status == 200:
+        # Only the whole state is a list, and a change of power levels has the whole state read.
+        inside.homeserver.next("whole_state", *[Reply(200, {})] * MAX_ATTEMPTS)
+        event = state("$1", "m.room.power_levels", {}, sender=FAY)
+    else:
+        inside.homeserver.next("state", *[answer] * MAX_ATTEMPTS)
+        event = state("$1", "m.room.name", {"name": "New"}, sender=FAY)
+    await inside.store(event, said("$2"), said("$3", room=BUILDERS))
+    await inside.handle_all()
+
+    assert [row.event_id for row in await inside.dead()] == ["$1"]
+    assert (await inside.bodies(), await inside.bodies("builders")) == (["$2"], ["$3"])
 
 
 async def test_a_message_that_was_found_late_stands_where_it_belongs(inside: Inside) -> None:

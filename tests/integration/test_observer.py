@@ -1,4 +1,4 @@
-"""The observer when the homeserver goes away."""
+"""The observer when the homeserver goes away, refuses, or answers oddly."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.city.events import CityEvent, TypingChanged
+from daarion_appservice.city.events import CityEvent, MembershipChanged, TypingChanged
 from daarion_appservice.city.occupancy import Occupancy
 from daarion_appservice.city.rooms import room_id_of
-from daarion_appservice.city.types import MatrixRoomId, UserId
+from daarion_appservice.city.types import MatrixRoomId, UserId, person_subject
 from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.errors import HomeserverAway
+from daarion_appservice.matrix import observer as observer_module
 from daarion_appservice.matrix.ghosts import Ghosts
 from daarion_appservice.matrix.homeserver import Homeserver
 from daarion_appservice.matrix.homeserver_watch import HomeserverWatch
@@ -28,7 +29,7 @@ from daarion_appservice.realtime.presence import MemoryPresence
 from daarion_appservice.storage.database import Database
 from tests.parts.city import eventually
 from tests.parts.desk import NAMESPACE
-from tests.parts.scripted_homeserver import Reply, ScriptedHomeserver
+from tests.parts.scripted_homeserver import Reply, ScriptedHomeserver, refused
 
 ALICE, GENERAL, MATRIX_ROOM = UserId("@alice:city.localhost"), room_id_of("general"), MatrixRoomId("!general")
 
@@ -48,7 +49,7 @@ async def database(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def observing(
-    homeserver: ScriptedHomeserver, database: Database, published: list[CityEvent]
+    homeserver: ScriptedHomeserver, database: Database, published: list[CityEvent], sight: Sight | None = None
 ) -> AsyncIterator[HomeserverWatch]:
     client, occupancy = Homeserver(homeserver.url, "token"), Occupancy()
     watch, members = HomeserverWatch(client, "daarion"), RoomMembers(NAMESPACE, now_ms, new_id)
@@ -57,7 +58,7 @@ async def observing(
         MemoryPresence(published.append, steady_ms, ttl_ms=60_000), NAMESPACE, steady_ms, is_member=lambda _: True
     )
     typing = TypingNotices(NAMESPACE, published.append)
-    observer = Observer(client, watch, ghosts, NAMESPACE, people, Sight(occupancy), typing, say_again_s=600)
+    observer = Observer(client, watch, ghosts, NAMESPACE, people, sight or Sight(occupancy), typing, say_again_s=600)
     watch.found()
     await observer.attend({MATRIX_ROOM: GENERAL})
     running = asyncio.create_task(observer.run())
@@ -95,3 +96,42 @@ async def test_typing_ends_when_homeserver_is_lost_by_another_request(database: 
                 return typing() == [{ALICE}, set()]
 
             await eventually(nobody_types, explain=lambda: str(typing()))
+
+
+async def test_sync_that_cannot_be_read_is_asked_for_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observer_module, "_REFUSED_PAUSE_S", 0)
+    homeserver, published = ScriptedHomeserver(), list[CityEvent]()
+    async with homeserver.serving():
+        homeserver.next("sync", Reply(200, {"next_batch": "s1", "rooms": {"join": {MATRIX_ROOM: 7}}}))
+        homeserver.next("sync", Reply(200, {"next_batch": "s1", "presence": []}), sync("s2", ALICE))
+        homeserver.hold("sync")
+        async with observing(homeserver, database, published):
+
+            async def alice_types() -> bool:
+                return any(
+                    isinstance(each, TypingChanged) and person_subject(ALICE) in each.typing for each in published
+                )
+
+            await eventually(alice_types, explain=lambda: str(published))
+
+
+async def test_user_whose_presence_is_refused_holds_up_no_other(database: Database) -> None:
+    homeserver, sight = ScriptedHomeserver(), Sight(Occupancy(), settle_s=0)
+    users = [UserId(f"@u{number}:city.localhost") for number in range(3)]
+    async with homeserver.serving():
+        homeserver.next("sync", sync("s1"))
+        homeserver.hold("sync")
+        homeserver.next("presence_of", refused(400, "M_INVALID_PARAM"))
+        async with observing(homeserver, database, [], sight):
+
+            async def polls() -> bool:
+                return len(homeserver.all("sync")) == 2
+
+            await eventually(polls)
+            for user in users:
+                sight.follow(MembershipChanged(GENERAL, person_subject(user), joined=True))
+
+            async def all_are_asked_about() -> bool:
+                return [asked.path["user"] for asked in homeserver.all("presence_of")] == users
+
+            await eventually(all_are_asked_about, explain=lambda: str(homeserver.all("presence_of")))

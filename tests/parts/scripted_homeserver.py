@@ -26,6 +26,7 @@ ROUTES = {
     "receipt": ("POST", "/_matrix/client/v3/rooms/{room}/receipt/m.read/{event}"),
     "capabilities": ("GET", "/_matrix/client/v3/capabilities"),
     "presence": ("PUT", "/_matrix/client/v3/presence/{user}/status"),
+    "presence_of": ("GET", "/_matrix/client/v3/presence/{user}/status"),
     "sync": ("GET", "/_matrix/client/v3/sync"),
     "joined_rooms": ("GET", "/_matrix/client/v3/joined_rooms"),
     "join": ("POST", "/_matrix/client/v3/join/{room}"),
@@ -42,6 +43,9 @@ _ANSWERS: dict[str, dict[str, Any]] = {
     "versions": {"versions": ["v1.17"]},
     "sync": {"next_batch": "s1"},
     "members": {"joined": {}},
+    "joined_rooms": {"joined_rooms": []},
+    "devices": {"devices": []},
+    "messages": {"chunk": []},
 }
 """What is answered whoever asks; everything else with an empty object."""
 
