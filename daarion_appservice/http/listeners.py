@@ -21,6 +21,7 @@ from .endpoint import MAX_JSON_BYTES, Door, install, routes_of
 from .expectations import refuse_expectations
 from .hosts import Hosts
 from .openapi import Documentation
+from .response_counts import count_responses
 from .signing_in import CityDoor
 from .web_pages import WebPages
 
@@ -89,6 +90,7 @@ class Listener:
         self._port = port
         self._connections = connections
         app.middlewares.insert(0, connections.middleware)
+        count_responses(app, name)
         self._runner = web.AppRunner(
             app, access_log=None, handle_signals=False, shutdown_timeout=5.0, auto_decompress=False
         )

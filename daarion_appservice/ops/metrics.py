@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from ..http import response_counts
 from ..matrix import isolation
 from ..realtime import listeners, supervisor
 
@@ -17,4 +18,5 @@ def process_registry() -> CollectorRegistry:
     registry.register(listeners.ERRORS)
     registry.register(supervisor.RESTARTS)
     registry.register(isolation.UNITS_FAILED)
+    registry.register(response_counts.RESPONSES)
     return registry

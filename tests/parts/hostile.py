@@ -9,7 +9,9 @@ from typing import Any, Final, TypeVar
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 
+from daarion_appservice.storage.database import Database
 from tests.parts.city import RunningCity, citizen_token, eventually
 from tests.parts.person import Person
 
@@ -27,6 +29,11 @@ FAULTS: Final = (
     "presence_request_failed",
 )
 """Events of the log that tell of a mistake of ours."""
+_COUNTS_OF_FAULTS: Final = {
+    "daarion_task_restarts_total",
+    "daarion_task_units_failed_total",
+    "daarion_listener_errors_total",
+}
 
 T = TypeVar("T")
 
@@ -186,18 +193,55 @@ def some(strategy: st.SearchStrategy[T], count: int, *, at_once: int = 50) -> li
 async def unharmed(
     city: RunningCity, person: Person, room_id: str, *, room: str = "general", growth: int = MAX_GROWTH_BYTES
 ) -> AsyncIterator[None]:
-    """After the block the service lives and has logged no fault of ours, holds at most ``growth`` bytes more, and an ordinary
-    message passes both ways. ``person`` is in ``room_id``, which is the city's ``room`` on Matrix."""
+    """Check that the block did the service no harm.
+
+    It lives and is ready; it has logged no fault of its own, answered nothing 5xx and restarted no task; it holds at most
+    ``growth`` bytes more; no event waits in its inbox or outbox, and every room is as linked as before; and an ordinary message
+    passes both ways. ``person`` is in ``room_id``, which is the city's ``room`` on Matrix.
+    """
     await _pass_both_ways(city, person, room_id, room, "before")
-    before = _rss_bytes(city)
+    before, counted, linked = _rss_bytes(city), await _faults_counted(city), await _linked(city)
     log = city.service.log
     start = log.stat().st_size
     yield
     assert city.service.running, "\n".join(city.service.last_lines(60))
+    await eventually(lambda: _is_drained(city), 60, lambda: "\n".join(city.service.last_lines(60)))
     await _pass_both_ways(city, person, room_id, room, "after")
     faults = [line for line in _since(log, start) if any(fault in line for fault in FAULTS) or " event_dead " in line]
     assert faults == [], "\n".join(_since(log, start)[-200:])
+    assert await _faults_counted(city) == counted
+    assert await _linked(city) == linked
+    await city.ready()
+    _, ready = await city.call("GET", "/readyz", url=city.matrix_url)
+    assert ready["checks"]["tasks"] == "ok"
     assert _rss_bytes(city) - before <= growth, f"{before} -> {_rss_bytes(city)} bytes"
+
+
+async def _faults_counted(city: RunningCity) -> dict[tuple[str, ...], float]:
+    """Return what the service's metrics count of responses 5xx and of faults of its tasks and listeners."""
+    async with city.session.get(f"{city.matrix_url}/metrics") as answer:
+        text = await answer.text()
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name in _COUNTS_OF_FAULTS
+        or (sample.name == "daarion_http_responses_total" and sample.labels["status"].startswith("5"))
+    }
+
+
+async def _is_drained(city: RunningCity) -> bool:
+    """Whether nothing waits to be handled, or to be sent to Matrix, in any room."""
+    database = Database(city.database_url)
+    try:
+        async with database.reading() as tx:
+            return not (await tx.inbox.waiting(after_id=0, limit=1) or await tx.outbox.waiting(limit=1))
+    finally:
+        await database.close()
+
+
+async def _linked(city: RunningCity) -> dict[str, str]:
+    return {room["slug"]: room["matrix_status"] for room in await city.get("/city/rooms?limit=500")}
 
 
 async def _pass_both_ways(city: RunningCity, person: Person, room_id: str, room: str, when: str) -> None:

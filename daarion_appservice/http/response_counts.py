@@ -1,0 +1,22 @@
+"""Count HTTP responses by listener and status, for ``/metrics``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import Counter
+
+RESPONSES: Final = Counter(
+    "daarion_http_responses", "Responses to HTTP requests.", ("listener", "status"), registry=None
+)
+"""Of the process: ``process_registry`` shows it."""
+
+
+def count_responses(app: web.Application, listener: str) -> None:
+    """Count every response of the application, also those that its middlewares make of errors."""
+
+    async def count(_request: web.Request, response: web.StreamResponse) -> None:
+        RESPONSES.labels(listener, str(response.status)).inc()
+
+    app.on_response_prepare.append(count)
