@@ -26,6 +26,11 @@ _TELL_AFTER_S: Final = 5.0
 _UNREACHABLE_TRIES: Final = 5
 """How often the homeserver may fail to reach us before it counts: a network of containers comes up bit by bit."""
 
+_UNREACHABLE_PAUSE_S: Final = 1.0
+_TWISTED_RACE: Final = "AlreadyCalled"
+"""In the reason that Synapse 1.163 gives for a ping that failed: its HTTP client cancelled a timer that had fired. It happens
+when the machine is busy, also to five pings in a row, and says nothing about the address (seen in kill tests)."""
+
 log = structlog.get_logger()
 
 
@@ -143,13 +148,13 @@ async def _ping(homeserver: Homeserver, settings: Settings) -> None:
         try:
             await homeserver.ping(settings.appservice.id)
         except HomeserverRefused as error:
-            if is_busy(error):
+            if is_busy(error) or _TWISTED_RACE in error.message:
                 raise HomeserverAway(str(error)) from error
             problem = _unreachable(error, settings)
             if error.errcode not in {"M_CONNECTION_FAILED", "M_CONNECTION_TIMED_OUT"} or not tries_left:
                 raise problem from error
             log.warning("homeserver_cannot_reach_us", reason=error.message, help=problem.help)
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(_UNREACHABLE_PAUSE_S)
         else:
             return
 

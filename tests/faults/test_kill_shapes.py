@@ -25,6 +25,7 @@ from tests.parts.ports import free_port
 from tests.parts.proxy import Proxy
 from tests.parts.redis import RedisServer
 from tests.parts.synapse_workers import APPSERVICE, GENERIC, MAIN, PERSISTER, PRESENCE, BootWorkers, SynapseWorkers
+from tests.parts.talk import waiting
 from tests.parts.tally import Spoken, Tally, in_the_city, on_matrix, stream_order, tally, tally_by_author
 
 # Sweeps soon after a fault; no limit on how fast the citizen writes.
@@ -137,6 +138,8 @@ class Talk:
             f"{shape}: {self.faults} faults\n  into the city: {into_city}\n  onto Matrix: {onto_matrix}\n"
             f"  faults: {', '.join(self._log)}"
         )
+        if not (into_city.is_clean and onto_matrix.is_clean):
+            report += f"\n  waiting: {await waiting(self.city)}\n" + "\n".join(self.city.service.last_lines(200))
         print(report)  # noqa: T201 -- `make soak` shows figures
         assert into_city.is_clean, report
         assert onto_matrix.is_clean, report

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 
 ROUTES = {
     "versions": ("GET", "/_matrix/client/versions"),
+    "whoami": ("GET", "/_matrix/client/v3/account/whoami"),
     "openid": ("GET", "/_matrix/federation/v1/openid/userinfo"),
     "ping": ("POST", "/_matrix/client/v1/appservice/{id}/ping"),
     "register": ("POST", "/_matrix/client/v3/register"),
@@ -43,6 +44,7 @@ _ANSWERS: dict[str, dict[str, Any]] = {
     "versions": {"versions": ["v1.17"]},
     "sync": {"next_batch": "s1"},
     "members": {"joined": {}},
+    "whoami": {"user_id": "@daarion_bot:city.localhost"},
     "joined_rooms": {"joined_rooms": []},
     "devices": {"devices": []},
     "messages": {"chunk": []},

@@ -91,7 +91,7 @@ async def both_sides_have(city: RunningCity, person: Person, room_id: str, said:
         return len(messages) >= count and all(message["delivery"] == "sent" for message in messages)
 
     async def nothing_waits() -> bool:
-        return await _waiting(city) == ({}, [])
+        return await waiting(city) == ({}, [])
 
     await eventually(all_is_done, 60, lambda: "\n".join(city.service.last_lines(60)))
     await eventually(nothing_waits)
@@ -116,7 +116,7 @@ async def _history(city: RunningCity) -> list[RoomEvent]:
         await database.close()
 
 
-async def _waiting(city: RunningCity) -> tuple[dict[str, int], list[Any]]:
+async def waiting(city: RunningCity) -> tuple[dict[str, int], list[Any]]:
     """Events not handled yet or given up, by state; messages not sent yet."""
     database = Database(city.database_url)
     try:
