@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from .texts import one_line
 from .types import SubjectId
 
 
@@ -68,7 +69,12 @@ class Beat:
     subject: SubjectId
     status: Status = Status.ONLINE
     status_msg: str | Keep | None = KEEP
+    """One line; what comes in is made so (``texts.one_line``), whoever sends it."""
     session: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.status_msg, str):
+            object.__setattr__(self, "status_msg", one_line(self.status_msg) or None)
 
 
 @dataclass(frozen=True, slots=True)

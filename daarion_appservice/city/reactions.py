@@ -13,6 +13,7 @@ from .media import is_mxc
 from .messages import find_open
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, publish_all
 from .reading import as_seen
+from .texts import one_line
 from .types import Author, EventId, Message, OutboxKind, Reaction, ReactionId, Room, RoomEventKind
 
 MAX_KEY_CHARS: Final = 64
@@ -91,7 +92,7 @@ class Reactions:
         """Somebody gave a sign on Matrix; None when it is known already, or cannot be one."""
         if message.deleted or await tx.reactions.by_event_id(event_id):
             return None
-        written, key = key, normal_form(key)[:MAX_MATRIX_KEY_CHARS]
+        written, key = key, normal_form(one_line(key))[:MAX_MATRIX_KEY_CHARS]
         if not key:
             return None
         is_known = key in {tally.key for tally in message.reactions}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Generic, TypeVar
 
 from ..errors import Conflict, NotFound
 from .interactions import SECOND_ME
 from .places import WORDS, Place, PlaceKind
 from .ports import CityStore, CityTransaction, NowMs
+from .texts import one_line
 from .types import Agent, AgentSlug
 
 AGENTS: Final = "agents"
@@ -154,7 +155,7 @@ async def _plan(tx: CityTransaction, described: Description, *, remove_missing: 
     plan = _Plan(
         _part(
             await tx.agents.all(),
-            described.agents,
+            None if described.agents is None else map(_named_agent, described.agents),
             _slug,
             remove_missing=remove_missing,
             stays={SECOND_ME.slug},  # which no registry describes: it comes with the city
@@ -162,7 +163,7 @@ async def _plan(tx: CityTransaction, described: Description, *, remove_missing: 
         {
             kind: _part(
                 [place for place in places if place.kind is kind],
-                described.places.get(kind),
+                map(_named_place, described.places[kind]) if kind in described.places else None,
                 _id,
                 remove_missing=remove_missing,
             )
@@ -171,6 +172,14 @@ async def _plan(tx: CityTransaction, described: Description, *, remove_missing: 
     )
     plan.check()
     return plan
+
+
+def _named_agent(agent: Agent) -> Agent:
+    return replace(agent, display_name=one_line(agent.display_name) or agent.slug, title=one_line(agent.title))
+
+
+def _named_place(place: Place) -> Place:
+    return replace(place, name=one_line(place.name) or place.id)
 
 
 def _slug(agent: Agent) -> str:

@@ -164,7 +164,7 @@ class Rooms:
 
 
 def _name(name: str) -> str:
-    name = name.strip()
+    name = one_line(name)
     if not name:
         raise InvalidInput("name_needed", "a room needs a name", status=422)
     return name

@@ -111,7 +111,7 @@ class PlaceRoutes:
     async def put_node(self, call: Call[PutPlace, NoQuery]) -> Answer:
         """As a whole: what is left out becomes empty."""
         node = _place(PlaceKind.NODE, call.path["node_id"], call.body.name, call.body.description, call.body.district)
-        status = await self._put(node)
+        node, status = await self._put(node)
         return Answer(self._node(node), status)
 
     @endpoint(
@@ -127,7 +127,7 @@ class PlaceRoutes:
         """As a whole: what is left out becomes empty."""
         body = call.body
         microdao = _place(PlaceKind.MICRODAO, call.path["microdao"], body.name, body.description, body.district)
-        status = await self._put(microdao)
+        microdao, status = await self._put(microdao)
         return Answer(self._microdao(microdao), status)
 
     @endpoint(
@@ -141,7 +141,7 @@ class PlaceRoutes:
     )
     async def put_district(self, call: Call[PutDistrict, NoQuery]) -> Answer:
         district = _place(PlaceKind.DISTRICT, call.path["district_id"], call.body.name)
-        status = await self._put(district)
+        district, status = await self._put(district)
         return Answer(self._district(district), status)
 
     @endpoint(
@@ -180,11 +180,12 @@ class PlaceRoutes:
     async def delete_district(self, call: Call[NoBody, NoQuery]) -> None:
         await self._remove(PlaceKind.DISTRICT, call.path["district_id"])
 
-    async def _put(self, place: Place) -> int:
-        """The status to answer."""
+    async def _put(self, place: Place) -> tuple[Place, int]:
+        """Return the place as it was stored, and the status to answer."""
         described = Description(places={place.kind: (place,)})
         differences = await counting(self._registry, self._keeper.lay_over(described))
-        return 201 if any(part.added for part in differences.values()) else 200
+        status = 201 if any(part.added for part in differences.values()) else 200
+        return self._places.find(place.kind, place.id), status
 
     async def _remove(self, kind: PlaceKind, place_id: str) -> None:
         await counting(self._registry, self._keeper.remove_place(kind, place_id))

@@ -115,8 +115,9 @@ class RegistryRoutes:
     async def put_agent(self, call: Call[PutAgent, NoQuery]) -> Answer:
         """As a whole: what is left out becomes empty. Its ghost on Matrix follows within seconds."""
         slug = checked(_SLUG, call.path["agent_id"], "agent_id")
-        agent = _agent(slug, call.body)
-        differences = await counting(self._registry, self._keeper.lay_over(Description((agent,))))
+        described = Description((_agent(slug, call.body),))
+        differences = await counting(self._registry, self._keeper.lay_over(described))
+        agent = self._agents.find(slug)  # as it was stored: names are made one line
         shown = self._presence.shown(agent_subject(agent.slug))
         pictures = await self._pictures.all()
         view = agent_view(agent, shown, self._places, self._namespace, self._steady_ms(), pictures)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote
 
+from ..city.file_types import tidy_type
 from ..city.markup import without_reply_fallback
 from ..city.media import is_mxc, tidy_filename
 from ..city.prepared import html_of, names_in
@@ -142,7 +143,7 @@ def _read_media(content: Event, body: str) -> Media | None:
     if mxc is None or not is_mxc(mxc):
         return None
     thumbnail = optional_text(info, "thumbnail_url")
-    mimetype = (optional_text(info, "mimetype") or "application/octet-stream")[:255]
+    mimetype = tidy_type(optional_text(info, "mimetype") or "")
     return Media(
         mxc=mxc,
         mimetype=mimetype,

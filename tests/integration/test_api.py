@@ -440,6 +440,17 @@ async def test_a_citizen_opens_a_room(city: OpenCity) -> None:
     assert problem(await city.call("POST", "/city/rooms", new, token=OKSANA)) == (409, "slug_taken")
 
 
+async def test_room_name_with_turning_characters_is_one_line(city: OpenCity) -> None:
+    answer = await city.call("POST", "/city/rooms", {"name": "На\u202eу\nка\u2066", "slug": "nauka"}, token=OKSANA)
+    assert answer.content["name"] == "Нау ка"
+    admin = citizen_token("u_3", role="admin")
+    answer = await city.call("PATCH", "/city/rooms/nauka", {"name": "\u202eНаука\u061c"}, token=admin)
+    assert answer.content["name"] == "Наука"
+    for name in ("\u202e", "\n"):
+        refused = await city.call("PATCH", "/city/rooms/nauka", {"name": name}, token=admin)
+        assert problem(refused) == (422, "name_needed")
+
+
 async def test_of_many_who_open_the_same_room_at_once_one_does(city: OpenCity) -> None:
     calls = [city.call("POST", "/city/rooms", {"name": "Наука"}, token=OKSANA) for _ in range(8)]
     answers = await asyncio.gather(*calls)

@@ -899,6 +899,32 @@ async def test_name_of_a_file_turns_nothing(town: Town) -> None:
     assert (message.body, message.media.filename) == ("Ngpj.exe", "Ngpj.exe")
 
 
+@pytest.mark.parametrize(
+    ("declared", "kept"),
+    [
+        ("Image/JPG", "image/jpeg"),
+        ("audio/ogg; codecs=opus", "audio/ogg"),
+        ("text/plain\r\nX: y", "application/octet-stream"),
+        ("video/mp4\u202e", "application/octet-stream"),
+        ("m" * 10_000, "application/octet-stream"),
+        (None, "application/octet-stream"),
+    ],
+)
+async def test_type_of_a_file_from_matrix_is_a_media_type(town: Town, declared: str | None, kept: str) -> None:
+    content = {"msgtype": "m.file", "body": "a", "url": "mxc://city.localhost/a", "info": {"mimetype": declared}}
+    message = await town.message(await town.comes("m.room.message", content))
+    assert message.media is not None
+    assert message.media.mimetype == kept
+
+
+async def test_reaction_key_with_turning_characters_is_one_line(town: Town) -> None:
+    event = await town.says("Хто за?")
+    await town.reacts(event, "\u202e\u2066я")
+    await town.reacts(event, "я\nні")
+    await town.reacts(event, "\u202e")
+    assert [tally.key for tally in (await town.message(event)).reactions] == ["я", "я ні"]
+
+
 class WatchedWording:
     """Counts what is rendered, and fails where whoever waits for it holds the room or the database's write lock."""
 

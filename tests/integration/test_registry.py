@@ -271,6 +271,21 @@ async def test_what_a_removed_agent_said_stays_and_nobody_speaks_for_it(city: Op
 # --- places -------------------------------------------------------------------------------------------
 
 
+async def test_names_with_turning_characters_are_one_line(city: OpenCity) -> None:
+    agent = {"display_name": "На\u202eу\nка", "title": "\u2066T"}
+    answer = await manage(city, "PUT", "/api/v1/agents/new", agent)
+    assert (answer.content["display_name"], answer.content["title"]) == ("Нау ка", "T")
+    answer = await manage(city, "PUT", "/api/v1/agents/new", {"display_name": "\u202e"})
+    assert answer.content["display_name"] == "new"
+    for path in ("nodes", "microdaos", "districts"):
+        answer = await manage(city, "PUT", f"/api/v1/{path}/one", {"name": "На\u202eу\nка"})
+        assert answer.content["name"] == "Нау ка", path
+    again = await manage(
+        city, "POST", "/api/v1/registry/import", {"agents": [{"slug": "new", "display_name": "\u202e"}]}
+    )
+    assert again.content["agents"]["unchanged"] == 1
+
+
 async def test_a_place_is_described_and_goes_when_nobody_is_left_there(city: OpenCity) -> None:
     for part, said in (
         ("districts", {"name": "Поділ"}),

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daarion_appservice.as_json import as_json
+from daarion_appservice.city.presence import Beat
 from daarion_appservice.city.texts import MAX_NAME_CHARS, one_line, storable, without_turning
+from daarion_appservice.city.types import SubjectId
 
 TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
@@ -62,3 +64,8 @@ def test_half_a_surrogate_pair_becomes_a_replacement_character() -> None:
         as_json({"detail": ["a\ud800"], "big": 1 << 80})
         == '{"detail":["a\ufffd"],"big":1.2089258196146292e+24}'.encode()
     )
+
+
+@pytest.mark.parametrize(("sent", "kept"), [("слу\u202eхаю\nмісто", "слухаю місто"), ("\u2066", None), ("", None)])
+def test_heartbeat_status_text_is_one_line(sent: str, kept: str | None) -> None:
+    assert Beat(SubjectId("u_123"), status_msg=sent).status_msg == kept
