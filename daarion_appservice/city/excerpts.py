@@ -1,18 +1,14 @@
-"""Excerpts of messages: a text of limited length without any markup."""
+"""Excerpts of messages: a text of limited length without any markup. The pages' `web/src/lib/excerpt.ts` does the same."""
 
 from __future__ import annotations
 
-import re
-from html import unescape
+from html.parser import HTMLParser
 from typing import Final
 
-import nh3
-
-_ENDS_A_BLOCK: Final = re.compile(
-    r"<(?:br|hr|/(?:blockquote|caption|div|h[1-6]|li|p|pre|summary|td|th|tr))\b[^>]*>", re.IGNORECASE
+_BLOCKS: Final = frozenset(
+    {"blockquote", "caption", "div", "h1", "h2", "h3", "h4", "h5", "h6", "li", "p", "pre", "summary", "td", "th", "tr"}
 )
-_SPOILER: Final = re.compile(r"<span data-mx-spoiler.*?</span>", re.IGNORECASE | re.DOTALL)
-_NO_TAGS: Final[set[str]] = set()
+_BREAKS: Final = frozenset({"br", "hr"})
 
 
 def excerpt(body: str, formatted_body: str | None, max_chars: int) -> str:
@@ -26,5 +22,38 @@ def excerpt(body: str, formatted_body: str | None, max_chars: int) -> str:
 
 
 def _text_of(html: str) -> str:
-    spaced = _ENDS_A_BLOCK.sub(lambda match: f"{match[0]} ", _SPOILER.sub("…", html))
-    return " ".join(unescape(nh3.clean(spaced, tags=_NO_TAGS)).split())
+    parser = _Text()
+    parser.feed(html)
+    parser.close()
+    return " ".join("".join(parser.parts).split())
+
+
+class _Text(HTMLParser):
+    """Collects the text of HTML."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self._spoiler_depth = 0
+        """How many ``<span>`` are open, from that of a spoiler on."""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if self._spoiler_depth:
+            self._spoiler_depth += tag == "span"
+        elif tag == "span" and any(name == "data-mx-spoiler" for name, _ in attrs):
+            self._spoiler_depth = 1
+            self.parts.append("…")
+        elif tag == "img":
+            self.parts.append(dict(attrs).get("alt") or "")
+        elif tag in _BREAKS:
+            self.parts.append(" ")
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._spoiler_depth:
+            self._spoiler_depth -= tag == "span"
+        elif tag in _BLOCKS:
+            self.parts.append(" ")
+
+    def handle_data(self, data: str) -> None:
+        if not self._spoiler_depth:
+            self.parts.append(data)

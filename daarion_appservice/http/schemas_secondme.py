@@ -13,6 +13,9 @@ class Interaction(BaseModel):
     id: str = Field(description="The interaction's id; ids sort by time.", examples=["01M80JJAXFTK9TPCTY26E2R4Y5"])
     user_id: str = Field(description="Whose it is.", examples=["u_123"])
     prompt: str = Field(description="What was asked.", examples=["Порадь ідею для міського району"])
+    prompt_excerpt: str = Field(
+        description="The same without Markdown, at most 160 characters.", examples=["Порадь ідею для міського району"]
+    )
     response: str = Field(
         description="The answer: text, Markdown as a rule.", examples=["Озеленіть дахи біля **ринку**."]
     )

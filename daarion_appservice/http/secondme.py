@@ -14,7 +14,9 @@ from pydantic import Field
 
 from ..agents.secondme import SecondMe
 from ..as_json import as_json
+from ..city.excerpts import excerpt
 from ..city.interactions import Interaction
+from ..city.markup import rendered
 from ..city.types import SubjectId
 from .answers import as_problem
 from .client_gone import unless_gone
@@ -31,6 +33,7 @@ _FAREWELL_S: Final = 3.0
 """How long a service that stops waits for the end of answers."""
 
 _USER_ID: Final = "Whose: the token's `sub`, which it is without saying so, too."
+_MAX_EXCERPT_CHARS: Final = 160
 
 
 class Prompt(Body):
@@ -217,6 +220,7 @@ def _view(interaction: Interaction) -> JSON:
         "id": interaction.id,
         "user_id": interaction.user_id,
         "prompt": interaction.prompt,
+        "prompt_excerpt": excerpt(interaction.prompt, rendered(interaction.prompt), _MAX_EXCERPT_CHARS),
         "response": interaction.response,
         "latency_ms": interaction.latency_ms,
         "created_at": moment(interaction.created_at_ms),

@@ -77,16 +77,25 @@ def code(answer: Answer) -> tuple[int, str]:
 # --- asked and answered -------------------------------------------------------------------------------
 
 
+async def test_excerpt_of_a_question_has_no_markdown(city: OpenCity, core: BadCore) -> None:
+    core.next(says("Так"))
+    answer = await ask(city, "**Чи** є [парк](https://example.org)?\n\n" + "а" * 300)
+    assert answer.content["prompt_excerpt"] == "Чи є парк? " + "а" * 148 + "…"
+
+
 async def test_a_question_is_answered_and_remembered(city: OpenCity, core: BadCore) -> None:
     core.next(says("Озеленіть дахи"))
     answer = await ask(city, "Порадь ідею для міського району", user_id="u_1")
     assert answer.status == 200
-    assert {key: answer.content[key] for key in ("user_id", "prompt", "response")} == {
+    assert {key: answer.content[key] for key in ("user_id", "prompt", "prompt_excerpt", "response")} == {
         "user_id": "u_1",
         "prompt": "Порадь ідею для міського району",
+        "prompt_excerpt": "Порадь ідею для міського району",
         "response": "Озеленіть дахи",
     }
-    assert set(answer.content) == {"id", "user_id", "prompt", "response", "latency_ms", "created_at"}
+    assert set(answer.content) == {
+        "id", "user_id", "prompt", "prompt_excerpt", "response", "latency_ms", "created_at"
+    }  # fmt: skip
     assert answer.content["latency_ms"] >= 0
     (asked,) = core.asked
     assert asked.path == "/agents/second_me/invoke"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from daarion_appservice.city.excerpts import excerpt
 from daarion_appservice.city.markup import rendered
+
+CASES = Path(__file__).parents[2] / "web" / "src" / "testing" / "excerpts.json"
 
 
 @pytest.mark.parametrize(
@@ -25,8 +30,10 @@ def test_excerpt_of_markdown_is_its_text(body: str, shown: str) -> None:
     assert excerpt(body, rendered(body), 280) == shown
 
 
-def test_excerpt_leaves_out_what_a_spoiler_hides() -> None:
-    assert excerpt("…", 'кіт <span data-mx-spoiler="">живий</span>!', 280) == "кіт …!"
+@pytest.mark.parametrize("case", json.loads(CASES.read_text()), ids=lambda case: case["html"][:40])
+def test_excerpt_of_html_is_its_text(case: dict[str, str]) -> None:
+    """The pages' ``excerpt.test.ts`` checks the same cases."""
+    assert excerpt("as it was written", case["html"], 280) == case["text"]
 
 
 def test_excerpt_is_cut_after_the_markup_is_gone() -> None:

@@ -183,6 +183,8 @@ export interface Interaction {
   id: string;
   user_id: string;
   prompt: string;
+  /** Without Markdown, and cut. */
+  prompt_excerpt?: string;
   response: string;
   latency_ms: number;
   created_at: string;

@@ -4,6 +4,7 @@ import { useSearchParams } from "react-router";
 import type { Message, Room } from "../../../api/types";
 import { Button, IconButton } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
+import { excerptOf } from "../../../lib/excerpt";
 import { isComposing } from "../../../lib/keys";
 import { takeDrops } from "../../../lib/drops";
 import { useSession } from "../../../stores/session";
@@ -163,7 +164,7 @@ function About({ replyTo, onClose }: { replyTo: Message | null; onClose: () => v
     <div className={styles.about}>
       <p dir="auto">
         <strong>{replyTo ? t("room.replyTo", { name: replyTo.author.display_name }) : t("room.editing")}</strong>{" "}
-        <bdi>{replyTo?.body}</bdi>
+        <bdi>{replyTo && excerptOf(replyTo)}</bdi>
       </p>
       <IconButton icon="close" label={t("common.cancel")} onClick={onClose} />
     </div>

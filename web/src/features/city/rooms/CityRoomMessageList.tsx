@@ -5,6 +5,7 @@ import { Button } from "../../../components/ui/Button";
 import { Icon } from "../../../components/ui/Icon";
 import { Notice } from "../../../components/ui/Notice";
 import { useNow } from "../../../hooks/useNow";
+import { excerptOf } from "../../../lib/excerpt";
 import { markRead } from "../../../lib/readMarks";
 import { dayName } from "../../../lib/times";
 import { useSession } from "../../../stores/session";
@@ -201,7 +202,7 @@ function NewAloud() {
   const isNews = last && last.seq > firstSeen && !last.deleted && last.author.id !== me;
   return (
     <p className="quiet" aria-live="polite">
-      {isNews && `${last.author.display_name}: ${last.body}`}
+      {isNews && `${last.author.display_name}: ${excerptOf(last)}`}
     </p>
   );
 }

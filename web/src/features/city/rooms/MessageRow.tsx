@@ -5,6 +5,7 @@ import { Avatar } from "../../../components/ui/Avatar";
 import { Icon } from "../../../components/ui/Icon";
 import { Name } from "../../../components/ui/Name";
 import { isEmojiOnly } from "../../../lib/emoji";
+import { excerptOf } from "../../../lib/excerpt";
 import { linkedText, richText } from "../../../lib/richText";
 import { subjectOf } from "../../../lib/subjects";
 import { clockTime, fullTime } from "../../../lib/times";
@@ -123,7 +124,7 @@ function Words({ message }: { message: Message }) {
 function Quote({ messageId, onJump }: { messageId: string; onJump: Props["onJump"] }) {
   const { t } = useTranslation();
   const quoted = useRoomState(({ timeline }) => timeline.messages.find(({ id }) => id === messageId));
-  const words = quoted?.deleted ? t("room.deleted") : (quoted?.body ?? t("room.earlier"));
+  const words = quoted?.deleted ? t("room.deleted") : quoted ? excerptOf(quoted) : t("room.earlier");
   return (
     <button type="button" className={styles.quote} title={t("room.jump")} onClick={() => onJump(messageId)}>
       <span className="quiet">{t("room.jump")}: </span>

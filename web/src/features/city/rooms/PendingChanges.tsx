@@ -1,6 +1,7 @@
 import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import { reactionName } from "../../../lib/emoji";
+import { excerptOf } from "../../../lib/excerpt";
 import { outbox } from "../../../stores/outbox";
 import { composing, useDraftKey } from "./composer";
 import { OutgoingState } from "./OutgoingRow";
@@ -33,8 +34,8 @@ function Change({ change }: { change: OutgoingChange }) {
   };
   const words = {
     edit: () => t("outbox.edit", { text: action.kind === "edit" ? action.body : "" }),
-    removal: () => t("outbox.removal", { text: message?.body ?? "" }),
-    reaction: () => t("outbox.reaction", { emoji: action.kind === "reaction" ? nameOf(action.emoji) : "", text: message?.body ?? "" }),
+    removal: () => t("outbox.removal", { text: message ? excerptOf(message) : "" }),
+    reaction: () => t("outbox.reaction", { emoji: action.kind === "reaction" ? nameOf(action.emoji) : "", text: message ? excerptOf(message) : "" }),
   }[action.kind]();
   /** Where the message is not loaded, its new text is at least not lost. */
   const takeUp = (body: string) => {
