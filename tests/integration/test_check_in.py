@@ -18,7 +18,9 @@ from tests.parts.scripted_homeserver import ScriptedHomeserver, refused
 
 PARTS: Any = SimpleNamespace(
     homeserver=SimpleNamespace(domain="city.localhost"),
-    appservice=SimpleNamespace(id="daarion", bot="daarion_bot", address="http://here", registration="registration.yaml"),
+    appservice=SimpleNamespace(
+        id="daarion", bot="daarion_bot", address="http://here", registration="registration.yaml"
+    ),
     matrix=SimpleNamespace(host="127.0.0.1", port=7025),
 )
 SETTINGS = cast("Settings", PARTS)
