@@ -11,8 +11,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from .texts import TURNING
+
 _LINKS: Final = re.compile(
-    r"(?<![A-Za-z0-9+.-])(?i:(?:https?|ftp)://(?=[\w\[])|mailto:(?=[^\s<>@]{1,255}@)|matrix:(?=[a-z]+/)|magnet:(?=\?))[^\s<>]++"
+    r"(?<![A-Za-z0-9+.-])(?i:(?:https?|ftp)://(?=[\w\[])|mailto:(?=[^\s<>@]{1,255}@)|matrix:(?=[a-z]+/)|magnet:(?=\?))"
+    # A character that turns the direction of text would show another address than the one that is opened.
+    rf"[^\s<>{TURNING}]++"
 )
 _IDENTIFIERS: Final = re.compile(
     r"""(?<![A-Za-z0-9+.-])(?:[A-Za-z][A-Za-z0-9+.-]{0,31}://|(?i:mailto|matrix|magnet):)[^\s<>\\]++

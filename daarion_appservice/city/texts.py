@@ -15,8 +15,10 @@ MAX_TOPIC_CHARS: Final = 2000
 """Of a room's description: as many as the city's own API takes."""
 
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
-# Embeddings, overrides and isolates (U+202A–E, U+2066–9) and marks (U+061C, U+200E, U+200F) of Unicode's bidirectional algorithm.
-_TURNING: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+TURNING: Final = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+"""What turns the direction of text, for a character class of a regular expression: embeddings, overrides, isolates (U+202A–E,
+U+2066–9) and marks (U+061C, U+200E, U+200F) of Unicode's bidirectional algorithm."""
+_TURNING: Final = re.compile(f"[{TURNING}]")
 _BREAKING: Final = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]+")
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 

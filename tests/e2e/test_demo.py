@@ -93,6 +93,14 @@ async def test_the_agents_are_online_in_the_city(city: Demo) -> None:
     assert {agent["presence"] for agent in agents} == {"online"}
 
 
+async def test_homeserver_names_the_address_that_clients_are_given(city: Demo) -> None:
+    address = city.credentials["homeserver_url"]
+
+    found = await get(f"{address}/.well-known/matrix/client")
+
+    assert found["m.homeserver"]["base_url"].rstrip("/") == address
+
+
 async def test_an_agent_that_is_mentioned_is_seen_typing_and_answers(city: Demo) -> None:
     credentials = city.credentials
     person = credentials["matrix_users"][1]

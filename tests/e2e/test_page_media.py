@@ -97,6 +97,9 @@ async def test_picture_arriving_at_the_bottom_keeps_following(page: Page, alice:
         ("audio/x-unknown", "m.audio", "voice.xyz"),
         ("video/mp4", "m.video", "clip.mp4"),
         ("video/x-matroska", "m.video", "clip.mkv"),
+        ("application/octet-stream", "m.image", "untyped.png"),
+        ("application/octet-stream", "m.audio", "untyped.ogg"),
+        ("application/octet-stream", "m.video", "untyped.mp4"),
     ],
 )
 async def test_media_that_cannot_be_shown_is_a_file_to_save(
@@ -107,6 +110,17 @@ async def test_media_that_cannot_be_shown_is_a_file_to_save(
     await expect(link).to_be_visible(timeout=SOON_MS)
     await expect(link).to_contain_text("1.3 kB")
     assert await link.get_attribute("download") == name
+
+
+async def test_picture_of_an_event_that_names_no_type_is_shown(page: Page, alice: Person, room: str) -> None:
+    content = picture(60, 50)
+    answer, _ = await alice.client.upload(
+        io.BytesIO(content), content_type="image/png", filename="file", filesize=len(content)
+    )
+    assert isinstance(answer, nio.UploadResponse), answer
+    await alice.say(room, "photo-untyped.png", "m.image", {"url": answer.content_uri})
+    shown = page.get_by_role("log").get_by_role("button", name="photo-untyped.png").locator("img")
+    await expect(shown).to_have_js_property("naturalWidth", 60, timeout=SOON_MS)
 
 
 async def test_file_name_with_direction_override_is_shown_as_written(page: Page, alice: Person, room: str) -> None:

@@ -103,7 +103,7 @@ class House:
                 await self.children.stop()
 
     async def _open(self, credentials: Credentials) -> None:
-        synapse = self._synapse()
+        synapse = self._synapse(credentials)
         with self.screen.step("Homeserver"):
             synapse.launch()
             self.children.add(synapse.child)
@@ -134,12 +134,14 @@ class House:
         self.files.save(credentials)
         return credentials
 
-    def _synapse(self) -> LocalSynapse:
+    def _synapse(self, credentials: Credentials) -> LocalSynapse:
         setup = SynapseSetup(
             directory=self.files.synapse,
             server_name=SERVER_NAME,
             port=self.ports.homeserver,
             registrations=[self.files.registration],
+            # Clients go on with this address after they have signed in: the one that they were given.
+            overrides={"public_baseurl": f"{credentials.homeserver_url}/"},
         )
         return LocalSynapse(setup, log=self.files.log("synapse"))
 

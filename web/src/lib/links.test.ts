@@ -16,6 +16,8 @@ describe("addresses in a text", () => {
     ["HTTPS://A.example/?q=a,b;c:d", "HTTPS://A.example/?q=a,b;c:d"],
     ["https://example.org/__init__.py, https", "https://example.org/__init__.py"],
     ["<https://a.example>", "https://a.example"],
+    ["https://a.example/\u202egnp.exe", "https://a.example/"],
+    ["https://a.example/x\u2066y", "https://a.example/x"],
   ])("%s", (text, address) => {
     expect(linksOf(text)).toEqual([address]);
     expect(splitLinks(text).map((part) => part.text).join("")).toBe(text);

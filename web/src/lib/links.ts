@@ -6,7 +6,8 @@ export interface TextPart {
   isLink: boolean;
 }
 
-const ADDRESS = /https?:\/\/[^\s<>"\u2068\u2069]+/giu;
+/** Characters that turn the direction of text are no part of an address: after U+202E `gnp.exe` would be read as `exe.png`. */
+const ADDRESS = /https?:\/\/[^\s<>"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+/giu;
 /** What ends the sentence around an address rather than the address. */
 const ENDS_A_SENTENCE = /[.,;:!?'"»”’…*_~|]$/u;
 const OPENED_BY: Record<string, string> = { ")": "(", "]": "[", "}": "{" };

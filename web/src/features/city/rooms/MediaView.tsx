@@ -9,11 +9,14 @@ import { plainName } from "../../../lib/names";
 import { bytes } from "../../../lib/sizes";
 import styles from "./MediaView.module.css";
 
-/** Types that browsers show; of others, and of what turns out to be damaged, there is the file to save. */
+/**
+ * Types that browsers show; of others, and of what turns out to be damaged, there is the file to save. Events need not name a type,
+ * and then the browser finds out.
+ */
 const SHOWN_TYPES: Record<string, RegExp> = {
-  "m.image": /^image\/(png|apng|jpeg|jpg|gif|webp|avif)$/i,
-  "m.audio": /^audio\//i,
-  "m.video": /^video\//i,
+  "m.image": /^(image\/(png|apng|jpeg|jpg|gif|webp|avif)|application\/octet-stream)$/i,
+  "m.audio": /^(audio\/|application\/octet-stream$)/i,
+  "m.video": /^(video\/|application\/octet-stream$)/i,
 };
 
 /** The file that a message is about. */
