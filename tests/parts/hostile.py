@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -35,8 +35,14 @@ _COUNTS_OF_FAULTS: Final = {
     "daarion_listener_errors_total",
 }
 
+_DRAWN_AT_ONCE: Final = 1_000
+_EXAMPLE_SIZE: Final = 5
+"""Values in one example of hypothesis. What needs more than 8 KiB of its choices is drawn in vain: lists of 50 events took
+a hundred times as long."""
+
 T = TypeVar("T")
 
+_LONG: Final = ["x" * 60_000, "я" * 30_000, "[[[a](" * 5_000, "> " * 20_000, "<b>" * 20_000, "\n" * 40_000]
 TEXTS = st.one_of(
     st.text(st.characters(exclude_categories=()), max_size=20),
     st.sampled_from(
@@ -52,10 +58,8 @@ TEXTS = st.one_of(
             "1e999",
         ]
     ),
-    # Multiplied late, so that hypothesis does not write each of them out.
-    st.sampled_from(
-        [("x", 60_000), ("я", 30_000), ("[[[a](", 5_000), ("> ", 20_000), ("<b>", 20_000), ("\n", 40_000)]
-    ).map(lambda part: part[0] * part[1]),
+    # By their numbers, so that hypothesis does not write each of them out, and there is one of each.
+    st.integers(0, len(_LONG) - 1).map(_LONG.__getitem__),
 )
 SCALARS = st.one_of(
     st.none(),
@@ -170,20 +174,31 @@ def events(room: str) -> st.SearchStrategy[dict[str, Any]]:
     ).map(lambda event: {"room_id": room, "event_id": f"${id(event)}"} | event)
 
 
-def some(strategy: st.SearchStrategy[T], count: int, *, at_once: int = 50) -> list[list[T]]:
-    """About ``count`` examples, in lists of ``at_once``."""
-    drawn: list[list[T]] = []
+def some(strategy: st.SearchStrategy[T], count: int, *, at_once: int = 50) -> Iterator[list[T]]:
+    """Yield ``count`` examples, in lists of ``at_once``; few of them are in memory at the same time."""
+    drawn: list[T] = []
+    for start in range(0, count, _DRAWN_AT_ONCE):
+        drawn += _drawn(strategy, min(_DRAWN_AT_ONCE, count - start))
+        while len(drawn) >= at_once:
+            yield drawn[:at_once]
+            del drawn[:at_once]
+    if drawn:
+        yield drawn
+
+
+def _drawn(strategy: st.SearchStrategy[T], count: int) -> list[T]:
+    drawn: list[T] = []
 
     @settings(
-        max_examples=max(1, count // at_once),
+        max_examples=max(1, count // _EXAMPLE_SIZE),
         database=None,
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.lists(strategy, min_size=at_once, max_size=at_once))
+    @given(st.lists(strategy, min_size=_EXAMPLE_SIZE, max_size=_EXAMPLE_SIZE))
     def draw(examples: list[T]) -> None:
-        drawn.append(examples)
+        drawn.extend(examples)
 
     draw()
     return drawn
