@@ -214,6 +214,22 @@ async def test_page_loaded_after_an_outage_has_its_styles(service: Service, brow
     await person.leave()
 
 
+async def test_page_that_failed_is_loaded_when_it_is_opened_again(service: Service, browser: Browser) -> None:
+    await service.start()
+    person = await browser.somebody(locale="en-US")
+    page = (await person.open(service.address("/"))).page
+    await page.get_by_role("heading", level=1).wait_for()
+    await page.route("**/assets/*", lambda route: route.abort())
+    await page.get_by_role("link", name="Agents").first.click()
+    await page.get_by_text("This page could not be loaded.").wait_for()
+    await page.get_by_role("link", name="City").first.click()
+    await page.get_by_text("This page could not be loaded.").wait_for(state="detached")
+    await page.unroute("**/assets/*")
+    await page.get_by_role("link", name="Agents").first.click()
+    await page.get_by_role("heading", name="Agents of the city").wait_for()
+    await person.leave()
+
+
 async def test_new_build_is_shown_at_once_and_open_tabs_keep_their_parts(service: Service, browser: Browser) -> None:
     await service.start()
     async with reader(browser) as person:

@@ -10,25 +10,38 @@ const loads: Load[] = [];
 /**
  * A page that is loaded when it is shown first.
  *
- * Where it cannot be loaded the notice about that stands in its place, and it is tried again by a click and when the network is
- * back. Nothing but the city that serves other pages by now makes the document load anew.
+ * Where it cannot be loaded the notice about that stands in its place, and it is tried again by a click, when the network is
+ * back, and when it is opened once more. Nothing but the city that serves other pages by now makes the document load anew.
  */
 export function lazyPage(load: Load): ComponentType {
   loads.push(load);
   let isRetry = false;
+  let hasFailed = false;
   const tryLoad: Load = () =>
     load().catch(async (error: unknown) => {
+      hasFailed = true;
       await replaceIfOutdated(isRetry);
       throw new Problem(0, "page_missing", String(error));
     });
   let Loaded = lazy(tryLoad);
+  const renew = () => {
+    isRetry = true;
+    hasFailed = false;
+    Loaded = lazy(tryLoad);
+  };
   return function Page() {
     const [Shown, setShown] = useState(() => Loaded);
     const retry = () => {
-      isRetry = true;
-      Loaded = lazy(tryLoad);
+      renew();
       setShown(() => Loaded);
     };
+    // Not when it fails: while it loads, this component is rendered from its beginning, and would load without end.
+    useEffect(
+      () => () => {
+        if (hasFailed) renew();
+      },
+      [],
+    );
     return (
       <ErrorBoundary onRetry={retry}>
         <Shown />
