@@ -230,7 +230,9 @@ def _text(content: Any) -> str:
             return content
         case list():
             return "".join(_text(part) for part in content if not isinstance(part, list))
-        case {"type": "text" | "output_text" | "input_text", "text": str(text)}:
+        case {"type": "text" | "output_text" | "input_text" | "text_delta", "text": str(text)}:
+            return text
+        case {"text": str(text)} if "type" not in content:
             return text
         case {"type": "refusal", "refusal": str(text)}:
             return text

@@ -201,6 +201,14 @@ def test_pieces_in_the_field_of_older_completions_are_all_read() -> None:
     assert outcome(OpenAi(""), [data(*events) + DONE]) == "Добрий вечір"
 
 
+@pytest.mark.parametrize(
+    "part", [{"text": "Так"}, {"type": "text_delta", "text": "Так"}, {"type": "output_text", "text": "Так"}]
+)
+def test_part_of_text_is_read_whatever_its_type_is_called(part: Any) -> None:
+    unread = [{"type": "thinking", "text": "Хм"}, {"type": 1, "text": "Хм"}, {"text": 1}]
+    assert outcome(OpenAi(""), [data(text([part, *unread])) + DONE]) == "Так"
+
+
 def test_error_that_is_nested_deeply_is_no_answer() -> None:
     deep = "[" * 900 + "]" * 900
     assert outcome(OpenAi(""), [f'data: {{"error": {deep}}}\n\n'.encode()]) == "! said that it failed"
