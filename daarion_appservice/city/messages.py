@@ -8,6 +8,7 @@ from typing import Final
 
 from ..errors import Conflict, InvalidInput, NotAllowed, NotFound
 from .answers import Answers
+from .delivery_errors import DeliveryError, narrowed
 from .entering import come_in
 from .events import AnswersOwed, CityEvent, MessagePosted, OutboxFilled, RoomHappened
 from .feed import FeedWriter
@@ -225,16 +226,17 @@ class Messages:
     async def arrived(self, tx: CityTransaction, message: Message, event_id: EventId) -> RoomHappened:
         """Matrix has the message, as ``event_id``; returns what to publish once that is committed."""
         await tx.messages.delivered(message.id, event_id)
-        message = replace(message, matrix_event_id=event_id, delivery=Delivery.SENT)
+        message = replace(message, matrix_event_id=event_id, delivery=Delivery.SENT, delivery_error=None)
         if message.deleted:
             # It was on its way when it was deleted: now there is something to delete on Matrix.
             await tx.outbox.add(OutboxKind.DELETE, message.id, message.room_id, txn_id=self._new_id())
         return await record(tx, RoomEventKind.UPDATED, message, message.author, self._now_ms())
 
-    async def given_up(self, tx: CityTransaction, message: Message) -> RoomHappened:
-        """Matrix will not take the message; returns what to publish once that is committed."""
-        await tx.messages.not_delivered(message.id)
-        message = replace(message, delivery=Delivery.FAILED)
+    async def given_up(self, tx: CityTransaction, message: Message, error: DeliveryError) -> RoomHappened:
+        """End the delivery of a message that Matrix will not get; returns what to publish once that is committed."""
+        error = await narrowed(tx, self._doorkeeper, message, error)
+        await tx.messages.not_delivered(message.id, error)
+        message = replace(message, delivery=Delivery.FAILED, delivery_error=error)
         return await record(tx, RoomEventKind.UPDATED, message, message.author, self._now_ms())
 
 

@@ -241,6 +241,8 @@ class Message:
     deleted: bool = False
     matrix_event_id: EventId | None = None
     delivery: Delivery = Delivery.PENDING
+    delivery_error: str | None = None
+    """The cause of a failed delivery: a `DeliveryError`."""
     visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
     """Who may read it: the room's history visibility when it was written."""
     edit_seq: int | None = None

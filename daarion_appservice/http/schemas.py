@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from ..city.delivery_errors import DeliveryError
 from ..city.presence import Status
 from ..city.types import AuthorKind, Delivery, FeedKind, HistoryVisibility, MatrixStatus
 
@@ -257,8 +258,15 @@ class Message(BaseModel):
         description="The event on Matrix, once there is one.", examples=["$hFVQmhB8-bYg-WTnIx-9kYFiOgwsgU2X7cVZ9DdUB-o"]
     )
     delivery: Delivery = Field(
-        description="`pending` until it is on Matrix, then `sent`; `failed` when Matrix would not take it.",
+        description="`pending` until it is on Matrix, then `sent`; `failed` when it is not there and will not be.",
         examples=["sent"],
+    )
+    delivery_error: DeliveryError | None = Field(
+        description="Why its `delivery` is `failed`: its author may not write there (`not_allowed`, or more exactly "
+        "`invite_only`, `kicked`, `banned`, `muted`), it was `deleted` before it was sent, it is `too_large`, the direct "
+        "chat is over (`chat_over`) or others can read what was meant for one (`not_private`), somebody else has the "
+        "author's user id (`account_taken`); `refused` for all else.",
+        examples=[None],
     )
     client_id: str | None = Field(description="What its author's client calls it.", examples=["tab1-42"])
 

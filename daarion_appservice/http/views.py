@@ -130,6 +130,7 @@ def message_view(message: Message, namespace: Namespace) -> JSON:
         "created_at": moment(message.created_at_ms),
         "matrix_event_id": message.matrix_event_id,
         "delivery": message.delivery,
+        "delivery_error": message.delivery_error,
         "client_id": message.client_id,
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..city.delivery_errors import DeliveryError
 from ..city.events import CityEvent
 from ..city.messages import Messages
 from ..city.types import Author, EventId, Message, OutboxKind, UserId
@@ -75,12 +76,16 @@ class Letters:
                 await tx.reactions.drop(row.reaction_id)
         return []
 
-    async def put_away(self, tx: Transaction, row: OutboxRow) -> None:
-        """There is nothing to tell any more."""
+    async def put_away(
+        self, tx: Transaction, row: OutboxRow, error: DeliveryError = DeliveryError.REFUSED
+    ) -> list[CityEvent]:
+        """There is nothing to tell any more, of a message because of ``error``; returns what to publish after the commit."""
         if row.kind is OutboxKind.UNREACT and row.reaction_id is not None:
             await tx.reactions.drop(row.reaction_id)
+        # A message that is not sent must not stay pending.
+        return await self.given_up(tx, row, error) if row.kind is OutboxKind.MESSAGE else []
 
-    async def given_up(self, tx: Transaction, row: OutboxRow) -> list[CityEvent]:
+    async def given_up(self, tx: Transaction, row: OutboxRow, error: DeliveryError) -> list[CityEvent]:
         """Matrix will not take it; returns what to publish once that is committed.
 
         An edit or a reaction that Matrix refuses stays as it is in the city: it is in its history already.
@@ -92,7 +97,7 @@ class Letters:
         # What came back as an event has arrived, whatever the homeserver answered.
         if row.kind is not OutboxKind.MESSAGE or message is None or message.matrix_event_id is not None:
             return []
-        return [await self._messages.given_up(tx, message)]
+        return [await self._messages.given_up(tx, message, error)]
 
     async def _move(self, tx: Transaction, row: OutboxRow, user: UserId) -> Letter | None:
         who, member = self._namespace.who(user), await tx.members.get(row.room_id, user)

@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.agents import AgentDirectory
+from ..city.delivery_errors import DeliveryError
 from ..city.interactions import is_second_me
 from ..city.ports import NowMs, Publish, publish_all
 from ..city.types import AgentSlug, Author, AuthorKind, EventId, MatrixStatus, OutboxKind, Room, RoomId, UserId
@@ -29,6 +30,7 @@ from .homeserver import UNKNOWN_DEVICE, Homeserver
 from .homeserver_watch import HomeserverWatch
 from .letters import Letter, Letters
 from .namespace import Namespace
+from .refusals import delivery_error
 
 MAX_ATTEMPTS: Final = 8
 _RETRY_MS: Final = 500
@@ -158,8 +160,9 @@ class Outbound:
         async with self._database.reading() as tx:
             room = await tx.rooms.get(row.room_id)
             letter = await self._letters.write(tx, row)
-        if letter is None or room is None or _may_not_be_said(letter, room):
-            await self._settle(row)
+        reason = _why_not_said(letter, room)
+        if letter is None or room is None or reason:
+            await self._settle(row, reason or DeliveryError.REFUSED)
             return None
         if room.matrix_room_id is None or room.matrix_status is not MatrixStatus.LINKED:
             return self._now_ms() + _UNLINKED_RETRY_MS
@@ -318,7 +321,7 @@ class Outbound:
         )
         async with self._database.transaction() as tx:
             # The room first: whoever writes there holds it, and then adds to the outbox or takes from it.
-            happened = await self._letters.given_up(tx, row) if retry_at_ms is None else []
+            happened = await self._letters.given_up(tx, row, delivery_error(error)) if retry_at_ms is None else []
             await tx.outbox.failed(row.id, str(error), retry_at_ms=retry_at_ms)
         publish_all(self._publish, happened)
         if retry_at_ms is None:
@@ -333,20 +336,23 @@ class Outbound:
         )
         return retry_at_ms
 
-    async def _settle(self, row: OutboxRow) -> None:
+    async def _settle(self, row: OutboxRow, error: DeliveryError = DeliveryError.REFUSED) -> None:
         async with self._database.transaction() as tx:
-            await self._letters.put_away(tx, row)
+            happened = await self._letters.put_away(tx, row, error)
             await tx.outbox.settled(row.id)
+        publish_all(self._publish, happened)
         self._mended.discard(row.id)
 
 
-def _may_not_be_said(letter: Letter, room: Room) -> bool:
+def _why_not_said(letter: Letter | None, room: Room | None) -> DeliveryError | None:
     """In a chat that is over, where nobody says or hears anything; or an answer of Second Me that others would hear by now."""
-    if room.agent is None:
-        return False
+    if letter is None or room is None or room.agent is None:
+        return None
     is_notice = letter.content.get("msgtype") == "m.notice"
     is_private = is_second_me(room.agent) and letter.event_type == "m.room.message" and not is_notice
-    return room.archived or (is_private and room.in_company)
+    if room.archived:
+        return DeliveryError.CHAT_OVER
+    return DeliveryError.NOT_PRIVATE if is_private and room.in_company else None
 
 
 def _is_so_already(letter: Letter, error: HomeserverRefused) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..city.delivery_errors import DeliveryError
 from ..errors import HomeserverRefused
 
 ACCOUNT_TAKEN = "DAARION_ACCOUNT_TAKEN"
@@ -13,6 +14,17 @@ _BLOCKED = "has been blocked on this server"
 def is_blocked(error: HomeserverRefused) -> bool:
     """Return whether the admin of the homeserver has blocked the room (admin API, "Delete Room" with ``block``)."""
     return error.status == 403 and _BLOCKED in error.message
+
+
+def delivery_error(error: Exception) -> DeliveryError:
+    """Return what the author of a message that the homeserver refused is told."""
+    if not isinstance(error, HomeserverRefused):
+        return DeliveryError.REFUSED
+    if error.errcode == ACCOUNT_TAKEN:
+        return DeliveryError.ACCOUNT_TAKEN
+    if error.status == 403:
+        return DeliveryError.NOT_ALLOWED
+    return DeliveryError.TOO_LARGE if error.status == 413 else DeliveryError.REFUSED
 
 
 def advice(error: Exception) -> str | None:

@@ -246,17 +246,22 @@ class MessageRows:
 
     async def delivered(self, message: MessageId, event: EventId) -> None:
         await self._connection.execute(
-            update(messages).where(messages.c.id == message).values(matrix_event_id=event, delivery=Delivery.SENT)
+            update(messages)
+            .where(messages.c.id == message)
+            .values(matrix_event_id=event, delivery=Delivery.SENT, delivery_error=None)
         )
 
-    async def not_delivered(self, message: MessageId) -> None:
-        await self._set_delivery(message, Delivery.FAILED)
+    async def not_delivered(self, message: MessageId, error: str) -> None:
+        """Have its delivery failed, ``error`` being a `DeliveryError`."""
+        await self._set_delivery(message, Delivery.FAILED, error)
 
     async def pending(self, message: MessageId) -> None:
         await self._set_delivery(message, Delivery.PENDING)
 
-    async def _set_delivery(self, message: MessageId, delivery: Delivery) -> None:
-        await self._connection.execute(update(messages).where(messages.c.id == message).values(delivery=delivery))
+    async def _set_delivery(self, message: MessageId, delivery: Delivery, error: str | None = None) -> None:
+        await self._connection.execute(
+            update(messages).where(messages.c.id == message).values(delivery=delivery, delivery_error=error)
+        )
 
 
 def _message(row: Row[Any]) -> Message:
@@ -278,6 +283,7 @@ def _message(row: Row[Any]) -> Message:
         deleted=row.deleted,
         matrix_event_id=EventId(row.matrix_event_id) if row.matrix_event_id else None,
         delivery=Delivery(row.delivery),
+        delivery_error=row.delivery_error,
         visibility=HistoryVisibility(row.visibility),
         edit_seq=row.edit_seq,
         edit_visibility=HistoryVisibility(row.edit_visibility),

@@ -165,6 +165,7 @@ messages = Table(
     Column("deleted", Boolean, nullable=False, server_default=text("false")),
     Column("matrix_event_id", String(255), unique=True),
     Column("delivery", String(16), nullable=False),
+    Column("delivery_error", String(32)),
     # The room's history visibility when it was written, and when it was edited to what it says now.
     Column("visibility", String(16), nullable=False, server_default="world_readable"),
     Column("edit_seq", BigInteger),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from daarion_appservice.city.delivery_errors import DeliveryError
 from daarion_appservice.city.events import CityEvent, OutboxFilled
 from daarion_appservice.city.messages import Draft
 from daarion_appservice.city.rooms import Rooms
@@ -539,11 +540,25 @@ async def test_a_message_that_matrix_does_not_take_is_told_of_in_its_history(tow
     message = await town.desk.post(OKSANA, "general", "ніколи")
     (row,) = await town.outbox()
     async with town.database.transaction() as tx:
-        await town.desk.letters.given_up(tx, row)
+        await town.desk.letters.given_up(tx, row, DeliveryError.REFUSED)
     last = (await town.history())[-1]
     assert (last.kind, last.message and last.message.delivery) == (RoomEventKind.UPDATED, Delivery.FAILED)
     assert last.message is not None
     assert last.message.id == message.id
+
+
+async def test_message_deleted_before_it_was_sent_is_failed_in_history(town: Town) -> None:
+    message = await town.desk.post(OKSANA, "general", "ніколи")
+    await town.desk.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    row, redaction = await town.outbox()
+    async with town.database.transaction() as tx:
+        assert await town.desk.letters.write(tx, row) is None
+        assert await town.desk.letters.write(tx, redaction) is None
+        await town.desk.letters.put_away(tx, row)
+        await town.desk.letters.put_away(tx, redaction)
+    last = (await town.history())[-1].message
+    assert last is not None
+    assert (last.deleted, last.delivery, last.delivery_error) == (True, Delivery.FAILED, "deleted")
 
 
 async def test_a_message_that_came_back_has_arrived_whatever_the_homeserver_answers(town: Town) -> None:
@@ -552,7 +567,7 @@ async def test_a_message_that_came_back_has_arrived_whatever_the_homeserver_answ
     echo = {"msgtype": "m.text", "body": "туди", MESSAGE_ID: message.id}
     await town.comes("m.room.message", echo, sender=OKSANAS_GHOST)
     async with town.database.transaction() as tx:
-        assert await town.desk.letters.given_up(tx, row) == []
+        assert await town.desk.letters.given_up(tx, row, DeliveryError.REFUSED) == []
     assert [each.delivery for each in await town.messages()] == [Delivery.SENT]
 
 
@@ -561,7 +576,7 @@ async def test_a_message_that_matrix_did_not_take_is_sent_again_when_its_author_
     (row,) = await town.outbox()
     async with town.database.transaction() as tx:
         await tx.outbox.failed(row.id, "ні", retry_at_ms=None)
-        await town.desk.letters.given_up(tx, row)
+        await town.desk.letters.given_up(tx, row, DeliveryError.REFUSED)
     assert await town.outbox() == []
     with pytest.raises(NotAllowed):
         await town.desk.messages.send_again(TARAS, "general", message.id)

@@ -387,7 +387,7 @@ def test_failed_messages_listed_and_sent_again(terminal: Terminal) -> None:
             await tx.messages.add(message)
             await tx.outbox.add(OutboxKind.MESSAGE, message.id, room.id, txn_id=message.id)
             await tx.outbox.add(OutboxKind.EDIT, message.id, room.id, txn_id=f"{message.id}-edit")
-            await tx.messages.not_delivered(message.id)
+            await tx.messages.not_delivered(message.id, "refused")
             ids.append(message.id)
         for row in await tx.outbox.waiting(limit=9):
             await tx.outbox.failed(row.id, "400 M_UNKNOWN_DEVICE", retry_at_ms=None)

@@ -347,6 +347,112 @@ async def test_a_message_waits_while_the_homeserver_is_away_and_goes_when_it_is_
     assert len(homeserver.all("send")) == len(away) + 1
 
 
+async def _is_being_sent(homeserver: ScriptedHomeserver) -> None:
+    async def was_asked() -> bool:
+        return bool(homeserver.all("send"))
+
+    await eventually(was_asked)
+
+
+async def _last(office: Office) -> tuple[Message, str | None]:
+    async with office.database.reading() as tx:
+        message = (await tx.messages.before(room_id_of("general"), None, limit=1))[-1]
+    return message, message.delivery_error
+
+
+@pytest.mark.parametrize("is_linked", [True, False], ids=["linked", "not linked yet"])
+async def test_message_deleted_before_it_is_sent_ends_as_failed_without_events(
+    office: Office, homeserver: ScriptedHomeserver, is_linked: bool
+) -> None:
+    answer = None
+    if is_linked:
+        answer = homeserver.hold("send")
+        await office.post("first")
+        await _is_being_sent(homeserver)
+    else:
+        await office.unlink_general()
+    message = await office.post("regretted", author=OKSANA)
+    await office.desk.changes.edit(OKSANA, "general", message.id, "edited")
+    await office.desk.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    if answer is not None:
+        answer.set()
+    await office.nothing_waits()
+    last, error = await _last(office)
+    assert (last.deleted, last.delivery, error) == (True, Delivery.FAILED, "deleted")
+    assert "regretted" not in str(homeserver.asked)
+    assert len(homeserver.all("send")) == (1 if is_linked else 0)
+
+
+async def test_message_deleted_while_it_is_sent_is_sent_and_redacted(
+    office: Office, homeserver: ScriptedHomeserver
+) -> None:
+    answer = homeserver.hold("send")
+    message = await office.post("regretted", author=OKSANA)
+    await _is_being_sent(homeserver)
+    await office.desk.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    answer.set()
+    await office.nothing_waits()
+    last, error = await _last(office)
+    assert (last.delivery, error) == (Delivery.SENT, None)
+    assert {asked.path["event"] for asked in homeserver.all("redact")} == {"$0"}
+
+
+NOT_INVITED = refused(403, "M_FORBIDDEN", "You are not invited to this room.")
+
+
+async def _make_private(office: Office, **values: str) -> None:
+    async with office.database.transaction() as tx:
+        changes = update(room_table).where(room_table.c.slug == "general").values(join_rule="invite", **values)
+        await tx.connection.execute(changes)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        pytest.param(NOT_INVITED, "invite_only", id="not invited"),
+        pytest.param(refused(413, "M_TOO_LARGE"), "too_large", id="too large"),
+        pytest.param(refused(400, "M_UNKNOWN"), "refused", id="anything else"),
+    ],
+)
+async def test_message_that_is_refused_says_why_until_it_is_sent_again(
+    office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch, refusal: Reply, error: str
+) -> None:
+    monkeypatch.setattr(outbound_module, "_UNLINKED_RETRY_MS", 20)
+    await office.unlink_general()
+    message = await office.post("just before", author=OKSANA)
+    if error == "invite_only":
+        await _make_private(office)
+    homeserver.next("join", *[refusal] * (2 if refusal.status == 403 else 1))
+    async with office.database.transaction() as tx:
+        await link(tx, room_id_of("general"), GENERAL)
+    await office.settled()
+    last, why = await _last(office)
+    assert (last.delivery, why) == (Delivery.FAILED, error)
+    assert homeserver.all("invite") == []
+
+    async with office.database.transaction() as tx:
+        await tx.standings.put(room_id_of("general"), OKSANAS_GHOST, Stands(Standing.INVITED, None), now_ms=now_ms())
+    again = await office.desk.messages.send_again(OKSANA, "general", message.id)
+    assert (again.delivery, again.delivery_error) == (Delivery.PENDING, None)
+    office.outbound.wake()
+    assert await office.settled() == [("just before", Delivery.SENT)]
+    assert (await _last(office))[1] is None
+
+
+@pytest.mark.parametrize("visibility", ["shared", "invited", "joined"])
+async def test_message_of_somebody_who_may_still_write_is_sent_after_its_room_is_private(
+    office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch, visibility: str
+) -> None:
+    monkeypatch.setattr(outbound_module, "_UNLINKED_RETRY_MS", 20)
+    await office.unlink_general()
+    await office.post("just before", author=OKSANA)
+    await _make_private(office, history_visibility=visibility)
+    async with office.database.transaction() as tx:
+        await tx.standings.put(room_id_of("general"), OKSANAS_GHOST, Stands(Standing.INVITED, None), now_ms=now_ms())
+        await link(tx, room_id_of("general"), GENERAL)
+    assert await office.settled() == [("just before", Delivery.SENT)]
+
+
 async def test_a_message_to_a_room_that_is_not_linked_yet_waits_for_it(
     office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

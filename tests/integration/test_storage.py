@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from daarion_appservice.city.rooms import Rooms, room_id_of
@@ -68,6 +68,26 @@ async def test_an_empty_database_is_brought_to_the_newest_revision_and_a_current
 
     async with database.reading() as tx:
         assert await tx.agents.all() == [SCRIBE]
+
+
+@EMPTY
+async def test_migration_ends_the_delivery_of_messages_that_nothing_will_send(database: Database) -> None:
+    await migrate.upgrade(database)
+    values = {"room_id": "r", "author_kind": "citizen", "author_id": "u", "author_name": "U", "body": "", "msgtype": ""}
+    async with database.transaction() as tx:
+        execute = tx.connection.execute
+        await execute(insert(tables.rooms).values(id="r", slug="r", name="r", description="", created_at_ms=1))
+        for seq, (name, deleted) in enumerate({"waits": False, "deleted": True, "lost": False}.items()):
+            row = values | {"id": name, "seq": seq, "created_at_ms": 1, "deleted": deleted, "delivery": "pending"}
+            await execute(insert(tables.messages).values(row))
+        await execute(insert(tables.outbox).values(kind="message", message_id="waits", room_id="r", txn_id="t"))
+        await execute(text("ALTER TABLE messages DROP COLUMN delivery_error"))
+        await execute(text("UPDATE alembic_version SET version_num = '0012'"))
+    await migrate.upgrade(database)
+    async with database.reading() as tx:
+        columns = tables.messages.c
+        rows = await tx.connection.execute(select(columns.delivery, columns.delivery_error).order_by(columns.seq))
+        assert [tuple(row) for row in rows] == [("pending", None), ("failed", "deleted"), ("failed", "refused")]
 
 
 @EMPTY

@@ -37,6 +37,8 @@ ROUTES = {
     "state": ("GET", "/_matrix/client/v3/rooms/{room}/state/{type}/{key:.*}"),
     "whole_state": ("GET", "/_matrix/client/v3/rooms/{room}/state"),
     "messages": ("GET", "/_matrix/client/v3/rooms/{room}/messages"),
+    "redact": ("PUT", "/_matrix/client/v3/rooms/{room}/redact/{event}/{txn_id}"),
+    "relations": ("GET", "/_matrix/client/v1/rooms/{room}/relations/{event}/m.replace/{type}"),
     "send": ("PUT", "/_matrix/client/v3/rooms/{room}/send/{type}/{txn_id}"),
 }
 
@@ -158,6 +160,10 @@ class ScriptedHomeserver:
                 return {"user_id": f"@{asked.content['username']}:city.localhost"}
             case "join":
                 return {"room_id": asked.path["room"]}
+            case "redact":
+                return {"event_id": f"$redaction-of-{asked.path['event']}"}
+            case "relations":
+                return {"chunk": []}
             case "send":
                 return {"event_id": self._take(asked)}
         return _ANSWERS.get(asked.what, {})

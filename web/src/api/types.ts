@@ -4,6 +4,20 @@ export type Status = "online" | "away" | "offline";
 export type AuthorKind = "citizen" | "agent" | "matrix";
 export type Delivery = "pending" | "sent" | "failed";
 
+/** Why a message is `failed`. */
+export type DeliveryError =
+  | "account_taken"
+  | "banned"
+  | "chat_over"
+  | "deleted"
+  | "invite_only"
+  | "kicked"
+  | "muted"
+  | "not_allowed"
+  | "not_private"
+  | "refused"
+  | "too_large";
+
 /** A subject of presence: `u_1`, `agent:daarwizz` or `@olena:example.org`. */
 export type SubjectId = string;
 
@@ -126,6 +140,7 @@ export interface Message {
   created_at: string;
   matrix_event_id: string | null;
   delivery: Delivery;
+  delivery_error: DeliveryError | null;
   client_id: string | null;
 }
 

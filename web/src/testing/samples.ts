@@ -28,6 +28,7 @@ export function message(seq: number, changes: Partial<Message> = {}): Message {
     created_at: new Date(Date.parse("2026-11-22T12:00:00Z") + seq * 1_000).toISOString(),
     matrix_event_id: null,
     delivery: "sent",
+    delivery_error: null,
     client_id: null,
     ...changes,
   };

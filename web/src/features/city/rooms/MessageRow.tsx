@@ -148,7 +148,7 @@ function Delivery({ message }: { message: Message }) {
   if (message.delivery === "pending") return <DeliverySign icon="clock" words={t("room.pending")} />;
   return (
     <span className={`${styles.delivery} ${styles.failed}`}>
-      <Icon name="alert" size={14} /> {t("room.failedMatrix")}
+      <Icon name="alert" size={14} /> {t(`room.failedBecause.${message.delivery_error ?? "refused"}`)}
       <button type="button" onClick={() => void room.retryDelivery(message)}>
         {t("room.retry")}
       </button>

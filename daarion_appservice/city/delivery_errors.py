@@ -1,0 +1,42 @@
+"""Why a message is not on Matrix and will not be, as a code for clients."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from ..errors import NotAllowed
+from .ports import CityTransaction, Doorkeeper
+from .types import Message
+
+
+class DeliveryError(StrEnum):
+    """The cause of a ``failed`` delivery. The values that a `Doorkeeper` raises as codes are the same here."""
+
+    ACCOUNT_TAKEN = "account_taken"
+    BANNED = "banned"
+    CHAT_OVER = "chat_over"
+    DELETED = "deleted"
+    INVITE_ONLY = "invite_only"
+    KICKED = "kicked"
+    MUTED = "muted"
+    NOT_ALLOWED = "not_allowed"
+    NOT_PRIVATE = "not_private"
+    REFUSED = "refused"
+    TOO_LARGE = "too_large"
+
+
+async def narrowed(
+    tx: CityTransaction, doorkeeper: Doorkeeper, message: Message, error: DeliveryError
+) -> DeliveryError:
+    """Return the most exact cause: for a message that was deleted, or whose author the room does not let in or write."""
+    if message.deleted:
+        return DeliveryError.DELETED
+    room = await tx.rooms.hold_any(message.room_id)
+    if error is not DeliveryError.NOT_ALLOWED or room is None:
+        return error
+    try:
+        await doorkeeper.check_may_speak(tx, room, message.author)
+    except NotAllowed as refusal:
+        # A homeserver answers every one of these with M_FORBIDDEN; the city knows the room's rules.
+        return DeliveryError(refusal.code)
+    return error
