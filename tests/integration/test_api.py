@@ -291,6 +291,7 @@ async def test_a_message_is_shown_as_promised(city: OpenCity) -> None:
         "created_at": MOMENT,
         "matrix_event_id": None,
         "delivery": "pending",
+        "delivery_error": None,
         "client_id": "c-1",
     }
     assert await city.get(MESSAGES) == [answer.content]
