@@ -58,7 +58,7 @@ class HealthRoutes:
     def _homeserver_says(self) -> str:
         if not self._watch.is_up:
             return f"away: {self._watch.reason}"
-        return self._watch.refusal or "ok"
+        return self._watch.refusal or self._watch.unreached or "ok"
 
     def _rooms_and_ghosts_say(self) -> str:
         # Where another process leads, they are its business.

@@ -6,7 +6,6 @@ Each answer that is wrong has its own words for whoever reads them at two in the
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
 from typing import Final
 
@@ -16,7 +15,7 @@ import structlog
 from ..config import Settings
 from ..errors import ExitCode, HomeserverAway, HomeserverRefused, NoHomeserver, StartError
 from .homeserver import Homeserver
-from .homeserver_watch import HomeserverWatch
+from .homeserver_watch import HomeserverWatch, is_token_wrong
 from .namespace import Namespace
 
 _FIRST_PROBE_S: Final = 0.1
@@ -162,7 +161,7 @@ async def _ping(homeserver: Homeserver, settings: Settings) -> None:
 def _unreachable(error: HomeserverRefused, settings: Settings) -> StartError:
     address = settings.appservice.address
     match error.errcode:
-        case "M_BAD_STATUS" if re.search(r"\b40[13]\b", error.message):
+        case "M_BAD_STATUS" if is_token_wrong(error):
             what = "Synapse reaches us, but with another hs_token than ours."
             help_ = (
                 "Synapse and the city have different registration files: compare with `daarion-appservice registration "

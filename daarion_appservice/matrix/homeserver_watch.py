@@ -8,6 +8,7 @@ transactions in 0.2 s instead of 28 s later).
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -31,6 +32,13 @@ _HELD_BACK: Final = (
     "does something between Synapse and appservice.address, or a replica that hangs, hold requests back?"
 )
 
+_FAILED_PINGS: Final = 2
+"""After so many in a row the service is not ready: one alone also fails when Synapse has only begun to start."""
+
+_OTHER_REGISTRATION: Final = (
+    "messages from Matrix wait in Synapse: it has another hs_token than this service; compare with `daarion-appservice "
+    "registration check`, give Synapse the right file and restart it"
+)
 _CANNOT_REACH_US: Final = "messages from Matrix wait in Synapse: is appservice.address what Synapse reaches us under?"
 
 log = structlog.get_logger()
@@ -50,6 +58,13 @@ class HomeserverWatch:
         """Why it counts as gone; None while it is there."""
         self.refusal: str | None = None
         """Why it takes nothing from us although it is there; None while it takes our token."""
+        self.unreached: str | None = None
+        """Why it cannot call us although it is there; None while it can, as far as is known."""
+        self._failed_pings = 0
+        self._logged_help = ""
+        """What the log says to do about the failed pings; each advice stands there once."""
+        self._ping_due: float | None = None
+        """When to ping again after a failed ping, on the event loop's clock."""
         self.absences = 0
         """How often it was lost."""
 
@@ -94,7 +109,7 @@ class HomeserverWatch:
             self._echo_due = asyncio.get_running_loop().time() + _ECHO_S
 
     def heard(self) -> None:
-        """A transaction came in."""
+        """Events came in: by a transaction, or by a sweep, so it does not prove that pings arrive."""
         self._echo_due = None
 
     async def run(self) -> None:
@@ -145,9 +160,10 @@ class HomeserverWatch:
             tell_all("HomeserverBack", self._on_return)
 
     async def _ask_why_silent(self) -> None:
-        if self._echo_due is None or asyncio.get_running_loop().time() < self._echo_due:
+        due = [each for each in (self._echo_due, self._ping_due) if each is not None]
+        if not due or asyncio.get_running_loop().time() < min(due):
             return
-        self._echo_due = None
+        self._echo_due = self._ping_due = None
         try:
             await self.ask_for_delivery()
         except HomeserverAway as error:
@@ -166,9 +182,26 @@ class HomeserverWatch:
             )
             return False
         except HomeserverRefused as error:
-            log.warning("homeserver_cannot_reach_us", error=str(error), help=_CANNOT_REACH_US)
+            self._is_unreached(error)
             return False
+        self._is_reached()
         return True
+
+    def _is_unreached(self, error: HomeserverRefused) -> None:
+        """A ping did not arrive, or was refused by ourselves; the next one follows after ``_ECHO_S``."""
+        self._ping_due = asyncio.get_running_loop().time() + _ECHO_S
+        self._failed_pings += 1
+        help_ = _OTHER_REGISTRATION if is_token_wrong(error) else _CANNOT_REACH_US
+        if help_ != self._logged_help:
+            self._logged_help = help_
+            log.warning("homeserver_cannot_reach_us", error=str(error), help=help_)
+        if self._failed_pings >= _FAILED_PINGS:
+            self.unreached = "has another hs_token" if is_token_wrong(error) else f"cannot reach us: {error}"
+
+    def _is_reached(self) -> None:
+        if self.unreached is not None:
+            log.info("homeserver_reaches_us")
+        self.unreached, self._failed_pings, self._ping_due, self._logged_help = None, 0, None, ""
 
     async def _probe_until_back(self) -> None:
         pause_s = _FIRST_PROBE_S
@@ -180,9 +213,15 @@ class HomeserverWatch:
                 self.reason = str(error)
             except HomeserverRefused as error:
                 # It answers, so it is there; that it cannot reach us is for the log, and no reason to hold back messages.
-                log.warning("homeserver_cannot_reach_us", error=str(error), help=_CANNOT_REACH_US)
+                self._is_unreached(error)
                 return
             else:
+                self._is_reached()
                 return
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _SLOWEST_PROBE_S)
+
+
+def is_token_wrong(error: HomeserverRefused) -> bool:
+    """Whether a ping failed because it reached this service with another ``hs_token`` than the one configured."""
+    return error.errcode == "M_BAD_STATUS" and re.search(r"\b40[13]\b", error.message) is not None

@@ -715,3 +715,30 @@ async def test_refused_token_noticed_and_its_return_too(homeserver: ScriptedHome
     assert [line["event"] for line in logs] == ["token_refused", "token_accepted"]
     assert len(returns) == 1, "what waits is tried again at once"
     await client.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "said", "help_"),
+    [
+        ("M_BAD_STATUS", "HTTP 403 Forbidden", "has another hs_token", "another hs_token"),
+        ("M_CONNECTION_FAILED", "refused: 111", "cannot reach us: 502 M_CONNECTION_FAILED: refused: 111", "address"),
+    ],
+)
+async def test_pings_that_fail_are_named_until_one_arrives(
+    homeserver: ScriptedHomeserver, code: str, message: str, said: str, help_: str
+) -> None:
+    client = Homeserver(homeserver.url, "as_token")
+    watch = HomeserverWatch(client, "city")
+    watch.found()
+    homeserver.next("ping", *[refused(502, code, message)] * 3)
+    with capture_logs() as logs:
+        assert not await watch.ask_for_delivery()
+        assert watch.unreached is None, "one may fail while Synapse starts"
+        assert not await watch.ask_for_delivery()
+        assert watch.unreached == said
+        assert not await watch.ask_for_delivery()
+        assert await watch.ask_for_delivery()
+        assert watch.unreached is None
+    assert [line["event"] for line in logs] == ["homeserver_cannot_reach_us", "homeserver_reaches_us"]
+    assert help_ in logs[0]["help"]
+    await client.close()
