@@ -15,7 +15,7 @@ JOBS ?= 4
 BUILD_TAG = git rev-parse --is-inside-work-tree >/dev/null 2>&1 && printf '+%s.g%s%s' "$$(git rev-list --count HEAD)" \
 	"$$(git rev-parse --short HEAD)" "$$(git diff --quiet HEAD || date -u +.d%Y%m%d%H%M%S)" || true
 
-.PHONY: help run test lint typecheck unit lowest web web-test browser soak bench bench-presence bench-rooms format wheel clean
+.PHONY: help run test check check-unit lint typecheck unit lowest web web-test browser soak bench bench-presence bench-rooms format wheel clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -24,6 +24,13 @@ run: $(STAMP) $(PAGES) ## the whole city on this machine, with a homeserver of i
 	@$(BIN)/daarion-appservice demo
 
 test: lint typecheck web-test unit ## everything that is checked
+
+check: ## style, types and unit tests side by side, in less than a minute
+	@$(MAKE) --no-print-directory $(STAMP) $(PAGES)
+	@$(MAKE) --no-print-directory --output-sync -j 3 lint typecheck check-unit
+
+check-unit: $(STAMP) $(PAGES)
+	$(BIN)/pytest -q -n 2 --dist worksteal tests/unit $(ARGS)
 
 lint: $(STAMP) ## style
 	$(BIN)/ruff check $(SOURCES)
