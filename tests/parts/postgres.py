@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypedDict
 
+import psutil
+
 from tests.parts.ports import HOST, free_port
 
 SUPERUSER = "postgres"
@@ -35,6 +37,7 @@ _FAST_AND_FORGETFUL = {
     "shared_buffers": "32MB",
     # It commits when it likes, and tests count what is read anew because somebody committed.
     "autovacuum": "off",
+    "max_wal_size": "128MB",
 }
 _ALWAYS = {"max_connections": "100", "unix_socket_directories": ""}
 
@@ -58,7 +61,7 @@ class Postgres:
     @classmethod
     def start(cls, *, is_durable: bool = False) -> Self:
         """One that is fast and forgets all when the machine does, or ``is_durable``, with PostgreSQL's own defaults."""
-        directory = Path(tempfile.mkdtemp(prefix="daarion-postgres-"))
+        directory = Path(tempfile.mkdtemp(prefix="daarion-postgres-", dir=None if is_durable else _in_memory()))
         try:
             binaries = _binaries(directory)
             cluster = directory / "cluster"
@@ -114,6 +117,15 @@ class Postgres:
                 self.stop()
                 raise RuntimeError(f"PostgreSQL did not start:\n{log}")
             time.sleep(0.02)
+
+
+def _in_memory() -> str | None:
+    """A directory of the machine's memory if it has 2 GB for each worker, else None: to copy a database of 300 files costs a
+    fifth there."""
+    shared, wanted = "/dev/shm", int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) << 31
+    if not os.access(shared, os.W_OK) or shutil.disk_usage(shared).free < wanted:
+        return None
+    return shared if psutil.virtual_memory().available > wanted else None
 
 
 def _binaries(directory: Path) -> Path:
