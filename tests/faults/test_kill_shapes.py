@@ -31,6 +31,7 @@ from tests.parts.tally import Spoken, Tally, in_the_city, on_matrix, stream_orde
 # Sweeps soon after a fault; no limit on how fast the citizen writes.
 SOON: dict[str, str | float] = {"homeserver.sweep_s": 2.0, "limits.messages": "100000/minute"}
 SETTLED_S = 120.0
+"""Without any change."""
 LONGEST_DOWN_S = 1.5
 PAUSE_S = 0.02
 FAULT_S = 90.0
@@ -125,15 +126,16 @@ class Talk:
                 await asyncio.sleep(0.1)
 
     async def settle(self, count: Callable[[], Awaitable[tuple[Tally, Tally]]], shape: str) -> None:
-        """Wait until both directions are complete, or long enough; print what was counted, and fail if anything is wrong."""
+        """Wait until both directions are complete, or nothing changes any more; print the counts, and fail if they are wrong."""
+        loop = asyncio.get_running_loop()
         into_city, onto_matrix = await count()
-        try:
-            async with asyncio.timeout(SETTLED_S):
-                while not (into_city.is_clean and onto_matrix.is_clean):
-                    await asyncio.sleep(0.5)
-                    into_city, onto_matrix = await count()
-        except TimeoutError:
-            pass
+        deadline_s = loop.time() + SETTLED_S
+        while not (into_city.is_clean and onto_matrix.is_clean) and loop.time() < deadline_s:
+            await asyncio.sleep(0.5)
+            before = into_city, onto_matrix
+            into_city, onto_matrix = await count()
+            if (into_city, onto_matrix) != before:
+                deadline_s = loop.time() + SETTLED_S
         report = (
             f"{shape}: {self.faults} faults\n  into the city: {into_city}\n  onto Matrix: {onto_matrix}\n"
             f"  faults: {', '.join(self._log)}"
