@@ -171,6 +171,20 @@ async def test_service_worker_serves_no_route_of_the_api() -> None:
     assert [slug for slug in RESERVED if pattern.match(f"/city/{slug}")] == []
 
 
+@pytest.mark.parametrize(
+    ("file", "names"),
+    [
+        ("web/worker/serviceWorker.ts", r"const PAGE = .*city\(\\/\(\?!\(([a-z|-]+)\)\$\)"),
+        ("web/vite.config.ts", r"const cityApi = .*\(city/\(([a-z|-]+)\)"),
+        ("docs/web.md", r"a room gets no slug that is the\nAPI's \(([^)]+)\)"),
+    ],
+)
+def test_reserved_slugs_are_the_same_everywhere(file: str, names: str) -> None:
+    found = re.search(names, (Path(__file__).parents[2] / file).read_text())
+    assert found is not None
+    assert set(re.findall(r"[a-z-]+", found[1])) == RESERVED
+
+
 async def test_what_can_be_packed_comes_packed(city: OpenCity) -> None:
     plain, whole = await ask(city, "/assets/city-a1b2c3.js")
     zipped, content = await ask(city, "/assets/city-a1b2c3.js", Accept_Encoding="gzip, deflate")
