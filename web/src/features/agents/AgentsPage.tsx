@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { useState } from "react";
+import { useDeferredValue, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { queries } from "../../api/queries";
 import type { Agent } from "../../api/types";
@@ -40,13 +40,15 @@ function Found({ agents }: { agents: Agent[] }) {
   const roleName = useRoleName();
   const here = usePresence((state) => state.here);
   const [sought, setSought] = useState("");
+  // A key stroke is shown before the cards that it finds.
+  const filter = useDeferredValue(sought);
   const [chosen, setChosen] = useState(ALL);
   const roles = [...new Set(agents.flatMap(({ role }) => role ?? []))].sort();
   const isHere = (agent: Agent) => agentSubject(agent.slug) in here;
   const found = agents.filter(
-    (agent) => (chosen === ALL || (chosen === HERE ? isHere(agent) : agent.role === chosen)) && isLike(agent, sought),
+    (agent) => (chosen === ALL || (chosen === HERE ? isHere(agent) : agent.role === chosen)) && isLike(agent, filter),
   );
-  const { shown, hidden, showMore } = usePaged(found, `${chosen} ${sought}`, PAGE);
+  const { shown, hidden, showMore } = usePaged(found, `${chosen} ${filter}`, PAGE);
   if (!agents.length) return <Notice icon="agents" title={t("agents.empty")} />;
   return (
     <>

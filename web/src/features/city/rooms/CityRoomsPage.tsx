@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { useMemo, useState } from "react";
+import { useDeferredValue, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { queries } from "../../../api/queries";
 import type { Room } from "../../../api/types";
@@ -29,6 +29,8 @@ export default function CityRoomsPage() {
   const [isCreating, setCreating] = useState(false);
   const [sort, setSort] = useState<(typeof SORTS)[number]>("popular");
   const [sought, setSought] = useState("");
+  // A key stroke is shown before the cards that it finds.
+  const filter = useDeferredValue(sought);
   const rooms = useQuery(queries.rooms(sort));
   usePageTitle(t("rooms.title"));
   return (
@@ -54,7 +56,7 @@ export default function CityRoomsPage() {
       </Tools>
       {rooms.isPending && <Skeleton heights={[4.5, 4.5, 4.5]} />}
       {rooms.isError && !rooms.data && <ProblemNotice error={rooms.error} onRetry={() => void rooms.refetch()} />}
-      {rooms.data && <Rooms rooms={rooms.data} sought={sought} />}
+      {rooms.data && <Rooms rooms={rooms.data} sought={filter} />}
       {isCreating && session && <CreateRoomDialog onClose={() => setCreating(false)} />}
     </>
   );
