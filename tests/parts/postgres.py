@@ -125,6 +125,9 @@ def _in_memory() -> str | None:
     shared, wanted = "/dev/shm", int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) << 31
     if not os.access(shared, os.W_OK) or shutil.disk_usage(shared).free < wanted:
         return None
+    # PostgreSQL's programs may be copied there, too.
+    if os.statvfs(shared).f_flag & os.ST_NOEXEC:
+        return None
     return shared if psutil.virtual_memory().available > wanted else None
 
 
