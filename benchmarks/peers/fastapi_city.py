@@ -32,7 +32,7 @@ _ROOM_COLUMNS: Final = (
 )
 _MESSAGE_COLUMNS: Final = (
     "id, room_id, seq, author_kind, author_id, author_name, author_avatar, body, formatted_body, msgtype, media, mentions, "
-    "reactions, reply_to, client_id, created_at_ms, edited_at_ms, deleted, matrix_event_id, delivery"
+    "reactions, reply_to, client_id, created_at_ms, edited_at_ms, deleted, matrix_event_id, delivery, delivery_error"
 )
 _ORDERS: Final = {
     "popular": "popularity DESC, slug",
@@ -162,6 +162,7 @@ def _message(row: Any) -> dict[str, Any]:
         "created_at": _moment(row["created_at_ms"]),
         "matrix_event_id": row["matrix_event_id"],
         "delivery": row["delivery"],
+        "delivery_error": row["delivery_error"],
         "client_id": row["client_id"],
     }
 
