@@ -74,7 +74,7 @@ class Beat:
 
     def __post_init__(self) -> None:
         if isinstance(self.status_msg, str):
-            object.__setattr__(self, "status_msg", one_line(self.status_msg) or None)
+            object.__setattr__(self, "status_msg", one_line(self.status_msg))
 
 
 @dataclass(frozen=True, slots=True)

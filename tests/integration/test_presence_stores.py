@@ -205,6 +205,7 @@ async def test_many_heartbeats_at_once_are_taken_in_their_order(kept: Kept) -> N
 async def test_any_name_will_do(kept: Kept, name: str) -> None:
     subject = SubjectId(f"u_{name}")
     await kept.beat(subject, session=name, text=name)
-    assert kept.store.shown(subject) == Shown(ONLINE, name, kept.now[0])
+    # A status text is one line.
+    assert kept.store.shown(subject) == Shown(ONLINE, name.strip(), kept.now[0])
     await kept.pass_time(TTL_MS)
     assert (await kept.changes(2))[1:] == [(subject, "online", "offline")]
