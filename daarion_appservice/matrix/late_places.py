@@ -64,6 +64,7 @@ def find_places(
     own: Collection[str],
     around: Around,
     *,
+    senders: Sequence[str],
     in_stream_order_from: int,
 ) -> Places:
     """Compute moves and insert positions for a stretch of history.
@@ -73,6 +74,7 @@ def find_places(
         places: the messages of the city, by event id, for those events that are one.
         own: the ids of those events that the city sent.
         around: the other messages of Matrix users in the room.
+        senders: the user ids that sent the events, in the same order.
         in_stream_order_from: events before this index are in topological order, because of which no message is moved.
     """
     theirs = [places[each] for each in events[in_stream_order_from:] if each in places and each not in own]
@@ -80,7 +82,7 @@ def find_places(
     keyed = {each: (moved.keys.get(place[1], _key(place)), place[1]) for each, place in places.items()}
     after = [(moved.keys.get(place[1], _key(place)), place[1]) for place in around.after.values()]
     floor = None if around.last_before is None else (float(around.last_before), 1, 0)
-    return Places(moved.moves, _befores(events, keyed, own, floor, after))
+    return Places(moved.moves, _befores(events, senders, keyed, own, floor, after))
 
 
 def _key(place: Place) -> _Key:
@@ -121,12 +123,17 @@ def _longest_ascending(numbers: Sequence[int], above: int | None) -> set[int]:
 
 def _befores(
     events: Sequence[str],
+    senders: Sequence[str],
     places: Mapping[str, tuple[_Key, MessageId]],
     own: Collection[str],
     highest: _Key | None,
     after: Sequence[tuple[_Key, MessageId]],
 ) -> list[MessageId | None]:
-    """Return for each event the next message behind it; an ``own`` one only if no Matrix user's message contradicts that."""
+    """Return for each event the next message behind it; an ``own`` one only if no Matrix user's message contradicts that.
+
+    Topological order and the order in which transactions came may contradict each other: both homeservers wrote while the link
+    between them was cut. Then the order of one sender's messages counts, as both orders agree on that.
+    """
     lowest: list[_Key | None] = []
     for event in events:
         lowest.append(highest)
@@ -135,9 +142,15 @@ def _befores(
             highest = key if highest is None else max(highest, key)
     later = sorted(after)
     befores: list[MessageId | None] = []
-    for event, low in zip(reversed(events), reversed(lowest), strict=True):
+    next_of: dict[str, tuple[_Key, MessageId]] = {}
+    for event, sender, low in zip(reversed(events), reversed(senders), reversed(lowest), strict=True):
         index = 0 if low is None else bisect_right(later, low, key=lambda place: place[0])
-        befores.append(later[index][1] if index < len(later) else None)
+        before = later[index] if index < len(later) else None
+        if (of_sender := next_of.get(sender)) and (before is None or of_sender < before):
+            before = of_sender
+        befores.append(before[1] if before is not None else None)
         if event in places:
             insort(later, places[event])
+            if event not in own:
+                next_of[sender] = min(places[event], next_of.get(sender, places[event]))
     return befores[::-1]

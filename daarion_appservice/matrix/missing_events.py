@@ -56,7 +56,10 @@ def plan(
     events = _in_stream_order(events, known, in_stream_order_from)
     own = {event_id_of(event) for event in events if is_ours(sender_of(event))}
     ids = [event_id_of(event) for event in events]
-    found = find_places(ids, places, own, around or Around(), in_stream_order_from=in_stream_order_from)
+    senders = [sender_of(event) for event in events]
+    found = find_places(
+        ids, places, own, around or Around(), senders=senders, in_stream_order_from=in_stream_order_from
+    )
     overtaken = _overtaken(events, known)
     waiting: list[ReceivedEvent] = []
     settled: list[ReceivedEvent] = []

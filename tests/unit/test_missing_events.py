@@ -82,6 +82,15 @@ def test_a_message_of_the_city_that_matrix_has_later_does_not_move_a_late_event_
     assert befores(found) == [("$x", "message o")]
 
 
+def test_late_event_stands_before_the_next_message_of_its_sender() -> None:
+    # Both homeservers wrote while the link was cut, and Bob's messages came by transaction behind Alice's.
+    alice = "@alice:city.example"
+    events = [said("$1", sender=alice), said("$b"), said("$x", sender=alice), said("$y"), said("$3", sender=alice)]
+    came = {"1": DONE, "3": DONE, "b": DONE}
+    found = planned(events, ordered_from=len(events), places={"1": 1, "3": 2, "b": 3}, **came)
+    assert befores(found) == [("$x", "message 3"), ("$y", None)]
+
+
 def test_what_transactions_brought_keeps_its_order_among_events_in_topological_order() -> None:
     events = [said("$2"), said("$x"), said("$1"), said("$4"), said("$3")]
     came = {"1": NEW, "2": NEW, "3": NEW, "4": NEW}
