@@ -35,6 +35,8 @@ async def test_room_made_private_on_matrix_is_private_in_the_city(start_city: St
     assert adopted.code == 0, adopted.err
     assert "members" not in adopted.out
     await city.post("/city/rooms/rada/join", token=OKSANA)
+    # Before the room is for invited people only: the ghost's join would be refused then.
+    await alice.sees(lambda: "@citizen_u_1:city.localhost" in alice.client.rooms[room].users)
     await alice.say(room, "for all")
 
     async def says(*bodies: str, token: str | None = None) -> bool:
