@@ -11,7 +11,7 @@ import structlog
 from ..city.events import RoomHappened
 from ..city.history import move
 from ..city.ports import NowMs
-from ..city.types import MatrixRoomId, RoomId
+from ..city.types import MatrixRoomId, MessageId, RoomId
 from ..storage.database import Database, Transaction
 from ..storage.inbox import InboxState, Known, Others
 from .events import event_id_of
@@ -119,14 +119,22 @@ class LateEvents:
         if not stretch.since_token and not stretch.is_first:
             # The stretch was read backwards from its end: messages behind its last one arrived after the request.
             last = max((place[0] for place in places.values()), default=None)
-            return Around(None, {} if last is None else await tx.messages.from_matrix_after(room, last))
+            return Around(after={} if last is None else await tx.messages.from_matrix_after(room, last))
         ids = set(stretch.ids)
         later = [event_id for event_id in await tx.inbox.unswept(stretch.room) if event_id not in ids]
         places = await tx.messages.places(room, later, is_from_matrix=True)
         after = dict(sorted(places.items(), key=lambda item: item[1]))
         if stretch.is_first:
-            return Around(None, after)
-        return Around(await tx.messages.last_from_matrix(room, stretch.room, but=ids | after.keys()), after)
+            return Around(after=after)
+        last = await tx.messages.last_from_matrix(room, stretch.room, but=ids | after.keys())
+        return Around(last, await self._late_before(tx, room, stretch.room, ids), after)
+
+    async def _late_before(self, tx: Transaction, room: RoomId, matrix_room: MatrixRoomId, ids: set[str]) -> int | None:
+        late = await tx.inbox.last_late(matrix_room, but=ids)
+        if late is None or late[0] is None:
+            return None
+        message = await tx.messages.get(MessageId(late[0]))
+        return message.seq if message is not None and message.room_id == room else None
 
     async def _put(self, tx: Transaction, stretch: Stretch, found: Plan) -> None:
         now_ms = self._now_ms()

@@ -31,6 +31,8 @@ class Around:
 
     last_before: int | None = None
     """Sequence number of the last one before the stretch."""
+    late_before: int | None = None
+    """Sequence number of the message before which the last event of an earlier sweep will stand that still waits."""
     after: Mapping[str, Place] = field(default_factory=dict)
     """Those after the stretch, by event id, in order of their sequence numbers."""
 
@@ -82,6 +84,8 @@ def find_places(
     keyed = {each: (moved.keys.get(place[1], _key(place)), place[1]) for each, place in places.items()}
     after = [(moved.keys.get(place[1], _key(place)), place[1]) for place in around.after.values()]
     floor = None if around.last_before is None else (float(around.last_before), 1, 0)
+    if around.late_before is not None:
+        floor = max(floor or (0.0, 0, 0), (float(around.late_before), 0, 0))
     return Places(moved.moves, _befores(events, senders, keyed, own, floor, after))
 
 

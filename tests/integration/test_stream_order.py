@@ -202,11 +202,22 @@ OWN_MESSAGE_EARLIER_IN_THE_CITY: list[Step] = [
     ("say", 1), ("lose", 1), ("echo", 0), ("deliver", 1), ("handle", 9), ("look", 0), ("bring", 0),
 ]  # fmt: skip
 
+WAITING_BESIDE_AN_OWN_MESSAGE: list[Step] = [
+    ("bring", 0), ("post", 0), ("post", 0), ("echo", 0), ("say", 3), ("lose", 3), ("deliver", 1), ("echo", 0), ("deliver", 1),
+    ("look", 3),
+]  # fmt: skip
+
 
 @pytest.mark.parametrize(
     "steps",
-    [LATE_TRANSACTION, DELIVERED_AFTER_THE_LOOK, WAITING_FROM_AN_EARLIER_LOOK, OWN_MESSAGE_EARLIER_IN_THE_CITY],
-    ids=["late transaction", "delivered after the look", "waiting from an earlier look", "own message earlier"],
+    [
+        LATE_TRANSACTION,
+        DELIVERED_AFTER_THE_LOOK,
+        WAITING_FROM_AN_EARLIER_LOOK,
+        OWN_MESSAGE_EARLIER_IN_THE_CITY,
+        WAITING_BESIDE_AN_OWN_MESSAGE,
+    ],
+    ids=["late", "delivered after the look", "waiting from an earlier look", "own earlier", "waiting beside an own"],
 )
 def test_messages_stand_in_the_order_of_the_stream(database_url: str, steps: list[Step]) -> None:
     check(database_url, steps)
