@@ -146,8 +146,8 @@ class HomeserverLimited(HomeserverRefused):
         self.retry_after_ms = retry_after_ms
 
 
-class HomeserverAnsweredOddly(HomeserverRefused):
-    """The homeserver answered 2xx with JSON that has not the shape in the specification: as good as a 502 to this request."""
+class InvalidHomeserverResponse(HomeserverRefused):
+    """A 2xx response of the homeserver whose JSON does not have the shape in the Matrix specification; handled as a 502."""
 
     def __init__(self, message: str) -> None:
         super().__init__(502, "M_UNKNOWN", message)

@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.ports import NowMs
 from ..city.types import EventId, MatrixRoomId, Room, UserId
-from ..errors import HomeserverAnsweredOddly, HomeserverAway, HomeserverLimited, HomeserverRefused
+from ..errors import HomeserverAway, HomeserverLimited, HomeserverRefused
 from ..storage.database import Database, Transaction
 from ..storage.inbox import InboxRow
 from .current_state import NotShown, StateKey, is_absent, key_of, may_unsettle, read_state
@@ -35,6 +35,7 @@ from .events import Event, content_of, event_id_of, sender_of, text, type_of
 from .homeserver import Homeserver
 from .namespace import Namespace
 from .receiver import received
+from .refusals import may_answer_later
 from .state_differences import Known, differences, read_known
 
 _LOOKS_MS: Final = (2_000, 8_000)
@@ -229,7 +230,7 @@ class Confirmation:
             # None of ours is in the room any more, so nothing of what they say there concerns us.
             found.instead = {row.id: [] for row, _, _ in doubtful.states}
         except HomeserverRefused as error:
-            if not _may_answer_later(error):
+            if not may_answer_later(error):
                 # The same request gets the same answer, so the events fail alone: a room that waited for it would be stuck.
                 found.failed = dict.fromkeys(doubtful.row_ids, error)
                 return found
@@ -358,12 +359,6 @@ class _RoomLook:
     instead: dict[int, list[Stated]] = field(default_factory=dict)
     held_until_ms: dict[str, int] = field(default_factory=dict)
     failed: dict[int, Exception] = field(default_factory=dict)
-
-
-def _may_answer_later(error: HomeserverRefused) -> bool:
-    if isinstance(error, HomeserverAnsweredOddly):
-        return False
-    return error.status in {401, 429} or error.status >= 500
 
 
 def read_row(row: InboxRow) -> Event:

@@ -28,7 +28,7 @@ from .events import content_of, time_ms
 from .homeserver import CITY_DEVICE, Homeserver
 from .member_events import standing_of
 from .namespace import Namespace
-from .refusals import ACCOUNT_TAKEN
+from .refusals import ACCOUNT_TAKEN, may_answer_later
 from .room_members import RoomMembers
 
 PUT_OUT: Final = "DAARION_PUT_OUT"
@@ -155,7 +155,7 @@ class Ghosts:
             try:
                 await self._homeserver.make_device(user)
             except HomeserverRefused as error:
-                if is_unregistered(error) or error.status == 429 or error.status >= 500:
+                if is_unregistered(error) or may_answer_later(error):
                     raise
                 self._devices_refused = True
                 log.warning(

@@ -22,11 +22,11 @@ from yarl import URL
 
 from ..city.types import EventId, MatrixRoomId, UserId
 from ..errors import (
-    HomeserverAnsweredOddly,
     HomeserverAway,
     HomeserverLimited,
     HomeserverRefused,
     HomeserverSlow,
+    InvalidHomeserverResponse,
     NoHomeserver,
 )
 from .json_text import loads
@@ -394,7 +394,7 @@ class Homeserver:
         """All state events of a room, as they are now, or as they were when ``as_user`` left it."""
         answer = await self.request(Method.GET, Path.v3.rooms[room].state, as_user=as_user)
         if not isinstance(answer, list):
-            raise self._odd("no list")
+            raise self._invalid("no list")
         return [event for event in answer if isinstance(event, dict)]
 
     async def event(self, room: MatrixRoomId, event: EventId, *, as_user: UserId) -> JSON | None:
@@ -416,7 +416,7 @@ class Homeserver:
         answer = await self._object(Method.GET, Path.v3.rooms[room].joined_members, as_user=as_user)
         joined = answer.get("joined")
         if not isinstance(joined, dict):
-            raise self._odd("no joined")
+            raise self._invalid("no joined")
         return {UserId(user): profile for user, profile in joined.items() if isinstance(profile, dict)}
 
     async def joined_rooms(self, *, as_user: UserId) -> set[MatrixRoomId]:
@@ -528,15 +528,15 @@ class Homeserver:
     def _text(self, answer: Any, key: str) -> str:
         if isinstance(answer, dict) and isinstance(value := answer.get(key), str):
             return value
-        raise self._odd(f"no {key}")
+        raise self._invalid(f"no {key}")
 
     def _list(self, answer: JSON, key: str) -> list[Any]:
         if isinstance(value := answer.get(key), list):
             return value
-        raise self._odd(f"no {key}")
+        raise self._invalid(f"no {key}")
 
-    def _odd(self, what: str) -> HomeserverAnsweredOddly:
-        return HomeserverAnsweredOddly(self._no_matrix(what))
+    def _invalid(self, what: str) -> InvalidHomeserverResponse:
+        return InvalidHomeserverResponse(self._no_matrix(what))
 
     def _no_matrix(self, what: str) -> str:
         return f"{self.address} did not answer as a homeserver does: {what}"

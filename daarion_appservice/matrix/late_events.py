@@ -130,10 +130,8 @@ class LateEvents:
         return Around(last, await self._late_before(tx, room, stretch.room, ids), after)
 
     async def _late_before(self, tx: Transaction, room: RoomId, matrix_room: MatrixRoomId, ids: set[str]) -> int | None:
-        late = await tx.inbox.last_late(matrix_room, but=ids)
-        if late is None or late[0] is None:
-            return None
-        message = await tx.messages.get(MessageId(late[0]))
+        before = await tx.inbox.last_late_before(matrix_room, but=ids)
+        message = await tx.messages.get(MessageId(before)) if before is not None else None
         return message.seq if message is not None and message.room_id == room else None
 
     async def _put(self, tx: Transaction, stretch: Stretch, found: Plan) -> None:

@@ -24,6 +24,7 @@ from .homeserver_watch import HomeserverWatch
 from .isolation import isolated
 from .namespace import Namespace
 from .people import People
+from .refusals import may_answer_later
 from .sight import Sight
 from .typing_notices import TypingNotices
 
@@ -213,7 +214,8 @@ class Observer:
                 await asyncio.sleep(_AWAY_PAUSE_S)
             except HomeserverRefused as error:
                 log.debug("presence_refused", user=user, error=str(error))
-                if _may_answer_later(error):
+                # A refusal that concerns this user alone must not hold up the others.
+                if is_unregistered(error) or may_answer_later(error):
                     self._sight.put_back()
                     await asyncio.sleep(_REFUSED_PAUSE_S)
                 else:
@@ -229,11 +231,6 @@ class Observer:
             if error.status in _NOT_SEEN:
                 return {}
             raise
-
-
-def _may_answer_later(error: HomeserverRefused) -> bool:
-    """Whether the refusal says nothing of the user that was asked about. One user must not hold up the others."""
-    return error.status in {401, 429} or is_unregistered(error) or error.status >= 500
 
 
 def _presence(answer: JSON) -> list[Any]:

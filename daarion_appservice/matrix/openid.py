@@ -14,11 +14,11 @@ import structlog
 from ..city.names import person_name
 from ..city.types import UserId
 from ..errors import (
-    HomeserverAnsweredOddly,
     HomeserverAway,
     HomeserverError,
     HomeserverLimited,
     HomeserverRefused,
+    InvalidHomeserverResponse,
     InvalidInput,
     NotAllowed,
     Unavailable,
@@ -65,7 +65,7 @@ class OpenId:
         try:
             async with asyncio.timeout(_ANSWER_S):
                 return await self._homeserver.openid_holder(token)
-        except (HomeserverAway, HomeserverAnsweredOddly, HomeserverLimited, TimeoutError) as error:
+        except (HomeserverAway, InvalidHomeserverResponse, HomeserverLimited, TimeoutError) as error:
             raise Unavailable(
                 "homeserver_away",
                 "the homeserver, which knows whose account it is, does not answer; try again",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..city.delivery_errors import DeliveryError
-from ..errors import HomeserverRefused
+from ..errors import HomeserverRefused, InvalidHomeserverResponse
 
 ACCOUNT_TAKEN = "DAARION_ACCOUNT_TAKEN"
 """Our own errcode for a user of ours that is somebody's account."""
@@ -14,6 +14,16 @@ _BLOCKED = "has been blocked on this server"
 def is_blocked(error: HomeserverRefused) -> bool:
     """Return whether the admin of the homeserver has blocked the room (admin API, "Delete Room" with ``block``)."""
     return error.status == 403 and _BLOCKED in error.message
+
+
+def may_answer_later(error: HomeserverRefused) -> bool:
+    """Return whether the same request may succeed later, because the refusal concerns the service or the homeserver as a whole.
+
+    False for a response of the wrong shape, too: the homeserver would send the same one again.
+    """
+    if isinstance(error, InvalidHomeserverResponse):
+        return False
+    return error.status in {401, 429} or error.status >= 500
 
 
 def delivery_error(error: Exception) -> DeliveryError:

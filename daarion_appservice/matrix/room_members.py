@@ -69,7 +69,7 @@ class RoomMembers:
     async def put_out(
         self, tx: CityTransaction, room: RoomId, user: UserId, removal: Removal | None = None
     ) -> list[CityEvent]:
-        """Somebody had them leave (``removal``), or Matrix does not let them in: what the city said before counts no more."""
+        """Record that a moderator removed a user (``removal``), or Matrix refused the join, and drop their pending joins."""
         await tx.rooms.hold(room)
         await tx.outbox.drop_moves(room, user)
         return await self._go(tx, room, [user], removal)

@@ -190,14 +190,20 @@ async def test_answers_of_the_service_are_shown_whatever_their_status(service: S
         await page.get_by_role("heading", name="The city is open, but its pages are missing").wait_for()
 
 
-async def test_page_loaded_after_an_outage_has_its_styles(service: Service, browser: Browser) -> None:
+async def page_that_fails(service: Service, browser: Browser, link: str) -> Page:
+    """Return a tab in which the page behind ``link`` could not be loaded."""
     await service.start()
     person = await browser.somebody(locale="en-US")
     page = (await person.open(service.address("/"))).page
     await page.get_by_role("heading", level=1).wait_for()
     await page.route("**/assets/*", lambda route: route.abort())
-    await page.get_by_role("link", name="Second Me").first.click()
+    await page.get_by_role("link", name=link).first.click()
     await page.get_by_text("This page could not be loaded.").wait_for()
+    return page
+
+
+async def test_page_loaded_after_an_outage_has_its_styles(service: Service, browser: Browser) -> None:
+    page = await page_that_fails(service, browser, "Second Me")
     await page.unroute("**/assets/*")
     await page.get_by_role("button", name="Try again").click()
     await page.get_by_role("heading", name="Second Me", level=1).wait_for()
@@ -211,23 +217,17 @@ async def test_page_loaded_after_an_outage_has_its_styles(service: Service, brow
         }"""
     )
     assert unstyled == []
-    await person.leave()
+    await page.context.close()
 
 
 async def test_page_that_failed_is_loaded_when_it_is_opened_again(service: Service, browser: Browser) -> None:
-    await service.start()
-    person = await browser.somebody(locale="en-US")
-    page = (await person.open(service.address("/"))).page
-    await page.get_by_role("heading", level=1).wait_for()
-    await page.route("**/assets/*", lambda route: route.abort())
-    await page.get_by_role("link", name="Agents").first.click()
-    await page.get_by_text("This page could not be loaded.").wait_for()
+    page = await page_that_fails(service, browser, "Agents")
     await page.get_by_role("link", name="City").first.click()
     await page.get_by_text("This page could not be loaded.").wait_for(state="detached")
     await page.unroute("**/assets/*")
     await page.get_by_role("link", name="Agents").first.click()
     await page.get_by_role("heading", name="Agents of the city").wait_for()
-    await person.leave()
+    await page.context.close()
 
 
 async def test_new_build_is_shown_at_once_and_open_tabs_keep_their_parts(service: Service, browser: Browser) -> None:

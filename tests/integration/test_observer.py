@@ -115,13 +115,14 @@ async def test_sync_that_cannot_be_read_is_asked_for_again(database: Database, m
             await eventually(alice_types, explain=lambda: str(published))
 
 
-async def test_user_whose_presence_is_refused_holds_up_no_other(database: Database) -> None:
+@pytest.mark.parametrize("answer", [refused(400, "M_INVALID_PARAM"), refused(404, "M_NOT_FOUND")])
+async def test_user_whose_presence_is_refused_holds_up_no_other(database: Database, answer: Reply) -> None:
     homeserver, sight = ScriptedHomeserver(), Sight(Occupancy(), settle_s=0)
     users = [UserId(f"@u{number}:city.localhost") for number in range(3)]
     async with homeserver.serving():
         homeserver.next("sync", sync("s1"))
         homeserver.hold("sync")
-        homeserver.next("presence_of", refused(400, "M_INVALID_PARAM"))
+        homeserver.next("presence_of", answer)
         async with observing(homeserver, database, [], sight):
 
             async def polls() -> bool:

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from daarion_appservice.city.types import EventId, MatrixRoomId, UserId
-from daarion_appservice.errors import HomeserverAnsweredOddly, HomeserverAway, HomeserverError, HomeserverRefused
+from daarion_appservice.errors import HomeserverAway, HomeserverError, HomeserverRefused, InvalidHomeserverResponse
 from daarion_appservice.matrix.homeserver import Homeserver
 from tests.parts.ports import HOST
 
@@ -96,7 +96,7 @@ async def test_errcode_that_is_no_text_is_still_a_refusal(errcode: str) -> None:
 )
 async def test_answer_without_its_list_is_no_absence_of_the_homeserver(name: str) -> None:
     async with answering(200, b"{}") as homeserver:
-        with pytest.raises(HomeserverAnsweredOddly) as raised:
+        with pytest.raises(InvalidHomeserverResponse) as raised:
             await CALLS[name](homeserver)
     assert not isinstance(raised.value, HomeserverAway)
 
