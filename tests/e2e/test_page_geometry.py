@@ -212,6 +212,7 @@ async def _load(page: Page, city: OpenCity, path: str) -> None:
 
 async def _measure(page: Page, width: int, where: str) -> list[str]:
     await page.set_viewport_size({"width": width, "height": HEIGHT})
+    await page.wait_for_function("width => innerWidth === width", arg=width)
     # A frame later media queries and what depends on them have been laid out.
     await page.evaluate("() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
     return [f"{where} at {width} px: {fault}" for fault in await page.evaluate(MEASURE)]

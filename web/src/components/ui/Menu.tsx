@@ -1,4 +1,4 @@
-import { useId, useState, type ReactNode } from "react";
+import { useId, useLayoutEffect, useRef, useState, type ReactNode } from "react";
 import styles from "./Menu.module.css";
 
 /** What the button that opens a menu needs. */
@@ -19,19 +19,26 @@ const GAP_PX = 6;
 export function Menu({ button, children, label }: Props) {
   const id = useId();
   const [isOpen, setOpen] = useState(false);
+  const menu = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    const shown = menu.current;
+    if (!isOpen || !shown) return undefined;
+    const place = () => placeBesideButton(shown);
+    place();
+    addEventListener("resize", place);
+    return () => removeEventListener("resize", place);
+  }, [isOpen]);
   return (
     <>
       {button({ popoverTarget: id, "aria-expanded": isOpen })}
       <div
+        ref={menu}
         id={id}
         popover="auto"
         role="group"
         aria-label={label}
         className={styles.menu}
-        onToggle={({ newState, currentTarget }) => {
-          setOpen(newState === "open");
-          if (newState === "open") placeBesideButton(currentTarget);
-        }}
+        onToggle={({ newState }) => setOpen(newState === "open")}
       >
         {isOpen && children(() => document.getElementById(id)?.hidePopover())}
       </div>
@@ -44,11 +51,8 @@ function placeBesideButton(menu: HTMLElement): void {
   const button = document.querySelector(`[popovertarget="${CSS.escape(menu.id)}"]`);
   if (!button) return;
   const beside = button.getBoundingClientRect();
-  // What stands in it is drawn now: its size is known a frame later.
-  requestAnimationFrame(() => {
-    const { width, height } = menu.getBoundingClientRect();
-    const isBelow = beside.bottom + GAP_PX + height <= innerHeight;
-    menu.style.left = `${Math.max(GAP_PX, Math.min(beside.right - width, innerWidth - width - GAP_PX))}px`;
-    menu.style.top = `${isBelow ? beside.bottom + GAP_PX : Math.max(GAP_PX, beside.top - height - GAP_PX)}px`;
-  });
+  const { width, height } = menu.getBoundingClientRect();
+  const isBelow = beside.bottom + GAP_PX + height <= innerHeight;
+  menu.style.left = `${Math.max(GAP_PX, Math.min(beside.right - width, innerWidth - width - GAP_PX))}px`;
+  menu.style.top = `${isBelow ? beside.bottom + GAP_PX : Math.max(GAP_PX, beside.top - height - GAP_PX)}px`;
 }
