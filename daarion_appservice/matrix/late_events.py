@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Final
 
 import structlog
@@ -129,10 +130,15 @@ class LateEvents:
         last = await tx.messages.last_from_matrix(room, stretch.room, but=ids | after.keys())
         return Around(last, await self._late_before(tx, room, stretch.room, ids), after)
 
-    async def _late_before(self, tx: Transaction, room: RoomId, matrix_room: MatrixRoomId, ids: set[str]) -> int | None:
-        before = await tx.inbox.last_late_before(matrix_room, but=ids)
+    async def _late_before(
+        self, tx: Transaction, room: RoomId, matrix_room: MatrixRoomId, ids: set[str]
+    ) -> float | None:
+        befores = await tx.inbox.late_befores(matrix_room, but=ids)
+        if not befores:
+            return None
+        before = befores[-1]
         message = await tx.messages.get(MessageId(before)) if before is not None else None
-        return message.seq if message is not None and message.room_id == room else None
+        return message.seq if message is not None and message.room_id == room else inf
 
     async def _put(self, tx: Transaction, stretch: Stretch, found: Plan) -> None:
         now_ms = self._now_ms()

@@ -31,8 +31,9 @@ class Around:
 
     last_before: int | None = None
     """Sequence number of the last one before the stretch."""
-    late_before: int | None = None
-    """Sequence number of the message before which the last event of an earlier sweep will stand that still waits."""
+    late_before: float | None = None
+    """Sequence number of the message before which the last event of an earlier sweep will be inserted that is not handled yet;
+    infinity for the end of the room."""
     after: Mapping[str, Place] = field(default_factory=dict)
     """Those after the stretch, by event id, in order of their sequence numbers."""
 
@@ -85,7 +86,10 @@ def find_places(
     after = [(moved.keys.get(place[1], _key(place)), place[1]) for place in around.after.values()]
     floor = None if around.last_before is None else (float(around.last_before), 1, 0)
     if around.late_before is not None:
-        floor = max(floor or (0.0, 0, 0), (float(around.late_before), 0, 0))
+        late = (around.late_before, 0, 0)
+        # Not behind a message of the stretch: the one that the late event waits for may have been moved since.
+        if all(late < keyed[each][0] for each in events if each in keyed and each not in own):
+            floor = max(floor or late, late)
     return Places(moved.moves, _befores(events, senders, keyed, own, floor, after))
 
 

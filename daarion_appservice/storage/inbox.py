@@ -202,20 +202,20 @@ class InboxRows:
         of_room = (inbox.c.matrix_room_id == matrix_room_id) & not_(inbox.c.swept)
         return list((await self._connection.execute(select(inbox.c.event_id).where(of_room))).scalars())
 
-    async def last_late_before(self, matrix_room_id: str, *, but: Collection[str]) -> str | None:
-        """Return before which message the last event of a room will be inserted that a sweep found and that is not handled yet.
+    async def late_befores(self, matrix_room_id: str, *, but: Collection[str]) -> list[str | None]:
+        """Return before which message each event will be inserted that a sweep found and that is not handled yet.
 
         Args:
             but: ids of events that do not count.
 
         Returns:
-            None when there is no such event, or when it goes to the end of the room.
+            The ids of messages, None for the end of the room, in the order in which the events will be handled.
         """
         late = (inbox.c.matrix_room_id == matrix_room_id) & (inbox.c.state == InboxState.NEW) & inbox.c.swept
         rows = await self._connection.execute(
-            select(inbox.c.event_id, inbox.c.before_message).where(late).order_by(inbox.c.id.desc())
+            select(inbox.c.event_id, inbox.c.before_message).where(late).order_by(inbox.c.id)
         )
-        return next((before for event_id, before in rows if event_id not in but), None)
+        return [before for event_id, before in rows if event_id not in but]
 
     async def note_swept_before(self, matrix_room_id: str, row_id: int) -> None:
         """Note the events of a room whose rows come before ``row_id`` as swept."""

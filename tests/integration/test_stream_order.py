@@ -206,6 +206,10 @@ WAITING_BESIDE_AN_OWN_MESSAGE: list[Step] = [
     ("bring", 0), ("post", 0), ("post", 0), ("echo", 0), ("say", 3), ("lose", 3), ("deliver", 1), ("echo", 0), ("deliver", 1),
     ("look", 3),
 ]  # fmt: skip
+WAITING_FOR_THE_END_OF_THE_ROOM: list[Step] = [
+    ("say", 3), ("post", 0), ("lose", 3), ("echo", 0), ("look", 3), ("look", 0), ("post", 0), ("look", 0), ("deliver", 4),
+    ("handle", 3), ("bring", 0), ("look", 0), ("bring", 0),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -216,8 +220,16 @@ WAITING_BESIDE_AN_OWN_MESSAGE: list[Step] = [
         WAITING_FROM_AN_EARLIER_LOOK,
         OWN_MESSAGE_EARLIER_IN_THE_CITY,
         WAITING_BESIDE_AN_OWN_MESSAGE,
+        WAITING_FOR_THE_END_OF_THE_ROOM,
     ],
-    ids=["late", "delivered after the look", "waiting from an earlier look", "own earlier", "waiting beside an own"],
+    ids=[
+        "late",
+        "delivered after the look",
+        "waiting from an earlier look",
+        "own earlier",
+        "waiting beside an own",
+        "waiting for the end",
+    ],
 )
 def test_messages_stand_in_the_order_of_the_stream(database_url: str, steps: list[Step]) -> None:
     check(database_url, steps)
