@@ -156,7 +156,7 @@ class City:
             settings.appservice.as_token.get_secret_value(),
             verify_tls=settings.homeserver.verify_tls,
         )
-        self.watch = HomeserverWatch(self.homeserver, settings.appservice.id)
+        self.watch = HomeserverWatch(self.homeserver, settings.appservice.id, settings.appservice.address)
         self.bus, self.supervisor, self.metrics = Bus(), Supervisor(), process_registry()
 
         # the city

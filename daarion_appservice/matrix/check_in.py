@@ -6,14 +6,13 @@ Each answer that is wrong has its own words for whoever reads them at two in the
 from __future__ import annotations
 
 import asyncio
-import ssl
 from typing import Final
 
-import aiohttp
 import structlog
 
 from ..config import Settings
 from ..errors import ExitCode, HomeserverAway, HomeserverRefused, NoHomeserver, StartError
+from .connection_advice import callback_advice, homeserver_advice
 from .homeserver import Homeserver
 from .homeserver_watch import HomeserverWatch, is_token_wrong
 from .namespace import Namespace
@@ -29,6 +28,12 @@ _UNREACHABLE_PAUSE_S: Final = 1.0
 _TWISTED_RACE: Final = "AlreadyCalled"
 """In the reason that Synapse 1.163 gives for a ping that failed: its HTTP client cancelled a timer that had fired. It happens
 when the machine is busy, also to five pings in a row, and says nothing about the address (seen in kill tests)."""
+_UNREACHED: Final = frozenset({"M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT"})
+"""The errcodes of a ping with which Synapse got no response from us (client-server API, ``POST /appservice/{id}/ping``)."""
+_NOT_RUNNING: Final = "Is Synapse running, and is homeserver.address right? The city is up meanwhile; messages wait."
+_WRONG_ADDRESS: Final = (
+    "homeserver.address must be the address of Synapse's client listener, usually http://localhost:8008."
+)
 
 log = structlog.get_logger()
 
@@ -51,11 +56,11 @@ async def check_in(homeserver: Homeserver, watch: HomeserverWatch, settings: Set
 
 async def _wait_for(homeserver: Homeserver, watch: HomeserverWatch) -> None:
     loop = asyncio.get_running_loop()
-    told, begun, pause_s = False, loop.time(), _FIRST_PROBE_S
+    logged_help, begun, pause_s = "", loop.time(), _FIRST_PROBE_S
     while True:
         try:
             # A request that hangs must not keep the log silent.
-            async with asyncio.timeout(None if told else _TELL_AFTER_S):
+            async with asyncio.timeout(None if logged_help else _TELL_AFTER_S):
                 await homeserver.versions()
         except (NoHomeserver, HomeserverRefused) as error:
             if isinstance(error, HomeserverRefused) and is_busy(error):
@@ -66,45 +71,21 @@ async def _wait_for(homeserver: Homeserver, watch: HomeserverWatch) -> None:
                 return  # a homeserver, which refuses our token even here: `identify` says what to do about that
             raise StartError(
                 f"What answers at {homeserver.address} is no Matrix homeserver ({error}).",
-                "homeserver.address must be the address of Synapse's client listener, usually http://localhost:8008.",
+                await homeserver_advice(homeserver.address, error) or _WRONG_ADDRESS,
                 ExitCode.HOMESERVER_REFUSED,
             ) from error
         except (HomeserverAway, TimeoutError) as error:
             watch.reason = str(error) or f"{homeserver.address} did not answer within {_TELL_AFTER_S:.0f} seconds"
-            advice = _connection_advice(error)
-            if not told and (advice or loop.time() - begun >= _TELL_AFTER_S):
-                log.warning(
-                    "homeserver_away",
-                    address=homeserver.address,
-                    reason=watch.reason,
-                    help=advice
-                    or "Is Synapse running, and is homeserver.address right? The city is up meanwhile; messages wait.",
-                )
-                told = True
+            is_late = loop.time() - begun >= _TELL_AFTER_S
+            help_ = await homeserver_advice(homeserver.address, error) or (_NOT_RUNNING if is_late else "")
+            # A homeserver that comes up with TLS, or without, while it is waited for has its own advice then.
+            if help_ and help_ != logged_help and not (logged_help and help_ == _NOT_RUNNING):
+                logged_help = help_
+                log.warning("homeserver_away", address=homeserver.address, reason=watch.reason, help=help_)
         else:
             return
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 1.5, _SLOWEST_PROBE_S)
-
-
-def _connection_advice(error: BaseException | None) -> str | None:
-    """Return what to correct when a connection fails in a way that waiting does not mend; None for one that may."""
-    while error is not None:
-        match error:
-            case aiohttp.ClientConnectorCertificateError():
-                return (
-                    "The certificate is not trusted for this name: use the name that it is for, add its CA to the system's "
-                    "(or name it in SSL_CERT_FILE), or set homeserver.verify_tls to false on a network that you trust."
-                )
-            case aiohttp.ClientSSLError() | ssl.SSLError():
-                return (
-                    "What listens there speaks no TLS: if it is Synapse's own listener, homeserver.address must begin with "
-                    "http://"
-                )
-            case aiohttp.ClientConnectorDNSError():
-                return "The host name of homeserver.address does not resolve from here."
-        error = error.__cause__ or error.__context__
-    return None
 
 
 async def identify(homeserver: Homeserver, settings: Settings, namespace: Namespace) -> None:
@@ -149,8 +130,8 @@ async def _ping(homeserver: Homeserver, settings: Settings) -> None:
         except HomeserverRefused as error:
             if is_busy(error) or _TWISTED_RACE in error.message:
                 raise HomeserverAway(str(error)) from error
-            problem = _unreachable(error, settings)
-            if error.errcode not in {"M_CONNECTION_FAILED", "M_CONNECTION_TIMED_OUT"} or not tries_left:
+            problem = _unreachable(error, settings, await callback_advice(settings.appservice.address, error.message))
+            if error.errcode not in _UNREACHED or not tries_left:
                 raise problem from error
             log.warning("homeserver_cannot_reach_us", reason=error.message, help=problem.help)
             await asyncio.sleep(_UNREACHABLE_PAUSE_S)
@@ -158,7 +139,7 @@ async def _ping(homeserver: Homeserver, settings: Settings) -> None:
             return
 
 
-def _unreachable(error: HomeserverRefused, settings: Settings) -> StartError:
+def _unreachable(error: HomeserverRefused, settings: Settings, tls_advice: str | None) -> StartError:
     address = settings.appservice.address
     match error.errcode:
         case "M_BAD_STATUS" if is_token_wrong(error):
@@ -169,10 +150,12 @@ def _unreachable(error: HomeserverRefused, settings: Settings) -> StartError:
             )
         case "M_BAD_STATUS":
             what = f"Synapse reaches something at {address}, but it is not this service ({error.message})."
-            help_ = "Set appservice.address to where Synapse reaches the matrix listener, in the registration too."
-        case "M_CONNECTION_FAILED" | "M_CONNECTION_TIMED_OUT":
+            help_ = tls_advice or (
+                "Set appservice.address to where Synapse reaches the matrix listener, in the registration too."
+            )
+        case "M_CONNECTION_FAILED" | "M_CONNECTION_TIMEOUT":
             what = f"Synapse cannot reach us at {address} ({error.message})."
-            help_ = (
+            help_ = tls_advice or (
                 f"The matrix listener is at {settings.matrix.host}:{settings.matrix.port}. Set appservice.address to how "
                 "Synapse sees it (in Docker: the service's name), run `daarion-appservice registration generate "
                 "--force`, and restart Synapse."

@@ -16,6 +16,7 @@ import structlog
 
 from ..errors import HomeserverAway, HomeserverRefused, HomeserverSlow
 from ..realtime.listeners import tell_all
+from .connection_advice import callback_advice, homeserver_advice
 from .homeserver import Homeserver
 
 _PULSE_S: Final = 1.0
@@ -45,9 +46,11 @@ log = structlog.get_logger()
 
 
 class HomeserverWatch:
-    def __init__(self, homeserver: Homeserver, appservice_id: str) -> None:
+    def __init__(self, homeserver: Homeserver, appservice_id: str, callback_address: str = "") -> None:
         self._homeserver = homeserver
         self._appservice_id = appservice_id
+        self._callback_address = callback_address
+        """Where the homeserver calls us (``appservice.address``); only for what the log says."""
         self._up = asyncio.Event()
         self._lost = asyncio.Event()
         self._on_return: list[Callable[[], None]] = []
@@ -182,21 +185,24 @@ class HomeserverWatch:
             )
             return False
         except HomeserverRefused as error:
-            self._is_unreached(error)
+            await self._is_unreached(error)
             return False
         self._is_reached()
         return True
 
-    def _is_unreached(self, error: HomeserverRefused) -> None:
+    async def _is_unreached(self, error: HomeserverRefused) -> None:
         """A ping did not arrive, or was refused by ourselves; the next one follows after ``_ECHO_S``."""
         self._ping_due = asyncio.get_running_loop().time() + _ECHO_S
         self._failed_pings += 1
-        help_ = _OTHER_REGISTRATION if is_token_wrong(error) else _CANNOT_REACH_US
+        help_ = _OTHER_REGISTRATION if is_token_wrong(error) else await self._callback_help(error)
         if help_ != self._logged_help:
             self._logged_help = help_
             log.warning("homeserver_cannot_reach_us", error=str(error), help=help_)
         if self._failed_pings >= _FAILED_PINGS:
             self.unreached = "has another hs_token" if is_token_wrong(error) else f"cannot reach us: {error}"
+
+    async def _callback_help(self, error: HomeserverRefused) -> str:
+        return await callback_advice(self._callback_address, error.message) or _CANNOT_REACH_US
 
     def _is_reached(self) -> None:
         if self.unreached is not None:
@@ -204,16 +210,20 @@ class HomeserverWatch:
         self.unreached, self._failed_pings, self._ping_due, self._logged_help = None, 0, None, ""
 
     async def _probe_until_back(self) -> None:
-        pause_s = _FIRST_PROBE_S
+        pause_s, logged_help = _FIRST_PROBE_S, ""
         while True:
             try:
                 await self._homeserver.versions()
                 await self._homeserver.ping(self._appservice_id)
             except HomeserverAway as error:
                 self.reason = str(error)
+                help_ = await homeserver_advice(self._homeserver.address, error)
+                if help_ and help_ != logged_help:
+                    logged_help = help_
+                    log.warning("homeserver_gone", reason=self.reason, help=help_)
             except HomeserverRefused as error:
                 # It answers, so it is there; that it cannot reach us is for the log, and no reason to hold back messages.
-                self._is_unreached(error)
+                await self._is_unreached(error)
                 return
             else:
                 self._is_reached()

@@ -51,9 +51,16 @@ async def test_ping_that_fails_within_synapse_is_repeated() -> None:
     assert len(homeserver.all("ping")) == 8
 
 
-async def test_address_that_synapse_cannot_connect_to_ends_the_start() -> None:
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (502, "M_CONNECTION_FAILED", "Connection was refused by other side: 111"),
+        (504, "M_CONNECTION_TIMEOUT", "Timeout waiting for response from remote server"),
+    ],
+)
+async def test_address_that_synapse_cannot_connect_to_ends_the_start(status: int, code: str, message: str) -> None:
     homeserver = ScriptedHomeserver()
-    homeserver.next("ping", *[refused(502, "M_CONNECTION_FAILED", "Connection was refused by other side: 111")] * 7)
+    homeserver.next("ping", *[refused(status, code, message)] * 7)
     async with homeserver.serving():
         with pytest.raises(StartError, match="cannot reach us at http://here"):
             await _checked_in(homeserver)
