@@ -6,6 +6,8 @@ import { agentSubject } from "./subjects";
 const GATHER_MS = 30;
 /** As many as the city answers in one request. */
 const AT_MOST = 500;
+/** An agent whose name was not answered is asked for again after this. */
+const AGAIN_MS = 30_000;
 
 const asked = new Set<string>();
 let wanted: string[] = [];
@@ -23,10 +25,18 @@ function askForWanted(): void {
   wanted = wanted.slice(AT_MOST);
   if (wanted.length) setTimeout(askForWanted, GATHER_MS);
   city.agentsOf(slugs).then(
-    (agents) => usePeople.getState().meetAgents(agents),
+    (agents) => {
+      usePeople.getState().meetAgents(agents);
+      const found = new Set(agents.map(({ slug }) => slug));
+      // Presence may tell of an agent before the registry that answered here has it: whoever shows it next asks again.
+      for (const slug of slugs) if (!found.has(slug)) asked.delete(slug);
+    },
     () => {
-      // Whoever shows them next asks again; until then an agent is called by its slug.
+      // They are shown by their slugs now, and nothing else would ask again for as long as they are.
       for (const slug of slugs) asked.delete(slug);
+      setTimeout(() => {
+        for (const slug of slugs) wantAgentFace(slug);
+      }, AGAIN_MS);
     },
   );
 }

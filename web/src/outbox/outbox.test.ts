@@ -44,6 +44,17 @@ describe("an entry of the outbox", () => {
     expect(tab.entries).toEqual([]);
   });
 
+  it("is told to other tabs once, whatever becomes of it", async () => {
+    const other = browser.open();
+    await settled();
+    tab.answers.push(away);
+    tab.outbox.add(GENERAL, text("hello"));
+    await settled();
+    await pass(60_000);
+    expect(tab.delivered).toHaveLength(1);
+    expect([tab.addedElsewhere, other.addedElsewhere]).toEqual([[], ["c1"]]);
+  });
+
   it("does not hold up another room", async () => {
     tab.answers.push(away);
     tab.outbox.add(GENERAL, text("first"));

@@ -16,6 +16,7 @@ export interface Person {
 /** What tabs tell each other. */
 export type OutboxNews =
   | { news: "changed" | "wake" | "awake" }
+  | { news: "added"; entry: Entry }
   | { news: "sending"; entry: Entry }
   | { news: "sent"; entry: Entry; message: Message };
 
@@ -45,8 +46,10 @@ export interface OutboxState {
 
 /** What a room wants to know of its entries, from whichever tab sends them. */
 export interface OutboxListener {
-  sending: (entry: Entry) => void;
-  sent: (entry: Entry, message: Message) => void;
+  /** Another tab of this browser has put it there. */
+  addedElsewhere?: (entry: Entry) => void;
+  sending?: (entry: Entry) => void;
+  sent?: (entry: Entry, message: Message) => void;
 }
 
 /** A storage that does not answer within this is none; milliseconds. */
@@ -128,6 +131,7 @@ export class Outbox {
     if (old.length) void this.remove(old);
     this.inMemory.set(entry.id, entry);
     this.show();
+    this.world.channel.tell({ news: "added", entry });
     void this.keep(entry);
     return true;
   }
@@ -180,11 +184,14 @@ export class Outbox {
       case "awake":
         this.cancelTaking();
         break;
+      case "added":
+        for (const listener of this.listeners) listener.addedElsewhere?.(news.entry);
+        break;
       case "sending":
-        for (const listener of this.listeners) listener.sending(news.entry);
+        for (const listener of this.listeners) listener.sending?.(news.entry);
         break;
       case "sent":
-        for (const listener of this.listeners) listener.sent(news.entry, news.message);
+        for (const listener of this.listeners) listener.sent?.(news.entry, news.message);
     }
   }
 

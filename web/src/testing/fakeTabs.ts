@@ -70,6 +70,8 @@ export class FakeTab {
   /** What the city says to the next ones; nothing means that it takes them. */
   readonly answers: unknown[] = [];
   readonly delivered: Message[] = [];
+  /** Ids of what other tabs put into the outbox. */
+  readonly addedElsewhere: string[] = [];
   readonly outbox: Outbox;
   private heard: (news: OutboxNews) => void = () => undefined;
 
@@ -104,7 +106,10 @@ export class FakeTab {
       random: () => 1,
       newId: () => `c${++browser.ids}`,
     });
-    this.outbox.subscribe({ sending: () => undefined, sent: (_entry, said) => void this.delivered.push(said) });
+    this.outbox.subscribe({
+      addedElsewhere: ({ id }) => void this.addedElsewhere.push(id),
+      sent: (_entry, said) => void this.delivered.push(said),
+    });
   }
 
   get entries(): string[] {

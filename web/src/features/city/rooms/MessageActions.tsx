@@ -47,15 +47,22 @@ export function MessageActions({ message, isMine }: { message: Message; isMine: 
       <IconButton icon="reply" label={t("room.reply")} onClick={() => reply(message)} />
       {isMine && <IconButton icon="pencil" label={t("room.edit")} onClick={() => edit(message)} />}
       {isMine && <IconButton icon="bin" label={t("room.remove")} onClick={() => setAsking(true)} />}
-      {isAsking && (
-        <ConfirmDialog
-          title={t("room.removeAsk")}
-          text={t("room.removeText")}
-          action={t("room.remove")}
-          onConfirm={() => room.remove(message)}
-          onClose={() => setAsking(false)}
-        />
-      )}
+      {isAsking && <RemoveDialog message={message} onClose={() => setAsking(false)} />}
     </div>
+  );
+}
+
+/** Asks before a message is deleted. */
+export function RemoveDialog({ message, onClose }: { message: Message; onClose: () => void }) {
+  const { t } = useTranslation();
+  const room = useRoom();
+  return (
+    <ConfirmDialog
+      title={t("room.removeAsk")}
+      text={t("room.removeText")}
+      action={t("room.remove")}
+      onConfirm={() => room.remove(message)}
+      onClose={onClose}
+    />
   );
 }

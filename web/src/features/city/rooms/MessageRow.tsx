@@ -1,4 +1,4 @@
-import { memo, type ReactNode } from "react";
+import { memo, useState, type ReactNode } from "react";
 import { useTranslation } from "react-i18next";
 import type { Author, Message } from "../../../api/types";
 import { Avatar } from "../../../components/ui/Avatar";
@@ -6,13 +6,15 @@ import { Icon } from "../../../components/ui/Icon";
 import { Name } from "../../../components/ui/Name";
 import { isEmojiOnly } from "../../../lib/emoji";
 import { excerptOf } from "../../../lib/excerpt";
+import { isFinal } from "../../../lib/refusals";
 import { linkedText, richText } from "../../../lib/richText";
 import { subjectOf } from "../../../lib/subjects";
 import { clockTime, fullTime } from "../../../lib/times";
 import { useFace } from "../../../hooks/useFace";
 import { useSession } from "../../../stores/session";
+import { CopyText } from "./CopyText";
 import { MediaView } from "./MediaView";
-import { MessageActions } from "./MessageActions";
+import { MessageActions, RemoveDialog } from "./MessageActions";
 import styles from "./MessageRow.module.css";
 import { Tallies } from "./Tallies";
 import { useRoom, useRoomState } from "./useRoom";
@@ -143,16 +145,36 @@ function Quote({ messageId, onJump }: { messageId: string; onJump: Props["onJump
 /** Where one's own message is on its way to Matrix. */
 function Delivery({ message }: { message: Message }) {
   const { t } = useTranslation();
-  const room = useRoom();
   if (message.delivery === "sent") return <DeliverySign icon="check" words={t("room.sent")} />;
   if (message.delivery === "pending") return <DeliverySign icon="clock" words={t("room.pending")} />;
+  return <FailedDelivery message={message} />;
+}
+
+/** The city shows a message that Matrix refused: to discard it is to delete it. */
+function FailedDelivery({ message }: { message: Message }) {
+  const { t } = useTranslation();
+  const room = useRoom();
+  const [isAsking, setAsking] = useState(false);
+  const cause = message.delivery_error ?? "refused";
   return (
-    <span className={`${styles.delivery} ${styles.failed}`}>
-      <Icon name="alert" size={14} /> {t(`room.failedBecause.${message.delivery_error ?? "refused"}`)}
-      <button type="button" onClick={() => void room.retryDelivery(message)}>
-        {t("room.retry")}
-      </button>
-    </span>
+    <>
+      <span className={`${styles.delivery} ${styles.failed}`}>
+        <Icon name="alert" size={14} /> {t(`room.failedBecause.${cause}`)}
+        {isFinal(cause) ? (
+          <>
+            <CopyText text={message.body} />
+            <button type="button" onClick={() => setAsking(true)}>
+              {t("room.discard")}
+            </button>
+          </>
+        ) : (
+          <button type="button" onClick={() => void room.retryDelivery(message)}>
+            {t("room.retry")}
+          </button>
+        )}
+      </span>
+      {isAsking && <RemoveDialog message={message} onClose={() => setAsking(false)} />}
+    </>
   );
 }
 

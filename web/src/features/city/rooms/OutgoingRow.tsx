@@ -6,9 +6,11 @@ import { Icon } from "../../../components/ui/Icon";
 import { Name } from "../../../components/ui/Name";
 import { useProblemText } from "../../../hooks/useProblemText";
 import { useFace } from "../../../hooks/useFace";
+import { isBarred, isFinal } from "../../../lib/refusals";
 import { outbox } from "../../../stores/outbox";
 import { useSession } from "../../../stores/session";
 import { composing, useDraftKey } from "./composer";
+import { CopyText } from "./CopyText";
 import { MediaView } from "./MediaView";
 import styles from "./MessageRow.module.css";
 import type { Outgoing } from "./timeline";
@@ -34,7 +36,7 @@ export function OutgoingRow({ outgoing, isFirst }: { outgoing: Outgoing; isFirst
           </p>
         )}
         <div className={styles.text} dir="auto">{outgoing.body}</div>
-        <OutgoingState outgoing={outgoing} onEdit={putBack} />
+        <OutgoingState outgoing={outgoing} text={outgoing.body} onEdit={putBack} />
       </div>
     </article>
   );
@@ -56,26 +58,30 @@ function usePutBack({ clientId, body, file, replyTo }: Outgoing): () => void {
 
 interface StateProps {
   outgoing: Pick<Outgoing, "clientId" | "state" | "problem">;
+  /** Its words, to be copied where they cannot be sent. */
+  text: string;
   onEdit?: (() => void) | undefined;
 }
 
 /** Where it is, why it did not arrive, and what one can do about it. */
-export function OutgoingState({ outgoing: { clientId, state, problem }, onEdit }: StateProps) {
+export function OutgoingState({ outgoing: { clientId, state, problem }, text, onEdit }: StateProps) {
   const { t } = useTranslation();
-  const text = useProblemText();
+  const problemText = useProblemText();
   const isUnstored = useStore(outbox.store, ({ unstored }) => unstored.has(clientId));
   const isFailed = state === "failed";
-  const words = isFailed ? `${t("room.failed")}. ${text(problem)}` : t(state === "waiting" ? "room.waiting" : "room.sending");
+  const isOver = isFailed && isFinal(problem?.code ?? "");
+  const words = isFailed ? `${t("room.failed")}. ${problemText(problem)}` : t(state === "waiting" ? "room.waiting" : "room.sending");
   return (
     <span className={`${styles.delivery} ${isFailed ? styles.failed : ""}`} role={isFailed ? "alert" : undefined}>
       <Icon name={isFailed ? "alert" : "clock"} size={14} /> {words}
       {isUnstored && ` ${t("outbox.unstored")}`}
-      {state !== "sending" && (
+      {state !== "sending" && !isOver && (
         <button type="button" onClick={() => outbox.retry(clientId)}>
           {t("room.retry")}
         </button>
       )}
-      {isFailed && onEdit && (
+      {isOver && <CopyText text={text} />}
+      {isFailed && !isBarred(problem?.code ?? "") && onEdit && (
         <button type="button" onClick={onEdit}>
           {t("room.edit")}
         </button>

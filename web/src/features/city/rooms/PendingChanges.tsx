@@ -46,7 +46,7 @@ function Change({ change }: { change: OutgoingChange }) {
   return (
     <li>
       <p dir="auto">{words}</p>
-      <OutgoingState outgoing={change} onEdit={action.kind === "edit" ? () => takeUp(action.body) : undefined} />
+      <OutgoingState outgoing={change} text={action.kind === "edit" ? action.body : ""} onEdit={action.kind === "edit" ? () => takeUp(action.body) : undefined} />
     </li>
   );
 }

@@ -1,9 +1,9 @@
-import { useState } from "react";
+import { useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Message, Tally } from "../../../api/types";
 import { reactionName } from "../../../lib/emoji";
 import { useSession } from "../../../stores/session";
-import { usePeople } from "../../../stores/people";
+import { useNames } from "../../../hooks/useNames";
 import styles from "./MessageRow.module.css";
 import { useRoom } from "./useRoom";
 
@@ -12,7 +12,9 @@ export function Tallies({ message }: { message: Message }) {
   const { t } = useTranslation();
   const room = useRoom();
   const me = useSession((state) => state.session?.userId ?? null);
-  const faces = usePeople((state) => state.faces);
+  const by = useMemo(() => message.reactions.flatMap((tally) => tally.by), [message.reactions]);
+  const names = useNames(by);
+  const nameOf = new Map(by.map((subject, at) => [subject, names[at]]));
   return (
     <div className={styles.tallies}>
       {message.reactions.map((tally) => (
@@ -23,7 +25,7 @@ export function Tallies({ message }: { message: Message }) {
           disabled={me === null}
           aria-pressed={me !== null && tally.by.includes(me)}
           aria-label={t("room.reactionLabel", { emoji: reactionName(tally, t("room.reactionPicture")), count: tally.count })}
-          title={tally.by.map((subject) => faces[subject]?.name ?? subject).join(", ")}
+          title={tally.by.map((subject) => nameOf.get(subject)).join(", ")}
           onClick={() => void room.react(message, tally.emoji)}
         >
           <Sign tally={tally} /> {tally.count}

@@ -1,7 +1,6 @@
 import { useTranslation } from "react-i18next";
 import { useCitizenNames } from "../../../hooks/useCitizenNames";
-import { nameInSubject } from "../../../lib/subjects";
-import { usePeople } from "../../../stores/people";
+import { useNames } from "../../../hooks/useNames";
 import styles from "./CityRoomView.module.css";
 import { useRoomState } from "./useRoom";
 
@@ -9,8 +8,7 @@ export function TypingLine() {
   const { t } = useTranslation();
   const typing = useRoomState((state) => state.typing);
   useCitizenNames(typing);
-  const faces = usePeople((state) => state.faces);
-  const names = typing.map((subject) => faces[subject]?.name ?? nameInSubject(subject) ?? t("common.unknownCitizen"));
+  const names = useNames(typing);
   const [name = "", other = ""] = names;
   const words =
     names.length === 0

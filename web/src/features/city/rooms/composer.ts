@@ -1,7 +1,9 @@
-import { useMemo } from "react";
+import { useEffect, useMemo } from "react";
 import { create } from "zustand";
 import type { Message, SubjectId } from "../../../api/types";
 import { keep, kept } from "../../../lib/storage";
+import type { Entry } from "../../../outbox/entry";
+import { outbox } from "../../../stores/outbox";
 import { useSession } from "../../../stores/session";
 import { useRoom } from "./useRoom";
 
@@ -63,8 +65,29 @@ export function useDraftKey(): string {
 
 export function useDraft(key: string): Draft {
   const draft = useDrafts((state) => state.drafts[key]);
-  return useMemo(() => draft ?? storedDraft(key), [draft, key]);
+  const shown = useMemo(() => draft ?? storedDraft(key), [draft, key]);
+  // What is shown is what `clearSent` compares, whatever other tabs store meanwhile.
+  useEffect(() => {
+    useDrafts.setState(({ drafts }) => (drafts[key] ? {} : { drafts: { ...drafts, [key]: shown } }));
+  }, [key, shown]);
+  return shown;
 }
+
+/** Remove from this tab's drafts what another tab has sent; a draft with another text stays. */
+export function clearSent({ owner, room, action }: Entry): void {
+  const { drafts, change } = useDrafts.getState();
+  for (const key of new Set([draftKey(owner, room.slug), draftKey(owner, room.id)])) {
+    const draft = drafts[key];
+    if (!draft) continue;
+    if (action.kind === "message" && action.body !== "" && draft.text.trim() === action.body) change(key, { text: "", replyTo: null });
+    const { editing } = draft;
+    if (action.kind === "edit" && editing?.message.id === action.messageId && editing.text.trim() === action.body) {
+      change(key, { editing: null });
+    }
+  }
+}
+
+outbox.subscribe({ addedElsewhere: clearSent });
 
 /** What the input is for: something new, an answer, or a change of what was said. */
 export function composing(key: string) {

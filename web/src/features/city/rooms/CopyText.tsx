@@ -1,0 +1,16 @@
+import { useState } from "react";
+import { useTranslation } from "react-i18next";
+
+/** Copies the text of a message that cannot be sent. Browsers have no clipboard on pages without TLS: then it shows nothing. */
+export function CopyText({ text }: { text: string }) {
+  const { t } = useTranslation();
+  const [isCopied, setCopied] = useState(false);
+  const clipboard = navigator.clipboard as Clipboard | undefined;
+  if (!clipboard || text === "") return null;
+  const copy = () => clipboard.writeText(text).then(() => setCopied(true), () => undefined);
+  return (
+    <button type="button" onClick={() => void copy()}>
+      {t(isCopied ? "session.copied" : "session.copy")}
+    </button>
+  );
+}
