@@ -227,8 +227,8 @@ class Messages:
         """Matrix has the message, as ``event_id``; returns what to publish once that is committed."""
         await tx.messages.delivered(message.id, event_id)
         message = replace(message, matrix_event_id=event_id, delivery=Delivery.SENT, delivery_error=None)
-        if message.deleted:
-            # It was on its way when it was deleted: now there is something to delete on Matrix.
+        if message.deleted and not await tx.outbox.is_deleting(message.id):
+            # Its deletion was dropped from the outbox while no event was known: now there is something to redact on Matrix.
             await tx.outbox.add(OutboxKind.DELETE, message.id, message.room_id, txn_id=self._new_id())
         return await record(tx, RoomEventKind.UPDATED, message, message.author, self._now_ms())
 

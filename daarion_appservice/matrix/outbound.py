@@ -23,7 +23,7 @@ from ..city.ports import NowMs, Publish, publish_all
 from ..city.types import AgentSlug, Author, AuthorKind, EventId, MatrixStatus, OutboxKind, Room, RoomId, UserId
 from ..errors import HomeserverAway, HomeserverError, HomeserverLimited, HomeserverRefused
 from ..storage.database import Database
-from ..storage.outbox import OutboxRow
+from ..storage.outbox import DELETIONS, OutboxRow
 from .events import text
 from .ghosts import PUT_OUT, Ghosts, Profile, is_unregistered
 from .homeserver import UNKNOWN_DEVICE, Homeserver
@@ -162,8 +162,7 @@ class Outbound:
             letter = await self._letters.write(tx, row)
         reason = _why_not_said(letter, room)
         if letter is None or room is None or reason:
-            await self._settle(row, reason or DeliveryError.REFUSED)
-            return None
+            return await self._drop(row, letter, reason or DeliveryError.REFUSED)
         if room.matrix_room_id is None or room.matrix_status is not MatrixStatus.LINKED:
             return self._now_ms() + _UNLINKED_RETRY_MS
         try:
@@ -335,6 +334,19 @@ class Outbound:
             given_up=retry_at_ms is None,
         )
         return retry_at_ms
+
+    async def _drop(self, row: OutboxRow, letter: Letter | None, error: DeliveryError) -> int | None:
+        """End a letter that has nothing to tell, or may not be sent; return when to try again if it has something by now."""
+        if letter is not None or row.kind not in DELETIONS:
+            await self._settle(row, error)
+            return None
+        async with self._database.transaction() as tx:
+            # The echo of the message holds its room, too, and adds no other deletion while this one waits.
+            await tx.rooms.hold_any(row.room_id)
+            if await self._letters.write(tx, row) is not None:
+                return self._now_ms()
+            await tx.outbox.settled(row.id)
+        return None
 
     async def _settle(self, row: OutboxRow, error: DeliveryError = DeliveryError.REFUSED) -> None:
         async with self._database.transaction() as tx:

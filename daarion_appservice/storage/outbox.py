@@ -13,6 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..city.types import MessageId, OutboxKind, ReactionId, RoomId, UserId
 from .tables import outbox
 
+DELETIONS: Final = (OutboxKind.DELETE, OutboxKind.REMOVE)
+"""The kinds that delete a message on Matrix: by its author, and by a moderator."""
+
 
 class OutboxState(StrEnum):
     NEW = "new"
@@ -101,6 +104,15 @@ class OutboxRows:
             delete(outbox).where(outbox.c.message_id == message, outbox.c.kind == OutboxKind.MESSAGE)
         )
 
+    async def is_deleting(self, message: MessageId) -> bool:
+        """Return whether the deletion of a message, by its author or by a moderator, waits to be sent."""
+        statement = select(outbox.c.id).where(
+            outbox.c.message_id == message,
+            outbox.c.kind.in_(DELETIONS),
+            outbox.c.state == OutboxState.NEW,
+        )
+        return (await self._connection.execute(statement.limit(1))).first() is not None
+
     async def failed(self, row_id: int, error: str, *, retry_at_ms: int | None) -> None:
         """Sending went wrong: due again at ``retry_at_ms``, or given up (None)."""
         state = OutboxState.FAILED if retry_at_ms is None else OutboxState.NEW
@@ -144,7 +156,7 @@ class OutboxRows:
         return retried.rowcount
 
 
-_CHANGES: Final = (OutboxKind.EDIT, OutboxKind.DELETE, OutboxKind.REACT, OutboxKind.UNREACT)
+_CHANGES: Final = (*DELETIONS, OutboxKind.EDIT, OutboxKind.REACT, OutboxKind.UNREACT)
 _FAILED: Final = (outbox.c.state == OutboxState.FAILED,)
 
 

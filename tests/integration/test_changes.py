@@ -591,6 +591,19 @@ async def test_a_message_that_matrix_did_not_take_is_sent_again_when_its_author_
     assert (sent.delivery, await town.outbox()) == (Delivery.SENT, [])
 
 
+@pytest.mark.parametrize("may_moderate", [False, True], ids=["author", "moderator"])
+async def test_deletion_that_was_given_up_is_listed_and_sent_again(town: Town, may_moderate: bool) -> None:
+    message = await town.desk.post(OKSANA, "general", "ой")
+    await town.arrives(message)
+    await town.desk.changes.delete(TARAS if may_moderate else OKSANA, "general", message.id, may_moderate=may_moderate)
+    (row,) = await town.outbox()
+    async with town.database.transaction() as tx:
+        await tx.outbox.failed(row.id, "ні", retry_at_ms=None)
+        assert [each.kind for each in await tx.outbox.failed_rows()] == [row.kind]
+        assert await tx.outbox.retry_changes(None) == 1
+    assert [each.txn_id for each in await town.outbox()] == [row.txn_id]
+
+
 # --- edits that are taken back --------------------------------------------------------------------------
 
 

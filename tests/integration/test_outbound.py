@@ -22,6 +22,7 @@ from daarion_appservice.city.types import (
     Delivery,
     EventId,
     Message,
+    OutboxKind,
     Standing,
     Stands,
     UserId,
@@ -35,9 +36,11 @@ from daarion_appservice.matrix.events import MESSAGE_ID
 from daarion_appservice.matrix.ghosts import Ghosts
 from daarion_appservice.matrix.homeserver import Homeserver
 from daarion_appservice.matrix.homeserver_watch import HomeserverWatch
+from daarion_appservice.matrix.letters import Letter
 from daarion_appservice.matrix.outbound import MAX_ATTEMPTS, Outbound
 from daarion_appservice.storage import migrate
-from daarion_appservice.storage.database import Database
+from daarion_appservice.storage.database import Database, Transaction
+from daarion_appservice.storage.outbox import OutboxRow
 from daarion_appservice.storage.tables import rooms as room_table
 from tests.parts.city import eventually
 from tests.parts.desk import NAMESPACE, Desk, desk, link
@@ -402,18 +405,93 @@ async def test_message_deleted_before_it_is_sent_ends_as_failed_without_events(
     assert len(homeserver.all("send")) == (1 if is_linked else 0)
 
 
-async def test_message_deleted_while_it_is_sent_is_sent_and_redacted(
-    office: Office, homeserver: ScriptedHomeserver
+REDACTED_BY = pytest.mark.parametrize(
+    ("by", "redactor"),
+    [pytest.param(OKSANA, OKSANAS_GHOST, id="author"), pytest.param(SCRIBE, NAMESPACE.bot, id="moderator")],
+)
+
+
+@REDACTED_BY
+async def test_message_deleted_while_it_is_sent_is_redacted_once(
+    office: Office, homeserver: ScriptedHomeserver, by: Author, redactor: UserId
 ) -> None:
     answer = homeserver.hold("send")
     message = await office.post("regretted", author=OKSANA)
     await _is_being_sent(homeserver)
-    await office.desk.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    await office.desk.changes.delete(by, "general", message.id, may_moderate=by != OKSANA)
     answer.set()
     await office.nothing_waits()
     last, error = await _last(office)
     assert (last.delivery, error) == (Delivery.SENT, None)
-    assert {asked.path["event"] for asked in homeserver.all("redact")} == {"$0"}
+    assert [(asked.path["event"], asked.user) for asked in homeserver.all("redact")] == [("$0", redactor)]
+
+
+@REDACTED_BY
+async def test_echo_of_message_deleted_while_it_is_sent_redacts_it_once(
+    office: Office, homeserver: ScriptedHomeserver, by: Author, redactor: UserId
+) -> None:
+    answer = homeserver.hold("send")
+    message = await office.post("regretted", author=OKSANA)
+    await _is_being_sent(homeserver)
+    await office.desk.changes.delete(by, "general", message.id, may_moderate=by != OKSANA)
+    await _echo(office, message)
+    answer.set()
+    await office.nothing_waits()
+    assert [(asked.path["event"], asked.user) for asked in homeserver.all("redact")] == [("$0", redactor)]
+
+
+async def test_echo_after_deletion_was_dropped_redacts_message_once(
+    office: Office, homeserver: ScriptedHomeserver
+) -> None:
+    await office.unlink_general()
+    message = await office.post("regretted", author=OKSANA)
+    await office.desk.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    await office.nothing_waits()
+    async with office.database.transaction() as tx:
+        await link(tx, room_id_of("general"), GENERAL)
+    for _ in range(2):
+        await _echo(office, message)
+    await office.nothing_waits()
+    assert [asked.path["event"] for asked in homeserver.all("redact")] == ["$0"]
+
+
+async def test_echo_while_deletion_is_dropped_redacts_message_once(
+    office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await office.unlink_general()
+    message = await office.post("regretted", author=OKSANA)
+    write = office.desk.letters.write
+    echoed: list[int] = []
+
+    async def write_and_echo(tx: Transaction, row: OutboxRow) -> Letter | None:
+        letter = await write(tx, row)
+        if row.kind is OutboxKind.DELETE and not echoed:
+            # Between reading the row and dropping it.
+            echoed.append(row.id)
+            async with office.database.transaction() as writing:
+                await link(writing, room_id_of("general"), GENERAL)
+            await _echo(office, message)
+        return letter
+
+    monkeypatch.setattr(office.desk.letters, "write", write_and_echo)
+    await office.desk.changes.delete(OKSANA, "general", message.id, may_moderate=False)
+    await office.nothing_waits()
+    assert echoed
+    assert [asked.path["event"] for asked in homeserver.all("redact")] == ["$0"]
+
+
+async def _echo(office: Office, message: Message) -> None:
+    """Have the event of a message arrive, as by a transaction of the homeserver."""
+    event = {
+        "type": "m.room.message",
+        "event_id": "$0",
+        "room_id": GENERAL,
+        "sender": OKSANAS_GHOST,
+        "content": {"msgtype": "m.text", "body": "regretted", MESSAGE_ID: message.id},
+    }
+    async with office.database.transaction() as tx:
+        await office.desk.handlers().handle(tx, event)
+    office.outbound.wake()
 
 
 NOT_INVITED = refused(403, "M_FORBIDDEN", "You are not invited to this room.")
