@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
 
@@ -34,6 +35,10 @@ from tests.parts.postgres import Postgres
 from tests.parts.redis import RedisServer
 from tests.parts.synapse import SERVER_NAME, BootSynapse, boot
 from tests.parts.synapse_workers import BootWorkers, SynapseWorkers
+
+# A busy machine makes examples late: neither a deadline nor the speed of generation says anything of the product.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 # structlog's default prints the local variables of every frame of a traceback: 0.1 s of a processor for each that is logged.
 structlog.configure(

@@ -14,6 +14,7 @@ import pytest_asyncio
 from hypothesis import strategies as st
 
 from daarion_appservice.config import file as config_file
+from daarion_appservice.matrix.receiver import MAX_BODY_BYTES
 from tests.parts.city import RunningCity, citizen_token, shared_city
 from tests.parts.hostile import TEXTS, VALUES, events, some, unharmed
 from tests.parts.person import Person, arriving
@@ -45,8 +46,11 @@ async def test_hostile_transactions_leave_the_city_unharmed(town: Town, count: i
             body: dict[str, Any] = {"events": batch, "ephemeral": batch[:3]}
             url = f"{city.matrix_url}/_matrix/app/v1/transactions/hostile-{count}-{number}"
             headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            async with city.session.put(url, data=io.BytesIO(json.dumps(body).encode()), headers=headers) as answer:
-                assert answer.status in {200, 400}, (await answer.text(), body)
+            content = json.dumps(body).encode()
+            # Events larger than 64 KiB, which no homeserver sends, may make a transaction too large.
+            expected = {413} if len(content) > MAX_BODY_BYTES else {200, 400}
+            async with city.session.put(url, data=io.BytesIO(content), headers=headers) as answer:
+                assert answer.status in expected, (await answer.text(), len(content))
 
 
 @pytest.mark.asyncio(loop_scope="module")
