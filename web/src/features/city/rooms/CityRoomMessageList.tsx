@@ -43,7 +43,7 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
   const handle = useRef<VirtualizerHandle>(null);
   const [active, setActive] = useState<string | null>(null);
   const [flashed, setFlashed] = useState<string | null>(null);
-  const { isAtBottom, newBelow, look, toBottom } = useFollowing(scroller, rows, outbox.length, timeline.hasNewer);
+  const { isAtBottom, newBelow, look, beforeJump, toBottom } = useFollowing(scroller, rows, outbox.length, timeline.hasNewer);
 
   useStartAt(handle, rows);
   useReading(isAtBottom);
@@ -79,7 +79,9 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
 
   useEffect(() => {
     const index = flashed === null ? -1 : indexOf(rows, flashed);
-    if (index >= 0) handle.current?.scrollToIndex(index, { align: "center" });
+    if (index < 0) return;
+    beforeJump();
+    handle.current?.scrollToIndex(index, { align: "center" });
     // Only when it is asked for, not when the rows change under it.
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [flashed]);

@@ -17,7 +17,7 @@ export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: re
   const [said, setSaid] = useState(outgoing);
   // Whoever comes to something unread begins there.
   const followsRef = useRef(!rows.some(({ kind }) => kind === "unread"));
-  const lastTopRef = useRef(0);
+  const lastRef = useRef<Place>({ top: 0, height: 0 });
   const lastKey = rows.at(-1)?.key ?? null;
 
   if (said !== outgoing) {
@@ -31,33 +31,39 @@ export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: re
     const list = listRef.current;
     if (!list) return;
     const isNear = !hasNewer && list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_PX;
-    const wentUp = list.scrollTop < lastTopRef.current;
-    lastTopRef.current = list.scrollTop;
-    // Further from the bottom without having gone up: the bottom moved, as a picture does that has just got its height.
+    const { top, height } = lastRef.current;
+    lastRef.current = placeOf(list);
+    // Rows above that shrink, as a video does that turns out to be damaged, lower `scrollTop`, too: only in a list that kept its
+    // height it was a person who scrolled up.
+    const wentUp = list.scrollTop < top && list.scrollHeight === height;
     if (!isNear && !wentUp && followsRef.current) {
-      scrollDown(list);
+      lastRef.current = scrollDown(list);
       return;
     }
     followsRef.current = isNear;
     setAtBottom(isNear);
   };
+  /** The next scroll event is that of a jump to a row, and ends following even if `scrollTop` grows. */
+  const beforeJump = () => {
+    if (listRef.current) lastRef.current = { ...placeOf(listRef.current), top: Infinity };
+  };
   const toBottom = () => {
     followsRef.current = true;
     // Another part of the history may be shorter, which moves the list up without anybody's doing.
-    lastTopRef.current = 0;
+    lastRef.current = { top: 0, height: 0 };
     setAtBottom(true);
-    scrollDown(listRef.current);
+    if (listRef.current) scrollDown(listRef.current);
   };
 
   useLayoutEffect(() => {
     if (hasNewer) followsRef.current = false;
-    else if (followsRef.current) scrollDown(listRef.current);
+    else if (followsRef.current && listRef.current) scrollDown(listRef.current);
   }, [listRef, hasNewer]);
 
   useLayoutEffect(() => {
     if (!outgoing) return;
     followsRef.current = true;
-    scrollDown(listRef.current);
+    if (listRef.current) scrollDown(listRef.current);
   }, [listRef, outgoing]);
 
   // Lines get their heights when they are drawn, pictures when they are there: the bottom moves, and one stays at it.
@@ -65,18 +71,28 @@ export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: re
     const list = listRef.current;
     if (!list) return undefined;
     const observer = new ResizeObserver(() => {
-      if (followsRef.current) scrollDown(list);
+      if (followsRef.current) lastRef.current = scrollDown(list);
     });
     observer.observe(list);
     for (const child of list.children) observer.observe(child);
     return () => observer.disconnect();
   }, [listRef]);
 
-  return { isAtBottom, newBelow: isAtBottom ? 0 : countNew(rows, seenKey), look, toBottom };
+  return { isAtBottom, newBelow: isAtBottom ? 0 : countNew(rows, seenKey), look, beforeJump, toBottom };
 }
 
-function scrollDown(list: HTMLElement | null): void {
-  if (list) list.scrollTop = list.scrollHeight;
+interface Place {
+  top: number;
+  height: number;
+}
+
+function placeOf({ scrollTop, scrollHeight }: HTMLElement): Place {
+  return { top: scrollTop, height: scrollHeight };
+}
+
+function scrollDown(list: HTMLElement): Place {
+  list.scrollTop = list.scrollHeight;
+  return placeOf(list);
 }
 
 /** How many messages came after the last line that was seen. */

@@ -1,0 +1,71 @@
+import { act, renderHook } from "@testing-library/react";
+import { describe, expect, it } from "vitest";
+import { message } from "../../../testing/samples";
+import type { Row } from "./rows";
+import { useFollowing } from "./useFollowing";
+
+const WINDOW_PX = 400;
+const row = (seq: number): Row => ({ kind: "message", key: `m${seq}`, message: message(seq), isFirst: true });
+
+/** A list that is shown at its end, as a browser measures it: `scrollTop` never exceeds what the content leaves to scroll. */
+function following() {
+  let [top, height] = [600, 1_000];
+  const list = document.createElement("div");
+  Object.defineProperties(list, {
+    clientHeight: { get: () => WINDOW_PX },
+    scrollHeight: { get: () => height },
+    scrollTop: { get: () => top, set: (value: number) => (top = Math.max(0, Math.min(value, height - WINDOW_PX))) },
+  });
+  const { result, rerender } = renderHook(({ rows }) => useFollowing({ current: list }, rows, 0, false), {
+    initialProps: { rows: [row(1), row(2)] },
+  });
+  const scroll = (to: { top: number; height: number }) =>
+    act(() => {
+      ({ top, height } = to);
+      result.current.look();
+    });
+  scroll({ top: 600, height: 1_000 });
+  const grow = (to: number) => (height = to);
+  return { list, result, scroll, grow, arrive: (seq: number) => rerender({ rows: [row(1), row(2), row(seq)] }) };
+}
+
+const isAtEnd = (list: HTMLElement) => list.scrollTop + list.clientHeight === list.scrollHeight;
+
+describe("following a conversation", () => {
+  it.each([
+    ["shrink", { top: 400, height: 900 }],
+    ["shrink by less than new ones add", { top: 400, height: 1_100 }],
+    ["grow", { top: 600, height: 1_300 }],
+  ])("goes on when rows above %s", (_, moved) => {
+    const { list, result, scroll, arrive } = following();
+    scroll(moved);
+    arrive(3);
+    expect(isAtEnd(list)).toBe(true);
+    expect(result.current).toMatchObject({ isAtBottom: true, newBelow: 0 });
+  });
+
+  it("ends when a person scrolls up", () => {
+    const { list, result, scroll, arrive } = following();
+    scroll({ top: 400, height: 1_000 });
+    arrive(3);
+    expect(list.scrollTop).toBe(400);
+    expect(result.current).toMatchObject({ isAtBottom: false, newBelow: 1 });
+  });
+
+  it("ends when a person scrolls up after rows changed their heights", () => {
+    const { list, result, scroll } = following();
+    scroll({ top: 400, height: 900 });
+    scroll({ top: 300, height: 900 });
+    expect(list.scrollTop).toBe(300);
+    expect(result.current.isAtBottom).toBe(false);
+  });
+
+  it("ends with a jump to a row, also when earlier messages arrived for it", () => {
+    const { list, result, scroll, grow } = following();
+    grow(5_000);
+    result.current.beforeJump();
+    scroll({ top: 2_000, height: 5_000 });
+    expect(list.scrollTop).toBe(2_000);
+    expect(result.current.isAtBottom).toBe(false);
+  });
+});
