@@ -66,6 +66,7 @@ from .errors import ExitCode, StartError
 from .http.room_socket import RoomFrames
 from .listening import city_listener, matrix_listener
 from .matrix.adoption import Adoption
+from .matrix.backfill import Backfill
 from .matrix.catch_up import CatchUp
 from .matrix.chat_events import DirectChatEvents
 from .matrix.check_in import check_in
@@ -223,9 +224,7 @@ class City:
             version=settings.city.room_version,
             federate=settings.city.federate,
         )
-        self.adoption = Adoption(
-            self.homeserver, self.database, self.namespace, self.rooms, self.matrix_rooms, self.late
-        )
+        self.adoption = Adoption(self.homeserver, self.database, self.namespace, self.rooms, self.matrix_rooms)
         self.mirror = PresenceMirror(
             Tellers(self.homeserver, may_use_module=settings.presence.synapse_module == "auto"),
             self.watch,
@@ -462,6 +461,11 @@ class City:
     def _inbox_filled(self) -> None:
         self.watch.heard()
         self.inbound.wake()
+
+    @property
+    def backfill(self) -> Backfill:
+        """The backfill of rooms, for the command line."""
+        return Backfill(self.homeserver, self.database, self.namespace, self.message_events, self.late, now_ms)
 
     async def load(self) -> None:
         """Bring the database up to date and read what is kept in memory."""

@@ -14,6 +14,7 @@ from .messages import find_open
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, publish_all
 from .reading import as_seen
 from .texts import one_line
+from .times import plausible_ms
 from .types import Author, EventId, Message, OutboxKind, Reaction, ReactionId, Room, RoomEventKind
 
 MAX_KEY_CHARS: Final = 64
@@ -88,8 +89,14 @@ class Reactions:
         *,
         event_id: EventId,
         shortcode: str | None = None,
+        given_at_ms: int | None = None,
     ) -> RoomHappened | None:
-        """Somebody gave a sign on Matrix; None when it is known already, or cannot be one."""
+        """Somebody gave a sign on Matrix; None when it is known already, or cannot be one.
+
+        Args:
+            given_at_ms: when a reaction of a room's earlier history was given, in milliseconds since 1970; clients are not
+                told of it, so that None is returned.
+        """
         if message.deleted or await tx.reactions.by_event_id(event_id):
             return None
         written, key = key, normal_form(one_line(key))[:MAX_MATRIX_KEY_CHARS]
@@ -103,12 +110,15 @@ class Reactions:
             message.id,
             author,
             key,
-            self._now_ms(),
+            self._now_ms() if given_at_ms is None else plausible_ms(given_at_ms, self._now_ms()),
             event_id,
             shortcode=shortcode,
             matrix_key=written if written != key else None,
         )
         await tx.reactions.add(reaction)
+        if given_at_ms is not None:
+            await tx.messages.set_reactions(message.id, await tx.reactions.tallies(message.id))
+            return None
         _, happened = await self._counted(tx, message, reaction, added=True)
         return happened
 

@@ -21,6 +21,7 @@ from .terminal import DEFAULT_CONFIG, ConfigPath, say, show_table
 
 if TYPE_CHECKING:
     from ..app import City
+    from ..matrix.backfill import Backfilled
 
 T = TypeVar("T")
 
@@ -96,12 +97,15 @@ def adopt(
 
 @app.command("backfill")
 def backfill(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Bring what was written in the Matrix room before the city knew it into the city."""
+    """Bring what was written in the Matrix room before the city knew it into the city, with edits and reactions."""
 
-    async def fetch(city: City) -> int:
-        return await city.adoption.backfill(await _room(city.database, slug), city.message_events)
+    async def fetch(city: City) -> Backfilled:
+        return await city.backfill.run(await _room(city.database, slug))
 
-    say(f"{_asking_matrix(config, fetch)} messages came in.", "green")
+    brought = _asking_matrix(config, fetch)
+    say(f"{brought.messages} messages came in.", "green")
+    if brought.relations:
+        say(f"{brought.relations} reactions, edits and deletions came in.", "green")
 
 
 @app.command("archive")

@@ -504,8 +504,18 @@ class Homeserver:
 
         ``until`` is a token of ``/sync``: what had happened by then is left out.
         """
-        query = {"dir": "b", "limit": str(limit)} | ({"from": cursor} if cursor else {})
-        query |= {"to": until} if until else {}
+        return await self._messages(room, {"dir": "b"} | ({"to": until} if until else {}), cursor, limit, as_user)
+
+    async def messages_after(
+        self, room: MatrixRoomId, cursor: str | None, *, limit: int, as_user: UserId
+    ) -> tuple[list[JSON], str | None]:
+        """Return a page of history, oldest first, and the cursor to the next; without a cursor from the room's first event."""
+        return await self._messages(room, {"dir": "f"}, cursor, limit, as_user)
+
+    async def _messages(
+        self, room: MatrixRoomId, query: dict[str, str], cursor: str | None, limit: int, as_user: UserId
+    ) -> tuple[list[JSON], str | None]:
+        query |= {"limit": str(limit)} | ({"from": cursor} if cursor else {})
         answer = await self._object(Method.GET, Path.v3.rooms[room].messages, as_user=as_user, query=query)
         end = answer.get("end")
         events = [event for event in self._list(answer, "chunk") if isinstance(event, dict)]

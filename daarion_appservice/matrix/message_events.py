@@ -148,6 +148,12 @@ class MessageEvents:
             await tx.rooms.hold_any(room.id)
             await tx.reactions.arrived(ReactionId(reaction_id), event_id)
             return []
+        return [] if room.archived else await self._reaction(tx, room, event)
+
+    async def _reaction(
+        self, tx: Transaction, room: Room, event: Event, *, given_at_ms: int | None = None
+    ) -> list[CityEvent]:
+        content = content_of(event)
         relation = inner(content, "m.relates_to")
         key, original = optional_text(relation, "key"), optional_text(relation, "event_id")
         author = await self._author(tx, room, sender_of(event))
@@ -155,17 +161,71 @@ class MessageEvents:
             return []
         await tx.rooms.hold_any(room.id)
         message = await message_of_event(tx, EventId(original))
-        if message is None or message.room_id != room.id or room.archived:
+        if message is None or message.room_id != room.id:
             return []
         happened = await self._reactions.receive(
-            tx, message, author, key, event_id=event_id, shortcode=shortcode_of(content)
+            tx,
+            message,
+            author,
+            key,
+            event_id=event_id_of(event),
+            shortcode=shortcode_of(content),
+            given_at_ms=given_at_ms,
         )
         return [happened] if happened else []
 
+    async def past_relation(self, tx: Transaction, room: Room, event: Event, visibility: HistoryVisibility) -> bool:
+        """Take in an edit or a reaction of a room's earlier history; return whether the city did not have it.
+
+        Clients are not told of it. An edit of a message that the city does not have is not kept.
+
+        Args:
+            visibility: the room's history visibility at the place of the event.
+        """
+        if await self.has_relation(tx, event) or await self.related_message(tx, room, event) is None:
+            return False
+        if type_of(event) == "m.reaction":
+            await self._reaction(tx, room, event, given_at_ms=time_ms(event))
+        elif original := replaced(content_of(event)):
+            await self._edit(tx, room, event, original, history=visibility)
+        return await self.has_relation(tx, event)
+
+    async def has_relation(self, tx: Transaction, event: Event) -> bool:
+        """Return whether the city has this edit or reaction; of its own it also has those whose event is not known yet."""
+        content, event_id, is_ours = content_of(event), event_id_of(event), self._namespace.is_ours(sender_of(event))
+        if type_of(event) == "m.reaction":
+            reaction_id = optional_text(content, REACTION_ID) if is_ours else None
+            own = await tx.reactions.get(ReactionId(reaction_id)) if reaction_id else None
+            return own is not None or await tx.reactions.by_event_id(event_id) is not None
+        # Of many edits of its own the city has forgotten the oldest, but not the message.
+        message_id = optional_text(content, MESSAGE_ID) if is_ours else None
+        written_here = await tx.messages.get(MessageId(message_id)) if message_id else None
+        return written_here is not None or await tx.revisions.by_event_id(event_id) is not None
+
+    async def related_message(self, tx: Transaction, room: Room, event: Event) -> Message | None:
+        """Return the message of the room that an edit or a reaction is about; None if it is unknown or deleted."""
+        original = optional_text(inner(content_of(event), "m.relates_to"), "event_id")
+        if not original:
+            return None
+        message = await tx.messages.by_event_id(EventId(original))
+        if message is None and type_of(event) == "m.reaction":
+            # A reaction to an edit is one to the message.
+            message = await message_of_event(tx, EventId(original))
+        return message if message and message.room_id == room.id and not message.deleted else None
+
+    async def is_in_effect(self, tx: Transaction, room: Room, event: Event) -> bool:
+        """Return whether nothing is left in the city of what an ``m.room.redaction`` redacts."""
+        redacted = _redacted(event)
+        message = await tx.messages.by_event_id(redacted)
+        if message is not None:
+            return message.deleted or message.room_id != room.id
+        reaction = await tx.reactions.by_event_id(redacted)
+        revision = await tx.revisions.by_event_id(redacted)
+        return (reaction is None or reaction.removed) and revision is None
+
     async def redaction(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """``m.room.redaction``. Synapse hands on none whose sender may not; so it holds in an archived room, too."""
-        # Since room version 11 it stands in the content.
-        redacted = EventId(text(content_of(event), "redacts") or text(event, "redacts"))
+        redacted = _redacted(event)
         by = await self._author(tx, room, sender_of(event), staff_too=True)
         if not redacted or by is None:
             return []
@@ -189,7 +249,7 @@ class MessageEvents:
         new_content = inner(content, "m.new_content")
         said = _shown(read_said(type_of(event), new_content, self._namespace), room, new_content)
         editor = await self._author(tx, room, sender_of(event))
-        if said is None or editor is None or room.archived:
+        if said is None or editor is None or (room.archived and history is None):
             return []
         message = await _held(tx, room, original)
         if message is None:
@@ -231,6 +291,11 @@ class MessageEvents:
         return Author(
             kind, author_id, (member and member.display_name) or author_id, member.avatar_url if member else None
         )
+
+
+def _redacted(event: Event) -> EventId:
+    # Since room version 11 it stands in the content.
+    return EventId(text(content_of(event), "redacts") or text(event, "redacts"))
 
 
 def _bundled_edit(event: Event) -> Event:

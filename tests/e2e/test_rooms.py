@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
 import nio
@@ -81,6 +81,8 @@ async def test_a_room_of_matrix_is_adopted_with_its_history(city: RunningCity, a
         assert isinstance(await alice.client.room_send(agora, event_type, content), nio.RoomSendResponse)
         said.append(shown)
 
+    await _changes_words(alice, agora)
+
     adopted = await city.command("room", "adopt", "#agora:city.localhost")
     assert adopted.code == 0, adopted.err
     assert "members" in adopted.out
@@ -95,9 +97,16 @@ async def test_a_room_of_matrix_is_adopted_with_its_history(city: RunningCity, a
     await eventually(after_is_here)
     filled = await city.command("room", "backfill", "agora")
     assert "122 messages came in" in filled.out
+    assert "2 reactions, edits and deletions came in" in filled.out  # the last edit comes with its message
+    said[1] = "edited twice"
     assert await city.bodies("agora", token=oksana) == [*said, "after"]
     assert await city.bodies("agora") == []
-    assert "0 messages came in" in (await city.command("room", "backfill", "agora")).out
+    messages = await city.get("/city/rooms/agora/messages?limit=200", token=oksana)
+    given = [(message["body"], each["emoji"], each["by"]) for message in messages for each in message["reactions"]]
+    assert given == [("word 0", "👍", ["@alice:city.localhost"])]
+    repeated = await city.command("room", "backfill", "agora")
+    assert "0 messages came in" in repeated.out
+    assert "reactions" not in repeated.out
 
     room = await city.get("/city/rooms/agora")
     assert (room["name"], room["description"]) == ("Агора", "Площа")
@@ -196,6 +205,33 @@ async def test_a_homeserver_that_was_set_up_anew_gets_everything_again(start_cit
         return "hello yourself" in await city.bodies()
 
     await eventually(is_heard)
+
+
+async def _changes_words(alice: Person, room: str) -> None:
+    """Give two reactions to the first words of the room and take one back, edit one twice, and delete one."""
+    answer = await alice.client.room_messages(room, limit=500, direction=nio.MessageDirection.back)
+    assert isinstance(answer, nio.RoomMessagesResponse)
+    events = {event.body: event.event_id for event in answer.chunk if isinstance(event, nio.RoomMessageText)}
+    reactions = [
+        await _send(alice, room, "m.reaction", {"m.relates_to": _relation("m.annotation", events["word 0"], key=key)})
+        for key in ("👍", "🎉")
+    ]
+    for body in ("edited", "edited twice"):
+        content = {"msgtype": "m.text", "body": f"* {body}", "m.new_content": {"msgtype": "m.text", "body": body}}
+        await _send(alice, room, "m.room.message", content | {"m.relates_to": _relation("m.replace", events["word 1"])})
+    deleted = await _send(alice, room, "m.room.message", {"msgtype": "m.text", "body": "deleted"})
+    for event in (reactions[1], deleted):
+        assert isinstance(await alice.client.room_redact(room, event), nio.RoomRedactResponse)
+
+
+def _relation(rel_type: str, event_id: str, **more: str) -> dict[str, str]:
+    return {"rel_type": rel_type, "event_id": event_id} | more
+
+
+async def _send(alice: Person, room: str, event_type: str, content: Mapping[str, object]) -> str:
+    answer = await alice.client.room_send(room, event_type, dict(content))
+    assert isinstance(answer, nio.RoomSendResponse), answer
+    return str(answer.event_id)
 
 
 async def _create(alice: Person, *, alias: str, name: str, topic: str = "", invite_bot: bool) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -49,7 +49,7 @@ _ANSWERS: dict[str, dict[str, Any]] = {
     "whoami": {"user_id": "@daarion_bot:city.localhost"},
     "joined_rooms": {"joined_rooms": []},
     "devices": {"devices": []},
-    "messages": {"chunk": []},
+    "relations": {"chunk": []},
 }
 """What is answered whoever asks; everything else with an empty object."""
 
@@ -80,6 +80,7 @@ class Asked:
     user: str
     path: dict[str, str]
     content: Any
+    query: dict[str, str] = field(default_factory=dict)
 
 
 def refused(status: int, errcode: str, error: str = "no", **more: Any) -> Reply:
@@ -97,6 +98,8 @@ class ScriptedHomeserver:
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
+        self.histories: dict[str, list[dict[str, Any]]] = {}
+        """The events of each room, oldest first, as ``/messages`` returns them."""
         self.in_room: defaultdict[str, list[str]] = defaultdict(list)
         """The bodies of the messages of each room, as they arrived."""
         self._events: dict[tuple[str, str], str] = {}
@@ -132,7 +135,9 @@ class ScriptedHomeserver:
     def _handler(self, what: str) -> Any:
         async def handle(request: web.Request) -> web.Response:
             content = await request.json() if request.can_read_body else None
-            asked = Asked(what, request.query.get("user_id", ""), dict(request.match_info), content)
+            asked = Asked(
+                what, request.query.get("user_id", ""), dict(request.match_info), content, dict(request.query)
+            )
             self.asked.append(asked)
             match self._reply(asked):
                 case Reply(status, answer):
@@ -162,11 +167,23 @@ class ScriptedHomeserver:
                 return {"room_id": asked.path["room"]}
             case "redact":
                 return {"event_id": f"$redaction-of-{asked.path['event']}"}
-            case "relations":
-                return {"chunk": []}
+            case "messages":
+                return self._page(asked)
             case "send":
                 return {"event_id": self._take(asked)}
         return _ANSWERS.get(asked.what, {})
+
+    def _page(self, asked: Asked) -> dict[str, Any]:
+        """Return a page of a room's history; its tokens are indices, and a page without events has no ``end``."""
+        events, limit = self.histories.get(asked.path["room"], []), int(asked.query["limit"])
+        if asked.query["dir"] == "f":
+            start = int(asked.query.get("from", 0))
+            chunk, end = events[start : start + limit], min(start + limit, len(events))
+        else:
+            start = int(asked.query.get("from", len(events)))
+            end = max(0, start - limit)
+            chunk = events[end:start][::-1]
+        return {"chunk": chunk, "start": str(start)} | ({"end": str(end)} if chunk else {})
 
     def _take(self, asked: Asked) -> str:
         """The same transaction of the same user is the same event."""
