@@ -478,7 +478,7 @@ class City:
         await self.ghosts.load()
         await self.memberships.load()
         if self.redis is not None:
-            await check_redis(self.redis)
+            await check_redis(self.redis, self.settings.redis.url)
 
     async def _seed_agents(self) -> None:
         async with self.database.transaction() as tx:

@@ -44,3 +44,14 @@ async def speaks_http(host: str, port: int) -> bool:
                 writer.transport.abort()
     except (OSError, EOFError, TimeoutError):
         return False
+
+
+async def is_open(host: str, port: int) -> bool:
+    """Return whether ``host``:``port`` accepts a TCP connection within 2 seconds."""
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.transport.abort()
+    return True

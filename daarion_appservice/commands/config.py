@@ -33,7 +33,7 @@ def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
 
 def _check_database_url(url: str) -> None:
     # Imported here, as SQLAlchemy takes longer to import than all else that this command does.
-    if "?" in url:
+    if "?" in url or not url.startswith("sqlite"):
         from ..storage.database_url import check as check_url  # noqa: PLC0415
 
         check_url(url)

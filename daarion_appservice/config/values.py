@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from typing import Annotated, Final
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 from limits import parse_many
 from pydantic import AfterValidator, Field, SecretStr
@@ -161,6 +161,10 @@ def _database_url(value: str) -> str:
     if scheme == "sqlite" and not value.partition("://")[2].partition("?")[0].strip("/"):
         # SQLite would keep all of it in memory, and lose it at the end of the process.
         raise ValueError("names no file: write sqlite:///daarion.db")
+    if scheme == "sqlite" and not value.partition("://")[2].startswith("/"):
+        raise ValueError(
+            "needs three slashes before the file: sqlite:///daarion.db, or sqlite:////var/lib/daarion/daarion.db"
+        )
     if scheme == "postgresql":
         authority = value.partition("://")[2].partition("?")[0]
         if authority.count("@") > 1:
@@ -171,9 +175,40 @@ def _database_url(value: str) -> str:
     return value
 
 
+_REDIS_PARAMETERS: Final = {"client_name", "db", "health_check_interval", "password", "protocol", "username"}
+_REDIS_TLS: Final = {
+    "ssl_ca_certs",
+    "ssl_ca_path",
+    "ssl_cert_reqs",
+    "ssl_certfile",
+    "ssl_check_hostname",
+    "ssl_keyfile",
+}
+
+
 def _redis_url(value: str) -> str:
-    if value and not re.match(r"(redis|rediss|unix)://.", value):
+    if not value:
+        return value
+    if not re.match(r"(redis|rediss|unix)://.", value):
         raise ValueError("must begin with redis://, rediss:// or unix://")
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018 - raises when it is none
+    except ValueError:
+        # The text behind the colon may be part of a password.
+        raise ValueError("has no proper host and port: percent-encode special characters of the password") from None
+    if parts.fragment or parts.netloc.count("@") > 1:
+        raise ValueError("has special characters in the password: percent-encode them (@ is %40, # is %23, / is %2F)")
+    if parts.scheme != "unix" and not re.fullmatch(r"/?|/[0-9]+", parts.path):
+        raise ValueError("may only have the number of a database behind the host, like redis://localhost:6379/0")
+    known = _REDIS_PARAMETERS | (_REDIS_TLS if parts.scheme == "rediss" else set())
+    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        if name in _REDIS_TLS - known:
+            raise ValueError(f"has {name}, which is for TLS: it must begin with rediss://")
+        if name not in known:
+            raise ValueError(f"has a parameter that is not supported; supported are {', '.join(sorted(known))}")
+        if name in {"db", "health_check_interval", "protocol"} and not re.fullmatch(r"[0-9]{1,6}", text):
+            raise ValueError(f"has a {name} that is no number")
     return value
 
 

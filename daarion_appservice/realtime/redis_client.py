@@ -14,11 +14,16 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisClusterException, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from yarl import URL
 
 from ..errors import ExitCode, StartError
+from ..tls_probe import is_open, speaks_tls
 
 Client = Redis | RedisCluster
 _OLDEST: Final = 7
+_PORT: Final = 6379
+_NO_CLUSTER: Final = "Cluster mode is not enabled"
+"""What redis-py says of a server that refuses ``CLUSTER SLOTS``."""
 T = TypeVar("T")
 
 log = structlog.get_logger()
@@ -42,22 +47,28 @@ def connect(url: str, *, cluster: bool) -> Client:
         "retry": Retry(NoBackoff(), 0),
     }
     kind = RedisCluster if cluster else Redis
-    client: Client = kind.from_url(url, **options)
+    try:
+        client: Client = kind.from_url(url, **options)
+    except (RedisClusterException, ValueError, TypeError) as error:
+        raise _wrong_kind("redis.url cannot be used", error) from error
     return client
 
 
-async def check(client: Client) -> None:
+async def check(client: Client, url: str) -> None:
     """Raise StartError, in words, when this Redis cannot be used. One that does not answer may yet come: that is no error."""
     try:
         info = await client.info("server")
     except (AuthenticationError, NoPermissionError) as error:
-        raise StartError(
-            f"Redis refuses us: {error}", "Check user and password in redis.url.", ExitCode.REDIS
-        ) from error
+        raise _refused(error) from error
     except RedisClusterException as error:
-        raise _wrong_kind("redis.cluster is true, but this Redis is no cluster", error) from error
+        if isinstance(error.__cause__, AuthenticationError | NoPermissionError):
+            raise _refused(error.__cause__) from error
+        if _NO_CLUSTER in str(error):
+            raise _wrong_kind("redis.cluster is true, but this Redis is no cluster", error) from error
+        await _report_absence(url, error)
+        return
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-        log.warning("redis_not_found", error=str(error), help="the city starts without it; trying again")
+        await _report_absence(url, error)
         return
     except RedisError as error:
         raise _wrong_kind("This Redis cannot be used", error) from error
@@ -68,6 +79,33 @@ async def check(client: Client) -> None:
     if int(version.partition(".")[0]) < _OLDEST:
         raise _wrong_kind(f"This Redis is of version {version}", f"{_OLDEST}.0 or later is needed, or a Valkey")
     await _check_eviction(client)
+
+
+async def _report_absence(url: str, error: Exception) -> None:
+    log.warning(
+        "redis_not_found",
+        error=str(error),
+        help=await _tls_advice(url, str(error)) or "the city starts without it; trying again",
+    )
+
+
+async def _tls_advice(url: str, reason: str) -> str | None:
+    """Return what is wrong with TLS in ``redis.url``, as far as can be seen; None when TLS is not to blame."""
+    address = URL(url)
+    if address.scheme not in {"redis", "rediss"} or address.host is None:
+        return None
+    if "CERTIFICATE" in reason:
+        return (
+            "the TLS certificate of Redis is not trusted for this name: name its CA in redis.url, "
+            "rediss://…?ssl_ca_certs=/path/to/ca.pem"
+        )
+    port = address.port or _PORT
+    has_tls = await speaks_tls(address.host, port)
+    if address.scheme == "redis" and has_tls:
+        return "this Redis speaks TLS: redis.url must begin with rediss://"
+    if address.scheme == "rediss" and not has_tls and await is_open(address.host, port):
+        return "the TLS handshake with Redis fails: if it speaks no TLS there, redis.url must begin with redis://"
+    return None
 
 
 async def _check_eviction(client: Client) -> None:
@@ -84,6 +122,10 @@ async def _check_eviction(client: Client) -> None:
             help="when its memory is full, this Redis drops keys, and people flap between online and offline: set "
             "`maxmemory-policy noeviction`",
         )
+
+
+def _refused(error: BaseException) -> StartError:
+    return StartError(f"Redis refuses us: {error}", "Check user and password in redis.url.", ExitCode.REDIS)
 
 
 def _wrong_kind(what: str, why: object) -> StartError:

@@ -6,6 +6,7 @@ translated here. Nothing here prints a password, also not one that was pasted wi
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,12 +14,15 @@ from typing import Any, Final
 
 from sqlalchemy import make_url
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
 
 from ..errors import ExitCode, StartError
 
 _EXAMPLES: Final = "sqlite:///daarion.db or postgresql://user:password@host/name"
 _TLS_FILES: Final = ("sslrootcert", "sslcert", "sslkey")
 _VERIFYING_MODES: Final = ("verify-ca", "verify-full")
+_SESSION_ATTRIBUTES: Final = ("any", "primary", "standby", "read-write", "read-only", "prefer-standby")
+_LAST_PORT: Final = 65_535
 _TLS_MODES: Final = ("disable", "allow", "prefer", "require", *_VERIFYING_MODES)
 
 
@@ -38,6 +42,7 @@ def driver_url(url: str) -> URL:
         ) from error
     match backend:
         case "sqlite":
+            _check_sqlite(parsed)
             return parsed.set(drivername="sqlite+aiosqlite")
         case "postgresql" | "postgres":
             return parsed.set(drivername="postgresql+asyncpg")
@@ -46,6 +51,18 @@ def driver_url(url: str) -> URL:
         f"Use {_EXAMPLES}.",
         ExitCode.CONFIG,
     )
+
+
+def _check_sqlite(url: URL) -> None:
+    if url.query.get("uri"):
+        return  # a `file:` URI, whose parameters are SQLite's own
+    for name in url.query:
+        if name != "timeout":
+            raise StartError(
+                f"database.url has the parameter {name!r}, which is not supported for SQLite",
+                "Remove it. Supported is timeout, in seconds.",
+                ExitCode.CONFIG,
+            )
 
 
 def postgres_options(url: URL) -> tuple[URL, dict[str, Any]]:
@@ -70,25 +87,53 @@ def postgres_options(url: URL) -> tuple[URL, dict[str, Any]]:
         argument, convert = _PARAMETERS[name]
         try:
             converted = convert(value)
-        except ValueError:
-            raise StartError(
-                f"database.url has a {name} that is no number",
-                "Write seconds, like connect_timeout=10.",
-                ExitCode.CONFIG,
-            ) from None
+        except ValueError as error:
+            raise StartError(f"database.url has a {name} that cannot be used", f"{error}.", ExitCode.CONFIG) from None
         if isinstance(converted, Mapping):
             options.setdefault(argument, {}).update(converted)
         else:
             options[argument] = converted
+    _check_hosts(url.set(query=kept))
     return url.set(query=kept), options
+
+
+def _check_hosts(url: URL) -> None:
+    """Raise StartError for hosts and ports that neither SQLAlchemy nor the system's sockets take."""
+    advice = "Each host needs a port from 1 to 65535: postgresql://user:password@host:5432/name, or ?host=a:5432&host=b:5432."
+    try:
+        _, arguments = url.get_dialect()().create_connect_args(url)
+    except ArgumentError as error:
+        raise StartError(
+            f"database.url has hosts or ports that cannot be used: {error}", advice, ExitCode.CONFIG
+        ) from None
+    ports = arguments.get("port") or []
+    for port in ports if isinstance(ports, list) else [ports]:
+        if not 0 < int(port) <= _LAST_PORT:
+            raise StartError(f"database.url has a port that does not exist: {port}", advice, ExitCode.CONFIG)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise ValueError("Write seconds, more than 0, like connect_timeout=10")
+    return seconds
+
+
+def _session_attribute(text: str) -> str:
+    if text not in _SESSION_ATTRIBUTES:
+        raise ValueError(f"Use one of {', '.join(_SESSION_ATTRIBUTES)}")
+    return text
 
 
 _PARAMETERS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "application_name": ("server_settings", lambda value: {"application_name": value}),
-    "command_timeout": ("command_timeout", float),
-    "connect_timeout": ("timeout", float),
+    "command_timeout": ("command_timeout", _seconds),
+    "connect_timeout": ("timeout", _seconds),
     "password": ("password", str),
-    "target_session_attrs": ("target_session_attrs", str),
+    "target_session_attrs": ("target_session_attrs", _session_attribute),
     "user": ("user", str),
 }
 """libpq's parameters with asyncpg's argument for each, and how its text is read."""

@@ -92,11 +92,27 @@ def test_every_mistake_stands_on_a_line_of_its_own(here: Path) -> None:
     ]
 
 
-def test_check_names_a_database_parameter_that_cannot_be_used(here: Path) -> None:
-    (here / "config.yaml").write_text("database: {url: 'postgresql://city@localhost/city?sslmode=sure'}\n")
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("postgresql://city@localhost/city?sslmode=sure", "'sure'"),
+        ("postgresql://city:geheim@localhost:port/city", "not a database address"),
+        ("postgresql://city:geheim@[::1/city", "not a database address"),
+        ("postgresql://city:geheim@localhost:70000/city", "a port that does not exist: 70000"),
+        ("postgresql://localhost/city?password=geheim&port=x", "hosts or ports that cannot be used"),
+        ("postgresql://localhost/city?host=a&host=b", "hosts or ports that cannot be used"),
+        ("postgresql://localhost/city?connect_timeout=0", "connect_timeout"),
+        ("postgresql://localhost/city?connect_timeout=nan", "connect_timeout"),
+        ("postgresql://localhost/city?target_session_attrs=first", "Use one of any, primary"),
+        ("sqlite:///city.db?mode=ro", "'mode'"),
+    ],
+)
+def test_check_refuses_a_database_url_that_run_cannot_use(here: Path, url: str, named: str) -> None:
+    (here / "config.yaml").write_text(f"database: {{url: '{url}'}}\n")
     ended = run(here, "config", "check")
     assert ended.code == ExitCode.CONFIG
-    assert "'sure'" in ended.err
+    assert named in ended.err
+    assert "geheim" not in ended.err
 
 
 def test_an_upgrade_names_what_it_added(here: Path) -> None:

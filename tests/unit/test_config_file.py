@@ -214,6 +214,29 @@ def test_nothing_is_concluded_from_a_wrong_value(config: Path) -> None:
         ("homeserver: {address: localhost:8008}\n", "homeserver.address must be a URL that starts with http:// or https://"),
         ("homeserver: {address: 'http://[::1'}\n", "homeserver.address must be a URL whose host and port are well-formed"),
         ("database: {url: mysql://db}\n", "database.url must begin with sqlite:/// or postgresql://"),
+        (
+            "database: {url: sqlite://city.db}\n",
+            "database.url needs three slashes before the file: sqlite:///daarion.db, or sqlite:////var/lib/daarion/daarion.db",
+        ),
+        *[
+            (f"redis: {{url: '{url}'}}\n", f"redis.url {said}")
+            for url, said in {
+                "redis://h:x": "has no proper host and port: percent-encode special characters of the password",
+                "redis://:p/w@h": "has no proper host and port: percent-encode special characters of the password",
+                "redis://h:70000": "has no proper host and port: percent-encode special characters of the password",
+                "redis://[::1/0": "has no proper host and port: percent-encode special characters of the password",
+                "redis://:p@w@h": (
+                    "has special characters in the password: percent-encode them (@ is %40, # is %23, / is %2F)"
+                ),
+                "redis://h/zero": "may only have the number of a database behind the host, like redis://localhost:6379/0",
+                "redis://h?db=first": "has a db that is no number",
+                "redis://h?ssl_ca_certs=/ca.pem": "has ssl_ca_certs, which is for TLS: it must begin with rediss://",
+                "unix:///run/redis.sock?foo=1": (
+                    "has a parameter that is not supported; supported are client_name, db, health_check_interval, "
+                    "password, protocol, username"
+                ),
+            }.items()
+        ],
         ("appservice: {as_token: 12345678}\n", "appservice.as_token must be text: put it in quotes"),
         ("city: {rooms: general}\n", "city.rooms must be a list: one `- …` a line"),
     ],
