@@ -68,12 +68,13 @@ async def callback_advice(address: str, reason: str) -> str | None:
 
     ``reason`` is Synapse's; it names OpenSSL's error. Whether TLS is spoken at ``address`` is probed from here.
     """
+    # Synapse may have another address than ours, so its reason counts before the scheme of `address`.
+    if "certificate" in reason:
+        return _CALLBACK_CERTIFICATE
+    if "SSL" in reason:
+        return _CALLBACK_NO_TLS
     url = URL(address)
-    if url.scheme == "https":
-        if "certificate" in reason:
-            return _CALLBACK_CERTIFICATE
-        return _CALLBACK_NO_TLS if "SSL" in reason else None
-    if url.host is None or url.port is None:
+    if url.scheme != "http" or url.host is None or url.port is None:
         return None
     return _CALLBACK_TLS if await speaks_tls(url.host, url.port) else None
 

@@ -40,6 +40,14 @@ _OTHER_REGISTRATION: Final = (
     "messages from Matrix wait in Synapse: it has another hs_token than this service; compare with `daarion-appservice "
     "registration check`, give Synapse the right file and restart it"
 )
+_NO_URL: Final = (
+    "messages from Matrix wait in Synapse: its copy of the registration has no url; give Synapse the file that "
+    "`daarion-appservice registration generate` made, and restart it"
+)
+_OTHER_ID: Final = (
+    "messages from Matrix wait in Synapse: its copy of the registration has another id than appservice.id; compare with "
+    "`daarion-appservice registration check`, give Synapse the right file and restart it"
+)
 _CANNOT_REACH_US: Final = "messages from Matrix wait in Synapse: is appservice.address what Synapse reaches us under?"
 
 log = structlog.get_logger()
@@ -193,16 +201,28 @@ class HomeserverWatch:
     async def _is_unreached(self, error: HomeserverRefused) -> None:
         """A ping did not arrive, or was refused by ourselves; the next one follows after ``_ECHO_S``."""
         self._ping_due = asyncio.get_running_loop().time() + _ECHO_S
+        if error.status == 401:
+            self._is_refused(error)
+            return
         self._failed_pings += 1
-        help_ = _OTHER_REGISTRATION if is_token_wrong(error) else await self._callback_help(error)
+        what, help_ = await self._ping_problem(error)
         if help_ != self._logged_help:
             self._logged_help = help_
             log.warning("homeserver_cannot_reach_us", error=str(error), help=help_)
         if self._failed_pings >= _FAILED_PINGS:
-            self.unreached = "has another hs_token" if is_token_wrong(error) else f"cannot reach us: {error}"
+            self.unreached = what
 
-    async def _callback_help(self, error: HomeserverRefused) -> str:
-        return await callback_advice(self._callback_address, error.message) or _CANNOT_REACH_US
+    async def _ping_problem(self, error: HomeserverRefused) -> tuple[str, str]:
+        """Return what a failed ping says of Synapse, for ``/readyz``, and what to do about it."""
+        if is_token_wrong(error):
+            return "has another hs_token", _OTHER_REGISTRATION
+        match error.errcode:
+            case "M_URL_NOT_SET":
+                return "has a registration of this service without url", _NO_URL
+            case "M_FORBIDDEN":
+                return "has a registration of this service with another id", _OTHER_ID
+        tls_advice = await callback_advice(self._callback_address, error.message)
+        return f"cannot reach us: {error}", tls_advice or _CANNOT_REACH_US
 
     def _is_reached(self) -> None:
         if self.unreached is not None:

@@ -160,6 +160,7 @@ async def test_running_homeserver_that_changes_to_tls_is_named(tmp_path: Path) -
     [
         ("https", "OpenSSL.SSL.Error: [('SSL routines', '', 'wrong version number')]", "must begin with http://"),
         ("https", "OpenSSL.SSL.Error: [('SSL routines', '', 'certificate verify failed')]", "TLS certificate"),
+        ("http", "OpenSSL.SSL.Error: [('SSL routines', '', 'wrong version number')]", "must begin with http://"),
         ("https", "HTTP 403 Forbidden", None),
         ("http", "Timeout waiting for response from remote server", "must begin with https://"),
     ],

@@ -814,11 +814,33 @@ async def test_refused_token_noticed_and_its_return_too(homeserver: ScriptedHome
     await client.close()
 
 
+async def test_ping_with_refused_token_names_the_token(homeserver: ScriptedHomeserver) -> None:
+    client = Homeserver(homeserver.url, "as_token")
+    watch = HomeserverWatch(client, "city")
+    watch.found()
+    homeserver.next("ping", *[refused(401, "M_UNKNOWN_TOKEN")] * 2)
+    with capture_logs() as logs:
+        for _ in range(2):
+            assert not await watch.ask_for_delivery()
+    assert [line["event"] for line in logs] == ["token_refused"]
+    assert watch.refusal == "does not accept our as_token (M_UNKNOWN_TOKEN)"
+    assert watch.unreached is None
+    await client.close()
+
+
 @pytest.mark.parametrize(
     ("code", "message", "said", "help_"),
     [
         ("M_BAD_STATUS", "HTTP 403 Forbidden", "has another hs_token", "another hs_token"),
         ("M_CONNECTION_FAILED", "refused: 111", "cannot reach us: 502 M_CONNECTION_FAILED: refused: 111", "address"),
+        (
+            "M_CONNECTION_FAILED",
+            "OpenSSL.SSL.Error",
+            "cannot reach us: 502 M_CONNECTION_FAILED: OpenSSL.SSL.Error",
+            "TLS",
+        ),
+        ("M_URL_NOT_SET", "no URL set", "has a registration of this service without url", "no url"),
+        ("M_FORBIDDEN", "Mismatching ID", "has a registration of this service with another id", "another id"),
     ],
 )
 async def test_pings_that_fail_are_named_until_one_arrives(
