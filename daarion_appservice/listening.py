@@ -171,6 +171,6 @@ def matrix_listener(city: City) -> Listener:
     )
     hosts = Hosts([settings.appservice.address, *settings.api.allowed_hosts], "appservice.address")
     others: list[Streaming] = [third_party, MetricsRoute(city.metrics)]
-    app = matrix_application([internal, health], receiver, MatrixDoor(settings), hosts, others=others)
     connections = Connections("matrix", matrix_caps(settings.limits, open_files()), Addresses(()))
+    app = matrix_application([internal, health], receiver, MatrixDoor(settings), hosts, connections, others=others)
     return Listener("matrix", app, settings.matrix.host, settings.matrix.port, connections)

@@ -266,6 +266,14 @@ class LimitsSettings(Section):
     unread_bytes: int = Field(
         256 * 1024 * 1024, ge=0, description="Those that wait for all together, on each listener; 0: no limit."
     )
+    request_bytes_per_address: int = Field(
+        32 * 1024 * 1024,
+        ge=0,
+        description="Bytes of requests, also of half-sent ones, and of WebSocket messages held for one address; 0: no limit.",
+    )
+    request_bytes: int = Field(
+        256 * 1024 * 1024, ge=0, description="Those held for all together, on each listener; 0: no limit."
+    )
 
 
 class MediaSettings(Section):

@@ -66,12 +66,8 @@ def as_problem(request: web.Request, error: Exception) -> web.Response:
     match error:
         case Mistakes():
             return _problem(error.status, error.code, error.detail, error.errors)
-        case TooManyRequests() | Unavailable() if error.retry_after_s is not None:
-            # In whole seconds (RFC 9110 §10.2.3), of which none is too early.
-            headers = {"Retry-After": str(math.ceil(error.retry_after_s))}
-            return _problem(error.status, error.code, error.detail, headers=headers)
         case CityError():
-            return _problem(error.status, error.code, error.detail)
+            return _problem(error.status, error.code, error.detail, headers=_retry_after(error))
         case web.HTTPException() if error.status < 400:
             raise error
         case web.HTTPException():
@@ -87,7 +83,7 @@ def as_problem(request: web.Request, error: Exception) -> web.Response:
 def _as_matrix_error(request: web.Request, error: Exception) -> web.StreamResponse:
     match error:
         case CityError():
-            return _matrix(error.status, _errcode(error), error.detail)
+            return _matrix(error.status, _errcode(error), error.detail, headers=_retry_after(error))
         case web.HTTPException() if error.status < 400 or error.content_type == "application/json":
             raise error
         case web.HTTPException():
@@ -124,8 +120,11 @@ _ERRCODES: Final = {
     403: "M_FORBIDDEN",
     404: "M_NOT_FOUND",
     405: "M_UNRECOGNIZED",
+    408: "M_UNKNOWN",
     413: "M_TOO_LARGE",
     421: "M_FORBIDDEN",
+    429: "M_LIMIT_EXCEEDED",
+    503: "M_UNKNOWN",
 }
 
 
@@ -157,5 +156,11 @@ def _problem(
     return json_response(content, status=status, content_type="application/problem+json", headers=headers)
 
 
-def _matrix(status: int, errcode: str, error: str) -> web.Response:
-    return json_response({"errcode": errcode, "error": error}, status=status)
+def _matrix(status: int, errcode: str, error: str, *, headers: dict[str, str] | None = None) -> web.Response:
+    return json_response({"errcode": errcode, "error": error}, status=status, headers=headers)
+
+
+def _retry_after(error: CityError) -> dict[str, str] | None:
+    """In whole seconds (RFC 9110 §10.2.3), of which none is too early."""
+    seconds = error.retry_after_s if isinstance(error, TooManyRequests | Unavailable) else None
+    return None if seconds is None else {"Retry-After": str(math.ceil(seconds))}

@@ -14,15 +14,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final, cast
 
 import structlog
-from aiohttp import web
+from aiohttp import StreamReader, hdrs, web
 from aiohttp.typedefs import Middleware
 
-from ..errors import TooManyRequests
+from ..as_json import as_json
+from ..errors import CityError, InvalidInput, TooManyRequests
 from .acknowledged import acknowledged_bytes
 from .addresses import Addresses
+from .request_bytes import MAX_HEAD_BYTES, RETRY_AFTER_S, Excess, HeldBytes, RequestBytes, Stage, head_size
 
 _SWEEP_S: Final = 1.0
 _WARN_EVERY_S: Final = 60.0
@@ -66,6 +69,8 @@ class Caps:
     answers_per_address: int = 0
     unread_bytes_per_address: int = 0
     unread_bytes: int = 0
+    request_bytes_per_address: int = 0
+    request_bytes: int = 0
 
 
 class Connection(asyncio.Protocol):
@@ -76,14 +81,22 @@ class Connection(asyncio.Protocol):
         "_drained",
         "_inner",
         "acknowledged",
+        "body",
         "client",
         "has_asked",
+        "head_size",
+        "held",
+        "holder",
         "idle_since_s",
+        "interruption",
         "is_busy",
+        "is_chunked",
         "is_over",
         "last_size",
         "peer",
+        "put_out",
         "reading_since_s",
+        "refusal",
         "transport",
         "unread_until_s",
         "written_s",
@@ -114,6 +127,21 @@ class Connection(asyncio.Protocol):
         """When the peer last took something."""
         self.unread_until_s: float | None = None
         """When a finished answer must have been taken."""
+        self.held = HeldBytes()
+        self.holder: str | None = None
+        """The address that the bytes are counted for."""
+        self.head_size = 0
+        """In bytes, of the request under way or the last one."""
+        self.body: StreamReader | None = None
+        """Of the request under way; of the last one as long as it is not complete and aiohttp throws away the rest of it."""
+        self.is_chunked = False
+        """Whether that body comes in chunks (``Transfer-Encoding``)."""
+        self.refusal: CityError | None = None
+        """Why the request under way, or that whose head is coming, is refused: its bytes are no longer held."""
+        self.interruption: asyncio.Timeout | None = None
+        """Around the handler of the request under way."""
+        self.put_out: Callable[[CityError], None] | None = None
+        """Ends a WebSocket, saying why."""
 
     # --- asyncio's ------------------------------------------------------------------------------------------
 
@@ -131,7 +159,8 @@ class Connection(asyncio.Protocol):
             return
         if not self.is_busy and self.reading_since_s is None:
             self.reading_since_s = self._connections.now_s()
-        self._inner.data_received(data)
+        if self._connections.received(self, len(data)):
+            self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
         return None if self.is_over else self._inner.eof_received()
@@ -157,6 +186,36 @@ class Connection(asyncio.Protocol):
     def becomes_stream(self) -> None:
         """A WebSocket or an event stream is counted as such (``places``), and as an open answer no more."""
         self._connections.taken(self)
+
+    # --- bytes of requests ------------------------------------------------------------------------------------
+
+    @property
+    def is_body_complete(self) -> bool:
+        return self.body is None or self.body.is_eof()
+
+    @property
+    def stage(self) -> Stage:
+        if not self.is_busy:
+            return Stage.HEAD
+        return Stage.COMPLETE if self.is_body_complete else Stage.BODY
+
+    @property
+    def is_discarding(self) -> bool:
+        """Whether what comes is thrown away: the rest of a body that its handler did not read."""
+        return not self.is_body_complete and (not self.is_busy or self.refusal is not None)
+
+    @property
+    def is_refusable(self) -> bool:
+        """False for a complete request that a handler works on: it may have changed something already."""
+        return not self.is_busy or not self.is_body_complete or self.put_out is not None or self.held.later > 0
+
+    def took(self, size: int) -> None:
+        """So many bytes of the body were passed on and are held no longer."""
+        self._connections.release(self, lambda: self.held.take(size))
+
+    def took_message(self, size: int, mark: int | None) -> None:
+        """A WebSocket message was taken; see ``HeldBytes.message_taken``."""
+        self._connections.release(self, lambda: self.held.message_taken(size, mark, self.head_size))
 
     # --- back-pressure --------------------------------------------------------------------------------------
 
@@ -184,6 +243,24 @@ def connection_of(request: web.Request) -> Connection | None:
     return protocol if isinstance(protocol, Connection) else None
 
 
+def _refused_head(error: CityError) -> bytes:
+    """The answer to a request whose head is not complete."""
+    phrase = HTTPStatus(error.status).phrase
+    problem = {
+        "type": f"urn:daarion:problem:{error.code}",
+        "title": phrase,
+        "status": error.status,
+        "code": error.code,
+        "detail": error.detail,
+    }
+    body = as_json(problem)
+    head = (
+        f"HTTP/1.1 {error.status} {phrase}\r\nContent-Type: application/problem+json\r\n"
+        f"Retry-After: {RETRY_AFTER_S}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
 class Connections:
     """Those of one listener. As a factory of protocols it goes around aiohttp's server."""
 
@@ -207,6 +284,7 @@ class Connections:
         """By client address: connections whose answer is being made, or waits for its peer."""
         self._sweeping: asyncio.TimerHandle | None = None
         self._warned_s: dict[str, float] = {}
+        self.request_bytes = RequestBytes(name, per_address=caps.request_bytes_per_address, in_all=caps.request_bytes)
         self._loop: asyncio.AbstractEventLoop
 
     def wrap(self, make: Callable[[], asyncio.Protocol]) -> Callable[[], Connection]:
@@ -234,7 +312,7 @@ class Connections:
             connection = connection_of(request)
             if connection is None:
                 return await handler(request)
-            self._begin(connection, self._addresses.of(request))
+            self._begin(connection, request)
             try:
                 return await handler(request)
             finally:
@@ -244,18 +322,34 @@ class Connections:
 
     @property
     def bounded(self) -> Middleware:
-        """Refuses a request of a client that has too many answers open: inside of what makes errors answers."""
+        """Refuses a request of a client that has too many answers open, or sends too many bytes: inside of what makes errors
+        answers."""
 
         @web.middleware
         async def bounded(request: web.Request, handler: Handle) -> web.StreamResponse:
-            self._check(request)
-            return await handler(request)
+            connection = connection_of(request)
+            if connection is None:
+                return await handler(request)
+            self._check(connection)
+            try:
+                async with asyncio.timeout(None) as connection.interruption:
+                    return await handler(request)
+            except TimeoutError:
+                if connection.refusal is None:
+                    raise
+                raise connection.refusal from None
+            finally:
+                connection.interruption = None
 
         return bounded
 
-    def _check(self, request: web.Request) -> None:
-        connection = connection_of(request)
-        if connection is None or connection.client is None:
+    def _check(self, connection: Connection) -> None:
+        if connection.refusal is not None:
+            # The head was complete, but not handled yet, when the connection was refused.
+            raise connection.refusal
+        if connection.head_size > MAX_HEAD_BYTES:
+            raise InvalidInput("head_too_large", f"a head may have {MAX_HEAD_BYTES} bytes at most", status=431)
+        if connection.client is None:
             return
         cap = self._caps.answers_per_address
         if cap and len(self._answers.get(connection.client, ())) > cap:
@@ -277,6 +371,7 @@ class Connections:
         if 0 < caps.connections <= len(self.open) and not self._make_room():
             return False
         connection.idle_since_s = self.now_s()
+        connection.holder = connection.peer
         self.open[connection] = None
         self._idle[connection] = None
         if connection.peer is not None:
@@ -289,6 +384,8 @@ class Connections:
         del self.open[connection]
         self._idle.pop(connection, None)
         self.taken(connection)
+        self.request_bytes.change(connection.holder, -connection.held.size)
+        connection.held.clear()
         if connection.peer is not None:
             self._peers[connection.peer] -= 1
             if not self._peers[connection.peer]:
@@ -308,8 +405,14 @@ class Connections:
 
     # --- requests -----------------------------------------------------------------------------------------------
 
-    def _begin(self, connection: Connection, client: str | None) -> None:
+    def _begin(self, connection: Connection, request: web.Request) -> None:
         self.taken(connection)
+        client = self._addresses.of(request)
+        connection.head_size = head_size(request.method, request.raw_path, request.raw_headers)
+        connection.body, connection.is_chunked = request.content, hdrs.TRANSFER_ENCODING in request.headers
+        if connection in self.open:
+            connection.refusal = None
+        self._move(connection, client)
         self._idle.pop(connection, None)
         connection.is_busy, connection.has_asked, connection.client = True, True, client
         connection.reading_since_s = connection.unread_until_s = None
@@ -317,7 +420,12 @@ class Connections:
             self._answers.setdefault(client, set()).add(connection)
 
     def _end(self, connection: Connection) -> None:
-        connection.is_busy, connection.idle_since_s = False, self.now_s()
+        connection.is_busy, connection.idle_since_s, connection.put_out = False, self.now_s(), None
+        body = connection.body
+        size = connection.head_size + (body.total_bytes if body is not None else 0)
+        self.release(connection, lambda: connection.held.end_request(size, is_chunked=connection.is_chunked))
+        if connection.is_body_complete:
+            connection.body = None
         if connection in self.open:
             self._idle[connection] = None
         if connection.client is not None:
@@ -337,6 +445,63 @@ class Connections:
             answers.discard(connection)
             if not answers:
                 del self._answers[client]
+
+    # --- bytes of requests --------------------------------------------------------------------------------------
+
+    def received(self, connection: Connection, size: int) -> bool:
+        """Count bytes that came, and refuse what is beyond the budgets; False when the connection was ended for that."""
+        if connection.is_discarding:
+            return True
+        connection.held.add(size, connection.stage)
+        self.request_bytes.change(connection.holder, size)
+        if excess := self.request_bytes.excess(connection.holder):
+            self._refuse_largest(excess)
+        return connection in self.open
+
+    def release(self, connection: Connection, change: Callable[[], None]) -> None:
+        """Let ``change`` make the bytes that the connection holds fewer."""
+        if connection not in self.open:
+            return
+        before = connection.held.size
+        change()
+        self.request_bytes.change(connection.holder, connection.held.size - before)
+
+    def _move(self, connection: Connection, holder: str | None) -> None:
+        """Count what the connection holds for another address: one that a proxy names in the head."""
+        if holder == connection.holder:
+            return
+        self.request_bytes.change(connection.holder, -connection.held.size)
+        connection.holder = holder
+        self.request_bytes.change(holder, connection.held.size)
+        if excess := self.request_bytes.excess(holder):
+            self._refuse_largest(excess)
+
+    def _refuse_largest(self, excess: Excess) -> None:
+        candidates = [
+            each for each in self.open if each.holder == excess.holder and each.held.size and each.is_refusable
+        ]
+        left = excess.bytes
+        self._warn("request_bytes", address=excess.holder, bytes=self.request_bytes.of(excess.holder))
+        for each in sorted(candidates, key=lambda each: each.held.size, reverse=True):
+            if left <= 0:
+                break
+            left -= each.held.size
+            self._refuse(each, excess.error)
+            self.request_bytes.refused(excess)
+
+    def _refuse(self, connection: Connection, error: CityError) -> None:
+        self.release(connection, connection.held.clear)
+        if connection.put_out is not None:
+            connection.put_out(error)
+        elif not connection.is_busy:
+            connection.refusal = error
+            connection.transport.write(_refused_head(error))
+            self._finish(connection)
+        elif not connection.is_body_complete and connection.interruption is not None:
+            connection.refusal = error
+            connection.interruption.reschedule(self.now_s())
+        else:
+            self._cut(connection)
 
     # --- the sweep ----------------------------------------------------------------------------------------------
 

@@ -42,12 +42,18 @@ def city_caps(limits: LimitsSettings, open_files: int) -> Caps:
         answers_per_address=limits.answers_per_address,
         unread_bytes_per_address=limits.unread_bytes_per_address,
         unread_bytes=limits.unread_bytes,
+        request_bytes_per_address=limits.request_bytes_per_address,
+        request_bytes=limits.request_bytes,
     )
 
 
 def matrix_caps(limits: LimitsSettings, open_files: int) -> Caps:
     """What the matrix listener may take: its clients are few and trusted, and none is counted by address."""
-    return Caps(connections=_of_the_matrix_listener(open_files), unread_bytes=limits.unread_bytes)
+    return Caps(
+        connections=_of_the_matrix_listener(open_files),
+        unread_bytes=limits.unread_bytes,
+        request_bytes=limits.request_bytes,
+    )
 
 
 def _of_the_matrix_listener(open_files: int) -> int:

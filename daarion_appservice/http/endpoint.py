@@ -28,7 +28,6 @@ A route that is no function of a ``Call`` (a stream, an upload) says the same wi
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
@@ -223,16 +222,6 @@ def _aiohttp_handler(
     return handle
 
 
-async def _read(request: web.Request) -> bytes:
-    try:
-        async with asyncio.timeout(_BODY_S):
-            return await read_unpacked(request, MAX_JSON_BYTES)
-    except TimeoutError:
-        raise InvalidInput("body_too_slow", "the body did not come in time", status=408) from None
-    except web.RequestPayloadError as error:
-        raise InvalidInput("bad_request", "the body is not sent as its Transfer-Encoding says") from error
-
-
 def json_response(
     content: Any, *, status: int = 200, content_type: str = "application/json", headers: dict[str, str] | None = None
 ) -> web.Response:
@@ -243,7 +232,7 @@ async def read_body(request: web.Request, model: type[B]) -> B:
     """What the request carries. Raises InvalidInput."""
     if model is NoBody:
         return model()
-    raw = await _read(request)
+    raw = await read_unpacked(request, MAX_JSON_BYTES, within_s=_BODY_S)
     # A page of somebody else's may send a form or plain text to us without asking its browser first; JSON it may not.
     if raw and request.content_type != "application/json":
         raise InvalidInput("not_json", "send the body as Content-Type: application/json", status=415)

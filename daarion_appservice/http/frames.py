@@ -13,6 +13,7 @@ _CLOSE = 0x88
 _CONTINUATION = 0x80
 _NOT_THE_LAST = 0x7F
 _FRAGMENT_BYTES = 64 * 1024
+_MASK_BYTES = 4
 
 PING = b"\x89\x00"
 
@@ -36,6 +37,18 @@ def fragments(text: bytes) -> list[bytes]:
 def close_frame(code: int, reason: str) -> bytes:
     content = struct.pack(">H", code) + reason.encode()
     return _header(_CLOSE, len(content)) + content
+
+
+def frame_size(content: object) -> int:
+    """How many bytes a client's frame with this content has, header and mask included; 0 for what is no frame."""
+    match content:
+        case str():
+            length = len(content) if content.isascii() else len(content.encode(errors="surrogatepass"))
+        case bytes() | bytearray():
+            length = len(content)
+        case _:
+            return 0
+    return len(_header(_TEXT, length)) + _MASK_BYTES + length
 
 
 def _header(first: int, length: int) -> bytes:

@@ -70,9 +70,17 @@ def _allow_origins(app: web.Application, origins: Sequence[str]) -> None:
 
 
 def matrix_application(
-    groups: Sequence[object], receiver: Receiver, door: Door, hosts: Hosts, *, others: Sequence[Streaming] = ()
+    groups: Sequence[object],
+    receiver: Receiver,
+    door: Door,
+    hosts: Hosts,
+    connections: Connections,
+    *,
+    others: Sequence[Streaming] = (),
 ) -> web.Application:
-    app = web.Application(middlewares=[matrix_errors, hosts.middleware], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(
+        middlewares=[matrix_errors, hosts.middleware, connections.bounded], client_max_size=MAX_BODY_BYTES
+    )
     app.add_routes(receiver.routes())
     for group in groups:
         install(app, routes_of(group), door, anonymous_read=False)

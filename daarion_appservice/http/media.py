@@ -18,7 +18,7 @@ from typing import Annotated, Final
 from urllib.parse import quote
 
 import structlog
-from aiohttp import StreamReader, hdrs, web
+from aiohttp import hdrs, web
 from pydantic import Field
 
 from ..city.file_types import HEAD_BYTES, SHOWN, kept_as, shown_as, size_of_picture
@@ -45,6 +45,7 @@ from ..storage.database import Database
 from . import schemas
 from .authors import Authors
 from .byte_ranges import NotSatisfiable, part_of, wanted_range
+from .connections import connection_of
 from .endpoint import Description, Query, check_text, described, json_response, read_query
 from .media_addresses import ONE, PATH, THUMBNAIL
 from .principals import Access, AgentPrincipal, Citizen, Principal, check, reader
@@ -186,7 +187,7 @@ class MediaRoutes:
     async def _take_in(self, request: web.Request, author: Author, filename: str | None) -> Media:
         with _homeserver_in_words(_not_taken):
             size = await self._checked_size(request)
-        body = _Body(request.content)
+        body = _Body(request)
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 head = await body.beginning(min(size, HEAD_BYTES))
@@ -356,8 +357,9 @@ class _ShownFile:
 class _Body:
     """What somebody sends: first its beginning is looked at, then all of it passed on."""
 
-    def __init__(self, content: StreamReader) -> None:
-        self._content = content
+    def __init__(self, request: web.Request) -> None:
+        self._content = request.content
+        self._connection = connection_of(request)
         self._beginning = b""
         self.failure: Exception | None = None
         """Why it could not be read to its end."""
@@ -376,13 +378,16 @@ class _Body:
     async def _read(self, size: int) -> bytes:
         try:
             async with asyncio.timeout(_STILL_S):
-                return await self._content.read(size)
+                piece = await self._content.read(size)
         except TimeoutError:
             self.failure = _too_slow()
             raise self.failure from None
         except Exception as error:
             self.failure = error
             raise
+        if self._connection is not None:
+            self._connection.took(len(piece))
+        return piece
 
 
 async def _pieces(head: bytes, rest: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:

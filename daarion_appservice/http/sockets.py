@@ -23,7 +23,7 @@ from ..errors import CityError, InvalidInput, TooManyRequests, Unavailable
 from .connections import Connection, connection_of
 from .database_away import unavailable_without_database
 from .endpoint import B, check_text
-from .frames import PING, close_frame, text_frame
+from .frames import PING, close_frame, frame_size, text_frame
 from .origins import Origins
 from .pace import Pace
 from .places import Place
@@ -65,7 +65,7 @@ class Reader:
     def put_out(self, error: CityError) -> None:
         """End the connection, saying why; what is in the buffer is still told."""
         if not self._transport.is_closing():
-            self._transport.write(_error_frame(error) + close_frame(WSCloseCode.POLICY_VIOLATION, error.code))
+            self._transport.write(_error_frame(error) + close_frame(_close_code(error), error.code))
             self._close()
 
     async def send(self, frames: Iterable[bytes]) -> None:
@@ -133,6 +133,7 @@ class _Visit:
 
     request: web.Request
     socket: web.WebSocketResponse
+    connection: Connection
     reader: Reader
     conversation: Conversation
     place: Place
@@ -151,13 +152,21 @@ class _Visit:
     async def _receive(self) -> WSMessage:
         """The next message that does not come too fast; the others are answered with an error."""
         while True:
-            message = await self.socket.receive()
+            message = await self._next()
             if self.pace is None or message.type in _ENDS or not (wait_s := self.pace.take()):
                 return message
             error = TooManyRequests("too many events on this socket", retry_after_s=wait_s)
             if self.pace.is_flood:
                 raise error
             self.reader.write(_error_frame(error))
+
+    async def _next(self) -> WSMessage:
+        """The next message of any kind; its bytes are no longer counted as held."""
+        mark = self.connection.held.received
+        message = await self.socket.receive()
+        is_data = message.type in {WSMsgType.TEXT, WSMsgType.BINARY}
+        self.connection.took_message(frame_size(message.data), mark if is_data else None)
+        return message
 
 
 class SocketRoute(ABC):
@@ -194,8 +203,9 @@ class SocketRoute(ABC):
             socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=self._max_message_bytes)
             await socket.prepare(request)
             if (connection := connection_of(request)) is not None:
-                reader = Reader(connection)
-                await self._serve(_Visit(request, socket, reader, conversation, place, self._door.limits.pace()))
+                reader, pace = Reader(connection), self._door.limits.pace()
+                connection.put_out = reader.put_out
+                await self._serve(_Visit(request, socket, connection, reader, conversation, place, pace))
         return socket
 
     async def _serve(self, visit: _Visit) -> None:
@@ -206,8 +216,7 @@ class SocketRoute(ABC):
         except CityError as error:
             # The connection is no longer HTTP: what would be a status is an event and a close code here.
             visit.reader.write(_error_frame(error))
-            code = WSCloseCode.TRY_AGAIN_LATER if isinstance(error, Unavailable) else WSCloseCode.POLICY_VIOLATION
-            await _close(visit, code, error.code)
+            await _close(visit, _close_code(error), error.code)
         except (ConnectionError, ClientConnectionError):
             log.debug("reader_left")
         except Exception:
@@ -289,6 +298,10 @@ async def _close(visit: _Visit, code: WSCloseCode, reason: str) -> None:
             await visit.socket.close(code=code, message=reason.encode())
     except TimeoutError:
         visit.reader.leave()
+
+
+def _close_code(error: CityError) -> WSCloseCode:
+    return WSCloseCode.TRY_AGAIN_LATER if isinstance(error, Unavailable) else WSCloseCode.POLICY_VIOLATION
 
 
 def _error_frame(error: CityError, client_id: Any = None) -> bytes:

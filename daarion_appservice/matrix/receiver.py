@@ -35,6 +35,9 @@ MAX_EVENT_BYTES: Final = 512 * 1024
 """An event has 65,536 bytes at most (client-server API, "Size limits"); ``unsigned``, which may hold other events, is not
 counted. What is larger is no event."""
 
+_BODY_S: Final = 60.0
+"""How long a body may take to come: Synapse itself gives a transaction up after 60 seconds, and sends it again."""
+
 _EPHEMERAL_KEYS: Final = ("ephemeral", "de.sorunome.msc2409.ephemeral")
 """The stable name and the old one; a registration with both switches gets everything under both."""
 
@@ -80,7 +83,7 @@ class Receiver:
     async def _transaction(self, request: web.Request) -> web.Response:
         self._check_token(request)
         txn_id = storable(request.match_info["txn_id"])[:_MAX_ID_CHARS]
-        body = await read_unpacked(request, MAX_BODY_BYTES)
+        body = await read_unpacked(request, MAX_BODY_BYTES, within_s=_BODY_S)
         transaction = _json_object(body)
         events = transaction.get("events", [])
         if not isinstance(events, list):

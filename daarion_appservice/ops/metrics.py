@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from ..http import response_counts
+from ..http import request_bytes, response_counts
 from ..matrix import isolation
 from ..realtime import listeners, supervisor
 
@@ -19,4 +19,6 @@ def process_registry() -> CollectorRegistry:
     registry.register(supervisor.RESTARTS)
     registry.register(isolation.UNITS_FAILED)
     registry.register(response_counts.RESPONSES)
+    registry.register(request_bytes.HELD)
+    registry.register(request_bytes.REFUSED)
     return registry

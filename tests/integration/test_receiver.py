@@ -18,6 +18,8 @@ from daarion_appservice.city.presence import Status
 from daarion_appservice.city.types import SubjectId, UserId
 from daarion_appservice.clock import now_ms
 from daarion_appservice.config import Settings
+from daarion_appservice.http.addresses import Addresses
+from daarion_appservice.http.connections import Caps, Connections
 from daarion_appservice.http.hosts import Hosts
 from daarion_appservice.http.listeners import matrix_application
 from daarion_appservice.http.signing_in import MatrixDoor
@@ -92,7 +94,8 @@ async def door(database_url: str) -> AsyncIterator[Door]:
         on_stored=lambda: woken.append(None),
         on_ephemeral=people.take,
     )
-    app = matrix_application([], receiver, MatrixDoor(Settings()), Hosts([], "appservice.address"))
+    connections = Connections("matrix", Caps(), Addresses(()))
+    app = matrix_application([], receiver, MatrixDoor(Settings()), Hosts([], "appservice.address"), connections)
     async with TestClient(TestServer(app)) as client:
         yield Door(database, client, names, presence, woken)
     await database.close()

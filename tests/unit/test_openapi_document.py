@@ -243,22 +243,21 @@ def test_errors_come_with_what_a_route_takes() -> None:
     paths = openapi_document(some_app(), anonymous_read=True)["paths"]
     away = {"429": ["too_many_requests"], "503": ["jwks_unavailable", "database_away"]}
     assert codes(paths["/city/bridges"]["get"]) == {"401": ["token_invalid"], "422": ["citizen_id_too_long"]} | away
-    assert (
-        codes(paths["/city/bridges/{room_id}"]["post"])
-        == {
-            "400": ["not_json", "bad_request"],
-            "401": ["sign_in", "token_invalid"],
-            "403": ["not_allowed"],
-            "404": ["no_such_route"],
-            "408": ["body_too_slow"],
-            "409": ["slug_taken"],
-            "413": ["body_too_large"],
-            "415": ["not_json"],
-            "422": ["invalid", "not_text", "too_deep", "citizen_id_too_long"],
-        }
-        | away
-    )
-    assert codes(paths["/city/bridges/picture"]["put"]) == {"429": ["too_many_requests"]}
+    assert codes(paths["/city/bridges/{room_id}"]["post"]) == {
+        "400": ["not_json", "bad_request"],
+        "401": ["sign_in", "token_invalid"],
+        "403": ["not_allowed"],
+        "404": ["no_such_route"],
+        "408": ["body_too_slow"],
+        "409": ["slug_taken"],
+        "413": ["body_too_large"],
+        "415": ["not_json"],
+        "422": ["invalid", "not_text", "too_deep", "citizen_id_too_long"],
+    } | away | {"503": ["too_many_request_bytes", "jwks_unavailable", "database_away"]}
+    assert codes(paths["/city/bridges/picture"]["put"]) == {
+        "429": ["too_many_requests"],
+        "503": ["too_many_request_bytes"],
+    }
 
 
 def test_what_reading_takes_depends_on_the_configuration() -> None:

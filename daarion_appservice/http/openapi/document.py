@@ -224,6 +224,8 @@ class _Operations:
             yield from ("invalid", "not_text")
         if description.body is not NoBody:
             yield from ("bad_request", "not_json", "body_too_slow", "body_too_large", "invalid", "too_deep", "not_text")
+        if description.body is not NoBody or description.takes != "application/json":
+            yield "too_many_request_bytes"
 
     def _is_open(self, who: Access) -> bool:
         return who is Access.EVERYBODY or (who is Access.READERS and self._anonymous_read)

@@ -264,10 +264,22 @@ PROBLEMS: Final = (
         "too many messages: at most 10 per 10 seconds",
     ),
     Problem(
+        431,
+        "head_too_large",
+        "the head of the request has more than 64 KiB",
+        "a head may have 65536 bytes at most",
+    ),
+    Problem(
         502,
         "core_failed",
         "the agents core answered nothing that can be used, or broke off",
         "the agents core broke off in the middle of its answer",
+    ),
+    Problem(
+        503,
+        "too_many_request_bytes",
+        "the service holds too many bytes of requests; `Retry-After` says when to try again",
+        "too many bytes of requests are under way; try again",
     ),
     Problem(503, "no_core", "the city has no agents core", "agents do not answer in this city: it has no agents core"),
     Problem(
