@@ -165,7 +165,7 @@ class City:
         self.tokens = TokenRing()
         self.occupancy = Occupancy()
         self.registry = Registry(self.database, self.bus.publish, self.agents, self.places, self.tokens)
-        self.lease = Lease(self.database)
+        self.lease = Lease(self.database, shares_presence=bool(settings.redis.url))
         self.redis = connect(settings.redis.url, cluster=settings.redis.cluster) if settings.redis.url else None
         self.presence = self._presence_store()
         self.shared_bus = SharedBus(self.redis, self.bus, self.name) if self.redis else None

@@ -30,13 +30,19 @@ _SILENCE_MS: Final = 10_000
 """After so long without a word PostgreSQL takes a process for frozen, and frees its lock: its kernel answers keepalives on its
 behalf. Longer than any check of ours takes. Nothing before PostgreSQL 14 does that."""
 _END_WHEN_SILENT: Final = "SELECT set_config(name, :ms, false) FROM pg_settings WHERE name = 'idle_session_timeout'"
+_TAKES_OVER: Final = "this one takes over when that one ends"
+_NO_REQUESTS: Final = (
+    "until then it must get no requests, and /readyz is 503: without redis.url the two know nothing of each other's "
+    "heartbeats; set redis.url in both, or stop one"
+)
 
 log = structlog.get_logger()
 
 
 class Lease:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, shares_presence: bool = True) -> None:
         self._database = database
+        self._shares_presence = shares_presence
         self._connection: AsyncConnection | None = None
         self.is_held = False
 
@@ -45,7 +51,10 @@ class Lease:
         has_said_so = False
         while (may_lead := await self._may_lead()) is not True:
             if may_lead is False and not has_said_so:
-                log.info("another_process_leads", help="this one takes over when that one ends")
+                if self._shares_presence:
+                    log.info("another_process_leads", help=_TAKES_OVER)
+                else:
+                    log.warning("another_process_leads", help=f"{_TAKES_OVER}; {_NO_REQUESTS}")
                 has_said_so = True
             await asyncio.sleep(_TRY_EVERY_S)
         self.is_held = True

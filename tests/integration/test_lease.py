@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from daarion_appservice.storage import lease as lease_module
 from daarion_appservice.storage.database import Database
@@ -46,6 +47,27 @@ async def test_one_leads_until_it_lets_go(leases: list[Lease]) -> None:
     await one.release()
     await asyncio.wait_for(waiting, QUICKLY_S)
     assert (one.is_held, other.is_held) == (False, True)
+
+
+@pytest.mark.parametrize("shares_presence", [True, False])
+async def test_standby_without_redis_is_warned_of(databases: list[Database], shares_presence: bool) -> None:
+    leader, standby = (Lease(database, shares_presence=shares_presence) for database in databases)
+    await leader.acquire()
+    with capture_logs() as logs:
+        waiting = asyncio.create_task(standby.acquire())
+
+        async def logged() -> bool:
+            return bool(logs)
+
+        await eventually(logged)
+    waiting.cancel()
+    with suppress(asyncio.CancelledError):
+        await waiting
+    await leader.release()
+    await standby.release()
+    assert [line["event"] for line in logs] == ["another_process_leads"]
+    assert logs[0]["log_level"] == ("info" if shares_presence else "warning")
+    assert ("redis.url" in logs[0]["help"]) is not shares_presence
 
 
 async def test_whoever_stops_waiting_leaves_the_lock_to_others(leases: list[Lease]) -> None:
