@@ -30,7 +30,7 @@ from .closing import closed, reopened
 from .homeserver import Homeserver
 from .member_events import read_member
 from .namespace import Namespace
-from .power_notices import PowerNotices
+from .power_notices import PowerNotices, power_advice
 from .refusals import advice
 from .room_members import RoomMembers
 from .room_rules import RoomRules, read_rules, stored_json
@@ -346,8 +346,8 @@ class MatrixRooms:
             return None
         own, needed = lack
         return (
-            f"{self._namespace.bot} has power level {own:g} in the Matrix room and needs {needed}: an admin of the room must "
-            "give it power level 100 there"
+            f"{self._namespace.bot} has power level {own:g} in the Matrix room and needs {needed:g}: "
+            f"{power_advice(self._namespace.bot, needed)}"
         )
 
     async def _take_over_members(self, room: Room) -> None:
