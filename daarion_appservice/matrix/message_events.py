@@ -24,6 +24,7 @@ from ..city.types import (
     Room,
     UserId,
 )
+from ..clock import now_ms
 from ..storage.database import Transaction
 from .contents import msgtype_of_file, read_said, replaced, replied_to, shortcode_of, with_place
 from .events import (
@@ -266,7 +267,8 @@ class MessageEvents:
 
     async def _keep_early(self, tx: Transaction, room: Room, event: Event, original: EventId) -> None:
         if len(original) <= _MAX_ID_CHARS:
-            await tx.revisions.keep_early(event_id_of(event), room.id, original, event, now_ms=time_ms(event))
+            # Of too many the newest are kept: a time that the sender claims must not displace the edits of others.
+            await tx.revisions.keep_early(event_id_of(event), room.id, original, event, now_ms=now_ms())
 
     async def _own_edit(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """What the city edits it knows already, but for its event."""

@@ -635,6 +635,15 @@ async def test_redacted_older_edit_changes_nothing(town: Town) -> None:
     assert (await town.message(event)).body == "original"
 
 
+@pytest.mark.parametrize("ts", [0, 1_700_000_000_000])
+async def test_early_edits_dated_in_the_future_displace_no_others(town: Town, ts: int) -> None:
+    for number in range(200):
+        await town.edits(f"$none{number}", "bad", sender="@mallory:example.org", origin_server_ts=1 << 50)
+    await town.edits("$late", "edited", origin_server_ts=ts)
+    await town.comes("m.room.message", {"msgtype": "m.text", "body": "original"}, event_id="$late")
+    assert (await town.message("$late")).body == "edited"
+
+
 async def test_edit_redacted_twice_is_taken_back_once(town: Town) -> None:
     event = await town.says("original")
     edit = await town.edits(event, "bad")
