@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,11 +33,17 @@ def generate(
 
 
 @app.command("check")
-def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Compare the registration file with the configuration."""
+def check(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="Synapse's copy of the registration. [default: appservice.registration]"),
+    ] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Compare the registration file, or Synapse's copy of it, with the configuration."""
     settings = config_file.load(config)
-    path = settings.appservice.registration
-    findings = registration.check(settings)
+    path = file or settings.appservice.registration
+    findings = registration.check(settings, file)
     for caution in findings.cautions:
         warn(caution)
     if findings.differences:

@@ -191,9 +191,9 @@ class Findings:
     cautions: list[str]
 
 
-def check(settings: Settings) -> Findings:
-    """Compares the registration file with the configuration. Raises StartError when there is no file to read."""
-    path = settings.appservice.registration
+def check(settings: Settings, copy: Path | None = None) -> Findings:
+    """Compare the registration file, or Synapse's ``copy``, with the configuration. Raises StartError when it cannot be read."""
+    path = copy or settings.appservice.registration
     values = _read(path)
     differences = registration_differences.find(values, Registration.of(settings), settings.homeserver.domain)
     cautions = registration_differences.cautions(values, PROTOCOL)

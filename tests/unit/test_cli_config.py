@@ -139,6 +139,18 @@ def test_a_registration_that_does_not_fit_has_a_code_of_its_own(here: Path) -> N
     assert run(here, "registration", "check").code == ExitCode.OK
 
 
+def test_registration_check_compares_the_copy_that_synapse_has(here: Path) -> None:
+    (here / "config.yaml").write_text("homeserver: {domain: city.example}\n")
+    run(here, "registration", "generate")
+    copy = here / "synapse.yaml"
+    copy.write_text((here / "registration.yaml").read_text().replace("rate_limited: false", "rate_limited: true"))
+    ended = run(here, "registration", "check", "synapse.yaml")
+    assert ended.code == ExitCode.REGISTRATION
+    assert "synapse.yaml does not fit config.yaml" in ended.err
+    assert "rate_limited" in ended.err
+    assert run(here, "registration", "check").code == ExitCode.OK
+
+
 def test_a_terminal_that_knows_only_ascii_gets_all_of_it(here: Path) -> None:
     (here / "config.yaml").write_text("appservice: {bot: agent_x}\n")
     ended = run(here, "config", "check", PYTHONIOENCODING="ascii", LC_ALL="C")
