@@ -63,13 +63,14 @@ class FeedWriter:
             *_read_as(message),
         )
 
-    def room_created(self, room: Room) -> FeedEntry:
+    def room_created(self, room: Room, by: Author | None) -> FeedEntry:
         payload = {"slug": room.slug, "name": room.name, "description": room.description}
         return FeedEntry(
             self._new_id(),
             FeedKind.ROOM_CREATED,
             room.created_at_ms,
             room.id,
+            by,
             payload=payload,
             visibility=_of_room(room),
             seq=room.last_seq,

@@ -12,7 +12,7 @@ from .feed import FeedWriter
 from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all
 from .slugs import MAX_LENGTH, RESERVED, slug_of
 from .texts import MAX_TOPIC_CHARS, one_line, storable
-from .types import HistoryVisibility, MatrixRoomId, MatrixStatus, Room, RoomId
+from .types import Author, HistoryVisibility, MatrixRoomId, MatrixStatus, Room, RoomId
 
 _SLUG: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{MAX_LENGTH - 1}}}")
 
@@ -67,7 +67,7 @@ class Rooms:
         *,
         slug: str | None = None,
         is_default: bool = False,
-        created_by: str | None = None,
+        created_by: Author | None = None,
         matrix_room: MatrixRoomId | None = None,
         join_rule: str = "public",
         history_visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE,
@@ -100,9 +100,9 @@ class Rooms:
         async with self._store.transaction() as tx:
             # Rooms are found by id or slug, so neither may be the other's in another room.
             taken = await tx.rooms.find(slug) or await tx.rooms.find(room.id)
-            if taken or not await tx.rooms.add(room, created_by=created_by):
+            if taken or not await tx.rooms.add(room, created_by=created_by.id if created_by else None):
                 raise Conflict("slug_taken", f"there is a room with the slug {slug!r} already")
-            await tx.feed.add([self._feed.room_created(room)])
+            await tx.feed.add([self._feed.room_created(room, created_by)])
         self._publish(RegistryChanged())
         return room
 

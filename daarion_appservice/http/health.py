@@ -73,8 +73,11 @@ class HealthRoutes:
 
     def _processes_say(self) -> str:
         # Without Redis a standby knows nothing of the heartbeats that the leader gets, so it must get no requests.
-        is_standby = not self._lease.is_held and self._redis_says is None
-        return "another process leads, and there is no redis.url to share presence by" if is_standby else "ok"
+        if self._lease.is_held or self._redis_says is not None:
+            return "ok"
+        if not self._lease.is_elsewhere:
+            return "waits for the database, which does not say which process leads"
+        return "another process leads, and there is no redis.url to share presence by"
 
     async def _database_says(self) -> str:
         return await self._database.problem() or "ok"

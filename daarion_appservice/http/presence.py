@@ -13,7 +13,7 @@ from pydantic import Field
 
 from ..city.census import Census
 from ..city.ports import NowMs, PresenceStore
-from ..city.presence import Beat, Status
+from ..city.presence import KEEP, Beat, Status
 from ..city.types import RoomId, SubjectId
 from ..errors import InvalidInput
 from ..realtime.citizen_names import CitizenNames
@@ -51,6 +51,12 @@ class CitizenHeartbeat(Body):
         examples=["u_123"],
     )
     status: Status = Field(Status.ONLINE, description="How this session is; `offline` ends it.", examples=["online"])
+    status_msg: str | None = Field(
+        None,
+        max_length=255,
+        description="One's status text; left out: it stays as it is, `null`: none.",
+        examples=["малюю мапу Подолу"],
+    )
     session_id: str = Field(
         "", max_length=128, description="Which of one's pages or devices this is.", examples=["tab-1"]
     )
@@ -101,12 +107,12 @@ class PresenceRoutes:
         errors=("not_you",),
     )
     async def beat_citizen(self, call: Call[CitizenHeartbeat, NoQuery]) -> JSON:
-        """For whoever has no WebSocket, and for a page that is being left (`fetch` with `keepalive`). One's status text stays
-        as it is."""
+        """For whoever has no WebSocket, and for a page that is being left (`fetch` with `keepalive`)."""
         subject = own_subject(call.principal, call.body.user_id)
         if isinstance(call.principal, Citizen):
             await self._names.note(call.principal.id, call.principal.display_name)
-        beat = Beat(subject, call.body.status, session=call.body.session_id)
+        status_msg = call.body.status_msg if "status_msg" in call.body.model_fields_set else KEEP
+        beat = Beat(subject, call.body.status, status_msg, call.body.session_id)
         (shown,) = await self._presence.beat([beat])
         return encode_presence(subject, shown, self._now_ms())
 

@@ -10,7 +10,7 @@ from ..city.occupancy import Occupancy
 from ..city.ports import NowMs, PresenceStore
 from ..city.reading import may_look_on, may_see_room
 from ..city.rooms import RoomChange, Rooms
-from ..city.types import AGENT_SUBJECT, AuthorKind, Member, Room, SubjectId, UserId, is_agent, is_person
+from ..city.types import AGENT_SUBJECT, Author, AuthorKind, Member, Room, SubjectId, UserId, is_agent, is_person
 from ..errors import InvalidInput
 from ..matrix.namespace import Namespace
 from . import schemas
@@ -115,7 +115,8 @@ class RoomRoutes:
     )
     async def open_room(self, call: Call[NewRoom, NoQuery]) -> JSON:
         """Its Matrix room follows within seconds."""
-        created_by = call.principal.id if isinstance(call.principal, Citizen) else None
+        who = call.principal
+        created_by = Author(AuthorKind.CITIZEN, who.id, who.display_name) if isinstance(who, Citizen) else None
         room = await self._rooms.open(call.body.name, call.body.description, slug=call.body.slug, created_by=created_by)
         return self._view(room)
 

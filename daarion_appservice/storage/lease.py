@@ -45,11 +45,14 @@ class Lease:
         self._shares_presence = shares_presence
         self._connection: AsyncConnection | None = None
         self.is_held = False
+        self.is_elsewhere = False
+        """Whether another process leads, as far as the database said when it was asked last."""
 
     async def acquire(self) -> None:
         """Wait until this process leads."""
         has_said_so = False
         while (may_lead := await self._may_lead()) is not True:
+            self.is_elsewhere = may_lead is False
             if may_lead is False and not has_said_so:
                 if self._shares_presence:
                     log.info("another_process_leads", help=_TAKES_OVER)
@@ -57,7 +60,7 @@ class Lease:
                     log.warning("another_process_leads", help=f"{_TAKES_OVER}; {_NO_REQUESTS}")
                 has_said_so = True
             await asyncio.sleep(_TRY_EVERY_S)
-        self.is_held = True
+        self.is_held, self.is_elsewhere = True, False
         log.info("leading")
 
     async def _may_lead(self) -> bool | None:

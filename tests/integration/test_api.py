@@ -995,3 +995,25 @@ async def test_rows_of_people_whom_nobody_could_be_any_more_are_shown(city: Open
         await tx.members.put([Member(room.id, inside.namespace.author(odd), None, None)])
     for path in ("/city/rooms", "/city/rooms/general", "/city/rooms/general/messages", "/city/feed", "/city/home"):
         await city.get(path)
+
+
+async def test_heartbeat_of_a_citizen_sets_keeps_and_removes_the_status_text(here: OpenCity) -> None:
+    said = [{"status_msg": "на Подолі"}, {}, {"status_msg": None}]
+    answers = [await here.call("POST", "/api/v1/presence/heartbeat", each, token=OKSANA) for each in said]
+    assert [each.content["status_msg"] for each in answers] == ["на Подолі", "на Подолі", None]
+
+
+async def test_readyz_without_the_lease_does_not_name_another_process(here: OpenCity) -> None:
+    """Whether one leads is not known before the database has said so."""
+    processes = []
+    for here.city.lease.is_elsewhere in (False, True):
+        answer = await here.call("GET", "/readyz", listener="matrix")
+        processes.append(answer.content["checks"]["processes"])
+    assert processes[0] == "waits for the database, which does not say which process leads"
+    assert "another process leads" in processes[1]
+
+
+async def test_feed_entry_of_a_new_room_names_who_opened_it(here: OpenCity) -> None:
+    assert (await here.call("POST", "/city/rooms", {"name": "Мости"}, token=OKSANA)).status == 201
+    (entry,) = [each for each in await here.get("/city/feed") if each["payload"].get("name") == "Мости"]
+    assert (entry["kind"], entry["actor"]["id"], entry["actor"]["kind"]) == ("room_created", "u_123", "citizen")

@@ -40,7 +40,7 @@ async def test_what_happens_is_told_newest_first_and_page_by_page(city: OpenCity
         ("room_message", "city_nauka"),
         ("room_created", "city_nauka"),
     ]
-    assert [each["actor"] and each["actor"]["id"] for each in feed] == ["@alice:hs", "u_1", "u_1", None]
+    assert [each["actor"] and each["actor"]["id"] for each in feed] == ["@alice:hs", "u_1", "u_1", "u_1"]
     assert feed[2]["payload"]["body"] == "перше"
     assert len(feed[1]["payload"]["body"]) == 280
     assert feed[3]["payload"] == {"slug": "nauka", "name": "Наука", "description": "Спільнота"}
