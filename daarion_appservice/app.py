@@ -123,6 +123,7 @@ from .realtime.redis_presence import RedisPresence
 from .realtime.registry import Registry
 from .realtime.room_streams import RoomStreams
 from .realtime.room_typing import RoomTyping
+from .realtime.room_updates import RoomUpdates
 from .realtime.shared_bus import SharedBus
 from .realtime.shared_sessions import SharedSessions
 from .realtime.supervisor import Supervisor
@@ -173,7 +174,10 @@ class City:
         self.census = Census(self.occupancy)
         self.room_typing = RoomTyping()
         room_frames = RoomFrames(self.presence, self.occupancy, self.namespace, steady_ms)
-        self.room_streams = RoomStreams(self.database, self.occupancy, self.room_typing, room_frames)
+        self.room_streams, self.room_updates = (
+            RoomStreams(self.database, self.occupancy, self.room_typing, room_frames),
+            RoomUpdates(self.database, self.occupancy, room_frames),
+        )
         self.stream = PresenceStream(self.presence.shown, steady_ms, seq=self.presence.seq)
         self.agents_online = AgentsOnline(self.database, self.agents, now_ms, new_id)
         self.rooms = Rooms(self.database, self.bus.publish, now_ms, new_id)
@@ -422,6 +426,7 @@ class City:
         # A command may have put messages back into the outbox, which is part of their rooms' history.
         self.bus.subscribe(RegistryChanged, lambda _: self.outbound.wake())
         self.bus.subscribe(RegistryChanged, lambda _: self.room_streams.missed())
+        self.bus.subscribe(CityMissed, lambda _: self.room_updates.missed())
         self.bus.subscribe(RoomDoubted, lambda doubted: self.housekeeping.doubt(doubted.room_id))
         self.bus.subscribe(PresenceChanged, self.mirror.follow)
         self.bus.subscribe(PresenceChanged, self._count_presence)
@@ -438,6 +443,11 @@ class City:
         self.bus.subscribe(RoomChanged, self.room_streams.changed)
         self.bus.subscribe(MemberChanged, self.room_streams.member)
         self.bus.subscribe(PresenceChanged, self.room_streams.presence)
+        self.bus.subscribe(MessagePosted, self.room_updates.posted)
+        self.bus.subscribe(RoomHappened, self.room_updates.happened)
+        self.bus.subscribe(RoomChanged, self.room_updates.changed)
+        self.bus.subscribe(MembershipChanged, self.room_updates.membership)
+        self.bus.subscribe(PresenceChanged, self.room_updates.presence)
         self.bus.subscribe(TypingChanged, self.room_typing.people)
         self.bus.subscribe(InhabitantTyping, self.room_typing.inhabitant)
         self.bus.subscribe(InhabitantTyping, self.typing_out.follow)
@@ -505,6 +515,7 @@ class City:
     async def close(self) -> None:
         self.stream.close()
         await self.room_streams.close()
+        await self.room_updates.close()
         self.room_typing.close()
         await self.core.close()
         await self.homeserver.close()

@@ -97,7 +97,15 @@ def city_listener(city: City) -> Listener:
     door = CityDoor(settings, city.tokens, city.registry, Limits(settings, city.redis))
     may_read = settings.api.anonymous_read
     origins = Origins(settings.api.allowed_origins)
-    socket = PresenceSocket(city.presence, city.stream, city.citizen_names, door, origins, anonymous_read=may_read)
+    socket = PresenceSocket(
+        city.presence,
+        city.stream,
+        city.citizen_names,
+        city.room_updates,
+        door,
+        origins,
+        anonymous_read=may_read,
+    )
     events = PresenceEvents(city.stream, door, anonymous_read=may_read)
     parts = RoomSocketParts(
         city.database, city.room_streams, city.messages, city.attention, authors, Readers(city.namespace)

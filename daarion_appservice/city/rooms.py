@@ -103,7 +103,7 @@ class Rooms:
             if taken or not await tx.rooms.add(room, created_by=created_by.id if created_by else None):
                 raise Conflict("slug_taken", f"there is a room with the slug {slug!r} already")
             await tx.feed.add([self._feed.room_created(room, created_by)])
-        self._publish(RegistryChanged())
+        publish_all(self._publish, [RoomChanged(room), RegistryChanged()])
         return room
 
     async def open_missing(self, seeds: list[tuple[str, str, str]]) -> None:

@@ -15,10 +15,12 @@ from ..city.types import SubjectId, agent_subject, citizen_subject
 from ..errors import NotAllowed, NotSignedIn
 from ..realtime.citizen_names import CitizenNames
 from ..realtime.presence_stream import Change, Changes, PresenceStream, Snapshot
+from ..realtime.room_updates import RoomUpdates
 from .endpoint import Body
 from .frames import fragments, text_frame
 from .origins import Origins
 from .principals import AgentPrincipal, Citizen, Principal
+from .principals import reader as principal_reader
 from .signing_in import CityDoor
 from .sockets import Conversation, Reader, SocketRoute, no_such_event, read_event
 
@@ -42,6 +44,7 @@ class PresenceSocket(SocketRoute):
         presence: PresenceStore,
         stream: PresenceStream,
         names: CitizenNames,
+        room_updates: RoomUpdates,
         door: CityDoor,
         origins: Origins,
         *,
@@ -51,11 +54,18 @@ class PresenceSocket(SocketRoute):
         self._presence = presence
         self._stream = stream
         self._names = names
+        self._room_updates = room_updates
 
     async def conversation(self, request: web.Request, principal: Principal, since: int | None) -> Conversation:
-        is_batched = request.query.get("batch") == "1"
         return _Conversation(
-            self._presence, self._stream, self._names, self._door, principal, since, is_batched=is_batched
+            self._presence,
+            self._stream,
+            self._names,
+            self._room_updates if request.query.get("rooms") == "1" else None,
+            self._door,
+            principal,
+            since,
+            is_batched=request.query.get("batch") == "1",
         )
 
 
@@ -67,6 +77,7 @@ class _Conversation(Conversation):
         presence: PresenceStore,
         stream: PresenceStream,
         names: CitizenNames,
+        room_updates: RoomUpdates | None,
         door: CityDoor,
         principal: Principal,
         since: int | None,
@@ -77,6 +88,7 @@ class _Conversation(Conversation):
         self._presence = presence
         self._stream = stream
         self._names = names
+        self._room_updates = room_updates
         self._form, self._encode = ("together", _together) if is_batched else ("singly", _singly)
         self._session = f"ws-{uuid4()}"
         self._reader: Reader | None = None
@@ -99,13 +111,26 @@ class _Conversation(Conversation):
                 await reader.send([self._encode(Changes(some))])
                 seq = some[-1].seq
         self._stream.listen(self)
+        if self._room_updates is not None:
+            self._room_updates.listen(self)
 
     def presence(self, changes: Changes) -> None:
         assert self._reader is not None
         self._reader.write(changes.once(self._form, self._encode))
 
+    @property
+    def subject(self) -> SubjectId | None:
+        who = principal_reader(self.principal)
+        return who.subject if who else None
+
+    def rooms(self, frame: bytes) -> None:
+        assert self._reader is not None
+        self._reader.write(frame)
+
     def end(self) -> None:
         self._stream.unlisten(self)
+        if self._room_updates is not None:
+            self._room_updates.unlisten(self)
 
     async def take(self, event: dict[str, Any]) -> None:
         match event.get("event"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -104,6 +105,14 @@ class RoomFrames:
 
     def typing(self, room: RoomId, subjects: frozenset[SubjectId]) -> bytes:
         return _frame({"event": "city.room.typing", "room_id": room, "typing": sorted(subjects)})
+
+    def rooms(self, rooms: Sequence[Room]) -> bytes:
+        """Rooms as ``GET /city/rooms`` shows them."""
+        views = [room_view(room, self._occupancy.members_online(room.id), self._namespace) for room in rooms]
+        return _frame({"event": "city.rooms.updated", "rooms": views})
+
+    def rooms_resync(self) -> bytes:
+        return _frame({"event": "city.rooms.resync"})
 
     def resync(self, room: RoomId, seq: int) -> bytes:
         return _frame({"event": "city.room.resync", "room_id": room, "seq": seq})

@@ -161,7 +161,11 @@ SOCKETS: Final = (
         "/ws/city/presence",
         "Heartbeats in, changes of presence out",
         "The client says every 20 seconds that it is here, and on page close that it goes; `user_id` must be its own.",
-        _ALL_QUERY | {"batch": "`1`: the changes of one tick (50 ms) come as one `presence.updates`."},
+        _ALL_QUERY
+        | {
+            "batch": "`1`: the changes of one tick (50 ms) come as one `presence.updates`.",
+            "rooms": "`1`: changes of rooms come, too, at most once a second; they have no `seq` and are not replayed.",
+        },
         (
             Event(
                 "Everybody who is here, first of all.",
@@ -199,6 +203,20 @@ SOCKETS: Final = (
                 },
             ),
             Event("What was missed cannot be told any more: a snapshot follows.", {"event": "presence.resync"}),
+            Event(
+                "Rooms changed: their name, last event or number of members online; with `?rooms=1`. Each is as in "
+                "`GET /city/rooms`, here shortened; rooms that are not for everybody are told to their members.",
+                {
+                    "event": "city.rooms.updated",
+                    "rooms": [
+                        _ROOM | {"members_online": 42, "last_event": "2026-11-22T18:05:05.103Z", "last_seq": 1024}
+                    ],
+                },
+            ),
+            Event(
+                "Changes of rooms were missed: read `GET /city/rooms` again; with `?rooms=1`.",
+                {"event": "city.rooms.resync"},
+            ),
             _ERROR,
         ),
         (

@@ -41,6 +41,9 @@ export interface OpenIdToken {
 /** Milliseconds until an answer of the agents core must begin. */
 const CORE_WITHIN_MS = 90_000;
 
+/** As many rooms as the city lists at once. */
+export const MAX_ROOMS = 500;
+
 /** Every route of the city that the pages use; see docs/api.md. Each raises Problem. */
 export const city = {
   site: (signal: Signal) => askJson<Site>("/city/site", { signal }),
@@ -57,7 +60,7 @@ export const city = {
   home: (signal: Signal) => askJson<Home>("/city/home", { signal }),
 
   rooms: (sort: "popular" | "recent" | "name", signal: Signal) =>
-    askJson<Room[]>("/city/rooms", { query: { sort, limit: 500 }, signal }),
+    askJson<Room[]>("/city/rooms", { query: { sort, limit: MAX_ROOMS }, signal }),
   /** Those of at most 100 ids or slugs. */
   roomsOf: (ids: readonly string[], signal: Signal) =>
     askJson<Room[]>("/city/rooms", { query: { ids: ids.slice(0, 100).join(",") }, signal }),

@@ -1,19 +1,17 @@
 import { queryOptions } from "@tanstack/react-query";
 import { city } from "./city";
 
-/** How often what has no stream of its own is asked for again, while the page is looked at. */
-const LIVELY_MS = 15_000;
 const SELDOM_MS = 10 * 60_000;
 
+/** Home and lists of rooms are kept up to date by `LiveQueries`. */
 export const queries = {
   site: queryOptions({ queryKey: ["site"], queryFn: ({ signal }) => city.site(signal), staleTime: Infinity }),
   me: (userId: string) => queryOptions({ queryKey: ["me", userId], queryFn: ({ signal }) => city.me(signal), staleTime: SELDOM_MS }),
-  home: queryOptions({ queryKey: ["home"], queryFn: ({ signal }) => city.home(signal), refetchInterval: LIVELY_MS }),
+  home: queryOptions({ queryKey: ["home"], queryFn: ({ signal }) => city.home(signal) }),
   rooms: (sort: "popular" | "recent" | "name") =>
     queryOptions({
       queryKey: ["rooms", sort],
       queryFn: ({ signal }) => city.rooms(sort, signal),
-      refetchInterval: LIVELY_MS,
     }),
   /** Rooms of which names are shown. */
   roomsOf: (ids: readonly string[]) =>

@@ -4,9 +4,13 @@ import { queries } from "../api/queries";
 import type { Room } from "../api/types";
 import { markRead, readUpTo } from "../lib/readMarks";
 import { useSession } from "../stores/session";
+import { useThrottled } from "./useThrottled";
 
 /** The city counts for as many rooms at once. */
 const AT_MOST = 100;
+
+/** Lists change with every message; they are counted at most so often, in milliseconds. */
+const COUNT_EVERY_MS = 15_000;
 
 type UnreadRoom = Pick<Room, "id" | "last_seq">;
 
@@ -17,7 +21,9 @@ type UnreadRoom = Pick<Room, "id" | "last_seq">;
  */
 export function useUnread(rooms: readonly UnreadRoom[]): ReadonlyMap<string, number> {
   const me = useSession((state) => state.session?.userId ?? null);
-  const moved = rooms.filter(({ id, last_seq: last }) => last > (readUpTo(me, id) ?? Infinity)).slice(0, AT_MOST);
+  const seen = useThrottled(rooms, COUNT_EVERY_MS);
+  // The browser's storage is slow to ask for hundreds of rooms.
+  const moved = useMemo(() => unreadRooms(seen, me), [seen, me]);
   const since = moved.map(({ id }) => `${id}:${readUpTo(me, id) ?? 0}`).sort();
   const lastSeqs = moved.map(({ last_seq: last }) => last).join();
   const { data } = useQuery({ ...queries.unread(me ?? "", since, lastSeqs), placeholderData: keepPreviousData });
@@ -33,4 +39,8 @@ export function useUnread(rooms: readonly UnreadRoom[]): ReadonlyMap<string, num
   }, [data]);
 
   return useMemo(() => new Map((since.length ? data : [])?.map(({ room_id: id, count }) => [id, count])), [data, since.length]);
+}
+
+function unreadRooms(rooms: readonly UnreadRoom[], me: string | null): UnreadRoom[] {
+  return rooms.filter(({ id, last_seq: last }) => last > (readUpTo(me, id) ?? Infinity)).slice(0, AT_MOST);
 }

@@ -8,6 +8,7 @@ import { sayGoodbye } from "./goodbye";
 import { newId } from "./ids";
 import { CityPresence } from "./presence";
 import { openSocket, type SocketWorld } from "./reconnectingSocket";
+import { tellRoomNews } from "./roomNews";
 import { steadyClock } from "./ticker";
 
 /** The world outside as this page has it. */
@@ -19,6 +20,7 @@ export const cityPresence = new CityPresence(
   {
     snapshot: (users) => usePresence.getState().snapshot(users),
     updates: (users) => usePresence.getState().updates(users),
+    rooms: tellRoomNews,
     link: (state) => usePresence.getState().setLink(state),
     refused: (token) => useSession.getState().end(token),
     left: ({ token }, sessionId) => sayGoodbye(token, sessionId),

@@ -19,6 +19,7 @@ beforeEach(() => {
     {
       snapshot: (users) => told.push(["snapshot", users]),
       updates: (users) => told.push(["updates", users]),
+      rooms: (news) => told.push(["rooms", news]),
       link: () => undefined,
       refused: (token) => told.push(["refused", token]),
       left: (citizen, session) => told.push(["left", [citizen.token, session]]),
@@ -98,14 +99,22 @@ describe("who is here", () => {
     expect(told.map(([what]) => what)).toEqual(["snapshot", "updates", "updates"]);
   });
 
+  it("comes with the rooms that changed", () => {
+    presence.start(BEAT_MS);
+    world.last.accept();
+    world.last.tell({ event: "city.rooms.updated", rooms: [{ id: "city_general" }] });
+    world.last.tell({ event: "city.rooms.resync" });
+    expect(told).toEqual([["rooms", [{ id: "city_general" }]], ["rooms", null]]);
+  });
+
   it("goes on from the last number after a break", () => {
     presence.start(BEAT_MS);
     world.last.accept();
-    expect(world.last.path).toBe("/ws/city/presence?batch=1");
+    expect(world.last.path).toBe("/ws/city/presence?batch=1&rooms=1");
     world.last.tell({ event: "presence.snapshot", users: [], seq: 1795317512345680 });
     world.last.drop();
     world.clock.pass(500);
-    expect(world.last.path).toBe("/ws/city/presence?batch=1&since=1795317512345680");
+    expect(world.last.path).toBe("/ws/city/presence?batch=1&rooms=1&since=1795317512345680");
   });
 
   it("is asked anew after the machine slept: the connection may be dead without knowing it", () => {

@@ -1,5 +1,6 @@
-import type { Status, SubjectPresence } from "../api/types";
+import type { Room, Status, SubjectPresence } from "../api/types";
 import type { Cancel } from "./clock";
+import type { RoomNews } from "./roomNews";
 import { ReconnectingSocket, type LinkState, type SocketEvent, type SocketWorld } from "./reconnectingSocket";
 
 export interface Citizen {
@@ -10,6 +11,8 @@ export interface Citizen {
 export interface PresenceSink {
   snapshot: (users: SubjectPresence[]) => void;
   updates: (users: SubjectPresence[]) => void;
+  /** Rooms changed, as lists show them; null: changes were missed. */
+  rooms: (news: RoomNews) => void;
   link: (state: LinkState) => void;
   /** The token no longer counts. */
   refused: (token: string) => void;
@@ -42,7 +45,7 @@ export class CityPresence {
   ) {
     this.beatenAt = world.clock.now();
     this.socket = new ReconnectingSocket(world, {
-      address: () => `/ws/city/presence?batch=1${this.since === null ? "" : `&since=${this.since}`}`,
+      address: () => `/ws/city/presence?batch=1&rooms=1${this.since === null ? "" : `&since=${this.since}`}`,
       opened: () => this.introduce(),
       heard: (event) => this.hear(event),
       changed: (state) => sink.link(state),
@@ -124,6 +127,10 @@ export class CityPresence {
         { this.sink.updates([event as unknown as SubjectPresence]); return; }
       case "presence.updates":
         { this.sink.updates(event.updates as SubjectPresence[]); return; }
+      case "city.rooms.updated":
+        { this.sink.rooms(event.rooms as Room[]); return; }
+      case "city.rooms.resync":
+        { this.sink.rooms(null); return; }
       case "error":
         if (this.citizen && REFUSALS.has(String(event.code))) this.sink.refused(this.citizen.token);
     }

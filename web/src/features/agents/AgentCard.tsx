@@ -6,11 +6,16 @@ import { Avatar } from "../../components/ui/Avatar";
 import { Name } from "../../components/ui/Name";
 import { useAgentPresence } from "../../hooks/useAgentPresence";
 import { agentSubject } from "../../lib/subjects";
+import { usePresence } from "../../stores/presence";
 import { useFace } from "../../hooks/useFace";
 import styles from "./Agents.module.css";
 
 export const AgentCard = memo(function AgentCard({ agent }: { agent: Agent }) {
   const { status } = useAgentPresence(agent.slug);
+  const isKnown = usePresence((state) => state.isKnown);
+  const statusMsg = usePresence((state) => state.here[agentSubject(agent.slug)]?.statusMsg);
+  // Offline agents keep the text that the list told.
+  const says = isKnown && statusMsg !== undefined ? statusMsg : agent.status_msg;
   const face = { name: agent.display_name, avatarUrl: agent.avatar_url, color: agent.color };
   return (
     <li className={styles.card}>
@@ -20,7 +25,7 @@ export const AgentCard = memo(function AgentCard({ agent }: { agent: Agent }) {
           <Name>{agent.display_name}</Name>
         </Link>
         <p dir="auto">{agent.title ?? agent.role}</p>
-        {agent.status_msg && agent.status_msg !== agent.title && <p dir="auto">{agent.status_msg}</p>}
+        {says && says !== agent.title && <p dir="auto">{says}</p>}
       </div>
     </li>
   );

@@ -1,5 +1,4 @@
-import { useQueryClient } from "@tanstack/react-query";
-import { useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { useEffect, useState, useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
 import { usePresence } from "../../stores/presence";
 import styles from "./Shell.module.css";
@@ -7,12 +6,11 @@ import styles from "./Shell.module.css";
 /** A connection that is back within this says nothing. */
 const PATIENCE_MS = 1_500;
 
-/** Says when the city is out of reach, and fetches anew what is shown once it is back. */
+/** Says when the city is out of reach. */
 export function LinkBanner() {
   const { t } = useTranslation();
   const isOnline = useSyncExternalStore(listenToNetwork, () => navigator.onLine);
   const isLost = useIsLost();
-  useFetchingAnew();
   return (
     <div role="status">
       {(isLost || !isOnline) && <p className={styles.banner}>{t(isOnline ? "link.lost" : "link.offline")}</p>}
@@ -32,17 +30,6 @@ function useIsLost(): boolean {
     };
   }, [isDown]);
   return isLost;
-}
-
-/** What is shown may be out of date after the connection was away. */
-function useFetchingAnew(): void {
-  const queryClient = useQueryClient();
-  const isLive = usePresence(({ link }) => link === "live");
-  const wasLive = useRef(false);
-  useEffect(() => {
-    if (isLive && wasLive.current) void queryClient.invalidateQueries();
-    wasLive.current ||= isLive;
-  }, [isLive, queryClient]);
 }
 
 function listenToNetwork(changed: () => void): () => void {

@@ -2,6 +2,7 @@ import { useEffect, useRef, type ReactNode } from "react";
 import { useTranslation } from "react-i18next";
 import { NavLink, useLocation } from "react-router";
 import { Icon, type IconName } from "../../components/ui/Icon";
+import { useLiveQueries } from "../../hooks/useLiveQueries";
 import { usePresenceHeartbeat } from "../../hooks/usePresenceHeartbeat";
 import { useSite } from "../../hooks/useSite";
 import icon from "../../icon.svg";
@@ -29,6 +30,7 @@ export function Shell({ children }: { children: ReactNode }) {
   const { pathname } = useLocation();
   const main = useFocusOnArrival(pathname);
   usePresenceHeartbeat(site.heartbeat_ms, site.away_after_ms);
+  useLiveQueries();
   useOwnFace();
 
   return (

@@ -1,4 +1,4 @@
-import { useMemo } from "react";
+import { memo, useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import { Link } from "react-router";
 import type { SubjectId } from "../../../api/types";
@@ -14,8 +14,8 @@ import styles from "./PresenceBar.module.css";
 
 const SHOWN = 24;
 
-/** Who is in the city now, with their faces. */
-export function PresenceBar() {
+/** Who is in the city now, with their faces. A page that renders for each key stroke does not render it. */
+export const PresenceBar = memo(function PresenceBar() {
   const { t } = useTranslation();
   const here = usePresence((state) => state.here);
   const isKnown = usePresence((state) => state.isKnown);
@@ -42,7 +42,7 @@ export function PresenceBar() {
       </ul>
     </section>
   );
-}
+});
 
 function Person({ subject }: { subject: SubjectId }) {
   const { t } = useTranslation();

@@ -1,0 +1,132 @@
+"""Changes of rooms as lists show them: name, last event, members online. Told to connections that show many rooms.
+
+    bus ─► ids of changed rooms ─► tick ─► one read of these rooms ─► one frame for all, others for members of private rooms
+
+A client that gets these need not poll ``GET /city/rooms``. Nothing is replayed: who comes back reads the list once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..city.events import MembershipChanged, MessagePosted, PresenceChanged, RoomChanged, RoomHappened
+from ..city.occupancy import Occupancy
+from ..city.presence import Status
+from ..city.reading import is_listed
+from ..city.types import Room, RoomId, SubjectId
+from ..storage.database import Database
+from .listeners import tell_all
+
+TICK_S: Final = 1.0
+"""How long changes are gathered: a busy room costs one read and one frame in this time."""
+_AT_ONCE: Final = 200
+"""Rooms that one read and one frame hold."""
+
+log = structlog.get_logger()
+
+
+class Listener(Protocol):
+    @property
+    def subject(self) -> SubjectId | None:
+        """Who listens, None for those who cannot be members of rooms."""
+
+    def rooms(self, frame: bytes) -> None:
+        """Pass on a frame; returns at once and never raises."""
+
+
+class Frames(Protocol):
+    def rooms(self, rooms: Sequence[Room]) -> bytes: ...
+    def rooms_resync(self) -> bytes: ...
+
+
+class RoomUpdates:
+    """Tells listeners which rooms changed; without listeners it does nothing."""
+
+    def __init__(self, database: Database, occupancy: Occupancy, frames: Frames, *, tick_s: float = TICK_S) -> None:
+        self._database = database
+        self._occupancy = occupancy
+        self._frames = frames
+        self._tick_s = tick_s
+        self._listeners: set[Listener] = set()
+        self._changed: set[RoomId] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def listen(self, listener: Listener) -> None:
+        self._listeners.add(listener)
+
+    def unlisten(self, listener: Listener) -> None:
+        self._listeners.discard(listener)
+
+    def posted(self, posted: MessagePosted) -> None:
+        self._note({posted.message.room_id})
+
+    def happened(self, happened: RoomHappened) -> None:
+        self._note({happened.event.room_id})
+
+    def changed(self, change: RoomChanged) -> None:
+        self._note({change.room.id})
+
+    def membership(self, change: MembershipChanged) -> None:
+        """To be called after the membership was counted."""
+        self._note({change.room_id})
+
+    def presence(self, change: PresenceChanged) -> None:
+        """To be called after the presence was counted. A change between online and away changes no number."""
+        transition = change.transition
+        if (transition.before.status is Status.OFFLINE) != (transition.after.status is Status.OFFLINE):
+            self._note(set(self._occupancy.rooms_of(transition.subject)))
+
+    def missed(self) -> None:
+        """Rooms may have changed in other processes: listeners must read their lists again."""
+        if self._listeners:
+            frame = self._frames.rooms_resync()
+            tell_all("RoomUpdate", (listener.rooms for listener in self._listeners), frame)
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _note(self, rooms: set[RoomId]) -> None:
+        if not self._listeners or not rooms:
+            return
+        self._changed |= rooms
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._tell_changed())
+
+    async def _tell_changed(self) -> None:
+        while self._changed and self._listeners:
+            await asyncio.sleep(self._tick_s)
+            changed, self._changed = self._changed, set()
+            try:
+                for ids in _parts(list(changed)):
+                    await self._tell(ids)
+            except (SQLAlchemyError, OSError) as error:
+                log.debug("room_updates_delayed", error=str(error))
+                self._changed |= changed
+        self._changed.clear()
+
+    async def _tell(self, ids: Sequence[RoomId]) -> None:
+        # Read, not taken from the event: direct chats and rooms of which not everybody may know are told apart here.
+        async with self._database.reading() as tx:
+            rooms = await tx.rooms.some(ids)
+        if listed := [room for room in rooms if is_listed(room)]:
+            frame = self._frames.rooms(listed)
+            tell_all("RoomUpdate", (listener.rooms for listener in self._listeners), frame)
+        for room in rooms:
+            if not is_listed(room):
+                members = (each.rooms for each in self._listeners if self._is_member(room, each.subject))
+                tell_all("RoomUpdate", members, self._frames.rooms([room]))
+
+    def _is_member(self, room: Room, subject: SubjectId | None) -> bool:
+        return subject is not None and self._occupancy.is_member(room.id, subject)
+
+
+def _parts(ids: list[RoomId]) -> Iterator[list[RoomId]]:
+    for begin in range(0, len(ids), _AT_ONCE):
+        yield ids[begin : begin + _AT_ONCE]

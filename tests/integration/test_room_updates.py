@@ -1,0 +1,164 @@
+"""Changes of rooms on ``/ws/city/presence?rooms=1``: what lists of rooms show, without polling."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from daarion_appservice.city.events import CityMissed, RoomChanged
+from daarion_appservice.city.types import HistoryVisibility, RoomId
+from daarion_appservice.http.presence_socket import PATH
+from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
+from tests.parts.open_city import OpenCity, open_city
+from tests.parts.ports import HOST
+
+TARAS, DANA = citizen_token("u_taras", "Тарас"), citizen_token("u_dana", "Дана")
+GENERAL = "/city/rooms/general"
+
+
+@pytest.fixture
+async def city(database_url: str) -> AsyncIterator[OpenCity]:
+    async with open_city(database_url) as city:
+        yield city
+
+
+class Socket:
+    """A connection, and what it was told."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = socket
+        self.events: list[dict[str, Any]] = []
+
+    async def read(self) -> None:
+        async for message in self.socket:
+            self.events.append(message.json())
+
+    def room(self, slug: str) -> dict[str, Any] | None:
+        """A room as it was told last."""
+        found = [
+            room
+            for event in self.events
+            if event["event"] == "city.rooms.updated"
+            for room in event["rooms"]
+            if room["slug"] == slug
+        ]
+        return found[-1] if found else None
+
+
+@asynccontextmanager
+async def connected(city: OpenCity, query: str = "?batch=1&rooms=1", token: str | None = None) -> AsyncIterator[Socket]:
+    url = f"ws://{HOST}:{city.city.settings.api.port}{PATH}{query}"
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with city.session.ws_connect(url, headers=headers) as socket:
+        reader = Socket(socket)
+        reading = asyncio.create_task(reader.read())
+        try:
+            await until(lambda: bool(reader.events))
+            yield reader
+        finally:
+            await socket.close()
+            await asyncio.gather(reading, return_exceptions=True)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async def holds() -> bool:
+        return condition()
+
+    await eventually(holds)
+
+
+async def ok(city: OpenCity, method: str, path: str, content: Any = ..., token: str = TARAS) -> Any:
+    answer = await city.call(method, path, content, token=token)
+    assert answer.status in {200, 201}, answer
+    return answer.content
+
+
+def shows(socket: Socket, slug: str, **wanted: Any) -> Callable[[], bool]:
+    return lambda: (room := socket.room(slug)) is not None and wanted.items() <= room.items()
+
+
+async def make_private(city: OpenCity, slug: str) -> None:
+    async with city.city.database.transaction() as tx:
+        room = await tx.rooms.hold(slug)
+        assert room is not None
+        await tx.rooms.governed(room.id, join_rule="invite", history_visibility=HistoryVisibility.JOINED)
+
+
+async def test_message_shows_as_the_list_shows_it(city: OpenCity) -> None:
+    async with connected(city) as socket, connected(city, "?batch=1") as other:
+        await ok(city, "POST", f"{GENERAL}/messages", {"body": "hello"})
+        listed = (await city.get("/city/rooms?ids=general"))[0]
+        await until(shows(socket, "general", last_seq=listed["last_seq"], last_event=listed["last_event"]))
+        room = socket.room("general")
+        assert room is not None
+        assert room.keys() == listed.keys()
+        assert other.room("general") is None
+
+
+async def test_members_online_follows_joins_and_presence(city: OpenCity) -> None:
+    async with connected(city) as socket:
+        await ok(city, "POST", f"{GENERAL}/join")
+        async with connected(city, "", TARAS) as taras:
+            await taras.socket.send_json({"event": "presence.heartbeat"})
+            await until(shows(socket, "general", members_online=1))
+            await taras.socket.send_json({"event": "presence.offline"})
+            await until(shows(socket, "general", members_online=0))
+            await taras.socket.send_json({"event": "presence.heartbeat"})
+            await until(shows(socket, "general", members_online=1))
+            await ok(city, "POST", f"{GENERAL}/leave")
+            await until(shows(socket, "general", members_online=0))
+
+
+async def test_new_renamed_and_archived_rooms_are_told(city: OpenCity) -> None:
+    async with connected(city) as socket:
+        await ok(city, "POST", "/city/rooms", {"name": "Science"})
+        await until(shows(socket, "science", name="Science"))
+        await ok(city, "PATCH", "/city/rooms/science", {"name": "Physics"}, ADMIN_TOKEN)
+        await until(shows(socket, "science", name="Physics"))
+        await ok(city, "PATCH", "/city/rooms/science", {"archived": True}, ADMIN_TOKEN)
+        await until(shows(socket, "science", archived=True))
+
+
+async def test_private_room_is_told_to_its_members_only(city: OpenCity) -> None:
+    await ok(city, "POST", "/city/rooms", {"name": "Secret"})
+    await ok(city, "POST", "/city/rooms/secret/join", token=DANA)
+    await make_private(city, "secret")
+    async with connected(city) as anonymous, connected(city, token=TARAS) as taras, connected(city, token=DANA) as dana:
+        async with city.city.database.reading() as tx:
+            room = await tx.rooms.find("secret")
+        assert room is not None
+        city.city.bus.publish(RoomChanged(room))
+        await until(shows(dana, "secret", name="Secret"))
+        # Told after the private room: what comes by then is all that others are told of it.
+        await ok(city, "POST", f"{GENERAL}/messages", {"body": "hello"})
+        for other in (anonymous, taras):
+            await until(lambda other=other: other.room("general") is not None)  # type: ignore[misc]
+            assert other.room("secret") is None
+
+
+async def test_missed_events_of_other_processes_are_a_resync(city: OpenCity) -> None:
+    async with connected(city) as socket:
+        city.city.bus.publish(CityMissed())
+        await until(lambda: {"event": "city.rooms.resync"} in socket.events)
+
+
+async def test_changes_wait_while_the_database_is_away(city: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
+    updates, calls = city.city.room_updates, 0
+    read = updates._tell
+
+    async def fails_once(ids: list[RoomId]) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise OSError("away")
+        await read(ids)
+
+    monkeypatch.setattr(updates, "_tell", fails_once)
+    async with connected(city) as socket:
+        await ok(city, "POST", f"{GENERAL}/messages", {"body": "hello"})
+        await until(lambda: socket.room("general") is not None)

@@ -1,0 +1,102 @@
+import type { QueryClient } from "@tanstack/react-query";
+import type { Clock } from "../lib/clock";
+import type { RoomNews } from "../lib/roomNews";
+import { Throttle } from "../lib/throttle";
+import { MAX_ROOMS } from "./city";
+import { queries } from "./queries";
+import type { Room } from "./types";
+
+/** How often lists are read again although nothing was told of them; milliseconds. */
+export const SAFETY_MS = 5 * 60_000;
+/** The same while the socket that tells of changes is not there. */
+export const LOST_MS = 30_000;
+/** What an event announces but does not contain (the feed, a new room's place) is read at most so often; milliseconds. */
+const READ_EVERY_MS = 15_000;
+
+/** Keeps the query cache up to date by what the presence socket tells, so that the pages need not poll. */
+export class LiveQueries {
+  private readonly home: Throttle;
+  private readonly lists: Throttle;
+  /** When something last happened in any room, of what was told so far. */
+  private lastEvent = "";
+
+  constructor(
+    private readonly queryClient: QueryClient,
+    clock: Clock,
+  ) {
+    const { queryKey } = queries.home;
+    this.home = new Throttle(clock, READ_EVERY_MS, () => void queryClient.invalidateQueries({ queryKey, exact: true }));
+    this.lists = new Throttle(clock, READ_EVERY_MS, () => void queryClient.invalidateQueries({ queryKey: ["rooms"] }));
+  }
+
+  stop(): void {
+    this.home.stop();
+    this.lists.stop();
+  }
+
+  take(news: RoomNews): void {
+    if (news === null) {
+      this.home.ask();
+      this.lists.ask();
+      return;
+    }
+    this.takeHome(news);
+    for (const { queryKey, state } of this.queryClient.getQueryCache().findAll({ queryKey: ["rooms"] })) {
+      const rooms = state.data as Room[] | undefined;
+      if (!rooms) continue;
+      const isList = queryKey[1] !== "of";
+      if (isList && rooms.length < MAX_ROOMS && hasUnknown(rooms, news)) this.lists.ask();
+      const changed = withNews(rooms, news);
+      if (changed === rooms) continue;
+      // The time of the last answer stays: when the page is looked at again, the list is read again.
+      const updatedAt = state.dataUpdatedAt;
+      this.queryClient.setQueryData(queryKey, queryKey[1] === "recent" ? changed.toSorted(byLastEvent) : changed, { updatedAt });
+    }
+  }
+
+  private takeHome(news: readonly Room[]): void {
+    const { queryKey } = queries.home;
+    const home = this.queryClient.getQueryData(queryKey);
+    if (!home) return;
+    const popular = withNews(home.popular_rooms, news);
+    if (popular !== home.popular_rooms) {
+      const updatedAt = this.queryClient.getQueryState(queryKey)?.dataUpdatedAt;
+      this.queryClient.setQueryData(queryKey, { ...home, popular_rooms: popular }, updatedAt === undefined ? {} : { updatedAt });
+    }
+    const known = latest([this.lastEvent, home.feed[0]?.created_at ?? ""]);
+    this.lastEvent = latest([known, ...news.map(({ last_event: at }) => at ?? "")]);
+    // Something happened, not only somebody came or went: the feed may tell of it.
+    if (this.lastEvent > known) this.home.ask();
+  }
+}
+
+/** Times of the city are RFC 3339 in UTC, of one length: they sort as text. */
+function latest(times: string[]): string {
+  return times.reduce((a, b) => (a > b ? a : b));
+}
+
+function hasUnknown(rooms: readonly Room[], news: readonly Room[]): boolean {
+  const known = new Set(rooms.map(({ id }) => id));
+  return news.some(({ id, archived }) => !archived && !known.has(id));
+}
+
+/** The rooms with what is new of them, without those that are archived now; the same array when nothing is new. */
+export function withNews(rooms: Room[], news: readonly Room[]): Room[] {
+  const byId = new Map(news.map((room) => [room.id, room]));
+  const changed = rooms
+    .filter(({ id }) => !byId.get(id)?.archived)
+    .map((room) => {
+      const now = byId.get(room.id);
+      return now && !isSame(room, now) ? { ...room, ...now } : room;
+    });
+  return changed.length === rooms.length && changed.every((room, at) => room === rooms[at]) ? rooms : changed;
+}
+
+function isSame(room: Room, now: Room): boolean {
+  return (Object.keys(now) as (keyof Room)[]).every((key) => room[key] === now[key]);
+}
+
+function byLastEvent(a: Room, b: Room): number {
+  const at = (room: Room) => room.last_event ?? room.created_at;
+  return at(b).localeCompare(at(a)) || a.slug.localeCompare(b.slug);
+}

@@ -1,0 +1,172 @@
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { act, render } from "@testing-library/react";
+import { MemoryRouter } from "react-router";
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Home, Room } from "../api/types";
+import CityRoomsPage from "../features/city/rooms/CityRoomsPage";
+import HomePage from "../features/home/HomePage";
+import { beginSpeaking, choose } from "../lib/i18n";
+import { markRead } from "../lib/readMarks";
+import { tellRoomNews } from "../lib/roomNews";
+import { usePresence } from "../stores/presence";
+import { room } from "../testing/samples";
+import { useLiveQueries } from "./useLiveQueries";
+
+const HOUR_MS = 3_600_000;
+const AT = "2026-11-22T12:00:00.000Z";
+const later = (seconds: number) => new Date(Date.parse(AT) + seconds * 1_000).toISOString();
+
+const listed = (number: number, changes: Partial<Room> = {}): Room => ({
+  ...room(1, [], { last_event: AT }),
+  id: `city_${number}`,
+  slug: `room-${number}`,
+  name: `Room ${number}`,
+  members_online: 0,
+  ...changes,
+});
+const ROOMS = Array.from({ length: 8 }, (_, number) => listed(number));
+const HOME: Home = {
+  online: { citizens: 0, agents: 0, people: 0, total: 0 },
+  feed: [],
+  popular_rooms: ROOMS.slice(0, 3),
+  second_me: { available: false },
+};
+
+beforeAll(async () => {
+  await beginSpeaking();
+  await choose("en");
+});
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "Date"] });
+  usePresence.setState({ here: {}, isKnown: true, link: "live" });
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  localStorage.clear();
+});
+
+function Live() {
+  useLiveQueries();
+  return null;
+}
+
+const pass = (ms: number) => act(() => vi.advanceTimersByTimeAsync(ms));
+const tell = async (...rooms: Room[]) => {
+  act(() => tellRoomNews(rooms));
+  await pass(100);
+};
+
+/** A page, and what it asked the city for since it was first shown. */
+async function open(Page: () => React.ReactNode) {
+  const asked: string[] = [];
+  const answers: Record<string, unknown> = { "/city/home": HOME, "/city/rooms": ROOMS, "/city/me/unread": [] };
+  vi.stubGlobal("fetch", (url: string) => {
+    const { pathname } = new URL(url, "http://city.localhost");
+    asked.push(pathname);
+    return Promise.resolve(Response.json(answers[pathname] ?? null));
+  });
+  const { container } = render(
+    <QueryClientProvider client={new QueryClient()}>
+      <MemoryRouter>
+        <Live />
+        <Page />
+      </MemoryRouter>
+    </QueryClientProvider>,
+  );
+  await pass(1_000);
+  asked.splice(0);
+  const card = (name: string) => [...container.querySelectorAll("li")].find(({ textContent }) => textContent.startsWith(name));
+  const count = (path: string) => asked.filter((each) => each === path).length;
+  return { asked, count, card };
+}
+
+describe("an hour in which nothing happens", () => {
+  it.each([["home", HomePage], ["rooms", CityRoomsPage]] as const)("costs at most 12 requests: %s", async (_name, Page) => {
+    const { asked } = await open(Page);
+    await pass(HOUR_MS);
+    expect(asked.length).toBeGreaterThan(0);
+    expect(asked.length).toBeLessThanOrEqual(12);
+  }, 60_000);
+});
+
+describe("a room that changes", () => {
+  it("shows its members online and name without a request of the list", async () => {
+    const { count, card } = await open(CityRoomsPage);
+    await tell(listed(7, { members_online: 42, name: "Renamed" }));
+    expect(card("Renamed")?.textContent).toContain("42 here");
+    expect(count("/city/rooms")).toBe(0);
+  });
+
+  it("shows on the front page without a request", async () => {
+    const { count, card } = await open(HomePage);
+    await tell(listed(2, { last_event: null, members_online: 9 }));
+    expect(card("Room 2")?.textContent).toContain("9 here");
+    expect(count("/city/home")).toBe(0);
+  });
+
+  it("leaves the list when it is archived", async () => {
+    const { count, card } = await open(CityRoomsPage);
+    await tell(listed(7, { archived: true }));
+    expect(card("Room 7")).toBeUndefined();
+    expect(count("/city/rooms")).toBe(0);
+  });
+
+  it("has the list read once, and soon, when it is new", async () => {
+    const { count } = await open(CityRoomsPage);
+    await tell(listed(1_000), listed(1_001));
+    expect(count("/city/rooms")).toBe(1);
+    for (let number = 0; number < 10; number += 1) await tell(listed(2_000 + number));
+    expect(count("/city/rooms")).toBe(1);
+    await pass(20_000);
+    expect(count("/city/rooms")).toBe(2);
+  });
+
+  it("has the feed read at most every 15 seconds, and not for who comes and goes", async () => {
+    const { count } = await open(HomePage);
+    for (let second = 1; second <= 60; second += 1) {
+      act(() => tellRoomNews([listed(1, { last_event: later(second), last_seq: second })]));
+      await pass(1_000);
+    }
+    expect(count("/city/home")).toBeGreaterThanOrEqual(4);
+    expect(count("/city/home")).toBeLessThanOrEqual(5);
+    await pass(15_000);
+    const before = count("/city/home");
+    await tell(listed(1, { last_event: later(60), last_seq: 60, members_online: 8 }));
+    expect(count("/city/home")).toBe(before);
+  });
+
+  it("has what is unread in it counted at once, and then at most every 15 seconds", async () => {
+    markRead(null, "city_7", 1);
+    const { count } = await open(CityRoomsPage);
+    await tell(listed(7, { last_seq: 2 }));
+    expect(count("/city/me/unread")).toBe(1);
+    for (let seq = 3; seq <= 62; seq += 1) {
+      act(() => tellRoomNews([listed(7, { last_seq: seq })]));
+      await pass(1_000);
+    }
+    expect(count("/city/me/unread")).toBeLessThanOrEqual(6);
+  });
+});
+
+describe("while changes cannot be told", () => {
+  it("lists are read every 30 seconds", async () => {
+    const { count } = await open(CityRoomsPage);
+    act(() => usePresence.setState({ link: "waiting" }));
+    await pass(90_500);
+    expect(count("/city/rooms")).toBe(3);
+  });
+
+  it("lists are read again when the connection is back, and when changes were missed", async () => {
+    const { count } = await open(CityRoomsPage);
+    act(() => usePresence.setState({ link: "waiting" }));
+    act(() => usePresence.setState({ link: "live" }));
+    await pass(100);
+    expect(count("/city/rooms")).toBe(1);
+    act(() => tellRoomNews(null));
+    await pass(100);
+    expect(count("/city/rooms")).toBe(2);
+  });
+});

@@ -1,0 +1,31 @@
+import type { Cancel, Clock } from "./clock";
+
+/** Runs `task` at once when it is asked for, and then at most once in `everyMs`: what is asked for meanwhile waits for the end. */
+export class Throttle {
+  private ranAt = -Infinity;
+  private cancelTimer: Cancel | null = null;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly everyMs: number,
+    private readonly task: () => void,
+  ) {}
+
+  ask(): void {
+    if (this.cancelTimer) return;
+    const waitMs = this.ranAt + this.everyMs - this.clock.now();
+    if (waitMs <= 0) this.run();
+    else this.cancelTimer = this.clock.after(waitMs, () => this.run());
+  }
+
+  stop(): void {
+    this.cancelTimer?.();
+    this.cancelTimer = null;
+  }
+
+  private run(): void {
+    this.cancelTimer = null;
+    this.ranAt = this.clock.now();
+    this.task();
+  }
+}
