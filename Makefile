@@ -55,7 +55,7 @@ web-test: $(PAGES) ## their style, types and tests, and whether they are small e
 	@$(BIN)/python web_build.py lint test budget
 
 browser: $(STAMP) ## a Chromium for the tests, if there is none; ALLOW_NO_BROWSER=1 does without
-	@$(BIN)/python -m tests.parts.get_browser
+	@$(BIN)/python -m tests.parts.install_browser
 
 soak: $(STAMP) ## the tests that take minutes, with their figures; not part of test
 	$(BIN)/pytest -m soak -s --timeout 0 $(ARGS)

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import orjson
 
-from daarion_appservice.ops.children import Child
+from daarion_appservice.demo.child_processes import Child
 from tests.parts.ports import HOST, free_port
 
 from .contenders import Contender

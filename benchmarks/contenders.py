@@ -12,13 +12,13 @@ import jwt
 import orjson
 from sqlalchemy import insert
 
-from daarion_appservice.config import edit as config_edit
-from daarion_appservice.config import file as config_file
-from daarion_appservice.matrix import registration
-from daarion_appservice.ops.children import Child, python
+from daarion_appservice.config import editing as config_edit
+from daarion_appservice.config import loading as config_file
+from daarion_appservice.demo.child_processes import Child, python
+from daarion_appservice.matrix.client import registration
 from daarion_appservice.storage import migrate, tables
 from daarion_appservice.storage.database import Database
-from daarion_appservice.storage.kept import registry_changed
+from daarion_appservice.storage.key_values import registry_changed
 from tests.parts.ports import HOST, free_port
 from tests.parts.synapse import SERVER_NAME
 

@@ -19,9 +19,9 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
-from daarion_appservice.ops.children import Child
-from daarion_appservice.ops.local_synapse import LocalSynapse
-from daarion_appservice.ops.synapse_config import SynapseSetup
+from daarion_appservice.demo.child_processes import Child
+from daarion_appservice.demo.local_synapse import LocalSynapse
+from daarion_appservice.demo.synapse_config import SynapseSetup
 from tests.parts.ports import HOST, free_port
 from tests.parts.synapse import SERVER_NAME
 

@@ -11,8 +11,8 @@ from typing import Self
 
 import psutil
 
-from daarion_appservice.ops.children import Child, python
-from daarion_appservice.ops.ports import HOST
+from daarion_appservice.demo.child_processes import Child, python
+from daarion_appservice.demo.ports import HOST
 
 ROOT = Path(__file__).parents[1]
 _START_S = 60.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from daarion_appservice.ops.children import Child
-from daarion_appservice.ops.ports import HOST
+from daarion_appservice.demo.child_processes import Child
+from daarion_appservice.demo.ports import HOST
 from tests.parts.ports import free_port
 from tests.parts.redis import binary
 

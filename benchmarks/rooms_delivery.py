@@ -23,8 +23,8 @@ import jwt
 import nio
 import orjson
 
-from daarion_appservice.ops.local_synapse import LocalSynapse
-from daarion_appservice.ops.synapse_config import SynapseSetup
+from daarion_appservice.demo.local_synapse import LocalSynapse
+from daarion_appservice.demo.synapse_config import SynapseSetup
 from tests.parts.ports import HOST, free_port
 from tests.parts.postgres import Postgres
 from tests.parts.synapse import SERVER_NAME

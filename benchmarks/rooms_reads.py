@@ -18,7 +18,7 @@ from typing import Any, Final
 from sqlalchemy import insert, text
 
 from daarion_appservice.city.types import RoomId
-from daarion_appservice.ops.children import Child
+from daarion_appservice.demo.child_processes import Child
 from daarion_appservice.storage import tables
 from daarion_appservice.storage.database import Database
 from tests.parts.ports import free_port

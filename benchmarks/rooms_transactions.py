@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import orjson
 
-from daarion_appservice.ops.children import Child
+from daarion_appservice.demo.child_processes import Child
 from tests.parts.ports import free_port
 from tests.parts.postgres import Postgres
 from tests.parts.synapse import SERVER_NAME

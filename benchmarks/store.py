@@ -17,10 +17,10 @@ from daarion_appservice.city.ports import PresenceStore
 from daarion_appservice.city.presence import Beat, Presence
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.clock import steady_ms
-from daarion_appservice.realtime.presence import MemoryPresence
+from daarion_appservice.realtime.presence_memory import MemoryPresence
+from daarion_appservice.realtime.presence_redis import RedisPresence
 from daarion_appservice.realtime.redis_client import connect
-from daarion_appservice.realtime.redis_presence import RedisPresence
-from daarion_appservice.realtime.shared_sessions import SharedSessions
+from daarion_appservice.realtime.redis_sessions import SharedSessions
 
 from .processes import CpuClock
 from .redis_server import RedisServer

@@ -1,6 +1,6 @@
 """``python -m daarion_appservice``: the same as the console script."""
 
-from .cli import main
+from .cli.main import main
 
 if __name__ == "__main__":
     main()

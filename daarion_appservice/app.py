@@ -15,19 +15,16 @@ from typing import Any, Final
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from .agents.answerer import Answerer
 from .agents.core import AgentsCore
+from .agents.image_inputs import Pictures
 from .agents.metrics import CoreMetrics
-from .agents.pictures import Pictures
-from .agents.second_me_here import SecondMeHere
-from .agents.secondme import SecondMe
+from .agents.reply_worker import Answerer
+from .agents.second_me import SecondMe
+from .agents.second_me_availability import SecondMeHere
 from .city.accounts import Accounts
-from .city.addressing import Addressing
+from .city.agent_mentions import Addressing
+from .city.agent_replies import Answers
 from .city.agents import AgentDirectory
-from .city.answers import Answers
-from .city.attention import Attention
-from .city.census import Census
-from .city.changes import Changes
 from .city.events import (
     AnswersOwed,
     CityMissed,
@@ -48,89 +45,92 @@ from .city.events import (
     RoomHappened,
     TypingChanged,
 )
-from .city.interactions import SECOND_ME
+from .city.identity import Namespace
 from .city.media_links import MediaLinks
+from .city.member_log import RoomMembers
 from .city.membership import Membership
+from .city.message_edits import Changes
+from .city.message_formatting import MatrixWording
 from .city.messages import Messages
-from .city.occupancy import Occupancy
+from .city.online_counts import Census
+from .city.online_members import Occupancy
+from .city.permissions import MatrixDoorkeeper
 from .city.places import PlaceDirectory
 from .city.presence import Status
 from .city.reactions import Reactions
 from .city.rooms import Rooms
+from .city.second_me import SECOND_ME
 from .city.tokens import TokenRing
 from .city.types import Room, person_subject
+from .city.typing_and_receipts import Attention
 from .clock import new_id, now_ms, steady_ms
 from .config import Settings
 from .config.registry_file import agent_of
 from .errors import ExitCode, StartError
-from .http.room_socket import RoomFrames
-from .listening import city_listener, matrix_listener
-from .matrix.adoption import Adoption
-from .matrix.backfill import Backfill
-from .matrix.catch_up import CatchUp
-from .matrix.chat_events import DirectChatEvents
-from .matrix.check_in import check_in
-from .matrix.confirmation import Confirmation
-from .matrix.declining import InvitationDecliner
-from .matrix.direct_chats import DirectChats
-from .matrix.doorkeeper import MatrixDoorkeeper
-from .matrix.event_handlers import EventHandlers
-from .matrix.farewells import Farewells
-from .matrix.federated_histories import FederatedHistories
-from .matrix.ghosts import Ghosts
-from .matrix.histories import Histories
-from .matrix.homeserver import Homeserver
-from .matrix.homeserver_watch import HomeserverWatch
-from .matrix.housekeeping import Housekeeping
-from .matrix.inbound import Inbound
-from .matrix.invitations import Invitations
-from .matrix.late_events import LateEvents
-from .matrix.letters import Letters
-from .matrix.media import MediaRepository
-from .matrix.member_events import MemberEvents
-from .matrix.memberships import Memberships
-from .matrix.message_events import MessageEvents
-from .matrix.missed_metrics import MissedEvents
-from .matrix.namespace import Namespace
-from .matrix.observer import Observer
-from .matrix.openid import OpenId
-from .matrix.outbound import Outbound
-from .matrix.people import People
-from .matrix.presence_mirror import PresenceMirror
-from .matrix.presence_patience import Patience
-from .matrix.presence_teller import Tellers
-from .matrix.receipts_out import ReceiptsOut
-from .matrix.role_fields import RoleFields
-from .matrix.room_members import RoomMembers
-from .matrix.room_state_events import RoomStateEvents
-from .matrix.room_upgrades import RoomUpgrades
-from .matrix.rooms import MatrixRooms
-from .matrix.sight import Sight
-from .matrix.status_texts import StatusTexts
-from .matrix.sweeper import Sweeper
-from .matrix.typing_notices import TypingNotices
-from .matrix.typing_out import TypingOut
-from .matrix.wording import MatrixWording
+from .http.apps import city_listener, matrix_listener
+from .http.websocket.room import RoomFrames
+from .matrix.backfill.federated_history import FederatedHistories
+from .matrix.backfill.gap_backfill import CatchUp
+from .matrix.backfill.invitations import Invitations
+from .matrix.backfill.late_events import LateEvents
+from .matrix.backfill.metrics import MissedEvents
+from .matrix.backfill.room_backfill import Backfill
+from .matrix.backfill.room_history import Histories
+from .matrix.backfill.sweeper import Sweeper
+from .matrix.client.homeserver import Homeserver
+from .matrix.client.monitor import HomeserverWatch
+from .matrix.client.openid import OpenId
+from .matrix.client.startup_checks import check_in
+from .matrix.ghosts.ghosts import Ghosts
+from .matrix.ghosts.media import MediaRepository
+from .matrix.ghosts.role_field import RoleFields
+from .matrix.ghosts.status_text import StatusTexts
+from .matrix.inbound.confirmation import Confirmation
+from .matrix.inbound.direct_chats import DirectChatEvents
+from .matrix.inbound.dispatch import EventHandlers
+from .matrix.inbound.members import MemberEvents
+from .matrix.inbound.messages import MessageEvents
+from .matrix.inbound.room_state import RoomStateEvents
+from .matrix.inbound.worker import Inbound
+from .matrix.outbound.receipts import ReceiptsOut
+from .matrix.outbound.rendering import Letters
+from .matrix.outbound.typing import TypingOut
+from .matrix.outbound.worker import Outbound
+from .matrix.presence.observer import Observer
+from .matrix.presence.observer_coverage import Sight
+from .matrix.presence.sender import PresenceMirror
+from .matrix.presence.timeout_probe import Patience
+from .matrix.presence.transport import Tellers
+from .matrix.presence.typing import TypingNotices
+from .matrix.presence.user_presence import People
+from .matrix.reconcile.adoption import Adoption
+from .matrix.reconcile.direct_chats import DirectChats
+from .matrix.reconcile.ghost_removal import Farewells
+from .matrix.reconcile.invitation_decline import InvitationDecliner
+from .matrix.reconcile.membership_cache import Memberships
+from .matrix.reconcile.reconciler import Housekeeping
+from .matrix.reconcile.rooms import MatrixRooms
+from .matrix.reconcile.upgrades import RoomUpgrades
 from .ops.metrics import process_registry
-from .realtime.agents_online import AgentsOnline
 from .realtime.bus import Bus
 from .realtime.citizen_names import CitizenNames
-from .realtime.presence import MemoryPresence
+from .realtime.directory_cache import Registry
+from .realtime.feed_writer import AgentsOnline
+from .realtime.presence_memory import MemoryPresence
+from .realtime.presence_redis import RedisPresence
 from .realtime.presence_stream import PresenceStream
 from .realtime.redis_client import check as check_redis
 from .realtime.redis_client import connect
-from .realtime.redis_presence import RedisPresence
-from .realtime.registry import Registry
+from .realtime.redis_sessions import SharedSessions
 from .realtime.room_streams import RoomStreams
 from .realtime.room_typing import RoomTyping
 from .realtime.room_updates import RoomUpdates
 from .realtime.shared_bus import SharedBus
-from .realtime.shared_sessions import SharedSessions
 from .realtime.supervisor import Supervisor
-from .realtime.together import together
+from .realtime.tasks import together
 from .storage import migrate
 from .storage.database import Database, Transaction
-from .storage.lease import Lease
+from .storage.leader_lock import Lease
 
 log = structlog.get_logger()
 

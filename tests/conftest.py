@@ -21,15 +21,15 @@ sys.path.append(str(Path(__file__).parents[1]))
 # Many processes are started here, and each would compile the whole service for itself: a third of what its start costs.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-from daarion_appservice.ops.local_synapse import LocalSynapse
+from daarion_appservice.demo.local_synapse import LocalSynapse
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
-from tests.parts import documentation
+from tests.parts import shared_openapi
 from tests.parts import synapse_workers as synapse_workers_part
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import AGENTS, RunningCity, StartCity
 from tests.parts.federation import FederatedCity, StartFederation, linking, make_certificates
-from tests.parts.person import Arrive, arriving
+from tests.parts.matrix_user import Arrive, arriving
 from tests.parts.ports import free_port
 from tests.parts.postgres import Postgres
 from tests.parts.redis import RedisServer
@@ -47,7 +47,7 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )
-documentation.build_once()
+shared_openapi.build_once()
 
 
 @pytest.fixture(scope="session")

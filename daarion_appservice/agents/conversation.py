@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ..city.reading import CLOSED, may_be_repeated
+from ..city.history_visibility import CLOSED, may_be_repeated
 from ..city.types import Agent, Message, Room, agent_subject
 from ..storage.database import Transaction
 from .prompt import attachment_of, quotation, said
-from .question import AskedAs, Exchange, Question
+from .request import AskedAs, Exchange, Question
 
 _HISTORY: Final = 20
 """Messages before the question that the agent is told."""

@@ -22,15 +22,15 @@ from yarl import URL
 
 from .. import __version__
 from ..city.ports import NowMs
+from ..concurrency import NoSlot, Slots
 from ..config import AgentsCoreSettings
 from ..errors import CoreBusy, CoreError, CoreFailed, CoreResting, CoreSlow, NoCore
-from ..slots import NoSlot, Slots
 from .breaker import Breakers
 from .dialects import NotAnAnswer, dialect_of
 from .metrics import CallWatch, CoreMetrics, Outcome
-from .pieces import Pieces
-from .question import AskedAs, Question
-from .thoughts import Thinking
+from .reasoning_filter import Thinking
+from .request import AskedAs, Question
+from .response_stream import Pieces
 
 _CONNECT_S: Final = 10.0
 _PATIENCE_S: Final = 2.0

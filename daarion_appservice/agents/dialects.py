@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from ..config import AgentsCoreSettings
 from .prompt import text_of
-from .question import Question
+from .request import Question
 
 JSON = dict[str, Any]
 

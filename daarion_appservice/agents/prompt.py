@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..city.types import Media, Message
-from .question import Attachment, Question, Quotation
+from .request import Attachment, Question, Quotation
 
 _MAX_QUOTED: Final = 4_000
 """Characters of the message replied to that are quoted."""

@@ -8,8 +8,8 @@ from itertools import groupby
 from typing import Final
 
 from .excerpts import excerpt
+from .history_visibility import is_listed
 from .ports import NewId
-from .reading import is_listed
 from .types import Author, AuthorKind, FeedEntry, FeedKind, HistoryVisibility, Message, Room, RoomEvent
 
 _MAX_EXCERPT: Final = 280

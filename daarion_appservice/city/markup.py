@@ -20,7 +20,7 @@ from urllib.parse import quote
 import nh3
 import pyromark
 
-from .addresses import identifiers, links, without_markup
+from .links import identifiers, links, without_markup
 from .types import UserId
 
 MAX_CONTENT_BYTES: Final = 48_000

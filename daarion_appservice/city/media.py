@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final, Literal
 
-from .texts import without_turning
+from .text_sanitizing import without_turning
 from .types import Media
 
 MAX_FILENAME_CHARS: Final = 255

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from ..errors import Conflict, NotFound
 from .agents import AgentDirectory
-from .entering import come_in
 from .events import OutboxFilled
 from .messages import hold_open, knows_of
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, Publish, Roll, publish_all
+from .room_entry import come_in
 from .types import Author, Member, OutboxKind, Room, Standing
 
 

@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ..errors import Conflict, InvalidInput, NotAllowed, NotFound
-from .answers import Answers
+from .agent_replies import Answers
 from .delivery_errors import DeliveryError, narrowed
-from .entering import come_in
 from .events import AnswersOwed, CityEvent, MessagePosted, OutboxFilled, RoomHappened
 from .feed import FeedWriter
-from .history import Place, note_moved, record, take_place
+from .history_visibility import PUBLIC, Reading, is_known_to, is_readable_by_all
 from .media import msgtype_of
+from .parsing_threads import prepared, prose_ahead
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, Roll, Wording, publish_all
-from .prepared import prepared, prose_ahead
-from .reading import PUBLIC, Reading, is_known_to, is_readable_by_all
 from .redelivery import redeliver
-from .times import plausible_ms
+from .room_entry import come_in
+from .room_sequence import Place, note_moved, record, take_place
+from .timestamps import plausible_ms
 from .types import (
     Author,
     AuthorKind,

@@ -7,9 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from .events import CityEvent
+from .history_visibility import Reading
 from .places import Place, PlaceKind
 from .presence import Beat, Placed, Shown
-from .reading import Reading
 from .types import (
     Agent,
     AgentSlug,

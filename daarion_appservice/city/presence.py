@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from .texts import one_line
+from .text_sanitizing import one_line
 from .types import SubjectId
 
 

@@ -8,13 +8,13 @@ from typing import Final
 from ..errors import Conflict, InvalidInput
 from .emoji import normal_form
 from .events import OutboxFilled, RoomHappened
-from .history import record
+from .history_visibility import as_seen
 from .media import is_mxc
 from .messages import find_open
 from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, publish_all
-from .reading import as_seen
-from .texts import one_line
-from .times import plausible_ms
+from .room_sequence import record
+from .text_sanitizing import one_line
+from .timestamps import plausible_ms
 from .types import Author, EventId, Message, OutboxKind, Reaction, ReactionId, Room, RoomEventKind
 
 MAX_KEY_CHARS: Final = 64

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .events import RoomHappened
-from .history import record
 from .ports import CityTransaction
+from .room_sequence import record
 from .types import Author, Delivery, Message, MessageId, RoomEventKind
 
 

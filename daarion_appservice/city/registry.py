@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Generic, TypeVar
 
 from ..errors import Conflict, NotFound
-from .interactions import SECOND_ME
 from .places import WORDS, Place, PlaceKind
 from .ports import CityStore, CityTransaction, NowMs
-from .texts import one_line
+from .second_me import SECOND_ME
+from .text_sanitizing import one_line
 from .types import Agent, AgentSlug
 
 AGENTS: Final = "agents"

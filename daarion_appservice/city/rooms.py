@@ -11,7 +11,7 @@ from .events import CityEvent, RegistryChanged, RoomChanged
 from .feed import FeedWriter
 from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, publish_all
 from .slugs import MAX_LENGTH, RESERVED, slug_of
-from .texts import MAX_TOPIC_CHARS, one_line, storable
+from .text_sanitizing import MAX_TOPIC_CHARS, one_line, storable
 from .types import Author, HistoryVisibility, MatrixRoomId, MatrixStatus, Room, RoomId
 
 _SLUG: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{MAX_LENGTH - 1}}}")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .contradictions import Place
+from .errors import Mistake, unknown_variable
 from .keys import ENV_PREFIX, Key, environment_keys
-from .mistakes import Mistake, unknown_variable
+from .validation import Place
 
 FILE_SUFFIX = "_FILE"
 

@@ -16,9 +16,9 @@ from ..city.places import Place, PlaceKind
 from ..city.registry import AGENTS, SECTIONS, Description
 from ..city.types import Agent, AgentSlug
 from ..errors import InvalidInput
-from .contradictions import Place as Where
-from .mistakes import dotted, in_words
+from .errors import dotted, in_words
 from .settings import AgentSeed, Section
+from .validation import Place as Where
 from .values import PlaceId
 
 

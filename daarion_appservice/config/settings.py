@@ -12,7 +12,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
-from .contradictions import contradictions
+from .validation import contradictions
 from .values import (
     AGENT_PREFIX,
     CITIZEN_PREFIX,

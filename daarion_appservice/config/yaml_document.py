@@ -15,8 +15,8 @@ from ruamel.yaml.reader import ReaderError
 
 from .. import private_file
 from ..errors import ExitCode, StartError
-from .contradictions import Place
-from .mistakes import ConfigMistakes, Mistake, dotted
+from .errors import ConfigMistakes, Mistake, dotted
+from .validation import Place
 
 
 @dataclass(frozen=True)

@@ -18,17 +18,17 @@ from urllib.parse import quote
 from aiohttp import hdrs, web
 
 from ..city.agents import AgentDirectory
+from ..city.history_visibility import is_listed
+from ..city.identity import Namespace
 from ..city.places import Place, PlaceDirectory, PlaceKind
-from ..city.reading import is_listed
-from ..city.texts import one_line
+from ..city.text_sanitizing import one_line
 from ..config import Settings
 from ..errors import CityError
-from ..matrix.namespace import Namespace
-from .agent_pictures import AgentPictures
-from .database_away import unavailable_without_database
-from .endpoint import check_text
-from .packed_file import PackedFile
-from .pages import RoomPages
+from .agent_avatars import AgentPictures
+from .compressed_file import PackedFile
+from .errors import unavailable_without_database
+from .room_responses import RoomPages
+from .routing import check_text
 
 PICTURE: Final = "/link-preview.png"
 """1200 × 630 pixels, in ``web/public``: crawlers take no SVG."""

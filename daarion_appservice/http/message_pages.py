@@ -8,7 +8,7 @@ from typing import Final
 
 import orjson
 
-from ..city.reading import Reading
+from ..city.history_visibility import Reading
 from ..city.types import Message, MessageId, Room
 from ..storage.database import Transaction
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from ..city.history_visibility import PUBLIC, is_readable_by_all
+from ..city.identity import Namespace
 from ..city.places import PlaceDirectory, main_role, microdao_role, node_role
 from ..city.presence import Shown
-from ..city.reading import PUBLIC, is_readable_by_all
 from ..city.types import Agent, Author, Media, Message, Room, Tally, UserId
-from ..matrix.namespace import Namespace
-from .media_addresses import Linking
+from .media_urls import Linking
 
 JSON = dict[str, Any]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from ..http import request_bytes, response_counts
-from ..matrix import isolation
-from ..realtime import listeners, supervisor
+from ..http import response_counts
+from ..http.limits import request_bytes
+from ..realtime import isolation, listeners, supervisor
 
 
 def process_registry() -> CollectorRegistry:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from ..config import AppserviceSettings, Settings
 from ..config.keys import Key, all_keys, keys_of
 from ..config.render import render_example, scalar
-from ..matrix.registration import Registration
+from ..matrix.client.registration import Registration
 
 PREFACE = """\
 # Configuration

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from ..as_json import as_json
 from ..city.events import PresenceChanged, PresenceRenumbered
 from ..city.ports import NowMs
 from ..city.presence import Shown, Status
 from ..city.types import SubjectId
+from ..json_encoding import as_json
 from .listeners import tell_all
 
 TICK_S: Final = 0.05

@@ -19,9 +19,9 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.events import MemberChanged, MessagePosted, PresenceChanged, RoomChanged, RoomHappened
-from ..city.history import renumbering_of
-from ..city.occupancy import Occupancy
-from ..city.reading import PUBLIC, Reading, is_readable_by_all, may_look_on
+from ..city.history_visibility import PUBLIC, Reading, is_readable_by_all, may_look_on
+from ..city.online_members import Occupancy
+from ..city.room_sequence import renumbering_of
 from ..city.types import Author, HistoryVisibility, MessageId, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
 from ..errors import NotAllowed, NotFound
 from ..storage.database import Database, Transaction

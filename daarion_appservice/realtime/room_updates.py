@@ -15,9 +15,9 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.events import MembershipChanged, MessagePosted, PresenceChanged, RoomChanged, RoomHappened
-from ..city.occupancy import Occupancy
+from ..city.history_visibility import is_listed
+from ..city.online_members import Occupancy
 from ..city.presence import Status
-from ..city.reading import is_listed
 from ..city.types import Room, RoomId, SubjectId
 from ..storage.database import Database
 from .listeners import tell_all

@@ -30,8 +30,8 @@ from ..city.events import (
 )
 from .bus import Bus
 from .redis_client import REDIS_ERRORS, Client, ask, heed_cancellation
-from .script import Script
-from .together import together
+from .redis_script import Script
+from .tasks import together
 
 SharedEvent = (
     MessagePosted

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import Agent, AgentSlug
-from .kept import registry_changed
+from .key_values import registry_changed
 from .tables import agent_tokens, agents, removed_agents
 from .upsert import insert
 

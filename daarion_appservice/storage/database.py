@@ -23,14 +23,14 @@ from .answers import AnswerRows
 from .availability import Availability
 from .citizens import CitizenRows
 from .database_url import cannot_use, driver_url, postgres_options, sqlite_file
+from .dedicated_connection import PostgresLine, SqliteLine
 from .feed import FeedRows
 from .ghosts import GhostRows
 from .inbox import InboxRows
-from .intake import Intake, PostgresIntake, SqliteIntake
+from .inbox_writer import Intake, PostgresIntake, SqliteIntake
 from .interactions import InteractionRows
 from .invitations import InvitationRows
-from .kept import KeptRows
-from .line import PostgresLine, SqliteLine
+from .key_values import KeptRows
 from .media import MediaRows
 from .members import MemberRows
 from .membership_periods import MembershipPeriodRows
@@ -38,14 +38,14 @@ from .messages import MessageRows
 from .outbox import OutboxRows
 from .places import PlaceRows
 from .reactions import ReactionRows
-from .remembered import PostgresStamp, Remembered, SqliteStamp
+from .read_cache import PostgresStamp, Remembered, SqliteStamp
 from .removed_agents import RemovedAgentRows
+from .restrictions import StandingRows
 from .revisions import RevisionRows
 from .room_events import RoomEventRows
 from .room_versions import PostgresRoomVersions, RoomVersions, SqliteRoomVersions
 from .rooms import RoomRows
 from .sqlite_file import ServiceLock, make_private
-from .standings import StandingRows
 from .watermarks import WatermarkRows
 
 _BUSY_S = 30

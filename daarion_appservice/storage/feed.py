@@ -10,9 +10,9 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.reading import Reading
+from ..city.history_visibility import Reading
 from ..city.types import FeedEntry, FeedKind, HistoryVisibility, MessageId, RoomId
-from .authors import author_of, author_values
+from .author_columns import author_of, author_values
 from .readable import entry_is_readable
 from .tables import feed
 

@@ -17,7 +17,7 @@ from sqlalchemy import Select, delete, func, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningDelete
 
-from .kept import registry_changed
+from .key_values import registry_changed
 from .tables import inbox, transactions
 from .upsert import insert
 

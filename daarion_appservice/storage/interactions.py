@@ -8,7 +8,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.interactions import REMEMBERED, Interaction
+from ..city.second_me import REMEMBERED, Interaction
 from ..city.types import SubjectId
 from . import upsert
 from .tables import interactions, secondme_turns

@@ -8,8 +8,8 @@ from sqlalchemy import and_, delete, exists, or_, select
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..city.history_visibility import PUBLIC, Reading
 from ..city.media import is_mxc
-from ..city.reading import PUBLIC, Reading
 from ..city.types import Author, Media, MessageId, RoomId
 from .readable import message_is_readable
 from .tables import media, media_shown, messages, reactions, rooms

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.reading import MembershipPeriod, Reading, reading_of
+from ..city.history_visibility import MembershipPeriod, Reading, reading_of
 from ..city.types import RoomId, UserId
 from .members import parts
 from .tables import membership_periods, rooms

@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, and_, func, insert, literal, literal_colum
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..city.history_visibility import PUBLIC, Reading
 from ..city.media import addresses_in
-from ..city.reading import PUBLIC, Reading
 from ..city.types import (
     Author,
     AuthorKind,
@@ -25,8 +25,8 @@ from ..city.types import (
     RoomId,
     Tally,
 )
-from .authors import author_of, author_values
-from .contents import content_values, media_of, mentions_of
+from .author_columns import author_of, author_values
+from .content_columns import content_values, media_of, mentions_of
 from .media import note_shown, shown_no_more
 from .readable import message_is_readable
 from .renumbering import move_number

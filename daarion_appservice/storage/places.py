@@ -10,7 +10,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.places import Place, PlaceKind
-from .kept import registry_changed
+from .key_values import registry_changed
 from .tables import districts, microdaos, nodes
 from .upsert import insert
 

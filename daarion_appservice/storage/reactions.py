@@ -9,7 +9,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import Author, EventId, MessageId, Reaction, ReactionId, SubjectId, Tally
-from .authors import author_of, author_values
+from .author_columns import author_of, author_values
 from .tables import reactions
 
 _NAMED: Final = 20

@@ -1,4 +1,4 @@
-"""What a reader may read, as a condition of a query: ``city.reading`` in SQL."""
+"""What a reader may read, as a condition of a query: ``city.history_visibility`` in SQL."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, literal_column, or_
 
-from ..city.reading import OPEN_RULES, Reading
+from ..city.history_visibility import OPEN_RULES, Reading
 from ..city.types import HistoryVisibility, RoomId
 from .tables import feed, messages, rooms
 

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import Content, EventId, HistoryVisibility, MessageId, Revision, RoomId, SubjectId
-from .contents import content_values, media_of, mentions_of
+from .content_columns import content_values, media_of, mentions_of
 from .tables import early_edits, revisions
 from .upsert import insert as insert_unless_there
 

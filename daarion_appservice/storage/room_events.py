@@ -23,7 +23,7 @@ from ..city.types import (
     RoomId,
     Standing,
 )
-from .authors import author_of, author_values
+from .author_columns import author_of, author_values
 from .messages import MessageRows
 from .tables import room_events, rooms
 

@@ -10,7 +10,7 @@ import sqlite3
 from functools import partial
 from typing import Any, Final, Protocol
 
-from .line import PostgresLine, SqliteLine
+from .dedicated_connection import PostgresLine, SqliteLine
 
 
 class RoomVersions(Protocol):

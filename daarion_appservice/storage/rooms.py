@@ -11,7 +11,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import AgentSlug, HistoryVisibility, MatrixRoomId, MatrixStatus, Room, RoomId, UserId
-from .kept import registry_changed
+from .key_values import registry_changed
 from .readable import room_is_listed
 from .renumbering import raise_numbers
 from .tables import feed, former_matrix_rooms, membership_periods, messages, room_events, rooms

@@ -25,7 +25,7 @@ SHOW_STREET = """() => {
 async def main() -> None:
     sys.path.insert(0, str(ROOT))
     from tests.parts.browser import start_browser
-    from tests.parts.open_city import open_city
+    from tests.parts.in_process_city import open_city
     from tests.parts.ports import HOST
 
     with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
-from tests.parts.person import Arrive, arriving
+from tests.parts.matrix_user import Arrive, arriving
 from tests.parts.postgres import Postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -21,8 +21,8 @@ import nio
 import psutil
 import pytest
 
-from daarion_appservice.ops.demo.client import CityClient
-from daarion_appservice.ops.demo.invoke import invoke_app
+from daarion_appservice.demo.client import CityClient
+from daarion_appservice.demo.invoke import invoke_app
 from tests.parts.demo import Demo
 from tests.parts.ports import HOST
 

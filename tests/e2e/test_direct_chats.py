@@ -12,7 +12,7 @@ from daarion_appservice.city.types import MatrixRoomId
 from daarion_appservice.storage.database import Database
 from tests.parts.agents_core import BadCore, begins_slowly, says
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
-from tests.parts.person import Arrive, Person
+from tests.parts.matrix_user import Arrive, Person
 
 pytestmark = pytest.mark.parametrize(
     "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.parts.city import RunningCity, eventually
+from tests.parts.http_proxy import Proxy
 from tests.parts.ports import free_port
-from tests.parts.proxy import Proxy
 from tests.parts.synapse import BootSynapse
 
 AGENTS = "\nagents:\n  - {{slug: daarwizz, display_name: DAARWIZZ, avatar: {picture}}}\n" + "".join(

@@ -14,7 +14,7 @@ from daarion_appservice.city.types import AgentSlug, MatrixRoomId, Room, RoomId
 from daarion_appservice.clock import now_ms
 from daarion_appservice.storage.database import Database
 from tests.parts.city import StartCity, citizen_token, eventually
-from tests.parts.person import Arrive, Person
+from tests.parts.matrix_user import Arrive, Person
 from tests.parts.ports import HOST
 
 pytestmark = pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
-from tests.parts.person import Arrive, Person
+from tests.parts.matrix_user import Arrive, Person
 from tests.parts.synapse import SERVER_NAME
 
 GENERAL = f"#city_general:{SERVER_NAME}"

@@ -11,9 +11,9 @@ import nio
 import pytest
 import pytest_asyncio
 
-from daarion_appservice.config import file as config_file
+from daarion_appservice.config import loading as config_file
 from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
-from tests.parts.person import Person
+from tests.parts.matrix_user import Person
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -16,14 +16,14 @@ import nio
 import pytest
 
 from daarion_appservice.city.types import RoomId
-from daarion_appservice.config import file as config_file
+from daarion_appservice.config import loading as config_file
 from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.inbox import ReceivedEvent
 from tests.parts.city import citizen_token, eventually
 from tests.parts.federation import FederatedCity, StartFederation
-from tests.parts.person import Arrive, Person
+from tests.parts.http_proxy import Proxy
+from tests.parts.matrix_user import Arrive, Person
 from tests.parts.ports import free_port
-from tests.parts.proxy import Proxy
 
 OKSANA = citizen_token("u_123", "Оксана")
 POWERS = "m.room.power_levels"

@@ -15,7 +15,7 @@ from playwright.async_api import BrowserContext, Page, Route, expect
 
 from tests.parts.browser import Browser, Tab, start_browser
 from tests.parts.city import citizen_token, eventually
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
 from tests.parts.ports import HOST, free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

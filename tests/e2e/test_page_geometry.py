@@ -16,7 +16,7 @@ from playwright.async_api import Page
 
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import citizen_token
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
 from tests.parts.ports import HOST
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

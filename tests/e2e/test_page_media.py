@@ -14,7 +14,7 @@ from playwright.async_api import Page, expect
 
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import RunningCity, citizen_token, shared_city
-from tests.parts.person import Person
+from tests.parts.matrix_user import Person
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

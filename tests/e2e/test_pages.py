@@ -16,7 +16,7 @@ from playwright.async_api import FrameLocator, Locator, Page, Response, expect
 from tests.parts.agents_core import DONE, BadCore, delta, pauses
 from tests.parts.browser import Browser, Tab, serve_page, start_browser
 from tests.parts.city import RunningCity, eventually
-from tests.parts.person import Person
+from tests.parts.matrix_user import Person
 from tests.parts.synapse import boot
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -13,11 +13,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from daarion_appservice import listening
-from daarion_appservice.http.web_pages import DIST
+from daarion_appservice.http import apps
+from daarion_appservice.http.static_pages import DIST
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import citizen_token, eventually
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
 from tests.parts.ports import HOST, free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -69,7 +69,7 @@ class Service:
 async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
     service = Service(tmp_path)
     shutil.copytree(DIST, service.dist)
-    monkeypatch.setattr(listening, "DIST", service.dist)
+    monkeypatch.setattr(apps, "DIST", service.dist)
     try:
         yield service
     finally:

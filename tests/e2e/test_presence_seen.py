@@ -16,9 +16,9 @@ import pytest_asyncio
 
 from tests.parts.browser import Browser, Tab, serve_page, start_browser
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually, shared_city
-from tests.parts.person import Arrive, quiet_person
-from tests.parts.relay import relay_to
+from tests.parts.matrix_user import Arrive, quiet_person
 from tests.parts.synapse import SERVER_NAME
+from tests.parts.tcp_proxy import relay_to
 
 TTL_S = 8.0
 """Shorter than a city's, so that a test need not wait 40 s for an agent to be missed."""

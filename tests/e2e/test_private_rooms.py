@@ -5,7 +5,7 @@ from __future__ import annotations
 import nio
 
 from tests.parts.city import StartCity, citizen_token, eventually
-from tests.parts.person import Arrive
+from tests.parts.matrix_user import Arrive
 
 OKSANA, TARAS = citizen_token("u_1", "Оксана"), citizen_token("u_2", "Тарас")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.parts.city import ADMIN_TOKEN, RunningCity, eventually
-from tests.parts.person import Arrive, Person
+from tests.parts.matrix_user import Arrive, Person
 from tests.parts.synapse import BootSynapse
 
 GUEST = "@agent_guest:city.localhost"

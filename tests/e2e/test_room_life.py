@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 
 from daarion_appservice.app import City
-from daarion_appservice.config import file as config_file
+from daarion_appservice.config import loading as config_file
 from tests.parts.city import RunningCity, citizen_token, eventually
-from tests.parts.person import Person
+from tests.parts.matrix_user import Person
 from tests.parts.synapse import boot
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually, shared_city
-from tests.parts.person import Arrive, Person, arriving
+from tests.parts.matrix_user import Arrive, Person, arriving
 
 shared = pytest.mark.asyncio(loop_scope="module")
 """Where nothing is wrong with the homeserver, one city will do for all tests."""

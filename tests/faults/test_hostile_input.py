@@ -13,11 +13,11 @@ import pytest
 import pytest_asyncio
 from hypothesis import strategies as st
 
-from daarion_appservice.config import file as config_file
-from daarion_appservice.matrix.receiver import MAX_BODY_BYTES
+from daarion_appservice.config import loading as config_file
+from daarion_appservice.matrix.inbound.transactions import MAX_BODY_BYTES
 from tests.parts.city import RunningCity, citizen_token, shared_city
 from tests.parts.hostile import TEXTS, VALUES, events, some, unharmed
-from tests.parts.person import Person, arriving
+from tests.parts.matrix_user import Person, arriving
 from tests.parts.ports import HOST
 
 NO_LIMITS: dict[str, str | float] = {

@@ -20,13 +20,13 @@ import pytest
 
 from tests.parts.city import RunningCity, StartCity, citizen_token
 from tests.parts.federation import FederatedCity, StartFederation
-from tests.parts.person import Arrive, Person
+from tests.parts.http_proxy import Proxy
+from tests.parts.matrix_user import Arrive, Person
 from tests.parts.ports import free_port
-from tests.parts.proxy import Proxy
 from tests.parts.redis import RedisServer
 from tests.parts.synapse_workers import APPSERVICE, GENERIC, MAIN, PERSISTER, PRESENCE, BootWorkers, SynapseWorkers
-from tests.parts.talk import waiting
 from tests.parts.tally import Spoken, Tally, in_the_city, on_matrix, stream_order, tally, tally_by_author
+from tests.parts.two_way_messages import waiting
 
 # Sweeps soon after a fault; no limit on how fast the citizen writes.
 SOON: dict[str, str | float] = {"homeserver.sweep_s": 2.0, "limits.messages": "100000/minute"}

@@ -9,12 +9,20 @@ from typing import Any, Protocol
 
 import pytest
 
-from daarion_appservice.config import file as config_file
+from daarion_appservice.config import loading as config_file
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
-from tests.parts.person import Arrive, Person
+from tests.parts.http_proxy import Passed, Proxy
+from tests.parts.matrix_user import Arrive, Person
 from tests.parts.ports import free_port
-from tests.parts.proxy import Passed, Proxy
-from tests.parts.talk import CITIZEN, Said, both_sides_have, citizen_says, in_the_city, person_says, some_words
+from tests.parts.two_way_messages import (
+    CITIZEN,
+    Said,
+    both_sides_have,
+    citizen_says,
+    in_the_city,
+    person_says,
+    some_words,
+)
 
 ALICE = "@alice:city.localhost"
 DOWN_S = 10.0

@@ -14,10 +14,10 @@ import pytest
 
 from daarion_appservice.city.types import Author, AuthorKind, Message, MessageId, RoomEvent, RoomEventKind, RoomId
 from daarion_appservice.clock import new_id
-from daarion_appservice.config import edit as config_edit
-from daarion_appservice.config import file as config_file
-from daarion_appservice.matrix import registration
-from daarion_appservice.ops.children import Child, python
+from daarion_appservice.config import editing as config_edit
+from daarion_appservice.config import loading as config_file
+from daarion_appservice.demo.child_processes import Child, python
+from daarion_appservice.matrix.client import registration
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from tests.parts.city import JWT_SECRET, eventually

@@ -11,11 +11,11 @@ from daarion_appservice.city.types import AuthorKind, RoomId
 from daarion_appservice.storage.database import Database
 from tests.parts.city import RunningCity, StartCity, eventually
 from tests.parts.federation import FederatedCity, StartFederation
-from tests.parts.person import Arrive, Person
+from tests.parts.http_proxy import Proxy
+from tests.parts.matrix_user import Arrive, Person
 from tests.parts.ports import free_port
-from tests.parts.proxy import Proxy
 from tests.parts.synapse_workers import BootWorkers, SynapseWorkers
-from tests.parts.talk import Said, both_sides_have, person_says, some_words
+from tests.parts.two_way_messages import Said, both_sides_have, person_says, some_words
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

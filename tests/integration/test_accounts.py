@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.open_city import Answer, OpenCity, open_city
+from tests.parts.in_process_city import Answer, OpenCity, open_city
 from tests.parts.scripted_homeserver import HANG_UP, Reply, ScriptedHomeserver, refused
 
 OKSANA = citizen_token("u_1", "Оксана")

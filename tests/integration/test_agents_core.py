@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from daarion_appservice.agents import core as core_module
 from daarion_appservice.agents.core import AgentsCore
 from daarion_appservice.agents.metrics import CoreMetrics
-from daarion_appservice.agents.question import AskedAs, Exchange, Question
+from daarion_appservice.agents.request import AskedAs, Exchange, Question
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.config import AgentsCoreSettings
 from daarion_appservice.errors import CoreBusy, CoreError, CoreFailed, CoreResting, NoCore

@@ -30,10 +30,10 @@ from daarion_appservice.city.types import (
     UserId,
 )
 from daarion_appservice.clock import now_ms
-from daarion_appservice.http import endpoint
-from daarion_appservice.http.bad_requests import BadRequests
+from daarion_appservice.http import routing
+from daarion_appservice.http.bad_request_log import BadRequests
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.open_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.in_process_city import SERVICE_TOKEN, Answer, OpenCity, open_city
 from tests.parts.ports import HOST
 
 OKSANA = citizen_token("u_123", "Оксана")
@@ -729,7 +729,7 @@ async def test_packed_body_that_is_not_read_costs_nothing(here: OpenCity, method
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(here: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "_BODY_S", 0.2)
+    monkeypatch.setattr(routing, "_BODY_S", 0.2)
     head = f"POST {MESSAGES} HTTP/1.1\r\nHost: city\r\nAuthorization: Bearer {OKSANA}\r\n"
     answer = await said(here, f"{head}Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{{".encode())
     assert answer.startswith(b"HTTP/1.1 408 ")

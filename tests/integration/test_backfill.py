@@ -11,21 +11,21 @@ import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 
+from daarion_appservice.city.event_fields import MESSAGE_ID, REACTION_ID
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, AuthorKind, Message, MessageId, Room
 from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.errors import HomeserverRefused
-from daarion_appservice.matrix import backfill as backfill_module
-from daarion_appservice.matrix.backfill import Backfill, Backfilled
-from daarion_appservice.matrix.events import MESSAGE_ID, REACTION_ID
-from daarion_appservice.matrix.homeserver import Homeserver
-from daarion_appservice.matrix.late_events import LateEvents
-from daarion_appservice.matrix.missed_metrics import MissedEvents
-from daarion_appservice.matrix.receiver import received
+from daarion_appservice.matrix.backfill import room_backfill as backfill_module
+from daarion_appservice.matrix.backfill.late_events import LateEvents
+from daarion_appservice.matrix.backfill.metrics import MissedEvents
+from daarion_appservice.matrix.backfill.room_backfill import Backfill, Backfilled
+from daarion_appservice.matrix.client.homeserver import Homeserver
+from daarion_appservice.matrix.inbound.transactions import received
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.inbox import InboxState
-from tests.parts.desk import NAMESPACE, Desk, desk, link
+from tests.parts.messaging import NAMESPACE, Desk, desk, link
 from tests.parts.scripted_homeserver import Hang, ScriptedHomeserver, refused
 
 ALICE, BOB = "@alice:city.localhost", "@bob:elsewhere.example"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.parts.city import citizen_token
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
 from tests.parts.ports import HOST
 from tests.parts.raw_http import status_of, websocket
 

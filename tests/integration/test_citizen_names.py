@@ -10,7 +10,7 @@ from daarion_appservice.city.types import CitizenId
 from daarion_appservice.realtime.citizen_names import CitizenNames
 from daarion_appservice.storage.database import Database
 from tests.parts.city import citizen_token
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
 from tests.parts.ports import HOST
 
 

@@ -16,7 +16,7 @@ from daarion_appservice.errors import ExitCode, StartError
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.inbox import ReceivedEvent
-from daarion_appservice.storage.intake import ReceivedTransaction
+from daarion_appservice.storage.inbox_writer import ReceivedTransaction
 from daarion_appservice.storage.sqlite_file import ServiceLock
 from tests.parts.postgres import Postgres
 

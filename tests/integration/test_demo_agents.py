@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from daarion_appservice.ops.demo import agents as demo_agents
-from daarion_appservice.ops.demo.agents import alive
-from daarion_appservice.ops.demo.client import CityClient
-from daarion_appservice.ops.demo.invoke import invoke_app
+from daarion_appservice.demo import agents as demo_agents
+from daarion_appservice.demo.agents import alive
+from daarion_appservice.demo.client import CityClient
+from daarion_appservice.demo.invoke import invoke_app
 from tests.parts.ports import HOST, free_port
 
 

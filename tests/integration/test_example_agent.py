@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 
 from tests.parts.city import eventually
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
 from tests.parts.ports import HOST, free_port
 
 EXAMPLE = Path(__file__).parents[2] / "examples/agent.py"

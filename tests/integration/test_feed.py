@@ -11,9 +11,9 @@ import pytest
 from daarion_appservice.city.events import PresenceChanged
 from daarion_appservice.city.presence import Shown, Status, Transition
 from daarion_appservice.city.types import Member, RoomId, SubjectId, UserId
-from daarion_appservice.realtime import agents_online
+from daarion_appservice.realtime import feed_writer
 from tests.parts.city import citizen_token, eventually
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
 
 OKSANA = citizen_token("u_1", "Оксана")
 GENERAL = RoomId("city_general")
@@ -97,7 +97,7 @@ async def writing_of_agents(city: OpenCity) -> AsyncIterator[None]:
 
 
 async def test_agents_who_come_are_news_once_in_a_while(city: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agents_online, "_SETTLED_S", 0.0)
+    monkeypatch.setattr(feed_writer, "_SETTLED_S", 0.0)
 
     def comes(subject: str) -> None:
         transition = Transition(SubjectId(subject), Shown(), Shown(Status.ONLINE))

@@ -15,10 +15,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from daarion_appservice.matrix import receiver
+from daarion_appservice.matrix.inbound import transactions
 from tests.integration.test_media import PNG, gallery_on
 from tests.parts.city import citizen_token, eventually
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
 from tests.parts.ports import HOST
 
 KIB = 1024
@@ -299,7 +299,7 @@ async def test_half_sent_transactions_share_a_budget_of_all(city: OpenCity) -> N
 
 
 async def test_transaction_that_does_not_come_is_answered_408(city: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver, "_BODY_S", 0.2)
+    monkeypatch.setattr(transactions, "_BODY_S", 0.2)
     head = f"PUT {TRANSACTION} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a token of theirs\r\n"
     peer = await connect(city, f"{head}Content-Length: 20\r\n\r\n{{".encode(), listener="matrix")
     assert (await peer.answer()).status == 408

@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import pytest
 
+from daarion_appservice.city.identity import MAX_USER_ID_BYTES, is_user_id
 from daarion_appservice.city.types import MatrixRoomId, RoomId
-from daarion_appservice.matrix.namespace import MAX_USER_ID_BYTES, is_user_id
-from tests.parts.open_city import SERVICE_TOKEN, OpenCity, open_city
+from tests.parts.in_process_city import SERVICE_TOKEN, OpenCity, open_city
 
 GENERAL, HALL = RoomId("city_general"), "!hall:city.localhost"
 IDS = [

@@ -15,10 +15,10 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from daarion_appservice.errors import StartError
-from daarion_appservice.matrix import check_in
-from daarion_appservice.matrix.connection_advice import callback_advice
-from daarion_appservice.matrix.homeserver import Homeserver
-from daarion_appservice.matrix.homeserver_watch import HomeserverWatch
+from daarion_appservice.matrix.client import startup_checks
+from daarion_appservice.matrix.client.connection_advice import callback_advice
+from daarion_appservice.matrix.client.homeserver import Homeserver
+from daarion_appservice.matrix.client.monitor import HomeserverWatch
 from tests.parts.certificates import self_signed
 from tests.parts.city import eventually
 from tests.parts.ports import HOST, free_port
@@ -66,7 +66,7 @@ async def first_warning(address: str) -> EventDict:
     """What is logged first while the homeserver at ``address`` is waited for."""
     homeserver = Homeserver(address, "as_token")
     with capture_logs() as logs:
-        waiting = asyncio.create_task(check_in._wait_for(homeserver, HomeserverWatch(homeserver, "city")))
+        waiting = asyncio.create_task(startup_checks._wait_for(homeserver, HomeserverWatch(homeserver, "city")))
 
         async def logged() -> bool:
             return any(line["event"] == "homeserver_away" for line in logs)
@@ -82,7 +82,7 @@ async def first_warning(address: str) -> EventDict:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The general warning comes later than any test waits: what is said is said because of its cause."""
-    monkeypatch.setattr(check_in, "_TELL_AFTER_S", 3600.0)
+    monkeypatch.setattr(startup_checks, "_TELL_AFTER_S", 3600.0)
 
 
 @pytest.mark.usefixtures("patient")
@@ -106,7 +106,7 @@ async def test_http_on_https_port_advises_https(tmp_path: Path) -> None:
 
 async def test_https_on_silent_http_listener_advises_http(monkeypatch: pytest.MonkeyPatch) -> None:
     """Synapse's own listener waits for the end of the line that a TLS handshake seems to be."""
-    monkeypatch.setattr(check_in, "_TELL_AFTER_S", 0.2)
+    monkeypatch.setattr(startup_checks, "_TELL_AFTER_S", 0.2)
 
     async def line_by_line(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n")
@@ -121,7 +121,7 @@ async def test_tls_proxy_that_answers_400_to_http_advises_https(tmp_path: Path) 
         address = f"http://{HOST}:{port}"
         homeserver = Homeserver(address, "as_token")
         with pytest.raises(StartError) as raised:
-            await check_in._wait_for(homeserver, HomeserverWatch(homeserver, "city"))
+            await startup_checks._wait_for(homeserver, HomeserverWatch(homeserver, "city"))
         await homeserver.close()
     assert "must begin with https://" in raised.value.help
 
@@ -183,12 +183,12 @@ async def test_unknown_host_name_advises_name() -> None:
 
 
 async def test_refused_connection_asks_whether_synapse_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_in, "_TELL_AFTER_S", 0.2)
+    monkeypatch.setattr(startup_checks, "_TELL_AFTER_S", 0.2)
     assert "Is Synapse running" in (await first_warning(f"http://{HOST}:{free_port()}"))["help"]
 
 
 async def test_silent_homeserver_reported_while_its_request_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_in, "_TELL_AFTER_S", 0.2)
+    monkeypatch.setattr(startup_checks, "_TELL_AFTER_S", 0.2)
 
     async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):

@@ -8,7 +8,7 @@ import pytest
 
 from daarion_appservice.city.types import EventId, MatrixRoomId, UserId
 from daarion_appservice.errors import HomeserverRefused
-from daarion_appservice.matrix.homeserver import Homeserver
+from daarion_appservice.matrix.client.homeserver import Homeserver
 from tests.parts.ports import HOST, free_port
 
 ROOM, BOT, LONG = MatrixRoomId("!r"), UserId("@city:city.localhost"), "я" * 10_000

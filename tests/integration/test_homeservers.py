@@ -7,7 +7,7 @@ import pytest
 
 from tests.parts.city import StartCity, eventually
 from tests.parts.federation import StartFederation
-from tests.parts.person import Arrive, Person
+from tests.parts.matrix_user import Arrive, Person
 from tests.parts.synapse_workers import PROCESSES, BootWorkers
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -8,9 +8,9 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from daarion_appservice.http.hosts import Hosts
+from daarion_appservice.http.auth.hosts import Hosts
 from tests.parts.city import JWT_SECRET
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
 from tests.parts.ports import HOST
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from daarion_appservice.city.types import UserId
 from daarion_appservice.storage.ghosts import Ghost
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
 
 
 @pytest.fixture

@@ -14,27 +14,27 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from daarion_appservice.city.event_fields import MESSAGE_ID
 from daarion_appservice.city.events import CityEvent, MembershipChanged, MessagePosted
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, AuthorKind, Delivery, Message, MessageId, Room, RoomEventKind, UserId
 from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.errors import Conflict
-from daarion_appservice.matrix import confirmation as confirmation_module
-from daarion_appservice.matrix import inbound as inbound_module
-from daarion_appservice.matrix.catch_up import CatchUp
-from daarion_appservice.matrix.confirmation import Confirmation
-from daarion_appservice.matrix.event_handlers import EventHandlers
-from daarion_appservice.matrix.events import MESSAGE_ID
-from daarion_appservice.matrix.homeserver import Homeserver
-from daarion_appservice.matrix.homeserver_watch import HomeserverWatch
-from daarion_appservice.matrix.inbound import MAX_ATTEMPTS, Inbound
-from daarion_appservice.matrix.missed_metrics import Missed
-from daarion_appservice.matrix.receiver import received
+from daarion_appservice.matrix.backfill.gap_backfill import CatchUp
+from daarion_appservice.matrix.backfill.metrics import Missed
+from daarion_appservice.matrix.client.homeserver import Homeserver
+from daarion_appservice.matrix.client.monitor import HomeserverWatch
+from daarion_appservice.matrix.inbound import confirmation as confirmation_module
+from daarion_appservice.matrix.inbound import worker as inbound_module
+from daarion_appservice.matrix.inbound.confirmation import Confirmation
+from daarion_appservice.matrix.inbound.dispatch import EventHandlers
+from daarion_appservice.matrix.inbound.transactions import received
+from daarion_appservice.matrix.inbound.worker import MAX_ATTEMPTS, Inbound
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.inbox import InboxRow
 from tests.parts.city import eventually
-from tests.parts.desk import NAMESPACE, Desk, desk, link
+from tests.parts.messaging import NAMESPACE, Desk, desk, link
 from tests.parts.scripted_homeserver import Reply, ScriptedHomeserver, refused
 
 GENERAL, BUILDERS = "!general", "!builders"

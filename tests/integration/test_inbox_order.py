@@ -11,7 +11,7 @@ import pytest
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.inbox import ReceivedEvent
-from daarion_appservice.storage.intake import ReceivedTransaction
+from daarion_appservice.storage.inbox_writer import ReceivedTransaction
 
 ROOM, OTHER_ROOM = "!room", "!other"
 

@@ -15,11 +15,11 @@ from structlog.testing import capture_logs
 
 from daarion_appservice.config import LimitsSettings
 from daarion_appservice.errors import TooManyRequests
-from daarion_appservice.http import windows
-from daarion_appservice.http.rates import Rate, Rates
+from daarion_appservice.http.limits import shared_buckets
+from daarion_appservice.http.limits.rates import Rate, Rates
 from daarion_appservice.realtime.redis_client import connect
 from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
-from tests.parts.open_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.in_process_city import SERVICE_TOKEN, Answer, OpenCity, open_city
 from tests.parts.ports import HOST
 from tests.parts.redis import RedisServer
 
@@ -389,7 +389,7 @@ async def taken(rates: Rates, count: int, rate: Rate = Rate.MESSAGES, who: str =
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis may take its time where all processors are busy."""
-    monkeypatch.setattr(windows, "_TIMEOUT_S", 30.0)
+    monkeypatch.setattr(shared_buckets, "_TIMEOUT_S", 30.0)
 
 
 @pytest.mark.usefixtures("patient")
@@ -411,7 +411,7 @@ async def test_processes_count_together(server: str, request: pytest.FixtureRequ
 async def test_while_redis_is_away_each_process_counts_by_itself(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(windows, "_AWAY_S", 0.2)
+    monkeypatch.setattr(shared_buckets, "_AWAY_S", 0.2)
     async with process(redis, messages="5/hour") as one, process(redis, messages="5/hour") as other:
         assert await taken(one, 2) == 2
         redis.kill()

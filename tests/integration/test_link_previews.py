@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice import listening
 from daarion_appservice.city.types import HistoryVisibility, RoomId
-from daarion_appservice.http import link_previews
+from daarion_appservice.http import apps, link_previews
 from daarion_appservice.storage.ghosts import Ghost
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.open_city import AGENTS, OpenCity, open_city
+from tests.parts.in_process_city import AGENTS, OpenCity, open_city
 
 PUBLIC_URL = "https://city.example"
 DOCUMENT = """<!doctype html><html lang="uk"><head>
@@ -54,7 +53,7 @@ def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "web_dist"
     folder.mkdir()
     (folder / "index.html").write_text(DOCUMENT)
-    monkeypatch.setattr(listening, "DIST", folder)
+    monkeypatch.setattr(apps, "DIST", folder)
     return folder
 
 

@@ -22,9 +22,9 @@ from daarion_appservice.city.types import RoomId, UserId
 from daarion_appservice.errors import HomeserverAway
 from daarion_appservice.storage.ghosts import Ghost
 from tests.parts.city import citizen_token, eventually
-from tests.parts.desk import link
-from tests.parts.media_keeper import SERVER, MediaKeeper, refused
-from tests.parts.open_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.fake_media_repository import SERVER, MediaKeeper, refused
+from tests.parts.in_process_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.messaging import link
 from tests.parts.ports import HOST
 
 OKSANA, TARAS = citizen_token("u_1", "Оксана"), citizen_token("u_2", "Тарас")

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.city.attention import Attention
 from daarion_appservice.city.events import (
     CityEvent,
     InhabitantRead,
@@ -33,14 +32,15 @@ from daarion_appservice.city.types import (
     RoomId,
     UserId,
 )
+from daarion_appservice.city.typing_and_receipts import Attention
 from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.errors import Conflict, NotAllowed, NotFound
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.tables import rooms as room_table
 from tests.parts.city import citizen_token
-from tests.parts.desk import Desk, desk
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.messaging import Desk, desk
 
 OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
 TARAS = Author(AuthorKind.CITIZEN, "u_2", "Тарас")

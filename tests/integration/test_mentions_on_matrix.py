@@ -9,9 +9,9 @@ import pytest
 
 from daarion_appservice.city.messages import Draft
 from daarion_appservice.city.types import Author, AuthorKind, Message, OutboxKind, RoomId
-from daarion_appservice.matrix.letters import Letter
-from tests.parts.desk import link
-from tests.parts.forum import GENERAL, SCRIBE, Forum, open_forum
+from daarion_appservice.matrix.outbound.rendering import Letter
+from tests.parts.agent_replies import GENERAL, SCRIBE, Forum, open_forum
+from tests.parts.messaging import link
 
 OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
 WRITER = Author(AuthorKind.AGENT, "scribe", "Писар")

@@ -12,7 +12,7 @@ import pytest
 from daarion_appservice.city.rooms import RoomChange
 from daarion_appservice.http.message_pages import MAX_PAGE_BYTES
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.open_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.in_process_city import SERVICE_TOKEN, Answer, OpenCity, open_city
 from tests.parts.ports import HOST
 
 MESSAGES = "/city/rooms/general/messages"

@@ -11,24 +11,24 @@ from typing import Any
 import pytest
 
 from daarion_appservice.city.events import CityEvent, MembershipChanged, TypingChanged
-from daarion_appservice.city.occupancy import Occupancy
+from daarion_appservice.city.member_log import RoomMembers
+from daarion_appservice.city.online_members import Occupancy
 from daarion_appservice.city.rooms import room_id_of
 from daarion_appservice.city.types import MatrixRoomId, UserId, person_subject
 from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.errors import HomeserverAway
-from daarion_appservice.matrix import observer as observer_module
-from daarion_appservice.matrix.ghosts import Ghosts
-from daarion_appservice.matrix.homeserver import Homeserver
-from daarion_appservice.matrix.homeserver_watch import HomeserverWatch
-from daarion_appservice.matrix.observer import Observer
-from daarion_appservice.matrix.people import People
-from daarion_appservice.matrix.room_members import RoomMembers
-from daarion_appservice.matrix.sight import Sight
-from daarion_appservice.matrix.typing_notices import TypingNotices
-from daarion_appservice.realtime.presence import MemoryPresence
+from daarion_appservice.matrix.client.homeserver import Homeserver
+from daarion_appservice.matrix.client.monitor import HomeserverWatch
+from daarion_appservice.matrix.ghosts.ghosts import Ghosts
+from daarion_appservice.matrix.presence import observer as observer_module
+from daarion_appservice.matrix.presence.observer import Observer
+from daarion_appservice.matrix.presence.observer_coverage import Sight
+from daarion_appservice.matrix.presence.typing import TypingNotices
+from daarion_appservice.matrix.presence.user_presence import People
+from daarion_appservice.realtime.presence_memory import MemoryPresence
 from daarion_appservice.storage.database import Database
 from tests.parts.city import eventually
-from tests.parts.desk import NAMESPACE
+from tests.parts.messaging import NAMESPACE
 from tests.parts.scripted_homeserver import Reply, ScriptedHomeserver, refused
 
 ALICE, GENERAL, MATRIX_ROOM = UserId("@alice:city.localhost"), room_id_of("general"), MatrixRoomId("!general")

@@ -14,9 +14,9 @@ import pytest
 from tests.parts.agents_core import BadCore
 from tests.parts.browser import Browser
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.open_city import SERVICE_TOKEN, OpenCity, open_city
+from tests.parts.in_process_city import SERVICE_TOKEN, OpenCity, open_city
 from tests.parts.ports import HOST
-from tests.parts.stranger import Stranger, needs_homeserver, routes, visit
+from tests.parts.schemathesis_client import Stranger, needs_homeserver, routes, visit
 
 EXAMPLE_ID = "01M80JJAXFTK9TPCTY26E2R4Y5"
 EXAMPLE_TOKEN_ID = "01M80JJAXGAGENT0T0KEN00000"

@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
+from daarion_appservice.city.event_fields import MESSAGE_ID
 from daarion_appservice.city.events import CityEvent, MembershipChanged
-from daarion_appservice.city.occupancy import Occupancy
+from daarion_appservice.city.online_members import Occupancy
 from daarion_appservice.city.rooms import Rooms, room_id_of
 from daarion_appservice.city.types import (
     Agent,
@@ -29,21 +30,20 @@ from daarion_appservice.city.types import (
 )
 from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.errors import HomeserverLimited, NotAllowed
-from daarion_appservice.matrix import homeserver as homeserver_module
-from daarion_appservice.matrix import homeserver_watch as watch_module
-from daarion_appservice.matrix import outbound as outbound_module
-from daarion_appservice.matrix.events import MESSAGE_ID
-from daarion_appservice.matrix.ghosts import Ghosts
-from daarion_appservice.matrix.homeserver import Homeserver
-from daarion_appservice.matrix.homeserver_watch import HomeserverWatch
-from daarion_appservice.matrix.letters import Letter
-from daarion_appservice.matrix.outbound import MAX_ATTEMPTS, Outbound
+from daarion_appservice.matrix.client import homeserver as homeserver_module
+from daarion_appservice.matrix.client import monitor as watch_module
+from daarion_appservice.matrix.client.homeserver import Homeserver
+from daarion_appservice.matrix.client.monitor import HomeserverWatch
+from daarion_appservice.matrix.ghosts.ghosts import Ghosts
+from daarion_appservice.matrix.outbound import worker as outbound_module
+from daarion_appservice.matrix.outbound.rendering import Letter
+from daarion_appservice.matrix.outbound.worker import MAX_ATTEMPTS, Outbound
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.outbox import OutboxRow
 from daarion_appservice.storage.tables import rooms as room_table
 from tests.parts.city import eventually
-from tests.parts.desk import NAMESPACE, Desk, desk, link
+from tests.parts.messaging import NAMESPACE, Desk, desk, link
 from tests.parts.scripted_homeserver import (
     HANG,
     HANG_UP,

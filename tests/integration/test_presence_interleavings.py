@@ -13,9 +13,9 @@ import pytest
 from daarion_appservice.city.events import PresenceChanged
 from daarion_appservice.city.presence import KEEP, Beat, Keep, Placed, Presence, Shown, Status, Transition
 from daarion_appservice.city.types import SubjectId
+from daarion_appservice.realtime.presence_redis import RedisPresence
 from daarion_appservice.realtime.redis_client import connect
-from daarion_appservice.realtime.redis_presence import RedisPresence
-from daarion_appservice.realtime.shared_sessions import _KEYS, SharedSessions
+from daarion_appservice.realtime.redis_sessions import _KEYS, SharedSessions
 from tests.parts.city import eventually
 from tests.parts.redis import RedisServer
 

@@ -14,11 +14,11 @@ from daarion_appservice.city.events import PresenceChanged, PresenceRenumbered
 from daarion_appservice.city.presence import Beat, Placed, Shown, Status
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.clock import new_id, now_ms
-from daarion_appservice.realtime import redis_presence as redis_presence_module
+from daarion_appservice.realtime import presence_redis as redis_presence_module
+from daarion_appservice.realtime.presence_redis import RedisPresence
 from daarion_appservice.realtime.presence_stream import PresenceStream
 from daarion_appservice.realtime.redis_client import connect
-from daarion_appservice.realtime.redis_presence import RedisPresence
-from daarion_appservice.realtime.shared_sessions import _KEYS, BATCH, Answer, Said, SharedSessions
+from daarion_appservice.realtime.redis_sessions import _KEYS, BATCH, Answer, Said, SharedSessions
 from tests.parts.city import eventually
 from tests.parts.redis import RedisServer
 

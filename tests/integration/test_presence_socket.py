@@ -19,12 +19,12 @@ from structlog.testing import capture_logs
 from daarion_appservice.city.events import PresenceChanged
 from daarion_appservice.city.presence import Shown, Status, Transition
 from daarion_appservice.city.types import SubjectId
-from daarion_appservice.http import presence_socket, sockets
-from daarion_appservice.http.frames import close_frame
-from daarion_appservice.http.presence_socket import PATH
+from daarion_appservice.http.websocket import session
+from daarion_appservice.http.websocket.frames import close_frame
+from daarion_appservice.http.websocket.presence import PATH
 from daarion_appservice.realtime.presence_stream import Beginning
 from tests.parts.city import JWT_SECRET, citizen_token, eventually
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
 from tests.parts.ports import HOST
 
 HEARTBEAT = {"event": "presence.heartbeat"}
@@ -95,7 +95,7 @@ async def test_who_may_not_read_is_told_so_in_a_frame(
 async def test_who_says_nothing_where_reading_needs_a_token_is_sent_away(
     closed_city: OpenCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "_PING_S", 0.05)
+    monkeypatch.setattr(session, "_PING_S", 0.05)
     async with connected(closed_city) as socket:
         assert await last_words(socket) == ("error", "sign_in", 1008)
 
@@ -172,7 +172,7 @@ async def test_a_socket_does_not_outlive_the_citizens_token(city: OpenCity) -> N
 async def test_who_only_reads_does_not_outlive_their_token_either(
     closed_city: OpenCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "_PING_S", 0.2)
+    monkeypatch.setattr(session, "_PING_S", 0.2)
     async with connected(closed_city, f"?token={citizen_token('u_1', exp=int(time.time()) + 2)}") as socket:
         assert (await next_event(socket))["event"] == "presence.snapshot"
         assert await last_words(socket) == ("error", "token_expired", 1008)
@@ -280,8 +280,8 @@ async def raw_upgrade(city: OpenCity) -> socket.socket:
 
 
 async def test_a_peer_that_is_gone_without_a_word_is_noticed(city: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "_PING_S", 0.05)
-    monkeypatch.setattr(sockets, "_PONG_S", 0.05)
+    monkeypatch.setattr(session, "_PING_S", 0.05)
+    monkeypatch.setattr(session, "_PONG_S", 0.05)
     peer = await raw_upgrade(city)
     listeners = city.city.stream._listeners
 
@@ -299,7 +299,7 @@ async def test_a_peer_that_is_gone_without_a_word_is_noticed(city: OpenCity, mon
 async def test_a_peer_that_only_listens_answers_pings_and_stays(
     city: OpenCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "_PING_S", 0.05)
+    monkeypatch.setattr(session, "_PING_S", 0.05)
     async with connected(city, autoping=False) as socket:
         for _ in range(3):
             while (message := await socket.receive(timeout=10)).type is not aiohttp.WSMsgType.PING:
@@ -316,7 +316,7 @@ async def test_a_peer_that_only_listens_answers_pings_and_stays(
 async def test_a_reader_slower_than_the_city_is_sent_away(
     city: OpenCity, monkeypatch: pytest.MonkeyPatch, wakes_up: bool
 ) -> None:
-    monkeypatch.setattr(sockets, "_LAST_WORDS_S", 5.0 if wakes_up else 0.1)
+    monkeypatch.setattr(session, "_LAST_WORDS_S", 5.0 if wakes_up else 0.1)
     peer = await raw_upgrade(city)
     listeners = city.city.stream._listeners
 
@@ -338,7 +338,7 @@ async def test_a_reader_slower_than_the_city_is_sent_away(
             break
         await asyncio.sleep(0)
     assert transport.is_closing()
-    assert largest < sockets._MAX_BUFFER_BYTES + 2 * tick_bytes
+    assert largest < session._MAX_BUFFER_BYTES + 2 * tick_bytes
 
     if wakes_up:
         loop, received = asyncio.get_running_loop(), b""

@@ -13,10 +13,10 @@ from daarion_appservice.city.events import PresenceChanged
 from daarion_appservice.city.ports import PresenceStore
 from daarion_appservice.city.presence import KEEP, MAX_SESSIONS, Beat, Placed, Shown, Status
 from daarion_appservice.city.types import SubjectId
-from daarion_appservice.realtime.presence import MemoryPresence
+from daarion_appservice.realtime.presence_memory import MemoryPresence
+from daarion_appservice.realtime.presence_redis import RedisPresence
 from daarion_appservice.realtime.redis_client import connect
-from daarion_appservice.realtime.redis_presence import RedisPresence
-from daarion_appservice.realtime.shared_sessions import SharedSessions
+from daarion_appservice.realtime.redis_sessions import SharedSessions
 from tests.parts.redis import RedisServer
 
 ONLINE, AWAY, OFFLINE = Status.ONLINE, Status.AWAY, Status.OFFLINE

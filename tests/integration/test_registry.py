@@ -14,7 +14,7 @@ from daarion_appservice.city.presence import Beat
 from daarion_appservice.city.types import AgentSlug, agent_subject
 from daarion_appservice.http import schemas, schemas_registry
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.open_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.in_process_city import SERVICE_TOKEN, Answer, OpenCity, open_city
 
 IMPORT = "/api/v1/registry/import"
 REGISTRY: dict[str, list[dict[str, Any]]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
 
 
 async def counted(city: OpenCity, listener: str, status: str) -> float:

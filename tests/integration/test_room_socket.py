@@ -15,7 +15,7 @@ from daarion_appservice.city.events import CityMissed, MessagePosted, TypingChan
 from daarion_appservice.city.types import MatrixRoomId, Member, Message, RoomId, SubjectId, UserId
 from daarion_appservice.realtime import room_streams
 from tests.parts.city import citizen_token
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
 from tests.parts.ports import HOST
 
 GENERAL = RoomId("city_general")

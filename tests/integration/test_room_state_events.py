@@ -15,10 +15,10 @@ from daarion_appservice.city.events import CityEvent, RoomChanged, RoomDoubted
 from daarion_appservice.city.rooms import RoomChange, Rooms
 from daarion_appservice.city.types import FeedKind, MatrixRoomId, Room
 from daarion_appservice.clock import new_id, now_ms
-from daarion_appservice.matrix.event_handlers import EventHandlers
+from daarion_appservice.matrix.inbound.dispatch import EventHandlers
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
-from tests.parts.desk import NAMESPACE, desk, link
+from tests.parts.messaging import NAMESPACE, desk, link
 
 HALL, FORMER = "!hall:city.localhost", "!former:city.localhost"
 ALICE, SCRIBE = "@alice:city.localhost", "@agent_scribe:city.localhost"

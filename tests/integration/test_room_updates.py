@@ -12,9 +12,9 @@ import pytest
 
 from daarion_appservice.city.events import CityMissed, RoomChanged
 from daarion_appservice.city.types import HistoryVisibility, RoomId
-from daarion_appservice.http.presence_socket import PATH
+from daarion_appservice.http.websocket.presence import PATH
 from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
 from tests.parts.ports import HOST
 
 TARAS, DANA = citizen_token("u_taras", "Тарас"), citizen_token("u_dana", "Дана")

@@ -13,12 +13,12 @@ import pytest
 
 from daarion_appservice.city.types import CitizenId
 from daarion_appservice.config import JwtSettings, Settings
-from daarion_appservice.config.contradictions import CLAIMS
-from daarion_appservice.http.jwt_check import JwtCheck
-from daarion_appservice.http.jwt_issue import JwtIssue
-from daarion_appservice.http.principals import Citizen
+from daarion_appservice.config.validation import CLAIMS
+from daarion_appservice.http.auth.jwt_check import JwtCheck
+from daarion_appservice.http.auth.jwt_issue import JwtIssue
+from daarion_appservice.http.auth.principals import Citizen
 from tests.parts.city import JWT_SECRET, citizen_token
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
 from tests.parts.scripted_homeserver import HANG_UP, Reply, ScriptedHomeserver, refused
 
 BY_NAME = {"name": True}

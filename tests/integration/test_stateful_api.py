@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.hostile import FAULTS, TEXTS, VALUES
-from tests.parts.open_city import Answer, OpenCity, open_city
+from tests.parts.in_process_city import Answer, OpenCity, open_city
 
 NO_LIMITS: Final = dict.fromkeys(
     ["reads", "sign_ins", "messages", "changes", "arrivals", "uploads", "rooms", "typing", "heartbeats"], ""

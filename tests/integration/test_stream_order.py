@@ -15,18 +15,18 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from daarion_appservice.city.event_fields import MESSAGE_ID
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, AuthorKind, MatrixRoomId, MessageId, Room, RoomEventKind
 from daarion_appservice.clock import new_id, now_ms
-from daarion_appservice.matrix.events import MESSAGE_ID
-from daarion_appservice.matrix.histories import Stretch
-from daarion_appservice.matrix.late_events import LateEvents
-from daarion_appservice.matrix.missed_metrics import MissedEvents
-from daarion_appservice.matrix.receiver import received
+from daarion_appservice.matrix.backfill.late_events import LateEvents
+from daarion_appservice.matrix.backfill.metrics import MissedEvents
+from daarion_appservice.matrix.backfill.room_history import Stretch
+from daarion_appservice.matrix.inbound.transactions import received
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
-from daarion_appservice.storage.intake import ReceivedTransaction
-from tests.parts.desk import NAMESPACE, Desk, desk, link
+from daarion_appservice.storage.inbox_writer import ReceivedTransaction
+from tests.parts.messaging import NAMESPACE, Desk, desk, link
 
 ALICE = "@alice:city.localhost"
 OKSANA = Author(AuthorKind.CITIZEN, "u_123", "Оксана")

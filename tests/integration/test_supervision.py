@@ -18,7 +18,7 @@ from daarion_appservice.city.types import SubjectId
 from daarion_appservice.errors import TaskFailing
 from daarion_appservice.realtime.supervisor import Supervisor
 from tests.parts.city import citizen_token, eventually
-from tests.parts.open_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.in_process_city import SERVICE_TOKEN, Answer, OpenCity, open_city
 from tests.parts.ports import HOST
 from tests.parts.raw_http import websocket
 from tests.parts.redis import RedisServer

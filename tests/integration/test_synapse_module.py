@@ -16,10 +16,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from daarion_appservice.demo.local_synapse import LocalSynapse
 from daarion_appservice.errors import StartError
-from daarion_appservice.ops.local_synapse import LocalSynapse
 from tests.parts.city import eventually
-from tests.parts.person import Person
+from tests.parts.matrix_user import Person
 from tests.parts.synapse import SERVER_NAME, boot
 
 PACKAGE = Path(__file__).parents[2] / "synapse_module"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from daarion_appservice.city.rooms import room_id_of
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
 
 PREFIX = "/_matrix/app/v1/thirdparty"
 HS_TOKEN = "a token of theirs"

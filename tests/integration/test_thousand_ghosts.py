@@ -10,9 +10,9 @@ import pytest
 import structlog
 
 from daarion_appservice.city.presence import Status
-from daarion_appservice.matrix.presence_patience import UNKNOWN_MS, Patience, period_ms
+from daarion_appservice.matrix.presence.timeout_probe import UNKNOWN_MS, Patience, period_ms
 from tests.parts.city import eventually
-from tests.parts.ghost_town import GhostTown, ghost_town
+from tests.parts.ghost_presence import GhostTown, ghost_town
 from tests.parts.synapse import BootSynapse
 
 pytestmark = pytest.mark.soak

@@ -8,7 +8,7 @@ import pytest
 
 from daarion_appservice.city.types import Member, RoomId, UserId
 from tests.parts.city import citizen_token
-from tests.parts.open_city import OpenCity, open_city
+from tests.parts.in_process_city import OpenCity, open_city
 
 OKSANA = citizen_token("u_1", "Оксана")
 TARAS = citizen_token("u_2", "Тарас")

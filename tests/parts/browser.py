@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from playwright import async_api as playwright
 
-from tests.parts.get_browser import NONE_FOUND, find_browser, may_do_without
+from tests.parts.install_browser import NONE_FOUND, find_browser, may_do_without
 from tests.parts.ports import HOST, free_port
 
 _ARGUMENTS: Final = [

@@ -16,12 +16,12 @@ import jwt
 
 from daarion_appservice.city.tokens import new_token
 from daarion_appservice.clock import new_id, now_ms
-from daarion_appservice.config import edit as config_edit
-from daarion_appservice.config import file as config_file
-from daarion_appservice.matrix import registration
-from daarion_appservice.ops.children import Child, python
-from daarion_appservice.ops.local_synapse import LocalSynapse
-from daarion_appservice.ops.ports import HOST
+from daarion_appservice.config import editing as config_edit
+from daarion_appservice.config import loading as config_file
+from daarion_appservice.demo.child_processes import Child, python
+from daarion_appservice.demo.local_synapse import LocalSynapse
+from daarion_appservice.demo.ports import HOST
+from daarion_appservice.matrix.client import registration
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from tests.parts.ports import free_port

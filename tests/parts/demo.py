@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from daarion_appservice.ops.children import python
+from daarion_appservice.demo.child_processes import python
 from tests.parts.ports import free_port, is_free
 
 OPEN_S = 90.0

@@ -22,10 +22,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from daarion_appservice.ops.local_synapse import LocalSynapse
+from daarion_appservice.demo.local_synapse import LocalSynapse
 from tests.parts.city import AGENTS, RunningCity
 from tests.parts.ports import HOST, free_port
-from tests.parts.relay import Relay, relay_to
+from tests.parts.tcp_proxy import Relay, relay_to
 
 _VALID: Final = datetime.timedelta(days=2)
 _SOON: Final = {

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daarion_appservice.storage.database import Database
 from tests.parts.city import RunningCity, citizen_token, eventually
-from tests.parts.person import Person
+from tests.parts.matrix_user import Person
 
 MAX_GROWTH_BYTES: Final = 50 * 1024 * 1024
 """Of the resident set. Measured: 32 MB after 2,000 events, 36 MB after the same again, all of it what malloc has kept

@@ -7,7 +7,7 @@ import os
 import random
 from collections import deque
 
-from daarion_appservice.ops.ports import HOST, is_free
+from daarion_appservice.demo.ports import HOST, is_free
 
 __all__ = ["HOST", "free_port", "is_free"]
 

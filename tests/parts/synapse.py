@@ -12,8 +12,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
-from daarion_appservice.ops.local_synapse import LocalSynapse
-from daarion_appservice.ops.synapse_config import SynapseSetup
+from daarion_appservice.demo.local_synapse import LocalSynapse
+from daarion_appservice.demo.synapse_config import SynapseSetup
 from tests.parts.ports import free_port
 
 SERVER_NAME = "city.localhost"

@@ -24,12 +24,12 @@ from typing import Any, Final, Protocol
 import aiohttp
 from aiohttp import web
 
-from daarion_appservice.ops.children import Child, python
-from daarion_appservice.ops.local_synapse import BOOT_S, LocalSynapse
-from daarion_appservice.ops.synapse_config import HOST, SynapseSetup
+from daarion_appservice.demo.child_processes import Child, python
+from daarion_appservice.demo.local_synapse import BOOT_S, LocalSynapse
+from daarion_appservice.demo.synapse_config import HOST, SynapseSetup
+from tests.parts.http_proxy import Proxy
 from tests.parts.ports import free_port
 from tests.parts.postgres import SUPERUSER, Postgres
-from tests.parts.proxy import Proxy
 from tests.parts.redis import RedisServer
 from tests.parts.synapse import SERVER_NAME
 

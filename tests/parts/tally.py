@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from daarion_appservice.storage.database import Database
 from tests.parts.city import RunningCity
-from tests.parts.person import Person
+from tests.parts.matrix_user import Person
 
 Spoken = tuple[str, str]
 """Matrix user id of the sender, and the body."""

@@ -29,7 +29,7 @@ def here(tmp_path: Path) -> Path:
 def run(here: Path, *arguments: str, **environ: str) -> Ended:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("DAARION_")}
     ended = subprocess.run(
-        [sys.executable, "-c", "from daarion_appservice.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from daarion_appservice.cli.main import main; main()", *arguments],
         cwd=here,
         env={**clean, "PYTHONPATH": str(Path(__file__).parents[2]), **environ},
         capture_output=True,

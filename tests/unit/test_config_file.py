@@ -14,10 +14,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from daarion_appservice.config import Settings
-from daarion_appservice.config import edit as config_edit
-from daarion_appservice.config import file as config_file
+from daarion_appservice.config import editing as config_edit
+from daarion_appservice.config import loading as config_file
+from daarion_appservice.config.errors import ConfigMistakes
 from daarion_appservice.config.keys import all_keys, environment_keys, plain
-from daarion_appservice.config.mistakes import ConfigMistakes
 from daarion_appservice.config.render import render_example
 from daarion_appservice.errors import ExitCode, StartError
 from daarion_appservice.ops import reference

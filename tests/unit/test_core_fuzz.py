@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from daarion_appservice.agents.dialects import Dialect, Invoke, NotAnAnswer, OpenAi
 from daarion_appservice.agents.event_stream import EventStream, EventTooLong
-from daarion_appservice.agents.pieces import MAX_JSON_BYTES, Pieces
-from daarion_appservice.agents.thoughts import Thinking, ThoughtFilter
+from daarion_appservice.agents.reasoning_filter import Thinking, ThoughtFilter
+from daarion_appservice.agents.response_stream import MAX_JSON_BYTES, Pieces
 from tests.parts.hostile import VALUES, nested
 from tests.parts.model_servers import DONE, EVENTS, JSON, LINES, chunk, data, text, usage, whole
 

@@ -11,11 +11,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from daarion_appservice.demo import runner as house_module
+from daarion_appservice.demo.child_processes import Child, python
+from daarion_appservice.demo.files import DemoFiles, Ports
+from daarion_appservice.demo.runner import House
 from daarion_appservice.errors import StartError
-from daarion_appservice.ops.children import Child, python
-from daarion_appservice.ops.demo import house as house_module
-from daarion_appservice.ops.demo.files import DemoFiles, Ports
-from daarion_appservice.ops.demo.house import House
 
 SETTING_UP = {"database": "ok", "homeserver": "ok", "rooms_and_ghosts": "being set up", "redis": "away"}
 AWAY = {"database": "ok", "homeserver": "away", "rooms_and_ghosts": "being set up"}

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from daarion_appservice.app import City
 from daarion_appservice.config import Settings
 from daarion_appservice.errors import ExitCode
-from daarion_appservice.listening import city_listener, matrix_listener
+from daarion_appservice.http.apps import city_listener, matrix_listener
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

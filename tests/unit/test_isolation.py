@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.exc import InvalidRequestError
 
 from daarion_appservice.errors import HomeserverAway
-from daarion_appservice.matrix.isolation import UNITS_FAILED, isolated
+from daarion_appservice.realtime.isolation import UNITS_FAILED, isolated
 
 
 def failed(task: str) -> float:

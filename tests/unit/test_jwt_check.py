@@ -21,8 +21,8 @@ from pydantic import SecretStr
 from daarion_appservice.city.types import CitizenId
 from daarion_appservice.config.settings import JwtSettings
 from daarion_appservice.errors import NotSignedIn, Unavailable
-from daarion_appservice.http.jwt_check import JwtCheck
-from daarion_appservice.http.principals import Citizen
+from daarion_appservice.http.auth.jwt_check import JwtCheck
+from daarion_appservice.http.auth.principals import Citizen
 
 SECRET = "a secret of sixty-four characters, long enough for any hash that a forger tries"
 

@@ -17,7 +17,7 @@ from daarion_appservice.city.media import (
     tidy_filename,
 )
 from daarion_appservice.city.types import Media
-from daarion_appservice.http.media_addresses import Linking
+from daarion_appservice.http.media_urls import Linking
 
 GOOD = ["mxc://example.org/AbC_-9", "mxc://example.org:8448/x", "mxc://[2001:db8::1]:8448/x", "mxc://1.2.3.4/x"]
 BAD = [

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from daarion_appservice.city.types import MessageId, UserId
-from daarion_appservice.matrix.federated_histories import Sight, judge
-from daarion_appservice.matrix.missing_events import Plan, after_oldest_known, plan
+from daarion_appservice.matrix.backfill.federated_history import Sight, judge
+from daarion_appservice.matrix.backfill.missing_events import Plan, after_oldest_known, plan
 from daarion_appservice.storage.inbox import InboxState, Known
 
 NEW, DONE, DEAD = InboxState.NEW, InboxState.DONE, InboxState.DEAD

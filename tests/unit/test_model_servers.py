@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from daarion_appservice.agents.dialects import NotAnAnswer, OpenAi
-from daarion_appservice.agents.pieces import Pieces
-from daarion_appservice.agents.thoughts import Thinking, ThoughtFilter
+from daarion_appservice.agents.reasoning_filter import Thinking, ThoughtFilter
+from daarion_appservice.agents.response_stream import Pieces
 from tests.parts.model_servers import DONE, EVENTS, SHAPES, Shape, data, text, whole
 
 SIZES = [1, 7, 1 << 20]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from daarion_appservice.city.power_levels import may_send
 from daarion_appservice.city.types import UserId
-from daarion_appservice.matrix.power_levels import may_send
 
 GHOST = UserId("@citizen_u_1:city.localhost")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daarion_appservice.city.types import UserId
-from daarion_appservice.matrix.power_notices import power_advice
+from daarion_appservice.matrix.reconcile.power_notices import power_advice
 
 BOT = UserId("@city:city.localhost")
 

@@ -13,11 +13,11 @@ from synapse.appservice import ApplicationService
 from synapse.config.appservice import load_appservices
 
 from daarion_appservice.config import Settings
-from daarion_appservice.config import edit as config_edit
-from daarion_appservice.config import file as config_file
+from daarion_appservice.config import editing as config_edit
+from daarion_appservice.config import loading as config_file
 from daarion_appservice.errors import ExitCode, StartError
-from daarion_appservice.matrix import registration
-from daarion_appservice.matrix.registration import Registration
+from daarion_appservice.matrix.client import registration
+from daarion_appservice.matrix.client.registration import Registration
 
 DOMAIN = "city.example"
 

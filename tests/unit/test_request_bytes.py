@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from daarion_appservice.errors import TooManyRequests, Unavailable
-from daarion_appservice.http.frames import frame_size
-from daarion_appservice.http.request_bytes import Excess, HeldBytes, RequestBytes, Stage, head_size
+from daarion_appservice.http.limits.request_bytes import Excess, HeldBytes, RequestBytes, Stage, head_size
+from daarion_appservice.http.websocket.frames import frame_size
 
 
 def test_request_ended_nothing_is_held() -> None:

@@ -14,8 +14,8 @@ from aiohttp import web
 
 from ... import __version__
 from .. import schemas
-from ..endpoint import Description, NoBody, NoContent, description_of
-from ..principals import Access, Admin, AgentPrincipal, Citizen, Principal, Service, kinds
+from ..auth.principals import Access, Admin, AgentPrincipal, Citizen, Principal, Service, kinds
+from ..routing import Description, NoBody, NoContent, description_of
 from ..views import JSON
 from .models import Mode, Models, query_parameters
 from .problems import Problem, problems_of

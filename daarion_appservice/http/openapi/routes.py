@@ -11,7 +11,7 @@ import orjson
 from aiohttp import ETag, hdrs, web
 from pydantic import Field
 
-from ..endpoint import Description, described
+from ..routing import Description, described
 from .document import openapi_document
 from .page import POLICY, page_of
 

@@ -1,0 +1,54 @@
+"""Images of questions, fetched for a core whose model sees them."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from ..city.media import THUMBNAILED
+from ..errors import CityError, HomeserverAway, HomeserverRefused
+from .request import Attachment, Question
+
+_TIMEOUT_S: Final = 15.0
+
+Fetch = Callable[[str, int], Awaitable[tuple[bytes, str] | None]]
+"""Fetch a file by its ``mxc://`` address: its bytes, at most so many, and its media type; None when it has more."""
+
+log = structlog.get_logger()
+
+
+class Pictures:
+    """Puts images into questions as ``data:`` URLs (RFC 2397).
+
+    Args:
+        max_bytes: how large an image may be; 0: none is put in.
+    """
+
+    def __init__(self, fetch: Fetch, *, max_bytes: int) -> None:
+        self._fetch = fetch
+        self._max_bytes = max_bytes
+
+    async def put_in(self, question: Question) -> Question:
+        """The question with its images; one that cannot be fetched stays a description."""
+        if not self._max_bytes or not question.attachments:
+            return question
+        return replace(question, attachments=tuple([await self._filled(each) for each in question.attachments]))
+
+    async def _filled(self, attachment: Attachment) -> Attachment:
+        if attachment.kind != "image" or attachment.mxc is None:
+            return attachment
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                fetched = await self._fetch(attachment.mxc, self._max_bytes)
+        except (HomeserverAway, HomeserverRefused, CityError, OSError) as error:
+            log.info("picture_not_fetched", mxc=attachment.mxc, error=str(error))
+            return attachment
+        if fetched is None or fetched[1] not in THUMBNAILED:
+            return attachment
+        data, mimetype = fetched
+        return replace(attachment, data_url=f"data:{mimetype};base64,{b64encode(data).decode()}")

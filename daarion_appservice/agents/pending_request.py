@@ -1,0 +1,49 @@
+"""A question that an agent was asked in a room, with all that belongs to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..city.second_me import is_second_me
+from ..city.types import Agent, Author, AuthorKind, Message, NoAnswer, OwedAnswer, Room
+from .conversation import Conversation
+from .failure_notices import excuse
+from .forget_command import is_forget
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    owed: OwedAnswer
+    agent: Agent
+    room: Room
+    message: Message
+    conversation: Conversation
+
+    @property
+    def author(self) -> Author:
+        return Author(AuthorKind.AGENT, self.agent.slug, self.agent.display_name)
+
+    @property
+    def is_second_me(self) -> bool:
+        return is_second_me(self.agent.slug)
+
+    @property
+    def is_forget(self) -> bool:
+        """Whether Second Me is to forget what the asker said to it."""
+        return self.is_second_me and is_forget(self.message)
+
+    @property
+    def others_listen(self) -> bool:
+        return self.room.agent is None or self.room.in_company
+
+    def excuse(self, why: NoAnswer) -> str:
+        return excuse(why, self._words, self.agent.display_name)
+
+    @property
+    def _words(self) -> str:
+        """A text in the asker's language."""
+        if not self.is_forget:
+            return self.message.body
+        # "!forget" is a command in any language: what was said before it tells which one.
+        own = [each.body for each in self.conversation.before if each.author.subject == self.message.author.subject]
+        return " ".join([*own[-1:], self.message.body])

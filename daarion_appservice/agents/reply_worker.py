@@ -1,0 +1,392 @@
+"""Has agents answer what they were asked in rooms: each question once, whatever crashes.
+
+    owed ─► is the agent here? ─no─► a notice that says so
+              └─yes─► typing ─► the agents core, with what was said before ─► a reply, which grows by edits ─► given
+                                    └─ busy: later;  broken or too slow: a notice that says so
+
+The answer is posted under a ``client_id`` of its own, and the row that stands for it ends in the same transaction as what it
+asks of others. So when we end in the middle and it is answered anew, it is the same message that is edited. Why there will be
+none is written down before it is said, so that whoever goes on after us says it and asks nobody again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..city.accounts import Accounts
+from ..city.agent_replies import Answers
+from ..city.agents import AgentDirectory
+from ..city.events import AnswersOwed, RoomHappened
+from ..city.message_edits import Changes
+from ..city.messages import Draft, Messages, cut_to_fit
+from ..city.parsing_threads import prepared, prose_ahead
+from ..city.ports import NowMs, PresenceStore, Publish
+from ..city.presence import Status
+from ..city.types import (
+    AnswerId,
+    Author,
+    AuthorKind,
+    MatrixStatus,
+    Message,
+    MessageId,
+    NoAnswer,
+    OwedAnswer,
+    RoomId,
+    UserId,
+    agent_subject,
+)
+from ..errors import CityError, CoreBusy, CoreError, CoreResting, CoreSlow, NoCore
+from ..storage.database import Database
+from .cancellation import QuestionDeleted, QuestionEdited, unless_changed
+from .conversation import question_of, read_conversation
+from .core import AgentsCore
+from .edit_throttle import Growing
+from .image_inputs import Pictures
+from .pending_request import Asked
+from .second_me import AnotherIsAnswered, PromptTooLong, SecondMe
+from .typing_notice import typing
+
+_AT_ONCE: Final = 32
+_BATCH: Final = 200
+_LONGEST_WAIT_S: Final = 2.0
+"""How often to look even if nobody said that there is something."""
+_DATABASE_RETRY_S: Final = 1.0
+_BUSY_RETRY_MS: Final = 5_000
+_NOT_HERE_RETRY_MS: Final = 1_000
+_GIVE_UP_MS: Final = 120_000
+"""How long a question waits for a core that is busy."""
+_MAX_RESTARTS: Final = 5
+"""How often a question that is edited while it is answered is asked again."""
+
+log = structlog.get_logger()
+
+
+class NotAlone(Exception):
+    """Others would hear what only the asker may."""
+
+
+class Answerer:
+    """``patience_ms``: for so long after the start, whoever is not here may only not have had time to say so."""
+
+    def __init__(
+        self,
+        core: AgentsCore,
+        second_me: SecondMe,
+        accounts: Accounts,
+        database: Database,
+        agents: AgentDirectory,
+        presence: PresenceStore,
+        messages: Messages,
+        changes: Changes,
+        answers: Answers,
+        pictures: Pictures,
+        publish: Publish,
+        now_ms: NowMs,
+        *,
+        patience_ms: int,
+    ) -> None:
+        self._core = core
+        self._second_me = second_me
+        self._accounts = accounts
+        self._database = database
+        self._agents = agents
+        self._presence = presence
+        self._messages = messages
+        self._changes = changes
+        self._answers = answers
+        self._pictures = pictures
+        self._publish = publish
+        self._now_ms = now_ms
+        self._patient_until_ms = now_ms() + patience_ms
+        self._wake = asyncio.Event()
+        self._watched: dict[AnswerId, tuple[MessageId, asyncio.Event]] = {}
+        """The questions that are being answered; set when something happens to one."""
+        self._restarts: dict[AnswerId, int] = {}
+        self._busy: set[tuple[RoomId, str]] = set()
+        """Each agent answers one question of a room at a time, in their order."""
+
+    def wake(self) -> None:
+        """An agent was asked something."""
+        self._wake.set()
+
+    def happened(self, happened: RoomHappened) -> None:
+        """Something happened in a room: perhaps to a question."""
+        message = happened.event.message
+        for question, changed in self._watched.values():
+            if message is not None and message.id == question:
+                changed.set()
+
+    async def run(self) -> None:
+        """Have questions answered, until cancelled. Can be run again."""
+        self._busy.clear()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._wake.clear()
+                try:
+                    await self._begin(tasks)
+                except (SQLAlchemyError, OSError) as error:
+                    log.error(
+                        "answers_unavailable", error=str(error), help="the database does not answer; trying again"
+                    )
+                    await asyncio.sleep(_DATABASE_RETRY_S)
+                    continue
+                try:
+                    async with asyncio.timeout(_LONGEST_WAIT_S):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+
+    async def _begin(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin with whatever can be answered now."""
+        async with self._database.reading() as tx:
+            owed = await tx.answers.owed(now_ms=self._now_ms(), limit=_BATCH)
+        for each in owed:
+            place = (each.room_id, each.agent)
+            if len(self._busy) >= _AT_ONCE:
+                return
+            if place not in self._busy:
+                self._busy.add(place)
+                tasks.create_task(self._answer(each))
+
+    async def _answer(self, owed: OwedAnswer) -> None:
+        try:
+            await self._answer_or_drop(owed)
+        except (SQLAlchemyError, OSError) as error:
+            log.error("answers_unavailable", error=str(error), help="the database does not answer; trying again")
+            await asyncio.sleep(_DATABASE_RETRY_S)
+        finally:
+            self._busy.discard((owed.room_id, owed.agent))
+            self._wake.set()
+
+    async def _answer_or_drop(self, owed: OwedAnswer) -> None:
+        try:
+            await self._answer_if_asked(owed)
+        except (SQLAlchemyError, OSError):
+            raise
+        except CityError as error:
+            # The room is closed to the agent, or archived, or gone: there is nobody to tell.
+            log.info("answer_dropped", agent=owed.agent, room=owed.room_id, error=error.detail)
+            await self._drop(owed)
+        except Exception:
+            log.exception("answer_failed", agent=owed.agent, room=owed.room_id)
+            await self._drop(owed)
+
+    async def _answer_if_asked(self, owed: OwedAnswer) -> None:
+        asked = await self._read(owed)
+        if asked is None:
+            await self._withdraw(owed)
+        elif asked.owed.no_answer is not None:
+            await self._say_why(asked, asked.owed.no_answer)
+        elif asked.is_second_me and asked.others_listen:
+            await self._excuse(asked, NoAnswer.PRIVATE)
+        elif asked.is_second_me and asked.room.matrix_status is not MatrixStatus.LINKED:
+            await self._put_off(owed, "it is not known yet who listens", self._now_ms() + _NOT_HERE_RETRY_MS)
+        elif asked.is_forget:
+            await self._forget(asked)
+        elif self._presence.shown(agent_subject(owed.agent)).status is not Status.OFFLINE:
+            await self._ask_core(asked)
+        elif self._now_ms() < self._patient_until_ms:
+            await self._put_off(owed, "not here yet", self._now_ms() + _NOT_HERE_RETRY_MS)
+        else:
+            await self._excuse(asked, NoAnswer.OFFLINE)
+
+    async def _read(self, owed: OwedAnswer) -> Asked | None:
+        """None when there is nothing to answer any more."""
+        agent = self._agents.get(owed.agent)
+        async with self._database.reading() as tx:
+            # It may have been given after it was found and before its turn came.
+            now = await tx.answers.still_owed(owed.id)
+            message, room = await tx.messages.get(owed.question_id), await tx.rooms.get(owed.room_id)
+            if now is None or agent is None or message is None or message.deleted or room is None:
+                return None
+            conversation = await read_conversation(tx, agent, room, message)
+        return Asked(now, agent, room, message, conversation)
+
+    async def _ask_core(self, asked: Asked) -> None:
+        try:
+            async with typing(self._publish, asked.room.id, asked.author):
+                message = await self._grow_unless_changed(asked)
+        except QuestionDeleted:
+            await self._withdraw(asked.owed)
+        except QuestionEdited:
+            # Owed as before: it is read again at once.
+            log.info("question_edited", agent=asked.owed.agent, room=asked.room.id)
+        except (CoreBusy, CoreResting) as error:
+            await self._later(asked, error, after_s=error.retry_after_s or 0)
+        except AnotherIsAnswered as error:
+            await self._later(asked, error)
+        except PromptTooLong:
+            await self._excuse(asked, NoAnswer.TOO_LONG)
+        except NotAlone:
+            await self._excuse(asked, NoAnswer.PRIVATE)
+        except NoCore:
+            await self._excuse(asked, NoAnswer.FAILED)
+        except CoreError as error:
+            await self._excuse(asked, NoAnswer.SLOW if isinstance(error, CoreSlow) else NoAnswer.FAILED)
+        else:
+            await self._given(asked, message)
+
+    async def _forget(self, asked: Asked) -> None:
+        """Delete what Second Me remembers of the asker, of their account and of the citizen that it is linked with; say so."""
+        author = asked.message.author.subject
+        subjects = {author, await self._accounts.subject_of(UserId(asked.message.author.id))}
+        async with self._database.transaction() as tx:
+            # With the reason why nothing is answered, so that a crash repeats only the notice, and not the deletion.
+            is_owed = await tx.answers.will_not_be(asked.owed.id, NoAnswer.FORGOTTEN)
+            for subject in subjects if is_owed else ():
+                await tx.interactions.forget(subject)
+        if is_owed:
+            await self._say_why(asked, NoAnswer.FORGOTTEN)
+
+    async def _later(self, asked: Asked, error: CityError, *, after_s: float = 0) -> None:
+        now_ms = self._now_ms()
+        if now_ms - asked.owed.asked_at_ms > _GIVE_UP_MS:
+            await self._excuse(asked, NoAnswer.BUSY)
+        else:
+            retry_at_ms = now_ms + int(after_s * 1000) + _BUSY_RETRY_MS
+            await self._put_off(asked.owed, error.detail, retry_at_ms)
+
+    async def _grow_unless_changed(self, asked: Asked) -> Message:
+        """Post the answer; raises QuestionDeleted or QuestionEdited when its question does not stand any more as it was asked."""
+        changed = asyncio.Event()
+        self._watched[asked.owed.id] = asked.message.id, changed
+        try:
+            return await unless_changed(self._grow(asked), changed, partial(self._check_question, asked))
+        finally:
+            del self._watched[asked.owed.id]
+
+    async def _check_question(self, asked: Asked) -> None:
+        try:
+            async with self._database.reading() as tx:
+                message = await tx.messages.get(asked.message.id)
+                is_asked = message is not None and asked.owed.agent in await self._answers.asked(
+                    tx, asked.room, message
+                )
+        except (SQLAlchemyError, OSError) as error:
+            log.error("answers_unavailable", error=str(error), help="the database does not answer; trying again")
+            return
+        if message is None or message.deleted:
+            raise QuestionDeleted
+        if message.body == asked.message.body and message.media == asked.message.media:
+            return
+        if not is_asked:
+            raise QuestionDeleted
+        restarts = self._restarts.get(asked.owed.id, 0)
+        if restarts < _MAX_RESTARTS:
+            self._restarts[asked.owed.id] = restarts + 1
+            raise QuestionEdited
+
+    async def _grow(self, asked: Asked) -> Message:
+        """Post the answer, at once or piece by piece; returns it as it stands in the end."""
+        growing = Growing(asyncio.get_running_loop().time)
+        text, message = "", None
+        async with self._pieces(asked) as pieces:
+            async for piece in pieces:
+                text += piece
+                if text.strip() and growing.is_time():
+                    message = await self._show(asked, text, message)
+        return await self._show(asked, text, message)
+
+    @asynccontextmanager
+    async def _pieces(self, asked: Asked) -> AsyncIterator[AsyncIterator[str]]:
+        question = question_of(asked.agent, asked.room, asked.message, asked.conversation)
+        if not asked.is_second_me:
+            async with self._core.answer(await self._pictures.put_in(question)) as pieces:
+                yield pieces
+        elif known := await self._second_me.answered(asked.owed.id):
+            # It was answered and remembered, but we ended before it was said.
+            yield _at_once(known.response)
+        else:
+            who = await self._accounts.subject_of(UserId(asked.message.author.id))
+            question = await self._pictures.put_in(question)
+            async with self._second_me.ask(who, question.input, interaction=asked.owed.id, asked=question) as answer:
+                yield answer
+
+    async def _show(self, asked: Asked, text: str, shown: Message | None) -> Message:
+        text = cut_to_fit(text)
+        if asked.is_second_me:
+            await self._check_alone(asked)
+        if shown is None:
+            draft = Draft(text, reply_to=asked.message.id, client_id=_client_id(asked.owed), is_whole=False)
+            posted = await self._messages.post(asked.author, asked.room.id, draft)
+            if posted.is_new:
+                return posted.message
+            shown = posted.message
+        return await self._changes.edit(asked.author, asked.room.id, shown.id, text)
+
+    async def _check_alone(self, asked: Asked) -> None:
+        """Raise NotAlone when somebody came into the chat since the question."""
+        async with self._database.reading() as tx:
+            room = await tx.rooms.get(asked.room.id)
+        if room is None or room.in_company:
+            raise NotAlone
+
+    async def _excuse(self, asked: Asked, why: NoAnswer) -> None:
+        async with self._database.transaction() as tx:
+            is_owed = await tx.answers.will_not_be(asked.owed.id, why)
+        if is_owed:
+            await self._say_why(asked, why)
+
+    async def _say_why(self, asked: Asked, why: NoAnswer) -> None:
+        """Say in the room why there is no answer. Of one that broke off nothing stays."""
+        async with self._database.reading() as tx:
+            begun = await tx.messages.by_client_id(asked.author, asked.room.id, _client_id(asked.owed))
+            question = await tx.messages.get(asked.message.id)
+        if question is None or question.deleted:
+            await self._withdraw(asked.owed)
+            return
+        if begun is not None and not begun.deleted:
+            await self._changes.delete(asked.author, asked.room.id, begun.id, may_moderate=False)
+        client_id = f"{_client_id(asked.owed)}:excuse"
+        draft = Draft(asked.excuse(why), msgtype="m.notice", reply_to=asked.message.id, client_id=client_id)
+        posted = await self._messages.post(asked.author, asked.room.id, draft)
+        async with self._database.transaction() as tx:
+            await tx.answers.given(asked.owed.id, posted.message.id)
+
+    async def _given(self, asked: Asked, message: Message) -> None:
+        texts = prose_ahead(message.body)
+        async with prepared(texts), self._database.transaction() as tx:
+            owed: list[OwedAnswer] = []
+            question = await tx.messages.get(asked.message.id)
+            is_deleted = question is None or question.deleted
+            if not is_deleted and await tx.answers.given(asked.owed.id, message.id):
+                owed = await self._answers.note(tx, asked.room, message, depth=asked.owed.depth + 1)
+        self._restarts.pop(asked.owed.id, None)
+        if is_deleted:
+            await self._withdraw(asked.owed)
+        if owed:
+            self._publish(AnswersOwed())
+
+    async def _withdraw(self, owed: OwedAnswer) -> None:
+        """There is nothing to answer any more: what was shown of an answer goes, and nothing is said."""
+        author = Author(AuthorKind.AGENT, owed.agent, owed.agent)
+        async with self._database.reading() as tx:
+            still_owed = await tx.answers.still_owed(owed.id) is not None
+            begun = await tx.messages.by_client_id(author, owed.room_id, _client_id(owed)) if still_owed else None
+        if begun is not None and not begun.deleted:
+            await self._changes.delete(author, owed.room_id, begun.id, may_moderate=False)
+        self._restarts.pop(owed.id, None)
+        await self._drop(owed)
+
+    async def _drop(self, owed: OwedAnswer) -> None:
+        async with self._database.transaction() as tx:
+            await tx.answers.drop(owed.id)
+
+    async def _put_off(self, owed: OwedAnswer, why: str, retry_at_ms: int) -> None:
+        async with self._database.transaction() as tx:
+            await tx.answers.put_off(owed.id, why, retry_at_ms=retry_at_ms)
+
+
+async def _at_once(answer: str) -> AsyncIterator[str]:
+    yield answer
+
+
+def _client_id(owed: OwedAnswer) -> str:
+    return f"answer:{owed.id}"

@@ -1,0 +1,338 @@
+"""From the bytes of an answer to the pieces of its text, with an eye on everything that can be wrong with them."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+from .dialects import FAILED, UNKNOWN, Dialect, NotAnAnswer, Piece
+from .event_stream import EventStream, EventTooLong, ServerEvent
+from .reasoning_filter import Thinking, ThoughtFilter
+
+MAX_ANSWER_CHARS: Final = 30_000
+"""An answer becomes one message, and an event holds 65,536 bytes."""
+MAX_JSON_BYTES: Final = 1024 * 1024
+"""An answer in one, or one event of those that it comes in."""
+MAX_STREAM_BYTES: Final = 8 * 1024 * 1024
+"""OpenAI's events are a hundred times as long as the few letters that each brings."""
+
+_DONE: Final = "[done]"
+_MAX_SEEN: Final = 300
+_JSON: Final = "application/json"
+_EVENTS: Final = "text/event-stream"
+_BLANK: Final = b"\xef\xbb\xbf \t\r\n"
+_BEGINS_JSON: Final = b"{["
+_BEGINS_EVENTS: Final = b":deir"
+"""The first letters of a comment and of ``data``, ``event``, ``error``, ``id`` and ``retry``; no JSON begins with one."""
+
+
+class Pieces:
+    """One answer. ``feed`` it, then ``end``: both give what of the text is new. Raises NotAnAnswer.
+
+    Args:
+        content_type: as the answer's header says; the first byte of the body counts for more.
+        thinking: whether reasoning that the model writes into its answer is part of it.
+    """
+
+    def __init__(self, dialect: Dialect, content_type: str, thinking: Thinking = "hide") -> None:
+        self._reader = _Reader(dialect, content_type)
+        self._text = _Text(thinking)
+        self._ends_with_done = dialect.ends_with_done
+        self._last_known = UNKNOWN
+        self._finish = ""
+        self._has_unknown = False
+        self._choice: int | None = None
+        """The choice that is read: the first that brought text. Others never mix with it."""
+        self.is_whole = False
+        """Whether it needs no more bytes."""
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the core said that the model has finished, so that nothing is lost if no more comes."""
+        return bool(self._finish)
+
+    @property
+    def ended_unopened(self) -> bool:
+        """Whether the answer began with reasoning that only an end tag tells from its text."""
+        return self._text.ended_unopened
+
+    def feed(self, portion: bytes) -> Iterator[str]:
+        return self._new(self._reader.feed(portion))
+
+    def end(self) -> Iterator[str]:
+        """There are no more bytes."""
+        yield from self._new(self._reader.end())
+        if self.is_whole:
+            return
+        if self.may_end or (self._text.has_begun and not self._ends_with_done):
+            yield from self.close()
+        elif self._has_unknown and not self._last_known.is_known:
+            raise NotAnAnswer("answered with JSON of another shape")
+        else:
+            raise NotAnAnswer("broke off in the middle of its answer")
+
+    def close(self) -> Iterator[str]:
+        """The answer is whole as it is."""
+        if rest := self._text.end():
+            yield rest
+        if not self._text.has_begun:
+            missing = self._last_known.missing if self._last_known.is_known else ""
+            raise NotAnAnswer(missing or "answered with nothing", is_about_core=False)
+        self.is_whole = True
+
+    def _new(self, pieces: Iterable[Piece]) -> Iterator[str]:
+        for piece in pieces:
+            if self.is_whole:
+                return
+            if piece.finish in FAILED:
+                raise NotAnAnswer("said that it failed", seen=repr(piece.finish))
+            if piece.is_last or not piece.is_known or self._is_read(piece):
+                yield from self._read(piece)
+
+    def _is_read(self, piece: Piece) -> bool:
+        if self._choice is None and piece.text:
+            self._choice = piece.choice
+        return self._choice in {None, piece.choice}
+
+    def _read(self, piece: Piece) -> Iterator[str]:
+        self._note(piece)
+        has_come = self._text.has_come
+        text = "" if piece.is_repeated and has_come else piece.text
+        if text := self._text.add(text, is_whole=not has_come and (piece.is_last or piece.is_repeated)):
+            yield text
+        if piece.is_last:
+            yield from self.close()
+
+    def _note(self, piece: Piece) -> None:
+        if piece.broken and not self.may_end:
+            raise NotAnAnswer("answered with something that is not JSON", seen=piece.broken)
+        if not piece.is_known:
+            self._has_unknown = True
+            return
+        if piece.finish:
+            self._finish = piece.finish
+        if piece.finish or not self._last_known.is_known:
+            self._last_known = piece
+
+
+class _Text:
+    """What was said so far, of which nothing is kept but its length."""
+
+    def __init__(self, thinking: Thinking) -> None:
+        self._length = 0
+        self.has_come = False
+        """Whether there was any text, reasoning included."""
+        # JavaScript cuts texts within what is one character to everybody else; this joins the halves.
+        self._halves = codecs.getincrementaldecoder("utf-16-le")("replace")
+        self._thoughts = ThoughtFilter(begins_inside=thinking == "hide_until_end_tag") if thinking != "show" else None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is anything to read."""
+        return self._length > 0
+
+    @property
+    def ended_unopened(self) -> bool:
+        return self._thoughts is not None and self._thoughts.ended_unopened
+
+    def add(self, text: str, *, is_whole: bool = False) -> str:
+        """Return the new part of it, without the spaces that it may begin with.
+
+        Args:
+            is_whole: there is no other text.
+        """
+        self.has_come |= bool(text)
+        text = self._halves.decode(text.encode("utf-16-le", "surrogatepass"))
+        if self._thoughts is None:
+            return self._shown(text)
+        return self._shown(self._thoughts.feed_whole(text) if is_whole else self._thoughts.feed(text))
+
+    def end(self) -> str:
+        """What was held back."""
+        text = self._halves.decode(b"", True)
+        return self._shown(self._thoughts.feed(text) + self._thoughts.end() if self._thoughts else text)
+
+    def _shown(self, text: str) -> str:
+        text = text.replace("\0", "\ufffd")
+        if self._length == 0:
+            text = text.lstrip()
+        self._length += len(text)
+        if self._length > MAX_ANSWER_CHARS:
+            raise NotAnAnswer(f"answered with more than {MAX_ANSWER_CHARS} characters", is_about_core=False)
+        return text
+
+
+class _Body(Protocol):
+    def feed(self, portion: bytes) -> Iterator[Piece]: ...
+
+    def end(self) -> Iterator[Piece]: ...
+
+
+class _Reader:
+    """Decides by the first byte of the body what it is: servers answer JSON as a stream, and streams as JSON or text."""
+
+    def __init__(self, dialect: Dialect, content_type: str) -> None:
+        self._dialect = dialect
+        self._content_type = content_type
+        self._start = bytearray()
+        self._body: _Body | None = None
+
+    def feed(self, portion: bytes) -> Iterator[Piece]:
+        if self._body is not None:
+            return self._body.feed(portion)
+        self._start += portion
+        _check_size(len(self._start), MAX_JSON_BYTES)
+        first = bytes(self._start).lstrip(_BLANK)[:1]
+        if not first:
+            return iter(())
+        self._body = self._chosen(first)
+        start, self._start = bytes(self._start), bytearray()
+        return self._body.feed(start)
+
+    def end(self) -> Iterator[Piece]:
+        return (self._body or self._chosen(b"")).end()
+
+    def _chosen(self, first: bytes) -> _Body:
+        if first and first in _BEGINS_JSON:
+            return _Json(self._dialect)
+        if self._content_type == _EVENTS or (first and first in _BEGINS_EVENTS):
+            return _Streamed(self._dialect)
+        if self._content_type == _JSON:
+            return _Json(self._dialect)
+        raise NotAnAnswer(f"answered {self._content_type}, which is neither JSON nor a stream of events")
+
+
+class _Json:
+    """An answer that comes in one, or in lines that are JSON each (Ollama's own API)."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._body = bytearray()
+        self._size = 0
+        self._has_lines: bool | None = None
+        """None while that is not known."""
+        self._has_first_line = False
+
+    def feed(self, portion: bytes) -> Iterator[Piece]:
+        self._body += portion
+        self._size += len(portion)
+        if self._has_lines is None and (b"\n" in portion or self._has_first_line):
+            self._look_for_lines()
+        _check_size(self._size, MAX_STREAM_BYTES if self._has_lines else MAX_JSON_BYTES)
+        if self._has_lines and b"\n" in portion:
+            *lines, rest = self._body.split(b"\n")
+            self._body = rest
+            yield from self._pieces(lines)
+        _check_size(len(self._body), MAX_JSON_BYTES)
+
+    def end(self) -> Iterator[Piece]:
+        if self._has_lines:
+            yield from self._pieces([self._body])
+            return
+        text = self._body.decode("utf-8-sig", "replace")
+        pieces = self._dialect.whole(_checked(_parsed(text), text))
+        if not any(piece.is_known for piece in pieces):
+            raise NotAnAnswer("answered with JSON of another shape", seen=_short(text))
+        # Of several choices the first that has text.
+        piece = next((each for each in pieces if each.text), pieces[0])
+        yield replace(piece, is_last=True, is_repeated=False)
+
+    def _look_for_lines(self) -> None:
+        first, end, rest = bytes(self._body).lstrip(_BLANK).partition(b"\n")
+        self._has_first_line = bool(end)
+        if rest.strip():
+            try:
+                self._has_lines = isinstance(json.loads(first), dict)
+            except (ValueError, RecursionError):
+                self._has_lines = False
+
+    def _pieces(self, lines: list[bytearray]) -> Iterator[Piece]:
+        for line in lines:
+            yield from _pieces_of(self._dialect, line.decode("utf-8-sig", "replace"))
+
+
+class _Streamed:
+    """An answer that comes in events."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._events = EventStream(max_event_bytes=MAX_JSON_BYTES)
+        self._size = 0
+
+    def feed(self, portion: bytes) -> Iterator[Piece]:
+        self._size += len(portion)
+        _check_size(self._size, MAX_STREAM_BYTES)
+        try:
+            yield from self._pieces(self._events.feed(portion))
+        except EventTooLong as error:
+            raise _too_long(MAX_JSON_BYTES) from error
+
+    def end(self) -> Iterator[Piece]:
+        return self._pieces(self._events.end())
+
+    def _pieces(self, events: Iterator[ServerEvent]) -> Iterator[Piece]:
+        for event in events:
+            if event.is_error:
+                raise NotAnAnswer("said that it failed", seen=_short(event.data))
+            yield from _pieces_of(self._dialect, event.data)
+
+
+def _pieces_of(dialect: Dialect, event: str) -> Iterator[Piece]:
+    """What one event brings: a piece, or several where the empty lines between events are missing."""
+    text = event.strip()
+    if text.lower() == _DONE:
+        yield Piece(is_last=True)
+    elif not text.startswith("{"):
+        # A keep-alive, or whatever it is: no piece of an answer.
+        yield UNKNOWN
+    elif "\n" in text and not _is_json(text):
+        for line in text.split("\n"):
+            yield from _pieces_of(dialect, line)
+    else:
+        try:
+            content = _parsed(text)
+        except NotAnAnswer as error:
+            yield replace(UNKNOWN, broken=error.seen)
+        else:
+            yield from dialect.pieces(_checked(content, text))
+
+
+def _parsed(text: str) -> Any:
+    try:
+        # Not orjson: it takes no halves of characters. Not strict: some servers leave line ends in strings as they are.
+        return json.loads(text, strict=False)
+    except (ValueError, RecursionError) as error:
+        raise NotAnAnswer("answered with something that is not JSON", seen=_short(text)) from error
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _parsed(text)
+    except NotAnAnswer:
+        return False
+    return True
+
+
+def _checked(content: Any, text: str) -> Any:
+    """Raise NotAnAnswer for JSON by which the core says that it failed."""
+    if isinstance(content, dict):
+        error = content.get("error") or content.get("error_message") or content.get("error_type")
+        if error or content.get("object") == "error":
+            raise NotAnAnswer("said that it failed", seen=_short(text))
+    return content
+
+
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise _too_long(limit)
+
+
+def _too_long(limit: int) -> NotAnAnswer:
+    return NotAnAnswer(f"answered with more than {limit} bytes", is_about_core=False)
+
+
+def _short(seen: str) -> str:
+    return repr(seen[:_MAX_SEEN])

@@ -1,0 +1,26 @@
+"""Second Me is an agent without a runtime of its own: it is here as long as there is somebody to ask."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..city.ports import PresenceStore
+from ..city.presence import Beat
+from ..city.second_me import SECOND_ME
+from ..city.types import agent_subject
+from .second_me import SecondMe
+
+
+class SecondMeHere:
+    def __init__(self, second_me: SecondMe, presence: PresenceStore, *, heartbeat_s: float) -> None:
+        self._second_me = second_me
+        self._presence = presence
+        self._heartbeat_s = heartbeat_s
+
+    async def run(self) -> None:
+        """Give its signs of life, until cancelled. Can be run again."""
+        beat = Beat(agent_subject(SECOND_ME.slug), session="city")
+        while True:
+            if self._second_me.exists:
+                await self._presence.beat([beat])
+            await asyncio.sleep(self._heartbeat_s)

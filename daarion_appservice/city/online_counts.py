@@ -1,0 +1,40 @@
+"""How many are here, kept by counting transitions and memberships: nothing is ever scanned to answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from .online_members import Occupancy
+from .presence import Status, Transition
+from .types import SubjectId, is_person
+
+
+class Census:
+    def __init__(self, occupancy: Occupancy) -> None:
+        self._occupancy = occupancy
+        self._count: Counter[tuple[str, Status]] = Counter()
+
+    def follow(self, transition: Transition) -> None:
+        kind = _kind(transition.subject)
+        self._count[kind, transition.before.status] -= 1
+        self._count[kind, transition.after.status] += 1
+
+    def summary(self) -> dict[str, Any]:
+        """``online`` counts everybody who is not offline; ``away`` how many of them are away."""
+        away = {kind: self._count[kind, Status.AWAY] for kind in _KINDS}
+        here = {kind: away[kind] + self._count[kind, Status.ONLINE] for kind in _KINDS}
+        return {
+            "online": here | {"total": sum(here.values())},
+            "away": away | {"total": sum(away.values())},
+            "rooms": self._occupancy.counts(),
+        }
+
+
+_KINDS = ("citizens", "agents", "people")
+
+
+def _kind(subject: SubjectId) -> str:
+    if subject.startswith("agent:"):
+        return "agents"
+    return "people" if is_person(subject) else "citizens"

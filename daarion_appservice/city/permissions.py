@@ -1,0 +1,74 @@
+"""Whether those who look after a room on Matrix let somebody of the city in, and speak there."""
+
+from __future__ import annotations
+
+from ..errors import NotAllowed
+from .agents import AgentDirectory
+from .history_visibility import Reading
+from .identity import Namespace
+from .ports import CityTransaction
+from .power_levels import may_send
+from .reader_memberships import Readers
+from .types import Author, Room, Standing, Stands, UserId
+
+
+class MatrixDoorkeeper:
+    def __init__(self, namespace: Namespace, agents: AgentDirectory) -> None:
+        self._namespace = namespace
+        self._agents = agents
+        self._readers = Readers(namespace)
+
+    async def check_may_speak(self, tx: CityTransaction, room: Room, author: Author) -> None:
+        await self._check_may_send(tx, room, author, "m.room.message")
+
+    async def check_may_react(self, tx: CityTransaction, room: Room, author: Author) -> None:
+        await self._check_may_send(tx, room, author, "m.reaction")
+
+    async def check_may_come(self, tx: CityTransaction, room: Room, author: Author) -> None:
+        stands = await self._stands(tx, room, author)
+        _check_not_banned(room, stands)
+        await self._check_let_in(tx, room, author, stands)
+
+    async def check_not_put_out(self, tx: CityTransaction, room: Room, author: Author) -> None:
+        _check_not_put_out(room, await self._stands(tx, room, author))
+
+    async def reading(self, tx: CityTransaction, room: Room, author: Author) -> Reading:
+        return await self._readers.reading(tx, room, author)
+
+    async def _check_may_send(self, tx: CityTransaction, room: Room, author: Author, event_type: str) -> None:
+        stands = await self._stands(tx, room, author)
+        _check_not_put_out(room, stands)
+        await self._check_let_in(tx, room, author, stands)
+        if not may_send(room.power_levels, self._user(author), event_type):
+            raise NotAllowed("muted", f"those who look after the room {room.slug} let you read, but not write there")
+
+    async def _check_let_in(self, tx: CityTransaction, room: Room, author: Author, stands: Stands | None) -> None:
+        """Raise NotAllowed for whoever is not in a room where nobody comes in uninvited."""
+        if room.join_rule == "public" or self._agents.lives_in(author, room):
+            return
+        is_invited = stands is not None and stands.standing is Standing.INVITED
+        if not is_invited and await tx.members.get(room.id, self._user(author)) is None:
+            raise NotAllowed(
+                "invite_only", f"only those whom somebody invites on Matrix come into the room {room.slug}"
+            )
+
+    async def _stands(self, tx: CityTransaction, room: Room, author: Author) -> Stands | None:
+        return await tx.standings.get(room.id, self._user(author))
+
+    def _user(self, author: Author) -> UserId:
+        return self._namespace.author(author)
+
+
+def _check_not_put_out(room: Room, stands: Stands | None) -> None:
+    _check_not_banned(room, stands)
+    if stands is not None and stands.standing is Standing.KICKED:
+        raise NotAllowed("kicked", f"you were put out of the room {room.slug}{_because(stands)}; join it again first")
+
+
+def _check_not_banned(room: Room, stands: Stands | None) -> None:
+    if stands is not None and stands.standing is Standing.BANNED:
+        raise NotAllowed("banned", f"you are banned from the room {room.slug}{_because(stands)}")
+
+
+def _because(stands: Stands) -> str:
+    return f": {stands.reason}" if stands.reason else ""

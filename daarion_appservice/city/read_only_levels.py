@@ -1,0 +1,66 @@
+"""Closing a Matrix room by its power levels, and opening it again as it was (spec, "m.room.power_levels")."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .event_fields import Event, inner
+from .power_levels import level_of
+from .types import UserId
+
+_DEFAULTS: Final = {"users_default": 0, "events_default": 0, "state_default": 50, "redact": 50}
+_ADMIN: Final = 100
+_HIGHEST: Final = 2**53 - 1
+"""The largest number that an event may hold."""
+_REDACTION: Final = "m.room.redaction"
+
+
+@dataclass(frozen=True, slots=True)
+class Powers:
+    """``content`` of a room that has no such event is empty; ``creators`` stand above all (room version 12 and later)."""
+
+    content: Event
+    creators: Collection[UserId] = ()
+
+    def of(self, user: UserId) -> float:
+        """A user's own level."""
+        if user in self.creators:
+            return math.inf
+        return level_of(inner(self.content, "users").get(user), self.default("users_default"))
+
+    def highest(self) -> int:
+        """Of all who are no creators."""
+        return max((level_of(level, 0) for level in inner(self.content, "users").values()), default=0)
+
+    def to_send(self, event_type: str, *, is_state: bool = False) -> int:
+        default = self.default("state_default" if is_state else "events_default")
+        return level_of(inner(self.content, "events").get(event_type), default)
+
+    def default(self, key: str) -> int:
+        return level_of(self.content.get(key), _DEFAULTS[key])
+
+
+def closed(powers: Powers, keeper: UserId) -> dict[str, Any]:
+    """The content with which nobody below ``keeper`` says anything; that of a closed room is what it is.
+
+    Deleting stays as it was: what must go from an archive can go.
+    """
+    own = powers.of(keeper)
+    level = min(max(_ADMIN, powers.highest() + 1), _HIGHEST) if math.isinf(own) else int(own)
+    events = {each: max(level_of(needed, 0), level) for each, needed in inner(powers.content, "events").items()}
+    return dict(powers.content) | {
+        "events_default": max(powers.default("events_default"), level),
+        "events": events | {_REDACTION: powers.to_send(_REDACTION)},
+    }
+
+
+def reopened(content: Event, before: Event) -> dict[str, Any]:
+    """``content`` of a closed room, with what closing it changed as it was ``before``; all else stays."""
+    then = inner(before, "events")
+    events = {each: level_of(then.get(each), level) for each, level in inner(content, "events").items()}
+    if _REDACTION not in then:
+        events.pop(_REDACTION, None)
+    return dict(content) | {"events_default": Powers(before).default("events_default"), "events": events}

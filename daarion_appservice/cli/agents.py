@@ -1,0 +1,240 @@
+"""``agent …``: who the city's agents are, where they live, and their tokens. A running service takes notice within seconds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from ..city.places import main_role, microdao_role, node_role
+from ..city.registry import AGENTS, Description, Differences, RegistryKeeper
+from ..city.tokens import new_token
+from ..city.types import Agent, AgentSlug
+from ..clock import new_id, now_ms
+from ..config import loading as config_file
+from ..config.registry_file import RegistryMistakes, agent_of, description_of, read
+from ..errors import ExitCode, InvalidInput, NotFound, StartError
+from ..storage.database import Database, Transaction
+from .context import with_migrated_database
+from .terminal import DEFAULT_CONFIG, ConfigPath, say, show_table, warn
+
+app = typer.Typer(rich_markup_mode=None)
+
+Slug = Annotated[str, typer.Argument(help="The agent: its ghost is @agent_<slug>.")]
+
+
+@app.command("add")
+def add(
+    slug: Slug,
+    name: Annotated[str | None, typer.Option("--name", help="What people see; the slug if not given.")] = None,
+    title: Annotated[str | None, typer.Option("--title", help="What it does, in a few words.")] = None,
+    avatar: Annotated[str | None, typer.Option("--avatar", help="A picture: a file or an mxc:// address.")] = None,
+    node: Annotated[str | None, typer.Option("--node", help="The node that it lives on.")] = None,
+    microdao: Annotated[str | None, typer.Option("--microdao", help="The microDAO that it belongs to.")] = None,
+    role: Annotated[str | None, typer.Option("--role", help="What it is: guardian, steward, orchestrator, …")] = None,
+    node_role: Annotated[str | None, typer.Option("--node-role", help="What it is on its node, if not that.")] = None,
+    microdao_role: Annotated[
+        str | None, typer.Option("--microdao-role", help="What it is in its microDAO, if not that.")
+    ] = None,
+    district: Annotated[str | None, typer.Option("--district", help="The district that it lives in.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="What sort of agent it is.")] = None,
+    color: Annotated[str | None, typer.Option("--color", help="Its color, like #3b82f6.")] = None,
+    room: Annotated[list[str] | None, typer.Option("--room", help="A room that it is in; may be repeated.")] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Add an agent; of one that is there already, change what is given."""
+    given = {
+        "display_name": name,
+        "title": title,
+        "avatar": None if avatar is None else _absolute(avatar, Path.cwd()),
+        "node_id": node,
+        "microdao": microdao,
+        "role": role,
+        "node_role": node_role,
+        "microdao_role": microdao_role,
+        "district": district,
+        "kind": kind,
+        "color": color,
+        "rooms": room,
+    }
+    described = {key: value for key, value in given.items() if value is not None}
+
+    async def write(database: Database) -> None:
+        async with database.transaction() as tx:
+            there = await tx.agents.by_slug(slug)
+            known: dict[str, Any] = asdict(there) if there else {"slug": slug, "display_name": slug}
+            known.pop("id", None)
+            await tx.agents.put(_agent_like(known | described), now_ms=now_ms())
+
+    with_migrated_database(config, write)
+    say(f"The city has the agent {slug}.", "green")
+    say(f"Its runtime needs a token: daarion-appservice agent token {slug} -c {config}")
+
+
+@app.command("list")
+def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Show all agents."""
+
+    async def read_all(database: Database) -> list[Agent]:
+        async with database.reading() as tx:
+            return await tx.agents.all()
+
+    columns = (
+        "slug",
+        "name",
+        "title",
+        "node",
+        "microDAO",
+        "role",
+        "rooms",
+        "kind",
+        "on node",
+        "in microDAO",
+        "district",
+    )
+    show_table(
+        columns,
+        [
+            (
+                *(a.slug, a.display_name, a.title, a.node_id, a.microdao, main_role(a), ", ".join(a.rooms)),
+                *(a.kind, node_role(a), microdao_role(a), a.district),
+            )
+            for a in with_migrated_database(config, read_all)
+        ],
+    )
+
+
+@app.command("import")
+def import_(
+    file: Annotated[
+        Path, typer.Argument(help="YAML: districts, nodes, microdaos, agents; see examples/registry.yaml.")
+    ],
+    remove_missing: Annotated[
+        bool, typer.Option("--remove-missing", help="Remove what the file's parts do not name; asks before.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Add or describe anew agents and places, many at once; nothing is changed when one of them is wrong."""
+    described = _described(file)
+
+    async def compare(database: Database) -> Differences:
+        return await RegistryKeeper(database, now_ms).compare(described, remove_missing=remove_missing)
+
+    async def lay_over(database: Database) -> Differences:
+        return await RegistryKeeper(database, now_ms).lay_over(described, remove_missing=remove_missing)
+
+    if remove_missing and not yes:
+        _ask_to_remove(with_migrated_database(config, compare))
+    differences = with_migrated_database(config, lay_over)
+    for part, each in differences.items():
+        if any((each.added, each.changed, each.unchanged, each.removed)):
+            say(
+                f"{part}: {len(each.added)} added, {len(each.changed)} changed, {len(each.unchanged)} as they were, "
+                f"{len(each.removed)} removed",
+                "green",
+            )
+    _warn_of_return(config, differences[AGENTS].removed)
+
+
+@app.command("remove")
+def remove(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Remove an agent: its tokens count no more, its ghost leaves all rooms; what it said stays."""
+
+    async def take_out(database: Database) -> None:
+        await RegistryKeeper(database, now_ms).remove_agent(AgentSlug(slug))
+
+    with_migrated_database(config, take_out)
+    say(f"The city no longer has the agent {slug}.", "green")
+    _warn_of_return(config, [slug])
+
+
+@app.command("token")
+def token(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Make a token for an agent's runtime and show it, this once. Earlier ones stay valid until revoked."""
+
+    async def make(database: Database) -> str:
+        made = new_token(new_id())
+        async with database.transaction() as tx:
+            await tx.agents.add_token(made.id, await _agent(tx, slug), made.secret_sha256, now_ms=now_ms())
+        return made.text
+
+    say(with_migrated_database(config, make))
+
+
+@app.command("revoke")
+def revoke(
+    slug: Slug,
+    token_id: Annotated[str | None, typer.Option("--id", help="Only this one: what stands between agt_ and _.")] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Revoke an agent's tokens; a running service refuses them within seconds."""
+
+    async def take(database: Database) -> int:
+        async with database.transaction() as tx:
+            return await tx.agents.revoke_tokens(await _agent(tx, slug), token_id, now_ms=now_ms())
+
+    count = with_migrated_database(config, take)
+    if count == 0:
+        raise NotFound("no_such_token", f"{slug} has no such token, or it was revoked already")
+    say(f"Revoked {count} token(s) of {slug}.", "green")
+
+
+def _agent_like(described: dict[str, Any]) -> Agent:
+    try:
+        [seed] = read({AGENTS: [described]}).agents
+    except RegistryMistakes as error:
+        mistakes = "; ".join(f"{where.partition('.')[2]}: {what}" for where, what in error.mistakes.items())
+        raise InvalidInput("agent_wrong", f"these options: {mistakes}") from error
+    return agent_of(seed)
+
+
+async def _agent(tx: Transaction, slug: str) -> Agent:
+    agent = await tx.agents.by_slug(slug)
+    if agent is None:
+        raise NotFound("no_such_agent", f"there is no agent {slug!r}; see `daarion-appservice agent list`")
+    return agent
+
+
+def _described(file: Path) -> Description:
+    """What a file says; raises StartError or InvalidInput, with its name."""
+    try:
+        content = YAML(typ="safe").load(file)
+    except (OSError, YAMLError) as error:
+        raise StartError(
+            f"{file} cannot be read: {error}", "Give a YAML file like examples/registry.yaml.", ExitCode.FAILED
+        ) from error
+    try:
+        registry = read({AGENTS: content} if isinstance(content, list) else content)
+    except RegistryMistakes as error:
+        mistakes = "".join(f"\n  {where}: {what}" for where, what in error.mistakes.items())
+        raise InvalidInput("registry_wrong", f"{file} cannot be taken as it is:{mistakes}") from error
+    described = description_of(registry)
+    if described.agents is None:
+        return described
+    return replace(
+        described,
+        agents=tuple(replace(agent, avatar=_absolute(agent.avatar, file.parent)) for agent in described.agents),
+    )
+
+
+def _ask_to_remove(differences: Differences) -> None:
+    """Ends the command unless whoever typed it agrees."""
+    removed = {part: each.removed for part, each in differences.items() if each.removed}
+    for part, names in removed.items():
+        say(f"{part} to be removed: {', '.join(names)}", "yellow")
+    if removed:
+        typer.confirm("Remove them?", abort=True)
+
+
+def _warn_of_return(config: Path, removed: list[str]) -> None:
+    for slug in sorted({seed.slug for seed in config_file.load(config).agents} & set(removed)):
+        warn(f"{slug} stands under `agents:` in {config}, too: take it out there, or the next start brings it back")
+
+
+def _absolute(avatar: str, base: Path) -> str:
+    return avatar if not avatar or avatar.startswith("mxc://") else str((base / avatar).resolve())

@@ -1,0 +1,48 @@
+"""``config …``: config.yaml, made, checked, brought up to date."""
+
+from __future__ import annotations
+
+import typer
+
+from ..config import editing as config_edit
+from ..config import loading as config_file
+from .terminal import DEFAULT_CONFIG, ConfigPath, say, warn
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command("generate")
+def generate(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Write a new configuration with every key, its default and a comment."""
+    config_edit.generate(config)
+    say(f"Wrote {config}, readable for you only.", "green")
+    say("Next:")
+    say("  1. Set homeserver.domain and homeserver.address in it.")
+    say(f"  2. daarion-appservice registration generate -c {config}")
+
+
+@app.command("check")
+def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Name every mistake in the configuration, with its line."""
+    settings = config_file.load(config)
+    for caution in config_file.cautions(config, settings):
+        warn(caution)
+    _check_database_url(settings.database.url)
+    say(f"{config} has no mistakes.", "green")
+
+
+def _check_database_url(url: str) -> None:
+    # Imported here, as SQLAlchemy takes longer to import than all else that this command does.
+    if "?" in url or not url.startswith("sqlite"):
+        from ..storage.database_url import check as check_url  # noqa: PLC0415
+
+        check_url(url)
+
+
+@app.command("upgrade")
+def upgrade(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Add the keys that a newer version knows; everything else stays as it is."""
+    added = config_edit.upgrade(config)
+    for key in added:
+        say(f"+ {key}")
+    say(f"{config}: {len(added)} added." if added else f"{config} has every key already.", "green")

@@ -1,0 +1,81 @@
+"""A city for the length of one command: its parts without its tasks and listeners."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from ..config import loading as config_file
+from ..errors import ExitCode, StartError
+from ..storage import migrate
+from ..storage.database import Database
+
+if TYPE_CHECKING:
+    from ..app import City
+
+T = TypeVar("T")
+
+
+def with_city(config: Path, work: Callable[[City], Awaitable[T]]) -> T:
+    """Load the configuration and the city, see that the homeserver is its own, do ``work``, close everything."""
+
+    async def do() -> T:
+        async with _city(config) as city:
+            return await work(city)
+
+    return asyncio.run(do())
+
+
+def with_migrated_database(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
+    """Bring the database up to date, then do ``work``. Raises StartError for a SQLite file that is not there."""
+
+    async def migrated(database: Database) -> T:
+        _check_exists(database, config)
+        await migrate.upgrade(database)
+        return await work(database)
+
+    return with_database(config, migrated)
+
+
+def with_database(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
+    """The same for work that needs the database alone; no tokens are needed for that."""
+
+    async def do() -> T:
+        database = Database(config_file.load(config).database.url)
+        try:
+            return await work(database)
+        finally:
+            await database.close()
+
+    return asyncio.run(do())
+
+
+def _check_exists(database: Database, config: Path) -> None:
+    # SQLite would make a new file, and the command would report success for a city that nobody serves: the service's
+    # database.url may come from its unit's environment file, which a shell does not read.
+    if database.file is not None and not database.file.exists():
+        raise StartError(
+            f"There is no database {database.file}.",
+            "If the service gets its settings from an environment file, name it: daarion-appservice --env-file FILE …. "
+            f"If the city is new, make the database first: daarion-appservice db upgrade -c {config}",
+            ExitCode.DATABASE,
+        )
+
+
+@asynccontextmanager
+async def _city(config: Path) -> AsyncIterator[City]:
+    # Only here: the whole city is much to load, and most commands need no more than its database.
+    from ..app import City  # noqa: PLC0415
+    from ..matrix.client.startup_checks import identify  # noqa: PLC0415
+
+    city = City(config_file.load(config))
+    try:
+        _check_exists(city.database, config)
+        await city.load()
+        await identify(city.homeserver, city.settings, city.namespace)
+        yield city
+    finally:
+        await city.close()

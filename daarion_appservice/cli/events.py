@@ -1,0 +1,51 @@
+"""``events …``: events from Matrix that could not be handled."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..errors import NotFound
+from ..http.views import moment
+from ..storage.database import Database
+from ..storage.inbox import InboxRow
+from .context import with_migrated_database
+from .terminal import DEFAULT_CONFIG, ConfigPath, say, show_table
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command("list")
+def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Show events that were tried again and again and given up."""
+
+    async def read(database: Database) -> list[InboxRow]:
+        async with database.reading() as tx:
+            return await tx.inbox.dead()
+
+    dead = with_migrated_database(config, read)
+    if not dead:
+        say("There are none.", "green")
+        return
+    show_table(
+        ("event", "room", "received", "what went wrong"),
+        [(row.event_id, row.matrix_room_id, str(moment(row.received_at_ms)), row.error or "") for row in dead],
+    )
+
+
+@app.command("retry")
+def retry(
+    event: Annotated[list[str] | None, typer.Argument(help="Event ids; all of them if none is given.")] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Have such events handled once more by the running service."""
+
+    async def again(database: Database) -> int:
+        async with database.transaction() as tx:
+            return await tx.inbox.retry(event or None)
+
+    count = with_migrated_database(config, again)
+    if event and not count:
+        raise NotFound("no_such_event", "there is no dead event with such an id; see `daarion-appservice events list`")
+    say(f"{count} event(s) will be handled again.", "green")

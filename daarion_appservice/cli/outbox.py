@@ -1,0 +1,56 @@
+"""``outbox …``: messages of the city that the homeserver would not take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..city.redelivery import redeliver_all
+from ..city.types import MessageId
+from ..clock import now_ms
+from ..errors import NotFound
+from ..storage.database import Database
+from ..storage.key_values import registry_changed
+from ..storage.outbox import FailedRow
+from .context import with_migrated_database
+from .terminal import DEFAULT_CONFIG, ConfigPath, say, show_table
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command("list")
+def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Show messages, edits and reactions that were given up, and what the homeserver answered."""
+
+    async def read(database: Database) -> list[FailedRow]:
+        async with database.reading() as tx:
+            return await tx.outbox.failed_rows()
+
+    failed = with_migrated_database(config, read)
+    if not failed:
+        say("There are none.", "green")
+        return
+    show_table(
+        ("message", "what", "room", "what went wrong"),
+        [(row.message_id, row.kind, row.room_id, row.error) for row in failed],
+    )
+
+
+@app.command("retry")
+def retry(
+    message: Annotated[list[str] | None, typer.Argument(help="Message ids; all of them if none is given.")] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Have the running service send them once more; correct the cause first."""
+
+    async def again(database: Database) -> int:
+        async with database.transaction() as tx:
+            count = await redeliver_all(tx, [MessageId(each) for each in message] if message else None, now_ms())
+            await registry_changed(tx.connection)
+            return count
+
+    count = with_migrated_database(config, again)
+    if message and not count:
+        raise NotFound("no_such_message", "no such message was given up; see `daarion-appservice outbox list`")
+    say(f"{count} will be sent again.", "green")

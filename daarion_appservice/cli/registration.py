@@ -1,0 +1,56 @@
+"""``registration …``: the file that Synapse is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..config import loading as config_file
+from ..errors import ExitCode, StartError
+from ..matrix.client import registration
+from .terminal import DEFAULT_CONFIG, ConfigPath, say, warn
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command("generate")
+def generate(
+    config: ConfigPath = DEFAULT_CONFIG,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file; its tokens stay.")] = False,
+) -> None:
+    """Write the registration file, and tokens into the configuration if it has none."""
+    generated = registration.generate(config_file.load(config), config, force=force)
+    say(f"Wrote {generated.path}.", "green")
+    if generated.new_tokens:
+        say(f"Made {' and '.join(generated.new_tokens)}, and wrote them to {config}.")
+    if generated.kept_tokens:
+        say(f"Kept {' and '.join(generated.kept_tokens)} of the file that was there, and wrote them to {config}.")
+    say("Next:")
+    for number, step in enumerate(generated.next_steps, 1):
+        say(f"  {number}. {step}")
+
+
+@app.command("check")
+def check(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="Synapse's copy of the registration. [default: appservice.registration]"),
+    ] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Compare the registration file, or Synapse's copy of it, with the configuration."""
+    settings = config_file.load(config)
+    path = file or settings.appservice.registration
+    findings = registration.check(settings, file)
+    for caution in findings.cautions:
+        warn(caution)
+    if findings.differences:
+        raise StartError(
+            "\n".join([f"{path} does not fit {config}:", *(f"  {each}" for each in findings.differences)]),
+            "Correct one of them, or write the file anew with `daarion-appservice registration generate --force`; "
+            "then give it to Synapse and restart Synapse.",
+            ExitCode.REGISTRATION,
+        )
+    say(f"{path} fits {config}.", "green")

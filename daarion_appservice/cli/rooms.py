@@ -1,0 +1,159 @@
+"""``room …``: the city's rooms. A running service brings Matrix in line within seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from ..city.history_visibility import is_readable_by_all
+from ..city.identity import Namespace
+from ..city.rooms import RoomChange, Rooms
+from ..city.types import MatrixStatus, Room
+from ..clock import new_id, now_ms
+from ..config import loading as config_file
+from ..errors import Conflict, ExitCode, HomeserverAway, HomeserverRefused, NotFound, StartError
+from ..storage.database import Database
+from .context import with_city, with_migrated_database
+from .terminal import DEFAULT_CONFIG, ConfigPath, say, show_table
+
+if TYPE_CHECKING:
+    from ..app import City
+    from ..matrix.backfill.room_backfill import Backfilled
+
+T = TypeVar("T")
+
+app = typer.Typer(rich_markup_mode=None)
+
+Slug = Annotated[str, typer.Argument(help="The room: its alias is #city_<slug>.")]
+
+
+@app.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="What people see.")],
+    description: Annotated[str, typer.Option("--description", help="The room's topic.")] = "",
+    slug: Annotated[str | None, typer.Option("--slug", help="Made from the name if not given.")] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Open a public room; its Matrix room is made as soon as the service runs."""
+
+    async def open_(database: Database) -> Room:
+        return await _rooms(database).open(name, description, slug=slug)
+
+    say(f"The city has the room {with_migrated_database(config, open_).slug}.", "green")
+
+
+@app.command("list")
+def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Show all rooms, and whether each is one with its Matrix room."""
+    settings = config_file.load(config)
+    namespace = Namespace(settings.homeserver.domain, settings.appservice.bot)
+
+    async def read(database: Database) -> list[Room]:
+        async with database.reading() as tx:
+            return await tx.rooms.all()
+
+    show_table(
+        ("slug", "name", "alias", "Matrix", "archived", "what is wrong"),
+        [
+            (
+                r.slug,
+                r.name,
+                namespace.room_alias(r.slug),
+                r.matrix_status,
+                "yes" if r.archived else "",
+                r.matrix_error or "",
+            )
+            for r in with_migrated_database(config, read)
+        ],
+    )
+
+
+@app.command("adopt")
+def adopt(
+    room: Annotated[str, typer.Argument(help="The Matrix room: an alias or a room id.")],
+    slug: Annotated[
+        str | None, typer.Option("--slug", help="Its slug in the city; from its alias if not given.")
+    ] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Make a room that exists on Matrix a room of the city."""
+
+    async def take(city: City) -> Room:
+        return await city.adoption.adopt(room, slug or _slug_from(room, city.namespace))
+
+    adopted = _asking_matrix(config, take)
+    if adopted.matrix_status is not MatrixStatus.LINKED or adopted.matrix_error:
+        raise Conflict("adopted_in_part", f"{room} is the city's room {adopted.slug}, but: {adopted.matrix_error}")
+    say(f"{room} is the city's room {adopted.slug} now.", "green")
+    if not is_readable_by_all(adopted):
+        say(
+            f"Its history visibility is {adopted.history_visibility}: what is said there is for members. "
+            "To have everybody read it, set it to world_readable on Matrix."
+        )
+
+
+@app.command("backfill")
+def backfill(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Bring what was written in the Matrix room before the city knew it into the city, with edits and reactions."""
+
+    async def fetch(city: City) -> Backfilled:
+        return await city.backfill.run(await _room(city.database, slug))
+
+    brought = _asking_matrix(config, fetch)
+    say(f"{brought.messages} messages came in.", "green")
+    if brought.relations:
+        say(f"{brought.relations} reactions, edits and deletions came in.", "green")
+
+
+@app.command("archive")
+def archive(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Close a room: it stays readable, and leaves the lists; on Matrix, too."""
+    say(f"The room {_change(config, slug, RoomChange(archived=True)).slug} is archived.", "green")
+
+
+@app.command("reopen")
+def reopen(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Open an archived room again, as it was before."""
+    say(f"The room {_change(config, slug, RoomChange(archived=False)).slug} is open.", "green")
+
+
+def _change(config: Path, slug: str, change: RoomChange) -> Room:
+    async def work(database: Database) -> Room:
+        return await _rooms(database).change(slug, change)
+
+    return with_migrated_database(config, work)
+
+
+def _asking_matrix(config: Path, work: Callable[[City], Awaitable[T]]) -> T:
+    try:
+        return with_city(config, work)
+    except HomeserverAway as error:
+        raise StartError(
+            f"The homeserver does not answer: {error}",
+            "Start Synapse, or correct homeserver.address; then try again.",
+            ExitCode.HOMESERVER_AWAY,
+        ) from error
+    except HomeserverRefused as error:
+        raise Conflict("homeserver", f"the homeserver could not do it: {error}") from error
+
+
+def _rooms(database: Database) -> Rooms:
+    return Rooms(database, lambda _: None, now_ms, new_id)
+
+
+async def _room(database: Database, slug: str) -> Room:
+    async with database.reading() as tx:
+        room = await tx.rooms.find(slug)
+    if room is None:
+        raise NotFound("no_such_room", f"there is no room {slug!r}; see `daarion-appservice room list`")
+    return room
+
+
+def _slug_from(room: str, namespace: Namespace) -> str:
+    slug = namespace.room_slug(room) or room.removeprefix("#").partition(":")[0].lower()
+    if room.startswith("!"):
+        raise Conflict("slug_needed", "a room id says nothing about its name: give the room a --slug")
+    return slug

@@ -1,0 +1,47 @@
+"""``run``, ``demo``: the service itself, alone or with all that belongs to it.
+
+They import what they run when they run it: whoever only looks at ``--help`` need not wait for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .terminal import DEFAULT_CONFIG, ConfigPath, warn
+
+DEFAULT_DATA = Path(".demo")
+
+
+def run(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Run the service until Ctrl-C or SIGTERM."""
+    from ..config import loading as config_file  # noqa: PLC0415
+
+    settings = config_file.load(config)
+    for caution in config_file.cautions(config, settings):
+        warn(caution)
+
+    import uvloop  # noqa: PLC0415
+
+    from ..app import run as run_service  # noqa: PLC0415
+    from ..http.limits.file_descriptors import raise_limit  # noqa: PLC0415
+    from ..ops import logs  # noqa: PLC0415
+
+    logs.set_up(settings.logging)
+    raise_limit()
+    uvloop.run(run_service(settings))
+
+
+def demo(
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Where everything lies.")] = DEFAULT_DATA,
+    port: Annotated[int, typer.Option("--port", help="The city listener's port.")] = 7001,
+    matrix_port: Annotated[int, typer.Option("--matrix-port", help="The matrix listener's port.")] = 7025,
+    homeserver_port: Annotated[int, typer.Option("--homeserver-port", help="Synapse's port.")] = 8008,
+    agents: Annotated[bool, typer.Option("--agents/--no-agents", help="Whether the sample agents live.")] = True,
+) -> None:
+    """A whole city on this machine: Synapse, this service and five agents, until Ctrl-C."""
+    from ..demo.runner import run_demo  # noqa: PLC0415
+
+    raise typer.Exit(run_demo(data, port=port, matrix_port=matrix_port, homeserver_port=homeserver_port, agents=agents))

@@ -1,0 +1,152 @@
+"""From config.yaml and the environment to settings, or to everything that is wrong with them.
+
+file ──▶ yaml_document ──▶ values, lines ──┐
+                                         ├──▶ Settings ──▶ paths made absolute
+environment ──▶ environment ───────────────┘        └──▶ ConfigMistakes: file, line, key, sentence
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from .. import private_file
+from . import environment, yaml_document
+from .environment import Overlay
+from .errors import ConfigMistakes, Mistake, dotted, in_words
+from .keys import all_keys
+from .settings import AgentSeed, Settings
+from .validation import Place
+from .yaml_document import Document
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in ``path``, overlaid by the environment; file names in them are absolute.
+
+    Raises ConfigMistakes with all mistakes at once, StartError when the file is missing or cannot be read.
+    """
+    document = yaml_document.read(path)
+    overlay = environment.read(environ, path)
+    _drop_empty_sections(document.values)
+    environment.lay_over(overlay, document.values)
+    settings, errors = _validate(document.values, overlay.unread)
+    mistakes = [*document.repeated, *overlay.mistakes, *(_mistake(each, document, overlay) for each in errors)]
+    if mistakes or settings is None:
+        raise ConfigMistakes(path, mistakes)
+    return _resolved(settings, path.absolute().parent)
+
+
+def cautions(path: Path, settings: Settings) -> list[str]:
+    """What is no mistake but most likely not meant; for the log, and for `config check`."""
+    found = []
+    if private_file.open_to_everybody(path):
+        found.append(f"{path} may be read by every user of this machine, and holds secrets: chmod 600 {path}")
+    if settings.homeserver.domain == Settings().homeserver.domain:
+        found.append(f"homeserver.domain is still {settings.homeserver.domain}: it must be Synapse's server_name")
+    tokens = (settings.appservice.as_token, settings.appservice.hs_token)
+    if not all(token.get_secret_value() for token in tokens):
+        found.append("appservice.as_token and hs_token are not both set: `daarion-appservice registration generate`")
+    return found
+
+
+# --- checking -----------------------------------------------------------------------------------------
+
+
+def _validate(values: dict[str, Any], unread: list[Place]) -> tuple[Settings | None, list[ErrorDetails]]:
+    """Pydantic looks for contradictions only when every single value is fine. So look again without the wrong ones,
+    and keep the contradictions that none of them, and nothing unread, had a part in."""
+    settings, errors = _pydantic(values)
+    wrong = [each["loc"] for each in errors if each["type"] != "contradiction"]
+    if wrong:
+        for place in wrong:
+            _forget(values, place)
+        errors += _pydantic(values)[1]
+    return settings, [each for each in errors if not _follows_from(each, [*wrong, *unread])]
+
+
+def _pydantic(values: dict[str, Any]) -> tuple[Settings | None, list[ErrorDetails]]:
+    try:
+        return Settings.model_validate(values), []
+    except ValidationError as error:
+        return None, error.errors(include_url=False)
+
+
+def _forget(values: dict[str, Any], place: Place) -> None:
+    """Takes out a wrong value; a list goes as a whole, so that its other items keep their numbers."""
+    section: Any = values
+    for part, below in pairwise(place):
+        if isinstance(below, int):
+            section.pop(part, None)
+        section = section.get(part)
+        if not isinstance(section, dict):
+            return
+    section.pop(place[-1], None)
+
+
+def _follows_from(error: ErrorDetails, wrong: Iterable[Place]) -> bool:
+    involved: tuple[Place, ...] = error.get("ctx", {}).get("involves", ())
+    return any(_overlap(place, each) for place in wrong for each in involved)
+
+
+def _overlap(one: Place, other: Place) -> bool:
+    """Whether one is the other, or stands inside it."""
+    shared = min(len(one), len(other))
+    return one[:shared] == other[:shared]
+
+
+def _mistake(error: ErrorDetails, document: Document, overlay: Overlay) -> Mistake:
+    place = error["loc"]
+    variable = overlay.source_of(place)
+    line = None if variable else _nearest_line(place, document.lines)
+    return Mistake(document.path, line, dotted(place), in_words(error), variable)
+
+
+def _nearest_line(place: Place, lines: Mapping[Place, int]) -> int | None:
+    """Where it stands or, if it is missing, where the section stands that it belongs to."""
+    above = (place[:length] for length in range(len(place), 0, -1))
+    return next((lines[each] for each in above if each in lines), None)
+
+
+def _drop_empty_sections(values: dict[str, Any]) -> None:
+    """`city:` with every key below it commented out means the same as no `city:` at all."""
+    for key in all_keys():
+        section: Any = values
+        for name in key.path[:-1]:
+            section = section.get(name, {}) if isinstance(section, dict) else {}
+        optional = key.section is not None or key.is_list
+        if optional and isinstance(section, dict) and section.get(key.name, ...) is None:
+            del section[key.name]
+
+
+# --- file names ---------------------------------------------------------------------------------------
+
+
+def _resolved(settings: Settings, directory: Path) -> Settings:
+    """The one place where file names become absolute; they are meant relative to the configuration."""
+    appservice, database = settings.appservice, settings.database
+    return settings.model_copy(
+        update={
+            "appservice": appservice.model_copy(update={"registration": directory / appservice.registration}),
+            "database": database.model_copy(update={"url": _resolved_sqlite(database.url, directory)}),
+            "agents": [_resolved_avatar(agent, directory) for agent in settings.agents],
+        }
+    )
+
+
+def _resolved_sqlite(url: str, directory: Path) -> str:
+    scheme, _, file = url.partition(":///")
+    if not scheme.startswith("sqlite") or not file or file.startswith(":memory:"):
+        return url
+    return f"{scheme}:///{directory / file}"
+
+
+def _resolved_avatar(agent: AgentSeed, directory: Path) -> AgentSeed:
+    if not agent.avatar or agent.avatar.startswith("mxc://"):
+        return agent
+    return agent.model_copy(update={"avatar": str(directory / agent.avatar)})

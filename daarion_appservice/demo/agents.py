@@ -1,0 +1,119 @@
+"""The runtime of the demo's agents: a process of its own, which knows the city's public HTTP API and nothing else.
+
+    python -m daarion_appservice.demo.agents --credentials .demo/credentials.json [--port 7026]
+
+Each agent sends heartbeats, greets the city once, and says when it leaves. With ``--port`` it also answers, as an agents
+core: ``POST /agents/{id}/invoke`` on loopback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import aiohttp
+from aiohttp import web
+
+from .client import CityAway, CityClient, CityRefused
+from .invoke import invoke_app
+from .ports import HOST
+
+RETRY_S: Final = 1.0
+"""How soon to try again when the city is away: well within the 40 s that an agent stays online without heartbeats."""
+
+REFUSED_RETRY_S: Final = 30.0
+FAREWELL_S: Final = 3.0
+GREETING_ROOM: Final = "general"
+
+log = logging.getLogger("demo.agents")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Runs the demo's agents.")
+    parser.add_argument("--credentials", type=Path, required=True, help="the demo's credentials.json")
+    parser.add_argument("--port", type=int, help="answer POST /agents/{id}/invoke on this port of loopback")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    credentials = json.loads(options.credentials.read_text())
+    asyncio.run(run(credentials["city_url"], credentials["agent_tokens"], options.port))
+
+
+async def run(city_url: str, tokens: Mapping[str, str], port: int | None) -> None:
+    """Keep the agents alive until SIGTERM or SIGINT."""
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    timeout = aiohttp.ClientTimeout(total=10)
+    async with aiohttp.ClientSession(city_url, timeout=timeout) as session, AsyncExitStack() as stack:
+        cities = {slug: CityClient(session, slug, token) for slug, token in tokens.items()}
+        for city in cities.values():
+            await stack.enter_async_context(alive(city))
+        if port is not None:
+            await stack.enter_async_context(_serving(invoke_app(cities), port))
+        await ended.wait()
+
+
+@asynccontextmanager
+async def alive(city: CityClient) -> AsyncIterator[None]:
+    """The agent is online inside this block, and says that it leaves at its end."""
+    session_id = f"demo-{uuid4()}"
+    heart = asyncio.create_task(_live(city, session_id))
+    try:
+        yield
+    finally:
+        heart.cancel()
+        with suppress(asyncio.CancelledError):
+            await heart
+        with suppress(CityAway, CityRefused, TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                await city.leave(session_id)
+
+
+async def _live(city: CityClient, session_id: str) -> None:
+    """Heartbeats for ever, through every absence of the city; the greeting after the first that is heard."""
+    heard = greeted = False
+    while True:
+        try:
+            pause_s = await city.beat((await city.myself())["title"], session_id)
+            if not heard:
+                log.info("%s is online", city.slug)
+            heard = True
+            greeted = greeted or await _greet(city)
+        except CityAway as away:
+            if heard:
+                log.info("%s: the city is away: %s", city.slug, away)
+            heard, pause_s = False, RETRY_S
+        except CityRefused as refused:
+            log.warning("%s: %s", city.slug, refused)
+            heard, pause_s = False, REFUSED_RETRY_S
+        await asyncio.sleep(pause_s)
+
+
+async def _greet(city: CityClient) -> bool:
+    """Say who one is. The city keeps the first message of a ``client_id``, so this appears once in the city's life."""
+    me = await city.myself()
+    await city.post(GREETING_ROOM, f"Вітаю, місто! Я {me['display_name']}. {me['title']}", f"demo-greeting-{city.slug}")
+    return True
+
+
+@asynccontextmanager
+async def _serving(app: web.Application, port: int) -> AsyncIterator[None]:
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, HOST, port).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+if __name__ == "__main__":
+    main()

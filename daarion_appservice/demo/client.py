@@ -1,0 +1,78 @@
+"""The city as an agent sees it: its public HTTP API and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from ..errors import DaarionError
+
+Json = dict[str, Any]
+
+
+class CityAway(DaarionError):
+    """No answer that makes sense; the same request will do later."""
+
+
+class CityRefused(DaarionError):
+    """The city answered no, and will do so again."""
+
+
+@dataclass(frozen=True, slots=True)
+class CityClient:
+    """Speaks for one agent; ``session`` carries the city's address."""
+
+    session: aiohttp.ClientSession
+    slug: str
+    token: str
+
+    async def beat(self, status_msg: str, session_id: str) -> float:
+        """One heartbeat; answers in how many seconds the next is due."""
+        body = {"status": "online", "status_msg": status_msg, "session_id": session_id}
+        answer = await self._call("POST", f"/api/v1/agents/{self.slug}/heartbeat", json=body)
+        return float(answer["next_heartbeat_ms"]) / 1000
+
+    async def leave(self, session_id: str) -> None:
+        """This session is over."""
+        body = {"status": "offline", "session_id": session_id}
+        await self._call("POST", f"/api/v1/agents/{self.slug}/heartbeat", json=body)
+
+    async def post(self, room: str, body: str, client_id: str) -> None:
+        """Say something in a room; once only, however often this ``client_id`` is used."""
+        await self._call("POST", f"/city/rooms/{room}/messages", json={"body": body, "client_id": client_id})
+
+    async def myself(self) -> Json:
+        return await self._object(f"/api/v1/agents/{self.slug}")
+
+    async def agents(self, **wanted: str) -> list[Json]:
+        """The registry; ``wanted`` narrows it, like ``node_id="node-1"``."""
+        return await self._list("/api/v1/agents", **wanted)
+
+    async def rooms(self) -> list[Json]:
+        return await self._list("/city/rooms")
+
+    async def room(self, slug: str) -> Json:
+        """A room with its last ``messages`` and its ``online_members``."""
+        return await self._object(f"/city/rooms/{slug}")
+
+    async def _object(self, path: str) -> Json:
+        answer: Json = await self._call("GET", path)
+        return answer
+
+    async def _list(self, path: str, **wanted: str) -> list[Json]:
+        answer: list[Json] = await self._call("GET", path, params=wanted)
+        return answer
+
+    async def _call(self, method: str, path: str, **options: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        try:
+            async with self.session.request(method, path, headers=headers, **options) as response:
+                if response.status >= 500 or response.status == 429:
+                    raise CityAway(f"{method} {path}: {response.status}")
+                if response.status >= 400:
+                    raise CityRefused(f"{method} {path}: {response.status} {await response.text()}")
+                return await response.json()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise CityAway(f"{method} {path}: {error!r}") from error

@@ -1,0 +1,96 @@
+"""What the demo shows: a tick for each step while it starts, then how to get in.
+
+On a terminal with a spinner and colours; elsewhere the same as plain lines. Nothing is ever wrapped by us: addresses and
+commands are there to be copied.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+
+from .child_processes import ChildDied
+from .files import Credentials, DemoFiles
+
+_WIDTH: Final = 78
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Whoever read us is gone (`demo | head`): go on in silence, where rich would end the process."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class Screen:
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or _Console(highlight=False, soft_wrap=True)
+        self._tick = "+" if self._console.options.ascii_only else "✓"
+
+    @contextmanager
+    def step(self, doing: str) -> Iterator[None]:
+        """Show that something is being done, then that it is."""
+        started = time.monotonic()
+        with self._console.status(f"{escape(doing)} …") if self._console.is_terminal else nullcontext():
+            yield
+        self.say(f"[green]{self._tick}[/green] {escape(doing)} [dim]{time.monotonic() - started:.1f} s[/dim]")
+
+    def say(self, markup: str = "") -> None:
+        # The terminal may be gone (SIGHUP), and that must not keep us from ending what we started.
+        with suppress(OSError):
+            self._console.print(markup, overflow="ignore", crop=False)
+
+    def how_to_get_in(self, credentials: Credentials, files: DemoFiles) -> None:
+        self._rule("The city is open")
+        self._row("City", f"{credentials.city_url}   [dim](in a browser; a name is enough)[/dim]")
+        self._row("Homeserver", f"{credentials.homeserver_url}   [dim](in Element: Edit the homeserver)[/dim]")
+        self._row("Matrix side", credentials.matrix_url)
+        self.say()
+        for user in credentials.matrix_users:
+            self._row("Sign in as", f"{escape(user.user_id):<30} [dim]password[/dim] {escape(user.password)}")
+        self.say()
+        for line in check_commands(credentials):
+            self.say(escape(line))
+        self.say()
+        self._row("Secrets", escape(str(_nearby(files.credentials))))
+        self._row("Logs", escape(str(_nearby(files.log("*")))))
+        self._row("To end it", "Ctrl-C")
+        self._rule("")
+
+    def child_died(self, death: ChildDied) -> None:
+        self.say(f"[red]{escape(str(death))}; its last words:[/red]")
+        for line in death.child.last_lines():
+            self.say(f"    {escape(line)}")
+        self.say(f"Its whole log: {escape(str(death.child.log))}")
+
+    def _row(self, label: str, markup: str) -> None:
+        self.say(f"  [bold]{label:<13}[/bold]{markup}")
+
+    def _rule(self, title: str) -> None:
+        line = "-" if self._console.options.ascii_only else "─"
+        self.say(f"[green]{f'{line * 2} {title} ' if title else '':{line}<{_WIDTH}}[/green]")
+
+
+def _nearby(path: Path) -> Path:
+    """As short as it can be written here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def check_commands(credentials: Credentials) -> list[str]:
+    """Three commands that show the presence of a person, of an agent, and of people in bulk."""
+    person = credentials.matrix_users[0].user_id
+    presence = f"{credentials.matrix_url}/internal/matrix/presence"
+    return [
+        f"curl -s '{presence}/{person}' | jq '.'",
+        f"curl -s '{credentials.city_url}/api/v1/agents/daarwizz/presence' | jq '.'",
+        f"curl -s '{presence}/bulk?user_ids={person}' | jq '.'",
+    ]

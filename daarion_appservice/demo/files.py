@@ -1,0 +1,206 @@
+"""What the demo keeps: everything below one directory, made once, found again by the next start.
+
+config.yaml  registration.yaml  city.db     the service's
+synapse/                                    the homeserver's
+logs/                                       what each process printed
+credentials.json                            how to get in, for people and programs
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from .. import private_file
+from ..config import editing as config_edit
+from ..config import loading as config_file
+from ..errors import ExitCode, StartError
+from ..matrix.client import registration
+from .ports import HOST
+from .sample_data import AGENTS, PEOPLE, render_agents
+
+SERVER_NAME: Final = "city.localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    city: int
+    matrix: int
+    homeserver: int
+    agents: int | None = None
+    """Where the agents answer; None: they do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixUser:
+    """A person's account on the homeserver."""
+
+    user_id: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """credentials.json: other programs read these keys."""
+
+    homeserver_url: str
+    server_name: str
+    city_url: str
+    matrix_url: str
+    matrix_users: list[MatrixUser]
+    jwt_secret: str = field(repr=False)
+    admin_token: str = field(repr=False)
+    internal_token: str = field(repr=False)
+    agent_tokens: dict[str, str] = field(repr=False)
+    """By slug."""
+
+    @classmethod
+    def fresh(cls) -> Credentials:
+        """All secrets random; the addresses are filled in by `at`."""
+        return cls(
+            homeserver_url="",
+            server_name=SERVER_NAME,
+            city_url="",
+            matrix_url="",
+            matrix_users=[MatrixUser(f"@{name}:{SERVER_NAME}", secrets.token_urlsafe(12)) for name in PEOPLE],
+            jwt_secret=secrets.token_hex(32),
+            admin_token=secrets.token_urlsafe(32),
+            internal_token=secrets.token_urlsafe(32),
+            agent_tokens={},
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Credentials:
+        try:
+            values = json.loads(path.read_text())
+            users = [MatrixUser(**user) for user in values.pop("matrix_users")]
+            return cls(**values, matrix_users=users)
+        except (OSError, ValueError, TypeError, KeyError):
+            raise StartError(
+                f"{path} cannot be read as what the demo wrote", f"Start afresh: rm -r {path.parent}", ExitCode.CONFIG
+            ) from None
+
+    def at(self, ports: Ports) -> Credentials:
+        return replace(
+            self,
+            homeserver_url=f"http://localhost:{ports.homeserver}",
+            city_url=f"http://localhost:{ports.city}",
+            matrix_url=f"http://localhost:{ports.matrix}",
+        )
+
+    def write(self, path: Path) -> None:
+        write = private_file.replace if path.exists() else private_file.create
+        write(path, json.dumps(asdict(self), indent=2) + "\n", ExitCode.CONFIG)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoFiles:
+    directory: Path
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "config.yaml"
+
+    @property
+    def registration(self) -> Path:
+        return self.directory / "registration.yaml"
+
+    @property
+    def synapse(self) -> Path:
+        return self.directory / "synapse"
+
+    @property
+    def credentials(self) -> Path:
+        return self.directory / "credentials.json"
+
+    @property
+    def unfinished(self) -> Path:
+        """The credentials until everything in them works: so that a program may wait for the finished file."""
+        return self.directory / "credentials.unfinished.json"
+
+    def log(self, name: str) -> Path:
+        return self.directory / "logs" / f"{name}.log"
+
+    @contextmanager
+    def ours(self) -> Iterator[None]:
+        """Make the directory, and hold it against a second demo with other ports."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(self.directory / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise StartError(
+                f"Another demo is running on {self.directory}", "End that, or use --data DIR", ExitCode.FAILED
+            ) from None
+        finally:
+            os.close(lock)
+
+    def prepare(self, ports: Ports) -> Credentials:
+        """Write what is missing and what the ports change; all else stays as it was left."""
+        if self.credentials.exists():
+            credentials = Credentials.read(self.credentials).at(ports)
+        else:
+            begun = Credentials.read(self.unfinished) if self.unfinished.exists() else Credentials.fresh()
+            credentials = begun.at(ports)
+        self.save(credentials)
+        if not self.config.exists():
+            private_file.create(self.config, _FIRST_CONFIG + render_agents(AGENTS), ExitCode.CONFIG)
+        config_edit.set_values(self.config, _config_values(ports, credentials))
+        # Without the environment: the demo is the same whatever else is configured on this machine.
+        registration.generate(config_file.load(self.config, environ={}), self.config, force=True)
+        return credentials
+
+    def save(self, credentials: Credentials) -> None:
+        credentials.write(self.credentials if self.credentials.exists() else self.unfinished)
+
+    def finish(self) -> None:
+        """Everything in the credentials works now."""
+        if not self.credentials.exists():
+            self.unfinished.rename(self.credentials)
+
+
+def _config_values(ports: Ports, credentials: Credentials) -> dict[str, str | float]:
+    return {
+        "homeserver.address": f"http://{HOST}:{ports.homeserver}",
+        "appservice.address": f"http://{HOST}:{ports.matrix}",
+        "matrix.port": ports.matrix,
+        "api.port": ports.city,
+        "api.admin_token": credentials.admin_token,
+        # For the city listener only: /internal, on loopback, stays open to who tries it out.
+        "api.service_token": credentials.internal_token,
+        "api.jwt.secret": credentials.jwt_secret,
+        "web.homeserver_url": credentials.homeserver_url,
+        "agents_core.url": f"http://{HOST}:{ports.agents}" if ports.agents else "",
+    }
+
+
+_FIRST_CONFIG: Final = f"""\
+# Written by `daarion-appservice demo` the first time; later starts change only ports and secrets.
+
+homeserver:
+  domain: {SERVER_NAME}
+
+database:
+  url: sqlite:///city.db
+
+city:
+  federate: false
+
+# Whoever is on this machine may be anybody; a name that was chosen once is kept for a month.
+sign_in:
+  name: true
+  matrix: true
+  token_lifetime_s: 2592000
+
+web:
+  frame_ancestors: ["https://app.element.io"]
+
+"""

@@ -1,0 +1,75 @@
+"""The demo's people: their accounts on the homeserver, and their first steps into the city."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import quote
+
+import aiohttp
+
+from ..errors import ExitCode, HomeserverRefused, StartError
+from .files import MatrixUser
+from .local_synapse import Account, LocalSynapse
+from .sample_data import ADMIN
+
+PATIENCE_S: Final = 20.0
+"""How long the city may take to open its rooms on Matrix."""
+
+
+async def settle(synapse: LocalSynapse, users: Iterable[MatrixUser]) -> list[Account]:
+    """Make the accounts that are not there yet, ``ADMIN`` as an admin of the homeserver; answers these."""
+    made = []
+    for user in users:
+        localpart = user.user_id[1:].partition(":")[0]
+        try:
+            made.append(await synapse.register(localpart, user.password, admin=localpart == ADMIN))
+        except HomeserverRefused as refused:
+            if refused.errcode != "M_USER_IN_USE":
+                raise
+    return made
+
+
+async def show_around(synapse: LocalSynapse, accounts: Iterable[Account], aliases: Iterable[str]) -> None:
+    """Let each join the rooms as soon as these are there, so that Element shows them at once; then sign out.
+
+    ``ADMIN`` gets power level 100 in them (Synapse's admin API, "Make Room Admin").
+    """
+    for account in accounts:
+        headers = {"Authorization": f"Bearer {account.access_token}"}
+        async with aiohttp.ClientSession(synapse.url, headers=headers) as session:
+            for alias in aliases:
+                await _join(session, alias)
+                if account.user_id[1:].partition(":")[0] == ADMIN:
+                    await _make_admin(session, alias, account.user_id)
+            async with session.post("/_matrix/client/v3/logout", json={}):
+                pass
+
+
+async def _make_admin(session: aiohttp.ClientSession, alias: str, user_id: str) -> None:
+    path = f"/_synapse/admin/v1/rooms/{quote(alias)}/make_room_admin"
+    async with session.post(path, json={"user_id": user_id}) as response:
+        if response.status != 200:
+            raise StartError(
+                f"{user_id} cannot become an admin of {alias} (status {response.status})",
+                "See the homeserver's log.",
+                ExitCode.FAILED,
+            )
+
+
+async def _join(session: aiohttp.ClientSession, alias: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        async with session.post(f"/_matrix/client/v3/join/{quote(alias)}", json={}) as response:
+            if response.status == 200:
+                return
+        if time.monotonic() > deadline:
+            break
+        await asyncio.sleep(0.2)
+    raise StartError(
+        f"{alias} cannot be joined on the homeserver after {PATIENCE_S:g} s (status {response.status})",
+        "See the service's log, which says what became of its rooms",
+        ExitCode.FAILED,
+    )

@@ -1,0 +1,192 @@
+"""The whole city on one machine: a homeserver, this service, agents that are alive.
+
+    ports free? ──▶ files ──▶ Synapse ──▶ tokens, accounts ──▶ service ──▶ agents ──▶ open
+                                                                                       │ a signal, or a child's death
+                                            agents, service, Synapse end, in this order ◀
+
+So the agents can say that they leave while the service listens, and the service makes its ghosts go offline while the
+homeserver listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from ..errors import ExitCode, StartError
+from . import local_synapse, people, tokens
+from .child_processes import Child, ChildDied, Children, python
+from .console import Screen
+from .files import SERVER_NAME, Credentials, DemoFiles, Ports
+from .local_synapse import LocalSynapse
+from .ports import Listener, any_free, check_free
+from .sample_data import AGENTS, ROOMS
+from .signals import on_signals
+from .synapse_config import SynapseSetup
+
+READY_S: Final = 60.0
+"""How long the service and the agents may take to answer; they need 1 to 3 s. Rooms and ghosts that are being set up count as an
+answer: hundreds of them take minutes."""
+_PROGRESS_S: Final = 10.0
+"""How often a long set-up says that it goes on."""
+
+_LOOK_S: Final = 0.1
+
+_ALIASES: Final = [f"#city:{SERVER_NAME}", *(f"#city_{room}:{SERVER_NAME}" for room in ROOMS)]
+
+
+def run_demo(
+    data: Path = Path(".demo"),
+    *,
+    port: int = 7001,
+    matrix_port: int = 7025,
+    homeserver_port: int = 8008,
+    agents: bool = True,
+) -> int:
+    """Run the demo until Ctrl-C; answers the process's exit code. Raises StartError when it cannot begin."""
+    return asyncio.run(demo(data.absolute(), Ports(port, matrix_port, homeserver_port), agents=agents))
+
+
+async def demo(data: Path, ports: Ports, *, agents: bool = True) -> int:
+    """The same inside a running loop; ``data`` is absolute."""
+    local_synapse.check_installed()
+    check_free(
+        [
+            Listener("city listener", "--port", ports.city),
+            Listener("matrix listener", "--matrix-port", ports.matrix),
+            Listener("homeserver", "--homeserver-port", ports.homeserver),
+        ]
+    )
+    house = House(DemoFiles(data), replace(ports, agents=any_free()) if agents else ports)
+    living = asyncio.create_task(house.live())
+    with on_signals(first=living.cancel, again=house.children.kill):
+        await asyncio.wait([living])
+    if living.cancelled():
+        return ExitCode.OK
+    if isinstance(death := living.exception(), ChildDied):
+        house.screen.child_died(death)
+        return ExitCode.FAILED
+    return living.result()
+
+
+Check = Callable[[aiohttp.ClientResponse], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The demo's processes, and what they live on."""
+
+    files: DemoFiles
+    ports: Ports
+    screen: Screen = field(default_factory=Screen)
+    children: Children = field(default_factory=Children)
+
+    async def live(self) -> int:
+        """Open the city, and keep it until cancelled or a child dies; everything has ended when this is over."""
+        with self.files.ours():
+            credentials = self.files.prepare(self.ports)
+            try:
+                await self._open(credentials)
+                while True:
+                    self.children.check()
+                    await asyncio.sleep(_LOOK_S)
+            finally:
+                self.screen.say("Closing the city …")
+                await self.children.stop()
+
+    async def _open(self, credentials: Credentials) -> None:
+        synapse = self._synapse(credentials)
+        with self.screen.step("Homeserver"):
+            synapse.launch()
+            self.children.add(synapse.child)
+            credentials = await self._with_tokens(credentials)
+            # It waits for the homeserver by itself; starting both side by side saves a second.
+            service = self._start("Service", python("daarion_appservice", "run", "-c", str(self.files.config)))
+            await synapse.answers()
+            newcomers = await people.settle(synapse, credentials.matrix_users)
+        with self.screen.step("City"):
+            await self._until(service, f"{credentials.matrix_url}/readyz", _is_ok, goes_on=_is_set_up)
+            await people.show_around(synapse, newcomers, _ALIASES)
+        self.files.finish()
+        if self.ports.agents:
+            with self.screen.step("Agents"):
+                options = ("--credentials", str(self.files.credentials), "--port", str(self.ports.agents))
+                child = self._start("Agents", python("daarion_appservice.demo.agents", *options))
+                for agent in AGENTS:
+                    url = f"{credentials.city_url}/api/v1/agents/{agent.slug}/presence"
+                    await self._until(child, url, _is_online, token=credentials.admin_token)
+        self.screen.how_to_get_in(credentials, self.files)
+
+    async def _with_tokens(self, credentials: Credentials) -> Credentials:
+        missing = [agent.slug for agent in AGENTS if agent.slug not in credentials.agent_tokens]
+        if not missing:
+            return credentials
+        made = await tokens.make(self.files.config, missing)
+        credentials = replace(credentials, agent_tokens=credentials.agent_tokens | made)
+        self.files.save(credentials)
+        return credentials
+
+    def _synapse(self, credentials: Credentials) -> LocalSynapse:
+        setup = SynapseSetup(
+            directory=self.files.synapse,
+            server_name=SERVER_NAME,
+            port=self.ports.homeserver,
+            registrations=[self.files.registration],
+            # Clients go on with this address after they have signed in: the one that they were given.
+            overrides={"public_baseurl": f"{credentials.homeserver_url}/"},
+        )
+        return LocalSynapse(setup, log=self.files.log("synapse"))
+
+    def _start(self, name: str, command: list[str]) -> Child:
+        # The configuration is the demo's own, whatever is configured in the environment.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("DAARION_")}
+        child = Child(name, command, self.files.log(name.lower()), environment)
+        child.start()
+        self.children.add(child)
+        return child
+
+    async def _until(
+        self, child: Child, url: str, holds: Check, *, goes_on: Check | None = None, token: str | None = None
+    ) -> None:
+        """Wait until what ``url`` answers is as it should be; for as long as it takes while it ``goes_on``."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        deadline = time.monotonic() + READY_S
+        say_at = time.monotonic() + _PROGRESS_S
+        while time.monotonic() < deadline:
+            self.children.check()
+            try:
+                async with aiohttp.request("GET", url, timeout=aiohttp.ClientTimeout(5), headers=headers) as response:
+                    if await holds(response):
+                        return
+                    if goes_on is not None and await goes_on(response):
+                        deadline = time.monotonic() + READY_S
+                        if time.monotonic() >= say_at:
+                            say_at = time.monotonic() + _PROGRESS_S
+                            self.screen.say("  [dim]rooms and agents are still being set up …[/dim]")
+            except (aiohttp.ClientError, TimeoutError):
+                pass  # it does not listen yet
+            await asyncio.sleep(_LOOK_S)
+        raise StartError(f"{child.name}: not ready after {READY_S:g} s", f"See its log: {child.log}", ExitCode.FAILED)
+
+
+async def _is_ok(response: aiohttp.ClientResponse) -> bool:
+    return response.status == 200
+
+
+async def _is_set_up(response: aiohttp.ClientResponse) -> bool:
+    """Whether all that ``/readyz`` waits for is that rooms and ghosts are set up."""
+    if response.status != 503:
+        return False
+    checks = (await response.json())["checks"]
+    return all(said == "ok" for name, said in checks.items() if name not in {"rooms_and_ghosts", "redis"})
+
+
+async def _is_online(response: aiohttp.ClientResponse) -> bool:
+    return response.status == 200 and (await response.json())["presence"] == "online"

@@ -1,0 +1,184 @@
+"""What each of the two listeners serves, put together of the parts of a city."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..city.events import InboxFilled
+from ..city.reader_memberships import Readers
+from ..city.registry import RegistryKeeper
+from ..clock import new_id, now_ms, steady_ms
+from ..matrix.inbound.thirdparty import ThirdParty
+from ..matrix.inbound.transactions import Receiver
+from ..matrix.presence.user_presence import PresenceQuery
+from ..matrix.reconcile.queries import CityQueries
+from ..realtime.presence_redis import RedisPresence
+from .agent_avatars import AgentPictures
+from .auth.authenticator import CityDoor, MatrixDoor
+from .auth.authors import Authors
+from .auth.hosts import Hosts
+from .auth.jwt_issue import JwtIssue
+from .auth.origins import Origins
+from .limits.addresses import Addresses
+from .limits.file_descriptors import city_caps, matrix_caps, open_files
+from .limits.limits import Limits
+from .limits.tcp_connections import Connections
+from .link_previews import LinkPreviews
+from .room_responses import RoomPages
+from .routes.agents import AgentRoutes
+from .routes.citizens import CitizenRoutes
+from .routes.feed import FeedRoutes
+from .routes.health import HealthRoutes
+from .routes.internal import InternalPresenceRoutes
+from .routes.me import MeRoutes
+from .routes.media import MediaRoutes
+from .routes.members import MemberRoutes
+from .routes.messages import MessageRoutes
+from .routes.metrics import MetricsRoute
+from .routes.nodes import PlaceRoutes
+from .routes.presence import PresenceEvents, PresenceRoutes
+from .routes.registry import RegistryRoutes
+from .routes.registry_parts import RegistryParts
+from .routes.rooms import RoomRoutes
+from .routes.second_me import SecondMeInvoke, SecondMeRoutes
+from .routes.sign_in import SignInRoutes
+from .routes.site import SiteRoutes
+from .routes.unread import UnreadRoutes
+from .servers import Listener, Streaming, city_application, matrix_application
+from .static_pages import DIST, WebPages
+from .websocket.presence import PresenceSocket
+from .websocket.room import RoomSocket, RoomSocketParts
+
+if TYPE_CHECKING:
+    from ..app import City
+
+
+def city_listener(city: City) -> Listener:
+    """The world's: browsers, agents, the city's frontend."""
+    settings = city.settings
+    pictures = AgentPictures(city.database)
+    agents = AgentRoutes(
+        city.agents,
+        city.places,
+        city.presence,
+        city.namespace,
+        steady_ms,
+        pictures,
+        heartbeat_ms=int(settings.presence.heartbeat_s * 1000),
+        ttl_ms=int(settings.presence.ttl_s * 1000),
+    )
+    authors = Authors(city.database, city.agents, city.namespace)
+    pages = RoomPages(city.database, city.occupancy, city.namespace)
+    registry = RegistryParts(
+        city.database,
+        RegistryKeeper(city.database, now_ms),
+        city.registry,
+        city.agents,
+        city.places,
+        city.presence,
+        pictures,
+        city.namespace,
+        now_ms,
+        steady_ms,
+        new_id,
+    )
+    rooms = RoomRoutes(
+        pages,
+        city.rooms,
+        city.presence,
+        city.occupancy,
+        city.namespace,
+        steady_ms,
+    )
+    members = MemberRoutes(city.membership, city.attention, authors, city.occupancy)
+    messages = MessageRoutes(pages, city.messages, city.changes, city.reactions, authors, city.namespace)
+    feed = FeedRoutes(city.database, city.census, city.occupancy, city.namespace, lambda: city.second_me.is_available)
+    presence = PresenceRoutes(city.presence, city.census, steady_ms, pages.unlisted, city.citizen_names)
+    door = CityDoor(settings, city.tokens, city.registry, Limits(settings, city.redis))
+    may_read = settings.api.anonymous_read
+    origins = Origins(settings.api.allowed_origins)
+    socket = PresenceSocket(
+        city.presence,
+        city.stream,
+        city.citizen_names,
+        city.room_updates,
+        door,
+        origins,
+        anonymous_read=may_read,
+    )
+    events = PresenceEvents(city.stream, door, anonymous_read=may_read)
+    parts = RoomSocketParts(
+        city.database, city.room_streams, city.messages, city.attention, authors, Readers(city.namespace)
+    )
+    room_socket = RoomSocket(parts, door, origins, anonymous_read=may_read)
+    media = MediaRoutes(
+        city.database,
+        city.media,
+        authors,
+        city.namespace,
+        door,
+        now_ms,
+        settings.media,
+        anonymous_read=may_read,
+    )
+    connections = Connections("api", city_caps(settings.limits, open_files()), door.limits.addresses)
+    second_me, invoke = SecondMeRoutes(city.second_me), SecondMeInvoke(city.second_me, door)
+    previews = LinkPreviews(settings, pages, city.agents, city.places, pictures, city.namespace)
+    issue = JwtIssue(settings.api.jwt, lifetime_s=settings.sign_in.token_lifetime_s)
+    app = city_application(
+        [
+            SiteRoutes(settings),
+            SignInRoutes(settings.sign_in, city.accounts, issue, new_id),
+            rooms,
+            members,
+            messages,
+            agents,
+            PlaceRoutes(registry),
+            RegistryRoutes(registry),
+            presence,
+            feed,
+            second_me,
+            MeRoutes(city.accounts),
+            CitizenRoutes(city.citizen_names),
+            UnreadRoutes(city.database, city.namespace),
+        ],
+        [media, socket, events, room_socket, invoke],
+        door,
+        settings.api,
+        connections,
+        WebPages(settings.web, door.limits, previews, DIST) if settings.web.enabled else None,
+    )
+    return Listener("api", app, settings.api.host, settings.api.port, connections)
+
+
+def matrix_listener(city: City) -> Listener:
+    """The homeserver's, and trusted services'."""
+    settings = city.settings
+    receiver = Receiver(
+        city.database,
+        CityQueries(city.agents, city.ghosts, city.matrix_rooms, city.namespace),
+        hs_token=settings.appservice.hs_token.get_secret_value(),
+        now_ms=now_ms,
+        on_stored=lambda: city.bus.publish(InboxFilled()),
+        on_ephemeral=city.people.take,
+    )
+    people = PresenceQuery(city.homeserver, city.watch, city.namespace, city.people, city.sight, steady_ms)
+    internal = InternalPresenceRoutes(city.agents, city.presence, people, city.namespace, steady_ms)
+    redis_says = city.presence.says if isinstance(city.presence, RedisPresence) else None
+    health = HealthRoutes(
+        city.database,
+        city.watch,
+        city.housekeeping,
+        city.lease,
+        city.supervisor,
+        lambda: city.sweeper.deliveries if city.lease.is_held else "ok",
+        redis_says,
+    )
+    third_party = ThirdParty(
+        city.database, city.agents, city.namespace, hs_token=settings.appservice.hs_token.get_secret_value()
+    )
+    hosts = Hosts([settings.appservice.address, *settings.api.allowed_hosts], "appservice.address")
+    others: list[Streaming] = [third_party, MetricsRoute(city.metrics)]
+    connections = Connections("matrix", matrix_caps(settings.limits, open_files()), Addresses(()))
+    app = matrix_application([internal, health], receiver, MatrixDoor(settings), hosts, connections, others=others)
+    return Listener("matrix", app, settings.matrix.host, settings.matrix.port, connections)

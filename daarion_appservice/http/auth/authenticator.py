@@ -1,0 +1,137 @@
+"""From a request to a principal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from hmac import compare_digest
+from typing import Final
+
+from aiohttp import web
+
+from ...city.identity import Namespace
+from ...city.tokens import TokenRing
+from ...city.types import AgentSlug
+from ...config import Settings, is_loopback
+from ...errors import NotSignedIn
+from ...realtime.directory_cache import Registry
+from ..errors import unavailable_without_database
+from ..limits.limits import Limits
+from .hosts import host_of
+from .jwt_check import JwtCheck
+from .principals import Admin, AgentPrincipal, Anonymous, Citizen, Principal, Service
+
+_BEARER: Final = "bearer"
+_UNKNOWN: Final = "this agent token is unknown or was revoked"
+
+
+class TokenEnded(NotSignedIn):
+    """A token that was good when its holder came in has expired, or was revoked."""
+
+
+class CityDoor:
+    """Who is asking on the city listener, and not too often."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tokens: TokenRing,
+        registry: Registry,
+        limits: Limits,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._now_s = now_s
+        self.limits = limits
+        self._tokens = tokens
+        self._registry = registry
+        self._jwt = JwtCheck(settings.api.jwt)
+        self._namespace = Namespace(settings.homeserver.domain, settings.appservice.bot)
+        self._admin_token = settings.api.admin_token.get_secret_value()
+        self._service_token = (settings.api.service_token or settings.matrix.internal_token).get_secret_value()
+
+    async def principal(self, request: web.Request) -> Principal:
+        """Raises NotSignedIn for a token that is nobody's: it is never taken for no token; TooManyRequests."""
+        return await self._let_in(request, bearer(request))
+
+    async def stream_principal(self, request: web.Request) -> Principal:
+        """The same for a WebSocket or an EventSource, where a browser can set no header: ``?token=`` counts too."""
+        return await self._let_in(request, bearer(request) or request.query.get("token"))
+
+    async def sign_in(self, request: web.Request, token: str) -> Principal:
+        """Whose token this is, shown over the connection that ``request`` opened; raises NotSignedIn, TooManyRequests."""
+        return await self.limits.signing_in(request, token, self.holder)
+
+    async def _let_in(self, request: web.Request, token: str | None) -> Principal:
+        principal = await self.sign_in(request, token) if token else Anonymous()
+        await self.limits.count(request, principal)
+        return principal
+
+    async def holder(self, token: str) -> Principal:
+        """Whose token this is; raises NotSignedIn, and InvalidInput for a citizen whose id no ghost on Matrix can have."""
+        if TokenRing.looks_like(token):
+            return AgentPrincipal(await self._agent(token), token)
+        if same(token, self._admin_token):
+            return Admin()
+        if same(token, self._service_token):
+            return Service()
+        citizen = await self._jwt.citizen(token)
+        # Here, where every citizen comes in by HTTP and by socket, so that nothing is stored of one whom Matrix cannot show.
+        self._namespace.citizen(citizen.id)
+        return citizen
+
+    def check_still(self, principal: Principal) -> None:
+        """Raise TokenEnded for somebody who stayed longer than their token counts; asks nobody, so it may be called often."""
+        match principal:
+            case Citizen(expires_at=int(end)) if end <= self._now_s():
+                raise TokenEnded("token_expired", "the token has expired: come back with a new one")
+            case AgentPrincipal() if self._tokens.owner(principal.token) != principal.slug:
+                raise TokenEnded("token_invalid", _UNKNOWN)
+
+    async def _agent(self, token: str) -> AgentSlug:
+        slug = self._tokens.owner(token)
+        if slug is None:
+            # It may have been made a moment ago, by another process.
+            await self._load()
+            slug = self._tokens.owner(token)
+        if slug is None:
+            raise NotSignedIn("token_invalid", _UNKNOWN)
+        return slug
+
+    async def _load(self) -> None:
+        with unavailable_without_database():
+            await self._registry.load()
+
+
+class MatrixDoor:
+    """Who is asking for ``/internal`` on the matrix listener."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._internal_token = settings.matrix.internal_token.get_secret_value()
+        self._is_open = not self._internal_token and is_loopback(settings.matrix.host)
+
+    async def principal(self, request: web.Request) -> Principal:
+        if self._is_open:
+            # A page in a browser on this machine must not get in by a name of its own that resolves to here.
+            return Service() if is_loopback(host_of(request)) else Anonymous()
+        token = bearer(request)
+        if token is None:
+            return Anonymous()
+        if not same(token, self._internal_token):
+            raise NotSignedIn("token_invalid", "this is not the internal token")
+        return Service()
+
+
+def bearer(request: web.Request) -> str | None:
+    """The token of ``Authorization: Bearer …``; None without the header. Raises NotSignedIn for another scheme."""
+    header = request.headers.get("Authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != _BEARER or not token.strip():
+        raise NotSignedIn("token_invalid", "the Authorization header must be `Bearer <token>`")
+    return token.strip()
+
+
+def same(given: str, expected: str) -> bool:
+    """Whether two secrets are equal, in constant time; an empty expectation is met by nothing."""
+    return bool(expected) and compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())

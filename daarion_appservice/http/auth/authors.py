@@ -1,0 +1,37 @@
+"""Whoever asks, as somebody who can be in a room."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...city.agents import AgentDirectory
+from ...city.identity import Namespace
+from ...city.types import Author, AuthorKind
+from ...storage.database import Database
+from .principals import Access, AgentPrincipal, Citizen, Principal, check
+
+
+class Authors:
+    def __init__(self, database: Database, agents: AgentDirectory, namespace: Namespace) -> None:
+        self._database = database
+        self._agents = agents
+        self._namespace = namespace
+
+    def of(self, principal: Principal) -> Author:
+        """Raises NotSignedIn or NotAllowed for those who are nobody there, NotFound for an agent that is no more."""
+        check(Access.INHABITANTS, principal, anonymous_read=False)
+        match principal:
+            case AgentPrincipal(slug):
+                return Author(AuthorKind.AGENT, slug, self._agents.find(slug).display_name)
+            case Citizen(citizen, display_name):
+                return Author(AuthorKind.CITIZEN, citizen, display_name)
+        raise AssertionError(f"{principal} got past the check")
+
+    async def seen(self, principal: Principal) -> Author:
+        """The same as others see them: agents have pictures, which Matrix has beforehand. Raises as ``of`` does."""
+        author = self.of(principal)
+        if author.kind is AuthorKind.CITIZEN:
+            return author
+        async with self._database.reading() as tx:
+            ghost = await tx.ghosts.get(self._namespace.author(author))
+        return replace(author, avatar_url=ghost.avatar_mxc) if ghost else author

@@ -1,0 +1,93 @@
+"""Under which names a listener is asked: the header ``Host``, against pages that rebind DNS.
+
+A page whose own name is made to resolve to this machine, or to one in the same network, may ask whatever the browser's user may
+reach, and takes the answers for its own. Its requests name that public host, which a listener knows is none of its own. What such
+a page cannot have is let in unasked: addresses, names without a dot (``localhost``, a service in Docker's network) and those
+below ``.localhost``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
+
+from ...errors import InvalidInput
+
+# RFC 9110 §7.2, RFC 3986 §3.2.2; what a name may hold beside that resolves to nothing.
+_HOST: Final = re.compile(
+    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9._~-]{0,255}))(?::(?P<port>[0-9]{0,5}))?"
+)
+_MAX_PORT: Final = 65_535
+_LONGEST: Final = 255
+_WARN_EVERY_S: Final = 60.0
+
+log = structlog.get_logger()
+
+Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def host_of(request: web.Request) -> str:
+    """The host that a request is for, without its port. Raises InvalidInput when the header ``Host`` names none."""
+    found = _HOST.fullmatch(request.host)
+    if found is None or int(found["port"] or 0) > _MAX_PORT:
+        raise InvalidInput("bad_request", "the Host header is no host with a port")
+    return found["ipv6"] or found["name"]
+
+
+class Hosts:
+    """``names`` are hosts or addresses (URLs) of them; ``setting`` is what an admin changes to allow another."""
+
+    def __init__(self, names: Iterable[str], setting: str) -> None:
+        self._names = frozenset(filter(None, map(_name, names)))
+        self._setting = setting
+        self._warn_again_s = 0.0
+
+    @property
+    def middleware(self) -> Middleware:
+        """Answers 421 to a request for another host, whatever it asks for: inside of what makes errors answers."""
+
+        @web.middleware
+        async def for_us(request: web.Request, handler: Handle) -> web.StreamResponse:
+            # A browser always sends it.
+            if hdrs.HOST in request.headers and not self.allows(host := host_of(request)):
+                self._warn(host)
+                raise InvalidInput(
+                    "host_not_allowed", f"this city is not asked as {host[:_LONGEST]}; see {self._setting}", status=421
+                )
+            return await handler(request)
+
+        return for_us
+
+    def allows(self, host: str) -> bool:
+        """Whether a request may be for this host."""
+        name = host.lower().removesuffix(".")
+        return "." not in name or name in self._names or name.endswith(".localhost") or _is_address(name)
+
+    def _warn(self, host: str) -> None:
+        if time.monotonic() >= self._warn_again_s:
+            self._warn_again_s = time.monotonic() + _WARN_EVERY_S
+            help_text = (
+                f"if people use the city by this name, put it into {self._setting}; if not, a page tried to misuse it"
+            )
+            log.warning("host_not_allowed", host=host[:_LONGEST], help=help_text)
+
+
+def _name(address: str) -> str:
+    host = urlsplit(address).hostname if "//" in address else address
+    return (host or "").lower().removesuffix(".")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,101 @@
+"""Citizens' tokens: JWTs by the city's own sign-in, HS256 with a secret or RS256, ES256, EdDSA with a public key."""
+
+from __future__ import annotations
+
+import asyncio
+from http.client import HTTPException
+from typing import Any, Final
+
+import jwt
+
+from ...city.text_sanitizing import one_line
+from ...city.types import CitizenId
+from ...config import JwtSettings
+from ...errors import NotSignedIn, Unavailable
+from .principals import Citizen
+
+_SHARED: Final = ("HS256",)
+_PUBLIC: Final = ("RS256", "ES256", "EdDSA")
+_JWKS_TIMEOUT_S: Final = 5
+_MAX_ID_CHARS: Final = 200
+
+
+class JwtCheck:
+    def __init__(self, settings: JwtSettings) -> None:
+        self._settings = settings
+        self._secret = settings.secret.get_secret_value()
+        self._jwks = jwt.PyJWKClient(settings.jwks_url, timeout=_JWKS_TIMEOUT_S) if settings.jwks_url else None
+        self._claim, _, self._claim_value = settings.admin_claim.partition("=")
+
+    async def citizen(self, token: str) -> Citizen:
+        """Raises NotSignedIn with the reason; Unavailable when the JWKS cannot be fetched."""
+        if not token.isascii():
+            raise NotSignedIn("token_invalid", "the token is not valid: it is no JWT")
+        try:
+            key, algorithms = await self._key_for(token)
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=list(algorithms),
+                issuer=self._settings.issuer or None,
+                audience=self._settings.audience or None,
+                leeway=self._settings.leeway_s,
+                options={"require": ["exp", "sub"], "verify_aud": bool(self._settings.audience)},
+            )
+        except jwt.PyJWTError as error:
+            raise NotSignedIn("token_invalid", f"the token is not valid: {error}") from error
+        return Citizen(_citizen_id(claims["sub"]), _name(claims), self._is_admin(claims), self._end(claims))
+
+    def _end(self, claims: dict[str, Any]) -> int:
+        """Return until when the token counts, in seconds since 1970: open sockets end then, so the leeway is part of it."""
+        # Integers alone: PyJWT also takes digits in a string, and an `exp` that no float can hold.
+        return int(claims["exp"]) + int(self._settings.leeway_s)
+
+    async def _key_for(self, token: str) -> tuple[Any, tuple[str, ...]]:
+        # The kind of key decides which algorithms count, never the token: a public key must not pass for a shared secret.
+        algorithm = jwt.get_unverified_header(token).get("alg")
+        if algorithm in _SHARED and self._secret:
+            return self._secret, _SHARED
+        if algorithm in _PUBLIC and self._settings.public_key:
+            return self._settings.public_key, _PUBLIC
+        if algorithm in _PUBLIC and self._jwks is not None:
+            return await asyncio.to_thread(_published_key, self._jwks, token), _PUBLIC
+        raise jwt.InvalidAlgorithmError(f"tokens signed with {algorithm} are not accepted here")
+
+    def _is_admin(self, claims: dict[str, Any]) -> bool:
+        found = claims.get(self._claim) if self._claim else None
+        if not self._claim_value:
+            return found is True
+        return self._claim_value in found if isinstance(found, list) else found == self._claim_value
+
+
+def _published_key(jwks: jwt.PyJWKClient, token: str) -> Any:
+    """The key that the token names. Blocks while keys are fetched, which happens once in five minutes."""
+    try:
+        jwks.get_jwk_set()
+    except (jwt.PyJWTError, ValueError, OSError, HTTPException) as error:
+        raise _no_keys() from error
+    try:
+        return jwks.get_signing_key_from_jwt(token).key
+    except (jwt.PyJWKClientConnectionError, ValueError, OSError, HTTPException) as error:
+        raise _no_keys() from error
+
+
+def _no_keys() -> Unavailable:
+    return Unavailable("jwks_unavailable", "the keys that tokens are checked with cannot be fetched")
+
+
+def _citizen_id(sub: str) -> CitizenId:
+    # Names of agents and of people on Matrix are subjects too; no token may make somebody one of them.
+    if not sub or len(sub) > _MAX_ID_CHARS or sub.startswith(("@", "agent:")) or not sub.isprintable():
+        raise NotSignedIn("token_invalid", "the token's `sub` cannot be the id of a citizen")
+    return CitizenId(sub)
+
+
+def _name(claims: dict[str, Any]) -> str:
+    for claim in ("name", "preferred_username"):
+        name = claims.get(claim)
+        # JSON's escapes allow halves of characters, and U+0000.
+        if isinstance(name, str) and (shown := one_line(name.encode("utf-8", "replace").decode().replace("\0", ""))):
+            return shown
+    return str(claims["sub"])

@@ -1,0 +1,69 @@
+"""Which web pages may open sockets: a browser asks nobody's leave for that, so the server must look (RFC 6455 §10.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import web
+
+from ...errors import InvalidInput, NotAllowed
+
+log = structlog.get_logger()
+
+
+class Origins:
+    def __init__(self, allowed: Sequence[str]) -> None:
+        self._allowed = frozenset(allowed)
+        # Said once after each start: anybody can send such requests.
+        self._origin_reported = False
+        self._upgrade_reported = False
+
+    def check(self, request: web.Request) -> None:
+        """Raise NotAllowed for a page of another origin that is not configured. What is no browser sends no Origin."""
+        origin = request.headers.get("Origin")
+        if origin is None or origin in self._allowed or _host(origin) == request.host:
+            return
+        self._log(request, origin)
+        raise NotAllowed("origin_not_allowed", f"pages of {origin} may not connect; see api.allowed_origins")
+
+    def check_upgrade(self, request: web.Request) -> None:
+        """Raise InvalidInput for a request that opens no WebSocket, and log once that a proxy may be the reason.
+
+        A reverse proxy drops ``Upgrade`` and ``Connection`` unless it is configured to pass them on (RFC 9110 §7.6.1), and
+        then every page reconnects for ever.
+        """
+        if "websocket" in request.headers.get("Upgrade", "").lower():
+            return
+        if not self._upgrade_reported and request.headers.get("Sec-WebSocket-Key"):
+            self._upgrade_reported = True
+            log.warning(
+                "upgrade_missing",
+                address=request.remote,
+                help="a reverse proxy drops the Upgrade header, so no WebSocket opens: in nginx, `proxy_http_version 1.1`, "
+                "`proxy_set_header Upgrade $http_upgrade` and `proxy_set_header Connection upgrade`",
+            )
+        raise InvalidInput(
+            "no_upgrade", "this address opens a WebSocket: the request must ask for an upgrade", status=426
+        )
+
+    def _log(self, request: web.Request, origin: str) -> None:
+        if self._origin_reported:
+            return
+        self._origin_reported = True
+        log.warning(
+            "origin_refused",
+            origin=origin[:200],
+            host=request.host[:200],
+            help="a page of another origin may open no socket: name it in api.allowed_origins if it is yours. If the two "
+            "should be the same, the reverse proxy replaces Host: in nginx, `proxy_set_header Host $http_host`",
+        )
+
+
+def _host(origin: str) -> str | None:
+    """Host and port; None for what is no address."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None

@@ -1,0 +1,166 @@
+"""How errors look from outside: RFC 9457 problems on the city listener, Matrix errors on the matrix listener."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from aiohttp import ClientConnectionError, web
+
+from ..errors import CityError, TooManyRequests, Unavailable
+from ..storage.availability import is_database_away
+from .routing import Mistakes, json_response
+
+Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = structlog.get_logger()
+
+_OURS_TO_MEND: Final = "something went wrong on our side; it is in the log"
+_AWAY: Final = "the city's database does not answer; try again"
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handle) -> web.StreamResponse:
+    """Whatever goes wrong becomes ``application/problem+json``, with a stable ``code``."""
+    try:
+        return await handler(request)
+    except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes an answer
+        return _instead(request, error, as_problem)
+
+
+@web.middleware
+async def matrix_errors(request: web.Request, handler: Handle) -> web.StreamResponse:
+    """Whatever goes wrong becomes ``{"errcode", "error"}``."""
+    try:
+        return await handler(request)
+    except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes an answer
+        return _instead(request, error, _as_matrix_error)
+
+
+def _instead(
+    request: web.Request, error: Exception, answer: Callable[[web.Request, Exception], web.StreamResponse]
+) -> web.StreamResponse:
+    """What is answered when ``error`` came out of the handler."""
+    if _client_left(request, error):
+        return web.Response(status=499)  # nobody reads it
+    if request.writer.output_size > 0:
+        # Whoever has an answer already gets no second one within it: aiohttp logs the error and ends the connection.
+        raise error
+    return answer(request, error)
+
+
+def _client_left(request: web.Request, error: Exception) -> bool:
+    is_gone = request.transport is None or request.transport.is_closing()
+    return (
+        is_gone
+        and isinstance(error, (ConnectionError, TimeoutError, ClientConnectionError))
+        and not is_database_away(error)
+    )
+
+
+def as_problem(request: web.Request, error: Exception) -> web.Response:
+    """What is answered for it; what is nobody's fault but ours is logged."""
+    match error:
+        case Mistakes():
+            return _problem(error.status, error.code, error.detail, error.errors)
+        case CityError():
+            return _problem(error.status, error.code, error.detail, headers=_retry_after(error))
+        case web.HTTPException() if error.status < 400:
+            raise error
+        case web.HTTPException():
+            allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+            # Only what answers a browser's question for a page of another origin says 403 this way, and why in its text.
+            detail = (error.text if error.status == 403 else None) or error.reason
+            return _problem(error.status, _CODES.get(error.status, "http_error"), detail, headers=allow)
+    if _is_away(request, error):
+        return _problem(503, "database_away", _AWAY)
+    return _problem(500, "internal_error", _OURS_TO_MEND)
+
+
+def _as_matrix_error(request: web.Request, error: Exception) -> web.StreamResponse:
+    match error:
+        case CityError():
+            return _matrix(error.status, _errcode(error), error.detail, headers=_retry_after(error))
+        case web.HTTPException() if error.status < 400 or error.content_type == "application/json":
+            raise error
+        case web.HTTPException():
+            # No route of ours says no this way, so what is not found is the route.
+            errcode = "M_UNRECOGNIZED" if error.status == 404 else _ERRCODES.get(error.status, "M_UNKNOWN")
+            return _matrix(error.status, errcode, error.reason)
+    if _is_away(request, error):
+        return _matrix(503, "M_UNKNOWN", _AWAY)
+    return _matrix(500, "M_UNKNOWN", _OURS_TO_MEND)
+
+
+def _is_away(request: web.Request, error: Exception) -> bool:
+    """Whether it is the database that does not answer, and not we who made a mistake; either is logged."""
+    if is_database_away(error):
+        log.error("database_away", error=str(error), help="requests are answered 503 until it is back")
+        return True
+    log.error("request_failed", method=request.method, path=request.path, exc_info=error)
+    return False
+
+
+_CODES: Final = {
+    400: "bad_request",
+    403: "preflight_refused",
+    404: "no_such_route",
+    405: "method_not_allowed",
+    413: "body_too_large",
+}
+
+_ERRCODES_OF: Final = {"not_json": "M_NOT_JSON", "token_invalid": "M_UNKNOWN_TOKEN"}
+"""What the Matrix specification has words of its own for, by our code."""
+
+_ERRCODES: Final = {
+    401: "M_MISSING_TOKEN",
+    403: "M_FORBIDDEN",
+    404: "M_NOT_FOUND",
+    405: "M_UNRECOGNIZED",
+    408: "M_UNKNOWN",
+    413: "M_TOO_LARGE",
+    421: "M_FORBIDDEN",
+    429: "M_LIMIT_EXCEEDED",
+    503: "M_UNKNOWN",
+}
+
+
+def _errcode(error: CityError) -> str:
+    if isinstance(error, Mistakes):
+        return "M_BAD_JSON"
+    return _ERRCODES_OF.get(error.code) or _ERRCODES.get(error.status, "M_INVALID_PARAM")
+
+
+def _problem(
+    status: int,
+    code: str,
+    detail: str,
+    errors: list[dict[str, str]] | None = None,
+    *,
+    headers: dict[str, str] | None = None,
+) -> web.Response:
+    content: dict[str, Any] = {
+        "type": f"urn:daarion:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    if errors:
+        content["errors"] = errors
+    if status == 401:
+        headers = {"WWW-Authenticate": 'Bearer realm="city"'} | (headers or {})
+    return json_response(content, status=status, content_type="application/problem+json", headers=headers)
+
+
+def _matrix(status: int, errcode: str, error: str, *, headers: dict[str, str] | None = None) -> web.Response:
+    return json_response({"errcode": errcode, "error": error}, status=status, headers=headers)
+
+
+def _retry_after(error: CityError) -> dict[str, str] | None:
+    """In whole seconds (RFC 9110 §10.2.3), of which none is too early."""
+    seconds = error.retry_after_s if isinstance(error, TooManyRequests | Unavailable) else None
+    return None if seconds is None else {"Retry-After": str(math.ceil(seconds))}

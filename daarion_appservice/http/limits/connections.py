@@ -1,0 +1,80 @@
+"""How much of what stays open (WebSockets, event streams) one citizen, agent or address has open, in this process."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final, Self
+
+from ...errors import TooManyRequests
+
+_COME_BACK_S: Final = 10.0
+"""Nobody knows when something will be closed."""
+
+
+class Places:
+    """``at_most`` of one; 0 for no limit."""
+
+    def __init__(self, *, per_subject: int, per_address: int) -> None:
+        self._per_subject = per_subject
+        self._per_address = per_address
+        self._subjects: Counter[str] = Counter()
+        self._addresses: Counter[str] = Counter()
+
+    def take(self, subject: str | None, address: str | None) -> Place:
+        """Give it back by leaving its block. None is not counted. Raises TooManyRequests."""
+        place = Place(self)
+        place.move(subject, address)
+        return place
+
+    @property
+    def taken(self) -> int:
+        return self._subjects.total() + self._addresses.total()
+
+    def check(self, subject: str | None, address: str | None) -> None:
+        """Raise TooManyRequests when there is none left."""
+        if _is_full(self._subjects, subject, self._per_subject):
+            raise _too_many(f"{self._per_subject} of one citizen or agent")
+        if _is_full(self._addresses, address, self._per_address):
+            raise _too_many(f"{self._per_address} from one address")
+
+    def count(self, subject: str | None, address: str | None, change: int) -> None:
+        for counter, name in ((self._subjects, subject), (self._addresses, address)):
+            if name is not None:
+                counter[name] += change
+                if not counter[name]:
+                    del counter[name]
+
+
+class Place:
+    """What one connection takes up. Leaving its block gives it back."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._held: tuple[str | None, str | None] = (None, None)
+
+    def move(self, subject: str | None, address: str | None) -> None:
+        """Count it as somebody else's. Raises TooManyRequests, and is then counted as before."""
+        held = self._held
+        self._places.count(*held, -1)
+        try:
+            self._places.check(subject, address)
+        except TooManyRequests:
+            self._places.count(*held, 1)
+            raise
+        self._places.count(subject, address, 1)
+        self._held = (subject, address)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._places.count(*self._held, -1)
+        self._held = (None, None)
+
+
+def _is_full(counter: Counter[str], name: str | None, at_most: int) -> bool:
+    return name is not None and at_most > 0 and counter[name] >= at_most
+
+
+def _too_many(at_most: str) -> TooManyRequests:
+    return TooManyRequests(f"too many open sockets and streams: at most {at_most}", retry_after_s=_COME_BACK_S)

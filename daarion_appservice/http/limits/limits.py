@@ -1,0 +1,205 @@
+"""Who may ask for how much on the city listener.
+
+    request ─► a token? ──no────────────────────────────────────────► counted for its address
+                  │ yes
+                  └─► too many wrong ones from there? ─► whose is it? ─► counted for them, before the body is read
+                                                             │ nobody's
+                                                             └──────► counted for its address
+
+``rates`` says how often, ``places`` how much may be open, ``pace`` how fast one socket may talk. Services and admins are not
+limited; nor are addresses of this machine, but who signs in from there is.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import jwt
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+from limits import parse
+
+from ...city.types import agent_subject
+from ...config import Settings
+from ...errors import CityError, NotSignedIn
+from ...realtime.redis_client import Client
+from ..auth.principals import Admin, AgentPrincipal, Anonymous, Citizen, Principal, Service
+from ..routing import description_of
+from .addresses import Addresses
+from .buckets import Pace
+from .connections import Place, Places
+from .rates import Rate, Rates
+from .tcp_connections import connection_of
+
+Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+RATES: Final = {
+    ("POST", "/city/rooms"): Rate.ROOMS,
+    ("POST", "/city/rooms/{room_id}/messages"): Rate.MESSAGES,
+    ("POST", "/city/sign-in/name"): Rate.ARRIVALS,
+    ("POST", "/city/sign-in/matrix"): Rate.ARRIVALS,
+    ("PUT", "/city/rooms/{room_id}/typing"): Rate.TYPING,
+    ("PUT", "/city/rooms/{room_id}/read"): Rate.TYPING,
+    ("POST", "/api/v1/agents/{agent_id}/heartbeat"): Rate.HEARTBEATS,
+    ("POST", "/api/v1/presence/heartbeat"): Rate.HEARTBEATS,
+}
+"""What counts neither as a read nor as a change or an upload like any other."""
+
+_RATES_OF_EVENTS: Final = {
+    "city.room.send": Rate.MESSAGES,
+    "city.room.typing": Rate.TYPING,
+    "city.room.read": Rate.TYPING,
+    "presence.heartbeat": None,
+    "presence.offline": None,
+}
+"""Client events count as what they do would by HTTP; of heartbeats there are too many for more than the socket's own pace."""
+
+_NOBODY: Final = {"token_invalid", "citizen_id_too_long"}
+"""The codes of errors that say that a token is nobody's."""
+
+_READING: Final = {"GET", "HEAD"}
+_WRONG_TOKENS: Final = 10_000
+
+
+class Limits:
+    def __init__(self, settings: Settings, redis: Client | None) -> None:
+        limits = settings.limits
+        self.addresses = Addresses(settings.api.trusted_proxies)
+        self._rates = Rates(limits, redis)
+        self._places = Places(per_subject=limits.sockets_per_subject, per_address=limits.sockets_per_address)
+        self._pace = parse(limits.socket_events) if limits.socket_events else None
+        self._wrong: OrderedDict[int, None] = OrderedDict()
+        """Hashes of the last wrong tokens and of where they came from: a client that repeats one is not guessing."""
+
+    @property
+    def middleware(self) -> Middleware:
+        """Counts what gets past no door: whoever asks for what everybody may have, or for nothing that is there."""
+
+        @web.middleware
+        async def limited(request: web.Request, handler: Handle) -> web.StreamResponse:
+            if _asks_nobody(request):
+                await self._count_address(request)
+            try:
+                return await handler(request)
+            except CityError as error:
+                if error.code in _NOBODY:
+                    await self._count_address(request)
+                raise
+
+        return limited
+
+    async def signing_in(
+        self, request: web.Request, token: str, holder: Callable[[str], Awaitable[Principal]]
+    ) -> Principal:
+        """Whose token it is. Raises TooManyRequests after too many wrong ones from there, and whatever ``holder`` does."""
+        address = self.addresses.of(request)
+        if address is None:
+            return await holder(token)
+        self._rates.check(Rate.SIGN_INS, _address(address))
+        try:
+            return await holder(token)
+        except NotSignedIn as error:
+            if _is_guess(error) and self._is_new(token, address):
+                await self._rates.spend(Rate.SIGN_INS, _address(address))
+            raise
+
+    async def count(self, request: web.Request, principal: Principal) -> None:
+        """What somebody asks for by HTTP. Raises TooManyRequests."""
+        rate = _rate_of(request)
+        subject = _subject(principal)
+        if rate is Rate.ARRIVALS:
+            # Whatever token they show: whoever has one would come by the next, and with that by more, without end.
+            await self._count_address(request, rate)
+        elif subject is not None:
+            await self._rates.spend(rate, subject)
+        elif isinstance(principal, Anonymous):
+            await self._count_address(request)
+
+    async def count_event(self, name: object, principal: Principal) -> None:
+        """What somebody says on a WebSocket. Raises TooManyRequests."""
+        rate = _RATES_OF_EVENTS.get(name, Rate.CHANGES) if isinstance(name, str) else Rate.CHANGES
+        subject = _subject(principal)
+        if rate is not None and subject is not None:
+            await self._rates.spend(rate, subject)
+
+    def place(self, request: web.Request, principal: Principal) -> Place:
+        """For what stays open, for as long as its block. Raises TooManyRequests."""
+        place = self._places.take(_subject(principal), self._address_of(request, principal))
+        if connection := connection_of(request):
+            connection.becomes_stream()
+        return place
+
+    def move(self, place: Place, request: web.Request, principal: Principal) -> None:
+        """Of the same connection, once it is known whose it is. Raises TooManyRequests."""
+        place.move(_subject(principal), self._address_of(request, principal))
+
+    def asker(self, request: web.Request, principal: Principal) -> str | None:
+        """Under what is counted what somebody has under way; None for who is not limited."""
+        if isinstance(principal, Anonymous):
+            address = self.addresses.of(request)
+            return None if address is None else _address(address)
+        return _subject(principal)
+
+    def pace(self) -> Pace | None:
+        """Of one connection; None for as fast as it likes."""
+        return Pace(self._pace) if self._pace is not None else None
+
+    async def _count_address(self, request: web.Request, rate: Rate = Rate.READS) -> None:
+        address = self.addresses.of(request)
+        if address is not None:
+            await self._rates.spend(rate, _address(address))
+
+    def _address_of(self, request: web.Request, principal: Principal) -> str | None:
+        """The address that what stays open is counted for. Agents have one machine for many, and tokens made by the admin."""
+        if isinstance(principal, Anonymous) or (isinstance(principal, Citizen) and not principal.is_admin):
+            return self.addresses.of(request)
+        return None
+
+    def _is_new(self, token: str, address: str) -> bool:
+        key = hash((token, address))
+        is_new = key not in self._wrong
+        self._wrong[key] = None
+        self._wrong.move_to_end(key)
+        if len(self._wrong) > _WRONG_TOKENS:
+            self._wrong.popitem(last=False)
+        return is_new
+
+
+def _asks_nobody(request: web.Request) -> bool:
+    if request.match_info.http_exception is not None:
+        return True
+    description = description_of(request.match_info.handler)
+    return description is not None and description.who is None
+
+
+def _rate_of(request: web.Request) -> Rate:
+    if request.method in _READING:
+        return Rate.READS
+    resource = request.match_info.route.resource
+    if resource is not None and (rate := RATES.get((request.method, resource.canonical))):
+        return rate
+    description = description_of(request.match_info.handler)
+    takes_json = description is None or description.takes == "application/json"
+    return Rate.CHANGES if takes_json else Rate.UPLOADS
+
+
+def _subject(principal: Principal) -> str | None:
+    """Under what somebody is counted, nobody else's name; None for who is not limited."""
+    match principal:
+        case Citizen(citizen, is_admin=False):
+            return f"citizen:{citizen}"
+        case AgentPrincipal(slug):
+            return agent_subject(slug)
+        case Citizen() | Anonymous() | Service() | Admin():
+            return None
+
+
+def _address(address: str) -> str:
+    return f"address:{address}"
+
+
+def _is_guess(error: NotSignedIn) -> bool:
+    """A token that has expired was a good one: pages that were left open over night come back with such."""
+    return error.code == "token_invalid" and not isinstance(error.__cause__, jwt.ExpiredSignatureError)

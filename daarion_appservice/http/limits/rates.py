@@ -1,0 +1,91 @@
+"""How often somebody may ask for something."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from limits import RateLimitItem, parse
+
+from ...config import LimitsSettings
+from ...errors import TooManyRequests
+from ...realtime.redis_client import Client
+from .shared_buckets import MovingWindow, NowS, SharedWindows
+
+
+class Rate(StrEnum):
+    """What is counted, by the name of its setting."""
+
+    READS = "reads"
+    SIGN_INS = "sign_ins"
+    MESSAGES = "messages"
+    CHANGES = "changes"
+    ARRIVALS = "arrivals"
+    UPLOADS = "uploads"
+    ROOMS = "rooms"
+    TYPING = "typing"
+    HEARTBEATS = "heartbeats"
+
+
+_WORDS: Final = {
+    Rate.READS: "requests",
+    Rate.SIGN_INS: "wrong tokens",
+    Rate.MESSAGES: "messages",
+    Rate.CHANGES: "changes",
+    Rate.ARRIVALS: "sign-ins",
+    Rate.UPLOADS: "files",
+    Rate.ROOMS: "new rooms",
+    Rate.TYPING: "typing notices",
+    Rate.HEARTBEATS: "heartbeats",
+}
+
+_OF_EACH_PROCESS: Final = {Rate.READS, Rate.TYPING, Rate.HEARTBEATS}
+"""So frequent, and each so cheap, that asking Redis would cost more than what is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    limit: RateLimitItem
+    text: str
+    own: MovingWindow
+    shared: SharedWindows | None
+
+
+class Rates:
+    """Counts in this process, or by Redis for all of them; while Redis is away again in this process."""
+
+    def __init__(self, settings: LimitsSettings, redis: Client | None, now_s: NowS = time.monotonic) -> None:
+        shared = SharedWindows(redis, now_s) if redis is not None else None
+        self._counted = {}
+        for rate in Rate:
+            if text := getattr(settings, rate):
+                limit = parse(text)
+                limit.namespace = rate.value
+                together = None if rate in _OF_EACH_PROCESS else shared
+                self._counted[rate] = _Counted(limit, text, MovingWindow(limit, now_s), together)
+
+    async def spend(self, rate: Rate, who: str) -> None:
+        """Count one. Raises TooManyRequests when that is too many; it does not count then."""
+        counted = self._counted.get(rate)
+        if counted is None:
+            return
+        wait_s = await counted.shared.take(counted.limit, who) if counted.shared is not None else None
+        if wait_s is None:
+            wait_s = counted.own.take(who)
+        if wait_s:
+            raise _too_many(rate, counted, wait_s)
+
+    def check(self, rate: Rate, who: str) -> None:
+        """Raise TooManyRequests when it is known here that one more would be too many."""
+        counted = self._counted.get(rate)
+        if counted is None:
+            return
+        wait_s = counted.own.wait_s(who) or (counted.shared.wait_s(counted.limit, who) if counted.shared else 0.0)
+        if wait_s:
+            raise _too_many(rate, counted, wait_s)
+
+
+def _too_many(rate: Rate, counted: _Counted, wait_s: float) -> TooManyRequests:
+    return TooManyRequests(f"too many {_WORDS[rate]}: at most {counted.text}", retry_after_s=wait_s)

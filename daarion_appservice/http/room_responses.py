@@ -1,0 +1,220 @@
+"""Rooms and messages that are read again and again: put on the wire once, and kept for as long as nothing is stored.
+
+    what everybody may read of the room ─► is all of it for everybody? ─yes─► that
+                                                 └no─► what this reader may read; equal readers are given the same
+
+Who is here is in memory, changes without anything being stored, and is looked at each time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from ..city.history_visibility import PUBLIC, Reading, as_seen, is_known_to, is_listed
+from ..city.identity import Namespace
+from ..city.online_members import Occupancy
+from ..city.reader_memberships import Readers
+from ..city.types import Member, Message, Room, RoomId, UserId
+from ..errors import NotFound
+from ..storage.database import Database, Transaction
+from .auth.principals import Principal, is_admin, reader
+from .encoded_response import Encoded
+from .message_pages import NotReadable, Place, read_messages
+from .views import JSON, message_view, room_view
+
+_ROOM_BYTES = 1024
+_READING_BYTES = 512
+"""What a reading is reckoned to take up."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomPage:
+    """A room and what was said there, as JSON."""
+
+    room: Room
+    messages: Encoded
+    older_before: int | None = None
+    """The ``seq`` of the first message, where it is known that there are older ones."""
+    newer_after: int | None = None
+    """That of the last one, where it is known that there are newer ones."""
+    reading: Reading = PUBLIC
+    """What whoever asked may read of the room."""
+
+
+@dataclass(slots=True)
+class _RoomList:
+    rooms: list[Room]
+    here: list[int]
+    """How many members of each were here when it was encoded."""
+    encoded: Encoded
+    is_all: bool
+    """Whether there are no rooms but those of which everybody may know."""
+
+
+class RoomPages:
+    def __init__(self, database: Database, occupancy: Occupancy, namespace: Namespace) -> None:
+        self._database = database
+        self._occupancy = occupancy
+        self._namespace = namespace
+        self._readers = Readers(namespace)
+
+    async def rooms(self, principal: Principal, *, sort: str, limit: int, offset: int) -> Encoded:
+        """The rooms that are not archived and of which they may know, in one of ``storage.rooms.ORDERS``."""
+        read = partial(self._read_rooms, sort, limit, offset)
+        found = await self._database.remembered.get(("rooms", sort, limit, offset), read, _size_of_list)
+        if not found.is_all and (reader(principal) or is_admin(principal)):
+            return self._encode(await self.some_rooms(principal, sort, limit, offset))
+        here = self._here(found.rooms)
+        if found.here != here:
+            found.here, found.encoded = here, self._encode(found.rooms)
+        return found.encoded
+
+    async def some(self, principal: Principal, ids: list[str], *, sort: str) -> Encoded:
+        """The same, of those with one of these ids or slugs."""
+        async with self._database.reading() as tx:
+            users = await self._readers.users(tx, reader(principal))
+            rooms = await tx.rooms.page(
+                sort=sort, limit=len(ids), offset=0, ids=ids, users=users, is_admin=is_admin(principal)
+            )
+        return self._encode(rooms)
+
+    async def some_rooms(self, principal: Principal, sort: str, limit: int, offset: int = 0) -> list[Room]:
+        """The same as they are stored."""
+        async with self._database.reading() as tx:
+            users = await self._readers.users(tx, reader(principal))
+            return await tx.rooms.page(sort=sort, limit=limit, offset=offset, users=users, is_admin=is_admin(principal))
+
+    async def room(self, id_or_slug: str, principal: Principal, *, limit: int) -> RoomPage:
+        """A room with the last ``limit`` messages that they may read, oldest first.
+
+        Raises NotFound, for a room of which they may not know, too.
+        """
+        return await self._page_for(id_or_slug, principal, Place(), limit)
+
+    async def messages(self, id_or_slug: str, principal: Principal, place: Place, *, limit: int) -> RoomPage:
+        """Up to ``limit`` messages there that they may read, oldest first; fewer, where they would have more than
+        ``message_pages.MAX_PAGE_BYTES``. Raises NotFound."""
+        return await self._page_for(id_or_slug, principal, place, limit)
+
+    async def described(self, id_or_slug: str) -> Room:
+        """A room without its messages, whoever may know of it. Raises NotFound."""
+        read = partial(self._read_room, id_or_slug)
+        look = partial(self._database.room_versions.of, id_or_slug)
+        return await self._database.remembered.get(("room", id_or_slug), read, _size_of_room, look)
+
+    async def members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
+        """Those of them who are members of the room, as they are called and look there."""
+        if not users:
+            return {}
+        read = partial(self._read_members, room, users)
+        return await self._database.remembered.get(("members", room, *users), read, _size_of_members)
+
+    async def unlisted(self) -> frozenset[RoomId]:
+        """The rooms of which not everybody may know."""
+        return await self._database.remembered.get("unlisted rooms", self._read_unlisted, lambda found: 80 * len(found))
+
+    async def _page_for(self, id_or_slug: str, principal: Principal, place: Place, limit: int) -> RoomPage:
+        page: RoomPage | None = None
+        try:
+            page = await self._page(id_or_slug, place, limit, PUBLIC)
+            room = page.room
+        except NotReadable as not_readable:
+            room = not_readable.room
+        if page is not None and not room.was_private and is_listed(room):
+            return page
+        reading = await self._reading(room, principal)
+        if not is_known_to(room, reading) and not is_admin(principal):
+            raise _no_such_room(id_or_slug)
+        if page is not None and reading == PUBLIC:
+            return page
+        try:
+            return await self._page(id_or_slug, place, limit, reading)
+        except NotReadable:
+            raise NotFound("no_such_message", f"there is no message {place.around!r} in the room {room.slug}") from None
+
+    async def _page(self, id_or_slug: str, place: Place, limit: int, reading: Reading) -> RoomPage:
+        read = partial(self._read_page, id_or_slug, place, limit, reading)
+        look = partial(self._database.room_versions.of, id_or_slug)
+        links = self._namespace.media_links
+        # Signed links in it end some day.
+        key = ("messages", id_or_slug, place, limit, reading, links and links.expires_s)
+        return await self._database.remembered.get(key, read, _size_of_page, look)
+
+    async def _read_page(self, id_or_slug: str, place: Place, limit: int, reading: Reading) -> RoomPage:
+        async with self._database.reading() as tx:
+            room = await _found(tx, id_or_slug)
+            view = partial(self._message, room, reading)
+            found = await read_messages(tx, room, place, limit, reading, view)
+        older_before = found.first_seq if found.has_older else None
+        newer_after = found.last_seq if found.has_newer else None
+        return RoomPage(room, Encoded(found.encoded), older_before, newer_after, reading)
+
+    async def _read_room(self, id_or_slug: str) -> Room:
+        async with self._database.reading() as tx:
+            return await _found(tx, id_or_slug)
+
+    def _message(self, room: Room, reading: Reading, message: Message) -> JSON:
+        return message_view(as_seen(message, room, reading), self._namespace)
+
+    async def _reading(self, room: Room, principal: Principal) -> Reading:
+        who = reader(principal)
+        if who is None:
+            return PUBLIC
+        read = partial(self._read_reading, room, principal)
+        key = ("reading", room.id, who.subject)
+        return await self._database.remembered.get(key, read, lambda _: _READING_BYTES)
+
+    async def _read_reading(self, room: Room, principal: Principal) -> Reading:
+        async with self._database.reading() as tx:
+            return await self._readers.reading(tx, room, reader(principal))
+
+    async def _read_members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
+        async with self._database.reading() as tx:
+            return {member.user_id: member for member in await tx.members.some(room, users)}
+
+    async def _read_unlisted(self) -> frozenset[RoomId]:
+        async with self._database.reading() as tx:
+            return frozenset(await tx.rooms.unlisted())
+
+    async def _read_rooms(self, sort: str, limit: int, offset: int) -> _RoomList:
+        async with self._database.reading() as tx:
+            rooms = await tx.rooms.page(sort=sort, limit=limit, offset=offset)
+            is_all = not await tx.rooms.unlisted()
+        return _RoomList(rooms, self._here(rooms), self._encode(rooms), is_all)
+
+    def _here(self, rooms: list[Room]) -> list[int]:
+        return [self._occupancy.members_online(room.id) for room in rooms]
+
+    def _encode(self, rooms: list[Room]) -> Encoded:
+        return Encoded.of([room_view(room, self._occupancy.members_online(room.id), self._namespace) for room in rooms])
+
+
+async def _found(tx: Transaction, id_or_slug: str) -> Room:
+    room = await tx.rooms.find(id_or_slug)
+    if room is None:
+        raise _no_such_room(id_or_slug)
+    return room
+
+
+def _no_such_room(id_or_slug: str) -> NotFound:
+    return NotFound("no_such_room", f"there is no room {id_or_slug!r}")
+
+
+def _size_of_page(page: RoomPage) -> int:
+    return page.messages.size + len(page.messages.body)  # with the rows that it was made of
+
+
+def _size_of_room(room: Room) -> int:
+    return _ROOM_BYTES + 4 * (len(room.name) + len(room.description)) + len(room.power_levels)
+
+
+def _size_of_members(members: dict[UserId, Member]) -> int:
+    return sum(
+        2 * len(user) + len(member.display_name or "") + len(member.avatar_url or "")
+        for user, member in members.items()
+    )
+
+
+def _size_of_list(found: _RoomList) -> int:
+    return found.encoded.size + len(found.encoded.body)

@@ -1,0 +1,45 @@
+"""``/city/citizens``: the names of citizens, for pages that know ids from presence events."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import Field
+
+from ...city.types import CitizenId
+from ...errors import InvalidInput
+from ...realtime.citizen_names import CitizenNames
+from .. import schemas
+from ..auth.principals import Access
+from ..id_lists import MAX_CHARS, split_ids
+from ..routing import Call, NoBody, Query, endpoint
+from ..views import JSON
+
+_MAX_IDS: Final = 200
+
+
+class CitizenQuery(Query):
+    ids: str = Field(
+        max_length=MAX_CHARS, description="1 to 200 ids of citizens, separated by commas.", examples=["u_123,u_124"]
+    )
+
+
+class CitizenRoutes:
+    def __init__(self, names: CitizenNames) -> None:
+        self._names = names
+
+    @endpoint(
+        "GET",
+        "/city/citizens",
+        who=Access.READERS,
+        query=CitizenQuery,
+        summary="List names of citizens",
+        answer=schemas.Citizens,
+    )
+    async def list_citizens(self, call: Call[NoBody, CitizenQuery]) -> JSON:
+        """Each with the name of their last token, in the order asked; ``null`` for those who never had one."""
+        ids = [CitizenId(each) for each in split_ids(call.query.ids)]
+        if not ids or len(ids) > _MAX_IDS:
+            raise InvalidInput("invalid", f"ids: must be 1 to {_MAX_IDS} ids of citizens", status=422)
+        names = await self._names.of(ids)
+        return {"citizens": [{"id": each, "display_name": names.get(each)} for each in ids]}

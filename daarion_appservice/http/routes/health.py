@@ -1,0 +1,83 @@
+"""``/healthz``: the process lives. ``/readyz``: it can do its work, or why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...matrix.client.monitor import HomeserverWatch
+from ...matrix.reconcile.reconciler import Housekeeping
+from ...realtime.supervisor import Supervisor
+from ...storage.database import Database
+from ...storage.leader_lock import Lease
+from ..auth.principals import Access
+from ..routing import Answer, Call, NoBody, NoQuery, endpoint
+
+
+class HealthRoutes:
+    def __init__(
+        self,
+        database: Database,
+        watch: HomeserverWatch,
+        housekeeping: Housekeeping,
+        lease: Lease,
+        supervisor: Supervisor,
+        deliveries_say: Callable[[], str],
+        redis_says: Callable[[], str] | None,
+    ) -> None:
+        self._database = database
+        self._watch = watch
+        self._housekeeping = housekeeping
+        self._lease = lease
+        self._supervisor = supervisor
+        self._deliveries_say = deliveries_say
+        self._redis_says = redis_says
+
+    @endpoint("GET", "/healthz", who=Access.EVERYBODY)
+    async def healthy(self, _call: Call[NoBody, NoQuery]) -> dict[str, str]:
+        return {"status": "ok"}
+
+    @endpoint("GET", "/readyz", who=Access.EVERYBODY)
+    async def ready(self, _call: Call[NoBody, NoQuery]) -> Answer:
+        checks = {
+            "database": await self._database_says(),
+            "homeserver": self._homeserver_says(),
+            "rooms_and_ghosts": self._rooms_and_ghosts_say(),
+            "processes": self._processes_say(),
+        }
+        is_ready = all(said == "ok" for said in checks.values()) and not self._supervisor.down
+        checks["tasks"] = self._tasks_say()
+        # For information: what was not delivered is fetched, and another process would get no more.
+        checks["deliveries"] = self._deliveries_say()
+        if self._redis_says is not None:
+            # For information: a city does without Redis for a while, and better than without the process that was asked.
+            checks["redis"] = self._redis_says()
+        content: dict[str, Any] = {"status": "ok" if is_ready else "not ready", "checks": checks}
+        return Answer(content, status=200 if is_ready else 503)
+
+    def _homeserver_says(self) -> str:
+        if not self._watch.is_up:
+            return f"away: {self._watch.reason}"
+        return self._watch.refusal or self._watch.unreached or "ok"
+
+    def _rooms_and_ghosts_say(self) -> str:
+        # Where another process leads, they are its business.
+        return "ok" if self._housekeeping.is_done or not self._lease.is_held else "being set up"
+
+    def _tasks_say(self) -> str:
+        # One that was restarted does its work again; it is named for a minute, so that whoever looks finds out.
+        if down := self._supervisor.down:
+            return f"failed, will be restarted: {', '.join(down)}"
+        restarted = self._supervisor.restarted()
+        return f"restarted within the last minute: {', '.join(restarted)}" if restarted else "ok"
+
+    def _processes_say(self) -> str:
+        # Without Redis a standby knows nothing of the heartbeats that the leader gets, so it must get no requests.
+        if self._lease.is_held or self._redis_says is not None:
+            return "ok"
+        if not self._lease.is_elsewhere:
+            return "waits for the database, which does not say which process leads"
+        return "another process leads, and there is no redis.url to share presence by"
+
+    async def _database_says(self) -> str:
+        return await self._database.problem() or "ok"

@@ -1,0 +1,487 @@
+"""``/city/media``: files on their way between the city and the homeserver.
+
+    page ─► POST: may they? how large? what is it? ─► homeserver, as the ghost of whoever sends it
+    page ◄─ GET:  does the city show it? ◄─ what is it? ◄─ homeserver
+
+What the city shows in no message and as nobody's picture is not fetched: this is no way to whatever the homeserver, or any other
+one that it can ask, keeps. What a file is called by others is never believed, only how it begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Final
+from urllib.parse import quote
+
+import structlog
+from aiohttp import hdrs, web
+from pydantic import Field
+
+from ...city.file_types import HEAD_BYTES, SHOWN, kept_as, shown_as, size_of_picture
+from ...city.identity import Namespace
+from ...city.media import Method, Thumbnail, is_allowed, mxc_of, snapped, tidy_filename
+from ...city.ports import NowMs
+from ...city.reader_memberships import Readers
+from ...city.types import Author, Media
+from ...concurrency import NoSlot, Slots
+from ...config import MediaSettings
+from ...errors import (
+    CityError,
+    HomeserverAway,
+    HomeserverLimited,
+    HomeserverRefused,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    TooManyRequests,
+    Unavailable,
+)
+from ...matrix.ghosts.media import Incoming, MediaRepository
+from ...storage.database import Database
+from .. import schemas
+from ..auth.authenticator import CityDoor
+from ..auth.authors import Authors
+from ..auth.principals import Access, AgentPrincipal, Citizen, Principal, check, reader
+from ..byte_ranges import NotSatisfiable, part_of, wanted_range
+from ..limits.tcp_connections import connection_of
+from ..media_urls import ONE, PATH, THUMBNAIL
+from ..routing import Description, Query, check_text, described, json_response, read_query
+from ..views import media_view
+
+_PIECE_BYTES: Final = 64 * 1024
+_STILL_S: Final = 30.0
+"""How long nothing may move."""
+_FRESH_S: Final = 600
+"""How long a file need not be asked for again. It never changes, but it may be deleted, and then shall be gone soon."""
+_RETRY_S: Final = 5.0
+_SHARE: Final = 4
+"""One asker has a quarter of the transfers at most."""
+_PATIENCE_S: Final = 15.0
+"""How long somebody waits for their turn."""
+
+_POLICY: Final = "sandbox; default-src 'none'; style-src 'unsafe-inline'; media-src 'self'; object-src 'none'"
+_HEADERS: Final = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    # Which pages may read it stands in the answer, too.
+    "Vary": "Origin",
+    "Accept-Ranges": "bytes",
+}
+
+_Bytes = Annotated[bytes, Field(description="The file.", examples=["…"], json_schema_extra={"format": "binary"})]
+_NOT_MODIFIED: Final = {304: "`If-None-Match` names the `ETag` of what would be answered."}
+_READ_ERRORS: Final = (
+    "no_such_media",
+    "media_too_large",
+    "too_many_requests",
+    "media_busy",
+    "homeserver_away",
+    "media_unavailable",
+)
+
+log = structlog.get_logger()
+
+
+class NewFile(Query):
+    filename: str | None = Field(
+        None, max_length=255, description="What to save it as; without a path.", examples=["фунікулер.jpg"]
+    )
+
+
+class Size(Query):
+    width: int = Field(320, ge=1, le=4096, description="Pixels that it shall have at least.", examples=[320])
+    height: int = Field(240, ge=1, le=4096, description="Pixels that it shall have at least.", examples=[240])
+    method: Method = Field(
+        "scale", description="`crop`: of just these proportions; `scale`: all of the picture.", examples=["scale"]
+    )
+
+
+class MediaRoutes:
+    def __init__(
+        self,
+        database: Database,
+        repository: MediaRepository,
+        authors: Authors,
+        namespace: Namespace,
+        door: CityDoor,
+        now_ms: NowMs,
+        settings: MediaSettings,
+        *,
+        anonymous_read: bool,
+    ) -> None:
+        self._database = database
+        self._repository = repository
+        self._authors = authors
+        self._namespace = namespace
+        self._readers = Readers(namespace)
+        self._door = door
+        self._now_ms = now_ms
+        self._settings = settings
+        self._anonymous_read = anonymous_read
+        self._transfers = Slots(
+            in_all=settings.transfers, of_one=max(1, settings.transfers // _SHARE), patience_s=_PATIENCE_S
+        )
+
+    def install(self, app: web.Application) -> None:
+        app.router.add_post(PATH, self._upload)
+        app.router.add_get(ONE, self._download, allow_head=False)
+        app.router.add_get(THUMBNAIL, self._thumbnail, allow_head=False)
+
+    # --- in -------------------------------------------------------------------------------------------
+
+    @described(
+        Description(
+            Access.INHABITANTS,
+            query=NewFile,
+            status=201,
+            summary="Bring in a file, to be posted then",
+            answer=schemas.Media,
+            errors=(
+                "media_size_unknown",
+                "media_too_large",
+                "media_empty",
+                "media_type_wrong",
+                "media_type_not_allowed",
+                "media_too_slow",
+                "media_refused",
+                "too_many_requests",
+                "media_busy",
+                "homeserver_away",
+                "media_unavailable",
+                "no_such_agent",
+            ),
+            takes="*/*",
+        )
+    )
+    async def _upload(self, request: web.Request) -> web.Response:
+        """The body is the file itself, with its `Content-Type` and `Content-Length`; its `mxc` is the `media` of a message then.
+
+        Only whoever brought a file in may post it, and until then nobody else can fetch it. Its type is checked against how it
+        begins. What a browser would execute (HTML, SVG, XML, scripts) is kept as `application/octet-stream`: a file to save.
+        """
+        principal = await self._door.principal(request)
+        check(Access.INHABITANTS, principal, anonymous_read=self._anonymous_read)
+        author, query = self._authors.of(principal), read_query(request, NewFile)
+        async with self._turn(request, principal):
+            media = await self._take_in(request, author, query.filename)
+        async with self._database.transaction() as tx:
+            await tx.media.add_upload(author, media, now_ms=self._now_ms())
+        return json_response(media_view(media), status=201)
+
+    @asynccontextmanager
+    async def _turn(self, request: web.Request, principal: Principal) -> AsyncIterator[None]:
+        """For one transfer. Raises Unavailable."""
+        try:
+            async with self._transfers.taken(self._door.limits.asker(request, principal)):
+                yield
+        except NoSlot as error:
+            raise Unavailable(
+                "media_busy", "too many files are on their way at the moment; try again", retry_after_s=_RETRY_S
+            ) from error
+
+    async def _take_in(self, request: web.Request, author: Author, filename: str | None) -> Media:
+        with _homeserver_in_words(_not_taken):
+            size = await self._checked_size(request)
+        body = _Body(request)
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                head = await body.beginning(min(size, HEAD_BYTES))
+                mimetype = kept_as(request.headers.get("Content-Type", ""), head)
+                if not is_allowed(mimetype, self._settings.allowed_types):
+                    raise InvalidInput("media_type_not_allowed", f"this city takes no {mimetype}", status=415)
+                filename = tidy_filename(filename, mimetype)
+                width, height = size_of_picture(head) or (None, None)
+                with _homeserver_in_words(_not_taken):
+                    mxc = await self._repository.upload(
+                        body, size=size, mimetype=mimetype, filename=filename, by=self._namespace.author(author)
+                    )
+        except TimeoutError:
+            raise _too_slow() from None
+        except Unavailable:
+            # To the homeserver it makes no difference which side a file stopped on.
+            if body.failure is not None:
+                raise body.failure from None
+            raise
+        return Media(mxc, mimetype, filename, size, width, height)
+
+    async def _checked_size(self, request: web.Request) -> int:
+        """As it was announced, which is what it will have."""
+        size = request.content_length
+        if size is None or "Content-Encoding" in request.headers:
+            raise InvalidInput(
+                "media_size_unknown", "send the file as it is, with Content-Length: how many bytes it has", status=411
+            )
+        if size == 0:
+            raise InvalidInput("media_empty", "there is nothing in this file", status=422)
+        limit = self._settings.max_upload_bytes
+        if size <= limit:
+            limit = await self._repository.upload_limit() or limit
+        if size > limit:
+            raise _too_large(f"a file may have {limit} bytes at most, and this one has {size}")
+        return size
+
+    # --- out ------------------------------------------------------------------------------------------
+
+    @described(
+        Description(
+            Access.READERS,
+            summary="A file",
+            answer=_Bytes,
+            also=_NOT_MODIFIED,
+            errors=_READ_ERRORS,
+            gives="*/*",
+        )
+    )
+    async def _download(self, request: web.Request) -> web.StreamResponse:
+        """Of a message that one may read, or somebody's picture; one's own upload even before it is posted.
+
+        All else is 404, and what was deleted.
+
+        Pictures, sounds and films are answered to be shown, everything else to be saved. One `Range` is answered 206, or 416 when
+        it begins after the end. `expires` and `signature`, as in the `url` of a message's media, take the place of a token.
+        """
+        return await self._give(request, None)
+
+    @described(
+        Description(
+            Access.READERS,
+            query=Size,
+            summary="A smaller picture of a picture",
+            answer=_Bytes,
+            also=_NOT_MODIFIED,
+            errors=(*_READ_ERRORS, "no_thumbnail"),
+            gives="image/*",
+        )
+    )
+    async def _thumbnail(self, request: web.Request) -> web.StreamResponse:
+        """The smallest that there is of at least this size: 32×32 or 96×96 cropped; 320×240, 640×480 or 800×600 scaled."""
+        size = read_query(request, Size)
+        return await self._give(request, snapped(size.width, size.height, size.method))
+
+    async def _give(self, request: web.Request, thumbnail: Thumbnail | None) -> web.StreamResponse:
+        principal = await self._door.principal(request)
+        file = await self._linked_file(request)
+        if file is None:
+            check(Access.READERS, principal, anonymous_read=self._anonymous_read)
+            file = await self._shown_file(request, principal)
+        headers = _HEADERS | {
+            "Cache-Control": f"{'public' if file.is_public else 'private'}, max-age={_FRESH_S}, immutable",
+            "ETag": f'"{_etag(file.mxc, thumbnail)}"',
+        }
+        if any(each.value in {_etag(file.mxc, thumbnail), "*"} for each in request.if_none_match or ()):
+            return web.Response(status=304, headers=headers)
+        async with self._turn(request, principal):
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError("nobody waits for it any more")
+            with _homeserver_in_words(_not_given):
+                async with self._repository.download(file.mxc, thumbnail) as incoming:
+                    return await self._pass_on(request, incoming, headers, is_thumbnail=thumbnail is not None)
+
+    async def _linked_file(self, request: web.Request) -> _ShownFile | None:
+        """What a signed link leads to, as long as anything shows it: the link was given to somebody who may have the file."""
+        links, query = self._namespace.media_links, request.query
+        if links is None or "signature" not in query:
+            return None
+        check_text(dict(request.match_info))
+        mxc = mxc_of(request.match_info["server"], request.match_info["media_id"])
+        if mxc is None or not links.is_good(mxc, query.get("expires", ""), query["signature"]):
+            return None
+        async with self._database.reading() as tx:
+            return _ShownFile(mxc, is_public=False) if await tx.media.is_in_use(mxc) else None
+
+    async def _shown_file(self, request: web.Request, principal: Principal) -> _ShownFile:
+        """What is asked for, if it may be; the homeserver is not asked."""
+        check_text(dict(request.match_info))
+        mxc = mxc_of(request.match_info["server"], request.match_info["media_id"])
+        if mxc is not None:
+            async with self._database.reading() as tx:
+                if await tx.media.is_shown(mxc):
+                    return _ShownFile(mxc, is_public=self._anonymous_read)
+                readings = await self._readers.readings(tx, reader(principal))
+                if readings and await tx.media.is_shown(mxc, readings):
+                    return _ShownFile(mxc, is_public=False)
+                if isinstance(principal, Citizen | AgentPrincipal) and await tx.media.upload_of(
+                    self._authors.of(principal), mxc
+                ):
+                    return _ShownFile(mxc, is_public=False)
+        raise NotFound("no_such_media", "the city shows no such file")
+
+    async def _pass_on(
+        self, request: web.Request, incoming: Incoming, headers: dict[str, str], *, is_thumbnail: bool
+    ) -> web.StreamResponse:
+        limit = self._settings.max_download_bytes
+        if incoming.size is not None and incoming.size > limit:
+            raise _too_large(f"files of more than {limit} bytes are not passed on, and this one has {incoming.size}")
+        head = await incoming.beginning(HEAD_BYTES)
+        mimetype = shown_as(incoming.content_type, head)
+        if is_thumbnail and not mimetype.startswith("image/"):
+            raise NotFound("no_thumbnail", "there is no smaller picture of this file")
+        headers = headers | _content_headers(mimetype, incoming.filename)
+        is_short = len(head) < HEAD_BYTES
+        size = len(head) if is_short else incoming.size
+        try:
+            wanted = None if size is None else wanted_range(request, size, headers["ETag"])
+        except NotSatisfiable:
+            return web.Response(status=416, headers=_HEADERS | {hdrs.CONTENT_RANGE: f"bytes */{size}"})
+        if wanted is not None:
+            headers[hdrs.CONTENT_RANGE] = f"bytes {wanted.start}-{wanted.stop - 1}/{size}"
+        status, part = (200, slice(None)) if wanted is None else (206, slice(wanted.start, wanted.stop))
+        if is_short:
+            # All of it: however slowly it is taken, it holds up nobody else.
+            return web.Response(body=head[part], headers=headers, status=status)
+        response = web.StreamResponse(headers=headers, status=status)
+        response.content_length = size if wanted is None else len(wanted)
+        await response.prepare(request)
+        pieces = _pieces(head, incoming.rest(), limit)
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                await _write_all(response, pieces if wanted is None else part_of(pieces, wanted))
+        except (HomeserverAway, TimeoutError) as error:
+            log.warning("media_cut_short", path=request.path, error=str(error) or "too slow")
+            _cut(request)
+        return response
+
+
+@dataclass(frozen=True, slots=True)
+class _ShownFile:
+    mxc: str
+    is_public: bool
+    """Whether anybody at all may have it."""
+
+
+class _Body:
+    """What somebody sends: first its beginning is looked at, then all of it passed on."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._content = request.content
+        self._connection = connection_of(request)
+        self._beginning = b""
+        self.failure: Exception | None = None
+        """Why it could not be read to its end."""
+
+    async def beginning(self, size: int) -> bytes:
+        """So many bytes of it. Raises InvalidInput when they do not come, ConnectionError when the sender leaves."""
+        while len(self._beginning) < size and (piece := await self._read(size - len(self._beginning))):
+            self._beginning += piece
+        return self._beginning
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._beginning
+        while piece := await self._read(_PIECE_BYTES):
+            yield piece
+
+    async def _read(self, size: int) -> bytes:
+        try:
+            async with asyncio.timeout(_STILL_S):
+                piece = await self._content.read(size)
+        except TimeoutError:
+            self.failure = _too_slow()
+            raise self.failure from None
+        except Exception as error:
+            self.failure = error
+            raise
+        if self._connection is not None:
+            self._connection.took(len(piece))
+        return piece
+
+
+async def _pieces(head: bytes, rest: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+    """A file as it comes. Raises HomeserverAway when there is no end to it."""
+    size = len(head)
+    yield head
+    async for piece in rest:
+        size += len(piece)
+        if size > limit:
+            raise HomeserverAway(f"the file has more than {limit} bytes")
+        yield piece
+
+
+async def _write_all(response: web.StreamResponse, pieces: AsyncIterator[bytes]) -> None:
+    """Raises HomeserverAway as ``pieces`` does. A peer that takes nothing is cut off by ``Connections``."""
+    async for piece in pieces:
+        await response.write(piece)
+    await response.write_eof()
+
+
+def _cut(request: web.Request) -> None:
+    """End the connection in a way that nobody takes what came for the whole."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def _content_headers(mimetype: str, filename: str | None) -> dict[str, str]:
+    is_text = mimetype.startswith("text/")
+    disposition = "inline" if mimetype in SHOWN else "attachment"
+    name = tidy_filename(filename, mimetype)
+    return {
+        "Content-Type": f"{mimetype}; charset=utf-8" if is_text else mimetype,
+        # RFC 6266: the one that is ASCII for whoever does not know the other.
+        "Content-Disposition": f"{disposition}; filename=\"{_ascii(name)}\"; filename*=UTF-8''{quote(name, safe='')}",
+    }
+
+
+def _ascii(name: str) -> str:
+    return "".join(each if each.isascii() and each not in '"\\%;' else "_" for each in name)
+
+
+def _etag(mxc: str, thumbnail: Thumbnail | None) -> str:
+    """What an address leads to never changes."""
+    return hashlib.sha256(f"{mxc} {thumbnail}".encode()).hexdigest()[:32]
+
+
+def _too_large(detail: str) -> InvalidInput:
+    return InvalidInput("media_too_large", detail, status=413)
+
+
+def _too_slow() -> InvalidInput:
+    return InvalidInput("media_too_slow", "the file did not come in time", status=408)
+
+
+@contextmanager
+def _homeserver_in_words(refusal: Callable[[HomeserverRefused], CityError]) -> Iterator[None]:
+    """What the homeserver says, to somebody who need not know that there is one."""
+    try:
+        yield
+    except HomeserverAway as error:
+        raise Unavailable(
+            "homeserver_away",
+            "the homeserver, which keeps the files, does not answer; try again",
+            retry_after_s=_RETRY_S,
+        ) from error
+    except HomeserverLimited as error:
+        raise TooManyRequests(
+            "the homeserver does not give or take files as fast as that", retry_after_s=error.retry_after_ms / 1000
+        ) from error
+    except HomeserverRefused as error:
+        raise refusal(error) from error
+
+
+def _not_taken(error: HomeserverRefused) -> CityError:
+    if error.status == 413:
+        return _too_large("the homeserver takes no file as large as this")
+    if _is_its_own_fault(error):
+        return _unavailable(error)
+    return NotAllowed("media_refused", f"the homeserver does not take this file: {error.message}")
+
+
+def _not_given(error: HomeserverRefused) -> CityError:
+    if error.status == 400:
+        return NotFound("no_thumbnail", "there is no smaller picture of this file")
+    if _is_its_own_fault(error):
+        return _unavailable(error)
+    return NotFound("no_such_media", "the homeserver has no such file any more")
+
+
+def _is_its_own_fault(error: HomeserverRefused) -> bool:
+    """Or ours, or another homeserver's; not that of whoever asks."""
+    return error.status == 401 or not 400 <= error.status < 500
+
+
+def _unavailable(error: HomeserverRefused) -> CityError:
+    log.warning("media_unavailable", error=str(error), help="Synapse's log says more")
+    return Unavailable("media_unavailable", "this file cannot be had at the moment; try again", retry_after_s=_RETRY_S)

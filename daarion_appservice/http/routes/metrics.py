@@ -1,0 +1,22 @@
+"""``/metrics``: the process in numbers, for Prometheus and whoever reads its format."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from ..routing import Description, NoContent, described
+
+
+class MetricsRoute:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def install(self, app: web.Application) -> None:
+        app.router.add_get("/metrics", self._metrics)
+
+    @described(Description(None, summary="The process in numbers", answer=NoContent, gives="text/plain"))
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})

@@ -1,0 +1,236 @@
+"""``/api/v1/presence``: who is here, of whom one asks, in numbers, and as a stream of events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+from aiohttp import ClientConnectionError, web
+from aiohttp_sse import EventSourceResponse, sse_response
+from pydantic import Field
+
+from ...city.online_counts import Census
+from ...city.ports import NowMs, PresenceStore
+from ...city.presence import KEEP, Beat, Status
+from ...city.types import RoomId, SubjectId
+from ...errors import InvalidInput
+from ...realtime.citizen_names import CitizenNames
+from ...realtime.presence_stream import Change, Changes, PresenceStream, Snapshot, encode_presence
+from .. import schemas
+from ..auth.authenticator import CityDoor, TokenEnded
+from ..auth.principals import Access, Citizen, Principal, check, own_subject
+from ..id_lists import split_ids
+from ..routing import Body, Call, Description, NoBody, NoQuery, Query, described, endpoint
+from ..views import JSON
+
+_MAX_IDS: Final = 500
+_COMMENT_S: Final = 15.0
+_PIECE_BYTES: Final = 64 * 1024
+_MAX_TICKS_BEHIND: Final = 200
+"""How many ticks may wait for a slow reader (10 s of ceaseless change) before it is cut off; it resumes by Last-Event-ID."""
+
+_ENDS: Final = (ConnectionError, ClientConnectionError, TimeoutError, TokenEnded)
+"""How a stream ends: its reader leaves, or stops taking anything, or may read no longer (and is told when it comes back)."""
+
+
+class PresenceQueryString(Query):
+    ids: str = Field(
+        description="1 to 500 subjects, separated by commas: a citizen's id, `agent:<slug>`, or the Matrix user id of a "
+        "person on Matrix.",
+        examples=["u_123,agent:daarwizz,@olena:daarion.space"],
+    )
+
+
+class CitizenHeartbeat(Body):
+    user_id: str | None = Field(
+        None,
+        max_length=255,
+        description="Whose: the token's `sub`, which it is without saying so, too.",
+        examples=["u_123"],
+    )
+    status: Status = Field(Status.ONLINE, description="How this session is; `offline` ends it.", examples=["online"])
+    status_msg: str | None = Field(
+        None,
+        max_length=255,
+        description="One's status text; left out: it stays as it is, `null`: none.",
+        examples=["малюю мапу Подолу"],
+    )
+    session_id: str = Field(
+        "", max_length=128, description="Which of one's pages or devices this is.", examples=["tab-1"]
+    )
+
+
+class PresenceRoutes:
+    def __init__(
+        self,
+        presence: PresenceStore,
+        census: Census,
+        now_ms: NowMs,
+        unlisted: Callable[[], Awaitable[frozenset[RoomId]]],
+        names: CitizenNames,
+    ) -> None:
+        self._names = names
+        self._presence = presence
+        self._census = census
+        self._now_ms = now_ms
+        self._unlisted = unlisted
+
+    @endpoint(
+        "GET",
+        "/api/v1/presence",
+        who=Access.READERS,
+        query=PresenceQueryString,
+        summary="Whether some are here",
+        answer=schemas.Presences,
+    )
+    async def of_some(self, call: Call[NoBody, PresenceQueryString]) -> JSON:
+        """Whoever was never seen is ``offline``."""
+        ids = split_ids(call.query.ids)
+        if not ids or len(ids) > _MAX_IDS:
+            raise InvalidInput("invalid", f"ids: must be 1 to {_MAX_IDS} subjects", status=422)
+        now_ms = self._now_ms()
+        return {
+            "presences": [
+                encode_presence(SubjectId(each), self._presence.shown(SubjectId(each)), now_ms) for each in ids
+            ]
+        }
+
+    @endpoint(
+        "POST",
+        "/api/v1/presence/heartbeat",
+        who=Access.CITIZENS_ALONE,
+        body=CitizenHeartbeat,
+        summary="A citizen's sign of life",
+        answer=schemas.SubjectPresence,
+        errors=("not_you",),
+    )
+    async def beat_citizen(self, call: Call[CitizenHeartbeat, NoQuery]) -> JSON:
+        """For whoever has no WebSocket, and for a page that is being left (`fetch` with `keepalive`)."""
+        subject = own_subject(call.principal, call.body.user_id)
+        if isinstance(call.principal, Citizen):
+            await self._names.note(call.principal.id, call.principal.display_name)
+        status_msg = call.body.status_msg if "status_msg" in call.body.model_fields_set else KEEP
+        beat = Beat(subject, call.body.status, status_msg, call.body.session_id)
+        (shown,) = await self._presence.beat([beat])
+        return encode_presence(subject, shown, self._now_ms())
+
+    @endpoint(
+        "GET",
+        "/api/v1/presence/summary",
+        who=Access.READERS,
+        summary="How many are here",
+        answer=schemas.Summary,
+    )
+    async def summary(self, _call: Call[NoBody, NoQuery]) -> JSON:
+        """Of the rooms those of which everybody may know."""
+        summary, unlisted = self._census.summary(), await self._unlisted()
+        rooms = {room: count for room, count in summary["rooms"].items() if room not in unlisted}
+        return summary | {"rooms": rooms}
+
+
+class PresenceEvents:
+    """``/api/v1/presence/stream``: Server-Sent Events."""
+
+    def __init__(self, stream: PresenceStream, door: CityDoor, *, anonymous_read: bool) -> None:
+        self._stream = stream
+        self._door = door
+        self._anonymous_read = anonymous_read
+        self._open: set[_Queue] = set()
+
+    def install(self, app: web.Application) -> None:
+        app.router.add_get("/api/v1/presence/stream", self._presence_stream)
+        app.on_shutdown.append(self._end_all)
+
+    @described(
+        Description(
+            Access.READERS,
+            summary="Changes of presence as server-sent events",
+            answer=schemas.PresenceEvent,
+            gives="text/event-stream",
+            token_in_query=True,
+        )
+    )
+    async def _presence_stream(self, request: web.Request) -> web.StreamResponse:
+        """First ``snapshot``: everybody who is here; then ``presence`` for each change, with its number as ``id``.
+
+        An EventSource that reconnects sends the last one as ``Last-Event-ID`` and gets what it missed, the newest of each
+        subject; when that can no longer be told it gets ``resync`` and a new ``snapshot``. A comment comes every 15 seconds. The
+        stream ends when the token no longer counts.
+        """
+        principal = await self._door.stream_principal(request)
+        check(Access.READERS, principal, anonymous_read=self._anonymous_read)
+        with self._door.limits.place(request, principal):
+            return await self._tell(request, principal)
+
+    async def _tell(self, request: web.Request, principal: Principal) -> web.StreamResponse:
+        queue = _Queue()
+        self._open.add(queue)
+        try:
+            async with sse_response(request, ping_interval=_COMMENT_S) as response:
+                with suppress(*_ENDS):
+                    await self._begin(response, queue, response.last_event_id)
+                    await self._go_on(response, queue, principal)
+        finally:
+            self._open.discard(queue)
+            self._stream.unlisten(queue)
+        return response
+
+    async def _go_on(self, response: EventSourceResponse, queue: _Queue, principal: Principal) -> None:
+        while response.is_connected() and (changes := await queue.next()) is not None:
+            self._door.check_still(principal)
+            for change in changes:
+                await response.send(_text(change), event="presence", id=str(change.seq))
+
+    async def _end_all(self, _app: web.Application) -> None:
+        for queue in self._open:
+            queue.end()
+
+    async def _begin(self, response: EventSourceResponse, queue: _Queue, last_id: str | None) -> None:
+        since = int(last_id) if last_id is not None and last_id.isdecimal() and len(last_id) <= 18 else None
+        # Taken here: while the first event is sent, the stream goes on.
+        beginning = self._stream.begin(since)
+        self._stream.listen(queue)
+        if beginning.snapshot is not None:
+            if last_id is not None:
+                await response.send("{}", event="resync")
+            for piece in beginning.snapshot.once("events", _snapshot_event):
+                await response.write(piece)
+        for change in beginning.missed:
+            await response.send(_text(change), event="presence", id=str(change.seq))
+
+
+class _Queue:
+    """What waits for one reader."""
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Queue[list[Change] | None] = asyncio.Queue()
+
+    def presence(self, changes: Changes) -> None:
+        size = self._waiting.qsize()
+        if size < _MAX_TICKS_BEHIND:
+            self._waiting.put_nowait(changes.changes)
+        elif size == _MAX_TICKS_BEHIND:
+            self.end()
+
+    def end(self) -> None:
+        self._waiting.put_nowait(None)
+
+    async def next(self) -> list[Change] | None:
+        """The next tick's changes, none if there are none for a while; None when the reader must go."""
+        try:
+            async with asyncio.timeout(_COMMENT_S):
+                return await self._waiting.get()
+        except TimeoutError:
+            return []
+
+
+def _snapshot_event(snapshot: Snapshot) -> list[bytes]:
+    """The event in pieces, each of which is written when the reader has taken those before."""
+    whole = b"id: %d\r\nevent: snapshot\r\ndata: %b\r\n\r\n" % (snapshot.seq, snapshot.encoded)
+    return [whole[begin : begin + _PIECE_BYTES] for begin in range(0, len(whole), _PIECE_BYTES)]
+
+
+def _text(change: Change) -> str:
+    return (b"{" + change.update + b"}").decode()

@@ -1,0 +1,192 @@
+"""``/city/rooms``: rooms, and who is there."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ...city.history_visibility import may_look_on, may_see_room
+from ...city.identity import Namespace
+from ...city.online_members import Occupancy
+from ...city.ports import NowMs, PresenceStore
+from ...city.rooms import RoomChange, Rooms
+from ...city.types import AGENT_SUBJECT, Author, AuthorKind, Member, Room, SubjectId, UserId, is_agent, is_person
+from ...errors import InvalidInput
+from .. import schemas
+from ..auth.principals import Access, Citizen, is_admin
+from ..encoded_response import Encoded
+from ..id_lists import MAX_CHARS
+from ..media_urls import Linking
+from ..room_responses import RoomPages
+from ..routing import Body, Call, NoBody, NoQuery, Query, endpoint
+from ..views import JSON, outside_view, presence_fields, room_view
+
+_LAST_MESSAGES = 50
+_MAX_ONLINE_MEMBERS = 200
+"""How many members are listed with a room; ``members_online`` counts them all."""
+
+
+_MAX_IDS = 100
+
+
+class RoomList(Query):
+    sort: Literal["popular", "recent", "name"] = Field(
+        "popular", description="Most messages first, last event first, or by name.", examples=["popular"]
+    )
+    ids: str = Field(
+        "",
+        max_length=MAX_CHARS,
+        description="These alone: up to 100 ids or slugs, separated by commas.",
+        examples=["general,podil"],
+    )
+    limit: int = Field(100, ge=1, le=500, description="How many.", examples=[100])
+    offset: int = Field(0, ge=0, le=1_000_000, description="How many to pass over.", examples=[0])
+
+
+class NewRoom(Body):
+    name: str = Field(min_length=1, max_length=255, description="Its name.", examples=["Поділ"])
+    description: str = Field(
+        "", max_length=2000, description="What it is for.", examples=["Новини й зустрічі на Подолі"]
+    )
+    slug: str | None = Field(
+        None,
+        max_length=64,
+        description="Its name in addresses, of `a-z`, `0-9`, `_` and `-`; left out: made from the name.",
+        examples=["podil"],
+    )
+
+
+class ChangedRoom(Body):
+    name: str | None = Field(
+        None, min_length=1, max_length=255, description="Its new name; left out: stays.", examples=["Поділ вечірній"]
+    )
+    description: str | None = Field(
+        None, max_length=2000, description="What it is for; left out: stays.", examples=["Куди піти ввечері"]
+    )
+    archived: bool | None = Field(
+        None,
+        description="Whether it can only be read; left out: stays. `false` opens an archived room again.",
+        examples=[True],
+    )
+
+
+class RoomRoutes:
+    def __init__(
+        self,
+        pages: RoomPages,
+        rooms: Rooms,
+        presence: PresenceStore,
+        occupancy: Occupancy,
+        namespace: Namespace,
+        now_ms: NowMs,
+    ) -> None:
+        self._pages = pages
+        self._rooms = rooms
+        self._presence = presence
+        self._occupancy = occupancy
+        self._namespace = namespace
+        self._now_ms = now_ms
+
+    @endpoint(
+        "GET",
+        "/city/rooms",
+        who=Access.READERS,
+        query=RoomList,
+        summary="The city's rooms",
+        answer=list[schemas.Room],
+    )
+    async def list_rooms(self, call: Call[NoBody, RoomList]) -> Encoded:
+        """Archived rooms are left out, and those of which not everybody may know, unless one is in them or invited."""
+        query = call.query
+        if query.ids:
+            return await self._pages.some(call.principal, _ids(query.ids), sort=query.sort)
+        return await self._pages.rooms(call.principal, sort=query.sort, limit=query.limit, offset=query.offset)
+
+    @endpoint(
+        "POST",
+        "/city/rooms",
+        who=Access.CITIZENS,
+        body=NewRoom,
+        status=201,
+        summary="Open a room",
+        answer=schemas.Room,
+        errors=("slug_taken", "name_needed", "slug_needed", "slug_wrong"),
+    )
+    async def open_room(self, call: Call[NewRoom, NoQuery]) -> JSON:
+        """Its Matrix room follows within seconds."""
+        who = call.principal
+        created_by = Author(AuthorKind.CITIZEN, who.id, who.display_name) if isinstance(who, Citizen) else None
+        room = await self._rooms.open(call.body.name, call.body.description, slug=call.body.slug, created_by=created_by)
+        return self._view(room)
+
+    @endpoint(
+        "PATCH",
+        "/city/rooms/{room_id}",
+        who=Access.ADMINS,
+        body=ChangedRoom,
+        summary="Rename, describe, archive or reopen a room",
+        answer=schemas.Room,
+        errors=("no_such_room", "name_needed"),
+    )
+    async def change_room(self, call: Call[ChangedRoom, NoQuery]) -> JSON:
+        """The Matrix room follows within seconds."""
+        body = call.body
+        change = RoomChange(body.name, body.description, body.archived)
+        return self._view(await self._rooms.change(call.path["room_id"], change))
+
+    @endpoint(
+        "GET",
+        "/city/rooms/{room_id}",
+        who=Access.READERS,
+        summary="A room, what was last said there, and who is there",
+        answer=schemas.RoomDetails,
+        errors=("no_such_room",),
+    )
+    async def show_room(self, call: Call[NoBody, NoQuery]) -> JSON:
+        """`messages` are those that one may read. A room of which one may not know is 404."""
+        page = await self._pages.room(call.path["room_id"], call.principal, limit=_LAST_MESSAGES)
+        room, reading = page.room, page.reading
+        is_reader = may_look_on(room, reading)
+        online = sorted(self._occupancy.online_members(room.id))[:_MAX_ONLINE_MEMBERS] if is_reader else []
+        users = [self._namespace.user(subject) for subject in online]
+        members = await self._pages.members(room.id, users)
+        now_ms = self._now_ms()
+        is_seen = may_see_room(room, reading) or is_admin(call.principal)
+        return (self._view(room) if is_seen else outside_view(room, self._namespace)) | {
+            "may_read": is_reader,
+            "messages": page.messages.fragment,
+            "has_older": page.older_before is not None,
+            "online_members": [
+                self._member(subject, user, members.get(user), now_ms)
+                for subject, user in zip(online, users, strict=True)
+            ],
+        }
+
+    def _view(self, room: Room) -> JSON:
+        return room_view(room, self._occupancy.members_online(room.id), self._namespace)
+
+    def _member(self, subject: SubjectId, user: UserId, member: Member | None, now_ms: int) -> JSON:
+        kind, member_id = _inhabitant(subject)
+        return {
+            "kind": kind,
+            "id": member_id,
+            "display_name": (member and member.display_name) or member_id,
+            "matrix_user_id": user,
+            "avatar_url": Linking(self._namespace.media_links).url(member.avatar_url) if member else None,
+            **presence_fields(self._presence.shown(subject), now_ms),
+        }
+
+
+def _inhabitant(subject: SubjectId) -> tuple[AuthorKind, str]:
+    """Kind and id of any subject, also of one that no token and no event can bring in any more."""
+    if is_agent(subject):
+        return AuthorKind.AGENT, subject.removeprefix(AGENT_SUBJECT)
+    return (AuthorKind.MATRIX if is_person(subject) else AuthorKind.CITIZEN), subject
+
+
+def _ids(text: str) -> list[str]:
+    ids = text.split(",")
+    if len(ids) > _MAX_IDS:
+        raise InvalidInput("invalid", f"ids: must be up to {_MAX_IDS} ids", status=422)
+    return ids

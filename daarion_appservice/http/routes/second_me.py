@@ -1,0 +1,227 @@
+"""``/secondme``: a citizen asks, and is answered by what they asked before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, Final
+
+import orjson
+from aiohttp import ClientConnectionError, web
+from aiohttp_sse import EventSourceResponse, sse_response
+from pydantic import Field
+
+from ...agents.second_me import SecondMe
+from ...city.excerpts import excerpt
+from ...city.markup import rendered
+from ...city.second_me import Interaction
+from ...city.types import SubjectId
+from ...json_encoding import as_json
+from ..auth.authenticator import CityDoor
+from ..auth.principals import Access, check, own_subject
+from ..disconnects import unless_gone
+from ..error_responses import as_problem
+from ..routing import Body, Call, Description, NoBody, NoContent, Query, described, endpoint, json_response, read_body
+from ..schemas_second_me import Interaction as InteractionSchema
+from ..views import JSON, moment
+
+_HISTORY: Final = "/secondme/history"
+_EVENTS: Final = "text/event-stream"
+_COMMENT_S: Final = 15.0
+_FAREWELL_S: Final = 3.0
+"""How long a service that stops waits for the end of answers."""
+
+_USER_ID: Final = "Whose: the token's `sub`, which it is without saying so, too."
+_MAX_EXCERPT_CHARS: Final = 160
+
+
+class Prompt(Body):
+    prompt: str = Field(
+        description="The question, 1 to 8,000 characters.",
+        examples=["Порадь ідею для міського району"],
+    )
+    user_id: str | None = Field(None, max_length=255, description=_USER_ID, examples=["u_123"])
+
+
+class Whose(Query):
+    user_id: str | None = Field(None, max_length=255, description=_USER_ID, examples=["u_123"])
+
+
+class SecondMeRoutes:
+    def __init__(self, second_me: SecondMe) -> None:
+        self._second_me = second_me
+
+    @endpoint(
+        "GET",
+        _HISTORY,
+        who=Access.CITIZENS_ALONE,
+        query=Whose,
+        summary="What one's second me remembers",
+        answer=list[InteractionSchema],
+        errors=("not_you",),
+    )
+    async def secondme_history(self, call: Call[NoBody, Whose]) -> list[JSON]:
+        """The last 5 interactions, oldest first; what is older is not kept."""
+        history = await self._second_me.history(own_subject(call.principal, call.query.user_id))
+        return [_view(interaction) for interaction in history]
+
+    @endpoint(
+        "DELETE",
+        _HISTORY,
+        who=Access.CITIZENS_ALONE,
+        query=Whose,
+        status=204,
+        summary="Make one's second me forget",
+        answer=NoContent,
+        errors=("not_you",),
+    )
+    async def forget_secondme_history(self, call: Call[NoBody, Whose]) -> None:
+        """All of it. An answer that is under way is remembered when it is whole."""
+        await self._second_me.forget(own_subject(call.principal, call.query.user_id))
+
+
+class SecondMeInvoke:
+    """``POST /secondme/invoke``: one answer, or the same as server-sent events."""
+
+    def __init__(self, second_me: SecondMe, door: CityDoor) -> None:
+        self._second_me = second_me
+        self._door = door
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    def install(self, app: web.Application) -> None:
+        app.router.add_post("/secondme/invoke", self._invoke_secondme)
+        app.on_shutdown.append(self._end_all)
+
+    @described(
+        Description(
+            Access.CITIZENS_ALONE,
+            body=Prompt,
+            summary="Ask one's second me",
+            answer=InteractionSchema,
+            errors=(
+                "not_you",
+                "secondme_busy",
+                "prompt_empty",
+                "prompt_too_long",
+                "core_failed",
+                "core_timeout",
+                "core_busy",
+                "core_resting",
+                "no_core",
+            ),
+        )
+    )
+    async def _invoke_secondme(self, request: web.Request) -> web.StreamResponse:
+        """What was asked before goes with the question, five questions in all. One at a time; it ends when its client hangs
+        up, and is remembered only when the whole answer came.
+
+        With ``Accept: text/event-stream`` the answer comes as server-sent events while it is made: ``delta`` with
+        ``{"text": "…"}`` for each piece, then ``done`` with the interaction, or ``error`` with a problem. What is known to
+        be wrong before the core is asked is answered as without. A comment comes every 15 seconds.
+        """
+        principal = await self._door.principal(request)
+        check(Access.CITIZENS_ALONE, principal, anonymous_read=False)
+        body = await read_body(request, Prompt)
+        who = own_subject(principal, body.user_id)
+        answer = self._tell if _EVENTS in request.headers.get("Accept", "") else self._whole
+        return await unless_gone(request, self._to_be_ended(answer(request, who, body.prompt)))
+
+    async def _to_be_ended(self, answer: Coroutine[Any, Any, web.StreamResponse]) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        try:
+            return await answer
+        finally:
+            self._under_way.discard(task)
+
+    async def _end_all(self, _app: web.Application) -> None:
+        """While there is a database yet, in which their turns end; aiohttp itself would not wait for that."""
+        if not self._under_way:
+            return
+        _, late = await asyncio.wait(self._under_way, timeout=_FAREWELL_S)
+        for each in late:
+            each.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    async def _whole(self, _request: web.Request, who: SubjectId, prompt: str) -> web.StreamResponse:
+        async with self._second_me.ask(who, prompt) as answer:
+            async for _ in answer:
+                pass
+        return json_response(_view(answer.interaction))
+
+    async def _tell(self, request: web.Request, who: SubjectId, prompt: str) -> web.StreamResponse:
+        told: _Told = asyncio.Queue()
+        asking = asyncio.create_task(self._ask(who, prompt, told))
+        asking.add_done_callback(lambda _: told.put_nowait(None))
+        try:
+            if await told.get() is None:
+                await asking  # raises: it never began
+            async with sse_response(request, allow_all_methods=True, ping_interval=_COMMENT_S) as response:
+                with suppress(_ReaderLeft):
+                    await _pass_on(request, asking, told, response)
+            return response
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def _ask(self, who: SubjectId, prompt: str, told: _Told) -> Interaction:
+        """At its own pace: a slow reader holds up no others who want to ask."""
+        async with self._second_me.ask(who, prompt) as answer:
+            told.put_nowait("")
+            async for piece in answer:
+                told.put_nowait(piece)
+        return answer.interaction
+
+
+_Told = asyncio.Queue[str | None]
+"""What the reader has still to be told: nothing, as soon as it has begun; each piece; None at the end. No answer is endless."""
+
+
+class _ReaderLeft(Exception):
+    """There is nobody left to tell."""
+
+
+async def _pass_on(
+    request: web.Request, asking: asyncio.Task[Interaction], told: _Told, response: EventSourceResponse
+) -> None:
+    try:
+        while (piece := await told.get()) is not None:
+            await _send(response, "delta", {"text": piece + _more(told)})
+        await _send(response, "done", _view(await asking))
+    except _ReaderLeft:
+        raise
+    except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes an event
+        await _send(response, "error", orjson.loads(as_problem(request, error).text or "{}"))
+
+
+def _more(told: _Told) -> str:
+    """All that waits, for a reader who is slower than the core."""
+    pieces = []
+    while not told.empty():
+        piece = told.get_nowait()
+        if piece is None:
+            told.put_nowait(None)
+            break
+        pieces.append(piece)
+    return "".join(pieces)
+
+
+async def _send(response: EventSourceResponse, event: str, content: JSON) -> None:
+    try:
+        await response.send(as_json(content).decode(), event=event)
+    except (ConnectionError, ClientConnectionError, TimeoutError) as error:
+        raise _ReaderLeft from error
+
+
+def _view(interaction: Interaction) -> JSON:
+    return {
+        "id": interaction.id,
+        "user_id": interaction.user_id,
+        "prompt": interaction.prompt,
+        "prompt_excerpt": excerpt(interaction.prompt, rendered(interaction.prompt), _MAX_EXCERPT_CHARS),
+        "response": interaction.response,
+        "latency_ms": interaction.latency_ms,
+        "created_at": moment(interaction.created_at_ms),
+    }

@@ -1,0 +1,71 @@
+"""``/city/me/unread``: how many messages of others came after what one has read."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import Field
+
+from ...city.history_visibility import PUBLIC, may_see_room
+from ...city.identity import Namespace
+from ...city.reader_memberships import Readers
+from ...city.types import RoomId
+from ...errors import InvalidInput
+from ...storage.database import Database
+from .. import schemas
+from ..auth.principals import Access, reader
+from ..id_lists import MAX_CHARS
+from ..routing import Call, NoBody, Query, endpoint
+from ..views import JSON
+
+_MAX_ROOMS: Final = 100
+_MAX_COUNT: Final = 100
+"""What is more is not counted: "99+" says as much."""
+_MAX_SEQ: Final = 1 << 62
+
+
+class ReadMarks(Query):
+    since: str = Field(
+        max_length=MAX_CHARS,
+        description="1 to 100 rooms, separated by commas: `<room_id>:<seq>` with the number up to which one has read.",
+        examples=["city_general:17,city_podil:3"],
+    )
+
+
+class UnreadRoutes:
+    def __init__(self, database: Database, namespace: Namespace) -> None:
+        self._database = database
+        self._readers = Readers(namespace)
+
+    @endpoint(
+        "GET",
+        "/city/me/unread",
+        who=Access.READERS,
+        query=ReadMarks,
+        summary="How much one has not read",
+        answer=list[schemas.Unread],
+    )
+    async def unread(self, call: Call[NoBody, ReadMarks]) -> list[JSON]:
+        """Messages of others, in the order asked; rooms that are not known are left out."""
+        marks = _marks(call.query.since)
+        who = reader(call.principal)
+        async with self._database.reading() as tx:
+            readings = await self._readers.readings(tx, who)
+            rooms = {
+                room.id for room in await tx.rooms.some(marks) if may_see_room(room, readings.get(room.id, PUBLIC))
+            }
+            known = {room: seq for room, seq in marks.items() if room in rooms}
+            counts = await tx.messages.unread(known, readings, besides=who, limit=_MAX_COUNT)
+        return [{"room_id": room, "count": counts[room]} for room in known]
+
+
+def _marks(since: str) -> dict[RoomId, int]:
+    parts = [part.rpartition(":") for part in since.split(",")]
+    if len(parts) > _MAX_ROOMS or not all(room and _is_seq(seq) for room, _, seq in parts):
+        raise InvalidInput("invalid", f"since: must be 1 to {_MAX_ROOMS} times <room_id>:<seq>", status=422)
+    return {RoomId(room): int(seq) for room, _, seq in parts}
+
+
+def _is_seq(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and len(digits) < 20 and int(digits) <= _MAX_SEQ

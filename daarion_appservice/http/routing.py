@@ -1,0 +1,302 @@
+"""A route says who may call it, what it takes and what it answers; checking that is done here, once, for all of them.
+
+    @endpoint(
+        "POST",
+        "/city/rooms",
+        who=Access.CITIZENS,
+        body=NewRoom,
+        status=201,
+        summary="Open a room",
+        answer=schemas.Room,
+        errors=("slug_taken", "slug_wrong"),
+    )
+    async def open_room(self, call: Call[NewRoom, NoQuery]) -> JSON:
+        \"""Whatever else its callers should know, in Markdown.\"""
+
+``/openapi.json`` and ``/docs`` are made of the same words, so each route of the city listener has:
+
+``summary``   what it does, in a few words
+``answer``    the model in ``schemas.py`` of what it answers (or a ``list[…]`` of one); ``NoContent`` for nothing
+``also``      further statuses with that same answer, and when: ``{200: "The same `client_id` again."}``
+``errors``    its own codes (``openapi/problems.py``); those of signing in, of path, query and body come by themselves
+docstring     what else there is to say
+fields        of body, query and answer: with ``description`` and ``examples``; what stands in the path: ``openapi/document.py``
+
+A route that is no function of a ``Call`` (a stream, an upload) says the same with ``@described``. A WebSocket stands in
+``openapi/sockets.py``. ``tests/unit/test_openapi.py`` finds what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from itertools import chain
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..compressed_body import read_unpacked
+from ..errors import InvalidInput
+from ..json_encoding import as_json
+from .auth.principals import Access, Principal, check
+from .encoded_response import Encoded, shared_response
+
+
+class Body(BaseModel):
+    """What a request carries. Unknown fields are let through: a newer client may send more."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Query(BaseModel):
+    """What stands behind the question mark."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class NoBody(Body):
+    """The route takes no body."""
+
+
+class NoQuery(Query):
+    """The route takes no query."""
+
+
+class NoContent(BaseModel):
+    """The route answers with a status and nothing else."""
+
+
+B = TypeVar("B", bound=Body)
+Q = TypeVar("Q", bound=Query)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[B, Q]):
+    """One request that was checked: who asks, and for what."""
+
+    principal: Principal
+    path: dict[str, str]
+    body: B
+    query: Q
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer with another status than the route's usual one, or with headers."""
+
+    content: Any
+    status: int
+    headers: dict[str, str] | None = None
+
+
+Handler = Callable[[Call[Any, Any]], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a route takes and answers. ``who`` is None where nobody is asked who they are."""
+
+    who: Access | None
+    body: type[Body] = NoBody
+    query: type[Query] = NoQuery
+    status: int = 200
+    summary: str = ""
+    answer: Any = None
+    also: Mapping[int, str] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
+    takes: str = "application/json"
+    """The media type of its body; one that is not JSON has no model."""
+    gives: str = "application/json"
+    """The media type of its answer."""
+    token_in_query: bool = False
+    """Whether ``?token=`` counts, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    method: str
+    path: str
+    handler: Handler
+    description: Description
+
+
+class Door(Protocol):
+    async def principal(self, request: web.Request) -> Principal: ...
+
+
+_ROUTE: Final = "__route__"
+_DESCRIPTION: Final = "__description__"
+
+MAX_JSON_BYTES: Final = 1024 * 1024
+_MAX_DEPTH: Final = 64
+_BODY_S: Final = 30.0
+"""How long a body may take to come; files have their own time."""
+
+H = TypeVar("H", bound=Callable[..., Any])
+
+
+def endpoint(
+    method: str,
+    path: str,
+    *,
+    who: Access,
+    body: type[Body] = NoBody,
+    query: type[Query] = NoQuery,
+    status: int = 200,
+    summary: str = "",
+    answer: Any = None,
+    also: Mapping[int, str] | None = None,
+    errors: tuple[str, ...] = (),
+) -> Callable[[H], H]:
+    """Make a method of a group of routes one of them; ``routes_of`` collects them."""
+    description = Description(who, body, query, status, summary, answer, also or {}, errors)
+
+    def mark(handler: H) -> H:
+        setattr(handler, _ROUTE, (method, path))
+        return described(description)(handler)
+
+    return mark
+
+
+def described(description: Description) -> Callable[[H], H]:
+    """Say of a handler what it takes and answers, where it sees to that itself."""
+
+    def mark(handler: H) -> H:
+        setattr(handler, _DESCRIPTION, description)
+        return handler
+
+    return mark
+
+
+def description_of(handler: object) -> Description | None:
+    """What was said of a route's handler."""
+    found: Description | None = getattr(handler, _DESCRIPTION, None)
+    return found
+
+
+def routes_of(group: object) -> list[Endpoint]:
+    """The endpoints of a group, in the order they are written."""
+    found = []
+    for name in vars(type(group)):
+        handler = getattr(group, name)
+        if route := getattr(handler, _ROUTE, None):
+            method, path = route
+            found.append(Endpoint(method, path, handler, getattr(handler, _DESCRIPTION)))
+    return found
+
+
+def install(app: web.Application, endpoints: Iterable[Endpoint], door: Door, *, anonymous_read: bool) -> None:
+    for each in endpoints:
+        app.router.add_route(each.method, each.path, _aiohttp_handler(each, door, anonymous_read=anonymous_read))
+
+
+def _aiohttp_handler(
+    each: Endpoint, door: Door, *, anonymous_read: bool
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    wanted = each.description
+    who = wanted.who
+    assert who is not None
+    is_shared = each.method == "GET" and who is Access.READERS
+
+    @wraps(each.handler)  # with what is said of it
+    async def handle(request: web.Request) -> web.StreamResponse:
+        principal = await door.principal(request)
+        check(who, principal, anonymous_read=anonymous_read)
+        path = dict(request.match_info)
+        check_text(path)
+        call = Call(principal, path, await read_body(request, wanted.body), read_query(request, wanted.query))
+        answer = await each.handler(call)
+        if not isinstance(answer, Answer):
+            answer = Answer(answer, wanted.status)
+        if wanted.answer is NoContent:
+            return web.Response(status=answer.status)
+        if is_shared and answer.status == 200:
+            return await shared_response(
+                request, Encoded.of(answer.content), status=answer.status, headers=answer.headers
+            )
+        return json_response(answer.content, status=answer.status, headers=answer.headers)
+
+    return handle
+
+
+def json_response(
+    content: Any, *, status: int = 200, content_type: str = "application/json", headers: dict[str, str] | None = None
+) -> web.Response:
+    return web.Response(body=as_json(content), status=status, content_type=content_type, headers=headers)
+
+
+async def read_body(request: web.Request, model: type[B]) -> B:
+    """What the request carries. Raises InvalidInput."""
+    if model is NoBody:
+        return model()
+    raw = await read_unpacked(request, MAX_JSON_BYTES, within_s=_BODY_S)
+    # A page of somebody else's may send a form or plain text to us without asking its browser first; JSON it may not.
+    if raw and request.content_type != "application/json":
+        raise InvalidInput("not_json", "send the body as Content-Type: application/json", status=415)
+    try:
+        content = orjson.loads(raw) if raw else {}
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput("not_json", f"the body is not JSON: {error}") from error
+    check_text(content)
+    return _validated(model, content)
+
+
+def read_query(request: web.Request, model: type[Q]) -> Q:
+    if model is NoQuery:
+        return model()
+    content = dict(request.query)
+    check_text(content)
+    return _validated(model, content)
+
+
+def check_text(content: Any) -> None:
+    """Raise InvalidInput for text that cannot be stored: PostgreSQL holds no U+0000, and half a surrogate is no character.
+
+    Also for lists and objects within each other so deep that nobody means them: whoever walks them would run out of stack.
+    """
+    level = [content]
+    for _ in range(_MAX_DEPTH):
+        level = [inner for each in level for inner in _within(each)]
+        if not level:
+            return
+    raise InvalidInput("too_deep", f"lists and objects go at most {_MAX_DEPTH} deep", status=422)
+
+
+def _within(content: Any) -> Iterable[Any]:
+    match content:
+        case str() if "\0" in content or (
+            not content.isascii() and any("\ud800" <= each <= "\udfff" for each in content)
+        ):
+            raise InvalidInput("not_text", "a text must not hold U+0000 or half a surrogate pair", status=422)
+        case dict():
+            return chain(content, content.values())
+        case list():
+            return content
+    return ()
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Mistakes(InvalidInput):
+    """Fields that are wrong, each with its reason."""
+
+    def __init__(self, errors: list[dict[str, str]]) -> None:
+        detail = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
+        super().__init__("invalid", detail, status=422)
+        self.errors = errors
+
+
+def _validated(model: type[M], content: Any) -> M:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise Mistakes(
+            [
+                {"field": ".".join(map(str, mistake["loc"])) or "body", "message": mistake["msg"]}
+                for mistake in error.errors(include_url=False, include_input=False, include_context=False)
+            ]
+        ) from error

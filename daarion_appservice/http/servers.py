@@ -1,0 +1,160 @@
+"""The two listeners: the city's (the world) and the matrix one (the homeserver and trusted services)."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import aiohttp_cors
+from aiohttp import web
+
+from ..config import ApiSettings
+from ..errors import ExitCode, StartError
+from ..matrix.inbound.transactions import MAX_BODY_BYTES, Receiver
+from .auth.authenticator import CityDoor
+from .auth.hosts import Hosts
+from .bad_request_log import keep_out_of_the_log
+from .error_responses import matrix_errors, problems
+from .expect_header import refuse_expectations
+from .limits.tcp_connections import Connections
+from .openapi import Documentation
+from .response_counts import count_responses
+from .routing import MAX_JSON_BYTES, Door, install, routes_of
+from .static_pages import WebPages
+
+_BACKLOG: Final = 1024
+_UNSENT_BYTES: Final = 128 * 1024
+
+
+class Streaming(Protocol):
+    """A route that sees to its answer itself: a WebSocket, server-sent events, or another format than JSON."""
+
+    def install(self, app: web.Application) -> None: ...
+
+
+def city_application(
+    groups: Sequence[object],
+    streams: Sequence[Streaming],
+    door: CityDoor,
+    settings: ApiSettings,
+    connections: Connections,
+    pages: WebPages | None = None,
+) -> web.Application:
+    hosts = Hosts([settings.public_url, *settings.allowed_hosts], "api.public_url or api.allowed_hosts")
+    app = web.Application(
+        middlewares=[problems, hosts.middleware, connections.bounded, door.limits.middleware],
+        client_max_size=MAX_JSON_BYTES,
+    )
+    for group in groups:
+        install(app, routes_of(group), door, anonymous_read=settings.anonymous_read)
+    for stream in (*streams, Documentation(anonymous_read=settings.anonymous_read)):
+        stream.install(app)
+    _allow_origins(app, settings.allowed_origins)
+    if pages is not None:
+        pages.install(app)
+    return app
+
+
+def _allow_origins(app: web.Application, origins: Sequence[str]) -> None:
+    """Let the pages of these origins call every route. Tokens go in a header of theirs, so no cookies are let through."""
+    options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]
+        allow_headers="*", allow_methods="*", expose_headers="*", max_age=3600
+    )
+    cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(origins, options))
+    for route in list(app.router.routes()):
+        if route.method != "HEAD":
+            cors.add(route)
+
+
+def matrix_application(
+    groups: Sequence[object],
+    receiver: Receiver,
+    door: Door,
+    hosts: Hosts,
+    connections: Connections,
+    *,
+    others: Sequence[Streaming] = (),
+) -> web.Application:
+    app = web.Application(
+        middlewares=[matrix_errors, hosts.middleware, connections.bounded], client_max_size=MAX_BODY_BYTES
+    )
+    app.add_routes(receiver.routes())
+    for group in groups:
+        install(app, routes_of(group), door, anonymous_read=False)
+    for other in others:
+        other.install(app)
+    return app
+
+
+class Listener:
+    """An application at an address. ``name`` is what the configuration calls the section with its host and port."""
+
+    def __init__(self, name: str, app: web.Application, host: str, port: int, connections: Connections) -> None:
+        self._name = name
+        self._host = host
+        self._port = port
+        self._connections = connections
+        app.middlewares.insert(0, connections.middleware)
+        count_responses(app, name)
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=5.0, auto_decompress=False
+        )
+
+    async def start(self) -> None:
+        """Raises StartError, in words, when the address cannot be had."""
+        keep_out_of_the_log()
+        await self._runner.setup()
+        refuse_expectations(self._runner)
+        try:
+            await _Site(self._runner, self._host, self._port, self._connections).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise StartError(
+                f"The {self._name} listener cannot have {self._host}:{self._port}: {_reason(error)}",
+                f"Stop what is using it, or set {self._name}.host and {self._name}.port to another address.",
+                ExitCode.PORT,
+            ) from error
+
+    async def stop(self) -> None:
+        """Let the requests that are being answered finish, and take no more."""
+        await self._runner.cleanup()
+        self._connections.close()
+
+
+class _Site(web.BaseSite):
+    """aiohttp's TCPSite, with ``connections`` around each protocol."""
+
+    def __init__(self, runner: web.AppRunner, host: str, port: int, connections: Connections) -> None:
+        super().__init__(runner)
+        self._host, self._port = host, port
+        self._connections = connections
+
+    @property
+    def name(self) -> str:
+        return f"http://{self._host}:{self._port}"
+
+    async def start(self) -> None:
+        await super().start()
+        server = self._runner.server
+        assert server is not None
+        self._server = listening = await asyncio.get_running_loop().create_server(
+            self._connections.wrap(server), self._host, self._port, backlog=_BACKLOG
+        )
+        if (option := getattr(socket, "TCP_NOTSENT_LOWAT", None)) is not None:
+            # Accepted sockets inherit it: of an answer that nobody reads no more than this lies in the kernel.
+            for each in listening.sockets:
+                each.setsockopt(socket.IPPROTO_TCP, option, _UNSENT_BYTES)
+
+
+def _reason(error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "the port is taken by another program."
+        case errno.EACCES:
+            return "this user may not listen there."
+        case errno.EADDRNOTAVAIL:
+            return "this machine does not have that address."
+    return str(error.strerror or error)

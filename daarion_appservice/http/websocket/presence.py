@@ -1,0 +1,178 @@
+"""``/ws/city/presence``: heartbeats in, changes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+from uuid import uuid4
+
+from aiohttp import web
+from pydantic import Field
+
+from ...city.ports import PresenceStore
+from ...city.presence import KEEP, Beat, Keep, Status
+from ...city.types import SubjectId, agent_subject, citizen_subject
+from ...errors import NotAllowed, NotSignedIn
+from ...realtime.citizen_names import CitizenNames
+from ...realtime.presence_stream import Change, Changes, PresenceStream, Snapshot
+from ...realtime.room_updates import RoomUpdates
+from ..auth.authenticator import CityDoor
+from ..auth.origins import Origins
+from ..auth.principals import AgentPrincipal, Citizen, Principal
+from ..auth.principals import reader as principal_reader
+from ..routing import Body
+from .frames import fragments, text_frame
+from .session import Conversation, Reader, SocketRoute, no_such_event, read_event
+
+PATH: Final = "/ws/city/presence"
+
+_MAX_MESSAGE_BYTES: Final = 16 * 1024
+_AT_ONCE: Final = 200
+"""Changes that one batch of a replay holds."""
+
+
+class HeartbeatEvent(Body):
+    user_id: str | None = Field(None, max_length=255)
+    status: Status = Status.ONLINE
+    status_msg: str | None = Field(None, max_length=255)
+    session_id: str | None = Field(None, min_length=1, max_length=128)
+
+
+class PresenceSocket(SocketRoute):
+    def __init__(
+        self,
+        presence: PresenceStore,
+        stream: PresenceStream,
+        names: CitizenNames,
+        room_updates: RoomUpdates,
+        door: CityDoor,
+        origins: Origins,
+        *,
+        anonymous_read: bool,
+    ) -> None:
+        super().__init__(PATH, door, origins, anonymous_read=anonymous_read, max_message_bytes=_MAX_MESSAGE_BYTES)
+        self._presence = presence
+        self._stream = stream
+        self._names = names
+        self._room_updates = room_updates
+
+    async def conversation(self, request: web.Request, principal: Principal, since: int | None) -> Conversation:
+        return _Conversation(
+            self._presence,
+            self._stream,
+            self._names,
+            self._room_updates if request.query.get("rooms") == "1" else None,
+            self._door,
+            principal,
+            since,
+            is_batched=request.query.get("batch") == "1",
+        )
+
+
+class _Conversation(Conversation):
+    """What one client says: that it is here, that it goes; and what it is told."""
+
+    def __init__(
+        self,
+        presence: PresenceStore,
+        stream: PresenceStream,
+        names: CitizenNames,
+        room_updates: RoomUpdates | None,
+        door: CityDoor,
+        principal: Principal,
+        since: int | None,
+        *,
+        is_batched: bool,
+    ) -> None:
+        super().__init__(door, principal, since)
+        self._presence = presence
+        self._stream = stream
+        self._names = names
+        self._room_updates = room_updates
+        self._form, self._encode = ("together", _together) if is_batched else ("singly", _singly)
+        self._session = f"ws-{uuid4()}"
+        self._reader: Reader | None = None
+
+    async def begin(self, reader: Reader) -> None:
+        """Snapshot or replay, as fast as the reader takes it, then changes.
+
+        Nothing can come between the two, because nothing is awaited between the last question what else changed and
+        listening.
+        """
+        self._reader = reader
+        seq = self.since
+        while (beginning := self._stream.begin(seq)).snapshot is not None or beginning.missed:
+            if beginning.snapshot is not None:
+                if seq is not None:
+                    reader.write(text_frame(b'{"event":"presence.resync"}'))
+                await reader.send(beginning.snapshot.once("frames", _snapshot_frames))
+                seq = beginning.snapshot.seq
+            for some in _some_at_a_time(beginning.missed):
+                await reader.send([self._encode(Changes(some))])
+                seq = some[-1].seq
+        self._stream.listen(self)
+        if self._room_updates is not None:
+            self._room_updates.listen(self)
+
+    def presence(self, changes: Changes) -> None:
+        assert self._reader is not None
+        self._reader.write(changes.once(self._form, self._encode))
+
+    @property
+    def subject(self) -> SubjectId | None:
+        who = principal_reader(self.principal)
+        return who.subject if who else None
+
+    def rooms(self, frame: bytes) -> None:
+        assert self._reader is not None
+        self._reader.write(frame)
+
+    def end(self) -> None:
+        self._stream.unlisten(self)
+        if self._room_updates is not None:
+            self._room_updates.unlisten(self)
+
+    async def take(self, event: dict[str, Any]) -> None:
+        match event.get("event"):
+            case "presence.heartbeat":
+                await self._beat(read_event(HeartbeatEvent, event), event.get("status_msg", KEEP))
+            case "presence.offline":
+                await self._beat(read_event(HeartbeatEvent, event | {"status": "offline"}), KEEP)
+            case _:
+                raise no_such_event(event)
+
+    async def _beat(self, beat: HeartbeatEvent, status_msg: str | Keep | None) -> None:
+        subject = self._subject(beat.user_id)
+        if isinstance(self.principal, Citizen):
+            await self._names.note(self.principal.id, self.principal.display_name)
+        await self._presence.beat([Beat(subject, beat.status, status_msg, beat.session_id or self._session)])
+
+    def _subject(self, user_id: str | None) -> SubjectId:
+        names: set[str]
+        match self.principal:
+            case Citizen(citizen):
+                subject, names = citizen_subject(citizen), {citizen}
+            case AgentPrincipal(slug):
+                subject, names = agent_subject(slug), {slug, agent_subject(slug)}
+            case _:
+                raise NotSignedIn("sign_in", 'say who you are first: {"event": "auth", "token": "…"}')
+        if user_id is not None and user_id not in names:
+            raise NotAllowed("not_you", f"this token is {subject}'s, not {user_id}'s")
+        return subject
+
+
+def _snapshot_frames(snapshot: Snapshot) -> list[bytes]:
+    return fragments(snapshot.encoded)
+
+
+def _some_at_a_time(changes: list[Change]) -> Iterator[list[Change]]:
+    for begin in range(0, len(changes), _AT_ONCE):
+        yield changes[begin : begin + _AT_ONCE]
+
+
+def _singly(changes: Changes) -> bytes:
+    return b"".join(text_frame(update) for update in changes.singly)
+
+
+def _together(changes: Changes) -> bytes:
+    return text_frame(changes.together)

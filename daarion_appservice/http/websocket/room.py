@@ -1,0 +1,242 @@
+"""``/ws/city/rooms/{room_id}``: what happens in a room, and saying something there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+
+from ...city.history_visibility import Reading, is_known_to, may_look_on
+from ...city.identity import Namespace
+from ...city.messages import Messages
+from ...city.online_members import Occupancy
+from ...city.ports import NowMs, PresenceStore
+from ...city.reader_memberships import Readers
+from ...city.types import Author, Removal, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
+from ...city.typing_and_receipts import Attention
+from ...errors import NotFound
+from ...json_encoding import as_json
+from ...realtime.presence_stream import encode_presence
+from ...realtime.room_streams import Identity, RoomStreams, members_only
+from ...storage.database import Database, Transaction
+from ..auth.authenticator import CityDoor
+from ..auth.authors import Authors
+from ..auth.origins import Origins
+from ..auth.principals import Anonymous, Principal, is_admin
+from ..auth.principals import reader as principal_reader
+from ..routes.members import ReadMark
+from ..routes.messages import NewMessage
+from ..routing import Body, check_text
+from ..views import JSON, author_view, message_view, moment, room_view
+from .frames import text_frame
+from .session import Conversation, Reader, SocketRoute, no_such_event, read_event
+
+PATH: Final = "/ws/city/rooms/{room_id}"
+
+_MAX_MESSAGE_BYTES: Final = 256 * 1024
+"""A body may have 48,000 bytes, each of which JSON may write with six."""
+
+
+class TypingEvent(Body):
+    typing: bool = True
+
+
+class RoomFrames:
+    """What happens in a room, as frames."""
+
+    def __init__(self, presence: PresenceStore, occupancy: Occupancy, namespace: Namespace, now_ms: NowMs) -> None:
+        self._presence = presence
+        self._occupancy = occupancy
+        self._namespace = namespace
+        self._now_ms = now_ms
+
+    def event(self, event: RoomEvent, *, with_message: bool = True) -> bytes:
+        """Without its message it names the message only: somebody who is told of many things that happened to one message
+        needs it once."""
+        content: JSON = {"event": event.kind, "room_id": event.room_id, "seq": event.seq}
+        match event.kind:
+            case RoomEventKind.JOIN | RoomEventKind.LEAVE:
+                assert event.who is not None
+                content |= {
+                    "member": author_view(event.who, self._namespace),
+                    "created_at": moment(event.at_ms),
+                    "members_online": self._occupancy.members_online(event.room_id),
+                }
+                if event.kind is RoomEventKind.LEAVE:
+                    content |= self._cause(event.removal)
+            case _:
+                content |= self._about_message(event, with_message=with_message)
+        return _frame(content)
+
+    def _cause(self, removal: Removal | None) -> JSON:
+        """Why a member is gone."""
+        if removal is None:
+            return {"cause": "left", "by": None, "reason": None}
+        by = removal.by and author_view(removal.by, self._namespace)
+        return {"cause": removal.standing, "by": by, "reason": removal.reason}
+
+    def changed(self, room: Room) -> bytes:
+        view = room_view(room, self._occupancy.members_online(room.id), self._namespace)
+        return _frame({"event": "city.room.updated", "room_id": room.id, "room": view})
+
+    def _about_message(self, event: RoomEvent, *, with_message: bool) -> JSON:
+        """The message as it stands, and what happened to it; None when it was in a room that was emptied since."""
+        message = event.message
+        content: JSON = {
+            "message_id": message and message.id,
+            "message": message_view(message, self._namespace) if message and with_message else None,
+        }
+        if event.who is not None:
+            content |= {"by": author_view(event.who, self._namespace), "created_at": moment(event.at_ms)}
+        if event.kind is RoomEventKind.REACTION:
+            content |= {"emoji": event.key, "added": event.added}
+        return content
+
+    def member(self, room: RoomId, member: Author) -> bytes:
+        return _frame({"event": "city.room.member", "room_id": room, "member": author_view(member, self._namespace)})
+
+    def presence(self, room: RoomId, subject: SubjectId) -> bytes:
+        return _frame(
+            {"event": "city.room.presence", "room_id": room, "members_online": self._occupancy.members_online(room)}
+            | encode_presence(subject, self._presence.shown(subject), self._now_ms())
+        )
+
+    def typing(self, room: RoomId, subjects: frozenset[SubjectId]) -> bytes:
+        return _frame({"event": "city.room.typing", "room_id": room, "typing": sorted(subjects)})
+
+    def rooms(self, rooms: Sequence[Room]) -> bytes:
+        """Rooms as ``GET /city/rooms`` shows them."""
+        views = [room_view(room, self._occupancy.members_online(room.id), self._namespace) for room in rooms]
+        return _frame({"event": "city.rooms.updated", "rooms": views})
+
+    def rooms_resync(self) -> bytes:
+        return _frame({"event": "city.rooms.resync"})
+
+    def resync(self, room: RoomId, seq: int) -> bytes:
+        return _frame({"event": "city.room.resync", "room_id": room, "seq": seq})
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSocketParts:
+    """What a conversation in a room needs of the city."""
+
+    database: Database
+    streams: RoomStreams
+    messages: Messages
+    attention: Attention
+    authors: Authors
+    readers: Readers
+
+
+class RoomSocket(SocketRoute):
+    def __init__(self, city: RoomSocketParts, door: CityDoor, origins: Origins, *, anonymous_read: bool) -> None:
+        super().__init__(PATH, door, origins, anonymous_read=anonymous_read, max_message_bytes=_MAX_MESSAGE_BYTES)
+        self._city = city
+
+    async def conversation(self, request: web.Request, principal: Principal, since: int | None) -> Conversation:
+        room_name = request.match_info["room_id"]
+        check_text(room_name)
+        conversation = _Conversation(room_name, self._city, self._door, principal, since)
+        if self.may_read(principal):
+            # Before the connection is a WebSocket: so it is a 404. Others are not told what rooms there are.
+            await conversation.find_room()
+            await conversation.check_may_look_on()
+        return conversation
+
+
+class _Conversation(Conversation):
+    def __init__(
+        self, room_name: str, city: RoomSocketParts, door: CityDoor, principal: Principal, since: int | None
+    ) -> None:
+        super().__init__(door, principal, since)
+        self._room_name = room_name
+        self._city = city
+        self._room: RoomId | None = None
+        self._is_for_members = False
+        self._reader: Reader | None = None
+
+    async def find_room(self) -> RoomId:
+        if self._room is None:
+            async with self._city.database.reading() as tx:
+                room = await tx.rooms.find(self._room_name)
+                asker = await self._identify(tx, room) if room else None
+            if room is None or asker is None or not self._knows_of(room, asker.reading):
+                raise NotFound("no_such_room", f"there is no room {self._room_name!r}")
+            self._room = room.id
+            self._is_for_members = not may_look_on(room, asker.reading)
+        return self._room
+
+    def _knows_of(self, room: Room, reading: Reading) -> bool:
+        return is_known_to(room, reading) or is_admin(self.principal)
+
+    async def check_may_look_on(self) -> None:
+        """Raise NotAllowed when what is said there is not for whoever signed in; others may do so yet."""
+        await self.find_room()
+        if self._is_for_members and not self.must_sign_in:
+            raise members_only(self._room_name)
+
+    @property
+    def must_sign_in(self) -> bool:
+        return self._is_for_members and isinstance(self.principal, Anonymous)
+
+    async def begin(self, reader: Reader) -> None:
+        self._reader = reader
+        await self._city.streams.look_on(await self.find_room(), self.since, self, self._identify)
+
+    async def signed_in(self) -> None:
+        if self._room is not None:
+            await self._city.streams.identify_again(self._room, self, self._identify)
+
+    async def _identify(self, tx: Transaction, room: Room) -> Identity:
+        who, readers = principal_reader(self.principal), self._city.readers
+        users = await readers.users(tx, who)
+        return Identity(readers.subjects(users), await tx.membership_periods.reading(room.id, users))
+
+    def put_out(self) -> None:
+        assert self._reader is not None
+        self._reader.put_out(members_only(self._room_name))
+
+    def tell(self, frame: bytes) -> None:
+        assert self._reader is not None
+        self._reader.write(frame)
+
+    async def drained(self) -> None:
+        assert self._reader is not None
+        await self._reader.drained()
+
+    @property
+    def is_behind(self) -> bool:
+        return self._reader is not None and self._reader.is_behind
+
+    def end(self) -> None:
+        if self._room is not None:
+            self._city.streams.look_away(self._room, self)
+
+    async def take(self, event: dict[str, Any]) -> None:
+        match event.get("event"):
+            case "city.room.send":
+                await self._send(read_event(NewMessage, event))
+            case "city.room.typing":
+                typing = read_event(TypingEvent, event).typing
+                author = self._city.authors.of(self.principal)
+                await self._city.attention.types(author, await self.find_room(), typing=typing)
+            case "city.room.read":
+                message = read_event(ReadMark, event).message_id
+                author = self._city.authors.of(self.principal)
+                await self._city.attention.reads(author, await self.find_room(), message)
+            case _:
+                raise no_such_event(event)
+
+    async def _send(self, said: NewMessage) -> None:
+        """It is heard like everybody's, with the ``client_id`` by which the sender knows it."""
+        await self._city.messages.post(
+            await self._city.authors.seen(self.principal),
+            await self.find_room(),
+            said.draft(),
+        )
+
+
+def _frame(content: JSON) -> bytes:
+    return text_frame(as_json(content))

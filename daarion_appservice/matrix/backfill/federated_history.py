@@ -1,0 +1,245 @@
+"""What other homeservers bring late, into rooms that ours had lost sight of for a while.
+
+Of what it missed Synapse fetches about ten events at once (``get_missing_events``). What it backfills later, when somebody reads
+that far back, comes by no transaction and by no ``/sync``: only the room's history has it, among events that are long known.
+So the history of a room with people from elsewhere is read back to its complete point, soon after they did something and again
+and again, less and less often:
+
+    complete point ──── known ──── backfilled ──── known ────► now
+          └── moves on to where the history looked the same some minutes ago, when nothing was missing there then nor now
+
+Reading it is what has Synapse backfill, so that a hole is found with the second look at the latest.
+
+State resolution may change a room's state without an event that Synapse sends to clients. So ``GET /state`` is asked, too: when
+events were missing, and otherwise at most once a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ...city.event_fields import Event, room_of, sender_of
+from ...city.identity import Namespace
+from ...city.ports import NowMs
+from ...city.types import MatrixRoomId, Room, UserId
+from ...errors import HomeserverAway, HomeserverRefused
+from ...realtime.isolation import isolated
+from ...storage.database import Database
+from ..client.monitor import HomeserverWatch
+from .gap_backfill import CatchUp
+from .late_events import LateEvents
+from .metrics import Missed
+from .room_history import Histories
+
+_SOON_MS: Final = 1_500
+"""After somebody from elsewhere did something: by then Synapse has asked for what it lacks."""
+_FIRST_INTERVAL_MS: Final = 5_000
+"""Between the first two looks; twice as long each time."""
+_LONGEST_INTERVAL_MS: Final = 3_600_000
+_SAME_FOR_MS: Final = 240_000
+"""How long a history must have looked the same to be taken for complete: longer than a link is cut by a server's restart."""
+_STATE_EVERY_MS: Final = 60_000
+"""Milliseconds between two requests for a room's state: the answer has some 100 KB for a thousand members."""
+_LOOK_S: Final = 0.5
+_AT_ONCE: Final = 4
+_AWAY_PAUSE_S: Final = 1.0
+_RETRY_S: Final = 5.0
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A room that people from other servers take part in."""
+
+    due_ms: int
+    interval_ms: int = _FIRST_INTERVAL_MS
+    seen: list[str] | None = None
+    """Its events since the complete point, as they were at ``seen_at_ms``."""
+    seen_at_ms: int = 0
+    state_due_ms: int = 0
+    """The time from which the next look at the room reads its state, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a look at a history says about its complete point."""
+
+    point: str | None
+    """Where it moves to; None where it stays."""
+    seen: list[str]
+    seen_at_ms: int
+
+
+def judge(events: list[str], seen: list[str] | None, seen_at_ms: int, now_ms: int, *, has_point: bool) -> Sight:
+    """What to make of a room's events since its complete point, given what was seen there earlier. Pure."""
+    if not has_point:
+        return Sight(events[0] if events else None, events[1:], now_ms)
+    if seen is None or events[: len(seen)] != seen:
+        return Sight(None, events, now_ms)
+    if not seen:
+        return Sight(None, events, now_ms)
+    if now_ms - seen_at_ms < _SAME_FOR_MS:
+        return Sight(None, seen, seen_at_ms)
+    return Sight(seen[-1], events[len(seen) :], now_ms)
+
+
+class FederatedHistories:
+    def __init__(
+        self,
+        histories: Histories,
+        catch_up: CatchUp,
+        late: LateEvents,
+        database: Database,
+        watch: HomeserverWatch,
+        namespace: Namespace,
+        refresh_state: Callable[[Room], Awaitable[None]],
+        now_ms: NowMs,
+    ) -> None:
+        """``refresh_state`` reads the current state of a room and applies it to the city's room."""
+        self._refresh_state = refresh_state
+        self._histories = histories
+        self._catch_up = catch_up
+        self._late = late
+        self._database = database
+        self._watch = watch
+        self._namespace = namespace
+        self._now_ms = now_ms
+        self._rooms: dict[MatrixRoomId, _Watched] = {}
+        self._busy: set[MatrixRoomId] = set()
+        catch_up.on_missing(self._doubt)
+
+    def follow(self, event: Event) -> None:
+        """An event is being handled: what somebody from elsewhere did before it may be missing."""
+        if not sender_of(event).endswith(f":{self._namespace.domain}"):
+            self.stir(room_of(event))
+
+    def stir(self, room: MatrixRoomId) -> None:
+        """Look at a room's history soon, and often for a while."""
+        soon_ms = self._now_ms() + _SOON_MS
+        watched = self._rooms.setdefault(room, _Watched(soon_ms))
+        watched.interval_ms = _FIRST_INTERVAL_MS
+        watched.due_ms = min(watched.due_ms, soon_ms)
+
+    def _doubt(self, room: MatrixRoomId) -> None:
+        """Have the state of a room read soon: events were missing, and a state event may have been among them."""
+        if watched := self._rooms.get(room):
+            watched.state_due_ms = self._now_ms()
+            self.stir(room)
+
+    async def run(self) -> None:
+        """Look at what is due, until cancelled. Can be run again: another process may have moved the complete points."""
+        self._rooms.clear()
+        self._busy.clear()
+        async with asyncio.TaskGroup() as tasks:
+            is_listed = False
+            while True:
+                await self._watch.wait_up()
+                try:
+                    is_listed = is_listed or await self._list()
+                    due = await self._rooms_of(self._due())
+                except (SQLAlchemyError, OSError) as error:
+                    log.warning("histories_unavailable", error=str(error), help="the database does not answer")
+                    await asyncio.sleep(_RETRY_S)
+                    continue
+                for matrix_room, room in due.items():
+                    self._busy.add(matrix_room)
+                    tasks.create_task(self._try_to_look(matrix_room, room))
+                await asyncio.sleep(_LOOK_S)
+
+    async def _list(self) -> bool:
+        """The rooms that people from elsewhere were in when this process began to lead."""
+        with isolated("federated_histories", "list"):
+            async with self._database.reading() as tx:
+                for room in await tx.members.rooms_with_others(self._namespace.domain):
+                    self.stir(room)
+                for chat in await tx.rooms.direct_chats(waiting=False):
+                    if chat.matrix_room_id and not chat.name.endswith(f":{self._namespace.domain}"):
+                        self.stir(chat.matrix_room_id)
+        return True
+
+    def _due(self) -> list[MatrixRoomId]:
+        now_ms = self._now_ms()
+        due = [room for room, watched in self._rooms.items() if watched.due_ms <= now_ms and room not in self._busy]
+        return due[: max(0, _AT_ONCE - len(self._busy))]
+
+    async def _rooms_of(self, due: list[MatrixRoomId]) -> dict[MatrixRoomId, Room]:
+        """Return the city's rooms and chats by Matrix room id; stop watching Matrix rooms that have none any more."""
+        found: dict[MatrixRoomId, Room] = {}
+        for matrix_room in due:
+            room: Room | None = None
+            # A room that cannot be read from the database is no longer looked at until something happens in it.
+            with isolated("federated_histories", matrix_room):
+                async with self._database.reading() as tx:
+                    room = await tx.rooms.by_matrix_id(matrix_room) or await tx.rooms.by_former_id(matrix_room)
+            if room is None or _is_over(room):
+                del self._rooms[matrix_room]
+            else:
+                found[matrix_room] = room
+        return found
+
+    async def _try_to_look(self, matrix_room: MatrixRoomId, room: Room) -> None:
+        watched = self._rooms[matrix_room]
+        try:
+            missing = 0
+            with isolated("federated_histories", matrix_room):
+                missing = await self._look(matrix_room, self._namespace.keeper(room), watched)
+                await self._look_at_state(matrix_room, room, watched)
+        except HomeserverAway as error:
+            self._watch.lost(error)
+            watched.due_ms = self._now_ms() + int(_AWAY_PAUSE_S * 1000)
+        except HomeserverRefused as error:
+            log.debug("history_refused", room=matrix_room, error=str(error))
+            self._put_off(watched)
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("histories_unavailable", error=str(error), help="the database does not answer; trying again")
+            watched.due_ms = self._now_ms() + int(_RETRY_S * 1000)
+        else:
+            if missing:
+                watched.interval_ms = _FIRST_INTERVAL_MS
+            self._put_off(watched)
+        finally:
+            self._busy.discard(matrix_room)
+
+    async def _look_at_state(self, matrix_room: MatrixRoomId, room: Room, watched: _Watched) -> None:
+        if room.matrix_room_id != matrix_room or self._now_ms() < watched.state_due_ms:
+            return
+        # Set before the request: `_doubt` may make it due again while the request runs.
+        watched.state_due_ms = self._now_ms() + _STATE_EVERY_MS
+        try:
+            await self._refresh_state(room)
+        except Exception:
+            watched.state_due_ms = 0
+            raise
+
+    def _put_off(self, watched: _Watched) -> None:
+        watched.due_ms = self._now_ms() + watched.interval_ms
+        watched.interval_ms = min(watched.interval_ms * 2, _LONGEST_INTERVAL_MS)
+
+    async def _look(self, room: MatrixRoomId, keeper: UserId, watched: _Watched) -> int:
+        async with self._database.reading() as tx:
+            point = await tx.watermarks.point(room)
+        if point is None:
+            stretch = await self._catch_up.first(room, keeper)
+        else:
+            stretch = await self._histories.back_to(room, point, as_user=keeper)
+        await self._catch_up.await_delivery([stretch])
+        brought = await self._catch_up.bring(stretch)
+        has_point = point is not None and not stretch.is_first
+        sight = judge(brought.ids, watched.seen, watched.seen_at_ms, self._now_ms(), has_point=has_point)
+        watched.seen, watched.seen_at_ms = sight.seen, sight.seen_at_ms
+        if sight.point is not None:
+            async with self._database.transaction() as tx:
+                await tx.watermarks.put_point(room, sight.point)
+        self._late.tell(Missed.FEDERATION, {room: brought.missing})
+        return brought.missing
+
+
+def _is_over(room: Room) -> bool:
+    return room.agent is not None and room.archived

@@ -1,0 +1,275 @@
+"""Whether all that was said on Matrix has reached us; what has not is fetched, and takes its place.
+
+Synapse notes that it has handed an event over *before* it has, and keeps what waits behind a transaction in memory: one that
+ends in between never delivers these events (seen in 1.163: ``set_appservice_last_pos`` in synapse/handlers/appservice.py). With
+workers it is the appservice worker alone that ends, while the others go on answering. So nobody waits for a sign that something
+is wrong. A token of ``/sync`` is kept with what came up to it, and what happened since is compared with the inbox:
+
+    token ──── sync ────► now        all rooms of one ghost at once, in the order of the stream
+      └── known: nothing to do       unknown, and not delivered within a moment of a ping: into the inbox, with the new token
+
+The observer looks through the city's rooms, and each agent through its direct chats and for invitations. A room that neither is
+in is read back by whoever of ours looks after it. What other homeservers bring later comes with no token: see
+``federated_histories``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from ...city.event_fields import Event
+from ...city.events import CityEvent, InboxFilled, RoomDoubted
+from ...city.identity import Namespace
+from ...city.ports import NowMs, Publish, publish_all
+from ...city.types import MatrixRoomId, UserId
+from ...errors import HomeserverRefused
+from ...realtime.isolation import isolated
+from ...realtime.listeners import tell_all
+from ...storage.database import Database
+from ...storage.watermarks import Watermark
+from ..client.monitor import HomeserverWatch
+from ..ghosts.ghosts import is_unregistered
+from .invitations import Invitations
+from .late_events import Brought, LateEvents
+from .metrics import Missed
+from .room_history import MAX_PAGES, Histories, Since, Stretch
+
+_AT_ONCE: Final = 4
+"""Agents that look at the same time: their homeserver has better things to do."""
+_LOOK_S: Final = 0.05
+_PATIENCE_S: Final = 2.0
+"""How long the homeserver may deliver nothing of what it shows already, before that is fetched."""
+_LONGEST_PATIENCE_S: Final = 20.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Eye:
+    """A ghost that looks through rooms that it is in."""
+
+    user: UserId
+    rooms: frozenset[MatrixRoomId]
+    names_rooms: bool
+    """Whether the homeserver is asked for these rooms alone; it is told which."""
+
+
+class CatchUp:
+    def __init__(
+        self,
+        histories: Histories,
+        late: LateEvents,
+        invitations: Invitations,
+        database: Database,
+        watch: HomeserverWatch,
+        namespace: Namespace,
+        publish: Publish,
+        now_ms: NowMs,
+    ) -> None:
+        self._histories = histories
+        self._late = late
+        self._invitations = invitations
+        self._database = database
+        self._watch = watch
+        self._namespace = namespace
+        self._publish = publish
+        self._now_ms = now_ms
+        self.turn = asyncio.Lock()
+        """Held while rows of the inbox are in hand."""
+        self._on_missing: list[Callable[[MatrixRoomId], None]] = []
+        self._sweep = asyncio.Lock()
+
+    def on_missing(self, listener: Callable[[MatrixRoomId], None]) -> None:
+        """Call ``listener`` with each room of which events were missing, after they were stored in the inbox."""
+        self._on_missing.append(listener)
+
+    async def run(self, reason: Missed) -> int:
+        """Look through all rooms and chats; returns how many events were missing. Raises HomeserverAway.
+
+        Agents without chats are left to ``look_for_invitations``.
+        """
+        async with self._sweep:
+            missing = await self._city(reason)
+            return missing + await self._look_through(await self._chat_eyes(), reason)
+
+    async def city(self, reason: Missed) -> int:
+        """The same for the city's rooms alone."""
+        async with self._sweep:
+            return await self._city(reason)
+
+    async def look_for_invitations(self, agents: Iterable[UserId], reason: Missed) -> int:
+        """The same for these agents' chats, and invitations."""
+        async with self._sweep:
+            chats = {eye.user: eye for eye in await self._chat_eyes()}
+            return await self._look_through(
+                [chats.get(agent) or _Eye(agent, frozenset(), names_rooms=True) for agent in agents], reason
+            )
+
+    async def _city(self, reason: Missed) -> int:
+        async with self._database.reading() as tx:
+            rooms = await tx.rooms.all()
+            former = await tx.rooms.former_ids()
+        # Of one that was replaced, too: what was said there last may not have come in yet.
+        linked = {room.matrix_room_id for room in rooms if room.matrix_room_id} | {each for each, _ in former}
+        eye = _Eye(self._namespace.observer, frozenset(linked), names_rooms=False)
+        missing, seen = await self._look(eye, reason)
+        return missing + await self._read_back(linked - seen, reason)
+
+    async def _chat_eyes(self) -> list[_Eye]:
+        async with self._database.reading() as tx:
+            chats = await tx.rooms.direct_chats(waiting=False)
+        by_agent: defaultdict[UserId, set[MatrixRoomId]] = defaultdict(set)
+        for chat in chats:
+            if chat.matrix_room_id is not None:
+                by_agent[self._namespace.keeper(chat)].add(chat.matrix_room_id)
+        return [_Eye(agent, frozenset(rooms), names_rooms=True) for agent, rooms in by_agent.items()]
+
+    async def _look_through(self, eyes: list[_Eye], reason: Missed) -> int:
+        slots = asyncio.Semaphore(_AT_ONCE)
+
+        async def look(eye: _Eye) -> int:
+            async with slots:
+                missing, _ = await self._look(eye, reason)
+                return missing
+
+        looks = await asyncio.gather(*map(look, eyes), return_exceptions=True)
+        for found in looks:
+            if isinstance(found, BaseException):
+                raise found
+        return sum(found for found in looks if isinstance(found, int))
+
+    async def _look(self, eye: _Eye, reason: Missed) -> tuple[int, frozenset[MatrixRoomId]]:
+        """What was missing, and in which rooms it would have been seen."""
+        try:
+            with isolated("catch_up", eye.user):
+                return await self._see(eye, reason)
+        except HomeserverRefused as error:
+            if is_unregistered(error):
+                return 0, frozenset()
+            if error.status == 400:
+                # The homeserver was set up anew, or restored from a backup, and knows nothing of the token.
+                await self._forget(eye.user)
+            log.warning("history_refused", user=eye.user, error=str(error), help="trying again with the next look")
+        return 0, frozenset()
+
+    async def _see(self, eye: _Eye, reason: Missed) -> tuple[int, frozenset[MatrixRoomId]]:
+        async with self._database.reading() as tx:
+            mark = await tx.watermarks.get(eye.user)
+        if mark is None:
+            since, covered = await self._histories.now(eye.user), frozenset[MatrixRoomId]()
+        else:
+            named = eye.rooms if eye.names_rooms else None
+            since = await self._histories.since(mark.token, eye.user, named)
+            covered = (mark.rooms - since.left) & eye.rooms
+        stretches = [stretch for room, stretch in since.stretches.items() if room in covered]
+        new = await self._newly_seen(eye, covered)
+        stretches += new
+        covered |= {stretch.room for stretch in new}
+        return await self._take(eye, since, stretches, mark, covered, reason), covered
+
+    async def _newly_seen(self, eye: _Eye, covered: frozenset[MatrixRoomId]) -> list[Stretch]:
+        """Rooms that a token covers from now on, since the ghost is in them: their first stretches."""
+        if not eye.rooms - covered:
+            return []
+        joined = await self._histories.joined_rooms(eye.user)
+        return [await self.first(room, eye.user) for room in sorted((eye.rooms - covered) & joined)]
+
+    async def first(self, room: MatrixRoomId, user: UserId) -> Stretch:
+        """History back to a whole page that is known, or to its start. Raises HomeserverAway, HomeserverRefused."""
+        found: list[Event] = []
+        cursor: str | None = None
+        for _ in range(MAX_PAGES):
+            page, cursor = await self._histories.page_back(room, cursor, as_user=user)
+            found += page
+            is_known = page and not await self._late.unknown([Stretch(room, page[::-1])])
+            if cursor is None or is_known:
+                break
+        return Stretch(room, found[::-1], len(found), is_first=True)
+
+    async def _read_back(self, rooms: set[MatrixRoomId], reason: Missed) -> int:
+        """Rooms that the observer may not enter."""
+        missed: dict[MatrixRoomId, int] = {}
+        for room in sorted(rooms):
+            with isolated("catch_up", room):
+                try:
+                    stretch = await self.first(room, self._namespace.bot)
+                except HomeserverRefused as error:
+                    log.debug("history_refused", room=room, error=str(error))
+                    continue
+                await self.await_delivery([stretch])
+                missed[room] = (await self.bring(stretch)).missing
+        self._late.tell(reason, missed)
+        return sum(missed.values())
+
+    async def _take(
+        self,
+        eye: _Eye,
+        since: Since,
+        stretches: list[Stretch],
+        mark: Watermark | None,
+        covered: frozenset[MatrixRoomId],
+        reason: Missed,
+    ) -> int:
+        invited = await self._invitations.unknown(eye.user, since)
+        if stretches or invited:
+            await self.await_delivery(stretches)
+            invited = await self._invitations.unknown(eye.user, since)
+        new_mark = Watermark(since.token, covered)
+        if new_mark == mark and not stretches and not invited:
+            return 0
+        missed: dict[MatrixRoomId, int] = {}
+        brought = []
+        async with self.turn, self._database.transaction() as tx:
+            for stretch in stretches:
+                brought.append(await self._late.bring(tx, stretch, is_covered=True))
+                missed[stretch.room] = brought[-1].missing
+            if invited:
+                await tx.inbox.add(invited, now_ms=self._now_ms())
+            await tx.watermarks.put(eye.user, new_mark)
+        self._publish_brought(brought, is_news=bool(invited))
+        self._late.tell(reason, missed | {MatrixRoomId(each.matrix_room_id): 1 for each in invited})
+        return sum(missed.values()) + len(invited)
+
+    async def bring(self, stretch: Stretch) -> Brought:
+        """Have what is missing of one stretch wait in its place."""
+        async with self.turn, self._database.transaction() as tx:
+            brought = await self._late.bring(tx, stretch)
+        self._publish_brought([brought])
+        return brought
+
+    def _publish_brought(self, brought: list[Brought], *, is_news: bool = False) -> None:
+        doubted = {each.doubted for each in brought if each.doubted is not None}
+        happened: list[CityEvent] = [move for each in brought for move in each.moves]
+        happened += [RoomDoubted(room) for room in sorted(doubted)]
+        if is_news or any(each.missing for each in brought):
+            happened.append(InboxFilled())
+        publish_all(self._publish, happened)
+        for each in brought:
+            if each.missing:
+                tell_all("EventsMissed", self._on_missing, each.room)
+
+    async def await_delivery(self, stretches: list[Stretch]) -> None:
+        """Let the homeserver deliver what it shows already: it does so in the order of the stream, and just a bit later."""
+        loop = asyncio.get_running_loop()
+        unknown = await self._late.unknown(stretches)
+        if not unknown:
+            return
+        may_come = await self._watch.ask_for_delivery()
+        give_up = loop.time() + _LONGEST_PATIENCE_S
+        until = loop.time() + _PATIENCE_S
+        while may_come and unknown and loop.time() < min(until, give_up):
+            await asyncio.sleep(_LOOK_S)
+            still = await self._late.unknown(stretches)
+            if len(still) < len(unknown):
+                until = loop.time() + _PATIENCE_S
+            unknown = still
+
+    async def _forget(self, user: UserId) -> None:
+        async with self._database.transaction() as tx:
+            await tx.watermarks.forget(user)

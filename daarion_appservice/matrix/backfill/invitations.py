@@ -1,0 +1,49 @@
+"""Invitations of agents that ``/sync`` shows and no transaction brought."""
+
+from __future__ import annotations
+
+import hashlib
+
+import orjson
+
+from ...city.event_fields import Event, content_of, sender_of, text, type_of
+from ...city.identity import Namespace
+from ...city.types import MatrixRoomId, UserId
+from ...storage.database import Database
+from ...storage.inbox import ReceivedEvent
+from .room_history import Since
+
+
+class Invitations:
+    def __init__(self, database: Database, namespace: Namespace) -> None:
+        self._database = database
+        self._namespace = namespace
+
+    async def unknown(self, user: UserId, since: Since) -> list[ReceivedEvent]:
+        """Invitations of an agent into rooms of which the city knows nothing, as events that can be handled."""
+        found: list[ReceivedEvent] = []
+        for room, state in since.invitations.items():
+            event = next((each for each in state if _invites(each, user)), None)
+            if event is None or self._namespace.is_ours(sender_of(event)):
+                continue
+            async with self._database.reading() as tx:
+                chat = await tx.rooms.by_matrix_id(room)
+                is_on_its_way = await tx.inbox.waits(room)
+            if not is_on_its_way and (chat is None or (chat.archived and chat.agent is not None)):
+                found.append(_as_received(event, room, user, since.token))
+        return found
+
+
+def _invites(event: Event, user: UserId) -> bool:
+    return (
+        type_of(event) == "m.room.member"
+        and text(event, "state_key") == user
+        and text(content_of(event), "membership") == "invite"
+    )
+
+
+def _as_received(event: Event, room: MatrixRoomId, user: UserId, token: str) -> ReceivedEvent:
+    """What an invitation shows has no event id: it gets one that is the same when it is looked at again."""
+    digest = hashlib.sha256(f"{room} {user} {token}".encode()).hexdigest()
+    event = event | {"room_id": room, "event_id": f"$invitation-{digest}"}
+    return ReceivedEvent(event["event_id"], room, orjson.dumps(event).decode(), is_confirmed=True)

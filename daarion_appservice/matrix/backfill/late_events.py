@@ -1,0 +1,163 @@
+"""Stretches of history, as the homeserver shows them, on their way into the inbox: what never came takes its place there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Final
+
+import structlog
+
+from ...city.event_fields import event_id_of
+from ...city.events import RoomHappened
+from ...city.identity import Namespace
+from ...city.ports import NowMs
+from ...city.room_sequence import move
+from ...city.types import MatrixRoomId, MessageId, RoomId
+from ...storage.database import Database, Transaction
+from ...storage.inbox import InboxState, Known, Others
+from .metrics import Missed, MissedEvents
+from .missing_events import Plan, after_oldest_known, plan
+from .room_history import Stretch
+from .stream_order import Around, Place
+
+_LIKELY_CAUSE: Final = {
+    Missed.START: "they were written while this service did not run, or did not lead, and Synapse did not deliver them",
+    Missed.ABSENCE: "Synapse was away, and had not delivered them by then",
+    Missed.WORKER: "Synapse answers but delivers nothing: did its appservice worker (notify_appservices_from_worker) end, "
+    "or does something between it and appservice.address hold transactions back?",
+    Missed.FEDERATION: "other homeservers could not reach Synapse for a while, and it found them later",
+    Missed.BACKFILL: "they were missing when an admin asked for the whole history",
+}
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What became of a stretch."""
+
+    room: MatrixRoomId
+    ids: list[str]
+    """Of its events, without what was before our time."""
+    missing: int
+    doubted: RoomId | None
+    """The city's room, when state events were missing or out of order, so that its current state has to be read."""
+    moves: list[RoomHappened]
+    """The events to publish after the commit."""
+
+
+class LateEvents:
+    def __init__(self, database: Database, namespace: Namespace, metrics: MissedEvents, now_ms: NowMs) -> None:
+        self._database = database
+        self._namespace = namespace
+        self._metrics = metrics
+        self._now_ms = now_ms
+
+    async def unknown(self, stretches: Iterable[Stretch]) -> set[str]:
+        """Ids of the events that never came."""
+        async with self._database.reading() as tx:
+            return {each for stretch in stretches for each in await self._unknown(tx, stretch)}
+
+    async def _unknown(self, tx: Transaction, stretch: Stretch) -> set[str]:
+        stretch, known = await self._of_our_time(tx, stretch)
+        return set(stretch.ids) - known.keys()
+
+    async def _of_our_time(self, tx: Transaction, stretch: Stretch) -> tuple[Stretch, dict[str, Known]]:
+        known = await tx.inbox.known(stretch.ids)
+        if not stretch.is_first:
+            return stretch, known
+        events = after_oldest_known(stretch.events, known)
+        ordered_from = max(0, stretch.in_stream_order_from - len(stretch.events) + len(events))
+        return replace(stretch, events=events, in_stream_order_from=ordered_from), known
+
+    async def bring(self, tx: Transaction, stretch: Stretch, *, is_covered: bool = False) -> Brought:
+        """Put the missing events of a stretch into the inbox, and move messages that are out of stream order.
+
+        Runs in the caller's transaction.
+
+        Args:
+            is_covered: the transaction stores a ``/sync`` token behind the stretch, so that the next sweep begins there.
+        """
+        await tx.inbox.hold(stretch.room)
+        stretch, known = await self._of_our_time(tx, stretch)
+        room = await tx.rooms.by_matrix_id(stretch.room) or await tx.rooms.by_former_id(stretch.room)
+        places = await tx.messages.places(room.id, stretch.ids) if room is not None else {}
+        if stretch.is_first:
+            # The reader does not see what was sent before it joined, where the history is for members. Events that arrived
+            # before one of the stretch are not behind it.
+            last_row = max((each.row_id for each in known.values()), default=0)
+            await tx.inbox.note_swept_before(stretch.room, last_row)
+        around = await self._around(tx, room.id, stretch, places) if room is not None else Around()
+        # Of what is long past the inbox has forgotten that it came.
+        known = {event_id: Known(InboxState.DONE, 0) for event_id in places} | known
+        found = plan(
+            stretch.events,
+            known,
+            places,
+            self._namespace.is_ours,
+            in_stream_order_from=stretch.in_stream_order_from,
+            around=around,
+        )
+        moves = [await move(tx, each.message, each.before, self._now_ms()) for each in found.moves]
+        await self._put(tx, stretch, found)
+        if is_covered:
+            await tx.inbox.note_swept(
+                stretch.room, stretch.ids, all_but=around.after.keys() if stretch.is_first else None
+            )
+        missing = [event for event in stretch.events if event_id_of(event) not in known]
+        is_doubtful = found.is_state_misordered or any(isinstance(event.get("state_key"), str) for event in missing)
+        return Brought(
+            stretch.room,
+            stretch.ids,
+            found.missing,
+            room.id if room is not None and is_doubtful else None,
+            [each for each in moves if each is not None],
+        )
+
+    async def _around(self, tx: Transaction, room: RoomId, stretch: Stretch, places: Mapping[str, Place]) -> Around:
+        if not stretch.since_token and not stretch.is_first:
+            # The stretch was read backwards from its end: messages behind its last one arrived after the request.
+            last = max((place[0] for place in places.values()), default=None)
+            return Around(after={} if last is None else await tx.messages.from_matrix_after(room, last))
+        ids = set(stretch.ids)
+        later = [event_id for event_id in await tx.inbox.unswept(stretch.room) if event_id not in ids]
+        places = await tx.messages.places(room, later, is_from_matrix=True)
+        after = dict(sorted(places.items(), key=lambda item: item[1]))
+        if stretch.is_first:
+            return Around(after=after)
+        last = await tx.messages.last_from_matrix(room, stretch.room, but=ids | after.keys())
+        return Around(last, await self._late_before(tx, room, stretch.room, ids), after)
+
+    async def _late_before(
+        self, tx: Transaction, room: RoomId, matrix_room: MatrixRoomId, ids: set[str]
+    ) -> float | None:
+        befores = await tx.inbox.late_befores(matrix_room, but=ids)
+        if not befores:
+            return None
+        before = befores[-1]
+        message = await tx.messages.get(MessageId(before)) if before is not None else None
+        return message.seq if message is not None and message.room_id == room else inf
+
+    async def _put(self, tx: Transaction, stretch: Stretch, found: Plan) -> None:
+        now_ms = self._now_ms()
+        await tx.inbox.forget_done(found.again)
+        others = Others.BETWEEN if stretch.is_first else Others.SWEPT_BEFORE if stretch.since_token else Others.BEHIND
+        await tx.inbox.put_in_order(stretch.room, found.waiting, now_ms=now_ms, others=others)
+        await tx.inbox.add(found.settled, now_ms=now_ms, is_done=True)
+        await tx.inbox.confirm([row.event_id for row in found.waiting])
+
+    def tell(self, reason: Missed, missed: dict[MatrixRoomId, int]) -> None:
+        """Count what was missing, and say what is likely to be the cause, once that is committed."""
+        count = sum(missed.values())
+        if not count:
+            return
+        self._metrics.count(reason, count)
+        log.warning(
+            "events_missed",
+            count=count,
+            rooms=sorted(room for room, missing in missed.items() if missing)[:10],
+            reason=reason.value,
+            help=_LIKELY_CAUSE[reason],
+        )

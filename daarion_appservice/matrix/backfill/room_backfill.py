@@ -1,0 +1,233 @@
+"""Backfill of a Matrix room's history into the city: messages, and the edits, reactions and redactions that are about them.
+
+    backwards   messages older than all that the city has are stored at once; newer ones that are missing go to the inbox
+    forwards    edits and reactions of messages from the backfill are stored at once; what is missing of the others, and
+                redactions, go to the inbox, so that clients are told
+
+Each page is one transaction, and what the city has is not taken again: a backfill that was interrupted can be repeated. The
+second pass begins after the first one ended and goes on to the end of the room, so that it also finds what is redacted, edited
+or given meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ...city.event_fields import MESSAGES, SAID, Event, content_of, event_id_of, inner, is_signed, text, type_of
+from ...city.identity import Namespace
+from ...city.parsing_threads import prepared
+from ...city.ports import NowMs
+from ...city.types import HistoryVisibility, MatrixRoomId, Room
+from ...errors import Conflict
+from ...storage.database import Database, Transaction
+from ...storage.inbox import InboxState, ReceivedEvent
+from ..client.homeserver import Homeserver
+from ..client.message_content import replaced
+from ..client.room_rules import visibility_in
+from ..inbound.messages import MessageEvents
+from ..inbound.transactions import received
+from .late_events import LateEvents
+from .metrics import Missed
+from .room_history import Stretch
+
+_PAGE: Final = 100
+_REDACTION: Final = "m.room.redaction"
+_FIRST_SEQ: Final = 1
+"""The number of a room's first event; messages from a backfill have lower ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backfilled:
+    """How much of a room's history was missing."""
+
+    messages: int
+    relations: int
+    """Edits, reactions and redactions."""
+
+
+class Backfill:
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        database: Database,
+        namespace: Namespace,
+        events: MessageEvents,
+        late: LateEvents,
+        now_ms: NowMs,
+    ) -> None:
+        self._homeserver = homeserver
+        self._database = database
+        self._namespace = namespace
+        self._events = events
+        self._late = late
+        self._now_ms = now_ms
+
+    async def run(self, room: Room) -> Backfilled:
+        """Bring what was said in the Matrix room and is missing in the city into the city.
+
+        What is older than the oldest message that the city has is there when this returns. What is newer takes its place as soon
+        as the service handles it.
+
+        Raises:
+            Conflict: the room has no Matrix room yet.
+            HomeserverAway, HomeserverRefused: what was stored by then stays.
+        """
+        if room.matrix_room_id is None:
+            raise Conflict("not_linked", f"the room {room.slug} has no Matrix room yet")
+        messages = await self._bring_messages(room, room.matrix_room_id)
+        return Backfilled(messages, await self._bring_relations(room, room.matrix_room_id))
+
+    # --- messages, newest first -------------------------------------------------------------------------
+
+    async def _bring_messages(self, room: Room, matrix_room: MatrixRoomId) -> int:
+        async with self._database.reading() as tx:
+            oldest = await tx.messages.oldest_from_matrix(room.id)
+        place = _Place(await self._visibility(matrix_room))
+        cursor: str | None = None
+        count = 0
+        is_older = oldest is None
+        newer: list[Event] = []
+        while True:
+            events, cursor = await self._homeserver.messages_before(
+                matrix_room, cursor, limit=_PAGE, as_user=self._namespace.bot
+            )
+            async with self._database.reading() as tx:
+                texts = await self._events.ahead(tx, events)
+            async with prepared(texts), self._database.transaction() as tx:
+                for event in events:
+                    place.go_back(event)
+                    if not is_older:
+                        newer.append(event)
+                        is_older = event.get("event_id") == oldest
+                    elif type_of(event) in MESSAGES:
+                        happened = await self._events.take(
+                            tx, room, event, is_history=True, visibility=place.visibility
+                        )
+                        count += happened != []
+            if cursor is None or not events:
+                return count + await self._fill_holes(room, matrix_room, newer[::-1])
+
+    async def _fill_holes(self, room: Room, matrix_room: MatrixRoomId, events: list[Event]) -> int:
+        """State is left to housekeeping, which reads what holds now."""
+        async with self._database.transaction() as tx:
+            here = await tx.messages.places(room.id, [event_id_of(event) for event in events])
+            said = [event | {"room_id": matrix_room} for event in _said(events, here.keys())]
+            brought = await self._late.bring(tx, Stretch(matrix_room, said, len(said)))
+        self._late.tell(Missed.BACKFILL, {matrix_room: brought.missing})
+        return brought.missing
+
+    async def _visibility(self, matrix_room: MatrixRoomId) -> HistoryVisibility:
+        content = await self._homeserver.state(matrix_room, "m.room.history_visibility", as_user=self._namespace.bot)
+        return visibility_in(content or {})
+
+    # --- edits, reactions and redactions, oldest first --------------------------------------------------
+
+    async def _bring_relations(self, room: Room, matrix_room: MatrixRoomId) -> int:
+        visibility = visibility_in({})
+        cursor: str | None = None
+        count = 0
+        while True:
+            page, cursor = await self._homeserver.messages_after(
+                matrix_room, cursor, limit=_PAGE, as_user=self._namespace.bot
+            )
+            relations: list[tuple[Event, HistoryVisibility]] = []
+            for event in page:
+                if _is_visibility(event):
+                    visibility = visibility_in(content_of(event))
+                if is_signed(event) and _is_relation(event):
+                    relations.append((event | {"room_id": matrix_room}, visibility))
+            if relations:
+                count += await self._take(room, matrix_room, relations)
+            if cursor is None or not page:
+                return count
+
+    async def _take(
+        self, room: Room, matrix_room: MatrixRoomId, relations: list[tuple[Event, HistoryVisibility]]
+    ) -> int:
+        async with self._database.reading() as tx:
+            texts = await self._events.ahead(tx, [event for event, _ in relations])
+        count = 0
+        missing: list[ReceivedEvent] = []
+        async with prepared(texts), self._database.transaction() as tx:
+            # In this order, as the service does when it handles events: the inbox, then the room.
+            await tx.inbox.hold(matrix_room)
+            await tx.rooms.hold_any(room.id)
+            known = await tx.inbox.known([event_id_of(event) for event, _ in relations])
+            for event, visibility in relations:
+                came = known.get(event_id_of(event))
+                if came is not None and came.state is not InboxState.DONE:
+                    continue
+                if await self._is_history(tx, room, event):
+                    count += await self._events.past_relation(tx, room, event, visibility)
+                elif await self._is_missing(tx, room, event, came=came is not None):
+                    missing.append(replace(received(event), is_confirmed=True))
+            if missing:
+                await tx.inbox.forget_done([each.event_id for each in missing])
+                await tx.inbox.add(missing, now_ms=self._now_ms())
+        return count + len(missing)
+
+    async def _is_history(self, tx: Transaction, room: Room, event: Event) -> bool:
+        """Return whether it is an edit of or a reaction to a message from a backfill, which no client waits for."""
+        if type_of(event) == _REDACTION:
+            return False
+        message = await self._events.related_message(tx, room, event)
+        return message is not None and message.seq < _FIRST_SEQ
+
+    async def _is_missing(self, tx: Transaction, room: Room, event: Event, *, came: bool) -> bool:
+        if type_of(event) == _REDACTION:
+            return not await self._events.is_in_effect(tx, room, event)
+        # One that was handled when its message was here had its effect, or can have none.
+        return not (
+            came
+            or room.archived
+            or await self._events.has_relation(tx, event)
+            or await self._events.related_message(tx, room, event) is None
+        )
+
+
+class _Place:
+    """A place in a room's history, on the way back from its end, and who may read what was said there."""
+
+    def __init__(self, visibility: HistoryVisibility) -> None:
+        self.visibility = visibility
+
+    def go_back(self, event: Event) -> None:
+        """``event`` is the one before the events that were passed so far."""
+        if _is_visibility(event):
+            # Before the first of these events the room had none, which means the default.
+            self.visibility = visibility_in(inner(inner(event, "unsigned"), "prev_content"))
+
+
+def _said(events: list[Event], here: Collection[str]) -> list[Event]:
+    """Return messages that are not redacted, and the edits, reactions and redactions of those that are missing."""
+    found: list[Event] = []
+    missing: set[str] = set()
+    for event in events:
+        if type_of(event) not in SAID or (type_of(event) != _REDACTION and not content_of(event)):
+            continue
+        if not _is_relation(event):
+            found.append(event)
+            if event_id_of(event) not in here:
+                missing.add(event_id_of(event))
+        elif _target(event) in missing:
+            found.append(event)
+    return found
+
+
+def _is_relation(event: Event) -> bool:
+    content = content_of(event)
+    if type_of(event) in MESSAGES:
+        return replaced(content) is not None
+    return type_of(event) == _REDACTION or (type_of(event) == "m.reaction" and bool(content))
+
+
+def _target(event: Event) -> str:
+    content = content_of(event)
+    redacted = text(content, "redacts") or text(event, "redacts")
+    return redacted or text(inner(content, "m.relates_to"), "event_id")
+
+
+def _is_visibility(event: Event) -> bool:
+    return type_of(event) == "m.room.history_visibility" and event.get("state_key") == ""

@@ -1,0 +1,184 @@
+"""What the homeserver shows of rooms' histories: since a token for all rooms of a ghost, or back from now in one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import structlog
+
+from ...city.event_fields import Event, event_id_of
+from ...city.types import MatrixRoomId, UserId
+from ..client.homeserver import Homeserver
+
+MAX_PAGES: Final = 100
+"""How far back one room is read: 10,000 events."""
+_PAGE: Final = 100
+_MOST_ROUNDS: Final = 50
+"""How often to ask for more in one go; every round brings up to 100 events of each room in the order of the stream."""
+_MOST_NAMED_BYTES: Final = 6_000
+"""How long a list of rooms may be that goes into an address: Synapse takes addresses of up to 16 KiB."""
+_NOTHING: Final[dict[str, Any]] = {"types": [], "limit": 0}
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a room's history without a hole, oldest first; each event names its room."""
+
+    room: MatrixRoomId
+    events: list[Event]
+    in_stream_order_from: int = 0
+    """From this index on the events are in the order of the homeserver's stream, and before it in topological order."""
+    is_first: bool = False
+    """Nothing is known of what was before: only what follows an event that came by itself is news."""
+    since_token: bool = False
+    """Whether it holds all events between two tokens of ``/sync``."""
+
+    @property
+    def ids(self) -> list[str]:
+        return [event_id_of(event) for event in self.events]
+
+
+@dataclass(slots=True)
+class Since:
+    """What happened since a token of somebody's ``/sync``."""
+
+    token: str
+    stretches: dict[MatrixRoomId, Stretch] = field(default_factory=dict)
+    left: set[MatrixRoomId] = field(default_factory=set)
+    """Rooms in which they are no longer."""
+    invitations: dict[MatrixRoomId, list[Event]] = field(default_factory=dict)
+    """Rooms that they were invited to, with the state that an invitation shows."""
+
+
+class Histories:
+    """All calls raise HomeserverAway and HomeserverRefused."""
+
+    def __init__(self, homeserver: Homeserver) -> None:
+        self._homeserver = homeserver
+
+    async def now(self, user: UserId) -> Since:
+        """A token for what happens from now on, and the invitations that wait."""
+        answer = await self._sync(None, user, ())
+        since = Since(str(answer["next_batch"]))
+        since.invitations.update(_invitations(answer))
+        return since
+
+    async def since(self, token: str, user: UserId, rooms: Collection[MatrixRoomId] | None = None) -> Since:
+        """All that happened since ``token``; in these rooms, or in whichever ``user`` is in."""
+        found = Since(token)
+        for _ in range(_MOST_ROUNDS):
+            before = found.token
+            # The homeserver may repeat an old answer to the same question, so that only an empty one is the last.
+            answer = await self._sync(before, user, rooms)
+            found.token = str(answer["next_batch"])
+            joined = _object(_object(answer, "rooms"), "join")
+            for room, part in joined.items():
+                await self._add(found, MatrixRoomId(room), _object(part, "timeline"), before, user)
+            found.left |= set(map(MatrixRoomId, _object(_object(answer, "rooms"), "leave")))
+            found.left -= set(map(MatrixRoomId, joined))
+            found.invitations.update(_invitations(answer))
+            if not joined or found.token == before:
+                break
+        return found
+
+    async def _add(self, found: Since, room: MatrixRoomId, timeline: dict[str, Any], before: str, user: UserId) -> None:
+        so_far = found.stretches.get(room) or Stretch(room, [], since_token=True)
+        between: list[Event] = []
+        if timeline.get("limited") is True and isinstance(prev_batch := timeline.get("prev_batch"), str):
+            between = await self._between(room, prev_batch, before, user)
+        events = [*so_far.events, *between, *_events(timeline.get("events"), room)]
+        ordered_from = len(so_far.events) + len(between) if between else so_far.in_stream_order_from
+        found.stretches[room] = replace(so_far, events=events, in_stream_order_from=ordered_from)
+
+    async def _between(self, room: MatrixRoomId, cursor: str | None, until: str, user: UserId) -> list[Event]:
+        """What a timeline leaves out, oldest first."""
+        found: list[Event] = []
+        for _ in range(MAX_PAGES):
+            page, cursor = await self._homeserver.messages_before(room, cursor, limit=_PAGE, as_user=user, until=until)
+            found += _events(page, room)
+            if cursor is None or not page:
+                return found[::-1]
+        _log_too_long(room, len(found))
+        return found[::-1]
+
+    async def joined_rooms(self, user: UserId) -> set[MatrixRoomId]:
+        return await self._homeserver.joined_rooms(as_user=user)
+
+    async def page_back(
+        self, room: MatrixRoomId, cursor: str | None, *, as_user: UserId
+    ) -> tuple[list[Event], str | None]:
+        """A page of history, newest first, and the cursor to the next; None at the start of the room's history."""
+        page, cursor = await self._homeserver.messages_before(room, cursor, limit=_PAGE, as_user=as_user)
+        return _events(page, room), cursor if page else None
+
+    async def back_to(self, room: MatrixRoomId, event_id: str, *, as_user: UserId) -> Stretch:
+        """What came after an event; all that there is, as if for the first time, when the event is not found."""
+        found: list[Event] = []
+        cursor: str | None = None
+        for _ in range(MAX_PAGES):
+            page, cursor = await self.page_back(room, cursor, as_user=as_user)
+            for event in page:
+                if event["event_id"] == event_id:
+                    return Stretch(room, found[::-1], len(found))
+                found.append(event)
+            if cursor is None:
+                break
+        else:
+            _log_too_long(room, len(found))
+        return Stretch(room, found[::-1], len(found), is_first=True)
+
+    async def _sync(self, since: str | None, user: UserId, rooms: Collection[MatrixRoomId] | None) -> dict[str, Any]:
+        return await self._homeserver.sync(since=since, filter_json=_filter(rooms), timeout_ms=0, as_user=user)
+
+
+def _filter(rooms: Collection[MatrixRoomId] | None) -> str:
+    room: dict[str, Any] = {
+        "account_data": _NOTHING,
+        "ephemeral": _NOTHING,
+        "state": _NOTHING | {"lazy_load_members": True},
+        "timeline": {"limit": _PAGE},
+    }
+    if rooms is not None and sum(map(len, rooms)) <= _MOST_NAMED_BYTES:
+        room["rooms"] = sorted(rooms)
+    return json.dumps({"presence": _NOTHING, "account_data": _NOTHING, "room": room}, separators=(",", ":"))
+
+
+def _events(events: Any, room: MatrixRoomId) -> list[Event]:
+    """Those that have an id; ``/sync`` leaves out the room, which is known."""
+    if not isinstance(events, list):
+        return []
+    return [
+        event | {"room_id": room}
+        for event in events
+        if isinstance(event, dict) and isinstance(event.get("event_id"), str)
+    ]
+
+
+def _invitations(answer: dict[str, Any]) -> dict[MatrixRoomId, list[Event]]:
+    return {
+        MatrixRoomId(room): [
+            event
+            for event in _object(_object({"": part}, ""), "invite_state").get("events", [])
+            if isinstance(event, dict)
+        ]
+        for room, part in _object(_object(answer, "rooms"), "invite").items()
+    }
+
+
+def _object(value: Any, key: str) -> dict[str, Any]:
+    found = value.get(key) if isinstance(value, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _log_too_long(room: MatrixRoomId, count: int) -> None:
+    log.warning(
+        "history_too_long",
+        room=room,
+        count=count,
+        help="more was written there while nobody listened than is looked up; what came before that is missing",
+    )

@@ -1,0 +1,164 @@
+"""The order of a room's messages, computed from the order of the homeserver's stream. Pure functions without I/O.
+
+Messages of Matrix users have the order of the stream as far as ``/sync`` has returned it. Behind them are the messages that only
+transactions have brought, in order of arrival. Transactions alone do not give the order: Synapse may send an old transaction
+after newer ones when its appservice worker was restarted in between.
+
+    messages of earlier sweeps ──── of this sweep, in stream order ──── of transactions since
+
+Messages of citizens and agents get their sequence number before Matrix has them, and keep it. Their position may differ from
+the stream, so it does not constrain that of Matrix users' messages.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ...city.types import MessageId
+
+Place = tuple[int, MessageId]
+"""Sequence number and id of a message."""
+
+_Key = tuple[float, int, int]
+"""Sort key of messages after all moves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """The messages of Matrix users in the room that are not part of a stretch of history."""
+
+    last_before: int | None = None
+    """Sequence number of the last one before the stretch."""
+    late_before: float | None = None
+    """Sequence number of the message before which the last event of an earlier sweep will be inserted that is not handled yet;
+    infinity for the end of the room."""
+    after: Mapping[str, Place] = field(default_factory=dict)
+    """Those after the stretch, by event id, in order of their sequence numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    message: MessageId
+    before: MessageId | None
+    """The message that follows it after the move; None for the end of the room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The positions of a stretch's messages."""
+
+    moves: list[Move]
+    """Of messages that the city has."""
+    befores: list[MessageId | None]
+    """For each event of the stretch the message to insert it before, should the city not have it; None for the end."""
+
+
+@dataclass(slots=True)
+class _Moved:
+    moves: list[Move] = field(default_factory=list)
+    keys: dict[MessageId, _Key] = field(default_factory=dict)
+
+
+def find_places(
+    events: Sequence[str],
+    places: Mapping[str, Place],
+    own: Collection[str],
+    around: Around,
+    *,
+    senders: Sequence[str],
+    in_stream_order_from: int,
+) -> Places:
+    """Compute moves and insert positions for a stretch of history.
+
+    Args:
+        events: the ids of its events, oldest first.
+        places: the messages of the city, by event id, for those events that are one.
+        own: the ids of those events that the city sent.
+        around: the other messages of Matrix users in the room.
+        senders: the user ids that sent the events, in the same order.
+        in_stream_order_from: events before this index are in topological order, because of which no message is moved.
+    """
+    theirs = [places[each] for each in events[in_stream_order_from:] if each in places and each not in own]
+    moved = _put_in_order([*theirs, *around.after.values()], around.last_before)
+    keyed = {each: (moved.keys.get(place[1], _key(place)), place[1]) for each, place in places.items()}
+    after = [(moved.keys.get(place[1], _key(place)), place[1]) for place in around.after.values()]
+    floor = None if around.last_before is None else (float(around.last_before), 1, 0)
+    if around.late_before is not None:
+        late = (around.late_before, 0, 0)
+        # Not behind a message of the stretch: the one that the late event waits for may have been moved since.
+        if all(late < keyed[each][0] for each in events if each in keyed and each not in own):
+            floor = max(floor or late, late)
+    return Places(moved.moves, _befores(events, senders, keyed, own, floor, after))
+
+
+def _key(place: Place) -> _Key:
+    return float(place[0]), 1, 0
+
+
+def _put_in_order(wanted: Sequence[Place], last_before: int | None) -> _Moved:
+    """Return the fewest moves that give the messages this order, all of them behind ``last_before``."""
+    staying = _longest_ascending([place[0] for place in wanted], last_before)
+    moved = _Moved()
+    for index, (_, message) in enumerate(wanted):
+        if index in staying:
+            continue
+        anchor = next((wanted[each] for each in range(index + 1, len(wanted)) if each in staying), None)
+        moved.moves.append(Move(message, anchor and anchor[1]))
+        moved.keys[message] = (float("inf") if anchor is None else anchor[0], 0, index)
+    return moved
+
+
+def _longest_ascending(numbers: Sequence[int], above: int | None) -> set[int]:
+    """Return the indexes of a longest ascending subsequence of those numbers that are above ``above`` (patience sorting)."""
+    tails: list[int] = []
+    ends: list[int] = []
+    previous: dict[int, int | None] = {}
+    for index, number in enumerate(numbers):
+        if above is not None and number <= above:
+            continue
+        at = bisect_left(tails, number)
+        previous[index] = ends[at - 1] if at else None
+        tails[at : at + 1], ends[at : at + 1] = [number], [index]
+    found: set[int] = set()
+    last = ends[-1] if ends else None
+    while last is not None:
+        found.add(last)
+        last = previous[last]
+    return found
+
+
+def _befores(
+    events: Sequence[str],
+    senders: Sequence[str],
+    places: Mapping[str, tuple[_Key, MessageId]],
+    own: Collection[str],
+    highest: _Key | None,
+    after: Sequence[tuple[_Key, MessageId]],
+) -> list[MessageId | None]:
+    """Return for each event the next message behind it; an ``own`` one only if no Matrix user's message contradicts that.
+
+    Topological order and the order in which transactions came may contradict each other: both homeservers wrote while the link
+    between them was cut. Then the order of one sender's messages counts, as both orders agree on that.
+    """
+    lowest: list[_Key | None] = []
+    for event in events:
+        lowest.append(highest)
+        if event in places and event not in own:
+            key = places[event][0]
+            highest = key if highest is None else max(highest, key)
+    later = sorted(after)
+    befores: list[MessageId | None] = []
+    next_of: dict[str, tuple[_Key, MessageId]] = {}
+    for event, sender, low in zip(reversed(events), reversed(senders), reversed(lowest), strict=True):
+        index = 0 if low is None else bisect_right(later, low, key=lambda place: place[0])
+        before = later[index] if index < len(later) else None
+        if (of_sender := next_of.get(sender)) and (before is None or of_sender < before):
+            before = of_sender
+        befores.append(before[1] if before is not None else None)
+        if event in places:
+            insort(later, places[event])
+            if event not in own:
+                next_of[sender] = min(places[event], next_of.get(sender, places[event]))
+    return befores[::-1]

@@ -1,0 +1,101 @@
+"""When to see whether all that was said on Matrix has reached us, besides each start and each absence of the homeserver.
+
+    every ``homeserver.sweep_s``, and whenever what we sent does not come back     the city's rooms
+    whenever something was missing there                                all agents' chats and invitations
+    every five minutes                                                  each agent's, one after the other
+
+Measured on Synapse 1.163 with SQLite: a look at which nothing is new takes it 5 ms, one at 130 events 7 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import cycle, islice
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ...city.agents import AgentDirectory
+from ...city.identity import Namespace
+from ...city.types import UserId
+from ...errors import HomeserverAway
+from ..client.monitor import HomeserverWatch
+from .gap_backfill import CatchUp
+from .metrics import Missed
+
+_ALL_AGENTS_S: Final = 300.0
+_RETRY_S: Final = 1.0
+
+log = structlog.get_logger()
+
+
+class Sweeper:
+    def __init__(
+        self,
+        catch_up: CatchUp,
+        watch: HomeserverWatch,
+        agents: AgentDirectory,
+        namespace: Namespace,
+        *,
+        every_s: float,
+    ) -> None:
+        self._catch_up = catch_up
+        self._watch = watch
+        self._agents = agents
+        self._namespace = namespace
+        self._every_s = every_s
+        self._wake = asyncio.Event()
+        self._next_agent = 0
+        self.deliveries = "ok"
+        """Whether the homeserver delivers what happens, in words, as far as the last look tells."""
+        watch.on_silence(self._wake.set)
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled. Can be run again."""
+        self.deliveries = "ok"
+        # Those that are no part of the first look, which holds up everything else.
+        are_all_due = True
+        while True:
+            try:
+                await self._watch.wait_up()
+                await self._look(are_all_due=are_all_due)
+                are_all_due = False
+            except HomeserverAway as error:
+                self._watch.lost(error)
+                await asyncio.sleep(_RETRY_S)
+                continue
+            except (SQLAlchemyError, OSError) as error:
+                log.warning(
+                    "histories_unavailable", error=str(error), help="the database does not answer; trying again"
+                )
+                await asyncio.sleep(_RETRY_S)
+                continue
+            try:
+                async with asyncio.timeout(self._every_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _look(self, *, are_all_due: bool) -> None:
+        self._wake.clear()
+        missing = await self._catch_up.city(Missed.WORKER)
+        is_missing = bool(missing)
+        agents = self._all() if missing or are_all_due else self._next()
+        missing += await self._catch_up.look_for_invitations(agents, Missed.WORKER)
+        if missing and not is_missing:
+            missing += await self._catch_up.run(Missed.WORKER)
+        self.deliveries = f"{missing} events came by no transaction, and were fetched" if missing else "ok"
+
+    def _all(self) -> list[UserId]:
+        return [self._namespace.agent(agent.slug) for agent in self._agents.all()]
+
+    def _next(self) -> list[UserId]:
+        """Whose turn it is, so that all have theirs within ``_ALL_AGENTS_S``."""
+        everyone = self._all()
+        if not everyone:
+            return []
+        count = min(len(everyone), -(-len(everyone) * self._every_s // _ALL_AGENTS_S) or 1)
+        start = self._next_agent % len(everyone)
+        self._next_agent = start + int(count)
+        return list(islice(cycle(everyone), start, start + int(count)))

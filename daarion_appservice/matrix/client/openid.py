@@ -1,0 +1,90 @@
+"""Whose OpenID token somebody shows: only the homeserver that made it can tell, and only ours is asked.
+
+With such a token a Matrix client proves whose account it runs under, without showing what one signs in with.
+Source: client-server API, "OpenID"; server-server API, ``/openid/userinfo``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from ...city.display_names import person_name
+from ...city.identity import Namespace, is_user_id
+from ...city.types import UserId
+from ...errors import (
+    HomeserverAway,
+    HomeserverError,
+    HomeserverLimited,
+    HomeserverRefused,
+    InvalidHomeserverResponse,
+    InvalidInput,
+    NotAllowed,
+    Unavailable,
+)
+from .homeserver import Homeserver
+
+_ANSWER_S: Final = 10.0
+_RETRY_S: Final = 5.0
+
+log = structlog.get_logger()
+
+
+class OpenId:
+    def __init__(self, homeserver: Homeserver, namespace: Namespace) -> None:
+        self._homeserver = homeserver
+        self._namespace = namespace
+
+    async def holder(self, token: str, server: str) -> UserId:
+        """Whose OpenID token this is, made by the homeserver ``server``. Raises NotAllowed, Unavailable."""
+        self._check_ours(server)
+        user = UserId(await self._ask(token))
+        if not is_user_id(user):
+            raise _invalid()
+        self._check_ours(user.partition(":")[2])
+        if not self._namespace.is_person(user):
+            raise NotAllowed("openid_foreign", f"{user} is the city's own")
+        return user
+
+    async def name_of(self, user: UserId) -> str:
+        """What they are called; the localpart where they have no name, none to show, or the homeserver does not say."""
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                return person_name(await self._homeserver.display_name(user) or "")
+        except (HomeserverError, TimeoutError, InvalidInput):
+            return user[1:].partition(":")[0]
+
+    def _check_ours(self, server: str) -> None:
+        ours = self._namespace.domain
+        if server != ours:
+            raise NotAllowed("openid_foreign", f"only accounts of {ours} count here, and this one is of {server[:255]}")
+
+    async def _ask(self, token: str) -> str:
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                return await self._homeserver.openid_holder(token)
+        except (HomeserverAway, InvalidHomeserverResponse, HomeserverLimited, TimeoutError) as error:
+            raise Unavailable(
+                "homeserver_away",
+                "the homeserver, which knows whose account it is, does not answer; try again",
+                retry_after_s=_RETRY_S,
+            ) from error
+        except HomeserverRefused as error:
+            if error.status == 401:
+                raise _invalid() from error
+            log.warning(
+                "openid_unavailable",
+                error=str(error),
+                help="Synapse does not tell us whose OpenID tokens are. Add `openid` to the `resources` of the listener "
+                "in homeserver.yaml that homeserver.address leads to",
+            )
+            raise Unavailable(
+                "openid_unavailable",
+                "the homeserver does not say whose tokens are; its admin finds in the log what to do",
+            ) from error
+
+
+def _invalid() -> NotAllowed:
+    return NotAllowed("openid_invalid", "the homeserver says that this token is nobody's: get a new one")

@@ -1,0 +1,98 @@
+"""One field of the ghosts' profiles (MSC4133, spec 1.16), where the homeserver says that it takes it."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from typing import Any, Final
+
+import structlog
+
+from ...city.identity import Namespace
+from ...city.types import UserId
+from ...errors import HomeserverLimited, HomeserverRefused
+from .homeserver import Homeserver
+
+_CAPABILITY: Final = "m.profile_fields"
+_UNSTABLE_CAPABILITY: Final = "uk.tcpip.msc4133.profile_fields"
+_UNSTABLE: Final = "uk.tcpip.msc4133"
+_UNSTABLE_BUT_STABLE: Final = "uk.tcpip.msc4133.stable"
+
+log = structlog.get_logger()
+
+
+class _Fields(Enum):
+    """Which way the homeserver takes fields of profiles."""
+
+    UNKNOWN = "not asked yet"
+    NONE = "not at all"
+    UNSTABLE = "by the path of the MSC"
+    STABLE = "by the path of the spec"
+
+
+class ProfileField:
+    def __init__(self, homeserver: Homeserver, namespace: Namespace, name: str) -> None:
+        self._homeserver = homeserver
+        self._bot = namespace.bot
+        self._name = name
+        self._fields = _Fields.UNKNOWN
+        self._asking = asyncio.Lock()
+
+    def ask_again(self) -> None:
+        """The homeserver may be another version now."""
+        self._fields = _Fields.UNKNOWN
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the homeserver is known to take no such field."""
+        return self._fields is _Fields.NONE
+
+    async def is_taken(self) -> bool:
+        """Whether the homeserver takes it; asked once. Raises HomeserverAway, HomeserverLimited."""
+        async with self._asking:
+            if self._fields is _Fields.UNKNOWN:
+                self._fields = await self._ask()
+        return not self.is_refused
+
+    async def set(self, user: UserId, value: Any) -> None:
+        """Have ``value`` stand there; None removes the field. Raises HomeserverAway, HomeserverRefused."""
+        try:
+            await self._homeserver.set_profile_field(user, self._name, value, is_stable=self._fields is _Fields.STABLE)
+        except HomeserverLimited:
+            raise
+        except HomeserverRefused as error:
+            if value is not None or error.status != 404:
+                raise
+
+    async def _ask(self) -> _Fields:
+        try:
+            capabilities = await self._homeserver.capabilities(as_user=self._bot)
+            features = (await self._homeserver.versions()).get("unstable_features", {})
+        except HomeserverLimited:
+            raise
+        except HomeserverRefused as error:
+            log.debug("no_profile_fields", error=str(error))
+            return _Fields.NONE
+        fields = _fields(self._name, capabilities, features if isinstance(features, dict) else {})
+        if fields is _Fields.NONE:
+            log.debug("no_profile_fields")
+        return fields
+
+
+def _fields(name: str, capabilities: dict[str, Any], features: dict[str, Any]) -> _Fields:
+    if _CAPABILITY in capabilities:
+        return _Fields.STABLE if _is_allowed(name, capabilities[_CAPABILITY]) else _Fields.NONE
+    if not features.get(_UNSTABLE) or not _is_allowed(name, capabilities.get(_UNSTABLE_CAPABILITY, {"enabled": True})):
+        return _Fields.NONE
+    return _Fields.STABLE if features.get(_UNSTABLE_BUT_STABLE) else _Fields.UNSTABLE
+
+
+def _is_allowed(name: str, capability: Any) -> bool:
+    match capability:
+        case {"enabled": True, "allowed": list(allowed)}:
+            return name in allowed
+        case {"enabled": True, "disallowed": list(disallowed)}:
+            return name not in disallowed
+        case {"enabled": True}:
+            return True
+    return False

@@ -1,0 +1,55 @@
+"""What an admin can do about a homeserver's refusal, by its errcode."""
+
+from __future__ import annotations
+
+from ...city.delivery_errors import DeliveryError
+from ...errors import HomeserverRefused, InvalidHomeserverResponse
+
+ACCOUNT_TAKEN = "DAARION_ACCOUNT_TAKEN"
+"""Our own errcode for a user of ours that is somebody's account."""
+_BLOCKED = "has been blocked on this server"
+"""Synapse says it in words only, with M_UNKNOWN (synapse/handlers/room_member.py)."""
+
+
+def is_blocked(error: HomeserverRefused) -> bool:
+    """Return whether the admin of the homeserver has blocked the room (admin API, "Delete Room" with ``block``)."""
+    return error.status == 403 and _BLOCKED in error.message
+
+
+def may_answer_later(error: HomeserverRefused) -> bool:
+    """Return whether the same request may succeed later, because the refusal concerns the service or the homeserver as a whole.
+
+    False for a response of the wrong shape, too: the homeserver would send the same one again.
+    """
+    if isinstance(error, InvalidHomeserverResponse):
+        return False
+    return error.status in {401, 429} or error.status >= 500
+
+
+def delivery_error(error: Exception) -> DeliveryError:
+    """Return what the author of a message that the homeserver refused is told."""
+    if not isinstance(error, HomeserverRefused):
+        return DeliveryError.REFUSED
+    if error.errcode == ACCOUNT_TAKEN:
+        return DeliveryError.ACCOUNT_TAKEN
+    if error.status == 403:
+        return DeliveryError.NOT_ALLOWED
+    return DeliveryError.TOO_LARGE if error.status == 413 else DeliveryError.REFUSED
+
+
+def advice(error: Exception) -> str | None:
+    """Return what to correct, or None where trying again is all that is left."""
+    if not isinstance(error, HomeserverRefused):
+        return None
+    if error.errcode == "M_EXCLUSIVE":
+        return (
+            "another application service of this homeserver owns this name: its registration's namespaces overlap with "
+            "@agent_…, @citizen_…, @city_observer or #city_…; correct the other registration and restart Synapse"
+        )
+    if error.errcode == ACCOUNT_TAKEN:
+        return error.message
+    if is_blocked(error):
+        return "the homeserver's admin blocked this room; unblock it with Synapse's admin API, or archive the room in the city"
+    if error.errcode == "M_UNKNOWN_TOKEN":
+        return "Synapse does not accept our as_token any more: see `daarion-appservice registration check`"
+    return None

@@ -1,0 +1,172 @@
+"""The first words with the homeserver: is it there, does it know us, is it the one we mean, does it reach us?
+
+Each answer that is wrong has its own words for whoever reads them at two in the morning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from ...city.identity import Namespace
+from ...config import Settings
+from ...errors import ExitCode, HomeserverAway, HomeserverRefused, NoHomeserver, StartError
+from .connection_advice import callback_advice, homeserver_advice
+from .homeserver import Homeserver
+from .monitor import HomeserverWatch, is_token_wrong
+
+_FIRST_PROBE_S: Final = 0.1
+_SLOWEST_PROBE_S: Final = 2.0
+_TELL_AFTER_S: Final = 5.0
+"""Whoever starts both together need not be told that one of them takes a moment longer."""
+_UNREACHABLE_TRIES: Final = 5
+"""How often the homeserver may fail to reach us before it counts: a network of containers comes up bit by bit."""
+
+_UNREACHABLE_PAUSE_S: Final = 1.0
+_TWISTED_RACE: Final = "AlreadyCalled"
+"""In the reason that Synapse 1.163 gives for a ping that failed: its HTTP client cancelled a timer that had fired. It happens
+when the machine is busy, also to five pings in a row, and says nothing about the address (seen in kill tests)."""
+_UNREACHED: Final = frozenset({"M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT"})
+"""The errcodes of a ping with which Synapse got no response from us (client-server API, ``POST /appservice/{id}/ping``)."""
+_NOT_RUNNING: Final = "Is Synapse running, and is homeserver.address right? The city is up meanwhile; messages wait."
+_WRONG_ADDRESS: Final = (
+    "homeserver.address must be the address of Synapse's client listener, usually http://localhost:8008."
+)
+
+log = structlog.get_logger()
+
+
+async def check_in(homeserver: Homeserver, watch: HomeserverWatch, settings: Settings, namespace: Namespace) -> None:
+    """Wait for the homeserver, then raise StartError unless it and we agree about who we are."""
+    while True:
+        await _wait_for(homeserver, watch)
+        try:
+            await identify(homeserver, settings, namespace)
+            await _ping(homeserver, settings)
+        except HomeserverAway as error:
+            # It was there a moment ago: it is just being stopped, or started.
+            watch.reason = str(error)
+            await asyncio.sleep(_SLOWEST_PROBE_S)
+        else:
+            watch.found()
+            return
+
+
+async def _wait_for(homeserver: Homeserver, watch: HomeserverWatch) -> None:
+    loop = asyncio.get_running_loop()
+    logged_help, begun, pause_s = "", loop.time(), _FIRST_PROBE_S
+    while True:
+        try:
+            # A request that hangs must not keep the log silent.
+            async with asyncio.timeout(None if logged_help else _TELL_AFTER_S):
+                await homeserver.versions()
+        except (NoHomeserver, HomeserverRefused) as error:
+            if isinstance(error, HomeserverRefused) and is_busy(error):
+                watch.reason = str(error)
+                await asyncio.sleep(_SLOWEST_PROBE_S)
+                continue
+            if isinstance(error, HomeserverRefused) and error.status == 401:
+                return  # a homeserver, which refuses our token even here: `identify` says what to do about that
+            raise StartError(
+                f"What answers at {homeserver.address} is no Matrix homeserver ({error}).",
+                await homeserver_advice(homeserver.address, error) or _WRONG_ADDRESS,
+                ExitCode.HOMESERVER_REFUSED,
+            ) from error
+        except (HomeserverAway, TimeoutError) as error:
+            watch.reason = str(error) or f"{homeserver.address} did not answer within {_TELL_AFTER_S:.0f} seconds"
+            is_late = loop.time() - begun >= _TELL_AFTER_S
+            help_ = await homeserver_advice(homeserver.address, error) or (_NOT_RUNNING if is_late else "")
+            # A homeserver that comes up with TLS, or without, while it is waited for has its own advice then.
+            if help_ and help_ != logged_help and not (logged_help and help_ == _NOT_RUNNING):
+                logged_help = help_
+                log.warning("homeserver_away", address=homeserver.address, reason=watch.reason, help=help_)
+        else:
+            return
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, _SLOWEST_PROBE_S)
+
+
+async def identify(homeserver: Homeserver, settings: Settings, namespace: Namespace) -> None:
+    """Raise StartError unless the homeserver takes our token and is the one that the configuration means."""
+    try:
+        me = await homeserver.whoami()
+    except HomeserverRefused as error:
+        if is_busy(error):
+            raise HomeserverAway(str(error)) from error
+        raise StartError(
+            f"Synapse does not accept our as_token ({error.errcode}).",
+            f"Has Synapse been given {settings.appservice.registration} (app_service_config_files in homeserver.yaml) "
+            "and been restarted since? If so, compare the two with `daarion-appservice registration check`.",
+            ExitCode.HOMESERVER_REFUSED,
+        ) from error
+    localpart, _, domain = me.removeprefix("@").partition(":")
+    if domain != settings.homeserver.domain:
+        raise StartError(
+            f"This Synapse is {domain}, but homeserver.domain says {settings.homeserver.domain}.",
+            f"Set homeserver.domain to {domain}, then run `daarion-appservice registration generate --force` "
+            "and give Synapse the new file; or point homeserver.address to the right Synapse.",
+            ExitCode.HOMESERVER_REFUSED,
+        )
+    if me != namespace.bot:
+        raise StartError(
+            f"Synapse knows this application service's bot as @{localpart}, but appservice.bot says "
+            f"{settings.appservice.bot}.",
+            f"Set appservice.bot to {localpart}, or make a new registration and restart Synapse.",
+            ExitCode.HOMESERVER_REFUSED,
+        )
+
+
+def is_busy(error: HomeserverRefused) -> bool:
+    """Whether a homeserver that is only half up, or overloaded, says so: its own errors, not what it says of us."""
+    return error.status == 429 or (error.status >= 500 and error.errcode in {"M_UNKNOWN", ""})
+
+
+async def _ping(homeserver: Homeserver, settings: Settings) -> None:
+    for tries_left in reversed(range(_UNREACHABLE_TRIES)):
+        try:
+            await homeserver.ping(settings.appservice.id)
+        except HomeserverRefused as error:
+            if is_busy(error) or _TWISTED_RACE in error.message:
+                raise HomeserverAway(str(error)) from error
+            problem = _unreachable(error, settings, await callback_advice(settings.appservice.address, error.message))
+            if error.errcode not in _UNREACHED or not tries_left:
+                raise problem from error
+            log.warning("homeserver_cannot_reach_us", reason=error.message, help=problem.help)
+            await asyncio.sleep(_UNREACHABLE_PAUSE_S)
+        else:
+            return
+
+
+def _unreachable(error: HomeserverRefused, settings: Settings, tls_advice: str | None) -> StartError:
+    address = settings.appservice.address
+    match error.errcode:
+        case "M_BAD_STATUS" if is_token_wrong(error):
+            what = "Synapse reaches us, but with another hs_token than ours."
+            help_ = (
+                "Synapse and the city have different registration files: compare with `daarion-appservice registration "
+                "check`, give Synapse the right one and restart it."
+            )
+        case "M_BAD_STATUS":
+            what = f"Synapse reaches something at {address}, but it is not this service ({error.message})."
+            help_ = tls_advice or (
+                "Set appservice.address to where Synapse reaches the matrix listener, in the registration too."
+            )
+        case "M_CONNECTION_FAILED" | "M_CONNECTION_TIMEOUT":
+            what = f"Synapse cannot reach us at {address} ({error.message})."
+            help_ = tls_advice or (
+                f"The matrix listener is at {settings.matrix.host}:{settings.matrix.port}. Set appservice.address to how "
+                "Synapse sees it (in Docker: the service's name), run `daarion-appservice registration generate "
+                "--force`, and restart Synapse."
+            )
+        case "M_URL_NOT_SET":
+            what = "The registration that Synapse has names no url for us."
+            help_ = "Give Synapse the file that `daarion-appservice registration generate` makes, and restart it."
+        case "M_FORBIDDEN":
+            what = f"Synapse knows us under another id than {settings.appservice.id!r}."
+            help_ = "appservice.id must be the `id` in the registration: see `daarion-appservice registration check`."
+        case _:
+            what = f"Synapse could not ping us: {error}."
+            help_ = "Look into Synapse's log for the reason."
+    return StartError(what, help_, ExitCode.HOMESERVER_REFUSED)

@@ -1,0 +1,324 @@
+"""Our users on the homeserver, kept as they should be: registered, named, pictured, and joined where they belong.
+
+What the homeserver holds of each is remembered in the table ``ghosts`` and what room it is in in ``members``, so a restart with
+a thousand agents asks for nothing that is so already. When the homeserver turns out to know less (it was set up anew), what
+we remember of that user is dropped and done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import mimetypes
+from collections import defaultdict
+from collections.abc import Awaitable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from ...city.event_fields import content_of, time_ms
+from ...city.identity import Namespace
+from ...city.member_log import RoomMembers
+from ...city.online_members import Occupancy
+from ...city.ports import Publish, publish_all
+from ...city.types import Agent, MatrixRoomId, Member, Room, Standing, UserId
+from ...errors import HomeserverRefused
+from ...storage.database import Database
+from ...storage.ghosts import Ghost
+from ..client.homeserver import CITY_DEVICE, Homeserver
+from ..client.refusals import ACCOUNT_TAKEN, may_answer_later
+from ..inbound.members import standing_of
+
+PUT_OUT: Final = "DAARION_PUT_OUT"
+"""The code of our own refusal to have a ghost join where a moderator put it out."""
+_NOT_REGISTERED: Final = "Application service has not registered this user"
+_MAX_PICTURE_BYTES: Final = 10 * 1024 * 1024
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How a ghost should look. ``avatar`` is an ``mxc://`` address, a path, empty for none, or None for the one it has."""
+
+    display_name: str
+    avatar: str | None = None
+
+
+def profile_of(agent: Agent) -> Profile:
+    return Profile(agent.display_name, agent.avatar)
+
+
+class Ghosts:
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        database: Database,
+        namespace: Namespace,
+        members: RoomMembers,
+        occupancy: Occupancy,
+        publish: Publish,
+    ) -> None:
+        self._homeserver = homeserver
+        self._members = members
+        self._occupancy = occupancy
+        self._database = database
+        self._namespace = namespace
+        self._publish = publish
+        self._known: dict[UserId, Ghost] = {}
+        self._locks: defaultdict[UserId, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._devices_refused = False
+        self._profiles_refused = False
+
+    async def load(self) -> None:
+        """Remember what the homeserver held of each ghost when we last ran."""
+        async with self._database.reading() as tx:
+            self._known = {ghost.user_id: ghost for ghost in await tx.ghosts.all()}
+
+    def is_known(self, user: UserId) -> bool:
+        return user in self._known
+
+    def known(self) -> list[UserId]:
+        return list(self._known)
+
+    def has_device(self, user: UserId) -> bool:
+        ghost = self._known.get(user)
+        return ghost is not None and ghost.has_device
+
+    def status_text(self, user: UserId) -> str | None:
+        """What stands as status in the profile."""
+        ghost = self._known.get(user)
+        return ghost.status_text if ghost else None
+
+    async def shows_text(self, user: UserId, text: str | None) -> None:
+        """Remember what stands as status in the profile now."""
+        async with self._locks[user]:
+            if ghost := self._known.get(user):
+                await self._remember(replace(ghost, status_text=text))
+
+    def role_field(self, user: UserId) -> str | None:
+        """What stands in the profile of what the agent is, as JSON."""
+        ghost = self._known.get(user)
+        return ghost.role_field if ghost else None
+
+    async def shows_role(self, user: UserId, text: str | None) -> None:
+        """Remember what stands there now."""
+        async with self._locks[user]:
+            if ghost := self._known.get(user):
+                await self._remember(replace(ghost, role_field=text))
+
+    async def ensure(self, user: UserId, profile: Profile) -> None:
+        """Have ``user`` registered and looking like ``profile``. Costs nothing when it is so already."""
+        async with self._locks[user]:
+            ghost = self._known.get(user)
+            if ghost is None:
+                await self._register(user)
+                ghost = await self._remember(Ghost(user))
+            try:
+                await self._look_like(ghost, profile)
+            except HomeserverRefused as error:
+                if not is_unregistered(error):
+                    raise
+                await self.forget(user)
+                await self._register(user)
+                await self._look_like(await self._remember(Ghost(user)), profile)
+
+    async def ensure_registered(self, user: UserId) -> None:
+        """Have ``user`` registered, whatever it looks like. Raises HomeserverRefused for a person's account of that name."""
+        async with self._locks[user]:
+            if user not in self._known:
+                await self._register(user)
+
+    async def _register(self, user: UserId) -> None:
+        if await self._homeserver.register(user):
+            return
+        # A person may have had this name before our namespace was registered, and Synapse lets us act as them all the same.
+        # Nobody ever signs in as a ghost, so sessions tell the two apart.
+        foreign = [device for device in await self._homeserver.devices(user) if device != CITY_DEVICE]
+        if foreign:
+            setting = ", or set appservice.bot to another name" if user == self._namespace.bot else ""
+            raise HomeserverRefused(
+                409,
+                ACCOUNT_TAKEN,
+                f"{user} is the account of a person, who is signed in with {len(foreign)} session(s), and the city does not "
+                f"take it over: deactivate that account or sign it out everywhere{setting}",
+            )
+
+    async def ensure_device(self, user: UserId) -> None:
+        """Give a ghost its device, if this homeserver lets us: then it remembers our transaction ids for a day."""
+        async with self._locks[user]:
+            ghost = self._known.get(user)
+            if ghost is None or ghost.has_device or self._devices_refused:
+                return
+            try:
+                await self._homeserver.make_device(user)
+            except HomeserverRefused as error:
+                if is_unregistered(error) or may_answer_later(error):
+                    raise
+                self._devices_refused = True
+                log.warning(
+                    "no_devices",
+                    error=str(error),
+                    help="this Synapse lets us make no devices (1.141 and later do): a message may arrive twice if "
+                    "Synapse crashes in the same second as it was sent",
+                )
+                return
+            await self._remember(replace(ghost, has_device=True))
+
+    def is_in(self, user: UserId, room: Room) -> bool:
+        """Whether a ghost is a member of a room, as far as we know."""
+        subject = self._namespace.subject(user)
+        return subject is not None and self._occupancy.is_member(room.id, subject)
+
+    async def ensure_joined(self, user: UserId, room: Room, *, invite: bool = False, anew: bool = False) -> None:
+        """Have a ghost in a city room; by invitation, if the room wants one, only where the city itself wants it there.
+
+        ``anew`` asks the homeserver though the ghost counts as being there. Raises HomeserverRefused, also for a ghost that
+        somebody put out of the room.
+        """
+        assert room.matrix_room_id is not None
+        if self.is_in(user, room) and not anew:
+            return
+        await self._check_not_put_out(user, room)
+        if invite:
+            await self._join_home(user, room, room.matrix_room_id)
+        else:
+            await self._homeserver.join(room.matrix_room_id, as_user=user)
+        ghost = self._known.get(user, Ghost(user))
+        async with self._database.transaction() as tx:
+            member = Member(room.id, user, ghost.display_name, ghost.avatar_mxc)
+            happened = await self._members.join(tx, room.id, [member])
+        publish_all(self._publish, happened)
+
+    async def join(self, user: UserId, room: MatrixRoomId) -> None:
+        """Have one of our users where the city wants it, by invitation if that is needed."""
+        try:
+            await self._homeserver.join(room, as_user=user)
+        except HomeserverRefused as error:
+            if error.status != 403 or is_unregistered(error):
+                raise
+            await self._homeserver.invite(room, user, as_user=self._namespace.bot)
+            await self._homeserver.join(room, as_user=user)
+
+    async def is_kept_out(self, user: UserId, room: Room) -> bool:
+        """Whether a ghost that was refused would be refused again: it is there and may not, or somebody put it out.
+
+        The latter is written down, as the event would be that says so: it may never have reached us, or is on its way.
+        """
+        assert room.matrix_room_id is not None
+        try:
+            event = await self._homeserver.state_event(
+                room.matrix_room_id, "m.room.member", user, as_user=self._namespace.bot
+            )
+        except HomeserverRefused:
+            return False
+        if event is None:
+            return False
+        if content_of(event).get("membership") == "join":
+            return True
+        async with self._database.transaction() as tx:
+            await tx.rooms.hold(room.id)
+            stands = standing_of(event, user, await tx.standings.get(room.id, user))
+            if stands is None or stands.standing is Standing.INVITED:
+                return False
+            if stands.standing is Standing.KICKED and await tx.outbox.moving(room.id, [user]):
+                return True  # it was known, and they have asked to come in again since
+            await tx.standings.put(room.id, user, stands, now_ms=time_ms(event))
+            happened = await self._members.put_out(tx, room.id, user)
+        publish_all(self._publish, happened)
+        return True
+
+    async def _join_home(self, user: UserId, room: Room, matrix_room: MatrixRoomId) -> None:
+        try:
+            await self.join(user, matrix_room)
+        except HomeserverRefused as error:
+            if error.status == 403 and not is_unregistered(error):
+                # A ban that we do not know of would have us try for ever.
+                await self.is_kept_out(user, room)
+            raise
+
+    async def _check_not_put_out(self, user: UserId, room: Room) -> None:
+        async with self._database.reading() as tx:
+            stands = await tx.standings.get(room.id, user)
+        if stands is not None and stands.standing is not Standing.INVITED:
+            raise HomeserverRefused(403, PUT_OUT, f"{user} was put out of the room {room.slug} ({stands.standing})")
+
+    async def not_joined(self, user: UserId, room: Room) -> None:
+        """A ghost turned out not to be in a room that we thought it was in."""
+        async with self._database.transaction() as tx:
+            happened = await self._members.leave(tx, room.id, [user])
+        publish_all(self._publish, happened)
+
+    async def forget(self, user: UserId) -> None:
+        """The homeserver does not know this user after all."""
+        self._known.pop(user, None)
+        async with self._database.transaction() as tx:
+            await tx.ghosts.forget(user)
+
+    async def _look_like(self, ghost: Ghost, profile: Profile) -> None:
+        if ghost.display_name != profile.display_name:
+            await self._unless_forbidden(self._homeserver.set_display_name(ghost.user_id, profile.display_name))
+            ghost = await self._remember(replace(ghost, display_name=profile.display_name))
+        if profile.avatar:
+            await self._picture(ghost, profile.avatar)
+        elif profile.avatar == "" and ghost.avatar_source is not None:
+            await self._unless_forbidden(self._homeserver.set_avatar(ghost.user_id, ""))
+            await self._remember(replace(ghost, avatar_source=None, avatar_mxc=None))
+
+    async def _unless_forbidden(self, change: Awaitable[None]) -> None:
+        """A homeserver may let nobody change names and pictures; ghosts do without then, and work all the same."""
+        try:
+            await change
+        except HomeserverRefused as error:
+            if error.status != 403 or is_unregistered(error):
+                raise
+            if not self._profiles_refused:
+                self._profiles_refused = True
+                log.warning(
+                    "profiles_refused",
+                    error=str(error),
+                    help="Synapse lets us set no names or pictures: see enable_set_displayname and enable_set_avatar_url "
+                    "in homeserver.yaml. Ghosts go by their ids",
+                )
+
+    async def _picture(self, ghost: Ghost, avatar: str) -> None:
+        source, picture = await asyncio.to_thread(_read_picture, avatar)
+        if source is None or ghost.avatar_source == source:
+            return
+        mxc = (
+            avatar
+            if picture is None
+            else await self._homeserver.upload(
+                ghost.user_id, picture, mimetypes.guess_type(avatar)[0] or "application/octet-stream"
+            )
+        )
+        await self._unless_forbidden(self._homeserver.set_avatar(ghost.user_id, mxc))
+        await self._remember(replace(ghost, avatar_source=source, avatar_mxc=mxc))
+
+    async def _remember(self, ghost: Ghost) -> Ghost:
+        async with self._database.transaction() as tx:
+            await tx.ghosts.put(ghost)
+        self._known[ghost.user_id] = ghost
+        return ghost
+
+
+def is_unregistered(error: HomeserverRefused) -> bool:
+    return error.status == 403 and _NOT_REGISTERED in error.message
+
+
+def _read_picture(avatar: str) -> tuple[str | None, bytes | None]:
+    """What tells whether a picture is another one than before, and the picture itself if it must be uploaded."""
+    if avatar.startswith("mxc://"):
+        return avatar, None
+    path = Path(avatar)
+    try:
+        if path.stat().st_size > _MAX_PICTURE_BYTES:
+            log.warning("avatar_too_large", file=avatar, help="10 MiB at most; the agent goes without")
+            return None, None
+        picture = path.read_bytes()
+    except OSError as error:
+        log.warning("avatar_unreadable", file=avatar, error=str(error), help="the agent goes without a picture")
+        return None, None
+    return f"sha256:{hashlib.sha256(picture).hexdigest()}", picture

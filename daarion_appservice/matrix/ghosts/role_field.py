@@ -1,0 +1,81 @@
+"""What an agent is, as a field of its ghost's profile (MSC4133, spec 1.16): ``space.daarion.role``.
+
+    {"kind": "assistant", "title": "…", "node": "node-1", "node_role": "guardian", "microdao": "daarion",
+     "microdao_role": "scribe", "color": "#3b82f6"}
+
+without what does not apply. Only where the homeserver says that it takes such fields, and only on a change: what stands there
+is remembered with the ghost.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import orjson
+import structlog
+
+from ...city.identity import Namespace
+from ...city.places import microdao_role, node_role
+from ...city.types import Agent, UserId
+from ...errors import HomeserverAway, HomeserverLimited, HomeserverRefused
+from ..client.homeserver import Homeserver
+from ..client.profile_fields import ProfileField
+from .ghosts import Ghosts, is_unregistered
+
+FIELD: Final = "space.daarion.role"
+
+log = structlog.get_logger()
+
+
+class RoleFields:
+    def __init__(self, homeserver: Homeserver, ghosts: Ghosts, namespace: Namespace) -> None:
+        self._ghosts = ghosts
+        self._namespace = namespace
+        self._field = ProfileField(homeserver, namespace, FIELD)
+        self._is_refusal_told = False
+
+    def ask_again(self) -> None:
+        """The homeserver may be another version now."""
+        self._field.ask_again()
+
+    async def show(self, agent: Agent) -> None:
+        """Have it stand in the profile. Raises HomeserverAway, HomeserverLimited, or that the ghost is not registered."""
+        await self._show(self._namespace.agent(agent.slug), role_text(agent))
+
+    async def clear(self, user: UserId) -> None:
+        """Have nothing stand there. Raises as ``show``."""
+        await self._show(user, None)
+
+    async def _show(self, user: UserId, text: str | None) -> None:
+        if self._ghosts.role_field(user) == text or not await self._field.is_taken():
+            return
+        try:
+            await self._field.set(user, None if text is None else orjson.loads(text))
+        except (HomeserverAway, HomeserverLimited):
+            raise
+        except HomeserverRefused as error:
+            if is_unregistered(error):
+                raise
+            self._tell_refusal(user, error)
+        else:
+            await self._ghosts.shows_role(user, text)
+
+    def _tell_refusal(self, user: UserId, error: HomeserverRefused) -> None:
+        if not self._is_refusal_told:
+            self._is_refusal_told = True
+            log.warning("role_field_refused", user=user, error=str(error), help="clients do without it")
+
+
+def role_text(agent: Agent) -> str | None:
+    """The field as JSON, the same for the same agent; None when there is nothing to say."""
+    said = {
+        "kind": agent.kind,
+        "title": agent.title,
+        "node": agent.node_id,
+        "node_role": node_role(agent),
+        "microdao": agent.microdao,
+        "microdao_role": microdao_role(agent),
+        "color": agent.color,
+    }
+    known = {name: value for name, value in said.items() if value}
+    return orjson.dumps(known).decode() if known else None

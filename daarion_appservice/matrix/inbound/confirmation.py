@@ -1,0 +1,370 @@
+"""Whether the homeserver shows an event of another server to its clients; only then does the event count.
+
+Synapse soft-fails an event that was allowed when it was sent and is not allowed now (spec, server-server API, "Soft failure"),
+such as a message from somebody who was banned meanwhile. It is shown to no client, but application services receive it (seen in
+1.163). So before a batch is handled, and outside the database transaction:
+
+    sender is of our homeserver                  ─► handled: it was checked against the current state when it was sent
+    message, reaction, redaction of another one  ─► GET /rooms/{id}/event/{id}   shown ─► handled   else ─► again, then dropped
+    state event of another one                   ─► GET /rooms/{id}/state/…      the current event of that key is handled instead
+
+An event that is not shown holds up nobody: it is looked for again ``_LOOKS_MS`` later, and then dropped. An invitation of an
+agent to a room that is not the city's is not looked for: the agent's attempt to join confirms it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+import structlog
+from prometheus_client import CollectorRegistry, Counter
+from sqlalchemy.exc import SQLAlchemyError
+
+from ...city.event_fields import Event, content_of, event_id_of, sender_of, text, type_of
+from ...city.identity import Namespace
+from ...city.ports import NowMs
+from ...city.types import EventId, MatrixRoomId, Room, UserId
+from ...errors import HomeserverAway, HomeserverLimited, HomeserverRefused
+from ...storage.database import Database, Transaction
+from ...storage.inbox import InboxRow
+from ..client.homeserver import Homeserver
+from ..client.refusals import may_answer_later
+from .current_state import NotShown, StateKey, is_absent, key_of, may_unsettle, read_state
+from .state_differences import Known, differences, read_known
+from .transactions import received
+
+_LOOKS_MS: Final = (2_000, 8_000)
+"""How long after each look in vain the next one is; after the last the event is dropped. What Synapse soft-failed stays so;
+this is for a worker that is behind, and for a redaction whose target is still on its way."""
+_FIRST_PAUSE_MS: Final = 2_000
+_LONGEST_PAUSE_MS: Final = 60_000
+"""How long a room waits whose events the homeserver does not answer about; twice as long each time."""
+_PAGE_FROM: Final = 5
+"""So many events of one room are looked for in a page of its history first."""
+_MAX_PAGE: Final = 100
+_AT_ONCE: Final = 8
+_SPARE_VIEWERS: Final = 2
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """A state event to be handled. ``is_again``: it was handled before, and the room's state is, or is back to, this event."""
+
+    event: Event
+    is_again: bool = False
+
+
+@dataclass
+class Look:
+    """What is to be handled of a batch, and what is not."""
+
+    rows: list[InboxRow] = field(default_factory=list)
+    """To be handled now, in their order."""
+    instead: dict[int, list[Stated]] = field(default_factory=dict)
+    """By row id: what is handled instead of the row's own event."""
+    dropped: list[InboxRow] = field(default_factory=list)
+    """Never shown: nothing comes of them."""
+    held_until_ms: dict[str, int] = field(default_factory=dict)
+    """Rooms of which nothing is handled before that."""
+    failed: dict[int, Exception] = field(default_factory=dict)
+    """By row id: why it cannot be handled, which is a fault of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    looks: int
+    due_ms: int
+
+
+@dataclass(slots=True)
+class _Doubtful:
+    """Rows of one room whose events are another server's."""
+
+    room: Room
+    viewers: Sequence[UserId]
+    said: list[tuple[InboxRow, Event]] = field(default_factory=list)
+    states: list[tuple[InboxRow, StateKey, Event]] = field(default_factory=list)
+
+    @property
+    def row_ids(self) -> list[int]:
+        return [*(row.id for row, _ in self.said), *(row.id for row, _, _ in self.states)]
+
+
+class Confirmation:
+    """Keeps in memory which events were looked for in vain; after a restart they are looked for anew."""
+
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        database: Database,
+        namespace: Namespace,
+        types: Collection[str],
+        registry: CollectorRegistry,
+        now_ms: NowMs,
+    ) -> None:
+        self._homeserver = homeserver
+        self._database = database
+        self._namespace = namespace
+        self._types = types
+        """Of events that anything comes of."""
+        self._now_ms = now_ms
+        self._doubts: dict[str, _Doubt] = {}
+        """By event id."""
+        self._pauses_ms: dict[MatrixRoomId, int] = {}
+        """How long a room waits when the homeserver refuses to answer about its events again."""
+        self._dropped = Counter(
+            "daarion_events_dropped",
+            "Events of other servers that the homeserver shows to nobody (soft-failed), and that were not handled.",
+            registry=registry,
+        )
+
+    def due_ms(self, row: InboxRow) -> int:
+        """When this row is to be looked at, on the clock of ``now_ms``; 0 when nothing speaks against now."""
+        doubt = self._doubts.get(row.event_id)
+        return doubt.due_ms if doubt else 0
+
+    async def look(self, rows: Sequence[InboxRow]) -> Look:
+        """Ask the homeserver about a batch. Raises HomeserverAway."""
+        doubtful = await self._doubtful(rows)
+        if not doubtful:
+            return Look(list(rows))
+        look = Look()
+        shown: set[int] = set()
+        for room in await asyncio.gather(*(self._look_at(matrix_room, of) for matrix_room, of in doubtful.items())):
+            shown |= room.shown
+            look.failed |= room.failed
+            look.instead |= room.instead
+            look.held_until_ms |= room.held_until_ms
+        unsure = {row.id for of in doubtful.values() for row, *_ in of.said} - shown
+        for row in rows:
+            if row.matrix_room_id in look.held_until_ms:
+                continue
+            if row.id not in unsure or row.id in look.failed:
+                self._doubts.pop(row.event_id, None)
+                look.rows.append(row)
+            elif self._is_over(row):
+                look.dropped.append(row)
+        return look
+
+    def note_dropped(self, row: InboxRow) -> None:
+        """The row is marked done: count it."""
+        self._doubts.pop(row.event_id, None)
+        self._dropped.inc()
+        log.warning(
+            "event_dropped",
+            event_id=row.event_id,
+            room=row.matrix_room_id,
+            help="another server sent it and Synapse shows it to nobody (soft-failed), so it does not count",
+        )
+
+    def _is_over(self, row: InboxRow) -> bool:
+        """Whether this look in vain was the last one."""
+        looks = self._doubts[row.event_id].looks if row.event_id in self._doubts else 0
+        if looks >= len(_LOOKS_MS):
+            return True
+        self._doubts[row.event_id] = _Doubt(looks + 1, self._now_ms() + _LOOKS_MS[looks])
+        return False
+
+    # --- what there is to ask ---------------------------------------------------------------------------------
+
+    async def _doubtful(self, rows: Sequence[InboxRow]) -> dict[MatrixRoomId, _Doubtful]:
+        events: defaultdict[MatrixRoomId, list[tuple[InboxRow, Event]]] = defaultdict(list)
+        for row in rows:
+            event = read_row(row)
+            is_shown = row.is_confirmed and key_of(event) is None
+            if type_of(event) in self._types and not is_shown and not self._is_local(sender_of(event)):
+                events[MatrixRoomId(row.matrix_room_id)].append((row, event))
+        found: dict[MatrixRoomId, _Doubtful] = {}
+        if events:
+            async with self._database.reading() as tx:
+                for matrix_room, of_room in events.items():
+                    if doubtful := await self._of_room(tx, matrix_room, of_room):
+                        found[matrix_room] = doubtful
+        return found
+
+    async def _of_room(
+        self, tx: Transaction, matrix_room: MatrixRoomId, events: Iterable[tuple[InboxRow, Event]]
+    ) -> _Doubtful | None:
+        room = await tx.rooms.by_matrix_id(matrix_room) or await tx.rooms.by_former_id(matrix_room)
+        if room is None:
+            return None
+        doubtful = _Doubtful(room, await self._viewers(tx, room))
+        for row, event in events:
+            key = key_of(event)
+            if key is None:
+                doubtful.said.append((row, event))
+            elif room.agent is None or not self._invites_agent(event):
+                doubtful.states.append((row, key, event))
+        return doubtful
+
+    async def _viewers(self, tx: Transaction, room: Room) -> list[UserId]:
+        """Who of ours can be asked as: whoever looks after the room, and where they were put out of it, others."""
+        keeper = self._namespace.keeper(room)
+        members = await tx.members.of_room(room.id) if room.agent is None else []
+        ghosts = [member.user_id for member in members if self._namespace.is_ours(member.user_id)]
+        return [keeper, *ghosts[:_SPARE_VIEWERS]]
+
+    def _invites_agent(self, event: Event) -> bool:
+        is_invitation = text(content_of(event), "membership") == "invite"
+        return is_invitation and self._namespace.is_ours(UserId(text(event, "state_key")))
+
+    def _is_local(self, user: UserId) -> bool:
+        return user.partition(":")[2] == self._namespace.domain
+
+    # --- asking -----------------------------------------------------------------------------------------------
+
+    async def _look_at(self, matrix_room: MatrixRoomId, doubtful: _Doubtful) -> _RoomLook:
+        found = _RoomLook()
+        try:
+            found.shown = await self._shown(matrix_room, doubtful)
+            if doubtful.states:
+                found.instead = await self._stated(matrix_room, doubtful)
+        except NotShown:
+            # None of ours is in the room any more, so nothing of what they say there concerns us.
+            found.instead = {row.id: [] for row, _, _ in doubtful.states}
+        except HomeserverRefused as error:
+            if not may_answer_later(error):
+                # The same request gets the same answer, so the events fail alone: a room that waited for it would be stuck.
+                found.failed = dict.fromkeys(doubtful.row_ids, error)
+                return found
+            pause_ms = self._pauses_ms.get(matrix_room, _FIRST_PAUSE_MS)
+            self._pauses_ms[matrix_room] = min(2 * pause_ms, _LONGEST_PAUSE_MS)
+            if isinstance(error, HomeserverLimited):
+                pause_ms = max(pause_ms, error.retry_after_ms)
+            log.warning(
+                "events_not_confirmed", room=doubtful.room.slug, error=str(error), help=f"trying again in {pause_ms} ms"
+            )
+            found.held_until_ms = {matrix_room: self._now_ms() + pause_ms}
+            return found
+        except (HomeserverAway, SQLAlchemyError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 -- whatever it is, these events fail alone, as in handling them
+            found.failed = dict.fromkeys(doubtful.row_ids, error)
+        self._pauses_ms.pop(matrix_room, None)
+        return found
+
+    async def _shown(self, matrix_room: MatrixRoomId, doubtful: _Doubtful) -> set[int]:
+        ids: set[str] = set()
+        if len(doubtful.said) >= _PAGE_FROM:
+            ids = await self._in_history(matrix_room, len(doubtful.said), doubtful.viewers[0])
+        slots = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(row: InboxRow, event: Event) -> bool:
+            async with slots:
+                return await self._is_shown(matrix_room, event_id_of(event), doubtful.viewers)
+
+        asked = [(row, event) for row, event in doubtful.said if row.event_id not in ids]
+        answers = await asyncio.gather(*(one(row, event) for row, event in asked))
+        missing = {row.id for (row, _), is_shown in zip(asked, answers, strict=True) if not is_shown}
+        return {row.id for row, _ in doubtful.said} - missing
+
+    async def _in_history(self, matrix_room: MatrixRoomId, count: int, viewer: UserId) -> set[str]:
+        try:
+            page, _ = await self._homeserver.messages_before(
+                matrix_room, None, limit=min(2 * count, _MAX_PAGE), as_user=viewer
+            )
+        except HomeserverRefused as error:
+            if error.status == 403:
+                return set()
+            raise
+        return {event_id_of(event) for event in page}
+
+    async def _is_shown(self, matrix_room: MatrixRoomId, event: EventId, viewers: Sequence[UserId]) -> bool:
+        for viewer in viewers:
+            try:
+                if await self._homeserver.event(matrix_room, event, as_user=viewer) is not None:
+                    return True
+            except HomeserverRefused as error:
+                if error.status != 403:
+                    raise
+        return False
+
+    async def _stated(self, matrix_room: MatrixRoomId, doubtful: _Doubtful) -> dict[int, list[Stated]]:
+        """By row id: the room's current state at the keys of these rows, and at all that these may have unsettled."""
+        is_unsettled = doubtful.room.agent is None and any(may_unsettle(event) for _, _, event in doubtful.states)
+        known = await self._known(doubtful.room) if is_unsettled else None
+        rows: dict[StateKey, list[InboxRow]] = {}
+        for row, key, _ in doubtful.states:
+            rows.setdefault(key, []).append(row)
+        current = await read_state(self._homeserver, matrix_room, rows, whole=is_unsettled, viewers=doubtful.viewers)
+        instead: dict[int, list[Stated]] = {row.id: [] for row, _, _ in doubtful.states}
+        others: list[tuple[InboxRow, Event]] = []
+        for row, (event_type, _), event in doubtful.states:
+            # What was said in between was said under it, and stays as private as that.
+            if event_type == "m.room.history_visibility" and event_id_of(event) != event_id_of(
+                current.now((event_type, ""))
+            ):
+                is_shown = await self._is_shown(matrix_room, event_id_of(event), doubtful.viewers)
+                instead[row.id] += [Stated(event)] if is_shown else []
+        for key, of_key in rows.items():
+            event = current.now(key)
+            own = next((row for row in of_key if row.event_id == event_id_of(event)), None)
+            if own is not None:
+                instead[own.id].append(Stated(event))
+            else:
+                others.append((of_key[-1], event))
+        if known is not None:
+            more = differences(self._namespace, doubtful.room, known, current)
+            others += [(doubtful.states[-1][0], event) for event in more if key_of(event) not in rows]
+        again = await self._again([event for _, event in others])
+        for row, event in others:
+            if event_id_of(event) in again:
+                instead[row.id].append(Stated(event, is_again=True))
+        return instead
+
+    async def _known(self, room: Room) -> Known:
+        async with self._database.reading() as tx:
+            return await read_known(tx, room)
+
+    async def _again(self, events: Sequence[Event]) -> set[EventId]:
+        """Which of these current events came before. The others get rows of their own, or have such still to come."""
+        there = [event for event in events if not is_absent(event)]
+        again = {event_id_of(event) for event in events if is_absent(event)}
+        if there:
+            async with self._database.transaction() as tx:
+                await tx.inbox.add([received(event) for event in there], now_ms=self._now_ms())
+                again |= set(map(EventId, await tx.inbox.handled([event_id_of(event) for event in there])))
+        return again
+
+    # --- when nobody said anything ----------------------------------------------------------------------------
+
+    async def refresh(self, room: Room) -> list[Stated]:
+        """What has changed in a room of the city without anybody telling of it, to be handled at once.
+
+        Raises HomeserverAway, HomeserverRefused.
+        """
+        if room.agent is not None or room.matrix_room_id is None:
+            return []
+        async with self._database.reading() as tx:
+            known, viewers = await read_known(tx, room), await self._viewers(tx, room)
+        try:
+            current = await read_state(self._homeserver, room.matrix_room_id, (), whole=True, viewers=viewers)
+        except NotShown:
+            return []
+        events = list(differences(self._namespace, room, known, current))
+        again = await self._again(events)
+        return [Stated(event, is_again=True) for event in events if event_id_of(event) in again]
+
+
+@dataclass
+class _RoomLook:
+    shown: set[int] = field(default_factory=set)
+    instead: dict[int, list[Stated]] = field(default_factory=dict)
+    held_until_ms: dict[str, int] = field(default_factory=dict)
+    failed: dict[int, Exception] = field(default_factory=dict)
+
+
+def read_row(row: InboxRow) -> Event:
+    """Return the event of an inbox row; an empty one when its text is not a JSON object."""
+    try:
+        event: Any = orjson.loads(row.event)
+    except orjson.JSONDecodeError:
+        return {}  # handling it fails
+    return event if isinstance(event, dict) else {}

@@ -1,0 +1,181 @@
+"""What happens in direct chats, other than what is said: an agent is invited or put out, somebody comes or goes, it is encrypted.
+
+That somebody has to see after a chat is written down with the event, and done by ``direct_chats``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from ...city.agents import AgentDirectory
+from ...city.event_fields import Event, content_of, inner, room_of, sender_of, text, type_of
+from ...city.events import CityEvent, DirectChatChanged, InvitationUnwelcome
+from ...city.identity import Namespace, Staff, is_user_id
+from ...city.ports import NewId, NowMs
+from ...city.types import AgentSlug, Author, AuthorKind, HistoryVisibility, Room, RoomId, UserId
+from ...storage.database import Transaction
+from ...storage.invitations import Invitation
+
+UNREADABLE: Final = "unreadable"
+"""The ``client_id`` of what an agent says in an encrypted chat: so it is said once."""
+_MAX_ID_CHARS: Final = 255
+_MOST_WAITING: Final = 20
+"""Invitations of one person that agents have not followed yet."""
+
+_MOST_DECLINED: Final = 100
+"""Invitations of one person that wait to be declined."""
+_ADOPTED_WITHIN_MS: Final = 3_600_000
+"""How long an invitation of the bot stays open, so that the room can be adopted (``room adopt``)."""
+
+NO_CHAT: Final = "I look after the city's rooms and do not chat. / Я дбаю про кімнати міста і не спілкуюся."
+NO_CITIZEN: Final = (
+    "Citizens write from the city's pages: meet them in a room of the city. / "
+    "Містяни пишуть зі сторінок міста: шукайте їх у його кімнатах."
+)
+NO_SUCH_AGENT: Final = "There is no such agent in the city. / У місті немає такого агента."
+TOO_MANY: Final = (
+    "Too many invitations at once: invite me again later. / Забагато запрошень одразу: запросіть мене пізніше."
+)
+"""Reasons for which invitations are declined."""
+
+log = structlog.get_logger()
+
+
+class DirectChatEvents:
+    """Each call is part of the transaction that marks its event done."""
+
+    def __init__(self, namespace: Namespace, agents: AgentDirectory, now_ms: NowMs, new_id: NewId) -> None:
+        self._namespace = namespace
+        self._agents = agents
+        self._now_ms = now_ms
+        self._new_id = new_id
+
+    async def invited(self, tx: Transaction, event: Event) -> list[CityEvent]:
+        """Somebody invites one of ours into a room that is not the city's; only agents come, and not to everybody at once."""
+        agent, matrix_room = self._invited_agent(event), room_of(event)
+        if not matrix_room.startswith("!") or len(matrix_room) > _MAX_ID_CHARS:
+            return []
+        if agent is None:
+            return await self.unwelcome(tx, event)
+        inviter = sender_of(event)
+        if await tx.rooms.waiting_chats(inviter) >= _MOST_WAITING:
+            log.warning("invitation_ignored", agent=agent, by=inviter, help="it invites more than agents can follow")
+            return await self._decline(tx, event, TOO_MANY)
+        chat_id = f"direct_{self._new_id()}"
+        chat = Room(
+            id=RoomId(chat_id),
+            slug=chat_id,
+            name=inviter,
+            description="",
+            is_default=False,
+            archived=False,
+            created_at_ms=self._now_ms(),
+            agent=agent,
+            matrix_room_id=matrix_room,
+            history_visibility=HistoryVisibility.SHARED,
+        )
+        await tx.rooms.add(chat, created_by=None)
+        return [DirectChatChanged(chat.id)]
+
+    async def unwelcome(self, tx: Transaction, event: Event, *, agents_only: bool = False) -> list[CityEvent]:
+        """Somebody invites one of ours who does not come: a citizen's ghost, the city's staff, or an agent that there is not.
+
+        ``agents_only`` is for the city's own rooms, where citizens may be invited.
+        """
+        user = UserId(text(event, "state_key"))
+        if text(content_of(event), "membership") != "invite":
+            if is_user_id(user):
+                # Taken back, or declined.
+                await tx.invitations.settled(user, room_of(event))
+            return []
+        if not is_user_id(user) or not self._namespace.is_ours(user) or self._namespace.is_ours(sender_of(event)):
+            return []
+        reason = self._reason(user, agents_only=agents_only)
+        # A room to be adopted is one that has a name.
+        may_be_adopted = user == self._namespace.bot and not _is_direct(event) and _has_name(event)
+        after_ms = _ADOPTED_WITHIN_MS if may_be_adopted else 0
+        return await self._decline(tx, event, reason, after_ms=after_ms) if reason else []
+
+    def _reason(self, user: UserId, *, agents_only: bool) -> str | None:
+        """Why one of ours does not come; None for one who may."""
+        match self._namespace.who(user):
+            case (AuthorKind.AGENT, slug):
+                return None if self._agents.get(AgentSlug(slug)) else NO_SUCH_AGENT
+            case _ if agents_only:
+                return None
+            case Staff():
+                return NO_CHAT
+        return NO_CITIZEN
+
+    async def _decline(self, tx: Transaction, event: Event, reason: str, *, after_ms: int = 0) -> list[CityEvent]:
+        inviter, user = sender_of(event), UserId(text(event, "state_key"))
+        if await tx.invitations.waiting_of(inviter) >= _MOST_DECLINED:
+            log.warning("invitation_ignored", user=user, by=inviter, help="it invites more than can be declined")
+            return []
+        await tx.invitations.add(Invitation(user, room_of(event), inviter, reason, self._now_ms() + after_ms))
+        return [InvitationUnwelcome()]
+
+    async def gives_way(self, tx: Transaction, chat: Room, event: Event) -> bool:
+        """Whether another agent is invited into the room of a chat that is over."""
+        agent = self._invited_agent(event) if chat.archived and type_of(event) == "m.room.member" else None
+        if agent in {None, chat.agent}:
+            return False
+        await tx.rooms.give_way(room_of(event))
+        return True
+
+    async def member(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
+        """Who comes and goes decides whether the chat goes on, and in whose company the agent is."""
+        membership = text(content_of(event), "membership")
+        is_about_agent = text(event, "state_key") == self._namespace.keeper(chat)
+        was = text(inner(inner(event, "unsigned"), "prev_content"), "membership")
+        if membership in {was, "join" if is_about_agent else "invite"}:
+            return []
+        await self._note_stay(tx, chat, event, membership)
+        if is_about_agent and membership != "invite":
+            await tx.rooms.close_chat(chat.id)
+            return []
+        # Whoever comes in may read what is said from now on, whether anybody has looked who is there or not.
+        await tx.rooms.doubt_chat(chat.id, in_company=True if membership == "join" else None)
+        return [DirectChatChanged(chat.id)]
+
+    async def _note_stay(self, tx: Transaction, chat: Room, event: Event, membership: str) -> None:
+        """Since when somebody is there decides what the agent may repeat to them."""
+        user = UserId(text(event, "state_key"))
+        if not is_user_id(user):
+            return
+        if membership == "join":
+            await tx.membership_periods.joined(chat.id, {user: chat.last_seq + 1})
+        else:
+            await tx.membership_periods.ended(chat.id, [user], chat.last_seq)
+
+    async def encryption(self, tx: Transaction, chat: Room, _event: Event) -> list[CityEvent]:
+        """It was turned on, or something came that is encrypted."""
+        assert chat.agent is not None
+        if await tx.messages.by_client_id(Author(AuthorKind.AGENT, chat.agent, ""), chat.id, UNREADABLE):
+            return []
+        await tx.rooms.doubt_chat(chat.id)
+        return [DirectChatChanged(chat.id)]
+
+    def _invited_agent(self, event: Event) -> AgentSlug | None:
+        user = UserId(text(event, "state_key"))
+        is_invitation = text(content_of(event), "membership") == "invite"
+        if not is_invitation or not is_user_id(user) or not self._namespace.is_person(sender_of(event)):
+            return None
+        match self._namespace.who(user):
+            case (AuthorKind.AGENT, slug):
+                agent = self._agents.get(AgentSlug(slug))
+                return agent.slug if agent else None
+        return None
+
+
+def _is_direct(event: Event) -> bool:
+    return content_of(event).get("is_direct") is True
+
+
+def _has_name(event: Event) -> bool:
+    """Whether the invitation comes with a name of its room (client-server API, "Stripped state")."""
+    state = inner(event, "unsigned").get("invite_room_state")
+    events = [each for each in state if isinstance(each, dict)] if isinstance(state, list) else []
+    return any(type_of(each) == "m.room.name" and text(content_of(each), "name") for each in events)

@@ -1,0 +1,107 @@
+"""Which event from Matrix is whose to handle. Each runs inside the transaction that marks its event done."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from functools import partial
+
+from ...city.event_fields import MESSAGES, SAID, Event, is_signed, room_of, type_of
+from ...city.events import CityEvent
+from ...city.types import MessageId, Room
+from ...storage.database import Transaction
+from .direct_chats import DirectChatEvents
+from .members import MemberEvents
+from .messages import MessageEvents
+from .room_state import RoomStateEvents
+
+Handler = Callable[[Transaction, Room, Event], Awaitable[list[CityEvent]]]
+
+
+class EventHandlers:
+    def __init__(
+        self, messages: MessageEvents, members: MemberEvents, state: RoomStateEvents, chats: DirectChatEvents
+    ) -> None:
+        self._handlers: dict[str, Handler] = {
+            **dict.fromkeys(MESSAGES, messages.message),
+            "m.reaction": messages.reaction,
+            "m.room.redaction": messages.redaction,
+            "m.room.member": self._member,
+            "m.room.name": state.name,
+            "m.room.topic": state.topic,
+            "m.room.power_levels": state.power_levels,
+            "m.room.join_rules": state.join_rules,
+            "m.room.history_visibility": state.history_visibility,
+            "m.room.encryption": state.encryption,
+            "m.room.encrypted": state.unreadable,
+            "m.room.tombstone": state.tombstone,
+            "m.room.canonical_alias": state.canonical_alias,
+        }
+        self._chat_handlers: dict[str, Handler] = {
+            "m.room.member": self._chat_member,
+            "m.room.history_visibility": state.history_visibility,
+            "m.room.encryption": chats.encryption,
+            "m.room.encrypted": chats.encryption,
+        }
+        self._again: dict[str, Handler] = {
+            "m.room.name": state.name_again,
+            "m.room.topic": state.topic_again,
+            "m.room.member": members.member_again,
+        }
+        self._messages = messages
+        self._members = members
+        self._state = state
+        self._chats = chats
+
+    @property
+    def types(self) -> Collection[str]:
+        """Of the events that anything comes of."""
+        return self._handlers.keys()
+
+    async def ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
+        """Return calls for `city.parsing_threads` that parse the texts of these events."""
+        return await self._messages.ahead(tx, events)
+
+    async def handle_again(self, tx: Transaction, event: Event) -> list[CityEvent]:
+        """Take in a state event that was handled before, and is, or is again, what the room's state says.
+
+        Returns what to publish once the transaction is committed.
+        """
+        room = await tx.rooms.by_matrix_id(room_of(event))
+        handler = self._again.get(type_of(event))
+        if room is None or room.agent is not None or handler is None or not is_signed(event):
+            return await self.handle(tx, event)
+        return await handler(tx, room, event)
+
+    async def handle(self, tx: Transaction, event: Event, *, before: MessageId | None = None) -> list[CityEvent]:
+        """Take one event into the city; returns what to publish once the transaction is committed.
+
+        Events of other kinds and of rooms that are not the city's are nothing to it. ``before`` is the message before which
+        a message belongs that was found late.
+        """
+        handler, matrix_room = self._handlers.get(type_of(event)), room_of(event)
+        if handler == self._messages.message:
+            handler = partial(self._messages.message, before=before)
+        if handler is None or not is_signed(event):
+            return []
+        room = await tx.rooms.by_matrix_id(matrix_room)
+        if room is None and (former := await tx.rooms.by_former_id(matrix_room)):
+            # In one that was replaced nothing happens any more but what was said there, and what becomes of it.
+            return await handler(tx, former, event) if type_of(event) in SAID else []
+        if room is None:
+            return await self._chats.invited(tx, event) if type_of(event) == "m.room.member" else []
+        if room.agent is not None and await self._chats.gives_way(tx, room, event):
+            return await self._chats.invited(tx, event)
+        if room.agent is not None:
+            chat_handler = handler if type_of(event) in SAID else self._chat_handlers.get(type_of(event))
+            return [] if chat_handler is None else await chat_handler(tx, room, event)
+        return await handler(tx, room, event)
+
+    async def _member(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        return [
+            *await self._members.member(tx, room, event),
+            *await self._state.bot(tx, room, event),
+            *await self._chats.unwelcome(tx, event, agents_only=True),
+        ]
+
+    async def _chat_member(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        return [*await self._chats.member(tx, room, event), *await self._chats.unwelcome(tx, event)]

@@ -1,0 +1,108 @@
+"""Who comes, goes, is put out or invited, and is called what, as Matrix tells it.
+
+Runs inside the transaction that marks its event done. What somebody who looks after a room does to a ghost is kept as how it
+stands there (``standings``); people on Matrix are held off by their homeserver.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...city.event_fields import Event, content_of, name_text, optional_text, sender_of, text
+from ...city.events import CityEvent, RegistryChanged
+from ...city.identity import Namespace, is_user_id
+from ...city.media import is_mxc
+from ...city.member_log import RoomMembers
+from ...city.ports import NowMs
+from ...city.text_sanitizing import one_line
+from ...city.types import AuthorKind, Member, Removal, Room, RoomId, Standing, Stands, UserId
+from ...storage.database import Transaction
+
+_MAX_REASON: Final = 500
+"""Characters of what a moderator says that are kept."""
+
+
+class MemberEvents:
+    def __init__(self, namespace: Namespace, members: RoomMembers, now_ms: NowMs) -> None:
+        self._namespace = namespace
+        self._members = members
+        self._now_ms = now_ms
+
+    async def member(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """``m.room.member``: news of one member."""
+        return await self._member(tx, room, event)
+
+    async def member_again(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """The same event as before, which is the current one (again)."""
+        return await self._member(tx, room, event, is_again=True)
+
+    async def _member(self, tx: Transaction, room: Room, event: Event, *, is_again: bool = False) -> list[CityEvent]:
+        user, content = UserId(text(event, "state_key")), content_of(event)
+        if not is_user_id(user) or self._namespace.subject(user) is None:
+            return []
+        await tx.rooms.hold(room.id)
+        lifted: list[CityEvent] = []
+        if self._namespace.is_ours(user):
+            lifted = await self._note_standing(tx, room, user, event, is_again=is_again)
+        if content.get("membership") == "join":
+            return [*await self._members.join(tx, room.id, [read_member(room.id, user, content)]), *lifted]
+        membership = content.get("membership")
+        is_put_out = membership == "ban" or (sender_of(event) != user and membership != "invite" and not is_again)
+        if is_put_out:
+            removal = await self._removal(tx, room.id, event)
+            return [*await self._members.put_out(tx, room.id, user, removal), *lifted]
+        if content.get("membership") == "invite":
+            return await self._members.invited(tx, room.id, user)
+        return await self._members.leave(tx, room.id, [user])
+
+    async def _removal(self, tx: Transaction, room: RoomId, event: Event) -> Removal:
+        is_ban = content_of(event).get("membership") == "ban"
+        by = await self._members.author(tx, room, UserId(sender_of(event)))
+        return Removal(Standing.BANNED if is_ban else Standing.KICKED, by, _reason(event))
+
+    async def _note_standing(
+        self, tx: Transaction, room: Room, user: UserId, event: Event, *, is_again: bool
+    ) -> list[CityEvent]:
+        """How a ghost stands in the room from now on; returns what to publish when a ban is lifted."""
+        before = await tx.standings.get(room.id, user)
+        if is_again and before is None and content_of(event).get("membership") == "leave":
+            # Whether it put the ghost out, or took back a ban, was decided when it was handled first.
+            return []
+        now = standing_of(event, user, before)
+        if now is not None:
+            await tx.standings.put(room.id, user, now, now_ms=self._now_ms())
+            return []
+        if before is None:
+            return []
+        await tx.standings.forget(room.id, user)
+        who = self._namespace.who(user)
+        is_agent = isinstance(who, tuple) and who[0] is AuthorKind.AGENT
+        # Agents live where the registry says, unless they may not.
+        return [RegistryChanged()] if is_agent and before.standing is Standing.BANNED else []
+
+
+def read_member(room: RoomId, user: UserId, content: Event, *, name: str = "displayname") -> Member:
+    """A member with the profile that stands in ``content``, the display name under the key ``name``."""
+    avatar_url = optional_text(content, "avatar_url")
+    is_picture = avatar_url is not None and is_mxc(avatar_url)
+    return Member(room, user, name_text(content, name), avatar_url if is_picture else None)
+
+
+def standing_of(event: Event, user: UserId, before: Stands | None) -> Stands | None:
+    """How a ghost stands after an event about its membership; None for like everybody else."""
+    reason = _reason(event)
+    match content_of(event).get("membership"):
+        case "ban":
+            return Stands(Standing.BANNED, reason)
+        case "invite":
+            return Stands(Standing.INVITED, None)
+        case "leave" if sender_of(event) != user:
+            # The same event takes back a ban or an invitation.
+            is_kick = before is None or before.standing is Standing.KICKED
+            return Stands(Standing.KICKED, reason) if is_kick else None
+    return None
+
+
+def _reason(event: Event) -> str | None:
+    """What a moderator says; None for nothing."""
+    return one_line(optional_text(content_of(event), "reason") or "", _MAX_REASON) or None

@@ -1,0 +1,339 @@
+"""Messages, edits, deletions and reactions from Matrix. Each call runs inside the transaction that marks its event done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from ...city.event_fields import (
+    EDIT_ID,
+    MESSAGE_ID,
+    MESSAGES,
+    REACTION_ID,
+    Event,
+    content_of,
+    event_id_of,
+    inner,
+    optional_text,
+    sender_of,
+    text,
+    time_ms,
+    type_of,
+)
+from ...city.events import CityEvent
+from ...city.identity import Namespace, Staff
+from ...city.message_edits import Changes
+from ...city.messages import Messages, message_of_event
+from ...city.parsing_threads import prose_of
+from ...city.reactions import Reactions
+from ...city.types import (
+    Author,
+    AuthorKind,
+    Content,
+    EventId,
+    HistoryVisibility,
+    Message,
+    MessageId,
+    ReactionId,
+    Room,
+    UserId,
+)
+from ...clock import now_ms
+from ...storage.database import Transaction
+from ..client.message_content import msgtype_of_file, read_said, replaced, replied_to, shortcode_of, with_place
+
+_MAX_ID_CHARS: Final = 255
+
+
+class MessageEvents:
+    def __init__(self, namespace: Namespace, messages: Messages, changes: Changes, reactions: Reactions) -> None:
+        self._namespace = namespace
+        self._messages = messages
+        self._changes = changes
+        self._reactions = reactions
+
+    async def ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
+        """Return calls for `city.parsing_threads` that parse these events, earlier edits of theirs and the messages that they edit."""
+        messages = [event for event in events if type_of(event) in MESSAGES and not self._is_echo(event)]
+        works: list[Callable[[], object]] = []
+        for event in (*messages, *await tx.revisions.early([event_id_of(event) for event in messages])):
+            works += [partial(self._read, type_of(event), content) for content in _contents(event)]
+            if original := replaced(content_of(event)):
+                # An edit asks only agents that the text before did not name.
+                edited = await tx.messages.by_event_id(original)
+                works += [partial(prose_of, edited.body)] if edited and "@" in edited.body else []
+        return works
+
+    def _read(self, event_type: str, content: Event) -> None:
+        said = read_said(event_type, content, self._namespace)
+        if said is not None and "@" in said.body:
+            prose_of(said.body)
+
+    def _is_echo(self, event: Event) -> bool:
+        return MESSAGE_ID in content_of(event) and self._namespace.is_ours(sender_of(event))
+
+    async def message(
+        self, tx: Transaction, room: Room, event: Event, *, before: MessageId | None = None
+    ) -> list[CityEvent]:
+        """One of ``MESSAGES``: something new, or an edit. ``before`` is the message that it stands before."""
+        content, is_ours = content_of(event), self._namespace.is_ours(sender_of(event))
+        original = replaced(content)
+        if original is not None:
+            if is_ours and MESSAGE_ID in content:
+                return await self._own_edit(tx, room, event)
+            return await self._edit(tx, room, event, original)
+        if is_ours and (message := await _own(tx, room, content)):
+            return await self._arrived(tx, message, event_id_of(event))
+        if room.archived:
+            # It can be read, but not written to, from whichever side.
+            return []
+        return await self.take(tx, room, event, before=before)
+
+    async def take(
+        self,
+        tx: Transaction,
+        room: Room,
+        event: Event,
+        *,
+        is_history: bool = False,
+        visibility: HistoryVisibility | None = None,
+        before: MessageId | None = None,
+    ) -> list[CityEvent]:
+        """Post what somebody wrote on Matrix; nothing comes of it when there is nothing to show, or it is here already.
+
+        ``visibility`` is the room's history visibility at the place of the event, where that is not the present one.
+        """
+        content = content_of(event)
+        author = await self._author(tx, room, sender_of(event))
+        # An edit repeats the whole message; taken as a new one it would stand there twice.
+        is_new = author is not None and not replaced(content)
+        said = _shown(read_said(type_of(event), content, self._namespace), room, content) if is_new else None
+        if author is None or said is None:
+            return []
+        happened = await self._messages.receive(
+            tx,
+            room,
+            author,
+            said,
+            event_id=event_id_of(event),
+            created_at_ms=time_ms(event),
+            reply_to=replied_to(content),
+            is_history=is_history,
+            visibility=visibility,
+            before=before,
+        )
+        return [*happened, *await self._edits_of(tx, room, event, visibility)] if happened else []
+
+    async def _edits_of(
+        self, tx: Transaction, room: Room, event: Event, visibility: HistoryVisibility | None
+    ) -> list[CityEvent]:
+        """Edits that came before their message, or come together with it: those the city shows, and can take back."""
+        event_id = event_id_of(event)
+        # Of history the last edit comes with the event. How that may be read where it stands is not known.
+        history = visibility and max(visibility, room.history_visibility, key=list(HistoryVisibility).index)
+        bundled = _bundled_edit(event) if history else {}
+        happened: list[CityEvent] = []
+        for edit in (*await tx.revisions.take_early(event_id), bundled):
+            if event_id_of(edit):
+                happened += await self._edit(tx, room, edit, event_id, history=history)
+        return happened
+
+    async def reaction(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """``m.reaction``."""
+        content, event_id = content_of(event), event_id_of(event)
+        reaction_id = optional_text(content, REACTION_ID)
+        if reaction_id and self._namespace.is_ours(sender_of(event)):
+            # The room first, as whoever takes the reaction back does: the other way round each waits for the other.
+            await tx.rooms.hold_any(room.id)
+            await tx.reactions.arrived(ReactionId(reaction_id), event_id)
+            return []
+        return [] if room.archived else await self._reaction(tx, room, event)
+
+    async def _reaction(
+        self, tx: Transaction, room: Room, event: Event, *, given_at_ms: int | None = None
+    ) -> list[CityEvent]:
+        content = content_of(event)
+        relation = inner(content, "m.relates_to")
+        key, original = optional_text(relation, "key"), optional_text(relation, "event_id")
+        author = await self._author(tx, room, sender_of(event))
+        if relation.get("rel_type") != "m.annotation" or not key or len(key) > 255 or not original or author is None:
+            return []
+        await tx.rooms.hold_any(room.id)
+        message = await message_of_event(tx, EventId(original))
+        if message is None or message.room_id != room.id:
+            return []
+        happened = await self._reactions.receive(
+            tx,
+            message,
+            author,
+            key,
+            event_id=event_id_of(event),
+            shortcode=shortcode_of(content),
+            given_at_ms=given_at_ms,
+        )
+        return [happened] if happened else []
+
+    async def past_relation(self, tx: Transaction, room: Room, event: Event, visibility: HistoryVisibility) -> bool:
+        """Take in an edit or a reaction of a room's earlier history; return whether the city did not have it.
+
+        Clients are not told of it. An edit of a message that the city does not have is not kept.
+
+        Args:
+            visibility: the room's history visibility at the place of the event.
+        """
+        if await self.has_relation(tx, event) or await self.related_message(tx, room, event) is None:
+            return False
+        if type_of(event) == "m.reaction":
+            await self._reaction(tx, room, event, given_at_ms=time_ms(event))
+        elif original := replaced(content_of(event)):
+            await self._edit(tx, room, event, original, history=visibility)
+        return await self.has_relation(tx, event)
+
+    async def has_relation(self, tx: Transaction, event: Event) -> bool:
+        """Return whether the city has this edit or reaction; of its own it also has those whose event is not known yet."""
+        content, event_id, is_ours = content_of(event), event_id_of(event), self._namespace.is_ours(sender_of(event))
+        if type_of(event) == "m.reaction":
+            reaction_id = optional_text(content, REACTION_ID) if is_ours else None
+            own = await tx.reactions.get(ReactionId(reaction_id)) if reaction_id else None
+            return own is not None or await tx.reactions.by_event_id(event_id) is not None
+        # Of many edits of its own the city has forgotten the oldest, but not the message.
+        message_id = optional_text(content, MESSAGE_ID) if is_ours else None
+        written_here = await tx.messages.get(MessageId(message_id)) if message_id else None
+        return written_here is not None or await tx.revisions.by_event_id(event_id) is not None
+
+    async def related_message(self, tx: Transaction, room: Room, event: Event) -> Message | None:
+        """Return the message of the room that an edit or a reaction is about; None if it is unknown or deleted."""
+        original = optional_text(inner(content_of(event), "m.relates_to"), "event_id")
+        if not original:
+            return None
+        message = await tx.messages.by_event_id(EventId(original))
+        if message is None and type_of(event) == "m.reaction":
+            # A reaction to an edit is one to the message.
+            message = await message_of_event(tx, EventId(original))
+        return message if message and message.room_id == room.id and not message.deleted else None
+
+    async def is_in_effect(self, tx: Transaction, room: Room, event: Event) -> bool:
+        """Return whether nothing is left in the city of what an ``m.room.redaction`` redacts."""
+        redacted = _redacted(event)
+        message = await tx.messages.by_event_id(redacted)
+        if message is not None:
+            return message.deleted or message.room_id != room.id
+        reaction = await tx.reactions.by_event_id(redacted)
+        revision = await tx.revisions.by_event_id(redacted)
+        return (reaction is None or reaction.removed) and revision is None
+
+    async def redaction(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """``m.room.redaction``. Synapse hands on none whose sender may not; so it holds in an archived room, too."""
+        redacted = _redacted(event)
+        by = await self._author(tx, room, sender_of(event), staff_too=True)
+        if not redacted or by is None:
+            return []
+        happened: CityEvent | None = None
+        if message := await _held(tx, room, redacted):
+            happened = await self._changes.receive_deletion(tx, message, by)
+        elif reaction := await tx.reactions.by_event_id(redacted):
+            happened = await self._reactions.receive_removal(tx, room, reaction)
+        elif revision := await tx.revisions.by_event_id(redacted):
+            message = await tx.messages.get(revision.message_id)
+            if message is not None and message.room_id == room.id:
+                happened = await self._changes.receive_edit_removal(tx, message, revision, by)
+        else:
+            await tx.revisions.drop_early(redacted)
+        return [happened] if happened else []
+
+    async def _edit(
+        self, tx: Transaction, room: Room, event: Event, original: EventId, *, history: HistoryVisibility | None = None
+    ) -> list[CityEvent]:
+        content = content_of(event)
+        new_content = inner(content, "m.new_content")
+        said = _shown(read_said(type_of(event), new_content, self._namespace), room, new_content)
+        editor = await self._author(tx, room, sender_of(event))
+        if said is None or editor is None or (room.archived and history is None):
+            return []
+        message = await _held(tx, room, original)
+        if message is None:
+            # An edit is of the message itself, never of another edit of it (client-server API, "Event replacements").
+            if not await tx.revisions.by_event_id(original):
+                await self._keep_early(tx, room, event, original)
+            return []
+        happened = await self._changes.receive_edit(
+            tx, message, said, editor, event_id=event_id_of(event), at_ms=time_ms(event), history=history
+        )
+        if happened is None or happened.event.message is None:
+            return []
+        return [happened, *await self._changes.asked_by_edit(tx, room, message, happened.event.message)]
+
+    async def _keep_early(self, tx: Transaction, room: Room, event: Event, original: EventId) -> None:
+        if len(original) <= _MAX_ID_CHARS:
+            # Of too many the newest are kept: a time that the sender claims must not displace the edits of others.
+            await tx.revisions.keep_early(event_id_of(event), room.id, original, event, now_ms=now_ms())
+
+    async def _own_edit(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """What the city edits it knows already, but for its event."""
+        if edit_id := optional_text(content_of(event), EDIT_ID):
+            await tx.rooms.hold_any(room.id)
+            await tx.revisions.arrived(edit_id, event_id_of(event))
+        return []
+
+    async def _arrived(self, tx: Transaction, message: Message, event_id: EventId) -> list[CityEvent]:
+        if message.matrix_event_id is not None:
+            return []
+        await tx.outbox.arrived(message.id)
+        return [await self._messages.arrived(tx, message, event_id)]
+
+    async def _author(self, tx: Transaction, room: Room, user: UserId, *, staff_too: bool = False) -> Author | None:
+        """Who sent it; None for the city's own staff, who are nobody there."""
+        who = self._namespace.who(user)
+        if isinstance(who, Staff):
+            return Author(AuthorKind.MATRIX, user, user) if staff_too else None
+        kind, author_id = who
+        member = await tx.members.get(room.id, user)
+        return Author(
+            kind, author_id, (member and member.display_name) or author_id, member.avatar_url if member else None
+        )
+
+
+def _redacted(event: Event) -> EventId:
+    # Since room version 11 it stands in the content.
+    return EventId(text(content_of(event), "redacts") or text(event, "redacts"))
+
+
+def _bundled_edit(event: Event) -> Event:
+    """Return the last edit, which Synapse bundles with a message of a room's history; empty without one."""
+    return inner(inner(inner(event, "unsigned"), "m.relations"), "m.replace")
+
+
+def _contents(event: Event) -> Iterator[Event]:
+    """Yield the contents that handling a message or an edit reads."""
+    content = content_of(event)
+    yield inner(content, "m.new_content") if replaced(content) else content
+    if bundled := _bundled_edit(event):
+        yield inner(content_of(bundled), "m.new_content")
+
+
+def _shown(said: Content | None, room: Room, content: Event) -> Content | None:
+    """Whoever may read the city's rooms may fetch the files that are shown there; those of a chat are for its agent alone."""
+    if said is None or room.agent is None:
+        return said
+    # An encrypted file stays one, so that its name is not taken for what was said.
+    msgtype = msgtype_of_file(content) or said.msgtype
+    media = replace(said.media, is_private=True) if said.media else None
+    return replace(with_place(said, content), msgtype=msgtype, media=media, formatted_body=None)
+
+
+async def _own(tx: Transaction, room: Room, content: Event) -> Message | None:
+    """The message of the city that comes back in this event; nobody else changes it until the transaction ends."""
+    message_id = optional_text(content, MESSAGE_ID)
+    if not message_id:
+        return None
+    await tx.rooms.hold_any(room.id)
+    return await tx.messages.get(MessageId(message_id))
+
+
+async def _held(tx: Transaction, room: Room, event_id: EventId) -> Message | None:
+    """The room's message that is this event; nobody else changes it until the transaction ends."""
+    await tx.rooms.hold_any(room.id)
+    message = await tx.messages.by_event_id(event_id)
+    return message if message and message.room_id == room.id else None

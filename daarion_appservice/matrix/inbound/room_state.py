@@ -1,0 +1,141 @@
+"""What a room is said to be on Matrix. Each call runs inside the transaction that marks its event done.
+
+What the city itself said comes back as an echo, and changes nothing. Whatever may put a room and its Matrix room apart is only
+noticed here (RoomDoubted): what is really so, and what to do about it, ``rooms`` asks the homeserver.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from ...city.event_fields import Event, content_of, event_id_of, name_text, room_of, sender_of, text, topic_text
+from ...city.events import CityEvent, RoomChanged, RoomDoubted
+from ...city.identity import Namespace
+from ...city.rooms import Rooms
+from ...city.types import MatrixRoomId, Room
+from ...storage.database import Transaction
+from ..client.room_rules import is_encryption, join_rule, stored_json, visibility_in
+from .current_state import is_absent
+
+_TURNS: Final = frozenset({"leave", "ban", "invite"})
+"""What may happen to the bot that calls for something; that it joins is its own doing."""
+
+log = structlog.get_logger()
+
+
+class RoomStateEvents:
+    def __init__(self, namespace: Namespace, rooms: Rooms) -> None:
+        self._namespace = namespace
+        self._rooms = rooms
+        self._replaced: set[MatrixRoomId] = set()
+        """Matrix rooms that say they were: how these are closed is not how the city's rooms are governed."""
+
+    async def name(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        name = name_text(content_of(event), "name")
+        if not name or not _is_state(event):
+            return []
+        if not self._is_own(event):
+            return await self._rooms.receive(tx, room, name=name)
+        return [] if name == room.name else await self._overtaken(tx, room, name=name)
+
+    async def topic(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        topic = topic_text(content_of(event), "topic")
+        if topic is None or not _is_state(event):
+            return []
+        if not self._is_own(event):
+            return await self._rooms.receive(tx, room, description=topic)
+        return [] if topic == room.description else await self._overtaken(tx, room, topic=topic)
+
+    async def name_again(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """What the room is called there, although the city heard of another name last; not where it is still to say its own."""
+        told = await tx.rooms.told(room.id)
+        return await self.name(tx, room, event) if told.name in {None, room.name} else []
+
+    async def topic_again(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        told = await tx.rooms.told(room.id)
+        return await self.topic(tx, room, event) if told.topic in {None, room.description} else []
+
+    async def _overtaken(
+        self, tx: Transaction, room: Room, *, name: str | None = None, topic: str | None = None
+    ) -> list[CityEvent]:
+        """Both sides changed it at once: Matrix has ours, and the city has what was said on Matrix just before."""
+        await tx.rooms.has_on_matrix(room.id, name=name, topic=topic)
+        return [RoomDoubted(room.id)]
+
+    async def power_levels(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        if not self._governs(event):
+            return []
+        told, power_levels = await tx.rooms.told(room.id), stored_json(content_of(event))
+        if told.archived:  # what stands there is from before it was closed
+            return [] if self._is_own(event) else [RoomDoubted(room.id)]
+        if power_levels == room.power_levels:
+            return []
+        await tx.rooms.governed(room.id, power_levels=power_levels)
+        return [RoomDoubted(room.id)]
+
+    async def join_rules(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        rule = join_rule(content_of(event))
+        if not self._governs(event) or rule == room.join_rule:
+            return []
+        await tx.rooms.governed(room.id, join_rule=rule)
+        return await self._changed(tx, room)
+
+    async def history_visibility(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """Who may read what is said from now on; what was said before stays as it was."""
+        visibility = visibility_in(content_of(event))
+        if not self._governs(event) or visibility is room.history_visibility:
+            return []
+        await tx.rooms.governed(room.id, history_visibility=visibility)
+        return await self._changed(tx, room)
+
+    async def _changed(self, tx: Transaction, room: Room) -> list[CityEvent]:
+        changed = await tx.rooms.get(room.id)
+        return [] if changed is None or changed.agent is not None else [RoomChanged(changed)]
+
+    async def encryption(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        is_on = is_encryption(content_of(event))
+        if not _is_state(event) or room.encrypted == is_on:
+            return []
+        if not is_on and not is_absent(event):
+            # No event turns it off. But that it was turned on may have lost state resolution.
+            return []
+        await tx.rooms.encrypted(room.id, is_on=is_on)
+        return [RoomDoubted(room.id)]
+
+    async def unreadable(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """``m.room.encrypted``: nobody here can read it, so nobody is shown anything."""
+        log.debug("event_encrypted", room=room.slug, event_id=event_id_of(event))
+        return []
+
+    async def tombstone(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """The room goes on elsewhere, or does so no longer."""
+        if not _is_state(event):
+            return []
+        matrix_room = room_of(event)
+        was_replaced = matrix_room in self._replaced
+        if text(content_of(event), "replacement_room"):
+            self._replaced.add(matrix_room)
+        else:
+            self._replaced.discard(matrix_room)
+        return [] if is_absent(event) and not was_replaced else [RoomDoubted(room.id)]
+
+    async def canonical_alias(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """What it says is not followed; but somebody was at the room's aliases."""
+        return [RoomDoubted(room.id)] if _is_state(event) else []
+
+    async def bot(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
+        """``m.room.member``: somebody put our bot out of the room, or lets it in again."""
+        is_bots = text(event, "state_key") == self._namespace.bot
+        return [RoomDoubted(room.id)] if is_bots and text(content_of(event), "membership") in _TURNS else []
+
+    def _governs(self, event: Event) -> bool:
+        return _is_state(event) and room_of(event) not in self._replaced
+
+    def _is_own(self, event: Event) -> bool:
+        return self._namespace.is_ours(sender_of(event))
+
+
+def _is_state(event: Event) -> bool:
+    return event.get("state_key") == ""

@@ -1,0 +1,147 @@
+"""Third-party lookups: how clients find the city's agents and rooms (application service API, "Third party networks").
+
+    GET /_matrix/app/v1/thirdparty/protocol/daarion          which fields one may ask by
+    GET /_matrix/app/v1/thirdparty/user/daarion?name=…       agents: by ``slug``, or a part of their ``name``
+    GET /_matrix/app/v1/thirdparty/user?userid=…             the agent whose ghost that is
+    GET /_matrix/app/v1/thirdparty/location/daarion?room=…   rooms: by their slug
+    GET /_matrix/app/v1/thirdparty/location?alias=…          the room that the alias stands for
+
+A person asks their homeserver (``/_matrix/client/v3/thirdparty/…``), which asks us. What is asked for by a field that we do not
+know is not found.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any, Final
+
+from aiohttp import web
+
+from ...city.agents import AgentDirectory
+from ...city.identity import PROTOCOL, Namespace
+from ...city.types import Agent, AgentSlug, AuthorKind, Room, UserId
+from ...storage.database import Database
+from .authentication import HomeserverToken, matrix_error
+
+_MOST_FOUND: Final = 100
+_ANY_NAME: Final = "^.{1,255}$"
+_SLUG: Final = "^[a-z0-9][a-z0-9_-]{0,63}$"
+
+_DESCRIPTION: Final = {
+    "user_fields": ["slug", "name"],
+    "location_fields": ["room"],
+    "icon": "",
+    "field_types": {
+        "slug": {"regexp": _SLUG, "placeholder": "daarwizz"},
+        "name": {"regexp": _ANY_NAME, "placeholder": "DAARWIZZ"},
+        "room": {"regexp": _SLUG, "placeholder": "general"},
+    },
+    # Clients offer each as a room directory of its own; the city's rooms are in the homeserver's.
+    "instances": [],
+}
+
+JSON = dict[str, Any]
+
+
+class ThirdParty:
+    def __init__(self, database: Database, agents: AgentDirectory, namespace: Namespace, *, hs_token: str) -> None:
+        self._check_token = HomeserverToken(hs_token).check
+        self._database = database
+        self._agents = agents
+        self._namespace = namespace
+
+    def install(self, app: web.Application) -> None:
+        prefix = "/_matrix/app/v1/thirdparty"
+        routes = [
+            web.get(prefix + "/protocol/{protocol}", self._protocol),
+            web.get(prefix + "/user/{protocol}", self._users),
+            web.get(prefix + "/user", self._user),
+            web.get(prefix + "/location/{protocol}", self._locations),
+            web.get(prefix + "/location", self._location),
+        ]
+        app.add_routes(routes)
+
+    async def _protocol(self, request: web.Request) -> web.Response:
+        self._check(request)
+        return web.json_response(_DESCRIPTION)
+
+    async def _users(self, request: web.Request) -> web.Response:
+        self._check(request)
+        asked = _asked(request, {"slug", "name"})
+        slug, name = asked.get("slug"), asked.get("name", "").casefold()
+        found = (
+            agent
+            for agent in self._agents.all()
+            if slug in {None, agent.slug} and name in agent.display_name.casefold()
+        )
+        return _answer([self._agent(agent) for agent in islice(found, _MOST_FOUND)])
+
+    async def _user(self, request: web.Request) -> web.Response:
+        self._check(request)
+        user = UserId(_parameter(request, "userid"))
+        match self._namespace.who(user):
+            case AuthorKind.AGENT, slug:
+                agent = self._agents.get(AgentSlug(slug))
+                return _answer([] if agent is None else [self._agent(agent)])
+        return _answer([])
+
+    async def _locations(self, request: web.Request) -> web.Response:
+        self._check(request)
+        slug = _asked(request, {"room"}).get("room")
+        rooms = [room for room in await self._rooms() if slug in {None, room.slug}]
+        return _answer([self._room(room) for room in rooms[:_MOST_FOUND]])
+
+    async def _location(self, request: web.Request) -> web.Response:
+        self._check(request)
+        slug = self._namespace.room_slug(_parameter(request, "alias"))
+        return _answer([self._room(room) for room in await self._rooms() if room.slug == slug])
+
+    async def _rooms(self) -> list[Room]:
+        """Those that anybody may come into."""
+        async with self._database.reading() as tx:
+            rooms = await tx.rooms.all()
+        return [room for room in rooms if not room.archived and room.join_rule == "public"]
+
+    def _check(self, request: web.Request) -> None:
+        self._check_token(request)
+        if request.match_info.get("protocol", PROTOCOL) != PROTOCOL:
+            raise matrix_error(404, "M_NOT_FOUND", f"The city's protocol is {PROTOCOL}")
+
+    def _agent(self, agent: Agent) -> JSON:
+        return {
+            "userid": self._namespace.agent(agent.slug),
+            "protocol": PROTOCOL,
+            "fields": {"slug": agent.slug, "name": agent.display_name},
+        }
+
+    def _room(self, room: Room) -> JSON:
+        return {
+            "alias": self._namespace.room_alias(room.slug),
+            "protocol": PROTOCOL,
+            "fields": {"room": room.slug, "name": room.name},
+        }
+
+
+def _asked(request: web.Request, fields: set[str]) -> dict[str, str]:
+    """The fields that are asked by; some homeservers can be told to put their token beside them."""
+    asked = {name: value for name, value in request.query.items() if name != "access_token"}
+    if asked.keys() - fields:
+        raise _not_found()
+    return asked
+
+
+def _parameter(request: web.Request, name: str) -> str:
+    value = request.query.get(name)
+    if not value:
+        raise matrix_error(400, "M_MISSING_PARAM", f"`{name}` is missing")
+    return value
+
+
+def _answer(found: list[JSON]) -> web.Response:
+    if not found:
+        raise _not_found()
+    return web.json_response(found)
+
+
+def _not_found() -> web.HTTPException:
+    return matrix_error(404, "M_NOT_FOUND", "There is nothing like that in the city")

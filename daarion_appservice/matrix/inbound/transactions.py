@@ -1,0 +1,178 @@
+"""What the homeserver calls: transactions, queries and pings. Check, store, answer; handling comes later, elsewhere.
+
+    PUT /_matrix/app/v1/transactions/{id}
+      token ─► size ─► JSON ─► shape ─► events and transaction id in one commit ─► 200 ─► wake ``inbound``
+
+Whatever the homeserver was answered 200 for is on the disk. It sends a transaction again, and only that one, until it gets a
+200; so a refusal is for what may come right by itself (a body that was cut off), never for an event that we do not like:
+that one is stored as a dead letter, or it would hold up everything behind it for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, TypeGuard
+
+import orjson
+import structlog
+from aiohttp import web
+
+from ...city.ports import NowMs
+from ...city.text_sanitizing import storable
+from ...compressed_body import read_unpacked
+from ...storage.database import Database
+from ...storage.inbox import ReceivedEvent
+from ...storage.inbox_writer import ReceivedTransaction
+from ..client.json_parsing import loads
+from .authentication import HomeserverToken, matrix_error
+
+MAX_BODY_BYTES: Final = 32 * 1024 * 1024
+"""100 events of 64 KiB, 100 EDUs and to-device messages fit; a 413 would be retried for ever."""
+
+MAX_EVENT_BYTES: Final = 512 * 1024
+"""An event has 65,536 bytes at most (client-server API, "Size limits"); ``unsigned``, which may hold other events, is not
+counted. What is larger is no event."""
+
+_BODY_S: Final = 60.0
+"""How long a body may take to come: Synapse itself gives a transaction up after 60 seconds, and sends it again."""
+
+_EPHEMERAL_KEYS: Final = ("ephemeral", "de.sorunome.msc2409.ephemeral")
+"""The stable name and the old one; a registration with both switches gets everything under both."""
+
+_MAX_ID_CHARS: Final = 255
+
+log = structlog.get_logger()
+
+
+class Queries(Protocol):
+    """Answers what the homeserver asks about names of ours."""
+
+    async def user_exists(self, user_id: str) -> bool: ...
+    async def alias_exists(self, alias: str) -> bool: ...
+
+
+class Receiver:
+    def __init__(
+        self,
+        database: Database,
+        queries: Queries,
+        *,
+        hs_token: str,
+        now_ms: NowMs,
+        on_stored: Callable[[], None],
+        on_ephemeral: Callable[[list[Any]], Awaitable[object]],
+    ) -> None:
+        self._database = database
+        self._queries = queries
+        self._check_token = HomeserverToken(hs_token).check
+        self._now_ms = now_ms
+        self._on_stored = on_stored
+        self._on_ephemeral = on_ephemeral
+
+    def routes(self) -> list[web.RouteDef]:
+        prefix = "/_matrix/app/v1"
+        return [
+            web.put(prefix + "/transactions/{txn_id}", self._transaction),
+            web.post(prefix + "/ping", self._ping),
+            web.get(prefix + "/users/{user_id}", self._user),
+            web.get(prefix + "/rooms/{alias}", self._alias),
+        ]
+
+    async def _transaction(self, request: web.Request) -> web.Response:
+        self._check_token(request)
+        txn_id = storable(request.match_info["txn_id"])[:_MAX_ID_CHARS]
+        body = await read_unpacked(request, MAX_BODY_BYTES, within_s=_BODY_S)
+        transaction = _json_object(body)
+        events = transaction.get("events", [])
+        if not isinstance(events, list):
+            raise matrix_error(400, "M_BAD_JSON", "`events` must be a list")
+        await self._store(txn_id, body, [received(event) for event in events])
+        ephemeral = _ephemeral(transaction)
+        if ephemeral:
+            await self._on_ephemeral(ephemeral)
+        return web.json_response({})
+
+    async def _store(self, txn_id: str, body: bytes, events: list[ReceivedEvent]) -> None:
+        body_sha256 = hashlib.sha256(body).hexdigest()
+        if not await self._database.intake.store(ReceivedTransaction(txn_id, body_sha256, events, self._now_ms())):
+            return
+        for event in events:
+            if event.error:
+                log.warning("event_unreadable", event_id=event.event_id, error=event.error)
+        self._on_stored()
+
+    async def _ping(self, request: web.Request) -> web.Response:
+        self._check_token(request)
+        return web.json_response({})
+
+    async def _user(self, request: web.Request) -> web.Response:
+        self._check_token(request)
+        if await self._queries.user_exists(request.match_info["user_id"]):
+            return web.json_response({})
+        raise matrix_error(404, "M_NOT_FOUND", "There is no such user in the city")
+
+    async def _alias(self, request: web.Request) -> web.Response:
+        self._check_token(request)
+        if await self._queries.alias_exists(request.match_info["alias"]):
+            return web.json_response({})
+        raise matrix_error(404, "M_NOT_FOUND", "There is no such room in the city")
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        parsed = loads(body)
+    except (ValueError, RecursionError) as error:
+        log.warning(
+            "transaction_unreadable",
+            bytes=len(body),
+            help="Synapse repeats it until it is accepted, and sends nothing else meanwhile; does a proxy cut it off?",
+        )
+        raise matrix_error(400, "M_NOT_JSON", "The body is not JSON") from error
+    if not isinstance(parsed, dict):
+        raise matrix_error(400, "M_BAD_JSON", "The body must be an object")
+    return parsed
+
+
+def received(event: Any) -> ReceivedEvent:
+    """An event as it goes into the inbox; one that cannot be told from others, or is none, goes there as dead."""
+    text, error = _written(event)
+    if isinstance(event, dict):
+        event_id, room_id = event.get("event_id"), event.get("room_id")
+        if _is_id(event_id) and _is_id(room_id):
+            return ReceivedEvent(event_id, room_id, text, error)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return ReceivedEvent(f"unreadable:{digest}", "", text, error or "no event_id or room_id")
+
+
+def _written(event: Any) -> tuple[str, str | None]:
+    """The event's JSON text, or an empty object and what is wrong with the event."""
+    try:
+        text = _dumps(event)
+    except RecursionError:
+        return "{}", "nested too deeply"
+    for key in ("type", "state_key"):
+        if isinstance(event, dict) and len(str(event.get(key, ""))) > _MAX_ID_CHARS:
+            return "{}", f"its {key} is longer than {_MAX_ID_CHARS} characters"
+    if len(text) > MAX_EVENT_BYTES:
+        return "{}", f"has {len(text)} bytes, more than an event may have"
+    return text.decode(), None
+
+
+def _dumps(event: Any) -> bytes:
+    try:
+        return orjson.dumps(event)
+    except orjson.JSONEncodeError:  # it reads 1,024 levels but writes only 254
+        return json.dumps(event, ensure_ascii=False).encode()
+
+
+def _is_id(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and 0 < len(value) <= _MAX_ID_CHARS and "\0" not in value
+
+
+def _ephemeral(transaction: dict[str, Any]) -> list[Any]:
+    for key in _EPHEMERAL_KEYS:
+        if isinstance(found := transaction.get(key), list):
+            return found
+    return []

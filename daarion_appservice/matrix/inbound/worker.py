@@ -1,0 +1,283 @@
+"""Stored events → the city: in order within a room, each exactly once, none lost and none in the way of others.
+
+The rows that wait are taken in batches. A batch is handled in one database transaction, each row marked done in it, and what
+happened is published after the commit; a crash before it leaves everything as it was. When one event of a batch fails, the
+batch is taken back and its events are handled one by one: the failing event is tried again after a while, with the
+rest of its room waiting behind it, and after ``MAX_ATTEMPTS`` it becomes a dead letter and its room goes on.
+
+Whenever the homeserver was away, and at the start, it may have lost what it had not delivered; then all waits until ``catch_up``
+has put that in its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import orjson
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ...city.event_fields import Event
+from ...city.events import CityEvent
+from ...city.parsing_threads import prepared
+from ...city.ports import NowMs, Publish, publish_all
+from ...city.types import MatrixRoomId, MessageId, Room
+from ...errors import HomeserverAway
+from ...storage.database import Database, Transaction
+from ...storage.inbox import InboxRow
+from ..backfill.gap_backfill import CatchUp
+from ..backfill.metrics import Missed
+from ..client.monitor import HomeserverWatch
+from .confirmation import Confirmation, Look, read_row
+from .dispatch import EventHandlers
+
+MAX_ATTEMPTS: Final = 6
+_FIRST_RETRY_MS: Final = 250
+"""Doubled each time: an event that never succeeds holds up its room for 8 seconds in all."""
+_BATCH: Final = 100
+_LONGEST_WAIT_MS: Final = 2_000
+"""How often to look even if nobody said that there is something: another process may have stored it, and could not say so."""
+_AWAY_PAUSE_S: Final = 0.25
+_DATABASE_RETRY_S: Final = 1.0
+_PRUNE_EVERY_MS: Final = 3_600_000
+_REMEMBER_MS: Final = 30 * 24 * 3_600_000
+"""How long the id of a handled event is kept. Synapse retries a transaction for ever, but in order and one at a time, so what
+was acknowledged comes again only when its database was restored from a backup."""
+
+log = structlog.get_logger()
+
+
+class Inbound:
+    def __init__(
+        self,
+        database: Database,
+        handlers: EventHandlers,
+        watch: HomeserverWatch,
+        catch_up: CatchUp,
+        confirmation: Confirmation,
+        publish: Publish,
+        now_ms: NowMs,
+        *,
+        on_event: Callable[[Event], None] = lambda _: None,
+    ) -> None:
+        """``on_event`` is told of each event that is about to be handled; it returns at once and never raises."""
+        self._database = database
+        self._handlers = handlers
+        self._watch = watch
+        self._catch_up = catch_up
+        self._confirmation = confirmation
+        self._publish = publish
+        self._now_ms = now_ms
+        self._on_event = on_event
+        self._turn = catch_up.turn
+        self._held_back: Counter[str] = Counter()
+        self._stored = asyncio.Event()
+        self._pruned_at_ms = 0
+        self._complete_since_absence: int | None = None
+        """The last absence of the homeserver after which nothing is missing; None: not known yet."""
+        self._was_complete = False
+        watch.on_return(self.wake)
+
+    def wake(self) -> None:
+        """Something new is in the inbox."""
+        self._stored.set()
+
+    @asynccontextmanager
+    async def holding_back(self, matrix_room: MatrixRoomId) -> AsyncIterator[None]:
+        """While the block lasts, what comes from this room waits, so that what came before can be put in its place."""
+        self._held_back[matrix_room] += 1
+        try:
+            async with self._turn:
+                pass  # what was in hand is done
+            yield
+        finally:
+            self._held_back[matrix_room] -= 1
+            self._held_back += Counter()  # without those that nobody holds
+            self.wake()
+
+    async def refresh_state(self, room: Room) -> None:
+        """Take over what a room's current state says, where the city knows something else.
+
+        Raises HomeserverAway, HomeserverRefused.
+        """
+        if room.matrix_room_id is None:
+            return
+        async with self.holding_back(room.matrix_room_id):
+            stated = await self._confirmation.refresh(room)
+            if not stated:
+                return
+            async with self._database.transaction() as tx:
+                happened = [event for each in stated for event in await self._handlers.handle_again(tx, each.event)]
+        publish_all(self._publish, happened)
+
+    async def run(self) -> None:
+        """Handle what comes, until cancelled. Can be run again: another process may have missed something meanwhile."""
+        self._complete_since_absence, self._was_complete = None, False
+        while True:
+            self._stored.clear()
+            try:
+                await self._fill_gaps()
+                async with self._turn:
+                    retry_at_ms = await self._handle_waiting()
+                await self._prune()
+            except HomeserverAway as error:
+                self._watch.lost(error)
+                await asyncio.sleep(_AWAY_PAUSE_S)
+                continue
+            except (SQLAlchemyError, OSError) as error:
+                log.error("inbox_unavailable", error=str(error), help="the database does not answer; trying again")
+                await asyncio.sleep(_DATABASE_RETRY_S)
+                continue
+            await self._sleep_until(retry_at_ms)
+
+    async def _sleep_until(self, retry_at_ms: int | None) -> None:
+        wait_ms = _LONGEST_WAIT_MS if retry_at_ms is None else min(_LONGEST_WAIT_MS, retry_at_ms - self._now_ms())
+        try:
+            async with asyncio.timeout(max(0, wait_ms) / 1000):
+                await self._stored.wait()
+        except TimeoutError:
+            return
+
+    @property
+    def _may_have_gaps(self) -> bool:
+        return self._complete_since_absence != self._watch.absences
+
+    async def _fill_gaps(self) -> None:
+        while self._may_have_gaps:
+            await self._watch.wait_up()
+            absence = self._watch.absences
+            await self._catch_up.run(Missed.ABSENCE if self._was_complete else Missed.START)
+            self._was_complete = True
+            self._complete_since_absence = absence
+
+    async def _handle_waiting(self) -> int | None:
+        """Handle all that can be handled now; returns when the next retry is due, if one is."""
+        after_id = 0
+        held: dict[str, int] = {}
+        while True:
+            if self._may_have_gaps:
+                return self._now_ms()
+            async with self._database.reading() as tx:
+                rows = await tx.inbox.waiting(after_id=after_id, limit=_BATCH)
+            if not rows:
+                return min(held.values(), default=None)
+            after_id = rows[-1].id
+            now_ms = self._now_ms()
+            for row in rows:
+                if row.retry_at_ms > now_ms:
+                    held.setdefault(row.matrix_room_id, row.retry_at_ms)
+            ready = [row for row in rows if row.matrix_room_id not in self._held_back.keys() | held.keys()]
+            if look := await self._look_at(ready, held):
+                await self._drop(look.dropped)
+                await self._handle_all(look, held)
+
+    async def _look_at(self, rows: list[InboxRow], held: dict[str, int]) -> Look | None:
+        """What of the batch is to be handled now; an event that is looked for again later holds up none but itself."""
+        now_ms = self._now_ms()
+        due = {row.id: self._confirmation.due_ms(row) for row in rows}
+        look = await self._confirmation.look([row for row in rows if due[row.id] <= now_ms])
+        held |= look.held_until_ms
+        return look
+
+    async def _drop(self, rows: list[InboxRow]) -> None:
+        if not rows:
+            return
+        async with self._database.transaction() as tx:
+            await tx.inbox.done([row.id for row in rows])
+        for row in rows:
+            self._confirmation.note_dropped(row)
+
+    async def _handle_all(self, look: Look, held: dict[str, int]) -> None:
+        """Parse the texts of a batch in a thread, then handle it, so that no other transaction waits for the parsing."""
+        if not look.rows:
+            return
+        async with self._database.reading() as tx:
+            texts = await self._handlers.ahead(tx, [read_row(row) for row in look.rows if row.id not in look.instead])
+        async with prepared(texts):
+            if not await self._handle_together(look):
+                await self._handle_one_by_one(look, held)
+
+    async def _handle_together(self, look: Look) -> bool:
+        """All in one transaction; False (and nothing done) when one of them fails."""
+        try:
+            async with self._database.transaction() as tx:
+                await _take(tx, look.rows)
+                happened = [event for row in look.rows for event in await self._handle(tx, row, look)]
+        except Exception:  # noqa: BLE001 -- whose event it was, or whether the database is away, comes out one by one
+            return False
+        publish_all(self._publish, happened)
+        return True
+
+    async def _handle_one_by_one(self, look: Look, held: dict[str, int]) -> None:
+        for row in look.rows:
+            if row.matrix_room_id in held:
+                continue
+            try:
+                async with self._database.transaction() as tx:
+                    await _take(tx, [row])
+                    happened = await self._handle(tx, row, look)
+            except _Moved:
+                log.debug("inbox_changed", event_id=row.event_id)
+            except Exception as error:  # noqa: BLE001 -- whatever it is, it must not stop the others
+                retry_at_ms = await self._failed(row, error)
+                if retry_at_ms is not None:
+                    held[row.matrix_room_id] = retry_at_ms
+            else:
+                publish_all(self._publish, happened)
+
+    async def _handle(self, tx: Transaction, row: InboxRow, look: Look) -> list[CityEvent]:
+        if error := look.failed.get(row.id):
+            raise error
+        if row.id not in look.instead:
+            event = orjson.loads(row.event)
+            self._on_event(event)
+            before = MessageId(row.before_message) if row.before_message else None
+            return await self._handlers.handle(tx, event, before=before)
+        happened: list[CityEvent] = []
+        for stated in look.instead[row.id]:
+            self._on_event(stated.event)
+            handle = self._handlers.handle_again if stated.is_again else self._handlers.handle
+            happened += await handle(tx, stated.event)
+        return happened
+
+    async def _failed(self, row: InboxRow, error: Exception) -> int | None:
+        attempts = row.attempts + 1
+        reason = f"{type(error).__name__}: {error}"[:1000]
+        retry_at_ms = None if attempts >= MAX_ATTEMPTS else self._now_ms() + _FIRST_RETRY_MS * 2 ** (attempts - 1)
+        # When it is the database that is away, this raises too, and nothing was counted against the event.
+        async with self._database.transaction() as tx:
+            await tx.inbox.failed(row.id, reason, retry_at_ms=retry_at_ms)
+        if retry_at_ms is None:
+            log.error(
+                "event_dead",
+                event_id=row.event_id,
+                room=row.matrix_room_id,
+                error=reason,
+                help="kept as a dead letter: see `daarion-appservice events list`",
+                exc_info=error,
+            )
+        else:
+            log.warning("event_failed", event_id=row.event_id, attempts=attempts, error=reason)
+        return retry_at_ms
+
+    async def _prune(self) -> None:
+        now_ms = self._now_ms()
+        if now_ms - self._pruned_at_ms < _PRUNE_EVERY_MS:
+            return
+        self._pruned_at_ms = now_ms
+        async with self._database.transaction() as tx:
+            await tx.inbox.prune(before_ms=now_ms - _REMEMBER_MS)
+
+
+class _Moved(Exception):
+    """A row that was about to be handled is another's, or has another place, by now: it is read again."""
+
+
+async def _take(tx: Transaction, rows: list[InboxRow]) -> None:
+    """Note them as handled, first of all: of two who have the same row in hand only one gets beyond this."""
+    if not await tx.inbox.done([row.id for row in rows]):
+        raise _Moved

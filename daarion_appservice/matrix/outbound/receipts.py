@@ -1,0 +1,123 @@
+"""How far citizens and agents have read → the homeserver, as their ghosts' read receipts.
+
+Of little worth, like typing: what cannot be told at once, or when this process does not lead, is not told at all. One request
+at a time; of what one ghost read in one room meanwhile only the newest is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ...city.events import InhabitantRead
+from ...city.identity import Namespace
+from ...city.online_members import Occupancy
+from ...city.types import MessageId, RoomId, UserId
+from ...errors import HomeserverAway, HomeserverRefused
+from ...storage.database import Database
+from ..client.homeserver import Homeserver
+from ..client.monitor import HomeserverWatch
+from ..ghosts.ghosts import Ghosts
+
+_MOST_WAITING: Final = 1_000
+_MOST_REMEMBERED: Final = 10_000
+"""Of how many ghosts and rooms it is known how far was told. Of a forgotten one an older receipt may be told again, which a
+homeserver passes over."""
+
+log = structlog.get_logger()
+
+_Key = tuple[RoomId, UserId]
+
+
+class ReceiptsOut:
+    """``on_spoke`` is told of ghosts who read, which makes homeservers show them online."""
+
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        watch: HomeserverWatch,
+        database: Database,
+        namespace: Namespace,
+        ghosts: Ghosts,
+        occupancy: Occupancy,
+        *,
+        on_spoke: Callable[[UserId], None],
+    ) -> None:
+        self._homeserver = homeserver
+        self._watch = watch
+        self._database = database
+        self._namespace = namespace
+        self._ghosts = ghosts
+        self._occupancy = occupancy
+        self._on_spoke = on_spoke
+        self._wishes: dict[_Key, tuple[int, MessageId]] = {}
+        """What is to be told, with its place in the room's history; the newest wins."""
+        self._told: OrderedDict[_Key, int] = OrderedDict()
+        self._wake = asyncio.Event()
+        self._is_running = False
+
+    def follow(self, event: InhabitantRead) -> None:
+        key = event.room_id, self._namespace.author(event.author)
+        if (
+            not self._is_running
+            or not self._watch.is_up
+            or event.seq <= self._reached(key)
+            or (key not in self._wishes and len(self._wishes) >= _MOST_WAITING)
+            or not self._ghosts.is_known(key[1])
+            or not self._occupancy.is_member(event.room_id, event.author.subject)
+        ):
+            return
+        self._wishes[key] = event.seq, event.message_id
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Tell the homeserver, until cancelled."""
+        self._wishes.clear()
+        self._told.clear()
+        self._is_running = True
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._wishes:
+                    key = next(iter(self._wishes))
+                    # It stays until it is told: what comes meanwhile must be newer.
+                    seq, message = self._wishes[key]
+                    await self._tell(key, seq, message)
+                    newer = self._wishes.pop(key)
+                    if newer != (seq, message):
+                        self._wishes[key] = newer  # behind the others
+        finally:
+            self._is_running = False
+
+    def _reached(self, key: _Key) -> float:
+        if key in self._wishes:
+            return self._wishes[key][0]
+        return self._told.get(key, float("-inf"))
+
+    async def _tell(self, key: _Key, seq: int, message_id: MessageId) -> None:
+        room_id, user = key
+        try:
+            async with self._database.reading() as tx:
+                room, message = await tx.rooms.find(room_id), await tx.messages.get(message_id)
+            if room is None or room.matrix_room_id is None or message is None or message.matrix_event_id is None:
+                return
+            await self._homeserver.send_receipt(room.matrix_room_id, message.matrix_event_id, as_user=user)
+        except HomeserverAway as error:
+            self._watch.lost(error)
+        except (HomeserverRefused, SQLAlchemyError, OSError) as error:
+            log.debug("receipt_not_told", user=user, error=str(error))
+        else:
+            self._remember(key, seq)
+            self._on_spoke(user)
+
+    def _remember(self, key: _Key, seq: int) -> None:
+        self._told[key] = seq
+        self._told.move_to_end(key)
+        if len(self._told) > _MOST_REMEMBERED:
+            self._told.popitem(last=False)

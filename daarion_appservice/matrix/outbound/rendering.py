@@ -1,0 +1,168 @@
+"""What a row of the outbox becomes on Matrix, and what follows when it has arrived or was given up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ...city.delivery_errors import DeliveryError
+from ...city.events import CityEvent
+from ...city.identity import Namespace, Staff
+from ...city.member_log import RoomMembers
+from ...city.messages import Messages
+from ...city.types import Author, EventId, Message, OutboxKind, UserId
+from ...storage.database import Transaction
+from ...storage.outbox import OutboxRow
+from ..client.message_content import edit_content, message_content, reaction_content
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One event to send, or to redact."""
+
+    sender: Author | None
+    """None: the bot."""
+    at_ms: int
+    event_type: str = ""
+    content: dict[str, Any] = field(default_factory=dict)
+    redacts: EventId | None = None
+    edits_by: UserId | None = None
+    """Of a redaction: whose edits of that event say what it says, and go with it."""
+    move: OutboxKind | None = None
+    """JOIN or LEAVE: it is no event to send, but the sender itself who comes or goes."""
+
+
+class Letters:
+    def __init__(self, messages: Messages, members: RoomMembers, namespace: Namespace) -> None:
+        self._messages = messages
+        self._members = members
+        self._namespace = namespace
+
+    async def write(self, tx: Transaction, row: OutboxRow) -> Letter | None:
+        """None when there is nothing left to tell, or nobody on Matrix knows what it is about."""
+        message = await _message_of(tx, row)
+        if message is None:
+            return await self._move(tx, row, row.user_id) if row.user_id is not None else None
+        match row.kind:
+            case OutboxKind.MESSAGE:
+                return await self._message(tx, message)
+            case OutboxKind.EDIT:
+                return await self._edit(tx, row, message)
+            case OutboxKind.DELETE | OutboxKind.REMOVE:
+                sender = message.author if row.kind is OutboxKind.DELETE else None
+                author = self._namespace.author(message.author)
+                return _redaction(sender, message.matrix_event_id, message.created_at_ms, edits_by=author)
+            case OutboxKind.REACT | OutboxKind.UNREACT:
+                return await self._reaction(tx, row, message)
+        return None
+
+    async def arrived(self, tx: Transaction, row: OutboxRow, event_id: EventId | None) -> list[CityEvent]:
+        """Matrix has it; returns what to publish once that is committed."""
+        if event_id is None:
+            return []
+        if row.kind is OutboxKind.MESSAGE:
+            # Held, so that its deletion in the same moment is not overlooked.
+            await tx.rooms.hold_any(row.room_id)
+            message = await _message_of(tx, row)
+            if message is None or message.matrix_event_id is not None:
+                return []
+            return [await self._messages.arrived(tx, message, event_id)]
+        if row.kind is OutboxKind.EDIT:
+            await tx.revisions.arrived(row.txn_id, event_id)
+        if row.reaction_id is not None:
+            if row.kind is OutboxKind.REACT:
+                await tx.reactions.arrived(row.reaction_id, event_id)
+            else:
+                await tx.reactions.drop(row.reaction_id)
+        return []
+
+    async def put_away(
+        self, tx: Transaction, row: OutboxRow, error: DeliveryError = DeliveryError.REFUSED
+    ) -> list[CityEvent]:
+        """There is nothing to tell any more, of a message because of ``error``; returns what to publish after the commit."""
+        if row.kind is OutboxKind.UNREACT and row.reaction_id is not None:
+            await tx.reactions.drop(row.reaction_id)
+        # A message that is not sent must not stay pending.
+        return await self.given_up(tx, row, error) if row.kind is OutboxKind.MESSAGE else []
+
+    async def given_up(self, tx: Transaction, row: OutboxRow, error: DeliveryError) -> list[CityEvent]:
+        """Matrix will not take it; returns what to publish once that is committed.
+
+        An edit or a reaction that Matrix refuses stays as it is in the city: it is in its history already.
+        """
+        await tx.rooms.hold_any(row.room_id)
+        if row.kind is OutboxKind.JOIN and row.user_id is not None:
+            return await self._members.put_out(tx, row.room_id, row.user_id)
+        message = await _message_of(tx, row)
+        # What came back as an event has arrived, whatever the homeserver answered.
+        if row.kind is not OutboxKind.MESSAGE or message is None or message.matrix_event_id is not None:
+            return []
+        return [await self._messages.given_up(tx, message, error)]
+
+    async def _move(self, tx: Transaction, row: OutboxRow, user: UserId) -> Letter | None:
+        who, member = self._namespace.who(user), await tx.members.get(row.room_id, user)
+        if isinstance(who, Staff) or (row.kind is OutboxKind.JOIN and member is None):
+            return None
+        kind, name = who
+        return Letter(Author(kind, name, (member and member.display_name) or name), 0, move=row.kind)
+
+    async def _message(self, tx: Transaction, message: Message) -> Letter | None:
+        if message.matrix_event_id is not None or message.deleted:
+            return None
+        answered = await tx.messages.get(message.reply_to) if message.reply_to else None
+        is_private = await _is_private(tx, message)
+        content = message_content(message, answered, self._namespace, is_private=is_private)
+        return Letter(message.author, message.created_at_ms, "m.room.message", content)
+
+    async def _edit(self, tx: Transaction, row: OutboxRow, message: Message) -> Letter | None:
+        original = message.matrix_event_id
+        if original is None or message.deleted:
+            return None
+        # What this edit said, not the newest: when that is taken back on Matrix, this is what is left there, too.
+        if revision := await tx.revisions.get(row.txn_id):
+            said = revision.content
+            message = replace(
+                message,
+                body=said.body,
+                formatted_body=said.formatted_body,
+                msgtype=said.msgtype,
+                media=said.media,
+                mentions=said.mentions,
+                edited_at_ms=revision.at_ms,
+            )
+        content = edit_content(
+            message,
+            await tx.messages.get(message.reply_to) if message.reply_to else None,
+            original,
+            self._namespace,
+            edit_id=row.txn_id,
+            told=await tx.revisions.mentioned_before(revision) if revision else message.mentions,
+            is_private=await _is_private(tx, message),
+        )
+        return Letter(message.author, message.edited_at_ms or message.created_at_ms, "m.room.message", content)
+
+    async def _reaction(self, tx: Transaction, row: OutboxRow, message: Message) -> Letter | None:
+        reaction = await tx.reactions.get(row.reaction_id) if row.reaction_id else None
+        if reaction is None or message.matrix_event_id is None:
+            return None
+        if row.kind is OutboxKind.UNREACT:
+            return _redaction(reaction.author, reaction.matrix_event_id, reaction.at_ms)
+        # Sent even when it was taken back meanwhile: it may have been sent before, and only its event's id is missing.
+        content = reaction_content(message.matrix_event_id, reaction)
+        return Letter(reaction.author, reaction.at_ms, "m.reaction", content)
+
+
+async def _is_private(tx: Transaction, message: Message) -> bool:
+    """Whether it is said in a direct chat with one person alone."""
+    room = await tx.rooms.get(message.room_id)
+    return room is not None and room.agent is not None and not room.in_company
+
+
+async def _message_of(tx: Transaction, row: OutboxRow) -> Message | None:
+    return await tx.messages.get(row.message_id) if row.message_id is not None else None
+
+
+def _redaction(
+    sender: Author | None, event: EventId | None, at_ms: int, *, edits_by: UserId | None = None
+) -> Letter | None:
+    return None if event is None else Letter(sender, at_ms, redacts=event, edits_by=edits_by)

@@ -1,0 +1,376 @@
+"""The city's outbox → the homeserver: in order within a room, each message once, as the ghost of its author.
+
+Every room with something to send has a lane, a task that sends its letters one after the other; lanes do not wait for each
+other. While the homeserver is away all wait. A letter is tried again when that can help and given up when it cannot, so
+that one that Matrix will never take does not hold up its room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from itertools import groupby
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ...city.agents import AgentDirectory
+from ...city.delivery_errors import DeliveryError
+from ...city.event_fields import text
+from ...city.identity import Namespace
+from ...city.ports import NowMs, Publish, publish_all
+from ...city.second_me import is_second_me
+from ...city.types import AgentSlug, Author, AuthorKind, EventId, MatrixStatus, OutboxKind, Room, RoomId, UserId
+from ...errors import HomeserverAway, HomeserverError, HomeserverLimited, HomeserverRefused
+from ...storage.database import Database
+from ...storage.outbox import DELETIONS, OutboxRow
+from ..client.homeserver import UNKNOWN_DEVICE, Homeserver
+from ..client.monitor import HomeserverWatch
+from ..client.refusals import delivery_error
+from ..ghosts.ghosts import PUT_OUT, Ghosts, Profile, is_unregistered
+from .rendering import Letter, Letters
+
+MAX_ATTEMPTS: Final = 8
+_RETRY_MS: Final = 500
+"""At once, then after this long, and about doubled each time: what Matrix will not take is given up after a minute.
+While the homeserver takes nothing at all no try is counted."""
+_BATCH: Final = 200
+_UNLINKED_RETRY_MS: Final = 1_000
+_AWAY_RETRY_MS: Final = 1_000
+"""While the homeserver counts as gone, nothing is tried anyway."""
+_REFUSED_RETRY_MS: Final = 10_000
+_LIMITED_RETRY_MS: Final = 1_000
+"""At least so long after a 429, which `rate_limited: false` keeps away, or as long as the homeserver says."""
+_DATABASE_RETRY_S: Final = 1.0
+_LONGEST_WAIT_MS: Final = 2_000
+"""How often to look even if nobody said that there is something: another process may have stored it, and could not say so."""
+
+log = structlog.get_logger()
+
+
+class Outbound:
+    def __init__(
+        self,
+        database: Database,
+        homeserver: Homeserver,
+        watch: HomeserverWatch,
+        ghosts: Ghosts,
+        agents: AgentDirectory,
+        letters: Letters,
+        namespace: Namespace,
+        publish: Publish,
+        now_ms: NowMs,
+        *,
+        on_new_ghost: Callable[[UserId], None],
+        on_spoke: Callable[[UserId], None],
+    ) -> None:
+        self._database = database
+        self._homeserver = homeserver
+        self._watch = watch
+        self._ghosts = ghosts
+        self._agents = agents
+        self._letters = letters
+        self._namespace = namespace
+        self._publish = publish
+        self._on_new_ghost = on_new_ghost
+        self._on_spoke = on_spoke
+        self._now_ms = now_ms
+        self._wake = asyncio.Event()
+        self._busy: set[RoomId] = set()
+        self._held: dict[RoomId, int] = {}
+        self._mended: set[int] = set()
+        """Letters whose sender was registered or joined anew because of a refusal."""
+
+    def wake(self) -> None:
+        """There is something to send. Rooms that wait for something go on waiting."""
+        self._wake.set()
+
+    def resume(self) -> None:
+        """A reason to wait may be gone: see whether it is."""
+        self._held.clear()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send what waits, until cancelled. Can be run again."""
+        async with asyncio.TaskGroup() as lanes:
+            while True:
+                self._wake.clear()
+                await self._watch.wait_up()
+                try:
+                    await self._open_lanes(lanes)
+                except (SQLAlchemyError, OSError) as error:
+                    log.error("outbox_unavailable", error=str(error), help="the database does not answer; trying again")
+                    await asyncio.sleep(_DATABASE_RETRY_S)
+                    continue
+                await self._sleep()
+
+    async def _open_lanes(self, lanes: asyncio.TaskGroup) -> None:
+        """A lane for every room that has something to send, unless it has one already or waits for something."""
+        now_ms = self._now_ms()
+        self._held = {room: until_ms for room, until_ms in self._held.items() if until_ms > now_ms}
+        # Again and again: the first rows may all be of one room, and others must not wait for its end.
+        while rows := await self._waiting():
+            rows.sort(key=lambda row: (row.room_id, row.id))
+            for room, waiting in groupby(rows, key=lambda row: row.room_id):
+                self._busy.add(room)
+                lanes.create_task(self._lane(room, list(waiting)))
+
+    async def _waiting(self) -> list[OutboxRow]:
+        async with self._database.reading() as tx:
+            return await tx.outbox.waiting(limit=_BATCH, not_rooms=frozenset(self._busy | self._held.keys()))
+
+    async def _sleep(self) -> None:
+        due_ms = min(self._held.values(), default=None)
+        wait_ms = _LONGEST_WAIT_MS if due_ms is None else min(_LONGEST_WAIT_MS, due_ms - self._now_ms())
+        try:
+            async with asyncio.timeout(max(0, wait_ms) / 1000):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _lane(self, room: RoomId, rows: list[OutboxRow]) -> None:
+        try:
+            for row in rows:
+                retry_at_ms = await self._deliver(row)
+                if retry_at_ms is not None:
+                    self._held[room] = retry_at_ms
+                    return
+        except HomeserverAway as error:
+            # While it was asked why it had refused a letter.
+            self._watch.lost(error)
+            self._held[room] = self._now_ms() + _AWAY_RETRY_MS
+        except (SQLAlchemyError, OSError) as error:
+            log.error("outbox_unavailable", error=str(error), help="the database does not answer; trying again")
+            self._held[room] = self._now_ms() + int(_DATABASE_RETRY_S * 1000)
+        except Exception:
+            # Whatever it is, the other rooms go on; this one is tried again, and the log says what is the matter.
+            log.exception("lane_failed", room=room)
+            self._held[room] = self._now_ms() + _REFUSED_RETRY_MS
+        finally:
+            self._busy.discard(room)
+            self._wake.set()
+
+    async def _deliver(self, row: OutboxRow) -> int | None:
+        """Get one letter across, or give it up; returns when to try again if neither could be done now."""
+        await self._watch.wait_up()
+        if row.retry_at_ms > self._now_ms():
+            return row.retry_at_ms
+        async with self._database.reading() as tx:
+            room = await tx.rooms.get(row.room_id)
+            letter = await self._letters.write(tx, row)
+        reason = _why_not_said(letter, room)
+        if letter is None or room is None or reason:
+            return await self._drop(row, letter, reason or DeliveryError.REFUSED)
+        if room.matrix_room_id is None or room.matrix_status is not MatrixStatus.LINKED:
+            return self._now_ms() + _UNLINKED_RETRY_MS
+        try:
+            event_id = await self._send(letter, room, row)
+        except HomeserverAway as error:
+            self._watch.lost(error)
+            await self._watch.wait_up()
+            return await self._try_again(row, room, error)
+        except HomeserverRefused as error:
+            return await self._refused(row, letter, room, error)
+        if event_id is not None:
+            self._watch.expect_echo()
+        self._on_spoke(self._user(letter))
+        async with self._database.transaction() as tx:
+            happened = await self._letters.arrived(tx, row, event_id)
+            await tx.outbox.settled(row.id)
+        publish_all(self._publish, happened)
+        self._mended.discard(row.id)
+        return None
+
+    async def _send(self, letter: Letter, room: Room, row: OutboxRow) -> EventId | None:
+        """The event that it became; None for somebody who came or went."""
+        assert room.matrix_room_id is not None
+        user = self._user(letter)
+        if letter.move is OutboxKind.LEAVE:
+            await self._homeserver.leave(room.matrix_room_id, as_user=user)
+            return None
+        if letter.redacts is not None:
+            return await self._redact(letter, letter.redacts, room, row)
+        if letter.sender is not None:
+            # The city counts a citizen as joined before Synapse does; after Synapse refused the event, the join is sent again.
+            anew = letter.move is OutboxKind.JOIN or row.id in self._mended
+            await self._bring(user, letter.sender, room, anew=anew)
+        if letter.move is OutboxKind.JOIN:
+            return None
+        return await self._homeserver.send(
+            room.matrix_room_id,
+            letter.event_type,
+            row.txn_id,
+            letter.content,
+            as_user=user,
+            with_device=self._ghosts.has_device(user),
+            ts_ms=letter.at_ms,
+        )
+
+    async def _redact(self, letter: Letter, event: EventId, room: Room, row: OutboxRow) -> EventId:
+        assert room.matrix_room_id is not None
+        user = self._user(letter)
+        # Whoever left, or was put out, does not come back for this; nor must it stay because they may not.
+        is_in = room.agent is not None or self._ghosts.is_in(user, room)
+        keeper = self._namespace.keeper(room)
+        if not is_in or row.id in self._mended:
+            user = keeper
+        redact = partial(
+            self._homeserver.redact, room.matrix_room_id, as_user=user, with_device=self._ghosts.has_device(user)
+        )
+        if letter.edits_by is not None:
+            # They are events of their own; first, because nobody finds them once what they are of is gone.
+            for edit in await self._homeserver.edits(room.matrix_room_id, event, by=letter.edits_by, as_user=keeper):
+                await redact(edit, f"{row.txn_id}{edit}")
+        return await redact(event, row.txn_id)
+
+    def _user(self, letter: Letter) -> UserId:
+        return self._namespace.bot if letter.sender is None else self._namespace.author(letter.sender)
+
+    async def _bring(self, user: UserId, sender: Author, room: Room, *, anew: bool = False) -> None:
+        """Have somebody's ghost there, and in the room; citizens where Matrix lets them in, agents also where they live."""
+        was_known = self._ghosts.is_known(user)
+        await self._ghosts.ensure(user, self._profile(sender))
+        await self._ghosts.ensure_device(user)
+        if room.agent is None:  # to a chat an agent comes when it is invited
+            await self._ghosts.ensure_joined(user, room, invite=self._agents.lives_in(sender, room), anew=anew)
+        if not was_known:
+            self._on_new_ghost(user)
+
+    def _profile(self, author: Author) -> Profile:
+        """An agent looks like the registry says now, not as it did when it wrote; its picture is housekeeping's."""
+        agent = self._agents.get(AgentSlug(author.id)) if author.kind is AuthorKind.AGENT else None
+        return Profile(agent.display_name if agent else author.display_name)
+
+    async def _refused(self, row: OutboxRow, letter: Letter, room: Room, error: HomeserverRefused) -> int | None:
+        user = self._user(letter)
+        if pause_ms := await self._is_not_to_blame(room, error):
+            return self._now_ms() + pause_ms
+        if error.status >= 500:
+            return await self._try_again(row, room, error)
+        if _is_so_already(letter, error):
+            await self._settle(row)
+            return None
+        # Registering and joining anew mends most of these; once is enough to know.
+        is_mendable = error.status == 403 or error.errcode == UNKNOWN_DEVICE
+        if is_mendable and row.id not in self._mended and await self._mend(letter, user, room, error):
+            self._mended.add(row.id)
+            return await self._count(row, error, retry=True)
+        return await self._count(row, error, retry=False)
+
+    async def _is_not_to_blame(self, room: Room, error: HomeserverRefused) -> int:
+        """For how many milliseconds to wait, where no letter could be sent; otherwise 0."""
+        if error.status == 401:
+            log.error("token_refused", error=str(error), help="see `daarion-appservice registration check`")
+            return _REFUSED_RETRY_MS
+        if isinstance(error, HomeserverLimited):
+            return max(_LIMITED_RETRY_MS, error.retry_after_ms)
+        return _UNLINKED_RETRY_MS if error.status == 403 and await self._is_apart(room) else 0
+
+    async def _is_apart(self, room: Room) -> bool:
+        """Whether the bot is out of the room, or the room was replaced: that is being seen to elsewhere."""
+        assert room.matrix_room_id is not None
+        if room.agent is not None:
+            return False
+        bot = self._namespace.bot
+        try:
+            await self._homeserver.joined_members(room.matrix_room_id, as_user=bot)
+            tombstone = await self._homeserver.state(room.matrix_room_id, "m.room.tombstone", as_user=bot) or {}
+        except HomeserverRefused as error:
+            return error.status == 403
+        return bool(text(tombstone, "replacement_room"))
+
+    async def _mend(self, letter: Letter, user: UserId, room: Room, error: HomeserverRefused) -> bool:
+        """Whether trying once more may help, and what there is to do before."""
+        if error.errcode == UNKNOWN_DEVICE:
+            # An admin deleted the device, or deactivated the user, who then has lost name, picture and rooms as well.
+            for each in {user, self._namespace.keeper(room)}:
+                await self._ghosts.forget(each)
+            return True
+        if letter.sender is None or error.errcode == PUT_OUT:
+            return False
+        if is_unregistered(error):
+            await self._ghosts.forget(user)
+        elif room.agent is not None:
+            return False  # it comes to a chat when it is invited, and not for this
+        elif letter.redacts is not None:
+            return True
+        elif letter.move is OutboxKind.JOIN or await self._ghosts.is_kept_out(user, room):
+            return False
+        await self._ghosts.not_joined(user, room)
+        return True
+
+    async def _try_again(self, row: OutboxRow, room: Room, error: HomeserverError) -> int | None:
+        """Something went wrong that is not the letter's fault, unless everything else works and it goes wrong each time."""
+        try:
+            assert room.matrix_room_id is not None
+            await self._homeserver.joined_members(room.matrix_room_id, as_user=self._namespace.keeper(room))
+        except HomeserverAway:
+            return self._now_ms() + _AWAY_RETRY_MS
+        except HomeserverRefused:
+            return self._now_ms() + _REFUSED_RETRY_MS
+        return await self._count(row, error, retry=True)
+
+    async def _count(self, row: OutboxRow, error: HomeserverError, *, retry: bool) -> int | None:
+        """One try more that failed; returns when the next is due, or None when there will be none."""
+        attempts = row.attempts + 1
+        retry_at_ms = (
+            self._now_ms() + _RETRY_MS * (2 ** (attempts - 1) - 1) if retry and attempts < MAX_ATTEMPTS else None
+        )
+        async with self._database.transaction() as tx:
+            # The room first: whoever writes there holds it, and then adds to the outbox or takes from it.
+            happened = await self._letters.given_up(tx, row, delivery_error(error)) if retry_at_ms is None else []
+            await tx.outbox.failed(row.id, str(error), retry_at_ms=retry_at_ms)
+        publish_all(self._publish, happened)
+        if retry_at_ms is None:
+            self._mended.discard(row.id)
+        level = log.error if retry_at_ms is None else log.warning
+        level(
+            "message_not_sent",
+            message_id=row.message_id,
+            what=row.kind,
+            error=str(error),
+            given_up=retry_at_ms is None,
+        )
+        return retry_at_ms
+
+    async def _drop(self, row: OutboxRow, letter: Letter | None, error: DeliveryError) -> int | None:
+        """End a letter that has nothing to tell, or may not be sent; return when to try again if it has something by now."""
+        if letter is not None or row.kind not in DELETIONS:
+            await self._settle(row, error)
+            return None
+        async with self._database.transaction() as tx:
+            # The echo of the message holds its room, too, and adds no other deletion while this one waits.
+            await tx.rooms.hold_any(row.room_id)
+            if await self._letters.write(tx, row) is not None:
+                return self._now_ms()
+            await tx.outbox.settled(row.id)
+        return None
+
+    async def _settle(self, row: OutboxRow, error: DeliveryError = DeliveryError.REFUSED) -> None:
+        async with self._database.transaction() as tx:
+            happened = await self._letters.put_away(tx, row, error)
+            await tx.outbox.settled(row.id)
+        publish_all(self._publish, happened)
+        self._mended.discard(row.id)
+
+
+def _why_not_said(letter: Letter | None, room: Room | None) -> DeliveryError | None:
+    """In a chat that is over, where nobody says or hears anything; or an answer of Second Me that others would hear by now."""
+    if letter is None or room is None or room.agent is None:
+        return None
+    is_notice = letter.content.get("msgtype") == "m.notice"
+    is_private = is_second_me(room.agent) and letter.event_type == "m.room.message" and not is_notice
+    if room.archived:
+        return DeliveryError.CHAT_OVER
+    return DeliveryError.NOT_PRIVATE if is_private and room.in_company else None
+
+
+def _is_so_already(letter: Letter, error: HomeserverRefused) -> bool:
+    """Whether it is there already, or not there any more, which is all that was wanted; whoever is not there need not go."""
+    return (
+        error.errcode == "M_DUPLICATE_ANNOTATION"
+        or (letter.redacts is not None and error.status == 404)
+        or letter.move is OutboxKind.LEAVE
+    )

@@ -1,0 +1,238 @@
+"""The presence and typing of people on Matrix, seen with the eyes of one ghost.
+
+``@city_observer`` has joined every room of the city and long-polls ``/sync`` with a filter that lets only presence and typing
+through: nothing else ends a poll early (measured: messages, receipts, joins and profiles do not). That costs the homeserver
+one reader, and comes as a whole after every outage; presence that is sent with transactions is lost while we are away, and
+comes back for our own ghosts too, which is quadratic (measured: a change of 1,000 ghosts made a million events; here a
+thousand).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+
+from ...city.identity import Namespace
+from ...city.types import MatrixRoomId, RoomId, UserId
+from ...errors import HomeserverAway, HomeserverRefused, HomeserverSlow
+from ...realtime.isolation import isolated
+from ..client.homeserver import JSON, Homeserver
+from ..client.monitor import HomeserverWatch
+from ..client.refusals import may_answer_later
+from ..ghosts.ghosts import Ghosts, Profile, is_unregistered
+from .observer_coverage import Sight
+from .typing import TypingNotices
+from .user_presence import People
+
+_POLL_MS: Final = 25_000
+_LATE_S: Final = 10.0
+"""How much longer a poll may take; then nothing comes of it any more."""
+_AWAY_PAUSE_S: Final = 1.0
+_REFUSED_PAUSE_S: Final = 10.0
+_NOT_SEEN: Final = frozenset({403, 404})
+_PROFILE: Final = Profile("City observer")
+
+_NOTHING: Final[dict[str, Any]] = {"types": [], "limit": 0}
+_FILTER: Final = json.dumps(
+    {
+        "presence": {"types": ["m.presence"]},
+        "account_data": _NOTHING,
+        "room": {
+            "account_data": _NOTHING,
+            "ephemeral": {"types": ["m.typing"]},
+            "state": _NOTHING | {"lazy_load_members": True},
+            "timeline": _NOTHING,
+        },
+    },
+    separators=(",", ":"),
+)
+
+log = structlog.get_logger()
+
+
+class Observer:
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        watch: HomeserverWatch,
+        ghosts: Ghosts,
+        namespace: Namespace,
+        people: People,
+        sight: Sight,
+        typing: TypingNotices,
+        *,
+        say_again_s: float,
+    ) -> None:
+        self._homeserver = homeserver
+        self._watch = watch
+        self._ghosts = ghosts
+        self._user: UserId = namespace.observer
+        self._people = people
+        self._sight = sight
+        self._typing = typing
+        self._say_again_s = say_again_s
+        self._joined: set[MatrixRoomId] | None = None
+        self._refused: set[MatrixRoomId] = set()
+        self._rooms: dict[MatrixRoomId, RoomId] = {}
+        """The rooms that are looked on, and which of the city's each is."""
+        self._attends = asyncio.Event()
+        # A poll may hang in a connection that leads nowhere any more.
+        watch.on_return(sight.lose)
+
+    async def attend(self, rooms: Mapping[MatrixRoomId, RoomId]) -> None:
+        """Be in these rooms: whoever is in one of them is seen. Asks only for what is not so already."""
+        try:
+            await self._join(rooms)
+        except HomeserverRefused as error:
+            if not is_unregistered(error):
+                raise
+            await self._forget()
+            await self._join(rooms)
+        for room in self._rooms.keys() - rooms.keys():
+            self._typing.end(self._rooms[room])
+        self._rooms = {matrix_room: room for matrix_room, room in rooms.items() if matrix_room not in self._refused}
+        self._attends.set()
+
+    async def _forget(self) -> None:
+        """The homeserver was set up anew, and knows nothing of us."""
+        await self._ghosts.forget(self._user)
+        self._joined = None
+        self._refused.clear()
+
+    async def _join(self, rooms: Mapping[MatrixRoomId, RoomId]) -> None:
+        await self._ghosts.ensure(self._user, _PROFILE)
+        if self._joined is None:
+            self._joined = await self._homeserver.joined_rooms(as_user=self._user)
+        for room in rooms:
+            if room not in self._joined and room not in self._refused:
+                (self._joined if await self._may_join(room) else self._refused).add(room)
+
+    async def _may_join(self, room: MatrixRoomId) -> bool:
+        try:
+            await self._ghosts.join(self._user, room)
+        except HomeserverRefused as error:
+            if is_unregistered(error):
+                raise
+            log.warning(
+                "observer_refused", room=room, error=str(error), help="people who are in this room only are not seen"
+            )
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Look on, until cancelled. Can be run again: what was known of the rooms then is asked anew."""
+        self._joined = None
+        self._refused.clear()
+        self._attends.clear()
+        await self._attends.wait()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._look_on())
+                tasks.create_task(self._ask_about_moved())
+                tasks.create_task(self._say_again())
+        finally:
+            self._lose()
+
+    async def _look_on(self) -> None:
+        since: str | None = None
+        while True:
+            if not self._watch.is_up:
+                # Another request may have found that out while a poll of ours was answered.
+                self._lose()
+                await self._watch.wait_up()
+            absences = self._watch.absences
+            token, since = since, None
+            try:
+                with isolated("observer", "sync"):
+                    since = await (self._look_again(token) if token else self._look_at_all())
+            except HomeserverAway as error:
+                self._watch.lost(error)
+                await self._look_away(_AWAY_PAUSE_S)
+            except HomeserverRefused as error:
+                log.warning("observer_refused", error=str(error), help="people on Matrix are not seen; trying again")
+                await self._look_away(_REFUSED_PAUSE_S)
+            else:
+                if since is None:
+                    await self._look_away(_REFUSED_PAUSE_S)
+            if self._watch.absences != absences:
+                since = None
+
+    async def _look_away(self, pause_s: float) -> None:
+        """What happens meanwhile is not told by halves: everybody's state is taken anew."""
+        self._lose()
+        await asyncio.sleep(pause_s)
+
+    def _lose(self) -> None:
+        self._sight.lose()
+        self._typing.clear()
+
+    async def _look_at_all(self) -> str:
+        rooms = self._rooms
+        self._sight.open()
+        answer = await self._poll(None, 0)
+        await self._people.take_all(_presence(answer))
+        self._typing.take_all(answer, rooms)
+        self._sight.covers(frozenset(rooms.values()))
+        return str(answer["next_batch"])
+
+    async def _look_again(self, since: str) -> str:
+        rooms = self._rooms
+        answer = await self._wait_for_change(since)
+        self._sight.told(await self._people.take(_presence(answer)))
+        self._typing.take(answer, rooms)
+        self._sight.covers(frozenset(rooms.values()))
+        return str(answer["next_batch"])
+
+    async def _wait_for_change(self, since: str) -> JSON:
+        try:
+            async with asyncio.timeout(_POLL_MS / 1000 + _LATE_S):
+                return await self._poll(since, _POLL_MS)
+        except TimeoutError as error:
+            raise HomeserverSlow(f"{self._homeserver.address} did not end the observer's poll") from error
+
+    async def _poll(self, since: str | None, timeout_ms: int) -> JSON:
+        return await self._homeserver.sync(since=since, filter_json=_FILTER, timeout_ms=timeout_ms, as_user=self._user)
+
+    async def _say_again(self) -> None:
+        while True:
+            await asyncio.sleep(self._say_again_s)
+            await self._people.say_again()
+
+    async def _ask_about_moved(self) -> None:
+        while True:
+            user = await self._sight.next_moved()
+            try:
+                with isolated("observer", user):
+                    await self._people.learn(user, self._ask)
+            except HomeserverAway as error:
+                self._watch.lost(error)
+                self._sight.put_back()
+                await asyncio.sleep(_AWAY_PAUSE_S)
+            except HomeserverRefused as error:
+                log.debug("presence_refused", user=user, error=str(error))
+                # A refusal that concerns this user alone must not hold up the others.
+                if is_unregistered(error) or may_answer_later(error):
+                    self._sight.put_back()
+                    await asyncio.sleep(_REFUSED_PAUSE_S)
+                else:
+                    self._sight.settled()
+            else:
+                self._sight.settled()
+
+    async def _ask(self, user: UserId) -> JSON:
+        """As the observer: whom it does not see any more is offline to the city."""
+        try:
+            return await self._homeserver.presence(user, as_user=self._user)
+        except HomeserverRefused as error:
+            if error.status in _NOT_SEEN:
+                return {}
+            raise
+
+
+def _presence(answer: JSON) -> list[Any]:
+    events: list[Any] = answer.get("presence", {}).get("events", [])
+    return events

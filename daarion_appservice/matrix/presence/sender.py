@@ -1,0 +1,369 @@
+"""The city's presence → the homeserver: every ghost online exactly while its subject is.
+
+    change in the city ─► plan: changes, refreshes ──┐
+                          status texts of profiles ──┴─ as many as the budget allows ─► the homeserver
+
+Synapse takes a ghost offline when it hears nothing for a while (`presence_patience` finds out for how long), so everybody who is
+not offline is told again within a period, always with the status text: a PUT without one clears it for everybody. (A Synapse with
+our module keeps them by itself while it hears from us: see `presence_teller`.) Going offline is told, never left to the
+homeserver's own clock. Profiles are for what the budget leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ...city.events import PresenceChanged
+from ...city.identity import Namespace
+from ...city.ports import NowMs
+from ...city.presence import Status
+from ...city.types import UserId
+from ...errors import HomeserverAway, HomeserverError, HomeserverLimited, HomeserverRefused
+from ..client.monitor import HomeserverWatch
+from ..ghosts.ghosts import Ghosts, is_unregistered
+from ..ghosts.status_text import StatusTexts
+from .queue import GONE, Plan, Wish
+from .rate import Budget
+from .timeout_probe import UNKNOWN_MS, Patience
+from .transport import Answer, Teller, Tellers, Told
+
+ON_MATRIX: Final = {Status.ONLINE: "online", Status.AWAY: "unavailable", Status.OFFLINE: "offline"}
+
+_STOP_S: Final = 10.0
+"""How long a clean stop may take to tell the homeserver that everybody is offline."""
+_RENEW_RETRY_S: Final = 2.0
+_KEPT_MS: Final = 24 * 3600 * 1000
+"""The period where nobody has to be refreshed."""
+_SETTLED_S: Final = 60.0
+"""After a start it takes so long until everybody who is here has said so; what still stands of others then is of old."""
+
+log = structlog.get_logger()
+
+
+class PresenceMirror:
+    def __init__(
+        self,
+        tellers: Tellers,
+        watch: HomeserverWatch,
+        ghosts: Ghosts,
+        namespace: Namespace,
+        texts: StatusTexts,
+        patience: Patience,
+        now_ms: NowMs,
+        *,
+        refresh_s: float,
+        requests_per_s: float,
+        in_flight: int,
+    ) -> None:
+        """``refresh_s`` is the period of refreshes; 0: as the homeserver's patience allows."""
+        self._tellers = tellers
+        self._teller: Teller | None = None
+        """None until the homeserver was asked which it bears."""
+        self._watch = watch
+        self._ghosts = ghosts
+        self._namespace = namespace
+        self._texts = texts
+        self._patience = None if refresh_s else patience
+        self._now_ms = now_ms
+        self._most_in_flight = in_flight
+        self._budget = Budget(most_per_s=requests_per_s)
+        self._period_ms = int(refresh_s * 1000) or UNKNOWN_MS
+        self._plan = Plan(period_ms=self._period_ms)
+        self._profiles: OrderedDict[UserId, None] = OrderedDict()
+        """Whose status text may not be what stands in the profile; a set that keeps its order."""
+        self._in_flight = 0
+        self._renew_at_s = 0.0
+        self._is_late = False
+        self._wake = asyncio.Event()
+        watch.on_return(self._returned)
+
+    # --- what is wished -------------------------------------------------------------------------------
+
+    def follow(self, change: PresenceChanged) -> None:
+        """Somebody's presence changed in the city."""
+        user = self._namespace.ghost(change.transition.subject)
+        if user is not None:
+            shown = change.transition.after
+            self._plan.wish(user, Wish(shown.status, shown.status_msg), self._now_ms())
+            self._wake.set()
+
+    def ghost_ready(self, user: UserId) -> None:
+        """A ghost is registered and joined now: what was wished for it can be told."""
+        self._plan.tell_again(user)
+        self._wake.set()
+
+    def spoke(self, user: UserId) -> None:
+        """A ghost sent a message, which makes some homeservers show it online although it is away."""
+        wish = self._plan.wishes.get(user)
+        if wish is not None and wish.status is Status.AWAY:
+            self._plan.tell_again(user)
+            self._wake.set()
+
+    def _returned(self) -> None:
+        """The homeserver was gone, and may have forgotten everything."""
+        self._teller = None
+        self._texts.ask_again()
+        self._plan.tell_all()
+        self._wake.set()
+
+    # --- running --------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Tell the homeserver, everybody anew, until cancelled.
+
+        May be run again after that. In between, when somebody else tells it, wishes go on being collected.
+        """
+        self._teller = None
+        self._plan.begin(self._now_ms())
+        self._profiles.clear()
+        self._in_flight = 0
+        self._is_late = False
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                if self._patience is not None:
+                    tasks.create_task(self._patience.run(self._set_period))
+                tasks.create_task(self._clear_what_is_old())
+                await self._tell_forever(tasks)
+        finally:
+            self._plan.rest()
+
+    def _set_period(self, period_ms: int) -> None:
+        log.debug("presence_period", period_s=period_ms / 1000)
+        self._period_ms = period_ms
+        if self._teller is not None:
+            self._refresh_for(self._teller)
+
+    def _refresh_for(self, teller: Teller) -> None:
+        self._plan.refreshes.period_ms = self._period_ms if teller.renew_s is None else _KEPT_MS
+        self._wake.set()
+
+    async def _clear_what_is_old(self) -> None:
+        """Those who went offline while nobody told the homeserver: their texts, and where they are kept also themselves."""
+        await asyncio.sleep(_SETTLED_S)
+        is_kept = self._teller is not None and self._teller.renew_s is not None
+        for user in self._ghosts.known():
+            if user in self._plan.wishes or self._namespace.subject(user) is None:
+                continue
+            if is_kept:
+                self._plan.wish(user, GONE, self._now_ms())
+            elif not self._texts.is_right(user, None):
+                self._profiles.setdefault(user)
+        self._wake.set()
+
+    async def _tell_forever(self, requests: asyncio.TaskGroup) -> None:
+        while True:
+            await self._watch.wait_up()
+            if self._teller is None:
+                await self._choose_teller()
+                continue
+            self._wake.clear()
+            if (request := self._next_request(self._teller)) is None:
+                await self._sleep(self._teller)
+                continue
+            self._budget.spend(_clock_s())
+            self._in_flight += 1
+            requests.create_task(self._send(request))
+
+    async def _choose_teller(self) -> None:
+        absences = self._watch.absences
+        teller = await self._tellers.choose()
+        if self._watch.absences == absences:
+            self._teller = teller
+            self._refresh_for(teller)
+
+    def _has_room(self, teller: Teller) -> bool:
+        return self._in_flight < min(self._most_in_flight, teller.in_flight or self._most_in_flight)
+
+    def _next_request(self, teller: Teller) -> Callable[[], Awaitable[None]] | None:
+        if not self._has_room(teller) or self._budget.wait_s(_clock_s()):
+            return None
+        if users := list(islice(self._to_tell(), teller.at_once)):
+            return partial(self._tell, teller, users)
+        if teller.renew_s is not None and self._renew_at_s <= _clock_s():
+            return partial(self._tell, teller, [])
+        user = self._next_profile()
+        return None if user is None else partial(self._show_text, user)
+
+    def _to_tell(self) -> Iterator[UserId]:
+        now_ms = self._now_ms()
+        if self._plan.refreshes.are_too_late(now_ms):
+            self._say_that_it_is_late()
+        while (user := self._plan.take(now_ms)) is not None:
+            if self._ghosts.is_known(user):
+                yield user
+            else:
+                self._plan.unknown(user)  # a citizen whom nobody on Matrix has met
+
+    def _next_profile(self) -> UserId | None:
+        while self._profiles:
+            user, _ = self._profiles.popitem(last=False)
+            if self._ghosts.is_known(user):
+                return user
+        return None
+
+    def _say_that_it_is_late(self) -> None:
+        if not self._is_late:
+            self._is_late = True
+            log.warning(
+                "presence_too_slow",
+                ghosts=len(self._plan.wishes),
+                requests_per_s=round(self._budget.per_s),
+                help="Synapse does not take presence as fast as it forgets it, so some ghosts may flap: give it more "
+                "processor time, or raise its presence.sync_online_timeout",
+            )
+
+    async def _send(self, request: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await request()
+        except Exception:
+            # One request must not stop those of all other ghosts.
+            log.exception("presence_request_failed")
+        finally:
+            self._in_flight -= 1
+            self._wake.set()
+
+    async def _sleep(self, teller: Teller) -> None:
+        """Until there may be something to send."""
+        timeout_s: float | None = None
+        if self._has_room(teller):
+            timeout_s = self._budget.wait_s(_clock_s()) or self._until_due_s(teller)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _until_due_s(self, teller: Teller) -> float | None:
+        due_ms = self._plan.due_ms
+        due_s = [] if due_ms is None else [(due_ms - self._now_ms()) / 1000]
+        if teller.renew_s is not None:
+            due_s.append(self._renew_at_s - _clock_s())
+        return max(0.0, min(due_s)) if due_s else None
+
+    # --- telling --------------------------------------------------------------------------------------
+
+    async def _tell(self, teller: Teller, users: list[UserId]) -> None:
+        wishes = {user: self._plan.wishes[user] for user in users}
+        began_s = _clock_s()
+        self._renew_at_s = began_s + (teller.renew_s or 0.0)
+        try:
+            answer = await teller.tell(_told(wishes))
+        except HomeserverLimited as error:
+            self._was_limited(error)
+            for user in users:
+                self._plan.limited(user)
+        except HomeserverError as error:
+            self._did_not_work(error)
+            self._renew_at_s = _clock_s() + _RENEW_RETRY_S
+            if isinstance(error, HomeserverRefused):
+                self._teller = None  # it took it a moment ago: perhaps it is another now
+            for user in users:
+                self._plan.failed(user, self._now_ms())
+        except Exception:
+            for user in users:
+                self._plan.failed(user, self._now_ms())
+            raise
+        else:
+            now_s = _clock_s()
+            self._budget.answered((now_s - began_s) / max(1, len(users)), now_s)
+            await self._were_told(wishes, answer)
+
+    async def _were_told(self, wishes: dict[UserId, Wish], answer: Answer) -> None:
+        for user, wish in wishes.items():
+            if user in answer.refused:
+                await self._was_refused(user, answer.refused[user])
+            else:
+                self._is_told(user, wish)
+        if answer.has_forgotten:
+            self._plan.tell_all()
+
+    def _is_told(self, user: UserId, wish: Wish) -> None:
+        self._plan.told(user, wish, self._now_ms())
+        if not self._texts.is_right(user, wish.text):
+            self._profiles.setdefault(user)
+
+    async def _was_refused(self, user: UserId, error: HomeserverRefused) -> None:
+        log.warning("presence_refused", user=user, error=str(error))
+        if not is_unregistered(error):
+            self._plan.failed(user, self._now_ms())
+            return
+        self._plan.unknown(user)
+        try:
+            await self._ghosts.forget(user)
+        except (SQLAlchemyError, OSError) as problem:
+            log.warning("ghost_not_forgotten", user=user, error=str(problem), help="the database does not answer")
+
+    def _was_limited(self, error: HomeserverLimited) -> None:
+        log.debug("presence_limited", retry_after_ms=error.retry_after_ms)
+        self._budget.limited(error.retry_after_ms / 1000, _clock_s())
+
+    def _did_not_work(self, error: HomeserverError) -> None:
+        if isinstance(error, HomeserverAway):
+            self._budget.unanswered(_clock_s())
+            self._watch.lost(error)
+        else:
+            log.warning("presence_refused", error=str(error))
+
+    async def _show_text(self, user: UserId) -> None:
+        try:
+            await self._texts.show(user, self._plan.wishes.get(user, GONE).text)
+        except HomeserverLimited as error:
+            self._was_limited(error)
+            self._profiles.setdefault(user)
+        except HomeserverError as error:
+            self._did_not_work(error)
+            self._profiles.setdefault(user)
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("ghost_not_remembered", user=user, error=str(error), help="the database does not answer")
+
+    # --- stopping -------------------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """Take every ghost offline that the homeserver believes to be here; for when nobody goes on telling it."""
+        users = [user for user in self._plan.wishes if self._ghosts.is_known(user)]
+        if not self._watch.is_up or not users:
+            return
+        waiting = iter(users)
+        try:
+            async with asyncio.timeout(_STOP_S), asyncio.TaskGroup() as tasks:
+                teller = self._teller or await self._tellers.choose()
+                for _ in range(min(self._most_in_flight, teller.in_flight or self._most_in_flight)):
+                    tasks.create_task(_take_offline(teller, waiting))
+        except TimeoutError:
+            log.warning(
+                "stopped_before_all_offline", help="Synapse will take the others offline by itself within a minute"
+            )
+
+
+async def _take_offline(teller: Teller, users: Iterator[UserId]) -> None:
+    while batch := list(islice(users, teller.at_once)):
+        try:
+            answer = await _tell_patiently(teller, _told(dict.fromkeys(batch, GONE)))
+        except HomeserverError:
+            return
+        for user, refusal in answer.refused.items():
+            log.warning("presence_refused", user=user, error=str(refusal))
+
+
+async def _tell_patiently(teller: Teller, presences: list[Told]) -> Answer:
+    while True:
+        try:
+            return await teller.tell(presences)
+        except HomeserverLimited as error:
+            await asyncio.sleep(error.retry_after_ms / 1000)
+
+
+def _told(wishes: dict[UserId, Wish]) -> list[Told]:
+    return [Told(user, ON_MATRIX[wish.status], wish.status_msg) for user, wish in wishes.items()]
+
+
+def _clock_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,65 @@
+"""Typing of people on Matrix, as the observer's ``/sync`` tells it: Matrix's rooms and users to the city's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from ...city.events import MembershipChanged, TypingChanged
+from ...city.identity import Namespace, is_user_id
+from ...city.ports import Publish
+from ...city.types import MatrixRoomId, RoomId, SubjectId, UserId, person_subject
+from ...city.typing_state import Typists
+
+_MOST_TYPING: Final = 50
+"""Of one room: who would tell of more is no person, and nobody could read it."""
+
+
+class TypingNotices:
+    def __init__(self, namespace: Namespace, publish: Publish) -> None:
+        self._namespace = namespace
+        self._publish = publish
+        self._typists = Typists()
+
+    def take(self, answer: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]) -> None:
+        """Changes. ``rooms`` are those of the city by their Matrix rooms; others are nothing to it."""
+        for room, typing in self._read(answer, rooms):
+            self._tell(self._typists.are(room, typing))
+
+    def take_all(self, answer: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]) -> None:
+        """The whole state: nobody types in a room that is not mentioned."""
+        self._tell(self._typists.are_all(dict(self._read(answer, rooms))))
+
+    def end(self, room: RoomId) -> None:
+        """Nobody can be seen typing in this room any more."""
+        self._tell(self._typists.are(room, frozenset()))
+
+    def clear(self) -> None:
+        """Nobody can be seen typing anywhere any more."""
+        self._tell(self._typists.are_all({}))
+
+    def follow(self, change: MembershipChanged) -> None:
+        """End the typing of who left: another server need not say that its user stopped."""
+        if not change.joined:
+            self._tell(self._typists.left(change.room_id, change.subject))
+
+    def _read(
+        self, answer: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]
+    ) -> Iterator[tuple[RoomId, frozenset[SubjectId]]]:
+        for matrix_room, update in answer.get("rooms", {}).get("join", {}).items():
+            room = rooms.get(MatrixRoomId(matrix_room))
+            if room is None:
+                continue
+            for event in update.get("ephemeral", {}).get("events", []):
+                match event:
+                    case {"type": "m.typing", "content": {"user_ids": list(users)}}:
+                        yield room, frozenset(self._people(users))
+
+    def _people(self, users: list[Any]) -> Iterator[SubjectId]:
+        for user in users[:_MOST_TYPING]:
+            if isinstance(user, str) and self._namespace.is_person(UserId(user)) and is_user_id(user):
+                yield person_subject(UserId(user))
+
+    def _tell(self, changes: Iterable[TypingChanged]) -> None:
+        for change in changes:
+            self._publish(change)

@@ -1,0 +1,73 @@
+"""Rooms that were on Matrix before the city knew them: taken over."""
+
+from __future__ import annotations
+
+from ...city.identity import Namespace
+from ...city.rooms import Rooms, check_slug
+from ...city.text_sanitizing import MAX_TOPIC_CHARS, one_line, storable
+from ...city.types import MatrixRoomId, Room
+from ...errors import Conflict, HomeserverRefused, NotFound
+from ...storage.database import Database
+from ..client.homeserver import Homeserver
+from ..client.room_rules import read_rules
+from .rooms import MatrixRooms
+
+
+class Adoption:
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        database: Database,
+        namespace: Namespace,
+        rooms: Rooms,
+        matrix_rooms: MatrixRooms,
+    ) -> None:
+        self._homeserver = homeserver
+        self._database = database
+        self._namespace = namespace
+        self._rooms = rooms
+        self._matrix_rooms = matrix_rooms
+
+    async def adopt(self, id_or_alias: str, slug: str) -> Room:
+        """Make a room that exists on Matrix a room of the city, under the alias ``#city_<slug>``."""
+        check_slug(slug)
+        matrix_room, bot = await self._join(id_or_alias), self._namespace.bot
+        async with self._database.transaction() as tx:
+            await tx.rooms.give_way(matrix_room)
+            if known := await tx.rooms.by_matrix_id(matrix_room):
+                raise Conflict("adopted_already", f"{id_or_alias} is the room {known.slug} already")
+            if await tx.rooms.find(slug):
+                raise Conflict("slug_taken", f"there is a room with the slug {slug!r} already")
+        # The alias first: a running service that sees the new room at once finds everything in place.
+        await self._take_alias(matrix_room, slug)
+        name = await self._homeserver.state(matrix_room, "m.room.name", as_user=bot) or {}
+        topic = await self._homeserver.state(matrix_room, "m.room.topic", as_user=bot) or {}
+        rules = await read_rules(self._homeserver, matrix_room, as_user=bot)
+        room = await self._rooms.open(
+            one_line(str(name.get("name") or "")) or slug,
+            storable(str(topic.get("topic", "")))[:MAX_TOPIC_CHARS],
+            slug=slug,
+            matrix_room=matrix_room,
+            join_rule=rules.join_rule,
+            history_visibility=rules.visibility,
+        )
+        return await self._matrix_rooms.keep(room)
+
+    async def _join(self, id_or_alias: str) -> MatrixRoomId:
+        bot = self._namespace.bot
+        try:
+            return await self._homeserver.join(id_or_alias, as_user=bot)
+        except HomeserverRefused as error:
+            if error.status == 404:
+                raise NotFound("no_such_matrix_room", f"the homeserver knows no room {id_or_alias}") from error
+            raise Conflict(
+                "cannot_join", f"{bot} may not join {id_or_alias} ({error.message}): invite it there, then try again"
+            ) from error
+
+    async def _take_alias(self, matrix_room: MatrixRoomId, slug: str) -> None:
+        alias = self._namespace.room_alias(slug)
+        there = await self._homeserver.room_of_alias(alias)
+        if there is None:
+            await self._homeserver.set_alias(alias, matrix_room, as_user=self._namespace.bot)
+        elif there != matrix_room:
+            raise Conflict("alias_taken", f"{alias} is another room's alias: adopt that one, or choose another --slug")

@@ -1,0 +1,245 @@
+"""Direct chats: somebody on Matrix invites an agent's ghost, it comes, and whatever is said there is said to it.
+
+    invitation ─► a room that nobody else sees, pending ─► the ghost joins ─► what was said since the invitation ─► linked
+                                                                └─ encrypted: it says that it cannot read there
+
+To the rest of the city such a chat is a room like any other: messages come in, and answers go out, the same way. Where somebody
+else is in it, too, the agent answers whoever turns to it, as it does in the city's rooms. Real
+end-to-end encryption would take the place of the notice and of nothing else: events are read in ``event_handlers`` and
+written in ``letters``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ...city.agents import AgentDirectory
+from ...city.event_fields import SAID, Event, content_of, text, type_of
+from ...city.events import DirectChatChanged
+from ...city.identity import Namespace
+from ...city.messages import Draft, Messages
+from ...city.ports import NowMs
+from ...city.types import Author, AuthorKind, HistoryVisibility, MatrixRoomId, Room, RoomId, UserId
+from ...errors import CityError, HomeserverAway, HomeserverRefused
+from ...storage.database import Database
+from ...storage.inbox import ReceivedEvent
+from ..client.homeserver import Homeserver
+from ..client.monitor import HomeserverWatch
+from ..client.room_rules import is_encryption, join_rule, visibility_in
+from ..ghosts.ghosts import Ghosts, profile_of
+from ..inbound.direct_chats import NO_SUCH_AGENT, UNREADABLE
+from ..inbound.transactions import received
+from ..inbound.worker import Inbound
+
+_PAGE: Final = 50
+"""So much of what was said before the ghost came is read."""
+_AT_ONCE: Final = 16
+_OF_ONE: Final = 4
+"""Of one person's invitations."""
+_BATCH: Final = 200
+_LOOK_S: Final = 2.0
+"""How often to see whether a chat is due that could not be kept before."""
+_RETRY_MS: Final = 2_000
+"""After the first time that a chat could not be kept; twice as long each time."""
+_LONGEST_RETRY_MS: Final = 3_600_000
+_MAX_ATTEMPTS: Final = 30
+"""Most of a day."""
+_FORGET_MS: Final = 2 * _LONGEST_RETRY_MS
+_DATABASE_RETRY_S: Final = 1.0
+_GONE: Final = frozenset({403, 404})
+_UNREADABLE: Final = (
+    "Я не можу читати зашифровані чати. Щоб поговорити зі мною, створіть кімнату без шифрування (в Element: «Нова кімната», "
+    "приватна, вимкніть наскрізне шифрування) і запросіть мене туди, або згадайте мене в кімнаті міста.\n\n"
+    "I cannot read encrypted chats. To talk with me, create a room without encryption (in Element: New room, private, turn "
+    "off end-to-end encryption) and invite me there, or mention me in a room of the city."
+)
+
+log = structlog.get_logger()
+
+
+class DirectChats:
+    """Has the ghosts come to the chats that they are invited to, and leave those that are over."""
+
+    def __init__(
+        self,
+        database: Database,
+        homeserver: Homeserver,
+        watch: HomeserverWatch,
+        ghosts: Ghosts,
+        agents: AgentDirectory,
+        messages: Messages,
+        namespace: Namespace,
+        inbound: Inbound,
+        now_ms: NowMs,
+    ) -> None:
+        self._database = database
+        self._homeserver = homeserver
+        self._watch = watch
+        self._ghosts = ghosts
+        self._agents = agents
+        self._messages = messages
+        self._namespace = namespace
+        self._inbound = inbound
+        self._now_ms = now_ms
+        self._wake = asyncio.Event()
+        self._busy: dict[RoomId, str] = {}
+        """Those that are being kept, and by whose invitation."""
+        self._put_off: dict[RoomId, _Later] = {}
+        """Those that could not be kept."""
+
+    def wake(self, changed: DirectChatChanged) -> None:
+        """Somebody invited an agent, left it, or turned on encryption."""
+        self._put_off.pop(changed.chat, None)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep the chats, until cancelled. Can be run again."""
+        self._busy.clear()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._wake.clear()
+                await self._watch.wait_up()
+                try:
+                    await self._begin(tasks)
+                except (SQLAlchemyError, OSError) as error:
+                    log.error("chats_unavailable", error=str(error), help="the database does not answer; trying again")
+                    await asyncio.sleep(_DATABASE_RETRY_S)
+                    continue
+                try:
+                    async with asyncio.timeout(_LOOK_S):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+
+    async def _begin(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin with all that can be kept now: several at a time, and only some of one person's, who hold up nobody else."""
+        now_ms = self._now_ms()
+        self._put_off = {chat: later for chat, later in self._put_off.items() if later.due_ms + _FORGET_MS > now_ms}
+        put_off = [chat for chat, later in self._put_off.items() if later.due_ms > now_ms]
+        async with self._database.reading() as tx:
+            chats = await tx.rooms.direct_chats(waiting=True, but=[*self._busy, *put_off], limit=_BATCH)
+        for chat in chats:
+            of_inviter = [inviter for inviter in self._busy.values() if inviter == chat.name]
+            if len(self._busy) < _AT_ONCE and len(of_inviter) < _OF_ONE:
+                self._busy[chat.id] = chat.name
+                tasks.create_task(self._try_to_keep(chat))
+
+    async def _try_to_keep(self, chat: Room) -> None:
+        assert chat.matrix_room_id is not None
+        try:
+            # Nothing that is said there is handled before what was said earlier, and not heard.
+            async with self._inbound.holding_back(chat.matrix_room_id):
+                await self._keep(chat)
+        except HomeserverAway as error:
+            self._watch.lost(error)
+            await self._later(chat, error)
+        except (HomeserverRefused, CityError, SQLAlchemyError, OSError) as error:
+            await self._later(chat, error)
+        except Exception:
+            # Whatever it is, the other chats are kept.
+            log.exception("chat_failed", agent=chat.agent)
+            await self._later(chat, None)
+        else:
+            self._put_off.pop(chat.id, None)
+        finally:
+            del self._busy[chat.id]
+            self._wake.set()
+
+    async def _later(self, chat: Room, error: Exception | None) -> None:
+        known = self._put_off.get(chat.id)
+        attempts = known.attempts + 1 if known else 1
+        if attempts >= _MAX_ATTEMPTS:
+            await self._over(chat, error)
+            return
+        pause_ms = min(_RETRY_MS * 2 ** (attempts - 1), _LONGEST_RETRY_MS)
+        self._put_off[chat.id] = _Later(attempts, self._now_ms() + pause_ms)
+        if error is not None:
+            log.warning(
+                "chat_not_right", agent=chat.agent, error=str(error), help=f"trying again in {pause_ms // 1000} s"
+            )
+
+    async def _keep(self, chat: Room) -> None:
+        """Raises HomeserverRefused, HomeserverAway."""
+        agent = self._agents.get(chat.agent) if chat.agent else None
+        assert chat.matrix_room_id is not None
+        ghost = self._namespace.keeper(chat)
+        if agent is None:
+            await self._decline(chat, ghost)
+            await self._close(chat)
+            return
+        await self._ghosts.ensure(ghost, profile_of(agent))
+        await self._ghosts.ensure_device(ghost)
+        try:
+            await self._homeserver.join(chat.matrix_room_id, as_user=ghost)
+        except HomeserverRefused as error:
+            if error.status not in _GONE:
+                raise
+            # Not invited any more, or put out: whoever wants it back invites it again.
+            await self._over(chat, error)
+            return
+        there = await self._homeserver.joined_members(chat.matrix_room_id, as_user=ghost)
+        if len(there) < 2:
+            await self._homeserver.leave(chat.matrix_room_id, as_user=ghost)
+            await self._close(chat)
+            return
+        state = partial(self._homeserver.state, chat.matrix_room_id, as_user=ghost)
+        encryption, rule = await state("m.room.encryption"), await state("m.room.join_rules")
+        visibility = visibility_in(await state("m.room.history_visibility") or {})
+        others_may_read = join_rule(rule or {}) == "public" or visibility is HistoryVisibility.WORLD_READABLE
+        said = await self._said_since_invitation(chat.matrix_room_id, ghost)
+        async with self._database.transaction() as tx:
+            await tx.inbox.put_in_order(chat.matrix_room_id, said, now_ms=self._now_ms())
+            await tx.rooms.governed(chat.id, history_visibility=visibility)
+            await tx.rooms.keep_chat(chat.id, in_company=len(there) > 2 or others_may_read)
+        if is_encryption(encryption or {}):
+            author = Author(AuthorKind.AGENT, agent.slug, agent.display_name)
+            draft = Draft(_UNREADABLE, msgtype="m.notice", client_id=UNREADABLE)
+            await self._messages.post(author, chat.id, draft)
+
+    async def _decline(self, chat: Room, ghost: UserId) -> None:
+        """The agent is none any more: its ghost leaves, or declines an invitation that it did not follow."""
+        assert chat.matrix_room_id is not None
+        try:
+            await self._ghosts.ensure_registered(ghost)
+            await self._homeserver.leave(chat.matrix_room_id, as_user=ghost, reason=NO_SUCH_AGENT)
+        except HomeserverRefused as error:
+            if error.status not in _GONE:
+                raise
+
+    async def _said_since_invitation(self, matrix_room: MatrixRoomId, ghost: UserId) -> list[ReceivedEvent]:
+        """What was said before the ghost was there to hear it, oldest first."""
+        page, _ = await self._homeserver.messages_before(matrix_room, None, limit=_PAGE, as_user=ghost)
+        said: list[Any] = []
+        for event in page:
+            if type_of(event) == "m.room.member" and _invites(event, ghost):
+                break
+            if type_of(event) in SAID:
+                said.append(event)
+        return [received(event) for event in reversed(said)]
+
+    async def _over(self, chat: Room, error: Exception | None) -> None:
+        log.info("chat_closed", agent=chat.agent, room=chat.matrix_room_id, error=str(error))
+        try:
+            await self._close(chat)
+        except (SQLAlchemyError, OSError) as away:
+            await self._later(chat, away)
+
+    async def _close(self, chat: Room) -> None:
+        async with self._database.transaction() as tx:
+            await tx.rooms.close_chat(chat.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Later:
+    attempts: int
+    due_ms: int
+
+
+def _invites(event: Event, ghost: UserId) -> bool:
+    return text(event, "state_key") == ghost and text(content_of(event), "membership") == "invite"

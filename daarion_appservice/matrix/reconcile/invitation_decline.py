@@ -1,0 +1,172 @@
+"""Declines invitations that nobody of ours follows: of citizens' ghosts, the city's staff, and agents that there are not.
+
+Whoever invites sees at once that nobody comes, and why. What is to be declined stands in ``invitations`` since the
+transaction that handled the invitation. After each start the ghosts are asked what they are invited to, so that one that
+came in before this city ran, or whose transaction was lost, is not left open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ...city.event_fields import Event, is_signed, text, type_of
+from ...city.identity import Namespace
+from ...city.ports import NowMs, Publish, publish_all
+from ...city.types import MatrixRoomId, UserId
+from ...errors import HomeserverAway, HomeserverRefused
+from ...realtime.isolation import isolated
+from ...storage.database import Database
+from ...storage.invitations import Invitation
+from ..client.homeserver import Homeserver
+from ..client.monitor import HomeserverWatch
+from ..ghosts.ghosts import Ghosts, is_unregistered
+from ..inbound.direct_chats import DirectChatEvents
+
+_BATCH: Final = 50
+_LOOK_S: Final = 10.0
+_RETRY_MS: Final = 60_000
+_DATABASE_RETRY_S: Final = 1.0
+_AWAY_PAUSE_S: Final = 1.0
+_GONE: Final = frozenset({403, 404})
+"""Not invited any more, or no such room."""
+_TAKEN: Final = 409
+"""A person has an account of that name."""
+
+log = structlog.get_logger()
+
+
+class InvitationDecliner:
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        watch: HomeserverWatch,
+        database: Database,
+        ghosts: Ghosts,
+        chats: DirectChatEvents,
+        namespace: Namespace,
+        publish: Publish,
+        now_ms: NowMs,
+    ) -> None:
+        self._homeserver = homeserver
+        self._watch = watch
+        self._database = database
+        self._ghosts = ghosts
+        self._chats = chats
+        self._namespace = namespace
+        self._publish = publish
+        self._now_ms = now_ms
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Somebody invited one of ours who does not come."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Decline invitations, until cancelled. Can be run again."""
+        await self._watch.wait_up()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._find_open())
+            while True:
+                self._wake.clear()
+                await self._watch.wait_up()
+                try:
+                    await self._decline_due()
+                except HomeserverAway as error:
+                    self._watch.lost(error)
+                except (SQLAlchemyError, OSError) as error:
+                    log.error(
+                        "invitations_unavailable", error=str(error), help="the database does not answer; trying again"
+                    )
+                    await asyncio.sleep(_DATABASE_RETRY_S)
+                try:
+                    async with asyncio.timeout(_LOOK_S):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+
+    async def _decline_due(self) -> None:
+        while True:
+            async with self._database.reading() as tx:
+                due = await tx.invitations.due(now_ms=self._now_ms(), limit=_BATCH)
+            for invitation in due:
+                await self._decline(invitation)
+            if len(due) < _BATCH:
+                return
+
+    async def _decline(self, invitation: Invitation) -> None:
+        """Raises HomeserverAway, and what the database raises."""
+        try:
+            # Synapse lets nobody act as a user who is not registered, and takes invitations of such users all the same.
+            await self._ghosts.ensure_registered(invitation.user_id)
+            await self._homeserver.leave(
+                invitation.matrix_room_id, as_user=invitation.user_id, reason=invitation.reason
+            )
+        except HomeserverAway:
+            raise
+        except HomeserverRefused as error:
+            if is_unregistered(error) or error.status not in {*_GONE, _TAKEN}:
+                await self._put_off(invitation, error)
+                return
+        except Exception as error:
+            # Whatever it is, the others are declined.
+            log.exception("invitation_failed", user=invitation.user_id)
+            await self._put_off(invitation, error)
+            return
+        log.info("invitation_declined", user=invitation.user_id, by=invitation.inviter)
+        async with self._database.transaction() as tx:
+            await tx.invitations.settled(invitation.user_id, invitation.matrix_room_id)
+
+    async def _put_off(self, invitation: Invitation, error: Exception) -> None:
+        if isinstance(error, HomeserverRefused) and is_unregistered(error):
+            await self._ghosts.forget(invitation.user_id)
+        log.warning("invitation_not_declined", user=invitation.user_id, error=str(error), help="trying again")
+        async with self._database.transaction() as tx:
+            await tx.invitations.put_off(invitation, due_at_ms=self._now_ms() + _RETRY_MS)
+
+    async def _find_open(self) -> None:
+        """Take in the invitations that are open, as if their events came only now."""
+        # Not the bot's: Synapse has no /sync for the sender of an application service. It gets them by transactions.
+        for user in [user for user in self._ghosts.known() if user != self._namespace.bot]:
+            while not await self._has_found_open(user):
+                pass
+
+    async def _has_found_open(self, user: UserId) -> bool:
+        """Return False when the homeserver or the database was away, after a pause."""
+        await self._watch.wait_up()
+        try:
+            with isolated("invitations", user):
+                invited = await self._homeserver.invitations(as_user=user)
+                for matrix_room, state in invited.items():
+                    with isolated("invitations", user):
+                        await self._take(user, matrix_room, state)
+        except HomeserverAway as error:
+            self._watch.lost(error)
+            await asyncio.sleep(_AWAY_PAUSE_S)
+            return False
+        except (SQLAlchemyError, OSError) as error:
+            log.info("invitations_not_seen", user=user, error=str(error))
+            await asyncio.sleep(_DATABASE_RETRY_S)
+            return False
+        except HomeserverRefused as error:
+            log.info("invitations_not_seen", user=user, error=str(error))
+        return True
+
+    async def _take(self, user: UserId, matrix_room: MatrixRoomId, state: list[Event]) -> None:
+        invitation = next(
+            (each for each in state if type_of(each) == "m.room.member" and text(each, "state_key") == user), None
+        )
+        if invitation is None:
+            return
+        unsigned = {"invite_room_state": state}
+        event = invitation | {"room_id": matrix_room, "event_id": "$open", "unsigned": unsigned}
+        if not is_signed(event):
+            return
+        async with self._database.transaction() as tx:
+            room = await tx.rooms.by_matrix_id(matrix_room) or await tx.rooms.by_former_id(matrix_room)
+            is_of_city = room is not None and room.agent is None
+            happened = await self._chats.unwelcome(tx, event, agents_only=is_of_city)
+        publish_all(self._publish, happened)

@@ -1,0 +1,64 @@
+"""Who is a member where, read from the database: at the start, and whenever changes may have gone unheard."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ...city.events import CityMissed, MembershipChanged
+from ...city.identity import Namespace
+from ...city.online_members import Occupancy
+from ...city.types import RoomId, SubjectId
+from ...realtime.bus import Bus
+from ...storage.database import Database
+
+_RETRY_S: Final = 1.0
+
+log = structlog.get_logger()
+
+
+class Memberships:
+    def __init__(self, database: Database, bus: Bus, occupancy: Occupancy, namespace: Namespace) -> None:
+        self._database = database
+        self._bus = bus
+        self._occupancy = occupancy
+        self._namespace = namespace
+        self._missed = asyncio.Event()
+        self._moved: set[tuple[RoomId, SubjectId]] | None = None
+        """Whose membership changed while the database is read: what is heard is newer than what is read."""
+        bus.subscribe(CityMissed, lambda _: self._missed.set())
+        bus.subscribe(MembershipChanged, self._note)
+
+    async def load(self) -> None:
+        """Read all, and tell of what is not as it was known."""
+        moved = self._moved = set()
+        try:
+            async with self._database.reading() as tx:
+                members = await tx.members.all()
+        finally:
+            self._moved = None
+        stored = {
+            (member.room_id, subject) for member in members if (subject := self._namespace.subject(member.user_id))
+        }
+        known = self._occupancy.memberships()
+        for room, subject in (stored ^ known) - moved:
+            self._bus.hear(MembershipChanged(room, subject, joined=(room, subject) in stored))
+
+    async def run(self) -> None:
+        """Read anew whenever something was missed, until cancelled."""
+        while True:
+            await self._missed.wait()
+            self._missed.clear()
+            try:
+                await self.load()
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("members_unavailable", error=str(error), help="the database does not answer; trying again")
+                self._missed.set()
+                await asyncio.sleep(_RETRY_S)
+
+    def _note(self, change: MembershipChanged) -> None:
+        if self._moved is not None:
+            self._moved.add((change.room_id, change.subject))

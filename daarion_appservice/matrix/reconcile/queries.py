@@ -1,0 +1,48 @@
+"""What the homeserver asks about names of ours that it does not know: answered from the city's own registry only."""
+
+from __future__ import annotations
+
+import structlog
+
+from ...city.agents import AgentDirectory
+from ...city.identity import Namespace
+from ...city.types import AgentSlug, AuthorKind, UserId
+from ...errors import HomeserverError
+from ..ghosts.ghosts import Ghosts, profile_of
+from .rooms import MatrixRooms
+
+log = structlog.get_logger()
+
+
+class CityQueries:
+    def __init__(self, agents: AgentDirectory, ghosts: Ghosts, rooms: MatrixRooms, namespace: Namespace) -> None:
+        self._agents = agents
+        self._ghosts = ghosts
+        self._rooms = rooms
+        self._namespace = namespace
+
+    async def user_exists(self, user_id: str) -> bool:
+        """Whether this is an agent of the city, whose ghost is then registered, or a ghost that is there."""
+        user = UserId(user_id)
+        match self._namespace.who(user):
+            case AuthorKind.AGENT, slug:
+                agent = self._agents.get(AgentSlug(slug))
+                if agent is None:
+                    return False
+                try:
+                    await self._ghosts.ensure(user, profile_of(agent))
+                except HomeserverError as error:
+                    log.warning("ghost_not_right", agent=slug, error=str(error), help="asked for by the homeserver")
+                    return False
+                return True
+            case AuthorKind.CITIZEN, _:
+                return self._ghosts.is_known(user)
+        return False
+
+    async def alias_exists(self, alias: str) -> bool:
+        """Whether this is a room of the city, whose Matrix room is then made."""
+        try:
+            return await self._rooms.alias_exists(alias)
+        except HomeserverError as error:
+            log.warning("room_not_right", alias=alias, error=str(error), help="asked for by the homeserver")
+            return False

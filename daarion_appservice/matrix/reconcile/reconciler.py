@@ -1,0 +1,296 @@
+"""Keeps the homeserver's side as the city wants it: space and rooms first, then the agents' ghosts in them.
+
+Woken when the registry changes; whatever could not be done is tried again after a while. What was kept is remembered, so
+that a look at a thousand agents of which none changed costs a comparison each and no request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ...city.agents import AgentDirectory
+from ...city.identity import Namespace
+from ...city.types import Agent, MatrixRoomId, MatrixStatus, Room, RoomId, UserId
+from ...errors import HomeserverAway, HomeserverRefused
+from ...realtime.isolation import isolated
+from ...storage.database import Database
+from ..client.homeserver import Homeserver
+from ..client.monitor import HomeserverWatch
+from ..client.refusals import advice
+from ..ghosts.ghosts import Ghosts, Profile, is_unregistered, profile_of
+from ..ghosts.role_field import RoleFields
+from ..outbound.worker import Outbound
+from ..presence.observer import Observer
+from ..presence.sender import PresenceMirror
+from .ghost_removal import Farewells
+from .rooms import MatrixRooms
+
+_RETRY_S: Final = 30.0
+_AWAY_PAUSE_S: Final = 1.0
+_LOOK_AROUND_S: Final = 300.0
+"""How often to see after rooms that are not quite right, and ghosts that the homeserver turned out not to know."""
+_AT_ONCE: Final = 8
+"""Ghosts that are set up at the same time."""
+
+log = structlog.get_logger()
+
+RoomState = tuple[str, str, bool]
+Homes = tuple[tuple[RoomId, MatrixRoomId | None], ...]
+
+
+class Housekeeping:
+    def __init__(
+        self,
+        database: Database,
+        homeserver: Homeserver,
+        watch: HomeserverWatch,
+        rooms: MatrixRooms,
+        ghosts: Ghosts,
+        agents: AgentDirectory,
+        namespace: Namespace,
+        mirror: PresenceMirror,
+        outbound: Outbound,
+        observer: Observer,
+        roles: RoleFields,
+        farewells: Farewells,
+        *,
+        city_name: str,
+    ) -> None:
+        self._database = database
+        self._homeserver = homeserver
+        self._watch = watch
+        self._rooms = rooms
+        self._ghosts = ghosts
+        self._agents = agents
+        self._namespace = namespace
+        self._mirror = mirror
+        self._outbound = outbound
+        self._observer = observer
+        self._roles = roles
+        self._farewells = farewells
+        self._city_name = city_name
+        self._wake = asyncio.Event()
+        self._kept_rooms: dict[RoomId, RoomState] = {}
+        self._doubted: set[RoomId] = set()
+        self._looked_around_at = 0.0
+        self._kept_agents: dict[str, tuple[Agent, Homes]] = {}
+        self._in_space: set[str] | None = None
+        self.is_done = False
+        """Whether everything was gone through once since the start; what failed then says so itself."""
+        watch.on_return(self.wake)
+        watch.on_return(roles.ask_again)
+
+    def wake(self) -> None:
+        """Rooms or agents changed."""
+        self._wake.set()
+
+    def doubt(self, room: RoomId) -> None:
+        """A room and its Matrix room may no longer be one."""
+        self._doubted.add(room)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep house, until cancelled. Can be run again: what another process did meanwhile is looked at anew."""
+        self._kept_rooms.clear()
+        self._kept_agents.clear()
+        self._in_space = None
+        self._looked_around_at = asyncio.get_running_loop().time()
+        while True:
+            self._wake.clear()
+            await self._watch.wait_up()
+            try:
+                all_well = await self._keep_all()
+            except HomeserverAway as error:
+                self._watch.lost(error)
+                await asyncio.sleep(_AWAY_PAUSE_S)
+                continue
+            except (HomeserverRefused, SQLAlchemyError, OSError) as error:
+                log.error("housekeeping_failed", error=str(error), help=_help(error))
+                all_well = False
+            try:
+                async with asyncio.timeout(_LOOK_AROUND_S if all_well else _RETRY_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _keep_all(self) -> bool:
+        await self._ghosts.ensure(self._namespace.bot, Profile(self._city_name))
+        space_well = await self._keep_space()
+        linked = await self._keep_rooms()
+        self._outbound.resume()
+        await self._observer.attend({room.matrix_room_id: room.id for room in linked.values() if room.matrix_room_id})
+        agents_well = await self._keep_agents(linked)
+        removed_well = await self._say_farewell()
+        self.is_done = True
+        async with self._database.reading() as tx:
+            wanted = [room for room in await tx.rooms.all() if not room.archived]
+        # Of an encrypted room nothing is to be hoped for.
+        return (
+            space_well
+            and agents_well
+            and removed_well
+            and all(room.slug in linked or room.encrypted for room in wanted)
+        )
+
+    async def _keep_space(self) -> bool:
+        """Whether the city has its space; rooms and agents do without one when it cannot be had."""
+        try:
+            space = await self._rooms.keep_space()
+            if self._in_space is None:
+                self._in_space = set(await self._homeserver.joined_members(space, as_user=self._namespace.bot))
+        except HomeserverRefused as error:
+            log.warning(
+                "space_not_right",
+                alias=self._namespace.space_alias,
+                error=str(error),
+                help=advice(error) or "rooms and agents do without it; if the alias is another room's, free it",
+            )
+            return False
+        return True
+
+    async def _keep_rooms(self) -> dict[str, Room]:
+        """All rooms that have their Matrix room, by slug."""
+        async with self._database.reading() as tx:
+            rooms = await tx.rooms.all()
+        await self._look_around(rooms)
+        linked = {}
+        for room in rooms:
+            if room.archived and room.matrix_room_id is None:
+                continue
+            kept = room
+            with isolated("housekeeping", room.slug):
+                kept = await self._keep_room(room)
+            if kept.matrix_status is MatrixStatus.LINKED:
+                linked[kept.slug] = kept
+        return linked
+
+    async def _look_around(self, rooms: list[Room]) -> None:
+        """Now and then: what happened to a room that nothing tells us of."""
+        now = asyncio.get_running_loop().time()
+        kept = [room for room in rooms if room.id in self._kept_rooms and _is_well(room)]
+        if now - self._looked_around_at >= _LOOK_AROUND_S and kept:
+            with isolated("housekeeping", "look around"):
+                self._doubted |= {room.id for room in await self._rooms.astray(kept)}
+            self._looked_around_at = now
+
+    async def _keep_room(self, room: Room) -> Room:
+        if _is_well(room) and room.id not in self._doubted and self._kept_rooms.get(room.id) == _state(room):
+            return room
+        # Whoever doubts it while it is looked at means what came after.
+        self._doubted.discard(room.id)
+        self._kept_rooms.pop(room.id, None)
+        kept = await self._rooms.keep(room)
+        self._kept_rooms[kept.id] = _state(kept)
+        return kept
+
+    async def _keep_agents(self, linked: dict[str, Room]) -> bool:
+        slots = asyncio.Semaphore(_AT_ONCE)
+        async with self._database.reading() as tx:
+            put_out = await tx.standings.put_out()
+        homes = {agent: self._homes(agent, linked, put_out) for agent in self._agents.all()}
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._keep_agent(agent, homes[agent], slots))
+                for agent in homes
+                if not self._is_kept(agent, homes[agent])
+            ]
+        return all(task.result() for task in tasks)
+
+    def _homes(self, agent: Agent, linked: dict[str, Room], put_out: set[tuple[RoomId, UserId]]) -> list[Room]:
+        """Where an agent is to be: where the registry says, but for rooms that somebody put it out of."""
+        user = self._namespace.agent(agent.slug)
+        homes = [linked[slug] for slug in agent.rooms if slug in linked and not linked[slug].archived]
+        return [room for room in homes if (room.id, user) not in put_out]
+
+    def _is_kept(self, agent: Agent, homes: list[Room]) -> bool:
+        kept = self._kept_agents.get(agent.slug)
+        return kept == (agent, _addresses(homes)) and self._ghosts.is_known(self._namespace.agent(agent.slug))
+
+    async def _keep_agent(self, agent: Agent, homes: list[Room], slots: asyncio.Semaphore) -> bool:
+        async with slots:
+            try:
+                is_settled = False
+                with isolated("housekeeping", agent.slug):
+                    await self._settle(agent, homes)
+                    is_settled = True
+            except HomeserverAway as error:
+                self._watch.lost(error)
+                return False
+            except HomeserverRefused as error:
+                log.warning("ghost_not_right", agent=agent.slug, error=str(error), help=_help(error))
+                return False
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("ghost_not_right", agent=agent.slug, error=str(error), help="the database does not answer")
+                return False
+        if is_settled:
+            self._kept_agents[agent.slug] = (agent, _addresses(homes))
+        return is_settled
+
+    async def _say_farewell(self) -> bool:
+        """Whether nothing of those who were removed is left to be done."""
+        gone, is_well = await self._farewells.say()
+        for slug in gone:
+            self._kept_agents.pop(slug, None)
+            if self._in_space is not None:
+                self._in_space.discard(self._namespace.agent(slug))
+        return is_well
+
+    async def _settle(self, agent: Agent, homes: list[Room]) -> None:
+        """Have an agent's ghost registered, looking right, and joined; from scratch if the homeserver lost it.
+
+        A room that it may not join does not keep it out of the others; the first refusal is raised after all were tried.
+        """
+        user = self._namespace.agent(agent.slug)
+        try:
+            await self._ensure(agent, homes)
+        except HomeserverRefused as error:
+            if not is_unregistered(error):
+                raise
+            await self._ghosts.forget(user)
+            await self._ensure(agent, homes)
+
+    async def _ensure(self, agent: Agent, homes: list[Room]) -> None:
+        user = self._namespace.agent(agent.slug)
+        await self._ghosts.ensure(user, profile_of(agent))
+        await self._roles.show(agent)
+        refusals = []
+        joins = [
+            partial(self._join_space, user),
+            *(partial(self._ghosts.ensure_joined, user, room, invite=True) for room in homes),
+        ]
+        for join in joins:
+            try:
+                await join()
+            except HomeserverRefused as error:
+                refusals.append(error)
+        self._mirror.ghost_ready(user)
+        if refusals:
+            raise refusals[0]
+
+    async def _join_space(self, user: UserId) -> None:
+        if self._rooms.space is not None and self._in_space is not None and user not in self._in_space:
+            await self._ghosts.join(user, self._rooms.space)
+            self._in_space.add(user)
+
+
+def _help(error: Exception) -> str:
+    again = f"trying again in {_RETRY_S:.0f} s"
+    return f"{to_do}; {again}" if (to_do := advice(error)) else again
+
+
+def _state(room: Room) -> RoomState:
+    return room.name, room.description, room.archived
+
+
+def _is_well(room: Room) -> bool:
+    return room.matrix_status is MatrixStatus.LINKED and room.matrix_error is None
+
+
+def _addresses(homes: list[Room]) -> Homes:
+    """A room whose Matrix room is another one has to be joined anew."""
+    return tuple((room.id, room.matrix_room_id) for room in homes)

@@ -1,0 +1,448 @@
+"""The city's rooms on the homeserver, kept as they should be: there, named, in the directory, in the space.
+
+    no Matrix room yet ─► create it ─► is #city_<slug> taken? ─► take that room over ─► linked
+    one that it has    ─► come back to it ─► was it replaced? follow ─► does #city_<slug> lead to it? ─► linked
+    linked             ─► members ─► name and topic ─► directory (checked, not believed) ─► child of the space ─► open or closed
+
+What the Matrix room was last told is remembered with the room, so only what differs is touched. What cannot be mended from here
+is said in words (``matrix_error``): a room whose two sides are no longer one is ``failed``, and nothing is sent there until
+they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from ...city.events import MembershipChanged, RoomChanged
+from ...city.identity import Namespace
+from ...city.member_log import RoomMembers
+from ...city.ports import Publish, publish_all
+from ...city.read_only_levels import closed, reopened
+from ...city.types import MatrixRoomId, MatrixStatus, Room
+from ...errors import HomeserverRefused, RoomApart
+from ...storage.database import Database
+from ...storage.rooms import Told
+from ..client.homeserver import Homeserver
+from ..client.refusals import advice
+from ..client.room_rules import RoomRules, read_rules, stored_json
+from ..inbound.members import read_member
+from .power_notices import PowerNotices, power_advice
+from .upgrades import RoomUpgrades
+
+_POWER_LEVELS: Final = "m.room.power_levels"
+_OWN_STATE: Final = ("m.room.name", "m.room.topic", "m.space.parent", _POWER_LEVELS)
+"""What the bot has to be able to set."""
+_LET_IN: Final = "lift its ban, if it is banned, invite it there and give it power level 100"
+_ENCRYPTED: Final = (
+    "Somebody turned on encryption in the Matrix room: what is written there cannot be read here, and nothing is sent there. "
+    "Encryption cannot be turned off again: archive this room and open a new one"
+)
+
+log = structlog.get_logger()
+
+
+class MatrixRooms:
+    """``city_name`` is what the space is called; ``version`` an empty string for the homeserver's default."""
+
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        database: Database,
+        namespace: Namespace,
+        members: RoomMembers,
+        upgrades: RoomUpgrades,
+        publish: Publish,
+        *,
+        city_name: str,
+        version: str,
+        federate: bool,
+    ) -> None:
+        self._homeserver = homeserver
+        self._database = database
+        self._namespace = namespace
+        self._members = members
+        self._upgrades = upgrades
+        self._publish = publish
+        self._power_notices = PowerNotices(homeserver, namespace.bot)
+        self._city_name = city_name
+        self._version = version
+        self._federate = federate
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._being_looked_up: set[str] = set()
+        self._told_about_directory = False
+        self.space: MatrixRoomId | None = None
+
+    # --- the space ------------------------------------------------------------------------------------
+
+    async def keep_space(self) -> MatrixRoomId:
+        """Have the space #city that all rooms are children of; once per start the homeserver is asked, not our memory."""
+        space = self.space or await self._homeserver.room_of_alias(self._namespace.space_alias)
+        if space is None:
+            space = await self._homeserver.create_room(
+                {
+                    "preset": "public_chat",
+                    "visibility": "public",
+                    "room_alias_name": "city",
+                    "name": self._city_name,
+                    "creation_content": {"type": "m.space"} | self._federation(),
+                    "power_level_content_override": {"events_default": 100},
+                    "initial_state": [_world_readable()],
+                    **self._room_version(),
+                },
+                as_user=self._namespace.bot,
+            )
+            log.info("space_created", alias=self._namespace.space_alias, room=space)
+        elif self.space is None:
+            await self._homeserver.join(self._namespace.space_alias, as_user=self._namespace.bot)
+            await self._check_is_space(space)
+        self.space = space
+        return space
+
+    async def _check_is_space(self, room: MatrixRoomId) -> None:
+        created = await self._homeserver.state(room, "m.room.create", as_user=self._namespace.bot) or {}
+        if created.get("type") != "m.space":
+            raise HomeserverRefused(
+                409,
+                "DAARION_NOT_A_SPACE",
+                f"{self._namespace.space_alias} is an ordinary room, and the city's space needs that alias: remove the alias "
+                "from the room (in Element: room settings, local addresses)",
+            )
+
+    # --- rooms ----------------------------------------------------------------------------------------
+
+    async def keep(self, room: Room) -> Room:
+        """Have the Matrix side of a room as it should be; returns the room as it stands then.
+
+        A refusal by the homeserver is not raised: the room says what is wrong with it (``matrix_error``).
+        """
+        async with self._locks[room.slug]:
+            room = await self._stored(room)
+            try:
+                room = await self._ensure_linked(room)
+                rules = await read_rules(self._homeserver, _linked(room), as_user=self._namespace.bot)
+            except (HomeserverRefused, RoomApart) as error:
+                return await self._mark(room, MatrixStatus.FAILED, self._explain(error))
+            room = await self._learn(room, rules)
+            if room.encrypted:
+                return await self._mark(room, MatrixStatus.FAILED, _ENCRYPTED)
+            wrong = await self._keep_in_order(room, rules)
+            if (lack := self._lack(rules)) and room.matrix_error != wrong:
+                # Before it is marked: one that is marked already was told.
+                await self._power_notices.send(room, own=lack[0], needed=lack[1])
+            return await self._mark(room, MatrixStatus.LINKED, wrong)
+
+    async def _keep_in_order(self, room: Room, rules: RoomRules) -> str | None:
+        """What could not be done of all that there is to do, in words."""
+        wrong = self._lacks_power(rules)
+        steps = (self._take_over_members, self._describe, self._list_in_directory, self._put_into_space)
+        for step in (*steps, partial(self._close_or_open, rules)):
+            # Each for itself: in a room that was taken over and where the bot is no admin some still succeed.
+            try:
+                await step(room)
+            except HomeserverRefused as refused:
+                wrong = wrong or self._explain(refused, "give it power level 100 there")
+        return wrong
+
+    async def astray(self, rooms: list[Room]) -> list[Room]:
+        """Those that the bot is no longer in, or whose alias does not lead there: of which no event need have told us."""
+        joined = await self._homeserver.joined_rooms(as_user=self._namespace.bot)
+        return [
+            room
+            for room in rooms
+            if room.matrix_room_id not in joined
+            or await self._look_up(room.slug, self._namespace.room_alias(room.slug)) != room.matrix_room_id
+        ]
+
+    async def alias_exists(self, alias: str) -> bool:
+        """Asked by the homeserver for a name that it does not know: a room of ours is made for it there and then."""
+        slug = self._namespace.room_slug(alias)
+        if slug is None or slug in self._being_looked_up:
+            # Our own look-up comes back to us as a question; it must hear no, or nobody would ever answer.
+            return False
+        async with self._database.reading() as tx:
+            room = await tx.rooms.find(slug)
+        if room is None or room.slug != slug or room.archived:
+            return False
+        return (await self.keep(room)).matrix_status is MatrixStatus.LINKED
+
+    async def _ensure_linked(self, room: Room) -> Room:
+        alias = self._namespace.room_alias(room.slug)
+        if room.matrix_room_id is not None and await self._come_back(room.matrix_room_id):
+            room = await self._upgrades.follow(room)
+            await self._keep_alias(room, alias)
+            return room
+        # A new room is made without asking for its alias first: the question would come back to us, and while it is open
+        # whoever wants to join must hear no (see alias_exists).
+        there = None if room.matrix_room_id is None else await self._look_up(room.slug, alias)
+        there = there or await self._create(room, alias)
+        if other := await self._city_room_of(there, room):
+            raise RoomApart(_alias_taken(alias, f"the city's room {other.slug} ({there})"))
+        await self._homeserver.join(there, as_user=self._namespace.bot)
+        if there != room.matrix_room_id:
+            log.info("room_linked", room=room.slug, alias=alias, matrix_room=there)
+            rules = await read_rules(self._homeserver, there, as_user=self._namespace.bot)
+            async with self._database.transaction() as tx:
+                # In the same step: nothing that is said there is taken for public before it is known whether it is.
+                await tx.rooms.link(room.id, there, rules.visibility)
+                await tx.rooms.governed(room.id, join_rule=rules.join_rule)
+                # Whoever was put out was put out of another one.
+                await tx.standings.forget_all(room.id)
+                before = [member.user_id for member in await tx.members.of_room(room.id)]
+                happened = await self._members.leave(tx, room.id, before)
+            publish_all(self._publish, happened)
+        return await self._stored(room)
+
+    async def _come_back(self, matrix_room: MatrixRoomId) -> bool:
+        """Have the bot in its room, if it was put out of it; False when there is no such room any more."""
+        try:
+            await self._homeserver.join(matrix_room, as_user=self._namespace.bot)
+        except HomeserverRefused as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    async def _keep_alias(self, room: Room, alias: str) -> None:
+        there = await self._look_up(room.slug, alias)
+        if there == room.matrix_room_id:
+            return
+        if there is not None:
+            other = await self._city_room_of(there, room)
+            raise RoomApart(_alias_taken(alias, f"the city's room {other.slug} ({there})" if other else there))
+        await self._homeserver.set_alias(alias, _linked(room), as_user=self._namespace.bot)
+        log.info("alias_set_again", room=room.slug, alias=alias)
+
+    async def _city_room_of(self, matrix_room: MatrixRoomId, room: Room) -> Room | None:
+        """The other room of the city that has this Matrix room."""
+        async with self._database.reading() as tx:
+            other = await tx.rooms.by_matrix_id(matrix_room)
+        return None if other is None or other.id == room.id else other
+
+    async def _look_up(self, slug: str, alias: str) -> MatrixRoomId | None:
+        self._being_looked_up.add(slug)
+        try:
+            return await self._homeserver.room_of_alias(alias)
+        finally:
+            self._being_looked_up.discard(slug)
+
+    async def _create(self, room: Room, alias: str) -> MatrixRoomId:
+        try:
+            return await self._homeserver.create_room(
+                {
+                    "preset": "public_chat",
+                    "visibility": "public",
+                    "room_alias_name": alias[1:].partition(":")[0],
+                    "name": room.name,
+                    "topic": room.description,
+                    "initial_state": [_world_readable()],
+                    "creation_content": self._federation(),
+                    **self._room_version(),
+                },
+                as_user=self._namespace.bot,
+            )
+        except HomeserverRefused as error:
+            there = await self._look_up(room.slug, alias) if error.errcode == "M_ROOM_IN_USE" else None
+            if there is None:
+                raise
+            return there
+
+    async def _describe(self, room: Room) -> None:
+        # Read anew: what was said on Matrix since this began must not be undone.
+        room, told = await self._stored(room), await self._told(room)
+        if told.name != room.name:
+            await self._set_if_different(room, "m.room.name", {"name": room.name})
+            told = await self._tell(room, replace(told, name=room.name))
+        if told.topic != room.description:
+            await self._set_if_different(room, "m.room.topic", {"topic": room.description})
+            await self._tell(room, replace(told, topic=room.description))
+
+    async def _set_if_different(self, room: Room, event_type: str, content: dict[str, Any]) -> None:
+        matrix_room, bot = _linked(room), self._namespace.bot
+        there = await self._homeserver.state(matrix_room, event_type, as_user=bot) or {}
+        if any(there.get(key, "") != value for key, value in content.items()):
+            await self._homeserver.set_state(matrix_room, event_type, content, as_user=bot)
+
+    async def _list_in_directory(self, room: Room) -> None:
+        told, wanted = await self._told(room), not room.archived
+        if told.in_directory is wanted:
+            return
+        matrix_room = _linked(room)
+        # A homeserver whose rules forbid it answers 200 all the same, so what counts is what it says when asked.
+        if await self._homeserver.is_in_directory(matrix_room) is not wanted:
+            try:
+                await self._homeserver.set_in_directory(matrix_room, wanted, as_user=self._namespace.bot)
+            except HomeserverRefused as error:
+                log.debug("directory_refused", room=room.slug, error=str(error))
+        is_listed = await self._homeserver.is_in_directory(matrix_room)
+        await self._tell(room, replace(told, in_directory=is_listed))
+        if wanted and not is_listed and not self._told_about_directory:
+            self._told_about_directory = True
+            log.warning(
+                "not_in_directory",
+                room=room.slug,
+                help="Synapse keeps the city's rooms out of its public directory. To list them, add to homeserver.yaml:\n"
+                f'room_list_publication_rules:\n  - user_id: "{self._namespace.bot}"\n    action: allow',
+            )
+
+    async def _put_into_space(self, room: Room) -> None:
+        told, bot, matrix_room = await self._told(room), self._namespace.bot, _linked(room)
+        space = None if room.archived else self.space
+        if told.in_space == space or self.space is None:
+            return
+        if space is None:
+            await self._homeserver.set_state(self.space, "m.space.child", {}, matrix_room, as_user=bot)
+        else:
+            via = [self._namespace.domain]
+            child = {"via": via, "suggested": room.is_default}
+            await self._homeserver.set_state(space, "m.space.child", child, matrix_room, as_user=bot)
+            parent = {"via": via, "canonical": True}
+            await self._homeserver.set_state(matrix_room, "m.space.parent", parent, space, as_user=bot)
+        await self._take_former_out_of_space(room, self.space)
+        await self._tell(room, replace(told, in_space=space))
+
+    async def _take_former_out_of_space(self, room: Room, space: MatrixRoomId) -> None:
+        async with self._database.reading() as tx:
+            former = [matrix_room for matrix_room, of_room in await tx.rooms.former_ids() if of_room == room.id]
+        for each in former:
+            if await self._homeserver.state(space, "m.space.child", each, as_user=self._namespace.bot):
+                await self._homeserver.set_state(space, "m.space.child", {}, each, as_user=self._namespace.bot)
+
+    async def _close_or_open(self, rules: RoomRules, room: Room) -> None:
+        """An archived room can be read on Matrix, too, and not written to; one that is opened again is what it was before."""
+        told, content = await self._told(room), rules.powers.content
+        if self._lacks_power(rules) or not (room.archived or told.archived):
+            return
+        if room.archived:
+            if not told.archived:
+                await self._tell(room, replace(told, archived=True))
+            wanted = closed(rules.powers, self._namespace.bot)
+        else:
+            wanted = reopened(content, orjson.loads(room.power_levels))
+        if wanted != content:
+            await self._homeserver.set_state(_linked(room), _POWER_LEVELS, wanted, as_user=self._namespace.bot)
+        if not room.archived:
+            async with self._database.transaction() as tx:
+                await tx.rooms.governed(room.id, power_levels=stored_json(wanted))
+                await tx.rooms.set_told(room.id, replace(told, archived=False))
+
+    def _lack(self, rules: RoomRules) -> tuple[float, float] | None:
+        """The bot's power level and the one that it needs; None when it has enough."""
+        needed = max(
+            rules.powers.default("redact"), *(rules.powers.to_send(each, is_state=True) for each in _OWN_STATE)
+        )
+        own = rules.powers.of(self._namespace.bot)
+        return None if own >= needed else (own, needed)
+
+    def _lacks_power(self, rules: RoomRules) -> str | None:
+        lack = self._lack(rules)
+        if lack is None:
+            return None
+        own, needed = lack
+        return (
+            f"{self._namespace.bot} has power level {own:g} in the Matrix room and needs {needed:g}: "
+            f"{power_advice(self._namespace.bot, needed)}"
+        )
+
+    async def _take_over_members(self, room: Room) -> None:
+        """Whoever is in the Matrix room is a member; what was missed while nobody listened is made up for here."""
+        async with self._database.reading() as tx:
+            moving = await tx.outbox.moving(room.id)
+        joined = await self._homeserver.joined_members(_linked(room), as_user=self._namespace.bot)
+        now = [
+            read_member(room.id, user, profile, name="display_name")
+            for user, profile in joined.items()
+            if self._namespace.subject(user)
+        ]
+        async with self._database.transaction() as tx:
+            happened = await self._members.take_over(tx, room.id, now, moving=moving)
+            members = await tx.members.of_room(room.id)
+        publish_all(self._publish, happened)
+        # The command line may have written them down, and nobody in this process knows of it.
+        for member in members:
+            if subject := self._namespace.subject(member.user_id):
+                self._publish(MembershipChanged(room.id, subject, joined=True))
+
+    async def _learn(self, room: Room, rules: RoomRules) -> Room:
+        """What was said of the room while nobody listened."""
+        told, power_levels = await self._told(room), stored_json(rules.powers.content)
+        if told.archived:  # it stands there as it was before
+            power_levels = room.power_levels
+        visibility = rules.visibility
+        async with self._database.reading() as tx:
+            is_first = not await tx.rooms.is_visibility_known(room.id)
+        known = (room.power_levels, room.join_rule, room.encrypted, room.history_visibility)
+        if not is_first and (power_levels, rules.join_rule, rules.is_encrypted, visibility) == known:
+            return room
+        async with self._database.transaction() as tx:
+            if is_first:
+                await tx.rooms.first_visibility(room.id, visibility, since_ms=rules.visibility_since_ms)
+            await tx.rooms.governed(
+                room.id, power_levels=power_levels, join_rule=rules.join_rule, history_visibility=visibility
+            )
+            await tx.rooms.encrypted(room.id, is_on=rules.is_encrypted)
+        return await self._stored(room)
+
+    async def _stored(self, room: Room) -> Room:
+        async with self._database.reading() as tx:
+            stored = await tx.rooms.find(room.id)
+        assert stored is not None
+        return stored
+
+    async def _mark(self, room: Room, status: MatrixStatus, error: str | None) -> Room:
+        if (room.matrix_status, room.matrix_error) == (status, error):
+            return room
+        if error:
+            log.warning("room_not_right", room=room.slug, status=status, error=error)
+        elif room.matrix_error:
+            log.info("room_right_again", room=room.slug)
+        async with self._database.transaction() as tx:
+            await tx.rooms.mark(room.id, status, error)
+        room = await self._stored(room)
+        self._publish(RoomChanged(room))
+        return room
+
+    async def _told(self, room: Room) -> Told:
+        async with self._database.reading() as tx:
+            return await tx.rooms.told(room.id)
+
+    async def _tell(self, room: Room, told: Told) -> Told:
+        async with self._database.transaction() as tx:
+            await tx.rooms.set_told(room.id, told)
+        return told
+
+    def _explain(self, error: HomeserverRefused | RoomApart, to_do: str = _LET_IN) -> str:
+        if isinstance(error, HomeserverRefused) and (known := advice(error)):
+            return f"{error.message}: {known}"
+        if isinstance(error, HomeserverRefused) and error.status == 403:
+            return f"{error.message} (Matrix refuses {self._namespace.bot}: an admin of the room must {to_do})"
+        return str(error)
+
+    def _federation(self) -> dict[str, Any]:
+        return {} if self._federate else {"m.federate": False}
+
+    def _room_version(self) -> dict[str, Any]:
+        return {"room_version": self._version} if self._version else {}
+
+
+def _linked(room: Room) -> MatrixRoomId:
+    assert room.matrix_room_id is not None
+    return room.matrix_room_id
+
+
+def _alias_taken(alias: str, there: str) -> str:
+    return (
+        f"The alias {alias} leads to another room, {there}: an admin of the homeserver must take it away there, and it is set "
+        "again by itself"
+    )
+
+
+def _world_readable() -> dict[str, Any]:
+    """The city shows its public rooms to everybody; on Matrix they say so."""
+    return {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": "world_readable"}}

@@ -1,0 +1,182 @@
+"""A Matrix room that was replaced by another (``m.room.tombstone``): the city's room goes along, with all that is its.
+
+    tombstone ─► may we come in, and does the new room name the old one? ─no─► RoomApart: the city's room stays where it is
+                   │yes
+                   └─► the move, and what was said there so far into the inbox, in one commit ─► ghosts
+
+Anybody with the power to can say that a room is replaced by any other; only a room that says the same of itself is followed.
+Nothing of the new room is handled between the look at its history and the move, so that it comes in whole and in its order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from ...city.event_fields import SAID, content_of, optional_text, sender_of, text, type_of
+from ...city.events import InboxFilled
+from ...city.identity import Namespace
+from ...city.ports import NowMs, Publish, publish_all
+from ...city.rooms import Rooms
+from ...city.types import HistoryVisibility, MatrixRoomId, Room, UserId
+from ...errors import HomeserverError, HomeserverRefused, RoomApart
+from ...storage.database import Database
+from ...storage.inbox import ReceivedEvent
+from ..client.homeserver import Homeserver
+from ..client.room_rules import read_rules
+from ..ghosts.ghosts import Ghosts
+from ..inbound.transactions import received
+from ..inbound.worker import Inbound
+
+_HISTORY: Final = SAID | {"m.room.history_visibility"}
+"""What was said there, and who may read it."""
+_MOST_AT_ONCE: Final = 10
+"""Upgrades of upgrades that are followed in one go: more is a circle, or somebody's game."""
+_PAGE: Final = 100
+_MAX_PAGES: Final = 50
+"""How far back a new room's history is read: 5,000 events."""
+_JOINS_AT_ONCE: Final = 8
+_MAX_ID_CHARS: Final = 255
+
+log = structlog.get_logger()
+
+
+class RoomUpgrades:
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        database: Database,
+        namespace: Namespace,
+        rooms: Rooms,
+        ghosts: Ghosts,
+        inbound: Inbound,
+        publish: Publish,
+        now_ms: NowMs,
+    ) -> None:
+        self._homeserver = homeserver
+        self._database = database
+        self._namespace = namespace
+        self._rooms = rooms
+        self._ghosts = ghosts
+        self._inbound = inbound
+        self._publish = publish
+        self._now_ms = now_ms
+
+    async def follow(self, room: Room) -> Room:
+        """Go where the room's Matrix room says that it went on; the room as it is then, the same when it says nothing.
+
+        The bot must be in the room's Matrix room. Raises RoomApart when that names a room that cannot be followed.
+        """
+        for _ in range(_MOST_AT_ONCE):
+            successor, via = await self._successor(room)
+            if successor is None:
+                return room
+            await self._check_free(room, successor)
+            visibility = await self._come_in(room, successor, via)
+            async with self._inbound.holding_back(successor):
+                room = await self._move(room, successor, visibility)
+            await self._bring_ghosts(room, successor)
+        raise RoomApart("The Matrix room was replaced again and again; it is not followed any further for now")
+
+    async def _successor(self, room: Room) -> tuple[MatrixRoomId | None, str | None]:
+        """The room that is said to follow, and a server that knows it. One that was taken back has no content."""
+        assert room.matrix_room_id is not None
+        bot = self._namespace.bot
+        tombstone = await self._homeserver.state_event(room.matrix_room_id, "m.room.tombstone", as_user=bot) or {}
+        successor = text(content_of(tombstone), "replacement_room")
+        if not successor:
+            return None, None
+        if not successor.startswith("!") or len(successor) > _MAX_ID_CHARS:
+            raise RoomApart(_closed_for(repr(successor[:_MAX_ID_CHARS]), "which is no room"))
+        return MatrixRoomId(successor), sender_of(tombstone).partition(":")[2] or None
+
+    async def _move(self, room: Room, successor: MatrixRoomId, visibility: HistoryVisibility) -> Room:
+        assert room.matrix_room_id is not None
+        name, topic = await self._described(room, successor)
+        said = await self._said(successor)
+        async with self._database.transaction() as tx:
+            await tx.rooms.give_way(successor)
+            await tx.rooms.move(room.id, successor, former=room.matrix_room_id, visibility=visibility)
+            happened = await self._rooms.receive(tx, room, name=name, description=topic)
+            await tx.inbox.put_anew(successor, said, now_ms=self._now_ms())
+            moved = await tx.rooms.find(room.id)
+        publish_all(self._publish, [*happened, InboxFilled()])
+        assert moved is not None
+        log.info("room_moved", room=room.slug, matrix_room=successor, was=room.matrix_room_id)
+        return moved
+
+    async def _check_free(self, room: Room, successor: MatrixRoomId) -> None:
+        async with self._database.reading() as tx:
+            other = await tx.rooms.by_matrix_id(successor) or await tx.rooms.by_former_id(successor)
+        if other is not None and other.agent is None:
+            raise RoomApart(_closed_for(successor, f"which is the city's room {other.slug}"))
+
+    async def _come_in(self, room: Room, successor: MatrixRoomId, via: str | None) -> HistoryVisibility:
+        """Be in the new room; not in one that turns out to be somebody's trap. Returns who may read what is said there."""
+        bot = self._namespace.bot
+        was_in = successor in await self._homeserver.joined_rooms(as_user=bot)
+        try:
+            await self._homeserver.join(successor, as_user=bot, via=via)
+        except HomeserverRefused as error:
+            raise RoomApart(
+                _closed_for(successor, f"where {bot} may not come in ({error.message}): invite it there")
+            ) from error
+        rules = await read_rules(self._homeserver, successor, as_user=bot)
+        if rules.predecessor != room.matrix_room_id or rules.is_space:
+            if not was_in:
+                await self._homeserver.leave(successor, as_user=bot)
+            why = "which is a space" if rules.is_space else "which does not say that it replaces this one"
+            raise RoomApart(_closed_for(successor, why))
+        return rules.visibility
+
+    async def _described(self, room: Room, successor: MatrixRoomId) -> tuple[str | None, str | None]:
+        """Name and topic of the new room, where the city has nothing newer to say."""
+        bot = self._namespace.bot
+        async with self._database.reading() as tx:
+            told = await tx.rooms.told(room.id)
+        name = await self._homeserver.state(successor, "m.room.name", as_user=bot) or {}
+        topic = await self._homeserver.state(successor, "m.room.topic", as_user=bot) or {}
+        return (
+            optional_text(name, "name") or None if told.name in {None, room.name} else None,
+            optional_text(topic, "topic") if told.topic in {None, room.description} else None,
+        )
+
+    async def _said(self, successor: MatrixRoomId) -> list[ReceivedEvent]:
+        """All that was said there, oldest first."""
+        found: list[ReceivedEvent] = []
+        cursor: str | None = None
+        for _ in range(_MAX_PAGES):
+            page, cursor = await self._homeserver.messages_before(
+                successor, cursor, limit=_PAGE, as_user=self._namespace.bot
+            )
+            found += [received(event) for event in page if type_of(event) in _HISTORY]
+            if cursor is None:
+                break
+        return found[::-1]
+
+    async def _bring_ghosts(self, room: Room, successor: MatrixRoomId) -> None:
+        """Whoever of ours was in the old room comes along; people come by themselves."""
+        async with self._database.reading() as tx:
+            members = await tx.members.of_room(room.id)
+        slots = asyncio.Semaphore(_JOINS_AT_ONCE)
+        async with asyncio.TaskGroup() as joins:
+            for member in members:
+                if self._namespace.is_ours(member.user_id):
+                    joins.create_task(self._bring(member.user_id, successor, slots))
+
+    async def _bring(self, ghost: UserId, successor: MatrixRoomId, slots: asyncio.Semaphore) -> None:
+        async with slots:
+            try:
+                await self._ghosts.join(ghost, successor)
+            except HomeserverError as error:
+                # It counts as gone from the room, and comes again when there is a reason to.
+                log.debug("ghost_not_moved", ghost=ghost, room=successor, error=str(error))
+
+
+def _closed_for(successor: str, why: str) -> str:
+    return (
+        f"The Matrix room was closed and says that it goes on as {successor}, {why}. The city does not follow it there: "
+        "an admin of the room must replace it (upgrade it) properly, or take the m.room.tombstone back"
+    )

@@ -1,0 +1,220 @@
+"""Everybody's sessions, kept in Redis for all processes of the city; what changes is decided there, once, by scripts.
+
+    city:{presence}:…      the sessions, their deadlines and the stream of changes; one hash tag, so that a cluster keeps
+                           them together (see lua/presence.lua)
+    presence:<subject>     ``online`` or ``away`` with a lifetime, for other services of the city to read; a cluster keeps
+                           each of these where it likes, so they are written beside the scripts
+
+All calls raise ``redis_client.REDIS_ERRORS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import orjson
+
+from ..city.presence import MAX_SESSIONS, Beat, Keep, Placed, Shown, Status
+from ..city.types import SubjectId
+from .presence_replica import NUMBERS_APART, SharedChange
+from .redis_client import REDIS_ERRORS, Client, ask
+from .redis_script import Beside, Script
+
+BATCH: Final = 1000
+"""Sessions in one request: a few milliseconds of Redis's time."""
+
+_KEYS: Final = tuple(f"city:{{presence}}:{name}" for name in ("subjects", "deadlines", "changes", "meta", "processes"))
+_SUBJECTS, _DEADLINES, _CHANGES, *_ = _KEYS
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What was said of one session, and when."""
+
+    subject: SubjectId
+    session: str
+    status: Status
+    status_msg: str | Keep | None
+    at_ms: int
+    is_placed: bool = False
+    last_active_ms: int | None = None
+
+    @classmethod
+    def of_beat(cls, beat: Beat, now_ms: int) -> Said:
+        return cls(beat.subject, beat.session, beat.status, beat.status_msg, now_ms)
+
+    @classmethod
+    def of_placed(cls, placed: Placed, now_ms: int) -> Said:
+        shown = placed.shown
+        text = None if shown.status is Status.OFFLINE else shown.status_msg
+        return cls(placed.subject, placed.session, shown.status, text, now_ms, True, shown.last_active_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is shown after something was said; ``seq`` is the number of the change that it made, None for none."""
+
+    status: Status
+    status_msg: str | None
+    seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    seq: int
+    era: str
+    """Stays the same for as long as Redis keeps what it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """After a look for sessions to end: ``wait_ms`` until the next deadline, if one is known."""
+
+    wait_ms: int | None
+    era: str | None
+
+
+class SharedSessions:
+    """``name`` is this process's own. ``now_ms`` is for tests; by default Redis's own clock counts, the same for all."""
+
+    def __init__(self, client: Client, *, name: str, ttl_ms: int, now_ms: Callable[[], int] | None = None) -> None:
+        self._client: Any = client  # what its methods are said to return depends on options of the connection
+        self._name = name
+        self._ttl_ms = ttl_ms
+        self._now_ms = now_ms
+        self._scripts = {name: Script("presence", name) for name in ("beat", "expire", "join", "leave")}
+
+    async def say(self, said: Sequence[Said], ages_ms: Sequence[int], expect: Callable[[Said], Status]) -> list[Answer]:
+        """Take what was said, so long ago each, in one round trip.
+
+        ``expect`` guesses what will be shown, so that the keys for other services go in the same one; a wrong guess is
+        put right in a second.
+        """
+        items = orjson.dumps([_item(each, age_ms) for each, age_ms in zip(said, ages_ms, strict=True)])
+        expected = {
+            each.subject: (expect(each), self._ttl_ms - age_ms) for each, age_ms in zip(said, ages_ms, strict=True)
+        }
+        encoded = await self._run("beat", [str(MAX_SESSIONS), items], beside=partial(_set_keys, shown=expected))
+        answers = [_answer(*each) for each in orjson.loads(encoded)]
+        shown = {each.subject: answer.status for each, answer in zip(said, answers, strict=True)}
+        wrong = {
+            subject: (shown[subject], left_ms)
+            for subject, (status, left_ms) in expected.items()
+            if shown[subject] is not status
+        }
+        if wrong:
+            await self._write_keys(wrong)
+        return answers
+
+    async def expire(self) -> Looked:
+        """End sessions whose deadline has passed."""
+        while True:
+            answer = orjson.loads(await self._run("expire", [str(BATCH), self._name]))
+            ended = {
+                SubjectId(subject): (Status(status), left_ms)
+                for subject, status, left_ms in answer["ended"] or ()
+                if status == Status.AWAY
+            }
+            if ended:
+                await self._write_keys(ended)
+            if len(answer["ended"]) < BATCH:
+                return Looked(answer["wait"], answer.get("era"))
+
+    async def join(self, *, told_seq: int, read_seq: int, era: str | None) -> Mark:
+        """Set a mark, from which on this process follows."""
+        mark, now_era = await self._run("join", [str(told_seq), str(read_seq), str(NUMBERS_APART), era or ""])
+        return Mark(int(mark), now_era)
+
+    async def leave(self) -> int:
+        """This process ends; returns how many others go on."""
+        return int(await self._run("leave", [self._name]))
+
+    async def everybody(self) -> AsyncIterator[tuple[SubjectId, Shown, int]]:
+        """Everybody who was ever here, with the number of their newest change; changes meanwhile may be in it or not."""
+        cursor = 0
+        while True:
+            cursor, page = await ask(self._client.hscan(_SUBJECTS, cursor, count=BATCH))
+            for subject, text in page.items():
+                it = orjson.loads(text)
+                yield SubjectId(subject), Shown(Status(it["st"]), it.get("m"), it.get("a")), int(it.get("q", 0))
+            if not cursor:
+                return
+
+    async def changes(self, after: int, *, block_ms: int) -> list[SharedChange]:
+        """Changes after the one of that number, oldest first; waits for one when there is none."""
+        found = await ask(self._client.xread({_CHANGES: f"{after}-0"}, count=BATCH, block=block_ms))
+        if not found:
+            return []
+        ((_, entries),) = found
+        return [_change(entry_id, fields) for entry_id, fields in entries]
+
+    async def beating_since(self, deadline_ms: float) -> list[tuple[SubjectId, str, float]]:
+        """Whose session has given a sign of life, with its deadline: those after ``deadline_ms``, earliest first."""
+        found = await ask(
+            self._client.zrange(
+                _DEADLINES, f"({deadline_ms:.0f}", "+inf", byscore=True, offset=0, num=BATCH, withscores=True
+            )
+        )
+        return [(*_names(member), float(score)) for member, score in found]
+
+    async def hang_up(self) -> None:
+        """Close all connections, of which some may not know yet that Redis was gone; the next request opens new ones."""
+        with suppress(*REDIS_ERRORS):
+            await self._client.aclose()
+
+    async def _run(self, name: str, arguments: list[str | bytes], *, beside: Beside | None = None) -> Any:
+        now = "" if self._now_ms is None else str(self._now_ms())
+        return await self._scripts[name].run(self._client, _KEYS, [now, str(self._ttl_ms), *arguments], beside=beside)
+
+    async def _write_keys(self, shown: dict[SubjectId, tuple[Status, int]]) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        _set_keys(pipeline, shown)
+        await ask(pipeline.execute())
+
+
+def _set_keys(pipeline: Any, shown: dict[SubjectId, tuple[Status, int]]) -> None:
+    for subject, (status, left_ms) in shown.items():
+        key = f"presence:{subject}"
+        if status is Status.OFFLINE or left_ms <= 0:
+            pipeline.delete(key)
+        else:
+            pipeline.set(key, status, px=left_ms)
+
+
+def _item(said: Said, age_ms: int) -> list[Any]:
+    keep = isinstance(said.status_msg, Keep)
+    return [
+        said.subject,
+        said.session,
+        said.status,
+        keep,
+        None if keep else said.status_msg,
+        age_ms,
+        said.is_placed,
+        said.last_active_ms,
+    ]
+
+
+def _answer(seq: str, status: str, status_msg: str | None = None) -> Answer:
+    return Answer(Status(status), status_msg, int(seq) if seq else None)
+
+
+def _change(entry_id: str, fields: dict[str, str]) -> SharedChange:
+    subject, active_ms = fields.get("s"), fields.get("a")
+    return SharedChange(
+        int(entry_id.partition("-")[0]),
+        int(fields["p"]),
+        None if subject is None else SubjectId(subject),
+        Shown(Status(fields.get("c", "offline")), fields.get("m"), None if active_ms is None else int(active_ms)),
+    )
+
+
+def _names(member: str) -> tuple[SubjectId, str]:
+    """Subject and session in a member of the deadlines; the subject's length is in bytes, as Lua counts."""
+    length, _, names = member.partition(":")
+    encoded = names.encode()
+    return SubjectId(encoded[: int(length)].decode()), encoded[int(length) :].decode()

@@ -1,0 +1,104 @@
+"""The homeserver's transactions on their way into the inbox: each is one commit.
+
+Everything waits for this: the homeserver sends the next transaction when it has our answer. A pooled connection, statements
+put together anew, and for each of them a way to the driver's thread, took four times as long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol
+
+from .availability import Availability
+from .dedicated_connection import PostgresLine, SqliteLine
+from .inbox import INBOX_ORDER_LOCK, InboxState, ReceivedEvent
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedTransaction:
+    txn_id: str
+    body_sha256: str
+    """The id alone does not tell: a homeserver that was set up anew starts numbering again."""
+    events: list[ReceivedEvent]
+    received_at_ms: int
+
+
+class Intake(Protocol):
+    async def store(self, transaction: ReceivedTransaction) -> bool:
+        """Store it and those of its events that never came before; on the disk when this returns.
+
+        False when the transaction itself came before: then nothing is new. Raises SQLAlchemyError or OSError when the
+        database cannot take it.
+        """
+
+
+_POSTGRES: Final = """
+WITH locked AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock_shared($9)
+), new AS (
+    INSERT INTO transactions (txn_id, body_sha256, received_at_ms) SELECT $1::text, $2::text, $3::bigint FROM locked
+    ON CONFLICT DO NOTHING RETURNING txn_id
+), stored AS (
+    INSERT INTO inbox (event_id, matrix_room_id, event, state, error, received_at_ms)
+    SELECT event_id, matrix_room_id, event, state, error, $3
+    FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+        WITH ORDINALITY AS came (event_id, matrix_room_id, event, state, error, place)
+    WHERE EXISTS (SELECT FROM new)
+    ORDER BY place
+    ON CONFLICT (event_id) DO NOTHING
+)
+SELECT EXISTS (SELECT FROM new)
+"""
+
+
+class PostgresIntake:
+    def __init__(self, line: PostgresLine, availability: Availability) -> None:
+        self._line = line
+        self._availability = availability
+
+    async def store(self, transaction: ReceivedTransaction) -> bool:
+        columns = zip(*map(_values, transaction.events), strict=True) if transaction.events else ((),) * 5
+        named = (transaction.txn_id, transaction.body_sha256, transaction.received_at_ms)
+        with self._availability.observed():
+            return bool(await self._line.ask(_POSTGRES, (*named, *map(list, columns), INBOX_ORDER_LOCK)))
+
+
+_SQLITE_TRANSACTION: Final = """
+INSERT INTO transactions (txn_id, body_sha256, received_at_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
+"""
+_SQLITE_EVENT: Final = """
+INSERT INTO inbox (event_id, matrix_room_id, event, state, error, received_at_ms) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (event_id) DO NOTHING
+"""
+
+
+class SqliteIntake:
+    def __init__(self, line: SqliteLine, writing: asyncio.Lock, availability: Availability) -> None:
+        """``writing`` is held by whoever writes to the file."""
+        self._line = line
+        self._writing = writing
+        self._availability = availability
+
+    async def store(self, transaction: ReceivedTransaction) -> bool:
+        with self._availability.observed():
+            async with self._writing:
+                return await self._line.run(partial(_stored, transaction))
+
+
+def _stored(transaction: ReceivedTransaction, connection: sqlite3.Connection) -> bool:
+    came_at_ms = transaction.received_at_ms
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        named = (transaction.txn_id, transaction.body_sha256, came_at_ms)
+        is_new = connection.execute(_SQLITE_TRANSACTION, named).rowcount > 0
+        if is_new:
+            connection.executemany(_SQLITE_EVENT, [(*_values(event), came_at_ms) for event in transaction.events])
+    return is_new
+
+
+def _values(event: ReceivedEvent) -> tuple[str, str, str, str, str | None]:
+    state = InboxState.DEAD if event.error else InboxState.NEW
+    return event.event_id, event.matrix_room_id, event.event, state.value, event.error

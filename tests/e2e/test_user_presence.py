@@ -1,0 +1,258 @@
+"""People on Matrix as the city sees them: their typing, who comes and leaves, and what ``/internal`` says of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import nio
+import pytest
+from mautrix.api import Method
+from mautrix.api import Path as ClientPath
+
+from daarion_appservice import app
+from daarion_appservice.city.events import TypingChanged
+from daarion_appservice.city.types import AgentSlug
+from daarion_appservice.config import loading as config_file
+from tests.parts.city import AGENTS, RunningCity, StartCity, eventually
+from tests.parts.http_proxy import Passed, Proxy
+from tests.parts.matrix_user import Arrive, Person, quiet_person
+from tests.parts.ports import free_port
+from tests.parts.synapse import SERVER_NAME, BootSynapse
+
+GENERAL = f"#city_general:{SERVER_NAME}"
+ALICE, BOB, CAROL = (f"@{name}:{SERVER_NAME}" for name in ("alice", "bob", "carol"))
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """Presence is in memory; one database will do."""
+    return sqlite_url
+
+
+@pytest.fixture
+async def proxy() -> AsyncIterator[Proxy]:
+    """Between the city and its homeserver, which people reach without it."""
+    proxy = Proxy(free_port())
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
+
+
+def is_sync(passed: Passed) -> bool:
+    return passed.path == "/_matrix/client/v3/sync"
+
+
+def is_no_sync(passed: Passed) -> bool:
+    return not is_sync(passed)
+
+
+# --- typing -------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def open_city(running: RunningCity) -> AsyncIterator[app.City]:
+    """The service in the test's own process, so that its bus can be listened to."""
+    city = app.City(config_file.load(running.config))
+    try:
+        await city.load()
+        async with city.listening():
+            tasks = asyncio.create_task(app._run_tasks(city))
+            try:
+                yield city
+            finally:
+                tasks.cancel()
+                await asyncio.gather(tasks, return_exceptions=True)
+    finally:
+        await city.close()
+
+
+async def test_the_city_hears_who_is_typing(
+    tmp_path: Path, database_url: str, synapse: BootSynapse, proxy: Proxy, arrive: Arrive
+) -> None:
+    running = await RunningCity.make(
+        tmp_path / "city",
+        database_url,
+        synapse,
+        homeserver={"port": proxy.target_port},
+        settings={"homeserver.address": proxy.url},
+        agents=AGENTS,
+    )
+    heard: list[set[str]] = []
+
+    def hear(change: TypingChanged) -> None:
+        assert change.room_id == "city_general"
+        heard.append(set(change.typing))
+
+    async def hears(*typing: str) -> None:
+        async def last() -> bool:
+            return bool(heard) and heard[-1] == set(typing)
+
+        await eventually(last, explain=lambda: str(heard))
+
+    try:
+        async with open_city(running) as city:
+            city.bus.subscribe(TypingChanged, hear)
+
+            async def is_ready() -> bool:
+                return city.housekeeping.is_done
+
+            await eventually(is_ready, 60)
+            alice, bob = await arrive(running, "alice"), await arrive(running, "bob")
+            room = await alice.join(GENERAL)
+            await bob.join(GENERAL)
+
+            await types(alice, room)
+            await hears(ALICE)
+            await ghost_types(city, room)
+            await types(bob, room)
+            await hears(ALICE, BOB)
+            await types(alice, room, is_typing=False)
+            await hears(BOB)
+            assert heard == [{ALICE}, {ALICE, BOB}, {BOB}], "that a ghost types is no news"
+
+            # Nobody is heard while the homeserver is away, and everybody who types then once it is back.
+            proxy.refuse(lambda _: True)
+            await types(alice, room)
+            await hears()
+            proxy.pass_everything()
+            await hears(ALICE, BOB)
+
+            await alice.client.room_leave(room)
+            await hears(BOB)
+            await types(bob, room, is_typing=False)
+            await hears()
+    finally:
+        await running.close()
+
+
+async def types(person: Person, room: str, *, is_typing: bool = True) -> None:
+    assert isinstance(await person.client.room_typing(room, is_typing, 120_000), nio.RoomTypingResponse)
+
+
+async def ghost_types(city: app.City, room: str) -> None:
+    ghost = city.namespace.agent(AgentSlug("daarwizz"))
+    path = ClientPath.v3.rooms[room].typing[ghost]
+    await city.homeserver.request(Method.PUT, path, {"typing": True, "timeout": 120_000}, as_user=ghost)
+
+
+# --- who is asked about -------------------------------------------------------------------------------
+
+
+async def internal(city: RunningCity, user: str) -> dict[str, Any]:
+    status, shown = await city.call("GET", f"/internal/matrix/presence/{user}", url=city.matrix_url)
+    assert status == 200, shown
+    return dict(shown)
+
+
+def questions(proxy: Proxy, user: str) -> int:
+    """How often the homeserver was asked about somebody."""
+    return sum(
+        each.method == "GET" and each.path == f"/_matrix/client/v3/presence/{user}/status" for each in proxy.passed
+    )
+
+
+async def is_known_as(city: RunningCity, proxy: Proxy, user: str, presence: str) -> None:
+    """Wait until the city says so without asking."""
+
+    async def is_known() -> bool:
+        asked = questions(proxy, user)
+        return (await internal(city, user))["presence"] == presence and questions(proxy, user) == asked
+
+    await eventually(is_known)
+
+
+async def test_internal_asks_only_about_whom_the_observer_does_not_see(start_city: StartCity, proxy: Proxy) -> None:
+    city = await start_city(homeserver={"port": proxy.target_port}, settings={"homeserver.address": proxy.url})
+    async with (
+        quiet_person(city.homeserver, "alice") as alice,
+        quiet_person(city.homeserver, "bob") as bob,
+        quiet_person(city.homeserver, "carol") as carol,
+    ):
+
+        async def is_said(user: str, presence: str, text: str | None = None) -> None:
+            async def as_wanted() -> bool:
+                shown = await internal(city, user)
+                return (shown["presence"], shown["status_msg"]) == (presence, text)
+
+            await eventually(as_wanted)
+
+        async def is_in_the_city(user: str, status: str) -> None:
+            async def as_wanted() -> bool:
+                return bool((await city.get(f"/api/v1/presence?ids={user}"))["presences"][0]["status"] == status)
+
+            await eventually(as_wanted)
+
+        # Bob shares no room with anybody of ours, and is not seen however online he is.
+        await bob.sync(timeout=0, set_presence="online")
+        await is_said(BOB, "offline")
+        assert questions(proxy, BOB) > 0
+        await alice.join(GENERAL)
+        await alice.sync(timeout=0, set_presence="online")
+        await is_in_the_city(ALICE, "online")
+
+        # Alice's change has moved the observer beyond Bob's: coming into a room he must be asked about, once.
+        asked = questions(proxy, BOB)
+        await bob.join(GENERAL)
+        await is_in_the_city(BOB, "online")
+        assert questions(proxy, BOB) == asked + 1
+        await is_said(ALICE, "online")
+        await is_said(BOB, "online")
+
+        before = {user: questions(proxy, user) for user in (ALICE, BOB)}
+        await alice.set_presence("unavailable", "обідаю")
+        await is_said(ALICE, "away", "обідаю")
+        await alice.set_presence("offline")
+        await is_said(ALICE, "offline")
+        shown = [await internal(city, user) for user in (ALICE, BOB)]
+        assert [each["presence"] for each in shown] == ["offline", "online"]
+        assert all(0 <= each["last_active_ago_ms"] <= 600_000 for each in shown)
+        assert {user: questions(proxy, user) for user in (ALICE, BOB)} == before
+
+        # Carol was never told of: she is asked about until the city knows that she is there, and once then.
+        await carol.join(GENERAL)
+        await is_known_as(city, proxy, CAROL, "offline")
+
+        # Whoever leaves is seen no more, here and there, whatever they do.
+        await bob.room_leave((await bob.joined_rooms()).rooms[0])
+        await is_in_the_city(BOB, "offline")
+        await is_said(BOB, "offline")
+
+
+async def test_nothing_stale_is_told_when_the_homeserver_is_back(start_city: StartCity, proxy: Proxy) -> None:
+    city = await start_city(homeserver={"port": proxy.target_port}, settings={"homeserver.address": proxy.url})
+    async with quiet_person(city.homeserver, "alice") as alice:
+        await alice.join(GENERAL)
+        await alice.sync(timeout=0, set_presence="online")
+
+        await is_known_as(city, proxy, ALICE, "online")
+
+        # The line leads nowhere: the observer's poll hangs in it, and goes on hanging when there is a new one.
+        proxy.lose_answers(is_sync)
+        proxy.refuse(is_no_sync)
+        await alice.set_presence("unavailable", "пішла")
+
+        async def nobody_can_be_asked() -> bool:
+            return bool((await internal(city, ALICE))["presence"] == "offline")
+
+        await eventually(nobody_can_be_asked)
+        proxy.refuse(lambda _: False)
+        told = []
+
+        async def is_told() -> bool:
+            told.append((await internal(city, ALICE))["presence"])
+            return bool(told[-1] != "offline")
+
+        await eventually(is_told)
+        assert told[-1] == "away"
+
+        proxy.pass_everything()
+
+        async def all_are_told() -> bool:
+            return bool((await city.get(f"/api/v1/presence?ids={ALICE}"))["presences"][0]["status"] == "away")
+
+        await eventually(all_are_told)
+        await is_known_as(city, proxy, ALICE, "away")

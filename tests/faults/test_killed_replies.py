@@ -1,0 +1,102 @@
+"""The agents core, or the service, ends in the middle of an answer: each question is answered once, or told why not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from daarion_appservice.storage.database import Database
+from tests.parts.agents_core import DONE, BadCore, begins_slowly, delta, pauses, says
+from tests.parts.city import RunningCity, StartCity, eventually
+from tests.parts.matrix_user import Arrive
+
+DAARWIZZ = "@agent_daarwizz:city.localhost"
+
+
+async def test_an_answer_that_was_cut_short_by_either_end_is_given_or_excused_once(
+    start_city: StartCity, arrive: Arrive
+) -> None:
+    async with BadCore().serving() as core:
+        city = await start_city(settings={"agents_core.url": core.url})
+        alice = await arrive(city, "alice")
+        room = await alice.join("#city_general:city.localhost")
+        token = await city.agent_token("daarwizz")
+        await city.post("/api/v1/agents/daarwizz/heartbeat", token=token)
+
+        # The core ends: what was shown goes, and a notice says why.
+        core_ends = asyncio.Event()
+        core.next(begins_slowly(core_ends, "Отже, "))
+        await alice.say(room, "DAARWIZZ, розкажи казку")
+        await alice.sees_event(_begins("Отже, "))
+        assert [DAARWIZZ] in alice.typing
+        core_ends.set()
+        notice = await alice.sees_event(lambda event: event["content"].get("msgtype") == "m.notice")
+        assert "зламалося" in notice["content"]["body"]
+
+        # The service ends: whoever starts it again sees the same message become whole.
+        never = asyncio.Event()
+        core.next(begins_slowly(never, "Жили "), pauses(after := asyncio.Event(), delta("Жили-були"), DONE))
+        question = await alice.say(room, "DAARWIZZ, ще раз")
+        begun = await alice.sees_event(_begins("Жили "))
+        city.service.kill()
+        never.set()
+        assert await _owed(city) == 1
+        await city.start()
+        await city.post("/api/v1/agents/daarwizz/heartbeat", token=token)
+        after.set()
+        told = await alice.sees_event(_edits(begun["event_id"], "Жили-були"))
+        assert told["sender"] == DAARWIZZ
+        await eventually(lambda: _none_owed(city))
+        assert [asked.content["input"] for asked in core.asked] == [
+            "DAARWIZZ, розкажи казку",
+            "DAARWIZZ, ще раз",
+            "DAARWIZZ, ще раз",
+        ]
+
+        core.next(says("Кінець"))
+        await alice.say(room, "DAARWIZZ, а далі?")
+        await alice.sees_event(_begins("Кінець"))
+        said = [
+            (message["body"], message["msgtype"], message["deleted"])
+            for message in await city.get("/city/rooms/general/messages")
+            if message["author"]["id"] == "daarwizz"
+        ]
+        assert said == [
+            ("", "m.text", True),
+            (notice["content"]["body"], "m.notice", False),
+            ("Жили-були", "m.text", False),
+            ("Кінець", "m.text", False),
+        ]
+        replies = [event for event in alice.events if _answers(event, question)]
+        assert [event["event_id"] for event in replies] == [begun["event_id"]], "nothing stands there twice"
+
+
+def _begins(body: str) -> Any:
+    return lambda event: event["sender"] == DAARWIZZ and str(event["content"].get("body", "")).startswith(body)
+
+
+def _edits(original: str, body: str) -> Any:
+    def is_it(event: dict[str, Any]) -> bool:
+        relation = event["content"].get("m.relates_to", {})
+        new = event["content"].get("m.new_content", {})
+        return bool(relation.get("event_id") == original and new.get("body") == body)
+
+    return is_it
+
+
+def _answers(event: dict[str, Any], question: str) -> bool:
+    relation = event["content"].get("m.relates_to", {})
+    return bool(relation.get("m.in_reply_to", {}).get("event_id") == question and event["sender"] == DAARWIZZ)
+
+
+async def _owed(city: RunningCity) -> int:
+    database = Database(city.database_url)
+    try:
+        async with database.reading() as tx:
+            return len(await tx.answers.owed(now_ms=1 << 60, limit=9))
+    finally:
+        await database.close()
+
+
+async def _none_owed(city: RunningCity) -> bool:
+    return await _owed(city) == 0

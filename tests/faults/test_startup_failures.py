@@ -1,0 +1,445 @@
+"""A start that cannot succeed says what is wrong and what to do, ends with a code of its own, and prints no traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from daarion_appservice.config import editing as config_edit
+from daarion_appservice.config import loading as config_file
+from daarion_appservice.demo.child_processes import Child, python
+from daarion_appservice.demo.local_synapse import LocalSynapse
+from daarion_appservice.demo.synapse_config import SynapseSetup
+from daarion_appservice.errors import ExitCode
+from daarion_appservice.matrix.client import registration
+from tests.parts.city import AGENTS, JWT_SECRET, RunningCity, citizen_token, eventually
+from tests.parts.http_proxy import Proxy
+from tests.parts.ports import HOST, free_port
+from tests.parts.redis import RedisServer
+from tests.parts.synapse import SERVER_NAME, BootSynapse, boot
+
+END_S = 60.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    said: str
+    """What it printed on standard error."""
+
+
+@dataclass(frozen=True)
+class Town:
+    """A Synapse, and a configuration that is right; each test makes a copy of it wrong."""
+
+    directory: Path
+    homeserver: LocalSynapse
+
+    def config(self, directory: Path, wrong: Mapping[str, str | float]) -> Path:
+        copy = directory / "config.yaml"
+        copy.write_text((self.directory / "config.yaml").read_text())
+        copy.chmod(0o600)
+        config_edit.set_values(copy, {"api.port": free_port(), **wrong})
+        return copy
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    directory = tmp_path_factory.mktemp("town")
+    matrix_port, homeserver_port = free_port(), free_port()
+    config = configured(
+        directory,
+        {
+            "homeserver.address": f"http://{HOST}:{homeserver_port}",
+            "appservice.address": f"http://{HOST}:{matrix_port}",
+            "matrix.port": matrix_port,
+        },
+    )
+    homeserver = asyncio.run(
+        boot(directory / "synapse", registration=config.with_name("registration.yaml"), port=homeserver_port)
+    )
+    yield Town(directory, homeserver)
+    homeserver.kill()
+
+
+def configured(directory: Path, values: Mapping[str, str | float]) -> Path:
+    """A configuration with its registration, where nothing but ``values`` is out of the ordinary."""
+    config = directory / "config.yaml"
+    config_edit.generate(config)
+    ports = {"api.port": free_port(), "matrix.port": free_port()}
+    config_edit.set_values(config, {**ports, "homeserver.domain": SERVER_NAME, **values})
+    registration.generate(config_file.load(config), config)
+    return config
+
+
+async def start(config: Path) -> Ended:
+    """``daarion-appservice run``, until it ends by itself."""
+    process = await asyncio.create_subprocess_exec(
+        *python("daarion_appservice", "run", "-c", str(config)), cwd=config.parent, stdout=PIPE, stderr=PIPE
+    )
+    try:
+        async with asyncio.timeout(END_S):
+            _, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    said = err.decode()
+    assert "Traceback" not in said, said
+    return Ended(process.returncode, said)
+
+
+def assert_says(ended: Ended, code: ExitCode, problem: str, advice: str) -> None:
+    """The last words: first what is wrong, then what to do about it."""
+    assert ended.code == code, ended.said
+    what, _, what_to_do = ended.said.rpartition("\n-> ")
+    assert problem in what.rpartition("\n2")[2], ended.said
+    assert advice in what_to_do, ended.said
+
+
+# --- the configuration --------------------------------------------------------------------------------
+
+
+async def test_without_a_configuration_it_says_how_to_make_one(tmp_path: Path) -> None:
+    config = tmp_path / "city.yaml"
+    ended = await start(config)
+    assert_says(
+        ended,
+        ExitCode.CONFIG,
+        f"There is no configuration at {config}",
+        f"`daarion-appservice config generate -c {config}`",
+    )
+
+
+async def test_an_unknown_key_is_shown_with_its_line_and_the_one_that_was_meant(tmp_path: Path) -> None:
+    config = configured(tmp_path, {})
+    config.write_text(config.read_text() + "databse:\n  url: sqlite:///city.db\n")
+    ended = await start(config)
+    line = len(config.read_text().splitlines()) - 1
+    assert_says(
+        ended,
+        ExitCode.CONFIG,
+        f"{config}:{line}: databse is not a key; did you mean database?",
+        "config check",
+    )
+
+
+async def test_without_tokens_it_says_how_to_make_them(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config_edit.generate(config)
+    config_edit.set_values(config, {"homeserver.domain": SERVER_NAME})
+    ended = await start(config)
+    assert_says(ended, ExitCode.REGISTRATION, "appservice.as_token is not set", "registration generate")
+
+
+# --- this machine -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("listener", ["api", pytest.param("matrix", marks=pytest.mark.soak)])
+async def test_a_port_that_is_taken_is_named_with_the_key_that_chooses_it(tmp_path: Path, listener: str) -> None:
+    async with answering({}) as taken:
+        config = configured(tmp_path, {f"{listener}.port": taken})
+        ended = await start(config)
+    assert_says(
+        ended,
+        ExitCode.PORT,
+        f"The {listener} listener cannot have {HOST}:{taken}: the port is taken by another program.",
+        f"{listener}.port",
+    )
+
+
+async def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    database = tmp_path / "city.db"
+    with sqlite3.connect(database) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        connection.execute("INSERT INTO alembic_version VALUES ('9999_of_the_future')")
+        before = list(connection.iterdump())
+    connection.close()
+    ended = await start(configured(tmp_path, {"database.url": f"sqlite:///{database}"}))
+    assert_says(ended, ExitCode.DATABASE, "newer daarion-appservice: its revision is 9999_of_the_future", "Install")
+    assert "backup" in ended.said
+    with sqlite3.connect(database) as connection:
+        assert list(connection.iterdump()) == before
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "missing",
+        pytest.param("below a file", marks=pytest.mark.soak),
+        pytest.param("not writable", marks=pytest.mark.soak),
+    ],
+)
+async def test_a_database_that_cannot_be_written_is_named_with_what_it_needs(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("")
+    directory = {
+        "missing": tmp_path / "missing",
+        "below a file": tmp_path / "file",
+        # Permissions do not stop root, but nobody can make a file there.
+        "not writable": Path("/proc/self" if os.geteuid() == 0 else "/"),
+    }[place]
+    ended = await start(configured(tmp_path, {"database.url": f"sqlite:///{directory / 'city.db'}"}))
+    assert_says(
+        ended,
+        ExitCode.DATABASE,
+        f"The database sqlite:///{directory / 'city.db'} cannot be used",
+        "its directory exists and that this user may write to it",
+    )
+
+
+async def test_a_postgresql_that_does_not_run_is_named_without_its_password(tmp_path: Path) -> None:
+    port = free_port()
+    ended = await start(configured(tmp_path, {"database.url": f"postgresql://city:very-secret@{HOST}:{port}/city"}))
+    assert_says(ended, ExitCode.DATABASE, f"{HOST}:{port}/city cannot be used", "Check that PostgreSQL runs there")
+    assert "very-secret" not in ended.said
+
+
+# --- the homeserver -----------------------------------------------------------------------------------
+
+
+async def test_a_wrong_as_token_leads_to_the_registration_that_synapse_has(town: Town, tmp_path: Path) -> None:
+    ended = await start(town.config(tmp_path, {"appservice.as_token": "another-token-than-that"}))
+    assert_says(
+        ended, ExitCode.HOMESERVER_REFUSED, "Synapse does not accept our as_token (M_UNKNOWN_TOKEN)", "homeserver.yaml"
+    )
+    assert "another-token-than-that" not in ended.said
+
+
+async def test_a_wrong_hs_token_is_told_apart_from_a_wrong_as_token(town: Town, tmp_path: Path) -> None:
+    ended = await start(town.config(tmp_path, {"appservice.hs_token": "another-token-than-that"}))
+    assert_says(
+        ended,
+        ExitCode.HOMESERVER_REFUSED,
+        "Synapse reaches us, but with another hs_token than ours.",
+        "registration check",
+    )
+    assert "another-token-than-that" not in ended.said
+
+
+async def test_a_wrong_domain_is_shown_beside_the_right_one(town: Town, tmp_path: Path) -> None:
+    ended = await start(town.config(tmp_path, {"homeserver.domain": "city.example"}))
+    assert_says(
+        ended,
+        ExitCode.HOMESERVER_REFUSED,
+        f"This Synapse is {SERVER_NAME}, but homeserver.domain says city.example.",
+        f"Set homeserver.domain to {SERVER_NAME}",
+    )
+
+
+async def test_another_bot_than_synapse_knows_is_named(town: Town, tmp_path: Path) -> None:
+    ended = await start(town.config(tmp_path, {"appservice.bot": "mayor"}))
+    assert_says(
+        ended,
+        ExitCode.HOMESERVER_REFUSED,
+        "Synapse knows this application service's bot as @city, but appservice.bot says mayor.",
+        "Set appservice.bot to city",
+    )
+
+
+async def test_another_id_than_synapse_knows_is_named(town: Town, tmp_path: Path) -> None:
+    ended = await start(town.config(tmp_path, {"appservice.id": "another"}))
+    assert_says(ended, ExitCode.HOMESERVER_REFUSED, "another id than 'another'", "registration check")
+
+
+async def test_an_address_where_synapse_does_not_reach_us_is_named(town: Town, tmp_path: Path) -> None:
+    ended = await start(town.config(tmp_path, {"matrix.port": free_port()}))
+    address = config_file.load(town.directory / "config.yaml").appservice.address
+    assert_says(
+        ended, ExitCode.HOMESERVER_REFUSED, f"Synapse cannot reach us at {address}", "Set appservice.address to how"
+    )
+
+
+async def test_an_address_where_synapse_reaches_something_else_is_named(town: Town, tmp_path: Path) -> None:
+    ours = config_file.load(town.directory / "config.yaml").matrix.port
+    async with answering({}, port=ours):
+        ended = await start(town.config(tmp_path, {"matrix.port": free_port()}))
+    assert_says(ended, ExitCode.HOMESERVER_REFUSED, "it is not this service", "Set appservice.address to where")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        pytest.param({}, id="404", marks=pytest.mark.soak),
+        pytest.param({"/_matrix/client/versions": "<html>Welcome</html>"}, id="a web page"),
+        pytest.param({"/_matrix/client/versions": {"status": "ok"}}, id="JSON of another kind", marks=pytest.mark.soak),
+    ],
+)
+async def test_what_answers_but_is_no_homeserver_is_named(tmp_path: Path, answers: dict[str, Any]) -> None:
+    async with answering(answers) as port:
+        ended = await start(configured(tmp_path, {"homeserver.address": f"http://{HOST}:{port}"}))
+    assert_says(
+        ended,
+        ExitCode.HOMESERVER_REFUSED,
+        f"What answers at http://{HOST}:{port} is no Matrix homeserver",
+        "homeserver.address must be the address of Synapse's client listener",
+    )
+
+
+@asynccontextmanager
+async def answering(answers: Mapping[str, Any], *, port: int | None = None) -> AsyncIterator[int]:
+    """A web server that has nothing to do with Matrix: 404, but for these answers by path; gives its port."""
+
+    async def answer(request: web.Request) -> web.Response:
+        match answers.get(request.path):
+            case None:
+                raise web.HTTPNotFound
+            case str() as page:
+                return web.Response(text=page, content_type="text/html")
+            case content:
+                return web.json_response(content)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    port = port or free_port()
+    await web.TCPSite(runner, HOST, port).start()
+    try:
+        yield port
+    finally:
+        await runner.cleanup()
+
+
+# --- Synapse down: no wrong start at all --------------------------------------------------------------
+
+
+async def test_while_synapse_is_down_the_city_is_open_and_goes_on_by_itself_when_it_comes(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    async def not_yet(*, registration: Path, port: int) -> LocalSynapse:
+        return LocalSynapse(SynapseSetup(tmp_path / "synapse", SERVER_NAME, port, registrations=[registration]))
+
+    city = await RunningCity.make(tmp_path / "city", sqlite_url, not_yet, homeserver=None, settings=None, agents=AGENTS)
+    try:
+        city.service.start()
+
+        async def says_so() -> bool:
+            assert city.service.running, city.service.last_lines(60)
+            return "Is Synapse running, and is homeserver.address right?" in "\n".join(city.service.last_lines(60))
+
+        await eventually(says_so, 30)
+        status, ready = await city.call("GET", "/readyz", url=city.matrix_url)
+        assert (status, ready["status"]) == (503, "not ready")
+        assert ready["checks"]["homeserver"].startswith(f"away: {city.homeserver.url}")
+        assert await city.call("GET", "/healthz", url=city.matrix_url) == (200, {"status": "ok"})
+        message = {"body": "Доброго ранку", "client_id": "1"}
+        posted = await city.post("/city/rooms/general/messages", message, token=citizen_token("u_123"))
+        assert posted["delivery"] == "pending"
+
+        await city.homeserver.start()
+        await city.ready()
+
+        async def is_sent() -> bool:
+            messages = await city.get("/city/rooms/general/messages")
+            return [(each["body"], each["delivery"]) for each in messages] == [("Доброго ранку", "sent")]
+
+        await eventually(is_sent)
+        said = city.service.log.read_text()
+        assert "Traceback" not in said
+        assert JWT_SECRET not in said
+    finally:
+        await city.close()
+        city.homeserver.kill()
+
+
+async def test_a_synapse_that_goes_away_between_the_first_words_is_waited_for(
+    tmp_path: Path, sqlite_url: str, synapse: BootSynapse
+) -> None:
+    homeserver_port = free_port()
+    proxy = Proxy(homeserver_port)
+    await proxy.start()
+    proxy.refuse(lambda passed: passed.is_first_word)
+    city = await RunningCity.make(
+        tmp_path / "city",
+        sqlite_url,
+        synapse,
+        homeserver={"port": homeserver_port},
+        settings={"homeserver.address": proxy.url},
+        agents=AGENTS,
+    )
+    try:
+        city.service.start()
+
+        async def says_so() -> bool:
+            try:
+                _, ready = await city.call("GET", "/readyz", url=city.matrix_url)
+            except aiohttp.ClientError:
+                return False
+            return "a gateway answered 503" in ready["checks"]["homeserver"]
+
+        await eventually(says_so, 30, lambda: "\n".join(city.service.last_lines(60)))
+        proxy.pass_everything()
+        await city.ready()
+    finally:
+        await city.close()
+        await proxy.stop()
+
+
+# --- Redis --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("server", "wrong", "problem", "advice"),
+    [
+        pytest.param({"password": "geheim"}, {}, "Redis refuses us", "user and password in redis.url", id="password"),
+        pytest.param(
+            {"cluster": True},
+            {},
+            "This Redis is a cluster",
+            "section redis in config.yaml",
+            id="a cluster",
+            marks=pytest.mark.soak,
+        ),
+        pytest.param(
+            {},
+            {"redis.cluster": True},
+            "this Redis is no cluster",
+            "section redis in config.yaml",
+            id="no cluster",
+            marks=pytest.mark.soak,
+        ),
+    ],
+)
+async def test_a_redis_that_cannot_be_used(
+    town: Town, tmp_path: Path, server: dict[str, Any], wrong: dict[str, Any], problem: str, advice: str
+) -> None:
+    redis = RedisServer(tmp_path / "redis", **server)
+    redis.start()
+    try:
+        ended = await start(town.config(tmp_path, {"redis.url": redis.url, **wrong}))
+    finally:
+        redis.kill()
+    assert_says(ended, ExitCode.REDIS, problem, advice)
+    assert "geheim" not in ended.said
+
+
+async def test_a_redis_that_is_not_there_yet_keeps_nothing_from_starting(town: Town, tmp_path: Path) -> None:
+    redis = RedisServer(tmp_path / "redis")
+    config = town.config(tmp_path, {"redis.url": redis.url})
+    service = Child("city", python("daarion_appservice", "run", "-c", str(config)), tmp_path / "city.log")
+    service.start()
+    try:
+        await eventually(lambda: says(service, "redis_not_found"), END_S)
+        redis.start()
+        await eventually(lambda: says(service, "redis_joined"), END_S)
+    finally:
+        service.kill()
+        redis.kill()
+
+
+async def says(service: Child, event: str) -> bool:
+    assert service.running
+    return any(event in line for line in service.last_lines(100))

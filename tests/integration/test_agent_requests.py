@@ -1,0 +1,421 @@
+"""What an agent is told with a question: the message replied to, and the files; and questions that change while it answers."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from daarion_appservice.agents import cancellation, edit_throttle
+from daarion_appservice.city.messages import Draft
+from daarion_appservice.city.second_me import SECOND_ME
+from daarion_appservice.city.types import Author, AuthorKind, Media, Message, RoomId
+from daarion_appservice.clock import now_ms
+from tests.parts.agent_replies import GENERAL, SCRIBE, Forum, open_forum
+from tests.parts.agents_core import DONE, after, answers, delta, pauses, says, stalls_after
+from tests.parts.city import eventually
+from tests.parts.messaging import link
+
+OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
+PETRO = Author(AuthorKind.CITIZEN, "u_2", "Петро")
+ALICE = "@alice:city.localhost"
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 100
+VOICE = {
+    "msgtype": "m.audio",
+    "body": "Voice message.ogg",
+    "url": "mxc://city.localhost/voice",
+    "info": {"mimetype": "audio/ogg", "size": 34_500, "duration": 12_300},
+}
+PHOTO = {
+    "msgtype": "m.image",
+    "body": "photo.png",
+    "url": "mxc://city.localhost/photo",
+    "info": {"mimetype": "image/png", "size": 108, "w": 640, "h": 480},
+}
+
+
+@pytest.fixture
+async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Forum]:
+    monkeypatch.setattr(cancellation, "_LOOK_S", 0.02)
+    monkeypatch.setattr(edit_throttle, "_FIRST_S", 0.0)
+    monkeypatch.setattr(edit_throttle, "_NEXT_S", 0.0)
+    async with open_forum(database_url, monkeypatch) as forum:
+        yield forum
+
+
+async def happens(forum: Forum, room: RoomId, content: Any, *, event_id: str = "$1") -> Message:
+    """Alice says something on Matrix; returns the message that it became."""
+    async with forum.database.transaction() as tx:
+        found = await tx.rooms.get(room)
+        assert found is not None
+        event: dict[str, Any] = {
+            "type": "m.room.message",
+            "event_id": event_id,
+            "sender": ALICE,
+            "room_id": found.matrix_room_id,
+        }
+        event |= {"origin_server_ts": now_ms()}
+        await forum.desk.handlers().handle(tx, event | {"content": content})
+    return (await forum.said(room))[-1]
+
+
+# --- the message replied to ---------------------------------------------------------------------------
+
+
+async def test_reply_brings_the_message_replied_to(forum: Forum) -> None:
+    old = await forum.desk.post(PETRO, "general", "Guten Tag,\nzusammen")
+    for number in range(24):
+        await forum.desk.post(PETRO, "general", f"щось {number}")
+    await forum.desk.post(OKSANA, "general", "@scribe, переклади це", reply_to=old.id)
+    async with forum.answering():
+        await forum.answers()
+    (asked,) = forum.core.asked
+    assert asked.content["input"] == "> Петро: Guten Tag,\n> zusammen\n\n@scribe, переклади це"
+    assert asked.content["context"]["reply_to"] == {"author": "Петро", "content": "Guten Tag,\nzusammen"}
+
+
+async def test_reply_in_a_direct_chat_brings_the_message_replied_to(forum: Forum) -> None:
+    chat = await forum.chat(SCRIBE)
+    await happens(forum, chat.id, {"msgtype": "m.text", "body": "Guten Tag"}, event_id="$old")
+    relation = {"m.in_reply_to": {"event_id": "$old"}}
+    async with forum.answering():
+        await forum.answers(room=chat.id)
+        await happens(
+            forum, chat.id, {"msgtype": "m.text", "body": "Переклади", "m.relates_to": relation}, event_id="$2"
+        )
+        await forum.answers(2, room=chat.id)
+    assert forum.core.asked[1].content["input"] == f"> {ALICE}: Guten Tag\n\nПереклади"
+
+
+async def test_reply_in_a_thread_brings_its_root(forum: Forum) -> None:
+    async with forum.database.transaction() as tx:
+        await link(tx, GENERAL, "!general")
+    await happens(forum, GENERAL, {"msgtype": "m.text", "body": "Guten Tag"}, event_id="$root")
+    thread = {
+        "rel_type": "m.thread",
+        "event_id": "$root",
+        "is_falling_back": True,
+        "m.in_reply_to": {"event_id": "$root"},
+    }
+    await happens(
+        forum, GENERAL, {"msgtype": "m.text", "body": "@scribe: переклади", "m.relates_to": thread}, event_id="$2"
+    )
+    async with forum.answering():
+        await forum.answers()
+    assert forum.core.asked[0].content["input"] == f"> {ALICE}: Guten Tag\n\n@scribe: переклади"
+
+
+async def test_second_me_is_told_the_message_replied_to_and_remembers_the_question_alone(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    relation = {"m.in_reply_to": {"event_id": "$old"}}
+    async with forum.answering(), forum.second_me() as second_me:
+        await happens(forum, chat.id, {"msgtype": "m.text", "body": "Guten Tag"}, event_id="$old")
+        await forum.answers(room=chat.id)
+        await happens(
+            forum, chat.id, {"msgtype": "m.text", "body": "Переклади", "m.relates_to": relation}, event_id="$2"
+        )
+        await forum.answers(2, room=chat.id)
+        remembered = await second_me.history(forum.core.asked[1].content["context"]["user_id"])
+    assert forum.core.asked[1].content["input"] == f"> {ALICE}: Guten Tag\n\nПереклади"
+    assert [each.prompt for each in remembered] == ["Guten Tag", "Переклади"]
+
+
+async def test_deleted_message_is_not_quoted(forum: Forum) -> None:
+    old = await forum.desk.post(PETRO, "general", "таємне")
+    await forum.desk.post(OKSANA, "general", "@scribe, що там?", reply_to=old.id)
+    await forum.desk.changes.delete(PETRO, "general", old.id, may_moderate=False)
+    async with forum.answering():
+        await forum.answers()
+    assert "таємне" not in str(forum.core.asked[0].content)
+    assert forum.core.asked[0].content["input"] == "@scribe, що там?"
+
+
+async def test_long_message_is_quoted_in_bounds(forum: Forum) -> None:
+    old = await forum.desk.post(PETRO, "general", "ї" * 20_000)
+    await forum.desk.post(OKSANA, "general", "@scribe?", reply_to=old.id)
+    async with forum.answering():
+        await forum.answers()
+    assert len(forum.core.asked[0].content["input"]) < 4_100
+
+
+# --- files --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "described"),
+    [
+        (VOICE, "audio Voice message.ogg, audio/ogg, 12 seconds, 34.5 kB"),
+        (PHOTO, "image photo.png, image/png, 640×480, 108 bytes"),
+        ({"msgtype": "m.file", "body": "a.pdf", "url": "mxc://x.org/a"}, "file a.pdf, application/octet-stream"),
+        (
+            {"msgtype": "m.video", "body": "a.mp4", "url": "mxc://x.org/a", "info": {"mimetype": "video/mp4"}},
+            "video a.mp4, video/mp4",
+        ),
+        (
+            {"msgtype": "m.image", "body": "a.png", "file": {"url": "mxc://x.org/a"}},
+            "image a.png, encrypted, cannot be opened",
+        ),
+    ],
+)
+async def test_file_is_described(forum: Forum, content: Any, described: str) -> None:
+    chat = await forum.chat(SCRIBE)
+    await happens(forum, chat.id, content)
+    async with forum.answering():
+        await forum.answers(room=chat.id)
+    (asked,) = forum.core.asked
+    unseen = "[The content of the file is not available to you: say so if it matters.]"
+    assert asked.content["input"] == f"[{described}]\n\n{unseen}"
+    (attachment,) = asked.content["context"]["attachments"]
+    assert (attachment["kind"], attachment["name"]) == (content["msgtype"][2:], content["body"])
+    assert attachment["mxc"] == content.get("url")
+
+
+async def test_location_is_told_with_its_place(forum: Forum) -> None:
+    chat = await forum.chat(SCRIBE)
+    await happens(forum, chat.id, {"msgtype": "m.location", "body": "Ось тут", "geo_uri": "geo:50.45,30.52"})
+    async with forum.answering():
+        await forum.answers(room=chat.id)
+    assert forum.core.asked[0].content["input"] == "Ось тут (geo:50.45,30.52)"
+
+
+async def test_caption_is_the_question(forum: Forum) -> None:
+    chat = await forum.chat(SCRIBE)
+    await happens(forum, chat.id, PHOTO | {"body": "Що це?", "filename": "photo.png"})
+    async with forum.answering():
+        await forum.answers(room=chat.id)
+    assert forum.core.asked[0].content["input"].startswith("Що це?\n\n[image photo.png, image/png")
+
+
+async def test_files_in_the_history_are_described(forum: Forum) -> None:
+    async with forum.database.transaction() as tx:
+        await link(tx, GENERAL, "!general")
+    await happens(forum, GENERAL, PHOTO)
+    await forum.desk.post(OKSANA, "general", "@scribe, що було?")
+    async with forum.answering():
+        await forum.answers()
+    assert forum.core.asked[0].history == [f"{ALICE}: [image photo.png, image/png, 640×480, 108 bytes]"]
+
+
+@pytest.mark.parametrize("is_reply", [False, True], ids=["asked", "replied to"])
+async def test_image_goes_to_a_model_that_sees(forum: Forum, is_reply: bool) -> None:
+    forum.core_kind, forum.max_image_bytes = "openai", 1_000
+    forum.pictures[PHOTO["url"]] = PNG, "image/png"  # type: ignore[index]
+    chat = await forum.chat(SCRIBE, in_company=is_reply)
+    await happens(forum, chat.id, PHOTO)
+    forum.core.next(answers({"choices": [{"message": {"content": "Кіт"}}]}))
+    if is_reply:
+        relation = {"m.in_reply_to": {"event_id": "$1"}}
+        await happens(
+            forum, chat.id, {"msgtype": "m.text", "body": "@scribe, що це?", "m.relates_to": relation}, event_id="$2"
+        )
+    async with forum.answering():
+        await forum.answers(room=chat.id)
+    text, image = forum.core.asked[0].content["messages"][-1]["content"]
+    assert image == {
+        "type": "image_url",
+        "image_url": {"url": f"data:image/png;base64,{b64encode(PNG).decode()}"},
+    }
+    assert "photo.png" in text["text"]
+    assert "not available" not in text["text"]
+
+
+@pytest.mark.parametrize(
+    ("fetched", "max_image_bytes"),
+    [((PNG, "image/png"), 0), ((PNG * 20, "image/png"), 1_000), ((b"<svg>", "image/svg+xml"), 1_000), (None, 1_000)],
+    ids=["not wanted", "too large", "of another type", "gone"],
+)
+async def test_image_that_cannot_be_sent_is_described(
+    forum: Forum, fetched: tuple[bytes, str] | None, max_image_bytes: int
+) -> None:
+    forum.core_kind, forum.max_image_bytes = "openai", max_image_bytes
+    if fetched:
+        forum.pictures[PHOTO["url"]] = fetched  # type: ignore[index]
+    chat = await forum.chat(SCRIBE)
+    await happens(forum, chat.id, PHOTO)
+    forum.core.next(answers({"choices": [{"message": {"content": "Кіт"}}]}))
+    async with forum.answering():
+        await forum.answers(room=chat.id)
+    content = forum.core.asked[0].content["messages"][-1]["content"]
+    assert content.startswith("[image photo.png, image/png")
+    assert "not available" in content
+
+
+async def test_media_of_the_city_is_described(forum: Forum) -> None:
+    async with forum.database.transaction() as tx:
+        upload = Media("mxc://city.localhost/up", "application/pdf", "звіт.pdf", 2_000_000)
+        await tx.media.add_upload(OKSANA, upload, now_ms=1)
+
+    await forum.desk.messages.post(OKSANA, "general", Draft("@scribe, глянь", media=upload.mxc))
+    async with forum.answering():
+        await forum.answers()
+    assert forum.core.asked[0].content["input"].startswith("@scribe, глянь\n\n[file звіт.pdf, application/pdf, 2 MB]")
+
+
+# --- questions that change ----------------------------------------------------------------------------
+
+
+async def is_asked(forum: Forum, times: int = 1) -> None:
+    async def asked() -> bool:
+        return len(forum.core.asked) == times
+
+    await eventually(asked, explain=lambda: f"asked {[each.content for each in forum.core.asked]}")
+
+
+async def has_begun(forum: Forum, room: RoomId = GENERAL) -> None:
+    async def begun() -> bool:
+        return any(message.author.kind is AuthorKind.AGENT for message in await forum.said(room))
+
+    await eventually(begun)
+
+
+async def nothing_is_said(forum: Forum, room: RoomId = GENERAL) -> None:
+    async def hung_up() -> bool:
+        return forum.core.hung_up == 1
+
+    await eventually(hung_up)
+
+    async def is_gone() -> bool:
+        by_agents = [message for message in await forum.said(room) if message.author.kind is AuthorKind.AGENT]
+        async with forum.database.reading() as tx:
+            is_owed = await tx.answers.owed(now_ms=1 << 60, limit=1)
+        return not is_owed and all(message.deleted for message in by_agents)
+
+    await eventually(is_gone)
+
+
+@pytest.mark.parametrize("is_streamed", [False, True], ids=["not streamed", "streamed"])
+async def test_deleted_question_ends_the_call(forum: Forum, is_streamed: bool) -> None:
+    forum.core.next(stalls_after(delta("Поло")) if is_streamed else after(asyncio.Event(), says("Половина")))
+    question = await forum.desk.post(OKSANA, "general", "@scribe?")
+    async with forum.answering():
+        await (has_begun(forum) if is_streamed else is_asked(forum))
+        await forum.desk.changes.delete(OKSANA, "general", question.id, may_moderate=False)
+        await nothing_is_said(forum)
+
+
+async def test_redacted_question_of_a_chat_ends_the_call(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    forum.core.next(stalls_after(delta("Поло")), says("Друга"))
+    async with forum.answering(), forum.second_me() as second_me:
+        await happens(forum, chat.id, {"msgtype": "m.text", "body": "Перша"})
+        await has_begun(forum, chat.id)
+        await forum.happens(chat, "m.room.redaction", {"redacts": "$1"}, sender=ALICE)
+        await nothing_is_said(forum, chat.id)
+        await happens(forum, chat.id, {"msgtype": "m.text", "body": "Друга?"}, event_id="$2")
+        await forum.answers(2, room=chat.id)
+        remembered = await second_me.history(forum.core.asked[1].content["context"]["user_id"])
+    assert [each.prompt for each in remembered] == ["Друга?"]
+
+
+async def test_what_was_shown_goes_also_when_the_process_ended_meanwhile(forum: Forum) -> None:
+    forum.core.next(stalls_after(delta("Поло")))
+    question = await forum.desk.post(OKSANA, "general", "@scribe?")
+    async with forum.answering():
+        await has_begun(forum)
+    await forum.desk.changes.delete(OKSANA, "general", question.id, may_moderate=False)
+    async with forum.answering():
+        await nothing_is_said(forum)
+    assert len(forum.core.asked) == 1
+
+
+async def test_failure_after_the_question_was_deleted_is_not_told(
+    forum: Forum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancellation, "_LOOK_S", 60.0)
+    gate = asyncio.Event()
+    forum.core.next(pauses(gate, delta("Поло"), b"data: {nonsense\n\n"))
+    question = await forum.desk.post(OKSANA, "general", "@scribe?")
+    async with forum.answering():
+        await has_begun(forum)
+        await forum.desk.changes.delete(OKSANA, "general", question.id, may_moderate=False)
+        gate.set()
+        (begun,) = await forum.answers()
+    assert begun.deleted
+
+
+async def test_answer_that_was_whole_as_the_question_was_deleted_goes(
+    forum: Forum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancellation, "_LOOK_S", 60.0)
+    gate = asyncio.Event()
+    forum.core.next(pauses(gate, delta("Поло"), delta("вина"), DONE))
+    question = await forum.desk.post(OKSANA, "general", "@scribe?")
+    async with forum.answering():
+        await has_begun(forum)
+        await forum.desk.changes.delete(OKSANA, "general", question.id, may_moderate=False)
+        gate.set()
+        (begun,) = await forum.answers()
+    assert begun.deleted
+
+
+async def test_edited_question_is_answered_as_it_stands(forum: Forum) -> None:
+    forum.core.next(stalls_after(delta("О першій")), says("О другій"))
+    question = await forum.desk.post(OKSANA, "general", "@scribe, о котрій обід?")
+    async with forum.answering():
+        await has_begun(forum)
+        await forum.desk.changes.edit(OKSANA, "general", question.id, "@scribe, о котрій вечеря?")
+        await is_asked(forum, 2)
+        (answer,) = await forum.answers()
+    assert (answer.body, answer.deleted) == ("О другій", False)
+    assert forum.core.asked[1].content["input"] == "@scribe, о котрій вечеря?"
+
+
+async def test_question_edited_to_ask_another_ends_the_call(forum: Forum) -> None:
+    forum.core.next(stalls_after(delta("Поло")), says("Я тут"))
+    question = await forum.desk.post(OKSANA, "general", "@scribe, ти тут?")
+    async with forum.answering():
+        await has_begun(forum)
+        await forum.desk.changes.edit(OKSANA, "general", question.id, "@varta, ти тут?")
+        first, second = await forum.answers(2)
+    assert (first.author.id, first.deleted) == ("scribe", True)
+    assert (second.author.id, second.body) == ("varta", "Я тут")
+
+
+async def test_question_edited_again_and_again_is_answered(forum: Forum) -> None:
+    forum.core.next(*[after(asyncio.Event(), says("…"))] * 5, says("Так"))
+    question = await forum.desk.post(OKSANA, "general", "@scribe, 0")
+    async with forum.answering():
+        for number in range(1, 6):
+            await is_asked(forum, number)
+            await forum.desk.changes.edit(OKSANA, "general", question.id, f"@scribe, {number}")
+        (answer,) = await forum.answers()
+    assert answer.body == "Так"
+
+
+async def test_edit_that_names_an_agent_asks_it_once(forum: Forum) -> None:
+    message = await forum.desk.post(OKSANA, "general", "Хто знає?")
+    for body in ("@scribe, хто знає?", "@scribe, хто це знає?", "Хто знає?", "@scribe, хто знає?"):
+        await forum.desk.changes.edit(OKSANA, "general", message.id, body)
+    async with forum.answering():
+        (answer,) = await forum.answers()
+    assert answer.reply_to == message.id
+    assert [asked.content["input"] for asked in forum.core.asked] == ["@scribe, хто знає?"]
+
+
+async def test_edit_on_matrix_that_names_an_agent_asks_it(forum: Forum) -> None:
+    async with forum.database.transaction() as tx:
+        await link(tx, GENERAL, "!general")
+    await happens(forum, GENERAL, {"msgtype": "m.text", "body": "Хто знає?"})
+    mentions = {"user_ids": ["@agent_scribe:city.localhost"]}
+    new = {"msgtype": "m.text", "body": "Писарю, хто знає?", "m.mentions": mentions}
+    edit = {"m.new_content": new, "m.relates_to": {"rel_type": "m.replace", "event_id": "$1"}, "m.mentions": mentions}
+    for number in (2, 3):
+        await happens(forum, GENERAL, {"msgtype": "m.text", "body": "* …"} | edit, event_id=f"${number}")
+    async with forum.answering():
+        await forum.answers()
+    assert [asked.content["input"] for asked in forum.core.asked] == ["Писарю, хто знає?"]
+
+
+async def test_edit_of_what_asks_already_asks_nobody_again(forum: Forum) -> None:
+    chat = await forum.chat(SCRIBE)
+    await happens(forum, chat.id, {"msgtype": "m.text", "body": "Хто знає?"})
+    async with forum.answering():
+        await forum.answers(room=chat.id)
+        edit = {"m.new_content": {"msgtype": "m.text", "body": "Хто це знає?"}, "body": "*", "msgtype": "m.text"}
+        relation = {"rel_type": "m.replace", "event_id": "$1"}
+        await happens(forum, chat.id, edit | {"m.relates_to": relation}, event_id="$2")
+        await forum.answers(room=chat.id)
+    assert len(forum.core.asked) == 1

@@ -1,0 +1,427 @@
+"""``agent``, ``room``, ``events``, ``db``: what each leaves in the database, says, and ends with."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from daarion_appservice.city.tokens import TokenRing
+from daarion_appservice.city.types import (
+    Agent,
+    AgentSlug,
+    Author,
+    AuthorKind,
+    Delivery,
+    Message,
+    MessageId,
+    OutboxKind,
+    Room,
+)
+from daarion_appservice.cli.main import main
+from daarion_appservice.config import editing as config_edit
+from daarion_appservice.errors import ExitCode
+from daarion_appservice.matrix.inbound.transactions import received
+from daarion_appservice.storage import migrate
+from daarion_appservice.storage.database import Database, Transaction
+from daarion_appservice.storage.inbox import InboxRow
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """A terminal in a directory with a configuration; the service need not run."""
+
+    directory: Path
+    database_url: str
+    capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch
+
+    def type(self, *arguments: str) -> Ended:
+        self.monkeypatch.setattr(sys, "argv", ["daarion-appservice", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = self.capsys.readouterr()
+        return Ended(int(ended.value.code or 0), captured.out, captured.err)
+
+    def does(self, *arguments: str) -> str:
+        """What a command that goes well prints."""
+        ended = self.type(*arguments)
+        assert (ended.code, ended.err) == (0, ""), ended
+        return ended.out
+
+    def refuses(self, *arguments: str, code: ExitCode = ExitCode.FAILED) -> str:
+        """What a command that does not do as asked says."""
+        ended = self.type(*arguments)
+        assert (ended.code, ended.out) == (code, ""), ended
+        assert "Traceback" not in ended.err
+        return ended.err
+
+    def look(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Into the database, or with ``work`` that writes, change it as the service would."""
+
+        async def do() -> T:
+            database = Database(self.database_url)
+            try:
+                async with database.transaction() as tx:
+                    return await work(tx)
+            finally:
+                await database.close()
+
+        return asyncio.run(do())
+
+    def agents(self) -> list[Agent]:
+        return self.look(lambda tx: tx.agents.all())
+
+    def rooms(self) -> list[Room]:
+        return self.look(lambda tx: tx.rooms.all())
+
+
+@pytest.fixture
+def terminal(
+    tmp_path: Path, database_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Terminal:
+    monkeypatch.chdir(tmp_path)
+    config_edit.generate(Path("config.yaml"))
+    config_edit.set_values(Path("config.yaml"), {"database.url": database_url, "homeserver.domain": "city.localhost"})
+    return Terminal(tmp_path, database_url, capsys, monkeypatch)
+
+
+# --- agents -------------------------------------------------------------------------------------------
+
+
+def test_an_agent_is_added_shown_and_changed_in_what_is_given(terminal: Terminal) -> None:
+    said = terminal.does(
+        *("agent", "add", "scribe", "--name", "Писар", "--title", "Пише", "--node", "node-1", "--role", "steward"),
+        *("--microdao", "daarion", "--room", "general", "--room", "builders", "--avatar", "scribe.png"),
+    )
+    assert said.splitlines() == [
+        "The city has the agent scribe.",
+        "Its runtime needs a token: daarion-appservice agent token scribe -c config.yaml",
+    ]
+    picture = str(terminal.directory / "scribe.png")
+    described = Agent(
+        "scribe", AgentSlug("scribe"), "Писар", "Пише", picture, "node-1", "daarion", "steward", ("general", "builders")
+    )
+    assert terminal.agents() == [described]
+    assert (
+        terminal.does("agent", "list")
+        == "scribe\tПисар\tПише\tnode-1\tdaarion\tsteward\tgeneral, builders\t\tsteward\t\t\n"
+    )
+
+    terminal.does("agent", "add", "scribe", "--avatar", "mxc://city.localhost/a")
+    assert terminal.agents() == [replace(described, avatar="mxc://city.localhost/a")]
+    terminal.does("agent", "add", "plain")
+    assert terminal.agents()[0] == Agent("plain", AgentSlug("plain"), "plain", rooms=("general",))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mistake"),
+    [
+        (["Scribe"], "slug"),
+        (["scribe", "--room", "Не та"], "rooms[0]"),
+        (["scribe", "--name", "x" * 256], "display_name"),
+        (["scribe", "--avatar", "mxc://nothing"], "avatar"),
+        (["scribe", "--color", "red"], "color"),
+    ],
+)
+def test_an_agent_that_cannot_be_is_refused_with_the_reason(
+    terminal: Terminal, arguments: list[str], mistake: str
+) -> None:
+    assert f"these options: {mistake}: " in terminal.refuses("agent", "add", *arguments)
+
+
+def test_agents_are_imported_all_or_none(terminal: Terminal) -> None:
+    (terminal.directory / "cast").mkdir()
+    file = terminal.directory / "cast" / "agents.yaml"
+    file.write_text("agents:\n- {slug: a, display_name: A, avatar: a.png}\n- {slug: b, display_name: B, role: 5}\n")
+    assert "\n  agents[1].role: must be text" in terminal.refuses("agent", "import", str(file))
+    assert "Traceback" not in terminal.refuses("agent", "token", "a")
+
+    file.write_text(file.read_text().replace("role: 5", "role: guardian"))
+    assert terminal.does("agent", "import", str(file)) == "agents: 2 added, 0 changed, 0 as they were, 0 removed\n"
+    a, b = terminal.agents()
+    assert (a.avatar, b.role) == (str(file.parent / "a.png"), "guardian"), "pictures lie beside the list"
+    file.write_text("- {slug: c, display_name: C}\n")
+    terminal.does("agent", "import", str(file))
+    assert [agent.slug for agent in terminal.agents()] == ["a", "b", "c"]
+
+
+REGISTRY = """\
+nodes: [{id: node-1, name: Вузол}]
+agents:
+  - {slug: a, display_name: A, node_id: node-1, node_role: guardian, microdao: daarion, microdao_role: scribe}
+  - {slug: b, display_name: B, kind: infra, district: podil}
+"""
+
+
+def test_a_registry_is_imported_and_what_it_does_not_name_removed_after_asking(terminal: Terminal) -> None:
+    file = terminal.directory / "registry.yaml"
+    file.write_text(REGISTRY)
+    assert terminal.does("agent", "import", "registry.yaml").splitlines() == [
+        "agents: 2 added, 0 changed, 0 as they were, 0 removed",
+        "nodes: 1 added, 0 changed, 0 as they were, 0 removed",
+    ]
+    assert terminal.does("agent", "list").splitlines() == [
+        "a\tA\t\tnode-1\tdaarion\tguardian\tgeneral\t\tguardian\tscribe\t",
+        "b\tB\t\t\t\t\tgeneral\tinfra\t\t\tpodil",
+    ]
+
+    file.write_text("agents: [{slug: b, display_name: B, kind: infra, district: podil}]\n")
+    only_part = terminal.does("agent", "import", "registry.yaml")
+    assert only_part == "agents: 0 added, 0 changed, 1 as they were, 0 removed\n"
+
+    def answer(word: str) -> Ended:
+        terminal.monkeypatch.setattr(sys, "stdin", io.StringIO(word))
+        return terminal.type("agent", "import", "registry.yaml", "--remove-missing")
+
+    for word in ("", "n\n", "perhaps\n"):
+        refused = answer(word)
+        assert refused.code == 1
+        assert "agents to be removed: a\nRemove them?" in refused.out
+        assert len(terminal.agents()) == 2
+    assert answer("y\n").code == 0
+    assert [agent.slug for agent in terminal.agents()] == ["b"]
+
+    file.write_text("agents: []\nnodes: []\n")
+    terminal.does("agent", "import", "registry.yaml", "--remove-missing", "--yes")
+    assert terminal.agents() == []
+    assert {each.slug for each in terminal.look(lambda tx: tx.removed_agents.all())} == {"a", "b"}
+
+
+def test_an_agent_is_removed_with_its_tokens(terminal: Terminal) -> None:
+    terminal.does("agent", "add", "scribe")
+    token = terminal.does("agent", "token", "scribe").strip()
+    assert terminal.does("agent", "remove", "scribe") == "The city no longer has the agent scribe.\n"
+    assert terminal.agents() == []
+    ring = TokenRing()
+    ring.replace(terminal.look(lambda tx: tx.agents.tokens()))
+    assert ring.owner(token) is None
+    assert "there is no agent 'scribe'" in terminal.refuses("agent", "remove", "scribe")
+
+    terminal.does("agent", "add", "scribe")
+    assert terminal.look(lambda tx: tx.removed_agents.all()) == [], "it is back, so nothing of it has to go"
+
+
+def test_whoever_removes_an_agent_of_the_configuration_is_told_that_it_comes_back(terminal: Terminal) -> None:
+    config = Path("config.yaml")
+    config.write_text(config.read_text().replace("\nagents: []\n", "\nagents: [{slug: a, display_name: A}]\n"))
+    terminal.does("agent", "add", "a")
+    ended = terminal.type("agent", "remove", "a")
+    assert (ended.code, terminal.agents()) == (0, [])
+    assert "a stands under `agents:` in config.yaml, too" in ended.err
+
+
+@pytest.mark.parametrize("content", [None, "", "agents: 5", "just words", "- [", "agents: {a: b}", "- slug", "\0"])
+def test_a_file_that_holds_no_agents_is_refused_in_words(terminal: Terminal, content: str | None) -> None:
+    if content is not None:
+        (terminal.directory / "agents.yaml").write_text(content)
+    assert "agents.yaml" in terminal.refuses("agent", "import", "agents.yaml")
+
+
+def test_a_token_is_shown_once_counts_and_can_be_revoked(terminal: Terminal) -> None:
+    terminal.does("agent", "add", "scribe")
+    tokens = [terminal.does("agent", "token", "scribe").strip() for _ in range(3)]
+    ring = TokenRing()
+
+    def owners() -> list[str | None]:
+        ring.replace(terminal.look(lambda tx: tx.agents.tokens()))
+        return [ring.owner(token) for token in tokens]
+
+    assert owners() == ["scribe"] * 3
+    first_id = tokens[0].split("_")[1]
+    assert terminal.does("agent", "revoke", "scribe", "--id", first_id) == "Revoked 1 token(s) of scribe.\n"
+    assert owners() == [None, "scribe", "scribe"]
+    assert "no such token" in terminal.refuses("agent", "revoke", "scribe", "--id", first_id)
+    assert terminal.does("agent", "revoke", "scribe") == "Revoked 2 token(s) of scribe.\n"
+    assert owners() == [None, None, None]
+    assert "no such token" in terminal.refuses("agent", "revoke", "scribe")
+
+
+def test_nobody_has_no_token(terminal: Terminal) -> None:
+    for command in ("token", "revoke"):
+        assert "there is no agent 'nobody'; see `daarion-appservice agent list`" in terminal.refuses(
+            "agent", command, "nobody"
+        )
+
+
+# --- rooms --------------------------------------------------------------------------------------------
+
+
+def test_a_room_is_added_shown_and_archived(terminal: Terminal) -> None:
+    assert terminal.does("room", "add", "Наука", "--description", "Спільнота") == "The city has the room nauka.\n"
+    assert terminal.does("room", "add", "Book club", "--slug", "books") == "The city has the room books.\n"
+    assert "already" in terminal.refuses("room", "add", "Наука")
+    assert "must be 1 to 64" in terminal.refuses("room", "add", "x", "--slug", "Ж")
+    assert "send one as `slug`" in terminal.refuses("room", "add", "!!!")
+
+    assert terminal.does("room", "archive", "nauka") == "The room nauka is archived.\n"
+    assert "there is no room 'nowhere'" in terminal.refuses("room", "archive", "nowhere")
+    assert terminal.does("room", "archive", "books") == "The room books is archived.\n"
+    assert terminal.does("room", "reopen", "books") == "The room books is open.\n"
+
+    assert [(room.slug, room.description, room.archived) for room in terminal.rooms()] == [
+        ("nauka", "Спільнота", True),
+        ("books", "", False),
+    ]
+    assert terminal.does("room", "list").splitlines() == [
+        "nauka\tНаука\t#city_nauka:city.localhost\tpending\tyes\t",
+        "books\tBook club\t#city_books:city.localhost\tpending\t\t",
+    ]
+
+
+# --- events -------------------------------------------------------------------------------------------
+
+
+def test_dead_letters_are_listed_and_retried(terminal: Terminal) -> None:
+    assert terminal.does("events", "list") == "There are none.\n"
+    events = [received({"event_id": f"${number}", "room_id": "!r"}) for number in range(3)]
+
+    async def die(tx: Transaction) -> None:
+        await tx.inbox.add(events, now_ms=1_764_187_200_000)
+        for row in await tx.inbox.waiting(after_id=0, limit=9):
+            await tx.inbox.failed(row.id, "RuntimeError: too much", retry_at_ms=None)
+
+    terminal.look(die)
+    listed = terminal.does("events", "list").splitlines()
+    assert listed[0] == "$0\t!r\t2025-11-26T20:00:00.000Z\tRuntimeError: too much"
+    assert len(listed) == 3
+
+    def waiting() -> list[InboxRow]:
+        return terminal.look(lambda tx: tx.inbox.waiting(after_id=0, limit=9))
+
+    assert "no dead event" in terminal.refuses("events", "retry", "$other")
+    assert terminal.does("events", "retry", "$1") == "1 event(s) will be handled again.\n"
+    assert [(row.event_id, row.attempts) for row in waiting()] == [("$1", 0)]
+    assert terminal.does("events", "retry") == "2 event(s) will be handled again.\n"
+    assert len(waiting()) == 3
+    assert terminal.does("events", "retry") == "0 event(s) will be handled again.\n"
+
+
+# --- database -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_migrated", [False], ids=["empty"])
+def test_the_database_is_brought_up_to_date_and_says_where_it_is(terminal: Terminal) -> None:
+    head = migrate.head()
+    assert terminal.does("db", "current") == f"The database is at nothing; this version expects {head}.\n"
+    assert terminal.does("db", "upgrade") == f"The database went from nothing to {head}.\n"
+    assert terminal.does("db", "upgrade") == f"The database is at {head}.\n"
+    assert terminal.does("db", "current") == f"The database is at {head}; this version expects {head}.\n"
+
+
+def test_a_database_that_cannot_be_used_ends_every_command_with_the_code_for_it(terminal: Terminal) -> None:
+    config = Path("config.yaml")
+    config_edit.set_values(config, {"database.url": f"sqlite:///{terminal.directory}/missing/city.db"})
+    for command in (["db", "current"], ["db", "upgrade"]):
+        said = terminal.refuses(*command, code=ExitCode.DATABASE)
+        assert "cannot be used: unable to open database file" in said
+        assert "-> Check that its directory exists" in said
+
+
+def test_command_on_missing_sqlite_file_refused_and_makes_none(terminal: Terminal) -> None:
+    file = terminal.directory / "other.db"
+    config_edit.set_values(Path("config.yaml"), {"database.url": f"sqlite:///{file}"})
+    for command in (["agent", "add", "x"], ["room", "add", "x"], ["events", "retry"], ["outbox", "list"]):
+        said = terminal.refuses(*command, code=ExitCode.DATABASE)
+        assert f"There is no database {file}." in said
+        assert "--env-file" in said
+    assert not file.exists()
+
+
+def test_env_file_gives_commands_the_services_settings(terminal: Terminal) -> None:
+    environment = terminal.directory / "environment"
+    environment.write_text(
+        f'# of the unit\nexport DAARION_DATABASE__URL=\'{terminal.database_url}\'\nDAARION_CITY__NAME="A \\"city\\""\n'
+    )
+    config_edit.set_values(Path("config.yaml"), {"database.url": f"sqlite:///{terminal.directory}/other.db"})
+    terminal.monkeypatch.setenv("DAARION_CITY__NAME", "replaced")
+    terminal.does("--env-file", str(environment), "agent", "add", "scribe")
+    assert [agent.slug for agent in terminal.agents()] == ["scribe"]
+    assert os.environ.pop("DAARION_DATABASE__URL") == terminal.database_url
+    assert os.environ["DAARION_CITY__NAME"] == 'A "city"'
+
+
+@pytest.mark.parametrize("content", [None, "DAARION_API__ADMIN_TOKEN secret-value", b"\xff"])
+def test_unusable_env_file_refused_without_its_content(terminal: Terminal, content: str | bytes | None) -> None:
+    environment = terminal.directory / "environment"
+    if content is not None:
+        environment.write_bytes(content if isinstance(content, bytes) else content.encode())
+    said = terminal.refuses("--env-file", str(environment), "agent", "list", code=ExitCode.CONFIG)
+    assert str(environment) in said
+    assert "secret-value" not in said
+
+
+# --- outbox -------------------------------------------------------------------------------------------
+
+
+def test_failed_messages_listed_and_sent_again(terminal: Terminal) -> None:
+    assert terminal.does("outbox", "list") == "There are none.\n"
+    terminal.does("room", "add", "General")
+    author = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
+    ids = []
+
+    async def fail(tx: Transaction) -> None:
+        room = await tx.rooms.find("general")
+        assert room is not None
+        for number in range(2):
+            (seq,), _ = await tx.rooms.next_seqs(room.id, 1)
+            message = Message(
+                MessageId(f"m{number}"), room.id, seq, author, "text", created_at_ms=1, delivery=Delivery.PENDING
+            )
+            await tx.messages.add(message)
+            await tx.outbox.add(OutboxKind.MESSAGE, message.id, room.id, txn_id=message.id)
+            await tx.outbox.add(OutboxKind.EDIT, message.id, room.id, txn_id=f"{message.id}-edit")
+            await tx.messages.not_delivered(message.id, "refused")
+            ids.append(message.id)
+        for row in await tx.outbox.waiting(limit=9):
+            await tx.outbox.failed(row.id, "400 M_UNKNOWN_DEVICE", retry_at_ms=None)
+
+    terminal.look(fail)
+    listed = terminal.does("outbox", "list").splitlines()
+    assert listed[0] == "m0\tmessage\tcity_general\t400 M_UNKNOWN_DEVICE"
+    assert len(listed) == 4
+
+    def waiting() -> list[tuple[str | None, OutboxKind, int]]:
+        rows = terminal.look(lambda tx: tx.outbox.waiting(limit=9))
+        return [(row.message_id, row.kind, row.attempts) for row in rows]
+
+    assert "no such message" in terminal.refuses("outbox", "retry", "other")
+    assert terminal.does("outbox", "retry", "m1") == "2 will be sent again.\n"
+    assert waiting() == [("m1", OutboxKind.MESSAGE, 0), ("m1", OutboxKind.EDIT, 0)]
+    assert terminal.does("outbox", "retry") == "2 will be sent again.\n"
+    assert len(waiting()) == 4
+    (first, second) = [terminal.look(lambda tx, each=each: tx.messages.get(each)) for each in ids]  # type: ignore[misc]
+    assert first is not None
+    assert second is not None
+    assert (first.delivery, second.delivery) == (Delivery.PENDING, Delivery.PENDING)
+    assert terminal.does("outbox", "retry") == "0 will be sent again.\n"
+
+
+def test_without_a_configuration_every_command_ends_with_the_code_for_it(terminal: Terminal) -> None:
+    for command in (["agent", "list"], ["room", "list"], ["events", "list"], ["db", "upgrade"], ["run"]):
+        assert "nowhere.yaml" in terminal.refuses(*command, "-c", "nowhere.yaml", code=ExitCode.CONFIG)
+
+
+def test_what_is_added_while_the_service_runs_makes_it_look_again(terminal: Terminal) -> None:
+    terminal.does("db", "upgrade")
+    versions = []
+    for command in (["agent", "add", "a"], ["agent", "token", "a"], ["agent", "revoke", "a"], ["room", "add", "x"]):
+        terminal.does(*command)
+        versions.append(terminal.look(lambda tx: tx.kept.registry_version()))
+    assert versions == sorted(set(versions))

@@ -1,0 +1,223 @@
+"""Agents that were removed leave Matrix: all of them, once, whatever the homeserver says meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from daarion_appservice.city.agents import AgentDirectory
+from daarion_appservice.city.events import CityEvent, MembershipChanged
+from daarion_appservice.city.identity import Namespace
+from daarion_appservice.city.member_log import RoomMembers
+from daarion_appservice.city.online_members import Occupancy
+from daarion_appservice.city.rooms import Rooms, room_id_of
+from daarion_appservice.city.types import Agent, AgentSlug, Author, AuthorKind, Member, OutboxKind, UserId
+from daarion_appservice.clock import new_id, now_ms
+from daarion_appservice.matrix.client.homeserver import Homeserver
+from daarion_appservice.matrix.client.monitor import HomeserverWatch
+from daarion_appservice.matrix.ghosts.ghosts import Ghosts
+from daarion_appservice.matrix.ghosts.role_field import RoleFields
+from daarion_appservice.matrix.inbound.direct_chats import NO_SUCH_AGENT
+from daarion_appservice.matrix.reconcile.ghost_removal import Farewells
+from daarion_appservice.storage import migrate
+from daarion_appservice.storage.database import Database
+from daarion_appservice.storage.ghosts import Ghost
+from tests.parts.messaging import NAMESPACE, desk, link
+from tests.parts.scripted_homeserver import HANG_UP, NOT_REGISTERED, HangUp, Reply, ScriptedHomeserver, refused
+
+SCRIBE = Agent("scribe", AgentSlug("scribe"), "Писар")
+GHOST = UserId("@agent_scribe:city.localhost")
+IN_ROOMS = Reply(200, {"joined_rooms": ["!builders", "!chat", "!general"]})
+GENERAL, BUILDERS = room_id_of("general"), room_id_of("builders")
+LONG_AFTER_MS = 31_000
+
+
+@dataclass
+class Town:
+    database: Database
+    homeserver: ScriptedHomeserver
+    agents: AgentDirectory
+    watch: HomeserverWatch
+    farewells: Farewells
+    now_ms: int = 1_000_000
+
+    async def remove(self, *agents: Agent) -> None:
+        async with self.database.transaction() as tx:
+            await tx.agents.remove([agent.slug for agent in agents], now_ms=self.now_ms)
+
+    async def noted(self) -> list[str]:
+        async with self.database.reading() as tx:
+            return [each.slug for each in await tx.removed_agents.all()]
+
+    async def members(self) -> set[tuple[str, str]]:
+        async with self.database.reading() as tx:
+            return {(member.room_id, member.user_id) for member in await tx.members.all()}
+
+    def left(self) -> list[str]:
+        return [asked.path["room"] for asked in self.homeserver.all("leave")]
+
+
+@pytest.fixture
+async def town(database_url: str) -> AsyncIterator[Town]:
+    database, homeserver, occupancy = Database(database_url), ScriptedHomeserver(), Occupancy()
+
+    def publish(event: CityEvent) -> None:
+        if isinstance(event, MembershipChanged):
+            (occupancy.joined if event.joined else occupancy.left)(event.room_id, event.subject)
+
+    async with homeserver.serving():
+        await migrate.upgrade(database)
+        await Rooms(database, publish, now_ms, new_id).open_missing([("general", "General", ""), ("builders", "B", "")])
+        client = Homeserver(homeserver.url, "token")
+        watch, members = HomeserverWatch(client, "daarion"), RoomMembers(NAMESPACE, now_ms, new_id)
+        watch.found()
+        ghosts = Ghosts(client, database, NAMESPACE, members, occupancy, publish)
+        agents = AgentDirectory()
+        roles = RoleFields(client, ghosts, NAMESPACE)
+        async with database.transaction() as tx:
+            await tx.ghosts.put(Ghost(GHOST))
+            await tx.agents.put(SCRIBE, now_ms=1)
+            for room in (GENERAL, BUILDERS):
+                for event in await members.join(tx, room, [Member(room, GHOST, "Писар")]):
+                    publish(event)
+        await ghosts.load()
+        made = Town(database, homeserver, agents, watch, None)  # type: ignore[arg-type]
+        made.farewells = Farewells(client, watch, database, ghosts, roles, agents, NAMESPACE, lambda: made.now_ms)
+        yield made
+        await client.close()
+    await database.close()
+
+
+async def test_a_removed_agent_goes_offline_and_out_of_every_room(town: Town) -> None:
+    await town.remove(SCRIBE)
+    town.homeserver.next("joined_rooms", IN_ROOMS)
+    assert await town.farewells.say() == ([SCRIBE.slug], False), "another process may speak for it still"
+    assert [asked.what for asked in town.homeserver.asked] == [
+        "joined_rooms",
+        "presence",
+        "sync",
+        "leave",
+        "leave",
+        "leave",
+    ]
+    assert {asked.user for asked in town.homeserver.asked} == {GHOST}
+    assert town.homeserver.all("presence")[0].content == {"presence": "offline"}
+    assert town.left() == ["!builders", "!chat", "!general"]
+    assert await town.members() == set()
+
+    town.now_ms += LONG_AFTER_MS
+    assert await town.farewells.say() == ([SCRIBE.slug], True)
+    assert await town.farewells.say() == ([], True)
+    assert len(town.left()) == 3
+
+
+@pytest.mark.parametrize("joined", [[], ["!general"]])
+async def test_open_invitations_of_a_removed_agent_are_declined(town: Town, joined: list[str]) -> None:
+    await town.remove(SCRIBE)
+    town.now_ms += LONG_AFTER_MS
+    town.homeserver.next("joined_rooms", Reply(200, {"joined_rooms": joined}))
+    invited: dict[str, Any] = {"invite": {"!chat": {"invite_state": {"events": []}}}}
+    town.homeserver.next("sync", Reply(200, {"next_batch": "s1", "rooms": invited}))
+    assert await town.farewells.say() == ([SCRIBE.slug], True)
+    assert {asked.path["room"]: asked.content for asked in town.homeserver.all("leave")} == {
+        "!chat": {"reason": NO_SUCH_AGENT}
+    } | {room: {} for room in joined}
+
+
+async def test_what_it_said_before_is_sent_first(town: Town) -> None:
+    async with town.database.transaction() as tx:
+        for room, matrix_room in ((GENERAL, "!general"), (BUILDERS, "!builders")):
+            await link(tx, room, matrix_room)
+    speaker = desk(town.database, lambda _: None)
+    await speaker.post(Author(AuthorKind.AGENT, "scribe", "Писар"), "general", "Бувайте")
+    await speaker.post(Author(AuthorKind.CITIZEN, "scribe", "Інший"), "builders", "Я не він")
+    await town.remove(SCRIBE)
+    town.now_ms += LONG_AFTER_MS
+    town.homeserver.next("joined_rooms", IN_ROOMS, Reply(200, {"joined_rooms": ["!general"]}))
+    assert await town.farewells.say() == ([SCRIBE.slug], False)
+    assert town.left() == ["!builders", "!chat"]
+    assert await town.members() == {(GENERAL, GHOST)}
+
+    async with town.database.transaction() as tx:
+        for row in await tx.outbox.waiting(limit=9):
+            await tx.outbox.settled(row.id)
+    assert await town.farewells.say() == ([SCRIBE.slug], True)
+    assert town.left() == ["!builders", "!chat", "!general"]
+
+
+async def test_one_that_was_about_to_come_into_a_room_leaves_it_once_it_came(town: Town) -> None:
+    async with town.database.transaction() as tx:
+        await tx.outbox.add_move(OutboxKind.JOIN, GHOST, GENERAL, txn_id="t")
+    await town.remove(SCRIBE)
+    town.now_ms += LONG_AFTER_MS
+    assert await town.farewells.say() == ([SCRIBE.slug], False)
+    assert await town.noted() == ["scribe"]
+
+
+@pytest.mark.parametrize("answer", [HANG_UP, refused(500, "M_UNKNOWN"), refused(429, "M_LIMIT_EXCEEDED")])
+@pytest.mark.parametrize("what", ["joined_rooms", "presence", "sync", "leave"])
+async def test_what_the_homeserver_does_not_do_is_asked_again(town: Town, what: str, answer: Reply | HangUp) -> None:
+    await town.remove(SCRIBE)
+    town.now_ms += LONG_AFTER_MS
+    if what != "joined_rooms":
+        town.homeserver.next("joined_rooms", IN_ROOMS)
+    # What can be asked twice without harm the client itself asks again.
+    town.homeserver.next(what, *[answer] * (2 if answer is HANG_UP and what != "leave" else 1))
+    assert await town.farewells.say() == ([SCRIBE.slug], False)
+    assert await town.noted() == ["scribe"]
+    assert town.watch.is_up == (answer is not HANG_UP)
+
+    town.homeserver.next("joined_rooms", IN_ROOMS)
+    assert await town.farewells.say() == ([SCRIBE.slug], True)
+    assert town.left()[-3:] == ["!builders", "!chat", "!general"]
+
+
+async def test_one_whom_the_homeserver_never_knew_is_gone(town: Town) -> None:
+    await town.remove(SCRIBE)
+    town.now_ms += LONG_AFTER_MS
+    town.homeserver.next("joined_rooms", NOT_REGISTERED)
+    assert await town.farewells.say() == ([SCRIBE.slug], True)
+    assert await town.members() == set()
+
+
+async def test_one_that_came_back_stays(town: Town) -> None:
+    await town.remove(SCRIBE)
+    town.agents.replace([SCRIBE])
+    assert await town.farewells.say() == ([], False), "the registry is about to tell which of the two it is"
+    async with town.database.transaction() as tx:
+        await tx.agents.put(SCRIBE, now_ms=town.now_ms)
+    assert await town.farewells.say() == ([], True)
+    assert town.homeserver.asked == []
+
+
+async def test_many_go_and_one_refusal_holds_up_nobody(town: Town) -> None:
+    others = [Agent(f"a{number}", AgentSlug(f"a{number}"), "A") for number in range(30)]
+    await town.remove(SCRIBE, *others)
+    town.now_ms += LONG_AFTER_MS
+    town.homeserver.next("joined_rooms", refused(403, "M_FORBIDDEN"))
+    slugs, is_well = await town.farewells.say()
+    assert (len(slugs), is_well) == (31, False)
+    assert len(await town.noted()) == 1
+    assert (await town.farewells.say())[1]
+
+
+async def test_an_agent_that_cannot_be_handled_holds_up_no_other(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    poison = Agent("poison", AgentSlug("poison"), "Poison")
+    async with town.database.transaction() as tx:
+        await tx.agents.put(poison, now_ms=1)
+    await town.remove(poison, SCRIBE)
+    known = type(NAMESPACE).agent
+
+    def agent(namespace: Namespace, slug: AgentSlug) -> UserId:
+        if slug == poison.slug:
+            raise KeyError(slug)
+        return known(namespace, slug)
+
+    monkeypatch.setattr(type(NAMESPACE), "agent", agent)
+    town.homeserver.next("joined_rooms", IN_ROOMS)
+    town.now_ms += LONG_AFTER_MS
+    assert await town.farewells.say() == ([poison.slug, SCRIBE.slug], False)
+    assert (town.left(), await town.noted()) == (["!builders", "!chat", "!general"], [poison.slug])

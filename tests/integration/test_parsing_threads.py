@@ -1,0 +1,110 @@
+"""HTML and Markdown of messages are parsed in a thread before the transaction, whatever way they come."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from daarion_appservice.city import markup
+from daarion_appservice.city.types import Author, AuthorKind
+from daarion_appservice.matrix.inbound import worker as inbound_module
+from tests.integration.test_inbound import Inside, opened, said
+
+HTML = "<b>a</b>" * 4_000
+BODY = "@nobody " * 4_000
+SCRIBE = Author(AuthorKind.AGENT, "scribe", "Писар")
+
+
+@pytest.fixture
+async def inside(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
+    monkeypatch.setattr(inbound_module, "_FIRST_RETRY_MS", 4)
+    async with opened(database_url) as inside:
+        yield inside
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
+    """By what is parsed (html, markdown): the names of the threads it was parsed in."""
+    threads: dict[str, set[str]] = {"html": set(), "markdown": set()}
+    tidied, protected = markup._tidied, markup._protected
+
+    def note_html(html: str) -> str | None:
+        threads["html"].add(threading.current_thread().name.partition("_")[0])
+        return tidied(html)
+
+    def note_markdown(body: str) -> str:
+        threads["markdown"].add(threading.current_thread().name.partition("_")[0])
+        return protected(body)
+
+    monkeypatch.setattr(markup, "_tidied", note_html)
+    monkeypatch.setattr(markup, "_protected", note_markdown)
+    return threads
+
+
+def content(body: str = BODY, html: str = HTML, more: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"msgtype": "m.text", "body": body, "format": "org.matrix.custom.html", "formatted_body": html} | (
+        more or {}
+    )
+
+
+def edit_of(event_id: str, body: str = BODY + "edited") -> dict[str, Any]:
+    relation = {"rel_type": "m.replace", "event_id": event_id}
+    return content(more={"m.new_content": content(body), "m.relates_to": relation})
+
+
+REPLY = content(more={"m.relates_to": {"m.in_reply_to": {"event_id": "$0"}}})
+CASES: dict[str, list[list[dict[str, Any]]]] = {
+    "message": [[said("$1", content=content())]],
+    "mentions": [[said("$1", content=content(more={"m.mentions": {}}))]],
+    "reply": [[said("$0", content=content("plain", "<i>p</i>")), said("$1", content=REPLY)]],
+    "edit in one batch": [[said("$1", content=content()), said("$2", content=edit_of("$1"))]],
+    "edit in the next batch": [[said("$1", content=content())], [said("$2", content=edit_of("$1"))]],
+    "edit before its message": [[said("$2", content=edit_of("$1"))], [said("$1", content=content())]],
+    "one by one": [[said("$bad"), said("$1", content=content())]],
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_messages_from_matrix_are_parsed_in_the_thread(
+    inside: Inside, parsed: dict[str, set[str]], case: str
+) -> None:
+    inside.handlers.broken = {"$bad"}
+    for batch in CASES[case]:
+        await inside.store(*batch)
+        await inside.handle_all()
+
+    last = (await inside.in_room())[-1]
+    assert parsed == {"html": {"markup"}, "markdown": {"markup"}}
+    assert (last.formatted_body, last.body.startswith(BODY)) == (HTML, True)
+    assert last.body.endswith("edited") == ("edit" in case)
+
+
+async def test_html_that_is_poison_fails_its_event_alone(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    sanitised = markup.sanitised
+
+    def poisoned(html: str) -> str | None:
+        if "poison" in html:
+            raise RecursionError(html)
+        return sanitised(html)
+
+    monkeypatch.setattr(markup, "sanitised", poisoned)
+    await inside.store(
+        said("$1", content=content("one", "<b>one</b>")),
+        said("$2", content=content("two", "<b>poison</b>")),
+        said("$3", content=content("three", "<b>three</b>")),
+    )
+    await inside.handle_all()
+    assert await inside.bodies() == ["one", "three"]
+    assert [row.event_id for row in await inside.dead()] == ["$2"]
+
+
+async def test_long_posts_and_edits_of_the_city_are_parsed_in_the_thread(
+    inside: Inside, parsed: dict[str, set[str]]
+) -> None:
+    posted = await inside.desk.post(SCRIBE, "general", BODY)
+    edited = await inside.desk.changes.edit(SCRIBE, "general", posted.id, BODY + "edited")
+    assert edited.body.endswith("edited")
+    assert parsed["markdown"] == {"markup"}

@@ -1,0 +1,532 @@
+"""What the homeserver is told of presence, counted on its way; and what it makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from daarion_appservice.city.presence import Status
+from daarion_appservice.city.types import UserId
+from daarion_appservice.demo.local_synapse import LocalSynapse
+from daarion_appservice.errors import HomeserverLimited
+from daarion_appservice.matrix.client.homeserver import Homeserver
+from daarion_appservice.matrix.ghosts.status_text import FIELD
+from daarion_appservice.matrix.presence import sender
+from daarion_appservice.storage import migrate
+from daarion_appservice.storage.database import Database
+from daarion_appservice.storage.ghosts import Ghost
+from tests.parts.city import RunningCity, eventually, shared_city
+from tests.parts.ghost_presence import GhostTown, Land, ghost_land, is_about
+from tests.parts.http_proxy import Passed, Proxy
+from tests.parts.ports import free_port
+from tests.parts.synapse import boot
+
+DAARWIZZ = "@agent_daarwizz:city.localhost"
+SCRIBE = "@agent_scribe:city.localhost"
+REFRESH_S = 2.0
+NEVER_S = 600.0
+"""A refresh that does not come while a test runs."""
+JITTER = 0.2
+LATE_S = 1.0
+"""How much later than it should a busy machine may bring a request."""
+
+
+class WatchedCity:
+    """A city between which and its homeserver everything is counted."""
+
+    def __init__(self, city: RunningCity, proxy: Proxy) -> None:
+        self.city = city
+        self.proxy = proxy
+        self._tokens: dict[str, str] = {}
+
+    async def beat(self, slug: str, **heartbeat: str) -> None:
+        if slug not in self._tokens:
+            self._tokens[slug] = await self.city.agent_token(slug)
+        await self.city.post(f"/api/v1/agents/{slug}/heartbeat", heartbeat, token=self._tokens[slug])
+
+    def told(self, user: str, since: int = 0) -> list[Passed]:
+        """The presence of ``user`` as it was told, oldest first, leaving out the first ``since`` requests of all."""
+        return [passed for passed in self.proxy.passed[since:] if passed.is_presence and user in passed.path]
+
+    async def until(self, condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+        async def holds() -> bool:
+            return bool(condition())
+
+        await eventually(holds, timeout_s, lambda: "\n".join(self.city.service.last_lines(60)))
+
+    async def empty(self) -> None:
+        """Have everybody go, and forget what was told."""
+        for slug, user in (("daarwizz", DAARWIZZ), ("scribe", SCRIBE)):
+            if self.told(user):
+                await self.beat(slug, status="offline")
+                await self.until(lambda user=user: self.told(user)[-1].content == {"presence": "offline"})  # type: ignore[misc]
+        self.proxy.passed.clear()
+
+
+@asynccontextmanager
+async def watched_city(directory: Path, refresh_s: float) -> AsyncIterator[WatchedCity]:
+    homeserver_port = free_port()
+    proxy = Proxy(homeserver_port)
+    await proxy.start()
+    settings: dict[str, str | float] = {
+        "homeserver.address": proxy.url,
+        "presence.refresh_s": refresh_s,
+        "limits.heartbeats": "1000/second",
+    }
+    try:
+        async with shared_city(directory, homeserver={"port": homeserver_port}, settings=settings) as city:
+            yield WatchedCity(city, proxy)
+    finally:
+        await proxy.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def refreshing_city(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WatchedCity]:
+    async with watched_city(tmp_path_factory.mktemp("refreshing"), REFRESH_S) as city:
+        yield city
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def still_city(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WatchedCity]:
+    async with watched_city(tmp_path_factory.mktemp("still"), NEVER_S) as city:
+        yield city
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def watched(refreshing_city: WatchedCity) -> AsyncIterator[WatchedCity]:
+    yield refreshing_city
+    await refreshing_city.empty()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def unrefreshed(still_city: WatchedCity) -> AsyncIterator[WatchedCity]:
+    yield still_city
+    await still_city.empty()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_present_agent_is_told_again_within_every_period_always_with_its_status_text(
+    watched: WatchedCity,
+) -> None:
+    await watched.beat("daarwizz", status_msg="слухаю")
+    await watched.until(lambda: len(watched.told(DAARWIZZ)) >= 4)
+
+    told = watched.told(DAARWIZZ)
+    assert [passed.content for passed in told] == [{"presence": "online", "status_msg": "слухаю"}] * len(told)
+    times = [passed.at for passed in told]
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert all(pause < REFRESH_S + LATE_S for pause in pauses), pauses
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_heartbeats_that_change_nothing_tell_the_homeserver_nothing(watched: WatchedCity) -> None:
+    await watched.beat("daarwizz", status_msg="слухаю")
+    await watched.until(lambda: watched.told(DAARWIZZ))
+
+    first = watched.told(DAARWIZZ)[0].at
+    for _ in range(200):
+        await watched.beat("daarwizz", status_msg="слухаю")
+    await watched.until(lambda: len(watched.told(DAARWIZZ)) >= 3)
+
+    told = watched.told(DAARWIZZ)
+    most = 1 + (told[-1].at - first) / (REFRESH_S * (1 - JITTER) - 0.1)
+    assert len(told) <= most, "more than the refreshes"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_heartbeat_that_changes_something_is_told_at_once_and_only_once(unrefreshed: WatchedCity) -> None:
+    await unrefreshed.beat("daarwizz")
+    await unrefreshed.until(lambda: unrefreshed.told(DAARWIZZ))
+    await unrefreshed.beat("daarwizz", status="away", status_msg="обід")
+    await unrefreshed.until(lambda: unrefreshed.told(DAARWIZZ)[-1].content["presence"] == "unavailable")
+    await unrefreshed.beat("daarwizz", status="online")
+    await unrefreshed.until(lambda: unrefreshed.told(DAARWIZZ)[-1].content["presence"] == "online")
+
+    assert [passed.content for passed in unrefreshed.told(DAARWIZZ)] == [
+        {"presence": "online"},
+        {"presence": "unavailable", "status_msg": "обід"},
+        {"presence": "online", "status_msg": "обід"},
+    ]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_after_offline_nothing_more_is_told(watched: WatchedCity) -> None:
+    await watched.beat("daarwizz")
+    await watched.beat("scribe")
+    await watched.until(lambda: watched.told(DAARWIZZ) and watched.told(SCRIBE))
+    await watched.beat("daarwizz", status="offline")
+    await watched.until(lambda: watched.told(DAARWIZZ)[-1].content["presence"] == "offline")
+
+    so_far = len(watched.proxy.passed)
+    # Long enough for a refresh: the other one has had three.
+    await watched.until(lambda: len(watched.told(SCRIBE, since=so_far)) >= 3)
+    assert watched.told(DAARWIZZ, since=so_far) == []
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_homeserver_that_was_started_again_is_told_of_everybody_at_once(unrefreshed: WatchedCity) -> None:
+    await unrefreshed.beat("daarwizz", status_msg="слухаю")
+    await unrefreshed.beat("scribe", status="away")
+    await unrefreshed.until(lambda: unrefreshed.told(DAARWIZZ) and unrefreshed.told(SCRIBE))
+
+    so_far = len(unrefreshed.proxy.passed)
+    await unrefreshed.city.homeserver.restart()
+
+    def told() -> list[list[Passed]]:
+        return [unrefreshed.told(user, since=so_far) for user in (DAARWIZZ, SCRIBE)]
+
+    await unrefreshed.until(lambda: all(told()))
+    assert [[passed.content for passed in each] for each in told()] == [
+        [{"presence": "online", "status_msg": "слухаю"}],
+        [{"presence": "unavailable"}],
+    ]
+
+
+# --- the mirror alone, on a homeserver with a few ghosts ----------------------------------------------
+
+ONLINE, AWAY, OFFLINE = Status.ONLINE, Status.AWAY, Status.OFFLINE
+LIMITED = {"errcode": "M_LIMIT_EXCEEDED", "error": "Too many requests", "retry_after_ms": 300}
+
+
+@pytest.fixture(scope="module")
+def land(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Land]:
+    land = asyncio.run(_land(tmp_path_factory.mktemp("land")))
+    yield land
+    land.homeserver.kill()
+
+
+async def _land(directory: Path, overrides: Mapping[str, object] | None = None) -> Land:
+    async def boot_here(**options: Any) -> LocalSynapse:
+        return await boot(directory / "synapse", **options)
+
+    return await ghost_land(directory, boot_here, overrides)
+
+
+@pytest.fixture
+async def town(tmp_path: Path, land: Land) -> AsyncIterator[GhostTown]:
+    """Four ghosts, and nobody tells the homeserver anything of them a second time by itself."""
+    async with land.town(tmp_path, ghosts=4, refresh_s=NEVER_S) as town:
+        yield town
+
+
+async def until_presence(town: GhostTown, *expected: str) -> None:
+    """Wait until the homeserver says so of the first ghosts."""
+
+    async def is_so() -> bool:
+        return [await town.presence(number) for number in range(len(expected))] == list(expected)
+
+    await eventually(is_so)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async def holds() -> bool:
+        return bool(condition())
+
+    await eventually(holds)
+
+
+async def test_a_mirror_that_is_started_again_tells_everybody_anew_with_what_changed_meanwhile(town: GhostTown) -> None:
+    for number in range(3):
+        town.change(number, ONLINE)
+    async with town.mirroring():
+        await until_presence(town, "online", "online", "online")
+
+    town.change(0, OFFLINE)
+    town.change(1, AWAY)
+    town.change(1, OFFLINE)
+    town.change(1, AWAY, "обід")
+    so_far = len(town.proxy.passed)
+    async with town.mirroring():
+        await until_presence(town, "offline", "unavailable", "online")
+        await until(lambda: len(town.proxy.passed) >= so_far + 3)
+    told = [passed for passed in town.proxy.passed[so_far:] if passed.is_presence and passed.method == "PUT"]
+    assert sorted(str(passed.content["presence"]) for passed in told) == ["offline", "online", "unavailable"]
+
+
+async def test_a_stop_takes_everybody_offline_also_those_told_a_moment_ago(town: GhostTown) -> None:
+    for number in range(4):
+        town.change(number, ONLINE, "слухаю")
+    async with town.mirroring():
+        await until_presence(town, *["online"] * 4)
+        town.change(0, AWAY)
+    await town.mirror.stop()
+    await until_presence(town, *["offline"] * 4)
+
+
+async def test_an_away_ghost_that_speaks_is_away_again_and_an_offline_one_stays_offline(town: GhostTown) -> None:
+    town.change(0, AWAY, "обід")
+    town.change(1, ONLINE)
+    async with town.mirroring():
+        await until_presence(town, "unavailable", "online")
+        town.change(1, OFFLINE)
+        await until_presence(town, "unavailable", "offline")
+
+        for number in range(3):
+            await town.say(number, "я ще тут")
+        # What Synapse makes of it, and what it leaves alone.
+        await until_presence(town, "online", "offline", "offline")
+        for number in range(3):
+            town.mirror.spoke(town.ghost(number))
+        await until_presence(town, "unavailable", "offline", "offline")
+        await until(lambda: len(town.told(town.ghost(0))) >= 2)
+    assert {content["status_msg"] for content in town.told(town.ghost(0))} == {"обід"}, "with the text, each time"
+    assert town.told(town.ghost(1))[-1] == {"presence": "offline"}
+    assert town.told(town.ghost(2)) == []
+
+
+async def test_status_texts_stand_in_the_profile_exactly_as_long_as_they_hold(town: GhostTown) -> None:
+    async def until_text(number: int, text: str | None) -> None:
+        async def is_so() -> bool:
+            stands = (await town.profile(number)).get(FIELD) == ({"text": text} if text else None)
+            return stands and town.ghosts.status_text(town.ghost(number)) == text
+
+        await eventually(is_so)
+
+    def changes() -> list[tuple[str, str]]:
+        return [(passed.method, passed.path) for passed in town.proxy.passed if passed.path.endswith(FIELD)]
+
+    town.change(0, ONLINE, "слухаю")
+    town.change(1, AWAY, "обід")
+    town.change(2, ONLINE)
+    async with town.mirroring():
+        await until_text(0, "слухаю")
+        await until_text(1, "обід")
+        assert len(changes()) == 2
+    async with town.mirroring():
+        await until(lambda: len(town.told()) == 6)
+        town.change(0, ONLINE)
+        await until_text(0, None)
+        town.change(1, OFFLINE)
+        await until_text(1, None)
+        town.change(3, ONLINE, "читаю")
+        await until_text(3, "читаю")
+    assert [method for method, _ in changes()] == ["PUT", "PUT", "DELETE", "DELETE", "PUT"]
+    await town.ghosts.load()
+    assert [town.ghosts.status_text(town.ghost(number)) for number in range(4)] == [None, None, None, "читаю"]
+
+
+async def test_a_text_of_somebody_who_is_gone_since_we_last_ran_is_removed_in_the_end(
+    town: GhostTown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        town.change(number, ONLINE, "слухаю")
+    async with town.mirroring():
+        await until(lambda: all(town.ghosts.status_text(town.ghost(number)) for number in range(2)))
+
+    monkeypatch.setattr(sender, "_SETTLED_S", 0.1)
+    town.mirror = town.another_mirror()
+    town.change(1, ONLINE, "слухаю")
+    async with town.mirroring():
+        await until(lambda: town.ghosts.status_text(town.ghost(0)) is None)
+    assert FIELD not in await town.profile(0)
+    assert FIELD in await town.profile(1)
+
+
+async def test_a_homeserver_without_profile_fields_is_asked_once_and_told_presence_only(town: GhostTown) -> None:
+    capabilities = {"capabilities": {"m.profile_fields": {"enabled": True, "disallowed": [FIELD]}}}
+    town.proxy.answer(lambda passed: passed.path.endswith("/capabilities"), 200, capabilities)
+    async with town.mirroring():
+        for number in range(4):
+            town.change(number, ONLINE, "слухаю")
+        await until(lambda: len(town.told()) == 4 and town.proxy.answered)
+        town.change(0, ONLINE, "читаю")
+        await until(lambda: len(town.told()) == 5)
+    assert len(town.proxy.answered) == 1
+    assert [passed for passed in town.proxy.passed if FIELD in passed.path] == []
+
+
+async def test_a_homeserver_that_wants_less_is_left_alone_for_as_long_as_it_says(town: GhostTown) -> None:
+    def refused(number: int) -> list[Passed]:
+        return [each for each in town.proxy.answered if str(town.ghost(number)) in each.path]
+
+    async with town.mirroring():
+        town.proxy.answer(is_about, 429, LIMITED)
+        town.change(0, ONLINE)
+        await until(lambda: town.proxy.answered)
+        town.change(1, ONLINE)
+        await until(lambda: all(len(refused(number)) >= 3 for number in range(2)))
+        town.proxy.pass_everything()
+        await until_presence(town, "online", "online")
+    # One request of each ghost may be under way before the mirror has read the other's 429; none is repeated before the time.
+    for number in range(2):
+        assert all(later.at - earlier.at >= 0.3 for earlier, later in pairwise(refused(number)))
+
+
+async def test_that_a_homeserver_is_too_slow_for_so_many_is_said_once_and_who_changes_does_not_wait_for_the_others(
+    town: GhostTown,
+) -> None:
+    for number in range(3):
+        town.change(number, ONLINE)
+    with capture_logs() as logs:
+        async with town.mirroring():
+            await until(lambda: len(town.told()) >= 3)
+            town.mirror._set_period(5)  # nothing in the world is fast enough for that
+            await until(lambda: len(town.told()) >= 100)
+            so_far = len(town.told())
+            town.change(3, AWAY)
+            await until(lambda: town.told(town.ghost(3)))
+            await until(lambda: len(town.told()) >= so_far + 100)
+    assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["presence_too_slow"]
+    before_it = town.told()[so_far:].index({"presence": "unavailable"})
+    assert before_it <= 10, "a turn, and what was under way"
+
+
+@pytest.mark.parametrize(
+    ("content", "after_ms"),
+    [
+        (LIMITED, 300),
+        pytest.param(LIMITED | {"retry_after_ms": "soon"}, 1_000, marks=pytest.mark.soak),
+        (["what?"], 1_000),
+    ],
+)
+async def test_when_to_come_back_is_read_from_the_refusal(town: GhostTown, content: Any, after_ms: int) -> None:
+    town.proxy.answer(lambda _: True, 429, content)
+    client = Homeserver(town.proxy.url, "any token")
+    with pytest.raises(HomeserverLimited) as refusal:
+        await client.versions()
+    await client.close()
+    assert (refusal.value.status, refusal.value.retry_after_ms) == (429, after_ms)
+
+
+async def test_a_restart_is_noticed_even_where_somebody_else_hides_it_from_whoever_asks_for_versions(
+    town: GhostTown,
+) -> None:
+    async with town.observing(), town.mirroring():
+        town.change(0, ONLINE)
+        await until(lambda: len(town.told()) == 1)
+        town.proxy.wait_for_target(lambda passed: passed.path.endswith("/versions"))
+        town.homeserver.kill()
+        await town.homeserver.start()
+        await until(lambda: len(town.told()) == 2)
+    assert town.watch.absences == 1
+
+
+async def test_what_is_known_of_homeservers_and_ghosts_survives_a_restart(database_url: str) -> None:
+    database = Database(database_url)
+    await migrate.upgrade(database)
+    long_name = "Synapse/1.163.2 (b=matrix-org-hotfixes,4d1e8a9c)" * 2
+    for software, held_ms in (("Synapse/1.163.2", 33_000), ("", 1), (long_name, 2), ("Synapse/1.163.2", 90_000)):
+        async with database.transaction() as tx:
+            await tx.kept.put_presence_held_ms(software, held_ms)
+    ghost = Ghost(UserId(DAARWIZZ), "DAARWIZZ", status_text="слухаю")
+    async with database.transaction() as tx:
+        await tx.ghosts.put(Ghost(UserId(DAARWIZZ), "DAARWIZZ"))
+        await tx.ghosts.put(ghost)
+    async with database.reading() as tx:
+        held = [await tx.kept.presence_held_ms(software) for software in ("Synapse/1.163.2", "", long_name, "another")]
+        assert held == [90_000, 1, 2, None]
+        assert await tx.ghosts.all() == [ghost]
+    await database.close()
+
+
+# --- with our module in Synapse -----------------------------------------------------------------------
+
+MODULE = Path(__file__).parents[2] / "synapse_module"
+KEPT_S = 5
+"""How long the module keeps ghosts after the last word of ours."""
+
+
+@pytest.fixture(scope="module")
+def land_with_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Land]:
+    modules = [{"module": "daarion_synapse_module.DaarionPresence", "config": {"timeout_s": KEPT_S}}]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(MODULE))
+        land = asyncio.run(_land(tmp_path_factory.mktemp("land-with-module"), {"modules": modules}))
+    yield land
+    land.homeserver.kill()
+
+
+@pytest.fixture
+async def town_with_module(
+    tmp_path: Path, land_with_module: Land, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[GhostTown]:
+    monkeypatch.setenv("PYTHONPATH", str(MODULE))  # for those that start the homeserver once more
+    async with land_with_module.town(tmp_path, ghosts=4) as town:
+        yield town
+
+
+def words(town: GhostTown) -> list[list[tuple[str, str]]]:
+    """What the module was told, request by request, leaving out those that only renew."""
+    asked = [passed.content for passed in town.proxy.passed if passed.is_module and passed.method == "POST"]
+    return [[(each["user_id"], each["presence"]) for each in users] for content in asked if (users := content["users"])]
+
+
+async def test_a_synapse_with_our_module_is_told_of_many_in_one_request_and_keeps_them(
+    town_with_module: GhostTown,
+) -> None:
+    town = town_with_module
+    for number in range(4):
+        town.change(number, ONLINE, "слухаю")
+    async with town.observing(), town.mirroring():
+        await until_presence(town, *["online"] * 4)
+        assert [len(word) for word in words(town)] == [4]
+        town.change(0, AWAY)
+        town.change(1, OFFLINE)
+        await until_presence(town, "unavailable", "offline", "online", "online")
+        renewals = len(town.proxy.passed)
+
+        def has_renewed_for_longer_than_the_module_waits() -> bool:
+            renewing = [passed for passed in town.proxy.passed[renewals:] if passed.is_module]
+            return bool(renewing) and renewing[-1].at - renewing[0].at > 2 * KEPT_S
+
+        await eventually(lambda: asyncio.sleep(0, has_renewed_for_longer_than_the_module_waits()), 60)
+        await until_presence(town, "unavailable", "offline", "online", "online")
+        assert sum(map(len, words(town))) == 6, "nobody was told of twice"
+        assert (town.seen_as("offline"), town.told()) == ({town.ghost(1): 1}, [])
+    await town.mirror.stop()
+    await until_presence(town, *["offline"] * 4)
+
+
+async def test_a_synapse_that_comes_back_without_our_module_is_told_one_by_one(town_with_module: GhostTown) -> None:
+    town = town_with_module
+    town.change(0, ONLINE)
+    async with town.observing(), town.mirroring():
+        await until(lambda: words(town))
+        setup = town.homeserver.setup
+        town.homeserver.kill()
+        town.homeserver.setup = dataclasses.replace(setup, overrides={})
+        await town.homeserver.start()
+        await until(town.told)
+        await until_presence(town, "online")
+    assert len(words(town)) == 1
+    town.homeserver.setup = setup
+    await town.homeserver.restart()
+
+
+@pytest.mark.soak
+async def test_what_the_module_let_go_while_we_were_not_heard_is_told_anew(town_with_module: GhostTown) -> None:
+    town = town_with_module
+    town.change(0, ONLINE)
+    town.change(1, AWAY)
+    async with town.mirroring():
+        await until_presence(town, "online", "unavailable")
+        town.proxy.answer(lambda passed: passed.is_module, 429, LIMITED)
+        await until_presence(town, "offline", "offline")
+        town.proxy.pass_everything()
+        await until_presence(town, "online", "unavailable")
+
+
+@pytest.mark.soak
+async def test_whom_the_module_still_keeps_of_a_service_that_crashed_goes_offline_in_the_end(
+    town_with_module: GhostTown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town = town_with_module
+    town.change(0, ONLINE)
+    town.change(1, ONLINE)
+    async with town.mirroring():
+        await until_presence(town, "online", "online")
+
+    monkeypatch.setattr(sender, "_SETTLED_S", 0.1)
+    town.mirror = town.another_mirror()
+    town.change(1, ONLINE)
+    async with town.mirroring():
+        await until_presence(town, "offline", "online")

@@ -1,0 +1,313 @@
+"""What was read is kept exactly as long as it holds, whoever changes it; and what has a connection of its own outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from sqlalchemy import Executable, insert, select, text, update
+
+from daarion_appservice.storage import migrate, tables
+from daarion_appservice.storage.database import Database
+from daarion_appservice.storage.inbox import ReceivedEvent
+from daarion_appservice.storage.inbox_writer import ReceivedTransaction
+from daarion_appservice.storage.read_cache import Remembered
+
+KEY = "how often"
+
+
+@dataclass
+class Counter:
+    """A number in the database, and how often it was read from there."""
+
+    database: Database
+    reads: int = 0
+    hold: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def read(self) -> int:
+        async with self.database.reading() as tx:
+            value = (await tx.connection.execute(select(tables.kept.c.value).where(tables.kept.c.key == KEY))).scalar()
+        self.reads += 1
+        await self.hold.wait()
+        return int(value or 0)
+
+    async def get(self, key: str = "counter") -> int:
+        return await self.database.remembered.get(key, self.read, _small)
+
+
+async def put(database: Database, value: int) -> None:
+    async with database.transaction() as tx:
+        await tx.connection.execute(update(tables.kept).where(tables.kept.c.key == KEY).values(value=str(value)))
+
+
+def _small(_value: object) -> int:
+    return 10
+
+
+@pytest.fixture
+async def counter(database_url: str) -> AsyncIterator[Counter]:
+    async with _opened(database_url) as database:
+        await migrate.upgrade(database)
+        async with database.transaction() as tx:
+            await tx.connection.execute(insert(tables.kept).values(key=KEY, value="0"))
+        counter = Counter(database)
+        counter.hold.set()
+        yield counter
+
+
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[Database]:
+    database = Database(url)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+# --- what was read ------------------------------------------------------------------------------------
+
+
+async def test_what_nobody_changed_is_read_once(counter: Counter) -> None:
+    assert [await counter.get() for _ in range(5)] == [0] * 5
+    assert counter.reads == 1
+
+
+async def test_what_this_process_stores_is_seen_at_once(counter: Counter) -> None:
+    for value in range(1, 6):
+        await put(counter.database, value)
+        assert await counter.get() == value
+
+
+async def test_what_another_process_stores_is_seen_at_once(counter: Counter, database_url: str) -> None:
+    async with _opened(database_url) as other:
+        for value in range(1, 6):
+            await put(other, value)
+            assert await counter.get() == value
+    assert counter.reads == 5
+
+
+async def test_what_the_homeserver_sends_counts_as_a_change(counter: Counter) -> None:
+    await counter.get()
+    await counter.database.intake.store(ReceivedTransaction("1", "0", [ReceivedEvent("$1", "!r", "{}")], 1))
+    await counter.get()
+    assert counter.reads == 2
+
+
+async def test_reading_changes_nothing(counter: Counter) -> None:
+    for _ in range(3):
+        await counter.get()
+        async with counter.database.reading() as tx:
+            await tx.rooms.all()
+    assert counter.reads == 1
+
+
+async def test_who_asks_at_the_same_time_is_answered_by_one_look(counter: Counter) -> None:
+    counter.hold.clear()
+    asked = [asyncio.create_task(counter.get()) for _ in range(50)]
+    while not counter.reads:
+        await asyncio.sleep(0.001)
+    asked += [asyncio.create_task(counter.get()) for _ in range(50)]
+    counter.hold.set()
+    assert await asyncio.gather(*asked) == [0] * 100
+    assert counter.reads == 1
+
+
+async def test_who_asks_after_a_change_never_gets_what_was_read_before_it(counter: Counter) -> None:
+    counter.hold.clear()
+    early = asyncio.create_task(counter.get())
+    while not counter.reads:
+        await asyncio.sleep(0.001)
+    await put(counter.database, 1)
+    late = asyncio.create_task(counter.get())
+    while counter.reads < 2:
+        await asyncio.sleep(0.001)
+    counter.hold.set()
+    assert (await early, await late) == (0, 1)
+    assert await counter.get() == 1
+
+
+async def test_many_writers_and_readers_see_no_step_back(counter: Counter, database_url: str) -> None:
+    stored = 0
+
+    async def write(other: Database) -> None:
+        nonlocal stored
+        for value in range(1, 101):
+            await put(other, value)
+            stored = value
+
+    async def look(until: asyncio.Task[None]) -> None:
+        while not until.done():
+            known = stored
+            assert await counter.get() >= known
+
+    async with _opened(database_url) as other:
+        writing = asyncio.create_task(write(other))
+        await asyncio.gather(writing, *(look(writing) for _ in range(5)))
+    assert await counter.get() == 100
+
+
+async def test_what_is_made_of_the_same_rows_is_not_read_again(counter: Counter) -> None:
+    rows = ["the same"]
+
+    async def look() -> object:
+        return list(rows)
+
+    async def get() -> int:
+        return await counter.database.remembered.get("counter", counter.read, _small, look)
+
+    assert [await get(), await get()] == [0, 0]
+    await put(counter.database, 1)
+    assert [await get(), await get()] == [0, 0], "as the look says that nothing changed"
+    assert counter.reads == 1
+    rows.append("another")
+    await put(counter.database, 2)
+    assert [await get(), await get()] == [2, 2]
+    assert counter.reads == 2
+
+
+async def test_a_look_counts_only_for_what_was_read_at_the_same_time(counter: Counter) -> None:
+    rows = iter(["older", "newer", "newer", "newer"])
+
+    async def look() -> object:
+        return next(rows)
+
+    async def get() -> int:
+        return await counter.database.remembered.get("counter", counter.read, _small, look)
+
+    assert await get() == 0
+    await put(counter.database, 1)
+    assert await get() == 1, "whether it was read from the newer rows was not known"
+    assert counter.reads == 2
+
+
+async def test_every_change_of_a_room_shows_in_its_version(counter: Counter) -> None:
+    room = tables.rooms.c.slug == "r0"
+    changes: list[Executable] = [
+        update(tables.rooms).where(room).values(last_seq=9),
+        update(tables.rooms).where(room).values(first_seq=-1),
+        update(tables.rooms).where(room).values(name="Інша"),
+    ]
+    elsewhere: list[Executable] = [
+        update(tables.rooms).where(tables.rooms.c.slug == "r1").values(last_seq=9),
+        update(tables.kept).where(tables.kept.c.key == KEY).values(value="1"),
+        insert(tables.messages).values(_message(5, room="city_r1")),
+    ]
+    database = counter.database
+    rooms = [{"id": f"city_r{n}", "slug": f"r{n}", "name": "Room", "created_at_ms": n} for n in range(2)]
+    await _do(database, insert(tables.rooms).values(rooms))
+    versions = database.room_versions
+    seen = [await versions.of("r0")]
+    for change in changes:
+        await _do(database, change)
+        seen.append(await versions.of("r0"))
+        assert seen[-1] != seen[-2]
+        assert seen[-1] == await versions.of("city_r0")
+    for change in elsewhere:
+        await _do(database, change)
+        assert await versions.of("r0") == seen[-1]
+    for other in ("r1", "r2"):
+        assert await versions.of(other) != seen[-1]
+
+
+async def _do(database: Database, *changes: Executable) -> None:
+    async with database.transaction() as tx:
+        for change in changes:
+            await tx.connection.execute(change)
+
+
+def _message(seq: int, room: str = "city_r0") -> dict[str, object]:
+    author = {"author_kind": "citizen", "author_id": "u_1", "author_name": "Оксана"}
+    said = {"body": "Добрий вечір", "msgtype": "m.text", "created_at_ms": seq, "delivery": "pending"}
+    return {"id": f"{seq:026}", "room_id": room, "seq": seq, **author, **said}
+
+
+async def test_a_look_that_failed_is_not_remembered(counter: Counter) -> None:
+    async def fail() -> int:
+        raise LookupError
+
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            await counter.database.remembered.get("counter", fail, _small)
+    assert await counter.get() == 0
+
+
+async def test_of_what_there_is_no_room_for_the_longest_unused_goes_first(counter: Counter) -> None:
+    remembered = Remembered(_Still(), max_bytes=1600)
+    read: list[str] = []
+
+    def reading(key: str) -> Callable[[], Coroutine[None, None, str]]:
+        async def read_it() -> str:
+            read.append(key)
+            return key
+
+        return read_it
+
+    async def get(key: str, size: int = 100) -> str:
+        return await remembered.get(key, reading(key), lambda _: size)
+
+    keys = [f"{number}" for number in range(16)]
+    for key in keys:
+        await get(key)
+    await get("0")
+    await get("one more")
+    read.clear()
+    for key in (*keys[2:], "0", "one more"):
+        await get(key)
+    assert read == []
+    for _ in range(2):
+        await get("too large", 101)
+    await get("1")
+    assert read == ["too large", "too large", "1"]
+
+
+class _Still:
+    """Nothing is ever stored."""
+
+    async def now(self) -> str:
+        return "still"
+
+
+# --- connections that are kept ------------------------------------------------------------------------
+
+
+async def test_connections_that_the_server_has_ended_are_opened_again(postgres_url: str) -> None:
+    async with _opened(postgres_url) as database, _opened(postgres_url) as other:
+        await migrate.upgrade(database)
+        counter = Counter(database)
+        counter.hold.set()
+        for number in range(3):
+            event = ReceivedEvent(f"${number}", "!r", "{}")
+            assert await database.intake.store(ReceivedTransaction(f"{number}", "0", [event], 1))
+            await counter.get()
+            async with other.transaction() as tx:
+                await tx.connection.execute(
+                    text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+                )
+            await asyncio.sleep(0.2)  # until the ends are here
+        async with database.reading() as tx:
+            assert len(await tx.inbox.waiting(after_id=0, limit=9)) == 3
+
+
+async def test_connections_that_are_kept_leave_the_pool_to_others(postgres_url: str) -> None:
+    database = Database(postgres_url, pool_size=1)
+    await migrate.upgrade(database)
+    lease = await database.dedicated()
+    await database.intake.store(ReceivedTransaction("1", "0", [], 1))
+    counter = Counter(database)
+    counter.hold.set()
+    await counter.get()
+    await database.room_versions.of("r0")
+    async with database.reading() as tx, asyncio.timeout(10):
+        assert await tx.rooms.all() == []
+    await lease.close()
+    await database.close()
+
+
+async def test_a_database_can_be_used_again_after_it_was_closed(counter: Counter) -> None:
+    assert await counter.get() == 0
+    await counter.database.close()
+    await put(counter.database, 1)
+    assert await counter.get() == 1

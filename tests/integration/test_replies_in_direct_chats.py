@@ -1,0 +1,415 @@
+"""What is said to an agent in a chat of its own; and Second Me, who tells nobody what it was asked by somebody else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from daarion_appservice.agents.second_me import MAX_PROMPT_CHARS
+from daarion_appservice.city.presence import Status
+from daarion_appservice.city.second_me import SECOND_ME
+from daarion_appservice.city.types import Author, AuthorKind, CitizenId, MatrixRoomId, SubjectId, UserId
+from daarion_appservice.errors import Conflict, NotAllowed
+from tests.parts.agent_replies import GENERAL, LATER, SCRIBE, Forum, open_forum
+from tests.parts.agents_core import after, says
+from tests.parts.city import eventually
+from tests.parts.messaging import link
+
+ALICE = "@alice:city.localhost"
+MALLORY = "@mallory:city.localhost"
+OKSANA = CitizenId("u_1")
+LINK = "https://matrix.to/#/@agent_scribe:city.localhost"
+
+
+@pytest.fixture
+async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Forum]:
+    async with open_forum(database_url, monkeypatch) as forum:
+        yield forum
+
+
+async def remembered(forum: Forum, who: str) -> list[tuple[str, str]]:
+    async with forum.second_me() as second_me:
+        return [(each.prompt, each.response) for each in await second_me.history(SubjectId(who))]
+
+
+async def links(forum: Forum, user: str, citizen: CitizenId) -> None:
+    await forum.accounts.link(citizen, user, "city.localhost")
+
+
+async def test_in_company_an_agent_answers_whoever_turns_to_it(forum: Forum) -> None:
+    chat = await forum.chat(SCRIBE, in_company=True)
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "Бобе, ходімо обідати")
+        await forum.hears(chat, ALICE, "@varta, а ти?")
+        await forum.hears(chat, ALICE, "Писар, нагадай нам о другій")
+        await forum.answers(room=chat.id)
+    assert [asked.content["input"] for asked in forum.core.asked] == ["Писар, нагадай нам о другій"]
+
+
+async def test_second_me_remembers_in_a_chat_what_was_asked_there(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    forum.core.next(says("Сонце"), says("Так"))
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "Яка погода?")
+        await forum.answers(1, room=chat.id)
+        await forum.hears(chat, ALICE, "Точно?")
+        _, answer = await forum.answers(2, room=chat.id)
+    assert answer.body == "Так"
+    assert forum.core.asked[1].path == "/agents/second_me/invoke"
+    assert forum.core.asked[1].content["context"] == {
+        "kind": "secondme",
+        "user_id": ALICE,
+        "room": None,
+        "history": [{"role": "user", "content": "Яка погода?"}, {"role": "assistant", "content": "Сонце"}],
+    }
+    assert await remembered(forum, ALICE) == [("Яка погода?", "Сонце"), ("Точно?", "Так")]
+
+
+async def test_of_a_linked_person_it_remembers_the_same_in_the_city(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    forum.core.next(says("давнє"), says("перше"), says("друге"))
+    async with forum.answering(), forum.second_me() as second_me:
+        await forum.hears(chat, ALICE, "0")
+        await forum.answers(1, room=chat.id)
+        await links(forum, ALICE, OKSANA)
+        await forum.hears(chat, ALICE, "1")
+        await forum.answers(2, room=chat.id)
+        async with second_me.ask(SubjectId(OKSANA), "2") as answer:
+            assert [piece async for piece in answer] == ["друге"]
+    assert await remembered(forum, OKSANA) == [("1", "перше"), ("2", "друге")]
+    assert forum.core.asked[2].history == ["1", "перше"]
+    # Whoever got hold of a token of Alice's learns nothing of what she asked before.
+    assert await remembered(forum, ALICE) == [("0", "давнє")]
+    await forum.accounts.unlink(OKSANA)
+    assert await forum.accounts.subject_of(UserId(ALICE)) == ALICE
+
+
+async def test_an_account_is_one_citizens_and_a_citizen_has_one(forum: Forum) -> None:
+    bob, carol, petro = "@bob:city.localhost", "@carol:city.localhost", CitizenId("u_2")
+    await links(forum, ALICE, OKSANA)
+    with pytest.raises(Conflict):
+        await links(forum, ALICE, petro)
+    assert (await forum.accounts.of(OKSANA), await forum.accounts.of(petro)) == (ALICE, None)
+    await links(forum, bob, OKSANA)
+    await links(forum, ALICE, petro)
+    assert (await forum.accounts.of(OKSANA), await forum.accounts.of(petro)) == (bob, ALICE)
+
+    # Many at once, of whom one is first.
+    wanted = [links(forum, carol, CitizenId(f"u_{number}")) for number in range(3, 8)]
+    refused = [each for each in await asyncio.gather(*wanted, return_exceptions=True) if isinstance(each, Conflict)]
+    assert len(refused) == 4
+    await asyncio.gather(*(links(forum, f"@{name}:city.localhost", petro) for name in ("dave", "erin", "frank")))
+    assert str(await forum.accounts.of(petro))[1:-15] in {"dave", "erin", "frank"}
+    with pytest.raises(NotAllowed):
+        await forum.accounts.link(OKSANA, ALICE, "elsewhere.example")
+    assert await forum.accounts.of(OKSANA) == bob
+
+
+@pytest.mark.parametrize(
+    ("first", "command", "notice"),
+    [
+        ("Яка погода?", "забудь", "більше не пам’ятає"),
+        ("Яка погода?", "!forget", "більше не пам’ятає"),
+        ("How is the weather?", "!forget", "no longer remembers"),
+        ("How is the weather?", "Forget everything.", "no longer remembers"),
+        ("How is the weather?", "!Забудь УСЕ!", "більше не пам’ятає"),
+    ],
+)
+async def test_forget_in_a_chat_deletes_the_askers_memory(forum: Forum, first: str, command: str, notice: str) -> None:
+    chat, mallorys = await forum.chat(SECOND_ME), await forum.chat(SECOND_ME)
+    async with forum.answering():
+        await forum.hears(mallorys, MALLORY, "And mine?")
+        await forum.answers(1, room=mallorys.id)
+        await forum.hears(chat, ALICE, first)
+        await forum.answers(1, room=chat.id)
+        await forum.hears(chat, ALICE, command)
+        said = (await forum.answers(2, room=chat.id))[-1]
+        await forum.hears(chat, ALICE, "And now?")
+        await forum.answers(3, room=chat.id)
+    assert (said.msgtype, notice in said.body) == ("m.notice", True)
+    assert [asked.content["input"] for asked in forum.core.asked] == ["And mine?", first, "And now?"]
+    assert forum.core.asked[-1].history == []
+    assert [prompt for prompt, _ in await remembered(forum, ALICE)] == ["And now?"]
+    assert [prompt for prompt, _ in await remembered(forum, MALLORY)] == ["And mine?"]
+
+
+async def test_forget_deletes_the_memory_of_the_linked_citizen_too(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "0")
+        await forum.answers(1, room=chat.id)
+        await links(forum, ALICE, OKSANA)
+        await forum.hears(chat, ALICE, "1")
+        await forum.answers(2, room=chat.id)
+        await forum.hears(chat, ALICE, "!forget")
+        await forum.answers(3, room=chat.id)
+    assert (await remembered(forum, ALICE), await remembered(forum, OKSANA)) == ([], [])
+
+
+async def test_forget_without_an_agents_core_is_done(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "0")
+        await forum.answers(1, room=chat.id)
+        await forum.is_here(SECOND_ME, status=Status.OFFLINE)
+        await forum.hears(chat, ALICE, "!forget")
+        await forum.answers(2, room=chat.id)
+    assert await remembered(forum, ALICE) == []
+
+
+async def test_forget_in_company_deletes_nothing(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "0")
+        await forum.answers(1, room=chat.id)
+        await forum.happens(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
+        await forum.hears(chat, ALICE, "забудь")
+        await forum.answers(1, room=chat.id)
+    assert [prompt for prompt, _ in await remembered(forum, ALICE)] == ["0"]
+
+
+@pytest.mark.parametrize("body", ["Forget it, what is next?", "забудь про погоду", "unforgettable", "!forgetful"])
+async def test_a_sentence_with_forget_is_a_question(forum: Forum, body: str) -> None:
+    chat = await forum.chat(SECOND_ME)
+    async with forum.answering():
+        await forum.hears(chat, ALICE, body)
+        await forum.answers(1, room=chat.id)
+    assert [prompt for prompt, _ in await remembered(forum, ALICE)] == [body]
+
+
+async def test_other_agents_are_asked_what_second_me_takes_as_a_command(forum: Forum) -> None:
+    chat = await forum.chat(SCRIBE)
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "!forget")
+        await forum.answers(1, room=chat.id)
+    assert [asked.content["input"] for asked in forum.core.asked] == ["!forget"]
+
+
+async def test_who_comes_into_a_chat_is_company_at_once(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    await forum.happens(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
+    await forum.hears(chat, ALICE, "Привіт")
+    await forum.hears(chat, ALICE, "Second Me, що я питала?")
+    async with forum.answering():
+        (notice,) = await forum.answers(room=chat.id)
+    assert (notice.msgtype, forum.core.asked) == ("m.notice", [])
+
+
+async def test_second_me_waits_until_it_is_known_who_listens(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    await forum.hears(chat, ALICE, "Привіт")
+    async with forum.database.transaction() as tx:
+        await tx.rooms.doubt_chat(chat.id)
+    async with forum.answering():
+
+        async def was_put_off() -> bool:
+            async with forum.database.reading() as tx:
+                return any(owed.attempts for owed in await tx.answers.owed(now_ms=LATER, limit=1))
+
+        await eventually(was_put_off)
+        assert forum.core.asked == []
+        async with forum.database.transaction() as tx:
+            await tx.rooms.keep_chat(chat.id, in_company=False)
+        await forum.answers(room=chat.id)
+
+
+async def test_an_answer_is_not_shown_to_who_came_while_it_was_made(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    gate = asyncio.Event()
+    forum.core.next(after(gate, says("таємне")))
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "Привіт")
+
+        async def is_asked() -> bool:
+            return len(forum.core.asked) == 1
+
+        await eventually(is_asked)
+        await forum.happens(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
+        gate.set()
+        (notice,) = await forum.answers(room=chat.id)
+    assert notice.msgtype == "m.notice"
+
+
+async def test_another_agent_may_be_invited_where_a_chat_is_over(forum: Forum) -> None:
+    chat = await forum.chat(SCRIBE)
+    ghost, other = "@agent_scribe:city.localhost", "@agent_varta:city.localhost"
+    await forum.happens(chat, "m.room.member", {"membership": "leave"}, sender=ALICE, state_key=ghost)
+    await forum.happens(chat, "m.room.member", {"membership": "invite"}, sender=ALICE, state_key=other)
+    assert chat.matrix_room_id is not None
+    async with forum.database.reading() as tx:
+        now = await tx.rooms.by_matrix_id(chat.matrix_room_id)
+    assert now is not None
+    assert (now.agent, now.archived, now.id == chat.id) == ("varta", False, False)
+
+
+async def test_an_invitation_into_a_room_that_was_replaced_takes_it_from_nobody(forum: Forum) -> None:
+    async with forum.database.transaction() as tx:
+        await link(tx, GENERAL, "!old")
+        await tx.rooms.move(GENERAL, MatrixRoomId("!new"), former=MatrixRoomId("!old"))
+        general = await tx.rooms.get(GENERAL)
+    assert general is not None
+    old = replace(general, matrix_room_id=MatrixRoomId("!old"))
+    ghost = "@agent_scribe:city.localhost"
+    await forum.happens(old, "m.room.member", {"membership": "invite"}, sender=ALICE, state_key=ghost)
+    async with forum.database.reading() as tx:
+        assert await tx.rooms.by_matrix_id(MatrixRoomId("!old")) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "is_asked"),
+    [
+        ({"body": "@agent_scribe:city.localhost, де архів?"}, True),
+        ({"body": "Писарю?", "formatted_body": f'<a href="{LINK}">Писарю</a>?'}, True),
+        ({"body": "@agent_scribe:city.localhost, де архів?", "m.mentions": {}}, True),
+        ({"body": "@scribe: де архів?", "m.mentions": {}}, True),
+        ({"body": "@Писар де архів?", "m.mentions": {}}, True),
+        ({"body": "де архів, @scribe?", "m.mentions": {"user_ids": ["@bob:x.org"]}}, True),
+        ({"body": "`@scribe`, де архів?", "m.mentions": {}}, False),
+        ({"body": "> @scribe: де архів?\n\nот питання", "m.mentions": {}}, False),
+        ({"body": "> <@bob:x.org> @agent_scribe:city.localhost\n\nага", "m.relates_to": {"m.in_reply_to": {}}}, False),
+        ({"body": "ага", "formatted_body": f'<mx-reply><a href="{LINK}">Писарю</a></mx-reply>ага'}, False),
+    ],
+)
+async def test_whom_an_older_client_means_stands_in_the_text(forum: Forum, content: Any, is_asked: bool) -> None:
+    async with forum.database.transaction() as tx:
+        await link(tx, GENERAL, "!general")
+        general = await tx.rooms.get(GENERAL)
+    assert general is not None
+    text = {"msgtype": "m.text", "format": "org.matrix.custom.html"} | content
+    await forum.happens(general, "m.room.message", text, sender=ALICE)
+    async with forum.database.reading() as tx:
+        assert len(await tx.answers.owed(now_ms=LATER, limit=9)) == is_asked
+
+
+async def test_second_me_says_nothing_where_others_listen(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME, in_company=True)
+    async with forum.answering():
+        await forum.desk.post(Author(AuthorKind.CITIZEN, "u_1", "Оксана"), "general", "@second_me, що я питала?")
+        await forum.hears(chat, ALICE, "Second Me, what did I ask?")
+        (in_general,) = await forum.answers()
+        (in_chat,) = await forum.answers(room=chat.id)
+    assert (in_general.msgtype, in_chat.msgtype) == ("m.notice", "m.notice")
+    assert "наодинці" in in_general.body
+    assert "nobody else listens" in in_chat.body
+    assert forum.core.asked == []
+
+
+async def test_what_it_remembered_before_a_crash_is_said_after_it(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    await forum.hears(chat, ALICE, "Де ключі?")
+    async with forum.database.reading() as tx:
+        (owed,) = await tx.answers.owed(now_ms=LATER, limit=1)
+    forum.core.next(says("На гвіздку"))
+    async with (
+        forum.second_me() as second_me,
+        second_me.ask(SubjectId(ALICE), "Де ключі?", interaction=owed.id) as told,
+    ):
+        assert [piece async for piece in told] == ["На гвіздку"]
+    async with forum.answering():
+        (answer,) = await forum.answers(room=chat.id)
+    assert answer.body == "На гвіздку"
+    assert await remembered(forum, ALICE) == [("Де ключі?", "На гвіздку")]
+    assert len(forum.core.asked) == 1
+
+
+async def test_a_question_waits_while_another_of_the_same_person_is_answered(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    gate = asyncio.Event()
+    forum.core.next(after(gate, says("перше")), says("друге"))
+    async with forum.second_me() as second_me:
+
+        async def ask() -> None:
+            async with second_me.ask(SubjectId(ALICE), "1") as answer:
+                assert [piece async for piece in answer] == ["перше"]
+
+        asking = asyncio.create_task(ask())
+
+        async def is_asked() -> bool:
+            return len(forum.core.asked) == 1
+
+        await eventually(is_asked)
+        async with forum.answering():
+            await forum.hears(chat, ALICE, "2")
+
+            async def was_put_off() -> bool:
+                async with forum.database.reading() as tx:
+                    return any(owed.attempts for owed in await tx.answers.owed(now_ms=LATER, limit=1))
+
+            await eventually(was_put_off)
+            gate.set()
+            await asking
+            (answer,) = await forum.answers(room=chat.id)
+    assert answer.body == "друге"
+
+
+async def test_a_question_that_is_too_long_is_told_so(forum: Forum) -> None:
+    chat = await forum.chat(SECOND_ME)
+    async with forum.answering():
+        await forum.hears(chat, ALICE, "a" * (MAX_PROMPT_CHARS + 1))
+        (answer,) = await forum.answers(room=chat.id)
+    assert (answer.msgtype, "too long" in answer.body) == ("m.notice", True)
+
+
+async def test_files_of_a_chat_are_fetched_for_nobody_nor_what_an_edit_brings_in(forum: Forum) -> None:
+    chat, secret = await forum.chat(SCRIBE), "mxc://city.localhost/secret"
+    image = {"msgtype": "m.image", "body": "фото.png", "url": secret, "info": {"mimetype": "image/png"}}
+    html = {"format": "org.matrix.custom.html", "formatted_body": f'<img src="{secret}" alt="фото">'}
+    edit = {"m.new_content": image | html, "m.relates_to": {"rel_type": "m.replace", "event_id": "$text"}}
+    text = {"msgtype": "m.text", "body": "Дивись"}
+    for event_id, content in (("$image", image), ("$text", text | html), ("$edit", image | edit)):
+        event = {
+            "event_id": event_id,
+            "type": "m.room.message",
+            "sender": ALICE,
+            "origin_server_ts": 1,
+            "content": content,
+        }
+        async with forum.database.transaction() as tx:
+            await forum.desk.message_events.message(tx, chat, event)
+    kept = await forum.said(chat.id)
+    assert [(each.body, each.media and each.media.is_private) for each in kept] == [("фото.png", True)] * 2
+    assert [each.formatted_body for each in kept] == [None, None]
+    async with forum.database.reading() as tx:
+        assert not await tx.media.is_shown(secret)
+
+
+@pytest.mark.parametrize(
+    ("visibility", "is_repeated"), [("joined", False), ("invited", False), ("shared", True), ("world_readable", True)]
+)
+async def test_agent_repeats_nothing_to_who_joined_later(forum: Forum, visibility: str, is_repeated: bool) -> None:
+    chat = await forum.chat(SCRIBE, in_company=True)
+    content = {"history_visibility": visibility}
+    await forum.happens(chat, "m.room.history_visibility", content, sender=ALICE, state_key="")
+    await forum.hears(chat, ALICE, "Код від сейфа 1234")
+    await forum.happens(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
+    await forum.hears(chat, ALICE, "Вітаю, Мелорі")
+    async with forum.database.transaction() as tx:
+        await tx.rooms.keep_chat(chat.id, in_company=True)
+    async with forum.answering():
+        await forum.hears(chat, MALLORY, "Писар, що казали до мене?")
+        await forum.answers(room=chat.id)
+    (asked,) = forum.core.asked
+    assert ("1234" in str(asked.content)) is is_repeated
+    assert "Вітаю" in str(asked.content)
+
+
+@pytest.mark.parametrize("visibility", ["joined", "shared"])
+async def test_agent_repeats_nothing_private_in_public(forum: Forum, visibility: str) -> None:
+    async with forum.database.transaction() as tx:
+        await link(tx, GENERAL, "!general")
+        general = await tx.rooms.get(GENERAL)
+    assert general is not None
+    for each, body in ((visibility, "Код від сейфа 1234"), ("world_readable", "Відтепер усі читають")):
+        content = {"history_visibility": each}
+        await forum.happens(general, "m.room.history_visibility", content, sender=ALICE, state_key="")
+        await forum.hears(general, ALICE, body)
+    async with forum.answering():
+        await forum.hears(general, MALLORY, "Писар, що казали?")
+        await forum.answers()
+    (asked,) = forum.core.asked
+    assert "1234" not in str(asked.content)
+    assert "Відтепер" in str(asked.content)

@@ -1,0 +1,479 @@
+"""Second Me: a citizen asks, and is answered by what they asked before."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from sqlalchemy import func, select, update
+
+from daarion_appservice.agents import second_me
+from daarion_appservice.agents.second_me import SecondMe
+from daarion_appservice.city.types import SubjectId
+from daarion_appservice.clock import new_id, now_ms
+from daarion_appservice.errors import Conflict, CoreFailed, InvalidInput
+from daarion_appservice.storage.database import Database
+from daarion_appservice.storage.tables import interactions, secondme_turns
+from tests.parts.agents_core import (
+    DONE,
+    BadCore,
+    Behaviour,
+    after,
+    answers,
+    breaks_off_after,
+    delta,
+    pauses,
+    says,
+    says_nothing,
+    stalls_after,
+    streams,
+)
+from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
+from tests.parts.in_process_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.ports import HOST
+
+OKSANA, PETRO = citizen_token("u_1", "Оксана"), citizen_token("u_2", "Петро")
+IS_OKSANA = SubjectId("u_1")
+SOON_S = 0.4
+"""After which the core is given up that would keep us waiting for ever."""
+
+
+@pytest.fixture
+async def core() -> AsyncIterator[BadCore]:
+    async with BadCore().serving() as core:
+        yield core
+
+
+@pytest.fixture
+async def city(core: BadCore, database_url: str) -> AsyncIterator[OpenCity]:
+    async with open_city(database_url, agents_core={"url": core.url}) as city:
+        yield city
+
+
+@pytest.fixture
+async def sqlite_city(core: BadCore, sqlite_url: str) -> AsyncIterator[OpenCity]:
+    """For what has nothing to do with the kind of database."""
+    async with open_city(sqlite_url, agents_core={"url": core.url}) as city:
+        yield city
+
+
+async def ask(city: OpenCity, prompt: str, *, token: str = OKSANA, **more: str) -> Answer:
+    return await city.call("POST", "/secondme/invoke", {"prompt": prompt} | more, token=token)
+
+
+async def history(city: OpenCity, *, token: str = OKSANA) -> list[tuple[str, str]]:
+    return [(each["prompt"], each["response"]) for each in await city.get("/secondme/history", token=token)]
+
+
+def code(answer: Answer) -> tuple[int, str]:
+    return answer.status, answer.content["code"]
+
+
+# --- asked and answered -------------------------------------------------------------------------------
+
+
+async def test_excerpt_of_a_question_has_no_markdown(city: OpenCity, core: BadCore) -> None:
+    core.next(says("Так"))
+    answer = await ask(city, "**Чи** є [парк](https://example.org)?\n\n" + "а" * 300)
+    assert answer.content["prompt_excerpt"] == "Чи є парк? " + "а" * 148 + "…"
+
+
+async def test_a_question_is_answered_and_remembered(city: OpenCity, core: BadCore) -> None:
+    core.next(says("Озеленіть дахи"))
+    answer = await ask(city, "Порадь ідею для міського району", user_id="u_1")
+    assert answer.status == 200
+    assert {key: answer.content[key] for key in ("user_id", "prompt", "prompt_excerpt", "response")} == {
+        "user_id": "u_1",
+        "prompt": "Порадь ідею для міського району",
+        "prompt_excerpt": "Порадь ідею для міського району",
+        "response": "Озеленіть дахи",
+    }
+    assert set(answer.content) == {
+        "id", "user_id", "prompt", "prompt_excerpt", "response", "latency_ms", "created_at"
+    }  # fmt: skip
+    assert answer.content["latency_ms"] >= 0
+    (asked,) = core.asked
+    assert asked.path == "/agents/second_me/invoke"
+    assert asked.content == {
+        "input": "Порадь ідею для міського району",
+        "context": {"kind": "secondme", "user_id": "u_1", "room": None, "history": []},
+    }
+    assert await city.get("/secondme/history?user_id=u_1", token=OKSANA) == [answer.content]
+
+
+async def test_the_sixth_question_no_longer_carries_the_first(city: OpenCity, core: BadCore) -> None:
+    for number in range(1, 7):
+        core.next(says(f"відповідь {number}"))
+        await ask(city, f"питання {number}")
+    carried = [said for number in range(2, 6) for said in (f"питання {number}", f"відповідь {number}")]
+    assert core.asked[5].history == carried
+    assert core.asked[5].content["input"] == "питання 6"
+    roles = [said["role"] for said in core.asked[5].content["context"]["history"]]
+    assert roles == ["user", "assistant"] * 4
+    assert await history(city) == [(f"питання {number}", f"відповідь {number}") for number in range(2, 7)]
+    async with city.city.database.reading() as tx:
+        kept = await tx.connection.scalar(select(func.count()).select_from(interactions))
+    assert kept == 5, "what is older is not kept at all"
+
+
+async def test_nobody_elses_questions_are_known(city: OpenCity, core: BadCore) -> None:
+    for number in range(6):
+        await ask(city, f"Оксана {number}")
+    await ask(city, "Петро", token=PETRO)
+    assert core.asked[6].history == []
+    assert [prompt for prompt, _ in await history(city, token=PETRO)] == ["Петро"]
+    assert len(await history(city)) == 5
+
+
+async def test_what_is_forgotten_is_gone(city: OpenCity, core: BadCore) -> None:
+    await ask(city, "питання")
+    await ask(city, "Петро", token=PETRO)
+    answer = await city.call("DELETE", "/secondme/history?user_id=u_1", token=OKSANA)
+    assert (answer.status, answer.content) == (204, "")
+    assert await history(city) == []
+    assert len(await history(city, token=PETRO)) == 1
+    await ask(city, "нове питання")
+    assert core.asked[2].history == []
+
+
+async def test_another_agent_may_be_everybodys_second_me(core: BadCore, sqlite_url: str) -> None:
+    async with open_city(sqlite_url, agents_core={"url": core.url}, city={"second_me": "alter_ego"}) as city:
+        await ask(city, "питання")
+    assert core.asked[0].path == "/agents/alter_ego/invoke"
+
+
+# --- as events ----------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def streaming(city: OpenCity, prompt: str) -> AsyncIterator[aiohttp.ClientResponse]:
+    async with city.session.post(
+        f"http://{HOST}:{city.city.settings.api.port}/secondme/invoke",
+        json={"prompt": prompt},
+        headers={"Authorization": f"Bearer {OKSANA}", "Accept": "text/event-stream"},
+    ) as response:
+        yield response
+
+
+async def next_event(response: aiohttp.ClientResponse) -> tuple[str, Any] | None:
+    lines = []
+    async for line in response.content:
+        if line.strip():
+            lines.append(line.decode().strip())
+        elif lines:
+            break
+    fields = dict(line.split(": ", 1) for line in lines)
+    return (fields["event"], json.loads(fields["data"])) if fields else None
+
+
+async def all_events(response: aiohttp.ClientResponse) -> list[tuple[str, Any]]:
+    found = []
+    while (each := await next_event(response)) is not None:
+        found.append(each)
+    return found
+
+
+async def test_the_answer_comes_while_it_is_made(sqlite_city: OpenCity, core: BadCore) -> None:
+    gate = asyncio.Event()
+    core.next(pauses(gate, delta("Озе"), delta("леніть\nдахи"), DONE))
+    async with streaming(sqlite_city, "Порадь") as response:
+        assert (response.status, response.content_type) == (200, "text/event-stream")
+        assert await next_event(response) == ("delta", {"text": "Озе"})
+        assert await history(sqlite_city) == [], "it is not remembered before it is whole"
+        gate.set()
+        second, done = await all_events(response)
+    assert second == ("delta", {"text": "леніть\nдахи"})
+    assert done[0] == "done"
+    assert done[1]["response"] == "Озеленіть\nдахи"
+    assert await sqlite_city.get("/secondme/history", token=OKSANA) == [done[1]]
+
+
+async def test_a_core_that_does_not_stream_is_one_event(sqlite_city: OpenCity) -> None:
+    async with streaming(sqlite_city, "Порадь") as response:
+        assert [name for name, _ in await all_events(response)] == ["delta", "done"]
+
+
+async def test_an_answer_that_breaks_off_is_told_as_a_problem_and_not_remembered(
+    sqlite_city: OpenCity, core: BadCore
+) -> None:
+    core.next(breaks_off_after(delta("Озе")))
+    async with streaming(sqlite_city, "Порадь") as response:
+        (first, (name, problem)) = await all_events(response)
+    assert first == ("delta", {"text": "Озе"})
+    assert (name, problem["status"], problem["code"]) == ("error", 502, "core_failed")
+    assert problem["detail"] == "the agents core broke off in the middle of its answer"
+    assert await history(sqlite_city) == []
+    assert (await ask(sqlite_city, "Ще раз")).status == 200
+
+
+async def test_what_is_wrong_before_the_core_is_asked_is_no_stream(sqlite_city: OpenCity, core: BadCore) -> None:
+    async with streaming(sqlite_city, " ") as response:
+        assert (response.status, response.content_type) == (422, "application/problem+json")
+    core.next(says_nothing)
+    first = asyncio.create_task(ask(sqlite_city, "питання"))
+    await eventually(lambda: is_asked(core, 1))
+    async with streaming(sqlite_city, "питання") as response:
+        assert (response.status, (await response.json(content_type=None))["code"]) == (409, "secondme_busy")
+    first.cancel()
+    await asyncio.wait([first])
+
+
+# --- no answer ----------------------------------------------------------------------------------------
+
+FAILURES: dict[str, tuple[Behaviour, tuple[int, str]]] = {
+    "fails": (answers({}, status=500), (502, "core_failed")),
+    "breaks off": (breaks_off_after(delta("Озе")), (502, "core_failed")),
+    "slow": (says_nothing, (504, "core_timeout")),
+    "stuck": (stalls_after(delta("Озе")), (504, "core_timeout")),
+}
+
+
+async def test_what_is_no_answer_has_a_code_and_is_not_remembered(core: BadCore, sqlite_url: str) -> None:
+    async with open_city(sqlite_url, agents_core={"url": core.url, "timeout_s": SOON_S}) as city:
+        for behaviour, expected in FAILURES.values():
+            core.next(behaviour)
+            assert code(await ask(city, "питання")) == expected
+        assert await history(city) == []
+        assert (await ask(city, "питання")).status == 200
+        assert core.asked[-1].history == []
+
+
+async def test_the_front_page_says_whether_it_makes_sense_to_ask(core: BadCore, sqlite_url: str) -> None:
+    async with open_city(sqlite_url, agents_core={"url": core.url}) as city:
+        assert (await city.get("/city/home"))["second_me"] == {"available": True}
+        core.next(*[answers({}, status=500)] * 5)
+        for _ in range(5):
+            await ask(city, "питання")
+        assert (await city.get("/city/home"))["second_me"] == {"available": False}
+        resting = await ask(city, "питання")
+        assert code(resting) == (503, "core_resting")
+        assert 1 <= int(resting.headers["Retry-After"]) <= 30
+        assert len(core.asked) == 5
+
+
+async def test_a_city_without_agents_core_says_so(sqlite_url: str) -> None:
+    async with open_city(sqlite_url) as city:
+        assert code(await ask(city, "питання")) == (503, "no_core")
+        assert (await city.get("/city/home"))["second_me"] == {"available": False}
+        assert await history(city) == []
+
+
+# --- one at a time ------------------------------------------------------------------------------------
+
+
+async def is_asked(core: BadCore, times: int) -> bool:
+    return len(core.asked) == times
+
+
+async def test_a_citizen_is_answered_one_question_at_a_time(city: OpenCity, core: BadCore) -> None:
+    gate = asyncio.Event()
+    core.next(after(gate, says("перша")))
+    first = asyncio.create_task(ask(city, "перше"))
+    await eventually(lambda: is_asked(core, 1))
+    assert code(await ask(city, "друге")) == (409, "secondme_busy")
+    assert (await ask(city, "Петро", token=PETRO)).status == 200, "others are not held up"
+    gate.set()
+    assert (await first).content["response"] == "перша"
+    assert (await ask(city, "третє")).status == 200
+    assert [prompt for prompt, _ in await history(city)] == ["перше", "третє"]
+
+
+@pytest.fixture
+async def neighbour(city: OpenCity, database_url: str) -> AsyncIterator[SecondMe]:
+    """Of another process of the same city."""
+    database = Database(database_url)
+    yield SecondMe(city.city.core, database, now_ms, new_id, agent_id="second_me")
+    await database.close()
+
+
+async def whole(second_me: SecondMe, prompt: str, who: SubjectId = IS_OKSANA) -> str:
+    async with second_me.ask(who, prompt) as answer:
+        said = "".join([piece async for piece in answer])
+    assert answer.interaction.response == said
+    return said
+
+
+async def test_also_by_all_processes_together(
+    city: OpenCity, neighbour: SecondMe, core: BadCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(second_me, "_TURN_MS", 1_000)
+    monkeypatch.setattr(second_me, "_HOLD_EVERY_S", 0.05)
+    gate = asyncio.Event()
+    core.next(after(gate, says("перша")))
+    first = asyncio.create_task(whole(city.city.second_me, "перше"))
+    await eventually(lambda: is_asked(core, 1))
+    until_ms = await turn_ends(city)
+
+    async def is_held_longer() -> bool:
+        return await turn_ends(city) > until_ms + 1_000
+
+    await eventually(is_held_longer)
+    with pytest.raises(Conflict) as busy:
+        await whole(neighbour, "друге")
+    assert busy.value.code == "secondme_busy"
+    gate.set()
+    assert await first == "перша"
+    assert await whole(neighbour, "третє") == "відповідь 2"
+    assert core.asked[1].history == ["перше", "перша"]
+
+
+async def turn_ends(city: OpenCity) -> int:
+    async with city.city.database.reading() as tx:
+        found = await tx.connection.scalar(select(secondme_turns.c.until_ms))
+    assert found is not None
+    return int(found)
+
+
+async def test_a_process_that_was_killed_holds_nobody_up_for_long(city: OpenCity, neighbour: SecondMe) -> None:
+    async with city.city.database.transaction() as tx:
+        assert await tx.interactions.take_turn(IS_OKSANA, "of the dead", now_ms=0, until_ms=now_ms() + 60_000)
+    assert code(await ask(city, "питання")) == (409, "secondme_busy")
+    async with city.city.database.transaction() as tx:
+        await tx.connection.execute(update(secondme_turns).values(until_ms=now_ms()))
+    assert await whole(neighbour, "питання") == "відповідь 1"
+
+
+async def test_an_answer_that_lost_its_turn_is_not_remembered_behind_those_that_came_after_it(
+    city: OpenCity, neighbour: SecondMe, core: BadCore
+) -> None:
+    gate = asyncio.Event()
+    core.next(after(gate, says("пізня")))
+    frozen = asyncio.create_task(whole(city.city.second_me, "перше"))
+    await eventually(lambda: is_asked(core, 1))
+    async with city.city.database.transaction() as tx:
+        await tx.connection.execute(update(secondme_turns).values(until_ms=now_ms()))
+    await whole(neighbour, "друге")
+    gate.set()
+    with pytest.raises(Conflict):
+        await frozen
+    assert [prompt for prompt, _ in await history(city)] == ["друге"]
+
+
+# --- whoever does not wait ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+async def test_a_client_that_hangs_up_ends_the_call_and_nothing_is_remembered(
+    city: OpenCity, core: BadCore, accept: str
+) -> None:
+    core.next(stalls_after(delta("Озе")))
+    asking = asyncio.create_task(impatient(city, accept))
+    await eventually(lambda: is_asked(core, 1))
+    asking.cancel()
+    await asyncio.wait([asking])
+
+    async def is_over() -> bool:
+        return core.under_way == 0
+
+    await eventually(is_over)
+    assert core.hung_up == 1
+
+    async def may_ask_again() -> bool:
+        return (await ask(city, "ще раз")).status == 200
+
+    await eventually(may_ask_again)
+    assert [prompt for prompt, _ in await history(city)] == ["ще раз"]
+
+
+async def impatient(city: OpenCity, accept: str = "application/json") -> bytes:
+    """Somebody who hangs up when the test says so."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"http://{HOST}:{city.city.settings.api.port}/secondme/invoke",
+            json={"prompt": "питання"},
+            headers={"Authorization": f"Bearer {OKSANA}", "Accept": accept},
+        ) as response,
+    ):
+        return await response.read()
+
+
+async def test_a_restart_in_the_middle_of_an_answer_holds_nobody_up(core: BadCore, sqlite_url: str) -> None:
+    async with open_city(sqlite_url, agents_core={"url": core.url}) as city:
+        core.next(stalls_after(delta("Озе")))
+        cut_off = asyncio.create_task(impatient(city))
+        await eventually(lambda: is_asked(core, 1))
+    await asyncio.wait([cut_off])
+    assert isinstance(cut_off.exception(), aiohttp.ClientError)
+    async with open_city(sqlite_url, agents_core={"url": core.url}) as city:
+        assert (await ask(city, "ще раз")).status == 200
+        assert core.asked[-1].history == []
+
+
+# --- who may, and what --------------------------------------------------------------------------------
+
+
+async def test_everybody_has_a_second_me_of_their_own_and_only_citizens_have_one(
+    sqlite_city: OpenCity, core: BadCore
+) -> None:
+    await ask(sqlite_city, "таємниця")
+    routes = [("POST", "/secondme/invoke"), ("GET", "/secondme/history"), ("DELETE", "/secondme/history")]
+    for method, path in routes:
+        content = {"prompt": "питання"} if method == "POST" else ...
+        assert code(await sqlite_city.call(method, path, content)) == (401, "sign_in")
+        for token in (await sqlite_city.agent_token("scribe"), SERVICE_TOKEN, ADMIN_TOKEN):
+            assert code(await sqlite_city.call(method, path, content, token=token)) == (403, "not_allowed")
+        for token in (PETRO, citizen_token("u_3", role="admin")):
+            if method == "POST":
+                answer = await sqlite_city.call(method, path, {"prompt": "питання", "user_id": "u_1"}, token=token)
+            else:
+                answer = await sqlite_city.call(method, f"{path}?user_id=u_1", token=token)
+            assert code(answer) == (403, "not_you")
+    assert len(core.asked) == 1
+    assert len(await history(sqlite_city)) == 1
+
+
+async def test_a_prompt_has_1_to_8000_characters(sqlite_city: OpenCity, core: BadCore) -> None:
+    for prompt, wrong in (("", "prompt_empty"), (" \n", "prompt_empty"), ("я" * 8_001, "prompt_too_long")):
+        assert code(await ask(sqlite_city, prompt)) == (422, wrong)
+    wrong_bodies: list[Any] = [{}, {"prompt": None}, {"prompt": 5}, []]
+    for content in wrong_bodies:
+        assert code(await sqlite_city.call("POST", "/secondme/invoke", content, token=OKSANA)) == (422, "invalid")
+    assert core.asked == []
+    assert (await ask(sqlite_city, "я" * 8_000)).status == 200
+
+
+async def test_matrix_asks_in_the_same_way(city: OpenCity, core: BadCore) -> None:
+    second_me = city.city.second_me
+    core.next(streams("Озе", "леніть"), says(""))
+    async with second_me.ask(IS_OKSANA, "Порадь") as answer:
+        assert [piece async for piece in answer] == ["Озе", "леніть"]
+        assert [piece async for piece in answer] == [], "and it is remembered once"
+    with pytest.raises(CoreFailed):
+        await whole(second_me, "Порожньо")
+    with pytest.raises(InvalidInput):
+        await whole(second_me, " ")
+    assert await history(city) == [("Порадь", "Озеленіть")]
+    assert await second_me.history(IS_OKSANA) == [answer.interaction]
+    await whole(second_me, "А я?", SubjectId("@alice:city.localhost"))
+    assert core.asked[-1].history == []
+
+
+# --- numbers ------------------------------------------------------------------------------------------
+
+
+async def test_the_matrix_listener_tells_it_in_numbers(sqlite_city: OpenCity, core: BadCore) -> None:
+    await ask(sqlite_city, "питання")
+    core.next(answers({}, status=500))
+    await ask(sqlite_city, "питання")
+    metrics = await sqlite_city.call("GET", "/metrics", listener="matrix")
+    assert metrics.status == 200
+    assert metrics.headers["Content-Type"].startswith("text/plain; version=")
+    lines = metrics.content.splitlines()
+    assert 'daarion_core_calls_total{kind="secondme",outcome="answered"} 1.0' in lines
+    assert 'daarion_core_calls_total{kind="secondme",outcome="failed"} 1.0' in lines
+    assert 'daarion_core_call_seconds_count{kind="secondme"} 1.0' in lines
+    assert "daarion_core_calls_in_flight 0.0" in lines
+    assert "daarion_core_breaker_open 0.0" in lines
+    assert any(line.startswith("process_resident_memory_bytes ") for line in lines)
+    openmetrics = await sqlite_city.call(
+        "GET", "/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}, listener="matrix"
+    )
+    assert openmetrics.headers["Content-Type"].startswith("application/openmetrics-text")
+    assert openmetrics.content.endswith("# EOF\n")
+    assert (await sqlite_city.call("GET", "/metrics")).status == 404, "the world sees none of it"

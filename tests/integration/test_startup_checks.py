@@ -1,0 +1,67 @@
+"""What the service makes of the homeserver's answers when it starts."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from daarion_appservice.config.settings import Settings
+from daarion_appservice.errors import StartError
+from daarion_appservice.matrix.client import startup_checks as check_in_module
+from daarion_appservice.matrix.client.homeserver import Homeserver
+from daarion_appservice.matrix.client.monitor import HomeserverWatch
+from daarion_appservice.matrix.client.startup_checks import check_in
+from tests.parts.messaging import NAMESPACE
+from tests.parts.scripted_homeserver import ScriptedHomeserver, refused
+
+PARTS: Any = SimpleNamespace(
+    homeserver=SimpleNamespace(domain="city.localhost"),
+    appservice=SimpleNamespace(
+        id="daarion", bot="daarion_bot", address="http://here", registration="registration.yaml"
+    ),
+    matrix=SimpleNamespace(host="127.0.0.1", port=7025),
+)
+SETTINGS = cast("Settings", PARTS)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_in_module, "_SLOWEST_PROBE_S", 0.01)
+    monkeypatch.setattr(check_in_module, "_UNREACHABLE_PAUSE_S", 0.01)
+
+
+async def _checked_in(homeserver: ScriptedHomeserver) -> HomeserverWatch:
+    client = Homeserver(homeserver.url, "token")
+    watch = HomeserverWatch(client, "daarion")
+    try:
+        await check_in(client, watch, SETTINGS, NAMESPACE)
+    finally:
+        await client.close()
+    return watch
+
+
+async def test_ping_that_fails_within_synapse_is_repeated() -> None:
+    homeserver = ScriptedHomeserver()
+    reason = refused(502, "M_CONNECTION_FAILED", "AlreadyCalled: Tried to cancel an already-called event.")
+    homeserver.next("ping", *[reason] * 7)
+    async with homeserver.serving():
+        assert (await _checked_in(homeserver)).is_up
+    assert len(homeserver.all("ping")) == 8
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (502, "M_CONNECTION_FAILED", "Connection was refused by other side: 111"),
+        (504, "M_CONNECTION_TIMEOUT", "Timeout waiting for response from remote server"),
+    ],
+)
+async def test_address_that_synapse_cannot_connect_to_ends_the_start(status: int, code: str, message: str) -> None:
+    homeserver = ScriptedHomeserver()
+    homeserver.next("ping", *[refused(status, code, message)] * 7)
+    async with homeserver.serving():
+        with pytest.raises(StartError, match="cannot reach us at http://here"):
+            await _checked_in(homeserver)
+    assert len(homeserver.all("ping")) == 5

@@ -1,0 +1,266 @@
+"""How the city's pages are served: to whom, how packed, kept for how long, and what goes before them."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from structlog.testing import capture_logs
+from yarl import URL
+
+from daarion_appservice.city.slugs import RESERVED
+from daarion_appservice.http import apps
+from tests.parts.city import citizen_token
+from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.ports import HOST
+from tests.unit.test_docs import installed_routes
+
+PAGES = [
+    "/",
+    "/city",
+    "/city/general",
+    "/city/feed-of-obolon",
+    "/city/%D0%9F",
+    "/secondme",
+    "/agents",
+    "/agents/daarwizz",
+    "/nodes/node-1",
+    "/microdao/daarion",
+]
+DOCUMENT = "<!doctype html><title>Місто</title>" + "<p>Добрий вечір</p>" * 100
+SCRIPT = "export const city = 'Київ';\n" * 100
+
+
+@pytest.fixture
+def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Pages as the build leaves them, and beside them what is nobody's business."""
+    folder = tmp_path / "web_dist"
+    (folder / "assets").mkdir(parents=True)
+    (tmp_path / "secret.txt").write_text("the city's own")
+    files = {
+        "index.html": DOCUMENT,
+        "assets/city-a1b2c3.js": SCRIPT,
+        "favicon.svg": "<svg/>",
+        "service-worker.js": SCRIPT,
+    }
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    for name in ("index.html", "assets/city-a1b2c3.js"):
+        (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
+        (folder / f"{name}.br").write_bytes(b"as Brotli packs it")
+    monkeypatch.setattr(apps, "DIST", folder)
+    return folder
+
+
+@pytest.fixture
+async def city(dist: Path, sqlite_url: str) -> AsyncIterator[OpenCity]:
+    async with open_city(sqlite_url) as city:
+        yield city
+
+
+async def ask(city: OpenCity, path: str, method: str = "GET", **headers: str) -> tuple[aiohttp.ClientResponse, bytes]:
+    """Without unpacking what comes."""
+    address = URL(f"http://{HOST}:{city.city.settings.api.port}{path}", encoded=True)
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with (
+        aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=["Accept-Encoding"]) as session,
+        session.request(method, address, headers=sent) as answer,
+    ):
+        return answer, await answer.read()
+
+
+# --- pages --------------------------------------------------------------------------------------------
+
+
+async def test_every_page_is_the_one_document(city: OpenCity) -> None:
+    for path in PAGES:
+        answer, content = await ask(city, path)
+        assert (path, answer.status, content.decode().partition("<p>")[2]) == (path, 200, DOCUMENT.partition("<p>")[2])
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        head, nothing = await ask(city, path, "HEAD")
+        assert (head.status, nothing, head.headers["ETag"]) == (200, b"", answer.headers["ETag"])
+
+
+async def test_a_page_may_load_nothing_from_elsewhere_and_be_in_nobodys_frame(city: OpenCity) -> None:
+    answer, _ = await ask(city, "/")
+    assert answer.headers["Content-Security-Policy"] == (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+        "font-src 'self'; worker-src 'self'; manifest-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    )
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "same-origin"
+    assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert "camera=()" in answer.headers["Permissions-Policy"]
+
+
+async def test_clients_that_are_named_may_show_it_as_a_widget(dist: Path, sqlite_url: str) -> None:
+    origins = ["https://app.element.io", "http://localhost:8080"]
+    async with open_city(sqlite_url, web={"frame_ancestors": origins}) as city:
+        answer, _ = await ask(city, "/city")
+        policy = answer.headers["Content-Security-Policy"]
+        assert policy.endswith("frame-ancestors https://app.element.io http://localhost:8080")
+
+
+async def test_a_page_is_asked_for_each_time_and_sent_only_when_it_is_new(city: OpenCity) -> None:
+    for path in ("/", "/city/general", "/city/nowhere"):
+        first, document = await ask(city, path)
+        assert first.headers["Cache-Control"] == "no-cache"
+        again, nothing = await ask(city, path, If_None_Match=first.headers["ETag"])
+        assert (again.status, nothing) == (304, b"")
+        assert again.headers["Content-Security-Policy"] == first.headers["Content-Security-Policy"]
+        other, content = await ask(city, path, If_None_Match='W/"another"')
+        assert (other.status, content) == (200, document)
+
+
+async def test_a_wrong_address_is_a_page_for_people_and_a_problem_for_programs(city: OpenCity) -> None:
+    for path in ("/agentz", "/city/", "/assets"):
+        shown, content = await ask(city, path, Accept="text/html,application/xhtml+xml,*/*;q=0.8")
+        assert (shown.status, content.decode()) == (404, DOCUMENT)
+        etag = shown.headers["ETag"]
+        assert (await ask(city, path, Accept="text/html", If_None_Match=etag))[0].status == 404
+        told, content = await ask(city, path, Accept="*/*")
+        assert (told.status, told.headers["Content-Type"]) == (404, "application/problem+json")
+    answer, _ = await ask(city, "/city/rooms/nowhere", Accept="text/html")
+    assert answer.headers["Content-Type"] == "application/problem+json", "the API answers all alike"
+
+
+async def test_pages_count_as_reading(dist: Path, sqlite_url: str) -> None:
+    async with open_city(sqlite_url, limits={"reads": "3/hour"}) as city:
+        statuses = [
+            (await ask(city, path, X_Forwarded_For="203.0.113.7"))[0].status
+            for path in ("/", "/assets/city-a1b2c3.js", "/favicon.svg", "/agents")
+        ]
+        assert statuses == [200, 200, 200, 429]
+
+
+# --- files --------------------------------------------------------------------------------------------
+
+
+async def test_a_file_whose_name_tells_its_version_is_kept_for_ever(city: OpenCity) -> None:
+    script, content = await ask(city, "/assets/city-a1b2c3.js")
+    assert (script.status, content.decode()) == (200, SCRIPT)
+    assert script.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert script.headers["Content-Type"] == "text/javascript; charset=utf-8"
+    icon, _ = await ask(city, "/favicon.svg")
+    assert (icon.headers["Content-Type"], icon.headers["Cache-Control"]) == ("image/svg+xml", "no-cache")
+    assert "default-src 'none'" in icon.headers["Content-Security-Policy"], "it is a document when opened by itself"
+
+
+async def test_service_worker_is_revalidated_and_may_have_the_whole_scope(city: OpenCity) -> None:
+    worker, content = await ask(city, "/service-worker.js")
+    assert (worker.status, content.decode()) == (200, SCRIPT)
+    # A worker's scope is the folder of its script, and browsers take it only as JavaScript.
+    assert worker.headers["Content-Type"] == "text/javascript; charset=utf-8"
+    assert worker.headers["Cache-Control"] == "no-cache"
+    assert "connect-src 'self'" in worker.headers["Content-Security-Policy"], "what the worker itself may fetch"
+
+
+async def test_service_worker_serves_no_route_of_the_api() -> None:
+    source = (Path(__file__).parents[2] / "web" / "worker" / "serviceWorker.ts").read_text()
+    found = re.search(r"const PAGE = /(.+)/;", source)
+    assert found is not None
+    pattern = re.compile(found[1].replace("\\/", "/"))
+    assert [path for path in PAGES if not pattern.match(path)] == []
+    routes = [route.split()[1] for route in await installed_routes()]
+    assert [path for path in routes if pattern.match(path)] == []
+    assert [slug for slug in RESERVED if pattern.match(f"/city/{slug}")] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "names"),
+    [
+        ("web/worker/serviceWorker.ts", r"const PAGE = .*city\(\\/\(\?!\(([a-z|-]+)\)\$\)"),
+        ("web/vite.config.ts", r"const cityApi = .*\(city/\(([a-z|-]+)\)"),
+        ("docs/web.md", r"a room gets no slug that is the\nAPI's \(([^)]+)\)"),
+    ],
+)
+def test_reserved_slugs_are_the_same_everywhere(file: str, names: str) -> None:
+    found = re.search(names, (Path(__file__).parents[2] / file).read_text())
+    assert found is not None
+    assert set(re.findall(r"[a-z-]+", found[1])) == RESERVED
+
+
+async def test_what_can_be_packed_comes_packed(city: OpenCity) -> None:
+    plain, whole = await ask(city, "/assets/city-a1b2c3.js")
+    zipped, content = await ask(city, "/assets/city-a1b2c3.js", Accept_Encoding="gzip, deflate")
+    assert (zipped.headers["Content-Encoding"], gzip.decompress(content)) == ("gzip", whole)
+    best, content = await ask(city, "/city/nowhere", Accept_Encoding="gzip, deflate, br")
+    assert (best.headers["Content-Encoding"], content) == ("br", b"as Brotli packs it")
+    _, plain_page = await ask(city, "/city/general")
+    page, content = await ask(city, "/city/general", Accept_Encoding="gzip, deflate, br")
+    assert (page.headers["Content-Encoding"], gzip.decompress(content)) == ("gzip", plain_page)
+    assert {answer.headers["Vary"] for answer in (plain, zipped, best)} == {"Accept-Encoding"}
+    icon, content = await ask(city, "/favicon.svg", Accept_Encoding="br")
+    assert (icon.headers.get("Content-Encoding"), icon.headers.get("Vary"), content) == (None, None, b"<svg/>")
+
+
+async def test_there_is_nothing_but_what_was_built(city: OpenCity) -> None:
+    for path in (
+        "/assets/city-older.js",
+        "/assets/",
+        "/assets/city-a1b2c3.js.br",
+        "/assets/../index.html",
+        "/assets/%2e%2e/%2e%2e/secret.txt",
+        "/assets/..%2f..%2fsecret.txt",
+        "/../secret.txt",
+        "/secret.txt",
+        "/index.html",
+    ):
+        answer, content = await ask(city, path)
+        assert (path, answer.status) == (path, 404)
+        assert answer.headers["Content-Type"].startswith("application/problem+json")
+        assert b"the city's own" not in content
+
+
+# --- beside the API -----------------------------------------------------------------------------------
+
+
+async def test_no_page_hides_a_route_and_no_room_has_the_address_of_one() -> None:
+    below_city = {route.split()[1].split("/")[2] for route in await installed_routes() if " /city/" in route}
+    assert below_city == RESERVED
+
+
+async def test_what_is_the_citys_own_is_no_page(city: OpenCity) -> None:
+    for slug in RESERVED:
+        answer, _ = await ask(city, f"/city/{slug}")
+        assert answer.headers["Content-Type"].startswith(("application/json", "application/problem+json"))
+
+
+async def test_a_room_gets_no_slug_that_has_no_page(city: OpenCity) -> None:
+    oksana = citizen_token("u_1", "Оксана")
+    refused = await city.call("POST", "/city/rooms", {"name": "Новини", "slug": "feed"}, token=oksana)
+    assert (refused.status, refused.content["code"]) == (422, "slug_wrong")
+    opened = await city.call("POST", "/city/rooms", {"name": "Home"}, token=oksana)
+    assert (opened.status, opened.content["slug"]) == (201, "home-room")
+
+
+async def test_pages_of_other_origins_get_the_api_and_no_pages(city: OpenCity) -> None:
+    there = "https://city.example"
+    api, _ = await ask(city, "/city/rooms", Origin=there)
+    assert api.headers["Access-Control-Allow-Origin"] == there
+    page, _ = await ask(city, "/", Origin=there)
+    assert "Access-Control-Allow-Origin" not in page.headers
+
+
+async def test_without_pages_the_city_says_so_and_goes_on(sqlite_url: str, dist: Path, tmp_path: Path) -> None:
+    dist.rename(tmp_path / "elsewhere")
+    with capture_logs() as logs:
+        async with open_city(sqlite_url) as city:
+            for path in PAGES:
+                answer, content = await ask(city, path)
+                assert (answer.status, answer.headers["Cache-Control"]) == (503, "no-store")
+                assert b"make web" in content
+            assert (await ask(city, "/city/rooms"))[0].status == 200
+    assert [each["event"] for each in logs if each["log_level"] == "warning"] == ["pages_missing"]
+
+
+async def test_a_city_may_have_the_api_alone(dist: Path, sqlite_url: str) -> None:
+    async with open_city(sqlite_url, web={"enabled": False}) as city:
+        for path in (*PAGES, "/assets/city-a1b2c3.js", "/favicon.svg"):
+            assert (await ask(city, path))[0].status == 404
+        assert (await ask(city, "/docs"))[0].status == 200

@@ -1,0 +1,348 @@
+"""Deadlines and caps of TCP connections: silent peers, half of a request, answers that nobody reads, too many at once."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+from daarion_appservice.http.error_responses import problems
+from daarion_appservice.http.limits import tcp_connections
+from daarion_appservice.http.limits.addresses import Addresses
+from daarion_appservice.http.limits.tcp_connections import Caps, Connections, Deadlines
+from daarion_appservice.http.servers import Listener
+from tests.parts.city import eventually
+from tests.parts.ports import HOST, free_port
+
+SHORT = Deadlines(head_s=0.3, idle_s=0.6, stalled_s=0.5, slowest_bytes_per_s=1 << 30)
+LONG_ANSWER = 24 * 1024 * 1024
+"""More than the kernel's buffers of both ends take."""
+
+Peer = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass
+class Served:
+    port: int
+    tcp_connections: Connections
+    release: asyncio.Event
+
+    async def peer(self) -> Peer:
+        return await asyncio.open_connection(HOST, self.port, limit=1 << 20)
+
+    async def asking(self, path: str, *headers: str) -> Peer:
+        reader, writer = await self.peer()
+        ask(writer, path, *headers)
+        return reader, writer
+
+
+def ask(writer: asyncio.StreamWriter, path: str, *headers: str) -> None:
+    writer.write("\r\n".join((f"GET {path} HTTP/1.1", "Host: localhost", *headers, "", "")).encode())
+
+
+async def status(peer: Peer) -> int:
+    """Of the next answer; its body is read, too."""
+    async with asyncio.timeout(10):
+        head = (await peer[0].readuntil(b"\r\n\r\n")).decode()
+        length = next(int(each[16:]) for each in head.split("\r\n") if each.lower().startswith("content-length: "))
+        await peer[0].readexactly(length)
+    return int(head.split()[1])
+
+
+async def is_ended(peer: Peer) -> bool:
+    """Whether the other side has closed; what was answered before is thrown away."""
+    try:
+        async with asyncio.timeout(10):
+            while await peer[0].read(1 << 16):
+                pass
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+    return True
+
+
+Serve = Callable[..., Awaitable[Served]]
+
+
+@pytest.fixture
+async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serve]:
+    """Opens a listener: ``await serve(caps, deadlines)``."""
+    monkeypatch.setattr(tcp_connections, "_SWEEP_S", 0.05)
+    opened: list[Listener] = []
+
+    async def open_one(caps: Caps = Caps(), deadlines: Deadlines = Deadlines()) -> Served:  # noqa: B008
+        made = Connections("api", caps, Addresses(["127.0.0.0/8"]), deadlines)
+        served = Served(free_port(), made, asyncio.Event())
+
+        async def short(_request: web.Request) -> web.Response:
+            return web.Response(text="here")
+
+        async def long(_request: web.Request) -> web.Response:
+            return web.Response(body=bytes(LONG_ANSWER))
+
+        async def waiting(_request: web.Request) -> web.Response:
+            await served.release.wait()
+            return web.Response(text="at last")
+
+        async def stream(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            while True:
+                await response.write(bytes(64 * 1024))
+
+        app = web.Application(middlewares=[problems, made.bounded])
+        app.add_routes([web.get("/stream", stream)])
+        app.add_routes([web.get("/", short), web.get("/long", long), web.get("/waiting", waiting)])
+        listener = Listener("api", app, HOST, served.port, made)
+        await listener.start()
+        opened.append(listener)
+        return served
+
+    yield open_one
+    for listener in opened:
+        await listener.stop()
+
+
+@asynccontextmanager
+async def closing(*peers: Peer) -> AsyncIterator[None]:
+    yield
+    for _, writer in peers:
+        writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+async def open_count(served: Served, count: int) -> None:
+    async def is_so() -> bool:
+        return len(served.connections) == count
+
+    await eventually(is_so)
+
+
+async def test_silent_connection_is_closed(serve: Serve) -> None:
+    served = await serve(deadlines=SHORT)
+    peer = await served.peer()
+    async with closing(peer):
+        assert await is_ended(peer)
+        await open_count(served, 0)
+
+
+async def test_half_a_head_is_answered_408_and_closed(serve: Serve) -> None:
+    served = await serve(deadlines=SHORT)
+    peer = await served.peer()
+    async with closing(peer):
+        peer[1].write(b"GET / HTTP/1.1\r\nHost: local")
+        assert await status(peer) == 408
+        assert await is_ended(peer)
+
+
+@pytest.mark.parametrize("asked_before", [False, True])
+async def test_head_that_comes_byte_by_byte_is_cut_off(serve: Serve, asked_before: bool) -> None:
+    served = await serve(deadlines=SHORT)
+    peer = await served.peer()
+
+    async def trickle() -> None:
+        for byte in b"GET / HTTP/1.1\r\nX: " + b"x" * 1000:
+            peer[1].write(bytes([byte]))
+            await asyncio.sleep(0.05)
+
+    async with closing(peer):
+        if asked_before:
+            ask(peer[1], "/")
+            assert await status(peer) == 200
+        trickling = asyncio.create_task(trickle())
+        assert await status(peer) == 408
+        trickling.cancel()
+
+
+async def test_connection_between_two_requests_ends_later_than_one_that_never_asked(serve: Serve) -> None:
+    served = await serve(deadlines=Deadlines(head_s=0.2, idle_s=3600))
+    peer, silent = await served.asking("/"), await served.peer()
+    async with closing(peer, silent):
+        assert await status(peer) == 200
+        assert await is_ended(silent)
+        ask(peer[1], "/")
+        assert await status(peer) == 200
+
+
+async def test_connection_is_closed_when_no_other_request_comes(serve: Serve) -> None:
+    served = await serve(deadlines=SHORT)
+    peer = await served.asking("/")
+    async with closing(peer):
+        assert await status(peer) == 200
+        assert await is_ended(peer)
+
+
+async def test_handler_may_take_longer_than_a_head(serve: Serve) -> None:
+    served = await serve(deadlines=SHORT)
+    peer, silent = await served.asking("/waiting"), await served.peer()
+    async with closing(peer, silent):
+        assert await is_ended(silent)
+        served.release.set()
+        assert await status(peer) == 200
+
+
+async def test_answer_that_nobody_reads_is_given_up(serve: Serve) -> None:
+    served = await serve(deadlines=SHORT)
+    peer = await served.asking("/long")
+    async with closing(peer):
+        await open_count(served, 1)
+        await open_count(served, 0)
+
+
+async def test_answer_that_is_read_too_slowly_is_given_up(serve: Serve) -> None:
+    served = await serve(deadlines=Deadlines(stalled_s=0.5, slowest_bytes_per_s=LONG_ANSWER))
+    peer = await served.asking("/long")
+
+    async def read_slowly() -> None:
+        while await peer[0].read(64 * 1024):
+            await asyncio.sleep(0.02)
+
+    async with closing(peer):
+        reading = asyncio.create_task(read_slowly())
+        await open_count(served, 1)
+        await open_count(served, 0)
+        reading.cancel()
+
+
+async def test_stream_whose_reader_takes_nothing_is_given_up(serve: Serve) -> None:
+    served = await serve(deadlines=SHORT)
+    deaf, reader = await served.asking("/stream"), await served.asking("/stream")
+    async with closing(deaf, reader):
+        await eventually_busy(served, 2)
+        async with asyncio.timeout(10):
+            while len(served.connections) == 2:
+                await reader[0].readexactly(64 * 1024)
+        assert len(await reader[0].readexactly(64 * 1024)) == 64 * 1024
+
+
+async def test_stream_whose_reader_is_slow_is_not_given_up(serve: Serve) -> None:
+    served = await serve(deadlines=SHORT)
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1024)
+        slow.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(slow, (HOST, served.port))
+        await loop.sock_sendall(slow, b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        # Too little in SHORT.stalled_s for the kernel to take more of the answer.
+        ends_s = loop.time() + 6 * SHORT.stalled_s
+        while loop.time() < ends_s:
+            assert await loop.sock_recv(slow, 2048), "the answer was cut off"
+            await asyncio.sleep(0.05)
+
+
+async def test_answer_that_is_read_arrives_whole(serve: Serve) -> None:
+    served = await serve(deadlines=Deadlines(stalled_s=1.0))
+    peer = await served.asking("/long")
+    async with closing(peer):
+        assert await status(peer) == 200
+
+
+async def test_full_listener_ends_the_connection_that_is_idle_for_longest(serve: Serve) -> None:
+    served = await serve(Caps(connections=3))
+    first, second = await served.asking("/"), await served.asking("/waiting")
+    third = await served.peer()
+    await open_count(served, 3)
+    with capture_logs() as logs:
+        fourth = await served.asking("/")
+    async with closing(first, second, third, fourth):
+        assert await status(first) == 200
+        assert await status(fourth) == 200
+        served.release.set()
+        assert await status(second) == 200
+        await open_count(served, 3)
+        assert sum([await is_ended(first), third[0].at_eof()]) == 1
+    assert "connections_scarce" in {each["event"] for each in logs}
+
+
+async def test_full_listener_whose_requests_are_all_under_way_answers_503(serve: Serve) -> None:
+    served = await serve(Caps(connections=2))
+    busy = [await served.asking("/waiting") for _ in range(2)]
+    async with closing(*busy):
+        await eventually_busy(served, 2)
+        refused = await served.peer()
+        async with closing(refused):
+            assert await status(refused) == 503
+            assert await is_ended(refused)
+        served.release.set()
+        assert [await status(each) for each in busy] == [200, 200]
+        again = await served.asking("/")
+        async with closing(again):
+            assert await status(again) == 200
+
+
+async def eventually_busy(served: Served, count: int) -> None:
+    async def is_so() -> bool:
+        return sum(each.is_busy for each in served.connections.open) == count
+
+    await eventually(is_so)
+
+
+async def test_one_address_has_so_many_answers_open(serve: Serve) -> None:
+    served = await serve(Caps(answers_per_address=2))
+    here, there = "X-Forwarded-For: 203.0.113.7", "X-Forwarded-For: 2001:db8::1"
+    same_household = "X-Forwarded-For: 2001:db8::2"
+    unread = [await served.asking("/long", here) for _ in range(2)]
+    under_way = [await served.asking("/waiting", each) for each in (there, same_household)]
+    async with closing(*unread, *under_way):
+        await eventually_busy(served, 2)
+        refused = [await served.asking("/", each) for each in (here, there)]
+        other = await served.asking("/", "X-Forwarded-For: 198.51.100.4")
+        async with closing(*refused, other):
+            assert [await status(each) for each in refused] == [429, 429]
+            assert await status(other) == 200
+            served.release.set()
+            assert await status(under_way[0]) == 200
+            ask(refused[1][1], "/", there)
+            assert await status(refused[1]) == 200
+
+
+async def test_what_waits_for_one_address_is_bounded_in_bytes(serve: Serve) -> None:
+    served = await serve(Caps(unread_bytes_per_address=2 * LONG_ANSWER))
+    with capture_logs() as logs:
+        many = [await served.asking("/long", "X-Forwarded-For: 203.0.113.7") for _ in range(4)]
+        few = await served.asking("/long", "X-Forwarded-For: 198.51.100.4")
+        async with closing(*many, few):
+            await eventually(lambda: _is_cut(served, 3))
+            assert await status(few) == 200
+    assert {each["address"] for each in logs if each["event"] == "unread_bytes"} == {"203.0.113.7"}
+
+
+async def _is_cut(served: Served, left: int) -> bool:
+    return len(served.connections) == left
+
+
+async def test_what_waits_for_all_is_bounded_in_bytes(serve: Serve) -> None:
+    served = await serve(Caps(unread_bytes=LONG_ANSWER))
+    many = [await served.asking("/long") for _ in range(4)]
+    async with closing(*many):
+        await eventually(lambda: _is_cut(served, 1))
+
+
+class _Accepted(asyncio.Transport):
+    """A connection from an address that a test cannot connect from."""
+
+
+def test_connections_of_one_address_are_counted_but_for_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Connections("api", Caps(per_address=2), Addresses(["192.0.2.0/24"]))
+    monkeypatch.setattr(made, "now_s", lambda: 0.0)
+
+    def comes_from(address: str) -> bool:
+        connection = tcp_connections.Connection(made, asyncio.Protocol())
+        connection.transport = _Accepted({"peername": (address, 1234)})
+        return made.added(connection)
+
+    for inside in ("203.0.113.7", "2001:db8::1"):
+        assert [comes_from(inside) for _ in range(3)] == [True, True, False]
+    assert not comes_from("2001:db8::2")
+    assert comes_from("2001:db8:0:1::1")
+    for unlimited in ("192.0.2.1", "127.0.0.1", "::1"):
+        assert all(comes_from(unlimited) for _ in range(5))

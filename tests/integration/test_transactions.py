@@ -1,0 +1,477 @@
+"""What the homeserver calls: everything it was answered 200 for is stored, and nothing else is."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
+
+from daarion_appservice.city.identity import Namespace
+from daarion_appservice.city.presence import Status
+from daarion_appservice.city.types import SubjectId, UserId
+from daarion_appservice.clock import now_ms
+from daarion_appservice.config import Settings
+from daarion_appservice.http.auth.authenticator import MatrixDoor
+from daarion_appservice.http.auth.hosts import Hosts
+from daarion_appservice.http.limits.addresses import Addresses
+from daarion_appservice.http.limits.tcp_connections import Caps, Connections
+from daarion_appservice.http.servers import matrix_application
+from daarion_appservice.matrix.inbound.transactions import Receiver
+from daarion_appservice.matrix.presence.user_presence import People
+from daarion_appservice.realtime.bus import Bus
+from daarion_appservice.realtime.presence_memory import MemoryPresence
+from daarion_appservice.storage import migrate
+from daarion_appservice.storage.database import Database
+from daarion_appservice.storage.inbox import InboxRow
+
+HS_TOKEN = "what Synapse proves itself with"
+AUTHORIZED = {"Authorization": f"Bearer {HS_TOKEN}"}
+TRANSACTIONS = "/_matrix/app/v1/transactions"
+
+
+@dataclass
+class NamesAsked:
+    """Stands for the city's registry: it knows one user and one room, and remembers what it was asked."""
+
+    asked: list[str] = field(default_factory=list)
+
+    async def user_exists(self, user_id: str) -> bool:
+        self.asked.append(user_id)
+        return user_id == "@agent_daarwizz:city.localhost"
+
+    async def alias_exists(self, alias: str) -> bool:
+        self.asked.append(alias)
+        return alias == "#city_general:city.localhost"
+
+
+@dataclass
+class Door:
+    """The matrix listener as the homeserver finds it, and what is behind it."""
+
+    database: Database
+    client: TestClient[Any, Any]
+    names: NamesAsked
+    presence: MemoryPresence
+    woken: list[None]
+
+    async def send(self, txn_id: str, content: Any, **headers: str) -> ClientResponse:
+        return await self.client.put(f"{TRANSACTIONS}/{txn_id}", json=content, headers=AUTHORIZED | headers)
+
+    async def send_raw(self, txn_id: str, body: bytes) -> ClientResponse:
+        return await self.client.put(f"{TRANSACTIONS}/{txn_id}", data=io.BytesIO(body), headers=AUTHORIZED)
+
+    async def stored(self) -> list[InboxRow]:
+        async with self.database.reading() as tx:
+            rows: list[InboxRow] = []
+            while found := await tx.inbox.waiting(after_id=rows[-1].id if rows else 0, limit=1000):
+                rows += found
+            return rows
+
+    async def dead(self) -> list[InboxRow]:
+        async with self.database.reading() as tx:
+            return await tx.inbox.dead()
+
+
+@pytest.fixture
+async def door(database_url: str) -> AsyncIterator[Door]:
+    database, names, woken = Database(database_url), NamesAsked(), list[None]()
+    await migrate.upgrade(database)
+    presence = MemoryPresence(Bus().publish, now_ms, ttl_ms=40_000)
+    people = People(presence, Namespace("city.localhost", "daarion_bot"), now_ms, is_member=lambda _: True)
+    receiver = Receiver(
+        database,
+        names,
+        hs_token=HS_TOKEN,
+        now_ms=now_ms,
+        on_stored=lambda: woken.append(None),
+        on_ephemeral=people.take,
+    )
+    connections = Connections("matrix", Caps(), Addresses(()))
+    app = matrix_application([], receiver, MatrixDoor(Settings()), Hosts([], "appservice.address"), connections)
+    async with TestClient(TestServer(app)) as client:
+        yield Door(database, client, names, presence, woken)
+    await database.close()
+
+
+def event(event_id: str, body: str = "hi", **more: Any) -> dict[str, Any]:
+    content = {"msgtype": "m.text", "body": body}
+    return {"event_id": event_id, "room_id": "!r", "type": "m.room.message", "content": content} | more
+
+
+async def refused(response: ClientResponse) -> tuple[int, str]:
+    """Status and code of an answer that is shaped as Matrix wants errors to be."""
+    content = await response.json()
+    assert content.keys() == {"errcode", "error"}
+    assert content["error"]
+    return response.status, content["errcode"]
+
+
+# --- who may speak ------------------------------------------------------------------------------------
+
+
+REFUSED_TOKENS: list[tuple[str | None, tuple[int, str]]] = [
+    (None, (401, "M_MISSING_TOKEN")),
+    ("", (401, "M_MISSING_TOKEN")),
+    ("Bearer", (401, "M_MISSING_TOKEN")),
+    (f"Basic {HS_TOKEN}", (401, "M_MISSING_TOKEN")),
+    ("Bearer wrong", (403, "M_FORBIDDEN")),
+    (f"Bearer {HS_TOKEN}x", (403, "M_FORBIDDEN")),
+    ("Bearer ключ", (403, "M_FORBIDDEN")),
+]
+CALLS = [
+    ("PUT", f"{TRANSACTIONS}/1"),
+    ("POST", "/_matrix/app/v1/ping"),
+    ("GET", "/_matrix/app/v1/users/@agent_daarwizz:city.localhost"),
+    ("GET", "/_matrix/app/v1/rooms/%23city_general:city.localhost"),
+]
+
+
+async def test_only_the_homeserver_is_heard(door: Door) -> None:
+    for authorization, refusal in REFUSED_TOKENS:
+        headers = {} if authorization is None else {"Authorization": authorization}
+        for method, path in CALLS:
+            response = await door.client.request(method, path, json={"events": [event("$1")]}, headers=headers)
+            assert await refused(response) == refusal, (method, path, authorization)
+
+    in_the_address = await door.client.put(f"{TRANSACTIONS}/1?access_token={HS_TOKEN}", json={"events": []})
+    assert await refused(in_the_address) == (401, "M_MISSING_TOKEN")
+    assert await door.stored() == []
+    assert door.names.asked == []
+
+
+async def test_the_homeserver_may_write_its_token_as_http_allows(door: Door) -> None:
+    for authorization in (f"Bearer {HS_TOKEN}", f"bearer {HS_TOKEN}", f"Bearer  {HS_TOKEN}"):
+        response = await door.client.post("/_matrix/app/v1/ping", json={}, headers={"Authorization": authorization})
+        assert (response.status, await response.json()) == (200, {})
+
+
+# --- what is refused ----------------------------------------------------------------------------------
+
+
+NO_TRANSACTIONS = [
+    (b"", "M_NOT_JSON"),
+    (b"not json", "M_NOT_JSON"),
+    (b'{"events": [{"event_id": "$1", "room_id": "!r"}', "M_NOT_JSON"),
+    (b'{"events": [\xff]}', "M_NOT_JSON"),
+    (b'{"events": [{"event_id": "\xff", "room_id": "!r"}]}', "M_NOT_JSON"),
+    (b'{"events": [NaN]}', "M_NOT_JSON"),
+    (b"[" * 100_000, "M_NOT_JSON"),
+    (b"[]", "M_BAD_JSON"),
+    (b"null", "M_BAD_JSON"),
+    (b'"events"', "M_BAD_JSON"),
+    (b'{"events": {}}', "M_BAD_JSON"),
+    (b'{"events": "all of them"}', "M_BAD_JSON"),
+    (b'{"events": null}', "M_BAD_JSON"),
+]
+
+
+async def test_a_body_that_is_no_transaction_is_refused_and_nothing_is_stored(door: Door) -> None:
+    for body, errcode in NO_TRANSACTIONS:
+        assert await refused(await door.send_raw("1", body)) == (400, errcode), body[:100]
+    assert await door.stored() == []
+    assert await door.dead() == []
+    assert (await door.send("1", {"events": [event("$1")]})).status == 200
+    assert len(await door.stored()) == 1, "when it comes again, and whole, it counts"
+
+
+UNKNOWN = [
+    ("GET", "/_matrix/app/v1/nothing", 404),
+    ("PUT", "/_matrix/app/v2/transactions/1", 404),
+    ("PUT", "/_matrix/app/v1/transactions/", 404),
+    ("GET", "/", 404),
+    ("GET", "/_matrix/app/v1/transactions/1", 405),
+    ("PUT", "/_matrix/app/v1/ping", 405),
+    ("POST", "/_matrix/app/v1/users/@a:b", 405),
+]
+
+
+async def test_what_we_do_not_serve_is_not_recognised(door: Door) -> None:
+    for method, path, status in UNKNOWN:
+        response = await door.client.request(method, path, headers=AUTHORIZED)
+        assert await refused(response) == (status, "M_UNRECOGNIZED"), (method, path)
+
+
+async def test_a_transaction_may_be_as_large_as_synapse_makes_them_but_not_endless(door: Door) -> None:
+    events = [event(f"${number}", "x" * 200_000) for number in range(100)]
+    assert (await door.send_raw("large", json.dumps({"events": events}).encode())).status == 200
+    assert len(await door.stored()) == 100
+
+    async with door.database.reading() as tx:
+        batch = await tx.inbox.waiting(after_id=0, limit=100)
+    assert sum(len(row.event) for row in batch) < 1_300_000  # so much of it is in memory at a time
+
+    too_large = b'{"events": [], "x": "' + b"x" * (32 * 1024 * 1024) + b'"}'
+    assert await refused(await door.send_raw("too large", too_large)) == (413, "M_TOO_LARGE")
+
+
+async def test_what_is_larger_than_any_event_becomes_a_dead_letter_without_its_text(door: Door) -> None:
+    response = await door.send("1", {"events": [event("$large", "x" * 600_000), event("$next")]})
+
+    assert response.status == 200
+    assert [row.event_id for row in await door.stored()] == ["$next"]
+    (dead,) = await door.dead()
+    assert (dead.event_id, dead.event) == ("$large", "{}")
+    assert dead.error is not None
+    assert "more than an event may have" in dead.error
+
+
+@pytest.mark.parametrize("key", ["type", "state_key"])
+async def test_event_with_too_long_key_becomes_a_dead_letter(door: Door, key: str) -> None:
+    """The room's current state could not be asked for it: the path of the request would be too long."""
+    events = [event("$long") | {key: "я" * 256}, event("$next") | {key: "я" * 255}]
+    assert (await door.send("1", {"events": events})).status == 200
+    assert [row.event_id for row in await door.stored()] == ["$next"]
+    (dead,) = await door.dead()
+    assert (dead.event_id, dead.error) == ("$long", f"its {key} is longer than 255 characters")
+
+
+# --- what is stored -----------------------------------------------------------------------------------
+
+
+async def test_events_are_stored_in_order_before_the_answer(door: Door) -> None:
+    response = await door.send("1", {"events": [event("$b"), event("$a"), event("$c", room_id="!other")]})
+
+    assert (response.status, await response.json()) == (200, {})
+    rows = await door.stored()
+    assert [(row.event_id, row.matrix_room_id) for row in rows] == [("$b", "!r"), ("$a", "!r"), ("$c", "!other")]
+    assert json.loads(rows[0].event) == event("$b")
+    assert len(door.woken) == 1
+
+
+async def test_a_transaction_without_events_is_fine(door: Door) -> None:
+    nothing: list[dict[str, Any]] = [{}, {"events": []}]
+    for content in nothing:
+        assert (await door.send("1", content)).status == 200
+    assert await door.stored() == []
+
+
+async def test_the_same_transaction_counts_once(door: Door) -> None:
+    for _ in range(2):
+        assert (await door.send("1", {"events": [event("$1"), event("$2")]})).status == 200
+    assert [row.event_id for row in await door.stored()] == ["$1", "$2"]
+
+
+async def test_the_same_transaction_ten_times_at_once_counts_once(door: Door) -> None:
+    content = {"events": [event(f"${number}") for number in range(20)]}
+    responses = await asyncio.gather(*(door.send("1", content) for _ in range(10)))
+    assert {response.status for response in responses} == {200}
+    assert len(await door.stored()) == 20
+
+
+async def test_a_homeserver_that_starts_numbering_again_is_heard(door: Door) -> None:
+    await door.send("1", {"events": [event("$before")]})
+    await door.send("1", {"events": [event("$after")]})
+    assert [row.event_id for row in await door.stored()] == ["$before", "$after"]
+
+
+async def test_an_event_counts_once_whatever_transaction_it_comes_in(door: Door) -> None:
+    await door.send("1", {"events": [event("$1"), event("$1"), event("$2")]})
+    await door.send("2", {"events": [event("$2"), event("$3")]})
+    assert [row.event_id for row in await door.stored()] == ["$1", "$2", "$3"]
+
+
+UNREADABLE: list[Any] = [
+    None,
+    17,
+    "event",
+    ["$1"],
+    {},
+    {"type": "m.room.message", "room_id": "!r"},
+    {"event_id": "$1", "type": "m.room.message"},
+    event(""),
+    event("$1", room_id=""),
+    event("$1", room_id=None),
+    event("$" + "x" * 255),
+    event("$\0"),
+    {"event_id": ["$1"], "room_id": "!r"},
+]
+
+
+async def test_events_without_a_name_become_dead_letters_and_hold_up_nothing(door: Door) -> None:
+    content = {"events": [event("$first"), *UNREADABLE, event("$last")]}
+    for txn_id in ("1", "2"):
+        assert (await door.send(txn_id, content)).status == 200
+
+    assert [row.event_id for row in await door.stored()] == ["$first", "$last"]
+    dead = await door.dead()
+    assert [json.loads(row.event) for row in dead] == UNREADABLE
+    assert {row.error for row in dead} == {"no event_id or room_id"}
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (r"a\u0000b", "a\0b"),
+        (r"a\ud800b", "a?b"),
+        (r"\udc00\ud800", "??"),
+        (r"\ud83c\udf89", "🎉"),
+        (r"\\ud800", r"\ud800"),
+    ],
+    ids=["NUL", "half a character", "two halves in the wrong order", "a whole one", "a backslash"],
+)
+async def test_text_that_only_json_can_hold_stops_nothing(door: Door, written: str, read: str) -> None:
+    body = r'{"events": [{"event_id": "$1", "room_id": "!r", "content": {"body": "%s"}}, %s]}'
+    response = await door.send_raw("1", (body % (written, json.dumps(event("$2")))).encode())
+
+    assert response.status == 200
+    rows = await door.stored()
+    assert [row.event_id for row in rows] == ["$1", "$2"]
+    assert json.loads(rows[0].event)["content"]["body"] == read
+
+
+async def test_an_event_that_is_nested_deeply_stops_nothing(door: Door) -> None:
+    for depth in (100, 300, 1000):
+        deep = '{"x": ' * depth + "1" + "}" * depth
+        body = '{"events": [{"event_id": "$%d", "room_id": "!r", "content": %s}, %s]}'
+        body %= (depth, deep, json.dumps(event(f"$after {depth}")))
+        assert (await door.send_raw(str(depth), body.encode())).status == 200
+
+    stored = [row.event_id for row in await door.stored()]
+    dead = [row.event_id for row in await door.dead()]
+    assert [each for each in stored if each != "$1000"] == ["$100", "$after 100", "$300", "$after 300", "$after 1000"]
+    assert "$1000" in (*stored, *dead)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("1" + "0" * 400, None),
+        ("-1" + "0" * 5_000, None),
+        ("1e400", None),
+        ("1" + "0" * 30, 1e30),
+        (str(2**63), 2**63),
+        (str(2**53), 2**53),
+        ('["]", ' * 3_000 + "1" + "]" * 3_000, ["]"]),
+    ],
+    ids=["beyond a float", "5000 digits", "infinite", "beyond 64 bits", "unsigned", "64 bits", "nested"],
+)
+@pytest.mark.parametrize("place", ["events", "ephemeral"])
+async def test_number_or_nesting_beyond_canonical_json_stops_nothing(
+    door: Door, written: str, read: Any, place: str
+) -> None:
+    strange = '{"event_id": "$1", "room_id": "!r", "type": "m.receipt", "content": {"x": ?}}'.replace("?", written)
+    events = f"{strange}, {json.dumps(event('$2'))}" if place == "events" else json.dumps(event("$2"))
+    body = f'{{"events": [{events}], "ephemeral": [{strange}]}}'
+    assert (await door.send_raw("1", body.encode())).status == 200
+
+    stored = {row.event_id: json.loads(row.event) for row in await door.stored()}
+    assert "$2" in stored
+    if place == "events":
+        value = stored["$1"]["content"]["x"]
+        assert (value[:1] if isinstance(value, list) else value) == read
+
+
+async def test_a_transaction_may_be_called_anything(door: Door) -> None:
+    names = ["%00", "%ff", "a%2fb", "x" * 2000, "%F0%9F%8E%89", "%20"]
+    for name in names * 2:
+        url = URL(f"{TRANSACTIONS}/{name}", encoded=True)
+        response = await door.client.put(url, json={"events": [event(name[:5])]}, headers=AUTHORIZED)
+        assert response.status == 200
+    assert [row.event_id for row in await door.stored()] == [name[:5] for name in names]
+
+
+# --- ephemeral ----------------------------------------------------------------------------------------
+
+ALICE = SubjectId("@alice:city.localhost")
+
+
+def presence(user: str = ALICE, **content: Any) -> dict[str, Any]:
+    return {"type": "m.presence", "sender": user, "content": {"presence": "online"} | content}
+
+
+@pytest.mark.parametrize(
+    "names", [["ephemeral"], ["de.sorunome.msc2409.ephemeral"], ["ephemeral", "de.sorunome.msc2409.ephemeral"]]
+)
+async def test_presence_of_people_is_taken_under_either_name(door: Door, names: list[str]) -> None:
+    edus = [presence(status_msg="тут", last_active_ago=10)]
+    assert (await door.send("1", {"events": []} | dict.fromkeys(names, edus))).status == 200
+
+    shown = door.presence.shown(ALICE)
+    assert (shown.status, shown.status_msg) == (Status.ONLINE, "тут")
+
+
+async def test_presence_that_comes_under_both_names_is_taken_once(door: Door) -> None:
+    both = {"ephemeral": [presence(status_msg="new")], "de.sorunome.msc2409.ephemeral": [presence(status_msg="old")]}
+    await door.send("1", {"events": []} | both)
+    assert door.presence.shown(ALICE).status_msg == "new"
+
+
+async def test_a_ghosts_own_echo_changes_nothing(door: Door) -> None:
+    ours = "@agent_daarwizz:city.localhost"
+    await door.send("1", {"ephemeral": [presence(ours)]})
+    assert door.presence.shown(SubjectId("agent:daarwizz")).status is Status.OFFLINE
+    assert door.presence.shown(SubjectId(UserId(ours))).status is Status.OFFLINE
+
+
+ODD: list[Any] = [
+    None,
+    "m.presence",
+    {},
+    {"type": "m.presence"},
+    {"type": "m.presence", "sender": 1, "content": {}},
+    {"type": "m.presence", "sender": ALICE, "content": []},
+    {"type": ["m.presence"], "sender": ALICE, "content": {}},
+    {"type": "m.typing", "room_id": "!r", "content": {"user_ids": [ALICE]}},
+    {"type": "m.receipt", "content": None},
+    presence(presence=["online"]),
+    presence(presence="busy"),
+    presence("a subject that nobody is"),
+    presence("u_123"),
+    presence("agent:daarwizz"),
+]
+
+
+async def test_odd_ephemeral_events_are_passed_over(door: Door) -> None:
+    bob = SubjectId("@bob:city.localhost")
+    assert (await door.send("1", {"ephemeral": [*ODD, presence(bob)]})).status == 200
+    assert door.presence.shown(SubjectId("u_123")).status is Status.OFFLINE, "nobody on Matrix speaks for a citizen"
+    assert door.presence.shown(SubjectId("agent:daarwizz")).status is Status.OFFLINE
+    assert door.presence.shown(ALICE).status is Status.OFFLINE
+    assert door.presence.shown(bob).status is Status.ONLINE
+
+
+async def test_an_odd_time_of_activity_is_no_reason_to_miss_somebody(door: Door) -> None:
+    for number, ago in enumerate([-5, 1 << 70, 1.5, True, "10", None]):
+        user = SubjectId(f"@user{number}:city.localhost")
+        edu = presence(user, last_active_ago=ago, status_msg="a\0b")
+        assert (await door.send("1", {"ephemeral": [edu]})).status == 200
+        shown = door.presence.shown(user)
+        assert (shown.status, shown.status_msg) == (Status.ONLINE, "a\N{REPLACEMENT CHARACTER}b")
+        assert 0 <= (shown.last_active_ms or 0) <= now_ms(), "nobody was active in the future"
+
+
+async def test_an_ephemeral_list_that_is_none_does_not_stop_the_events(door: Door) -> None:
+    lists: list[Any] = [None, {}, "all", 3]
+    for number, ephemeral in enumerate(lists):
+        assert (await door.send("1", {"events": [event(f"${number}")], "ephemeral": ephemeral})).status == 200
+    assert len(await door.stored()) == len(lists)
+
+
+# --- queries ------------------------------------------------------------------------------------------
+
+
+QUESTIONS = [
+    ("users/%40agent_daarwizz%3Acity.localhost", "@agent_daarwizz:city.localhost", True),
+    ("users/@agent_nobody:city.localhost", "@agent_nobody:city.localhost", False),
+    ("rooms/%23city_general%3Acity.localhost", "#city_general:city.localhost", True),
+    ("rooms/%23city_%D1%8E%3Acity.localhost", "#city_ю:city.localhost", False),
+    ("users/a%2Fb", "a/b", False),
+]
+
+
+async def test_the_homeserver_is_told_which_names_are_taken(door: Door) -> None:
+    for path, _, is_there in QUESTIONS:
+        response = await door.client.get(URL(f"/_matrix/app/v1/{path}", encoded=True), headers=AUTHORIZED)
+        if is_there:
+            assert (response.status, await response.json()) == (200, {})
+        else:
+            assert await refused(response) == (404, "M_NOT_FOUND")
+    assert door.names.asked == [name for _, name, _ in QUESTIONS]

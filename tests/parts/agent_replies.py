@@ -1,0 +1,191 @@
+"""A room, agents that live there, and a core that does as it is told, without the rest of the service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from daarion_appservice.agents import reply_worker as answerer_module
+from daarion_appservice.agents.core import AgentsCore
+from daarion_appservice.agents.image_inputs import Pictures
+from daarion_appservice.agents.metrics import CoreMetrics
+from daarion_appservice.agents.reply_worker import Answerer
+from daarion_appservice.agents.second_me import SecondMe
+from daarion_appservice.city.accounts import Accounts
+from daarion_appservice.city.events import CityEvent
+from daarion_appservice.city.presence import Beat, Status
+from daarion_appservice.city.rooms import Rooms
+from daarion_appservice.city.second_me import SECOND_ME
+from daarion_appservice.city.types import (
+    Agent,
+    AgentSlug,
+    AuthorKind,
+    MatrixRoomId,
+    Message,
+    Room,
+    RoomId,
+    UserId,
+    agent_subject,
+)
+from daarion_appservice.clock import new_id, now_ms, steady_ms
+from daarion_appservice.config import AgentsCoreSettings
+from daarion_appservice.errors import NotAllowed
+from daarion_appservice.realtime.presence_memory import MemoryPresence
+from daarion_appservice.storage import migrate
+from daarion_appservice.storage.database import Database
+from tests.parts.agents_core import BadCore
+from tests.parts.city import eventually
+from tests.parts.messaging import Desk, desk
+
+LATER: Final = 1 << 60
+"""When everything that was put off is due."""
+GENERAL: Final = RoomId("city_general")
+SCRIBE: Final = Agent("scribe", AgentSlug("scribe"), "Писар")
+VARTA: Final = Agent("varta", AgentSlug("varta"), "Варта")
+
+
+class Tokens:
+    """The homeserver's OpenID tokens: each is called like its holder."""
+
+    async def holder(self, token: str, server: str) -> UserId:
+        if not token.endswith(f":{server}"):
+            raise NotAllowed("openid_invalid", "no such token")
+        return UserId(token)
+
+    async def name_of(self, user: UserId) -> str:
+        return user[1:].partition(":")[0]
+
+
+@dataclass
+class Forum:
+    database: Database
+    desk: Desk
+    core: BadCore
+    presence: MemoryPresence
+    published: list[CityEvent] = field(default_factory=list)
+    patience_ms: int = 0
+    core_kind: Literal["invoke", "openai"] = "invoke"
+    core_timeout_s: float = 5
+    max_image_bytes: int = 0
+    pictures: dict[str, tuple[bytes, str]] = field(default_factory=dict)
+    """Files that the homeserver has."""
+
+    async def picture(self, mxc: str, max_bytes: int) -> tuple[bytes, str] | None:
+        found = self.pictures.get(mxc)
+        return found if found and len(found[0]) <= max_bytes else None
+
+    @property
+    def accounts(self) -> Accounts:
+        return Accounts(self.database, Tokens(), now_ms)
+
+    @asynccontextmanager
+    async def second_me(self) -> AsyncIterator[SecondMe]:
+        settings = AgentsCoreSettings(url=self.core.url, timeout_s=5)
+        core = AgentsCore(settings, steady_ms, CoreMetrics(CollectorRegistry()))
+        try:
+            yield SecondMe(core, self.database, now_ms, new_id, agent_id="second_me")
+        finally:
+            await core.close()
+
+    @asynccontextmanager
+    async def answering(self) -> AsyncIterator[None]:
+        """The part of the service that has agents answer; when the block ends it does so as in a crash."""
+        settings = AgentsCoreSettings(url=self.core.url, timeout_s=self.core_timeout_s, kind=self.core_kind)
+        core = AgentsCore(settings, steady_ms, CoreMetrics(CollectorRegistry()))
+        answerer = Answerer(
+            core,
+            SecondMe(core, self.database, now_ms, new_id, agent_id="second_me"),
+            self.accounts,
+            self.database,
+            self.desk.agents,
+            self.presence,
+            self.desk.messages,
+            self.desk.changes,
+            self.desk.answers,
+            Pictures(self.picture, max_bytes=self.max_image_bytes),
+            self.published.append,
+            steady_ms,
+            patience_ms=self.patience_ms,
+        )
+        task = asyncio.create_task(answerer.run())
+        try:
+            yield
+            assert not task.done(), "nothing that a core does ends the service"
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await core.close()
+
+    async def is_here(self, *agents: Agent, status: Status = Status.ONLINE) -> None:
+        await self.presence.beat([Beat(agent_subject(agent.slug), status, "runtime") for agent in agents])
+
+    async def chat(self, agent: Agent, *, in_company: bool = False) -> Room:
+        """A direct chat of somebody with an agent."""
+        chat_id = f"direct_{new_id()}"
+        matrix_room = MatrixRoomId(f"!{chat_id}")
+        chat = Room(RoomId(chat_id), chat_id, "", "", False, False, 0, agent=agent.slug, matrix_room_id=matrix_room)
+        async with self.database.transaction() as tx:
+            await tx.rooms.add(chat, created_by=None)
+            await tx.rooms.keep_chat(chat.id, in_company=in_company)
+            kept = await tx.rooms.get(chat.id)
+        assert kept is not None
+        return kept
+
+    async def hears(self, room: Room, person: str, body: str) -> None:
+        """Somebody says something on Matrix."""
+        await self.happens(room, "m.room.message", {"msgtype": "m.text", "body": body}, sender=person)
+
+    async def happens(
+        self, room: Room, event_type: str, content: Any, *, sender: str, state_key: str | None = None
+    ) -> None:
+        """An event of the room's Matrix room."""
+        event: dict[str, Any] = {
+            "type": event_type,
+            "room_id": room.matrix_room_id,
+            "event_id": f"${new_id()}",
+            "sender": sender,
+        }
+        event |= {"origin_server_ts": now_ms(), "content": content}
+        event |= {"state_key": state_key} if state_key is not None else {}
+        async with self.database.transaction() as tx:
+            await self.desk.handlers().handle(tx, event)
+
+    async def said(self, room: RoomId = GENERAL) -> list[Message]:
+        async with self.database.reading() as tx:
+            return await tx.messages.before(room, None, limit=99)
+
+    async def answers(self, count: int = 1, *, room: RoomId = GENERAL) -> list[Message]:
+        """The first so many messages of agents, once nothing is owed."""
+
+        async def all_answered() -> bool:
+            async with self.database.reading() as tx:
+                return not await tx.answers.owed(now_ms=LATER, limit=1)
+
+        await eventually(all_answered)
+        by_agents = [message for message in await self.said(room) if message.author.kind is AuthorKind.AGENT]
+        assert len(by_agents) == count, by_agents
+        return by_agents
+
+
+@asynccontextmanager
+async def open_forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Forum]:
+    """General, where the scribe and Варта live, who are here, and so is Second Me."""
+    monkeypatch.setattr(answerer_module, "_BUSY_RETRY_MS", 10)
+    monkeypatch.setattr(answerer_module, "_LONGEST_WAIT_S", 0.05)
+    database = Database(database_url)
+    await migrate.upgrade(database)
+    published: list[CityEvent] = []
+    await Rooms(database, published.append, now_ms, new_id).open("General")
+    async with BadCore().serving() as core:
+        presence = MemoryPresence(published.append, steady_ms, ttl_ms=60_000)
+        forum = Forum(database, desk(database, published.append), core, presence, published)
+        forum.desk.agents.replace([SCRIBE, VARTA, SECOND_ME])
+        await forum.is_here(SCRIBE, VARTA, SECOND_ME)
+        yield forum
+    await database.close()

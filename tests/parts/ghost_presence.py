@@ -1,0 +1,267 @@
+"""Ghosts in one room of a real homeserver, and the mirror that tells it of them, without the rest of the city."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+
+from daarion_appservice.city.events import PresenceChanged
+from daarion_appservice.city.identity import Namespace
+from daarion_appservice.city.member_log import RoomMembers
+from daarion_appservice.city.online_members import Occupancy
+from daarion_appservice.city.presence import Shown, Status, Transition
+from daarion_appservice.city.types import AgentSlug, MatrixRoomId, UserId, agent_subject
+from daarion_appservice.clock import new_id, now_ms, steady_ms
+from daarion_appservice.config import editing as config_edit
+from daarion_appservice.config import loading as config_file
+from daarion_appservice.demo.local_synapse import LocalSynapse
+from daarion_appservice.errors import HomeserverAway
+from daarion_appservice.matrix.client import registration
+from daarion_appservice.matrix.client.homeserver import Homeserver
+from daarion_appservice.matrix.client.monitor import HomeserverWatch
+from daarion_appservice.matrix.ghosts.ghosts import Ghosts, Profile
+from daarion_appservice.matrix.ghosts.status_text import StatusTexts
+from daarion_appservice.matrix.presence.sender import PresenceMirror
+from daarion_appservice.matrix.presence.timeout_probe import Patience
+from daarion_appservice.matrix.presence.transport import Tellers
+from daarion_appservice.storage import migrate
+from daarion_appservice.storage.database import Database
+from tests.parts.http_proxy import Passed, Proxy
+from tests.parts.ports import HOST, free_port
+from tests.parts.synapse import SERVER_NAME, BootSynapse
+
+_ONLY_PRESENCE = json.dumps(
+    {
+        "presence": {"types": ["m.presence"]},
+        "account_data": {"types": []},
+        "room": {"ephemeral": {"types": []}, "state": {"lazy_load_members": True}, "timeline": {"limit": 0}},
+    }
+)
+
+
+@dataclass
+class GhostTown:
+    homeserver: LocalSynapse
+    proxy: Proxy
+    client: Homeserver
+    watch: HomeserverWatch
+    database: Database
+    namespace: Namespace
+    ghosts: Ghosts
+    room: MatrixRoomId
+    refresh_s: float
+    number: int
+    """Which of the towns on this homeserver it is."""
+    mirror: PresenceMirror = field(init=False)
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    """(user, presence) of our ghosts as an observer's /sync brought them, in that order."""
+
+    def __post_init__(self) -> None:
+        self.mirror = self.another_mirror()
+
+    def another_mirror(self) -> PresenceMirror:
+        """One that knows nothing, as after a crash."""
+        return PresenceMirror(
+            Tellers(self.client, may_use_module=True),
+            self.watch,
+            self.ghosts,
+            self.namespace,
+            StatusTexts(self.client, self.ghosts, self.namespace),
+            Patience(self.client, self.watch, self.database, self.namespace),
+            steady_ms,
+            refresh_s=self.refresh_s,
+            requests_per_s=300,
+            in_flight=4,
+        )
+
+    def ghost(self, number: int) -> UserId:
+        return self.namespace.agent(self._slug(number))
+
+    def change(self, number: int, status: Status, text: str | None = None) -> None:
+        """Somebody is shown differently in the city from now on."""
+        subject = agent_subject(self._slug(number))
+        self.mirror.follow(PresenceChanged(Transition(subject, Shown(), Shown(status, text)), seq=0))
+
+    def _slug(self, number: int) -> AgentSlug:
+        return AgentSlug(f"t{self.number}a{number}")
+
+    async def settle(self, count: int) -> None:
+        """Have this many ghosts, all in the room."""
+        slots = asyncio.Semaphore(8)
+
+        async def settle(user: UserId) -> None:
+            async with slots:
+                await self.ghosts.ensure(user, Profile(user))
+                await self.ghosts.join(user, self.room)
+
+        await asyncio.gather(*(settle(self.ghost(number)) for number in range(count)))
+
+    @asynccontextmanager
+    async def mirroring(self) -> AsyncIterator[None]:
+        """The mirror runs inside the block."""
+        running = asyncio.create_task(self.mirror.run())
+        try:
+            yield
+        finally:
+            assert not running.done(), running.exception()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    @asynccontextmanager
+    async def observing(self) -> AsyncIterator[None]:
+        """Inside the block the observer looks on; like the real one it says so when the homeserver is gone."""
+        user = self.namespace.observer
+        await self.ghosts.ensure(user, Profile("City observer"))
+        await self.ghosts.join(user, self.room)
+        first = await self.client.sync(since=None, filter_json=_ONLY_PRESENCE, timeout_ms=0, as_user=user)
+        looking = asyncio.create_task(self._look_on(user, first["next_batch"]))
+        try:
+            yield
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+    async def _look_on(self, user: UserId, since: str) -> None:
+        while True:
+            await self.watch.wait_up()
+            try:
+                answer = await self.client.sync(
+                    since=since, filter_json=_ONLY_PRESENCE, timeout_ms=25_000, as_user=user
+                )
+            except HomeserverAway as error:
+                self.watch.lost(error)
+                continue
+            since = answer["next_batch"]
+            for event in answer.get("presence", {}).get("events", []):
+                if event["sender"] != user:
+                    self.seen.append((event["sender"], event["content"]["presence"]))
+
+    def told(self, user: UserId | None = None) -> list[Any]:
+        """What the homeserver was told of ``user`` (or of everybody), in that order."""
+        return [passed.content for passed in self.proxy.passed if is_about(passed, user)]
+
+    def shown(self) -> dict[str, str]:
+        """How the observer saw everybody last."""
+        return dict(self.seen)
+
+    def seen_as(self, presence: str) -> Counter[str]:
+        """How often everybody was seen to be so."""
+        return Counter(user for user, shown in self.seen if shown == presence)
+
+    async def presence(self, number: int) -> str:
+        """What the homeserver says of somebody who is asked about."""
+        answer = await self.client.presence(self.ghost(number), as_user=self.namespace.bot)
+        return str(answer["presence"])
+
+    async def profile(self, number: int) -> dict[str, Any]:
+        async with aiohttp.request(
+            "GET", f"{self.homeserver.url}/_matrix/client/v3/profile/{self.ghost(number)}"
+        ) as answer:
+            profile: dict[str, Any] = await answer.json()
+        return profile
+
+    async def say(self, number: int, body: str) -> None:
+        """Have somebody send a message, without a device, as on a homeserver that lets us make none."""
+        user = self.ghost(number)
+        await self.client.send(
+            self.room,
+            "m.room.message",
+            body,
+            {"msgtype": "m.text", "body": body},
+            as_user=user,
+            with_device=False,
+            ts_ms=1,
+        )
+
+    def cpu_s(self) -> float:
+        """Processor time that the homeserver has used so far."""
+        assert self.homeserver.child.pid is not None
+        times = psutil.Process(self.homeserver.child.pid).cpu_times()
+        return times.user + times.system
+
+
+@dataclass
+class Land:
+    """A homeserver on which towns lie, one for each test: ghosts with names of their own, and a proxy of their own."""
+
+    homeserver: LocalSynapse
+    as_token: str
+    service_id: str
+    bot: str
+    _towns: Iterator[int] = field(default_factory=count)
+
+    @asynccontextmanager
+    async def town(self, directory: Path, *, ghosts: int, refresh_s: float = 0.0) -> AsyncIterator[GhostTown]:
+        """A town of so many ghosts, all offline; nobody mirrors or observes yet."""
+        proxy = Proxy(self.homeserver.setup.port)
+        await proxy.start()
+        database = Database(f"sqlite:///{directory / 'town.db'}")
+        client = Homeserver(proxy.url, self.as_token)
+        watch = HomeserverWatch(client, self.service_id)
+        watching = asyncio.create_task(watch.run())
+        try:
+            await migrate.upgrade(database)
+            watch.found()
+            namespace = Namespace(SERVER_NAME, self.bot)
+            members = RoomMembers(namespace, now_ms, new_id)
+            ours = Ghosts(client, database, namespace, members, Occupancy(), lambda _: None)
+            await client.register(namespace.bot)
+            room = await client.create_room({"preset": "public_chat"}, as_user=namespace.bot)
+            number = next(self._towns)
+            town = GhostTown(self.homeserver, proxy, client, watch, database, namespace, ours, room, refresh_s, number)
+            await town.settle(ghosts)
+            for number in range(ghosts):
+                # Synapse 1.163 loses a first change of presence that comes while somebody asks for it the first time.
+                await town.presence(number)
+            yield town
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await client.close()
+            await database.close()
+            await proxy.stop()
+
+
+async def ghost_land(directory: Path, boot: BootSynapse, overrides: Mapping[str, object] | None = None) -> Land:
+    """A homeserver that knows us; whoever booted it ends it."""
+    directory.mkdir(exist_ok=True)
+    config = directory / "config.yaml"
+    config_edit.generate(config)
+    wanted: dict[str, str | float] = {
+        "homeserver.domain": SERVER_NAME,
+        "appservice.address": f"http://{HOST}:{free_port()}",
+    }
+    config_edit.set_values(config, wanted)
+    registration.generate(config_file.load(config), config)
+    ours = config_file.load(config).appservice
+    homeserver = await boot(registration=directory / "registration.yaml", overrides=overrides)
+    return Land(homeserver, ours.as_token.get_secret_value(), ours.id, ours.bot)
+
+
+@asynccontextmanager
+async def ghost_town(
+    directory: Path,
+    boot: BootSynapse,
+    *,
+    ghosts: int,
+    refresh_s: float = 0.0,
+    overrides: Mapping[str, object] | None = None,
+) -> AsyncIterator[GhostTown]:
+    """A town on a homeserver of its own."""
+    land = await ghost_land(directory, boot, overrides)
+    async with land.town(directory, ghosts=ghosts, refresh_s=refresh_s) as town:
+        yield town
+
+
+def is_about(passed: Passed, user: UserId | None = None) -> bool:
+    return passed.is_presence and (user is None or user in passed.path)

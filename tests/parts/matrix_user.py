@@ -1,0 +1,130 @@
+"""An ordinary person with an ordinary client (matrix-nio), who knows nothing of us."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import nio
+
+from daarion_appservice.demo.local_synapse import LocalSynapse
+from tests.parts.city import RunningCity
+
+
+class Arrive(Protocol):
+    """What the fixture ``arrive`` gives."""
+
+    async def __call__(self, where: RunningCity | LocalSynapse, name: str) -> Person: ...
+
+
+@dataclass
+class Person:
+    """Syncs in the background from ``arrive`` to ``leave``; what it saw stands in ``messages`` and ``presences``."""
+
+    client: nio.AsyncClient
+    messages: list[tuple[str, str]] = field(default_factory=list)
+    """(sender, body) of every text, in the order in which they were seen."""
+    presences: list[tuple[str, str, str | None, float]] = field(default_factory=list)
+    """(user, presence, status text, time on the event loop's clock)."""
+    events: list[dict[str, Any]] = field(default_factory=list)
+    """Everything that happened in rooms, as the homeserver says it."""
+    typing: list[list[str]] = field(default_factory=list)
+    """Who was typing, each time that this changed in any room."""
+    _syncing: asyncio.Task[Any] | None = None
+
+    @classmethod
+    async def arrive(cls, homeserver: LocalSynapse, name: str) -> Person:
+        await homeserver.register(name, "secret", display_name=name.capitalize())
+        # Its own default waits up to a minute before it tries again.
+        config = nio.AsyncClientConfig(backoff_factor=0.05, max_timeout_retry_wait_time=1)
+        client = nio.AsyncClient(homeserver.url, f"@{name}:{homeserver.server_name}", config=config)
+        assert isinstance(await client.login("secret"), nio.LoginResponse)
+        person = cls(client)
+        client.add_event_callback(person._saw, (nio.RoomMessageText, nio.RoomMessageNotice))
+        client.add_event_callback(person._saw_event, (nio.Event,))
+        client.add_presence_callback(person._saw_presence, (nio.PresenceEvent,))
+        client.add_ephemeral_callback(person._saw_typing, (nio.TypingNoticeEvent,))
+        await client.sync(timeout=0, full_state=True)
+        person._syncing = asyncio.create_task(client.sync_forever(timeout=5000))
+        return person
+
+    async def leave(self) -> None:
+        assert self._syncing is not None
+        self._syncing.cancel()
+        await asyncio.gather(self._syncing, return_exceptions=True)
+        await self.client.close()
+
+    async def join(self, room: str) -> str:
+        """Join a room by alias or id, and wait until the sync shows it; returns its id."""
+        answer = await self.client.join(room)
+        assert isinstance(answer, nio.JoinResponse), answer
+        await self.sees(lambda: answer.room_id in self.client.rooms)
+        return str(answer.room_id)
+
+    async def say(
+        self, room_id: str, body: str, msgtype: str = "m.text", more: Mapping[str, Any] = MappingProxyType({})
+    ) -> str:
+        """``more`` is what else stands in the event's content."""
+        answer = await self.client.room_send(room_id, "m.room.message", {"msgtype": msgtype, "body": body, **more})
+        assert isinstance(answer, nio.RoomSendResponse), answer
+        return str(answer.event_id)
+
+    async def sees(self, condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition():
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"never seen; messages: {self.messages}, presences: {self.presences}") from None
+
+    async def sees_event(self, matches: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """The first event in any room that is so."""
+        await self.sees(lambda: any(map(matches, self.events)))
+        return next(event for event in self.events if matches(event))
+
+    def presence_of(self, user: str) -> str | None:
+        return next((presence for who, presence, _, _ in reversed(self.presences) if who == user), None)
+
+    async def _saw(self, _room: nio.MatrixRoom, event: nio.Event) -> None:
+        self.messages.append((event.sender, event.body))
+
+    async def _saw_event(self, room: nio.MatrixRoom, event: nio.Event) -> None:
+        self.events.append({"room_id": room.room_id, **event.source})
+
+    async def _saw_typing(self, _room: nio.MatrixRoom, event: nio.TypingNoticeEvent) -> None:
+        self.typing.append(sorted(event.users))
+
+    async def _saw_presence(self, event: nio.PresenceEvent) -> None:
+        now = asyncio.get_running_loop().time()
+        self.presences.append((event.user_id, event.presence, event.status_msg, now))
+
+
+@asynccontextmanager
+async def arriving() -> AsyncIterator[Arrive]:
+    """Brings people to a homeserver, each by a name of their own; they leave at the end."""
+    arrived: list[Person] = []
+
+    async def arrive(where: RunningCity | LocalSynapse, name: str) -> Person:
+        person = await Person.arrive(where.homeserver if isinstance(where, RunningCity) else where, name)
+        arrived.append(person)
+        return person
+
+    yield arrive
+    for person in arrived:
+        await person.leave()
+
+
+@asynccontextmanager
+async def quiet_person(homeserver: LocalSynapse, name: str) -> AsyncIterator[nio.AsyncClient]:
+    """Somebody who syncs only when told to, and so is only as present as they say they are."""
+    await homeserver.register(name, "secret", display_name=name.capitalize())
+    client = nio.AsyncClient(homeserver.url, f"@{name}:{homeserver.server_name}")
+    try:
+        assert isinstance(await client.login("secret"), nio.LoginResponse)
+        yield client
+    finally:
+        await client.close()

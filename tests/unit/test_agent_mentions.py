@@ -1,0 +1,119 @@
+"""Which agents a text speaks to."""
+
+from __future__ import annotations
+
+import pytest
+
+from daarion_appservice.city.agent_mentions import Addressing
+from daarion_appservice.city.agents import AgentDirectory
+from daarion_appservice.city.types import Agent, AgentSlug
+from tests.parts.messaging import NAMESPACE
+
+AGENTS = [
+    ("daarwizz", "DAARWIZZ"),
+    ("scribe", "Писар"),
+    ("second_me", "Second Me"),
+    ("dr-who", "Dr. Who?"),
+    ("me", "Second"),
+]
+USER = "@agent_scribe:city.localhost"
+
+
+@pytest.fixture
+def addressing() -> Addressing:
+    agents = AgentDirectory()
+    agents.replace(Agent(slug, AgentSlug(slug), name) for slug, name in AGENTS)
+    return Addressing(agents, NAMESPACE.agent)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "@daarwizz: що нового?",
+        "@daarwizz що нового?",
+        "@daarwizz, що нового?",
+        "@DAARWIZZ: що нового?",
+        "@DaarWizz",
+        "daarwizz: що нового?",
+        "DAARWIZZ, що нового?",
+        "DAARWIZZ що нового",
+        "  **DAARWIZZ**, що нового?",
+        "Що нового, @daarwizz?",
+        "Що нового (@daarwizz)?",
+        "Що нового? @daarwizz.",
+        "@daarwizz's turn",
+        "@daarwizz:привіт",
+        "@daarwizz:hello",
+        "@daarwizz @daarwizz",
+        "daarwizz, @daarwizz",
+        "@daarwizz — де ти?",
+        "**@daarwizz** де ти?",
+        "рядок\n@daarwizz рядок",
+        "> цитата\n\n@daarwizz так?",
+    ],
+)
+def test_agent_is_addressed(addressing: Addressing, body: str) -> None:
+    # A name without a sign behind it begins many a sentence about somebody.
+    assert addressing.addressed(body) == ([] if body == "DAARWIZZ що нового" else ["daarwizz"])
+
+
+@pytest.mark.parametrize(
+    ("body", "slug"),
+    [
+        ("@Писар де архів?", "scribe"),
+        ("писар: де архів?", "scribe"),
+        ("Де архів, @Писар?", "scribe"),
+        (f"{USER}: де архів?", "scribe"),
+        (f"де архів {USER}", "scribe"),
+        (f"де архів, {USER.upper().replace('@AGENT', '@agent')}?", "scribe"),
+        ("Second Me, що я питала?", "second_me"),
+        ("@Second Me що я питала?", "second_me"),
+        ("@second_me?", "second_me"),
+        ("@Second: так?", "me"),
+        ("Dr. Who?, де ви", "dr-who"),
+        ("Dr. Who?", "dr-who"),
+        ("@Dr. Who? де ви", "dr-who"),
+        ("@dr-who де ви", "dr-who"),
+    ],
+)
+def test_agent_is_addressed_by_each_of_its_names(addressing: Addressing, body: str, slug: str) -> None:
+    assert addressing.addressed(body) == [slug]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "`@daarwizz: що нового?`",
+        "```\n@daarwizz: що нового?\n```",
+        "    @daarwizz: що нового?",
+        "> @daarwizz: що нового?",
+        "> daarwizz, що нового?",
+        "[@daarwizz](https://example.org)",
+        "https://example.org/@daarwizz",
+        "https://example.org/a-@daarwizz:5",
+        "mail@daarwizz.example",
+        "a@daarwizz",
+        "@daarwizz-bot",
+        "@daarwizzard: hi",
+        "@daarwizz.example.org:server.org",
+        "@agent_scribe:evil.example: hi",
+        "@scribe:evil.example: hi",
+        "DAARWIZZ десь є",
+        "Писар десь є",
+        "@@daarwizz",
+        "",
+        "@",
+        " " * 5_000 + "@",
+    ],
+)
+def test_nobody_is_addressed(addressing: Addressing, body: str) -> None:
+    assert addressing.addressed(body) == []
+
+
+def test_several_are_addressed_each_once(addressing: Addressing) -> None:
+    assert addressing.addressed("Писар, @daarwizz і @scribe: ви де?") == ["scribe", "daarwizz"]
+
+
+def test_many_signs_are_read_in_bounds(addressing: Addressing) -> None:
+    assert addressing.addressed("@a " * 20_000 + "@daarwizz") == []
+    assert addressing.addressed("x" * 40_000) == []

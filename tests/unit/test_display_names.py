@@ -1,0 +1,42 @@
+"""What people may call themselves."""
+
+from __future__ import annotations
+
+import pytest
+
+from daarion_appservice.city.display_names import MAX_CHARS, person_name
+from daarion_appservice.errors import InvalidInput
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("Оксана", "Оксана"),
+        ("  Ivan \t Франко ", "Ivan Франко"),
+        ("и\u0306", "й"),  # two characters that are one
+        ("👩‍🌾", "👩‍🌾"),  # held together by a joiner that is not seen
+        ("я" * MAX_CHARS, "я" * MAX_CHARS),
+        (f" {'я' * MAX_CHARS} ", "я" * MAX_CHARS),
+    ],
+)
+def test_a_name_is_shown_as_it_is_meant(given: str, shown: str) -> None:
+    assert person_name(given) == shown
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ("", "name_needed"),
+        (" \u00a0\t\n", "name_needed"),
+        ("\u200d", "name_needed"),
+        ("я" * (MAX_CHARS + 1), "name_wrong"),
+        ("Окса\u202eна", "name_wrong"),  # turns the text that follows
+        ("Окса\u200bна", "name_wrong"),  # looks like another's
+        ("\x07Оксана", "name_wrong"),
+        ("Оксана\ue000", "name_wrong"),
+    ],
+)
+def test_what_is_no_name_is_refused(given: str, code: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        person_name(given)
+    assert (raised.value.code, raised.value.status) == (code, 422)

@@ -1,0 +1,64 @@
+"""How many members of each room are here: counted as they come and go, never wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daarion_appservice.city.online_members import Occupancy
+from daarion_appservice.city.types import RoomId, SubjectId
+
+ROOMS = [RoomId("city_general"), RoomId("city_builders")]
+SUBJECTS = [SubjectId("u_1"), SubjectId("agent:scribe"), SubjectId("@alice:hs")]
+
+Step = tuple[str, RoomId, SubjectId]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["joined", "left", "came", "went"]), st.sampled_from(ROOMS), st.sampled_from(SUBJECTS)
+        ),
+        max_size=60,
+    )
+)
+def test_the_count_is_always_that_of_members_who_are_here(day: list[Step]) -> None:
+    occupancy = Occupancy()
+    members: set[tuple[RoomId, SubjectId]] = set()
+    here: set[SubjectId] = set()
+    for what, room, subject in day:
+        match what:
+            case "joined":
+                occupancy.joined(room, subject)
+                members.add((room, subject))
+            case "left":
+                occupancy.left(room, subject)
+                members.discard((room, subject))
+            case "came":
+                occupancy.came(subject)
+                here.add(subject)
+            case "went":
+                occupancy.went(subject)
+                here.discard(subject)
+        for each in ROOMS:
+            present = {whose for where, whose in members if where == each and whose in here}
+            assert occupancy.members_online(each) == len(present)
+            assert set(occupancy.online_members(each)) == present
+            assert {whose for whose in SUBJECTS if occupancy.is_member(each, whose)} == {
+                whose for where, whose in members if where == each
+            }
+
+
+def test_a_look_at_an_empty_room_leaves_no_trace() -> None:
+    occupancy = Occupancy()
+    looks: list[Callable[[], object]] = [
+        lambda: occupancy.members_online(ROOMS[0]),
+        lambda: occupancy.online_members(ROOMS[0]),
+        lambda: occupancy.is_member(ROOMS[0], SUBJECTS[0]),
+    ]
+    for look in looks:
+        assert not look()
+    assert not occupancy._members_of
+    assert not occupancy._count

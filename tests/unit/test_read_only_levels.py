@@ -1,0 +1,83 @@
+"""A Matrix room is closed by its power levels, and opened again as it was."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daarion_appservice.city.read_only_levels import Powers, closed, reopened
+from daarion_appservice.city.types import UserId
+
+BOT, ALICE = UserId("@city:city.localhost"), UserId("@alice:city.localhost")
+
+PUBLIC: dict[str, Any] = {
+    "users": {BOT: 100, ALICE: 50},
+    "users_default": 0,
+    "events": {"m.room.name": 50, "m.room.power_levels": 100, "m.reaction": 0, "m.room.tombstone": 150},
+    "events_default": 0,
+    "state_default": 50,
+    "ban": 50,
+    "redact": 50,
+}
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=10,
+)
+level = st.integers(-1, 200) | st.just("50") | json
+content = st.fixed_dictionaries(
+    {},
+    optional={
+        "users": st.dictionaries(st.sampled_from([BOT, ALICE, "x"]), level, max_size=3) | json,
+        "events": st.dictionaries(st.sampled_from(["m.reaction", "m.room.redaction", "m.room.name"]), level) | json,
+        "events_default": level,
+        "users_default": level,
+    },
+)
+
+
+def test_whoever_stands_below_the_bot_says_nothing_in_a_closed_room() -> None:
+    powers = Powers(closed(Powers(PUBLIC), BOT))
+    for said in ("m.room.message", "m.reaction", "m.sticker", "anything.else"):
+        assert powers.to_send(said) > powers.of(ALICE)
+        assert powers.to_send(said) <= powers.of(BOT)
+
+
+def test_deleting_is_possible_in_a_closed_room_as_it_was() -> None:
+    assert Powers(closed(Powers(PUBLIC), BOT)).to_send("m.room.redaction") == 0
+
+
+def test_where_the_bot_stands_above_all_nobody_speaks_however_much_power_they_have() -> None:
+    content = PUBLIC | {"users": {ALICE: 500}}
+    powers = Powers(content, creators=[BOT])
+    assert math.isinf(powers.of(BOT))
+    assert Powers(closed(powers, BOT)).to_send("m.room.message") > 500
+
+
+def test_what_was_changed_while_it_was_closed_stays_when_it_is_opened() -> None:
+    now = closed(Powers(PUBLIC), BOT)
+    now["users"] = now["users"] | {ALICE: 60}
+    assert reopened(now, PUBLIC) == PUBLIC | {"users": {BOT: 100, ALICE: 60}}
+
+
+@pytest.mark.parametrize("before", [PUBLIC, {}, {"events": {"m.room.redaction": 20}}])
+def test_opening_undoes_closing(before: dict[str, Any]) -> None:
+    opened = Powers(reopened(closed(Powers(before, creators=[BOT]), BOT), before))
+    for said in ("m.room.message", "m.reaction", "m.room.redaction", "m.room.name"):
+        assert opened.to_send(said) == Powers(before).to_send(said)
+
+
+@given(content, st.booleans())
+def test_whatever_stands_there_a_closed_room_is_closed_once_and_opened_once(
+    before: dict[str, Any], is_creator: bool
+) -> None:
+    creators = [BOT] if is_creator else []
+    once = closed(Powers(before, creators), BOT)
+    assert closed(Powers(once, creators), BOT) == once
+    opened = reopened(once, before)
+    assert reopened(opened, before) == opened
