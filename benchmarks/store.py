@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from daarion_appservice.city.ports import PresenceStore
-from daarion_appservice.city.presence import Beat, Presence
+from daarion_appservice.city.presence import Heartbeat, Presence
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.clock import steady_ms
 from daarion_appservice.realtime.presence_memory import MemoryPresence
 from daarion_appservice.realtime.presence_redis import RedisPresence
 from daarion_appservice.realtime.redis_client import connect
-from daarion_appservice.realtime.redis_sessions import SharedSessions
+from daarion_appservice.realtime.redis_sessions import RedisSessions
 
 from .processes import CpuClock
 from .redis_server import RedisServer
@@ -62,7 +62,7 @@ def _machine(subjects: list[SubjectId]) -> float:
         now_ms = second * 1000
         first = second % _PERIOD_S * step
         for subject in subjects[first : first + step]:
-            machine.beat(subject, now_ms=now_ms)
+            machine.record_heartbeat(subject, now_ms=now_ms)
         machine.expire(now_ms=now_ms)
         beats += step
     return (time.process_time() - began_s) / beats * 1e6
@@ -73,7 +73,7 @@ async def _redis(subjects: list[SubjectId], count: int, directory: Path) -> dict
     await server.start()
     client = connect(server.url, cluster=False)
     store = RedisPresence(
-        SharedSessions(client, name="benchmark", ttl_ms=_TTL_MS), lambda _: None, steady_ms, ttl_ms=_TTL_MS
+        RedisSessions(client, name="benchmark", ttl_ms=_TTL_MS), lambda _: None, steady_ms, ttl_ms=_TTL_MS
     )
     running = asyncio.create_task(store.run())
     try:
@@ -91,14 +91,16 @@ async def _redis(subjects: list[SubjectId], count: int, directory: Path) -> dict
 async def _beats(
     store: PresenceStore, subjects: list[SubjectId], count: int, server: RedisServer | None = None
 ) -> dict[str, float]:
-    bulks = [[Beat(subject) for subject in subjects[first : first + _BULK]] for first in range(0, len(subjects), _BULK)]
+    bulks = [
+        [Heartbeat(subject) for subject in subjects[first : first + _BULK]] for first in range(0, len(subjects), _BULK)
+    ]
     for bulk in bulks:  # whoever comes is a change; who stays is what is measured
-        await store.beat(bulk)
+        await store.record_heartbeat(bulk)
     clock = CpuClock.of(server.child) if server else None
     began_s, began_cpu_s = time.monotonic(), time.process_time()
     calls = max(1, count // _BULK)
     for number in range(calls):
-        await store.beat(bulks[number % len(bulks)])
+        await store.record_heartbeat(bulks[number % len(bulks)])
     beats = sum(len(bulks[number % len(bulks)]) for number in range(calls))
     figures = {
         "us_a_heartbeat": (time.process_time() - began_cpu_s) / beats * 1e6,

@@ -16,121 +16,121 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from .agents.core import AgentsCore
-from .agents.image_inputs import Pictures
+from .agents.image_inputs import ImageInputs
 from .agents.metrics import CoreMetrics
-from .agents.reply_worker import Answerer
+from .agents.reply_worker import ReplyWorker
 from .agents.second_me import SecondMe
-from .agents.second_me_availability import SecondMeHere
+from .agents.second_me_availability import SecondMeAvailability
 from .city.accounts import Accounts
-from .city.agent_mentions import Addressing
-from .city.agent_replies import Answers
+from .city.agent_mentions import AgentMentions
+from .city.agent_replies import AgentReplies
 from .city.agents import AgentDirectory
 from .city.events import (
-    AnswersOwed,
-    CityMissed,
     DirectChatChanged,
-    InboxFilled,
-    InhabitantRead,
-    InhabitantTyping,
-    InvitationUnwelcome,
+    EventsMissed,
+    InboxChanged,
+    InvitationRejected,
+    LocalUserRead,
+    LocalUserTyping,
     MemberChanged,
     MembershipChanged,
     MessagePosted,
-    OutboxFilled,
+    OutboxChanged,
     PresenceChanged,
     PresenceRenumbered,
     RegistryChanged,
+    RepliesPending,
     RoomChanged,
-    RoomDoubted,
-    RoomHappened,
+    RoomCheckRequested,
+    RoomEventStored,
     TypingChanged,
 )
-from .city.identity import Namespace
+from .city.identity import Identities
 from .city.media_links import MediaLinks
-from .city.member_log import RoomMembers
+from .city.member_log import MemberLog
 from .city.membership import Membership
-from .city.message_edits import Changes
-from .city.message_formatting import MatrixWording
+from .city.message_edits import MessageEdits
+from .city.message_formatting import MatrixMessageFormatter
 from .city.messages import Messages
-from .city.online_counts import Census
-from .city.online_members import Occupancy
-from .city.permissions import MatrixDoorkeeper
+from .city.online_counts import OnlineCounts
+from .city.online_members import OnlineMembers
+from .city.permissions import MatrixRoomPermissions
 from .city.places import PlaceDirectory
 from .city.presence import Status
 from .city.reactions import Reactions
 from .city.rooms import Rooms
 from .city.second_me import SECOND_ME
-from .city.tokens import TokenRing
+from .city.tokens import TokenDirectory
 from .city.types import Room, person_subject
-from .city.typing_and_receipts import Attention
+from .city.typing_and_receipts import TypingAndReceipts
 from .clock import new_id, now_ms, steady_ms
 from .config import Settings
 from .config.registry_file import agent_of
 from .errors import ExitCode, StartError
-from .http.apps import city_listener, matrix_listener
+from .http.apps import build_city_server, build_matrix_server
 from .http.websocket.room import RoomFrames
-from .matrix.backfill.federated_history import FederatedHistories
-from .matrix.backfill.gap_backfill import CatchUp
+from .matrix.backfill.federated_history import FederatedHistoryChecks
+from .matrix.backfill.gap_backfill import GapBackfill
 from .matrix.backfill.invitations import Invitations
-from .matrix.backfill.late_events import LateEvents
+from .matrix.backfill.late_events import LateEventWriter
 from .matrix.backfill.metrics import MissedEvents
 from .matrix.backfill.room_backfill import Backfill
-from .matrix.backfill.room_history import Histories
+from .matrix.backfill.room_history import RoomHistories
 from .matrix.backfill.sweeper import Sweeper
 from .matrix.client.homeserver import Homeserver
-from .matrix.client.monitor import HomeserverWatch
+from .matrix.client.monitor import HomeserverMonitor
 from .matrix.client.openid import OpenId
-from .matrix.client.startup_checks import check_in
+from .matrix.client.startup_checks import run_startup_checks
 from .matrix.ghosts.ghosts import Ghosts
 from .matrix.ghosts.media import MediaRepository
-from .matrix.ghosts.role_field import RoleFields
-from .matrix.ghosts.status_text import StatusTexts
+from .matrix.ghosts.role_field import RoleFieldWriter
+from .matrix.ghosts.status_text import StatusTextWriter
 from .matrix.inbound.confirmation import Confirmation
-from .matrix.inbound.direct_chats import DirectChatEvents
+from .matrix.inbound.direct_chats import DirectChatHandlers
 from .matrix.inbound.dispatch import EventHandlers
 from .matrix.inbound.members import MemberEvents
 from .matrix.inbound.messages import MessageEvents
 from .matrix.inbound.room_state import RoomStateEvents
-from .matrix.inbound.worker import Inbound
-from .matrix.outbound.receipts import ReceiptsOut
-from .matrix.outbound.rendering import Letters
-from .matrix.outbound.typing import TypingOut
-from .matrix.outbound.worker import Outbound
+from .matrix.inbound.worker import InboundWorker
+from .matrix.outbound.receipts import ReceiptSender
+from .matrix.outbound.rendering import OutboxRenderer
+from .matrix.outbound.typing import TypingSender
+from .matrix.outbound.worker import OutboundWorker
 from .matrix.presence.observer import Observer
-from .matrix.presence.observer_coverage import Sight
-from .matrix.presence.sender import PresenceMirror
-from .matrix.presence.timeout_probe import Patience
-from .matrix.presence.transport import Tellers
-from .matrix.presence.typing import TypingNotices
-from .matrix.presence.user_presence import People
+from .matrix.presence.observer_coverage import ObserverCoverage
+from .matrix.presence.sender import PresenceSender
+from .matrix.presence.timeout_probe import PresenceTimeoutProbe
+from .matrix.presence.transport import PresenceTransportChooser
+from .matrix.presence.typing import RemoteTyping
+from .matrix.presence.user_presence import UserPresence
 from .matrix.reconcile.adoption import Adoption
 from .matrix.reconcile.direct_chats import DirectChats
-from .matrix.reconcile.ghost_removal import Farewells
+from .matrix.reconcile.ghost_removal import GhostRemoval
 from .matrix.reconcile.invitation_decline import InvitationDecliner
-from .matrix.reconcile.membership_cache import Memberships
-from .matrix.reconcile.reconciler import Housekeeping
+from .matrix.reconcile.membership_cache import MembershipCache
+from .matrix.reconcile.reconciler import Reconciler
 from .matrix.reconcile.rooms import MatrixRooms
 from .matrix.reconcile.upgrades import RoomUpgrades
 from .ops.metrics import process_registry
 from .realtime.bus import Bus
 from .realtime.citizen_names import CitizenNames
-from .realtime.directory_cache import Registry
-from .realtime.feed_writer import AgentsOnline
+from .realtime.directory_cache import DirectoryCache
+from .realtime.feed_writer import AgentFeedWriter
 from .realtime.presence_memory import MemoryPresence
 from .realtime.presence_redis import RedisPresence
 from .realtime.presence_stream import PresenceStream
 from .realtime.redis_client import check as check_redis
 from .realtime.redis_client import connect
-from .realtime.redis_sessions import SharedSessions
+from .realtime.redis_sessions import RedisSessions
 from .realtime.room_streams import RoomStreams
-from .realtime.room_typing import RoomTyping
+from .realtime.room_typing import RoomTypingState
 from .realtime.room_updates import RoomUpdates
 from .realtime.shared_bus import SharedBus
 from .realtime.supervisor import Supervisor
-from .realtime.tasks import together
+from .realtime.tasks import run_until_first_exit
 from .storage import migrate
 from .storage.database import Database, Transaction
-from .storage.leader_lock import Lease
+from .storage.leader_lock import LeaderLock
 
 log = structlog.get_logger()
 
@@ -151,49 +151,52 @@ class City:
         links = MediaLinks(
             settings.appservice.as_token.get_secret_value(), now_ms, all_are_private=not settings.api.anonymous_read
         )
-        self.namespace = Namespace(settings.homeserver.domain, settings.appservice.bot, links)
+        self.namespace = Identities(settings.homeserver.domain, settings.appservice.bot, links)
         self.database = Database(settings.database.url, pool_size=settings.database.pool_size)
         self.homeserver = Homeserver(
             settings.homeserver.address,
             settings.appservice.as_token.get_secret_value(),
             verify_tls=settings.homeserver.verify_tls,
         )
-        self.watch = HomeserverWatch(self.homeserver, settings.appservice.id, settings.appservice.address)
+        self.watch = HomeserverMonitor(self.homeserver, settings.appservice.id, settings.appservice.address)
         self.bus, self.supervisor, self.metrics = Bus(), Supervisor(), process_registry()
 
         # the city
         self.agents, self.places = AgentDirectory(), PlaceDirectory()
-        self.tokens = TokenRing()
-        self.occupancy = Occupancy()
-        self.registry = Registry(self.database, self.bus.publish, self.agents, self.places, self.tokens)
-        self.lease = Lease(self.database, shares_presence=bool(settings.redis.url))
+        self.tokens = TokenDirectory()
+        self.occupancy = OnlineMembers()
+        self.registry = DirectoryCache(self.database, self.bus.publish, self.agents, self.places, self.tokens)
+        self.lease = LeaderLock(self.database, shares_presence=bool(settings.redis.url))
         self.redis = connect(settings.redis.url, cluster=settings.redis.cluster) if settings.redis.url else None
         self.presence = self._presence_store()
         self.shared_bus = SharedBus(self.redis, self.bus, self.name) if self.redis else None
-        self.memberships = Memberships(self.database, self.bus, self.occupancy, self.namespace)
-        self.census = Census(self.occupancy)
-        self.room_typing = RoomTyping()
+        self.memberships = MembershipCache(self.database, self.bus, self.occupancy, self.namespace)
+        self.census = OnlineCounts(self.occupancy)
+        self.room_typing = RoomTypingState()
         room_frames = RoomFrames(self.presence, self.occupancy, self.namespace, steady_ms)
         self.room_streams, self.room_updates = (
             RoomStreams(self.database, self.occupancy, self.room_typing, room_frames),
             RoomUpdates(self.database, self.occupancy, room_frames),
         )
-        self.stream = PresenceStream(self.presence.shown, steady_ms, seq=self.presence.seq)
-        self.agents_online = AgentsOnline(self.database, self.agents, now_ms, new_id)
+        self.stream = PresenceStream(self.presence.state, steady_ms, seq=self.presence.seq)
+        self.agents_online = AgentFeedWriter(self.database, self.agents, now_ms, new_id)
         self.rooms = Rooms(self.database, self.bus.publish, now_ms, new_id)
-        wording, doorkeeper = MatrixWording(self.agents, self.namespace), MatrixDoorkeeper(self.namespace, self.agents)
-        self.answers = Answers(self.agents, Addressing(self.agents, self.namespace.agent), now_ms, new_id)
-        self.room_members = RoomMembers(self.namespace, now_ms, new_id)
+        wording, doorkeeper = (
+            MatrixMessageFormatter(self.agents, self.namespace),
+            MatrixRoomPermissions(self.namespace, self.agents),
+        )
+        self.answers = AgentReplies(self.agents, AgentMentions(self.agents, self.namespace.agent), now_ms, new_id)
+        self.room_members = MemberLog(self.namespace, now_ms, new_id)
         self.messages = Messages(
             self.database, self.bus.publish, wording, doorkeeper, self.room_members, self.answers, now_ms, new_id
         )
-        self.changes = Changes(self.database, self.bus.publish, wording, doorkeeper, self.answers, now_ms, new_id)
+        self.changes = MessageEdits(self.database, self.bus.publish, wording, doorkeeper, self.answers, now_ms, new_id)
         self.reactions = Reactions(self.database, self.bus.publish, doorkeeper, now_ms, new_id)
 
         self.membership = Membership(
             self.database, self.bus.publish, self.room_members, doorkeeper, self.agents, new_id
         )
-        self.attention = Attention(self.database, self.bus.publish, doorkeeper)
+        self.attention = TypingAndReceipts(self.database, self.bus.publish, doorkeeper)
 
         # Matrix
         self.message_events = MessageEvents(self.namespace, self.messages, self.changes, self.reactions)
@@ -229,35 +232,35 @@ class City:
             federate=settings.city.federate,
         )
         self.adoption = Adoption(self.homeserver, self.database, self.namespace, self.rooms, self.matrix_rooms)
-        self.mirror = PresenceMirror(
-            Tellers(self.homeserver, may_use_module=settings.presence.synapse_module == "auto"),
+        self.mirror = PresenceSender(
+            PresenceTransportChooser(self.homeserver, may_use_module=settings.presence.synapse_module == "auto"),
             self.watch,
             self.ghosts,
             self.namespace,
-            StatusTexts(self.homeserver, self.ghosts, self.namespace),
-            Patience(self.homeserver, self.watch, self.database, self.namespace),
+            StatusTextWriter(self.homeserver, self.ghosts, self.namespace),
+            PresenceTimeoutProbe(self.homeserver, self.watch, self.database, self.namespace),
             steady_ms,
             refresh_s=settings.presence.refresh_s,
             requests_per_s=settings.presence.requests_per_s,
             in_flight=settings.presence.requests_in_flight,
         )
-        self.outbound = Outbound(
+        self.outbound = OutboundWorker(
             self.database,
             self.homeserver,
             self.watch,
             self.ghosts,
             self.agents,
-            Letters(self.messages, self.room_members, self.namespace),
+            OutboxRenderer(self.messages, self.room_members, self.namespace),
             self.namespace,
             self.bus.publish,
             steady_ms,
             on_new_ghost=self.mirror.ghost_ready,
             on_spoke=self.mirror.spoke,
         )
-        self.typing_out = TypingOut(
+        self.typing_out = TypingSender(
             self.homeserver, self.watch, self.database, self.namespace, self.occupancy, on_spoke=self.mirror.spoke
         )
-        self.receipts_out = ReceiptsOut(
+        self.receipts_out = ReceiptSender(
             self.homeserver,
             self.watch,
             self.database,
@@ -274,9 +277,9 @@ class City:
         self._wire()
 
     def _take_events_in(self) -> None:
-        histories = Histories(self.homeserver)
-        self.late = LateEvents(self.database, self.namespace, MissedEvents(self.metrics), now_ms)
-        self.catch_up = CatchUp(
+        histories = RoomHistories(self.homeserver)
+        self.late = LateEventWriter(self.database, self.namespace, MissedEvents(self.metrics), now_ms)
+        self.catch_up = GapBackfill(
             histories,
             self.late,
             Invitations(self.database, self.namespace),
@@ -289,7 +292,7 @@ class City:
         self.sweeper = Sweeper(
             self.catch_up, self.watch, self.agents, self.namespace, every_s=self.settings.homeserver.sweep_s
         )
-        self.federated_histories = FederatedHistories(
+        self.federated_histories = FederatedHistoryChecks(
             histories,
             self.catch_up,
             self.late,
@@ -299,7 +302,7 @@ class City:
             self._refresh_state,
             steady_ms,
         )
-        self.inbound = Inbound(
+        self.inbound = InboundWorker(
             self.database,
             self.handlers,
             self.watch,
@@ -313,9 +316,9 @@ class City:
     async def _refresh_state(self, room: Room) -> None:
         await self.inbound.refresh_state(room)
 
-    def _housekeeping(self) -> Housekeeping:
-        roles = RoleFields(self.homeserver, self.ghosts, self.namespace)
-        return Housekeeping(
+    def _housekeeping(self) -> Reconciler:
+        roles = RoleFieldWriter(self.homeserver, self.ghosts, self.namespace)
+        return Reconciler(
             self.database,
             self.homeserver,
             self.watch,
@@ -327,21 +330,21 @@ class City:
             self.outbound,
             self.observer,
             roles,
-            Farewells(
+            GhostRemoval(
                 self.homeserver, self.watch, self.database, self.ghosts, roles, self.agents, self.namespace, now_ms
             ),
             city_name=self.settings.city.name,
         )
 
     def _see_people(self) -> None:
-        self.people = People(
+        self.people = UserPresence(
             self.presence,
             self.namespace,
             steady_ms,
             is_member=lambda user: bool(self.occupancy.rooms_of(person_subject(user))),
         )
-        self.sight = Sight(self.occupancy)
-        self.typing = TypingNotices(self.namespace, self.bus.publish)
+        self.sight = ObserverCoverage(self.occupancy)
+        self.typing = RemoteTyping(self.namespace, self.bus.publish)
         self.observer = Observer(
             self.homeserver,
             self.watch,
@@ -359,9 +362,11 @@ class City:
         self.citizen_names = CitizenNames(self.database, now_ms)
         self.accounts = Accounts(self.database, OpenId(self.homeserver, self.namespace), now_ms)
         self.second_me = SecondMe(self.core, self.database, now_ms, new_id, agent_id=settings.city.second_me)
-        self.second_me_here = SecondMeHere(self.second_me, self.presence, heartbeat_s=settings.presence.heartbeat_s)
+        self.second_me_here = SecondMeAvailability(
+            self.second_me, self.presence, heartbeat_s=settings.presence.heartbeat_s
+        )
         self.media = MediaRepository(self.homeserver, self.watch, self.ghosts)
-        self.answerer = Answerer(
+        self.answerer = ReplyWorker(
             self.core,
             self.second_me,
             self.accounts,
@@ -371,14 +376,14 @@ class City:
             self.messages,
             self.changes,
             self.answers,
-            Pictures(self.media.picture, max_bytes=settings.agents_core.max_image_bytes),
+            ImageInputs(self.media.picture, max_bytes=settings.agents_core.max_image_bytes),
             self.bus.publish,
             now_ms,
             patience_ms=int(settings.presence.ttl_s * 1000),
         )
 
-    def _chat_events(self) -> DirectChatEvents:
-        return DirectChatEvents(self.namespace, self.agents, now_ms, new_id)
+    def _chat_events(self) -> DirectChatHandlers:
+        return DirectChatHandlers(self.namespace, self.agents, now_ms, new_id)
 
     def _have_direct_chats(self) -> None:
         self.decliner = InvitationDecliner(
@@ -407,27 +412,27 @@ class City:
         ttl_ms = int(self.settings.presence.ttl_s * 1000)
         if self.redis is None:
             return MemoryPresence(self.bus.publish, steady_ms, ttl_ms=ttl_ms)
-        sessions = SharedSessions(self.redis, name=self.name, ttl_ms=ttl_ms)
+        sessions = RedisSessions(self.redis, name=self.name, ttl_ms=ttl_ms)
         return RedisPresence(sessions, self.bus.publish, steady_ms, ttl_ms=ttl_ms)
 
     def _wire(self) -> None:
         """Who hears of what."""
-        self.bus.subscribe(OutboxFilled, lambda _: self.outbound.wake())
-        self.bus.subscribe(InboxFilled, lambda _: self._inbox_filled())
-        self.bus.subscribe(CityMissed, lambda _: self._inbox_filled())
-        self.bus.subscribe(CityMissed, lambda _: self.outbound.wake())
+        self.bus.subscribe(OutboxChanged, lambda _: self.outbound.wake())
+        self.bus.subscribe(InboxChanged, lambda _: self._inbox_filled())
+        self.bus.subscribe(EventsMissed, lambda _: self._inbox_filled())
+        self.bus.subscribe(EventsMissed, lambda _: self.outbound.wake())
         self.bus.subscribe(DirectChatChanged, self.direct_chats.wake)
-        self.bus.subscribe(InvitationUnwelcome, lambda _: self.decliner.wake())
-        self.bus.subscribe(AnswersOwed, lambda _: self.answerer.wake())
-        self.bus.subscribe(RoomHappened, self.answerer.happened)
-        self.bus.subscribe(CityMissed, lambda _: self.room_streams.missed())
+        self.bus.subscribe(InvitationRejected, lambda _: self.decliner.wake())
+        self.bus.subscribe(RepliesPending, lambda _: self.answerer.wake())
+        self.bus.subscribe(RoomEventStored, self.answerer.happened)
+        self.bus.subscribe(EventsMissed, lambda _: self.room_streams.missed())
         self.bus.subscribe(RegistryChanged, lambda _: self.housekeeping.wake())
         self.bus.subscribe(RegistryChanged, lambda _: self.inbound.wake())
         # A command may have put messages back into the outbox, which is part of their rooms' history.
         self.bus.subscribe(RegistryChanged, lambda _: self.outbound.wake())
         self.bus.subscribe(RegistryChanged, lambda _: self.room_streams.missed())
-        self.bus.subscribe(CityMissed, lambda _: self.room_updates.missed())
-        self.bus.subscribe(RoomDoubted, lambda doubted: self.housekeeping.doubt(doubted.room_id))
+        self.bus.subscribe(EventsMissed, lambda _: self.room_updates.missed())
+        self.bus.subscribe(RoomCheckRequested, lambda doubted: self.housekeeping.request_check(doubted.room_id))
         self.bus.subscribe(PresenceChanged, self.mirror.follow)
         self.bus.subscribe(PresenceChanged, self._count_presence)
         self.bus.subscribe(PresenceChanged, self.agents_online.follow)
@@ -439,28 +444,28 @@ class City:
         self.bus.subscribe(MembershipChanged, self._count_membership)
         # After it is counted: they tell how many are there.
         self.bus.subscribe(MessagePosted, self.room_streams.posted)
-        self.bus.subscribe(RoomHappened, self.room_streams.happened)
+        self.bus.subscribe(RoomEventStored, self.room_streams.happened)
         self.bus.subscribe(RoomChanged, self.room_streams.changed)
         self.bus.subscribe(MemberChanged, self.room_streams.member)
         self.bus.subscribe(PresenceChanged, self.room_streams.presence)
         self.bus.subscribe(MessagePosted, self.room_updates.posted)
-        self.bus.subscribe(RoomHappened, self.room_updates.happened)
+        self.bus.subscribe(RoomEventStored, self.room_updates.happened)
         self.bus.subscribe(RoomChanged, self.room_updates.changed)
         self.bus.subscribe(MembershipChanged, self.room_updates.membership)
         self.bus.subscribe(PresenceChanged, self.room_updates.presence)
         self.bus.subscribe(TypingChanged, self.room_typing.people)
-        self.bus.subscribe(InhabitantTyping, self.room_typing.inhabitant)
-        self.bus.subscribe(InhabitantTyping, self.typing_out.follow)
-        self.bus.subscribe(InhabitantRead, self.receipts_out.follow)
+        self.bus.subscribe(LocalUserTyping, self.room_typing.inhabitant)
+        self.bus.subscribe(LocalUserTyping, self.typing_out.follow)
+        self.bus.subscribe(LocalUserRead, self.receipts_out.follow)
         self.bus.subscribe(MessagePosted, self.room_typing.posted)
         self.bus.subscribe(MessagePosted, self.typing_out.posted)
 
     def _count_presence(self, change: PresenceChanged) -> None:
         self.census.follow(change.transition)
         if change.transition.after.status is Status.OFFLINE:
-            self.occupancy.went(change.transition.subject)
+            self.occupancy.disconnected(change.transition.subject)
         else:
-            self.occupancy.came(change.transition.subject)
+            self.occupancy.connected(change.transition.subject)
 
     def _count_membership(self, change: MembershipChanged) -> None:
         if change.joined:
@@ -529,7 +534,7 @@ class City:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """Both listeners are open inside the block."""
-        city, matrix = city_listener(self), matrix_listener(self)
+        city, matrix = build_city_server(self), build_matrix_server(self)
         await matrix.start()
         try:
             await city.start()
@@ -553,7 +558,7 @@ class City:
                 await asyncio.sleep(_DATABASE_RETRY_S)
                 continue
             try:
-                await together(
+                await run_until_first_exit(
                     self.lease.lost(),
                     *(self.supervisor.keep(name, work) for name, work in self._led().items()),
                 )
@@ -593,7 +598,7 @@ class City:
 
     async def connect(self) -> None:
         """Wait for the homeserver and agree with it; everything that waits for it goes on then."""
-        await check_in(self.homeserver, self.watch, self.settings, self.namespace)
+        await run_startup_checks(self.homeserver, self.watch, self.settings, self.namespace)
         log.info("homeserver_found", address=self.homeserver.address, domain=self.namespace.domain)
 
 
@@ -614,7 +619,7 @@ async def run(settings: Settings, *, on_listening: Callable[[], None] = lambda: 
 
 
 async def _run_tasks(city: City) -> None:
-    """Raises StartError, and TaskFailing when a task could not be kept running."""
+    """Raises StartError, and TaskFailedRepeatedly when a task could not be kept running."""
     try:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(city.supervisor.keep(name, work)) for name, work in city.tasks().items()]

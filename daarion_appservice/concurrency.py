@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from weakref import WeakValueDictionary
 
 
-class NoSlot(Exception):
+class LimitReached(Exception):
     """None became free in time."""
 
 
-class Slots:
+class ConcurrencyLimit:
     """``of_one``: how many of ``in_all`` one may have; ``patience_s``: how long one waits for others to end."""
 
     def __init__(self, *, in_all: int, of_one: int, patience_s: float) -> None:
@@ -24,7 +24,7 @@ class Slots:
 
     @asynccontextmanager
     async def taken(self, who: str | None) -> AsyncIterator[None]:
-        """One slot, for as long as the block lasts; ``who`` is None for somebody who is not counted. Raises NoSlot."""
+        """One slot, for as long as the block lasts; ``who`` is None for somebody who is not counted. Raises LimitReached."""
         own = [self._of.setdefault(who, asyncio.Semaphore(self._of_one))] if who is not None else []
         async with AsyncExitStack() as slots:
             try:
@@ -32,5 +32,5 @@ class Slots:
                     for each in (*own, self._in_all):
                         await slots.enter_async_context(each)
             except TimeoutError as error:
-                raise NoSlot from error
+                raise LimitReached from error
             yield

@@ -3,26 +3,26 @@
     DaarionError
      ├── CityError                the city says no: the asker can do something about it
      │    ├── InvalidInput          what was sent does not make sense             (HTTP 400, 411, 413, 415, 422)
-     │    ├── NotSignedIn           nobody proved who is asking                   (HTTP 401)
-     │    ├── NotAllowed            we know who is asking, and they may not       (HTTP 403)
+     │    ├── Unauthenticated           nobody proved who is asking                   (HTTP 401)
+     │    ├── Forbidden            we know who is asking, and they may not       (HTTP 403)
      │    ├── NotFound              there is no such thing                        (HTTP 404)
      │    ├── Conflict              it is there already, or its state forbids it  (HTTP 409)
      │    ├── TooManyRequests       not so often: it says when to come back       (HTTP 429)
      │    └── Unavailable           something that we depend on does not answer   (HTTP 503)
      │         └── CoreError        an agent gave no answer
-     │              ├── NoCore      there is no agents core to ask                (HTTP 503)
+     │              ├── CoreUnreachable      there is no agents core to ask                (HTTP 503)
      │              ├── CoreBusy    as many are being asked as may be             (HTTP 503)
-     │              ├── CoreResting it failed so often that it is left alone      (HTTP 503)
+     │              ├── CircuitOpen it failed so often that it is left alone      (HTTP 503)
      │              ├── CoreFailed  it answered nothing that can be used          (HTTP 502)
-     │              └── CoreSlow    it did not answer in time                     (HTTP 504)
+     │              └── CoreTimeout    it did not answer in time                     (HTTP 504)
      ├── HomeserverError          the homeserver did not do what we asked
-     │    ├── HomeserverAway        nothing came back, or a gateway spoke for it: trying again helps
-     │    │    ├── NoHomeserver     what answered does not speak Matrix
-     │    │    └── HomeserverSlow   this one request was not answered in time
+     │    ├── HomeserverUnavailable        nothing came back, or a gateway spoke for it: trying again helps
+     │    │    ├── HomeserverUnreachable     what answered does not speak Matrix
+     │    │    └── HomeserverTimeout   this one request was not answered in time
      │    ├── HomeserverRefused     it answered no: trying the same again does not help by itself
-     │    │    └── HomeserverLimited     too many requests: it says when to come back
-     │    └── RoomApart             a room and its Matrix room are not one, and an admin on Matrix must see to it
-     ├── TaskFailing              a background task fails again and again: the process ends
+     │    │    └── HomeserverRateLimited     too many requests: it says when to come back
+     │    └── RoomLinkBroken             a room and its Matrix room are not one, and an admin on Matrix must see to it
+     ├── TaskFailedRepeatedly              a background task fails again and again: the process ends
      └── StartError               the service cannot start; says why and what to do, and has an exit code
 
 An error says what happened, whether trying again helps, and what the reader can do about it.
@@ -62,13 +62,13 @@ class InvalidInput(CityError):
         self.status = status
 
 
-class NotSignedIn(CityError):
+class Unauthenticated(CityError):
     """Nobody proved who is asking."""
 
     status = 401
 
 
-class NotAllowed(CityError):
+class Forbidden(CityError):
     """We know who is asking, and they may not."""
 
     status = 403
@@ -113,15 +113,15 @@ class HomeserverError(DaarionError):
     """The homeserver did not do what we asked of it."""
 
 
-class HomeserverAway(HomeserverError):
+class HomeserverUnavailable(HomeserverError):
     """No answer, or one by a gateway in its place: the same request will do later."""
 
 
-class NoHomeserver(HomeserverAway):
+class HomeserverUnreachable(HomeserverUnavailable):
     """What answered does not speak Matrix: somebody else's address, or a page that stands there for the time being."""
 
 
-class HomeserverSlow(HomeserverAway):
+class HomeserverTimeout(HomeserverUnavailable):
     """This request was not answered in time; that says little about the next one."""
 
 
@@ -138,7 +138,7 @@ class HomeserverRefused(HomeserverError):
         self.message = message
 
 
-class HomeserverLimited(HomeserverRefused):
+class HomeserverRateLimited(HomeserverRefused):
     """Too many requests: the same one will do after ``retry_after_ms``."""
 
     def __init__(self, errcode: str, message: str, *, retry_after_ms: int) -> None:
@@ -153,7 +153,7 @@ class InvalidHomeserverResponse(HomeserverRefused):
         super().__init__(502, "M_UNKNOWN", message)
 
 
-class RoomApart(HomeserverError):
+class RoomLinkBroken(HomeserverError):
     """A room of the city and its Matrix room are not one. The text says why, and what an admin on Matrix can do about it."""
 
 
@@ -164,7 +164,7 @@ class CoreError(Unavailable):
     """An agent gave no answer, or only a part of one. ``detail`` can be shown to whoever asked."""
 
 
-class NoCore(CoreError):
+class CoreUnreachable(CoreError):
     """There is no agents core to ask."""
 
     def __init__(self) -> None:
@@ -180,7 +180,7 @@ class CoreBusy(CoreError):
         )
 
 
-class CoreResting(CoreError):
+class CircuitOpen(CoreError):
     """The core failed so often that it is left alone for a while."""
 
     def __init__(self, *, retry_after_s: float) -> None:
@@ -204,7 +204,7 @@ class CoreFailed(CoreError):
         self.is_about_core = is_about_core
 
 
-class CoreSlow(CoreError):
+class CoreTimeout(CoreError):
     """The core did not answer in time."""
 
     status = 504
@@ -216,7 +216,7 @@ class CoreSlow(CoreError):
 # --- running ------------------------------------------------------------------------------------------
 
 
-class TaskFailing(DaarionError):
+class TaskFailedRepeatedly(DaarionError):
     """The background task ``task`` failed so often that restarting it does not help; ``cause`` is what it raised last."""
 
     help = "A traceback is in the log. The supervisor of the process (systemd, Docker) should start it again."

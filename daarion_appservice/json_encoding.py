@@ -9,7 +9,7 @@ import orjson
 from .city.text_sanitizing import storable
 
 
-def as_json(content: Any) -> bytes:
+def encode_json(content: Any) -> bytes:
     """``content`` as JSON in UTF-8. Halves of surrogate pairs, which headers and JSON's escapes may hold, become U+FFFD, and
     an integer of more than 64 bits becomes a float. Raises TypeError for what is no JSON at all."""
     try:

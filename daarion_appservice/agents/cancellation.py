@@ -13,15 +13,15 @@ _LOOK_S: Final = 2.0
 T = TypeVar("T")
 
 
-class QuestionDeleted(Exception):
+class RequestDeleted(Exception):
     """Whoever asked deleted the question, or edited it so that it asks another."""
 
 
-class QuestionEdited(Exception):
+class RequestEdited(Exception):
     """The question says something else than what the agents core was asked."""
 
 
-async def unless_changed(
+async def cancel_on_change(
     work: Coroutine[Any, Any, T], changed: asyncio.Event, check: Callable[[], Awaitable[None]]
 ) -> T:
     """Return what ``work`` returns, or cancel it and raise what ``check`` raises.
@@ -29,7 +29,7 @@ async def unless_changed(
     Args:
         work: runs as a task of its own.
         changed: set when it may be time to check, which is also done every other second.
-        check: raises QuestionDeleted or QuestionEdited.
+        check: raises RequestDeleted or RequestEdited.
     """
     task = asyncio.create_task(work)
     try:

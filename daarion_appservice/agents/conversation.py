@@ -8,8 +8,8 @@ from typing import Final
 from ..city.history_visibility import CLOSED, may_be_repeated
 from ..city.types import Agent, Message, Room, agent_subject
 from ..storage.database import Transaction
-from .prompt import attachment_of, quotation, said
-from .request import AskedAs, Exchange, Question
+from .prompt import attachment_of, message_prompt, quotation
+from .request import AgentRequest, Exchange, RequestKind
 
 _HISTORY: Final = 20
 """Messages before the question that the agent is told."""
@@ -48,14 +48,14 @@ async def read_conversation(tx: Transaction, agent: Agent, room: Room, message: 
     )
 
 
-def question_of(agent: Agent, room: Room, message: Message, conversation: Conversation) -> Question:
+def question_of(agent: Agent, room: Room, message: Message, conversation: Conversation) -> AgentRequest:
     """What the core is asked for ``message``."""
     replied_to = conversation.replied_to
     attachments = (attachment_of(each) for each in (message, replied_to) if each is not None)
-    return Question(
+    return AgentRequest(
         agent.id,
-        said(message),
-        AskedAs.DIRECT if room.agent else AskedAs.MENTION,
+        message_prompt(message),
+        RequestKind.DIRECT if room.agent else RequestKind.MENTION,
         message.author.subject,
         room=None if room.agent else room.slug,
         history=tuple(_history(agent, room, conversation.before)),
@@ -73,7 +73,7 @@ def _history(agent: Agent, room: Room, before: tuple[Message, ...]) -> list[Exch
             continue
         is_own = message.author.subject == agent_subject(agent.slug)
         is_plain = is_own or (room.agent is not None and not room.in_company)
-        content = said(message) if is_plain else f"{message.author.display_name}: {said(message)}"
+        content = message_prompt(message) if is_plain else f"{message.author.display_name}: {message_prompt(message)}"
         left -= len(content)
         if left < 0:
             break

@@ -22,15 +22,15 @@ from yarl import URL
 
 from .. import __version__
 from ..city.ports import NowMs
-from ..concurrency import NoSlot, Slots
+from ..concurrency import ConcurrencyLimit, LimitReached
 from ..config import AgentsCoreSettings
-from ..errors import CoreBusy, CoreError, CoreFailed, CoreResting, CoreSlow, NoCore
+from ..errors import CircuitOpen, CoreBusy, CoreError, CoreFailed, CoreTimeout, CoreUnreachable
 from .breaker import Breakers
-from .dialects import NotAnAnswer, dialect_of
+from .dialects import InvalidResponse, dialect_of
 from .metrics import CallWatch, CoreMetrics, Outcome
 from .reasoning_filter import Thinking
-from .request import AskedAs, Question
-from .response_stream import Pieces
+from .request import AgentRequest, RequestKind
+from .response_stream import ResponseParser
 
 _CONNECT_S: Final = 10.0
 _PATIENCE_S: Final = 2.0
@@ -61,7 +61,9 @@ class AgentsCore:
         self._metrics = metrics
         self._breakers = Breakers(now_ms, failures=_FAILURES, pause_ms=_PAUSE_MS)
         metrics.watch_breaker(lambda: self._breakers.is_open)
-        self._slots = Slots(in_all=settings.parallel, of_one=settings.parallel_per_agent, patience_s=_PATIENCE_S)
+        self._slots = ConcurrencyLimit(
+            in_all=settings.parallel, of_one=settings.parallel_per_agent, patience_s=_PATIENCE_S
+        )
         token = settings.token.get_secret_value()
         self._session = aiohttp.ClientSession(
             # Its own count is not needed, and a connection that is used again may be one that the core is just closing.
@@ -82,60 +84,60 @@ class AgentsCore:
         await self._session.close()
 
     @property
-    def is_there(self) -> bool:
+    def is_reachable(self) -> bool:
         """Whether there is one to ask."""
         return bool(self._url)
 
     def is_ready(self, agent_id: str) -> bool:
         """Whether it makes sense to ask for this agent."""
-        return self.is_there and self._breakers.wait_ms(agent_id) == 0
+        return self.is_reachable and self._breakers.wait_ms(agent_id) == 0
 
-    def check_ready(self, agent_id: str, kind: AskedAs) -> None:
-        """Raise NoCore or CoreResting, instead of a question of that kind."""
+    def check_ready(self, agent_id: str, kind: RequestKind) -> None:
+        """Raise CoreUnreachable or CircuitOpen, instead of a question of that kind."""
         if not self._url:
-            raise NoCore
+            raise CoreUnreachable
         if self._breakers.wait_ms(agent_id):
             raise self._resting(agent_id, kind)
 
     @asynccontextmanager
-    async def answer(self, question: Question) -> AsyncIterator[AsyncIterator[str]]:
+    async def answer(self, question: AgentRequest) -> AsyncIterator[AsyncIterator[str]]:
         """The pieces of the answer, as they come; it is whole when they end. Whoever leaves the block ends the call.
 
-        Raises NoCore, CoreBusy or CoreResting before the first of them; CoreFailed or CoreSlow also in between.
+        Raises CoreUnreachable, CoreBusy or CircuitOpen before the first of them; CoreFailed or CoreTimeout also in between.
         """
         async with AsyncExitStack() as stack:
             await self._admit(question, stack)
             watch = stack.enter_context(self._metrics.call(question.kind))
             yield await stack.enter_async_context(aclosing(self._pieces(question, watch)))
 
-    async def _admit(self, question: Question, stack: AsyncExitStack) -> None:
+    async def _admit(self, question: AgentRequest, stack: AsyncExitStack) -> None:
         self.check_ready(question.agent_id, question.kind)
         try:
             await stack.enter_async_context(self._slots.taken(question.agent_id))
-        except NoSlot as error:
+        except LimitReached as error:
             self._metrics.count(question.kind, Outcome.BUSY)
             raise CoreBusy(retry_after_s=_PATIENCE_S) from error
         if not self._breakers.admit(question.agent_id):
             raise self._resting(question.agent_id, question.kind)
 
-    def _resting(self, agent_id: str, kind: AskedAs) -> CoreResting:
+    def _resting(self, agent_id: str, kind: RequestKind) -> CircuitOpen:
         self._metrics.count(kind, Outcome.RESTING)
-        return CoreResting(retry_after_s=self._breakers.wait_ms(agent_id) / 1000)
+        return CircuitOpen(retry_after_s=self._breakers.wait_ms(agent_id) / 1000)
 
-    async def _pieces(self, question: Question, watch: CallWatch) -> AsyncGenerator[str, None]:
+    async def _pieces(self, question: AgentRequest, watch: CallWatch) -> AsyncGenerator[str, None]:
         try:
             async with aclosing(self._ask(question)) as pieces:
                 async for piece in pieces:
                     yield piece
-        except (CoreSlow, NotAnAnswer, aiohttp.ClientError, OSError) as error:
+        except (CoreTimeout, InvalidResponse, aiohttp.ClientError, OSError) as error:
             told = _in_words(error)
-            watch.end(Outcome.SLOW if isinstance(told, CoreSlow) else Outcome.FAILED)
+            watch.end(Outcome.SLOW if isinstance(told, CoreTimeout) else Outcome.FAILED)
             self._failed(question, told, error)
             raise told from error
         watch.end(Outcome.ANSWERED)
         self._answers_again(question)
 
-    async def _ask(self, question: Question) -> AsyncGenerator[str, None]:
+    async def _ask(self, question: AgentRequest) -> AsyncGenerator[str, None]:
         url = URL(self._dialect.url(self._url, question), encoded=True)
         body = orjson.dumps(self._dialect.body(question))
         deadlines = _Deadlines(self._first_piece_timeout_s, self._timeout_s)
@@ -143,7 +145,7 @@ class AgentsCore:
             response = await self._session.post(url, data=body, allow_redirects=False)
         with closing(response):
             await _check_head(response)
-            pieces = Pieces(self._dialect, response.content_type, self._thinking_of(question.agent_id))
+            pieces = ResponseParser(self._dialect, response.content_type, self._thinking_of(question.agent_id))
             while not pieces.is_whole:
                 portion = await _next_portion(response, pieces, deadlines)
                 for text in pieces.feed(portion) if portion else pieces.end():
@@ -166,8 +168,8 @@ class AgentsCore:
             help="switch the model server's reasoning parser on, or set agents_core.thinking to hide_until_end_tag",
         )
 
-    def _failed(self, question: Question, told: CoreError, error: Exception) -> None:
-        seen = error.seen if isinstance(error, NotAnAnswer) else str(error)
+    def _failed(self, question: AgentRequest, told: CoreError, error: Exception) -> None:
+        seen = error.seen if isinstance(error, InvalidResponse) else str(error)
         log.warning("core_failed", agent=question.agent_id, error=told.detail, seen=seen)
         if isinstance(told, CoreFailed) and not told.is_about_core:
             self._answers_again(question)
@@ -180,12 +182,12 @@ class AgentsCore:
         if has_opened:
             log.warning("core_resting", agent=who, failures=_FAILURES, help="it is tried again every 30 seconds")
 
-    def _answers_again(self, question: Question) -> None:
+    def _answers_again(self, question: AgentRequest) -> None:
         if self._breakers.succeeded(question.agent_id):
             log.info("core_back", agent=question.agent_id)
 
 
-class _Unreachable(CoreSlow):
+class _Unreachable(CoreTimeout):
     """It did not even take the connection."""
 
 
@@ -202,14 +204,14 @@ class _Deadlines:
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """The block ends in time. Raises CoreSlow."""
+        """The block ends in time. Raises CoreTimeout."""
         try:
             async with asyncio.timeout_at(self._whole_at if self._has_begun else self._first_at):
                 yield
         except aiohttp.ConnectionTimeoutError as error:
             raise _Unreachable(f"the agents core cannot be reached within {_CONNECT_S:g} seconds") from error
         except TimeoutError as error:
-            raise CoreSlow(self._what()) from error
+            raise CoreTimeout(self._what()) from error
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -226,8 +228,8 @@ class _Deadlines:
         return f"the agents core did not answer within {min(self._first_s, self._whole_s):g} seconds"
 
 
-async def _next_portion(response: aiohttp.ClientResponse, pieces: Pieces, deadlines: _Deadlines) -> bytes:
-    """More of the body; empty at its end. Raises CoreSlow, and what aiohttp raises for one that broke off."""
+async def _next_portion(response: aiohttp.ClientResponse, pieces: ResponseParser, deadlines: _Deadlines) -> bytes:
+    """More of the body; empty at its end. Raises CoreTimeout, and what aiohttp raises for one that broke off."""
     if not pieces.may_end:
         async with deadlines.kept():
             return await response.content.readany()
@@ -235,7 +237,7 @@ async def _next_portion(response: aiohttp.ClientResponse, pieces: Pieces, deadli
     try:
         async with asyncio.timeout(_LINGER_S), deadlines.kept():
             return await response.content.readany()
-    except (TimeoutError, CoreSlow, aiohttp.ClientError, OSError):
+    except (TimeoutError, CoreTimeout, aiohttp.ClientError, OSError):
         return b""
 
 
@@ -247,13 +249,13 @@ def _proof(header: str, token: str) -> dict[str, str]:
 
 
 async def _check_head(response: aiohttp.ClientResponse) -> None:
-    """Raises NotAnAnswer."""
+    """Raises InvalidResponse."""
     if response.status not in _OK:
         is_about_core = not 400 <= response.status < 500 or response.status in _ABOUT_CORE
         seen = response.headers.get("Location") or await _beginning(response)
-        raise NotAnAnswer(f"answered {response.status}", seen=seen, is_about_core=is_about_core)
+        raise InvalidResponse(f"answered {response.status}", seen=seen, is_about_core=is_about_core)
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise NotAnAnswer("answered in a compressed form, which it was not asked for")
+        raise InvalidResponse("answered in a compressed form, which it was not asked for")
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> str:
@@ -267,9 +269,9 @@ async def _beginning(response: aiohttp.ClientResponse) -> str:
 
 def _in_words(error: Exception) -> CoreError:
     match error:
-        case CoreSlow():
+        case CoreTimeout():
             return error
-        case NotAnAnswer():
+        case InvalidResponse():
             return CoreFailed(f"the agents core {error.what}", is_about_core=error.is_about_core)
         case aiohttp.ClientConnectorError():
             return CoreFailed("the agents core cannot be reached")

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from ..config import AgentsCoreSettings
 from .prompt import text_of
-from .request import Question
+from .request import AgentRequest
 
 JSON = dict[str, Any]
 
@@ -35,7 +35,7 @@ _FINISHED_WITHOUT_TEXT: Final = {
 }
 
 
-class NotAnAnswer(Exception):
+class InvalidResponse(Exception):
     """What came is none; says what is wrong with it, as something that the agents core did.
 
     ``seen`` is more of it, for the log only. ``is_about_core``: whether other questions would fare no better.
@@ -49,7 +49,7 @@ class NotAnAnswer(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ResponseChunk:
     """What one event of an answer says."""
 
     text: str = ""
@@ -72,24 +72,24 @@ class Piece:
         return _FINISHED_WITHOUT_TEXT.get(self.finish, "")
 
 
-UNKNOWN: Final = Piece(is_known=False)
+UNKNOWN: Final = ResponseChunk(is_known=False)
 
 
 class Dialect(Protocol):
     ends_with_done: bool
     """Whether a stream that ends without ``[DONE]`` broke off."""
 
-    def url(self, base: str, question: Question) -> str:
-        """Where to ask, percent-encoded. Raises NotAnAnswer for an agent who cannot be named there."""
+    def url(self, base: str, question: AgentRequest) -> str:
+        """Where to ask, percent-encoded. Raises InvalidResponse for an agent who cannot be named there."""
         ...
 
-    def body(self, question: Question) -> JSON: ...
+    def body(self, question: AgentRequest) -> JSON: ...
 
-    def whole(self, content: Any) -> list[Piece]:
+    def parse_response(self, content: Any) -> list[ResponseChunk]:
         """An answer that comes in one: a piece of each choice, at least one."""
         ...
 
-    def pieces(self, content: Any) -> list[Piece]:
+    def parse_chunk(self, content: Any) -> list[ResponseChunk]:
         """One event of an answer: a piece of each choice, at least one."""
         ...
 
@@ -97,10 +97,10 @@ class Dialect(Protocol):
 class Invoke:
     ends_with_done = True
 
-    def url(self, base: str, question: Question) -> str:
+    def url(self, base: str, question: AgentRequest) -> str:
         return f"{base}/agents/{_in_path(question.agent_id)}/invoke"
 
-    def body(self, question: Question) -> JSON:
+    def body(self, question: AgentRequest) -> JSON:
         context: JSON = {
             "kind": question.kind,
             "user_id": question.user_id,
@@ -113,10 +113,10 @@ class Invoke:
             context["attachments"] = [asdict(attachment) for attachment in question.attachments]
         return {"input": text_of(question), "context": context}
 
-    def whole(self, content: Any) -> list[Piece]:
+    def parse_response(self, content: Any) -> list[ResponseChunk]:
         return [_piece_of(content, "output")]
 
-    def pieces(self, content: Any) -> list[Piece]:
+    def parse_chunk(self, content: Any) -> list[ResponseChunk]:
         return [_piece_of(content, "delta")]
 
 
@@ -132,13 +132,13 @@ class OpenAi:
     def __init__(self, model: str) -> None:
         self._model = model
 
-    def url(self, base: str, _question: Question) -> str:
+    def url(self, base: str, _question: AgentRequest) -> str:
         """As OpenAI's own clients do with ``base_url``; an address without a path gets ``/v1``."""
         parts = urlsplit(base)
         path = parts.path.rstrip("/") or "/v1"
         return urlunsplit(parts._replace(path=path if path.endswith(_COMPLETIONS) else path + _COMPLETIONS))
 
-    def body(self, question: Question) -> JSON:
+    def body(self, question: AgentRequest) -> JSON:
         messages = [*(asdict(said) for said in question.history), {"role": "user", "content": _content(question)}]
         return {
             "model": self._model or question.agent_id,
@@ -147,10 +147,10 @@ class OpenAi:
             "user": question.user_id,
         }
 
-    def whole(self, content: Any) -> list[Piece]:
+    def parse_response(self, content: Any) -> list[ResponseChunk]:
         return _openai_pieces(content, "message")
 
-    def pieces(self, content: Any) -> list[Piece]:
+    def parse_chunk(self, content: Any) -> list[ResponseChunk]:
         return _openai_pieces(content, "delta")
 
 
@@ -158,7 +158,7 @@ def dialect_of(settings: AgentsCoreSettings) -> Dialect:
     return OpenAi(settings.model) if settings.kind == "openai" else Invoke()
 
 
-def _content(question: Question) -> str | list[JSON]:
+def _content(question: AgentRequest) -> str | list[JSON]:
     """What the user says: text, or parts where there are images."""
     text = text_of(question)
     images = [
@@ -169,13 +169,13 @@ def _content(question: Question) -> str | list[JSON]:
     return [{"type": "text", "text": text}, *images] if images else text
 
 
-def _piece_of(content: Any, key: str) -> Piece:
+def _piece_of(content: Any, key: str) -> ResponseChunk:
     """Of the city's own dialect."""
     text = content.get(key) if isinstance(content, dict) else None
-    return Piece(text) if isinstance(text, str) else UNKNOWN
+    return ResponseChunk(text) if isinstance(text, str) else UNKNOWN
 
 
-def _openai_pieces(content: Any, key: str) -> list[Piece]:
+def _openai_pieces(content: Any, key: str) -> list[ResponseChunk]:
     if not isinstance(content, dict):
         return [UNKNOWN]
     choices = content.get("choices")
@@ -185,17 +185,17 @@ def _openai_pieces(content: Any, key: str) -> list[Piece]:
     return [_of_choice(choice, key) for choice in sorted(choices, key=_index)]
 
 
-def _of_choice(choice: JSON, key: str) -> Piece:
+def _of_choice(choice: JSON, key: str) -> ResponseChunk:
     finish = choice.get("finish_reason")
     finish = finish if isinstance(finish, str) else ""
     message = choice.get(key)
     if isinstance(message, dict):
-        return Piece(_message_text(message), finish=finish, choice=_index(choice))
+        return ResponseChunk(_message_text(message), finish=finish, choice=_index(choice))
     # Some put the whole message into an event, at the end or instead of pieces.
     repeated = _message_text(choice.get("message") or choice.get("delta"))
     # The field of the older completions, which comes in pieces, too.
     text = repeated or _text(choice.get("text"))
-    return Piece(text, finish=finish, is_repeated=bool(repeated), choice=_index(choice))
+    return ResponseChunk(text, finish=finish, is_repeated=bool(repeated), choice=_index(choice))
 
 
 def _index(choice: JSON) -> int:
@@ -203,14 +203,14 @@ def _index(choice: JSON) -> int:
     return index if isinstance(index, int) else 0
 
 
-def _ollama(content: JSON) -> Piece:
+def _ollama(content: JSON) -> ResponseChunk:
     """A line of Ollama's own ``/api/chat``, which has no ``choices``; or an event that is none of an answer's."""
     message = content.get("message")
     if not isinstance(message, dict):
         # Token counts, content filters, keep-alive.
-        return Piece() if "choices" in content else UNKNOWN
+        return ResponseChunk() if "choices" in content else UNKNOWN
     finish = content.get("done_reason")
-    return Piece(
+    return ResponseChunk(
         _message_text(message), is_last=content.get("done") is True, finish=finish if isinstance(finish, str) else ""
     )
 
@@ -242,5 +242,5 @@ def _text(content: Any) -> str:
 def _in_path(agent_id: str) -> str:
     # A segment of dots would lead elsewhere, however it is encoded (WHATWG URL).
     if not 0 < len(agent_id) <= _MAX_ID or not agent_id.isprintable() or agent_id in {".", ".."}:
-        raise NotAnAnswer("cannot be asked for an agent with such an id", seen=repr(agent_id), is_about_core=False)
+        raise InvalidResponse("cannot be asked for an agent with such an id", seen=repr(agent_id), is_about_core=False)
     return quote(agent_id, safe="")

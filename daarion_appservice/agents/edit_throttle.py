@@ -17,7 +17,7 @@ _SLOWEST_S: Final = 10.0
 NowS = Callable[[], float]
 
 
-class Growing:
+class EditThrottle:
     """Says when what there is of an answer should be shown."""
 
     def __init__(self, now_s: NowS) -> None:
@@ -25,7 +25,7 @@ class Growing:
         self._pause_s = _NEXT_S
         self._show_at_s = now_s() + _FIRST_S
 
-    def is_time(self) -> bool:
+    def is_due(self) -> bool:
         """Whether to show it now; then the next time is a while later."""
         now_s = self._now_s()
         if now_s < self._show_at_s:

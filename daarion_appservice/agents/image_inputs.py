@@ -11,8 +11,8 @@ from typing import Final
 import structlog
 
 from ..city.media import THUMBNAILED
-from ..errors import CityError, HomeserverAway, HomeserverRefused
-from .request import Attachment, Question
+from ..errors import CityError, HomeserverRefused, HomeserverUnavailable
+from .request import AgentRequest, Attachment
 
 _TIMEOUT_S: Final = 15.0
 
@@ -22,7 +22,7 @@ Fetch = Callable[[str, int], Awaitable[tuple[bytes, str] | None]]
 log = structlog.get_logger()
 
 
-class Pictures:
+class ImageInputs:
     """Puts images into questions as ``data:`` URLs (RFC 2397).
 
     Args:
@@ -33,7 +33,7 @@ class Pictures:
         self._fetch = fetch
         self._max_bytes = max_bytes
 
-    async def put_in(self, question: Question) -> Question:
+    async def put_in(self, question: AgentRequest) -> AgentRequest:
         """The question with its images; one that cannot be fetched stays a description."""
         if not self._max_bytes or not question.attachments:
             return question
@@ -45,7 +45,7 @@ class Pictures:
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 fetched = await self._fetch(attachment.mxc, self._max_bytes)
-        except (HomeserverAway, HomeserverRefused, CityError, OSError) as error:
+        except (HomeserverUnavailable, HomeserverRefused, CityError, OSError) as error:
             log.info("picture_not_fetched", mxc=attachment.mxc, error=str(error))
             return attachment
         if fetched is None or fetched[1] not in THUMBNAILED:

@@ -10,7 +10,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from .request import AskedAs
+from .request import RequestKind
 
 _SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120)
 
@@ -45,7 +45,7 @@ class CoreMetrics:
         self._is_open = Gauge(
             "daarion_core_breaker_open", "1 while the core is left alone because it failed.", registry=registry
         )
-        for kind in AskedAs:
+        for kind in RequestKind:
             self._seconds.labels(kind)
             for outcome in Outcome:
                 self._calls.labels(kind, outcome)
@@ -54,7 +54,7 @@ class CoreMetrics:
         self._is_open.set_function(is_open)
 
     @contextmanager
-    def call(self, kind: AskedAs) -> Iterator[CallWatch]:
+    def call(self, kind: RequestKind) -> Iterator[CallWatch]:
         """One call; whoever makes it says how it ended."""
         watch = CallWatch()
         self._in_flight.inc()
@@ -66,7 +66,7 @@ class CoreMetrics:
             if watch.outcome is Outcome.ANSWERED:
                 self._seconds.labels(kind).observe(watch.took_s)
 
-    def count(self, kind: AskedAs, outcome: Outcome) -> None:
+    def count(self, kind: RequestKind, outcome: Outcome) -> None:
         """A call, or one that was never made."""
         self._calls.labels(kind, outcome).inc()
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..city.second_me import is_second_me
-from ..city.types import Agent, Author, AuthorKind, Message, NoAnswer, OwedAnswer, Room
+from ..city.types import Agent, Author, AuthorKind, Message, PendingReply, ReplyFailure, Room
 from .conversation import Conversation
-from .failure_notices import excuse
+from .failure_notices import failure_notice
 from .forget_command import is_forget
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    owed: OwedAnswer
+class PendingRequest:
+    owed: PendingReply
     agent: Agent
     room: Room
     message: Message
@@ -36,8 +36,8 @@ class Asked:
     def others_listen(self) -> bool:
         return self.room.agent is None or self.room.in_company
 
-    def excuse(self, why: NoAnswer) -> str:
-        return excuse(why, self._words, self.agent.display_name)
+    def excuse(self, why: ReplyFailure) -> str:
+        return failure_notice(why, self._words, self.agent.display_name)
 
     @property
     def _words(self) -> str:

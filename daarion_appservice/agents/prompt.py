@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..city.types import Media, Message
-from .request import Attachment, Question, Quotation
+from .request import AgentRequest, Attachment, Quotation
 
 _MAX_QUOTED: Final = 4_000
 """Characters of the message replied to that are quoted."""
@@ -17,7 +17,7 @@ _KINDS: Final = {"m.image": "image", "m.audio": "audio", "m.video": "video", "m.
 _UNITS: Final = ("bytes", "kB", "MB", "GB")
 
 
-def said(message: Message) -> str:
+def message_prompt(message: Message) -> str:
     """The text of a message for a model: what it says, and a description of its file."""
     attachment = attachment_of(message)
     if attachment is None:
@@ -27,7 +27,7 @@ def said(message: Message) -> str:
 
 
 def quotation(message: Message) -> Quotation:
-    content = said(message)
+    content = message_prompt(message)
     if len(content) > _MAX_QUOTED:
         content = content[:_MAX_QUOTED] + "…"
     return Quotation(message.author.display_name, content)
@@ -51,7 +51,7 @@ def attachment_of(message: Message) -> Attachment | None:
     return None
 
 
-def text_of(question: Question) -> str:
+def text_of(question: AgentRequest) -> str:
     """A question as one text, with a quotation of what it replies to and a word on files that cannot be seen."""
     parts = []
     if question.reply_to is not None:

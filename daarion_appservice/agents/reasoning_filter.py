@@ -22,7 +22,7 @@ class _Filter(Protocol):
     def end(self) -> str: ...
 
 
-class ThoughtFilter:
+class ReasoningFilter:
     """Takes the reasoning out of an answer that comes in pieces. What it returns in all does not depend on how it is cut.
 
     Args:

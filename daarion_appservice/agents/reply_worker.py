@@ -21,12 +21,12 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.accounts import Accounts
-from ..city.agent_replies import Answers
+from ..city.agent_replies import AgentReplies
 from ..city.agents import AgentDirectory
-from ..city.events import AnswersOwed, RoomHappened
-from ..city.message_edits import Changes
+from ..city.events import RepliesPending, RoomEventStored
+from ..city.message_edits import MessageEdits
 from ..city.messages import Draft, Messages, cut_to_fit
-from ..city.parsing_threads import prepared, prose_ahead
+from ..city.parsing_threads import parsed_ahead, prose_ahead
 from ..city.ports import NowMs, PresenceStore, Publish
 from ..city.presence import Status
 from ..city.types import (
@@ -36,21 +36,21 @@ from ..city.types import (
     MatrixStatus,
     Message,
     MessageId,
-    NoAnswer,
-    OwedAnswer,
+    PendingReply,
+    ReplyFailure,
     RoomId,
     UserId,
     agent_subject,
 )
-from ..errors import CityError, CoreBusy, CoreError, CoreResting, CoreSlow, NoCore
+from ..errors import CircuitOpen, CityError, CoreBusy, CoreError, CoreTimeout, CoreUnreachable
 from ..storage.database import Database
-from .cancellation import QuestionDeleted, QuestionEdited, unless_changed
+from .cancellation import RequestDeleted, RequestEdited, cancel_on_change
 from .conversation import question_of, read_conversation
 from .core import AgentsCore
-from .edit_throttle import Growing
-from .image_inputs import Pictures
-from .pending_request import Asked
-from .second_me import AnotherIsAnswered, PromptTooLong, SecondMe
+from .edit_throttle import EditThrottle
+from .image_inputs import ImageInputs
+from .pending_request import PendingRequest
+from .second_me import AnotherRequestRunning, PromptTooLong, SecondMe
 from .typing_notice import typing
 
 _AT_ONCE: Final = 32
@@ -68,11 +68,11 @@ _MAX_RESTARTS: Final = 5
 log = structlog.get_logger()
 
 
-class NotAlone(Exception):
+class OthersPresent(Exception):
     """Others would hear what only the asker may."""
 
 
-class Answerer:
+class ReplyWorker:
     """``patience_ms``: for so long after the start, whoever is not here may only not have had time to say so."""
 
     def __init__(
@@ -84,9 +84,9 @@ class Answerer:
         agents: AgentDirectory,
         presence: PresenceStore,
         messages: Messages,
-        changes: Changes,
-        answers: Answers,
-        pictures: Pictures,
+        changes: MessageEdits,
+        answers: AgentReplies,
+        pictures: ImageInputs,
         publish: Publish,
         now_ms: NowMs,
         *,
@@ -116,7 +116,7 @@ class Answerer:
         """An agent was asked something."""
         self._wake.set()
 
-    def happened(self, happened: RoomHappened) -> None:
+    def happened(self, happened: RoomEventStored) -> None:
         """Something happened in a room: perhaps to a question."""
         message = happened.event.message
         for question, changed in self._watched.values():
@@ -155,7 +155,7 @@ class Answerer:
                 self._busy.add(place)
                 tasks.create_task(self._answer(each))
 
-    async def _answer(self, owed: OwedAnswer) -> None:
+    async def _answer(self, owed: PendingReply) -> None:
         try:
             await self._answer_or_drop(owed)
         except (SQLAlchemyError, OSError) as error:
@@ -165,7 +165,7 @@ class Answerer:
             self._busy.discard((owed.room_id, owed.agent))
             self._wake.set()
 
-    async def _answer_or_drop(self, owed: OwedAnswer) -> None:
+    async def _answer_or_drop(self, owed: PendingReply) -> None:
         try:
             await self._answer_if_asked(owed)
         except (SQLAlchemyError, OSError):
@@ -178,26 +178,26 @@ class Answerer:
             log.exception("answer_failed", agent=owed.agent, room=owed.room_id)
             await self._drop(owed)
 
-    async def _answer_if_asked(self, owed: OwedAnswer) -> None:
+    async def _answer_if_asked(self, owed: PendingReply) -> None:
         asked = await self._read(owed)
         if asked is None:
             await self._withdraw(owed)
         elif asked.owed.no_answer is not None:
             await self._say_why(asked, asked.owed.no_answer)
         elif asked.is_second_me and asked.others_listen:
-            await self._excuse(asked, NoAnswer.PRIVATE)
+            await self._excuse(asked, ReplyFailure.PRIVATE)
         elif asked.is_second_me and asked.room.matrix_status is not MatrixStatus.LINKED:
             await self._put_off(owed, "it is not known yet who listens", self._now_ms() + _NOT_HERE_RETRY_MS)
         elif asked.is_forget:
             await self._forget(asked)
-        elif self._presence.shown(agent_subject(owed.agent)).status is not Status.OFFLINE:
+        elif self._presence.state(agent_subject(owed.agent)).status is not Status.OFFLINE:
             await self._ask_core(asked)
         elif self._now_ms() < self._patient_until_ms:
             await self._put_off(owed, "not here yet", self._now_ms() + _NOT_HERE_RETRY_MS)
         else:
-            await self._excuse(asked, NoAnswer.OFFLINE)
+            await self._excuse(asked, ReplyFailure.OFFLINE)
 
-    async def _read(self, owed: OwedAnswer) -> Asked | None:
+    async def _read(self, owed: PendingReply) -> PendingRequest | None:
         """None when there is nothing to answer any more."""
         agent = self._agents.get(owed.agent)
         async with self._database.reading() as tx:
@@ -207,62 +207,62 @@ class Answerer:
             if now is None or agent is None or message is None or message.deleted or room is None:
                 return None
             conversation = await read_conversation(tx, agent, room, message)
-        return Asked(now, agent, room, message, conversation)
+        return PendingRequest(now, agent, room, message, conversation)
 
-    async def _ask_core(self, asked: Asked) -> None:
+    async def _ask_core(self, asked: PendingRequest) -> None:
         try:
             async with typing(self._publish, asked.room.id, asked.author):
                 message = await self._grow_unless_changed(asked)
-        except QuestionDeleted:
+        except RequestDeleted:
             await self._withdraw(asked.owed)
-        except QuestionEdited:
+        except RequestEdited:
             # Owed as before: it is read again at once.
             log.info("question_edited", agent=asked.owed.agent, room=asked.room.id)
-        except (CoreBusy, CoreResting) as error:
+        except (CoreBusy, CircuitOpen) as error:
             await self._later(asked, error, after_s=error.retry_after_s or 0)
-        except AnotherIsAnswered as error:
+        except AnotherRequestRunning as error:
             await self._later(asked, error)
         except PromptTooLong:
-            await self._excuse(asked, NoAnswer.TOO_LONG)
-        except NotAlone:
-            await self._excuse(asked, NoAnswer.PRIVATE)
-        except NoCore:
-            await self._excuse(asked, NoAnswer.FAILED)
+            await self._excuse(asked, ReplyFailure.TOO_LONG)
+        except OthersPresent:
+            await self._excuse(asked, ReplyFailure.PRIVATE)
+        except CoreUnreachable:
+            await self._excuse(asked, ReplyFailure.FAILED)
         except CoreError as error:
-            await self._excuse(asked, NoAnswer.SLOW if isinstance(error, CoreSlow) else NoAnswer.FAILED)
+            await self._excuse(asked, ReplyFailure.SLOW if isinstance(error, CoreTimeout) else ReplyFailure.FAILED)
         else:
             await self._given(asked, message)
 
-    async def _forget(self, asked: Asked) -> None:
+    async def _forget(self, asked: PendingRequest) -> None:
         """Delete what Second Me remembers of the asker, of their account and of the citizen that it is linked with; say so."""
         author = asked.message.author.subject
         subjects = {author, await self._accounts.subject_of(UserId(asked.message.author.id))}
         async with self._database.transaction() as tx:
             # With the reason why nothing is answered, so that a crash repeats only the notice, and not the deletion.
-            is_owed = await tx.answers.will_not_be(asked.owed.id, NoAnswer.FORGOTTEN)
+            is_owed = await tx.answers.will_not_be(asked.owed.id, ReplyFailure.FORGOTTEN)
             for subject in subjects if is_owed else ():
                 await tx.interactions.forget(subject)
         if is_owed:
-            await self._say_why(asked, NoAnswer.FORGOTTEN)
+            await self._say_why(asked, ReplyFailure.FORGOTTEN)
 
-    async def _later(self, asked: Asked, error: CityError, *, after_s: float = 0) -> None:
+    async def _later(self, asked: PendingRequest, error: CityError, *, after_s: float = 0) -> None:
         now_ms = self._now_ms()
         if now_ms - asked.owed.asked_at_ms > _GIVE_UP_MS:
-            await self._excuse(asked, NoAnswer.BUSY)
+            await self._excuse(asked, ReplyFailure.BUSY)
         else:
             retry_at_ms = now_ms + int(after_s * 1000) + _BUSY_RETRY_MS
             await self._put_off(asked.owed, error.detail, retry_at_ms)
 
-    async def _grow_unless_changed(self, asked: Asked) -> Message:
-        """Post the answer; raises QuestionDeleted or QuestionEdited when its question does not stand any more as it was asked."""
+    async def _grow_unless_changed(self, asked: PendingRequest) -> Message:
+        """Post the answer; raises RequestDeleted or RequestEdited when its question does not stand any more as it was asked."""
         changed = asyncio.Event()
         self._watched[asked.owed.id] = asked.message.id, changed
         try:
-            return await unless_changed(self._grow(asked), changed, partial(self._check_question, asked))
+            return await cancel_on_change(self._grow(asked), changed, partial(self._check_question, asked))
         finally:
             del self._watched[asked.owed.id]
 
-    async def _check_question(self, asked: Asked) -> None:
+    async def _check_question(self, asked: PendingRequest) -> None:
         try:
             async with self._database.reading() as tx:
                 message = await tx.messages.get(asked.message.id)
@@ -273,29 +273,29 @@ class Answerer:
             log.error("answers_unavailable", error=str(error), help="the database does not answer; trying again")
             return
         if message is None or message.deleted:
-            raise QuestionDeleted
+            raise RequestDeleted
         if message.body == asked.message.body and message.media == asked.message.media:
             return
         if not is_asked:
-            raise QuestionDeleted
+            raise RequestDeleted
         restarts = self._restarts.get(asked.owed.id, 0)
         if restarts < _MAX_RESTARTS:
             self._restarts[asked.owed.id] = restarts + 1
-            raise QuestionEdited
+            raise RequestEdited
 
-    async def _grow(self, asked: Asked) -> Message:
+    async def _grow(self, asked: PendingRequest) -> Message:
         """Post the answer, at once or piece by piece; returns it as it stands in the end."""
-        growing = Growing(asyncio.get_running_loop().time)
+        growing = EditThrottle(asyncio.get_running_loop().time)
         text, message = "", None
         async with self._pieces(asked) as pieces:
             async for piece in pieces:
                 text += piece
-                if text.strip() and growing.is_time():
+                if text.strip() and growing.is_due():
                     message = await self._show(asked, text, message)
         return await self._show(asked, text, message)
 
     @asynccontextmanager
-    async def _pieces(self, asked: Asked) -> AsyncIterator[AsyncIterator[str]]:
+    async def _pieces(self, asked: PendingRequest) -> AsyncIterator[AsyncIterator[str]]:
         question = question_of(asked.agent, asked.room, asked.message, asked.conversation)
         if not asked.is_second_me:
             async with self._core.answer(await self._pictures.put_in(question)) as pieces:
@@ -309,7 +309,7 @@ class Answerer:
             async with self._second_me.ask(who, question.input, interaction=asked.owed.id, asked=question) as answer:
                 yield answer
 
-    async def _show(self, asked: Asked, text: str, shown: Message | None) -> Message:
+    async def _show(self, asked: PendingRequest, text: str, shown: Message | None) -> Message:
         text = cut_to_fit(text)
         if asked.is_second_me:
             await self._check_alone(asked)
@@ -321,20 +321,20 @@ class Answerer:
             shown = posted.message
         return await self._changes.edit(asked.author, asked.room.id, shown.id, text)
 
-    async def _check_alone(self, asked: Asked) -> None:
-        """Raise NotAlone when somebody came into the chat since the question."""
+    async def _check_alone(self, asked: PendingRequest) -> None:
+        """Raise OthersPresent when somebody came into the chat since the question."""
         async with self._database.reading() as tx:
             room = await tx.rooms.get(asked.room.id)
         if room is None or room.in_company:
-            raise NotAlone
+            raise OthersPresent
 
-    async def _excuse(self, asked: Asked, why: NoAnswer) -> None:
+    async def _excuse(self, asked: PendingRequest, why: ReplyFailure) -> None:
         async with self._database.transaction() as tx:
             is_owed = await tx.answers.will_not_be(asked.owed.id, why)
         if is_owed:
             await self._say_why(asked, why)
 
-    async def _say_why(self, asked: Asked, why: NoAnswer) -> None:
+    async def _say_why(self, asked: PendingRequest, why: ReplyFailure) -> None:
         """Say in the room why there is no answer. Of one that broke off nothing stays."""
         async with self._database.reading() as tx:
             begun = await tx.messages.by_client_id(asked.author, asked.room.id, _client_id(asked.owed))
@@ -350,10 +350,10 @@ class Answerer:
         async with self._database.transaction() as tx:
             await tx.answers.given(asked.owed.id, posted.message.id)
 
-    async def _given(self, asked: Asked, message: Message) -> None:
+    async def _given(self, asked: PendingRequest, message: Message) -> None:
         texts = prose_ahead(message.body)
-        async with prepared(texts), self._database.transaction() as tx:
-            owed: list[OwedAnswer] = []
+        async with parsed_ahead(texts), self._database.transaction() as tx:
+            owed: list[PendingReply] = []
             question = await tx.messages.get(asked.message.id)
             is_deleted = question is None or question.deleted
             if not is_deleted and await tx.answers.given(asked.owed.id, message.id):
@@ -362,9 +362,9 @@ class Answerer:
         if is_deleted:
             await self._withdraw(asked.owed)
         if owed:
-            self._publish(AnswersOwed())
+            self._publish(RepliesPending())
 
-    async def _withdraw(self, owed: OwedAnswer) -> None:
+    async def _withdraw(self, owed: PendingReply) -> None:
         """There is nothing to answer any more: what was shown of an answer goes, and nothing is said."""
         author = Author(AuthorKind.AGENT, owed.agent, owed.agent)
         async with self._database.reading() as tx:
@@ -375,11 +375,11 @@ class Answerer:
         self._restarts.pop(owed.id, None)
         await self._drop(owed)
 
-    async def _drop(self, owed: OwedAnswer) -> None:
+    async def _drop(self, owed: PendingReply) -> None:
         async with self._database.transaction() as tx:
             await tx.answers.drop(owed.id)
 
-    async def _put_off(self, owed: OwedAnswer, why: str, retry_at_ms: int) -> None:
+    async def _put_off(self, owed: PendingReply, why: str, retry_at_ms: int) -> None:
         async with self._database.transaction() as tx:
             await tx.answers.put_off(owed.id, why, retry_at_ms=retry_at_ms)
 
@@ -388,5 +388,5 @@ async def _at_once(answer: str) -> AsyncIterator[str]:
     yield answer
 
 
-def _client_id(owed: OwedAnswer) -> str:
+def _client_id(owed: PendingReply) -> str:
     return f"answer:{owed.id}"

@@ -9,7 +9,7 @@ from typing import Literal
 from ..city.types import SubjectId
 
 
-class AskedAs(StrEnum):
+class RequestKind(StrEnum):
     """Where a question comes from."""
 
     SECONDME = "secondme"
@@ -54,10 +54,10 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AgentRequest:
     agent_id: str
     input: str
-    kind: AskedAs
+    kind: RequestKind
     user_id: SubjectId
     """Who asks."""
     room: str | None = None

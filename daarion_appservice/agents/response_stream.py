@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from .dialects import FAILED, UNKNOWN, Dialect, NotAnAnswer, Piece
+from .dialects import FAILED, UNKNOWN, Dialect, InvalidResponse, ResponseChunk
 from .event_stream import EventStream, EventTooLong, ServerEvent
-from .reasoning_filter import Thinking, ThoughtFilter
+from .reasoning_filter import ReasoningFilter, Thinking
 
 MAX_ANSWER_CHARS: Final = 30_000
 """An answer becomes one message, and an event holds 65,536 bytes."""
@@ -29,8 +29,8 @@ _BEGINS_EVENTS: Final = b":deir"
 """The first letters of a comment and of ``data``, ``event``, ``error``, ``id`` and ``retry``; no JSON begins with one."""
 
 
-class Pieces:
-    """One answer. ``feed`` it, then ``end``: both give what of the text is new. Raises NotAnAnswer.
+class ResponseParser:
+    """One answer. ``feed`` it, then ``end``: both give what of the text is new. Raises InvalidResponse.
 
     Args:
         content_type: as the answer's header says; the first byte of the body counts for more.
@@ -70,9 +70,9 @@ class Pieces:
         if self.may_end or (self._text.has_begun and not self._ends_with_done):
             yield from self.close()
         elif self._has_unknown and not self._last_known.is_known:
-            raise NotAnAnswer("answered with JSON of another shape")
+            raise InvalidResponse("answered with JSON of another shape")
         else:
-            raise NotAnAnswer("broke off in the middle of its answer")
+            raise InvalidResponse("broke off in the middle of its answer")
 
     def close(self) -> Iterator[str]:
         """The answer is whole as it is."""
@@ -80,24 +80,24 @@ class Pieces:
             yield rest
         if not self._text.has_begun:
             missing = self._last_known.missing if self._last_known.is_known else ""
-            raise NotAnAnswer(missing or "answered with nothing", is_about_core=False)
+            raise InvalidResponse(missing or "answered with nothing", is_about_core=False)
         self.is_whole = True
 
-    def _new(self, pieces: Iterable[Piece]) -> Iterator[str]:
+    def _new(self, pieces: Iterable[ResponseChunk]) -> Iterator[str]:
         for piece in pieces:
             if self.is_whole:
                 return
             if piece.finish in FAILED:
-                raise NotAnAnswer("said that it failed", seen=repr(piece.finish))
+                raise InvalidResponse("said that it failed", seen=repr(piece.finish))
             if piece.is_last or not piece.is_known or self._is_read(piece):
                 yield from self._read(piece)
 
-    def _is_read(self, piece: Piece) -> bool:
+    def _is_read(self, piece: ResponseChunk) -> bool:
         if self._choice is None and piece.text:
             self._choice = piece.choice
         return self._choice in {None, piece.choice}
 
-    def _read(self, piece: Piece) -> Iterator[str]:
+    def _read(self, piece: ResponseChunk) -> Iterator[str]:
         self._note(piece)
         has_come = self._text.has_come
         text = "" if piece.is_repeated and has_come else piece.text
@@ -106,9 +106,9 @@ class Pieces:
         if piece.is_last:
             yield from self.close()
 
-    def _note(self, piece: Piece) -> None:
+    def _note(self, piece: ResponseChunk) -> None:
         if piece.broken and not self.may_end:
-            raise NotAnAnswer("answered with something that is not JSON", seen=piece.broken)
+            raise InvalidResponse("answered with something that is not JSON", seen=piece.broken)
         if not piece.is_known:
             self._has_unknown = True
             return
@@ -127,7 +127,7 @@ class _Text:
         """Whether there was any text, reasoning included."""
         # JavaScript cuts texts within what is one character to everybody else; this joins the halves.
         self._halves = codecs.getincrementaldecoder("utf-16-le")("replace")
-        self._thoughts = ThoughtFilter(begins_inside=thinking == "hide_until_end_tag") if thinking != "show" else None
+        self._thoughts = ReasoningFilter(begins_inside=thinking == "hide_until_end_tag") if thinking != "show" else None
 
     @property
     def has_begun(self) -> bool:
@@ -161,14 +161,14 @@ class _Text:
             text = text.lstrip()
         self._length += len(text)
         if self._length > MAX_ANSWER_CHARS:
-            raise NotAnAnswer(f"answered with more than {MAX_ANSWER_CHARS} characters", is_about_core=False)
+            raise InvalidResponse(f"answered with more than {MAX_ANSWER_CHARS} characters", is_about_core=False)
         return text
 
 
 class _Body(Protocol):
-    def feed(self, portion: bytes) -> Iterator[Piece]: ...
+    def feed(self, portion: bytes) -> Iterator[ResponseChunk]: ...
 
-    def end(self) -> Iterator[Piece]: ...
+    def end(self) -> Iterator[ResponseChunk]: ...
 
 
 class _Reader:
@@ -180,7 +180,7 @@ class _Reader:
         self._start = bytearray()
         self._body: _Body | None = None
 
-    def feed(self, portion: bytes) -> Iterator[Piece]:
+    def feed(self, portion: bytes) -> Iterator[ResponseChunk]:
         if self._body is not None:
             return self._body.feed(portion)
         self._start += portion
@@ -192,7 +192,7 @@ class _Reader:
         start, self._start = bytes(self._start), bytearray()
         return self._body.feed(start)
 
-    def end(self) -> Iterator[Piece]:
+    def end(self) -> Iterator[ResponseChunk]:
         return (self._body or self._chosen(b"")).end()
 
     def _chosen(self, first: bytes) -> _Body:
@@ -202,7 +202,7 @@ class _Reader:
             return _Streamed(self._dialect)
         if self._content_type == _JSON:
             return _Json(self._dialect)
-        raise NotAnAnswer(f"answered {self._content_type}, which is neither JSON nor a stream of events")
+        raise InvalidResponse(f"answered {self._content_type}, which is neither JSON nor a stream of events")
 
 
 class _Json:
@@ -216,7 +216,7 @@ class _Json:
         """None while that is not known."""
         self._has_first_line = False
 
-    def feed(self, portion: bytes) -> Iterator[Piece]:
+    def feed(self, portion: bytes) -> Iterator[ResponseChunk]:
         self._body += portion
         self._size += len(portion)
         if self._has_lines is None and (b"\n" in portion or self._has_first_line):
@@ -228,14 +228,14 @@ class _Json:
             yield from self._pieces(lines)
         _check_size(len(self._body), MAX_JSON_BYTES)
 
-    def end(self) -> Iterator[Piece]:
+    def end(self) -> Iterator[ResponseChunk]:
         if self._has_lines:
             yield from self._pieces([self._body])
             return
         text = self._body.decode("utf-8-sig", "replace")
-        pieces = self._dialect.whole(_checked(_parsed(text), text))
+        pieces = self._dialect.parse_response(_checked(_parsed(text), text))
         if not any(piece.is_known for piece in pieces):
-            raise NotAnAnswer("answered with JSON of another shape", seen=_short(text))
+            raise InvalidResponse("answered with JSON of another shape", seen=_short(text))
         # Of several choices the first that has text.
         piece = next((each for each in pieces if each.text), pieces[0])
         yield replace(piece, is_last=True, is_repeated=False)
@@ -249,7 +249,7 @@ class _Json:
             except (ValueError, RecursionError):
                 self._has_lines = False
 
-    def _pieces(self, lines: list[bytearray]) -> Iterator[Piece]:
+    def _pieces(self, lines: list[bytearray]) -> Iterator[ResponseChunk]:
         for line in lines:
             yield from _pieces_of(self._dialect, line.decode("utf-8-sig", "replace"))
 
@@ -262,7 +262,7 @@ class _Streamed:
         self._events = EventStream(max_event_bytes=MAX_JSON_BYTES)
         self._size = 0
 
-    def feed(self, portion: bytes) -> Iterator[Piece]:
+    def feed(self, portion: bytes) -> Iterator[ResponseChunk]:
         self._size += len(portion)
         _check_size(self._size, MAX_STREAM_BYTES)
         try:
@@ -270,21 +270,21 @@ class _Streamed:
         except EventTooLong as error:
             raise _too_long(MAX_JSON_BYTES) from error
 
-    def end(self) -> Iterator[Piece]:
+    def end(self) -> Iterator[ResponseChunk]:
         return self._pieces(self._events.end())
 
-    def _pieces(self, events: Iterator[ServerEvent]) -> Iterator[Piece]:
+    def _pieces(self, events: Iterator[ServerEvent]) -> Iterator[ResponseChunk]:
         for event in events:
             if event.is_error:
-                raise NotAnAnswer("said that it failed", seen=_short(event.data))
+                raise InvalidResponse("said that it failed", seen=_short(event.data))
             yield from _pieces_of(self._dialect, event.data)
 
 
-def _pieces_of(dialect: Dialect, event: str) -> Iterator[Piece]:
+def _pieces_of(dialect: Dialect, event: str) -> Iterator[ResponseChunk]:
     """What one event brings: a piece, or several where the empty lines between events are missing."""
     text = event.strip()
     if text.lower() == _DONE:
-        yield Piece(is_last=True)
+        yield ResponseChunk(is_last=True)
     elif not text.startswith("{"):
         # A keep-alive, or whatever it is: no piece of an answer.
         yield UNKNOWN
@@ -294,10 +294,10 @@ def _pieces_of(dialect: Dialect, event: str) -> Iterator[Piece]:
     else:
         try:
             content = _parsed(text)
-        except NotAnAnswer as error:
+        except InvalidResponse as error:
             yield replace(UNKNOWN, broken=error.seen)
         else:
-            yield from dialect.pieces(_checked(content, text))
+            yield from dialect.parse_chunk(_checked(content, text))
 
 
 def _parsed(text: str) -> Any:
@@ -305,23 +305,23 @@ def _parsed(text: str) -> Any:
         # Not orjson: it takes no halves of characters. Not strict: some servers leave line ends in strings as they are.
         return json.loads(text, strict=False)
     except (ValueError, RecursionError) as error:
-        raise NotAnAnswer("answered with something that is not JSON", seen=_short(text)) from error
+        raise InvalidResponse("answered with something that is not JSON", seen=_short(text)) from error
 
 
 def _is_json(text: str) -> bool:
     try:
         _parsed(text)
-    except NotAnAnswer:
+    except InvalidResponse:
         return False
     return True
 
 
 def _checked(content: Any, text: str) -> Any:
-    """Raise NotAnAnswer for JSON by which the core says that it failed."""
+    """Raise InvalidResponse for JSON by which the core says that it failed."""
     if isinstance(content, dict):
         error = content.get("error") or content.get("error_message") or content.get("error_type")
         if error or content.get("object") == "error":
-            raise NotAnAnswer("said that it failed", seen=_short(text))
+            raise InvalidResponse("said that it failed", seen=_short(text))
     return content
 
 
@@ -330,8 +330,8 @@ def _check_size(size: int, limit: int) -> None:
         raise _too_long(limit)
 
 
-def _too_long(limit: int) -> NotAnAnswer:
-    return NotAnAnswer(f"answered with more than {limit} bytes", is_about_core=False)
+def _too_long(limit: int) -> InvalidResponse:
+    return InvalidResponse(f"answered with more than {limit} bytes", is_about_core=False)
 
 
 def _short(seen: str) -> str:

@@ -21,7 +21,7 @@ from ..city.types import SubjectId
 from ..errors import Conflict, InvalidInput
 from ..storage.database import Database
 from .core import AgentsCore
-from .request import AskedAs, Exchange, Question
+from .request import AgentRequest, Exchange, RequestKind
 
 MAX_PROMPT_CHARS: Final = 8_000
 
@@ -30,7 +30,7 @@ _TURN_MS: Final = 15_000
 _HOLD_EVERY_S: Final = 5.0
 
 
-class AnotherIsAnswered(Conflict):
+class AnotherRequestRunning(Conflict):
     """Another question of the same person is being answered."""
 
     def __init__(self) -> None:
@@ -61,36 +61,36 @@ class SecondMe:
     @property
     def exists(self) -> bool:
         """Whether the city has one, be it that it cannot be asked at the moment."""
-        return self._core.is_there
+        return self._core.is_reachable
 
     @asynccontextmanager
     async def ask(
-        self, who: SubjectId, prompt: str, *, interaction: str | None = None, asked: Question | None = None
-    ) -> AsyncIterator[Answer]:
+        self, who: SubjectId, prompt: str, *, interaction: str | None = None, asked: AgentRequest | None = None
+    ) -> AsyncIterator[SecondMeReply]:
         """The answer, piece by piece. Whoever leaves the block before its end ends the call, and nothing is stored.
 
         Args:
             interaction: the id to store it under.
             asked: what the prompt replies to and which files came with it, of a message.
 
-        Raises InvalidInput, AnotherIsAnswered, and CoreError, also in between.
+        Raises InvalidInput, AnotherRequestRunning, and CoreError, also in between.
         """
         _check(prompt)
-        self._core.check_ready(self._agent_id, AskedAs.SECONDME)
+        self._core.check_ready(self._agent_id, RequestKind.SECONDME)
         async with self._turn(who, interaction or self._new_id()) as turn:
             asked_at_ms = self._now_ms()
             history = _exchanges(await self._last(who, CARRIED))
-            question = Question(
+            question = AgentRequest(
                 self._agent_id,
                 prompt,
-                AskedAs.SECONDME,
+                RequestKind.SECONDME,
                 who,
                 history=history,
                 reply_to=asked.reply_to if asked else None,
                 attachments=asked.attachments if asked else (),
             )
             async with self._core.answer(question) as pieces:
-                yield Answer(pieces, turn, prompt, asked_at_ms)
+                yield SecondMeReply(pieces, turn, prompt, asked_at_ms)
 
     async def answered(self, interaction: str) -> Interaction | None:
         """What was stored under this id, if it still is remembered."""
@@ -127,7 +127,7 @@ class SecondMe:
             await turn.end()
 
 
-class Answer(AsyncIterator[str]):
+class SecondMeReply(AsyncIterator[str]):
     """Its pieces, once; ``interaction`` is there when they have come to their end, and then it is stored."""
 
     def __init__(self, pieces: AsyncIterator[str], turn: _Turn, prompt: str, asked_at_ms: int) -> None:
@@ -186,7 +186,7 @@ class _Turn:
         async with self._database.transaction() as tx:
             if not await tx.interactions.take_turn(self.who, self.id, now_ms=now_ms, until_ms=now_ms + _TURN_MS):
                 self._has_ended = True
-                raise AnotherIsAnswered
+                raise AnotherRequestRunning
 
     async def hold(self, is_over: asyncio.Event) -> None:
         while not await _within(is_over.wait(), _HOLD_EVERY_S):
@@ -199,7 +199,7 @@ class _Turn:
         """Ends the turn. Raises Conflict when it was lost, since what was asked after it must not come before it."""
         async with self._database.transaction() as tx:
             if not await tx.interactions.end_turn(self.who, self.id):
-                raise AnotherIsAnswered
+                raise AnotherRequestRunning
             await tx.interactions.add(interaction)
         self._has_ended = True
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from ..city.ports import PresenceStore
-from ..city.presence import Beat
+from ..city.presence import Heartbeat
 from ..city.second_me import SECOND_ME
 from ..city.types import agent_subject
 from .second_me import SecondMe
 
 
-class SecondMeHere:
+class SecondMeAvailability:
     def __init__(self, second_me: SecondMe, presence: PresenceStore, *, heartbeat_s: float) -> None:
         self._second_me = second_me
         self._presence = presence
@@ -19,8 +19,8 @@ class SecondMeHere:
 
     async def run(self) -> None:
         """Give its signs of life, until cancelled. Can be run again."""
-        beat = Beat(agent_subject(SECOND_ME.slug), session="city")
+        beat = Heartbeat(agent_subject(SECOND_ME.slug), session="city")
         while True:
             if self._second_me.exists:
-                await self._presence.beat([beat])
+                await self._presence.record_heartbeat([beat])
             await asyncio.sleep(self._heartbeat_s)

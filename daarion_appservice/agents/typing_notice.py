@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from ..city.events import InhabitantTyping
+from ..city.events import LocalUserTyping
 from ..city.ports import Publish
 from ..city.types import Author, RoomId
 
@@ -22,10 +22,10 @@ async def typing(publish: Publish, room: RoomId, author: Author) -> AsyncIterato
         yield
     finally:
         task.cancel()
-        publish(InhabitantTyping(room, author, typing=False))
+        publish(LocalUserTyping(room, author, typing=False))
 
 
 async def _keep_typing(publish: Publish, room: RoomId, author: Author) -> None:
     while True:
-        publish(InhabitantTyping(room, author, typing=True))
+        publish(LocalUserTyping(room, author, typing=True))
         await asyncio.sleep(_AGAIN_S)

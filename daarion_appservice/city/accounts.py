@@ -16,7 +16,7 @@ from .types import CitizenId, SubjectId, UserId, citizen_subject, person_subject
 
 class AccountCheck(Protocol):
     async def holder(self, token: str, server: str) -> UserId:
-        """Whose OpenID token this is, made by the homeserver ``server``. Raises NotAllowed, Unavailable."""
+        """Whose OpenID token this is, made by the homeserver ``server``. Raises Forbidden, Unavailable."""
         ...
 
     async def name_of(self, user: UserId) -> str:
@@ -41,7 +41,7 @@ class Accounts:
     async def link(self, citizen: CitizenId, token: str, server: str) -> UserId:
         """Link a citizen with whoever holds the token, in place of the account that they were linked with before.
 
-        Raises NotAllowed, Unavailable, and Conflict for an account that is another citizen's.
+        Raises Forbidden, Unavailable, and Conflict for an account that is another citizen's.
         """
         user = await self._check.holder(token, server)
         async with self._store.transaction() as tx:
@@ -52,7 +52,7 @@ class Accounts:
     async def arrive(self, token: str, server: str, newcomer: CitizenId) -> Arrival:
         """Who holds the token: the citizen whom they are linked with, else ``newcomer`` from now on.
 
-        For a city that trusts whoever its people give such tokens to (``sign_in.matrix``). Raises NotAllowed, Unavailable.
+        For a city that trusts whoever its people give such tokens to (``sign_in.matrix``). Raises Forbidden, Unavailable.
         """
         user = await self._check.holder(token, server)
         name = await self._check.name_of(user)

@@ -25,14 +25,14 @@ _MARKUP: Final = " \t\r\n*_~"
 _ENDS_SALUTATION: Final = frozenset("\n,:;!?，：；！？、")
 
 
-class Addressing:
+class AgentMentions:
     """``user_of``: the Matrix user id of an agent's ghost."""
 
     def __init__(self, agents: AgentDirectory, user_of: Callable[[AgentSlug], UserId]) -> None:
         self._agents = agents
         self._user_of = user_of
 
-    def addressed(self, body: str) -> list[AgentSlug]:
+    def mentioned_agents(self, body: str) -> list[AgentSlug]:
         """The agents that a message with this text speaks to, each once, in the order in which the text names them."""
         return list(dict.fromkeys([*self._salutation(body), *self._written(body)]))
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from .agent_mentions import Addressing
+from .agent_mentions import AgentMentions
 from .agents import AgentDirectory
 from .ports import CityTransaction, NewId, NowMs
-from .types import AgentSlug, AnswerId, Author, AuthorKind, Message, NoAnswer, OwedAnswer, Room
+from .types import AgentSlug, AnswerId, Author, AuthorKind, Message, PendingReply, ReplyFailure, Room
 
 MAX_DEPTH: Final = 3
 """Whom a person asks may ask a second agent, and that one a third, which then asks nobody."""
@@ -31,14 +31,14 @@ _EDITED_WITHIN_MS: Final = 3_600_000
 """After which time a message that is edited asks nobody any more."""
 
 
-class Answers:
-    def __init__(self, agents: AgentDirectory, addressing: Addressing, now_ms: NowMs, new_id: NewId) -> None:
+class AgentReplies:
+    def __init__(self, agents: AgentDirectory, addressing: AgentMentions, now_ms: NowMs, new_id: NewId) -> None:
         self._agents = agents
         self._addressing = addressing
         self._now_ms = now_ms
         self._new_id = new_id
 
-    async def note(self, tx: CityTransaction, room: Room, message: Message, *, depth: int = 0) -> list[OwedAnswer]:
+    async def note(self, tx: CityTransaction, room: Room, message: Message, *, depth: int = 0) -> list[PendingReply]:
         """Write down who owes an answer to ``message``, which was stored in this transaction.
 
         ``depth`` is how many agents have answered before, one because of the other.
@@ -48,7 +48,7 @@ class Answers:
             return []
         return await self._owe(tx, room, message, await self.asked(tx, room, message), depth)
 
-    async def note_edit(self, tx: CityTransaction, room: Room, before: Message, after: Message) -> list[OwedAnswer]:
+    async def note_edit(self, tx: CityTransaction, room: Room, before: Message, after: Message) -> list[PendingReply]:
         """Write down who owes an answer only since a message was edited, in this transaction.
 
         Edits of agents ask nobody: answers grow by edits. Nor do edits of messages that are older than an hour.
@@ -64,16 +64,16 @@ class Answers:
 
     async def _owe(
         self, tx: CityTransaction, room: Room, message: Message, asked: list[AgentSlug], depth: int
-    ) -> list[OwedAnswer]:
+    ) -> list[PendingReply]:
         if not asked:
             return []
         now_ms = self._now_ms()
         left = await self._left(tx, room, message.author, since_ms=now_ms - _MINUTE_MS)
         if left < 0:
             return []
-        no_answer = NoAnswer.TOO_MUCH if left == 0 else None
+        no_answer = ReplyFailure.TOO_MUCH if left == 0 else None
         owed = [
-            OwedAnswer(AnswerId(self._new_id()), message.id, room.id, slug, depth, now_ms, no_answer=no_answer)
+            PendingReply(AnswerId(self._new_id()), message.id, room.id, slug, depth, now_ms, no_answer=no_answer)
             for slug in asked[: min(_MAX_ASKED, max(1, left))]
         ]
         await tx.answers.add(owed, asker=message.author.subject)
@@ -106,7 +106,7 @@ class Answers:
             if agent := self._agents.by_subject(subject):
                 yield agent.slug
         if message.media is None or message.body != message.media.filename:
-            yield from self._addressing.addressed(message.body)
+            yield from self._addressing.mentioned_agents(message.body)
 
     async def _replied_to(self, tx: CityTransaction, message: Message) -> list[AgentSlug]:
         # Agents answer by replying: if that were a question, two of them would never end.

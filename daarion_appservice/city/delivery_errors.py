@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from ..errors import NotAllowed
-from .ports import CityTransaction, Doorkeeper
+from ..errors import Forbidden
+from .ports import CityTransaction, RoomPermissions
 from .types import Message
 
 
 class DeliveryError(StrEnum):
-    """The cause of a ``failed`` delivery. The values that a `Doorkeeper` raises as codes are the same here."""
+    """The cause of a ``failed`` delivery. The values that a `RoomPermissions` raises as codes are the same here."""
 
     ACCOUNT_TAKEN = "account_taken"
     BANNED = "banned"
@@ -25,8 +25,8 @@ class DeliveryError(StrEnum):
     TOO_LARGE = "too_large"
 
 
-async def narrowed(
-    tx: CityTransaction, doorkeeper: Doorkeeper, message: Message, error: DeliveryError
+async def most_specific_error(
+    tx: CityTransaction, doorkeeper: RoomPermissions, message: Message, error: DeliveryError
 ) -> DeliveryError:
     """Return the most exact cause: for a message that was deleted, or whose author the room does not let in or write."""
     if message.deleted:
@@ -36,7 +36,7 @@ async def narrowed(
         return error
     try:
         await doorkeeper.check_may_speak(tx, room, message.author)
-    except NotAllowed as refusal:
+    except Forbidden as refusal:
         # A homeserver answers every one of these with M_FORBIDDEN; the city knows the room's rules.
         return DeliveryError(refusal.code)
     return error

@@ -28,7 +28,7 @@ class RoomChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class RoomDoubted:
+class RoomCheckRequested:
     """Something happened that may have put a room and its Matrix room apart: somebody has to look."""
 
     room_id: RoomId
@@ -50,7 +50,7 @@ class MemberChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class RoomHappened:
+class RoomEventStored:
     """A room's history goes on, other than by a message."""
 
     event: RoomEvent
@@ -80,7 +80,7 @@ class TypingChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class InhabitantTyping:
+class LocalUserTyping:
     """A citizen or an agent began to type in a room, goes on, or stopped. Who says nothing more for a while has stopped."""
 
     room_id: RoomId
@@ -89,7 +89,7 @@ class InhabitantTyping:
 
 
 @dataclass(frozen=True, slots=True)
-class InhabitantRead:
+class LocalUserRead:
     """A citizen or an agent has read a room up to a message, which is number ``seq`` of its history."""
 
     room_id: RoomId
@@ -99,12 +99,12 @@ class InhabitantRead:
 
 
 @dataclass(frozen=True, slots=True)
-class InboxFilled:
+class InboxChanged:
     """Events of the homeserver were stored, and wait for whoever handles them."""
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxFilled:
+class OutboxChanged:
     """Something was stored that Matrix is to be told."""
 
 
@@ -116,17 +116,17 @@ class DirectChatChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class InvitationUnwelcome:
+class InvitationRejected:
     """One of our users is invited where it does not come; that is stored, and waits to be declined."""
 
 
 @dataclass(frozen=True, slots=True)
-class AnswersOwed:
+class RepliesPending:
     """Agents were asked something; it is stored, and waits for whoever has it answered."""
 
 
 @dataclass(frozen=True, slots=True)
-class CityMissed:
+class EventsMissed:
     """Things may have happened in other processes of the city that nobody here heard of: read anew what is kept in memory."""
 
 
@@ -134,19 +134,19 @@ CityEvent = (
     MessagePosted
     | RegistryChanged
     | RoomChanged
-    | RoomDoubted
+    | RoomCheckRequested
     | MembershipChanged
     | MemberChanged
-    | RoomHappened
+    | RoomEventStored
     | PresenceChanged
     | PresenceRenumbered
     | TypingChanged
-    | InhabitantTyping
-    | InhabitantRead
-    | InboxFilled
-    | OutboxFilled
-    | AnswersOwed
+    | LocalUserTyping
+    | LocalUserRead
+    | InboxChanged
+    | OutboxChanged
+    | RepliesPending
     | DirectChatChanged
-    | InvitationUnwelcome
-    | CityMissed
+    | InvitationRejected
+    | EventsMissed
 )

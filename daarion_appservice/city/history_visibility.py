@@ -46,7 +46,7 @@ Range = tuple[int, int | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadableRanges:
     """What one reader may read in one room, as ranges of ``seq`` for each visibility. Hashable: equal readers see the same."""
 
     shared: tuple[Range, ...] = ()
@@ -90,15 +90,15 @@ class Reading:
             event.message is None or self.may_read_message(event.message)
         )
 
-    def with_join(self, seq: int) -> Reading:
+    def with_join(self, seq: int) -> ReadableRanges:
         """The same reader, who joined with the event ``seq``."""
         return self if self.is_member else self._with(MembershipPeriod(seq, seq))
 
-    def with_leave(self, seq: int) -> Reading:
+    def with_leave(self, seq: int) -> ReadableRanges:
         """The same reader, who left with the event ``seq``."""
-        return Reading(*(_ended(ranges, seq) for ranges in (self.shared, self.invited, self.joined)))
+        return ReadableRanges(*(_ended(ranges, seq) for ranges in (self.shared, self.invited, self.joined)))
 
-    def renumbered(self, first: int, by: int) -> Reading:
+    def renumbered(self, first: int, by: int) -> ReadableRanges:
         """The same reader, after all numbers from ``first`` on were raised by ``by``."""
 
         def raised(ranges: tuple[Range, ...]) -> tuple[Range, ...]:
@@ -107,28 +107,28 @@ class Reading:
                 for start, end in ranges
             )
 
-        return Reading(raised(self.shared), raised(self.invited), raised(self.joined))
+        return ReadableRanges(raised(self.shared), raised(self.invited), raised(self.joined))
 
-    def _with(self, period: MembershipPeriod) -> Reading:
-        more = reading_of([period])
-        return Reading(self.shared + more.shared, self.invited + more.invited, self.joined + more.joined)
+    def _with(self, period: MembershipPeriod) -> ReadableRanges:
+        more = readable_ranges([period])
+        return ReadableRanges(self.shared + more.shared, self.invited + more.invited, self.joined + more.joined)
 
 
 def _ended(ranges: tuple[Range, ...], seq: int) -> tuple[Range, ...]:
     return tuple((start, seq if end is None else end) for start, end in ranges)
 
 
-PUBLIC: Final = Reading()
+PUBLIC: Final = ReadableRanges()
 """What everybody may read."""
 
 
-def reading_of(periods: Iterable[MembershipPeriod]) -> Reading:
+def readable_ranges(periods: Iterable[MembershipPeriod]) -> ReadableRanges:
     """What somebody may read who was in the room, or invited, in these periods."""
     periods = tuple(periods)
     joins = tuple((period.joined_seq, period.end_seq) for period in periods if period.joined_seq is not None)
     ends = [end for _, end in joins]
     until = None if None in ends else max((end for end in ends if end is not None), default=None)
-    return Reading(
+    return ReadableRanges(
         shared=((OLDEST, until),) if joins else (),
         invited=tuple((period.start_seq, period.end_seq) for period in periods),
         joined=joins,
@@ -145,22 +145,22 @@ def is_listed(room: Room) -> bool:
     return room.join_rule in OPEN_RULES or is_readable_by_all(room)
 
 
-def is_known_to(room: Room, reading: Reading) -> bool:
+def is_known_to(room: Room, reading: ReadableRanges) -> bool:
     """Whether a reader may know that the room exists. What was public once is known; its present name need not be."""
     return is_listed(room) or room.was_public or not reading.is_empty
 
 
-def may_see_room(room: Room, reading: Reading) -> bool:
+def may_see_room(room: Room, reading: ReadableRanges) -> bool:
     """Whether a reader may know the room's present name and description."""
     return is_listed(room) or not reading.is_empty
 
 
-def may_look_on(room: Room, reading: Reading) -> bool:
+def may_look_on(room: Room, reading: ReadableRanges) -> bool:
     """Whether a reader may follow what is said in the room from now on."""
     return is_readable_by_all(room) or reading.is_member
 
 
-def as_seen(message: Message, room: Room, reading: Reading) -> Message:
+def as_seen(message: Message, room: Room, reading: ReadableRanges) -> Message:
     """A message that may be read, as this reader sees it.
 
     Its reactions are counted up to now: they are for those who may follow the room now, whenever the message was written.

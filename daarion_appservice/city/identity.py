@@ -46,7 +46,7 @@ _USER_ID: Final = re.compile(rf"@[^:\0\ud800-\udfff]*+:{SERVER_NAME_PATTERN.remo
 _SLUG: Final = re.compile(SLUG_PATTERN.removeprefix("^").removesuffix("$"))
 
 
-class Staff(Enum):
+class ServiceUser(Enum):
     """Users in our namespace who are nobody in the city."""
 
     BOT = "bot"
@@ -59,7 +59,7 @@ Inhabitant = tuple[AuthorKind, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Namespace:
+class Identities:
     domain: str
     bot_localpart: str
     media_links: MediaLinks | None = field(default=None, compare=False, repr=False)
@@ -88,7 +88,7 @@ class Namespace:
     def agent(self, slug: AgentSlug) -> UserId:
         return self._user(AGENT_PREFIX + slug)
 
-    def keeper(self, room: Room) -> UserId:
+    def service_user(self, room: Room) -> UserId:
         """Who of ours looks after a room, and is in it as long as we are: the bot, or the agent whose direct chat it is."""
         return self.bot if room.agent is None else self.agent(room.agent)
 
@@ -116,31 +116,31 @@ class Namespace:
             case AuthorKind.MATRIX:
                 return UserId(author.id)
 
-    def who(self, user: UserId) -> Inhabitant | Staff:
+    def describe(self, user: UserId) -> Inhabitant | ServiceUser:
         """Whom a Matrix user is in the city; somebody who is not ours is a person on Matrix."""
         localpart, _, domain = user.removeprefix("@").partition(":")
         if domain == self.domain:
             if localpart.startswith(AGENT_PREFIX):
                 slug = localpart.removeprefix(AGENT_PREFIX)
-                return (AuthorKind.AGENT, slug) if _SLUG.fullmatch(slug) else Staff.NOBODY
+                return (AuthorKind.AGENT, slug) if _SLUG.fullmatch(slug) else ServiceUser.NOBODY
             if localpart.startswith(CITIZEN_PREFIX):
                 return self._citizen_of(localpart)
             if localpart == self.bot_localpart:
-                return Staff.BOT
+                return ServiceUser.BOT
             if localpart == OBSERVER:
-                return Staff.OBSERVER
+                return ServiceUser.OBSERVER
         return AuthorKind.MATRIX, user
 
-    def _citizen_of(self, localpart: str) -> Inhabitant | Staff:
+    def _citizen_of(self, localpart: str) -> Inhabitant | ServiceUser:
         citizen = CitizenId(_unescape(localpart.removeprefix(CITIZEN_PREFIX)))
         # One way to write each id, so that no two users are one citizen; and @citizen_agent=3ax is not the agent x.
         is_canonical = citizen and localpart == CITIZEN_PREFIX + _escape(citizen)
-        return (AuthorKind.CITIZEN, citizen) if is_canonical and not _is_other_subject(citizen) else Staff.NOBODY
+        return (AuthorKind.CITIZEN, citizen) if is_canonical and not _is_other_subject(citizen) else ServiceUser.NOBODY
 
     def subject(self, user: UserId) -> SubjectId | None:
         """The subject whose presence this user shows; None for the bot, the observer, and ghosts that nobody has."""
-        match self.who(user):
-            case Staff():
+        match self.describe(user):
+            case ServiceUser():
                 return None
             case AuthorKind.AGENT, slug:
                 return agent_subject(AgentSlug(slug))
@@ -150,12 +150,12 @@ class Namespace:
 
     def is_ours(self, user: UserId) -> bool:
         """Whether we made this user, or would: the bot, the observer, and the ghosts of agents and citizens."""
-        who = self.who(user)
-        return who is not Staff.NOBODY and not self.is_person(user)
+        who = self.describe(user)
+        return who is not ServiceUser.NOBODY and not self.is_person(user)
 
     def is_person(self, user: UserId) -> bool:
         """Whether this is somebody on Matrix, and not a name in our namespace."""
-        who = self.who(user)
+        who = self.describe(user)
         return isinstance(who, tuple) and who[0] is AuthorKind.MATRIX
 
     def user(self, subject: SubjectId) -> UserId:

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from .events import CityEvent, MemberChanged, MembershipChanged, RoomHappened
+from .events import CityEvent, MemberChanged, MembershipChanged, RoomEventStored
 from .feed import FeedWriter
-from .identity import Namespace, Staff
+from .identity import Identities, ServiceUser
 from .media import is_mxc
 from .ports import CityTransaction, NewId, NowMs
 from .text_sanitizing import one_line
 from .types import Author, AuthorKind, Member, OutboxKind, Removal, RoomEvent, RoomEventKind, RoomId, UserId
 
 
-class RoomMembers:
+class MemberLog:
     """All calls are part of the caller's transaction, and return what to publish once that is committed."""
 
-    def __init__(self, namespace: Namespace, now_ms: NowMs, new_id: NewId) -> None:
+    def __init__(self, namespace: Identities, now_ms: NowMs, new_id: NewId) -> None:
         self._namespace = namespace
         self._now_ms = now_ms
         self._feed = FeedWriter(new_id)
@@ -66,7 +66,7 @@ class RoomMembers:
         await tx.membership_periods.invited(room, user, seqs.stop)
         return happened
 
-    async def put_out(
+    async def removed(
         self, tx: CityTransaction, room: RoomId, user: UserId, removal: Removal | None = None
     ) -> list[CityEvent]:
         """Record that a moderator removed a user (``removal``), or Matrix refused the join, and drop their pending joins."""
@@ -149,7 +149,7 @@ class RoomMembers:
             await tx.feed.add([self._feed.joined(event) for event in people])
         # Counted first, and then told with the count.
         changed = [self._changed(member, joined=kind is RoomEventKind.JOIN) for member, _ in who]
-        return [*changed, *map(RoomHappened, events)]
+        return [*changed, *map(RoomEventStored, events)]
 
     def _changed(self, member: Member, *, joined: bool) -> MembershipChanged:
         subject = self._namespace.subject(member.user_id)
@@ -158,8 +158,8 @@ class RoomMembers:
 
     def _author(self, member: Member) -> Author | None:
         """None for the city's own staff, and for ghosts that nobody has."""
-        who = self._namespace.who(member.user_id)
-        if isinstance(who, Staff) or self._namespace.subject(member.user_id) is None:
+        who = self._namespace.describe(member.user_id)
+        if isinstance(who, ServiceUser) or self._namespace.subject(member.user_id) is None:
             return None
         kind, author_id = who
         return Author(kind, author_id, member.display_name or author_id, member.avatar_url)

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from ..errors import Conflict, NotFound
 from .agents import AgentDirectory
-from .events import OutboxFilled
+from .events import OutboxChanged
 from .messages import hold_open, knows_of
-from .ports import CityStore, CityTransaction, Doorkeeper, NewId, Publish, Roll, publish_all
-from .room_entry import come_in
-from .types import Author, Member, OutboxKind, Room, Standing
+from .ports import CityStore, CityTransaction, MembershipRecorder, NewId, Publish, RoomPermissions, publish_all
+from .room_entry import enter_room
+from .types import Author, Member, OutboxKind, RestrictionKind, Room
 
 
 class Membership:
@@ -18,8 +18,8 @@ class Membership:
         self,
         store: CityStore,
         publish: Publish,
-        roll: Roll,
-        doorkeeper: Doorkeeper,
+        roll: MembershipRecorder,
+        doorkeeper: RoomPermissions,
         agents: AgentDirectory,
         new_id: NewId,
     ) -> None:
@@ -33,7 +33,7 @@ class Membership:
     async def join(self, author: Author, room_id: str) -> Room:
         """Be in a room; to be there already is fine, and tells Matrix what one is called now if that is something else.
 
-        Raises NotFound, Conflict for an archived room, NotAllowed for somebody who is banned from it, or not invited where
+        Raises NotFound, Conflict for an archived room, Forbidden for somebody who is banned from it, or not invited where
         one must be.
         """
         async with self._store.transaction() as tx:
@@ -46,8 +46,8 @@ class Membership:
             if member == known:
                 return room
             await self._forgive(tx, member)
-            happened = await come_in(tx, self._roll, member, txn_id=self._new_id())
-        publish_all(self._publish, [*happened, OutboxFilled()])
+            happened = await enter_room(tx, self._roll, member, txn_id=self._new_id())
+        publish_all(self._publish, [*happened, OutboxChanged()])
         return room
 
     async def leave(self, author: Author, room_id: str) -> Room:
@@ -69,11 +69,11 @@ class Membership:
                 return room
             happened = await self._roll.quit(tx, member)
             await tx.outbox.add_move(OutboxKind.LEAVE, member.user_id, room.id, txn_id=self._new_id())
-        publish_all(self._publish, [*happened, OutboxFilled()])
+        publish_all(self._publish, [*happened, OutboxChanged()])
         return room
 
     async def _forgive(self, tx: CityTransaction, member: Member) -> None:
         """Whoever was put out and comes again is like everybody."""
         stands = await tx.standings.get(member.room_id, member.user_id)
-        if stands is not None and stands.standing is Standing.KICKED:
+        if stands is not None and stands.standing is RestrictionKind.KICKED:
             await tx.standings.forget(member.room_id, member.user_id)

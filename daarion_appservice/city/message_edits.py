@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..errors import Conflict, NotAllowed
-from .agent_replies import Answers
-from .events import AnswersOwed, CityEvent, OutboxFilled, RoomHappened
+from ..errors import Conflict, Forbidden
+from .agent_replies import AgentReplies
+from .events import CityEvent, OutboxChanged, RepliesPending, RoomEventStored
 from .feed import FeedWriter
 from .messages import check_content, check_size, find_open
-from .parsing_threads import prepared, prose_ahead
-from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, Wording, publish_all
+from .parsing_threads import parsed_ahead, prose_ahead
+from .ports import CityStore, CityTransaction, MessageFormatter, NewId, NowMs, Publish, RoomPermissions, publish_all
 from .room_sequence import record
 from .timestamps import plausible_ms
 from .types import (
@@ -43,14 +43,14 @@ class Edit:
     history: HistoryVisibility | None = None
 
 
-class Changes:
+class MessageEdits:
     def __init__(
         self,
         store: CityStore,
         publish: Publish,
-        wording: Wording,
-        doorkeeper: Doorkeeper,
-        answers: Answers,
+        wording: MessageFormatter,
+        doorkeeper: RoomPermissions,
+        answers: AgentReplies,
         now_ms: NowMs,
         new_id: NewId,
     ) -> None:
@@ -66,17 +66,17 @@ class Changes:
     async def edit(self, author: Author, room_id: str, message_id: str, body: str) -> Message:
         """Have one's own message say something else. The same text again changes nothing.
 
-        Raises NotFound, NotAllowed for another's message or somebody who may not speak there, Conflict for a deleted one and in
+        Raises NotFound, Forbidden for another's message or somebody who may not speak there, Conflict for a deleted one and in
         an archived room, InvalidInput for a body that cannot be.
         """
         check_size(body)
         # Before the transaction: nobody who writes has to wait until it is rendered.
         worded = await self._wording.content(body, msgtype="m.text", media=None)
         check_content(worded)
-        async with prepared(await self._texts_to_parse(author, message_id, body)), self._store.transaction() as tx:
+        async with parsed_ahead(await self._texts_to_parse(author, message_id, body)), self._store.transaction() as tx:
             room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
             if message.author.subject != author.subject:
-                raise NotAllowed("not_yours", "only their author may edit messages")
+                raise Forbidden("not_yours", "only their author may edit messages")
             if message.deleted:
                 raise Conflict("message_deleted", "this message is deleted: there is nothing left to edit")
             content = replace(worded, msgtype=message.msgtype, media=message.media)
@@ -88,11 +88,11 @@ class Changes:
             assert happened is not None
             await tx.outbox.add(OutboxKind.EDIT, message.id, room.id, txn_id=edit_id)
             asked = await self.asked_by_edit(tx, room, message, _as_it_stands(happened))
-        publish_all(self._publish, [happened, OutboxFilled(), *asked])
+        publish_all(self._publish, [happened, OutboxChanged(), *asked])
         return _as_it_stands(happened)
 
     async def _texts_to_parse(self, author: Author, message_id: str, body: str) -> list[Callable[[], object]]:
-        """Return calls for `prepared`: of the new text and the one that it replaces; none for agents, whose edits ask nobody."""
+        """Return calls for `parsed_ahead`: of the new text and the one that it replaces; none for agents, whose edits ask nobody."""
         if author.kind is AuthorKind.AGENT:
             return []
         async with self._store.reading() as tx:
@@ -102,24 +102,24 @@ class Changes:
     async def asked_by_edit(self, tx: CityTransaction, room: Room, before: Message, after: Message) -> list[CityEvent]:
         """Write down the agents that a message asks only since it was edited; returns what to publish once that is committed."""
         owed = await self._answers.note_edit(tx, room, before, after)
-        return [AnswersOwed()] if owed else []
+        return [RepliesPending()] if owed else []
 
     async def delete(self, author: Author, room_id: str, message_id: str, *, may_moderate: bool) -> Message:
         """Take back one's own message, or anybody's (``may_moderate``); one that is deleted already is fine.
 
-        Raises NotFound, NotAllowed, and Conflict in an archived room.
+        Raises NotFound, Forbidden, and Conflict in an archived room.
         """
         async with self._store.transaction() as tx:
             room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
             is_own = message.author.subject == author.subject
             if not is_own and not may_moderate:
-                raise NotAllowed("not_yours", "only their author and admins may delete messages")
+                raise Forbidden("not_yours", "only their author and admins may delete messages")
             if message.deleted:
                 return message
             happened = await self._deleted(tx, message, author, self._now_ms())
             kind = OutboxKind.DELETE if is_own else OutboxKind.REMOVE
             await tx.outbox.add(kind, message.id, room.id, txn_id=self._new_id())
-        publish_all(self._publish, [happened, OutboxFilled()])
+        publish_all(self._publish, [happened, OutboxChanged()])
         return _as_it_stands(happened)
 
     async def receive_edit(
@@ -132,7 +132,7 @@ class Changes:
         event_id: EventId,
         at_ms: int,
         history: HistoryVisibility | None = None,
-    ) -> RoomHappened | None:
+    ) -> RoomEventStored | None:
         """Take over an edit from Matrix; None when it changes nothing, is known, or is not theirs to make.
 
         ``history`` is of an edit that is brought in with its message: who may read it; nothing is told of it.
@@ -144,7 +144,7 @@ class Changes:
 
     async def receive_edit_removal(
         self, tx: CityTransaction, message: Message, revision: Revision, by: Author
-    ) -> RoomHappened | None:
+    ) -> RoomEventStored | None:
         """Somebody redacted an edit on Matrix: the newest edit that is left is shown, or the first text.
 
         None when another edit is shown.
@@ -157,13 +157,13 @@ class Changes:
         happened = await record(tx, RoomEventKind.UPDATED, message, by, self._now_ms())
         return await self._show(tx, message, left, happened)
 
-    async def receive_deletion(self, tx: CityTransaction, message: Message, by: Author) -> RoomHappened | None:
+    async def receive_deletion(self, tx: CityTransaction, message: Message, by: Author) -> RoomEventStored | None:
         """Somebody deleted a message on Matrix, where that they may was checked; None when it is deleted already."""
         return None if message.deleted else await self._deleted(tx, message, by, self._now_ms())
 
     async def _edited(
         self, tx: CityTransaction, message: Message, content: Content, editor: Author, edit: Edit
-    ) -> RoomHappened | None:
+    ) -> RoomEventStored | None:
         shown = await tx.revisions.newest(message.id)
         if shown is None:
             shown = Revision(
@@ -190,8 +190,8 @@ class Changes:
         return await self._show(tx, message, revision, happened) if is_shown else None
 
     async def _show(
-        self, tx: CityTransaction, message: Message, revision: Revision, happened: RoomHappened | None
-    ) -> RoomHappened | None:
+        self, tx: CityTransaction, message: Message, revision: Revision, happened: RoomEventStored | None
+    ) -> RoomEventStored | None:
         """Have the message say what this revision says; ``happened`` is what tells of it."""
         content, is_first = revision.content, revision.seq is None
         edited_at_ms = None if is_first and revision.at_ms == message.created_at_ms else revision.at_ms
@@ -210,9 +210,9 @@ class Changes:
             message.id, content, edited_at_ms=edited_at_ms, seq=revision.seq, visibility=revision.visibility
         )
         await tx.feed.reword(self._feed.message(message))
-        return happened and RoomHappened(replace(happened.event, message=message))
+        return happened and RoomEventStored(replace(happened.event, message=message))
 
-    async def _deleted(self, tx: CityTransaction, message: Message, by: Author, at_ms: int) -> RoomHappened:
+    async def _deleted(self, tx: CityTransaction, message: Message, by: Author, at_ms: int) -> RoomEventStored:
         await tx.messages.delete(message.id)
         await tx.reactions.drop_all_of(message.id)
         await tx.revisions.drop_all_of(message.id)
@@ -223,6 +223,6 @@ class Changes:
         return await record(tx, RoomEventKind.DELETED, message, by, at_ms)
 
 
-def _as_it_stands(happened: RoomHappened) -> Message:
+def _as_it_stands(happened: RoomEventStored) -> Message:
     assert happened.event.message is not None
     return happened.event.message

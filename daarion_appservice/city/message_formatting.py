@@ -9,16 +9,16 @@ from __future__ import annotations
 from functools import partial
 
 from .agents import AgentDirectory
-from .identity import Namespace, is_user_id
+from .identity import Identities, is_user_id
 from .markup import Pill, mention_names, rendered
 from .parsing_threads import AT_ONCE_CHARS, in_thread
 from .types import AgentSlug, Content, Media, SubjectId, UserId
 
 
-class MatrixWording:
+class MatrixMessageFormatter:
     """``@<slug>`` means an agent, and ``@name:server`` somebody on Matrix, or a ghost by its Matrix name."""
 
-    def __init__(self, agents: AgentDirectory, namespace: Namespace) -> None:
+    def __init__(self, agents: AgentDirectory, namespace: Identities) -> None:
         self._agents = agents
         self._namespace = namespace
 

@@ -6,18 +6,28 @@ import json
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ..errors import Conflict, InvalidInput, NotAllowed, NotFound
-from .agent_replies import Answers
-from .delivery_errors import DeliveryError, narrowed
-from .events import AnswersOwed, CityEvent, MessagePosted, OutboxFilled, RoomHappened
+from ..errors import Conflict, Forbidden, InvalidInput, NotFound
+from .agent_replies import AgentReplies
+from .delivery_errors import DeliveryError, most_specific_error
+from .events import CityEvent, MessagePosted, OutboxChanged, RepliesPending, RoomEventStored
 from .feed import FeedWriter
-from .history_visibility import PUBLIC, Reading, is_known_to, is_readable_by_all
+from .history_visibility import PUBLIC, ReadableRanges, is_known_to, is_readable_by_all
 from .media import msgtype_of
-from .parsing_threads import prepared, prose_ahead
-from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, Roll, Wording, publish_all
+from .parsing_threads import parsed_ahead, prose_ahead
+from .ports import (
+    CityStore,
+    CityTransaction,
+    MembershipRecorder,
+    MessageFormatter,
+    NewId,
+    NowMs,
+    Publish,
+    RoomPermissions,
+    publish_all,
+)
 from .redelivery import redeliver
-from .room_entry import come_in
-from .room_sequence import Place, note_moved, record, take_place
+from .room_entry import enter_room
+from .room_sequence import TimelinePosition, insert_position, note_moved, record
 from .timestamps import plausible_ms
 from .types import (
     Author,
@@ -67,10 +77,10 @@ class Messages:
         self,
         store: CityStore,
         publish: Publish,
-        wording: Wording,
-        doorkeeper: Doorkeeper,
-        roll: Roll,
-        answers: Answers,
+        wording: MessageFormatter,
+        doorkeeper: RoomPermissions,
+        roll: MembershipRecorder,
+        answers: AgentReplies,
         now_ms: NowMs,
         new_id: NewId,
     ) -> None:
@@ -87,14 +97,14 @@ class Messages:
     async def post(self, author: Author, room_id: str, draft: Draft) -> Posted:
         """Accept a message from the city's side: it is stored together with its way to Matrix.
 
-        Raises NotFound for an unknown room or message replied to, Conflict for an archived room, NotAllowed for somebody who
+        Raises NotFound for an unknown room or message replied to, Conflict for an archived room, Forbidden for somebody who
         may not speak there, InvalidInput for a body that is empty, too large, or cannot stand in a Matrix event.
         """
         check_size(draft.body)
         content = await self._content(author, draft)
         check_content(content)
         client_id = draft.client_id
-        async with prepared(prose_ahead(draft.body)), self._store.transaction() as tx:
+        async with parsed_ahead(prose_ahead(draft.body)), self._store.transaction() as tx:
             # Held, so that of two that come with the same client_id at once the second finds the first.
             room = await hold_open(tx, room_id, author, self._doorkeeper)
             if client_id is not None and (posted := await tx.messages.by_client_id(author, room.id, client_id)):
@@ -118,7 +128,9 @@ class Messages:
             await self._tell(tx, room, message)
             await tx.outbox.add(OutboxKind.MESSAGE, message.id, room.id, txn_id=message.id)
             owed = await self._answers.note(tx, room, message) if draft.is_whole else []
-        publish_all(self._publish, [*come, MessagePosted(message), OutboxFilled(), *([AnswersOwed()] if owed else [])])
+        publish_all(
+            self._publish, [*come, MessagePosted(message), OutboxChanged(), *([RepliesPending()] if owed else [])]
+        )
         return Posted(message, is_new=True)
 
     async def _come(self, tx: CityTransaction, room: Room, author: Author) -> list[CityEvent]:
@@ -129,23 +141,23 @@ class Messages:
         member = self._roll.member(room.id, author)
         if await tx.members.get(room.id, member.user_id) is not None:
             return []
-        return await come_in(tx, self._roll, member, txn_id=self._new_id())
+        return await enter_room(tx, self._roll, member, txn_id=self._new_id())
 
     async def send_again(self, author: Author, room_id: str, message_id: str, *, may_moderate: bool = False) -> Message:
         """Try anew to get one's own message to Matrix, or anybody's as an admin; one that did not fail is left as it is.
 
-        Raises NotFound, NotAllowed for another's message or somebody who may not speak there, Conflict in an archived room.
+        Raises NotFound, Forbidden for another's message or somebody who may not speak there, Conflict in an archived room.
         """
         async with self._store.transaction() as tx:
             room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
             if message.author.subject != author.subject:
                 if not may_moderate:
-                    raise NotAllowed("not_yours", "only their author may send messages again")
+                    raise Forbidden("not_yours", "only their author may send messages again")
             else:
                 await self._doorkeeper.check_may_speak(tx, room, author)
             message, happened = await redeliver(tx, message, author, self._now_ms())
         if happened is not None:
-            publish_all(self._publish, [happened, OutboxFilled()])
+            publish_all(self._publish, [happened, OutboxChanged()])
         return message
 
     async def _content(self, author: Author, draft: Draft) -> Content:
@@ -188,9 +200,9 @@ class Messages:
         created_at_ms = plausible_ms(created_at_ms, self._now_ms())
         replied_to = await message_of_event(tx, reply_to) if reply_to else None
         if is_history:
-            place = Place(await tx.rooms.earlier_seq(room.id))
+            place = TimelinePosition(await tx.rooms.earlier_seq(room.id))
         else:
-            place = await take_place(tx, room.id, before, now_ms=created_at_ms)
+            place = await insert_position(tx, room.id, before, now_ms=created_at_ms)
         visibility = visibility or place.visibility
         message = _message(
             MessageId(self._new_id()),
@@ -216,14 +228,14 @@ class Messages:
         # Whoever asked that long ago has gone on by now: what comes in after an outage is not all answered at once.
         is_recent = self._now_ms() - created_at_ms < _ANSWERED_WITHIN_MS
         owed = await self._answers.note(tx, room, message) if is_recent else []
-        return [*told, MessagePosted(message), *([AnswersOwed()] if owed else [])]
+        return [*told, MessagePosted(message), *([RepliesPending()] if owed else [])]
 
     async def _tell(self, tx: CityTransaction, room: Room, message: Message) -> None:
         """What is said in public is told on the front page."""
         if room.agent is None:
             await tx.feed.add([self._feed.message(message)])
 
-    async def arrived(self, tx: CityTransaction, message: Message, event_id: EventId) -> RoomHappened:
+    async def arrived(self, tx: CityTransaction, message: Message, event_id: EventId) -> RoomEventStored:
         """Matrix has the message, as ``event_id``; returns what to publish once that is committed."""
         await tx.messages.delivered(message.id, event_id)
         message = replace(message, matrix_event_id=event_id, delivery=Delivery.SENT, delivery_error=None)
@@ -232,9 +244,9 @@ class Messages:
             await tx.outbox.add(OutboxKind.DELETE, message.id, message.room_id, txn_id=self._new_id())
         return await record(tx, RoomEventKind.UPDATED, message, message.author, self._now_ms())
 
-    async def given_up(self, tx: CityTransaction, message: Message, error: DeliveryError) -> RoomHappened:
+    async def given_up(self, tx: CityTransaction, message: Message, error: DeliveryError) -> RoomEventStored:
         """End the delivery of a message that Matrix will not get; returns what to publish once that is committed."""
-        error = await narrowed(tx, self._doorkeeper, message, error)
+        error = await most_specific_error(tx, self._doorkeeper, message, error)
         await tx.messages.not_delivered(message.id, error)
         message = replace(message, delivery=Delivery.FAILED, delivery_error=error)
         return await record(tx, RoomEventKind.UPDATED, message, message.author, self._now_ms())
@@ -278,7 +290,7 @@ def _json_bytes(text: str) -> int:
 
 
 async def find_open(
-    tx: CityTransaction, room_id: str, message_id: str, who: Author, doorkeeper: Doorkeeper
+    tx: CityTransaction, room_id: str, message_id: str, who: Author, doorkeeper: RoomPermissions
 ) -> tuple[Room, Message]:
     """A message that may be changed, and its room, which is held until the transaction ends.
 
@@ -291,7 +303,7 @@ async def find_open(
     return room, message
 
 
-async def hold_open(tx: CityTransaction, room_id: str, who: Author, doorkeeper: Doorkeeper) -> Room:
+async def hold_open(tx: CityTransaction, room_id: str, who: Author, doorkeeper: RoomPermissions) -> Room:
     """A room that may be written to, held until the transaction ends.
 
     Raises NotFound for a room of which ``who`` may not know, too, and Conflict for an archived one.
@@ -317,7 +329,7 @@ async def _own_chat(tx: CityTransaction, room_id: str, who: Author) -> Room | No
     return room if room is not None and room.agent == who.id else None
 
 
-async def knows_of(tx: CityTransaction, room: Room, who: Author, doorkeeper: Doorkeeper) -> bool:
+async def knows_of(tx: CityTransaction, room: Room, who: Author, doorkeeper: RoomPermissions) -> bool:
     """Whether ``who`` may know that there is this room; an agent knows of its direct chats."""
     return (
         room.agent is not None
@@ -326,7 +338,7 @@ async def knows_of(tx: CityTransaction, room: Room, who: Author, doorkeeper: Doo
     )
 
 
-async def find_in(tx: CityTransaction, room: Room, message_id: str, reading: Reading | None = None) -> Message:
+async def find_in(tx: CityTransaction, room: Room, message_id: str, reading: ReadableRanges | None = None) -> Message:
     """A room's message, with a ``reading`` only one that it may read; raises NotFound."""
     message = await tx.messages.get(MessageId(message_id))
     if message is None or message.room_id != room.id:
@@ -344,7 +356,7 @@ async def message_of_event(tx: CityTransaction, event: EventId) -> Message | Non
     return message
 
 
-def check_readable(message: Message, room: Room, reading: Reading) -> None:
+def check_readable(message: Message, room: Room, reading: ReadableRanges) -> None:
     """Raise NotFound for a message that may not be read: that it is there is not told either."""
     if room.agent is None and not reading.may_read_message(message):
         raise _no_such_message(room, message.id)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from .online_members import Occupancy
+from .online_members import OnlineMembers
 from .presence import Status, Transition
 from .types import SubjectId, is_person
 
 
-class Census:
-    def __init__(self, occupancy: Occupancy) -> None:
+class OnlineCounts:
+    def __init__(self, occupancy: OnlineMembers) -> None:
         self._occupancy = occupancy
         self._count: Counter[tuple[str, Status]] = Counter()
 

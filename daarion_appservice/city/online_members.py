@@ -8,7 +8,7 @@ from collections.abc import Iterable, Set
 from .types import RoomId, SubjectId
 
 
-class Occupancy:
+class OnlineMembers:
     """Who is a member where, who is here, and from the two the number of members here, room by room."""
 
     def __init__(self) -> None:
@@ -33,12 +33,12 @@ class Occupancy:
         if subject in self._here:
             self._count[room] -= 1
 
-    def came(self, subject: SubjectId) -> None:
+    def connected(self, subject: SubjectId) -> None:
         if subject not in self._here:
             self._here.add(subject)
             self._count.update(self._rooms_of.get(subject, ()))
 
-    def went(self, subject: SubjectId) -> None:
+    def disconnected(self, subject: SubjectId) -> None:
         if subject in self._here:
             self._here.discard(subject)
             self._count.subtract(self._rooms_of.get(subject, ()))

@@ -28,21 +28,21 @@ AT_ONCE_CHARS: Final = 2_000
 
 _THREAD: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="markup")
 _results: ContextVar[dict[tuple[Callable[[str], Any], str], Any] | None] = ContextVar("prepared", default=None)
-"""The results by parser and text; None outside of a `prepared` block."""
+"""The results by parser and text; None outside of a `parsed_ahead` block."""
 
 
 def html_of(html: str) -> str | None:
-    """Return `markup.sanitised`, from the cache of a `prepared` block if there is one."""
+    """Return `markup.sanitised`, from the cache of a `parsed_ahead` block if there is one."""
     return _result(markup.sanitised, html)
 
 
 def names_in(body: str) -> list[str]:
-    """Return `markup.mention_names`, from the cache of a `prepared` block if there is one."""
+    """Return `markup.mention_names`, from the cache of a `parsed_ahead` block if there is one."""
     return _result(markup.mention_names, body)
 
 
 def prose_of(body: str) -> tuple[str, ...]:
-    """Return `markup.prose` as a tuple, from the cache of a `prepared` block if there is one."""
+    """Return `markup.prose` as a tuple, from the cache of a `parsed_ahead` block if there is one."""
     return _result(_prose, body)
 
 
@@ -52,7 +52,7 @@ async def in_thread(work: Callable[[], _T]) -> _T:
 
 
 @asynccontextmanager
-async def prepared(works: Iterable[Callable[[], object]]) -> AsyncIterator[None]:
+async def parsed_ahead(works: Iterable[Callable[[], object]]) -> AsyncIterator[None]:
     """Run ``works`` in the parser thread, one after another, and cache what they parse until the block ends.
 
     Exceptions of ``works`` are suppressed: the same call raises again where its result is needed, and fails that message alone.
@@ -68,7 +68,7 @@ async def prepared(works: Iterable[Callable[[], object]]) -> AsyncIterator[None]
 
 
 def prose_ahead(*bodies: str) -> list[Callable[[], object]]:
-    """Return calls for `prepared` that parse what `Addressing` reads of long texts."""
+    """Return calls for `parsed_ahead` that parse what `AgentMentions` reads of long texts."""
     return [partial(prose_of, body) for body in bodies if "@" in body and len(body) > AT_ONCE_CHARS]
 
 

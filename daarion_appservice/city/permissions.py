@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from ..errors import NotAllowed
+from ..errors import Forbidden
 from .agents import AgentDirectory
-from .history_visibility import Reading
-from .identity import Namespace
+from .history_visibility import ReadableRanges
+from .identity import Identities
 from .ports import CityTransaction
 from .power_levels import may_send
-from .reader_memberships import Readers
-from .types import Author, Room, Standing, Stands, UserId
+from .reader_memberships import ReaderMemberships
+from .types import Author, Restriction, RestrictionKind, Room, UserId
 
 
-class MatrixDoorkeeper:
-    def __init__(self, namespace: Namespace, agents: AgentDirectory) -> None:
+class MatrixRoomPermissions:
+    def __init__(self, namespace: Identities, agents: AgentDirectory) -> None:
         self._namespace = namespace
         self._agents = agents
-        self._readers = Readers(namespace)
+        self._readers = ReaderMemberships(namespace)
 
     async def check_may_speak(self, tx: CityTransaction, room: Room, author: Author) -> None:
         await self._check_may_send(tx, room, author, "m.room.message")
@@ -32,7 +32,7 @@ class MatrixDoorkeeper:
     async def check_not_put_out(self, tx: CityTransaction, room: Room, author: Author) -> None:
         _check_not_put_out(room, await self._stands(tx, room, author))
 
-    async def reading(self, tx: CityTransaction, room: Room, author: Author) -> Reading:
+    async def reading(self, tx: CityTransaction, room: Room, author: Author) -> ReadableRanges:
         return await self._readers.reading(tx, room, author)
 
     async def _check_may_send(self, tx: CityTransaction, room: Room, author: Author, event_type: str) -> None:
@@ -40,35 +40,33 @@ class MatrixDoorkeeper:
         _check_not_put_out(room, stands)
         await self._check_let_in(tx, room, author, stands)
         if not may_send(room.power_levels, self._user(author), event_type):
-            raise NotAllowed("muted", f"those who look after the room {room.slug} let you read, but not write there")
+            raise Forbidden("muted", f"those who look after the room {room.slug} let you read, but not write there")
 
-    async def _check_let_in(self, tx: CityTransaction, room: Room, author: Author, stands: Stands | None) -> None:
-        """Raise NotAllowed for whoever is not in a room where nobody comes in uninvited."""
+    async def _check_let_in(self, tx: CityTransaction, room: Room, author: Author, stands: Restriction | None) -> None:
+        """Raise Forbidden for whoever is not in a room where nobody comes in uninvited."""
         if room.join_rule == "public" or self._agents.lives_in(author, room):
             return
-        is_invited = stands is not None and stands.standing is Standing.INVITED
+        is_invited = stands is not None and stands.standing is RestrictionKind.INVITED
         if not is_invited and await tx.members.get(room.id, self._user(author)) is None:
-            raise NotAllowed(
-                "invite_only", f"only those whom somebody invites on Matrix come into the room {room.slug}"
-            )
+            raise Forbidden("invite_only", f"only those whom somebody invites on Matrix come into the room {room.slug}")
 
-    async def _stands(self, tx: CityTransaction, room: Room, author: Author) -> Stands | None:
+    async def _stands(self, tx: CityTransaction, room: Room, author: Author) -> Restriction | None:
         return await tx.standings.get(room.id, self._user(author))
 
     def _user(self, author: Author) -> UserId:
         return self._namespace.author(author)
 
 
-def _check_not_put_out(room: Room, stands: Stands | None) -> None:
+def _check_not_put_out(room: Room, stands: Restriction | None) -> None:
     _check_not_banned(room, stands)
-    if stands is not None and stands.standing is Standing.KICKED:
-        raise NotAllowed("kicked", f"you were put out of the room {room.slug}{_because(stands)}; join it again first")
+    if stands is not None and stands.standing is RestrictionKind.KICKED:
+        raise Forbidden("kicked", f"you were put out of the room {room.slug}{_because(stands)}; join it again first")
 
 
-def _check_not_banned(room: Room, stands: Stands | None) -> None:
-    if stands is not None and stands.standing is Standing.BANNED:
-        raise NotAllowed("banned", f"you are banned from the room {room.slug}{_because(stands)}")
+def _check_not_banned(room: Room, stands: Restriction | None) -> None:
+    if stands is not None and stands.standing is RestrictionKind.BANNED:
+        raise Forbidden("banned", f"you are banned from the room {room.slug}{_because(stands)}")
 
 
-def _because(stands: Stands) -> str:
+def _because(stands: Restriction) -> str:
     return f": {stands.reason}" if stands.reason else ""

@@ -31,11 +31,11 @@ class Status(StrEnum):
 STRENGTH: Final = {Status.OFFLINE: 0, Status.AWAY: 1, Status.ONLINE: 2}
 
 
-class Keep:
+class RetentionRules:
     """Stands for "leave the status text as it is", which is not the same as clearing it."""
 
 
-KEEP: Final = Keep()
+KEEP: Final = RetentionRules()
 
 MAX_SESSIONS: Final = 64
 """Of one subject; one more ends the oldest, so that nobody fills the memory with names of sessions."""
@@ -45,7 +45,7 @@ _NEVER: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class PresenceState:
     """What the city shows of a subject. ``last_active_ms`` is None for one that was never seen."""
 
     status: Status = Status.OFFLINE
@@ -58,17 +58,17 @@ class Transition:
     """A subject is shown differently than before."""
 
     subject: SubjectId
-    before: Shown
-    after: Shown
+    before: PresenceState
+    after: PresenceState
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class Heartbeat:
     """A sign of life of one session; ``status=OFFLINE`` ends it."""
 
     subject: SubjectId
     status: Status = Status.ONLINE
-    status_msg: str | Keep | None = KEEP
+    status_msg: str | RetentionRules | None = KEEP
     """One line; what comes in is made so (``texts.one_line``), whoever sends it."""
     session: str = ""
 
@@ -78,11 +78,11 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class RemotePresence:
     """What somebody who knows better says of a subject (a homeserver of its people): holds until said otherwise."""
 
     subject: SubjectId
-    shown: Shown
+    shown: PresenceState
     session: str
 
 
@@ -97,7 +97,7 @@ class _Session:
 @dataclass(slots=True)
 class _Subject:
     sessions: dict[str, _Session] = field(default_factory=dict)
-    shown: Shown = Shown()
+    shown: PresenceState = PresenceState()
     last_active_ms: int | None = None
 
 
@@ -109,13 +109,13 @@ class Presence:
         self._subjects: dict[SubjectId, _Subject] = {}
         self._deadlines: list[tuple[int, SubjectId, str]] = []
 
-    def beat(
+    def record_heartbeat(
         self,
         subject_id: SubjectId,
         *,
         now_ms: int,
         status: Status = Status.ONLINE,
-        status_msg: str | Keep | None = KEEP,
+        status_msg: str | RetentionRules | None = KEEP,
         session: str = "",
     ) -> Transition | None:
         """A sign of life of one session; ``status=OFFLINE`` ends it."""
@@ -140,7 +140,7 @@ class Presence:
             known.status = status
         return self._show(subject_id, subject, status_msg)
 
-    def place(
+    def set_remote(
         self, subject_id: SubjectId, *, status: Status, status_msg: str | None, last_active_ms: int | None, session: str
     ) -> Transition | None:
         """What somebody who knows better says of a subject (a homeserver of its people): holds until said otherwise."""
@@ -174,26 +174,28 @@ class Presence:
         """When ``expire`` is worth calling again: never later than the next real deadline, perhaps earlier."""
         return self._deadlines[0][0] if self._deadlines else None
 
-    def shown(self, subject_id: SubjectId) -> Shown:
+    def state(self, subject_id: SubjectId) -> PresenceState:
         subject = self._subjects.get(subject_id)
         if subject is None:
-            return Shown()
+            return PresenceState()
         shown = subject.shown
-        return Shown(shown.status, shown.status_msg, subject.last_active_ms)
+        return PresenceState(shown.status, shown.status_msg, subject.last_active_ms)
 
-    def _end(self, subject_id: SubjectId, session: str, status_msg: str | Keep | None) -> Transition | None:
+    def _end(self, subject_id: SubjectId, session: str, status_msg: str | RetentionRules | None) -> Transition | None:
         subject = self._subjects[subject_id]
         subject.sessions.pop(session, None)
         return self._show(subject_id, subject, KEEP if subject.sessions else status_msg)
 
-    def _show(self, subject_id: SubjectId, subject: _Subject, status_msg: str | Keep | None) -> Transition | None:
+    def _show(
+        self, subject_id: SubjectId, subject: _Subject, status_msg: str | RetentionRules | None
+    ) -> Transition | None:
         status = max(
             (session.status for session in subject.sessions.values()), key=STRENGTH.__getitem__, default=Status.OFFLINE
         )
-        if isinstance(status_msg, Keep):
+        if isinstance(status_msg, RetentionRules):
             # A text belongs to somebody who is here; one that is kept does not outlive the last session.
             status_msg = None if status is Status.OFFLINE else subject.shown.status_msg
-        before, subject.shown = subject.shown, Shown(status, status_msg, subject.last_active_ms)
+        before, subject.shown = subject.shown, PresenceState(status, status_msg, subject.last_active_ms)
         if (before.status, before.status_msg) == (status, status_msg):
             return None
         return Transition(subject_id, before, subject.shown)

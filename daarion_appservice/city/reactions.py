@@ -7,11 +7,11 @@ from typing import Final
 
 from ..errors import Conflict, InvalidInput
 from .emoji import normal_form
-from .events import OutboxFilled, RoomHappened
+from .events import OutboxChanged, RoomEventStored
 from .history_visibility import as_seen
 from .media import is_mxc
 from .messages import find_open
-from .ports import CityStore, CityTransaction, Doorkeeper, NewId, NowMs, Publish, publish_all
+from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, RoomPermissions, publish_all
 from .room_sequence import record
 from .text_sanitizing import one_line
 from .timestamps import plausible_ms
@@ -27,7 +27,7 @@ _MAX_SIGNS: Final = 100
 
 class Reactions:
     def __init__(
-        self, store: CityStore, publish: Publish, doorkeeper: Doorkeeper, now_ms: NowMs, new_id: NewId
+        self, store: CityStore, publish: Publish, doorkeeper: RoomPermissions, now_ms: NowMs, new_id: NewId
     ) -> None:
         self._store = store
         self._publish = publish
@@ -38,7 +38,7 @@ class Reactions:
     async def give(self, author: Author, room_id: str, message_id: str, key: str) -> Message:
         """Give a message a sign; the same again changes nothing. Returns the message as it stands then.
 
-        Raises NotFound, Conflict for a deleted message or an archived room, NotAllowed, InvalidInput for what is no sign.
+        Raises NotFound, Conflict for a deleted message or an archived room, Forbidden, InvalidInput for what is no sign.
         """
         key = normal_form(key)
         if not is_mxc(key):
@@ -62,7 +62,7 @@ class Reactions:
             await tx.reactions.add(reaction)
             message, happened = await self._counted(tx, message, reaction, added=True)
             await tx.outbox.add(OutboxKind.REACT, message.id, room.id, txn_id=reaction.id, reaction=reaction.id)
-        publish_all(self._publish, [happened, OutboxFilled()])
+        publish_all(self._publish, [happened, OutboxChanged()])
         return message
 
     async def take_back(self, author: Author, room_id: str, message_id: str, key: str) -> Message:
@@ -77,7 +77,7 @@ class Reactions:
             await tx.reactions.mark_removed(reaction.id)
             message, happened = await self._counted(tx, message, reaction, added=False)
             await tx.outbox.add(OutboxKind.UNREACT, message.id, room.id, txn_id=self._new_id(), reaction=reaction.id)
-        publish_all(self._publish, [happened, OutboxFilled()])
+        publish_all(self._publish, [happened, OutboxChanged()])
         return as_seen(message, room, reading)
 
     async def receive(
@@ -90,7 +90,7 @@ class Reactions:
         event_id: EventId,
         shortcode: str | None = None,
         given_at_ms: int | None = None,
-    ) -> RoomHappened | None:
+    ) -> RoomEventStored | None:
         """Somebody gave a sign on Matrix; None when it is known already, or cannot be one.
 
         Args:
@@ -122,7 +122,7 @@ class Reactions:
         _, happened = await self._counted(tx, message, reaction, added=True)
         return happened
 
-    async def receive_removal(self, tx: CityTransaction, room: Room, reaction: Reaction) -> RoomHappened | None:
+    async def receive_removal(self, tx: CityTransaction, room: Room, reaction: Reaction) -> RoomEventStored | None:
         """A sign is gone on Matrix; None when it was taken back already, or was given in another room."""
         message = await tx.messages.get(reaction.message_id)
         if message is None or message.room_id != room.id:
@@ -135,7 +135,7 @@ class Reactions:
 
     async def _counted(
         self, tx: CityTransaction, message: Message, reaction: Reaction, *, added: bool
-    ) -> tuple[Message, RoomHappened]:
+    ) -> tuple[Message, RoomEventStored]:
         """Count anew; returns the message as it stands then, and what to publish once that is committed."""
         tallies = await tx.reactions.tallies(message.id)
         await tx.messages.set_reactions(message.id, tallies)

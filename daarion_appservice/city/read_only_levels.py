@@ -19,7 +19,7 @@ _REDACTION: Final = "m.room.redaction"
 
 
 @dataclass(frozen=True, slots=True)
-class Powers:
+class RoomPowerLevels:
     """``content`` of a room that has no such event is empty; ``creators`` stand above all (room version 12 and later)."""
 
     content: Event
@@ -43,7 +43,7 @@ class Powers:
         return level_of(self.content.get(key), _DEFAULTS[key])
 
 
-def closed(powers: Powers, keeper: UserId) -> dict[str, Any]:
+def read_only(powers: RoomPowerLevels, keeper: UserId) -> dict[str, Any]:
     """The content with which nobody below ``keeper`` says anything; that of a closed room is what it is.
 
     Deleting stays as it was: what must go from an archive can go.
@@ -57,10 +57,10 @@ def closed(powers: Powers, keeper: UserId) -> dict[str, Any]:
     }
 
 
-def reopened(content: Event, before: Event) -> dict[str, Any]:
+def restored(content: Event, before: Event) -> dict[str, Any]:
     """``content`` of a closed room, with what closing it changed as it was ``before``; all else stays."""
     then = inner(before, "events")
     events = {each: level_of(then.get(each), level) for each, level in inner(content, "events").items()}
     if _REDACTION not in then:
         events.pop(_REDACTION, None)
-    return dict(content) | {"events_default": Powers(before).default("events_default"), "events": events}
+    return dict(content) | {"events_default": RoomPowerLevels(before).default("events_default"), "events": events}

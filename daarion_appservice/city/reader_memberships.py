@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from ..errors import InvalidInput
 from ..storage.database import Transaction
-from .history_visibility import Reading
-from .identity import Namespace
+from .history_visibility import ReadableRanges
+from .identity import Identities
 from .ports import CityTransaction
 from .types import Author, AuthorKind, CitizenId, Room, RoomId, SubjectId, UserId
 
 
-class Readers:
+class ReaderMemberships:
     """``who`` is None for somebody who is nobody in a room: an anonymous reader, a service, the admin token."""
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Identities) -> None:
         self._namespace = namespace
 
     async def users(self, tx: CityTransaction, who: Author | None) -> tuple[UserId, ...]:
@@ -26,11 +26,11 @@ class Readers:
         account = await tx.accounts.of(CitizenId(who.id)) if who.kind is AuthorKind.CITIZEN else None
         return (ghost,) if account is None else (ghost, account)
 
-    async def reading(self, tx: CityTransaction, room: Room, who: Author | None) -> Reading:
+    async def reading(self, tx: CityTransaction, room: Room, who: Author | None) -> ReadableRanges:
         """What they may read in one room."""
         return await tx.membership_periods.reading(room.id, await self.users(tx, who))
 
-    async def readings(self, tx: Transaction, who: Author | None) -> dict[RoomId, Reading]:
+    async def readings(self, tx: Transaction, who: Author | None) -> dict[RoomId, ReadableRanges]:
         """The same for each room in which something is not for everybody and they were, or are invited."""
         return await tx.membership_periods.readings(await self.users(tx, who))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .events import RoomHappened
+from .events import RoomEventStored
 from .ports import CityTransaction
 from .room_sequence import record
 from .types import Author, Delivery, Message, MessageId, RoomEventKind
@@ -12,7 +12,7 @@ from .types import Author, Delivery, Message, MessageId, RoomEventKind
 
 async def redeliver(
     tx: CityTransaction, message: Message, by: Author, now_ms: int
-) -> tuple[Message, RoomHappened | None]:
+) -> tuple[Message, RoomEventStored | None]:
     """Have a message that was given up wait in the outbox again, with the transaction id that it had.
 
     The room must be held. Returns the message as it stands then, and what to publish after the commit: None when the message

@@ -44,7 +44,7 @@ Differences = dict[str, Difference]
 """By the name of the part."""
 
 
-class RegistryKeeper:
+class RegistryEditor:
     def __init__(self, store: CityStore, now_ms: NowMs) -> None:
         self._store = store
         self._now_ms = now_ms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .events import RoomHappened
+from .events import RoomEventStored
 from .ports import CityTransaction
 from .types import Author, HistoryVisibility, Message, MessageId, RoomEvent, RoomEventKind, RoomId
 
@@ -18,7 +18,7 @@ async def record(
     *,
     key: str | None = None,
     added: bool = True,
-) -> RoomHappened:
+) -> RoomEventStored:
     """Give what happened the room's next number and write it down; returns what to publish once that is committed.
 
     ``message`` is as it stands now.
@@ -26,11 +26,11 @@ async def record(
     (seq,), visibility = await tx.rooms.next_seqs(message.room_id, 1)
     event = RoomEvent(message.room_id, seq, kind, at_ms, message, who, key, added, visibility)
     await tx.room_events.add([event])
-    return RoomHappened(event)
+    return RoomEventStored(event)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TimelinePosition:
     """Where a new message stands."""
 
     seq: int
@@ -40,7 +40,9 @@ class Place:
     """Which numbers were raised to make room, and by how much; None for the room's next number."""
 
 
-async def take_place(tx: CityTransaction, room: RoomId, before: MessageId | None, *, now_ms: int) -> Place:
+async def insert_position(
+    tx: CityTransaction, room: RoomId, before: MessageId | None, *, now_ms: int
+) -> TimelinePosition:
     """The room's next number for a new message, or one right before the message ``before``.
 
     Numbers only ever go up, and there is none left between two: so all that has the number of ``before`` or a higher one gets
@@ -49,11 +51,11 @@ async def take_place(tx: CityTransaction, room: RoomId, before: MessageId | None
     standing = await tx.messages.get(before) if before is not None else None
     last = await tx.rooms.next_seq(room, now_ms=now_ms)
     if standing is None or standing.room_id != room:
-        return Place(last)
+        return TimelinePosition(last)
     # The room is held by now; until then the message may have been moved.
     standing = await tx.messages.get(standing.id)
     assert standing is not None
-    return Place(last + 1, standing.visibility, await _make_room(tx, standing, last))
+    return TimelinePosition(last + 1, standing.visibility, await _make_room(tx, standing, last))
 
 
 async def _make_room(tx: CityTransaction, standing: Message, last: int) -> tuple[int, int]:
@@ -71,7 +73,7 @@ async def _make_room(tx: CityTransaction, standing: Message, last: int) -> tuple
     return first, by
 
 
-async def move(tx: CityTransaction, message: MessageId, before: MessageId | None, at_ms: int) -> RoomHappened | None:
+async def move(tx: CityTransaction, message: MessageId, before: MessageId | None, at_ms: int) -> RoomEventStored | None:
     """Move a message right before another message of its room, or to the end of the room.
 
     Args:
@@ -100,14 +102,14 @@ async def move(tx: CityTransaction, message: MessageId, before: MessageId | None
     return await note_moved(tx, replace(moving, seq=last + 1), moved, at_ms)
 
 
-async def note_moved(tx: CityTransaction, message: Message, moved: tuple[int, int], at_ms: int) -> RoomHappened:
+async def note_moved(tx: CityTransaction, message: Message, moved: tuple[int, int], at_ms: int) -> RoomEventStored:
     """Write down that numbers were raised, for whoever looks on or comes back; returns what to publish."""
     first, by = moved
     event = RoomEvent(
         message.room_id, message.seq - 1, RoomEventKind.RESYNC, at_ms, who=message.author, key=f"{first}+{by}"
     )
     await tx.room_events.add([event])
-    return RoomHappened(event)
+    return RoomEventStored(event)
 
 
 def renumbering_of(event: RoomEvent) -> tuple[int, int]:

@@ -18,7 +18,7 @@ _SLUG: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{MAX_LENGTH - 1}}}")
 
 
 @dataclass(frozen=True, slots=True)
-class RoomChange:
+class RoomUpdate:
     """What is to be different about a room; None leaves it as it is."""
 
     name: str | None = None
@@ -123,7 +123,7 @@ class Rooms:
         async with self._store.reading() as tx:
             return {room.slug for room in await tx.rooms.all()}
 
-    async def change(self, id_or_slug: str, change: RoomChange) -> Room:
+    async def change(self, id_or_slug: str, change: RoomUpdate) -> Room:
         """Rename, describe, archive or open again; on Matrix that follows. What is so already changes nothing.
 
         Raises NotFound, and InvalidInput for a name that is none.

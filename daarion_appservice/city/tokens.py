@@ -40,7 +40,7 @@ def new_token(token_id: str) -> NewToken:
     return NewToken(token_id, f"{_PREFIX}{token_id}_{secret}", _hash(secret))
 
 
-class TokenRing:
+class TokenDirectory:
     """The tokens that count at the moment."""
 
     def __init__(self) -> None:

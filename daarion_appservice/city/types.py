@@ -213,7 +213,7 @@ class Reaction:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class ReactionCount:
     """How many gave a message one sign, and the first of them."""
 
     key: str
@@ -235,7 +235,7 @@ class Message:
     media: Media | None = None
     mentions: tuple[SubjectId, ...] = ()
     reply_to: MessageId | None = None
-    reactions: tuple[Tally, ...] = ()
+    reactions: tuple[ReactionCount, ...] = ()
     client_id: str | None = None
     edited_at_ms: int | None = None
     deleted: bool = False
@@ -281,7 +281,7 @@ class Member:
     avatar_url: str | None = None
 
 
-class Standing(StrEnum):
+class RestrictionKind(StrEnum):
     """How somebody stands in a room, if not like everybody else."""
 
     BANNED = "banned"
@@ -292,8 +292,8 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Stands:
-    standing: Standing
+class Restriction:
+    standing: RestrictionKind
     reason: str | None
 
 
@@ -314,7 +314,7 @@ class RoomEventKind(StrEnum):
 class Removal:
     """A kick or a ban of a member."""
 
-    standing: Standing
+    standing: RestrictionKind
     """KICKED or BANNED."""
     by: Author | None = None
     """None for the city itself."""
@@ -343,7 +343,7 @@ class RoomEvent:
     """Of a LEAVE: that it was a kick or a ban; None for a member who left."""
 
 
-class NoAnswer(StrEnum):
+class ReplyFailure(StrEnum):
     """Why an agent does not answer."""
 
     OFFLINE = "offline"
@@ -360,7 +360,7 @@ class NoAnswer(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class OwedAnswer:
+class PendingReply:
     """An agent was asked something in a room, and has not answered yet."""
 
     id: AnswerId
@@ -372,7 +372,7 @@ class OwedAnswer:
     asked_at_ms: int
     attempts: int = 0
     retry_at_ms: int = 0
-    no_answer: NoAnswer | None = None
+    no_answer: ReplyFailure | None = None
     """Why there will be none: that it still has to say."""
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from ..errors import NotFound
-from .events import InhabitantRead, InhabitantTyping
+from .events import LocalUserRead, LocalUserTyping
 from .messages import find_in, knows_of
-from .ports import CityStore, CityTransaction, Doorkeeper, Publish
+from .ports import CityStore, CityTransaction, Publish, RoomPermissions
 from .types import Author, Room
 
 
-class Attention:
-    """Both calls raise NotFound for an unknown room, and NotAllowed for a banned or kicked user, or one who may not write there
+class TypingAndReceipts:
+    """Both calls raise NotFound for an unknown room, and Forbidden for a banned or kicked user, or one who may not write there
     and types."""
 
-    def __init__(self, store: CityStore, publish: Publish, doorkeeper: Doorkeeper) -> None:
+    def __init__(self, store: CityStore, publish: Publish, doorkeeper: RoomPermissions) -> None:
         self._store = store
         self._publish = publish
         self._doorkeeper = doorkeeper
@@ -25,14 +25,14 @@ class Attention:
             if typing:
                 # The room's members are shown it, so nobody types where they could not send what they type.
                 await self._doorkeeper.check_may_speak(tx, room, author)
-        self._publish(InhabitantTyping(room.id, author, typing))
+        self._publish(LocalUserTyping(room.id, author, typing))
 
     async def reads(self, author: Author, room_id: str, message_id: str) -> None:
         """Somebody has read a room up to this message. Raises NotFound for an unknown message, too."""
         async with self._store.reading() as tx:
             room = await self._find(tx, room_id, author)
             message = await find_in(tx, room, message_id, await self._doorkeeper.reading(tx, room, author))
-        self._publish(InhabitantRead(room.id, author, message.id, message.seq))
+        self._publish(LocalUserRead(room.id, author, message.id, message.seq))
 
     async def _find(self, tx: CityTransaction, room_id: str, author: Author) -> Room:
         room = await tx.rooms.find(room_id)

@@ -11,7 +11,7 @@ from .types import RoomId, SubjectId
 _NOBODY: Final[frozenset[SubjectId]] = frozenset()
 
 
-class Typists:
+class TypingState:
     """Holds nothing of rooms where nobody types. What it returns is to be published."""
 
     def __init__(self) -> None:

@@ -11,12 +11,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ..city.places import main_role, microdao_role, node_role
-from ..city.registry import AGENTS, Description, Differences, RegistryKeeper
+from ..city.registry import AGENTS, Description, Differences, RegistryEditor
 from ..city.tokens import new_token
 from ..city.types import Agent, AgentSlug
 from ..clock import new_id, now_ms
 from ..config import loading as config_file
-from ..config.registry_file import RegistryMistakes, agent_of, description_of, read
+from ..config.registry_file import RegistryErrors, agent_of, description_of, read
 from ..errors import ExitCode, InvalidInput, NotFound, StartError
 from ..storage.database import Database, Transaction
 from .context import with_migrated_database
@@ -123,10 +123,10 @@ def import_(
     described = _described(file)
 
     async def compare(database: Database) -> Differences:
-        return await RegistryKeeper(database, now_ms).compare(described, remove_missing=remove_missing)
+        return await RegistryEditor(database, now_ms).compare(described, remove_missing=remove_missing)
 
     async def lay_over(database: Database) -> Differences:
-        return await RegistryKeeper(database, now_ms).lay_over(described, remove_missing=remove_missing)
+        return await RegistryEditor(database, now_ms).lay_over(described, remove_missing=remove_missing)
 
     if remove_missing and not yes:
         _ask_to_remove(with_migrated_database(config, compare))
@@ -146,7 +146,7 @@ def remove(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Remove an agent: its tokens count no more, its ghost leaves all rooms; what it said stays."""
 
     async def take_out(database: Database) -> None:
-        await RegistryKeeper(database, now_ms).remove_agent(AgentSlug(slug))
+        await RegistryEditor(database, now_ms).remove_agent(AgentSlug(slug))
 
     with_migrated_database(config, take_out)
     say(f"The city no longer has the agent {slug}.", "green")
@@ -187,7 +187,7 @@ def revoke(
 def _agent_like(described: dict[str, Any]) -> Agent:
     try:
         [seed] = read({AGENTS: [described]}).agents
-    except RegistryMistakes as error:
+    except RegistryErrors as error:
         mistakes = "; ".join(f"{where.partition('.')[2]}: {what}" for where, what in error.mistakes.items())
         raise InvalidInput("agent_wrong", f"these options: {mistakes}") from error
     return agent_of(seed)
@@ -210,7 +210,7 @@ def _described(file: Path) -> Description:
         ) from error
     try:
         registry = read({AGENTS: content} if isinstance(content, list) else content)
-    except RegistryMistakes as error:
+    except RegistryErrors as error:
         mistakes = "".join(f"\n  {where}: {what}" for where, what in error.mistakes.items())
         raise InvalidInput("registry_wrong", f"{file} cannot be taken as it is:{mistakes}") from error
     described = description_of(registry)

@@ -18,7 +18,7 @@ from typer.main import get_group
 
 from .. import __version__
 from ..config import environment_file
-from ..errors import CityError, ExitCode, StartError, TaskFailing
+from ..errors import CityError, ExitCode, StartError, TaskFailedRepeatedly
 from ..ops.heap import bound_heap
 from . import service
 from .terminal import fail, say
@@ -76,7 +76,7 @@ def main() -> None:
         app(prog_name="daarion-appservice")
     except StartError as error:
         fail(error.what, error.help, error.exit_code)
-    except TaskFailing as error:
+    except TaskFailedRepeatedly as error:
         fail(str(error), error.help, ExitCode.FAILED)
     except CityError as error:
         fail(error.detail, "", ExitCode.FAILED)

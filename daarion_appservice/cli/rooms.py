@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from ..city.history_visibility import is_readable_by_all
-from ..city.identity import Namespace
-from ..city.rooms import RoomChange, Rooms
+from ..city.identity import Identities
+from ..city.rooms import Rooms, RoomUpdate
 from ..city.types import MatrixStatus, Room
 from ..clock import new_id, now_ms
 from ..config import loading as config_file
-from ..errors import Conflict, ExitCode, HomeserverAway, HomeserverRefused, NotFound, StartError
+from ..errors import Conflict, ExitCode, HomeserverRefused, HomeserverUnavailable, NotFound, StartError
 from ..storage.database import Database
 from .context import with_city, with_migrated_database
 from .terminal import DEFAULT_CONFIG, ConfigPath, say, show_table
@@ -49,7 +49,7 @@ def add(
 def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Show all rooms, and whether each is one with its Matrix room."""
     settings = config_file.load(config)
-    namespace = Namespace(settings.homeserver.domain, settings.appservice.bot)
+    namespace = Identities(settings.homeserver.domain, settings.appservice.bot)
 
     async def read(database: Database) -> list[Room]:
         async with database.reading() as tx:
@@ -111,16 +111,16 @@ def backfill(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
 @app.command("archive")
 def archive(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Close a room: it stays readable, and leaves the lists; on Matrix, too."""
-    say(f"The room {_change(config, slug, RoomChange(archived=True)).slug} is archived.", "green")
+    say(f"The room {_change(config, slug, RoomUpdate(archived=True)).slug} is archived.", "green")
 
 
 @app.command("reopen")
 def reopen(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Open an archived room again, as it was before."""
-    say(f"The room {_change(config, slug, RoomChange(archived=False)).slug} is open.", "green")
+    say(f"The room {_change(config, slug, RoomUpdate(archived=False)).slug} is open.", "green")
 
 
-def _change(config: Path, slug: str, change: RoomChange) -> Room:
+def _change(config: Path, slug: str, change: RoomUpdate) -> Room:
     async def work(database: Database) -> Room:
         return await _rooms(database).change(slug, change)
 
@@ -130,7 +130,7 @@ def _change(config: Path, slug: str, change: RoomChange) -> Room:
 def _asking_matrix(config: Path, work: Callable[[City], Awaitable[T]]) -> T:
     try:
         return with_city(config, work)
-    except HomeserverAway as error:
+    except HomeserverUnavailable as error:
         raise StartError(
             f"The homeserver does not answer: {error}",
             "Start Synapse, or correct homeserver.address; then try again.",
@@ -152,7 +152,7 @@ async def _room(database: Database, slug: str) -> Room:
     return room
 
 
-def _slug_from(room: str, namespace: Namespace) -> str:
+def _slug_from(room: str, namespace: Identities) -> str:
     slug = namespace.room_slug(room) or room.removeprefix("#").partition(":")[0].lower()
     if room.startswith("!"):
         raise Conflict("slug_needed", "a room id says nothing about its name: give the room a --slug")

@@ -18,7 +18,7 @@ from ruamel.yaml.nodes import MappingNode, Node
 from .. import private_file
 from ..errors import ExitCode, StartError
 from . import yaml_document
-from .errors import ConfigMistakes
+from .errors import ConfigErrors
 from .keys import Key, KeyPath, find_key, keys_of
 from .render import INDENT, block, render_example, scalar
 from .settings import Settings
@@ -34,7 +34,7 @@ def upgrade(path: Path) -> list[str]:
     """Adds every key that is missing, with its comment and default, and returns them dotted. Nothing else changes."""
     document = yaml_document.read(path)
     if document.repeated:
-        raise ConfigMistakes(path, document.repeated)
+        raise ConfigErrors(path, document.repeated)
     missing = _missing(document.values)
     _write(document, {key.path: key.default for key in missing})
     return [key.dotted for key in missing]
@@ -89,7 +89,7 @@ def _edited(document: Document, wanted: Mapping[KeyPath, Any]) -> Document | Non
             now = yaml_document.parse(document.path, _with_value(now, path, value))
             _put(expected, path, value)
         came_out = now.values == expected
-    except (ConfigMistakes, TypeError, RecursionError):  # no YAML any more, no section, an alias of itself
+    except (ConfigErrors, TypeError, RecursionError):  # no YAML any more, no section, an alias of itself
         return None
     return now if came_out else None
 

@@ -17,7 +17,7 @@ from .validation import Place
 
 
 @dataclass(frozen=True)
-class Mistake:
+class ConfigError:
     """``line`` counts from 1. ``variable`` is the environment variable that the value came from, in place of a line."""
 
     file: Path
@@ -32,10 +32,10 @@ class Mistake:
         return f"{where}: {what}"
 
 
-class ConfigMistakes(StartError):
+class ConfigErrors(StartError):
     """Everything that is wrong with a configuration, at once."""
 
-    def __init__(self, file: Path, mistakes: Iterable[Mistake]) -> None:
+    def __init__(self, file: Path, mistakes: Iterable[ConfigError]) -> None:
         self.mistakes = sorted(mistakes, key=lambda each: (each.line or 0, each.variable or "", each.key))
         count = "a mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
         super().__init__(

@@ -2,7 +2,7 @@
 
 file ──▶ yaml_document ──▶ values, lines ──┐
                                          ├──▶ Settings ──▶ paths made absolute
-environment ──▶ environment ───────────────┘        └──▶ ConfigMistakes: file, line, key, sentence
+environment ──▶ environment ───────────────┘        └──▶ ConfigErrors: file, line, key, sentence
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 from .. import private_file
 from . import environment, yaml_document
 from .environment import Overlay
-from .errors import ConfigMistakes, Mistake, dotted, in_words
+from .errors import ConfigError, ConfigErrors, dotted, in_words
 from .keys import all_keys
 from .settings import AgentSeed, Settings
 from .validation import Place
@@ -29,7 +29,7 @@ from .yaml_document import Document
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings in ``path``, overlaid by the environment; file names in them are absolute.
 
-    Raises ConfigMistakes with all mistakes at once, StartError when the file is missing or cannot be read.
+    Raises ConfigErrors with all mistakes at once, StartError when the file is missing or cannot be read.
     """
     document = yaml_document.read(path)
     overlay = environment.read(environ, path)
@@ -38,7 +38,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     settings, errors = _validate(document.values, overlay.unread)
     mistakes = [*document.repeated, *overlay.mistakes, *(_mistake(each, document, overlay) for each in errors)]
     if mistakes or settings is None:
-        raise ConfigMistakes(path, mistakes)
+        raise ConfigErrors(path, mistakes)
     return _resolved(settings, path.absolute().parent)
 
 
@@ -100,11 +100,11 @@ def _overlap(one: Place, other: Place) -> bool:
     return one[:shared] == other[:shared]
 
 
-def _mistake(error: ErrorDetails, document: Document, overlay: Overlay) -> Mistake:
+def _mistake(error: ErrorDetails, document: Document, overlay: Overlay) -> ConfigError:
     place = error["loc"]
     variable = overlay.source_of(place)
     line = None if variable else _nearest_line(place, document.lines)
-    return Mistake(document.path, line, dotted(place), in_words(error), variable)
+    return ConfigError(document.path, line, dotted(place), in_words(error), variable)
 
 
 def _nearest_line(place: Place, lines: Mapping[Place, int]) -> int | None:

@@ -57,7 +57,7 @@ _ENTRIES: Final[dict[str, type[Section]]] = {
 }
 
 
-class RegistryMistakes(InvalidInput):
+class RegistryErrors(InvalidInput):
     """Everything that is wrong with a registry, by its place."""
 
     def __init__(self, mistakes: Mapping[str, str]) -> None:
@@ -66,7 +66,7 @@ class RegistryMistakes(InvalidInput):
 
 
 def read(content: Any, *, files: bool = True) -> RegistryFile:
-    """``files``: whether an avatar may be the name of a file. Raises RegistryMistakes."""
+    """``files``: whether an avatar may be the name of a file. Raises RegistryErrors."""
     found: dict[Where, str] = {}
     registry = RegistryFile()
     try:
@@ -82,7 +82,7 @@ def read(content: Any, *, files: bool = True) -> RegistryFile:
         places = sorted(
             found, key=lambda where: (order.get(str(where[0]) if where else "", -1), where[1:2], str(where))
         )
-        raise RegistryMistakes({dotted(where) or "the registry": found[where] for where in places})
+        raise RegistryErrors({dotted(where) or "the registry": found[where] for where in places})
     return registry
 
 

@@ -12,7 +12,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
-from .validation import contradictions
+from .validation import settings_conflicts
 from .values import (
     AGENT_PREFIX,
     CITIZEN_PREFIX,
@@ -490,6 +490,6 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if found := list(contradictions(self)):
+        if found := list(settings_conflicts(self)):
             raise ValidationError.from_exception_data(type(self).__name__, [each.details() for each in found])
         return self

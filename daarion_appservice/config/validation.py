@@ -28,7 +28,7 @@ CLAIMS = ("sub", "name", "iat", "exp", "iss", "aud")
 """What stands in the tokens that the city makes itself (``sign_in``)."""
 
 
-class Contradiction(NamedTuple):
+class SettingsConflict(NamedTuple):
     """Keys that are each fine but do not go together. ``involves`` are the keys that it was drawn from: where one of
     them is itself mistaken, nothing follows."""
 
@@ -43,7 +43,7 @@ class Contradiction(NamedTuple):
         )
 
 
-def contradictions(settings: Settings) -> Iterator[Contradiction]:
+def settings_conflicts(settings: Settings) -> Iterator[SettingsConflict]:
     """Whatever is wrong about several keys together, all of it."""
     yield from _repeated_slugs(("city", "rooms"), [room.slug for room in settings.city.rooms])
     yield from _repeated_slugs(("agents",), [agent.slug for agent in settings.agents])
@@ -57,58 +57,58 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from _not_a_core(settings.agents_core)
 
 
-def _repeated_slugs(place: Place, slugs: list[str]) -> Iterator[Contradiction]:
+def _repeated_slugs(place: Place, slugs: list[str]) -> Iterator[SettingsConflict]:
     for index, slug in enumerate(slugs):
         if slug in slugs[:index]:
-            yield Contradiction((*place, index, "slug"), f"{slug} is taken by an earlier one in this list", (place,))
+            yield SettingsConflict((*place, index, "slug"), f"{slug} is taken by an earlier one in this list", (place,))
 
 
-def _flapping(presence: PresenceSettings) -> Iterator[Contradiction]:
+def _flapping(presence: PresenceSettings) -> Iterator[SettingsConflict]:
     if presence.ttl_s <= presence.heartbeat_s:
         ttl, beat = ("presence", "ttl_s"), ("presence", "heartbeat_s")
-        yield Contradiction(ttl, "must be longer than presence.heartbeat_s, or everybody flaps", (ttl, beat))
+        yield SettingsConflict(ttl, "must be longer than presence.heartbeat_s, or everybody flaps", (ttl, beat))
 
 
-def _open_internal(matrix: MatrixListenerSettings) -> Iterator[Contradiction]:
+def _open_internal(matrix: MatrixListenerSettings) -> Iterator[SettingsConflict]:
     if not is_loopback(matrix.host) and not matrix.internal_token.get_secret_value():
         token, host = ("matrix", "internal_token"), ("matrix", "host")
         sentence = (
             f"must be set because matrix.host is {matrix.host}, not loopback: "
             "without it everybody who reaches that port could speak for the city"
         )
-        yield Contradiction(token, sentence, (token, host))
+        yield SettingsConflict(token, sentence, (token, host))
 
 
-def _same_port(settings: Settings) -> Iterator[Contradiction]:
+def _same_port(settings: Settings) -> Iterator[SettingsConflict]:
     hosts = {settings.api.host, settings.matrix.host}
     if settings.api.port == settings.matrix.port and (len(hosts) == 1 or hosts & {"0.0.0.0", "::", ""}):  # noqa: S104
         keys = tuple((section, key) for section in ("api", "matrix") for key in ("host", "port"))
-        yield Contradiction(("api", "port"), "must not be matrix.port: they are two listeners", keys)
+        yield SettingsConflict(("api", "port"), "must not be matrix.port: they are two listeners", keys)
 
 
-def _bot_is_a_ghost(appservice: AppserviceSettings) -> Iterator[Contradiction]:
+def _bot_is_a_ghost(appservice: AppserviceSettings) -> Iterator[SettingsConflict]:
     bot = ("appservice", "bot")
     if appservice.bot == OBSERVER or appservice.bot.startswith((AGENT_PREFIX, CITIZEN_PREFIX)):
         names = f"{AGENT_PREFIX}…, {CITIZEN_PREFIX}… and {OBSERVER}"
-        yield Contradiction(bot, f"must be another name: {names} are the city's ghosts", (bot,))
+        yield SettingsConflict(bot, f"must be another name: {names} are the city's ghosts", (bot,))
 
 
-def _same_token(appservice: AppserviceSettings) -> Iterator[Contradiction]:
+def _same_token(appservice: AppserviceSettings) -> Iterator[SettingsConflict]:
     ours, theirs = ("appservice", "as_token"), ("appservice", "hs_token")
     if appservice.as_token == appservice.hs_token and appservice.hs_token.get_secret_value():
-        yield Contradiction(theirs, "must differ from appservice.as_token: each proves another side", (ours, theirs))
+        yield SettingsConflict(theirs, "must differ from appservice.as_token: each proves another side", (ours, theirs))
 
 
-def _unsigned(settings: Settings) -> Iterator[Contradiction]:
+def _unsigned(settings: Settings) -> Iterator[SettingsConflict]:
     if settings.api.jwt.secret.get_secret_value():
         return
     secret = ("api", "jwt", "secret")
     for place in _makes_tokens(settings.sign_in):
         sentence = "needs api.jwt.secret: with that the city signs the tokens that it makes (HS256)"
-        yield Contradiction(place, sentence, (place, secret))
+        yield SettingsConflict(place, sentence, (place, secret))
 
 
-def _everybody_an_admin(settings: Settings) -> Iterator[Contradiction]:
+def _everybody_an_admin(settings: Settings) -> Iterator[SettingsConflict]:
     claim = settings.api.jwt.admin_claim.partition("=")[0]
     if claim not in CLAIMS:
         return
@@ -116,29 +116,29 @@ def _everybody_an_admin(settings: Settings) -> Iterator[Contradiction]:
         sentence = (
             f"does not go with api.jwt.admin_claim: `{claim}` stands in everybody's token, and some may choose it"
         )
-        yield Contradiction(place, sentence, (place, ("api", "jwt", "admin_claim")))
+        yield SettingsConflict(place, sentence, (place, ("api", "jwt", "admin_claim")))
 
 
 _OTHER_APIS = ("/completions", "/responses", "/embeddings", "/messages", "/api/chat", "/api/generate")
 
 
-def _not_a_core(core: AgentsCoreSettings) -> Iterator[Contradiction]:
+def _not_a_core(core: AgentsCoreSettings) -> Iterator[SettingsConflict]:
     """An address of the agents core at which nothing answers in the dialect that is set."""
     parts = urlsplit(core.url)
     url, kind = ("agents_core", "url"), ("agents_core", "kind")
     if core.kind == "invoke":
         if parts.query or parts.path.endswith(("/v1", "/chat/completions")):
             sentence = "is an address of an OpenAI-compatible server: set agents_core.kind to openai"
-            yield Contradiction(url, sentence, (url, kind))
+            yield SettingsConflict(url, sentence, (url, kind))
         return
     if parts.path.endswith(_OTHER_APIS) and not parts.path.endswith("/chat/completions"):
         sentence = (
             "must be the base URL of chat completions, like http://localhost:11434/v1: at this one another API answers"
         )
-        yield Contradiction(url, sentence, (url, kind))
+        yield SettingsConflict(url, sentence, (url, kind))
     elif "/openai/deployments/" in parts.path and "api-version=" not in parts.query:
         sentence = "needs a version for a deployment of Azure, like ?api-version=2024-10-21"
-        yield Contradiction(url, sentence, (url, kind))
+        yield SettingsConflict(url, sentence, (url, kind))
 
 
 def _makes_tokens(sign_in: SignInSettings) -> Iterator[Place]:

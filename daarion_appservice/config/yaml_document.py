@@ -15,7 +15,7 @@ from ruamel.yaml.reader import ReaderError
 
 from .. import private_file
 from ..errors import ExitCode, StartError
-from .errors import ConfigMistakes, Mistake, dotted
+from .errors import ConfigError, ConfigErrors, dotted
 from .validation import Place
 
 
@@ -28,11 +28,11 @@ class Document:
     values: dict[str, Any]
     root: MappingNode | None
     lines: dict[Place, int]
-    repeated: list[Mistake]
+    repeated: list[ConfigError]
 
 
 def read(path: Path) -> Document:
-    """Raises StartError when there is no such file, ConfigMistakes when it is not YAML."""
+    """Raises StartError when there is no such file, ConfigErrors when it is not YAML."""
     missing = StartError(
         f"There is no configuration at {path}",
         f"Make one with `daarion-appservice config generate -c {path}`, or name another with -c.",
@@ -43,7 +43,7 @@ def read(path: Path) -> Document:
         text = raw.decode()
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise ConfigMistakes(path, [Mistake(path, line, "", "this is not UTF-8 text")]) from None
+        raise ConfigErrors(path, [ConfigError(path, line, "", "this is not UTF-8 text")]) from None
     return parse(path, text)
 
 
@@ -55,20 +55,20 @@ def parse(path: Path, text: str) -> Document:
         root = yaml.compose(text)
         values = yaml.load(text)
     except YAMLError as error:
-        raise ConfigMistakes(path, [Mistake(path, _line(error, text), "", _syntax(error))]) from None
+        raise ConfigErrors(path, [ConfigError(path, _line(error, text), "", _syntax(error))]) from None
     except (ValueError, RecursionError):  # what the library makes of dates like 2025-13-45, and of a thousand brackets
-        raise ConfigMistakes(path, [Mistake(path, None, "", "a value is not valid YAML: put it in quotes")]) from None
+        raise ConfigErrors(path, [ConfigError(path, None, "", "a value is not valid YAML: put it in quotes")]) from None
     if values is None:
         return Document(path, text, {}, None, {}, [])
     if not isinstance(root, MappingNode):
         sentence = "must hold sections: `homeserver:`, `appservice:` and so on"
-        raise ConfigMistakes(path, [Mistake(path, 1, "", sentence)])
+        raise ConfigErrors(path, [ConfigError(path, 1, "", sentence)])
     lines: dict[Place, int] = {}
     repeated = list(_walk(path, root, (), lines))
     return Document(path, text, values, root, lines, repeated)
 
 
-def _walk(path: Path, node: Node, place: Place, lines: dict[Place, int]) -> Iterator[Mistake]:
+def _walk(path: Path, node: Node, place: Place, lines: dict[Place, int]) -> Iterator[ConfigError]:
     """Notes every key's line, and finds keys that stand twice."""
     if len(place) > 8:  # nothing that we know lies as deep; an alias of itself would go on for ever
         return
@@ -77,7 +77,7 @@ def _walk(path: Path, node: Node, place: Place, lines: dict[Place, int]) -> Iter
             here = (*place, str(key.value))
             line = key.start_mark.line + 1
             if here in lines:
-                yield Mistake(path, line, dotted(here), f"stands twice, in line {lines[here]} and here")
+                yield ConfigError(path, line, dotted(here), f"stands twice, in line {lines[here]} and here")
             lines[here] = line
             yield from _walk(path, value, here, lines)
     elif isinstance(node, SequenceNode):

@@ -22,7 +22,7 @@ from uuid import uuid4
 import aiohttp
 from aiohttp import web
 
-from .client import CityAway, CityClient, CityRefused
+from .client import CityClient, CityRefused, CityUnavailable
 from .invoke import invoke_app
 from .ports import HOST
 
@@ -72,7 +72,7 @@ async def alive(city: CityClient) -> AsyncIterator[None]:
         heart.cancel()
         with suppress(asyncio.CancelledError):
             await heart
-        with suppress(CityAway, CityRefused, TimeoutError):
+        with suppress(CityUnavailable, CityRefused, TimeoutError):
             async with asyncio.timeout(FAREWELL_S):
                 await city.leave(session_id)
 
@@ -87,7 +87,7 @@ async def _live(city: CityClient, session_id: str) -> None:
                 log.info("%s is online", city.slug)
             heard = True
             greeted = greeted or await _greet(city)
-        except CityAway as away:
+        except CityUnavailable as away:
             if heard:
                 log.info("%s: the city is away: %s", city.slug, away)
             heard, pause_s = False, RETRY_S

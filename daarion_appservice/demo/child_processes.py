@@ -116,7 +116,7 @@ class Child:
             self._process.send_signal(number)
 
 
-class ChildDied(DaarionError):
+class ChildExited(DaarionError):
     """A child ended although nobody asked it to."""
 
     def __init__(self, child: Child) -> None:
@@ -135,10 +135,10 @@ class Children:
         self._children.append(child)
 
     def check(self) -> None:
-        """Raises ChildDied if one of them is gone."""
+        """Raises ChildExited if one of them is gone."""
         for child in self._children:
             if not child.running:
-                raise ChildDied(child)
+                raise ChildExited(child)
 
     async def stop(self) -> None:
         try:

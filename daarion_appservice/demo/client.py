@@ -12,7 +12,7 @@ from ..errors import DaarionError
 Json = dict[str, Any]
 
 
-class CityAway(DaarionError):
+class CityUnavailable(DaarionError):
     """No answer that makes sense; the same request will do later."""
 
 
@@ -70,9 +70,9 @@ class CityClient:
         try:
             async with self.session.request(method, path, headers=headers, **options) as response:
                 if response.status >= 500 or response.status == 429:
-                    raise CityAway(f"{method} {path}: {response.status}")
+                    raise CityUnavailable(f"{method} {path}: {response.status}")
                 if response.status >= 400:
                     raise CityRefused(f"{method} {path}: {response.status} {await response.text()}")
                 return await response.json()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise CityAway(f"{method} {path}: {error!r}") from error
+            raise CityUnavailable(f"{method} {path}: {error!r}") from error

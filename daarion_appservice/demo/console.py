@@ -17,7 +17,7 @@ from typing import Final
 from rich.console import Console
 from rich.markup import escape
 
-from .child_processes import ChildDied
+from .child_processes import ChildExited
 from .files import Credentials, DemoFiles
 
 _WIDTH: Final = 78
@@ -30,7 +30,7 @@ class _Console(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class Screen:
+class DemoConsole:
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or _Console(highlight=False, soft_wrap=True)
         self._tick = "+" if self._console.options.ascii_only else "✓"
@@ -65,7 +65,7 @@ class Screen:
         self._row("To end it", "Ctrl-C")
         self._rule("")
 
-    def child_died(self, death: ChildDied) -> None:
+    def child_died(self, death: ChildExited) -> None:
         self.say(f"[red]{escape(str(death))}; its last words:[/red]")
         for line in death.child.last_lines():
             self.say(f"    {escape(line)}")

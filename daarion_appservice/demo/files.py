@@ -24,7 +24,7 @@ from ..config import loading as config_file
 from ..errors import ExitCode, StartError
 from ..matrix.client import registration
 from .ports import HOST
-from .sample_data import AGENTS, PEOPLE, render_agents
+from .sample_data import AGENTS, PEOPLE, render_sample_agents
 
 SERVER_NAME: Final = "city.localhost"
 
@@ -152,7 +152,7 @@ class DemoFiles:
             credentials = begun.at(ports)
         self.save(credentials)
         if not self.config.exists():
-            private_file.create(self.config, _FIRST_CONFIG + render_agents(AGENTS), ExitCode.CONFIG)
+            private_file.create(self.config, _FIRST_CONFIG + render_sample_agents(AGENTS), ExitCode.CONFIG)
         config_edit.set_values(self.config, _config_values(ports, credentials))
         # Without the environment: the demo is the same whatever else is configured on this machine.
         registration.generate(config_file.load(self.config, environ={}), self.config, force=True)

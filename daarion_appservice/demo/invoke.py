@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from .client import CityAway, CityClient, CityRefused
+from .client import CityClient, CityRefused, CityUnavailable
 from .skills import Question, reply, second_me
 
 DEFAULT_ROOM: Final = "general"
@@ -37,7 +37,7 @@ async def _invoke(request: web.Request) -> web.Response:
     try:
         answer = await (second_me(city, question) if agent == SECOND_ME else reply(city, question))
         return web.json_response({"output": answer})
-    except (CityAway, CityRefused) as error:
+    except (CityUnavailable, CityRefused) as error:
         return web.json_response({"error": str(error)}, status=502)
 
 

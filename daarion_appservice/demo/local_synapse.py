@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 import aiohttp
 
-from ..errors import ExitCode, HomeserverAway, HomeserverRefused, StartError
+from ..errors import ExitCode, HomeserverRefused, HomeserverUnavailable, StartError
 from . import synapse_config
 from .child_processes import Child, python
 from .synapse_config import SynapseSetup
@@ -146,7 +146,7 @@ class LocalSynapse:
             async with aiohttp.request(method, self.url + path, json=body) as response:
                 answer: dict[str, Any] = await response.json()
         except aiohttp.ClientError as error:
-            raise HomeserverAway(f"Synapse at {self.url}: {error}") from error
+            raise HomeserverUnavailable(f"Synapse at {self.url}: {error}") from error
         if response.status != 200:
             raise HomeserverRefused(response.status, answer.get("errcode", "M_UNKNOWN"), answer.get("error", ""))
         return answer

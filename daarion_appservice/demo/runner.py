@@ -22,8 +22,8 @@ import aiohttp
 
 from ..errors import ExitCode, StartError
 from . import local_synapse, people, tokens
-from .child_processes import Child, ChildDied, Children, python
-from .console import Screen
+from .child_processes import Child, ChildExited, Children, python
+from .console import DemoConsole
 from .files import SERVER_NAME, Credentials, DemoFiles, Ports
 from .local_synapse import LocalSynapse
 from .ports import Listener, any_free, check_free
@@ -64,13 +64,13 @@ async def demo(data: Path, ports: Ports, *, agents: bool = True) -> int:
             Listener("homeserver", "--homeserver-port", ports.homeserver),
         ]
     )
-    house = House(DemoFiles(data), replace(ports, agents=any_free()) if agents else ports)
+    house = DemoRunner(DemoFiles(data), replace(ports, agents=any_free()) if agents else ports)
     living = asyncio.create_task(house.live())
     with on_signals(first=living.cancel, again=house.children.kill):
         await asyncio.wait([living])
     if living.cancelled():
         return ExitCode.OK
-    if isinstance(death := living.exception(), ChildDied):
+    if isinstance(death := living.exception(), ChildExited):
         house.screen.child_died(death)
         return ExitCode.FAILED
     return living.result()
@@ -80,12 +80,12 @@ Check = Callable[[aiohttp.ClientResponse], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class DemoRunner:
     """The demo's processes, and what they live on."""
 
     files: DemoFiles
     ports: Ports
-    screen: Screen = field(default_factory=Screen)
+    screen: DemoConsole = field(default_factory=DemoConsole)
     children: Children = field(default_factory=Children)
 
     async def live(self) -> int:

@@ -80,7 +80,7 @@ AGENTS: Final = (
 )
 
 
-def render_agents(agents: Iterable[AgentSeed]) -> str:
+def render_sample_agents(agents: Iterable[AgentSeed]) -> str:
     """The section ``agents`` of config.yaml."""
     yaml = YAML()
     yaml.indent(mapping=2, sequence=4, offset=2)

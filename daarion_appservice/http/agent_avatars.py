@@ -13,7 +13,7 @@ _PICTURE_BYTES: Final = 400
 """What one entry is reckoned to take up."""
 
 
-class AgentPictures:
+class AgentAvatars:
     def __init__(self, database: Database) -> None:
         self._database = database
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..city.events import InboxFilled
-from ..city.reader_memberships import Readers
-from ..city.registry import RegistryKeeper
+from ..city.events import InboxChanged
+from ..city.reader_memberships import ReaderMemberships
+from ..city.registry import RegistryEditor
 from ..clock import new_id, now_ms, steady_ms
 from ..matrix.inbound.thirdparty import ThirdParty
-from ..matrix.inbound.transactions import Receiver
-from ..matrix.presence.user_presence import PresenceQuery
+from ..matrix.inbound.transactions import TransactionReceiver
+from ..matrix.presence.user_presence import UserPresenceQuery
 from ..matrix.reconcile.queries import CityQueries
 from ..realtime.presence_redis import RedisPresence
-from .agent_avatars import AgentPictures
-from .auth.authenticator import CityDoor, MatrixDoor
-from .auth.authors import Authors
+from .agent_avatars import AgentAvatars
+from .auth.authenticator import CityAuthenticator, InternalAuthenticator
+from .auth.authors import ActorDirectory
 from .auth.hosts import Hosts
 from .auth.jwt_issue import JwtIssue
 from .auth.origins import Origins
@@ -24,7 +24,7 @@ from .limits.file_descriptors import city_caps, matrix_caps, open_files
 from .limits.limits import Limits
 from .limits.tcp_connections import Connections
 from .link_previews import LinkPreviews
-from .room_responses import RoomPages
+from .room_responses import CachedRoomResponses
 from .routes.agents import AgentRoutes
 from .routes.citizens import CitizenRoutes
 from .routes.feed import FeedRoutes
@@ -45,7 +45,7 @@ from .routes.sign_in import SignInRoutes
 from .routes.site import SiteRoutes
 from .routes.unread import UnreadRoutes
 from .servers import Listener, Streaming, city_application, matrix_application
-from .static_pages import DIST, WebPages
+from .static_pages import DIST, StaticPages
 from .websocket.presence import PresenceSocket
 from .websocket.room import RoomSocket, RoomSocketParts
 
@@ -53,10 +53,10 @@ if TYPE_CHECKING:
     from ..app import City
 
 
-def city_listener(city: City) -> Listener:
+def build_city_server(city: City) -> Listener:
     """The world's: browsers, agents, the city's frontend."""
     settings = city.settings
-    pictures = AgentPictures(city.database)
+    pictures = AgentAvatars(city.database)
     agents = AgentRoutes(
         city.agents,
         city.places,
@@ -67,11 +67,11 @@ def city_listener(city: City) -> Listener:
         heartbeat_ms=int(settings.presence.heartbeat_s * 1000),
         ttl_ms=int(settings.presence.ttl_s * 1000),
     )
-    authors = Authors(city.database, city.agents, city.namespace)
-    pages = RoomPages(city.database, city.occupancy, city.namespace)
+    authors = ActorDirectory(city.database, city.agents, city.namespace)
+    pages = CachedRoomResponses(city.database, city.occupancy, city.namespace)
     registry = RegistryParts(
         city.database,
-        RegistryKeeper(city.database, now_ms),
+        RegistryEditor(city.database, now_ms),
         city.registry,
         city.agents,
         city.places,
@@ -94,7 +94,7 @@ def city_listener(city: City) -> Listener:
     messages = MessageRoutes(pages, city.messages, city.changes, city.reactions, authors, city.namespace)
     feed = FeedRoutes(city.database, city.census, city.occupancy, city.namespace, lambda: city.second_me.is_available)
     presence = PresenceRoutes(city.presence, city.census, steady_ms, pages.unlisted, city.citizen_names)
-    door = CityDoor(settings, city.tokens, city.registry, Limits(settings, city.redis))
+    door = CityAuthenticator(settings, city.tokens, city.registry, Limits(settings, city.redis))
     may_read = settings.api.anonymous_read
     origins = Origins(settings.api.allowed_origins)
     socket = PresenceSocket(
@@ -108,7 +108,7 @@ def city_listener(city: City) -> Listener:
     )
     events = PresenceEvents(city.stream, door, anonymous_read=may_read)
     parts = RoomSocketParts(
-        city.database, city.room_streams, city.messages, city.attention, authors, Readers(city.namespace)
+        city.database, city.room_streams, city.messages, city.attention, authors, ReaderMemberships(city.namespace)
     )
     room_socket = RoomSocket(parts, door, origins, anonymous_read=may_read)
     media = MediaRoutes(
@@ -146,23 +146,23 @@ def city_listener(city: City) -> Listener:
         door,
         settings.api,
         connections,
-        WebPages(settings.web, door.limits, previews, DIST) if settings.web.enabled else None,
+        StaticPages(settings.web, door.limits, previews, DIST) if settings.web.enabled else None,
     )
     return Listener("api", app, settings.api.host, settings.api.port, connections)
 
 
-def matrix_listener(city: City) -> Listener:
+def build_matrix_server(city: City) -> Listener:
     """The homeserver's, and trusted services'."""
     settings = city.settings
-    receiver = Receiver(
+    receiver = TransactionReceiver(
         city.database,
         CityQueries(city.agents, city.ghosts, city.matrix_rooms, city.namespace),
         hs_token=settings.appservice.hs_token.get_secret_value(),
         now_ms=now_ms,
-        on_stored=lambda: city.bus.publish(InboxFilled()),
+        on_stored=lambda: city.bus.publish(InboxChanged()),
         on_ephemeral=city.people.take,
     )
-    people = PresenceQuery(city.homeserver, city.watch, city.namespace, city.people, city.sight, steady_ms)
+    people = UserPresenceQuery(city.homeserver, city.watch, city.namespace, city.people, city.sight, steady_ms)
     internal = InternalPresenceRoutes(city.agents, city.presence, people, city.namespace, steady_ms)
     redis_says = city.presence.says if isinstance(city.presence, RedisPresence) else None
     health = HealthRoutes(
@@ -180,5 +180,7 @@ def matrix_listener(city: City) -> Listener:
     hosts = Hosts([settings.appservice.address, *settings.api.allowed_hosts], "appservice.address")
     others: list[Streaming] = [third_party, MetricsRoute(city.metrics)]
     connections = Connections("matrix", matrix_caps(settings.limits, open_files()), Addresses(()))
-    app = matrix_application([internal, health], receiver, MatrixDoor(settings), hosts, connections, others=others)
+    app = matrix_application(
+        [internal, health], receiver, InternalAuthenticator(settings), hosts, connections, others=others
+    )
     return Listener("matrix", app, settings.matrix.host, settings.matrix.port, connections)

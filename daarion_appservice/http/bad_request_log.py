@@ -17,7 +17,7 @@ _TELL_EVERY_S: Final = 60.0
 log = structlog.get_logger()
 
 
-class BadRequests(logging.Filter):
+class BadRequestFilter(logging.Filter):
     """Counts what it keeps out of a log."""
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
@@ -37,7 +37,7 @@ class BadRequests(logging.Filter):
         return False
 
 
-_OF_ALL_LISTENERS: Final = BadRequests()
+_OF_ALL_LISTENERS: Final = BadRequestFilter()
 
 
 def keep_out_of_the_log() -> None:

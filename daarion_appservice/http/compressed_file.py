@@ -19,7 +19,7 @@ _TYPES: Final = {".js": "text/javascript", ".webmanifest": "application/manifest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PackedFile:
+class CompressedFile:
     content: bytes
     packed: Mapping[str, bytes]
     """By what HTTP calls the packing; none where that would not make it smaller."""
@@ -27,7 +27,7 @@ class PackedFile:
     etag: str
 
     @classmethod
-    def read(cls, path: Path) -> PackedFile:
+    def read(cls, path: Path) -> CompressedFile:
         """With those beside it that are packed. Raises OSError."""
         content = path.read_bytes()
         beside = {packing: path.with_name(path.name + suffix) for packing, suffix in PACKINGS.items()}

@@ -13,7 +13,7 @@ T = TypeVar("T")
 _LOOK_EVERY_S: Final = 0.25
 
 
-async def unless_gone(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
+async def cancel_on_disconnect(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
     """What ``work`` gives; it is cancelled when the client hangs up. Raises ConnectionResetError then."""
     working = asyncio.create_task(work)
     try:

@@ -11,8 +11,8 @@ import structlog
 from aiohttp import ClientConnectionError, web
 
 from ..errors import CityError, TooManyRequests, Unavailable
-from ..storage.availability import is_database_away
-from .routing import Mistakes, json_response
+from ..storage.availability import is_database_unavailable
+from .routing import ValidationErrors, json_response
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -23,16 +23,16 @@ _AWAY: Final = "the city's database does not answer; try again"
 
 
 @web.middleware
-async def problems(request: web.Request, handler: Handle) -> web.StreamResponse:
+async def problem_middleware(request: web.Request, handler: Handle) -> web.StreamResponse:
     """Whatever goes wrong becomes ``application/problem+json``, with a stable ``code``."""
     try:
         return await handler(request)
     except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes an answer
-        return _instead(request, error, as_problem)
+        return _instead(request, error, problem_response)
 
 
 @web.middleware
-async def matrix_errors(request: web.Request, handler: Handle) -> web.StreamResponse:
+async def matrix_error_middleware(request: web.Request, handler: Handle) -> web.StreamResponse:
     """Whatever goes wrong becomes ``{"errcode", "error"}``."""
     try:
         return await handler(request)
@@ -57,14 +57,14 @@ def _client_left(request: web.Request, error: Exception) -> bool:
     return (
         is_gone
         and isinstance(error, (ConnectionError, TimeoutError, ClientConnectionError))
-        and not is_database_away(error)
+        and not is_database_unavailable(error)
     )
 
 
-def as_problem(request: web.Request, error: Exception) -> web.Response:
+def problem_response(request: web.Request, error: Exception) -> web.Response:
     """What is answered for it; what is nobody's fault but ours is logged."""
     match error:
-        case Mistakes():
+        case ValidationErrors():
             return _problem(error.status, error.code, error.detail, error.errors)
         case CityError():
             return _problem(error.status, error.code, error.detail, headers=_retry_after(error))
@@ -97,7 +97,7 @@ def _as_matrix_error(request: web.Request, error: Exception) -> web.StreamRespon
 
 def _is_away(request: web.Request, error: Exception) -> bool:
     """Whether it is the database that does not answer, and not we who made a mistake; either is logged."""
-    if is_database_away(error):
+    if is_database_unavailable(error):
         log.error("database_away", error=str(error), help="requests are answered 503 until it is back")
         return True
     log.error("request_failed", method=request.method, path=request.path, exc_info=error)
@@ -129,7 +129,7 @@ _ERRCODES: Final = {
 
 
 def _errcode(error: CityError) -> str:
-    if isinstance(error, Mistakes):
+    if isinstance(error, ValidationErrors):
         return "M_BAD_JSON"
     return _ERRCODES_OF.get(error.code) or _ERRCODES.get(error.status, "M_INVALID_PARAM")
 

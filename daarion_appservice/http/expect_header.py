@@ -15,7 +15,7 @@ _CONTINUE: Final = "100-continue"
 Handle = Callable[[Any], Awaitable[web.StreamResponse]]
 
 
-def refuse_expectations(runner: web.AppRunner) -> None:
+def reject_unknown_expectations(runner: web.AppRunner) -> None:
     """Put the check before everything that ``runner``, which was set up, does with a request."""
     server = runner.server
     assert server is not None

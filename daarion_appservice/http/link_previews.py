@@ -19,15 +19,15 @@ from aiohttp import hdrs, web
 
 from ..city.agents import AgentDirectory
 from ..city.history_visibility import is_listed
-from ..city.identity import Namespace
+from ..city.identity import Identities
 from ..city.places import Place, PlaceDirectory, PlaceKind
 from ..city.text_sanitizing import one_line
 from ..config import Settings
 from ..errors import CityError
-from .agent_avatars import AgentPictures
-from .compressed_file import PackedFile
-from .errors import unavailable_without_database
-from .room_responses import RoomPages
+from .agent_avatars import AgentAvatars
+from .compressed_file import CompressedFile
+from .errors import translate_database_errors
+from .room_responses import CachedRoomResponses
 from .routing import check_text
 
 PICTURE: Final = "/link-preview.png"
@@ -66,11 +66,11 @@ class LinkPreviews:
     def __init__(
         self,
         settings: Settings,
-        rooms: RoomPages,
+        rooms: CachedRoomResponses,
         agents: AgentDirectory,
         places: PlaceDirectory,
-        pictures: AgentPictures,
-        namespace: Namespace,
+        pictures: AgentAvatars,
+        namespace: Identities,
     ) -> None:
         self._city_name = settings.city.name
         self._public_url = settings.api.public_url.rstrip("/")
@@ -81,11 +81,11 @@ class LinkPreviews:
         self._pictures = pictures
         self._namespace = namespace
 
-    async def document(self, request: web.Request, document: PackedFile) -> PackedFile:
+    async def document(self, request: web.Request, document: CompressedFile) -> CompressedFile:
         """Return ``document`` with the tags of the page that is asked for, or as it is for a page that claims nothing."""
         try:
             async with asyncio.timeout(_WITHIN_S):
-                with unavailable_without_database():
+                with translate_database_errors():
                     preview = await self._find(request.path)
         except (CityError, TimeoutError):
             # There is no such thing, or the database does not answer: the page itself tells people.
@@ -131,7 +131,7 @@ def _place(section: str, place: Place) -> LinkPreview:
 
 
 @lru_cache(_CACHED_DOCUMENTS)
-def _with_tags(document: PackedFile, preview: LinkPreview, city_name: str, origin: str) -> PackedFile:
+def _with_tags(document: CompressedFile, preview: LinkPreview, city_name: str, origin: str) -> CompressedFile:
     """Put the tags in place of the title. The ETag begins with that of ``document``: the service worker compares builds by it."""
     html = document.content.decode()
     found = _DESCRIPTION.search(html)

@@ -17,7 +17,7 @@ THUMBNAIL: Final = ONE + "/thumbnail"
 
 
 @dataclass(frozen=True, slots=True)
-class Linking:
+class MediaUrls:
     """How the files of one message, or of the city, are linked to: signed where not everybody may have them."""
 
     links: MediaLinks | None = None

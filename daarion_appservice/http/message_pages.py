@@ -8,7 +8,7 @@ from typing import Final
 
 import orjson
 
-from ..city.history_visibility import Reading
+from ..city.history_visibility import ReadableRanges
 from ..city.types import Message, MessageId, Room
 from ..storage.database import Transaction
 
@@ -77,7 +77,7 @@ class _Page:
 
 
 async def read_messages(
-    tx: Transaction, room: Room, place: Place, limit: int, reading: Reading, view: Callable[[Message], object]
+    tx: Transaction, room: Room, place: Place, limit: int, reading: ReadableRanges, view: Callable[[Message], object]
 ) -> Messages:
     """Up to ``limit`` messages that ``reading`` may read, as ``view`` shows them. Raises NotReadable."""
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from ..city.history_visibility import PUBLIC, Reading, as_seen, is_known_to, is_listed
-from ..city.identity import Namespace
-from ..city.online_members import Occupancy
-from ..city.reader_memberships import Readers
+from ..city.history_visibility import PUBLIC, ReadableRanges, as_seen, is_known_to, is_listed
+from ..city.identity import Identities
+from ..city.online_members import OnlineMembers
+from ..city.reader_memberships import ReaderMemberships
 from ..city.types import Member, Message, Room, RoomId, UserId
 from ..errors import NotFound
 from ..storage.database import Database, Transaction
@@ -29,7 +29,7 @@ _READING_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
-class RoomPage:
+class RoomPageResponse:
     """A room and what was said there, as JSON."""
 
     room: Room
@@ -38,7 +38,7 @@ class RoomPage:
     """The ``seq`` of the first message, where it is known that there are older ones."""
     newer_after: int | None = None
     """That of the last one, where it is known that there are newer ones."""
-    reading: Reading = PUBLIC
+    reading: ReadableRanges = PUBLIC
     """What whoever asked may read of the room."""
 
 
@@ -52,12 +52,12 @@ class _RoomList:
     """Whether there are no rooms but those of which everybody may know."""
 
 
-class RoomPages:
-    def __init__(self, database: Database, occupancy: Occupancy, namespace: Namespace) -> None:
+class CachedRoomResponses:
+    def __init__(self, database: Database, occupancy: OnlineMembers, namespace: Identities) -> None:
         self._database = database
         self._occupancy = occupancy
         self._namespace = namespace
-        self._readers = Readers(namespace)
+        self._readers = ReaderMemberships(namespace)
 
     async def rooms(self, principal: Principal, *, sort: str, limit: int, offset: int) -> Encoded:
         """The rooms that are not archived and of which they may know, in one of ``storage.rooms.ORDERS``."""
@@ -85,14 +85,14 @@ class RoomPages:
             users = await self._readers.users(tx, reader(principal))
             return await tx.rooms.page(sort=sort, limit=limit, offset=offset, users=users, is_admin=is_admin(principal))
 
-    async def room(self, id_or_slug: str, principal: Principal, *, limit: int) -> RoomPage:
+    async def room(self, id_or_slug: str, principal: Principal, *, limit: int) -> RoomPageResponse:
         """A room with the last ``limit`` messages that they may read, oldest first.
 
         Raises NotFound, for a room of which they may not know, too.
         """
         return await self._page_for(id_or_slug, principal, Place(), limit)
 
-    async def messages(self, id_or_slug: str, principal: Principal, place: Place, *, limit: int) -> RoomPage:
+    async def messages(self, id_or_slug: str, principal: Principal, place: Place, *, limit: int) -> RoomPageResponse:
         """Up to ``limit`` messages there that they may read, oldest first; fewer, where they would have more than
         ``message_pages.MAX_PAGE_BYTES``. Raises NotFound."""
         return await self._page_for(id_or_slug, principal, place, limit)
@@ -114,8 +114,8 @@ class RoomPages:
         """The rooms of which not everybody may know."""
         return await self._database.remembered.get("unlisted rooms", self._read_unlisted, lambda found: 80 * len(found))
 
-    async def _page_for(self, id_or_slug: str, principal: Principal, place: Place, limit: int) -> RoomPage:
-        page: RoomPage | None = None
+    async def _page_for(self, id_or_slug: str, principal: Principal, place: Place, limit: int) -> RoomPageResponse:
+        page: RoomPageResponse | None = None
         try:
             page = await self._page(id_or_slug, place, limit, PUBLIC)
             room = page.room
@@ -133,7 +133,7 @@ class RoomPages:
         except NotReadable:
             raise NotFound("no_such_message", f"there is no message {place.around!r} in the room {room.slug}") from None
 
-    async def _page(self, id_or_slug: str, place: Place, limit: int, reading: Reading) -> RoomPage:
+    async def _page(self, id_or_slug: str, place: Place, limit: int, reading: ReadableRanges) -> RoomPageResponse:
         read = partial(self._read_page, id_or_slug, place, limit, reading)
         look = partial(self._database.room_versions.of, id_or_slug)
         links = self._namespace.media_links
@@ -141,23 +141,23 @@ class RoomPages:
         key = ("messages", id_or_slug, place, limit, reading, links and links.expires_s)
         return await self._database.remembered.get(key, read, _size_of_page, look)
 
-    async def _read_page(self, id_or_slug: str, place: Place, limit: int, reading: Reading) -> RoomPage:
+    async def _read_page(self, id_or_slug: str, place: Place, limit: int, reading: ReadableRanges) -> RoomPageResponse:
         async with self._database.reading() as tx:
             room = await _found(tx, id_or_slug)
             view = partial(self._message, room, reading)
             found = await read_messages(tx, room, place, limit, reading, view)
         older_before = found.first_seq if found.has_older else None
         newer_after = found.last_seq if found.has_newer else None
-        return RoomPage(room, Encoded(found.encoded), older_before, newer_after, reading)
+        return RoomPageResponse(room, Encoded(found.encoded), older_before, newer_after, reading)
 
     async def _read_room(self, id_or_slug: str) -> Room:
         async with self._database.reading() as tx:
             return await _found(tx, id_or_slug)
 
-    def _message(self, room: Room, reading: Reading, message: Message) -> JSON:
+    def _message(self, room: Room, reading: ReadableRanges, message: Message) -> JSON:
         return message_view(as_seen(message, room, reading), self._namespace)
 
-    async def _reading(self, room: Room, principal: Principal) -> Reading:
+    async def _reading(self, room: Room, principal: Principal) -> ReadableRanges:
         who = reader(principal)
         if who is None:
             return PUBLIC
@@ -165,7 +165,7 @@ class RoomPages:
         key = ("reading", room.id, who.subject)
         return await self._database.remembered.get(key, read, lambda _: _READING_BYTES)
 
-    async def _read_reading(self, room: Room, principal: Principal) -> Reading:
+    async def _read_reading(self, room: Room, principal: Principal) -> ReadableRanges:
         async with self._database.reading() as tx:
             return await self._readers.reading(tx, room, reader(principal))
 
@@ -201,7 +201,7 @@ def _no_such_room(id_or_slug: str) -> NotFound:
     return NotFound("no_such_room", f"there is no room {id_or_slug!r}")
 
 
-def _size_of_page(page: RoomPage) -> int:
+def _size_of_page(page: RoomPageResponse) -> int:
     return page.messages.size + len(page.messages.body)  # with the rows that it was made of
 
 

@@ -40,7 +40,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..compressed_body import read_unpacked
 from ..errors import InvalidInput
-from ..json_encoding import as_json
+from ..json_encoding import encode_json
 from .auth.principals import Access, Principal, check
 from .encoded_response import Encoded, shared_response
 
@@ -84,7 +84,7 @@ class Call(Generic[B, Q]):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ResponseSpec:
     """An answer with another status than the route's usual one, or with headers."""
 
     content: Any
@@ -96,7 +96,7 @@ Handler = Callable[[Call[Any, Any]], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class EndpointDescription:
     """What a route takes and answers. ``who`` is None where nobody is asked who they are."""
 
     who: Access | None
@@ -120,10 +120,10 @@ class Endpoint:
     method: str
     path: str
     handler: Handler
-    description: Description
+    description: EndpointDescription
 
 
-class Door(Protocol):
+class Authenticator(Protocol):
     async def principal(self, request: web.Request) -> Principal: ...
 
 
@@ -152,7 +152,7 @@ def endpoint(
     errors: tuple[str, ...] = (),
 ) -> Callable[[H], H]:
     """Make a method of a group of routes one of them; ``routes_of`` collects them."""
-    description = Description(who, body, query, status, summary, answer, also or {}, errors)
+    description = EndpointDescription(who, body, query, status, summary, answer, also or {}, errors)
 
     def mark(handler: H) -> H:
         setattr(handler, _ROUTE, (method, path))
@@ -161,7 +161,7 @@ def endpoint(
     return mark
 
 
-def described(description: Description) -> Callable[[H], H]:
+def described(description: EndpointDescription) -> Callable[[H], H]:
     """Say of a handler what it takes and answers, where it sees to that itself."""
 
     def mark(handler: H) -> H:
@@ -171,9 +171,9 @@ def described(description: Description) -> Callable[[H], H]:
     return mark
 
 
-def description_of(handler: object) -> Description | None:
+def description_of(handler: object) -> EndpointDescription | None:
     """What was said of a route's handler."""
-    found: Description | None = getattr(handler, _DESCRIPTION, None)
+    found: EndpointDescription | None = getattr(handler, _DESCRIPTION, None)
     return found
 
 
@@ -188,13 +188,13 @@ def routes_of(group: object) -> list[Endpoint]:
     return found
 
 
-def install(app: web.Application, endpoints: Iterable[Endpoint], door: Door, *, anonymous_read: bool) -> None:
+def install(app: web.Application, endpoints: Iterable[Endpoint], door: Authenticator, *, anonymous_read: bool) -> None:
     for each in endpoints:
         app.router.add_route(each.method, each.path, _aiohttp_handler(each, door, anonymous_read=anonymous_read))
 
 
 def _aiohttp_handler(
-    each: Endpoint, door: Door, *, anonymous_read: bool
+    each: Endpoint, door: Authenticator, *, anonymous_read: bool
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     wanted = each.description
     who = wanted.who
@@ -209,8 +209,8 @@ def _aiohttp_handler(
         check_text(path)
         call = Call(principal, path, await read_body(request, wanted.body), read_query(request, wanted.query))
         answer = await each.handler(call)
-        if not isinstance(answer, Answer):
-            answer = Answer(answer, wanted.status)
+        if not isinstance(answer, ResponseSpec):
+            answer = ResponseSpec(answer, wanted.status)
         if wanted.answer is NoContent:
             return web.Response(status=answer.status)
         if is_shared and answer.status == 200:
@@ -225,7 +225,7 @@ def _aiohttp_handler(
 def json_response(
     content: Any, *, status: int = 200, content_type: str = "application/json", headers: dict[str, str] | None = None
 ) -> web.Response:
-    return web.Response(body=as_json(content), status=status, content_type=content_type, headers=headers)
+    return web.Response(body=encode_json(content), status=status, content_type=content_type, headers=headers)
 
 
 async def read_body(request: web.Request, model: type[B]) -> B:
@@ -281,7 +281,7 @@ def _within(content: Any) -> Iterable[Any]:
 M = TypeVar("M", bound=BaseModel)
 
 
-class Mistakes(InvalidInput):
+class ValidationErrors(InvalidInput):
     """Fields that are wrong, each with its reason."""
 
     def __init__(self, errors: list[dict[str, str]]) -> None:
@@ -294,7 +294,7 @@ def _validated(model: type[M], content: Any) -> M:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise Mistakes(
+        raise ValidationErrors(
             [
                 {"field": ".".join(map(str, mistake["loc"])) or "body", "message": mistake["msg"]}
                 for mistake in error.errors(include_url=False, include_input=False, include_context=False)

@@ -127,7 +127,7 @@ class Agent(AgentPresence):
     rooms: list[str] = Field(description="Slugs of the rooms that it lives in.", examples=[["general", "podil"]])
 
 
-class Beaten(AgentPresence):
+class HeartbeatResult(AgentPresence):
     """The agent's presence after a heartbeat."""
 
     next_heartbeat_ms: Count | None = Field(
@@ -136,7 +136,7 @@ class Beaten(AgentPresence):
     expires_in_ms: Count = Field(description="Milliseconds that this session lives without one.", examples=[40000])
 
 
-class NotBeaten(BaseModel):
+class HeartbeatError(BaseModel):
     """What is wrong with one heartbeat of many."""
 
     agent_id: Any = Field(description="As it was sent.", examples=["nobody"])
@@ -144,8 +144,8 @@ class NotBeaten(BaseModel):
     detail: str = Field(description="A sentence for people.", examples=["there is no agent 'nobody'"])
 
 
-class ManyBeaten(BaseModel):
-    results: list[Beaten | NotBeaten] = Field(description="One a heartbeat, in the order asked.")
+class HeartbeatResults(BaseModel):
+    results: list[HeartbeatResult | HeartbeatError] = Field(description="One a heartbeat, in the order asked.")
 
 
 # --- rooms --------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ class Media(BaseModel):
     duration_ms: Count | None = Field(description="Milliseconds that it plays.", examples=[None])
 
 
-class Tally(BaseModel):
+class ReactionCount(BaseModel):
     """One sign under a message."""
 
     emoji: str = Field(description="The sign: an emoji, or whatever a Matrix client sent as one.", examples=["🌻"])
@@ -250,7 +250,7 @@ class Message(BaseModel):
     reply_to: str | None = Field(
         description="The id of the message that it answers.", examples=["01M80JJ9ZZ3VJ0Q4Y7V1B2N3M4"]
     )
-    reactions: list[Tally] = Field(description="The signs that others gave it.")
+    reactions: list[ReactionCount] = Field(description="The signs that others gave it.")
     edited_at: Moment | None = Field(description="When it was last changed.")
     deleted: bool = Field(description="Whether it was taken back; its text is gone then.", examples=[False])
     created_at: Moment = Field(description="When it was said.")
@@ -338,7 +338,7 @@ class Presences(BaseModel):
     presences: list[SubjectPresence] = Field(description="One a subject, in the order asked.")
 
 
-class Heads(BaseModel):
+class OnlineCounts(BaseModel):
     """How many there are."""
 
     citizens: Count = Field(description="Citizens.", examples=[12])
@@ -350,8 +350,8 @@ class Heads(BaseModel):
 class Summary(BaseModel):
     """How many are here."""
 
-    online: Heads = Field(description="Everybody who is not offline.")
-    away: Heads = Field(description="How many of them are away.")
+    online: OnlineCounts = Field(description="Everybody who is not offline.")
+    away: OnlineCounts = Field(description="How many of them are away.")
     rooms: dict[str, Count] = Field(
         description="How many members of each room are here, by its id.",
         examples=[{"city_general": 18, "city_podil": 7}],
@@ -395,7 +395,7 @@ class SecondMe(BaseModel):
 class Home(BaseModel):
     """The front page."""
 
-    online: Heads = Field(description="How many are here: everybody who is not offline.")
+    online: OnlineCounts = Field(description="How many are here: everybody who is not offline.")
     feed: list[FeedEntry] = Field(
         description="3 of the last 30 entries, newest first: messages before all else, and joins of one room as one entry."
     )
@@ -406,7 +406,7 @@ class Home(BaseModel):
 # --- errors -------------------------------------------------------------------------------------------
 
 
-class Mistake(BaseModel):
+class FieldError(BaseModel):
     field: str = Field(description="Which field is wrong; `body` for all of it.", examples=["name"])
     message: str = Field(description="What is wrong.", examples=["String should have at least 1 character"])
 
@@ -421,4 +421,6 @@ class Problem(BaseModel):
     detail: str = Field(
         description="A sentence meant for people.", examples=["name: String should have at least 1 character"]
     )
-    errors: list[Mistake] = Field([], description="Each mistake; with the code `invalid` only, where fields are wrong.")
+    errors: list[FieldError] = Field(
+        [], description="Each mistake; with the code `invalid` only, where fields are wrong."
+    )

@@ -13,17 +13,17 @@ from aiohttp import web
 
 from ..config import ApiSettings
 from ..errors import ExitCode, StartError
-from ..matrix.inbound.transactions import MAX_BODY_BYTES, Receiver
-from .auth.authenticator import CityDoor
+from ..matrix.inbound.transactions import MAX_BODY_BYTES, TransactionReceiver
+from .auth.authenticator import CityAuthenticator
 from .auth.hosts import Hosts
 from .bad_request_log import keep_out_of_the_log
-from .error_responses import matrix_errors, problems
-from .expect_header import refuse_expectations
+from .error_responses import matrix_error_middleware, problem_middleware
+from .expect_header import reject_unknown_expectations
 from .limits.tcp_connections import Connections
 from .openapi import Documentation
 from .response_counts import count_responses
-from .routing import MAX_JSON_BYTES, Door, install, routes_of
-from .static_pages import WebPages
+from .routing import MAX_JSON_BYTES, Authenticator, install, routes_of
+from .static_pages import StaticPages
 
 _BACKLOG: Final = 1024
 _UNSENT_BYTES: Final = 128 * 1024
@@ -38,14 +38,14 @@ class Streaming(Protocol):
 def city_application(
     groups: Sequence[object],
     streams: Sequence[Streaming],
-    door: CityDoor,
+    door: CityAuthenticator,
     settings: ApiSettings,
     connections: Connections,
-    pages: WebPages | None = None,
+    pages: StaticPages | None = None,
 ) -> web.Application:
     hosts = Hosts([settings.public_url, *settings.allowed_hosts], "api.public_url or api.allowed_hosts")
     app = web.Application(
-        middlewares=[problems, hosts.middleware, connections.bounded, door.limits.middleware],
+        middlewares=[problem_middleware, hosts.middleware, connections.bounded, door.limits.middleware],
         client_max_size=MAX_JSON_BYTES,
     )
     for group in groups:
@@ -71,15 +71,15 @@ def _allow_origins(app: web.Application, origins: Sequence[str]) -> None:
 
 def matrix_application(
     groups: Sequence[object],
-    receiver: Receiver,
-    door: Door,
+    receiver: TransactionReceiver,
+    door: Authenticator,
     hosts: Hosts,
     connections: Connections,
     *,
     others: Sequence[Streaming] = (),
 ) -> web.Application:
     app = web.Application(
-        middlewares=[matrix_errors, hosts.middleware, connections.bounded], client_max_size=MAX_BODY_BYTES
+        middlewares=[matrix_error_middleware, hosts.middleware, connections.bounded], client_max_size=MAX_BODY_BYTES
     )
     app.add_routes(receiver.routes())
     for group in groups:
@@ -107,7 +107,7 @@ class Listener:
         """Raises StartError, in words, when the address cannot be had."""
         keep_out_of_the_log()
         await self._runner.setup()
-        refuse_expectations(self._runner)
+        reject_unknown_expectations(self._runner)
         try:
             await _Site(self._runner, self._host, self._port, self._connections).start()
         except OSError as error:

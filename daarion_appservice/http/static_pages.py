@@ -18,7 +18,7 @@ from aiohttp.typedefs import Middleware
 from ..city.slugs import RESERVED
 from ..config import WebSettings
 from .auth.principals import Anonymous
-from .compressed_file import PACKINGS, PackedFile
+from .compressed_file import PACKINGS, CompressedFile
 from .limits.limits import Handle, Limits
 from .link_previews import LinkPreviews
 
@@ -86,7 +86,7 @@ def policy(frame_ancestors: Sequence[str]) -> str:
     )
 
 
-class WebPages:
+class StaticPages:
     """To be installed last: the API's routes go before, and other origins have no business here."""
 
     def __init__(self, settings: WebSettings, limits: Limits, previews: LinkPreviews, dist: Path) -> None:
@@ -144,8 +144,8 @@ class WebPages:
         return file.answer(request, self._page_headers | caching)
 
 
-def _read(dist: Path) -> dict[str, PackedFile]:
+def _read(dist: Path) -> dict[str, CompressedFile]:
     """Every file by its path below ``dist``; none where there is no such folder."""
     packed = tuple(PACKINGS.values())
     paths = [path for path in dist.rglob("*") if path.is_file() and not path.name.endswith(packed)]
-    return {path.relative_to(dist).as_posix(): PackedFile.read(path) for path in sorted(paths)}
+    return {path.relative_to(dist).as_posix(): CompressedFile.read(path) for path in sorted(paths)}

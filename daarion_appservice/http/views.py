@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..city.history_visibility import PUBLIC, is_readable_by_all
-from ..city.identity import Namespace
+from ..city.identity import Identities
 from ..city.places import PlaceDirectory, main_role, microdao_role, node_role
-from ..city.presence import Shown
-from ..city.types import Agent, Author, Media, Message, Room, Tally, UserId
-from .media_urls import Linking
+from ..city.presence import PresenceState
+from ..city.types import Agent, Author, Media, Message, ReactionCount, Room, UserId
+from .media_urls import MediaUrls
 
 JSON = dict[str, Any]
 
@@ -24,7 +24,7 @@ def moment(ms: int | None) -> str | None:
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def presence_fields(shown: Shown, now_ms: int) -> JSON:
+def presence_fields(shown: PresenceState, now_ms: int) -> JSON:
     return {
         "presence": shown.status,
         "last_active_ago_ms": None if shown.last_active_ms is None else max(0, now_ms - shown.last_active_ms),
@@ -32,11 +32,11 @@ def presence_fields(shown: Shown, now_ms: int) -> JSON:
     }
 
 
-def user_presence(user: UserId, shown: Shown, now_ms: int) -> JSON:
+def user_presence(user: UserId, shown: PresenceState, now_ms: int) -> JSON:
     return {"user_id": user, **presence_fields(shown, now_ms)}
 
 
-def agent_presence(agent: Agent, shown: Shown, namespace: Namespace, now_ms: int) -> JSON:
+def agent_presence(agent: Agent, shown: PresenceState, namespace: Identities, now_ms: int) -> JSON:
     return {
         "agent_id": agent.id,
         "display_name": agent.display_name,
@@ -47,9 +47,9 @@ def agent_presence(agent: Agent, shown: Shown, namespace: Namespace, now_ms: int
 
 def agent_view(
     agent: Agent,
-    shown: Shown,
+    shown: PresenceState,
     places: PlaceDirectory,
-    namespace: Namespace,
+    namespace: Identities,
     now_ms: int,
     pictures: Mapping[UserId, str | None],
 ) -> JSON:
@@ -73,7 +73,7 @@ def agent_view(
     }
 
 
-def room_view(room: Room, members_online: int, namespace: Namespace) -> JSON:
+def room_view(room: Room, members_online: int, namespace: Identities) -> JSON:
     return {
         "id": room.id,
         "slug": room.slug,
@@ -95,24 +95,24 @@ def room_view(room: Room, members_online: int, namespace: Namespace) -> JSON:
     }
 
 
-def outside_view(room: Room, namespace: Namespace) -> JSON:
+def outside_view(room: Room, namespace: Identities) -> JSON:
     """A room of which only its public past is known to whoever asks: not what it is called now, and what goes on there."""
     was_it = replace(room, name=room.slug, description="", last_event_ms=None, last_seq=0, matrix_error=None)
     return room_view(was_it, 0, namespace)
 
 
-def author_view(author: Author, namespace: Namespace) -> JSON:
+def author_view(author: Author, namespace: Identities) -> JSON:
     return {
         "kind": author.kind,
         "id": author.id,
         "display_name": author.display_name,
         "matrix_user_id": namespace.author(author),
-        "avatar_url": Linking(namespace.media_links).url(author.avatar_url),
+        "avatar_url": MediaUrls(namespace.media_links).url(author.avatar_url),
     }
 
 
-def message_view(message: Message, namespace: Namespace) -> JSON:
-    linking = Linking(namespace.media_links, is_private=not PUBLIC.may_read_message(message))
+def message_view(message: Message, namespace: Identities) -> JSON:
+    linking = MediaUrls(namespace.media_links, is_private=not PUBLIC.may_read_message(message))
     return {
         "id": message.id,
         "room_id": message.room_id,
@@ -135,7 +135,7 @@ def message_view(message: Message, namespace: Namespace) -> JSON:
     }
 
 
-def tally_view(tally: Tally, linking: Linking) -> JSON:
+def tally_view(tally: ReactionCount, linking: MediaUrls) -> JSON:
     return {
         "emoji": tally.key,
         "count": tally.count,
@@ -145,7 +145,7 @@ def tally_view(tally: Tally, linking: Linking) -> JSON:
     }
 
 
-def media_view(media: Media, linking: Linking = Linking()) -> JSON:  # noqa: B008 - immutable
+def media_view(media: Media, linking: MediaUrls = MediaUrls()) -> JSON:  # noqa: B008 - immutable
     return {
         "mxc": media.mxc,
         "url": linking.url(media.mxc),

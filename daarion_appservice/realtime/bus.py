@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..city.events import CityEvent
-from .listeners import tell_all
+from .listeners import notify_all
 
 E = TypeVar("E", bound=CityEvent)
 
@@ -32,8 +32,8 @@ class Bus:
     def publish(self, event: CityEvent) -> None:
         """It happened here."""
         self.hear(event)
-        tell_all(type(event).__name__, self._own_listeners[type(event)], event)
+        notify_all(type(event).__name__, self._own_listeners[type(event)], event)
 
     def hear(self, event: CityEvent) -> None:
         """It happened in another process of the city."""
-        tell_all(type(event).__name__, self._listeners[type(event)], event)
+        notify_all(type(event).__name__, self._listeners[type(event)], event)

@@ -12,7 +12,7 @@ from ..city.agents import AgentDirectory
 from ..city.events import RegistryChanged
 from ..city.places import PlaceDirectory
 from ..city.ports import Publish
-from ..city.tokens import TokenRing
+from ..city.tokens import TokenDirectory
 from ..storage.database import Database
 
 _POLL_S: Final = 2.0
@@ -21,14 +21,14 @@ _POLL_S: Final = 2.0
 log = structlog.get_logger()
 
 
-class Registry:
+class DirectoryCache:
     def __init__(
         self,
         database: Database,
         publish: Publish,
         agents: AgentDirectory,
         places: PlaceDirectory,
-        tokens: TokenRing,
+        tokens: TokenDirectory,
     ) -> None:
         self._database = database
         self._publish = publish

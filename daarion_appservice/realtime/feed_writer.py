@@ -25,7 +25,7 @@ _MOST_WAITING: Final = 1000
 log = structlog.get_logger()
 
 
-class AgentsOnline:
+class AgentFeedWriter:
     def __init__(self, database: Database, agents: AgentDirectory, now_ms: NowMs, new_id: NewId) -> None:
         self._database = database
         self._agents = agents

@@ -10,9 +10,16 @@ import structlog
 from prometheus_client import Counter
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..errors import HomeserverAway, HomeserverRefused, StartError, TaskFailing
+from ..errors import HomeserverRefused, HomeserverUnavailable, StartError, TaskFailedRepeatedly
 
-_FOR_THE_TASK: Final = (HomeserverAway, HomeserverRefused, StartError, TaskFailing, SQLAlchemyError, OSError)
+_FOR_THE_TASK: Final = (
+    HomeserverUnavailable,
+    HomeserverRefused,
+    StartError,
+    TaskFailedRepeatedly,
+    SQLAlchemyError,
+    OSError,
+)
 """What concerns all units of work, or what the task itself expects."""
 
 UNITS_FAILED: Final = Counter(
@@ -34,7 +41,7 @@ def isolated(task: str, unit: str) -> Iterator[None]:
         task: the background task, for the metric's label.
         unit: which room or agent, for the log.
 
-    Raises HomeserverAway, HomeserverRefused, SQLAlchemyError and OSError as they are.
+    Raises HomeserverUnavailable, HomeserverRefused, SQLAlchemyError and OSError as they are.
     """
     try:
         yield

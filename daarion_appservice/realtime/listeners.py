@@ -16,7 +16,7 @@ ERRORS: Final = Counter(
 log = structlog.get_logger()
 
 
-def tell_all(event: str, listeners: Iterable[Callable[..., None]], *what: Any) -> None:
+def notify_all(event: str, listeners: Iterable[Callable[..., None]], *what: Any) -> None:
     """Call each listener with ``what``. Exceptions are logged and counted under the label ``event``; none is raised."""
     for listener in list(listeners):
         try:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..city.events import PresenceChanged
 from ..city.ports import NowMs, Publish
-from ..city.presence import Beat, Placed, Presence, Shown, Transition
+from ..city.presence import Heartbeat, Presence, PresenceState, RemotePresence, Transition
 from ..city.types import SubjectId
 
 
@@ -22,24 +22,24 @@ class MemoryPresence:
         self.seq = now_ms() * 1000
         """The number of the newest change; begins at the start's microseconds since 1970, above those of any earlier process."""
 
-    async def beat(self, beats: Sequence[Beat]) -> list[Shown]:
+    async def record_heartbeat(self, beats: Sequence[Heartbeat]) -> list[PresenceState]:
         if self._machine.next_deadline_ms is None:
             self._deadline_came_closer.set()
         return [self._beat(beat, self._now_ms()) for beat in beats]
 
-    def _beat(self, beat: Beat, now_ms: int) -> Shown:
+    def _beat(self, beat: Heartbeat, now_ms: int) -> PresenceState:
         self._publish(
-            self._machine.beat(
+            self._machine.record_heartbeat(
                 beat.subject, now_ms=now_ms, status=beat.status, status_msg=beat.status_msg, session=beat.session
             )
         )
-        return self._machine.shown(beat.subject)
+        return self._machine.state(beat.subject)
 
-    async def place(self, placed: Sequence[Placed]) -> None:
+    async def set_remote(self, placed: Sequence[RemotePresence]) -> None:
         for each in placed:
             shown = each.shown
             self._publish(
-                self._machine.place(
+                self._machine.set_remote(
                     each.subject,
                     status=shown.status,
                     status_msg=shown.status_msg,
@@ -48,8 +48,8 @@ class MemoryPresence:
                 )
             )
 
-    def shown(self, subject: SubjectId) -> Shown:
-        return self._machine.shown(subject)
+    def state(self, subject: SubjectId) -> PresenceState:
+        return self._machine.state(subject)
 
     async def leave(self) -> bool:
         """Whether other processes of the city go on when this one ends: there are none."""

@@ -20,12 +20,12 @@ from typing import Final
 import structlog
 
 from ..city.ports import NowMs, Publish
-from ..city.presence import Beat, Keep, Placed, Shown, Status
+from ..city.presence import Heartbeat, PresenceState, RemotePresence, RetentionRules, Status
 from ..city.types import SubjectId, is_person
-from .presence_replica import ChangesMissing, PresenceView
+from .presence_replica import ChangesMissing, PresenceReplica
 from .redis_client import REDIS_ERRORS, heed_cancellation
-from .redis_sessions import BATCH, Answer, Said, SharedSessions
-from .tasks import together
+from .redis_sessions import BATCH, Answer, RedisSessions, SessionUpdate
+from .tasks import run_until_first_exit
 
 _BLOCK_MS: Final = 1000
 _LONGEST_WAIT_MS: Final = 1000
@@ -45,10 +45,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    said: list[Said]
-    answer: asyncio.Future[list[Shown]]
+    said: list[SessionUpdate]
+    answer: asyncio.Future[list[PresenceState]]
 
-    def resolve(self, shown: list[Shown]) -> None:
+    def resolve(self, shown: list[PresenceState]) -> None:
         if not self.answer.done():  # whoever asked may have left
             self.answer.set_result(shown)
 
@@ -71,14 +71,14 @@ class _Forgotten(Exception):
 class RedisPresence:
     """A PresenceStore for a city that is several processes."""
 
-    def __init__(self, sessions: SharedSessions, publish: Publish, now_ms: NowMs, *, ttl_ms: int) -> None:
+    def __init__(self, sessions: RedisSessions, publish: Publish, now_ms: NowMs, *, ttl_ms: int) -> None:
         self._sessions = sessions
         self._now_ms = now_ms
         self._ttl_ms = ttl_ms
-        self._view = PresenceView(publish)
+        self._view = PresenceReplica(publish)
         self._queue: deque[_Waiting] = deque()
         self._queued = asyncio.Event()
-        self._own: OrderedDict[tuple[SubjectId, str], Said] = OrderedDict()
+        self._own: OrderedDict[tuple[SubjectId, str], SessionUpdate] = OrderedDict()
         """The newest that was said here of each session within its lifetime, oldest first."""
         self._unseen: deque[_Answered] = deque()
         """Answers that wait until the change has come back by the stream: whoever asks right afterwards must see it."""
@@ -99,12 +99,12 @@ class RedisPresence:
         """Whether Redis is there, for people."""
         return "ok" if self.reason is None else f"away: {self.reason}"
 
-    def shown(self, subject: SubjectId) -> Shown:
-        return self._view.shown(subject)
+    def state(self, subject: SubjectId) -> PresenceState:
+        return self._view.state(subject)
 
-    async def beat(self, beats: Sequence[Beat]) -> list[Shown]:
+    async def record_heartbeat(self, beats: Sequence[Heartbeat]) -> list[PresenceState]:
         now_ms = self._now_ms()
-        said = [Said.of_beat(beat, now_ms) for beat in beats]
+        said = [SessionUpdate.of_beat(beat, now_ms) for beat in beats]
         for each in said:
             key = (each.subject, each.session)
             self._own[key] = each
@@ -112,9 +112,9 @@ class RedisPresence:
         self._forget_old()
         return await self._say(said)
 
-    async def place(self, placed: Sequence[Placed]) -> None:
+    async def set_remote(self, placed: Sequence[RemotePresence]) -> None:
         now_ms = self._now_ms()
-        await self._say([Said.of_placed(each, now_ms) for each in placed])
+        await self._say([SessionUpdate.of_placed(each, now_ms) for each in placed])
 
     async def leave(self) -> bool:
         """Say that this process ends; answers whether others go on, or may: while Redis is away nobody can tell."""
@@ -134,7 +134,7 @@ class RedisPresence:
     async def _be_one_of_them(self) -> None:
         try:
             await self._join()
-            await together(self._write(), self._follow(), self._expire(), self._learn())
+            await run_until_first_exit(self._write(), self._follow(), self._expire(), self._learn())
         except ChangesMissing:
             log.warning(
                 "presence_changes_missed", help="too slow for all that changed; everybody's state is taken anew"
@@ -156,7 +156,7 @@ class RedisPresence:
 
     # --- saying ---------------------------------------------------------------------------------------
 
-    async def _say(self, said: list[Said]) -> list[Shown]:
+    async def _say(self, said: list[SessionUpdate]) -> list[PresenceState]:
         if self._is_alone:
             return self._take_alone(said)
         loop = asyncio.get_running_loop()
@@ -188,13 +188,13 @@ class RedisPresence:
             self._queued.clear()
         return batch
 
-    async def _send(self, said: list[Said]) -> list[Answer]:
+    async def _send(self, said: list[SessionUpdate]) -> list[Answer]:
         now_ms = self._now_ms()
         ages = [0 if now_ms - each.at_ms < _AT_ONCE_MS else now_ms - each.at_ms for each in said]
         return await self._sessions.say(said, ages, self._expect)
 
-    def _expect(self, said: Said) -> Status:
-        known = self._view.shown(said.subject).status
+    def _expect(self, said: SessionUpdate) -> Status:
+        known = self._view.state(said.subject).status
         return said.status if known is Status.OFFLINE else known
 
     def _hand_out(self, batch: list[_Waiting], answers: list[Answer]) -> None:
@@ -213,7 +213,7 @@ class RedisPresence:
 
     def _resolve(self, answered: _Answered) -> None:
         shown = [
-            Shown(answer.status, answer.status_msg, self._view.shown(said.subject).last_active_ms)
+            PresenceState(answer.status, answer.status_msg, self._view.state(said.subject).last_active_ms)
             for said, answer in zip(answered.waiting.said, answered.answers, strict=True)
         ]
         answered.waiting.resolve(shown)
@@ -251,7 +251,7 @@ class RedisPresence:
             for subject, session, deadline_ms in beating:
                 # Of placed sessions whoever places them says when somebody was active.
                 is_placed = is_person(subject) or session == _RESTORED
-                if not is_placed and self._view.shown(subject).status is Status.ONLINE:
+                if not is_placed and self._view.state(subject).status is Status.ONLINE:
                     self._view.is_active(subject, int(deadline_ms) - self._ttl_ms)
             if beating:
                 since_ms = beating[-1][2]
@@ -279,24 +279,24 @@ class RedisPresence:
         self._era = mark.era
         self._lost_at_ms = self.reason = None
 
-    def _restored(self) -> list[Said]:
+    def _restored(self) -> list[SessionUpdate]:
         now_ms = self._now_ms()
         return [
-            Said(subject, _RESTORED, shown.status, shown.status_msg, now_ms, True, shown.last_active_ms)
+            SessionUpdate(subject, _RESTORED, shown.status, shown.status_msg, now_ms, True, shown.last_active_ms)
             for subject, shown in self._view.here().items()
         ]
 
-    def _said_since(self, since_ms: int) -> list[Said]:
+    def _said_since(self, since_ms: int) -> list[SessionUpdate]:
         self._forget_old()
         return [self._with_text(said) for said in self._own.values() if said.at_ms >= since_ms]
 
-    def _with_text(self, said: Said) -> Said:
+    def _with_text(self, said: SessionUpdate) -> SessionUpdate:
         """With the status text that was to be kept: Redis may never have heard it."""
-        if isinstance(said.status_msg, Keep) and said.status is not Status.OFFLINE:
-            return replace(said, status_msg=self._view.shown(said.subject).status_msg)
+        if isinstance(said.status_msg, RetentionRules) and said.status is not Status.OFFLINE:
+            return replace(said, status_msg=self._view.state(said.subject).status_msg)
         return said
 
-    async def _say_again(self, said: list[Said]) -> None:
+    async def _say_again(self, said: list[SessionUpdate]) -> None:
         for start in range(0, len(said), BATCH):
             await self._send(said[start : start + BATCH])
 
@@ -322,5 +322,5 @@ class RedisPresence:
         self._queue.clear()
         self._queued.clear()
 
-    def _take_alone(self, said: list[Said]) -> list[Shown]:
+    def _take_alone(self, said: list[SessionUpdate]) -> list[PresenceState]:
         return [self._view.take_alone(each.subject, each.status, each.status_msg, each.at_ms) for each in said]

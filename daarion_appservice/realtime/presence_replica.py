@@ -13,7 +13,7 @@ from typing import Final
 
 from ..city.events import PresenceChanged, PresenceRenumbered
 from ..city.ports import Publish
-from ..city.presence import STRENGTH, Keep, Shown, Status, Transition
+from ..city.presence import STRENGTH, PresenceState, RetentionRules, Status, Transition
 from ..city.types import SubjectId
 
 NUMBERS_APART: Final = 1 << 24
@@ -29,17 +29,17 @@ class SharedChange:
     seq: int
     previous_seq: int
     subject: SubjectId | None
-    shown: Shown
+    shown: PresenceState
 
 
 class ChangesMissing(Exception):
     """The stream of changes does not go on where we are."""
 
 
-class PresenceView:
+class PresenceReplica:
     def __init__(self, publish: Publish) -> None:
         self._publish = publish
-        self._shown: dict[SubjectId, Shown] = {}
+        self._shown: dict[SubjectId, PresenceState] = {}
         self._active_ms: dict[SubjectId, int] = {}
         """When somebody was last active, where that is later than when they last changed."""
         self._seqs: dict[SubjectId, int] = {}
@@ -49,25 +49,25 @@ class PresenceView:
         self.read_seq = 0
         """The newest number that the stream gave us."""
 
-    def shown(self, subject: SubjectId) -> Shown:
+    def state(self, subject: SubjectId) -> PresenceState:
         shown = self._shown.get(subject)
         if shown is None:
-            return Shown()
-        return Shown(shown.status, shown.status_msg, self._latest(subject, shown))
+            return PresenceState()
+        return PresenceState(shown.status, shown.status_msg, self._latest(subject, shown))
 
-    def here(self) -> dict[SubjectId, Shown]:
+    def here(self) -> dict[SubjectId, PresenceState]:
         """Everybody who is not offline."""
-        return {subject: self.shown(subject) for subject, shown in self._shown.items() if _is_here(shown)}
+        return {subject: self.state(subject) for subject, shown in self._shown.items() if _is_here(shown)}
 
     def is_active(self, subject: SubjectId, at_ms: int) -> None:
         """Somebody showed a sign of life that changed nothing."""
         if at_ms > self._active_ms.get(subject, 0):
             self._active_ms[subject] = at_ms
 
-    def begin(self, mark: int, everybody: Mapping[SubjectId, tuple[Shown, int]]) -> None:
+    def begin(self, mark: int, everybody: Mapping[SubjectId, tuple[PresenceState, int]]) -> None:
         """Take the whole state, with the number of each one's newest change, as it is after ``mark``."""
         gone = [
-            (subject, Shown(Status.OFFLINE, None, shown.last_active_ms))
+            (subject, PresenceState(Status.OFFLINE, None, shown.last_active_ms))
             for subject, shown in self.here().items()
             if subject not in everybody
         ]
@@ -105,35 +105,37 @@ class PresenceView:
         self.seq = max(self.seq, now_ms * 1000) + NUMBERS_APART + secrets.randbelow(_NUMBERS_ALONE)
         self._publish(PresenceRenumbered(self.seq))
 
-    def take_alone(self, subject: SubjectId, status: Status, status_msg: str | Keep | None, at_ms: int) -> Shown:
+    def take_alone(
+        self, subject: SubjectId, status: Status, status_msg: str | RetentionRules | None, at_ms: int
+    ) -> PresenceState:
         """A sign of life while nobody can be asked. Whether others know of another session of theirs nobody can tell,
         so somebody may come now, but nobody goes."""
-        before = self.shown(subject)
+        before = self.state(subject)
         if status is Status.ONLINE:
             self.is_active(subject, at_ms)
         if status is not Status.OFFLINE:
-            text = before.status_msg if isinstance(status_msg, Keep) else status_msg
-            shown = Shown(max(before.status, status, key=STRENGTH.__getitem__), text, before.last_active_ms)
+            text = before.status_msg if isinstance(status_msg, RetentionRules) else status_msg
+            shown = PresenceState(max(before.status, status, key=STRENGTH.__getitem__), text, before.last_active_ms)
             if self._differs(subject, shown):
                 self.seq += 1
                 self._set(subject, shown, self.seq)
-        return self.shown(subject)
+        return self.state(subject)
 
-    def _set(self, subject: SubjectId, shown: Shown, seq: int) -> None:
-        before = self.shown(subject)
+    def _set(self, subject: SubjectId, shown: PresenceState, seq: int) -> None:
+        before = self.state(subject)
         self._shown[subject] = shown
-        self._publish(PresenceChanged(Transition(subject, before, self.shown(subject)), seq))
+        self._publish(PresenceChanged(Transition(subject, before, self.state(subject)), seq))
 
-    def _differs(self, subject: SubjectId, shown: Shown) -> bool:
-        known = self._shown.get(subject, Shown())
+    def _differs(self, subject: SubjectId, shown: PresenceState) -> bool:
+        known = self._shown.get(subject, PresenceState())
         return (known.status, known.status_msg) != (shown.status, shown.status_msg)
 
-    def _latest(self, subject: SubjectId, shown: Shown) -> int | None:
+    def _latest(self, subject: SubjectId, shown: PresenceState) -> int | None:
         active_ms = self._active_ms.get(subject)
         if active_ms is None:
             return shown.last_active_ms
         return max(active_ms, shown.last_active_ms or 0)
 
 
-def _is_here(shown: Shown) -> bool:
+def _is_here(shown: PresenceState) -> bool:
     return shown.status is not Status.OFFLINE

@@ -17,10 +17,10 @@ from typing import Final, Protocol
 
 from ..city.events import PresenceChanged, PresenceRenumbered
 from ..city.ports import NowMs
-from ..city.presence import Shown, Status
+from ..city.presence import PresenceState, Status
 from ..city.types import SubjectId
-from ..json_encoding import as_json
-from .listeners import tell_all
+from ..json_encoding import encode_json
+from .listeners import notify_all
 
 TICK_S: Final = 0.05
 SNAPSHOT_MS: Final = 1000
@@ -109,7 +109,7 @@ class Encode(Protocol):
     def __call__(self, changes: Changes, /) -> bytes: ...
 
 
-def encode_presence(subject: SubjectId, shown: Shown, now_ms: int) -> dict[str, object]:
+def encode_presence(subject: SubjectId, shown: PresenceState, now_ms: int) -> dict[str, object]:
     """A subject as snapshots and updates show it."""
     return {
         "user_id": subject,
@@ -124,7 +124,7 @@ class PresenceStream:
 
     def __init__(
         self,
-        shown: Callable[[SubjectId], Shown],
+        shown: Callable[[SubjectId], PresenceState],
         now_ms: NowMs,
         *,
         seq: int = 0,
@@ -196,7 +196,7 @@ class PresenceStream:
             # Who left within this tick stands here until its end.
             if shown.status is not Status.OFFLINE:
                 users.append(encode_presence(subject, shown, now_ms))
-        return as_json({"event": "presence.snapshot", "users": users, "seq": self.seq})
+        return encode_json({"event": "presence.snapshot", "users": users, "seq": self.seq})
 
     def since(self, seq: int) -> list[Change] | None:
         """What changed after ``seq``, the newest of each subject; None when that cannot be told any more."""
@@ -227,7 +227,7 @@ class PresenceStream:
         changes = Changes([self._encode(change, now_ms) for change in self._pending.values()])
         self._pending.clear()
         self._remember(changes)
-        tell_all("PresenceFrame", (listener.presence for listener in self._listeners), changes)
+        notify_all("PresenceFrame", (listener.presence for listener in self._listeners), changes)
         # Telling thousands takes longer than a tick; what comes in meanwhile gets as much time before the next one.
         took_s = (self._now_ms() - now_ms) / 1000
         self._tick = asyncio.get_running_loop().call_later(max(self._tick_s, took_s), self._flush)
@@ -238,7 +238,7 @@ class PresenceStream:
             self._here.discard(subject)
         else:
             self._here.add(subject)
-        update = as_json(encode_presence(subject, shown, now_ms) | {"seq": change.seq})
+        update = encode_json(encode_presence(subject, shown, now_ms) | {"seq": change.seq})
         return Change(change.seq, subject, update[1:-1])
 
     def _remember(self, changes: Changes) -> None:

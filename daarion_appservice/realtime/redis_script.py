@@ -15,7 +15,7 @@ Beside = Callable[[Any], None]
 """Adds commands to a pipeline."""
 
 
-class Script:
+class RedisScript:
     """The files ``lua/<part>.lua``, one after the other."""
 
     def __init__(self, *parts: str) -> None:

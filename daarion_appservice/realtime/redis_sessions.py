@@ -18,11 +18,11 @@ from typing import Any, Final
 
 import orjson
 
-from ..city.presence import MAX_SESSIONS, Beat, Keep, Placed, Shown, Status
+from ..city.presence import MAX_SESSIONS, Heartbeat, PresenceState, RemotePresence, RetentionRules, Status
 from ..city.types import SubjectId
 from .presence_replica import NUMBERS_APART, SharedChange
 from .redis_client import REDIS_ERRORS, Client, ask
-from .redis_script import Beside, Script
+from .redis_script import Beside, RedisScript
 
 BATCH: Final = 1000
 """Sessions in one request: a few milliseconds of Redis's time."""
@@ -32,23 +32,23 @@ _SUBJECTS, _DEADLINES, _CHANGES, *_ = _KEYS
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SessionUpdate:
     """What was said of one session, and when."""
 
     subject: SubjectId
     session: str
     status: Status
-    status_msg: str | Keep | None
+    status_msg: str | RetentionRules | None
     at_ms: int
     is_placed: bool = False
     last_active_ms: int | None = None
 
     @classmethod
-    def of_beat(cls, beat: Beat, now_ms: int) -> Said:
+    def of_beat(cls, beat: Heartbeat, now_ms: int) -> SessionUpdate:
         return cls(beat.subject, beat.session, beat.status, beat.status_msg, now_ms)
 
     @classmethod
-    def of_placed(cls, placed: Placed, now_ms: int) -> Said:
+    def of_placed(cls, placed: RemotePresence, now_ms: int) -> SessionUpdate:
         shown = placed.shown
         text = None if shown.status is Status.OFFLINE else shown.status_msg
         return cls(placed.subject, placed.session, shown.status, text, now_ms, True, shown.last_active_ms)
@@ -64,21 +64,21 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class StreamPosition:
     seq: int
     era: str
     """Stays the same for as long as Redis keeps what it holds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class ExpiryResult:
     """After a look for sessions to end: ``wait_ms`` until the next deadline, if one is known."""
 
     wait_ms: int | None
     era: str | None
 
 
-class SharedSessions:
+class RedisSessions:
     """``name`` is this process's own. ``now_ms`` is for tests; by default Redis's own clock counts, the same for all."""
 
     def __init__(self, client: Client, *, name: str, ttl_ms: int, now_ms: Callable[[], int] | None = None) -> None:
@@ -86,9 +86,11 @@ class SharedSessions:
         self._name = name
         self._ttl_ms = ttl_ms
         self._now_ms = now_ms
-        self._scripts = {name: Script("presence", name) for name in ("beat", "expire", "join", "leave")}
+        self._scripts = {name: RedisScript("presence", name) for name in ("beat", "expire", "join", "leave")}
 
-    async def say(self, said: Sequence[Said], ages_ms: Sequence[int], expect: Callable[[Said], Status]) -> list[Answer]:
+    async def say(
+        self, said: Sequence[SessionUpdate], ages_ms: Sequence[int], expect: Callable[[SessionUpdate], Status]
+    ) -> list[Answer]:
         """Take what was said, so long ago each, in one round trip.
 
         ``expect`` guesses what will be shown, so that the keys for other services go in the same one; a wrong guess is
@@ -110,7 +112,7 @@ class SharedSessions:
             await self._write_keys(wrong)
         return answers
 
-    async def expire(self) -> Looked:
+    async def expire(self) -> ExpiryResult:
         """End sessions whose deadline has passed."""
         while True:
             answer = orjson.loads(await self._run("expire", [str(BATCH), self._name]))
@@ -122,25 +124,25 @@ class SharedSessions:
             if ended:
                 await self._write_keys(ended)
             if len(answer["ended"]) < BATCH:
-                return Looked(answer["wait"], answer.get("era"))
+                return ExpiryResult(answer["wait"], answer.get("era"))
 
-    async def join(self, *, told_seq: int, read_seq: int, era: str | None) -> Mark:
+    async def join(self, *, told_seq: int, read_seq: int, era: str | None) -> StreamPosition:
         """Set a mark, from which on this process follows."""
         mark, now_era = await self._run("join", [str(told_seq), str(read_seq), str(NUMBERS_APART), era or ""])
-        return Mark(int(mark), now_era)
+        return StreamPosition(int(mark), now_era)
 
     async def leave(self) -> int:
         """This process ends; returns how many others go on."""
         return int(await self._run("leave", [self._name]))
 
-    async def everybody(self) -> AsyncIterator[tuple[SubjectId, Shown, int]]:
+    async def everybody(self) -> AsyncIterator[tuple[SubjectId, PresenceState, int]]:
         """Everybody who was ever here, with the number of their newest change; changes meanwhile may be in it or not."""
         cursor = 0
         while True:
             cursor, page = await ask(self._client.hscan(_SUBJECTS, cursor, count=BATCH))
             for subject, text in page.items():
                 it = orjson.loads(text)
-                yield SubjectId(subject), Shown(Status(it["st"]), it.get("m"), it.get("a")), int(it.get("q", 0))
+                yield SubjectId(subject), PresenceState(Status(it["st"]), it.get("m"), it.get("a")), int(it.get("q", 0))
             if not cursor:
                 return
 
@@ -185,8 +187,8 @@ def _set_keys(pipeline: Any, shown: dict[SubjectId, tuple[Status, int]]) -> None
             pipeline.set(key, status, px=left_ms)
 
 
-def _item(said: Said, age_ms: int) -> list[Any]:
-    keep = isinstance(said.status_msg, Keep)
+def _item(said: SessionUpdate, age_ms: int) -> list[Any]:
+    keep = isinstance(said.status_msg, RetentionRules)
     return [
         said.subject,
         said.session,
@@ -209,7 +211,9 @@ def _change(entry_id: str, fields: dict[str, str]) -> SharedChange:
         int(entry_id.partition("-")[0]),
         int(fields["p"]),
         None if subject is None else SubjectId(subject),
-        Shown(Status(fields.get("c", "offline")), fields.get("m"), None if active_ms is None else int(active_ms)),
+        PresenceState(
+            Status(fields.get("c", "offline")), fields.get("m"), None if active_ms is None else int(active_ms)
+        ),
     )
 
 

@@ -18,15 +18,15 @@ from typing import Final, Protocol
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..city.events import MemberChanged, MessagePosted, PresenceChanged, RoomChanged, RoomHappened
-from ..city.history_visibility import PUBLIC, Reading, is_readable_by_all, may_look_on
-from ..city.online_members import Occupancy
+from ..city.events import MemberChanged, MessagePosted, PresenceChanged, RoomChanged, RoomEventStored
+from ..city.history_visibility import PUBLIC, ReadableRanges, is_readable_by_all, may_look_on
+from ..city.online_members import OnlineMembers
 from ..city.room_sequence import renumbering_of
 from ..city.types import Author, HistoryVisibility, MessageId, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
-from ..errors import NotAllowed, NotFound
+from ..errors import Forbidden, NotFound
 from ..storage.database import Database, Transaction
-from .listeners import tell_all
-from .room_typing import RoomTyping
+from .listeners import notify_all
+from .room_typing import RoomTypingState
 
 MAX_REPLAY: Final = 1000
 """So much is told one by one to somebody who comes back; who missed more starts afresh."""
@@ -54,7 +54,7 @@ class Listener(Protocol):
         """What is said in the room is not for this reader any more: nothing else is told. Returns at once, never raises."""
 
 
-class Reader(Listener, Protocol):
+class RoomStreamReader(Listener, Protocol):
     """A listener that is told what it missed as fast as it reads."""
 
     @property
@@ -69,14 +69,14 @@ class Identity:
     """Who a listener is, and what they may read."""
 
     subjects: frozenset[SubjectId]
-    reading: Reading
+    reading: ReadableRanges
 
 
-class Seat:
+class RoomSubscription:
     """What a listener may read, moved on by who joins and leaves, in the order of the room."""
 
     def __init__(self) -> None:
-        self.reading: Reading | None = None
+        self.reading: ReadableRanges | None = None
         """None while it is not known yet who listens."""
         self._subjects: frozenset[SubjectId] = frozenset()
         self._moves: list[RoomEvent] | None = None
@@ -134,7 +134,7 @@ class Frames(Protocol):
 class RoomStreams:
     """The rooms that somebody looks at; the others cost nothing."""
 
-    def __init__(self, database: Database, occupancy: Occupancy, typing: RoomTyping, frames: Frames) -> None:
+    def __init__(self, database: Database, occupancy: OnlineMembers, typing: RoomTypingState, frames: Frames) -> None:
         self._database = database
         self._occupancy = occupancy
         self._typing = typing
@@ -162,7 +162,7 @@ class RoomStreams:
             )
         )
 
-    def happened(self, happened: RoomHappened) -> None:
+    def happened(self, happened: RoomEventStored) -> None:
         self._follow(happened.event)
 
     def member(self, change: MemberChanged) -> None:
@@ -210,15 +210,15 @@ class RoomStreams:
 
     # --- who looks on -----------------------------------------------------------------------------------
 
-    async def look_on(self, room_id: RoomId, since: int | None, listener: Reader, identify: Identify) -> None:
+    async def look_on(self, room_id: RoomId, since: int | None, listener: RoomStreamReader, identify: Identify) -> None:
         """Tell ``listener`` what happened after ``since``, or that too much did; and from then on all that happens.
 
-        ``identify`` says who listens. Raises NotFound when there is no such room any more, NotAllowed when what is said there
+        ``identify`` says who listens. Raises NotFound when there is no such room any more, Forbidden when what is said there
         is not for this reader, ConnectionResetError when it has left, and what the database raises when it is away.
         """
         room = await self._open(room_id)
         waiting = _Waiting()
-        seat = room.waiting[waiting] = Seat()
+        seat = room.waiting[waiting] = RoomSubscription()
         try:
             await self._seat(room, seat, identify)
             if since is not None:
@@ -244,12 +244,12 @@ class RoomStreams:
             self._close_if_empty(room)
 
     async def identify_again(self, room_id: RoomId, listener: Listener, identify: Identify) -> None:
-        """The listener is somebody else now. Raises NotAllowed when what is said there is not for them."""
+        """The listener is somebody else now. Raises Forbidden when what is said there is not for them."""
         room = self._rooms.get(room_id)
         if room is not None and (seat := room.listeners.get(listener)) is not None:
             await self._seat(room, seat, identify)
 
-    async def _seat(self, room: _Room, seat: Seat, identify: Identify) -> Reading:
+    async def _seat(self, room: _Room, seat: RoomSubscription, identify: Identify) -> ReadableRanges:
         """Have the seat be that of whoever listens, as of now; returns what they may read."""
         seat.ask()
         async with self._database.reading() as tx:
@@ -295,7 +295,7 @@ class RoomStreams:
             self._ending.add(reading)
             reading.add_done_callback(self._ending.discard)
 
-    async def _replay(self, room: _Room, since: int, listener: Reader, seat: Seat) -> None:
+    async def _replay(self, room: _Room, since: int, listener: RoomStreamReader, seat: RoomSubscription) -> None:
         """Tell what happened after ``since``, read as the listener takes it: nothing with a number waits here meanwhile."""
         if since > room.seq:
             # The other process, where this client was, may have been a little ahead.
@@ -315,15 +315,15 @@ class RoomStreams:
             return replay.tell([event for event in missed if event.seq <= room.seq])  # later ones are on their way in
 
 
-def members_only(room: str) -> NotAllowed:
+def members_only(room: str) -> Forbidden:
     """What is raised to somebody who may know of the room, and not read what is said there."""
-    return NotAllowed("members_only", f"only its members may read what is said in the room {room}")
+    return Forbidden("members_only", f"only its members may read what is said in the room {room}")
 
 
 class _Replay:
     """What one listener is told of what it missed: every number, each message once, in its last state."""
 
-    def __init__(self, frames: Frames, listener: Reader, seat: Seat, since: int) -> None:
+    def __init__(self, frames: Frames, listener: RoomStreamReader, seat: RoomSubscription, since: int) -> None:
         self.seq = since
         """The newest number that was told."""
         self._frames = frames
@@ -384,8 +384,8 @@ class _Room:
         self.id = room_id
         self.seq = seq
         """The newest number that was told."""
-        self.listeners: dict[Listener, Seat] = {}
-        self.waiting: dict[_Waiting, Seat] = {}
+        self.listeners: dict[Listener, RoomSubscription] = {}
+        self.waiting: dict[_Waiting, RoomSubscription] = {}
         """Those who are still told what they missed."""
         self._database = database
         self._frames = frames
@@ -403,7 +403,7 @@ class _Room:
 
     def tell(self, frame: bytes) -> None:
         """What has no number."""
-        tell_all("RoomFrame", (listener.tell for listener in (*self.waiting, *self.listeners)), frame)
+        notify_all("RoomFrame", (listener.tell for listener in (*self.waiting, *self.listeners)), frame)
 
     def put_outsiders_out(self) -> None:
         """What is said from now on is for members."""
@@ -411,7 +411,7 @@ class _Room:
         for listener in outsiders:
             del self.listeners[listener]
         waiting = [each for each, seat in self.waiting.items() if seat.is_outside]
-        tell_all("RoomFrame", (listener.put_out for listener in (*waiting, *outsiders)))
+        notify_all("RoomFrame", (listener.put_out for listener in (*waiting, *outsiders)))
 
     def read_on(self) -> None:
         """Tell whatever is in the database and was not told yet."""
@@ -477,12 +477,12 @@ class _Room:
         for seat in (*self.waiting.values(), *self.listeners.values()) if event.kind in _MOVES else ():
             seat.follow(event)
         if PUBLIC.may_read_event(event):
-            tell_all("RoomFrame", (listener.tell for listener in self.listeners), frame)
+            notify_all("RoomFrame", (listener.tell for listener in self.listeners), frame)
             return
         readers = {each for each, seat in self.listeners.items() if seat.may_read(event)}
-        tell_all("RoomFrame", (listener.tell for listener in readers), frame)
+        notify_all("RoomFrame", (listener.tell for listener in readers), frame)
         if event.visibility is not HistoryVisibility.WORLD_READABLE:
             self.put_outsiders_out()
         # It changes what these may not read; the number is told all the same.
         others = [each for each in self.listeners if each not in readers]
-        tell_all("RoomFrame", (listener.tell for listener in others), self._frames.resync(self.id, event.seq))
+        notify_all("RoomFrame", (listener.tell for listener in others), self._frames.resync(self.id, event.seq))

@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from typing import Final, Protocol
 
-from ..city.events import InhabitantTyping, MessagePosted, TypingChanged
+from ..city.events import LocalUserTyping, MessagePosted, TypingChanged
 from ..city.types import AgentSlug, Author, AuthorKind, CitizenId, RoomId, SubjectId, agent_subject, citizen_subject
 
 LASTS_S: Final = 10.0
@@ -17,7 +17,7 @@ class Tell(Protocol):
     def __call__(self, room: RoomId, typing: frozenset[SubjectId], /) -> None: ...
 
 
-class RoomTyping:
+class RoomTypingState:
     def __init__(self) -> None:
         self._people: dict[RoomId, frozenset[SubjectId]] = {}
         self._inhabitants: defaultdict[RoomId, dict[SubjectId, asyncio.TimerHandle]] = defaultdict(dict)
@@ -35,7 +35,7 @@ class RoomTyping:
             self._people.pop(change.room_id, None)
         self._changed(change.room_id)
 
-    def inhabitant(self, event: InhabitantTyping) -> None:
+    def inhabitant(self, event: LocalUserTyping) -> None:
         self._set(event.room_id, event.author, typing=event.typing)
 
     def posted(self, posted: MessagePosted) -> None:

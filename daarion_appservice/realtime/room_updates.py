@@ -14,13 +14,13 @@ from typing import Final, Protocol
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..city.events import MembershipChanged, MessagePosted, PresenceChanged, RoomChanged, RoomHappened
+from ..city.events import MembershipChanged, MessagePosted, PresenceChanged, RoomChanged, RoomEventStored
 from ..city.history_visibility import is_listed
-from ..city.online_members import Occupancy
+from ..city.online_members import OnlineMembers
 from ..city.presence import Status
 from ..city.types import Room, RoomId, SubjectId
 from ..storage.database import Database
-from .listeners import tell_all
+from .listeners import notify_all
 
 TICK_S: Final = 1.0
 """How long changes are gathered: a busy room costs one read and one frame in this time."""
@@ -47,7 +47,7 @@ class Frames(Protocol):
 class RoomUpdates:
     """Tells listeners which rooms changed; without listeners it does nothing."""
 
-    def __init__(self, database: Database, occupancy: Occupancy, frames: Frames, *, tick_s: float = TICK_S) -> None:
+    def __init__(self, database: Database, occupancy: OnlineMembers, frames: Frames, *, tick_s: float = TICK_S) -> None:
         self._database = database
         self._occupancy = occupancy
         self._frames = frames
@@ -65,7 +65,7 @@ class RoomUpdates:
     def posted(self, posted: MessagePosted) -> None:
         self._note({posted.message.room_id})
 
-    def happened(self, happened: RoomHappened) -> None:
+    def happened(self, happened: RoomEventStored) -> None:
         self._note({happened.event.room_id})
 
     def changed(self, change: RoomChanged) -> None:
@@ -85,7 +85,7 @@ class RoomUpdates:
         """Rooms may have changed in other processes: listeners must read their lists again."""
         if self._listeners:
             frame = self._frames.rooms_resync()
-            tell_all("RoomUpdate", (listener.rooms for listener in self._listeners), frame)
+            notify_all("RoomUpdate", (listener.rooms for listener in self._listeners), frame)
 
     async def close(self) -> None:
         if self._task is not None:
@@ -117,11 +117,11 @@ class RoomUpdates:
             rooms = await tx.rooms.some(ids)
         if listed := [room for room in rooms if is_listed(room)]:
             frame = self._frames.rooms(listed)
-            tell_all("RoomUpdate", (listener.rooms for listener in self._listeners), frame)
+            notify_all("RoomUpdate", (listener.rooms for listener in self._listeners), frame)
         for room in rooms:
             if not is_listed(room):
                 members = (each.rooms for each in self._listeners if self._is_member(room, each.subject))
-                tell_all("RoomUpdate", members, self._frames.rooms([room]))
+                notify_all("RoomUpdate", members, self._frames.rooms([room]))
 
     def _is_member(self, room: Room, subject: SubjectId | None) -> bool:
         return subject is not None and self._occupancy.is_member(room.id, subject)

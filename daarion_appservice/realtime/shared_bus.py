@@ -1,7 +1,7 @@
 """What happened in one process of the city, told to the others by a stream in Redis.
 
 Every event is stored before it is published, so none is lost when Redis is: whoever could not hear for a while is told so
-(``CityMissed``), and reads anew from the database what it keeps in memory. Presence has a stream of its own.
+(``EventsMissed``), and reads anew from the database what it keeps in memory. Presence has a stream of its own.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ import structlog
 from pydantic import TypeAdapter
 
 from ..city.events import (
-    AnswersOwed,
     CityEvent,
-    CityMissed,
-    InboxFilled,
-    InhabitantRead,
-    InhabitantTyping,
+    EventsMissed,
+    InboxChanged,
+    LocalUserRead,
+    LocalUserTyping,
     MemberChanged,
     MembershipChanged,
     MessagePosted,
-    OutboxFilled,
+    OutboxChanged,
+    RepliesPending,
     RoomChanged,
-    RoomHappened,
+    RoomEventStored,
     TypingChanged,
 )
 from .bus import Bus
 from .redis_client import REDIS_ERRORS, Client, ask, heed_cancellation
-from .redis_script import Script
-from .tasks import together
+from .redis_script import RedisScript
+from .tasks import run_until_first_exit
 
 SharedEvent = (
     MessagePosted
     | MembershipChanged
     | MemberChanged
-    | RoomHappened
+    | RoomEventStored
     | RoomChanged
     | TypingChanged
-    | InhabitantTyping
-    | InhabitantRead
-    | InboxFilled
-    | OutboxFilled
-    | AnswersOwed
-    | CityMissed
+    | LocalUserTyping
+    | LocalUserRead
+    | InboxChanged
+    | OutboxChanged
+    | RepliesPending
+    | EventsMissed
 )
 _SHARED: Final[tuple[type[Any], ...]] = get_args(SharedEvent)
 _ADAPTERS: Final = {kind.__name__: TypeAdapter[Any](kind) for kind in _SHARED}
@@ -70,7 +70,7 @@ class SharedBus:
         self._client: Any = client  # what its methods are said to return depends on options of the connection
         self._bus = bus
         self._name = name
-        self._script = Script("publish")
+        self._script = RedisScript("publish")
         self._waiting: deque[str] = deque()
         self._waiting_bytes = 0
         self._came = asyncio.Event()
@@ -85,9 +85,9 @@ class SharedBus:
                 number = await self._newest()
                 self._is_up = True
                 # Whatever was stored before is read; whatever comes now is heard. The others have missed what we could not say.
-                self._bus.hear(CityMissed())
-                self._tell(CityMissed())
-                await together(self._tell_all(), self._listen(number))
+                self._bus.hear(EventsMissed())
+                self._tell(EventsMissed())
+                await run_until_first_exit(self._tell_all(), self._listen(number))
             except _Missed:
                 log.warning("events_missed", help="too slow for all that happened; everything is read anew")
             except REDIS_ERRORS as error:
@@ -102,7 +102,7 @@ class SharedBus:
             return
         if len(self._waiting) >= _MOST_WAITING or self._waiting_bytes >= _MOST_WAITING_BYTES:
             self._clear()
-            event = CityMissed()
+            event = EventsMissed()
         encoded = _encode(event)
         self._waiting.append(encoded)
         self._waiting_bytes += len(encoded)

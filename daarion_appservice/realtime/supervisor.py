@@ -1,7 +1,7 @@
 """Runs background tasks; one that fails is restarted with back-off.
 
 work ─raises─► logged, counted, named in /readyz ─► back-off ─► work again
-            └─ the 5th time within a minute ─► TaskFailing, which ends the process
+            └─ the 5th time within a minute ─► TaskFailedRepeatedly, which ends the process
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 import structlog
 from prometheus_client import Counter
 
-from ..errors import StartError, TaskFailing
+from ..errors import StartError, TaskFailedRepeatedly
 
 MAX_FAILURES: Final = 5
 WINDOW_S: Final = 60.0
@@ -57,10 +57,10 @@ class Supervisor:
     async def keep(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run ``work()`` until it returns, and again whenever it raises.
 
-        Raises StartError as it is (the service cannot run at all), and TaskFailing when ``work`` failed too often.
+        Raises StartError as it is (the service cannot run at all), and TaskFailedRepeatedly when ``work`` failed too often.
         """
         while (error := await _attempt(name, work)) is not None:
-            if isinstance(error, (StartError, TaskFailing)):
+            if isinstance(error, (StartError, TaskFailedRepeatedly)):
                 raise error
             await self._failed(name, error)
 
@@ -69,7 +69,7 @@ class Supervisor:
         count = self._recent(name)
         if count >= MAX_FAILURES:
             log.error("task_given_up", task=name, failures=count, exc_info=error)
-            raise TaskFailing(name, error)
+            raise TaskFailedRepeatedly(name, error)
         RESTARTS.labels(name).inc()
         pause_s = _FIRST_PAUSE_S * 2 ** (count - 1)
         log.error("task_failed", task=name, failures=count, restart_in_s=pause_s, exc_info=error)

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-async def together(*parts: Coroutine[Any, Any, None]) -> None:
+async def run_until_first_exit(*parts: Coroutine[Any, Any, None]) -> None:
     """Run ``parts`` until the first of them ends, end the others, and raise what it raised.
 
     Unlike a TaskGroup it raises the error itself, and leaves no trace of it in the counts of cancellations, which on

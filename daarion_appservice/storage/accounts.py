@@ -10,7 +10,7 @@ from .tables import accounts
 from .upsert import insert
 
 
-class AccountRows:
+class AccountRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

@@ -52,7 +52,7 @@ class TokenOfAgent:
     """None while it counts."""
 
 
-class AgentRows:
+class AgentRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

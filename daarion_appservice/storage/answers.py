@@ -14,22 +14,22 @@ from sqlalchemy import Update, func, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import AGENT_SUBJECT, AgentSlug, AnswerId, MessageId, NoAnswer, OwedAnswer, RoomId, SubjectId
+from ..city.types import AGENT_SUBJECT, AgentSlug, AnswerId, MessageId, PendingReply, ReplyFailure, RoomId, SubjectId
 from .tables import answers
 from .upsert import insert
 
 
-class AnswerState(StrEnum):
+class ReplyState(StrEnum):
     OWED = "owed"
     GIVEN = "given"
     DROPPED = "dropped"
 
 
-class AnswerRows:
+class ReplyRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def add(self, owed: list[OwedAnswer], *, asker: SubjectId) -> None:
+    async def add(self, owed: list[PendingReply], *, asker: SubjectId) -> None:
         """What was asked before is not asked again."""
         await self._connection.execute(
             insert(self._connection, answers).on_conflict_do_nothing(),
@@ -68,10 +68,10 @@ class AnswerRows:
         )
         return int(found.scalar_one())
 
-    async def still_owed(self, answer: AnswerId) -> OwedAnswer | None:
+    async def still_owed(self, answer: AnswerId) -> PendingReply | None:
         """As it is now; None when it was given, or there was nothing to answer any more."""
         found = await self._connection.execute(
-            select(answers).where(answers.c.id == answer, answers.c.state == AnswerState.OWED)
+            select(answers).where(answers.c.id == answer, answers.c.state == ReplyState.OWED)
         )
         row = found.first()
         return _owed(row) if row else None
@@ -82,17 +82,17 @@ class AnswerRows:
             select(answers.c.question_id, answers.c.message_id).where(
                 answers.c.question_id.in_(questions),
                 answers.c.agent == agent,
-                answers.c.state == AnswerState.GIVEN,
+                answers.c.state == ReplyState.GIVEN,
                 answers.c.no_answer.is_(None),
             )
         )
         return {MessageId(row.question_id): MessageId(row.message_id) for row in found}
 
-    async def owed(self, *, now_ms: int, limit: int) -> list[OwedAnswer]:
+    async def owed(self, *, now_ms: int, limit: int) -> list[PendingReply]:
         """What can be answered now, in the order it was asked: of each agent in each room the first, for which others wait."""
         first = (
             select(func.min(answers.c.id))
-            .where(answers.c.state == AnswerState.OWED)
+            .where(answers.c.state == ReplyState.OWED)
             .group_by(answers.c.room_id, answers.c.agent)
         )
         rows = await self._connection.execute(
@@ -109,29 +109,29 @@ class AnswerRows:
             _if_owed(answer).values(attempts=answers.c.attempts + 1, retry_at_ms=retry_at_ms, error=error)
         )
 
-    async def will_not_be(self, answer: AnswerId, why: NoAnswer) -> bool:
+    async def will_not_be(self, answer: AnswerId, why: ReplyFailure) -> bool:
         """There will be none, and that is still to be said; False when there was one before, by another process."""
         found = await self._connection.execute(_if_owed(answer).values(no_answer=why))
         return bool(found.rowcount)
 
     async def given(self, answer: AnswerId, message: MessageId) -> bool:
         """This message is it; False when it was given before."""
-        return await self._end(answer, AnswerState.GIVEN, message)
+        return await self._end(answer, ReplyState.GIVEN, message)
 
     async def drop(self, answer: AnswerId) -> bool:
-        return await self._end(answer, AnswerState.DROPPED, None)
+        return await self._end(answer, ReplyState.DROPPED, None)
 
-    async def _end(self, answer: AnswerId, state: AnswerState, message: MessageId | None) -> bool:
+    async def _end(self, answer: AnswerId, state: ReplyState, message: MessageId | None) -> bool:
         ended = await self._connection.execute(_if_owed(answer).values(state=state, message_id=message))
         return ended.rowcount > 0
 
 
 def _if_owed(answer: AnswerId) -> Update:
-    return update(answers).where(answers.c.id == answer, answers.c.state == AnswerState.OWED)
+    return update(answers).where(answers.c.id == answer, answers.c.state == ReplyState.OWED)
 
 
-def _owed(row: Row[Any]) -> OwedAnswer:
-    return OwedAnswer(
+def _owed(row: Row[Any]) -> PendingReply:
+    return PendingReply(
         AnswerId(row.id),
         MessageId(row.question_id),
         RoomId(row.room_id),
@@ -140,5 +140,5 @@ def _owed(row: Row[Any]) -> OwedAnswer:
         row.asked_at_ms,
         row.attempts,
         row.retry_at_ms,
-        NoAnswer(row.no_answer) if row.no_answer else None,
+        ReplyFailure(row.no_answer) if row.no_answer else None,
     )

@@ -25,7 +25,7 @@ _AWAY: Final = ("08", "25006", "53", "57")
 log = structlog.get_logger()
 
 
-def is_database_away(error: BaseException) -> bool:
+def is_database_unavailable(error: BaseException) -> bool:
     """Return whether an error means that the database does not answer or takes no writes; an error on the way to a client
     does not."""
     match error:
@@ -65,7 +65,7 @@ class Availability:
         try:
             yield
         except (SQLAlchemyError, OSError) as error:
-            if self._was_used and is_database_away(error):
+            if self._was_used and is_database_unavailable(error):
                 self._failed(error)
             raise
         self._was_used = True

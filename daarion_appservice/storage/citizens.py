@@ -12,7 +12,7 @@ from .tables import citizens
 from .upsert import insert
 
 
-class CitizenRows:
+class CitizenRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

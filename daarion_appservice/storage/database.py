@@ -17,36 +17,36 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ..errors import ExitCode, StartError
-from .accounts import AccountRows
-from .agents import AgentRows
-from .answers import AnswerRows
+from .accounts import AccountRepository
+from .agents import AgentRepository
+from .answers import ReplyRepository
 from .availability import Availability
-from .citizens import CitizenRows
+from .citizens import CitizenRepository
 from .database_url import cannot_use, driver_url, postgres_options, sqlite_file
-from .dedicated_connection import PostgresLine, SqliteLine
-from .feed import FeedRows
-from .ghosts import GhostRows
-from .inbox import InboxRows
-from .inbox_writer import Intake, PostgresIntake, SqliteIntake
-from .interactions import InteractionRows
-from .invitations import InvitationRows
-from .key_values import KeptRows
-from .media import MediaRows
-from .members import MemberRows
-from .membership_periods import MembershipPeriodRows
-from .messages import MessageRows
-from .outbox import OutboxRows
-from .places import PlaceRows
-from .reactions import ReactionRows
-from .read_cache import PostgresStamp, Remembered, SqliteStamp
-from .removed_agents import RemovedAgentRows
-from .restrictions import StandingRows
-from .revisions import RevisionRows
-from .room_events import RoomEventRows
+from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedConnection
+from .feed import FeedRepository
+from .ghosts import GhostRepository
+from .inbox import InboxRepository
+from .inbox_writer import InboxWriter, PostgresInboxWriter, SqliteInboxWriter
+from .interactions import InteractionRepository
+from .invitations import InvitationRepository
+from .key_values import KeyValueRepository
+from .media import MediaRepository
+from .members import MemberRepository
+from .membership_periods import MembershipPeriodRepository
+from .messages import MessageRepository
+from .outbox import OutboxRepository
+from .places import PlaceRepository
+from .reactions import ReactionRepository
+from .read_cache import PostgresVersion, ReadCache, SqliteVersion
+from .removed_agents import RemovedAgentRepository
+from .restrictions import RestrictionRepository
+from .revisions import RevisionRepository
+from .room_events import RoomEventRepository
 from .room_versions import PostgresRoomVersions, RoomVersions, SqliteRoomVersions
-from .rooms import RoomRows
+from .rooms import RoomRepository
 from .sqlite_file import ServiceLock, make_private
-from .watermarks import WatermarkRows
+from .watermarks import WatermarkRepository
 
 _BUSY_S = 30
 """How long SQLite waits for another process (a command line beside the service) before it gives up."""
@@ -65,96 +65,96 @@ class Transaction:
         self.connection = connection
 
     @cached_property
-    def accounts(self) -> AccountRows:
-        return AccountRows(self.connection)
+    def accounts(self) -> AccountRepository:
+        return AccountRepository(self.connection)
 
     @cached_property
-    def agents(self) -> AgentRows:
-        return AgentRows(self.connection)
+    def agents(self) -> AgentRepository:
+        return AgentRepository(self.connection)
 
     @cached_property
-    def answers(self) -> AnswerRows:
-        return AnswerRows(self.connection)
+    def answers(self) -> ReplyRepository:
+        return ReplyRepository(self.connection)
 
     @cached_property
-    def citizens(self) -> CitizenRows:
-        return CitizenRows(self.connection)
+    def citizens(self) -> CitizenRepository:
+        return CitizenRepository(self.connection)
 
     @cached_property
-    def invitations(self) -> InvitationRows:
-        return InvitationRows(self.connection)
+    def invitations(self) -> InvitationRepository:
+        return InvitationRepository(self.connection)
 
     @cached_property
-    def removed_agents(self) -> RemovedAgentRows:
-        return RemovedAgentRows(self.connection)
+    def removed_agents(self) -> RemovedAgentRepository:
+        return RemovedAgentRepository(self.connection)
 
     @cached_property
-    def places(self) -> PlaceRows:
-        return PlaceRows(self.connection)
+    def places(self) -> PlaceRepository:
+        return PlaceRepository(self.connection)
 
     @cached_property
-    def rooms(self) -> RoomRows:
-        return RoomRows(self.connection)
+    def rooms(self) -> RoomRepository:
+        return RoomRepository(self.connection)
 
     @cached_property
-    def room_events(self) -> RoomEventRows:
-        return RoomEventRows(self.connection)
+    def room_events(self) -> RoomEventRepository:
+        return RoomEventRepository(self.connection)
 
     @cached_property
-    def feed(self) -> FeedRows:
-        return FeedRows(self.connection)
+    def feed(self) -> FeedRepository:
+        return FeedRepository(self.connection)
 
     @cached_property
-    def members(self) -> MemberRows:
-        return MemberRows(self.connection)
+    def members(self) -> MemberRepository:
+        return MemberRepository(self.connection)
 
     @cached_property
-    def membership_periods(self) -> MembershipPeriodRows:
-        return MembershipPeriodRows(self.connection)
+    def membership_periods(self) -> MembershipPeriodRepository:
+        return MembershipPeriodRepository(self.connection)
 
     @cached_property
-    def media(self) -> MediaRows:
-        return MediaRows(self.connection)
+    def media(self) -> MediaRepository:
+        return MediaRepository(self.connection)
 
     @cached_property
-    def messages(self) -> MessageRows:
-        return MessageRows(self.connection)
+    def messages(self) -> MessageRepository:
+        return MessageRepository(self.connection)
 
     @cached_property
-    def reactions(self) -> ReactionRows:
-        return ReactionRows(self.connection)
+    def reactions(self) -> ReactionRepository:
+        return ReactionRepository(self.connection)
 
     @cached_property
-    def revisions(self) -> RevisionRows:
-        return RevisionRows(self.connection)
+    def revisions(self) -> RevisionRepository:
+        return RevisionRepository(self.connection)
 
     @cached_property
-    def standings(self) -> StandingRows:
-        return StandingRows(self.connection)
+    def standings(self) -> RestrictionRepository:
+        return RestrictionRepository(self.connection)
 
     @cached_property
-    def inbox(self) -> InboxRows:
-        return InboxRows(self.connection)
+    def inbox(self) -> InboxRepository:
+        return InboxRepository(self.connection)
 
     @cached_property
-    def outbox(self) -> OutboxRows:
-        return OutboxRows(self.connection)
+    def outbox(self) -> OutboxRepository:
+        return OutboxRepository(self.connection)
 
     @cached_property
-    def ghosts(self) -> GhostRows:
-        return GhostRows(self.connection)
+    def ghosts(self) -> GhostRepository:
+        return GhostRepository(self.connection)
 
     @cached_property
-    def kept(self) -> KeptRows:
-        return KeptRows(self.connection)
+    def kept(self) -> KeyValueRepository:
+        return KeyValueRepository(self.connection)
 
     @cached_property
-    def watermarks(self) -> WatermarkRows:
-        return WatermarkRows(self.connection)
+    def watermarks(self) -> WatermarkRepository:
+        return WatermarkRepository(self.connection)
 
     @cached_property
-    def interactions(self) -> InteractionRows:
-        return InteractionRows(self.connection)
+    def interactions(self) -> InteractionRepository:
+        return InteractionRepository(self.connection)
 
 
 class Database:
@@ -172,7 +172,7 @@ class Database:
         # SQLite has one writer; queueing here is fair and cheap, its own waiting is neither.
         self._writing = asyncio.Lock() if self.is_sqlite else None
         self._lock: ServiceLock | None = None
-        self._lines: list[PostgresLine | SqliteLine] = []
+        self._lines: list[PostgresDedicatedConnection | SqliteDedicatedConnection] = []
         self.intake, self.remembered, self.room_versions = self._on_lines()
 
     @asynccontextmanager
@@ -233,21 +233,21 @@ class Database:
         if self._lock is not None:
             self._lock.release()
 
-    def _on_lines(self) -> tuple[Intake, Remembered, RoomVersions]:
+    def _on_lines(self) -> tuple[InboxWriter, ReadCache, RoomVersions]:
         """What is done so often that it has connections of its own; they open when they are needed."""
         if self._writing is None:
-            server = [PostgresLine(self.dedicated) for _ in range(3)]
+            server = [PostgresDedicatedConnection(self.dedicated) for _ in range(3)]
             self._lines += server
             return (
-                PostgresIntake(server[0], self.availability),
-                Remembered(PostgresStamp(server[1])),
+                PostgresInboxWriter(server[0], self.availability),
+                ReadCache(PostgresVersion(server[1])),
                 PostgresRoomVersions(server[2]),
             )
-        file = [SqliteLine(self._connect_sqlite) for _ in range(3)]
+        file = [SqliteDedicatedConnection(self._connect_sqlite) for _ in range(3)]
         self._lines += file
         return (
-            SqliteIntake(file[0], self._writing, self.availability),
-            Remembered(SqliteStamp(file[1])),
+            SqliteInboxWriter(file[0], self._writing, self.availability),
+            ReadCache(SqliteVersion(file[1])),
             SqliteRoomVersions(file[2]),
         )
 

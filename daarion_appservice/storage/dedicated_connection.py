@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 T = TypeVar("T")
 
 
-class PostgresLine:
+class PostgresDedicatedConnection:
     """Each statement is a transaction by itself: one way to the server and back."""
 
     def __init__(self, connect: Callable[[], Awaitable[AsyncConnection]]) -> None:
@@ -62,7 +62,7 @@ async def _is_closed(connection: AsyncConnection) -> bool:
     return driver is None or bool(driver.is_closed())
 
 
-class SqliteLine:
+class SqliteDedicatedConnection:
     """All that is to be done with it is done in one turn of a thread of its own."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.history_visibility import Reading
+from ..city.history_visibility import ReadableRanges
 from ..city.types import FeedEntry, FeedKind, HistoryVisibility, MessageId, RoomId
 from .author_columns import author_of, author_values
 from .readable import entry_is_readable
@@ -19,7 +19,7 @@ from .tables import feed
 _NOBODY: Final = dict.fromkeys(("author_kind", "author_id", "author_name", "author_avatar"))
 
 
-class FeedRows:
+class FeedRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
@@ -28,7 +28,7 @@ class FeedRows:
             await self._connection.execute(insert(feed), [_values(entry) for entry in entries])
 
     async def before(
-        self, entry_id: str | None, *, limit: int, readings: Mapping[RoomId, Reading] | None = None
+        self, entry_id: str | None, *, limit: int, readings: Mapping[RoomId, ReadableRanges] | None = None
     ) -> list[FeedEntry]:
         """Up to ``limit`` entries older than that one (None: the newest), newest first.
 

@@ -30,7 +30,7 @@ class Ghost:
     """The profile's ``space.daarion.role``, as JSON."""
 
 
-class GhostRows:
+class GhostRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

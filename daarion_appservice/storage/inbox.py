@@ -22,7 +22,7 @@ from .tables import inbox, transactions
 from .upsert import insert
 
 INBOX_ORDER_LOCK: Final = 0xDAA211
-"""PostgreSQL's advisory lock on the order of the inbox. ``Intake`` holds it shared and ``InboxRows.put_in_order`` exclusively,
+"""PostgreSQL's advisory lock on the order of the inbox. ``InboxWriter`` holds it shared and ``InboxRepository.put_in_order`` exclusively,
 each until its transaction ends; otherwise an event that arrives while rows are rewritten gets a number between theirs. SQLite
 has one writer anyway."""
 
@@ -57,7 +57,7 @@ class ReceivedEvent:
     """Whether a sweep by ``/sync`` returned it, so that its position in the homeserver's stream is known."""
 
 
-class Others(Enum):
+class DifferentRows(Enum):
     """Where the other waiting events of a room go when events are put in order."""
 
     BEHIND = auto()
@@ -91,12 +91,12 @@ class InboxRow:
     before_message: str | None
 
 
-class InboxRows:
+class InboxRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
     async def add(self, events: list[ReceivedEvent], *, now_ms: int, is_done: bool = False) -> None:
-        """Have those of them wait that never came before. What the homeserver sends comes in by ``Intake``.
+        """Have those of them wait that never came before. What the homeserver sends comes in by ``InboxWriter``.
 
         ``is_done`` notes them as handled, where nothing would come of them any more.
         """
@@ -166,7 +166,12 @@ class InboxRows:
             await self._connection.execute(select(func.pg_advisory_xact_lock(INBOX_ORDER_LOCK)))
 
     async def put_in_order(
-        self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int, others: Others = Others.BEHIND
+        self,
+        matrix_room_id: str,
+        events: list[ReceivedEvent],
+        *,
+        now_ms: int,
+        others: DifferentRows = DifferentRows.BEHIND,
     ) -> int | None:
         """Have ``events`` wait in this order; handled events stay handled.
 
@@ -351,18 +356,20 @@ class InboxRows:
         )
 
 
-def _merged(waiting: Sequence[ReceivedEvent], events: Sequence[ReceivedEvent], others: Others) -> list[ReceivedEvent]:
+def _merged(
+    waiting: Sequence[ReceivedEvent], events: Sequence[ReceivedEvent], others: DifferentRows
+) -> list[ReceivedEvent]:
     """Return the waiting events of a room in the order that `put_in_order` describes; an event that was swept stays swept."""
     index_of = {event.event_id: index for index, event in enumerate(waiting)}
     swept = {event.event_id for event in waiting if event.is_swept}
     wanted = {event.event_id for event in events}
     rest = deque(event for event in waiting if event.event_id not in wanted)
     merged: list[ReceivedEvent] = []
-    if others is Others.SWEPT_BEFORE:
+    if others is DifferentRows.SWEPT_BEFORE:
         merged += [event for event in rest if event.is_swept]
         rest = deque(event for event in rest if not event.is_swept)
     for event in events:
-        while others is Others.BETWEEN and rest and index_of[rest[0].event_id] < index_of.get(event.event_id, 0):
+        while others is DifferentRows.BETWEEN and rest and index_of[rest[0].event_id] < index_of.get(event.event_id, 0):
             merged.append(rest.popleft())
         merged.append(replace(event, is_swept=event.is_swept or event.event_id in swept))
     return [*merged, *rest]

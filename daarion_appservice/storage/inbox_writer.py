@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from .availability import Availability
-from .dedicated_connection import PostgresLine, SqliteLine
+from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedConnection
 from .inbox import INBOX_ORDER_LOCK, InboxState, ReceivedEvent
 
 
@@ -26,7 +26,7 @@ class ReceivedTransaction:
     received_at_ms: int
 
 
-class Intake(Protocol):
+class InboxWriter(Protocol):
     async def store(self, transaction: ReceivedTransaction) -> bool:
         """Store it and those of its events that never came before; on the disk when this returns.
 
@@ -54,8 +54,8 @@ SELECT EXISTS (SELECT FROM new)
 """
 
 
-class PostgresIntake:
-    def __init__(self, line: PostgresLine, availability: Availability) -> None:
+class PostgresInboxWriter:
+    def __init__(self, line: PostgresDedicatedConnection, availability: Availability) -> None:
         self._line = line
         self._availability = availability
 
@@ -75,8 +75,8 @@ ON CONFLICT (event_id) DO NOTHING
 """
 
 
-class SqliteIntake:
-    def __init__(self, line: SqliteLine, writing: asyncio.Lock, availability: Availability) -> None:
+class SqliteInboxWriter:
+    def __init__(self, line: SqliteDedicatedConnection, writing: asyncio.Lock, availability: Availability) -> None:
         """``writing`` is held by whoever writes to the file."""
         self._line = line
         self._writing = writing

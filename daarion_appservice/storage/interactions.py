@@ -14,7 +14,7 @@ from . import upsert
 from .tables import interactions, secondme_turns
 
 
-class InteractionRows:
+class InteractionRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

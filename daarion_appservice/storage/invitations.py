@@ -25,7 +25,7 @@ class Invitation:
     """When to decline it."""
 
 
-class InvitationRows:
+class InvitationRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

@@ -16,7 +16,7 @@ _WRITE_PROBE: Final = "write_probe"
 _KEY_LENGTH: Final = 64
 
 
-class KeptRows:
+class KeyValueRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

@@ -39,7 +39,7 @@ _NO_REQUESTS: Final = (
 log = structlog.get_logger()
 
 
-class Lease:
+class LeaderLock:
     def __init__(self, database: Database, *, shares_presence: bool = True) -> None:
         self._database = database
         self._shares_presence = shares_presence

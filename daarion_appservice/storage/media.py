@@ -8,7 +8,7 @@ from sqlalchemy import and_, delete, exists, or_, select
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.history_visibility import PUBLIC, Reading
+from ..city.history_visibility import PUBLIC, ReadableRanges
 from ..city.media import is_mxc
 from ..city.types import Author, Media, MessageId, RoomId
 from .readable import message_is_readable
@@ -16,7 +16,7 @@ from .tables import media, media_shown, messages, reactions, rooms
 from .upsert import insert
 
 
-class MediaRows:
+class MediaRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
@@ -56,7 +56,7 @@ class MediaRows:
         as_avatar = exists().where(media.c.mxc == mxc, media.c.is_avatar)
         return bool((await self._connection.execute(select(in_message | in_reaction | as_avatar))).scalar_one())
 
-    async def is_shown(self, mxc: str, readings: Mapping[RoomId, Reading] | None = None) -> bool:
+    async def is_shown(self, mxc: str, readings: Mapping[RoomId, ReadableRanges] | None = None) -> bool:
         """Whether it is somebody's picture, or seen in a message that everybody may read, or under one.
 
         ``readings`` is what the asker may read in rooms where not all is for everybody.

@@ -17,7 +17,7 @@ _MOST_NAMED: Final = 10_000
 """So many users are named in one statement: neither database takes more than 32,766 values."""
 
 
-class MemberRows:
+class MemberRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

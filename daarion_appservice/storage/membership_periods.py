@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.history_visibility import MembershipPeriod, Reading, reading_of
+from ..city.history_visibility import MembershipPeriod, ReadableRanges, readable_ranges
 from ..city.types import RoomId, UserId
 from .members import parts
 from .tables import membership_periods, rooms
@@ -18,14 +18,14 @@ _MOST_ROOMS = 200
 """The same for rooms in which somebody reads the feed."""
 
 
-class MembershipPeriodRows:
+class MembershipPeriodRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def reading(self, room: RoomId, users: Collection[UserId]) -> Reading:
+    async def reading(self, room: RoomId, users: Collection[UserId]) -> ReadableRanges:
         """What these users, who are one reader, may read in a room."""
         if not users:
-            return reading_of([])
+            return readable_ranges([])
         table = membership_periods.c
         rows = await self._connection.execute(
             select(membership_periods)
@@ -33,9 +33,9 @@ class MembershipPeriodRows:
             .order_by(table.start_seq.desc())
             .limit(_MOST)
         )
-        return reading_of(MembershipPeriod(row.start_seq, row.joined_seq, row.end_seq) for row in rows)
+        return readable_ranges(MembershipPeriod(row.start_seq, row.joined_seq, row.end_seq) for row in rows)
 
-    async def readings(self, users: Collection[UserId]) -> dict[RoomId, Reading]:
+    async def readings(self, users: Collection[UserId]) -> dict[RoomId, ReadableRanges]:
         """The same for all rooms in which something is not for everybody and they were, or are invited."""
         if not users:
             return {}
@@ -52,7 +52,7 @@ class MembershipPeriodRows:
             found.setdefault(RoomId(row.room_id), []).append(
                 MembershipPeriod(row.start_seq, row.joined_seq, row.end_seq)
             )
-        return {room: reading_of(periods) for room, periods in found.items()}
+        return {room: readable_ranges(periods) for room, periods in found.items()}
 
     async def newest_join(self, room: RoomId) -> int:
         """When the last of those who are in the room now came, or was invited; 0 where nobody is."""

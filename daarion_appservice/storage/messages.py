@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, func, insert, literal, literal_colum
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.history_visibility import PUBLIC, Reading
+from ..city.history_visibility import PUBLIC, ReadableRanges
 from ..city.media import addresses_in
 from ..city.types import (
     Author,
@@ -22,8 +22,8 @@ from ..city.types import (
     MatrixRoomId,
     Message,
     MessageId,
+    ReactionCount,
     RoomId,
-    Tally,
 )
 from .author_columns import author_of, author_values
 from .content_columns import content_values, media_of, mentions_of
@@ -39,7 +39,7 @@ _MOST_NAMED: Final = 10_000
 """Events that are named in one statement: neither database takes more than 32,766 values."""
 
 
-class MessageRows:
+class MessageRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
@@ -89,7 +89,7 @@ class MessageRows:
         return {message.id: message for message in map(_message, rows)}
 
     async def before(
-        self, room: RoomId, seq: int | None, *, limit: int, reading: Reading | None = None
+        self, room: RoomId, seq: int | None, *, limit: int, reading: ReadableRanges | None = None
     ) -> list[Message]:
         """Up to ``limit`` messages that came before ``seq`` (None: the latest), oldest first.
 
@@ -101,7 +101,7 @@ class MessageRows:
         rows = await self._connection.execute(statement.order_by(messages.c.seq.desc()).limit(limit))
         return [_message(row) for row in reversed(rows.all())]
 
-    async def after(self, room: RoomId, seq: int, *, limit: int, reading: Reading) -> list[Message]:
+    async def after(self, room: RoomId, seq: int, *, limit: int, reading: ReadableRanges) -> list[Message]:
         """Up to ``limit`` messages that came after ``seq`` and that ``reading`` may read, oldest first."""
         rows = await self._connection.execute(
             select(messages)
@@ -122,7 +122,12 @@ class MessageRows:
         return [_message(row) for row in rows]
 
     async def unread(
-        self, marks: Mapping[RoomId, int], readings: Mapping[RoomId, Reading], *, besides: Author | None, limit: int
+        self,
+        marks: Mapping[RoomId, int],
+        readings: Mapping[RoomId, ReadableRanges],
+        *,
+        besides: Author | None,
+        limit: int,
     ) -> dict[RoomId, int]:
         """Count the messages of each room after the ``seq`` of its mark, up to ``limit``.
 
@@ -237,7 +242,7 @@ class MessageRows:
         )
         await shown_no_more(self._connection, message)
 
-    async def set_reactions(self, message: MessageId, tallies: tuple[Tally, ...]) -> None:
+    async def set_reactions(self, message: MessageId, tallies: tuple[ReactionCount, ...]) -> None:
         await self._connection.execute(
             update(messages)
             .where(messages.c.id == message)
@@ -290,18 +295,18 @@ def _message(row: Row[Any]) -> Message:
     )
 
 
-def _readable(reading: Reading | None) -> list[ColumnElement[bool]]:
+def _readable(reading: ReadableRanges | None) -> list[ColumnElement[bool]]:
     return [] if reading is None else [message_is_readable(reading)]
 
 
-def _tallies(text: str) -> tuple[Tally, ...]:
+def _tallies(text: str) -> tuple[ReactionCount, ...]:
     return (
         ()
         if text == _NONE
-        else tuple(Tally(key, count, tuple(by), *more) for key, count, by, *more in orjson.loads(text))
+        else tuple(ReactionCount(key, count, tuple(by), *more) for key, count, by, *more in orjson.loads(text))
     )
 
 
-def _tally(tally: Tally) -> tuple[Any, ...]:
+def _tally(tally: ReactionCount) -> tuple[Any, ...]:
     known = (tally.key, tally.count, tally.by)
     return known if tally.shortcode is None else (*known, tally.shortcode)

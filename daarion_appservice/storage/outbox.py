@@ -47,7 +47,7 @@ class FailedRow:
     error: str
 
 
-class OutboxRows:
+class OutboxRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

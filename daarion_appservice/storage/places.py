@@ -22,7 +22,7 @@ _TABLES: Final[dict[PlaceKind, tuple[Table, str]]] = {
 """Each with the column that names its rows."""
 
 
-class PlaceRows:
+class PlaceRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

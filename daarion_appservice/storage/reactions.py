@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import Author, EventId, MessageId, Reaction, ReactionId, SubjectId, Tally
+from ..city.types import Author, EventId, MessageId, Reaction, ReactionCount, ReactionId, SubjectId
 from .author_columns import author_of, author_values
 from .tables import reactions
 
@@ -16,7 +16,7 @@ _NAMED: Final = 20
 """How many of those who gave a sign are named with it."""
 
 
-class ReactionRows:
+class ReactionRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
@@ -62,7 +62,7 @@ class ReactionRows:
     async def by_event_id(self, event: EventId) -> Reaction | None:
         return await self._one(reactions.c.matrix_event_id == event)
 
-    async def tallies(self, message: MessageId) -> tuple[Tally, ...]:
+    async def tallies(self, message: MessageId) -> tuple[ReactionCount, ...]:
         """All signs under a message, the one that was given first in front."""
         # Of thousands only those are handed over that are named.
         key, in_order = reactions.c.key, (reactions.c.at_ms, reactions.c.id)
@@ -82,7 +82,7 @@ class ReactionRows:
             named.setdefault(row.key, []).append(author_of(row).subject)
             counts[row.key] = row.of_all
             shortcodes[row.key] = shortcodes.get(row.key) or row.shortcode
-        return tuple(Tally(key, counts[key], tuple(by), shortcodes[key]) for key, by in named.items())
+        return tuple(ReactionCount(key, counts[key], tuple(by), shortcodes[key]) for key, by in named.items())
 
     async def arrived(self, reaction: ReactionId, event: EventId) -> None:
         """Matrix knows it, as ``event``."""

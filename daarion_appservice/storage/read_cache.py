@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from .dedicated_connection import PostgresLine, SqliteLine
+from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedConnection
 
 MAX_BYTES: Final = 32 * 1024 * 1024
 _MIN_KEPT: Final = 16
@@ -30,28 +30,28 @@ Look = Callable[[], Coroutine[Any, Any, object]]
 """Gives what is equal as long as what is remembered would be read the same."""
 
 
-class Stamp(Protocol):
+class DatabaseVersion(Protocol):
     async def now(self) -> Hashable:
         """What tells one state of the database from another: equal if and only if nothing was committed in between."""
 
 
-class PostgresStamp:
+class PostgresVersion:
     """A snapshot: which transactions are visible. Those that write nothing have no number and change nothing of it."""
 
-    def __init__(self, line: PostgresLine) -> None:
+    def __init__(self, line: PostgresDedicatedConnection) -> None:
         self._line = line
 
     async def now(self) -> Hashable:
         return str(await self._line.ask("SELECT pg_current_snapshot()::text"))
 
 
-class SqliteStamp:
+class SqliteVersion:
     """A number that changes whenever another connection than the one asked has committed; this one writes nothing.
 
     It is good among the answers of one connection only.
     """
 
-    def __init__(self, line: SqliteLine) -> None:
+    def __init__(self, line: SqliteDedicatedConnection) -> None:
         self._line = line
 
     async def now(self) -> Hashable:
@@ -72,8 +72,8 @@ class _Kept:
     """What the short look gave, before and after it was read."""
 
 
-class Remembered:
-    def __init__(self, stamp: Stamp, *, max_bytes: int = MAX_BYTES) -> None:
+class ReadCache:
+    def __init__(self, stamp: DatabaseVersion, *, max_bytes: int = MAX_BYTES) -> None:
         self._stamp = stamp
         self._turn = asyncio.Lock()
         self._next_stamp: asyncio.Task[Hashable] | None = None

@@ -7,14 +7,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, literal_column, or_
 
-from ..city.history_visibility import OPEN_RULES, Reading
+from ..city.history_visibility import OPEN_RULES, ReadableRanges
 from ..city.types import HistoryVisibility, RoomId
 from .tables import feed, messages, rooms
 
 _WORLD = HistoryVisibility.WORLD_READABLE
 
 
-def message_is_readable(reading: Reading) -> ColumnElement[bool]:
+def message_is_readable(reading: ReadableRanges) -> ColumnElement[bool]:
     """Whether a row of ``messages`` may be read as it stands: its text, and the edit that gave it that text."""
     table = messages.c
     return and_(
@@ -27,7 +27,7 @@ def message_is_readable(reading: Reading) -> ColumnElement[bool]:
     )
 
 
-def entry_is_readable(readings: Mapping[RoomId, Reading]) -> ColumnElement[bool]:
+def entry_is_readable(readings: Mapping[RoomId, ReadableRanges]) -> ColumnElement[bool]:
     """Whether a row of ``feed`` may be read by somebody who may read this in these rooms."""
     # Written out, not bound: only so the index of public entries is used.
     public: ColumnElement[bool] = feed.c.visibility == literal_column(f"'{_WORLD}'")
@@ -46,7 +46,9 @@ def room_is_listed() -> ColumnElement[bool]:
     return or_(is_open, rooms.c.history_visibility == _WORLD)
 
 
-def _is_readable(reading: Reading, visibility: ColumnElement[Any], seq: ColumnElement[Any]) -> ColumnElement[bool]:
+def _is_readable(
+    reading: ReadableRanges, visibility: ColumnElement[Any], seq: ColumnElement[Any]
+) -> ColumnElement[bool]:
     private = [
         and_(visibility == each, or_(*(_within(seq, start, end) for start, end in ranges)))
         for each in HistoryVisibility

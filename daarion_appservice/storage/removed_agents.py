@@ -18,7 +18,7 @@ class RemovedAgent:
     removed_at_ms: int
 
 
-class RemovedAgentRows:
+class RemovedAgentRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

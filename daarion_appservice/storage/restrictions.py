@@ -5,16 +5,16 @@ from __future__ import annotations
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import RoomId, Standing, Stands, UserId
+from ..city.types import Restriction, RestrictionKind, RoomId, UserId
 from .tables import standings
 from .upsert import insert
 
 
-class StandingRows:
+class RestrictionRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def get(self, room: RoomId, user: UserId) -> Stands | None:
+    async def get(self, room: RoomId, user: UserId) -> Restriction | None:
         """None for whoever stands like everybody else."""
         row = (
             await self._connection.execute(
@@ -23,23 +23,23 @@ class StandingRows:
                 )
             )
         ).first()
-        return Stands(Standing(row.standing), row.reason) if row else None
+        return Restriction(RestrictionKind(row.standing), row.reason) if row else None
 
-    async def of_room(self, room: RoomId) -> dict[UserId, Stands]:
+    async def of_room(self, room: RoomId) -> dict[UserId, Restriction]:
         """All in a room who do not stand like everybody else."""
         rows = await self._connection.execute(select(standings).where(standings.c.room_id == room))
-        return {UserId(row.user_id): Stands(Standing(row.standing), row.reason) for row in rows}
+        return {UserId(row.user_id): Restriction(RestrictionKind(row.standing), row.reason) for row in rows}
 
     async def put_out(self) -> set[tuple[RoomId, UserId]]:
         """All who are banned from a room, or were put out of it and did not come back."""
         rows = await self._connection.execute(
             select(standings.c.room_id, standings.c.user_id).where(
-                standings.c.standing.in_([Standing.BANNED, Standing.KICKED])
+                standings.c.standing.in_([RestrictionKind.BANNED, RestrictionKind.KICKED])
             )
         )
         return {(RoomId(row.room_id), UserId(row.user_id)) for row in rows}
 
-    async def put(self, room: RoomId, user: UserId, stands: Stands, *, now_ms: int) -> None:
+    async def put(self, room: RoomId, user: UserId, stands: Restriction, *, now_ms: int) -> None:
         values = {"standing": stands.standing, "reason": stands.reason, "at_ms": now_ms}
         await self._connection.execute(
             insert(self._connection, standings)

@@ -20,7 +20,7 @@ _MOST_EARLY: Final = 200
 """Edits of unknown messages that are kept for one room."""
 
 
-class RevisionRows:
+class RevisionRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

@@ -18,17 +18,17 @@ from ..city.types import (
     HistoryVisibility,
     Message,
     Removal,
+    RestrictionKind,
     RoomEvent,
     RoomEventKind,
     RoomId,
-    Standing,
 )
 from .author_columns import author_of, author_values
-from .messages import MessageRows
+from .messages import MessageRepository
 from .tables import room_events, rooms
 
 
-class RoomEventRows:
+class RoomEventRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
@@ -49,7 +49,7 @@ class RoomEventRows:
             .limit(limit)
         )
         found = happened.all()
-        changed = await MessageRows(self._connection).some([row.message_id for row in found if row.message_id])
+        changed = await MessageRepository(self._connection).some([row.message_id for row in found if row.message_id])
         others = [_event(row, changed.get(row.message_id)) for row in found]
         messages = [
             RoomEvent(
@@ -60,7 +60,7 @@ class RoomEventRows:
                 message=message,
                 visibility=message.visibility,
             )
-            for message in await MessageRows(self._connection).between(room, seq, last_seq, limit=limit)
+            for message in await MessageRepository(self._connection).between(room, seq, last_seq, limit=limit)
         ]
         return list(islice(merge(others, messages, key=attrgetter("seq")), limit))
 
@@ -99,4 +99,4 @@ def _event(row: Row[Any], message: Message | None) -> RoomEvent:
 def _removal(stored: dict[str, Any]) -> Removal:
     by = stored["by"]
     author = by and Author(AuthorKind(by["kind"]), by["id"], by["display_name"], by["avatar_url"])
-    return Removal(Standing(stored["standing"]), author, stored["reason"])
+    return Removal(RestrictionKind(stored["standing"]), author, stored["reason"])

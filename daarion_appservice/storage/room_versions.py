@@ -10,7 +10,7 @@ import sqlite3
 from functools import partial
 from typing import Any, Final, Protocol
 
-from .dedicated_connection import PostgresLine, SqliteLine
+from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedConnection
 
 
 class RoomVersions(Protocol):
@@ -23,7 +23,7 @@ SQLITE: Final = "SELECT * FROM rooms WHERE id = ?1 OR slug = ?1 LIMIT 1"
 
 
 class PostgresRoomVersions:
-    def __init__(self, line: PostgresLine) -> None:
+    def __init__(self, line: PostgresDedicatedConnection) -> None:
         self._line = line
 
     async def of(self, id_or_slug: str) -> object:
@@ -31,7 +31,7 @@ class PostgresRoomVersions:
 
 
 class SqliteRoomVersions:
-    def __init__(self, line: SqliteLine) -> None:
+    def __init__(self, line: SqliteDedicatedConnection) -> None:
         self._line = line
 
     async def of(self, id_or_slug: str) -> object:

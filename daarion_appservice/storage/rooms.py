@@ -42,7 +42,7 @@ class Told:
     archived: bool
 
 
-class RoomRows:
+class RoomRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

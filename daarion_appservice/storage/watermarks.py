@@ -21,7 +21,7 @@ class Watermark:
     rooms: frozenset[MatrixRoomId]
 
 
-class WatermarkRows:
+class WatermarkRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

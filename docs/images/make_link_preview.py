@@ -25,11 +25,11 @@ SHOW_STREET = """() => {
 async def main() -> None:
     sys.path.insert(0, str(ROOT))
     from tests.parts.browser import start_browser
-    from tests.parts.in_process_city import open_city
+    from tests.parts.in_process_city import in_process_city
     from tests.parts.ports import HOST
 
     with tempfile.TemporaryDirectory() as folder:
-        async with open_city(f"sqlite:///{folder}/city.db") as city, start_browser() as browser:
+        async with in_process_city(f"sqlite:///{folder}/city.db") as city, start_browser() as browser:
             artist = await browser.somebody(viewport={"width": 1200, "height": 630}, reduced_motion="reduce")
             tab = await artist.open(f"http://{HOST}:{city.city.settings.api.port}/")
             await tab.page.wait_for_selector("section svg")

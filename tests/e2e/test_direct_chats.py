@@ -12,7 +12,7 @@ from daarion_appservice.city.types import MatrixRoomId
 from daarion_appservice.storage.database import Database
 from tests.parts.agents_core import BadCore, begins_slowly, says
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
-from tests.parts.matrix_user import Arrive, Person
+from tests.parts.matrix_user import Arrive, MatrixUser
 
 pytestmark = pytest.mark.parametrize(
     "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True
@@ -22,7 +22,7 @@ DAARWIZZ = "@agent_daarwizz:city.localhost"
 SECOND_ME = "@agent_second_me:city.localhost"
 
 
-async def chat_with(person: Person, agent: str, *, encrypted: bool = False) -> str:
+async def chat_with(person: MatrixUser, agent: str, *, encrypted: bool = False) -> str:
     """As Element opens a direct chat."""
     encryption = {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
     answer = await person.client.room_create(

@@ -13,7 +13,7 @@ import nio
 import pytest
 
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
-from tests.parts.matrix_user import Arrive, Person
+from tests.parts.matrix_user import Arrive, MatrixUser
 from tests.parts.redis import RedisServer
 
 OKSANA = citizen_token("u_1", "Оксана")
@@ -112,7 +112,7 @@ async def test_a_day_in_the_city(
             await other.close()
 
 
-async def _morning(page: Page, alice: Person) -> str:
+async def _morning(page: Page, alice: MatrixUser) -> str:
     """Alice comes in, and both type."""
     room = await alice.join(GENERAL)
     came = await page.hears("city.room.join", lambda each: each["member"]["id"] == ALICE)
@@ -129,7 +129,7 @@ async def _morning(page: Page, alice: Person) -> str:
     return room
 
 
-async def _talk(page: Page, alice: Person, room: str) -> None:
+async def _talk(page: Page, alice: MatrixUser, room: str) -> None:
     """Formatted text, replies, mentions, emotes and notices, both ways."""
     html = "<em>Добрий</em> день<script>alert(1)</script>"
     await alice.say(room, "Добрий день", more={"format": "org.matrix.custom.html", "formatted_body": html})
@@ -165,7 +165,7 @@ async def _talk(page: Page, alice: Person, room: str) -> None:
     assert (await page.hears_message("Перерва"))["msgtype"] == "m.notice"
 
 
-async def _second_thoughts(page: Page, alice: Person, room: str) -> None:
+async def _second_thoughts(page: Page, alice: MatrixUser, room: str) -> None:
     """Edits and deletions, both ways."""
     written = await page.asks("POST", "/messages", {"body": "Завтра о пятій"})
     original = await alice.sees_event(lambda each: each["content"].get("body") == "Завтра о пятій")
@@ -196,7 +196,7 @@ async def _second_thoughts(page: Page, alice: Person, room: str) -> None:
         assert (answer.event.source["content"] == {}) is is_gone, "with all that its author made of it"
 
 
-async def _signs(page: Page, alice: Person, room: str) -> None:
+async def _signs(page: Page, alice: MatrixUser, room: str) -> None:
     """Reactions, both ways, given and taken back."""
     event_id = await alice.say(room, "Хто за прогулянку?")
     asked = await page.hears_message("Хто за прогулянку?")
@@ -216,7 +216,7 @@ async def _signs(page: Page, alice: Person, room: str) -> None:
     assert none["message"]["reactions"] == []
 
 
-async def _evening(page: Page, alice: Person, room: str) -> None:
+async def _evening(page: Page, alice: MatrixUser, room: str) -> None:
     await alice.client.room_leave(room)
     left = await page.hears("city.room.leave")
     assert left["member"]["id"] == ALICE

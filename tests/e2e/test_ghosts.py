@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.parts.city import RunningCity, eventually
-from tests.parts.http_proxy import Proxy
+from tests.parts.http_proxy import HttpProxy
 from tests.parts.ports import free_port
 from tests.parts.synapse import BootSynapse
 
@@ -21,7 +21,7 @@ async def test_a_second_start_touches_only_what_differs(tmp_path: Path, sqlite_u
     picture = tmp_path / "daarwizz.png"
     picture.write_bytes(_png(b"\x10\x80\xff"))
     homeserver_port = free_port()
-    proxy = Proxy(homeserver_port)
+    proxy = HttpProxy(homeserver_port)
     await proxy.start()
 
     city = await RunningCity.make(
@@ -55,19 +55,19 @@ async def test_a_second_start_touches_only_what_differs(tmp_path: Path, sqlite_u
         await proxy.stop()
 
 
-async def _restart(city: RunningCity, proxy: Proxy) -> None:
+async def _restart(city: RunningCity, proxy: HttpProxy) -> None:
     await city.service.stop()
     proxy.passed.clear()
     city.service.start()
     await city.ready()
 
 
-def _changes(proxy: Proxy) -> list[str]:
+def _changes(proxy: HttpProxy) -> list[str]:
     """Everything that was asked for and is no mere question."""
     return [passed.path for passed in proxy.passed if passed.method != "GET"]
 
 
-def _bot_looks_in(proxy: Proxy) -> list[str]:
+def _bot_looks_in(proxy: HttpProxy) -> list[str]:
     """The bot's own joins of the space and the rooms, which make sure that it is still there."""
     return [path for path in _changes(proxy) if path.startswith("/_matrix/client/v3/join/")][:4]
 

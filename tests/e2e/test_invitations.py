@@ -14,7 +14,7 @@ from daarion_appservice.city.types import AgentSlug, MatrixRoomId, Room, RoomId
 from daarion_appservice.clock import now_ms
 from daarion_appservice.storage.database import Database
 from tests.parts.city import StartCity, citizen_token, eventually
-from tests.parts.matrix_user import Arrive, Person
+from tests.parts.matrix_user import Arrive, MatrixUser
 from tests.parts.ports import HOST
 
 pytestmark = pytest.mark.parametrize(
@@ -26,19 +26,19 @@ CITIZEN = "@citizen_u_1:city.localhost"
 REMOVED = "@agent_removed:city.localhost"
 
 
-async def invites(person: Person, *users: str, name: str | None = None, is_direct: bool = False) -> str:
+async def invites(person: MatrixUser, *users: str, name: str | None = None, is_direct: bool = False) -> str:
     answer = await person.client.room_create(invite=list(users), name=name, is_direct=is_direct)
     assert isinstance(answer, nio.RoomCreateResponse), answer
     return str(answer.room_id)
 
 
-async def membership(person: Person, room: str, user: str) -> dict[str, Any]:
+async def membership(person: MatrixUser, room: str, user: str) -> dict[str, Any]:
     answer = await person.client.room_get_state_event(room, "m.room.member", user)
     assert isinstance(answer, nio.RoomGetStateEventResponse), answer
     return dict(answer.content)
 
 
-async def is_declined(person: Person, room: str, user: str, word: str) -> None:
+async def is_declined(person: MatrixUser, room: str, user: str, word: str) -> None:
     async def declined() -> bool:
         return bool((await membership(person, room, user))["membership"] == "leave")
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
-from tests.parts.matrix_user import Arrive, Person
+from tests.parts.matrix_user import Arrive, MatrixUser
 from tests.parts.synapse import SERVER_NAME
 
 GENERAL = f"#city_general:{SERVER_NAME}"
@@ -40,7 +40,7 @@ async def upload(
         return answer.status, await answer.json()
 
 
-async def matrix_upload(person: Person, content: bytes, mimetype: str, name: str) -> str:
+async def matrix_upload(person: MatrixUser, content: bytes, mimetype: str, name: str) -> str:
     answer, _ = await person.client.upload(
         io.BytesIO(content), content_type=mimetype, filename=name, filesize=len(content)
     )

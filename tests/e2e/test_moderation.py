@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from daarion_appservice.config import loading as config_file
 from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
-from tests.parts.matrix_user import Person
+from tests.parts.matrix_user import MatrixUser
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -25,7 +25,7 @@ class Room:
     """A room of its own for each test, that Olena looks after on Matrix; ``oksana`` is a citizen of its own, too."""
 
     city: RunningCity
-    olena: Person
+    olena: MatrixUser
     slug: str
     matrix_room: str
 
@@ -91,20 +91,20 @@ async def city(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runnin
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def olena(city: RunningCity) -> AsyncIterator[Person]:
-    person = await Person.arrive(city.homeserver, "olena")
+async def olena(city: RunningCity) -> AsyncIterator[MatrixUser]:
+    person = await MatrixUser.arrive(city.homeserver, "olena")
     yield person
     await person.leave()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def room(city: RunningCity, olena: Person, request: pytest.FixtureRequest) -> Room:
+async def room(city: RunningCity, olena: MatrixUser, request: pytest.FixtureRequest) -> Room:
     slug = request.node.name.removeprefix("test_")[:30].strip("_").replace("_", "-")
     await city.post("/city/rooms", {"name": slug, "slug": slug}, token=citizen_token("u_founder"))
     return await looked_after(city, olena, slug)
 
 
-async def looked_after(city: RunningCity, olena: Person, slug: str) -> Room:
+async def looked_after(city: RunningCity, olena: MatrixUser, slug: str) -> Room:
     """Olena gets all the power that the bot can give in a room."""
 
     async def is_linked() -> Any:
@@ -160,7 +160,7 @@ async def test_who_is_banned_is_told_so_and_nothing_is_tried_again_and_again(roo
 
 
 async def test_an_agent_that_is_banned_from_its_home_stays_out_until_it_is_lifted(
-    city: RunningCity, olena: Person
+    city: RunningCity, olena: MatrixUser
 ) -> None:
     builders = await looked_after(city, olena, "builders")
     await builders.has(SCRIBES_GHOST)

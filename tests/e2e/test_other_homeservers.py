@@ -21,8 +21,8 @@ from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.inbox import ReceivedEvent
 from tests.parts.city import citizen_token, eventually
 from tests.parts.federation import FederatedCity, StartFederation
-from tests.parts.http_proxy import Proxy
-from tests.parts.matrix_user import Arrive, Person
+from tests.parts.http_proxy import HttpProxy
+from tests.parts.matrix_user import Arrive, MatrixUser
 from tests.parts.ports import free_port
 
 OKSANA = citizen_token("u_123", "Оксана")
@@ -36,9 +36,9 @@ class TwoSides:
     """The city's room general, with alice of the city's homeserver and fay of the other one."""
 
     federation: FederatedCity
-    to_service: Proxy
-    alice: Person
-    fay: Person
+    to_service: HttpProxy
+    alice: MatrixUser
+    fay: MatrixUser
     general: str
 
     @property
@@ -54,7 +54,7 @@ class TwoSides:
         assert status == 200, answer
         return answer
 
-    async def set_power(self, level: int, *more: Person) -> None:
+    async def set_power(self, level: int, *more: MatrixUser) -> None:
         """Of fay and others, as the city's homeserver has it."""
         powers = await self.as_bot("GET", f"state/{POWERS}/")
         powers["users"] |= {person.client.user_id: level for person in (self.fay, *more)}
@@ -119,10 +119,10 @@ class Start(Protocol):
 
 @pytest.fixture
 async def start(start_federation: StartFederation, arrive: Arrive) -> AsyncIterator[Start]:
-    proxies: list[Proxy] = []
+    proxies: list[HttpProxy] = []
 
     async def start_both(**settings: str | float) -> TwoSides:
-        to_service = Proxy(free_port())
+        to_service = HttpProxy(free_port())
         proxies.append(to_service)
         await to_service.start()
         on_the_way: dict[str, str | float] = {

@@ -15,7 +15,7 @@ from playwright.async_api import BrowserContext, Page, Route, expect
 
 from tests.parts.browser import Browser, Tab, start_browser
 from tests.parts.city import citizen_token, eventually
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST, free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -33,28 +33,30 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def city(tmp_path: Path) -> AsyncIterator[OpenCity]:
-    async with open_city(f"sqlite:///{tmp_path / 'city.db'}", sign_in={"name": True}) as city:
+async def city(tmp_path: Path) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(f"sqlite:///{tmp_path / 'city.db'}", sign_in={"name": True}) as city:
         for name in ("Science", "Arts"):
             answer = await city.call("POST", "/city/rooms", {"name": name}, token=citizen_token(*ANN))
             assert answer.status == 201, answer
         yield city
 
 
-def address(city: OpenCity, path: str) -> str:
+def address(city: InProcessCity, path: str) -> str:
     return f"http://{HOST}:{city.city.settings.api.port}{path}"
 
 
 class Reader:
     """Somebody's browser, of which any tab may sign in and out."""
 
-    def __init__(self, browser: Browser, city: OpenCity) -> None:
+    def __init__(self, browser: Browser, city: InProcessCity) -> None:
         self.browser = browser
         self.city = city
 
     @classmethod
     @asynccontextmanager
-    async def come(cls, first: Browser, city: OpenCity, who: tuple[str, str] | None = ANN) -> AsyncIterator[Reader]:
+    async def come(
+        cls, first: Browser, city: InProcessCity, who: tuple[str, str] | None = ANN
+    ) -> AsyncIterator[Reader]:
         browser = await first.somebody(locale="en-US")
         reader = cls(browser, city)
         try:
@@ -112,7 +114,7 @@ async def go(page: Page, link: str) -> None:
     )
 
 
-def said(city: OpenCity, room: str = "general") -> Callable[[], Awaitable[list[tuple[str, str]]]]:
+def said(city: InProcessCity, room: str = "general") -> Callable[[], Awaitable[list[tuple[str, str]]]]:
     """Who said what in a room, by id and text."""
 
     async def ask() -> list[tuple[str, str]]:
@@ -122,7 +124,7 @@ def said(city: OpenCity, room: str = "general") -> Callable[[], Awaitable[list[t
     return ask
 
 
-async def holds(city: OpenCity, *wanted: tuple[str, str], room: str = "general") -> None:
+async def holds(city: InProcessCity, *wanted: tuple[str, str], room: str = "general") -> None:
     ask = said(city, room)
 
     async def is_so() -> bool:
@@ -146,7 +148,7 @@ async def stored(page: Page) -> list[dict[str, Any]]:
     return found
 
 
-async def test_message_offline_then_elsewhere_and_reloaded_is_sent_once(city: OpenCity, browser: Browser) -> None:
+async def test_message_offline_then_elsewhere_and_reloaded_is_sent_once(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         page = await reader.room()
         await page.context.route("**/city/rooms/*/messages", lambda route: route.abort())
@@ -168,7 +170,7 @@ async def is_empty(page: Page) -> bool:
     return await stored(page) == []
 
 
-async def test_message_of_one_person_is_never_sent_by_the_next(city: OpenCity, browser: Browser) -> None:
+async def test_message_of_one_person_is_never_sent_by_the_next(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         page = await reader.room()
         await reader.context.set_offline(True)
@@ -186,7 +188,7 @@ async def test_message_of_one_person_is_never_sent_by_the_next(city: OpenCity, b
         await holds(city, ("u_bob", "I am Bob"), ("u_ann", "mine alone"))
 
 
-async def test_sign_in_as_another_in_a_second_tab_changes_no_author(city: OpenCity, browser: Browser) -> None:
+async def test_sign_in_as_another_in_a_second_tab_changes_no_author(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         first = await reader.room()
         await first.route(MESSAGES, lambda route: route.abort())
@@ -202,7 +204,7 @@ async def test_sign_in_as_another_in_a_second_tab_changes_no_author(city: OpenCi
         await holds(city, ("u_bob", "Bob's"), ("u_ann", "still Ann's"))
 
 
-async def test_two_tabs_send_each_message_once_in_order(city: OpenCity, browser: Browser) -> None:
+async def test_two_tabs_send_each_message_once_in_order(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         pages = [await reader.room(), await reader.room()]
         posts: list[str] = []
@@ -226,17 +228,17 @@ def is_post(request: Any) -> bool:
 async def test_message_while_the_service_is_down_is_sent_when_it_is_back(tmp_path: Path, browser: Browser) -> None:
     url, api = f"sqlite:///{tmp_path / 'city.db'}", {"port": free_port()}
     async with AsyncExitStack() as first:
-        city = await first.enter_async_context(open_city(url, api=api))
+        city = await first.enter_async_context(in_process_city(url, api=api))
         async with Reader.come(browser, city) as reader:
             page = await reader.room()
             await first.aclose()
             await say(page, "into the silence")
             await page.get_by_text("Waiting for the connection").wait_for()
-            async with open_city(url, api=api) as again:
+            async with in_process_city(url, api=api) as again:
                 await holds(again, ("u_ann", "into the silence"))
 
 
-async def test_post_without_answer_is_repeated_under_its_client_id(city: OpenCity, browser: Browser) -> None:
+async def test_post_without_answer_is_repeated_under_its_client_id(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         page = await reader.room()
         bodies: list[Any] = []
@@ -260,7 +262,7 @@ async def test_post_without_answer_is_repeated_under_its_client_id(city: OpenCit
         assert await said(city)() == [("u_ann", "once only")]
 
 
-async def test_slow_answer_does_not_take_back_what_the_socket_said(city: OpenCity, browser: Browser) -> None:
+async def test_slow_answer_does_not_take_back_what_the_socket_said(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         page = await reader.room()
 
@@ -281,7 +283,7 @@ async def test_slow_answer_does_not_take_back_what_the_socket_said(city: OpenCit
         await expect(page.get_by_role("log").get_by_text("quick", exact=True)).to_have_count(0)
 
 
-async def test_edit_that_is_refused_stays_with_its_text(city: OpenCity, browser: Browser) -> None:
+async def test_edit_that_is_refused_stays_with_its_text(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         page = await reader.room()
         await say(page, "to be changed")
@@ -309,7 +311,7 @@ async def test_edit_that_is_refused_stays_with_its_text(city: OpenCity, browser:
         await holds(city, ("u_ann", "a much better text"))
 
 
-async def test_file_that_waits_survives_a_reload(city: OpenCity, browser: Browser, tmp_path: Path) -> None:
+async def test_file_that_waits_survives_a_reload(city: InProcessCity, browser: Browser, tmp_path: Path) -> None:
     async with Reader.come(browser, city) as reader:
         page = await reader.room()
         await page.context.route("**/city/media**", lambda route: route.abort())
@@ -328,7 +330,7 @@ async def test_file_that_waits_survives_a_reload(city: OpenCity, browser: Browse
         assert entry["state"] == "waiting"
 
 
-async def test_draft_belongs_to_its_author(city: OpenCity, browser: Browser) -> None:
+async def test_draft_belongs_to_its_author(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         page = await reader.room()
         field = page.get_by_role("textbox", name="Message to")
@@ -342,14 +344,14 @@ async def test_draft_belongs_to_its_author(city: OpenCity, browser: Browser) -> 
         await expect(field).to_have_value("Ann's secret")
 
 
-async def test_sign_out_in_another_tab_is_followed(city: OpenCity, browser: Browser) -> None:
+async def test_sign_out_in_another_tab_is_followed(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         first, second = await reader.room(), await reader.room("/city/science")
         await sign_out(first, "Ann")
         await second.get_by_text("Sign in to write in this room.").wait_for()
 
 
-async def test_click_on_a_page_that_cannot_be_loaded_keeps_the_document(city: OpenCity, browser: Browser) -> None:
+async def test_click_on_a_page_that_cannot_be_loaded_keeps_the_document(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         # Nothing is loaded ahead here: that is what a click in the first seconds meets.
         await reader.context.add_init_script(
@@ -368,7 +370,7 @@ async def test_click_on_a_page_that_cannot_be_loaded_keeps_the_document(city: Op
         await holds(city, ("u_ann", "before the click"))
 
 
-async def test_new_build_reloads_a_page_that_misses_its_parts(city: OpenCity, browser: Browser) -> None:
+async def test_new_build_reloads_a_page_that_misses_its_parts(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         await reader.context.add_init_script(
             "Object.defineProperty(navigator, 'connection', {value: {saveData: true}})"
@@ -388,7 +390,7 @@ async def test_new_build_reloads_a_page_that_misses_its_parts(city: OpenCity, br
         await page.get_by_text("This page could not be loaded.").wait_for()
 
 
-async def test_enter_that_ends_a_composition_sends_nothing(city: OpenCity, browser: Browser) -> None:
+async def test_enter_that_ends_a_composition_sends_nothing(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         page = await reader.room()
         field = page.get_by_role("textbox", name="Message to")
@@ -403,7 +405,7 @@ async def test_enter_that_ends_a_composition_sends_nothing(city: OpenCity, brows
         await holds(city, ("u_ann", "にほん"))
 
 
-async def test_sign_in_counts_when_the_browsers_clock_is_ahead(city: OpenCity, browser: Browser) -> None:
+async def test_sign_in_counts_when_the_browsers_clock_is_ahead(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city, None) as reader:
         await reader.context.add_init_script("const now = Date.now; Date.now = () => now() + 90 * 24 * 3600 * 1000")
         page = (await reader.open("/city/general")).page
@@ -417,7 +419,7 @@ async def test_sign_in_counts_when_the_browsers_clock_is_ahead(city: OpenCity, b
         await page.get_by_role("button", name="Account: Olena").wait_for()
 
 
-async def test_sign_in_field_that_loads_late_is_focused(city: OpenCity, browser: Browser) -> None:
+async def test_sign_in_field_that_loads_late_is_focused(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city, None) as reader:
         page = (await reader.open("/city/general")).page
         held = asyncio.Event()
@@ -433,7 +435,7 @@ async def test_sign_in_field_that_loads_late_is_focused(city: OpenCity, browser:
         await expect(page.get_by_label("What is your name?")).to_be_focused()
 
 
-async def test_opening_a_room_goes_on_after_signing_in(city: OpenCity, browser: Browser) -> None:
+async def test_opening_a_room_goes_on_after_signing_in(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city, None) as reader:
         page = (await reader.open("/city")).page
         await page.get_by_role("button", name="Open a room").click()
@@ -442,7 +444,7 @@ async def test_opening_a_room_goes_on_after_signing_in(city: OpenCity, browser: 
         await expect(page.get_by_role("dialog", name="A new room").get_by_label("Name")).to_be_focused()
 
 
-async def test_mention_in_the_address_is_used_once(city: OpenCity, browser: Browser) -> None:
+async def test_mention_in_the_address_is_used_once(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         page = await reader.room("/city/general?mention=scribe")
         field = page.get_by_role("textbox", name="Message to")
@@ -453,7 +455,7 @@ async def test_mention_in_the_address_is_used_once(city: OpenCity, browser: Brow
         assert "mention" not in page.url
 
 
-async def test_file_dropped_on_the_conversation_is_attached(city: OpenCity, browser: Browser) -> None:
+async def test_file_dropped_on_the_conversation_is_attached(city: InProcessCity, browser: Browser) -> None:
     async with Reader.come(browser, city) as reader:
         page = await reader.room()
         drop = """([type, kind]) => {

@@ -16,7 +16,7 @@ from playwright.async_api import Page
 
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import citizen_token
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -121,11 +121,11 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def city(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> AsyncIterator[OpenCity]:
+async def city(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> AsyncIterator[InProcessCity]:
     """A city whose rooms, agents, people and messages have long, unbroken, right-to-left and emoji names."""
     file = tmp_path_factory.mktemp("geometry") / "city.db"
     file.write_bytes(sqlite_template.read_bytes())
-    async with open_city(
+    async with in_process_city(
         f"sqlite:///{file}", AGENTS, sign_in={"name": True}, limits={"reads": "100000/minute"}
     ) as city:
         for subject, name in NAMES.items():
@@ -155,7 +155,9 @@ PAGES: Final = (
 
 
 @pytest.mark.parametrize("language", ["uk", "en"])
-async def test_controls_at_every_width_are_hit_at_their_centre(city: OpenCity, browser: Browser, language: str) -> None:
+async def test_controls_at_every_width_are_hit_at_their_centre(
+    city: InProcessCity, browser: Browser, language: str
+) -> None:
     faults = []
     for loaded_at, widths in LOADED_AT.items():
         page = await _visit(city, browser, language, loaded_at, citizen_token("u_word", NAMES["u_word"]))
@@ -167,7 +169,9 @@ async def test_controls_at_every_width_are_hit_at_their_centre(city: OpenCity, b
 
 
 @pytest.mark.parametrize("language", ["uk", "en"])
-async def test_controls_of_dialogs_are_hit_at_their_centre(city: OpenCity, browser: Browser, language: str) -> None:
+async def test_controls_of_dialogs_are_hit_at_their_centre(
+    city: InProcessCity, browser: Browser, language: str
+) -> None:
     faults = []
     for loaded_at, widths in LOADED_AT.items():
         page = await _visit(city, browser, language, loaded_at)
@@ -186,11 +190,11 @@ async def test_controls_of_dialogs_are_hit_at_their_centre(city: OpenCity, brows
     assert not faults, "\n".join(faults)
 
 
-def _address(city: OpenCity) -> str:
+def _address(city: InProcessCity) -> str:
     return f"http://{HOST}:{city.city.settings.api.port}"
 
 
-async def _visit(city: OpenCity, browser: Browser, language: str, width: int, token: str | None = None) -> Page:
+async def _visit(city: InProcessCity, browser: Browser, language: str, width: int, token: str | None = None) -> Page:
     """A page for one person, who is signed in if there is a ``token``."""
     kept = [{"name": "city.session", "value": token}] if token else []
     storage = {"cookies": [], "origins": [{"origin": _address(city), "localStorage": kept}]}
@@ -203,7 +207,7 @@ async def _visit(city: OpenCity, browser: Browser, language: str, width: int, to
     return (await visitor.open("about:blank")).page
 
 
-async def _load(page: Page, city: OpenCity, path: str) -> None:
+async def _load(page: Page, city: InProcessCity, path: str) -> None:
     await page.goto(_address(city) + path)
     await page.get_by_role("heading", level=1).first.wait_for()
     if path.startswith("/city/"):

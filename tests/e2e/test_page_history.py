@@ -12,7 +12,7 @@ from playwright.async_api import Locator, Page, expect
 
 from tests.parts.browser import start_browser
 from tests.parts.city import citizen_token
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -26,7 +26,7 @@ AT_BOTTOM: Final = """() => {
 }"""
 
 
-async def say(city: OpenCity, body: str, **more: str) -> str:
+async def say(city: InProcessCity, body: str, **more: str) -> str:
     """The id of a message that was just said."""
     answer = await city.call("POST", "/city/rooms/general/messages", {"body": body, **more}, token=DANA)
     assert answer.status == 201, answer
@@ -34,10 +34,10 @@ async def say(city: OpenCity, body: str, **more: str) -> str:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def city(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> AsyncIterator[OpenCity]:
+async def city(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> AsyncIterator[InProcessCity]:
     file = tmp_path_factory.mktemp("page_history") / "city.db"
     file.write_bytes(sqlite_template.read_bytes())
-    async with open_city(f"sqlite:///{file}", limits={"messages": "10000/minute"}) as city:
+    async with in_process_city(f"sqlite:///{file}", limits={"messages": "10000/minute"}) as city:
         first = await say(city, "рядок 0")
         for number in range(1, MESSAGES):
             await say(city, f"рядок {number}")
@@ -52,7 +52,7 @@ async def page() -> AsyncIterator[Page]:
         yield (await reader.open("about:blank")).page
 
 
-async def jump_to_the_first(city: OpenCity, page: Page) -> None:
+async def jump_to_the_first(city: InProcessCity, page: Page) -> None:
     """Open the room, and follow the quote of its last message."""
     await page.goto(f"http://{HOST}:{city.city.settings.api.port}/city/general")
     await page.get_by_role("button", name="To the message that this answers").click(timeout=SOON_MS)
@@ -63,7 +63,7 @@ def row(page: Page, body: str) -> Locator:
     return page.get_by_role("log").get_by_text(body, exact=True)
 
 
-async def test_quote_from_far_back_is_one_request_away(city: OpenCity, page: Page) -> None:
+async def test_quote_from_far_back_is_one_request_away(city: InProcessCity, page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/messages?" in request.url else None)
     await jump_to_the_first(city, page)
@@ -75,7 +75,7 @@ async def test_quote_from_far_back_is_one_request_away(city: OpenCity, page: Pag
     await page.wait_for_function(AT_BOTTOM)
 
 
-async def test_history_goes_on_from_a_quote_without_a_hole(city: OpenCity, page: Page) -> None:
+async def test_history_goes_on_from_a_quote_without_a_hole(city: InProcessCity, page: Page) -> None:
     await jump_to_the_first(city, page)
     await page.get_by_role("log").hover()
     for number in range(10, MESSAGES, 10):

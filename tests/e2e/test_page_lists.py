@@ -12,7 +12,7 @@ from playwright.async_api import Page, expect
 
 from tests.parts.browser import start_browser
 from tests.parts.city import citizen_token
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -42,10 +42,10 @@ TYPE: Final = """async ([field, words]) => {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def city(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> AsyncIterator[OpenCity]:
+async def city(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> AsyncIterator[InProcessCity]:
     file = tmp_path_factory.mktemp("page_lists") / "city.db"
     file.write_bytes(sqlite_template.read_bytes())
-    async with open_city(f"sqlite:///{file}", AGENTS, limits={"rooms": "1000/minute"}) as city:
+    async with in_process_city(f"sqlite:///{file}", AGENTS, limits={"rooms": "1000/minute"}) as city:
         for number in range(ROOMS):
             room = {"name": f"Кімната {number}", "slug": f"room-{number}"}
             assert (await city.call("POST", "/city/rooms", room, token=TARAS)).status == 201
@@ -59,12 +59,12 @@ async def page() -> AsyncIterator[Page]:
         yield (await reader.open("about:blank")).page
 
 
-def address(city: OpenCity, path: str) -> str:
+def address(city: InProcessCity, path: str) -> str:
     return f"http://{HOST}:{city.city.settings.api.port}{path}"
 
 
 @pytest.mark.parametrize(("path", "words"), [("/agents", "агент 49"), ("/city", "кімната 11")])
-async def test_search_of_a_long_list_answers_at_once(city: OpenCity, page: Page, path: str, words: str) -> None:
+async def test_search_of_a_long_list_answers_at_once(city: InProcessCity, page: Page, path: str, words: str) -> None:
     await page.goto(address(city, path))
     cards = page.locator("main li[class*=card]")
     await expect(cards).to_have_count(48, timeout=SOON_MS)
@@ -76,7 +76,7 @@ async def test_search_of_a_long_list_answers_at_once(city: OpenCity, page: Page,
     await expect(cards).to_have_count(11)
 
 
-async def test_agent_page_follows_presence_without_contradiction(city: OpenCity, page: Page) -> None:
+async def test_agent_page_follows_presence_without_contradiction(city: InProcessCity, page: Page) -> None:
     token = await city.agent_token("agent-7")
     await page.goto(address(city, "/agents/agent-7"))
     never = page.get_by_text("Never seen yet")
@@ -100,7 +100,7 @@ async def test_agent_page_follows_presence_without_contradiction(city: OpenCity,
         ("/microdao/nowhere", "There is no such microDAO."),
     ],
 )
-async def test_page_of_nothing_says_so_and_leads_on(city: OpenCity, page: Page, path: str, words: str) -> None:
+async def test_page_of_nothing_says_so_and_leads_on(city: InProcessCity, page: Page, path: str, words: str) -> None:
     await page.goto(address(city, path))
     await expect(page.get_by_role("heading", level=1)).to_have_text(words, timeout=SOON_MS)
     await expect(page.get_by_role("link", name="All rooms")).to_be_visible()
@@ -108,7 +108,7 @@ async def test_page_of_nothing_says_so_and_leads_on(city: OpenCity, page: Page, 
     await expect(page.get_by_role("button", name="Try again")).to_have_count(0)
 
 
-async def test_closed_dialog_gives_the_focus_back(city: OpenCity, page: Page) -> None:
+async def test_closed_dialog_gives_the_focus_back(city: InProcessCity, page: Page) -> None:
     await page.goto(address(city, "/city"))
     opener = page.get_by_role("button", name="Open a room")
     await opener.click()
@@ -118,7 +118,7 @@ async def test_closed_dialog_gives_the_focus_back(city: OpenCity, page: Page) ->
     await expect(opener).to_be_focused()
 
 
-async def test_theme_color_follows_the_chosen_look(city: OpenCity, page: Page) -> None:
+async def test_theme_color_follows_the_chosen_look(city: InProcessCity, page: Page) -> None:
     await page.goto(address(city, "/"))
     colors = "[...document.querySelectorAll('meta[name=theme-color]')].map(({content}) => content)"
     assert await page.evaluate(colors) == ["#f8f2e6", "#131b26"]

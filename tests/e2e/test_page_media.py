@@ -14,7 +14,7 @@ from playwright.async_api import Page, expect
 
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import RunningCity, citizen_token, shared_city
-from tests.parts.matrix_user import Person
+from tests.parts.matrix_user import MatrixUser
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -35,8 +35,8 @@ async def city(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runnin
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def alice(city: RunningCity) -> AsyncIterator[Person]:
-    person = await Person.arrive(city.homeserver, "alice")
+async def alice(city: RunningCity) -> AsyncIterator[MatrixUser]:
+    person = await MatrixUser.arrive(city.homeserver, "alice")
     yield person
     await person.leave()
 
@@ -50,7 +50,7 @@ async def page(city: RunningCity) -> AsyncIterator[Page]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def room(alice: Person) -> str:
+async def room(alice: MatrixUser) -> str:
     return await alice.join("#city_general:city.localhost")
 
 
@@ -61,7 +61,7 @@ def picture(width: int, height: int, kind: str = "PNG") -> bytes:
 
 
 async def send_file(
-    alice: Person, room: str, content: bytes, mimetype: str, name: str, msgtype: str, **info: Any
+    alice: MatrixUser, room: str, content: bytes, mimetype: str, name: str, msgtype: str, **info: Any
 ) -> None:
     """A message about a file, as a Matrix client sends it."""
     answer, _ = await alice.client.upload(
@@ -72,7 +72,7 @@ async def send_file(
     await alice.say(room, name, msgtype, more)
 
 
-async def test_picture_arriving_at_the_bottom_keeps_following(page: Page, alice: Person, room: str) -> None:
+async def test_picture_arriving_at_the_bottom_keeps_following(page: Page, alice: MatrixUser, room: str) -> None:
     log = page.get_by_role("log")
     await expect(log.get_by_text("рядок 39")).to_be_visible(timeout=SOON_MS)
     for number, size in enumerate([{}, {"w": 600, "h": 500}, {"w": 300, "h": 1200}, {}]):
@@ -103,7 +103,7 @@ async def test_picture_arriving_at_the_bottom_keeps_following(page: Page, alice:
     ],
 )
 async def test_media_that_cannot_be_shown_is_a_file_to_save(
-    page: Page, alice: Person, room: str, mimetype: str, msgtype: str, name: str
+    page: Page, alice: MatrixUser, room: str, mimetype: str, msgtype: str, name: str
 ) -> None:
     await send_file(alice, room, b"<svg xmlns='http://www.w3.org/2000/svg'/>" * 32, mimetype, name, msgtype)
     link = page.get_by_role("log").get_by_role("link", name=f"Download {name}")
@@ -112,7 +112,7 @@ async def test_media_that_cannot_be_shown_is_a_file_to_save(
     assert await link.get_attribute("download") == name
 
 
-async def test_picture_of_an_event_that_names_no_type_is_shown(page: Page, alice: Person, room: str) -> None:
+async def test_picture_of_an_event_that_names_no_type_is_shown(page: Page, alice: MatrixUser, room: str) -> None:
     content = picture(60, 50)
     answer, _ = await alice.client.upload(
         io.BytesIO(content), content_type="image/png", filename="file", filesize=len(content)
@@ -123,7 +123,7 @@ async def test_picture_of_an_event_that_names_no_type_is_shown(page: Page, alice
     await expect(shown).to_have_js_property("naturalWidth", 60, timeout=SOON_MS)
 
 
-async def test_file_name_with_direction_override_is_shown_as_written(page: Page, alice: Person, room: str) -> None:
+async def test_file_name_with_direction_override_is_shown_as_written(page: Page, alice: MatrixUser, room: str) -> None:
     await send_file(alice, room, b"MZ" * 3, "application/octet-stream", "N\u202egpj.exe", "m.file")
     link = page.get_by_role("log").get_by_role("link", name="Download Ngpj.exe")
     await expect(link).to_contain_text("Ngpj.exe", timeout=SOON_MS)

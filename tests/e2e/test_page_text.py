@@ -12,7 +12,7 @@ from playwright.async_api import Locator, Page, expect
 
 from tests.parts.browser import start_browser
 from tests.parts.city import citizen_token
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -22,15 +22,15 @@ TARAS: Final = citizen_token("u_taras", "Тарас")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def city(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> AsyncIterator[OpenCity]:
+async def city(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> AsyncIterator[InProcessCity]:
     file = tmp_path_factory.mktemp("page_text") / "city.db"
     file.write_bytes(sqlite_template.read_bytes())
-    async with open_city(f"sqlite:///{file}") as city:
+    async with in_process_city(f"sqlite:///{file}") as city:
         yield city
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def page(city: OpenCity) -> AsyncIterator[Page]:
+async def page(city: InProcessCity) -> AsyncIterator[Page]:
     origin = f"http://{HOST}:{city.city.settings.api.port}"
     kept = [{"name": "city.session", "value": TARAS}]
     async with start_browser() as browser:
@@ -40,7 +40,7 @@ async def page(city: OpenCity) -> AsyncIterator[Page]:
         yield (await reader.open(f"{origin}/city/general")).page
 
 
-async def shown(city: OpenCity, page: Page, body: str, token: str = DANA, **more: str) -> Locator:
+async def shown(city: InProcessCity, page: Page, body: str, token: str = DANA, **more: str) -> Locator:
     """The row of a message that was just said."""
     answer = await city.call("POST", "/city/rooms/general/messages", {"body": body, **more}, token=token)
     assert answer.status == 201, answer
@@ -49,7 +49,7 @@ async def shown(city: OpenCity, page: Page, body: str, token: str = DANA, **more
     return row
 
 
-async def test_right_to_left_text_keeps_its_direction(city: OpenCity, page: Page) -> None:
+async def test_right_to_left_text_keeps_its_direction(city: InProcessCity, page: Page) -> None:
     row = await shown(city, page, "שלום, מה שלומכם?")
     direction = "node => getComputedStyle(node).direction"
     assert await row.get_by_text("שלום, מה שלומכם?").evaluate(direction) == "rtl"
@@ -58,7 +58,7 @@ async def test_right_to_left_text_keeps_its_direction(city: OpenCity, page: Page
     assert await latin.get_by_text("hello").evaluate(direction) == "ltr"
 
 
-async def test_headings_and_tables_stand_apart(city: OpenCity, page: Page) -> None:
+async def test_headings_and_tables_stand_apart(city: InProcessCity, page: Page) -> None:
     row = await shown(city, page, "# Перший\n## Другий\n\n| a | b |\n|---|---|\n| c | d |")
     tops = await row.locator("strong").evaluate_all("nodes => nodes.map(node => node.getBoundingClientRect().top)")
     assert len(tops) == len(set(tops)) == 2
@@ -67,13 +67,13 @@ async def test_headings_and_tables_stand_apart(city: OpenCity, page: Page) -> No
 
 
 @pytest.mark.parametrize(("body", "is_large"), [("👨‍👩‍👧‍👦🇺🇦1️⃣", True), ("123 👍", False), ("© 2024", False)])
-async def test_emoji_alone_are_large(city: OpenCity, page: Page, body: str, is_large: bool) -> None:
+async def test_emoji_alone_are_large(city: InProcessCity, page: Page, body: str, is_large: bool) -> None:
     row = await shown(city, page, body)
     size = await row.get_by_text(body, exact=True).evaluate("node => parseFloat(getComputedStyle(node).fontSize)")
     assert (size > 30) is is_large
 
 
-async def test_address_with_brackets_links_whole(city: OpenCity, page: Page) -> None:
+async def test_address_with_brackets_links_whole(city: InProcessCity, page: Page) -> None:
     row = await shown(city, page, "**Дивіться** (https://en.wikipedia.org/wiki/Foo_(bar)).")
     link = row.get_by_role("link")
     await expect(link).to_have_attribute("href", "https://en.wikipedia.org/wiki/Foo_(bar)")
@@ -106,7 +106,7 @@ async def test_paste_from_a_spreadsheet_gives_its_text(page: Page, contents: dic
     assert await page.evaluate(PASTE, [field, contents]) is is_text
 
 
-async def test_room_card_counts_messages_of_others(city: OpenCity, page: Page) -> None:
+async def test_room_card_counts_messages_of_others(city: InProcessCity, page: Page) -> None:
     await shown(city, page, "прочитане")
     await page.get_by_role("link", name="Rooms", exact=True).click()
     card = page.locator("main li", has=page.get_by_role("link", name="General"))
@@ -129,7 +129,7 @@ async def test_room_card_counts_messages_of_others(city: OpenCity, page: Page) -
     await expect(card.get_by_text("new")).to_have_count(0)
 
 
-async def test_front_page_asks_only_for_what_it_shows(city: OpenCity, page: Page) -> None:
+async def test_front_page_asks_only_for_what_it_shows(city: InProcessCity, page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     origin = f"http://{HOST}:{city.city.settings.api.port}"
@@ -140,7 +140,7 @@ async def test_front_page_asks_only_for_what_it_shows(city: OpenCity, page: Page
     assert lists == []
 
 
-async def test_mention_from_an_agents_page_waits_for_the_question(city: OpenCity, page: Page) -> None:
+async def test_mention_from_an_agents_page_waits_for_the_question(city: InProcessCity, page: Page) -> None:
     await page.goto(f"http://{HOST}:{city.city.settings.api.port}/city/general?mention=daarwizz")
     field = page.get_by_role("textbox", name="Message to")
     await expect(field).to_have_value("@daarwizz ")

@@ -16,7 +16,7 @@ from playwright.async_api import FrameLocator, Locator, Page, Response, expect
 from tests.parts.agents_core import DONE, BadCore, delta, pauses
 from tests.parts.browser import Browser, Tab, serve_page, start_browser
 from tests.parts.city import RunningCity, eventually
-from tests.parts.matrix_user import Person
+from tests.parts.matrix_user import MatrixUser
 from tests.parts.synapse import boot
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -104,8 +104,8 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def alice(city: RunningCity) -> AsyncIterator[Person]:
-    person = await Person.arrive(city.homeserver, "alice")
+async def alice(city: RunningCity) -> AsyncIterator[MatrixUser]:
+    person = await MatrixUser.arrive(city.homeserver, "alice")
     yield person
     await person.leave()
 
@@ -183,7 +183,7 @@ def shows(city: RunningCity, user: str, status: str) -> Callable[[], Awaitable[b
 
 
 async def test_people_at_pages_and_on_matrix_sit_in_one_room(
-    city: RunningCity, browser: Browser, alice: Person
+    city: RunningCity, browser: Browser, alice: MatrixUser
 ) -> None:
     matrix_room = await alice.join("#city_general:city.localhost")
     oksana = await Visitor.come(browser, city, "/city/general", "Оксана")
@@ -230,7 +230,7 @@ async def test_people_at_pages_and_on_matrix_sit_in_one_room(
 
 
 async def test_a_city_that_was_away_comes_back_with_nothing_missing_and_nothing_twice(
-    city: RunningCity, browser: Browser, alice: Person
+    city: RunningCity, browser: Browser, alice: MatrixUser
 ) -> None:
     matrix_room = await alice.join("#city_general:city.localhost")
     oksana = await Visitor.come(browser, city, "/city/general", "Соломія")
@@ -297,7 +297,7 @@ async def test_a_page_speaks_as_its_reader_does_or_chooses(city: RunningCity, br
 
 
 async def test_whoever_opens_the_city_in_a_matrix_client_comes_in_with_their_account(
-    city: RunningCity, browser: Browser, client: str, alice: Person
+    city: RunningCity, browser: Browser, client: str, alice: MatrixUser
 ) -> None:
     """The city opens in a Matrix client as a widget, and asks who one is."""
     answer = await alice.client.get_openid_token(alice.client.user_id)

@@ -17,7 +17,7 @@ from daarion_appservice.http import apps
 from daarion_appservice.http.static_pages import DIST
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import citizen_token, eventually
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST, free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -43,8 +43,8 @@ class Service:
     def address(self, path: str) -> str:
         return f"http://{HOST}:{self._port}{path}"
 
-    async def start(self, **sections: dict[str, Any]) -> OpenCity:
-        return await self._stack.enter_async_context(open_city(self._url, api={"port": self._port}, **sections))
+    async def start(self, **sections: dict[str, Any]) -> InProcessCity:
+        return await self._stack.enter_async_context(in_process_city(self._url, api={"port": self._port}, **sections))
 
     async def stop(self) -> None:
         await self._stack.aclose()
@@ -109,7 +109,7 @@ async def say(page: Page, text: str) -> None:
     await expect(field).to_have_value("")
 
 
-async def holds(city: OpenCity, *wanted: str) -> None:
+async def holds(city: InProcessCity, *wanted: str) -> None:
     async def is_so() -> bool:
         return [message["body"] for message in await city.get("/city/rooms/general/messages")] == list(wanted)
 

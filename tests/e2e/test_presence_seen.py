@@ -16,9 +16,9 @@ import pytest_asyncio
 
 from tests.parts.browser import Browser, Tab, serve_page, start_browser
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually, shared_city
-from tests.parts.matrix_user import Arrive, quiet_person
+from tests.parts.matrix_user import Arrive, quiet_user
 from tests.parts.synapse import SERVER_NAME
-from tests.parts.tcp_proxy import relay_to
+from tests.parts.tcp_proxy import tcp_proxy_to
 
 TTL_S = 8.0
 """Shorter than a city's, so that a test need not wait 40 s for an agent to be missed."""
@@ -208,7 +208,7 @@ async def test_everybody_sees_agents_and_people_come_and_go(
         ("offline", None),
     ]
 
-    async with quiet_person(city.homeserver, "taras") as taras:
+    async with quiet_user(city.homeserver, "taras") as taras:
         await taras.join(f"#city_general:{SERVER_NAME}")
         await taras.sync(timeout=0, set_presence="online")
         await is_told(tab, taras.user_id, "online")
@@ -248,7 +248,7 @@ async def test_a_citizen_is_gone_with_the_last_of_their_tabs(
 @in_one_city
 async def test_a_page_whose_line_breaks_misses_nothing(city: RunningCity, chromium: Browser, frontend: str) -> None:
     daarwizz, scribe = await Agent.of(city, "daarwizz"), await Agent.of(city, "scribe")
-    async with relay_to(city.api_port) as relay:
+    async with tcp_proxy_to(city.api_port) as relay:
         tab = await chromium.open(frontend)
         assert await open_stream(tab, relay.url) == "open"
         await daarwizz.beat(status="online")

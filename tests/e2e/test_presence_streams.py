@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests.parts.city import RunningCity, citizen_token, eventually, shared_city
-from tests.parts.matrix_user import Arrive, arriving, quiet_person
+from tests.parts.matrix_user import Arrive, arriving, quiet_user
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -62,7 +62,7 @@ async def test_browsers_hear_of_citizens_agents_and_people(city: RunningCity) ->
     async with (
         presence_socket(city) as watching,
         presence_socket(city) as oksana,
-        quiet_person(city.homeserver, "alice") as alice,
+        quiet_user(city.homeserver, "alice") as alice,
     ):
         assert await next_event(watching) == {
             "event": "presence.snapshot", "users": [], "seq": (first := (await next_event(oksana))["seq"])

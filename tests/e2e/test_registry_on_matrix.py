@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.parts.city import ADMIN_TOKEN, RunningCity, eventually
-from tests.parts.matrix_user import Arrive, Person
+from tests.parts.matrix_user import Arrive, MatrixUser
 from tests.parts.synapse import BootSynapse
 
 GUEST = "@agent_guest:city.localhost"
@@ -32,7 +32,7 @@ async def test_people_find_agents_see_what_they_are_and_see_them_go(
         await city.close()
 
 
-async def _look_up(city: RunningCity, alice: Person) -> None:
+async def _look_up(city: RunningCity, alice: MatrixUser) -> None:
     daarwizz = {
         "userid": "@agent_daarwizz:city.localhost",
         "protocol": "daarion",
@@ -48,7 +48,7 @@ async def _look_up(city: RunningCity, alice: Person) -> None:
     assert (await _profile(city, alice, "@agent_daarwizz:city.localhost"))["space.daarion.role"] == said
 
 
-async def _come(city: RunningCity, alice: Person, general: str) -> None:
+async def _come(city: RunningCity, alice: MatrixUser, general: str) -> None:
     described = {
         "display_name": "Гість",
         "title": "T",
@@ -66,7 +66,7 @@ async def _come(city: RunningCity, alice: Person, general: str) -> None:
     assert profile["space.daarion.role"] == {"title": "T", "node": "n", "node_role": "guardian", "color": "#123456"}
 
 
-async def _change(city: RunningCity, alice: Person) -> None:
+async def _change(city: RunningCity, alice: MatrixUser) -> None:
     described = {"display_name": "Гостя", "kind": "assistant", "rooms": ["general", "builders"]}
     status, _ = await city.call("PUT", "/api/v1/agents/guest", described, token=ADMIN_TOKEN)
     assert status == 200
@@ -79,7 +79,7 @@ async def _change(city: RunningCity, alice: Person) -> None:
     assert "avatar_url" not in await _profile(city, alice, GUEST), "a picture that was taken away is gone"
 
 
-async def _go(city: RunningCity, alice: Person, general: str) -> None:
+async def _go(city: RunningCity, alice: MatrixUser, general: str) -> None:
     """It is removed, and the service killed in the same moment; the next start sees it out."""
     status, made = await city.call("POST", "/api/v1/agents/guest/tokens", token=ADMIN_TOKEN)
     assert status == 201
@@ -111,12 +111,12 @@ async def _go(city: RunningCity, alice: Person, general: str) -> None:
     assert told[-1]["author"]["display_name"] == "Гостя"
 
 
-async def _profile(city: RunningCity, alice: Person, user: str) -> dict[str, Any]:
+async def _profile(city: RunningCity, alice: MatrixUser, user: str) -> dict[str, Any]:
     profile: dict[str, Any] = await _asks(city, alice, f"/profile/{user}")
     return profile
 
 
-async def _asks(city: RunningCity, who: Person, path: str) -> Any:
+async def _asks(city: RunningCity, who: MatrixUser, path: str) -> Any:
     status, content = await city.call(
         "GET", f"/_matrix/client/v3{path}", token=who.client.access_token, url=city.homeserver.url
     )

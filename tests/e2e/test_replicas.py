@@ -16,8 +16,8 @@ import pytest_asyncio
 from daarion_appservice.demo.child_processes import Child
 from daarion_appservice.demo.local_synapse import LocalSynapse
 from tests.parts.city import AGENTS, RunningCity, citizen_token, eventually, shared_city
-from tests.parts.http_proxy import Proxy
-from tests.parts.matrix_user import Arrive, Person, arriving
+from tests.parts.http_proxy import HttpProxy
+from tests.parts.matrix_user import Arrive, MatrixUser, arriving
 from tests.parts.postgres import Postgres
 from tests.parts.redis import RedisServer
 
@@ -53,7 +53,7 @@ class Twins:
     one: RunningCity
     other: RunningCity
     redis: RedisServer
-    door: Proxy
+    door: HttpProxy
     tokens: dict[str, str]
     pace: Pace
     _beating: list[asyncio.Task[None]] = field(default_factory=list)
@@ -95,7 +95,7 @@ def pace() -> Pace:
 
 @asynccontextmanager
 async def open_twins(directory: Path, database_url: str, pace: Pace) -> AsyncIterator[Twins]:
-    redis, door = RedisServer(directory / "redis"), Proxy(0)
+    redis, door = RedisServer(directory / "redis"), HttpProxy(0)
     settings: dict[str, str | float] = {
         "redis.url": redis.url,
         "appservice.address": door.url,
@@ -148,7 +148,7 @@ async def arrive_here() -> AsyncIterator[Arrive]:
         yield arrive
 
 
-def seen(person: Person, user: str) -> list[str]:
+def seen(person: MatrixUser, user: str) -> list[str]:
     """What a person saw of somebody's presence since they first came, without what was said again."""
     states = ["offline"] + [presence for who, presence, _, _ in person.presences if who == user]
     return [state for before, state in pairwise(states) if state != before]

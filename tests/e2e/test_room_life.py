@@ -16,7 +16,7 @@ import pytest_asyncio
 from daarion_appservice.app import City
 from daarion_appservice.config import loading as config_file
 from tests.parts.city import RunningCity, citizen_token, eventually
-from tests.parts.matrix_user import Person
+from tests.parts.matrix_user import MatrixUser
 from tests.parts.synapse import boot
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -41,7 +41,7 @@ class Town:
     """A city, Alice in Element, and what either may ask the homeserver."""
 
     city: RunningCity
-    alice: Person
+    alice: MatrixUser
     as_token: str
     version: str
     numbers: Iterator[int]
@@ -148,7 +148,7 @@ async def open_town(directory: Any, version: str) -> AsyncIterator[Town]:
     )
     try:
         await city.start()
-        alice = await Person.arrive(city.homeserver, "alice")
+        alice = await MatrixUser.arrive(city.homeserver, "alice")
         as_token = config_file.load(city.config).appservice.as_token.get_secret_value()
         yield Town(city, alice, as_token, version, count())
         await alice.leave()

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually, shared_city
-from tests.parts.matrix_user import Arrive, Person, arriving
+from tests.parts.matrix_user import Arrive, MatrixUser, arriving
 
 shared = pytest.mark.asyncio(loop_scope="module")
 """Where nothing is wrong with the homeserver, one city will do for all tests."""
@@ -43,7 +43,7 @@ async def test_a_room_that_had_the_alias_before_is_taken_over(start_city: StartC
         with_us = city.homeserver.setup
         city.homeserver.setup = replace(with_us, registrations=())
         await city.homeserver.restart()
-        alice = await Person.arrive(city.homeserver, "alice")
+        alice = await MatrixUser.arrive(city.homeserver, "alice")
         made["general"] = await _create(alice, alias="city_general", name="Базар", invite_bot=False)
         await alice.leave()
         city.homeserver.setup = with_us
@@ -207,7 +207,7 @@ async def test_a_homeserver_that_was_set_up_anew_gets_everything_again(start_cit
     await eventually(is_heard)
 
 
-async def _changes_words(alice: Person, room: str) -> None:
+async def _changes_words(alice: MatrixUser, room: str) -> None:
     """Give two reactions to the first words of the room and take one back, edit one twice, and delete one."""
     answer = await alice.client.room_messages(room, limit=500, direction=nio.MessageDirection.back)
     assert isinstance(answer, nio.RoomMessagesResponse)
@@ -228,13 +228,13 @@ def _relation(rel_type: str, event_id: str, **more: str) -> dict[str, str]:
     return {"rel_type": rel_type, "event_id": event_id} | more
 
 
-async def _send(alice: Person, room: str, event_type: str, content: Mapping[str, object]) -> str:
+async def _send(alice: MatrixUser, room: str, event_type: str, content: Mapping[str, object]) -> str:
     answer = await alice.client.room_send(room, event_type, dict(content))
     assert isinstance(answer, nio.RoomSendResponse), answer
     return str(answer.event_id)
 
 
-async def _create(alice: Person, *, alias: str, name: str, topic: str = "", invite_bot: bool) -> str:
+async def _create(alice: MatrixUser, *, alias: str, name: str, topic: str = "", invite_bot: bool) -> str:
     bot = "@city:city.localhost"
     answer = await alice.client.room_create(
         visibility=nio.RoomVisibility.public,
@@ -270,7 +270,7 @@ async def test_an_ordinary_room_under_the_citys_alias_costs_the_space_and_nothin
         with_us = city.homeserver.setup
         city.homeserver.setup = replace(with_us, registrations=())
         await city.homeserver.restart()
-        alice = await Person.arrive(city.homeserver, "alice")
+        alice = await MatrixUser.arrive(city.homeserver, "alice")
         await _create(alice, alias="city", name="Alice's city", invite_bot=False)
         await alice.leave()
         city.homeserver.setup = with_us

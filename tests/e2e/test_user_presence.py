@@ -18,8 +18,8 @@ from daarion_appservice.city.events import TypingChanged
 from daarion_appservice.city.types import AgentSlug
 from daarion_appservice.config import loading as config_file
 from tests.parts.city import AGENTS, RunningCity, StartCity, eventually
-from tests.parts.http_proxy import Passed, Proxy
-from tests.parts.matrix_user import Arrive, Person, quiet_person
+from tests.parts.http_proxy import HttpProxy, Passed
+from tests.parts.matrix_user import Arrive, MatrixUser, quiet_user
 from tests.parts.ports import free_port
 from tests.parts.synapse import SERVER_NAME, BootSynapse
 
@@ -34,9 +34,9 @@ def database_url(sqlite_url: str) -> str:
 
 
 @pytest.fixture
-async def proxy() -> AsyncIterator[Proxy]:
+async def proxy() -> AsyncIterator[HttpProxy]:
     """Between the city and its homeserver, which people reach without it."""
-    proxy = Proxy(free_port())
+    proxy = HttpProxy(free_port())
     await proxy.start()
     yield proxy
     await proxy.stop()
@@ -71,7 +71,7 @@ async def open_city(running: RunningCity) -> AsyncIterator[app.City]:
 
 
 async def test_the_city_hears_who_is_typing(
-    tmp_path: Path, database_url: str, synapse: BootSynapse, proxy: Proxy, arrive: Arrive
+    tmp_path: Path, database_url: str, synapse: BootSynapse, proxy: HttpProxy, arrive: Arrive
 ) -> None:
     running = await RunningCity.make(
         tmp_path / "city",
@@ -129,7 +129,7 @@ async def test_the_city_hears_who_is_typing(
         await running.close()
 
 
-async def types(person: Person, room: str, *, is_typing: bool = True) -> None:
+async def types(person: MatrixUser, room: str, *, is_typing: bool = True) -> None:
     assert isinstance(await person.client.room_typing(room, is_typing, 120_000), nio.RoomTypingResponse)
 
 
@@ -148,14 +148,14 @@ async def internal(city: RunningCity, user: str) -> dict[str, Any]:
     return dict(shown)
 
 
-def questions(proxy: Proxy, user: str) -> int:
+def questions(proxy: HttpProxy, user: str) -> int:
     """How often the homeserver was asked about somebody."""
     return sum(
         each.method == "GET" and each.path == f"/_matrix/client/v3/presence/{user}/status" for each in proxy.passed
     )
 
 
-async def is_known_as(city: RunningCity, proxy: Proxy, user: str, presence: str) -> None:
+async def is_known_as(city: RunningCity, proxy: HttpProxy, user: str, presence: str) -> None:
     """Wait until the city says so without asking."""
 
     async def is_known() -> bool:
@@ -165,12 +165,12 @@ async def is_known_as(city: RunningCity, proxy: Proxy, user: str, presence: str)
     await eventually(is_known)
 
 
-async def test_internal_asks_only_about_whom_the_observer_does_not_see(start_city: StartCity, proxy: Proxy) -> None:
+async def test_internal_asks_only_about_whom_the_observer_does_not_see(start_city: StartCity, proxy: HttpProxy) -> None:
     city = await start_city(homeserver={"port": proxy.target_port}, settings={"homeserver.address": proxy.url})
     async with (
-        quiet_person(city.homeserver, "alice") as alice,
-        quiet_person(city.homeserver, "bob") as bob,
-        quiet_person(city.homeserver, "carol") as carol,
+        quiet_user(city.homeserver, "alice") as alice,
+        quiet_user(city.homeserver, "bob") as bob,
+        quiet_user(city.homeserver, "carol") as carol,
     ):
 
         async def is_said(user: str, presence: str, text: str | None = None) -> None:
@@ -222,9 +222,9 @@ async def test_internal_asks_only_about_whom_the_observer_does_not_see(start_cit
         await is_said(BOB, "offline")
 
 
-async def test_nothing_stale_is_told_when_the_homeserver_is_back(start_city: StartCity, proxy: Proxy) -> None:
+async def test_nothing_stale_is_told_when_the_homeserver_is_back(start_city: StartCity, proxy: HttpProxy) -> None:
     city = await start_city(homeserver={"port": proxy.target_port}, settings={"homeserver.address": proxy.url})
-    async with quiet_person(city.homeserver, "alice") as alice:
+    async with quiet_user(city.homeserver, "alice") as alice:
         await alice.join(GENERAL)
         await alice.sync(timeout=0, set_presence="online")
 

@@ -17,7 +17,7 @@ from daarion_appservice.config import loading as config_file
 from daarion_appservice.matrix.inbound.transactions import MAX_BODY_BYTES
 from tests.parts.city import RunningCity, citizen_token, shared_city
 from tests.parts.hostile import TEXTS, VALUES, events, some, unharmed
-from tests.parts.matrix_user import Person, arriving
+from tests.parts.matrix_user import MatrixUser, arriving
 from tests.parts.ports import HOST
 
 NO_LIMITS: dict[str, str | float] = {
@@ -26,14 +26,14 @@ NO_LIMITS: dict[str, str | float] = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[RunningCity, Person, str]]:
+async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[RunningCity, MatrixUser, str]]:
     directory: Path = tmp_path_factory.mktemp("hostile")
     async with shared_city(directory, settings=NO_LIMITS) as city, arriving() as arrive:
         alice = await arrive(city, "alice")
         yield city, alice, await alice.join("#city_general:city.localhost")
 
 
-Town = tuple[RunningCity, Person, str]
+Town = tuple[RunningCity, MatrixUser, str]
 
 
 @pytest.mark.asyncio(loop_scope="module")

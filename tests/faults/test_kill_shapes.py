@@ -20,8 +20,8 @@ import pytest
 
 from tests.parts.city import RunningCity, StartCity, citizen_token
 from tests.parts.federation import FederatedCity, StartFederation
-from tests.parts.http_proxy import Proxy
-from tests.parts.matrix_user import Arrive, Person
+from tests.parts.http_proxy import HttpProxy
+from tests.parts.matrix_user import Arrive, MatrixUser
 from tests.parts.ports import free_port
 from tests.parts.redis import RedisServer
 from tests.parts.synapse_workers import APPSERVICE, GENERIC, MAIN, PERSISTER, PRESENCE, BootWorkers, SynapseWorkers
@@ -52,7 +52,7 @@ class Talk:
 
     doors: Sequence[RunningCity]
     """The city's processes; the citizen's page goes to the next one when one does not answer."""
-    people: Sequence[Person]
+    people: Sequence[MatrixUser]
     room_id: str
     said: dict[str, list[str]] = field(default_factory=dict)
     faults: int = 0
@@ -109,7 +109,7 @@ class Talk:
             self.said[self.citizen].append(body)
             await asyncio.sleep(PAUSE_S)
 
-    async def _person(self, person: Person, count: int) -> None:
+    async def _person(self, person: MatrixUser, count: int) -> None:
         name = person.client.user_id
         for number in range(count):
             body = f"{name[1:].partition(':')[0]} {number}"
@@ -117,7 +117,7 @@ class Talk:
             self.said[name].append(body)
             await asyncio.sleep(PAUSE_S)
 
-    async def says(self, person: Person, body: str) -> None:
+    async def says(self, person: MatrixUser, body: str) -> None:
         """As clients do: the same transaction id again until the homeserver has answered."""
         content, answer = {"msgtype": "m.text", "body": body}, None
         while not isinstance(answer, nio.RoomSendResponse):
@@ -241,7 +241,7 @@ async def _three_replicas(
     async with AsyncExitStack() as stack:
         # The load balancer has to know all ports before the registration says where it is.
         ports = [free_port() for _ in range(3)]
-        balancer = Proxy(*ports)
+        balancer = HttpProxy(*ports)
         await balancer.start()
         stack.push_async_callback(balancer.stop)
         settings: dict[str, str | float] = {

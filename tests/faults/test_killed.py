@@ -11,8 +11,8 @@ import pytest
 
 from daarion_appservice.config import loading as config_file
 from tests.parts.city import RunningCity, StartCity, citizen_token, eventually
-from tests.parts.http_proxy import Passed, Proxy
-from tests.parts.matrix_user import Arrive, Person
+from tests.parts.http_proxy import HttpProxy, Passed
+from tests.parts.matrix_user import Arrive, MatrixUser
 from tests.parts.ports import free_port
 from tests.parts.two_way_messages import (
     CITIZEN,
@@ -40,16 +40,16 @@ ON_POSTGRESQL = pytest.mark.parametrize(
 class StartProxy(Protocol):
     """What the fixture ``proxy`` gives."""
 
-    async def __call__(self, target_port: int) -> Proxy: ...
+    async def __call__(self, target_port: int) -> HttpProxy: ...
 
 
 @pytest.fixture
 async def proxy() -> AsyncIterator[StartProxy]:
     """Starts proxies: ``await proxy(port)``; they are gone when the test ends."""
-    started: list[Proxy] = []
+    started: list[HttpProxy] = []
 
-    async def start(target_port: int) -> Proxy:
-        another = Proxy(target_port)
+    async def start(target_port: int) -> HttpProxy:
+        another = HttpProxy(target_port)
         started.append(another)
         await another.start()
         return another
@@ -95,7 +95,7 @@ async def test_the_service_killed_again_and_again_loses_repeats_and_reorders_no_
     await _talk_while(city, await arrive(city, "alice"), kill_the_service)
 
 
-async def _talk_while(city: RunningCity, alice: Person, fault: Callable[[Said], Awaitable[None]]) -> None:
+async def _talk_while(city: RunningCity, alice: MatrixUser, fault: Callable[[Said], Awaitable[None]]) -> None:
     """Both sides talk, ``fault`` happens, both talk on; then both sides must have it all."""
     general = await alice.join("#city_general:city.localhost")
     said: Said = {CITIZEN: [], ALICE: []}
@@ -244,7 +244,7 @@ async def test_what_was_fetched_stands_before_what_was_written_after_it(
     await both_sides_have(city, alice, general, said)
 
 
-async def _city_behind_proxies(start_city: StartCity, proxy: StartProxy) -> tuple[RunningCity, Proxy, Proxy]:
+async def _city_behind_proxies(start_city: StartCity, proxy: StartProxy) -> tuple[RunningCity, HttpProxy, HttpProxy]:
     """A city, the proxy on its way to Synapse, and the one on Synapse's way to it."""
     homeserver_port, matrix_port = free_port(), free_port()
     to_synapse, to_service = await proxy(homeserver_port), await proxy(matrix_port)
@@ -260,7 +260,7 @@ async def _city_behind_proxies(start_city: StartCity, proxy: StartProxy) -> tupl
 
 
 async def _talk_until_synapse_forgets(
-    city: RunningCity, alice: Person, room_id: str, said: Said, to_service: Proxy
+    city: RunningCity, alice: MatrixUser, room_id: str, said: Said, to_service: HttpProxy
 ) -> None:
     await person_says(alice, room_id, ["before"], said[ALICE])
     await both_sides_have(city, alice, room_id, said)
@@ -326,14 +326,14 @@ def _message(room_id: str, event_id: str, body: str) -> dict[str, Any]:
     }
 
 
-def _has_lost(proxy: Proxy, count: int) -> Callable[[], Awaitable[bool]]:
+def _has_lost(proxy: HttpProxy, count: int) -> Callable[[], Awaitable[bool]]:
     async def has_lost() -> bool:
         return len(proxy.lost) >= count
 
     return has_lost
 
 
-def _transaction_ids(proxy: Proxy) -> list[str]:
+def _transaction_ids(proxy: HttpProxy) -> list[str]:
     """Of the messages that passed, in that order."""
     return [_last_part(passed) for passed in proxy.passed if passed.is_message]
 

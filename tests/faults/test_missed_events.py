@@ -11,8 +11,8 @@ from daarion_appservice.city.types import AuthorKind, RoomId
 from daarion_appservice.storage.database import Database
 from tests.parts.city import RunningCity, StartCity, eventually
 from tests.parts.federation import FederatedCity, StartFederation
-from tests.parts.http_proxy import Proxy
-from tests.parts.matrix_user import Arrive, Person
+from tests.parts.http_proxy import HttpProxy
+from tests.parts.matrix_user import Arrive, MatrixUser
 from tests.parts.ports import free_port
 from tests.parts.synapse_workers import BootWorkers, SynapseWorkers
 from tests.parts.two_way_messages import Said, both_sides_have, person_says, some_words
@@ -24,9 +24,9 @@ SOON: dict[str, str | float] = {"homeserver.sweep_s": 1.0}
 
 
 @pytest.fixture
-async def to_service() -> AsyncIterator[Proxy]:
+async def to_service() -> AsyncIterator[HttpProxy]:
     """On Synapse's way to the matrix listener."""
-    proxy = Proxy(free_port())
+    proxy = HttpProxy(free_port())
     await proxy.start()
     yield proxy
     await proxy.stop()
@@ -34,7 +34,7 @@ async def to_service() -> AsyncIterator[Proxy]:
 
 @ON_POSTGRESQL
 async def test_an_appservice_worker_killed_with_what_it_held_loses_and_reorders_nothing(
-    start_city: StartCity, synapse_workers: BootWorkers, arrive: Arrive, to_service: Proxy
+    start_city: StartCity, synapse_workers: BootWorkers, arrive: Arrive, to_service: HttpProxy
 ) -> None:
     settings: dict[str, str | float] = {"matrix.port": to_service.target_port, "appservice.address": to_service.url}
     city = await start_city(boot=synapse_workers, settings=settings | SOON)
@@ -63,7 +63,7 @@ async def test_an_appservice_worker_killed_with_what_it_held_loses_and_reorders_
 
 @ON_SQLITE
 async def test_what_was_lost_takes_its_place_before_what_came_after_it(
-    start_city: StartCity, arrive: Arrive, to_service: Proxy
+    start_city: StartCity, arrive: Arrive, to_service: HttpProxy
 ) -> None:
     settings: dict[str, str | float] = {
         "matrix.port": to_service.target_port,
@@ -108,7 +108,7 @@ async def test_what_was_lost_takes_its_place_before_what_came_after_it(
 
 @ON_SQLITE
 async def test_a_lost_invitation_and_lost_words_in_a_chat_are_found(
-    start_city: StartCity, arrive: Arrive, to_service: Proxy
+    start_city: StartCity, arrive: Arrive, to_service: HttpProxy
 ) -> None:
     settings: dict[str, str | float] = {"matrix.port": to_service.target_port, "appservice.address": to_service.url}
     city = await start_city(settings=settings | SOON)
@@ -129,7 +129,7 @@ async def test_a_lost_invitation_and_lost_words_in_a_chat_are_found(
 
 
 @ON_SQLITE
-async def test_backfill_fills_a_hole(start_city: StartCity, arrive: Arrive, to_service: Proxy) -> None:
+async def test_backfill_fills_a_hole(start_city: StartCity, arrive: Arrive, to_service: HttpProxy) -> None:
     settings: dict[str, str | float] = {"matrix.port": to_service.target_port, "appservice.address": to_service.url}
     city = await start_city(settings=settings | {"homeserver.sweep_s": 3600.0})
     alice = await arrive(city, "alice")
@@ -198,7 +198,7 @@ async def test_messages_of_a_federation_gap_stand_between_those_that_are_known(
     assert await _missed(federation.city, "federation") >= 19
 
 
-async def _three_people(federation: FederatedCity, arrive: Arrive) -> tuple[Person, Person, Person]:
+async def _three_people(federation: FederatedCity, arrive: Arrive) -> tuple[MatrixUser, MatrixUser, MatrixUser]:
     return (
         await arrive(federation.city, "alice"),
         await arrive(federation.other, "fay"),
@@ -213,7 +213,7 @@ def _has(city: RunningCity, count: int) -> Callable[[], Awaitable[bool]]:
     return has
 
 
-def _bodies_are(city: RunningCity, person: Person, expected: list[str]) -> Callable[[], Awaitable[bool]]:
+def _bodies_are(city: RunningCity, person: MatrixUser, expected: list[str]) -> Callable[[], Awaitable[bool]]:
     async def are() -> bool:
         messages = await city.get("/city/rooms/general/messages?limit=200")
         return [
@@ -223,14 +223,14 @@ def _bodies_are(city: RunningCity, person: Person, expected: list[str]) -> Calla
     return are
 
 
-def _has_lost(proxy: Proxy) -> Callable[[], Awaitable[bool]]:
+def _has_lost(proxy: HttpProxy) -> Callable[[], Awaitable[bool]]:
     async def has_lost() -> bool:
         return bool(proxy.lost)
 
     return has_lost
 
 
-def _has_answered(proxy: Proxy, word: str) -> Callable[[], Awaitable[bool]]:
+def _has_answered(proxy: HttpProxy, word: str) -> Callable[[], Awaitable[bool]]:
     async def has_answered() -> bool:
         return any(word in str(passed.content) for passed in proxy.answered)
 

@@ -24,7 +24,7 @@ from daarion_appservice.demo.synapse_config import SynapseSetup
 from daarion_appservice.errors import ExitCode
 from daarion_appservice.matrix.client import registration
 from tests.parts.city import AGENTS, JWT_SECRET, RunningCity, citizen_token, eventually
-from tests.parts.http_proxy import Proxy
+from tests.parts.http_proxy import HttpProxy
 from tests.parts.ports import HOST, free_port
 from tests.parts.redis import RedisServer
 from tests.parts.synapse import SERVER_NAME, BootSynapse, boot
@@ -359,7 +359,7 @@ async def test_a_synapse_that_goes_away_between_the_first_words_is_waited_for(
     tmp_path: Path, sqlite_url: str, synapse: BootSynapse
 ) -> None:
     homeserver_port = free_port()
-    proxy = Proxy(homeserver_port)
+    proxy = HttpProxy(homeserver_port)
     await proxy.start()
     proxy.refuse(lambda passed: passed.is_first_word)
     city = await RunningCity.make(

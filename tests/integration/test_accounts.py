@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.in_process_city import Answer, OpenCity, open_city
+from tests.parts.in_process_city import Answer, InProcessCity, in_process_city
 from tests.parts.scripted_homeserver import HANG_UP, Reply, ScriptedHomeserver, refused
 
 OKSANA = citizen_token("u_1", "Оксана")
@@ -18,7 +18,7 @@ ME = {"user_id": "u_1", "display_name": "Оксана", "matrix_user_id": None}
 
 @dataclass
 class Town:
-    city: OpenCity
+    city: InProcessCity
     homeserver: ScriptedHomeserver
 
     async def link(self, token: str = "secret-openid", server: str = "city.localhost") -> Answer:
@@ -32,7 +32,7 @@ class Town:
 @pytest.fixture
 async def town(sqlite_url: str) -> AsyncIterator[Town]:
     homeserver = ScriptedHomeserver()
-    async with homeserver.serving(), open_city(sqlite_url, homeserver={"address": homeserver.url}) as city:
+    async with homeserver.serving(), in_process_city(sqlite_url, homeserver={"address": homeserver.url}) as city:
         yield Town(city, homeserver)
 
 

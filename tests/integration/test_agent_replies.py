@@ -10,14 +10,14 @@ import pytest
 from daarion_appservice.agents import edit_throttle
 from daarion_appservice.agents import reply_worker as answerer_module
 from daarion_appservice.city.agent_replies import MAX_DEPTH
-from daarion_appservice.city.events import InhabitantTyping
+from daarion_appservice.city.events import LocalUserTyping
 from daarion_appservice.city.messages import Draft
 from daarion_appservice.city.presence import Status
 from daarion_appservice.city.rooms import Rooms
-from daarion_appservice.city.types import Author, AuthorKind, NoAnswer, OwedAnswer
+from daarion_appservice.city.types import Author, AuthorKind, PendingReply, ReplyFailure
 from daarion_appservice.clock import new_id, now_ms
-from daarion_appservice.storage.answers import AnswerRows
-from tests.parts.agent_replies import LATER, SCRIBE, Forum, open_forum
+from daarion_appservice.storage.answers import ReplyRepository
+from tests.parts.agent_replies import LATER, SCRIBE, AgentReplyHarness, open_agent_replies
 from tests.parts.agents_core import DONE, after, answers, delta, pauses, says, streams
 from tests.parts.city import eventually
 
@@ -25,12 +25,12 @@ OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
 
 
 @pytest.fixture
-async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Forum]:
-    async with open_forum(database_url, monkeypatch) as forum:
+async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
+    async with open_agent_replies(database_url, monkeypatch) as forum:
         yield forum
 
 
-async def test_whoever_mentions_an_agent_is_answered_by_it_with_a_reply(forum: Forum) -> None:
+async def test_whoever_mentions_an_agent_is_answered_by_it_with_a_reply(forum: AgentReplyHarness) -> None:
     await forum.desk.post(OKSANA, "general", "Добрий день")
     question = await forum.desk.post(OKSANA, "general", "@scribe, котра година?")
     forum.core.next(says("**Восьма**"))
@@ -50,20 +50,20 @@ async def test_whoever_mentions_an_agent_is_answered_by_it_with_a_reply(forum: F
             "history": [{"role": "user", "content": "Оксана: Добрий день"}],
         },
     }
-    typing = [event.typing for event in forum.published if isinstance(event, InhabitantTyping)]
+    typing = [event.typing for event in forum.published if isinstance(event, LocalUserTyping)]
     assert (typing[0], typing[-1]) == (True, False)
 
 
 @pytest.mark.parametrize(
     "body", ["Писар, де архів?", "писар: де архів?", "@scribe де архів?", "@agent_scribe:city.localhost?"]
 )
-async def test_an_agent_is_asked_by_each_of_its_names(forum: Forum, body: str) -> None:
+async def test_an_agent_is_asked_by_each_of_its_names(forum: AgentReplyHarness, body: str) -> None:
     await forum.desk.post(OKSANA, "general", body)
     async with forum.answering():
         await forum.answers()
 
 
-async def test_a_reply_to_an_agent_asks_it_and_it_knows_what_it_said(forum: Forum) -> None:
+async def test_a_reply_to_an_agent_asks_it_and_it_knows_what_it_said(forum: AgentReplyHarness) -> None:
     await forum.desk.post(OKSANA, "general", "@scribe?")
     async with forum.answering():
         (first,) = await forum.answers()
@@ -77,21 +77,23 @@ async def test_a_reply_to_an_agent_asks_it_and_it_knows_what_it_said(forum: Foru
 
 
 @pytest.mark.parametrize("body", ["Писар десь є", "e-mail: a@scribe.example", "`@scribe`", "добре"])
-async def test_whoever_is_not_asked_does_not_answer(forum: Forum, body: str) -> None:
+async def test_whoever_is_not_asked_does_not_answer(forum: AgentReplyHarness, body: str) -> None:
     await forum.desk.post(OKSANA, "general", body)
     async with forum.answering():
         await forum.answers(0)
     assert forum.core.asked == []
 
 
-async def test_several_who_are_asked_answer_each_for_itself(forum: Forum) -> None:
+async def test_several_who_are_asked_answer_each_for_itself(forum: AgentReplyHarness) -> None:
     await forum.desk.post(OKSANA, "general", "@scribe @varta @scribe, ви де?")
     async with forum.answering():
         both = await forum.answers(2)
     assert {answer.author.id for answer in both} == {"scribe", "varta"}
 
 
-async def test_an_answer_that_takes_time_grows_by_edits(forum: Forum, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_that_takes_time_grows_by_edits(
+    forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(edit_throttle, "_FIRST_S", 0.0)
     monkeypatch.setattr(edit_throttle, "_NEXT_S", 0.0)
     gate = asyncio.Event()
@@ -109,7 +111,7 @@ async def test_an_answer_that_takes_time_grows_by_edits(forum: Forum, monkeypatc
     assert answer.edited_at_ms is not None
 
 
-async def test_whoever_is_offline_says_so_in_a_notice(forum: Forum) -> None:
+async def test_whoever_is_offline_says_so_in_a_notice(forum: AgentReplyHarness) -> None:
     await forum.is_here(SCRIBE, status=Status.OFFLINE)
     question = await forum.desk.post(OKSANA, "general", "@scribe, ти тут?")
     async with forum.answering():
@@ -119,7 +121,7 @@ async def test_whoever_is_offline_says_so_in_a_notice(forum: Forum) -> None:
     assert forum.core.asked == []
 
 
-async def test_who_may_only_not_have_had_time_to_come_is_waited_for(forum: Forum) -> None:
+async def test_who_may_only_not_have_had_time_to_come_is_waited_for(forum: AgentReplyHarness) -> None:
     await forum.is_here(SCRIBE, status=Status.OFFLINE)
     forum.patience_ms = 400
     await forum.desk.post(OKSANA, "general", "@scribe, ти тут?")
@@ -134,7 +136,7 @@ async def test_who_may_only_not_have_had_time_to_come_is_waited_for(forum: Forum
     ("behaviour", "word"),
     [(answers({}, status=500), "зламалося"), (says(""), "зламалося"), (says(7), "зламалося")],
 )
-async def test_a_failure_is_told_once_and_never_as_an_answer(forum: Forum, behaviour, word: str) -> None:  # type: ignore[no-untyped-def]
+async def test_a_failure_is_told_once_and_never_as_an_answer(forum: AgentReplyHarness, behaviour, word: str) -> None:  # type: ignore[no-untyped-def]
     forum.core.next(behaviour)
     await forum.desk.post(OKSANA, "general", "@scribe, як справи?")
     async with forum.answering():
@@ -145,7 +147,9 @@ async def test_a_failure_is_told_once_and_never_as_an_answer(forum: Forum, behav
     assert word in notice.body
 
 
-async def test_of_an_answer_that_broke_off_nothing_stays(forum: Forum, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_an_answer_that_broke_off_nothing_stays(
+    forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(edit_throttle, "_FIRST_S", 0.0)
     gate = asyncio.Event()
     forum.core.next(pauses(gate, delta("Половина"), b"data: {nonsense\n\n"))
@@ -164,7 +168,7 @@ async def test_of_an_answer_that_broke_off_nothing_stays(forum: Forum, monkeypat
 
 
 async def test_an_answer_is_given_once_also_when_we_end_in_the_middle(
-    forum: Forum, monkeypatch: pytest.MonkeyPatch
+    forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edit_throttle, "_FIRST_S", 0.0)
     forum.core.next(pauses(asyncio.Event(), delta("Поло")), streams("Половина", " і друга"))
@@ -181,7 +185,7 @@ async def test_an_answer_is_given_once_also_when_we_end_in_the_middle(
     assert len(forum.core.asked) == 2
 
 
-async def test_two_processes_give_one_answer(forum: Forum) -> None:
+async def test_two_processes_give_one_answer(forum: AgentReplyHarness) -> None:
     gate = asyncio.Event()
     forum.core.next(after(gate, says("раз")), after(gate, says("раз")))
     await forum.desk.post(OKSANA, "general", "@scribe?")
@@ -196,7 +200,7 @@ async def test_two_processes_give_one_answer(forum: Forum) -> None:
     assert answer.body == "раз"
 
 
-async def test_agents_may_ask_agents_but_not_without_end(forum: Forum) -> None:
+async def test_agents_may_ask_agents_but_not_without_end(forum: AgentReplyHarness) -> None:
     forum.core.next(*(says(f"@varta, @scribe, а ви? {number}") for number in range(50)))
     await forum.desk.post(OKSANA, "general", "@scribe, хто знає?")
     async with forum.answering():
@@ -206,13 +210,13 @@ async def test_agents_may_ask_agents_but_not_without_end(forum: Forum) -> None:
     ]
 
 
-async def test_a_notice_asks_nobody(forum: Forum) -> None:
+async def test_a_notice_asks_nobody(forum: AgentReplyHarness) -> None:
     await forum.desk.messages.post(OKSANA, "general", Draft("@scribe, ти бот?", msgtype="m.notice"))
     async with forum.answering():
         await forum.answers(0)
 
 
-async def test_a_question_that_is_deleted_in_time_is_not_answered(forum: Forum) -> None:
+async def test_a_question_that_is_deleted_in_time_is_not_answered(forum: AgentReplyHarness) -> None:
     question = await forum.desk.post(OKSANA, "general", "@scribe?")
     await forum.desk.changes.delete(OKSANA, "general", question.id, may_moderate=False)
     async with forum.answering():
@@ -220,7 +224,7 @@ async def test_a_question_that_is_deleted_in_time_is_not_answered(forum: Forum) 
     assert forum.core.asked == []
 
 
-async def test_a_core_that_is_away_for_a_moment_does_not_lose_questions(forum: Forum) -> None:
+async def test_a_core_that_is_away_for_a_moment_does_not_lose_questions(forum: AgentReplyHarness) -> None:
     forum.core.next(*[answers({}, status=503)] * 5)
     for number in range(6):
         await forum.desk.post(OKSANA, "general", f"@scribe, {number}?")
@@ -236,7 +240,7 @@ async def test_a_core_that_is_away_for_a_moment_does_not_lose_questions(forum: F
     assert len(notices) == 5, "one for each that failed, and none for who waits while the core rests"
 
 
-async def test_an_answer_that_is_longer_than_a_message_is_cut(forum: Forum) -> None:
+async def test_an_answer_that_is_longer_than_a_message_is_cut(forum: AgentReplyHarness) -> None:
     forum.core.next(says("ї" * 29_000))
     await forum.desk.post(OKSANA, "general", "@scribe, розкажи все")
     async with forum.answering():
@@ -247,7 +251,7 @@ async def test_an_answer_that_is_longer_than_a_message_is_cut(forum: Forum) -> N
 
 
 async def test_a_room_with_many_questions_does_not_hold_up_another(
-    forum: Forum, monkeypatch: pytest.MonkeyPatch
+    forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(answerer_module, "_BATCH", 2)
     await Rooms(forum.database, forum.published.append, now_ms, new_id).open("Builders")
@@ -271,14 +275,14 @@ async def test_a_room_with_many_questions_does_not_hold_up_another(
         gate.set()
 
 
-async def test_blanks_without_end_hold_up_nobody(forum: Forum) -> None:
+async def test_blanks_without_end_hold_up_nobody(forum: AgentReplyHarness) -> None:
     await forum.desk.post(OKSANA, "general", " " * 40_000 + "x" * 100)
     await forum.desk.post(OKSANA, "general", " " * 40_000 + "Писар, ти тут?")
     async with forum.answering():
         await forum.answers()
 
 
-async def test_whoever_asks_too_much_is_told_so_once(forum: Forum) -> None:
+async def test_whoever_asks_too_much_is_told_so_once(forum: AgentReplyHarness) -> None:
     for number in range(25):
         await forum.desk.post(OKSANA, "general", f"@scribe, а {number}?")
     await forum.desk.post(Author(AuthorKind.CITIZEN, "u_2", "Петро"), "general", "@scribe, а мені?")
@@ -289,7 +293,7 @@ async def test_whoever_asks_too_much_is_told_so_once(forum: Forum) -> None:
     assert forum.core.asked[-1].content["input"] == "@scribe, а мені?"
 
 
-async def test_one_who_mentions_many_asks_as_often(forum: Forum) -> None:
+async def test_one_who_mentions_many_asks_as_often(forum: AgentReplyHarness) -> None:
     for number in range(12):
         await forum.desk.post(OKSANA, "general", f"@scribe @varta, {number}?")
     async with forum.answering():
@@ -298,12 +302,12 @@ async def test_one_who_mentions_many_asks_as_often(forum: Forum) -> None:
 
 
 @pytest.mark.parametrize("is_said", [False, True], ids=["before it is said", "after"])
-async def test_a_failure_is_told_also_when_we_end_while_we_tell_it(forum: Forum, is_said: bool) -> None:
+async def test_a_failure_is_told_also_when_we_end_while_we_tell_it(forum: AgentReplyHarness, is_said: bool) -> None:
     question = await forum.desk.post(OKSANA, "general", "@scribe?")
     scribe = Author(AuthorKind.AGENT, "scribe", "Писар")
     async with forum.database.transaction() as tx:
         (owed,) = await tx.answers.owed(now_ms=LATER, limit=9)
-        await tx.answers.will_not_be(owed.id, NoAnswer.SLOW)
+        await tx.answers.will_not_be(owed.id, ReplyFailure.SLOW)
     begun = Draft("Нехай", reply_to=question.id, client_id=f"answer:{owed.id}", is_whole=False)
     message = (await forum.desk.messages.post(scribe, "general", begun)).message
     await forum.desk.changes.delete(scribe, "general", message.id, may_moderate=False)
@@ -317,7 +321,7 @@ async def test_a_failure_is_told_also_when_we_end_while_we_tell_it(forum: Forum,
 
 
 async def test_what_was_read_before_it_was_answered_is_not_answered_again(
-    forum: Forum, monkeypatch: pytest.MonkeyPatch
+    forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await forum.desk.post(OKSANA, "general", "@scribe?")
     async with forum.database.reading() as tx:
@@ -326,12 +330,12 @@ async def test_what_was_read_before_it_was_answered_is_not_answered_again(
         await forum.answers()
     reads = 0
 
-    async def as_it_was(*_: object, **__: object) -> list[OwedAnswer]:
+    async def as_it_was(*_: object, **__: object) -> list[PendingReply]:
         nonlocal reads
         reads += 1
         return stale
 
-    monkeypatch.setattr(AnswerRows, "owed", as_it_was)
+    monkeypatch.setattr(ReplyRepository, "owed", as_it_was)
     async with forum.answering():
 
         async def was_read_often() -> bool:
@@ -342,7 +346,7 @@ async def test_what_was_read_before_it_was_answered_is_not_answered_again(
     assert len(await forum.said()) == 2
 
 
-async def test_the_history_holds_the_answer_that_came_after_the_question(forum: Forum) -> None:
+async def test_the_history_holds_the_answer_that_came_after_the_question(forum: AgentReplyHarness) -> None:
     forum.core.next(says("А тому"))
     await forum.desk.post(OKSANA, "general", "@scribe, чому?")
     await forum.desk.post(OKSANA, "general", "@scribe, а ще чому?")
@@ -351,12 +355,12 @@ async def test_the_history_holds_the_answer_that_came_after_the_question(forum: 
     assert forum.core.asked[1].history == ["Оксана: @scribe, чому?", "А тому"]
 
 
-async def test_whoever_failed_when_another_had_answered_says_nothing(forum: Forum) -> None:
+async def test_whoever_failed_when_another_had_answered_says_nothing(forum: AgentReplyHarness) -> None:
     question = await forum.desk.post(OKSANA, "general", "@scribe?")
     async with forum.database.transaction() as tx:
         (owed,) = await tx.answers.owed(now_ms=LATER, limit=9)
         assert await tx.answers.given(owed.id, question.id)
-        assert not await tx.answers.will_not_be(owed.id, NoAnswer.SLOW)
+        assert not await tx.answers.will_not_be(owed.id, ReplyFailure.SLOW)
         await tx.answers.put_off(owed.id, "busy", retry_at_ms=7)
         assert await tx.answers.still_owed(owed.id) is None
         assert await tx.answers.given_to([question.id], SCRIBE.slug) == {question.id: question.id}

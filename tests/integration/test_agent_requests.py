@@ -14,7 +14,7 @@ from daarion_appservice.city.messages import Draft
 from daarion_appservice.city.second_me import SECOND_ME
 from daarion_appservice.city.types import Author, AuthorKind, Media, Message, RoomId
 from daarion_appservice.clock import now_ms
-from tests.parts.agent_replies import GENERAL, SCRIBE, Forum, open_forum
+from tests.parts.agent_replies import GENERAL, SCRIBE, AgentReplyHarness, open_agent_replies
 from tests.parts.agents_core import DONE, after, answers, delta, pauses, says, stalls_after
 from tests.parts.city import eventually
 from tests.parts.messaging import link
@@ -38,15 +38,15 @@ PHOTO = {
 
 
 @pytest.fixture
-async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Forum]:
+async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
     monkeypatch.setattr(cancellation, "_LOOK_S", 0.02)
     monkeypatch.setattr(edit_throttle, "_FIRST_S", 0.0)
     monkeypatch.setattr(edit_throttle, "_NEXT_S", 0.0)
-    async with open_forum(database_url, monkeypatch) as forum:
+    async with open_agent_replies(database_url, monkeypatch) as forum:
         yield forum
 
 
-async def happens(forum: Forum, room: RoomId, content: Any, *, event_id: str = "$1") -> Message:
+async def happens(forum: AgentReplyHarness, room: RoomId, content: Any, *, event_id: str = "$1") -> Message:
     """Alice says something on Matrix; returns the message that it became."""
     async with forum.database.transaction() as tx:
         found = await tx.rooms.get(room)
@@ -65,7 +65,7 @@ async def happens(forum: Forum, room: RoomId, content: Any, *, event_id: str = "
 # --- the message replied to ---------------------------------------------------------------------------
 
 
-async def test_reply_brings_the_message_replied_to(forum: Forum) -> None:
+async def test_reply_brings_the_message_replied_to(forum: AgentReplyHarness) -> None:
     old = await forum.desk.post(PETRO, "general", "Guten Tag,\nzusammen")
     for number in range(24):
         await forum.desk.post(PETRO, "general", f"щось {number}")
@@ -77,7 +77,7 @@ async def test_reply_brings_the_message_replied_to(forum: Forum) -> None:
     assert asked.content["context"]["reply_to"] == {"author": "Петро", "content": "Guten Tag,\nzusammen"}
 
 
-async def test_reply_in_a_direct_chat_brings_the_message_replied_to(forum: Forum) -> None:
+async def test_reply_in_a_direct_chat_brings_the_message_replied_to(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SCRIBE)
     await happens(forum, chat.id, {"msgtype": "m.text", "body": "Guten Tag"}, event_id="$old")
     relation = {"m.in_reply_to": {"event_id": "$old"}}
@@ -90,7 +90,7 @@ async def test_reply_in_a_direct_chat_brings_the_message_replied_to(forum: Forum
     assert forum.core.asked[1].content["input"] == f"> {ALICE}: Guten Tag\n\nПереклади"
 
 
-async def test_reply_in_a_thread_brings_its_root(forum: Forum) -> None:
+async def test_reply_in_a_thread_brings_its_root(forum: AgentReplyHarness) -> None:
     async with forum.database.transaction() as tx:
         await link(tx, GENERAL, "!general")
     await happens(forum, GENERAL, {"msgtype": "m.text", "body": "Guten Tag"}, event_id="$root")
@@ -108,7 +108,9 @@ async def test_reply_in_a_thread_brings_its_root(forum: Forum) -> None:
     assert forum.core.asked[0].content["input"] == f"> {ALICE}: Guten Tag\n\n@scribe: переклади"
 
 
-async def test_second_me_is_told_the_message_replied_to_and_remembers_the_question_alone(forum: Forum) -> None:
+async def test_second_me_is_told_the_message_replied_to_and_remembers_the_question_alone(
+    forum: AgentReplyHarness,
+) -> None:
     chat = await forum.chat(SECOND_ME)
     relation = {"m.in_reply_to": {"event_id": "$old"}}
     async with forum.answering(), forum.second_me() as second_me:
@@ -123,7 +125,7 @@ async def test_second_me_is_told_the_message_replied_to_and_remembers_the_questi
     assert [each.prompt for each in remembered] == ["Guten Tag", "Переклади"]
 
 
-async def test_deleted_message_is_not_quoted(forum: Forum) -> None:
+async def test_deleted_message_is_not_quoted(forum: AgentReplyHarness) -> None:
     old = await forum.desk.post(PETRO, "general", "таємне")
     await forum.desk.post(OKSANA, "general", "@scribe, що там?", reply_to=old.id)
     await forum.desk.changes.delete(PETRO, "general", old.id, may_moderate=False)
@@ -133,7 +135,7 @@ async def test_deleted_message_is_not_quoted(forum: Forum) -> None:
     assert forum.core.asked[0].content["input"] == "@scribe, що там?"
 
 
-async def test_long_message_is_quoted_in_bounds(forum: Forum) -> None:
+async def test_long_message_is_quoted_in_bounds(forum: AgentReplyHarness) -> None:
     old = await forum.desk.post(PETRO, "general", "ї" * 20_000)
     await forum.desk.post(OKSANA, "general", "@scribe?", reply_to=old.id)
     async with forum.answering():
@@ -160,7 +162,7 @@ async def test_long_message_is_quoted_in_bounds(forum: Forum) -> None:
         ),
     ],
 )
-async def test_file_is_described(forum: Forum, content: Any, described: str) -> None:
+async def test_file_is_described(forum: AgentReplyHarness, content: Any, described: str) -> None:
     chat = await forum.chat(SCRIBE)
     await happens(forum, chat.id, content)
     async with forum.answering():
@@ -173,7 +175,7 @@ async def test_file_is_described(forum: Forum, content: Any, described: str) -> 
     assert attachment["mxc"] == content.get("url")
 
 
-async def test_location_is_told_with_its_place(forum: Forum) -> None:
+async def test_location_is_told_with_its_place(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SCRIBE)
     await happens(forum, chat.id, {"msgtype": "m.location", "body": "Ось тут", "geo_uri": "geo:50.45,30.52"})
     async with forum.answering():
@@ -181,7 +183,7 @@ async def test_location_is_told_with_its_place(forum: Forum) -> None:
     assert forum.core.asked[0].content["input"] == "Ось тут (geo:50.45,30.52)"
 
 
-async def test_caption_is_the_question(forum: Forum) -> None:
+async def test_caption_is_the_question(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SCRIBE)
     await happens(forum, chat.id, PHOTO | {"body": "Що це?", "filename": "photo.png"})
     async with forum.answering():
@@ -189,7 +191,7 @@ async def test_caption_is_the_question(forum: Forum) -> None:
     assert forum.core.asked[0].content["input"].startswith("Що це?\n\n[image photo.png, image/png")
 
 
-async def test_files_in_the_history_are_described(forum: Forum) -> None:
+async def test_files_in_the_history_are_described(forum: AgentReplyHarness) -> None:
     async with forum.database.transaction() as tx:
         await link(tx, GENERAL, "!general")
     await happens(forum, GENERAL, PHOTO)
@@ -200,7 +202,7 @@ async def test_files_in_the_history_are_described(forum: Forum) -> None:
 
 
 @pytest.mark.parametrize("is_reply", [False, True], ids=["asked", "replied to"])
-async def test_image_goes_to_a_model_that_sees(forum: Forum, is_reply: bool) -> None:
+async def test_image_goes_to_a_model_that_sees(forum: AgentReplyHarness, is_reply: bool) -> None:
     forum.core_kind, forum.max_image_bytes = "openai", 1_000
     forum.pictures[PHOTO["url"]] = PNG, "image/png"  # type: ignore[index]
     chat = await forum.chat(SCRIBE, in_company=is_reply)
@@ -228,7 +230,7 @@ async def test_image_goes_to_a_model_that_sees(forum: Forum, is_reply: bool) -> 
     ids=["not wanted", "too large", "of another type", "gone"],
 )
 async def test_image_that_cannot_be_sent_is_described(
-    forum: Forum, fetched: tuple[bytes, str] | None, max_image_bytes: int
+    forum: AgentReplyHarness, fetched: tuple[bytes, str] | None, max_image_bytes: int
 ) -> None:
     forum.core_kind, forum.max_image_bytes = "openai", max_image_bytes
     if fetched:
@@ -243,7 +245,7 @@ async def test_image_that_cannot_be_sent_is_described(
     assert "not available" in content
 
 
-async def test_media_of_the_city_is_described(forum: Forum) -> None:
+async def test_media_of_the_city_is_described(forum: AgentReplyHarness) -> None:
     async with forum.database.transaction() as tx:
         upload = Media("mxc://city.localhost/up", "application/pdf", "звіт.pdf", 2_000_000)
         await tx.media.add_upload(OKSANA, upload, now_ms=1)
@@ -257,21 +259,21 @@ async def test_media_of_the_city_is_described(forum: Forum) -> None:
 # --- questions that change ----------------------------------------------------------------------------
 
 
-async def is_asked(forum: Forum, times: int = 1) -> None:
+async def is_asked(forum: AgentReplyHarness, times: int = 1) -> None:
     async def asked() -> bool:
         return len(forum.core.asked) == times
 
     await eventually(asked, explain=lambda: f"asked {[each.content for each in forum.core.asked]}")
 
 
-async def has_begun(forum: Forum, room: RoomId = GENERAL) -> None:
+async def has_begun(forum: AgentReplyHarness, room: RoomId = GENERAL) -> None:
     async def begun() -> bool:
         return any(message.author.kind is AuthorKind.AGENT for message in await forum.said(room))
 
     await eventually(begun)
 
 
-async def nothing_is_said(forum: Forum, room: RoomId = GENERAL) -> None:
+async def nothing_is_said(forum: AgentReplyHarness, room: RoomId = GENERAL) -> None:
     async def hung_up() -> bool:
         return forum.core.hung_up == 1
 
@@ -287,7 +289,7 @@ async def nothing_is_said(forum: Forum, room: RoomId = GENERAL) -> None:
 
 
 @pytest.mark.parametrize("is_streamed", [False, True], ids=["not streamed", "streamed"])
-async def test_deleted_question_ends_the_call(forum: Forum, is_streamed: bool) -> None:
+async def test_deleted_question_ends_the_call(forum: AgentReplyHarness, is_streamed: bool) -> None:
     forum.core.next(stalls_after(delta("Поло")) if is_streamed else after(asyncio.Event(), says("Половина")))
     question = await forum.desk.post(OKSANA, "general", "@scribe?")
     async with forum.answering():
@@ -296,7 +298,7 @@ async def test_deleted_question_ends_the_call(forum: Forum, is_streamed: bool) -
         await nothing_is_said(forum)
 
 
-async def test_redacted_question_of_a_chat_ends_the_call(forum: Forum) -> None:
+async def test_redacted_question_of_a_chat_ends_the_call(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SECOND_ME)
     forum.core.next(stalls_after(delta("Поло")), says("Друга"))
     async with forum.answering(), forum.second_me() as second_me:
@@ -310,7 +312,7 @@ async def test_redacted_question_of_a_chat_ends_the_call(forum: Forum) -> None:
     assert [each.prompt for each in remembered] == ["Друга?"]
 
 
-async def test_what_was_shown_goes_also_when_the_process_ended_meanwhile(forum: Forum) -> None:
+async def test_what_was_shown_goes_also_when_the_process_ended_meanwhile(forum: AgentReplyHarness) -> None:
     forum.core.next(stalls_after(delta("Поло")))
     question = await forum.desk.post(OKSANA, "general", "@scribe?")
     async with forum.answering():
@@ -322,7 +324,7 @@ async def test_what_was_shown_goes_also_when_the_process_ended_meanwhile(forum: 
 
 
 async def test_failure_after_the_question_was_deleted_is_not_told(
-    forum: Forum, monkeypatch: pytest.MonkeyPatch
+    forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cancellation, "_LOOK_S", 60.0)
     gate = asyncio.Event()
@@ -337,7 +339,7 @@ async def test_failure_after_the_question_was_deleted_is_not_told(
 
 
 async def test_answer_that_was_whole_as_the_question_was_deleted_goes(
-    forum: Forum, monkeypatch: pytest.MonkeyPatch
+    forum: AgentReplyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cancellation, "_LOOK_S", 60.0)
     gate = asyncio.Event()
@@ -351,7 +353,7 @@ async def test_answer_that_was_whole_as_the_question_was_deleted_goes(
     assert begun.deleted
 
 
-async def test_edited_question_is_answered_as_it_stands(forum: Forum) -> None:
+async def test_edited_question_is_answered_as_it_stands(forum: AgentReplyHarness) -> None:
     forum.core.next(stalls_after(delta("О першій")), says("О другій"))
     question = await forum.desk.post(OKSANA, "general", "@scribe, о котрій обід?")
     async with forum.answering():
@@ -363,7 +365,7 @@ async def test_edited_question_is_answered_as_it_stands(forum: Forum) -> None:
     assert forum.core.asked[1].content["input"] == "@scribe, о котрій вечеря?"
 
 
-async def test_question_edited_to_ask_another_ends_the_call(forum: Forum) -> None:
+async def test_question_edited_to_ask_another_ends_the_call(forum: AgentReplyHarness) -> None:
     forum.core.next(stalls_after(delta("Поло")), says("Я тут"))
     question = await forum.desk.post(OKSANA, "general", "@scribe, ти тут?")
     async with forum.answering():
@@ -374,7 +376,7 @@ async def test_question_edited_to_ask_another_ends_the_call(forum: Forum) -> Non
     assert (second.author.id, second.body) == ("varta", "Я тут")
 
 
-async def test_question_edited_again_and_again_is_answered(forum: Forum) -> None:
+async def test_question_edited_again_and_again_is_answered(forum: AgentReplyHarness) -> None:
     forum.core.next(*[after(asyncio.Event(), says("…"))] * 5, says("Так"))
     question = await forum.desk.post(OKSANA, "general", "@scribe, 0")
     async with forum.answering():
@@ -385,7 +387,7 @@ async def test_question_edited_again_and_again_is_answered(forum: Forum) -> None
     assert answer.body == "Так"
 
 
-async def test_edit_that_names_an_agent_asks_it_once(forum: Forum) -> None:
+async def test_edit_that_names_an_agent_asks_it_once(forum: AgentReplyHarness) -> None:
     message = await forum.desk.post(OKSANA, "general", "Хто знає?")
     for body in ("@scribe, хто знає?", "@scribe, хто це знає?", "Хто знає?", "@scribe, хто знає?"):
         await forum.desk.changes.edit(OKSANA, "general", message.id, body)
@@ -395,7 +397,7 @@ async def test_edit_that_names_an_agent_asks_it_once(forum: Forum) -> None:
     assert [asked.content["input"] for asked in forum.core.asked] == ["@scribe, хто знає?"]
 
 
-async def test_edit_on_matrix_that_names_an_agent_asks_it(forum: Forum) -> None:
+async def test_edit_on_matrix_that_names_an_agent_asks_it(forum: AgentReplyHarness) -> None:
     async with forum.database.transaction() as tx:
         await link(tx, GENERAL, "!general")
     await happens(forum, GENERAL, {"msgtype": "m.text", "body": "Хто знає?"})
@@ -409,7 +411,7 @@ async def test_edit_on_matrix_that_names_an_agent_asks_it(forum: Forum) -> None:
     assert [asked.content["input"] for asked in forum.core.asked] == ["Писарю, хто знає?"]
 
 
-async def test_edit_of_what_asks_already_asks_nobody_again(forum: Forum) -> None:
+async def test_edit_of_what_asks_already_asks_nobody_again(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SCRIBE)
     await happens(forum, chat.id, {"msgtype": "m.text", "body": "Хто знає?"})
     async with forum.answering():

@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 from daarion_appservice.agents import core as core_module
 from daarion_appservice.agents.core import AgentsCore
 from daarion_appservice.agents.metrics import CoreMetrics
-from daarion_appservice.agents.request import AskedAs, Exchange, Question
+from daarion_appservice.agents.request import AgentRequest, Exchange, RequestKind
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.config import AgentsCoreSettings
-from daarion_appservice.errors import CoreBusy, CoreError, CoreFailed, CoreResting, NoCore
+from daarion_appservice.errors import CircuitOpen, CoreBusy, CoreError, CoreFailed, CoreUnreachable
 from tests.parts.agents_core import (
     DONE,
     EVENTS,
@@ -45,10 +45,10 @@ from tests.parts.ports import HOST, free_port
 
 SOON_S = 0.4
 """After which the client gives up a server that would keep it waiting for ever."""
-QUESTION = Question(
+QUESTION = AgentRequest(
     "litopys",
     "Що нового?",
-    AskedAs.MENTION,
+    RequestKind.MENTION,
     SubjectId("u_123"),
     room="general",
     history=(Exchange("user", "Привіт"), Exchange("assistant", "Добрий вечір")),
@@ -84,8 +84,8 @@ class Client:
         return self.registry.get_sample_value(name, labels)
 
 
-def _of(agent: str) -> Question:
-    return Question(agent, "Що нового?", AskedAs.MENTION, SubjectId("u_123"))
+def _of(agent: str) -> AgentRequest:
+    return AgentRequest(agent, "Що нового?", RequestKind.MENTION, SubjectId("u_123"))
 
 
 @pytest.fixture
@@ -477,7 +477,7 @@ async def test_no_core_at_all(clients: list[Client]) -> None:
     client = Client("")
     clients.append(client)
     assert not client.core.is_ready("litopys")
-    with pytest.raises(NoCore) as failed:
+    with pytest.raises(CoreUnreachable) as failed:
         await client.ask()
     assert (failed.value.code, failed.value.status) == ("no_core", 503)
 
@@ -668,7 +668,7 @@ async def test_a_core_that_fails_five_times_in_a_row_is_left_alone_for_a_while(s
 
 
 async def rests(client: Client, *, retry_after_s: float) -> None:
-    with pytest.raises(CoreResting) as resting:
+    with pytest.raises(CircuitOpen) as resting:
         await client.ask()
     assert (resting.value.code, resting.value.status) == ("core_resting", 503)
     assert resting.value.retry_after_s == retry_after_s
@@ -692,7 +692,7 @@ async def test_a_core_that_cannot_be_reached_is_left_alone_by_all(clients: list[
         with pytest.raises(CoreFailed):
             await client.ask(agent)
     assert not client.core.is_ready("somebody else")
-    with pytest.raises(CoreResting):
+    with pytest.raises(CircuitOpen):
         await client.ask("somebody else")
 
 
@@ -729,7 +729,7 @@ async def test_those_who_wait_for_a_place_do_not_ask_a_core_that_is_left_alone(
     gate.set()
     with pytest.raises(CoreFailed):
         await last
-    with pytest.raises(CoreResting):
+    with pytest.raises(CircuitOpen):
         await waiting
     assert len(server.asked) == 5
 

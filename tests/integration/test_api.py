@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from daarion_appservice.city.presence import Placed, Shown, Status
-from daarion_appservice.city.rooms import RoomChange
+from daarion_appservice.city.presence import PresenceState, RemotePresence, Status
+from daarion_appservice.city.rooms import RoomUpdate
 from daarion_appservice.city.types import (
     Author,
     AuthorKind,
@@ -31,9 +31,9 @@ from daarion_appservice.city.types import (
 )
 from daarion_appservice.clock import now_ms
 from daarion_appservice.http import routing
-from daarion_appservice.http.bad_request_log import BadRequests
+from daarion_appservice.http.bad_request_log import BadRequestFilter
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.in_process_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.in_process_city import SERVICE_TOKEN, Answer, InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
 OKSANA = citizen_token("u_123", "Оксана")
@@ -50,15 +50,15 @@ def bomb() -> bytes:
 
 
 @pytest.fixture
-async def city(database_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(database_url) as city:
+async def city(database_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(database_url) as city:
         yield city
 
 
 @pytest.fixture
-async def here(sqlite_url: str) -> AsyncIterator[OpenCity]:
+async def here(sqlite_url: str) -> AsyncIterator[InProcessCity]:
     """The same, where the database makes no difference."""
-    async with open_city(sqlite_url) as city:
+    async with in_process_city(sqlite_url) as city:
         yield city
 
 
@@ -78,7 +78,7 @@ def matrix_problem(answer: Answer) -> tuple[int, str]:
     return answer.status, answer.content["errcode"]
 
 
-async def said(city: OpenCity, request: bytes) -> bytes:
+async def said(city: InProcessCity, request: bytes) -> bytes:
     """What is answered to these very bytes, or its beginning."""
     reader, writer = await asyncio.open_connection(HOST, city.city.settings.api.port)
     try:
@@ -88,7 +88,7 @@ async def said(city: OpenCity, request: bytes) -> bytes:
         writer.close()
 
 
-async def post(city: OpenCity, body: str, *, token: str = OKSANA, room: str = "general", **more: Any) -> Any:
+async def post(city: InProcessCity, body: str, *, token: str = OKSANA, room: str = "general", **more: Any) -> Any:
     answer = await city.call("POST", f"/city/rooms/{room}/messages", {"body": body} | more, token=token)
     assert answer.status in {200, 201}, answer
     return answer.content
@@ -135,7 +135,7 @@ MAY: dict[tuple[str, str], dict[str, int]] = {
 }
 
 
-async def tokens_of(city: OpenCity) -> dict[str, str | None]:
+async def tokens_of(city: InProcessCity) -> dict[str, str | None]:
     return {
         "anonymous": None,
         "citizen": OKSANA,
@@ -151,7 +151,7 @@ def a_body_for(path: str, who: str) -> Any:
     return {"/city/rooms": {"name": f"Room of {who}"}, MESSAGES: {"body": "hello"}, HEARTBEAT: {}}[path]
 
 
-async def test_everybody_may_do_what_they_may_and_nothing_else(city: OpenCity) -> None:
+async def test_everybody_may_do_what_they_may_and_nothing_else(city: InProcessCity) -> None:
     tokens = await tokens_of(city)
     for (method, path), expected in MAY.items():
         for who in WHO:
@@ -164,7 +164,7 @@ async def test_everybody_may_do_what_they_may_and_nothing_else(city: OpenCity) -
 
 
 async def test_a_city_can_be_closed_to_whoever_does_not_sign_in(sqlite_url: str) -> None:
-    async with open_city(sqlite_url, api={"anonymous_read": False, "jwt": {"secret": "another " * 8}}) as city:
+    async with in_process_city(sqlite_url, api={"anonymous_read": False, "jwt": {"secret": "another " * 8}}) as city:
         for (method, path), expected in MAY.items():
             if expected is READ:
                 assert problem(await city.call(method, path)) == (401, "sign_in")
@@ -186,14 +186,14 @@ NO_TOKENS = [
 ]
 
 
-async def test_a_wrong_token_is_never_taken_for_none(here: OpenCity) -> None:
+async def test_a_wrong_token_is_never_taken_for_none(here: InProcessCity) -> None:
     for authorization in NO_TOKENS:
         for method, path in MAY:
             answer = await here.call(method, path, headers={"Authorization": authorization})
             assert problem(answer) == (401, "token_invalid"), (method, path, authorization)
 
 
-async def test_a_revoked_token_is_worth_nothing_and_a_new_one_counts_at_once(city: OpenCity) -> None:
+async def test_a_revoked_token_is_worth_nothing_and_a_new_one_counts_at_once(city: InProcessCity) -> None:
     old = await city.agent_token("scribe")
     assert (await city.call("POST", HEARTBEAT, {}, token=old)).status == 200
     async with city.city.database.transaction() as tx:
@@ -206,13 +206,13 @@ async def test_a_revoked_token_is_worth_nothing_and_a_new_one_counts_at_once(cit
     assert (await city.call("POST", HEARTBEAT, {}, token=await city.agent_token("scribe"))).status == 200
 
 
-async def test_an_agent_speaks_for_itself_only(here: OpenCity) -> None:
+async def test_an_agent_speaks_for_itself_only(here: InProcessCity) -> None:
     answer = await here.call("POST", HEARTBEAT, {}, token=await here.agent_token("daarwizz"))
     assert problem(answer) == (403, "not_this_agent")
     assert (await here.get("/api/v1/agents/scribe/presence"))["presence"] == "offline"
 
 
-async def test_a_citizen_whose_id_no_ghost_can_have_is_told_so(here: OpenCity) -> None:
+async def test_a_citizen_whose_id_no_ghost_can_have_is_told_so(here: InProcessCity) -> None:
     answer = await here.call("POST", MESSAGES, {"body": "hi"}, token=citizen_token("Ю" * 100))
     assert problem(answer) == (422, "citizen_id_too_long")
 
@@ -254,7 +254,7 @@ GENERAL = {
 }
 
 
-async def test_rooms_are_shown_as_promised(city: OpenCity) -> None:
+async def test_rooms_are_shown_as_promised(city: InProcessCity) -> None:
     rooms = {room["slug"]: shape_of(room) for room in await city.get("/city/rooms")}
     assert rooms.keys() == {"general", "welcome", "builders"}
     assert rooms["general"] == GENERAL
@@ -263,7 +263,7 @@ async def test_rooms_are_shown_as_promised(city: OpenCity) -> None:
         assert room == GENERAL | {"may_read": True, "messages": [], "has_older": False, "online_members": []}
 
 
-async def test_a_message_is_shown_as_promised(city: OpenCity) -> None:
+async def test_a_message_is_shown_as_promised(city: InProcessCity) -> None:
     content = {"body": "Доброго дня", "client_id": "c-1"}
     answer = await city.call("POST", MESSAGES, content, token=OKSANA)
 
@@ -299,7 +299,7 @@ async def test_a_message_is_shown_as_promised(city: OpenCity) -> None:
     assert (room["messages"], room["last_event"]) == ([answer.content], answer.content["created_at"])
 
 
-async def test_an_agent_writes_under_its_own_name(here: OpenCity) -> None:
+async def test_an_agent_writes_under_its_own_name(here: InProcessCity) -> None:
     message = await post(here, "записую", token=await here.agent_token("scribe"))
     assert message["author"] == {
         "kind": "agent",
@@ -310,7 +310,7 @@ async def test_an_agent_writes_under_its_own_name(here: OpenCity) -> None:
     }
 
 
-async def test_an_agents_presence_is_shown_as_promised(here: OpenCity) -> None:
+async def test_an_agents_presence_is_shown_as_promised(here: InProcessCity) -> None:
     before = {
         "agent_id": "scribe",
         "display_name": "Писар",
@@ -331,7 +331,7 @@ async def test_an_agents_presence_is_shown_as_promised(here: OpenCity) -> None:
     assert (beat.content["next_heartbeat_ms"], beat.content["expires_in_ms"]) == (20_000, 40_000)
 
 
-async def test_heartbeats_without_a_body_keep_the_text_and_null_clears_it(here: OpenCity) -> None:
+async def test_heartbeats_without_a_body_keep_the_text_and_null_clears_it(here: InProcessCity) -> None:
     token = await here.agent_token("scribe")
     said = []
     for content in ({"status_msg": "слухаю"}, ..., {}, {"status": "away"}, {"status_msg": None}, {"status": "offline"}):
@@ -347,7 +347,7 @@ async def test_heartbeats_without_a_body_keep_the_text_and_null_clears_it(here: 
     ]
 
 
-async def test_the_registry_is_shown_with_presence_and_can_be_searched(here: OpenCity) -> None:
+async def test_the_registry_is_shown_with_presence_and_can_be_searched(here: InProcessCity) -> None:
     await here.call("POST", HEARTBEAT, {}, token=SERVICE_TOKEN)
     agents = {agent["slug"]: agent for agent in await here.get("/api/v1/agents")}
     assert agents["daarwizz"] == {
@@ -387,13 +387,15 @@ async def test_the_registry_is_shown_with_presence_and_can_be_searched(here: Ope
         assert [agent["slug"] for agent in await here.get(f"/api/v1/agents?{query}")] == slugs, query
 
 
-async def test_members_who_are_here_are_counted_and_listed(here: OpenCity) -> None:
+async def test_members_who_are_here_are_counted_and_listed(here: InProcessCity) -> None:
     city = here.city
     general = "city_general"
     for subject in ("agent:scribe", "u_7", "@alice:hs", "agent:daarwizz"):
         city.occupancy.joined(general, SubjectId(subject))  # type: ignore[arg-type]
     await here.call("POST", HEARTBEAT, {}, token=SERVICE_TOKEN)
-    await city.presence.place([Placed(SubjectId("@alice:hs"), Shown(Status.AWAY, "кава"), "matrix")])
+    await city.presence.set_remote(
+        [RemotePresence(SubjectId("@alice:hs"), PresenceState(Status.AWAY, "кава"), "matrix")]
+    )
 
     room = await here.get("/city/rooms/general")
 
@@ -409,7 +411,7 @@ async def test_members_who_are_here_are_counted_and_listed(here: OpenCity) -> No
 # --- rooms --------------------------------------------------------------------------------------------
 
 
-async def test_rooms_are_sorted_and_paged_as_asked(city: OpenCity) -> None:
+async def test_rooms_are_sorted_and_paged_as_asked(city: InProcessCity) -> None:
     for body in ("1", "2"):
         await post(city, body, room="builders")
     await asyncio.sleep(0.01)
@@ -428,7 +430,7 @@ async def test_rooms_are_sorted_and_paged_as_asked(city: OpenCity) -> None:
     assert await slugs("sort=name&offset=99") == []
 
 
-async def test_a_citizen_opens_a_room(city: OpenCity) -> None:
+async def test_a_citizen_opens_a_room(city: InProcessCity) -> None:
     new = {"name": "Наука", "description": "Наукова спільнота"}
     answer = await city.call("POST", "/city/rooms", new, token=OKSANA)
     assert answer.status == 201
@@ -441,7 +443,7 @@ async def test_a_citizen_opens_a_room(city: OpenCity) -> None:
     assert problem(await city.call("POST", "/city/rooms", new, token=OKSANA)) == (409, "slug_taken")
 
 
-async def test_room_name_with_turning_characters_is_one_line(city: OpenCity) -> None:
+async def test_room_name_with_turning_characters_is_one_line(city: InProcessCity) -> None:
     answer = await city.call("POST", "/city/rooms", {"name": "На\u202eу\nка\u2066", "slug": "nauka"}, token=OKSANA)
     assert answer.content["name"] == "Нау ка"
     admin = citizen_token("u_3", role="admin")
@@ -452,7 +454,7 @@ async def test_room_name_with_turning_characters_is_one_line(city: OpenCity) -> 
         assert problem(refused) == (422, "name_needed")
 
 
-async def test_of_many_who_open_the_same_room_at_once_one_does(city: OpenCity) -> None:
+async def test_of_many_who_open_the_same_room_at_once_one_does(city: InProcessCity) -> None:
     calls = [city.call("POST", "/city/rooms", {"name": "Наука"}, token=OKSANA) for _ in range(8)]
     answers = await asyncio.gather(*calls)
     assert sorted(answer.status for answer in answers) == [201] + [409] * 7
@@ -489,13 +491,13 @@ NO_ROOMS: list[tuple[Any, tuple[int, str]]] = [
 ]
 
 
-async def test_a_room_that_cannot_be_is_refused(here: OpenCity) -> None:
+async def test_a_room_that_cannot_be_is_refused(here: InProcessCity) -> None:
     for content, refusal in NO_ROOMS:
         assert problem(await here.call("POST", "/city/rooms", content, token=OKSANA)) == refusal, str(content)[:100]
     assert len(await here.get("/city/rooms")) == 3
 
 
-async def test_what_lies_too_deep_is_refused_before_anybody_walks_it(here: OpenCity) -> None:
+async def test_what_lies_too_deep_is_refused_before_anybody_walks_it(here: InProcessCity) -> None:
     json = {"Content-Type": "application/json"}
     for depth, refusal in ((1000, (422, "too_deep")), (100_000, (400, "not_json"))):
         body = b'{"name": "x", "beside": ' + b"[" * depth + b"]" * depth + b"}"
@@ -505,16 +507,16 @@ async def test_what_lies_too_deep_is_refused_before_anybody_walks_it(here: OpenC
         assert answer.status == refusal[0]
 
 
-async def test_a_rooms_name_never_means_another_room(city: OpenCity) -> None:
+async def test_a_rooms_name_never_means_another_room(city: InProcessCity) -> None:
     first = await city.call("POST", "/city/rooms", {"name": "x", "slug": "city_new"}, token=OKSANA)
     assert first.status == 201
     second = await city.call("POST", "/city/rooms", {"name": "x", "slug": "new"}, token=OKSANA)
     assert problem(second) == (409, "slug_taken"), "its id would be city_new"
 
 
-async def test_an_archived_room_can_be_read_and_not_written_to(city: OpenCity) -> None:
+async def test_an_archived_room_can_be_read_and_not_written_to(city: InProcessCity) -> None:
     await post(city, "before")
-    await city.city.rooms.change("general", RoomChange(archived=True))
+    await city.city.rooms.change("general", RoomUpdate(archived=True))
 
     assert problem(await city.call("POST", MESSAGES, {"body": "after"}, token=OKSANA)) == (409, "room_archived")
     assert [message["body"] for message in await city.get(MESSAGES)] == ["before"]
@@ -525,7 +527,7 @@ async def test_an_archived_room_can_be_read_and_not_written_to(city: OpenCity) -
 # --- messages -----------------------------------------------------------------------------------------
 
 
-async def test_history_is_paged_by_what_came_before(city: OpenCity) -> None:
+async def test_history_is_paged_by_what_came_before(city: InProcessCity) -> None:
     for number in range(1, 56):
         await post(city, str(number))
 
@@ -541,7 +543,7 @@ async def test_history_is_paged_by_what_came_before(city: OpenCity) -> None:
     assert len((await city.get("/city/rooms/general"))["messages"]) == 50
 
 
-async def test_the_same_client_id_again_is_the_first_message(city: OpenCity) -> None:
+async def test_the_same_client_id_again_is_the_first_message(city: InProcessCity) -> None:
     first = await city.call("POST", MESSAGES, {"body": "once", "client_id": "c"}, token=OKSANA)
     again = await city.call("POST", MESSAGES, {"body": "twice", "client_id": "c"}, token=OKSANA)
     assert (first.status, again.status) == (201, 200)
@@ -556,7 +558,7 @@ async def test_the_same_client_id_again_is_the_first_message(city: OpenCity) -> 
     assert len({message["id"] for message in [first.content, *elsewhere]}) == 4
 
 
-async def test_the_same_client_id_many_times_at_once_is_one_message(city: OpenCity) -> None:
+async def test_the_same_client_id_many_times_at_once_is_one_message(city: InProcessCity) -> None:
     content = {"body": "once", "client_id": "c"}
     answers = await asyncio.gather(*(city.call("POST", MESSAGES, content, token=OKSANA) for _ in range(10)))
     assert sorted(answer.status for answer in answers) == [200] * 9 + [201]
@@ -565,14 +567,14 @@ async def test_the_same_client_id_many_times_at_once_is_one_message(city: OpenCi
     assert [message["seq"] for message in await city.get(MESSAGES)] == [1, 2]
 
 
-async def test_many_who_write_at_once_stand_one_after_the_other(city: OpenCity) -> None:
+async def test_many_who_write_at_once_stand_one_after_the_other(city: InProcessCity) -> None:
     await asyncio.gather(*(post(city, str(number)) for number in range(25)))
     messages = await city.get(MESSAGES)
     assert [message["seq"] for message in messages] == list(range(1, 26))
     assert {message["body"] for message in messages} == {str(number) for number in range(25)}
 
 
-async def test_a_reply_names_a_message_of_the_same_room(city: OpenCity) -> None:
+async def test_a_reply_names_a_message_of_the_same_room(city: InProcessCity) -> None:
     question = await post(city, "?")
     assert (await post(city, "!", reply_to=question["id"]))["reply_to"] == question["id"]
     elsewhere = {"body": "!", "reply_to": question["id"]}
@@ -602,14 +604,14 @@ NO_MESSAGES: list[tuple[Any, tuple[int, str]]] = [
 ]
 
 
-async def test_a_message_that_cannot_be_is_refused(city: OpenCity) -> None:
+async def test_a_message_that_cannot_be_is_refused(city: InProcessCity) -> None:
     for content, refusal in NO_MESSAGES:
         answer = await city.call("POST", MESSAGES, content, token=OKSANA)
         assert problem(answer) == refusal, str(content)[:100]
     assert await city.get(MESSAGES) == []
 
 
-async def test_the_longest_message_that_is_taken_is_kept_whole(city: OpenCity) -> None:
+async def test_the_longest_message_that_is_taken_is_kept_whole(city: InProcessCity) -> None:
     body = "Ю" * 23_999
     await post(city, body)
     assert (await city.get(MESSAGES))[0]["body"] == body
@@ -643,7 +645,7 @@ NOT_THERE = [
 ]
 
 
-async def test_what_is_not_there_or_cannot_be_asked_is_said(here: OpenCity) -> None:
+async def test_what_is_not_there_or_cannot_be_asked_is_said(here: InProcessCity) -> None:
     for method, path, refusal in NOT_THERE:
         content = {"body": "hi"} if method == "POST" else ...
         answer = await here.call(method, path, content, token=OKSANA)
@@ -651,7 +653,7 @@ async def test_what_is_not_there_or_cannot_be_asked_is_said(here: OpenCity) -> N
         assert ("Allow" in answer.headers) == (answer.status == 405)
 
 
-async def test_names_that_only_an_attacker_would_send_are_not_found(city: OpenCity) -> None:
+async def test_names_that_only_an_attacker_would_send_are_not_found(city: InProcessCity) -> None:
     for name in ("%00", "a%00b", "%ff", "%F0%9F%8E%89", "..%2f..", "x" * 3000, "%ED%A0%80", "'%20OR%201=1", "%25"):
         for path in (f"/city/rooms/{name}", f"/city/rooms/{name}/messages", f"/api/v1/agents/{name}/presence"):
             status, _ = problem(await city.call("GET", path))
@@ -672,14 +674,14 @@ async def test_names_that_only_an_attacker_would_send_are_not_found(city: OpenCi
     ids=["cut off", "no text", "half a character", "nested", "plain text", "a form", "a megabyte"],
 )
 async def test_a_body_that_is_no_json_is_refused(
-    here: OpenCity, body: bytes, content_type: str, refusal: tuple[int, str]
+    here: InProcessCity, body: bytes, content_type: str, refusal: tuple[int, str]
 ) -> None:
     answer = await here.call("POST", MESSAGES, body=body, headers={"Content-Type": content_type}, token=OKSANA)
     assert problem(answer) == refusal
 
 
 async def test_a_body_that_is_not_packed_as_it_says_is_refused(
-    here: OpenCity, caplog: pytest.LogCaptureFixture
+    here: InProcessCity, caplog: pytest.LogCaptureFixture
 ) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     answer = await here.call("POST", MESSAGES, body=b"plain", headers=headers, token=OKSANA)
@@ -703,7 +705,7 @@ async def test_a_body_that_is_not_packed_as_it_says_is_refused(
     ],
 )
 async def test_packed_body_is_unpacked_up_to_the_size_of_a_body(
-    here: OpenCity, encoding: str, pack: Callable[[bytes], bytes], refusal: tuple[int, str] | None
+    here: InProcessCity, encoding: str, pack: Callable[[bytes], bytes], refusal: tuple[int, str] | None
 ) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
     body = pack(b'{"body": "packed"}')
@@ -715,7 +717,7 @@ async def test_packed_body_is_unpacked_up_to_the_size_of_a_body(
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/no-such-route"), ("POST", MESSAGES), ("GET", "/city/rooms")])
-async def test_packed_body_that_is_not_read_costs_nothing(here: OpenCity, method: str, path: str) -> None:
+async def test_packed_body_that_is_not_read_costs_nothing(here: InProcessCity, method: str, path: str) -> None:
     head = f"{method} {path} HTTP/1.1\r\nHost: city\r\nContent-Encoding: gzip\r\nContent-Length: {len(bomb())}\r\n\r\n"
     next_request = b"GET /city/feed HTTP/1.1\r\nHost: city\r\nConnection: close\r\n\r\n"
     reader, writer = await asyncio.open_connection(HOST, here.city.settings.api.port)
@@ -728,7 +730,9 @@ async def test_packed_body_that_is_not_read_costs_nothing(here: OpenCity, method
     writer.close()
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(here: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    here: InProcessCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(routing, "_BODY_S", 0.2)
     head = f"POST {MESSAGES} HTTP/1.1\r\nHost: city\r\nAuthorization: Bearer {OKSANA}\r\n"
     answer = await said(here, f"{head}Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{{".encode())
@@ -736,7 +740,9 @@ async def test_a_body_that_does_not_come_is_not_waited_for(here: OpenCity, monke
     assert b'"code":"body_too_slow"' in answer
 
 
-async def test_what_is_no_http_is_counted_and_never_logged(here: OpenCity, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_is_no_http_is_counted_and_never_logged(
+    here: InProcessCity, caplog: pytest.LogCaptureFixture
+) -> None:
     secret = "a secret token"
     for request in (
         f"GET /ws?token={secret} HTTP/9\r\n\r\n",
@@ -747,7 +753,7 @@ async def test_what_is_no_http_is_counted_and_never_logged(here: OpenCity, caplo
     assert caplog.text == ""
 
     now_s = 0.0
-    counted = BadRequests(lambda: now_s)
+    counted = BadRequestFilter(lambda: now_s)
     failure = logging.makeLogRecord({"exc_info": (None, BadHttpMessage(secret), None)})
     with capture_logs() as logs:
         assert [counted.filter(failure) for _ in range(3)] == [False] * 3
@@ -757,14 +763,14 @@ async def test_what_is_no_http_is_counted_and_never_logged(here: OpenCity, caplo
     assert logs == [{"event": "bad_requests", "log_level": "info", "count": count} for count in (1, 3)]
 
 
-async def test_every_field_that_is_wrong_is_named(here: OpenCity) -> None:
+async def test_every_field_that_is_wrong_is_named(here: InProcessCity) -> None:
     answer = await here.call("POST", MESSAGES, {"body": 1, "client_id": ""}, token=OKSANA)
     assert problem(answer) == (422, "invalid")
     assert {error["field"] for error in answer.content["errors"]} == {"body", "client_id"}
     assert all(error["message"] for error in answer.content["errors"])
 
 
-async def test_a_newer_client_may_send_more_than_we_know(here: OpenCity) -> None:
+async def test_a_newer_client_may_send_more_than_we_know(here: InProcessCity) -> None:
     assert (await post(here, "hi", mood="good"))["body"] == "hi"
     assert await here.get("/city/rooms?mood=good")
 
@@ -772,7 +778,7 @@ async def test_a_newer_client_may_send_more_than_we_know(here: OpenCity) -> None
 # --- pages of other origins ---------------------------------------------------------------------------
 
 
-async def test_the_pages_that_are_allowed_may_call_and_no_others(here: OpenCity) -> None:
+async def test_the_pages_that_are_allowed_may_call_and_no_others(here: InProcessCity) -> None:
     def asked(origin: str) -> dict[str, str]:
         return {
             "Origin": origin,
@@ -803,11 +809,11 @@ async def test_the_pages_that_are_allowed_may_call_and_no_others(here: OpenCity)
 # --- /internal ----------------------------------------------------------------------------------------
 
 
-async def internal(city: OpenCity, method: str, path: str, content: Any = ..., **more: Any) -> Answer:
+async def internal(city: InProcessCity, method: str, path: str, content: Any = ..., **more: Any) -> Answer:
     return await city.call(method, f"{INTERNAL}{path}", content, listener="matrix", **more)
 
 
-async def test_presence_by_matrix_id_is_shown_as_promised(here: OpenCity) -> None:
+async def test_presence_by_matrix_id_is_shown_as_promised(here: InProcessCity) -> None:
     scribe, admin = "@agent_scribe:city.localhost", "@daarion_admin:city.localhost"
     nobody = {"presence": "offline", "last_active_ago_ms": None, "status_msg": None}
     assert (await internal(here, "GET", f"/{admin}")).content == {"user_id": admin} | nobody
@@ -836,7 +842,9 @@ async def test_presence_by_matrix_id_is_shown_as_promised(here: OpenCity) -> Non
 @pytest.mark.parametrize(
     ("status", "shown"), [("online", "online"), ("away", "away"), ("unavailable", "away"), ("offline", "offline")]
 )
-async def test_presence_can_be_set_in_the_citys_words_and_in_matrixs(here: OpenCity, status: str, shown: str) -> None:
+async def test_presence_can_be_set_in_the_citys_words_and_in_matrixs(
+    here: InProcessCity, status: str, shown: str
+) -> None:
     user = "@citizen_u_123:city.localhost"
     await internal(here, "POST", "/online", {"matrix_user_id": user})
     told = await internal(here, "POST", "/online", {"matrix_user_id": user, "status": status})
@@ -878,19 +886,19 @@ NO_PRESENCE: list[tuple[str, str, Any, tuple[int, str]]] = [
 ]
 
 
-async def test_presence_that_cannot_be_asked_for_or_set_is_refused_in_matrixs_words(here: OpenCity) -> None:
+async def test_presence_that_cannot_be_asked_for_or_set_is_refused_in_matrixs_words(here: InProcessCity) -> None:
     for method, path, content, refusal in NO_PRESENCE:
         answer = await internal(here, method, path, content)
         assert matrix_problem(answer) == refusal, (method, path[:100], str(content)[:100])
 
 
-async def test_five_hundred_may_be_asked_for_at_once(here: OpenCity) -> None:
+async def test_five_hundred_may_be_asked_for_at_once(here: InProcessCity) -> None:
     ids = [f"@user{number}:city.localhost" for number in range(500)]
     answer = await internal(here, "POST", "/bulk", {"user_ids": ids})
     assert [each["user_id"] for each in answer.content["presences"]] == ids
 
 
-async def test_a_page_of_somebody_elses_cannot_set_presence(here: OpenCity) -> None:
+async def test_a_page_of_somebody_elses_cannot_set_presence(here: InProcessCity) -> None:
     body = b'{"matrix_user_id": "@agent_scribe:city.localhost"}'
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
         answer = await internal(here, "POST", "/online", body=body, headers={"Content-Type": content_type})
@@ -900,7 +908,7 @@ async def test_a_page_of_somebody_elses_cannot_set_presence(here: OpenCity) -> N
     assert (await here.get("/api/v1/agents/scribe/presence"))["presence"] == "offline"
 
 
-async def test_without_a_token_only_who_asks_for_localhost_is_answered(here: OpenCity) -> None:
+async def test_without_a_token_only_who_asks_for_localhost_is_answered(here: InProcessCity) -> None:
     path = "/@agent_daarwizz:city.localhost"
     rebound = await internal(here, "GET", path, headers={"Host": "evil.example:7025"})
     assert matrix_problem(rebound) == (421, "M_FORBIDDEN")
@@ -911,7 +919,7 @@ async def test_without_a_token_only_who_asks_for_localhost_is_answered(here: Ope
 
 async def test_with_an_internal_token_only_who_has_it_is_answered(sqlite_url: str) -> None:
     token = "only services know this"
-    async with open_city(sqlite_url, matrix={"internal_token": token}) as city:
+    async with in_process_city(sqlite_url, matrix={"internal_token": token}) as city:
         path = "/@alice:city.localhost"
         assert matrix_problem(await internal(city, "GET", path)) == (401, "M_MISSING_TOKEN")
         for wrong in ("wrong", OKSANA, ADMIN_TOKEN, "a token of theirs", await city.agent_token("scribe")):
@@ -920,7 +928,7 @@ async def test_with_an_internal_token_only_who_has_it_is_answered(sqlite_url: st
         assert (await city.call("GET", "/healthz", listener="matrix")).content == {"status": "ok"}
 
 
-async def test_readiness_says_what_is_missing(here: OpenCity) -> None:
+async def test_readiness_says_what_is_missing(here: InProcessCity) -> None:
     answer = await here.call("GET", "/readyz", listener="matrix")
     assert answer.status == 503
     checks = answer.content["checks"]
@@ -950,7 +958,7 @@ TAKING = [("api", "/city/rooms"), ("api", MESSAGES), ("api", HEARTBEAT)] + [
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(contents=st.lists(BODIES, min_size=4, max_size=4), raw=st.binary(max_size=60), name=st.text(max_size=10))
 async def test_nothing_that_can_be_sent_breaks_the_city(
-    city: OpenCity, contents: list[Any], raw: bytes, name: str
+    city: InProcessCity, contents: list[Any], raw: bytes, name: str
 ) -> None:
     for listener, path in TAKING:
         token = SERVICE_TOKEN if path == HEARTBEAT else OKSANA
@@ -965,7 +973,7 @@ async def test_nothing_that_can_be_sent_breaks_the_city(
         assert (await city.call("GET", path + quoted)).status < 500, path + quoted
 
 
-async def test_a_citizen_beats_without_a_socket_and_says_goodbye(city: OpenCity) -> None:
+async def test_a_citizen_beats_without_a_socket_and_says_goodbye(city: InProcessCity) -> None:
     path, oksana = "/api/v1/presence/heartbeat", citizen_token("u_1", "Оксана")
     first = await city.call("POST", path, {"session_id": "tab-1"}, token=oksana)
     assert (first.status, first.content["user_id"], first.content["status"]) == (200, "u_1", "online")
@@ -980,7 +988,7 @@ async def test_a_citizen_beats_without_a_socket_and_says_goodbye(city: OpenCity)
     assert (await city.call("POST", path, {"status": "asleep"}, token=oksana)).status == 422
 
 
-async def test_rows_of_people_whom_nobody_could_be_any_more_are_shown(city: OpenCity) -> None:
+async def test_rows_of_people_whom_nobody_could_be_any_more_are_shown(city: InProcessCity) -> None:
     """Rows of before such names were refused; nothing that is stored may make a page fail."""
     inside = city.city
     too_long, odd = Author(AuthorKind.CITIZEN, "\ufffd" * 60, "?"), Author(AuthorKind.AGENT, "Odd.Slug", "?")
@@ -991,19 +999,19 @@ async def test_rows_of_people_whom_nobody_could_be_any_more_are_shown(city: Open
             event_id = EventId(f"$odd-{number}")
             await inside.messages.receive(tx, room, author, Content("!"), event_id=event_id, created_at_ms=now_ms())
             inside.occupancy.joined(room.id, author.subject)
-            inside.occupancy.came(author.subject)
+            inside.occupancy.connected(author.subject)
         await tx.members.put([Member(room.id, inside.namespace.author(odd), None, None)])
     for path in ("/city/rooms", "/city/rooms/general", "/city/rooms/general/messages", "/city/feed", "/city/home"):
         await city.get(path)
 
 
-async def test_heartbeat_of_a_citizen_sets_keeps_and_removes_the_status_text(here: OpenCity) -> None:
+async def test_heartbeat_of_a_citizen_sets_keeps_and_removes_the_status_text(here: InProcessCity) -> None:
     said = [{"status_msg": "на Подолі"}, {}, {"status_msg": None}]
     answers = [await here.call("POST", "/api/v1/presence/heartbeat", each, token=OKSANA) for each in said]
     assert [each.content["status_msg"] for each in answers] == ["на Подолі", "на Подолі", None]
 
 
-async def test_readyz_without_the_lease_does_not_name_another_process(here: OpenCity) -> None:
+async def test_readyz_without_the_lease_does_not_name_another_process(here: InProcessCity) -> None:
     """Whether one leads is not known before the database has said so."""
     processes = []
     for here.city.lease.is_elsewhere in (False, True):
@@ -1013,7 +1021,7 @@ async def test_readyz_without_the_lease_does_not_name_another_process(here: Open
     assert "another process leads" in processes[1]
 
 
-async def test_feed_entry_of_a_new_room_names_who_opened_it(here: OpenCity) -> None:
+async def test_feed_entry_of_a_new_room_names_who_opened_it(here: InProcessCity) -> None:
     assert (await here.call("POST", "/city/rooms", {"name": "Мости"}, token=OKSANA)).status == 201
     (entry,) = [each for each in await here.get("/city/feed") if each["payload"].get("name") == "Мости"]
     assert (entry["kind"], entry["actor"]["id"], entry["actor"]["kind"]) == ("room_created", "u_123", "citizen")

@@ -17,7 +17,7 @@ from daarion_appservice.city.types import Author, AuthorKind, Message, MessageId
 from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.errors import HomeserverRefused
 from daarion_appservice.matrix.backfill import room_backfill as backfill_module
-from daarion_appservice.matrix.backfill.late_events import LateEvents
+from daarion_appservice.matrix.backfill.late_events import LateEventWriter
 from daarion_appservice.matrix.backfill.metrics import MissedEvents
 from daarion_appservice.matrix.backfill.room_backfill import Backfill, Backfilled
 from daarion_appservice.matrix.client.homeserver import Homeserver
@@ -25,7 +25,7 @@ from daarion_appservice.matrix.inbound.transactions import received
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.inbox import InboxState
-from tests.parts.messaging import NAMESPACE, Desk, desk, link
+from tests.parts.messaging import NAMESPACE, MessagingHarness, link, messaging_harness
 from tests.parts.scripted_homeserver import Hang, ScriptedHomeserver, refused
 
 ALICE, BOB = "@alice:city.localhost", "@bob:elsewhere.example"
@@ -39,7 +39,7 @@ class World:
     """A room with a history on Matrix, and the city."""
 
     database: Database
-    desk: Desk
+    desk: MessagingHarness
     backfill: Backfill
     room: Room
     homeserver: ScriptedHomeserver
@@ -126,8 +126,8 @@ async def world(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
             await link(tx, room.id, MATRIX_ROOM)
             linked = await tx.rooms.find("general")
         assert linked is not None
-        client, parts = Homeserver(server.url, "as_token"), desk(database, lambda _: None)
-        late = LateEvents(database, NAMESPACE, MissedEvents(CollectorRegistry()), now_ms)
+        client, parts = Homeserver(server.url, "as_token"), messaging_harness(database, lambda _: None)
+        late = LateEventWriter(database, NAMESPACE, MissedEvents(CollectorRegistry()), now_ms)
         backfill = Backfill(client, database, NAMESPACE, parts.message_events, late, now_ms)
         world = World(database, parts, backfill, linked, server)
         server.histories[MATRIX_ROOM] = world.history

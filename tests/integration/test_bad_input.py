@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.parts.city import citizen_token
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 from tests.parts.raw_http import status_of, websocket
 
@@ -23,30 +23,30 @@ SOCKETS = ["/ws/city/presence", "/ws/city/rooms/general"]
 
 
 @pytest.fixture
-async def city(sqlite_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(sqlite_url, limits=NO_LIMITS) as city:
+async def city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(sqlite_url, limits=NO_LIMITS) as city:
         yield city
 
 
-def ports(city: OpenCity) -> tuple[int, int]:
+def ports(city: InProcessCity) -> tuple[int, int]:
     return city.city.settings.api.port, city.city.settings.matrix.port
 
 
 @pytest.mark.parametrize("path", ["/city/rooms", "/secondme/history", "/city/media/hs/x", *SOCKETS])
-async def test_token_that_cannot_be_encoded_is_invalid(city: OpenCity, path: str) -> None:
+async def test_token_that_cannot_be_encoded_is_invalid(city: InProcessCity, path: str) -> None:
     answer = await city.call("GET", path, token=SURROGATE, headers=UPGRADE)
     assert (answer.status, answer.content["code"]) == (401, "token_invalid")
 
 
 @pytest.mark.parametrize("path", ["/api/v1/presence/stream", *SOCKETS])
-async def test_token_in_the_query_that_cannot_be_encoded_is_invalid(city: OpenCity, path: str) -> None:
+async def test_token_in_the_query_that_cannot_be_encoded_is_invalid(city: InProcessCity, path: str) -> None:
     for token in (SURROGATE, "%ED%A0%80", "%FF", "%00"):
         answer = await city.call("GET", f"{path}?token={token}", headers=UPGRADE)
         assert (answer.status, answer.content["code"]) == (401, "token_invalid"), token
 
 
 @pytest.mark.parametrize("path", SOCKETS)
-async def test_auth_event_that_cannot_be_encoded_gets_an_error_frame(city: OpenCity, path: str) -> None:
+async def test_auth_event_that_cannot_be_encoded_gets_an_error_frame(city: InProcessCity, path: str) -> None:
     async with city.session.ws_connect(f"ws://{HOST}:{ports(city)[0]}{path}") as socket:
         await socket.send_json({"event": "auth", "token": SURROGATE})
         while (event := await socket.receive_json(timeout=10))["event"] != "error":
@@ -57,7 +57,7 @@ async def test_auth_event_that_cannot_be_encoded_gets_an_error_frame(city: OpenC
 
 
 @pytest.mark.parametrize("path", SOCKETS)
-async def test_origin_that_is_no_text_is_refused(city: OpenCity, path: str) -> None:
+async def test_origin_that_is_no_text_is_refused(city: InProcessCity, path: str) -> None:
     for origin in (b"http://\xff", b"\xff", b"http://[", b"http://\xed\xa0\x80"):
         assert await status_of(ports(city)[0], path.encode(), websocket((b"Origin", origin))) in {400, 403}, origin
 
@@ -65,7 +65,7 @@ async def test_origin_that_is_no_text_is_refused(city: OpenCity, path: str) -> N
 @pytest.mark.parametrize(
     "host", [b"127.0.0.1:99999", b"127.0.0.1:abc", b":abc", b"\xff", b"[::1", b"", b"a b", b"@:1:2"]
 )
-async def test_host_that_is_none_is_a_4xx(city: OpenCity, host: bytes) -> None:
+async def test_host_that_is_none_is_a_4xx(city: InProcessCity, host: bytes) -> None:
     assert await status_of(ports(city)[0], b"/city/rooms", ((b"Host", host),)) < 500
     assert 400 <= await status_of(ports(city)[1], b"/internal/matrix/presence/@a:b", ((b"Host", host),)) < 500
 
@@ -194,7 +194,7 @@ def some_requests(count: int) -> list[Any]:
     return drawn
 
 
-async def test_no_bytes_whatsoever_get_a_5xx(city: OpenCity) -> None:
+async def test_no_bytes_whatsoever_get_a_5xx(city: InProcessCity) -> None:
     with capture_logs() as logs:
         for method, path, headers, is_socket in some_requests(400):
             sent = websocket(*headers) if is_socket else headers

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from daarion_appservice.demo.child_processes import Child, ChildDied, Children
+from daarion_appservice.demo.child_processes import Child, ChildExited, Children
 
 SLEEPS = "import time; print('awake', flush=True); time.sleep(60)"
 IGNORES_SIGTERM = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPS}"
@@ -67,7 +67,7 @@ async def test_a_child_that_nobody_asked_to_end_is_noticed(start: Start) -> None
     children.add(dying)
     await dying.ended()
 
-    with pytest.raises(ChildDied, match=r"Sleeper ended \(exit code 1\)") as raised:
+    with pytest.raises(ChildExited, match=r"Sleeper ended \(exit code 1\)") as raised:
         children.check()
 
     assert raised.value.child.last_lines() == ["I had enough"]

@@ -10,25 +10,25 @@ from daarion_appservice.city.types import CitizenId
 from daarion_appservice.realtime.citizen_names import CitizenNames
 from daarion_appservice.storage.database import Database
 from tests.parts.city import citizen_token
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
 
-async def call(city: OpenCity, method: str, path: str, token: str | None = None) -> tuple[int, Any]:
+async def call(city: InProcessCity, method: str, path: str, token: str | None = None) -> tuple[int, Any]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     url = f"http://{HOST}:{city.city.settings.api.port}{path}"
     async with city.session.request(method, url, headers=headers, json={} if method == "POST" else None) as answer:
         return answer.status, await answer.json(content_type=None)
 
 
-async def names(city: OpenCity, ids: str) -> dict[str, str | None]:
+async def names(city: InProcessCity, ids: str) -> dict[str, str | None]:
     status, answer = await call(city, "GET", f"/city/citizens?ids={ids}")
     assert status == 200, answer
     return {each["id"]: each["display_name"] for each in answer["citizens"]}
 
 
 async def test_name_known_after_heartbeat_by_http_and_socket(database_url: str) -> None:
-    async with open_city(database_url) as city:
+    async with in_process_city(database_url) as city:
         assert (await call(city, "POST", "/api/v1/presence/heartbeat", citizen_token("u_1", "Оксана")))[0] == 200
         url = f"http://{HOST}:{city.city.settings.api.port}/ws/city/presence"
         async with city.session.ws_connect(url, params={"token": citizen_token("u_2", "Тарас")}) as socket:
@@ -42,19 +42,19 @@ async def test_name_known_after_heartbeat_by_http_and_socket(database_url: str) 
 
 
 async def test_token_without_name_stores_none(sqlite_url: str) -> None:
-    async with open_city(sqlite_url) as city:
+    async with in_process_city(sqlite_url) as city:
         await call(city, "POST", "/api/v1/presence/heartbeat", citizen_token("u_1"))
         assert await names(city, "u_1") == {"u_1": None}
 
 
 @pytest.mark.parametrize("ids", ["", ",", ",".join(f"u_{number}" for number in range(201))])
 async def test_wrong_number_of_ids_refused(sqlite_url: str, ids: str) -> None:
-    async with open_city(sqlite_url) as city:
+    async with in_process_city(sqlite_url) as city:
         assert (await call(city, "GET", f"/city/citizens?ids={ids}"))[0] == 422
 
 
 async def test_names_need_token_where_reading_does(sqlite_url: str) -> None:
-    async with open_city(sqlite_url, api={"anonymous_read": False}) as city:
+    async with in_process_city(sqlite_url, api={"anonymous_read": False}) as city:
         assert (await call(city, "GET", "/city/citizens?ids=u_1"))[0] == 401
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import pytest
 
-from daarion_appservice.city.tokens import TokenRing
+from daarion_appservice.city.tokens import TokenDirectory
 from daarion_appservice.city.types import (
     Agent,
     AgentSlug,
@@ -209,7 +209,7 @@ def test_an_agent_is_removed_with_its_tokens(terminal: Terminal) -> None:
     token = terminal.does("agent", "token", "scribe").strip()
     assert terminal.does("agent", "remove", "scribe") == "The city no longer has the agent scribe.\n"
     assert terminal.agents() == []
-    ring = TokenRing()
+    ring = TokenDirectory()
     ring.replace(terminal.look(lambda tx: tx.agents.tokens()))
     assert ring.owner(token) is None
     assert "there is no agent 'scribe'" in terminal.refuses("agent", "remove", "scribe")
@@ -237,7 +237,7 @@ def test_a_file_that_holds_no_agents_is_refused_in_words(terminal: Terminal, con
 def test_a_token_is_shown_once_counts_and_can_be_revoked(terminal: Terminal) -> None:
     terminal.does("agent", "add", "scribe")
     tokens = [terminal.does("agent", "token", "scribe").strip() for _ in range(3)]
-    ring = TokenRing()
+    ring = TokenDirectory()
 
     def owners() -> list[str | None]:
         ring.replace(terminal.look(lambda tx: tx.agents.tokens()))

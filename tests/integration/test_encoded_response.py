@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
 OKSANA = citizen_token("u_1", "Оксана")
@@ -19,15 +19,15 @@ MESSAGES = "/city/rooms/general/messages"
 
 
 @pytest.fixture
-async def city(sqlite_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(sqlite_url) as city:
+async def city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(sqlite_url) as city:
         for number in range(5):
             body = {"body": f"{number} " + "багато слів " * 30}
             assert (await city.call("POST", MESSAGES, body, token=OKSANA)).status == 201
         yield city
 
 
-async def fetch(city: OpenCity, path: str, **headers: str) -> tuple[int, bytes, Any]:
+async def fetch(city: InProcessCity, path: str, **headers: str) -> tuple[int, bytes, Any]:
     async with aiohttp.ClientSession(auto_decompress=False) as session:
         url = f"http://{HOST}:{city.city.settings.api.port}{path}"
         async with session.get(url, headers=headers) as answer:
@@ -35,7 +35,7 @@ async def fetch(city: OpenCity, path: str, **headers: str) -> tuple[int, bytes, 
 
 
 @pytest.mark.parametrize("path", [MESSAGES, "/city/rooms", "/city/rooms/general", "/api/v1/agents", "/city/feed"])
-async def test_long_answer_is_compressed_for_who_accepts_gzip(city: OpenCity, path: str) -> None:
+async def test_long_answer_is_compressed_for_who_accepts_gzip(city: InProcessCity, path: str) -> None:
     _, plain, headers = await fetch(city, path, **{"Accept-Encoding": "identity"})
     assert "Content-Encoding" not in headers
     _, packed, headers = await fetch(city, path, **{"Accept-Encoding": "br, gzip;q=0.5"})
@@ -49,7 +49,7 @@ async def test_long_answer_is_compressed_for_who_accepts_gzip(city: OpenCity, pa
 
 @pytest.mark.parametrize("path", [MESSAGES, "/city/rooms"])
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
-async def test_who_has_the_answer_gets_304_until_it_changes(city: OpenCity, path: str, encoding: str) -> None:
+async def test_who_has_the_answer_gets_304_until_it_changes(city: InProcessCity, path: str, encoding: str) -> None:
     _, _, headers = await fetch(city, path)
     known = {"If-None-Match": headers["ETag"], "Accept-Encoding": encoding}
     status, body, again = await fetch(city, path, **known)
@@ -59,7 +59,7 @@ async def test_who_has_the_answer_gets_304_until_it_changes(city: OpenCity, path
     assert (await fetch(city, path, **known))[0] == 200
 
 
-async def test_answers_with_tokens_are_never_compressed(city: OpenCity) -> None:
+async def test_answers_with_tokens_are_never_compressed(city: InProcessCity) -> None:
     made = await city.call(
         "POST", "/api/v1/agents/scribe/tokens", token=ADMIN_TOKEN, headers={"Accept-Encoding": "gzip"}
     )

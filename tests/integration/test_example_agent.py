@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 
 from tests.parts.city import eventually
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST, free_port
 
 EXAMPLE = Path(__file__).parents[2] / "examples/agent.py"
@@ -24,7 +24,7 @@ def test_it_is_short_and_needs_nothing_of_ours() -> None:
 
 
 async def test_it_is_online_answers_and_leaves_when_told_to(sqlite_url: str) -> None:
-    async with open_city(sqlite_url) as city:
+    async with in_process_city(sqlite_url) as city:
         port = free_port()
         environment = {
             "CITY_URL": f"http://{HOST}:{city.city.settings.api.port}",
@@ -59,5 +59,5 @@ async def test_it_is_online_answers_and_leaves_when_told_to(sqlite_url: str) -> 
                 await agent.wait()
 
 
-async def _is(city: OpenCity, status: str) -> bool:
+async def _is(city: InProcessCity, status: str) -> bool:
     return (await city.get("/api/v1/agents/scribe/presence"))["presence"] == status  # type: ignore[no-any-return]

@@ -9,23 +9,23 @@ from contextlib import asynccontextmanager
 import pytest
 
 from daarion_appservice.city.events import PresenceChanged
-from daarion_appservice.city.presence import Shown, Status, Transition
+from daarion_appservice.city.presence import PresenceState, Status, Transition
 from daarion_appservice.city.types import Member, RoomId, SubjectId, UserId
 from daarion_appservice.realtime import feed_writer
 from tests.parts.city import citizen_token, eventually
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 
 OKSANA = citizen_token("u_1", "Оксана")
 GENERAL = RoomId("city_general")
 
 
 @pytest.fixture
-async def city(database_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(database_url) as city:
+async def city(database_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(database_url) as city:
         yield city
 
 
-async def test_what_happens_is_told_newest_first_and_page_by_page(city: OpenCity) -> None:
+async def test_what_happens_is_told_newest_first_and_page_by_page(city: InProcessCity) -> None:
     await city.call("POST", "/city/rooms", {"name": "Наука", "description": "Спільнота"}, token=OKSANA)
     for body in ("перше", "друге " + "x" * 400):
         await city.call("POST", "/city/rooms/nauka/messages", {"body": body}, token=OKSANA)
@@ -53,7 +53,7 @@ async def test_what_happens_is_told_newest_first_and_page_by_page(city: OpenCity
     assert one_by_one == feed
 
 
-async def test_the_front_page(city: OpenCity) -> None:
+async def test_the_front_page(city: InProcessCity) -> None:
     for room, count in (("builders", 2), ("welcome", 1)):
         for number in range(count):
             await city.call("POST", f"/city/rooms/{room}/messages", {"body": f"{room} {number}"}, token=OKSANA)
@@ -67,7 +67,7 @@ async def test_the_front_page(city: OpenCity) -> None:
     assert home["second_me"] == {"available": False}
 
 
-async def test_front_page_prefers_messages_and_groups_joins(city: OpenCity) -> None:
+async def test_front_page_prefers_messages_and_groups_joins(city: InProcessCity) -> None:
     for number in range(3):
         await city.call("POST", "/city/rooms/general/messages", {"body": f"**слово** {number}"}, token=OKSANA)
     for name in ("alice", "bob", "carol"):
@@ -86,7 +86,7 @@ async def test_front_page_prefers_messages_and_groups_joins(city: OpenCity) -> N
 
 
 @asynccontextmanager
-async def writing_of_agents(city: OpenCity) -> AsyncIterator[None]:
+async def writing_of_agents(city: InProcessCity) -> AsyncIterator[None]:
     running = asyncio.create_task(city.city.agents_online.run())
     async with asyncio.timeout(10):
         while not city.city.agents_online._is_running:
@@ -96,11 +96,11 @@ async def writing_of_agents(city: OpenCity) -> AsyncIterator[None]:
     await asyncio.wait([running])
 
 
-async def test_agents_who_come_are_news_once_in_a_while(city: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_agents_who_come_are_news_once_in_a_while(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_writer, "_SETTLED_S", 0.0)
 
     def comes(subject: str) -> None:
-        transition = Transition(SubjectId(subject), Shown(), Shown(Status.ONLINE))
+        transition = Transition(SubjectId(subject), PresenceState(), PresenceState(Status.ONLINE))
         city.city.agents_online.follow(PresenceChanged(transition, 1))
 
     async def news() -> list[str]:

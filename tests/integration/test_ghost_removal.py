@@ -10,22 +10,22 @@ import pytest
 
 from daarion_appservice.city.agents import AgentDirectory
 from daarion_appservice.city.events import CityEvent, MembershipChanged
-from daarion_appservice.city.identity import Namespace
-from daarion_appservice.city.member_log import RoomMembers
-from daarion_appservice.city.online_members import Occupancy
+from daarion_appservice.city.identity import Identities
+from daarion_appservice.city.member_log import MemberLog
+from daarion_appservice.city.online_members import OnlineMembers
 from daarion_appservice.city.rooms import Rooms, room_id_of
 from daarion_appservice.city.types import Agent, AgentSlug, Author, AuthorKind, Member, OutboxKind, UserId
 from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.matrix.client.homeserver import Homeserver
-from daarion_appservice.matrix.client.monitor import HomeserverWatch
+from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.ghosts.ghosts import Ghosts
-from daarion_appservice.matrix.ghosts.role_field import RoleFields
+from daarion_appservice.matrix.ghosts.role_field import RoleFieldWriter
 from daarion_appservice.matrix.inbound.direct_chats import NO_SUCH_AGENT
-from daarion_appservice.matrix.reconcile.ghost_removal import Farewells
+from daarion_appservice.matrix.reconcile.ghost_removal import GhostRemoval
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.ghosts import Ghost
-from tests.parts.messaging import NAMESPACE, desk, link
+from tests.parts.messaging import NAMESPACE, link, messaging_harness
 from tests.parts.scripted_homeserver import HANG_UP, NOT_REGISTERED, HangUp, Reply, ScriptedHomeserver, refused
 
 SCRIBE = Agent("scribe", AgentSlug("scribe"), "Писар")
@@ -40,8 +40,8 @@ class Town:
     database: Database
     homeserver: ScriptedHomeserver
     agents: AgentDirectory
-    watch: HomeserverWatch
-    farewells: Farewells
+    watch: HomeserverMonitor
+    farewells: GhostRemoval
     now_ms: int = 1_000_000
 
     async def remove(self, *agents: Agent) -> None:
@@ -62,7 +62,7 @@ class Town:
 
 @pytest.fixture
 async def town(database_url: str) -> AsyncIterator[Town]:
-    database, homeserver, occupancy = Database(database_url), ScriptedHomeserver(), Occupancy()
+    database, homeserver, occupancy = Database(database_url), ScriptedHomeserver(), OnlineMembers()
 
     def publish(event: CityEvent) -> None:
         if isinstance(event, MembershipChanged):
@@ -72,11 +72,11 @@ async def town(database_url: str) -> AsyncIterator[Town]:
         await migrate.upgrade(database)
         await Rooms(database, publish, now_ms, new_id).open_missing([("general", "General", ""), ("builders", "B", "")])
         client = Homeserver(homeserver.url, "token")
-        watch, members = HomeserverWatch(client, "daarion"), RoomMembers(NAMESPACE, now_ms, new_id)
+        watch, members = HomeserverMonitor(client, "daarion"), MemberLog(NAMESPACE, now_ms, new_id)
         watch.found()
         ghosts = Ghosts(client, database, NAMESPACE, members, occupancy, publish)
         agents = AgentDirectory()
-        roles = RoleFields(client, ghosts, NAMESPACE)
+        roles = RoleFieldWriter(client, ghosts, NAMESPACE)
         async with database.transaction() as tx:
             await tx.ghosts.put(Ghost(GHOST))
             await tx.agents.put(SCRIBE, now_ms=1)
@@ -85,7 +85,7 @@ async def town(database_url: str) -> AsyncIterator[Town]:
                     publish(event)
         await ghosts.load()
         made = Town(database, homeserver, agents, watch, None)  # type: ignore[arg-type]
-        made.farewells = Farewells(client, watch, database, ghosts, roles, agents, NAMESPACE, lambda: made.now_ms)
+        made.farewells = GhostRemoval(client, watch, database, ghosts, roles, agents, NAMESPACE, lambda: made.now_ms)
         yield made
         await client.close()
     await database.close()
@@ -94,7 +94,7 @@ async def town(database_url: str) -> AsyncIterator[Town]:
 async def test_a_removed_agent_goes_offline_and_out_of_every_room(town: Town) -> None:
     await town.remove(SCRIBE)
     town.homeserver.next("joined_rooms", IN_ROOMS)
-    assert await town.farewells.say() == ([SCRIBE.slug], False), "another process may speak for it still"
+    assert await town.farewells.run() == ([SCRIBE.slug], False), "another process may speak for it still"
     assert [asked.what for asked in town.homeserver.asked] == [
         "joined_rooms",
         "presence",
@@ -109,8 +109,8 @@ async def test_a_removed_agent_goes_offline_and_out_of_every_room(town: Town) ->
     assert await town.members() == set()
 
     town.now_ms += LONG_AFTER_MS
-    assert await town.farewells.say() == ([SCRIBE.slug], True)
-    assert await town.farewells.say() == ([], True)
+    assert await town.farewells.run() == ([SCRIBE.slug], True)
+    assert await town.farewells.run() == ([], True)
     assert len(town.left()) == 3
 
 
@@ -121,7 +121,7 @@ async def test_open_invitations_of_a_removed_agent_are_declined(town: Town, join
     town.homeserver.next("joined_rooms", Reply(200, {"joined_rooms": joined}))
     invited: dict[str, Any] = {"invite": {"!chat": {"invite_state": {"events": []}}}}
     town.homeserver.next("sync", Reply(200, {"next_batch": "s1", "rooms": invited}))
-    assert await town.farewells.say() == ([SCRIBE.slug], True)
+    assert await town.farewells.run() == ([SCRIBE.slug], True)
     assert {asked.path["room"]: asked.content for asked in town.homeserver.all("leave")} == {
         "!chat": {"reason": NO_SUCH_AGENT}
     } | {room: {} for room in joined}
@@ -131,20 +131,20 @@ async def test_what_it_said_before_is_sent_first(town: Town) -> None:
     async with town.database.transaction() as tx:
         for room, matrix_room in ((GENERAL, "!general"), (BUILDERS, "!builders")):
             await link(tx, room, matrix_room)
-    speaker = desk(town.database, lambda _: None)
+    speaker = messaging_harness(town.database, lambda _: None)
     await speaker.post(Author(AuthorKind.AGENT, "scribe", "Писар"), "general", "Бувайте")
     await speaker.post(Author(AuthorKind.CITIZEN, "scribe", "Інший"), "builders", "Я не він")
     await town.remove(SCRIBE)
     town.now_ms += LONG_AFTER_MS
     town.homeserver.next("joined_rooms", IN_ROOMS, Reply(200, {"joined_rooms": ["!general"]}))
-    assert await town.farewells.say() == ([SCRIBE.slug], False)
+    assert await town.farewells.run() == ([SCRIBE.slug], False)
     assert town.left() == ["!builders", "!chat"]
     assert await town.members() == {(GENERAL, GHOST)}
 
     async with town.database.transaction() as tx:
         for row in await tx.outbox.waiting(limit=9):
             await tx.outbox.settled(row.id)
-    assert await town.farewells.say() == ([SCRIBE.slug], True)
+    assert await town.farewells.run() == ([SCRIBE.slug], True)
     assert town.left() == ["!builders", "!chat", "!general"]
 
 
@@ -153,7 +153,7 @@ async def test_one_that_was_about_to_come_into_a_room_leaves_it_once_it_came(tow
         await tx.outbox.add_move(OutboxKind.JOIN, GHOST, GENERAL, txn_id="t")
     await town.remove(SCRIBE)
     town.now_ms += LONG_AFTER_MS
-    assert await town.farewells.say() == ([SCRIBE.slug], False)
+    assert await town.farewells.run() == ([SCRIBE.slug], False)
     assert await town.noted() == ["scribe"]
 
 
@@ -166,12 +166,12 @@ async def test_what_the_homeserver_does_not_do_is_asked_again(town: Town, what: 
         town.homeserver.next("joined_rooms", IN_ROOMS)
     # What can be asked twice without harm the client itself asks again.
     town.homeserver.next(what, *[answer] * (2 if answer is HANG_UP and what != "leave" else 1))
-    assert await town.farewells.say() == ([SCRIBE.slug], False)
+    assert await town.farewells.run() == ([SCRIBE.slug], False)
     assert await town.noted() == ["scribe"]
     assert town.watch.is_up == (answer is not HANG_UP)
 
     town.homeserver.next("joined_rooms", IN_ROOMS)
-    assert await town.farewells.say() == ([SCRIBE.slug], True)
+    assert await town.farewells.run() == ([SCRIBE.slug], True)
     assert town.left()[-3:] == ["!builders", "!chat", "!general"]
 
 
@@ -179,17 +179,17 @@ async def test_one_whom_the_homeserver_never_knew_is_gone(town: Town) -> None:
     await town.remove(SCRIBE)
     town.now_ms += LONG_AFTER_MS
     town.homeserver.next("joined_rooms", NOT_REGISTERED)
-    assert await town.farewells.say() == ([SCRIBE.slug], True)
+    assert await town.farewells.run() == ([SCRIBE.slug], True)
     assert await town.members() == set()
 
 
 async def test_one_that_came_back_stays(town: Town) -> None:
     await town.remove(SCRIBE)
     town.agents.replace([SCRIBE])
-    assert await town.farewells.say() == ([], False), "the registry is about to tell which of the two it is"
+    assert await town.farewells.run() == ([], False), "the registry is about to tell which of the two it is"
     async with town.database.transaction() as tx:
         await tx.agents.put(SCRIBE, now_ms=town.now_ms)
-    assert await town.farewells.say() == ([], True)
+    assert await town.farewells.run() == ([], True)
     assert town.homeserver.asked == []
 
 
@@ -198,10 +198,10 @@ async def test_many_go_and_one_refusal_holds_up_nobody(town: Town) -> None:
     await town.remove(SCRIBE, *others)
     town.now_ms += LONG_AFTER_MS
     town.homeserver.next("joined_rooms", refused(403, "M_FORBIDDEN"))
-    slugs, is_well = await town.farewells.say()
+    slugs, is_well = await town.farewells.run()
     assert (len(slugs), is_well) == (31, False)
     assert len(await town.noted()) == 1
-    assert (await town.farewells.say())[1]
+    assert (await town.farewells.run())[1]
 
 
 async def test_an_agent_that_cannot_be_handled_holds_up_no_other(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +211,7 @@ async def test_an_agent_that_cannot_be_handled_holds_up_no_other(town: Town, mon
     await town.remove(poison, SCRIBE)
     known = type(NAMESPACE).agent
 
-    def agent(namespace: Namespace, slug: AgentSlug) -> UserId:
+    def agent(namespace: Identities, slug: AgentSlug) -> UserId:
         if slug == poison.slug:
             raise KeyError(slug)
         return known(namespace, slug)
@@ -219,5 +219,5 @@ async def test_an_agent_that_cannot_be_handled_holds_up_no_other(town: Town, mon
     monkeypatch.setattr(type(NAMESPACE), "agent", agent)
     town.homeserver.next("joined_rooms", IN_ROOMS)
     town.now_ms += LONG_AFTER_MS
-    assert await town.farewells.say() == ([poison.slug, SCRIBE.slug], False)
+    assert await town.farewells.run() == ([poison.slug, SCRIBE.slug], False)
     assert (town.left(), await town.noted()) == (["!builders", "!chat", "!general"], [poison.slug])

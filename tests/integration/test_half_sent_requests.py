@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from daarion_appservice.matrix.inbound import transactions
 from tests.integration.test_media import PNG, gallery_on
 from tests.parts.city import citizen_token, eventually
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
 KIB = 1024
@@ -32,8 +32,8 @@ TOKEN = citizen_token("u_1", "Оксана")
 
 
 @pytest.fixture
-async def city(sqlite_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(sqlite_url, limits=LIMITS, api=BEHIND_A_PROXY) as city:
+async def city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(sqlite_url, limits=LIMITS, api=BEHIND_A_PROXY) as city:
         yield city
 
 
@@ -87,7 +87,7 @@ def head_of(method: str, path: str, length: int | None, **headers: str) -> bytes
     return "\r\n".join((*lines, "", "")).encode()
 
 
-async def connect(city: OpenCity, sends: bytes, *, listener: str = "api") -> Peer:
+async def connect(city: InProcessCity, sends: bytes, *, listener: str = "api") -> Peer:
     port = city.city.settings.api.port if listener == "api" else city.city.settings.matrix.port
     peer = Peer(*await asyncio.open_connection(HOST, port))
     _opened.append(peer)
@@ -95,23 +95,23 @@ async def connect(city: OpenCity, sends: bytes, *, listener: str = "api") -> Pee
     return peer
 
 
-async def half_sent(city: OpenCity, size: int, address: str | None = None, *, length: int = 900 * KIB) -> Peer:
+async def half_sent(city: InProcessCity, size: int, address: str | None = None, *, length: int = 900 * KIB) -> Peer:
     """A message of ``length`` bytes, of which ``size`` come."""
     named = {} if address is None else {"X_Forwarded_For": address}
     return await connect(city, head_of("POST", MESSAGES, length, **named) + b" " * size)
 
 
-async def metric(city: OpenCity, name: str, **labels: str) -> float:
+async def metric(city: InProcessCity, name: str, **labels: str) -> float:
     text = (await city.call("GET", "/metrics", listener="matrix")).content
     samples = [each for family in text_string_to_metric_families(text) for each in family.samples if each.name == name]
     return sum(each.value for each in samples if labels.items() <= each.labels.items())
 
 
-async def held(city: OpenCity, listener: str = "api") -> float:
+async def held(city: InProcessCity, listener: str = "api") -> float:
     return await metric(city, "daarion_http_request_bytes", listener=listener)
 
 
-async def holds(city: OpenCity, least: int, most: int) -> None:
+async def holds(city: InProcessCity, least: int, most: int) -> None:
     """Wait until the city listener holds so many bytes."""
 
     async def is_so() -> bool:
@@ -135,13 +135,13 @@ def close_all(peers: Sequence[Peer]) -> None:
         each.close()
 
 
-async def say(city: OpenCity, body: str, address: str | None) -> int:
+async def say(city: InProcessCity, body: str, address: str | None) -> int:
     headers = {} if address is None else {"X-Forwarded-For": address}
     answer = await city.call("POST", MESSAGES, {"body": body}, token=TOKEN, headers=headers)
     return answer.status
 
 
-async def test_half_sent_bodies_beyond_the_budget_of_an_address_are_answered_429(city: OpenCity) -> None:
+async def test_half_sent_bodies_beyond_the_budget_of_an_address_are_answered_429(city: InProcessCity) -> None:
     before = await metric(city, "daarion_http_requests_refused_for_bytes_total", listener="api", budget="address")
     peers = [await half_sent(city, 150 * KIB, HOSTILE) for _ in range(6)]
     answered = await refused(peers, 4)
@@ -160,7 +160,7 @@ async def test_half_sent_bodies_beyond_the_budget_of_an_address_are_answered_429
     await holds(city, 0, 0)
 
 
-async def test_half_sent_bodies_of_this_machine_share_the_budget_of_all(city: OpenCity) -> None:
+async def test_half_sent_bodies_of_this_machine_share_the_budget_of_all(city: InProcessCity) -> None:
     with capture_logs() as logs:
         peers = [await half_sent(city, 300 * KIB) for _ in range(5)]
         answered = await refused(peers, 2)
@@ -176,7 +176,7 @@ async def test_half_sent_bodies_of_this_machine_share_the_budget_of_all(city: Op
     await holds(city, 0, 0)
 
 
-async def test_budget_of_all_is_taken_from_the_address_that_holds_most(city: OpenCity) -> None:
+async def test_budget_of_all_is_taken_from_the_address_that_holds_most(city: InProcessCity) -> None:
     honest = await half_sent(city, 200 * KIB, HONEST)
     await holds(city, 200 * KIB, 210 * KIB)
     peers = [await half_sent(city, 130 * KIB, f"203.0.113.{number % 3}") for number in range(9)]
@@ -188,7 +188,7 @@ async def test_budget_of_all_is_taken_from_the_address_that_holds_most(city: Ope
     await holds(city, 0, 0)
 
 
-async def test_half_sent_heads_count_too(city: OpenCity) -> None:
+async def test_half_sent_heads_count_too(city: InProcessCity) -> None:
     fields = "".join(f"X-{number}: {'x' * 8000}\r\n" for number in range(40))
     peers = [await connect(city, f"GET / HTTP/1.1\r\n{fields}".encode()) for _ in range(6)]
     answered = await refused(peers, 3)
@@ -199,7 +199,7 @@ async def test_half_sent_heads_count_too(city: OpenCity) -> None:
     await holds(city, 0, 0)
 
 
-async def test_head_of_more_than_64_kib_is_answered_431(city: OpenCity) -> None:
+async def test_head_of_more_than_64_kib_is_answered_431(city: InProcessCity) -> None:
     long = {f"X_{number}": "x" * 8000 for number in range(9)}
     for listener in ("api", "matrix"):
         peer = await connect(city, head_of("GET", "/healthz", None, **long), listener=listener)
@@ -208,7 +208,7 @@ async def test_head_of_more_than_64_kib_is_answered_431(city: OpenCity) -> None:
 
 
 @pytest.mark.parametrize("is_fragmented", [False, True])
-async def test_half_sent_websocket_messages_count_too(city: OpenCity, is_fragmented: bool) -> None:
+async def test_half_sent_websocket_messages_count_too(city: InProcessCity, is_fragmented: bool) -> None:
     upgrade = {
         "Upgrade": "websocket",
         "Connection": "Upgrade",
@@ -231,7 +231,7 @@ async def test_half_sent_websocket_messages_count_too(city: OpenCity, is_fragmen
     await holds(city, 0, 0)
 
 
-async def test_websocket_that_talks_for_long_holds_no_more_than_its_head(city: OpenCity) -> None:
+async def test_websocket_that_talks_for_long_holds_no_more_than_its_head(city: InProcessCity) -> None:
     url = f"http://{HOST}:{city.city.settings.api.port}/ws/city/rooms/general"
     async with city.session.ws_connect(url, headers={"Authorization": f"Bearer {TOKEN}"}) as socket:
         for number in range(10):
@@ -242,7 +242,7 @@ async def test_websocket_that_talks_for_long_holds_no_more_than_its_head(city: O
     await holds(city, 0, 0)
 
 
-async def test_bodies_sent_behind_a_complete_request_count_too(city: OpenCity) -> None:
+async def test_bodies_sent_behind_a_complete_request_count_too(city: InProcessCity) -> None:
     first = head_of("GET", "/city/rooms", None, X_Forwarded_For=HOSTILE)
     second = head_of("POST", MESSAGES, 900 * KIB, X_Forwarded_For=HOSTILE) + b" " * (150 * KIB)
     peers = [await connect(city, first + second) for _ in range(6)]
@@ -261,7 +261,7 @@ async def test_bodies_sent_behind_a_complete_request_count_too(city: OpenCity) -
     await holds(city, 0, 0)
 
 
-async def test_refused_request_that_is_sent_whole_leaves_its_connection_usable(city: OpenCity) -> None:
+async def test_refused_request_that_is_sent_whole_leaves_its_connection_usable(city: InProcessCity) -> None:
     kept = await half_sent(city, 200 * KIB, HOSTILE)
     await holds(city, 200 * KIB, 210 * KIB)
     peer = await half_sent(city, 300 * KIB, HOSTILE)
@@ -273,7 +273,7 @@ async def test_refused_request_that_is_sent_whole_leaves_its_connection_usable(c
     await holds(city, 0, 0)
 
 
-async def test_body_that_is_refused_before_it_is_read_is_not_counted(city: OpenCity) -> None:
+async def test_body_that_is_refused_before_it_is_read_is_not_counted(city: InProcessCity) -> None:
     nobody = f"POST {MESSAGES} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {900 * KIB}\r\n\r\n".encode()
     peer = await connect(city, nobody)
     assert (await peer.answer()).status == 401
@@ -284,7 +284,7 @@ async def test_body_that_is_refused_before_it_is_read_is_not_counted(city: OpenC
     peer.close()
 
 
-async def test_half_sent_transactions_share_a_budget_of_all(city: OpenCity) -> None:
+async def test_half_sent_transactions_share_a_budget_of_all(city: InProcessCity) -> None:
     head = (
         f"PUT {TRANSACTION} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a token of theirs\r\n"
         f"Content-Type: application/json\r\nContent-Length: {900 * KIB}\r\n\r\n"
@@ -298,7 +298,9 @@ async def test_half_sent_transactions_share_a_budget_of_all(city: OpenCity) -> N
     close_all(peers)
 
 
-async def test_transaction_that_does_not_come_is_answered_408(city: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_transaction_that_does_not_come_is_answered_408(
+    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(transactions, "_BODY_S", 0.2)
     head = f"PUT {TRANSACTION} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a token of theirs\r\n"
     peer = await connect(city, f"{head}Content-Length: 20\r\n\r\n{{".encode(), listener="matrix")

@@ -10,7 +10,7 @@ import pytest
 
 from daarion_appservice.city.identity import MAX_USER_ID_BYTES, is_user_id
 from daarion_appservice.city.types import MatrixRoomId, RoomId
-from tests.parts.in_process_city import SERVICE_TOKEN, OpenCity, open_city
+from tests.parts.in_process_city import SERVICE_TOKEN, InProcessCity, in_process_city
 
 GENERAL, HALL = RoomId("city_general"), "!hall:city.localhost"
 IDS = [
@@ -30,14 +30,14 @@ each_id = pytest.mark.parametrize("user", IDS, ids=ascii)
 
 
 @pytest.fixture
-async def city(database_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(database_url) as city:
+async def city(database_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(database_url) as city:
         async with city.city.database.transaction() as tx:
             await tx.rooms.link(GENERAL, MatrixRoomId(HALL))
         yield city
 
 
-async def comes(city: OpenCity, event_type: str, sender: str, content: Any, **more: Any) -> None:
+async def comes(city: InProcessCity, event_type: str, sender: str, content: Any, **more: Any) -> None:
     event = {"event_id": f"${event_type}", "room_id": HALL, "type": event_type, "sender": sender, "content": content}
     async with city.city.database.transaction() as tx:
         happened = await city.city.handlers.handle(tx, event | more)
@@ -46,7 +46,7 @@ async def comes(city: OpenCity, event_type: str, sender: str, content: Any, **mo
 
 
 @each_id
-async def test_historical_user_is_heard(city: OpenCity, user: str) -> None:
+async def test_historical_user_is_heard(city: InProcessCity, user: str) -> None:
     await comes(city, "m.room.member", user, {"membership": "join"}, state_key=user)
     await comes(city, "m.room.message", user, {"msgtype": "m.text", "body": "hello"})
     (message,) = await city.get("/city/rooms/general/messages")
@@ -56,7 +56,7 @@ async def test_historical_user_is_heard(city: OpenCity, user: str) -> None:
 
 
 @each_id
-async def test_historical_user_is_mentioned(city: OpenCity, user: str) -> None:
+async def test_historical_user_is_mentioned(city: InProcessCity, user: str) -> None:
     content = {"msgtype": "m.text", "body": "hello", "m.mentions": {"user_ids": [user]}}
     await comes(city, "m.room.message", "@alice:city.localhost", content)
     (message,) = await city.get("/city/rooms/general/messages")
@@ -64,7 +64,7 @@ async def test_historical_user_is_mentioned(city: OpenCity, user: str) -> None:
 
 
 @each_id
-async def test_historical_user_invites_an_agent(city: OpenCity, user: str) -> None:
+async def test_historical_user_invites_an_agent(city: InProcessCity, user: str) -> None:
     agent = "@agent_scribe:city.localhost"
     await comes(city, "m.room.member", user, {"membership": "invite"}, state_key=agent, room_id="!chat")
     async with city.city.database.reading() as tx:
@@ -73,7 +73,7 @@ async def test_historical_user_invites_an_agent(city: OpenCity, user: str) -> No
 
 
 @each_id
-async def test_presence_of_a_historical_user_is_asked(city: OpenCity, user: str) -> None:
+async def test_presence_of_a_historical_user_is_asked(city: InProcessCity, user: str) -> None:
     for path in (
         f"/internal/matrix/presence/{quote(user, safe='')}",
         f"/internal/matrix/presence/bulk?user_ids={quote('@a:example.org,' + user, safe='')}",

@@ -18,7 +18,7 @@ from daarion_appservice.errors import StartError
 from daarion_appservice.matrix.client import startup_checks
 from daarion_appservice.matrix.client.connection_advice import callback_advice
 from daarion_appservice.matrix.client.homeserver import Homeserver
-from daarion_appservice.matrix.client.monitor import HomeserverWatch
+from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from tests.parts.certificates import self_signed
 from tests.parts.city import eventually
 from tests.parts.ports import HOST, free_port
@@ -66,7 +66,7 @@ async def first_warning(address: str) -> EventDict:
     """What is logged first while the homeserver at ``address`` is waited for."""
     homeserver = Homeserver(address, "as_token")
     with capture_logs() as logs:
-        waiting = asyncio.create_task(startup_checks._wait_for(homeserver, HomeserverWatch(homeserver, "city")))
+        waiting = asyncio.create_task(startup_checks._wait_for(homeserver, HomeserverMonitor(homeserver, "city")))
 
         async def logged() -> bool:
             return any(line["event"] == "homeserver_away" for line in logs)
@@ -121,7 +121,7 @@ async def test_tls_proxy_that_answers_400_to_http_advises_https(tmp_path: Path) 
         address = f"http://{HOST}:{port}"
         homeserver = Homeserver(address, "as_token")
         with pytest.raises(StartError) as raised:
-            await startup_checks._wait_for(homeserver, HomeserverWatch(homeserver, "city"))
+            await startup_checks._wait_for(homeserver, HomeserverMonitor(homeserver, "city"))
         await homeserver.close()
     assert "must begin with https://" in raised.value.help
 
@@ -139,7 +139,7 @@ async def test_refused_handshake_is_not_taken_for_http() -> None:
 async def test_running_homeserver_that_changes_to_tls_is_named(tmp_path: Path) -> None:
     async with closing_tls_listener(self_signed(tmp_path)) as port:
         homeserver = Homeserver(f"http://{HOST}:{port}", "as_token")
-        watch = HomeserverWatch(homeserver, "city")
+        watch = HomeserverMonitor(homeserver, "city")
         watch.found()
         with capture_logs() as logs:
             watching = asyncio.create_task(watch.run())

@@ -7,7 +7,7 @@ import pytest
 
 from tests.parts.city import StartCity, eventually
 from tests.parts.federation import StartFederation
-from tests.parts.matrix_user import Arrive, Person
+from tests.parts.matrix_user import Arrive, MatrixUser
 from tests.parts.synapse_workers import PROCESSES, BootWorkers
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -76,5 +76,5 @@ async def test_people_of_two_homeservers_talk_until_the_link_is_cut(
     await alice.sees(lambda: {"not heard either", "heard again, too"} <= set(_bodies(alice)))
 
 
-def _bodies(person: Person) -> list[str]:
+def _bodies(person: MatrixUser) -> list[str]:
     return [body for _, body in person.messages]

@@ -10,13 +10,13 @@ from structlog.testing import capture_logs
 
 from daarion_appservice.http.auth.hosts import Hosts
 from tests.parts.city import JWT_SECRET
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
 
 @pytest.fixture
-async def city(sqlite_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(
+async def city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(
         sqlite_url,
         api={"public_url": "https://city.example", "allowed_hosts": ["city.lan"], "jwt": {"secret": JWT_SECRET}},
         appservice={"address": "http://service.internal:7025"},
@@ -40,7 +40,7 @@ async def city(sqlite_url: str) -> AsyncIterator[OpenCity]:
     ],
 )
 async def test_host_that_is_not_the_citys_is_answered_421(
-    city: OpenCity, method: str, path: str, listener: str
+    city: InProcessCity, method: str, path: str, listener: str
 ) -> None:
     answer = await city.call(method, path, headers={"Host": "attacker.example:7001"}, listener=listener)
     assert answer.status == 421
@@ -51,7 +51,7 @@ async def test_host_that_is_not_the_citys_is_answered_421(
 
 
 @pytest.mark.parametrize("path", ["/ws/city/presence", "/ws/city/rooms/general"])
-async def test_web_socket_of_a_page_that_rebinds_is_answered_421(city: OpenCity, path: str) -> None:
+async def test_web_socket_of_a_page_that_rebinds_is_answered_421(city: InProcessCity, path: str) -> None:
     host = f"attacker.example:{city.city.settings.api.port}"
     with pytest.raises(aiohttp.WSServerHandshakeError, match="421"), capture_logs() as logs:
         await city.session.ws_connect(
@@ -63,12 +63,12 @@ async def test_web_socket_of_a_page_that_rebinds_is_answered_421(city: OpenCity,
 
 
 @pytest.mark.parametrize("host", ["city.example", "CITY.example:443", "city.lan", "127.0.0.1:1", "[::1]:1", "city"])
-async def test_city_is_asked_by_its_names(city: OpenCity, host: str) -> None:
+async def test_city_is_asked_by_its_names(city: InProcessCity, host: str) -> None:
     assert (await city.call("GET", "/city/rooms", headers={"Host": host})).status == 200
 
 
 @pytest.mark.parametrize("host", ["service.internal:7025", "appservice:7025", "172.17.0.1", "city.lan"])
-async def test_matrix_listener_is_asked_by_its_address(city: OpenCity, host: str) -> None:
+async def test_matrix_listener_is_asked_by_its_address(city: InProcessCity, host: str) -> None:
     assert (await city.call("GET", "/healthz", headers={"Host": host}, listener="matrix")).status == 200
 
 

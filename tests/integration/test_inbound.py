@@ -20,21 +20,21 @@ from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, AuthorKind, Delivery, Message, MessageId, Room, RoomEventKind, UserId
 from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.errors import Conflict
-from daarion_appservice.matrix.backfill.gap_backfill import CatchUp
+from daarion_appservice.matrix.backfill.gap_backfill import GapBackfill
 from daarion_appservice.matrix.backfill.metrics import Missed
 from daarion_appservice.matrix.client.homeserver import Homeserver
-from daarion_appservice.matrix.client.monitor import HomeserverWatch
+from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.inbound import confirmation as confirmation_module
 from daarion_appservice.matrix.inbound import worker as inbound_module
 from daarion_appservice.matrix.inbound.confirmation import Confirmation
 from daarion_appservice.matrix.inbound.dispatch import EventHandlers
 from daarion_appservice.matrix.inbound.transactions import received
-from daarion_appservice.matrix.inbound.worker import MAX_ATTEMPTS, Inbound
+from daarion_appservice.matrix.inbound.worker import MAX_ATTEMPTS, InboundWorker
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.inbox import InboxRow
 from tests.parts.city import eventually
-from tests.parts.messaging import NAMESPACE, Desk, desk, link
+from tests.parts.messaging import NAMESPACE, MessagingHarness, link, messaging_harness
 from tests.parts.scripted_homeserver import Reply, ScriptedHomeserver, refused
 
 GENERAL, BUILDERS = "!general", "!builders"
@@ -45,7 +45,7 @@ SCRIBE = "@agent_scribe:city.localhost"
 class BreakableHandlers(EventHandlers):
     """The city's handlers, which fail at some events, or do not come to an end with them."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: MessagingHarness) -> None:
         super().__init__(desk.message_events, desk.member_events, desk.state_events, desk.chat_events)
         self.broken: set[str] = set()
         self.endless: set[str] = set()
@@ -64,7 +64,7 @@ class BreakableHandlers(EventHandlers):
         return happened
 
 
-class NothingMissed(CatchUp):
+class NothingMissed(GapBackfill):
     """There is no homeserver that could have lost anything."""
 
     def __init__(self) -> None:
@@ -80,8 +80,8 @@ class Inside:
 
     database: Database
     handlers: BreakableHandlers
-    inbound: Inbound
-    desk: Desk
+    inbound: InboundWorker
+    desk: MessagingHarness
     homeserver: ScriptedHomeserver
     published: list[CityEvent] = field(default_factory=list)
 
@@ -136,7 +136,7 @@ class Inside:
 async def opened(url: str) -> AsyncIterator[Inside]:
     database = Database(url)
     published: list[CityEvent] = []
-    office = desk(database, published.append)
+    office = messaging_harness(database, published.append)
     handlers = BreakableHandlers(office)
     scripted = ScriptedHomeserver()
     async with AsyncExitStack() as stack:
@@ -144,7 +144,7 @@ async def opened(url: str) -> AsyncIterator[Inside]:
         await stack.enter_async_context(scripted.serving())
         homeserver = Homeserver(scripted.url, "as-token")
         stack.push_async_callback(homeserver.close)
-        watch = HomeserverWatch(homeserver, "city")
+        watch = HomeserverMonitor(homeserver, "city")
         watch.found()
         await migrate.upgrade(database)
         rooms = Rooms(database, lambda _: None, now_ms, new_id)
@@ -154,7 +154,7 @@ async def opened(url: str) -> AsyncIterator[Inside]:
                 async with database.transaction() as tx:
                     await link(tx, room.id, matrix_room)
         confirmation = Confirmation(homeserver, database, NAMESPACE, handlers.types, CollectorRegistry(), steady_ms)
-        inbound = Inbound(database, handlers, watch, NothingMissed(), confirmation, published.append, steady_ms)
+        inbound = InboundWorker(database, handlers, watch, NothingMissed(), confirmation, published.append, steady_ms)
         yield Inside(database, handlers, inbound, office, scripted, published)
 
 

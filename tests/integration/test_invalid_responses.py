@@ -11,7 +11,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from daarion_appservice.city.types import EventId, MatrixRoomId, UserId
-from daarion_appservice.errors import HomeserverAway, HomeserverError, HomeserverRefused, InvalidHomeserverResponse
+from daarion_appservice.errors import (
+    HomeserverError,
+    HomeserverRefused,
+    HomeserverUnavailable,
+    InvalidHomeserverResponse,
+)
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from tests.parts.ports import HOST
 
@@ -98,7 +103,7 @@ async def test_answer_without_its_list_is_no_absence_of_the_homeserver(name: str
     async with answering(200, b"{}") as homeserver:
         with pytest.raises(InvalidHomeserverResponse) as raised:
             await CALLS[name](homeserver)
-    assert not isinstance(raised.value, HomeserverAway)
+    assert not isinstance(raised.value, HomeserverUnavailable)
 
 
 async def test_numbers_and_text_beyond_canonical_json_are_read() -> None:

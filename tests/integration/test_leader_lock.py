@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from daarion_appservice.storage import leader_lock as lease_module
 from daarion_appservice.storage.database import Database
-from daarion_appservice.storage.leader_lock import Lease
+from daarion_appservice.storage.leader_lock import LeaderLock
 from tests.parts.city import eventually
 
 QUICKLY_S = 20
@@ -30,14 +30,14 @@ async def databases(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Async
 
 
 @pytest.fixture
-async def leases(databases: list[Database]) -> AsyncIterator[list[Lease]]:
-    both = [Lease(database) for database in databases]
+async def leases(databases: list[Database]) -> AsyncIterator[list[LeaderLock]]:
+    both = [LeaderLock(database) for database in databases]
     yield both
     for lease in both:
         await lease.release()
 
 
-async def test_one_leads_until_it_lets_go(leases: list[Lease]) -> None:
+async def test_one_leads_until_it_lets_go(leases: list[LeaderLock]) -> None:
     one, other = leases
     await one.acquire()
     waiting = asyncio.create_task(other.acquire())
@@ -51,7 +51,7 @@ async def test_one_leads_until_it_lets_go(leases: list[Lease]) -> None:
 
 @pytest.mark.parametrize("shares_presence", [True, False])
 async def test_standby_without_redis_is_warned_of(databases: list[Database], shares_presence: bool) -> None:
-    leader, standby = (Lease(database, shares_presence=shares_presence) for database in databases)
+    leader, standby = (LeaderLock(database, shares_presence=shares_presence) for database in databases)
     await leader.acquire()
     with capture_logs() as logs:
         waiting = asyncio.create_task(standby.acquire())
@@ -70,7 +70,7 @@ async def test_standby_without_redis_is_warned_of(databases: list[Database], sha
     assert ("redis.url" in logs[0]["help"]) is not shares_presence
 
 
-async def test_whoever_stops_waiting_leaves_the_lock_to_others(leases: list[Lease]) -> None:
+async def test_whoever_stops_waiting_leaves_the_lock_to_others(leases: list[LeaderLock]) -> None:
     one, other = leases
     for pause_s in (0, 0.001, 0.003, 0.01, 0.03):
         waiting = asyncio.create_task(one.acquire())
@@ -84,7 +84,7 @@ async def test_whoever_stops_waiting_leaves_the_lock_to_others(leases: list[Leas
 
 
 async def test_a_leader_whose_connection_ends_knows_that_it_leads_no_longer(
-    databases: list[Database], leases: list[Lease]
+    databases: list[Database], leases: list[LeaderLock]
 ) -> None:
     one, other = leases
     await one.acquire()
@@ -99,7 +99,7 @@ async def test_a_leader_whose_connection_ends_knows_that_it_leads_no_longer(
 
 
 async def test_a_leader_that_is_frozen_is_followed_by_another_and_knows_it_when_it_goes_on(
-    leases: list[Lease], monkeypatch: pytest.MonkeyPatch
+    leases: list[LeaderLock], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease_module, "_SILENCE_MS", 300)
     one, other = leases

@@ -19,7 +19,7 @@ from daarion_appservice.http.limits import shared_buckets
 from daarion_appservice.http.limits.rates import Rate, Rates
 from daarion_appservice.realtime.redis_client import connect
 from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
-from tests.parts.in_process_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.in_process_city import SERVICE_TOKEN, Answer, InProcessCity, in_process_city
 from tests.parts.ports import HOST
 from tests.parts.redis import RedisServer
 
@@ -29,7 +29,7 @@ ROOM_SOCKET, PRESENCE_SOCKET = "/ws/city/rooms/general", "/ws/city/presence"
 STREAM = "/api/v1/presence/stream"
 HOME, OTHER_HOME = "203.0.113.7", "198.51.100.4"
 
-Open = Callable[..., Awaitable[OpenCity]]
+Open = Callable[..., Awaitable[InProcessCity]]
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ async def limited(sqlite_url: str) -> AsyncIterator[Open]:
     """Opens a city with these limits: ``await limited(messages="2/hour")``."""
     async with AsyncExitStack() as cities:
 
-        async def open_one(**limits: Any) -> OpenCity:
-            return await cities.enter_async_context(open_city(sqlite_url, limits=limits))
+        async def open_one(**limits: Any) -> InProcessCity:
+            return await cities.enter_async_context(in_process_city(sqlite_url, limits=limits))
 
         yield open_one
 
@@ -57,12 +57,12 @@ def is_refused(answer: Answer) -> bool:
     return True
 
 
-async def say(city: OpenCity, body: str = "hi", *, token: str = OKSANA, **more: Any) -> Answer:
+async def say(city: InProcessCity, body: str = "hi", *, token: str = OKSANA, **more: Any) -> Answer:
     return await city.call("POST", MESSAGES, {"body": body}, token=token, **more)
 
 
 @asynccontextmanager
-async def socket(city: OpenCity, path: str, token: str = "", address: str = HOST) -> AsyncIterator[Any]:
+async def socket(city: InProcessCity, path: str, token: str = "", address: str = HOST) -> AsyncIterator[Any]:
     url = f"http://{HOST}:{city.city.settings.api.port}{path}" + (f"?token={token}" if token else "")
     async with city.session.ws_connect(url, headers=by(address)) as opened:
         yield opened
@@ -201,7 +201,7 @@ PREFLIGHT = {"Origin": "https://city.example", "Access-Control-Request-Method": 
 # --- tokens that are guessed --------------------------------------------------------------------------
 
 
-async def guess(city: OpenCity, token: str, address: str = HOME) -> int:
+async def guess(city: InProcessCity, token: str, address: str = HOME) -> int:
     return (await city.call("GET", "/city/rooms", token=token, headers=by(address))).status
 
 
@@ -248,7 +248,7 @@ async def test_wrong_tokens_count_as_reading_too(limited: Open) -> None:
 # --- what stays open ----------------------------------------------------------------------------------
 
 
-async def opens(city: OpenCity, path: str, token: str = "", address: str = HOST) -> bool:
+async def opens(city: InProcessCity, path: str, token: str = "", address: str = HOST) -> bool:
     """Whether one more could be opened; it is closed again."""
     try:
         async with socket(city, path, token, address):

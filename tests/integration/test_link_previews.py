@@ -14,7 +14,7 @@ from daarion_appservice.city.types import HistoryVisibility, RoomId
 from daarion_appservice.http import apps, link_previews
 from daarion_appservice.storage.ghosts import Ghost
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.in_process_city import AGENTS, OpenCity, open_city
+from tests.parts.in_process_city import AGENTS, InProcessCity, in_process_city
 
 PUBLIC_URL = "https://city.example"
 DOCUMENT = """<!doctype html><html lang="uk"><head>
@@ -58,13 +58,15 @@ def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-async def city(database_url: str) -> AsyncIterator[OpenCity]:
+async def city(database_url: str) -> AsyncIterator[InProcessCity]:
     agents = [*AGENTS, {"slug": "rude", "display_name": HOSTILE, "title": HOSTILE, "microdao": "daarion"}]
-    async with open_city(database_url, agents, api={"public_url": PUBLIC_URL + "/"}, city={"name": "Місто"}) as city:
+    async with in_process_city(
+        database_url, agents, api={"public_url": PUBLIC_URL + "/"}, city={"name": "Місто"}
+    ) as city:
         yield city
 
 
-async def tags(city: OpenCity, path: str, **headers: str) -> _Tags:
+async def tags(city: InProcessCity, path: str, **headers: str) -> _Tags:
     answer = await city.call("GET", path, headers=headers)
     assert answer.status == 200, path
     return _Tags(answer.content)
@@ -74,13 +76,13 @@ def og(found: _Tags) -> dict[str, str]:
     return {name: text for name, text in found.meta.items() if name.startswith(("og:", "twitter:"))}
 
 
-async def open_room(city: OpenCity, **room: str) -> Any:
+async def open_room(city: InProcessCity, **room: str) -> Any:
     opened = await city.call("POST", "/city/rooms", room, token=citizen_token("u_1", "Оксана"))
     assert opened.status == 201, opened
     return opened.content
 
 
-async def make_private(city: OpenCity, room: str) -> None:
+async def make_private(city: InProcessCity, room: str) -> None:
     async with city.city.database.transaction() as tx:
         await tx.rooms.governed(RoomId(room), join_rule="invite", history_visibility=HistoryVisibility.JOINED)
 
@@ -89,7 +91,7 @@ async def make_private(city: OpenCity, room: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/city", "/agents", "/secondme"])
-async def test_page_of_the_city_has_the_citys_preview(city: OpenCity, path: str) -> None:
+async def test_page_of_the_city_has_the_citys_preview(city: InProcessCity, path: str) -> None:
     found = await tags(city, path)
     assert og(found) == {
         "og:site_name": "Місто",
@@ -105,7 +107,7 @@ async def test_page_of_the_city_has_the_citys_preview(city: OpenCity, path: str)
     assert found.title == "Місто"
 
 
-async def test_room_page_has_name_and_description(city: OpenCity) -> None:
+async def test_room_page_has_name_and_description(city: InProcessCity) -> None:
     await open_room(city, name="Наука", description="Про зорі\nй не тільки")
     for path in ("/city/nauka", "/city/city_nauka"):
         found = await tags(city, path)
@@ -118,7 +120,7 @@ async def test_room_page_has_name_and_description(city: OpenCity) -> None:
         }
 
 
-async def test_renamed_room_has_its_new_name_at_once(city: OpenCity) -> None:
+async def test_renamed_room_has_its_new_name_at_once(city: InProcessCity) -> None:
     await open_room(city, name="Наука")
     assert (await tags(city, "/city/nauka")).meta["og:title"] == "Наука"
     first = await city.call("GET", "/city/nauka")
@@ -127,7 +129,7 @@ async def test_renamed_room_has_its_new_name_at_once(city: OpenCity) -> None:
     assert (again.status, _Tags(again.content).meta["og:title"]) == (200, "Ремесла")
 
 
-async def test_agent_page_has_name_title_and_picture(city: OpenCity) -> None:
+async def test_agent_page_has_name_title_and_picture(city: InProcessCity) -> None:
     wizz = await tags(city, "/agents/daarwizz")
     assert og(wizz) == og(wizz) | {
         "og:title": "DAARWIZZ",
@@ -145,7 +147,7 @@ async def test_agent_page_has_name_title_and_picture(city: OpenCity) -> None:
     assert "og:image:width" not in pictured, "it has another size"
 
 
-async def test_place_page_has_its_name(city: OpenCity) -> None:
+async def test_place_page_has_its_name(city: InProcessCity) -> None:
     put = await city.call("PUT", "/api/v1/nodes/node-1", {"name": "Поділ", "description": "Вузол"}, token=ADMIN_TOKEN)
     assert put.status == 201
     node = (await tags(city, "/nodes/node-1")).meta
@@ -154,7 +156,7 @@ async def test_place_page_has_its_name(city: OpenCity) -> None:
 
 
 async def test_url_without_public_url_is_the_one_asked_for(database_url: str) -> None:
-    async with open_city(database_url) as city:
+    async with in_process_city(database_url) as city:
         asked = f"127.0.0.1:{city.city.settings.api.port}"
         assert (await tags(city, "/city")).meta["og:url"] == f"http://{asked}/city"
         assert (await tags(city, "/city", Host="city.localhost:7001")).meta[
@@ -179,13 +181,13 @@ async def test_url_without_public_url_is_the_one_asked_for(database_url: str) ->
         "/microdao/none",
     ],
 )
-async def test_unknown_page_claims_nothing(city: OpenCity, path: str) -> None:
+async def test_unknown_page_claims_nothing(city: InProcessCity, path: str) -> None:
     answer = await city.call("GET", path)
     assert (answer.status, answer.content) == (200, DOCUMENT)
 
 
 @pytest.mark.parametrize("was_public", [True, False])
-async def test_private_room_is_as_one_that_does_not_exist(city: OpenCity, was_public: bool) -> None:
+async def test_private_room_is_as_one_that_does_not_exist(city: InProcessCity, was_public: bool) -> None:
     room = await open_room(city, name="Таємна", description="для своїх")
     if was_public:
         assert (await tags(city, "/city/taiemna")).meta["og:title"] == "Таємна"
@@ -196,7 +198,7 @@ async def test_private_room_is_as_one_that_does_not_exist(city: OpenCity, was_pu
         assert answer.headers["ETag"] == unknown.headers["ETag"]
 
 
-async def test_direct_chat_claims_nothing(city: OpenCity) -> None:
+async def test_direct_chat_claims_nothing(city: InProcessCity) -> None:
     agent = city.city.agents.find("daarwizz").slug
     async with city.city.database.transaction() as tx:
         chat = await tx.rooms.find("general")
@@ -207,13 +209,13 @@ async def test_direct_chat_claims_nothing(city: OpenCity) -> None:
 
 
 async def test_closed_city_claims_its_name_alone(database_url: str) -> None:
-    async with open_city(database_url, api={"anonymous_read": False}) as city:
+    async with in_process_city(database_url, api={"anonymous_read": False}) as city:
         assert (await tags(city, "/")).meta["og:title"] == city.city.settings.city.name
         for path in ("/city/general", "/agents/daarwizz", "/nodes/node-1", "/microdao/daarion"):
             assert (await city.call("GET", path)).content == DOCUMENT
 
 
-async def test_names_are_text_whatever_they_hold(city: OpenCity) -> None:
+async def test_names_are_text_whatever_they_hold(city: InProcessCity) -> None:
     await open_room(city, name=HOSTILE, slug="rude", description=f"{HOSTILE}\u202e{'я' * 900}")
     elements = _Tags(DOCUMENT).elements
     for path in ("/city/rude", "/agents/rude"):
@@ -226,7 +228,7 @@ async def test_names_are_text_whatever_they_hold(city: OpenCity) -> None:
 
 
 async def test_page_is_served_while_the_database_does_not_answer(
-    city: OpenCity, monkeypatch: pytest.MonkeyPatch
+    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(link_previews, "_WITHIN_S", 0.05)
@@ -239,7 +241,7 @@ async def test_page_is_served_while_the_database_does_not_answer(
 # --- together with the rest ---------------------------------------------------------------------------
 
 
-async def test_etag_begins_with_that_of_the_build(city: OpenCity) -> None:
+async def test_etag_begins_with_that_of_the_build(city: InProcessCity) -> None:
     """The service worker compares builds by it."""
     built = (await city.call("GET", "/city/nowhere")).headers["ETag"].removeprefix('W/"').rstrip('"')
     assert len(built) == 32

@@ -19,11 +19,11 @@ from PIL import Image
 
 from daarion_appservice.city.media_links import MediaLinks
 from daarion_appservice.city.types import RoomId, UserId
-from daarion_appservice.errors import HomeserverAway
+from daarion_appservice.errors import HomeserverUnavailable
 from daarion_appservice.storage.ghosts import Ghost
 from tests.parts.city import citizen_token, eventually
-from tests.parts.fake_media_repository import SERVER, MediaKeeper, refused
-from tests.parts.in_process_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.fake_media_repository import SERVER, FakeMediaRepository, refused
+from tests.parts.in_process_city import SERVICE_TOKEN, Answer, InProcessCity, in_process_city
 from tests.parts.messaging import link
 from tests.parts.ports import HOST
 
@@ -46,8 +46,8 @@ PNG = picture()
 class Gallery:
     """An open city, and what keeps its files."""
 
-    town: OpenCity
-    keeper: MediaKeeper
+    town: InProcessCity
+    keeper: FakeMediaRepository
     _numbers: Iterator[int]
 
     async def upload(
@@ -127,10 +127,10 @@ class Gallery:
 
 @asynccontextmanager
 async def gallery_on(database_url: str, **sections: dict[str, Any]) -> AsyncIterator[Gallery]:
-    keeper = MediaKeeper()
+    keeper = FakeMediaRepository()
     async with (
         keeper.serving(),
-        open_city(database_url, homeserver={"address": keeper.url}, **sections) as town,
+        in_process_city(database_url, homeserver={"address": keeper.url}, **sections) as town,
     ):
         town.city.watch.found()
         async with town.city.database.transaction() as tx:
@@ -580,7 +580,7 @@ async def test_sizes_of_thumbnails_are_few(gallery: Gallery) -> None:
 
 async def test_while_the_homeserver_is_away_it_is_said_when_to_come_back(gallery: Gallery) -> None:
     await gallery.shows("cat")
-    gallery.town.city.watch.lost(HomeserverAway("on purpose"))
+    gallery.town.city.watch.lost(HomeserverUnavailable("on purpose"))
     assert await gallery.problem("cat") == (503, "homeserver_away", "5")
     answer = await gallery.upload()
     assert (answer.status, answer.content["code"], answer.headers["Retry-After"]) == (503, "homeserver_away", "5")

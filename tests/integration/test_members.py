@@ -11,8 +11,8 @@ import pytest
 
 from daarion_appservice.city.events import (
     CityEvent,
-    InhabitantRead,
-    InhabitantTyping,
+    LocalUserRead,
+    LocalUserTyping,
     MemberChanged,
     MembershipChanged,
     RegistryChanged,
@@ -32,15 +32,15 @@ from daarion_appservice.city.types import (
     RoomId,
     UserId,
 )
-from daarion_appservice.city.typing_and_receipts import Attention
+from daarion_appservice.city.typing_and_receipts import TypingAndReceipts
 from daarion_appservice.clock import new_id, now_ms
-from daarion_appservice.errors import Conflict, NotAllowed, NotFound
+from daarion_appservice.errors import Conflict, Forbidden, NotFound
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.tables import rooms as room_table
 from tests.parts.city import citizen_token
-from tests.parts.in_process_city import OpenCity, open_city
-from tests.parts.messaging import Desk, desk
+from tests.parts.in_process_city import InProcessCity, in_process_city
+from tests.parts.messaging import MessagingHarness, messaging_harness
 
 OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
 TARAS = Author(AuthorKind.CITIZEN, "u_2", "Тарас")
@@ -56,13 +56,13 @@ class Square:
     """A room, and whoever comes and goes there."""
 
     database: Database
-    desk: Desk
+    desk: MessagingHarness
     published: list[CityEvent] = field(default_factory=list)
     _numbers: count[int] = field(default_factory=lambda: count(1))
 
     @property
-    def attention(self) -> Attention:
-        return Attention(self.database, self.published.append, self.desk.doorkeeper)
+    def attention(self) -> TypingAndReceipts:
+        return TypingAndReceipts(self.database, self.published.append, self.desk.doorkeeper)
 
     async def tells(self, user: str, membership: Any, *, by: str | None = None, **content: Any) -> list[CityEvent]:
         """Matrix says what somebody is to the room."""
@@ -117,7 +117,7 @@ async def square(database_url: str) -> AsyncIterator[Square]:
     await Rooms(database, published.append, now_ms, new_id).open(
         "General", slug="general", matrix_room=MatrixRoomId("!general")
     )
-    square = Square(database, desk(database, published.append), published)
+    square = Square(database, messaging_harness(database, published.append), published)
     square.desk.agents.replace([Agent("scribe", AgentSlug("scribe"), "Писар")])
     yield square
     await database.close()
@@ -125,7 +125,7 @@ async def square(database_url: str) -> AsyncIterator[Square]:
 
 async def refusal(what: Awaitable[object]) -> str:
     """The code with which something is refused."""
-    with pytest.raises(NotAllowed) as refused:
+    with pytest.raises(Forbidden) as refused:
         await what
     return refused.value.code
 
@@ -241,7 +241,7 @@ async def test_who_was_put_out_is_told_so_until_they_join_again(square: Square) 
 
     for attempt in everything(square, OKSANA, message):
         assert await refusal(attempt()) == "kicked"
-    with pytest.raises(NotAllowed, match="put out of the room general: галас; join it again"):
+    with pytest.raises(Forbidden, match="put out of the room general: галас; join it again"):
         await square.says(OKSANA)
     assert await square.letters() == [], "nothing is sent and refused"
 
@@ -260,7 +260,7 @@ async def test_who_is_banned_does_nothing_there_until_it_is_lifted(square: Squar
     for attempt in everything(square, OKSANA, message):
         assert await refusal(attempt()) == "banned"
     assert await refusal(square.desk.membership.join(OKSANA, "general")) == "banned"
-    with pytest.raises(NotAllowed, match="banned from the room general: реклама !!!") as raised:
+    with pytest.raises(Forbidden, match="banned from the room general: реклама !!!") as raised:
         await square.says(OKSANA)
     assert len(raised.value.detail) < 600
     await square.says(TARAS)
@@ -371,11 +371,11 @@ async def test_who_is_called_differently_now_says_so_by_joining_again(square: Sq
 
 
 async def test_the_routes_of_members(sqlite_url: str) -> None:
-    async with open_city(sqlite_url) as city:
+    async with in_process_city(sqlite_url) as city:
         token = citizen_token("u_1", "Оксана")
         heard: list[CityEvent] = []
-        city.city.bus.subscribe(InhabitantRead, heard.append)
-        city.city.bus.subscribe(InhabitantTyping, heard.append)
+        city.city.bus.subscribe(LocalUserRead, heard.append)
+        city.city.bus.subscribe(LocalUserTyping, heard.append)
         await _beat(city, token)
 
         for _ in range(2):
@@ -392,7 +392,7 @@ async def test_the_routes_of_members(sqlite_url: str) -> None:
         answer = await city.call("PUT", "/city/rooms/general/read", read, token=token)
         assert (answer.status, answer.content) == (204, "")
         author = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
-        assert heard == [InhabitantRead(GENERAL, author, posted.content["id"], posted.content["seq"])]
+        assert heard == [LocalUserRead(GENERAL, author, posted.content["id"], posted.content["seq"])]
         for room, message, code in (
             ("general", "nothing", "no_such_message"),
             ("nowhere", posted.content["id"], "no_such_room"),
@@ -408,7 +408,7 @@ async def test_the_routes_of_members(sqlite_url: str) -> None:
         assert (home.status, home.content["code"]) == (409, "agent_lives_here")
 
 
-async def _beat(city: OpenCity, token: str) -> None:
+async def _beat(city: InProcessCity, token: str) -> None:
     url = f"http://127.0.0.1:{city.city.settings.api.port}/ws/city/presence?token={token}"
     async with city.session.ws_connect(url) as socket:
         await socket.receive_json()

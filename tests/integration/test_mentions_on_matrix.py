@@ -9,8 +9,8 @@ import pytest
 
 from daarion_appservice.city.messages import Draft
 from daarion_appservice.city.types import Author, AuthorKind, Message, OutboxKind, RoomId
-from daarion_appservice.matrix.outbound.rendering import Letter
-from tests.parts.agent_replies import GENERAL, SCRIBE, Forum, open_forum
+from daarion_appservice.matrix.outbound.rendering import OutgoingEvent
+from tests.parts.agent_replies import GENERAL, SCRIBE, AgentReplyHarness, open_agent_replies
 from tests.parts.messaging import link
 
 OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
@@ -21,21 +21,21 @@ EVE = "@eve:x.org"
 
 
 @pytest.fixture
-async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Forum]:
-    async with open_forum(database_url, monkeypatch) as forum:
+async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
+    async with open_agent_replies(database_url, monkeypatch) as forum:
         async with forum.database.transaction() as tx:
             await link(tx, GENERAL, "!general")
         yield forum
 
 
-async def letters(forum: Forum) -> list[Letter]:
+async def letters(forum: AgentReplyHarness) -> list[OutgoingEvent]:
     """The events that are to be sent, as they are now."""
     async with forum.database.reading() as tx:
         rows = await tx.outbox.waiting(limit=99)
         return [letter for row in rows if (letter := await forum.desk.letters.write(tx, row))]
 
 
-async def is_sent(forum: Forum, message: Message) -> None:
+async def is_sent(forum: AgentReplyHarness, message: Message) -> None:
     """Matrix has the message."""
     async with forum.database.transaction() as tx:
         for row in await tx.outbox.waiting(limit=99):
@@ -48,7 +48,7 @@ def mentioned(content: dict[str, Any]) -> list[str]:
     return list(content["m.mentions"].get("user_ids", []))
 
 
-async def test_edit_mentions_the_newly_mentioned(forum: Forum) -> None:
+async def test_edit_mentions_the_newly_mentioned(forum: AgentReplyHarness) -> None:
     message = await forum.desk.post(OKSANA, "general", f"{BOB}, глянь")
     await is_sent(forum, message)
     for body in (f"{BOB} {ALICE}, гляньте", f"{BOB} {ALICE}, гляньте!", f"{BOB} {EVE}", f"{ALICE}, глянь"):
@@ -63,7 +63,7 @@ async def test_edit_mentions_the_newly_mentioned(forum: Forum) -> None:
     ]
 
 
-async def test_answer_that_names_a_person_late_mentions_them(forum: Forum) -> None:
+async def test_answer_that_names_a_person_late_mentions_them(forum: AgentReplyHarness) -> None:
     await forum.happens(
         await room(forum, GENERAL), "m.room.message", {"msgtype": "m.text", "body": "@scribe, хто знає?"}, sender=ALICE
     )
@@ -79,13 +79,13 @@ async def test_answer_that_names_a_person_late_mentions_them(forum: Forum) -> No
     assert mentioned(sent[1]["m.new_content"]) == [BOB, ALICE]
 
 
-async def room(forum: Forum, room_id: RoomId) -> Any:
+async def room(forum: AgentReplyHarness, room_id: RoomId) -> Any:
     async with forum.database.reading() as tx:
         return await tx.rooms.get(room_id)
 
 
 @pytest.mark.parametrize("in_company", [False, True], ids=["alone", "in company"])
-async def test_answer_in_a_direct_chat_is_a_reply_only_in_company(forum: Forum, in_company: bool) -> None:
+async def test_answer_in_a_direct_chat_is_a_reply_only_in_company(forum: AgentReplyHarness, in_company: bool) -> None:
     chat = await forum.chat(SCRIBE, in_company=in_company)
     await forum.happens(chat, "m.room.message", {"msgtype": "m.text", "body": "Писар, ти тут?"}, sender=ALICE)
     (question,) = await forum.said(chat.id)
@@ -106,7 +106,7 @@ async def test_answer_in_a_direct_chat_is_a_reply_only_in_company(forum: Forum, 
     assert edit.content["m.mentions"] == {}
 
 
-async def test_notice_in_a_direct_chat_is_no_reply(forum: Forum) -> None:
+async def test_notice_in_a_direct_chat_is_no_reply(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SCRIBE)
     await forum.happens(chat, "m.room.message", {"msgtype": "m.text", "body": "Ти тут?"}, sender=ALICE)
     (question,) = await forum.said(chat.id)

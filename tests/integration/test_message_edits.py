@@ -15,8 +15,8 @@ from sqlalchemy import select
 
 from daarion_appservice.city.delivery_errors import DeliveryError
 from daarion_appservice.city.event_fields import MESSAGE_ID, REACTION_ID
-from daarion_appservice.city.events import CityEvent, OutboxFilled
-from daarion_appservice.city.message_formatting import MatrixWording
+from daarion_appservice.city.events import CityEvent, OutboxChanged
+from daarion_appservice.city.message_formatting import MatrixMessageFormatter
 from daarion_appservice.city.messages import Draft
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import (
@@ -34,11 +34,11 @@ from daarion_appservice.city.types import (
     RoomId,
 )
 from daarion_appservice.clock import new_id, now_ms
-from daarion_appservice.errors import CityError, Conflict, InvalidInput, NotAllowed, NotFound
+from daarion_appservice.errors import CityError, Conflict, Forbidden, InvalidInput, NotFound
 from daarion_appservice.storage import migrate, tables
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.outbox import OutboxRow
-from tests.parts.messaging import Desk, desk, link
+from tests.parts.messaging import MessagingHarness, link, messaging_harness
 
 OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана")
 TARAS = Author(AuthorKind.CITIZEN, "u_2", "Тарас")
@@ -54,7 +54,7 @@ class Town:
     """Two rooms, and whatever happens there."""
 
     database: Database
-    desk: Desk
+    desk: MessagingHarness
     published: list[CityEvent] = field(default_factory=list)
     _numbers: count[int] = field(default_factory=lambda: count(1))
 
@@ -143,7 +143,7 @@ async def town(database_url: str) -> AsyncIterator[Town]:
         room = await rooms.open(slug, slug=slug)
         async with database.transaction() as tx:
             await link(tx, room.id, f"!{slug}")
-    yield Town(database, desk(database, published.append), published)
+    yield Town(database, messaging_harness(database, published.append), published)
     await database.close()
 
 
@@ -177,7 +177,7 @@ async def test_an_edit_in_the_city_changes_the_message_its_history_and_the_feed_
     assert letter.content["m.relates_to"] == {"rel_type": "m.replace", "event_id": original}
     assert letter.content["m.new_content"]["body"] == "**Добрий** день"
     assert letter.content["m.new_content"]["formatted_body"] == "<strong>Добрий</strong> день"
-    assert town.published[-1] == OutboxFilled()
+    assert town.published[-1] == OutboxChanged()
 
 
 async def test_the_same_text_again_is_no_edit(town: Town) -> None:
@@ -190,7 +190,7 @@ async def test_the_same_text_again_is_no_edit(town: Town) -> None:
 @pytest.mark.parametrize(
     ("author", "room", "body", "error", "code"),
     [
-        (TARAS, "general", "чуже", NotAllowed, "not_yours"),
+        (TARAS, "general", "чуже", Forbidden, "not_yours"),
         (OKSANA, "general", "  ", InvalidInput, "message_empty"),
         (OKSANA, "general", "ї" * 30_000, InvalidInput, "message_too_long"),
         (OKSANA, "builders", "не тут", NotFound, "no_such_message"),
@@ -272,7 +272,7 @@ async def test_a_deletion_in_the_city_leaves_nothing_of_what_was_said(town: Town
 async def test_only_its_author_and_admins_delete_a_message(town: Town) -> None:
     event_id = await town.says("лайка")
     message = await town.message(event_id)
-    with pytest.raises(NotAllowed):
+    with pytest.raises(Forbidden):
         await town.desk.changes.delete(TARAS, "general", message.id, may_moderate=False)
     assert (await town.desk.changes.delete(TARAS, "general", message.id, may_moderate=True)).deleted
     (row,) = await town.outbox()
@@ -578,7 +578,7 @@ async def test_a_message_that_matrix_did_not_take_is_sent_again_when_its_author_
         await tx.outbox.failed(row.id, "ні", retry_at_ms=None)
         await town.desk.letters.given_up(tx, row, DeliveryError.REFUSED)
     assert await town.outbox() == []
-    with pytest.raises(NotAllowed):
+    with pytest.raises(Forbidden):
         await town.desk.messages.send_again(TARAS, "general", message.id)
 
     again = await town.desk.messages.send_again(OKSANA, "general", message.id)
@@ -1009,7 +1009,7 @@ async def test_long_text_is_rendered_while_others_are_served(town: Town) -> None
     """In a thread: the event loop goes on turning."""
     threads: list[str] = []
     wording = town.desk.changes._wording
-    assert isinstance(wording, MatrixWording)
+    assert isinstance(wording, MatrixMessageFormatter)
     render = wording._content
 
     def note(body: str, msgtype: str, media: Media | None) -> Content:

@@ -9,10 +9,10 @@ from urllib.parse import quote
 import orjson
 import pytest
 
-from daarion_appservice.city.rooms import RoomChange
+from daarion_appservice.city.rooms import RoomUpdate
 from daarion_appservice.http.message_pages import MAX_PAGE_BYTES
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.in_process_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.in_process_city import SERVICE_TOKEN, Answer, InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
 MESSAGES = "/city/rooms/general/messages"
@@ -23,12 +23,12 @@ THUMB = quote("👍")
 
 
 @pytest.fixture
-async def city(database_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(database_url) as city:
+async def city(database_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(database_url) as city:
         yield city
 
 
-async def post(city: OpenCity, body: str, token: str = OKSANA, **more: Any) -> dict[str, Any]:
+async def post(city: InProcessCity, body: str, token: str = OKSANA, **more: Any) -> dict[str, Any]:
     answer = await city.call("POST", MESSAGES, {"body": body} | more, token=token)
     assert answer.status == 201, answer
     message: dict[str, Any] = answer.content
@@ -39,7 +39,7 @@ def said_no(answer: Answer) -> tuple[int, str]:
     return answer.status, answer.content["code"]
 
 
-async def test_who_may_change_a_message(city: OpenCity) -> None:
+async def test_who_may_change_a_message(city: InProcessCity) -> None:
     tokens = {
         "anonymous": None,
         "its author": OKSANA,
@@ -69,7 +69,7 @@ async def test_who_may_change_a_message(city: OpenCity) -> None:
                 assert stored == message, "and nothing is changed"
 
 
-async def test_a_changed_message_is_shown_as_promised(city: OpenCity) -> None:
+async def test_a_changed_message_is_shown_as_promised(city: InProcessCity) -> None:
     message = await post(city, "раз")
     path = f"{MESSAGES}/{message['id']}"
     edited = (await city.call("PATCH", path, {"body": "**два**"}, token=OKSANA)).content
@@ -102,7 +102,7 @@ async def test_a_changed_message_is_shown_as_promised(city: OpenCity) -> None:
     ],
 )
 async def test_a_change_that_cannot_be_is_refused_and_changes_nothing(
-    city: OpenCity, method: str, tail: str, content: Any, expected: tuple[int, str]
+    city: InProcessCity, method: str, tail: str, content: Any, expected: tuple[int, str]
 ) -> None:
     message = await post(city, "так і лишиться")
     answer = await city.call(method, f"{MESSAGES}/{message['id']}{tail}", content, token=OKSANA)
@@ -113,7 +113,7 @@ async def test_a_change_that_cannot_be_is_refused_and_changes_nothing(
 @pytest.mark.parametrize(
     ("method", "tail"), [("PATCH", ""), ("DELETE", ""), ("PUT", "/reactions/x"), ("DELETE", "/reactions/x")]
 )
-async def test_there_must_be_such_a_message_in_that_room(city: OpenCity, method: str, tail: str) -> None:
+async def test_there_must_be_such_a_message_in_that_room(city: InProcessCity, method: str, tail: str) -> None:
     message = await post(city, "тут")
     content: Any = {"body": "там"} if method == "PATCH" else ...
     for path in (f"{MESSAGES}/none", f"/city/rooms/builders/messages/{message['id']}"):
@@ -123,7 +123,7 @@ async def test_there_must_be_such_a_message_in_that_room(city: OpenCity, method:
     assert said_no(answer) == (404, "no_such_room")
 
 
-async def test_what_becomes_of_messages_is_heard_and_heard_again(city: OpenCity) -> None:
+async def test_what_becomes_of_messages_is_heard_and_heard_again(city: InProcessCity) -> None:
     url = f"http://{HOST}:{city.city.settings.api.port}/ws/city/rooms/general?since=0"
     async with city.session.ws_connect(url) as socket:
         message = await post(city, "раз", client_id="c1")
@@ -150,9 +150,9 @@ async def test_what_becomes_of_messages_is_heard_and_heard_again(city: OpenCity)
     assert {each["message_id"] for each in again} == {message["id"]}
 
 
-async def test_nothing_is_changed_in_an_archived_room(city: OpenCity) -> None:
+async def test_nothing_is_changed_in_an_archived_room(city: InProcessCity) -> None:
     message = await post(city, "стоїть")
-    await city.city.rooms.change("general", RoomChange(archived=True))
+    await city.city.rooms.change("general", RoomUpdate(archived=True))
     path = f"{MESSAGES}/{message['id']}"
     for method, tail, content in (("PATCH", "", {"body": "х"}), ("DELETE", "", ...), ("PUT", "/reactions/x", ...)):
         answer = await city.call(method, path + tail, content, token=OKSANA)
@@ -160,7 +160,9 @@ async def test_nothing_is_changed_in_an_archived_room(city: OpenCity) -> None:
     assert await city.get(MESSAGES) == [message]
 
 
-async def test_a_room_is_popular_by_what_is_said_there_now(city: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_room_is_popular_by_what_is_said_there_now(
+    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
     week_ms = 7 * 24 * 3_600_000
     now = city.city.messages._now_ms()
     for at_ms, room in [(now - 3 * week_ms, "welcome")] * 5 + [(now, "builders")] * 2:
@@ -171,7 +173,7 @@ async def test_a_room_is_popular_by_what_is_said_there_now(city: OpenCity, monke
     assert [room["slug"] for room in rooms] == ["builders", "welcome", "general"]
 
 
-async def test_page_is_bounded_in_bytes_and_says_that_there_is_more(city: OpenCity) -> None:
+async def test_page_is_bounded_in_bytes_and_says_that_there_is_more(city: InProcessCity) -> None:
     for number in range(10):
         await post(city, f"{number} " + "x" * 40_000)
     found: list[str] = []
@@ -190,7 +192,7 @@ async def test_page_is_bounded_in_bytes_and_says_that_there_is_more(city: OpenCi
     assert 1 <= len(room["messages"]) < 10
 
 
-async def test_last_page_of_messages_names_no_other(city: OpenCity) -> None:
+async def test_last_page_of_messages_names_no_other(city: InProcessCity) -> None:
     for number in range(3):
         await post(city, str(number))
     assert "Link" not in (await city.call("GET", f"{MESSAGES}?limit=3")).headers

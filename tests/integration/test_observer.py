@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 
 from daarion_appservice.city.events import CityEvent, MembershipChanged, TypingChanged
-from daarion_appservice.city.member_log import RoomMembers
-from daarion_appservice.city.online_members import Occupancy
+from daarion_appservice.city.member_log import MemberLog
+from daarion_appservice.city.online_members import OnlineMembers
 from daarion_appservice.city.rooms import room_id_of
 from daarion_appservice.city.types import MatrixRoomId, UserId, person_subject
 from daarion_appservice.clock import new_id, now_ms, steady_ms
-from daarion_appservice.errors import HomeserverAway
+from daarion_appservice.errors import HomeserverUnavailable
 from daarion_appservice.matrix.client.homeserver import Homeserver
-from daarion_appservice.matrix.client.monitor import HomeserverWatch
+from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.ghosts.ghosts import Ghosts
 from daarion_appservice.matrix.presence import observer as observer_module
 from daarion_appservice.matrix.presence.observer import Observer
-from daarion_appservice.matrix.presence.observer_coverage import Sight
-from daarion_appservice.matrix.presence.typing import TypingNotices
-from daarion_appservice.matrix.presence.user_presence import People
+from daarion_appservice.matrix.presence.observer_coverage import ObserverCoverage
+from daarion_appservice.matrix.presence.typing import RemoteTyping
+from daarion_appservice.matrix.presence.user_presence import UserPresence
 from daarion_appservice.realtime.presence_memory import MemoryPresence
 from daarion_appservice.storage.database import Database
 from tests.parts.city import eventually
@@ -49,16 +49,21 @@ async def database(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def observing(
-    homeserver: ScriptedHomeserver, database: Database, published: list[CityEvent], sight: Sight | None = None
-) -> AsyncIterator[HomeserverWatch]:
-    client, occupancy = Homeserver(homeserver.url, "token"), Occupancy()
-    watch, members = HomeserverWatch(client, "daarion"), RoomMembers(NAMESPACE, now_ms, new_id)
+    homeserver: ScriptedHomeserver,
+    database: Database,
+    published: list[CityEvent],
+    sight: ObserverCoverage | None = None,
+) -> AsyncIterator[HomeserverMonitor]:
+    client, occupancy = Homeserver(homeserver.url, "token"), OnlineMembers()
+    watch, members = HomeserverMonitor(client, "daarion"), MemberLog(NAMESPACE, now_ms, new_id)
     ghosts = Ghosts(client, database, NAMESPACE, members, occupancy, published.append)
-    people = People(
+    people = UserPresence(
         MemoryPresence(published.append, steady_ms, ttl_ms=60_000), NAMESPACE, steady_ms, is_member=lambda _: True
     )
-    typing = TypingNotices(NAMESPACE, published.append)
-    observer = Observer(client, watch, ghosts, NAMESPACE, people, sight or Sight(occupancy), typing, say_again_s=600)
+    typing = RemoteTyping(NAMESPACE, published.append)
+    observer = Observer(
+        client, watch, ghosts, NAMESPACE, people, sight or ObserverCoverage(occupancy), typing, say_again_s=600
+    )
     watch.found()
     await observer.attend({MATRIX_ROOM: GENERAL})
     running = asyncio.create_task(observer.run())
@@ -89,7 +94,7 @@ async def test_typing_ends_when_homeserver_is_lost_by_another_request(database: 
                 return len(homeserver.all("sync")) == 2
 
             await eventually(polls)
-            watch.lost(HomeserverAway("refused"))
+            watch.lost(HomeserverUnavailable("refused"))
             answer.set()
 
             async def nobody_types() -> bool:
@@ -117,7 +122,7 @@ async def test_sync_that_cannot_be_read_is_asked_for_again(database: Database, m
 
 @pytest.mark.parametrize("answer", [refused(400, "M_INVALID_PARAM"), refused(404, "M_NOT_FOUND")])
 async def test_user_whose_presence_is_refused_holds_up_no_other(database: Database, answer: Reply) -> None:
-    homeserver, sight = ScriptedHomeserver(), Sight(Occupancy(), settle_s=0)
+    homeserver, sight = ScriptedHomeserver(), ObserverCoverage(OnlineMembers(), settle_s=0)
     users = [UserId(f"@u{number}:city.localhost") for number in range(3)]
     async with homeserver.serving():
         homeserver.next("sync", sync("s1"))

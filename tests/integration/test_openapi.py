@@ -14,9 +14,9 @@ import pytest
 from tests.parts.agents_core import BadCore
 from tests.parts.browser import Browser
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.in_process_city import SERVICE_TOKEN, OpenCity, open_city
+from tests.parts.in_process_city import SERVICE_TOKEN, InProcessCity, in_process_city
 from tests.parts.ports import HOST
-from tests.parts.schemathesis_client import Stranger, needs_homeserver, routes, visit
+from tests.parts.schemathesis_client import SchemathesisClient, needs_homeserver, routes, run_schemathesis
 
 EXAMPLE_ID = "01M80JJAXFTK9TPCTY26E2R4Y5"
 EXAMPLE_TOKEN_ID = "01M80JJAXGAGENT0T0KEN00000"
@@ -26,15 +26,15 @@ NO_LIMITS = dict.fromkeys(
 
 
 @pytest.fixture
-async def city(sqlite_url: str) -> AsyncIterator[OpenCity]:
+async def city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
     async with (
         BadCore().serving() as core,
-        open_city(sqlite_url, limits=NO_LIMITS, agents_core={"url": core.url}, sign_in={"name": True}) as city,
+        in_process_city(sqlite_url, limits=NO_LIMITS, agents_core={"url": core.url}, sign_in={"name": True}) as city,
     ):
         yield city
 
 
-def url(city: OpenCity, path: str = "") -> str:
+def url(city: InProcessCity, path: str = "") -> str:
     return f"http://{HOST}:{city.city.settings.api.port}{path}"
 
 
@@ -42,7 +42,7 @@ def url(city: OpenCity, path: str = "") -> str:
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
-async def test_both_are_kept_by_whoever_read_them_until_they_change(city: OpenCity, path: str) -> None:
+async def test_both_are_kept_by_whoever_read_them_until_they_change(city: InProcessCity, path: str) -> None:
     first = await city.call("GET", path)
     assert first.status == 200
     assert first.headers["Cache-Control"] == "public, no-cache"
@@ -55,7 +55,7 @@ async def test_both_are_kept_by_whoever_read_them_until_they_change(city: OpenCi
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
-async def test_both_come_smaller_to_whoever_can_unpack_them(city: OpenCity, path: str) -> None:
+async def test_both_come_smaller_to_whoever_can_unpack_them(city: InProcessCity, path: str) -> None:
     async with aiohttp.ClientSession(auto_decompress=False) as session:
         plain = await session.get(url(city, path), headers={"Accept-Encoding": "identity"})
         packed = await session.get(url(city, path), headers={"Accept-Encoding": "gzip"})
@@ -66,14 +66,16 @@ async def test_both_come_smaller_to_whoever_can_unpack_them(city: OpenCity, path
 
 
 async def test_it_is_there_for_everybody_whatever_token_they_hold(sqlite_url: str) -> None:
-    async with open_city(sqlite_url, api={"anonymous_read": False, "jwt": {"secret": "another " * 8}}) as city:
+    async with in_process_city(sqlite_url, api={"anonymous_read": False, "jwt": {"secret": "another " * 8}}) as city:
         for token in (None, "no token of ours"):
             assert (await city.call("GET", "/openapi.json", token=token)).status == 200
         document = await city.get("/openapi.json")
         assert {} not in document["paths"]["/city/rooms"]["get"]["security"]
 
 
-async def test_the_page_is_read_in_a_browser_that_may_ask_nobody_for_anything(city: OpenCity, browser: Browser) -> None:
+async def test_the_page_is_read_in_a_browser_that_may_ask_nobody_for_anything(
+    city: InProcessCity, browser: Browser
+) -> None:
     tab = await browser.open(url(city, "/docs"))
     await tab.page.set_viewport_size({"width": 360, "height": 780})
     assert await tab.run("document.documentElement.scrollWidth") == 360, "nothing is wider than a phone"
@@ -87,13 +89,13 @@ async def test_the_page_is_read_in_a_browser_that_may_ask_nobody_for_anything(ci
 # --- strangers ----------------------------------------------------------------------------------------
 
 
-async def test_strangers_find_it_as_it_is_written(city: OpenCity) -> None:
+async def test_strangers_find_it_as_it_is_written(city: InProcessCity) -> None:
     document = await prepared(city)
     first, *others = await strangers(city)
     answered = await hold_to(city, document, first, examples=1)
     for each in others:
         answered |= await hold_to(city, document, each, examples=1, only_theirs=True)
-    answered |= await hold_to(city, await of_tokens(city), Stranger("admin", ADMIN_TOKEN), examples=1)
+    answered |= await hold_to(city, await of_tokens(city), SchemathesisClient("admin", ADMIN_TOKEN), examples=1)
     usual = {
         (name, int(next(iter(route["responses"]))))
         for name, route in routes(document)
@@ -102,13 +104,13 @@ async def test_strangers_find_it_as_it_is_written(city: OpenCity) -> None:
     assert usual - answered == set(), "of these nobody got the usual answer"
 
 
-async def test_a_stranger_notices_what_is_not_as_it_is_written(city: OpenCity) -> None:
+async def test_a_stranger_notices_what_is_not_as_it_is_written(city: InProcessCity) -> None:
     document = await city.get("/openapi.json")
     home = document["paths"]["/city/home"]["get"]
     home["responses"]["200"]["content"]["application/json"]["schema"] = {"$ref": "#/components/schemas/Typing"}
     del document["paths"]["/city/feed"]["get"]["responses"]["422"]
     document["paths"] = {path: document["paths"][path] for path in ("/city/home", "/city/feed")}
-    seen = await asyncio.to_thread(visit, document, url(city), Stranger("anonymous"), examples=1)
+    seen = await asyncio.to_thread(run_schemathesis, document, url(city), SchemathesisClient("anonymous"), examples=1)
     assert seen.faults.keys() == {
         "GET /city/home: Response violates schema",
         "GET /city/feed: Undocumented status code",
@@ -117,23 +119,23 @@ async def test_a_stranger_notices_what_is_not_as_it_is_written(city: OpenCity) -
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(1, 4))
-async def test_strangers_find_it_as_it_is_written_for_a_long_time(city: OpenCity, seed: int) -> None:
+async def test_strangers_find_it_as_it_is_written_for_a_long_time(city: InProcessCity, seed: int) -> None:
     document = await prepared(city)
     for each in await strangers(city):
         await hold_to(city, document, each, examples=50, seed=seed)
 
 
-async def strangers(city: OpenCity) -> list[Stranger]:
+async def strangers(city: InProcessCity) -> list[SchemathesisClient]:
     return [
-        Stranger("citizen", citizen_token("u_123", "Оксана")),
-        Stranger("agent", await city.agent_token("daarwizz")),
-        Stranger("service", SERVICE_TOKEN),
-        Stranger("admin", ADMIN_TOKEN),
-        Stranger("anonymous"),
+        SchemathesisClient("citizen", citizen_token("u_123", "Оксана")),
+        SchemathesisClient("agent", await city.agent_token("daarwizz")),
+        SchemathesisClient("service", SERVICE_TOKEN),
+        SchemathesisClient("admin", ADMIN_TOKEN),
+        SchemathesisClient("anonymous"),
     ]
 
 
-async def prepared(city: OpenCity) -> Any:
+async def prepared(city: InProcessCity) -> Any:
     """The city has what the examples name; returns the document, in which they name it."""
     oksana = citizen_token("u_123", "Оксана")
     await city.call("POST", "/city/rooms", {"name": "Поділ", "slug": "podil"}, token=oksana)
@@ -143,7 +145,7 @@ async def prepared(city: OpenCity) -> Any:
     return json.loads(json.dumps(await city.get("/openapi.json")).replace(EXAMPLE_ID, posted.content["id"]))
 
 
-async def of_tokens(city: OpenCity) -> Any:
+async def of_tokens(city: InProcessCity) -> Any:
     """What is said of single tokens, for an agent that has one: it may have been removed, and its tokens with it."""
     await city.call("PUT", "/api/v1/agents/daarwizz", {"display_name": "DAARWIZZ"}, token=ADMIN_TOKEN)
     made = await city.call("POST", "/api/v1/agents/daarwizz/tokens", token=ADMIN_TOKEN)
@@ -154,11 +156,17 @@ async def of_tokens(city: OpenCity) -> Any:
 
 
 async def hold_to(
-    city: OpenCity, document: Any, stranger: Stranger, *, examples: int, seed: int = 1, only_theirs: bool = False
+    city: InProcessCity,
+    document: Any,
+    stranger: SchemathesisClient,
+    *,
+    examples: int,
+    seed: int = 1,
+    only_theirs: bool = False,
 ) -> set[tuple[str, int]]:
     """A stranger comes; returns which routes answered what."""
     seen = await asyncio.to_thread(
-        visit, document, url(city), stranger, examples=examples, seed=seed, only_theirs=only_theirs
+        run_schemathesis, document, url(city), stranger, examples=examples, seed=seed, only_theirs=only_theirs
     )
     assert seen.faults == {}, "\n\n".join(seen.faults.values())
     return seen.answered

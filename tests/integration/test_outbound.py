@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from daarion_appservice.city.event_fields import MESSAGE_ID
 from daarion_appservice.city.events import CityEvent, MembershipChanged
-from daarion_appservice.city.online_members import Occupancy
+from daarion_appservice.city.online_members import OnlineMembers
 from daarion_appservice.city.rooms import Rooms, room_id_of
 from daarion_appservice.city.types import (
     Agent,
@@ -24,26 +24,26 @@ from daarion_appservice.city.types import (
     EventId,
     Message,
     OutboxKind,
-    Standing,
-    Stands,
+    Restriction,
+    RestrictionKind,
     UserId,
 )
 from daarion_appservice.clock import new_id, now_ms, steady_ms
-from daarion_appservice.errors import HomeserverLimited, NotAllowed
+from daarion_appservice.errors import Forbidden, HomeserverRateLimited
 from daarion_appservice.matrix.client import homeserver as homeserver_module
 from daarion_appservice.matrix.client import monitor as watch_module
 from daarion_appservice.matrix.client.homeserver import Homeserver
-from daarion_appservice.matrix.client.monitor import HomeserverWatch
+from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.ghosts.ghosts import Ghosts
 from daarion_appservice.matrix.outbound import worker as outbound_module
-from daarion_appservice.matrix.outbound.rendering import Letter
-from daarion_appservice.matrix.outbound.worker import MAX_ATTEMPTS, Outbound
+from daarion_appservice.matrix.outbound.rendering import OutgoingEvent
+from daarion_appservice.matrix.outbound.worker import MAX_ATTEMPTS, OutboundWorker
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.outbox import OutboxRow
 from daarion_appservice.storage.tables import rooms as room_table
 from tests.parts.city import eventually
-from tests.parts.messaging import NAMESPACE, Desk, desk, link
+from tests.parts.messaging import NAMESPACE, MessagingHarness, link, messaging_harness
 from tests.parts.scripted_homeserver import (
     HANG,
     HANG_UP,
@@ -66,8 +66,8 @@ class Office:
     """The city's post office: messages go in, and out to the homeserver."""
 
     database: Database
-    desk: Desk
-    outbound: Outbound
+    desk: MessagingHarness
+    outbound: OutboundWorker
 
     async def unlink_general(self) -> None:
         """Have the room general without a Matrix room, as before it is created."""
@@ -132,7 +132,7 @@ async def office(
     monkeypatch.setattr(watch_module, "_FIRST_PROBE_S", 0.01)
     monkeypatch.setattr(outbound_module, "_RETRY_MS", 2)
     monkeypatch.setattr(outbound_module, "_REFUSED_RETRY_MS", 20)
-    database, occupancy = Database(sqlite_url), Occupancy()
+    database, occupancy = Database(sqlite_url), OnlineMembers()
     await migrate.upgrade(database)
 
     def publish(event: CityEvent) -> None:
@@ -145,11 +145,11 @@ async def office(
         async with database.transaction() as tx:
             await link(tx, room.id, matrix_room)
     client = Homeserver(homeserver.url, "as_token")
-    watch = HomeserverWatch(client, "city")
+    watch = HomeserverMonitor(client, "city")
     watch.found()
-    office = desk(database, publish)
+    office = messaging_harness(database, publish)
     ghosts = Ghosts(client, database, NAMESPACE, office.members, occupancy, publish)
-    outbound = Outbound(
+    outbound = OutboundWorker(
         database,
         client,
         watch,
@@ -463,7 +463,7 @@ async def test_echo_while_deletion_is_dropped_redacts_message_once(
     write = office.desk.letters.write
     echoed: list[int] = []
 
-    async def write_and_echo(tx: Transaction, row: OutboxRow) -> Letter | None:
+    async def write_and_echo(tx: Transaction, row: OutboxRow) -> OutgoingEvent | None:
         letter = await write(tx, row)
         if row.kind is OutboxKind.DELETE and not echoed:
             # Between reading the row and dropping it.
@@ -528,7 +528,9 @@ async def test_message_that_is_refused_says_why_until_it_is_sent_again(
     assert homeserver.all("invite") == []
 
     async with office.database.transaction() as tx:
-        await tx.standings.put(room_id_of("general"), OKSANAS_GHOST, Stands(Standing.INVITED, None), now_ms=now_ms())
+        await tx.standings.put(
+            room_id_of("general"), OKSANAS_GHOST, Restriction(RestrictionKind.INVITED, None), now_ms=now_ms()
+        )
     again = await office.desk.messages.send_again(OKSANA, "general", message.id)
     assert (again.delivery, again.delivery_error) == (Delivery.PENDING, None)
     office.outbound.wake()
@@ -545,7 +547,9 @@ async def test_message_of_somebody_who_may_still_write_is_sent_after_its_room_is
     await office.post("just before", author=OKSANA)
     await _make_private(office, history_visibility=visibility)
     async with office.database.transaction() as tx:
-        await tx.standings.put(room_id_of("general"), OKSANAS_GHOST, Stands(Standing.INVITED, None), now_ms=now_ms())
+        await tx.standings.put(
+            room_id_of("general"), OKSANAS_GHOST, Restriction(RestrictionKind.INVITED, None), now_ms=now_ms()
+        )
         await link(tx, room_id_of("general"), GENERAL)
     assert await office.settled() == [("just before", Delivery.SENT)]
 
@@ -675,7 +679,7 @@ async def test_who_turns_out_to_be_put_out_is_tried_once_and_told_so_from_then_o
     assert (await office.deliveries())[-1] == ("one", Delivery.FAILED)
     assert (len(homeserver.all("send")), len(homeserver.all("join"))) == (2, 1), "it does not come back by itself"
     assert await office.members() == set()
-    with pytest.raises(NotAllowed, match="реклама") as raised:
+    with pytest.raises(Forbidden, match="реклама") as raised:
         await office.post("two", author=OKSANA)
     assert raised.value.code == code
 
@@ -692,9 +696,9 @@ async def test_who_was_put_out_and_has_joined_since_is_let_in(office: Office, ho
 
     await eventually(is_being_sent)
     async with office.database.transaction() as tx:
-        kicked = Stands(Standing.KICKED, None)
+        kicked = Restriction(RestrictionKind.KICKED, None)
         await tx.standings.put(room_id_of("general"), OKSANAS_GHOST, kicked, now_ms=now_ms())
-        await office.desk.members.put_out(tx, room_id_of("general"), OKSANAS_GHOST)
+        await office.desk.members.removed(tx, room_id_of("general"), OKSANAS_GHOST)
     await office.desk.membership.join(OKSANA, "general")
     answer.set()
     await office.nothing_waits()
@@ -710,7 +714,7 @@ async def test_what_waited_when_its_author_was_put_out_is_not_sent(
     await office.unlink_general()
     await office.post("too late", author=OKSANA)
     async with office.database.transaction() as tx:
-        banned = Stands(Standing.BANNED, None)
+        banned = Restriction(RestrictionKind.BANNED, None)
         await tx.standings.put(room_id_of("general"), OKSANAS_GHOST, banned, now_ms=now_ms())
         await link(tx, room_id_of("general"), GENERAL)
     assert await office.settled() == [("too late", Delivery.FAILED)]
@@ -777,7 +781,7 @@ async def test_retry_after_of_a_429_honoured_and_bounded(
 ) -> None:
     homeserver.next("versions", refused(429, "M_LIMIT_EXCEEDED", retry_after_ms=said_ms))
     client = Homeserver(homeserver.url, "as_token")
-    with capture_logs() as logs, pytest.raises(HomeserverLimited) as limited:
+    with capture_logs() as logs, pytest.raises(HomeserverRateLimited) as limited:
         await client.versions()
     assert limited.value.retry_after_ms == waited_ms
     assert [line["event"] for line in logs] == ["rate_limited"]
@@ -798,7 +802,7 @@ async def test_limited_message_waits_as_long_as_the_homeserver_says(
 
 async def test_refused_token_noticed_and_its_return_too(homeserver: ScriptedHomeserver) -> None:
     client = Homeserver(homeserver.url, "as_token")
-    watch = HomeserverWatch(client, "city")
+    watch = HomeserverMonitor(client, "city")
     watch.found()
     returns: list[None] = []
     watch.on_return(lambda: returns.append(None))
@@ -816,7 +820,7 @@ async def test_refused_token_noticed_and_its_return_too(homeserver: ScriptedHome
 
 async def test_ping_with_refused_token_names_the_token(homeserver: ScriptedHomeserver) -> None:
     client = Homeserver(homeserver.url, "as_token")
-    watch = HomeserverWatch(client, "city")
+    watch = HomeserverMonitor(client, "city")
     watch.found()
     homeserver.next("ping", *[refused(401, "M_UNKNOWN_TOKEN")] * 2)
     with capture_logs() as logs:
@@ -847,7 +851,7 @@ async def test_pings_that_fail_are_named_until_one_arrives(
     homeserver: ScriptedHomeserver, code: str, message: str, said: str, help_: str
 ) -> None:
     client = Homeserver(homeserver.url, "as_token")
-    watch = HomeserverWatch(client, "city")
+    watch = HomeserverMonitor(client, "city")
     watch.found()
     homeserver.next("ping", *[refused(502, code, message)] * 3)
     with capture_logs() as logs:

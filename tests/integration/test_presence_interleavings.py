@@ -11,11 +11,20 @@ from typing import Any
 import pytest
 
 from daarion_appservice.city.events import PresenceChanged
-from daarion_appservice.city.presence import KEEP, Beat, Keep, Placed, Presence, Shown, Status, Transition
+from daarion_appservice.city.presence import (
+    KEEP,
+    Heartbeat,
+    Presence,
+    PresenceState,
+    RemotePresence,
+    RetentionRules,
+    Status,
+    Transition,
+)
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.realtime.presence_redis import RedisPresence
 from daarion_appservice.realtime.redis_client import connect
-from daarion_appservice.realtime.redis_sessions import _KEYS, SharedSessions
+from daarion_appservice.realtime.redis_sessions import _KEYS, RedisSessions
 from tests.parts.city import eventually
 from tests.parts.redis import RedisServer
 
@@ -27,7 +36,7 @@ STEPS = 500
 BEATING = [SubjectId(name) for name in ("u_1", "agent:писар", "2:u_1", "u_{3}")]
 PLACED = SubjectId("@alice:city.localhost")
 SESSIONS = ("", "tab", "2:u")
-TEXTS: tuple[str | Keep | None, ...] = (KEEP, KEEP, None, "", "пишу")
+TEXTS: tuple[str | RetentionRules | None, ...] = (KEEP, KEEP, None, "", "пишу")
 
 Look = tuple[Status, str | None]
 
@@ -41,18 +50,18 @@ class Twins:
     now: list[int]
     redis: Any
     machine: Presence = field(default_factory=lambda: Presence(ttl_ms=TTL_MS))
-    placed: dict[SubjectId, Placed] = field(default_factory=dict)
+    placed: dict[SubjectId, RemotePresence] = field(default_factory=dict)
 
-    async def beat(self, each_ones: list[list[Beat]]) -> list[Transition]:
+    async def beat(self, each_ones: list[list[Heartbeat]]) -> list[Transition]:
         """Each store its own, all at once."""
         answers = await asyncio.gather(
-            *(store.beat(beats) for store, beats in zip(self.stores, each_ones, strict=True))
+            *(store.record_heartbeat(beats) for store, beats in zip(self.stores, each_ones, strict=True))
         )
         changes = []
         for beats, shown in zip(each_ones, answers, strict=True):
             for beat, answer in zip(beats, shown, strict=True):
                 changes.append(
-                    self.machine.beat(
+                    self.machine.record_heartbeat(
                         beat.subject,
                         now_ms=self.now[0],
                         status=beat.status,
@@ -60,15 +69,15 @@ class Twins:
                         session=beat.session,
                     )
                 )
-                expected = self.machine.shown(beat.subject)
+                expected = self.machine.state(beat.subject)
                 assert (answer.status, answer.status_msg) == (expected.status, expected.status_msg)
         return [change for change in changes if change]
 
-    async def place(self, store: RedisPresence, placed: Placed) -> list[Transition]:
+    async def place(self, store: RedisPresence, placed: RemotePresence) -> list[Transition]:
         self.placed[placed.subject] = placed
-        await store.place([placed])
+        await store.set_remote([placed])
         shown = placed.shown
-        change = self.machine.place(
+        change = self.machine.set_remote(
             placed.subject,
             status=shown.status,
             status_msg=shown.status_msg,
@@ -94,13 +103,13 @@ class Twins:
 
         await eventually(have_heard)
         for subject in (*BEATING, PLACED):
-            expected = self.machine.shown(subject)
+            expected = self.machine.state(subject)
             for store in self.stores:
-                shown = store.shown(subject)
+                shown = store.state(subject)
                 assert (shown.status, shown.status_msg) == (expected.status, expected.status_msg), subject
         for subject in BEATING:
-            active_ms = [store.shown(subject).last_active_ms or 0 for store in self.stores]
-            assert max(active_ms) == (self.machine.shown(subject).last_active_ms or 0), subject
+            active_ms = [store.state(subject).last_active_ms or 0 for store in self.stores]
+            assert max(active_ms) == (self.machine.state(subject).last_active_ms or 0), subject
 
     def told_since(self, number: int) -> list[Transition]:
         """What both told: the same, with the same numbers."""
@@ -131,7 +140,7 @@ async def twins(redis: RedisServer) -> AsyncIterator[Twins]:
     stores, told, running = [], [], []
     for name, client in zip(("one", "other"), clients, strict=False):
         events: list[Any] = []
-        sessions = SharedSessions(client, name=name, ttl_ms=TTL_MS, now_ms=lambda: now[0])
+        sessions = RedisSessions(client, name=name, ttl_ms=TTL_MS, now_ms=lambda: now[0])
         store = RedisPresence(sessions, events.append, lambda: now[0], ttl_ms=TTL_MS)
         stores.append(store)
         told.append(events)
@@ -169,13 +178,13 @@ async def test_two_processes_do_together_what_one_machine_does_alone(twins: Twin
         assert _in_all(twins.told_since(number)) == _in_all(changes)
 
 
-def _beats(choose: random.Random) -> list[list[Beat]]:
+def _beats(choose: random.Random) -> list[list[Heartbeat]]:
     """For each store some; never of the same subject, so that it does not matter who is first."""
     subjects = choose.sample(BEATING, len(BEATING))
     middle = choose.randint(0, len(subjects))
     return [
         [
-            Beat(subject, choose.choice(list(Status)), choose.choice(TEXTS), choose.choice(SESSIONS))
+            Heartbeat(subject, choose.choice(list(Status)), choose.choice(TEXTS), choose.choice(SESSIONS))
             for subject in choose.choices(own, k=choose.randint(1, 4))
         ]
         if own
@@ -184,6 +193,8 @@ def _beats(choose: random.Random) -> list[list[Beat]]:
     ]
 
 
-def _placed(choose: random.Random, now_ms: int) -> Placed:
+def _placed(choose: random.Random, now_ms: int) -> RemotePresence:
     status = choose.choice(list(Status))
-    return Placed(PLACED, Shown(status, choose.choice((None, "hi")), choose.choice((None, now_ms - 5))), "matrix")
+    return RemotePresence(
+        PLACED, PresenceState(status, choose.choice((None, "hi")), choose.choice((None, now_ms - 5))), "matrix"
+    )

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from daarion_appservice.city.events import PresenceChanged, PresenceRenumbered
-from daarion_appservice.city.presence import Beat, Placed, Shown, Status
+from daarion_appservice.city.presence import Heartbeat, PresenceState, RemotePresence, Status
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.realtime import presence_redis as redis_presence_module
 from daarion_appservice.realtime.presence_redis import RedisPresence
 from daarion_appservice.realtime.presence_stream import PresenceStream
 from daarion_appservice.realtime.redis_client import connect
-from daarion_appservice.realtime.redis_sessions import _KEYS, BATCH, Answer, Said, SharedSessions
+from daarion_appservice.realtime.redis_sessions import _KEYS, BATCH, Answer, RedisSessions, SessionUpdate
 from tests.parts.city import eventually
 from tests.parts.redis import RedisServer
 
@@ -41,9 +41,7 @@ class Replica:
     @classmethod
     async def start(cls, server: RedisServer, ttl_ms: int = TTL_MS) -> Replica:
         client, events = connect(server.url, cluster=False), list[Any]()
-        store = RedisPresence(
-            SharedSessions(client, name=new_id(), ttl_ms=ttl_ms), events.append, now_ms, ttl_ms=ttl_ms
-        )
+        store = RedisPresence(RedisSessions(client, name=new_id(), ttl_ms=ttl_ms), events.append, now_ms, ttl_ms=ttl_ms)
         return cls(store, events, client, asyncio.create_task(store.run()))
 
     async def stop(self) -> None:
@@ -57,9 +55,9 @@ class Replica:
 
     async def shows(self, subject: SubjectId, status: Status, timeout_s: float = 20) -> None:
         async def is_so() -> bool:
-            return self.store.shown(subject).status is status
+            return self.store.state(subject).status is status
 
-        await eventually(is_so, timeout_s, lambda: f"{subject}: {self.store.shown(subject)}")
+        await eventually(is_so, timeout_s, lambda: f"{subject}: {self.store.state(subject)}")
 
 
 @pytest.fixture
@@ -72,11 +70,11 @@ async def replicas(redis: RedisServer) -> AsyncIterator[list[Replica]]:
 
 async def test_two_processes_show_the_same_and_each_hears_of_every_change_once(replicas: list[Replica]) -> None:
     one, other = replicas
-    await one.store.beat([Beat(OKSANA), Beat(SCRIBE, AWAY, "думаю")])
-    await other.store.beat([Beat(OKSANA)])
-    await other.store.beat([Beat(SCRIBE, ONLINE)])
+    await one.store.record_heartbeat([Heartbeat(OKSANA), Heartbeat(SCRIBE, AWAY, "думаю")])
+    await other.store.record_heartbeat([Heartbeat(OKSANA)])
+    await other.store.record_heartbeat([Heartbeat(SCRIBE, ONLINE)])
     await one.shows(SCRIBE, ONLINE)
-    await one.store.beat([Beat(OKSANA, OFFLINE)])
+    await one.store.record_heartbeat([Heartbeat(OKSANA, OFFLINE)])
     await other.shows(OKSANA, OFFLINE)
     assert (
         one.told()
@@ -93,10 +91,10 @@ async def test_two_processes_show_the_same_and_each_hears_of_every_change_once(r
 
 
 async def test_a_process_that_comes_later_knows_who_is_here(replicas: list[Replica], redis: RedisServer) -> None:
-    await replicas[0].store.beat([Beat(SCRIBE, AWAY, "думаю")])
+    await replicas[0].store.record_heartbeat([Heartbeat(SCRIBE, AWAY, "думаю")])
     late = await Replica.start(redis)
     await late.shows(SCRIBE, AWAY)
-    assert late.store.shown(SCRIBE).status_msg == "думаю"
+    assert late.store.state(SCRIBE).status_msg == "думаю"
     assert isinstance(late.events[0], PresenceRenumbered)
     await late.stop()
 
@@ -104,39 +102,39 @@ async def test_a_process_that_comes_later_knows_who_is_here(replicas: list[Repli
 async def test_the_session_of_one_process_is_known_to_the_other(replicas: list[Replica]) -> None:
     """A client that is sent here and there by a load balancer is one client."""
     one, other = replicas
-    await one.store.beat([Beat(OKSANA, ONLINE, session="tab")])
-    await other.store.beat([Beat(OKSANA, AWAY, session="tab")])
-    assert other.store.shown(OKSANA).status is AWAY
-    await other.store.beat([Beat(OKSANA, OFFLINE, session="tab")])
+    await one.store.record_heartbeat([Heartbeat(OKSANA, ONLINE, session="tab")])
+    await other.store.record_heartbeat([Heartbeat(OKSANA, AWAY, session="tab")])
+    assert other.store.state(OKSANA).status is AWAY
+    await other.store.record_heartbeat([Heartbeat(OKSANA, OFFLINE, session="tab")])
     await one.shows(OKSANA, OFFLINE)
 
 
 async def test_other_services_read_who_is_here(replicas: list[Replica], redis: RedisServer) -> None:
     client = connect(redis.url, cluster=False)
-    await replicas[0].store.beat([Beat(OKSANA), Beat(SCRIBE, AWAY)])
+    await replicas[0].store.record_heartbeat([Heartbeat(OKSANA), Heartbeat(SCRIBE, AWAY)])
     keys = [f"presence:{subject}" for subject in (OKSANA, SCRIBE, ALICE)]
     assert await client.mget(keys) == ["online", "away", None]
     for key in keys[:2]:
         assert TTL_MS - 5_000 < await client.pttl(key) <= TTL_MS
-    await replicas[1].store.beat([Beat(OKSANA, AWAY), Beat(SCRIBE, OFFLINE)])
+    await replicas[1].store.record_heartbeat([Heartbeat(OKSANA, AWAY), Heartbeat(SCRIBE, OFFLINE)])
     assert await client.mget(keys) == ["away", None, None]
-    await replicas[1].store.beat([Beat(OKSANA, ONLINE, session="tab")])
-    await replicas[0].store.beat([Beat(OKSANA, OFFLINE, session="tab")])
+    await replicas[1].store.record_heartbeat([Heartbeat(OKSANA, ONLINE, session="tab")])
+    await replicas[0].store.record_heartbeat([Heartbeat(OKSANA, OFFLINE, session="tab")])
     assert await client.mget(keys) == ["away", None, None], "the weaker session goes on"
     await client.aclose()
 
 
 async def test_who_was_active_elsewhere_is_learnt(replicas: list[Replica], monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = replicas
-    await one.store.beat([Beat(OKSANA)])
+    await one.store.record_heartbeat([Heartbeat(OKSANA)])
     await other.shows(OKSANA, ONLINE)
-    first_ms = other.store.shown(OKSANA).last_active_ms
+    first_ms = other.store.state(OKSANA).last_active_ms
     assert first_ms is not None
     await asyncio.sleep(0.05)
-    await one.store.beat([Beat(OKSANA)])
+    await one.store.record_heartbeat([Heartbeat(OKSANA)])
 
     async def is_learnt() -> bool:
-        return (other.store.shown(OKSANA).last_active_ms or 0) > first_ms
+        return (other.store.state(OKSANA).last_active_ms or 0) > first_ms
 
     await eventually(is_learnt)
 
@@ -161,16 +159,16 @@ async def test_while_redis_is_away_nobody_is_refused_and_nobody_is_shown_offline
     server.start()
     one, other = [await Replica.start(server, ttl_ms=4_000) for _ in range(2)]
     stays, comes, leaves = OKSANA, SCRIBE, SubjectId("u_7")
-    await one.store.beat([Beat(stays), Beat(leaves)])
+    await one.store.record_heartbeat([Heartbeat(stays), Heartbeat(leaves)])
     await other.shows(leaves, ONLINE)
 
     server.kill()
     for replica in (one, other):
         await gone(replica)
-    (shown,) = await one.store.beat([Beat(comes, AWAY, "нове")])
-    assert shown == Shown(AWAY, "нове", None)
+    (shown,) = await one.store.record_heartbeat([Heartbeat(comes, AWAY, "нове")])
+    assert shown == PresenceState(AWAY, "нове", None)
     for _ in range(6):  # half as long again as anybody lives
-        await one.store.beat([Beat(stays), Beat(comes, AWAY)])
+        await one.store.record_heartbeat([Heartbeat(stays), Heartbeat(comes, AWAY)])
         await asyncio.sleep(1)
     told_alone = [each.told() for each in (one, other)]
     server.start()
@@ -178,7 +176,7 @@ async def test_while_redis_is_away_nobody_is_refused_and_nobody_is_shown_offline
     for replica in (one, other):
         await back(replica)
         await replica.shows(comes, AWAY)
-        assert replica.store.shown(comes).status_msg == "нове"
+        assert replica.store.state(comes).status_msg == "нове"
     beating = asyncio.create_task(_keep_beating(one.store, stays, comes))
     for replica, before in zip((one, other), told_alone, strict=True):
         await replica.shows(leaves, OFFLINE)
@@ -193,7 +191,9 @@ async def test_while_redis_is_away_nobody_is_refused_and_nobody_is_shown_offline
 
 async def _keep_beating(store: RedisPresence, *subjects: SubjectId) -> None:
     while True:
-        await store.beat([Beat(subject, AWAY if subject == SCRIBE else ONLINE) for subject in subjects])
+        await store.record_heartbeat(
+            [Heartbeat(subject, AWAY if subject == SCRIBE else ONLINE) for subject in subjects]
+        )
         await asyncio.sleep(0.5)
 
 
@@ -218,12 +218,12 @@ async def test_a_redis_that_freezes_and_goes_on_ends_nobody_who_kept_beating(red
 async def test_changes_that_were_missed_are_made_good(replicas: list[Replica], redis: RedisServer) -> None:
     """The stream keeps so much and no more: whoever was too slow for it takes everything anew."""
     one, other = replicas
-    await one.store.beat([Beat(OKSANA)])
+    await one.store.record_heartbeat([Heartbeat(OKSANA)])
     await other.shows(OKSANA, ONLINE)
     client = connect(redis.url, cluster=False)
     await client.execute_command("EVAL", _CHANGE_AND_FORGET, len(_KEYS), *_KEYS, OKSANA)
     await client.aclose()
-    await one.store.beat([Beat(SCRIBE)])
+    await one.store.record_heartbeat([Heartbeat(SCRIBE)])
     for replica in replicas:
         await replica.shows(OKSANA, AWAY)
         await replica.shows(SCRIBE, ONLINE)
@@ -242,11 +242,11 @@ async def test_what_redis_forgets_between_two_heartbeats_it_is_told_again(
 ) -> None:
     """A FLUSHALL leaves the connections as they are, and new numbers begin below those that were read."""
     one, other = replicas
-    await one.store.beat([Beat(OKSANA), Beat(SCRIBE, AWAY, "думаю")])
+    await one.store.record_heartbeat([Heartbeat(OKSANA), Heartbeat(SCRIBE, AWAY, "думаю")])
     await other.shows(SCRIBE, AWAY)
     client = connect(redis.url, cluster=False)
     await client.flushall()
-    await one.store.beat([Beat(SubjectId("u_7"))])
+    await one.store.record_heartbeat([Heartbeat(SubjectId("u_7"))])
     for replica in replicas:
         await replica.shows(SubjectId("u_7"), ONLINE)
 
@@ -262,13 +262,13 @@ async def test_what_redis_forgets_between_two_heartbeats_it_is_told_again(
 async def test_numbers_that_are_given_out_alone_are_nobody_elses(replicas: list[Replica], redis: RedisServer) -> None:
     """Else a client that comes from one to the other with such a number would never hear what was told there."""
     one, other = replicas
-    await one.store.beat([Beat(OKSANA)])
+    await one.store.record_heartbeat([Heartbeat(OKSANA)])
     await other.shows(OKSANA, ONLINE)
     redis.kill()
     for replica in replicas:
         await gone(replica)
-    await one.store.beat([Beat(SubjectId("u_1"))])
-    await other.store.beat([Beat(SubjectId("u_2"))])
+    await one.store.record_heartbeat([Heartbeat(SubjectId("u_1"))])
+    await other.store.record_heartbeat([Heartbeat(SubjectId("u_2"))])
     streams = [await _stream_of(replica) for replica in replicas]
     for stream, another in (streams, reversed(streams)):
         assert stream.since(stream.seq) == []
@@ -279,7 +279,7 @@ async def test_numbers_that_are_given_out_alone_are_nobody_elses(replicas: list[
 
 async def _stream_of(replica: Replica) -> PresenceStream:
     """What a replica's clients were told so far."""
-    stream = PresenceStream(replica.store.shown, now_ms, tick_s=0.001)
+    stream = PresenceStream(replica.store.state, now_ms, tick_s=0.001)
     for event in replica.events:
         if isinstance(event, PresenceRenumbered):
             stream.renumber(event)
@@ -303,15 +303,15 @@ async def test_who_comes_while_redis_is_being_told_is_not_forgotten(
     await back(replica)
     server.kill()
     await gone(replica)
-    everybody, late = SharedSessions.everybody, list[asyncio.Task[list[Shown]]]()
+    everybody, late = RedisSessions.everybody, list[asyncio.Task[list[PresenceState]]]()
 
-    async def slow(sessions: SharedSessions) -> AsyncIterator[tuple[SubjectId, Shown, int]]:
-        late.append(asyncio.create_task(replica.store.beat([Beat(OKSANA)])))
+    async def slow(sessions: RedisSessions) -> AsyncIterator[tuple[SubjectId, PresenceState, int]]:
+        late.append(asyncio.create_task(replica.store.record_heartbeat([Heartbeat(OKSANA)])))
         await asyncio.sleep(0)
         async for each in everybody(sessions):
             yield each
 
-    monkeypatch.setattr(SharedSessions, "everybody", slow)
+    monkeypatch.setattr(RedisSessions, "everybody", slow)
     server.start()
     await back(replica)
     (shown,) = await late[0]
@@ -329,13 +329,13 @@ async def test_a_heartbeat_that_comes_after_its_own_end_brings_nobody_back(
 ) -> None:
     """A process may have been frozen with it for a minute."""
     client = connect(redis.url, cluster=False)
-    sessions = SharedSessions(client, name="frozen", ttl_ms=TTL_MS)
-    said = Said.of_beat(Beat(OKSANA), now_ms() - TTL_MS)
+    sessions = RedisSessions(client, name="frozen", ttl_ms=TTL_MS)
+    said = SessionUpdate.of_beat(Heartbeat(OKSANA), now_ms() - TTL_MS)
     (answer,) = await sessions.say([said], [TTL_MS], lambda _: ONLINE)
     assert (answer.status, answer.seq) == (OFFLINE, None)
     assert await client.get(f"presence:{OKSANA}") is None
     await client.aclose()
-    await replicas[0].store.beat([Beat(SCRIBE)])
+    await replicas[0].store.record_heartbeat([Heartbeat(SCRIBE)])
     assert replicas[0].told() == [(SCRIBE, "online")]
 
 
@@ -343,15 +343,17 @@ async def test_more_at_once_than_redis_should_take_at_once_is_said_in_parts(
     replicas: list[Replica], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a script runs Redis answers nobody else, and the others would take it for gone."""
-    say, sizes = SharedSessions.say, list[int]()
+    say, sizes = RedisSessions.say, list[int]()
 
-    async def counted(sessions: SharedSessions, said: Sequence[Said], *more: Any) -> list[Answer]:
+    async def counted(sessions: RedisSessions, said: Sequence[SessionUpdate], *more: Any) -> list[Answer]:
         sizes.append(len(said))
         return await say(sessions, said, *more)
 
-    monkeypatch.setattr(SharedSessions, "say", counted)
+    monkeypatch.setattr(RedisSessions, "say", counted)
     everybody = [SubjectId(f"@p{number}:city.localhost") for number in range(2 * BATCH + 1)]
-    await replicas[0].store.place([Placed(subject, Shown(ONLINE), "matrix") for subject in everybody])
+    await replicas[0].store.set_remote(
+        [RemotePresence(subject, PresenceState(ONLINE), "matrix") for subject in everybody]
+    )
     assert sizes == [BATCH, BATCH, 1]
     await replicas[1].shows(everybody[-1], ONLINE)
     assert [subject for subject, _ in replicas[1].told()] == everybody
@@ -363,7 +365,7 @@ async def test_what_was_said_while_redis_is_away_is_remembered_no_longer_than_it
     redis.kill()
     await gone(replica)
     for number in range(100):
-        await replica.store.beat([Beat(OKSANA, session=str(number))])
+        await replica.store.record_heartbeat([Heartbeat(OKSANA, session=str(number))])
         await asyncio.sleep(0.01)
     assert len(replica.store._own) < 50
     await replica.stop()

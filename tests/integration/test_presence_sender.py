@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from daarion_appservice.city.presence import Status
 from daarion_appservice.city.types import UserId
 from daarion_appservice.demo.local_synapse import LocalSynapse
-from daarion_appservice.errors import HomeserverLimited
+from daarion_appservice.errors import HomeserverRateLimited
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.ghosts.status_text import FIELD
 from daarion_appservice.matrix.presence import sender
@@ -25,8 +25,8 @@ from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.ghosts import Ghost
 from tests.parts.city import RunningCity, eventually, shared_city
-from tests.parts.ghost_presence import GhostTown, Land, ghost_land, is_about
-from tests.parts.http_proxy import Passed, Proxy
+from tests.parts.ghost_presence import GhostHomeserver, GhostPresenceHarness, ghost_homeserver, is_about
+from tests.parts.http_proxy import HttpProxy, Passed
 from tests.parts.ports import free_port
 from tests.parts.synapse import boot
 
@@ -43,7 +43,7 @@ LATE_S = 1.0
 class WatchedCity:
     """A city between which and its homeserver everything is counted."""
 
-    def __init__(self, city: RunningCity, proxy: Proxy) -> None:
+    def __init__(self, city: RunningCity, proxy: HttpProxy) -> None:
         self.city = city
         self.proxy = proxy
         self._tokens: dict[str, str] = {}
@@ -75,7 +75,7 @@ class WatchedCity:
 @asynccontextmanager
 async def watched_city(directory: Path, refresh_s: float) -> AsyncIterator[WatchedCity]:
     homeserver_port = free_port()
-    proxy = Proxy(homeserver_port)
+    proxy = HttpProxy(homeserver_port)
     await proxy.start()
     settings: dict[str, str | float] = {
         "homeserver.address": proxy.url,
@@ -198,27 +198,27 @@ LIMITED = {"errcode": "M_LIMIT_EXCEEDED", "error": "Too many requests", "retry_a
 
 
 @pytest.fixture(scope="module")
-def land(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Land]:
+def land(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GhostHomeserver]:
     land = asyncio.run(_land(tmp_path_factory.mktemp("land")))
     yield land
     land.homeserver.kill()
 
 
-async def _land(directory: Path, overrides: Mapping[str, object] | None = None) -> Land:
+async def _land(directory: Path, overrides: Mapping[str, object] | None = None) -> GhostHomeserver:
     async def boot_here(**options: Any) -> LocalSynapse:
         return await boot(directory / "synapse", **options)
 
-    return await ghost_land(directory, boot_here, overrides)
+    return await ghost_homeserver(directory, boot_here, overrides)
 
 
 @pytest.fixture
-async def town(tmp_path: Path, land: Land) -> AsyncIterator[GhostTown]:
+async def town(tmp_path: Path, land: GhostHomeserver) -> AsyncIterator[GhostPresenceHarness]:
     """Four ghosts, and nobody tells the homeserver anything of them a second time by itself."""
     async with land.town(tmp_path, ghosts=4, refresh_s=NEVER_S) as town:
         yield town
 
 
-async def until_presence(town: GhostTown, *expected: str) -> None:
+async def until_presence(town: GhostPresenceHarness, *expected: str) -> None:
     """Wait until the homeserver says so of the first ghosts."""
 
     async def is_so() -> bool:
@@ -234,7 +234,9 @@ async def until(condition: Callable[[], object]) -> None:
     await eventually(holds)
 
 
-async def test_a_mirror_that_is_started_again_tells_everybody_anew_with_what_changed_meanwhile(town: GhostTown) -> None:
+async def test_a_mirror_that_is_started_again_tells_everybody_anew_with_what_changed_meanwhile(
+    town: GhostPresenceHarness,
+) -> None:
     for number in range(3):
         town.change(number, ONLINE)
     async with town.mirroring():
@@ -252,7 +254,7 @@ async def test_a_mirror_that_is_started_again_tells_everybody_anew_with_what_cha
     assert sorted(str(passed.content["presence"]) for passed in told) == ["offline", "online", "unavailable"]
 
 
-async def test_a_stop_takes_everybody_offline_also_those_told_a_moment_ago(town: GhostTown) -> None:
+async def test_a_stop_takes_everybody_offline_also_those_told_a_moment_ago(town: GhostPresenceHarness) -> None:
     for number in range(4):
         town.change(number, ONLINE, "слухаю")
     async with town.mirroring():
@@ -262,7 +264,9 @@ async def test_a_stop_takes_everybody_offline_also_those_told_a_moment_ago(town:
     await until_presence(town, *["offline"] * 4)
 
 
-async def test_an_away_ghost_that_speaks_is_away_again_and_an_offline_one_stays_offline(town: GhostTown) -> None:
+async def test_an_away_ghost_that_speaks_is_away_again_and_an_offline_one_stays_offline(
+    town: GhostPresenceHarness,
+) -> None:
     town.change(0, AWAY, "обід")
     town.change(1, ONLINE)
     async with town.mirroring():
@@ -283,7 +287,7 @@ async def test_an_away_ghost_that_speaks_is_away_again_and_an_offline_one_stays_
     assert town.told(town.ghost(2)) == []
 
 
-async def test_status_texts_stand_in_the_profile_exactly_as_long_as_they_hold(town: GhostTown) -> None:
+async def test_status_texts_stand_in_the_profile_exactly_as_long_as_they_hold(town: GhostPresenceHarness) -> None:
     async def until_text(number: int, text: str | None) -> None:
         async def is_so() -> bool:
             stands = (await town.profile(number)).get(FIELD) == ({"text": text} if text else None)
@@ -315,7 +319,7 @@ async def test_status_texts_stand_in_the_profile_exactly_as_long_as_they_hold(to
 
 
 async def test_a_text_of_somebody_who_is_gone_since_we_last_ran_is_removed_in_the_end(
-    town: GhostTown, monkeypatch: pytest.MonkeyPatch
+    town: GhostPresenceHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(2):
         town.change(number, ONLINE, "слухаю")
@@ -331,7 +335,9 @@ async def test_a_text_of_somebody_who_is_gone_since_we_last_ran_is_removed_in_th
     assert FIELD in await town.profile(1)
 
 
-async def test_a_homeserver_without_profile_fields_is_asked_once_and_told_presence_only(town: GhostTown) -> None:
+async def test_a_homeserver_without_profile_fields_is_asked_once_and_told_presence_only(
+    town: GhostPresenceHarness,
+) -> None:
     capabilities = {"capabilities": {"m.profile_fields": {"enabled": True, "disallowed": [FIELD]}}}
     town.proxy.answer(lambda passed: passed.path.endswith("/capabilities"), 200, capabilities)
     async with town.mirroring():
@@ -344,7 +350,7 @@ async def test_a_homeserver_without_profile_fields_is_asked_once_and_told_presen
     assert [passed for passed in town.proxy.passed if FIELD in passed.path] == []
 
 
-async def test_a_homeserver_that_wants_less_is_left_alone_for_as_long_as_it_says(town: GhostTown) -> None:
+async def test_a_homeserver_that_wants_less_is_left_alone_for_as_long_as_it_says(town: GhostPresenceHarness) -> None:
     def refused(number: int) -> list[Passed]:
         return [each for each in town.proxy.answered if str(town.ghost(number)) in each.path]
 
@@ -362,7 +368,7 @@ async def test_a_homeserver_that_wants_less_is_left_alone_for_as_long_as_it_says
 
 
 async def test_that_a_homeserver_is_too_slow_for_so_many_is_said_once_and_who_changes_does_not_wait_for_the_others(
-    town: GhostTown,
+    town: GhostPresenceHarness,
 ) -> None:
     for number in range(3):
         town.change(number, ONLINE)
@@ -388,17 +394,19 @@ async def test_that_a_homeserver_is_too_slow_for_so_many_is_said_once_and_who_ch
         (["what?"], 1_000),
     ],
 )
-async def test_when_to_come_back_is_read_from_the_refusal(town: GhostTown, content: Any, after_ms: int) -> None:
+async def test_when_to_come_back_is_read_from_the_refusal(
+    town: GhostPresenceHarness, content: Any, after_ms: int
+) -> None:
     town.proxy.answer(lambda _: True, 429, content)
     client = Homeserver(town.proxy.url, "any token")
-    with pytest.raises(HomeserverLimited) as refusal:
+    with pytest.raises(HomeserverRateLimited) as refusal:
         await client.versions()
     await client.close()
     assert (refusal.value.status, refusal.value.retry_after_ms) == (429, after_ms)
 
 
 async def test_a_restart_is_noticed_even_where_somebody_else_hides_it_from_whoever_asks_for_versions(
-    town: GhostTown,
+    town: GhostPresenceHarness,
 ) -> None:
     async with town.observing(), town.mirroring():
         town.change(0, ONLINE)
@@ -436,7 +444,7 @@ KEPT_S = 5
 
 
 @pytest.fixture(scope="module")
-def land_with_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Land]:
+def land_with_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GhostHomeserver]:
     modules = [{"module": "daarion_synapse_module.DaarionPresence", "config": {"timeout_s": KEPT_S}}]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(MODULE))
@@ -447,21 +455,21 @@ def land_with_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Land]
 
 @pytest.fixture
 async def town_with_module(
-    tmp_path: Path, land_with_module: Land, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[GhostTown]:
+    tmp_path: Path, land_with_module: GhostHomeserver, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[GhostPresenceHarness]:
     monkeypatch.setenv("PYTHONPATH", str(MODULE))  # for those that start the homeserver once more
     async with land_with_module.town(tmp_path, ghosts=4) as town:
         yield town
 
 
-def words(town: GhostTown) -> list[list[tuple[str, str]]]:
+def words(town: GhostPresenceHarness) -> list[list[tuple[str, str]]]:
     """What the module was told, request by request, leaving out those that only renew."""
     asked = [passed.content for passed in town.proxy.passed if passed.is_module and passed.method == "POST"]
     return [[(each["user_id"], each["presence"]) for each in users] for content in asked if (users := content["users"])]
 
 
 async def test_a_synapse_with_our_module_is_told_of_many_in_one_request_and_keeps_them(
-    town_with_module: GhostTown,
+    town_with_module: GhostPresenceHarness,
 ) -> None:
     town = town_with_module
     for number in range(4):
@@ -486,7 +494,9 @@ async def test_a_synapse_with_our_module_is_told_of_many_in_one_request_and_keep
     await until_presence(town, *["offline"] * 4)
 
 
-async def test_a_synapse_that_comes_back_without_our_module_is_told_one_by_one(town_with_module: GhostTown) -> None:
+async def test_a_synapse_that_comes_back_without_our_module_is_told_one_by_one(
+    town_with_module: GhostPresenceHarness,
+) -> None:
     town = town_with_module
     town.change(0, ONLINE)
     async with town.observing(), town.mirroring():
@@ -503,7 +513,9 @@ async def test_a_synapse_that_comes_back_without_our_module_is_told_one_by_one(t
 
 
 @pytest.mark.soak
-async def test_what_the_module_let_go_while_we_were_not_heard_is_told_anew(town_with_module: GhostTown) -> None:
+async def test_what_the_module_let_go_while_we_were_not_heard_is_told_anew(
+    town_with_module: GhostPresenceHarness,
+) -> None:
     town = town_with_module
     town.change(0, ONLINE)
     town.change(1, AWAY)
@@ -517,7 +529,7 @@ async def test_what_the_module_let_go_while_we_were_not_heard_is_told_anew(town_
 
 @pytest.mark.soak
 async def test_whom_the_module_still_keeps_of_a_service_that_crashed_goes_offline_in_the_end(
-    town_with_module: GhostTown, monkeypatch: pytest.MonkeyPatch
+    town_with_module: GhostPresenceHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     town = town_with_module
     town.change(0, ONLINE)

@@ -17,14 +17,14 @@ from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from daarion_appservice.city.events import PresenceChanged
-from daarion_appservice.city.presence import Shown, Status, Transition
+from daarion_appservice.city.presence import PresenceState, Status, Transition
 from daarion_appservice.city.types import SubjectId
-from daarion_appservice.http.websocket import session
+from daarion_appservice.http.websocket import presence, session
 from daarion_appservice.http.websocket.frames import close_frame
 from daarion_appservice.http.websocket.presence import PATH
 from daarion_appservice.realtime.presence_stream import Beginning
 from tests.parts.city import JWT_SECRET, citizen_token, eventually
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
 HEARTBEAT = {"event": "presence.heartbeat"}
@@ -32,15 +32,15 @@ STREAM = "/api/v1/presence/stream"
 
 
 @pytest.fixture
-async def city(sqlite_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(sqlite_url) as city:
+async def city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(sqlite_url) as city:
         yield city
 
 
 @pytest.fixture
-async def closed_city(sqlite_url: str) -> AsyncIterator[OpenCity]:
+async def closed_city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
     """One where reading needs a token."""
-    async with open_city(
+    async with in_process_city(
         sqlite_url, api={"anonymous_read": False, "jwt": {"secret": JWT_SECRET, "leeway_s": 0}}
     ) as city:
         yield city
@@ -48,7 +48,7 @@ async def closed_city(sqlite_url: str) -> AsyncIterator[OpenCity]:
 
 @asynccontextmanager
 async def connected(
-    city: OpenCity, query: str = "", *, autoping: bool = True
+    city: InProcessCity, query: str = "", *, autoping: bool = True
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     url = f"ws://{HOST}:{city.city.settings.api.port}{PATH}{query}"
     async with city.session.ws_connect(url, autoping=autoping) as socket:
@@ -85,7 +85,7 @@ async def last_words(socket: aiohttp.ClientWebSocketResponse) -> tuple[str, str,
     ],
 )
 async def test_who_may_not_read_is_told_so_in_a_frame(
-    closed_city: OpenCity, first_word: str | bytes, code: str
+    closed_city: InProcessCity, first_word: str | bytes, code: str
 ) -> None:
     async with connected(closed_city) as socket:
         await (socket.send_str(first_word) if isinstance(first_word, str) else socket.send_bytes(first_word))
@@ -93,7 +93,7 @@ async def test_who_may_not_read_is_told_so_in_a_frame(
 
 
 async def test_who_says_nothing_where_reading_needs_a_token_is_sent_away(
-    closed_city: OpenCity, monkeypatch: pytest.MonkeyPatch
+    closed_city: InProcessCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "_PING_S", 0.05)
     async with connected(closed_city) as socket:
@@ -101,7 +101,7 @@ async def test_who_says_nothing_where_reading_needs_a_token_is_sent_away(
 
 
 async def test_who_cannot_be_checked_while_the_database_is_away_is_told_to_come_again(
-    closed_city: OpenCity, monkeypatch: pytest.MonkeyPatch
+    closed_city: InProcessCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away() -> None:
         raise OperationalError("SELECT 1", {}, Exception("nobody there"))
@@ -115,9 +115,9 @@ async def test_who_cannot_be_checked_while_the_database_is_away_is_told_to_come_
 
 
 async def test_a_fault_of_ours_closes_the_socket_and_writes_no_http_into_it(
-    city: OpenCity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    city: InProcessCity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def break_down(*_: object, **__: object) -> Shown:
+    async def break_down(*_: object, **__: object) -> PresenceState:
         raise ZeroDivisionError
 
     monkeypatch.setattr(city.city.presence, "beat", break_down)
@@ -134,7 +134,7 @@ async def test_a_fault_of_ours_closes_the_socket_and_writes_no_http_into_it(
 
 
 async def test_an_answer_that_has_begun_is_not_followed_by_another(
-    city: OpenCity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    city: InProcessCity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def break_down(_since: int | None) -> Beginning:
         raise ZeroDivisionError
@@ -150,7 +150,7 @@ async def test_an_answer_that_has_begun_is_not_followed_by_another(
 
 
 @pytest.mark.parametrize("origin", ["http://[", "null", "", "http://evil.example"])
-async def test_pages_of_no_or_other_origins_are_refused(city: OpenCity, origin: str) -> None:
+async def test_pages_of_no_or_other_origins_are_refused(city: InProcessCity, origin: str) -> None:
     answer = await city.call("GET", PATH, headers={"Origin": origin})
     assert (answer.status, answer.content["code"]) == (403, "origin_not_allowed")
 
@@ -158,7 +158,7 @@ async def test_pages_of_no_or_other_origins_are_refused(city: OpenCity, origin: 
 # --- tokens that end ----------------------------------------------------------------------------------
 
 
-async def test_a_socket_does_not_outlive_the_citizens_token(city: OpenCity) -> None:
+async def test_a_socket_does_not_outlive_the_citizens_token(city: InProcessCity) -> None:
     token = citizen_token("u_1", exp=int(time.time()) + 2)
     async with connected(city, f"?token={token}") as socket:
         await socket.send_json(HEARTBEAT)
@@ -170,7 +170,7 @@ async def test_a_socket_does_not_outlive_the_citizens_token(city: OpenCity) -> N
 
 
 async def test_who_only_reads_does_not_outlive_their_token_either(
-    closed_city: OpenCity, monkeypatch: pytest.MonkeyPatch
+    closed_city: InProcessCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "_PING_S", 0.2)
     async with connected(closed_city, f"?token={citizen_token('u_1', exp=int(time.time()) + 2)}") as socket:
@@ -179,7 +179,7 @@ async def test_who_only_reads_does_not_outlive_their_token_either(
 
 
 @pytest.mark.parametrize("what", ["pongs", "wrong tokens"])
-async def test_what_needs_no_token_does_not_prolong_one(closed_city: OpenCity, what: str) -> None:
+async def test_what_needs_no_token_does_not_prolong_one(closed_city: InProcessCity, what: str) -> None:
     async with connected(closed_city, f"?token={citizen_token('u_1', exp=int(time.time()) + 2)}") as socket:
 
         async def go_on() -> None:
@@ -196,7 +196,7 @@ async def test_what_needs_no_token_does_not_prolong_one(closed_city: OpenCity, w
             await asyncio.wait([going_on])
 
 
-async def test_server_sent_events_end_with_the_token(closed_city: OpenCity) -> None:
+async def test_server_sent_events_end_with_the_token(closed_city: InProcessCity) -> None:
     url = f"http://{HOST}:{closed_city.city.settings.api.port}{STREAM}"
     token = citizen_token("u_1", exp=int(time.time()) + 2)
     async with closed_city.session.get(url, params={"token": token}) as answer:
@@ -210,7 +210,7 @@ async def test_server_sent_events_end_with_the_token(closed_city: OpenCity) -> N
         assert answer.status == 401
 
 
-async def test_a_new_token_in_time_keeps_the_socket(city: OpenCity) -> None:
+async def test_a_new_token_in_time_keeps_the_socket(city: InProcessCity) -> None:
     async with connected(city, f"?token={citizen_token('u_1', exp=int(time.time()) + 2)}") as socket:
         await next_event(socket)
         await socket.send_json({"event": "auth", "token": citizen_token("u_1")})
@@ -219,7 +219,7 @@ async def test_a_new_token_in_time_keeps_the_socket(city: OpenCity) -> None:
         assert (await next_event(socket))["user_id"] == "u_1"
 
 
-async def test_a_revoked_agent_token_stops_counting_on_its_socket(city: OpenCity) -> None:
+async def test_a_revoked_agent_token_stops_counting_on_its_socket(city: InProcessCity) -> None:
     async with connected(city, f"?token={await city.agent_token('scribe')}") as socket:
         await next_event(socket)
         await socket.send_json(HEARTBEAT)
@@ -236,14 +236,14 @@ async def test_a_revoked_agent_token_stops_counting_on_its_socket(city: OpenCity
 # --- readers who leave, or take nothing ---------------------------------------------------------------
 
 
-def crowd(city: OpenCity, size: int, text: str = "") -> None:
+def crowd(city: InProcessCity, size: int, text: str = "") -> None:
     first = city.city.stream.seq + 1
     for number in range(size):
-        transition = Transition(SubjectId(f"u_{number}"), Shown(), Shown(Status.ONLINE, text))
+        transition = Transition(SubjectId(f"u_{number}"), PresenceState(), PresenceState(Status.ONLINE, text))
         city.city.stream.follow(PresenceChanged(transition, first + number))
 
 
-async def test_clients_who_leave_leave_quietly(city: OpenCity) -> None:
+async def test_clients_who_leave_leave_quietly(city: InProcessCity) -> None:
     url = f"http://{HOST}:{city.city.settings.api.port}"
     with capture_logs() as logs:
         async with city.session.get(f"{url}{STREAM}") as answer:
@@ -265,7 +265,7 @@ async def test_clients_who_leave_leave_quietly(city: OpenCity) -> None:
     assert logs == []
 
 
-async def raw_upgrade(city: OpenCity) -> socket.socket:
+async def raw_upgrade(city: InProcessCity) -> socket.socket:
     """A WebSocket whose peer takes nothing beyond what its kernel takes for it."""
     loop = asyncio.get_running_loop()
     peer = socket.socket()
@@ -279,7 +279,9 @@ async def raw_upgrade(city: OpenCity) -> socket.socket:
     return peer
 
 
-async def test_a_peer_that_is_gone_without_a_word_is_noticed(city: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_peer_that_is_gone_without_a_word_is_noticed(
+    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(session, "_PING_S", 0.05)
     monkeypatch.setattr(session, "_PONG_S", 0.05)
     peer = await raw_upgrade(city)
@@ -297,7 +299,7 @@ async def test_a_peer_that_is_gone_without_a_word_is_noticed(city: OpenCity, mon
 
 
 async def test_a_peer_that_only_listens_answers_pings_and_stays(
-    city: OpenCity, monkeypatch: pytest.MonkeyPatch
+    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "_PING_S", 0.05)
     async with connected(city, autoping=False) as socket:
@@ -314,7 +316,7 @@ async def test_a_peer_that_only_listens_answers_pings_and_stays(
 
 @pytest.mark.parametrize("wakes_up", [True, False], ids=["and reads at last", "and never reads"])
 async def test_a_reader_slower_than_the_city_is_sent_away(
-    city: OpenCity, monkeypatch: pytest.MonkeyPatch, wakes_up: bool
+    city: InProcessCity, monkeypatch: pytest.MonkeyPatch, wakes_up: bool
 ) -> None:
     monkeypatch.setattr(session, "_LAST_WORDS_S", 5.0 if wakes_up else 0.1)
     peer = await raw_upgrade(city)
@@ -325,7 +327,7 @@ async def test_a_reader_slower_than_the_city_is_sent_away(
 
     await eventually(listens)
     (conversation,) = listeners
-    reader = cast("presence_socket._Conversation", conversation)._reader
+    reader = cast("presence._Conversation", conversation)._reader
     assert reader is not None
     transport = reader._transport
     tick_bytes = 2000 * 600

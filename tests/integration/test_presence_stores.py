@@ -11,12 +11,12 @@ import pytest
 
 from daarion_appservice.city.events import PresenceChanged
 from daarion_appservice.city.ports import PresenceStore
-from daarion_appservice.city.presence import KEEP, MAX_SESSIONS, Beat, Placed, Shown, Status
+from daarion_appservice.city.presence import KEEP, MAX_SESSIONS, Heartbeat, PresenceState, RemotePresence, Status
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.realtime.presence_memory import MemoryPresence
 from daarion_appservice.realtime.presence_redis import RedisPresence
 from daarion_appservice.realtime.redis_client import connect
-from daarion_appservice.realtime.redis_sessions import SharedSessions
+from daarion_appservice.realtime.redis_sessions import RedisSessions
 from tests.parts.redis import RedisServer
 
 ONLINE, AWAY, OFFLINE = Status.ONLINE, Status.AWAY, Status.OFFLINE
@@ -43,12 +43,14 @@ class Kept:
             self.now[0] += min(STEP_MS, ms - start)
             await self._expire()
 
-    async def beat(self, subject: SubjectId, status: Status = ONLINE, text: Any = KEEP, session: str = "") -> Shown:
-        (shown,) = await self.store.beat([Beat(subject, status, text, session)])
+    async def beat(
+        self, subject: SubjectId, status: Status = ONLINE, text: Any = KEEP, session: str = ""
+    ) -> PresenceState:
+        (shown,) = await self.store.record_heartbeat([Heartbeat(subject, status, text, session)])
         return shown
 
-    async def place(self, subject: SubjectId, shown: Shown) -> None:
-        await self.store.place([Placed(subject, shown, "matrix")])
+    async def place(self, subject: SubjectId, shown: PresenceState) -> None:
+        await self.store.set_remote([RemotePresence(subject, shown, "matrix")])
 
     async def changes(self, number: int) -> list[tuple[str, str, str]]:
         """All that changed so far, once there are as many; what is published is published once."""
@@ -74,7 +76,7 @@ async def kept(request: pytest.FixtureRequest) -> AsyncIterator[Kept]:
         return
     server: RedisServer = request.getfixturevalue("redis" if request.param == "redis" else "redis_cluster")
     client = connect(server.url, cluster=request.param == "cluster")
-    sessions = SharedSessions(client, name="one", ttl_ms=TTL_MS, now_ms=lambda: now[0])
+    sessions = RedisSessions(client, name="one", ttl_ms=TTL_MS, now_ms=lambda: now[0])
     store = RedisPresence(sessions, events.append, lambda: now[0], ttl_ms=TTL_MS)
     running = asyncio.create_task(store.run())
     # Redis that is not joined in time counts as gone, and what is said meanwhile is shown by other rules.
@@ -100,16 +102,16 @@ async def kept(request: pytest.FixtureRequest) -> AsyncIterator[Kept]:
 async def test_the_strongest_state_of_the_live_sessions_is_shown(
     kept: Kept, sessions: list[Status], shown: Status
 ) -> None:
-    beats = [Beat(OKSANA, status, session=str(number)) for number, status in enumerate(sessions)]
-    answered = await kept.store.beat(beats)
-    assert answered[-1].status is kept.store.shown(OKSANA).status is shown
+    beats = [Heartbeat(OKSANA, status, session=str(number)) for number, status in enumerate(sessions)]
+    answered = await kept.store.record_heartbeat(beats)
+    assert answered[-1].status is kept.store.state(OKSANA).status is shown
 
 
 async def test_a_heartbeat_that_changes_nothing_is_told_to_nobody(kept: Kept) -> None:
-    assert await kept.beat(SCRIBE, text="слухаю") == Shown(ONLINE, "слухаю", kept.now[0])
+    assert await kept.beat(SCRIBE, text="слухаю") == PresenceState(ONLINE, "слухаю", kept.now[0])
     for text in (KEEP, "слухаю"):
         await kept.pass_time(20_000)
-        assert await kept.beat(SCRIBE, text=text) == Shown(ONLINE, "слухаю", kept.now[0])
+        assert await kept.beat(SCRIBE, text=text) == PresenceState(ONLINE, "слухаю", kept.now[0])
     await kept.beat(SCRIBE, AWAY, session="another")
     await kept.beat(OKSANA)
     assert await kept.changes(2) == [(SCRIBE, "offline", "online"), (OKSANA, "offline", "online")]
@@ -121,10 +123,10 @@ async def test_somebody_lives_for_the_ttl_after_the_last_heartbeat_and_no_longer
     await kept.beat(OKSANA)
     last_ms = kept.now[0]
     await kept.pass_time(TTL_MS - 1)
-    assert kept.store.shown(OKSANA).status is ONLINE
+    assert kept.store.state(OKSANA).status is ONLINE
     await kept.pass_time(1)
     assert (await kept.changes(2))[1:] == [(OKSANA, "online", "offline")]
-    assert kept.store.shown(OKSANA) == Shown(OFFLINE, None, last_ms)
+    assert kept.store.state(OKSANA) == PresenceState(OFFLINE, None, last_ms)
 
 
 async def test_the_weaker_session_shows_when_the_stronger_one_ends(kept: Kept) -> None:
@@ -133,7 +135,7 @@ async def test_the_weaker_session_shows_when_the_stronger_one_ends(kept: Kept) -
     await kept.beat(OKSANA, AWAY, session="phone")
     await kept.pass_time(10_000)
     assert (await kept.changes(2))[1:] == [(OKSANA, "online", "away")]
-    shown = kept.store.shown(OKSANA)
+    shown = kept.store.state(OKSANA)
     assert (shown.status, shown.status_msg, shown.last_active_ms) == (AWAY, "пишу", kept.now[0] - 40_000)
 
 
@@ -142,14 +144,14 @@ async def test_closing_one_tab_leaves_the_others_online(kept: Kept) -> None:
         await kept.beat(OKSANA, session=session)
     assert (await kept.beat(OKSANA, OFFLINE, session="phone")).status is ONLINE
     assert (await kept.beat(OKSANA, OFFLINE, "до завтра", session="laptop")).status is OFFLINE
-    assert kept.store.shown(OKSANA) == Shown(OFFLINE, "до завтра", kept.now[0])
+    assert kept.store.state(OKSANA) == PresenceState(OFFLINE, "до завтра", kept.now[0])
 
 
 @pytest.mark.parametrize(("text", "shown"), [(KEEP, "before"), (None, None), ("", ""), ("after", "after")])
 async def test_leaving_the_text_out_is_not_clearing_it(kept: Kept, text: Any, shown: str | None) -> None:
     await kept.beat(OKSANA, text="before")
     assert (await kept.beat(OKSANA, text=text)).status_msg == shown
-    assert kept.store.shown(OKSANA).status_msg == shown
+    assert kept.store.state(OKSANA).status_msg == shown
 
 
 async def test_being_away_is_no_activity(kept: Kept) -> None:
@@ -159,46 +161,50 @@ async def test_being_away_is_no_activity(kept: Kept) -> None:
     await kept.beat(OKSANA, AWAY)
     await kept.pass_time(10)
     await kept.beat(OKSANA, AWAY)
-    assert kept.store.shown(OKSANA).last_active_ms == first_ms
+    assert kept.store.state(OKSANA).last_active_ms == first_ms
 
 
 async def test_what_the_homeserver_says_holds_as_long_as_it_says_so(kept: Kept) -> None:
-    await kept.place(ALICE, Shown(ONLINE, "hi", kept.now[0] - 5_000))
+    await kept.place(ALICE, PresenceState(ONLINE, "hi", kept.now[0] - 5_000))
     active_ms = kept.now[0] - 5_000
-    assert kept.store.shown(ALICE) == Shown(ONLINE, "hi", active_ms)
+    assert kept.store.state(ALICE) == PresenceState(ONLINE, "hi", active_ms)
     for _ in range(4):
         await kept.pass_time(TTL_MS // 2)
-        await kept.place(ALICE, Shown(ONLINE, "hi", active_ms - 1))
-    assert kept.store.shown(ALICE) == Shown(ONLINE, "hi", active_ms)
-    await kept.place(ALICE, Shown())
+        await kept.place(ALICE, PresenceState(ONLINE, "hi", active_ms - 1))
+    assert kept.store.state(ALICE) == PresenceState(ONLINE, "hi", active_ms)
+    await kept.place(ALICE, PresenceState())
     assert await kept.changes(2) == [(ALICE, "offline", "online"), (ALICE, "online", "offline")]
-    assert kept.store.shown(ALICE) == Shown(OFFLINE, None, active_ms)
+    assert kept.store.state(ALICE) == PresenceState(OFFLINE, None, active_ms)
 
 
 async def test_somebody_who_never_came_cannot_go(kept: Kept) -> None:
-    assert await kept.beat(OKSANA, OFFLINE, "bye") == Shown()
-    await kept.place(ALICE, Shown())
-    assert kept.store.shown(OKSANA) == kept.store.shown(ALICE) == Shown()
-    assert kept.store.shown(SubjectId("nobody")) == Shown()
+    assert await kept.beat(OKSANA, OFFLINE, "bye") == PresenceState()
+    await kept.place(ALICE, PresenceState())
+    assert kept.store.state(OKSANA) == kept.store.state(ALICE) == PresenceState()
+    assert kept.store.state(SubjectId("nobody")) == PresenceState()
 
 
 async def test_nobody_has_more_sessions_than_there_may_be_and_the_oldest_makes_room(kept: Kept) -> None:
     await kept.beat(OKSANA, session="oldest")
-    await kept.store.beat([Beat(OKSANA, AWAY, session=str(number)) for number in range(MAX_SESSIONS - 1)])
-    assert kept.store.shown(OKSANA).status is ONLINE
+    await kept.store.record_heartbeat(
+        [Heartbeat(OKSANA, AWAY, session=str(number)) for number in range(MAX_SESSIONS - 1)]
+    )
+    assert kept.store.state(OKSANA).status is ONLINE
     assert (await kept.beat(OKSANA, AWAY, session="one more")).status is AWAY
     await kept.pass_time(TTL_MS)
     assert (await kept.changes(3))[-1] == (OKSANA, "away", "offline")
 
 
 async def test_many_heartbeats_at_once_are_taken_in_their_order(kept: Kept) -> None:
-    beats = [Beat(SubjectId(f"u_{number}")) for number in range(1500)] + [Beat(SubjectId("u_7"), AWAY, "later")]
-    shown = await kept.store.beat(beats)
+    beats = [Heartbeat(SubjectId(f"u_{number}")) for number in range(1500)] + [
+        Heartbeat(SubjectId("u_7"), AWAY, "later")
+    ]
+    shown = await kept.store.record_heartbeat(beats)
     assert [each.status for each in shown] == [ONLINE] * 1500 + [AWAY]
     assert (await kept.changes(1501))[-1] == ("u_7", "online", "away")
     await kept.pass_time(TTL_MS)
     await kept.changes(1501 + 1500)
-    assert kept.store.shown(SubjectId("u_1499")).status is OFFLINE
+    assert kept.store.state(SubjectId("u_1499")).status is OFFLINE
 
 
 @pytest.mark.parametrize("name", ["a:b", "4:четверо", "", "\n", "🦉" * 60, "'\"\\{}"])
@@ -206,6 +212,6 @@ async def test_any_name_will_do(kept: Kept, name: str) -> None:
     subject = SubjectId(f"u_{name}")
     await kept.beat(subject, session=name, text=name)
     # A status text is one line.
-    assert kept.store.shown(subject) == Shown(ONLINE, name.strip(), kept.now[0])
+    assert kept.store.state(subject) == PresenceState(ONLINE, name.strip(), kept.now[0])
     await kept.pass_time(TTL_MS)
     assert (await kept.changes(2))[1:] == [(subject, "online", "offline")]

@@ -14,7 +14,7 @@ from daarion_appservice.storage import migrate, tables
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.inbox import ReceivedEvent
 from daarion_appservice.storage.inbox_writer import ReceivedTransaction
-from daarion_appservice.storage.read_cache import Remembered
+from daarion_appservice.storage.read_cache import ReadCache
 
 KEY = "how often"
 
@@ -235,7 +235,7 @@ async def test_a_look_that_failed_is_not_remembered(counter: Counter) -> None:
 
 
 async def test_of_what_there_is_no_room_for_the_longest_unused_goes_first(counter: Counter) -> None:
-    remembered = Remembered(_Still(), max_bytes=1600)
+    remembered = ReadCache(_Still(), max_bytes=1600)
     read: list[str] = []
 
     def reading(key: str) -> Callable[[], Coroutine[None, None, str]]:

@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
-from daarion_appservice.city.history_visibility import MembershipPeriod, reading_of
+from daarion_appservice.city.history_visibility import MembershipPeriod, readable_ranges
 from daarion_appservice.city.types import CitizenId, HistoryVisibility, MatrixRoomId, OutboxKind, RoomId, UserId
 from daarion_appservice.storage import migrate, tables
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.readable import message_is_readable
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
 GENERAL, HALL = RoomId("city_general"), "!hall:city.localhost"
@@ -38,7 +38,7 @@ PICTURE = "mxc://city.localhost/picture"
 class Hall:
     """General, as it goes on its Matrix side."""
 
-    open: OpenCity
+    open: InProcessCity
     count: int = field(default=0)
 
     async def hears(self, event_type: str, content: Any, **more: Any) -> str:
@@ -84,7 +84,7 @@ class Hall:
 
 @pytest.fixture
 async def hall(database_url: str) -> AsyncIterator[Hall]:
-    async with open_city(database_url) as city:
+    async with in_process_city(database_url) as city:
         async with city.city.database.transaction() as tx:
             await tx.rooms.link(GENERAL, MatrixRoomId(HALL))
         yield Hall(city)
@@ -536,7 +536,7 @@ async def test_query_and_rule_agree(tmp_path: Any) -> None:
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(periods)
     def agree(stays: list[tuple[int, int, int, bool]]) -> None:
-        reading = reading_of(
+        reading = readable_ranges(
             MembershipPeriod(5 * a, 5 * (a + b) if joined else None, 5 * (a + b + c) if c else None)
             for a, b, c, joined in stays
         )

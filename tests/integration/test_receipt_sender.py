@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 import pytest
 
-from daarion_appservice.city.events import InhabitantRead
-from daarion_appservice.city.online_members import Occupancy
+from daarion_appservice.city.events import LocalUserRead
+from daarion_appservice.city.online_members import OnlineMembers
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, AuthorKind, EventId, MatrixRoomId, Message, RoomId, UserId
 from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.matrix.client.homeserver import Homeserver
-from daarion_appservice.matrix.client.monitor import HomeserverWatch
+from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.ghosts.ghosts import Ghosts, Profile
 from daarion_appservice.matrix.outbound import receipts as receipts_module
-from daarion_appservice.matrix.outbound.receipts import ReceiptsOut
+from daarion_appservice.matrix.outbound.receipts import ReceiptSender
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from tests.parts.city import eventually
-from tests.parts.messaging import NAMESPACE, desk
+from tests.parts.messaging import NAMESPACE, messaging_harness
 from tests.parts.scripted_homeserver import HANG_UP, Asked, ScriptedHomeserver, refused
 
 OKSANA, TARAS = Author(AuthorKind.CITIZEN, "u_1", "Оксана"), Author(AuthorKind.CITIZEN, "u_2", "Тарас")
@@ -31,14 +31,14 @@ GENERAL = RoomId("city_general")
 
 @dataclass
 class Readers:
-    receipts: ReceiptsOut
-    watch: HomeserverWatch
+    receipts: ReceiptSender
+    watch: HomeserverMonitor
     messages: list[Message]
     spoke: list[UserId]
 
     def reads(self, number: int, who: Author = OKSANA) -> None:
         message = self.messages[number]
-        self.receipts.follow(InhabitantRead(GENERAL, who, message.id, message.seq))
+        self.receipts.follow(LocalUserRead(GENERAL, who, message.id, message.seq))
 
 
 @pytest.fixture
@@ -51,24 +51,24 @@ async def homeserver() -> AsyncIterator[ScriptedHomeserver]:
 @pytest.fixture
 async def readers(sqlite_url: str, homeserver: ScriptedHomeserver) -> AsyncIterator[Readers]:
     """Somebody who is in the room and has a ghost, and ten messages that are on Matrix."""
-    database, occupancy = Database(sqlite_url), Occupancy()
+    database, occupancy = Database(sqlite_url), OnlineMembers()
     await migrate.upgrade(database)
     await Rooms(database, lambda _: None, now_ms, new_id).open(
         "General", slug="general", matrix_room=MatrixRoomId("!g")
     )
-    city = desk(database, lambda _: None)
+    city = messaging_harness(database, lambda _: None)
     messages = [await city.post(OKSANA, "general", str(number)) for number in range(10)]
     async with database.transaction() as tx:
         for number, message in enumerate(messages):
             await tx.messages.delivered(message.id, EventId(f"${number}"))
     client = Homeserver(homeserver.url, "as_token")
-    watch = HomeserverWatch(client, "city")
+    watch = HomeserverMonitor(client, "city")
     watch.found()
     ghosts = Ghosts(client, database, NAMESPACE, city.members, occupancy, lambda _: None)
     await ghosts.ensure(GHOST, Profile("Оксана"))
     occupancy.joined(GENERAL, OKSANA.subject)
     spoke: list[UserId] = []
-    receipts = ReceiptsOut(client, watch, database, NAMESPACE, ghosts, occupancy, on_spoke=spoke.append)
+    receipts = ReceiptSender(client, watch, database, NAMESPACE, ghosts, occupancy, on_spoke=spoke.append)
     running = asyncio.create_task(receipts.run())
     await asyncio.sleep(0)
     yield Readers(receipts, watch, messages, spoke)

@@ -10,11 +10,11 @@ import pytest
 from pydantic import TypeAdapter
 
 from daarion_appservice.city.events import RegistryChanged
-from daarion_appservice.city.presence import Beat
+from daarion_appservice.city.presence import Heartbeat
 from daarion_appservice.city.types import AgentSlug, agent_subject
 from daarion_appservice.http import schemas, schemas_registry
 from tests.parts.city import ADMIN_TOKEN, citizen_token
-from tests.parts.in_process_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.in_process_city import SERVICE_TOKEN, Answer, InProcessCity, in_process_city
 
 IMPORT = "/api/v1/registry/import"
 REGISTRY: dict[str, list[dict[str, Any]]] = {
@@ -38,38 +38,38 @@ REGISTRY: dict[str, list[dict[str, Any]]] = {
 
 
 @pytest.fixture
-async def city(database_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(database_url) as city:
+async def city(database_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(database_url) as city:
         yield city
 
 
 @pytest.fixture
-async def here(sqlite_url: str) -> AsyncIterator[OpenCity]:
+async def here(sqlite_url: str) -> AsyncIterator[InProcessCity]:
     """The same, where the database makes no difference."""
-    async with open_city(sqlite_url) as city:
+    async with in_process_city(sqlite_url) as city:
         yield city
 
 
-async def manage(city: OpenCity, method: str, path: str, content: Any = ...) -> Answer:
+async def manage(city: InProcessCity, method: str, path: str, content: Any = ...) -> Answer:
     return await city.call(method, path, content, token=ADMIN_TOKEN)
 
 
-async def lay_over(city: OpenCity, content: Any, query: str = "") -> Any:
+async def lay_over(city: InProcessCity, content: Any, query: str = "") -> Any:
     answer = await manage(city, "POST", IMPORT + query, content)
     assert answer.status == 200, answer
     return TypeAdapter(schemas_registry.Imported).validate_python(answer.content).model_dump()
 
 
-async def slugs(city: OpenCity, query: str = "") -> list[str]:
+async def slugs(city: InProcessCity, query: str = "") -> list[str]:
     return [agent["slug"] for agent in await city.get(f"/api/v1/agents{query}")]
 
 
 # --- reading ------------------------------------------------------------------------------------------
 
 
-async def test_places_show_who_lives_there_and_who_looks_after_them(city: OpenCity) -> None:
+async def test_places_show_who_lives_there_and_who_looks_after_them(city: InProcessCity) -> None:
     await lay_over(city, REGISTRY)
-    await city.city.presence.beat([Beat(agent_subject(AgentSlug("varta")))])
+    await city.city.presence.record_heartbeat([Heartbeat(agent_subject(AgentSlug("varta")))])
 
     [node] = await city.get("/api/v1/nodes")
     TypeAdapter(schemas_registry.Node).validate_python(node, strict=False)
@@ -112,7 +112,7 @@ async def test_places_show_who_lives_there_and_who_looks_after_them(city: OpenCi
         assert (await city.call("GET", f"/api/v1/{path}")).status == 404
 
 
-async def test_agents_are_found_by_what_they_are_page_by_page(here: OpenCity) -> None:
+async def test_agents_are_found_by_what_they_are_page_by_page(here: InProcessCity) -> None:
     await lay_over(here, REGISTRY)
     assert await slugs(here) == ["daarwizz", "hospodar", "scribe", "varta"]
     for query, found in {
@@ -147,7 +147,7 @@ CHANGES = [
 ]  # fmt: skip
 
 
-async def test_only_admins_change_anything(here: OpenCity) -> None:
+async def test_only_admins_change_anything(here: InProcessCity) -> None:
     before = await here.get("/api/v1/agents")
     strangers = [None, citizen_token("u_1"), citizen_token("u_2", role="mayor"), SERVICE_TOKEN]
     strangers.append(await here.agent_token("scribe"))
@@ -164,7 +164,7 @@ async def test_only_admins_change_anything(here: OpenCity) -> None:
 # --- agents -------------------------------------------------------------------------------------------
 
 
-async def test_an_agent_is_described_as_a_whole(city: OpenCity) -> None:
+async def test_an_agent_is_described_as_a_whole(city: InProcessCity) -> None:
     said = {
         "display_name": "Новий",
         "title": "T",
@@ -214,7 +214,9 @@ async def test_an_agent_is_described_as_a_whole(city: OpenCity) -> None:
         ("new", {"display_name": "x", "node_id": "n" * 256}, "node_id"),
     ],
 )
-async def test_a_description_that_cannot_be_changes_nothing(here: OpenCity, path: str, said: Any, field: str) -> None:
+async def test_a_description_that_cannot_be_changes_nothing(
+    here: InProcessCity, path: str, said: Any, field: str
+) -> None:
     before = await here.get("/api/v1/agents")
     answer = await manage(here, "PUT", f"/api/v1/agents/{path}", said)
     assert (answer.status, answer.content["code"]) == (422, "invalid"), answer
@@ -222,7 +224,7 @@ async def test_a_description_that_cannot_be_changes_nothing(here: OpenCity, path
     assert await here.get("/api/v1/agents") == before
 
 
-async def test_a_token_is_shown_once_counts_at_once_and_ends_at_once(city: OpenCity) -> None:
+async def test_a_token_is_shown_once_counts_at_once_and_ends_at_once(city: InProcessCity) -> None:
     tokens, beat = "/api/v1/agents/scribe/tokens", "/api/v1/agents/scribe/heartbeat"
     made = (await manage(city, "POST", tokens)).content
     TypeAdapter(schemas_registry.NewAgentToken).validate_python(made)
@@ -246,7 +248,7 @@ async def test_a_token_is_shown_once_counts_at_once_and_ends_at_once(city: OpenC
         assert (answer.status, answer.content["code"]) == (404, code)
 
 
-async def test_what_a_removed_agent_said_stays_and_nobody_speaks_for_it(city: OpenCity) -> None:
+async def test_what_a_removed_agent_said_stays_and_nobody_speaks_for_it(city: InProcessCity) -> None:
     token = (await manage(city, "POST", "/api/v1/agents/scribe/tokens")).content["token"]
     await city.call("POST", "/city/rooms/general/messages", {"body": "Пишу"}, token=token)
     before = await city.get("/city/rooms/general/messages")
@@ -271,7 +273,7 @@ async def test_what_a_removed_agent_said_stays_and_nobody_speaks_for_it(city: Op
 # --- places -------------------------------------------------------------------------------------------
 
 
-async def test_names_with_turning_characters_are_one_line(city: OpenCity) -> None:
+async def test_names_with_turning_characters_are_one_line(city: InProcessCity) -> None:
     agent = {"display_name": "На\u202eу\nка", "title": "\u2066T"}
     answer = await manage(city, "PUT", "/api/v1/agents/new", agent)
     assert (answer.content["display_name"], answer.content["title"]) == ("Нау ка", "T")
@@ -286,7 +288,7 @@ async def test_names_with_turning_characters_are_one_line(city: OpenCity) -> Non
     assert again.content["agents"]["unchanged"] == 1
 
 
-async def test_a_place_is_described_and_goes_when_nobody_is_left_there(city: OpenCity) -> None:
+async def test_a_place_is_described_and_goes_when_nobody_is_left_there(city: InProcessCity) -> None:
     for part, said in (
         ("districts", {"name": "Поділ"}),
         ("nodes", {"district": "x"}),
@@ -312,7 +314,7 @@ async def test_a_place_is_described_and_goes_when_nobody_is_left_there(city: Ope
         assert "x" not in [each.get("id", each.get("slug")) for each in await city.get(f"/api/v1/{part}")]
 
 
-async def test_a_place_with_any_name_can_be_described(here: OpenCity) -> None:
+async def test_a_place_with_any_name_can_be_described(here: InProcessCity) -> None:
     assert (await manage(here, "PUT", "/api/v1/nodes/%D0%92%D1%83%D0%B7%D0%BE%D0%BB%201", {})).status == 201
     assert (await here.get("/api/v1/nodes/%D0%92%D1%83%D0%B7%D0%BE%D0%BB%201"))["name"] == "Вузол 1"
     for name in ("a%2Fb", "%20a", "a%0A", "a" * 256):
@@ -323,7 +325,7 @@ async def test_a_place_with_any_name_can_be_described(here: OpenCity) -> None:
 # --- all at once --------------------------------------------------------------------------------------
 
 
-async def test_an_import_writes_what_differs_and_nothing_else(city: OpenCity) -> None:
+async def test_an_import_writes_what_differs_and_nothing_else(city: InProcessCity) -> None:
     heard: list[RegistryChanged] = []
     city.city.bus.subscribe(RegistryChanged, heard.append)
     first = await lay_over(city, REGISTRY)
@@ -344,7 +346,7 @@ async def test_an_import_writes_what_differs_and_nothing_else(city: OpenCity) ->
     assert await slugs(city) == ["hospodar", "varta"]
 
 
-async def test_a_thousand_agents_are_one_change(city: OpenCity) -> None:
+async def test_a_thousand_agents_are_one_change(city: InProcessCity) -> None:
     heard: list[RegistryChanged] = []
     city.city.bus.subscribe(RegistryChanged, heard.append)
     many = [{"slug": f"a{number:04}", "display_name": f"Агент {number}", "node_id": "n"} for number in range(1000)]
@@ -356,7 +358,7 @@ async def test_a_thousand_agents_are_one_change(city: OpenCity) -> None:
     assert await slugs(city) == []
 
 
-async def test_an_import_with_a_mistake_changes_nothing_and_names_all_of_them(here: OpenCity) -> None:
+async def test_an_import_with_a_mistake_changes_nothing_and_names_all_of_them(here: InProcessCity) -> None:
     wrong = REGISTRY | {"agents": [*REGISTRY["agents"], {"slug": "B"}, {"slug": "varta", "display_name": "x"}]}
     answer = await manage(here, "POST", IMPORT, wrong)
     assert (answer.status, answer.content["code"]) == (422, "invalid")
@@ -372,7 +374,7 @@ async def test_an_import_with_a_mistake_changes_nothing_and_names_all_of_them(he
     assert await here.get("/api/v1/districts") == []
 
 
-async def test_an_import_does_not_take_away_the_ground_under_anybody(city: OpenCity) -> None:
+async def test_an_import_does_not_take_away_the_ground_under_anybody(city: InProcessCity) -> None:
     await lay_over(city, REGISTRY)
     answer = await manage(city, "POST", f"{IMPORT}?remove_missing=true", {"districts": [], "agents": []})
     assert (answer.status, answer.content["code"]) == (409, "place_in_use")
@@ -381,7 +383,7 @@ async def test_an_import_does_not_take_away_the_ground_under_anybody(city: OpenC
     assert [gone[part]["removed"] for part in REGISTRY] == [1, 1, 1, 4]
 
 
-async def test_many_admins_at_once_leave_a_registry_that_is_whole(city: OpenCity) -> None:
+async def test_many_admins_at_once_leave_a_registry_that_is_whole(city: InProcessCity) -> None:
     async def change(number: int) -> int:
         slug, said = f"a{number % 3}", {"display_name": str(number), "node_id": f"n{number % 2}"}
         if number % 4 == 3:

@@ -13,8 +13,8 @@ from daarion_appservice.agents.second_me import MAX_PROMPT_CHARS
 from daarion_appservice.city.presence import Status
 from daarion_appservice.city.second_me import SECOND_ME
 from daarion_appservice.city.types import Author, AuthorKind, CitizenId, MatrixRoomId, SubjectId, UserId
-from daarion_appservice.errors import Conflict, NotAllowed
-from tests.parts.agent_replies import GENERAL, LATER, SCRIBE, Forum, open_forum
+from daarion_appservice.errors import Conflict, Forbidden
+from tests.parts.agent_replies import GENERAL, LATER, SCRIBE, AgentReplyHarness, open_agent_replies
 from tests.parts.agents_core import after, says
 from tests.parts.city import eventually
 from tests.parts.messaging import link
@@ -26,21 +26,21 @@ LINK = "https://matrix.to/#/@agent_scribe:city.localhost"
 
 
 @pytest.fixture
-async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Forum]:
-    async with open_forum(database_url, monkeypatch) as forum:
+async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
+    async with open_agent_replies(database_url, monkeypatch) as forum:
         yield forum
 
 
-async def remembered(forum: Forum, who: str) -> list[tuple[str, str]]:
+async def remembered(forum: AgentReplyHarness, who: str) -> list[tuple[str, str]]:
     async with forum.second_me() as second_me:
         return [(each.prompt, each.response) for each in await second_me.history(SubjectId(who))]
 
 
-async def links(forum: Forum, user: str, citizen: CitizenId) -> None:
+async def links(forum: AgentReplyHarness, user: str, citizen: CitizenId) -> None:
     await forum.accounts.link(citizen, user, "city.localhost")
 
 
-async def test_in_company_an_agent_answers_whoever_turns_to_it(forum: Forum) -> None:
+async def test_in_company_an_agent_answers_whoever_turns_to_it(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SCRIBE, in_company=True)
     async with forum.answering():
         await forum.hears(chat, ALICE, "Бобе, ходімо обідати")
@@ -50,7 +50,7 @@ async def test_in_company_an_agent_answers_whoever_turns_to_it(forum: Forum) -> 
     assert [asked.content["input"] for asked in forum.core.asked] == ["Писар, нагадай нам о другій"]
 
 
-async def test_second_me_remembers_in_a_chat_what_was_asked_there(forum: Forum) -> None:
+async def test_second_me_remembers_in_a_chat_what_was_asked_there(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SECOND_ME)
     forum.core.next(says("Сонце"), says("Так"))
     async with forum.answering():
@@ -69,7 +69,7 @@ async def test_second_me_remembers_in_a_chat_what_was_asked_there(forum: Forum) 
     assert await remembered(forum, ALICE) == [("Яка погода?", "Сонце"), ("Точно?", "Так")]
 
 
-async def test_of_a_linked_person_it_remembers_the_same_in_the_city(forum: Forum) -> None:
+async def test_of_a_linked_person_it_remembers_the_same_in_the_city(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SECOND_ME)
     forum.core.next(says("давнє"), says("перше"), says("друге"))
     async with forum.answering(), forum.second_me() as second_me:
@@ -88,7 +88,7 @@ async def test_of_a_linked_person_it_remembers_the_same_in_the_city(forum: Forum
     assert await forum.accounts.subject_of(UserId(ALICE)) == ALICE
 
 
-async def test_an_account_is_one_citizens_and_a_citizen_has_one(forum: Forum) -> None:
+async def test_an_account_is_one_citizens_and_a_citizen_has_one(forum: AgentReplyHarness) -> None:
     bob, carol, petro = "@bob:city.localhost", "@carol:city.localhost", CitizenId("u_2")
     await links(forum, ALICE, OKSANA)
     with pytest.raises(Conflict):
@@ -104,7 +104,7 @@ async def test_an_account_is_one_citizens_and_a_citizen_has_one(forum: Forum) ->
     assert len(refused) == 4
     await asyncio.gather(*(links(forum, f"@{name}:city.localhost", petro) for name in ("dave", "erin", "frank")))
     assert str(await forum.accounts.of(petro))[1:-15] in {"dave", "erin", "frank"}
-    with pytest.raises(NotAllowed):
+    with pytest.raises(Forbidden):
         await forum.accounts.link(OKSANA, ALICE, "elsewhere.example")
     assert await forum.accounts.of(OKSANA) == bob
 
@@ -119,7 +119,9 @@ async def test_an_account_is_one_citizens_and_a_citizen_has_one(forum: Forum) ->
         ("How is the weather?", "!Забудь УСЕ!", "більше не пам’ятає"),
     ],
 )
-async def test_forget_in_a_chat_deletes_the_askers_memory(forum: Forum, first: str, command: str, notice: str) -> None:
+async def test_forget_in_a_chat_deletes_the_askers_memory(
+    forum: AgentReplyHarness, first: str, command: str, notice: str
+) -> None:
     chat, mallorys = await forum.chat(SECOND_ME), await forum.chat(SECOND_ME)
     async with forum.answering():
         await forum.hears(mallorys, MALLORY, "And mine?")
@@ -137,7 +139,7 @@ async def test_forget_in_a_chat_deletes_the_askers_memory(forum: Forum, first: s
     assert [prompt for prompt, _ in await remembered(forum, MALLORY)] == ["And mine?"]
 
 
-async def test_forget_deletes_the_memory_of_the_linked_citizen_too(forum: Forum) -> None:
+async def test_forget_deletes_the_memory_of_the_linked_citizen_too(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SECOND_ME)
     async with forum.answering():
         await forum.hears(chat, ALICE, "0")
@@ -150,7 +152,7 @@ async def test_forget_deletes_the_memory_of_the_linked_citizen_too(forum: Forum)
     assert (await remembered(forum, ALICE), await remembered(forum, OKSANA)) == ([], [])
 
 
-async def test_forget_without_an_agents_core_is_done(forum: Forum) -> None:
+async def test_forget_without_an_agents_core_is_done(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SECOND_ME)
     async with forum.answering():
         await forum.hears(chat, ALICE, "0")
@@ -161,7 +163,7 @@ async def test_forget_without_an_agents_core_is_done(forum: Forum) -> None:
     assert await remembered(forum, ALICE) == []
 
 
-async def test_forget_in_company_deletes_nothing(forum: Forum) -> None:
+async def test_forget_in_company_deletes_nothing(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SECOND_ME)
     async with forum.answering():
         await forum.hears(chat, ALICE, "0")
@@ -173,7 +175,7 @@ async def test_forget_in_company_deletes_nothing(forum: Forum) -> None:
 
 
 @pytest.mark.parametrize("body", ["Forget it, what is next?", "забудь про погоду", "unforgettable", "!forgetful"])
-async def test_a_sentence_with_forget_is_a_question(forum: Forum, body: str) -> None:
+async def test_a_sentence_with_forget_is_a_question(forum: AgentReplyHarness, body: str) -> None:
     chat = await forum.chat(SECOND_ME)
     async with forum.answering():
         await forum.hears(chat, ALICE, body)
@@ -181,7 +183,7 @@ async def test_a_sentence_with_forget_is_a_question(forum: Forum, body: str) -> 
     assert [prompt for prompt, _ in await remembered(forum, ALICE)] == [body]
 
 
-async def test_other_agents_are_asked_what_second_me_takes_as_a_command(forum: Forum) -> None:
+async def test_other_agents_are_asked_what_second_me_takes_as_a_command(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SCRIBE)
     async with forum.answering():
         await forum.hears(chat, ALICE, "!forget")
@@ -189,7 +191,7 @@ async def test_other_agents_are_asked_what_second_me_takes_as_a_command(forum: F
     assert [asked.content["input"] for asked in forum.core.asked] == ["!forget"]
 
 
-async def test_who_comes_into_a_chat_is_company_at_once(forum: Forum) -> None:
+async def test_who_comes_into_a_chat_is_company_at_once(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SECOND_ME)
     await forum.happens(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
     await forum.hears(chat, ALICE, "Привіт")
@@ -199,7 +201,7 @@ async def test_who_comes_into_a_chat_is_company_at_once(forum: Forum) -> None:
     assert (notice.msgtype, forum.core.asked) == ("m.notice", [])
 
 
-async def test_second_me_waits_until_it_is_known_who_listens(forum: Forum) -> None:
+async def test_second_me_waits_until_it_is_known_who_listens(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SECOND_ME)
     await forum.hears(chat, ALICE, "Привіт")
     async with forum.database.transaction() as tx:
@@ -217,7 +219,7 @@ async def test_second_me_waits_until_it_is_known_who_listens(forum: Forum) -> No
         await forum.answers(room=chat.id)
 
 
-async def test_an_answer_is_not_shown_to_who_came_while_it_was_made(forum: Forum) -> None:
+async def test_an_answer_is_not_shown_to_who_came_while_it_was_made(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SECOND_ME)
     gate = asyncio.Event()
     forum.core.next(after(gate, says("таємне")))
@@ -234,7 +236,7 @@ async def test_an_answer_is_not_shown_to_who_came_while_it_was_made(forum: Forum
     assert notice.msgtype == "m.notice"
 
 
-async def test_another_agent_may_be_invited_where_a_chat_is_over(forum: Forum) -> None:
+async def test_another_agent_may_be_invited_where_a_chat_is_over(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SCRIBE)
     ghost, other = "@agent_scribe:city.localhost", "@agent_varta:city.localhost"
     await forum.happens(chat, "m.room.member", {"membership": "leave"}, sender=ALICE, state_key=ghost)
@@ -246,7 +248,7 @@ async def test_another_agent_may_be_invited_where_a_chat_is_over(forum: Forum) -
     assert (now.agent, now.archived, now.id == chat.id) == ("varta", False, False)
 
 
-async def test_an_invitation_into_a_room_that_was_replaced_takes_it_from_nobody(forum: Forum) -> None:
+async def test_an_invitation_into_a_room_that_was_replaced_takes_it_from_nobody(forum: AgentReplyHarness) -> None:
     async with forum.database.transaction() as tx:
         await link(tx, GENERAL, "!old")
         await tx.rooms.move(GENERAL, MatrixRoomId("!new"), former=MatrixRoomId("!old"))
@@ -274,7 +276,9 @@ async def test_an_invitation_into_a_room_that_was_replaced_takes_it_from_nobody(
         ({"body": "ага", "formatted_body": f'<mx-reply><a href="{LINK}">Писарю</a></mx-reply>ага'}, False),
     ],
 )
-async def test_whom_an_older_client_means_stands_in_the_text(forum: Forum, content: Any, is_asked: bool) -> None:
+async def test_whom_an_older_client_means_stands_in_the_text(
+    forum: AgentReplyHarness, content: Any, is_asked: bool
+) -> None:
     async with forum.database.transaction() as tx:
         await link(tx, GENERAL, "!general")
         general = await tx.rooms.get(GENERAL)
@@ -285,7 +289,7 @@ async def test_whom_an_older_client_means_stands_in_the_text(forum: Forum, conte
         assert len(await tx.answers.owed(now_ms=LATER, limit=9)) == is_asked
 
 
-async def test_second_me_says_nothing_where_others_listen(forum: Forum) -> None:
+async def test_second_me_says_nothing_where_others_listen(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SECOND_ME, in_company=True)
     async with forum.answering():
         await forum.desk.post(Author(AuthorKind.CITIZEN, "u_1", "Оксана"), "general", "@second_me, що я питала?")
@@ -298,7 +302,7 @@ async def test_second_me_says_nothing_where_others_listen(forum: Forum) -> None:
     assert forum.core.asked == []
 
 
-async def test_what_it_remembered_before_a_crash_is_said_after_it(forum: Forum) -> None:
+async def test_what_it_remembered_before_a_crash_is_said_after_it(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SECOND_ME)
     await forum.hears(chat, ALICE, "Де ключі?")
     async with forum.database.reading() as tx:
@@ -316,7 +320,7 @@ async def test_what_it_remembered_before_a_crash_is_said_after_it(forum: Forum) 
     assert len(forum.core.asked) == 1
 
 
-async def test_a_question_waits_while_another_of_the_same_person_is_answered(forum: Forum) -> None:
+async def test_a_question_waits_while_another_of_the_same_person_is_answered(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SECOND_ME)
     gate = asyncio.Event()
     forum.core.next(after(gate, says("перше")), says("друге"))
@@ -346,7 +350,7 @@ async def test_a_question_waits_while_another_of_the_same_person_is_answered(for
     assert answer.body == "друге"
 
 
-async def test_a_question_that_is_too_long_is_told_so(forum: Forum) -> None:
+async def test_a_question_that_is_too_long_is_told_so(forum: AgentReplyHarness) -> None:
     chat = await forum.chat(SECOND_ME)
     async with forum.answering():
         await forum.hears(chat, ALICE, "a" * (MAX_PROMPT_CHARS + 1))
@@ -354,7 +358,7 @@ async def test_a_question_that_is_too_long_is_told_so(forum: Forum) -> None:
     assert (answer.msgtype, "too long" in answer.body) == ("m.notice", True)
 
 
-async def test_files_of_a_chat_are_fetched_for_nobody_nor_what_an_edit_brings_in(forum: Forum) -> None:
+async def test_files_of_a_chat_are_fetched_for_nobody_nor_what_an_edit_brings_in(forum: AgentReplyHarness) -> None:
     chat, secret = await forum.chat(SCRIBE), "mxc://city.localhost/secret"
     image = {"msgtype": "m.image", "body": "фото.png", "url": secret, "info": {"mimetype": "image/png"}}
     html = {"format": "org.matrix.custom.html", "formatted_body": f'<img src="{secret}" alt="фото">'}
@@ -380,7 +384,9 @@ async def test_files_of_a_chat_are_fetched_for_nobody_nor_what_an_edit_brings_in
 @pytest.mark.parametrize(
     ("visibility", "is_repeated"), [("joined", False), ("invited", False), ("shared", True), ("world_readable", True)]
 )
-async def test_agent_repeats_nothing_to_who_joined_later(forum: Forum, visibility: str, is_repeated: bool) -> None:
+async def test_agent_repeats_nothing_to_who_joined_later(
+    forum: AgentReplyHarness, visibility: str, is_repeated: bool
+) -> None:
     chat = await forum.chat(SCRIBE, in_company=True)
     content = {"history_visibility": visibility}
     await forum.happens(chat, "m.room.history_visibility", content, sender=ALICE, state_key="")
@@ -398,7 +404,7 @@ async def test_agent_repeats_nothing_to_who_joined_later(forum: Forum, visibilit
 
 
 @pytest.mark.parametrize("visibility", ["joined", "shared"])
-async def test_agent_repeats_nothing_private_in_public(forum: Forum, visibility: str) -> None:
+async def test_agent_repeats_nothing_private_in_public(forum: AgentReplyHarness, visibility: str) -> None:
     async with forum.database.transaction() as tx:
         await link(tx, GENERAL, "!general")
         general = await tx.rooms.get(GENERAL)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 
 
-async def counted(city: OpenCity, listener: str, status: str) -> float:
+async def counted(city: InProcessCity, listener: str, status: str) -> float:
     text = await city.get("/metrics", listener="matrix")
     return sum(
         sample.value
@@ -30,7 +30,7 @@ async def counted(city: OpenCity, listener: str, status: str) -> float:
 async def test_response_is_counted_by_listener_and_status(
     sqlite_url: str, listener: str, path: str, status: int
 ) -> None:
-    async with open_city(sqlite_url) as city:
+    async with in_process_city(sqlite_url) as city:
         before = await counted(city, listener, str(status))
         assert (await city.call("GET", path, listener=listener)).status == status
         assert await counted(city, listener, str(status)) == before + 1

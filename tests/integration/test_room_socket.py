@@ -11,11 +11,11 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from daarion_appservice.city.events import CityMissed, MessagePosted, TypingChanged
+from daarion_appservice.city.events import EventsMissed, MessagePosted, TypingChanged
 from daarion_appservice.city.types import MatrixRoomId, Member, Message, RoomId, SubjectId, UserId
 from daarion_appservice.realtime import room_streams
 from tests.parts.city import citizen_token
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
 GENERAL = RoomId("city_general")
@@ -24,8 +24,8 @@ ALICE = UserId("@alice:city.localhost")
 
 
 @pytest.fixture
-async def city(database_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(database_url) as city:
+async def city(database_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(database_url) as city:
         yield city
 
 
@@ -48,20 +48,20 @@ class Socket:
 
 
 @asynccontextmanager
-async def looking_on(city: OpenCity, query: str = "", room: str = "general") -> AsyncIterator[Socket]:
+async def looking_on(city: InProcessCity, query: str = "", room: str = "general") -> AsyncIterator[Socket]:
     url = f"http://{HOST}:{city.city.settings.api.port}/ws/city/rooms/{room}{query}"
     async with city.session.ws_connect(url) as socket:
         yield Socket(socket)
 
 
-async def looked_on(city: OpenCity, count: int = 1) -> None:
+async def looked_on(city: InProcessCity, count: int = 1) -> None:
     """Until so many are told what happens."""
     async with asyncio.timeout(10):
         while sum(len(room.listeners) for room in city.city.room_streams._rooms.values()) < count:
             await asyncio.sleep(0.005)
 
 
-async def say(city: OpenCity, *bodies: str) -> list[dict[str, Any]]:
+async def say(city: InProcessCity, *bodies: str) -> list[dict[str, Any]]:
     posted = []
     for body in bodies:
         answer = await city.call("POST", "/city/rooms/general/messages", {"body": body}, token=OKSANA)
@@ -70,7 +70,7 @@ async def say(city: OpenCity, *bodies: str) -> list[dict[str, Any]]:
     return posted
 
 
-async def member(city: OpenCity, user: UserId, *, joins: bool) -> None:
+async def member(city: InProcessCity, user: UserId, *, joins: bool) -> None:
     members = city.city.room_members
     async with city.city.database.transaction() as tx:
         happened = await (
@@ -80,7 +80,7 @@ async def member(city: OpenCity, user: UserId, *, joins: bool) -> None:
         city.city.bus.publish(event)
 
 
-async def test_what_is_said_is_heard_by_all_who_look_on_and_numbered(city: OpenCity) -> None:
+async def test_what_is_said_is_heard_by_all_who_look_on_and_numbered(city: InProcessCity) -> None:
     async with looking_on(city) as one, looking_on(city, room="city_general", query=f"?token={OKSANA}") as other:
         await looked_on(city, 2)
         await other.send(event="city.room.send", body="Привіт", client_id="c1")
@@ -92,14 +92,14 @@ async def test_what_is_said_is_heard_by_all_who_look_on_and_numbered(city: OpenC
         assert message == (await city.get("/city/rooms/general/messages"))[0]
 
 
-async def test_the_same_client_id_again_is_said_once(city: OpenCity) -> None:
+async def test_the_same_client_id_again_is_said_once(city: InProcessCity) -> None:
     async with looking_on(city, f"?token={OKSANA}") as socket:
         for body in ("один", "один", "два"):
             await socket.send(event="city.room.send", body=body, client_id=body)
         assert await socket.bodies(2) == [(1, "один"), (2, "два")]
 
 
-async def test_who_comes_and_goes_is_part_of_the_history(city: OpenCity) -> None:
+async def test_who_comes_and_goes_is_part_of_the_history(city: InProcessCity) -> None:
     async with looking_on(city) as socket:
         await looked_on(city)
         await member(city, ALICE, joins=True)
@@ -132,7 +132,7 @@ async def test_who_comes_and_goes_is_part_of_the_history(city: OpenCity) -> None
 )
 @pytest.mark.parametrize("who", [ALICE, UserId("@citizen_u_7:city.localhost")])
 async def test_who_is_put_out_is_told_apart_from_who_leaves(
-    city: OpenCity, who: UserId, membership: str, by: str, reason: object, cause: tuple[object, ...]
+    city: InProcessCity, who: UserId, membership: str, by: str, reason: object, cause: tuple[object, ...]
 ) -> None:
     matrix_room = MatrixRoomId("!general:city.localhost")
     async with city.city.database.transaction() as tx:
@@ -168,7 +168,7 @@ async def test_who_is_put_out_is_told_apart_from_who_leaves(
         assert [await socket.next() for _ in range(3)] == events
 
 
-async def test_whoever_comes_back_gets_what_was_missed_and_then_what_happens(city: OpenCity) -> None:
+async def test_whoever_comes_back_gets_what_was_missed_and_then_what_happens(city: InProcessCity) -> None:
     await say(city, "1", "2", "3")
     async with looking_on(city, "?since=1") as socket:
         assert await socket.bodies(2) == [(2, "2"), (3, "3")]
@@ -180,7 +180,7 @@ async def test_whoever_comes_back_gets_what_was_missed_and_then_what_happens(cit
         assert await socket.bodies(1) == [(5, "5")]
 
 
-async def test_whoever_missed_too_much_starts_afresh(city: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_whoever_missed_too_much_starts_afresh(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room_streams, "MAX_REPLAY", 2)
     await say(city, "1", "2", "3")
     async with looking_on(city, "?since=0") as socket:
@@ -192,13 +192,13 @@ async def test_whoever_missed_too_much_starts_afresh(city: OpenCity, monkeypatch
         assert await socket.bodies(2) == [(3, "3"), (4, "4")]
 
 
-async def test_a_number_of_the_future_is_answered_with_a_fresh_start(city: OpenCity) -> None:
+async def test_a_number_of_the_future_is_answered_with_a_fresh_start(city: InProcessCity) -> None:
     await say(city, "1")
     async with looking_on(city, "?since=9") as socket:
         assert await socket.next() == {"event": "city.room.resync", "room_id": GENERAL, "seq": 1}
 
 
-async def test_what_was_not_heard_is_read(city: OpenCity) -> None:
+async def test_what_was_not_heard_is_read(city: InProcessCity) -> None:
     """Things that other processes did, and that came late, twice, out of order or not at all."""
     bus = city.city.bus
     heard: list[MessagePosted] = []
@@ -212,14 +212,14 @@ async def test_what_was_not_heard_is_read(city: OpenCity) -> None:
         for late in (heard[0], heard[3], heard[1]):
             bus.hear(late)
         await say(city, "5")
-        bus.hear(CityMissed())
+        bus.hear(EventsMissed())
         assert await socket.bodies(1) == [(5, "5")]
         city.city.messages._publish = publish
         await say(city, "6")
         assert await socket.bodies(1) == [(6, "6")]
 
 
-async def test_history_that_is_brought_in_later_is_no_news(city: OpenCity) -> None:
+async def test_history_that_is_brought_in_later_is_no_news(city: InProcessCity) -> None:
     async with looking_on(city) as socket:
         await looked_on(city)
         (first,) = await say(city, "новина")
@@ -232,7 +232,7 @@ async def test_history_that_is_brought_in_later_is_no_news(city: OpenCity) -> No
         assert await socket.bodies(1) == [(2, "ще новина")]
 
 
-async def test_presence_and_typing_of_the_rooms_people_are_told(city: OpenCity) -> None:
+async def test_presence_and_typing_of_the_rooms_people_are_told(city: InProcessCity) -> None:
     await member(city, UserId("@agent_daarwizz:city.localhost"), joins=True)
     token = await city.agent_token("daarwizz")
     async with looking_on(city) as socket:
@@ -261,7 +261,7 @@ async def test_presence_and_typing_of_the_rooms_people_are_told(city: OpenCity) 
     ],
 )
 async def test_what_cannot_be_said_is_refused_by_name_and_the_socket_stays(
-    city: OpenCity, event: dict[str, Any], token: str, code: str
+    city: InProcessCity, event: dict[str, Any], token: str, code: str
 ) -> None:
     async with looking_on(city, f"?token={token}") as socket:
         await socket.send(**event)
@@ -273,14 +273,14 @@ async def test_what_cannot_be_said_is_refused_by_name_and_the_socket_stays(
 
 
 @pytest.mark.parametrize(("room", "status"), [("nowhere", 404), ("%00", 422)])
-async def test_there_must_be_such_a_room(city: OpenCity, room: str, status: int) -> None:
+async def test_there_must_be_such_a_room(city: InProcessCity, room: str, status: int) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         async with looking_on(city, room=room):
             pass
     assert refused.value.status == status
 
 
-async def test_nobody_looks_on_any_more_and_nothing_is_kept(city: OpenCity) -> None:
+async def test_nobody_looks_on_any_more_and_nothing_is_kept(city: InProcessCity) -> None:
     async with looking_on(city), looking_on(city, "?since=0"):
         await looked_on(city, 2)
     async with asyncio.timeout(10):
@@ -289,7 +289,7 @@ async def test_nobody_looks_on_any_more_and_nothing_is_kept(city: OpenCity) -> N
     await say(city, "ніхто не чує")
 
 
-async def test_many_at_once_are_told_in_one_order(city: OpenCity) -> None:
+async def test_many_at_once_are_told_in_one_order(city: InProcessCity) -> None:
     async with looking_on(city) as one, looking_on(city) as other:
         await looked_on(city, 2)
         await asyncio.gather(*(say(city, str(number)) for number in range(30)))
@@ -298,7 +298,7 @@ async def test_many_at_once_are_told_in_one_order(city: OpenCity) -> None:
         assert await other.bodies(30) == heard
 
 
-async def test_message_with_many_reactions_is_replayed_once(city: OpenCity) -> None:
+async def test_message_with_many_reactions_is_replayed_once(city: InProcessCity) -> None:
     (message,) = await say(city, "багато знаків")
     path = f"/city/rooms/general/messages/{message['id']}/reactions/"
     for sign in ("👍", "🎉", "👀"):
@@ -311,7 +311,9 @@ async def test_message_with_many_reactions_is_replayed_once(city: OpenCity) -> N
     assert [len(each["message"]["reactions"]) if each["message"] else None for each in told] == [3, None, None]
 
 
-async def test_replay_of_too_many_bytes_ends_in_a_fresh_start(city: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_replay_of_too_many_bytes_ends_in_a_fresh_start(
+    city: InProcessCity, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(room_streams, "MAX_REPLAY_BYTES", 100_000)
     await say(city, *("x" * 40_000 for _ in range(3)))
     async with looking_on(city, "?since=1") as socket:
@@ -325,7 +327,7 @@ async def test_replay_of_too_many_bytes_ends_in_a_fresh_start(city: OpenCity, mo
         assert (await socket.bodies(1)) == [(4, "далі")]
 
 
-async def test_reader_that_is_slow_at_first_is_told_everything(city: OpenCity) -> None:
+async def test_reader_that_is_slow_at_first_is_told_everything(city: InProcessCity) -> None:
     """It takes nothing while others go on speaking, and then finds all of it, in order."""
     await say(city, *("x" * 30_000 for _ in range(12)))
     async with looking_on(city, "?since=0") as socket:

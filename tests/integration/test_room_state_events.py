@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daarion_appservice.city.events import CityEvent, RoomChanged, RoomDoubted
-from daarion_appservice.city.rooms import RoomChange, Rooms
+from daarion_appservice.city.events import CityEvent, RoomChanged, RoomCheckRequested
+from daarion_appservice.city.rooms import Rooms, RoomUpdate
 from daarion_appservice.city.types import FeedKind, MatrixRoomId, Room
 from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.matrix.inbound.dispatch import EventHandlers
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
-from tests.parts.messaging import NAMESPACE, desk, link
+from tests.parts.messaging import NAMESPACE, link, messaging_harness
 
 HALL, FORMER = "!hall:city.localhost", "!former:city.localhost"
 ALICE, SCRIBE = "@alice:city.localhost", "@agent_scribe:city.localhost"
@@ -89,7 +89,7 @@ async def hall(database_url: str) -> AsyncIterator[Hall]:
     async with database.transaction() as tx:
         await link(tx, room.id, FORMER)
         await tx.rooms.move(room.id, MatrixRoomId(HALL), former=MatrixRoomId(FORMER))
-    yield Hall(database, rooms, desk(database, lambda _: None).handlers())
+    yield Hall(database, rooms, messaging_harness(database, lambda _: None).handlers())
     await database.close()
 
 
@@ -101,7 +101,7 @@ async def sqlite_hall(tmp_path: Path) -> AsyncIterator[Hall]:
     room = await rooms.open("Hall", slug="hall")
     async with database.transaction() as tx:
         await link(tx, room.id, HALL)
-    yield Hall(database, rooms, desk(database, lambda _: None).handlers())
+    yield Hall(database, rooms, messaging_harness(database, lambda _: None).handlers())
     await database.close()
 
 
@@ -116,7 +116,7 @@ async def test_a_new_name_is_taken_over_and_told(hall: Hall) -> None:
 
 
 async def test_a_name_from_matrix_does_not_open_a_room_that_was_archived_meanwhile(hall: Hall) -> None:
-    await hall.rooms.change("hall", RoomChange(archived=True))
+    await hall.rooms.change("hall", RoomUpdate(archived=True))
     await hall.hears("m.room.name", {"name": "Зал"})
     assert (await hall.room()).archived is True
 
@@ -131,7 +131,7 @@ async def test_the_citys_own_words_change_nothing_when_they_come_back(hall: Hall
 async def test_words_of_the_city_that_were_overtaken_are_said_again(hall: Hall) -> None:
     await hall.hears("m.room.name", {"name": "what Alice says first"})
     happened = await hall.hears("m.room.name", {"name": "what the city says next"}, sender=NAMESPACE.bot)
-    assert [type(each) for each in happened] == [RoomDoubted]
+    assert [type(each) for each in happened] == [RoomCheckRequested]
     async with hall.database.reading() as tx:
         told = await tx.rooms.told((await hall.room()).id)
     assert told.name == "what the city says next"
@@ -144,13 +144,17 @@ async def test_power_levels_are_kept_as_they_were_before_a_room_was_closed(hall:
     assert open_levels == '{"events_default":0,"users":{"@alice:city.localhost":50}}'
     await hall.told_archived(True)
     assert await hall.hears("m.room.power_levels", {"events_default": 100}, sender=NAMESPACE.bot) == []
-    assert [type(each) for each in await hall.hears("m.room.power_levels", {"events_default": 10})] == [RoomDoubted]
+    assert [type(each) for each in await hall.hears("m.room.power_levels", {"events_default": 10})] == [
+        RoomCheckRequested
+    ]
     assert (await hall.room()).power_levels == open_levels
 
 
 async def test_how_a_replaced_room_is_closed_is_not_how_the_room_is_governed(hall: Hall) -> None:
     before = (await hall.room()).power_levels
-    assert [type(each) for each in await hall.hears("m.room.tombstone", {"replacement_room": "!new"})] == [RoomDoubted]
+    assert [type(each) for each in await hall.hears("m.room.tombstone", {"replacement_room": "!new"})] == [
+        RoomCheckRequested
+    ]
     assert await hall.hears("m.room.power_levels", {"events_default": 50}) == []
     assert (await hall.room()).power_levels == before
     await hall.hears("m.room.tombstone", {})
@@ -161,7 +165,7 @@ async def test_how_a_replaced_room_is_closed_is_not_how_the_room_is_governed(hal
 async def test_only_what_happens_to_the_bot_casts_doubt_on_the_room(hall: Hall) -> None:
     async def doubts(user: str, membership: str) -> bool:
         return any(
-            isinstance(each, RoomDoubted)
+            isinstance(each, RoomCheckRequested)
             for each in await hall.hears("m.room.member", {"membership": membership}, state_key=user)
         )
 
@@ -172,7 +176,9 @@ async def test_only_what_happens_to_the_bot_casts_doubt_on_the_room(hall: Hall) 
 
 async def test_encryption_is_noticed_once_and_never_ends(hall: Hall) -> None:
     assert await hall.hears("m.room.encryption", {"algorithm": 7}) == []
-    assert [type(each) for each in await hall.hears("m.room.encryption", {"algorithm": "m.megolm"})] == [RoomDoubted]
+    assert [type(each) for each in await hall.hears("m.room.encryption", {"algorithm": "m.megolm"})] == [
+        RoomCheckRequested
+    ]
     assert await hall.hears("m.room.encryption", {}) == []
     assert await hall.hears("m.room.encryption", {"algorithm": "m.megolm"}) == []
     assert (await hall.room()).encrypted is True
@@ -197,7 +203,7 @@ async def test_no_content_breaks_anything(
     sqlite_hall: Hall, event_type: str, content: Any, state_key: Any, sender: str
 ) -> None:
     happened = await sqlite_hall.hears(event_type, content, state_key=state_key, sender=sender)
-    assert all(isinstance(each, RoomChanged | RoomDoubted) for each in happened)
+    assert all(isinstance(each, RoomChanged | RoomCheckRequested) for each in happened)
     room = await sqlite_hall.room()
     assert room.name
     assert len(room.join_rule) <= 32

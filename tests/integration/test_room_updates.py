@@ -10,11 +10,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from daarion_appservice.city.events import CityMissed, RoomChanged
+from daarion_appservice.city.events import EventsMissed, RoomChanged
 from daarion_appservice.city.types import HistoryVisibility, RoomId
 from daarion_appservice.http.websocket.presence import PATH
 from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
 TARAS, DANA = citizen_token("u_taras", "Тарас"), citizen_token("u_dana", "Дана")
@@ -22,8 +22,8 @@ GENERAL = "/city/rooms/general"
 
 
 @pytest.fixture
-async def city(database_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(database_url) as city:
+async def city(database_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(database_url) as city:
         yield city
 
 
@@ -51,7 +51,9 @@ class Socket:
 
 
 @asynccontextmanager
-async def connected(city: OpenCity, query: str = "?batch=1&rooms=1", token: str | None = None) -> AsyncIterator[Socket]:
+async def connected(
+    city: InProcessCity, query: str = "?batch=1&rooms=1", token: str | None = None
+) -> AsyncIterator[Socket]:
     url = f"ws://{HOST}:{city.city.settings.api.port}{PATH}{query}"
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with city.session.ws_connect(url, headers=headers) as socket:
@@ -72,7 +74,7 @@ async def until(condition: Callable[[], bool]) -> None:
     await eventually(holds)
 
 
-async def ok(city: OpenCity, method: str, path: str, content: Any = ..., token: str = TARAS) -> Any:
+async def ok(city: InProcessCity, method: str, path: str, content: Any = ..., token: str = TARAS) -> Any:
     answer = await city.call(method, path, content, token=token)
     assert answer.status in {200, 201}, answer
     return answer.content
@@ -82,14 +84,14 @@ def shows(socket: Socket, slug: str, **wanted: Any) -> Callable[[], bool]:
     return lambda: (room := socket.room(slug)) is not None and wanted.items() <= room.items()
 
 
-async def make_private(city: OpenCity, slug: str) -> None:
+async def make_private(city: InProcessCity, slug: str) -> None:
     async with city.city.database.transaction() as tx:
         room = await tx.rooms.hold(slug)
         assert room is not None
         await tx.rooms.governed(room.id, join_rule="invite", history_visibility=HistoryVisibility.JOINED)
 
 
-async def test_message_shows_as_the_list_shows_it(city: OpenCity) -> None:
+async def test_message_shows_as_the_list_shows_it(city: InProcessCity) -> None:
     async with connected(city) as socket, connected(city, "?batch=1") as other:
         await ok(city, "POST", f"{GENERAL}/messages", {"body": "hello"})
         listed = (await city.get("/city/rooms?ids=general"))[0]
@@ -100,7 +102,7 @@ async def test_message_shows_as_the_list_shows_it(city: OpenCity) -> None:
         assert other.room("general") is None
 
 
-async def test_members_online_follows_joins_and_presence(city: OpenCity) -> None:
+async def test_members_online_follows_joins_and_presence(city: InProcessCity) -> None:
     async with connected(city) as socket:
         await ok(city, "POST", f"{GENERAL}/join")
         async with connected(city, "", TARAS) as taras:
@@ -114,7 +116,7 @@ async def test_members_online_follows_joins_and_presence(city: OpenCity) -> None
             await until(shows(socket, "general", members_online=0))
 
 
-async def test_new_renamed_and_archived_rooms_are_told(city: OpenCity) -> None:
+async def test_new_renamed_and_archived_rooms_are_told(city: InProcessCity) -> None:
     async with connected(city) as socket:
         await ok(city, "POST", "/city/rooms", {"name": "Science"})
         await until(shows(socket, "science", name="Science"))
@@ -124,7 +126,7 @@ async def test_new_renamed_and_archived_rooms_are_told(city: OpenCity) -> None:
         await until(shows(socket, "science", archived=True))
 
 
-async def test_private_room_is_told_to_its_members_only(city: OpenCity) -> None:
+async def test_private_room_is_told_to_its_members_only(city: InProcessCity) -> None:
     await ok(city, "POST", "/city/rooms", {"name": "Secret"})
     await ok(city, "POST", "/city/rooms/secret/join", token=DANA)
     await make_private(city, "secret")
@@ -141,13 +143,13 @@ async def test_private_room_is_told_to_its_members_only(city: OpenCity) -> None:
             assert other.room("secret") is None
 
 
-async def test_missed_events_of_other_processes_are_a_resync(city: OpenCity) -> None:
+async def test_missed_events_of_other_processes_are_a_resync(city: InProcessCity) -> None:
     async with connected(city) as socket:
-        city.city.bus.publish(CityMissed())
+        city.city.bus.publish(EventsMissed())
         await until(lambda: {"event": "city.rooms.resync"} in socket.events)
 
 
-async def test_changes_wait_while_the_database_is_away(city: OpenCity, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_changes_wait_while_the_database_is_away(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
     updates, calls = city.city.room_updates, 0
     read = updates._tell
 

@@ -34,7 +34,7 @@ from tests.parts.agents_core import (
     streams,
 )
 from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
-from tests.parts.in_process_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.in_process_city import SERVICE_TOKEN, Answer, InProcessCity, in_process_city
 from tests.parts.ports import HOST
 
 OKSANA, PETRO = citizen_token("u_1", "Оксана"), citizen_token("u_2", "Петро")
@@ -50,23 +50,23 @@ async def core() -> AsyncIterator[BadCore]:
 
 
 @pytest.fixture
-async def city(core: BadCore, database_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(database_url, agents_core={"url": core.url}) as city:
+async def city(core: BadCore, database_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(database_url, agents_core={"url": core.url}) as city:
         yield city
 
 
 @pytest.fixture
-async def sqlite_city(core: BadCore, sqlite_url: str) -> AsyncIterator[OpenCity]:
+async def sqlite_city(core: BadCore, sqlite_url: str) -> AsyncIterator[InProcessCity]:
     """For what has nothing to do with the kind of database."""
-    async with open_city(sqlite_url, agents_core={"url": core.url}) as city:
+    async with in_process_city(sqlite_url, agents_core={"url": core.url}) as city:
         yield city
 
 
-async def ask(city: OpenCity, prompt: str, *, token: str = OKSANA, **more: str) -> Answer:
+async def ask(city: InProcessCity, prompt: str, *, token: str = OKSANA, **more: str) -> Answer:
     return await city.call("POST", "/secondme/invoke", {"prompt": prompt} | more, token=token)
 
 
-async def history(city: OpenCity, *, token: str = OKSANA) -> list[tuple[str, str]]:
+async def history(city: InProcessCity, *, token: str = OKSANA) -> list[tuple[str, str]]:
     return [(each["prompt"], each["response"]) for each in await city.get("/secondme/history", token=token)]
 
 
@@ -77,13 +77,13 @@ def code(answer: Answer) -> tuple[int, str]:
 # --- asked and answered -------------------------------------------------------------------------------
 
 
-async def test_excerpt_of_a_question_has_no_markdown(city: OpenCity, core: BadCore) -> None:
+async def test_excerpt_of_a_question_has_no_markdown(city: InProcessCity, core: BadCore) -> None:
     core.next(says("Так"))
     answer = await ask(city, "**Чи** є [парк](https://example.org)?\n\n" + "а" * 300)
     assert answer.content["prompt_excerpt"] == "Чи є парк? " + "а" * 148 + "…"
 
 
-async def test_a_question_is_answered_and_remembered(city: OpenCity, core: BadCore) -> None:
+async def test_a_question_is_answered_and_remembered(city: InProcessCity, core: BadCore) -> None:
     core.next(says("Озеленіть дахи"))
     answer = await ask(city, "Порадь ідею для міського району", user_id="u_1")
     assert answer.status == 200
@@ -106,7 +106,7 @@ async def test_a_question_is_answered_and_remembered(city: OpenCity, core: BadCo
     assert await city.get("/secondme/history?user_id=u_1", token=OKSANA) == [answer.content]
 
 
-async def test_the_sixth_question_no_longer_carries_the_first(city: OpenCity, core: BadCore) -> None:
+async def test_the_sixth_question_no_longer_carries_the_first(city: InProcessCity, core: BadCore) -> None:
     for number in range(1, 7):
         core.next(says(f"відповідь {number}"))
         await ask(city, f"питання {number}")
@@ -121,7 +121,7 @@ async def test_the_sixth_question_no_longer_carries_the_first(city: OpenCity, co
     assert kept == 5, "what is older is not kept at all"
 
 
-async def test_nobody_elses_questions_are_known(city: OpenCity, core: BadCore) -> None:
+async def test_nobody_elses_questions_are_known(city: InProcessCity, core: BadCore) -> None:
     for number in range(6):
         await ask(city, f"Оксана {number}")
     await ask(city, "Петро", token=PETRO)
@@ -130,7 +130,7 @@ async def test_nobody_elses_questions_are_known(city: OpenCity, core: BadCore) -
     assert len(await history(city)) == 5
 
 
-async def test_what_is_forgotten_is_gone(city: OpenCity, core: BadCore) -> None:
+async def test_what_is_forgotten_is_gone(city: InProcessCity, core: BadCore) -> None:
     await ask(city, "питання")
     await ask(city, "Петро", token=PETRO)
     answer = await city.call("DELETE", "/secondme/history?user_id=u_1", token=OKSANA)
@@ -142,7 +142,7 @@ async def test_what_is_forgotten_is_gone(city: OpenCity, core: BadCore) -> None:
 
 
 async def test_another_agent_may_be_everybodys_second_me(core: BadCore, sqlite_url: str) -> None:
-    async with open_city(sqlite_url, agents_core={"url": core.url}, city={"second_me": "alter_ego"}) as city:
+    async with in_process_city(sqlite_url, agents_core={"url": core.url}, city={"second_me": "alter_ego"}) as city:
         await ask(city, "питання")
     assert core.asked[0].path == "/agents/alter_ego/invoke"
 
@@ -151,7 +151,7 @@ async def test_another_agent_may_be_everybodys_second_me(core: BadCore, sqlite_u
 
 
 @asynccontextmanager
-async def streaming(city: OpenCity, prompt: str) -> AsyncIterator[aiohttp.ClientResponse]:
+async def streaming(city: InProcessCity, prompt: str) -> AsyncIterator[aiohttp.ClientResponse]:
     async with city.session.post(
         f"http://{HOST}:{city.city.settings.api.port}/secondme/invoke",
         json={"prompt": prompt},
@@ -178,7 +178,7 @@ async def all_events(response: aiohttp.ClientResponse) -> list[tuple[str, Any]]:
     return found
 
 
-async def test_the_answer_comes_while_it_is_made(sqlite_city: OpenCity, core: BadCore) -> None:
+async def test_the_answer_comes_while_it_is_made(sqlite_city: InProcessCity, core: BadCore) -> None:
     gate = asyncio.Event()
     core.next(pauses(gate, delta("Озе"), delta("леніть\nдахи"), DONE))
     async with streaming(sqlite_city, "Порадь") as response:
@@ -193,13 +193,13 @@ async def test_the_answer_comes_while_it_is_made(sqlite_city: OpenCity, core: Ba
     assert await sqlite_city.get("/secondme/history", token=OKSANA) == [done[1]]
 
 
-async def test_a_core_that_does_not_stream_is_one_event(sqlite_city: OpenCity) -> None:
+async def test_a_core_that_does_not_stream_is_one_event(sqlite_city: InProcessCity) -> None:
     async with streaming(sqlite_city, "Порадь") as response:
         assert [name for name, _ in await all_events(response)] == ["delta", "done"]
 
 
 async def test_an_answer_that_breaks_off_is_told_as_a_problem_and_not_remembered(
-    sqlite_city: OpenCity, core: BadCore
+    sqlite_city: InProcessCity, core: BadCore
 ) -> None:
     core.next(breaks_off_after(delta("Озе")))
     async with streaming(sqlite_city, "Порадь") as response:
@@ -211,7 +211,7 @@ async def test_an_answer_that_breaks_off_is_told_as_a_problem_and_not_remembered
     assert (await ask(sqlite_city, "Ще раз")).status == 200
 
 
-async def test_what_is_wrong_before_the_core_is_asked_is_no_stream(sqlite_city: OpenCity, core: BadCore) -> None:
+async def test_what_is_wrong_before_the_core_is_asked_is_no_stream(sqlite_city: InProcessCity, core: BadCore) -> None:
     async with streaming(sqlite_city, " ") as response:
         assert (response.status, response.content_type) == (422, "application/problem+json")
     core.next(says_nothing)
@@ -234,7 +234,7 @@ FAILURES: dict[str, tuple[Behaviour, tuple[int, str]]] = {
 
 
 async def test_what_is_no_answer_has_a_code_and_is_not_remembered(core: BadCore, sqlite_url: str) -> None:
-    async with open_city(sqlite_url, agents_core={"url": core.url, "timeout_s": SOON_S}) as city:
+    async with in_process_city(sqlite_url, agents_core={"url": core.url, "timeout_s": SOON_S}) as city:
         for behaviour, expected in FAILURES.values():
             core.next(behaviour)
             assert code(await ask(city, "питання")) == expected
@@ -244,7 +244,7 @@ async def test_what_is_no_answer_has_a_code_and_is_not_remembered(core: BadCore,
 
 
 async def test_the_front_page_says_whether_it_makes_sense_to_ask(core: BadCore, sqlite_url: str) -> None:
-    async with open_city(sqlite_url, agents_core={"url": core.url}) as city:
+    async with in_process_city(sqlite_url, agents_core={"url": core.url}) as city:
         assert (await city.get("/city/home"))["second_me"] == {"available": True}
         core.next(*[answers({}, status=500)] * 5)
         for _ in range(5):
@@ -257,7 +257,7 @@ async def test_the_front_page_says_whether_it_makes_sense_to_ask(core: BadCore, 
 
 
 async def test_a_city_without_agents_core_says_so(sqlite_url: str) -> None:
-    async with open_city(sqlite_url) as city:
+    async with in_process_city(sqlite_url) as city:
         assert code(await ask(city, "питання")) == (503, "no_core")
         assert (await city.get("/city/home"))["second_me"] == {"available": False}
         assert await history(city) == []
@@ -270,7 +270,7 @@ async def is_asked(core: BadCore, times: int) -> bool:
     return len(core.asked) == times
 
 
-async def test_a_citizen_is_answered_one_question_at_a_time(city: OpenCity, core: BadCore) -> None:
+async def test_a_citizen_is_answered_one_question_at_a_time(city: InProcessCity, core: BadCore) -> None:
     gate = asyncio.Event()
     core.next(after(gate, says("перша")))
     first = asyncio.create_task(ask(city, "перше"))
@@ -284,7 +284,7 @@ async def test_a_citizen_is_answered_one_question_at_a_time(city: OpenCity, core
 
 
 @pytest.fixture
-async def neighbour(city: OpenCity, database_url: str) -> AsyncIterator[SecondMe]:
+async def neighbour(city: InProcessCity, database_url: str) -> AsyncIterator[SecondMe]:
     """Of another process of the same city."""
     database = Database(database_url)
     yield SecondMe(city.city.core, database, now_ms, new_id, agent_id="second_me")
@@ -299,7 +299,7 @@ async def whole(second_me: SecondMe, prompt: str, who: SubjectId = IS_OKSANA) ->
 
 
 async def test_also_by_all_processes_together(
-    city: OpenCity, neighbour: SecondMe, core: BadCore, monkeypatch: pytest.MonkeyPatch
+    city: InProcessCity, neighbour: SecondMe, core: BadCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(second_me, "_TURN_MS", 1_000)
     monkeypatch.setattr(second_me, "_HOLD_EVERY_S", 0.05)
@@ -322,14 +322,14 @@ async def test_also_by_all_processes_together(
     assert core.asked[1].history == ["перше", "перша"]
 
 
-async def turn_ends(city: OpenCity) -> int:
+async def turn_ends(city: InProcessCity) -> int:
     async with city.city.database.reading() as tx:
         found = await tx.connection.scalar(select(secondme_turns.c.until_ms))
     assert found is not None
     return int(found)
 
 
-async def test_a_process_that_was_killed_holds_nobody_up_for_long(city: OpenCity, neighbour: SecondMe) -> None:
+async def test_a_process_that_was_killed_holds_nobody_up_for_long(city: InProcessCity, neighbour: SecondMe) -> None:
     async with city.city.database.transaction() as tx:
         assert await tx.interactions.take_turn(IS_OKSANA, "of the dead", now_ms=0, until_ms=now_ms() + 60_000)
     assert code(await ask(city, "питання")) == (409, "secondme_busy")
@@ -339,7 +339,7 @@ async def test_a_process_that_was_killed_holds_nobody_up_for_long(city: OpenCity
 
 
 async def test_an_answer_that_lost_its_turn_is_not_remembered_behind_those_that_came_after_it(
-    city: OpenCity, neighbour: SecondMe, core: BadCore
+    city: InProcessCity, neighbour: SecondMe, core: BadCore
 ) -> None:
     gate = asyncio.Event()
     core.next(after(gate, says("пізня")))
@@ -359,7 +359,7 @@ async def test_an_answer_that_lost_its_turn_is_not_remembered_behind_those_that_
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
 async def test_a_client_that_hangs_up_ends_the_call_and_nothing_is_remembered(
-    city: OpenCity, core: BadCore, accept: str
+    city: InProcessCity, core: BadCore, accept: str
 ) -> None:
     core.next(stalls_after(delta("Озе")))
     asking = asyncio.create_task(impatient(city, accept))
@@ -380,7 +380,7 @@ async def test_a_client_that_hangs_up_ends_the_call_and_nothing_is_remembered(
     assert [prompt for prompt, _ in await history(city)] == ["ще раз"]
 
 
-async def impatient(city: OpenCity, accept: str = "application/json") -> bytes:
+async def impatient(city: InProcessCity, accept: str = "application/json") -> bytes:
     """Somebody who hangs up when the test says so."""
     async with (
         aiohttp.ClientSession() as session,
@@ -394,13 +394,13 @@ async def impatient(city: OpenCity, accept: str = "application/json") -> bytes:
 
 
 async def test_a_restart_in_the_middle_of_an_answer_holds_nobody_up(core: BadCore, sqlite_url: str) -> None:
-    async with open_city(sqlite_url, agents_core={"url": core.url}) as city:
+    async with in_process_city(sqlite_url, agents_core={"url": core.url}) as city:
         core.next(stalls_after(delta("Озе")))
         cut_off = asyncio.create_task(impatient(city))
         await eventually(lambda: is_asked(core, 1))
     await asyncio.wait([cut_off])
     assert isinstance(cut_off.exception(), aiohttp.ClientError)
-    async with open_city(sqlite_url, agents_core={"url": core.url}) as city:
+    async with in_process_city(sqlite_url, agents_core={"url": core.url}) as city:
         assert (await ask(city, "ще раз")).status == 200
         assert core.asked[-1].history == []
 
@@ -409,7 +409,7 @@ async def test_a_restart_in_the_middle_of_an_answer_holds_nobody_up(core: BadCor
 
 
 async def test_everybody_has_a_second_me_of_their_own_and_only_citizens_have_one(
-    sqlite_city: OpenCity, core: BadCore
+    sqlite_city: InProcessCity, core: BadCore
 ) -> None:
     await ask(sqlite_city, "таємниця")
     routes = [("POST", "/secondme/invoke"), ("GET", "/secondme/history"), ("DELETE", "/secondme/history")]
@@ -428,7 +428,7 @@ async def test_everybody_has_a_second_me_of_their_own_and_only_citizens_have_one
     assert len(await history(sqlite_city)) == 1
 
 
-async def test_a_prompt_has_1_to_8000_characters(sqlite_city: OpenCity, core: BadCore) -> None:
+async def test_a_prompt_has_1_to_8000_characters(sqlite_city: InProcessCity, core: BadCore) -> None:
     for prompt, wrong in (("", "prompt_empty"), (" \n", "prompt_empty"), ("я" * 8_001, "prompt_too_long")):
         assert code(await ask(sqlite_city, prompt)) == (422, wrong)
     wrong_bodies: list[Any] = [{}, {"prompt": None}, {"prompt": 5}, []]
@@ -438,7 +438,7 @@ async def test_a_prompt_has_1_to_8000_characters(sqlite_city: OpenCity, core: Ba
     assert (await ask(sqlite_city, "я" * 8_000)).status == 200
 
 
-async def test_matrix_asks_in_the_same_way(city: OpenCity, core: BadCore) -> None:
+async def test_matrix_asks_in_the_same_way(city: InProcessCity, core: BadCore) -> None:
     second_me = city.city.second_me
     core.next(streams("Озе", "леніть"), says(""))
     async with second_me.ask(IS_OKSANA, "Порадь") as answer:
@@ -457,7 +457,7 @@ async def test_matrix_asks_in_the_same_way(city: OpenCity, core: BadCore) -> Non
 # --- numbers ------------------------------------------------------------------------------------------
 
 
-async def test_the_matrix_listener_tells_it_in_numbers(sqlite_city: OpenCity, core: BadCore) -> None:
+async def test_the_matrix_listener_tells_it_in_numbers(sqlite_city: InProcessCity, core: BadCore) -> None:
     await ask(sqlite_city, "питання")
     core.next(answers({}, status=500))
     await ask(sqlite_city, "питання")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.city.events import CityEvent, CityMissed, MembershipChanged
+from daarion_appservice.city.events import CityEvent, EventsMissed, MembershipChanged
 from daarion_appservice.city.types import RoomId, SubjectId
 from daarion_appservice.realtime import shared_bus as shared_bus_module
 from daarion_appservice.realtime.bus import Bus
@@ -33,7 +33,7 @@ class Listening:
     @classmethod
     def start(cls, redis: RedisServer, name: str) -> Listening:
         bus, heard = Bus(), list[CityEvent]()
-        for kind in (CityMissed, MembershipChanged):
+        for kind in (EventsMissed, MembershipChanged):
             bus.subscribe(kind, heard.append)
         client = connect(redis.url, cluster=False)
         return cls(bus, heard, client, asyncio.create_task(SharedBus(client, bus, name).run()))
@@ -54,7 +54,7 @@ class Listening:
 async def both(redis: RedisServer) -> AsyncIterator[list[Listening]]:
     both = [Listening.start(redis, name) for name in ("one", "other")]
     for each in both:
-        await each.hears(CityMissed())
+        await each.hears(EventsMissed())
     one, other = both
     await tell_each_other(one, other, came("first"))
     await tell_each_other(other, one, came("second"))
@@ -88,7 +88,7 @@ async def test_whoever_could_not_hear_reads_anew(both: list[Listening], redis: R
     one.bus.publish(came("unheard"))
     redis.start()
     for each in both:
-        await each.hears(CityMissed())
+        await each.hears(EventsMissed())
 
     async def hears_what_is_told_now() -> bool:
         one.bus.publish(came("later"))
@@ -96,7 +96,7 @@ async def test_whoever_could_not_hear_reads_anew(both: list[Listening], redis: R
 
     await eventually(hears_what_is_told_now)
     assert came("unheard") not in other.heard
-    assert other.heard.index(CityMissed()) < other.heard.index(came("later"))
+    assert other.heard.index(EventsMissed()) < other.heard.index(came("later"))
 
 
 async def test_a_redis_that_forgot_everything_deafens_nobody(both: list[Listening], redis: RedisServer) -> None:
@@ -107,7 +107,7 @@ async def test_a_redis_that_forgot_everything_deafens_nobody(both: list[Listenin
     await client.aclose()
     one.bus.publish(came("unheard"))
     for each in both:
-        await each.hears(CityMissed())
+        await each.hears(EventsMissed())
     await tell_each_other(other, one, came("heard"))
 
 
@@ -117,4 +117,4 @@ async def test_more_than_can_be_told_is_told_as_missed(both: list[Listening], mo
     for number in range(12):
         one.bus.publish(came(str(number)))
     await other.hears(came("11"))
-    assert other.heard == [CityMissed(), came("11")]
+    assert other.heard == [EventsMissed(), came("11")]

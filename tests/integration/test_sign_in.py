@@ -18,7 +18,7 @@ from daarion_appservice.http.auth.jwt_check import JwtCheck
 from daarion_appservice.http.auth.jwt_issue import JwtIssue
 from daarion_appservice.http.auth.principals import Citizen
 from tests.parts.city import JWT_SECRET, citizen_token
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.scripted_homeserver import HANG_UP, Reply, ScriptedHomeserver, refused
 
 BY_NAME = {"name": True}
@@ -49,7 +49,7 @@ def test_a_token_ends_when_it_is_said_to() -> None:
 
 
 async def test_a_name_is_enough_where_the_city_says_so(sqlite_url: str) -> None:
-    async with open_city(sqlite_url, sign_in=BY_NAME | {"token_lifetime_s": 600}) as city:
+    async with in_process_city(sqlite_url, sign_in=BY_NAME | {"token_lifetime_s": 600}) as city:
         before = datetime.now(UTC)
         came = await city.call("POST", "/city/sign-in/name", {"name": " Оксана  Зоря "})
         assert (came.status, came.content["display_name"]) == (200, "Оксана Зоря")
@@ -63,7 +63,7 @@ async def test_a_name_is_enough_where_the_city_says_so(sqlite_url: str) -> None:
 
 
 async def test_the_same_name_is_somebody_else_each_time(sqlite_url: str) -> None:
-    async with open_city(sqlite_url, sign_in=BY_NAME) as city:
+    async with in_process_city(sqlite_url, sign_in=BY_NAME) as city:
         came = [(await city.call("POST", "/city/sign-in/name", {"name": "Іван"})).content for _ in range(3)]
         assert len({each["user_id"] for each in came}) == 3
         assert all(each["user_id"].startswith("u_") for each in came)
@@ -81,19 +81,19 @@ async def test_the_same_name_is_somebody_else_each_time(sqlite_url: str) -> None
     ],
 )
 async def test_what_is_no_name_is_refused(sqlite_url: str, sent: dict[str, Any], code: str) -> None:
-    async with open_city(sqlite_url, sign_in=BY_NAME) as city:
+    async with in_process_city(sqlite_url, sign_in=BY_NAME) as city:
         answer = await city.call("POST", "/city/sign-in/name", sent)
         assert (answer.status, answer.content["code"]) == (422, code)
 
 
 async def test_nobody_comes_in_by_a_name_unless_the_city_says_so(sqlite_url: str) -> None:
-    async with open_city(sqlite_url) as city:
+    async with in_process_city(sqlite_url) as city:
         answer = await city.call("POST", "/city/sign-in/name", {"name": "Оксана"})
         assert (answer.status, answer.content["code"]) == (403, "sign_in_closed")
 
 
 async def test_one_address_becomes_only_so_many_citizens_whoever_it_is_already(sqlite_url: str) -> None:
-    async with open_city(sqlite_url, sign_in=BY_NAME, limits={"arrivals": "2/hour"}) as city:
+    async with in_process_city(sqlite_url, sign_in=BY_NAME, limits={"arrivals": "2/hour"}) as city:
 
         async def arrive(address: str, token: str | None = None) -> int:
             answer = await city.call(
@@ -120,14 +120,14 @@ async def homeserver() -> AsyncIterator[ScriptedHomeserver]:
 
 
 @asynccontextmanager
-async def city_of(homeserver: ScriptedHomeserver, database_url: str, **sections: Any) -> AsyncIterator[OpenCity]:
-    async with open_city(
+async def city_of(homeserver: ScriptedHomeserver, database_url: str, **sections: Any) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(
         database_url, homeserver={"address": homeserver.url}, sign_in={"matrix": True}, **sections
     ) as city:
         yield city
 
 
-async def come(city: OpenCity, homeserver: ScriptedHomeserver, profile: Any = None) -> Any:
+async def come(city: InProcessCity, homeserver: ScriptedHomeserver, profile: Any = None) -> Any:
     """Alice comes in; ``profile`` is hers on Matrix."""
     homeserver.next("openid", Reply(200, {"sub": "@alice:city.localhost"}))
     homeserver.next("profile_of", profile or Reply(200, {"displayname": "Alice"}))
@@ -213,7 +213,7 @@ async def test_of_another_homeserver_nobody_is_asked(homeserver: ScriptedHomeser
 async def test_nobody_comes_in_with_an_account_unless_the_city_says_so(
     homeserver: ScriptedHomeserver, sqlite_url: str
 ) -> None:
-    async with open_city(sqlite_url, homeserver={"address": homeserver.url}, sign_in=BY_NAME) as city:
+    async with in_process_city(sqlite_url, homeserver={"address": homeserver.url}, sign_in=BY_NAME) as city:
         answer = await city.call("POST", "/city/sign-in/matrix", ALICES)
         assert (answer.status, answer.content["code"]) == (403, "sign_in_closed")
         assert homeserver.all("openid") == []
@@ -230,7 +230,7 @@ async def test_pages_are_told_how_one_comes_in(sqlite_url: str) -> None:
         "city": {"name": "Поділ"},
         "api": {"anonymous_read": False},
     }
-    async with open_city(sqlite_url, **sections) as city:
+    async with in_process_city(sqlite_url, **sections) as city:
         assert await city.get("/city/site") == {
             "city_name": "Поділ",
             "sign_in": {"url": "https://auth.example.org/in", "name": False, "matrix": False},

@@ -11,8 +11,8 @@ from daarion_appservice.config.settings import Settings
 from daarion_appservice.errors import StartError
 from daarion_appservice.matrix.client import startup_checks as check_in_module
 from daarion_appservice.matrix.client.homeserver import Homeserver
-from daarion_appservice.matrix.client.monitor import HomeserverWatch
-from daarion_appservice.matrix.client.startup_checks import check_in
+from daarion_appservice.matrix.client.monitor import HomeserverMonitor
+from daarion_appservice.matrix.client.startup_checks import run_startup_checks
 from tests.parts.messaging import NAMESPACE
 from tests.parts.scripted_homeserver import ScriptedHomeserver, refused
 
@@ -32,11 +32,11 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check_in_module, "_UNREACHABLE_PAUSE_S", 0.01)
 
 
-async def _checked_in(homeserver: ScriptedHomeserver) -> HomeserverWatch:
+async def _checked_in(homeserver: ScriptedHomeserver) -> HomeserverMonitor:
     client = Homeserver(homeserver.url, "token")
-    watch = HomeserverWatch(client, "daarion")
+    watch = HomeserverMonitor(client, "daarion")
     try:
-        await check_in(client, watch, SETTINGS, NAMESPACE)
+        await run_startup_checks(client, watch, SETTINGS, NAMESPACE)
     finally:
         await client.close()
     return watch

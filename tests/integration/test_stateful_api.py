@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.hostile import FAULTS, TEXTS, VALUES
-from tests.parts.in_process_city import Answer, OpenCity, open_city
+from tests.parts.in_process_city import Answer, InProcessCity, in_process_city
 
 NO_LIMITS: Final = dict.fromkeys(
     ["reads", "sign_ins", "messages", "changes", "arrivals", "uploads", "rooms", "typing", "heartbeats"], ""
@@ -80,8 +80,8 @@ def call(database_url: str) -> Iterator[Call]:
     with asyncio.Runner() as runner, capture_logs() as logs:
         stack = AsyncExitStack()
 
-        async def start() -> OpenCity:
-            return await stack.enter_async_context(open_city(database_url, limits=NO_LIMITS))
+        async def start() -> InProcessCity:
+            return await stack.enter_async_context(in_process_city(database_url, limits=NO_LIMITS))
 
         city = runner.run(start())
 

@@ -15,7 +15,7 @@ from yarl import URL
 from daarion_appservice.city.slugs import RESERVED
 from daarion_appservice.http import apps
 from tests.parts.city import citizen_token
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
 from tests.unit.test_docs import installed_routes
 
@@ -57,12 +57,14 @@ def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-async def city(dist: Path, sqlite_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(sqlite_url) as city:
+async def city(dist: Path, sqlite_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(sqlite_url) as city:
         yield city
 
 
-async def ask(city: OpenCity, path: str, method: str = "GET", **headers: str) -> tuple[aiohttp.ClientResponse, bytes]:
+async def ask(
+    city: InProcessCity, path: str, method: str = "GET", **headers: str
+) -> tuple[aiohttp.ClientResponse, bytes]:
     """Without unpacking what comes."""
     address = URL(f"http://{HOST}:{city.city.settings.api.port}{path}", encoded=True)
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -76,7 +78,7 @@ async def ask(city: OpenCity, path: str, method: str = "GET", **headers: str) ->
 # --- pages --------------------------------------------------------------------------------------------
 
 
-async def test_every_page_is_the_one_document(city: OpenCity) -> None:
+async def test_every_page_is_the_one_document(city: InProcessCity) -> None:
     for path in PAGES:
         answer, content = await ask(city, path)
         assert (path, answer.status, content.decode().partition("<p>")[2]) == (path, 200, DOCUMENT.partition("<p>")[2])
@@ -85,7 +87,7 @@ async def test_every_page_is_the_one_document(city: OpenCity) -> None:
         assert (head.status, nothing, head.headers["ETag"]) == (200, b"", answer.headers["ETag"])
 
 
-async def test_a_page_may_load_nothing_from_elsewhere_and_be_in_nobodys_frame(city: OpenCity) -> None:
+async def test_a_page_may_load_nothing_from_elsewhere_and_be_in_nobodys_frame(city: InProcessCity) -> None:
     answer, _ = await ask(city, "/")
     assert answer.headers["Content-Security-Policy"] == (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -100,13 +102,13 @@ async def test_a_page_may_load_nothing_from_elsewhere_and_be_in_nobodys_frame(ci
 
 async def test_clients_that_are_named_may_show_it_as_a_widget(dist: Path, sqlite_url: str) -> None:
     origins = ["https://app.element.io", "http://localhost:8080"]
-    async with open_city(sqlite_url, web={"frame_ancestors": origins}) as city:
+    async with in_process_city(sqlite_url, web={"frame_ancestors": origins}) as city:
         answer, _ = await ask(city, "/city")
         policy = answer.headers["Content-Security-Policy"]
         assert policy.endswith("frame-ancestors https://app.element.io http://localhost:8080")
 
 
-async def test_a_page_is_asked_for_each_time_and_sent_only_when_it_is_new(city: OpenCity) -> None:
+async def test_a_page_is_asked_for_each_time_and_sent_only_when_it_is_new(city: InProcessCity) -> None:
     for path in ("/", "/city/general", "/city/nowhere"):
         first, document = await ask(city, path)
         assert first.headers["Cache-Control"] == "no-cache"
@@ -117,7 +119,7 @@ async def test_a_page_is_asked_for_each_time_and_sent_only_when_it_is_new(city: 
         assert (other.status, content) == (200, document)
 
 
-async def test_a_wrong_address_is_a_page_for_people_and_a_problem_for_programs(city: OpenCity) -> None:
+async def test_a_wrong_address_is_a_page_for_people_and_a_problem_for_programs(city: InProcessCity) -> None:
     for path in ("/agentz", "/city/", "/assets"):
         shown, content = await ask(city, path, Accept="text/html,application/xhtml+xml,*/*;q=0.8")
         assert (shown.status, content.decode()) == (404, DOCUMENT)
@@ -130,7 +132,7 @@ async def test_a_wrong_address_is_a_page_for_people_and_a_problem_for_programs(c
 
 
 async def test_pages_count_as_reading(dist: Path, sqlite_url: str) -> None:
-    async with open_city(sqlite_url, limits={"reads": "3/hour"}) as city:
+    async with in_process_city(sqlite_url, limits={"reads": "3/hour"}) as city:
         statuses = [
             (await ask(city, path, X_Forwarded_For="203.0.113.7"))[0].status
             for path in ("/", "/assets/city-a1b2c3.js", "/favicon.svg", "/agents")
@@ -141,7 +143,7 @@ async def test_pages_count_as_reading(dist: Path, sqlite_url: str) -> None:
 # --- files --------------------------------------------------------------------------------------------
 
 
-async def test_a_file_whose_name_tells_its_version_is_kept_for_ever(city: OpenCity) -> None:
+async def test_a_file_whose_name_tells_its_version_is_kept_for_ever(city: InProcessCity) -> None:
     script, content = await ask(city, "/assets/city-a1b2c3.js")
     assert (script.status, content.decode()) == (200, SCRIPT)
     assert script.headers["Cache-Control"] == "public, max-age=31536000, immutable"
@@ -151,7 +153,7 @@ async def test_a_file_whose_name_tells_its_version_is_kept_for_ever(city: OpenCi
     assert "default-src 'none'" in icon.headers["Content-Security-Policy"], "it is a document when opened by itself"
 
 
-async def test_service_worker_is_revalidated_and_may_have_the_whole_scope(city: OpenCity) -> None:
+async def test_service_worker_is_revalidated_and_may_have_the_whole_scope(city: InProcessCity) -> None:
     worker, content = await ask(city, "/service-worker.js")
     assert (worker.status, content.decode()) == (200, SCRIPT)
     # A worker's scope is the folder of its script, and browsers take it only as JavaScript.
@@ -185,7 +187,7 @@ def test_reserved_slugs_are_the_same_everywhere(file: str, names: str) -> None:
     assert set(re.findall(r"[a-z-]+", found[1])) == RESERVED
 
 
-async def test_what_can_be_packed_comes_packed(city: OpenCity) -> None:
+async def test_what_can_be_packed_comes_packed(city: InProcessCity) -> None:
     plain, whole = await ask(city, "/assets/city-a1b2c3.js")
     zipped, content = await ask(city, "/assets/city-a1b2c3.js", Accept_Encoding="gzip, deflate")
     assert (zipped.headers["Content-Encoding"], gzip.decompress(content)) == ("gzip", whole)
@@ -199,7 +201,7 @@ async def test_what_can_be_packed_comes_packed(city: OpenCity) -> None:
     assert (icon.headers.get("Content-Encoding"), icon.headers.get("Vary"), content) == (None, None, b"<svg/>")
 
 
-async def test_there_is_nothing_but_what_was_built(city: OpenCity) -> None:
+async def test_there_is_nothing_but_what_was_built(city: InProcessCity) -> None:
     for path in (
         "/assets/city-older.js",
         "/assets/",
@@ -225,13 +227,13 @@ async def test_no_page_hides_a_route_and_no_room_has_the_address_of_one() -> Non
     assert below_city == RESERVED
 
 
-async def test_what_is_the_citys_own_is_no_page(city: OpenCity) -> None:
+async def test_what_is_the_citys_own_is_no_page(city: InProcessCity) -> None:
     for slug in RESERVED:
         answer, _ = await ask(city, f"/city/{slug}")
         assert answer.headers["Content-Type"].startswith(("application/json", "application/problem+json"))
 
 
-async def test_a_room_gets_no_slug_that_has_no_page(city: OpenCity) -> None:
+async def test_a_room_gets_no_slug_that_has_no_page(city: InProcessCity) -> None:
     oksana = citizen_token("u_1", "Оксана")
     refused = await city.call("POST", "/city/rooms", {"name": "Новини", "slug": "feed"}, token=oksana)
     assert (refused.status, refused.content["code"]) == (422, "slug_wrong")
@@ -239,7 +241,7 @@ async def test_a_room_gets_no_slug_that_has_no_page(city: OpenCity) -> None:
     assert (opened.status, opened.content["slug"]) == (201, "home-room")
 
 
-async def test_pages_of_other_origins_get_the_api_and_no_pages(city: OpenCity) -> None:
+async def test_pages_of_other_origins_get_the_api_and_no_pages(city: InProcessCity) -> None:
     there = "https://city.example"
     api, _ = await ask(city, "/city/rooms", Origin=there)
     assert api.headers["Access-Control-Allow-Origin"] == there
@@ -250,7 +252,7 @@ async def test_pages_of_other_origins_get_the_api_and_no_pages(city: OpenCity) -
 async def test_without_pages_the_city_says_so_and_goes_on(sqlite_url: str, dist: Path, tmp_path: Path) -> None:
     dist.rename(tmp_path / "elsewhere")
     with capture_logs() as logs:
-        async with open_city(sqlite_url) as city:
+        async with in_process_city(sqlite_url) as city:
             for path in PAGES:
                 answer, content = await ask(city, path)
                 assert (answer.status, answer.headers["Cache-Control"]) == (503, "no-store")
@@ -260,7 +262,7 @@ async def test_without_pages_the_city_says_so_and_goes_on(sqlite_url: str, dist:
 
 
 async def test_a_city_may_have_the_api_alone(dist: Path, sqlite_url: str) -> None:
-    async with open_city(sqlite_url, web={"enabled": False}) as city:
+    async with in_process_city(sqlite_url, web={"enabled": False}) as city:
         for path in (*PAGES, "/assets/city-a1b2c3.js", "/favicon.svg"):
             assert (await ask(city, path))[0].status == 404
         assert (await ask(city, "/docs"))[0].status == 200

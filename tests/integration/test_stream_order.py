@@ -19,14 +19,14 @@ from daarion_appservice.city.event_fields import MESSAGE_ID
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, AuthorKind, MatrixRoomId, MessageId, Room, RoomEventKind
 from daarion_appservice.clock import new_id, now_ms
-from daarion_appservice.matrix.backfill.late_events import LateEvents
+from daarion_appservice.matrix.backfill.late_events import LateEventWriter
 from daarion_appservice.matrix.backfill.metrics import MissedEvents
-from daarion_appservice.matrix.backfill.room_history import Stretch
+from daarion_appservice.matrix.backfill.room_history import HistoryRange
 from daarion_appservice.matrix.inbound.transactions import received
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.inbox_writer import ReceivedTransaction
-from tests.parts.messaging import NAMESPACE, Desk, desk, link
+from tests.parts.messaging import NAMESPACE, MessagingHarness, link, messaging_harness
 
 ALICE = "@alice:city.localhost"
 OKSANA = Author(AuthorKind.CITIZEN, "u_123", "Оксана")
@@ -52,8 +52,8 @@ class World:
     """A homeserver's stream of one room, and the city."""
 
     database: Database
-    desk: Desk
-    late: LateEvents
+    desk: MessagingHarness
+    late: LateEventWriter
     room: Room
     stream: list[dict[str, Any]] = field(default_factory=list)
     sent: int = 0
@@ -141,7 +141,7 @@ class World:
         start, end = self.looked
         if start < end:
             async with self.database.transaction() as tx:
-                stretch = Stretch(MATRIX_ROOM, self.stream[start:end], since_token=True)
+                stretch = HistoryRange(MATRIX_ROOM, self.stream[start:end], since_token=True)
                 await self.late.bring(tx, stretch, is_covered=True)
         self.token, self.looked = end, None
 
@@ -168,8 +168,8 @@ async def world_in(url: str) -> AsyncIterator[World]:
         room = await rooms.open("general", slug="general")
         async with database.transaction() as tx:
             await link(tx, room.id, MATRIX_ROOM)
-        late = LateEvents(database, NAMESPACE, MissedEvents(CollectorRegistry()), now_ms)
-        yield World(database, desk(database, lambda _: None), late, room)
+        late = LateEventWriter(database, NAMESPACE, MissedEvents(CollectorRegistry()), now_ms)
+        yield World(database, messaging_harness(database, lambda _: None), late, room)
     finally:
         await database.close()
 
@@ -250,7 +250,7 @@ async def test_event_that_the_reader_cannot_see_stays_before_later_ones(database
         await world.go([("say", 2), ("name", 0), ("deliver", 3), ("handle", handled), ("say", 2), ("lose", 2)])
         async with world.database.transaction() as tx:
             seen = [event for index, event in enumerate(world.stream) if index != 1]
-            await world.late.bring(tx, Stretch(MATRIX_ROOM, seen, len(seen), is_first=True), is_covered=True)
+            await world.late.bring(tx, HistoryRange(MATRIX_ROOM, seen, len(seen), is_first=True), is_covered=True)
         world.token = len(world.stream)
         await world.go([("handle", 9), ("say", 1), ("lose", 1), ("look", 0), ("bring", 0), ("handle", 9)])
         assert await world.in_the_city() == ["m0", "m1", "m3", "m4", "m5"]

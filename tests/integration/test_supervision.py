@@ -13,12 +13,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from daarion_appservice import app
-from daarion_appservice.city.presence import Beat, Status
+from daarion_appservice.city.presence import Heartbeat, Status
 from daarion_appservice.city.types import SubjectId
-from daarion_appservice.errors import TaskFailing
+from daarion_appservice.errors import TaskFailedRepeatedly
 from daarion_appservice.realtime.supervisor import Supervisor
 from tests.parts.city import citizen_token, eventually
-from tests.parts.in_process_city import SERVICE_TOKEN, Answer, OpenCity, open_city
+from tests.parts.in_process_city import SERVICE_TOKEN, Answer, InProcessCity, in_process_city
 from tests.parts.ports import HOST
 from tests.parts.raw_http import websocket
 from tests.parts.redis import RedisServer
@@ -30,13 +30,13 @@ UPGRADE = {name.decode(): value.decode() for name, value in websocket()}
 
 
 @pytest.fixture
-async def here(sqlite_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(sqlite_url) as city:
+async def here(sqlite_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(sqlite_url) as city:
         yield city
 
 
-def shown(city: OpenCity, subject: str) -> Status:
-    return city.city.presence.shown(SubjectId(subject)).status
+def shown(city: InProcessCity, subject: str) -> Status:
+    return city.city.presence.state(SubjectId(subject)).status
 
 
 def says(answer: Answer) -> tuple[int, str]:
@@ -60,7 +60,7 @@ def says(answer: Answer) -> tuple[int, str]:
     ],
 )
 async def test_citizen_id_too_long_for_a_ghost_is_refused_and_nothing_stored(
-    here: OpenCity, method: str, path: str, content: Any
+    here: InProcessCity, method: str, path: str, content: Any
 ) -> None:
     answer = await here.call(method, path, content, token=citizen_token(TOO_LONG))
     assert says(answer) == (422, "citizen_id_too_long")
@@ -69,13 +69,13 @@ async def test_citizen_id_too_long_for_a_ghost_is_refused_and_nothing_stored(
 
 
 @pytest.mark.parametrize("path", ["/ws/city/presence", "/ws/city/rooms/general", "/api/v1/presence/stream"])
-async def test_citizen_id_too_long_opens_no_stream(here: OpenCity, path: str) -> None:
+async def test_citizen_id_too_long_opens_no_stream(here: InProcessCity, path: str) -> None:
     answer = await here.call("GET", f"{path}?token={citizen_token(TOO_LONG)}", headers=UPGRADE)
     assert says(answer) == (422, "citizen_id_too_long")
 
 
 @pytest.mark.parametrize("path", ["/ws/city/presence", "/ws/city/rooms/general"])
-async def test_auth_event_with_citizen_id_too_long_gets_an_error_frame(here: OpenCity, path: str) -> None:
+async def test_auth_event_with_citizen_id_too_long_gets_an_error_frame(here: InProcessCity, path: str) -> None:
     async with here.session.ws_connect(f"ws://{HOST}:{here.city.settings.api.port}{path}") as socket:
         await socket.send_json({"event": "auth", "token": citizen_token(TOO_LONG)})
         await socket.send_json({"event": "presence.heartbeat"})
@@ -91,7 +91,7 @@ async def next_code(socket: aiohttp.ClientWebSocketResponse) -> str:
     return code
 
 
-async def test_user_id_too_long_in_a_body_is_nobodys(here: OpenCity) -> None:
+async def test_user_id_too_long_in_a_body_is_nobodys(here: InProcessCity) -> None:
     """Other ways by which a citizen's id comes in: bodies of heartbeats, one or many, and of Second Me; queries."""
     oksana = citizen_token(OKSANA)
     for path, content in (("/api/v1/presence/heartbeat", {}), ("/secondme/invoke", {"prompt": "hi"})):
@@ -109,12 +109,12 @@ async def test_user_id_too_long_in_a_body_is_nobodys(here: OpenCity) -> None:
     assert shown(here, TOO_LONG) is Status.OFFLINE
 
 
-async def test_subject_that_no_ghost_shows_comes_and_goes_unharmed(here: OpenCity) -> None:
+async def test_subject_that_no_ghost_shows_comes_and_goes_unharmed(here: InProcessCity) -> None:
     """One that was stored before such ids were refused, or by an older process, is followed like any other."""
     city = here.city
     with capture_logs() as logs:
-        await city.presence.beat([Beat(SubjectId(TOO_LONG)), Beat(OKSANA)])
-        await city.presence.beat([Beat(SubjectId(TOO_LONG), Status.OFFLINE)])
+        await city.presence.record_heartbeat([Heartbeat(SubjectId(TOO_LONG)), Heartbeat(OKSANA)])
+        await city.presence.record_heartbeat([Heartbeat(SubjectId(TOO_LONG), Status.OFFLINE)])
     assert [entry["event"] for entry in logs] == []
     assert (shown(here, TOO_LONG), shown(here, OKSANA)) == (Status.OFFLINE, Status.ONLINE)
 
@@ -124,9 +124,9 @@ async def test_every_process_follows_a_subject_that_no_ghost_shows(
 ) -> None:
     shared = {"url": redis.url}
     async with (
-        open_city(postgres_url, redis=shared) as one,
-        open_city(postgres_url, redis=shared) as two,
-        open_city(postgres_url, redis=shared) as three,
+        in_process_city(postgres_url, redis=shared) as one,
+        in_process_city(postgres_url, redis=shared) as two,
+        in_process_city(postgres_url, redis=shared) as three,
     ):
         cities = [one, two, three]
         running = [
@@ -138,11 +138,11 @@ async def test_every_process_follows_a_subject_that_no_ghost_shows(
         try:
             with capture_logs() as logs:
                 await until_all(cities, lambda city: city.city.presence.reason is None)  # type: ignore[union-attr]
-                await one.city.presence.beat([Beat(SubjectId(TOO_LONG))])
+                await one.city.presence.record_heartbeat([Heartbeat(SubjectId(TOO_LONG))])
                 await until_all(cities, lambda city: shown(city, TOO_LONG) is Status.ONLINE)
-                await two.city.presence.beat([Beat(OKSANA)])
+                await two.city.presence.record_heartbeat([Heartbeat(OKSANA)])
                 await until_all(cities, lambda city: shown(city, OKSANA) is Status.ONLINE)
-                await one.city.presence.beat([Beat(SubjectId(TOO_LONG), Status.OFFLINE)])
+                await one.city.presence.record_heartbeat([Heartbeat(SubjectId(TOO_LONG), Status.OFFLINE)])
                 await until_all(cities, lambda city: shown(city, TOO_LONG) is Status.OFFLINE)
             assert [entry for entry in logs if entry["log_level"] == "error"] == []
             assert not any(task.done() for task in running)
@@ -152,7 +152,7 @@ async def test_every_process_follows_a_subject_that_no_ghost_shows(
             await asyncio.gather(*running, return_exceptions=True)
 
 
-async def until_all(cities: list[OpenCity], holds: Callable[[OpenCity], bool]) -> None:
+async def until_all(cities: list[InProcessCity], holds: Callable[[InProcessCity], bool]) -> None:
     async def all_hold() -> bool:
         return all(map(holds, cities))
 
@@ -162,7 +162,7 @@ async def until_all(cities: list[OpenCity], holds: Callable[[OpenCity], bool]) -
 # --- tasks that fail ----------------------------------------------------------------------------------
 
 
-async def test_failed_task_is_named_in_readyz_until_it_has_run_for_a_minute(here: OpenCity) -> None:
+async def test_failed_task_is_named_in_readyz_until_it_has_run_for_a_minute(here: InProcessCity) -> None:
     in_back_off, go_on, restarted = asyncio.Event(), asyncio.Event(), asyncio.Event()
     attempts = 0
 
@@ -194,7 +194,7 @@ async def test_failed_task_is_named_in_readyz_until_it_has_run_for_a_minute(here
 
 
 async def test_task_that_fails_again_and_again_ends_the_process_and_no_other_does(
-    here: OpenCity, monkeypatch: pytest.MonkeyPatch
+    here: InProcessCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
 
@@ -206,13 +206,13 @@ async def test_task_that_fails_again_and_again_ends_the_process_and_no_other_doe
 
     here.city.supervisor = Supervisor(sleep=sleep)
     monkeypatch.setattr(here.city.registry, "run", fail)
-    with pytest.raises(TaskFailing, match="registry"):
+    with pytest.raises(TaskFailedRepeatedly, match="registry"):
         await app._run_tasks(here.city)
     assert pauses == [0.25, 0.5, 1.0, 2.0]
 
 
 async def test_task_of_the_leading_process_is_restarted_without_giving_up_the_lease(
-    here: OpenCity, monkeypatch: pytest.MonkeyPatch
+    here: InProcessCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = asyncio.Event()
     run = here.city.answerer.run

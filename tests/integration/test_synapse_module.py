@@ -19,7 +19,7 @@ import pytest
 from daarion_appservice.demo.local_synapse import LocalSynapse
 from daarion_appservice.errors import StartError
 from tests.parts.city import eventually
-from tests.parts.matrix_user import Person
+from tests.parts.matrix_user import MatrixUser
 from tests.parts.synapse import SERVER_NAME, boot
 
 PACKAGE = Path(__file__).parents[2] / "synapse_module"
@@ -107,14 +107,14 @@ class Service:
 class City:
     """A homeserver with the module, an application service, and people who look."""
 
-    def __init__(self, homeserver: LocalSynapse, people: list[Person]) -> None:
+    def __init__(self, homeserver: LocalSynapse, people: list[MatrixUser]) -> None:
         self.homeserver = homeserver
         self.service = Service(homeserver)
         self._people = people
 
-    async def person_in(self, *rooms: str) -> Person:
+    async def person_in(self, *rooms: str) -> MatrixUser:
         """Somebody who has just come in; how they found everybody does not count as seen."""
-        person = await Person.arrive(self.homeserver, f"somebody-{next(PEOPLE)}")
+        person = await MatrixUser.arrive(self.homeserver, f"somebody-{next(PEOPLE)}")
         self._people.append(person)
         members: set[str] = set()
         for room in rooms:
@@ -158,7 +158,7 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSynapse]
 @pytest.fixture
 async def start(tmp_path: Path, ordinary: LocalSynapse) -> AsyncIterator[StartCity]:
     """A city with nobody up: on a homeserver of its own if anything is configured, or if it ``is_killed``."""
-    people: list[Person] = []
+    people: list[MatrixUser] = []
     cities: list[City] = []
     booted: list[LocalSynapse] = []
 
@@ -181,7 +181,7 @@ async def start(tmp_path: Path, ordinary: LocalSynapse) -> AsyncIterator[StartCi
         homeserver.kill()
 
 
-def seen(person: Person, user: str) -> list[tuple[str, str | None]]:
+def seen(person: MatrixUser, user: str) -> list[tuple[str, str | None]]:
     """What a person saw of a user, in order."""
     return [(presence, status_msg) for who, presence, status_msg, _ in person.presences if who == user]
 

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from daarion_appservice.http.error_responses import problems
+from daarion_appservice.http.error_responses import problem_middleware
 from daarion_appservice.http.limits import tcp_connections
 from daarion_appservice.http.limits.addresses import Addresses
 from daarion_appservice.http.limits.tcp_connections import Caps, Connections, Deadlines
@@ -30,7 +30,7 @@ Peer = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 @dataclass
 class Served:
     port: int
-    tcp_connections: Connections
+    connections: Connections
     release: asyncio.Event
 
     async def peer(self) -> Peer:
@@ -97,7 +97,7 @@ async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serve]:
             while True:
                 await response.write(bytes(64 * 1024))
 
-        app = web.Application(middlewares=[problems, made.bounded])
+        app = web.Application(middlewares=[problem_middleware, made.bounded])
         app.add_routes([web.get("/stream", stream)])
         app.add_routes([web.get("/", short), web.get("/long", long), web.get("/waiting", waiting)])
         listener = Listener("api", app, HOST, served.port, made)

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from daarion_appservice.city.rooms import room_id_of
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 
 PREFIX = "/_matrix/app/v1/thirdparty"
 HS_TOKEN = "a token of theirs"
 
 
 @pytest.fixture
-async def city(sqlite_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(sqlite_url) as city:
+async def city(sqlite_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(sqlite_url) as city:
         yield city
 
 
-async def ask(city: OpenCity, path: str, token: str | None = HS_TOKEN) -> tuple[int, Any]:
+async def ask(city: InProcessCity, path: str, token: str | None = HS_TOKEN) -> tuple[int, Any]:
     answer = await city.call("GET", PREFIX + path, token=token, listener="matrix")
     return answer.status, answer.content
 
@@ -36,7 +36,7 @@ def user(slug: str, name: str) -> dict[str, Any]:
 DAARWIZZ, SCRIBE = user("daarwizz", "DAARWIZZ"), user("scribe", "Писар")
 
 
-async def test_the_protocol_says_by_what_one_may_ask(city: OpenCity) -> None:
+async def test_the_protocol_says_by_what_one_may_ask(city: InProcessCity) -> None:
     status, protocol = await ask(city, "/protocol/daarion")
     assert status == 200
     # Required by the specification: each field has its type.
@@ -70,7 +70,7 @@ async def test_the_protocol_says_by_what_one_may_ask(city: OpenCity) -> None:
         ("/protocol/irc", None),
     ],
 )
-async def test_what_is_asked_for_is_found_or_not(city: OpenCity, path: str, found: Any) -> None:
+async def test_what_is_asked_for_is_found_or_not(city: InProcessCity, path: str, found: Any) -> None:
     status, content = await ask(city, path)
     if found is None:
         assert (status, content["errcode"]) == (404, "M_NOT_FOUND")
@@ -78,7 +78,7 @@ async def test_what_is_asked_for_is_found_or_not(city: OpenCity, path: str, foun
         assert (status, content) == (200, found)
 
 
-async def test_rooms_are_found_that_anybody_may_come_into(city: OpenCity) -> None:
+async def test_rooms_are_found_that_anybody_may_come_into(city: InProcessCity) -> None:
     general = {
         "alias": "#city_general:city.localhost",
         "protocol": "daarion",
@@ -95,13 +95,13 @@ async def test_rooms_are_found_that_anybody_may_come_into(city: OpenCity) -> Non
 
 
 @pytest.mark.parametrize("path", ["/user", "/location", "/user?userid=", "/location?alias="])
-async def test_a_question_without_its_subject_is_refused(city: OpenCity, path: str) -> None:
+async def test_a_question_without_its_subject_is_refused(city: InProcessCity, path: str) -> None:
     status, content = await ask(city, path)
     assert (status, content["errcode"]) == (400, "M_MISSING_PARAM")
 
 
 @pytest.mark.parametrize("path", ["/protocol/daarion", "/user/daarion", "/user", "/location/daarion", "/location"])
-async def test_only_the_homeserver_may_ask(city: OpenCity, path: str) -> None:
+async def test_only_the_homeserver_may_ask(city: InProcessCity, path: str) -> None:
     for token, expected in ((None, (401, "M_MISSING_TOKEN")), ("a token of ours", (403, "M_FORBIDDEN"))):
         status, content = await ask(city, path, token)
         assert (status, content["errcode"]) == expected

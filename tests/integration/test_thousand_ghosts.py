@@ -10,9 +10,9 @@ import pytest
 import structlog
 
 from daarion_appservice.city.presence import Status
-from daarion_appservice.matrix.presence.timeout_probe import UNKNOWN_MS, Patience, period_ms
+from daarion_appservice.matrix.presence.timeout_probe import UNKNOWN_MS, PresenceTimeoutProbe, period_ms
 from tests.parts.city import eventually
-from tests.parts.ghost_presence import GhostTown, ghost_town
+from tests.parts.ghost_presence import GhostPresenceHarness, ghost_presence
 from tests.parts.synapse import BootSynapse
 
 pytestmark = pytest.mark.soak
@@ -25,12 +25,12 @@ log = structlog.get_logger()
 
 
 @pytest.fixture
-async def town(tmp_path: Path, synapse: BootSynapse) -> AsyncIterator[GhostTown]:
-    async with ghost_town(tmp_path / "town", synapse, ghosts=COUNT, refresh_s=NEVER_S) as town:
+async def town(tmp_path: Path, synapse: BootSynapse) -> AsyncIterator[GhostPresenceHarness]:
+    async with ghost_presence(tmp_path / "town", synapse, ghosts=COUNT, refresh_s=NEVER_S) as town:
         yield town
 
 
-async def everybody_is_seen(town: GhostTown, presence: str, what: str) -> None:
+async def everybody_is_seen(town: GhostPresenceHarness, presence: str, what: str) -> None:
     """Wait for it, and assert that it cost one request and one event each."""
     loop = asyncio.get_running_loop()
     began_s, cpu_s = loop.time(), town.cpu_s()
@@ -46,7 +46,9 @@ async def everybody_is_seen(town: GhostTown, presence: str, what: str) -> None:
     town.proxy.passed.clear()
 
 
-async def test_a_start_a_mass_change_and_a_mass_timeout_cost_one_request_and_one_event_each(town: GhostTown) -> None:
+async def test_a_start_a_mass_change_and_a_mass_timeout_cost_one_request_and_one_event_each(
+    town: GhostPresenceHarness,
+) -> None:
     async with town.observing(), town.mirroring():
         town.proxy.passed.clear()
         town.seen.clear()
@@ -62,7 +64,7 @@ async def test_a_start_a_mass_change_and_a_mass_timeout_cost_one_request_and_one
 
 
 async def test_a_thousand_ghosts_stay_online_without_one_flap_and_one_that_changes_does_not_wait(
-    town: GhostTown,
+    town: GhostPresenceHarness,
 ) -> None:
     loop = asyncio.get_running_loop()
     town.mirror._set_period(UNKNOWN_MS)
@@ -109,8 +111,8 @@ async def test_how_long_a_homeserver_waits_is_found_out_and_kept(
         "last_active_granularity": "1m",
         "idle_timeout": "20m",
     }
-    async with ghost_town(tmp_path / "town", synapse, ghosts=0, overrides={"presence": presence}) as town:
-        patience = Patience(town.client, town.watch, town.database, town.namespace)
+    async with ghost_presence(tmp_path / "town", synapse, ghosts=0, overrides={"presence": presence}) as town:
+        patience = PresenceTimeoutProbe(town.client, town.watch, town.database, town.namespace)
         periods: list[int] = []
         finding = asyncio.create_task(patience.run(periods.append))
 

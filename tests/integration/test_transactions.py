@@ -14,18 +14,18 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from daarion_appservice.city.identity import Namespace
+from daarion_appservice.city.identity import Identities
 from daarion_appservice.city.presence import Status
 from daarion_appservice.city.types import SubjectId, UserId
 from daarion_appservice.clock import now_ms
 from daarion_appservice.config import Settings
-from daarion_appservice.http.auth.authenticator import MatrixDoor
+from daarion_appservice.http.auth.authenticator import InternalAuthenticator
 from daarion_appservice.http.auth.hosts import Hosts
 from daarion_appservice.http.limits.addresses import Addresses
 from daarion_appservice.http.limits.tcp_connections import Caps, Connections
 from daarion_appservice.http.servers import matrix_application
-from daarion_appservice.matrix.inbound.transactions import Receiver
-from daarion_appservice.matrix.presence.user_presence import People
+from daarion_appservice.matrix.inbound.transactions import TransactionReceiver
+from daarion_appservice.matrix.presence.user_presence import UserPresence
 from daarion_appservice.realtime.bus import Bus
 from daarion_appservice.realtime.presence_memory import MemoryPresence
 from daarion_appservice.storage import migrate
@@ -85,8 +85,8 @@ async def door(database_url: str) -> AsyncIterator[Door]:
     database, names, woken = Database(database_url), NamesAsked(), list[None]()
     await migrate.upgrade(database)
     presence = MemoryPresence(Bus().publish, now_ms, ttl_ms=40_000)
-    people = People(presence, Namespace("city.localhost", "daarion_bot"), now_ms, is_member=lambda _: True)
-    receiver = Receiver(
+    people = UserPresence(presence, Identities("city.localhost", "daarion_bot"), now_ms, is_member=lambda _: True)
+    receiver = TransactionReceiver(
         database,
         names,
         hs_token=HS_TOKEN,
@@ -95,7 +95,9 @@ async def door(database_url: str) -> AsyncIterator[Door]:
         on_ephemeral=people.take,
     )
     connections = Connections("matrix", Caps(), Addresses(()))
-    app = matrix_application([], receiver, MatrixDoor(Settings()), Hosts([], "appservice.address"), connections)
+    app = matrix_application(
+        [], receiver, InternalAuthenticator(Settings()), Hosts([], "appservice.address"), connections
+    )
     async with TestClient(TestServer(app)) as client:
         yield Door(database, client, names, presence, woken)
     await database.close()
@@ -394,21 +396,21 @@ async def test_presence_of_people_is_taken_under_either_name(door: Door, names: 
     edus = [presence(status_msg="тут", last_active_ago=10)]
     assert (await door.send("1", {"events": []} | dict.fromkeys(names, edus))).status == 200
 
-    shown = door.presence.shown(ALICE)
+    shown = door.presence.state(ALICE)
     assert (shown.status, shown.status_msg) == (Status.ONLINE, "тут")
 
 
 async def test_presence_that_comes_under_both_names_is_taken_once(door: Door) -> None:
     both = {"ephemeral": [presence(status_msg="new")], "de.sorunome.msc2409.ephemeral": [presence(status_msg="old")]}
     await door.send("1", {"events": []} | both)
-    assert door.presence.shown(ALICE).status_msg == "new"
+    assert door.presence.state(ALICE).status_msg == "new"
 
 
 async def test_a_ghosts_own_echo_changes_nothing(door: Door) -> None:
     ours = "@agent_daarwizz:city.localhost"
     await door.send("1", {"ephemeral": [presence(ours)]})
-    assert door.presence.shown(SubjectId("agent:daarwizz")).status is Status.OFFLINE
-    assert door.presence.shown(SubjectId(UserId(ours))).status is Status.OFFLINE
+    assert door.presence.state(SubjectId("agent:daarwizz")).status is Status.OFFLINE
+    assert door.presence.state(SubjectId(UserId(ours))).status is Status.OFFLINE
 
 
 ODD: list[Any] = [
@@ -432,10 +434,10 @@ ODD: list[Any] = [
 async def test_odd_ephemeral_events_are_passed_over(door: Door) -> None:
     bob = SubjectId("@bob:city.localhost")
     assert (await door.send("1", {"ephemeral": [*ODD, presence(bob)]})).status == 200
-    assert door.presence.shown(SubjectId("u_123")).status is Status.OFFLINE, "nobody on Matrix speaks for a citizen"
-    assert door.presence.shown(SubjectId("agent:daarwizz")).status is Status.OFFLINE
-    assert door.presence.shown(ALICE).status is Status.OFFLINE
-    assert door.presence.shown(bob).status is Status.ONLINE
+    assert door.presence.state(SubjectId("u_123")).status is Status.OFFLINE, "nobody on Matrix speaks for a citizen"
+    assert door.presence.state(SubjectId("agent:daarwizz")).status is Status.OFFLINE
+    assert door.presence.state(ALICE).status is Status.OFFLINE
+    assert door.presence.state(bob).status is Status.ONLINE
 
 
 async def test_an_odd_time_of_activity_is_no_reason_to_miss_somebody(door: Door) -> None:
@@ -443,7 +445,7 @@ async def test_an_odd_time_of_activity_is_no_reason_to_miss_somebody(door: Door)
         user = SubjectId(f"@user{number}:city.localhost")
         edu = presence(user, last_active_ago=ago, status_msg="a\0b")
         assert (await door.send("1", {"ephemeral": [edu]})).status == 200
-        shown = door.presence.shown(user)
+        shown = door.presence.state(user)
         assert (shown.status, shown.status_msg) == (Status.ONLINE, "a\N{REPLACEMENT CHARACTER}b")
         assert 0 <= (shown.last_active_ms or 0) <= now_ms(), "nobody was active in the future"
 

@@ -8,7 +8,7 @@ import pytest
 
 from daarion_appservice.city.types import Member, RoomId, UserId
 from tests.parts.city import citizen_token
-from tests.parts.in_process_city import OpenCity, open_city
+from tests.parts.in_process_city import InProcessCity, in_process_city
 
 OKSANA = citizen_token("u_1", "Оксана")
 TARAS = citizen_token("u_2", "Тарас")
@@ -16,23 +16,23 @@ GENERAL = RoomId("city_general")
 
 
 @pytest.fixture
-async def city(database_url: str) -> AsyncIterator[OpenCity]:
-    async with open_city(database_url) as city:
+async def city(database_url: str) -> AsyncIterator[InProcessCity]:
+    async with in_process_city(database_url) as city:
         yield city
 
 
-async def unread(city: OpenCity, since: str, token: str | None = OKSANA) -> dict[str, int]:
+async def unread(city: InProcessCity, since: str, token: str | None = OKSANA) -> dict[str, int]:
     return {each["room_id"]: each["count"] for each in await city.get(f"/city/me/unread?since={since}", token=token)}
 
 
-async def say(city: OpenCity, body: str, token: str, room: str = "general") -> dict[str, str]:
+async def say(city: InProcessCity, body: str, token: str, room: str = "general") -> dict[str, str]:
     answer = await city.call("POST", f"/city/rooms/{room}/messages", {"body": body}, token=token)
     assert answer.status == 201, answer
     content: dict[str, str] = answer.content
     return content
 
 
-async def test_messages_of_others_alone_count_as_unread(city: OpenCity) -> None:
+async def test_messages_of_others_alone_count_as_unread(city: InProcessCity) -> None:
     first = await say(city, "перше", TARAS)
     since = f"city_general:{first['seq']},city_builders:0"
     assert await unread(city, since) == {"city_general": 0, "city_builders": 0}
@@ -55,25 +55,25 @@ async def test_messages_of_others_alone_count_as_unread(city: OpenCity) -> None:
     assert await unread(city, since) == {"city_general": 1, "city_builders": 1}
 
 
-async def test_count_of_unread_messages_has_a_limit(city: OpenCity) -> None:
+async def test_count_of_unread_messages_has_a_limit(city: InProcessCity) -> None:
     for number in range(101):
         await say(city, f"слово {number}", TARAS)
     assert await unread(city, "city_general:0") == {"city_general": 100}
 
 
-async def test_room_that_is_not_for_the_reader_is_left_out(city: OpenCity) -> None:
+async def test_room_that_is_not_for_the_reader_is_left_out(city: InProcessCity) -> None:
     assert await unread(city, "city_nowhere:1,city_general:0") == {"city_general": 0}
 
 
 @pytest.mark.parametrize(
     "since", ["", "city_general", "city_general:", ":1", "city_general:x", "a:1,,b:1", "a:" + "9" * 30, "a:%D9%A1"]
 )
-async def test_marks_that_are_none_are_422(city: OpenCity, since: str) -> None:
+async def test_marks_that_are_none_are_422(city: InProcessCity, since: str) -> None:
     answer = await city.call("GET", f"/city/me/unread?since={since}")
     assert answer.status == 422
 
 
-async def test_more_than_100_marks_are_422(city: OpenCity) -> None:
+async def test_more_than_100_marks_are_422(city: InProcessCity) -> None:
     marks = [f"r{number}:1" for number in range(101)]
     assert (await city.call("GET", f"/city/me/unread?since={','.join(marks[:100])}")).content == []
     assert (await city.call("GET", f"/city/me/unread?since={','.join(marks)}")).status == 422

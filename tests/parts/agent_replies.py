@@ -13,13 +13,13 @@ from prometheus_client import CollectorRegistry
 
 from daarion_appservice.agents import reply_worker as answerer_module
 from daarion_appservice.agents.core import AgentsCore
-from daarion_appservice.agents.image_inputs import Pictures
+from daarion_appservice.agents.image_inputs import ImageInputs
 from daarion_appservice.agents.metrics import CoreMetrics
-from daarion_appservice.agents.reply_worker import Answerer
+from daarion_appservice.agents.reply_worker import ReplyWorker
 from daarion_appservice.agents.second_me import SecondMe
 from daarion_appservice.city.accounts import Accounts
 from daarion_appservice.city.events import CityEvent
-from daarion_appservice.city.presence import Beat, Status
+from daarion_appservice.city.presence import Heartbeat, Status
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.second_me import SECOND_ME
 from daarion_appservice.city.types import (
@@ -35,13 +35,13 @@ from daarion_appservice.city.types import (
 )
 from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.config import AgentsCoreSettings
-from daarion_appservice.errors import NotAllowed
+from daarion_appservice.errors import Forbidden
 from daarion_appservice.realtime.presence_memory import MemoryPresence
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from tests.parts.agents_core import BadCore
 from tests.parts.city import eventually
-from tests.parts.messaging import Desk, desk
+from tests.parts.messaging import MessagingHarness, messaging_harness
 
 LATER: Final = 1 << 60
 """When everything that was put off is due."""
@@ -55,7 +55,7 @@ class Tokens:
 
     async def holder(self, token: str, server: str) -> UserId:
         if not token.endswith(f":{server}"):
-            raise NotAllowed("openid_invalid", "no such token")
+            raise Forbidden("openid_invalid", "no such token")
         return UserId(token)
 
     async def name_of(self, user: UserId) -> str:
@@ -63,9 +63,9 @@ class Tokens:
 
 
 @dataclass
-class Forum:
+class AgentReplyHarness:
     database: Database
-    desk: Desk
+    desk: MessagingHarness
     core: BadCore
     presence: MemoryPresence
     published: list[CityEvent] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Forum:
         """The part of the service that has agents answer; when the block ends it does so as in a crash."""
         settings = AgentsCoreSettings(url=self.core.url, timeout_s=self.core_timeout_s, kind=self.core_kind)
         core = AgentsCore(settings, steady_ms, CoreMetrics(CollectorRegistry()))
-        answerer = Answerer(
+        answerer = ReplyWorker(
             core,
             SecondMe(core, self.database, now_ms, new_id, agent_id="second_me"),
             self.accounts,
@@ -108,7 +108,7 @@ class Forum:
             self.desk.messages,
             self.desk.changes,
             self.desk.answers,
-            Pictures(self.picture, max_bytes=self.max_image_bytes),
+            ImageInputs(self.picture, max_bytes=self.max_image_bytes),
             self.published.append,
             steady_ms,
             patience_ms=self.patience_ms,
@@ -123,7 +123,9 @@ class Forum:
             await core.close()
 
     async def is_here(self, *agents: Agent, status: Status = Status.ONLINE) -> None:
-        await self.presence.beat([Beat(agent_subject(agent.slug), status, "runtime") for agent in agents])
+        await self.presence.record_heartbeat(
+            [Heartbeat(agent_subject(agent.slug), status, "runtime") for agent in agents]
+        )
 
     async def chat(self, agent: Agent, *, in_company: bool = False) -> Room:
         """A direct chat of somebody with an agent."""
@@ -174,7 +176,7 @@ class Forum:
 
 
 @asynccontextmanager
-async def open_forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Forum]:
+async def open_agent_replies(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentReplyHarness]:
     """General, where the scribe and Варта live, who are here, and so is Second Me."""
     monkeypatch.setattr(answerer_module, "_BUSY_RETRY_MS", 10)
     monkeypatch.setattr(answerer_module, "_LONGEST_WAIT_S", 0.05)
@@ -184,7 +186,7 @@ async def open_forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Asyn
     await Rooms(database, published.append, now_ms, new_id).open("General")
     async with BadCore().serving() as core:
         presence = MemoryPresence(published.append, steady_ms, ttl_ms=60_000)
-        forum = Forum(database, desk(database, published.append), core, presence, published)
+        forum = AgentReplyHarness(database, messaging_harness(database, published.append), core, presence, published)
         forum.desk.agents.replace([SCRIBE, VARTA, SECOND_ME])
         await forum.is_here(SCRIBE, VARTA, SECOND_ME)
         yield forum

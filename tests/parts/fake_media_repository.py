@@ -16,7 +16,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass
-class MediaKeeper:
+class FakeMediaRepository:
     files: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     """Media id → what is in it, and what it is called."""
     asked: list[str] = field(default_factory=list)

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from daarion_appservice.demo.local_synapse import LocalSynapse
 from tests.parts.city import AGENTS, RunningCity
 from tests.parts.ports import HOST, free_port
-from tests.parts.tcp_proxy import Relay, relay_to
+from tests.parts.tcp_proxy import TcpProxy, tcp_proxy_to
 
 _VALID: Final = datetime.timedelta(days=2)
 _SOON: Final = {
@@ -58,7 +58,7 @@ class StartFederation(Protocol):
 class Side:
     """One of the two servers: what it needs to be booted, and the relay through which the other one reaches it."""
 
-    relay: Relay
+    relay: TcpProxy
     certificates: Path
 
     @property
@@ -116,7 +116,7 @@ class Link:
 class FederatedCity:
     """A city on one homeserver (``city.homeserver``), the other homeserver, and the link between them.
 
-    People arrive at either by `Person.arrive(homeserver, name)`, or by the fixture ``arrive_at``. Either homeserver can be
+    People arrive at either by `MatrixUser.arrive(homeserver, name)`, or by the fixture ``arrive_at``. Either homeserver can be
     killed and started again. After ``link.mend`` each server may take a second until it tries again.
     """
 
@@ -132,7 +132,7 @@ class FederatedCity:
 @asynccontextmanager
 async def linking(certificates: Path) -> AsyncIterator[Link]:
     """The relays of two servers that are still to be booted."""
-    async with relay_to(free_port()) as here, relay_to(free_port()) as there:
+    async with tcp_proxy_to(free_port()) as here, tcp_proxy_to(free_port()) as there:
         yield Link(Side(here, certificates), Side(there, certificates))
 
 

@@ -16,27 +16,27 @@ import aiohttp
 import psutil
 
 from daarion_appservice.city.events import PresenceChanged
-from daarion_appservice.city.identity import Namespace
-from daarion_appservice.city.member_log import RoomMembers
-from daarion_appservice.city.online_members import Occupancy
-from daarion_appservice.city.presence import Shown, Status, Transition
+from daarion_appservice.city.identity import Identities
+from daarion_appservice.city.member_log import MemberLog
+from daarion_appservice.city.online_members import OnlineMembers
+from daarion_appservice.city.presence import PresenceState, Status, Transition
 from daarion_appservice.city.types import AgentSlug, MatrixRoomId, UserId, agent_subject
 from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.config import editing as config_edit
 from daarion_appservice.config import loading as config_file
 from daarion_appservice.demo.local_synapse import LocalSynapse
-from daarion_appservice.errors import HomeserverAway
+from daarion_appservice.errors import HomeserverUnavailable
 from daarion_appservice.matrix.client import registration
 from daarion_appservice.matrix.client.homeserver import Homeserver
-from daarion_appservice.matrix.client.monitor import HomeserverWatch
+from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.ghosts.ghosts import Ghosts, Profile
-from daarion_appservice.matrix.ghosts.status_text import StatusTexts
-from daarion_appservice.matrix.presence.sender import PresenceMirror
-from daarion_appservice.matrix.presence.timeout_probe import Patience
-from daarion_appservice.matrix.presence.transport import Tellers
+from daarion_appservice.matrix.ghosts.status_text import StatusTextWriter
+from daarion_appservice.matrix.presence.sender import PresenceSender
+from daarion_appservice.matrix.presence.timeout_probe import PresenceTimeoutProbe
+from daarion_appservice.matrix.presence.transport import PresenceTransportChooser
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
-from tests.parts.http_proxy import Passed, Proxy
+from tests.parts.http_proxy import HttpProxy, Passed
 from tests.parts.ports import HOST, free_port
 from tests.parts.synapse import SERVER_NAME, BootSynapse
 
@@ -50,34 +50,34 @@ _ONLY_PRESENCE = json.dumps(
 
 
 @dataclass
-class GhostTown:
+class GhostPresenceHarness:
     homeserver: LocalSynapse
-    proxy: Proxy
+    proxy: HttpProxy
     client: Homeserver
-    watch: HomeserverWatch
+    watch: HomeserverMonitor
     database: Database
-    namespace: Namespace
+    namespace: Identities
     ghosts: Ghosts
     room: MatrixRoomId
     refresh_s: float
     number: int
     """Which of the towns on this homeserver it is."""
-    mirror: PresenceMirror = field(init=False)
+    mirror: PresenceSender = field(init=False)
     seen: list[tuple[str, str]] = field(default_factory=list)
     """(user, presence) of our ghosts as an observer's /sync brought them, in that order."""
 
     def __post_init__(self) -> None:
         self.mirror = self.another_mirror()
 
-    def another_mirror(self) -> PresenceMirror:
+    def another_mirror(self) -> PresenceSender:
         """One that knows nothing, as after a crash."""
-        return PresenceMirror(
-            Tellers(self.client, may_use_module=True),
+        return PresenceSender(
+            PresenceTransportChooser(self.client, may_use_module=True),
             self.watch,
             self.ghosts,
             self.namespace,
-            StatusTexts(self.client, self.ghosts, self.namespace),
-            Patience(self.client, self.watch, self.database, self.namespace),
+            StatusTextWriter(self.client, self.ghosts, self.namespace),
+            PresenceTimeoutProbe(self.client, self.watch, self.database, self.namespace),
             steady_ms,
             refresh_s=self.refresh_s,
             requests_per_s=300,
@@ -90,7 +90,7 @@ class GhostTown:
     def change(self, number: int, status: Status, text: str | None = None) -> None:
         """Somebody is shown differently in the city from now on."""
         subject = agent_subject(self._slug(number))
-        self.mirror.follow(PresenceChanged(Transition(subject, Shown(), Shown(status, text)), seq=0))
+        self.mirror.follow(PresenceChanged(Transition(subject, PresenceState(), PresenceState(status, text)), seq=0))
 
     def _slug(self, number: int) -> AgentSlug:
         return AgentSlug(f"t{self.number}a{number}")
@@ -138,7 +138,7 @@ class GhostTown:
                 answer = await self.client.sync(
                     since=since, filter_json=_ONLY_PRESENCE, timeout_ms=25_000, as_user=user
                 )
-            except HomeserverAway as error:
+            except HomeserverUnavailable as error:
                 self.watch.lost(error)
                 continue
             since = answer["next_batch"]
@@ -191,7 +191,7 @@ class GhostTown:
 
 
 @dataclass
-class Land:
+class GhostHomeserver:
     """A homeserver on which towns lie, one for each test: ghosts with names of their own, and a proxy of their own."""
 
     homeserver: LocalSynapse
@@ -201,24 +201,28 @@ class Land:
     _towns: Iterator[int] = field(default_factory=count)
 
     @asynccontextmanager
-    async def town(self, directory: Path, *, ghosts: int, refresh_s: float = 0.0) -> AsyncIterator[GhostTown]:
+    async def town(
+        self, directory: Path, *, ghosts: int, refresh_s: float = 0.0
+    ) -> AsyncIterator[GhostPresenceHarness]:
         """A town of so many ghosts, all offline; nobody mirrors or observes yet."""
-        proxy = Proxy(self.homeserver.setup.port)
+        proxy = HttpProxy(self.homeserver.setup.port)
         await proxy.start()
         database = Database(f"sqlite:///{directory / 'town.db'}")
         client = Homeserver(proxy.url, self.as_token)
-        watch = HomeserverWatch(client, self.service_id)
+        watch = HomeserverMonitor(client, self.service_id)
         watching = asyncio.create_task(watch.run())
         try:
             await migrate.upgrade(database)
             watch.found()
-            namespace = Namespace(SERVER_NAME, self.bot)
-            members = RoomMembers(namespace, now_ms, new_id)
-            ours = Ghosts(client, database, namespace, members, Occupancy(), lambda _: None)
+            namespace = Identities(SERVER_NAME, self.bot)
+            members = MemberLog(namespace, now_ms, new_id)
+            ours = Ghosts(client, database, namespace, members, OnlineMembers(), lambda _: None)
             await client.register(namespace.bot)
             room = await client.create_room({"preset": "public_chat"}, as_user=namespace.bot)
             number = next(self._towns)
-            town = GhostTown(self.homeserver, proxy, client, watch, database, namespace, ours, room, refresh_s, number)
+            town = GhostPresenceHarness(
+                self.homeserver, proxy, client, watch, database, namespace, ours, room, refresh_s, number
+            )
             await town.settle(ghosts)
             for number in range(ghosts):
                 # Synapse 1.163 loses a first change of presence that comes while somebody asks for it the first time.
@@ -232,7 +236,9 @@ class Land:
             await proxy.stop()
 
 
-async def ghost_land(directory: Path, boot: BootSynapse, overrides: Mapping[str, object] | None = None) -> Land:
+async def ghost_homeserver(
+    directory: Path, boot: BootSynapse, overrides: Mapping[str, object] | None = None
+) -> GhostHomeserver:
     """A homeserver that knows us; whoever booted it ends it."""
     directory.mkdir(exist_ok=True)
     config = directory / "config.yaml"
@@ -245,20 +251,20 @@ async def ghost_land(directory: Path, boot: BootSynapse, overrides: Mapping[str,
     registration.generate(config_file.load(config), config)
     ours = config_file.load(config).appservice
     homeserver = await boot(registration=directory / "registration.yaml", overrides=overrides)
-    return Land(homeserver, ours.as_token.get_secret_value(), ours.id, ours.bot)
+    return GhostHomeserver(homeserver, ours.as_token.get_secret_value(), ours.id, ours.bot)
 
 
 @asynccontextmanager
-async def ghost_town(
+async def ghost_presence(
     directory: Path,
     boot: BootSynapse,
     *,
     ghosts: int,
     refresh_s: float = 0.0,
     overrides: Mapping[str, object] | None = None,
-) -> AsyncIterator[GhostTown]:
+) -> AsyncIterator[GhostPresenceHarness]:
     """A town on a homeserver of its own."""
-    land = await ghost_land(directory, boot, overrides)
+    land = await ghost_homeserver(directory, boot, overrides)
     async with land.town(directory, ghosts=ghosts, refresh_s=refresh_s) as town:
         yield town
 

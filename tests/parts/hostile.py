@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daarion_appservice.storage.database import Database
 from tests.parts.city import RunningCity, citizen_token, eventually
-from tests.parts.matrix_user import Person
+from tests.parts.matrix_user import MatrixUser
 
 MAX_GROWTH_BYTES: Final = 50 * 1024 * 1024
 """Of the resident set. Measured: 32 MB after 2,000 events, 36 MB after the same again, all of it what malloc has kept
@@ -212,7 +212,7 @@ def _drawn(strategy: st.SearchStrategy[T], count: int) -> list[T]:
 
 @asynccontextmanager
 async def unharmed(
-    city: RunningCity, person: Person, room_id: str, *, room: str = "general", growth: int = MAX_GROWTH_BYTES
+    city: RunningCity, person: MatrixUser, room_id: str, *, room: str = "general", growth: int = MAX_GROWTH_BYTES
 ) -> AsyncIterator[None]:
     """Check that the block did the service no harm.
 
@@ -265,7 +265,7 @@ async def _linked(city: RunningCity) -> dict[str, str]:
     return {room["slug"]: room["matrix_status"] for room in await city.get("/city/rooms?limit=500")}
 
 
-async def _pass_both_ways(city: RunningCity, person: Person, room_id: str, room: str, when: str) -> None:
+async def _pass_both_ways(city: RunningCity, person: MatrixUser, room_id: str, room: str, when: str) -> None:
     from_city, from_matrix = f"from the city, {when}", f"from Matrix, {when}"
     await city.post(f"/city/rooms/{room}/messages", {"body": from_city}, token=citizen_token("u_ordinary", "Оксана"))
     await person.sees(lambda: any(body == from_city for _, body in person.messages), 60)

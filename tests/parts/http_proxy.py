@@ -58,7 +58,7 @@ class Passed:
 Matches = Callable[[Passed], bool]
 
 
-class Proxy:
+class HttpProxy:
     """In front of a port, until ``stop``. What was answered there stands in ``passed``, in that order."""
 
     def __init__(self, target_port: int, *more_ports: int) -> None:

@@ -45,7 +45,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class OpenCity:
+class InProcessCity:
     city: City
     session: aiohttp.ClientSession
 
@@ -90,9 +90,9 @@ class OpenCity:
 
 
 @asynccontextmanager
-async def open_city(
+async def in_process_city(
     database_url: str, agents: Sequence[dict[str, Any]] = AGENTS, /, **sections: dict[str, Any]
-) -> AsyncIterator[OpenCity]:
+) -> AsyncIterator[InProcessCity]:
     """``sections`` are laid over the configuration: ``api={"anonymous_read": False}``."""
     wanted: dict[str, dict[str, Any]] = {
         "homeserver": {"address": f"http://{HOST}:{free_port()}", "domain": "city.localhost"},
@@ -114,6 +114,6 @@ async def open_city(
     try:
         await city.load()
         async with city.listening(), aiohttp.ClientSession() as session:
-            yield OpenCity(city, session)
+            yield InProcessCity(city, session)
     finally:
         await city.close()

@@ -18,11 +18,11 @@ from tests.parts.city import RunningCity
 class Arrive(Protocol):
     """What the fixture ``arrive`` gives."""
 
-    async def __call__(self, where: RunningCity | LocalSynapse, name: str) -> Person: ...
+    async def __call__(self, where: RunningCity | LocalSynapse, name: str) -> MatrixUser: ...
 
 
 @dataclass
-class Person:
+class MatrixUser:
     """Syncs in the background from ``arrive`` to ``leave``; what it saw stands in ``messages`` and ``presences``."""
 
     client: nio.AsyncClient
@@ -37,7 +37,7 @@ class Person:
     _syncing: asyncio.Task[Any] | None = None
 
     @classmethod
-    async def arrive(cls, homeserver: LocalSynapse, name: str) -> Person:
+    async def arrive(cls, homeserver: LocalSynapse, name: str) -> MatrixUser:
         await homeserver.register(name, "secret", display_name=name.capitalize())
         # Its own default waits up to a minute before it tries again.
         config = nio.AsyncClientConfig(backoff_factor=0.05, max_timeout_retry_wait_time=1)
@@ -106,10 +106,10 @@ class Person:
 @asynccontextmanager
 async def arriving() -> AsyncIterator[Arrive]:
     """Brings people to a homeserver, each by a name of their own; they leave at the end."""
-    arrived: list[Person] = []
+    arrived: list[MatrixUser] = []
 
-    async def arrive(where: RunningCity | LocalSynapse, name: str) -> Person:
-        person = await Person.arrive(where.homeserver if isinstance(where, RunningCity) else where, name)
+    async def arrive(where: RunningCity | LocalSynapse, name: str) -> MatrixUser:
+        person = await MatrixUser.arrive(where.homeserver if isinstance(where, RunningCity) else where, name)
         arrived.append(person)
         return person
 
@@ -119,7 +119,7 @@ async def arriving() -> AsyncIterator[Arrive]:
 
 
 @asynccontextmanager
-async def quiet_person(homeserver: LocalSynapse, name: str) -> AsyncIterator[nio.AsyncClient]:
+async def quiet_user(homeserver: LocalSynapse, name: str) -> AsyncIterator[nio.AsyncClient]:
     """Somebody who syncs only when told to, and so is only as present as they say they are."""
     await homeserver.register(name, "secret", display_name=name.capitalize())
     client = nio.AsyncClient(homeserver.url, f"@{name}:{homeserver.server_name}")

@@ -1,7 +1,7 @@
 """What servers with OpenAI's chat completions really send, streamed and in one.
 
 Each shape was seen in a server's source or in a report about it (``source``); ids, times and long values are shortened.
-``said`` is the answer's text, and None when the server says that there is none.
+``message_prompt`` is the answer's text, and None when the server says that there is none.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ _ENOUGH_FAULTS: Final = 10
 
 
 @dataclass
-class Visit:
+class SchemathesisRun:
     answered: set[tuple[str, int]] = field(default_factory=set)
     """Route (``GET /city/rooms``) and status."""
     faults: dict[str, str] = field(default_factory=dict)
@@ -36,15 +36,15 @@ class Visit:
 
 
 @dataclass(frozen=True)
-class Stranger:
+class SchemathesisClient:
     kind: str
     """As the document calls those with this token: ``citizen``; or ``anonymous``."""
     token: str | None = None
 
 
-def visit(
-    document: Any, url: str, stranger: Stranger, *, examples: int, seed: int = 1, only_theirs: bool = False
-) -> Visit:
+def run_schemathesis(
+    document: Any, url: str, stranger: SchemathesisClient, *, examples: int, seed: int = 1, only_theirs: bool = False
+) -> SchemathesisRun:
     """``examples``: how many requests at random for each route, beside those that every value at its limits makes.
 
     ``only_theirs``: what they may not do is tried but once or twice, and what everybody may is left to others.
@@ -73,7 +73,7 @@ def visit(
             "generation": {"max-examples": examples, "deterministic": True, "mode": "all", "database": "none"},
         }
     )
-    seen = Visit()
+    seen = SchemathesisRun()
     for event in from_schema(schemathesis.openapi.from_dict(_exact(document), config=config)).execute():
         match event:
             case events.ScenarioFinished():
@@ -101,7 +101,7 @@ def needs_homeserver(route: Any) -> bool:
     return "homeserver_away" in json.dumps(route["responses"].get("503"))
 
 
-def _look_at(event: events.ScenarioFinished, seen: Visit) -> None:
+def _look_at(event: events.ScenarioFinished, seen: SchemathesisRun) -> None:
     recorder = event.recorder
     for interaction in recorder.interactions.values():
         if interaction.response is not None:

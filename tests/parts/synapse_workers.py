@@ -27,7 +27,7 @@ from aiohttp import web
 from daarion_appservice.demo.child_processes import Child, python
 from daarion_appservice.demo.local_synapse import BOOT_S, LocalSynapse
 from daarion_appservice.demo.synapse_config import HOST, SynapseSetup
-from tests.parts.http_proxy import Proxy
+from tests.parts.http_proxy import HttpProxy
 from tests.parts.ports import free_port
 from tests.parts.postgres import SUPERUSER, Postgres
 from tests.parts.redis import RedisServer
@@ -140,7 +140,7 @@ class SynapseWorkers(LocalSynapse):
             raise AssertionError("\n".join([f"{name} did not answer:", *worker.last_lines(30)])) from None
 
 
-class _Router(Proxy):
+class _Router(HttpProxy):
     """Routes each request to the process that answers it."""
 
     def __init__(self, main_port: int, worker_ports: Mapping[str, int], port: int) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from daarion_appservice.storage.database import Database
 from tests.parts.city import RunningCity
-from tests.parts.matrix_user import Person
+from tests.parts.matrix_user import MatrixUser
 
 Spoken = tuple[str, str]
 """Matrix user id of the sender, and the body."""
@@ -88,7 +88,7 @@ async def in_the_city(city: RunningCity, slug: str = "general") -> list[Spoken]:
         cursor = f"&before={page[0]['seq']}"
 
 
-async def on_matrix(city: RunningCity, person: Person, room_id: str) -> dict[str, Spoken]:
+async def on_matrix(city: RunningCity, person: MatrixUser, room_id: str) -> dict[str, Spoken]:
     """By event id, all messages of a room that the homeserver shows to a person."""
     found: dict[str, Spoken] = {}
     path = f"/_matrix/client/v3/rooms/{quote(room_id)}/messages?dir=b&limit=500"

@@ -13,7 +13,7 @@ _CHUNK_BYTES = 64 * 1024
 
 
 @dataclass
-class Relay:
+class TcpProxy:
     target_port: int
     port: int = field(default_factory=free_port)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -65,8 +65,8 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 @asynccontextmanager
-async def relay_to(port: int) -> AsyncIterator[Relay]:
-    relay = Relay(port)
+async def tcp_proxy_to(port: int) -> AsyncIterator[TcpProxy]:
+    relay = TcpProxy(port)
     server = await asyncio.start_server(relay.take, HOST, relay.port)
     try:
         yield relay

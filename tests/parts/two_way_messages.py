@@ -14,7 +14,7 @@ import nio
 from daarion_appservice.city.types import RoomEvent, RoomEventKind, RoomId
 from daarion_appservice.storage.database import Database
 from tests.parts.city import RunningCity, citizen_token, eventually
-from tests.parts.matrix_user import Person
+from tests.parts.matrix_user import MatrixUser
 
 CITIZEN = "@citizen_u_123:city.localhost"
 
@@ -49,7 +49,7 @@ async def _is_taken(city: RunningCity, body: str, token: str) -> bool:
     return True
 
 
-async def person_says(person: Person, room_id: str, words: Iterable[str], said: list[str]) -> None:
+async def person_says(person: MatrixUser, room_id: str, words: Iterable[str], said: list[str]) -> None:
     """As Matrix clients do: with the same transaction id again and again until the homeserver has answered."""
     for body in words:
         content = {"msgtype": "m.text", "body": body}
@@ -66,7 +66,7 @@ async def in_the_city(city: RunningCity) -> list[dict[str, Any]]:
     return messages
 
 
-async def on_matrix(city: RunningCity, person: Person, room_id: str) -> list[tuple[str, str]]:
+async def on_matrix(city: RunningCity, person: MatrixUser, room_id: str) -> list[tuple[str, str]]:
     """(sender, body) of all that was said in a room, oldest first, as the homeserver has stored it."""
     path = f"/_matrix/client/v3/rooms/{quote(room_id)}/messages?dir=b&limit=100"
     found: list[tuple[str, str]] = []
@@ -82,7 +82,7 @@ async def on_matrix(city: RunningCity, person: Person, room_id: str) -> list[tup
         cursor = f"&from={quote(page['end'])}"
 
 
-async def both_sides_have(city: RunningCity, person: Person, room_id: str, said: Said) -> None:
+async def both_sides_have(city: RunningCity, person: MatrixUser, room_id: str, said: Said) -> None:
     """Everything arrived on both sides, once, each author's in the order of writing, and nothing is left to do."""
     count = sum(map(len, said.values()))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daarion_appservice.city.agent_mentions import Addressing
+from daarion_appservice.city.agent_mentions import AgentMentions
 from daarion_appservice.city.agents import AgentDirectory
 from daarion_appservice.city.types import Agent, AgentSlug
 from tests.parts.messaging import NAMESPACE
@@ -20,10 +20,10 @@ USER = "@agent_scribe:city.localhost"
 
 
 @pytest.fixture
-def addressing() -> Addressing:
+def addressing() -> AgentMentions:
     agents = AgentDirectory()
     agents.replace(Agent(slug, AgentSlug(slug), name) for slug, name in AGENTS)
-    return Addressing(agents, NAMESPACE.agent)
+    return AgentMentions(agents, NAMESPACE.agent)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +52,9 @@ def addressing() -> Addressing:
         "> цитата\n\n@daarwizz так?",
     ],
 )
-def test_agent_is_addressed(addressing: Addressing, body: str) -> None:
+def test_agent_is_addressed(addressing: AgentMentions, body: str) -> None:
     # A name without a sign behind it begins many a sentence about somebody.
-    assert addressing.addressed(body) == ([] if body == "DAARWIZZ що нового" else ["daarwizz"])
+    assert addressing.mentioned_agents(body) == ([] if body == "DAARWIZZ що нового" else ["daarwizz"])
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_agent_is_addressed(addressing: Addressing, body: str) -> None:
         ("@dr-who де ви", "dr-who"),
     ],
 )
-def test_agent_is_addressed_by_each_of_its_names(addressing: Addressing, body: str, slug: str) -> None:
-    assert addressing.addressed(body) == [slug]
+def test_agent_is_addressed_by_each_of_its_names(addressing: AgentMentions, body: str, slug: str) -> None:
+    assert addressing.mentioned_agents(body) == [slug]
 
 
 @pytest.mark.parametrize(
@@ -106,14 +106,14 @@ def test_agent_is_addressed_by_each_of_its_names(addressing: Addressing, body: s
         " " * 5_000 + "@",
     ],
 )
-def test_nobody_is_addressed(addressing: Addressing, body: str) -> None:
-    assert addressing.addressed(body) == []
+def test_nobody_is_addressed(addressing: AgentMentions, body: str) -> None:
+    assert addressing.mentioned_agents(body) == []
 
 
-def test_several_are_addressed_each_once(addressing: Addressing) -> None:
-    assert addressing.addressed("Писар, @daarwizz і @scribe: ви де?") == ["scribe", "daarwizz"]
+def test_several_are_addressed_each_once(addressing: AgentMentions) -> None:
+    assert addressing.mentioned_agents("Писар, @daarwizz і @scribe: ви де?") == ["scribe", "daarwizz"]
 
 
-def test_many_signs_are_read_in_bounds(addressing: Addressing) -> None:
-    assert addressing.addressed("@a " * 20_000 + "@daarwizz") == []
-    assert addressing.addressed("x" * 40_000) == []
+def test_many_signs_are_read_in_bounds(addressing: AgentMentions) -> None:
+    assert addressing.mentioned_agents("@a " * 20_000 + "@daarwizz") == []
+    assert addressing.mentioned_agents("x" * 40_000) == []

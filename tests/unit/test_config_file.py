@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from daarion_appservice.config import Settings
 from daarion_appservice.config import editing as config_edit
 from daarion_appservice.config import loading as config_file
-from daarion_appservice.config.errors import ConfigMistakes
+from daarion_appservice.config.errors import ConfigErrors
 from daarion_appservice.config.keys import all_keys, environment_keys, plain
 from daarion_appservice.config.render import render_example
 from daarion_appservice.errors import ExitCode, StartError
@@ -34,7 +34,7 @@ def config(tmp_path: Path) -> Path:
 def mistakes(config: Path, text: str, **environ: str) -> list[str]:
     """What is said about ``text``, without the name of the file."""
     config.write_text(text)
-    with pytest.raises(ConfigMistakes) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         config_file.load(config, environ)
     assert caught.value.exit_code is ExitCode.CONFIG
     return [str(each).removeprefix(str(config)).removeprefix(":") for each in caught.value.mistakes]
@@ -270,7 +270,7 @@ def test_what_is_no_yaml_is_named_with_its_line(config: Path, text: str, line: i
 
 def test_a_file_that_is_not_utf8_is_named_with_its_line(config: Path) -> None:
     config.write_bytes(b"city:\n  name: \xff\n")
-    with pytest.raises(ConfigMistakes, match=r"config.yaml:2: this is not UTF-8 text"):
+    with pytest.raises(ConfigErrors, match=r"config.yaml:2: this is not UTF-8 text"):
         config_file.load(config, {})
 
 

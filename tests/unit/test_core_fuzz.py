@@ -13,10 +13,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from daarion_appservice.agents.dialects import Dialect, Invoke, NotAnAnswer, OpenAi
+from daarion_appservice.agents.dialects import Dialect, InvalidResponse, Invoke, OpenAi
 from daarion_appservice.agents.event_stream import EventStream, EventTooLong
-from daarion_appservice.agents.reasoning_filter import Thinking, ThoughtFilter
-from daarion_appservice.agents.response_stream import MAX_JSON_BYTES, Pieces
+from daarion_appservice.agents.reasoning_filter import ReasoningFilter, Thinking
+from daarion_appservice.agents.response_stream import MAX_JSON_BYTES, ResponseParser
 from tests.parts.hostile import VALUES, nested
 from tests.parts.model_servers import DONE, EVENTS, JSON, LINES, chunk, data, text, usage, whole
 
@@ -39,10 +39,10 @@ def outcome(
 ) -> str:
     """Return the text of the answer, or the error, which is one of ours."""
     try:
-        pieces = Pieces(dialect, content_type, thinking)
+        pieces = ResponseParser(dialect, content_type, thinking)
         said = [text for portion in portions for text in pieces.feed(portion)]
         return "".join(said + ([] if pieces.is_whole else list(pieces.end())))
-    except NotAnAnswer as error:
+    except InvalidResponse as error:
         return f"! {error.what}"
 
 
@@ -184,7 +184,7 @@ def test_whole_answer_is_the_first_choice_with_text(choices: list[Any]) -> None:
 def test_another_choice_that_ends_first_cuts_nothing() -> None:
     first, second = text("Добрий "), text("вечір")
     other = chunk({"content": "Ні"}, "stop", index=1)
-    pieces = Pieces(OpenAi(""), EVENTS)
+    pieces = ResponseParser(OpenAi(""), EVENTS)
     assert list(pieces.feed(data(first, other))) == ["Добрий "]
     assert not pieces.may_end
     assert list(pieces.feed(data(second, chunk({}, "stop")) + DONE)) == ["вечір"]
@@ -267,7 +267,7 @@ _TAGS = st.sampled_from(
 @example("<|channel|>final" + "x" * 210 + "<|message|>", [1] * 40, False)
 def test_reasoning_however_cut_is_the_same(written: str, sizes: list[int], begins_inside: bool) -> None:
     def read(deltas: Iterable[str]) -> str:
-        thoughts = ThoughtFilter(begins_inside=begins_inside)
+        thoughts = ReasoningFilter(begins_inside=begins_inside)
         return "".join([*map(thoughts.feed, deltas), thoughts.end()])
 
     assert read(cut(written, sizes)) == read([written]) == read(written)
@@ -276,7 +276,7 @@ def test_reasoning_however_cut_is_the_same(written: str, sizes: list[int], begin
 @settings(max_examples=300)
 @given(st.lists(_TAGS, max_size=10).map("".join), st.booleans())
 def test_nothing_is_shown_that_was_not_written(written: str, begins_inside: bool) -> None:
-    thoughts = ThoughtFilter(begins_inside=begins_inside)
+    thoughts = ReasoningFilter(begins_inside=begins_inside)
     signs = iter(written)
     assert all(sign in signs for sign in thoughts.feed(written) + thoughts.end())
 
@@ -369,8 +369,8 @@ def test_unopened_reasoning_is_left_out_of_a_whole_answer(written: str) -> None:
 def test_stream_without_end_holds_bounded_memory(portion: bytes) -> None:
     tracemalloc.start()
     try:
-        pieces = Pieces(OpenAi(""), EVENTS, "hide")
-        with pytest.raises(NotAnAnswer, match="more than"):
+        pieces = ResponseParser(OpenAi(""), EVENTS, "hide")
+        with pytest.raises(InvalidResponse, match="more than"):
             deque((text for _ in range(10 * MAX_JSON_BYTES // len(portion)) for text in pieces.feed(portion)), maxlen=0)
         assert tracemalloc.get_traced_memory()[1] < 40 * MAX_JSON_BYTES
     finally:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from daarion_appservice.storage.availability import is_database_away
+from daarion_appservice.storage.availability import is_database_unavailable
 from tests.parts.ports import HOST, free_port
 from tests.parts.postgres import Postgres
 
@@ -53,7 +53,7 @@ def said(sqlstate: str | None, *, invalidated: bool = False) -> DBAPIError:
     ],
 )
 def test_errors_are_told_apart(error: Exception, away: bool) -> None:
-    assert is_database_away(error) is away
+    assert is_database_unavailable(error) is away
 
 
 async def raised(url: str) -> Exception:
@@ -71,10 +71,10 @@ async def raised(url: str) -> Exception:
 async def test_nobody_at_the_databases_address_is_its_absence_and_elsewhere_is_not() -> None:
     error = await raised(f"postgresql://nobody@{HOST}:{free_port()}/nothing")
     assert isinstance(error, OSError)
-    assert is_database_away(error)
+    assert is_database_unavailable(error)
     with pytest.raises(ConnectionRefusedError) as refused:
         await asyncio.open_connection(HOST, free_port())
-    assert not is_database_away(refused.value)
+    assert not is_database_unavailable(refused.value)
 
 
 async def test_a_database_that_is_full_is_away(postgres: Postgres) -> None:
@@ -84,4 +84,4 @@ async def test_a_database_that_is_full_is_away(postgres: Postgres) -> None:
     finally:
         postgres.execute("DROP ROLE crowd")
     assert "too many connections" in str(error)
-    assert is_database_away(error)
+    assert is_database_unavailable(error)

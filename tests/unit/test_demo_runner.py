@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from daarion_appservice.demo import runner as house_module
 from daarion_appservice.demo.child_processes import Child, python
 from daarion_appservice.demo.files import DemoFiles, Ports
-from daarion_appservice.demo.runner import House
+from daarion_appservice.demo.runner import DemoRunner
 from daarion_appservice.errors import StartError
 
 SETTING_UP = {"database": "ok", "homeserver": "ok", "rooms_and_ghosts": "being set up", "redis": "away"}
@@ -23,13 +23,13 @@ READY = {"database": "ok", "homeserver": "ok", "rooms_and_ghosts": "ok"}
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DemoRunner:
     monkeypatch.setattr(house_module, "READY_S", 0.3)
     monkeypatch.setattr(house_module, "_LOOK_S", 0.02)
-    return House(DemoFiles(tmp_path), Ports(1, 2, 3))
+    return DemoRunner(DemoFiles(tmp_path), Ports(1, 2, 3))
 
 
-async def wait(house: House, answers: Iterator[dict[str, str]]) -> float:
+async def wait(house: DemoRunner, answers: Iterator[dict[str, str]]) -> float:
     """How long it waited, in seconds, for a service whose /readyz gives ``answers``."""
 
     async def readyz(_request: web.Request) -> web.Response:
@@ -50,7 +50,7 @@ async def wait(house: House, answers: Iterator[dict[str, str]]) -> float:
     return time.monotonic() - begun
 
 
-async def test_set_up_longer_than_deadline_waited_for(house: House) -> None:
+async def test_set_up_longer_than_deadline_waited_for(house: DemoRunner) -> None:
     def answers() -> Iterator[dict[str, str]]:
         begun = time.monotonic()
         while time.monotonic() - begun < 0.9:
@@ -60,7 +60,7 @@ async def test_set_up_longer_than_deadline_waited_for(house: House) -> None:
     assert await wait(house, answers()) >= 0.9
 
 
-async def test_service_without_homeserver_given_up_after_deadline(house: House) -> None:
+async def test_service_without_homeserver_given_up_after_deadline(house: DemoRunner) -> None:
     def answers() -> Iterator[dict[str, str]]:
         while True:
             yield AWAY

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from daarion_appservice.app import City
 from daarion_appservice.config import Settings
 from daarion_appservice.errors import ExitCode
-from daarion_appservice.http.apps import city_listener, matrix_listener
+from daarion_appservice.http.apps import build_city_server, build_matrix_server
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -68,7 +68,7 @@ async def installed_routes() -> set[str]:
     try:
         return {
             f"{route.method} {route.resource.canonical}"
-            for listener in (city_listener(city), matrix_listener(city))
+            for listener in (build_city_server(city), build_matrix_server(city))
             for route in app_of(listener).router.routes()
             if route.method not in {"HEAD", "OPTIONS"} and route.resource is not None
         }

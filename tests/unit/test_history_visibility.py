@@ -10,14 +10,14 @@ from daarion_appservice.city.history_visibility import (
     OLDEST,
     PUBLIC,
     MembershipPeriod,
-    Reading,
+    ReadableRanges,
     history_visibility,
     is_known_to,
     is_listed,
     may_be_repeated,
     may_look_on,
     may_see_room,
-    reading_of,
+    readable_ranges,
 )
 from daarion_appservice.city.types import (
     Author,
@@ -36,13 +36,13 @@ HALL = Room(RoomId("city_hall"), "hall", "Hall", "", is_default=False, archived=
 ALICE = Author(AuthorKind.MATRIX, "@alice:city.localhost", "Аліса")
 
 STRANGER = PUBLIC
-INVITEE = reading_of([MembershipPeriod(10, None)])
-MEMBER = reading_of([MembershipPeriod(10, 20)])
+INVITEE = readable_ranges([MembershipPeriod(10, None)])
+MEMBER = readable_ranges([MembershipPeriod(10, 20)])
 """Invited with the event 10, joined with 20, still there."""
-FORMER = reading_of([MembershipPeriod(10, 20, 30)])
-UNINVITED = reading_of([MembershipPeriod(10, None, 15)])
+FORMER = readable_ranges([MembershipPeriod(10, 20, 30)])
+UNINVITED = readable_ranges([MembershipPeriod(10, None, 15)])
 """The invitation was taken back."""
-BACK = reading_of([MembershipPeriod(10, 20, 30), MembershipPeriod(40, 40)])
+BACK = readable_ranges([MembershipPeriod(10, 20, 30), MembershipPeriod(40, 40)])
 
 
 def said(seq: int, visibility: HistoryVisibility = WORLD) -> Message:
@@ -76,7 +76,7 @@ def said(seq: int, visibility: HistoryVisibility = WORLD) -> Message:
         (BACK, JOINED, [20, 25, 30, 45]),
     ],
 )
-def test_event_is_readable(reading: Reading, visibility: HistoryVisibility, readable: list[int]) -> None:
+def test_event_is_readable(reading: ReadableRanges, visibility: HistoryVisibility, readable: list[int]) -> None:
     assert [seq for seq in (5, 12, 20, 25, 30, 35, 45) if reading.may_read(visibility, seq)] == readable
 
 
@@ -91,14 +91,14 @@ def test_event_is_readable(reading: Reading, visibility: HistoryVisibility, read
     ],
 )
 def test_edit_narrows_who_reads_a_message(
-    reading: Reading, edit: tuple[int, HistoryVisibility], is_readable: bool
+    reading: ReadableRanges, edit: tuple[int, HistoryVisibility], is_readable: bool
 ) -> None:
     message = replace(said(5), edit_seq=edit[0], edit_visibility=edit[1])
     assert reading.may_read_message(message) is is_readable
 
 
 def test_event_about_an_unreadable_message_is_not_readable() -> None:
-    newcomer = reading_of([MembershipPeriod(40, 40)])
+    newcomer = readable_ranges([MembershipPeriod(40, 40)])
     event = RoomEvent(HALL.id, 50, RoomEventKind.REACTION, 1, said(25, JOINED), ALICE, "👍", visibility=JOINED)
     assert newcomer.may_read(event.visibility, event.seq)
     assert not newcomer.may_read_event(event)
@@ -107,10 +107,10 @@ def test_event_about_an_unreadable_message_is_not_readable() -> None:
 
 def test_join_and_leave_move_a_reading() -> None:
     joined = PUBLIC.with_join(7)
-    assert joined == reading_of([MembershipPeriod(7, 7)])
+    assert joined == readable_ranges([MembershipPeriod(7, 7)])
     assert joined.with_join(9) == joined
     left = joined.with_leave(11)
-    assert left == reading_of([MembershipPeriod(7, 7, 11)])
+    assert left == readable_ranges([MembershipPeriod(7, 7, 11)])
     assert left.with_leave(13) == left
     assert left.with_join(20).is_member
     assert not left.is_member
@@ -137,7 +137,7 @@ def test_room_is_known(
     visibility: HistoryVisibility,
     rule: str,
     was_public: bool,
-    reading: Reading,
+    reading: ReadableRanges,
     is_known: bool,
     is_seen: bool,
     may_follow: bool,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daarion_appservice.city.identity import MAX_USER_ID_BYTES, Namespace, Staff, parse_user_id
+from daarion_appservice.city.identity import MAX_USER_ID_BYTES, Identities, ServiceUser, parse_user_id
 from daarion_appservice.city.types import (
     AgentSlug,
     Author,
@@ -19,8 +19,8 @@ from daarion_appservice.city.types import (
 )
 from daarion_appservice.errors import InvalidInput
 
-HERE = Namespace("daarion.space", "daarion_bot")
-WITH_PORT = Namespace("localhost:8448", "daarion_bot")
+HERE = Identities("daarion.space", "daarion_bot")
+WITH_PORT = Identities("localhost:8448", "daarion_bot")
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ WITH_PORT = Namespace("localhost:8448", "daarion_bot")
 )
 def test_a_citizen_has_a_ghost_whatever_their_id_looks_like(citizen: str, user: str) -> None:
     assert HERE.citizen(CitizenId(citizen)) == user
-    assert HERE.who(UserId(user)) == (AuthorKind.CITIZEN, citizen)
+    assert HERE.describe(UserId(user)) == (AuthorKind.CITIZEN, citizen)
     assert HERE.subject(UserId(user)) == citizen_subject(CitizenId(citizen))
 
 
@@ -62,7 +62,7 @@ def test_a_citizen_has_a_ghost_whatever_their_id_looks_like(citizen: str, user: 
     ],
 )
 def test_a_ghost_that_nobody_in_the_city_can_have_is_not_ours(user: str) -> None:
-    assert HERE.who(UserId(user)) is Staff.NOBODY
+    assert HERE.describe(UserId(user)) is ServiceUser.NOBODY
     assert not HERE.is_ours(UserId(user))
     assert not HERE.is_person(UserId(user))
     assert HERE.subject(UserId(user)) is None
@@ -98,15 +98,15 @@ def test_every_subject_of_the_city_is_found_again_by_its_ghost(subject: str) -> 
 def test_an_agent_and_its_ghost() -> None:
     daarwizz = AgentSlug("daarwizz")
     assert HERE.agent(daarwizz) == "@agent_daarwizz:daarion.space"
-    assert HERE.who(HERE.agent(daarwizz)) == (AuthorKind.AGENT, "daarwizz")
+    assert HERE.describe(HERE.agent(daarwizz)) == (AuthorKind.AGENT, "daarwizz")
     assert HERE.subject(HERE.agent(daarwizz)) == agent_subject(daarwizz) == "agent:daarwizz"
 
 
 @pytest.mark.parametrize(
     ("user", "who"),
     [
-        ("@daarion_bot:daarion.space", Staff.BOT),
-        ("@city_observer:daarion.space", Staff.OBSERVER),
+        ("@daarion_bot:daarion.space", ServiceUser.BOT),
+        ("@city_observer:daarion.space", ServiceUser.OBSERVER),
         ("@alice:daarion.space", (AuthorKind.MATRIX, "@alice:daarion.space")),
         ("@agent_daarwizz:elsewhere.org", (AuthorKind.MATRIX, "@agent_daarwizz:elsewhere.org")),
         ("@daarion_bot:elsewhere.org", (AuthorKind.MATRIX, "@daarion_bot:elsewhere.org")),
@@ -116,15 +116,15 @@ def test_an_agent_and_its_ghost() -> None:
     ],
 )
 def test_who_is_ours_and_who_is_not(user: str, who: object) -> None:
-    assert HERE.who(UserId(user)) == who
-    assert HERE.is_ours(UserId(user)) == (isinstance(who, Staff))
-    assert (HERE.subject(UserId(user)) is None) == isinstance(who, Staff)
+    assert HERE.describe(UserId(user)) == who
+    assert HERE.is_ours(UserId(user)) == (isinstance(who, ServiceUser))
+    assert (HERE.subject(UserId(user)) is None) == isinstance(who, ServiceUser)
 
 
 def test_a_server_name_may_have_a_port() -> None:
     assert WITH_PORT.bot == "@daarion_bot:localhost:8448"
-    assert WITH_PORT.who(UserId("@agent_x:localhost:8448")) == (AuthorKind.AGENT, "x")
-    assert WITH_PORT.who(UserId("@agent_x:localhost")) == (AuthorKind.MATRIX, "@agent_x:localhost")
+    assert WITH_PORT.describe(UserId("@agent_x:localhost:8448")) == (AuthorKind.AGENT, "x")
+    assert WITH_PORT.describe(UserId("@agent_x:localhost")) == (AuthorKind.MATRIX, "@agent_x:localhost")
     assert WITH_PORT.room_slug("#city_general:localhost:8448") == "general"
     assert WITH_PORT.room_slug("#city_general:localhost") is None
 

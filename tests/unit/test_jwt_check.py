@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from daarion_appservice.city.types import CitizenId
 from daarion_appservice.config.settings import JwtSettings
-from daarion_appservice.errors import NotSignedIn, Unavailable
+from daarion_appservice.errors import Unauthenticated, Unavailable
 from daarion_appservice.http.auth.jwt_check import JwtCheck
 from daarion_appservice.http.auth.principals import Citizen
 
@@ -59,7 +59,7 @@ def by_hand(header: dict[str, Any], content: dict[str, Any], key: str | None) ->
 
 
 async def refusal(settings: JwtSettings, token: str) -> str:
-    with pytest.raises(NotSignedIn) as raised:
+    with pytest.raises(Unauthenticated) as raised:
         await JwtCheck(settings).citizen(token)
     assert raised.value.code == "token_invalid"
     return raised.value.detail

@@ -16,11 +16,11 @@ from structlog.testing import capture_logs
 from daarion_appservice.app import City
 from daarion_appservice.config import LimitsSettings, Settings
 from daarion_appservice.errors import TooManyRequests
-from daarion_appservice.http.apps import city_listener
+from daarion_appservice.http.apps import build_city_server
 from daarion_appservice.http.limits import shared_buckets
 from daarion_appservice.http.limits.addresses import Addresses
-from daarion_appservice.http.limits.buckets import Pace
-from daarion_appservice.http.limits.connections import Places
+from daarion_appservice.http.limits.buckets import TokenBucket
+from daarion_appservice.http.limits.connections import ConnectionLimiter
 from daarion_appservice.http.limits.limits import RATES
 from daarion_appservice.http.limits.rates import Rate, Rates
 from daarion_appservice.http.limits.shared_buckets import MovingWindow
@@ -125,11 +125,11 @@ def test_whoever_asks_all_the_time_takes_up_no_more_than_one_span(clock: Clock) 
 
 
 def test_a_socket_may_say_so_much_at_once_and_then_as_much_as_drains(clock: Clock) -> None:
-    pace = Pace(parse("10/second"), clock)
+    pace = TokenBucket(parse("10/second"), clock)
     assert [pace.take() for _ in range(10)] == [0] * 10
     wait_s = pace.take()
     assert wait_s == pytest.approx(0.2)
-    assert not pace.is_flood
+    assert not pace.is_exhausted
     clock.now_s += wait_s
     assert pace.take() == pytest.approx(0)
     clock.now_s += 3600
@@ -137,26 +137,26 @@ def test_a_socket_may_say_so_much_at_once_and_then_as_much_as_drains(clock: Cloc
 
 
 def test_heartbeats_of_many_tabs_are_never_too_fast(clock: Clock) -> None:
-    pace = Pace(parse("50/second"), clock)
+    pace = TokenBucket(parse("50/second"), clock)
     for _ in range(1000):
         clock.now_s += 0.1
         assert pace.take() == 0
 
 
 def test_whoever_goes_on_is_a_flood(clock: Clock) -> None:
-    pace = Pace(parse("10/second"), clock)
+    pace = TokenBucket(parse("10/second"), clock)
     for _ in range(20):
         pace.take()
-        assert not pace.is_flood
+        assert not pace.is_exhausted
     pace.take()
-    assert pace.is_flood
+    assert pace.is_exhausted
 
 
 # --- what is open -------------------------------------------------------------------------------------
 
 
 def test_there_are_so_many_places_for_one_and_as_many_for_another() -> None:
-    places = Places(per_subject=2, per_address=3)
+    places = ConnectionLimiter(per_subject=2, per_address=3)
     with places.take("a", "1.2.3.4"), places.take("a", "1.2.3.4"):
         with pytest.raises(TooManyRequests):
             places.take("a", "5.6.7.8")
@@ -168,12 +168,12 @@ def test_there_are_so_many_places_for_one_and_as_many_for_another() -> None:
 
 
 def test_there_is_no_limit_where_none_is_wanted() -> None:
-    places = Places(per_subject=0, per_address=0)
+    places = ConnectionLimiter(per_subject=0, per_address=0)
     assert [places.take("a", "1.2.3.4") for _ in range(1000)]
 
 
 def test_a_place_that_cannot_become_anothers_stays_whose_it_was() -> None:
-    places = Places(per_subject=1, per_address=1)
+    places = ConnectionLimiter(per_subject=1, per_address=1)
     with places.take(None, "1.2.3.4") as place:
         with places.take("a", None):
             with pytest.raises(TooManyRequests):
@@ -293,7 +293,7 @@ async def test_what_is_counted_apart_exists() -> None:
     )
     city = City(settings)
     try:
-        routes = app_of(city_listener(city)).router.routes()
+        routes = app_of(build_city_server(city)).router.routes()
         assert RATES.keys() <= {(route.method, route.resource.canonical) for route in routes if route.resource}
     finally:
         await city.close()

@@ -17,7 +17,7 @@ from daarion_appservice.city.media import (
     tidy_filename,
 )
 from daarion_appservice.city.types import Media
-from daarion_appservice.http.media_urls import Linking
+from daarion_appservice.http.media_urls import MediaUrls
 
 GOOD = ["mxc://example.org/AbC_-9", "mxc://example.org:8448/x", "mxc://[2001:db8::1]:8448/x", "mxc://1.2.3.4/x"]
 BAD = [
@@ -55,14 +55,14 @@ def test_an_address_is_a_server_and_an_id(mxc: str) -> None:
 @pytest.mark.parametrize("mxc", BAD)
 def test_what_could_lead_elsewhere_is_no_address(mxc: str) -> None:
     assert not is_mxc(mxc)
-    assert Linking().url(mxc) is None
+    assert MediaUrls().url(mxc) is None
     server, _, media_id = mxc.removeprefix("mxc://").partition("/")
     assert not mxc.startswith("mxc://") or mxc_of(server, media_id) is None
 
 
 def test_the_city_has_a_path_for_each_address() -> None:
-    assert Linking().url("mxc://[2001:db8::1]:8448/x_Y-9") == "/city/media/%5B2001%3Adb8%3A%3A1%5D%3A8448/x_Y-9"
-    assert Linking().url(None) is None
+    assert MediaUrls().url("mxc://[2001:db8::1]:8448/x_Y-9") == "/city/media/%5B2001%3Adb8%3A%3A1%5D%3A8448/x_Y-9"
+    assert MediaUrls().url(None) is None
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_the_city_has_a_path_for_each_address() -> None:
     ],
 )
 def test_what_has_a_smaller_picture_says_where(mimetype: str, thumbnail_mxc: str | None, url: str | None) -> None:
-    assert Linking().thumbnail_url(Media("mxc://a/x", mimetype, "f", thumbnail_mxc=thumbnail_mxc)) == url
+    assert MediaUrls().thumbnail_url(Media("mxc://a/x", mimetype, "f", thumbnail_mxc=thumbnail_mxc)) == url
 
 
 def test_pictures_in_html_get_addresses_that_a_browser_can_load_and_nothing_else_does() -> None:
@@ -83,14 +83,14 @@ def test_pictures_in_html_get_addresses_that_a_browser_can_load_and_nothing_else
         'src="mxc://a/text" <img alt="1 > 0" height="9" src="mxc://a.b:1/pic"> '
         '<a href="https://c/?mxc://a/b">mxc://a/link</a> <img src="mxc://a_b/x">'
     )
-    shown = Linking().html(html)
+    shown = MediaUrls().html(html)
     assert shown is not None
     assert '<img src="/city/media/a.b%3A1/pic" alt="1 &gt; 0" height="9">' in shown
     assert 'src="mxc://a/text"' in shown
     assert "?mxc://a/b" in shown
     assert ">mxc://a/link<" in shown
     assert '<img src="">' in shown
-    assert Linking().html(None) is None
+    assert MediaUrls().html(None) is None
 
 
 def test_a_message_shows_its_file_its_thumbnail_and_the_pictures_in_its_text_each_once() -> None:

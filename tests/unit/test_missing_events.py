@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from daarion_appservice.city.types import MessageId, UserId
-from daarion_appservice.matrix.backfill.federated_history import Sight, judge
+from daarion_appservice.matrix.backfill.federated_history import RoomWatch, judge
 from daarion_appservice.matrix.backfill.missing_events import Plan, after_oldest_known, plan
 from daarion_appservice.storage.inbox import InboxState, Known
 
@@ -146,18 +146,18 @@ MINUTES = 60_000
 
 def test_a_complete_point_moves_to_what_looked_the_same_for_minutes() -> None:
     first = judge(["$1", "$2"], None, 0, 10, has_point=True)
-    assert first == Sight(None, ["$1", "$2"], 10)
+    assert first == RoomWatch(None, ["$1", "$2"], 10)
     soon = judge(["$1", "$2", "$3"], first.seen, first.seen_at_ms, 1 * MINUTES, has_point=True)
     assert soon == first
     later = judge(["$1", "$2", "$3", "$4"], soon.seen, soon.seen_at_ms, 6 * MINUTES, has_point=True)
-    assert later == Sight("$2", ["$3", "$4"], 6 * MINUTES)
+    assert later == RoomWatch("$2", ["$3", "$4"], 6 * MINUTES)
 
 
 def test_a_complete_point_stays_where_something_was_backfilled() -> None:
     again = judge(["$1", "$late", "$2"], ["$1", "$2"], 0, 6 * MINUTES, has_point=True)
-    assert again == Sight(None, ["$1", "$late", "$2"], 6 * MINUTES)
+    assert again == RoomWatch(None, ["$1", "$late", "$2"], 6 * MINUTES)
 
 
 def test_a_room_without_a_complete_point_gets_the_oldest_event_that_came() -> None:
-    assert judge(["$1", "$2"], None, 0, 10, has_point=False) == Sight("$1", ["$2"], 10)
-    assert judge([], None, 0, 10, has_point=False) == Sight(None, [], 10)
+    assert judge(["$1", "$2"], None, 0, 10, has_point=False) == RoomWatch("$1", ["$2"], 10)
+    assert judge([], None, 0, 10, has_point=False) == RoomWatch(None, [], 10)

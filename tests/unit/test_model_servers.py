@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from daarion_appservice.agents.dialects import NotAnAnswer, OpenAi
-from daarion_appservice.agents.reasoning_filter import Thinking, ThoughtFilter
-from daarion_appservice.agents.response_stream import Pieces
+from daarion_appservice.agents.dialects import InvalidResponse, OpenAi
+from daarion_appservice.agents.reasoning_filter import ReasoningFilter, Thinking
+from daarion_appservice.agents.response_stream import ResponseParser
 from tests.parts.model_servers import DONE, EVENTS, SHAPES, Shape, data, text, whole
 
 SIZES = [1, 7, 1 << 20]
 
 
 def read(body: bytes, size: int, content_type: str = EVENTS, thinking: Thinking = "hide") -> str:
-    pieces = Pieces(OpenAi(""), content_type, thinking)
+    pieces = ResponseParser(OpenAi(""), content_type, thinking)
     said = [each for at in range(0, len(body), size) for each in pieces.feed(body[at : at + size])]
     return "".join(said + ([] if pieces.is_whole else list(pieces.end())))
 
@@ -24,7 +24,7 @@ def test_shape_of_server_is_read(shape: Shape, size: int) -> None:
     if shape.said is not None:
         assert read(shape.body, size, shape.content_type) == shape.said
     else:
-        with pytest.raises(NotAnAnswer, match=shape.error):
+        with pytest.raises(InvalidResponse, match=shape.error):
             read(shape.body, size, shape.content_type)
 
 
@@ -40,7 +40,7 @@ def test_answer_that_finished_survives_a_missing_end(cut: int) -> None:
 
 
 def test_broken_json_in_the_middle_is_no_answer() -> None:
-    with pytest.raises(NotAnAnswer, match="not JSON"):
+    with pytest.raises(InvalidResponse, match="not JSON"):
         read(data(text("До")) + b'data: {"choices": [{"del\n\n' + DONE, 1 << 20)
 
 
@@ -77,7 +77,7 @@ def test_thoughts_are_left_out_of_any_portions(written: str, said: str, size: in
 
 @pytest.mark.parametrize("written", ["<think>хм", "<think>хм</think>", "<think>хм</think>\n "])
 def test_answer_of_nothing_but_thoughts_is_none(written: str) -> None:
-    with pytest.raises(NotAnAnswer, match="nothing"):
+    with pytest.raises(InvalidResponse, match="nothing"):
         read(data(*map(text, written), text("", "stop")) + DONE, 1 << 20)
 
 
@@ -90,12 +90,12 @@ def test_thoughts_that_the_prompt_opened_are_left_out() -> None:
 
 
 def test_text_is_shown_while_it_comes() -> None:
-    thoughts = ThoughtFilter()
+    thoughts = ReasoningFilter()
     assert [thoughts.feed(each) for each in ("<think>хм", "</think>Добрий", " вечір")] == ["", "Добрий", " вечір"]
 
 
 def test_many_tags_take_linear_time() -> None:
-    thoughts = ThoughtFilter()
+    thoughts = ReasoningFilter()
     assert (
         thoughts.feed("<think></think>" * 70_000 + "```" * 100_000 + "Так") + thoughts.end() == "```" * 100_000 + "Так"
     )

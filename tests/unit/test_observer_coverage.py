@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from daarion_appservice.city.events import MembershipChanged
-from daarion_appservice.city.identity import Namespace
-from daarion_appservice.city.online_members import Occupancy
-from daarion_appservice.city.presence import Shown, Status
+from daarion_appservice.city.identity import Identities
+from daarion_appservice.city.online_members import OnlineMembers
+from daarion_appservice.city.presence import PresenceState, Status
 from daarion_appservice.city.types import RoomId, SubjectId, UserId
-from daarion_appservice.errors import HomeserverAway
-from daarion_appservice.matrix.presence.observer_coverage import Sight
-from daarion_appservice.matrix.presence.user_presence import People, shown_of
+from daarion_appservice.errors import HomeserverUnavailable
+from daarion_appservice.matrix.presence.observer_coverage import ObserverCoverage
+from daarion_appservice.matrix.presence.user_presence import UserPresence, presence_state_of
 from daarion_appservice.realtime.bus import Bus
 from daarion_appservice.realtime.presence_memory import MemoryPresence
 
@@ -31,8 +31,8 @@ class City:
     """Alice is in General, which is looked on."""
 
     def __init__(self, *, settle_s: float = 0.0) -> None:
-        self.occupancy = Occupancy()
-        self.sight = Sight(self.occupancy, settle_s=settle_s)
+        self.occupancy = OnlineMembers()
+        self.sight = ObserverCoverage(self.occupancy, settle_s=settle_s)
         self.move(ALICE, joined=True)
         self.sight.open()
         self.sight.covers(frozenset({GENERAL}))
@@ -152,10 +152,10 @@ class Clock:
         return self.now_ms
 
 
-def some_people(clock: Clock, elsewhere: Container[UserId] = ()) -> tuple[People, MemoryPresence]:
+def some_people(clock: Clock, elsewhere: Container[UserId] = ()) -> tuple[UserPresence, MemoryPresence]:
     presence = MemoryPresence(Bus().publish, clock, ttl_ms=40_000)
-    return People(
-        presence, Namespace("city.localhost", "daarion_bot"), clock, is_member=lambda user: user not in elsewhere
+    return UserPresence(
+        presence, Identities("city.localhost", "daarion_bot"), clock, is_member=lambda user: user not in elsewhere
     ), presence
 
 
@@ -164,16 +164,16 @@ async def test_what_was_told_is_known_also_of_who_is_offline() -> None:
     assert people.known(ALICE) is None
     await people.take([says(ALICE, "unavailable", last_active_ago=5000, status_msg="обідаю")])
     await people.take([says(BOB, "offline", last_active_ago=415_845)])
-    assert people.known(ALICE) == Shown(Status.AWAY, "обідаю", NOW_MS - 5000)
-    assert people.known(BOB) == Shown(Status.OFFLINE, None, NOW_MS - 415_845)
+    assert people.known(ALICE) == PresenceState(Status.AWAY, "обідаю", NOW_MS - 5000)
+    assert people.known(BOB) == PresenceState(Status.OFFLINE, None, NOW_MS - 415_845)
 
 
 async def test_status_text_from_matrix_is_bounded_to_255_characters_on_one_line() -> None:
     people, presence = some_people(Clock())
     await people.take([says(ALICE, "online", status_msg="я" * 60_000), says(BOB, "online", status_msg="a\n\u202eb")])
-    assert presence.shown(SubjectId(ALICE)).status_msg == "я" * 255
-    assert presence.shown(SubjectId(BOB)).status_msg == "a b"
-    assert shown_of({"presence": "online", "status_msg": "я" * 60_000}, NOW_MS).status_msg == "я" * 255
+    assert presence.state(SubjectId(ALICE)).status_msg == "я" * 255
+    assert presence.state(SubjectId(BOB)).status_msg == "a b"
+    assert presence_state_of({"presence": "online", "status_msg": "я" * 60_000}, NOW_MS).status_msg == "я" * 255
 
 
 async def test_who_is_not_in_the_whole_state_is_gone_and_since_when_is_not_known() -> None:
@@ -181,8 +181,8 @@ async def test_who_is_not_in_the_whole_state_is_gone_and_since_when_is_not_known
     await people.take_all([says(ALICE, "online"), says(BOB, "online")])
     await people.take_all([says(BOB, "online")])
     assert people.known(ALICE) is None
-    assert presence.shown(SubjectId(ALICE)).status is Status.OFFLINE
-    assert presence.shown(SubjectId(BOB)).status is Status.ONLINE
+    assert presence.state(SubjectId(ALICE)).status is Status.OFFLINE
+    assert presence.state(SubjectId(BOB)).status is Status.ONLINE
 
 
 async def test_who_is_active_was_so_within_the_last_minute_however_long_nothing_is_told() -> None:
@@ -191,10 +191,10 @@ async def test_who_is_active_was_so_within_the_last_minute_however_long_nothing_
     await people.take([says(ALICE, "online", last_active_ago=10, currently_active=True)])
     await people.take([says(BOB, "online", last_active_ago=10, currently_active=False)])
     clock.now_ms += 3_600_000
-    assert people.known(ALICE) == Shown(Status.ONLINE, None, clock.now_ms - 60_000)
-    assert people.known(BOB) == Shown(Status.ONLINE, None, NOW_MS - 10)
+    assert people.known(ALICE) == PresenceState(Status.ONLINE, None, clock.now_ms - 60_000)
+    assert people.known(BOB) == PresenceState(Status.ONLINE, None, NOW_MS - 10)
     await people.say_again()
-    assert presence.shown(SubjectId(ALICE)).last_active_ms == clock.now_ms - 60_000
+    assert presence.state(SubjectId(ALICE)).last_active_ms == clock.now_ms - 60_000
 
 
 async def test_an_answer_that_something_newer_overtook_does_not_count() -> None:
@@ -206,9 +206,9 @@ async def test_an_answer_that_something_newer_overtook_does_not_count() -> None:
             await people.take([says(user, "offline")])
         return answers.pop(0)
 
-    assert await people.learn(ALICE, ask) == Shown(Status.ONLINE, "new")
+    assert await people.learn(ALICE, ask) == PresenceState(Status.ONLINE, "new")
     assert answers == []
-    assert presence.shown(SubjectId(ALICE)).status_msg == "new"
+    assert presence.state(SubjectId(ALICE)).status_msg == "new"
 
 
 async def test_presence_of_non_members_not_counted() -> None:
@@ -218,12 +218,12 @@ async def test_presence_of_non_members_not_counted() -> None:
         return {"presence": "online"}
 
     await people.take_all([says(ALICE, "online"), says(BOB, "online")])
-    assert [presence.shown(SubjectId(each)).status for each in (ALICE, BOB)] == [Status.OFFLINE, Status.ONLINE]
+    assert [presence.state(SubjectId(each)).status for each in (ALICE, BOB)] == [Status.OFFLINE, Status.ONLINE]
     await people.take([says(ALICE, "unavailable")])
-    assert presence.shown(SubjectId(ALICE)).status is Status.OFFLINE
-    assert await people.learn(ALICE, online) == Shown()
+    assert presence.state(SubjectId(ALICE)).status is Status.OFFLINE
+    assert await people.learn(ALICE, online) == PresenceState()
     await people.say_again()
-    assert presence.shown(SubjectId(ALICE)).status is Status.OFFLINE
+    assert presence.state(SubjectId(ALICE)).status is Status.OFFLINE
 
 
 async def test_member_who_leaves_every_room_gone_with_next_event() -> None:
@@ -232,15 +232,15 @@ async def test_member_who_leaves_every_room_gone_with_next_event() -> None:
     await people.take([says(ALICE, "online")])
     elsewhere.add(ALICE)
     await people.take([says(ALICE, "online", status_msg="still")])
-    assert presence.shown(SubjectId(ALICE)).status is Status.OFFLINE
+    assert presence.state(SubjectId(ALICE)).status is Status.OFFLINE
 
 
 async def test_a_question_that_failed_teaches_nothing() -> None:
     people, _ = some_people(Clock())
 
     async def ask(_: UserId) -> dict[str, Any]:
-        raise HomeserverAway("nobody there")
+        raise HomeserverUnavailable("nobody there")
 
-    with pytest.raises(HomeserverAway):
+    with pytest.raises(HomeserverUnavailable):
         await people.learn(ALICE, ask)
     assert people.known(ALICE) is None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daarion_appservice.city.online_members import Occupancy
+from daarion_appservice.city.online_members import OnlineMembers
 from daarion_appservice.city.types import RoomId, SubjectId
 
 ROOMS = [RoomId("city_general"), RoomId("city_builders")]
@@ -25,7 +25,7 @@ Step = tuple[str, RoomId, SubjectId]
     )
 )
 def test_the_count_is_always_that_of_members_who_are_here(day: list[Step]) -> None:
-    occupancy = Occupancy()
+    occupancy = OnlineMembers()
     members: set[tuple[RoomId, SubjectId]] = set()
     here: set[SubjectId] = set()
     for what, room, subject in day:
@@ -37,10 +37,10 @@ def test_the_count_is_always_that_of_members_who_are_here(day: list[Step]) -> No
                 occupancy.left(room, subject)
                 members.discard((room, subject))
             case "came":
-                occupancy.came(subject)
+                occupancy.connected(subject)
                 here.add(subject)
             case "went":
-                occupancy.went(subject)
+                occupancy.disconnected(subject)
                 here.discard(subject)
         for each in ROOMS:
             present = {whose for where, whose in members if where == each and whose in here}
@@ -52,7 +52,7 @@ def test_the_count_is_always_that_of_members_who_are_here(day: list[Step]) -> No
 
 
 def test_a_look_at_an_empty_room_leaves_no_trace() -> None:
-    occupancy = Occupancy()
+    occupancy = OnlineMembers()
     looks: list[Callable[[], object]] = [
         lambda: occupancy.members_online(ROOMS[0]),
         lambda: occupancy.online_members(ROOMS[0]),

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from daarion_appservice.app import City
 from daarion_appservice.city.types import RoomEventKind
 from daarion_appservice.config import Settings
-from daarion_appservice.http.apps import city_listener
+from daarion_appservice.http.apps import build_city_server
 from daarion_appservice.http.auth.principals import Access, Anonymous
 from daarion_appservice.http.openapi.document import IN_PATH, Route, described_routes, openapi_document
 from daarion_appservice.http.openapi.models import Models, query_parameters
@@ -25,7 +25,7 @@ from daarion_appservice.http.openapi.sockets import EVENT_CODES, SOCKETS
 from daarion_appservice.http.routing import (
     Body,
     Call,
-    Description,
+    EndpointDescription,
     NoBody,
     NoContent,
     NoQuery,
@@ -50,7 +50,7 @@ async def app() -> AsyncIterator[web.Application]:
         }
     )
     city = City(settings)
-    yield app_of(city_listener(city))
+    yield app_of(build_city_server(city))
     await city.close()
 
 
@@ -127,7 +127,7 @@ def faults_of(route: Route) -> Iterator[str]:
 # --- errors -------------------------------------------------------------------------------------------
 
 RAISED = re.compile(
-    r'(?:InvalidInput|NotSignedIn|TokenEnded|NotAllowed|NotFound|Conflict|Unavailable)\(\s*"([a-z]\w*)"'
+    r'(?:InvalidInput|Unauthenticated|TokenEnded|Forbidden|NotFound|Conflict|Unavailable)\(\s*"([a-z]\w*)"'
 )
 
 
@@ -210,7 +210,7 @@ class NobodysDoor:
         return Anonymous()
 
 
-@described(Description(None, summary="A picture of it", answer=NoContent, status=204, takes="image/*"))
+@described(EndpointDescription(None, summary="A picture of it", answer=NoContent, status=204, takes="image/*"))
 async def picture(_request: web.Request) -> web.Response:
     return web.Response(status=204)
 

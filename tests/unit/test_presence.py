@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daarion_appservice.city.presence import KEEP, MAX_SESSIONS, Keep, Presence, Shown, Status
+from daarion_appservice.city.presence import KEEP, MAX_SESSIONS, Presence, PresenceState, RetentionRules, Status
 from daarion_appservice.city.types import SubjectId
 
 ONLINE, AWAY, OFFLINE = Status.ONLINE, Status.AWAY, Status.OFFLINE
@@ -44,47 +44,47 @@ def test_the_strongest_state_of_the_live_sessions_is_shown(
     city: Presence, sessions: list[Status], shown: Status
 ) -> None:
     for number, status in enumerate(sessions):
-        city.beat(OKSANA, now_ms=0, status=status, session=str(number))
-    assert city.shown(OKSANA).status is shown
+        city.record_heartbeat(OKSANA, now_ms=0, status=status, session=str(number))
+    assert city.state(OKSANA).status is shown
 
 
 def test_a_heartbeat_that_changes_nothing_is_no_transition(city: Presence) -> None:
-    first = city.beat(OKSANA, now_ms=0, status_msg="слухаю")
+    first = city.record_heartbeat(OKSANA, now_ms=0, status_msg="слухаю")
     assert first is not None
     assert (first.before.status, first.after.status) == (OFFLINE, ONLINE)
 
-    assert city.beat(OKSANA, now_ms=20_000) is None
-    assert city.beat(OKSANA, now_ms=30_000, status_msg="слухаю") is None
-    assert city.beat(OKSANA, now_ms=30_000, status=AWAY, session="another tab") is None
-    assert city.shown(OKSANA) == Shown(ONLINE, "слухаю", 30_000)
+    assert city.record_heartbeat(OKSANA, now_ms=20_000) is None
+    assert city.record_heartbeat(OKSANA, now_ms=30_000, status_msg="слухаю") is None
+    assert city.record_heartbeat(OKSANA, now_ms=30_000, status=AWAY, session="another tab") is None
+    assert city.state(OKSANA) == PresenceState(ONLINE, "слухаю", 30_000)
 
 
 def test_somebody_lives_for_the_ttl_after_the_last_heartbeat_and_no_longer(city: Presence) -> None:
-    city.beat(OKSANA, now_ms=0)
-    city.beat(OKSANA, now_ms=20_000)
+    city.record_heartbeat(OKSANA, now_ms=0)
+    city.record_heartbeat(OKSANA, now_ms=20_000)
 
     assert city.expire(now_ms=59_999) == []
     (gone,) = city.expire(now_ms=60_000)
 
     assert (gone.subject, gone.before.status, gone.after.status) == (OKSANA, ONLINE, OFFLINE)
-    assert city.shown(OKSANA) == Shown(OFFLINE, None, 20_000)
+    assert city.state(OKSANA) == PresenceState(OFFLINE, None, 20_000)
     assert city.expire(now_ms=10**9) == []
 
 
 def test_closing_one_tab_leaves_the_others_online(city: Presence) -> None:
-    city.beat(OKSANA, now_ms=0, session="phone")
-    city.beat(OKSANA, now_ms=0, session="laptop")
+    city.record_heartbeat(OKSANA, now_ms=0, session="phone")
+    city.record_heartbeat(OKSANA, now_ms=0, session="laptop")
 
-    assert city.beat(OKSANA, now_ms=1, status=OFFLINE, session="phone") is None
-    assert city.shown(OKSANA).status is ONLINE
-    gone = city.beat(OKSANA, now_ms=2, status=OFFLINE, session="laptop")
+    assert city.record_heartbeat(OKSANA, now_ms=1, status=OFFLINE, session="phone") is None
+    assert city.state(OKSANA).status is ONLINE
+    gone = city.record_heartbeat(OKSANA, now_ms=2, status=OFFLINE, session="laptop")
     assert gone is not None
     assert gone.after.status is OFFLINE
 
 
 def test_the_weaker_session_shows_when_the_stronger_one_ends(city: Presence) -> None:
-    city.beat(OKSANA, now_ms=0, session="laptop", status_msg="пишу")
-    city.beat(OKSANA, now_ms=30_000, session="phone", status=AWAY)
+    city.record_heartbeat(OKSANA, now_ms=0, session="laptop", status_msg="пишу")
+    city.record_heartbeat(OKSANA, now_ms=30_000, session="phone", status=AWAY)
 
     (weaker,) = city.expire(now_ms=40_000)
 
@@ -98,63 +98,63 @@ def test_the_weaker_session_shows_when_the_stronger_one_ends(city: Presence) -> 
     ids=["left out", "cleared", "empty", "new"],
 )
 def test_leaving_the_status_text_out_is_not_clearing_it(
-    city: Presence, status_msg: str | Keep | None, shown: str | None
+    city: Presence, status_msg: str | RetentionRules | None, shown: str | None
 ) -> None:
-    city.beat(OKSANA, now_ms=0, status_msg="before")
-    changed = city.beat(OKSANA, now_ms=1, status_msg=status_msg)
-    assert city.shown(OKSANA).status_msg == shown
+    city.record_heartbeat(OKSANA, now_ms=0, status_msg="before")
+    changed = city.record_heartbeat(OKSANA, now_ms=1, status_msg=status_msg)
+    assert city.state(OKSANA).status_msg == shown
     assert (changed is None) == (shown == "before")
 
 
 def test_a_status_text_does_not_outlive_the_last_session(city: Presence) -> None:
-    city.beat(OKSANA, now_ms=0, status_msg="слухаю")
+    city.record_heartbeat(OKSANA, now_ms=0, status_msg="слухаю")
     city.expire(now_ms=TTL_MS)
-    assert city.shown(OKSANA).status_msg is None
-    city.beat(OKSANA, now_ms=50_000)
-    assert city.shown(OKSANA).status_msg is None
+    assert city.state(OKSANA).status_msg is None
+    city.record_heartbeat(OKSANA, now_ms=50_000)
+    assert city.state(OKSANA).status_msg is None
 
 
 def test_a_goodbye_may_leave_a_text(city: Presence) -> None:
-    city.beat(OKSANA, now_ms=0)
-    city.beat(OKSANA, now_ms=1, status=OFFLINE, status_msg="до завтра")
-    assert city.shown(OKSANA) == Shown(OFFLINE, "до завтра", 0)
+    city.record_heartbeat(OKSANA, now_ms=0)
+    city.record_heartbeat(OKSANA, now_ms=1, status=OFFLINE, status_msg="до завтра")
+    assert city.state(OKSANA) == PresenceState(OFFLINE, "до завтра", 0)
 
 
 def test_somebody_who_never_came_cannot_go(city: Presence) -> None:
-    assert city.beat(OKSANA, now_ms=0, status=OFFLINE, status_msg="bye") is None
-    assert city.place(ALICE, status=OFFLINE, status_msg=None, last_active_ms=7, session="matrix") is None
-    assert city.shown(OKSANA) == city.shown(ALICE) == Shown()
+    assert city.record_heartbeat(OKSANA, now_ms=0, status=OFFLINE, status_msg="bye") is None
+    assert city.set_remote(ALICE, status=OFFLINE, status_msg=None, last_active_ms=7, session="matrix") is None
+    assert city.state(OKSANA) == city.state(ALICE) == PresenceState()
     assert city.next_deadline_ms is None
 
 
 def test_being_away_is_no_activity(city: Presence) -> None:
-    city.beat(OKSANA, now_ms=5)
-    city.beat(OKSANA, now_ms=10, status=AWAY)
-    assert city.shown(OKSANA).last_active_ms == 5
+    city.record_heartbeat(OKSANA, now_ms=5)
+    city.record_heartbeat(OKSANA, now_ms=10, status=AWAY)
+    assert city.state(OKSANA).last_active_ms == 5
 
 
 def test_what_the_homeserver_says_of_people_holds_until_it_says_otherwise(city: Presence) -> None:
-    city.place(ALICE, status=ONLINE, status_msg="hi", last_active_ms=5, session="matrix")
+    city.set_remote(ALICE, status=ONLINE, status_msg="hi", last_active_ms=5, session="matrix")
 
     assert city.next_deadline_ms is None
     assert city.expire(now_ms=1 << 50) == []
-    assert city.shown(ALICE) == Shown(ONLINE, "hi", 5)
-    assert city.place(ALICE, status=ONLINE, status_msg="hi", last_active_ms=9, session="matrix") is None
-    assert city.shown(ALICE).last_active_ms == 9
-    gone = city.place(ALICE, status=OFFLINE, status_msg=None, last_active_ms=None, session="matrix")
+    assert city.state(ALICE) == PresenceState(ONLINE, "hi", 5)
+    assert city.set_remote(ALICE, status=ONLINE, status_msg="hi", last_active_ms=9, session="matrix") is None
+    assert city.state(ALICE).last_active_ms == 9
+    gone = city.set_remote(ALICE, status=OFFLINE, status_msg=None, last_active_ms=None, session="matrix")
     assert gone is not None
     assert gone.after.status is OFFLINE
 
 
 def test_the_homeserver_can_know_of_no_later_activity_than_it_says(city: Presence) -> None:
-    city.place(ALICE, status=ONLINE, status_msg=None, last_active_ms=9, session="matrix")
-    city.place(ALICE, status=ONLINE, status_msg=None, last_active_ms=5, session="matrix")
-    assert city.shown(ALICE).last_active_ms == 9
+    city.set_remote(ALICE, status=ONLINE, status_msg=None, last_active_ms=9, session="matrix")
+    city.set_remote(ALICE, status=ONLINE, status_msg=None, last_active_ms=5, session="matrix")
+    assert city.state(ALICE).last_active_ms == 9
 
 
 def test_heartbeats_do_not_pile_up(city: Presence) -> None:
     for now_ms in range(0, 3_600_000, 20_000):
-        city.beat(OKSANA, now_ms=now_ms)
+        city.record_heartbeat(OKSANA, now_ms=now_ms)
         city.expire(now_ms=now_ms)
         assert queued(city) == 1
 
@@ -162,11 +162,11 @@ def test_heartbeats_do_not_pile_up(city: Presence) -> None:
 def test_sessions_that_come_and_go_do_not_pile_up(city: Presence) -> None:
     most = 0
     for number, now_ms in enumerate(range(0, 3_600_000, 1_000)):
-        city.beat(OKSANA, now_ms=now_ms, session=f"tab {number % 7}")
-        city.beat(OKSANA, now_ms=now_ms + 1, session=f"tab {number % 7}", status=OFFLINE)
-        city.beat(OKSANA, now_ms=now_ms, session=f"page {number}")
-        city.beat(ALICE, now_ms=now_ms, session="reloads", status=OFFLINE)
-        city.beat(ALICE, now_ms=now_ms, session="reloads")
+        city.record_heartbeat(OKSANA, now_ms=now_ms, session=f"tab {number % 7}")
+        city.record_heartbeat(OKSANA, now_ms=now_ms + 1, session=f"tab {number % 7}", status=OFFLINE)
+        city.record_heartbeat(OKSANA, now_ms=now_ms, session=f"page {number}")
+        city.record_heartbeat(ALICE, now_ms=now_ms, session="reloads", status=OFFLINE)
+        city.record_heartbeat(ALICE, now_ms=now_ms, session="reloads")
         city.expire(now_ms=now_ms)
         most = max(most, queued(city))
     assert most <= 3 * TTL_MS // 1_000, "an entry is gone when its deadline is, whatever became of its session"
@@ -175,26 +175,26 @@ def test_sessions_that_come_and_go_do_not_pile_up(city: Presence) -> None:
 
 
 def test_nobody_has_more_sessions_than_there_may_be_and_the_oldest_makes_room(city: Presence) -> None:
-    city.beat(OKSANA, now_ms=0, session="oldest")
+    city.record_heartbeat(OKSANA, now_ms=0, session="oldest")
     for number in range(MAX_SESSIONS - 1):
-        city.beat(OKSANA, now_ms=1, status=AWAY, session=str(number))
-    assert city.shown(OKSANA).status is ONLINE
+        city.record_heartbeat(OKSANA, now_ms=1, status=AWAY, session=str(number))
+    assert city.state(OKSANA).status is ONLINE
 
-    weaker = city.beat(OKSANA, now_ms=2, status=AWAY, session="one more")
+    weaker = city.record_heartbeat(OKSANA, now_ms=2, status=AWAY, session="one more")
 
     assert weaker is not None
     assert weaker.after.status is AWAY
-    assert city.beat(OKSANA, now_ms=3, status=AWAY, session="one more") is None
+    assert city.record_heartbeat(OKSANA, now_ms=3, status=AWAY, session="one more") is None
     (gone,) = city.expire(now_ms=10**9)
     assert gone.after.status is OFFLINE
 
 
 def test_a_session_that_ended_and_came_again_lives_by_its_new_heartbeats(city: Presence) -> None:
-    city.beat(OKSANA, now_ms=0, session="tab")
-    city.beat(OKSANA, now_ms=1, session="tab", status=OFFLINE)
-    city.beat(OKSANA, now_ms=30_000, session="tab")
+    city.record_heartbeat(OKSANA, now_ms=0, session="tab")
+    city.record_heartbeat(OKSANA, now_ms=1, session="tab", status=OFFLINE)
+    city.record_heartbeat(OKSANA, now_ms=30_000, session="tab")
     assert city.expire(now_ms=40_000) == []
-    assert city.shown(OKSANA).status is ONLINE
+    assert city.state(OKSANA).status is ONLINE
     assert len(city.expire(now_ms=70_000)) == 1
 
 
@@ -208,7 +208,7 @@ class Beat:
     subject: SubjectId
     session: str
     status: Status
-    status_msg: str | Keep | None
+    status_msg: str | RetentionRules | None
 
 
 @dataclass(frozen=True)
@@ -246,12 +246,12 @@ class Notebook:
         subject, key = step.subject, (step.subject, step.session)
         text = None if isinstance(step, Place) and step.status is OFFLINE else step.status_msg
         if step.status is OFFLINE:
-            self._end(key, None if isinstance(text, Keep) else text)
+            self._end(key, None if isinstance(text, RetentionRules) else text)
             return
         self.seen.add(subject)
         self.statuses[key] = step.status
         self.until_ms[key] = now_ms + TTL_MS if isinstance(step, Beat) else None
-        if not isinstance(text, Keep):
+        if not isinstance(text, RetentionRules):
             self.texts[subject] = text
         if isinstance(step, Place) or step.status is ONLINE:
             self.active_ms[subject] = now_ms
@@ -266,10 +266,10 @@ class Notebook:
         if key[0] in self.seen and not any(subject == key[0] for subject, _ in self.statuses):
             self.texts[key[0]] = text
 
-    def shown(self, subject: SubjectId) -> Shown:
+    def shown(self, subject: SubjectId) -> PresenceState:
         statuses = [status for (whose, _), status in self.statuses.items() if whose == subject]
         status = ONLINE if ONLINE in statuses else AWAY if AWAY in statuses else OFFLINE
-        return Shown(status, self.texts.get(subject), self.active_ms.get(subject))
+        return PresenceState(status, self.texts.get(subject), self.active_ms.get(subject))
 
 
 SUBJECTS = st.sampled_from([OKSANA, ALICE, SubjectId("agent:daarwizz")])
@@ -295,13 +295,13 @@ def test_whatever_happens_in_whatever_order_everybody_is_shown_as_they_are(day: 
                 told = {each.subject for each in city.expire(now_ms=now_ms)}
             case Beat():
                 notebook.note(step, now_ms)
-                beaten = city.beat(
+                beaten = city.record_heartbeat(
                     step.subject, now_ms=now_ms, status=step.status, status_msg=step.status_msg, session=step.session
                 )
                 told = {beaten.subject} if beaten else set()
             case Place():
                 notebook.note(step, now_ms)
-                placed = city.place(
+                placed = city.set_remote(
                     step.subject,
                     status=step.status,
                     status_msg=step.status_msg,
@@ -310,16 +310,16 @@ def test_whatever_happens_in_whatever_order_everybody_is_shown_as_they_are(day: 
                 )
                 told = {placed.subject} if placed else set()
         after = {subject: notebook.shown(subject) for subject in notebook.seen}
-        assert {subject: city.shown(subject) for subject in after} == after
+        assert {subject: city.state(subject) for subject in after} == after
         assert told == {
             subject
             for subject, shown in after.items()
-            if (shown.status, shown.status_msg) != _look(before.get(subject, Shown()))
+            if (shown.status, shown.status_msg) != _look(before.get(subject, PresenceState()))
         }, "whoever is shown differently is told of, and nobody else"
         next_end_ms = min((ms for ms in notebook.until_ms.values() if ms is not None), default=None)
         assert next_end_ms is None or (city.next_deadline_ms or 0) <= next_end_ms, "nobody's end is slept through"
         assert next_end_ms is None or city.next_deadline_ms is not None
 
 
-def _look(shown: Shown) -> tuple[Status, str | None]:
+def _look(shown: PresenceState) -> tuple[Status, str | None]:
     return shown.status, shown.status_msg

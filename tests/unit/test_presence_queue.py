@@ -13,19 +13,19 @@ from daarion_appservice.city.presence import Status
 from daarion_appservice.city.types import UserId
 from daarion_appservice.matrix.client.profile_fields import _fields
 from daarion_appservice.matrix.ghosts.status_text import FIELD
-from daarion_appservice.matrix.presence.queue import Plan, Wish
-from daarion_appservice.matrix.presence.refreshes import Refreshes
+from daarion_appservice.matrix.presence.queue import DesiredPresence, PresenceQueue
+from daarion_appservice.matrix.presence.refreshes import RefreshSchedule
 from daarion_appservice.matrix.presence.timeout_probe import period_ms
 
 NOW_MS = 1_700_000_000_000
 PERIOD_MS = 20_000
-ONLINE, AWAY, OFFLINE = (Wish(status, None) for status in Status)
+ONLINE, AWAY, OFFLINE = (DesiredPresence(status, None) for status in Status)
 A, B, C = (UserId(f"@agent_{name}:city.localhost") for name in "abc")
 
 
-def running(*users: UserId) -> Plan:
+def running(*users: UserId) -> PresenceQueue:
     """A plan by which these were told to be online just now."""
-    plan = Plan(period_ms=PERIOD_MS)
+    plan = PresenceQueue(period_ms=PERIOD_MS)
     plan.begin(NOW_MS)
     for user in users:
         plan.wish(user, ONLINE, NOW_MS)
@@ -34,7 +34,7 @@ def running(*users: UserId) -> Plan:
     return plan
 
 
-def take_all(plan: Plan, now_ms: int) -> list[UserId]:
+def take_all(plan: PresenceQueue, now_ms: int) -> list[UserId]:
     taken = []
     while (user := plan.take(now_ms)) is not None:
         taken.append(user)
@@ -118,7 +118,7 @@ def test_changes_come_first_and_take_turns_with_refreshes_whose_period_is_over()
 
 @pytest.mark.parametrize("count", [1, 2, 1_000])
 def test_who_came_all_at_once_spreads_out_over_the_period(count: int) -> None:
-    refreshes = Refreshes(period_ms=PERIOD_MS)
+    refreshes = RefreshSchedule(period_ms=PERIOD_MS)
     users = [UserId(f"@agent_{number}:city.localhost") for number in range(count)]
     for user in users:
         refreshes.told(user, NOW_MS)
@@ -135,7 +135,7 @@ def test_who_came_all_at_once_spreads_out_over_the_period(count: int) -> None:
 
 
 def test_it_is_known_when_the_homeserver_may_have_forgotten_somebody() -> None:
-    refreshes = Refreshes(period_ms=PERIOD_MS)
+    refreshes = RefreshSchedule(period_ms=PERIOD_MS)
     assert not refreshes.are_too_late(NOW_MS)
     refreshes.at_once(A)
     assert not refreshes.are_too_late(NOW_MS), "nothing was told of A that could be forgotten"
@@ -178,15 +178,15 @@ class AnyPlan(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.plan = Plan(period_ms=PERIOD_MS)
+        self.plan = PresenceQueue(period_ms=PERIOD_MS)
         self.now_ms = NOW_MS
-        self.wished: dict[UserId, Wish] = {}
-        self.shown: dict[UserId, Wish] = {}
-        self.under_way: dict[UserId, Wish] = {}
+        self.wished: dict[UserId, DesiredPresence] = {}
+        self.shown: dict[UserId, DesiredPresence] = {}
+        self.under_way: dict[UserId, DesiredPresence] = {}
         self.rests = True
 
     @rule(user=users, wish=st.sampled_from([ONLINE, AWAY, OFFLINE]))
-    def wish(self, user: UserId, wish: Wish) -> None:
+    def wish(self, user: UserId, wish: DesiredPresence) -> None:
         self.plan.wish(user, wish, self.now_ms)
         self.wished[user] = wish
 

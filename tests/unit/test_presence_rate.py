@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daarion_appservice.matrix.presence.rate import Budget
+from daarion_appservice.matrix.presence.rate import AdaptiveRateLimiter
 
 USUAL_S = 0.003
 MOST = 300.0
@@ -30,7 +30,7 @@ class Homeserver:
         return USUAL_S + self._free_at_s - now_s
 
 
-def send(budget: Budget, took_s: Callable[[float], float], *, from_s: float, for_s: float) -> list[float]:
+def send(budget: AdaptiveRateLimiter, took_s: Callable[[float], float], *, from_s: float, for_s: float) -> list[float]:
     """Send whenever the budget allows, four requests at a time at most; returns when."""
     sent, now_s, answers = list[float](), from_s, list[tuple[float, float]]()
     while now_s < from_s + for_s:
@@ -49,11 +49,11 @@ def send(budget: Budget, took_s: Callable[[float], float], *, from_s: float, for
 
 
 def test_a_first_request_never_waits() -> None:
-    assert Budget(most_per_s=1).wait_s(0.0) == 0
+    assert AdaptiveRateLimiter(most_per_s=1).wait_s(0.0) == 0
 
 
 def test_on_a_homeserver_that_has_room_it_grows_to_what_may_be_sent_at_most() -> None:
-    budget = Budget(most_per_s=MOST)
+    budget = AdaptiveRateLimiter(most_per_s=MOST)
     sent = send(budget, lambda _: USUAL_S, from_s=0, for_s=10)
     assert budget.per_s == MOST
     assert len([at_s for at_s in sent if at_s >= 9]) == pytest.approx(MOST, rel=0.02)
@@ -61,7 +61,7 @@ def test_on_a_homeserver_that_has_room_it_grows_to_what_may_be_sent_at_most() ->
 
 @pytest.mark.parametrize("capacity", [20, 80, 250])
 def test_a_homeserver_that_can_take_less_is_used_well_and_nobody_waits_long_in_it(capacity: float) -> None:
-    budget, homeserver = Budget(most_per_s=1_000), Homeserver(capacity)
+    budget, homeserver = AdaptiveRateLimiter(most_per_s=1_000), Homeserver(capacity)
     waits = list[float]()
 
     def took_s(now_s: float) -> float:
@@ -74,7 +74,7 @@ def test_a_homeserver_that_can_take_less_is_used_well_and_nobody_waits_long_in_i
 
 
 def test_answers_that_take_longer_than_usual_slow_it_down_at_once_and_their_end_lets_it_grow_again() -> None:
-    budget = Budget(most_per_s=MOST)
+    budget = AdaptiveRateLimiter(most_per_s=MOST)
     send(budget, lambda _: USUAL_S, from_s=0, for_s=10)
     send(budget, lambda _: 0.5, from_s=10, for_s=3)
     assert budget.per_s < MOST / 2
@@ -83,7 +83,7 @@ def test_answers_that_take_longer_than_usual_slow_it_down_at_once_and_their_end_
 
 
 def test_what_takes_long_because_it_is_far_away_is_usual_there() -> None:
-    budget = Budget(most_per_s=MOST)
+    budget = AdaptiveRateLimiter(most_per_s=MOST)
     before = budget.per_s
     sent = send(budget, lambda _: 0.2, from_s=0, for_s=20)
     assert len(sent) == pytest.approx(20 * IN_FLIGHT / 0.2, rel=0.02)
@@ -91,7 +91,7 @@ def test_what_takes_long_because_it_is_far_away_is_usual_there() -> None:
 
 
 def test_a_homeserver_that_became_slower_for_good_is_not_held_to_what_it_once_was() -> None:
-    budget = Budget(most_per_s=MOST)
+    budget = AdaptiveRateLimiter(most_per_s=MOST)
     send(budget, lambda _: USUAL_S, from_s=0, for_s=10)
     send(budget, lambda _: 0.1, from_s=10, for_s=20)
     assert budget.per_s < 20
@@ -100,7 +100,7 @@ def test_a_homeserver_that_became_slower_for_good_is_not_held_to_what_it_once_wa
 
 
 def test_it_does_not_grow_while_little_is_sent() -> None:
-    budget = Budget(most_per_s=MOST)
+    budget = AdaptiveRateLimiter(most_per_s=MOST)
     before = budget.per_s
     for second in range(1_000):
         budget.spend(second)
@@ -110,7 +110,7 @@ def test_it_does_not_grow_while_little_is_sent() -> None:
 
 @pytest.mark.parametrize(("retry_after_s", "waits_s"), [(0.0, 0.0), (2.5, 2.5), (3_600.0, 60.0)])
 def test_after_a_429_nothing_is_sent_before_the_homeserver_wants_it(retry_after_s: float, waits_s: float) -> None:
-    budget = Budget(most_per_s=MOST)
+    budget = AdaptiveRateLimiter(most_per_s=MOST)
     before = budget.per_s
     budget.spend(10.0)
     budget.limited(retry_after_s, 10.0)
@@ -119,7 +119,7 @@ def test_after_a_429_nothing_is_sent_before_the_homeserver_wants_it(retry_after_
 
 
 def test_many_bad_answers_at_the_same_time_count_once_and_there_is_always_a_little_left() -> None:
-    budget = Budget(most_per_s=MOST)
+    budget = AdaptiveRateLimiter(most_per_s=MOST)
     before = budget.per_s
     for _ in range(100):
         budget.unanswered(10.0)
@@ -130,7 +130,7 @@ def test_many_bad_answers_at_the_same_time_count_once_and_there_is_always_a_litt
 
 
 def test_the_most_may_be_less_than_the_least() -> None:
-    budget = Budget(most_per_s=1)
+    budget = AdaptiveRateLimiter(most_per_s=1)
     budget.unanswered(10.0)
     assert budget.per_s == 1
 
@@ -142,7 +142,7 @@ def test_the_most_may_be_less_than_the_least() -> None:
     ),
 )
 def test_never_more_than_the_most_is_sent_in_any_stretch_of_time(most: float, steps: list[tuple[float, str]]) -> None:
-    budget, now_s, sent = Budget(most_per_s=most), 0.0, list[float]()
+    budget, now_s, sent = AdaptiveRateLimiter(most_per_s=most), 0.0, list[float]()
     for pause_s, step in steps:
         now_s += pause_s
         if step == "send" and not budget.wait_s(now_s):

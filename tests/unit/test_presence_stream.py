@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from daarion_appservice.city.events import PresenceChanged, PresenceRenumbered
-from daarion_appservice.city.presence import Shown, Status, Transition
+from daarion_appservice.city.presence import PresenceState, Status, Transition
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.realtime import presence_stream
 from daarion_appservice.realtime.presence_stream import Changes, PresenceStream
@@ -41,13 +41,13 @@ async def stream() -> PresenceStream:
 
 
 async def test_who_left_within_a_tick_is_in_no_snapshot() -> None:
-    now: dict[SubjectId, Shown] = {}
+    now: dict[SubjectId, PresenceState] = {}
     stream = PresenceStream(lambda subject: now[subject], lambda: START_MS, tick_s=60)
     for subject in ("u_1", "u_2"):
-        now[SubjectId(subject)] = Shown(Status.ONLINE)
+        now[SubjectId(subject)] = PresenceState(Status.ONLINE)
         change(stream, subject)
         stream._flush()
-    now[SubjectId("u_1")] = Shown(Status.OFFLINE)
+    now[SubjectId("u_1")] = PresenceState(Status.OFFLINE)
     change(stream, "u_1", Status.OFFLINE)
     assert [user["user_id"] for user in snapshot_of(stream)["users"]] == ["u_2"]
     stream.close()
@@ -55,7 +55,7 @@ async def test_who_left_within_a_tick_is_in_no_snapshot() -> None:
 
 async def test_who_comes_at_the_same_time_shares_one_snapshot() -> None:
     now = [START_MS]
-    stream = PresenceStream(lambda _: Shown(Status.ONLINE, None, START_MS), lambda: now[0], tick_s=60)
+    stream = PresenceStream(lambda _: PresenceState(Status.ONLINE, None, START_MS), lambda: now[0], tick_s=60)
     change(stream, "u_1")
     first = stream.begin(None).snapshot
     assert stream.begin(None).snapshot is first
@@ -71,9 +71,9 @@ async def test_who_comes_at_the_same_time_shares_one_snapshot() -> None:
 async def test_thousands_who_come_at_the_same_time_do_not_cost_a_snapshot_each() -> None:
     now = [START_MS]
 
-    def shown(_: SubjectId) -> Shown:
+    def shown(_: SubjectId) -> PresenceState:
         now[0] += 10  # what it takes
-        return Shown(Status.ONLINE)
+        return PresenceState(Status.ONLINE)
 
     stream = PresenceStream(shown, lambda: now[0], seq=FIRST_SEQ, tick_s=60)
     for number in range(4):
@@ -106,14 +106,16 @@ def snapshot_of(stream: PresenceStream) -> dict[str, Any]:
 
 def new_stream(history: int = 100) -> PresenceStream:
     return PresenceStream(
-        lambda _: Shown(Status.ONLINE), lambda: START_MS, seq=FIRST_SEQ, tick_s=TICK_S, history=history
+        lambda _: PresenceState(Status.ONLINE), lambda: START_MS, seq=FIRST_SEQ, tick_s=TICK_S, history=history
     )
 
 
 def change(stream: PresenceStream, subject: str, status: Status = Status.ONLINE, *, seq: int | None = None) -> None:
     """A change as the store tells it: numbered, one more than the newest so far."""
     pending = max((each.seq for each in stream._pending.values()), default=stream.seq)
-    stream.follow(PresenceChanged(Transition(SubjectId(subject), Shown(), Shown(status)), seq or pending + 1))
+    stream.follow(
+        PresenceChanged(Transition(SubjectId(subject), PresenceState(), PresenceState(status)), seq or pending + 1)
+    )
 
 
 async def test_a_lone_change_goes_at_once_and_what_follows_goes_together(stream: PresenceStream) -> None:
@@ -212,10 +214,10 @@ async def test_a_snapshot_holds_everybody_who_is_here(stream: PresenceStream) ->
 async def test_history_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "я" * 255
     monkeypatch.setattr(presence_stream, "HISTORY_BYTES", 10_000)
-    stream = PresenceStream(lambda _: Shown(), lambda: START_MS, tick_s=60, history=1000, seq=FIRST_SEQ)
+    stream = PresenceStream(lambda _: PresenceState(), lambda: START_MS, tick_s=60, history=1000, seq=FIRST_SEQ)
     for number in range(1, 101):
-        shown = Shown(Status.ONLINE, text)
-        stream.follow(PresenceChanged(Transition(SubjectId(f"u_{number}"), Shown(), shown), FIRST_SEQ + number))
+        shown = PresenceState(Status.ONLINE, text)
+        stream.follow(PresenceChanged(Transition(SubjectId(f"u_{number}"), PresenceState(), shown), FIRST_SEQ + number))
         stream._flush()
     kept = stream.since(FIRST_SEQ + 90)
     assert kept is not None

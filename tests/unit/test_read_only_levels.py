@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daarion_appservice.city.read_only_levels import Powers, closed, reopened
+from daarion_appservice.city.read_only_levels import RoomPowerLevels, read_only, restored
 from daarion_appservice.city.types import UserId
 
 BOT, ALICE = UserId("@city:city.localhost"), UserId("@alice:city.localhost")
@@ -42,34 +42,34 @@ content = st.fixed_dictionaries(
 
 
 def test_whoever_stands_below_the_bot_says_nothing_in_a_closed_room() -> None:
-    powers = Powers(closed(Powers(PUBLIC), BOT))
+    powers = RoomPowerLevels(read_only(RoomPowerLevels(PUBLIC), BOT))
     for said in ("m.room.message", "m.reaction", "m.sticker", "anything.else"):
         assert powers.to_send(said) > powers.of(ALICE)
         assert powers.to_send(said) <= powers.of(BOT)
 
 
 def test_deleting_is_possible_in_a_closed_room_as_it_was() -> None:
-    assert Powers(closed(Powers(PUBLIC), BOT)).to_send("m.room.redaction") == 0
+    assert RoomPowerLevels(read_only(RoomPowerLevels(PUBLIC), BOT)).to_send("m.room.redaction") == 0
 
 
 def test_where_the_bot_stands_above_all_nobody_speaks_however_much_power_they_have() -> None:
     content = PUBLIC | {"users": {ALICE: 500}}
-    powers = Powers(content, creators=[BOT])
+    powers = RoomPowerLevels(content, creators=[BOT])
     assert math.isinf(powers.of(BOT))
-    assert Powers(closed(powers, BOT)).to_send("m.room.message") > 500
+    assert RoomPowerLevels(read_only(powers, BOT)).to_send("m.room.message") > 500
 
 
 def test_what_was_changed_while_it_was_closed_stays_when_it_is_opened() -> None:
-    now = closed(Powers(PUBLIC), BOT)
+    now = read_only(RoomPowerLevels(PUBLIC), BOT)
     now["users"] = now["users"] | {ALICE: 60}
-    assert reopened(now, PUBLIC) == PUBLIC | {"users": {BOT: 100, ALICE: 60}}
+    assert restored(now, PUBLIC) == PUBLIC | {"users": {BOT: 100, ALICE: 60}}
 
 
 @pytest.mark.parametrize("before", [PUBLIC, {}, {"events": {"m.room.redaction": 20}}])
 def test_opening_undoes_closing(before: dict[str, Any]) -> None:
-    opened = Powers(reopened(closed(Powers(before, creators=[BOT]), BOT), before))
+    opened = RoomPowerLevels(restored(read_only(RoomPowerLevels(before, creators=[BOT]), BOT), before))
     for said in ("m.room.message", "m.reaction", "m.room.redaction", "m.room.name"):
-        assert opened.to_send(said) == Powers(before).to_send(said)
+        assert opened.to_send(said) == RoomPowerLevels(before).to_send(said)
 
 
 @given(content, st.booleans())
@@ -77,7 +77,7 @@ def test_whatever_stands_there_a_closed_room_is_closed_once_and_opened_once(
     before: dict[str, Any], is_creator: bool
 ) -> None:
     creators = [BOT] if is_creator else []
-    once = closed(Powers(before, creators), BOT)
-    assert closed(Powers(once, creators), BOT) == once
-    opened = reopened(once, before)
-    assert reopened(opened, before) == opened
+    once = read_only(RoomPowerLevels(before, creators), BOT)
+    assert read_only(RoomPowerLevels(once, creators), BOT) == once
+    opened = restored(once, before)
+    assert restored(opened, before) == opened

@@ -9,13 +9,13 @@ import pytest
 from ruamel.yaml import YAML
 
 from daarion_appservice.city.places import Place, PlaceDirectory, PlaceKind
-from daarion_appservice.config.registry_file import RegistryMistakes, description_of, read
+from daarion_appservice.config.registry_file import RegistryErrors, description_of, read
 
 EXAMPLE = Path(__file__).parents[2] / "examples/registry.yaml"
 
 
 def mistakes(content: Any, *, files: bool = True) -> dict[str, str]:
-    with pytest.raises(RegistryMistakes) as raised:
+    with pytest.raises(RegistryErrors) as raised:
         read(content, files=files)
     assert raised.value.detail.splitlines() == [f"{where}: {what}" for where, what in raised.value.mistakes.items()]
     return dict(raised.value.mistakes)

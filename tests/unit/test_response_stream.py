@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daarion_appservice.agents.dialects import Invoke, NotAnAnswer, OpenAi
+from daarion_appservice.agents.dialects import InvalidResponse, Invoke, OpenAi
 from daarion_appservice.agents.event_stream import EventStream
-from daarion_appservice.agents.response_stream import MAX_JSON_BYTES, Pieces
+from daarion_appservice.agents.response_stream import MAX_JSON_BYTES, ResponseParser
 
 CUTS = st.lists(st.integers(0, 400), max_size=30)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -73,7 +73,7 @@ def test_a_line_without_end_takes_no_more_time_the_longer_it_is() -> None:
 # --- answers ------------------------------------------------------------------------------------------
 
 
-def said(pieces: Pieces, fed: list[bytes]) -> str:
+def said(pieces: ResponseParser, fed: list[bytes]) -> str:
     told = [text for portion in fed for text in pieces.feed(portion)]
     return "".join(told + ([] if pieces.is_whole else list(pieces.end())))
 
@@ -86,11 +86,11 @@ def test_a_streamed_answer_is_the_same_in_whatever_portions_it_comes(
     stream = "".join(f"data: {each}\n\n" for each in [*deltas, "[DONE]"]).encode()
     expected = "".join(texts).replace("\0", "\ufffd").lstrip()
     # Without the filter: hypothesis tries strings of the code, such as "<think>", of which nothing would be shown.
-    pieces = Pieces(Invoke(), "text/event-stream", "show")
+    pieces = ResponseParser(Invoke(), "text/event-stream", "show")
     if expected:
         assert said(pieces, portions(stream, cuts)) == expected
     else:
-        with pytest.raises(NotAnAnswer, match="with nothing"):
+        with pytest.raises(InvalidResponse, match="with nothing"):
             said(pieces, portions(stream, cuts))
 
 
@@ -107,11 +107,11 @@ def test_reasoning_is_hidden_in_whatever_portions_it_comes(parts: list[str], cut
     places = sorted({0, len(answer), *(cut for cut in cuts if cut < len(answer))})
     deltas = [json.dumps({"delta": answer[begin:end]}) for begin, end in pairwise(places)]
     stream = "".join(f"data: {each}\n\n" for each in [*deltas, "[DONE]"]).encode()
-    pieces = Pieces(Invoke(), "text/event-stream", "hide")
+    pieces = ResponseParser(Invoke(), "text/event-stream", "hide")
     if expected:
         assert said(pieces, [stream]) == expected
     else:
-        with pytest.raises(NotAnAnswer, match="with nothing"):
+        with pytest.raises(InvalidResponse, match="with nothing"):
             said(pieces, [stream])
 
 
@@ -122,19 +122,19 @@ def test_texts_that_javascript_cut_anywhere_are_put_together(text: str, size: in
     stream = "".join(f"data: {json.dumps({'delta': each})}\n\n" for each in [*cut]) + "data: [DONE]\n\n"
     # A half that has no other is U+FFFD.
     expected = units.decode("utf-16-le", "replace").replace("\0", "\ufffd")
-    assert said(Pieces(Invoke(), "text/event-stream"), [stream.encode()]) == expected
+    assert said(ResponseParser(Invoke(), "text/event-stream"), [stream.encode()]) == expected
 
 
 @given(st.binary(max_size=200), st.sampled_from(["application/json", "text/event-stream"]), st.booleans())
 def test_whatever_comes_it_is_an_answer_or_it_is_none(body: bytes, content_type: str, is_openai: bool) -> None:
-    pieces = Pieces(OpenAi("") if is_openai else Invoke(), content_type)
+    pieces = ResponseParser(OpenAi("") if is_openai else Invoke(), content_type)
     assert is_answer_or_none(pieces, [body, b"\n\ndata: [DONE]\n\n"])
 
 
-def is_answer_or_none(pieces: Pieces, fed: list[bytes]) -> bool:
+def is_answer_or_none(pieces: ResponseParser, fed: list[bytes]) -> bool:
     try:
         return bool(said(pieces, fed))
-    except NotAnAnswer:
+    except InvalidResponse:
         return True
 
 
@@ -154,7 +154,9 @@ JSON_VALUES = st.recursive(
 
 @given(JSON_VALUES, st.booleans(), st.booleans())
 def test_json_of_any_shape_raises_nothing_else(content: object, is_stream: bool, is_openai: bool) -> None:
-    pieces = Pieces(OpenAi("") if is_openai else Invoke(), "text/event-stream" if is_stream else "application/json")
+    pieces = ResponseParser(
+        OpenAi("") if is_openai else Invoke(), "text/event-stream" if is_stream else "application/json"
+    )
     encoded = json.dumps(content)
     body = f"data: {encoded}\n\n" if is_stream else encoded
     assert is_answer_or_none(pieces, [body.encode()])
@@ -163,8 +165,8 @@ def test_json_of_any_shape_raises_nothing_else(content: object, is_stream: bool,
 def test_what_does_not_end_is_not_kept() -> None:
     tracemalloc.start()
     try:
-        pieces = Pieces(Invoke(), "text/event-stream")
-        with pytest.raises(NotAnAnswer, match="more than"):
+        pieces = ResponseParser(Invoke(), "text/event-stream")
+        with pytest.raises(InvalidResponse, match="more than"):
             said(pieces, [b"data: " + b"x" * 65_536] * 1_000)
         assert tracemalloc.get_traced_memory()[1] < 5 * MAX_JSON_BYTES
     finally:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.errors import ExitCode, StartError, TaskFailing
+from daarion_appservice.errors import ExitCode, StartError, TaskFailedRepeatedly
 from daarion_appservice.ops.metrics import process_registry
 from daarion_appservice.realtime.supervisor import MAX_FAILURES, WINDOW_S, Supervisor
 
@@ -60,7 +60,7 @@ async def test_failed_task_is_restarted_with_back_off_and_counted() -> None:
 
 async def test_task_that_fails_five_times_in_a_minute_raises() -> None:
     clock, error = Clock(), ValueError("bad event")
-    with pytest.raises(TaskFailing) as raised:
+    with pytest.raises(TaskFailedRepeatedly) as raised:
         await supervisor(clock).keep("sweeper", failing(MAX_FAILURES, error))
     assert (raised.value.task, raised.value.cause) == ("sweeper", error)
     assert "sweeper" in str(raised.value)
@@ -78,7 +78,7 @@ async def test_task_that_fails_seldom_is_kept_for_ever() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [StartError("wrong token", "mend it", ExitCode.HOMESERVER_REFUSED), TaskFailing("inbound", ValueError())],
+    [StartError("wrong token", "mend it", ExitCode.HOMESERVER_REFUSED), TaskFailedRepeatedly("inbound", ValueError())],
     ids=lambda error: type(error).__name__,
 )
 async def test_error_that_ends_the_process_passes_at_once(error: Exception) -> None:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daarion_appservice.city.presence import Beat
+from daarion_appservice.city.presence import Heartbeat
 from daarion_appservice.city.text_sanitizing import MAX_NAME_CHARS, one_line, storable, without_turning
 from daarion_appservice.city.types import SubjectId
-from daarion_appservice.json_encoding import as_json
+from daarion_appservice.json_encoding import encode_json
 
 TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
@@ -56,16 +56,16 @@ ANYTHING = st.recursive(
 
 @given(ANYTHING)
 def test_any_content_can_be_encoded(content: object) -> None:
-    orjson.loads(as_json(content))
+    orjson.loads(encode_json(content))
 
 
 def test_half_a_surrogate_pair_becomes_a_replacement_character() -> None:
     assert (
-        as_json({"detail": ["a\ud800"], "big": 1 << 80})
+        encode_json({"detail": ["a\ud800"], "big": 1 << 80})
         == '{"detail":["a\ufffd"],"big":1.2089258196146292e+24}'.encode()
     )
 
 
 @pytest.mark.parametrize(("sent", "kept"), [("слу\u202eхаю\nмісто", "слухаю місто"), ("\u2066", ""), ("", "")])
 def test_heartbeat_status_text_is_one_line(sent: str, kept: str) -> None:
-    assert Beat(SubjectId("u_123"), status_msg=sent).status_msg == kept
+    assert Heartbeat(SubjectId("u_123"), status_msg=sent).status_msg == kept

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daarion_appservice.city.tokens import NewToken, TokenRing, new_token
+from daarion_appservice.city.tokens import NewToken, TokenDirectory, new_token
 from daarion_appservice.city.types import AgentSlug
 
 SCRIBE = AgentSlug("scribe")
@@ -27,13 +27,13 @@ def made() -> NewToken:
 
 
 @pytest.fixture
-def ring(made: NewToken) -> TokenRing:
-    ring = TokenRing()
+def ring(made: NewToken) -> TokenDirectory:
+    ring = TokenDirectory()
     ring.replace([Kept(made.id, SCRIBE, made.secret_sha256)])
     return ring
 
 
-def test_a_token_belongs_to_its_agent(ring: TokenRing, made: NewToken) -> None:
+def test_a_token_belongs_to_its_agent(ring: TokenDirectory, made: NewToken) -> None:
     assert ring.looks_like(made.text)
     assert ring.owner(made.text) == SCRIBE
 
@@ -49,12 +49,12 @@ def test_what_is_kept_does_not_tell_the_token(made: NewToken) -> None:
     assert len(made.secret_sha256) == 64
 
 
-def test_a_revoked_token_is_nobodys(ring: TokenRing, made: NewToken) -> None:
+def test_a_revoked_token_is_nobodys(ring: TokenDirectory, made: NewToken) -> None:
     ring.replace([])
     assert ring.owner(made.text) is None
 
 
-def test_a_token_that_is_off_by_a_letter_is_nobodys(ring: TokenRing, made: NewToken) -> None:
+def test_a_token_that_is_off_by_a_letter_is_nobodys(ring: TokenDirectory, made: NewToken) -> None:
     other = "A" if made.text[-1] != "A" else "B"
     wrong = [made.text[:-1], made.text + "x", made.text[:-1] + other, made.text.replace("01JDXYZ", "01JDXYA")]
     assert [ring.owner(text) for text in wrong] == [None] * 4
@@ -62,6 +62,6 @@ def test_a_token_that_is_off_by_a_letter_is_nobodys(ring: TokenRing, made: NewTo
 
 @given(st.text(st.characters(), max_size=80).map(lambda text: f"agt_{text}"))
 def test_anything_may_be_sent_as_a_token(text: str) -> None:
-    ring = TokenRing()
+    ring = TokenDirectory()
     ring.replace([Kept("", SCRIBE, new_token("").secret_sha256)])
     assert ring.owner(text) is None

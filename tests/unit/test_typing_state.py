@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from daarion_appservice.city.events import CityEvent, MembershipChanged, TypingChanged
-from daarion_appservice.city.identity import Namespace
+from daarion_appservice.city.identity import Identities
 from daarion_appservice.city.types import MatrixRoomId, RoomId, SubjectId
-from daarion_appservice.city.typing_state import Typists
-from daarion_appservice.matrix.presence.typing import TypingNotices
+from daarion_appservice.city.typing_state import TypingState
+from daarion_appservice.matrix.presence.typing import RemoteTyping
 
 GENERAL, BUILDERS = RoomId("city_general"), RoomId("city_builders")
 ALICE, BOB = SubjectId("@alice:city.localhost"), SubjectId("@bob:elsewhere.example")
@@ -23,7 +23,7 @@ def typing(room: RoomId, *subjects: SubjectId) -> TypingChanged:
 
 
 def test_only_another_set_is_told() -> None:
-    typists = Typists()
+    typists = TypingState()
     assert typists.are(GENERAL, frozenset()) == []
     assert typists.are(GENERAL, frozenset({ALICE})) == [typing(GENERAL, ALICE)]
     assert typists.are(GENERAL, frozenset({ALICE})) == []
@@ -34,7 +34,7 @@ def test_only_another_set_is_told() -> None:
 
 
 def test_whoever_leaves_stops_typing_there_and_nowhere_else() -> None:
-    typists = Typists()
+    typists = TypingState()
     typists.are(GENERAL, frozenset({ALICE, BOB}))
     typists.are(BUILDERS, frozenset({ALICE}))
     assert typists.left(GENERAL, ALICE) == [typing(GENERAL, BOB)]
@@ -44,7 +44,7 @@ def test_whoever_leaves_stops_typing_there_and_nowhere_else() -> None:
 
 
 def test_the_whole_state_ends_what_it_does_not_mention() -> None:
-    typists = Typists()
+    typists = TypingState()
     typists.are(GENERAL, frozenset({ALICE}))
     typists.are(BUILDERS, frozenset({BOB}))
     assert typists.are_all({BUILDERS: frozenset({BOB})}) == [typing(GENERAL)]
@@ -67,9 +67,9 @@ def answer(**rooms: list[Any]) -> dict[str, Any]:
     }
 
 
-def notices() -> tuple[TypingNotices, list[CityEvent]]:
+def notices() -> tuple[RemoteTyping, list[CityEvent]]:
     published: list[CityEvent] = []
-    return TypingNotices(Namespace("city.localhost", "daarion_bot"), published.append), published
+    return RemoteTyping(Identities("city.localhost", "daarion_bot"), published.append), published
 
 
 def test_people_count_and_ghosts_do_not() -> None:

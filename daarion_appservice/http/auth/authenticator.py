@@ -9,34 +9,34 @@ from typing import Final
 
 from aiohttp import web
 
-from ...city.identity import Namespace
-from ...city.tokens import TokenRing
+from ...city.identity import Identities
+from ...city.tokens import TokenDirectory
 from ...city.types import AgentSlug
 from ...config import Settings, is_loopback
-from ...errors import NotSignedIn
-from ...realtime.directory_cache import Registry
-from ..errors import unavailable_without_database
+from ...errors import Unauthenticated
+from ...realtime.directory_cache import DirectoryCache
+from ..errors import translate_database_errors
 from ..limits.limits import Limits
 from .hosts import host_of
 from .jwt_check import JwtCheck
-from .principals import Admin, AgentPrincipal, Anonymous, Citizen, Principal, Service
+from .principals import Admin, AgentPrincipal, Anonymous, Citizen, Principal, ServicePrincipal
 
 _BEARER: Final = "bearer"
 _UNKNOWN: Final = "this agent token is unknown or was revoked"
 
 
-class TokenEnded(NotSignedIn):
+class TokenEnded(Unauthenticated):
     """A token that was good when its holder came in has expired, or was revoked."""
 
 
-class CityDoor:
+class CityAuthenticator:
     """Who is asking on the city listener, and not too often."""
 
     def __init__(
         self,
         settings: Settings,
-        tokens: TokenRing,
-        registry: Registry,
+        tokens: TokenDirectory,
+        registry: DirectoryCache,
         limits: Limits,
         now_s: Callable[[], float] = time.time,
     ) -> None:
@@ -45,12 +45,12 @@ class CityDoor:
         self._tokens = tokens
         self._registry = registry
         self._jwt = JwtCheck(settings.api.jwt)
-        self._namespace = Namespace(settings.homeserver.domain, settings.appservice.bot)
+        self._namespace = Identities(settings.homeserver.domain, settings.appservice.bot)
         self._admin_token = settings.api.admin_token.get_secret_value()
         self._service_token = (settings.api.service_token or settings.matrix.internal_token).get_secret_value()
 
     async def principal(self, request: web.Request) -> Principal:
-        """Raises NotSignedIn for a token that is nobody's: it is never taken for no token; TooManyRequests."""
+        """Raises Unauthenticated for a token that is nobody's: it is never taken for no token; TooManyRequests."""
         return await self._let_in(request, bearer(request))
 
     async def stream_principal(self, request: web.Request) -> Principal:
@@ -58,7 +58,7 @@ class CityDoor:
         return await self._let_in(request, bearer(request) or request.query.get("token"))
 
     async def sign_in(self, request: web.Request, token: str) -> Principal:
-        """Whose token this is, shown over the connection that ``request`` opened; raises NotSignedIn, TooManyRequests."""
+        """Whose token this is, shown over the connection that ``request`` opened; raises Unauthenticated, TooManyRequests."""
         return await self.limits.signing_in(request, token, self.holder)
 
     async def _let_in(self, request: web.Request, token: str | None) -> Principal:
@@ -67,19 +67,19 @@ class CityDoor:
         return principal
 
     async def holder(self, token: str) -> Principal:
-        """Whose token this is; raises NotSignedIn, and InvalidInput for a citizen whose id no ghost on Matrix can have."""
-        if TokenRing.looks_like(token):
+        """Whose token this is; raises Unauthenticated, and InvalidInput for a citizen whose id no ghost on Matrix can have."""
+        if TokenDirectory.looks_like(token):
             return AgentPrincipal(await self._agent(token), token)
         if same(token, self._admin_token):
             return Admin()
         if same(token, self._service_token):
-            return Service()
+            return ServicePrincipal()
         citizen = await self._jwt.citizen(token)
         # Here, where every citizen comes in by HTTP and by socket, so that nothing is stored of one whom Matrix cannot show.
         self._namespace.citizen(citizen.id)
         return citizen
 
-    def check_still(self, principal: Principal) -> None:
+    def check_still_valid(self, principal: Principal) -> None:
         """Raise TokenEnded for somebody who stayed longer than their token counts; asks nobody, so it may be called often."""
         match principal:
             case Citizen(expires_at=int(end)) if end <= self._now_s():
@@ -94,15 +94,15 @@ class CityDoor:
             await self._load()
             slug = self._tokens.owner(token)
         if slug is None:
-            raise NotSignedIn("token_invalid", _UNKNOWN)
+            raise Unauthenticated("token_invalid", _UNKNOWN)
         return slug
 
     async def _load(self) -> None:
-        with unavailable_without_database():
+        with translate_database_errors():
             await self._registry.load()
 
 
-class MatrixDoor:
+class InternalAuthenticator:
     """Who is asking for ``/internal`` on the matrix listener."""
 
     def __init__(self, settings: Settings) -> None:
@@ -112,23 +112,23 @@ class MatrixDoor:
     async def principal(self, request: web.Request) -> Principal:
         if self._is_open:
             # A page in a browser on this machine must not get in by a name of its own that resolves to here.
-            return Service() if is_loopback(host_of(request)) else Anonymous()
+            return ServicePrincipal() if is_loopback(host_of(request)) else Anonymous()
         token = bearer(request)
         if token is None:
             return Anonymous()
         if not same(token, self._internal_token):
-            raise NotSignedIn("token_invalid", "this is not the internal token")
-        return Service()
+            raise Unauthenticated("token_invalid", "this is not the internal token")
+        return ServicePrincipal()
 
 
 def bearer(request: web.Request) -> str | None:
-    """The token of ``Authorization: Bearer …``; None without the header. Raises NotSignedIn for another scheme."""
+    """The token of ``Authorization: Bearer …``; None without the header. Raises Unauthenticated for another scheme."""
     header = request.headers.get("Authorization")
     if header is None:
         return None
     scheme, _, token = header.partition(" ")
     if scheme.lower() != _BEARER or not token.strip():
-        raise NotSignedIn("token_invalid", "the Authorization header must be `Bearer <token>`")
+        raise Unauthenticated("token_invalid", "the Authorization header must be `Bearer <token>`")
     return token.strip()
 
 

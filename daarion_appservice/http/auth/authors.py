@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...city.agents import AgentDirectory
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.types import Author, AuthorKind
 from ...storage.database import Database
 from .principals import Access, AgentPrincipal, Citizen, Principal, check
 
 
-class Authors:
-    def __init__(self, database: Database, agents: AgentDirectory, namespace: Namespace) -> None:
+class ActorDirectory:
+    def __init__(self, database: Database, agents: AgentDirectory, namespace: Identities) -> None:
         self._database = database
         self._agents = agents
         self._namespace = namespace
 
     def of(self, principal: Principal) -> Author:
-        """Raises NotSignedIn or NotAllowed for those who are nobody there, NotFound for an agent that is no more."""
+        """Raises Unauthenticated or Forbidden for those who are nobody there, NotFound for an agent that is no more."""
         check(Access.INHABITANTS, principal, anonymous_read=False)
         match principal:
             case AgentPrincipal(slug):

@@ -11,7 +11,7 @@ import jwt
 from ...city.text_sanitizing import one_line
 from ...city.types import CitizenId
 from ...config import JwtSettings
-from ...errors import NotSignedIn, Unavailable
+from ...errors import Unauthenticated, Unavailable
 from .principals import Citizen
 
 _SHARED: Final = ("HS256",)
@@ -28,9 +28,9 @@ class JwtCheck:
         self._claim, _, self._claim_value = settings.admin_claim.partition("=")
 
     async def citizen(self, token: str) -> Citizen:
-        """Raises NotSignedIn with the reason; Unavailable when the JWKS cannot be fetched."""
+        """Raises Unauthenticated with the reason; Unavailable when the JWKS cannot be fetched."""
         if not token.isascii():
-            raise NotSignedIn("token_invalid", "the token is not valid: it is no JWT")
+            raise Unauthenticated("token_invalid", "the token is not valid: it is no JWT")
         try:
             key, algorithms = await self._key_for(token)
             claims = jwt.decode(
@@ -43,7 +43,7 @@ class JwtCheck:
                 options={"require": ["exp", "sub"], "verify_aud": bool(self._settings.audience)},
             )
         except jwt.PyJWTError as error:
-            raise NotSignedIn("token_invalid", f"the token is not valid: {error}") from error
+            raise Unauthenticated("token_invalid", f"the token is not valid: {error}") from error
         return Citizen(_citizen_id(claims["sub"]), _name(claims), self._is_admin(claims), self._end(claims))
 
     def _end(self, claims: dict[str, Any]) -> int:
@@ -88,7 +88,7 @@ def _no_keys() -> Unavailable:
 def _citizen_id(sub: str) -> CitizenId:
     # Names of agents and of people on Matrix are subjects too; no token may make somebody one of them.
     if not sub or len(sub) > _MAX_ID_CHARS or sub.startswith(("@", "agent:")) or not sub.isprintable():
-        raise NotSignedIn("token_invalid", "the token's `sub` cannot be the id of a citizen")
+        raise Unauthenticated("token_invalid", "the token's `sub` cannot be the id of a citizen")
     return CitizenId(sub)
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
-from ...errors import InvalidInput, NotAllowed
+from ...errors import Forbidden, InvalidInput
 
 log = structlog.get_logger()
 
@@ -21,12 +21,12 @@ class Origins:
         self._upgrade_reported = False
 
     def check(self, request: web.Request) -> None:
-        """Raise NotAllowed for a page of another origin that is not configured. What is no browser sends no Origin."""
+        """Raise Forbidden for a page of another origin that is not configured. What is no browser sends no Origin."""
         origin = request.headers.get("Origin")
         if origin is None or origin in self._allowed or _host(origin) == request.host:
             return
         self._log(request, origin)
-        raise NotAllowed("origin_not_allowed", f"pages of {origin} may not connect; see api.allowed_origins")
+        raise Forbidden("origin_not_allowed", f"pages of {origin} may not connect; see api.allowed_origins")
 
     def check_upgrade(self, request: web.Request) -> None:
         """Raise InvalidInput for a request that opens no WebSocket, and log once that a proxy may be the reason.

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import Final
 
 from ...city.types import AgentSlug, Author, AuthorKind, CitizenId, SubjectId, citizen_subject
-from ...errors import NotAllowed, NotSignedIn
+from ...errors import Forbidden, Unauthenticated
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class AgentPrincipal:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ServicePrincipal:
     """A trusted service, by the internal token (or by being on this machine, where none is configured)."""
 
 
@@ -45,7 +45,7 @@ class Admin:
     """Whoever holds the admin token."""
 
 
-Principal = Anonymous | Citizen | AgentPrincipal | Service | Admin
+Principal = Anonymous | Citizen | AgentPrincipal | ServicePrincipal | Admin
 
 
 class Access(Enum):
@@ -68,19 +68,19 @@ class Access(Enum):
 
 
 def check(access: Access, principal: Principal, *, anonymous_read: bool) -> None:
-    """Raise NotSignedIn or NotAllowed unless ``principal`` may."""
+    """Raise Unauthenticated or Forbidden unless ``principal`` may."""
     if _may(access, principal, anonymous_read=anonymous_read):
         return
     if isinstance(principal, Anonymous):
-        raise NotSignedIn("sign_in", "this needs `Authorization: Bearer <token>`")
-    raise NotAllowed("not_allowed", f"this is for {_FOR[access]} only")
+        raise Unauthenticated("sign_in", "this needs `Authorization: Bearer <token>`")
+    raise Forbidden("not_allowed", f"this is for {_FOR[access]} only")
 
 
 def own_subject(principal: Principal, user_id: str | None) -> SubjectId:
-    """The subject of a citizen, who may name themselves by ``user_id``. Raises NotAllowed for anybody else's id."""
+    """The subject of a citizen, who may name themselves by ``user_id``. Raises Forbidden for anybody else's id."""
     assert isinstance(principal, Citizen)
     if user_id is not None and user_id != principal.id:
-        raise NotAllowed("not_you", f"this token is {principal.id}'s, not {user_id}'s")
+        raise Forbidden("not_you", f"this token is {principal.id}'s, not {user_id}'s")
     return citizen_subject(principal.id)
 
 
@@ -101,7 +101,7 @@ def reader(principal: Principal) -> Author | None:
 
 def kinds(access: Access) -> tuple[type[Principal], ...]:
     """Who may, of those who are signed in."""
-    return _KINDS.get(access, (Citizen, AgentPrincipal, Service, Admin))
+    return _KINDS.get(access, (Citizen, AgentPrincipal, ServicePrincipal, Admin))
 
 
 def _may(access: Access, principal: Principal, *, anonymous_read: bool) -> bool:
@@ -119,8 +119,8 @@ _KINDS: Final[dict[Access, tuple[type[Principal], ...]]] = {
     Access.INHABITANTS: (Citizen, AgentPrincipal),
     Access.CITIZENS: (Citizen, Admin),
     Access.CITIZENS_ALONE: (Citizen,),
-    Access.BEATERS: (AgentPrincipal, Service),
-    Access.SERVICES: (Service,),
+    Access.BEATERS: (AgentPrincipal, ServicePrincipal),
+    Access.SERVICES: (ServicePrincipal,),
     Access.ADMINS: (Citizen, Admin),
 }
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from limits import RateLimitItem
 
 
-class Pace:
+class TokenBucket:
     """A bucket that each event fills by one, and that drains evenly: a number and a time for each connection, whoever speaks.
 
     It holds as many as the limit has. What comes while it is full is refused and fills it all the same; with as much again it
@@ -33,6 +33,6 @@ class Pace:
         return (excess + 1) / self._drain_per_s if excess > 0 else 0.0
 
     @property
-    def is_flood(self) -> bool:
+    def is_exhausted(self) -> bool:
         """Whether whoever was refused went on as if nothing had been said."""
         return self._level > 2 * self._size

@@ -11,7 +11,7 @@ _COME_BACK_S: Final = 10.0
 """Nobody knows when something will be closed."""
 
 
-class Places:
+class ConnectionLimiter:
     """``at_most`` of one; 0 for no limit."""
 
     def __init__(self, *, per_subject: int, per_address: int) -> None:
@@ -20,9 +20,9 @@ class Places:
         self._subjects: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
 
-    def take(self, subject: str | None, address: str | None) -> Place:
+    def take(self, subject: str | None, address: str | None) -> ConnectionLease:
         """Give it back by leaving its block. None is not counted. Raises TooManyRequests."""
-        place = Place(self)
+        place = ConnectionLease(self)
         place.move(subject, address)
         return place
 
@@ -45,10 +45,10 @@ class Places:
                     del counter[name]
 
 
-class Place:
+class ConnectionLease:
     """What one connection takes up. Leaving its block gives it back."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: ConnectionLimiter) -> None:
         self._places = places
         self._held: tuple[str | None, str | None] = (None, None)
 

@@ -23,13 +23,13 @@ from limits import parse
 
 from ...city.types import agent_subject
 from ...config import Settings
-from ...errors import CityError, NotSignedIn
+from ...errors import CityError, Unauthenticated
 from ...realtime.redis_client import Client
-from ..auth.principals import Admin, AgentPrincipal, Anonymous, Citizen, Principal, Service
+from ..auth.principals import Admin, AgentPrincipal, Anonymous, Citizen, Principal, ServicePrincipal
 from ..routing import description_of
 from .addresses import Addresses
-from .buckets import Pace
-from .connections import Place, Places
+from .buckets import TokenBucket
+from .connections import ConnectionLease, ConnectionLimiter
 from .rates import Rate, Rates
 from .tcp_connections import connection_of
 
@@ -68,7 +68,7 @@ class Limits:
         limits = settings.limits
         self.addresses = Addresses(settings.api.trusted_proxies)
         self._rates = Rates(limits, redis)
-        self._places = Places(per_subject=limits.sockets_per_subject, per_address=limits.sockets_per_address)
+        self._places = ConnectionLimiter(per_subject=limits.sockets_per_subject, per_address=limits.sockets_per_address)
         self._pace = parse(limits.socket_events) if limits.socket_events else None
         self._wrong: OrderedDict[int, None] = OrderedDict()
         """Hashes of the last wrong tokens and of where they came from: a client that repeats one is not guessing."""
@@ -100,7 +100,7 @@ class Limits:
         self._rates.check(Rate.SIGN_INS, _address(address))
         try:
             return await holder(token)
-        except NotSignedIn as error:
+        except Unauthenticated as error:
             if _is_guess(error) and self._is_new(token, address):
                 await self._rates.spend(Rate.SIGN_INS, _address(address))
             raise
@@ -124,14 +124,14 @@ class Limits:
         if rate is not None and subject is not None:
             await self._rates.spend(rate, subject)
 
-    def place(self, request: web.Request, principal: Principal) -> Place:
+    def open_connection(self, request: web.Request, principal: Principal) -> ConnectionLease:
         """For what stays open, for as long as its block. Raises TooManyRequests."""
         place = self._places.take(_subject(principal), self._address_of(request, principal))
         if connection := connection_of(request):
             connection.becomes_stream()
         return place
 
-    def move(self, place: Place, request: web.Request, principal: Principal) -> None:
+    def move(self, place: ConnectionLease, request: web.Request, principal: Principal) -> None:
         """Of the same connection, once it is known whose it is. Raises TooManyRequests."""
         place.move(_subject(principal), self._address_of(request, principal))
 
@@ -142,9 +142,9 @@ class Limits:
             return None if address is None else _address(address)
         return _subject(principal)
 
-    def pace(self) -> Pace | None:
+    def pace(self) -> TokenBucket | None:
         """Of one connection; None for as fast as it likes."""
-        return Pace(self._pace) if self._pace is not None else None
+        return TokenBucket(self._pace) if self._pace is not None else None
 
     async def _count_address(self, request: web.Request, rate: Rate = Rate.READS) -> None:
         address = self.addresses.of(request)
@@ -192,7 +192,7 @@ def _subject(principal: Principal) -> str | None:
             return f"citizen:{citizen}"
         case AgentPrincipal(slug):
             return agent_subject(slug)
-        case Citizen() | Anonymous() | Service() | Admin():
+        case Citizen() | Anonymous() | ServicePrincipal() | Admin():
             return None
 
 
@@ -200,6 +200,6 @@ def _address(address: str) -> str:
     return f"address:{address}"
 
 
-def _is_guess(error: NotSignedIn) -> bool:
+def _is_guess(error: Unauthenticated) -> bool:
     """A token that has expired was a good one: pages that were left open over night come back with such."""
     return error.code == "token_invalid" and not isinstance(error.__cause__, jwt.ExpiredSignatureError)

@@ -12,7 +12,7 @@ from limits import RateLimitItem, parse
 from ...config import LimitsSettings
 from ...errors import TooManyRequests
 from ...realtime.redis_client import Client
-from .shared_buckets import MovingWindow, NowS, SharedWindows
+from .shared_buckets import MovingWindow, NowS, SharedBuckets
 
 
 class Rate(StrEnum):
@@ -50,14 +50,14 @@ class _Counted:
     limit: RateLimitItem
     text: str
     own: MovingWindow
-    shared: SharedWindows | None
+    shared: SharedBuckets | None
 
 
 class Rates:
     """Counts in this process, or by Redis for all of them; while Redis is away again in this process."""
 
     def __init__(self, settings: LimitsSettings, redis: Client | None, now_s: NowS = time.monotonic) -> None:
-        shared = SharedWindows(redis, now_s) if redis is not None else None
+        shared = SharedBuckets(redis, now_s) if redis is not None else None
         self._counted = {}
         for rate in Rate:
             if text := getattr(settings, rate):

@@ -3,7 +3,7 @@ a minute, and it is known exactly when the next one will be taken.
 
 ``MovingWindow`` counts in this process. (The storage in memory that the library ``limits`` brings was measured, too: for each
 request it goes through all that it remembers, 1 ms at 10,000 addresses, or has a thread do so without end.)
-``SharedWindows`` counts in Redis for all processes of the city, by means of that library.
+``SharedBuckets`` counts in Redis for all processes of the city, by means of that library.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class MovingWindow:
         return times[0] + self._span_s - now_s
 
 
-class SharedWindows:
+class SharedBuckets:
     """Its keys in Redis are ``city:limits:…``, and end by themselves."""
 
     def __init__(self, client: Client, now_s: NowS = time.monotonic) -> None:

@@ -22,10 +22,10 @@ from aiohttp import StreamReader, hdrs, web
 from aiohttp.typedefs import Middleware
 
 from ...errors import CityError, InvalidInput, TooManyRequests
-from ...json_encoding import as_json
+from ...json_encoding import encode_json
 from .addresses import Addresses
 from .request_bytes import MAX_HEAD_BYTES, RETRY_AFTER_S, Excess, HeldBytes, RequestBytes, Stage, head_size
-from .tcp_info import acknowledged_bytes
+from .tcp_info import bytes_acknowledged
 
 _SWEEP_S: Final = 1.0
 _WARN_EVERY_S: Final = 60.0
@@ -253,7 +253,7 @@ def _refused_head(error: CityError) -> bytes:
         "code": error.code,
         "detail": error.detail,
     }
-    body = as_json(problem)
+    body = encode_json(problem)
     head = (
         f"HTTP/1.1 {error.status} {phrase}\r\nContent-Type: application/problem+json\r\n"
         f"Retry-After: {RETRY_AFTER_S}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -524,7 +524,7 @@ class Connections:
 
     def _takes_too_long(self, connection: Connection, size: int, now_s: float) -> bool:
         deadlines = self._deadlines
-        acknowledged = acknowledged_bytes(connection.transport)
+        acknowledged = bytes_acknowledged(connection.transport)
         # The kernel takes the next bytes only when many before were acknowledged: 128 KiB are half a minute at 4 KiB/s.
         if not connection.last_size or size < connection.last_size or acknowledged != connection.acknowledged:
             connection.written_s = now_s

@@ -12,7 +12,7 @@ _BYTES_ACKED: Final = struct.Struct("@120xQ")
 _TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)
 
 
-def acknowledged_bytes(transport: asyncio.Transport) -> int | None:
+def bytes_acknowledged(transport: asyncio.Transport) -> int | None:
     """Return the count since the connection was made; None where the operating system does not say it, or it is closed."""
     connected = transport.get_extra_info("socket")
     if connected is None or _TCP_INFO is None:

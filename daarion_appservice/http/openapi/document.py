@@ -14,8 +14,8 @@ from aiohttp import web
 
 from ... import __version__
 from .. import schemas
-from ..auth.principals import Access, Admin, AgentPrincipal, Citizen, Principal, Service, kinds
-from ..routing import Description, NoBody, NoContent, description_of
+from ..auth.principals import Access, Admin, AgentPrincipal, Citizen, Principal, ServicePrincipal, kinds
+from ..routing import EndpointDescription, NoBody, NoContent, description_of
 from ..views import JSON
 from .models import Mode, Models, query_parameters
 from .problems import Problem, problems_of
@@ -71,7 +71,7 @@ IN_PATH: Final = {
 _TOKENS: Final[dict[type[Principal], tuple[str, str]]] = {
     Citizen: ("citizen", "A JWT of the city's own sign-in."),
     AgentPrincipal: ("agent", "`agt_…`, made by `daarion-appservice agent token`; it can be revoked."),
-    Service: ("service", "The token of trusted services."),
+    ServicePrincipal: ("service", "The token of trusted services."),
     Admin: ("admin", "The token of whoever looks after the city, or a JWT with the admin claim."),
 }
 
@@ -103,7 +103,7 @@ class Route:
     name: str
     text: str
     """Markdown."""
-    description: Description
+    description: EndpointDescription
 
     @property
     def in_path(self) -> list[str]:
@@ -177,7 +177,7 @@ class _Operations:
         }
         return operation | {key: value for key, value in more.items() if value}
 
-    def _body(self, description: Description) -> JSON | None:
+    def _body(self, description: EndpointDescription) -> JSON | None:
         if description.takes != "application/json":
             return {"required": True, "content": {description.takes: {}}}
         if description.body is NoBody:
@@ -186,7 +186,7 @@ class _Operations:
         is_required = any(field.is_required() for field in description.body.model_fields.values())
         return {"required": is_required, "content": {description.takes: self._with_example(schema)}}
 
-    def _answers(self, description: Description) -> JSON:
+    def _answers(self, description: EndpointDescription) -> JSON:
         content: JSON = {}
         if description.answer is not NoContent:
             schema = self._models.schema(description.answer, "serialization")
@@ -230,7 +230,7 @@ class _Operations:
     def _is_open(self, who: Access) -> bool:
         return who is Access.EVERYBODY or (who is Access.READERS and self._anonymous_read)
 
-    def _security(self, description: Description) -> list[JSON]:
+    def _security(self, description: EndpointDescription) -> list[JSON]:
         if description.who is None:
             return []
         anonymous: list[JSON] = [{}] if self._is_open(description.who) else []

@@ -11,7 +11,7 @@ import orjson
 from aiohttp import ETag, hdrs, web
 from pydantic import Field
 
-from ..routing import Description, described
+from ..routing import EndpointDescription, described
 from .document import openapi_document
 from .page import POLICY, page_of
 
@@ -69,11 +69,13 @@ class Documentation:
         self._document = _Kept.of(orjson.dumps(document), "application/json")
         self._page = _Kept.of(page_of(document).encode(), "text/html")
 
-    @described(Description(None, summary="This API as an OpenAPI 3.1 document", answer=_Document, also=_ALSO))
+    @described(EndpointDescription(None, summary="This API as an OpenAPI 3.1 document", answer=_Document, also=_ALSO))
     async def _openapi(self, request: web.Request) -> web.Response:
         return self._document.answer(request)
 
-    @described(Description(None, summary="This API as a page to read", answer=_Page, also=_ALSO, gives="text/html"))
+    @described(
+        EndpointDescription(None, summary="This API as a page to read", answer=_Page, also=_ALSO, gives="text/html")
+    )
     async def _docs(self, request: web.Request) -> web.Response:
         """Made of the same document. It has no scripts, and asks nobody for anything."""
         return self._page.answer(request, _PAGE_HEADERS)

@@ -10,14 +10,14 @@ from typing import Any, Final, Literal
 from pydantic import Field, ValidationError
 
 from ...city.agents import AgentDirectory, AgentFilter
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.places import PlaceDirectory
 from ...city.ports import NowMs, PresenceStore
-from ...city.presence import KEEP, Beat, Shown, Status
+from ...city.presence import KEEP, Heartbeat, PresenceState, Status
 from ...city.types import Agent, UserId, agent_subject
-from ...errors import CityError, InvalidInput, NotAllowed
+from ...errors import CityError, Forbidden, InvalidInput
 from .. import schemas
-from ..agent_avatars import AgentPictures
+from ..agent_avatars import AgentAvatars
 from ..auth.principals import Access, AgentPrincipal
 from ..id_lists import MAX_CHARS
 from ..routing import Body, Call, NoBody, NoQuery, Query, endpoint
@@ -44,7 +44,7 @@ class AgentList(Query):
     offset: int = Field(0, ge=0, le=1 << 31, description="How many to leave out, from the first.", examples=[0])
 
 
-class Heartbeat(Body):
+class HeartbeatBody(Body):
     status: Status = Field(Status.ONLINE, description="Whether this session is here.", examples=["online"])
     status_msg: str | None = Field(
         None,
@@ -57,7 +57,7 @@ class Heartbeat(Body):
     )
 
 
-class AgentHeartbeat(Heartbeat):
+class AgentHeartbeat(HeartbeatBody):
     agent_id: str = Field(max_length=255, description="The agent's id or slug.", examples=["litopys"])
 
 
@@ -74,7 +74,7 @@ class Heartbeats(Body):
 @dataclass(frozen=True, slots=True)
 class _Beating:
     agent: Agent
-    heartbeat: Heartbeat
+    heartbeat: HeartbeatBody
 
 
 class AgentRoutes:
@@ -83,9 +83,9 @@ class AgentRoutes:
         agents: AgentDirectory,
         places: PlaceDirectory,
         presence: PresenceStore,
-        namespace: Namespace,
+        namespace: Identities,
         now_ms: NowMs,
-        pictures: AgentPictures,
+        pictures: AgentAvatars,
         *,
         heartbeat_ms: int,
         ttl_ms: int,
@@ -137,24 +137,24 @@ class AgentRoutes:
     )
     async def show_presence(self, call: Call[NoBody, NoQuery]) -> JSON:
         agent = self._agents.find(call.path["agent_id"])
-        shown = self._presence.shown(agent_subject(agent.slug))
+        shown = self._presence.state(agent_subject(agent.slug))
         return agent_presence(agent, shown, self._namespace, self._now_ms())
 
     @endpoint(
         "POST",
         "/api/v1/agents/{agent_id}/heartbeat",
         who=Access.BEATERS,
-        body=Heartbeat,
+        body=HeartbeatBody,
         summary="An agent's sign of life",
-        answer=schemas.Beaten,
+        answer=schemas.HeartbeatResult,
         errors=("no_such_agent", "not_this_agent"),
     )
-    async def beat(self, call: Call[Heartbeat, NoQuery]) -> JSON:
+    async def beat(self, call: Call[HeartbeatBody, NoQuery]) -> JSON:
         """Replicas of one agent each send a ``session_id`` of their own: the strongest state of those alive is shown."""
         agent = self._agents.find(call.path["agent_id"])
         if isinstance(call.principal, AgentPrincipal) and call.principal.slug != agent.slug:
-            raise NotAllowed("not_this_agent", f"this token is {call.principal.slug}'s, not {agent.slug}'s")
-        (shown,) = await self._presence.beat([_beat(agent, call.body)])
+            raise Forbidden("not_this_agent", f"this token is {call.principal.slug}'s, not {agent.slug}'s")
+        (shown,) = await self._presence.record_heartbeat([_beat(agent, call.body)])
         return self._answer(agent, call.body, shown)
 
     @endpoint(
@@ -163,13 +163,13 @@ class AgentRoutes:
         who=Access.SERVICES,
         body=Heartbeats,
         summary="Signs of life of many agents",
-        answer=schemas.ManyBeaten,
+        answer=schemas.HeartbeatResults,
     )
     async def beat_many(self, call: Call[Heartbeats, NoQuery]) -> JSON:
         """One answer an item, in the order asked: what a single heartbeat answers, or what is wrong with the item."""
         items = [self._read(item) for item in call.body.heartbeats]
         beating = [item for item in items if isinstance(item, _Beating)]
-        shown = iter(await self._presence.beat([_beat(item.agent, item.heartbeat) for item in beating]))
+        shown = iter(await self._presence.record_heartbeat([_beat(item.agent, item.heartbeat) for item in beating]))
         return {
             "results": [
                 self._answer(item.agent, item.heartbeat, next(shown)) if isinstance(item, _Beating) else item
@@ -189,7 +189,7 @@ class AgentRoutes:
         except CityError as error:
             return {"agent_id": item.get("agent_id"), "code": error.code, "detail": error.detail}
 
-    def _answer(self, agent: Agent, beat: Heartbeat, shown: Shown) -> JSON:
+    def _answer(self, agent: Agent, beat: HeartbeatBody, shown: PresenceState) -> JSON:
         is_here = beat.status is not Status.OFFLINE
         return agent_presence(agent, shown, self._namespace, self._now_ms()) | {
             "next_heartbeat_ms": self._heartbeat_ms if is_here else None,
@@ -206,19 +206,19 @@ class AgentRoutes:
         return (agent for agent in self._agents.all() if agent.slug in wanted or agent.id in wanted)
 
     def _view(self, agent: Agent, pictures: Mapping[UserId, str | None]) -> JSON:
-        shown = self._presence.shown(agent_subject(agent.slug))
+        shown = self._presence.state(agent_subject(agent.slug))
         return agent_view(agent, shown, self._places, self._namespace, self._now_ms(), pictures)
 
     def _is_wanted(self, agent: Agent, wanted: AgentFilter, query: AgentList) -> bool:
         return (
             wanted.matches(agent)
             and query.district in {"", self._places.district_of(agent)}
-            and query.presence in {"", self._presence.shown(agent_subject(agent.slug)).status}
+            and query.presence in {"", self._presence.state(agent_subject(agent.slug)).status}
         )
 
 
-def _beat(agent: Agent, heartbeat: Heartbeat) -> Beat:
-    return Beat(
+def _beat(agent: Agent, heartbeat: HeartbeatBody) -> Heartbeat:
+    return Heartbeat(
         agent_subject(agent.slug),
         heartbeat.status,
         heartbeat.status_msg if "status_msg" in heartbeat.model_fields_set else KEEP,

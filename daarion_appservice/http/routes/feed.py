@@ -8,11 +8,11 @@ from typing import Final
 from pydantic import Field
 
 from ...city.feed import front_page
-from ...city.history_visibility import PUBLIC, Reading, may_see_room
-from ...city.identity import Namespace
-from ...city.online_counts import Census
-from ...city.online_members import Occupancy
-from ...city.reader_memberships import Readers
+from ...city.history_visibility import PUBLIC, ReadableRanges, may_see_room
+from ...city.identity import Identities
+from ...city.online_counts import OnlineCounts
+from ...city.online_members import OnlineMembers
+from ...city.reader_memberships import ReaderMemberships
 from ...city.types import FeedEntry, RoomId
 from ...storage.database import Database, Transaction
 from .. import schemas
@@ -39,16 +39,16 @@ class FeedRoutes:
     def __init__(
         self,
         database: Database,
-        census: Census,
-        occupancy: Occupancy,
-        namespace: Namespace,
+        census: OnlineCounts,
+        occupancy: OnlineMembers,
+        namespace: Identities,
         second_me_is_available: Callable[[], bool],
     ) -> None:
         self._database = database
         self._census = census
         self._occupancy = occupancy
         self._namespace = namespace
-        self._readers = Readers(namespace)
+        self._readers = ReaderMemberships(namespace)
         self._second_me_is_available = second_me_is_available
 
     @endpoint(
@@ -86,7 +86,7 @@ class FeedRoutes:
         }
 
     async def _places(
-        self, tx: Transaction, entries: Sequence[FeedEntry], readings: Mapping[RoomId, Reading]
+        self, tx: Transaction, entries: Sequence[FeedEntry], readings: Mapping[RoomId, ReadableRanges]
     ) -> dict[RoomId, JSON]:
         """Where the entries happened, but for rooms whose name is not for this reader."""
         rooms = await tx.rooms.some({entry.room_id for entry in entries if entry.room_id})

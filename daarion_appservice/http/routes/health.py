@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...matrix.client.monitor import HomeserverWatch
-from ...matrix.reconcile.reconciler import Housekeeping
+from ...matrix.client.monitor import HomeserverMonitor
+from ...matrix.reconcile.reconciler import Reconciler
 from ...realtime.supervisor import Supervisor
 from ...storage.database import Database
-from ...storage.leader_lock import Lease
+from ...storage.leader_lock import LeaderLock
 from ..auth.principals import Access
-from ..routing import Answer, Call, NoBody, NoQuery, endpoint
+from ..routing import Call, NoBody, NoQuery, ResponseSpec, endpoint
 
 
 class HealthRoutes:
     def __init__(
         self,
         database: Database,
-        watch: HomeserverWatch,
-        housekeeping: Housekeeping,
-        lease: Lease,
+        watch: HomeserverMonitor,
+        housekeeping: Reconciler,
+        lease: LeaderLock,
         supervisor: Supervisor,
         deliveries_say: Callable[[], str],
         redis_says: Callable[[], str] | None,
@@ -38,7 +38,7 @@ class HealthRoutes:
         return {"status": "ok"}
 
     @endpoint("GET", "/readyz", who=Access.EVERYBODY)
-    async def ready(self, _call: Call[NoBody, NoQuery]) -> Answer:
+    async def ready(self, _call: Call[NoBody, NoQuery]) -> ResponseSpec:
         checks = {
             "database": await self._database_says(),
             "homeserver": self._homeserver_says(),
@@ -53,7 +53,7 @@ class HealthRoutes:
             # For information: a city does without Redis for a while, and better than without the process that was asked.
             checks["redis"] = self._redis_says()
         content: dict[str, Any] = {"status": "ok" if is_ready else "not ready", "checks": checks}
-        return Answer(content, status=200 if is_ready else 503)
+        return ResponseSpec(content, status=200 if is_ready else 503)
 
     def _homeserver_says(self) -> str:
         if not self._watch.is_up:

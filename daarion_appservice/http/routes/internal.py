@@ -8,12 +8,12 @@ from typing import Final, Literal
 from pydantic import Field
 
 from ...city.agents import AgentDirectory
-from ...city.identity import Namespace, Staff, parse_user_id
+from ...city.identity import Identities, ServiceUser, parse_user_id
 from ...city.ports import NowMs, PresenceStore
-from ...city.presence import KEEP, Beat, Shown, Status
+from ...city.presence import KEEP, Heartbeat, PresenceState, Status
 from ...city.types import AgentSlug, AuthorKind, SubjectId, UserId
-from ...errors import InvalidInput, NotAllowed, NotFound
-from ...matrix.presence.user_presence import PresenceQuery
+from ...errors import Forbidden, InvalidInput, NotFound
+from ...matrix.presence.user_presence import UserPresenceQuery
 from ..auth.principals import Access
 from ..id_lists import split_ids
 from ..routing import Body, Call, NoBody, NoQuery, Query, endpoint
@@ -50,8 +50,8 @@ class InternalPresenceRoutes:
         self,
         agents: AgentDirectory,
         presence: PresenceStore,
-        people: PresenceQuery,
-        namespace: Namespace,
+        people: UserPresenceQuery,
+        namespace: Identities,
         now_ms: NowMs,
     ) -> None:
         self._agents = agents
@@ -74,7 +74,9 @@ class InternalPresenceRoutes:
         user = parse_user_id(wanted.matrix_user_id)
         subject = self._ours(user)
         status_msg = wanted.status_msg if "status_msg" in wanted.model_fields_set else KEEP
-        await self._presence.beat([Beat(subject, _STATUS[wanted.status], status_msg, session="internal")])
+        await self._presence.record_heartbeat(
+            [Heartbeat(subject, _STATUS[wanted.status], status_msg, session="internal")]
+        )
         return {"ok": True, "matrix_user_id": user, "status": wanted.status}
 
     @endpoint("GET", "/internal/matrix/presence/{user_id}", who=Access.SERVICES)
@@ -88,7 +90,7 @@ class InternalPresenceRoutes:
         users = [parse_user_id(user) for user in user_ids]
         slots = asyncio.Semaphore(_ASKED_AT_ONCE)
 
-        async def shown(user: UserId) -> tuple[UserId, Shown]:
+        async def shown(user: UserId) -> tuple[UserId, PresenceState]:
             async with slots:
                 return user, await self._shown(user)
 
@@ -96,19 +98,19 @@ class InternalPresenceRoutes:
         now_ms = self._now_ms()
         return {"presences": [user_presence(user, known[user], now_ms) for user in users]}
 
-    async def _shown(self, user: UserId) -> Shown:
+    async def _shown(self, user: UserId) -> PresenceState:
         """Of our own ghosts the city knows; of anybody else the homeserver does."""
         subject = self._namespace.subject(user)
         if subject is not None and self._namespace.is_ours(user):
-            return self._presence.shown(subject)
+            return self._presence.state(subject)
         return await self._people.shown(user)
 
     def _ours(self, user: UserId) -> SubjectId:
-        who = self._namespace.who(user)
-        if who is Staff.NOBODY:
+        who = self._namespace.describe(user)
+        if who is ServiceUser.NOBODY:
             raise InvalidInput("M_INVALID_PARAM", f"nobody in the city has the ghost {user}")
-        if isinstance(who, Staff) or who[0] is AuthorKind.MATRIX:
-            raise NotAllowed(
+        if isinstance(who, ServiceUser) or who[0] is AuthorKind.MATRIX:
+            raise Forbidden(
                 "M_FORBIDDEN",
                 f"{user} is not a ghost of the city: only the presence of @agent_… and @citizen_… on "
                 f"{self._namespace.domain} can be set here",

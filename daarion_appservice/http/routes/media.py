@@ -22,20 +22,20 @@ from aiohttp import hdrs, web
 from pydantic import Field
 
 from ...city.file_types import HEAD_BYTES, SHOWN, kept_as, shown_as, size_of_picture
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.media import Method, Thumbnail, is_allowed, mxc_of, snapped, tidy_filename
 from ...city.ports import NowMs
-from ...city.reader_memberships import Readers
+from ...city.reader_memberships import ReaderMemberships
 from ...city.types import Author, Media
-from ...concurrency import NoSlot, Slots
+from ...concurrency import ConcurrencyLimit, LimitReached
 from ...config import MediaSettings
 from ...errors import (
     CityError,
-    HomeserverAway,
-    HomeserverLimited,
+    Forbidden,
+    HomeserverRateLimited,
     HomeserverRefused,
+    HomeserverUnavailable,
     InvalidInput,
-    NotAllowed,
     NotFound,
     TooManyRequests,
     Unavailable,
@@ -43,13 +43,13 @@ from ...errors import (
 from ...matrix.ghosts.media import Incoming, MediaRepository
 from ...storage.database import Database
 from .. import schemas
-from ..auth.authenticator import CityDoor
-from ..auth.authors import Authors
+from ..auth.authenticator import CityAuthenticator
+from ..auth.authors import ActorDirectory
 from ..auth.principals import Access, AgentPrincipal, Citizen, Principal, check, reader
 from ..byte_ranges import NotSatisfiable, part_of, wanted_range
 from ..limits.tcp_connections import connection_of
 from ..media_urls import ONE, PATH, THUMBNAIL
-from ..routing import Description, Query, check_text, described, json_response, read_query
+from ..routing import EndpointDescription, Query, check_text, described, json_response, read_query
 from ..views import media_view
 
 _PIECE_BYTES: Final = 64 * 1024
@@ -106,9 +106,9 @@ class MediaRoutes:
         self,
         database: Database,
         repository: MediaRepository,
-        authors: Authors,
-        namespace: Namespace,
-        door: CityDoor,
+        authors: ActorDirectory,
+        namespace: Identities,
+        door: CityAuthenticator,
         now_ms: NowMs,
         settings: MediaSettings,
         *,
@@ -118,12 +118,12 @@ class MediaRoutes:
         self._repository = repository
         self._authors = authors
         self._namespace = namespace
-        self._readers = Readers(namespace)
+        self._readers = ReaderMemberships(namespace)
         self._door = door
         self._now_ms = now_ms
         self._settings = settings
         self._anonymous_read = anonymous_read
-        self._transfers = Slots(
+        self._transfers = ConcurrencyLimit(
             in_all=settings.transfers, of_one=max(1, settings.transfers // _SHARE), patience_s=_PATIENCE_S
         )
 
@@ -135,7 +135,7 @@ class MediaRoutes:
     # --- in -------------------------------------------------------------------------------------------
 
     @described(
-        Description(
+        EndpointDescription(
             Access.INHABITANTS,
             query=NewFile,
             status=201,
@@ -179,7 +179,7 @@ class MediaRoutes:
         try:
             async with self._transfers.taken(self._door.limits.asker(request, principal)):
                 yield
-        except NoSlot as error:
+        except LimitReached as error:
             raise Unavailable(
                 "media_busy", "too many files are on their way at the moment; try again", retry_after_s=_RETRY_S
             ) from error
@@ -228,7 +228,7 @@ class MediaRoutes:
     # --- out ------------------------------------------------------------------------------------------
 
     @described(
-        Description(
+        EndpointDescription(
             Access.READERS,
             summary="A file",
             answer=_Bytes,
@@ -248,7 +248,7 @@ class MediaRoutes:
         return await self._give(request, None)
 
     @described(
-        Description(
+        EndpointDescription(
             Access.READERS,
             query=Size,
             summary="A smaller picture of a picture",
@@ -341,7 +341,7 @@ class MediaRoutes:
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 await _write_all(response, pieces if wanted is None else part_of(pieces, wanted))
-        except (HomeserverAway, TimeoutError) as error:
+        except (HomeserverUnavailable, TimeoutError) as error:
             log.warning("media_cut_short", path=request.path, error=str(error) or "too slow")
             _cut(request)
         return response
@@ -391,18 +391,18 @@ class _Body:
 
 
 async def _pieces(head: bytes, rest: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
-    """A file as it comes. Raises HomeserverAway when there is no end to it."""
+    """A file as it comes. Raises HomeserverUnavailable when there is no end to it."""
     size = len(head)
     yield head
     async for piece in rest:
         size += len(piece)
         if size > limit:
-            raise HomeserverAway(f"the file has more than {limit} bytes")
+            raise HomeserverUnavailable(f"the file has more than {limit} bytes")
         yield piece
 
 
 async def _write_all(response: web.StreamResponse, pieces: AsyncIterator[bytes]) -> None:
-    """Raises HomeserverAway as ``pieces`` does. A peer that takes nothing is cut off by ``Connections``."""
+    """Raises HomeserverUnavailable as ``pieces`` does. A peer that takes nothing is cut off by ``Connections``."""
     async for piece in pieces:
         await response.write(piece)
     await response.write_eof()
@@ -447,13 +447,13 @@ def _homeserver_in_words(refusal: Callable[[HomeserverRefused], CityError]) -> I
     """What the homeserver says, to somebody who need not know that there is one."""
     try:
         yield
-    except HomeserverAway as error:
+    except HomeserverUnavailable as error:
         raise Unavailable(
             "homeserver_away",
             "the homeserver, which keeps the files, does not answer; try again",
             retry_after_s=_RETRY_S,
         ) from error
-    except HomeserverLimited as error:
+    except HomeserverRateLimited as error:
         raise TooManyRequests(
             "the homeserver does not give or take files as fast as that", retry_after_s=error.retry_after_ms / 1000
         ) from error
@@ -466,7 +466,7 @@ def _not_taken(error: HomeserverRefused) -> CityError:
         return _too_large("the homeserver takes no file as large as this")
     if _is_its_own_fault(error):
         return _unavailable(error)
-    return NotAllowed("media_refused", f"the homeserver does not take this file: {error.message}")
+    return Forbidden("media_refused", f"the homeserver does not take this file: {error.message}")
 
 
 def _not_given(error: HomeserverRefused) -> CityError:

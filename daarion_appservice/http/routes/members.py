@@ -7,12 +7,12 @@ from typing import Final
 from pydantic import Field
 
 from ...city.membership import Membership
-from ...city.online_members import Occupancy
+from ...city.online_members import OnlineMembers
 from ...city.types import Room
-from ...city.typing_and_receipts import Attention
+from ...city.typing_and_receipts import TypingAndReceipts
 from ...realtime.room_typing import LASTS_S
 from .. import schemas
-from ..auth.authors import Authors
+from ..auth.authors import ActorDirectory
 from ..auth.principals import Access
 from ..routing import Body, Call, NoBody, NoContent, NoQuery, endpoint
 from ..views import JSON
@@ -32,7 +32,9 @@ class ReadMark(Body):
 
 
 class MemberRoutes:
-    def __init__(self, membership: Membership, attention: Attention, authors: Authors, occupancy: Occupancy) -> None:
+    def __init__(
+        self, membership: Membership, attention: TypingAndReceipts, authors: ActorDirectory, occupancy: OnlineMembers
+    ) -> None:
         self._membership = membership
         self._attention = attention
         self._authors = authors

@@ -6,17 +6,17 @@ from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
-from ...city.identity import Namespace
-from ...city.message_edits import Changes
+from ...city.identity import Identities
+from ...city.message_edits import MessageEdits
 from ...city.messages import Draft, Messages
 from ...city.reactions import Reactions
 from ...city.types import Message
 from .. import schemas
-from ..auth.authors import Authors
+from ..auth.authors import ActorDirectory
 from ..auth.principals import Access, Citizen, Principal
 from ..message_pages import Place
-from ..room_responses import RoomPage, RoomPages
-from ..routing import Answer, Body, Call, NoBody, NoQuery, Query, endpoint
+from ..room_responses import CachedRoomResponses, RoomPageResponse
+from ..routing import Body, Call, NoBody, NoQuery, Query, ResponseSpec, endpoint
 from ..views import JSON, message_view
 
 _MESSAGES: Final = "/city/rooms/{room_id}/messages"
@@ -90,12 +90,12 @@ class NewText(Body):
 class MessageRoutes:
     def __init__(
         self,
-        pages: RoomPages,
+        pages: CachedRoomResponses,
         messages: Messages,
-        changes: Changes,
+        changes: MessageEdits,
         reactions: Reactions,
-        authors: Authors,
-        namespace: Namespace,
+        authors: ActorDirectory,
+        namespace: Identities,
     ) -> None:
         self._pages = pages
         self._messages = messages
@@ -113,7 +113,7 @@ class MessageRoutes:
         answer=list[schemas.Message],
         errors=("no_such_room", "no_such_message"),
     )
-    async def list_messages(self, call: Call[NoBody, MessageList]) -> Answer:
+    async def list_messages(self, call: Call[NoBody, MessageList]) -> ResponseSpec:
         """Oldest first, and only what one may read. To go back ask again with ``before`` = the ``seq`` of the first; to go on,
         with ``after`` = that of the last. ``around`` begins at a message that is linked to. One of the three at most.
 
@@ -123,7 +123,7 @@ class MessageRoutes:
         query = call.query
         place = Place(query.before, query.after, query.around)
         page = await self._pages.messages(call.path["room_id"], call.principal, place, limit=query.limit)
-        return Answer(page.messages, 200, _links(page, query.limit))
+        return ResponseSpec(page.messages, 200, _links(page, query.limit))
 
     @endpoint(
         "POST",
@@ -136,11 +136,11 @@ class MessageRoutes:
         also={200: "The first message with this `client_id`: nothing is said twice."},
         errors=(*_SPEAKING, *_WORDING, "no_such_media"),
     )
-    async def post_message(self, call: Call[NewMessage, NoQuery]) -> Answer:
+    async def post_message(self, call: Call[NewMessage, NoQuery]) -> ResponseSpec:
         """It is stored when this answers, and goes to Matrix as soon as the homeserver takes it (``delivery``)."""
         author = await self._authors.seen(call.principal)
         posted = await self._messages.post(author, call.path["room_id"], call.body.draft())
-        return Answer(self._message(posted.message), status=201 if posted.is_new else 200)
+        return ResponseSpec(self._message(posted.message), status=201 if posted.is_new else 200)
 
     @endpoint(
         "PATCH",
@@ -227,7 +227,7 @@ def _may_moderate(principal: Principal) -> bool:
     return isinstance(principal, Citizen) and principal.is_admin
 
 
-def _links(page: RoomPage, limit: int) -> dict[str, str]:
+def _links(page: RoomPageResponse, limit: int) -> dict[str, str]:
     """``Link`` (RFC 8288): where there is more, chronologically."""
     address = _MESSAGES.format(room_id=page.room.id)
     links = []

@@ -6,7 +6,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from ..routing import Description, NoContent, described
+from ..routing import EndpointDescription, NoContent, described
 
 
 class MetricsRoute:
@@ -16,7 +16,7 @@ class MetricsRoute:
     def install(self, app: web.Application) -> None:
         app.router.add_get("/metrics", self._metrics)
 
-    @described(Description(None, summary="The process in numbers", answer=NoContent, gives="text/plain"))
+    @described(EndpointDescription(None, summary="The process in numbers", answer=NoContent, gives="text/plain"))
     async def _metrics(self, request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})

@@ -13,7 +13,7 @@ from ...city.types import agent_subject
 from ...config.values import PlaceId
 from .. import schemas_registry
 from ..auth.principals import Access
-from ..routing import Answer, Body, Call, NoBody, NoContent, NoQuery, endpoint
+from ..routing import Body, Call, NoBody, NoContent, NoQuery, ResponseSpec, endpoint
 from ..views import JSON, agent_presence, agent_view
 from .registry_parts import RegistryParts, checked, counting
 
@@ -108,11 +108,11 @@ class PlaceRoutes:
         answer=schemas_registry.Node,
         also={201: "It is new."},
     )
-    async def put_node(self, call: Call[PutPlace, NoQuery]) -> Answer:
+    async def put_node(self, call: Call[PutPlace, NoQuery]) -> ResponseSpec:
         """As a whole: what is left out becomes empty."""
         node = _place(PlaceKind.NODE, call.path["node_id"], call.body.name, call.body.description, call.body.district)
         node, status = await self._put(node)
-        return Answer(self._node(node), status)
+        return ResponseSpec(self._node(node), status)
 
     @endpoint(
         "PUT",
@@ -123,12 +123,12 @@ class PlaceRoutes:
         answer=schemas_registry.MicroDao,
         also={201: "It is new."},
     )
-    async def put_microdao(self, call: Call[PutPlace, NoQuery]) -> Answer:
+    async def put_microdao(self, call: Call[PutPlace, NoQuery]) -> ResponseSpec:
         """As a whole: what is left out becomes empty."""
         body = call.body
         microdao = _place(PlaceKind.MICRODAO, call.path["microdao"], body.name, body.description, body.district)
         microdao, status = await self._put(microdao)
-        return Answer(self._microdao(microdao), status)
+        return ResponseSpec(self._microdao(microdao), status)
 
     @endpoint(
         "PUT",
@@ -139,10 +139,10 @@ class PlaceRoutes:
         answer=schemas_registry.District,
         also={201: "It is new."},
     )
-    async def put_district(self, call: Call[PutDistrict, NoQuery]) -> Answer:
+    async def put_district(self, call: Call[PutDistrict, NoQuery]) -> ResponseSpec:
         district = _place(PlaceKind.DISTRICT, call.path["district_id"], call.body.name)
         district, status = await self._put(district)
-        return Answer(self._district(district), status)
+        return ResponseSpec(self._district(district), status)
 
     @endpoint(
         "DELETE",
@@ -221,7 +221,7 @@ class PlaceRoutes:
     def _counts(self, place: Place) -> JSON:
         agents = self._places.agents_of(place)
         online = [
-            agent for agent in agents if self._presence.shown(agent_subject(agent.slug)).status is not Status.OFFLINE
+            agent for agent in agents if self._presence.state(agent_subject(agent.slug)).status is not Status.OFFLINE
         ]
         return {"agents_total": len(agents), "agents_online": len(online)}
 
@@ -229,7 +229,7 @@ class PlaceRoutes:
         agent = self._places.holder(place, role)
         if agent is None:
             return None
-        return agent_presence(agent, self._presence.shown(agent_subject(agent.slug)), self._namespace, self._now_ms())
+        return agent_presence(agent, self._presence.state(agent_subject(agent.slug)), self._namespace, self._now_ms())
 
     async def _residents(self, place: Place) -> JSON:
         now_ms = self._now_ms()
@@ -238,7 +238,7 @@ class PlaceRoutes:
             "agents": [
                 agent_view(
                     agent,
-                    self._presence.shown(agent_subject(agent.slug)),
+                    self._presence.state(agent_subject(agent.slug)),
                     self._places,
                     self._namespace,
                     now_ms,

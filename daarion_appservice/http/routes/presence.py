@@ -11,18 +11,18 @@ from aiohttp import ClientConnectionError, web
 from aiohttp_sse import EventSourceResponse, sse_response
 from pydantic import Field
 
-from ...city.online_counts import Census
+from ...city.online_counts import OnlineCounts
 from ...city.ports import NowMs, PresenceStore
-from ...city.presence import KEEP, Beat, Status
+from ...city.presence import KEEP, Heartbeat, Status
 from ...city.types import RoomId, SubjectId
 from ...errors import InvalidInput
 from ...realtime.citizen_names import CitizenNames
 from ...realtime.presence_stream import Change, Changes, PresenceStream, Snapshot, encode_presence
 from .. import schemas
-from ..auth.authenticator import CityDoor, TokenEnded
+from ..auth.authenticator import CityAuthenticator, TokenEnded
 from ..auth.principals import Access, Citizen, Principal, check, own_subject
 from ..id_lists import split_ids
-from ..routing import Body, Call, Description, NoBody, NoQuery, Query, described, endpoint
+from ..routing import Body, Call, EndpointDescription, NoBody, NoQuery, Query, described, endpoint
 from ..views import JSON
 
 _MAX_IDS: Final = 500
@@ -66,7 +66,7 @@ class PresenceRoutes:
     def __init__(
         self,
         presence: PresenceStore,
-        census: Census,
+        census: OnlineCounts,
         now_ms: NowMs,
         unlisted: Callable[[], Awaitable[frozenset[RoomId]]],
         names: CitizenNames,
@@ -93,7 +93,7 @@ class PresenceRoutes:
         now_ms = self._now_ms()
         return {
             "presences": [
-                encode_presence(SubjectId(each), self._presence.shown(SubjectId(each)), now_ms) for each in ids
+                encode_presence(SubjectId(each), self._presence.state(SubjectId(each)), now_ms) for each in ids
             ]
         }
 
@@ -112,8 +112,8 @@ class PresenceRoutes:
         if isinstance(call.principal, Citizen):
             await self._names.note(call.principal.id, call.principal.display_name)
         status_msg = call.body.status_msg if "status_msg" in call.body.model_fields_set else KEEP
-        beat = Beat(subject, call.body.status, status_msg, call.body.session_id)
-        (shown,) = await self._presence.beat([beat])
+        beat = Heartbeat(subject, call.body.status, status_msg, call.body.session_id)
+        (shown,) = await self._presence.record_heartbeat([beat])
         return encode_presence(subject, shown, self._now_ms())
 
     @endpoint(
@@ -133,7 +133,7 @@ class PresenceRoutes:
 class PresenceEvents:
     """``/api/v1/presence/stream``: Server-Sent Events."""
 
-    def __init__(self, stream: PresenceStream, door: CityDoor, *, anonymous_read: bool) -> None:
+    def __init__(self, stream: PresenceStream, door: CityAuthenticator, *, anonymous_read: bool) -> None:
         self._stream = stream
         self._door = door
         self._anonymous_read = anonymous_read
@@ -144,7 +144,7 @@ class PresenceEvents:
         app.on_shutdown.append(self._end_all)
 
     @described(
-        Description(
+        EndpointDescription(
             Access.READERS,
             summary="Changes of presence as server-sent events",
             answer=schemas.PresenceEvent,
@@ -161,7 +161,7 @@ class PresenceEvents:
         """
         principal = await self._door.stream_principal(request)
         check(Access.READERS, principal, anonymous_read=self._anonymous_read)
-        with self._door.limits.place(request, principal):
+        with self._door.limits.open_connection(request, principal):
             return await self._tell(request, principal)
 
     async def _tell(self, request: web.Request, principal: Principal) -> web.StreamResponse:
@@ -179,7 +179,7 @@ class PresenceEvents:
 
     async def _go_on(self, response: EventSourceResponse, queue: _Queue, principal: Principal) -> None:
         while response.is_connected() and (changes := await queue.next()) is not None:
-            self._door.check_still(principal)
+            self._door.check_still_valid(principal)
             for change in changes:
                 await response.send(_text(change), event="presence", id=str(change.seq))
 

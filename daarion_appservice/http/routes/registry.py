@@ -12,13 +12,13 @@ from pydantic import Field, TypeAdapter
 from ...city.registry import Description, Difference
 from ...city.tokens import new_token
 from ...city.types import Agent, AgentSlug, agent_subject
-from ...config.registry_file import RegistryMistakes, description_of, read
+from ...config.registry_file import RegistryErrors, description_of, read
 from ...config.values import Color, Mxc, Slug
 from ...errors import NotFound
 from ...storage.agents import TokenOfAgent
 from .. import schemas, schemas_registry
 from ..auth.principals import Access
-from ..routing import Answer, Body, Call, Mistakes, NoBody, NoContent, NoQuery, Query, endpoint
+from ..routing import Body, Call, NoBody, NoContent, NoQuery, Query, ResponseSpec, ValidationErrors, endpoint
 from ..views import JSON, agent_view, moment
 from .registry_parts import RegistryParts, checked, counting
 
@@ -112,17 +112,17 @@ class RegistryRoutes:
         answer=schemas.Agent,
         also={201: "It is new."},
     )
-    async def put_agent(self, call: Call[PutAgent, NoQuery]) -> Answer:
+    async def put_agent(self, call: Call[PutAgent, NoQuery]) -> ResponseSpec:
         """As a whole: what is left out becomes empty. Its ghost on Matrix follows within seconds."""
         slug = checked(_SLUG, call.path["agent_id"], "agent_id")
         described = Description((_agent(slug, call.body),))
         differences = await counting(self._registry, self._keeper.lay_over(described))
         agent = self._agents.find(slug)  # as it was stored: names are made one line
-        shown = self._presence.shown(agent_subject(agent.slug))
+        shown = self._presence.state(agent_subject(agent.slug))
         pictures = await self._pictures.all()
         view = agent_view(agent, shown, self._places, self._namespace, self._steady_ms(), pictures)
         view["rooms"] = list(agent.rooms)  # whoever may say it may know of them all
-        return Answer(view, 201 if differences["agents"].added else 200)
+        return ResponseSpec(view, 201 if differences["agents"].added else 200)
 
     @endpoint(
         "DELETE",
@@ -206,8 +206,10 @@ class RegistryRoutes:
         """
         try:
             registry = read(call.body.model_dump(exclude_unset=True), files=False)
-        except RegistryMistakes as error:
-            raise Mistakes([{"field": where, "message": what} for where, what in error.mistakes.items()]) from error
+        except RegistryErrors as error:
+            raise ValidationErrors(
+                [{"field": where, "message": what} for where, what in error.mistakes.items()]
+            ) from error
         described = description_of(registry)
         differences = await counting(
             self._registry, self._keeper.lay_over(described, remove_missing=call.query.remove_missing)

@@ -9,14 +9,14 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from ...city.agents import AgentDirectory
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.places import PlaceDirectory
 from ...city.ports import NewId, NowMs, PresenceStore
-from ...city.registry import RegistryKeeper
-from ...realtime.directory_cache import Registry
+from ...city.registry import RegistryEditor
+from ...realtime.directory_cache import DirectoryCache
 from ...storage.database import Database
-from ..agent_avatars import AgentPictures
-from ..routing import Mistakes
+from ..agent_avatars import AgentAvatars
+from ..routing import ValidationErrors
 
 T = TypeVar("T")
 
@@ -26,13 +26,13 @@ class RegistryParts:
     """What the registry's routes are made of."""
 
     database: Database
-    keeper: RegistryKeeper
-    registry: Registry
+    keeper: RegistryEditor
+    registry: DirectoryCache
     agents: AgentDirectory
     places: PlaceDirectory
     presence: PresenceStore
-    pictures: AgentPictures
-    namespace: Namespace
+    pictures: AgentAvatars
+    namespace: Identities
     now_ms: NowMs
     """The time of what is stored."""
     steady_ms: NowMs
@@ -40,7 +40,7 @@ class RegistryParts:
     new_id: NewId
 
 
-async def counting(registry: Registry, change: Awaitable[T]) -> T:
+async def counting(registry: DirectoryCache, change: Awaitable[T]) -> T:
     """Make a change, and have it count here at once."""
     made = await change
     await registry.load()
@@ -52,4 +52,4 @@ def checked(adapter: TypeAdapter[str], value: str, field: str) -> str:
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
-        raise Mistakes([{"field": field, "message": error.errors()[0]["msg"]}]) from error
+        raise ValidationErrors([{"field": field, "message": error.errors()[0]["msg"]}]) from error

@@ -7,18 +7,18 @@ from typing import Literal
 from pydantic import Field
 
 from ...city.history_visibility import may_look_on, may_see_room
-from ...city.identity import Namespace
-from ...city.online_members import Occupancy
+from ...city.identity import Identities
+from ...city.online_members import OnlineMembers
 from ...city.ports import NowMs, PresenceStore
-from ...city.rooms import RoomChange, Rooms
+from ...city.rooms import Rooms, RoomUpdate
 from ...city.types import AGENT_SUBJECT, Author, AuthorKind, Member, Room, SubjectId, UserId, is_agent, is_person
 from ...errors import InvalidInput
 from .. import schemas
 from ..auth.principals import Access, Citizen, is_admin
 from ..encoded_response import Encoded
 from ..id_lists import MAX_CHARS
-from ..media_urls import Linking
-from ..room_responses import RoomPages
+from ..media_urls import MediaUrls
+from ..room_responses import CachedRoomResponses
 from ..routing import Body, Call, NoBody, NoQuery, Query, endpoint
 from ..views import JSON, outside_view, presence_fields, room_view
 
@@ -74,11 +74,11 @@ class ChangedRoom(Body):
 class RoomRoutes:
     def __init__(
         self,
-        pages: RoomPages,
+        pages: CachedRoomResponses,
         rooms: Rooms,
         presence: PresenceStore,
-        occupancy: Occupancy,
-        namespace: Namespace,
+        occupancy: OnlineMembers,
+        namespace: Identities,
         now_ms: NowMs,
     ) -> None:
         self._pages = pages
@@ -132,7 +132,7 @@ class RoomRoutes:
     async def change_room(self, call: Call[ChangedRoom, NoQuery]) -> JSON:
         """The Matrix room follows within seconds."""
         body = call.body
-        change = RoomChange(body.name, body.description, body.archived)
+        change = RoomUpdate(body.name, body.description, body.archived)
         return self._view(await self._rooms.change(call.path["room_id"], change))
 
     @endpoint(
@@ -173,8 +173,8 @@ class RoomRoutes:
             "id": member_id,
             "display_name": (member and member.display_name) or member_id,
             "matrix_user_id": user,
-            "avatar_url": Linking(self._namespace.media_links).url(member.avatar_url) if member else None,
-            **presence_fields(self._presence.shown(subject), now_ms),
+            "avatar_url": MediaUrls(self._namespace.media_links).url(member.avatar_url) if member else None,
+            **presence_fields(self._presence.state(subject), now_ms),
         }
 
 

@@ -17,12 +17,23 @@ from ...city.excerpts import excerpt
 from ...city.markup import rendered
 from ...city.second_me import Interaction
 from ...city.types import SubjectId
-from ...json_encoding import as_json
-from ..auth.authenticator import CityDoor
+from ...json_encoding import encode_json
+from ..auth.authenticator import CityAuthenticator
 from ..auth.principals import Access, check, own_subject
-from ..disconnects import unless_gone
-from ..error_responses import as_problem
-from ..routing import Body, Call, Description, NoBody, NoContent, Query, described, endpoint, json_response, read_body
+from ..disconnects import cancel_on_disconnect
+from ..error_responses import problem_response
+from ..routing import (
+    Body,
+    Call,
+    EndpointDescription,
+    NoBody,
+    NoContent,
+    Query,
+    described,
+    endpoint,
+    json_response,
+    read_body,
+)
 from ..schemas_second_me import Interaction as InteractionSchema
 from ..views import JSON, moment
 
@@ -84,7 +95,7 @@ class SecondMeRoutes:
 class SecondMeInvoke:
     """``POST /secondme/invoke``: one answer, or the same as server-sent events."""
 
-    def __init__(self, second_me: SecondMe, door: CityDoor) -> None:
+    def __init__(self, second_me: SecondMe, door: CityAuthenticator) -> None:
         self._second_me = second_me
         self._door = door
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -94,7 +105,7 @@ class SecondMeInvoke:
         app.on_shutdown.append(self._end_all)
 
     @described(
-        Description(
+        EndpointDescription(
             Access.CITIZENS_ALONE,
             body=Prompt,
             summary="Ask one's second me",
@@ -125,7 +136,7 @@ class SecondMeInvoke:
         body = await read_body(request, Prompt)
         who = own_subject(principal, body.user_id)
         answer = self._tell if _EVENTS in request.headers.get("Accept", "") else self._whole
-        return await unless_gone(request, self._to_be_ended(answer(request, who, body.prompt)))
+        return await cancel_on_disconnect(request, self._to_be_ended(answer(request, who, body.prompt)))
 
     async def _to_be_ended(self, answer: Coroutine[Any, Any, web.StreamResponse]) -> web.StreamResponse:
         task = asyncio.current_task()
@@ -193,7 +204,7 @@ async def _pass_on(
     except _ReaderLeft:
         raise
     except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes an event
-        await _send(response, "error", orjson.loads(as_problem(request, error).text or "{}"))
+        await _send(response, "error", orjson.loads(problem_response(request, error).text or "{}"))
 
 
 def _more(told: _Told) -> str:
@@ -210,7 +221,7 @@ def _more(told: _Told) -> str:
 
 async def _send(response: EventSourceResponse, event: str, content: JSON) -> None:
     try:
-        await response.send(as_json(content).decode(), event=event)
+        await response.send(encode_json(content).decode(), event=event)
     except (ConnectionError, ClientConnectionError, TimeoutError) as error:
         raise _ReaderLeft from error
 

@@ -11,7 +11,7 @@ from ...city.display_names import MAX_CHARS, person_name
 from ...city.ports import NewId
 from ...city.types import CitizenId
 from ...config import SignInSettings
-from ...errors import NotAllowed
+from ...errors import Forbidden
 from .. import schemas_site as schemas
 from ..auth.jwt_issue import JwtIssue
 from ..auth.principals import Access
@@ -86,4 +86,4 @@ class SignInRoutes:
 
 def _check_open(way: str, *, is_open: bool) -> None:
     if not is_open:
-        raise NotAllowed("sign_in_closed", f"this city lets nobody in this way; see sign_in.{way}")
+        raise Forbidden("sign_in_closed", f"this city lets nobody in this way; see sign_in.{way}")

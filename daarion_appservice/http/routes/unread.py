@@ -7,8 +7,8 @@ from typing import Final
 from pydantic import Field
 
 from ...city.history_visibility import PUBLIC, may_see_room
-from ...city.identity import Namespace
-from ...city.reader_memberships import Readers
+from ...city.identity import Identities
+from ...city.reader_memberships import ReaderMemberships
 from ...city.types import RoomId
 from ...errors import InvalidInput
 from ...storage.database import Database
@@ -33,9 +33,9 @@ class ReadMarks(Query):
 
 
 class UnreadRoutes:
-    def __init__(self, database: Database, namespace: Namespace) -> None:
+    def __init__(self, database: Database, namespace: Identities) -> None:
         self._database = database
-        self._readers = Readers(namespace)
+        self._readers = ReaderMemberships(namespace)
 
     @endpoint(
         "GET",

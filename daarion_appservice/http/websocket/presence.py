@@ -10,19 +10,19 @@ from aiohttp import web
 from pydantic import Field
 
 from ...city.ports import PresenceStore
-from ...city.presence import KEEP, Beat, Keep, Status
+from ...city.presence import KEEP, Heartbeat, RetentionRules, Status
 from ...city.types import SubjectId, agent_subject, citizen_subject
-from ...errors import NotAllowed, NotSignedIn
+from ...errors import Forbidden, Unauthenticated
 from ...realtime.citizen_names import CitizenNames
 from ...realtime.presence_stream import Change, Changes, PresenceStream, Snapshot
 from ...realtime.room_updates import RoomUpdates
-from ..auth.authenticator import CityDoor
+from ..auth.authenticator import CityAuthenticator
 from ..auth.origins import Origins
 from ..auth.principals import AgentPrincipal, Citizen, Principal
 from ..auth.principals import reader as principal_reader
 from ..routing import Body
 from .frames import fragments, text_frame
-from .session import Conversation, Reader, SocketRoute, no_such_event, read_event
+from .session import SocketRoute, SocketWriter, WebSocketSession, no_such_event, read_event
 
 PATH: Final = "/ws/city/presence"
 
@@ -45,7 +45,7 @@ class PresenceSocket(SocketRoute):
         stream: PresenceStream,
         names: CitizenNames,
         room_updates: RoomUpdates,
-        door: CityDoor,
+        door: CityAuthenticator,
         origins: Origins,
         *,
         anonymous_read: bool,
@@ -56,7 +56,7 @@ class PresenceSocket(SocketRoute):
         self._names = names
         self._room_updates = room_updates
 
-    async def conversation(self, request: web.Request, principal: Principal, since: int | None) -> Conversation:
+    async def conversation(self, request: web.Request, principal: Principal, since: int | None) -> WebSocketSession:
         return _Conversation(
             self._presence,
             self._stream,
@@ -69,7 +69,7 @@ class PresenceSocket(SocketRoute):
         )
 
 
-class _Conversation(Conversation):
+class _Conversation(WebSocketSession):
     """What one client says: that it is here, that it goes; and what it is told."""
 
     def __init__(
@@ -78,7 +78,7 @@ class _Conversation(Conversation):
         stream: PresenceStream,
         names: CitizenNames,
         room_updates: RoomUpdates | None,
-        door: CityDoor,
+        door: CityAuthenticator,
         principal: Principal,
         since: int | None,
         *,
@@ -91,9 +91,9 @@ class _Conversation(Conversation):
         self._room_updates = room_updates
         self._form, self._encode = ("together", _together) if is_batched else ("singly", _singly)
         self._session = f"ws-{uuid4()}"
-        self._reader: Reader | None = None
+        self._reader: SocketWriter | None = None
 
-    async def begin(self, reader: Reader) -> None:
+    async def begin(self, reader: SocketWriter) -> None:
         """Snapshot or replay, as fast as the reader takes it, then changes.
 
         Nothing can come between the two, because nothing is awaited between the last question what else changed and
@@ -141,11 +141,13 @@ class _Conversation(Conversation):
             case _:
                 raise no_such_event(event)
 
-    async def _beat(self, beat: HeartbeatEvent, status_msg: str | Keep | None) -> None:
+    async def _beat(self, beat: HeartbeatEvent, status_msg: str | RetentionRules | None) -> None:
         subject = self._subject(beat.user_id)
         if isinstance(self.principal, Citizen):
             await self._names.note(self.principal.id, self.principal.display_name)
-        await self._presence.beat([Beat(subject, beat.status, status_msg, beat.session_id or self._session)])
+        await self._presence.record_heartbeat(
+            [Heartbeat(subject, beat.status, status_msg, beat.session_id or self._session)]
+        )
 
     def _subject(self, user_id: str | None) -> SubjectId:
         names: set[str]
@@ -155,9 +157,9 @@ class _Conversation(Conversation):
             case AgentPrincipal(slug):
                 subject, names = agent_subject(slug), {slug, agent_subject(slug)}
             case _:
-                raise NotSignedIn("sign_in", 'say who you are first: {"event": "auth", "token": "…"}')
+                raise Unauthenticated("sign_in", 'say who you are first: {"event": "auth", "token": "…"}')
         if user_id is not None and user_id not in names:
-            raise NotAllowed("not_you", f"this token is {subject}'s, not {user_id}'s")
+            raise Forbidden("not_you", f"this token is {subject}'s, not {user_id}'s")
         return subject
 
 

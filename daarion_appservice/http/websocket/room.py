@@ -8,21 +8,21 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from ...city.history_visibility import Reading, is_known_to, may_look_on
-from ...city.identity import Namespace
+from ...city.history_visibility import ReadableRanges, is_known_to, may_look_on
+from ...city.identity import Identities
 from ...city.messages import Messages
-from ...city.online_members import Occupancy
+from ...city.online_members import OnlineMembers
 from ...city.ports import NowMs, PresenceStore
-from ...city.reader_memberships import Readers
+from ...city.reader_memberships import ReaderMemberships
 from ...city.types import Author, Removal, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
-from ...city.typing_and_receipts import Attention
+from ...city.typing_and_receipts import TypingAndReceipts
 from ...errors import NotFound
-from ...json_encoding import as_json
+from ...json_encoding import encode_json
 from ...realtime.presence_stream import encode_presence
 from ...realtime.room_streams import Identity, RoomStreams, members_only
 from ...storage.database import Database, Transaction
-from ..auth.authenticator import CityDoor
-from ..auth.authors import Authors
+from ..auth.authenticator import CityAuthenticator
+from ..auth.authors import ActorDirectory
 from ..auth.origins import Origins
 from ..auth.principals import Anonymous, Principal, is_admin
 from ..auth.principals import reader as principal_reader
@@ -31,7 +31,7 @@ from ..routes.messages import NewMessage
 from ..routing import Body, check_text
 from ..views import JSON, author_view, message_view, moment, room_view
 from .frames import text_frame
-from .session import Conversation, Reader, SocketRoute, no_such_event, read_event
+from .session import SocketRoute, SocketWriter, WebSocketSession, no_such_event, read_event
 
 PATH: Final = "/ws/city/rooms/{room_id}"
 
@@ -46,7 +46,7 @@ class TypingEvent(Body):
 class RoomFrames:
     """What happens in a room, as frames."""
 
-    def __init__(self, presence: PresenceStore, occupancy: Occupancy, namespace: Namespace, now_ms: NowMs) -> None:
+    def __init__(self, presence: PresenceStore, occupancy: OnlineMembers, namespace: Identities, now_ms: NowMs) -> None:
         self._presence = presence
         self._occupancy = occupancy
         self._namespace = namespace
@@ -100,7 +100,7 @@ class RoomFrames:
     def presence(self, room: RoomId, subject: SubjectId) -> bytes:
         return _frame(
             {"event": "city.room.presence", "room_id": room, "members_online": self._occupancy.members_online(room)}
-            | encode_presence(subject, self._presence.shown(subject), self._now_ms())
+            | encode_presence(subject, self._presence.state(subject), self._now_ms())
         )
 
     def typing(self, room: RoomId, subjects: frozenset[SubjectId]) -> bytes:
@@ -125,17 +125,19 @@ class RoomSocketParts:
     database: Database
     streams: RoomStreams
     messages: Messages
-    attention: Attention
-    authors: Authors
-    readers: Readers
+    attention: TypingAndReceipts
+    authors: ActorDirectory
+    readers: ReaderMemberships
 
 
 class RoomSocket(SocketRoute):
-    def __init__(self, city: RoomSocketParts, door: CityDoor, origins: Origins, *, anonymous_read: bool) -> None:
+    def __init__(
+        self, city: RoomSocketParts, door: CityAuthenticator, origins: Origins, *, anonymous_read: bool
+    ) -> None:
         super().__init__(PATH, door, origins, anonymous_read=anonymous_read, max_message_bytes=_MAX_MESSAGE_BYTES)
         self._city = city
 
-    async def conversation(self, request: web.Request, principal: Principal, since: int | None) -> Conversation:
+    async def conversation(self, request: web.Request, principal: Principal, since: int | None) -> WebSocketSession:
         room_name = request.match_info["room_id"]
         check_text(room_name)
         conversation = _Conversation(room_name, self._city, self._door, principal, since)
@@ -146,16 +148,16 @@ class RoomSocket(SocketRoute):
         return conversation
 
 
-class _Conversation(Conversation):
+class _Conversation(WebSocketSession):
     def __init__(
-        self, room_name: str, city: RoomSocketParts, door: CityDoor, principal: Principal, since: int | None
+        self, room_name: str, city: RoomSocketParts, door: CityAuthenticator, principal: Principal, since: int | None
     ) -> None:
         super().__init__(door, principal, since)
         self._room_name = room_name
         self._city = city
         self._room: RoomId | None = None
         self._is_for_members = False
-        self._reader: Reader | None = None
+        self._reader: SocketWriter | None = None
 
     async def find_room(self) -> RoomId:
         if self._room is None:
@@ -168,11 +170,11 @@ class _Conversation(Conversation):
             self._is_for_members = not may_look_on(room, asker.reading)
         return self._room
 
-    def _knows_of(self, room: Room, reading: Reading) -> bool:
+    def _knows_of(self, room: Room, reading: ReadableRanges) -> bool:
         return is_known_to(room, reading) or is_admin(self.principal)
 
     async def check_may_look_on(self) -> None:
-        """Raise NotAllowed when what is said there is not for whoever signed in; others may do so yet."""
+        """Raise Forbidden when what is said there is not for whoever signed in; others may do so yet."""
         await self.find_room()
         if self._is_for_members and not self.must_sign_in:
             raise members_only(self._room_name)
@@ -181,7 +183,7 @@ class _Conversation(Conversation):
     def must_sign_in(self) -> bool:
         return self._is_for_members and isinstance(self.principal, Anonymous)
 
-    async def begin(self, reader: Reader) -> None:
+    async def begin(self, reader: SocketWriter) -> None:
         self._reader = reader
         await self._city.streams.look_on(await self.find_room(), self.since, self, self._identify)
 
@@ -196,7 +198,7 @@ class _Conversation(Conversation):
 
     def put_out(self) -> None:
         assert self._reader is not None
-        self._reader.put_out(members_only(self._room_name))
+        self._reader.disconnect(members_only(self._room_name))
 
     def tell(self, frame: bytes) -> None:
         assert self._reader is not None
@@ -239,4 +241,4 @@ class _Conversation(Conversation):
 
 
 def _frame(content: JSON) -> bytes:
-    return text_frame(as_json(content))
+    return text_frame(encode_json(content))

@@ -19,13 +19,13 @@ from aiohttp import ClientConnectionError, WSCloseCode, WSMessage, WSMsgType, we
 from pydantic import ValidationError
 
 from ...errors import CityError, InvalidInput, TooManyRequests, Unavailable
-from ...json_encoding import as_json
-from ..auth.authenticator import CityDoor, TokenEnded
+from ...json_encoding import encode_json
+from ..auth.authenticator import CityAuthenticator, TokenEnded
 from ..auth.origins import Origins
 from ..auth.principals import Access, Anonymous, Principal, check
-from ..errors import unavailable_without_database
-from ..limits.buckets import Pace
-from ..limits.connections import Place
+from ..errors import translate_database_errors
+from ..limits.buckets import TokenBucket
+from ..limits.connections import ConnectionLease
 from ..limits.tcp_connections import Connection, connection_of
 from ..routing import B, check_text
 from .frames import PING, close_frame, frame_size, text_frame
@@ -42,7 +42,7 @@ _ENDS: Final = {WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.
 log = structlog.get_logger()
 
 
-class Reader:
+class SocketWriter:
     """One socket that is written to."""
 
     def __init__(self, connection: Connection) -> None:
@@ -62,7 +62,7 @@ class Reader:
             return
         self._transport.write(frames)
 
-    def put_out(self, error: CityError) -> None:
+    def disconnect(self, error: CityError) -> None:
         """End the connection, saying why; what is in the buffer is still told."""
         if not self._transport.is_closing():
             self._transport.write(_error_frame(error) + close_frame(_close_code(error), error.code))
@@ -93,24 +93,24 @@ class Reader:
         asyncio.get_running_loop().call_later(_LAST_WORDS_S, self._transport.abort)
 
 
-class Conversation(ABC):
+class WebSocketSession(ABC):
     """What one client says and is told. ``since`` is the number that it came back with."""
 
-    def __init__(self, door: CityDoor, principal: Principal, since: int | None) -> None:
+    def __init__(self, door: CityAuthenticator, principal: Principal, since: int | None) -> None:
         self._door = door
         self.principal = principal
         self.since = since
 
     def check_token(self) -> None:
         """Raise TokenEnded when whoever speaks here has stayed longer than their token counts."""
-        self._door.check_still(self.principal)
+        self._door.check_still_valid(self.principal)
 
     @abstractmethod
     async def take(self, event: dict[str, Any]) -> None:
         """Do what the client asks for; raises CityError."""
 
     @abstractmethod
-    async def begin(self, reader: Reader) -> None:
+    async def begin(self, reader: SocketWriter) -> None:
         """Tell what was missed, and go on telling from there."""
 
     @property
@@ -134,10 +134,10 @@ class _Visit:
     request: web.Request
     socket: web.WebSocketResponse
     connection: Connection
-    reader: Reader
-    conversation: Conversation
-    place: Place
-    pace: Pace | None
+    reader: SocketWriter
+    conversation: WebSocketSession
+    place: ConnectionLease
+    pace: TokenBucket | None
 
     async def next_message(self, timeout_s: float) -> WSMessage | None:
         """None when nothing is said for so long; pings are answered, and say nothing. Raises TooManyRequests for a flood."""
@@ -156,7 +156,7 @@ class _Visit:
             if self.pace is None or message.type in _ENDS or not (wait_s := self.pace.take()):
                 return message
             error = TooManyRequests("too many events on this socket", retry_after_s=wait_s)
-            if self.pace.is_flood:
+            if self.pace.is_exhausted:
                 raise error
             self.reader.write(_error_frame(error))
 
@@ -173,7 +173,7 @@ class SocketRoute(ABC):
     """A route; it has a conversation for each connection."""
 
     def __init__(
-        self, path: str, door: CityDoor, origins: Origins, *, anonymous_read: bool, max_message_bytes: int
+        self, path: str, door: CityAuthenticator, origins: Origins, *, anonymous_read: bool, max_message_bytes: int
     ) -> None:
         self._path = path
         self._door = door
@@ -183,7 +183,7 @@ class SocketRoute(ABC):
         self._open: set[_Visit] = set()
 
     @abstractmethod
-    async def conversation(self, request: web.Request, principal: Principal, since: int | None) -> Conversation:
+    async def conversation(self, request: web.Request, principal: Principal, since: int | None) -> WebSocketSession:
         """For somebody who comes; raises CityError for what is wrong with the address."""
 
     def may_read(self, principal: Principal) -> bool:
@@ -197,21 +197,21 @@ class SocketRoute(ABC):
         self._origins.check(request)
         self._origins.check_upgrade(request)
         principal = await self._door.stream_principal(request)
-        with self._door.limits.place(request, principal) as place:
+        with self._door.limits.open_connection(request, principal) as place:
             conversation = await self.conversation(request, principal, _since(request))
             # aiohttp's own heartbeat pings all sockets of a second at once (measured: 10,000 held up everybody for 0.3 s).
             socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=self._max_message_bytes)
             await socket.prepare(request)
             if (connection := connection_of(request)) is not None:
-                reader, pace = Reader(connection), self._door.limits.pace()
-                connection.put_out = reader.put_out
+                reader, pace = SocketWriter(connection), self._door.limits.pace()
+                connection.put_out = reader.disconnect
                 await self._serve(_Visit(request, socket, connection, reader, conversation, place, pace))
         return socket
 
     async def _serve(self, visit: _Visit) -> None:
         self._open.add(visit)
         try:
-            with unavailable_without_database():
+            with translate_database_errors():
                 await self._converse(visit)
         except CityError as error:
             # The connection is no longer HTTP: what would be a status is an event and a close code here.
@@ -253,7 +253,7 @@ class SocketRoute(ABC):
         event: dict[str, Any] = {}
         try:
             event = _json_object(text)
-            with unavailable_without_database():
+            with translate_database_errors():
                 await self._take(visit, event)
         except TokenEnded:
             raise
@@ -311,7 +311,7 @@ def _error_frame(error: CityError, client_id: Any = None) -> bytes:
         content["retry_after_ms"] = math.ceil(error.retry_after_s * 1000)
     if client_id is not None:
         content["client_id"] = client_id
-    return text_frame(as_json(content))
+    return text_frame(encode_json(content))
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -25,17 +25,17 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.event_fields import Event, room_of, sender_of
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.ports import NowMs
 from ...city.types import MatrixRoomId, Room, UserId
-from ...errors import HomeserverAway, HomeserverRefused
+from ...errors import HomeserverRefused, HomeserverUnavailable
 from ...realtime.isolation import isolated
 from ...storage.database import Database
-from ..client.monitor import HomeserverWatch
-from .gap_backfill import CatchUp
-from .late_events import LateEvents
+from ..client.monitor import HomeserverMonitor
+from .gap_backfill import GapBackfill
+from .late_events import LateEventWriter
 from .metrics import Missed
-from .room_history import Histories
+from .room_history import RoomHistories
 
 _SOON_MS: Final = 1_500
 """After somebody from elsewhere did something: by then Synapse has asked for what it lacks."""
@@ -68,7 +68,7 @@ class _Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class RoomWatch:
     """What a look at a history says about its complete point."""
 
     point: str | None
@@ -77,28 +77,28 @@ class Sight:
     seen_at_ms: int
 
 
-def judge(events: list[str], seen: list[str] | None, seen_at_ms: int, now_ms: int, *, has_point: bool) -> Sight:
+def judge(events: list[str], seen: list[str] | None, seen_at_ms: int, now_ms: int, *, has_point: bool) -> RoomWatch:
     """What to make of a room's events since its complete point, given what was seen there earlier. Pure."""
     if not has_point:
-        return Sight(events[0] if events else None, events[1:], now_ms)
+        return RoomWatch(events[0] if events else None, events[1:], now_ms)
     if seen is None or events[: len(seen)] != seen:
-        return Sight(None, events, now_ms)
+        return RoomWatch(None, events, now_ms)
     if not seen:
-        return Sight(None, events, now_ms)
+        return RoomWatch(None, events, now_ms)
     if now_ms - seen_at_ms < _SAME_FOR_MS:
-        return Sight(None, seen, seen_at_ms)
-    return Sight(seen[-1], events[len(seen) :], now_ms)
+        return RoomWatch(None, seen, seen_at_ms)
+    return RoomWatch(seen[-1], events[len(seen) :], now_ms)
 
 
-class FederatedHistories:
+class FederatedHistoryChecks:
     def __init__(
         self,
-        histories: Histories,
-        catch_up: CatchUp,
-        late: LateEvents,
+        histories: RoomHistories,
+        catch_up: GapBackfill,
+        late: LateEventWriter,
         database: Database,
-        watch: HomeserverWatch,
-        namespace: Namespace,
+        watch: HomeserverMonitor,
+        namespace: Identities,
         refresh_state: Callable[[Room], Awaitable[None]],
         now_ms: NowMs,
     ) -> None:
@@ -118,9 +118,9 @@ class FederatedHistories:
     def follow(self, event: Event) -> None:
         """An event is being handled: what somebody from elsewhere did before it may be missing."""
         if not sender_of(event).endswith(f":{self._namespace.domain}"):
-            self.stir(room_of(event))
+            self.check_soon(room_of(event))
 
-    def stir(self, room: MatrixRoomId) -> None:
+    def check_soon(self, room: MatrixRoomId) -> None:
         """Look at a room's history soon, and often for a while."""
         soon_ms = self._now_ms() + _SOON_MS
         watched = self._rooms.setdefault(room, _Watched(soon_ms))
@@ -131,7 +131,7 @@ class FederatedHistories:
         """Have the state of a room read soon: events were missing, and a state event may have been among them."""
         if watched := self._rooms.get(room):
             watched.state_due_ms = self._now_ms()
-            self.stir(room)
+            self.check_soon(room)
 
     async def run(self) -> None:
         """Look at what is due, until cancelled. Can be run again: another process may have moved the complete points."""
@@ -158,10 +158,10 @@ class FederatedHistories:
         with isolated("federated_histories", "list"):
             async with self._database.reading() as tx:
                 for room in await tx.members.rooms_with_others(self._namespace.domain):
-                    self.stir(room)
+                    self.check_soon(room)
                 for chat in await tx.rooms.direct_chats(waiting=False):
                     if chat.matrix_room_id and not chat.name.endswith(f":{self._namespace.domain}"):
-                        self.stir(chat.matrix_room_id)
+                        self.check_soon(chat.matrix_room_id)
         return True
 
     def _due(self) -> list[MatrixRoomId]:
@@ -189,9 +189,9 @@ class FederatedHistories:
         try:
             missing = 0
             with isolated("federated_histories", matrix_room):
-                missing = await self._look(matrix_room, self._namespace.keeper(room), watched)
+                missing = await self._look(matrix_room, self._namespace.service_user(room), watched)
                 await self._look_at_state(matrix_room, room, watched)
-        except HomeserverAway as error:
+        except HomeserverUnavailable as error:
             self._watch.lost(error)
             watched.due_ms = self._now_ms() + int(_AWAY_PAUSE_S * 1000)
         except HomeserverRefused as error:

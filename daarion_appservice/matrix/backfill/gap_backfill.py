@@ -24,21 +24,21 @@ from typing import Final
 import structlog
 
 from ...city.event_fields import Event
-from ...city.events import CityEvent, InboxFilled, RoomDoubted
-from ...city.identity import Namespace
+from ...city.events import CityEvent, InboxChanged, RoomCheckRequested
+from ...city.identity import Identities
 from ...city.ports import NowMs, Publish, publish_all
 from ...city.types import MatrixRoomId, UserId
 from ...errors import HomeserverRefused
 from ...realtime.isolation import isolated
-from ...realtime.listeners import tell_all
+from ...realtime.listeners import notify_all
 from ...storage.database import Database
 from ...storage.watermarks import Watermark
-from ..client.monitor import HomeserverWatch
+from ..client.monitor import HomeserverMonitor
 from ..ghosts.ghosts import is_unregistered
 from .invitations import Invitations
-from .late_events import Brought, LateEvents
+from .late_events import BackfillResult, LateEventWriter
 from .metrics import Missed
-from .room_history import MAX_PAGES, Histories, Since, Stretch
+from .room_history import MAX_PAGES, HistoryRange, RoomHistories, SyncedHistory
 
 _AT_ONCE: Final = 4
 """Agents that look at the same time: their homeserver has better things to do."""
@@ -60,15 +60,15 @@ class _Eye:
     """Whether the homeserver is asked for these rooms alone; it is told which."""
 
 
-class CatchUp:
+class GapBackfill:
     def __init__(
         self,
-        histories: Histories,
-        late: LateEvents,
+        histories: RoomHistories,
+        late: LateEventWriter,
         invitations: Invitations,
         database: Database,
-        watch: HomeserverWatch,
-        namespace: Namespace,
+        watch: HomeserverMonitor,
+        namespace: Identities,
         publish: Publish,
         now_ms: NowMs,
     ) -> None:
@@ -90,7 +90,7 @@ class CatchUp:
         self._on_missing.append(listener)
 
     async def run(self, reason: Missed) -> int:
-        """Look through all rooms and chats; returns how many events were missing. Raises HomeserverAway.
+        """Look through all rooms and chats; returns how many events were missing. Raises HomeserverUnavailable.
 
         Agents without chats are left to ``look_for_invitations``.
         """
@@ -127,7 +127,7 @@ class CatchUp:
         by_agent: defaultdict[UserId, set[MatrixRoomId]] = defaultdict(set)
         for chat in chats:
             if chat.matrix_room_id is not None:
-                by_agent[self._namespace.keeper(chat)].add(chat.matrix_room_id)
+                by_agent[self._namespace.service_user(chat)].add(chat.matrix_room_id)
         return [_Eye(agent, frozenset(rooms), names_rooms=True) for agent, rooms in by_agent.items()]
 
     async def _look_through(self, eyes: list[_Eye], reason: Missed) -> int:
@@ -173,24 +173,24 @@ class CatchUp:
         covered |= {stretch.room for stretch in new}
         return await self._take(eye, since, stretches, mark, covered, reason), covered
 
-    async def _newly_seen(self, eye: _Eye, covered: frozenset[MatrixRoomId]) -> list[Stretch]:
+    async def _newly_seen(self, eye: _Eye, covered: frozenset[MatrixRoomId]) -> list[HistoryRange]:
         """Rooms that a token covers from now on, since the ghost is in them: their first stretches."""
         if not eye.rooms - covered:
             return []
         joined = await self._histories.joined_rooms(eye.user)
         return [await self.first(room, eye.user) for room in sorted((eye.rooms - covered) & joined)]
 
-    async def first(self, room: MatrixRoomId, user: UserId) -> Stretch:
-        """History back to a whole page that is known, or to its start. Raises HomeserverAway, HomeserverRefused."""
+    async def first(self, room: MatrixRoomId, user: UserId) -> HistoryRange:
+        """History back to a whole page that is known, or to its start. Raises HomeserverUnavailable, HomeserverRefused."""
         found: list[Event] = []
         cursor: str | None = None
         for _ in range(MAX_PAGES):
             page, cursor = await self._histories.page_back(room, cursor, as_user=user)
             found += page
-            is_known = page and not await self._late.unknown([Stretch(room, page[::-1])])
+            is_known = page and not await self._late.unknown([HistoryRange(room, page[::-1])])
             if cursor is None or is_known:
                 break
-        return Stretch(room, found[::-1], len(found), is_first=True)
+        return HistoryRange(room, found[::-1], len(found), is_first=True)
 
     async def _read_back(self, rooms: set[MatrixRoomId], reason: Missed) -> int:
         """Rooms that the observer may not enter."""
@@ -210,8 +210,8 @@ class CatchUp:
     async def _take(
         self,
         eye: _Eye,
-        since: Since,
-        stretches: list[Stretch],
+        since: SyncedHistory,
+        stretches: list[HistoryRange],
         mark: Watermark | None,
         covered: frozenset[MatrixRoomId],
         reason: Missed,
@@ -236,25 +236,25 @@ class CatchUp:
         self._late.tell(reason, missed | {MatrixRoomId(each.matrix_room_id): 1 for each in invited})
         return sum(missed.values()) + len(invited)
 
-    async def bring(self, stretch: Stretch) -> Brought:
+    async def bring(self, stretch: HistoryRange) -> BackfillResult:
         """Have what is missing of one stretch wait in its place."""
         async with self.turn, self._database.transaction() as tx:
             brought = await self._late.bring(tx, stretch)
         self._publish_brought([brought])
         return brought
 
-    def _publish_brought(self, brought: list[Brought], *, is_news: bool = False) -> None:
+    def _publish_brought(self, brought: list[BackfillResult], *, is_news: bool = False) -> None:
         doubted = {each.doubted for each in brought if each.doubted is not None}
         happened: list[CityEvent] = [move for each in brought for move in each.moves]
-        happened += [RoomDoubted(room) for room in sorted(doubted)]
+        happened += [RoomCheckRequested(room) for room in sorted(doubted)]
         if is_news or any(each.missing for each in brought):
-            happened.append(InboxFilled())
+            happened.append(InboxChanged())
         publish_all(self._publish, happened)
         for each in brought:
             if each.missing:
-                tell_all("EventsMissed", self._on_missing, each.room)
+                notify_all("EventsMissed", self._on_missing, each.room)
 
-    async def await_delivery(self, stretches: list[Stretch]) -> None:
+    async def await_delivery(self, stretches: list[HistoryRange]) -> None:
         """Let the homeserver deliver what it shows already: it does so in the order of the stream, and just a bit later."""
         loop = asyncio.get_running_loop()
         unknown = await self._late.unknown(stretches)

@@ -7,19 +7,19 @@ import hashlib
 import orjson
 
 from ...city.event_fields import Event, content_of, sender_of, text, type_of
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.types import MatrixRoomId, UserId
 from ...storage.database import Database
 from ...storage.inbox import ReceivedEvent
-from .room_history import Since
+from .room_history import SyncedHistory
 
 
 class Invitations:
-    def __init__(self, database: Database, namespace: Namespace) -> None:
+    def __init__(self, database: Database, namespace: Identities) -> None:
         self._database = database
         self._namespace = namespace
 
-    async def unknown(self, user: UserId, since: Since) -> list[ReceivedEvent]:
+    async def unknown(self, user: UserId, since: SyncedHistory) -> list[ReceivedEvent]:
         """Invitations of an agent into rooms of which the city knows nothing, as events that can be handled."""
         found: list[ReceivedEvent] = []
         for room, state in since.invitations.items():

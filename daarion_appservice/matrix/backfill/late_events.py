@@ -10,17 +10,17 @@ from typing import Final
 import structlog
 
 from ...city.event_fields import event_id_of
-from ...city.events import RoomHappened
-from ...city.identity import Namespace
+from ...city.events import RoomEventStored
+from ...city.identity import Identities
 from ...city.ports import NowMs
 from ...city.room_sequence import move
 from ...city.types import MatrixRoomId, MessageId, RoomId
 from ...storage.database import Database, Transaction
-from ...storage.inbox import InboxState, Known, Others
+from ...storage.inbox import DifferentRows, InboxState, Known
 from .metrics import Missed, MissedEvents
 from .missing_events import Plan, after_oldest_known, plan
-from .room_history import Stretch
-from .stream_order import Around, Place
+from .room_history import HistoryRange
+from .stream_order import Place, PositionNeighbours
 
 _LIKELY_CAUSE: Final = {
     Missed.START: "they were written while this service did not run, or did not lead, and Synapse did not deliver them",
@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class BackfillResult:
     """What became of a stretch."""
 
     room: MatrixRoomId
@@ -44,27 +44,27 @@ class Brought:
     missing: int
     doubted: RoomId | None
     """The city's room, when state events were missing or out of order, so that its current state has to be read."""
-    moves: list[RoomHappened]
+    moves: list[RoomEventStored]
     """The events to publish after the commit."""
 
 
-class LateEvents:
-    def __init__(self, database: Database, namespace: Namespace, metrics: MissedEvents, now_ms: NowMs) -> None:
+class LateEventWriter:
+    def __init__(self, database: Database, namespace: Identities, metrics: MissedEvents, now_ms: NowMs) -> None:
         self._database = database
         self._namespace = namespace
         self._metrics = metrics
         self._now_ms = now_ms
 
-    async def unknown(self, stretches: Iterable[Stretch]) -> set[str]:
+    async def unknown(self, stretches: Iterable[HistoryRange]) -> set[str]:
         """Ids of the events that never came."""
         async with self._database.reading() as tx:
             return {each for stretch in stretches for each in await self._unknown(tx, stretch)}
 
-    async def _unknown(self, tx: Transaction, stretch: Stretch) -> set[str]:
+    async def _unknown(self, tx: Transaction, stretch: HistoryRange) -> set[str]:
         stretch, known = await self._of_our_time(tx, stretch)
         return set(stretch.ids) - known.keys()
 
-    async def _of_our_time(self, tx: Transaction, stretch: Stretch) -> tuple[Stretch, dict[str, Known]]:
+    async def _of_our_time(self, tx: Transaction, stretch: HistoryRange) -> tuple[HistoryRange, dict[str, Known]]:
         known = await tx.inbox.known(stretch.ids)
         if not stretch.is_first:
             return stretch, known
@@ -72,7 +72,7 @@ class LateEvents:
         ordered_from = max(0, stretch.in_stream_order_from - len(stretch.events) + len(events))
         return replace(stretch, events=events, in_stream_order_from=ordered_from), known
 
-    async def bring(self, tx: Transaction, stretch: Stretch, *, is_covered: bool = False) -> Brought:
+    async def bring(self, tx: Transaction, stretch: HistoryRange, *, is_covered: bool = False) -> BackfillResult:
         """Put the missing events of a stretch into the inbox, and move messages that are out of stream order.
 
         Runs in the caller's transaction.
@@ -89,7 +89,7 @@ class LateEvents:
             # before one of the stretch are not behind it.
             last_row = max((each.row_id for each in known.values()), default=0)
             await tx.inbox.note_swept_before(stretch.room, last_row)
-        around = await self._around(tx, room.id, stretch, places) if room is not None else Around()
+        around = await self._around(tx, room.id, stretch, places) if room is not None else PositionNeighbours()
         # Of what is long past the inbox has forgotten that it came.
         known = {event_id: Known(InboxState.DONE, 0) for event_id in places} | known
         found = plan(
@@ -108,7 +108,7 @@ class LateEvents:
             )
         missing = [event for event in stretch.events if event_id_of(event) not in known]
         is_doubtful = found.is_state_misordered or any(isinstance(event.get("state_key"), str) for event in missing)
-        return Brought(
+        return BackfillResult(
             stretch.room,
             stretch.ids,
             found.missing,
@@ -116,19 +116,21 @@ class LateEvents:
             [each for each in moves if each is not None],
         )
 
-    async def _around(self, tx: Transaction, room: RoomId, stretch: Stretch, places: Mapping[str, Place]) -> Around:
+    async def _around(
+        self, tx: Transaction, room: RoomId, stretch: HistoryRange, places: Mapping[str, Place]
+    ) -> PositionNeighbours:
         if not stretch.since_token and not stretch.is_first:
             # The stretch was read backwards from its end: messages behind its last one arrived after the request.
             last = max((place[0] for place in places.values()), default=None)
-            return Around(after={} if last is None else await tx.messages.from_matrix_after(room, last))
+            return PositionNeighbours(after={} if last is None else await tx.messages.from_matrix_after(room, last))
         ids = set(stretch.ids)
         later = [event_id for event_id in await tx.inbox.unswept(stretch.room) if event_id not in ids]
         places = await tx.messages.places(room, later, is_from_matrix=True)
         after = dict(sorted(places.items(), key=lambda item: item[1]))
         if stretch.is_first:
-            return Around(after=after)
+            return PositionNeighbours(after=after)
         last = await tx.messages.last_from_matrix(room, stretch.room, but=ids | after.keys())
-        return Around(last, await self._late_before(tx, room, stretch.room, ids), after)
+        return PositionNeighbours(last, await self._late_before(tx, room, stretch.room, ids), after)
 
     async def _late_before(
         self, tx: Transaction, room: RoomId, matrix_room: MatrixRoomId, ids: set[str]
@@ -140,10 +142,16 @@ class LateEvents:
         message = await tx.messages.get(MessageId(before)) if before is not None else None
         return message.seq if message is not None and message.room_id == room else inf
 
-    async def _put(self, tx: Transaction, stretch: Stretch, found: Plan) -> None:
+    async def _put(self, tx: Transaction, stretch: HistoryRange, found: Plan) -> None:
         now_ms = self._now_ms()
         await tx.inbox.forget_done(found.again)
-        others = Others.BETWEEN if stretch.is_first else Others.SWEPT_BEFORE if stretch.since_token else Others.BEHIND
+        others = (
+            DifferentRows.BETWEEN
+            if stretch.is_first
+            else DifferentRows.SWEPT_BEFORE
+            if stretch.since_token
+            else DifferentRows.BEHIND
+        )
         await tx.inbox.put_in_order(stretch.room, found.waiting, now_ms=now_ms, others=others)
         await tx.inbox.add(found.settled, now_ms=now_ms, is_done=True)
         await tx.inbox.confirm([row.event_id for row in found.waiting])

@@ -19,7 +19,7 @@ from ...city.types import EventId, UserId
 from ...storage.inbox import InboxState, Known, ReceivedEvent
 from ..client.message_content import replaced
 from ..inbound.transactions import received
-from .stream_order import Around, Move, Place, find_places
+from .stream_order import Move, Place, PositionNeighbours, find_positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def plan(
     is_ours: Callable[[UserId], bool],
     *,
     in_stream_order_from: int = 0,
-    around: Around | None = None,
+    around: PositionNeighbours | None = None,
 ) -> Plan:
     """What to do about a stretch of one room's history, oldest first.
 
@@ -57,8 +57,8 @@ def plan(
     own = {event_id_of(event) for event in events if is_ours(sender_of(event))}
     ids = [event_id_of(event) for event in events]
     senders = [sender_of(event) for event in events]
-    found = find_places(
-        ids, places, own, around or Around(), senders=senders, in_stream_order_from=in_stream_order_from
+    found = find_positions(
+        ids, places, own, around or PositionNeighbours(), senders=senders, in_stream_order_from=in_stream_order_from
     )
     overtaken = _overtaken(events, known)
     waiting: list[ReceivedEvent] = []

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ...city.event_fields import MESSAGES, SAID, Event, content_of, event_id_of, inner, is_signed, text, type_of
-from ...city.identity import Namespace
-from ...city.parsing_threads import prepared
+from ...city.identity import Identities
+from ...city.parsing_threads import parsed_ahead
 from ...city.ports import NowMs
 from ...city.types import HistoryVisibility, MatrixRoomId, Room
 from ...errors import Conflict
@@ -28,9 +28,9 @@ from ..client.message_content import replaced
 from ..client.room_rules import visibility_in
 from ..inbound.messages import MessageEvents
 from ..inbound.transactions import received
-from .late_events import LateEvents
+from .late_events import LateEventWriter
 from .metrics import Missed
-from .room_history import Stretch
+from .room_history import HistoryRange
 
 _PAGE: Final = 100
 _REDACTION: Final = "m.room.redaction"
@@ -52,9 +52,9 @@ class Backfill:
         self,
         homeserver: Homeserver,
         database: Database,
-        namespace: Namespace,
+        namespace: Identities,
         events: MessageEvents,
-        late: LateEvents,
+        late: LateEventWriter,
         now_ms: NowMs,
     ) -> None:
         self._homeserver = homeserver
@@ -72,7 +72,7 @@ class Backfill:
 
         Raises:
             Conflict: the room has no Matrix room yet.
-            HomeserverAway, HomeserverRefused: what was stored by then stays.
+            HomeserverUnavailable, HomeserverRefused: what was stored by then stays.
         """
         if room.matrix_room_id is None:
             raise Conflict("not_linked", f"the room {room.slug} has no Matrix room yet")
@@ -95,7 +95,7 @@ class Backfill:
             )
             async with self._database.reading() as tx:
                 texts = await self._events.ahead(tx, events)
-            async with prepared(texts), self._database.transaction() as tx:
+            async with parsed_ahead(texts), self._database.transaction() as tx:
                 for event in events:
                     place.go_back(event)
                     if not is_older:
@@ -114,7 +114,7 @@ class Backfill:
         async with self._database.transaction() as tx:
             here = await tx.messages.places(room.id, [event_id_of(event) for event in events])
             said = [event | {"room_id": matrix_room} for event in _said(events, here.keys())]
-            brought = await self._late.bring(tx, Stretch(matrix_room, said, len(said)))
+            brought = await self._late.bring(tx, HistoryRange(matrix_room, said, len(said)))
         self._late.tell(Missed.BACKFILL, {matrix_room: brought.missing})
         return brought.missing
 
@@ -150,7 +150,7 @@ class Backfill:
             texts = await self._events.ahead(tx, [event for event, _ in relations])
         count = 0
         missing: list[ReceivedEvent] = []
-        async with prepared(texts), self._database.transaction() as tx:
+        async with parsed_ahead(texts), self._database.transaction() as tx:
             # In this order, as the service does when it handles events: the inbox, then the room.
             await tx.inbox.hold(matrix_room)
             await tx.rooms.hold_any(room.id)

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class HistoryRange:
     """A part of a room's history without a hole, oldest first; each event names its room."""
 
     room: MatrixRoomId
@@ -44,33 +44,33 @@ class Stretch:
 
 
 @dataclass(slots=True)
-class Since:
+class SyncedHistory:
     """What happened since a token of somebody's ``/sync``."""
 
     token: str
-    stretches: dict[MatrixRoomId, Stretch] = field(default_factory=dict)
+    stretches: dict[MatrixRoomId, HistoryRange] = field(default_factory=dict)
     left: set[MatrixRoomId] = field(default_factory=set)
     """Rooms in which they are no longer."""
     invitations: dict[MatrixRoomId, list[Event]] = field(default_factory=dict)
     """Rooms that they were invited to, with the state that an invitation shows."""
 
 
-class Histories:
-    """All calls raise HomeserverAway and HomeserverRefused."""
+class RoomHistories:
+    """All calls raise HomeserverUnavailable and HomeserverRefused."""
 
     def __init__(self, homeserver: Homeserver) -> None:
         self._homeserver = homeserver
 
-    async def now(self, user: UserId) -> Since:
+    async def now(self, user: UserId) -> SyncedHistory:
         """A token for what happens from now on, and the invitations that wait."""
         answer = await self._sync(None, user, ())
-        since = Since(str(answer["next_batch"]))
+        since = SyncedHistory(str(answer["next_batch"]))
         since.invitations.update(_invitations(answer))
         return since
 
-    async def since(self, token: str, user: UserId, rooms: Collection[MatrixRoomId] | None = None) -> Since:
+    async def since(self, token: str, user: UserId, rooms: Collection[MatrixRoomId] | None = None) -> SyncedHistory:
         """All that happened since ``token``; in these rooms, or in whichever ``user`` is in."""
-        found = Since(token)
+        found = SyncedHistory(token)
         for _ in range(_MOST_ROUNDS):
             before = found.token
             # The homeserver may repeat an old answer to the same question, so that only an empty one is the last.
@@ -86,8 +86,10 @@ class Histories:
                 break
         return found
 
-    async def _add(self, found: Since, room: MatrixRoomId, timeline: dict[str, Any], before: str, user: UserId) -> None:
-        so_far = found.stretches.get(room) or Stretch(room, [], since_token=True)
+    async def _add(
+        self, found: SyncedHistory, room: MatrixRoomId, timeline: dict[str, Any], before: str, user: UserId
+    ) -> None:
+        so_far = found.stretches.get(room) or HistoryRange(room, [], since_token=True)
         between: list[Event] = []
         if timeline.get("limited") is True and isinstance(prev_batch := timeline.get("prev_batch"), str):
             between = await self._between(room, prev_batch, before, user)
@@ -116,7 +118,7 @@ class Histories:
         page, cursor = await self._homeserver.messages_before(room, cursor, limit=_PAGE, as_user=as_user)
         return _events(page, room), cursor if page else None
 
-    async def back_to(self, room: MatrixRoomId, event_id: str, *, as_user: UserId) -> Stretch:
+    async def back_to(self, room: MatrixRoomId, event_id: str, *, as_user: UserId) -> HistoryRange:
         """What came after an event; all that there is, as if for the first time, when the event is not found."""
         found: list[Event] = []
         cursor: str | None = None
@@ -124,13 +126,13 @@ class Histories:
             page, cursor = await self.page_back(room, cursor, as_user=as_user)
             for event in page:
                 if event["event_id"] == event_id:
-                    return Stretch(room, found[::-1], len(found))
+                    return HistoryRange(room, found[::-1], len(found))
                 found.append(event)
             if cursor is None:
                 break
         else:
             _log_too_long(room, len(found))
-        return Stretch(room, found[::-1], len(found), is_first=True)
+        return HistoryRange(room, found[::-1], len(found), is_first=True)
 
     async def _sync(self, since: str | None, user: UserId, rooms: Collection[MatrixRoomId] | None) -> dict[str, Any]:
         return await self._homeserver.sync(since=since, filter_json=_filter(rooms), timeout_ms=0, as_user=user)

@@ -26,7 +26,7 @@ _Key = tuple[float, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class PositionNeighbours:
     """The messages of Matrix users in the room that are not part of a stretch of history."""
 
     last_before: int | None = None
@@ -46,7 +46,7 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class StreamPositions:
     """The positions of a stretch's messages."""
 
     moves: list[Move]
@@ -61,15 +61,15 @@ class _Moved:
     keys: dict[MessageId, _Key] = field(default_factory=dict)
 
 
-def find_places(
+def find_positions(
     events: Sequence[str],
     places: Mapping[str, Place],
     own: Collection[str],
-    around: Around,
+    around: PositionNeighbours,
     *,
     senders: Sequence[str],
     in_stream_order_from: int,
-) -> Places:
+) -> StreamPositions:
     """Compute moves and insert positions for a stretch of history.
 
     Args:
@@ -90,7 +90,7 @@ def find_places(
         # Not behind a message of the stretch: the one that the late event waits for may have been moved since.
         if all(late < keyed[each][0] for each in events if each in keyed and each not in own):
             floor = max(floor or late, late)
-    return Places(moved.moves, _befores(events, senders, keyed, own, floor, after))
+    return StreamPositions(moved.moves, _befores(events, senders, keyed, own, floor, after))
 
 
 def _key(place: Place) -> _Key:

@@ -17,11 +17,11 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.agents import AgentDirectory
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.types import UserId
-from ...errors import HomeserverAway
-from ..client.monitor import HomeserverWatch
-from .gap_backfill import CatchUp
+from ...errors import HomeserverUnavailable
+from ..client.monitor import HomeserverMonitor
+from .gap_backfill import GapBackfill
 from .metrics import Missed
 
 _ALL_AGENTS_S: Final = 300.0
@@ -33,10 +33,10 @@ log = structlog.get_logger()
 class Sweeper:
     def __init__(
         self,
-        catch_up: CatchUp,
-        watch: HomeserverWatch,
+        catch_up: GapBackfill,
+        watch: HomeserverMonitor,
         agents: AgentDirectory,
-        namespace: Namespace,
+        namespace: Identities,
         *,
         every_s: float,
     ) -> None:
@@ -61,7 +61,7 @@ class Sweeper:
                 await self._watch.wait_up()
                 await self._look(are_all_due=are_all_due)
                 are_all_due = False
-            except HomeserverAway as error:
+            except HomeserverUnavailable as error:
                 self._watch.lost(error)
                 await asyncio.sleep(_RETRY_S)
                 continue

@@ -22,12 +22,12 @@ from yarl import URL
 
 from ...city.types import EventId, MatrixRoomId, UserId
 from ...errors import (
-    HomeserverAway,
-    HomeserverLimited,
+    HomeserverRateLimited,
     HomeserverRefused,
-    HomeserverSlow,
+    HomeserverTimeout,
+    HomeserverUnavailable,
+    HomeserverUnreachable,
     InvalidHomeserverResponse,
-    NoHomeserver,
 )
 from .json_parsing import loads
 
@@ -92,7 +92,7 @@ def _loads(text: str) -> Any:
 
 
 class Homeserver:
-    """All calls raise HomeserverAway or HomeserverRefused, and nothing else."""
+    """All calls raise HomeserverUnavailable or HomeserverRefused, and nothing else."""
 
     def __init__(self, address: str, as_token: str, *, verify_tls: bool = True, connections: int = 32) -> None:
         headers = {"User-Agent": f"daarion-appservice {HTTPAPI.default_ua}"}
@@ -141,18 +141,18 @@ class Homeserver:
         except MatrixRequestError as error:
             # Synapse answers so too, when it is somebody else that does not answer (us, to a ping), but with an errcode.
             if error.http_status in _GATEWAY_ERRORS and not error.errcode:
-                raise HomeserverAway(f"a gateway answered {error.http_status} for {self.address}") from error
+                raise HomeserverUnavailable(f"a gateway answered {error.http_status} for {self.address}") from error
             errcode, message = str(error.errcode or "M_UNKNOWN"), str(error.message or "")
             raise HomeserverRefused(error.http_status, errcode, message) from error
         except MatrixConnectionError as error:
             if isinstance(error.__cause__, aiohttp.ContentTypeError):
-                raise NoHomeserver(self._no_matrix("no JSON")) from error
-            raise HomeserverAway(f"{self.address}: {error}") from error
+                raise HomeserverUnreachable(self._no_matrix("no JSON")) from error
+            raise HomeserverUnavailable(f"{self.address}: {error}") from error
         except TimeoutError as error:
-            raise HomeserverSlow(f"{self.address} did not answer in time") from error
+            raise HomeserverTimeout(f"{self.address} did not answer in time") from error
         except (ValueError, TypeError, AttributeError) as error:
             # The last two are mautrix's, of an error's body that is no object.
-            raise NoHomeserver(self._no_matrix("no JSON")) from error
+            raise HomeserverUnreachable(self._no_matrix("no JSON")) from error
 
     @asynccontextmanager
     async def streaming(
@@ -178,22 +178,22 @@ class Homeserver:
         try:
             response = await self._streams.request(method.value, url, data=body, headers=sent, allow_redirects=False)
         except TimeoutError as error:
-            raise HomeserverSlow(f"{self.address} did not answer in time") from error
+            raise HomeserverTimeout(f"{self.address} did not answer in time") from error
         except aiohttp.ClientError as error:
-            raise HomeserverAway(f"{self.address}: {error}") from error
+            raise HomeserverUnavailable(f"{self.address}: {error}") from error
         async with response:
             if response.status != 200:
                 raise await self._refusal(response)
             yield response
 
-    async def _refusal(self, response: aiohttp.ClientResponse) -> HomeserverAway | HomeserverRefused:
+    async def _refusal(self, response: aiohttp.ClientResponse) -> HomeserverUnavailable | HomeserverRefused:
         try:
             answer = loads(await response.content.read(_MAX_ANSWER_BYTES))
         except (aiohttp.ClientError, TimeoutError, ValueError):
             answer = None
         if not isinstance(answer, dict) or not isinstance(answer.get("errcode"), str):
             if response.status in _GATEWAY_ERRORS:
-                return HomeserverAway(f"a gateway answered {response.status} for {self.address}")
+                return HomeserverUnavailable(f"a gateway answered {response.status} for {self.address}")
             answer = {}
         return HomeserverRefused(
             response.status, answer.get("errcode", "M_UNKNOWN"), str(answer.get("error", response.reason))
@@ -207,7 +207,7 @@ class Homeserver:
             self._report_limit(limited)
             raise limited
 
-    def _report_limit(self, limited: HomeserverLimited) -> None:
+    def _report_limit(self, limited: HomeserverRateLimited) -> None:
         now_s = time.monotonic()
         if self._limit_reported_s is not None and now_s - self._limit_reported_s < _REPORT_LIMIT_EVERY_S:
             return
@@ -224,7 +224,7 @@ class Homeserver:
     async def versions(self) -> JSON:
         answer = await self._object(Method.GET, Path.versions)
         if not isinstance(answer.get("versions"), list):
-            raise NoHomeserver(self._no_matrix("no versions"))
+            raise HomeserverUnreachable(self._no_matrix("no versions"))
         return answer
 
     async def whoami(self) -> UserId:
@@ -265,7 +265,7 @@ class Homeserver:
             try:
                 answer = loads(await response.content.read(_MAX_ANSWER_BYTES))
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                raise HomeserverAway(f"{self.address} broke off its answer") from error
+                raise HomeserverUnavailable(f"{self.address} broke off its answer") from error
         return self._text(answer if isinstance(answer, dict) else {}, "sub")
 
     async def make_device(self, user: UserId, device: str = CITY_DEVICE) -> None:
@@ -532,7 +532,7 @@ class Homeserver:
     ) -> JSON:
         answer = await self.request(method, path, content, as_user=as_user, query=query)
         if not isinstance(answer, dict):
-            raise NoHomeserver(self._no_matrix("no object"))
+            raise HomeserverUnreachable(self._no_matrix("no object"))
         return answer
 
     def _text(self, answer: Any, key: str) -> str:
@@ -567,7 +567,7 @@ def _check_length(path: PathBuilder, query: Mapping[str, str]) -> None:
         raise HomeserverRefused(414, "M_TOO_LARGE", "The path of the request is too long; it was not sent")
 
 
-def _limited(body: bytes, retry_after: str) -> HomeserverLimited:
+def _limited(body: bytes, retry_after: str) -> HomeserverRateLimited:
     """Spec, "Rate limiting": milliseconds in the body (deprecated), or whole seconds in the header."""
     try:
         answer = loads(body)
@@ -579,4 +579,4 @@ def _limited(body: bytes, retry_after: str) -> HomeserverLimited:
     if not isinstance(after_ms, int) or isinstance(after_ms, bool):
         after_ms = int(retry_after) * 1000 if retry_after.isdecimal() else _LIMITED_MS
     errcode, message = str(answer.get("errcode", "M_LIMIT_EXCEEDED")), str(answer.get("error", "too many requests"))
-    return HomeserverLimited(errcode, message, retry_after_ms=min(max(0, after_ms), _LONGEST_LIMITED_MS))
+    return HomeserverRateLimited(errcode, message, retry_after_ms=min(max(0, after_ms), _LONGEST_LIMITED_MS))

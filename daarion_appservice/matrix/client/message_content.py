@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from ...city.event_fields import EDIT_ID, MESSAGE_ID, POLLS, REACTION_ID, Event, inner, optional_text
 from ...city.file_types import tidy_type
-from ...city.identity import Namespace, is_user_id
+from ...city.identity import Identities, is_user_id
 from ...city.markup import without_reply_fallback
 from ...city.media import is_mxc, tidy_filename
 from ...city.parsing_threads import html_of, names_in
@@ -33,14 +33,14 @@ _MAX_EXCERPT: Final = 250
 # --- from Matrix ---------------------------------------------------------------------------------------
 
 
-def read_said(event_type: str, content: Event, namespace: Namespace) -> Content | None:
+def read_message_content(event_type: str, content: Event, namespace: Identities) -> Content | None:
     """Read the content of an event of one of the types `MESSAGES`; None when it holds nothing to show."""
     if event_type == "m.sticker":
         return _read_sticker(content)
     return _read_poll(content, namespace) if event_type in POLLS else _read_message(content, namespace)
 
 
-def _read_message(content: Event, namespace: Namespace) -> Content | None:
+def _read_message(content: Event, namespace: Identities) -> Content | None:
     body, msgtype = optional_text(content, "body"), optional_text(content, "msgtype")
     if body is None or msgtype is None or msgtype.startswith("m.key.verification."):
         return None
@@ -71,7 +71,7 @@ def msgtype_of_file(content: Event) -> str | None:
     return msgtype if msgtype in _MEDIA else None
 
 
-def _read_poll(content: Event, namespace: Namespace) -> Content | None:
+def _read_poll(content: Event, namespace: Identities) -> Content | None:
     body = poll_text(content)
     return Content(body, mentions=_read_mentions(content, body, None, namespace)) if body else None
 
@@ -116,7 +116,7 @@ def _read_html(content: Event) -> str | None:
     return html_of(html) if html else None
 
 
-def _read_mentions(content: Event, body: str, html: str | None, namespace: Namespace) -> tuple[SubjectId, ...]:
+def _read_mentions(content: Event, body: str, html: str | None, namespace: Identities) -> tuple[SubjectId, ...]:
     users = (
         inner(content, "m.mentions").get("user_ids")
         if "m.mentions" in content
@@ -130,7 +130,7 @@ def _read_mentions(content: Event, body: str, html: str | None, namespace: Names
     return tuple(dict.fromkeys(subject for subject in subjects if subject))
 
 
-def _written(body: str, html: str, namespace: Namespace) -> list[str]:
+def _written(body: str, html: str, namespace: Identities) -> list[str]:
     """Of ours whom the text names: a client of before spec 1.7 says by nothing else whom it means."""
     names = [f"@{name}" for name in names_in(body)]
     links = [unquote(link) for link in _LINK.findall(html)]
@@ -165,7 +165,7 @@ def _number(info: Event, key: str) -> int | None:
 
 
 def message_content(
-    message: Message, answered: Message | None, namespace: Namespace, *, is_private: bool = False
+    message: Message, answered: Message | None, namespace: Identities, *, is_private: bool = False
 ) -> dict[str, Any]:
     """The content of the event that ``message`` becomes.
 
@@ -184,7 +184,7 @@ def edit_content(
     message: Message,
     answered: Message | None,
     original: EventId,
-    namespace: Namespace,
+    namespace: Identities,
     *,
     edit_id: str,
     told: Collection[SubjectId],
@@ -227,7 +227,7 @@ def reaction_content(original: EventId, reaction: Reaction) -> dict[str, Any]:
     return content | (dict.fromkeys(_SHORTCODES, reaction.shortcode) if reaction.shortcode else {})
 
 
-def _said(message: Message, meant: list[SubjectId], namespace: Namespace) -> dict[str, Any]:
+def _said(message: Message, meant: list[SubjectId], namespace: Identities) -> dict[str, Any]:
     content: dict[str, Any] = {
         "msgtype": message.msgtype,
         "body": message.body,
@@ -240,7 +240,7 @@ def _said(message: Message, meant: list[SubjectId], namespace: Namespace) -> dic
     return content
 
 
-def _mentions(subjects: list[SubjectId], namespace: Namespace) -> dict[str, Any]:
+def _mentions(subjects: list[SubjectId], namespace: Identities) -> dict[str, Any]:
     return {"user_ids": [namespace.user(subject) for subject in subjects]} if subjects else {}
 
 

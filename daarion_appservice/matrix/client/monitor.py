@@ -14,8 +14,8 @@ from typing import Final
 
 import structlog
 
-from ...errors import HomeserverAway, HomeserverRefused, HomeserverSlow
-from ...realtime.listeners import tell_all
+from ...errors import HomeserverRefused, HomeserverTimeout, HomeserverUnavailable
+from ...realtime.listeners import notify_all
 from .connection_advice import callback_advice, homeserver_advice
 from .homeserver import Homeserver
 
@@ -53,7 +53,7 @@ _CANNOT_REACH_US: Final = "messages from Matrix wait in Synapse: is appservice.a
 log = structlog.get_logger()
 
 
-class HomeserverWatch:
+class HomeserverMonitor:
     def __init__(self, homeserver: Homeserver, appservice_id: str, callback_address: str = "") -> None:
         self._homeserver = homeserver
         self._appservice_id = appservice_id
@@ -100,12 +100,12 @@ class HomeserverWatch:
         self._lost.clear()
         self._up.set()
 
-    def lost(self, error: HomeserverAway) -> None:
+    def lost(self, error: HomeserverUnavailable) -> None:
         """Somebody's request was not answered. That one was slow proves nothing: the pulse will tell."""
-        if not isinstance(error, HomeserverSlow):
+        if not isinstance(error, HomeserverTimeout):
             self._is_lost(error)
 
-    def _is_lost(self, error: HomeserverAway) -> None:
+    def _is_lost(self, error: HomeserverUnavailable) -> None:
         if not self._up.is_set():
             return
         self.reason = str(error)
@@ -137,14 +137,14 @@ class HomeserverWatch:
             await self._probe_until_back()
             self.found()
             log.info("homeserver_back")
-            tell_all("HomeserverBack", self._on_return)
+            notify_all("HomeserverBack", self._on_return)
 
     async def _feel_pulse(self) -> None:
         if not self.is_up:
             return
         try:
             await self._homeserver.versions()
-        except HomeserverAway as error:
+        except HomeserverUnavailable as error:
             self._is_lost(error)
         except HomeserverRefused as error:
             self._is_refused(error)
@@ -168,7 +168,7 @@ class HomeserverWatch:
         if self.refusal is not None:
             self.refusal = None
             log.info("token_accepted")
-            tell_all("HomeserverBack", self._on_return)
+            notify_all("HomeserverBack", self._on_return)
 
     async def _ask_why_silent(self) -> None:
         due = [each for each in (self._echo_due, self._ping_due) if each is not None]
@@ -177,13 +177,13 @@ class HomeserverWatch:
         self._echo_due = self._ping_due = None
         try:
             await self.ask_for_delivery()
-        except HomeserverAway as error:
+        except HomeserverUnavailable as error:
             self.lost(error)
         for listener in self._on_silence:
             listener()
 
     async def ask_for_delivery(self) -> bool:
-        """Have the homeserver deliver what it holds back; False when it cannot reach us. Raises HomeserverAway."""
+        """Have the homeserver deliver what it holds back; False when it cannot reach us. Raises HomeserverUnavailable."""
         try:
             async with asyncio.timeout(_PING_S):
                 await self._homeserver.ping(self._appservice_id)
@@ -235,7 +235,7 @@ class HomeserverWatch:
             try:
                 await self._homeserver.versions()
                 await self._homeserver.ping(self._appservice_id)
-            except HomeserverAway as error:
+            except HomeserverUnavailable as error:
                 self.reason = str(error)
                 help_ = await homeserver_advice(self._homeserver.address, error)
                 if help_ and help_ != logged_help:

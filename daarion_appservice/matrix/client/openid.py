@@ -12,16 +12,16 @@ from typing import Final
 import structlog
 
 from ...city.display_names import person_name
-from ...city.identity import Namespace, is_user_id
+from ...city.identity import Identities, is_user_id
 from ...city.types import UserId
 from ...errors import (
-    HomeserverAway,
+    Forbidden,
     HomeserverError,
-    HomeserverLimited,
+    HomeserverRateLimited,
     HomeserverRefused,
+    HomeserverUnavailable,
     InvalidHomeserverResponse,
     InvalidInput,
-    NotAllowed,
     Unavailable,
 )
 from .homeserver import Homeserver
@@ -33,19 +33,19 @@ log = structlog.get_logger()
 
 
 class OpenId:
-    def __init__(self, homeserver: Homeserver, namespace: Namespace) -> None:
+    def __init__(self, homeserver: Homeserver, namespace: Identities) -> None:
         self._homeserver = homeserver
         self._namespace = namespace
 
     async def holder(self, token: str, server: str) -> UserId:
-        """Whose OpenID token this is, made by the homeserver ``server``. Raises NotAllowed, Unavailable."""
+        """Whose OpenID token this is, made by the homeserver ``server``. Raises Forbidden, Unavailable."""
         self._check_ours(server)
         user = UserId(await self._ask(token))
         if not is_user_id(user):
             raise _invalid()
         self._check_ours(user.partition(":")[2])
         if not self._namespace.is_person(user):
-            raise NotAllowed("openid_foreign", f"{user} is the city's own")
+            raise Forbidden("openid_foreign", f"{user} is the city's own")
         return user
 
     async def name_of(self, user: UserId) -> str:
@@ -59,13 +59,13 @@ class OpenId:
     def _check_ours(self, server: str) -> None:
         ours = self._namespace.domain
         if server != ours:
-            raise NotAllowed("openid_foreign", f"only accounts of {ours} count here, and this one is of {server[:255]}")
+            raise Forbidden("openid_foreign", f"only accounts of {ours} count here, and this one is of {server[:255]}")
 
     async def _ask(self, token: str) -> str:
         try:
             async with asyncio.timeout(_ANSWER_S):
                 return await self._homeserver.openid_holder(token)
-        except (HomeserverAway, InvalidHomeserverResponse, HomeserverLimited, TimeoutError) as error:
+        except (HomeserverUnavailable, InvalidHomeserverResponse, HomeserverRateLimited, TimeoutError) as error:
             raise Unavailable(
                 "homeserver_away",
                 "the homeserver, which knows whose account it is, does not answer; try again",
@@ -86,5 +86,5 @@ class OpenId:
             ) from error
 
 
-def _invalid() -> NotAllowed:
-    return NotAllowed("openid_invalid", "the homeserver says that this token is nobody's: get a new one")
+def _invalid() -> Forbidden:
+    return Forbidden("openid_invalid", "the homeserver says that this token is nobody's: get a new one")

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import structlog
 
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.types import UserId
-from ...errors import HomeserverLimited, HomeserverRefused
+from ...errors import HomeserverRateLimited, HomeserverRefused
 from .homeserver import Homeserver
 
 _CAPABILITY: Final = "m.profile_fields"
@@ -31,7 +31,7 @@ class _Fields(Enum):
 
 
 class ProfileField:
-    def __init__(self, homeserver: Homeserver, namespace: Namespace, name: str) -> None:
+    def __init__(self, homeserver: Homeserver, namespace: Identities, name: str) -> None:
         self._homeserver = homeserver
         self._bot = namespace.bot
         self._name = name
@@ -48,17 +48,17 @@ class ProfileField:
         return self._fields is _Fields.NONE
 
     async def is_taken(self) -> bool:
-        """Whether the homeserver takes it; asked once. Raises HomeserverAway, HomeserverLimited."""
+        """Whether the homeserver takes it; asked once. Raises HomeserverUnavailable, HomeserverRateLimited."""
         async with self._asking:
             if self._fields is _Fields.UNKNOWN:
                 self._fields = await self._ask()
         return not self.is_refused
 
     async def set(self, user: UserId, value: Any) -> None:
-        """Have ``value`` stand there; None removes the field. Raises HomeserverAway, HomeserverRefused."""
+        """Have ``value`` stand there; None removes the field. Raises HomeserverUnavailable, HomeserverRefused."""
         try:
             await self._homeserver.set_profile_field(user, self._name, value, is_stable=self._fields is _Fields.STABLE)
-        except HomeserverLimited:
+        except HomeserverRateLimited:
             raise
         except HomeserverRefused as error:
             if value is not None or error.status != 404:
@@ -68,7 +68,7 @@ class ProfileField:
         try:
             capabilities = await self._homeserver.capabilities(as_user=self._bot)
             features = (await self._homeserver.versions()).get("unstable_features", {})
-        except HomeserverLimited:
+        except HomeserverRateLimited:
             raise
         except HomeserverRefused as error:
             log.debug("no_profile_fields", error=str(error))

@@ -11,7 +11,7 @@ import orjson
 from ...city.event_fields import Event, content_of, inner, sender_of, text, time_ms
 from ...city.history_visibility import history_visibility
 from ...city.identity import is_user_id
-from ...city.read_only_levels import Powers
+from ...city.read_only_levels import RoomPowerLevels
 from ...city.types import HistoryVisibility, MatrixRoomId, UserId
 from .homeserver import Homeserver
 
@@ -24,7 +24,7 @@ _UNSAID: Final = "invite"
 
 @dataclass(frozen=True, slots=True)
 class RoomRules:
-    powers: Powers
+    powers: RoomPowerLevels
     join_rule: str
     visibility: HistoryVisibility
     visibility_since_ms: int | None
@@ -47,7 +47,7 @@ async def read_rules(homeserver: Homeserver, room: MatrixRoomId, *, as_user: Use
     created = created or {}
     predecessor = text(inner(content_of(created), "predecessor"), "room_id")
     return RoomRules(
-        Powers(powers or {}, _creators(room, created)),
+        RoomPowerLevels(powers or {}, _creators(room, created)),
         join_rule(join_rules or {}),
         visibility_in(content_of(visibility or {})),
         time_ms(visibility) if visibility else None,

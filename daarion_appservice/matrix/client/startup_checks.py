@@ -10,12 +10,12 @@ from typing import Final
 
 import structlog
 
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...config import Settings
-from ...errors import ExitCode, HomeserverAway, HomeserverRefused, NoHomeserver, StartError
+from ...errors import ExitCode, HomeserverRefused, HomeserverUnavailable, HomeserverUnreachable, StartError
 from .connection_advice import callback_advice, homeserver_advice
 from .homeserver import Homeserver
-from .monitor import HomeserverWatch, is_token_wrong
+from .monitor import HomeserverMonitor, is_token_wrong
 
 _FIRST_PROBE_S: Final = 0.1
 _SLOWEST_PROBE_S: Final = 2.0
@@ -38,14 +38,16 @@ _WRONG_ADDRESS: Final = (
 log = structlog.get_logger()
 
 
-async def check_in(homeserver: Homeserver, watch: HomeserverWatch, settings: Settings, namespace: Namespace) -> None:
+async def run_startup_checks(
+    homeserver: Homeserver, watch: HomeserverMonitor, settings: Settings, namespace: Identities
+) -> None:
     """Wait for the homeserver, then raise StartError unless it and we agree about who we are."""
     while True:
         await _wait_for(homeserver, watch)
         try:
             await identify(homeserver, settings, namespace)
             await _ping(homeserver, settings)
-        except HomeserverAway as error:
+        except HomeserverUnavailable as error:
             # It was there a moment ago: it is just being stopped, or started.
             watch.reason = str(error)
             await asyncio.sleep(_SLOWEST_PROBE_S)
@@ -54,7 +56,7 @@ async def check_in(homeserver: Homeserver, watch: HomeserverWatch, settings: Set
             return
 
 
-async def _wait_for(homeserver: Homeserver, watch: HomeserverWatch) -> None:
+async def _wait_for(homeserver: Homeserver, watch: HomeserverMonitor) -> None:
     loop = asyncio.get_running_loop()
     logged_help, begun, pause_s = "", loop.time(), _FIRST_PROBE_S
     while True:
@@ -62,7 +64,7 @@ async def _wait_for(homeserver: Homeserver, watch: HomeserverWatch) -> None:
             # A request that hangs must not keep the log silent.
             async with asyncio.timeout(None if logged_help else _TELL_AFTER_S):
                 await homeserver.versions()
-        except (NoHomeserver, HomeserverRefused) as error:
+        except (HomeserverUnreachable, HomeserverRefused) as error:
             if isinstance(error, HomeserverRefused) and is_busy(error):
                 watch.reason = str(error)
                 await asyncio.sleep(_SLOWEST_PROBE_S)
@@ -74,7 +76,7 @@ async def _wait_for(homeserver: Homeserver, watch: HomeserverWatch) -> None:
                 await homeserver_advice(homeserver.address, error) or _WRONG_ADDRESS,
                 ExitCode.HOMESERVER_REFUSED,
             ) from error
-        except (HomeserverAway, TimeoutError) as error:
+        except (HomeserverUnavailable, TimeoutError) as error:
             watch.reason = str(error) or f"{homeserver.address} did not answer within {_TELL_AFTER_S:.0f} seconds"
             is_late = loop.time() - begun >= _TELL_AFTER_S
             help_ = await homeserver_advice(homeserver.address, error) or (_NOT_RUNNING if is_late else "")
@@ -88,13 +90,13 @@ async def _wait_for(homeserver: Homeserver, watch: HomeserverWatch) -> None:
         pause_s = min(pause_s * 1.5, _SLOWEST_PROBE_S)
 
 
-async def identify(homeserver: Homeserver, settings: Settings, namespace: Namespace) -> None:
+async def identify(homeserver: Homeserver, settings: Settings, namespace: Identities) -> None:
     """Raise StartError unless the homeserver takes our token and is the one that the configuration means."""
     try:
         me = await homeserver.whoami()
     except HomeserverRefused as error:
         if is_busy(error):
-            raise HomeserverAway(str(error)) from error
+            raise HomeserverUnavailable(str(error)) from error
         raise StartError(
             f"Synapse does not accept our as_token ({error.errcode}).",
             f"Has Synapse been given {settings.appservice.registration} (app_service_config_files in homeserver.yaml) "
@@ -129,7 +131,7 @@ async def _ping(homeserver: Homeserver, settings: Settings) -> None:
             await homeserver.ping(settings.appservice.id)
         except HomeserverRefused as error:
             if is_busy(error) or _TWISTED_RACE in error.message:
-                raise HomeserverAway(str(error)) from error
+                raise HomeserverUnavailable(str(error)) from error
             problem = _unreachable(error, settings, await callback_advice(settings.appservice.address, error.message))
             if error.errcode not in _UNREACHED or not tries_left:
                 raise problem from error

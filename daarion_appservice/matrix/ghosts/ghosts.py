@@ -19,11 +19,11 @@ from typing import Final
 import structlog
 
 from ...city.event_fields import content_of, time_ms
-from ...city.identity import Namespace
-from ...city.member_log import RoomMembers
-from ...city.online_members import Occupancy
+from ...city.identity import Identities
+from ...city.member_log import MemberLog
+from ...city.online_members import OnlineMembers
 from ...city.ports import Publish, publish_all
-from ...city.types import Agent, MatrixRoomId, Member, Room, Standing, UserId
+from ...city.types import Agent, MatrixRoomId, Member, RestrictionKind, Room, UserId
 from ...errors import HomeserverRefused
 from ...storage.database import Database
 from ...storage.ghosts import Ghost
@@ -56,9 +56,9 @@ class Ghosts:
         self,
         homeserver: Homeserver,
         database: Database,
-        namespace: Namespace,
-        members: RoomMembers,
-        occupancy: Occupancy,
+        namespace: Identities,
+        members: MemberLog,
+        occupancy: OnlineMembers,
         publish: Publish,
     ) -> None:
         self._homeserver = homeserver
@@ -221,12 +221,12 @@ class Ghosts:
         async with self._database.transaction() as tx:
             await tx.rooms.hold(room.id)
             stands = standing_of(event, user, await tx.standings.get(room.id, user))
-            if stands is None or stands.standing is Standing.INVITED:
+            if stands is None or stands.standing is RestrictionKind.INVITED:
                 return False
-            if stands.standing is Standing.KICKED and await tx.outbox.moving(room.id, [user]):
+            if stands.standing is RestrictionKind.KICKED and await tx.outbox.moving(room.id, [user]):
                 return True  # it was known, and they have asked to come in again since
             await tx.standings.put(room.id, user, stands, now_ms=time_ms(event))
-            happened = await self._members.put_out(tx, room.id, user)
+            happened = await self._members.removed(tx, room.id, user)
         publish_all(self._publish, happened)
         return True
 
@@ -242,7 +242,7 @@ class Ghosts:
     async def _check_not_put_out(self, user: UserId, room: Room) -> None:
         async with self._database.reading() as tx:
             stands = await tx.standings.get(room.id, user)
-        if stands is not None and stands.standing is not Standing.INVITED:
+        if stands is not None and stands.standing is not RestrictionKind.INVITED:
             raise HomeserverRefused(403, PUT_OUT, f"{user} was put out of the room {room.slug} ({stands.standing})")
 
     async def not_joined(self, user: UserId, room: Room) -> None:

@@ -17,9 +17,9 @@ from mautrix.api import Method, PathBuilder
 from ...city.file_types import HEAD_BYTES, shown_as
 from ...city.media import USUAL, Thumbnail, is_mxc, parts_of
 from ...city.types import UserId
-from ...errors import HomeserverAway, HomeserverRefused, HomeserverSlow, NoHomeserver
+from ...errors import HomeserverRefused, HomeserverTimeout, HomeserverUnavailable, HomeserverUnreachable
 from ..client.homeserver import Homeserver
-from ..client.monitor import HomeserverWatch
+from ..client.monitor import HomeserverMonitor
 from .ghosts import Ghosts, is_unregistered
 
 _PIECE_BYTES: Final = 64 * 1024
@@ -57,19 +57,19 @@ class Incoming:
             yield piece
 
     async def _read(self, size: int) -> bytes:
-        """Raises HomeserverAway when the homeserver stops in the middle of it."""
+        """Raises HomeserverUnavailable when the homeserver stops in the middle of it."""
         try:
             return await self._response.content.read(size)
         except TimeoutError as error:
-            raise HomeserverSlow("the homeserver stopped in the middle of a file") from error
+            raise HomeserverTimeout("the homeserver stopped in the middle of a file") from error
         except aiohttp.ClientError as error:
-            raise HomeserverAway(f"the homeserver stopped in the middle of a file: {error}") from error
+            raise HomeserverUnavailable(f"the homeserver stopped in the middle of a file: {error}") from error
 
 
 class MediaRepository:
-    """All calls raise HomeserverAway or HomeserverRefused."""
+    """All calls raise HomeserverUnavailable or HomeserverRefused."""
 
-    def __init__(self, homeserver: Homeserver, watch: HomeserverWatch, ghosts: Ghosts) -> None:
+    def __init__(self, homeserver: Homeserver, watch: HomeserverMonitor, ghosts: Ghosts) -> None:
         self._homeserver = homeserver
         self._watch = watch
         self._ghosts = ghosts
@@ -102,9 +102,13 @@ class MediaRepository:
             if not is_unregistered(error):
                 raise
             await self._ghosts.forget(by)
-            raise HomeserverAway("the homeserver was set up anew, and did not know this user any more") from error
+            raise HomeserverUnavailable(
+                "the homeserver was set up anew, and did not know this user any more"
+            ) from error
         if not is_mxc(mxc):
-            raise NoHomeserver(f"{self._homeserver.address} did not answer as a homeserver does: no content_uri")
+            raise HomeserverUnreachable(
+                f"{self._homeserver.address} did not answer as a homeserver does: no content_uri"
+            )
         return mxc
 
     @asynccontextmanager
@@ -146,12 +150,12 @@ class MediaRepository:
     def _check_up(self) -> None:
         """While the homeserver is known to be gone, nobody has to wait to learn that."""
         if not self._watch.is_up:
-            raise HomeserverAway(self._watch.reason or "not asked yet")
+            raise HomeserverUnavailable(self._watch.reason or "not asked yet")
 
 
 async def _address_in(response: aiohttp.ClientResponse) -> str:
     try:
         answer = await response.json(content_type=None)
     except (aiohttp.ClientError, ValueError) as error:
-        raise NoHomeserver("the homeserver's answer to an upload is no JSON") from error
+        raise HomeserverUnreachable("the homeserver's answer to an upload is no JSON") from error
     return str(answer.get("content_uri", "")) if isinstance(answer, dict) else ""

@@ -14,10 +14,10 @@ from typing import Final
 import orjson
 import structlog
 
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.places import microdao_role, node_role
 from ...city.types import Agent, UserId
-from ...errors import HomeserverAway, HomeserverLimited, HomeserverRefused
+from ...errors import HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
 from ..client.homeserver import Homeserver
 from ..client.profile_fields import ProfileField
 from .ghosts import Ghosts, is_unregistered
@@ -27,8 +27,8 @@ FIELD: Final = "space.daarion.role"
 log = structlog.get_logger()
 
 
-class RoleFields:
-    def __init__(self, homeserver: Homeserver, ghosts: Ghosts, namespace: Namespace) -> None:
+class RoleFieldWriter:
+    def __init__(self, homeserver: Homeserver, ghosts: Ghosts, namespace: Identities) -> None:
         self._ghosts = ghosts
         self._namespace = namespace
         self._field = ProfileField(homeserver, namespace, FIELD)
@@ -39,7 +39,7 @@ class RoleFields:
         self._field.ask_again()
 
     async def show(self, agent: Agent) -> None:
-        """Have it stand in the profile. Raises HomeserverAway, HomeserverLimited, or that the ghost is not registered."""
+        """Have it stand in the profile. Raises HomeserverUnavailable, HomeserverRateLimited, or that the ghost is not registered."""
         await self._show(self._namespace.agent(agent.slug), role_text(agent))
 
     async def clear(self, user: UserId) -> None:
@@ -51,7 +51,7 @@ class RoleFields:
             return
         try:
             await self._field.set(user, None if text is None else orjson.loads(text))
-        except (HomeserverAway, HomeserverLimited):
+        except (HomeserverUnavailable, HomeserverRateLimited):
             raise
         except HomeserverRefused as error:
             if is_unregistered(error):

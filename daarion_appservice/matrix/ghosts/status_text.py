@@ -9,9 +9,9 @@ from typing import Final
 
 import structlog
 
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.types import UserId
-from ...errors import HomeserverAway, HomeserverLimited, HomeserverRefused
+from ...errors import HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
 from ..client.homeserver import Homeserver
 from ..client.profile_fields import ProfileField
 from .ghosts import Ghosts
@@ -21,8 +21,8 @@ FIELD: Final = "org.matrix.msc4426.status"
 log = structlog.get_logger()
 
 
-class StatusTexts:
-    def __init__(self, homeserver: Homeserver, ghosts: Ghosts, namespace: Namespace) -> None:
+class StatusTextWriter:
+    def __init__(self, homeserver: Homeserver, ghosts: Ghosts, namespace: Identities) -> None:
         self._ghosts = ghosts
         self._field = ProfileField(homeserver, namespace, FIELD)
         self._refused: dict[UserId, str | None] = {}
@@ -42,12 +42,12 @@ class StatusTexts:
         )
 
     async def show(self, user: UserId, text: str | None) -> None:
-        """Have ``text``, or none, stand in the profile. Raises HomeserverAway, HomeserverLimited, and what databases raise."""
+        """Have ``text``, or none, stand in the profile. Raises HomeserverUnavailable, HomeserverRateLimited, and what databases raise."""
         if not await self._field.is_taken() or self.is_right(user, text):
             return
         try:
             await self._field.set(user, None if text is None else {"text": text})
-        except (HomeserverAway, HomeserverLimited):
+        except (HomeserverUnavailable, HomeserverRateLimited):
             raise
         except HomeserverRefused as error:
             self._refused[user] = text

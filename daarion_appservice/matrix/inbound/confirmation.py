@@ -26,10 +26,10 @@ from prometheus_client import CollectorRegistry, Counter
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.event_fields import Event, content_of, event_id_of, sender_of, text, type_of
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.ports import NowMs
 from ...city.types import EventId, MatrixRoomId, Room, UserId
-from ...errors import HomeserverAway, HomeserverLimited, HomeserverRefused
+from ...errors import HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
 from ...storage.database import Database, Transaction
 from ...storage.inbox import InboxRow
 from ..client.homeserver import Homeserver
@@ -54,7 +54,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Stated:
+class ConfirmedState:
     """A state event to be handled. ``is_again``: it was handled before, and the room's state is, or is back to, this event."""
 
     event: Event
@@ -62,12 +62,12 @@ class Stated:
 
 
 @dataclass
-class Look:
+class ConfirmationResult:
     """What is to be handled of a batch, and what is not."""
 
     rows: list[InboxRow] = field(default_factory=list)
     """To be handled now, in their order."""
-    instead: dict[int, list[Stated]] = field(default_factory=dict)
+    instead: dict[int, list[ConfirmedState]] = field(default_factory=dict)
     """By row id: what is handled instead of the row's own event."""
     dropped: list[InboxRow] = field(default_factory=list)
     """Never shown: nothing comes of them."""
@@ -104,7 +104,7 @@ class Confirmation:
         self,
         homeserver: Homeserver,
         database: Database,
-        namespace: Namespace,
+        namespace: Identities,
         types: Collection[str],
         registry: CollectorRegistry,
         now_ms: NowMs,
@@ -130,12 +130,12 @@ class Confirmation:
         doubt = self._doubts.get(row.event_id)
         return doubt.due_ms if doubt else 0
 
-    async def look(self, rows: Sequence[InboxRow]) -> Look:
-        """Ask the homeserver about a batch. Raises HomeserverAway."""
+    async def confirm(self, rows: Sequence[InboxRow]) -> ConfirmationResult:
+        """Ask the homeserver about a batch. Raises HomeserverUnavailable."""
         doubtful = await self._doubtful(rows)
         if not doubtful:
-            return Look(list(rows))
-        look = Look()
+            return ConfirmationResult(list(rows))
+        look = ConfirmationResult()
         shown: set[int] = set()
         for room in await asyncio.gather(*(self._look_at(matrix_room, of) for matrix_room, of in doubtful.items())):
             shown |= room.shown
@@ -206,7 +206,7 @@ class Confirmation:
 
     async def _viewers(self, tx: Transaction, room: Room) -> list[UserId]:
         """Who of ours can be asked as: whoever looks after the room, and where they were put out of it, others."""
-        keeper = self._namespace.keeper(room)
+        keeper = self._namespace.service_user(room)
         members = await tx.members.of_room(room.id) if room.agent is None else []
         ghosts = [member.user_id for member in members if self._namespace.is_ours(member.user_id)]
         return [keeper, *ghosts[:_SPARE_VIEWERS]]
@@ -236,14 +236,14 @@ class Confirmation:
                 return found
             pause_ms = self._pauses_ms.get(matrix_room, _FIRST_PAUSE_MS)
             self._pauses_ms[matrix_room] = min(2 * pause_ms, _LONGEST_PAUSE_MS)
-            if isinstance(error, HomeserverLimited):
+            if isinstance(error, HomeserverRateLimited):
                 pause_ms = max(pause_ms, error.retry_after_ms)
             log.warning(
                 "events_not_confirmed", room=doubtful.room.slug, error=str(error), help=f"trying again in {pause_ms} ms"
             )
             found.held_until_ms = {matrix_room: self._now_ms() + pause_ms}
             return found
-        except (HomeserverAway, SQLAlchemyError, OSError):
+        except (HomeserverUnavailable, SQLAlchemyError, OSError):
             raise
         except Exception as error:  # noqa: BLE001 -- whatever it is, these events fail alone, as in handling them
             found.failed = dict.fromkeys(doubtful.row_ids, error)
@@ -286,7 +286,7 @@ class Confirmation:
                     raise
         return False
 
-    async def _stated(self, matrix_room: MatrixRoomId, doubtful: _Doubtful) -> dict[int, list[Stated]]:
+    async def _stated(self, matrix_room: MatrixRoomId, doubtful: _Doubtful) -> dict[int, list[ConfirmedState]]:
         """By row id: the room's current state at the keys of these rows, and at all that these may have unsettled."""
         is_unsettled = doubtful.room.agent is None and any(may_unsettle(event) for _, _, event in doubtful.states)
         known = await self._known(doubtful.room) if is_unsettled else None
@@ -294,7 +294,7 @@ class Confirmation:
         for row, key, _ in doubtful.states:
             rows.setdefault(key, []).append(row)
         current = await read_state(self._homeserver, matrix_room, rows, whole=is_unsettled, viewers=doubtful.viewers)
-        instead: dict[int, list[Stated]] = {row.id: [] for row, _, _ in doubtful.states}
+        instead: dict[int, list[ConfirmedState]] = {row.id: [] for row, _, _ in doubtful.states}
         others: list[tuple[InboxRow, Event]] = []
         for row, (event_type, _), event in doubtful.states:
             # What was said in between was said under it, and stays as private as that.
@@ -302,12 +302,12 @@ class Confirmation:
                 current.now((event_type, ""))
             ):
                 is_shown = await self._is_shown(matrix_room, event_id_of(event), doubtful.viewers)
-                instead[row.id] += [Stated(event)] if is_shown else []
+                instead[row.id] += [ConfirmedState(event)] if is_shown else []
         for key, of_key in rows.items():
             event = current.now(key)
             own = next((row for row in of_key if row.event_id == event_id_of(event)), None)
             if own is not None:
-                instead[own.id].append(Stated(event))
+                instead[own.id].append(ConfirmedState(event))
             else:
                 others.append((of_key[-1], event))
         if known is not None:
@@ -316,7 +316,7 @@ class Confirmation:
         again = await self._again([event for _, event in others])
         for row, event in others:
             if event_id_of(event) in again:
-                instead[row.id].append(Stated(event, is_again=True))
+                instead[row.id].append(ConfirmedState(event, is_again=True))
         return instead
 
     async def _known(self, room: Room) -> Known:
@@ -335,10 +335,10 @@ class Confirmation:
 
     # --- when nobody said anything ----------------------------------------------------------------------------
 
-    async def refresh(self, room: Room) -> list[Stated]:
+    async def refresh(self, room: Room) -> list[ConfirmedState]:
         """What has changed in a room of the city without anybody telling of it, to be handled at once.
 
-        Raises HomeserverAway, HomeserverRefused.
+        Raises HomeserverUnavailable, HomeserverRefused.
         """
         if room.agent is not None or room.matrix_room_id is None:
             return []
@@ -350,13 +350,13 @@ class Confirmation:
             return []
         events = list(differences(self._namespace, room, known, current))
         again = await self._again(events)
-        return [Stated(event, is_again=True) for event in events if event_id_of(event) in again]
+        return [ConfirmedState(event, is_again=True) for event in events if event_id_of(event) in again]
 
 
 @dataclass
 class _RoomLook:
     shown: set[int] = field(default_factory=set)
-    instead: dict[int, list[Stated]] = field(default_factory=dict)
+    instead: dict[int, list[ConfirmedState]] = field(default_factory=dict)
     held_until_ms: dict[str, int] = field(default_factory=dict)
     failed: dict[int, Exception] = field(default_factory=dict)
 

@@ -84,7 +84,7 @@ async def read_state(
 
     Raises:
         NotShown: all of them were refused.
-        HomeserverAway, HomeserverRefused: as every call does.
+        HomeserverUnavailable, HomeserverRefused: as every call does.
     """
     for viewer in viewers:
         try:

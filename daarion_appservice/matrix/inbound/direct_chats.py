@@ -11,8 +11,8 @@ import structlog
 
 from ...city.agents import AgentDirectory
 from ...city.event_fields import Event, content_of, inner, room_of, sender_of, text, type_of
-from ...city.events import CityEvent, DirectChatChanged, InvitationUnwelcome
-from ...city.identity import Namespace, Staff, is_user_id
+from ...city.events import CityEvent, DirectChatChanged, InvitationRejected
+from ...city.identity import Identities, ServiceUser, is_user_id
 from ...city.ports import NewId, NowMs
 from ...city.types import AgentSlug, Author, AuthorKind, HistoryVisibility, Room, RoomId, UserId
 from ...storage.database import Transaction
@@ -43,10 +43,10 @@ TOO_MANY: Final = (
 log = structlog.get_logger()
 
 
-class DirectChatEvents:
+class DirectChatHandlers:
     """Each call is part of the transaction that marks its event done."""
 
-    def __init__(self, namespace: Namespace, agents: AgentDirectory, now_ms: NowMs, new_id: NewId) -> None:
+    def __init__(self, namespace: Identities, agents: AgentDirectory, now_ms: NowMs, new_id: NewId) -> None:
         self._namespace = namespace
         self._agents = agents
         self._now_ms = now_ms
@@ -100,12 +100,12 @@ class DirectChatEvents:
 
     def _reason(self, user: UserId, *, agents_only: bool) -> str | None:
         """Why one of ours does not come; None for one who may."""
-        match self._namespace.who(user):
+        match self._namespace.describe(user):
             case (AuthorKind.AGENT, slug):
                 return None if self._agents.get(AgentSlug(slug)) else NO_SUCH_AGENT
             case _ if agents_only:
                 return None
-            case Staff():
+            case ServiceUser():
                 return NO_CHAT
         return NO_CITIZEN
 
@@ -115,7 +115,7 @@ class DirectChatEvents:
             log.warning("invitation_ignored", user=user, by=inviter, help="it invites more than can be declined")
             return []
         await tx.invitations.add(Invitation(user, room_of(event), inviter, reason, self._now_ms() + after_ms))
-        return [InvitationUnwelcome()]
+        return [InvitationRejected()]
 
     async def gives_way(self, tx: Transaction, chat: Room, event: Event) -> bool:
         """Whether another agent is invited into the room of a chat that is over."""
@@ -128,7 +128,7 @@ class DirectChatEvents:
     async def member(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
         """Who comes and goes decides whether the chat goes on, and in whose company the agent is."""
         membership = text(content_of(event), "membership")
-        is_about_agent = text(event, "state_key") == self._namespace.keeper(chat)
+        is_about_agent = text(event, "state_key") == self._namespace.service_user(chat)
         was = text(inner(inner(event, "unsigned"), "prev_content"), "membership")
         if membership in {was, "join" if is_about_agent else "invite"}:
             return []
@@ -163,7 +163,7 @@ class DirectChatEvents:
         is_invitation = text(content_of(event), "membership") == "invite"
         if not is_invitation or not is_user_id(user) or not self._namespace.is_person(sender_of(event)):
             return None
-        match self._namespace.who(user):
+        match self._namespace.describe(user):
             case (AuthorKind.AGENT, slug):
                 agent = self._agents.get(AgentSlug(slug))
                 return agent.slug if agent else None

@@ -9,7 +9,7 @@ from ...city.event_fields import MESSAGES, SAID, Event, is_signed, room_of, type
 from ...city.events import CityEvent
 from ...city.types import MessageId, Room
 from ...storage.database import Transaction
-from .direct_chats import DirectChatEvents
+from .direct_chats import DirectChatHandlers
 from .members import MemberEvents
 from .messages import MessageEvents
 from .room_state import RoomStateEvents
@@ -19,7 +19,7 @@ Handler = Callable[[Transaction, Room, Event], Awaitable[list[CityEvent]]]
 
 class EventHandlers:
     def __init__(
-        self, messages: MessageEvents, members: MemberEvents, state: RoomStateEvents, chats: DirectChatEvents
+        self, messages: MessageEvents, members: MemberEvents, state: RoomStateEvents, chats: DirectChatHandlers
     ) -> None:
         self._handlers: dict[str, Handler] = {
             **dict.fromkeys(MESSAGES, messages.message),

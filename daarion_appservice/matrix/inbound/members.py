@@ -10,12 +10,12 @@ from typing import Final
 
 from ...city.event_fields import Event, content_of, name_text, optional_text, sender_of, text
 from ...city.events import CityEvent, RegistryChanged
-from ...city.identity import Namespace, is_user_id
+from ...city.identity import Identities, is_user_id
 from ...city.media import is_mxc
-from ...city.member_log import RoomMembers
+from ...city.member_log import MemberLog
 from ...city.ports import NowMs
 from ...city.text_sanitizing import one_line
-from ...city.types import AuthorKind, Member, Removal, Room, RoomId, Standing, Stands, UserId
+from ...city.types import AuthorKind, Member, Removal, Restriction, RestrictionKind, Room, RoomId, UserId
 from ...storage.database import Transaction
 
 _MAX_REASON: Final = 500
@@ -23,7 +23,7 @@ _MAX_REASON: Final = 500
 
 
 class MemberEvents:
-    def __init__(self, namespace: Namespace, members: RoomMembers, now_ms: NowMs) -> None:
+    def __init__(self, namespace: Identities, members: MemberLog, now_ms: NowMs) -> None:
         self._namespace = namespace
         self._members = members
         self._now_ms = now_ms
@@ -50,7 +50,7 @@ class MemberEvents:
         is_put_out = membership == "ban" or (sender_of(event) != user and membership != "invite" and not is_again)
         if is_put_out:
             removal = await self._removal(tx, room.id, event)
-            return [*await self._members.put_out(tx, room.id, user, removal), *lifted]
+            return [*await self._members.removed(tx, room.id, user, removal), *lifted]
         if content.get("membership") == "invite":
             return await self._members.invited(tx, room.id, user)
         return await self._members.leave(tx, room.id, [user])
@@ -58,7 +58,7 @@ class MemberEvents:
     async def _removal(self, tx: Transaction, room: RoomId, event: Event) -> Removal:
         is_ban = content_of(event).get("membership") == "ban"
         by = await self._members.author(tx, room, UserId(sender_of(event)))
-        return Removal(Standing.BANNED if is_ban else Standing.KICKED, by, _reason(event))
+        return Removal(RestrictionKind.BANNED if is_ban else RestrictionKind.KICKED, by, _reason(event))
 
     async def _note_standing(
         self, tx: Transaction, room: Room, user: UserId, event: Event, *, is_again: bool
@@ -75,10 +75,10 @@ class MemberEvents:
         if before is None:
             return []
         await tx.standings.forget(room.id, user)
-        who = self._namespace.who(user)
+        who = self._namespace.describe(user)
         is_agent = isinstance(who, tuple) and who[0] is AuthorKind.AGENT
         # Agents live where the registry says, unless they may not.
-        return [RegistryChanged()] if is_agent and before.standing is Standing.BANNED else []
+        return [RegistryChanged()] if is_agent and before.standing is RestrictionKind.BANNED else []
 
 
 def read_member(room: RoomId, user: UserId, content: Event, *, name: str = "displayname") -> Member:
@@ -88,18 +88,18 @@ def read_member(room: RoomId, user: UserId, content: Event, *, name: str = "disp
     return Member(room, user, name_text(content, name), avatar_url if is_picture else None)
 
 
-def standing_of(event: Event, user: UserId, before: Stands | None) -> Stands | None:
+def standing_of(event: Event, user: UserId, before: Restriction | None) -> Restriction | None:
     """How a ghost stands after an event about its membership; None for like everybody else."""
     reason = _reason(event)
     match content_of(event).get("membership"):
         case "ban":
-            return Stands(Standing.BANNED, reason)
+            return Restriction(RestrictionKind.BANNED, reason)
         case "invite":
-            return Stands(Standing.INVITED, None)
+            return Restriction(RestrictionKind.INVITED, None)
         case "leave" if sender_of(event) != user:
             # The same event takes back a ban or an invitation.
-            is_kick = before is None or before.standing is Standing.KICKED
-            return Stands(Standing.KICKED, reason) if is_kick else None
+            is_kick = before is None or before.standing is RestrictionKind.KICKED
+            return Restriction(RestrictionKind.KICKED, reason) if is_kick else None
     return None
 
 

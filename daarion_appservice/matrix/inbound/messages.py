@@ -23,8 +23,8 @@ from ...city.event_fields import (
     type_of,
 )
 from ...city.events import CityEvent
-from ...city.identity import Namespace, Staff
-from ...city.message_edits import Changes
+from ...city.identity import Identities, ServiceUser
+from ...city.message_edits import MessageEdits
 from ...city.messages import Messages, message_of_event
 from ...city.parsing_threads import prose_of
 from ...city.reactions import Reactions
@@ -42,13 +42,20 @@ from ...city.types import (
 )
 from ...clock import now_ms
 from ...storage.database import Transaction
-from ..client.message_content import msgtype_of_file, read_said, replaced, replied_to, shortcode_of, with_place
+from ..client.message_content import (
+    msgtype_of_file,
+    read_message_content,
+    replaced,
+    replied_to,
+    shortcode_of,
+    with_place,
+)
 
 _MAX_ID_CHARS: Final = 255
 
 
 class MessageEvents:
-    def __init__(self, namespace: Namespace, messages: Messages, changes: Changes, reactions: Reactions) -> None:
+    def __init__(self, namespace: Identities, messages: Messages, changes: MessageEdits, reactions: Reactions) -> None:
         self._namespace = namespace
         self._messages = messages
         self._changes = changes
@@ -67,7 +74,7 @@ class MessageEvents:
         return works
 
     def _read(self, event_type: str, content: Event) -> None:
-        said = read_said(event_type, content, self._namespace)
+        said = read_message_content(event_type, content, self._namespace)
         if said is not None and "@" in said.body:
             prose_of(said.body)
 
@@ -109,7 +116,7 @@ class MessageEvents:
         author = await self._author(tx, room, sender_of(event))
         # An edit repeats the whole message; taken as a new one it would stand there twice.
         is_new = author is not None and not replaced(content)
-        said = _shown(read_said(type_of(event), content, self._namespace), room, content) if is_new else None
+        said = _shown(read_message_content(type_of(event), content, self._namespace), room, content) if is_new else None
         if author is None or said is None:
             return []
         happened = await self._messages.receive(
@@ -248,7 +255,7 @@ class MessageEvents:
     ) -> list[CityEvent]:
         content = content_of(event)
         new_content = inner(content, "m.new_content")
-        said = _shown(read_said(type_of(event), new_content, self._namespace), room, new_content)
+        said = _shown(read_message_content(type_of(event), new_content, self._namespace), room, new_content)
         editor = await self._author(tx, room, sender_of(event))
         if said is None or editor is None or (room.archived and history is None):
             return []
@@ -285,8 +292,8 @@ class MessageEvents:
 
     async def _author(self, tx: Transaction, room: Room, user: UserId, *, staff_too: bool = False) -> Author | None:
         """Who sent it; None for the city's own staff, who are nobody there."""
-        who = self._namespace.who(user)
-        if isinstance(who, Staff):
+        who = self._namespace.describe(user)
+        if isinstance(who, ServiceUser):
             return Author(AuthorKind.MATRIX, user, user) if staff_too else None
         kind, author_id = who
         member = await tx.members.get(room.id, user)

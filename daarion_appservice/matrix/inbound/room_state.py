@@ -1,7 +1,7 @@
 """What a room is said to be on Matrix. Each call runs inside the transaction that marks its event done.
 
 What the city itself said comes back as an echo, and changes nothing. Whatever may put a room and its Matrix room apart is only
-noticed here (RoomDoubted): what is really so, and what to do about it, ``rooms`` asks the homeserver.
+noticed here (RoomCheckRequested): what is really so, and what to do about it, ``rooms`` asks the homeserver.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Final
 import structlog
 
 from ...city.event_fields import Event, content_of, event_id_of, name_text, room_of, sender_of, text, topic_text
-from ...city.events import CityEvent, RoomChanged, RoomDoubted
-from ...city.identity import Namespace
+from ...city.events import CityEvent, RoomChanged, RoomCheckRequested
+from ...city.identity import Identities
 from ...city.rooms import Rooms
 from ...city.types import MatrixRoomId, Room
 from ...storage.database import Transaction
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 class RoomStateEvents:
-    def __init__(self, namespace: Namespace, rooms: Rooms) -> None:
+    def __init__(self, namespace: Identities, rooms: Rooms) -> None:
         self._namespace = namespace
         self._rooms = rooms
         self._replaced: set[MatrixRoomId] = set()
@@ -62,18 +62,18 @@ class RoomStateEvents:
     ) -> list[CityEvent]:
         """Both sides changed it at once: Matrix has ours, and the city has what was said on Matrix just before."""
         await tx.rooms.has_on_matrix(room.id, name=name, topic=topic)
-        return [RoomDoubted(room.id)]
+        return [RoomCheckRequested(room.id)]
 
     async def power_levels(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         if not self._governs(event):
             return []
         told, power_levels = await tx.rooms.told(room.id), stored_json(content_of(event))
         if told.archived:  # what stands there is from before it was closed
-            return [] if self._is_own(event) else [RoomDoubted(room.id)]
+            return [] if self._is_own(event) else [RoomCheckRequested(room.id)]
         if power_levels == room.power_levels:
             return []
         await tx.rooms.governed(room.id, power_levels=power_levels)
-        return [RoomDoubted(room.id)]
+        return [RoomCheckRequested(room.id)]
 
     async def join_rules(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         rule = join_rule(content_of(event))
@@ -102,7 +102,7 @@ class RoomStateEvents:
             # No event turns it off. But that it was turned on may have lost state resolution.
             return []
         await tx.rooms.encrypted(room.id, is_on=is_on)
-        return [RoomDoubted(room.id)]
+        return [RoomCheckRequested(room.id)]
 
     async def unreadable(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """``m.room.encrypted``: nobody here can read it, so nobody is shown anything."""
@@ -119,16 +119,16 @@ class RoomStateEvents:
             self._replaced.add(matrix_room)
         else:
             self._replaced.discard(matrix_room)
-        return [] if is_absent(event) and not was_replaced else [RoomDoubted(room.id)]
+        return [] if is_absent(event) and not was_replaced else [RoomCheckRequested(room.id)]
 
     async def canonical_alias(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """What it says is not followed; but somebody was at the room's aliases."""
-        return [RoomDoubted(room.id)] if _is_state(event) else []
+        return [RoomCheckRequested(room.id)] if _is_state(event) else []
 
     async def bot(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """``m.room.member``: somebody put our bot out of the room, or lets it in again."""
         is_bots = text(event, "state_key") == self._namespace.bot
-        return [RoomDoubted(room.id)] if is_bots and text(content_of(event), "membership") in _TURNS else []
+        return [RoomCheckRequested(room.id)] if is_bots and text(content_of(event), "membership") in _TURNS else []
 
     def _governs(self, event: Event) -> bool:
         return _is_state(event) and room_of(event) not in self._replaced

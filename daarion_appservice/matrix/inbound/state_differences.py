@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...city.event_fields import Event, content_of, name_text, sender_of, topic_text
-from ...city.identity import Namespace
-from ...city.types import Member, Room, Standing, Stands, UserId
+from ...city.identity import Identities
+from ...city.types import Member, Restriction, RestrictionKind, Room, UserId
 from ...storage.database import Transaction
 from ..client.room_rules import is_encryption, join_rule, stored_json, visibility_in
 from .current_state import CurrentState, is_absent
@@ -20,7 +20,7 @@ class Known:
     """What the city knew of a room before the room's state was read."""
 
     members: Mapping[UserId, Member]
-    standings: Mapping[UserId, Stands]
+    standings: Mapping[UserId, Restriction]
     moving: frozenset[UserId]
     """Ghosts that have joined or left in the city, and not on Matrix yet."""
 
@@ -30,7 +30,7 @@ async def read_known(tx: Transaction, room: Room) -> Known:
     return Known(members, await tx.standings.of_room(room.id), frozenset(await tx.outbox.moving(room.id)))
 
 
-def differences(namespace: Namespace, room: Room, known: Known, current: CurrentState) -> Iterator[Event]:
+def differences(namespace: Identities, room: Room, known: Known, current: CurrentState) -> Iterator[Event]:
     """The current events (`CurrentState.now`) of all keys of which the city knows something else."""
     for event_type, is_known in _RULES.items():
         event = current.now((event_type, ""))
@@ -52,16 +52,16 @@ def _member(room: Room, user: UserId, event: Event) -> Member | None:
     return read_member(room.id, user, content) if content.get("membership") == "join" else None
 
 
-def _is_standing_known(stands: Stands | None, user: UserId, event: Event) -> bool:
+def _is_standing_known(stands: Restriction | None, user: UserId, event: Event) -> bool:
     standing = stands and stands.standing
     match content_of(event).get("membership"):
         case "ban":
-            return standing is Standing.BANNED
+            return standing is RestrictionKind.BANNED
         case "invite":
-            return standing is Standing.INVITED
+            return standing is RestrictionKind.INVITED
         case "leave" if sender_of(event) != user:
             # None where a ban or an invitation was taken back; whoever handles the event tells the two apart.
-            return standing is Standing.KICKED
+            return standing is RestrictionKind.KICKED
     return standing is None
 
 

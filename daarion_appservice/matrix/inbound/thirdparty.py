@@ -18,7 +18,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from ...city.agents import AgentDirectory
-from ...city.identity import PROTOCOL, Namespace
+from ...city.identity import PROTOCOL, Identities
 from ...city.types import Agent, AgentSlug, AuthorKind, Room, UserId
 from ...storage.database import Database
 from .authentication import HomeserverToken, matrix_error
@@ -44,7 +44,7 @@ JSON = dict[str, Any]
 
 
 class ThirdParty:
-    def __init__(self, database: Database, agents: AgentDirectory, namespace: Namespace, *, hs_token: str) -> None:
+    def __init__(self, database: Database, agents: AgentDirectory, namespace: Identities, *, hs_token: str) -> None:
         self._check_token = HomeserverToken(hs_token).check
         self._database = database
         self._agents = agents
@@ -79,7 +79,7 @@ class ThirdParty:
     async def _user(self, request: web.Request) -> web.Response:
         self._check(request)
         user = UserId(_parameter(request, "userid"))
-        match self._namespace.who(user):
+        match self._namespace.describe(user):
             case AuthorKind.AGENT, slug:
                 agent = self._agents.get(AgentSlug(slug))
                 return _answer([] if agent is None else [self._agent(agent)])

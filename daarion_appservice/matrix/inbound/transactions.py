@@ -46,18 +46,18 @@ _MAX_ID_CHARS: Final = 255
 log = structlog.get_logger()
 
 
-class Queries(Protocol):
+class EntityQueries(Protocol):
     """Answers what the homeserver asks about names of ours."""
 
     async def user_exists(self, user_id: str) -> bool: ...
     async def alias_exists(self, alias: str) -> bool: ...
 
 
-class Receiver:
+class TransactionReceiver:
     def __init__(
         self,
         database: Database,
-        queries: Queries,
+        queries: EntityQueries,
         *,
         hs_token: str,
         now_ms: NowMs,

@@ -23,16 +23,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.event_fields import Event
 from ...city.events import CityEvent
-from ...city.parsing_threads import prepared
+from ...city.parsing_threads import parsed_ahead
 from ...city.ports import NowMs, Publish, publish_all
 from ...city.types import MatrixRoomId, MessageId, Room
-from ...errors import HomeserverAway
+from ...errors import HomeserverUnavailable
 from ...storage.database import Database, Transaction
 from ...storage.inbox import InboxRow
-from ..backfill.gap_backfill import CatchUp
+from ..backfill.gap_backfill import GapBackfill
 from ..backfill.metrics import Missed
-from ..client.monitor import HomeserverWatch
-from .confirmation import Confirmation, Look, read_row
+from ..client.monitor import HomeserverMonitor
+from .confirmation import Confirmation, ConfirmationResult, read_row
 from .dispatch import EventHandlers
 
 MAX_ATTEMPTS: Final = 6
@@ -51,13 +51,13 @@ was acknowledged comes again only when its database was restored from a backup."
 log = structlog.get_logger()
 
 
-class Inbound:
+class InboundWorker:
     def __init__(
         self,
         database: Database,
         handlers: EventHandlers,
-        watch: HomeserverWatch,
-        catch_up: CatchUp,
+        watch: HomeserverMonitor,
+        catch_up: GapBackfill,
         confirmation: Confirmation,
         publish: Publish,
         now_ms: NowMs,
@@ -102,7 +102,7 @@ class Inbound:
     async def refresh_state(self, room: Room) -> None:
         """Take over what a room's current state says, where the city knows something else.
 
-        Raises HomeserverAway, HomeserverRefused.
+        Raises HomeserverUnavailable, HomeserverRefused.
         """
         if room.matrix_room_id is None:
             return
@@ -124,7 +124,7 @@ class Inbound:
                 async with self._turn:
                     retry_at_ms = await self._handle_waiting()
                 await self._prune()
-            except HomeserverAway as error:
+            except HomeserverUnavailable as error:
                 self._watch.lost(error)
                 await asyncio.sleep(_AWAY_PAUSE_S)
                 continue
@@ -175,11 +175,11 @@ class Inbound:
                 await self._drop(look.dropped)
                 await self._handle_all(look, held)
 
-    async def _look_at(self, rows: list[InboxRow], held: dict[str, int]) -> Look | None:
+    async def _look_at(self, rows: list[InboxRow], held: dict[str, int]) -> ConfirmationResult | None:
         """What of the batch is to be handled now; an event that is looked for again later holds up none but itself."""
         now_ms = self._now_ms()
         due = {row.id: self._confirmation.due_ms(row) for row in rows}
-        look = await self._confirmation.look([row for row in rows if due[row.id] <= now_ms])
+        look = await self._confirmation.confirm([row for row in rows if due[row.id] <= now_ms])
         held |= look.held_until_ms
         return look
 
@@ -191,17 +191,17 @@ class Inbound:
         for row in rows:
             self._confirmation.note_dropped(row)
 
-    async def _handle_all(self, look: Look, held: dict[str, int]) -> None:
+    async def _handle_all(self, look: ConfirmationResult, held: dict[str, int]) -> None:
         """Parse the texts of a batch in a thread, then handle it, so that no other transaction waits for the parsing."""
         if not look.rows:
             return
         async with self._database.reading() as tx:
             texts = await self._handlers.ahead(tx, [read_row(row) for row in look.rows if row.id not in look.instead])
-        async with prepared(texts):
+        async with parsed_ahead(texts):
             if not await self._handle_together(look):
                 await self._handle_one_by_one(look, held)
 
-    async def _handle_together(self, look: Look) -> bool:
+    async def _handle_together(self, look: ConfirmationResult) -> bool:
         """All in one transaction; False (and nothing done) when one of them fails."""
         try:
             async with self._database.transaction() as tx:
@@ -212,7 +212,7 @@ class Inbound:
         publish_all(self._publish, happened)
         return True
 
-    async def _handle_one_by_one(self, look: Look, held: dict[str, int]) -> None:
+    async def _handle_one_by_one(self, look: ConfirmationResult, held: dict[str, int]) -> None:
         for row in look.rows:
             if row.matrix_room_id in held:
                 continue
@@ -229,7 +229,7 @@ class Inbound:
             else:
                 publish_all(self._publish, happened)
 
-    async def _handle(self, tx: Transaction, row: InboxRow, look: Look) -> list[CityEvent]:
+    async def _handle(self, tx: Transaction, row: InboxRow, look: ConfirmationResult) -> list[CityEvent]:
         if error := look.failed.get(row.id):
             raise error
         if row.id not in look.instead:

@@ -14,14 +14,14 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from ...city.events import InhabitantRead
-from ...city.identity import Namespace
-from ...city.online_members import Occupancy
+from ...city.events import LocalUserRead
+from ...city.identity import Identities
+from ...city.online_members import OnlineMembers
 from ...city.types import MessageId, RoomId, UserId
-from ...errors import HomeserverAway, HomeserverRefused
+from ...errors import HomeserverRefused, HomeserverUnavailable
 from ...storage.database import Database
 from ..client.homeserver import Homeserver
-from ..client.monitor import HomeserverWatch
+from ..client.monitor import HomeserverMonitor
 from ..ghosts.ghosts import Ghosts
 
 _MOST_WAITING: Final = 1_000
@@ -34,17 +34,17 @@ log = structlog.get_logger()
 _Key = tuple[RoomId, UserId]
 
 
-class ReceiptsOut:
+class ReceiptSender:
     """``on_spoke`` is told of ghosts who read, which makes homeservers show them online."""
 
     def __init__(
         self,
         homeserver: Homeserver,
-        watch: HomeserverWatch,
+        watch: HomeserverMonitor,
         database: Database,
-        namespace: Namespace,
+        namespace: Identities,
         ghosts: Ghosts,
-        occupancy: Occupancy,
+        occupancy: OnlineMembers,
         *,
         on_spoke: Callable[[UserId], None],
     ) -> None:
@@ -61,7 +61,7 @@ class ReceiptsOut:
         self._wake = asyncio.Event()
         self._is_running = False
 
-    def follow(self, event: InhabitantRead) -> None:
+    def follow(self, event: LocalUserRead) -> None:
         key = event.room_id, self._namespace.author(event.author)
         if (
             not self._is_running
@@ -108,7 +108,7 @@ class ReceiptsOut:
             if room is None or room.matrix_room_id is None or message is None or message.matrix_event_id is None:
                 return
             await self._homeserver.send_receipt(room.matrix_room_id, message.matrix_event_id, as_user=user)
-        except HomeserverAway as error:
+        except HomeserverUnavailable as error:
             self._watch.lost(error)
         except (HomeserverRefused, SQLAlchemyError, OSError) as error:
             log.debug("receipt_not_told", user=user, error=str(error))

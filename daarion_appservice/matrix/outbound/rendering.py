@@ -7,8 +7,8 @@ from typing import Any
 
 from ...city.delivery_errors import DeliveryError
 from ...city.events import CityEvent
-from ...city.identity import Namespace, Staff
-from ...city.member_log import RoomMembers
+from ...city.identity import Identities, ServiceUser
+from ...city.member_log import MemberLog
 from ...city.messages import Messages
 from ...city.types import Author, EventId, Message, OutboxKind, UserId
 from ...storage.database import Transaction
@@ -17,7 +17,7 @@ from ..client.message_content import edit_content, message_content, reaction_con
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class OutgoingEvent:
     """One event to send, or to redact."""
 
     sender: Author | None
@@ -32,13 +32,13 @@ class Letter:
     """JOIN or LEAVE: it is no event to send, but the sender itself who comes or goes."""
 
 
-class Letters:
-    def __init__(self, messages: Messages, members: RoomMembers, namespace: Namespace) -> None:
+class OutboxRenderer:
+    def __init__(self, messages: Messages, members: MemberLog, namespace: Identities) -> None:
         self._messages = messages
         self._members = members
         self._namespace = namespace
 
-    async def write(self, tx: Transaction, row: OutboxRow) -> Letter | None:
+    async def write(self, tx: Transaction, row: OutboxRow) -> OutgoingEvent | None:
         """None when there is nothing left to tell, or nobody on Matrix knows what it is about."""
         message = await _message_of(tx, row)
         if message is None:
@@ -92,29 +92,29 @@ class Letters:
         """
         await tx.rooms.hold_any(row.room_id)
         if row.kind is OutboxKind.JOIN and row.user_id is not None:
-            return await self._members.put_out(tx, row.room_id, row.user_id)
+            return await self._members.removed(tx, row.room_id, row.user_id)
         message = await _message_of(tx, row)
         # What came back as an event has arrived, whatever the homeserver answered.
         if row.kind is not OutboxKind.MESSAGE or message is None or message.matrix_event_id is not None:
             return []
         return [await self._messages.given_up(tx, message, error)]
 
-    async def _move(self, tx: Transaction, row: OutboxRow, user: UserId) -> Letter | None:
-        who, member = self._namespace.who(user), await tx.members.get(row.room_id, user)
-        if isinstance(who, Staff) or (row.kind is OutboxKind.JOIN and member is None):
+    async def _move(self, tx: Transaction, row: OutboxRow, user: UserId) -> OutgoingEvent | None:
+        who, member = self._namespace.describe(user), await tx.members.get(row.room_id, user)
+        if isinstance(who, ServiceUser) or (row.kind is OutboxKind.JOIN and member is None):
             return None
         kind, name = who
-        return Letter(Author(kind, name, (member and member.display_name) or name), 0, move=row.kind)
+        return OutgoingEvent(Author(kind, name, (member and member.display_name) or name), 0, move=row.kind)
 
-    async def _message(self, tx: Transaction, message: Message) -> Letter | None:
+    async def _message(self, tx: Transaction, message: Message) -> OutgoingEvent | None:
         if message.matrix_event_id is not None or message.deleted:
             return None
         answered = await tx.messages.get(message.reply_to) if message.reply_to else None
         is_private = await _is_private(tx, message)
         content = message_content(message, answered, self._namespace, is_private=is_private)
-        return Letter(message.author, message.created_at_ms, "m.room.message", content)
+        return OutgoingEvent(message.author, message.created_at_ms, "m.room.message", content)
 
-    async def _edit(self, tx: Transaction, row: OutboxRow, message: Message) -> Letter | None:
+    async def _edit(self, tx: Transaction, row: OutboxRow, message: Message) -> OutgoingEvent | None:
         original = message.matrix_event_id
         if original is None or message.deleted:
             return None
@@ -139,9 +139,9 @@ class Letters:
             told=await tx.revisions.mentioned_before(revision) if revision else message.mentions,
             is_private=await _is_private(tx, message),
         )
-        return Letter(message.author, message.edited_at_ms or message.created_at_ms, "m.room.message", content)
+        return OutgoingEvent(message.author, message.edited_at_ms or message.created_at_ms, "m.room.message", content)
 
-    async def _reaction(self, tx: Transaction, row: OutboxRow, message: Message) -> Letter | None:
+    async def _reaction(self, tx: Transaction, row: OutboxRow, message: Message) -> OutgoingEvent | None:
         reaction = await tx.reactions.get(row.reaction_id) if row.reaction_id else None
         if reaction is None or message.matrix_event_id is None:
             return None
@@ -149,7 +149,7 @@ class Letters:
             return _redaction(reaction.author, reaction.matrix_event_id, reaction.at_ms)
         # Sent even when it was taken back meanwhile: it may have been sent before, and only its event's id is missing.
         content = reaction_content(message.matrix_event_id, reaction)
-        return Letter(reaction.author, reaction.at_ms, "m.reaction", content)
+        return OutgoingEvent(reaction.author, reaction.at_ms, "m.reaction", content)
 
 
 async def _is_private(tx: Transaction, message: Message) -> bool:
@@ -164,5 +164,5 @@ async def _message_of(tx: Transaction, row: OutboxRow) -> Message | None:
 
 def _redaction(
     sender: Author | None, event: EventId | None, at_ms: int, *, edits_by: UserId | None = None
-) -> Letter | None:
-    return None if event is None else Letter(sender, at_ms, redacts=event, edits_by=edits_by)
+) -> OutgoingEvent | None:
+    return None if event is None else OutgoingEvent(sender, at_ms, redacts=event, edits_by=edits_by)

@@ -12,14 +12,14 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from ...city.events import InhabitantTyping, MessagePosted
-from ...city.identity import Namespace
-from ...city.online_members import Occupancy
+from ...city.events import LocalUserTyping, MessagePosted
+from ...city.identity import Identities
+from ...city.online_members import OnlineMembers
 from ...city.types import AuthorKind, RoomId, UserId, is_agent
-from ...errors import HomeserverAway, HomeserverRefused
+from ...errors import HomeserverRefused, HomeserverUnavailable
 from ...storage.database import Database
 from ..client.homeserver import Homeserver
-from ..client.monitor import HomeserverWatch
+from ..client.monitor import HomeserverMonitor
 
 _LASTS_MS: Final = 12_000
 """A little longer than the city waits for the next word that somebody is still typing."""
@@ -28,16 +28,16 @@ _MOST_WAITING: Final = 500
 log = structlog.get_logger()
 
 
-class TypingOut:
+class TypingSender:
     """``on_spoke`` is told of ghosts who typed, which makes homeservers show them online."""
 
     def __init__(
         self,
         homeserver: Homeserver,
-        watch: HomeserverWatch,
+        watch: HomeserverMonitor,
         database: Database,
-        namespace: Namespace,
-        occupancy: Occupancy,
+        namespace: Identities,
+        occupancy: OnlineMembers,
         *,
         on_spoke: Callable[[UserId], None],
     ) -> None:
@@ -54,7 +54,7 @@ class TypingOut:
         self._wake = asyncio.Event()
         self._is_running = False
 
-    def follow(self, event: InhabitantTyping) -> None:
+    def follow(self, event: LocalUserTyping) -> None:
         self._wish(event.room_id, self._namespace.author(event.author), typing=event.typing)
 
     def posted(self, posted: MessagePosted) -> None:
@@ -103,7 +103,7 @@ class TypingOut:
             if room is None or room.matrix_room_id is None:
                 return
             await self._homeserver.set_typing(room.matrix_room_id, user, typing=typing, timeout_ms=_LASTS_MS)
-        except HomeserverAway as error:
+        except HomeserverUnavailable as error:
             self._watch.lost(error)
         except (HomeserverRefused, SQLAlchemyError, OSError) as error:
             log.debug("typing_not_told", user=user, error=str(error))

@@ -19,18 +19,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from ...city.agents import AgentDirectory
 from ...city.delivery_errors import DeliveryError
 from ...city.event_fields import text
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.ports import NowMs, Publish, publish_all
 from ...city.second_me import is_second_me
 from ...city.types import AgentSlug, Author, AuthorKind, EventId, MatrixStatus, OutboxKind, Room, RoomId, UserId
-from ...errors import HomeserverAway, HomeserverError, HomeserverLimited, HomeserverRefused
+from ...errors import HomeserverError, HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
 from ...storage.database import Database
 from ...storage.outbox import DELETIONS, OutboxRow
 from ..client.homeserver import UNKNOWN_DEVICE, Homeserver
-from ..client.monitor import HomeserverWatch
+from ..client.monitor import HomeserverMonitor
 from ..client.refusals import delivery_error
 from ..ghosts.ghosts import PUT_OUT, Ghosts, Profile, is_unregistered
-from .rendering import Letter, Letters
+from .rendering import OutboxRenderer, OutgoingEvent
 
 MAX_ATTEMPTS: Final = 8
 _RETRY_MS: Final = 500
@@ -50,16 +50,16 @@ _LONGEST_WAIT_MS: Final = 2_000
 log = structlog.get_logger()
 
 
-class Outbound:
+class OutboundWorker:
     def __init__(
         self,
         database: Database,
         homeserver: Homeserver,
-        watch: HomeserverWatch,
+        watch: HomeserverMonitor,
         ghosts: Ghosts,
         agents: AgentDirectory,
-        letters: Letters,
-        namespace: Namespace,
+        letters: OutboxRenderer,
+        namespace: Identities,
         publish: Publish,
         now_ms: NowMs,
         *,
@@ -137,7 +137,7 @@ class Outbound:
                 if retry_at_ms is not None:
                     self._held[room] = retry_at_ms
                     return
-        except HomeserverAway as error:
+        except HomeserverUnavailable as error:
             # While it was asked why it had refused a letter.
             self._watch.lost(error)
             self._held[room] = self._now_ms() + _AWAY_RETRY_MS
@@ -167,7 +167,7 @@ class Outbound:
             return self._now_ms() + _UNLINKED_RETRY_MS
         try:
             event_id = await self._send(letter, room, row)
-        except HomeserverAway as error:
+        except HomeserverUnavailable as error:
             self._watch.lost(error)
             await self._watch.wait_up()
             return await self._try_again(row, room, error)
@@ -183,7 +183,7 @@ class Outbound:
         self._mended.discard(row.id)
         return None
 
-    async def _send(self, letter: Letter, room: Room, row: OutboxRow) -> EventId | None:
+    async def _send(self, letter: OutgoingEvent, room: Room, row: OutboxRow) -> EventId | None:
         """The event that it became; None for somebody who came or went."""
         assert room.matrix_room_id is not None
         user = self._user(letter)
@@ -208,12 +208,12 @@ class Outbound:
             ts_ms=letter.at_ms,
         )
 
-    async def _redact(self, letter: Letter, event: EventId, room: Room, row: OutboxRow) -> EventId:
+    async def _redact(self, letter: OutgoingEvent, event: EventId, room: Room, row: OutboxRow) -> EventId:
         assert room.matrix_room_id is not None
         user = self._user(letter)
         # Whoever left, or was put out, does not come back for this; nor must it stay because they may not.
         is_in = room.agent is not None or self._ghosts.is_in(user, room)
-        keeper = self._namespace.keeper(room)
+        keeper = self._namespace.service_user(room)
         if not is_in or row.id in self._mended:
             user = keeper
         redact = partial(
@@ -225,7 +225,7 @@ class Outbound:
                 await redact(edit, f"{row.txn_id}{edit}")
         return await redact(event, row.txn_id)
 
-    def _user(self, letter: Letter) -> UserId:
+    def _user(self, letter: OutgoingEvent) -> UserId:
         return self._namespace.bot if letter.sender is None else self._namespace.author(letter.sender)
 
     async def _bring(self, user: UserId, sender: Author, room: Room, *, anew: bool = False) -> None:
@@ -243,7 +243,7 @@ class Outbound:
         agent = self._agents.get(AgentSlug(author.id)) if author.kind is AuthorKind.AGENT else None
         return Profile(agent.display_name if agent else author.display_name)
 
-    async def _refused(self, row: OutboxRow, letter: Letter, room: Room, error: HomeserverRefused) -> int | None:
+    async def _refused(self, row: OutboxRow, letter: OutgoingEvent, room: Room, error: HomeserverRefused) -> int | None:
         user = self._user(letter)
         if pause_ms := await self._is_not_to_blame(room, error):
             return self._now_ms() + pause_ms
@@ -264,7 +264,7 @@ class Outbound:
         if error.status == 401:
             log.error("token_refused", error=str(error), help="see `daarion-appservice registration check`")
             return _REFUSED_RETRY_MS
-        if isinstance(error, HomeserverLimited):
+        if isinstance(error, HomeserverRateLimited):
             return max(_LIMITED_RETRY_MS, error.retry_after_ms)
         return _UNLINKED_RETRY_MS if error.status == 403 and await self._is_apart(room) else 0
 
@@ -281,11 +281,11 @@ class Outbound:
             return error.status == 403
         return bool(text(tombstone, "replacement_room"))
 
-    async def _mend(self, letter: Letter, user: UserId, room: Room, error: HomeserverRefused) -> bool:
+    async def _mend(self, letter: OutgoingEvent, user: UserId, room: Room, error: HomeserverRefused) -> bool:
         """Whether trying once more may help, and what there is to do before."""
         if error.errcode == UNKNOWN_DEVICE:
             # An admin deleted the device, or deactivated the user, who then has lost name, picture and rooms as well.
-            for each in {user, self._namespace.keeper(room)}:
+            for each in {user, self._namespace.service_user(room)}:
                 await self._ghosts.forget(each)
             return True
         if letter.sender is None or error.errcode == PUT_OUT:
@@ -305,8 +305,8 @@ class Outbound:
         """Something went wrong that is not the letter's fault, unless everything else works and it goes wrong each time."""
         try:
             assert room.matrix_room_id is not None
-            await self._homeserver.joined_members(room.matrix_room_id, as_user=self._namespace.keeper(room))
-        except HomeserverAway:
+            await self._homeserver.joined_members(room.matrix_room_id, as_user=self._namespace.service_user(room))
+        except HomeserverUnavailable:
             return self._now_ms() + _AWAY_RETRY_MS
         except HomeserverRefused:
             return self._now_ms() + _REFUSED_RETRY_MS
@@ -335,7 +335,7 @@ class Outbound:
         )
         return retry_at_ms
 
-    async def _drop(self, row: OutboxRow, letter: Letter | None, error: DeliveryError) -> int | None:
+    async def _drop(self, row: OutboxRow, letter: OutgoingEvent | None, error: DeliveryError) -> int | None:
         """End a letter that has nothing to tell, or may not be sent; return when to try again if it has something by now."""
         if letter is not None or row.kind not in DELETIONS:
             await self._settle(row, error)
@@ -356,7 +356,7 @@ class Outbound:
         self._mended.discard(row.id)
 
 
-def _why_not_said(letter: Letter | None, room: Room | None) -> DeliveryError | None:
+def _why_not_said(letter: OutgoingEvent | None, room: Room | None) -> DeliveryError | None:
     """In a chat that is over, where nobody says or hears anything; or an answer of Second Me that others would hear by now."""
     if letter is None or room is None or room.agent is None:
         return None
@@ -367,7 +367,7 @@ def _why_not_said(letter: Letter | None, room: Room | None) -> DeliveryError | N
     return DeliveryError.NOT_PRIVATE if is_private and room.in_company else None
 
 
-def _is_so_already(letter: Letter, error: HomeserverRefused) -> bool:
+def _is_so_already(letter: OutgoingEvent, error: HomeserverRefused) -> bool:
     """Whether it is there already, or not there any more, which is all that was wanted; whoever is not there need not go."""
     return (
         error.errcode == "M_DUPLICATE_ANNOTATION"

@@ -16,17 +16,17 @@ from typing import Any, Final
 
 import structlog
 
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.types import MatrixRoomId, RoomId, UserId
-from ...errors import HomeserverAway, HomeserverRefused, HomeserverSlow
+from ...errors import HomeserverRefused, HomeserverTimeout, HomeserverUnavailable
 from ...realtime.isolation import isolated
 from ..client.homeserver import JSON, Homeserver
-from ..client.monitor import HomeserverWatch
+from ..client.monitor import HomeserverMonitor
 from ..client.refusals import may_answer_later
 from ..ghosts.ghosts import Ghosts, Profile, is_unregistered
-from .observer_coverage import Sight
-from .typing import TypingNotices
-from .user_presence import People
+from .observer_coverage import ObserverCoverage
+from .typing import RemoteTyping
+from .user_presence import UserPresence
 
 _POLL_MS: Final = 25_000
 _LATE_S: Final = 10.0
@@ -58,12 +58,12 @@ class Observer:
     def __init__(
         self,
         homeserver: Homeserver,
-        watch: HomeserverWatch,
+        watch: HomeserverMonitor,
         ghosts: Ghosts,
-        namespace: Namespace,
-        people: People,
-        sight: Sight,
-        typing: TypingNotices,
+        namespace: Identities,
+        people: UserPresence,
+        sight: ObserverCoverage,
+        typing: RemoteTyping,
         *,
         say_again_s: float,
     ) -> None:
@@ -149,7 +149,7 @@ class Observer:
             try:
                 with isolated("observer", "sync"):
                     since = await (self._look_again(token) if token else self._look_at_all())
-            except HomeserverAway as error:
+            except HomeserverUnavailable as error:
                 self._watch.lost(error)
                 await self._look_away(_AWAY_PAUSE_S)
             except HomeserverRefused as error:
@@ -192,7 +192,7 @@ class Observer:
             async with asyncio.timeout(_POLL_MS / 1000 + _LATE_S):
                 return await self._poll(since, _POLL_MS)
         except TimeoutError as error:
-            raise HomeserverSlow(f"{self._homeserver.address} did not end the observer's poll") from error
+            raise HomeserverTimeout(f"{self._homeserver.address} did not end the observer's poll") from error
 
     async def _poll(self, since: str | None, timeout_ms: int) -> JSON:
         return await self._homeserver.sync(since=since, filter_json=_FILTER, timeout_ms=timeout_ms, as_user=self._user)
@@ -208,7 +208,7 @@ class Observer:
             try:
                 with isolated("observer", user):
                     await self._people.learn(user, self._ask)
-            except HomeserverAway as error:
+            except HomeserverUnavailable as error:
                 self._watch.lost(error)
                 self._sight.put_back()
                 await asyncio.sleep(_AWAY_PAUSE_S)

@@ -21,15 +21,15 @@ from contextlib import suppress
 from typing import Final
 
 from ...city.events import MembershipChanged
-from ...city.online_members import Occupancy
+from ...city.online_members import OnlineMembers
 from ...city.types import RoomId, UserId, person_subject
 
 SETTLE_S: Final = 1.0
 """Seconds between a join or leave and the request for the user's presence."""
 
 
-class Sight:
-    def __init__(self, occupancy: Occupancy, *, settle_s: float = SETTLE_S) -> None:
+class ObserverCoverage:
+    def __init__(self, occupancy: OnlineMembers, *, settle_s: float = SETTLE_S) -> None:
         self._occupancy = occupancy
         self._settle_s = settle_s
         self._rooms: frozenset[RoomId] = frozenset()

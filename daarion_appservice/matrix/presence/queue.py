@@ -16,7 +16,7 @@ from typing import Final
 
 from ...city.presence import Status
 from ...city.types import UserId
-from .refreshes import Refreshes
+from .refreshes import RefreshSchedule
 
 _RETRY_MS: Final = 2_000
 """How soon somebody is told of again after it did not work."""
@@ -25,7 +25,7 @@ _FORGOTTEN_MS: Final = 120_000
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class DesiredPresence:
     """What the homeserver should show of a ghost."""
 
     status: Status
@@ -37,15 +37,15 @@ class Wish:
         return None if self.status is Status.OFFLINE else self.status_msg or None
 
 
-GONE: Final = Wish(Status.OFFLINE, None)
+GONE: Final = DesiredPresence(Status.OFFLINE, None)
 
 
-class Plan:
+class PresenceQueue:
     """Times are milliseconds since 1970; none goes back."""
 
     def __init__(self, *, period_ms: int) -> None:
-        self.refreshes = Refreshes(period_ms=period_ms)
-        self.wishes: dict[UserId, Wish] = {}
+        self.refreshes = RefreshSchedule(period_ms=period_ms)
+        self.wishes: dict[UserId, DesiredPresence] = {}
         """Everybody who is not offline, and those whose going offline was not told yet."""
         self._changed: OrderedDict[UserId, None] = OrderedDict()
         """A set that keeps the order in which they changed."""
@@ -59,7 +59,7 @@ class Plan:
 
     # --- what is wished -------------------------------------------------------------------------------
 
-    def wish(self, user: UserId, wish: Wish, now_ms: int) -> None:
+    def wish(self, user: UserId, wish: DesiredPresence, now_ms: int) -> None:
         self.wishes[user] = wish
         if not self._rests:
             self._changed.setdefault(user)
@@ -136,7 +136,7 @@ class Plan:
 
     # --- what became of it ----------------------------------------------------------------------------
 
-    def told(self, user: UserId, wish: Wish, now_ms: int) -> None:
+    def told(self, user: UserId, wish: DesiredPresence, now_ms: int) -> None:
         """The homeserver took it."""
         self._being_told.discard(user)
         self._later.pop(user, None)

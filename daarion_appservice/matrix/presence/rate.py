@@ -37,7 +37,7 @@ _NEVER: Final = float("-inf")
 _LONG_S: Final = float("inf")
 
 
-class Budget:
+class AdaptiveRateLimiter:
     """Times are seconds on any steady clock; none goes back."""
 
     def __init__(self, *, most_per_s: float) -> None:

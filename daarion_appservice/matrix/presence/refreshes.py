@@ -20,7 +20,7 @@ _LATE: Final = 4 / 3
 _NEVER_MS: Final = 0
 
 
-class Refreshes:
+class RefreshSchedule:
     """Times are milliseconds since 1970; none goes back."""
 
     def __init__(self, *, period_ms: int) -> None:

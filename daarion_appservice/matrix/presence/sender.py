@@ -22,18 +22,18 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.events import PresenceChanged
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.ports import NowMs
 from ...city.presence import Status
 from ...city.types import UserId
-from ...errors import HomeserverAway, HomeserverError, HomeserverLimited, HomeserverRefused
-from ..client.monitor import HomeserverWatch
+from ...errors import HomeserverError, HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
+from ..client.monitor import HomeserverMonitor
 from ..ghosts.ghosts import Ghosts, is_unregistered
-from ..ghosts.status_text import StatusTexts
-from .queue import GONE, Plan, Wish
-from .rate import Budget
-from .timeout_probe import UNKNOWN_MS, Patience
-from .transport import Answer, Teller, Tellers, Told
+from ..ghosts.status_text import StatusTextWriter
+from .queue import GONE, DesiredPresence, PresenceQueue
+from .rate import AdaptiveRateLimiter
+from .timeout_probe import UNKNOWN_MS, PresenceTimeoutProbe
+from .transport import PresenceTransport, PresenceTransportChooser, PresenceUpdate, PresenceUpdateResult
 
 ON_MATRIX: Final = {Status.ONLINE: "online", Status.AWAY: "unavailable", Status.OFFLINE: "offline"}
 
@@ -48,15 +48,15 @@ _SETTLED_S: Final = 60.0
 log = structlog.get_logger()
 
 
-class PresenceMirror:
+class PresenceSender:
     def __init__(
         self,
-        tellers: Tellers,
-        watch: HomeserverWatch,
+        tellers: PresenceTransportChooser,
+        watch: HomeserverMonitor,
         ghosts: Ghosts,
-        namespace: Namespace,
-        texts: StatusTexts,
-        patience: Patience,
+        namespace: Identities,
+        texts: StatusTextWriter,
+        patience: PresenceTimeoutProbe,
         now_ms: NowMs,
         *,
         refresh_s: float,
@@ -65,7 +65,7 @@ class PresenceMirror:
     ) -> None:
         """``refresh_s`` is the period of refreshes; 0: as the homeserver's patience allows."""
         self._tellers = tellers
-        self._teller: Teller | None = None
+        self._teller: PresenceTransport | None = None
         """None until the homeserver was asked which it bears."""
         self._watch = watch
         self._ghosts = ghosts
@@ -74,9 +74,9 @@ class PresenceMirror:
         self._patience = None if refresh_s else patience
         self._now_ms = now_ms
         self._most_in_flight = in_flight
-        self._budget = Budget(most_per_s=requests_per_s)
+        self._budget = AdaptiveRateLimiter(most_per_s=requests_per_s)
         self._period_ms = int(refresh_s * 1000) or UNKNOWN_MS
-        self._plan = Plan(period_ms=self._period_ms)
+        self._plan = PresenceQueue(period_ms=self._period_ms)
         self._profiles: OrderedDict[UserId, None] = OrderedDict()
         """Whose status text may not be what stands in the profile; a set that keeps its order."""
         self._in_flight = 0
@@ -92,7 +92,7 @@ class PresenceMirror:
         user = self._namespace.ghost(change.transition.subject)
         if user is not None:
             shown = change.transition.after
-            self._plan.wish(user, Wish(shown.status, shown.status_msg), self._now_ms())
+            self._plan.wish(user, DesiredPresence(shown.status, shown.status_msg), self._now_ms())
             self._wake.set()
 
     def ghost_ready(self, user: UserId) -> None:
@@ -141,7 +141,7 @@ class PresenceMirror:
         if self._teller is not None:
             self._refresh_for(self._teller)
 
-    def _refresh_for(self, teller: Teller) -> None:
+    def _refresh_for(self, teller: PresenceTransport) -> None:
         self._plan.refreshes.period_ms = self._period_ms if teller.renew_s is None else _KEPT_MS
         self._wake.set()
 
@@ -179,10 +179,10 @@ class PresenceMirror:
             self._teller = teller
             self._refresh_for(teller)
 
-    def _has_room(self, teller: Teller) -> bool:
+    def _has_room(self, teller: PresenceTransport) -> bool:
         return self._in_flight < min(self._most_in_flight, teller.in_flight or self._most_in_flight)
 
-    def _next_request(self, teller: Teller) -> Callable[[], Awaitable[None]] | None:
+    def _next_request(self, teller: PresenceTransport) -> Callable[[], Awaitable[None]] | None:
         if not self._has_room(teller) or self._budget.wait_s(_clock_s()):
             return None
         if users := list(islice(self._to_tell(), teller.at_once)):
@@ -230,7 +230,7 @@ class PresenceMirror:
             self._in_flight -= 1
             self._wake.set()
 
-    async def _sleep(self, teller: Teller) -> None:
+    async def _sleep(self, teller: PresenceTransport) -> None:
         """Until there may be something to send."""
         timeout_s: float | None = None
         if self._has_room(teller):
@@ -241,7 +241,7 @@ class PresenceMirror:
         except TimeoutError:
             return
 
-    def _until_due_s(self, teller: Teller) -> float | None:
+    def _until_due_s(self, teller: PresenceTransport) -> float | None:
         due_ms = self._plan.due_ms
         due_s = [] if due_ms is None else [(due_ms - self._now_ms()) / 1000]
         if teller.renew_s is not None:
@@ -250,13 +250,13 @@ class PresenceMirror:
 
     # --- telling --------------------------------------------------------------------------------------
 
-    async def _tell(self, teller: Teller, users: list[UserId]) -> None:
+    async def _tell(self, teller: PresenceTransport, users: list[UserId]) -> None:
         wishes = {user: self._plan.wishes[user] for user in users}
         began_s = _clock_s()
         self._renew_at_s = began_s + (teller.renew_s or 0.0)
         try:
-            answer = await teller.tell(_told(wishes))
-        except HomeserverLimited as error:
+            answer = await teller.send(_told(wishes))
+        except HomeserverRateLimited as error:
             self._was_limited(error)
             for user in users:
                 self._plan.limited(user)
@@ -276,7 +276,7 @@ class PresenceMirror:
             self._budget.answered((now_s - began_s) / max(1, len(users)), now_s)
             await self._were_told(wishes, answer)
 
-    async def _were_told(self, wishes: dict[UserId, Wish], answer: Answer) -> None:
+    async def _were_told(self, wishes: dict[UserId, DesiredPresence], answer: PresenceUpdateResult) -> None:
         for user, wish in wishes.items():
             if user in answer.refused:
                 await self._was_refused(user, answer.refused[user])
@@ -285,7 +285,7 @@ class PresenceMirror:
         if answer.has_forgotten:
             self._plan.tell_all()
 
-    def _is_told(self, user: UserId, wish: Wish) -> None:
+    def _is_told(self, user: UserId, wish: DesiredPresence) -> None:
         self._plan.told(user, wish, self._now_ms())
         if not self._texts.is_right(user, wish.text):
             self._profiles.setdefault(user)
@@ -301,12 +301,12 @@ class PresenceMirror:
         except (SQLAlchemyError, OSError) as problem:
             log.warning("ghost_not_forgotten", user=user, error=str(problem), help="the database does not answer")
 
-    def _was_limited(self, error: HomeserverLimited) -> None:
+    def _was_limited(self, error: HomeserverRateLimited) -> None:
         log.debug("presence_limited", retry_after_ms=error.retry_after_ms)
         self._budget.limited(error.retry_after_ms / 1000, _clock_s())
 
     def _did_not_work(self, error: HomeserverError) -> None:
-        if isinstance(error, HomeserverAway):
+        if isinstance(error, HomeserverUnavailable):
             self._budget.unanswered(_clock_s())
             self._watch.lost(error)
         else:
@@ -315,7 +315,7 @@ class PresenceMirror:
     async def _show_text(self, user: UserId) -> None:
         try:
             await self._texts.show(user, self._plan.wishes.get(user, GONE).text)
-        except HomeserverLimited as error:
+        except HomeserverRateLimited as error:
             self._was_limited(error)
             self._profiles.setdefault(user)
         except HomeserverError as error:
@@ -343,7 +343,7 @@ class PresenceMirror:
             )
 
 
-async def _take_offline(teller: Teller, users: Iterator[UserId]) -> None:
+async def _take_offline(teller: PresenceTransport, users: Iterator[UserId]) -> None:
     while batch := list(islice(users, teller.at_once)):
         try:
             answer = await _tell_patiently(teller, _told(dict.fromkeys(batch, GONE)))
@@ -353,16 +353,16 @@ async def _take_offline(teller: Teller, users: Iterator[UserId]) -> None:
             log.warning("presence_refused", user=user, error=str(refusal))
 
 
-async def _tell_patiently(teller: Teller, presences: list[Told]) -> Answer:
+async def _tell_patiently(teller: PresenceTransport, presences: list[PresenceUpdate]) -> PresenceUpdateResult:
     while True:
         try:
-            return await teller.tell(presences)
-        except HomeserverLimited as error:
+            return await teller.send(presences)
+        except HomeserverRateLimited as error:
             await asyncio.sleep(error.retry_after_ms / 1000)
 
 
-def _told(wishes: dict[UserId, Wish]) -> list[Told]:
-    return [Told(user, ON_MATRIX[wish.status], wish.status_msg) for user, wish in wishes.items()]
+def _told(wishes: dict[UserId, DesiredPresence]) -> list[PresenceUpdate]:
+    return [PresenceUpdate(user, ON_MATRIX[wish.status], wish.status_msg) for user, wish in wishes.items()]
 
 
 def _clock_s() -> float:

@@ -21,13 +21,13 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.types import UserId
 from ...config import CITIZEN_PREFIX
-from ...errors import HomeserverAway, HomeserverError
+from ...errors import HomeserverError, HomeserverUnavailable
 from ...storage.database import Database
 from ..client.homeserver import Homeserver
-from ..client.monitor import HomeserverWatch
+from ..client.monitor import HomeserverMonitor
 
 UNKNOWN_MS: Final = 22_000
 """The period of refreshes for a homeserver of which nothing is known: well below Synapse's default."""
@@ -57,9 +57,9 @@ def period_ms(held_ms: int) -> int:
     return min(_LONGEST_MS, max(UNKNOWN_MS, int((held_ms - _COARSE_MS) * _SHARE)))
 
 
-class Patience:
+class PresenceTimeoutProbe:
     def __init__(
-        self, homeserver: Homeserver, watch: HomeserverWatch, database: Database, namespace: Namespace
+        self, homeserver: Homeserver, watch: HomeserverMonitor, database: Database, namespace: Identities
     ) -> None:
         self._homeserver = homeserver
         self._watch = watch
@@ -89,7 +89,7 @@ class Patience:
             absences = self._watch.absences
             try:
                 held_ms = await self._measure()
-            except HomeserverAway as error:
+            except HomeserverUnavailable as error:
                 self._watch.lost(error)
             except HomeserverError as error:
                 log.debug("presence_timeout_unknown", error=str(error))

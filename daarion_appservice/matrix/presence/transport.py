@@ -14,7 +14,7 @@ import structlog
 from mautrix.api import Method, PathBuilder
 
 from ...city.types import UserId
-from ...errors import HomeserverError, HomeserverLimited, HomeserverRefused
+from ...errors import HomeserverError, HomeserverRateLimited, HomeserverRefused
 from ..client.homeserver import Homeserver
 
 _MODULE: Final = PathBuilder("_synapse/client/daarion/presence")
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class PresenceUpdate:
     """What the homeserver should show of a ghost, in its own words (``online``, ``unavailable``, ``offline``)."""
 
     user: UserId
@@ -35,14 +35,14 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PresenceUpdateResult:
     refused: dict[UserId, HomeserverRefused] = field(default_factory=dict)
     """Those of whom the homeserver will not hear."""
     has_forgotten: bool = False
     """Whether it has let everybody go of whom it was told before."""
 
 
-class Teller(Protocol):
+class PresenceTransport(Protocol):
     @property
     def at_once(self) -> int:
         """How many may be told in one request."""
@@ -55,19 +55,19 @@ class Teller(Protocol):
     def renew_s(self) -> float | None:
         """Everybody stays as told while something is told so often; None: only who is told again."""
 
-    async def tell(self, presences: Sequence[Told]) -> Answer:
+    async def send(self, presences: Sequence[PresenceUpdate]) -> PresenceUpdateResult:
         """One request. Raises HomeserverError when nobody was told."""
 
 
-class Tellers:
+class PresenceTransportChooser:
     def __init__(self, homeserver: Homeserver, *, may_use_module: bool) -> None:
         self._homeserver = homeserver
         self._may_use_module = may_use_module
 
-    async def choose(self) -> Teller:
+    async def choose(self) -> PresenceTransport:
         """The best way that this homeserver takes."""
         if not self._may_use_module:
-            return OneByOne(self._homeserver)
+            return ClientApiTransport(self._homeserver)
         try:
             answer = await self._homeserver.request(Method.GET, _MODULE)
         except HomeserverError:
@@ -77,11 +77,11 @@ class Tellers:
                 name == _MODULE_NAME
             ):
                 log.info("presence_module_found", version=answer.get("version"))
-                return ByModule(self._homeserver, at_once=min(most, _MOST_AT_ONCE), renew_s=timeout_s / 3)
-        return OneByOne(self._homeserver)
+                return ModuleTransport(self._homeserver, at_once=min(most, _MOST_AT_ONCE), renew_s=timeout_s / 3)
+        return ClientApiTransport(self._homeserver)
 
 
-class OneByOne:
+class ClientApiTransport:
     at_once = 1
     in_flight = None
     renew_s = None
@@ -89,18 +89,18 @@ class OneByOne:
     def __init__(self, homeserver: Homeserver) -> None:
         self._homeserver = homeserver
 
-    async def tell(self, presences: Sequence[Told]) -> Answer:
+    async def send(self, presences: Sequence[PresenceUpdate]) -> PresenceUpdateResult:
         (told,) = presences
         try:
             await self._homeserver.set_presence(told.user, told.presence, told.status_msg)
-        except HomeserverLimited:
+        except HomeserverRateLimited:
             raise
         except HomeserverRefused as error:
-            return Answer({told.user: error})
-        return Answer()
+            return PresenceUpdateResult({told.user: error})
+        return PresenceUpdateResult()
 
 
-class ByModule:
+class ModuleTransport:
     in_flight = 1
     """Two requests at the same time could arrive in the other order."""
 
@@ -110,13 +110,13 @@ class ByModule:
         self.renew_s = renew_s
         self._lease: Any = None
 
-    async def tell(self, presences: Sequence[Told]) -> Answer:
+    async def send(self, presences: Sequence[PresenceUpdate]) -> PresenceUpdateResult:
         users = [{"user_id": told.user, "presence": told.presence, "status_msg": told.status_msg} for told in presences]
         answer = await self._homeserver.request(Method.POST, _MODULE, {"users": users})
         if not isinstance(answer, dict):
             raise HomeserverRefused(200, "M_UNKNOWN", "the presence module answered something else")
         lease, self._lease = self._lease, answer.get("lease")
-        return Answer(
+        return PresenceUpdateResult(
             {UserId(each["user_id"]): _refusal(each) for each in answer.get("refused", [])},
             has_forgotten=lease not in {None, self._lease},
         )

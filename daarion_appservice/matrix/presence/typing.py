@@ -6,20 +6,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from ...city.events import MembershipChanged, TypingChanged
-from ...city.identity import Namespace, is_user_id
+from ...city.identity import Identities, is_user_id
 from ...city.ports import Publish
 from ...city.types import MatrixRoomId, RoomId, SubjectId, UserId, person_subject
-from ...city.typing_state import Typists
+from ...city.typing_state import TypingState
 
 _MOST_TYPING: Final = 50
 """Of one room: who would tell of more is no person, and nobody could read it."""
 
 
-class TypingNotices:
-    def __init__(self, namespace: Namespace, publish: Publish) -> None:
+class RemoteTyping:
+    def __init__(self, namespace: Identities, publish: Publish) -> None:
         self._namespace = namespace
         self._publish = publish
-        self._typists = Typists()
+        self._typists = TypingState()
 
     def take(self, answer: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]) -> None:
         """Changes. ``rooms`` are those of the city by their Matrix rooms; others are nothing to it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.rooms import Rooms, check_slug
 from ...city.text_sanitizing import MAX_TOPIC_CHARS, one_line, storable
 from ...city.types import MatrixRoomId, Room
@@ -18,7 +18,7 @@ class Adoption:
         self,
         homeserver: Homeserver,
         database: Database,
-        namespace: Namespace,
+        namespace: Identities,
         rooms: Rooms,
         matrix_rooms: MatrixRooms,
     ) -> None:

@@ -22,20 +22,20 @@ from sqlalchemy.exc import SQLAlchemyError
 from ...city.agents import AgentDirectory
 from ...city.event_fields import SAID, Event, content_of, text, type_of
 from ...city.events import DirectChatChanged
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.messages import Draft, Messages
 from ...city.ports import NowMs
 from ...city.types import Author, AuthorKind, HistoryVisibility, MatrixRoomId, Room, RoomId, UserId
-from ...errors import CityError, HomeserverAway, HomeserverRefused
+from ...errors import CityError, HomeserverRefused, HomeserverUnavailable
 from ...storage.database import Database
 from ...storage.inbox import ReceivedEvent
 from ..client.homeserver import Homeserver
-from ..client.monitor import HomeserverWatch
+from ..client.monitor import HomeserverMonitor
 from ..client.room_rules import is_encryption, join_rule, visibility_in
 from ..ghosts.ghosts import Ghosts, profile_of
 from ..inbound.direct_chats import NO_SUCH_AGENT, UNREADABLE
 from ..inbound.transactions import received
-from ..inbound.worker import Inbound
+from ..inbound.worker import InboundWorker
 
 _PAGE: Final = 50
 """So much of what was said before the ghost came is read."""
@@ -70,12 +70,12 @@ class DirectChats:
         self,
         database: Database,
         homeserver: Homeserver,
-        watch: HomeserverWatch,
+        watch: HomeserverMonitor,
         ghosts: Ghosts,
         agents: AgentDirectory,
         messages: Messages,
-        namespace: Namespace,
-        inbound: Inbound,
+        namespace: Identities,
+        inbound: InboundWorker,
         now_ms: NowMs,
     ) -> None:
         self._database = database
@@ -136,7 +136,7 @@ class DirectChats:
             # Nothing that is said there is handled before what was said earlier, and not heard.
             async with self._inbound.holding_back(chat.matrix_room_id):
                 await self._keep(chat)
-        except HomeserverAway as error:
+        except HomeserverUnavailable as error:
             self._watch.lost(error)
             await self._later(chat, error)
         except (HomeserverRefused, CityError, SQLAlchemyError, OSError) as error:
@@ -165,10 +165,10 @@ class DirectChats:
             )
 
     async def _keep(self, chat: Room) -> None:
-        """Raises HomeserverRefused, HomeserverAway."""
+        """Raises HomeserverRefused, HomeserverUnavailable."""
         agent = self._agents.get(chat.agent) if chat.agent else None
         assert chat.matrix_room_id is not None
-        ghost = self._namespace.keeper(chat)
+        ghost = self._namespace.service_user(chat)
         if agent is None:
             await self._decline(chat, ghost)
             await self._close(chat)

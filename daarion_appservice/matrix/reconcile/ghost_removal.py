@@ -14,17 +14,17 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.agents import AgentDirectory
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.ports import NowMs
 from ...city.types import AgentSlug, Room, RoomId, UserId
-from ...errors import HomeserverAway, HomeserverRefused
+from ...errors import HomeserverRefused, HomeserverUnavailable
 from ...realtime.isolation import isolated
 from ...storage.database import Database
 from ...storage.removed_agents import RemovedAgent
 from ..client.homeserver import Homeserver
-from ..client.monitor import HomeserverWatch
+from ..client.monitor import HomeserverMonitor
 from ..ghosts.ghosts import Ghosts, is_unregistered
-from ..ghosts.role_field import RoleFields
+from ..ghosts.role_field import RoleFieldWriter
 from ..inbound.direct_chats import NO_SUCH_AGENT
 
 _LOOK_AGAIN_MS: Final = 30_000
@@ -35,16 +35,16 @@ _AT_ONCE: Final = 8
 log = structlog.get_logger()
 
 
-class Farewells:
+class GhostRemoval:
     def __init__(
         self,
         homeserver: Homeserver,
-        watch: HomeserverWatch,
+        watch: HomeserverMonitor,
         database: Database,
         ghosts: Ghosts,
-        roles: RoleFields,
+        roles: RoleFieldWriter,
         agents: AgentDirectory,
-        namespace: Namespace,
+        namespace: Identities,
         now_ms: NowMs,
     ) -> None:
         self._homeserver = homeserver
@@ -56,7 +56,7 @@ class Farewells:
         self._namespace = namespace
         self._now_ms = now_ms
 
-    async def say(self) -> tuple[list[AgentSlug], bool]:
+    async def run(self) -> tuple[list[AgentSlug], bool]:
         """For everybody who was removed. Answers who that was, and whether nothing is left to do for any of them."""
         async with self._database.reading() as tx:
             noted = await tx.removed_agents.all()
@@ -73,7 +73,7 @@ class Farewells:
             try:
                 with isolated("farewells", removed.slug):
                     return await self._say(removed, rooms)
-            except HomeserverAway as error:
+            except HomeserverUnavailable as error:
                 self._watch.lost(error)
             except HomeserverRefused as error:
                 log.warning("ghost_not_gone", agent=removed.slug, error=str(error), help="trying again")

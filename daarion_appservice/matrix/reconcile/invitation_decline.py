@@ -14,17 +14,17 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.event_fields import Event, is_signed, text, type_of
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.ports import NowMs, Publish, publish_all
 from ...city.types import MatrixRoomId, UserId
-from ...errors import HomeserverAway, HomeserverRefused
+from ...errors import HomeserverRefused, HomeserverUnavailable
 from ...realtime.isolation import isolated
 from ...storage.database import Database
 from ...storage.invitations import Invitation
 from ..client.homeserver import Homeserver
-from ..client.monitor import HomeserverWatch
+from ..client.monitor import HomeserverMonitor
 from ..ghosts.ghosts import Ghosts, is_unregistered
-from ..inbound.direct_chats import DirectChatEvents
+from ..inbound.direct_chats import DirectChatHandlers
 
 _BATCH: Final = 50
 _LOOK_S: Final = 10.0
@@ -43,11 +43,11 @@ class InvitationDecliner:
     def __init__(
         self,
         homeserver: Homeserver,
-        watch: HomeserverWatch,
+        watch: HomeserverMonitor,
         database: Database,
         ghosts: Ghosts,
-        chats: DirectChatEvents,
-        namespace: Namespace,
+        chats: DirectChatHandlers,
+        namespace: Identities,
         publish: Publish,
         now_ms: NowMs,
     ) -> None:
@@ -75,7 +75,7 @@ class InvitationDecliner:
                 await self._watch.wait_up()
                 try:
                     await self._decline_due()
-                except HomeserverAway as error:
+                except HomeserverUnavailable as error:
                     self._watch.lost(error)
                 except (SQLAlchemyError, OSError) as error:
                     log.error(
@@ -98,14 +98,14 @@ class InvitationDecliner:
                 return
 
     async def _decline(self, invitation: Invitation) -> None:
-        """Raises HomeserverAway, and what the database raises."""
+        """Raises HomeserverUnavailable, and what the database raises."""
         try:
             # Synapse lets nobody act as a user who is not registered, and takes invitations of such users all the same.
             await self._ghosts.ensure_registered(invitation.user_id)
             await self._homeserver.leave(
                 invitation.matrix_room_id, as_user=invitation.user_id, reason=invitation.reason
             )
-        except HomeserverAway:
+        except HomeserverUnavailable:
             raise
         except HomeserverRefused as error:
             if is_unregistered(error) or error.status not in {*_GONE, _TAKEN}:
@@ -143,7 +143,7 @@ class InvitationDecliner:
                 for matrix_room, state in invited.items():
                     with isolated("invitations", user):
                         await self._take(user, matrix_room, state)
-        except HomeserverAway as error:
+        except HomeserverUnavailable as error:
             self._watch.lost(error)
             await asyncio.sleep(_AWAY_PAUSE_S)
             return False

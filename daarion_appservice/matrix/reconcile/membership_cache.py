@@ -8,9 +8,9 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from ...city.events import CityMissed, MembershipChanged
-from ...city.identity import Namespace
-from ...city.online_members import Occupancy
+from ...city.events import EventsMissed, MembershipChanged
+from ...city.identity import Identities
+from ...city.online_members import OnlineMembers
 from ...city.types import RoomId, SubjectId
 from ...realtime.bus import Bus
 from ...storage.database import Database
@@ -20,8 +20,8 @@ _RETRY_S: Final = 1.0
 log = structlog.get_logger()
 
 
-class Memberships:
-    def __init__(self, database: Database, bus: Bus, occupancy: Occupancy, namespace: Namespace) -> None:
+class MembershipCache:
+    def __init__(self, database: Database, bus: Bus, occupancy: OnlineMembers, namespace: Identities) -> None:
         self._database = database
         self._bus = bus
         self._occupancy = occupancy
@@ -29,7 +29,7 @@ class Memberships:
         self._missed = asyncio.Event()
         self._moved: set[tuple[RoomId, SubjectId]] | None = None
         """Whose membership changed while the database is read: what is heard is newer than what is read."""
-        bus.subscribe(CityMissed, lambda _: self._missed.set())
+        bus.subscribe(EventsMissed, lambda _: self._missed.set())
         bus.subscribe(MembershipChanged, self._note)
 
     async def load(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from ...city.agents import AgentDirectory
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.types import AgentSlug, AuthorKind, UserId
 from ...errors import HomeserverError
 from ..ghosts.ghosts import Ghosts, profile_of
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 
 class CityQueries:
-    def __init__(self, agents: AgentDirectory, ghosts: Ghosts, rooms: MatrixRooms, namespace: Namespace) -> None:
+    def __init__(self, agents: AgentDirectory, ghosts: Ghosts, rooms: MatrixRooms, namespace: Identities) -> None:
         self._agents = agents
         self._ghosts = ghosts
         self._rooms = rooms
@@ -24,7 +24,7 @@ class CityQueries:
     async def user_exists(self, user_id: str) -> bool:
         """Whether this is an agent of the city, whose ghost is then registered, or a ghost that is there."""
         user = UserId(user_id)
-        match self._namespace.who(user):
+        match self._namespace.describe(user):
             case AuthorKind.AGENT, slug:
                 agent = self._agents.get(AgentSlug(slug))
                 if agent is None:

@@ -14,20 +14,20 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.agents import AgentDirectory
-from ...city.identity import Namespace
+from ...city.identity import Identities
 from ...city.types import Agent, MatrixRoomId, MatrixStatus, Room, RoomId, UserId
-from ...errors import HomeserverAway, HomeserverRefused
+from ...errors import HomeserverRefused, HomeserverUnavailable
 from ...realtime.isolation import isolated
 from ...storage.database import Database
 from ..client.homeserver import Homeserver
-from ..client.monitor import HomeserverWatch
+from ..client.monitor import HomeserverMonitor
 from ..client.refusals import advice
 from ..ghosts.ghosts import Ghosts, Profile, is_unregistered, profile_of
-from ..ghosts.role_field import RoleFields
-from ..outbound.worker import Outbound
+from ..ghosts.role_field import RoleFieldWriter
+from ..outbound.worker import OutboundWorker
 from ..presence.observer import Observer
-from ..presence.sender import PresenceMirror
-from .ghost_removal import Farewells
+from ..presence.sender import PresenceSender
+from .ghost_removal import GhostRemoval
 from .rooms import MatrixRooms
 
 _RETRY_S: Final = 30.0
@@ -43,21 +43,21 @@ RoomState = tuple[str, str, bool]
 Homes = tuple[tuple[RoomId, MatrixRoomId | None], ...]
 
 
-class Housekeeping:
+class Reconciler:
     def __init__(
         self,
         database: Database,
         homeserver: Homeserver,
-        watch: HomeserverWatch,
+        watch: HomeserverMonitor,
         rooms: MatrixRooms,
         ghosts: Ghosts,
         agents: AgentDirectory,
-        namespace: Namespace,
-        mirror: PresenceMirror,
-        outbound: Outbound,
+        namespace: Identities,
+        mirror: PresenceSender,
+        outbound: OutboundWorker,
         observer: Observer,
-        roles: RoleFields,
-        farewells: Farewells,
+        roles: RoleFieldWriter,
+        farewells: GhostRemoval,
         *,
         city_name: str,
     ) -> None:
@@ -89,7 +89,7 @@ class Housekeeping:
         """Rooms or agents changed."""
         self._wake.set()
 
-    def doubt(self, room: RoomId) -> None:
+    def request_check(self, room: RoomId) -> None:
         """A room and its Matrix room may no longer be one."""
         self._doubted.add(room)
         self._wake.set()
@@ -105,7 +105,7 @@ class Housekeeping:
             await self._watch.wait_up()
             try:
                 all_well = await self._keep_all()
-            except HomeserverAway as error:
+            except HomeserverUnavailable as error:
                 self._watch.lost(error)
                 await asyncio.sleep(_AWAY_PAUSE_S)
                 continue
@@ -218,7 +218,7 @@ class Housekeeping:
                 with isolated("housekeeping", agent.slug):
                     await self._settle(agent, homes)
                     is_settled = True
-            except HomeserverAway as error:
+            except HomeserverUnavailable as error:
                 self._watch.lost(error)
                 return False
             except HomeserverRefused as error:
@@ -233,7 +233,7 @@ class Housekeeping:
 
     async def _say_farewell(self) -> bool:
         """Whether nothing of those who were removed is left to be done."""
-        gone, is_well = await self._farewells.say()
+        gone, is_well = await self._farewells.run()
         for slug in gone:
             self._kept_agents.pop(slug, None)
             if self._in_space is not None:

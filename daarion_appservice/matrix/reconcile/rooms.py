@@ -21,12 +21,12 @@ import orjson
 import structlog
 
 from ...city.events import MembershipChanged, RoomChanged
-from ...city.identity import Namespace
-from ...city.member_log import RoomMembers
+from ...city.identity import Identities
+from ...city.member_log import MemberLog
 from ...city.ports import Publish, publish_all
-from ...city.read_only_levels import closed, reopened
+from ...city.read_only_levels import read_only, restored
 from ...city.types import MatrixRoomId, MatrixStatus, Room
-from ...errors import HomeserverRefused, RoomApart
+from ...errors import HomeserverRefused, RoomLinkBroken
 from ...storage.database import Database
 from ...storage.rooms import Told
 from ..client.homeserver import Homeserver
@@ -55,8 +55,8 @@ class MatrixRooms:
         self,
         homeserver: Homeserver,
         database: Database,
-        namespace: Namespace,
-        members: RoomMembers,
+        namespace: Identities,
+        members: MemberLog,
         upgrades: RoomUpgrades,
         publish: Publish,
         *,
@@ -127,7 +127,7 @@ class MatrixRooms:
             try:
                 room = await self._ensure_linked(room)
                 rules = await read_rules(self._homeserver, _linked(room), as_user=self._namespace.bot)
-            except (HomeserverRefused, RoomApart) as error:
+            except (HomeserverRefused, RoomLinkBroken) as error:
                 return await self._mark(room, MatrixStatus.FAILED, self._explain(error))
             room = await self._learn(room, rules)
             if room.encrypted:
@@ -183,7 +183,7 @@ class MatrixRooms:
         there = None if room.matrix_room_id is None else await self._look_up(room.slug, alias)
         there = there or await self._create(room, alias)
         if other := await self._city_room_of(there, room):
-            raise RoomApart(_alias_taken(alias, f"the city's room {other.slug} ({there})"))
+            raise RoomLinkBroken(_alias_taken(alias, f"the city's room {other.slug} ({there})"))
         await self._homeserver.join(there, as_user=self._namespace.bot)
         if there != room.matrix_room_id:
             log.info("room_linked", room=room.slug, alias=alias, matrix_room=there)
@@ -215,7 +215,7 @@ class MatrixRooms:
             return
         if there is not None:
             other = await self._city_room_of(there, room)
-            raise RoomApart(_alias_taken(alias, f"the city's room {other.slug} ({there})" if other else there))
+            raise RoomLinkBroken(_alias_taken(alias, f"the city's room {other.slug} ({there})" if other else there))
         await self._homeserver.set_alias(alias, _linked(room), as_user=self._namespace.bot)
         log.info("alias_set_again", room=room.slug, alias=alias)
 
@@ -322,9 +322,9 @@ class MatrixRooms:
         if room.archived:
             if not told.archived:
                 await self._tell(room, replace(told, archived=True))
-            wanted = closed(rules.powers, self._namespace.bot)
+            wanted = read_only(rules.powers, self._namespace.bot)
         else:
-            wanted = reopened(content, orjson.loads(room.power_levels))
+            wanted = restored(content, orjson.loads(room.power_levels))
         if wanted != content:
             await self._homeserver.set_state(_linked(room), _POWER_LEVELS, wanted, as_user=self._namespace.bot)
         if not room.archived:
@@ -417,7 +417,7 @@ class MatrixRooms:
             await tx.rooms.set_told(room.id, told)
         return told
 
-    def _explain(self, error: HomeserverRefused | RoomApart, to_do: str = _LET_IN) -> str:
+    def _explain(self, error: HomeserverRefused | RoomLinkBroken, to_do: str = _LET_IN) -> str:
         if isinstance(error, HomeserverRefused) and (known := advice(error)):
             return f"{error.message}: {known}"
         if isinstance(error, HomeserverRefused) and error.status == 403:

@@ -1,6 +1,6 @@
 """A Matrix room that was replaced by another (``m.room.tombstone``): the city's room goes along, with all that is its.
 
-    tombstone ─► may we come in, and does the new room name the old one? ─no─► RoomApart: the city's room stays where it is
+    tombstone ─► may we come in, and does the new room name the old one? ─no─► RoomLinkBroken: the city's room stays where it is
                    │yes
                    └─► the move, and what was said there so far into the inbox, in one commit ─► ghosts
 
@@ -16,19 +16,19 @@ from typing import Final
 import structlog
 
 from ...city.event_fields import SAID, content_of, optional_text, sender_of, text, type_of
-from ...city.events import InboxFilled
-from ...city.identity import Namespace
+from ...city.events import InboxChanged
+from ...city.identity import Identities
 from ...city.ports import NowMs, Publish, publish_all
 from ...city.rooms import Rooms
 from ...city.types import HistoryVisibility, MatrixRoomId, Room, UserId
-from ...errors import HomeserverError, HomeserverRefused, RoomApart
+from ...errors import HomeserverError, HomeserverRefused, RoomLinkBroken
 from ...storage.database import Database
 from ...storage.inbox import ReceivedEvent
 from ..client.homeserver import Homeserver
 from ..client.room_rules import read_rules
 from ..ghosts.ghosts import Ghosts
 from ..inbound.transactions import received
-from ..inbound.worker import Inbound
+from ..inbound.worker import InboundWorker
 
 _HISTORY: Final = SAID | {"m.room.history_visibility"}
 """What was said there, and who may read it."""
@@ -48,10 +48,10 @@ class RoomUpgrades:
         self,
         homeserver: Homeserver,
         database: Database,
-        namespace: Namespace,
+        namespace: Identities,
         rooms: Rooms,
         ghosts: Ghosts,
-        inbound: Inbound,
+        inbound: InboundWorker,
         publish: Publish,
         now_ms: NowMs,
     ) -> None:
@@ -67,7 +67,7 @@ class RoomUpgrades:
     async def follow(self, room: Room) -> Room:
         """Go where the room's Matrix room says that it went on; the room as it is then, the same when it says nothing.
 
-        The bot must be in the room's Matrix room. Raises RoomApart when that names a room that cannot be followed.
+        The bot must be in the room's Matrix room. Raises RoomLinkBroken when that names a room that cannot be followed.
         """
         for _ in range(_MOST_AT_ONCE):
             successor, via = await self._successor(room)
@@ -78,7 +78,7 @@ class RoomUpgrades:
             async with self._inbound.holding_back(successor):
                 room = await self._move(room, successor, visibility)
             await self._bring_ghosts(room, successor)
-        raise RoomApart("The Matrix room was replaced again and again; it is not followed any further for now")
+        raise RoomLinkBroken("The Matrix room was replaced again and again; it is not followed any further for now")
 
     async def _successor(self, room: Room) -> tuple[MatrixRoomId | None, str | None]:
         """The room that is said to follow, and a server that knows it. One that was taken back has no content."""
@@ -89,7 +89,7 @@ class RoomUpgrades:
         if not successor:
             return None, None
         if not successor.startswith("!") or len(successor) > _MAX_ID_CHARS:
-            raise RoomApart(_closed_for(repr(successor[:_MAX_ID_CHARS]), "which is no room"))
+            raise RoomLinkBroken(_closed_for(repr(successor[:_MAX_ID_CHARS]), "which is no room"))
         return MatrixRoomId(successor), sender_of(tombstone).partition(":")[2] or None
 
     async def _move(self, room: Room, successor: MatrixRoomId, visibility: HistoryVisibility) -> Room:
@@ -102,7 +102,7 @@ class RoomUpgrades:
             happened = await self._rooms.receive(tx, room, name=name, description=topic)
             await tx.inbox.put_anew(successor, said, now_ms=self._now_ms())
             moved = await tx.rooms.find(room.id)
-        publish_all(self._publish, [*happened, InboxFilled()])
+        publish_all(self._publish, [*happened, InboxChanged()])
         assert moved is not None
         log.info("room_moved", room=room.slug, matrix_room=successor, was=room.matrix_room_id)
         return moved
@@ -111,7 +111,7 @@ class RoomUpgrades:
         async with self._database.reading() as tx:
             other = await tx.rooms.by_matrix_id(successor) or await tx.rooms.by_former_id(successor)
         if other is not None and other.agent is None:
-            raise RoomApart(_closed_for(successor, f"which is the city's room {other.slug}"))
+            raise RoomLinkBroken(_closed_for(successor, f"which is the city's room {other.slug}"))
 
     async def _come_in(self, room: Room, successor: MatrixRoomId, via: str | None) -> HistoryVisibility:
         """Be in the new room; not in one that turns out to be somebody's trap. Returns who may read what is said there."""
@@ -120,7 +120,7 @@ class RoomUpgrades:
         try:
             await self._homeserver.join(successor, as_user=bot, via=via)
         except HomeserverRefused as error:
-            raise RoomApart(
+            raise RoomLinkBroken(
                 _closed_for(successor, f"where {bot} may not come in ({error.message}): invite it there")
             ) from error
         rules = await read_rules(self._homeserver, successor, as_user=bot)
@@ -128,7 +128,7 @@ class RoomUpgrades:
             if not was_in:
                 await self._homeserver.leave(successor, as_user=bot)
             why = "which is a space" if rules.is_space else "which does not say that it replaces this one"
-            raise RoomApart(_closed_for(successor, why))
+            raise RoomLinkBroken(_closed_for(successor, why))
         return rules.visibility
 
     async def _described(self, room: Room, successor: MatrixRoomId) -> tuple[str | None, str | None]:
