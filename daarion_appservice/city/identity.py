@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from ..config import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER
-from ..config.values import SERVER_NAME_PATTERN, SLUG_PATTERN
 from ..errors import InvalidInput
 from .media_links import MediaLinks
+from .slugs import SLUG_PATTERN
 from .types import (
     AgentSlug,
     Author,
@@ -34,6 +33,16 @@ from .types import (
 
 PROTOCOL: Final = "daarion"
 """By this name Matrix clients look agents and rooms up among third-party networks; stands in the registration."""
+
+AGENT_PREFIX: Final = "agent_"
+"""What the localpart of an agent's ghost begins with."""
+CITIZEN_PREFIX: Final = "citizen_"
+"""What the localpart of a web citizen's ghost begins with."""
+OBSERVER: Final = "city_observer"
+"""Localpart of the ghost that watches people's presence."""
+
+SERVER_NAME_PATTERN: Final = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?$"
+"""A host name, an IPv4 address or a bracketed IPv6 one, perhaps with a port (Matrix spec, appendix "Server Name")."""
 
 MAX_USER_ID_BYTES: Final = 255
 """Spec, appendix "User identifiers"."""

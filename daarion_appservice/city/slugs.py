@@ -11,6 +11,9 @@ from ..errors import InvalidInput
 
 MAX_LENGTH: Final = 64
 
+SLUG_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+"""Slugs of agents and rooms: what a Matrix localpart or alias may hold, minus what looks odd in a URL."""
+
 RESERVED: Final = frozenset({"citizens", "feed", "home", "me", "media", "rooms", "sign-in", "site"})
 """What stands behind ``/city/`` for something else than a room: a room of that slug could have no page."""
 _BESIDE_RESERVED: Final = "-room"

@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import ConfigError, unknown_variable
 from .keys import ENV_PREFIX, Key, environment_keys
-from .validation import Place
+from .values import ValuePath
 
 FILE_SUFFIX = "_FILE"
 
@@ -22,12 +22,12 @@ class Overlay:
     variables: dict[tuple[str, ...], str] = field(default_factory=dict)
     mistakes: list[ConfigError] = field(default_factory=list)
 
-    def source_of(self, place: Place) -> str | None:
+    def source_of(self, place: ValuePath) -> str | None:
         """The variable that this value came from."""
         return next((name for path, name in self.variables.items() if path == place), None)
 
     @property
-    def unread(self) -> list[Place]:
+    def unread(self) -> list[ValuePath]:
         """What a file was named for that could not be read."""
         return [path for path in self.variables if path not in self.values]
 

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from ..errors import ExitCode, StartError
 from .keys import Key, all_keys, environment_keys, keys_of
 from .settings import Settings
-from .validation import Place
+from .values import ValuePath
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ConfigErrors(StartError):
         )
 
 
-def dotted(place: Place) -> str:
+def dotted(place: ValuePath) -> str:
     """("city", "rooms", 0, "slug") → city.rooms[0].slug"""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
 
@@ -87,7 +87,7 @@ _SENTENCES = {
 }
 
 
-def unknown_key(place: Place) -> str:
+def unknown_key(place: ValuePath) -> str:
     """That there is no such key, with the one that was probably meant."""
     known, section = _known_beside(place)
     wrong = str(place[-1])
@@ -104,7 +104,7 @@ def unknown_variable(name: str) -> str:
     return f"sets no key{hint}"
 
 
-def _known_beside(place: Place) -> tuple[list[str], str]:
+def _known_beside(place: ValuePath) -> tuple[list[str], str]:
     """The keys of the section, or of the list's items, that ``place`` stands in, and what to call it."""
     model, section = Settings, "the file"
     for part in place[:-1]:

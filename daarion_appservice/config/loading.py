@@ -22,7 +22,7 @@ from .environment import Overlay
 from .errors import ConfigError, ConfigErrors, dotted, in_words
 from .keys import all_keys
 from .settings import AgentSeed, Settings
-from .validation import Place
+from .values import ValuePath
 from .yaml_document import Document
 
 
@@ -58,7 +58,7 @@ def cautions(path: Path, settings: Settings) -> list[str]:
 # --- checking -----------------------------------------------------------------------------------------
 
 
-def _validate(values: dict[str, Any], unread: list[Place]) -> tuple[Settings | None, list[ErrorDetails]]:
+def _validate(values: dict[str, Any], unread: list[ValuePath]) -> tuple[Settings | None, list[ErrorDetails]]:
     """Pydantic looks for contradictions only when every single value is fine. So look again without the wrong ones,
     and keep the contradictions that none of them, and nothing unread, had a part in."""
     settings, errors = _pydantic(values)
@@ -77,7 +77,7 @@ def _pydantic(values: dict[str, Any]) -> tuple[Settings | None, list[ErrorDetail
         return None, error.errors(include_url=False)
 
 
-def _forget(values: dict[str, Any], place: Place) -> None:
+def _forget(values: dict[str, Any], place: ValuePath) -> None:
     """Takes out a wrong value; a list goes as a whole, so that its other items keep their numbers."""
     section: Any = values
     for part, below in pairwise(place):
@@ -89,12 +89,12 @@ def _forget(values: dict[str, Any], place: Place) -> None:
     section.pop(place[-1], None)
 
 
-def _follows_from(error: ErrorDetails, wrong: Iterable[Place]) -> bool:
-    involved: tuple[Place, ...] = error.get("ctx", {}).get("involves", ())
+def _follows_from(error: ErrorDetails, wrong: Iterable[ValuePath]) -> bool:
+    involved: tuple[ValuePath, ...] = error.get("ctx", {}).get("involves", ())
     return any(_overlap(place, each) for place in wrong for each in involved)
 
 
-def _overlap(one: Place, other: Place) -> bool:
+def _overlap(one: ValuePath, other: ValuePath) -> bool:
     """Whether one is the other, or stands inside it."""
     shared = min(len(one), len(other))
     return one[:shared] == other[:shared]
@@ -107,7 +107,7 @@ def _mistake(error: ErrorDetails, document: Document, overlay: Overlay) -> Confi
     return ConfigError(document.path, line, dotted(place), in_words(error), variable)
 
 
-def _nearest_line(place: Place, lines: Mapping[Place, int]) -> int | None:
+def _nearest_line(place: ValuePath, lines: Mapping[ValuePath, int]) -> int | None:
     """Where it stands or, if it is missing, where the section stands that it belongs to."""
     above = (place[:length] for length in range(len(place), 0, -1))
     return next((lines[each] for each in above if each in lines), None)

@@ -18,8 +18,7 @@ from ..city.types import Agent, AgentSlug
 from ..errors import InvalidInput
 from .errors import dotted, in_words
 from .settings import AgentSeed, Section
-from .validation import Place as Where
-from .values import PlaceId
+from .values import ValuePath, PlaceId
 
 
 class DistrictEntry(Section):
@@ -66,8 +65,8 @@ class RegistryErrors(InvalidInput):
 
 
 def read(content: Any, *, files: bool = True) -> RegistryFile:
-    """``files``: whether an avatar may be the name of a file. Raises RegistryErrors."""
-    found: dict[Where, str] = {}
+    """``files``: whether an avatar may be the name of a file. Raises RegistryMistakes."""
+    found: dict[ValuePath, str] = {}
     registry = RegistryFile()
     try:
         registry = RegistryFile.model_validate(content)
@@ -125,7 +124,7 @@ def agent_of(seed: AgentSeed) -> Agent:
     )
 
 
-def _beyond_fields(content: dict[Any, Any], *, files: bool) -> Iterator[tuple[Where, str]]:
+def _beyond_fields(content: dict[Any, Any], *, files: bool) -> Iterator[tuple[ValuePath, str]]:
     """What is wrong with several entries together, and what no single field's type says."""
     for section, key in _NAMED_BY.items():
         entries = content.get(section)
@@ -148,7 +147,7 @@ def _beyond_fields(content: dict[Any, Any], *, files: bool) -> Iterator[tuple[Wh
                 yield (section, number, "avatar"), "must be an mxc:// address: files are only read on the command line"
 
 
-def _unstorable(where: Where, entry: dict[Any, Any]) -> Iterator[tuple[Where, str]]:
+def _unstorable(where: ValuePath, entry: dict[Any, Any]) -> Iterator[tuple[ValuePath, str]]:
     for key, value in entry.items():
         texts = value if isinstance(value, list) else [value]
         if isinstance(key, str) and any(isinstance(text, str) and not _is_storable(text) for text in texts):
@@ -163,7 +162,7 @@ def _is_unknown(kind: str) -> bool:
     return kind == "extra_forbidden"
 
 
-def _unknown(where: Where) -> str:
+def _unknown(where: ValuePath) -> str:
     beside: type[Section] = _ENTRIES[str(where[0])] if len(where) > 1 else RegistryFile
     known = list(beside.model_fields)
     if close := get_close_matches(str(where[-1]), known, n=1):

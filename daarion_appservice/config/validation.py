@@ -3,38 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from .values import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER, is_loopback
-
-if TYPE_CHECKING:
-    from .settings import (
-        AgentsCoreSettings,
-        AppserviceSettings,
-        MatrixListenerSettings,
-        PresenceSettings,
-        Settings,
-        SignInSettings,
-    )
-
-Place = tuple[str | int, ...]
-"""Where something stands in the file: ("city", "rooms", 0, "slug")."""
-
+from ..city.identity import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER
+from .http_sections import ApiSettings, SignInSettings
+from .sections import (
+    AgentsCoreSettings,
+    AgentSeed,
+    AppserviceSettings,
+    CitySettings,
+    MatrixListenerSettings,
+    PresenceSettings,
+)
+from .values import ValuePath, is_loopback
 
 CLAIMS = ("sub", "name", "iat", "exp", "iss", "aud")
 """What stands in the tokens that the city makes itself (``sign_in``)."""
+
+
+class ComparedSections(Protocol):
+    """The sections of `Settings` whose keys are compared with each other."""
+
+    @property
+    def appservice(self) -> AppserviceSettings: ...
+    @property
+    def matrix(self) -> MatrixListenerSettings: ...
+    @property
+    def api(self) -> ApiSettings: ...
+    @property
+    def sign_in(self) -> SignInSettings: ...
+    @property
+    def presence(self) -> PresenceSettings: ...
+    @property
+    def city(self) -> CitySettings: ...
+    @property
+    def agents_core(self) -> AgentsCoreSettings: ...
+    @property
+    def agents(self) -> list[AgentSeed]: ...
 
 
 class SettingsConflict(NamedTuple):
     """Keys that are each fine but do not go together. ``involves`` are the keys that it was drawn from: where one of
     them is itself mistaken, nothing follows."""
 
-    place: Place
+    place: ValuePath
     sentence: str
-    involves: tuple[Place, ...]
+    involves: tuple[ValuePath, ...]
 
     def details(self) -> InitErrorDetails:
         context: dict[str, Any] = {"sentence": self.sentence, "involves": self.involves}
@@ -43,7 +60,7 @@ class SettingsConflict(NamedTuple):
         )
 
 
-def settings_conflicts(settings: Settings) -> Iterator[SettingsConflict]:
+def settings_conflicts(settings: ComparedSections) -> Iterator[SettingsConflict]:
     """Whatever is wrong about several keys together, all of it."""
     yield from _repeated_slugs(("city", "rooms"), [room.slug for room in settings.city.rooms])
     yield from _repeated_slugs(("agents",), [agent.slug for agent in settings.agents])
@@ -57,7 +74,7 @@ def settings_conflicts(settings: Settings) -> Iterator[SettingsConflict]:
     yield from _not_a_core(settings.agents_core)
 
 
-def _repeated_slugs(place: Place, slugs: list[str]) -> Iterator[SettingsConflict]:
+def _repeated_slugs(place: ValuePath, slugs: list[str]) -> Iterator[SettingsConflict]:
     for index, slug in enumerate(slugs):
         if slug in slugs[:index]:
             yield SettingsConflict((*place, index, "slug"), f"{slug} is taken by an earlier one in this list", (place,))
@@ -79,7 +96,7 @@ def _open_internal(matrix: MatrixListenerSettings) -> Iterator[SettingsConflict]
         yield SettingsConflict(token, sentence, (token, host))
 
 
-def _same_port(settings: Settings) -> Iterator[SettingsConflict]:
+def _same_port(settings: ComparedSections) -> Iterator[SettingsConflict]:
     hosts = {settings.api.host, settings.matrix.host}
     if settings.api.port == settings.matrix.port and (len(hosts) == 1 or hosts & {"0.0.0.0", "::", ""}):  # noqa: S104
         keys = tuple((section, key) for section in ("api", "matrix") for key in ("host", "port"))
@@ -99,7 +116,7 @@ def _same_token(appservice: AppserviceSettings) -> Iterator[SettingsConflict]:
         yield SettingsConflict(theirs, "must differ from appservice.as_token: each proves another side", (ours, theirs))
 
 
-def _unsigned(settings: Settings) -> Iterator[SettingsConflict]:
+def _unsigned(settings: ComparedSections) -> Iterator[SettingsConflict]:
     if settings.api.jwt.secret.get_secret_value():
         return
     secret = ("api", "jwt", "secret")
@@ -108,7 +125,7 @@ def _unsigned(settings: Settings) -> Iterator[SettingsConflict]:
         yield SettingsConflict(place, sentence, (place, secret))
 
 
-def _everybody_an_admin(settings: Settings) -> Iterator[SettingsConflict]:
+def _everybody_an_admin(settings: ComparedSections) -> Iterator[SettingsConflict]:
     claim = settings.api.jwt.admin_claim.partition("=")[0]
     if claim not in CLAIMS:
         return
@@ -141,6 +158,6 @@ def _not_a_core(core: AgentsCoreSettings) -> Iterator[SettingsConflict]:
         yield SettingsConflict(url, sentence, (url, kind))
 
 
-def _makes_tokens(sign_in: SignInSettings) -> Iterator[Place]:
+def _makes_tokens(sign_in: SignInSettings) -> Iterator[ValuePath]:
     """The keys by which the city makes tokens itself."""
     return (("sign_in", name) for name in ("name", "matrix") if getattr(sign_in, name))

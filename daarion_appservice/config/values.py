@@ -11,20 +11,11 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 from limits import parse_many
 from pydantic import AfterValidator, Field, SecretStr
 
-from ..city.slugs import RESERVED
+from ..city.identity import SERVER_NAME_PATTERN
+from ..city.slugs import RESERVED, SLUG_PATTERN
 
-SLUG_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
-"""Slugs of agents and rooms: what a Matrix localpart or alias may hold, minus what looks odd in a URL."""
-
-SERVER_NAME_PATTERN: Final = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?$"
-"""A host name, an IPv4 address or a bracketed IPv6 one, perhaps with a port (Matrix spec, appendix "Server Name")."""
-
-AGENT_PREFIX: Final = "agent_"
-"""What the localpart of an agent's ghost begins with."""
-CITIZEN_PREFIX: Final = "citizen_"
-"""What the localpart of a web citizen's ghost begins with."""
-OBSERVER: Final = "city_observer"
-"""Localpart of the ghost that watches people's presence."""
+ValuePath = tuple[str | int, ...]
+"""Keys and indexes from the top of ``config.yaml`` to a value: ``("city", "rooms", 0, "slug")``."""
 
 MIN_JWT_SECRET: Final = 32
 """Characters: a key as long as the hash (RFC 7518 §3.2)."""

@@ -16,7 +16,7 @@ from ruamel.yaml.reader import ReaderError
 from .. import private_file
 from ..errors import ExitCode, StartError
 from .errors import ConfigError, ConfigErrors, dotted
-from .validation import Place
+from .values import ValuePath
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Document:
     text: str
     values: dict[str, Any]
     root: MappingNode | None
-    lines: dict[Place, int]
+    lines: dict[ValuePath, int]
     repeated: list[ConfigError]
 
 
@@ -63,12 +63,12 @@ def parse(path: Path, text: str) -> Document:
     if not isinstance(root, MappingNode):
         sentence = "must hold sections: `homeserver:`, `appservice:` and so on"
         raise ConfigErrors(path, [ConfigError(path, 1, "", sentence)])
-    lines: dict[Place, int] = {}
+    lines: dict[ValuePath, int] = {}
     repeated = list(_walk(path, root, (), lines))
     return Document(path, text, values, root, lines, repeated)
 
 
-def _walk(path: Path, node: Node, place: Place, lines: dict[Place, int]) -> Iterator[ConfigError]:
+def _walk(path: Path, node: Node, place: ValuePath, lines: dict[ValuePath, int]) -> Iterator[ConfigError]:
     """Notes every key's line, and finds keys that stand twice."""
     if len(place) > 8:  # nothing that we know lies as deep; an alias of itself would go on for ever
         return

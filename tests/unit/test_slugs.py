@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daarion_appservice.city.slugs import MAX_LENGTH, slug_of
-from daarion_appservice.config import SLUG_PATTERN
+from daarion_appservice.city.slugs import MAX_LENGTH, SLUG_PATTERN, slug_of
 from daarion_appservice.errors import InvalidInput
 
 

@@ -19,8 +19,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ... import private_file
-from ...city.identity import PROTOCOL
-from ...config import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER, Settings
+from ...city.identity import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER, PROTOCOL
+from ...config import Settings
 from ...config import editing as config_edit
 from ...errors import ExitCode, StartError
 from . import registration_differences

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...config import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER
+from ...city.identity import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER
 
 if TYPE_CHECKING:
     from .registration import Registration

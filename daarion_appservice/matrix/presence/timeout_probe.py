@@ -21,9 +21,8 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from ...city.identity import Identities
+from ...city.identity import CITIZEN_PREFIX, Identities
 from ...city.types import UserId
-from ...config import CITIZEN_PREFIX
 from ...errors import HomeserverError, HomeserverUnavailable
 from ...storage.database import Database
 from ..client.homeserver import Homeserver
