@@ -15,7 +15,7 @@ from sqlalchemy import insert
 from daarion_appservice.config import editing as config_edit
 from daarion_appservice.config import loading as config_file
 from daarion_appservice.demo.child_processes import Child, python
-from daarion_appservice.matrix.client import registration
+from daarion_appservice.matrix.client import registration_file
 from daarion_appservice.storage import migrate, tables
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.key_values import registry_changed
@@ -142,7 +142,7 @@ class City(Contender):
         self._directory.mkdir(parents=True)
         config_edit.generate(self._config)
         config_edit.set_values(self._config, self._settings())
-        registration.generate(config_file.load(self._config), self._config)
+        registration_file.generate(config_file.load(self._config), self._config)
         await self._register_agents()
 
     async def start(self) -> None:

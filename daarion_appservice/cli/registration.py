@@ -9,7 +9,7 @@ import typer
 
 from ..config import loading as config_file
 from ..errors import ExitCode, StartError
-from ..matrix.client import registration
+from ..matrix.client import registration_file
 from .terminal import DEFAULT_CONFIG, ConfigPath, say, warn
 
 app = typer.Typer(rich_markup_mode=None)
@@ -21,7 +21,7 @@ def generate(
     force: Annotated[bool, typer.Option("--force", help="Replace the file; its tokens stay.")] = False,
 ) -> None:
     """Write the registration file, and tokens into the configuration if it has none."""
-    generated = registration.generate(config_file.load(config), config, force=force)
+    generated = registration_file.generate(config_file.load(config), config, force=force)
     say(f"Wrote {generated.path}.", "green")
     if generated.new_tokens:
         say(f"Made {' and '.join(generated.new_tokens)}, and wrote them to {config}.")
@@ -43,7 +43,7 @@ def check(
     """Compare the registration file, or Synapse's copy of it, with the configuration."""
     settings = config_file.load(config)
     path = file or settings.appservice.registration
-    findings = registration.check(settings, file)
+    findings = registration_file.check(settings, file)
     for caution in findings.cautions:
         warn(caution)
     if findings.differences:

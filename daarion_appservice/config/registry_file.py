@@ -18,7 +18,7 @@ from ..city.types import Agent, AgentSlug
 from ..errors import InvalidInput
 from .errors import dotted, in_words
 from .settings import AgentSeed, Section
-from .values import ValuePath, PlaceId
+from .values import PlaceId, ValuePath
 
 
 class DistrictEntry(Section):

@@ -22,7 +22,7 @@ from .. import private_file
 from ..config import editing as config_edit
 from ..config import loading as config_file
 from ..errors import ExitCode, StartError
-from ..matrix.client import registration
+from ..matrix.client import registration_file
 from .ports import HOST
 from .sample_data import AGENTS, PEOPLE, render_sample_agents
 
@@ -155,7 +155,7 @@ class DemoFiles:
             private_file.create(self.config, _FIRST_CONFIG + render_sample_agents(AGENTS), ExitCode.CONFIG)
         config_edit.set_values(self.config, _config_values(ports, credentials))
         # Without the environment: the demo is the same whatever else is configured on this machine.
-        registration.generate(config_file.load(self.config, environ={}), self.config, force=True)
+        registration_file.generate(config_file.load(self.config, environ={}), self.config, force=True)
         return credentials
 
     def save(self, credentials: Credentials) -> None:

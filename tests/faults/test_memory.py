@@ -17,7 +17,7 @@ from daarion_appservice.clock import new_id
 from daarion_appservice.config import editing as config_edit
 from daarion_appservice.config import loading as config_file
 from daarion_appservice.demo.child_processes import Child, python
-from daarion_appservice.matrix.client import registration
+from daarion_appservice.matrix.client import registration_file
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from tests.parts.city import JWT_SECRET, eventually
@@ -72,7 +72,7 @@ def configured(directory: Path, database_url: str, command: list[str] | None = N
             "api.jwt.secret": JWT_SECRET,
         },
     )
-    registration.generate(config_file.load(config), config)
+    registration_file.generate(config_file.load(config), config)
     command = command or python("daarion_appservice", "run", "-c", str(config))
     return Service(port, matrix_port, Child("city", command, directory / "city.log"))
 

@@ -22,7 +22,7 @@ from daarion_appservice.demo.child_processes import Child, python
 from daarion_appservice.demo.local_synapse import LocalSynapse
 from daarion_appservice.demo.synapse_config import SynapseSetup
 from daarion_appservice.errors import ExitCode
-from daarion_appservice.matrix.client import registration
+from daarion_appservice.matrix.client import registration_file
 from tests.parts.city import AGENTS, JWT_SECRET, RunningCity, citizen_token, eventually
 from tests.parts.http_proxy import HttpProxy
 from tests.parts.ports import HOST, free_port
@@ -79,7 +79,7 @@ def configured(directory: Path, values: Mapping[str, str | float]) -> Path:
     config_edit.generate(config)
     ports = {"api.port": free_port(), "matrix.port": free_port()}
     config_edit.set_values(config, {**ports, "homeserver.domain": SERVER_NAME, **values})
-    registration.generate(config_file.load(config), config)
+    registration_file.generate(config_file.load(config), config)
     return config
 
 

@@ -21,7 +21,7 @@ from daarion_appservice.matrix.backfill.late_events import LateEventWriter
 from daarion_appservice.matrix.backfill.metrics import MissedEvents
 from daarion_appservice.matrix.backfill.room_backfill import Backfill, Backfilled
 from daarion_appservice.matrix.client.homeserver import Homeserver
-from daarion_appservice.matrix.inbound.transactions import received
+from daarion_appservice.matrix.client.inbox_events import inbox_event
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.inbox import InboxState
@@ -84,7 +84,7 @@ class World:
         event = next(each for each in self.history if each["event_id"] == event_id) | {"room_id": MATRIX_ROOM}
         async with self.database.transaction() as tx:
             await self.desk.handlers().handle(tx, event)
-            await tx.inbox.add([received(event)], now_ms=now_ms(), is_done=True)
+            await tx.inbox.add([inbox_event(event)], now_ms=now_ms(), is_done=True)
 
     async def run(self) -> Backfilled:
         return await self.backfill.run(self.room)

@@ -28,7 +28,7 @@ from daarion_appservice.city.types import (
 from daarion_appservice.cli.main import main
 from daarion_appservice.config import editing as config_edit
 from daarion_appservice.errors import ExitCode
-from daarion_appservice.matrix.inbound.transactions import received
+from daarion_appservice.matrix.client.inbox_events import inbox_event
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.inbox import InboxRow
@@ -290,7 +290,7 @@ def test_a_room_is_added_shown_and_archived(terminal: Terminal) -> None:
 
 def test_dead_letters_are_listed_and_retried(terminal: Terminal) -> None:
     assert terminal.does("events", "list") == "There are none.\n"
-    events = [received({"event_id": f"${number}", "room_id": "!r"}) for number in range(3)]
+    events = [inbox_event({"event_id": f"${number}", "room_id": "!r"}) for number in range(3)]
 
     async def die(tx: Transaction) -> None:
         await tx.inbox.add(events, now_ms=1_764_187_200_000)

@@ -23,12 +23,12 @@ from daarion_appservice.errors import Conflict
 from daarion_appservice.matrix.backfill.gap_backfill import GapBackfill
 from daarion_appservice.matrix.backfill.metrics import Missed
 from daarion_appservice.matrix.client.homeserver import Homeserver
+from daarion_appservice.matrix.client.inbox_events import inbox_event
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.inbound import confirmation as confirmation_module
 from daarion_appservice.matrix.inbound import worker as inbound_module
 from daarion_appservice.matrix.inbound.confirmation import Confirmation
 from daarion_appservice.matrix.inbound.dispatch import EventHandlers
-from daarion_appservice.matrix.inbound.transactions import received
 from daarion_appservice.matrix.inbound.worker import MAX_ATTEMPTS, InboundWorker
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database, Transaction
@@ -87,7 +87,7 @@ class Inside:
 
     async def store(self, *events: dict[str, Any]) -> None:
         async with self.database.transaction() as tx:
-            rows = [received(event) for event in events]
+            rows = [inbox_event(event) for event in events]
             await tx.inbox.add(rows, now_ms=now_ms())
         self.inbound.wake()
 
@@ -415,7 +415,7 @@ async def test_a_dead_letter_works_once_its_cause_is_gone_and_somebody_says_retr
 async def test_events_that_never_had_a_name_can_be_retried_without_harm(inside: Inside) -> None:
     await inside.store({"type": "m.room.message"}, said("$1"))
     async with inside.database.transaction() as tx:
-        rows = [received(event) for event in (["no", "event"], 5, None)]
+        rows = [inbox_event(event) for event in (["no", "event"], 5, None)]
         await tx.inbox.add(rows, now_ms=1)
         assert await tx.inbox.retry(None) == 4
     await inside.handle_all()
@@ -670,7 +670,7 @@ async def test_a_message_that_was_found_late_stands_where_it_belongs(inside: Ins
     await inside.store(said("$1"), said("$3"), joined("$4", "@carol:city.localhost"), said("$5"))
     await inside.handle_all()
     _, third, _ = await inside.in_room()
-    late = [replace(received(said(each)), before_message=third.id, is_confirmed=True) for each in ("$2a", "$2b")]
+    late = [replace(inbox_event(said(each)), before_message=third.id, is_confirmed=True) for each in ("$2a", "$2b")]
     async with inside.database.transaction() as tx:
         await tx.inbox.add(late, now_ms=now_ms())
     await inside.handle_all()

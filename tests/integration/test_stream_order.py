@@ -22,7 +22,7 @@ from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.matrix.backfill.late_events import LateEventWriter
 from daarion_appservice.matrix.backfill.metrics import MissedEvents
 from daarion_appservice.matrix.backfill.room_history import HistoryRange
-from daarion_appservice.matrix.inbound.transactions import received
+from daarion_appservice.matrix.client.inbox_events import inbox_event
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.inbox_writer import ReceivedTransaction
@@ -109,7 +109,7 @@ class World:
         await self._transaction(self._next(number))
 
     async def _transaction(self, events: list[dict[str, Any]]) -> None:
-        rows = [received(event) for event in events]
+        rows = [inbox_event(event) for event in events]
         await self.database.intake.store(ReceivedTransaction(str(next(self.numbers)), "", rows, now_ms()))
 
     async def lose(self, number: int) -> None:

@@ -21,7 +21,7 @@ from daarion_appservice.config import loading as config_file
 from daarion_appservice.demo.child_processes import Child, python
 from daarion_appservice.demo.local_synapse import LocalSynapse
 from daarion_appservice.demo.ports import HOST
-from daarion_appservice.matrix.client import registration
+from daarion_appservice.matrix.client import registration_file
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from tests.parts.ports import free_port
@@ -113,7 +113,7 @@ class RunningCity:
             "api.admin_token": ADMIN_TOKEN,
         }
         config_edit.set_values(config, wanted | settings)
-        registration.generate(config_file.load(config), config)
+        registration_file.generate(config_file.load(config), config)
         synapse = await boot(registration=directory / "registration.yaml", **boot_with)
         city = cls(directory, database_url, synapse, api_port, matrix_port)
         city.service = city.another_service("city")

@@ -26,7 +26,7 @@ from daarion_appservice.config import editing as config_edit
 from daarion_appservice.config import loading as config_file
 from daarion_appservice.demo.local_synapse import LocalSynapse
 from daarion_appservice.errors import HomeserverUnavailable
-from daarion_appservice.matrix.client import registration
+from daarion_appservice.matrix.client import registration_file
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.ghosts.ghosts import Ghosts, Profile
@@ -248,7 +248,7 @@ async def ghost_homeserver(
         "appservice.address": f"http://{HOST}:{free_port()}",
     }
     config_edit.set_values(config, wanted)
-    registration.generate(config_file.load(config), config)
+    registration_file.generate(config_file.load(config), config)
     ours = config_file.load(config).appservice
     homeserver = await boot(registration=directory / "registration.yaml", overrides=overrides)
     return GhostHomeserver(homeserver, ours.as_token.get_secret_value(), ours.id, ours.bot)

@@ -16,7 +16,7 @@ from daarion_appservice.config import Settings
 from daarion_appservice.config import editing as config_edit
 from daarion_appservice.config import loading as config_file
 from daarion_appservice.errors import ExitCode, StartError
-from daarion_appservice.matrix.client import registration
+from daarion_appservice.matrix.client import registration_file
 from daarion_appservice.matrix.client.registration import Registration
 
 DOMAIN = "city.example"
@@ -34,8 +34,8 @@ def load(config: Path) -> Settings:
     return config_file.load(config, {})
 
 
-def generate(config: Path, *, force: bool = False) -> registration.Generated:
-    return registration.generate(load(config), config, force=force)
+def generate(config: Path, *, force: bool = False) -> registration_file.Generated:
+    return registration_file.generate(load(config), config, force=force)
 
 
 def in_synapse(path: Path, domain: str = DOMAIN) -> ApplicationService:
@@ -73,10 +73,10 @@ def test_ghosts_are_not_rate_limited_and_no_ephemeral_events_are_sent(config: Pa
 def test_clients_may_look_up_agents_and_an_older_file_is_told_of(config: Path) -> None:
     path = generate(config).path
     assert in_synapse(path).protocols == {"daarion"}
-    assert registration.check(load(config)).cautions == []
+    assert registration_file.check(load(config)).cautions == []
     for older in ("", "protocols: []\n", "protocols: daarion\n", "protocols: [irc]\n"):
         path.write_text(re.sub(r"(?m)^protocols: .*\n", "", path.read_text()) + older)
-        findings = registration.check(load(config))
+        findings = registration_file.check(load(config))
         assert findings.differences == [], "everything else works"
         assert [caution.partition(",")[0] for caution in findings.cautions] == ["protocols does not hold daarion"]
 
@@ -122,7 +122,7 @@ def test_every_kind_of_server_name_is_escaped_rightly(config: Path, domain: str)
     service = in_synapse(generate(config).path, domain)
     assert service.is_exclusive_user(f"@agent_x:{domain}")
     assert not service.is_interested_in_user(f"@agent_x:{domain.replace('.', 'x')}1")
-    assert registration.check(load(config)).differences == []
+    assert registration_file.check(load(config)).differences == []
 
 
 def test_the_example_is_loadable_too() -> None:
@@ -159,7 +159,7 @@ def test_the_file_is_for_its_owner_only(config: Path) -> None:
 def test_tokens_from_the_environment_are_not_written_to_the_configuration(config: Path) -> None:
     before = config.read_text()
     settings = config_file.load(config, {"DAARION_APPSERVICE__AS_TOKEN": "a", "DAARION_APPSERVICE__HS_TOKEN": "b"})
-    generated = registration.generate(settings, config)
+    generated = registration_file.generate(settings, config)
     assert generated.new_tokens == []
     assert config.read_text() == before
     assert in_synapse(generated.path).token == "a"
@@ -168,7 +168,7 @@ def test_tokens_from_the_environment_are_not_written_to_the_configuration(config
 def test_only_the_token_that_is_missing_is_made(config: Path) -> None:
     config_edit.set_values(config, {"appservice.as_token": "mine"})
     tokens = (f"token-{number}" for number in count())
-    generated = registration.generate(load(config), config, token=lambda: next(tokens))
+    generated = registration_file.generate(load(config), config, token=lambda: next(tokens))
     assert generated.new_tokens == ["hs_token"]
     service = in_synapse(generated.path)
     assert (service.token, service.hs_token) == ("mine", "token-0")
@@ -241,12 +241,12 @@ def test_no_token_shows_in_a_repr(config: Path) -> None:
 
 def test_what_was_generated_fits(config: Path) -> None:
     generate(config)
-    assert registration.check(load(config)) == registration.Findings([], [])
+    assert registration_file.check(load(config)) == registration_file.Findings([], [])
 
 
 def test_a_missing_file_tells_how_to_make_one(config: Path) -> None:
     with pytest.raises(StartError, match="There is no registration file") as caught:
-        registration.check(load(config))
+        registration_file.check(load(config))
     assert "registration generate" in caught.value.help
     assert caught.value.exit_code is ExitCode.REGISTRATION
 
@@ -255,7 +255,7 @@ def test_a_missing_file_tells_how_to_make_one(config: Path) -> None:
 def test_a_file_that_is_no_registration_is_said_in_words(config: Path, text: str) -> None:
     load(config).appservice.registration.write_text(text)
     with pytest.raises(StartError, match="is not a registration file"):
-        registration.check(load(config))
+        registration_file.check(load(config))
 
 
 @pytest.mark.parametrize(
@@ -303,14 +303,14 @@ def test_a_file_that_is_no_registration_is_said_in_words(config: Path, text: str
 )  # fmt: skip
 def test_every_difference_is_said_in_words(config: Path, old: str, new: str, said: str) -> None:
     edit(generate(config).path, old, new)
-    assert said in registration.check(load(config)).differences
+    assert said in registration_file.check(load(config)).differences
 
 
 def test_a_difference_in_a_token_never_shows_the_token(config: Path) -> None:
     path = generate(config).path
     token = in_synapse(path).token
     edit(config, token, "another")
-    said = " ".join(registration.check(load(config)).differences)
+    said = " ".join(registration_file.check(load(config)).differences)
     assert "as_token differs" in said
     assert token not in said
     assert "another" not in said
@@ -319,14 +319,17 @@ def test_a_difference_in_a_token_never_shows_the_token(config: Path) -> None:
 def test_another_domain_in_the_configuration_is_noticed(config: Path) -> None:
     generate(config)
     edit(config, DOMAIN, "elsewhere.example")
-    assert "namespaces.users does not match @agent_x:elsewhere.example" in registration.check(load(config)).differences
+    assert (
+        "namespaces.users does not match @agent_x:elsewhere.example"
+        in registration_file.check(load(config)).differences
+    )
 
 
 def test_all_differences_are_named_at_once(config: Path) -> None:
     path = generate(config).path
     edit(path, "rate_limited: false", "rate_limited: true")
     edit(path, 'id: "daarion"', "id: other")
-    assert len(registration.check(load(config)).differences) == 2
+    assert len(registration_file.check(load(config)).differences) == 2
 
 
 def test_regexes_that_mean_the_same_are_no_difference(config: Path) -> None:
@@ -336,11 +339,11 @@ def test_regexes_that_mean_the_same_are_no_difference(config: Path) -> None:
         {"exclusive": True, "regex": r"@(agent_.+|citizen_.+|city_observer|city):city\.example$"}
     ]
     YAML().dump(values, path)
-    assert registration.check(load(config)).differences == []
+    assert registration_file.check(load(config)).differences == []
 
 
 def test_a_file_that_everybody_may_read_is_worth_a_word(config: Path) -> None:
     path = generate(config).path
     path.chmod(0o644)
-    [said] = registration.check(load(config)).cautions
+    [said] = registration_file.check(load(config)).cautions
     assert f"chmod 600 {path}" in said

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, replace
 from ...city.event_fields import SAID, Event, content_of, event_id_of, inner, sender_of, text, type_of
 from ...city.types import EventId, UserId
 from ...storage.inbox import InboxState, Known, ReceivedEvent
+from ..client.inbox_events import inbox_event
 from ..client.message_content import replaced
-from ..inbound.transactions import received
 from .stream_order import Move, Place, PositionNeighbours, find_positions
 
 
@@ -70,7 +70,7 @@ def plan(
         event_id = event_id_of(event)
         state = known[event_id].state if event_id in known else None
         # A missing event has its position by this stretch; one that waits already may be from a transaction after it.
-        row = replace(received(event), is_confirmed=True, is_swept=state is None)
+        row = replace(inbox_event(event), is_confirmed=True, is_swept=state is None)
         missing += state is None
         if state is None and event_id in overtaken:
             settled.append(row)

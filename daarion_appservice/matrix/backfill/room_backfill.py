@@ -24,10 +24,10 @@ from ...errors import Conflict
 from ...storage.database import Database, Transaction
 from ...storage.inbox import InboxState, ReceivedEvent
 from ..client.homeserver import Homeserver
+from ..client.inbox_events import inbox_event
 from ..client.message_content import replaced
 from ..client.room_rules import visibility_in
 from ..inbound.messages import MessageEvents
-from ..inbound.transactions import received
 from .late_events import LateEventWriter
 from .metrics import Missed
 from .room_history import HistoryRange
@@ -162,7 +162,7 @@ class Backfill:
                 if await self._is_history(tx, room, event):
                     count += await self._events.past_relation(tx, room, event, visibility)
                 elif await self._is_missing(tx, room, event, came=came is not None):
-                    missing.append(replace(received(event), is_confirmed=True))
+                    missing.append(replace(inbox_event(event), is_confirmed=True))
             if missing:
                 await tx.inbox.forget_done([each.event_id for each in missing])
                 await tx.inbox.add(missing, now_ms=self._now_ms())

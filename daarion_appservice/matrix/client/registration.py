@@ -5,28 +5,12 @@ Source: Matrix spec, Application Service API, "Registration". Made here from the
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
-import secrets
-import stat
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from ... import private_file
 from ...city.identity import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER, PROTOCOL
 from ...config import Settings
-from ...config import editing as config_edit
-from ...errors import ExitCode, StartError
-from . import registration_differences
-from .registration_differences import TOKENS
-
-TOKEN_BYTES = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,108 +79,3 @@ class Registration:
 def _entries(regexes: tuple[str, ...]) -> list[str]:
     # In single quotes a backslash is a backslash; the regexes themselves hold no single quote.
     return [line for regex in regexes for line in ("    - exclusive: true", f"      regex: '{regex}'")]
-
-
-# --- generate -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Generated:
-    """``new_tokens`` were made and written to the configuration, ``kept_tokens`` were taken from the file before."""
-
-    path: Path
-    new_tokens: list[str]
-    kept_tokens: list[str]
-
-    @property
-    def next_steps(self) -> list[str]:
-        return [
-            f"Copy {self.path} to Synapse's machine, readable for Synapse only.",
-            "Name it in homeserver.yaml:  app_service_config_files: [/path/to/" + self.path.name + "]",
-            "Restart Synapse: it reads registrations only when it starts.",
-        ]
-
-
-def new_token() -> str:
-    return secrets.token_urlsafe(TOKEN_BYTES)
-
-
-def generate(
-    settings: Settings, config: Path, *, force: bool = False, token: Callable[[], str] = new_token
-) -> Generated:
-    """Writes the registration file, and the tokens that the configuration lacks into ``config``.
-
-    An existing file stays unless ``force``; even then a token that either file holds is not made anew, because Synapse
-    knows it. Raises StartError when the file is there or something cannot be written.
-    """
-    path = settings.appservice.registration
-    replacing = private_file.exists(path)
-    if replacing and not force:
-        raise StartError(
-            f"{path} is there already, and was left as it is",
-            "Compare it with `daarion-appservice registration check`, or write it anew with --force (tokens stay).",
-            ExitCode.REGISTRATION,
-        )
-    missing = [name for name in TOKENS if not getattr(settings.appservice, name).get_secret_value()]
-    known = _tokens_in(path) if replacing and missing else {}
-    kept = [name for name in missing if name in known]
-    made = {name: known.get(name) or token() for name in missing}
-    if made:
-        # First the configuration: if the other file then cannot be written, the next try finds the same tokens.
-        config_edit.set_values(config, {f"appservice.{name}": value for name, value in made.items()})
-    ours = Registration.of(settings)
-    tokens = [made.get(name) or getattr(ours, name) for name in TOKENS]
-    text = dataclasses.replace(ours, as_token=tokens[0], hs_token=tokens[1]).render()
-    if replacing:
-        private_file.replace(path, text, ExitCode.REGISTRATION, but=stat.S_IRWXO)
-    else:
-        private_file.create(path, text, ExitCode.REGISTRATION)
-    return Generated(path, [name for name in missing if name not in kept], kept)
-
-
-def _tokens_in(path: Path) -> dict[str, str]:
-    """The tokens of a registration that is about to be replaced."""
-    values = _read(path)
-    return {name: values[name] for name in TOKENS if isinstance(values.get(name), str) and values[name]}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    missing = StartError(
-        f"There is no registration file at {path}",
-        "Make it with `daarion-appservice registration generate`.",
-        ExitCode.REGISTRATION,
-    )
-    raw = private_file.read(path, missing)
-    try:
-        values = YAML(typ="safe", pure=True).load(raw.decode())
-    except (YAMLError, ValueError):
-        values = None
-    if not isinstance(values, dict):
-        raise StartError(
-            f"{path} is not a registration file: it holds no YAML mapping",
-            "Move it away, and make it anew with `daarion-appservice registration generate`.",
-            ExitCode.REGISTRATION,
-        )
-    return values
-
-
-# --- check --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Findings:
-    """``differences`` stop the service from working with Synapse; ``cautions`` do not. No sentence holds a token."""
-
-    differences: list[str]
-    cautions: list[str]
-
-
-def check(settings: Settings, copy: Path | None = None) -> Findings:
-    """Compare the registration file, or Synapse's ``copy``, with the configuration. Raises StartError when it cannot be read."""
-    path = copy or settings.appservice.registration
-    values = _read(path)
-    differences = registration_differences.find(values, Registration.of(settings), settings.homeserver.domain)
-    cautions = registration_differences.cautions(values, PROTOCOL)
-    if private_file.open_to_everybody(path):
-        cautions.append(f"{path} may be read by every user of this machine, and holds secrets: chmod 600 {path}")
-    return Findings(differences, cautions)

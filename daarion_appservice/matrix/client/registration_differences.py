@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...city.identity import AGENT_PREFIX, CITIZEN_PREFIX, OBSERVER
-
-if TYPE_CHECKING:
-    from .registration import Registration
+from .registration import Registration
 
 TOKENS = ("as_token", "hs_token")
 

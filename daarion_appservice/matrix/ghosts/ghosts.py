@@ -28,8 +28,8 @@ from ...errors import HomeserverRefused
 from ...storage.database import Database
 from ...storage.ghosts import Ghost
 from ..client.homeserver import CITY_DEVICE, Homeserver
+from ..client.membership_events import restriction_after
 from ..client.refusals import ACCOUNT_TAKEN, may_answer_later
-from ..inbound.members import standing_of
 
 PUT_OUT: Final = "DAARION_PUT_OUT"
 """The code of our own refusal to have a ghost join where a moderator put it out."""
@@ -220,7 +220,7 @@ class Ghosts:
             return True
         async with self._database.transaction() as tx:
             await tx.rooms.hold(room.id)
-            stands = standing_of(event, user, await tx.standings.get(room.id, user))
+            stands = restriction_after(event, user, await tx.standings.get(room.id, user))
             if stands is None or stands.standing is RestrictionKind.INVITED:
                 return False
             if stands.standing is RestrictionKind.KICKED and await tx.outbox.moving(room.id, [user]):

@@ -33,10 +33,10 @@ from ...errors import HomeserverRateLimited, HomeserverRefused, HomeserverUnavai
 from ...storage.database import Database, Transaction
 from ...storage.inbox import InboxRow
 from ..client.homeserver import Homeserver
+from ..client.inbox_events import inbox_event
 from ..client.refusals import may_answer_later
 from .current_state import NotShown, StateKey, is_absent, key_of, may_unsettle, read_state
 from .state_differences import Known, differences, read_known
-from .transactions import received
 
 _LOOKS_MS: Final = (2_000, 8_000)
 """How long after each look in vain the next one is; after the last the event is dropped. What Synapse soft-failed stays so;
@@ -329,7 +329,7 @@ class Confirmation:
         again = {event_id_of(event) for event in events if is_absent(event)}
         if there:
             async with self._database.transaction() as tx:
-                await tx.inbox.add([received(event) for event in there], now_ms=self._now_ms())
+                await tx.inbox.add([inbox_event(event) for event in there], now_ms=self._now_ms())
                 again |= set(map(EventId, await tx.inbox.handled([event_id_of(event) for event in there])))
         return again
 

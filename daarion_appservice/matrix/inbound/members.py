@@ -6,20 +6,15 @@ stands there (``standings``); people on Matrix are held off by their homeserver.
 
 from __future__ import annotations
 
-from typing import Final
-
 from ...city.event_fields import Event, content_of, name_text, optional_text, sender_of, text
 from ...city.events import CityEvent, RegistryChanged
 from ...city.identity import Identities, is_user_id
 from ...city.media import is_mxc
 from ...city.member_log import MemberLog
 from ...city.ports import NowMs
-from ...city.text_sanitizing import one_line
-from ...city.types import AuthorKind, Member, Removal, Restriction, RestrictionKind, Room, RoomId, UserId
+from ...city.types import AuthorKind, Member, Removal, RestrictionKind, Room, RoomId, UserId
 from ...storage.database import Transaction
-
-_MAX_REASON: Final = 500
-"""Characters of what a moderator says that are kept."""
+from ..client.membership_events import moderation_reason, restriction_after
 
 
 class MemberEvents:
@@ -58,7 +53,7 @@ class MemberEvents:
     async def _removal(self, tx: Transaction, room: RoomId, event: Event) -> Removal:
         is_ban = content_of(event).get("membership") == "ban"
         by = await self._members.author(tx, room, UserId(sender_of(event)))
-        return Removal(RestrictionKind.BANNED if is_ban else RestrictionKind.KICKED, by, _reason(event))
+        return Removal(RestrictionKind.BANNED if is_ban else RestrictionKind.KICKED, by, moderation_reason(event))
 
     async def _note_standing(
         self, tx: Transaction, room: Room, user: UserId, event: Event, *, is_again: bool
@@ -68,7 +63,7 @@ class MemberEvents:
         if is_again and before is None and content_of(event).get("membership") == "leave":
             # Whether it put the ghost out, or took back a ban, was decided when it was handled first.
             return []
-        now = standing_of(event, user, before)
+        now = restriction_after(event, user, before)
         if now is not None:
             await tx.standings.put(room.id, user, now, now_ms=self._now_ms())
             return []
@@ -86,23 +81,3 @@ def read_member(room: RoomId, user: UserId, content: Event, *, name: str = "disp
     avatar_url = optional_text(content, "avatar_url")
     is_picture = avatar_url is not None and is_mxc(avatar_url)
     return Member(room, user, name_text(content, name), avatar_url if is_picture else None)
-
-
-def standing_of(event: Event, user: UserId, before: Restriction | None) -> Restriction | None:
-    """How a ghost stands after an event about its membership; None for like everybody else."""
-    reason = _reason(event)
-    match content_of(event).get("membership"):
-        case "ban":
-            return Restriction(RestrictionKind.BANNED, reason)
-        case "invite":
-            return Restriction(RestrictionKind.INVITED, None)
-        case "leave" if sender_of(event) != user:
-            # The same event takes back a ban or an invitation.
-            is_kick = before is None or before.standing is RestrictionKind.KICKED
-            return Restriction(RestrictionKind.KICKED, reason) if is_kick else None
-    return None
-
-
-def _reason(event: Event) -> str | None:
-    """What a moderator says; None for nothing."""
-    return one_line(optional_text(content_of(event), "reason") or "", _MAX_REASON) or None

@@ -11,11 +11,9 @@ that one is stored as a dead letter, or it would hold up everything behind it fo
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol, TypeGuard
+from typing import Any, Final, Protocol
 
-import orjson
 import structlog
 from aiohttp import web
 
@@ -25,15 +23,12 @@ from ...compressed_body import read_unpacked
 from ...storage.database import Database
 from ...storage.inbox import ReceivedEvent
 from ...storage.inbox_writer import ReceivedTransaction
+from ..client.inbox_events import inbox_event
 from ..client.json_parsing import loads
 from .authentication import HomeserverToken, matrix_error
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 """100 events of 64 KiB, 100 EDUs and to-device messages fit; a 413 would be retried for ever."""
-
-MAX_EVENT_BYTES: Final = 512 * 1024
-"""An event has 65,536 bytes at most (client-server API, "Size limits"); ``unsigned``, which may hold other events, is not
-counted. What is larger is no event."""
 
 _BODY_S: Final = 60.0
 """How long a body may take to come: Synapse itself gives a transaction up after 60 seconds, and sends it again."""
@@ -88,7 +83,7 @@ class TransactionReceiver:
         events = transaction.get("events", [])
         if not isinstance(events, list):
             raise matrix_error(400, "M_BAD_JSON", "`events` must be a list")
-        await self._store(txn_id, body, [received(event) for event in events])
+        await self._store(txn_id, body, [inbox_event(event) for event in events])
         ephemeral = _ephemeral(transaction)
         if ephemeral:
             await self._on_ephemeral(ephemeral)
@@ -133,42 +128,6 @@ def _json_object(body: bytes) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise matrix_error(400, "M_BAD_JSON", "The body must be an object")
     return parsed
-
-
-def received(event: Any) -> ReceivedEvent:
-    """An event as it goes into the inbox; one that cannot be told from others, or is none, goes there as dead."""
-    text, error = _written(event)
-    if isinstance(event, dict):
-        event_id, room_id = event.get("event_id"), event.get("room_id")
-        if _is_id(event_id) and _is_id(room_id):
-            return ReceivedEvent(event_id, room_id, text, error)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return ReceivedEvent(f"unreadable:{digest}", "", text, error or "no event_id or room_id")
-
-
-def _written(event: Any) -> tuple[str, str | None]:
-    """The event's JSON text, or an empty object and what is wrong with the event."""
-    try:
-        text = _dumps(event)
-    except RecursionError:
-        return "{}", "nested too deeply"
-    for key in ("type", "state_key"):
-        if isinstance(event, dict) and len(str(event.get(key, ""))) > _MAX_ID_CHARS:
-            return "{}", f"its {key} is longer than {_MAX_ID_CHARS} characters"
-    if len(text) > MAX_EVENT_BYTES:
-        return "{}", f"has {len(text)} bytes, more than an event may have"
-    return text.decode(), None
-
-
-def _dumps(event: Any) -> bytes:
-    try:
-        return orjson.dumps(event)
-    except orjson.JSONEncodeError:  # it reads 1,024 levels but writes only 254
-        return json.dumps(event, ensure_ascii=False).encode()
-
-
-def _is_id(value: Any) -> TypeGuard[str]:
-    return isinstance(value, str) and 0 < len(value) <= _MAX_ID_CHARS and "\0" not in value
 
 
 def _ephemeral(transaction: dict[str, Any]) -> list[Any]:

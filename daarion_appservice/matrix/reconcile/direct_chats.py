@@ -30,11 +30,11 @@ from ...errors import CityError, HomeserverRefused, HomeserverUnavailable
 from ...storage.database import Database
 from ...storage.inbox import ReceivedEvent
 from ..client.homeserver import Homeserver
+from ..client.inbox_events import inbox_event
 from ..client.monitor import HomeserverMonitor
 from ..client.room_rules import is_encryption, join_rule, visibility_in
 from ..ghosts.ghosts import Ghosts, profile_of
 from ..inbound.direct_chats import NO_SUCH_AGENT, UNREADABLE
-from ..inbound.transactions import received
 from ..inbound.worker import InboundWorker
 
 _PAGE: Final = 50
@@ -221,7 +221,7 @@ class DirectChats:
                 break
             if type_of(event) in SAID:
                 said.append(event)
-        return [received(event) for event in reversed(said)]
+        return [inbox_event(event) for event in reversed(said)]
 
     async def _over(self, chat: Room, error: Exception | None) -> None:
         log.info("chat_closed", agent=chat.agent, room=chat.matrix_room_id, error=str(error))

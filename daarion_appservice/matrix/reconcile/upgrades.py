@@ -25,9 +25,9 @@ from ...errors import HomeserverError, HomeserverRefused, RoomLinkBroken
 from ...storage.database import Database
 from ...storage.inbox import ReceivedEvent
 from ..client.homeserver import Homeserver
+from ..client.inbox_events import inbox_event
 from ..client.room_rules import read_rules
 from ..ghosts.ghosts import Ghosts
-from ..inbound.transactions import received
 from ..inbound.worker import InboundWorker
 
 _HISTORY: Final = SAID | {"m.room.history_visibility"}
@@ -151,7 +151,7 @@ class RoomUpgrades:
             page, cursor = await self._homeserver.messages_before(
                 successor, cursor, limit=_PAGE, as_user=self._namespace.bot
             )
-            found += [received(event) for event in page if type_of(event) in _HISTORY]
+            found += [inbox_event(event) for event in page if type_of(event) in _HISTORY]
             if cursor is None:
                 break
         return found[::-1]
