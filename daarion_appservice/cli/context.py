@@ -14,7 +14,7 @@ from ..storage import migrate
 from ..storage.database import Database
 
 if TYPE_CHECKING:
-    from ..app import City
+    from ..wiring import City
 
 T = TypeVar("T")
 
@@ -68,13 +68,14 @@ def _check_exists(database: Database, config: Path) -> None:
 @asynccontextmanager
 async def _city(config: Path) -> AsyncIterator[City]:
     # Only here: the whole city is much to load, and most commands need no more than its database.
-    from ..app import City  # noqa: PLC0415
+    from ..app import load  # noqa: PLC0415
     from ..matrix.client.startup_checks import identify  # noqa: PLC0415
+    from ..wiring import build_city  # noqa: PLC0415
 
-    city = City(config_file.load(config))
+    city = build_city(config_file.load(config))
     try:
         _check_exists(city.database, config)
-        await city.load()
+        await load(city)
         await identify(city.homeserver, city.settings, city.namespace)
         yield city
     finally:

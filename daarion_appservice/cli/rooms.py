@@ -20,8 +20,8 @@ from .context import with_city, with_migrated_database
 from .terminal import DEFAULT_CONFIG, ConfigPath, say, show_table
 
 if TYPE_CHECKING:
-    from ..app import City
     from ..matrix.backfill.room_backfill import Backfilled
+    from ..wiring import City
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from daarion_appservice.http import apps
 from daarion_appservice.http.static_pages import DIST
+from daarion_appservice.wiring import servers
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
@@ -69,7 +69,7 @@ class Service:
 async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
     service = Service(tmp_path)
     shutil.copytree(DIST, service.dist)
-    monkeypatch.setattr(apps, "DIST", service.dist)
+    monkeypatch.setattr(servers, "DIST", service.dist)
     try:
         yield service
     finally:

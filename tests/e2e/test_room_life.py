@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from daarion_appservice.app import City
 from daarion_appservice.config import loading as config_file
+from daarion_appservice.wiring import build_city
 from tests.parts.city import RunningCity, citizen_token, eventually
 from tests.parts.matrix_user import MatrixUser
 from tests.parts.synapse import boot
@@ -410,7 +410,7 @@ async def test_an_alias_that_was_taken_away_is_set_again_or_its_new_room_is_name
     # Nobody tells of that; somebody touches the canonical alias, and the city looks.
     await town.give_power(room, ALICE, 60)
     await town.set_state(room, "m.room.canonical_alias", {})
-    inside = City(config_file.load(town.city.config))
+    inside = build_city(config_file.load(town.city.config))
     async with inside.database.reading() as tx:
         rooms = [room for room in await tx.rooms.all() if room.slug in {"general", "lost"}]
     assert [room.slug for room in await inside.matrix_rooms.astray(rooms)] == ["lost"], "or when it looks around"

@@ -14,9 +14,11 @@ from mautrix.api import Method
 from mautrix.api import Path as ClientPath
 
 from daarion_appservice import app
+from daarion_appservice.app import listening, load
 from daarion_appservice.city.events import TypingChanged
 from daarion_appservice.city.types import AgentSlug
 from daarion_appservice.config import loading as config_file
+from daarion_appservice.wiring import City, build_city
 from tests.parts.city import AGENTS, RunningCity, StartCity, eventually
 from tests.parts.http_proxy import HttpProxy, Passed
 from tests.parts.matrix_user import Arrive, MatrixUser, quiet_user
@@ -54,12 +56,12 @@ def is_no_sync(passed: Passed) -> bool:
 
 
 @asynccontextmanager
-async def open_city(running: RunningCity) -> AsyncIterator[app.City]:
+async def open_city(running: RunningCity) -> AsyncIterator[City]:
     """The service in the test's own process, so that its bus can be listened to."""
-    city = app.City(config_file.load(running.config))
+    city = build_city(config_file.load(running.config))
     try:
-        await city.load()
-        async with city.listening():
+        await load(city)
+        async with listening(city):
             tasks = asyncio.create_task(app._run_tasks(city))
             try:
                 yield city
@@ -133,7 +135,7 @@ async def types(person: MatrixUser, room: str, *, is_typing: bool = True) -> Non
     assert isinstance(await person.client.room_typing(room, is_typing, 120_000), nio.RoomTypingResponse)
 
 
-async def ghost_types(city: app.City, room: str) -> None:
+async def ghost_types(city: City, room: str) -> None:
     ghost = city.namespace.agent(AgentSlug("daarwizz"))
     path = ClientPath.v3.rooms[room].typing[ghost]
     await city.homeserver.request(Method.PUT, path, {"typing": True, "timeout": 120_000}, as_user=ghost)

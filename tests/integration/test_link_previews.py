@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from daarion_appservice.city.types import HistoryVisibility, RoomId
-from daarion_appservice.http import apps, link_previews
+from daarion_appservice.http import link_previews
 from daarion_appservice.storage.ghosts import Ghost
+from daarion_appservice.wiring import servers
 from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.in_process_city import AGENTS, InProcessCity, in_process_city
 
@@ -53,7 +54,7 @@ def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "web_dist"
     folder.mkdir()
     (folder / "index.html").write_text(DOCUMENT)
-    monkeypatch.setattr(apps, "DIST", folder)
+    monkeypatch.setattr(servers, "DIST", folder)
     return folder
 
 

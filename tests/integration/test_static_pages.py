@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from yarl import URL
 
 from daarion_appservice.city.slugs import RESERVED
-from daarion_appservice.http import apps
+from daarion_appservice.wiring import servers
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
@@ -52,7 +52,7 @@ def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("index.html", "assets/city-a1b2c3.js"):
         (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
         (folder / f"{name}.br").write_bytes(b"as Brotli packs it")
-    monkeypatch.setattr(apps, "DIST", folder)
+    monkeypatch.setattr(servers, "DIST", folder)
     return folder
 
 

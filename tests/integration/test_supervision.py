@@ -227,7 +227,7 @@ async def test_task_of_the_leading_process_is_restarted_without_giving_up_the_le
     again = asyncio.Event()
     monkeypatch.setattr(here.city.answerer, "run", fail_once)
     with capture_logs() as logs:
-        leading = asyncio.create_task(here.city.lead())
+        leading = asyncio.create_task(app.lead(here.city))
         await asyncio.wait_for(again.wait(), 10)
         assert here.city.lease.is_held
         leading.cancel()

@@ -11,10 +11,11 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from daarion_appservice.app import City
+from daarion_appservice.app import listening, load
 from daarion_appservice.city.tokens import new_token
 from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.config import Settings
+from daarion_appservice.wiring import City, build_city
 from tests.parts.city import ADMIN_TOKEN, JWT_SECRET
 from tests.parts.ports import HOST, free_port
 
@@ -110,10 +111,10 @@ async def in_process_city(
     }
     for name, section in sections.items():
         wanted[name] = wanted.get(name, {}) | section
-    city = City(Settings.model_validate({**wanted, "agents": agents}))
+    city = build_city(Settings.model_validate({**wanted, "agents": agents}))
     try:
-        await city.load()
-        async with city.listening(), aiohttp.ClientSession() as session:
+        await load(city)
+        async with listening(city), aiohttp.ClientSession() as session:
             yield InProcessCity(city, session)
     finally:
         await city.close()

@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 from ruamel.yaml import YAML
 
-from daarion_appservice.app import City
 from daarion_appservice.config import Settings
 from daarion_appservice.errors import ExitCode
-from daarion_appservice.http.apps import build_city_server, build_matrix_server
+from daarion_appservice.wiring import build_city
+from daarion_appservice.wiring.servers import build_city_server, build_matrix_server
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -64,7 +64,7 @@ async def installed_routes() -> set[str]:
             "web": {"enabled": False},  # pages are no part of the API
         }
     )
-    city = City(settings)
+    city = build_city(settings)
     try:
         return {
             f"{route.method} {route.resource.canonical}"

@@ -13,10 +13,8 @@ from multidict import CIMultiDict
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
-from daarion_appservice.app import City
 from daarion_appservice.config import LimitsSettings, Settings
 from daarion_appservice.errors import TooManyRequests
-from daarion_appservice.http.apps import build_city_server
 from daarion_appservice.http.limits import shared_buckets
 from daarion_appservice.http.limits.addresses import Addresses
 from daarion_appservice.http.limits.buckets import TokenBucket
@@ -24,6 +22,8 @@ from daarion_appservice.http.limits.connections import ConnectionLimiter
 from daarion_appservice.http.limits.limits import RATES
 from daarion_appservice.http.limits.rates import Rate, Rates
 from daarion_appservice.http.limits.shared_buckets import MovingWindow
+from daarion_appservice.wiring import build_city
+from daarion_appservice.wiring.servers import build_city_server
 from tests.unit.test_docs import app_of
 
 
@@ -291,7 +291,7 @@ async def test_what_is_counted_apart_exists() -> None:
     settings = Settings.model_validate(
         {"appservice": {"as_token": "ours", "hs_token": "theirs"}, "database": {"url": "sqlite:///:memory:"}}
     )
-    city = City(settings)
+    city = build_city(settings)
     try:
         routes = app_of(build_city_server(city)).router.routes()
         assert RATES.keys() <= {(route.method, route.resource.canonical) for route in routes if route.resource}

@@ -12,10 +12,8 @@ from aiohttp import web
 from openapi_spec_validator import validate
 from pydantic import BaseModel, Field, TypeAdapter
 
-from daarion_appservice.app import City
 from daarion_appservice.city.types import RoomEventKind
 from daarion_appservice.config import Settings
-from daarion_appservice.http.apps import build_city_server
 from daarion_appservice.http.auth.principals import Access, Anonymous
 from daarion_appservice.http.openapi.document import IN_PATH, Route, described_routes, openapi_document
 from daarion_appservice.http.openapi.models import Models, query_parameters
@@ -34,6 +32,8 @@ from daarion_appservice.http.routing import (
     install,
     routes_of,
 )
+from daarion_appservice.wiring import build_city
+from daarion_appservice.wiring.servers import build_city_server
 from tests.unit.test_docs import app_of, text
 
 SOURCE = Path(__file__).parents[2] / "daarion_appservice"
@@ -49,7 +49,7 @@ async def app() -> AsyncIterator[web.Application]:
             "web": {"enabled": False},  # pages are no part of the API
         }
     )
-    city = City(settings)
+    city = build_city(settings)
     yield app_of(build_city_server(city))
     await city.close()
 

@@ -2,55 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..city.events import InboxChanged
 from ..city.reader_memberships import ReaderMemberships
 from ..city.registry import RegistryEditor
 from ..clock import new_id, now_ms, steady_ms
+from ..http.agent_avatars import AgentAvatars
+from ..http.auth.authenticator import CityAuthenticator, InternalAuthenticator
+from ..http.auth.authors import ActorDirectory
+from ..http.auth.hosts import Hosts
+from ..http.auth.jwt_issue import JwtIssue
+from ..http.auth.origins import Origins
+from ..http.limits.addresses import Addresses
+from ..http.limits.file_descriptors import city_caps, matrix_caps, open_files
+from ..http.limits.limits import Limits
+from ..http.limits.tcp_connections import Connections
+from ..http.link_previews import LinkPreviews
+from ..http.room_responses import CachedRoomResponses
+from ..http.routes.agents import AgentRoutes
+from ..http.routes.citizens import CitizenRoutes
+from ..http.routes.feed import FeedRoutes
+from ..http.routes.health import HealthRoutes
+from ..http.routes.internal import InternalPresenceRoutes
+from ..http.routes.me import MeRoutes
+from ..http.routes.media import MediaRoutes
+from ..http.routes.members import MemberRoutes
+from ..http.routes.messages import MessageRoutes
+from ..http.routes.metrics import MetricsRoute
+from ..http.routes.nodes import PlaceRoutes
+from ..http.routes.presence import PresenceEvents, PresenceRoutes
+from ..http.routes.registry import RegistryRoutes
+from ..http.routes.registry_parts import RegistryParts
+from ..http.routes.rooms import RoomRoutes
+from ..http.routes.second_me import SecondMeInvoke, SecondMeRoutes
+from ..http.routes.sign_in import SignInRoutes
+from ..http.routes.site import SiteRoutes
+from ..http.routes.unread import UnreadRoutes
+from ..http.servers import Listener, Streaming, city_application, matrix_application
+from ..http.static_pages import DIST, StaticPages
+from ..http.websocket.presence import PresenceSocket
+from ..http.websocket.room import RoomSocket, RoomSocketParts
 from ..matrix.inbound.thirdparty import ThirdParty
 from ..matrix.inbound.transactions import TransactionReceiver
 from ..matrix.presence.user_presence import UserPresenceQuery
 from ..matrix.reconcile.queries import CityQueries
 from ..realtime.presence_redis import RedisPresence
-from .agent_avatars import AgentAvatars
-from .auth.authenticator import CityAuthenticator, InternalAuthenticator
-from .auth.authors import ActorDirectory
-from .auth.hosts import Hosts
-from .auth.jwt_issue import JwtIssue
-from .auth.origins import Origins
-from .limits.addresses import Addresses
-from .limits.file_descriptors import city_caps, matrix_caps, open_files
-from .limits.limits import Limits
-from .limits.tcp_connections import Connections
-from .link_previews import LinkPreviews
-from .room_responses import CachedRoomResponses
-from .routes.agents import AgentRoutes
-from .routes.citizens import CitizenRoutes
-from .routes.feed import FeedRoutes
-from .routes.health import HealthRoutes
-from .routes.internal import InternalPresenceRoutes
-from .routes.me import MeRoutes
-from .routes.media import MediaRoutes
-from .routes.members import MemberRoutes
-from .routes.messages import MessageRoutes
-from .routes.metrics import MetricsRoute
-from .routes.nodes import PlaceRoutes
-from .routes.presence import PresenceEvents, PresenceRoutes
-from .routes.registry import RegistryRoutes
-from .routes.registry_parts import RegistryParts
-from .routes.rooms import RoomRoutes
-from .routes.second_me import SecondMeInvoke, SecondMeRoutes
-from .routes.sign_in import SignInRoutes
-from .routes.site import SiteRoutes
-from .routes.unread import UnreadRoutes
-from .servers import Listener, Streaming, city_application, matrix_application
-from .static_pages import DIST, StaticPages
-from .websocket.presence import PresenceSocket
-from .websocket.room import RoomSocket, RoomSocketParts
-
-if TYPE_CHECKING:
-    from ..app import City
+from .city import City
 
 
 def build_city_server(city: City) -> Listener:

@@ -1,0 +1,94 @@
+"""Which part of the city handles which event of the bus."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..city.events import (
+    DirectChatChanged,
+    EventsMissed,
+    InboxChanged,
+    InvitationRejected,
+    LocalUserRead,
+    LocalUserTyping,
+    MemberChanged,
+    MembershipChanged,
+    MessagePosted,
+    OutboxChanged,
+    PresenceChanged,
+    PresenceRenumbered,
+    RegistryChanged,
+    RepliesPending,
+    RoomChanged,
+    RoomCheckRequested,
+    RoomEventStored,
+    TypingChanged,
+)
+from ..city.presence import Status
+from .city import City
+
+
+def subscribe(city: City) -> None:
+    """Subscribe the parts of ``city`` to the events of its bus."""
+    city.bus.subscribe(OutboxChanged, lambda _: city.outbound.wake())
+    city.bus.subscribe(InboxChanged, lambda _: _inbox_filled(city))
+    city.bus.subscribe(EventsMissed, lambda _: _inbox_filled(city))
+    city.bus.subscribe(EventsMissed, lambda _: city.outbound.wake())
+    city.bus.subscribe(DirectChatChanged, city.direct_chats.wake)
+    city.bus.subscribe(InvitationRejected, lambda _: city.decliner.wake())
+    city.bus.subscribe(RepliesPending, lambda _: city.answerer.wake())
+    city.bus.subscribe(RoomEventStored, city.answerer.happened)
+    city.bus.subscribe(EventsMissed, lambda _: city.room_streams.missed())
+    city.bus.subscribe(RegistryChanged, lambda _: city.housekeeping.wake())
+    city.bus.subscribe(RegistryChanged, lambda _: city.inbound.wake())
+    # A command may have put messages back into the outbox, which is part of their rooms' history.
+    city.bus.subscribe(RegistryChanged, lambda _: city.outbound.wake())
+    city.bus.subscribe(RegistryChanged, lambda _: city.room_streams.missed())
+    city.bus.subscribe(EventsMissed, lambda _: city.room_updates.missed())
+    city.bus.subscribe(RoomCheckRequested, lambda doubted: city.housekeeping.request_check(doubted.room_id))
+    city.bus.subscribe(PresenceChanged, city.mirror.follow)
+    city.bus.subscribe(PresenceChanged, partial(_count_presence, city))
+    city.bus.subscribe(PresenceChanged, city.agents_online.follow)
+    city.bus.subscribe(PresenceChanged, city.stream.follow)
+    city.bus.subscribe(PresenceRenumbered, city.stream.renumber)
+    # Before it is counted: sight compares with the count who really came or left.
+    city.bus.subscribe(MembershipChanged, city.sight.follow)
+    city.bus.subscribe(MembershipChanged, city.typing.follow)
+    city.bus.subscribe(MembershipChanged, partial(_count_membership, city))
+    # After it is counted: they tell how many are there.
+    city.bus.subscribe(MessagePosted, city.room_streams.posted)
+    city.bus.subscribe(RoomEventStored, city.room_streams.happened)
+    city.bus.subscribe(RoomChanged, city.room_streams.changed)
+    city.bus.subscribe(MemberChanged, city.room_streams.member)
+    city.bus.subscribe(PresenceChanged, city.room_streams.presence)
+    city.bus.subscribe(MessagePosted, city.room_updates.posted)
+    city.bus.subscribe(RoomEventStored, city.room_updates.happened)
+    city.bus.subscribe(RoomChanged, city.room_updates.changed)
+    city.bus.subscribe(MembershipChanged, city.room_updates.membership)
+    city.bus.subscribe(PresenceChanged, city.room_updates.presence)
+    city.bus.subscribe(TypingChanged, city.room_typing.people)
+    city.bus.subscribe(LocalUserTyping, city.room_typing.inhabitant)
+    city.bus.subscribe(LocalUserTyping, city.typing_out.follow)
+    city.bus.subscribe(LocalUserRead, city.receipts_out.follow)
+    city.bus.subscribe(MessagePosted, city.room_typing.posted)
+    city.bus.subscribe(MessagePosted, city.typing_out.posted)
+
+
+def _count_presence(city: City, change: PresenceChanged) -> None:
+    city.census.follow(change.transition)
+    if change.transition.after.status is Status.OFFLINE:
+        city.occupancy.disconnected(change.transition.subject)
+    else:
+        city.occupancy.connected(change.transition.subject)
+
+
+def _count_membership(city: City, change: MembershipChanged) -> None:
+    if change.joined:
+        city.occupancy.joined(change.room_id, change.subject)
+    else:
+        city.occupancy.left(change.room_id, change.subject)
+
+
+def _inbox_filled(city: City) -> None:
+    city.watch.heard()
+    city.inbound.wake()
