@@ -35,6 +35,7 @@ check-unit: $(STAMP) $(PAGES)
 lint: $(STAMP) ## style
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/lint-imports --no-logo
 
 typecheck: $(STAMP) ## types
 	$(BIN)/mypy
