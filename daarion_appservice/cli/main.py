@@ -1,4 +1,4 @@
-"""The command line. What each command does stands in ``commands``, one module a group, one function a command.
+"""The command line. What each command does stands in ``cli``, one module a group, one function a command.
 
 A group's module is imported when one of its commands is asked for: all of them together take more than a second.
 """
@@ -44,7 +44,7 @@ _MODULES: Final = {"agent": "agents", "room": "rooms"}
 def _group(name: str) -> type[TyperGroup]:
     class Group(TyperGroup):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # before anybody asks what commands there are
-            module = import_module(f".commands.{_MODULES.get(name, name)}", __package__)
+            module = import_module(f".{_MODULES.get(name, name)}", __package__)
             self.commands = get_group(module.app).commands
             return super().parse_args(ctx, args)
 

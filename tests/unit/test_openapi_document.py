@@ -162,7 +162,7 @@ def test_docs_api_has_the_same_codes() -> None:
 
 
 def test_every_event_of_the_websockets_has_its_words() -> None:
-    source = "".join(path.read_text() for part in ("http", "realtime") for path in (SOURCE / part).glob("*.py"))
+    source = "".join(path.read_text() for part in ("http", "realtime") for path in (SOURCE / part).rglob("*.py"))
     said = set(re.findall(r'"((?:city\.rooms?|presence)\.[a-z.]+)', source)) | {kind.value for kind in RoomEventKind}
     told = {event.name for socket in SOCKETS for event in (*socket.from_server, *socket.from_client)}
     assert told - {"auth", "error"} == said
