@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..errors import InvalidInput
-from ..storage.database import Transaction
 from .history_visibility import ReadableRanges
 from .identity import Identities
 from .ports import CityTransaction
@@ -30,7 +29,7 @@ class ReaderMemberships:
         """What they may read in one room."""
         return await tx.membership_periods.reading(room.id, await self.users(tx, who))
 
-    async def readings(self, tx: Transaction, who: Author | None) -> dict[RoomId, ReadableRanges]:
+    async def readings(self, tx: CityTransaction, who: Author | None) -> dict[RoomId, ReadableRanges]:
         """The same for each room in which something is not for everybody and they were, or are invited."""
         return await tx.membership_periods.readings(await self.users(tx, who))
 
