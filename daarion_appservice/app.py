@@ -46,7 +46,7 @@ async def run(settings: Settings, *, on_listening: Callable[[], None] = lambda: 
             on_listening()
             await _run_tasks(city)
         if not await city.presence.leave():
-            await city.mirror.stop()
+            await city.presence_sender.stop()
     finally:
         await city.close()
     log.info("stopped")
@@ -161,16 +161,16 @@ def _leader_tasks(city: City) -> dict[str, Work]:
         "sweeper": city.sweeper.run,
         "federated_histories": city.federated_histories.run,
         "outbound": city.outbound.run,
-        "answerer": city.answerer.run,
-        "second_me_here": city.second_me_here.run,
+        "answerer": city.reply_worker.run,
+        "second_me_here": city.second_me_availability.run,
         "direct_chats": city.direct_chats.run,
-        "invitations": city.decliner.run,
-        "mirror": city.mirror.run,
-        "housekeeping": city.housekeeping.run,
+        "invitations": city.invitation_decliner.run,
+        "mirror": city.presence_sender.run,
+        "housekeeping": city.reconciler.run,
         "observer": city.observer.run,
-        "typing_out": city.typing_out.run,
-        "receipts_out": city.receipts_out.run,
-        "agents_online": city.agents_online.run,
+        "typing_out": city.typing_sender.run,
+        "receipts_out": city.receipt_sender.run,
+        "agents_online": city.feed_writer.run,
     }
 
 
@@ -181,7 +181,7 @@ def process_tasks(city: City) -> dict[str, Work]:
         "registry": city.registry.run,
         "memberships": city.memberships.run,
         "lead": partial(lead, city),
-        "homeserver_watch": city.watch.run,
+        "homeserver_watch": city.monitor.run,
         "connect": partial(connect_homeserver, city),
     }
     return found | ({"shared_bus": city.shared_bus.run} if city.shared_bus is not None else {})
@@ -189,5 +189,5 @@ def process_tasks(city: City) -> dict[str, Work]:
 
 async def connect_homeserver(city: City) -> None:
     """Wait for the homeserver and agree with it; everything that waits for it goes on then."""
-    await run_startup_checks(city.homeserver, city.watch, city.settings, city.namespace)
-    log.info("homeserver_found", address=city.homeserver.address, domain=city.namespace.domain)
+    await run_startup_checks(city.homeserver, city.monitor, city.settings, city.identities)
+    log.info("homeserver_found", address=city.homeserver.address, domain=city.identities.domain)

@@ -107,8 +107,8 @@ class AgentsCore:
         """
         async with AsyncExitStack() as stack:
             await self._admit(question, stack)
-            watch = stack.enter_context(self._metrics.call(question.kind))
-            yield await stack.enter_async_context(aclosing(self._pieces(question, watch)))
+            monitor = stack.enter_context(self._metrics.call(question.kind))
+            yield await stack.enter_async_context(aclosing(self._pieces(question, monitor)))
 
     async def _admit(self, question: AgentRequest, stack: AsyncExitStack) -> None:
         self.check_ready(question.agent_id, question.kind)
@@ -124,17 +124,17 @@ class AgentsCore:
         self._metrics.count(kind, Outcome.RESTING)
         return CircuitOpen(retry_after_s=self._breakers.wait_ms(agent_id) / 1000)
 
-    async def _pieces(self, question: AgentRequest, watch: CallWatch) -> AsyncGenerator[str, None]:
+    async def _pieces(self, question: AgentRequest, monitor: CallWatch) -> AsyncGenerator[str, None]:
         try:
             async with aclosing(self._ask(question)) as pieces:
                 async for piece in pieces:
                     yield piece
         except (CoreTimeout, InvalidResponse, aiohttp.ClientError, OSError) as error:
             told = _in_words(error)
-            watch.end(Outcome.SLOW if isinstance(told, CoreTimeout) else Outcome.FAILED)
+            monitor.end(Outcome.SLOW if isinstance(told, CoreTimeout) else Outcome.FAILED)
             self._failed(question, told, error)
             raise told from error
-        watch.end(Outcome.ANSWERED)
+        monitor.end(Outcome.ANSWERED)
         self._answers_again(question)
 
     async def _ask(self, question: AgentRequest) -> AsyncGenerator[str, None]:

@@ -56,15 +56,15 @@ class CoreMetrics:
     @contextmanager
     def call(self, kind: RequestKind) -> Iterator[CallWatch]:
         """One call; whoever makes it says how it ended."""
-        watch = CallWatch()
+        monitor = CallWatch()
         self._in_flight.inc()
         try:
-            yield watch
+            yield monitor
         finally:
             self._in_flight.dec()
-            self.count(kind, watch.outcome)
-            if watch.outcome is Outcome.ANSWERED:
-                self._seconds.labels(kind).observe(watch.took_s)
+            self.count(kind, monitor.outcome)
+            if monitor.outcome is Outcome.ANSWERED:
+                self._seconds.labels(kind).observe(monitor.took_s)
 
     def count(self, kind: RequestKind, outcome: Outcome) -> None:
         """A call, or one that was never made."""

@@ -26,7 +26,7 @@ class DeliveryError(StrEnum):
 
 
 async def most_specific_error(
-    tx: CityTransaction, doorkeeper: RoomPermissions, message: Message, error: DeliveryError
+    tx: CityTransaction, permissions: RoomPermissions, message: Message, error: DeliveryError
 ) -> DeliveryError:
     """Return the most exact cause: for a message that was deleted, or whose author the room does not let in or write."""
     if message.deleted:
@@ -35,7 +35,7 @@ async def most_specific_error(
     if error is not DeliveryError.NOT_ALLOWED or room is None:
         return error
     try:
-        await doorkeeper.check_may_speak(tx, room, message.author)
+        await permissions.check_may_speak(tx, room, message.author)
     except Forbidden as refusal:
         # A homeserver answers every one of these with M_FORBIDDEN; the city knows the room's rules.
         return DeliveryError(refusal.code)

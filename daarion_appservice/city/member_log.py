@@ -22,8 +22,8 @@ from .types import Author, AuthorKind, Member, OutboxKind, Removal, RoomEvent, R
 class MemberLog:
     """All calls are part of the caller's transaction, and return what to publish once that is committed."""
 
-    def __init__(self, namespace: Identities, now_ms: NowMs, new_id: NewId) -> None:
-        self._namespace = namespace
+    def __init__(self, identities: Identities, now_ms: NowMs, new_id: NewId) -> None:
+        self._identities = identities
         self._now_ms = now_ms
         self._feed = FeedWriter(new_id)
 
@@ -31,7 +31,7 @@ class MemberLog:
 
     def member(self, room: RoomId, who: Author) -> Member:
         """Somebody of the city, as a member that a room would have."""
-        return Member(room, self._namespace.author(who), who.display_name, who.avatar_url)
+        return Member(room, self._identities.author(who), who.display_name, who.avatar_url)
 
     async def enter(self, tx: CityTransaction, member: Member) -> list[CityEvent]:
         """They are in the room from now on, whatever Matrix says until it was told."""
@@ -93,7 +93,7 @@ class MemberLog:
         return [*await self._come(tx, room, come), *await self._go(tx, room, gone)]
 
     async def _moving(self, tx: CityTransaction, room: RoomId, users: list[UserId]) -> Mapping[UserId, OutboxKind]:
-        ghosts = [user for user in users if self._namespace.is_ours(user)]
+        ghosts = [user for user in users if self._identities.is_ours(user)]
         return await tx.outbox.moving(room, ghosts) if ghosts else {}
 
     async def _come(self, tx: CityTransaction, room: RoomId, members: list[Member]) -> list[CityEvent]:
@@ -152,14 +152,14 @@ class MemberLog:
         return [*changed, *map(RoomEventStored, events)]
 
     def _changed(self, member: Member, *, joined: bool) -> MembershipChanged:
-        subject = self._namespace.subject(member.user_id)
+        subject = self._identities.subject(member.user_id)
         assert subject is not None
         return MembershipChanged(member.room_id, subject, joined)
 
     def _author(self, member: Member) -> Author | None:
         """None for the city's own staff, and for ghosts that nobody has."""
-        who = self._namespace.describe(member.user_id)
-        if isinstance(who, ServiceUser) or self._namespace.subject(member.user_id) is None:
+        who = self._identities.describe(member.user_id)
+        if isinstance(who, ServiceUser) or self._identities.subject(member.user_id) is None:
             return None
         kind, author_id = who
         return Author(kind, author_id, member.display_name or author_id, member.avatar_url)

@@ -18,15 +18,15 @@ class Membership:
         self,
         store: CityStore,
         publish: Publish,
-        roll: MembershipRecorder,
-        doorkeeper: RoomPermissions,
+        membership_recorder: MembershipRecorder,
+        permissions: RoomPermissions,
         agents: AgentDirectory,
         new_id: NewId,
     ) -> None:
         self._store = store
         self._publish = publish
-        self._roll = roll
-        self._doorkeeper = doorkeeper
+        self._membership_recorder = membership_recorder
+        self._permissions = permissions
         self._agents = agents
         self._new_id = new_id
 
@@ -37,16 +37,16 @@ class Membership:
         one must be.
         """
         async with self._store.transaction() as tx:
-            room = await hold_open(tx, room_id, author, self._doorkeeper)
-            await self._doorkeeper.check_may_come(tx, room, author)
-            member = self._roll.member(room.id, author)
+            room = await hold_open(tx, room_id, author, self._permissions)
+            await self._permissions.check_may_come(tx, room, author)
+            member = self._membership_recorder.member(room.id, author)
             known = await tx.members.get(room.id, member.user_id)
             if known is not None:
                 member = replace(known, display_name=member.display_name)
             if member == known:
                 return room
             await self._forgive(tx, member)
-            happened = await enter_room(tx, self._roll, member, txn_id=self._new_id())
+            happened = await enter_room(tx, self._membership_recorder, member, txn_id=self._new_id())
         publish_all(self._publish, [*happened, OutboxChanged()])
         return room
 
@@ -57,23 +57,23 @@ class Membership:
         """
         async with self._store.transaction() as tx:
             room = await tx.rooms.hold(room_id)
-            if room is None or not await knows_of(tx, room, author, self._doorkeeper):
+            if room is None or not await knows_of(tx, room, author, self._permissions):
                 raise NotFound("no_such_room", f"there is no room {room_id!r}")
             if self._agents.lives_in(author, room):
                 raise Conflict(
                     "agent_lives_here",
                     f"the registry says that {author.id} lives in the room {room.slug}: take it from the agent's rooms",
                 )
-            member = self._roll.member(room.id, author)
+            member = self._membership_recorder.member(room.id, author)
             if await tx.members.get(room.id, member.user_id) is None:
                 return room
-            happened = await self._roll.quit(tx, member)
+            happened = await self._membership_recorder.quit(tx, member)
             await tx.outbox.add_move(OutboxKind.LEAVE, member.user_id, room.id, txn_id=self._new_id())
         publish_all(self._publish, [*happened, OutboxChanged()])
         return room
 
     async def _forgive(self, tx: CityTransaction, member: Member) -> None:
         """Whoever was put out and comes again is like everybody."""
-        stands = await tx.standings.get(member.room_id, member.user_id)
+        stands = await tx.restrictions.get(member.room_id, member.user_id)
         if stands is not None and stands.standing is RestrictionKind.KICKED:
-            await tx.standings.forget(member.room_id, member.user_id)
+            await tx.restrictions.forget(member.room_id, member.user_id)

@@ -48,16 +48,16 @@ class MessageEdits:
         self,
         store: CityStore,
         publish: Publish,
-        wording: MessageFormatter,
-        doorkeeper: RoomPermissions,
+        formatter: MessageFormatter,
+        permissions: RoomPermissions,
         answers: AgentReplies,
         now_ms: NowMs,
         new_id: NewId,
     ) -> None:
         self._store = store
         self._publish = publish
-        self._wording = wording
-        self._doorkeeper = doorkeeper
+        self._formatter = formatter
+        self._permissions = permissions
         self._answers = answers
         self._now_ms = now_ms
         self._new_id = new_id
@@ -71,16 +71,16 @@ class MessageEdits:
         """
         check_size(body)
         # Before the transaction: nobody who writes has to wait until it is rendered.
-        worded = await self._wording.content(body, msgtype="m.text", media=None)
+        worded = await self._formatter.content(body, msgtype="m.text", media=None)
         check_content(worded)
         async with parsed_ahead(await self._texts_to_parse(author, message_id, body)), self._store.transaction() as tx:
-            room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
+            room, message = await find_open(tx, room_id, message_id, author, self._permissions)
             if message.author.subject != author.subject:
                 raise Forbidden("not_yours", "only their author may edit messages")
             if message.deleted:
                 raise Conflict("message_deleted", "this message is deleted: there is nothing left to edit")
             content = replace(worded, msgtype=message.msgtype, media=message.media)
-            await self._doorkeeper.check_may_speak(tx, room, author)
+            await self._permissions.check_may_speak(tx, room, author)
             if content == message.content:
                 return message
             edit_id = self._new_id()
@@ -110,7 +110,7 @@ class MessageEdits:
         Raises NotFound, Forbidden, and Conflict in an archived room.
         """
         async with self._store.transaction() as tx:
-            room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
+            room, message = await find_open(tx, room_id, message_id, author, self._permissions)
             is_own = message.author.subject == author.subject
             if not is_own and not may_moderate:
                 raise Forbidden("not_yours", "only their author and admins may delete messages")

@@ -18,9 +18,9 @@ from .types import AgentSlug, Content, Media, SubjectId, UserId
 class MatrixMessageFormatter:
     """``@<slug>`` means an agent, and ``@name:server`` somebody on Matrix, or a ghost by its Matrix name."""
 
-    def __init__(self, agents: AgentDirectory, namespace: Identities) -> None:
+    def __init__(self, agents: AgentDirectory, identities: Identities) -> None:
         self._agents = agents
-        self._namespace = namespace
+        self._identities = identities
 
     async def content(self, body: str, *, msgtype: str, media: Media | None) -> Content:
         if len(body) <= AT_ONCE_CHARS:
@@ -41,11 +41,11 @@ class MatrixMessageFormatter:
         """Whom a name after an @ means."""
         user = UserId(f"@{name}")
         if is_user_id(user):
-            subject = self._namespace.subject(user)
+            subject = self._identities.subject(user)
             return (subject, Pill(user, user)) if subject else None
         agent = self._agents.get(AgentSlug(name))
         if agent is None:
             return None
-        user = self._namespace.agent(agent.slug)
-        subject = self._namespace.subject(user)
+        user = self._identities.agent(agent.slug)
+        subject = self._identities.subject(user)
         return (subject, Pill(user, agent.display_name)) if subject else None

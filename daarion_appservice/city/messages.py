@@ -77,18 +77,18 @@ class Messages:
         self,
         store: CityStore,
         publish: Publish,
-        wording: MessageFormatter,
-        doorkeeper: RoomPermissions,
-        roll: MembershipRecorder,
+        formatter: MessageFormatter,
+        permissions: RoomPermissions,
+        membership_recorder: MembershipRecorder,
         answers: AgentReplies,
         now_ms: NowMs,
         new_id: NewId,
     ) -> None:
         self._store = store
         self._publish = publish
-        self._wording = wording
-        self._doorkeeper = doorkeeper
-        self._roll = roll
+        self._formatter = formatter
+        self._permissions = permissions
+        self._membership_recorder = membership_recorder
         self._answers = answers
         self._now_ms = now_ms
         self._new_id = new_id
@@ -106,12 +106,12 @@ class Messages:
         client_id = draft.client_id
         async with parsed_ahead(prose_ahead(draft.body)), self._store.transaction() as tx:
             # Held, so that of two that come with the same client_id at once the second finds the first.
-            room = await hold_open(tx, room_id, author, self._doorkeeper)
+            room = await hold_open(tx, room_id, author, self._permissions)
             if client_id is not None and (posted := await tx.messages.by_client_id(author, room.id, client_id)):
                 return Posted(posted, is_new=False)
-            await self._doorkeeper.check_may_speak(tx, room, author)
+            await self._permissions.check_may_speak(tx, room, author)
             if draft.reply_to is not None:
-                await find_in(tx, room, draft.reply_to, await self._doorkeeper.reading(tx, room, author))
+                await find_in(tx, room, draft.reply_to, await self._permissions.reading(tx, room, author))
             come = await self._come(tx, room, author)
             now_ms = self._now_ms()
             message = _message(
@@ -138,10 +138,10 @@ class Messages:
         if room.agent is not None or is_readable_by_all(room):
             # Matrix has them join when it gets the message.
             return []
-        member = self._roll.member(room.id, author)
+        member = self._membership_recorder.member(room.id, author)
         if await tx.members.get(room.id, member.user_id) is not None:
             return []
-        return await enter_room(tx, self._roll, member, txn_id=self._new_id())
+        return await enter_room(tx, self._membership_recorder, member, txn_id=self._new_id())
 
     async def send_again(self, author: Author, room_id: str, message_id: str, *, may_moderate: bool = False) -> Message:
         """Try anew to get one's own message to Matrix, or anybody's as an admin; one that did not fail is left as it is.
@@ -149,12 +149,12 @@ class Messages:
         Raises NotFound, Forbidden for another's message or somebody who may not speak there, Conflict in an archived room.
         """
         async with self._store.transaction() as tx:
-            room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
+            room, message = await find_open(tx, room_id, message_id, author, self._permissions)
             if message.author.subject != author.subject:
                 if not may_moderate:
                     raise Forbidden("not_yours", "only their author may send messages again")
             else:
-                await self._doorkeeper.check_may_speak(tx, room, author)
+                await self._permissions.check_may_speak(tx, room, author)
             message, happened = await redeliver(tx, message, author, self._now_ms())
         if happened is not None:
             publish_all(self._publish, [happened, OutboxChanged()])
@@ -163,7 +163,7 @@ class Messages:
     async def _content(self, author: Author, draft: Draft) -> Content:
         """Raises NotFound for a file that is not this author's upload."""
         if draft.media is None:
-            return await self._wording.content(draft.body, msgtype=draft.msgtype, media=None)
+            return await self._formatter.content(draft.body, msgtype=draft.msgtype, media=None)
         async with self._store.reading() as tx:
             media = await tx.media.upload_of(author, draft.media)
         if media is None:
@@ -172,7 +172,7 @@ class Messages:
         if not draft.body.strip():
             # A file's name is no Markdown.
             return Content(media.filename, msgtype=msgtype, media=media)
-        return await self._wording.content(draft.body, msgtype=msgtype, media=media)
+        return await self._formatter.content(draft.body, msgtype=msgtype, media=media)
 
     async def receive(
         self,
@@ -246,7 +246,7 @@ class Messages:
 
     async def given_up(self, tx: CityTransaction, message: Message, error: DeliveryError) -> RoomEventStored:
         """End the delivery of a message that Matrix will not get; returns what to publish once that is committed."""
-        error = await most_specific_error(tx, self._doorkeeper, message, error)
+        error = await most_specific_error(tx, self._permissions, message, error)
         await tx.messages.not_delivered(message.id, error)
         message = replace(message, delivery=Delivery.FAILED, delivery_error=error)
         return await record(tx, RoomEventKind.UPDATED, message, message.author, self._now_ms())
@@ -290,26 +290,26 @@ def _json_bytes(text: str) -> int:
 
 
 async def find_open(
-    tx: CityTransaction, room_id: str, message_id: str, who: Author, doorkeeper: RoomPermissions
+    tx: CityTransaction, room_id: str, message_id: str, who: Author, permissions: RoomPermissions
 ) -> tuple[Room, Message]:
     """A message that may be changed, and its room, which is held until the transaction ends.
 
     Raises NotFound for a room or message that is unknown or that ``who`` may not read, Conflict for an archived room.
     """
-    room = await hold_open(tx, room_id, who, doorkeeper)
+    room = await hold_open(tx, room_id, who, permissions)
     message = await find_in(tx, room, message_id)
     if message.author.subject != who.subject:
-        check_readable(message, room, await doorkeeper.reading(tx, room, who))
+        check_readable(message, room, await permissions.reading(tx, room, who))
     return room, message
 
 
-async def hold_open(tx: CityTransaction, room_id: str, who: Author, doorkeeper: RoomPermissions) -> Room:
+async def hold_open(tx: CityTransaction, room_id: str, who: Author, permissions: RoomPermissions) -> Room:
     """A room that may be written to, held until the transaction ends.
 
     Raises NotFound for a room of which ``who`` may not know, too, and Conflict for an archived one.
     """
     room = await tx.rooms.hold(room_id) or await _own_chat(tx, room_id, who)
-    if room is None or not await knows_of(tx, room, who, doorkeeper):
+    if room is None or not await knows_of(tx, room, who, permissions):
         raise NotFound("no_such_room", f"there is no room {room_id!r}")
     if room.archived:
         raise Conflict("room_archived", f"the room {room.slug} is archived: it can be read, but not written to")
@@ -329,12 +329,12 @@ async def _own_chat(tx: CityTransaction, room_id: str, who: Author) -> Room | No
     return room if room is not None and room.agent == who.id else None
 
 
-async def knows_of(tx: CityTransaction, room: Room, who: Author, doorkeeper: RoomPermissions) -> bool:
+async def knows_of(tx: CityTransaction, room: Room, who: Author, permissions: RoomPermissions) -> bool:
     """Whether ``who`` may know that there is this room; an agent knows of its direct chats."""
     return (
         room.agent is not None
         or is_known_to(room, PUBLIC)
-        or is_known_to(room, await doorkeeper.reading(tx, room, who))
+        or is_known_to(room, await permissions.reading(tx, room, who))
     )
 
 

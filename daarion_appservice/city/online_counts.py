@@ -11,8 +11,8 @@ from .types import SubjectId, is_person
 
 
 class OnlineCounts:
-    def __init__(self, occupancy: OnlineMembers) -> None:
-        self._occupancy = occupancy
+    def __init__(self, online_members: OnlineMembers) -> None:
+        self._online_members = online_members
         self._count: Counter[tuple[str, Status]] = Counter()
 
     def follow(self, transition: Transition) -> None:
@@ -27,7 +27,7 @@ class OnlineCounts:
         return {
             "online": here | {"total": sum(here.values())},
             "away": away | {"total": sum(away.values())},
-            "rooms": self._occupancy.counts(),
+            "rooms": self._online_members.counts(),
         }
 
 

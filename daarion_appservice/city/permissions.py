@@ -13,10 +13,10 @@ from .types import Author, Restriction, RestrictionKind, Room, UserId
 
 
 class MatrixRoomPermissions:
-    def __init__(self, namespace: Identities, agents: AgentDirectory) -> None:
-        self._namespace = namespace
+    def __init__(self, identities: Identities, agents: AgentDirectory) -> None:
+        self._identities = identities
         self._agents = agents
-        self._readers = ReaderMemberships(namespace)
+        self._readers = ReaderMemberships(identities)
 
     async def check_may_speak(self, tx: CityTransaction, room: Room, author: Author) -> None:
         await self._check_may_send(tx, room, author, "m.room.message")
@@ -51,10 +51,10 @@ class MatrixRoomPermissions:
             raise Forbidden("invite_only", f"only those whom somebody invites on Matrix come into the room {room.slug}")
 
     async def _stands(self, tx: CityTransaction, room: Room, author: Author) -> Restriction | None:
-        return await tx.standings.get(room.id, self._user(author))
+        return await tx.restrictions.get(room.id, self._user(author))
 
     def _user(self, author: Author) -> UserId:
-        return self._namespace.author(author)
+        return self._identities.author(author)
 
 
 def _check_not_put_out(room: Room, stands: Restriction | None) -> None:

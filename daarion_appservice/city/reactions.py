@@ -27,11 +27,11 @@ _MAX_SIGNS: Final = 100
 
 class Reactions:
     def __init__(
-        self, store: CityStore, publish: Publish, doorkeeper: RoomPermissions, now_ms: NowMs, new_id: NewId
+        self, store: CityStore, publish: Publish, permissions: RoomPermissions, now_ms: NowMs, new_id: NewId
     ) -> None:
         self._store = store
         self._publish = publish
-        self._doorkeeper = doorkeeper
+        self._permissions = permissions
         self._now_ms = now_ms
         self._new_id = new_id
 
@@ -44,10 +44,10 @@ class Reactions:
         if not is_mxc(key):
             check_key(key)
         async with self._store.transaction() as tx:
-            room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
+            room, message = await find_open(tx, room_id, message_id, author, self._permissions)
             if message.deleted:
                 raise Conflict("message_deleted", "this message is deleted: nobody can react to it")
-            await self._doorkeeper.check_may_react(tx, room, author)
+            await self._permissions.check_may_react(tx, room, author)
             if await tx.reactions.given(message.id, author, key):
                 return message
             first = await tx.reactions.first(message.id, key)
@@ -68,9 +68,9 @@ class Reactions:
     async def take_back(self, author: Author, room_id: str, message_id: str, key: str) -> Message:
         """Take back a sign; one that was not given is fine. Raises NotFound, and Conflict in an archived room."""
         async with self._store.transaction() as tx:
-            room, message = await find_open(tx, room_id, message_id, author, self._doorkeeper)
+            room, message = await find_open(tx, room_id, message_id, author, self._permissions)
             reaction = await tx.reactions.given(message.id, author, normal_form(key))
-            reading = await self._doorkeeper.reading(tx, room, author)
+            reading = await self._permissions.reading(tx, room, author)
             if reaction is None:
                 return as_seen(message, room, reading)
             # Which event it is on Matrix must be known until that is gone, too.

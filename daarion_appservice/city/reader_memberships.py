@@ -12,14 +12,14 @@ from .types import Author, AuthorKind, CitizenId, Room, RoomId, SubjectId, UserI
 class ReaderMemberships:
     """``who`` is None for somebody who is nobody in a room: an anonymous reader, a service, the admin token."""
 
-    def __init__(self, namespace: Identities) -> None:
-        self._namespace = namespace
+    def __init__(self, identities: Identities) -> None:
+        self._identities = identities
 
     async def users(self, tx: CityTransaction, who: Author | None) -> tuple[UserId, ...]:
         if who is None:
             return ()
         try:
-            ghost = self._namespace.author(who)
+            ghost = self._identities.author(who)
         except InvalidInput:
             return ()  # no ghost can have this id, so it is in no room
         account = await tx.accounts.of(CitizenId(who.id)) if who.kind is AuthorKind.CITIZEN else None
@@ -35,4 +35,4 @@ class ReaderMemberships:
 
     def subjects(self, users: tuple[UserId, ...]) -> frozenset[SubjectId]:
         """As what they are seen coming and going."""
-        return frozenset(subject for user in users if (subject := self._namespace.subject(user)))
+        return frozenset(subject for user in users if (subject := self._identities.subject(user)))

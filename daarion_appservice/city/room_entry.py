@@ -7,12 +7,14 @@ from .ports import CityTransaction, MembershipRecorder
 from .types import Member, OutboxKind
 
 
-async def enter_room(tx: CityTransaction, roll: MembershipRecorder, member: Member, *, txn_id: str) -> list[CityEvent]:
+async def enter_room(
+    tx: CityTransaction, membership_recorder: MembershipRecorder, member: Member, *, txn_id: str
+) -> list[CityEvent]:
     """Write down that ``member`` joins, and have the outbox join their ghost on Matrix.
 
     Returns:
         What to publish once the transaction is committed, before ``OutboxChanged``.
     """
-    happened = await roll.enter(tx, member)
+    happened = await membership_recorder.enter(tx, member)
     await tx.outbox.add_move(OutboxKind.JOIN, member.user_id, member.room_id, txn_id=txn_id)
     return happened

@@ -13,10 +13,10 @@ class TypingAndReceipts:
     """Both calls raise NotFound for an unknown room, and Forbidden for a banned or kicked user, or one who may not write there
     and types."""
 
-    def __init__(self, store: CityStore, publish: Publish, doorkeeper: RoomPermissions) -> None:
+    def __init__(self, store: CityStore, publish: Publish, permissions: RoomPermissions) -> None:
         self._store = store
         self._publish = publish
-        self._doorkeeper = doorkeeper
+        self._permissions = permissions
 
     async def types(self, author: Author, room_id: str, *, typing: bool) -> None:
         """Somebody types, goes on doing so, or stopped."""
@@ -24,19 +24,19 @@ class TypingAndReceipts:
             room = await self._find(tx, room_id, author)
             if typing:
                 # The room's members are shown it, so nobody types where they could not send what they type.
-                await self._doorkeeper.check_may_speak(tx, room, author)
+                await self._permissions.check_may_speak(tx, room, author)
         self._publish(LocalUserTyping(room.id, author, typing))
 
     async def reads(self, author: Author, room_id: str, message_id: str) -> None:
         """Somebody has read a room up to this message. Raises NotFound for an unknown message, too."""
         async with self._store.reading() as tx:
             room = await self._find(tx, room_id, author)
-            message = await find_in(tx, room, message_id, await self._doorkeeper.reading(tx, room, author))
+            message = await find_in(tx, room, message_id, await self._permissions.reading(tx, room, author))
         self._publish(LocalUserRead(room.id, author, message.id, message.seq))
 
     async def _find(self, tx: CityTransaction, room_id: str, author: Author) -> Room:
         room = await tx.rooms.find(room_id)
-        if room is None or not await knows_of(tx, room, author, self._doorkeeper):
+        if room is None or not await knows_of(tx, room, author, self._permissions):
             raise NotFound("no_such_room", f"there is no room {room_id!r}")
-        await self._doorkeeper.check_not_put_out(tx, room, author)
+        await self._permissions.check_not_put_out(tx, room, author)
         return room

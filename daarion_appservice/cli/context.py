@@ -76,7 +76,7 @@ async def _city(config: Path) -> AsyncIterator[City]:
     try:
         _check_exists(city.database, config)
         await load(city)
-        await identify(city.homeserver, city.settings, city.namespace)
+        await identify(city.homeserver, city.settings, city.identities)
         yield city
     finally:
         await city.close()

@@ -20,7 +20,7 @@ from .context import with_city, with_migrated_database
 from .terminal import DEFAULT_CONFIG, ConfigPath, say, show_table
 
 if TYPE_CHECKING:
-    from ..matrix.backfill.room_backfill import Backfilled
+    from ..matrix.reconcile.room_backfill import Backfilled
     from ..wiring import City
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ def add(
 def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Show all rooms, and whether each is one with its Matrix room."""
     settings = config_file.load(config)
-    namespace = Identities(settings.homeserver.domain, settings.appservice.bot)
+    identities = Identities(settings.homeserver.domain, settings.appservice.bot)
 
     async def read(database: Database) -> list[Room]:
         async with database.reading() as tx:
@@ -61,7 +61,7 @@ def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
             (
                 r.slug,
                 r.name,
-                namespace.room_alias(r.slug),
+                identities.room_alias(r.slug),
                 r.matrix_status,
                 "yes" if r.archived else "",
                 r.matrix_error or "",
@@ -82,7 +82,7 @@ def adopt(
     """Make a room that exists on Matrix a room of the city."""
 
     async def take(city: City) -> Room:
-        return await city.adoption.adopt(room, slug or _slug_from(room, city.namespace))
+        return await city.adoption.adopt(room, slug or _slug_from(room, city.identities))
 
     adopted = _asking_matrix(config, take)
     if adopted.matrix_status is not MatrixStatus.LINKED or adopted.matrix_error:
@@ -152,8 +152,8 @@ async def _room(database: Database, slug: str) -> Room:
     return room
 
 
-def _slug_from(room: str, namespace: Identities) -> str:
-    slug = namespace.room_slug(room) or room.removeprefix("#").partition(":")[0].lower()
+def _slug_from(room: str, identities: Identities) -> str:
+    slug = identities.room_slug(room) or room.removeprefix("#").partition(":")[0].lower()
     if room.startswith("!"):
         raise Conflict("slug_needed", "a room id says nothing about its name: give the room a --slug")
     return slug

@@ -65,7 +65,7 @@ class RegistryErrors(InvalidInput):
 
 
 def read(content: Any, *, files: bool = True) -> RegistryFile:
-    """``files``: whether an avatar may be the name of a file. Raises RegistryMistakes."""
+    """``files``: whether an avatar may be the name of a file. Raises RegistryErrors."""
     found: dict[ValuePath, str] = {}
     registry = RegistryFile()
     try:

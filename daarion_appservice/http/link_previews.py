@@ -70,7 +70,7 @@ class LinkPreviews:
         agents: AgentDirectory,
         places: PlaceDirectory,
         pictures: AgentAvatars,
-        namespace: Identities,
+        identities: Identities,
     ) -> None:
         self._city_name = settings.city.name
         self._public_url = settings.api.public_url.rstrip("/")
@@ -79,7 +79,7 @@ class LinkPreviews:
         self._agents = agents
         self._places = places
         self._pictures = pictures
-        self._namespace = namespace
+        self._identities = identities
 
     async def document(self, request: web.Request, document: CompressedFile) -> CompressedFile:
         """Return ``document`` with the tags of the page that is asked for, or as it is for a page that claims nothing."""
@@ -115,7 +115,7 @@ class LinkPreviews:
 
     async def _agent(self, id_or_slug: str) -> LinkPreview:
         agent = self._agents.find(id_or_slug)
-        picture = (await self._pictures.all()).get(self._namespace.agent(agent.slug)) or ""
+        picture = (await self._pictures.all()).get(self._identities.agent(agent.slug)) or ""
         return LinkPreview(
             f"/agents/{quote(agent.slug, safe='')}", agent.display_name, agent.title, picture, kind="profile"
         )

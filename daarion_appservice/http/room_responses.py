@@ -53,11 +53,11 @@ class _RoomList:
 
 
 class CachedRoomResponses:
-    def __init__(self, database: Database, occupancy: OnlineMembers, namespace: Identities) -> None:
+    def __init__(self, database: Database, online_members: OnlineMembers, identities: Identities) -> None:
         self._database = database
-        self._occupancy = occupancy
-        self._namespace = namespace
-        self._readers = ReaderMemberships(namespace)
+        self._online_members = online_members
+        self._identities = identities
+        self._readers = ReaderMemberships(identities)
 
     async def rooms(self, principal: Principal, *, sort: str, limit: int, offset: int) -> Encoded:
         """The rooms that are not archived and of which they may know, in one of ``storage.rooms.ORDERS``."""
@@ -136,7 +136,7 @@ class CachedRoomResponses:
     async def _page(self, id_or_slug: str, place: Place, limit: int, reading: ReadableRanges) -> RoomPageResponse:
         read = partial(self._read_page, id_or_slug, place, limit, reading)
         look = partial(self._database.room_versions.of, id_or_slug)
-        links = self._namespace.media_links
+        links = self._identities.media_links
         # Signed links in it end some day.
         key = ("messages", id_or_slug, place, limit, reading, links and links.expires_s)
         return await self._database.remembered.get(key, read, _size_of_page, look)
@@ -155,7 +155,7 @@ class CachedRoomResponses:
             return await _found(tx, id_or_slug)
 
     def _message(self, room: Room, reading: ReadableRanges, message: Message) -> JSON:
-        return message_view(as_seen(message, room, reading), self._namespace)
+        return message_view(as_seen(message, room, reading), self._identities)
 
     async def _reading(self, room: Room, principal: Principal) -> ReadableRanges:
         who = reader(principal)
@@ -184,10 +184,12 @@ class CachedRoomResponses:
         return _RoomList(rooms, self._here(rooms), self._encode(rooms), is_all)
 
     def _here(self, rooms: list[Room]) -> list[int]:
-        return [self._occupancy.members_online(room.id) for room in rooms]
+        return [self._online_members.members_online(room.id) for room in rooms]
 
     def _encode(self, rooms: list[Room]) -> Encoded:
-        return Encoded.of([room_view(room, self._occupancy.members_online(room.id), self._namespace) for room in rooms])
+        return Encoded.of(
+            [room_view(room, self._online_members.members_online(room.id), self._identities) for room in rooms]
+        )
 
 
 async def _found(tx: Transaction, id_or_slug: str) -> Room:

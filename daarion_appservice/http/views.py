@@ -36,11 +36,11 @@ def user_presence(user: UserId, shown: PresenceState, now_ms: int) -> JSON:
     return {"user_id": user, **presence_fields(shown, now_ms)}
 
 
-def agent_presence(agent: Agent, shown: PresenceState, namespace: Identities, now_ms: int) -> JSON:
+def agent_presence(agent: Agent, shown: PresenceState, identities: Identities, now_ms: int) -> JSON:
     return {
         "agent_id": agent.id,
         "display_name": agent.display_name,
-        "matrix_user_id": namespace.agent(agent.slug),
+        "matrix_user_id": identities.agent(agent.slug),
         **presence_fields(shown, now_ms),
     }
 
@@ -49,19 +49,19 @@ def agent_view(
     agent: Agent,
     shown: PresenceState,
     places: PlaceDirectory,
-    namespace: Identities,
+    identities: Identities,
     now_ms: int,
     pictures: Mapping[UserId, str | None],
 ) -> JSON:
     return {
         "id": agent.id,
         "slug": agent.slug,
-        **agent_presence(agent, shown, namespace, now_ms),
+        **agent_presence(agent, shown, identities, now_ms),
         "title": agent.title or None,
         "kind": agent.kind or None,
         # A file of the service's machine is nobody else's business.
         "avatar": agent.avatar if agent.avatar.startswith("mxc://") else None,
-        "avatar_url": pictures.get(namespace.agent(agent.slug)),
+        "avatar_url": pictures.get(identities.agent(agent.slug)),
         "color": agent.color or None,
         "node_id": agent.node_id or None,
         "node_role": node_role(agent) or None,
@@ -73,7 +73,7 @@ def agent_view(
     }
 
 
-def room_view(room: Room, members_online: int, namespace: Identities) -> JSON:
+def room_view(room: Room, members_online: int, identities: Identities) -> JSON:
     return {
         "id": room.id,
         "slug": room.slug,
@@ -83,7 +83,7 @@ def room_view(room: Room, members_online: int, namespace: Identities) -> JSON:
         "last_event": moment(room.last_event_ms),
         "last_seq": room.last_seq,
         "matrix_room_id": room.matrix_room_id,
-        "matrix_room_alias": namespace.room_alias(room.slug),
+        "matrix_room_alias": identities.room_alias(room.slug),
         "matrix_status": room.matrix_status,
         "matrix_error": room.matrix_error,
         "encrypted": room.encrypted,
@@ -95,29 +95,29 @@ def room_view(room: Room, members_online: int, namespace: Identities) -> JSON:
     }
 
 
-def outside_view(room: Room, namespace: Identities) -> JSON:
+def outside_view(room: Room, identities: Identities) -> JSON:
     """A room of which only its public past is known to whoever asks: not what it is called now, and what goes on there."""
     was_it = replace(room, name=room.slug, description="", last_event_ms=None, last_seq=0, matrix_error=None)
-    return room_view(was_it, 0, namespace)
+    return room_view(was_it, 0, identities)
 
 
-def author_view(author: Author, namespace: Identities) -> JSON:
+def author_view(author: Author, identities: Identities) -> JSON:
     return {
         "kind": author.kind,
         "id": author.id,
         "display_name": author.display_name,
-        "matrix_user_id": namespace.author(author),
-        "avatar_url": MediaUrls(namespace.media_links).url(author.avatar_url),
+        "matrix_user_id": identities.author(author),
+        "avatar_url": MediaUrls(identities.media_links).url(author.avatar_url),
     }
 
 
-def message_view(message: Message, namespace: Identities) -> JSON:
-    linking = MediaUrls(namespace.media_links, is_private=not PUBLIC.may_read_message(message))
+def message_view(message: Message, identities: Identities) -> JSON:
+    linking = MediaUrls(identities.media_links, is_private=not PUBLIC.may_read_message(message))
     return {
         "id": message.id,
         "room_id": message.room_id,
         "seq": message.seq,
-        "author": author_view(message.author, namespace),
+        "author": author_view(message.author, identities),
         "body": message.body,
         "formatted_body": linking.html(message.formatted_body),
         "msgtype": message.msgtype,

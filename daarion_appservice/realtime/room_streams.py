@@ -134,9 +134,11 @@ class Frames(Protocol):
 class RoomStreams:
     """The rooms that somebody looks at; the others cost nothing."""
 
-    def __init__(self, database: Database, occupancy: OnlineMembers, typing: RoomTypingState, frames: Frames) -> None:
+    def __init__(
+        self, database: Database, online_members: OnlineMembers, typing: RoomTypingState, frames: Frames
+    ) -> None:
         self._database = database
-        self._occupancy = occupancy
+        self._online_members = online_members
         self._typing = typing
         self._frames = frames
         typing.tell = self._tell_typing
@@ -198,7 +200,7 @@ class RoomStreams:
         moved, self._moved = self._moved, set()
         frames: dict[RoomId, list[bytes]] = {}
         for subject in moved:
-            for room in self._occupancy.rooms_of(subject):
+            for room in self._online_members.rooms_of(subject):
                 if room in self._rooms:
                     frames.setdefault(room, []).append(self._frames.presence(room, subject))
         for room, told in frames.items():

@@ -47,9 +47,11 @@ class Frames(Protocol):
 class RoomUpdates:
     """Tells listeners which rooms changed; without listeners it does nothing."""
 
-    def __init__(self, database: Database, occupancy: OnlineMembers, frames: Frames, *, tick_s: float = TICK_S) -> None:
+    def __init__(
+        self, database: Database, online_members: OnlineMembers, frames: Frames, *, tick_s: float = TICK_S
+    ) -> None:
         self._database = database
-        self._occupancy = occupancy
+        self._online_members = online_members
         self._frames = frames
         self._tick_s = tick_s
         self._listeners: set[Listener] = set()
@@ -79,7 +81,7 @@ class RoomUpdates:
         """To be called after the presence was counted. A change between online and away changes no number."""
         transition = change.transition
         if (transition.before.status is Status.OFFLINE) != (transition.after.status is Status.OFFLINE):
-            self._note(set(self._occupancy.rooms_of(transition.subject)))
+            self._note(set(self._online_members.rooms_of(transition.subject)))
 
     def missed(self) -> None:
         """Rooms may have changed in other processes: listeners must read their lists again."""
@@ -124,7 +126,7 @@ class RoomUpdates:
                 notify_all("RoomUpdate", members, self._frames.rooms([room]))
 
     def _is_member(self, room: Room, subject: SubjectId | None) -> bool:
-        return subject is not None and self._occupancy.is_member(room.id, subject)
+        return subject is not None and self._online_members.is_member(room.id, subject)
 
 
 def _parts(ids: list[RoomId]) -> Iterator[list[RoomId]]:

@@ -129,7 +129,7 @@ class Transaction:
         return RevisionRepository(self.connection)
 
     @cached_property
-    def standings(self) -> RestrictionRepository:
+    def restrictions(self) -> RestrictionRepository:
         return RestrictionRepository(self.connection)
 
     @cached_property

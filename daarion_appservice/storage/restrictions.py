@@ -6,7 +6,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import Restriction, RestrictionKind, RoomId, UserId
-from .tables import standings
+from .tables import restrictions
 from .upsert import insert
 
 
@@ -18,8 +18,8 @@ class RestrictionRepository:
         """None for whoever stands like everybody else."""
         row = (
             await self._connection.execute(
-                select(standings.c.standing, standings.c.reason).where(
-                    standings.c.room_id == room, standings.c.user_id == user
+                select(restrictions.c.standing, restrictions.c.reason).where(
+                    restrictions.c.room_id == room, restrictions.c.user_id == user
                 )
             )
         ).first()
@@ -27,14 +27,14 @@ class RestrictionRepository:
 
     async def of_room(self, room: RoomId) -> dict[UserId, Restriction]:
         """All in a room who do not stand like everybody else."""
-        rows = await self._connection.execute(select(standings).where(standings.c.room_id == room))
+        rows = await self._connection.execute(select(restrictions).where(restrictions.c.room_id == room))
         return {UserId(row.user_id): Restriction(RestrictionKind(row.standing), row.reason) for row in rows}
 
     async def put_out(self) -> set[tuple[RoomId, UserId]]:
         """All who are banned from a room, or were put out of it and did not come back."""
         rows = await self._connection.execute(
-            select(standings.c.room_id, standings.c.user_id).where(
-                standings.c.standing.in_([RestrictionKind.BANNED, RestrictionKind.KICKED])
+            select(restrictions.c.room_id, restrictions.c.user_id).where(
+                restrictions.c.standing.in_([RestrictionKind.BANNED, RestrictionKind.KICKED])
             )
         )
         return {(RoomId(row.room_id), UserId(row.user_id)) for row in rows}
@@ -42,17 +42,17 @@ class RestrictionRepository:
     async def put(self, room: RoomId, user: UserId, stands: Restriction, *, now_ms: int) -> None:
         values = {"standing": stands.standing, "reason": stands.reason, "at_ms": now_ms}
         await self._connection.execute(
-            insert(self._connection, standings)
+            insert(self._connection, restrictions)
             .values(room_id=room, user_id=user, **values)
-            .on_conflict_do_update(index_elements=[standings.c.room_id, standings.c.user_id], set_=values)
+            .on_conflict_do_update(index_elements=[restrictions.c.room_id, restrictions.c.user_id], set_=values)
         )
 
     async def forget_all(self, room: RoomId) -> None:
         """Everybody stands like everybody else."""
-        await self._connection.execute(delete(standings).where(standings.c.room_id == room))
+        await self._connection.execute(delete(restrictions).where(restrictions.c.room_id == room))
 
     async def forget(self, room: RoomId, user: UserId) -> None:
         """They stand like everybody else."""
         await self._connection.execute(
-            delete(standings).where(standings.c.room_id == room, standings.c.user_id == user)
+            delete(restrictions).where(restrictions.c.room_id == room, restrictions.c.user_id == user)
         )

@@ -112,7 +112,7 @@ former_matrix_rooms = Table(
 )
 
 # Whoever those who look after a room on Matrix have put out of it, or invited into it.
-standings = Table(
+restrictions = Table(
     "standings",
     metadata,
     Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),

@@ -37,7 +37,6 @@ from ..matrix.backfill.gap_backfill import GapBackfill
 from ..matrix.backfill.invitations import Invitations
 from ..matrix.backfill.late_events import LateEventWriter
 from ..matrix.backfill.metrics import MissedEvents
-from ..matrix.backfill.room_backfill import Backfill
 from ..matrix.backfill.room_history import RoomHistories
 from ..matrix.backfill.sweeper import Sweeper
 from ..matrix.client.homeserver import Homeserver
@@ -71,6 +70,7 @@ from ..matrix.reconcile.ghost_removal import GhostRemoval
 from ..matrix.reconcile.invitation_decline import InvitationDecliner
 from ..matrix.reconcile.membership_cache import MembershipCache
 from ..matrix.reconcile.reconciler import Reconciler
+from ..matrix.reconcile.room_backfill import Backfill
 from ..matrix.reconcile.rooms import MatrixRooms
 from ..matrix.reconcile.upgrades import RoomUpgrades
 from ..ops.metrics import process_registry
@@ -103,69 +103,71 @@ class City:
         links = MediaLinks(
             settings.appservice.as_token.get_secret_value(), now_ms, all_are_private=not settings.api.anonymous_read
         )
-        self.namespace = Identities(settings.homeserver.domain, settings.appservice.bot, links)
+        self.identities = Identities(settings.homeserver.domain, settings.appservice.bot, links)
         self.database = Database(settings.database.url, pool_size=settings.database.pool_size)
         self.homeserver = Homeserver(
             settings.homeserver.address,
             settings.appservice.as_token.get_secret_value(),
             verify_tls=settings.homeserver.verify_tls,
         )
-        self.watch = HomeserverMonitor(self.homeserver, settings.appservice.id, settings.appservice.address)
+        self.monitor = HomeserverMonitor(self.homeserver, settings.appservice.id, settings.appservice.address)
         self.bus, self.supervisor, self.metrics = Bus(), Supervisor(), process_registry()
 
         # the city
         self.agents, self.places = AgentDirectory(), PlaceDirectory()
         self.tokens = TokenDirectory()
-        self.occupancy = OnlineMembers()
+        self.online_members = OnlineMembers()
         self.registry = DirectoryCache(self.database, self.bus.publish, self.agents, self.places, self.tokens)
         self.lease = LeaderLock(self.database, shares_presence=bool(settings.redis.url))
         self.redis = connect(settings.redis.url, cluster=settings.redis.cluster) if settings.redis.url else None
         self.presence = self._presence_store()
         self.shared_bus = SharedBus(self.redis, self.bus, self.name) if self.redis else None
-        self.memberships = MembershipCache(self.database, self.bus, self.occupancy, self.namespace)
-        self.census = OnlineCounts(self.occupancy)
+        self.memberships = MembershipCache(self.database, self.bus, self.online_members, self.identities)
+        self.online_counts = OnlineCounts(self.online_members)
         self.room_typing = RoomTypingState()
-        room_frames = RoomFrames(self.presence, self.occupancy, self.namespace, steady_ms)
+        room_frames = RoomFrames(self.presence, self.online_members, self.identities, steady_ms)
         self.room_streams, self.room_updates = (
-            RoomStreams(self.database, self.occupancy, self.room_typing, room_frames),
-            RoomUpdates(self.database, self.occupancy, room_frames),
+            RoomStreams(self.database, self.online_members, self.room_typing, room_frames),
+            RoomUpdates(self.database, self.online_members, room_frames),
         )
         self.stream = PresenceStream(self.presence.state, steady_ms, seq=self.presence.seq)
-        self.agents_online = AgentFeedWriter(self.database, self.agents, now_ms, new_id)
+        self.feed_writer = AgentFeedWriter(self.database, self.agents, now_ms, new_id)
         self.rooms = Rooms(self.database, self.bus.publish, now_ms, new_id)
-        wording, doorkeeper = (
-            MatrixMessageFormatter(self.agents, self.namespace),
-            MatrixRoomPermissions(self.namespace, self.agents),
+        formatter, permissions = (
+            MatrixMessageFormatter(self.agents, self.identities),
+            MatrixRoomPermissions(self.identities, self.agents),
         )
-        self.answers = AgentReplies(self.agents, AgentMentions(self.agents, self.namespace.agent), now_ms, new_id)
-        self.room_members = MemberLog(self.namespace, now_ms, new_id)
+        self.answers = AgentReplies(self.agents, AgentMentions(self.agents, self.identities.agent), now_ms, new_id)
+        self.room_members = MemberLog(self.identities, now_ms, new_id)
         self.messages = Messages(
-            self.database, self.bus.publish, wording, doorkeeper, self.room_members, self.answers, now_ms, new_id
+            self.database, self.bus.publish, formatter, permissions, self.room_members, self.answers, now_ms, new_id
         )
-        self.changes = MessageEdits(self.database, self.bus.publish, wording, doorkeeper, self.answers, now_ms, new_id)
-        self.reactions = Reactions(self.database, self.bus.publish, doorkeeper, now_ms, new_id)
+        self.changes = MessageEdits(
+            self.database, self.bus.publish, formatter, permissions, self.answers, now_ms, new_id
+        )
+        self.reactions = Reactions(self.database, self.bus.publish, permissions, now_ms, new_id)
 
         self.membership = Membership(
-            self.database, self.bus.publish, self.room_members, doorkeeper, self.agents, new_id
+            self.database, self.bus.publish, self.room_members, permissions, self.agents, new_id
         )
-        self.attention = TypingAndReceipts(self.database, self.bus.publish, doorkeeper)
+        self.typing_and_receipts = TypingAndReceipts(self.database, self.bus.publish, permissions)
 
         # Matrix
-        self.message_events = MessageEvents(self.namespace, self.messages, self.changes, self.reactions)
+        self.message_events = MessageEvents(self.identities, self.messages, self.changes, self.reactions)
         self.handlers = EventHandlers(
             self.message_events,
-            MemberEvents(self.namespace, self.room_members, now_ms),
-            RoomStateEvents(self.namespace, self.rooms),
+            MemberEvents(self.identities, self.room_members, now_ms),
+            RoomStateEvents(self.identities, self.rooms),
             self._chat_events(),
         )
         self._take_events_in()
         self.ghosts = Ghosts(
-            self.homeserver, self.database, self.namespace, self.room_members, self.occupancy, self.bus.publish
+            self.homeserver, self.database, self.identities, self.room_members, self.online_members, self.bus.publish
         )
         upgrades = RoomUpgrades(
             self.homeserver,
             self.database,
-            self.namespace,
+            self.identities,
             self.rooms,
             self.ghosts,
             self.inbound,
@@ -175,7 +177,7 @@ class City:
         self.matrix_rooms = MatrixRooms(
             self.homeserver,
             self.database,
-            self.namespace,
+            self.identities,
             self.room_members,
             upgrades,
             self.bus.publish,
@@ -183,14 +185,14 @@ class City:
             version=settings.city.room_version,
             federate=settings.city.federate,
         )
-        self.adoption = Adoption(self.homeserver, self.database, self.namespace, self.rooms, self.matrix_rooms)
-        self.mirror = PresenceSender(
+        self.adoption = Adoption(self.homeserver, self.database, self.identities, self.rooms, self.matrix_rooms)
+        self.presence_sender = PresenceSender(
             PresenceTransportChooser(self.homeserver, may_use_module=settings.presence.synapse_module == "auto"),
-            self.watch,
+            self.monitor,
             self.ghosts,
-            self.namespace,
-            StatusTextWriter(self.homeserver, self.ghosts, self.namespace),
-            PresenceTimeoutProbe(self.homeserver, self.watch, self.database, self.namespace),
+            self.identities,
+            StatusTextWriter(self.homeserver, self.ghosts, self.identities),
+            PresenceTimeoutProbe(self.homeserver, self.monitor, self.database, self.identities),
             steady_ms,
             refresh_s=settings.presence.refresh_s,
             requests_per_s=settings.presence.requests_per_s,
@@ -199,66 +201,71 @@ class City:
         self.outbound = OutboundWorker(
             self.database,
             self.homeserver,
-            self.watch,
+            self.monitor,
             self.ghosts,
             self.agents,
-            OutboxRenderer(self.messages, self.room_members, self.namespace),
-            self.namespace,
+            OutboxRenderer(self.messages, self.room_members, self.identities),
+            self.identities,
             self.bus.publish,
             steady_ms,
-            on_new_ghost=self.mirror.ghost_ready,
-            on_spoke=self.mirror.spoke,
+            on_new_ghost=self.presence_sender.ghost_ready,
+            on_spoke=self.presence_sender.spoke,
         )
-        self.typing_out = TypingSender(
-            self.homeserver, self.watch, self.database, self.namespace, self.occupancy, on_spoke=self.mirror.spoke
-        )
-        self.receipts_out = ReceiptSender(
+        self.typing_sender = TypingSender(
             self.homeserver,
-            self.watch,
+            self.monitor,
             self.database,
-            self.namespace,
+            self.identities,
+            self.online_members,
+            on_spoke=self.presence_sender.spoke,
+        )
+        self.receipt_sender = ReceiptSender(
+            self.homeserver,
+            self.monitor,
+            self.database,
+            self.identities,
             self.ghosts,
-            self.occupancy,
-            on_spoke=self.mirror.spoke,
+            self.online_members,
+            on_spoke=self.presence_sender.spoke,
         )
         self._see_people()
-        self.housekeeping = self._housekeeping()
+        self.reconciler = self._reconciler()
 
         self._have_agents_answer()
         self._have_direct_chats()
 
     def _take_events_in(self) -> None:
         histories = RoomHistories(self.homeserver)
-        self.late = LateEventWriter(self.database, self.namespace, MissedEvents(self.metrics), now_ms)
-        self.catch_up = GapBackfill(
+        self.late = LateEventWriter(self.database, self.identities, MissedEvents(self.metrics), now_ms)
+        self.gap_backfill = GapBackfill(
             histories,
             self.late,
-            Invitations(self.database, self.namespace),
+            Invitations(self.database, self.identities),
             self.database,
-            self.watch,
-            self.namespace,
+            self.monitor,
+            self.identities,
             self.bus.publish,
             now_ms,
         )
         self.sweeper = Sweeper(
-            self.catch_up, self.watch, self.agents, self.namespace, every_s=self.settings.homeserver.sweep_s
+            self.gap_backfill, self.monitor, self.agents, self.identities, every_s=self.settings.homeserver.sweep_s
         )
         self.federated_histories = FederatedHistoryChecks(
             histories,
-            self.catch_up,
+            self.gap_backfill,
             self.late,
             self.database,
-            self.watch,
-            self.namespace,
+            self.monitor,
+            self.identities,
             self._refresh_state,
             steady_ms,
         )
         self.inbound = InboundWorker(
             self.database,
             self.handlers,
-            self.watch,
-            self.catch_up,
-            Confirmation(self.homeserver, self.database, self.namespace, self.handlers.types, self.metrics, steady_ms),
+            self.monitor,
+            self.gap_backfill,
+            Confirmation(self.homeserver, self.database, self.identities, self.handlers.types, self.metrics, steady_ms),
             self.bus.publish,
             steady_ms,
             on_event=self.federated_histories.follow,
@@ -267,22 +274,22 @@ class City:
     async def _refresh_state(self, room: Room) -> None:
         await self.inbound.refresh_state(room)
 
-    def _housekeeping(self) -> Reconciler:
-        roles = RoleFieldWriter(self.homeserver, self.ghosts, self.namespace)
+    def _reconciler(self) -> Reconciler:
+        roles = RoleFieldWriter(self.homeserver, self.ghosts, self.identities)
         return Reconciler(
             self.database,
             self.homeserver,
-            self.watch,
+            self.monitor,
             self.matrix_rooms,
             self.ghosts,
             self.agents,
-            self.namespace,
-            self.mirror,
+            self.identities,
+            self.presence_sender,
             self.outbound,
             self.observer,
             roles,
             GhostRemoval(
-                self.homeserver, self.watch, self.database, self.ghosts, roles, self.agents, self.namespace, now_ms
+                self.homeserver, self.monitor, self.database, self.ghosts, roles, self.agents, self.identities, now_ms
             ),
             city_name=self.settings.city.name,
         )
@@ -290,19 +297,19 @@ class City:
     def _see_people(self) -> None:
         self.people = UserPresence(
             self.presence,
-            self.namespace,
+            self.identities,
             steady_ms,
-            is_member=lambda user: bool(self.occupancy.rooms_of(person_subject(user))),
+            is_member=lambda user: bool(self.online_members.rooms_of(person_subject(user))),
         )
-        self.sight = ObserverCoverage(self.occupancy)
-        self.typing = RemoteTyping(self.namespace, self.bus.publish)
+        self.observer_coverage = ObserverCoverage(self.online_members)
+        self.typing = RemoteTyping(self.identities, self.bus.publish)
         self.observer = Observer(
             self.homeserver,
-            self.watch,
+            self.monitor,
             self.ghosts,
-            self.namespace,
+            self.identities,
             self.people,
-            self.sight,
+            self.observer_coverage,
             self.typing,
             say_again_s=self.settings.presence.heartbeat_s,
         )
@@ -311,13 +318,13 @@ class City:
         settings = self.settings
         self.core = AgentsCore(settings.agents_core, steady_ms, CoreMetrics(self.metrics))
         self.citizen_names = CitizenNames(self.database, now_ms)
-        self.accounts = Accounts(self.database, OpenId(self.homeserver, self.namespace), now_ms)
+        self.accounts = Accounts(self.database, OpenId(self.homeserver, self.identities), now_ms)
         self.second_me = SecondMe(self.core, self.database, now_ms, new_id, agent_id=settings.city.second_me)
-        self.second_me_here = SecondMeAvailability(
+        self.second_me_availability = SecondMeAvailability(
             self.second_me, self.presence, heartbeat_s=settings.presence.heartbeat_s
         )
-        self.media = MediaRepository(self.homeserver, self.watch, self.ghosts)
-        self.answerer = ReplyWorker(
+        self.media = MediaRepository(self.homeserver, self.monitor, self.ghosts)
+        self.reply_worker = ReplyWorker(
             self.core,
             self.second_me,
             self.accounts,
@@ -334,27 +341,27 @@ class City:
         )
 
     def _chat_events(self) -> DirectChatHandlers:
-        return DirectChatHandlers(self.namespace, self.agents, now_ms, new_id)
+        return DirectChatHandlers(self.identities, self.agents, now_ms, new_id)
 
     def _have_direct_chats(self) -> None:
-        self.decliner = InvitationDecliner(
+        self.invitation_decliner = InvitationDecliner(
             self.homeserver,
-            self.watch,
+            self.monitor,
             self.database,
             self.ghosts,
             self._chat_events(),
-            self.namespace,
+            self.identities,
             self.bus.publish,
             now_ms,
         )
         self.direct_chats = DirectChats(
             self.database,
             self.homeserver,
-            self.watch,
+            self.monitor,
             self.ghosts,
             self.agents,
             self.messages,
-            self.namespace,
+            self.identities,
             self.inbound,
             steady_ms,
         )
@@ -369,7 +376,7 @@ class City:
     @property
     def backfill(self) -> Backfill:
         """The backfill of rooms, for the command line."""
-        return Backfill(self.homeserver, self.database, self.namespace, self.message_events, self.late, now_ms)
+        return Backfill(self.homeserver, self.database, self.identities, self.message_events, self.late, now_ms)
 
     async def close(self) -> None:
         self.stream.close()

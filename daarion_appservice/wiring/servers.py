@@ -57,14 +57,14 @@ def build_city_server(city: City) -> Listener:
         city.agents,
         city.places,
         city.presence,
-        city.namespace,
+        city.identities,
         steady_ms,
         pictures,
         heartbeat_ms=int(settings.presence.heartbeat_s * 1000),
         ttl_ms=int(settings.presence.ttl_s * 1000),
     )
-    authors = ActorDirectory(city.database, city.agents, city.namespace)
-    pages = CachedRoomResponses(city.database, city.occupancy, city.namespace)
+    authors = ActorDirectory(city.database, city.agents, city.identities)
+    pages = CachedRoomResponses(city.database, city.online_members, city.identities)
     registry = RegistryParts(
         city.database,
         RegistryEditor(city.database, now_ms),
@@ -73,7 +73,7 @@ def build_city_server(city: City) -> Listener:
         city.places,
         city.presence,
         pictures,
-        city.namespace,
+        city.identities,
         now_ms,
         steady_ms,
         new_id,
@@ -82,14 +82,16 @@ def build_city_server(city: City) -> Listener:
         pages,
         city.rooms,
         city.presence,
-        city.occupancy,
-        city.namespace,
+        city.online_members,
+        city.identities,
         steady_ms,
     )
-    members = MemberRoutes(city.membership, city.attention, authors, city.occupancy)
-    messages = MessageRoutes(pages, city.messages, city.changes, city.reactions, authors, city.namespace)
-    feed = FeedRoutes(city.database, city.census, city.occupancy, city.namespace, lambda: city.second_me.is_available)
-    presence = PresenceRoutes(city.presence, city.census, steady_ms, pages.unlisted, city.citizen_names)
+    members = MemberRoutes(city.membership, city.typing_and_receipts, authors, city.online_members)
+    messages = MessageRoutes(pages, city.messages, city.changes, city.reactions, authors, city.identities)
+    feed = FeedRoutes(
+        city.database, city.online_counts, city.online_members, city.identities, lambda: city.second_me.is_available
+    )
+    presence = PresenceRoutes(city.presence, city.online_counts, steady_ms, pages.unlisted, city.citizen_names)
     door = CityAuthenticator(settings, city.tokens, city.registry, Limits(settings, city.redis))
     may_read = settings.api.anonymous_read
     origins = Origins(settings.api.allowed_origins)
@@ -104,14 +106,19 @@ def build_city_server(city: City) -> Listener:
     )
     events = PresenceEvents(city.stream, door, anonymous_read=may_read)
     parts = RoomSocketParts(
-        city.database, city.room_streams, city.messages, city.attention, authors, ReaderMemberships(city.namespace)
+        city.database,
+        city.room_streams,
+        city.messages,
+        city.typing_and_receipts,
+        authors,
+        ReaderMemberships(city.identities),
     )
     room_socket = RoomSocket(parts, door, origins, anonymous_read=may_read)
     media = MediaRoutes(
         city.database,
         city.media,
         authors,
-        city.namespace,
+        city.identities,
         door,
         now_ms,
         settings.media,
@@ -119,7 +126,7 @@ def build_city_server(city: City) -> Listener:
     )
     connections = Connections("api", city_caps(settings.limits, open_files()), door.limits.addresses)
     second_me, invoke = SecondMeRoutes(city.second_me), SecondMeInvoke(city.second_me, door)
-    previews = LinkPreviews(settings, pages, city.agents, city.places, pictures, city.namespace)
+    previews = LinkPreviews(settings, pages, city.agents, city.places, pictures, city.identities)
     issue = JwtIssue(settings.api.jwt, lifetime_s=settings.sign_in.token_lifetime_s)
     app = city_application(
         [
@@ -136,7 +143,7 @@ def build_city_server(city: City) -> Listener:
             second_me,
             MeRoutes(city.accounts),
             CitizenRoutes(city.citizen_names),
-            UnreadRoutes(city.database, city.namespace),
+            UnreadRoutes(city.database, city.identities),
         ],
         [media, socket, events, room_socket, invoke],
         door,
@@ -152,26 +159,28 @@ def build_matrix_server(city: City) -> Listener:
     settings = city.settings
     receiver = TransactionReceiver(
         city.database,
-        CityQueries(city.agents, city.ghosts, city.matrix_rooms, city.namespace),
+        CityQueries(city.agents, city.ghosts, city.matrix_rooms, city.identities),
         hs_token=settings.appservice.hs_token.get_secret_value(),
         now_ms=now_ms,
         on_stored=lambda: city.bus.publish(InboxChanged()),
         on_ephemeral=city.people.take,
     )
-    people = UserPresenceQuery(city.homeserver, city.watch, city.namespace, city.people, city.sight, steady_ms)
-    internal = InternalPresenceRoutes(city.agents, city.presence, people, city.namespace, steady_ms)
+    people = UserPresenceQuery(
+        city.homeserver, city.monitor, city.identities, city.people, city.observer_coverage, steady_ms
+    )
+    internal = InternalPresenceRoutes(city.agents, city.presence, people, city.identities, steady_ms)
     redis_says = city.presence.says if isinstance(city.presence, RedisPresence) else None
     health = HealthRoutes(
         city.database,
-        city.watch,
-        city.housekeeping,
+        city.monitor,
+        city.reconciler,
         city.lease,
         city.supervisor,
         lambda: city.sweeper.deliveries if city.lease.is_held else "ok",
         redis_says,
     )
     third_party = ThirdParty(
-        city.database, city.agents, city.namespace, hs_token=settings.appservice.hs_token.get_secret_value()
+        city.database, city.agents, city.identities, hs_token=settings.appservice.hs_token.get_secret_value()
     )
     hosts = Hosts([settings.appservice.address, *settings.api.allowed_hosts], "appservice.address")
     others: list[Streaming] = [third_party, MetricsRoute(city.metrics)]

@@ -35,24 +35,24 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(EventsMissed, lambda _: _inbox_filled(city))
     city.bus.subscribe(EventsMissed, lambda _: city.outbound.wake())
     city.bus.subscribe(DirectChatChanged, city.direct_chats.wake)
-    city.bus.subscribe(InvitationRejected, lambda _: city.decliner.wake())
-    city.bus.subscribe(RepliesPending, lambda _: city.answerer.wake())
-    city.bus.subscribe(RoomEventStored, city.answerer.happened)
+    city.bus.subscribe(InvitationRejected, lambda _: city.invitation_decliner.wake())
+    city.bus.subscribe(RepliesPending, lambda _: city.reply_worker.wake())
+    city.bus.subscribe(RoomEventStored, city.reply_worker.happened)
     city.bus.subscribe(EventsMissed, lambda _: city.room_streams.missed())
-    city.bus.subscribe(RegistryChanged, lambda _: city.housekeeping.wake())
+    city.bus.subscribe(RegistryChanged, lambda _: city.reconciler.wake())
     city.bus.subscribe(RegistryChanged, lambda _: city.inbound.wake())
     # A command may have put messages back into the outbox, which is part of their rooms' history.
     city.bus.subscribe(RegistryChanged, lambda _: city.outbound.wake())
     city.bus.subscribe(RegistryChanged, lambda _: city.room_streams.missed())
     city.bus.subscribe(EventsMissed, lambda _: city.room_updates.missed())
-    city.bus.subscribe(RoomCheckRequested, lambda doubted: city.housekeeping.request_check(doubted.room_id))
-    city.bus.subscribe(PresenceChanged, city.mirror.follow)
+    city.bus.subscribe(RoomCheckRequested, lambda doubted: city.reconciler.request_check(doubted.room_id))
+    city.bus.subscribe(PresenceChanged, city.presence_sender.follow)
     city.bus.subscribe(PresenceChanged, partial(_count_presence, city))
-    city.bus.subscribe(PresenceChanged, city.agents_online.follow)
+    city.bus.subscribe(PresenceChanged, city.feed_writer.follow)
     city.bus.subscribe(PresenceChanged, city.stream.follow)
     city.bus.subscribe(PresenceRenumbered, city.stream.renumber)
     # Before it is counted: sight compares with the count who really came or left.
-    city.bus.subscribe(MembershipChanged, city.sight.follow)
+    city.bus.subscribe(MembershipChanged, city.observer_coverage.follow)
     city.bus.subscribe(MembershipChanged, city.typing.follow)
     city.bus.subscribe(MembershipChanged, partial(_count_membership, city))
     # After it is counted: they tell how many are there.
@@ -68,27 +68,27 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(PresenceChanged, city.room_updates.presence)
     city.bus.subscribe(TypingChanged, city.room_typing.people)
     city.bus.subscribe(LocalUserTyping, city.room_typing.inhabitant)
-    city.bus.subscribe(LocalUserTyping, city.typing_out.follow)
-    city.bus.subscribe(LocalUserRead, city.receipts_out.follow)
+    city.bus.subscribe(LocalUserTyping, city.typing_sender.follow)
+    city.bus.subscribe(LocalUserRead, city.receipt_sender.follow)
     city.bus.subscribe(MessagePosted, city.room_typing.posted)
-    city.bus.subscribe(MessagePosted, city.typing_out.posted)
+    city.bus.subscribe(MessagePosted, city.typing_sender.posted)
 
 
 def _count_presence(city: City, change: PresenceChanged) -> None:
-    city.census.follow(change.transition)
+    city.online_counts.follow(change.transition)
     if change.transition.after.status is Status.OFFLINE:
-        city.occupancy.disconnected(change.transition.subject)
+        city.online_members.disconnected(change.transition.subject)
     else:
-        city.occupancy.connected(change.transition.subject)
+        city.online_members.connected(change.transition.subject)
 
 
 def _count_membership(city: City, change: MembershipChanged) -> None:
     if change.joined:
-        city.occupancy.joined(change.room_id, change.subject)
+        city.online_members.joined(change.room_id, change.subject)
     else:
-        city.occupancy.left(change.room_id, change.subject)
+        city.online_members.left(change.room_id, change.subject)
 
 
 def _inbox_filled(city: City) -> None:
-    city.watch.heard()
+    city.monitor.heard()
     city.inbound.wake()

@@ -100,7 +100,7 @@ async def test_the_city_hears_who_is_typing(
             city.bus.subscribe(TypingChanged, hear)
 
             async def is_ready() -> bool:
-                return city.housekeeping.is_done
+                return city.reconciler.is_done
 
             await eventually(is_ready, 60)
             alice, bob = await arrive(running, "alice"), await arrive(running, "bob")
@@ -136,7 +136,7 @@ async def types(person: MatrixUser, room: str, *, is_typing: bool = True) -> Non
 
 
 async def ghost_types(city: City, room: str) -> None:
-    ghost = city.namespace.agent(AgentSlug("daarwizz"))
+    ghost = city.identities.agent(AgentSlug("daarwizz"))
     path = ClientPath.v3.rooms[room].typing[ghost]
     await city.homeserver.request(Method.PUT, path, {"typing": True, "timeout": 120_000}, as_user=ghost)
 

@@ -391,7 +391,7 @@ async def test_members_who_are_here_are_counted_and_listed(here: InProcessCity) 
     city = here.city
     general = "city_general"
     for subject in ("agent:scribe", "u_7", "@alice:hs", "agent:daarwizz"):
-        city.occupancy.joined(general, SubjectId(subject))  # type: ignore[arg-type]
+        city.online_members.joined(general, SubjectId(subject))  # type: ignore[arg-type]
     await here.call("POST", HEARTBEAT, {}, token=SERVICE_TOKEN)
     await city.presence.set_remote(
         [RemotePresence(SubjectId("@alice:hs"), PresenceState(Status.AWAY, "кава"), "matrix")]
@@ -998,9 +998,9 @@ async def test_rows_of_people_whom_nobody_could_be_any_more_are_shown(city: InPr
         for number, author in enumerate((too_long, odd)):
             event_id = EventId(f"$odd-{number}")
             await inside.messages.receive(tx, room, author, Content("!"), event_id=event_id, created_at_ms=now_ms())
-            inside.occupancy.joined(room.id, author.subject)
-            inside.occupancy.connected(author.subject)
-        await tx.members.put([Member(room.id, inside.namespace.author(odd), None, None)])
+            inside.online_members.joined(room.id, author.subject)
+            inside.online_members.connected(author.subject)
+        await tx.members.put([Member(room.id, inside.identities.author(odd), None, None)])
     for path in ("/city/rooms", "/city/rooms/general", "/city/rooms/general/messages", "/city/feed", "/city/home"):
         await city.get(path)
 

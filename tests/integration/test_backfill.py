@@ -16,16 +16,16 @@ from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, AuthorKind, Message, MessageId, Room
 from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.errors import HomeserverRefused
-from daarion_appservice.matrix.backfill import room_backfill as backfill_module
 from daarion_appservice.matrix.backfill.late_events import LateEventWriter
 from daarion_appservice.matrix.backfill.metrics import MissedEvents
-from daarion_appservice.matrix.backfill.room_backfill import Backfill, Backfilled
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.inbox_events import inbox_event
+from daarion_appservice.matrix.reconcile import room_backfill as backfill_module
+from daarion_appservice.matrix.reconcile.room_backfill import Backfill, Backfilled
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.inbox import InboxState
-from tests.parts.messaging import NAMESPACE, MessagingHarness, link, messaging_harness
+from tests.parts.messaging import IDENTITIES, MessagingHarness, link, messaging_harness
 from tests.parts.scripted_homeserver import Hang, ScriptedHomeserver, refused
 
 ALICE, BOB = "@alice:city.localhost", "@bob:elsewhere.example"
@@ -127,8 +127,8 @@ async def world(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
             linked = await tx.rooms.find("general")
         assert linked is not None
         client, parts = Homeserver(server.url, "as_token"), messaging_harness(database, lambda _: None)
-        late = LateEventWriter(database, NAMESPACE, MissedEvents(CollectorRegistry()), now_ms)
-        backfill = Backfill(client, database, NAMESPACE, parts.message_events, late, now_ms)
+        late = LateEventWriter(database, IDENTITIES, MissedEvents(CollectorRegistry()), now_ms)
+        backfill = Backfill(client, database, IDENTITIES, parts.message_events, late, now_ms)
         world = World(database, parts, backfill, linked, server)
         server.histories[MATRIX_ROOM] = world.history
         yield world

@@ -87,9 +87,9 @@ async def test_front_page_prefers_messages_and_groups_joins(city: InProcessCity)
 
 @asynccontextmanager
 async def writing_of_agents(city: InProcessCity) -> AsyncIterator[None]:
-    running = asyncio.create_task(city.city.agents_online.run())
+    running = asyncio.create_task(city.city.feed_writer.run())
     async with asyncio.timeout(10):
-        while not city.city.agents_online._is_running:
+        while not city.city.feed_writer._is_running:
             await asyncio.sleep(0.005)
     yield
     running.cancel()
@@ -101,7 +101,7 @@ async def test_agents_who_come_are_news_once_in_a_while(city: InProcessCity, mon
 
     def comes(subject: str) -> None:
         transition = Transition(SubjectId(subject), PresenceState(), PresenceState(Status.ONLINE))
-        city.city.agents_online.follow(PresenceChanged(transition, 1))
+        city.city.feed_writer.follow(PresenceChanged(transition, 1))
 
     async def news() -> list[str]:
         return [each["actor"]["id"] for each in await city.get("/city/feed") if each["kind"] == "agent_online"]

@@ -25,7 +25,7 @@ from daarion_appservice.matrix.reconcile.ghost_removal import GhostRemoval
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.ghosts import Ghost
-from tests.parts.messaging import NAMESPACE, link, messaging_harness
+from tests.parts.messaging import IDENTITIES, link, messaging_harness
 from tests.parts.scripted_homeserver import HANG_UP, NOT_REGISTERED, HangUp, Reply, ScriptedHomeserver, refused
 
 SCRIBE = Agent("scribe", AgentSlug("scribe"), "Писар")
@@ -40,8 +40,8 @@ class Town:
     database: Database
     homeserver: ScriptedHomeserver
     agents: AgentDirectory
-    watch: HomeserverMonitor
-    farewells: GhostRemoval
+    monitor: HomeserverMonitor
+    ghost_removal: GhostRemoval
     now_ms: int = 1_000_000
 
     async def remove(self, *agents: Agent) -> None:
@@ -62,21 +62,21 @@ class Town:
 
 @pytest.fixture
 async def town(database_url: str) -> AsyncIterator[Town]:
-    database, homeserver, occupancy = Database(database_url), ScriptedHomeserver(), OnlineMembers()
+    database, homeserver, online_members = Database(database_url), ScriptedHomeserver(), OnlineMembers()
 
     def publish(event: CityEvent) -> None:
         if isinstance(event, MembershipChanged):
-            (occupancy.joined if event.joined else occupancy.left)(event.room_id, event.subject)
+            (online_members.joined if event.joined else online_members.left)(event.room_id, event.subject)
 
     async with homeserver.serving():
         await migrate.upgrade(database)
         await Rooms(database, publish, now_ms, new_id).open_missing([("general", "General", ""), ("builders", "B", "")])
         client = Homeserver(homeserver.url, "token")
-        watch, members = HomeserverMonitor(client, "daarion"), MemberLog(NAMESPACE, now_ms, new_id)
-        watch.found()
-        ghosts = Ghosts(client, database, NAMESPACE, members, occupancy, publish)
+        monitor, members = HomeserverMonitor(client, "daarion"), MemberLog(IDENTITIES, now_ms, new_id)
+        monitor.found()
+        ghosts = Ghosts(client, database, IDENTITIES, members, online_members, publish)
         agents = AgentDirectory()
-        roles = RoleFieldWriter(client, ghosts, NAMESPACE)
+        roles = RoleFieldWriter(client, ghosts, IDENTITIES)
         async with database.transaction() as tx:
             await tx.ghosts.put(Ghost(GHOST))
             await tx.agents.put(SCRIBE, now_ms=1)
@@ -84,8 +84,10 @@ async def town(database_url: str) -> AsyncIterator[Town]:
                 for event in await members.join(tx, room, [Member(room, GHOST, "Писар")]):
                     publish(event)
         await ghosts.load()
-        made = Town(database, homeserver, agents, watch, None)  # type: ignore[arg-type]
-        made.farewells = GhostRemoval(client, watch, database, ghosts, roles, agents, NAMESPACE, lambda: made.now_ms)
+        made = Town(database, homeserver, agents, monitor, None)  # type: ignore[arg-type]
+        made.ghost_removal = GhostRemoval(
+            client, monitor, database, ghosts, roles, agents, IDENTITIES, lambda: made.now_ms
+        )
         yield made
         await client.close()
     await database.close()
@@ -94,7 +96,7 @@ async def town(database_url: str) -> AsyncIterator[Town]:
 async def test_a_removed_agent_goes_offline_and_out_of_every_room(town: Town) -> None:
     await town.remove(SCRIBE)
     town.homeserver.next("joined_rooms", IN_ROOMS)
-    assert await town.farewells.run() == ([SCRIBE.slug], False), "another process may speak for it still"
+    assert await town.ghost_removal.run() == ([SCRIBE.slug], False), "another process may speak for it still"
     assert [asked.what for asked in town.homeserver.asked] == [
         "joined_rooms",
         "presence",
@@ -109,8 +111,8 @@ async def test_a_removed_agent_goes_offline_and_out_of_every_room(town: Town) ->
     assert await town.members() == set()
 
     town.now_ms += LONG_AFTER_MS
-    assert await town.farewells.run() == ([SCRIBE.slug], True)
-    assert await town.farewells.run() == ([], True)
+    assert await town.ghost_removal.run() == ([SCRIBE.slug], True)
+    assert await town.ghost_removal.run() == ([], True)
     assert len(town.left()) == 3
 
 
@@ -121,7 +123,7 @@ async def test_open_invitations_of_a_removed_agent_are_declined(town: Town, join
     town.homeserver.next("joined_rooms", Reply(200, {"joined_rooms": joined}))
     invited: dict[str, Any] = {"invite": {"!chat": {"invite_state": {"events": []}}}}
     town.homeserver.next("sync", Reply(200, {"next_batch": "s1", "rooms": invited}))
-    assert await town.farewells.run() == ([SCRIBE.slug], True)
+    assert await town.ghost_removal.run() == ([SCRIBE.slug], True)
     assert {asked.path["room"]: asked.content for asked in town.homeserver.all("leave")} == {
         "!chat": {"reason": NO_SUCH_AGENT}
     } | {room: {} for room in joined}
@@ -137,14 +139,14 @@ async def test_what_it_said_before_is_sent_first(town: Town) -> None:
     await town.remove(SCRIBE)
     town.now_ms += LONG_AFTER_MS
     town.homeserver.next("joined_rooms", IN_ROOMS, Reply(200, {"joined_rooms": ["!general"]}))
-    assert await town.farewells.run() == ([SCRIBE.slug], False)
+    assert await town.ghost_removal.run() == ([SCRIBE.slug], False)
     assert town.left() == ["!builders", "!chat"]
     assert await town.members() == {(GENERAL, GHOST)}
 
     async with town.database.transaction() as tx:
         for row in await tx.outbox.waiting(limit=9):
             await tx.outbox.settled(row.id)
-    assert await town.farewells.run() == ([SCRIBE.slug], True)
+    assert await town.ghost_removal.run() == ([SCRIBE.slug], True)
     assert town.left() == ["!builders", "!chat", "!general"]
 
 
@@ -153,7 +155,7 @@ async def test_one_that_was_about_to_come_into_a_room_leaves_it_once_it_came(tow
         await tx.outbox.add_move(OutboxKind.JOIN, GHOST, GENERAL, txn_id="t")
     await town.remove(SCRIBE)
     town.now_ms += LONG_AFTER_MS
-    assert await town.farewells.run() == ([SCRIBE.slug], False)
+    assert await town.ghost_removal.run() == ([SCRIBE.slug], False)
     assert await town.noted() == ["scribe"]
 
 
@@ -166,12 +168,12 @@ async def test_what_the_homeserver_does_not_do_is_asked_again(town: Town, what: 
         town.homeserver.next("joined_rooms", IN_ROOMS)
     # What can be asked twice without harm the client itself asks again.
     town.homeserver.next(what, *[answer] * (2 if answer is HANG_UP and what != "leave" else 1))
-    assert await town.farewells.run() == ([SCRIBE.slug], False)
+    assert await town.ghost_removal.run() == ([SCRIBE.slug], False)
     assert await town.noted() == ["scribe"]
-    assert town.watch.is_up == (answer is not HANG_UP)
+    assert town.monitor.is_up == (answer is not HANG_UP)
 
     town.homeserver.next("joined_rooms", IN_ROOMS)
-    assert await town.farewells.run() == ([SCRIBE.slug], True)
+    assert await town.ghost_removal.run() == ([SCRIBE.slug], True)
     assert town.left()[-3:] == ["!builders", "!chat", "!general"]
 
 
@@ -179,17 +181,17 @@ async def test_one_whom_the_homeserver_never_knew_is_gone(town: Town) -> None:
     await town.remove(SCRIBE)
     town.now_ms += LONG_AFTER_MS
     town.homeserver.next("joined_rooms", NOT_REGISTERED)
-    assert await town.farewells.run() == ([SCRIBE.slug], True)
+    assert await town.ghost_removal.run() == ([SCRIBE.slug], True)
     assert await town.members() == set()
 
 
 async def test_one_that_came_back_stays(town: Town) -> None:
     await town.remove(SCRIBE)
     town.agents.replace([SCRIBE])
-    assert await town.farewells.run() == ([], False), "the registry is about to tell which of the two it is"
+    assert await town.ghost_removal.run() == ([], False), "the registry is about to tell which of the two it is"
     async with town.database.transaction() as tx:
         await tx.agents.put(SCRIBE, now_ms=town.now_ms)
-    assert await town.farewells.run() == ([], True)
+    assert await town.ghost_removal.run() == ([], True)
     assert town.homeserver.asked == []
 
 
@@ -198,10 +200,10 @@ async def test_many_go_and_one_refusal_holds_up_nobody(town: Town) -> None:
     await town.remove(SCRIBE, *others)
     town.now_ms += LONG_AFTER_MS
     town.homeserver.next("joined_rooms", refused(403, "M_FORBIDDEN"))
-    slugs, is_well = await town.farewells.run()
+    slugs, is_well = await town.ghost_removal.run()
     assert (len(slugs), is_well) == (31, False)
     assert len(await town.noted()) == 1
-    assert (await town.farewells.run())[1]
+    assert (await town.ghost_removal.run())[1]
 
 
 async def test_an_agent_that_cannot_be_handled_holds_up_no_other(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,15 +211,15 @@ async def test_an_agent_that_cannot_be_handled_holds_up_no_other(town: Town, mon
     async with town.database.transaction() as tx:
         await tx.agents.put(poison, now_ms=1)
     await town.remove(poison, SCRIBE)
-    known = type(NAMESPACE).agent
+    known = type(IDENTITIES).agent
 
-    def agent(namespace: Identities, slug: AgentSlug) -> UserId:
+    def agent(identities: Identities, slug: AgentSlug) -> UserId:
         if slug == poison.slug:
             raise KeyError(slug)
-        return known(namespace, slug)
+        return known(identities, slug)
 
-    monkeypatch.setattr(type(NAMESPACE), "agent", agent)
+    monkeypatch.setattr(type(IDENTITIES), "agent", agent)
     town.homeserver.next("joined_rooms", IN_ROOMS)
     town.now_ms += LONG_AFTER_MS
-    assert await town.farewells.run() == ([poison.slug, SCRIBE.slug], False)
+    assert await town.ghost_removal.run() == ([poison.slug, SCRIBE.slug], False)
     assert (town.left(), await town.noted()) == (["!builders", "!chat", "!general"], [poison.slug])

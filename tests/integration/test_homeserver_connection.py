@@ -139,10 +139,10 @@ async def test_refused_handshake_is_not_taken_for_http() -> None:
 async def test_running_homeserver_that_changes_to_tls_is_named(tmp_path: Path) -> None:
     async with closing_tls_listener(self_signed(tmp_path)) as port:
         homeserver = Homeserver(f"http://{HOST}:{port}", "as_token")
-        watch = HomeserverMonitor(homeserver, "city")
-        watch.found()
+        monitor = HomeserverMonitor(homeserver, "city")
+        monitor.found()
         with capture_logs() as logs:
-            watching = asyncio.create_task(watch.run())
+            watching = asyncio.create_task(monitor.run())
 
             async def named() -> bool:
                 return any("must begin with https://" in line["help"] for line in logs)

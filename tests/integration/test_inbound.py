@@ -34,7 +34,7 @@ from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.inbox import InboxRow
 from tests.parts.city import eventually
-from tests.parts.messaging import NAMESPACE, MessagingHarness, link, messaging_harness
+from tests.parts.messaging import IDENTITIES, MessagingHarness, link, messaging_harness
 from tests.parts.scripted_homeserver import Reply, ScriptedHomeserver, refused
 
 GENERAL, BUILDERS = "!general", "!builders"
@@ -144,8 +144,8 @@ async def opened(url: str) -> AsyncIterator[Inside]:
         await stack.enter_async_context(scripted.serving())
         homeserver = Homeserver(scripted.url, "as-token")
         stack.push_async_callback(homeserver.close)
-        watch = HomeserverMonitor(homeserver, "city")
-        watch.found()
+        monitor = HomeserverMonitor(homeserver, "city")
+        monitor.found()
         await migrate.upgrade(database)
         rooms = Rooms(database, lambda _: None, now_ms, new_id)
         for slug, matrix_room in (("general", GENERAL), ("builders", BUILDERS)):
@@ -153,8 +153,8 @@ async def opened(url: str) -> AsyncIterator[Inside]:
                 room = await rooms.open(slug, slug=slug)
                 async with database.transaction() as tx:
                     await link(tx, room.id, matrix_room)
-        confirmation = Confirmation(homeserver, database, NAMESPACE, handlers.types, CollectorRegistry(), steady_ms)
-        inbound = InboundWorker(database, handlers, watch, NothingMissed(), confirmation, published.append, steady_ms)
+        confirmation = Confirmation(homeserver, database, IDENTITIES, handlers.types, CollectorRegistry(), steady_ms)
+        inbound = InboundWorker(database, handlers, monitor, NothingMissed(), confirmation, published.append, steady_ms)
         yield Inside(database, handlers, inbound, office, scripted, published)
 
 
@@ -244,8 +244,8 @@ async def test_what_is_no_text_of_an_inhabitant_is_no_message(inside: Inside) ->
     await inside.store(
         said("$1", content={"msgtype": "m.key.verification.request", "body": "?"}),
         said("$2", content=edit),
-        said("$3", sender=NAMESPACE.bot),
-        said("$4", sender=NAMESPACE.observer),
+        said("$3", sender=IDENTITIES.bot),
+        said("$4", sender=IDENTITIES.observer),
         said("$5", type="m.reaction"),
         said("$6", room="!elsewhere"),
         said("$7", content={}),
@@ -270,7 +270,7 @@ async def test_members_come_and_go(inside: Inside) -> None:
         joined("$2", SCRIBE),
         joined("$3", "@bob:city.localhost"),
         joined("$4", "@bob:city.localhost", "leave"),
-        joined("$5", NAMESPACE.bot),
+        joined("$5", IDENTITIES.bot),
         joined("$6", "@carol:city.localhost", "invite"),
         joined("$7", "@" + "x" * 300 + ":hs"),
         joined("$8", ALICE, displayname="Аліса"),
@@ -319,7 +319,7 @@ async def test_a_room_is_called_what_people_call_it_on_matrix(inside: Inside) ->
         state("$2", "topic", {"topic": "Усе\0"}),
         state("$3", "name", {"name": ""}),
         state("$4", "name", {"name": 5}),
-        state("$5", "name", {"name": "ours"}, sender=NAMESPACE.bot),
+        state("$5", "name", {"name": "ours"}, sender=IDENTITIES.bot),
         state("$6", "name", {"name": "not the room's"}, state_key="x"),
         said("$7", type="m.room.name", content={"name": "no state at all"}),
     )
@@ -462,7 +462,7 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=5,
 )
-OURS = st.sampled_from([SCRIBE, "@citizen_u_1:city.localhost", NAMESPACE.bot, "@citizen_=ff:city.localhost"])
+OURS = st.sampled_from([SCRIBE, "@citizen_u_1:city.localhost", IDENTITIES.bot, "@citizen_=ff:city.localhost"])
 IDS = OURS | st.sampled_from([ALICE, "@" + "x" * 300 + ":hs", "@a:\0", ""]) | ANYTHING
 CONTENTS = (
     st.fixed_dictionaries(

@@ -139,7 +139,7 @@ async def test_agent_page_has_name_title_and_picture(city: InProcessCity) -> Non
         "og:url": f"{PUBLIC_URL}/agents/daarwizz",
         "og:image": PUBLIC_URL + link_previews.PICTURE,
     }
-    user = city.city.namespace.agent(city.city.agents.find("daarwizz").slug)
+    user = city.city.identities.agent(city.city.agents.find("daarwizz").slug)
     async with city.city.database.transaction() as tx:
         await tx.ghosts.put(Ghost(user, avatar_mxc="mxc://city.localhost/wizz"))
     pictured = (await tags(city, "/agents/daarwizz")).meta

@@ -132,7 +132,7 @@ async def gallery_on(database_url: str, **sections: dict[str, Any]) -> AsyncIter
         keeper.serving(),
         in_process_city(database_url, homeserver={"address": keeper.url}, **sections) as town,
     ):
-        town.city.watch.found()
+        town.city.monitor.found()
         async with town.city.database.transaction() as tx:
             await link(tx, GENERAL, "!general")
         yield Gallery(town, keeper, count(1))
@@ -580,11 +580,11 @@ async def test_sizes_of_thumbnails_are_few(gallery: Gallery) -> None:
 
 async def test_while_the_homeserver_is_away_it_is_said_when_to_come_back(gallery: Gallery) -> None:
     await gallery.shows("cat")
-    gallery.town.city.watch.lost(HomeserverUnavailable("on purpose"))
+    gallery.town.city.monitor.lost(HomeserverUnavailable("on purpose"))
     assert await gallery.problem("cat") == (503, "homeserver_away", "5")
     answer = await gallery.upload()
     assert (answer.status, answer.content["code"], answer.headers["Retry-After"]) == (503, "homeserver_away", "5")
-    gallery.town.city.watch.found()
+    gallery.town.city.monitor.found()
     assert (await gallery.upload()).status == 201
     assert await gallery.status("cat") == 200
 

@@ -61,8 +61,8 @@ class Square:
     _numbers: count[int] = field(default_factory=lambda: count(1))
 
     @property
-    def attention(self) -> TypingAndReceipts:
-        return TypingAndReceipts(self.database, self.published.append, self.desk.doorkeeper)
+    def typing_and_receipts(self) -> TypingAndReceipts:
+        return TypingAndReceipts(self.database, self.published.append, self.desk.permissions)
 
     async def tells(self, user: str, membership: Any, *, by: str | None = None, **content: Any) -> list[CityEvent]:
         """Matrix says what somebody is to the room."""
@@ -227,8 +227,8 @@ def everything(square: Square, author: Author, message: Message) -> list[Callabl
         lambda: square.says(author),
         lambda: square.desk.changes.edit(author, "general", message.id, "інше"),
         lambda: square.desk.reactions.give(author, "general", message.id, "👍"),
-        lambda: square.attention.types(author, "general", typing=True),
-        lambda: square.attention.reads(author, "general", message.id),
+        lambda: square.typing_and_receipts.types(author, "general", typing=True),
+        lambda: square.typing_and_receipts.reads(author, "general", message.id),
     ]
 
 
@@ -281,17 +281,17 @@ async def test_a_ban_ends_a_way_in_that_matrix_was_not_told_of(square: Square) -
 async def test_a_ban_of_an_agent_that_is_lifted_is_news_to_whoever_brings_it_home(square: Square) -> None:
     assert RegistryChanged() not in await square.tells(SCRIBES_GHOST, "ban", by=MODERATOR)
     async with square.database.reading() as tx:
-        assert await tx.standings.put_out() == {(GENERAL, SCRIBES_GHOST)}
+        assert await tx.restrictions.put_out() == {(GENERAL, SCRIBES_GHOST)}
     assert RegistryChanged() in await square.tells(SCRIBES_GHOST, "leave", by=MODERATOR)
     async with square.database.reading() as tx:
-        assert await tx.standings.put_out() == set()
+        assert await tx.restrictions.put_out() == set()
 
 
 async def test_people_on_matrix_who_are_put_out_are_simply_gone(square: Square) -> None:
     await square.tells(ALICE, "join", displayname="Alice")
     await square.tells(ALICE, "ban", by=MODERATOR)
     async with square.database.reading() as tx:
-        assert await tx.standings.get(GENERAL, ALICE) is None
+        assert await tx.restrictions.get(GENERAL, ALICE) is None
     assert await square.members() == {}
 
 
@@ -303,7 +303,7 @@ async def test_who_has_not_the_power_reads_and_does_not_write(square: Square) ->
     assert await refusal(square.desk.changes.edit(OKSANA, "general", message.id, "інше")) == "muted"
     await square.desk.reactions.give(OKSANA, "general", message.id, "👍")
     await square.desk.membership.join(TARAS, "general")
-    await square.attention.reads(TARAS, "general", message.id)
+    await square.typing_and_receipts.reads(TARAS, "general", message.id)
     await square.is_governed(power_levels='{"events": {"m.reaction": 10}}')
     assert await refusal(square.desk.reactions.give(TARAS, "general", message.id, "👍")) == "muted"
     await square.says(OKSANA)

@@ -967,56 +967,56 @@ class WatchedWording:
 
     def __init__(self, town: Town) -> None:
         self._database = town.database
-        self._wording = town.desk.changes._wording
+        self._formatter = town.desk.changes._formatter
         self.rendered: list[int] = []
 
     async def content(self, body: str, *, msgtype: str, media: Media | None) -> Content:
         self.rendered.append(len(body))
         async with asyncio.timeout(5), self._database.transaction() as tx:
             assert await tx.rooms.hold(GENERAL) is not None
-        return await self._wording.content(body, msgtype=msgtype, media=media)
+        return await self._formatter.content(body, msgtype=msgtype, media=media)
 
 
 @pytest.fixture
-def wording(town: Town, monkeypatch: pytest.MonkeyPatch) -> WatchedWording:
+def formatter(town: Town, monkeypatch: pytest.MonkeyPatch) -> WatchedWording:
     watched = WatchedWording(town)
     monkeypatch.setattr(town.desk.messages, "_wording", watched)
     monkeypatch.setattr(town.desk.changes, "_wording", watched)
     return watched
 
 
-async def test_body_that_is_too_long_is_refused_before_it_is_rendered(town: Town, wording: WatchedWording) -> None:
+async def test_body_that_is_too_long_is_refused_before_it_is_rendered(town: Town, formatter: WatchedWording) -> None:
     message = await town.desk.post(OKSANA, "general", "**hi**")
-    wording.rendered.clear()
+    formatter.rendered.clear()
     for body in ("[[[a](" * 200_000, "я" * 24_001, "\u0001" * 9_000):
         with pytest.raises(InvalidInput, match="48000 bytes"):
             await town.desk.post(OKSANA, "general", body)
         with pytest.raises(InvalidInput, match="48000 bytes"):
             await town.desk.changes.edit(OKSANA, "general", message.id, body)
-    assert wording.rendered == []
+    assert formatter.rendered == []
 
 
 @pytest.mark.parametrize("length", [10, 10_000])
-async def test_text_is_rendered_outside_the_transaction(town: Town, wording: WatchedWording, length: int) -> None:
+async def test_text_is_rendered_outside_the_transaction(town: Town, formatter: WatchedWording, length: int) -> None:
     body = f"**{'я' * (length // 2)}**"
     message = await town.desk.post(OKSANA, "general", "hi")
     edited = await town.desk.changes.edit(OKSANA, "general", message.id, body)
     assert edited.formatted_body == body.replace("**", "<strong>", 1).replace("**", "</strong>")
-    assert wording.rendered == [2, len(body)]
+    assert formatter.rendered == [2, len(body)]
 
 
 async def test_long_text_is_rendered_while_others_are_served(town: Town) -> None:
     """In a thread: the event loop goes on turning."""
     threads: list[str] = []
-    wording = town.desk.changes._wording
-    assert isinstance(wording, MatrixMessageFormatter)
-    render = wording._content
+    formatter = town.desk.changes._formatter
+    assert isinstance(formatter, MatrixMessageFormatter)
+    render = formatter._content
 
     def note(body: str, msgtype: str, media: Media | None) -> Content:
         threads.append(threading.current_thread().name)
         return render(body, msgtype, media)
 
-    vars(wording)["_content"] = note
+    vars(formatter)["_content"] = note
     for body in ("hi", "x" * 2_001):
-        assert (await wording.content(body, msgtype="m.text", media=None)).body == body
+        assert (await formatter.content(body, msgtype="m.text", media=None)).body == body
     assert threads == [threading.current_thread().name, "markup_0"]

@@ -28,7 +28,7 @@ from daarion_appservice.matrix.presence.user_presence import UserPresence
 from daarion_appservice.realtime.presence_memory import MemoryPresence
 from daarion_appservice.storage.database import Database
 from tests.parts.city import eventually
-from tests.parts.messaging import NAMESPACE
+from tests.parts.messaging import IDENTITIES
 from tests.parts.scripted_homeserver import Reply, ScriptedHomeserver, refused
 
 ALICE, GENERAL, MATRIX_ROOM = UserId("@alice:city.localhost"), room_id_of("general"), MatrixRoomId("!general")
@@ -52,26 +52,33 @@ async def observing(
     homeserver: ScriptedHomeserver,
     database: Database,
     published: list[CityEvent],
-    sight: ObserverCoverage | None = None,
+    observer_coverage: ObserverCoverage | None = None,
 ) -> AsyncIterator[HomeserverMonitor]:
-    client, occupancy = Homeserver(homeserver.url, "token"), OnlineMembers()
-    watch, members = HomeserverMonitor(client, "daarion"), MemberLog(NAMESPACE, now_ms, new_id)
-    ghosts = Ghosts(client, database, NAMESPACE, members, occupancy, published.append)
+    client, online_members = Homeserver(homeserver.url, "token"), OnlineMembers()
+    monitor, members = HomeserverMonitor(client, "daarion"), MemberLog(IDENTITIES, now_ms, new_id)
+    ghosts = Ghosts(client, database, IDENTITIES, members, online_members, published.append)
     people = UserPresence(
-        MemoryPresence(published.append, steady_ms, ttl_ms=60_000), NAMESPACE, steady_ms, is_member=lambda _: True
+        MemoryPresence(published.append, steady_ms, ttl_ms=60_000), IDENTITIES, steady_ms, is_member=lambda _: True
     )
-    typing = RemoteTyping(NAMESPACE, published.append)
+    typing = RemoteTyping(IDENTITIES, published.append)
     observer = Observer(
-        client, watch, ghosts, NAMESPACE, people, sight or ObserverCoverage(occupancy), typing, say_again_s=600
+        client,
+        monitor,
+        ghosts,
+        IDENTITIES,
+        people,
+        observer_coverage or ObserverCoverage(online_members),
+        typing,
+        say_again_s=600,
     )
-    watch.found()
+    monitor.found()
     await observer.attend({MATRIX_ROOM: GENERAL})
     running = asyncio.create_task(observer.run())
     # ``run`` begins by forgetting the rooms of an earlier run.
     await asyncio.sleep(0)
     await observer.attend({MATRIX_ROOM: GENERAL})
     try:
-        yield watch
+        yield monitor
         assert not running.done()
     finally:
         running.cancel()
@@ -88,13 +95,13 @@ async def test_typing_ends_when_homeserver_is_lost_by_another_request(database: 
     async with homeserver.serving():
         homeserver.next("sync", sync("s1"))
         answer = homeserver.hold("sync", sync("s2", ALICE))
-        async with observing(homeserver, database, published) as watch:
+        async with observing(homeserver, database, published) as monitor:
 
             async def polls() -> bool:
                 return len(homeserver.all("sync")) == 2
 
             await eventually(polls)
-            watch.lost(HomeserverUnavailable("refused"))
+            monitor.lost(HomeserverUnavailable("refused"))
             answer.set()
 
             async def nobody_types() -> bool:
@@ -122,20 +129,20 @@ async def test_sync_that_cannot_be_read_is_asked_for_again(database: Database, m
 
 @pytest.mark.parametrize("answer", [refused(400, "M_INVALID_PARAM"), refused(404, "M_NOT_FOUND")])
 async def test_user_whose_presence_is_refused_holds_up_no_other(database: Database, answer: Reply) -> None:
-    homeserver, sight = ScriptedHomeserver(), ObserverCoverage(OnlineMembers(), settle_s=0)
+    homeserver, observer_coverage = ScriptedHomeserver(), ObserverCoverage(OnlineMembers(), settle_s=0)
     users = [UserId(f"@u{number}:city.localhost") for number in range(3)]
     async with homeserver.serving():
         homeserver.next("sync", sync("s1"))
         homeserver.hold("sync")
         homeserver.next("presence_of", answer)
-        async with observing(homeserver, database, [], sight):
+        async with observing(homeserver, database, [], observer_coverage):
 
             async def polls() -> bool:
                 return len(homeserver.all("sync")) == 2
 
             await eventually(polls)
             for user in users:
-                sight.follow(MembershipChanged(GENERAL, person_subject(user), joined=True))
+                observer_coverage.follow(MembershipChanged(GENERAL, person_subject(user), joined=True))
 
             async def all_are_asked_about() -> bool:
                 return [asked.path["user"] for asked in homeserver.all("presence_of")] == users

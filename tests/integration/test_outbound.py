@@ -43,7 +43,7 @@ from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.outbox import OutboxRow
 from daarion_appservice.storage.tables import rooms as room_table
 from tests.parts.city import eventually
-from tests.parts.messaging import NAMESPACE, MessagingHarness, link, messaging_harness
+from tests.parts.messaging import IDENTITIES, MessagingHarness, link, messaging_harness
 from tests.parts.scripted_homeserver import (
     HANG,
     HANG_UP,
@@ -132,12 +132,12 @@ async def office(
     monkeypatch.setattr(watch_module, "_FIRST_PROBE_S", 0.01)
     monkeypatch.setattr(outbound_module, "_RETRY_MS", 2)
     monkeypatch.setattr(outbound_module, "_REFUSED_RETRY_MS", 20)
-    database, occupancy = Database(sqlite_url), OnlineMembers()
+    database, online_members = Database(sqlite_url), OnlineMembers()
     await migrate.upgrade(database)
 
     def publish(event: CityEvent) -> None:
         if isinstance(event, MembershipChanged):
-            (occupancy.joined if event.joined else occupancy.left)(event.room_id, event.subject)
+            (online_members.joined if event.joined else online_members.left)(event.room_id, event.subject)
 
     rooms = Rooms(database, publish, now_ms, new_id)
     for slug, matrix_room in (("general", GENERAL), ("builders", BUILDERS)):
@@ -145,24 +145,24 @@ async def office(
         async with database.transaction() as tx:
             await link(tx, room.id, matrix_room)
     client = Homeserver(homeserver.url, "as_token")
-    watch = HomeserverMonitor(client, "city")
-    watch.found()
+    monitor = HomeserverMonitor(client, "city")
+    monitor.found()
     office = messaging_harness(database, publish)
-    ghosts = Ghosts(client, database, NAMESPACE, office.members, occupancy, publish)
+    ghosts = Ghosts(client, database, IDENTITIES, office.members, online_members, publish)
     outbound = OutboundWorker(
         database,
         client,
-        watch,
+        monitor,
         ghosts,
         office.agents,
         office.letters,
-        NAMESPACE,
+        IDENTITIES,
         publish,
         steady_ms,
         on_new_ghost=lambda _: None,
         on_spoke=lambda _: None,
     )
-    tasks = [asyncio.create_task(each) for each in (watch.run(), outbound.run())]
+    tasks = [asyncio.create_task(each) for each in (monitor.run(), outbound.run())]
     yield Office(database, office, outbound)
     assert not any(task.done() for task in tasks), "nothing that a homeserver answers ends the service"
     for task in tasks:
@@ -407,7 +407,7 @@ async def test_message_deleted_before_it_is_sent_ends_as_failed_without_events(
 
 REDACTED_BY = pytest.mark.parametrize(
     ("by", "redactor"),
-    [pytest.param(OKSANA, OKSANAS_GHOST, id="author"), pytest.param(SCRIBE, NAMESPACE.bot, id="moderator")],
+    [pytest.param(OKSANA, OKSANAS_GHOST, id="author"), pytest.param(SCRIBE, IDENTITIES.bot, id="moderator")],
 )
 
 
@@ -528,7 +528,7 @@ async def test_message_that_is_refused_says_why_until_it_is_sent_again(
     assert homeserver.all("invite") == []
 
     async with office.database.transaction() as tx:
-        await tx.standings.put(
+        await tx.restrictions.put(
             room_id_of("general"), OKSANAS_GHOST, Restriction(RestrictionKind.INVITED, None), now_ms=now_ms()
         )
     again = await office.desk.messages.send_again(OKSANA, "general", message.id)
@@ -547,7 +547,7 @@ async def test_message_of_somebody_who_may_still_write_is_sent_after_its_room_is
     await office.post("just before", author=OKSANA)
     await _make_private(office, history_visibility=visibility)
     async with office.database.transaction() as tx:
-        await tx.standings.put(
+        await tx.restrictions.put(
             room_id_of("general"), OKSANAS_GHOST, Restriction(RestrictionKind.INVITED, None), now_ms=now_ms()
         )
         await link(tx, room_id_of("general"), GENERAL)
@@ -697,7 +697,7 @@ async def test_who_was_put_out_and_has_joined_since_is_let_in(office: Office, ho
     await eventually(is_being_sent)
     async with office.database.transaction() as tx:
         kicked = Restriction(RestrictionKind.KICKED, None)
-        await tx.standings.put(room_id_of("general"), OKSANAS_GHOST, kicked, now_ms=now_ms())
+        await tx.restrictions.put(room_id_of("general"), OKSANAS_GHOST, kicked, now_ms=now_ms())
         await office.desk.members.removed(tx, room_id_of("general"), OKSANAS_GHOST)
     await office.desk.membership.join(OKSANA, "general")
     answer.set()
@@ -715,7 +715,7 @@ async def test_what_waited_when_its_author_was_put_out_is_not_sent(
     await office.post("too late", author=OKSANA)
     async with office.database.transaction() as tx:
         banned = Restriction(RestrictionKind.BANNED, None)
-        await tx.standings.put(room_id_of("general"), OKSANAS_GHOST, banned, now_ms=now_ms())
+        await tx.restrictions.put(room_id_of("general"), OKSANAS_GHOST, banned, now_ms=now_ms())
         await link(tx, room_id_of("general"), GENERAL)
     assert await office.settled() == [("too late", Delivery.FAILED)]
     assert (homeserver.all("join"), homeserver.all("send")) == ([], [])
@@ -802,17 +802,17 @@ async def test_limited_message_waits_as_long_as_the_homeserver_says(
 
 async def test_refused_token_noticed_and_its_return_too(homeserver: ScriptedHomeserver) -> None:
     client = Homeserver(homeserver.url, "as_token")
-    watch = HomeserverMonitor(client, "city")
-    watch.found()
+    monitor = HomeserverMonitor(client, "city")
+    monitor.found()
     returns: list[None] = []
-    watch.on_return(lambda: returns.append(None))
+    monitor.on_return(lambda: returns.append(None))
     homeserver.next("versions", *[refused(401, "M_UNKNOWN_TOKEN")] * 3)
     with capture_logs() as logs:
         for _ in range(3):
-            await watch._feel_pulse()
-        assert watch.refusal == "does not accept our as_token (M_UNKNOWN_TOKEN)"
-        await watch._feel_pulse()
-    assert watch.refusal is None
+            await monitor._feel_pulse()
+        assert monitor.refusal == "does not accept our as_token (M_UNKNOWN_TOKEN)"
+        await monitor._feel_pulse()
+    assert monitor.refusal is None
     assert [line["event"] for line in logs] == ["token_refused", "token_accepted"]
     assert len(returns) == 1, "what waits is tried again at once"
     await client.close()
@@ -820,15 +820,15 @@ async def test_refused_token_noticed_and_its_return_too(homeserver: ScriptedHome
 
 async def test_ping_with_refused_token_names_the_token(homeserver: ScriptedHomeserver) -> None:
     client = Homeserver(homeserver.url, "as_token")
-    watch = HomeserverMonitor(client, "city")
-    watch.found()
+    monitor = HomeserverMonitor(client, "city")
+    monitor.found()
     homeserver.next("ping", *[refused(401, "M_UNKNOWN_TOKEN")] * 2)
     with capture_logs() as logs:
         for _ in range(2):
-            assert not await watch.ask_for_delivery()
+            assert not await monitor.ask_for_delivery()
     assert [line["event"] for line in logs] == ["token_refused"]
-    assert watch.refusal == "does not accept our as_token (M_UNKNOWN_TOKEN)"
-    assert watch.unreached is None
+    assert monitor.refusal == "does not accept our as_token (M_UNKNOWN_TOKEN)"
+    assert monitor.unreached is None
     await client.close()
 
 
@@ -851,17 +851,17 @@ async def test_pings_that_fail_are_named_until_one_arrives(
     homeserver: ScriptedHomeserver, code: str, message: str, said: str, help_: str
 ) -> None:
     client = Homeserver(homeserver.url, "as_token")
-    watch = HomeserverMonitor(client, "city")
-    watch.found()
+    monitor = HomeserverMonitor(client, "city")
+    monitor.found()
     homeserver.next("ping", *[refused(502, code, message)] * 3)
     with capture_logs() as logs:
-        assert not await watch.ask_for_delivery()
-        assert watch.unreached is None, "one may fail while Synapse starts"
-        assert not await watch.ask_for_delivery()
-        assert watch.unreached == said
-        assert not await watch.ask_for_delivery()
-        assert await watch.ask_for_delivery()
-        assert watch.unreached is None
+        assert not await monitor.ask_for_delivery()
+        assert monitor.unreached is None, "one may fail while Synapse starts"
+        assert not await monitor.ask_for_delivery()
+        assert monitor.unreached == said
+        assert not await monitor.ask_for_delivery()
+        assert await monitor.ask_for_delivery()
+        assert monitor.unreached is None
     assert [line["event"] for line in logs] == ["homeserver_cannot_reach_us", "homeserver_reaches_us"]
     assert help_ in logs[0]["help"]
     await client.close()

@@ -260,7 +260,7 @@ async def test_a_stop_takes_everybody_offline_also_those_told_a_moment_ago(town:
     async with town.mirroring():
         await until_presence(town, *["online"] * 4)
         town.change(0, AWAY)
-    await town.mirror.stop()
+    await town.presence_sender.stop()
     await until_presence(town, *["offline"] * 4)
 
 
@@ -279,7 +279,7 @@ async def test_an_away_ghost_that_speaks_is_away_again_and_an_offline_one_stays_
         # What Synapse makes of it, and what it leaves alone.
         await until_presence(town, "online", "offline", "offline")
         for number in range(3):
-            town.mirror.spoke(town.ghost(number))
+            town.presence_sender.spoke(town.ghost(number))
         await until_presence(town, "unavailable", "offline", "offline")
         await until(lambda: len(town.told(town.ghost(0))) >= 2)
     assert {content["status_msg"] for content in town.told(town.ghost(0))} == {"обід"}, "with the text, each time"
@@ -327,7 +327,7 @@ async def test_a_text_of_somebody_who_is_gone_since_we_last_ran_is_removed_in_th
         await until(lambda: all(town.ghosts.status_text(town.ghost(number)) for number in range(2)))
 
     monkeypatch.setattr(sender, "_SETTLED_S", 0.1)
-    town.mirror = town.another_mirror()
+    town.presence_sender = town.another_mirror()
     town.change(1, ONLINE, "слухаю")
     async with town.mirroring():
         await until(lambda: town.ghosts.status_text(town.ghost(0)) is None)
@@ -375,7 +375,7 @@ async def test_that_a_homeserver_is_too_slow_for_so_many_is_said_once_and_who_ch
     with capture_logs() as logs:
         async with town.mirroring():
             await until(lambda: len(town.told()) >= 3)
-            town.mirror._set_period(5)  # nothing in the world is fast enough for that
+            town.presence_sender._set_period(5)  # nothing in the world is fast enough for that
             await until(lambda: len(town.told()) >= 100)
             so_far = len(town.told())
             town.change(3, AWAY)
@@ -415,7 +415,7 @@ async def test_a_restart_is_noticed_even_where_somebody_else_hides_it_from_whoev
         town.homeserver.kill()
         await town.homeserver.start()
         await until(lambda: len(town.told()) == 2)
-    assert town.watch.absences == 1
+    assert town.monitor.absences == 1
 
 
 async def test_what_is_known_of_homeservers_and_ghosts_survives_a_restart(database_url: str) -> None:
@@ -490,7 +490,7 @@ async def test_a_synapse_with_our_module_is_told_of_many_in_one_request_and_keep
         await until_presence(town, "unavailable", "offline", "online", "online")
         assert sum(map(len, words(town))) == 6, "nobody was told of twice"
         assert (town.seen_as("offline"), town.told()) == ({town.ghost(1): 1}, [])
-    await town.mirror.stop()
+    await town.presence_sender.stop()
     await until_presence(town, *["offline"] * 4)
 
 
@@ -538,7 +538,7 @@ async def test_whom_the_module_still_keeps_of_a_service_that_crashed_goes_offlin
         await until_presence(town, "online", "online")
 
     monkeypatch.setattr(sender, "_SETTLED_S", 0.1)
-    town.mirror = town.another_mirror()
+    town.presence_sender = town.another_mirror()
     town.change(1, ONLINE)
     async with town.mirroring():
         await until_presence(town, "offline", "online")

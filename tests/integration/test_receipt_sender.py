@@ -21,7 +21,7 @@ from daarion_appservice.matrix.outbound.receipts import ReceiptSender
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from tests.parts.city import eventually
-from tests.parts.messaging import NAMESPACE, messaging_harness
+from tests.parts.messaging import IDENTITIES, messaging_harness
 from tests.parts.scripted_homeserver import HANG_UP, Asked, ScriptedHomeserver, refused
 
 OKSANA, TARAS = Author(AuthorKind.CITIZEN, "u_1", "Оксана"), Author(AuthorKind.CITIZEN, "u_2", "Тарас")
@@ -32,7 +32,7 @@ GENERAL = RoomId("city_general")
 @dataclass
 class Readers:
     receipts: ReceiptSender
-    watch: HomeserverMonitor
+    monitor: HomeserverMonitor
     messages: list[Message]
     spoke: list[UserId]
 
@@ -51,7 +51,7 @@ async def homeserver() -> AsyncIterator[ScriptedHomeserver]:
 @pytest.fixture
 async def readers(sqlite_url: str, homeserver: ScriptedHomeserver) -> AsyncIterator[Readers]:
     """Somebody who is in the room and has a ghost, and ten messages that are on Matrix."""
-    database, occupancy = Database(sqlite_url), OnlineMembers()
+    database, online_members = Database(sqlite_url), OnlineMembers()
     await migrate.upgrade(database)
     await Rooms(database, lambda _: None, now_ms, new_id).open(
         "General", slug="general", matrix_room=MatrixRoomId("!g")
@@ -62,16 +62,16 @@ async def readers(sqlite_url: str, homeserver: ScriptedHomeserver) -> AsyncItera
         for number, message in enumerate(messages):
             await tx.messages.delivered(message.id, EventId(f"${number}"))
     client = Homeserver(homeserver.url, "as_token")
-    watch = HomeserverMonitor(client, "city")
-    watch.found()
-    ghosts = Ghosts(client, database, NAMESPACE, city.members, occupancy, lambda _: None)
+    monitor = HomeserverMonitor(client, "city")
+    monitor.found()
+    ghosts = Ghosts(client, database, IDENTITIES, city.members, online_members, lambda _: None)
     await ghosts.ensure(GHOST, Profile("Оксана"))
-    occupancy.joined(GENERAL, OKSANA.subject)
+    online_members.joined(GENERAL, OKSANA.subject)
     spoke: list[UserId] = []
-    receipts = ReceiptSender(client, watch, database, NAMESPACE, ghosts, occupancy, on_spoke=spoke.append)
+    receipts = ReceiptSender(client, monitor, database, IDENTITIES, ghosts, online_members, on_spoke=spoke.append)
     running = asyncio.create_task(receipts.run())
     await asyncio.sleep(0)
-    yield Readers(receipts, watch, messages, spoke)
+    yield Readers(receipts, monitor, messages, spoke)
     assert not running.done()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -136,11 +136,11 @@ async def test_a_receipt_that_gets_lost_is_lost_and_the_next_one_goes(
     readers.reads(2)
 
     async def is_noticed() -> bool:
-        return not readers.watch.is_up
+        return not readers.monitor.is_up
 
     await eventually(is_noticed)
     readers.reads(3)
-    readers.watch.found()
+    readers.monitor.found()
     readers.reads(2)
     assert [each.path["event"] for each in await receipts(homeserver, 3)] == ["$1", "$2", "$2"]
 

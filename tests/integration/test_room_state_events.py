@@ -18,7 +18,7 @@ from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.matrix.inbound.dispatch import EventHandlers
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
-from tests.parts.messaging import NAMESPACE, link, messaging_harness
+from tests.parts.messaging import IDENTITIES, link, messaging_harness
 
 HALL, FORMER = "!hall:city.localhost", "!former:city.localhost"
 ALICE, SCRIBE = "@alice:city.localhost", "@agent_scribe:city.localhost"
@@ -123,14 +123,14 @@ async def test_a_name_from_matrix_does_not_open_a_room_that_was_archived_meanwhi
 
 async def test_the_citys_own_words_change_nothing_when_they_come_back(hall: Hall) -> None:
     before = await hall.room()
-    assert await hall.hears("m.room.name", {"name": before.name}, sender=NAMESPACE.bot) == []
-    assert await hall.hears("m.room.topic", {"topic": before.description}, sender=NAMESPACE.bot) == []
+    assert await hall.hears("m.room.name", {"name": before.name}, sender=IDENTITIES.bot) == []
+    assert await hall.hears("m.room.topic", {"topic": before.description}, sender=IDENTITIES.bot) == []
     assert await hall.room() == before
 
 
 async def test_words_of_the_city_that_were_overtaken_are_said_again(hall: Hall) -> None:
     await hall.hears("m.room.name", {"name": "what Alice says first"})
-    happened = await hall.hears("m.room.name", {"name": "what the city says next"}, sender=NAMESPACE.bot)
+    happened = await hall.hears("m.room.name", {"name": "what the city says next"}, sender=IDENTITIES.bot)
     assert [type(each) for each in happened] == [RoomCheckRequested]
     async with hall.database.reading() as tx:
         told = await tx.rooms.told((await hall.room()).id)
@@ -143,7 +143,7 @@ async def test_power_levels_are_kept_as_they_were_before_a_room_was_closed(hall:
     open_levels = (await hall.room()).power_levels
     assert open_levels == '{"events_default":0,"users":{"@alice:city.localhost":50}}'
     await hall.told_archived(True)
-    assert await hall.hears("m.room.power_levels", {"events_default": 100}, sender=NAMESPACE.bot) == []
+    assert await hall.hears("m.room.power_levels", {"events_default": 100}, sender=IDENTITIES.bot) == []
     assert [type(each) for each in await hall.hears("m.room.power_levels", {"events_default": 10})] == [
         RoomCheckRequested
     ]
@@ -169,9 +169,9 @@ async def test_only_what_happens_to_the_bot_casts_doubt_on_the_room(hall: Hall) 
             for each in await hall.hears("m.room.member", {"membership": membership}, state_key=user)
         )
 
-    assert [await doubts(NAMESPACE.bot, each) for each in ("leave", "ban", "invite")] == [True] * 3
-    assert not await doubts(NAMESPACE.bot, "join")
-    assert not any([await doubts(user, "leave") for user in (ALICE, SCRIBE, NAMESPACE.observer)])
+    assert [await doubts(IDENTITIES.bot, each) for each in ("leave", "ban", "invite")] == [True] * 3
+    assert not await doubts(IDENTITIES.bot, "join")
+    assert not any([await doubts(user, "leave") for user in (ALICE, SCRIBE, IDENTITIES.observer)])
 
 
 async def test_encryption_is_noticed_once_and_never_ends(hall: Hall) -> None:
@@ -196,8 +196,8 @@ async def test_a_room_that_was_replaced_is_heard_but_tells_no_more_what_the_room
 @given(
     event_type=st.sampled_from(TYPES),
     content=contents | json,
-    state_key=st.sampled_from(["", "x", NAMESPACE.bot, None, 7]),
-    sender=st.sampled_from([ALICE, NAMESPACE.bot]),
+    state_key=st.sampled_from(["", "x", IDENTITIES.bot, None, 7]),
+    sender=st.sampled_from([ALICE, IDENTITIES.bot]),
 )
 async def test_no_content_breaks_anything(
     sqlite_hall: Hall, event_type: str, content: Any, state_key: Any, sender: str

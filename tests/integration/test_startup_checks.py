@@ -13,7 +13,7 @@ from daarion_appservice.matrix.client import startup_checks as check_in_module
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.client.startup_checks import run_startup_checks
-from tests.parts.messaging import NAMESPACE
+from tests.parts.messaging import IDENTITIES
 from tests.parts.scripted_homeserver import ScriptedHomeserver, refused
 
 PARTS: Any = SimpleNamespace(
@@ -34,12 +34,12 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def _checked_in(homeserver: ScriptedHomeserver) -> HomeserverMonitor:
     client = Homeserver(homeserver.url, "token")
-    watch = HomeserverMonitor(client, "daarion")
+    monitor = HomeserverMonitor(client, "daarion")
     try:
-        await run_startup_checks(client, watch, SETTINGS, NAMESPACE)
+        await run_startup_checks(client, monitor, SETTINGS, IDENTITIES)
     finally:
         await client.close()
-    return watch
+    return monitor
 
 
 async def test_ping_that_fails_within_synapse_is_repeated() -> None:

@@ -26,7 +26,7 @@ from daarion_appservice.matrix.client.inbox_events import inbox_event
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.inbox_writer import ReceivedTransaction
-from tests.parts.messaging import NAMESPACE, MessagingHarness, link, messaging_harness
+from tests.parts.messaging import IDENTITIES, MessagingHarness, link, messaging_harness
 
 ALICE = "@alice:city.localhost"
 OKSANA = Author(AuthorKind.CITIZEN, "u_123", "Оксана")
@@ -168,7 +168,7 @@ async def world_in(url: str) -> AsyncIterator[World]:
         room = await rooms.open("general", slug="general")
         async with database.transaction() as tx:
             await link(tx, room.id, MATRIX_ROOM)
-        late = LateEventWriter(database, NAMESPACE, MissedEvents(CollectorRegistry()), now_ms)
+        late = LateEventWriter(database, IDENTITIES, MissedEvents(CollectorRegistry()), now_ms)
         yield World(database, messaging_harness(database, lambda _: None), late, room)
     finally:
         await database.close()

@@ -215,7 +215,7 @@ async def test_task_of_the_leading_process_is_restarted_without_giving_up_the_le
     here: InProcessCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = asyncio.Event()
-    run = here.city.answerer.run
+    run = here.city.reply_worker.run
 
     async def fail_once() -> None:
         if not failed.is_set():
@@ -225,7 +225,7 @@ async def test_task_of_the_leading_process_is_restarted_without_giving_up_the_le
         await run()
 
     again = asyncio.Event()
-    monkeypatch.setattr(here.city.answerer, "run", fail_once)
+    monkeypatch.setattr(here.city.reply_worker, "run", fail_once)
     with capture_logs() as logs:
         leading = asyncio.create_task(app.lead(here.city))
         await asyncio.wait_for(again.wait(), 10)

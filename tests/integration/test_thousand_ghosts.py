@@ -67,7 +67,7 @@ async def test_a_thousand_ghosts_stay_online_without_one_flap_and_one_that_chang
     town: GhostPresenceHarness,
 ) -> None:
     loop = asyncio.get_running_loop()
-    town.mirror._set_period(UNKNOWN_MS)
+    town.presence_sender._set_period(UNKNOWN_MS)
     async with town.observing(), town.mirroring():
         for number in range(COUNT):
             town.change(number, Status.ONLINE)
@@ -112,7 +112,7 @@ async def test_how_long_a_homeserver_waits_is_found_out_and_kept(
         "idle_timeout": "20m",
     }
     async with ghost_presence(tmp_path / "town", synapse, ghosts=0, overrides={"presence": presence}) as town:
-        patience = PresenceTimeoutProbe(town.client, town.watch, town.database, town.namespace)
+        patience = PresenceTimeoutProbe(town.client, town.monitor, town.database, town.identities)
         periods: list[int] = []
         finding = asyncio.create_task(patience.run(periods.append))
 

@@ -98,7 +98,7 @@ class AgentReplyHarness:
         """The part of the service that has agents answer; when the block ends it does so as in a crash."""
         settings = AgentsCoreSettings(url=self.core.url, timeout_s=self.core_timeout_s, kind=self.core_kind)
         core = AgentsCore(settings, steady_ms, CoreMetrics(CollectorRegistry()))
-        answerer = ReplyWorker(
+        reply_worker = ReplyWorker(
             core,
             SecondMe(core, self.database, now_ms, new_id, agent_id="second_me"),
             self.accounts,
@@ -113,7 +113,7 @@ class AgentReplyHarness:
             steady_ms,
             patience_ms=self.patience_ms,
         )
-        task = asyncio.create_task(answerer.run())
+        task = asyncio.create_task(reply_worker.run())
         try:
             yield
             assert not task.done(), "nothing that a core does ends the service"

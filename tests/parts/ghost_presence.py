@@ -54,30 +54,30 @@ class GhostPresenceHarness:
     homeserver: LocalSynapse
     proxy: HttpProxy
     client: Homeserver
-    watch: HomeserverMonitor
+    monitor: HomeserverMonitor
     database: Database
-    namespace: Identities
+    identities: Identities
     ghosts: Ghosts
     room: MatrixRoomId
     refresh_s: float
     number: int
     """Which of the towns on this homeserver it is."""
-    mirror: PresenceSender = field(init=False)
+    presence_sender: PresenceSender = field(init=False)
     seen: list[tuple[str, str]] = field(default_factory=list)
     """(user, presence) of our ghosts as an observer's /sync brought them, in that order."""
 
     def __post_init__(self) -> None:
-        self.mirror = self.another_mirror()
+        self.presence_sender = self.another_mirror()
 
     def another_mirror(self) -> PresenceSender:
         """One that knows nothing, as after a crash."""
         return PresenceSender(
             PresenceTransportChooser(self.client, may_use_module=True),
-            self.watch,
+            self.monitor,
             self.ghosts,
-            self.namespace,
-            StatusTextWriter(self.client, self.ghosts, self.namespace),
-            PresenceTimeoutProbe(self.client, self.watch, self.database, self.namespace),
+            self.identities,
+            StatusTextWriter(self.client, self.ghosts, self.identities),
+            PresenceTimeoutProbe(self.client, self.monitor, self.database, self.identities),
             steady_ms,
             refresh_s=self.refresh_s,
             requests_per_s=300,
@@ -85,12 +85,14 @@ class GhostPresenceHarness:
         )
 
     def ghost(self, number: int) -> UserId:
-        return self.namespace.agent(self._slug(number))
+        return self.identities.agent(self._slug(number))
 
     def change(self, number: int, status: Status, text: str | None = None) -> None:
         """Somebody is shown differently in the city from now on."""
         subject = agent_subject(self._slug(number))
-        self.mirror.follow(PresenceChanged(Transition(subject, PresenceState(), PresenceState(status, text)), seq=0))
+        self.presence_sender.follow(
+            PresenceChanged(Transition(subject, PresenceState(), PresenceState(status, text)), seq=0)
+        )
 
     def _slug(self, number: int) -> AgentSlug:
         return AgentSlug(f"t{self.number}a{number}")
@@ -109,7 +111,7 @@ class GhostPresenceHarness:
     @asynccontextmanager
     async def mirroring(self) -> AsyncIterator[None]:
         """The mirror runs inside the block."""
-        running = asyncio.create_task(self.mirror.run())
+        running = asyncio.create_task(self.presence_sender.run())
         try:
             yield
         finally:
@@ -120,7 +122,7 @@ class GhostPresenceHarness:
     @asynccontextmanager
     async def observing(self) -> AsyncIterator[None]:
         """Inside the block the observer looks on; like the real one it says so when the homeserver is gone."""
-        user = self.namespace.observer
+        user = self.identities.observer
         await self.ghosts.ensure(user, Profile("City observer"))
         await self.ghosts.join(user, self.room)
         first = await self.client.sync(since=None, filter_json=_ONLY_PRESENCE, timeout_ms=0, as_user=user)
@@ -133,13 +135,13 @@ class GhostPresenceHarness:
 
     async def _look_on(self, user: UserId, since: str) -> None:
         while True:
-            await self.watch.wait_up()
+            await self.monitor.wait_up()
             try:
                 answer = await self.client.sync(
                     since=since, filter_json=_ONLY_PRESENCE, timeout_ms=25_000, as_user=user
                 )
             except HomeserverUnavailable as error:
-                self.watch.lost(error)
+                self.monitor.lost(error)
                 continue
             since = answer["next_batch"]
             for event in answer.get("presence", {}).get("events", []):
@@ -160,7 +162,7 @@ class GhostPresenceHarness:
 
     async def presence(self, number: int) -> str:
         """What the homeserver says of somebody who is asked about."""
-        answer = await self.client.presence(self.ghost(number), as_user=self.namespace.bot)
+        answer = await self.client.presence(self.ghost(number), as_user=self.identities.bot)
         return str(answer["presence"])
 
     async def profile(self, number: int) -> dict[str, Any]:
@@ -209,19 +211,19 @@ class GhostHomeserver:
         await proxy.start()
         database = Database(f"sqlite:///{directory / 'town.db'}")
         client = Homeserver(proxy.url, self.as_token)
-        watch = HomeserverMonitor(client, self.service_id)
-        watching = asyncio.create_task(watch.run())
+        monitor = HomeserverMonitor(client, self.service_id)
+        watching = asyncio.create_task(monitor.run())
         try:
             await migrate.upgrade(database)
-            watch.found()
-            namespace = Identities(SERVER_NAME, self.bot)
-            members = MemberLog(namespace, now_ms, new_id)
-            ours = Ghosts(client, database, namespace, members, OnlineMembers(), lambda _: None)
-            await client.register(namespace.bot)
-            room = await client.create_room({"preset": "public_chat"}, as_user=namespace.bot)
+            monitor.found()
+            identities = Identities(SERVER_NAME, self.bot)
+            members = MemberLog(identities, now_ms, new_id)
+            ours = Ghosts(client, database, identities, members, OnlineMembers(), lambda _: None)
+            await client.register(identities.bot)
+            room = await client.create_room({"preset": "public_chat"}, as_user=identities.bot)
             number = next(self._towns)
             town = GhostPresenceHarness(
-                self.homeserver, proxy, client, watch, database, namespace, ours, room, refresh_s, number
+                self.homeserver, proxy, client, monitor, database, identities, ours, room, refresh_s, number
             )
             await town.settle(ghosts)
             for number in range(ghosts):

@@ -27,7 +27,7 @@ from daarion_appservice.matrix.inbound.room_state import RoomStateEvents
 from daarion_appservice.matrix.outbound.rendering import OutboxRenderer
 from daarion_appservice.storage.database import Database, Transaction
 
-NAMESPACE = Identities("city.localhost", "daarion_bot")
+IDENTITIES = Identities("city.localhost", "daarion_bot")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class MessagingHarness:
     changes: MessageEdits
     reactions: Reactions
     membership: Membership
-    doorkeeper: MatrixRoomPermissions
+    permissions: MatrixRoomPermissions
     letters: OutboxRenderer
     members: MemberLog
     message_events: MessageEvents
@@ -55,26 +55,26 @@ class MessagingHarness:
 
 def messaging_harness(database: Database, publish: Publish) -> MessagingHarness:
     agents = AgentDirectory()
-    wording, doorkeeper = MatrixMessageFormatter(agents, NAMESPACE), MatrixRoomPermissions(NAMESPACE, agents)
-    answers = AgentReplies(agents, AgentMentions(agents, NAMESPACE.agent), now_ms, new_id)
-    members = MemberLog(NAMESPACE, now_ms, new_id)
-    messages = Messages(database, publish, wording, doorkeeper, members, answers, now_ms, new_id)
-    changes = MessageEdits(database, publish, wording, doorkeeper, answers, now_ms, new_id)
-    reactions = Reactions(database, publish, doorkeeper, now_ms, new_id)
+    formatter, permissions = MatrixMessageFormatter(agents, IDENTITIES), MatrixRoomPermissions(IDENTITIES, agents)
+    answers = AgentReplies(agents, AgentMentions(agents, IDENTITIES.agent), now_ms, new_id)
+    members = MemberLog(IDENTITIES, now_ms, new_id)
+    messages = Messages(database, publish, formatter, permissions, members, answers, now_ms, new_id)
+    changes = MessageEdits(database, publish, formatter, permissions, answers, now_ms, new_id)
+    reactions = Reactions(database, publish, permissions, now_ms, new_id)
     return MessagingHarness(
         agents,
         answers,
         messages,
         changes,
         reactions,
-        Membership(database, publish, members, doorkeeper, agents, new_id),
-        doorkeeper,
-        OutboxRenderer(messages, members, NAMESPACE),
+        Membership(database, publish, members, permissions, agents, new_id),
+        permissions,
+        OutboxRenderer(messages, members, IDENTITIES),
         members,
-        MessageEvents(NAMESPACE, messages, changes, reactions),
-        MemberEvents(NAMESPACE, members, now_ms),
-        RoomStateEvents(NAMESPACE, Rooms(database, publish, now_ms, new_id)),
-        DirectChatHandlers(NAMESPACE, agents, now_ms, new_id),
+        MessageEvents(IDENTITIES, messages, changes, reactions),
+        MemberEvents(IDENTITIES, members, now_ms),
+        RoomStateEvents(IDENTITIES, Rooms(database, publish, now_ms, new_id)),
+        DirectChatHandlers(IDENTITIES, agents, now_ms, new_id),
     )
 
 

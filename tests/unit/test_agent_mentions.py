@@ -7,7 +7,7 @@ import pytest
 from daarion_appservice.city.agent_mentions import AgentMentions
 from daarion_appservice.city.agents import AgentDirectory
 from daarion_appservice.city.types import Agent, AgentSlug
-from tests.parts.messaging import NAMESPACE
+from tests.parts.messaging import IDENTITIES
 
 AGENTS = [
     ("daarwizz", "DAARWIZZ"),
@@ -23,7 +23,7 @@ USER = "@agent_scribe:city.localhost"
 def addressing() -> AgentMentions:
     agents = AgentDirectory()
     agents.replace(Agent(slug, AgentSlug(slug), name) for slug, name in AGENTS)
-    return AgentMentions(agents, NAMESPACE.agent)
+    return AgentMentions(agents, IDENTITIES.agent)
 
 
 @pytest.mark.parametrize(

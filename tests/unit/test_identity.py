@@ -86,13 +86,13 @@ def test_no_two_citizens_share_a_ghost(one: CitizenId, other: CitizenId) -> None
     )
 )
 def test_every_subject_of_the_city_is_found_again_by_its_ghost(subject: str) -> None:
-    for namespace in (HERE, WITH_PORT):
-        ghost = namespace.ghost(SubjectId(subject))
+    for identities in (HERE, WITH_PORT):
+        ghost = identities.ghost(SubjectId(subject))
         assert ghost is not None
         assert parse_user_id(ghost) == ghost
-        assert namespace.is_ours(ghost)
-        assert namespace.subject(ghost) == subject
-        assert namespace.user(SubjectId(subject)) == ghost
+        assert identities.is_ours(ghost)
+        assert identities.subject(ghost) == subject
+        assert identities.user(SubjectId(subject)) == ghost
 
 
 def test_an_agent_and_its_ghost() -> None:

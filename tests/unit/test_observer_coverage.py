@@ -31,68 +31,68 @@ class City:
     """Alice is in General, which is looked on."""
 
     def __init__(self, *, settle_s: float = 0.0) -> None:
-        self.occupancy = OnlineMembers()
-        self.sight = ObserverCoverage(self.occupancy, settle_s=settle_s)
+        self.online_members = OnlineMembers()
+        self.observer_coverage = ObserverCoverage(self.online_members, settle_s=settle_s)
         self.move(ALICE, joined=True)
-        self.sight.open()
-        self.sight.covers(frozenset({GENERAL}))
+        self.observer_coverage.open()
+        self.observer_coverage.covers(frozenset({GENERAL}))
 
     def move(self, user: str, *, joined: bool, room: RoomId = GENERAL) -> None:
         """As the bus has it: sight hears of it first."""
-        self.sight.follow(MembershipChanged(room, SubjectId(user), joined))
-        (self.occupancy.joined if joined else self.occupancy.left)(room, SubjectId(user))
+        self.observer_coverage.follow(MembershipChanged(room, SubjectId(user), joined))
+        (self.online_members.joined if joined else self.online_members.left)(room, SubjectId(user))
 
 
 async def test_who_is_in_a_room_that_is_looked_on_is_seen() -> None:
     city = City()
     city.move(BOB, joined=True, room=ATTIC)
-    assert (city.sight.sees(ALICE), city.sight.sees(BOB)) == (True, False)
+    assert (city.observer_coverage.sees(ALICE), city.observer_coverage.sees(BOB)) == (True, False)
 
 
 async def test_nobody_is_seen_from_when_sight_is_lost_until_all_was_told_anew() -> None:
     city = City()
-    city.sight.lose()
-    assert not city.sight.sees(ALICE)
-    city.sight.covers(frozenset({GENERAL}))
-    assert not city.sight.sees(ALICE), "an answer that was under way when sight was lost"
-    city.sight.open()
-    assert not city.sight.sees(ALICE)
-    city.sight.covers(frozenset({GENERAL}))
-    assert city.sight.sees(ALICE)
+    city.observer_coverage.lose()
+    assert not city.observer_coverage.sees(ALICE)
+    city.observer_coverage.covers(frozenset({GENERAL}))
+    assert not city.observer_coverage.sees(ALICE), "an answer that was under way when sight was lost"
+    city.observer_coverage.open()
+    assert not city.observer_coverage.sees(ALICE)
+    city.observer_coverage.covers(frozenset({GENERAL}))
+    assert city.observer_coverage.sees(ALICE)
 
 
 async def test_who_came_or_left_is_seen_once_they_were_asked_about() -> None:
     city = City()
     city.move(BOB, joined=True)
-    assert not city.sight.sees(BOB)
-    assert await city.sight.next_moved() == BOB
-    assert not city.sight.sees(BOB)
-    city.sight.settled()
-    assert city.sight.sees(BOB)
+    assert not city.observer_coverage.sees(BOB)
+    assert await city.observer_coverage.next_moved() == BOB
+    assert not city.observer_coverage.sees(BOB)
+    city.observer_coverage.settled()
+    assert city.observer_coverage.sees(BOB)
     city.move(BOB, joined=False)
-    assert await city.sight.next_moved() == BOB
-    city.sight.settled()
-    assert not city.sight.sees(BOB)
+    assert await city.observer_coverage.next_moved() == BOB
+    city.observer_coverage.settled()
+    assert not city.observer_coverage.sees(BOB)
 
 
 async def test_who_moves_on_while_they_are_asked_about_is_asked_about_again() -> None:
     city = City()
     city.move(BOB, joined=True)
-    await city.sight.next_moved()
+    await city.observer_coverage.next_moved()
     city.move(BOB, joined=False)
     city.move(BOB, joined=True)
-    city.sight.settled()
-    assert not city.sight.sees(BOB)
-    assert await city.sight.next_moved() == BOB
+    city.observer_coverage.settled()
+    assert not city.observer_coverage.sees(BOB)
+    assert await city.observer_coverage.next_moved() == BOB
 
 
 async def test_a_question_without_an_answer_is_asked_again() -> None:
     city = City()
     city.move(BOB, joined=True)
-    await city.sight.next_moved()
-    city.sight.put_back()
-    assert not city.sight.sees(BOB)
-    assert await city.sight.next_moved() == BOB
+    await city.observer_coverage.next_moved()
+    city.observer_coverage.put_back()
+    assert not city.observer_coverage.sees(BOB)
+    assert await city.observer_coverage.next_moved() == BOB
 
 
 async def test_who_only_changed_their_name_and_ghosts_are_not_asked_about() -> None:
@@ -101,14 +101,14 @@ async def test_who_only_changed_their_name_and_ghosts_are_not_asked_about() -> N
     city.move("agent:daarwizz", joined=True)
     city.move("u_1", joined=True)
     city.move(BOB, joined=False)
-    assert city.sight.sees(ALICE)
+    assert city.observer_coverage.sees(ALICE)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(city.sight.next_moved(), 0.05)
+        await asyncio.wait_for(city.observer_coverage.next_moved(), 0.05)
 
 
 async def test_who_waits_for_somebody_to_ask_about_is_woken() -> None:
     city = City()
-    waiting = asyncio.create_task(city.sight.next_moved())
+    waiting = asyncio.create_task(city.observer_coverage.next_moved())
     await asyncio.sleep(0)
     city.move(BOB, joined=True)
     assert await asyncio.wait_for(waiting, 10) == BOB
@@ -118,24 +118,24 @@ async def test_moved_person_waits_until_settled_and_is_returned_once() -> None:
     city = City(settle_s=0.05)
     began_s = asyncio.get_running_loop().time()
     city.move(BOB, joined=True)
-    assert await asyncio.wait_for(city.sight.next_moved(), 10) == BOB
+    assert await asyncio.wait_for(city.observer_coverage.next_moved(), 10) == BOB
     assert asyncio.get_running_loop().time() - began_s >= 0.05
 
 
 async def test_moved_person_whom_sync_tells_of_is_not_asked_about() -> None:
     city = City(settle_s=0.05)
     city.move(BOB, joined=True)
-    city.sight.told([BOB, ALICE])
-    assert city.sight.sees(BOB)
+    city.observer_coverage.told([BOB, ALICE])
+    assert city.observer_coverage.sees(BOB)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(city.sight.next_moved(), 0.1)
+        await asyncio.wait_for(city.observer_coverage.next_moved(), 0.1)
 
 
 async def test_moved_person_told_of_before_is_asked_about() -> None:
     city = City()
-    city.sight.told([BOB])
+    city.observer_coverage.told([BOB])
     city.move(BOB, joined=True)
-    assert await asyncio.wait_for(city.sight.next_moved(), 10) == BOB
+    assert await asyncio.wait_for(city.observer_coverage.next_moved(), 10) == BOB
 
 
 # --- what is known of people --------------------------------------------------------------------------

@@ -25,40 +25,40 @@ Step = tuple[str, RoomId, SubjectId]
     )
 )
 def test_the_count_is_always_that_of_members_who_are_here(day: list[Step]) -> None:
-    occupancy = OnlineMembers()
+    online_members = OnlineMembers()
     members: set[tuple[RoomId, SubjectId]] = set()
     here: set[SubjectId] = set()
     for what, room, subject in day:
         match what:
             case "joined":
-                occupancy.joined(room, subject)
+                online_members.joined(room, subject)
                 members.add((room, subject))
             case "left":
-                occupancy.left(room, subject)
+                online_members.left(room, subject)
                 members.discard((room, subject))
             case "came":
-                occupancy.connected(subject)
+                online_members.connected(subject)
                 here.add(subject)
             case "went":
-                occupancy.disconnected(subject)
+                online_members.disconnected(subject)
                 here.discard(subject)
         for each in ROOMS:
             present = {whose for where, whose in members if where == each and whose in here}
-            assert occupancy.members_online(each) == len(present)
-            assert set(occupancy.online_members(each)) == present
-            assert {whose for whose in SUBJECTS if occupancy.is_member(each, whose)} == {
+            assert online_members.members_online(each) == len(present)
+            assert set(online_members.online_members(each)) == present
+            assert {whose for whose in SUBJECTS if online_members.is_member(each, whose)} == {
                 whose for where, whose in members if where == each
             }
 
 
 def test_a_look_at_an_empty_room_leaves_no_trace() -> None:
-    occupancy = OnlineMembers()
+    online_members = OnlineMembers()
     looks: list[Callable[[], object]] = [
-        lambda: occupancy.members_online(ROOMS[0]),
-        lambda: occupancy.online_members(ROOMS[0]),
-        lambda: occupancy.is_member(ROOMS[0], SUBJECTS[0]),
+        lambda: online_members.members_online(ROOMS[0]),
+        lambda: online_members.online_members(ROOMS[0]),
+        lambda: online_members.is_member(ROOMS[0], SUBJECTS[0]),
     ]
     for look in looks:
         assert not look()
-    assert not occupancy._members_of
-    assert not occupancy._count
+    assert not online_members._members_of
+    assert not online_members._count

@@ -45,7 +45,7 @@ class CityAuthenticator:
         self._tokens = tokens
         self._registry = registry
         self._jwt = JwtCheck(settings.api.jwt)
-        self._namespace = Identities(settings.homeserver.domain, settings.appservice.bot)
+        self._identities = Identities(settings.homeserver.domain, settings.appservice.bot)
         self._admin_token = settings.api.admin_token.get_secret_value()
         self._service_token = (settings.api.service_token or settings.matrix.internal_token).get_secret_value()
 
@@ -76,7 +76,7 @@ class CityAuthenticator:
             return ServicePrincipal()
         citizen = await self._jwt.citizen(token)
         # Here, where every citizen comes in by HTTP and by socket, so that nothing is stored of one whom Matrix cannot show.
-        self._namespace.citizen(citizen.id)
+        self._identities.citizen(citizen.id)
         return citizen
 
     def check_still_valid(self, principal: Principal) -> None:

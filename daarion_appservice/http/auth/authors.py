@@ -12,10 +12,10 @@ from .principals import Access, AgentPrincipal, Citizen, Principal, check
 
 
 class ActorDirectory:
-    def __init__(self, database: Database, agents: AgentDirectory, namespace: Identities) -> None:
+    def __init__(self, database: Database, agents: AgentDirectory, identities: Identities) -> None:
         self._database = database
         self._agents = agents
-        self._namespace = namespace
+        self._identities = identities
 
     def of(self, principal: Principal) -> Author:
         """Raises Unauthenticated or Forbidden for those who are nobody there, NotFound for an agent that is no more."""
@@ -33,5 +33,5 @@ class ActorDirectory:
         if author.kind is AuthorKind.CITIZEN:
             return author
         async with self._database.reading() as tx:
-            ghost = await tx.ghosts.get(self._namespace.author(author))
+            ghost = await tx.ghosts.get(self._identities.author(author))
         return replace(author, avatar_url=ghost.avatar_mxc) if ghost else author

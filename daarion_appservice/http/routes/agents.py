@@ -83,7 +83,7 @@ class AgentRoutes:
         agents: AgentDirectory,
         places: PlaceDirectory,
         presence: PresenceStore,
-        namespace: Identities,
+        identities: Identities,
         now_ms: NowMs,
         pictures: AgentAvatars,
         *,
@@ -93,7 +93,7 @@ class AgentRoutes:
         self._agents = agents
         self._places = places
         self._presence = presence
-        self._namespace = namespace
+        self._identities = identities
         self._now_ms = now_ms
         self._pictures = pictures
         self._heartbeat_ms = heartbeat_ms
@@ -138,7 +138,7 @@ class AgentRoutes:
     async def show_presence(self, call: Call[NoBody, NoQuery]) -> JSON:
         agent = self._agents.find(call.path["agent_id"])
         shown = self._presence.state(agent_subject(agent.slug))
-        return agent_presence(agent, shown, self._namespace, self._now_ms())
+        return agent_presence(agent, shown, self._identities, self._now_ms())
 
     @endpoint(
         "POST",
@@ -191,7 +191,7 @@ class AgentRoutes:
 
     def _answer(self, agent: Agent, beat: HeartbeatBody, shown: PresenceState) -> JSON:
         is_here = beat.status is not Status.OFFLINE
-        return agent_presence(agent, shown, self._namespace, self._now_ms()) | {
+        return agent_presence(agent, shown, self._identities, self._now_ms()) | {
             "next_heartbeat_ms": self._heartbeat_ms if is_here else None,
             "expires_in_ms": self._ttl_ms if is_here else 0,
         }
@@ -207,7 +207,7 @@ class AgentRoutes:
 
     def _view(self, agent: Agent, pictures: Mapping[UserId, str | None]) -> JSON:
         shown = self._presence.state(agent_subject(agent.slug))
-        return agent_view(agent, shown, self._places, self._namespace, self._now_ms(), pictures)
+        return agent_view(agent, shown, self._places, self._identities, self._now_ms(), pictures)
 
     def _is_wanted(self, agent: Agent, wanted: AgentFilter, query: AgentList) -> bool:
         return (

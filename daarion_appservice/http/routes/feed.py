@@ -39,16 +39,16 @@ class FeedRoutes:
     def __init__(
         self,
         database: Database,
-        census: OnlineCounts,
-        occupancy: OnlineMembers,
-        namespace: Identities,
+        online_counts: OnlineCounts,
+        online_members: OnlineMembers,
+        identities: Identities,
         second_me_is_available: Callable[[], bool],
     ) -> None:
         self._database = database
-        self._census = census
-        self._occupancy = occupancy
-        self._namespace = namespace
-        self._readers = ReaderMemberships(namespace)
+        self._online_counts = online_counts
+        self._online_members = online_members
+        self._identities = identities
+        self._readers = ReaderMemberships(identities)
         self._second_me_is_available = second_me_is_available
 
     @endpoint(
@@ -77,10 +77,10 @@ class FeedRoutes:
             users = await self._readers.users(tx, reader(call.principal))
             rooms = await tx.rooms.page(sort="popular", limit=_ON_THE_FRONT_PAGE, offset=0, users=users)
         return {
-            "online": self._census.summary()["online"],
+            "online": self._online_counts.summary()["online"],
             "feed": [self._entry(entry, places) for entry in entries],
             "popular_rooms": [
-                room_view(room, self._occupancy.members_online(room.id), self._namespace) for room in rooms
+                room_view(room, self._online_members.members_online(room.id), self._identities) for room in rooms
             ],
             "second_me": {"available": self._second_me_is_available()},
         }
@@ -102,7 +102,7 @@ class FeedRoutes:
             "kind": entry.kind,
             "room_id": entry.room_id,
             "room": places.get(entry.room_id) if entry.room_id else None,
-            "actor": author_view(entry.actor, self._namespace) if entry.actor else None,
+            "actor": author_view(entry.actor, self._identities) if entry.actor else None,
             "payload": entry.payload,
             "created_at": moment(entry.created_at_ms),
         }

@@ -18,16 +18,16 @@ class HealthRoutes:
     def __init__(
         self,
         database: Database,
-        watch: HomeserverMonitor,
-        housekeeping: Reconciler,
+        monitor: HomeserverMonitor,
+        reconciler: Reconciler,
         lease: LeaderLock,
         supervisor: Supervisor,
         deliveries_say: Callable[[], str],
         redis_says: Callable[[], str] | None,
     ) -> None:
         self._database = database
-        self._watch = watch
-        self._housekeeping = housekeeping
+        self._monitor = monitor
+        self._reconciler = reconciler
         self._lease = lease
         self._supervisor = supervisor
         self._deliveries_say = deliveries_say
@@ -56,13 +56,13 @@ class HealthRoutes:
         return ResponseSpec(content, status=200 if is_ready else 503)
 
     def _homeserver_says(self) -> str:
-        if not self._watch.is_up:
-            return f"away: {self._watch.reason}"
-        return self._watch.refusal or self._watch.unreached or "ok"
+        if not self._monitor.is_up:
+            return f"away: {self._monitor.reason}"
+        return self._monitor.refusal or self._monitor.unreached or "ok"
 
     def _rooms_and_ghosts_say(self) -> str:
         # Where another process leads, they are its business.
-        return "ok" if self._housekeeping.is_done or not self._lease.is_held else "being set up"
+        return "ok" if self._reconciler.is_done or not self._lease.is_held else "being set up"
 
     def _tasks_say(self) -> str:
         # One that was restarted does its work again; it is named for a minute, so that whoever looks finds out.

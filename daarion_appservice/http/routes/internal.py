@@ -51,13 +51,13 @@ class InternalPresenceRoutes:
         agents: AgentDirectory,
         presence: PresenceStore,
         people: UserPresenceQuery,
-        namespace: Identities,
+        identities: Identities,
         now_ms: NowMs,
     ) -> None:
         self._agents = agents
         self._presence = presence
         self._people = people
-        self._namespace = namespace
+        self._identities = identities
         self._now_ms = now_ms
 
     @endpoint("GET", "/internal/matrix/presence/bulk", who=Access.SERVICES, query=BulkQuery)
@@ -100,24 +100,24 @@ class InternalPresenceRoutes:
 
     async def _shown(self, user: UserId) -> PresenceState:
         """Of our own ghosts the city knows; of anybody else the homeserver does."""
-        subject = self._namespace.subject(user)
-        if subject is not None and self._namespace.is_ours(user):
+        subject = self._identities.subject(user)
+        if subject is not None and self._identities.is_ours(user):
             return self._presence.state(subject)
         return await self._people.shown(user)
 
     def _ours(self, user: UserId) -> SubjectId:
-        who = self._namespace.describe(user)
+        who = self._identities.describe(user)
         if who is ServiceUser.NOBODY:
             raise InvalidInput("M_INVALID_PARAM", f"nobody in the city has the ghost {user}")
         if isinstance(who, ServiceUser) or who[0] is AuthorKind.MATRIX:
             raise Forbidden(
                 "M_FORBIDDEN",
                 f"{user} is not a ghost of the city: only the presence of @agent_… and @citizen_… on "
-                f"{self._namespace.domain} can be set here",
+                f"{self._identities.domain} can be set here",
             )
         kind, name = who
         if kind is AuthorKind.AGENT and self._agents.get(AgentSlug(name)) is None:
             raise NotFound("M_NOT_FOUND", f"the city has no agent {name!r}")
-        subject = self._namespace.subject(user)
+        subject = self._identities.subject(user)
         assert subject is not None
         return subject

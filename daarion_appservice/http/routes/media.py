@@ -107,7 +107,7 @@ class MediaRoutes:
         database: Database,
         repository: MediaRepository,
         authors: ActorDirectory,
-        namespace: Identities,
+        identities: Identities,
         door: CityAuthenticator,
         now_ms: NowMs,
         settings: MediaSettings,
@@ -117,8 +117,8 @@ class MediaRoutes:
         self._database = database
         self._repository = repository
         self._authors = authors
-        self._namespace = namespace
-        self._readers = ReaderMemberships(namespace)
+        self._identities = identities
+        self._readers = ReaderMemberships(identities)
         self._door = door
         self._now_ms = now_ms
         self._settings = settings
@@ -198,7 +198,7 @@ class MediaRoutes:
                 width, height = size_of_picture(head) or (None, None)
                 with _homeserver_in_words(_not_taken):
                     mxc = await self._repository.upload(
-                        body, size=size, mimetype=mimetype, filename=filename, by=self._namespace.author(author)
+                        body, size=size, mimetype=mimetype, filename=filename, by=self._identities.author(author)
                     )
         except TimeoutError:
             raise _too_slow() from None
@@ -284,7 +284,7 @@ class MediaRoutes:
 
     async def _linked_file(self, request: web.Request) -> _ShownFile | None:
         """What a signed link leads to, as long as anything shows it: the link was given to somebody who may have the file."""
-        links, query = self._namespace.media_links, request.query
+        links, query = self._identities.media_links, request.query
         if links is None or "signature" not in query:
             return None
         check_text(dict(request.match_info))

@@ -33,12 +33,16 @@ class ReadMark(Body):
 
 class MemberRoutes:
     def __init__(
-        self, membership: Membership, attention: TypingAndReceipts, authors: ActorDirectory, occupancy: OnlineMembers
+        self,
+        membership: Membership,
+        typing_and_receipts: TypingAndReceipts,
+        authors: ActorDirectory,
+        online_members: OnlineMembers,
     ) -> None:
         self._membership = membership
-        self._attention = attention
+        self._typing_and_receipts = typing_and_receipts
         self._authors = authors
-        self._occupancy = occupancy
+        self._online_members = online_members
 
     @endpoint(
         "POST",
@@ -79,7 +83,7 @@ class MemberRoutes:
     async def type(self, call: Call[TypingState, NoQuery]) -> JSON:
         """It must be said again within ``expires_in_ms``; ``false``, or a message, ends it."""
         author = self._authors.of(call.principal)
-        await self._attention.types(author, call.path["room_id"], typing=call.body.typing)
+        await self._typing_and_receipts.types(author, call.path["room_id"], typing=call.body.typing)
         return {"typing": call.body.typing, "expires_in_ms": int(LASTS_S * 1000) if call.body.typing else 0}
 
     @endpoint(
@@ -94,7 +98,9 @@ class MemberRoutes:
     )
     async def read(self, call: Call[ReadMark, NoQuery]) -> None:
         """People on Matrix see it, if one is a member. It never goes back; what is said while the homeserver is away is lost."""
-        await self._attention.reads(self._authors.of(call.principal), call.path["room_id"], call.body.message_id)
+        await self._typing_and_receipts.reads(
+            self._authors.of(call.principal), call.path["room_id"], call.body.message_id
+        )
 
     def _view(self, room: Room, *, joined: bool) -> JSON:
-        return {"room_id": room.id, "joined": joined, "members_online": self._occupancy.members_online(room.id)}
+        return {"room_id": room.id, "joined": joined, "members_online": self._online_members.members_online(room.id)}

@@ -95,14 +95,14 @@ class MessageRoutes:
         changes: MessageEdits,
         reactions: Reactions,
         authors: ActorDirectory,
-        namespace: Identities,
+        identities: Identities,
     ) -> None:
         self._pages = pages
         self._messages = messages
         self._changes = changes
         self._reactions = reactions
         self._authors = authors
-        self._namespace = namespace
+        self._identities = identities
 
     @endpoint(
         "GET",
@@ -220,7 +220,7 @@ class MessageRoutes:
         )
 
     def _message(self, message: Message) -> JSON:
-        return message_view(message, self._namespace)
+        return message_view(message, self._identities)
 
 
 def _may_moderate(principal: Principal) -> bool:

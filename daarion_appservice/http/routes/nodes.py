@@ -38,7 +38,7 @@ class PlaceRoutes:
         self._places = parts.places
         self._presence = parts.presence
         self._pictures = parts.pictures
-        self._namespace = parts.namespace
+        self._identities = parts.identities
         self._now_ms = parts.steady_ms
 
     @endpoint(
@@ -229,7 +229,7 @@ class PlaceRoutes:
         agent = self._places.holder(place, role)
         if agent is None:
             return None
-        return agent_presence(agent, self._presence.state(agent_subject(agent.slug)), self._namespace, self._now_ms())
+        return agent_presence(agent, self._presence.state(agent_subject(agent.slug)), self._identities, self._now_ms())
 
     async def _residents(self, place: Place) -> JSON:
         now_ms = self._now_ms()
@@ -240,7 +240,7 @@ class PlaceRoutes:
                     agent,
                     self._presence.state(agent_subject(agent.slug)),
                     self._places,
-                    self._namespace,
+                    self._identities,
                     now_ms,
                     pictures,
                 )

@@ -66,14 +66,14 @@ class PresenceRoutes:
     def __init__(
         self,
         presence: PresenceStore,
-        census: OnlineCounts,
+        online_counts: OnlineCounts,
         now_ms: NowMs,
         unlisted: Callable[[], Awaitable[frozenset[RoomId]]],
         names: CitizenNames,
     ) -> None:
         self._names = names
         self._presence = presence
-        self._census = census
+        self._online_counts = online_counts
         self._now_ms = now_ms
         self._unlisted = unlisted
 
@@ -125,7 +125,7 @@ class PresenceRoutes:
     )
     async def summary(self, _call: Call[NoBody, NoQuery]) -> JSON:
         """Of the rooms those of which everybody may know."""
-        summary, unlisted = self._census.summary(), await self._unlisted()
+        summary, unlisted = self._online_counts.summary(), await self._unlisted()
         rooms = {room: count for room, count in summary["rooms"].items() if room not in unlisted}
         return summary | {"rooms": rooms}
 

@@ -98,7 +98,7 @@ class RegistryRoutes:
         self._places = parts.places
         self._presence = parts.presence
         self._pictures = parts.pictures
-        self._namespace = parts.namespace
+        self._identities = parts.identities
         self._now_ms = parts.now_ms
         self._steady_ms = parts.steady_ms
         self._new_id = parts.new_id
@@ -120,7 +120,7 @@ class RegistryRoutes:
         agent = self._agents.find(slug)  # as it was stored: names are made one line
         shown = self._presence.state(agent_subject(agent.slug))
         pictures = await self._pictures.all()
-        view = agent_view(agent, shown, self._places, self._namespace, self._steady_ms(), pictures)
+        view = agent_view(agent, shown, self._places, self._identities, self._steady_ms(), pictures)
         view["rooms"] = list(agent.rooms)  # whoever may say it may know of them all
         return ResponseSpec(view, 201 if differences["agents"].added else 200)
 

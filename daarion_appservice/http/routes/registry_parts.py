@@ -32,7 +32,7 @@ class RegistryParts:
     places: PlaceDirectory
     presence: PresenceStore
     pictures: AgentAvatars
-    namespace: Identities
+    identities: Identities
     now_ms: NowMs
     """The time of what is stored."""
     steady_ms: NowMs

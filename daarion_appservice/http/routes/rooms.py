@@ -77,15 +77,15 @@ class RoomRoutes:
         pages: CachedRoomResponses,
         rooms: Rooms,
         presence: PresenceStore,
-        occupancy: OnlineMembers,
-        namespace: Identities,
+        online_members: OnlineMembers,
+        identities: Identities,
         now_ms: NowMs,
     ) -> None:
         self._pages = pages
         self._rooms = rooms
         self._presence = presence
-        self._occupancy = occupancy
-        self._namespace = namespace
+        self._online_members = online_members
+        self._identities = identities
         self._now_ms = now_ms
 
     @endpoint(
@@ -148,12 +148,12 @@ class RoomRoutes:
         page = await self._pages.room(call.path["room_id"], call.principal, limit=_LAST_MESSAGES)
         room, reading = page.room, page.reading
         is_reader = may_look_on(room, reading)
-        online = sorted(self._occupancy.online_members(room.id))[:_MAX_ONLINE_MEMBERS] if is_reader else []
-        users = [self._namespace.user(subject) for subject in online]
+        online = sorted(self._online_members.online_members(room.id))[:_MAX_ONLINE_MEMBERS] if is_reader else []
+        users = [self._identities.user(subject) for subject in online]
         members = await self._pages.members(room.id, users)
         now_ms = self._now_ms()
         is_seen = may_see_room(room, reading) or is_admin(call.principal)
-        return (self._view(room) if is_seen else outside_view(room, self._namespace)) | {
+        return (self._view(room) if is_seen else outside_view(room, self._identities)) | {
             "may_read": is_reader,
             "messages": page.messages.fragment,
             "has_older": page.older_before is not None,
@@ -164,7 +164,7 @@ class RoomRoutes:
         }
 
     def _view(self, room: Room) -> JSON:
-        return room_view(room, self._occupancy.members_online(room.id), self._namespace)
+        return room_view(room, self._online_members.members_online(room.id), self._identities)
 
     def _member(self, subject: SubjectId, user: UserId, member: Member | None, now_ms: int) -> JSON:
         kind, member_id = _inhabitant(subject)
@@ -173,7 +173,7 @@ class RoomRoutes:
             "id": member_id,
             "display_name": (member and member.display_name) or member_id,
             "matrix_user_id": user,
-            "avatar_url": MediaUrls(self._namespace.media_links).url(member.avatar_url) if member else None,
+            "avatar_url": MediaUrls(self._identities.media_links).url(member.avatar_url) if member else None,
             **presence_fields(self._presence.state(subject), now_ms),
         }
 

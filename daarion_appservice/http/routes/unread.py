@@ -33,9 +33,9 @@ class ReadMarks(Query):
 
 
 class UnreadRoutes:
-    def __init__(self, database: Database, namespace: Identities) -> None:
+    def __init__(self, database: Database, identities: Identities) -> None:
         self._database = database
-        self._readers = ReaderMemberships(namespace)
+        self._readers = ReaderMemberships(identities)
 
     @endpoint(
         "GET",

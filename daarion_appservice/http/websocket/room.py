@@ -46,10 +46,12 @@ class TypingEvent(Body):
 class RoomFrames:
     """What happens in a room, as frames."""
 
-    def __init__(self, presence: PresenceStore, occupancy: OnlineMembers, namespace: Identities, now_ms: NowMs) -> None:
+    def __init__(
+        self, presence: PresenceStore, online_members: OnlineMembers, identities: Identities, now_ms: NowMs
+    ) -> None:
         self._presence = presence
-        self._occupancy = occupancy
-        self._namespace = namespace
+        self._online_members = online_members
+        self._identities = identities
         self._now_ms = now_ms
 
     def event(self, event: RoomEvent, *, with_message: bool = True) -> bytes:
@@ -60,9 +62,9 @@ class RoomFrames:
             case RoomEventKind.JOIN | RoomEventKind.LEAVE:
                 assert event.who is not None
                 content |= {
-                    "member": author_view(event.who, self._namespace),
+                    "member": author_view(event.who, self._identities),
                     "created_at": moment(event.at_ms),
-                    "members_online": self._occupancy.members_online(event.room_id),
+                    "members_online": self._online_members.members_online(event.room_id),
                 }
                 if event.kind is RoomEventKind.LEAVE:
                     content |= self._cause(event.removal)
@@ -74,11 +76,11 @@ class RoomFrames:
         """Why a member is gone."""
         if removal is None:
             return {"cause": "left", "by": None, "reason": None}
-        by = removal.by and author_view(removal.by, self._namespace)
+        by = removal.by and author_view(removal.by, self._identities)
         return {"cause": removal.standing, "by": by, "reason": removal.reason}
 
     def changed(self, room: Room) -> bytes:
-        view = room_view(room, self._occupancy.members_online(room.id), self._namespace)
+        view = room_view(room, self._online_members.members_online(room.id), self._identities)
         return _frame({"event": "city.room.updated", "room_id": room.id, "room": view})
 
     def _about_message(self, event: RoomEvent, *, with_message: bool) -> JSON:
@@ -86,20 +88,24 @@ class RoomFrames:
         message = event.message
         content: JSON = {
             "message_id": message and message.id,
-            "message": message_view(message, self._namespace) if message and with_message else None,
+            "message": message_view(message, self._identities) if message and with_message else None,
         }
         if event.who is not None:
-            content |= {"by": author_view(event.who, self._namespace), "created_at": moment(event.at_ms)}
+            content |= {"by": author_view(event.who, self._identities), "created_at": moment(event.at_ms)}
         if event.kind is RoomEventKind.REACTION:
             content |= {"emoji": event.key, "added": event.added}
         return content
 
     def member(self, room: RoomId, member: Author) -> bytes:
-        return _frame({"event": "city.room.member", "room_id": room, "member": author_view(member, self._namespace)})
+        return _frame({"event": "city.room.member", "room_id": room, "member": author_view(member, self._identities)})
 
     def presence(self, room: RoomId, subject: SubjectId) -> bytes:
         return _frame(
-            {"event": "city.room.presence", "room_id": room, "members_online": self._occupancy.members_online(room)}
+            {
+                "event": "city.room.presence",
+                "room_id": room,
+                "members_online": self._online_members.members_online(room),
+            }
             | encode_presence(subject, self._presence.state(subject), self._now_ms())
         )
 
@@ -108,7 +114,7 @@ class RoomFrames:
 
     def rooms(self, rooms: Sequence[Room]) -> bytes:
         """Rooms as ``GET /city/rooms`` shows them."""
-        views = [room_view(room, self._occupancy.members_online(room.id), self._namespace) for room in rooms]
+        views = [room_view(room, self._online_members.members_online(room.id), self._identities) for room in rooms]
         return _frame({"event": "city.rooms.updated", "rooms": views})
 
     def rooms_resync(self) -> bytes:
@@ -125,7 +131,7 @@ class RoomSocketParts:
     database: Database
     streams: RoomStreams
     messages: Messages
-    attention: TypingAndReceipts
+    typing_and_receipts: TypingAndReceipts
     authors: ActorDirectory
     readers: ReaderMemberships
 
@@ -223,11 +229,11 @@ class _Conversation(WebSocketSession):
             case "city.room.typing":
                 typing = read_event(TypingEvent, event).typing
                 author = self._city.authors.of(self.principal)
-                await self._city.attention.types(author, await self.find_room(), typing=typing)
+                await self._city.typing_and_receipts.types(author, await self.find_room(), typing=typing)
             case "city.room.read":
                 message = read_event(ReadMark, event).message_id
                 author = self._city.authors.of(self.principal)
-                await self._city.attention.reads(author, await self.find_room(), message)
+                await self._city.typing_and_receipts.reads(author, await self.find_room(), message)
             case _:
                 raise no_such_event(event)
 

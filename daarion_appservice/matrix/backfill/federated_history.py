@@ -94,30 +94,30 @@ class FederatedHistoryChecks:
     def __init__(
         self,
         histories: RoomHistories,
-        catch_up: GapBackfill,
+        gap_backfill: GapBackfill,
         late: LateEventWriter,
         database: Database,
-        watch: HomeserverMonitor,
-        namespace: Identities,
+        monitor: HomeserverMonitor,
+        identities: Identities,
         refresh_state: Callable[[Room], Awaitable[None]],
         now_ms: NowMs,
     ) -> None:
         """``refresh_state`` reads the current state of a room and applies it to the city's room."""
         self._refresh_state = refresh_state
         self._histories = histories
-        self._catch_up = catch_up
+        self._gap_backfill = gap_backfill
         self._late = late
         self._database = database
-        self._watch = watch
-        self._namespace = namespace
+        self._monitor = monitor
+        self._identities = identities
         self._now_ms = now_ms
         self._rooms: dict[MatrixRoomId, _Watched] = {}
         self._busy: set[MatrixRoomId] = set()
-        catch_up.on_missing(self._doubt)
+        gap_backfill.on_missing(self._doubt)
 
     def follow(self, event: Event) -> None:
         """An event is being handled: what somebody from elsewhere did before it may be missing."""
-        if not sender_of(event).endswith(f":{self._namespace.domain}"):
+        if not sender_of(event).endswith(f":{self._identities.domain}"):
             self.check_soon(room_of(event))
 
     def check_soon(self, room: MatrixRoomId) -> None:
@@ -140,7 +140,7 @@ class FederatedHistoryChecks:
         async with asyncio.TaskGroup() as tasks:
             is_listed = False
             while True:
-                await self._watch.wait_up()
+                await self._monitor.wait_up()
                 try:
                     is_listed = is_listed or await self._list()
                     due = await self._rooms_of(self._due())
@@ -157,10 +157,10 @@ class FederatedHistoryChecks:
         """The rooms that people from elsewhere were in when this process began to lead."""
         with isolated("federated_histories", "list"):
             async with self._database.reading() as tx:
-                for room in await tx.members.rooms_with_others(self._namespace.domain):
+                for room in await tx.members.rooms_with_others(self._identities.domain):
                     self.check_soon(room)
                 for chat in await tx.rooms.direct_chats(waiting=False):
-                    if chat.matrix_room_id and not chat.name.endswith(f":{self._namespace.domain}"):
+                    if chat.matrix_room_id and not chat.name.endswith(f":{self._identities.domain}"):
                         self.check_soon(chat.matrix_room_id)
         return True
 
@@ -189,10 +189,10 @@ class FederatedHistoryChecks:
         try:
             missing = 0
             with isolated("federated_histories", matrix_room):
-                missing = await self._look(matrix_room, self._namespace.service_user(room), watched)
+                missing = await self._look(matrix_room, self._identities.service_user(room), watched)
                 await self._look_at_state(matrix_room, room, watched)
         except HomeserverUnavailable as error:
-            self._watch.lost(error)
+            self._monitor.lost(error)
             watched.due_ms = self._now_ms() + int(_AWAY_PAUSE_S * 1000)
         except HomeserverRefused as error:
             log.debug("history_refused", room=matrix_room, error=str(error))
@@ -226,17 +226,17 @@ class FederatedHistoryChecks:
         async with self._database.reading() as tx:
             point = await tx.watermarks.point(room)
         if point is None:
-            stretch = await self._catch_up.first(room, keeper)
+            stretch = await self._gap_backfill.first(room, keeper)
         else:
             stretch = await self._histories.back_to(room, point, as_user=keeper)
-        await self._catch_up.await_delivery([stretch])
-        brought = await self._catch_up.bring(stretch)
+        await self._gap_backfill.await_delivery([stretch])
+        brought = await self._gap_backfill.bring(stretch)
         has_point = point is not None and not stretch.is_first
-        sight = judge(brought.ids, watched.seen, watched.seen_at_ms, self._now_ms(), has_point=has_point)
-        watched.seen, watched.seen_at_ms = sight.seen, sight.seen_at_ms
-        if sight.point is not None:
+        observer_coverage = judge(brought.ids, watched.seen, watched.seen_at_ms, self._now_ms(), has_point=has_point)
+        watched.seen, watched.seen_at_ms = observer_coverage.seen, observer_coverage.seen_at_ms
+        if observer_coverage.point is not None:
             async with self._database.transaction() as tx:
-                await tx.watermarks.put_point(room, sight.point)
+                await tx.watermarks.put_point(room, observer_coverage.point)
         self._late.tell(Missed.FEDERATION, {room: brought.missing})
         return brought.missing
 

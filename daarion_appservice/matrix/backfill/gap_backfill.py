@@ -67,8 +67,8 @@ class GapBackfill:
         late: LateEventWriter,
         invitations: Invitations,
         database: Database,
-        watch: HomeserverMonitor,
-        namespace: Identities,
+        monitor: HomeserverMonitor,
+        identities: Identities,
         publish: Publish,
         now_ms: NowMs,
     ) -> None:
@@ -76,8 +76,8 @@ class GapBackfill:
         self._late = late
         self._invitations = invitations
         self._database = database
-        self._watch = watch
-        self._namespace = namespace
+        self._monitor = monitor
+        self._identities = identities
         self._publish = publish
         self._now_ms = now_ms
         self.turn = asyncio.Lock()
@@ -117,7 +117,7 @@ class GapBackfill:
             former = await tx.rooms.former_ids()
         # Of one that was replaced, too: what was said there last may not have come in yet.
         linked = {room.matrix_room_id for room in rooms if room.matrix_room_id} | {each for each, _ in former}
-        eye = _Eye(self._namespace.observer, frozenset(linked), names_rooms=False)
+        eye = _Eye(self._identities.observer, frozenset(linked), names_rooms=False)
         missing, seen = await self._look(eye, reason)
         return missing + await self._read_back(linked - seen, reason)
 
@@ -127,7 +127,7 @@ class GapBackfill:
         by_agent: defaultdict[UserId, set[MatrixRoomId]] = defaultdict(set)
         for chat in chats:
             if chat.matrix_room_id is not None:
-                by_agent[self._namespace.service_user(chat)].add(chat.matrix_room_id)
+                by_agent[self._identities.service_user(chat)].add(chat.matrix_room_id)
         return [_Eye(agent, frozenset(rooms), names_rooms=True) for agent, rooms in by_agent.items()]
 
     async def _look_through(self, eyes: list[_Eye], reason: Missed) -> int:
@@ -198,7 +198,7 @@ class GapBackfill:
         for room in sorted(rooms):
             with isolated("catch_up", room):
                 try:
-                    stretch = await self.first(room, self._namespace.bot)
+                    stretch = await self.first(room, self._identities.bot)
                 except HomeserverRefused as error:
                     log.debug("history_refused", room=room, error=str(error))
                     continue
@@ -260,7 +260,7 @@ class GapBackfill:
         unknown = await self._late.unknown(stretches)
         if not unknown:
             return
-        may_come = await self._watch.ask_for_delivery()
+        may_come = await self._monitor.ask_for_delivery()
         give_up = loop.time() + _LONGEST_PATIENCE_S
         until = loop.time() + _PATIENCE_S
         while may_come and unknown and loop.time() < min(until, give_up):

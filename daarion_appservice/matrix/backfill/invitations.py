@@ -15,16 +15,16 @@ from .room_history import SyncedHistory
 
 
 class Invitations:
-    def __init__(self, database: Database, namespace: Identities) -> None:
+    def __init__(self, database: Database, identities: Identities) -> None:
         self._database = database
-        self._namespace = namespace
+        self._identities = identities
 
     async def unknown(self, user: UserId, since: SyncedHistory) -> list[ReceivedEvent]:
         """Invitations of an agent into rooms of which the city knows nothing, as events that can be handled."""
         found: list[ReceivedEvent] = []
         for room, state in since.invitations.items():
             event = next((each for each in state if _invites(each, user)), None)
-            if event is None or self._namespace.is_ours(sender_of(event)):
+            if event is None or self._identities.is_ours(sender_of(event)):
                 continue
             async with self._database.reading() as tx:
                 chat = await tx.rooms.by_matrix_id(room)

@@ -49,9 +49,9 @@ class BackfillResult:
 
 
 class LateEventWriter:
-    def __init__(self, database: Database, namespace: Identities, metrics: MissedEvents, now_ms: NowMs) -> None:
+    def __init__(self, database: Database, identities: Identities, metrics: MissedEvents, now_ms: NowMs) -> None:
         self._database = database
-        self._namespace = namespace
+        self._identities = identities
         self._metrics = metrics
         self._now_ms = now_ms
 
@@ -96,7 +96,7 @@ class LateEventWriter:
             stretch.events,
             known,
             places,
-            self._namespace.is_ours,
+            self._identities.is_ours,
             in_stream_order_from=stretch.in_stream_order_from,
             around=around,
         )

@@ -33,23 +33,23 @@ log = structlog.get_logger()
 class Sweeper:
     def __init__(
         self,
-        catch_up: GapBackfill,
-        watch: HomeserverMonitor,
+        gap_backfill: GapBackfill,
+        monitor: HomeserverMonitor,
         agents: AgentDirectory,
-        namespace: Identities,
+        identities: Identities,
         *,
         every_s: float,
     ) -> None:
-        self._catch_up = catch_up
-        self._watch = watch
+        self._gap_backfill = gap_backfill
+        self._monitor = monitor
         self._agents = agents
-        self._namespace = namespace
+        self._identities = identities
         self._every_s = every_s
         self._wake = asyncio.Event()
         self._next_agent = 0
         self.deliveries = "ok"
         """Whether the homeserver delivers what happens, in words, as far as the last look tells."""
-        watch.on_silence(self._wake.set)
+        monitor.on_silence(self._wake.set)
 
     async def run(self) -> None:
         """Look again and again, until cancelled. Can be run again."""
@@ -58,11 +58,11 @@ class Sweeper:
         are_all_due = True
         while True:
             try:
-                await self._watch.wait_up()
+                await self._monitor.wait_up()
                 await self._look(are_all_due=are_all_due)
                 are_all_due = False
             except HomeserverUnavailable as error:
-                self._watch.lost(error)
+                self._monitor.lost(error)
                 await asyncio.sleep(_RETRY_S)
                 continue
             except (SQLAlchemyError, OSError) as error:
@@ -79,16 +79,16 @@ class Sweeper:
 
     async def _look(self, *, are_all_due: bool) -> None:
         self._wake.clear()
-        missing = await self._catch_up.city(Missed.WORKER)
+        missing = await self._gap_backfill.city(Missed.WORKER)
         is_missing = bool(missing)
         agents = self._all() if missing or are_all_due else self._next()
-        missing += await self._catch_up.look_for_invitations(agents, Missed.WORKER)
+        missing += await self._gap_backfill.look_for_invitations(agents, Missed.WORKER)
         if missing and not is_missing:
-            missing += await self._catch_up.run(Missed.WORKER)
+            missing += await self._gap_backfill.run(Missed.WORKER)
         self.deliveries = f"{missing} events came by no transaction, and were fetched" if missing else "ok"
 
     def _all(self) -> list[UserId]:
-        return [self._namespace.agent(agent.slug) for agent in self._agents.all()]
+        return [self._identities.agent(agent.slug) for agent in self._agents.all()]
 
     def _next(self) -> list[UserId]:
         """Whose turn it is, so that all have theirs within ``_ALL_AGENTS_S``."""

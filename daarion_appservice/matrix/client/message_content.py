@@ -33,14 +33,14 @@ _MAX_EXCERPT: Final = 250
 # --- from Matrix ---------------------------------------------------------------------------------------
 
 
-def read_message_content(event_type: str, content: Event, namespace: Identities) -> Content | None:
+def read_message_content(event_type: str, content: Event, identities: Identities) -> Content | None:
     """Read the content of an event of one of the types `MESSAGES`; None when it holds nothing to show."""
     if event_type == "m.sticker":
         return _read_sticker(content)
-    return _read_poll(content, namespace) if event_type in POLLS else _read_message(content, namespace)
+    return _read_poll(content, identities) if event_type in POLLS else _read_message(content, identities)
 
 
-def _read_message(content: Event, namespace: Identities) -> Content | None:
+def _read_message(content: Event, identities: Identities) -> Content | None:
     body, msgtype = optional_text(content, "body"), optional_text(content, "msgtype")
     if body is None or msgtype is None or msgtype.startswith("m.key.verification."):
         return None
@@ -55,7 +55,7 @@ def _read_message(content: Event, namespace: Identities) -> Content | None:
         # Of kinds that nobody here knows the body says it, as the specification wants.
         msgtype if is_shown_as_it_is else "m.text",
         media,
-        _read_mentions(content, said, html, namespace),
+        _read_mentions(content, said, html, identities),
     )
 
 
@@ -71,9 +71,9 @@ def msgtype_of_file(content: Event) -> str | None:
     return msgtype if msgtype in _MEDIA else None
 
 
-def _read_poll(content: Event, namespace: Identities) -> Content | None:
+def _read_poll(content: Event, identities: Identities) -> Content | None:
     body = poll_text(content)
-    return Content(body, mentions=_read_mentions(content, body, None, namespace)) if body else None
+    return Content(body, mentions=_read_mentions(content, body, None, identities)) if body else None
 
 
 def _read_sticker(content: Event) -> Content | None:
@@ -116,25 +116,25 @@ def _read_html(content: Event) -> str | None:
     return html_of(html) if html else None
 
 
-def _read_mentions(content: Event, body: str, html: str | None, namespace: Identities) -> tuple[SubjectId, ...]:
+def _read_mentions(content: Event, body: str, html: str | None, identities: Identities) -> tuple[SubjectId, ...]:
     users = (
         inner(content, "m.mentions").get("user_ids")
         if "m.mentions" in content
-        else _written(body, html or "", namespace)
+        else _written(body, html or "", identities)
     )
     if not isinstance(users, list):
         return ()
     subjects = (
-        namespace.subject(UserId(user)) for user in users[:_MAX_MENTIONS] if isinstance(user, str) and is_user_id(user)
+        identities.subject(UserId(user)) for user in users[:_MAX_MENTIONS] if isinstance(user, str) and is_user_id(user)
     )
     return tuple(dict.fromkeys(subject for subject in subjects if subject))
 
 
-def _written(body: str, html: str, namespace: Identities) -> list[str]:
+def _written(body: str, html: str, identities: Identities) -> list[str]:
     """Of ours whom the text names: a client of before spec 1.7 says by nothing else whom it means."""
     names = [f"@{name}" for name in names_in(body)]
     links = [unquote(link) for link in _LINK.findall(html)]
-    return [user for user in (*links, *names) if is_user_id(user) and namespace.is_ours(UserId(user))]
+    return [user for user in (*links, *names) if is_user_id(user) and identities.is_ours(UserId(user))]
 
 
 def _read_media(content: Event, body: str) -> Media | None:
@@ -165,7 +165,7 @@ def _number(info: Event, key: str) -> int | None:
 
 
 def message_content(
-    message: Message, answered: Message | None, namespace: Identities, *, is_private: bool = False
+    message: Message, answered: Message | None, identities: Identities, *, is_private: bool = False
 ) -> dict[str, Any]:
     """The content of the event that ``message`` becomes.
 
@@ -174,7 +174,7 @@ def message_content(
         is_private: it is said to one person alone, in a direct chat: there each message is for them, so it replies to nothing and
             mentions nobody. Clients would sound an alarm for each.
     """
-    content = _said(message, _meant(message, answered, is_private=is_private), namespace) | {MESSAGE_ID: message.id}
+    content = _said(message, _meant(message, answered, is_private=is_private), identities) | {MESSAGE_ID: message.id}
     if answered is not None and answered.matrix_event_id is not None and not is_private:
         content["m.relates_to"] = {"m.in_reply_to": {"event_id": answered.matrix_event_id}}
     return content
@@ -184,7 +184,7 @@ def edit_content(
     message: Message,
     answered: Message | None,
     original: EventId,
-    namespace: Identities,
+    identities: Identities,
     *,
     edit_id: str,
     told: Collection[SubjectId],
@@ -203,8 +203,8 @@ def edit_content(
     return {
         "msgtype": "m.text",
         "body": f"* {excerpt}",
-        "m.mentions": _mentions([subject for subject in meant if subject not in known], namespace),
-        "m.new_content": _said(message, meant, namespace),
+        "m.mentions": _mentions([subject for subject in meant if subject not in known], identities),
+        "m.new_content": _said(message, meant, identities),
         "m.relates_to": {"rel_type": "m.replace", "event_id": original},
         MESSAGE_ID: message.id,
         EDIT_ID: edit_id,
@@ -227,11 +227,11 @@ def reaction_content(original: EventId, reaction: Reaction) -> dict[str, Any]:
     return content | (dict.fromkeys(_SHORTCODES, reaction.shortcode) if reaction.shortcode else {})
 
 
-def _said(message: Message, meant: list[SubjectId], namespace: Identities) -> dict[str, Any]:
+def _said(message: Message, meant: list[SubjectId], identities: Identities) -> dict[str, Any]:
     content: dict[str, Any] = {
         "msgtype": message.msgtype,
         "body": message.body,
-        "m.mentions": _mentions(meant, namespace),
+        "m.mentions": _mentions(meant, identities),
     }
     if message.formatted_body is not None:
         content |= {"format": _HTML, "formatted_body": message.formatted_body}
@@ -240,8 +240,8 @@ def _said(message: Message, meant: list[SubjectId], namespace: Identities) -> di
     return content
 
 
-def _mentions(subjects: list[SubjectId], namespace: Identities) -> dict[str, Any]:
-    return {"user_ids": [namespace.user(subject) for subject in subjects]} if subjects else {}
+def _mentions(subjects: list[SubjectId], identities: Identities) -> dict[str, Any]:
+    return {"user_ids": [identities.user(subject) for subject in subjects]} if subjects else {}
 
 
 def _media(media: Media) -> dict[str, Any]:

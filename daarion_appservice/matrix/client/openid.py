@@ -33,9 +33,9 @@ log = structlog.get_logger()
 
 
 class OpenId:
-    def __init__(self, homeserver: Homeserver, namespace: Identities) -> None:
+    def __init__(self, homeserver: Homeserver, identities: Identities) -> None:
         self._homeserver = homeserver
-        self._namespace = namespace
+        self._identities = identities
 
     async def holder(self, token: str, server: str) -> UserId:
         """Whose OpenID token this is, made by the homeserver ``server``. Raises Forbidden, Unavailable."""
@@ -44,7 +44,7 @@ class OpenId:
         if not is_user_id(user):
             raise _invalid()
         self._check_ours(user.partition(":")[2])
-        if not self._namespace.is_person(user):
+        if not self._identities.is_person(user):
             raise Forbidden("openid_foreign", f"{user} is the city's own")
         return user
 
@@ -57,7 +57,7 @@ class OpenId:
             return user[1:].partition(":")[0]
 
     def _check_ours(self, server: str) -> None:
-        ours = self._namespace.domain
+        ours = self._identities.domain
         if server != ours:
             raise Forbidden("openid_foreign", f"only accounts of {ours} count here, and this one is of {server[:255]}")
 

@@ -31,9 +31,9 @@ class _Fields(Enum):
 
 
 class ProfileField:
-    def __init__(self, homeserver: Homeserver, namespace: Identities, name: str) -> None:
+    def __init__(self, homeserver: Homeserver, identities: Identities, name: str) -> None:
         self._homeserver = homeserver
-        self._bot = namespace.bot
+        self._bot = identities.bot
         self._name = name
         self._fields = _Fields.UNKNOWN
         self._asking = asyncio.Lock()

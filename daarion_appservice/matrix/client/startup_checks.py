@@ -39,24 +39,24 @@ log = structlog.get_logger()
 
 
 async def run_startup_checks(
-    homeserver: Homeserver, watch: HomeserverMonitor, settings: Settings, namespace: Identities
+    homeserver: Homeserver, monitor: HomeserverMonitor, settings: Settings, identities: Identities
 ) -> None:
     """Wait for the homeserver, then raise StartError unless it and we agree about who we are."""
     while True:
-        await _wait_for(homeserver, watch)
+        await _wait_for(homeserver, monitor)
         try:
-            await identify(homeserver, settings, namespace)
+            await identify(homeserver, settings, identities)
             await _ping(homeserver, settings)
         except HomeserverUnavailable as error:
             # It was there a moment ago: it is just being stopped, or started.
-            watch.reason = str(error)
+            monitor.reason = str(error)
             await asyncio.sleep(_SLOWEST_PROBE_S)
         else:
-            watch.found()
+            monitor.found()
             return
 
 
-async def _wait_for(homeserver: Homeserver, watch: HomeserverMonitor) -> None:
+async def _wait_for(homeserver: Homeserver, monitor: HomeserverMonitor) -> None:
     loop = asyncio.get_running_loop()
     logged_help, begun, pause_s = "", loop.time(), _FIRST_PROBE_S
     while True:
@@ -66,7 +66,7 @@ async def _wait_for(homeserver: Homeserver, watch: HomeserverMonitor) -> None:
                 await homeserver.versions()
         except (HomeserverUnreachable, HomeserverRefused) as error:
             if isinstance(error, HomeserverRefused) and is_busy(error):
-                watch.reason = str(error)
+                monitor.reason = str(error)
                 await asyncio.sleep(_SLOWEST_PROBE_S)
                 continue
             if isinstance(error, HomeserverRefused) and error.status == 401:
@@ -77,20 +77,20 @@ async def _wait_for(homeserver: Homeserver, watch: HomeserverMonitor) -> None:
                 ExitCode.HOMESERVER_REFUSED,
             ) from error
         except (HomeserverUnavailable, TimeoutError) as error:
-            watch.reason = str(error) or f"{homeserver.address} did not answer within {_TELL_AFTER_S:.0f} seconds"
+            monitor.reason = str(error) or f"{homeserver.address} did not answer within {_TELL_AFTER_S:.0f} seconds"
             is_late = loop.time() - begun >= _TELL_AFTER_S
             help_ = await homeserver_advice(homeserver.address, error) or (_NOT_RUNNING if is_late else "")
             # A homeserver that comes up with TLS, or without, while it is waited for has its own advice then.
             if help_ and help_ != logged_help and not (logged_help and help_ == _NOT_RUNNING):
                 logged_help = help_
-                log.warning("homeserver_away", address=homeserver.address, reason=watch.reason, help=help_)
+                log.warning("homeserver_away", address=homeserver.address, reason=monitor.reason, help=help_)
         else:
             return
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 1.5, _SLOWEST_PROBE_S)
 
 
-async def identify(homeserver: Homeserver, settings: Settings, namespace: Identities) -> None:
+async def identify(homeserver: Homeserver, settings: Settings, identities: Identities) -> None:
     """Raise StartError unless the homeserver takes our token and is the one that the configuration means."""
     try:
         me = await homeserver.whoami()
@@ -111,7 +111,7 @@ async def identify(homeserver: Homeserver, settings: Settings, namespace: Identi
             "and give Synapse the new file; or point homeserver.address to the right Synapse.",
             ExitCode.HOMESERVER_REFUSED,
         )
-    if me != namespace.bot:
+    if me != identities.bot:
         raise StartError(
             f"Synapse knows this application service's bot as @{localpart}, but appservice.bot says "
             f"{settings.appservice.bot}.",

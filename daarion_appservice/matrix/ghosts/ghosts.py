@@ -56,16 +56,16 @@ class Ghosts:
         self,
         homeserver: Homeserver,
         database: Database,
-        namespace: Identities,
+        identities: Identities,
         members: MemberLog,
-        occupancy: OnlineMembers,
+        online_members: OnlineMembers,
         publish: Publish,
     ) -> None:
         self._homeserver = homeserver
         self._members = members
-        self._occupancy = occupancy
+        self._online_members = online_members
         self._database = database
-        self._namespace = namespace
+        self._identities = identities
         self._publish = publish
         self._known: dict[UserId, Ghost] = {}
         self._locks: defaultdict[UserId, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -138,7 +138,7 @@ class Ghosts:
         # Nobody ever signs in as a ghost, so sessions tell the two apart.
         foreign = [device for device in await self._homeserver.devices(user) if device != CITY_DEVICE]
         if foreign:
-            setting = ", or set appservice.bot to another name" if user == self._namespace.bot else ""
+            setting = ", or set appservice.bot to another name" if user == self._identities.bot else ""
             raise HomeserverRefused(
                 409,
                 ACCOUNT_TAKEN,
@@ -169,8 +169,8 @@ class Ghosts:
 
     def is_in(self, user: UserId, room: Room) -> bool:
         """Whether a ghost is a member of a room, as far as we know."""
-        subject = self._namespace.subject(user)
-        return subject is not None and self._occupancy.is_member(room.id, subject)
+        subject = self._identities.subject(user)
+        return subject is not None and self._online_members.is_member(room.id, subject)
 
     async def ensure_joined(self, user: UserId, room: Room, *, invite: bool = False, anew: bool = False) -> None:
         """Have a ghost in a city room; by invitation, if the room wants one, only where the city itself wants it there.
@@ -199,7 +199,7 @@ class Ghosts:
         except HomeserverRefused as error:
             if error.status != 403 or is_unregistered(error):
                 raise
-            await self._homeserver.invite(room, user, as_user=self._namespace.bot)
+            await self._homeserver.invite(room, user, as_user=self._identities.bot)
             await self._homeserver.join(room, as_user=user)
 
     async def is_kept_out(self, user: UserId, room: Room) -> bool:
@@ -210,7 +210,7 @@ class Ghosts:
         assert room.matrix_room_id is not None
         try:
             event = await self._homeserver.state_event(
-                room.matrix_room_id, "m.room.member", user, as_user=self._namespace.bot
+                room.matrix_room_id, "m.room.member", user, as_user=self._identities.bot
             )
         except HomeserverRefused:
             return False
@@ -220,12 +220,12 @@ class Ghosts:
             return True
         async with self._database.transaction() as tx:
             await tx.rooms.hold(room.id)
-            stands = restriction_after(event, user, await tx.standings.get(room.id, user))
+            stands = restriction_after(event, user, await tx.restrictions.get(room.id, user))
             if stands is None or stands.standing is RestrictionKind.INVITED:
                 return False
             if stands.standing is RestrictionKind.KICKED and await tx.outbox.moving(room.id, [user]):
                 return True  # it was known, and they have asked to come in again since
-            await tx.standings.put(room.id, user, stands, now_ms=time_ms(event))
+            await tx.restrictions.put(room.id, user, stands, now_ms=time_ms(event))
             happened = await self._members.removed(tx, room.id, user)
         publish_all(self._publish, happened)
         return True
@@ -241,7 +241,7 @@ class Ghosts:
 
     async def _check_not_put_out(self, user: UserId, room: Room) -> None:
         async with self._database.reading() as tx:
-            stands = await tx.standings.get(room.id, user)
+            stands = await tx.restrictions.get(room.id, user)
         if stands is not None and stands.standing is not RestrictionKind.INVITED:
             raise HomeserverRefused(403, PUT_OUT, f"{user} was put out of the room {room.slug} ({stands.standing})")
 

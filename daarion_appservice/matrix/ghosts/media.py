@@ -69,9 +69,9 @@ class Incoming:
 class MediaRepository:
     """All calls raise HomeserverUnavailable or HomeserverRefused."""
 
-    def __init__(self, homeserver: Homeserver, watch: HomeserverMonitor, ghosts: Ghosts) -> None:
+    def __init__(self, homeserver: Homeserver, monitor: HomeserverMonitor, ghosts: Ghosts) -> None:
         self._homeserver = homeserver
-        self._watch = watch
+        self._monitor = monitor
         self._ghosts = ghosts
         self._limit: int | None = None
         self._ask_again_s = 0.0
@@ -149,8 +149,8 @@ class MediaRepository:
 
     def _check_up(self) -> None:
         """While the homeserver is known to be gone, nobody has to wait to learn that."""
-        if not self._watch.is_up:
-            raise HomeserverUnavailable(self._watch.reason or "not asked yet")
+        if not self._monitor.is_up:
+            raise HomeserverUnavailable(self._monitor.reason or "not asked yet")
 
 
 async def _address_in(response: aiohttp.ClientResponse) -> str:

@@ -28,10 +28,10 @@ log = structlog.get_logger()
 
 
 class RoleFieldWriter:
-    def __init__(self, homeserver: Homeserver, ghosts: Ghosts, namespace: Identities) -> None:
+    def __init__(self, homeserver: Homeserver, ghosts: Ghosts, identities: Identities) -> None:
         self._ghosts = ghosts
-        self._namespace = namespace
-        self._field = ProfileField(homeserver, namespace, FIELD)
+        self._identities = identities
+        self._field = ProfileField(homeserver, identities, FIELD)
         self._is_refusal_told = False
 
     def ask_again(self) -> None:
@@ -40,7 +40,7 @@ class RoleFieldWriter:
 
     async def show(self, agent: Agent) -> None:
         """Have it stand in the profile. Raises HomeserverUnavailable, HomeserverRateLimited, or that the ghost is not registered."""
-        await self._show(self._namespace.agent(agent.slug), role_text(agent))
+        await self._show(self._identities.agent(agent.slug), role_text(agent))
 
     async def clear(self, user: UserId) -> None:
         """Have nothing stand there. Raises as ``show``."""

@@ -22,9 +22,9 @@ log = structlog.get_logger()
 
 
 class StatusTextWriter:
-    def __init__(self, homeserver: Homeserver, ghosts: Ghosts, namespace: Identities) -> None:
+    def __init__(self, homeserver: Homeserver, ghosts: Ghosts, identities: Identities) -> None:
         self._ghosts = ghosts
-        self._field = ProfileField(homeserver, namespace, FIELD)
+        self._field = ProfileField(homeserver, identities, FIELD)
         self._refused: dict[UserId, str | None] = {}
         """What the homeserver would not take, so that it is not asked again for the same."""
 

@@ -104,14 +104,14 @@ class Confirmation:
         self,
         homeserver: Homeserver,
         database: Database,
-        namespace: Identities,
+        identities: Identities,
         types: Collection[str],
         registry: CollectorRegistry,
         now_ms: NowMs,
     ) -> None:
         self._homeserver = homeserver
         self._database = database
-        self._namespace = namespace
+        self._identities = identities
         self._types = types
         """Of events that anything comes of."""
         self._now_ms = now_ms
@@ -206,17 +206,17 @@ class Confirmation:
 
     async def _viewers(self, tx: Transaction, room: Room) -> list[UserId]:
         """Who of ours can be asked as: whoever looks after the room, and where they were put out of it, others."""
-        keeper = self._namespace.service_user(room)
+        keeper = self._identities.service_user(room)
         members = await tx.members.of_room(room.id) if room.agent is None else []
-        ghosts = [member.user_id for member in members if self._namespace.is_ours(member.user_id)]
+        ghosts = [member.user_id for member in members if self._identities.is_ours(member.user_id)]
         return [keeper, *ghosts[:_SPARE_VIEWERS]]
 
     def _invites_agent(self, event: Event) -> bool:
         is_invitation = text(content_of(event), "membership") == "invite"
-        return is_invitation and self._namespace.is_ours(UserId(text(event, "state_key")))
+        return is_invitation and self._identities.is_ours(UserId(text(event, "state_key")))
 
     def _is_local(self, user: UserId) -> bool:
-        return user.partition(":")[2] == self._namespace.domain
+        return user.partition(":")[2] == self._identities.domain
 
     # --- asking -----------------------------------------------------------------------------------------------
 
@@ -311,7 +311,7 @@ class Confirmation:
             else:
                 others.append((of_key[-1], event))
         if known is not None:
-            more = differences(self._namespace, doubtful.room, known, current)
+            more = differences(self._identities, doubtful.room, known, current)
             others += [(doubtful.states[-1][0], event) for event in more if key_of(event) not in rows]
         again = await self._again([event for _, event in others])
         for row, event in others:
@@ -348,7 +348,7 @@ class Confirmation:
             current = await read_state(self._homeserver, room.matrix_room_id, (), whole=True, viewers=viewers)
         except NotShown:
             return []
-        events = list(differences(self._namespace, room, known, current))
+        events = list(differences(self._identities, room, known, current))
         again = await self._again(events)
         return [ConfirmedState(event, is_again=True) for event in events if event_id_of(event) in again]
 

@@ -46,8 +46,8 @@ log = structlog.get_logger()
 class DirectChatHandlers:
     """Each call is part of the transaction that marks its event done."""
 
-    def __init__(self, namespace: Identities, agents: AgentDirectory, now_ms: NowMs, new_id: NewId) -> None:
-        self._namespace = namespace
+    def __init__(self, identities: Identities, agents: AgentDirectory, now_ms: NowMs, new_id: NewId) -> None:
+        self._identities = identities
         self._agents = agents
         self._now_ms = now_ms
         self._new_id = new_id
@@ -90,17 +90,17 @@ class DirectChatHandlers:
                 # Taken back, or declined.
                 await tx.invitations.settled(user, room_of(event))
             return []
-        if not is_user_id(user) or not self._namespace.is_ours(user) or self._namespace.is_ours(sender_of(event)):
+        if not is_user_id(user) or not self._identities.is_ours(user) or self._identities.is_ours(sender_of(event)):
             return []
         reason = self._reason(user, agents_only=agents_only)
         # A room to be adopted is one that has a name.
-        may_be_adopted = user == self._namespace.bot and not _is_direct(event) and _has_name(event)
+        may_be_adopted = user == self._identities.bot and not _is_direct(event) and _has_name(event)
         after_ms = _ADOPTED_WITHIN_MS if may_be_adopted else 0
         return await self._decline(tx, event, reason, after_ms=after_ms) if reason else []
 
     def _reason(self, user: UserId, *, agents_only: bool) -> str | None:
         """Why one of ours does not come; None for one who may."""
-        match self._namespace.describe(user):
+        match self._identities.describe(user):
             case (AuthorKind.AGENT, slug):
                 return None if self._agents.get(AgentSlug(slug)) else NO_SUCH_AGENT
             case _ if agents_only:
@@ -128,7 +128,7 @@ class DirectChatHandlers:
     async def member(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
         """Who comes and goes decides whether the chat goes on, and in whose company the agent is."""
         membership = text(content_of(event), "membership")
-        is_about_agent = text(event, "state_key") == self._namespace.service_user(chat)
+        is_about_agent = text(event, "state_key") == self._identities.service_user(chat)
         was = text(inner(inner(event, "unsigned"), "prev_content"), "membership")
         if membership in {was, "join" if is_about_agent else "invite"}:
             return []
@@ -161,9 +161,9 @@ class DirectChatHandlers:
     def _invited_agent(self, event: Event) -> AgentSlug | None:
         user = UserId(text(event, "state_key"))
         is_invitation = text(content_of(event), "membership") == "invite"
-        if not is_invitation or not is_user_id(user) or not self._namespace.is_person(sender_of(event)):
+        if not is_invitation or not is_user_id(user) or not self._identities.is_person(sender_of(event)):
             return None
-        match self._namespace.describe(user):
+        match self._identities.describe(user):
             case (AuthorKind.AGENT, slug):
                 agent = self._agents.get(AgentSlug(slug))
                 return agent.slug if agent else None

@@ -1,7 +1,7 @@
 """Who comes, goes, is put out or invited, and is called what, as Matrix tells it.
 
 Runs inside the transaction that marks its event done. What somebody who looks after a room does to a ghost is kept as how it
-stands there (``standings``); people on Matrix are held off by their homeserver.
+stands there (``restrictions``); people on Matrix are held off by their homeserver.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ..client.membership_events import moderation_reason, restriction_after
 
 
 class MemberEvents:
-    def __init__(self, namespace: Identities, members: MemberLog, now_ms: NowMs) -> None:
-        self._namespace = namespace
+    def __init__(self, identities: Identities, members: MemberLog, now_ms: NowMs) -> None:
+        self._identities = identities
         self._members = members
         self._now_ms = now_ms
 
@@ -33,11 +33,11 @@ class MemberEvents:
 
     async def _member(self, tx: Transaction, room: Room, event: Event, *, is_again: bool = False) -> list[CityEvent]:
         user, content = UserId(text(event, "state_key")), content_of(event)
-        if not is_user_id(user) or self._namespace.subject(user) is None:
+        if not is_user_id(user) or self._identities.subject(user) is None:
             return []
         await tx.rooms.hold(room.id)
         lifted: list[CityEvent] = []
-        if self._namespace.is_ours(user):
+        if self._identities.is_ours(user):
             lifted = await self._note_standing(tx, room, user, event, is_again=is_again)
         if content.get("membership") == "join":
             return [*await self._members.join(tx, room.id, [read_member(room.id, user, content)]), *lifted]
@@ -59,18 +59,18 @@ class MemberEvents:
         self, tx: Transaction, room: Room, user: UserId, event: Event, *, is_again: bool
     ) -> list[CityEvent]:
         """How a ghost stands in the room from now on; returns what to publish when a ban is lifted."""
-        before = await tx.standings.get(room.id, user)
+        before = await tx.restrictions.get(room.id, user)
         if is_again and before is None and content_of(event).get("membership") == "leave":
             # Whether it put the ghost out, or took back a ban, was decided when it was handled first.
             return []
         now = restriction_after(event, user, before)
         if now is not None:
-            await tx.standings.put(room.id, user, now, now_ms=self._now_ms())
+            await tx.restrictions.put(room.id, user, now, now_ms=self._now_ms())
             return []
         if before is None:
             return []
-        await tx.standings.forget(room.id, user)
-        who = self._namespace.describe(user)
+        await tx.restrictions.forget(room.id, user)
+        who = self._identities.describe(user)
         is_agent = isinstance(who, tuple) and who[0] is AuthorKind.AGENT
         # Agents live where the registry says, unless they may not.
         return [RegistryChanged()] if is_agent and before.standing is RestrictionKind.BANNED else []

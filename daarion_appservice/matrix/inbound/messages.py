@@ -55,8 +55,8 @@ _MAX_ID_CHARS: Final = 255
 
 
 class MessageEvents:
-    def __init__(self, namespace: Identities, messages: Messages, changes: MessageEdits, reactions: Reactions) -> None:
-        self._namespace = namespace
+    def __init__(self, identities: Identities, messages: Messages, changes: MessageEdits, reactions: Reactions) -> None:
+        self._identities = identities
         self._messages = messages
         self._changes = changes
         self._reactions = reactions
@@ -74,18 +74,18 @@ class MessageEvents:
         return works
 
     def _read(self, event_type: str, content: Event) -> None:
-        said = read_message_content(event_type, content, self._namespace)
+        said = read_message_content(event_type, content, self._identities)
         if said is not None and "@" in said.body:
             prose_of(said.body)
 
     def _is_echo(self, event: Event) -> bool:
-        return MESSAGE_ID in content_of(event) and self._namespace.is_ours(sender_of(event))
+        return MESSAGE_ID in content_of(event) and self._identities.is_ours(sender_of(event))
 
     async def message(
         self, tx: Transaction, room: Room, event: Event, *, before: MessageId | None = None
     ) -> list[CityEvent]:
         """One of ``MESSAGES``: something new, or an edit. ``before`` is the message that it stands before."""
-        content, is_ours = content_of(event), self._namespace.is_ours(sender_of(event))
+        content, is_ours = content_of(event), self._identities.is_ours(sender_of(event))
         original = replaced(content)
         if original is not None:
             if is_ours and MESSAGE_ID in content:
@@ -116,7 +116,9 @@ class MessageEvents:
         author = await self._author(tx, room, sender_of(event))
         # An edit repeats the whole message; taken as a new one it would stand there twice.
         is_new = author is not None and not replaced(content)
-        said = _shown(read_message_content(type_of(event), content, self._namespace), room, content) if is_new else None
+        said = (
+            _shown(read_message_content(type_of(event), content, self._identities), room, content) if is_new else None
+        )
         if author is None or said is None:
             return []
         happened = await self._messages.receive(
@@ -151,7 +153,7 @@ class MessageEvents:
         """``m.reaction``."""
         content, event_id = content_of(event), event_id_of(event)
         reaction_id = optional_text(content, REACTION_ID)
-        if reaction_id and self._namespace.is_ours(sender_of(event)):
+        if reaction_id and self._identities.is_ours(sender_of(event)):
             # The room first, as whoever takes the reaction back does: the other way round each waits for the other.
             await tx.rooms.hold_any(room.id)
             await tx.reactions.arrived(ReactionId(reaction_id), event_id)
@@ -200,7 +202,7 @@ class MessageEvents:
 
     async def has_relation(self, tx: Transaction, event: Event) -> bool:
         """Return whether the city has this edit or reaction; of its own it also has those whose event is not known yet."""
-        content, event_id, is_ours = content_of(event), event_id_of(event), self._namespace.is_ours(sender_of(event))
+        content, event_id, is_ours = content_of(event), event_id_of(event), self._identities.is_ours(sender_of(event))
         if type_of(event) == "m.reaction":
             reaction_id = optional_text(content, REACTION_ID) if is_ours else None
             own = await tx.reactions.get(ReactionId(reaction_id)) if reaction_id else None
@@ -255,7 +257,7 @@ class MessageEvents:
     ) -> list[CityEvent]:
         content = content_of(event)
         new_content = inner(content, "m.new_content")
-        said = _shown(read_message_content(type_of(event), new_content, self._namespace), room, new_content)
+        said = _shown(read_message_content(type_of(event), new_content, self._identities), room, new_content)
         editor = await self._author(tx, room, sender_of(event))
         if said is None or editor is None or (room.archived and history is None):
             return []
@@ -292,7 +294,7 @@ class MessageEvents:
 
     async def _author(self, tx: Transaction, room: Room, user: UserId, *, staff_too: bool = False) -> Author | None:
         """Who sent it; None for the city's own staff, who are nobody there."""
-        who = self._namespace.describe(user)
+        who = self._identities.describe(user)
         if isinstance(who, ServiceUser):
             return Author(AuthorKind.MATRIX, user, user) if staff_too else None
         kind, author_id = who

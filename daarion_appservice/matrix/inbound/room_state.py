@@ -26,8 +26,8 @@ log = structlog.get_logger()
 
 
 class RoomStateEvents:
-    def __init__(self, namespace: Identities, rooms: Rooms) -> None:
-        self._namespace = namespace
+    def __init__(self, identities: Identities, rooms: Rooms) -> None:
+        self._identities = identities
         self._rooms = rooms
         self._replaced: set[MatrixRoomId] = set()
         """Matrix rooms that say they were: how these are closed is not how the city's rooms are governed."""
@@ -127,14 +127,14 @@ class RoomStateEvents:
 
     async def bot(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """``m.room.member``: somebody put our bot out of the room, or lets it in again."""
-        is_bots = text(event, "state_key") == self._namespace.bot
+        is_bots = text(event, "state_key") == self._identities.bot
         return [RoomCheckRequested(room.id)] if is_bots and text(content_of(event), "membership") in _TURNS else []
 
     def _governs(self, event: Event) -> bool:
         return _is_state(event) and room_of(event) not in self._replaced
 
     def _is_own(self, event: Event) -> bool:
-        return self._namespace.is_ours(sender_of(event))
+        return self._identities.is_ours(sender_of(event))
 
 
 def _is_state(event: Event) -> bool:

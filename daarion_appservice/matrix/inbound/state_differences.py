@@ -20,29 +20,29 @@ class Known:
     """What the city knew of a room before the room's state was read."""
 
     members: Mapping[UserId, Member]
-    standings: Mapping[UserId, Restriction]
+    restrictions: Mapping[UserId, Restriction]
     moving: frozenset[UserId]
     """Ghosts that have joined or left in the city, and not on Matrix yet."""
 
 
 async def read_known(tx: Transaction, room: Room) -> Known:
     members = {member.user_id: member for member in await tx.members.of_room(room.id)}
-    return Known(members, await tx.standings.of_room(room.id), frozenset(await tx.outbox.moving(room.id)))
+    return Known(members, await tx.restrictions.of_room(room.id), frozenset(await tx.outbox.moving(room.id)))
 
 
-def differences(namespace: Identities, room: Room, known: Known, current: CurrentState) -> Iterator[Event]:
+def differences(identities: Identities, room: Room, known: Known, current: CurrentState) -> Iterator[Event]:
     """The current events (`CurrentState.now`) of all keys of which the city knows something else."""
     for event_type, is_known in _RULES.items():
         event = current.now((event_type, ""))
         if not is_known(room, event):
             yield event
     users = {UserId(key) for event_type, key in current.events if event_type == "m.room.member"}
-    for user in sorted(users | known.members.keys() | known.standings.keys()):
+    for user in sorted(users | known.members.keys() | known.restrictions.keys()):
         event = current.now(("m.room.member", user))
-        if namespace.subject(user) is None or user in known.moving:
+        if identities.subject(user) is None or user in known.moving:
             continue
         if _member(room, user, event) != known.members.get(user) or (
-            namespace.is_ours(user) and not _is_standing_known(known.standings.get(user), user, event)
+            identities.is_ours(user) and not _is_standing_known(known.restrictions.get(user), user, event)
         ):
             yield event
 

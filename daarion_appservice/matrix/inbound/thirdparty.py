@@ -44,11 +44,11 @@ JSON = dict[str, Any]
 
 
 class ThirdParty:
-    def __init__(self, database: Database, agents: AgentDirectory, namespace: Identities, *, hs_token: str) -> None:
+    def __init__(self, database: Database, agents: AgentDirectory, identities: Identities, *, hs_token: str) -> None:
         self._check_token = HomeserverToken(hs_token).check
         self._database = database
         self._agents = agents
-        self._namespace = namespace
+        self._identities = identities
 
     def install(self, app: web.Application) -> None:
         prefix = "/_matrix/app/v1/thirdparty"
@@ -79,7 +79,7 @@ class ThirdParty:
     async def _user(self, request: web.Request) -> web.Response:
         self._check(request)
         user = UserId(_parameter(request, "userid"))
-        match self._namespace.describe(user):
+        match self._identities.describe(user):
             case AuthorKind.AGENT, slug:
                 agent = self._agents.get(AgentSlug(slug))
                 return _answer([] if agent is None else [self._agent(agent)])
@@ -93,7 +93,7 @@ class ThirdParty:
 
     async def _location(self, request: web.Request) -> web.Response:
         self._check(request)
-        slug = self._namespace.room_slug(_parameter(request, "alias"))
+        slug = self._identities.room_slug(_parameter(request, "alias"))
         return _answer([self._room(room) for room in await self._rooms() if room.slug == slug])
 
     async def _rooms(self) -> list[Room]:
@@ -109,14 +109,14 @@ class ThirdParty:
 
     def _agent(self, agent: Agent) -> JSON:
         return {
-            "userid": self._namespace.agent(agent.slug),
+            "userid": self._identities.agent(agent.slug),
             "protocol": PROTOCOL,
             "fields": {"slug": agent.slug, "name": agent.display_name},
         }
 
     def _room(self, room: Room) -> JSON:
         return {
-            "alias": self._namespace.room_alias(room.slug),
+            "alias": self._identities.room_alias(room.slug),
             "protocol": PROTOCOL,
             "fields": {"room": room.slug, "name": room.name},
         }

@@ -5,7 +5,7 @@ happened is published after the commit; a crash before it leaves everything as i
 batch is taken back and its events are handled one by one: the failing event is tried again after a while, with the
 rest of its room waiting behind it, and after ``MAX_ATTEMPTS`` it becomes a dead letter and its room goes on.
 
-Whenever the homeserver was away, and at the start, it may have lost what it had not delivered; then all waits until ``catch_up``
+Whenever the homeserver was away, and at the start, it may have lost what it had not delivered; then all waits until ``gap_backfill``
 has put that in its place.
 """
 
@@ -56,8 +56,8 @@ class InboundWorker:
         self,
         database: Database,
         handlers: EventHandlers,
-        watch: HomeserverMonitor,
-        catch_up: GapBackfill,
+        monitor: HomeserverMonitor,
+        gap_backfill: GapBackfill,
         confirmation: Confirmation,
         publish: Publish,
         now_ms: NowMs,
@@ -67,20 +67,20 @@ class InboundWorker:
         """``on_event`` is told of each event that is about to be handled; it returns at once and never raises."""
         self._database = database
         self._handlers = handlers
-        self._watch = watch
-        self._catch_up = catch_up
+        self._monitor = monitor
+        self._gap_backfill = gap_backfill
         self._confirmation = confirmation
         self._publish = publish
         self._now_ms = now_ms
         self._on_event = on_event
-        self._turn = catch_up.turn
+        self._turn = gap_backfill.turn
         self._held_back: Counter[str] = Counter()
         self._stored = asyncio.Event()
         self._pruned_at_ms = 0
         self._complete_since_absence: int | None = None
         """The last absence of the homeserver after which nothing is missing; None: not known yet."""
         self._was_complete = False
-        watch.on_return(self.wake)
+        monitor.on_return(self.wake)
 
     def wake(self) -> None:
         """Something new is in the inbox."""
@@ -125,7 +125,7 @@ class InboundWorker:
                     retry_at_ms = await self._handle_waiting()
                 await self._prune()
             except HomeserverUnavailable as error:
-                self._watch.lost(error)
+                self._monitor.lost(error)
                 await asyncio.sleep(_AWAY_PAUSE_S)
                 continue
             except (SQLAlchemyError, OSError) as error:
@@ -144,13 +144,13 @@ class InboundWorker:
 
     @property
     def _may_have_gaps(self) -> bool:
-        return self._complete_since_absence != self._watch.absences
+        return self._complete_since_absence != self._monitor.absences
 
     async def _fill_gaps(self) -> None:
         while self._may_have_gaps:
-            await self._watch.wait_up()
-            absence = self._watch.absences
-            await self._catch_up.run(Missed.ABSENCE if self._was_complete else Missed.START)
+            await self._monitor.wait_up()
+            absence = self._monitor.absences
+            await self._gap_backfill.run(Missed.ABSENCE if self._was_complete else Missed.START)
             self._was_complete = True
             self._complete_since_absence = absence
 

@@ -40,20 +40,20 @@ class ReceiptSender:
     def __init__(
         self,
         homeserver: Homeserver,
-        watch: HomeserverMonitor,
+        monitor: HomeserverMonitor,
         database: Database,
-        namespace: Identities,
+        identities: Identities,
         ghosts: Ghosts,
-        occupancy: OnlineMembers,
+        online_members: OnlineMembers,
         *,
         on_spoke: Callable[[UserId], None],
     ) -> None:
         self._homeserver = homeserver
-        self._watch = watch
+        self._monitor = monitor
         self._database = database
-        self._namespace = namespace
+        self._identities = identities
         self._ghosts = ghosts
-        self._occupancy = occupancy
+        self._online_members = online_members
         self._on_spoke = on_spoke
         self._wishes: dict[_Key, tuple[int, MessageId]] = {}
         """What is to be told, with its place in the room's history; the newest wins."""
@@ -62,14 +62,14 @@ class ReceiptSender:
         self._is_running = False
 
     def follow(self, event: LocalUserRead) -> None:
-        key = event.room_id, self._namespace.author(event.author)
+        key = event.room_id, self._identities.author(event.author)
         if (
             not self._is_running
-            or not self._watch.is_up
+            or not self._monitor.is_up
             or event.seq <= self._reached(key)
             or (key not in self._wishes and len(self._wishes) >= _MOST_WAITING)
             or not self._ghosts.is_known(key[1])
-            or not self._occupancy.is_member(event.room_id, event.author.subject)
+            or not self._online_members.is_member(event.room_id, event.author.subject)
         ):
             return
         self._wishes[key] = event.seq, event.message_id
@@ -109,7 +109,7 @@ class ReceiptSender:
                 return
             await self._homeserver.send_receipt(room.matrix_room_id, message.matrix_event_id, as_user=user)
         except HomeserverUnavailable as error:
-            self._watch.lost(error)
+            self._monitor.lost(error)
         except (HomeserverRefused, SQLAlchemyError, OSError) as error:
             log.debug("receipt_not_told", user=user, error=str(error))
         else:

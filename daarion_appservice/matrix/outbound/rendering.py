@@ -33,10 +33,10 @@ class OutgoingEvent:
 
 
 class OutboxRenderer:
-    def __init__(self, messages: Messages, members: MemberLog, namespace: Identities) -> None:
+    def __init__(self, messages: Messages, members: MemberLog, identities: Identities) -> None:
         self._messages = messages
         self._members = members
-        self._namespace = namespace
+        self._identities = identities
 
     async def write(self, tx: Transaction, row: OutboxRow) -> OutgoingEvent | None:
         """None when there is nothing left to tell, or nobody on Matrix knows what it is about."""
@@ -50,7 +50,7 @@ class OutboxRenderer:
                 return await self._edit(tx, row, message)
             case OutboxKind.DELETE | OutboxKind.REMOVE:
                 sender = message.author if row.kind is OutboxKind.DELETE else None
-                author = self._namespace.author(message.author)
+                author = self._identities.author(message.author)
                 return _redaction(sender, message.matrix_event_id, message.created_at_ms, edits_by=author)
             case OutboxKind.REACT | OutboxKind.UNREACT:
                 return await self._reaction(tx, row, message)
@@ -100,7 +100,7 @@ class OutboxRenderer:
         return [await self._messages.given_up(tx, message, error)]
 
     async def _move(self, tx: Transaction, row: OutboxRow, user: UserId) -> OutgoingEvent | None:
-        who, member = self._namespace.describe(user), await tx.members.get(row.room_id, user)
+        who, member = self._identities.describe(user), await tx.members.get(row.room_id, user)
         if isinstance(who, ServiceUser) or (row.kind is OutboxKind.JOIN and member is None):
             return None
         kind, name = who
@@ -111,7 +111,7 @@ class OutboxRenderer:
             return None
         answered = await tx.messages.get(message.reply_to) if message.reply_to else None
         is_private = await _is_private(tx, message)
-        content = message_content(message, answered, self._namespace, is_private=is_private)
+        content = message_content(message, answered, self._identities, is_private=is_private)
         return OutgoingEvent(message.author, message.created_at_ms, "m.room.message", content)
 
     async def _edit(self, tx: Transaction, row: OutboxRow, message: Message) -> OutgoingEvent | None:
@@ -134,7 +134,7 @@ class OutboxRenderer:
             message,
             await tx.messages.get(message.reply_to) if message.reply_to else None,
             original,
-            self._namespace,
+            self._identities,
             edit_id=row.txn_id,
             told=await tx.revisions.mentioned_before(revision) if revision else message.mentions,
             is_private=await _is_private(tx, message),

@@ -34,18 +34,18 @@ class TypingSender:
     def __init__(
         self,
         homeserver: Homeserver,
-        watch: HomeserverMonitor,
+        monitor: HomeserverMonitor,
         database: Database,
-        namespace: Identities,
-        occupancy: OnlineMembers,
+        identities: Identities,
+        online_members: OnlineMembers,
         *,
         on_spoke: Callable[[UserId], None],
     ) -> None:
         self._homeserver = homeserver
-        self._watch = watch
+        self._monitor = monitor
         self._database = database
-        self._namespace = namespace
-        self._occupancy = occupancy
+        self._identities = identities
+        self._online_members = online_members
         self._on_spoke = on_spoke
         self._wishes: dict[tuple[RoomId, UserId], bool] = {}
         """What is to be told; the newest wins."""
@@ -55,13 +55,13 @@ class TypingSender:
         self._is_running = False
 
     def follow(self, event: LocalUserTyping) -> None:
-        self._wish(event.room_id, self._namespace.author(event.author), typing=event.typing)
+        self._wish(event.room_id, self._identities.author(event.author), typing=event.typing)
 
     def posted(self, posted: MessagePosted) -> None:
         """Whoever has said it has typed it."""
         author = posted.message.author
         if author.kind is not AuthorKind.MATRIX:
-            self._wish(posted.message.room_id, self._namespace.author(author), typing=False)
+            self._wish(posted.message.room_id, self._identities.author(author), typing=False)
 
     async def run(self) -> None:
         """Tell the homeserver, until cancelled."""
@@ -82,7 +82,7 @@ class TypingSender:
         is_news = typing or (room, user) in self._typing or (room, user) in self._wishes
         if (
             not self._is_running
-            or not self._watch.is_up
+            or not self._monitor.is_up
             or not is_news
             or not self._may_be_there(room, user)
             or len(self._wishes) >= _MOST_WAITING
@@ -93,8 +93,8 @@ class TypingSender:
 
     def _may_be_there(self, room: RoomId, user: UserId) -> bool:
         """Who is in an agent's direct chats is not counted; agents type only where they are."""
-        subject = self._namespace.subject(user)
-        return subject is not None and (is_agent(subject) or self._occupancy.is_member(room, subject))
+        subject = self._identities.subject(user)
+        return subject is not None and (is_agent(subject) or self._online_members.is_member(room, subject))
 
     async def _tell(self, room_id: RoomId, user: UserId, *, typing: bool) -> None:
         try:
@@ -104,7 +104,7 @@ class TypingSender:
                 return
             await self._homeserver.set_typing(room.matrix_room_id, user, typing=typing, timeout_ms=_LASTS_MS)
         except HomeserverUnavailable as error:
-            self._watch.lost(error)
+            self._monitor.lost(error)
         except (HomeserverRefused, SQLAlchemyError, OSError) as error:
             log.debug("typing_not_told", user=user, error=str(error))
         else:

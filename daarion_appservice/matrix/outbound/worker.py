@@ -55,11 +55,11 @@ class OutboundWorker:
         self,
         database: Database,
         homeserver: Homeserver,
-        watch: HomeserverMonitor,
+        monitor: HomeserverMonitor,
         ghosts: Ghosts,
         agents: AgentDirectory,
         letters: OutboxRenderer,
-        namespace: Identities,
+        identities: Identities,
         publish: Publish,
         now_ms: NowMs,
         *,
@@ -68,11 +68,11 @@ class OutboundWorker:
     ) -> None:
         self._database = database
         self._homeserver = homeserver
-        self._watch = watch
+        self._monitor = monitor
         self._ghosts = ghosts
         self._agents = agents
         self._letters = letters
-        self._namespace = namespace
+        self._identities = identities
         self._publish = publish
         self._on_new_ghost = on_new_ghost
         self._on_spoke = on_spoke
@@ -97,7 +97,7 @@ class OutboundWorker:
         async with asyncio.TaskGroup() as lanes:
             while True:
                 self._wake.clear()
-                await self._watch.wait_up()
+                await self._monitor.wait_up()
                 try:
                     await self._open_lanes(lanes)
                 except (SQLAlchemyError, OSError) as error:
@@ -139,7 +139,7 @@ class OutboundWorker:
                     return
         except HomeserverUnavailable as error:
             # While it was asked why it had refused a letter.
-            self._watch.lost(error)
+            self._monitor.lost(error)
             self._held[room] = self._now_ms() + _AWAY_RETRY_MS
         except (SQLAlchemyError, OSError) as error:
             log.error("outbox_unavailable", error=str(error), help="the database does not answer; trying again")
@@ -154,7 +154,7 @@ class OutboundWorker:
 
     async def _deliver(self, row: OutboxRow) -> int | None:
         """Get one letter across, or give it up; returns when to try again if neither could be done now."""
-        await self._watch.wait_up()
+        await self._monitor.wait_up()
         if row.retry_at_ms > self._now_ms():
             return row.retry_at_ms
         async with self._database.reading() as tx:
@@ -168,13 +168,13 @@ class OutboundWorker:
         try:
             event_id = await self._send(letter, room, row)
         except HomeserverUnavailable as error:
-            self._watch.lost(error)
-            await self._watch.wait_up()
+            self._monitor.lost(error)
+            await self._monitor.wait_up()
             return await self._try_again(row, room, error)
         except HomeserverRefused as error:
             return await self._refused(row, letter, room, error)
         if event_id is not None:
-            self._watch.expect_echo()
+            self._monitor.expect_echo()
         self._on_spoke(self._user(letter))
         async with self._database.transaction() as tx:
             happened = await self._letters.arrived(tx, row, event_id)
@@ -213,7 +213,7 @@ class OutboundWorker:
         user = self._user(letter)
         # Whoever left, or was put out, does not come back for this; nor must it stay because they may not.
         is_in = room.agent is not None or self._ghosts.is_in(user, room)
-        keeper = self._namespace.service_user(room)
+        keeper = self._identities.service_user(room)
         if not is_in or row.id in self._mended:
             user = keeper
         redact = partial(
@@ -226,7 +226,7 @@ class OutboundWorker:
         return await redact(event, row.txn_id)
 
     def _user(self, letter: OutgoingEvent) -> UserId:
-        return self._namespace.bot if letter.sender is None else self._namespace.author(letter.sender)
+        return self._identities.bot if letter.sender is None else self._identities.author(letter.sender)
 
     async def _bring(self, user: UserId, sender: Author, room: Room, *, anew: bool = False) -> None:
         """Have somebody's ghost there, and in the room; citizens where Matrix lets them in, agents also where they live."""
@@ -273,7 +273,7 @@ class OutboundWorker:
         assert room.matrix_room_id is not None
         if room.agent is not None:
             return False
-        bot = self._namespace.bot
+        bot = self._identities.bot
         try:
             await self._homeserver.joined_members(room.matrix_room_id, as_user=bot)
             tombstone = await self._homeserver.state(room.matrix_room_id, "m.room.tombstone", as_user=bot) or {}
@@ -285,7 +285,7 @@ class OutboundWorker:
         """Whether trying once more may help, and what there is to do before."""
         if error.errcode == UNKNOWN_DEVICE:
             # An admin deleted the device, or deactivated the user, who then has lost name, picture and rooms as well.
-            for each in {user, self._namespace.service_user(room)}:
+            for each in {user, self._identities.service_user(room)}:
                 await self._ghosts.forget(each)
             return True
         if letter.sender is None or error.errcode == PUT_OUT:
@@ -305,7 +305,7 @@ class OutboundWorker:
         """Something went wrong that is not the letter's fault, unless everything else works and it goes wrong each time."""
         try:
             assert room.matrix_room_id is not None
-            await self._homeserver.joined_members(room.matrix_room_id, as_user=self._namespace.service_user(room))
+            await self._homeserver.joined_members(room.matrix_room_id, as_user=self._identities.service_user(room))
         except HomeserverUnavailable:
             return self._now_ms() + _AWAY_RETRY_MS
         except HomeserverRefused:

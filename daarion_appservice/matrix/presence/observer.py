@@ -58,21 +58,21 @@ class Observer:
     def __init__(
         self,
         homeserver: Homeserver,
-        watch: HomeserverMonitor,
+        monitor: HomeserverMonitor,
         ghosts: Ghosts,
-        namespace: Identities,
+        identities: Identities,
         people: UserPresence,
-        sight: ObserverCoverage,
+        observer_coverage: ObserverCoverage,
         typing: RemoteTyping,
         *,
         say_again_s: float,
     ) -> None:
         self._homeserver = homeserver
-        self._watch = watch
+        self._monitor = monitor
         self._ghosts = ghosts
-        self._user: UserId = namespace.observer
+        self._user: UserId = identities.observer
         self._people = people
-        self._sight = sight
+        self._observer_coverage = observer_coverage
         self._typing = typing
         self._say_again_s = say_again_s
         self._joined: set[MatrixRoomId] | None = None
@@ -81,7 +81,7 @@ class Observer:
         """The rooms that are looked on, and which of the city's each is."""
         self._attends = asyncio.Event()
         # A poll may hang in a connection that leads nowhere any more.
-        watch.on_return(sight.lose)
+        monitor.on_return(observer_coverage.lose)
 
     async def attend(self, rooms: Mapping[MatrixRoomId, RoomId]) -> None:
         """Be in these rooms: whoever is in one of them is seen. Asks only for what is not so already."""
@@ -140,17 +140,17 @@ class Observer:
     async def _look_on(self) -> None:
         since: str | None = None
         while True:
-            if not self._watch.is_up:
+            if not self._monitor.is_up:
                 # Another request may have found that out while a poll of ours was answered.
                 self._lose()
-                await self._watch.wait_up()
-            absences = self._watch.absences
+                await self._monitor.wait_up()
+            absences = self._monitor.absences
             token, since = since, None
             try:
                 with isolated("observer", "sync"):
                     since = await (self._look_again(token) if token else self._look_at_all())
             except HomeserverUnavailable as error:
-                self._watch.lost(error)
+                self._monitor.lost(error)
                 await self._look_away(_AWAY_PAUSE_S)
             except HomeserverRefused as error:
                 log.warning("observer_refused", error=str(error), help="people on Matrix are not seen; trying again")
@@ -158,7 +158,7 @@ class Observer:
             else:
                 if since is None:
                     await self._look_away(_REFUSED_PAUSE_S)
-            if self._watch.absences != absences:
+            if self._monitor.absences != absences:
                 since = None
 
     async def _look_away(self, pause_s: float) -> None:
@@ -167,24 +167,24 @@ class Observer:
         await asyncio.sleep(pause_s)
 
     def _lose(self) -> None:
-        self._sight.lose()
+        self._observer_coverage.lose()
         self._typing.clear()
 
     async def _look_at_all(self) -> str:
         rooms = self._rooms
-        self._sight.open()
+        self._observer_coverage.open()
         answer = await self._poll(None, 0)
         await self._people.take_all(_presence(answer))
         self._typing.take_all(answer, rooms)
-        self._sight.covers(frozenset(rooms.values()))
+        self._observer_coverage.covers(frozenset(rooms.values()))
         return str(answer["next_batch"])
 
     async def _look_again(self, since: str) -> str:
         rooms = self._rooms
         answer = await self._wait_for_change(since)
-        self._sight.told(await self._people.take(_presence(answer)))
+        self._observer_coverage.told(await self._people.take(_presence(answer)))
         self._typing.take(answer, rooms)
-        self._sight.covers(frozenset(rooms.values()))
+        self._observer_coverage.covers(frozenset(rooms.values()))
         return str(answer["next_batch"])
 
     async def _wait_for_change(self, since: str) -> JSON:
@@ -204,24 +204,24 @@ class Observer:
 
     async def _ask_about_moved(self) -> None:
         while True:
-            user = await self._sight.next_moved()
+            user = await self._observer_coverage.next_moved()
             try:
                 with isolated("observer", user):
                     await self._people.learn(user, self._ask)
             except HomeserverUnavailable as error:
-                self._watch.lost(error)
-                self._sight.put_back()
+                self._monitor.lost(error)
+                self._observer_coverage.put_back()
                 await asyncio.sleep(_AWAY_PAUSE_S)
             except HomeserverRefused as error:
                 log.debug("presence_refused", user=user, error=str(error))
                 # A refusal that concerns this user alone must not hold up the others.
                 if is_unregistered(error) or may_answer_later(error):
-                    self._sight.put_back()
+                    self._observer_coverage.put_back()
                     await asyncio.sleep(_REFUSED_PAUSE_S)
                 else:
-                    self._sight.settled()
+                    self._observer_coverage.settled()
             else:
-                self._sight.settled()
+                self._observer_coverage.settled()
 
     async def _ask(self, user: UserId) -> JSON:
         """As the observer: whom it does not see any more is offline to the city."""

@@ -29,8 +29,8 @@ SETTLE_S: Final = 1.0
 
 
 class ObserverCoverage:
-    def __init__(self, occupancy: OnlineMembers, *, settle_s: float = SETTLE_S) -> None:
-        self._occupancy = occupancy
+    def __init__(self, online_members: OnlineMembers, *, settle_s: float = SETTLE_S) -> None:
+        self._online_members = online_members
         self._settle_s = settle_s
         self._rooms: frozenset[RoomId] = frozenset()
         self._is_looking = False
@@ -46,7 +46,7 @@ class ObserverCoverage:
             self._is_open
             and user not in self._moved
             and user != self._in_question
-            and not self._rooms.isdisjoint(self._occupancy.rooms_of(person_subject(user)))
+            and not self._rooms.isdisjoint(self._online_members.rooms_of(person_subject(user)))
         )
 
     def open(self) -> None:
@@ -66,7 +66,7 @@ class ObserverCoverage:
 
     def follow(self, change: MembershipChanged) -> None:
         """Note a person who came or left; must be told before the occupancy is, which knows whether they really did."""
-        is_news = self._occupancy.is_member(change.room_id, change.subject) is not change.joined
+        is_news = self._online_members.is_member(change.room_id, change.subject) is not change.joined
         if is_news and change.subject.startswith("@"):
             self._note(UserId(change.subject))
 

@@ -52,9 +52,9 @@ class PresenceSender:
     def __init__(
         self,
         tellers: PresenceTransportChooser,
-        watch: HomeserverMonitor,
+        monitor: HomeserverMonitor,
         ghosts: Ghosts,
-        namespace: Identities,
+        identities: Identities,
         texts: StatusTextWriter,
         patience: PresenceTimeoutProbe,
         now_ms: NowMs,
@@ -65,11 +65,11 @@ class PresenceSender:
     ) -> None:
         """``refresh_s`` is the period of refreshes; 0: as the homeserver's patience allows."""
         self._tellers = tellers
-        self._teller: PresenceTransport | None = None
+        self._transport: PresenceTransport | None = None
         """None until the homeserver was asked which it bears."""
-        self._watch = watch
+        self._monitor = monitor
         self._ghosts = ghosts
-        self._namespace = namespace
+        self._identities = identities
         self._texts = texts
         self._patience = None if refresh_s else patience
         self._now_ms = now_ms
@@ -83,13 +83,13 @@ class PresenceSender:
         self._renew_at_s = 0.0
         self._is_late = False
         self._wake = asyncio.Event()
-        watch.on_return(self._returned)
+        monitor.on_return(self._returned)
 
     # --- what is wished -------------------------------------------------------------------------------
 
     def follow(self, change: PresenceChanged) -> None:
         """Somebody's presence changed in the city."""
-        user = self._namespace.ghost(change.transition.subject)
+        user = self._identities.ghost(change.transition.subject)
         if user is not None:
             shown = change.transition.after
             self._plan.wish(user, DesiredPresence(shown.status, shown.status_msg), self._now_ms())
@@ -109,7 +109,7 @@ class PresenceSender:
 
     def _returned(self) -> None:
         """The homeserver was gone, and may have forgotten everything."""
-        self._teller = None
+        self._transport = None
         self._texts.ask_again()
         self._plan.tell_all()
         self._wake.set()
@@ -121,7 +121,7 @@ class PresenceSender:
 
         May be run again after that. In between, when somebody else tells it, wishes go on being collected.
         """
-        self._teller = None
+        self._transport = None
         self._plan.begin(self._now_ms())
         self._profiles.clear()
         self._in_flight = 0
@@ -138,19 +138,19 @@ class PresenceSender:
     def _set_period(self, period_ms: int) -> None:
         log.debug("presence_period", period_s=period_ms / 1000)
         self._period_ms = period_ms
-        if self._teller is not None:
-            self._refresh_for(self._teller)
+        if self._transport is not None:
+            self._refresh_for(self._transport)
 
-    def _refresh_for(self, teller: PresenceTransport) -> None:
-        self._plan.refreshes.period_ms = self._period_ms if teller.renew_s is None else _KEPT_MS
+    def _refresh_for(self, transport: PresenceTransport) -> None:
+        self._plan.refreshes.period_ms = self._period_ms if transport.renew_s is None else _KEPT_MS
         self._wake.set()
 
     async def _clear_what_is_old(self) -> None:
         """Those who went offline while nobody told the homeserver: their texts, and where they are kept also themselves."""
         await asyncio.sleep(_SETTLED_S)
-        is_kept = self._teller is not None and self._teller.renew_s is not None
+        is_kept = self._transport is not None and self._transport.renew_s is not None
         for user in self._ghosts.known():
-            if user in self._plan.wishes or self._namespace.subject(user) is None:
+            if user in self._plan.wishes or self._identities.subject(user) is None:
                 continue
             if is_kept:
                 self._plan.wish(user, GONE, self._now_ms())
@@ -160,35 +160,35 @@ class PresenceSender:
 
     async def _tell_forever(self, requests: asyncio.TaskGroup) -> None:
         while True:
-            await self._watch.wait_up()
-            if self._teller is None:
+            await self._monitor.wait_up()
+            if self._transport is None:
                 await self._choose_teller()
                 continue
             self._wake.clear()
-            if (request := self._next_request(self._teller)) is None:
-                await self._sleep(self._teller)
+            if (request := self._next_request(self._transport)) is None:
+                await self._sleep(self._transport)
                 continue
             self._budget.spend(_clock_s())
             self._in_flight += 1
             requests.create_task(self._send(request))
 
     async def _choose_teller(self) -> None:
-        absences = self._watch.absences
-        teller = await self._tellers.choose()
-        if self._watch.absences == absences:
-            self._teller = teller
-            self._refresh_for(teller)
+        absences = self._monitor.absences
+        transport = await self._tellers.choose()
+        if self._monitor.absences == absences:
+            self._transport = transport
+            self._refresh_for(transport)
 
-    def _has_room(self, teller: PresenceTransport) -> bool:
-        return self._in_flight < min(self._most_in_flight, teller.in_flight or self._most_in_flight)
+    def _has_room(self, transport: PresenceTransport) -> bool:
+        return self._in_flight < min(self._most_in_flight, transport.in_flight or self._most_in_flight)
 
-    def _next_request(self, teller: PresenceTransport) -> Callable[[], Awaitable[None]] | None:
-        if not self._has_room(teller) or self._budget.wait_s(_clock_s()):
+    def _next_request(self, transport: PresenceTransport) -> Callable[[], Awaitable[None]] | None:
+        if not self._has_room(transport) or self._budget.wait_s(_clock_s()):
             return None
-        if users := list(islice(self._to_tell(), teller.at_once)):
-            return partial(self._tell, teller, users)
-        if teller.renew_s is not None and self._renew_at_s <= _clock_s():
-            return partial(self._tell, teller, [])
+        if users := list(islice(self._to_tell(), transport.at_once)):
+            return partial(self._tell, transport, users)
+        if transport.renew_s is not None and self._renew_at_s <= _clock_s():
+            return partial(self._tell, transport, [])
         user = self._next_profile()
         return None if user is None else partial(self._show_text, user)
 
@@ -230,32 +230,32 @@ class PresenceSender:
             self._in_flight -= 1
             self._wake.set()
 
-    async def _sleep(self, teller: PresenceTransport) -> None:
+    async def _sleep(self, transport: PresenceTransport) -> None:
         """Until there may be something to send."""
         timeout_s: float | None = None
-        if self._has_room(teller):
-            timeout_s = self._budget.wait_s(_clock_s()) or self._until_due_s(teller)
+        if self._has_room(transport):
+            timeout_s = self._budget.wait_s(_clock_s()) or self._until_due_s(transport)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._wake.wait()
         except TimeoutError:
             return
 
-    def _until_due_s(self, teller: PresenceTransport) -> float | None:
+    def _until_due_s(self, transport: PresenceTransport) -> float | None:
         due_ms = self._plan.due_ms
         due_s = [] if due_ms is None else [(due_ms - self._now_ms()) / 1000]
-        if teller.renew_s is not None:
+        if transport.renew_s is not None:
             due_s.append(self._renew_at_s - _clock_s())
         return max(0.0, min(due_s)) if due_s else None
 
     # --- telling --------------------------------------------------------------------------------------
 
-    async def _tell(self, teller: PresenceTransport, users: list[UserId]) -> None:
+    async def _tell(self, transport: PresenceTransport, users: list[UserId]) -> None:
         wishes = {user: self._plan.wishes[user] for user in users}
         began_s = _clock_s()
-        self._renew_at_s = began_s + (teller.renew_s or 0.0)
+        self._renew_at_s = began_s + (transport.renew_s or 0.0)
         try:
-            answer = await teller.send(_told(wishes))
+            answer = await transport.send(_told(wishes))
         except HomeserverRateLimited as error:
             self._was_limited(error)
             for user in users:
@@ -264,7 +264,7 @@ class PresenceSender:
             self._did_not_work(error)
             self._renew_at_s = _clock_s() + _RENEW_RETRY_S
             if isinstance(error, HomeserverRefused):
-                self._teller = None  # it took it a moment ago: perhaps it is another now
+                self._transport = None  # it took it a moment ago: perhaps it is another now
             for user in users:
                 self._plan.failed(user, self._now_ms())
         except Exception:
@@ -308,7 +308,7 @@ class PresenceSender:
     def _did_not_work(self, error: HomeserverError) -> None:
         if isinstance(error, HomeserverUnavailable):
             self._budget.unanswered(_clock_s())
-            self._watch.lost(error)
+            self._monitor.lost(error)
         else:
             log.warning("presence_refused", error=str(error))
 
@@ -329,34 +329,34 @@ class PresenceSender:
     async def stop(self) -> None:
         """Take every ghost offline that the homeserver believes to be here; for when nobody goes on telling it."""
         users = [user for user in self._plan.wishes if self._ghosts.is_known(user)]
-        if not self._watch.is_up or not users:
+        if not self._monitor.is_up or not users:
             return
         waiting = iter(users)
         try:
             async with asyncio.timeout(_STOP_S), asyncio.TaskGroup() as tasks:
-                teller = self._teller or await self._tellers.choose()
-                for _ in range(min(self._most_in_flight, teller.in_flight or self._most_in_flight)):
-                    tasks.create_task(_take_offline(teller, waiting))
+                transport = self._transport or await self._tellers.choose()
+                for _ in range(min(self._most_in_flight, transport.in_flight or self._most_in_flight)):
+                    tasks.create_task(_take_offline(transport, waiting))
         except TimeoutError:
             log.warning(
                 "stopped_before_all_offline", help="Synapse will take the others offline by itself within a minute"
             )
 
 
-async def _take_offline(teller: PresenceTransport, users: Iterator[UserId]) -> None:
-    while batch := list(islice(users, teller.at_once)):
+async def _take_offline(transport: PresenceTransport, users: Iterator[UserId]) -> None:
+    while batch := list(islice(users, transport.at_once)):
         try:
-            answer = await _tell_patiently(teller, _told(dict.fromkeys(batch, GONE)))
+            answer = await _tell_patiently(transport, _told(dict.fromkeys(batch, GONE)))
         except HomeserverError:
             return
         for user, refusal in answer.refused.items():
             log.warning("presence_refused", user=user, error=str(refusal))
 
 
-async def _tell_patiently(teller: PresenceTransport, presences: list[PresenceUpdate]) -> PresenceUpdateResult:
+async def _tell_patiently(transport: PresenceTransport, presences: list[PresenceUpdate]) -> PresenceUpdateResult:
     while True:
         try:
-            return await teller.send(presences)
+            return await transport.send(presences)
         except HomeserverRateLimited as error:
             await asyncio.sleep(error.retry_after_ms / 1000)
 

@@ -58,19 +58,19 @@ def period_ms(held_ms: int) -> int:
 
 class PresenceTimeoutProbe:
     def __init__(
-        self, homeserver: Homeserver, watch: HomeserverMonitor, database: Database, namespace: Identities
+        self, homeserver: Homeserver, monitor: HomeserverMonitor, database: Database, identities: Identities
     ) -> None:
         self._homeserver = homeserver
-        self._watch = watch
+        self._monitor = monitor
         self._database = database
         # No citizen's ghost: where an id is written "=hh", "=pa" is no code of anything.
-        self._user = UserId(f"@{CITIZEN_PREFIX}=patience:{namespace.domain}")
+        self._user = UserId(f"@{CITIZEN_PREFIX}=patience:{identities.domain}")
         self._returned = asyncio.Event()
-        watch.on_return(self._returned.set)
+        monitor.on_return(self._returned.set)
 
     async def run(self, on_period_ms: Callable[[int], None]) -> None:
         """Say what the period is as soon as that is known, and whenever it is known better; until cancelled."""
-        await self._watch.wait_up()
+        await self._monitor.wait_up()
         on_period_ms(await self._remembered_ms())
         while True:
             self._returned.clear()
@@ -84,17 +84,17 @@ class PresenceTimeoutProbe:
     async def _measure_patiently(self) -> int | None:
         for _ in range(_TRIES):
             await asyncio.sleep(_PAUSE_S)
-            await self._watch.wait_up()
-            absences = self._watch.absences
+            await self._monitor.wait_up()
+            absences = self._monitor.absences
             try:
                 held_ms = await self._measure()
             except HomeserverUnavailable as error:
-                self._watch.lost(error)
+                self._monitor.lost(error)
             except HomeserverError as error:
                 log.debug("presence_timeout_unknown", error=str(error))
                 return None
             else:
-                if self._watch.absences == absences:
+                if self._monitor.absences == absences:
                     return held_ms
         return None
 

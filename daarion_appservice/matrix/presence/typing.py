@@ -16,8 +16,8 @@ _MOST_TYPING: Final = 50
 
 
 class RemoteTyping:
-    def __init__(self, namespace: Identities, publish: Publish) -> None:
-        self._namespace = namespace
+    def __init__(self, identities: Identities, publish: Publish) -> None:
+        self._identities = identities
         self._publish = publish
         self._typists = TypingState()
 
@@ -57,7 +57,7 @@ class RemoteTyping:
 
     def _people(self, users: list[Any]) -> Iterator[SubjectId]:
         for user in users[:_MOST_TYPING]:
-            if isinstance(user, str) and self._namespace.is_person(UserId(user)) and is_user_id(user):
+            if isinstance(user, str) and self._identities.is_person(UserId(user)) and is_user_id(user):
                 yield person_subject(UserId(user))
 
     def _tell(self, changes: Iterable[TypingChanged]) -> None:

@@ -28,17 +28,17 @@ class UserPresenceQuery:
     def __init__(
         self,
         homeserver: Homeserver,
-        watch: HomeserverMonitor,
-        namespace: Identities,
+        monitor: HomeserverMonitor,
+        identities: Identities,
         people: UserPresence,
-        sight: ObserverCoverage,
+        observer_coverage: ObserverCoverage,
         now_ms: NowMs,
     ) -> None:
         self._homeserver = homeserver
-        self._watch = watch
-        self._namespace = namespace
+        self._monitor = monitor
+        self._identities = identities
         self._people = people
-        self._sight = sight
+        self._observer_coverage = observer_coverage
         self._now_ms = now_ms
 
     async def shown(self, user: UserId) -> PresenceState:
@@ -46,9 +46,9 @@ class UserPresenceQuery:
 
         The homeserver is asked about those whom the observer does not see, and once about those it was not told of yet.
         """
-        if not self._watch.is_up:
+        if not self._monitor.is_up:
             return PresenceState()
-        sees = self._sight.sees(user)
+        sees = self._observer_coverage.sees(user)
         known = self._people.known(user) if sees else None
         if known is not None:
             return known
@@ -62,7 +62,7 @@ class UserPresenceQuery:
         return presence_state_of(await self._ask(user), self._now_ms())
 
     async def _ask(self, user: UserId) -> JSON:
-        return await self._homeserver.presence(user, as_user=self._namespace.bot)
+        return await self._homeserver.presence(user, as_user=self._identities.bot)
 
 
 def presence_state_of(presence: JSON, now_ms: int) -> PresenceState:
@@ -97,12 +97,12 @@ class UserPresence:
     """Takes the presence of people as the observer sees it, or as it came with a transaction."""
 
     def __init__(
-        self, presence: PresenceStore, namespace: Identities, now_ms: NowMs, *, is_member: Callable[[UserId], bool]
+        self, presence: PresenceStore, identities: Identities, now_ms: NowMs, *, is_member: Callable[[UserId], bool]
     ) -> None:
         """``is_member`` says whether somebody is in a room of the city; the presence of others does not count there."""
         self._presence = presence
         self._is_member = is_member
-        self._namespace = namespace
+        self._identities = identities
         self._now_ms = now_ms
         self._told: dict[UserId, _Told] = {}
         self._here: set[UserId] = set()
@@ -154,7 +154,7 @@ class UserPresence:
             match event:
                 case {"type": "m.presence", "sender": str(sender), "content": dict(content)}:
                     user = UserId(sender)
-                    if self._namespace.is_person(user) and is_user_id(user):
+                    if self._identities.is_person(user) and is_user_id(user):
                         yield user, self._understand(content)
 
     def _understand(self, content: JSON) -> _Told:
@@ -162,7 +162,7 @@ class UserPresence:
 
     async def _place(self, people: list[tuple[UserId, _Told]]) -> None:
         # For a while, and in the state that it gives at the start of a sync, Synapse shows the presence of people who have
-        # left every room. Those who join are asked about then (see ``sight``).
+        # left every room. Those who join are asked about then (see ``observer_coverage``).
         people = [(user, told if self._is_member(user) else _ELSEWHERE) for user, told in people]
         for user, told in people:
             self._told[user] = told

@@ -18,20 +18,20 @@ class Adoption:
         self,
         homeserver: Homeserver,
         database: Database,
-        namespace: Identities,
+        identities: Identities,
         rooms: Rooms,
         matrix_rooms: MatrixRooms,
     ) -> None:
         self._homeserver = homeserver
         self._database = database
-        self._namespace = namespace
+        self._identities = identities
         self._rooms = rooms
         self._matrix_rooms = matrix_rooms
 
     async def adopt(self, id_or_alias: str, slug: str) -> Room:
         """Make a room that exists on Matrix a room of the city, under the alias ``#city_<slug>``."""
         check_slug(slug)
-        matrix_room, bot = await self._join(id_or_alias), self._namespace.bot
+        matrix_room, bot = await self._join(id_or_alias), self._identities.bot
         async with self._database.transaction() as tx:
             await tx.rooms.give_way(matrix_room)
             if known := await tx.rooms.by_matrix_id(matrix_room):
@@ -54,7 +54,7 @@ class Adoption:
         return await self._matrix_rooms.keep(room)
 
     async def _join(self, id_or_alias: str) -> MatrixRoomId:
-        bot = self._namespace.bot
+        bot = self._identities.bot
         try:
             return await self._homeserver.join(id_or_alias, as_user=bot)
         except HomeserverRefused as error:
@@ -65,9 +65,9 @@ class Adoption:
             ) from error
 
     async def _take_alias(self, matrix_room: MatrixRoomId, slug: str) -> None:
-        alias = self._namespace.room_alias(slug)
+        alias = self._identities.room_alias(slug)
         there = await self._homeserver.room_of_alias(alias)
         if there is None:
-            await self._homeserver.set_alias(alias, matrix_room, as_user=self._namespace.bot)
+            await self._homeserver.set_alias(alias, matrix_room, as_user=self._identities.bot)
         elif there != matrix_room:
             raise Conflict("alias_taken", f"{alias} is another room's alias: adopt that one, or choose another --slug")

@@ -70,21 +70,21 @@ class DirectChats:
         self,
         database: Database,
         homeserver: Homeserver,
-        watch: HomeserverMonitor,
+        monitor: HomeserverMonitor,
         ghosts: Ghosts,
         agents: AgentDirectory,
         messages: Messages,
-        namespace: Identities,
+        identities: Identities,
         inbound: InboundWorker,
         now_ms: NowMs,
     ) -> None:
         self._database = database
         self._homeserver = homeserver
-        self._watch = watch
+        self._monitor = monitor
         self._ghosts = ghosts
         self._agents = agents
         self._messages = messages
-        self._namespace = namespace
+        self._identities = identities
         self._inbound = inbound
         self._now_ms = now_ms
         self._wake = asyncio.Event()
@@ -104,7 +104,7 @@ class DirectChats:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 self._wake.clear()
-                await self._watch.wait_up()
+                await self._monitor.wait_up()
                 try:
                     await self._begin(tasks)
                 except (SQLAlchemyError, OSError) as error:
@@ -137,7 +137,7 @@ class DirectChats:
             async with self._inbound.holding_back(chat.matrix_room_id):
                 await self._keep(chat)
         except HomeserverUnavailable as error:
-            self._watch.lost(error)
+            self._monitor.lost(error)
             await self._later(chat, error)
         except (HomeserverRefused, CityError, SQLAlchemyError, OSError) as error:
             await self._later(chat, error)
@@ -168,7 +168,7 @@ class DirectChats:
         """Raises HomeserverRefused, HomeserverUnavailable."""
         agent = self._agents.get(chat.agent) if chat.agent else None
         assert chat.matrix_room_id is not None
-        ghost = self._namespace.service_user(chat)
+        ghost = self._identities.service_user(chat)
         if agent is None:
             await self._decline(chat, ghost)
             await self._close(chat)

@@ -39,21 +39,21 @@ class GhostRemoval:
     def __init__(
         self,
         homeserver: Homeserver,
-        watch: HomeserverMonitor,
+        monitor: HomeserverMonitor,
         database: Database,
         ghosts: Ghosts,
         roles: RoleFieldWriter,
         agents: AgentDirectory,
-        namespace: Identities,
+        identities: Identities,
         now_ms: NowMs,
     ) -> None:
         self._homeserver = homeserver
-        self._watch = watch
+        self._monitor = monitor
         self._database = database
         self._ghosts = ghosts
         self._roles = roles
         self._agents = agents
-        self._namespace = namespace
+        self._identities = identities
         self._now_ms = now_ms
 
     async def run(self) -> tuple[list[AgentSlug], bool]:
@@ -74,7 +74,7 @@ class GhostRemoval:
                 with isolated("farewells", removed.slug):
                     return await self._say(removed, rooms)
             except HomeserverUnavailable as error:
-                self._watch.lost(error)
+                self._monitor.lost(error)
             except HomeserverRefused as error:
                 log.warning("ghost_not_gone", agent=removed.slug, error=str(error), help="trying again")
             except (SQLAlchemyError, OSError) as error:
@@ -82,7 +82,7 @@ class GhostRemoval:
         return False
 
     async def _say(self, removed: RemovedAgent, rooms: list[Room]) -> bool:
-        user = self._namespace.agent(removed.slug)
+        user = self._identities.agent(removed.slug)
         async with self._database.reading() as tx:
             unsent = await tx.removed_agents.unsent(removed.slug, user)
         try:

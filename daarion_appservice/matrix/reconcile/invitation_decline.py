@@ -43,20 +43,20 @@ class InvitationDecliner:
     def __init__(
         self,
         homeserver: Homeserver,
-        watch: HomeserverMonitor,
+        monitor: HomeserverMonitor,
         database: Database,
         ghosts: Ghosts,
         chats: DirectChatHandlers,
-        namespace: Identities,
+        identities: Identities,
         publish: Publish,
         now_ms: NowMs,
     ) -> None:
         self._homeserver = homeserver
-        self._watch = watch
+        self._monitor = monitor
         self._database = database
         self._ghosts = ghosts
         self._chats = chats
-        self._namespace = namespace
+        self._identities = identities
         self._publish = publish
         self._now_ms = now_ms
         self._wake = asyncio.Event()
@@ -67,16 +67,16 @@ class InvitationDecliner:
 
     async def run(self) -> None:
         """Decline invitations, until cancelled. Can be run again."""
-        await self._watch.wait_up()
+        await self._monitor.wait_up()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._find_open())
             while True:
                 self._wake.clear()
-                await self._watch.wait_up()
+                await self._monitor.wait_up()
                 try:
                     await self._decline_due()
                 except HomeserverUnavailable as error:
-                    self._watch.lost(error)
+                    self._monitor.lost(error)
                 except (SQLAlchemyError, OSError) as error:
                     log.error(
                         "invitations_unavailable", error=str(error), help="the database does not answer; trying again"
@@ -130,13 +130,13 @@ class InvitationDecliner:
     async def _find_open(self) -> None:
         """Take in the invitations that are open, as if their events came only now."""
         # Not the bot's: Synapse has no /sync for the sender of an application service. It gets them by transactions.
-        for user in [user for user in self._ghosts.known() if user != self._namespace.bot]:
+        for user in [user for user in self._ghosts.known() if user != self._identities.bot]:
             while not await self._has_found_open(user):
                 pass
 
     async def _has_found_open(self, user: UserId) -> bool:
         """Return False when the homeserver or the database was away, after a pause."""
-        await self._watch.wait_up()
+        await self._monitor.wait_up()
         try:
             with isolated("invitations", user):
                 invited = await self._homeserver.invitations(as_user=user)
@@ -144,7 +144,7 @@ class InvitationDecliner:
                     with isolated("invitations", user):
                         await self._take(user, matrix_room, state)
         except HomeserverUnavailable as error:
-            self._watch.lost(error)
+            self._monitor.lost(error)
             await asyncio.sleep(_AWAY_PAUSE_S)
             return False
         except (SQLAlchemyError, OSError) as error:

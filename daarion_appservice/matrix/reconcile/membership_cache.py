@@ -21,11 +21,11 @@ log = structlog.get_logger()
 
 
 class MembershipCache:
-    def __init__(self, database: Database, bus: Bus, occupancy: OnlineMembers, namespace: Identities) -> None:
+    def __init__(self, database: Database, bus: Bus, online_members: OnlineMembers, identities: Identities) -> None:
         self._database = database
         self._bus = bus
-        self._occupancy = occupancy
-        self._namespace = namespace
+        self._online_members = online_members
+        self._identities = identities
         self._missed = asyncio.Event()
         self._moved: set[tuple[RoomId, SubjectId]] | None = None
         """Whose membership changed while the database is read: what is heard is newer than what is read."""
@@ -41,9 +41,9 @@ class MembershipCache:
         finally:
             self._moved = None
         stored = {
-            (member.room_id, subject) for member in members if (subject := self._namespace.subject(member.user_id))
+            (member.room_id, subject) for member in members if (subject := self._identities.subject(member.user_id))
         }
-        known = self._occupancy.memberships()
+        known = self._online_members.memberships()
         for room, subject in (stored ^ known) - moved:
             self._bus.hear(MembershipChanged(room, subject, joined=(room, subject) in stored))
 

@@ -15,16 +15,16 @@ log = structlog.get_logger()
 
 
 class CityQueries:
-    def __init__(self, agents: AgentDirectory, ghosts: Ghosts, rooms: MatrixRooms, namespace: Identities) -> None:
+    def __init__(self, agents: AgentDirectory, ghosts: Ghosts, rooms: MatrixRooms, identities: Identities) -> None:
         self._agents = agents
         self._ghosts = ghosts
         self._rooms = rooms
-        self._namespace = namespace
+        self._identities = identities
 
     async def user_exists(self, user_id: str) -> bool:
         """Whether this is an agent of the city, whose ghost is then registered, or a ghost that is there."""
         user = UserId(user_id)
-        match self._namespace.describe(user):
+        match self._identities.describe(user):
             case AuthorKind.AGENT, slug:
                 agent = self._agents.get(AgentSlug(slug))
                 if agent is None:

@@ -48,31 +48,31 @@ class Reconciler:
         self,
         database: Database,
         homeserver: Homeserver,
-        watch: HomeserverMonitor,
+        monitor: HomeserverMonitor,
         rooms: MatrixRooms,
         ghosts: Ghosts,
         agents: AgentDirectory,
-        namespace: Identities,
-        mirror: PresenceSender,
+        identities: Identities,
+        presence_sender: PresenceSender,
         outbound: OutboundWorker,
         observer: Observer,
         roles: RoleFieldWriter,
-        farewells: GhostRemoval,
+        ghost_removal: GhostRemoval,
         *,
         city_name: str,
     ) -> None:
         self._database = database
         self._homeserver = homeserver
-        self._watch = watch
+        self._monitor = monitor
         self._rooms = rooms
         self._ghosts = ghosts
         self._agents = agents
-        self._namespace = namespace
-        self._mirror = mirror
+        self._identities = identities
+        self._presence_sender = presence_sender
         self._outbound = outbound
         self._observer = observer
         self._roles = roles
-        self._farewells = farewells
+        self._ghost_removal = ghost_removal
         self._city_name = city_name
         self._wake = asyncio.Event()
         self._kept_rooms: dict[RoomId, RoomState] = {}
@@ -82,8 +82,8 @@ class Reconciler:
         self._in_space: set[str] | None = None
         self.is_done = False
         """Whether everything was gone through once since the start; what failed then says so itself."""
-        watch.on_return(self.wake)
-        watch.on_return(roles.ask_again)
+        monitor.on_return(self.wake)
+        monitor.on_return(roles.ask_again)
 
     def wake(self) -> None:
         """Rooms or agents changed."""
@@ -102,11 +102,11 @@ class Reconciler:
         self._looked_around_at = asyncio.get_running_loop().time()
         while True:
             self._wake.clear()
-            await self._watch.wait_up()
+            await self._monitor.wait_up()
             try:
                 all_well = await self._keep_all()
             except HomeserverUnavailable as error:
-                self._watch.lost(error)
+                self._monitor.lost(error)
                 await asyncio.sleep(_AWAY_PAUSE_S)
                 continue
             except (HomeserverRefused, SQLAlchemyError, OSError) as error:
@@ -119,7 +119,7 @@ class Reconciler:
                 continue
 
     async def _keep_all(self) -> bool:
-        await self._ghosts.ensure(self._namespace.bot, Profile(self._city_name))
+        await self._ghosts.ensure(self._identities.bot, Profile(self._city_name))
         space_well = await self._keep_space()
         linked = await self._keep_rooms()
         self._outbound.resume()
@@ -142,11 +142,11 @@ class Reconciler:
         try:
             space = await self._rooms.keep_space()
             if self._in_space is None:
-                self._in_space = set(await self._homeserver.joined_members(space, as_user=self._namespace.bot))
+                self._in_space = set(await self._homeserver.joined_members(space, as_user=self._identities.bot))
         except HomeserverRefused as error:
             log.warning(
                 "space_not_right",
-                alias=self._namespace.space_alias,
+                alias=self._identities.space_alias,
                 error=str(error),
                 help=advice(error) or "rooms and agents do without it; if the alias is another room's, free it",
             )
@@ -191,7 +191,7 @@ class Reconciler:
     async def _keep_agents(self, linked: dict[str, Room]) -> bool:
         slots = asyncio.Semaphore(_AT_ONCE)
         async with self._database.reading() as tx:
-            put_out = await tx.standings.put_out()
+            put_out = await tx.restrictions.put_out()
         homes = {agent: self._homes(agent, linked, put_out) for agent in self._agents.all()}
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -203,13 +203,13 @@ class Reconciler:
 
     def _homes(self, agent: Agent, linked: dict[str, Room], put_out: set[tuple[RoomId, UserId]]) -> list[Room]:
         """Where an agent is to be: where the registry says, but for rooms that somebody put it out of."""
-        user = self._namespace.agent(agent.slug)
+        user = self._identities.agent(agent.slug)
         homes = [linked[slug] for slug in agent.rooms if slug in linked and not linked[slug].archived]
         return [room for room in homes if (room.id, user) not in put_out]
 
     def _is_kept(self, agent: Agent, homes: list[Room]) -> bool:
         kept = self._kept_agents.get(agent.slug)
-        return kept == (agent, _addresses(homes)) and self._ghosts.is_known(self._namespace.agent(agent.slug))
+        return kept == (agent, _addresses(homes)) and self._ghosts.is_known(self._identities.agent(agent.slug))
 
     async def _keep_agent(self, agent: Agent, homes: list[Room], slots: asyncio.Semaphore) -> bool:
         async with slots:
@@ -219,7 +219,7 @@ class Reconciler:
                     await self._settle(agent, homes)
                     is_settled = True
             except HomeserverUnavailable as error:
-                self._watch.lost(error)
+                self._monitor.lost(error)
                 return False
             except HomeserverRefused as error:
                 log.warning("ghost_not_right", agent=agent.slug, error=str(error), help=_help(error))
@@ -233,11 +233,11 @@ class Reconciler:
 
     async def _say_farewell(self) -> bool:
         """Whether nothing of those who were removed is left to be done."""
-        gone, is_well = await self._farewells.run()
+        gone, is_well = await self._ghost_removal.run()
         for slug in gone:
             self._kept_agents.pop(slug, None)
             if self._in_space is not None:
-                self._in_space.discard(self._namespace.agent(slug))
+                self._in_space.discard(self._identities.agent(slug))
         return is_well
 
     async def _settle(self, agent: Agent, homes: list[Room]) -> None:
@@ -245,7 +245,7 @@ class Reconciler:
 
         A room that it may not join does not keep it out of the others; the first refusal is raised after all were tried.
         """
-        user = self._namespace.agent(agent.slug)
+        user = self._identities.agent(agent.slug)
         try:
             await self._ensure(agent, homes)
         except HomeserverRefused as error:
@@ -255,7 +255,7 @@ class Reconciler:
             await self._ensure(agent, homes)
 
     async def _ensure(self, agent: Agent, homes: list[Room]) -> None:
-        user = self._namespace.agent(agent.slug)
+        user = self._identities.agent(agent.slug)
         await self._ghosts.ensure(user, profile_of(agent))
         await self._roles.show(agent)
         refusals = []
@@ -268,7 +268,7 @@ class Reconciler:
                 await join()
             except HomeserverRefused as error:
                 refusals.append(error)
-        self._mirror.ghost_ready(user)
+        self._presence_sender.ghost_ready(user)
         if refusals:
             raise refusals[0]
 

@@ -55,7 +55,7 @@ class MatrixRooms:
         self,
         homeserver: Homeserver,
         database: Database,
-        namespace: Identities,
+        identities: Identities,
         members: MemberLog,
         upgrades: RoomUpgrades,
         publish: Publish,
@@ -66,11 +66,11 @@ class MatrixRooms:
     ) -> None:
         self._homeserver = homeserver
         self._database = database
-        self._namespace = namespace
+        self._identities = identities
         self._members = members
         self._upgrades = upgrades
         self._publish = publish
-        self._power_notices = PowerNotices(homeserver, namespace.bot)
+        self._power_notices = PowerNotices(homeserver, identities.bot)
         self._city_name = city_name
         self._version = version
         self._federate = federate
@@ -83,7 +83,7 @@ class MatrixRooms:
 
     async def keep_space(self) -> MatrixRoomId:
         """Have the space #city that all rooms are children of; once per start the homeserver is asked, not our memory."""
-        space = self.space or await self._homeserver.room_of_alias(self._namespace.space_alias)
+        space = self.space or await self._homeserver.room_of_alias(self._identities.space_alias)
         if space is None:
             space = await self._homeserver.create_room(
                 {
@@ -96,22 +96,22 @@ class MatrixRooms:
                     "initial_state": [_world_readable()],
                     **self._room_version(),
                 },
-                as_user=self._namespace.bot,
+                as_user=self._identities.bot,
             )
-            log.info("space_created", alias=self._namespace.space_alias, room=space)
+            log.info("space_created", alias=self._identities.space_alias, room=space)
         elif self.space is None:
-            await self._homeserver.join(self._namespace.space_alias, as_user=self._namespace.bot)
+            await self._homeserver.join(self._identities.space_alias, as_user=self._identities.bot)
             await self._check_is_space(space)
         self.space = space
         return space
 
     async def _check_is_space(self, room: MatrixRoomId) -> None:
-        created = await self._homeserver.state(room, "m.room.create", as_user=self._namespace.bot) or {}
+        created = await self._homeserver.state(room, "m.room.create", as_user=self._identities.bot) or {}
         if created.get("type") != "m.space":
             raise HomeserverRefused(
                 409,
                 "DAARION_NOT_A_SPACE",
-                f"{self._namespace.space_alias} is an ordinary room, and the city's space needs that alias: remove the alias "
+                f"{self._identities.space_alias} is an ordinary room, and the city's space needs that alias: remove the alias "
                 "from the room (in Element: room settings, local addresses)",
             )
 
@@ -126,7 +126,7 @@ class MatrixRooms:
             room = await self._stored(room)
             try:
                 room = await self._ensure_linked(room)
-                rules = await read_rules(self._homeserver, _linked(room), as_user=self._namespace.bot)
+                rules = await read_rules(self._homeserver, _linked(room), as_user=self._identities.bot)
             except (HomeserverRefused, RoomLinkBroken) as error:
                 return await self._mark(room, MatrixStatus.FAILED, self._explain(error))
             room = await self._learn(room, rules)
@@ -152,17 +152,17 @@ class MatrixRooms:
 
     async def astray(self, rooms: list[Room]) -> list[Room]:
         """Those that the bot is no longer in, or whose alias does not lead there: of which no event need have told us."""
-        joined = await self._homeserver.joined_rooms(as_user=self._namespace.bot)
+        joined = await self._homeserver.joined_rooms(as_user=self._identities.bot)
         return [
             room
             for room in rooms
             if room.matrix_room_id not in joined
-            or await self._look_up(room.slug, self._namespace.room_alias(room.slug)) != room.matrix_room_id
+            or await self._look_up(room.slug, self._identities.room_alias(room.slug)) != room.matrix_room_id
         ]
 
     async def alias_exists(self, alias: str) -> bool:
         """Asked by the homeserver for a name that it does not know: a room of ours is made for it there and then."""
-        slug = self._namespace.room_slug(alias)
+        slug = self._identities.room_slug(alias)
         if slug is None or slug in self._being_looked_up:
             # Our own look-up comes back to us as a question; it must hear no, or nobody would ever answer.
             return False
@@ -173,7 +173,7 @@ class MatrixRooms:
         return (await self.keep(room)).matrix_status is MatrixStatus.LINKED
 
     async def _ensure_linked(self, room: Room) -> Room:
-        alias = self._namespace.room_alias(room.slug)
+        alias = self._identities.room_alias(room.slug)
         if room.matrix_room_id is not None and await self._come_back(room.matrix_room_id):
             room = await self._upgrades.follow(room)
             await self._keep_alias(room, alias)
@@ -184,16 +184,16 @@ class MatrixRooms:
         there = there or await self._create(room, alias)
         if other := await self._city_room_of(there, room):
             raise RoomLinkBroken(_alias_taken(alias, f"the city's room {other.slug} ({there})"))
-        await self._homeserver.join(there, as_user=self._namespace.bot)
+        await self._homeserver.join(there, as_user=self._identities.bot)
         if there != room.matrix_room_id:
             log.info("room_linked", room=room.slug, alias=alias, matrix_room=there)
-            rules = await read_rules(self._homeserver, there, as_user=self._namespace.bot)
+            rules = await read_rules(self._homeserver, there, as_user=self._identities.bot)
             async with self._database.transaction() as tx:
                 # In the same step: nothing that is said there is taken for public before it is known whether it is.
                 await tx.rooms.link(room.id, there, rules.visibility)
                 await tx.rooms.governed(room.id, join_rule=rules.join_rule)
                 # Whoever was put out was put out of another one.
-                await tx.standings.forget_all(room.id)
+                await tx.restrictions.forget_all(room.id)
                 before = [member.user_id for member in await tx.members.of_room(room.id)]
                 happened = await self._members.leave(tx, room.id, before)
             publish_all(self._publish, happened)
@@ -202,7 +202,7 @@ class MatrixRooms:
     async def _come_back(self, matrix_room: MatrixRoomId) -> bool:
         """Have the bot in its room, if it was put out of it; False when there is no such room any more."""
         try:
-            await self._homeserver.join(matrix_room, as_user=self._namespace.bot)
+            await self._homeserver.join(matrix_room, as_user=self._identities.bot)
         except HomeserverRefused as error:
             if error.status == 404:
                 return False
@@ -216,7 +216,7 @@ class MatrixRooms:
         if there is not None:
             other = await self._city_room_of(there, room)
             raise RoomLinkBroken(_alias_taken(alias, f"the city's room {other.slug} ({there})" if other else there))
-        await self._homeserver.set_alias(alias, _linked(room), as_user=self._namespace.bot)
+        await self._homeserver.set_alias(alias, _linked(room), as_user=self._identities.bot)
         log.info("alias_set_again", room=room.slug, alias=alias)
 
     async def _city_room_of(self, matrix_room: MatrixRoomId, room: Room) -> Room | None:
@@ -245,7 +245,7 @@ class MatrixRooms:
                     "creation_content": self._federation(),
                     **self._room_version(),
                 },
-                as_user=self._namespace.bot,
+                as_user=self._identities.bot,
             )
         except HomeserverRefused as error:
             there = await self._look_up(room.slug, alias) if error.errcode == "M_ROOM_IN_USE" else None
@@ -264,7 +264,7 @@ class MatrixRooms:
             await self._tell(room, replace(told, topic=room.description))
 
     async def _set_if_different(self, room: Room, event_type: str, content: dict[str, Any]) -> None:
-        matrix_room, bot = _linked(room), self._namespace.bot
+        matrix_room, bot = _linked(room), self._identities.bot
         there = await self._homeserver.state(matrix_room, event_type, as_user=bot) or {}
         if any(there.get(key, "") != value for key, value in content.items()):
             await self._homeserver.set_state(matrix_room, event_type, content, as_user=bot)
@@ -277,7 +277,7 @@ class MatrixRooms:
         # A homeserver whose rules forbid it answers 200 all the same, so what counts is what it says when asked.
         if await self._homeserver.is_in_directory(matrix_room) is not wanted:
             try:
-                await self._homeserver.set_in_directory(matrix_room, wanted, as_user=self._namespace.bot)
+                await self._homeserver.set_in_directory(matrix_room, wanted, as_user=self._identities.bot)
             except HomeserverRefused as error:
                 log.debug("directory_refused", room=room.slug, error=str(error))
         is_listed = await self._homeserver.is_in_directory(matrix_room)
@@ -288,18 +288,18 @@ class MatrixRooms:
                 "not_in_directory",
                 room=room.slug,
                 help="Synapse keeps the city's rooms out of its public directory. To list them, add to homeserver.yaml:\n"
-                f'room_list_publication_rules:\n  - user_id: "{self._namespace.bot}"\n    action: allow',
+                f'room_list_publication_rules:\n  - user_id: "{self._identities.bot}"\n    action: allow',
             )
 
     async def _put_into_space(self, room: Room) -> None:
-        told, bot, matrix_room = await self._told(room), self._namespace.bot, _linked(room)
+        told, bot, matrix_room = await self._told(room), self._identities.bot, _linked(room)
         space = None if room.archived else self.space
         if told.in_space == space or self.space is None:
             return
         if space is None:
             await self._homeserver.set_state(self.space, "m.space.child", {}, matrix_room, as_user=bot)
         else:
-            via = [self._namespace.domain]
+            via = [self._identities.domain]
             child = {"via": via, "suggested": room.is_default}
             await self._homeserver.set_state(space, "m.space.child", child, matrix_room, as_user=bot)
             parent = {"via": via, "canonical": True}
@@ -311,8 +311,8 @@ class MatrixRooms:
         async with self._database.reading() as tx:
             former = [matrix_room for matrix_room, of_room in await tx.rooms.former_ids() if of_room == room.id]
         for each in former:
-            if await self._homeserver.state(space, "m.space.child", each, as_user=self._namespace.bot):
-                await self._homeserver.set_state(space, "m.space.child", {}, each, as_user=self._namespace.bot)
+            if await self._homeserver.state(space, "m.space.child", each, as_user=self._identities.bot):
+                await self._homeserver.set_state(space, "m.space.child", {}, each, as_user=self._identities.bot)
 
     async def _close_or_open(self, rules: RoomRules, room: Room) -> None:
         """An archived room can be read on Matrix, too, and not written to; one that is opened again is what it was before."""
@@ -322,11 +322,11 @@ class MatrixRooms:
         if room.archived:
             if not told.archived:
                 await self._tell(room, replace(told, archived=True))
-            wanted = read_only(rules.powers, self._namespace.bot)
+            wanted = read_only(rules.powers, self._identities.bot)
         else:
             wanted = restored(content, orjson.loads(room.power_levels))
         if wanted != content:
-            await self._homeserver.set_state(_linked(room), _POWER_LEVELS, wanted, as_user=self._namespace.bot)
+            await self._homeserver.set_state(_linked(room), _POWER_LEVELS, wanted, as_user=self._identities.bot)
         if not room.archived:
             async with self._database.transaction() as tx:
                 await tx.rooms.governed(room.id, power_levels=stored_json(wanted))
@@ -337,7 +337,7 @@ class MatrixRooms:
         needed = max(
             rules.powers.default("redact"), *(rules.powers.to_send(each, is_state=True) for each in _OWN_STATE)
         )
-        own = rules.powers.of(self._namespace.bot)
+        own = rules.powers.of(self._identities.bot)
         return None if own >= needed else (own, needed)
 
     def _lacks_power(self, rules: RoomRules) -> str | None:
@@ -346,19 +346,19 @@ class MatrixRooms:
             return None
         own, needed = lack
         return (
-            f"{self._namespace.bot} has power level {own:g} in the Matrix room and needs {needed:g}: "
-            f"{power_advice(self._namespace.bot, needed)}"
+            f"{self._identities.bot} has power level {own:g} in the Matrix room and needs {needed:g}: "
+            f"{power_advice(self._identities.bot, needed)}"
         )
 
     async def _take_over_members(self, room: Room) -> None:
         """Whoever is in the Matrix room is a member; what was missed while nobody listened is made up for here."""
         async with self._database.reading() as tx:
             moving = await tx.outbox.moving(room.id)
-        joined = await self._homeserver.joined_members(_linked(room), as_user=self._namespace.bot)
+        joined = await self._homeserver.joined_members(_linked(room), as_user=self._identities.bot)
         now = [
             read_member(room.id, user, profile, name="display_name")
             for user, profile in joined.items()
-            if self._namespace.subject(user)
+            if self._identities.subject(user)
         ]
         async with self._database.transaction() as tx:
             happened = await self._members.take_over(tx, room.id, now, moving=moving)
@@ -366,7 +366,7 @@ class MatrixRooms:
         publish_all(self._publish, happened)
         # The command line may have written them down, and nobody in this process knows of it.
         for member in members:
-            if subject := self._namespace.subject(member.user_id):
+            if subject := self._identities.subject(member.user_id):
                 self._publish(MembershipChanged(room.id, subject, joined=True))
 
     async def _learn(self, room: Room, rules: RoomRules) -> Room:
@@ -421,7 +421,7 @@ class MatrixRooms:
         if isinstance(error, HomeserverRefused) and (known := advice(error)):
             return f"{error.message}: {known}"
         if isinstance(error, HomeserverRefused) and error.status == 403:
-            return f"{error.message} (Matrix refuses {self._namespace.bot}: an admin of the room must {to_do})"
+            return f"{error.message} (Matrix refuses {self._identities.bot}: an admin of the room must {to_do})"
         return str(error)
 
     def _federation(self) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class RoomUpgrades:
         self,
         homeserver: Homeserver,
         database: Database,
-        namespace: Identities,
+        identities: Identities,
         rooms: Rooms,
         ghosts: Ghosts,
         inbound: InboundWorker,
@@ -57,7 +57,7 @@ class RoomUpgrades:
     ) -> None:
         self._homeserver = homeserver
         self._database = database
-        self._namespace = namespace
+        self._identities = identities
         self._rooms = rooms
         self._ghosts = ghosts
         self._inbound = inbound
@@ -83,7 +83,7 @@ class RoomUpgrades:
     async def _successor(self, room: Room) -> tuple[MatrixRoomId | None, str | None]:
         """The room that is said to follow, and a server that knows it. One that was taken back has no content."""
         assert room.matrix_room_id is not None
-        bot = self._namespace.bot
+        bot = self._identities.bot
         tombstone = await self._homeserver.state_event(room.matrix_room_id, "m.room.tombstone", as_user=bot) or {}
         successor = text(content_of(tombstone), "replacement_room")
         if not successor:
@@ -115,7 +115,7 @@ class RoomUpgrades:
 
     async def _come_in(self, room: Room, successor: MatrixRoomId, via: str | None) -> HistoryVisibility:
         """Be in the new room; not in one that turns out to be somebody's trap. Returns who may read what is said there."""
-        bot = self._namespace.bot
+        bot = self._identities.bot
         was_in = successor in await self._homeserver.joined_rooms(as_user=bot)
         try:
             await self._homeserver.join(successor, as_user=bot, via=via)
@@ -133,7 +133,7 @@ class RoomUpgrades:
 
     async def _described(self, room: Room, successor: MatrixRoomId) -> tuple[str | None, str | None]:
         """Name and topic of the new room, where the city has nothing newer to say."""
-        bot = self._namespace.bot
+        bot = self._identities.bot
         async with self._database.reading() as tx:
             told = await tx.rooms.told(room.id)
         name = await self._homeserver.state(successor, "m.room.name", as_user=bot) or {}
@@ -149,7 +149,7 @@ class RoomUpgrades:
         cursor: str | None = None
         for _ in range(_MAX_PAGES):
             page, cursor = await self._homeserver.messages_before(
-                successor, cursor, limit=_PAGE, as_user=self._namespace.bot
+                successor, cursor, limit=_PAGE, as_user=self._identities.bot
             )
             found += [inbox_event(event) for event in page if type_of(event) in _HISTORY]
             if cursor is None:
@@ -163,7 +163,7 @@ class RoomUpgrades:
         slots = asyncio.Semaphore(_JOINS_AT_ONCE)
         async with asyncio.TaskGroup() as joins:
             for member in members:
-                if self._namespace.is_ours(member.user_id):
+                if self._identities.is_ours(member.user_id):
                     joins.create_task(self._bring(member.user_id, successor, slots))
 
     async def _bring(self, ghost: UserId, successor: MatrixRoomId, slots: asyncio.Semaphore) -> None:

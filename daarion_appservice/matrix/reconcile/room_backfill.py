@@ -23,14 +23,14 @@ from ...city.types import HistoryVisibility, MatrixRoomId, Room
 from ...errors import Conflict
 from ...storage.database import Database, Transaction
 from ...storage.inbox import InboxState, ReceivedEvent
+from ..backfill.late_events import LateEventWriter
+from ..backfill.metrics import Missed
+from ..backfill.room_history import HistoryRange
 from ..client.homeserver import Homeserver
 from ..client.inbox_events import inbox_event
 from ..client.message_content import replaced
 from ..client.room_rules import visibility_in
 from ..inbound.messages import MessageEvents
-from .late_events import LateEventWriter
-from .metrics import Missed
-from .room_history import HistoryRange
 
 _PAGE: Final = 100
 _REDACTION: Final = "m.room.redaction"
@@ -52,14 +52,14 @@ class Backfill:
         self,
         homeserver: Homeserver,
         database: Database,
-        namespace: Identities,
+        identities: Identities,
         events: MessageEvents,
         late: LateEventWriter,
         now_ms: NowMs,
     ) -> None:
         self._homeserver = homeserver
         self._database = database
-        self._namespace = namespace
+        self._identities = identities
         self._events = events
         self._late = late
         self._now_ms = now_ms
@@ -91,7 +91,7 @@ class Backfill:
         newer: list[Event] = []
         while True:
             events, cursor = await self._homeserver.messages_before(
-                matrix_room, cursor, limit=_PAGE, as_user=self._namespace.bot
+                matrix_room, cursor, limit=_PAGE, as_user=self._identities.bot
             )
             async with self._database.reading() as tx:
                 texts = await self._events.ahead(tx, events)
@@ -119,7 +119,7 @@ class Backfill:
         return brought.missing
 
     async def _visibility(self, matrix_room: MatrixRoomId) -> HistoryVisibility:
-        content = await self._homeserver.state(matrix_room, "m.room.history_visibility", as_user=self._namespace.bot)
+        content = await self._homeserver.state(matrix_room, "m.room.history_visibility", as_user=self._identities.bot)
         return visibility_in(content or {})
 
     # --- edits, reactions and redactions, oldest first --------------------------------------------------
@@ -130,7 +130,7 @@ class Backfill:
         count = 0
         while True:
             page, cursor = await self._homeserver.messages_after(
-                matrix_room, cursor, limit=_PAGE, as_user=self._namespace.bot
+                matrix_room, cursor, limit=_PAGE, as_user=self._identities.bot
             )
             relations: list[tuple[Event, HistoryVisibility]] = []
             for event in page:
