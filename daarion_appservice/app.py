@@ -141,7 +141,7 @@ async def lead(city: City) -> None:
             # Whoever led before may have made ghosts that are not known here.
             await city.ghosts.load()
         except (SQLAlchemyError, OSError) as error:
-            log.warning("lease_unavailable", error=str(error), help="the database does not answer; trying again")
+            log.warning("leader_lock_unavailable", error=str(error), help="the database does not answer; trying again")
             await city.lease.release()
             await asyncio.sleep(_DATABASE_RETRY_S)
             continue

@@ -133,7 +133,7 @@ class ReplyWorker:
                     await self._begin(tasks)
                 except (SQLAlchemyError, OSError) as error:
                     log.error(
-                        "answers_unavailable", error=str(error), help="the database does not answer; trying again"
+                        "replies_unavailable", error=str(error), help="the database does not answer; trying again"
                     )
                     await asyncio.sleep(_DATABASE_RETRY_S)
                     continue
@@ -159,7 +159,7 @@ class ReplyWorker:
         try:
             await self._answer_or_drop(owed)
         except (SQLAlchemyError, OSError) as error:
-            log.error("answers_unavailable", error=str(error), help="the database does not answer; trying again")
+            log.error("replies_unavailable", error=str(error), help="the database does not answer; trying again")
             await asyncio.sleep(_DATABASE_RETRY_S)
         finally:
             self._busy.discard((owed.room_id, owed.agent))
@@ -172,10 +172,10 @@ class ReplyWorker:
             raise
         except CityError as error:
             # The room is closed to the agent, or archived, or gone: there is nobody to tell.
-            log.info("answer_dropped", agent=owed.agent, room=owed.room_id, error=error.detail)
+            log.info("reply_abandoned", agent=owed.agent, room=owed.room_id, error=error.detail)
             await self._drop(owed)
         except Exception:
-            log.exception("answer_failed", agent=owed.agent, room=owed.room_id)
+            log.exception("reply_failed", agent=owed.agent, room=owed.room_id)
             await self._drop(owed)
 
     async def _answer_if_asked(self, owed: PendingReply) -> None:
@@ -217,7 +217,7 @@ class ReplyWorker:
             await self._withdraw(asked.owed)
         except RequestEdited:
             # Owed as before: it is read again at once.
-            log.info("question_edited", agent=asked.owed.agent, room=asked.room.id)
+            log.info("request_edited", agent=asked.owed.agent, room=asked.room.id)
         except (CoreBusy, CircuitOpen) as error:
             await self._later(asked, error, after_s=error.retry_after_s or 0)
         except AnotherRequestRunning as error:
@@ -270,7 +270,7 @@ class ReplyWorker:
                     tx, asked.room, message
                 )
         except (SQLAlchemyError, OSError) as error:
-            log.error("answers_unavailable", error=str(error), help="the database does not answer; trying again")
+            log.error("replies_unavailable", error=str(error), help="the database does not answer; trying again")
             return
         if message is None or message.deleted:
             raise RequestDeleted

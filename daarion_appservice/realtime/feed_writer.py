@@ -71,6 +71,6 @@ class AgentFeedWriter:
             async with self._database.transaction() as tx:
                 await tx.feed.add(entries)
         except (SQLAlchemyError, OSError) as error:
-            log.debug("agents_not_told", error=str(error))  # news of a moment; the next ones will do
+            log.debug("feed_not_written", error=str(error))  # news of a moment; the next ones will do
         else:
             self._told_at_ms |= came

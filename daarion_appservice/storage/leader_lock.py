@@ -70,7 +70,7 @@ class LeaderLock:
         try:
             return await self._try()
         except (SQLAlchemyError, OSError) as error:
-            log.warning("lease_unavailable", error=str(error), help="the database does not answer; trying again")
+            log.warning("leader_lock_unavailable", error=str(error), help="the database does not answer; trying again")
             return None
 
     async def lost(self) -> None:
@@ -79,7 +79,7 @@ class LeaderLock:
             await asyncio.sleep(_CHECK_EVERY_S)
         if self._database.is_sqlite:
             await asyncio.Event().wait()
-        log.warning("lease_lost", help="the database was away, so another process may lead now")
+        log.warning("leadership_lost", help="the database was away, so another process may lead now")
         await self.release()
 
     async def release(self) -> None:

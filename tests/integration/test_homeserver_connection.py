@@ -152,7 +152,7 @@ async def test_running_homeserver_that_changes_to_tls_is_named(tmp_path: Path) -
             with suppress(asyncio.CancelledError):
                 await watching
         await homeserver.close()
-    assert [line["event"] for line in logs] == ["homeserver_gone", "homeserver_gone"]
+    assert [line["event"] for line in logs] == ["homeserver_lost", "homeserver_lost"]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ FAULTS: Final = (
     "unit_failed",
     "task_given_up",
     "listener_failed",
-    "lane_failed",
+    "room_delivery_failed",
     "presence_request_failed",
 )
 """Events of the log that tell of a mistake of ours."""

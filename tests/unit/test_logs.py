@@ -55,7 +55,7 @@ def test_other_words_or_levels_pass(repeats: RepeatFilter) -> None:
 
 
 def test_tracebacks_pass(repeats: RepeatFilter) -> None:
-    assert all(passes(repeats, "error", event="lane_failed", exc_info=True) for _ in range(3))
+    assert all(passes(repeats, "error", event="room_delivery_failed", exc_info=True) for _ in range(3))
 
 
 def test_remembered_lines_bounded(repeats: RepeatFilter) -> None:

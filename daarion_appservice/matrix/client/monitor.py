@@ -110,7 +110,7 @@ class HomeserverMonitor:
             return
         self.reason = str(error)
         self.absences += 1
-        log.warning("homeserver_gone", reason=self.reason, help="messages wait and nothing is lost; trying again")
+        log.warning("homeserver_lost", reason=self.reason, help="messages wait and nothing is lost; trying again")
         self._up.clear()
         self._lost.set()
 
@@ -240,7 +240,7 @@ class HomeserverMonitor:
                 help_ = await homeserver_advice(self._homeserver.address, error)
                 if help_ and help_ != logged_help:
                     logged_help = help_
-                    log.warning("homeserver_gone", reason=self.reason, help=help_)
+                    log.warning("homeserver_lost", reason=self.reason, help=help_)
             except HomeserverRefused as error:
                 # It answers, so it is there; that it cannot reach us is for the log, and no reason to hold back messages.
                 await self._is_unreached(error)

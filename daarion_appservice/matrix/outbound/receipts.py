@@ -111,7 +111,7 @@ class ReceiptSender:
         except HomeserverUnavailable as error:
             self._monitor.lost(error)
         except (HomeserverRefused, SQLAlchemyError, OSError) as error:
-            log.debug("receipt_not_told", user=user, error=str(error))
+            log.debug("receipt_not_sent", user=user, error=str(error))
         else:
             self._remember(key, seq)
             self._on_spoke(user)

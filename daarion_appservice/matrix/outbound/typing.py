@@ -106,7 +106,7 @@ class TypingSender:
         except HomeserverUnavailable as error:
             self._monitor.lost(error)
         except (HomeserverRefused, SQLAlchemyError, OSError) as error:
-            log.debug("typing_not_told", user=user, error=str(error))
+            log.debug("typing_not_sent", user=user, error=str(error))
         else:
             (self._typing.add if typing else self._typing.discard)((room_id, user))
             if typing:

@@ -146,7 +146,7 @@ class OutboundWorker:
             self._held[room] = self._now_ms() + int(_DATABASE_RETRY_S * 1000)
         except Exception:
             # Whatever it is, the other rooms go on; this one is tried again, and the log says what is the matter.
-            log.exception("lane_failed", room=room)
+            log.exception("room_delivery_failed", room=room)
             self._held[room] = self._now_ms() + _REFUSED_RETRY_MS
         finally:
             self._busy.discard(room)

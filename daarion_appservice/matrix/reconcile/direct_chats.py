@@ -108,7 +108,7 @@ class DirectChats:
                 try:
                     await self._begin(tasks)
                 except (SQLAlchemyError, OSError) as error:
-                    log.error("chats_unavailable", error=str(error), help="the database does not answer; trying again")
+                    log.error("direct_chats_unavailable", error=str(error), help="the database does not answer; trying again")
                     await asyncio.sleep(_DATABASE_RETRY_S)
                     continue
                 try:
@@ -143,7 +143,7 @@ class DirectChats:
             await self._later(chat, error)
         except Exception:
             # Whatever it is, the other chats are kept.
-            log.exception("chat_failed", agent=chat.agent)
+            log.exception("direct_chat_failed", agent=chat.agent)
             await self._later(chat, None)
         else:
             self._put_off.pop(chat.id, None)
@@ -161,7 +161,7 @@ class DirectChats:
         self._put_off[chat.id] = _Later(attempts, self._now_ms() + pause_ms)
         if error is not None:
             log.warning(
-                "chat_not_right", agent=chat.agent, error=str(error), help=f"trying again in {pause_ms // 1000} s"
+                "direct_chat_check_failed", agent=chat.agent, error=str(error), help=f"trying again in {pause_ms // 1000} s"
             )
 
     async def _keep(self, chat: Room) -> None:
@@ -224,7 +224,7 @@ class DirectChats:
         return [inbox_event(event) for event in reversed(said)]
 
     async def _over(self, chat: Room, error: Exception | None) -> None:
-        log.info("chat_closed", agent=chat.agent, room=chat.matrix_room_id, error=str(error))
+        log.info("direct_chat_closed", agent=chat.agent, room=chat.matrix_room_id, error=str(error))
         try:
             await self._close(chat)
         except (SQLAlchemyError, OSError) as away:

@@ -76,9 +76,9 @@ class GhostRemoval:
             except HomeserverUnavailable as error:
                 self._monitor.lost(error)
             except HomeserverRefused as error:
-                log.warning("ghost_not_gone", agent=removed.slug, error=str(error), help="trying again")
+                log.warning("ghost_removal_failed", agent=removed.slug, error=str(error), help="trying again")
             except (SQLAlchemyError, OSError) as error:
-                log.warning("ghost_not_gone", agent=removed.slug, error=str(error), help="the database does not answer")
+                log.warning("ghost_removal_failed", agent=removed.slug, error=str(error), help="the database does not answer")
         return False
 
     async def _say(self, removed: RemovedAgent, rooms: list[Room]) -> bool:

@@ -32,7 +32,7 @@ class CityQueries:
                 try:
                     await self._ghosts.ensure(user, profile_of(agent))
                 except HomeserverError as error:
-                    log.warning("ghost_not_right", agent=slug, error=str(error), help="asked for by the homeserver")
+                    log.warning("ghost_setup_failed", agent=slug, error=str(error), help="asked for by the homeserver")
                     return False
                 return True
             case AuthorKind.CITIZEN, _:
@@ -44,5 +44,5 @@ class CityQueries:
         try:
             return await self._rooms.alias_exists(alias)
         except HomeserverError as error:
-            log.warning("room_not_right", alias=alias, error=str(error), help="asked for by the homeserver")
+            log.warning("room_reconcile_failed", alias=alias, error=str(error), help="asked for by the homeserver")
             return False

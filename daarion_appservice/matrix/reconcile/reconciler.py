@@ -110,7 +110,7 @@ class Reconciler:
                 await asyncio.sleep(_AWAY_PAUSE_S)
                 continue
             except (HomeserverRefused, SQLAlchemyError, OSError) as error:
-                log.error("housekeeping_failed", error=str(error), help=_help(error))
+                log.error("reconcile_failed", error=str(error), help=_help(error))
                 all_well = False
             try:
                 async with asyncio.timeout(_LOOK_AROUND_S if all_well else _RETRY_S):
@@ -145,7 +145,7 @@ class Reconciler:
                 self._in_space = set(await self._homeserver.joined_members(space, as_user=self._identities.bot))
         except HomeserverRefused as error:
             log.warning(
-                "space_not_right",
+                "space_reconcile_failed",
                 alias=self._identities.space_alias,
                 error=str(error),
                 help=advice(error) or "rooms and agents do without it; if the alias is another room's, free it",
@@ -222,10 +222,10 @@ class Reconciler:
                 self._monitor.lost(error)
                 return False
             except HomeserverRefused as error:
-                log.warning("ghost_not_right", agent=agent.slug, error=str(error), help=_help(error))
+                log.warning("ghost_setup_failed", agent=agent.slug, error=str(error), help=_help(error))
                 return False
             except (SQLAlchemyError, OSError) as error:
-                log.warning("ghost_not_right", agent=agent.slug, error=str(error), help="the database does not answer")
+                log.warning("ghost_setup_failed", agent=agent.slug, error=str(error), help="the database does not answer")
                 return False
         if is_settled:
             self._kept_agents[agent.slug] = (agent, _addresses(homes))

@@ -399,9 +399,9 @@ class MatrixRooms:
         if (room.matrix_status, room.matrix_error) == (status, error):
             return room
         if error:
-            log.warning("room_not_right", room=room.slug, status=status, error=error)
+            log.warning("room_reconcile_failed", room=room.slug, status=status, error=error)
         elif room.matrix_error:
-            log.info("room_right_again", room=room.slug)
+            log.info("room_reconciled", room=room.slug)
         async with self._database.transaction() as tx:
             await tx.rooms.mark(room.id, status, error)
         room = await self._stored(room)

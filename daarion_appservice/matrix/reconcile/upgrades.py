@@ -172,7 +172,7 @@ class RoomUpgrades:
                 await self._ghosts.join(ghost, successor)
             except HomeserverError as error:
                 # It counts as gone from the room, and comes again when there is a reason to.
-                log.debug("ghost_not_moved", ghost=ghost, room=successor, error=str(error))
+                log.debug("ghost_move_failed", ghost=ghost, room=successor, error=str(error))
 
 
 def _closed_for(successor: str, why: str) -> str:
