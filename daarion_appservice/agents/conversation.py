@@ -29,7 +29,7 @@ async def read_conversation(tx: Transaction, agent: Agent, room: Room, message: 
     Only what all who read the answer may read: an agent repeats nothing to somebody who joined later and may not know it.
     """
     before = await tx.messages.before(message.room_id, message.seq, limit=_HISTORY)
-    given = await tx.answers.given_to([each.id for each in before], agent.slug)
+    given = await tx.agent_replies.given_to([each.id for each in before], agent.slug)
     answers = await tx.messages.some(list(given.values()))
     told = []
     for each in before:

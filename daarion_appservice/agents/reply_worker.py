@@ -146,7 +146,7 @@ class ReplyWorker:
     async def _begin(self, tasks: asyncio.TaskGroup) -> None:
         """Begin with whatever can be answered now."""
         async with self._database.reading() as tx:
-            owed = await tx.answers.owed(now_ms=self._now_ms(), limit=_BATCH)
+            owed = await tx.agent_replies.pending(now_ms=self._now_ms(), limit=_BATCH)
         for each in owed:
             place = (each.room_id, each.agent)
             if len(self._busy) >= _AT_ONCE:
@@ -182,8 +182,8 @@ class ReplyWorker:
         asked = await self._read(owed)
         if asked is None:
             await self._withdraw(owed)
-        elif asked.owed.no_answer is not None:
-            await self._say_why(asked, asked.owed.no_answer)
+        elif asked.owed.failure is not None:
+            await self._say_why(asked, asked.owed.failure)
         elif asked.is_second_me and asked.others_listen:
             await self._excuse(asked, ReplyFailure.PRIVATE)
         elif asked.is_second_me and asked.room.matrix_status is not MatrixStatus.LINKED:
@@ -202,7 +202,7 @@ class ReplyWorker:
         agent = self._agents.get(owed.agent)
         async with self._database.reading() as tx:
             # It may have been given after it was found and before its turn came.
-            now = await tx.answers.still_owed(owed.id)
+            now = await tx.agent_replies.still_owed(owed.id)
             message, room = await tx.messages.get(owed.question_id), await tx.rooms.get(owed.room_id)
             if now is None or agent is None or message is None or message.deleted or room is None:
                 return None
@@ -239,7 +239,7 @@ class ReplyWorker:
         subjects = {author, await self._accounts.subject_of(UserId(asked.message.author.id))}
         async with self._database.transaction() as tx:
             # With the reason why nothing is answered, so that a crash repeats only the notice, and not the deletion.
-            is_owed = await tx.answers.will_not_be(asked.owed.id, ReplyFailure.FORGOTTEN)
+            is_owed = await tx.agent_replies.will_not_be(asked.owed.id, ReplyFailure.FORGOTTEN)
             for subject in subjects if is_owed else ():
                 await tx.interactions.forget(subject)
         if is_owed:
@@ -330,7 +330,7 @@ class ReplyWorker:
 
     async def _excuse(self, asked: PendingRequest, why: ReplyFailure) -> None:
         async with self._database.transaction() as tx:
-            is_owed = await tx.answers.will_not_be(asked.owed.id, why)
+            is_owed = await tx.agent_replies.will_not_be(asked.owed.id, why)
         if is_owed:
             await self._say_why(asked, why)
 
@@ -348,7 +348,7 @@ class ReplyWorker:
         draft = Draft(asked.excuse(why), msgtype="m.notice", reply_to=asked.message.id, client_id=client_id)
         posted = await self._messages.post(asked.author, asked.room.id, draft)
         async with self._database.transaction() as tx:
-            await tx.answers.given(asked.owed.id, posted.message.id)
+            await tx.agent_replies.given(asked.owed.id, posted.message.id)
 
     async def _given(self, asked: PendingRequest, message: Message) -> None:
         texts = prose_ahead(message.body)
@@ -356,7 +356,7 @@ class ReplyWorker:
             owed: list[PendingReply] = []
             question = await tx.messages.get(asked.message.id)
             is_deleted = question is None or question.deleted
-            if not is_deleted and await tx.answers.given(asked.owed.id, message.id):
+            if not is_deleted and await tx.agent_replies.given(asked.owed.id, message.id):
                 owed = await self._answers.note(tx, asked.room, message, depth=asked.owed.depth + 1)
         self._restarts.pop(asked.owed.id, None)
         if is_deleted:
@@ -368,7 +368,7 @@ class ReplyWorker:
         """There is nothing to answer any more: what was shown of an answer goes, and nothing is said."""
         author = Author(AuthorKind.AGENT, owed.agent, owed.agent)
         async with self._database.reading() as tx:
-            still_owed = await tx.answers.still_owed(owed.id) is not None
+            still_owed = await tx.agent_replies.still_owed(owed.id) is not None
             begun = await tx.messages.by_client_id(author, owed.room_id, _client_id(owed)) if still_owed else None
         if begun is not None and not begun.deleted:
             await self._changes.delete(author, owed.room_id, begun.id, may_moderate=False)
@@ -377,11 +377,11 @@ class ReplyWorker:
 
     async def _drop(self, owed: PendingReply) -> None:
         async with self._database.transaction() as tx:
-            await tx.answers.drop(owed.id)
+            await tx.agent_replies.drop(owed.id)
 
     async def _put_off(self, owed: PendingReply, why: str, retry_at_ms: int) -> None:
         async with self._database.transaction() as tx:
-            await tx.answers.put_off(owed.id, why, retry_at_ms=retry_at_ms)
+            await tx.agent_replies.put_off(owed.id, why, retry_at_ms=retry_at_ms)
 
 
 async def _at_once(answer: str) -> AsyncIterator[str]:

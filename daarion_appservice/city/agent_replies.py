@@ -73,10 +73,10 @@ class AgentReplies:
             return []
         no_answer = ReplyFailure.TOO_MUCH if left == 0 else None
         owed = [
-            PendingReply(AnswerId(self._new_id()), message.id, room.id, slug, depth, now_ms, no_answer=no_answer)
+            PendingReply(AnswerId(self._new_id()), message.id, room.id, slug, depth, now_ms, failure=no_answer)
             for slug in asked[: min(_MAX_ASKED, max(1, left))]
         ]
-        await tx.answers.add(owed, asker=message.author.subject)
+        await tx.agent_replies.add(owed, asker=message.author.subject)
         return owed
 
     async def asked(self, tx: CityTransaction, room: Room, message: Message) -> list[AgentSlug]:
@@ -93,9 +93,9 @@ class AgentReplies:
 
     async def _left(self, tx: CityTransaction, room: Room, author: Author, *, since_ms: int) -> int:
         """How many more questions they may ask; 0 for the one that is told so, and less for those that are not."""
-        left = _MAX_FROM_ONE - await tx.answers.asked_by(author.subject, since_ms=since_ms)
+        left = _MAX_FROM_ONE - await tx.agent_replies.asked_by(author.subject, since_ms=since_ms)
         if author.kind is AuthorKind.AGENT:
-            asked = await tx.answers.asked_by_agents(room.id, since_ms=since_ms)
+            asked = await tx.agent_replies.asked_by_agents(room.id, since_ms=since_ms)
             # Nobody tells an agent: it would be one thing more that it might answer.
             left = min(left, _MAX_FROM_AGENTS - asked) or -1
         return left

@@ -75,5 +75,5 @@ class Membership:
     async def _forgive(self, tx: CityTransaction, member: Member) -> None:
         """Whoever was put out and comes again is like everybody."""
         stands = await tx.restrictions.get(member.room_id, member.user_id)
-        if stands is not None and stands.standing is RestrictionKind.KICKED:
+        if stands is not None and stands.kind is RestrictionKind.KICKED:
             await tx.restrictions.forget(member.room_id, member.user_id)

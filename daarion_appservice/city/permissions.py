@@ -46,7 +46,7 @@ class MatrixRoomPermissions:
         """Raise Forbidden for whoever is not in a room where nobody comes in uninvited."""
         if room.join_rule == "public" or self._agents.lives_in(author, room):
             return
-        is_invited = stands is not None and stands.standing is RestrictionKind.INVITED
+        is_invited = stands is not None and stands.kind is RestrictionKind.INVITED
         if not is_invited and await tx.members.get(room.id, self._user(author)) is None:
             raise Forbidden("invite_only", f"only those whom somebody invites on Matrix come into the room {room.slug}")
 
@@ -59,12 +59,12 @@ class MatrixRoomPermissions:
 
 def _check_not_put_out(room: Room, stands: Restriction | None) -> None:
     _check_not_banned(room, stands)
-    if stands is not None and stands.standing is RestrictionKind.KICKED:
+    if stands is not None and stands.kind is RestrictionKind.KICKED:
         raise Forbidden("kicked", f"you were put out of the room {room.slug}{_because(stands)}; join it again first")
 
 
 def _check_not_banned(room: Room, stands: Restriction | None) -> None:
-    if stands is not None and stands.standing is RestrictionKind.BANNED:
+    if stands is not None and stands.kind is RestrictionKind.BANNED:
         raise Forbidden("banned", f"you are banned from the room {room.slug}{_because(stands)}")
 
 

@@ -293,7 +293,7 @@ class RestrictionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
-    standing: RestrictionKind
+    kind: RestrictionKind
     reason: str | None
 
 
@@ -372,7 +372,7 @@ class PendingReply:
     asked_at_ms: int
     attempts: int = 0
     retry_at_ms: int = 0
-    no_answer: ReplyFailure | None = None
+    failure: ReplyFailure | None = None
     """Why there will be none: that it still has to say."""
 
 

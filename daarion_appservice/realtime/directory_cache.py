@@ -42,7 +42,7 @@ class DirectoryCache:
         """Read agents, places and tokens if they changed since the last time; publishes RegistryChanged when they did."""
         # One after the other, so that nobody puts back what was read before the newest.
         async with self._loading, self._database.reading() as tx:
-            version = await tx.kept.registry_version()
+            version = await tx.key_values.registry_version()
             if version == self._version:
                 return
             agents = await tx.agents.all()

@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from ..errors import ExitCode, StartError
 from .accounts import AccountRepository
+from .agent_replies import ReplyRepository
 from .agents import AgentRepository
-from .answers import ReplyRepository
 from .availability import Availability
 from .citizens import CitizenRepository
 from .database_url import cannot_use, driver_url, postgres_options, sqlite_file
@@ -73,7 +73,7 @@ class Transaction:
         return AgentRepository(self.connection)
 
     @cached_property
-    def answers(self) -> ReplyRepository:
+    def agent_replies(self) -> ReplyRepository:
         return ReplyRepository(self.connection)
 
     @cached_property
@@ -145,7 +145,7 @@ class Transaction:
         return GhostRepository(self.connection)
 
     @cached_property
-    def kept(self) -> KeyValueRepository:
+    def key_values(self) -> KeyValueRepository:
         return KeyValueRepository(self.connection)
 
     @cached_property
@@ -221,7 +221,7 @@ class Database:
                 await tx.connection.execute(text("SELECT 1"))
             if self.availability.problem is not None:
                 async with self.transaction() as tx:
-                    await tx.kept.put_write_probe()
+                    await tx.key_values.put_write_probe()
         except (SQLAlchemyError, OSError):
             return self.availability.problem or "does not answer"
         return None

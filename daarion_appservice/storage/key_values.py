@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import Integer, Text, cast, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .tables import kept
+from .tables import key_values
 from .upsert import insert
 
 _REGISTRY: Final = "registry_version"
@@ -22,12 +22,14 @@ class KeyValueRepository:
 
     async def registry_version(self) -> int:
         """Changes whenever agents, tokens, rooms or dead events do, in whichever process."""
-        found = await self._connection.execute(select(kept.c.value).where(kept.c.key == _REGISTRY))
+        found = await self._connection.execute(select(key_values.c.value).where(key_values.c.key == _REGISTRY))
         return int(found.scalar() or 0)
 
     async def presence_held_ms(self, software: str) -> int | None:
         """How long a homeserver of this make was seen to hold a presence; None when that was never measured."""
-        found = await self._connection.execute(select(kept.c.value).where(kept.c.key == _held_key(software)))
+        found = await self._connection.execute(
+            select(key_values.c.value).where(key_values.c.key == _held_key(software))
+        )
         value = found.scalar()
         return None if value is None else int(value)
 
@@ -39,9 +41,9 @@ class KeyValueRepository:
         await self._put(_WRITE_PROBE, "1")
 
     async def _put(self, key: str, value: str) -> None:
-        statement = insert(self._connection, kept).values(key=key, value=value)
+        statement = insert(self._connection, key_values).values(key=key, value=value)
         await self._connection.execute(
-            statement.on_conflict_do_update(index_elements=[kept.c.key], set_={"value": value})
+            statement.on_conflict_do_update(index_elements=[key_values.c.key], set_={"value": value})
         )
 
 
@@ -51,9 +53,9 @@ def _held_key(software: str) -> str:
 
 async def registry_changed(connection: AsyncConnection) -> None:
     """Part of every transaction that changes agents, tokens or rooms, or revives events: a running service takes notice."""
-    statement = insert(connection, kept).values(key=_REGISTRY, value="1")
+    statement = insert(connection, key_values).values(key=_REGISTRY, value="1")
     await connection.execute(
         statement.on_conflict_do_update(
-            index_elements=[kept.c.key], set_={"value": cast(cast(kept.c.value, Integer) + 1, Text)}
+            index_elements=[key_values.c.key], set_={"value": cast(cast(key_values.c.value, Integer) + 1, Text)}
         )
     )

@@ -40,7 +40,7 @@ class RestrictionRepository:
         return {(RoomId(row.room_id), UserId(row.user_id)) for row in rows}
 
     async def put(self, room: RoomId, user: UserId, stands: Restriction, *, now_ms: int) -> None:
-        values = {"standing": stands.standing, "reason": stands.reason, "at_ms": now_ms}
+        values = {"standing": stands.kind, "reason": stands.reason, "at_ms": now_ms}
         await self._connection.execute(
             insert(self._connection, restrictions)
             .values(room_id=room, user_id=user, **values)

@@ -113,7 +113,7 @@ former_matrix_rooms = Table(
 
 # Whoever those who look after a room on Matrix have put out of it, or invited into it.
 restrictions = Table(
-    "standings",
+    "restrictions",
     metadata,
     Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
     Column("user_id", String(255), primary_key=True),
@@ -373,8 +373,8 @@ outbox = Table(
 )
 
 # What agents were asked, and whether they have answered: both are tied together for good.
-answers = Table(
-    "answers",
+agent_replies = Table(
+    "agent_replies",
     metadata,
     Column("id", String(26), primary_key=True),
     Column("question_id", ForeignKey("messages.id", ondelete="CASCADE"), nullable=False),
@@ -383,12 +383,12 @@ answers = Table(
     Column("depth", Integer, nullable=False),
     Column("asker", String(255), nullable=False),
     Column("asked_at_ms", BigInteger, nullable=False),
-    Column("state", String(8), nullable=False, server_default="owed"),
+    Column("state", String(16), nullable=False, server_default="pending"),
     Column("message_id", String(26)),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("retry_at_ms", BigInteger, nullable=False, server_default="0"),
     Column("error", Text),
-    Column("no_answer", String(16)),
+    Column("failure", String(16)),
     UniqueConstraint("question_id", "agent"),
     Index(None, "state", "id"),
     Index(None, "room_id", "asked_at_ms"),
@@ -407,8 +407,8 @@ ghosts = Table(
     Column("role_field", Text),
 )
 
-kept = Table(
-    "kept",
+key_values = Table(
+    "key_values",
     metadata,
     Column("key", String(64), primary_key=True),
     Column("value", Text, nullable=False),

@@ -93,7 +93,7 @@ async def _owed(city: RunningCity) -> int:
     database = Database(city.database_url)
     try:
         async with database.reading() as tx:
-            return len(await tx.answers.owed(now_ms=1 << 60, limit=9))
+            return len(await tx.agent_replies.pending(now_ms=1 << 60, limit=9))
     finally:
         await database.close()
 

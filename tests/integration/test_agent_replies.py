@@ -16,7 +16,7 @@ from daarion_appservice.city.presence import Status
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import Author, AuthorKind, PendingReply, ReplyFailure
 from daarion_appservice.clock import new_id, now_ms
-from daarion_appservice.storage.answers import ReplyRepository
+from daarion_appservice.storage.agent_replies import ReplyRepository
 from tests.parts.agent_replies import LATER, SCRIBE, AgentReplyHarness, open_agent_replies
 from tests.parts.agents_core import DONE, after, answers, delta, pauses, says, streams
 from tests.parts.city import eventually
@@ -232,7 +232,7 @@ async def test_a_core_that_is_away_for_a_moment_does_not_lose_questions(forum: A
 
         async def one_waits() -> bool:
             async with forum.database.reading() as tx:
-                owed = await tx.answers.owed(now_ms=LATER, limit=9)
+                owed = await tx.agent_replies.pending(now_ms=LATER, limit=9)
             return len(owed) == 1 and owed[0].attempts > 0
 
         await eventually(one_waits)
@@ -306,8 +306,8 @@ async def test_a_failure_is_told_also_when_we_end_while_we_tell_it(forum: AgentR
     question = await forum.desk.post(OKSANA, "general", "@scribe?")
     scribe = Author(AuthorKind.AGENT, "scribe", "Писар")
     async with forum.database.transaction() as tx:
-        (owed,) = await tx.answers.owed(now_ms=LATER, limit=9)
-        await tx.answers.will_not_be(owed.id, ReplyFailure.SLOW)
+        (owed,) = await tx.agent_replies.pending(now_ms=LATER, limit=9)
+        await tx.agent_replies.will_not_be(owed.id, ReplyFailure.SLOW)
     begun = Draft("Нехай", reply_to=question.id, client_id=f"answer:{owed.id}", is_whole=False)
     message = (await forum.desk.messages.post(scribe, "general", begun)).message
     await forum.desk.changes.delete(scribe, "general", message.id, may_moderate=False)
@@ -325,7 +325,7 @@ async def test_what_was_read_before_it_was_answered_is_not_answered_again(
 ) -> None:
     await forum.desk.post(OKSANA, "general", "@scribe?")
     async with forum.database.reading() as tx:
-        stale = await tx.answers.owed(now_ms=LATER, limit=9)
+        stale = await tx.agent_replies.pending(now_ms=LATER, limit=9)
     async with forum.answering():
         await forum.answers()
     reads = 0
@@ -358,9 +358,9 @@ async def test_the_history_holds_the_answer_that_came_after_the_question(forum: 
 async def test_whoever_failed_when_another_had_answered_says_nothing(forum: AgentReplyHarness) -> None:
     question = await forum.desk.post(OKSANA, "general", "@scribe?")
     async with forum.database.transaction() as tx:
-        (owed,) = await tx.answers.owed(now_ms=LATER, limit=9)
-        assert await tx.answers.given(owed.id, question.id)
-        assert not await tx.answers.will_not_be(owed.id, ReplyFailure.SLOW)
-        await tx.answers.put_off(owed.id, "busy", retry_at_ms=7)
-        assert await tx.answers.still_owed(owed.id) is None
-        assert await tx.answers.given_to([question.id], SCRIBE.slug) == {question.id: question.id}
+        (owed,) = await tx.agent_replies.pending(now_ms=LATER, limit=9)
+        assert await tx.agent_replies.given(owed.id, question.id)
+        assert not await tx.agent_replies.will_not_be(owed.id, ReplyFailure.SLOW)
+        await tx.agent_replies.put_off(owed.id, "busy", retry_at_ms=7)
+        assert await tx.agent_replies.still_owed(owed.id) is None
+        assert await tx.agent_replies.given_to([question.id], SCRIBE.slug) == {question.id: question.id}

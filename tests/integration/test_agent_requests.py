@@ -282,7 +282,7 @@ async def nothing_is_said(forum: AgentReplyHarness, room: RoomId = GENERAL) -> N
     async def is_gone() -> bool:
         by_agents = [message for message in await forum.said(room) if message.author.kind is AuthorKind.AGENT]
         async with forum.database.reading() as tx:
-            is_owed = await tx.answers.owed(now_ms=1 << 60, limit=1)
+            is_owed = await tx.agent_replies.pending(now_ms=1 << 60, limit=1)
         return not is_owed and all(message.deleted for message in by_agents)
 
     await eventually(is_gone)

@@ -423,5 +423,5 @@ def test_what_is_added_while_the_service_runs_makes_it_look_again(terminal: Term
     versions = []
     for command in (["agent", "add", "a"], ["agent", "token", "a"], ["agent", "revoke", "a"], ["room", "add", "x"]):
         terminal.does(*command)
-        versions.append(terminal.look(lambda tx: tx.kept.registry_version()))
+        versions.append(terminal.look(lambda tx: tx.key_values.registry_version()))
     assert versions == sorted(set(versions))

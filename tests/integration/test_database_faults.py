@@ -91,7 +91,7 @@ async def test_read_only_postgres_is_reported(postgres: Postgres, postgres_url: 
     postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
     with pytest.raises(SQLAlchemyError):
         async with database.transaction() as tx:
-            await tx.kept.put_write_probe()
+            await tx.key_values.put_write_probe()
     assert "read-only" in (await database.problem() or "")
     postgres.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")

@@ -29,7 +29,9 @@ class Counter:
 
     async def read(self) -> int:
         async with self.database.reading() as tx:
-            value = (await tx.connection.execute(select(tables.kept.c.value).where(tables.kept.c.key == KEY))).scalar()
+            value = (
+                await tx.connection.execute(select(tables.key_values.c.value).where(tables.key_values.c.key == KEY))
+            ).scalar()
         self.reads += 1
         await self.hold.wait()
         return int(value or 0)
@@ -40,7 +42,9 @@ class Counter:
 
 async def put(database: Database, value: int) -> None:
     async with database.transaction() as tx:
-        await tx.connection.execute(update(tables.kept).where(tables.kept.c.key == KEY).values(value=str(value)))
+        await tx.connection.execute(
+            update(tables.key_values).where(tables.key_values.c.key == KEY).values(value=str(value))
+        )
 
 
 def _small(_value: object) -> int:
@@ -52,7 +56,7 @@ async def counter(database_url: str) -> AsyncIterator[Counter]:
     async with _opened(database_url) as database:
         await migrate.upgrade(database)
         async with database.transaction() as tx:
-            await tx.connection.execute(insert(tables.kept).values(key=KEY, value="0"))
+            await tx.connection.execute(insert(tables.key_values).values(key=KEY, value="0"))
         counter = Counter(database)
         counter.hold.set()
         yield counter
@@ -192,7 +196,7 @@ async def test_every_change_of_a_room_shows_in_its_version(counter: Counter) -> 
     ]
     elsewhere: list[Executable] = [
         update(tables.rooms).where(tables.rooms.c.slug == "r1").values(last_seq=9),
-        update(tables.kept).where(tables.kept.c.key == KEY).values(value="1"),
+        update(tables.key_values).where(tables.key_values.c.key == KEY).values(value="1"),
         insert(tables.messages).values(_message(5, room="city_r1")),
     ]
     database = counter.database

@@ -210,7 +210,7 @@ async def test_second_me_waits_until_it_is_known_who_listens(forum: AgentReplyHa
 
         async def was_put_off() -> bool:
             async with forum.database.reading() as tx:
-                return any(owed.attempts for owed in await tx.answers.owed(now_ms=LATER, limit=1))
+                return any(owed.attempts for owed in await tx.agent_replies.pending(now_ms=LATER, limit=1))
 
         await eventually(was_put_off)
         assert forum.core.asked == []
@@ -286,7 +286,7 @@ async def test_whom_an_older_client_means_stands_in_the_text(
     text = {"msgtype": "m.text", "format": "org.matrix.custom.html"} | content
     await forum.happens(general, "m.room.message", text, sender=ALICE)
     async with forum.database.reading() as tx:
-        assert len(await tx.answers.owed(now_ms=LATER, limit=9)) == is_asked
+        assert len(await tx.agent_replies.pending(now_ms=LATER, limit=9)) == is_asked
 
 
 async def test_second_me_says_nothing_where_others_listen(forum: AgentReplyHarness) -> None:
@@ -306,7 +306,7 @@ async def test_what_it_remembered_before_a_crash_is_said_after_it(forum: AgentRe
     chat = await forum.chat(SECOND_ME)
     await forum.hears(chat, ALICE, "Де ключі?")
     async with forum.database.reading() as tx:
-        (owed,) = await tx.answers.owed(now_ms=LATER, limit=1)
+        (owed,) = await tx.agent_replies.pending(now_ms=LATER, limit=1)
     forum.core.next(says("На гвіздку"))
     async with (
         forum.second_me() as second_me,
@@ -341,7 +341,7 @@ async def test_a_question_waits_while_another_of_the_same_person_is_answered(for
 
             async def was_put_off() -> bool:
                 async with forum.database.reading() as tx:
-                    return any(owed.attempts for owed in await tx.answers.owed(now_ms=LATER, limit=1))
+                    return any(owed.attempts for owed in await tx.agent_replies.pending(now_ms=LATER, limit=1))
 
             await eventually(was_put_off)
             gate.set()

@@ -173,16 +173,16 @@ async def test_two_programs_that_write_to_one_sqlite_file_wait_for_each_other(sq
 
     async def add(database: Database, number: int) -> None:
         async with database.transaction() as tx:
-            before = (await tx.connection.execute(select(func.count()).select_from(tables.kept))).scalar_one()
+            before = (await tx.connection.execute(select(func.count()).select_from(tables.key_values))).scalar_one()
             await asyncio.sleep(0)
-            await tx.connection.execute(tables.kept.insert().values(key=str(number), value=str(before)))
+            await tx.connection.execute(tables.key_values.insert().values(key=str(number), value=str(before)))
 
     await asyncio.gather(
         *(add(database, 10 * who + n) for n in range(5) for who, database in enumerate((service, command_line)))
     )
 
     async with service.reading() as tx:
-        seen = (await tx.connection.execute(select(tables.kept.c.value))).scalars().all()
+        seen = (await tx.connection.execute(select(tables.key_values.c.value))).scalars().all()
     assert sorted(map(int, seen)) == list(range(10)), "each saw what the one before it wrote"
     await service.close()
     await command_line.close()
@@ -208,7 +208,7 @@ async def test_a_transaction_that_fails_leaves_nothing_behind(database: Database
         assert await tx.rooms.all() == []
         assert await tx.agents.all() == []
         assert await tx.inbox.counts() == {}
-        assert await tx.kept.registry_version() == 0
+        assert await tx.key_values.registry_version() == 0
 
 
 async def test_an_error_does_not_repeat_what_was_to_be_stored(database: Database) -> None:
@@ -297,7 +297,7 @@ async def test_the_registry_has_another_version_after_every_change_of_agents_tok
 
 async def _version(database: Database) -> int:
     async with database.reading() as tx:
-        return await tx.kept.registry_version()
+        return await tx.key_values.registry_version()
 
 
 async def test_several_processes_may_open_the_default_rooms_at_once(database_url: str) -> None:

@@ -167,7 +167,7 @@ class AgentReplyHarness:
 
         async def all_answered() -> bool:
             async with self.database.reading() as tx:
-                return not await tx.answers.owed(now_ms=LATER, limit=1)
+                return not await tx.agent_replies.pending(now_ms=LATER, limit=1)
 
         await eventually(all_answered)
         by_agents = [message for message in await self.said(room) if message.author.kind is AuthorKind.AGENT]

@@ -22,7 +22,7 @@ def restriction_after(event: Event, user: UserId, before: Restriction | None) ->
             return Restriction(RestrictionKind.INVITED, None)
         case "leave" if sender_of(event) != user:
             # The same event takes back a ban or an invitation.
-            is_kick = before is None or before.standing is RestrictionKind.KICKED
+            is_kick = before is None or before.kind is RestrictionKind.KICKED
             return Restriction(RestrictionKind.KICKED, reason) if is_kick else None
     return None
 

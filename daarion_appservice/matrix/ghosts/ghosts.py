@@ -221,9 +221,9 @@ class Ghosts:
         async with self._database.transaction() as tx:
             await tx.rooms.hold(room.id)
             stands = restriction_after(event, user, await tx.restrictions.get(room.id, user))
-            if stands is None or stands.standing is RestrictionKind.INVITED:
+            if stands is None or stands.kind is RestrictionKind.INVITED:
                 return False
-            if stands.standing is RestrictionKind.KICKED and await tx.outbox.moving(room.id, [user]):
+            if stands.kind is RestrictionKind.KICKED and await tx.outbox.moving(room.id, [user]):
                 return True  # it was known, and they have asked to come in again since
             await tx.restrictions.put(room.id, user, stands, now_ms=time_ms(event))
             happened = await self._members.removed(tx, room.id, user)
@@ -242,8 +242,8 @@ class Ghosts:
     async def _check_not_put_out(self, user: UserId, room: Room) -> None:
         async with self._database.reading() as tx:
             stands = await tx.restrictions.get(room.id, user)
-        if stands is not None and stands.standing is not RestrictionKind.INVITED:
-            raise HomeserverRefused(403, PUT_OUT, f"{user} was put out of the room {room.slug} ({stands.standing})")
+        if stands is not None and stands.kind is not RestrictionKind.INVITED:
+            raise HomeserverRefused(403, PUT_OUT, f"{user} was put out of the room {room.slug} ({stands.kind})")
 
     async def not_joined(self, user: UserId, room: Room) -> None:
         """A ghost turned out not to be in a room that we thought it was in."""

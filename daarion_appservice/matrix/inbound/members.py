@@ -73,7 +73,7 @@ class MemberEvents:
         who = self._identities.describe(user)
         is_agent = isinstance(who, tuple) and who[0] is AuthorKind.AGENT
         # Agents live where the registry says, unless they may not.
-        return [RegistryChanged()] if is_agent and before.standing is RestrictionKind.BANNED else []
+        return [RegistryChanged()] if is_agent and before.kind is RestrictionKind.BANNED else []
 
 
 def read_member(room: RoomId, user: UserId, content: Event, *, name: str = "displayname") -> Member:

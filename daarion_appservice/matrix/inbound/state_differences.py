@@ -53,7 +53,7 @@ def _member(room: Room, user: UserId, event: Event) -> Member | None:
 
 
 def _is_standing_known(stands: Restriction | None, user: UserId, event: Event) -> bool:
-    standing = stands and stands.standing
+    standing = stands and stands.kind
     match content_of(event).get("membership"):
         case "ban":
             return standing is RestrictionKind.BANNED

@@ -150,7 +150,7 @@ class PresenceTimeoutProbe:
         """Of a homeserver of this make; it is measured again right away, should its configuration be another."""
         try:
             async with self._database.reading() as tx:
-                held_ms = await tx.kept.presence_held_ms(self._homeserver.software)
+                held_ms = await tx.key_values.presence_held_ms(self._homeserver.software)
         except (SQLAlchemyError, OSError) as error:
             log.debug("presence_timeout_unknown", error=str(error))
             held_ms = None
@@ -159,6 +159,6 @@ class PresenceTimeoutProbe:
     async def _remember(self, held_ms: int) -> None:
         try:
             async with self._database.transaction() as tx:
-                await tx.kept.put_presence_held_ms(self._homeserver.software, held_ms)
+                await tx.key_values.put_presence_held_ms(self._homeserver.software, held_ms)
         except (SQLAlchemyError, OSError) as error:
             log.debug("presence_timeout_not_kept", error=str(error))

@@ -108,7 +108,9 @@ class DirectChats:
                 try:
                     await self._begin(tasks)
                 except (SQLAlchemyError, OSError) as error:
-                    log.error("direct_chats_unavailable", error=str(error), help="the database does not answer; trying again")
+                    log.error(
+                        "direct_chats_unavailable", error=str(error), help="the database does not answer; trying again"
+                    )
                     await asyncio.sleep(_DATABASE_RETRY_S)
                     continue
                 try:
@@ -161,7 +163,10 @@ class DirectChats:
         self._put_off[chat.id] = _Later(attempts, self._now_ms() + pause_ms)
         if error is not None:
             log.warning(
-                "direct_chat_check_failed", agent=chat.agent, error=str(error), help=f"trying again in {pause_ms // 1000} s"
+                "direct_chat_check_failed",
+                agent=chat.agent,
+                error=str(error),
+                help=f"trying again in {pause_ms // 1000} s",
             )
 
     async def _keep(self, chat: Room) -> None:

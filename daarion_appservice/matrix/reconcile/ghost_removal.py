@@ -78,7 +78,9 @@ class GhostRemoval:
             except HomeserverRefused as error:
                 log.warning("ghost_removal_failed", agent=removed.slug, error=str(error), help="trying again")
             except (SQLAlchemyError, OSError) as error:
-                log.warning("ghost_removal_failed", agent=removed.slug, error=str(error), help="the database does not answer")
+                log.warning(
+                    "ghost_removal_failed", agent=removed.slug, error=str(error), help="the database does not answer"
+                )
         return False
 
     async def _say(self, removed: RemovedAgent, rooms: list[Room]) -> bool:

@@ -225,7 +225,9 @@ class Reconciler:
                 log.warning("ghost_setup_failed", agent=agent.slug, error=str(error), help=_help(error))
                 return False
             except (SQLAlchemyError, OSError) as error:
-                log.warning("ghost_setup_failed", agent=agent.slug, error=str(error), help="the database does not answer")
+                log.warning(
+                    "ghost_setup_failed", agent=agent.slug, error=str(error), help="the database does not answer"
+                )
                 return False
         if is_settled:
             self._kept_agents[agent.slug] = (agent, _addresses(homes))

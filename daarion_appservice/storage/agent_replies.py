@@ -15,14 +15,14 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import AGENT_SUBJECT, AgentSlug, AnswerId, MessageId, PendingReply, ReplyFailure, RoomId, SubjectId
-from .tables import answers
+from .tables import agent_replies
 from .upsert import insert
 
 
 class ReplyState(StrEnum):
-    OWED = "owed"
-    GIVEN = "given"
-    DROPPED = "dropped"
+    PENDING = "pending"
+    POSTED = "posted"
+    ABANDONED = "abandoned"
 
 
 class ReplyRepository:
@@ -32,7 +32,7 @@ class ReplyRepository:
     async def add(self, owed: list[PendingReply], *, asker: SubjectId) -> None:
         """What was asked before is not asked again."""
         await self._connection.execute(
-            insert(self._connection, answers).on_conflict_do_nothing(),
+            insert(self._connection, agent_replies).on_conflict_do_nothing(),
             [
                 {
                     "id": each.id,
@@ -42,7 +42,7 @@ class ReplyRepository:
                     "depth": each.depth,
                     "asker": asker,
                     "asked_at_ms": each.asked_at_ms,
-                    "no_answer": each.no_answer,
+                    "failure": each.failure,
                 }
                 for each in owed
             ],
@@ -52,11 +52,11 @@ class ReplyRepository:
         """How many questions agents asked in a room since then."""
         found = await self._connection.execute(
             select(func.count())
-            .select_from(answers)
+            .select_from(agent_replies)
             .where(
-                answers.c.room_id == room,
-                answers.c.asked_at_ms >= since_ms,
-                answers.c.asker.startswith(AGENT_SUBJECT, autoescape=True),
+                agent_replies.c.room_id == room,
+                agent_replies.c.asked_at_ms >= since_ms,
+                agent_replies.c.asker.startswith(AGENT_SUBJECT, autoescape=True),
             )
         )
         return int(found.scalar_one())
@@ -64,14 +64,16 @@ class ReplyRepository:
     async def asked_by(self, asker: SubjectId, *, since_ms: int) -> int:
         """How many questions somebody asked anywhere since then."""
         found = await self._connection.execute(
-            select(func.count()).select_from(answers).where(answers.c.asker == asker, answers.c.asked_at_ms >= since_ms)
+            select(func.count())
+            .select_from(agent_replies)
+            .where(agent_replies.c.asker == asker, agent_replies.c.asked_at_ms >= since_ms)
         )
         return int(found.scalar_one())
 
     async def still_owed(self, answer: AnswerId) -> PendingReply | None:
         """As it is now; None when it was given, or there was nothing to answer any more."""
         found = await self._connection.execute(
-            select(answers).where(answers.c.id == answer, answers.c.state == ReplyState.OWED)
+            select(agent_replies).where(agent_replies.c.id == answer, agent_replies.c.state == ReplyState.PENDING)
         )
         row = found.first()
         return _owed(row) if row else None
@@ -79,26 +81,26 @@ class ReplyRepository:
     async def given_to(self, questions: list[MessageId], agent: AgentSlug) -> dict[MessageId, MessageId]:
         """What an agent answered to which question."""
         found = await self._connection.execute(
-            select(answers.c.question_id, answers.c.message_id).where(
-                answers.c.question_id.in_(questions),
-                answers.c.agent == agent,
-                answers.c.state == ReplyState.GIVEN,
-                answers.c.no_answer.is_(None),
+            select(agent_replies.c.question_id, agent_replies.c.message_id).where(
+                agent_replies.c.question_id.in_(questions),
+                agent_replies.c.agent == agent,
+                agent_replies.c.state == ReplyState.POSTED,
+                agent_replies.c.failure.is_(None),
             )
         )
         return {MessageId(row.question_id): MessageId(row.message_id) for row in found}
 
-    async def owed(self, *, now_ms: int, limit: int) -> list[PendingReply]:
+    async def pending(self, *, now_ms: int, limit: int) -> list[PendingReply]:
         """What can be answered now, in the order it was asked: of each agent in each room the first, for which others wait."""
         first = (
-            select(func.min(answers.c.id))
-            .where(answers.c.state == ReplyState.OWED)
-            .group_by(answers.c.room_id, answers.c.agent)
+            select(func.min(agent_replies.c.id))
+            .where(agent_replies.c.state == ReplyState.PENDING)
+            .group_by(agent_replies.c.room_id, agent_replies.c.agent)
         )
         rows = await self._connection.execute(
-            select(answers)
-            .where(answers.c.id.in_(first), answers.c.retry_at_ms <= now_ms)
-            .order_by(answers.c.id)
+            select(agent_replies)
+            .where(agent_replies.c.id.in_(first), agent_replies.c.retry_at_ms <= now_ms)
+            .order_by(agent_replies.c.id)
             .limit(limit)
         )
         return [_owed(row) for row in rows]
@@ -106,20 +108,20 @@ class ReplyRepository:
     async def put_off(self, answer: AnswerId, error: str, *, retry_at_ms: int) -> None:
         """It could not be given now, and is due again then."""
         await self._connection.execute(
-            _if_owed(answer).values(attempts=answers.c.attempts + 1, retry_at_ms=retry_at_ms, error=error)
+            _if_owed(answer).values(attempts=agent_replies.c.attempts + 1, retry_at_ms=retry_at_ms, error=error)
         )
 
     async def will_not_be(self, answer: AnswerId, why: ReplyFailure) -> bool:
         """There will be none, and that is still to be said; False when there was one before, by another process."""
-        found = await self._connection.execute(_if_owed(answer).values(no_answer=why))
+        found = await self._connection.execute(_if_owed(answer).values(failure=why))
         return bool(found.rowcount)
 
     async def given(self, answer: AnswerId, message: MessageId) -> bool:
         """This message is it; False when it was given before."""
-        return await self._end(answer, ReplyState.GIVEN, message)
+        return await self._end(answer, ReplyState.POSTED, message)
 
     async def drop(self, answer: AnswerId) -> bool:
-        return await self._end(answer, ReplyState.DROPPED, None)
+        return await self._end(answer, ReplyState.ABANDONED, None)
 
     async def _end(self, answer: AnswerId, state: ReplyState, message: MessageId | None) -> bool:
         ended = await self._connection.execute(_if_owed(answer).values(state=state, message_id=message))
@@ -127,7 +129,7 @@ class ReplyRepository:
 
 
 def _if_owed(answer: AnswerId) -> Update:
-    return update(answers).where(answers.c.id == answer, answers.c.state == ReplyState.OWED)
+    return update(agent_replies).where(agent_replies.c.id == answer, agent_replies.c.state == ReplyState.PENDING)
 
 
 def _owed(row: Row[Any]) -> PendingReply:
@@ -140,5 +142,5 @@ def _owed(row: Row[Any]) -> PendingReply:
         row.asked_at_ms,
         row.attempts,
         row.retry_at_ms,
-        ReplyFailure(row.no_answer) if row.no_answer else None,
+        ReplyFailure(row.failure) if row.failure else None,
     )
