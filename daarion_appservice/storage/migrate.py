@@ -39,14 +39,24 @@ def head() -> str:
     return revision
 
 
-async def upgrade(database: Database) -> tuple[str | None, str]:
-    """Migrate to the newest revision, all in one transaction; returns the revision there was and the one there is."""
+async def upgrade(database: Database, to: str = "head") -> tuple[str | None, str]:
+    """Migrate the database up to a revision, in one transaction.
+
+    Args:
+        to: an Alembic revision, by default the newest.
+
+    Returns:
+        The revision that the database had (None: it was empty), and the newest one that this software knows.
+
+    Raises:
+        StartError: a newer version wrote the database, or it cannot be used.
+    """
     try:
         async with database.transaction() as transaction:
             if not database.is_sqlite:
                 # Whoever comes second waits here and then finds nothing to do. SQLite's write lock does the same.
                 await transaction.connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-            return await transaction.connection.run_sync(_upgrade)
+            return await transaction.connection.run_sync(_upgrade, to)
     except (DBAPIError, OSError) as error:
         raise cannot_use(database.url, error) from error
 
@@ -60,7 +70,7 @@ async def current(database: Database) -> str | None:
         raise cannot_use(database.url, error) from error
 
 
-def _upgrade(connection: Connection) -> tuple[str | None, str]:
+def _upgrade(connection: Connection, to: str) -> tuple[str | None, str]:
     before = _revision(connection)
     config = _config()
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
@@ -72,7 +82,7 @@ def _upgrade(connection: Connection) -> tuple[str | None, str]:
             ExitCode.DATABASE,
         )
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
     return before, head()
 
 

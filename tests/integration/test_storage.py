@@ -72,7 +72,7 @@ async def test_an_empty_database_is_brought_to_the_newest_revision_and_a_current
 
 @EMPTY
 async def test_migration_ends_the_delivery_of_messages_that_nothing_will_send(database: Database) -> None:
-    await migrate.upgrade(database)
+    await migrate.upgrade(database, "0012")
     values = {"room_id": "r", "author_kind": "citizen", "author_id": "u", "author_name": "U", "body": "", "msgtype": ""}
     async with database.transaction() as tx:
         execute = tx.connection.execute
@@ -81,13 +81,41 @@ async def test_migration_ends_the_delivery_of_messages_that_nothing_will_send(da
             row = values | {"id": name, "seq": seq, "created_at_ms": 1, "deleted": deleted, "delivery": "pending"}
             await execute(insert(tables.messages).values(row))
         await execute(insert(tables.outbox).values(kind="message", message_id="waits", room_id="r", txn_id="t"))
-        await execute(text("ALTER TABLE messages DROP COLUMN delivery_error"))
-        await execute(text("UPDATE alembic_version SET version_num = '0012'"))
     await migrate.upgrade(database)
     async with database.reading() as tx:
         columns = tables.messages.c
         rows = await tx.connection.execute(select(columns.delivery, columns.delivery_error).order_by(columns.seq))
         assert [tuple(row) for row in rows] == [("pending", None), ("failed", "deleted"), ("failed", "refused")]
+
+
+@EMPTY
+async def test_migration_that_renames_tables_keeps_their_rows(database: Database) -> None:
+    await migrate.upgrade(database, "0013")
+    values = {"room_id": "r", "author_kind": "citizen", "author_id": "u", "author_name": "U", "body": "", "msgtype": ""}
+    states = {"owed": "pending", "given": "posted", "dropped": "abandoned"}
+    async with database.transaction() as tx:
+        execute = tx.connection.execute
+        await execute(insert(tables.rooms).values(id="r", slug="r", name="r", description="", created_at_ms=1))
+        await execute(
+            insert(tables.messages).values(values | {"id": "m", "seq": 1, "created_at_ms": 1, "delivery": "sent"})
+        )
+        await execute(text("INSERT INTO standings VALUES ('r', '@u:x', 'banned', 'noise', 7)"))
+        await execute(text("INSERT INTO kept VALUES ('key', 'value')"))
+        for state in states:
+            await execute(
+                text(
+                    "INSERT INTO answers (id, question_id, agent, room_id, depth, asker, asked_at_ms, state, no_answer) "
+                    f"VALUES ('{state}', 'm', '{state}', 'r', 1, 'u', 5, '{state}', 'too_much')"
+                )
+            )
+    await migrate.upgrade(database)
+    async with database.reading() as tx:
+        read = tx.connection.execute
+        assert [tuple(row) for row in await read(select(tables.restrictions))] == [("r", "@u:x", "banned", "noise", 7)]
+        assert ("key", "value") in [tuple(row) for row in await read(select(tables.key_values))]
+        replies = tables.agent_replies.c
+        found = await read(select(replies.agent, replies.state, replies.failure, replies.asked_at_ms))
+        assert {tuple(row) for row in found} == {(old, new, "too_much", 5) for old, new in states.items()}
 
 
 @EMPTY
