@@ -1,29 +1,29 @@
 """Every error of ours, in one tree.
 
     DaarionError
-     ├── CityError                the city says no: the asker can do something about it
-     │    ├── InvalidInput          what was sent does not make sense             (HTTP 400, 411, 413, 415, 422)
-     │    ├── Unauthenticated           nobody proved who is asking                   (HTTP 401)
-     │    ├── Forbidden            we know who is asking, and they may not       (HTTP 403)
-     │    ├── NotFound              there is no such thing                        (HTTP 404)
-     │    ├── Conflict              it is there already, or its state forbids it  (HTTP 409)
-     │    ├── TooManyRequests       not so often: it says when to come back       (HTTP 429)
-     │    └── Unavailable           something that we depend on does not answer   (HTTP 503)
-     │         └── CoreError        an agent gave no answer
-     │              ├── CoreUnreachable      there is no agents core to ask                (HTTP 503)
-     │              ├── CoreBusy    as many are being asked as may be             (HTTP 503)
-     │              ├── CircuitOpen it failed so often that it is left alone      (HTTP 503)
-     │              ├── CoreFailed  it answered nothing that can be used          (HTTP 502)
-     │              └── CoreTimeout    it did not answer in time                     (HTTP 504)
-     ├── HomeserverError          the homeserver did not do what we asked
-     │    ├── HomeserverUnavailable        nothing came back, or a gateway spoke for it: trying again helps
+     ├── CityError                           the city says no: the asker can do something about it
+     │    ├── InvalidInput                   what was sent does not make sense                    (HTTP 400, 411, 413, 415, 422)
+     │    ├── Unauthenticated                nobody proved who is asking                          (HTTP 401)
+     │    ├── Forbidden                      we know who is asking, and they may not              (HTTP 403)
+     │    ├── NotFound                       there is no such thing                               (HTTP 404)
+     │    ├── Conflict                       it is there already, or its state forbids it         (HTTP 409)
+     │    ├── TooManyRequests                not so often: it says when to come back              (HTTP 429)
+     │    └── Unavailable                    something that we depend on does not answer          (HTTP 503)
+     │         └── CoreError                 an agent gave no answer
+     │              ├── CoreUnreachable      there is no agents core to ask                       (HTTP 503)
+     │              ├── CoreBusy             as many are being asked as may be                    (HTTP 503)
+     │              ├── CircuitOpen          it failed so often that it is left alone             (HTTP 503)
+     │              ├── CoreFailed           it answered nothing that can be used                 (HTTP 502)
+     │              └── CoreTimeout          it did not answer in time                            (HTTP 504)
+     ├── HomeserverError                     the homeserver did not do what we asked
+     │    ├── HomeserverUnavailable          nothing came back, or a gateway spoke for it: trying again helps
      │    │    ├── HomeserverUnreachable     what answered does not speak Matrix
-     │    │    └── HomeserverTimeout   this one request was not answered in time
-     │    ├── HomeserverRefused     it answered no: trying the same again does not help by itself
+     │    │    └── HomeserverTimeout         this one request was not answered in time
+     │    ├── HomeserverRefused              it answered no: trying the same again does not help by itself
      │    │    └── HomeserverRateLimited     too many requests: it says when to come back
-     │    └── RoomLinkBroken             a room and its Matrix room are not one, and an admin on Matrix must see to it
-     ├── TaskFailedRepeatedly              a background task fails again and again: the process ends
-     └── StartError               the service cannot start; says why and what to do, and has an exit code
+     │    └── RoomLinkBroken                 a room and its Matrix room are not one, and an admin on Matrix must see to it
+     ├── TaskFailedRepeatedly                a background task fails again and again: the process ends
+     └── StartError                          the service cannot start; says why and what to do, and has an exit code
 
 An error says what happened, whether trying again helps, and what the reader can do about it.
 """

@@ -1,4 +1,4 @@
-"""Rename the tables `standings`, `answers` and `kept` to `restrictions`, `agent_replies` and `key_values`, with their constraints.
+"""Rename the tables `standings`, `answers`, `kept` to `restrictions`, `agent_replies`, `key_values`, with their constraints.
 
 Each table is copied: SQLite cannot rename a constraint.
 """
@@ -36,7 +36,7 @@ def downgrade() -> None:
 
 def _copy(source: str, target: str, columns: list[str]) -> None:
     names = ", ".join(columns)
-    op.execute(f"INSERT INTO {target} ({names}) SELECT {names} FROM {source}")
+    op.execute(f"INSERT INTO {target} ({names}) SELECT {names} FROM {source}")  # noqa: S608  # names of this module
     op.drop_table(source)
 
 
@@ -44,7 +44,7 @@ def _copy_replies(source: str, source_failure: str, target: str, target_failure:
     names = "id, question_id, agent, room_id, depth, asker, asked_at_ms, message_id, attempts, retry_at_ms, error"
     cases = " ".join(f"WHEN '{old}' THEN '{new}'" for old, new in states.items())
     op.execute(
-        f"INSERT INTO {target} ({names}, {target_failure}, state) "
+        f"INSERT INTO {target} ({names}, {target_failure}, state) "  # noqa: S608  # names of this module
         f"SELECT {names}, {source_failure}, CASE state {cases} ELSE state END FROM {source}"
     )
     op.drop_table(source)

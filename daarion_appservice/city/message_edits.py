@@ -92,7 +92,7 @@ class MessageEdits:
         return _as_it_stands(happened)
 
     async def _texts_to_parse(self, author: Author, message_id: str, body: str) -> list[Callable[[], object]]:
-        """Return calls for `parsed_ahead`: of the new text and the one that it replaces; none for agents, whose edits ask nobody."""
+        """Return calls for `parsed_ahead` that parse the new text and the old one; none for agents, whose edits ask nobody."""
         if author.kind is AuthorKind.AGENT:
             return []
         async with self._store.reading() as tx:

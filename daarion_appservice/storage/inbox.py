@@ -22,8 +22,8 @@ from .tables import inbox, transactions
 from .upsert import insert
 
 INBOX_ORDER_LOCK: Final = 0xDAA211
-"""PostgreSQL's advisory lock on the order of the inbox. ``InboxWriter`` holds it shared and ``InboxRepository.put_in_order`` exclusively,
-each until its transaction ends; otherwise an event that arrives while rows are rewritten gets a number between theirs. SQLite
+"""PostgreSQL's advisory lock on the order of the inbox. ``InboxWriter`` holds it shared, ``InboxRepository.put_in_order``
+exclusively, each until its transaction ends; otherwise an event that arrives while rows are rewritten gets a number between theirs. SQLite
 has one writer anyway."""
 
 

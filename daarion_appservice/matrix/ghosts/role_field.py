@@ -39,7 +39,12 @@ class RoleFieldWriter:
         self._field.ask_again()
 
     async def show(self, agent: Agent) -> None:
-        """Have it stand in the profile. Raises HomeserverUnavailable, HomeserverRateLimited, or that the ghost is not registered."""
+        """Write the role into the profile.
+
+        Raises:
+            HomeserverUnavailable, HomeserverRateLimited: the request was not answered.
+            HomeserverRefused: the ghost is not registered.
+        """
         await self._show(self._identities.agent(agent.slug), role_text(agent))
 
     async def clear(self, user: UserId) -> None:

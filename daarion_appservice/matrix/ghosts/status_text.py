@@ -42,7 +42,12 @@ class StatusTextWriter:
         )
 
     async def show(self, user: UserId, text: str | None) -> None:
-        """Have ``text``, or none, stand in the profile. Raises HomeserverUnavailable, HomeserverRateLimited, and what databases raise."""
+        """Write ``text`` into the profile, or remove it for None.
+
+        Raises:
+            HomeserverUnavailable, HomeserverRateLimited: the request was not answered.
+            SQLAlchemyError, OSError: the database is unavailable.
+        """
         if not await self._field.is_taken() or self.is_right(user, text):
             return
         try:

@@ -5,8 +5,8 @@ happened is published after the commit; a crash before it leaves everything as i
 batch is taken back and its events are handled one by one: the failing event is tried again after a while, with the
 rest of its room waiting behind it, and after ``MAX_ATTEMPTS`` it becomes a dead letter and its room goes on.
 
-Whenever the homeserver was away, and at the start, it may have lost what it had not delivered; then all waits until ``gap_backfill``
-has put that in its place.
+Whenever the homeserver was away, and at the start, it may have lost what it had not delivered; then all waits until
+``gap_backfill`` has put that in its place.
 """
 
 from __future__ import annotations

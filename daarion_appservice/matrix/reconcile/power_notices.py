@@ -44,7 +44,7 @@ class PowerNotices:
         self._bot = bot
 
     async def send(self, room: Room, *, own: float, needed: float) -> None:
-        """Send one ``m.notice`` as the bot, in the language of the room's name. Raises HomeserverUnavailable; a refusal is logged.
+        """Send one ``m.notice`` as the bot, in the language of the room's name; log a refusal. Raises HomeserverUnavailable.
 
         ``own`` and ``needed`` are power levels. The transaction id is the same for the same lack, so a repeated call within
         half an hour sends nothing (Synapse remembers it that long).
