@@ -21,7 +21,7 @@ from .homeserver import Homeserver
 
 _PULSE_S: Final = 1.0
 """How often to see whether it is still there when nobody asks it anything. A Synapse that is started again needs longer than
-this until it answers, so that no absence goes unnoticed: it never delivers what it had not delivered by then (``gap_backfill``)."""
+this until it answers, so that no absence goes unnoticed: it never delivers what waited then (see ``gap_backfill``)."""
 _FIRST_PROBE_S: Final = 0.25
 _SLOWEST_PROBE_S: Final = 5.0
 _ECHO_S: Final = 10.0

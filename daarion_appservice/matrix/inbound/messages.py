@@ -62,7 +62,7 @@ class MessageEvents:
         self._reactions = reactions
 
     async def ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
-        """Return calls for `city.parsing_threads` that parse these events, their earlier edits and the messages that they edit."""
+        """Return calls for `city.parsing_threads` that parse these events, their earlier edits and the edited messages."""
         messages = [event for event in events if type_of(event) in MESSAGES and not self._is_echo(event)]
         works: list[Callable[[], object]] = []
         for event in (*messages, *await tx.revisions.early([event_id_of(event) for event in messages])):
