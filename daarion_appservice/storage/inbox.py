@@ -22,10 +22,9 @@ from .tables import inbox, transactions
 from .upsert import insert
 
 INBOX_ORDER_LOCK: Final = 0xDAA211
-"""PostgreSQL's advisory lock on the order of the inbox. ``InboxWriter`` holds it shared, ``InboxRepository.put_in_order``
-exclusively, each until its transaction ends; otherwise an event that arrives while rows are rewritten gets a number between theirs.
-SQLite
-has one writer anyway."""
+"""PostgreSQL advisory lock on the order of the inbox. ``InboxWriter`` holds it shared, ``InboxRepository.put_in_order``
+exclusively, each until its transaction ends; otherwise an event that arrives while rows are rewritten gets a number between
+theirs. SQLite has one writer anyway."""
 
 
 _MOST_NAMED: Final = 10_000
