@@ -1,16 +1,17 @@
-"""Whether all that was said on Matrix has reached us; what has not is fetched, and takes its place.
+"""Backfill of events that the homeserver has in its stream but did not deliver by a transaction.
 
-Synapse notes that it has handed an event over *before* it has, and keeps what waits behind a transaction in memory: one that
-ends in between never delivers these events (seen in 1.163: ``set_appservice_last_pos`` in synapse/handlers/appservice.py). With
-workers it is the appservice worker alone that ends, while the others go on answering. So nobody waits for a sign that something
-is wrong. A token of ``/sync`` is kept with what came up to it, and what happened since is compared with the inbox:
+Synapse stores that it has handed an event over *before* it has, and holds the events that wait behind a transaction in
+memory. A process that ends in between never delivers them (seen in 1.163: ``set_appservice_last_pos`` in
+synapse/handlers/appservice.py). With workers it is the appservice worker alone that ends, while the others continue to
+respond. So a sweep does not depend on a sign of failure. It stores a ``/sync`` token with the rooms that it covers, and
+compares the events since that token with the inbox:
 
-    token ──── sync ────► now        all rooms of one ghost at once, in the order of the stream
+    token ──── sync ────► now        all rooms of one user at once, in stream order
       └── known: nothing to do       unknown, and not delivered within a moment of a ping: into the inbox, with the new token
 
-The observer looks through the city's rooms, and each agent through its direct chats and for invitations. A room that neither is
-in is read back by whoever of ours looks after it. What other homeservers bring later comes with no token: see
-``federated_histories``.
+The observer reads the city's rooms, and each agent its direct chats and invitations. The bot reads the history of a
+city room that the observer cannot join. ``/sync`` does not return events that other homeservers send later: see
+``federated_history``.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ from .metrics import Missed
 from .room_history import MAX_PAGES, HistoryRange, RoomHistories, SyncedHistory
 
 _AT_ONCE: Final = 4
-"""Agents that look at the same time: their homeserver has better things to do."""
+"""Agents whose ``/sync`` runs at the same time, to limit the load of the homeserver."""
 _LOOK_S: Final = 0.05
 _PATIENCE_S: Final = 2.0
-"""How long the homeserver may deliver nothing of what it shows already, before that is fetched."""
+"""Seconds without a delivery after which events that ``/sync`` has returned count as missing."""
 _LONGEST_PATIENCE_S: Final = 20.0
 
 log = structlog.get_logger()
@@ -52,15 +53,17 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Eye:
-    """A ghost that looks through rooms that it is in."""
+    """A user of the application service that reads rooms by ``/sync``."""
 
     user: UserId
     rooms: frozenset[MatrixRoomId]
     names_rooms: bool
-    """Whether the homeserver is asked for these rooms alone; it is told which."""
+    """Whether the filter of ``/sync`` lists these rooms, so that it returns no others."""
 
 
 class GapBackfill:
+    """Compares the homeserver's stream with the inbox, and puts missing events into it."""
+
     def __init__(
         self,
         histories: RoomHistories,
@@ -81,7 +84,7 @@ class GapBackfill:
         self._publish = publish
         self._now_ms = now_ms
         self.turn = asyncio.Lock()
-        """Held while rows of the inbox are in hand."""
+        """The lock of the inbox: held while rows of it are handled or inserted in order."""
         self._on_missing: list[Callable[[MatrixRoomId], None]] = []
         self._sweep = asyncio.Lock()
 
@@ -90,21 +93,31 @@ class GapBackfill:
         self._on_missing.append(listener)
 
     async def run(self, reason: Missed) -> int:
-        """Look through all rooms and chats; returns how many events were missing. Raises HomeserverUnavailable.
+        """Sweep all city rooms and direct chats; ``look_for_invitations`` covers the agents without chats.
 
-        Agents without chats are left to ``look_for_invitations``.
+        Args:
+            reason: the label of the missing events in the metrics and the log.
+
+        Returns:
+            The number of missing events.
+
+        Raises:
+            HomeserverUnavailable: the homeserver does not answer.
         """
         async with self._sweep:
             missing = await self._city(reason)
             return missing + await self._look_through(await self._chat_eyes(), reason)
 
     async def city(self, reason: Missed) -> int:
-        """The same for the city's rooms alone."""
+        """Sweep the city's rooms alone; return the number of missing events. Raises HomeserverUnavailable."""
         async with self._sweep:
             return await self._city(reason)
 
     async def look_for_invitations(self, agents: Iterable[UserId], reason: Missed) -> int:
-        """The same for these agents' chats, and invitations."""
+        """Sweep the direct chats and invitations of ``agents``; return the number of missing events and invitations.
+
+        Raises HomeserverUnavailable.
+        """
         async with self._sweep:
             chats = {eye.user: eye for eye in await self._chat_eyes()}
             return await self._look_through(
@@ -115,7 +128,7 @@ class GapBackfill:
         async with self._database.reading() as tx:
             rooms = await tx.rooms.all()
             former = await tx.rooms.former_ids()
-        # Of one that was replaced, too: what was said there last may not have come in yet.
+        # Upgraded rooms, too: their last messages may not have been delivered yet.
         linked = {room.matrix_room_id for room in rooms if room.matrix_room_id} | {each for each, _ in former}
         eye = _Eye(self._identities.observer, frozenset(linked), names_rooms=False)
         missing, seen = await self._look(eye, reason)
@@ -145,7 +158,7 @@ class GapBackfill:
         return sum(found for found in looks if isinstance(found, int))
 
     async def _look(self, eye: _Eye, reason: Missed) -> tuple[int, frozenset[MatrixRoomId]]:
-        """What was missing, and in which rooms it would have been seen."""
+        """Return the number of missing events and the rooms that the sweep covered."""
         try:
             with isolated("catch_up", eye.user):
                 return await self._see(eye, reason)
@@ -153,7 +166,7 @@ class GapBackfill:
             if is_unregistered(error):
                 return 0, frozenset()
             if error.status == 400:
-                # The homeserver was set up anew, or restored from a backup, and knows nothing of the token.
+                # The homeserver was reinstalled or restored from a backup, and does not know the token.
                 await self._forget(eye.user)
             log.warning("history_refused", user=eye.user, error=str(error), help="trying again with the next look")
         return 0, frozenset()
@@ -174,14 +187,26 @@ class GapBackfill:
         return await self._take(eye, since, stretches, mark, covered, reason), covered
 
     async def _newly_seen(self, eye: _Eye, covered: frozenset[MatrixRoomId]) -> list[HistoryRange]:
-        """Rooms that a token covers from now on, since the ghost is in them: their first stretches."""
+        """Return the first stretches of rooms that the user has joined and that its token does not cover yet."""
         if not eye.rooms - covered:
             return []
         joined = await self._histories.joined_rooms(eye.user)
         return [await self.first(room, eye.user) for room in sorted((eye.rooms - covered) & joined)]
 
     async def first(self, room: MatrixRoomId, user: UserId) -> HistoryRange:
-        """History back to a whole page that is known, or to its start. Raises HomeserverUnavailable, HomeserverRefused."""
+        """Read a room's history backwards until a page has only known events, or to the start of the room.
+
+        Args:
+            room: the Matrix room.
+            user: the user of the application service that reads it.
+
+        Returns:
+            The events, oldest first; at most ``MAX_PAGES`` pages.
+
+        Raises:
+            HomeserverUnavailable: the homeserver does not answer.
+            HomeserverRefused: the user may not read the room.
+        """
         found: list[Event] = []
         cursor: str | None = None
         for _ in range(MAX_PAGES):
@@ -193,7 +218,7 @@ class GapBackfill:
         return HistoryRange(room, found[::-1], len(found), is_first=True)
 
     async def _read_back(self, rooms: set[MatrixRoomId], reason: Missed) -> int:
-        """Rooms that the observer may not enter."""
+        """Read the history of rooms that the observer cannot join as the bot; return the number of missing events."""
         missed: dict[MatrixRoomId, int] = {}
         for room in sorted(rooms):
             with isolated("catch_up", room):
@@ -237,7 +262,7 @@ class GapBackfill:
         return sum(missed.values()) + len(invited)
 
     async def bring(self, stretch: HistoryRange) -> BackfillResult:
-        """Have what is missing of one stretch wait in its place."""
+        """Put the missing events of one stretch into the inbox, in stream order, and publish the moves of messages."""
         async with self.turn, self._database.transaction() as tx:
             brought = await self._late.bring(tx, stretch)
         self._publish_brought([brought])
@@ -255,7 +280,10 @@ class GapBackfill:
                 notify_all("EventsMissed", self._on_missing, each.room)
 
     async def await_delivery(self, stretches: list[HistoryRange]) -> None:
-        """Let the homeserver deliver what it shows already: it does so in the order of the stream, and just a bit later."""
+        """Wait until the homeserver has delivered the events of ``stretches``, or delivers no more of them.
+
+        Synapse delivers in stream order, a bit later than ``/sync`` returns the events.
+        """
         loop = asyncio.get_running_loop()
         unknown = await self._late.unknown(stretches)
         if not unknown:

@@ -1,4 +1,4 @@
-"""Stretches of history, as the homeserver shows them, on their way into the inbox: what never came takes its place there."""
+"""Inserts events of a stretch of history that no transaction delivered into the inbox, in stream order."""
 
 from __future__ import annotations
 
@@ -36,19 +36,21 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class BackfillResult:
-    """What became of a stretch."""
+    """The result of inserting a stretch of history into the inbox."""
 
     room: MatrixRoomId
     ids: list[str]
-    """Of its events, without what was before our time."""
+    """The ids of its events, without those from before the city began to receive events of the room."""
     missing: int
     doubted: RoomId | None
-    """The city's room, when state events were missing or out of order, so that its current state has to be read."""
+    """The city room if state events were missing or out of order: its current state has to be read. Else None."""
     moves: list[RoomEventStored]
-    """The events to publish after the commit."""
+    """The city events to publish after the commit."""
 
 
 class LateEventWriter:
+    """Writes missing events into the inbox, and counts and logs them."""
+
     def __init__(self, database: Database, identities: Identities, metrics: MissedEvents, now_ms: NowMs) -> None:
         self._database = database
         self._identities = identities
@@ -56,7 +58,7 @@ class LateEventWriter:
         self._now_ms = now_ms
 
     async def unknown(self, stretches: Iterable[HistoryRange]) -> set[str]:
-        """Ids of the events that never came."""
+        """Return the ids of the events that are not in the inbox, without those from before its oldest known event."""
         async with self._database.reading() as tx:
             return {each for stretch in stretches for each in await self._unknown(tx, stretch)}
 
@@ -78,19 +80,21 @@ class LateEventWriter:
         Runs in the caller's transaction.
 
         Args:
-            is_covered: the transaction stores a ``/sync`` token behind the stretch, so that the next sweep begins there.
+            tx: the caller's transaction.
+            stretch: events of one Matrix room, oldest first.
+            is_covered: the transaction stores a ``/sync`` token behind the stretch, where the next sweep begins.
         """
         await tx.inbox.hold(stretch.room)
         stretch, known = await self._of_our_time(tx, stretch)
         room = await tx.rooms.by_matrix_id(stretch.room) or await tx.rooms.by_former_id(stretch.room)
         places = await tx.messages.places(room.id, stretch.ids) if room is not None else {}
         if stretch.is_first:
-            # The reader does not see what was sent before it joined, where the history is for members. Events that arrived
-            # before one of the stretch are not behind it.
+            # With a history visibility for members the reader does not get events from before its join. Events that
+            # arrived before one of the stretch are not behind it.
             last_row = max((each.row_id for each in known.values()), default=0)
             await tx.inbox.note_swept_before(stretch.room, last_row)
         around = await self._around(tx, room.id, stretch, places) if room is not None else PositionNeighbours()
-        # Of what is long past the inbox has forgotten that it came.
+        # The inbox no longer has the ids of old events: those of stored messages count as known.
         known = {event_id: Known(InboxState.DONE, 0) for event_id in places} | known
         found = plan(
             stretch.events,
@@ -157,7 +161,12 @@ class LateEventWriter:
         await tx.inbox.confirm([row.event_id for row in found.waiting])
 
     def tell(self, reason: Missed, missed: dict[MatrixRoomId, int]) -> None:
-        """Count what was missing, and say what is likely to be the cause, once that is committed."""
+        """Count the missing events in the metrics and log their likely cause, after the commit.
+
+        Args:
+            reason: the sweep that found them.
+            missed: the number of missing events by Matrix room.
+        """
         count = sum(missed.values())
         if not count:
             return

@@ -1,4 +1,4 @@
-"""Which event from Matrix is whose to handle. Each runs inside the transaction that marks its event done."""
+"""Dispatches Matrix events by type to their handlers, which run inside the transaction that marks the event as done."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ Handler = Callable[[Transaction, Room, Event], Awaitable[list[CityEvent]]]
 
 
 class EventHandlers:
+    """The handlers by event type: for city rooms, for direct chats, and for state that was handled before."""
+
     def __init__(
         self, messages: MessageEvents, members: MemberEvents, state: RoomStateEvents, chats: DirectChatHandlers
     ) -> None:
@@ -54,7 +56,7 @@ class EventHandlers:
 
     @property
     def types(self) -> Collection[str]:
-        """Of the events that anything comes of."""
+        """The event types that have a handler."""
         return self._handlers.keys()
 
     async def ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
@@ -62,9 +64,10 @@ class EventHandlers:
         return await self._messages.ahead(tx, events)
 
     async def handle_again(self, tx: Transaction, event: Event) -> list[CityEvent]:
-        """Take in a state event that was handled before, and is, or is again, what the room's state says.
+        """Handle a state event that was handled before and is now the room's current state.
 
-        Returns what to publish once the transaction is committed.
+        Returns:
+            The city events to publish after the commit.
         """
         room = await tx.rooms.by_matrix_id(room_of(event))
         handler = self._again.get(type_of(event))
@@ -73,10 +76,15 @@ class EventHandlers:
         return await handler(tx, room, event)
 
     async def handle(self, tx: Transaction, event: Event, *, before: MessageId | None = None) -> list[CityEvent]:
-        """Take one event into the city; returns what to publish once the transaction is committed.
+        """Handle one event; ignore types without a handler and rooms that do not belong to the city.
 
-        Events of other kinds and of rooms that are not the city's are nothing to it. ``before`` is the message before which
-        a message belongs that was found late.
+        Args:
+            tx: the transaction that marks the event as done.
+            event: the event as the homeserver sent it, with its ``room_id``.
+            before: for a message that a backfill found late, the message to insert it before.
+
+        Returns:
+            The city events to publish after the commit.
         """
         handler, matrix_room = self._handlers.get(type_of(event)), room_of(event)
         if handler == self._messages.message:
@@ -85,7 +93,7 @@ class EventHandlers:
             return []
         room = await tx.rooms.by_matrix_id(matrix_room)
         if room is None and (former := await tx.rooms.by_former_id(matrix_room)):
-            # In one that was replaced nothing happens any more but what was said there, and what becomes of it.
+            # Of a room that was upgraded only messages, reactions and redactions still count: its state is obsolete.
             return await handler(tx, former, event) if type_of(event) in SAID else []
         if room is None:
             return await self._chats.invited(tx, event) if type_of(event) == "m.room.member" else []

@@ -1,7 +1,7 @@
-"""Who comes, goes, is put out or invited, and is called what, as Matrix tells it.
+"""Handles ``m.room.member`` events: joins, leaves, kicks, bans, invitations and profile changes.
 
-Runs inside the transaction that marks its event done. What somebody who looks after a room does to a ghost is kept as how it
-stands there (``restrictions``); people on Matrix are held off by their homeserver.
+The handlers run inside the transaction that marks their event as done. A moderator's kick, ban or invitation of a ghost
+is stored as a restriction, which the city enforces; the homeserver enforces those of Matrix users.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ from ..client.membership_events import moderation_reason, restriction_after
 
 
 class MemberEvents:
+    """The handlers of ``m.room.member`` in city rooms."""
+
     def __init__(self, identities: Identities, members: MemberLog, now_ms: NowMs) -> None:
         self._identities = identities
         self._members = members
         self._now_ms = now_ms
 
     async def member(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        """``m.room.member``: news of one member."""
+        """Handle ``m.room.member``; return the city events to publish after the commit."""
         return await self._member(tx, room, event)
 
     async def member_again(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        """The same event as before, which is the current one (again)."""
+        """Handle an ``m.room.member`` event that was handled before and is now the current state of the member."""
         return await self._member(tx, room, event, is_again=True)
 
     async def _member(self, tx: Transaction, room: Room, event: Event, *, is_again: bool = False) -> list[CityEvent]:
@@ -58,10 +60,10 @@ class MemberEvents:
     async def _note_standing(
         self, tx: Transaction, room: Room, user: UserId, event: Event, *, is_again: bool
     ) -> list[CityEvent]:
-        """How a ghost stands in the room from now on; returns what to publish when a ban is lifted."""
+        """Store or remove the restriction of a ghost; return the city events to publish when a ban is lifted."""
         before = await tx.restrictions.get(room.id, user)
         if is_again and before is None and content_of(event).get("membership") == "leave":
-            # Whether it put the ghost out, or took back a ban, was decided when it was handled first.
+            # The first handling of this event decided whether it was a kick or lifted a ban.
             return []
         now = restriction_after(event, user, before)
         if now is not None:
@@ -72,12 +74,12 @@ class MemberEvents:
         await tx.restrictions.forget(room.id, user)
         who = self._identities.describe(user)
         is_agent = isinstance(who, tuple) and who[0] is AuthorKind.AGENT
-        # Agents live where the registry says, unless they may not.
+        # An agent that is no longer banned joins again: the registry lists its rooms.
         return [RegistryChanged()] if is_agent and before.kind is RestrictionKind.BANNED else []
 
 
 def read_member(room: RoomId, user: UserId, content: Event, *, name: str = "displayname") -> Member:
-    """A member with the profile that stands in ``content``, the display name under the key ``name``."""
+    """Return a member with the profile in ``content``; ``name`` is the key of the display name."""
     avatar_url = optional_text(content, "avatar_url")
     is_picture = avatar_url is not None and is_mxc(avatar_url)
     return Member(room, user, name_text(content, name), avatar_url if is_picture else None)

@@ -1,4 +1,4 @@
-"""Messages, edits, deletions and reactions from Matrix. Each call runs inside the transaction that marks its event done."""
+"""Handlers of messages, edits, redactions and reactions, inside the transaction that marks the event as done."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ class MessageEvents:
         self._reactions = reactions
 
     async def ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
-        """Return calls for `city.parsing_threads` that parse these events, their earlier edits and the edited messages."""
+        """Return calls for `city.parsing_threads` that parse the events, their early edits and the edited messages."""
         messages = [event for event in events if type_of(event) in MESSAGES and not self._is_echo(event)]
         works: list[Callable[[], object]] = []
         for event in (*messages, *await tx.revisions.early([event_id_of(event) for event in messages])):
             works += [partial(self._read, type_of(event), content) for content in _contents(event)]
             if original := replaced(content_of(event)):
-                # An edit asks only agents that the text before did not name.
+                # An edit triggers a reply only of agents that the text before it did not mention.
                 edited = await tx.messages.by_event_id(original)
                 works += [partial(prose_of, edited.body)] if edited and "@" in edited.body else []
         return works
@@ -84,7 +84,7 @@ class MessageEvents:
     async def message(
         self, tx: Transaction, room: Room, event: Event, *, before: MessageId | None = None
     ) -> list[CityEvent]:
-        """One of ``MESSAGES``: something new, or an edit. ``before`` is the message that it stands before."""
+        """Handle a message or an edit (``MESSAGES``); ``before`` is the message to insert it before."""
         content, is_ours = content_of(event), self._identities.is_ours(sender_of(event))
         original = replaced(content)
         if original is not None:
@@ -94,7 +94,7 @@ class MessageEvents:
         if is_ours and (message := await _own(tx, room, content)):
             return await self._arrived(tx, message, event_id_of(event))
         if room.archived:
-            # It can be read, but not written to, from whichever side.
+            # An archived room is read-only, from the city and from Matrix.
             return []
         return await self.take(tx, room, event, before=before)
 
@@ -108,13 +108,22 @@ class MessageEvents:
         visibility: HistoryVisibility | None = None,
         before: MessageId | None = None,
     ) -> list[CityEvent]:
-        """Post what somebody wrote on Matrix; nothing comes of it when there is nothing to show, or it is here already.
+        """Store a message of a Matrix user; ignore it if it has no displayable content or is already stored.
 
-        ``visibility`` is the room's history visibility at the place of the event, where that is not the present one.
+        Args:
+            tx: the transaction that marks the event as done.
+            room: the city room of the event.
+            event: the event; an edit is ignored.
+            is_history: the event is part of a backfill of the room's history.
+            visibility: the room's history visibility at the event, if it differs from the current one.
+            before: the message to insert this one before; None for the end of the room.
+
+        Returns:
+            The city events to publish after the commit.
         """
         content = content_of(event)
         author = await self._author(tx, room, sender_of(event))
-        # An edit repeats the whole message; taken as a new one it would stand there twice.
+        # An edit repeats the whole message: as a new message it would appear twice.
         is_new = author is not None and not replaced(content)
         said = (
             _shown(read_message_content(type_of(event), content, self._identities), room, content) if is_new else None
@@ -138,9 +147,9 @@ class MessageEvents:
     async def _edits_of(
         self, tx: Transaction, room: Room, event: Event, visibility: HistoryVisibility | None
     ) -> list[CityEvent]:
-        """Edits that came before their message, or come together with it: those the city shows, and can take back."""
+        """Apply the edits that arrived before their message or are bundled with it."""
         event_id = event_id_of(event)
-        # Of history the last edit comes with the event. How that may be read where it stands is not known.
+        # An event of history bundles its last edit. The history visibility there is unknown.
         history = visibility and max(visibility, room.history_visibility, key=list(HistoryVisibility).index)
         bundled = _bundled_edit(event) if history else {}
         happened: list[CityEvent] = []
@@ -150,11 +159,11 @@ class MessageEvents:
         return happened
 
     async def reaction(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        """``m.reaction``."""
+        """Handle ``m.reaction``."""
         content, event_id = content_of(event), event_id_of(event)
         reaction_id = optional_text(content, REACTION_ID)
         if reaction_id and self._identities.is_ours(sender_of(event)):
-            # The room first, as whoever takes the reaction back does: the other way round each waits for the other.
+            # Lock the room first, as the removal of a reaction does: another order would deadlock.
             await tx.rooms.hold_any(room.id)
             await tx.reactions.arrived(ReactionId(reaction_id), event_id)
             return []
@@ -185,12 +194,12 @@ class MessageEvents:
         return [happened] if happened else []
 
     async def past_relation(self, tx: Transaction, room: Room, event: Event, visibility: HistoryVisibility) -> bool:
-        """Take in an edit or a reaction of a room's earlier history; return whether the city did not have it.
+        """Store an edit or a reaction of a room's earlier history; return whether it was new.
 
-        Clients are not told of it. An edit of a message that the city does not have is not kept.
+        No city event is published for it. An edit of a message that the city does not have is dropped.
 
         Args:
-            visibility: the room's history visibility at the place of the event.
+            visibility: the room's history visibility at the event.
         """
         if await self.has_relation(tx, event) or await self.related_message(tx, room, event) is None:
             return False
@@ -201,13 +210,13 @@ class MessageEvents:
         return await self.has_relation(tx, event)
 
     async def has_relation(self, tx: Transaction, event: Event) -> bool:
-        """Return whether the city has this edit or reaction; of its own it also has those whose event is not known yet."""
+        """Return whether the city has this edit or reaction, or sent it itself and does not know its event id yet."""
         content, event_id, is_ours = content_of(event), event_id_of(event), self._identities.is_ours(sender_of(event))
         if type_of(event) == "m.reaction":
             reaction_id = optional_text(content, REACTION_ID) if is_ours else None
             own = await tx.reactions.get(ReactionId(reaction_id)) if reaction_id else None
             return own is not None or await tx.reactions.by_event_id(event_id) is not None
-        # Of many edits of its own the city has forgotten the oldest, but not the message.
+        # The city deletes the oldest of many edits of its own, but not the message.
         message_id = optional_text(content, MESSAGE_ID) if is_ours else None
         written_here = await tx.messages.get(MessageId(message_id)) if message_id else None
         return written_here is not None or await tx.revisions.by_event_id(event_id) is not None
@@ -219,12 +228,12 @@ class MessageEvents:
             return None
         message = await tx.messages.by_event_id(EventId(original))
         if message is None and type_of(event) == "m.reaction":
-            # A reaction to an edit is one to the message.
+            # A reaction to an edit counts as a reaction to the edited message.
             message = await message_of_event(tx, EventId(original))
         return message if message and message.room_id == room.id and not message.deleted else None
 
     async def is_in_effect(self, tx: Transaction, room: Room, event: Event) -> bool:
-        """Return whether nothing is left in the city of what an ``m.room.redaction`` redacts."""
+        """Return whether the city has nothing more of what an ``m.room.redaction`` redacts."""
         redacted = _redacted(event)
         message = await tx.messages.by_event_id(redacted)
         if message is not None:
@@ -234,7 +243,7 @@ class MessageEvents:
         return (reaction is None or reaction.removed) and revision is None
 
     async def redaction(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        """``m.room.redaction``. Synapse hands on none whose sender may not; so it holds in an archived room, too."""
+        """Handle ``m.room.redaction``, in an archived room, too: Synapse sends only those whose sender may redact."""
         redacted = _redacted(event)
         by = await self._author(tx, room, sender_of(event), staff_too=True)
         if not redacted or by is None:
@@ -263,7 +272,7 @@ class MessageEvents:
             return []
         message = await _held(tx, room, original)
         if message is None:
-            # An edit is of the message itself, never of another edit of it (client-server API, "Event replacements").
+            # An edit refers to the original message, never to another edit (client-server API, "Event replacements").
             if not await tx.revisions.by_event_id(original):
                 await self._keep_early(tx, room, event, original)
             return []
@@ -276,11 +285,11 @@ class MessageEvents:
 
     async def _keep_early(self, tx: Transaction, room: Room, event: Event, original: EventId) -> None:
         if len(original) <= _MAX_ID_CHARS:
-            # Of too many the newest are kept: a time that the sender claims must not displace the edits of others.
+            # Of too many edits the newest by arrival stay: a claimed `origin_server_ts` must not displace others.
             await tx.revisions.keep_early(event_id_of(event), room.id, original, event, now_ms=now_ms())
 
     async def _own_edit(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        """What the city edits it knows already, but for its event."""
+        """Store the event id of an edit that the city sent itself."""
         if edit_id := optional_text(content_of(event), EDIT_ID):
             await tx.rooms.hold_any(room.id)
             await tx.revisions.arrived(edit_id, event_id_of(event))
@@ -293,7 +302,7 @@ class MessageEvents:
         return [await self._messages.arrived(tx, message, event_id)]
 
     async def _author(self, tx: Transaction, room: Room, user: UserId, *, staff_too: bool = False) -> Author | None:
-        """Who sent it; None for the city's own staff, who are nobody there."""
+        """Return the author of an event; None for a service user, which writes no messages, unless ``staff_too``."""
         who = self._identities.describe(user)
         if isinstance(who, ServiceUser):
             return Author(AuthorKind.MATRIX, user, user) if staff_too else None
@@ -305,12 +314,12 @@ class MessageEvents:
 
 
 def _redacted(event: Event) -> EventId:
-    # Since room version 11 it stands in the content.
+    # Since room version 11 `redacts` is in the content.
     return EventId(text(content_of(event), "redacts") or text(event, "redacts"))
 
 
 def _bundled_edit(event: Event) -> Event:
-    """Return the last edit, which Synapse bundles with a message of a room's history; empty without one."""
+    """Return the last edit, which Synapse bundles with a message of a room's history; an empty object without one."""
     return inner(inner(inner(event, "unsigned"), "m.relations"), "m.replace")
 
 
@@ -323,17 +332,17 @@ def _contents(event: Event) -> Iterator[Event]:
 
 
 def _shown(said: Content | None, room: Room, content: Event) -> Content | None:
-    """Whoever may read the city's rooms may fetch the files that are shown there; those of a chat are for its agent alone."""
+    """Make the files of a direct chat private: those of a city room are readable by all readers of the room."""
     if said is None or room.agent is None:
         return said
-    # An encrypted file stays one, so that its name is not taken for what was said.
+    # An encrypted file keeps its msgtype, so that its name is not read as a text message.
     msgtype = msgtype_of_file(content) or said.msgtype
     media = replace(said.media, is_private=True) if said.media else None
     return replace(with_place(said, content), msgtype=msgtype, media=media, formatted_body=None)
 
 
 async def _own(tx: Transaction, room: Room, content: Event) -> Message | None:
-    """The message of the city that comes back in this event; nobody else changes it until the transaction ends."""
+    """Return the city's message whose echo this event is, with the room locked until the transaction ends."""
     message_id = optional_text(content, MESSAGE_ID)
     if not message_id:
         return None
@@ -342,7 +351,7 @@ async def _own(tx: Transaction, room: Room, content: Event) -> Message | None:
 
 
 async def _held(tx: Transaction, room: Room, event_id: EventId) -> Message | None:
-    """The room's message that is this event; nobody else changes it until the transaction ends."""
+    """Return the room's message with this event id, with the room locked until the transaction ends."""
     await tx.rooms.hold_any(room.id)
     message = await tx.messages.by_event_id(event_id)
     return message if message and message.room_id == room.id else None

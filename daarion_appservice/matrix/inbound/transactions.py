@@ -1,11 +1,12 @@
-"""What the homeserver calls: transactions, queries and pings. Check, store, answer; handling comes later, elsewhere.
+"""The endpoints that the homeserver calls: transactions, queries and pings (application service API, "Pushing events").
 
     PUT /_matrix/app/v1/transactions/{id}
-      token ─► size ─► JSON ─► shape ─► events and transaction id in one commit ─► 200 ─► wake ``inbound``
+      token ─► size ─► JSON ─► shape ─► events and transaction id in one commit ─► 200 ─► wake ``InboundWorker``
 
-Whatever the homeserver was answered 200 for is on the disk. It sends a transaction again, and only that one, until it gets a
-200; so a refusal is for what may come right by itself (a body that was cut off), never for an event that we do not like:
-that one is stored as a dead letter, or it would hold up everything behind it for ever.
+A transaction is only stored here; ``InboundWorker`` processes its events later. The events are committed before the
+response 200 is sent. The homeserver repeats a transaction, and sends no other, until it gets a 200. So only an error
+that a repetition may cure (a truncated body) gets an error response. An invalid event is stored as a dead letter,
+because an error response would block all later transactions for ever.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from ..client.json_parsing import loads
 from .authentication import HomeserverToken, matrix_error
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
-"""100 events of 64 KiB, 100 EDUs and to-device messages fit; a 413 would be retried for ever."""
+"""Enough for 100 events of 64 KiB, 100 EDUs and to-device messages. Synapse would repeat a larger body for ever."""
 
 _BODY_S: Final = 60.0
-"""How long a body may take to come: Synapse itself gives a transaction up after 60 seconds, and sends it again."""
+"""Timeout of reading a body, in seconds: Synapse aborts a transaction after 60 seconds, and sends it again."""
 
 _EPHEMERAL_KEYS: Final = ("ephemeral", "de.sorunome.msc2409.ephemeral")
-"""The stable name and the old one; a registration with both switches gets everything under both."""
+"""The stable key and that of MSC2409; a registration that enables both gets the same EDUs under both."""
 
 _MAX_ID_CHARS: Final = 255
 
@@ -42,13 +43,18 @@ log = structlog.get_logger()
 
 
 class EntityQueries(Protocol):
-    """Answers what the homeserver asks about names of ours."""
+    """Answers the homeserver's queries for user ids and aliases of the application service's namespaces."""
 
     async def user_exists(self, user_id: str) -> bool: ...
     async def alias_exists(self, alias: str) -> bool: ...
 
 
 class TransactionReceiver:
+    """The handlers of the application service API's routes.
+
+    ``on_stored`` is called after events were committed; ``on_ephemeral`` gets the EDUs, which are not stored.
+    """
+
     def __init__(
         self,
         database: Database,

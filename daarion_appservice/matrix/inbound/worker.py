@@ -1,12 +1,13 @@
-"""Stored events → the city: in order within a room, each exactly once, none lost and none in the way of others.
+"""The worker that processes the inbox: each event exactly once, in order within a room.
 
-The rows that wait are taken in batches. A batch is handled in one database transaction, each row marked done in it, and what
-happened is published after the commit; a crash before it leaves everything as it was. When one event of a batch fails, the
-batch is taken back and its events are handled one by one: the failing event is tried again after a while, with the
-rest of its room waiting behind it, and after ``MAX_ATTEMPTS`` it becomes a dead letter and its room goes on.
+The worker reads waiting rows in batches. One database transaction handles a batch and marks its rows as done; the city
+events are published after the commit, so a crash before the commit changes nothing. When one event of a batch fails,
+the transaction is rolled back and the events are handled in a transaction each. The failing event is retried with
+exponential backoff while later events of its room wait; after ``MAX_ATTEMPTS`` attempts it becomes a dead letter and
+its room continues.
 
-Whenever the homeserver was away, and at the start, it may have lost what it had not delivered; then all waits until
-``gap_backfill`` has put that in its place.
+The homeserver may lose undelivered events when it restarts. So at the start, and after each time that it was
+unavailable, the worker waits until ``GapBackfill`` has put the missing events into the inbox.
 """
 
 from __future__ import annotations
@@ -37,21 +38,23 @@ from .dispatch import EventHandlers
 
 MAX_ATTEMPTS: Final = 6
 _FIRST_RETRY_MS: Final = 250
-"""Doubled each time: an event that never succeeds holds up its room for 8 seconds in all."""
+"""Milliseconds until the first retry, doubled each time: an event that never succeeds blocks its room for 8 seconds."""
 _BATCH: Final = 100
 _LONGEST_WAIT_MS: Final = 2_000
-"""How often to look even if nobody said that there is something: another process may have stored it, and could not say so."""
+"""Milliseconds between two reads of the inbox without a call of `wake`: another process may write to it."""
 _AWAY_PAUSE_S: Final = 0.25
 _DATABASE_RETRY_S: Final = 1.0
 _PRUNE_EVERY_MS: Final = 3_600_000
 _REMEMBER_MS: Final = 30 * 24 * 3_600_000
-"""How long the id of a handled event is kept. Synapse retries a transaction for ever, but in order and one at a time, so what
-was acknowledged comes again only when its database was restored from a backup."""
+"""Milliseconds for which the inbox remembers the id of a handled event. Synapse repeats transactions in order and one
+at a time, so it sends an acknowledged event again only when its database was restored from a backup."""
 
 log = structlog.get_logger()
 
 
 class InboundWorker:
+    """Processes the inbox of the leader, and lets other tasks pause single rooms (`holding_back`)."""
+
     def __init__(
         self,
         database: Database,
@@ -64,7 +67,7 @@ class InboundWorker:
         *,
         on_event: Callable[[Event], None] = lambda _: None,
     ) -> None:
-        """``on_event`` is told of each event that is about to be handled; it returns at once and never raises."""
+        """``on_event`` is called with each event before it is handled; it must not block or raise."""
         self._database = database
         self._handlers = handlers
         self._monitor = monitor
@@ -78,31 +81,33 @@ class InboundWorker:
         self._stored = asyncio.Event()
         self._pruned_at_ms = 0
         self._complete_since_absence: int | None = None
-        """The last absence of the homeserver after which nothing is missing; None: not known yet."""
+        """The count of the homeserver's absences up to which all gaps are filled; None before the first backfill."""
         self._was_complete = False
         monitor.on_return(self.wake)
 
     def wake(self) -> None:
-        """Something new is in the inbox."""
+        """Have the worker read the inbox now."""
         self._stored.set()
 
     @asynccontextmanager
     async def holding_back(self, matrix_room: MatrixRoomId) -> AsyncIterator[None]:
-        """While the block lasts, what comes from this room waits, so that what came before can be put in its place."""
+        """Pause the handling of a room's events during the block, so that earlier events can be put before them."""
         self._held_back[matrix_room] += 1
         try:
             async with self._turn:
-                pass  # what was in hand is done
+                pass  # The batch that was being handled is committed.
             yield
         finally:
             self._held_back[matrix_room] -= 1
-            self._held_back += Counter()  # without those that nobody holds
+            self._held_back += Counter()  # Removes the rooms whose count is zero.
             self.wake()
 
     async def refresh_state(self, room: Room) -> None:
-        """Take over what a room's current state says, where the city knows something else.
+        """Read a room's current state from the homeserver and apply the differences to the city's room.
 
-        Raises HomeserverUnavailable, HomeserverRefused.
+        Raises:
+            HomeserverUnavailable: the homeserver does not answer.
+            HomeserverRefused: the homeserver refuses to return the state.
         """
         if room.matrix_room_id is None:
             return
@@ -115,7 +120,7 @@ class InboundWorker:
         publish_all(self._publish, happened)
 
     async def run(self) -> None:
-        """Handle what comes, until cancelled. Can be run again: another process may have missed something meanwhile."""
+        """Process the inbox until cancelled; each call fills gaps first, as another leader may have missed events."""
         self._complete_since_absence, self._was_complete = None, False
         while True:
             self._stored.clear()
@@ -155,7 +160,7 @@ class InboundWorker:
             self._complete_since_absence = absence
 
     async def _handle_waiting(self) -> int | None:
-        """Handle all that can be handled now; returns when the next retry is due, if one is."""
+        """Handle all events that are due; return the time of the next retry in milliseconds, or None without one."""
         after_id = 0
         held: dict[str, int] = {}
         while True:
@@ -176,7 +181,7 @@ class InboundWorker:
                 await self._handle_all(look, held)
 
     async def _look_at(self, rows: list[InboxRow], held: dict[str, int]) -> ConfirmationResult | None:
-        """What of the batch is to be handled now; an event that is looked for again later holds up none but itself."""
+        """Return the events of the batch to handle now; one whose confirmation is due later does not block its room."""
         now_ms = self._now_ms()
         due = {row.id: self._confirmation.due_ms(row) for row in rows}
         look = await self._confirmation.confirm([row for row in rows if due[row.id] <= now_ms])
@@ -192,7 +197,7 @@ class InboundWorker:
             self._confirmation.note_dropped(row)
 
     async def _handle_all(self, look: ConfirmationResult, held: dict[str, int]) -> None:
-        """Parse the texts of a batch in a thread, then handle it, so that no other transaction waits for the parsing."""
+        """Parse the texts of a batch in a thread before its transaction, so that no other one waits for the parsing."""
         if not look.rows:
             return
         async with self._database.reading() as tx:
@@ -202,12 +207,12 @@ class InboundWorker:
                 await self._handle_one_by_one(look, held)
 
     async def _handle_together(self, look: ConfirmationResult) -> bool:
-        """All in one transaction; False (and nothing done) when one of them fails."""
+        """Handle a batch in one transaction; return False, after a rollback, if an event fails."""
         try:
             async with self._database.transaction() as tx:
                 await _take(tx, look.rows)
                 happened = [event for row in look.rows for event in await self._handle(tx, row, look)]
-        except Exception:  # noqa: BLE001 -- whose event it was, or whether the database is away, comes out one by one
+        except Exception:  # noqa: BLE001 -- handling one by one finds the failing event, or that the database is down
             return False
         publish_all(self._publish, happened)
         return True
@@ -222,7 +227,7 @@ class InboundWorker:
                     happened = await self._handle(tx, row, look)
             except _Moved:
                 log.debug("inbox_changed", event_id=row.event_id)
-            except Exception as error:  # noqa: BLE001 -- whatever it is, it must not stop the others
+            except Exception as error:  # noqa: BLE001 -- one event must not stop the others
                 retry_at_ms = await self._failed(row, error)
                 if retry_at_ms is not None:
                     held[row.matrix_room_id] = retry_at_ms
@@ -248,7 +253,7 @@ class InboundWorker:
         attempts = row.attempts + 1
         reason = f"{type(error).__name__}: {error}"[:1000]
         retry_at_ms = None if attempts >= MAX_ATTEMPTS else self._now_ms() + _FIRST_RETRY_MS * 2 ** (attempts - 1)
-        # When it is the database that is away, this raises too, and nothing was counted against the event.
+        # If the database is down, this raises as well, and the attempt is not counted.
         async with self._database.transaction() as tx:
             await tx.inbox.failed(row.id, reason, retry_at_ms=retry_at_ms)
         if retry_at_ms is None:
@@ -274,10 +279,10 @@ class InboundWorker:
 
 
 class _Moved(Exception):
-    """A row that was about to be handled is another's, or has another place, by now: it is read again."""
+    """Another process handled a row that was read, or its position changed: it has to be read again."""
 
 
 async def _take(tx: Transaction, rows: list[InboxRow]) -> None:
-    """Note them as handled, first of all: of two who have the same row in hand only one gets beyond this."""
+    """Mark rows as done before they are handled: of two processes that read the same row only one succeeds."""
     if not await tx.inbox.done([row.id for row in rows]):
         raise _Moved
