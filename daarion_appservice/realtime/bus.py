@@ -1,4 +1,4 @@
-"""Tells listeners in this process what has happened, right after it is stored."""
+"""Publishes city events to listeners in this process, right after the events are stored."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ E = TypeVar("E", bound=CityEvent)
 
 
 class Bus:
-    """Listeners are plain functions that return at once: they note a wish or wake a task, and do no work here.
+    """A synchronous publisher. Listeners are plain functions that return at once: they set a flag or wake a task.
 
-    An exception in one listener is logged and counted (``listeners.tell_all``); whoever publishes never gets it.
+    An exception in a listener is logged and counted (``listeners.notify_all``); the publisher never gets it.
     """
 
     def __init__(self) -> None:
@@ -26,14 +26,14 @@ class Bus:
         self._listeners[kind].append(listener)
 
     def subscribe_own(self, kind: type[E], listener: Callable[[E], None]) -> None:
-        """Listen to what happens in this process, and not to what it hears from others."""
+        """Subscribe to events that this process publishes, without those from other processes."""
         self._own_listeners[kind].append(listener)
 
     def publish(self, event: CityEvent) -> None:
-        """It happened here."""
+        """Publish an event of this process."""
         self.hear(event)
         notify_all(type(event).__name__, self._own_listeners[type(event)], event)
 
     def hear(self, event: CityEvent) -> None:
-        """It happened in another process of the city."""
+        """Publish an event of another process of the city."""
         notify_all(type(event).__name__, self._listeners[type(event)], event)

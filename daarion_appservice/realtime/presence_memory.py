@@ -1,4 +1,4 @@
-"""The presence store of one process: the state machine, a clock, and a task that ends what was not kept alive."""
+"""The presence store of a city with a single process: the state machine, a clock, and a task that expires sessions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..city.types import SubjectId
 
 
 class MemoryPresence:
-    """A PresenceStore for a city that is one process. What is placed holds until the process ends."""
+    """A PresenceStore in memory. Remote presence stays until the process ends."""
 
     def __init__(self, publish: Publish, now_ms: NowMs, *, ttl_ms: int) -> None:
         self._publish_event = publish
@@ -20,7 +20,9 @@ class MemoryPresence:
         self._machine = Presence(ttl_ms=ttl_ms)
         self._deadline_came_closer = asyncio.Event()
         self.seq = now_ms() * 1000
-        """The number of the newest change; begins at the start's microseconds since 1970, above those of any earlier process."""
+        """Number of the newest change. It begins at the start time in microseconds since 1970, above the numbers of any
+        earlier process.
+        """
 
     async def record_heartbeat(self, beats: Sequence[Heartbeat]) -> list[PresenceState]:
         if self._machine.next_deadline_ms is None:
@@ -52,11 +54,11 @@ class MemoryPresence:
         return self._machine.state(subject)
 
     async def leave(self) -> bool:
-        """Whether other processes of the city go on when this one ends: there are none."""
+        """Return whether other processes of the city go on when this one ends: there are none."""
         return False
 
     async def run(self) -> None:
-        """End sessions when their deadline passes; until cancelled."""
+        """Expire sessions at their deadlines until cancelled."""
         while True:
             self._deadline_came_closer.clear()
             self.expire()
@@ -67,7 +69,7 @@ class MemoryPresence:
                 await asyncio.sleep(max(0.0, (deadline_ms - self._now_ms()) / 1000))
 
     def expire(self) -> None:
-        """End every session whose deadline has passed."""
+        """Expire every session whose deadline has passed."""
         for transition in self._machine.expire(now_ms=self._now_ms()):
             self._publish(transition)
 

@@ -1,12 +1,14 @@
-"""The presence store of a city that is several processes: they share its sessions in Redis, and agree on every change.
+"""The presence store of a city with several processes: the sessions are in Redis, and all processes see the same
+changes.
 
-    heartbeats ─► queue ─► one request for all that came meanwhile ─► script: who is shown differently now? ─┐
+    heartbeats ─► queue ─► one request for all that wait ─► Lua script: whose state changes? ────────────────┐
                                                                                                              ▼
-    PresenceChanged ◄── view (a copy in memory, from which everything is answered) ◄── stream of changes ── Redis
+    PresenceChanged ◄── replica (a copy in memory, from which all reads are answered) ◄── stream of changes ── Redis
 
-While Redis is away heartbeats are taken all the same: whoever comes is shown at once, in this process; nobody goes, because
-nobody can tell whether they beat elsewhere. When it is back, what was said meanwhile is said to it, and nobody is ended
-before everybody had the time for another heartbeat; and if it lost what it held, it is given back what we know.
+While Redis is away, this process still accepts heartbeats. A subject comes online at once, in this process only; no
+subject goes offline, because its sessions may send heartbeats to another process. When Redis is back, this process
+sends it the missed heartbeats, and no session expires before it had time for another heartbeat. If Redis lost its data,
+this process restores the state that it knows.
 """
 
 from __future__ import annotations
@@ -29,16 +31,16 @@ from .tasks import run_until_first_exit
 
 _BLOCK_MS: Final = 1000
 _LONGEST_WAIT_MS: Final = 1000
-"""How long nobody looks for ended sessions at most."""
+"""Longest time between two searches for expired sessions."""
 _RETRY_S: Final = 0.25
 _AT_ONCE_MS: Final = 1000
-"""What waited for less is as good as said now: that costs Redis a look less."""
+"""A heartbeat that waited for less counts as sent now, which saves Redis one lookup."""
 _MAY_BE_UNHEARD_MS: Final = 3_000
-"""How long before Redis was found gone a request may have been under way to it."""
+"""How long before the loss of Redis was noticed a request may have been lost."""
 _LEARN_S: Final = 10.0
-"""How often to see who was active elsewhere: ``last_active_ms`` of those is at most so much too old."""
+"""Period of reading the activity in other processes: their ``last_active_ms`` is at most this much too old."""
 _RESTORED: Final = "restored"
-"""The session that stands for those of somebody whom Redis forgot and others may know better."""
+"""Name of the session that replaces the sessions of a subject that Redis lost and other processes may know better."""
 
 log = structlog.get_logger()
 
@@ -49,7 +51,7 @@ class _Waiting:
     answer: asyncio.Future[list[PresenceState]]
 
     def resolve(self, shown: list[PresenceState]) -> None:
-        if not self.answer.done():  # whoever asked may have left
+        if not self.answer.done():  # the caller may have been cancelled
             self.answer.set_result(shown)
 
 
@@ -60,16 +62,16 @@ class _Answered:
 
     @property
     def seq(self) -> int:
-        """The number of the newest change that was made by it."""
+        """The number of the newest change that this request caused."""
         return max((answer.seq or 0 for answer in self.answers), default=0)
 
 
 class _Forgotten(Exception):
-    """Redis lost what it held, without our connection to it."""
+    """Redis lost its data while the connection stayed open."""
 
 
 class RedisPresence:
-    """A PresenceStore for a city that is several processes."""
+    """A PresenceStore for a city with several processes."""
 
     def __init__(self, sessions: RedisSessions, publish: Publish, now_ms: NowMs, *, ttl_ms: int) -> None:
         self._sessions = sessions
@@ -79,24 +81,24 @@ class RedisPresence:
         self._queue: deque[_Waiting] = deque()
         self._queued = asyncio.Event()
         self._own: OrderedDict[tuple[SubjectId, str], SessionUpdate] = OrderedDict()
-        """The newest that was said here of each session within its lifetime, oldest first."""
+        """The newest update of each local session within its lifetime, oldest first."""
         self._unseen: deque[_Answered] = deque()
-        """Answers that wait until the change has come back by the stream: whoever asks right afterwards must see it."""
+        """Responses that wait until their change returns by the stream, so that a caller who reads next sees it."""
         self._era: str | None = None
-        """Of what Redis holds; another one when it lost what it held."""
+        """Identifier of the data in Redis; it changes when Redis loses its data."""
         self._lost_at_ms: int | None = None
         self._is_alone = False
-        """Whether what is said is taken here at once, because Redis cannot take it."""
+        """Whether updates are applied locally at once because Redis is away."""
         self.reason: str | None = "not asked yet"
-        """Why Redis counts as away; None while it is there."""
+        """Why Redis counts as away; None while it is connected."""
 
     @property
     def seq(self) -> int:
-        """The number of the newest change that was told."""
+        """The number of the newest published change."""
         return self._view.seq
 
     def says(self) -> str:
-        """Whether Redis is there, for people."""
+        """Return the state of Redis as text for the health report."""
         return "ok" if self.reason is None else f"away: {self.reason}"
 
     def state(self, subject: SubjectId) -> PresenceState:
@@ -117,14 +119,16 @@ class RedisPresence:
         await self._say([SessionUpdate.of_placed(each, now_ms) for each in placed])
 
     async def leave(self) -> bool:
-        """Say that this process ends; answers whether others go on, or may: while Redis is away nobody can tell."""
+        """Unregister this process; return whether other processes go on. True while Redis is away, as that cannot be
+        known.
+        """
         try:
             return await self._sessions.leave() > 0
         except REDIS_ERRORS:
             return True
 
     async def run(self) -> None:
-        """Keep in touch with the others, until cancelled."""
+        """Stay connected to Redis and reconnect after errors, until cancelled."""
         try:
             while True:
                 await self._be_one_of_them()
@@ -148,13 +152,13 @@ class RedisPresence:
             await asyncio.sleep(_RETRY_S)
 
     async def expire(self) -> int | None:
-        """End every session whose deadline has passed; returns when to look again, in milliseconds from now."""
+        """Expire every session whose deadline has passed; return when to look again, in milliseconds from now."""
         looked = await self._sessions.expire()
         if self._era is not None and looked.era != self._era:
             raise _Forgotten
         return looked.wait_ms
 
-    # --- saying ---------------------------------------------------------------------------------------
+    # --- updates --------------------------------------------------------------------------------------
 
     async def _say(self, said: list[SessionUpdate]) -> list[PresenceState]:
         if self._is_alone:
@@ -218,7 +222,7 @@ class RedisPresence:
         ]
         answered.waiting.resolve(shown)
 
-    # --- following ------------------------------------------------------------------------------------
+    # --- changes and expiry ---------------------------------------------------------------------------
 
     async def _follow(self) -> None:
         while True:
@@ -249,7 +253,7 @@ class RedisPresence:
         while True:
             beating = await self._sessions.beating_since(since_ms)
             for subject, session, deadline_ms in beating:
-                # Of placed sessions whoever places them says when somebody was active.
+                # For remote and restored sessions, the process that sets them reports the time of activity.
                 is_placed = is_person(subject) or session == _RESTORED
                 if not is_placed and self._view.state(subject).status is Status.ONLINE:
                     self._view.is_active(subject, int(deadline_ms) - self._ttl_ms)
@@ -258,12 +262,12 @@ class RedisPresence:
             if len(beating) < BATCH:
                 await asyncio.sleep(_LEARN_S)
 
-    # --- coming and going -----------------------------------------------------------------------------
+    # --- connecting and disconnecting -----------------------------------------------------------------
 
     async def _join(self) -> None:
-        """Come to know everybody's state, and tell the others what they could not hear meanwhile."""
+        """Load the state of every subject from Redis and send the updates that Redis missed."""
         mark = await self._sessions.join(told_seq=self._view.seq, read_seq=self._view.read_seq, era=self._era)
-        # From here on what is said waits: what was taken alone after this would be neither said to Redis nor known to it.
+        # Updates wait from here on: an update that was applied locally after this point would never reach Redis.
         self._is_alone = False
         if self._era not in {None, mark.era}:
             log.warning("presence_lost_by_redis", help="it was started without what it had; it is told what we know")
@@ -291,7 +295,7 @@ class RedisPresence:
         return [self._with_text(said) for said in self._own.values() if said.at_ms >= since_ms]
 
     def _with_text(self, said: SessionUpdate) -> SessionUpdate:
-        """With the status text that was to be kept: Redis may never have heard it."""
+        """Replace "retain the status text" by the text itself: Redis may not have it."""
         if isinstance(said.status_msg, RetentionRules) and said.status is not Status.OFFLINE:
             return replace(said, status_msg=self._view.state(said.subject).status_msg)
         return said
@@ -315,7 +319,7 @@ class RedisPresence:
             self._lost_at_ms = self._now_ms()
             self._view.go_alone(self._lost_at_ms)
         self._is_alone = True
-        # Whose change was not heard back is shown as they say all the same.
+        # A change that did not return by the stream is applied locally.
         for waiting in [*(answered.waiting for answered in self._unseen), *self._queue]:
             waiting.resolve(self._take_alone(waiting.said))
         self._unseen.clear()

@@ -1,10 +1,11 @@
-"""Presence as a stream: every change has a number, and whoever comes back with one gets exactly what they missed.
+"""Presence as a stream of numbered changes: a client that reconnects with a number gets exactly the changes that it
+missed.
 
-    change ─► pending (newest of a subject wins) ─► tick ─► encoded once ─► history, listeners
+    change ─► pending (the newest of a subject wins) ─► tick ─► encoded once ─► history, listeners
 
-A lone change goes out at once; changes that follow within a tick wait for its end and go together. The numbers are the
-presence store's: they only go up, also across restarts, so a number from before this history began, like one that it no
-longer reaches back to, is known as such and answered with a resync. Never a silent gap.
+A single change is sent at once; changes that follow within a tick are sent together at its end. The numbers are the
+presence store's: they only go up, also across restarts. A number from before the history began, or before its oldest
+entry, is therefore recognised and answered with a snapshot, never with a silent gap.
 """
 
 from __future__ import annotations
@@ -24,16 +25,17 @@ from .listeners import notify_all
 
 TICK_S: Final = 0.05
 SNAPSHOT_MS: Final = 1000
-"""How long a snapshot serves at most: ``last_active_ago_ms`` in it is at most so much too low."""
+"""Longest time for which a snapshot is reused: ``last_active_ago_ms`` in it is at most this much too low."""
 SNAPSHOT_SHARE: Final = 20
-"""A snapshot serves for so many times as long as it took to make, together with what changed since: so that thousands who
-come at the same time, each with a change of their own, do not cost a snapshot each."""
+"""A snapshot is reused, with the changes since, for this many times the time that it took to encode. Thousands of
+clients that connect at the same time, each with a change of its own, then do not cost a snapshot each.
+"""
 HISTORY: Final = 20_000
-"""Changes that can be replayed: at 500 a second those of the last 40 s, in quiet times those of days."""
+"""Changes in the history: at 500 a second the last 40 s, in quiet times those of days."""
 HISTORY_BYTES: Final = 8 * 1024 * 1024
-"""What they may hold as JSON: four times as much as 20,000 without status texts."""
+"""Size of the history as JSON: four times that of 20,000 changes without status texts."""
 MAX_REPLAY_BYTES: Final = 512 * 1024
-"""What one reader is told of the changes that it missed; who missed more gets a snapshot."""
+"""Most bytes of missed changes for one client; a client that missed more gets a snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,12 @@ class Change:
     seq: int
     subject: SubjectId
     update: bytes
-    """The JSON of the change, without its braces: what single and batched frames are both made of."""
+    """The JSON of the change without its braces; single and batched frames are built from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everybody who is here, as of ``seq``, as JSON; whoever gets it must be told what changed since."""
+    """All subjects that are not offline, as of ``seq``, as JSON; a reader also needs the changes since."""
 
     seq: int
     encoded: bytes
@@ -55,7 +57,9 @@ class Snapshot:
     _forms: dict[str, list[bytes]] = field(default_factory=dict)
 
     def once(self, form: str, make: Callable[[Snapshot], list[bytes]]) -> list[bytes]:
-        """The pieces of one form (WebSocket frames, an SSE block), made by ``make`` the first time: thousands share them."""
+        """Return one encoding (WebSocket frames, an SSE block), made by ``make`` at the first call and shared by all
+        clients.
+        """
         found = self._forms.get(form)
         if found is None:
             found = self._forms[form] = make(self)
@@ -64,7 +68,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What somebody who comes is told first: a snapshot, unless they can be told all they missed; then what changed since."""
+    """The first data for a new client: a snapshot, unless all that it missed can be replayed; then the changes since."""
 
     snapshot: Snapshot | None
     missed: list[Change]
@@ -72,11 +76,11 @@ class Beginning:
 
 class Listener(Protocol):
     def presence(self, changes: Changes) -> None:
-        """Pass on what changed; returns at once and never raises."""
+        """Send the changes to the client. Return at once and never raise."""
 
 
 class Changes:
-    """What changed in one tick, oldest first; each form of it is encoded once, when the first listener wants it."""
+    """The changes of one tick, oldest first; each encoding is made once, when the first listener needs it."""
 
     def __init__(self, changes: list[Change]) -> None:
         self.changes = changes
@@ -88,17 +92,17 @@ class Changes:
 
     @property
     def singly(self) -> list[bytes]:
-        """One ``presence.update`` a change."""
+        """One ``presence.update`` frame for each change."""
         return [b'{"event":"presence.update",' + each.update + b"}" for each in self.changes]
 
     @property
     def together(self) -> bytes:
-        """One ``presence.updates`` for all."""
+        """One ``presence.updates`` frame for all changes."""
         inner = b",".join(b"{" + each.update + b"}" for each in self.changes)
         return b'{"event":"presence.updates","updates":[' + inner + b'],"seq":%d}' % self.seq
 
     def once(self, form: str, encode: Encode) -> bytes:
-        """The bytes of one form (a WebSocket frame, an SSE block), made by ``encode`` the first time."""
+        """Return one encoding (a WebSocket frame, an SSE block), made by ``encode`` at the first call."""
         found = self._forms.get(form)
         if found is None:
             found = self._forms[form] = encode(self)
@@ -110,7 +114,7 @@ class Encode(Protocol):
 
 
 def encode_presence(subject: SubjectId, shown: PresenceState, now_ms: int) -> dict[str, object]:
-    """A subject as snapshots and updates show it."""
+    """Return a subject's presence as snapshots and updates show it."""
     return {
         "user_id": subject,
         "status": shown.status,
@@ -120,7 +124,14 @@ def encode_presence(subject: SubjectId, shown: PresenceState, now_ms: int) -> di
 
 
 class PresenceStream:
-    """``seq``: the number that the store begins at."""
+    """History and listeners of presence changes.
+
+    Args:
+        shown: returns the current presence of a subject.
+        seq: the number at which the presence store begins.
+        tick_s: the shortest time between two writes, in seconds.
+        history: the maximum number of changes that can be replayed.
+    """
 
     def __init__(
         self,
@@ -135,9 +146,9 @@ class PresenceStream:
         self._now_ms = now_ms
         self._tick_s = tick_s
         self.seq = seq
-        """The number of the newest change that was told."""
+        """The number of the newest change that was sent."""
         self._replayable_after = seq
-        """Whoever knows this number or a later one can be told what they missed."""
+        """A client that has this number or a later one can get the changes that it missed."""
         self._history: deque[Change] = deque()
         self._history_bytes = 0
         self._history_size = history
@@ -148,7 +159,7 @@ class PresenceStream:
         self._taken: Snapshot | None = None
 
     def follow(self, change: PresenceChanged) -> None:
-        """Take note of a change; called by the bus."""
+        """Record a change; called by the bus."""
         subject = change.transition.subject
         self._pending.pop(subject, None)
         self._pending[subject] = change
@@ -156,7 +167,7 @@ class PresenceStream:
             self._flush()
 
     def renumber(self, renumbered: PresenceRenumbered) -> None:
-        """Begin a new history; called by the bus. Listeners go on: what they have not been told yet they will be."""
+        """Begin a new history; called by the bus. Listeners stay and get the changes that they lack."""
         if self._tick is not None:
             self._tick.cancel()
         self._flush()
@@ -171,7 +182,7 @@ class PresenceStream:
         self._listeners.discard(listener)
 
     def begin(self, since: int | None) -> Beginning:
-        """What to tell somebody who comes, or comes back and knows all up to ``since``."""
+        """Return the first data for a client that has all changes up to ``since``, or none (None)."""
         missed = None if since is None else self.since(since)
         if missed is not None:
             return Beginning(None, missed)
@@ -193,13 +204,13 @@ class PresenceStream:
         users = []
         for subject in self._here:
             shown = self._shown(subject)
-            # Who left within this tick stands here until its end.
+            # A subject that went offline within this tick stays in the set until its end.
             if shown.status is not Status.OFFLINE:
                 users.append(encode_presence(subject, shown, now_ms))
         return encode_json({"event": "presence.snapshot", "users": users, "seq": self.seq})
 
     def since(self, seq: int) -> list[Change] | None:
-        """What changed after ``seq``, the newest of each subject; None when that cannot be told any more."""
+        """Return the newest change of each subject after ``seq``; None if they cannot be replayed."""
         if not self._replayable_after <= seq <= self.seq:
             return None
         newest: dict[SubjectId, Change] = {}
@@ -219,7 +230,7 @@ class PresenceStream:
             self._tick.cancel()
 
     def _flush(self) -> None:
-        """Send what is pending; if there was anything, what comes within the next tick waits for its end."""
+        """Send the pending changes; after a write, further changes wait for the end of the tick."""
         self._tick = None
         if not self._pending:
             return
@@ -228,7 +239,7 @@ class PresenceStream:
         self._pending.clear()
         self._remember(changes)
         notify_all("PresenceFrame", (listener.presence for listener in self._listeners), changes)
-        # Telling thousands takes longer than a tick; what comes in meanwhile gets as much time before the next one.
+        # Notifying thousands of listeners takes longer than a tick; the next tick is then as long as this one took.
         took_s = (self._now_ms() - now_ms) / 1000
         self._tick = asyncio.get_running_loop().call_later(max(self._tick_s, took_s), self._flush)
 

@@ -1,11 +1,11 @@
-"""What happens in rooms, for those who look on: each thing once, in the order of its number, without a hole.
+"""The room stream: each event of a room once, in the order of its sequence numbers, without a gap.
 
-    bus ─► the next number? ─yes─► told to all who look on, encoded once
-                └─no: some are missing─► read from the database, in order, until there is nothing more
+    bus ─► is it the next number? ─yes─► sent to all listeners, encoded once
+                 └─no: some are missing─► read from the database, in order, up to the newest
 
-Numbers come from the room's row in the database, in the same transaction as the thing itself; so when a number is known, all
-lower ones are stored. Whatever reaches this process late, twice or not at all (from another process, or while Redis was
-away) is therefore made good by reading. Presence and typing have no number: they are what is so now.
+Sequence numbers come from the room's row in the database, in the transaction of the event itself; so when a number is
+known, all lower ones are stored. An event that reaches this process late, twice or not at all (from another process, or
+while Redis was away) is therefore recovered by a read. Presence and typing have no number: they are current state.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ from .listeners import notify_all
 from .room_typing import RoomTypingState
 
 MAX_REPLAY: Final = 1000
-"""So much is told one by one to somebody who comes back; who missed more starts afresh."""
+"""Most events that are replayed one by one; a listener that missed more gets a resync."""
 MAX_REPLAY_BYTES: Final = 512 * 1024
-"""The same in bytes."""
+"""The same limit in bytes of frames."""
 _REPLAY_BATCH: Final = 20
 _REPLAYS: Final = 4
-"""Batches of replays that are read and encoded at the same time: so many messages are in memory for them at most."""
+"""Batches that are read and encoded at the same time, over all replays; this bounds the messages in memory for replays.
+"""
 _WAITING_BYTES: Final = 64 * 1024
-"""What has no number and waits for somebody who is still told what they missed."""
+"""Bytes of unnumbered frames that wait for a listener whose replay is running."""
 _BATCH: Final = 200
 _TICK_S: Final = 0.05
 _RETRY_S: Final = 1.0
@@ -48,39 +49,43 @@ log = structlog.get_logger()
 
 class Listener(Protocol):
     def tell(self, frame: bytes) -> None:
-        """Pass on what happened; returns at once and never raises."""
+        """Send a frame to the client. Return at once and never raise."""
 
     def put_out(self) -> None:
-        """What is said in the room is not for this reader any more: nothing else is told. Returns at once, never raises."""
+        """End the subscription because the listener may no longer read the room. Return at once and never raise."""
 
 
 class RoomStreamReader(Listener, Protocol):
-    """A listener that is told what it missed as fast as it reads."""
+    """A listener that receives its replay as fast as it reads."""
 
     @property
     def is_behind(self) -> bool: ...
 
     async def drained(self) -> None:
-        """Wait until it is not behind. Raises ConnectionResetError when it has left."""
+        """Wait until the listener is not behind.
+
+        Raises:
+            ConnectionResetError: the connection has closed.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a listener is, and what they may read."""
+    """Subjects of a listener and the parts of the room that it may read."""
 
     subjects: frozenset[SubjectId]
     reading: ReadableRanges
 
 
 class RoomSubscription:
-    """What a listener may read, moved on by who joins and leaves, in the order of the room."""
+    """The parts of a room that one listener may read, updated by joins and leaves in the order of the room."""
 
     def __init__(self) -> None:
         self.reading: ReadableRanges | None = None
-        """None while it is not known yet who listens."""
+        """None until the listener is identified."""
         self._subjects: frozenset[SubjectId] = frozenset()
         self._moves: list[RoomEvent] | None = None
-        """Who came and went while the database is asked."""
+        """Joins and leaves that arrive while the database is queried."""
 
     @property
     def is_outside(self) -> bool:
@@ -90,11 +95,11 @@ class RoomSubscription:
         return self.reading is not None and self.reading.may_read_event(event)
 
     def ask(self) -> None:
-        """The database is asked who listens: what happens from now on may be newer than its answer."""
+        """Begin to identify the listener: events from now on may be newer than the database's answer."""
         self._moves = []
 
     def settle(self, found: Identity, seq: int) -> None:
-        """Take over the answer, which holds up to the event ``seq`` at least."""
+        """Apply the answer, which includes at least all events up to ``seq``."""
         self._subjects, self.reading = found.subjects, found.reading
         moves, self._moves = self._moves or [], None
         for event in moves:
@@ -121,7 +126,7 @@ Identify = Callable[[Transaction, Room], Awaitable[Identity]]
 
 
 class Frames(Protocol):
-    """How what happens is put on the wire; each is made once for all."""
+    """Encodes events as frames; each frame is encoded once for all listeners."""
 
     def event(self, event: RoomEvent, *, with_message: bool = True) -> bytes: ...
     def changed(self, room: Room) -> bytes: ...
@@ -132,7 +137,7 @@ class Frames(Protocol):
 
 
 class RoomStreams:
-    """The rooms that somebody looks at; the others cost nothing."""
+    """Streams of the rooms that have listeners; other rooms cost nothing."""
 
     def __init__(
         self, database: Database, online_members: OnlineMembers, typing: RoomTypingState, frames: Frames
@@ -147,9 +152,9 @@ class RoomStreams:
         self._tick: asyncio.TimerHandle | None = None
         self._replays = asyncio.Semaphore(_REPLAYS)
         self._ending: set[asyncio.Task[None]] = set()
-        """What rooms that nobody looks at any more are still reading."""
+        """Reads of closed streams that are still running."""
 
-    # --- what the bus says ------------------------------------------------------------------------------
+    # --- events from the bus ----------------------------------------------------------------------------
 
     def posted(self, posted: MessagePosted) -> None:
         message = posted.message
@@ -168,7 +173,7 @@ class RoomStreams:
         self._follow(happened.event)
 
     def member(self, change: MemberChanged) -> None:
-        """It has no number: whoever was not there reads the member's name with the room."""
+        """Send a member's name. The frame has no number: a client that misses it reads the name with the room."""
         if room := self._rooms.get(change.room_id):
             room.tell(self._frames.member(change.room_id, change.member))
 
@@ -179,7 +184,7 @@ class RoomStreams:
             room.tell(self._frames.changed(change.room))
 
     def missed(self) -> None:
-        """Things may have happened that nobody here heard of."""
+        """Read on in every room, because events from other processes may have been lost."""
         for room in self._rooms.values():
             room.read_on()
 
@@ -188,7 +193,7 @@ class RoomStreams:
             room.tell(self._frames.typing(room_id, typing))
 
     def presence(self, change: PresenceChanged) -> None:
-        """Gathered for a tick: of many changes of one subject the last is told, and all in one write."""
+        """Collect a change for the next tick: the newest change of a subject is sent, and all changes in one write."""
         if not self._rooms:
             return
         self._moved.add(change.transition.subject)
@@ -210,13 +215,20 @@ class RoomStreams:
         if room := self._rooms.get(event.room_id):
             room.follow(event)
 
-    # --- who looks on -----------------------------------------------------------------------------------
+    # --- listeners --------------------------------------------------------------------------------------
 
     async def look_on(self, room_id: RoomId, since: int | None, listener: RoomStreamReader, identify: Identify) -> None:
-        """Tell ``listener`` what happened after ``since``, or that too much did; and from then on all that happens.
+        """Send ``listener`` the events after ``since``, or a resync if there are too many; then all later events.
 
-        ``identify`` says who listens. Raises NotFound when there is no such room any more, Forbidden when what is said there
-        is not for this reader, ConnectionResetError when it has left, and what the database raises when it is away.
+        Args:
+            since: sequence number of the last event that the client has; None for no replay.
+            identify: returns subjects and readable ranges of the listener.
+
+        Raises:
+            NotFound: the room does not exist any more.
+            Forbidden: the listener may not read the room.
+            ConnectionResetError: the connection has closed.
+            SQLAlchemyError, OSError: the database does not answer.
         """
         room = await self._open(room_id)
         waiting = _Waiting()
@@ -232,7 +244,7 @@ class RoomStreams:
             raise
         if typing := self._typing.of(room_id):
             listener.tell(self._frames.typing(room_id, typing))
-        # Nothing is awaited between the last that was read and the first that is told directly.
+        # No await between the last replayed event and the first direct one, so that no event is lost in between.
         for frame in waiting.frames:
             listener.tell(frame)
         if waiting.is_too_much:
@@ -246,13 +258,17 @@ class RoomStreams:
             self._close_if_empty(room)
 
     async def identify_again(self, room_id: RoomId, listener: Listener, identify: Identify) -> None:
-        """The listener is somebody else now. Raises Forbidden when what is said there is not for them."""
+        """Identify a listener again after its principal or memberships have changed.
+
+        Raises:
+            Forbidden: the listener may not read the room.
+        """
         room = self._rooms.get(room_id)
         if room is not None and (seat := room.listeners.get(listener)) is not None:
             await self._seat(room, seat, identify)
 
     async def _seat(self, room: _Room, seat: RoomSubscription, identify: Identify) -> ReadableRanges:
-        """Have the seat be that of whoever listens, as of now; returns what they may read."""
+        """Identify the listener of a subscription as of now and return what it may read."""
         seat.ask()
         async with self._database.reading() as tx:
             stored = await tx.rooms.find(room.id)
@@ -282,7 +298,7 @@ class RoomStreams:
         room = self._rooms.get(room_id)
         if room is None:
             room = self._rooms[room_id] = _Room(room_id, found.last_seq, self._database, self._frames)
-            # What happened since that number was read was told to nobody.
+            # Events since that number was read were sent to no listener.
             room.read_on()
         return room
 
@@ -292,15 +308,17 @@ class RoomStreams:
             self._rooms.pop(room.id, None)
 
     def _let_end(self, room: _Room) -> None:
-        """What is being read is read to its end: breaking off would cost the connection, and leave its work undone."""
+        """Let a running read finish: cancelling it would cost the connection and leave its work undone."""
         if reading := room.stop():
             self._ending.add(reading)
             reading.add_done_callback(self._ending.discard)
 
     async def _replay(self, room: _Room, since: int, listener: RoomStreamReader, seat: RoomSubscription) -> None:
-        """Tell what happened after ``since``, read as the listener takes it: nothing with a number waits here meanwhile."""
+        """Send the events after ``since`` as fast as the listener reads. Numbered events do not wait in memory
+        meanwhile.
+        """
         if since > room.seq:
-            # The other process, where this client was, may have been a little ahead.
+            # The client may come from another process that was a little ahead.
             await room.read_to_the_end()
         replay = _Replay(self._frames, listener, seat, since)
         while replay.seq != room.seq:
@@ -310,24 +328,24 @@ class RoomStreams:
             await listener.drained()
 
     async def _replay_some(self, room: _Room, replay: _Replay) -> bool:
-        """Tell the next of it; False when that cannot be told, or is too much."""
+        """Send the next batch; return False if it cannot be sent or the limits are exceeded."""
         async with self._replays:
             async with self._database.reading() as tx:
                 missed = await tx.room_events.after(room.id, replay.seq, limit=_REPLAY_BATCH)
-            return replay.tell([event for event in missed if event.seq <= room.seq])  # later ones are on their way in
+            return replay.tell([event for event in missed if event.seq <= room.seq])  # the bus delivers later events
 
 
 def members_only(room: str) -> Forbidden:
-    """What is raised to somebody who may know of the room, and not read what is said there."""
+    """Return the error for a reader who may know that the room exists but may not read its messages."""
     return Forbidden("members_only", f"only its members may read what is said in the room {room}")
 
 
 class _Replay:
-    """What one listener is told of what it missed: every number, each message once, in its last state."""
+    """The replay for one listener: every sequence number, and each message once in its newest state."""
 
     def __init__(self, frames: Frames, listener: RoomStreamReader, seat: RoomSubscription, since: int) -> None:
         self.seq = since
-        """The newest number that was told."""
+        """The newest number that was sent."""
         self._frames = frames
         self._listener = listener
         self._seat = seat
@@ -335,10 +353,11 @@ class _Replay:
         self._bytes = 0
 
     def tell(self, events: list[RoomEvent]) -> bool:
-        """Tell some, until the listener is behind; the others are to be read again.
+        """Send events until the listener is behind; the caller reads the others again.
 
-        False when it is too much, when there is nothing, or something that is not for this reader: numbers would be missing; and
-        when messages got other numbers.
+        Returns:
+            False if the client has to resync: too many bytes, no events, renumbered messages, or an event that the
+            listener may not read, which would leave a gap in the numbers.
         """
         for event in events:
             if event.kind is RoomEventKind.RESYNC or not self._seat.may_read(event):
@@ -358,7 +377,7 @@ class _Replay:
 
 
 class _Waiting:
-    """Keeps what happens and has no number while somebody is still told what they missed; the rest they read themselves."""
+    """Collects the unnumbered frames during a replay; the replay reads numbered events from the database."""
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
@@ -385,10 +404,10 @@ class _Room:
     def __init__(self, room_id: RoomId, seq: int, database: Database, frames: Frames) -> None:
         self.id = room_id
         self.seq = seq
-        """The newest number that was told."""
+        """The newest number that was sent."""
         self.listeners: dict[Listener, RoomSubscription] = {}
         self.waiting: dict[_Waiting, RoomSubscription] = {}
-        """Those who are still told what they missed."""
+        """Subscriptions whose replay is running."""
         self._database = database
         self._frames = frames
         self._reading: asyncio.Task[None] | None = None
@@ -397,18 +416,18 @@ class _Room:
 
     def follow(self, event: RoomEvent) -> None:
         if event.seq <= self.seq:
-            return  # told already, or history that was brought in later
+            return  # sent already, or older history that was backfilled
         if event.seq == self.seq + 1 and self._reading is None and event.kind is not RoomEventKind.RESYNC:
             self._tell_event(event)
         else:
             self.read_on()
 
     def tell(self, frame: bytes) -> None:
-        """What has no number."""
+        """Send a frame without a number."""
         notify_all("RoomFrame", (listener.tell for listener in (*self.waiting, *self.listeners)), frame)
 
     def put_outsiders_out(self) -> None:
-        """What is said from now on is for members."""
+        """Remove the listeners that are not members: from now on only members may read the room."""
         outsiders = [listener for listener, seat in self.listeners.items() if seat.is_outside]
         for listener in outsiders:
             del self.listeners[listener]
@@ -416,7 +435,7 @@ class _Room:
         notify_all("RoomFrame", (listener.put_out for listener in (*waiting, *outsiders)))
 
     def read_on(self) -> None:
-        """Tell whatever is in the database and was not told yet."""
+        """Send all events in the database that were not sent yet."""
         self._again = True
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
@@ -427,7 +446,7 @@ class _Room:
         await asyncio.wait([self._reading])
 
     def stop(self) -> asyncio.Task[None] | None:
-        """Nobody looks on any more; returns what is being read yet."""
+        """End the stream and return its running read, if any."""
         self._is_over = True
         return self._reading
 
@@ -466,7 +485,7 @@ class _Room:
             self.tell(self._frames.resync(self.id, self.seq))
 
     def _pass_over(self, event: RoomEvent) -> None:
-        """All that is in the room by now is loaded again by whoever listens; what only got another number is no news."""
+        """Count an event without sending it: after the resync clients load the room again."""
         self.seq = event.seq
         for seat in (*self.waiting.values(), *self.listeners.values()):
             seat.follow(event)
@@ -485,6 +504,6 @@ class _Room:
         notify_all("RoomFrame", (listener.tell for listener in readers), frame)
         if event.visibility is not HistoryVisibility.WORLD_READABLE:
             self.put_outsiders_out()
-        # It changes what these may not read; the number is told all the same.
+        # The event changes something that these listeners may not read; they learn its number only.
         others = [each for each in self.listeners if each not in readers]
         notify_all("RoomFrame", (listener.tell for listener in others), self._frames.resync(self.id, event.seq))

@@ -1,4 +1,4 @@
-"""Runs background tasks; one that fails is restarted with back-off.
+"""Runs background tasks and restarts a failed one with back-off.
 
 work ─raises─► logged, counted, named in /readyz ─► back-off ─► work again
             └─ the 5th time within a minute ─► TaskFailedRepeatedly, which ends the process
@@ -19,20 +19,20 @@ from ..errors import StartError, TaskFailedRepeatedly
 
 MAX_FAILURES: Final = 5
 WINDOW_S: Final = 60.0
-"""So many failures of one task within this time end the process: restarting does not help."""
+"""This many failures of one task within this time end the process: restarting does not help."""
 _FIRST_PAUSE_S: Final = 0.25
 """Doubled with each failure within the window: 3.75 s in all before the last attempt."""
 
 RESTARTS: Final = Counter(
     "daarion_task_restarts", "Background tasks that failed and were started again.", ("task",), registry=None
 )
-"""Of the process: ``process_registry`` shows it."""
+"""A counter of the process, exposed by ``process_registry``."""
 
 log = structlog.get_logger()
 
 
 class Supervisor:
-    """Of all background tasks of one process."""
+    """Supervises all background tasks of one process."""
 
     def __init__(
         self,
@@ -42,22 +42,24 @@ class Supervisor:
         self._now_s = now_s
         self._sleep = sleep
         self._failures: dict[str, deque[float]] = {}
-        """When each task failed, in seconds on the clock; at most ``MAX_FAILURES`` each."""
+        """Times of each task's failures, in seconds on the clock; at most ``MAX_FAILURES`` each."""
         self._down: set[str] = set()
 
     @property
     def down(self) -> list[str]:
-        """The tasks that failed and wait for their restart, by name."""
+        """Names of the tasks that failed and wait for their restart."""
         return sorted(self._down)
 
     def restarted(self) -> list[str]:
-        """The tasks that failed within the last minute, by name."""
+        """Return the names of the tasks that failed within the last minute."""
         return sorted(name for name in self._failures if self._recent(name))
 
     async def keep(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run ``work()`` until it returns, and again whenever it raises.
 
-        Raises StartError as it is (the service cannot run at all), and TaskFailedRepeatedly when ``work`` failed too often.
+        Raises:
+            StartError: the service cannot run at all; passed on unchanged.
+            TaskFailedRepeatedly: ``work`` failed too often.
         """
         while (error := await _attempt(name, work)) is not None:
             if isinstance(error, (StartError, TaskFailedRepeatedly)):
@@ -85,8 +87,9 @@ class Supervisor:
 
 
 async def _attempt(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> BaseException | None:
-    """What ``work`` raised; None when it returned. In a task of its own, so that each attempt begins with a clean count of
-    cancellations: on Python 3.11 a TaskGroup that failed leaves it wrong."""
+    """Return the exception that ``work`` raised, None if it returned. Each attempt is a task of its own and begins with
+    a cancellation count of zero: on Python 3.11 a failed TaskGroup leaves it wrong.
+    """
     task = asyncio.create_task(work(), name=name)
     try:
         await asyncio.wait([task])
@@ -94,5 +97,5 @@ async def _attempt(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> 
         if not task.done():
             task.cancel()
             await asyncio.wait([task])
-    # Nobody cancelled it from here, so a cancellation that came out of it is a failure like any other.
+    # This function did not cancel the task, so a cancellation that the task raises is a failure like any other.
     return asyncio.CancelledError() if task.cancelled() else task.exception()

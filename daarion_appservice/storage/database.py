@@ -1,4 +1,4 @@
-"""One database by its URL: SQLite or PostgreSQL. Transactions that write, and readings that do not."""
+"""Connections, transactions and reads of a SQLite or PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ from .sqlite_file import ServiceLock, make_private
 from .watermarks import WatermarkRepository
 
 _BUSY_S = 30
-"""How long SQLite waits for another process (a command line beside the service) before it gives up."""
+"""How long SQLite waits for the write lock of another process (a command line beside the service), in seconds."""
 _DEDICATED = 4
-"""Connections that are taken for good: three lines, and the lease."""
+"""Connections that are never returned to the pool: three dedicated connections and the leader lock's."""
 _HIDDEN = True
-"""What people say has no place in the words of an error, which are logged, and kept with what failed."""
+"""Errors are logged and stored with failed rows, so they must not contain statement parameters: these hold messages."""
 _SWITCH_S = 5.0
-"""How long it is tried to have a new file written the fast way."""
+"""How long a new SQLite file is retried for write-ahead logging, in seconds."""
 
 
 class Transaction:
-    """One database transaction, seen as the city's things."""
+    """One database transaction with a repository for each kind of stored object."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self.connection = connection
@@ -158,7 +158,12 @@ class Transaction:
 
 
 class Database:
-    """Connections to the database at ``url`` (``sqlite:///…`` or ``postgresql://…``)."""
+    """A pool of connections, and the dedicated connections, to one database.
+
+    Args:
+        url: ``sqlite:///…`` or ``postgresql://…``.
+        pool_size: connections that stay open when idle; PostgreSQL only.
+    """
 
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
         self.url = driver_url(url)
@@ -166,10 +171,10 @@ class Database:
         self.file = sqlite_file(self.url)
         self.availability = Availability(self.url)
         self._engine = _engine(self.url, pool_size)
-        # PostgreSQL shows each statement what was committed before it, in a transaction or not; beginning and ending one
-        # are two more ways to the server and back.
+        # PostgreSQL shows each statement everything committed before it, in a transaction or not; BEGIN and COMMIT
+        # would cost two more round trips.
         self._reading = self._engine if self.is_sqlite else self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        # SQLite has one writer; queueing here is fair and cheap, its own waiting is neither.
+        # SQLite allows one writer at a time; this lock is fair and cheap, SQLite's own waiting is neither.
         self._writing = asyncio.Lock() if self.is_sqlite else None
         self._lock: ServiceLock | None = None
         self._lines: list[PostgresDedicatedConnection | SqliteDedicatedConnection] = []
@@ -177,7 +182,7 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """Everything done within is stored when the block ends, or nothing of it when it raises."""
+        """Open a write transaction that commits when the block ends and rolls back when the block raises."""
         with self.availability.observed():
             if self._writing is None:
                 async with self._engine.begin() as connection:
@@ -190,17 +195,21 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Transaction]:
-        """A look at what is stored; writes nothing. Each statement sees what was committed before it."""
+        """Open a connection for reads only. Each statement sees everything that was committed before it."""
         async with self._reading.connect() as connection:
             yield Transaction(connection)
 
     async def dedicated(self) -> AsyncConnection:
-        """A connection for whoever holds it, outside of any transaction, until it is closed."""
+        """Return a connection in autocommit mode that is not shared until it is closed."""
         connection = await self._engine.connect()
         return await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     async def check(self) -> None:
-        """Raise StartError when the database cannot be used, is another program's, or cannot hold every character."""
+        """Check that the service can use the database.
+
+        Raises:
+            StartError: the database cannot be used, belongs to Synapse, or its encoding is not UTF-8.
+        """
         try:
             async with self.transaction() as tx:
                 if not self.is_sqlite:
@@ -209,13 +218,17 @@ class Database:
             raise cannot_use(self.url, error) from error
 
     def claim(self) -> None:
-        """Make this process the one service on a SQLite file, until ``close``. Raises StartError when another one is."""
+        """Lock a SQLite file for this process until ``close``. PostgreSQL needs no such lock.
+
+        Raises:
+            StartError: another service holds the lock.
+        """
         if self.file is not None:
             self._lock = ServiceLock(self.file)
             self._lock.acquire()
 
     async def problem(self) -> str | None:
-        """Return why the database cannot be used now, None when it can. Writes only if the last write failed."""
+        """Return why the database cannot be used now, or None if it can. Write only if the last write failed."""
         try:
             async with self.reading() as tx:
                 await tx.connection.execute(text("SELECT 1"))
@@ -234,7 +247,7 @@ class Database:
             self._lock.release()
 
     def _on_lines(self) -> tuple[InboxWriter, ReadCache, RoomVersions]:
-        """What is done so often that it has connections of its own; they open when they are needed."""
+        """Create the inbox writer, the read cache and the room versions. Their connections open at the first use."""
         if self._writing is None:
             server = [PostgresDedicatedConnection(self.dedicated) for _ in range(3)]
             self._lines += server
@@ -261,9 +274,10 @@ class Database:
 
 
 def _switch_to_wal(cursor: Any) -> None:
-    """Two that switch a new file at the same time each wait for the other, so neither waits, and each tries again.
+    """Switch a SQLite file to write-ahead logging.
 
-    Whoever gave up would go on without, and hold up all others for as long as they wait.
+    Two processes that switch a new file at the same time each wait for the other. The busy timeout is therefore 0 and
+    each process retries. A process that gave up would continue without WAL and block all others for the whole timeout.
     """
     cursor.execute("PRAGMA busy_timeout=0")
     give_up = time.monotonic() + _SWITCH_S
@@ -276,17 +290,17 @@ def _switch_to_wal(cursor: Any) -> None:
             if time.monotonic() > give_up:
                 raise
         if time.monotonic() > give_up:
-            break  # a file system without shared memory: slower, and just as safe
-        time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 -- only so that two do not keep step
+            break  # a file system without shared memory: slower, equally safe
+        time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 -- only to keep two processes out of step
     cursor.execute(f"PRAGMA busy_timeout={_BUSY_S * 1000}")
 
 
 def _set_up_sqlite(connection: Any) -> None:
-    # No implicit BEGIN by the driver: it comes too late for BEGIN IMMEDIATE, see _begin.
+    # The driver must not send BEGIN by itself: it does so too late for BEGIN IMMEDIATE, see _begin.
     connection.isolation_level = None
     cursor = connection.cursor()
     _switch_to_wal(cursor)
-    cursor.execute("PRAGMA synchronous=FULL")  # a commit that returned is on the disk
+    cursor.execute("PRAGMA synchronous=FULL")  # a commit that has returned is on the disk
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 
@@ -303,7 +317,7 @@ async def _check_postgres(connection: AsyncConnection) -> None:
             "Make one with UTF-8: createdb -E UTF8 -T template0 NAME; then name it in database.url.",
             ExitCode.DATABASE,
         )
-    # Synapse's own bookkeeping of its migrations.
+    # Synapse records its schema migrations in this table.
     found = await connection.execute(text("SELECT to_regclass('applied_schema_deltas') IS NOT NULL"))
     if found.scalar():
         raise StartError(
@@ -325,7 +339,7 @@ def _postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "checkout")
     def _check(dbapi_connection: Any, _record: object, _proxy: object) -> None:
-        # The driver knows at once when the server has ended; asking the server each time would be three ways there and back.
+        # The driver knows at once when the server has closed the connection; a ping would take three round trips.
         if dbapi_connection.driver_connection.is_closed():
             raise DisconnectionError("the server has ended it")
 
@@ -340,7 +354,7 @@ def _sqlite_engine(url: URL) -> AsyncEngine:
     def _try(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> None:
         if file is not None:
             make_private(file)
-        # aiosqlite's thread outlives a file that cannot be opened, and complains when the event loop is gone by then.
+        # aiosqlite's thread outlives a failed open and reports an error if the event loop is closed by then.
         sqlite3.connect(arguments[0], uri=options.get("uri", False)).close()
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -349,8 +363,8 @@ def _sqlite_engine(url: URL) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: Connection) -> None:
-        # A transaction that reads first and writes later fails at once when somebody else wrote in between, however
-        # long the timeout; taking the write lock at the start waits instead.
+        # A deferred transaction that reads first and writes later fails at once if another connection wrote in between,
+        # whatever the timeout is. Taking the write lock at the start waits instead.
         connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
 
     return engine

@@ -1,6 +1,7 @@
-"""A connection kept for one purpose, for what is done so often that the way through the pool would cost more than the deed.
+"""A connection outside the pool, for operations so frequent that the way through the pool costs more than the
+operation.
 
-One at a time; others wait for their turn.
+Operations run one at a time; concurrent callers wait for their turn.
 """
 
 from __future__ import annotations
@@ -19,21 +20,25 @@ T = TypeVar("T")
 
 
 class PostgresDedicatedConnection:
-    """Each statement is a transaction by itself: one way to the server and back."""
+    """A PostgreSQL connection in autocommit mode: each statement is a transaction and takes one round trip."""
 
     def __init__(self, connect: Callable[[], Awaitable[AsyncConnection]]) -> None:
-        """``connect`` gives a connection that begins nothing by itself."""
+        """``connect`` returns a connection that sends no BEGIN by itself."""
         self._connect = connect
         self._connection: AsyncConnection | None = None
         self._turn = asyncio.Lock()
 
     async def ask(self, statement: str, parameters: tuple[Any, ...] = ()) -> Any:
-        """The one value that ``statement`` answers. Raises SQLAlchemyError or OSError when the server is away."""
+        """Return the single value of the statement's result.
+
+        Raises:
+            SQLAlchemyError, OSError: the server does not answer.
+        """
         async with self._turn:
             try:
                 connection = await self._open()
                 value = (await connection.exec_driver_sql(statement, parameters)).scalar_one()
-                # For SQLAlchemy, to whom each statement begins something; it asks the server nothing.
+                # SQLAlchemy considers a transaction begun with each statement; this ends it without a round trip.
                 await connection.rollback()
             except BaseException:
                 await self.close()
@@ -41,7 +46,7 @@ class PostgresDedicatedConnection:
             return value
 
     async def close(self) -> None:
-        """It opens again by itself when it is needed."""
+        """Close the connection. The next statement opens it again."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(SQLAlchemyError, OSError):
@@ -57,28 +62,33 @@ class PostgresDedicatedConnection:
 
 
 async def _is_closed(connection: AsyncConnection) -> bool:
-    """Whether the server, or the way to it, has ended; asks nobody."""
+    """Return whether the server or the network has closed the connection, without a round trip."""
     driver = (await connection.get_raw_connection()).driver_connection
     return driver is None or bool(driver.is_closed())
 
 
 class SqliteDedicatedConnection:
-    """All that is to be done with it is done in one turn of a thread of its own."""
+    """A SQLite connection with a thread of its own, in which each operation runs as one call."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
-        """``connect`` gives a connection that begins nothing by itself."""
+        """``connect`` returns a connection that sends no BEGIN by itself."""
         self.opened = 0
-        """How often it was."""
+        """How many times the connection was opened."""
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
         self._thread = _thread()
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Raises SQLAlchemy's OperationalError when the file cannot be used, DatabaseError when it is damaged."""
+        """Run ``work`` in the connection's thread and return its result.
+
+        Raises:
+            OperationalError: the file cannot be used (SQLAlchemy's class).
+            DatabaseError: the file is damaged (SQLAlchemy's class).
+        """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
 
     async def close(self) -> None:
-        """It opens again by itself when it is needed."""
+        """Close the connection and end its thread. The next operation opens it again."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
         self._thread = _thread()
@@ -92,7 +102,7 @@ class SqliteDedicatedConnection:
         except sqlite3.OperationalError as error:
             raise OperationalError(None, None, error) from error
         except sqlite3.DatabaseError as error:
-            # A damaged file, among others: no fault of the caller's, who expects SQLAlchemy's errors.
+            # A damaged file, for example, is not the caller's fault; callers expect SQLAlchemy's exceptions.
             raise DatabaseError(None, None, error) from error
 
     def _close(self) -> None:

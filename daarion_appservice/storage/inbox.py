@@ -1,8 +1,8 @@
-"""Events that the homeserver gave us: stored before they are acknowledged, handled later, kept as a memory of what came.
+"""Matrix events from the homeserver, stored before their transaction is acknowledged and processed later.
 
-new ──► done      handled; its text is dropped, its id stays, so that the same event never counts twice
- │ └──► dead      failed too often: waits for somebody who says `events retry`
- └──── (failed)   stays new, and is due again at retry_at_ms
+new ──► done      processed; the JSON text is dropped and the id stays, so that a repeated event has no effect
+ │ └──► dead      failed too often: waits for `events retry`
+ └──── (failed)   stays new and is due again at retry_at_ms
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from .tables import inbox, transactions
 from .upsert import insert
 
 INBOX_ORDER_LOCK: Final = 0xDAA211
-"""PostgreSQL advisory lock on the order of the inbox. ``InboxWriter`` holds it shared, ``InboxRepository.put_in_order``
-exclusively, each until its transaction ends; otherwise an event that arrives while rows are rewritten gets a number between
-theirs. SQLite has one writer anyway."""
+"""PostgreSQL advisory lock on the order of the inbox. ``InboxWriter`` holds it shared and
+``InboxRepository.put_in_order`` exclusively, each until its transaction ends; otherwise an event that arrives during
+a reordering gets an id between those of the rewritten rows. SQLite has one writer at a time and needs no such lock.
+"""
 
 
 _MOST_NAMED: Final = 10_000
-"""Event ids that are named in one statement: neither database takes more than 32,766 values."""
+"""Maximum number of event ids in one statement: each database accepts at most 32,766 parameters."""
 
 _MOST_CHARS: Final = 1024 * 1024
-"""Of the texts of events that are read together: about sixteen of the largest events."""
+"""Characters of event JSON that are read together: about sixteen events of the maximum size."""
 
 
 class InboxState(StrEnum):
@@ -42,39 +43,39 @@ class InboxState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReceivedEvent:
-    """One event as it came: ``event`` is its JSON text."""
+    """One Matrix event as received; ``event`` is its JSON text."""
 
     event_id: str
     matrix_room_id: str
     event: str
     error: str | None = None
-    """Why it can never be handled, when that is plain to see already."""
+    """Why the event can never be processed, if that is known when it is received."""
     is_confirmed: bool = False
-    """Whether the homeserver shows it to clients; a transaction does not tell."""
+    """Whether the homeserver shows the event to clients; a transaction does not tell."""
     before_message: str | None = None
-    """The message before which it belongs, when later events were handled already."""
+    """Id of the message before which the event belongs, if later events have been processed already."""
     is_swept: bool = False
-    """Whether a sweep by ``/sync`` returned it, so that its position in the homeserver's stream is known."""
+    """Whether a sweep by ``/sync`` returned the event, so that its position in the homeserver's stream is known."""
 
 
 class DifferentRows(Enum):
-    """Where the other waiting events of a room go when events are put in order."""
+    """Where ``put_in_order`` places the other waiting events of the room."""
 
     BEHIND = auto()
-    """Behind the events."""
+    """Behind the given events."""
     SWEPT_BEFORE = auto()
-    """Those that were swept before the events, the others behind."""
+    """Swept events before the given events, the others behind them."""
     BETWEEN = auto()
-    """Before the event that they waited before; behind the events if there is none."""
+    """Before the given event that they preceded so far; behind all given events if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An event that came."""
+    """State and position of an event that is stored in the inbox."""
 
     state: InboxState
     row_id: int
-    """Goes up in the order in which events came."""
+    """Ascends in the order in which events were received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,12 @@ class InboxRepository:
         self._connection = connection
 
     async def add(self, events: list[ReceivedEvent], *, now_ms: int, is_done: bool = False) -> None:
-        """Have those of them wait that never came before. What the homeserver sends comes in by ``InboxWriter``.
+        """Insert the events that the inbox does not have yet. Transactions use ``InboxWriter`` instead.
 
-        ``is_done`` notes them as handled, where nothing would come of them any more.
+        Args:
+            events: the events in the order in which they are to be processed.
+            now_ms: the time that is stored as their time of arrival.
+            is_done: whether to store them as processed already, for events that would have no effect.
         """
         state = InboxState.DONE if is_done else InboxState.NEW
         if events:
@@ -121,14 +125,14 @@ class InboxRepository:
             )
 
     async def handled(self, event_ids: list[str]) -> set[str]:
-        """Which of these came before and wait no longer."""
+        """Return which of these events are stored and no longer wait."""
         found = await self._connection.execute(
             select(inbox.c.event_id).where(inbox.c.event_id.in_(event_ids), inbox.c.state != InboxState.NEW)
         )
         return set(found.scalars())
 
     async def known(self, event_ids: list[str]) -> dict[str, Known]:
-        """Which of these came before, and what became of them."""
+        """Return state and row id of those events that are stored."""
         found: dict[str, Known] = {}
         for start in range(0, len(event_ids), _MOST_NAMED):
             part = event_ids[start : start + _MOST_NAMED]
@@ -139,7 +143,7 @@ class InboxRepository:
         return found
 
     async def confirm(self, event_ids: list[str]) -> None:
-        """The homeserver shows these to clients."""
+        """Note waiting events as shown to clients by the homeserver."""
         await self._connection.execute(
             update(inbox)
             .where(inbox.c.event_id.in_(event_ids), inbox.c.state == InboxState.NEW, ~inbox.c.confirmed)
@@ -147,12 +151,12 @@ class InboxRepository:
         )
 
     async def waits(self, matrix_room_id: str) -> bool:
-        """Whether anything of this room is to be handled yet."""
+        """Return whether the room has events that are not processed yet."""
         of_room = (inbox.c.matrix_room_id == matrix_room_id) & (inbox.c.state == InboxState.NEW)
         return (await self._connection.execute(select(inbox.c.id).where(of_room).limit(1))).first() is not None
 
     async def hold(self, matrix_room_id: str) -> None:
-        """What waits of this room is in nobody else's hands, and stays so until this transaction ends."""
+        """Lock the waiting events of a room and the order of the inbox until this transaction ends."""
         await self.lock_order()
         await self._connection.execute(
             select(inbox.c.id)
@@ -161,7 +165,7 @@ class InboxRepository:
         )
 
     async def lock_order(self) -> None:
-        """Nothing is added to the inbox by others, and its order stays, until this transaction ends."""
+        """Prevent inserts into the inbox and changes of its order by other connections until this transaction ends."""
         if self._connection.dialect.name == "postgresql":
             await self._connection.execute(select(func.pg_advisory_xact_lock(INBOX_ORDER_LOCK)))
 
@@ -173,13 +177,15 @@ class InboxRepository:
         now_ms: int,
         others: DifferentRows = DifferentRows.BEHIND,
     ) -> int | None:
-        """Have ``events`` wait in this order; handled events stay handled.
+        """Make ``events`` wait in this order; processed events stay processed.
 
         Args:
+            events: events of the room in the wanted order.
+            now_ms: the time that is stored as their time of arrival.
             others: where the other waiting events of the room go.
 
         Returns:
-            How many of ``events`` were new; None when the inbox had this order already.
+            How many of ``events`` were new; None if the inbox had this order already.
         """
         await self.lock_order()
         handled = await self.handled([event.event_id for event in events])
@@ -191,14 +197,14 @@ class InboxRepository:
             (event.event_id, event.before_message) for event in wanted
         ]:
             return None
-        # What is deleted is what goes back, though something may have come in since it was looked at.
+        # Exactly the deleted rows are inserted again: events may have arrived since the first query.
         waiting = await self._waiting(delete(inbox).where(of_room).returning(inbox))
         wanted = _merged(waiting, events, others)
         await self.add(wanted, now_ms=now_ms)
         return len(wanted) - len(waiting)
 
     async def put_anew(self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int) -> None:
-        """The same with events that may have been handled, to no effect: nobody knew whose room it was."""
+        """Do the same as ``put_in_order`` for events that were processed without effect because their room was unknown."""
         await self.forget_done([event.event_id for event in events])
         await self.put_in_order(matrix_room_id, events, now_ms=now_ms)
 
@@ -208,13 +214,13 @@ class InboxRepository:
         return list((await self._connection.execute(select(inbox.c.event_id).where(of_room))).scalars())
 
     async def late_befores(self, matrix_room_id: str, *, but: Collection[str]) -> list[str | None]:
-        """Return before which message each event will be inserted that a sweep found and that is not handled yet.
+        """Return before which message each waiting event that a sweep found will be inserted.
 
         Args:
-            but: ids of events that do not count.
+            but: ids of events to leave out.
 
         Returns:
-            The ids of messages, None for the end of the room, in the order in which the events will be handled.
+            Message ids, None for the end of the room, in the order in which the events will be processed.
         """
         late = (inbox.c.matrix_room_id == matrix_room_id) & (inbox.c.state == InboxState.NEW) & inbox.c.swept
         rows = await self._connection.execute(
@@ -223,18 +229,19 @@ class InboxRepository:
         return [before for event_id, before in rows if event_id not in but]
 
     async def note_swept_before(self, matrix_room_id: str, row_id: int) -> None:
-        """Note the events of a room whose rows come before ``row_id`` as swept."""
+        """Note the events of a room whose row ids are lower than ``row_id`` as swept."""
         of_room = (inbox.c.matrix_room_id == matrix_room_id) & not_(inbox.c.swept)
         await self._connection.execute(update(inbox).where(of_room, inbox.c.id < row_id).values(swept=True))
 
     async def note_swept(
         self, matrix_room_id: str, event_ids: list[str], *, all_but: Collection[str] | None = None
     ) -> None:
-        """Note that a sweep returned these events of a room, so that their positions in the homeserver's stream are known.
+        """Note that a sweep returned these events of a room, so that their positions in the homeserver's stream are
+        known.
 
         Args:
-            event_ids: what the sweep returned.
-            all_but: unless None, also all handled events of the room are noted, except these.
+            event_ids: the events that the sweep returned.
+            all_but: unless None, all processed events of the room are noted too, except these.
         """
         of_room = (inbox.c.matrix_room_id == matrix_room_id) & not_(inbox.c.swept)
         for start in range(0, len(event_ids), _MOST_NAMED):
@@ -250,7 +257,7 @@ class InboxRepository:
             await self._connection.execute(update(inbox).where(inbox.c.id.in_(part)).values(swept=True))
 
     async def forget_done(self, ids: list[str]) -> None:
-        """These count as never handled."""
+        """Delete these events if they are processed, so that they can be inserted again."""
         await self.lock_order()
         await self._connection.execute(delete(inbox).where(inbox.c.event_id.in_(ids), inbox.c.state == InboxState.DONE))
 
@@ -269,8 +276,15 @@ class InboxRepository:
         ]
 
     async def waiting(self, *, after_id: int, limit: int) -> list[InboxRow]:
-        """What is to be handled, in the order it came: at most ``limit`` rows, whose texts have ``_MOST_CHARS`` characters and
-        one event more. Handling them takes several times that much memory."""
+        """Return waiting events in the order of their processing.
+
+        Processing events takes several times the memory of their texts, so a batch ends with the event that brings it
+        to ``_MOST_CHARS`` characters.
+
+        Args:
+            after_id: only rows with higher ids.
+            limit: the maximum number of rows.
+        """
         waits = (inbox.c.state == InboxState.NEW) & (inbox.c.id > after_id)
         sizes = select(inbox.c.id, func.length(inbox.c.event)).where(waits).order_by(inbox.c.id).limit(limit)
         last_id, chars = after_id, 0
@@ -303,9 +317,10 @@ class InboxRepository:
         ]
 
     async def done(self, ids: list[int]) -> bool:
-        """Note them as handled; False (and the transaction is to be taken back) when they do not all wait any more.
+        """Note events as processed. Wait for other transactions that process or move one of them.
 
-        Whoever else handles or moves one of them meanwhile is waited for.
+        Returns:
+            False if some of them no longer wait; the caller must then roll back.
         """
         done = await self._connection.execute(
             update(inbox)
@@ -315,7 +330,7 @@ class InboxRepository:
         return done.rowcount == len(ids)
 
     async def failed(self, row_id: int, error: str, *, retry_at_ms: int | None) -> None:
-        """Handling went wrong: due again at ``retry_at_ms``, or never by itself (None)."""
+        """Record a failed attempt; the event is due again at ``retry_at_ms``, or becomes a dead letter if that is None."""
         state = InboxState.DEAD if retry_at_ms is None else InboxState.NEW
         await self._connection.execute(
             update(inbox)
@@ -324,7 +339,7 @@ class InboxRepository:
         )
 
     async def retry(self, event_ids: list[str] | None) -> int:
-        """Make dead events new again, all of them when no ids are given; returns how many."""
+        """Make dead letters wait again, all of them if ``event_ids`` is None; return how many."""
         statement = (
             update(inbox)
             .where(inbox.c.state == InboxState.DEAD)
@@ -336,7 +351,7 @@ class InboxRepository:
         return (await self._connection.execute(statement)).rowcount
 
     async def counts(self) -> dict[str, int]:
-        """How many events wait, and how many are dead."""
+        """Return the number of events by state, of those that wait and of dead letters."""
         rows = await self._connection.execute(
             select(inbox.c.state, func.count())
             .where(inbox.c.state.in_([InboxState.NEW, InboxState.DEAD]))
@@ -345,7 +360,11 @@ class InboxRepository:
         return {state: count for state, count in rows}  # noqa: C416 -- a Row is no pair to mypy
 
     async def prune(self, *, before_ms: int) -> None:
-        """Forget what came so long ago that no homeserver sends it again; of each room the last event is kept."""
+        """Delete transactions and processed events older than ``before_ms``, except the last event of each room.
+
+        Args:
+            before_ms: a time so long ago that no homeserver repeats a transaction from before it.
+        """
         await self._connection.execute(delete(transactions).where(transactions.c.received_at_ms < before_ms))
         await self._connection.execute(
             delete(inbox).where(
@@ -359,7 +378,7 @@ class InboxRepository:
 def _merged(
     waiting: Sequence[ReceivedEvent], events: Sequence[ReceivedEvent], others: DifferentRows
 ) -> list[ReceivedEvent]:
-    """Return the waiting events of a room in the order that `put_in_order` describes; an event that was swept stays swept."""
+    """Return the waiting events of a room in the order that `put_in_order` describes; a swept event stays swept."""
     index_of = {event.event_id: index for index, event in enumerate(waiting)}
     swept = {event.event_id for event in waiting if event.is_swept}
     wanted = {event.event_id for event in events}

@@ -1,7 +1,8 @@
-"""The homeserver's transactions on their way into the inbox: each is one commit.
+"""Stores the homeserver's transactions in the inbox, each with one commit.
 
-Everything waits for this: the homeserver sends the next transaction when it has our answer. A pooled connection, statements
-put together anew, and for each of them a way to the driver's thread, took four times as long.
+The homeserver sends its next transaction only after the response to this one, so every event waits for this code. A
+pooled connection, statements that SQLAlchemy composes, and a switch to the driver's thread for each statement took four
+times as long.
 """
 
 from __future__ import annotations
@@ -21,17 +22,22 @@ from .inbox import INBOX_ORDER_LOCK, InboxState, ReceivedEvent
 class ReceivedTransaction:
     txn_id: str
     body_sha256: str
-    """The id alone does not tell: a homeserver that was set up anew starts numbering again."""
+    """Hash of the body: the id alone does not identify a transaction, as a reinstalled homeserver starts counting
+    again.
+    """
     events: list[ReceivedEvent]
     received_at_ms: int
 
 
 class InboxWriter(Protocol):
     async def store(self, transaction: ReceivedTransaction) -> bool:
-        """Store it and those of its events that never came before; on the disk when this returns.
+        """Store the transaction and those of its events that are new; both are on the disk when this method returns.
 
-        False when the transaction itself came before: then nothing is new. Raises SQLAlchemyError or OSError when the
-        database cannot take it.
+        Returns:
+            False if the transaction is stored already; nothing is inserted then.
+
+        Raises:
+            SQLAlchemyError, OSError: the database cannot store it.
         """
 
 
@@ -77,7 +83,7 @@ ON CONFLICT (event_id) DO NOTHING
 
 class SqliteInboxWriter:
     def __init__(self, line: SqliteDedicatedConnection, writing: asyncio.Lock, availability: Availability) -> None:
-        """``writing`` is held by whoever writes to the file."""
+        """``writing`` is the lock that every writer of the file holds."""
         self._line = line
         self._writing = writing
         self._availability = availability

@@ -1,7 +1,7 @@
-"""Which of the processes on one database speaks with the homeserver: exactly one, and another as soon as that one ends.
+"""Elects the leader among the processes that share one database: exactly one, and another as soon as that one ends.
 
-On PostgreSQL it is an advisory lock, held by a connection of its own: when the process dies, however it does, or is
-frozen, its connection goes and the lock with it. SQLite belongs to one process, which always leads.
+On PostgreSQL the leader holds a session-level advisory lock on a connection of its own. When the process dies or
+freezes, the server closes the connection and frees the lock. SQLite belongs to one process, which always leads.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from .database import Database
 _TRY_EVERY_S: Final = 1.0
 _CHECK_EVERY_S: Final = 1.0
 _CHECK_S: Final = 5.0
-"""How long the database may take to say that the lock is still ours."""
+"""How long the database may take to confirm that the connection with the lock is alive, in seconds."""
 _KEY: Final = 0xDAA210
-"""The lock's number; any will do that nobody else uses in the same database."""
+"""Number of the advisory lock; any number that no other lock in the database uses."""
 _KEEPALIVE: Final = {"tcp_keepalives_idle": 5, "tcp_keepalives_interval": 2, "tcp_keepalives_count": 3}
-"""Seconds, seconds and tries after which PostgreSQL takes a machine that went dark for dead, and frees its lock."""
+"""Idle seconds, interval and number of TCP keepalives after which PostgreSQL closes the connection of a dead machine.
+"""
 
 _SILENCE_MS: Final = 10_000
-"""After so long without a word PostgreSQL takes a process for frozen, and frees its lock: its kernel answers keepalives on its
-behalf. Longer than any check of ours takes. Nothing before PostgreSQL 14 does that."""
+"""Idle time after which PostgreSQL closes the connection of a frozen process, in ms: the kernel of a frozen process
+still answers keepalives. Longer than any check of this module takes. PostgreSQL has this setting since version 14.
+"""
 _END_WHEN_SILENT: Final = "SELECT set_config(name, :ms, false) FROM pg_settings WHERE name = 'idle_session_timeout'"
 _TAKES_OVER: Final = "this one takes over when that one ends"
 _NO_REQUESTS: Final = (
@@ -46,10 +48,10 @@ class LeaderLock:
         self._connection: AsyncConnection | None = None
         self.is_held = False
         self.is_elsewhere = False
-        """Whether another process leads, as far as the database said when it was asked last."""
+        """Whether another process leads, according to the last answer of the database."""
 
     async def acquire(self) -> None:
-        """Wait until this process leads."""
+        """Wait until this process is the leader."""
         has_said_so = False
         while (may_lead := await self._may_lead()) is not True:
             self.is_elsewhere = may_lead is False
@@ -64,7 +66,7 @@ class LeaderLock:
         log.info("leading")
 
     async def _may_lead(self) -> bool | None:
-        """None when nobody can tell."""
+        """Return whether this process may lead; None if the database does not answer."""
         if self._database.is_sqlite:
             return True
         try:
@@ -74,8 +76,8 @@ class LeaderLock:
             return None
 
     async def lost(self) -> None:
-        """Wait until this process leads no longer; for ever on SQLite."""
-        while self._connection is not None and await self._is_ours(self._connection):  # noqa: ASYNC110 -- it tells nobody
+        """Wait until this process is no longer the leader; for ever on SQLite."""
+        while self._connection is not None and await self._is_ours(self._connection):  # noqa: ASYNC110 -- no event tells it
             await asyncio.sleep(_CHECK_EVERY_S)
         if self._database.is_sqlite:
             await asyncio.Event().wait()
@@ -83,11 +85,11 @@ class LeaderLock:
         await self.release()
 
     async def release(self) -> None:
-        """Let another process lead."""
+        """Free the lock, so that another process can lead."""
         self.is_held = False
         connection, self._connection = self._connection, None
         if connection is not None:
-            # Closed, not given back to the pool: the lock would stay with it.
+            # Close the connection: a connection in the pool would still hold the lock.
             with suppress(SQLAlchemyError, OSError):
                 await connection.invalidate()
             await connection.close()

@@ -1,4 +1,8 @@
-"""What is on its way to Matrix. A row is written with the thing that it is about, and its transaction id before the first try."""
+"""Changes that wait to be sent to Matrix.
+
+A row is written in the transaction of the change itself, and its Matrix transaction id is stored before the first
+attempt.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +31,10 @@ class OutboxRow:
     id: int
     kind: OutboxKind
     message_id: MessageId | None
-    """None of a JOIN or LEAVE."""
+    """None for JOIN and LEAVE."""
     reaction_id: ReactionId | None
     user_id: UserId | None
-    """Whose ghost joins or leaves."""
+    """The citizen or agent whose ghost joins or leaves."""
     room_id: RoomId
     txn_id: str
     attempts: int
@@ -39,7 +43,7 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True)
 class FailedRow:
-    """What the homeserver would not take: ``error`` is its last answer."""
+    """A change that the homeserver rejected; ``error`` is its last response."""
 
     message_id: MessageId
     kind: OutboxKind
@@ -59,23 +63,27 @@ class OutboxRepository:
         )
 
     async def add_move(self, kind: OutboxKind, user: UserId, room: RoomId, *, txn_id: str) -> None:
-        """Have a ghost JOIN or LEAVE, in place of whatever of that waits about it: the newest wish counts."""
+        """Store that a ghost is to JOIN or LEAVE, in place of any JOIN or LEAVE of that ghost that still waits."""
         await self.drop_moves(room, user)
         await self._connection.execute(insert(outbox).values(kind=kind, user_id=user, room_id=room, txn_id=txn_id))
 
     async def drop_moves(self, room: RoomId, user: UserId) -> None:
-        """What waits about this ghost's joining and leaving counts no more."""
+        """Delete the waiting JOIN and LEAVE of this ghost in this room."""
         await self._connection.execute(delete(outbox).where(*_moves(room), outbox.c.user_id == user))
 
     async def moving(self, room: RoomId, users: Collection[UserId] | None = None) -> dict[UserId, OutboxKind]:
-        """Of whom (among ``users``) Matrix is still to be told that they join or leave, and which of the two."""
+        """Return which JOIN or LEAVE still waits to be sent, by user.
+
+        Args:
+            users: only these users; None for all.
+        """
         statement = select(outbox.c.user_id, outbox.c.kind).where(*_moves(room))
         if users is not None:
             statement = statement.where(outbox.c.user_id.in_(users))
         return {UserId(row.user_id): OutboxKind(row.kind) for row in await self._connection.execute(statement)}
 
     async def waiting(self, *, limit: int, not_rooms: frozenset[RoomId] = frozenset()) -> list[OutboxRow]:
-        """What is to be sent, in the order it was written, leaving out rooms that wait for something."""
+        """Return waiting rows in the order in which they were written, without those of ``not_rooms``."""
         statement = select(outbox).where(outbox.c.state == OutboxState.NEW).order_by(outbox.c.id).limit(limit)
         if not_rooms:
             statement = statement.where(outbox.c.room_id.not_in(not_rooms))
@@ -95,11 +103,11 @@ class OutboxRepository:
         ]
 
     async def settled(self, row_id: int) -> None:
-        """It has arrived, or never will: nothing is left to do."""
+        """Delete a row that was sent or will never be sent."""
         await self._connection.execute(delete(outbox).where(outbox.c.id == row_id))
 
     async def arrived(self, message: MessageId) -> None:
-        """A message turned out to be there already."""
+        """Delete the row of a message that is on Matrix already."""
         await self._connection.execute(
             delete(outbox).where(outbox.c.message_id == message, outbox.c.kind == OutboxKind.MESSAGE)
         )
@@ -114,7 +122,7 @@ class OutboxRepository:
         return (await self._connection.execute(statement.limit(1))).first() is not None
 
     async def failed(self, row_id: int, error: str, *, retry_at_ms: int | None) -> None:
-        """Sending went wrong: due again at ``retry_at_ms``, or given up (None)."""
+        """Record a failed attempt; the row is due again at ``retry_at_ms``, or given up if that is None."""
         state = OutboxState.FAILED if retry_at_ms is None else OutboxState.NEW
         await self._connection.execute(
             update(outbox)
@@ -123,20 +131,20 @@ class OutboxRepository:
         )
 
     async def retry(self, message: MessageId) -> bool:
-        """Have a message that was given up sent after all; False when none was."""
+        """Make a message that was given up wait again; return False if there is no such row."""
         return await self._retry(outbox.c.message_id == message, outbox.c.kind == OutboxKind.MESSAGE) > 0
 
     async def retry_changes(self, messages: Collection[MessageId] | None) -> int:
-        """The same for edits, deletions and reactions, of these messages or of all; returns how many."""
+        """Make given up edits, deletions and reactions wait again, of these messages or of all; return how many."""
         return await self._retry(*_of(messages), outbox.c.kind.in_(_CHANGES))
 
     async def failed_messages(self, messages: Collection[MessageId] | None) -> list[MessageId]:
-        """Which messages were given up, among these or of all, in the order they were written."""
+        """Return the messages that were given up, among these or of all, in the order in which they were written."""
         statement = select(outbox.c.message_id).where(*_of(messages), *_FAILED, outbox.c.kind == OutboxKind.MESSAGE)
         return [MessageId(each) for each in (await self._connection.execute(statement.order_by(outbox.c.id))).scalars()]
 
     async def failed_rows(self, *, limit: int = 1000) -> list[FailedRow]:
-        """Return what was given up, in the order it was written, without who came and went."""
+        """Return rows that were given up, in the order in which they were written, without JOIN and LEAVE."""
         statement = (
             select(outbox.c.message_id, outbox.c.kind, outbox.c.room_id, outbox.c.error)
             .where(*_FAILED, outbox.c.kind.in_([OutboxKind.MESSAGE, *_CHANGES]))

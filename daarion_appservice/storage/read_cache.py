@@ -1,12 +1,13 @@
-"""What was read, kept for as long as nothing is stored: most of what is asked for was asked for a moment ago.
+"""A cache of values read from the database, valid until the next commit of any process.
 
-    asked ─► was anything stored since? (one short question for all who ask at the same time)
-                ├─ no ──► what was read then
-                └─ yes ─► is it still made of the same rows? (a look that is shorter than reading, where there is one)
-                             ├─ yes ─► what was read then
-                             └─ no ──► read anew, once for all who ask for the same
+    get ─► committed since? (one short query for all concurrent callers)
+             ├─ no ──► the cached value
+             └─ yes ─► same rows? (`look`, a query that is cheaper than loading, where there is one)
+                         ├─ yes ─► the cached value
+                         └─ no ──► load again, once for all callers of the same key
 
-So nobody is told what no longer holds, whoever has changed it: this process, another one, or the command line.
+A caller never gets an outdated value, whichever process changed the database: this one, another one or the command
+line.
 """
 
 from __future__ import annotations
@@ -22,21 +23,25 @@ from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedCo
 
 MAX_BYTES: Final = 32 * 1024 * 1024
 _MIN_KEPT: Final = 16
-"""So many values fit at least: what is larger than its share is not kept."""
+"""At least this many values fit: a value larger than its share of ``MAX_BYTES`` is not cached."""
 
 T = TypeVar("T")
 
 Look = Callable[[], Coroutine[Any, Any, object]]
-"""Gives what is equal as long as what is remembered would be read the same."""
+"""Returns a value that stays equal as long as loading the cached value would give the same result."""
 
 
 class DatabaseVersion(Protocol):
     async def now(self) -> Hashable:
-        """What tells one state of the database from another: equal if and only if nothing was committed in between."""
+        """Return a value that identifies a state of the database: equal if and only if nothing was committed in
+        between.
+        """
 
 
 class PostgresVersion:
-    """A snapshot: which transactions are visible. Those that write nothing have no number and change nothing of it."""
+    """The current snapshot: which transactions are visible. Transactions that write nothing have no id and do not
+    change it.
+    """
 
     def __init__(self, line: PostgresDedicatedConnection) -> None:
         self._line = line
@@ -46,9 +51,9 @@ class PostgresVersion:
 
 
 class SqliteVersion:
-    """A number that changes whenever another connection than the one asked has committed; this one writes nothing.
+    """SQLite's ``data_version``, which changes when another connection commits; this connection writes nothing.
 
-    It is good among the answers of one connection only.
+    Versions are comparable only if they come from the same connection.
     """
 
     def __init__(self, line: SqliteDedicatedConnection) -> None:
@@ -69,7 +74,7 @@ class _Kept:
     value: Any
     size: int
     rows: object = None
-    """What the short look gave, before and after it was read."""
+    """The result of ``look``, equal before and after loading."""
 
 
 class ReadCache:
@@ -77,9 +82,9 @@ class ReadCache:
         self._stamp = stamp
         self._turn = asyncio.Lock()
         self._next_stamp: asyncio.Task[Hashable] | None = None
-        """Not asked for yet: good for whoever comes now."""
+        """The query that has not begun yet: valid for every caller that arrives before it does."""
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
-        """What was asked for last is at the end."""
+        """The most recently used value is at the end."""
         self._size = 0
         self._max_bytes = max_bytes
         self._loading: dict[tuple[Hashable, Hashable], asyncio.Task[Any]] = {}
@@ -91,10 +96,15 @@ class ReadCache:
         size: Callable[[T], int],
         look: Look | None = None,
     ) -> T:
-        """What ``load`` gives, or gave when ``key`` was last asked for, if nothing was stored since.
+        """Return the cached value of ``key``, or the result of ``load`` if the database has changed since.
 
-        ``size`` is how many bytes to reckon with for it. Raises what ``load`` does, and what the database raises when it
-        is away.
+        Args:
+            load: reads the value; concurrent callers of the same key share one call.
+            size: returns the bytes that a value counts for.
+            look: returns something that changes whenever the value does; cheaper than ``load``.
+
+        Raises:
+            SQLAlchemyError, OSError: the database does not answer; also every exception of ``load``.
         """
         stamp = await self._now()
         kept = self._kept.get(key)
@@ -108,7 +118,7 @@ class ReadCache:
         return cast("T", await asyncio.shield(loading))
 
     async def _now(self) -> Hashable:
-        # A question that is under way may have been answered before what the asker knows of was stored.
+        # A query that is running may have been answered before the commit that the caller knows of.
         if self._next_stamp is None:
             self._next_stamp = asyncio.create_task(self._ask())
         return await asyncio.shield(self._next_stamp)
@@ -135,10 +145,10 @@ class ReadCache:
                 return value
             value = await load()
             if look and await look() != rows:
-                rows = None  # somebody wrote meanwhile: of which rows it was made is not known
+                rows = None  # a commit came in between: the rows of this value are unknown
         finally:
             del self._loading[key, stamp]
-        # It may be newer than the stamp, never older.
+        # The value may be newer than its version, never older.
         self._keep(key, _Kept(stamp, value, size(value), rows))
         return value
 

@@ -1,6 +1,7 @@
-"""The tables. Times are milliseconds since 1970, JSON is text, so that SQLite and PostgreSQL hold the same.
+"""Table definitions. Times are milliseconds since 1970 and JSON is text, so that SQLite and PostgreSQL store the same
+values.
 
-Their history is in ``alembic/``; a test compares the two.
+The migrations are in ``alembic/``; a test compares their result with these definitions.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ metadata = MetaData(
     }
 )
 
-# SQLite only counts up by itself in a column that is called INTEGER.
+# SQLite generates ids only in a column whose type is named INTEGER.
 Counting = BigInteger().with_variant(Integer(), "sqlite")
 
 agents = Table(
@@ -69,7 +70,7 @@ rooms = Table(
     metadata,
     Column("id", String(80), primary_key=True),
     Column("slug", String(64), nullable=False, unique=True),
-    # Whose direct chat it is; the city's public rooms have none.
+    # Slug of the agent of a direct chat; NULL in a public room.
     Column("agent", String(64)),
     Column("in_company", Boolean, nullable=False, server_default=false()),
     Column("name", Text, nullable=False),
@@ -86,16 +87,16 @@ rooms = Table(
     Column("matrix_room_id", String(255), unique=True),
     Column("matrix_status", String(16), nullable=False, server_default="pending"),
     Column("matrix_error", Text),
-    # How its Matrix room is governed.
+    # State of the linked Matrix room.
     Column("encrypted", Boolean, nullable=False, server_default=text("false")),
     Column("join_rule", String(32), nullable=False, server_default="public"),
     Column("power_levels", Text, nullable=False, server_default="{}"),
     Column("history_visibility", String(16), nullable=False, server_default="world_readable"),
     Column("was_public", Boolean, nullable=False, server_default=text("true")),
     Column("was_private", Boolean, nullable=False, server_default=text("false")),
-    # Whether the homeserver was asked for the history visibility; of rooms of before it was stored it was not.
+    # Whether the homeserver was asked for the history visibility; false in rooms from before this column existed.
     Column("visibility_known", Boolean, nullable=False, server_default=text("false")),
-    # What the Matrix room was last known to be, so that a restart asks for nothing that is so already.
+    # Last known state of the Matrix room, so that a restart sends no state that is set already.
     Column("told_name", Text),
     Column("told_topic", Text),
     Column("in_directory", Boolean),
@@ -103,7 +104,7 @@ rooms = Table(
     Column("told_archived", Boolean, nullable=False, server_default=text("false")),
 )
 
-# Matrix rooms that were replaced: what is still said there, or deleted, is said in the room of the city, too.
+# Matrix rooms that an upgrade replaced: their later messages and redactions still apply to the city room.
 former_matrix_rooms = Table(
     "former_matrix_rooms",
     metadata,
@@ -111,7 +112,7 @@ former_matrix_rooms = Table(
     Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), nullable=False),
 )
 
-# Whoever those who look after a room on Matrix have put out of it, or invited into it.
+# Bans, kicks and invitations of ghosts by moderators on Matrix.
 restrictions = Table(
     "restrictions",
     metadata,
@@ -131,7 +132,7 @@ members = Table(
     Column("avatar_url", Text),
 )
 
-# Who was in a room, or invited, from which to which number of its history; one row for each stay.
+# From which to which sequence number a user was joined or invited; one row for each stay.
 membership_periods = Table(
     "membership_periods",
     metadata,
@@ -166,7 +167,7 @@ messages = Table(
     Column("matrix_event_id", String(255), unique=True),
     Column("delivery", String(16), nullable=False),
     Column("delivery_error", String(32)),
-    # The room's history visibility when it was written, and when it was edited to what it says now.
+    # History visibility of the room at the time of the message, and at the time of its newest edit.
     Column("visibility", String(16), nullable=False, server_default="world_readable"),
     Column("edit_seq", BigInteger),
     Column("edit_visibility", String(16), nullable=False, server_default="world_readable"),
@@ -181,7 +182,7 @@ messages = Table(
     ),
 )
 
-# What edited messages say and said: one row for each edit, and one for the first text. The newest is shown.
+# Versions of edited messages: one row for each edit and one for the original text. The newest is shown.
 revisions = Table(
     "revisions",
     metadata,
@@ -198,7 +199,7 @@ revisions = Table(
     Column("visibility", String(16), nullable=False, server_default="world_readable"),
 )
 
-# Edits on Matrix that came before what they edit.
+# Edits from Matrix that arrived before the message that they edit.
 early_edits = Table(
     "early_edits",
     metadata,
@@ -209,7 +210,7 @@ early_edits = Table(
     Column("received_at_ms", BigInteger, nullable=False, index=True),
 )
 
-# Counted up in messages.reactions whenever they change.
+# The counts in messages.reactions are updated with each change of this table.
 reactions = Table(
     "reactions",
     metadata,
@@ -237,7 +238,7 @@ Index(
     postgresql_where=text("NOT removed"),
 )
 
-# What is known of files by themselves: who of the city brought one in, and whether it is somebody's picture.
+# Files: who uploaded each from the city, and whether it is the avatar of a user.
 media = Table(
     "media",
     metadata,
@@ -253,7 +254,7 @@ media = Table(
     Column("created_at_ms", BigInteger, nullable=False, server_default="0"),
 )
 
-# In which messages a file is seen: one that is in none, and nobody's picture, is not fetched for anybody but its uploader.
+# Messages that show a file. A file that is in no message and is no avatar is served to its uploader only.
 media_shown = Table(
     "media_shown",
     metadata,
@@ -261,7 +262,7 @@ media_shown = Table(
     Column("message_id", ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True, index=True),
 )
 
-# What happened in a room besides messages. Both take their number from the room's one count.
+# Events of a room other than messages. Events and messages share the sequence numbers of the room.
 room_events = Table(
     "room_events",
     metadata,
@@ -293,11 +294,11 @@ feed = Table(
     Column("author_avatar", Text),
     Column("message_id", String(26), index=True),
     Column("payload", Text, nullable=False, server_default="{}"),
-    # Who may read it; seq is its place in the history of its room.
+    # Who may read the entry; seq is its position in the history of its room.
     Column("visibility", String(16), nullable=False, server_default="world_readable"),
     Column("seq", BigInteger, nullable=False, server_default="0"),
 )
-# What everybody may read is found however much there is that they may not.
+# Finds the newest public entries quickly, however many restricted entries lie between them.
 Index(
     "ix_feed_public",
     feed.c.id,
@@ -319,16 +320,16 @@ inbox = Table(
     Column("error", Text),
     # The homeserver shows the event to clients, in /sync or /messages; a transaction carries soft-failed events, too.
     Column("confirmed", Boolean, nullable=False, server_default=false()),
-    # The message before which it belongs, of an event that was found after later ones had been handled.
+    # Id of the message before which the event belongs, if it was found after later events had been processed.
     Column("before_message", String(26)),
     # Whether a sweep by /sync has returned the event, so that its position in the homeserver's stream is known.
     Column("swept", Boolean, nullable=False, server_default=false()),
     Index(None, "state", "id"),
-    # SQLite uses a partial index only for the very term of the query, which SQLAlchemy writes `swept = 0` there.
+    # SQLite uses a partial index only for the exact term of the query, which SQLAlchemy writes as `swept = 0`.
     Index("ix_inbox_unswept", "matrix_room_id", sqlite_where=text("swept = 0"), postgresql_where=text("NOT swept")),
 )
 
-# Up to which /sync token each ghost that we look through has shown everything, and in which Matrix rooms (JSON).
+# For each ghost whose /sync a sweep reads: the token up to which every event is stored, and the Matrix rooms (JSON).
 watermarks = Table(
     "watermarks",
     metadata,
@@ -337,7 +338,7 @@ watermarks = Table(
     Column("rooms", Text, nullable=False, server_default="[]"),
 )
 
-# The event of a Matrix room up to which its history is known to be complete, though other servers take part in it.
+# Event up to which the history of a Matrix room is complete, though other servers take part in the room.
 complete_points = Table(
     "complete_points",
     metadata,
@@ -353,7 +354,7 @@ transactions = Table(
     Column("received_at_ms", BigInteger, nullable=False, index=True),
 )
 
-# No id is given twice, not even by SQLite: a row may be gone, and another there, while what it was about is being sent.
+# Ids are never reused, on SQLite by AUTOINCREMENT: a row may be replaced while the worker sends it.
 outbox = Table(
     "outbox",
     metadata,
@@ -372,7 +373,7 @@ outbox = Table(
     sqlite_autoincrement=True,
 )
 
-# What agents were asked, and whether they have answered: both are tied together for good.
+# Pending and given replies of agents; the message of a reply is stored in the same transaction as its state.
 agent_replies = Table(
     "agent_replies",
     metadata,
@@ -439,7 +440,7 @@ districts = Table(
     Column("name", Text, nullable=False),
 )
 
-# Agents that the registry no longer has, until nothing on Matrix shows them as being here.
+# Agents that were removed from the registry, until no Matrix state shows them any more.
 removed_agents = Table(
     "removed_agents",
     metadata,
@@ -447,7 +448,7 @@ removed_agents = Table(
     Column("removed_at_ms", BigInteger, nullable=False),
 )
 
-# Invitations of our users that nobody of ours follows: they are declined, with the reason.
+# Invitations of ghosts that are not accepted: they are declined, with the reason.
 invitations = Table(
     "invitations",
     metadata,
@@ -458,7 +459,7 @@ invitations = Table(
     Column("due_at_ms", BigInteger, nullable=False, index=True),
 )
 
-# What Second Me remembers; in the order of their numbers, which a clock that is set back does not change.
+# Memory of Second Me, ordered by number, which a clock that is set back does not change.
 interactions = Table(
     "interactions",
     metadata,
@@ -472,7 +473,7 @@ interactions = Table(
     Index(None, "user_id", "number"),
 )
 
-# Which account on Matrix is whose: one for one.
+# Links between Matrix accounts and citizens, one to one.
 accounts = Table(
     "accounts",
     metadata,
@@ -481,7 +482,7 @@ accounts = Table(
     Column("linked_at_ms", BigInteger, nullable=False),
 )
 
-# Whose question Second Me is answering, and until when at the latest.
+# Citizens to whom Second Me is replying now, and until when at the latest.
 secondme_turns = Table(
     "secondme_turns",
     metadata,
@@ -490,7 +491,7 @@ secondme_turns = Table(
     Column("until_ms", BigInteger, nullable=False),
 )
 
-# The name of each citizen's last token.
+# Display name in each citizen's newest token.
 citizens = Table(
     "citizens",
     metadata,
