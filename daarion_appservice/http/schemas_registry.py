@@ -10,7 +10,7 @@ from .schemas import Agent, AgentPresence, Count, Moment
 class Place(BaseModel):
     name: str = Field(description="Its name; its id where nobody described it.", examples=["Поділ"])
     agents_total: Count = Field(description="How many agents live there.", examples=[5])
-    feed_writer: Count = Field(description="How many of them are not offline.", examples=[4])
+    agents_online: Count = Field(description="How many of them are not offline.", examples=[4])
 
 
 class Node(Place):

@@ -335,7 +335,7 @@ async def test_what_was_read_before_it_was_answered_is_not_answered_again(
         reads += 1
         return stale
 
-    monkeypatch.setattr(ReplyRepository, "owed", as_it_was)
+    monkeypatch.setattr(ReplyRepository, "pending", as_it_was)
     async with forum.answering():
 
         async def was_read_often() -> bool:

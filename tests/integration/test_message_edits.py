@@ -980,8 +980,8 @@ class WatchedWording:
 @pytest.fixture
 def formatter(town: Town, monkeypatch: pytest.MonkeyPatch) -> WatchedWording:
     watched = WatchedWording(town)
-    monkeypatch.setattr(town.desk.messages, "_wording", watched)
-    monkeypatch.setattr(town.desk.changes, "_wording", watched)
+    monkeypatch.setattr(town.desk.messages, "_formatter", watched)
+    monkeypatch.setattr(town.desk.changes, "_formatter", watched)
     return watched
 
 

@@ -120,7 +120,7 @@ async def test_a_fault_of_ours_closes_the_socket_and_writes_no_http_into_it(
     async def break_down(*_: object, **__: object) -> PresenceState:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(city.city.presence, "beat", break_down)
+    monkeypatch.setattr(city.city.presence, "record_heartbeat", break_down)
     async with connected(city, f"?token={citizen_token('u_1')}") as socket:
         assert (await next_event(socket))["event"] == "presence.snapshot"
         await socket.send_json(HEARTBEAT)
