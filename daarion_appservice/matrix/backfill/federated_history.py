@@ -1,17 +1,17 @@
-"""What other homeservers bring late, into rooms that ours had lost sight of for a while.
+"""Backfill of events that other homeservers send late, after a federation link was down.
 
-Of what it missed Synapse fetches about ten events at once (``get_missing_events``). What it backfills later, when somebody reads
-that far back, comes by no transaction and by no ``/sync``: only the room's history has it, among events that are long known.
-So the history of a room with people from elsewhere is read back to its complete point, soon after they did something and again
-and again, less and less often:
+After such an outage Synapse fetches about ten missed events at once (``get_missing_events``). Events that it backfills
+later, when a client reads that far back, are in no transaction and in no ``/sync``: only the room's history has them,
+among events that are long known. So the history of a room with users of other servers is read back to its complete
+point, soon after an event of such a user and then at doubling intervals:
 
     complete point ──── known ──── backfilled ──── known ────► now
-          └── moves on to where the history looked the same some minutes ago, when nothing was missing there then nor now
+          └── moves to the newest event of a history that has been the same for some minutes, without missing events
 
-Reading it is what has Synapse backfill, so that a hole is found with the second look at the latest.
+Reading the history makes Synapse backfill, so that the second check at the latest finds a hole.
 
-State resolution may change a room's state without an event that Synapse sends to clients. So ``GET /state`` is asked, too: when
-events were missing, and otherwise at most once a minute.
+State resolution may change a room's state without an event that Synapse sends to clients. So each check also requests
+``GET /state``: when events were missing, and otherwise at most once a minute.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from .metrics import Missed
 from .room_history import RoomHistories
 
 _SOON_MS: Final = 1_500
-"""After somebody from elsewhere did something: by then Synapse has asked for what it lacks."""
+"""Milliseconds from an event of another server to the check: by then Synapse has requested the events that it lacks."""
 _FIRST_INTERVAL_MS: Final = 5_000
-"""Between the first two looks; twice as long each time."""
+"""Milliseconds between the first two checks, doubled each time."""
 _LONGEST_INTERVAL_MS: Final = 3_600_000
 _SAME_FOR_MS: Final = 240_000
-"""How long a history must have looked the same to be taken for complete: longer than a link is cut by a server's restart."""
+"""Milliseconds for which a history must be unchanged to count as complete: longer than a server restart takes."""
 _STATE_EVERY_MS: Final = 60_000
-"""Milliseconds between two requests for a room's state: the answer has some 100 KB for a thousand members."""
+"""Milliseconds between two requests for a room's state: the response has some 100 KB for a thousand members."""
 _LOOK_S: Final = 0.5
 _AT_ONCE: Final = 4
 _AWAY_PAUSE_S: Final = 1.0
@@ -56,29 +56,37 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Watched:
-    """A room that people from other servers take part in."""
+    """A room with users of other servers."""
 
     due_ms: int
     interval_ms: int = _FIRST_INTERVAL_MS
     seen: list[str] | None = None
-    """Its events since the complete point, as they were at ``seen_at_ms``."""
+    """The ids of the room's events since the complete point, as of ``seen_at_ms``."""
     seen_at_ms: int = 0
     state_due_ms: int = 0
-    """The time from which the next look at the room reads its state, too."""
+    """The time from which the next check of the room reads its state, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoomWatch:
-    """What a look at a history says about its complete point."""
+    """The result of a check of a room's history."""
 
     point: str | None
-    """Where it moves to; None where it stays."""
+    """The id of the event that becomes the complete point; None if that does not move."""
     seen: list[str]
     seen_at_ms: int
 
 
 def judge(events: list[str], seen: list[str] | None, seen_at_ms: int, now_ms: int, *, has_point: bool) -> RoomWatch:
-    """What to make of a room's events since its complete point, given what was seen there earlier. Pure."""
+    """Decide whether a room's complete point moves.
+
+    Args:
+        events: the ids of the events since the complete point, oldest first.
+        seen: the ids at an earlier check; None without one.
+        seen_at_ms: the time of that check, in milliseconds.
+        now_ms: the current time, in milliseconds.
+        has_point: whether the room has a complete point.
+    """
     if not has_point:
         return RoomWatch(events[0] if events else None, events[1:], now_ms)
     if seen is None or events[: len(seen)] != seen:
@@ -91,6 +99,8 @@ def judge(events: list[str], seen: list[str] | None, seen_at_ms: int, now_ms: in
 
 
 class FederatedHistoryChecks:
+    """Checks the histories of rooms with users of other servers, for as long as this process is the leader."""
+
     def __init__(
         self,
         histories: RoomHistories,
@@ -116,25 +126,25 @@ class FederatedHistoryChecks:
         gap_backfill.on_missing(self._doubt)
 
     def follow(self, event: Event) -> None:
-        """An event is being handled: what somebody from elsewhere did before it may be missing."""
+        """Check the room of an event of another server soon: events before it may be missing."""
         if not sender_of(event).endswith(f":{self._identities.domain}"):
             self.check_soon(room_of(event))
 
     def check_soon(self, room: MatrixRoomId) -> None:
-        """Look at a room's history soon, and often for a while."""
+        """Check a room's history soon, and often for a while."""
         soon_ms = self._now_ms() + _SOON_MS
         watched = self._rooms.setdefault(room, _Watched(soon_ms))
         watched.interval_ms = _FIRST_INTERVAL_MS
         watched.due_ms = min(watched.due_ms, soon_ms)
 
     def _doubt(self, room: MatrixRoomId) -> None:
-        """Have the state of a room read soon: events were missing, and a state event may have been among them."""
+        """Read the state of a room soon: events were missing, and a state event may have been among them."""
         if watched := self._rooms.get(room):
             watched.state_due_ms = self._now_ms()
             self.check_soon(room)
 
     async def run(self) -> None:
-        """Look at what is due, until cancelled. Can be run again: another process may have moved the complete points."""
+        """Check the rooms that are due until cancelled. A later call starts from the points of the last leader."""
         self._rooms.clear()
         self._busy.clear()
         async with asyncio.TaskGroup() as tasks:
@@ -154,7 +164,7 @@ class FederatedHistoryChecks:
                 await asyncio.sleep(_LOOK_S)
 
     async def _list(self) -> bool:
-        """The rooms that people from elsewhere were in when this process began to lead."""
+        """Check the rooms and direct chats that have users of other servers when this process becomes the leader."""
         with isolated("federated_histories", "list"):
             async with self._database.reading() as tx:
                 for room in await tx.members.rooms_with_others(self._identities.domain):
@@ -174,7 +184,7 @@ class FederatedHistoryChecks:
         found: dict[MatrixRoomId, Room] = {}
         for matrix_room in due:
             room: Room | None = None
-            # A room that cannot be read from the database is no longer looked at until something happens in it.
+            # A room that cannot be read from the database is not checked until an event arrives in it.
             with isolated("federated_histories", matrix_room):
                 async with self._database.reading() as tx:
                     room = await tx.rooms.by_matrix_id(matrix_room) or await tx.rooms.by_former_id(matrix_room)

@@ -1,4 +1,4 @@
-"""Invitations of agents that ``/sync`` shows and no transaction brought."""
+"""Backfill of invitations of agents that ``/sync`` returns and no transaction delivered."""
 
 from __future__ import annotations
 
@@ -15,12 +15,19 @@ from .room_history import SyncedHistory
 
 
 class Invitations:
+    """Compares the invitations of ``/sync`` with the city's rooms, direct chats and inbox."""
+
     def __init__(self, database: Database, identities: Identities) -> None:
         self._database = database
         self._identities = identities
 
     async def unknown(self, user: UserId, since: SyncedHistory) -> list[ReceivedEvent]:
-        """Invitations of an agent into rooms of which the city knows nothing, as events that can be handled."""
+        """Return the invitations of an agent into rooms that the city does not have, as events for the inbox.
+
+        Args:
+            user: the user id of the agent's ghost.
+            since: the result of the ghost's ``/sync``.
+        """
         found: list[ReceivedEvent] = []
         for room, state in since.invitations.items():
             event = next((each for each in state if _invites(each, user)), None)
@@ -43,7 +50,7 @@ def _invites(event: Event, user: UserId) -> bool:
 
 
 def _as_received(event: Event, room: MatrixRoomId, user: UserId, token: str) -> ReceivedEvent:
-    """What an invitation shows has no event id: it gets one that is the same when it is looked at again."""
+    """Give the stripped event of an invitation, which has no event id, one that is the same for the same token."""
     digest = hashlib.sha256(f"{room} {user} {token}".encode()).hexdigest()
     event = event | {"room_id": room, "event_id": f"$invitation-{digest}"}
     return ReceivedEvent(event["event_id"], room, orjson.dumps(event).decode(), is_confirmed=True)

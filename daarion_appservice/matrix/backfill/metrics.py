@@ -1,4 +1,4 @@
-"""What is counted of events that the homeserver did not deliver."""
+"""Prometheus metrics of events that the homeserver did not deliver."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 
 class Missed(StrEnum):
-    """When it turned out that events were missing; which tells why they were, most of the time."""
+    """The backfill that found missing events, which mostly tells why they were missing."""
 
     START = "start"
     ABSENCE = "absence"
@@ -18,6 +18,8 @@ class Missed(StrEnum):
 
 
 class MissedEvents:
+    """The counter ``daarion_events_missed``, with a value for each `Missed` from the start."""
+
     def __init__(self, registry: CollectorRegistry) -> None:
         self._missed = Counter(
             "daarion_events_missed",

@@ -1,12 +1,12 @@
-"""Which events of a stretch of history never came, and where they belong. Decides, and asks nobody.
+"""Finds the missing events of a stretch of history and their positions. Pure functions without I/O.
 
-    history    known   unknown   known        the unknown one stands before the next message that the city has
-    history    known   unknown   unknown      they wait in this order, like new events, but before messages that
-                                              transactions brought since (``late_places``)
+    history    known   unknown   known        the unknown event is inserted before the next message that the city has
+    history    known   unknown   unknown      the unknown events wait in this order, like new ones, but before messages
+                                              that transactions have delivered since (``stream_order``)
 
-An event that was found late is not handled when a later one like it was (a name, a membership, an edit of the same message):
-it would undo what came after it. Edits, reactions and deletions that came while their message was unknown had no effect, and
-are handled again after it.
+A late event is not handled when a later one with the same effect was (a name, a membership, an edit of the same
+message): it would undo the later one. Edits, reactions and redactions that were handled while their message was missing
+had no effect, and are handled again after the message.
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ from .stream_order import Move, Place, PositionNeighbours, find_positions
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """What to do with the events of a stretch of history."""
+
     waiting: list[ReceivedEvent]
-    """What is to be handled, in this order; what waits already is part of it."""
+    """The events to handle, in this order, including those that already wait in the inbox."""
     settled: list[ReceivedEvent]
-    """What is missing, but was overtaken."""
+    """Missing events that are stored as done, because a later event has replaced their effect."""
     again: list[str]
-    """What is handled a second time, of ``waiting``."""
+    """The ids of those events in ``waiting`` that are handled a second time."""
     missing: int
-    """How many events never came."""
+    """The number of events that are not in the inbox."""
     moves: list[Move] = field(default_factory=list)
-    """Moves of messages that are out of the order of the homeserver's stream."""
+    """Moves of messages that are out of stream order."""
     is_state_misordered: bool = False
     """Whether an older state event was handled after a newer one of the same type and state key."""
 
@@ -47,11 +49,16 @@ def plan(
     in_stream_order_from: int = 0,
     around: PositionNeighbours | None = None,
 ) -> Plan:
-    """What to do about a stretch of one room's history, oldest first.
+    """Plan the insertion of a stretch of one room's history into the inbox.
 
-    ``places`` has number and id of those messages of the city that are among the events. Events before the index
-    ``in_stream_order_from`` are in topological order: of those that came by transaction the order in which they came is kept.
-    ``around`` holds the other messages of Matrix users in the room.
+    Args:
+        events: the events of the stretch, oldest first.
+        known: the inbox state of those events that the inbox has, by event id.
+        places: sequence number and id of those events that are stored messages, by event id.
+        is_ours: whether a user id belongs to the application service.
+        in_stream_order_from: events before this index are in topological order; those of them that transactions
+            delivered stay in the order of their arrival.
+        around: the other messages of Matrix users in the room.
     """
     events = _in_stream_order(events, known, in_stream_order_from)
     own = {event_id_of(event) for event in events if is_ours(sender_of(event))}
@@ -69,7 +76,7 @@ def plan(
     for event, before in zip(events, found.befores, strict=True):
         event_id = event_id_of(event)
         state = known[event_id].state if event_id in known else None
-        # A missing event has its position by this stretch; one that waits already may be from a transaction after it.
+        # This stretch gives a missing event its position; one that waits may be from a later transaction.
         row = replace(inbox_event(event), is_confirmed=True, is_swept=state is None)
         missing += state is None
         if state is None and event_id in overtaken:
@@ -87,7 +94,7 @@ def plan(
 
 
 def after_oldest_known(events: Sequence[Event], known: Mapping[str, Known]) -> list[Event]:
-    """Without what happened before anything that came: that was before our time."""
+    """Return the events from the oldest known one on: earlier ones precede the city's time in the room."""
     first = next((index for index, event in enumerate(events) if event_id_of(event) in known), len(events))
     return list(events[first:])
 
@@ -106,7 +113,7 @@ def _in_stream_order(events: Sequence[Event], known: Mapping[str, Known], end: i
 
 
 def _overtaken(events: Sequence[Event], known: Mapping[str, Known]) -> set[str]:
-    """Missing events whose effect a later one that was handled has replaced."""
+    """Return the ids of missing events whose effect a later, handled event has replaced."""
     overtaken: set[str] = set()
     handled: set[tuple[str, ...]] = set()
     for event in reversed(events):
@@ -133,7 +140,7 @@ def _is_state_misordered(events: Sequence[Event], known: Mapping[str, Known]) ->
 
 
 def _effect(event: Event) -> tuple[str, ...] | None:
-    """What an event sets, where the last one counts; None where each counts."""
+    """Return the key of an effect of which only the last event counts; None for an event that always counts."""
     if isinstance(event.get("state_key"), str):
         return ("state", type_of(event), text(event, "state_key"))
     if type_of(event) in SAID and (original := replaced(content_of(event))):
@@ -142,7 +149,7 @@ def _effect(event: Event) -> tuple[str, ...] | None:
 
 
 def _targets(event: Event) -> set[str]:
-    """Which events an edit, a reaction or a deletion is about."""
+    """Return the ids of the events that an edit, a reaction or a redaction refers to."""
     content = content_of(event)
     related: EventId | str | None = inner(content, "m.relates_to").get("event_id")
     redacted = text(content, "redacts") or text(event, "redacts")

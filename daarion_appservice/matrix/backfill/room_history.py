@@ -1,4 +1,4 @@
-"""What the homeserver shows of rooms' histories: since a token for all rooms of a ghost, or back from now in one."""
+"""Reads the history of rooms: by ``/sync`` since a token, for all rooms of a user, or backwards in one room."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ...city.types import MatrixRoomId, UserId
 from ..client.homeserver import Homeserver
 
 MAX_PAGES: Final = 100
-"""How far back one room is read: 10,000 events."""
+"""Maximum number of pages of one room: 10,000 events."""
 _PAGE: Final = 100
 _MOST_ROUNDS: Final = 50
-"""How often to ask for more in one go; every round brings up to 100 events of each room in the order of the stream."""
+"""Maximum number of ``/sync`` requests of one sweep; each returns up to 100 events of each room in stream order."""
 _MOST_NAMED_BYTES: Final = 6_000
-"""How long a list of rooms may be that goes into an address: Synapse takes addresses of up to 16 KiB."""
+"""Maximum length of the room ids in the filter of a ``/sync`` URL: Synapse accepts URLs of up to 16 KiB."""
 _NOTHING: Final[dict[str, Any]] = {"types": [], "limit": 0}
 
 log = structlog.get_logger()
@@ -27,16 +27,16 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class HistoryRange:
-    """A part of a room's history without a hole, oldest first; each event names its room."""
+    """A contiguous part of a room's history, oldest event first; each event has a ``room_id``."""
 
     room: MatrixRoomId
     events: list[Event]
     in_stream_order_from: int = 0
-    """From this index on the events are in the order of the homeserver's stream, and before it in topological order."""
+    """From this index on the events are in stream order; before it they are in topological order."""
     is_first: bool = False
-    """Nothing is known of what was before: only what follows an event that came by itself is news."""
+    """Whether no earlier stretch is known: then only events after one that a transaction delivered count as missing."""
     since_token: bool = False
-    """Whether it holds all events between two tokens of ``/sync``."""
+    """Whether the stretch has all events between two tokens of ``/sync``."""
 
     @property
     def ids(self) -> list[str]:
@@ -45,35 +45,41 @@ class HistoryRange:
 
 @dataclass(slots=True)
 class SyncedHistory:
-    """What happened since a token of somebody's ``/sync``."""
+    """The events of a user's rooms since a token of ``/sync``, and the next token."""
 
     token: str
     stretches: dict[MatrixRoomId, HistoryRange] = field(default_factory=dict)
     left: set[MatrixRoomId] = field(default_factory=set)
-    """Rooms in which they are no longer."""
+    """Rooms that the user has left."""
     invitations: dict[MatrixRoomId, list[Event]] = field(default_factory=dict)
-    """Rooms that they were invited to, with the state that an invitation shows."""
+    """Rooms that the user is invited to, with their stripped state."""
 
 
 class RoomHistories:
-    """All calls raise HomeserverUnavailable and HomeserverRefused."""
+    """Requests of room history; all methods raise HomeserverUnavailable and HomeserverRefused."""
 
     def __init__(self, homeserver: Homeserver) -> None:
         self._homeserver = homeserver
 
     async def now(self, user: UserId) -> SyncedHistory:
-        """A token for what happens from now on, and the invitations that wait."""
+        """Return a token for the events from now on, and the open invitations of ``user``."""
         answer = await self._sync(None, user, ())
         since = SyncedHistory(str(answer["next_batch"]))
         since.invitations.update(_invitations(answer))
         return since
 
     async def since(self, token: str, user: UserId, rooms: Collection[MatrixRoomId] | None = None) -> SyncedHistory:
-        """All that happened since ``token``; in these rooms, or in whichever ``user`` is in."""
+        """Return the events since ``token``, with up to ``MAX_PAGES`` pages for each gap of a timeline.
+
+        Args:
+            token: ``next_batch`` of an earlier ``/sync`` of ``user``.
+            user: a user of the application service.
+            rooms: the rooms to read; None for all rooms of ``user``.
+        """
         found = SyncedHistory(token)
         for _ in range(_MOST_ROUNDS):
             before = found.token
-            # The homeserver may repeat an old answer to the same question, so that only an empty one is the last.
+            # The homeserver may repeat a cached response to the same request, so that only an empty one is the last.
             answer = await self._sync(before, user, rooms)
             found.token = str(answer["next_batch"])
             joined = _object(_object(answer, "rooms"), "join")
@@ -98,7 +104,7 @@ class RoomHistories:
         found.stretches[room] = replace(so_far, events=events, in_stream_order_from=ordered_from)
 
     async def _between(self, room: MatrixRoomId, cursor: str | None, until: str, user: UserId) -> list[Event]:
-        """What a timeline leaves out, oldest first."""
+        """Return the events that a limited timeline leaves out, oldest first."""
         found: list[Event] = []
         for _ in range(MAX_PAGES):
             page, cursor = await self._homeserver.messages_before(room, cursor, limit=_PAGE, as_user=user, until=until)
@@ -114,12 +120,12 @@ class RoomHistories:
     async def page_back(
         self, room: MatrixRoomId, cursor: str | None, *, as_user: UserId
     ) -> tuple[list[Event], str | None]:
-        """A page of history, newest first, and the cursor to the next; None at the start of the room's history."""
+        """Return a page of history, newest first, and the cursor of the next page; None at the start of the room."""
         page, cursor = await self._homeserver.messages_before(room, cursor, limit=_PAGE, as_user=as_user)
         return _events(page, room), cursor if page else None
 
     async def back_to(self, room: MatrixRoomId, event_id: str, *, as_user: UserId) -> HistoryRange:
-        """What came after an event; all that there is, as if for the first time, when the event is not found."""
+        """Return the events after ``event_id``; if that is not found, the whole history as a first stretch."""
         found: list[Event] = []
         cursor: str | None = None
         for _ in range(MAX_PAGES):
@@ -151,7 +157,7 @@ def _filter(rooms: Collection[MatrixRoomId] | None) -> str:
 
 
 def _events(events: Any, room: MatrixRoomId) -> list[Event]:
-    """Those that have an id; ``/sync`` leaves out the room, which is known."""
+    """Return the events that have an id, with the ``room_id`` that ``/sync`` leaves out."""
     if not isinstance(events, list):
         return []
     return [

@@ -1,13 +1,13 @@
 """The order of a room's messages, computed from the order of the homeserver's stream. Pure functions without I/O.
 
-Messages of Matrix users have the order of the stream as far as ``/sync`` has returned it. Behind them are the messages that only
-transactions have brought, in order of arrival. Transactions alone do not give the order: Synapse may send an old transaction
-after newer ones when its appservice worker was restarted in between.
+Messages of Matrix users are in stream order as far as ``/sync`` has returned the stream. Behind them are the messages
+that only transactions have delivered, in order of arrival. Transactions alone do not give the order: Synapse may send
+an old transaction after newer ones when its appservice worker was restarted in between.
 
     messages of earlier sweeps ──── of this sweep, in stream order ──── of transactions since
 
-Messages of citizens and agents get their sequence number before Matrix has them, and keep it. Their position may differ from
-the stream, so it does not constrain that of Matrix users' messages.
+Messages of citizens and agents get their final sequence number before the homeserver has them. Their position may
+differ from the stream, so it does not constrain that of Matrix users' messages.
 """
 
 from __future__ import annotations
@@ -30,29 +30,31 @@ class PositionNeighbours:
     """The messages of Matrix users in the room that are not part of a stretch of history."""
 
     last_before: int | None = None
-    """Sequence number of the last one before the stretch."""
+    """Sequence number of the last message before the stretch."""
     late_before: float | None = None
-    """Sequence number of the message before which the last event of an earlier sweep will be inserted that is not handled yet;
+    """Sequence number of the message before which the last unhandled event of an earlier sweep will be inserted;
     infinity for the end of the room."""
     after: Mapping[str, Place] = field(default_factory=dict)
-    """Those after the stretch, by event id, in order of their sequence numbers."""
+    """The messages after the stretch, by event id, in order of their sequence numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
+    """A message that gets another place in its room's order."""
+
     message: MessageId
     before: MessageId | None
-    """The message that follows it after the move; None for the end of the room."""
+    """The message that follows after the move; None for the end of the room."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamPositions:
-    """The positions of a stretch's messages."""
+    """The order of a stretch's messages."""
 
     moves: list[Move]
-    """Of messages that the city has."""
+    """The moves of stored messages that are out of order."""
     befores: list[MessageId | None]
-    """For each event of the stretch the message to insert it before, should the city not have it; None for the end."""
+    """For each event of the stretch, the message to insert it before if the city does not have it; None for the end."""
 
 
 @dataclass(slots=True)
@@ -73,12 +75,15 @@ def find_positions(
     """Compute moves and insert positions for a stretch of history.
 
     Args:
-        events: the ids of its events, oldest first.
-        places: the messages of the city, by event id, for those events that are one.
-        own: the ids of those events that the city sent.
+        events: the ids of the stretch's events, oldest first.
+        places: sequence number and id of the events that are stored messages, by event id.
+        own: the ids of the events that the city sent.
         around: the other messages of Matrix users in the room.
-        senders: the user ids that sent the events, in the same order.
-        in_stream_order_from: events before this index are in topological order, because of which no message is moved.
+        senders: the user ids that sent the events, in the same order as ``events``.
+        in_stream_order_from: events before this index are in topological order, which moves no message.
+
+    Returns:
+        The moves, and a position for each event.
     """
     theirs = [places[each] for each in events[in_stream_order_from:] if each in places and each not in own]
     moved = _put_in_order([*theirs, *around.after.values()], around.last_before)
@@ -87,7 +92,7 @@ def find_positions(
     floor = None if around.last_before is None else (float(around.last_before), 1, 0)
     if around.late_before is not None:
         late = (around.late_before, 0, 0)
-        # Not behind a message of the stretch: the one that the late event waits for may have been moved since.
+        # Not behind a message of the stretch: a move may have changed the position that the late event waits for.
         if all(late < keyed[each][0] for each in events if each in keyed and each not in own):
             floor = max(floor or late, late)
     return StreamPositions(moved.moves, _befores(events, senders, keyed, own, floor, after))
@@ -98,7 +103,7 @@ def _key(place: Place) -> _Key:
 
 
 def _put_in_order(wanted: Sequence[Place], last_before: int | None) -> _Moved:
-    """Return the fewest moves that give the messages this order, all of them behind ``last_before``."""
+    """Return the fewest moves that put the messages into this order, all of them behind ``last_before``."""
     staying = _longest_ascending([place[0] for place in wanted], last_before)
     moved = _Moved()
     for index, (_, message) in enumerate(wanted):
@@ -111,7 +116,7 @@ def _put_in_order(wanted: Sequence[Place], last_before: int | None) -> _Moved:
 
 
 def _longest_ascending(numbers: Sequence[int], above: int | None) -> set[int]:
-    """Return the indexes of a longest ascending subsequence of those numbers that are above ``above`` (patience sorting)."""
+    """Return the indexes of a longest ascending subsequence of the numbers above ``above`` (patience sorting)."""
     tails: list[int] = []
     ends: list[int] = []
     previous: dict[int, int | None] = {}
@@ -137,10 +142,10 @@ def _befores(
     highest: _Key | None,
     after: Sequence[tuple[_Key, MessageId]],
 ) -> list[MessageId | None]:
-    """Return for each event the next message behind it; an ``own`` one only if no Matrix user's message contradicts that.
+    """Return for each event the next message behind it; an ``own`` one only if no Matrix user's message contradicts it.
 
-    Topological order and the order in which transactions came may contradict each other: both homeservers wrote while the link
-    between them was cut. Then the order of one sender's messages counts, as both orders agree on that.
+    Topological order and the order of the transactions contradict each other if two homeservers sent events while the
+    link between them was cut. Then the order of one sender's messages decides, because both orders agree on it.
     """
     lowest: list[_Key | None] = []
     for event in events:

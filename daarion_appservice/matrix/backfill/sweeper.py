@@ -1,10 +1,10 @@
-"""When to see whether all that was said on Matrix has reached us, besides each start and each absence of the homeserver.
+"""Schedules the sweeps, besides those at each start and after each time that the homeserver was unavailable.
 
-    every ``homeserver.sweep_s``, and whenever what we sent does not come back     the city's rooms
-    whenever something was missing there                                all agents' chats and invitations
-    every five minutes                                                  each agent's, one after the other
+    every ``homeserver.sweep_s``, and when echoes do not arrive    the city's rooms
+    when events were missing there                                 all agents' direct chats and invitations
+    every five minutes                                             each agent's, one after the other
 
-Measured on Synapse 1.163 with SQLite: a look at which nothing is new takes it 5 ms, one at 130 events 7 ms.
+Measured on Synapse 1.163 with SQLite: a sweep without new events takes it 5 ms, one with 130 events 7 ms.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ log = structlog.get_logger()
 
 
 class Sweeper:
+    """Sweeps for as long as this process is the leader.
+
+    ``every_s`` is the interval in seconds between two sweeps of the city's rooms.
+    """
+
     def __init__(
         self,
         gap_backfill: GapBackfill,
@@ -48,13 +53,13 @@ class Sweeper:
         self._wake = asyncio.Event()
         self._next_agent = 0
         self.deliveries = "ok"
-        """Whether the homeserver delivers what happens, in words, as far as the last look tells."""
+        """The result of the last sweep for the health report: "ok", or a sentence with the number of missing events."""
         monitor.on_silence(self._wake.set)
 
     async def run(self) -> None:
-        """Look again and again, until cancelled. Can be run again."""
+        """Sweep periodically until cancelled. Can be called again."""
         self.deliveries = "ok"
-        # Those that are no part of the first look, which holds up everything else.
+        # The inbound worker's first backfill, which blocks the inbox, leaves out the agents without chats.
         are_all_due = True
         while True:
             try:
@@ -91,7 +96,7 @@ class Sweeper:
         return [self._identities.agent(agent.slug) for agent in self._agents.all()]
 
     def _next(self) -> list[UserId]:
-        """Whose turn it is, so that all have theirs within ``_ALL_AGENTS_S``."""
+        """Return the agents to sweep next, round robin, so that each one is swept within ``_ALL_AGENTS_S`` seconds."""
         everyone = self._all()
         if not everyone:
             return []

@@ -149,7 +149,7 @@ class MessageEvents:
     ) -> list[CityEvent]:
         """Apply the edits that arrived before their message or are bundled with it."""
         event_id = event_id_of(event)
-        # An event of history bundles its last edit. The history visibility there is unknown.
+        # An event of history bundles its last edit, whose history visibility is unknown: the narrower one applies.
         history = visibility and max(visibility, room.history_visibility, key=list(HistoryVisibility).index)
         bundled = _bundled_edit(event) if history else {}
         happened: list[CityEvent] = []
