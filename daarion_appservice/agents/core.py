@@ -1,11 +1,12 @@
-"""The agents core, which the answers of agents come from: ``invoke`` (contract §6), or any server that speaks as OpenAI's does.
+"""Client of the agents core, the model server that generates agents' replies.
 
-One call is a stream of pieces, whether the core streams or not. However a core misbehaves (it is slow, breaks off, answers
-nonsense or without end), the caller gets a CoreError that says so in words, and nothing hangs. A call is never made twice: what
-the core began may have had its effects.
+The core has the city's own ``invoke`` endpoint (contract §6) or OpenAI's chat completions. One call yields the reply as
+a stream of text chunks, whether the core streams or not. If the core is slow, breaks off, or sends invalid or endless
+data, the caller gets a CoreError with a readable message, and no call hangs. A request is never retried: the core may
+have acted on it already.
 
-    answer ─► resting? ─► a slot, in all and of the agent ─► POST ─► Pieces ─► the caller
-                                                               └─► outcome: metrics, breaker
+    request ─► circuit open? ─► a slot of the service and of the agent ─► POST ─► ResponseParser ─► the caller
+                                                                                        └─► outcome: metrics, breaker
 """
 
 from __future__ import annotations
@@ -37,12 +38,14 @@ _PATIENCE_S: Final = 2.0
 _FAILURES: Final = 5
 _PAUSE_MS: Final = 30_000
 _ABOUT_CORE: Final = {401, 403, 407, 408, 429}
-"""Of the statuses from 400 to 499 those that other questions would get, too."""
+"""Statuses from 400 to 499 that other requests would get too."""
 
 _OK: Final = {200, 201}
-"""Frameworks that take each POST for the making of something answer 201."""
+"""Includes 201, which frameworks return that treat each POST as the creation of a resource."""
 _LINGER_S: Final = 3.0
-"""How long a stream is read on after the model has finished: some servers say so before the last piece, or do not end it."""
+"""How long a stream is read after the model has finished: some servers send the finish reason before the last chunk, or
+do not end the stream. In seconds.
+"""
 _BEGINNING_S: Final = 1.0
 _BEGINNING_BYTES: Final = 300
 
@@ -57,7 +60,8 @@ class AgentsCore:
         self._dialect = dialect_of(settings)
         self._thinking = settings.thinking
         self._thinks_unopened: set[str] = set()
-        """Agents whose model's prompt begins their reasoning, so that their answers hold nothing but its end."""
+        """Ids of agents whose model's prompt opens the reasoning, so that their replies contain only the end tag of it.
+        """
         self._metrics = metrics
         self._breakers = Breakers(now_ms, failures=_FAILURES, pause_ms=_PAUSE_MS)
         metrics.watch_breaker(lambda: self._breakers.is_open)
@@ -66,7 +70,8 @@ class AgentsCore:
         )
         token = settings.token.get_secret_value()
         self._session = aiohttp.ClientSession(
-            # Its own count is not needed, and a connection that is used again may be one that the core is just closing.
+            # ConcurrencyLimit counts already, so aiohttp's limit is off. A reused connection may be one that the core
+            # is closing.
             connector=aiohttp.TCPConnector(limit=0, force_close=True),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -85,15 +90,20 @@ class AgentsCore:
 
     @property
     def is_reachable(self) -> bool:
-        """Whether there is one to ask."""
+        """Return whether an agents core is configured."""
         return bool(self._url)
 
     def is_ready(self, agent_id: str) -> bool:
-        """Whether it makes sense to ask for this agent."""
+        """Return whether a core is configured and the agent's circuit is closed."""
         return self.is_reachable and self._breakers.wait_ms(agent_id) == 0
 
     def check_ready(self, agent_id: str, kind: RequestKind) -> None:
-        """Raise CoreUnreachable or CircuitOpen, instead of a question of that kind."""
+        """Check that a request of this kind can be sent.
+
+        Raises:
+            CoreUnreachable: no agents core is configured.
+            CircuitOpen: the agent's circuit breaker is open.
+        """
         if not self._url:
             raise CoreUnreachable
         if self._breakers.wait_ms(agent_id):
@@ -101,9 +111,13 @@ class AgentsCore:
 
     @asynccontextmanager
     async def answer(self, question: AgentRequest) -> AsyncIterator[AsyncIterator[str]]:
-        """The pieces of the answer, as they come; it is whole when they end. Whoever leaves the block ends the call.
+        """Send a request and yield an iterator over the text chunks of the reply. Leaving the block ends the call.
 
-        Raises CoreUnreachable, CoreBusy or CircuitOpen before the first of them; CoreFailed or CoreTimeout also in between.
+        The reply is complete when the iterator ends.
+
+        Raises:
+            CoreUnreachable, CoreBusy, CircuitOpen: before the first chunk.
+            CoreFailed, CoreTimeout: before or between the chunks.
         """
         async with AsyncExitStack() as stack:
             await self._admit(question, stack)
@@ -158,7 +172,7 @@ class AgentsCore:
         return "hide_until_end_tag" if agent_id in self._thinks_unopened else self._thinking
 
     def _learn_thinking(self, agent_id: str) -> None:
-        """Read the agent's next answers as ``hide_until_end_tag`` says: its reasoning was shown before the end of it came."""
+        """Treat the agent's next replies as ``hide_until_end_tag``: reasoning was shown before its end tag arrived."""
         if self._thinking != "hide" or agent_id in self._thinks_unopened:
             return
         self._thinks_unopened.add(agent_id)
@@ -188,11 +202,11 @@ class AgentsCore:
 
 
 class _Unreachable(CoreTimeout):
-    """It did not even take the connection."""
+    """The core did not accept the connection in time."""
 
 
 class _Deadlines:
-    """Of one answer: until it begins, and until it is whole. The core is not blamed for the time that its reader takes."""
+    """Deadlines for the first chunk and the whole reply. Time that the reader of the chunks takes does not count."""
 
     def __init__(self, first_s: float, whole_s: float) -> None:
         now_s = asyncio.get_running_loop().time()
@@ -204,7 +218,7 @@ class _Deadlines:
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """The block ends in time. Raises CoreTimeout."""
+        """Apply the current deadline to the block. Raise CoreTimeout when it passes."""
         try:
             async with asyncio.timeout_at(self._whole_at if self._has_begun else self._first_at):
                 yield
@@ -215,7 +229,7 @@ class _Deadlines:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """While a piece is read."""
+        """Extend the deadline by the time that the block takes."""
         self._has_begun = True
         loop = asyncio.get_running_loop()
         from_s = loop.time()
@@ -229,11 +243,13 @@ class _Deadlines:
 
 
 async def _next_portion(response: aiohttp.ClientResponse, pieces: ResponseParser, deadlines: _Deadlines) -> bytes:
-    """More of the body; empty at its end. Raises CoreTimeout, and what aiohttp raises for one that broke off."""
+    """Return the next bytes of the body, empty at its end. Raise CoreTimeout or aiohttp's error for a broken
+    connection.
+    """
     if not pieces.may_end:
         async with deadlines.kept():
             return await response.content.readany()
-    # The model has finished: whether the stream is ended as it should be is of no interest any more.
+    # The model has finished: it no longer matters whether the stream ends correctly.
     try:
         async with asyncio.timeout(_LINGER_S), deadlines.kept():
             return await response.content.readany()
@@ -242,14 +258,14 @@ async def _next_portion(response: aiohttp.ClientResponse, pieces: ResponseParser
 
 
 def _proof(header: str, token: str) -> dict[str, str]:
-    """The header that proves who asks."""
+    """Return the header that authenticates the service at the core."""
     if not token:
         return {}
     return {header: f"Bearer {token}" if header.lower() == "authorization" else token}
 
 
 async def _check_head(response: aiohttp.ClientResponse) -> None:
-    """Raises InvalidResponse."""
+    """Raise InvalidResponse unless status and encoding are usable."""
     if response.status not in _OK:
         is_about_core = not 400 <= response.status < 500 or response.status in _ABOUT_CORE
         seen = response.headers.get("Location") or await _beginning(response)
@@ -259,7 +275,7 @@ async def _check_head(response: aiohttp.ClientResponse) -> None:
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> str:
-    """Of the body, for the log."""
+    """Return the first bytes of the body for the log."""
     try:
         async with asyncio.timeout(_BEGINNING_S):
             return repr(await response.content.read(_BEGINNING_BYTES))

@@ -1,13 +1,14 @@
-"""How a question is put to the agents core, and what its answers mean: the city's own way, or OpenAI's.
+"""Request and response formats of the agents core: the city's own and OpenAI's.
 
-invoke   POST <url>/agents/<id>/invoke      {"input", "context": {"kind", "user_id", "room", "history", …}}
-           {"output": "…"}   or events   {"delta": "…"} … [DONE]
+    invoke   POST <url>/agents/<id>/invoke      {"input", "context": {"kind", "user_id", "room", "history", …}}
+             {"output": "…"}   or events   {"delta": "…"} … [DONE]
 
-openai   POST <url>/chat/completions        {"model", "messages", "stream": true, "user"}
-           {"choices": [{"message": {"content": "…"}}]}   or events   {"choices": [{"delta": {"content": "…"}}]} … [DONE]
+    openai   POST <url>/chat/completions        {"model", "messages", "stream": true, "user"}
+             {"choices": [{"message": {"content": "…"}}]}   or events   {"choices": [{"delta": {"content": "…"}}]} …
+             [DONE]
 
-Instead of an event with a piece there may be one with ``{"error": …}``. An event that holds no text where a piece would have it
-brings none, whatever else it holds: servers send events for token counts, content filters, reasoning and keep-alive
+An event with ``{"error": …}`` may replace one with a chunk. An event without text in the expected place has none,
+whatever else it holds: servers send events for token counts, content filters, reasoning and keep-alive
 (``tests/parts/model_servers.py`` has what each sends).
 """
 
@@ -26,7 +27,7 @@ JSON = dict[str, Any]
 _MAX_ID: Final = 255
 _COMPLETIONS: Final = "/chat/completions"
 FAILED: Final = frozenset({"error", "abort"})
-"""``finish_reason`` of OpenRouter and SGLang when the model's server broke down."""
+"""Values of ``finish_reason`` of OpenRouter and SGLang after a failure of the model server."""
 _FINISHED_WITHOUT_TEXT: Final = {
     "tool_calls": "asked for a tool instead of answering",
     "function_call": "asked for a tool instead of answering",
@@ -36,9 +37,12 @@ _FINISHED_WITHOUT_TEXT: Final = {
 
 
 class InvalidResponse(Exception):
-    """What came is none; says what is wrong with it, as something that the agents core did.
+    """The response is unusable.
 
-    ``seen`` is more of it, for the log only. ``is_about_core``: whether other questions would fare no better.
+    Args:
+        what: the fault, as a verb phrase whose subject is the agents core.
+        seen: an excerpt of the response, for the log only.
+        is_about_core: whether other requests would fail too.
     """
 
     def __init__(self, what: str, *, seen: str = "", is_about_core: bool = True) -> None:
@@ -50,25 +54,27 @@ class InvalidResponse(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ResponseChunk:
-    """What one event of an answer says."""
+    """The content of one event or of a whole response."""
 
     text: str = ""
     is_last: bool = False
-    """Nothing comes after it."""
+    """Whether nothing follows."""
     finish: str = ""
-    """Why the model ended, when it did. Text may still follow: some servers say ``stop`` in each event, or before the last."""
+    """The finish reason, if there is one. Text may still follow: some servers send ``stop`` in each event, or before
+    the last one.
+    """
     is_repeated: bool = False
-    """``text`` is the whole answer, which counts only if no piece of it came before."""
+    """Whether ``text`` is the whole reply, which counts only if no chunk came before."""
     is_known: bool = True
-    """False for what is no event of an answer: it brings nothing, and is no answer either."""
+    """False for an event that is not part of a reply."""
     broken: str = ""
-    """What came instead of JSON: text of the answer may be lost."""
+    """An excerpt of data that is not JSON: text of the reply may be lost."""
     choice: int = 0
-    """Which of several answers to the question this belongs to."""
+    """Index of the choice that the chunk belongs to."""
 
     @property
     def missing(self) -> str:
-        """What the core did when there is no text in the end."""
+        """What the core did, as a verb phrase, if the reply has no text in the end."""
         return _FINISHED_WITHOUT_TEXT.get(self.finish, "")
 
 
@@ -77,20 +83,24 @@ UNKNOWN: Final = ResponseChunk(is_known=False)
 
 class Dialect(Protocol):
     ends_with_done: bool
-    """Whether a stream that ends without ``[DONE]`` broke off."""
+    """Whether a stream that ends without ``[DONE]`` is incomplete."""
 
     def url(self, base: str, question: AgentRequest) -> str:
-        """Where to ask, percent-encoded. Raises InvalidResponse for an agent who cannot be named there."""
+        """Return the percent-encoded URL of the request.
+
+        Raises:
+            InvalidResponse: the agent's id cannot be part of a URL.
+        """
         ...
 
     def body(self, question: AgentRequest) -> JSON: ...
 
     def parse_response(self, content: Any) -> list[ResponseChunk]:
-        """An answer that comes in one: a piece of each choice, at least one."""
+        """Parse a response that is one JSON document into a chunk for each choice, at least one."""
         ...
 
     def parse_chunk(self, content: Any) -> list[ResponseChunk]:
-        """One event of an answer: a piece of each choice, at least one."""
+        """Parse one event of a stream into a chunk for each choice, at least one."""
         ...
 
 
@@ -121,10 +131,10 @@ class Invoke:
 
 
 class OpenAi:
-    """Chat completions, as OpenAI, Azure, vLLM, llama.cpp, Ollama, LM Studio, LiteLLM, LocalAI and Anthropic answer them.
+    """Chat completions as served by OpenAI, Azure, vLLM, llama.cpp, Ollama, LM Studio, LiteLLM, LocalAI and Anthropic.
 
     Args:
-        model: the one to ask for; empty: each agent is one of its own.
+        model: name of the model; if empty, the agent's id is sent as the name.
     """
 
     ends_with_done = False
@@ -133,7 +143,7 @@ class OpenAi:
         self._model = model
 
     def url(self, base: str, _question: AgentRequest) -> str:
-        """As OpenAI's own clients do with ``base_url``; an address without a path gets ``/v1``."""
+        """Append the path as OpenAI's clients do with ``base_url``; a URL without a path gets ``/v1``."""
         parts = urlsplit(base)
         path = parts.path.rstrip("/") or "/v1"
         return urlunsplit(parts._replace(path=path if path.endswith(_COMPLETIONS) else path + _COMPLETIONS))
@@ -159,7 +169,7 @@ def dialect_of(settings: AgentsCoreSettings) -> Dialect:
 
 
 def _content(question: AgentRequest) -> str | list[JSON]:
-    """What the user says: text, or parts where there are images."""
+    """Return the content of the user's message: text, or a list of parts if there are images."""
     text = text_of(question)
     images = [
         {"type": "image_url", "image_url": {"url": attachment.data_url}}
@@ -170,7 +180,7 @@ def _content(question: AgentRequest) -> str | list[JSON]:
 
 
 def _piece_of(content: Any, key: str) -> ResponseChunk:
-    """Of the city's own dialect."""
+    """Return a chunk of the ``invoke`` format."""
     text = content.get(key) if isinstance(content, dict) else None
     return ResponseChunk(text) if isinstance(text, str) else UNKNOWN
 
@@ -191,9 +201,9 @@ def _of_choice(choice: JSON, key: str) -> ResponseChunk:
     message = choice.get(key)
     if isinstance(message, dict):
         return ResponseChunk(_message_text(message), finish=finish, choice=_index(choice))
-    # Some put the whole message into an event, at the end or instead of pieces.
+    # Some servers send the whole message in an event, at the end or instead of chunks.
     repeated = _message_text(choice.get("message") or choice.get("delta"))
-    # The field of the older completions, which comes in pieces, too.
+    # The field of the legacy completions API, which is streamed in chunks too.
     text = repeated or _text(choice.get("text"))
     return ResponseChunk(text, finish=finish, is_repeated=bool(repeated), choice=_index(choice))
 
@@ -204,7 +214,7 @@ def _index(choice: JSON) -> int:
 
 
 def _ollama(content: JSON) -> ResponseChunk:
-    """A line of Ollama's own ``/api/chat``, which has no ``choices``; or an event that is none of an answer's."""
+    """Parse a line of Ollama's own ``/api/chat``, which has no ``choices``, or an event that is not part of a reply."""
     message = content.get("message")
     if not isinstance(message, dict):
         # Token counts, content filters, keep-alive.
@@ -216,15 +226,15 @@ def _ollama(content: JSON) -> ResponseChunk:
 
 
 def _message_text(message: Any) -> str:
-    """What a message or a delta says. Reasoning, tool calls and whatever else it holds are not said."""
+    """Return the text of a message or a delta, without reasoning, tool calls and other fields."""
     if not isinstance(message, dict):
         return ""
-    # A refusal is what the model answers.
+    # A refusal is the model's reply.
     return _text(message.get("content")) or _text(message.get("refusal"))
 
 
 def _text(content: Any) -> str:
-    """Text, or the text of parts: ``[{"type": "text", "text": "…"}]`` (Mistral, Anthropic)."""
+    """Return text, or the joined text of parts: ``[{"type": "text", "text": "…"}]`` (Mistral, Anthropic)."""
     match content:
         case str():
             return content
@@ -240,7 +250,7 @@ def _text(content: Any) -> str:
 
 
 def _in_path(agent_id: str) -> str:
-    # A segment of dots would lead elsewhere, however it is encoded (WHATWG URL).
+    # A segment of dots would change the path, in any encoding (WHATWG URL).
     if not 0 < len(agent_id) <= _MAX_ID or not agent_id.isprintable() or agent_id in {".", ".."}:
         raise InvalidResponse("cannot be asked for an agent with such an id", seen=repr(agent_id), is_about_core=False)
     return quote(agent_id, safe="")

@@ -1,12 +1,13 @@
-"""Has agents answer what they were asked in rooms: each question once, whatever crashes.
+"""Asks the agents core for pending replies and posts them: one reply to each request, also after a crash.
 
-    owed ─► is the agent here? ─no─► a notice that says so
-              └─yes─► typing ─► the agents core, with what was said before ─► a reply, which grows by edits ─► given
-                                    └─ busy: later;  broken or too slow: a notice that says so
+    pending ─► is the agent online? ─no─► a notice about that
+                 └─yes─► typing ─► the agents core, with the conversation ─► a message that grows by edits ─► given
+                                       └─ busy: later;  broken or too slow: a notice about that
 
-The answer is posted under a ``client_id`` of its own, and the row that stands for it ends in the same transaction as what it
-asks of others. So when we end in the middle and it is answered anew, it is the same message that is edited. Why there will be
-none is written down before it is said, so that whoever goes on after us says it and asks nobody again.
+The reply is posted under a ``client_id`` of its own, and its row is completed in the same transaction that stores the
+replies that it requests from other agents. If the process ends in between and the reply is generated again, the same
+message is therefore edited. The reason for a failure is stored before the notice is posted, so that a restarted process
+posts the notice and does not ask the core again.
 """
 
 from __future__ import annotations
@@ -56,24 +57,28 @@ from .typing_notice import typing
 _AT_ONCE: Final = 32
 _BATCH: Final = 200
 _LONGEST_WAIT_S: Final = 2.0
-"""How often to look even if nobody said that there is something."""
+"""Longest time between two reads of the pending replies, in seconds, even if no event wakes the worker."""
 _DATABASE_RETRY_S: Final = 1.0
 _BUSY_RETRY_MS: Final = 5_000
 _NOT_HERE_RETRY_MS: Final = 1_000
 _GIVE_UP_MS: Final = 120_000
-"""How long a question waits for a core that is busy."""
+"""How long a request waits for a busy core, in ms."""
 _MAX_RESTARTS: Final = 5
-"""How often a question that is edited while it is answered is asked again."""
+"""How many times a request that is edited during its reply is sent again."""
 
 log = structlog.get_logger()
 
 
 class OthersPresent(Exception):
-    """Others would hear what only the asker may."""
+    """Other members of the room would read a reply that only the author of the request may read."""
 
 
 class ReplyWorker:
-    """``patience_ms``: for so long after the start, whoever is not here may only not have had time to say so."""
+    """Works on the pending replies of all agents.
+
+    Args:
+        patience_ms: time after the start during which an offline agent may still come online before a notice is posted.
+    """
 
     def __init__(
         self,
@@ -107,24 +112,24 @@ class ReplyWorker:
         self._patient_until_ms = now_ms() + patience_ms
         self._wake = asyncio.Event()
         self._watched: dict[AnswerId, tuple[MessageId, asyncio.Event]] = {}
-        """The questions that are being answered; set when something happens to one."""
+        """Requests whose replies are being generated, with an event that is set when the request changes."""
         self._restarts: dict[AnswerId, int] = {}
         self._busy: set[tuple[RoomId, str]] = set()
-        """Each agent answers one question of a room at a time, in their order."""
+        """Rooms and agents with a running reply: an agent replies to the requests of a room one at a time, in order."""
 
     def wake(self) -> None:
-        """An agent was asked something."""
+        """Look for new pending replies."""
         self._wake.set()
 
     def happened(self, happened: RoomEventStored) -> None:
-        """Something happened in a room: perhaps to a question."""
+        """Notice a change of a message that may be a request."""
         message = happened.event.message
         for question, changed in self._watched.values():
             if message is not None and message.id == question:
                 changed.set()
 
     async def run(self) -> None:
-        """Have questions answered, until cancelled. Can be run again."""
+        """Process pending replies until cancelled. Can be run again."""
         self._busy.clear()
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -144,7 +149,7 @@ class ReplyWorker:
                     continue
 
     async def _begin(self, tasks: asyncio.TaskGroup) -> None:
-        """Begin with whatever can be answered now."""
+        """Start a task for each pending reply whose agent is not busy in its room."""
         async with self._database.reading() as tx:
             owed = await tx.agent_replies.pending(now_ms=self._now_ms(), limit=_BATCH)
         for each in owed:
@@ -171,7 +176,7 @@ class ReplyWorker:
         except (SQLAlchemyError, OSError):
             raise
         except CityError as error:
-            # The room is closed to the agent, or archived, or gone: there is nobody to tell.
+            # The agent may not post in the room, or the room is archived or deleted, so no notice can be posted.
             log.info("reply_abandoned", agent=owed.agent, room=owed.room_id, error=error.detail)
             await self._drop(owed)
         except Exception:
@@ -198,10 +203,10 @@ class ReplyWorker:
             await self._excuse(asked, ReplyFailure.OFFLINE)
 
     async def _read(self, owed: PendingReply) -> PendingRequest | None:
-        """None when there is nothing to answer any more."""
+        """Read the request and its conversation; return None if no reply is wanted any more."""
         agent = self._agents.get(owed.agent)
         async with self._database.reading() as tx:
-            # It may have been given after it was found and before its turn came.
+            # The reply may have been given since the list of pending replies was read.
             now = await tx.agent_replies.still_owed(owed.id)
             message, room = await tx.messages.get(owed.question_id), await tx.rooms.get(owed.room_id)
             if now is None or agent is None or message is None or message.deleted or room is None:
@@ -216,7 +221,7 @@ class ReplyWorker:
         except RequestDeleted:
             await self._withdraw(asked.owed)
         except RequestEdited:
-            # Owed as before: it is read again at once.
+            # The reply stays pending; the request is read again at once.
             log.info("request_edited", agent=asked.owed.agent, room=asked.room.id)
         except (CoreBusy, CircuitOpen) as error:
             await self._later(asked, error, after_s=error.retry_after_s or 0)
@@ -234,11 +239,12 @@ class ReplyWorker:
             await self._given(asked, message)
 
     async def _forget(self, asked: PendingRequest) -> None:
-        """Delete what Second Me remembers of the asker, of their account and of the citizen that it is linked with; say so."""
+        """Delete Second Me's memory of the author, of the account and of the citizen linked with it; post a notice."""
         author = asked.message.author.subject
         subjects = {author, await self._accounts.subject_of(UserId(asked.message.author.id))}
         async with self._database.transaction() as tx:
-            # With the reason why nothing is answered, so that a crash repeats only the notice, and not the deletion.
+            # The failure is stored in the same transaction, so that a crash repeats only the notice and not the
+            # deletion.
             is_owed = await tx.agent_replies.will_not_be(asked.owed.id, ReplyFailure.FORGOTTEN)
             for subject in subjects if is_owed else ():
                 await tx.interactions.forget(subject)
@@ -254,7 +260,7 @@ class ReplyWorker:
             await self._put_off(asked.owed, error.detail, retry_at_ms)
 
     async def _grow_unless_changed(self, asked: PendingRequest) -> Message:
-        """Post the answer; raises RequestDeleted or RequestEdited when its question does not stand any more as it was asked."""
+        """Post the reply. Raise RequestDeleted or RequestEdited if its request changes meanwhile."""
         changed = asyncio.Event()
         self._watched[asked.owed.id] = asked.message.id, changed
         try:
@@ -284,7 +290,7 @@ class ReplyWorker:
             raise RequestEdited
 
     async def _grow(self, asked: PendingRequest) -> Message:
-        """Post the answer, at once or piece by piece; returns it as it stands in the end."""
+        """Post the reply, at once or by growing edits; return the message in its final state."""
         growing = EditThrottle(asyncio.get_running_loop().time)
         text, message = "", None
         async with self._pieces(asked) as pieces:
@@ -301,7 +307,7 @@ class ReplyWorker:
             async with self._core.answer(await self._pictures.put_in(question)) as pieces:
                 yield pieces
         elif known := await self._second_me.answered(asked.owed.id):
-            # It was answered and remembered, but we ended before it was said.
+            # Second Me had replied and stored it, but the process ended before the message was posted.
             yield _at_once(known.response)
         else:
             who = await self._accounts.subject_of(UserId(asked.message.author.id))
@@ -322,7 +328,7 @@ class ReplyWorker:
         return await self._changes.edit(asked.author, asked.room.id, shown.id, text)
 
     async def _check_alone(self, asked: PendingRequest) -> None:
-        """Raise OthersPresent when somebody came into the chat since the question."""
+        """Raise OthersPresent if another user has joined the chat since the request."""
         async with self._database.reading() as tx:
             room = await tx.rooms.get(asked.room.id)
         if room is None or room.in_company:
@@ -335,7 +341,7 @@ class ReplyWorker:
             await self._say_why(asked, why)
 
     async def _say_why(self, asked: PendingRequest, why: ReplyFailure) -> None:
-        """Say in the room why there is no answer. Of one that broke off nothing stays."""
+        """Post a notice with the reason for the missing reply, and delete the partial reply."""
         async with self._database.reading() as tx:
             begun = await tx.messages.by_client_id(asked.author, asked.room.id, _client_id(asked.owed))
             question = await tx.messages.get(asked.message.id)
@@ -365,7 +371,7 @@ class ReplyWorker:
             self._publish(RepliesPending())
 
     async def _withdraw(self, owed: PendingReply) -> None:
-        """There is nothing to answer any more: what was shown of an answer goes, and nothing is said."""
+        """Drop a pending reply without a notice, and delete the partial reply."""
         author = Author(AuthorKind.AGENT, owed.agent, owed.agent)
         async with self._database.reading() as tx:
             still_owed = await tx.agent_replies.still_owed(owed.id) is not None

@@ -1,4 +1,4 @@
-"""From the bytes of an answer to the pieces of its text, with an eye on everything that can be wrong with them."""
+"""Parses the body of the core's response into text chunks, and checks it for every known kind of error."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .event_stream import EventStream, EventTooLong, ServerEvent
 from .reasoning_filter import ReasoningFilter, Thinking
 
 MAX_ANSWER_CHARS: Final = 30_000
-"""An answer becomes one message, and an event holds 65,536 bytes."""
+"""Maximum length of a reply: it becomes one message, and a Matrix event holds 65,536 bytes."""
 MAX_JSON_BYTES: Final = 1024 * 1024
-"""An answer in one, or one event of those that it comes in."""
+"""Maximum size of a JSON response, and of one event of a stream."""
 MAX_STREAM_BYTES: Final = 8 * 1024 * 1024
-"""OpenAI's events are a hundred times as long as the few letters that each brings."""
+"""Maximum size of a stream: OpenAI's events are a hundred times as long as the few characters that each carries."""
 
 _DONE: Final = "[done]"
 _MAX_SEEN: Final = 300
@@ -26,15 +26,20 @@ _EVENTS: Final = "text/event-stream"
 _BLANK: Final = b"\xef\xbb\xbf \t\r\n"
 _BEGINS_JSON: Final = b"{["
 _BEGINS_EVENTS: Final = b":deir"
-"""The first letters of a comment and of ``data``, ``event``, ``error``, ``id`` and ``retry``; no JSON begins with one."""
+"""First characters of an SSE comment and of ``data``, ``event``, ``error``, ``id`` and ``retry``; no JSON value that
+can be a response begins with one.
+"""
 
 
 class ResponseParser:
-    """One answer. ``feed`` it, then ``end``: both give what of the text is new. Raises InvalidResponse.
+    """Parser of one response. Call ``feed`` for each portion, then ``end``; both yield the new text.
 
     Args:
-        content_type: as the answer's header says; the first byte of the body counts for more.
-        thinking: whether reasoning that the model writes into its answer is part of it.
+        content_type: media type of the Content-Type header; the first byte of the body takes precedence.
+        thinking: whether reasoning that the model writes into its reply is part of the text.
+
+    Raises:
+        InvalidResponse: from ``feed`` and ``end``, if the response is unusable.
     """
 
     def __init__(self, dialect: Dialect, content_type: str, thinking: Thinking = "hide") -> None:
@@ -45,25 +50,25 @@ class ResponseParser:
         self._finish = ""
         self._has_unknown = False
         self._choice: int | None = None
-        """The choice that is read: the first that brought text. Others never mix with it."""
+        """The choice that is read: the first that had text. Other choices are ignored."""
         self.is_whole = False
-        """Whether it needs no more bytes."""
+        """Whether the response is complete, so that no more bytes are needed."""
 
     @property
     def may_end(self) -> bool:
-        """Whether the core said that the model has finished, so that nothing is lost if no more comes."""
+        """Whether the core sent a finish reason, so that nothing is lost if the body ends here."""
         return bool(self._finish)
 
     @property
     def ended_unopened(self) -> bool:
-        """Whether the answer began with reasoning that only an end tag tells from its text."""
+        """Whether the reply began with reasoning that had an end tag but no start tag."""
         return self._text.ended_unopened
 
     def feed(self, portion: bytes) -> Iterator[str]:
         return self._new(self._reader.feed(portion))
 
     def end(self) -> Iterator[str]:
-        """There are no more bytes."""
+        """Yield the remaining text at the end of the body."""
         yield from self._new(self._reader.end())
         if self.is_whole:
             return
@@ -75,7 +80,7 @@ class ResponseParser:
             raise InvalidResponse("broke off in the middle of its answer")
 
     def close(self) -> Iterator[str]:
-        """The answer is whole as it is."""
+        """Yield the remaining text and mark the response as complete."""
         if rest := self._text.end():
             yield rest
         if not self._text.has_begun:
@@ -119,19 +124,19 @@ class ResponseParser:
 
 
 class _Text:
-    """What was said so far, of which nothing is kept but its length."""
+    """Normalises the text of a reply; stores only its length."""
 
     def __init__(self, thinking: Thinking) -> None:
         self._length = 0
         self.has_come = False
-        """Whether there was any text, reasoning included."""
-        # JavaScript cuts texts within what is one character to everybody else; this joins the halves.
+        """Whether any text has arrived, reasoning included."""
+        # JavaScript servers split strings within surrogate pairs; this decoder joins the halves.
         self._halves = codecs.getincrementaldecoder("utf-16-le")("replace")
         self._thoughts = ReasoningFilter(begins_inside=thinking == "hide_until_end_tag") if thinking != "show" else None
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is anything to read."""
+        """Whether any visible text has arrived."""
         return self._length > 0
 
     @property
@@ -139,10 +144,10 @@ class _Text:
         return self._thoughts is not None and self._thoughts.ended_unopened
 
     def add(self, text: str, *, is_whole: bool = False) -> str:
-        """Return the new part of it, without the spaces that it may begin with.
+        """Return the visible part of ``text``, without leading white space at the start of the reply.
 
         Args:
-            is_whole: there is no other text.
+            is_whole: whether ``text`` is the complete reply.
         """
         self.has_come |= bool(text)
         text = self._halves.decode(text.encode("utf-16-le", "surrogatepass"))
@@ -151,7 +156,7 @@ class _Text:
         return self._shown(self._thoughts.feed_whole(text) if is_whole else self._thoughts.feed(text))
 
     def end(self) -> str:
-        """What was held back."""
+        """Return the text that was held back."""
         text = self._halves.decode(b"", True)
         return self._shown(self._thoughts.feed(text) + self._thoughts.end() if self._thoughts else text)
 
@@ -172,7 +177,7 @@ class _Body(Protocol):
 
 
 class _Reader:
-    """Decides by the first byte of the body what it is: servers answer JSON as a stream, and streams as JSON or text."""
+    """Chooses the body parser by the first byte: servers label JSON as a stream, and streams as JSON or text."""
 
     def __init__(self, dialect: Dialect, content_type: str) -> None:
         self._dialect = dialect
@@ -206,14 +211,14 @@ class _Reader:
 
 
 class _Json:
-    """An answer that comes in one, or in lines that are JSON each (Ollama's own API)."""
+    """A body that is one JSON document, or one JSON document per line (Ollama's own API)."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._body = bytearray()
         self._size = 0
         self._has_lines: bool | None = None
-        """None while that is not known."""
+        """None until that is determined."""
         self._has_first_line = False
 
     def feed(self, portion: bytes) -> Iterator[ResponseChunk]:
@@ -236,7 +241,7 @@ class _Json:
         pieces = self._dialect.parse_response(_checked(_parsed(text), text))
         if not any(piece.is_known for piece in pieces):
             raise InvalidResponse("answered with JSON of another shape", seen=_short(text))
-        # Of several choices the first that has text.
+        # Of several choices, the first with text.
         piece = next((each for each in pieces if each.text), pieces[0])
         yield replace(piece, is_last=True, is_repeated=False)
 
@@ -255,7 +260,7 @@ class _Json:
 
 
 class _Streamed:
-    """An answer that comes in events."""
+    """A body of server-sent events."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -281,12 +286,12 @@ class _Streamed:
 
 
 def _pieces_of(dialect: Dialect, event: str) -> Iterator[ResponseChunk]:
-    """What one event brings: a piece, or several where the empty lines between events are missing."""
+    """Yield the chunks of one event; several if the empty lines between events are missing."""
     text = event.strip()
     if text.lower() == _DONE:
         yield ResponseChunk(is_last=True)
     elif not text.startswith("{"):
-        # A keep-alive, or whatever it is: no piece of an answer.
+        # A keep-alive or another unknown line.
         yield UNKNOWN
     elif "\n" in text and not _is_json(text):
         for line in text.split("\n"):
@@ -302,7 +307,8 @@ def _pieces_of(dialect: Dialect, event: str) -> Iterator[ResponseChunk]:
 
 def _parsed(text: str) -> Any:
     try:
-        # Not orjson: it takes no halves of characters. Not strict: some servers leave line ends in strings as they are.
+        # json accepts unpaired surrogates, orjson does not. Not strict: some servers leave line breaks unescaped in
+        # strings.
         return json.loads(text, strict=False)
     except (ValueError, RecursionError) as error:
         raise InvalidResponse("answered with something that is not JSON", seen=_short(text)) from error
@@ -317,7 +323,7 @@ def _is_json(text: str) -> bool:
 
 
 def _checked(content: Any, text: str) -> Any:
-    """Raise InvalidResponse for JSON by which the core says that it failed."""
+    """Return the content. Raise InvalidResponse if it is an error object of the core."""
     if isinstance(content, dict):
         error = content.get("error") or content.get("error_message") or content.get("error_type")
         if error or content.get("object") == "error":

@@ -1,7 +1,7 @@
-"""Writing config.yaml: a new one, keys that an old one lacks, single values.
+"""Writes config.yaml: a new file, keys that an existing file lacks, and single values.
 
-An existing file is edited as text, at the places that its YAML nodes name: every comment, blank line, quote and unknown
-key stays as it was, byte for byte.
+An existing file is edited as text at the positions of its YAML nodes. Every comment, blank line, quote and unknown key
+stays unchanged, byte for byte.
 """
 
 from __future__ import annotations
@@ -26,12 +26,20 @@ from .yaml_document import Document
 
 
 def generate(path: Path) -> None:
-    """Writes a new config.yaml, for its owner only. Raises StartError when there is one, or it cannot be written."""
+    """Write a new config.yaml that only its owner may read.
+
+    Raises:
+        StartError: the file exists or cannot be written.
+    """
     private_file.create(path, render_example(), ExitCode.CONFIG)
 
 
 def upgrade(path: Path) -> list[str]:
-    """Adds every key that is missing, with its comment and default, and returns them dotted. Nothing else changes."""
+    """Add every missing key with its comment and default; nothing else changes.
+
+    Returns:
+        The added keys, dotted.
+    """
     document = yaml_document.read(path)
     if document.repeated:
         raise ConfigErrors(path, document.repeated)
@@ -41,7 +49,7 @@ def upgrade(path: Path) -> list[str]:
 
 
 def set_values(path: Path, values: Mapping[str, str | float]) -> None:
-    """Sets single keys, dotted like ``appservice.as_token``; those that are not there yet get their comment too."""
+    """Set single keys, dotted like ``appservice.as_token``. A missing key is added with its comment."""
     document = yaml_document.read(path)
     wanted = {tuple(key.split(".")): value for key, value in values.items()}
     above = {path[:length] for path in wanted for length in range(1, len(path))}
@@ -53,7 +61,7 @@ def set_values(path: Path, values: Mapping[str, str | float]) -> None:
 
 
 def _missing(values: dict[str, Any]) -> list[Key]:
-    """The uppermost keys that are not there: a section that is missing as a whole is named once."""
+    """Return the missing keys; a missing section is returned as one key."""
     found: list[Key] = []
 
     def look(model: type[BaseModel], section: dict[str, Any], above: KeyPath) -> None:
@@ -70,7 +78,7 @@ def _missing(values: dict[str, Any]) -> list[Key]:
 def _write(document: Document, wanted: Mapping[KeyPath, Any]) -> None:
     edited = _edited(document, wanted)
     if edited is None:
-        # Aliases and merges can give a line another meaning than it seems to have: better no edit than a wrong one.
+        # Aliases and merge keys can change the meaning of a line: better no edit than a wrong one.
         raise StartError(
             f"{document.path} is written in a way that cannot be edited safely, and was left as it is",
             "Set these by hand: " + ", ".join(".".join(path) for path in wanted),
@@ -81,7 +89,7 @@ def _write(document: Document, wanted: Mapping[KeyPath, Any]) -> None:
 
 
 def _edited(document: Document, wanted: Mapping[KeyPath, Any]) -> Document | None:
-    """The document with these values and no other change, or None when that did not come out."""
+    """Return the document with these values and no other change, or None if that is not possible."""
     now = document
     try:
         expected = _unshared(document.values)
@@ -89,13 +97,13 @@ def _edited(document: Document, wanted: Mapping[KeyPath, Any]) -> Document | Non
             now = yaml_document.parse(document.path, _with_value(now, path, value))
             _put(expected, path, value)
         came_out = now.values == expected
-    except (ConfigErrors, TypeError, RecursionError):  # no YAML any more, no section, an alias of itself
+    except (ConfigErrors, TypeError, RecursionError):  # no longer YAML, not a section, an alias of itself
         return None
     return now if came_out else None
 
 
 def _unshared(values: Any) -> Any:
-    """A copy in which an alias is a section of its own: what is put into one must not show in the other."""
+    """Return a copy in which each alias is a separate section, so that a change of one does not show in the other."""
     match values:
         case dict():
             return {name: _unshared(value) for name, value in values.items()}
@@ -116,7 +124,7 @@ def _put(values: dict[str, Any], path: KeyPath, value: Any) -> None:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A key in the file: where it stands (line and column from 0) and its value."""
+    """A key in the file with its position (line and column from 0) and its value."""
 
     line: int
     column: int
@@ -128,7 +136,7 @@ _ABOVE_ALL = -1
 
 
 def _with_value(document: Document, path: KeyPath, value: Any) -> str:
-    """The text with that one key set; the sections above it are there."""
+    """Return the text with one key set; the sections above it exist."""
     section: Node | None = document.root
     line, column = _ABOVE_ALL, -INDENT
     for name in path[:-1]:
@@ -171,14 +179,14 @@ def _with_scalar(text: str, entry: _Entry, new: str) -> str:
 
 
 def _with_flow_entry(text: str, section: MappingNode, name: str, value: Any) -> str:
-    """In ``{…}`` there is no room for a comment."""
+    """Insert a key into a flow mapping ``{…}``, which has no room for a comment."""
     at = section.start_mark.index + 1
     entry = f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" + (", " if section.value else "")
     return text[:at] + entry + text[at:]
 
 
 def _line_before(section: MappingNode, path: KeyPath) -> int:
-    """The last line of whatever stands before this key in the example, or of the whole section."""
+    """Return the last line of the key that precedes this one in the example, or of the whole section."""
     above = find_key(path[:-1])
     names = list((above.section if above and above.section else Settings).model_fields)
     earlier = names[: names.index(path[-1])]
@@ -200,5 +208,5 @@ def _inserted(text: str, after: int, lines: str) -> str:
 def _block(path: KeyPath, value: Any, indent: int) -> str:
     key = find_key(path)
     assert key is not None, f"{'.'.join(path)} is no key"
-    # Outermost sections are set off by a blank line, as in the example.
+    # A blank line precedes top-level sections, as in the example.
     return ("\n" if len(path) == 1 else "") + block(key, indent, value)

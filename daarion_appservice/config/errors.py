@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: each mistake with its place and a sentence, never with the value itself."""
+"""Configuration errors: each has a position and a sentence, and never contains the value itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from .values import ValuePath
 
 @dataclass(frozen=True)
 class ConfigError:
-    """``line`` counts from 1. ``variable`` is the environment variable that the value came from, in place of a line."""
+    """One error.
+
+    Args:
+        line: line number from 1; None if the value is not from the file.
+        sentence: the end of a sentence that begins with the key.
+        variable: the environment variable that the value came from, in place of a line.
+    """
 
     file: Path
     line: int | None
@@ -33,7 +39,7 @@ class ConfigError:
 
 
 class ConfigErrors(StartError):
-    """Everything that is wrong with a configuration, at once."""
+    """All errors of a configuration."""
 
     def __init__(self, file: Path, mistakes: Iterable[ConfigError]) -> None:
         self.mistakes = sorted(mistakes, key=lambda each: (each.line or 0, each.variable or "", each.key))
@@ -46,12 +52,12 @@ class ConfigErrors(StartError):
 
 
 def dotted(place: ValuePath) -> str:
-    """("city", "rooms", 0, "slug") → city.rooms[0].slug"""
+    """Format a path: ("city", "rooms", 0, "slug") → city.rooms[0].slug"""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
 
 
 def in_words(error: ErrorDetails) -> str:
-    """What pydantic found, as the end of a sentence that begins with the key."""
+    """Describe a pydantic error as the end of a sentence that begins with the key."""
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         return unknown_key(error["loc"])
@@ -67,7 +73,7 @@ def _of_kind(kind: str, context: Mapping[str, Any]) -> str | None:
     return sentence.format_map(context) if sentence else None
 
 
-# By pydantic's name for the error, or by what stands before its first "_".
+# Keyed by pydantic's error type, or by its part before the first "_".
 _SENTENCES = {
     "missing": "is missing",
     "contradiction": "{sentence}",
@@ -88,7 +94,7 @@ _SENTENCES = {
 
 
 def unknown_key(place: ValuePath) -> str:
-    """That there is no such key, with the one that was probably meant."""
+    """Return the sentence about an unknown key, with the most similar known key."""
     known, section = _known_beside(place)
     wrong = str(place[-1])
     if close := get_close_matches(wrong, known, n=1):
@@ -105,7 +111,7 @@ def unknown_variable(name: str) -> str:
 
 
 def _known_beside(place: ValuePath) -> tuple[list[str], str]:
-    """The keys of the section, or of the list's items, that ``place`` stands in, and what to call it."""
+    """Return the keys of the section or list item that contains ``place``, and the name of that section."""
     model, section = Settings, "the file"
     for part in place[:-1]:
         if isinstance(part, int):

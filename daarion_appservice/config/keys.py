@@ -1,4 +1,4 @@
-"""The keys of config.yaml, read off the settings: example, docs, environment and checks all walk along these."""
+"""Keys of config.yaml, derived from the settings models; used by the example, docs, environment and checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .settings import Settings
 ENV_PREFIX = "DAARION_"
 
 KeyPath = tuple[str, ...]
-"""("api", "jwt", "secret")"""
+"""For example ("api", "jwt", "secret")."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Key:
 
     @property
     def section(self) -> type[BaseModel] | None:
-        """The settings inside, if this is a section."""
+        """The model of the section; None if the key is not a section."""
         return _model(self.field.annotation)
 
     @property
@@ -58,17 +58,17 @@ class Key:
 
     @property
     def default(self) -> Any:
-        """As it stands in a file: plain strings, numbers, lists and mappings."""
+        """The default as plain strings, numbers, lists and mappings."""
         return plain(self.field.get_default(call_default_factory=True))
 
     @property
     def variable(self) -> str:
-        """The environment variable that sets it."""
+        """The environment variable that sets the key."""
         return ENV_PREFIX + "__".join(self.path).upper()
 
 
 def plain(value: Any) -> Any:
-    """A setting's value as YAML knows it."""
+    """Convert a setting's value into types that YAML represents."""
     match value:
         case SecretStr():
             return value.get_secret_value()
@@ -83,13 +83,13 @@ def plain(value: Any) -> Any:
 
 
 def keys_of(model: type[BaseModel], above: KeyPath = ()) -> Iterator[Key]:
-    """The keys directly inside one section, in the file's order."""
+    """Yield the keys directly inside one section, in the order of the file."""
     for name, field in model.model_fields.items():
         yield Key((*above, name), field)
 
 
 def all_keys(model: type[BaseModel] = Settings, above: KeyPath = ()) -> Iterator[Key]:
-    """Every key of the file, each section before what is in it; not those of a list's items."""
+    """Yield every key of the file, each section before its keys; keys of list items are left out."""
     for key in keys_of(model, above):
         yield key
         if key.section is not None:
@@ -98,7 +98,7 @@ def all_keys(model: type[BaseModel] = Settings, above: KeyPath = ()) -> Iterator
 
 @cache
 def environment_keys() -> dict[str, Key]:
-    """What the environment can set: every single value, by the name of its variable."""
+    """Return the keys that the environment can set, all single values, by the name of the variable."""
     return {key.variable: key for key in all_keys() if key.section is None and not key.is_list}
 
 

@@ -1,7 +1,7 @@
-"""From config.yaml and the environment to settings, or to everything that is wrong with them.
+"""Loads the settings from config.yaml and the environment, or reports all errors in them.
 
 file ──▶ yaml_document ──▶ values, lines ──┐
-                                         ├──▶ Settings ──▶ paths made absolute
+                                           ├──▶ Settings ──▶ paths made absolute
 environment ──▶ environment ───────────────┘        └──▶ ConfigErrors: file, line, key, sentence
 """
 
@@ -27,9 +27,11 @@ from .yaml_document import Document
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings in ``path``, overlaid by the environment; file names in them are absolute.
+    """Return the settings in ``path``, overlaid by the environment; file names in them are absolute.
 
-    Raises ConfigErrors with all mistakes at once, StartError when the file is missing or cannot be read.
+    Raises:
+        ConfigErrors: all errors of the configuration at once.
+        StartError: the file is missing or cannot be read.
     """
     document = yaml_document.read(path)
     overlay = environment.read(environ, path)
@@ -43,7 +45,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 def cautions(path: Path, settings: Settings) -> list[str]:
-    """What is no mistake but most likely not meant; for the log, and for `config check`."""
+    """Return warnings about valid settings that are most likely unintended, for the log and for `config check`."""
     found = []
     if private_file.open_to_everybody(path):
         found.append(f"{path} may be read by every user of this machine, and holds secrets: chmod 600 {path}")
@@ -55,12 +57,15 @@ def cautions(path: Path, settings: Settings) -> list[str]:
     return found
 
 
-# --- checking -----------------------------------------------------------------------------------------
+# --- validation ---------------------------------------------------------------------------------------
 
 
 def _validate(values: dict[str, Any], unread: list[ValuePath]) -> tuple[Settings | None, list[ErrorDetails]]:
-    """Pydantic looks for contradictions only when every single value is fine. So look again without the wrong ones,
-    and keep the contradictions that none of them, and nothing unread, had a part in."""
+    """Validate the values, and conflicts between them even if some values are invalid.
+
+    Pydantic looks for conflicts only if every single value is valid. A second pass therefore omits the invalid values;
+    conflicts that involve an invalid or unread value are dropped.
+    """
     settings, errors = _pydantic(values)
     wrong = [each["loc"] for each in errors if each["type"] != "contradiction"]
     if wrong:
@@ -78,7 +83,7 @@ def _pydantic(values: dict[str, Any]) -> tuple[Settings | None, list[ErrorDetail
 
 
 def _forget(values: dict[str, Any], place: ValuePath) -> None:
-    """Takes out a wrong value; a list goes as a whole, so that its other items keep their numbers."""
+    """Remove an invalid value; a list is removed as a whole, so that the indexes of its other items stay the same."""
     section: Any = values
     for part, below in pairwise(place):
         if isinstance(below, int):
@@ -95,7 +100,7 @@ def _follows_from(error: ErrorDetails, wrong: Iterable[ValuePath]) -> bool:
 
 
 def _overlap(one: ValuePath, other: ValuePath) -> bool:
-    """Whether one is the other, or stands inside it."""
+    """Return whether one path is equal to the other or a prefix of it."""
     shared = min(len(one), len(other))
     return one[:shared] == other[:shared]
 
@@ -108,13 +113,13 @@ def _mistake(error: ErrorDetails, document: Document, overlay: Overlay) -> Confi
 
 
 def _nearest_line(place: ValuePath, lines: Mapping[ValuePath, int]) -> int | None:
-    """Where it stands or, if it is missing, where the section stands that it belongs to."""
+    """Return the line of the value or, if it is missing, the line of its section."""
     above = (place[:length] for length in range(len(place), 0, -1))
     return next((lines[each] for each in above if each in lines), None)
 
 
 def _drop_empty_sections(values: dict[str, Any]) -> None:
-    """`city:` with every key below it commented out means the same as no `city:` at all."""
+    """Remove empty sections: `city:` with every key below it commented out means the same as no `city:` at all."""
     for key in all_keys():
         section: Any = values
         for name in key.path[:-1]:
@@ -128,7 +133,7 @@ def _drop_empty_sections(values: dict[str, Any]) -> None:
 
 
 def _resolved(settings: Settings, directory: Path) -> Settings:
-    """The one place where file names become absolute; they are meant relative to the configuration."""
+    """Make all file names absolute. They are relative to the directory of the configuration file."""
     appservice, database = settings.appservice, settings.database
     return settings.model_copy(
         update={

@@ -1,6 +1,6 @@
-"""The registry as a document, in YAML or JSON: districts, nodes, microDAOs and agents; examples/registry.yaml shows one.
+"""The registry as a YAML or JSON document: districts, nodes, microDAOs and agents; examples/registry.yaml shows one.
 
-Each part may be left out, and then nothing is said of it. All mistakes are found at once, each with its place:
+A missing part is left unchanged in the registry. All errors are reported at once, each with its place:
 ``agents[3].slug: …``.
 """
 
@@ -57,7 +57,7 @@ _ENTRIES: Final[dict[str, type[Section]]] = {
 
 
 class RegistryErrors(InvalidInput):
-    """Everything that is wrong with a registry, by its place."""
+    """All errors of a registry document by place."""
 
     def __init__(self, mistakes: Mapping[str, str]) -> None:
         super().__init__("invalid", "\n".join(f"{where}: {what}" for where, what in mistakes.items()), status=422)
@@ -65,7 +65,14 @@ class RegistryErrors(InvalidInput):
 
 
 def read(content: Any, *, files: bool = True) -> RegistryFile:
-    """``files``: whether an avatar may be the name of a file. Raises RegistryErrors."""
+    """Validate a registry document.
+
+    Args:
+        files: whether an avatar may be the name of a file.
+
+    Raises:
+        RegistryErrors: all errors of the document at once.
+    """
     found: dict[ValuePath, str] = {}
     registry = RegistryFile()
     try:
@@ -86,7 +93,7 @@ def read(content: Any, *, files: bool = True) -> RegistryFile:
 
 
 def description_of(registry: RegistryFile) -> Description:
-    """What the city makes of a document; parts that it does not have are not described."""
+    """Convert a document into a description of the registry; parts that the document lacks are None or missing."""
     given = registry.model_fields_set
     places = {
         PlaceKind.DISTRICT: [Place(PlaceKind.DISTRICT, each.id, each.name or each.id) for each in registry.districts],
@@ -125,7 +132,7 @@ def agent_of(seed: AgentSeed) -> Agent:
 
 
 def _beyond_fields(content: dict[Any, Any], *, files: bool) -> Iterator[tuple[ValuePath, str]]:
-    """What is wrong with several entries together, and what no single field's type says."""
+    """Yield errors between several entries, and errors that the type of a single field does not find."""
     for section, key in _NAMED_BY.items():
         entries = content.get(section)
         taken: dict[str, int] = {}

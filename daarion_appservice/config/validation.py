@@ -1,4 +1,4 @@
-"""Keys of the configuration that are each fine but do not go together."""
+"""Conflicts between settings that are valid by themselves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .sections import (
 from .values import ValuePath, is_loopback
 
 CLAIMS = ("sub", "name", "iat", "exp", "iss", "aud")
-"""What stands in the tokens that the city makes itself (``sign_in``)."""
+"""Claims of the tokens that the city issues itself (``sign_in``)."""
 
 
 class ComparedSections(Protocol):
@@ -46,8 +46,11 @@ class ComparedSections(Protocol):
 
 
 class SettingsConflict(NamedTuple):
-    """Keys that are each fine but do not go together. ``involves`` are the keys that it was drawn from: where one of
-    them is itself mistaken, nothing follows."""
+    """A conflict between settings that are valid by themselves.
+
+    ``involves`` are the keys that the conflict was derived from; if one of them is invalid itself, the conflict is
+    dropped.
+    """
 
     place: ValuePath
     sentence: str
@@ -61,7 +64,7 @@ class SettingsConflict(NamedTuple):
 
 
 def settings_conflicts(settings: ComparedSections) -> Iterator[SettingsConflict]:
-    """Whatever is wrong about several keys together, all of it."""
+    """Yield all conflicts."""
     yield from _repeated_slugs(("city", "rooms"), [room.slug for room in settings.city.rooms])
     yield from _repeated_slugs(("agents",), [agent.slug for agent in settings.agents])
     yield from _flapping(settings.presence)
@@ -140,7 +143,7 @@ _OTHER_APIS = ("/completions", "/responses", "/embeddings", "/messages", "/api/c
 
 
 def _not_a_core(core: AgentsCoreSettings) -> Iterator[SettingsConflict]:
-    """An address of the agents core at which nothing answers in the dialect that is set."""
+    """Yield a conflict if the URL of the agents core belongs to an API of another dialect."""
     parts = urlsplit(core.url)
     url, kind = ("agents_core", "url"), ("agents_core", "kind")
     if core.kind == "invoke":
@@ -159,5 +162,5 @@ def _not_a_core(core: AgentsCoreSettings) -> Iterator[SettingsConflict]:
 
 
 def _makes_tokens(sign_in: SignInSettings) -> Iterator[ValuePath]:
-    """The keys by which the city makes tokens itself."""
+    """Yield the keys that make the city issue tokens itself."""
     return (("sign_in", name) for name in ("name", "matrix") if getattr(sign_in, name))

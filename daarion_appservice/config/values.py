@@ -1,4 +1,4 @@
-"""The kinds of values that settings have, and what makes a single one wrong, said in words."""
+"""Types of setting values, with validators whose errors are readable sentences."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ ValuePath = tuple[str | int, ...]
 """Keys and indexes from the top of ``config.yaml`` to a value: ``("city", "rooms", 0, "slug")``."""
 
 MIN_JWT_SECRET: Final = 32
-"""Characters: a key as long as the hash (RFC 7518 §3.2)."""
+"""Minimum length in characters: a key as long as the hash (RFC 7518 §3.2)."""
 
 
 def _matching(pattern: str, sentence: str) -> Callable[[str], str]:
-    """A check by regular expression that says in words what is wanted, instead of showing the expression."""
+    """Return a validator by regular expression whose error is a sentence instead of the expression."""
     compiled = re.compile(pattern)
 
     def check(value: str) -> str:
@@ -40,12 +40,12 @@ def _http_url(value: str) -> str:
 
 
 def _parts(value: str) -> SplitResult:
-    """The parts of a URL; raises ValueError when it is none, or has a fragment or a user name."""
+    """Split an HTTP URL. Raise ValueError if it is malformed, or has a fragment or a user name."""
     if not re.match(r"https?://[^/?#\s]+[^\s]*$", value):
         raise ValueError("must be a URL that starts with http:// or https://")
     try:
         parts = urlsplit(value)
-        parts.port  # noqa: B018 - raises when it is none
+        parts.port  # noqa: B018 - raises if the port is invalid
     except ValueError:
         raise ValueError("must be a URL whose host and port are well-formed") from None
     if parts.fragment or parts.username is not None:
@@ -54,7 +54,7 @@ def _parts(value: str) -> SplitResult:
 
 
 def _core_url(value: str) -> str:
-    """Of an agents core: Azure's has a query."""
+    """Check the URL of an agents core; it may have a query, as on Azure."""
     if not value:
         return ""
     parts = _parts(value)
@@ -115,7 +115,9 @@ _PLACEHOLDER: Final = re.compile(
     r"|(secret|token|password|todo|tbd|example|placeholder|changeme|none|null)",
     re.IGNORECASE | re.DOTALL,
 )
-"""What documentation and templates write in the place of a secret, and shells leave of a variable that is not set."""
+"""Placeholders that documentation and templates contain instead of a secret, and shell variables that were not
+expanded.
+"""
 
 
 def _secret(value: SecretStr) -> SecretStr:
@@ -128,9 +130,9 @@ def _public_key(value: str) -> str:
     if not value:
         return value
     if "PUBLIC KEY-----" not in value:
-        # Never a private one: whoever reads this file could then sign in as anybody.
+        # Reject a private key: every reader of this file could then sign tokens for any user.
         raise ValueError("must be a public key in PEM, beginning with -----BEGIN PUBLIC KEY-----")
-    # Only here: the import takes longer than all other checks, and few configurations have a key.
+    # Imported here because the import takes longer than all other checks, and few configurations have a key.
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
@@ -150,7 +152,7 @@ def _database_url(value: str) -> str:
     if "://" not in value or scheme not in {"sqlite", "postgresql"}:
         raise ValueError("must begin with sqlite:/// or postgresql://")
     if scheme == "sqlite" and not value.partition("://")[2].partition("?")[0].strip("/"):
-        # SQLite would keep all of it in memory, and lose it at the end of the process.
+        # SQLite would store everything in memory and lose it when the process ends.
         raise ValueError("names no file: write sqlite:///daarion.db")
     if scheme == "sqlite" and not value.partition("://")[2].startswith("/"):
         raise ValueError(
@@ -159,7 +161,7 @@ def _database_url(value: str) -> str:
     if scheme == "postgresql":
         authority = value.partition("://")[2].partition("?")[0]
         if authority.count("@") > 1:
-            # Everything behind the first one would count as the host, and be printed with it.
+            # Everything after the first @ would count as the host, and be printed in errors.
             raise ValueError("has more than one @: percent-encode those in user and password as %40")
         if authority in {"user:password@host/name", "user:password@localhost/name"}:
             raise ValueError("is the example: write user, password, host and name of your database")
@@ -184,9 +186,9 @@ def _redis_url(value: str) -> str:
         raise ValueError("must begin with redis://, rediss:// or unix://")
     try:
         parts = urlsplit(value)
-        parts.port  # noqa: B018 - raises when it is none
+        parts.port  # noqa: B018 - raises if the port is invalid
     except ValueError:
-        # The text behind the colon may be part of a password.
+        # The error must not show the text behind the colon, which may be part of a password.
         raise ValueError("has no proper host and port: percent-encode special characters of the password") from None
     if parts.fragment or parts.netloc.count("@") > 1:
         raise ValueError("has special characters in the password: percent-encode them (@ is %40, # is %23, / is %2F)")
@@ -257,7 +259,7 @@ RoomSlug = Annotated[Slug, AfterValidator(_room_slug)]
 ServiceId = Annotated[
     str, AfterValidator(_matching(r"^[A-Za-z0-9_.-]{1,64}$", "must be 1 to 64 of A-Z, a-z, 0-9, _, . and -"))
 ]
-# "/" and "=" are allowed in localparts, but Synapse refuses a sender_localpart that a URL would have to escape.
+# "/" and "=" are allowed in localparts, but Synapse refuses a sender_localpart that needs escaping in a URL.
 Localpart = Annotated[str, AfterValidator(_matching(r"^[a-z0-9._-]{1,64}$", "must be 1 to 64 of a-z, 0-9, ., _ and -"))]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
@@ -285,7 +287,7 @@ Network = Annotated[str, AfterValidator(_network)]
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a listener that is bound to ``host``."""
+    """Return whether a listener that is bound to ``host`` is reachable from this machine only."""
     if host == "localhost":
         return True
     try:
