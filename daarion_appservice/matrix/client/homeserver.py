@@ -1,7 +1,7 @@
-"""The homeserver's client API, as much of it as we use; every call may be made as one of our users.
+"""A client of the parts of the Matrix client-server API that the service uses, acting as the bot or as any of its users.
 
-Built on mautrix's HTTPAPI (paths, requests, error codes). Its intents are not used: they register, join and cache behind
-the caller's back, which ``ghosts`` does in the open, once, and across restarts.
+The client builds on mautrix's ``HTTPAPI`` (paths, requests, error codes). It does not use mautrix's intents, which register
+users, join rooms and cache both implicitly; ``ghosts`` does the same explicitly, once, and stores the result across restarts.
 """
 
 from __future__ import annotations
@@ -35,30 +35,31 @@ JSON = dict[str, Any]
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=60, sock_connect=5)
 _STREAM_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
-"""Of files, which may take long, but must not stand still. Before the first byte Synapse may have to ask another homeserver."""
+"""The timeout of media transfers: no limit in total, but one between two reads. Before it sends the first byte, Synapse may
+have to fetch the file from another homeserver."""
 _MAX_ANSWER_BYTES: Final = 64 * 1024
 _GATEWAY_ERRORS: Final = frozenset({502, 503, 504})
 _ABSENT: Final = frozenset({404, 414})
-"""There is no such thing: 414 is for a name that is longer than any on Matrix."""
+"""HTTP statuses that mean that the resource does not exist. 414 is for an id longer than any id on Matrix."""
 _MAX_TARGET_BYTES: Final = 8_000
-"""Of a request's path and query. Synapse closes the connection without an answer from 16,384 bytes on, which looks as if it had
-gone away; nginx takes 8 KiB. Ids of 255 characters, percent-encoded, have 3,060 bytes."""
+"""The maximum length of a request's path and query. From 16,384 bytes on, Synapse closes the connection without a response,
+which looks like an outage; nginx accepts 8 KiB. Ids of 255 characters, percent-encoded, have 3,060 bytes."""
 _CLIENT_V1: Final = PathBuilder("_matrix/client/v1")
 _MEDIA_V3: Final = PathBuilder("_matrix/media/v3")
 _FEDERATION_V1: Final = PathBuilder("_matrix/federation/v1")
 _MSC4133: Final = PathBuilder("_matrix/client/unstable/uk.tcpip.msc4133")
 _MOST_EDITS: Final = 500
-"""That are asked for; nobody edits one message more often by hand."""
+"""The maximum number of edits of one event that are requested; a person makes fewer by hand."""
 _LIMITED_MS: Final = 1_000
-"""When to come back after a 429 that does not say so."""
+"""The delay before a retry after a 429 response that names none."""
 _LONGEST_LIMITED_MS: Final = 300_000
-"""No answer of a homeserver, or of a proxy in front of it, makes a request wait longer."""
+"""The maximum delay that a 429 response, of the homeserver or of a proxy in front of it, imposes."""
 _REPORT_LIMIT_EVERY_S: Final = 300.0
 
 UNKNOWN_DEVICE: Final = "M_UNKNOWN_DEVICE"
-"""The errcode for a ``device_id`` that its user does not have (spec 1.17, "Server admin style permissions")."""
+"""The errcode for a ``device_id`` that the user does not have (spec 1.17, "Server admin style permissions")."""
 CITY_DEVICE: Final = "CITY"
-"""The one device of each ghost; events sent by it keep their transaction id in Synapse's database (MSC4190)."""
+"""The device id of every ghost. Synapse stores the transaction ids of events that a device sent in its database (MSC4190)."""
 
 
 log = structlog.get_logger()
@@ -77,11 +78,11 @@ _INVITATIONS_ONLY: Final = json.dumps(
         },
     }
 )
-"""A filter of /sync that lets nothing through but invitations."""
+"""A filter for ``/sync`` that excludes everything except invitations."""
 
 
 class _Response(aiohttp.ClientResponse):
-    """A response whose JSON may hold what Synapse passes on from other servers: numbers and nesting beyond canonical JSON."""
+    """A response whose JSON may hold data of other homeservers: numbers and nesting beyond canonical JSON."""
 
     async def json(self, **options: Any) -> Any:
         return await super().json(**options, loads=_loads)
@@ -92,7 +93,10 @@ def _loads(text: str) -> Any:
 
 
 class Homeserver:
-    """All calls raise HomeserverUnavailable or HomeserverRefused, and nothing else."""
+    """A client of one homeserver.
+
+    Every method raises ``HomeserverUnavailable`` (no response) or ``HomeserverRefused`` (an error response), and nothing else.
+    """
 
     def __init__(self, address: str, as_token: str, *, verify_tls: bool = True, connections: int = 32) -> None:
         headers = {"User-Agent": f"daarion-appservice {HTTPAPI.default_ua}"}
@@ -103,7 +107,7 @@ class Homeserver:
             response_class=_Response,
             raise_for_status=self._look_at,
         )
-        # Files have connections of their own: on however slow ways they are, messages do not wait for them.
+        # Media transfers use a separate connection pool, so that slow ones do not delay messages.
         self._streams = aiohttp.ClientSession(
             timeout=_STREAM_TIMEOUT,
             connector=aiohttp.TCPConnector(limit=0, ssl=verify_tls),
@@ -116,7 +120,7 @@ class Homeserver:
         self.address = address
         self._limit_reported_s: float | None = None
         self.software = ""
-        """What the last answer said it was made by, like ``Synapse/1.163.2``; a proxy may say its own name."""
+        """The ``Server`` header of the last response, like ``Synapse/1.163.2``; a proxy may set its own name."""
 
     async def close(self) -> None:
         await self._session.close()
@@ -132,6 +136,16 @@ class Homeserver:
         query: Mapping[str, str] | None = None,
         headers: dict[str, str] | None = None,
     ) -> Any:
+        """Send a request and return the parsed JSON of the response.
+
+        Args:
+            content: the JSON body, or bytes.
+            as_user: the user to act as (``user_id``, "Identity assertion"); None for the bot.
+
+        Raises:
+            HomeserverUnavailable: there was no response, or one of a gateway in front of the homeserver.
+            HomeserverRefused: the homeserver responded with an error.
+        """
         params = dict(query or {})
         if as_user is not None:
             params["user_id"] = as_user
@@ -139,7 +153,7 @@ class Homeserver:
         try:
             return await self._api.request(method, path, content, query_params=params, headers=headers)
         except MatrixRequestError as error:
-            # Synapse answers so too, when it is somebody else that does not answer (us, to a ping), but with an errcode.
+            # Synapse also sends these statuses, with an errcode, if another server does not respond (this service, to a ping).
             if error.http_status in _GATEWAY_ERRORS and not error.errcode:
                 raise HomeserverUnavailable(f"a gateway answered {error.http_status} for {self.address}") from error
             errcode, message = str(error.errcode or "M_UNKNOWN"), str(error.message or "")
@@ -151,7 +165,7 @@ class Homeserver:
         except TimeoutError as error:
             raise HomeserverTimeout(f"{self.address} did not answer in time") from error
         except (ValueError, TypeError, AttributeError) as error:
-            # The last two are mautrix's, of an error's body that is no object.
+            # mautrix raises TypeError and AttributeError for the body of an error response that is no object.
             raise HomeserverUnreachable(self._no_matrix("no JSON")) from error
 
     @asynccontextmanager
@@ -166,10 +180,16 @@ class Homeserver:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The same for a body or an answer that is too large to hold: it is sent and read as it comes.
+        """Send a request whose request or response body is too large for memory, and yield the response for reading.
 
-        ``as_nobody`` asks without our token. Raises as all calls do until the answer begins; what breaks while it is read is
-        aiohttp's, or a TimeoutError.
+        Args:
+            body: the chunks of the request body.
+            as_user: the user to act as; None for the bot.
+            as_nobody: send the request without the ``as_token``.
+
+        Raises:
+            HomeserverUnavailable, HomeserverRefused: before the response body begins. Reading the body raises
+                ``aiohttp.ClientError`` or ``TimeoutError``.
         """
         params = dict(query or {}) | ({"user_id": as_user} if as_user is not None else {})
         url = URL(f"{self.address}/{path}", encoded=True).with_query(params)
@@ -200,7 +220,7 @@ class Homeserver:
         )
 
     async def _look_at(self, response: aiohttp.ClientResponse) -> None:
-        """Take from an answer what mautrix drops: who made it, and when to come back."""
+        """Read the headers that mautrix drops: ``Server``, and the retry delay of a 429 response."""
         self.software = response.headers.get("Server", "")
         if response.status == 429:
             limited = _limited(await response.read(), response.headers.get("Retry-After", ""))
@@ -232,13 +252,17 @@ class Homeserver:
         return UserId(str(answer.get("user_id", "")))
 
     async def ping(self, appservice_id: str) -> None:
-        """Have the homeserver call us, and take up again what it holds back (spec 1.7)."""
+        """Make the homeserver call this service and resume the delivery of transactions that wait for a retry (spec 1.7)."""
         await self.request(Method.POST, _CLIENT_V1.appservice[appservice_id].ping, {})
 
     # --- users ----------------------------------------------------------------------------------------
 
     async def register(self, user: UserId) -> bool:
-        """Register a user of ours. Returns False for one who is registered already, by us or by a person."""
+        """Register a user of the service's namespace.
+
+        Returns:
+            False if the user id is already registered, by this service or by a person.
+        """
         localpart = user[1:].partition(":")[0]
         try:
             await self.request(
@@ -253,14 +277,18 @@ class Homeserver:
         return True
 
     async def devices(self, user: UserId) -> list[str]:
-        """The ids of a user's devices: one for each session that somebody signed in, and ours."""
+        """Return the ids of a user's devices: one for each signed-in session, and the one that this service made."""
         answer = await self._object(Method.GET, Path.v3.devices, as_user=user)
         return [self._text(device, "device_id") for device in self._list(answer, "devices")]
 
     async def openid_holder(self, token: str) -> str:
-        """The ``sub`` of whoever had the homeserver make this OpenID token (federation API); it is in no log of ours."""
+        """Return the user id (``sub``) that the homeserver issued an OpenID token for; no log contains the token.
+
+        Source: server-server API, ``/openid/userinfo``.
+        """
         path, query = _FEDERATION_V1.openid.userinfo, {"access_token": token}
-        # A Synapse that federates with nobody refuses whoever shows a token that is no other server's, but not who shows none.
+        # A Synapse without federation rejects a request whose Authorization header is not another server's, but accepts a
+        # request without that header.
         async with self.streaming(Method.GET, path, query=query, as_nobody=True) as response:
             try:
                 answer = loads(await response.content.read(_MAX_ANSWER_BYTES))
@@ -272,7 +300,7 @@ class Homeserver:
         await self.request(Method.PUT, Path.v3.devices[device], {"display_name": "DAARION"}, as_user=user)
 
     async def display_name(self, user: UserId) -> str | None:
-        """None for whoever has none."""
+        """Return the display name in a user's profile, or None if it has none."""
         name = (await self._object(Method.GET, Path.v3.profile[user])).get("displayname")
         return name if isinstance(name, str) else None
 
@@ -288,7 +316,13 @@ class Homeserver:
         return capabilities if isinstance(capabilities, dict) else {}
 
     async def set_profile_field(self, user: UserId, field: str, value: Any, *, is_stable: bool) -> None:
-        """Set a field of a profile (MSC4133, spec 1.16); None removes it."""
+        """Set a field of a profile (MSC4133, spec 1.16).
+
+        Args:
+            field: the name of the field.
+            value: any JSON value; None removes the field.
+            is_stable: use the specification's path instead of the MSC's unstable one.
+        """
         path = (Path.v3 if is_stable else _MSC4133).profile[user][field]
         if value is None:
             await self.request(Method.DELETE, path, as_user=user)
@@ -302,7 +336,7 @@ class Homeserver:
         return self._text(answer, "content_uri")
 
     async def media_config(self) -> JSON:
-        """What files it takes (spec 1.11, and as it was before)."""
+        """Return the configuration of the media repository, from the path of spec 1.11 or else from the older one."""
         try:
             return await self._object(Method.GET, _CLIENT_V1.media.config)
         except HomeserverRefused as error:
@@ -315,9 +349,12 @@ class Homeserver:
     async def set_presence(
         self, user: UserId, presence: str, status_msg: str | None, *, device: str | None = None
     ) -> None:
-        """``status_msg`` is part of every call: leaving it out clears it and tells everybody so.
+        """Set a user's presence.
 
-        Presence is kept by ``device``, and the strongest is shown: a ghost has none (which is one too).
+        Args:
+            presence: ``online``, ``unavailable`` or ``offline``.
+            status_msg: a request without it clears the status message for all observers, so that every call has to pass it.
+            device: Synapse stores presence per device and shows the most active one. Ghosts use None, which counts as a device.
         """
         content: JSON = {"presence": presence}
         if status_msg is not None:
@@ -333,7 +370,7 @@ class Homeserver:
         await self.request(Method.PUT, Path.v3.rooms[room].typing[user], content, as_user=user)
 
     async def send_receipt(self, room: MatrixRoomId, event: EventId, *, as_user: UserId) -> None:
-        """``as_user`` has read the room, threads aside, up to this event."""
+        """Send a read receipt of ``as_user`` for an event, in the main timeline (``thread_id`` ``main``)."""
         path = Path.v3.rooms[room].receipt["m.read"][event]
         await self.request(Method.POST, path, {"thread_id": "main"}, as_user=as_user)
 
@@ -368,9 +405,9 @@ class Homeserver:
         )
 
     async def state(self, room: MatrixRoomId, event_type: str, state_key: str = "", *, as_user: UserId) -> JSON | None:
-        """The content of a state event; None when the room has none."""
+        """Return the content of a state event, or None if the room has no such event."""
         try:
-            # Spelt out: PathBuilder would drop the empty state key.
+            # The path is a string because PathBuilder would drop an empty state key.
             path = f"_matrix/client/v3/rooms/{quote(room, safe='')}/state/{event_type}/{quote(state_key, safe='')}"
             return await self._object(Method.GET, PathBuilder(path), as_user=as_user)
         except HomeserverRefused as error:
@@ -381,7 +418,7 @@ class Homeserver:
     async def state_event(
         self, room: MatrixRoomId, event_type: str, state_key: str = "", *, as_user: UserId
     ) -> JSON | None:
-        """A whole state event; None when the room has none."""
+        """Return a complete state event, or None if the room has no such event."""
         path = f"_matrix/client/v3/rooms/{quote(room, safe='')}/state/{event_type}/{quote(state_key, safe='')}"
         try:
             return await self._object(Method.GET, PathBuilder(path), as_user=as_user, query={"format": "event"})
@@ -391,14 +428,14 @@ class Homeserver:
             raise
 
     async def whole_state(self, room: MatrixRoomId, *, as_user: UserId) -> list[JSON]:
-        """All state events of a room, as they are now, or as they were when ``as_user`` left it."""
+        """Return all state events of a room: the current ones, or those at the time when ``as_user`` left it."""
         answer = await self.request(Method.GET, Path.v3.rooms[room].state, as_user=as_user)
         if not isinstance(answer, list):
             raise self._invalid("no list")
         return [event for event in answer if isinstance(event, dict)]
 
     async def event(self, room: MatrixRoomId, event: EventId, *, as_user: UserId) -> JSON | None:
-        """An event as clients see it; None when ``as_user`` may not see it, or there is no such event."""
+        """Return an event in the client format, or None if it does not exist or ``as_user`` may not read it."""
         try:
             return await self._object(Method.GET, Path.v3.rooms[room].event[event], as_user=as_user)
         except HomeserverRefused as error:
@@ -424,7 +461,16 @@ class Homeserver:
         return {MatrixRoomId(room) for room in self._list(answer, "joined_rooms") if isinstance(room, str)}
 
     async def sync(self, *, since: str | None, filter_json: str, timeout_ms: int, as_user: UserId) -> JSON:
-        """One long poll, which does not make ``as_user`` online. The answer has ``next_batch``."""
+        """Make one ``/sync`` request, which leaves the presence of ``as_user`` unchanged.
+
+        Args:
+            since: the ``next_batch`` of the previous response; None for an initial sync.
+            filter_json: the filter as JSON text.
+            timeout_ms: how long the homeserver may wait for changes; 0 returns at once.
+
+        Returns:
+            The response, which always has ``next_batch``.
+        """
         query = {"filter": filter_json, "timeout": str(timeout_ms), "set_presence": "offline"}
         answer = await self._object(
             Method.GET, Path.v3.sync, as_user=as_user, query=query | ({"since": since} if since else {})
@@ -433,8 +479,12 @@ class Homeserver:
         return answer
 
     async def join(self, room: MatrixRoomId | str, *, as_user: UserId, via: str | None = None) -> MatrixRoomId:
-        """``via`` is a server that is in the room, which ours may not know."""
-        # Before Matrix 1.12 it was called server_name.
+        """Join a room, by its id or alias.
+
+        Args:
+            via: a homeserver that takes part in the room, for a room that this homeserver does not know.
+        """
+        # Before Matrix 1.12 the parameter `via` was called `server_name`.
         query = {"via": via, "server_name": via} if via else {}
         answer = await self._object(Method.POST, Path.v3.join[room], {}, as_user=as_user, query=query)
         return MatrixRoomId(self._text(answer, "room_id"))
@@ -445,7 +495,7 @@ class Homeserver:
         await self.request(Method.POST, Path.v3.rooms[room].leave, content, as_user=as_user)
 
     async def invitations(self, *, as_user: UserId) -> dict[MatrixRoomId, list[JSON]]:
-        """The rooms that ``as_user`` is invited to, each with what is known of its state."""
+        """Return the rooms that ``as_user`` is invited to, each with its stripped state."""
         answer = await self.sync(since=None, filter_json=_INVITATIONS_ONLY, timeout_ms=0, as_user=as_user)
         rooms = answer.get("rooms")
         invited = rooms.get("invite") if isinstance(rooms, dict) else None
@@ -468,9 +518,11 @@ class Homeserver:
         with_device: bool,
         ts_ms: int | None = None,
     ) -> EventId:
-        """Send an event, dated ``ts_ms`` (milliseconds since 1970) or now.
+        """Send an event. A repeated request of the same user with the same ``txn_id`` returns the same event id.
 
-        The same ``txn_id`` by the same user again gives the same event id.
+        Args:
+            with_device: send the event with the ghost's device, so that Synapse stores the ``txn_id`` across restarts.
+            ts_ms: ``origin_server_ts``, in milliseconds since 1970; None for the current time.
         """
         path = Path.v3.rooms[room].send[event_type][txn_id]
         query = ({} if ts_ms is None else {"ts": str(ts_ms)}) | _device(with_device)
@@ -480,13 +532,13 @@ class Homeserver:
     async def redact(
         self, room: MatrixRoomId, event: EventId, txn_id: str, *, as_user: UserId, with_device: bool
     ) -> EventId:
-        """Delete an event; the same ``txn_id`` by the same user again gives the same event id."""
+        """Redact an event. A repeated request of the same user with the same ``txn_id`` returns the same event id."""
         path = Path.v3.rooms[room].redact[event][txn_id]
         answer = await self._object(Method.PUT, path, {}, as_user=as_user, query=_device(with_device))
         return EventId(self._text(answer, "event_id"))
 
     async def edits(self, room: MatrixRoomId, event: EventId, *, by: UserId, as_user: UserId) -> list[EventId]:
-        """The last edits that ``by`` made of an event, and did not delete; none where there is no such event."""
+        """Return the latest edits (``m.replace``) of an event by ``by`` that are not redacted; none for an unknown event."""
         path = _CLIENT_V1.rooms[room].relations[event]["m.replace"]
         try:
             answer = await self._object(Method.GET, path, as_user=as_user, query={"limit": str(_MOST_EDITS)})
@@ -500,16 +552,24 @@ class Homeserver:
     async def messages_before(
         self, room: MatrixRoomId, cursor: str | None, *, limit: int, as_user: UserId, until: str | None = None
     ) -> tuple[list[JSON], str | None]:
-        """A page of history, newest first, and the cursor to what came before it (None: nothing did).
+        """Return a page of history, newest event first.
 
-        ``until`` is a token of ``/sync``: what had happened by then is left out.
+        Args:
+            cursor: the cursor that the previous page returned; None begins at the newest event.
+            until: a token of ``/sync``; events before that sync are left out.
+
+        Returns:
+            The events, and the cursor to the page of older events, or None if there are none.
         """
         return await self._messages(room, {"dir": "b"} | ({"to": until} if until else {}), cursor, limit, as_user)
 
     async def messages_after(
         self, room: MatrixRoomId, cursor: str | None, *, limit: int, as_user: UserId
     ) -> tuple[list[JSON], str | None]:
-        """Return a page of history, oldest first, and the cursor to the next; without a cursor from the room's first event."""
+        """Return a page of history, oldest event first, and the cursor to the next page.
+
+        Without a cursor the page begins at the room's first event.
+        """
         return await self._messages(room, {"dir": "f"}, cursor, limit, as_user)
 
     async def _messages(
@@ -568,7 +628,7 @@ def _check_length(path: PathBuilder, query: Mapping[str, str]) -> None:
 
 
 def _limited(body: bytes, retry_after: str) -> HomeserverRateLimited:
-    """Spec, "Rate limiting": milliseconds in the body (deprecated), or whole seconds in the header."""
+    """Read the retry delay: milliseconds in the body (deprecated), or whole seconds in the header (spec, "Rate limiting")."""
     try:
         answer = loads(body)
     except ValueError:

@@ -1,8 +1,8 @@
-"""Whether the homeserver is there. Whoever finds it gone says so here once, and everybody waits for the same answer.
+"""Monitoring of the homeserver: one shared state of whether it responds, which all components report to and wait for.
 
-When it is back, or falls silent although we sent something, it is pinged: a homeserver that could not reach us for a
-while waits up to minutes before it tries again, and a ping makes it deliver at once what it holds back (measured: 85
-transactions in 0.2 s instead of 28 s later).
+The monitor pings the homeserver when it responds again, and when an event that the service sent does not come back with a
+transaction. A homeserver that could not reach the service waits up to minutes before its next attempt, and a ping makes it
+deliver the waiting transactions at once (measured: 85 transactions in 0.2 s instead of 28 s later).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from .connection_advice import callback_advice, homeserver_advice
 from .homeserver import Homeserver
 
 _PULSE_S: Final = 1.0
-"""How often to see whether it is still there when nobody asks it anything. A Synapse that is started again needs longer than
-this until it answers, so that no absence goes unnoticed: it never delivers what waited then (see ``gap_backfill``)."""
+"""The interval of probes while the homeserver is up. A restarting Synapse does not respond for longer than this, so that the
+monitor notices every absence: Synapse never delivers the events of that time (see ``matrix/backfill``)."""
 _FIRST_PROBE_S: Final = 0.25
 _SLOWEST_PROBE_S: Final = 5.0
 _ECHO_S: Final = 10.0
-"""How long after we sent something the homeserver may take to send us anything, before we ask what is the matter."""
+"""The longest time between an event that the service sends and the next transaction, before the monitor pings."""
 
 _PING_S: Final = 10.0
-"""Whatever stands between the homeserver and us should have given up by then: see docs/operations.md on proxies."""
+"""The timeout of a ping. A proxy between the homeserver and the service should time out earlier (docs/operations.md)."""
 _HELD_BACK: Final = (
     "does something between Synapse and appservice.address, or a replica that hangs, hold requests back?"
 )
 
 _FAILED_PINGS: Final = 2
-"""After so many in a row the service is not ready: one alone also fails when Synapse has only begun to start."""
+"""The number of consecutive failed pings after which the service is not ready. A single ping also fails while Synapse starts."""
 
 _OTHER_REGISTRATION: Final = (
     "messages from Matrix wait in Synapse: it has another hs_token than this service; compare with `daarion-appservice "
@@ -54,37 +54,39 @@ log = structlog.get_logger()
 
 
 class HomeserverMonitor:
+    """The state of the homeserver: up or lost, whether it accepts the ``as_token``, and whether it reaches the service."""
+
     def __init__(self, homeserver: Homeserver, appservice_id: str, callback_address: str = "") -> None:
         self._homeserver = homeserver
         self._appservice_id = appservice_id
         self._callback_address = callback_address
-        """Where the homeserver calls us (``appservice.address``); only for what the log says."""
+        """Where the homeserver calls the service (``appservice.address``); used for advice in the log only."""
         self._up = asyncio.Event()
         self._lost = asyncio.Event()
         self._on_return: list[Callable[[], None]] = []
         self._on_silence: list[Callable[[], None]] = []
         self._echo_due: float | None = None
-        """On the event loop's clock; None while nothing is expected."""
+        """When an expected transaction is overdue, on the event loop's clock; None while none is expected."""
         self.reason: str | None = "not asked yet"
-        """Why it counts as gone; None while it is there."""
+        """Why the homeserver counts as lost; None while it is up."""
         self.refusal: str | None = None
-        """Why it takes nothing from us although it is there; None while it takes our token."""
+        """Why the homeserver refuses all requests although it is up; None while it accepts the ``as_token``."""
         self.unreached: str | None = None
-        """Why it cannot call us although it is there; None while it can, as far as is known."""
+        """Why the homeserver cannot call the service although it is up; None while no failure is known."""
         self._failed_pings = 0
         self._logged_help = ""
-        """What the log says to do about the failed pings; each advice stands there once."""
+        """The last logged advice on failed pings, so that the log contains each advice once."""
         self._ping_due: float | None = None
         """When to ping again after a failed ping, on the event loop's clock."""
         self.absences = 0
-        """How often it was lost."""
+        """How often the homeserver was lost."""
 
     def on_return(self, listener: Callable[[], None]) -> None:
-        """Have ``listener`` called each time the homeserver is back after it was gone."""
+        """Call ``listener`` each time the homeserver responds again after it was lost."""
         self._on_return.append(listener)
 
     def on_silence(self, listener: Callable[[], None]) -> None:
-        """Have ``listener`` called each time what we sent did not come back in time: other events may be missing, too."""
+        """Call ``listener`` each time a sent event did not come back in time, because other events may be missing as well."""
         self._on_silence.append(listener)
 
     @property
@@ -95,13 +97,14 @@ class HomeserverMonitor:
         await self._up.wait()
 
     def found(self) -> None:
-        """The homeserver answers (the start-up checks say so the first time)."""
+        """Record that the homeserver responds; the start-up checks call this first."""
         self.reason = None
         self._lost.clear()
         self._up.set()
 
     def lost(self, error: HomeserverUnavailable) -> None:
-        """Somebody's request was not answered. That one was slow proves nothing: the pulse will tell."""
+        """Record that a request got no response."""
+        # A timeout of one request does not prove an absence; the next probe decides.
         if not isinstance(error, HomeserverTimeout):
             self._is_lost(error)
 
@@ -115,16 +118,16 @@ class HomeserverMonitor:
         self._lost.set()
 
     def expect_echo(self) -> None:
-        """We sent an event: it must come back with a transaction, or none come any more."""
+        """Record that the service sent an event, which the homeserver must return in a transaction."""
         if self._echo_due is None:
             self._echo_due = asyncio.get_running_loop().time() + _ECHO_S
 
     def heard(self) -> None:
-        """Events came in: by a transaction, or by a sweep, so it does not prove that pings arrive."""
+        """Record that events arrived, in a transaction or by a sweep; a sweep does not prove that pings arrive."""
         self._echo_due = None
 
     async def run(self) -> None:
-        """Find a homeserver that was lost, and one that has fallen silent; until cancelled."""
+        """Probe the homeserver, wait for it when it is lost, and ping it when transactions are overdue; until cancelled."""
         while True:
             try:
                 async with asyncio.timeout(_PULSE_S):
@@ -152,7 +155,7 @@ class HomeserverMonitor:
             self._is_accepted()
 
     def _is_refused(self, error: HomeserverRefused) -> None:
-        # Synapse checks a token that it is given even where none is needed.
+        # Synapse checks a token even on endpoints that need none.
         if error.status != 401:
             log.debug("no_versions", error=str(error))
         elif self.refusal is None:
@@ -183,7 +186,14 @@ class HomeserverMonitor:
             listener()
 
     async def ask_for_delivery(self) -> bool:
-        """Have the homeserver deliver what it holds back; False when it cannot reach us. Raises HomeserverUnavailable."""
+        """Ping, so that the homeserver delivers the transactions that wait for a retry.
+
+        Returns:
+            False if the homeserver cannot reach the service.
+
+        Raises:
+            HomeserverUnavailable: the request to the homeserver got no response.
+        """
         try:
             async with asyncio.timeout(_PING_S):
                 await self._homeserver.ping(self._appservice_id)
@@ -199,7 +209,7 @@ class HomeserverMonitor:
         return True
 
     async def _is_unreached(self, error: HomeserverRefused) -> None:
-        """A ping did not arrive, or was refused by ourselves; the next one follows after ``_ECHO_S``."""
+        """Record a ping that did not arrive, or that this service refused; the next one follows after ``_ECHO_S``."""
         self._ping_due = asyncio.get_running_loop().time() + _ECHO_S
         if error.status == 401:
             self._is_refused(error)
@@ -213,7 +223,7 @@ class HomeserverMonitor:
             self.unreached = what
 
     async def _ping_problem(self, error: HomeserverRefused) -> tuple[str, str]:
-        """Return what a failed ping says of Synapse, for ``/readyz``, and what to do about it."""
+        """Return what a failed ping means, as text for ``/readyz``, and the advice for the log."""
         if is_token_wrong(error):
             return "has another hs_token", _OTHER_REGISTRATION
         match error.errcode:
@@ -242,7 +252,7 @@ class HomeserverMonitor:
                     logged_help = help_
                     log.warning("homeserver_lost", reason=self.reason, help=help_)
             except HomeserverRefused as error:
-                # It answers, so it is there; that it cannot reach us is for the log, and no reason to hold back messages.
+                # The homeserver responds, so it is up. That it cannot reach the service is logged, and delays no messages.
                 await self._is_unreached(error)
                 return
             else:
@@ -253,5 +263,5 @@ class HomeserverMonitor:
 
 
 def is_token_wrong(error: HomeserverRefused) -> bool:
-    """Whether a ping failed because it reached this service with another ``hs_token`` than the one configured."""
+    """Return whether a ping failed because it reached this service with another ``hs_token`` than the configured one."""
     return error.errcode == "M_BAD_STATUS" and re.search(r"\b40[13]\b", error.message) is not None

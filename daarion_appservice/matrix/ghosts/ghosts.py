@@ -1,8 +1,8 @@
-"""Our users on the homeserver, kept as they should be: registered, named, pictured, and joined where they belong.
+"""Registration of ghosts, their profiles and their room memberships.
 
-What the homeserver holds of each is remembered in the table ``ghosts`` and what room it is in in ``members``, so a restart with
-a thousand agents asks for nothing that is so already. When the homeserver turns out to know less (it was set up anew), what
-we remember of that user is dropped and done again.
+The table ``ghosts`` stores what the homeserver has of each ghost, and the table ``members`` stores its rooms, so that a restart
+with a thousand agents sends no request for what is already done. When the homeserver does not know a ghost any more (its
+database was recreated), the stored record is deleted and the ghost is registered again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..client.membership_events import restriction_after
 from ..client.refusals import ACCOUNT_TAKEN, may_answer_later
 
 PUT_OUT: Final = "DAARION_PUT_OUT"
-"""The code of our own refusal to have a ghost join where a moderator put it out."""
+"""The errcode with which this service itself refuses to join a ghost to a room that a moderator kicked or banned it from."""
 _NOT_REGISTERED: Final = "Application service has not registered this user"
 _MAX_PICTURE_BYTES: Final = 10 * 1024 * 1024
 
@@ -41,7 +41,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How a ghost should look. ``avatar`` is an ``mxc://`` address, a path, empty for none, or None for the one it has."""
+    """The profile that a ghost should have.
+
+    ``avatar`` is an ``mxc://`` URI or the path of a file; an empty string removes the avatar, and None leaves it unchanged.
+    """
 
     display_name: str
     avatar: str | None = None
@@ -52,6 +55,8 @@ def profile_of(agent: Agent) -> Profile:
 
 
 class Ghosts:
+    """The ghosts of the city: which are registered, with which profile, and in which rooms."""
+
     def __init__(
         self,
         homeserver: Homeserver,
@@ -73,7 +78,7 @@ class Ghosts:
         self._profiles_refused = False
 
     async def load(self) -> None:
-        """Remember what the homeserver held of each ghost when we last ran."""
+        """Load the stored records of all ghosts from the database."""
         async with self._database.reading() as tx:
             self._known = {ghost.user_id: ghost for ghost in await tx.ghosts.all()}
 
@@ -88,29 +93,34 @@ class Ghosts:
         return ghost is not None and ghost.has_device
 
     def status_text(self, user: UserId) -> str | None:
-        """What stands as status in the profile."""
+        """Return the status text in the ghost's profile."""
         ghost = self._known.get(user)
         return ghost.status_text if ghost else None
 
     async def shows_text(self, user: UserId, text: str | None) -> None:
-        """Remember what stands as status in the profile now."""
+        """Store the status text that the ghost's profile has now."""
         async with self._locks[user]:
             if ghost := self._known.get(user):
                 await self._remember(replace(ghost, status_text=text))
 
     def role_field(self, user: UserId) -> str | None:
-        """What stands in the profile of what the agent is, as JSON."""
+        """Return the role field of the agent's profile, as JSON."""
         ghost = self._known.get(user)
         return ghost.role_field if ghost else None
 
     async def shows_role(self, user: UserId, text: str | None) -> None:
-        """Remember what stands there now."""
+        """Store the role field that the agent's profile has now, as JSON."""
         async with self._locks[user]:
             if ghost := self._known.get(user):
                 await self._remember(replace(ghost, role_field=text))
 
     async def ensure(self, user: UserId, profile: Profile) -> None:
-        """Have ``user`` registered and looking like ``profile``. Costs nothing when it is so already."""
+        """Register ``user`` and set its profile; send no request if both are already done.
+
+        Raises:
+            HomeserverUnavailable: the homeserver did not respond.
+            HomeserverRefused: the homeserver refused, or the user id is the account of a person.
+        """
         async with self._locks[user]:
             ghost = self._known.get(user)
             if ghost is None:
@@ -126,7 +136,7 @@ class Ghosts:
                 await self._look_like(await self._remember(Ghost(user)), profile)
 
     async def ensure_registered(self, user: UserId) -> None:
-        """Have ``user`` registered, whatever it looks like. Raises HomeserverRefused for a person's account of that name."""
+        """Register ``user`` without setting its profile. Raises HomeserverRefused if the user id is the account of a person."""
         async with self._locks[user]:
             if user not in self._known:
                 await self._register(user)
@@ -134,8 +144,8 @@ class Ghosts:
     async def _register(self, user: UserId) -> None:
         if await self._homeserver.register(user):
             return
-        # A person may have had this name before our namespace was registered, and Synapse lets us act as them all the same.
-        # Nobody ever signs in as a ghost, so sessions tell the two apart.
+        # A person may have registered this user id before the namespace existed, and Synapse lets the service act as that user.
+        # No client signs in as a ghost, so that a device other than CITY_DEVICE marks the account of a person.
         foreign = [device for device in await self._homeserver.devices(user) if device != CITY_DEVICE]
         if foreign:
             setting = ", or set appservice.bot to another name" if user == self._identities.bot else ""
@@ -147,7 +157,7 @@ class Ghosts:
             )
 
     async def ensure_device(self, user: UserId) -> None:
-        """Give a ghost its device, if this homeserver lets us: then it remembers our transaction ids for a day."""
+        """Create a ghost's device, if the homeserver allows it; Synapse then stores transaction ids for a day."""
         async with self._locks[user]:
             ghost = self._known.get(user)
             if ghost is None or ghost.has_device or self._devices_refused:
@@ -168,15 +178,19 @@ class Ghosts:
             await self._remember(replace(ghost, has_device=True))
 
     def is_in(self, user: UserId, room: Room) -> bool:
-        """Whether a ghost is a member of a room, as far as we know."""
+        """Return whether a ghost is a member of a room, according to the city's records."""
         subject = self._identities.subject(user)
         return subject is not None and self._online_members.is_member(room.id, subject)
 
     async def ensure_joined(self, user: UserId, room: Room, *, invite: bool = False, anew: bool = False) -> None:
-        """Have a ghost in a city room; by invitation, if the room wants one, only where the city itself wants it there.
+        """Join a ghost to a city room.
 
-        ``anew`` asks the homeserver though the ghost counts as being there. Raises HomeserverRefused, also for a ghost that
-        somebody put out of the room.
+        Args:
+            invite: let the bot invite the ghost if the room requires it; only for ghosts that the city places in the room.
+            anew: send the join even if the ghost is recorded as a member.
+
+        Raises:
+            HomeserverRefused: the homeserver refused, or a moderator kicked or banned the ghost (errcode ``PUT_OUT``).
         """
         assert room.matrix_room_id is not None
         if self.is_in(user, room) and not anew:
@@ -193,7 +207,7 @@ class Ghosts:
         publish_all(self._publish, happened)
 
     async def join(self, user: UserId, room: MatrixRoomId) -> None:
-        """Have one of our users where the city wants it, by invitation if that is needed."""
+        """Join a user of the service to a Matrix room; the bot invites it if the room requires an invitation."""
         try:
             await self._homeserver.join(room, as_user=user)
         except HomeserverRefused as error:
@@ -203,9 +217,10 @@ class Ghosts:
             await self._homeserver.join(room, as_user=user)
 
     async def is_kept_out(self, user: UserId, room: Room) -> bool:
-        """Whether a ghost that was refused would be refused again: it is there and may not, or somebody put it out.
+        """Return whether a refused request of a ghost would be refused again.
 
-        The latter is written down, as the event would be that says so: it may never have reached us, or is on its way.
+        This is so if the ghost is joined and lacks the permission, or if a moderator kicked or banned it. The latter is stored as
+        a restriction, as the membership event would be: that event may be on its way, or may never arrive.
         """
         assert room.matrix_room_id is not None
         try:
@@ -224,7 +239,7 @@ class Ghosts:
             if stands is None or stands.kind is RestrictionKind.INVITED:
                 return False
             if stands.kind is RestrictionKind.KICKED and await tx.outbox.moving(room.id, [user]):
-                return True  # it was known, and they have asked to come in again since
+                return True  # The kick is stored already, and the ghost's inhabitant has asked to join again since.
             await tx.restrictions.put(room.id, user, stands, now_ms=time_ms(event))
             happened = await self._members.removed(tx, room.id, user)
         publish_all(self._publish, happened)
@@ -235,7 +250,7 @@ class Ghosts:
             await self.join(user, matrix_room)
         except HomeserverRefused as error:
             if error.status == 403 and not is_unregistered(error):
-                # A ban that we do not know of would have us try for ever.
+                # Without a stored restriction, an unknown ban would be retried for ever.
                 await self.is_kept_out(user, room)
             raise
 
@@ -246,13 +261,13 @@ class Ghosts:
             raise HomeserverRefused(403, PUT_OUT, f"{user} was put out of the room {room.slug} ({stands.kind})")
 
     async def not_joined(self, user: UserId, room: Room) -> None:
-        """A ghost turned out not to be in a room that we thought it was in."""
+        """Record that a ghost is not a member of a room, contrary to the city's records."""
         async with self._database.transaction() as tx:
             happened = await self._members.leave(tx, room.id, [user])
         publish_all(self._publish, happened)
 
     async def forget(self, user: UserId) -> None:
-        """The homeserver does not know this user after all."""
+        """Delete the record of a ghost that the homeserver does not know."""
         self._known.pop(user, None)
         async with self._database.transaction() as tx:
             await tx.ghosts.forget(user)
@@ -268,7 +283,7 @@ class Ghosts:
             await self._remember(replace(ghost, avatar_source=None, avatar_mxc=None))
 
     async def _unless_forbidden(self, change: Awaitable[None]) -> None:
-        """A homeserver may let nobody change names and pictures; ghosts do without then, and work all the same."""
+        """Await a profile change; log once, and continue, if the homeserver forbids users to change names and avatars."""
         try:
             await change
         except HomeserverRefused as error:
@@ -309,7 +324,7 @@ def is_unregistered(error: HomeserverRefused) -> bool:
 
 
 def _read_picture(avatar: str) -> tuple[str | None, bytes | None]:
-    """What tells whether a picture is another one than before, and the picture itself if it must be uploaded."""
+    """Return a value that identifies the picture's content, and the bytes of the picture if it has to be uploaded."""
     if avatar.startswith("mxc://"):
         return avatar, None
     path = Path(avatar)

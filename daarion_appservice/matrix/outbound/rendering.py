@@ -1,4 +1,4 @@
-"""What a row of the outbox becomes on Matrix, and what follows when it has arrived or was given up."""
+"""Rendering of outbox entries as Matrix events, and the changes in the city once an entry is sent or given up."""
 
 from __future__ import annotations
 
@@ -18,28 +18,30 @@ from ..client.message_content import edit_content, message_content, reaction_con
 
 @dataclass(frozen=True, slots=True)
 class OutgoingEvent:
-    """One event to send, or to redact."""
+    """One event to send or redact, or one join or leave."""
 
     sender: Author | None
-    """None: the bot."""
+    """The author of the event; None for the bot."""
     at_ms: int
     event_type: str = ""
     content: dict[str, Any] = field(default_factory=dict)
     redacts: EventId | None = None
     edits_by: UserId | None = None
-    """Of a redaction: whose edits of that event say what it says, and go with it."""
+    """For a redaction, the user whose edits of the event are redacted as well."""
     move: OutboxKind | None = None
-    """JOIN or LEAVE: it is no event to send, but the sender itself who comes or goes."""
+    """JOIN or LEAVE if the sender joins or leaves instead of sending an event."""
 
 
 class OutboxRenderer:
+    """Renders outbox entries, and records the results of their delivery."""
+
     def __init__(self, messages: Messages, members: MemberLog, identities: Identities) -> None:
         self._messages = messages
         self._members = members
         self._identities = identities
 
     async def write(self, tx: Transaction, row: OutboxRow) -> OutgoingEvent | None:
-        """None when there is nothing left to tell, or nobody on Matrix knows what it is about."""
+        """Return the event of an entry; None if there is nothing to send any more, or the event it refers to is not on Matrix."""
         message = await _message_of(tx, row)
         if message is None:
             return await self._move(tx, row, row.user_id) if row.user_id is not None else None
@@ -57,11 +59,18 @@ class OutboxRenderer:
         return None
 
     async def arrived(self, tx: Transaction, row: OutboxRow, event_id: EventId | None) -> list[CityEvent]:
-        """Matrix has it; returns what to publish once that is committed."""
+        """Record that an entry is sent.
+
+        Args:
+            event_id: the id of the event; None for a join or leave.
+
+        Returns:
+            The events to publish after the commit.
+        """
         if event_id is None:
             return []
         if row.kind is OutboxKind.MESSAGE:
-            # Held, so that its deletion in the same moment is not overlooked.
+            # The lock prevents a concurrent deletion from being missed.
             await tx.rooms.hold_any(row.room_id)
             message = await _message_of(tx, row)
             if message is None or message.matrix_event_id is not None:
@@ -79,22 +88,29 @@ class OutboxRenderer:
     async def put_away(
         self, tx: Transaction, row: OutboxRow, error: DeliveryError = DeliveryError.REFUSED
     ) -> list[CityEvent]:
-        """There is nothing to tell any more, of a message because of ``error``; returns what to publish after the commit."""
+        """Record that an entry needs no event; a message becomes failed with ``error``.
+
+        Returns:
+            The events to publish after the commit.
+        """
         if row.kind is OutboxKind.UNREACT and row.reaction_id is not None:
             await tx.reactions.drop(row.reaction_id)
-        # A message that is not sent must not stay pending.
+        # A message that is never sent must not stay pending.
         return await self.given_up(tx, row, error) if row.kind is OutboxKind.MESSAGE else []
 
     async def given_up(self, tx: Transaction, row: OutboxRow, error: DeliveryError) -> list[CityEvent]:
-        """Matrix will not take it; returns what to publish once that is committed.
+        """Record that Matrix refuses an entry; a message becomes failed with ``error``.
 
-        An edit or a reaction that Matrix refuses stays as it is in the city: it is in its history already.
+        A refused edit or reaction stays unchanged in the city, because it is part of the room's history already.
+
+        Returns:
+            The events to publish after the commit.
         """
         await tx.rooms.hold_any(row.room_id)
         if row.kind is OutboxKind.JOIN and row.user_id is not None:
             return await self._members.removed(tx, row.room_id, row.user_id)
         message = await _message_of(tx, row)
-        # What came back as an event has arrived, whatever the homeserver answered.
+        # A message that came back as an event is sent, whatever the response to the request was.
         if row.kind is not OutboxKind.MESSAGE or message is None or message.matrix_event_id is not None:
             return []
         return [await self._messages.given_up(tx, message, error)]
@@ -118,7 +134,7 @@ class OutboxRenderer:
         original = message.matrix_event_id
         if original is None or message.deleted:
             return None
-        # What this edit said, not the newest: when that is taken back on Matrix, this is what is left there, too.
+        # Send the content of this revision, not of the newest: it remains on Matrix if the newest edit is redacted there.
         if revision := await tx.revisions.get(row.txn_id):
             said = revision.content
             message = replace(
@@ -147,13 +163,13 @@ class OutboxRenderer:
             return None
         if row.kind is OutboxKind.UNREACT:
             return _redaction(reaction.author, reaction.matrix_event_id, reaction.at_ms)
-        # Sent even when it was taken back meanwhile: it may have been sent before, and only its event's id is missing.
+        # A removed reaction is sent all the same: an earlier attempt may have sent it, and the redaction needs the event id.
         content = reaction_content(message.matrix_event_id, reaction)
         return OutgoingEvent(reaction.author, reaction.at_ms, "m.reaction", content)
 
 
 async def _is_private(tx: Transaction, message: Message) -> bool:
-    """Whether it is said in a direct chat with one person alone."""
+    """Return whether a message belongs to a direct chat of one person and one agent alone."""
     room = await tx.rooms.get(message.room_id)
     return room is not None and room.agent is not None and not room.in_company
 

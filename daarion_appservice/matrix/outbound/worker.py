@@ -1,8 +1,8 @@
-"""The city's outbox → the homeserver: in order within a room, each message once, as the ghost of its author.
+"""The outbound worker: sends the outbox to the homeserver, in order within each room, each entry once, as its author's ghost.
 
-Every room with something to send has a lane, a task that sends its letters one after the other; lanes do not wait for each
-other. While the homeserver is away all wait. A letter is tried again when that can help and given up when it cannot, so
-that one that Matrix will never take does not hold up its room.
+Each room with waiting entries has a lane, a task that sends the entries one after the other; lanes are independent of each
+other. All lanes wait while the homeserver is down. The worker retries an entry when a retry can help and gives it up otherwise,
+so that an entry that Matrix never accepts does not block its room.
 """
 
 from __future__ import annotations
@@ -34,23 +34,25 @@ from .rendering import OutboxRenderer, OutgoingEvent
 
 MAX_ATTEMPTS: Final = 8
 _RETRY_MS: Final = 500
-"""At once, then after this long, and about doubled each time: what Matrix will not take is given up after a minute.
-While the homeserver takes nothing at all no try is counted."""
+"""The base of the retry delays: the first retry is immediate, the second comes after this delay, and each further one after
+about twice the previous delay, so that a refused entry is given up after a minute. Attempts during an outage do not count."""
 _BATCH: Final = 200
 _UNLINKED_RETRY_MS: Final = 1_000
 _AWAY_RETRY_MS: Final = 1_000
-"""While the homeserver counts as gone, nothing is tried anyway."""
+"""The delay after an entry that got no response; while the homeserver counts as lost, lanes wait in any case."""
 _REFUSED_RETRY_MS: Final = 10_000
 _LIMITED_RETRY_MS: Final = 1_000
-"""At least so long after a 429, which `rate_limited: false` keeps away, or as long as the homeserver says."""
+"""The minimum delay after a 429 response, which `rate_limited: false` in the registration prevents."""
 _DATABASE_RETRY_S: Final = 1.0
 _LONGEST_WAIT_MS: Final = 2_000
-"""How often to look even if nobody said that there is something: another process may have stored it, and could not say so."""
+"""The maximum time between two reads of the outbox: another process may have stored an entry and failed to signal it."""
 
 log = structlog.get_logger()
 
 
 class OutboundWorker:
+    """Delivers outbox entries, and records each as sent or given up."""
+
     def __init__(
         self,
         database: Database,
@@ -81,19 +83,19 @@ class OutboundWorker:
         self._busy: set[RoomId] = set()
         self._held: dict[RoomId, int] = {}
         self._mended: set[int] = set()
-        """Letters whose sender was registered or joined anew because of a refusal."""
+        """The ids of entries whose sender was registered or joined again because of a refusal."""
 
     def wake(self) -> None:
-        """There is something to send. Rooms that wait for something go on waiting."""
+        """Read the outbox soon; rooms that wait for a retry keep waiting."""
         self._wake.set()
 
     def resume(self) -> None:
-        """A reason to wait may be gone: see whether it is."""
+        """Retry all waiting rooms now, because the reason for their delay may be gone."""
         self._held.clear()
         self._wake.set()
 
     async def run(self) -> None:
-        """Send what waits, until cancelled. Can be run again."""
+        """Send the entries of the outbox until cancelled. The method can be called again later."""
         async with asyncio.TaskGroup() as lanes:
             while True:
                 self._wake.clear()
@@ -107,10 +109,10 @@ class OutboundWorker:
                 await self._sleep()
 
     async def _open_lanes(self, lanes: asyncio.TaskGroup) -> None:
-        """A lane for every room that has something to send, unless it has one already or waits for something."""
+        """Start a lane for each room that has waiting entries, no lane yet, and no retry delay."""
         now_ms = self._now_ms()
         self._held = {room: until_ms for room, until_ms in self._held.items() if until_ms > now_ms}
-        # Again and again: the first rows may all be of one room, and others must not wait for its end.
+        # Repeat the query: the first batch may contain one room only, and other rooms must not wait until that room is done.
         while rows := await self._waiting():
             rows.sort(key=lambda row: (row.room_id, row.id))
             for room, waiting in groupby(rows, key=lambda row: row.room_id):
@@ -138,14 +140,14 @@ class OutboundWorker:
                     self._held[room] = retry_at_ms
                     return
         except HomeserverUnavailable as error:
-            # While it was asked why it had refused a letter.
+            # The request that examines a refusal got no response.
             self._monitor.lost(error)
             self._held[room] = self._now_ms() + _AWAY_RETRY_MS
         except (SQLAlchemyError, OSError) as error:
             log.error("outbox_unavailable", error=str(error), help="the database does not answer; trying again")
             self._held[room] = self._now_ms() + int(_DATABASE_RETRY_S * 1000)
         except Exception:
-            # Whatever it is, the other rooms go on; this one is tried again, and the log says what is the matter.
+            # An unexpected error delays this room only.
             log.exception("room_delivery_failed", room=room)
             self._held[room] = self._now_ms() + _REFUSED_RETRY_MS
         finally:
@@ -153,7 +155,7 @@ class OutboundWorker:
             self._wake.set()
 
     async def _deliver(self, row: OutboxRow) -> int | None:
-        """Get one letter across, or give it up; returns when to try again if neither could be done now."""
+        """Send one entry or give it up; return the time of the next attempt (ms since 1970) if neither is possible now."""
         await self._monitor.wait_up()
         if row.retry_at_ms > self._now_ms():
             return row.retry_at_ms
@@ -184,7 +186,7 @@ class OutboundWorker:
         return None
 
     async def _send(self, letter: OutgoingEvent, room: Room, row: OutboxRow) -> EventId | None:
-        """The event that it became; None for somebody who came or went."""
+        """Send the event and return its id; None for a join or leave, which has none."""
         assert room.matrix_room_id is not None
         user = self._user(letter)
         if letter.move is OutboxKind.LEAVE:
@@ -211,7 +213,7 @@ class OutboundWorker:
     async def _redact(self, letter: OutgoingEvent, event: EventId, room: Room, row: OutboxRow) -> EventId:
         assert room.matrix_room_id is not None
         user = self._user(letter)
-        # Whoever left, or was put out, does not come back for this; nor must it stay because they may not.
+        # A ghost that left, or was kicked or banned, does not join for a redaction: the bot redacts the event instead.
         is_in = room.agent is not None or self._ghosts.is_in(user, room)
         keeper = self._identities.service_user(room)
         if not is_in or row.id in self._mended:
@@ -220,7 +222,7 @@ class OutboundWorker:
             self._homeserver.redact, room.matrix_room_id, as_user=user, with_device=self._ghosts.has_device(user)
         )
         if letter.edits_by is not None:
-            # They are events of their own; first, because nobody finds them once what they are of is gone.
+            # Edits are separate events. Redact them first: no query finds the edits of a redacted event.
             for edit in await self._homeserver.edits(room.matrix_room_id, event, by=letter.edits_by, as_user=keeper):
                 await redact(edit, f"{row.txn_id}{edit}")
         return await redact(event, row.txn_id)
@@ -229,17 +231,20 @@ class OutboundWorker:
         return self._identities.bot if letter.sender is None else self._identities.author(letter.sender)
 
     async def _bring(self, user: UserId, sender: Author, room: Room, *, anew: bool = False) -> None:
-        """Have somebody's ghost there, and in the room; citizens where Matrix lets them in, agents also where they live."""
+        """Register the author's ghost and join it to the room; the bot invites agents to rooms that they belong to."""
         was_known = self._ghosts.is_known(user)
         await self._ghosts.ensure(user, self._profile(sender))
         await self._ghosts.ensure_device(user)
-        if room.agent is None:  # to a chat an agent comes when it is invited
+        if room.agent is None:  # An agent joins a direct chat on invitation only.
             await self._ghosts.ensure_joined(user, room, invite=self._agents.lives_in(sender, room), anew=anew)
         if not was_known:
             self._on_new_ghost(user)
 
     def _profile(self, author: Author) -> Profile:
-        """An agent looks like the registry says now, not as it did when it wrote; its picture is housekeeping's."""
+        """Return the profile of an author; an agent's display name is the current one of the registry.
+
+        The reconciler sets the avatars of agents.
+        """
         agent = self._agents.get(AgentSlug(author.id)) if author.kind is AuthorKind.AGENT else None
         return Profile(agent.display_name if agent else author.display_name)
 
@@ -252,7 +257,7 @@ class OutboundWorker:
         if _is_so_already(letter, error):
             await self._settle(row)
             return None
-        # Registering and joining anew mends most of these; once is enough to know.
+        # Registering or joining the ghost again resolves most of these refusals; a second attempt would not help.
         is_mendable = error.status == 403 or error.errcode == UNKNOWN_DEVICE
         if is_mendable and row.id not in self._mended and await self._mend(letter, user, room, error):
             self._mended.add(row.id)
@@ -260,7 +265,7 @@ class OutboundWorker:
         return await self._count(row, error, retry=False)
 
     async def _is_not_to_blame(self, room: Room, error: HomeserverRefused) -> int:
-        """For how many milliseconds to wait, where no letter could be sent; otherwise 0."""
+        """Return the delay (ms) for a refusal that concerns the service or the whole room, or 0 if it concerns this entry."""
         if error.status == 401:
             log.error("token_refused", error=str(error), help="see `daarion-appservice registration check`")
             return _REFUSED_RETRY_MS
@@ -269,7 +274,7 @@ class OutboundWorker:
         return _UNLINKED_RETRY_MS if error.status == 403 and await self._is_apart(room) else 0
 
     async def _is_apart(self, room: Room) -> bool:
-        """Whether the bot is out of the room, or the room was replaced: that is being seen to elsewhere."""
+        """Return whether the bot is not in the room, or the room was replaced; the reconciler corrects both."""
         assert room.matrix_room_id is not None
         if room.agent is not None:
             return False
@@ -282,9 +287,9 @@ class OutboundWorker:
         return bool(text(tombstone, "replacement_room"))
 
     async def _mend(self, letter: OutgoingEvent, user: UserId, room: Room, error: HomeserverRefused) -> bool:
-        """Whether trying once more may help, and what there is to do before."""
+        """Remove the cause of a refusal, and return whether another attempt may succeed."""
         if error.errcode == UNKNOWN_DEVICE:
-            # An admin deleted the device, or deactivated the user, who then has lost name, picture and rooms as well.
+            # An admin deleted the device, or deactivated the user, which also removes its display name, avatar and memberships.
             for each in {user, self._identities.service_user(room)}:
                 await self._ghosts.forget(each)
             return True
@@ -293,7 +298,7 @@ class OutboundWorker:
         if is_unregistered(error):
             await self._ghosts.forget(user)
         elif room.agent is not None:
-            return False  # it comes to a chat when it is invited, and not for this
+            return False  # An agent joins a direct chat on invitation only.
         elif letter.redacts is not None:
             return True
         elif letter.move is OutboxKind.JOIN or await self._ghosts.is_kept_out(user, room):
@@ -302,7 +307,7 @@ class OutboundWorker:
         return True
 
     async def _try_again(self, row: OutboxRow, room: Room, error: HomeserverError) -> int | None:
-        """Something went wrong that is not the letter's fault, unless everything else works and it goes wrong each time."""
+        """Handle an error that the entry did not cause, unless it recurs while other requests for the room succeed."""
         try:
             assert room.matrix_room_id is not None
             await self._homeserver.joined_members(room.matrix_room_id, as_user=self._identities.service_user(room))
@@ -313,13 +318,13 @@ class OutboundWorker:
         return await self._count(row, error, retry=True)
 
     async def _count(self, row: OutboxRow, error: HomeserverError, *, retry: bool) -> int | None:
-        """One try more that failed; returns when the next is due, or None when there will be none."""
+        """Record a failed attempt; return the time of the next one (ms since 1970), or None if the entry is given up."""
         attempts = row.attempts + 1
         retry_at_ms = (
             self._now_ms() + _RETRY_MS * (2 ** (attempts - 1) - 1) if retry and attempts < MAX_ATTEMPTS else None
         )
         async with self._database.transaction() as tx:
-            # The room first: whoever writes there holds it, and then adds to the outbox or takes from it.
+            # Lock the room first: every writer of a room locks it before it changes the outbox.
             happened = await self._letters.given_up(tx, row, delivery_error(error)) if retry_at_ms is None else []
             await tx.outbox.failed(row.id, str(error), retry_at_ms=retry_at_ms)
         publish_all(self._publish, happened)
@@ -336,12 +341,12 @@ class OutboundWorker:
         return retry_at_ms
 
     async def _drop(self, row: OutboxRow, letter: OutgoingEvent | None, error: DeliveryError) -> int | None:
-        """End a letter that has nothing to tell, or may not be sent; return when to try again if it has something by now."""
+        """Remove an entry that has no event, or must not be sent; return the time of a retry if it has an event by now."""
         if letter is not None or row.kind not in DELETIONS:
             await self._settle(row, error)
             return None
         async with self._database.transaction() as tx:
-            # The echo of the message holds its room, too, and adds no other deletion while this one waits.
+            # The handler of the message's own event locks the room as well, and adds no second deletion while this one waits.
             await tx.rooms.hold_any(row.room_id)
             if await self._letters.write(tx, row) is not None:
                 return self._now_ms()
@@ -357,7 +362,7 @@ class OutboundWorker:
 
 
 def _why_not_said(letter: OutgoingEvent | None, room: Room | None) -> DeliveryError | None:
-    """In a chat that is over, where nobody says or hears anything; or an answer of Second Me that others would hear by now."""
+    """Return why an event must not be sent: its direct chat is archived, or it is a reply of Second Me and others can read it."""
     if letter is None or room is None or room.agent is None:
         return None
     is_notice = letter.content.get("msgtype") == "m.notice"
@@ -368,7 +373,7 @@ def _why_not_said(letter: OutgoingEvent | None, room: Room | None) -> DeliveryEr
 
 
 def _is_so_already(letter: OutgoingEvent, error: HomeserverRefused) -> bool:
-    """Whether it is there already, or not there any more, which is all that was wanted; whoever is not there need not go."""
+    """Return whether the refusal means that the goal is reached: the reaction exists, the event or the membership does not."""
     return (
         error.errcode == "M_DUPLICATE_ANNOTATION"
         or (letter.redacts is not None and error.status == 404)

@@ -1,10 +1,10 @@
-"""The presence and typing of people on Matrix, seen with the eyes of one ghost.
+"""The observer: receives the presence and typing of Matrix users with the ``/sync`` of one service user.
 
-``@city_observer`` has joined every room of the city and long-polls ``/sync`` with a filter that lets only presence and typing
-through: nothing else ends a poll early (measured: messages, receipts, joins and profiles do not). That costs the homeserver
-one reader, and comes as a whole after every outage; presence that is sent with transactions is lost while we are away, and
-comes back for our own ghosts too, which is quadratic (measured: a change of 1,000 ghosts made a million events; here a
-thousand).
+``@city_observer`` is joined to every room of the city and long-polls ``/sync`` with a filter for presence and typing. Nothing
+else ends a poll early (measured: messages, receipts, joins and profile changes do not). The homeserver serves one reader, and
+an initial sync returns the complete state after every outage. Presence in transactions (MSC2409) is lost while the service is
+down, and also contains the service's own ghosts, which is quadratic (measured: a change of 1,000 ghosts caused a million events;
+with the observer, a thousand).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .user_presence import UserPresence
 
 _POLL_MS: Final = 25_000
 _LATE_S: Final = 10.0
-"""How much longer a poll may take; then nothing comes of it any more."""
+"""How much longer than ``_POLL_MS`` a poll may take before it is cancelled as hanging."""
 _AWAY_PAUSE_S: Final = 1.0
 _REFUSED_PAUSE_S: Final = 10.0
 _NOT_SEEN: Final = frozenset({403, 404})
@@ -55,6 +55,8 @@ log = structlog.get_logger()
 
 
 class Observer:
+    """Joins the observer to the rooms of the city, and polls ``/sync`` for presence and typing."""
+
     def __init__(
         self,
         homeserver: Homeserver,
@@ -78,13 +80,18 @@ class Observer:
         self._joined: set[MatrixRoomId] | None = None
         self._refused: set[MatrixRoomId] = set()
         self._rooms: dict[MatrixRoomId, RoomId] = {}
-        """The rooms that are looked on, and which of the city's each is."""
+        """The observed Matrix rooms, with the city room of each."""
         self._attends = asyncio.Event()
-        # A poll may hang in a connection that leads nowhere any more.
+        # The pending poll may hang on a dead connection after an outage.
         monitor.on_return(observer_coverage.lose)
 
     async def attend(self, rooms: Mapping[MatrixRoomId, RoomId]) -> None:
-        """Be in these rooms: whoever is in one of them is seen. Asks only for what is not so already."""
+        """Join the observer to the rooms that it has not joined yet, and observe exactly these rooms.
+
+        Raises:
+            HomeserverUnavailable: the homeserver did not respond.
+            HomeserverRefused: the homeserver refused to register the observer or to list its rooms.
+        """
         try:
             await self._join(rooms)
         except HomeserverRefused as error:
@@ -98,7 +105,7 @@ class Observer:
         self._attends.set()
 
     async def _forget(self) -> None:
-        """The homeserver was set up anew, and knows nothing of us."""
+        """Delete the observer's records, because the homeserver's database was recreated."""
         await self._ghosts.forget(self._user)
         self._joined = None
         self._refused.clear()
@@ -124,7 +131,7 @@ class Observer:
         return True
 
     async def run(self) -> None:
-        """Look on, until cancelled. Can be run again: what was known of the rooms then is asked anew."""
+        """Observe until cancelled. The method can be called again; it then queries the joined rooms again."""
         self._joined = None
         self._refused.clear()
         self._attends.clear()
@@ -141,7 +148,7 @@ class Observer:
         since: str | None = None
         while True:
             if not self._monitor.is_up:
-                # Another request may have found that out while a poll of ours was answered.
+                # Another request may have found the homeserver lost while a poll was answered.
                 self._lose()
                 await self._monitor.wait_up()
             absences = self._monitor.absences
@@ -162,7 +169,7 @@ class Observer:
                 since = None
 
     async def _look_away(self, pause_s: float) -> None:
-        """What happens meanwhile is not told by halves: everybody's state is taken anew."""
+        """Pause, and start with an initial sync afterwards, so that no change is missed."""
         self._lose()
         await asyncio.sleep(pause_s)
 
@@ -214,7 +221,7 @@ class Observer:
                 await asyncio.sleep(_AWAY_PAUSE_S)
             except HomeserverRefused as error:
                 log.debug("presence_refused", user=user, error=str(error))
-                # A refusal that concerns this user alone must not hold up the others.
+                # A refusal that concerns this user alone must not delay the others.
                 if is_unregistered(error) or may_answer_later(error):
                     self._observer_coverage.put_back()
                     await asyncio.sleep(_REFUSED_PAUSE_S)
@@ -224,7 +231,7 @@ class Observer:
                 self._observer_coverage.settled()
 
     async def _ask(self, user: UserId) -> JSON:
-        """As the observer: whom it does not see any more is offline to the city."""
+        """Request a user's presence as the observer; a user whose presence it may not read counts as offline."""
         try:
             return await self._homeserver.presence(user, as_user=self._user)
         except HomeserverRefused as error:

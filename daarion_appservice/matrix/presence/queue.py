@@ -1,11 +1,11 @@
-"""What the homeserver should show of whom, and whom to tell it of next. No clock, no I/O.
+"""The presence queue: the desired presence of each ghost, and which ghost to send next. It has no clock and does no I/O.
 
     change in the city ─► wish (newest wins) ─► changed ─────┐
-    told a period ago ────────────────────────► refreshes ───┴─ take ─► being told ─► told | failed: later
+    sent a period ago ────────────────────────► refreshes ───┴─ take ─► in flight ─► told | failed: later
 
-Changes come first; refreshes whose period is over and changes take turns, so that neither starves the other. Nobody stands in a
-queue twice, and nobody is taken while they are being told. While the plan rests (somebody else tells the homeserver) only wishes
-are collected.
+Changes precede refreshes, but overdue refreshes alternate with changes, so that neither starves the other. A ghost is in each
+queue at most once, and is not taken while its request is in flight. While the queue rests, because another process is the
+leader, it only records the desired presence.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from ...city.types import UserId
 from .refreshes import RefreshSchedule
 
 _RETRY_MS: Final = 2_000
-"""How soon somebody is told of again after it did not work."""
+"""The delay before the presence of a ghost is sent again after a failed request."""
 _FORGOTTEN_MS: Final = 120_000
-"""Who went offline longer ago than this while we rested: Synapse has noticed by itself."""
+"""The age after which a change to offline, made while the queue rested, is dropped: Synapse has set the ghost offline itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredPresence:
-    """What the homeserver should show of a ghost."""
+    """The presence that the homeserver should show for a ghost."""
 
     status: Status
     status_msg: str | None
 
     @property
     def text(self) -> str | None:
-        """What should stand in the profile."""
+        """The status text for the ghost's profile; None while the ghost is offline."""
         return None if self.status is Status.OFFLINE else self.status_msg or None
 
 
@@ -41,25 +41,26 @@ GONE: Final = DesiredPresence(Status.OFFLINE, None)
 
 
 class PresenceQueue:
-    """Times are milliseconds since 1970; none goes back."""
+    """The queue of presence updates. Times are milliseconds since 1970 and never decrease between calls."""
 
     def __init__(self, *, period_ms: int) -> None:
         self.refreshes = RefreshSchedule(period_ms=period_ms)
         self.wishes: dict[UserId, DesiredPresence] = {}
-        """Everybody who is not offline, and those whose going offline was not told yet."""
+        """The desired presence of every ghost that is not offline, or whose change to offline is not sent yet."""
         self._changed: OrderedDict[UserId, None] = OrderedDict()
-        """A set that keeps the order in which they changed."""
+        """The ghosts with an unsent change, as an ordered set, earliest change first."""
         self._later: OrderedDict[UserId, int] = OrderedDict()
-        """Who is to be told again because it did not work, and when, the soonest first."""
+        """The ghosts whose request failed, with the time of the next attempt, earliest first."""
         self._being_told: set[UserId] = set()
         self._left: OrderedDict[UserId, int] = OrderedDict()
-        """When who went offline while we rested."""
+        """The ghosts that went offline while the queue rested, with the time, earliest first."""
         self._refresh_has_its_turn = False
         self._rests = True
 
-    # --- what is wished -------------------------------------------------------------------------------
+    # --- desired presence -----------------------------------------------------------------------------
 
     def wish(self, user: UserId, wish: DesiredPresence, now_ms: int) -> None:
+        """Set the desired presence of a ghost, and queue it unless the queue rests."""
         self.wishes[user] = wish
         if not self._rests:
             self._changed.setdefault(user)
@@ -69,12 +70,12 @@ class PresenceQueue:
             self._drop_who_left_long_ago(now_ms)
 
     def tell_again(self, user: UserId) -> None:
-        """The homeserver shows something else of somebody than what it was told, or can be told only now."""
+        """Queue a ghost again: the homeserver shows another presence than the sent one, or accepts the ghost only now."""
         if user in self.wishes and not self._rests:
             self._changed.setdefault(user)
 
     def tell_all(self) -> None:
-        """The homeserver may have forgotten everything."""
+        """Queue every ghost again, because the homeserver may have dropped all presences."""
         if self._rests:
             return
         for user, wish in self.wishes.items():
@@ -84,7 +85,7 @@ class PresenceQueue:
                 self.refreshes.at_once(user)
 
     def begin(self, now_ms: int) -> None:
-        """Tell everybody anew, whatever was told before."""
+        """Stop resting, and queue every ghost, whatever was sent before."""
         self._drop_who_left_long_ago(now_ms)
         for queue in (self._left, self._changed, self._later, self._being_told, self.refreshes):
             queue.clear()
@@ -92,7 +93,7 @@ class PresenceQueue:
         self.tell_all()
 
     def rest(self) -> None:
-        """Only collect wishes from now on."""
+        """Only record the desired presence from now on."""
         self._rests = True
 
     def _drop_who_left_long_ago(self, now_ms: int) -> None:
@@ -101,10 +102,13 @@ class PresenceQueue:
             if self.wishes[user].status is Status.OFFLINE:
                 del self.wishes[user]
 
-    # --- whom to tell of ------------------------------------------------------------------------------
+    # --- the next ghost -------------------------------------------------------------------------------
 
     def take(self, now_ms: int) -> UserId | None:
-        """Whom to tell of next, and what; ends with one of the methods below."""
+        """Take the ghost whose presence is to be sent next, or None if none is due.
+
+        The caller reports the result with ``told``, ``failed``, ``limited`` or ``unknown``.
+        """
         while self._later and next(iter(self._later.values())) <= now_ms:
             self._changed.setdefault(self._later.popitem(last=False)[0])
         self._refresh_has_its_turn = self.refreshes.are_overdue(now_ms) and not self._refresh_has_its_turn
@@ -115,7 +119,7 @@ class PresenceQueue:
         return user
 
     def _take_change(self) -> UserId | None:
-        for user in self._changed:  # at most as many steps as are being told of
+        for user in self._changed:  # At most as many steps as there are requests in flight.
             if user not in self._being_told:
                 del self._changed[user]
                 return user
@@ -123,21 +127,21 @@ class PresenceQueue:
 
     def _take_refresh(self, now_ms: int) -> UserId | None:
         while (user := self.refreshes.take(now_ms)) is not None:
-            if user not in self._being_told:  # whoever is comes back into the queue by that
+            if user not in self._being_told:  # The result of the request in flight queues the ghost again.
                 self._changed.pop(user, None)
                 return user
         return None
 
     @property
     def due_ms(self) -> int | None:
-        """When somebody is to be told of whom ``take`` does not give yet; None when nobody is."""
+        """The earliest time (ms) at which ``take`` returns a refresh or retry that is not due yet; None if there is none."""
         due = (self.refreshes.due_ms, next(iter(self._later.values()), None))
         return min((each for each in due if each is not None), default=None)
 
-    # --- what became of it ----------------------------------------------------------------------------
+    # --- results of requests --------------------------------------------------------------------------
 
     def told(self, user: UserId, wish: DesiredPresence, now_ms: int) -> None:
-        """The homeserver took it."""
+        """Record that the homeserver accepted ``wish`` for a ghost."""
         self._being_told.discard(user)
         self._later.pop(user, None)
         if wish.status is not Status.OFFLINE:
@@ -148,18 +152,18 @@ class PresenceQueue:
             self._drop(user)
 
     def failed(self, user: UserId, now_ms: int) -> None:
-        """It did not work and is worth another try in a while."""
+        """Record that the request failed; it is repeated after ``_RETRY_MS``."""
         self._being_told.discard(user)
         self._later[user] = now_ms + _RETRY_MS
         self._later.move_to_end(user)
 
     def limited(self, user: UserId) -> None:
-        """The homeserver would not take it now; it is told when the homeserver can bear it."""
+        """Record a 429 response: the change stays queued, and the rate limiter decides when it is sent."""
         self._being_told.discard(user)
         self._changed.setdefault(user)
 
     def unknown(self, user: UserId) -> None:
-        """There is no such ghost yet: once there is, it is told what is wished then."""
+        """Record that the ghost is not registered; its desired presence is sent after its registration (``tell_again``)."""
         self._being_told.discard(user)
         self.refreshes.drop(user)
         if self.wishes[user].status is Status.OFFLINE:

@@ -1,12 +1,13 @@
-"""The city's presence → the homeserver: every ghost online exactly while its subject is.
+"""The presence sender: sets the Matrix presence of each ghost to the presence of its subject in the city.
 
-    change in the city ─► plan: changes, refreshes ──┐
-                          status texts of profiles ──┴─ as many as the budget allows ─► the homeserver
+    change in the city ─► presence queue: changes, refreshes ──┐
+                          status texts of profiles ────────────┴─ at the allowed rate ─► the homeserver
 
-Synapse takes a ghost offline when it hears nothing for a while (`presence_patience` finds out for how long), so everybody who is
-not offline is told again within a period, always with the status text: a PUT without one clears it for everybody. (A Synapse with
-our module keeps them by itself while it hears from us: see `presence_teller`.) Going offline is told, never left to the
-homeserver's own clock. Profiles are for what the budget leaves.
+Synapse sets a ghost offline that sends no presence for some time (`timeout_probe` measures how long). The sender therefore
+refreshes every ghost that is not offline within a period, always with the status text, because a PUT without ``status_msg``
+clears it for all observers. A Synapse with the city's module refreshes ghosts itself while it receives requests (`transport`).
+The sender always sends the change to offline and never relies on the homeserver's timeout. Profile fields are written only when
+no presence update is due.
 """
 
 from __future__ import annotations
@@ -38,17 +39,20 @@ from .transport import PresenceTransport, PresenceTransportChooser, PresenceUpda
 ON_MATRIX: Final = {Status.ONLINE: "online", Status.AWAY: "unavailable", Status.OFFLINE: "offline"}
 
 _STOP_S: Final = 10.0
-"""How long a clean stop may take to tell the homeserver that everybody is offline."""
+"""The time limit for setting all ghosts offline when the service stops."""
 _RENEW_RETRY_S: Final = 2.0
 _KEPT_MS: Final = 24 * 3600 * 1000
-"""The period where nobody has to be refreshed."""
+"""The refresh period for a transport that keeps presences by itself."""
 _SETTLED_S: Final = 60.0
-"""After a start it takes so long until everybody who is here has said so; what still stands of others then is of old."""
+"""The time after a start until each present subject has sent a heartbeat. Presence and status texts that the homeserver shows of
+other ghosts then are outdated."""
 
 log = structlog.get_logger()
 
 
 class PresenceSender:
+    """Sends presence updates of ghosts from the queue, at the rate that the homeserver allows."""
+
     def __init__(
         self,
         tellers: PresenceTransportChooser,
@@ -63,10 +67,16 @@ class PresenceSender:
         requests_per_s: float,
         in_flight: int,
     ) -> None:
-        """``refresh_s`` is the period of refreshes; 0: as the homeserver's patience allows."""
+        """Create a presence sender.
+
+        Args:
+            refresh_s: the refresh period in seconds; 0 derives it from the measured timeout of the homeserver.
+            requests_per_s: the maximum request rate.
+            in_flight: the maximum number of concurrent requests.
+        """
         self._tellers = tellers
         self._transport: PresenceTransport | None = None
-        """None until the homeserver was asked which it bears."""
+        """The transport in use; None until the homeserver was asked which one it supports."""
         self._monitor = monitor
         self._ghosts = ghosts
         self._identities = identities
@@ -78,17 +88,17 @@ class PresenceSender:
         self._period_ms = int(refresh_s * 1000) or UNKNOWN_MS
         self._plan = PresenceQueue(period_ms=self._period_ms)
         self._profiles: OrderedDict[UserId, None] = OrderedDict()
-        """Whose status text may not be what stands in the profile; a set that keeps its order."""
+        """The ghosts whose profile may have an outdated status text, as an ordered set."""
         self._in_flight = 0
         self._renew_at_s = 0.0
         self._is_late = False
         self._wake = asyncio.Event()
         monitor.on_return(self._returned)
 
-    # --- what is wished -------------------------------------------------------------------------------
+    # --- desired presence -----------------------------------------------------------------------------
 
     def follow(self, change: PresenceChanged) -> None:
-        """Somebody's presence changed in the city."""
+        """Queue the new presence of a subject of the city."""
         user = self._identities.ghost(change.transition.subject)
         if user is not None:
             shown = change.transition.after
@@ -96,19 +106,19 @@ class PresenceSender:
             self._wake.set()
 
     def ghost_ready(self, user: UserId) -> None:
-        """A ghost is registered and joined now: what was wished for it can be told."""
+        """Queue the presence of a ghost that was just registered and joined."""
         self._plan.tell_again(user)
         self._wake.set()
 
     def spoke(self, user: UserId) -> None:
-        """A ghost sent a message, which makes some homeservers show it online although it is away."""
+        """Queue the presence of an away ghost that sent an event, because some homeservers then show it online."""
         wish = self._plan.wishes.get(user)
         if wish is not None and wish.status is Status.AWAY:
             self._plan.tell_again(user)
             self._wake.set()
 
     def _returned(self) -> None:
-        """The homeserver was gone, and may have forgotten everything."""
+        """Queue every presence again, because a homeserver that was lost may have dropped all of them."""
         self._transport = None
         self._texts.ask_again()
         self._plan.tell_all()
@@ -117,9 +127,9 @@ class PresenceSender:
     # --- running --------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Tell the homeserver, everybody anew, until cancelled.
+        """Send the presence of every ghost, and then each change and refresh, until cancelled.
 
-        May be run again after that. In between, when somebody else tells it, wishes go on being collected.
+        The method can be called again later. Between two calls, while another process is the leader, changes are only recorded.
         """
         self._transport = None
         self._plan.begin(self._now_ms())
@@ -146,7 +156,10 @@ class PresenceSender:
         self._wake.set()
 
     async def _clear_what_is_old(self) -> None:
-        """Those who went offline while nobody told the homeserver: their texts, and where they are kept also themselves."""
+        """Clear the status texts of ghosts that went offline while no process was the leader.
+
+        A transport that keeps presences by itself needs an update to offline as well.
+        """
         await asyncio.sleep(_SETTLED_S)
         is_kept = self._transport is not None and self._transport.renew_s is not None
         for user in self._ghosts.known():
@@ -200,7 +213,7 @@ class PresenceSender:
             if self._ghosts.is_known(user):
                 yield user
             else:
-                self._plan.unknown(user)  # a citizen whom nobody on Matrix has met
+                self._plan.unknown(user)  # The ghost of this citizen is not registered yet.
 
     def _next_profile(self) -> UserId | None:
         while self._profiles:
@@ -224,14 +237,14 @@ class PresenceSender:
         try:
             await request()
         except Exception:
-            # One request must not stop those of all other ghosts.
+            # An unexpected error of one request must not stop the requests of all other ghosts.
             log.exception("presence_request_failed")
         finally:
             self._in_flight -= 1
             self._wake.set()
 
     async def _sleep(self, transport: PresenceTransport) -> None:
-        """Until there may be something to send."""
+        """Wait until a request may be due."""
         timeout_s: float | None = None
         if self._has_room(transport):
             timeout_s = self._budget.wait_s(_clock_s()) or self._until_due_s(transport)
@@ -248,7 +261,7 @@ class PresenceSender:
             due_s.append(self._renew_at_s - _clock_s())
         return max(0.0, min(due_s)) if due_s else None
 
-    # --- telling --------------------------------------------------------------------------------------
+    # --- sending --------------------------------------------------------------------------------------
 
     async def _tell(self, transport: PresenceTransport, users: list[UserId]) -> None:
         wishes = {user: self._plan.wishes[user] for user in users}
@@ -264,7 +277,7 @@ class PresenceSender:
             self._did_not_work(error)
             self._renew_at_s = _clock_s() + _RENEW_RETRY_S
             if isinstance(error, HomeserverRefused):
-                self._transport = None  # it took it a moment ago: perhaps it is another now
+                self._transport = None  # The homeserver may have another version or configuration now: choose again.
             for user in users:
                 self._plan.failed(user, self._now_ms())
         except Exception:
@@ -327,7 +340,7 @@ class PresenceSender:
     # --- stopping -------------------------------------------------------------------------------------
 
     async def stop(self) -> None:
-        """Take every ghost offline that the homeserver believes to be here; for when nobody goes on telling it."""
+        """Set every ghost offline; for a stop of the service after which no other process sends presence."""
         users = [user for user in self._plan.wishes if self._ghosts.is_known(user)]
         if not self._monitor.is_up or not users:
             return

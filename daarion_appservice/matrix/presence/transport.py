@@ -1,7 +1,7 @@
-"""How the homeserver is told of presences: one request each, which every homeserver understands, or many in one.
+"""Transports of presence updates: one request per ghost with the client-server API, or batches with a Synapse module.
 
-The second needs our module in Synapse (`synapse_module/`). It keeps everybody as told while it hears from us now and then,
-and says with each answer under which lease: another one than before means that everybody else has been let go.
+The batches need the city's module in Synapse (`synapse_module/`). It refreshes all presences itself while it receives requests
+at intervals, and returns a lease id with each response: a new id means that it has dropped all presences sent before.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from ..client.homeserver import Homeserver
 _MODULE: Final = PathBuilder("_synapse/client/daarion/presence")
 _MODULE_NAME: Final = "daarion_presence"
 _MOST_AT_ONCE: Final = 500
-"""Synapse does nothing else while it takes them, some 70 ms."""
+"""The maximum batch size. Synapse processes nothing else during a batch, which takes about 70 ms."""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class PresenceUpdate:
-    """What the homeserver should show of a ghost, in its own words (``online``, ``unavailable``, ``offline``)."""
+    """A presence update of a ghost; ``presence`` is a value of Matrix (``online``, ``unavailable``, ``offline``)."""
 
     user: UserId
     presence: str
@@ -36,36 +36,42 @@ class PresenceUpdate:
 
 @dataclass(frozen=True, slots=True)
 class PresenceUpdateResult:
+    """The homeserver's response to a batch of presence updates."""
+
     refused: dict[UserId, HomeserverRefused] = field(default_factory=dict)
-    """Those of whom the homeserver will not hear."""
+    """The ghosts whose update the homeserver refused, with the error."""
     has_forgotten: bool = False
-    """Whether it has let everybody go of whom it was told before."""
+    """Whether the homeserver has dropped all presences that were sent before this batch."""
 
 
 class PresenceTransport(Protocol):
+    """A way to send presence updates to the homeserver."""
+
     @property
     def at_once(self) -> int:
-        """How many may be told in one request."""
+        """The maximum number of updates in one request."""
 
     @property
     def in_flight(self) -> int | None:
-        """How many requests may be under way; None: as many as we like."""
+        """The maximum number of concurrent requests; None if the transport has no limit."""
 
     @property
     def renew_s(self) -> float | None:
-        """Everybody stays as told while something is told so often; None: only who is told again."""
+        """The interval of requests, in seconds, that keeps all presences alive; None if each ghost has to be refreshed."""
 
     async def send(self, presences: Sequence[PresenceUpdate]) -> PresenceUpdateResult:
-        """One request. Raises HomeserverError when nobody was told."""
+        """Send one request with a batch of updates. Raises HomeserverError if the homeserver accepted none of them."""
 
 
 class PresenceTransportChooser:
+    """Chooses the transport that the homeserver supports."""
+
     def __init__(self, homeserver: Homeserver, *, may_use_module: bool) -> None:
         self._homeserver = homeserver
         self._may_use_module = may_use_module
 
     async def choose(self) -> PresenceTransport:
-        """The best way that this homeserver takes."""
+        """Return the module's transport if the homeserver has the module and it may be used, otherwise the client API's."""
         if not self._may_use_module:
             return ClientApiTransport(self._homeserver)
         try:
@@ -82,6 +88,8 @@ class PresenceTransportChooser:
 
 
 class ClientApiTransport:
+    """Sends one ``PUT /presence/{userId}/status`` per ghost, which every homeserver supports."""
+
     at_once = 1
     in_flight = None
     renew_s = None
@@ -101,8 +109,10 @@ class ClientApiTransport:
 
 
 class ModuleTransport:
+    """Sends batches of updates to the city's Synapse module."""
+
     in_flight = 1
-    """Two requests at the same time could arrive in the other order."""
+    """One, because two concurrent requests could arrive in the wrong order."""
 
     def __init__(self, homeserver: Homeserver, *, at_once: int, renew_s: float) -> None:
         self._homeserver = homeserver
