@@ -1,11 +1,12 @@
-"""Whom a message asks something, and the answers that agents owe for it.
+"""Pending replies: which agents a message asks, and what they have yet to answer.
 
-An agent is asked by whoever mentions it, begins with its name, or replies to it, and by whatever is said to it alone in a direct
-chat. What it owes is written down in the same transaction as the message, once for each of the two; so no question is lost,
-and none is answered twice.
+A message asks an agent if it mentions the agent, begins with its name, or replies to it; in a direct chat of one person
+every message does. The pending reply is stored in the same transaction as the message, once for each message and agent;
+so no question is lost, and none is answered twice.
 
-Agents may ask agents, by mentioning them, but not without end: a chain has MAX_DEPTH links, and in one room agents ask only so
-often. Nor does anybody else ask more than so often: whoever answers an agent by a machine may not know that it is one.
+Agents may ask agents by mentioning them, with two limits: a chain has at most MAX_DEPTH links, and a room has a limit
+of agents' questions per minute. Other authors have a limit per minute too, because a machine that replies to an agent
+may not know that it talks to an agent.
 """
 
 from __future__ import annotations
@@ -19,19 +20,21 @@ from .ports import CityTransaction, NewId, NowMs
 from .types import AgentSlug, AnswerId, Author, AuthorKind, Message, PendingReply, ReplyFailure, Room
 
 MAX_DEPTH: Final = 3
-"""Whom a person asks may ask a second agent, and that one a third, which then asks nobody."""
+"""The longest chain: an agent that a person asks may ask a second one, and that one a third, which can ask none."""
 _MAX_ASKED: Final = 5
-"""How many agents one message asks."""
+"""The number of agents that one message asks at most."""
 _MAX_FROM_AGENTS: Final = 10
-"""How many questions of agents a room bears in a minute: a loop that the depth does not see ends here."""
+"""Questions of agents in one room per minute. The limit ends loops that the depth does not detect."""
 _MAX_FROM_ONE: Final = 20
-"""How many questions anybody asks in a minute; the next is told so, and those after it are not even told."""
+"""Questions of one author per minute. The first one above the limit gets a notice, the following ones nothing."""
 _MINUTE_MS: Final = 60_000
 _EDITED_WITHIN_MS: Final = 3_600_000
-"""After which time a message that is edited asks nobody any more."""
+"""The age of a message after which its edits no longer ask agents."""
 
 
 class AgentReplies:
+    """Creates pending replies for messages and edits."""
+
     def __init__(self, agents: AgentDirectory, addressing: AgentMentions, now_ms: NowMs, new_id: NewId) -> None:
         self._agents = agents
         self._addressing = addressing
@@ -39,19 +42,27 @@ class AgentReplies:
         self._new_id = new_id
 
     async def note(self, tx: CityTransaction, room: Room, message: Message, *, depth: int = 0) -> list[PendingReply]:
-        """Write down who owes an answer to ``message``, which was stored in this transaction.
+        """Store the pending replies to ``message``, which was stored in this transaction.
 
-        ``depth`` is how many agents have answered before, one because of the other.
+        Args:
+            tx: The transaction.
+            room: The room of the message.
+            message: The message.
+            depth: The number of agents that replied before in this chain of agents.
+
+        Returns:
+            The pending replies, at most `_MAX_ASKED`.
         """
-        # A notice is what machines say: whoever answered those would talk to machines for ever.
+        # Notices are messages of machines; a reply to a notice could start an endless exchange between machines.
         if message.msgtype == "m.notice" or depth >= MAX_DEPTH:
             return []
         return await self._owe(tx, room, message, await self.asked(tx, room, message), depth)
 
     async def note_edit(self, tx: CityTransaction, room: Room, before: Message, after: Message) -> list[PendingReply]:
-        """Write down who owes an answer only since a message was edited, in this transaction.
+        """Store the pending replies of agents that a message asks only since its edit, in this transaction.
 
-        Edits of agents ask nobody: answers grow by edits. Nor do edits of messages that are older than an hour.
+        Edits of agents ask no agent, because agents stream replies by edits. Edits of messages older than an hour
+        ask no agent either.
         """
         is_old = (after.edited_at_ms or 0) - after.created_at_ms > _EDITED_WITHIN_MS
         if is_old or after.author.kind is AuthorKind.AGENT or after.msgtype == "m.notice":
@@ -80,7 +91,7 @@ class AgentReplies:
         return owed
 
     async def asked(self, tx: CityTransaction, room: Room, message: Message) -> list[AgentSlug]:
-        """The agents that a message asks something, each once."""
+        """Return the agents that a message asks, each once."""
         author = message.author
         if room.agent is not None and not room.in_company:
             return [room.agent] if author.kind is not AuthorKind.AGENT else []
@@ -92,16 +103,16 @@ class AgentReplies:
         return list(asked)
 
     async def _left(self, tx: CityTransaction, room: Room, author: Author, *, since_ms: int) -> int:
-        """How many more questions they may ask; 0 for the one that is told so, and less for those that are not."""
+        """Return how many questions the author has left; 0 if the next gets a notice, less if it gets nothing."""
         left = _MAX_FROM_ONE - await tx.agent_replies.asked_by(author.subject, since_ms=since_ms)
         if author.kind is AuthorKind.AGENT:
             asked = await tx.agent_replies.asked_by_agents(room.id, since_ms=since_ms)
-            # Nobody tells an agent: it would be one thing more that it might answer.
+            # An agent gets no notice: it might reply to the notice.
             left = min(left, _MAX_FROM_AGENTS - asked) or -1
         return left
 
     def _named(self, message: Message) -> Iterator[AgentSlug]:
-        """Those whom it mentions, or whom its text names."""
+        """Yield the agents that the message mentions by pill or by name."""
         for subject in message.mentions:
             if agent := self._agents.by_subject(subject):
                 yield agent.slug
@@ -109,7 +120,7 @@ class AgentReplies:
             yield from self._addressing.mentioned_agents(message.body)
 
     async def _replied_to(self, tx: CityTransaction, message: Message) -> list[AgentSlug]:
-        # Agents answer by replying: if that were a question, two of them would never end.
+        # Agents answer by replying: if a reply asked an agent, two agents would never end.
         if message.reply_to is None or message.author.kind is AuthorKind.AGENT:
             return []
         answered = await tx.messages.get(message.reply_to)

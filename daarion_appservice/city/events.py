@@ -1,4 +1,7 @@
-"""What happens in the city and others may want to know at once. Published after the fact is stored, never before."""
+"""Events of the city that the bus publishes.
+
+They are published after the transaction that stores the change, never before.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +13,26 @@ from .types import Author, Message, MessageId, Room, RoomEvent, RoomId, SubjectI
 
 @dataclass(frozen=True, slots=True)
 class MessagePosted:
-    """A message is in the city, from whichever side it came."""
+    """A message was stored, posted in the city or received from Matrix."""
 
     message: Message
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryChanged:
-    """Agents, tokens or rooms came, went, or are described differently now; or dead events live again."""
+    """Agents, tokens or rooms were added, removed or changed, or dead letters were requeued."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoomChanged:
-    """A room is called, described, or doing differently now; it is no part of the room's history."""
+    """A room's name, description or state changed. This is not an event of the room's history."""
 
     room: Room
 
 
 @dataclass(frozen=True, slots=True)
 class RoomCheckRequested:
-    """Something happened that may have put a room and its Matrix room apart: somebody has to look."""
+    """Something may have made a room differ from its Matrix room: the reconciler must check it."""
 
     room_id: RoomId
 
@@ -43,7 +46,7 @@ class MembershipChanged:
 
 @dataclass(frozen=True, slots=True)
 class MemberChanged:
-    """A member has another name or picture."""
+    """A member changed the display name or avatar."""
 
     room_id: RoomId
     member: Author
@@ -51,14 +54,17 @@ class MemberChanged:
 
 @dataclass(frozen=True, slots=True)
 class RoomEventStored:
-    """A room's history goes on, other than by a message."""
+    """An event other than a new message was added to a room's history."""
 
     event: RoomEvent
 
 
 @dataclass(frozen=True, slots=True)
 class PresenceChanged:
-    """``seq`` numbers the changes; it goes up, not always by one, and is the same in every process of the city."""
+    """The presence that the city shows of a subject changed.
+
+    ``seq`` increases with each change, not always by one, and is the same in every process of the city.
+    """
 
     transition: Transition
     seq: int
@@ -66,14 +72,14 @@ class PresenceChanged:
 
 @dataclass(frozen=True, slots=True)
 class PresenceRenumbered:
-    """Changes up to ``seq`` can no longer be told one by one: whoever knows an earlier number starts afresh."""
+    """Changes up to ``seq`` are no longer available one by one: clients with an older number must load all again."""
 
     seq: int
 
 
 @dataclass(frozen=True, slots=True)
 class TypingChanged:
-    """``typing`` is everybody on Matrix who is typing in the room now; ghosts of the city are not among them."""
+    """The Matrix users who are typing in a room changed. ``typing`` has all of them, without ghosts."""
 
     room_id: RoomId
     typing: frozenset[SubjectId]
@@ -81,7 +87,10 @@ class TypingChanged:
 
 @dataclass(frozen=True, slots=True)
 class LocalUserTyping:
-    """A citizen or an agent began to type in a room, goes on, or stopped. Who says nothing more for a while has stopped."""
+    """A citizen or agent started, continued or stopped typing in a room.
+
+    Typing ends by itself after a time without this event.
+    """
 
     room_id: RoomId
     author: Author
@@ -90,7 +99,7 @@ class LocalUserTyping:
 
 @dataclass(frozen=True, slots=True)
 class LocalUserRead:
-    """A citizen or an agent has read a room up to a message, which is number ``seq`` of its history."""
+    """A citizen or agent has read a room up to a message, whose number in the room's history is ``seq``."""
 
     room_id: RoomId
     author: Author
@@ -100,34 +109,34 @@ class LocalUserRead:
 
 @dataclass(frozen=True, slots=True)
 class InboxChanged:
-    """Events of the homeserver were stored, and wait for whoever handles them."""
+    """Events of the homeserver were stored in the inbox for the inbound worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxChanged:
-    """Something was stored that Matrix is to be told."""
+    """A change was stored in the outbox for the outbound worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class DirectChatChanged:
-    """An agent was invited to a chat, or the chat is not what it was."""
+    """An agent was invited to a direct chat, or a direct chat changed."""
 
     chat: RoomId
 
 
 @dataclass(frozen=True, slots=True)
 class InvitationRejected:
-    """One of our users is invited where it does not come; that is stored, and waits to be declined."""
+    """A user of the namespace was invited to a room that it does not join; the stored invitation must be declined."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepliesPending:
-    """Agents were asked something; it is stored, and waits for whoever has it answered."""
+    """Pending replies were stored for the reply worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventsMissed:
-    """Things may have happened in other processes of the city that nobody here heard of: read anew what is kept in memory."""
+    """Events of other processes may be lost: every cache in memory must be loaded again."""
 
 
 CityEvent = (

@@ -1,14 +1,15 @@
-"""Who may read what was said in a room: history visibility, times membership at that time, times what the city made public.
+"""History visibility: who may read which messages and events of a room.
 
-Each message and each event of a room's history has the ``m.room.history_visibility`` that held when it was sent. A reader's
-memberships of the room are periods of its ``seq`` numbers. Both together decide (client-server API, "Room History Visibility"):
+Each message and event of a room's history has the ``m.room.history_visibility`` that applied when it was sent. A
+reader's memberships of the room are periods of its ``seq`` numbers. Both together decide (client-server API, "Room
+History Visibility"):
 
-    world_readable   everybody
-    shared           members, of whatever time; who left reads up to when they left
-    invited          whoever was a member at that time, or invited
-    joined           whoever was a member at that time
+    world_readable   everyone
+    shared           members of any time; former members up to their last leave
+    invited          users who were members or invited at that time
+    joined           users who were members at that time
 
-Every reader asks this module: lists, pages of history, sockets, feed, media, and what agents are told. It does no I/O.
+Lists, pages of history, WebSockets, feed, media and the agents' context all use this module. It does no I/O.
 """
 
 from __future__ import annotations
@@ -20,34 +21,37 @@ from typing import Final
 from .types import HistoryVisibility, Message, Room, RoomEvent
 
 OLDEST: Final = -(1 << 62)
-"""Before every ``seq``; history that is brought in later has numbers below 1."""
+"""Less than every ``seq``; history that is inserted later has numbers below 1."""
 
 CLOSED: Final = frozenset({HistoryVisibility.INVITED, HistoryVisibility.JOINED})
-"""What is said under these is not for those who come in later."""
+"""The values under which users who join later may not read an event."""
 
 OPEN_RULES: Final = ("public", "knock", "knock_restricted")
-"""Join rules under which people outside may know of a room: they can come in, or ask to."""
+"""Join rules under which a room is listed: users can join it, or knock."""
 
 
 @dataclass(frozen=True, slots=True)
 class MembershipPeriod:
-    """One stay of one user in a room, in ``seq`` numbers of that room; both ends are part of it."""
+    """One user's membership of a room, from ``start_seq`` to ``end_seq`` of the room's history, both inclusive."""
 
     start_seq: int
-    """The invitation, or the join if there was none."""
+    """The number of the invitation, or of the join if there was no invitation."""
     joined_seq: int | None
-    """None while, or if, the user was only invited."""
+    """The number of the join; None for a user who only was invited."""
     end_seq: int | None = None
-    """None while it lasts."""
+    """None for a membership that has not ended."""
 
 
 Range = tuple[int, int | None]
-"""From and to, both included; None for no end."""
+"""First and last number, both inclusive; None for no end."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadableRanges:
-    """What one reader may read in one room, as ranges of ``seq`` for each visibility. Hashable: equal readers see the same."""
+    """What one reader may read in one room, as ranges of ``seq`` for each visibility.
+
+    Equal values give the same view; hashable.
+    """
 
     shared: tuple[Range, ...] = ()
     invited: tuple[Range, ...] = ()
@@ -55,16 +59,16 @@ class ReadableRanges:
 
     @property
     def is_member(self) -> bool:
-        """Whether the reader is in the room now."""
+        """Whether the reader is a member of the room now."""
         return any(end is None for _, end in self.joined)
 
     @property
     def is_empty(self) -> bool:
-        """Whether the reader never was in the room, nor invited."""
+        """Whether the reader never was a member of the room or invited to it."""
         return not self.invited
 
     def ranges(self, visibility: HistoryVisibility) -> tuple[Range, ...]:
-        """The ranges in which events of this visibility may be read."""
+        """Return the ranges in which the reader may read events of this visibility."""
         match visibility:
             case HistoryVisibility.WORLD_READABLE:
                 return ((OLDEST, None),)
@@ -75,31 +79,31 @@ class ReadableRanges:
         return self.joined
 
     def may_read(self, visibility: HistoryVisibility, seq: int) -> bool:
-        """Whether an event of this visibility with this number may be read."""
+        """Whether the reader may read an event with this visibility and number."""
         return any(start <= seq and (end is None or seq <= end) for start, end in self.ranges(visibility))
 
     def may_read_message(self, message: Message) -> bool:
-        """Whether a message may be read as it stands: both when it was written and when it was last edited."""
+        """Whether the reader may read a message as it is now: both at its first version and at its newest edit."""
         return self.may_read(message.visibility, message.seq) and (
             message.edit_seq is None or self.may_read(message.edit_visibility, message.edit_seq)
         )
 
     def may_read_event(self, event: RoomEvent) -> bool:
-        """Whether an event of the room's history may be read, with the message that it carries."""
+        """Whether the reader may read an event of the room's history and the message that it carries."""
         return self.may_read(event.visibility, event.seq) and (
             event.message is None or self.may_read_message(event.message)
         )
 
     def with_join(self, seq: int) -> ReadableRanges:
-        """The same reader, who joined with the event ``seq``."""
+        """Return the ranges after the reader joined with the event ``seq``."""
         return self if self.is_member else self._with(MembershipPeriod(seq, seq))
 
     def with_leave(self, seq: int) -> ReadableRanges:
-        """The same reader, who left with the event ``seq``."""
+        """Return the ranges after the reader left with the event ``seq``."""
         return ReadableRanges(*(_ended(ranges, seq) for ranges in (self.shared, self.invited, self.joined)))
 
     def renumbered(self, first: int, by: int) -> ReadableRanges:
-        """The same reader, after all numbers from ``first`` on were raised by ``by``."""
+        """Return the ranges after every number from ``first`` on was increased by ``by``."""
 
         def raised(ranges: tuple[Range, ...]) -> tuple[Range, ...]:
             return tuple(
@@ -119,11 +123,11 @@ def _ended(ranges: tuple[Range, ...], seq: int) -> tuple[Range, ...]:
 
 
 PUBLIC: Final = ReadableRanges()
-"""What everybody may read."""
+"""What a reader may read who never was a member: world-readable events."""
 
 
 def readable_ranges(periods: Iterable[MembershipPeriod]) -> ReadableRanges:
-    """What somebody may read who was in the room, or invited, in these periods."""
+    """Return the ranges for a reader with these periods of membership."""
     periods = tuple(periods)
     joins = tuple((period.joined_seq, period.end_seq) for period in periods if period.joined_seq is not None)
     ends = [end for _, end in joins]
@@ -136,17 +140,20 @@ def readable_ranges(periods: Iterable[MembershipPeriod]) -> ReadableRanges:
 
 
 def is_readable_by_all(room: Room) -> bool:
-    """Whether everybody may read what is said in the room now."""
+    """Whether new messages of the room are world-readable."""
     return room.history_visibility is HistoryVisibility.WORLD_READABLE
 
 
 def is_listed(room: Room) -> bool:
-    """Whether the room, its name and what it is about are for everybody: people may come in, or read it from outside."""
+    """Whether the room, its name and description are public: users can join, knock, or read it without membership."""
     return room.join_rule in OPEN_RULES or is_readable_by_all(room)
 
 
 def is_known_to(room: Room, reading: ReadableRanges) -> bool:
-    """Whether a reader may know that the room exists. What was public once is known; its present name need not be."""
+    """Whether a reader may know that the room exists.
+
+    A room that once was public remains known, but not its present name.
+    """
     return is_listed(room) or room.was_public or not reading.is_empty
 
 
@@ -156,20 +163,23 @@ def may_see_room(room: Room, reading: ReadableRanges) -> bool:
 
 
 def may_look_on(room: Room, reading: ReadableRanges) -> bool:
-    """Whether a reader may follow what is said in the room from now on."""
+    """Whether a reader may read new messages of the room."""
     return is_readable_by_all(room) or reading.is_member
 
 
 def as_seen(message: Message, room: Room, reading: ReadableRanges) -> Message:
-    """A message that may be read, as this reader sees it.
+    """Return a readable message as this reader sees it.
 
-    Its reactions are counted up to now: they are for those who may follow the room now, whenever the message was written.
+    Reactions count up to now, whenever the message was written: only readers of the room's new messages see them.
     """
     return message if may_look_on(room, reading) else replace(message, reactions=())
 
 
 def history_visibility(value: object) -> HistoryVisibility:
-    """Read the value of ``m.room.history_visibility``. One that is missing or unknown means ``shared``, as the spec says."""
+    """Read the value of ``m.room.history_visibility``.
+
+    A missing or unknown value means ``shared`` (client-server API).
+    """
     try:
         return HistoryVisibility(value)  # type: ignore[arg-type]
     except ValueError:
@@ -177,10 +187,14 @@ def history_visibility(value: object) -> HistoryVisibility:
 
 
 def may_be_repeated(message: Message, now: HistoryVisibility, newest_join_seq: int) -> bool:
-    """Whether a message may be repeated in its room, to all who may read what is said there now.
+    """Whether an agent's reply may repeat a message in its room, where every present reader reads the reply.
 
-    ``now`` is the room's present history visibility, and ``newest_join_seq`` when the last of the present members joined. An
-    agent is told nothing else of a room's history: what it answers is read by all of them.
+    Only such messages are part of an agent's context.
+
+    Args:
+        message: The message.
+        now: The room's present history visibility.
+        newest_join_seq: The number of the newest join among the present members.
     """
     return _may_be_repeated(message.visibility, message.seq, now, newest_join_seq) and (
         message.edit_seq is None or _may_be_repeated(message.edit_visibility, message.edit_seq, now, newest_join_seq)

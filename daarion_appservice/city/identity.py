@@ -1,8 +1,8 @@
-"""The names that are ours on the homeserver, and what each stands for in the city.
+"""Identities: the application service's namespace on the homeserver, and the city's subjects.
 
 @agent_<slug>     an agent            ↔ agent:<slug>
 @citizen_<id>     a citizen           ↔ <id>
-@city_observer    sees people's presence
+@city_observer    the observer, which receives presence of Matrix users
 @<bot>            owns the rooms
 #city             the space           #city_<slug>   a room
 """
@@ -32,23 +32,23 @@ from .types import (
 )
 
 PROTOCOL: Final = "daarion"
-"""By this name Matrix clients look agents and rooms up among third-party networks; stands in the registration."""
+"""The third-party protocol in the registration, with which Matrix clients look up agents and rooms."""
 
 AGENT_PREFIX: Final = "agent_"
-"""What the localpart of an agent's ghost begins with."""
+"""Prefix of the localpart of an agent's ghost."""
 CITIZEN_PREFIX: Final = "citizen_"
-"""What the localpart of a web citizen's ghost begins with."""
+"""Prefix of the localpart of a citizen's ghost."""
 OBSERVER: Final = "city_observer"
-"""Localpart of the ghost that watches people's presence."""
+"""Localpart of the observer."""
 
 SERVER_NAME_PATTERN: Final = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?$"
-"""A host name, an IPv4 address or a bracketed IPv6 one, perhaps with a port (Matrix spec, appendix "Server Name")."""
+"""A host name, an IPv4 address or a bracketed IPv6 address, with an optional port (appendix "Server Name")."""
 
 MAX_USER_ID_BYTES: Final = 255
-"""Spec, appendix "User identifiers"."""
+"""Matrix spec, appendix "User identifiers"."""
 
-# Historical user ids may hold anything but a colon and U+0000 before the colon, or nothing; and must be accepted (spec,
-# appendix "Historical User IDs").
+# Historical user ids may hold anything but a colon and U+0000 before the colon, or nothing, and must be accepted
+# (Matrix spec, appendix "Historical User IDs").
 _USER_ID: Final = re.compile(rf"@[^:\0\ud800-\udfff]*+:{SERVER_NAME_PATTERN.removeprefix('^').removesuffix('$')}")
 
 
@@ -56,12 +56,12 @@ _SLUG: Final = re.compile(SLUG_PATTERN.removeprefix("^").removesuffix("$"))
 
 
 class ServiceUser(Enum):
-    """Users in our namespace who are nobody in the city."""
+    """Users in the namespace that represent neither an agent nor a citizen."""
 
     BOT = "bot"
     OBSERVER = "observer"
     NOBODY = "nobody"
-    """A name in our namespace that no agent and no citizen can have: an admin of the homeserver may have made such a user."""
+    """A user in the namespace whose name no agent or citizen can have; a homeserver admin may have created it."""
 
 
 Inhabitant = tuple[AuthorKind, str]
@@ -69,10 +69,12 @@ Inhabitant = tuple[AuthorKind, str]
 
 @dataclass(frozen=True, slots=True)
 class Identities:
+    """Maps Matrix user ids and aliases to subjects and rooms of the city, and back."""
+
     domain: str
     bot_localpart: str
     media_links: MediaLinks | None = field(default=None, compare=False, repr=False)
-    """How links to private files are signed; None: not at all."""
+    """Signs links to private files; None for no such links."""
 
     @property
     def bot(self) -> UserId:
@@ -90,7 +92,7 @@ class Identities:
         return f"#city_{slug}:{self.domain}"
 
     def room_slug(self, alias: str) -> str | None:
-        """The slug of the room that ``alias`` would be of; None when it is no name of ours."""
+        """Return the slug of the room with this alias, or None if the alias is not in the namespace."""
         localpart, _, domain = alias.partition(":")
         return localpart.removeprefix("#city_") if domain == self.domain and localpart.startswith("#city_") else None
 
@@ -98,14 +100,18 @@ class Identities:
         return self._user(AGENT_PREFIX + slug)
 
     def service_user(self, room: Room) -> UserId:
-        """Who of ours looks after a room, and is in it as long as we are: the bot, or the agent whose direct chat it is."""
+        """Return the user that owns a room and is always a member of it: the bot, or the agent of a direct chat."""
         return self.bot if room.agent is None else self.agent(room.agent)
 
     def citizen(self, citizen: CitizenId) -> UserId:
-        """The ghost of a citizen. What may not stand in a localpart is written =hh, as the spec proposes.
+        """Return the ghost of a citizen.
 
-        Raises InvalidInput for an id that is too long for a Matrix user id. Wherever a citizen's id comes in, this is asked
-        before anything is stored.
+        Characters that a localpart must not contain are written as =hh, as the spec proposes.
+
+        Every entry point that accepts a citizen's id calls this method before anything is stored.
+
+        Raises:
+            InvalidInput: The id is too long for a Matrix user id.
         """
         user = self._citizen(citizen)
         if len(user) > MAX_USER_ID_BYTES:
@@ -116,7 +122,7 @@ class Identities:
         return self._user(CITIZEN_PREFIX + _escape(citizen))
 
     def author(self, author: Author) -> UserId:
-        """Who an author is on Matrix. Never raises: what is stored can always be shown."""
+        """Return the Matrix user of an author. Raises nothing, so that every stored author can be shown."""
         match author.kind:
             case AuthorKind.AGENT:
                 return self.agent(AgentSlug(author.id))
@@ -126,7 +132,7 @@ class Identities:
                 return UserId(author.id)
 
     def describe(self, user: UserId) -> Inhabitant | ServiceUser:
-        """Whom a Matrix user is in the city; somebody who is not ours is a person on Matrix."""
+        """Return what a Matrix user is in the city; a user outside the namespace is a Matrix user."""
         localpart, _, domain = user.removeprefix("@").partition(":")
         if domain == self.domain:
             if localpart.startswith(AGENT_PREFIX):
@@ -142,12 +148,13 @@ class Identities:
 
     def _citizen_of(self, localpart: str) -> Inhabitant | ServiceUser:
         citizen = CitizenId(_unescape(localpart.removeprefix(CITIZEN_PREFIX)))
-        # One way to write each id, so that no two users are one citizen; and @citizen_agent=3ax is not the agent x.
+        # Each id has one canonical form, so that no two users are the same citizen, and @citizen_agent=3ax is not the
+        # agent x.
         is_canonical = citizen and localpart == CITIZEN_PREFIX + _escape(citizen)
         return (AuthorKind.CITIZEN, citizen) if is_canonical and not _is_other_subject(citizen) else ServiceUser.NOBODY
 
     def subject(self, user: UserId) -> SubjectId | None:
-        """The subject whose presence this user shows; None for the bot, the observer, and ghosts that nobody has."""
+        """Return the subject whose presence this user has; None for service users and for ghosts without a subject."""
         match self.describe(user):
             case ServiceUser():
                 return None
@@ -158,24 +165,23 @@ class Identities:
         return person_subject(user)
 
     def is_ours(self, user: UserId) -> bool:
-        """Whether we made this user, or would: the bot, the observer, and the ghosts of agents and citizens."""
+        """Whether the application service creates this user: bot, observer, or the ghost of an agent or citizen."""
         who = self.describe(user)
         return who is not ServiceUser.NOBODY and not self.is_person(user)
 
     def is_person(self, user: UserId) -> bool:
-        """Whether this is somebody on Matrix, and not a name in our namespace."""
+        """Whether this is a Matrix user outside the namespace."""
         who = self.describe(user)
         return isinstance(who, tuple) and who[0] is AuthorKind.MATRIX
 
     def user(self, subject: SubjectId) -> UserId:
-        """The Matrix user that a subject is, or whose ghost shows it. Never raises."""
+        """Return the subject's own Matrix user, or its ghost. Raises nothing."""
         if subject.startswith("agent:"):
             return self.agent(AgentSlug(subject.removeprefix("agent:")))
         return UserId(subject) if subject.startswith("@") else self._citizen(CitizenId(subject))
 
     def ghost(self, subject: SubjectId) -> UserId | None:
-        """The ghost that shows a subject on Matrix; None for people who are there themselves, and for an id that is too long
-        for a Matrix user id."""
+        """Return the ghost of a subject; None for a Matrix user, and for a subject id that is too long for a user id."""
         if is_person(subject):
             return None
         user = self.user(subject)
@@ -186,14 +192,14 @@ class Identities:
 
 
 def parse_user_id(text: str) -> UserId:
-    """Raises InvalidInput when ``text`` is no Matrix user id."""
+    """Return ``text`` as a Matrix user id; raises InvalidInput if it is not one."""
     if not is_user_id(text):
         raise InvalidInput("M_INVALID_PARAM", f"{text[:300]!r} is not a Matrix user id like @name:server")
     return UserId(text)
 
 
 def is_user_id(text: str) -> bool:
-    # Bytes, not characters; what is too long in characters is not encoded first.
+    # The limit is in bytes. A text with too many characters is not encoded first.
     return (
         len(text) <= MAX_USER_ID_BYTES
         and _USER_ID.fullmatch(text) is not None

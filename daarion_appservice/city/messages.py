@@ -1,4 +1,4 @@
-"""Posting: a message enters the city, from the city's own API or from Matrix, and gets to Matrix or does not."""
+"""Posting: messages enter the city by its API or from Matrix, and their delivery to Matrix succeeds or fails."""
 
 from __future__ import annotations
 
@@ -45,31 +45,31 @@ from .types import (
 )
 
 MAX_BODY_BYTES: Final = 48_000
-"""How large a body may be as JSON: an event holds 65,536 bytes at most, and the rest of it needs room too."""
+"""The largest body as JSON: an event has 65,536 bytes at most, and its other fields need room too."""
 
 _ANSWERED_WITHIN_MS: Final = 3_600_000
-"""How old a question from Matrix may be when it comes in, to be answered."""
+"""The largest age of a message from Matrix that makes agents reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What somebody in the city wants to say. ``body`` is Markdown; with a file it may be empty."""
+    """A message that a citizen or agent posts. ``body`` is Markdown, and may be empty if there is a file."""
 
     body: str
     msgtype: str = "m.text"
     reply_to: str | None = None
     client_id: str | None = None
     media: str | None = None
+    """The ``mxc://`` URI of a file that the author uploaded."""
     is_whole: bool = True
-    """False when the author goes on by editing it: then it asks nobody anything yet."""
-    """The address of a file that they have brought in."""
+    """False if the author continues the message by edits: agents then do not reply to it yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Posted:
     message: Message
     is_new: bool
-    """False when the same ``client_id`` had posted it before."""
+    """False if a message with the same ``client_id`` exists."""
 
 
 class Messages:
@@ -95,17 +95,20 @@ class Messages:
         self._feed = FeedWriter(new_id)
 
     async def post(self, author: Author, room_id: str, draft: Draft) -> Posted:
-        """Accept a message from the city's side: it is stored together with its way to Matrix.
+        """Store a message of a citizen or agent together with its outbox entry.
 
-        Raises NotFound for an unknown room or message replied to, Conflict for an archived room, Forbidden for somebody who
-        may not speak there, InvalidInput for a body that is empty, too large, or cannot stand in a Matrix event.
+        Raises:
+            NotFound: The room or the message replied to does not exist.
+            Conflict: The room is archived or encrypted.
+            Forbidden: The author may not send messages in the room.
+            InvalidInput: The body is empty, too large, or not allowed in a Matrix event.
         """
         check_size(draft.body)
         content = await self._content(author, draft)
         check_content(content)
         client_id = draft.client_id
         async with parsed_ahead(prose_ahead(draft.body)), self._store.transaction() as tx:
-            # Held, so that of two that come with the same client_id at once the second finds the first.
+            # The room's row is locked: of two requests with the same client_id the second finds the first's message.
             room = await hold_open(tx, room_id, author, self._permissions)
             if client_id is not None and (posted := await tx.messages.by_client_id(author, room.id, client_id)):
                 return Posted(posted, is_new=False)
@@ -134,9 +137,9 @@ class Messages:
         return Posted(message, is_new=True)
 
     async def _come(self, tx: CityTransaction, room: Room, author: Author) -> list[CityEvent]:
-        """Have the author join a room that only members read, before their message; without that they could not read it."""
+        """Have the author join a room that only members read, before their message: they could not read it otherwise."""
         if room.agent is not None or is_readable_by_all(room):
-            # Matrix has them join when it gets the message.
+            # The outbox has the author join before it sends the message.
             return []
         member = self._membership_recorder.member(room.id, author)
         if await tx.members.get(room.id, member.user_id) is not None:
@@ -144,9 +147,14 @@ class Messages:
         return await enter_room(tx, self._membership_recorder, member, txn_id=self._new_id())
 
     async def send_again(self, author: Author, room_id: str, message_id: str, *, may_moderate: bool = False) -> Message:
-        """Try anew to get one's own message to Matrix, or anybody's as an admin; one that did not fail is left as it is.
+        """Retry the failed delivery of one's own message, or of any message as a moderator.
 
-        Raises NotFound, Forbidden for another's message or somebody who may not speak there, Conflict in an archived room.
+        Other messages remain unchanged.
+
+        Raises:
+            NotFound: The room or the message does not exist.
+            Forbidden: Another author's message, or the author may not send messages in the room.
+            Conflict: The room is archived or encrypted.
         """
         async with self._store.transaction() as tx:
             room, message = await find_open(tx, room_id, message_id, author, self._permissions)
@@ -161,7 +169,7 @@ class Messages:
         return message
 
     async def _content(self, author: Author, draft: Draft) -> Content:
-        """Raises NotFound for a file that is not this author's upload."""
+        """Render the content of a draft. Raises NotFound for a file that is not this author's upload."""
         if draft.media is None:
             return await self._formatter.content(draft.body, msgtype=draft.msgtype, media=None)
         async with self._store.reading() as tx:
@@ -170,7 +178,7 @@ class Messages:
             raise NotFound("no_such_media", f"you have brought in no file {draft.media!r}")
         msgtype = msgtype_of(media.mimetype)
         if not draft.body.strip():
-            # A file's name is no Markdown.
+            # A file name is not Markdown.
             return Content(media.filename, msgtype=msgtype, media=media)
         return await self._formatter.content(draft.body, msgtype=msgtype, media=media)
 
@@ -188,15 +196,26 @@ class Messages:
         visibility: HistoryVisibility | None = None,
         before: MessageId | None = None,
     ) -> list[CityEvent]:
-        """Take over a message that was written on Matrix, inside the caller's transaction.
+        """Store a message that was written on Matrix, inside the caller's transaction.
 
-        Returns what to publish once that is committed; nothing when the message is here already. ``is_history`` puts it
-        before everything that the room holds, ``before`` before one of its messages. ``visibility`` is the room's history
-        visibility when it was written, if that was not the present one.
+        Args:
+            tx: The caller's transaction.
+            room: The room.
+            author: The sender.
+            content: The message's content.
+            event_id: The message's event.
+            created_at_ms: The event's ``origin_server_ts``.
+            reply_to: The event that the message replies to.
+            is_history: Insert the message before everything that the room holds.
+            visibility: The room's history visibility when it was written, if that differs from the present one.
+            before: Insert the message before this one.
+
+        Returns:
+            The events to publish after the commit; none if the message exists.
         """
         if await tx.messages.by_event_id(event_id):
             return []
-        # The time is what the sender's server says it is; one whose clock is ahead does not stay on top of every list.
+        # The sender's server sets the time. A clock that is ahead must not put the message on top of every list.
         created_at_ms = plausible_ms(created_at_ms, self._now_ms())
         replied_to = await message_of_event(tx, reply_to) if reply_to else None
         if is_history:
@@ -225,27 +244,27 @@ class Messages:
         if place.moved is not None:
             told.append(await note_moved(tx, message, place.moved, self._now_ms()))
         await self._tell(tx, room, message)
-        # Whoever asked that long ago has gone on by now: what comes in after an outage is not all answered at once.
+        # After an outage, agents do not reply to messages that old: their authors no longer wait for a reply.
         is_recent = self._now_ms() - created_at_ms < _ANSWERED_WITHIN_MS
         owed = await self._answers.note(tx, room, message) if is_recent else []
         return [*told, MessagePosted(message), *([RepliesPending()] if owed else [])]
 
     async def _tell(self, tx: CityTransaction, room: Room, message: Message) -> None:
-        """What is said in public is told on the front page."""
+        """Add the message to the feed, unless it is in a direct chat."""
         if room.agent is None:
             await tx.feed.add([self._feed.message(message)])
 
     async def arrived(self, tx: CityTransaction, message: Message, event_id: EventId) -> RoomEventStored:
-        """Matrix has the message, as ``event_id``; returns what to publish once that is committed."""
+        """Record that Matrix has the message as ``event_id``. Returns the event to publish after the commit."""
         await tx.messages.delivered(message.id, event_id)
         message = replace(message, matrix_event_id=event_id, delivery=Delivery.SENT, delivery_error=None)
         if message.deleted and not await tx.outbox.is_deleting(message.id):
-            # Its deletion was dropped from the outbox while no event was known: now there is something to redact on Matrix.
+            # The outbox dropped the deletion while no event was known. Now there is an event to redact.
             await tx.outbox.add(OutboxKind.DELETE, message.id, message.room_id, txn_id=self._new_id())
         return await record(tx, RoomEventKind.UPDATED, message, message.author, self._now_ms())
 
     async def given_up(self, tx: CityTransaction, message: Message, error: DeliveryError) -> RoomEventStored:
-        """End the delivery of a message that Matrix will not get; returns what to publish once that is committed."""
+        """Record that the delivery of a message failed for good. Returns the event to publish after the commit."""
         error = await most_specific_error(tx, self._permissions, message, error)
         await tx.messages.not_delivered(message.id, error)
         message = replace(message, delivery=Delivery.FAILED, delivery_error=error)
@@ -253,14 +272,17 @@ class Messages:
 
 
 def check_content(content: Content) -> None:
-    """Raise InvalidInput when this cannot be a message."""
+    """Raise InvalidInput unless this can be the content of a message."""
     if not content.body.strip():
         raise InvalidInput("message_empty", "a message needs a text", status=422)
     check_size(content.body)
 
 
 def check_size(body: str) -> None:
-    """Raise InvalidInput for a body that is too large for an event; costs next to nothing, and comes before all that does."""
+    """Raise InvalidInput for a body that is too large for an event.
+
+    The check is cheap and precedes the expensive steps.
+    """
     # A character has at least one byte.
     if len(body) > MAX_BODY_BYTES or _json_bytes(body) > MAX_BODY_BYTES:
         raise InvalidInput(
@@ -271,7 +293,7 @@ def check_size(body: str) -> None:
 
 
 def cut_to_fit(body: str) -> str:
-    """As much of ``body`` as a message holds, with an ellipsis where something is missing."""
+    """Return the longest start of ``body`` that fits into a message, with an ellipsis if anything is cut."""
     if _json_bytes(body) <= MAX_BODY_BYTES:
         return body
     room = MAX_BODY_BYTES - _json_bytes("…")
@@ -292,9 +314,11 @@ def _json_bytes(text: str) -> int:
 async def find_open(
     tx: CityTransaction, room_id: str, message_id: str, who: Author, permissions: RoomPermissions
 ) -> tuple[Room, Message]:
-    """A message that may be changed, and its room, which is held until the transaction ends.
+    """Find a message that may be changed, and lock its room until the transaction ends.
 
-    Raises NotFound for a room or message that is unknown or that ``who`` may not read, Conflict for an archived room.
+    Raises:
+        NotFound: The room or message does not exist, or ``who`` may not read it.
+        Conflict: The room is archived or encrypted.
     """
     room = await hold_open(tx, room_id, who, permissions)
     message = await find_in(tx, room, message_id)
@@ -304,9 +328,11 @@ async def find_open(
 
 
 async def hold_open(tx: CityTransaction, room_id: str, who: Author, permissions: RoomPermissions) -> Room:
-    """A room that may be written to, held until the transaction ends.
+    """Find a room that accepts messages, and lock it until the transaction ends.
 
-    Raises NotFound for a room of which ``who`` may not know, too, and Conflict for an archived one.
+    Raises:
+        NotFound: The room does not exist, or ``who`` may not know of it.
+        Conflict: The room is archived or encrypted.
     """
     room = await tx.rooms.hold(room_id) or await _own_chat(tx, room_id, who)
     if room is None or not await knows_of(tx, room, who, permissions):
@@ -322,7 +348,7 @@ async def hold_open(tx: CityTransaction, room_id: str, who: Author, permissions:
 
 
 async def _own_chat(tx: CityTransaction, room_id: str, who: Author) -> Room | None:
-    """The direct chat, if it is one of this agent's."""
+    """Return the direct chat if it belongs to this agent."""
     if who.kind is not AuthorKind.AGENT:
         return None
     room = await tx.rooms.hold_any(RoomId(room_id))
@@ -330,7 +356,7 @@ async def _own_chat(tx: CityTransaction, room_id: str, who: Author) -> Room | No
 
 
 async def knows_of(tx: CityTransaction, room: Room, who: Author, permissions: RoomPermissions) -> bool:
-    """Whether ``who`` may know that there is this room; an agent knows of its direct chats."""
+    """Whether ``who`` may know that the room exists; an agent knows of its direct chats."""
     return (
         room.agent is not None
         or is_known_to(room, PUBLIC)
@@ -339,7 +365,11 @@ async def knows_of(tx: CityTransaction, room: Room, who: Author, permissions: Ro
 
 
 async def find_in(tx: CityTransaction, room: Room, message_id: str, reading: ReadableRanges | None = None) -> Message:
-    """A room's message, with a ``reading`` only one that it may read; raises NotFound."""
+    """Return a message of the room.
+
+    Raises:
+        NotFound: The room has no such message, or it is outside the ranges of ``reading``.
+    """
     message = await tx.messages.get(MessageId(message_id))
     if message is None or message.room_id != room.id:
         raise _no_such_message(room, message_id)
@@ -349,7 +379,7 @@ async def find_in(tx: CityTransaction, room: Room, message_id: str, reading: Rea
 
 
 async def message_of_event(tx: CityTransaction, event: EventId) -> Message | None:
-    """The message that a Matrix event is, or is an edit of."""
+    """Return the message that a Matrix event posted or edited."""
     message = await tx.messages.by_event_id(event)
     if message is None and (revision := await tx.revisions.by_event_id(event)):
         message = await tx.messages.get(revision.message_id)
@@ -357,7 +387,7 @@ async def message_of_event(tx: CityTransaction, event: EventId) -> Message | Non
 
 
 def check_readable(message: Message, room: Room, reading: ReadableRanges) -> None:
-    """Raise NotFound for a message that may not be read: that it is there is not told either."""
+    """Raise NotFound for a message that may not be read, so that its existence is not disclosed."""
     if room.agent is None and not reading.may_read_message(message):
         raise _no_such_message(room, message.id)
 

@@ -1,4 +1,4 @@
-"""Whether those who look after a room on Matrix let somebody of the city in, and speak there."""
+"""Permissions: whether a Matrix room's power levels, join rule and restrictions allow an author to join and to send."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from .types import Author, Restriction, RestrictionKind, Room, UserId
 
 
 class MatrixRoomPermissions:
+    """Checks of the permissions of citizens and agents in rooms; see `RoomPermissions`."""
+
     def __init__(self, identities: Identities, agents: AgentDirectory) -> None:
         self._identities = identities
         self._agents = agents
@@ -43,7 +45,7 @@ class MatrixRoomPermissions:
             raise Forbidden("muted", f"those who look after the room {room.slug} let you read, but not write there")
 
     async def _check_let_in(self, tx: CityTransaction, room: Room, author: Author, stands: Restriction | None) -> None:
-        """Raise Forbidden for whoever is not in a room where nobody comes in uninvited."""
+        """Raise Forbidden for an author who is neither a member of a room that is not public nor invited to it."""
         if room.join_rule == "public" or self._agents.lives_in(author, room):
             return
         is_invited = stands is not None and stands.kind is RestrictionKind.INVITED

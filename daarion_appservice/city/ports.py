@@ -1,4 +1,4 @@
-"""What the city needs of the world outside, as it sees it: a store with transactions, ids and a way to tell others."""
+"""Protocols of what the city needs from outside: a store with transactions, permissions, presence, a publisher."""
 
 from __future__ import annotations
 
@@ -214,25 +214,30 @@ class CityStore(Protocol):
 
 class MessageFormatter(Protocol):
     async def content(self, body: str, *, msgtype: str, media: Media | None) -> Content:
-        """What somebody in the city wrote, in Markdown, as it is shown on either side. It costs time: not within a
-        transaction, and only of a body whose size was checked."""
+        """Render Markdown that a citizen or agent wrote as the content of a message, for the city and for Matrix.
+
+        Rendering is expensive: call it outside a transaction, and only for a body whose size was checked.
+        """
         ...
 
 
 class RoomPermissions(Protocol):
-    """What those who look after a room let somebody of the city do there; each call raises Forbidden when they do not."""
+    """What a Matrix room's moderators allow a citizen or an agent.
+
+    Each check raises Forbidden if they do not allow it.
+    """
 
     async def check_may_speak(self, tx: CityTransaction, room: Room, author: Author) -> None: ...
     async def check_may_react(self, tx: CityTransaction, room: Room, author: Author) -> None: ...
     async def check_may_come(self, tx: CityTransaction, room: Room, author: Author) -> None: ...
     async def check_not_put_out(self, tx: CityTransaction, room: Room, author: Author) -> None: ...
     async def reading(self, tx: CityTransaction, room: Room, author: Author) -> ReadableRanges:
-        """What they may read there; it raises nothing."""
+        """Return the ranges of the room's history that the author may read. Raises nothing."""
         ...
 
 
 class MembershipRecorder(Protocol):
-    """Who is in a room, as part of its history; what the last two return is to be published."""
+    """Records who is in a room as events of its history. The caller publishes what the last two methods return."""
 
     def member(self, room: RoomId, who: Author) -> Member: ...
     async def enter(self, tx: CityTransaction, member: Member) -> list[CityEvent]: ...
@@ -240,14 +245,17 @@ class MembershipRecorder(Protocol):
 
 
 class PresenceStore(Protocol):
-    """Who is here. Every change is published once, as PresenceChanged."""
+    """The presence of all subjects. Every change is published once, as PresenceChanged."""
 
     async def record_heartbeat(self, beats: Sequence[Heartbeat]) -> list[PresenceState]:
-        """Take signs of life, in their order; answers what is shown of each one's subject now. Never refuses any."""
+        """Record heartbeats in their order, and return the state of each one's subject. No heartbeat is refused."""
         ...
 
     async def set_remote(self, placed: Sequence[RemotePresence]) -> None:
-        """Take what a homeserver says of its people; it has to say so again within the time that a heartbeat lasts."""
+        """Set the presence of Matrix users that a homeserver reported.
+
+        It expires like a heartbeat unless it is set again.
+        """
         ...
 
     def state(self, subject: SubjectId) -> PresenceState: ...
@@ -258,18 +266,18 @@ class Publish(Protocol):
 
 
 def publish_all(publish: Publish, events: Iterable[CityEvent]) -> None:
-    """Say what happened, in that order; after it is stored."""
+    """Publish events in their order, after the transaction that stores them."""
     for event in events:
         publish(event)
 
 
 class NowMs(Protocol):
-    """Milliseconds since 1970."""
+    """Return the time in milliseconds since 1970."""
 
     def __call__(self) -> int: ...
 
 
 class NewId(Protocol):
-    """A fresh id: a ULID, so that ids sort by the time they were made."""
+    """Return a new ULID. ULIDs sort by the time of their creation."""
 
     def __call__(self) -> str: ...

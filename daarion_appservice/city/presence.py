@@ -1,14 +1,15 @@
-"""Who is here: a state machine without clock, tasks or I/O.
+"""Presence of subjects: a state machine without clock, tasks or I/O.
 
-A subject (citizen, agent, person on Matrix) has sessions (browser tabs, replicas); each lives until its deadline, which
-every heartbeat moves. The strongest state of the live sessions is shown. A heartbeat that changes nothing costs one
-dictionary look-up and moves the deadline; the heap is only touched when a deadline is due:
+A subject (citizen, agent, Matrix user) has sessions (browser tabs, replicas). Each session lives until its deadline,
+which every heartbeat moves. The city shows the strongest status of the live sessions. A heartbeat that changes nothing
+costs one dictionary look-up and moves the deadline; the heap is only touched when a deadline is due:
 
-    beat ──► session.deadline = now + ttl            (the heap still holds the old deadline)
-    expire ─► pop what is due ─► moved meanwhile? push it back with its new deadline : the session ends
+    heartbeat ─► session.deadline = now + ttl        (the heap still holds the old deadline)
+    expire ────► pop what is due ─► deadline moved? push it back with its new deadline : the session ends
 
-so every live session has exactly one valid entry in the heap, and expiry costs what is due, not what exists. A session
-that ended leaves its entry behind; it is known by a deadline that the session of that name, if there is one, did not queue.
+So every live session has exactly one valid entry in the heap, and the cost of expiry depends on the deadlines that are
+due, not on the number of sessions. A session that ended leaves its entry in the heap; `expire` ignores an entry whose
+deadline is not the queued deadline of the session with that name.
 """
 
 from __future__ import annotations
@@ -32,21 +33,21 @@ STRENGTH: Final = {Status.OFFLINE: 0, Status.AWAY: 1, Status.ONLINE: 2}
 
 
 class RetentionRules:
-    """Stands for "leave the status text as it is", which is not the same as clearing it."""
+    """Type of `KEEP`, which leaves the status text as it is; None clears the text."""
 
 
 KEEP: Final = RetentionRules()
 
 MAX_SESSIONS: Final = 64
-"""Of one subject; one more ends the oldest, so that nobody fills the memory with names of sessions."""
+"""Sessions of one subject. One more ends the oldest, so that a client cannot fill the memory with session names."""
 
 _NEVER: Final = 1 << 62
-"""The deadline of a session that lasts until somebody says otherwise."""
+"""The deadline of a session that lasts until its source changes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PresenceState:
-    """What the city shows of a subject. ``last_active_ms`` is None for one that was never seen."""
+    """The presence that the city shows of a subject. ``last_active_ms`` is None for a subject that never was active."""
 
     status: Status = Status.OFFLINE
     status_msg: str | None = None
@@ -55,7 +56,7 @@ class PresenceState:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A subject is shown differently than before."""
+    """A change of the presence that the city shows of a subject."""
 
     subject: SubjectId
     before: PresenceState
@@ -64,12 +65,12 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A sign of life of one session; ``status=OFFLINE`` ends it."""
+    """A heartbeat of one session; ``status=OFFLINE`` ends the session."""
 
     subject: SubjectId
     status: Status = Status.ONLINE
     status_msg: str | RetentionRules | None = KEEP
-    """One line; what comes in is made so (``texts.one_line``), whoever sends it."""
+    """The status text, reduced to one line (``text_sanitizing.one_line``) for every source."""
     session: str = ""
 
     def __post_init__(self) -> None:
@@ -79,7 +80,10 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class RemotePresence:
-    """What somebody who knows better says of a subject (a homeserver of its people): holds until said otherwise."""
+    """The presence of a subject as its authority reports it (a homeserver for its users).
+
+    It holds until the next report.
+    """
 
     subject: SubjectId
     shown: PresenceState
@@ -91,7 +95,7 @@ class _Session:
     status: Status
     deadline_ms: int
     queued_ms: int
-    """The deadline that stands in the heap for it."""
+    """The deadline of the session's entry in the heap."""
 
 
 @dataclass(slots=True)
@@ -102,7 +106,10 @@ class _Subject:
 
 
 class Presence:
-    """All subjects and their sessions. Every method takes the time; those that may change somebody return transitions."""
+    """All subjects and their sessions.
+
+    Every method takes the time as an argument. Methods that may change a subject's state return transitions.
+    """
 
     def __init__(self, *, ttl_ms: int) -> None:
         self.ttl_ms = ttl_ms
@@ -118,7 +125,18 @@ class Presence:
         status_msg: str | RetentionRules | None = KEEP,
         session: str = "",
     ) -> Transition | None:
-        """A sign of life of one session; ``status=OFFLINE`` ends it."""
+        """Record a heartbeat of one session; ``status=OFFLINE`` ends the session.
+
+        Args:
+            subject_id: The subject of the session.
+            now_ms: The time in milliseconds since 1970.
+            status: The status of the session.
+            status_msg: The status text of the subject; None clears it, `KEEP` leaves it.
+            session: The name of the session, unique per subject.
+
+        Returns:
+            The transition, or None if the subject's shown state did not change.
+        """
         subject = self._subjects.get(subject_id)
         if status is Status.OFFLINE:
             return self._end(subject_id, session, status_msg) if subject else None
@@ -143,7 +161,7 @@ class Presence:
     def set_remote(
         self, subject_id: SubjectId, *, status: Status, status_msg: str | None, last_active_ms: int | None, session: str
     ) -> Transition | None:
-        """What somebody who knows better says of a subject (a homeserver of its people): holds until said otherwise."""
+        """Set a subject's presence as its authority (a homeserver for its users) reports it, until the next report."""
         subject = self._subjects.get(subject_id)
         if status is Status.OFFLINE:
             return self._end(subject_id, session, None) if subject else None
@@ -171,7 +189,7 @@ class Presence:
 
     @property
     def next_deadline_ms(self) -> int | None:
-        """When ``expire`` is worth calling again: never later than the next real deadline, perhaps earlier."""
+        """When `expire` must be called next: never later than the next real deadline, possibly earlier."""
         return self._deadlines[0][0] if self._deadlines else None
 
     def state(self, subject_id: SubjectId) -> PresenceState:
@@ -193,7 +211,7 @@ class Presence:
             (session.status for session in subject.sessions.values()), key=STRENGTH.__getitem__, default=Status.OFFLINE
         )
         if isinstance(status_msg, RetentionRules):
-            # A text belongs to somebody who is here; one that is kept does not outlive the last session.
+            # A status text that is not set again does not outlive the last session.
             status_msg = None if status is Status.OFFLINE else subject.shown.status_msg
         before, subject.shown = subject.shown, PresenceState(status, status_msg, subject.last_active_ms)
         if (before.status, before.status_msg) == (status, status_msg):

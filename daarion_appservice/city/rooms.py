@@ -1,4 +1,4 @@
-"""Opening and closing public rooms."""
+"""Opening, changing and archiving city rooms."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _SLUG: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{MAX_LENGTH - 1}}}")
 
 @dataclass(frozen=True, slots=True)
 class RoomUpdate:
-    """What is to be different about a room; None leaves it as it is."""
+    """Changes of a room; None leaves a field as it is."""
 
     name: str | None = None
     description: str | None = None
     archived: bool | None = None
-    """A room that is archived can be read, but not written to, and is in no list."""
+    """An archived room is read-only and in no list."""
 
     def of(self, room: Room) -> Room:
-        """Raises InvalidInput for a name that is none."""
+        """Return the room with these changes. Raises InvalidInput for an empty name."""
         return replace(
             room,
             name=room.name if self.name is None else _name(self.name),
@@ -41,7 +41,7 @@ def room_id_of(slug: str) -> RoomId:
 
 
 def check_slug(slug: str) -> None:
-    """Raise InvalidInput unless ``slug`` can be one."""
+    """Raise InvalidInput unless ``slug`` is valid and not reserved."""
     if not _SLUG.fullmatch(slug):
         raise InvalidInput(
             "slug_wrong",
@@ -54,6 +54,8 @@ def check_slug(slug: str) -> None:
 
 
 class Rooms:
+    """Opens, changes and archives rooms, and applies changes from Matrix."""
+
     def __init__(self, store: CityStore, publish: Publish, now_ms: NowMs, new_id: NewId) -> None:
         self._store = store
         self._publish = publish
@@ -72,11 +74,23 @@ class Rooms:
         join_rule: str = "public",
         history_visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE,
     ) -> Room:
-        """Open a room. Its Matrix room follows, unless ``matrix_room`` is it; until then ``matrix_status`` is pending.
+        """Open a room.
 
-        ``join_rule`` and ``history_visibility`` are those of ``matrix_room``; the city's own rooms are public.
+        Unless ``matrix_room`` is given, the reconciler creates its Matrix room; ``matrix_status`` is pending until then.
 
-        Raises Conflict when the slug is taken, InvalidInput when it cannot be one.
+        Args:
+            name: The room's name, reduced to one line.
+            description: The topic.
+            slug: The slug; None derives it from the name.
+            is_default: Whether this is one of the city's default rooms.
+            created_by: The author of the room, for the feed.
+            matrix_room: An existing Matrix room to link.
+            join_rule: The join rule of ``matrix_room``; rooms that the city creates are public.
+            history_visibility: The history visibility of ``matrix_room``.
+
+        Raises:
+            Conflict: The slug is taken.
+            InvalidInput: The name is empty, or the slug is not valid.
         """
         name = _name(name)
         if slug is None:
@@ -98,7 +112,7 @@ class Rooms:
             was_private=history_visibility is not HistoryVisibility.WORLD_READABLE,
         )
         async with self._store.transaction() as tx:
-            # Rooms are found by id or slug, so neither may be the other's in another room.
+            # A request names a room by id or slug, so a room's slug must not be another room's id.
             taken = await tx.rooms.find(slug) or await tx.rooms.find(room.id)
             if taken or not await tx.rooms.add(room, created_by=created_by.id if created_by else None):
                 raise Conflict("slug_taken", f"there is a room with the slug {slug!r} already")
@@ -107,7 +121,7 @@ class Rooms:
         return room
 
     async def open_missing(self, seeds: list[tuple[str, str, str]]) -> None:
-        """Open those of the default rooms, given as (slug, name, description), that are not there yet."""
+        """Open the default rooms, given as (slug, name, description), that do not exist."""
         known = await self._slugs()
         for slug, name, description in seeds:
             if slug in known:
@@ -117,16 +131,20 @@ class Rooms:
             except Conflict:
                 if slug not in await self._slugs():
                     raise
-                # Another process of the city opened it meanwhile.
+                # Another process of the city opened the room at the same time.
 
     async def _slugs(self) -> set[str]:
         async with self._store.reading() as tx:
             return {room.slug for room in await tx.rooms.all()}
 
     async def change(self, id_or_slug: str, change: RoomUpdate) -> Room:
-        """Rename, describe, archive or open again; on Matrix that follows. What is so already changes nothing.
+        """Rename, describe, archive or reopen a room; the reconciler applies the change to Matrix.
 
-        Raises NotFound, and InvalidInput for a name that is none.
+        An equal value changes nothing.
+
+        Raises:
+            NotFound: The room does not exist.
+            InvalidInput: The name is empty.
         """
         async with self._store.transaction() as tx:
             room = await tx.rooms.hold(id_or_slug)
@@ -140,10 +158,10 @@ class Rooms:
     async def receive(
         self, tx: CityTransaction, room: Room, *, name: str | None = None, description: str | None = None
     ) -> list[CityEvent]:
-        """Take over a name or topic that the room was given on Matrix; returns what to publish once that is committed."""
-        # Held, and read anew: somebody in the city may change it at the same time.
+        """Apply a name or topic that was set on Matrix. Returns the events to publish after the commit."""
+        # The room's row is locked and read again, because a citizen may change the room at the same time.
         room = await tx.rooms.hold(room.id) or room
-        # As it is shown here: what differs from that on Matrix is left as it is there.
+        # Names are compared as the city shows them: a difference in form on Matrix remains there.
         name = one_line(name) or room.name if name is not None else None
         description = storable(description)[:MAX_TOPIC_CHARS] if description is not None else None
         await tx.rooms.has_on_matrix(room.id, name=name, topic=description)

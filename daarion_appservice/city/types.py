@@ -1,4 +1,8 @@
-"""What the city is made of. Times are milliseconds since 1970 (``…_ms``); ids are distinct types so that none is swapped."""
+"""Types of the city: rooms, messages, members, agents and their ids.
+
+Times are milliseconds since 1970 (``…_ms``). Each kind of id is a distinct type, so that mypy finds ids that are
+swapped.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ MessageId = NewType("MessageId", str)
 ReactionId = NewType("ReactionId", str)
 AnswerId = NewType("AnswerId", str)
 SubjectId = NewType("SubjectId", str)
-"""Whoever can be present: ``u_123`` (citizen), ``agent:daarwizz``, ``@alice:example.org`` (a person on Matrix)."""
+"""An inhabitant of any kind: ``u_123`` (citizen), ``agent:daarwizz`` or ``@alice:example.org`` (Matrix user)."""
 
 UserId = NewType("UserId", str)
 """A Matrix user id."""
@@ -42,7 +46,7 @@ def is_agent(subject: SubjectId) -> bool:
 
 
 def is_person(subject: SubjectId) -> bool:
-    """Whether it is somebody on Matrix, whose presence the homeserver tells."""
+    """Whether the subject is a Matrix user, whose presence comes from the homeserver."""
     return subject.startswith("@")
 
 
@@ -54,7 +58,10 @@ class AuthorKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who wrote. ``id`` is a citizen's id, an agent's slug or a Matrix user id, as ``kind`` says."""
+    """The author of a message or reaction.
+
+    ``id`` is a citizen's id, an agent's slug or a Matrix user id, according to ``kind``.
+    """
 
     kind: AuthorKind
     id: str
@@ -73,26 +80,26 @@ class Agent:
     display_name: str
     title: str = ""
     avatar: str = ""
-    """An ``mxc://`` address, or the path of a picture on the service's machine."""
+    """An ``mxc://`` URI, or the path of an image file on the service's machine."""
     node_id: str = ""
     microdao: str = ""
     role: str = ""
     rooms: tuple[str, ...] = ("general",)
-    """Slugs of the rooms that it lives in."""
+    """Slugs of the rooms that the agent is a member of."""
     kind: str = ""
-    """What sort of agent it is: assistant, guardian, infra, or any other word."""
+    """The kind of agent: assistant, guardian, infra, or any other word."""
     color: str = ""
     """``#rrggbb``, or empty for none."""
     district: str = ""
-    """Where it lives, if not where its node or its microDAO lies."""
+    """The agent's district, if it differs from that of its node or microDAO."""
     node_role: str = ""
-    """What it is on its node, if ``role`` does not say it: see ``places``."""
+    """The agent's role on its node, if ``role`` does not name it: see ``places``."""
     microdao_role: str = ""
-    """The same for its microDAO."""
+    """The agent's role in its microDAO, if ``role`` does not name it."""
 
 
 class MatrixStatus(StrEnum):
-    """Whether a room and its Matrix room are one."""
+    """The state of the link between a city room and its Matrix room."""
 
     PENDING = "pending"
     LINKED = "linked"
@@ -100,7 +107,7 @@ class MatrixStatus(StrEnum):
 
 
 class HistoryVisibility(StrEnum):
-    """Who may read an event, by its room's ``m.room.history_visibility`` at that time; from the widest to the narrowest."""
+    """The ``m.room.history_visibility`` that decides who may read an event, from the widest to the narrowest."""
 
     WORLD_READABLE = "world_readable"
     SHARED = "shared"
@@ -118,30 +125,33 @@ class Room:
     archived: bool
     created_at_ms: int
     agent: AgentSlug | None = None
-    """Whose direct chat with somebody on Matrix it is; the city's public rooms have none."""
+    """The agent of a direct chat with a Matrix user; None for the city's public rooms."""
     in_company: bool = False
-    """Of a direct chat: more than one person is there, so what they say is not said to the agent unless they say so."""
+    """A direct chat with more than one person: the agent replies there only to messages that mention it."""
     last_seq: int = 0
     last_event_ms: int | None = None
     matrix_room_id: MatrixRoomId | None = None
     matrix_status: MatrixStatus = MatrixStatus.PENDING
     matrix_error: str | None = None
     join_rule: str = "public"
-    """Who may come in on Matrix: everybody, or whoever is invited (any other rule)."""
+    """The ``m.room.join_rules`` of the Matrix room; only ``public`` lets users join without an invitation."""
     history_visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
-    """Who may read what is said there now; the city makes its rooms readable by everybody."""
+    """Who may read new messages; the city creates its rooms as world-readable."""
     was_public: bool = True
-    """Whether everybody could read what was said there at any time."""
+    """Whether messages of any time were world-readable."""
     was_private: bool = False
-    """Whether what was said there at any time is not for everybody."""
+    """Whether messages of any time were not world-readable."""
     power_levels: str = "{}"
-    """Who may do what there: the content of ``m.room.power_levels``."""
+    """The content of ``m.room.power_levels`` as JSON."""
     encrypted: bool = False
-    """Somebody turned on encryption on Matrix: nothing can be read or written there from here, for good."""
+    """Whether encryption is on in the Matrix room.
+
+    It cannot be turned off, and the city can neither read nor write there.
+    """
 
 
 class Delivery(StrEnum):
-    """Where a message is on its way to Matrix."""
+    """The state of a message's delivery to Matrix."""
 
     PENDING = "pending"
     SENT = "sent"
@@ -150,7 +160,7 @@ class Delivery(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A picture, a sound, a film or another file, as the homeserver keeps it."""
+    """An image, audio, video or other file in the homeserver's media repository."""
 
     mxc: str
     mimetype: str
@@ -163,16 +173,16 @@ class Media:
     duration_ms: int | None = None
     thumbnail_mxc: str | None = None
     is_private: bool = False
-    """Of a direct chat: the city fetches it for nobody but the agent that was asked."""
+    """Whether the file belongs to a direct chat: the city fetches it for the agent of that chat only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a message says."""
+    """The content of a message."""
 
     body: str
     formatted_body: str | None = None
-    """The same as HTML, of which nothing is left that could do harm."""
+    """The body as sanitized HTML."""
     msgtype: str = "m.text"
     media: Media | None = None
     mentions: tuple[SubjectId, ...] = ()
@@ -180,23 +190,23 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What a message says, or said, after one of its edits, or at first."""
+    """The content of a message after one of its edits, or its first content."""
 
     id: str
-    """Of an edit that was made in the city, the transaction id by which it is sent."""
+    """For an edit made in the city, the transaction id with which it is sent."""
     message_id: MessageId
     content: Content
     at_ms: int
     seq: int | None = None
-    """The number of the edit in the room's history; None for the first text."""
+    """The edit's number in the room's history; None for the first content."""
     visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
     event_id: EventId | None = None
-    """The edit on Matrix, as far as it is known."""
+    """The edit's event on Matrix; None while it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """One person's one sign under a message. ``key`` is an emoji, or whatever a Matrix client sent as one."""
+    """One author's reaction to a message. ``key`` is an emoji, or any string that a Matrix client sent as a key."""
 
     id: ReactionId
     message_id: MessageId
@@ -205,16 +215,16 @@ class Reaction:
     at_ms: int
     matrix_event_id: EventId | None = None
     removed: bool = False
-    """Taken back; kept until Matrix knows, too."""
+    """The author removed the reaction; the row remains until Matrix has the redaction."""
     shortcode: str | None = None
-    """What a picture (a ``key`` that is an ``mxc://`` address) is called."""
+    """The shortcode of an image, where ``key`` is an ``mxc://`` URI."""
     matrix_key: str | None = None
-    """The key as it stands in the event on Matrix, where that is not ``key``: clients there count each form for itself."""
+    """The key of the Matrix event, where it differs from ``key``: Matrix clients count each form of an emoji."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReactionCount:
-    """How many gave a message one sign, and the first of them."""
+    """The number of reactions with one key to a message, and the first authors."""
 
     key: str
     count: int
@@ -244,27 +254,27 @@ class Message:
     delivery_error: str | None = None
     """The cause of a failed delivery: a `DeliveryError`."""
     visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
-    """Who may read it: the room's history visibility when it was written."""
+    """Who may read the message: the room's history visibility when it was written."""
     edit_seq: int | None = None
-    """The number of the edit whose text it has now; None for its first text."""
+    """The number of the edit that the message shows; None for its first content."""
     edit_visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
     """The room's history visibility at that edit."""
 
     @property
     def content(self) -> Content:
-        """What it says."""
+        """The content that the message shows now."""
         return Content(self.body, self.formatted_body, self.msgtype, self.media, self.mentions)
 
 
 class OutboxKind(StrEnum):
-    """What Matrix is to be told."""
+    """The kind of change that the outbox sends to Matrix."""
 
     MESSAGE = "message"
     EDIT = "edit"
     DELETE = "delete"
-    """By its author."""
+    """The author deletes the message."""
     REMOVE = "remove"
-    """By somebody who looks after the city."""
+    """A moderator or admin of the city deletes the message."""
     REACT = "react"
     UNREACT = "unreact"
     JOIN = "join"
@@ -273,7 +283,7 @@ class OutboxKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Somebody who has joined a room's Matrix side, or is a ghost of ours there."""
+    """A joined member of a room's Matrix room, or a ghost of the city in it."""
 
     room_id: RoomId
     user_id: UserId
@@ -282,13 +292,13 @@ class Member:
 
 
 class RestrictionKind(StrEnum):
-    """How somebody stands in a room, if not like everybody else."""
+    """A membership of a ghost that differs from the room's default."""
 
     BANNED = "banned"
     KICKED = "kicked"
-    """Put out, and may come back."""
+    """Removed from the room, and allowed to join again."""
     INVITED = "invited"
-    """May come in where others may not."""
+    """Allowed to join a room that is not public."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +308,7 @@ class Restriction:
 
 
 class RoomEventKind(StrEnum):
-    """Named as clients hear of them."""
+    """The kinds of events of a room's history, with the names that clients receive."""
 
     MESSAGE = "city.room.message"
     UPDATED = "city.room.message.updated"
@@ -307,7 +317,7 @@ class RoomEventKind(StrEnum):
     JOIN = "city.room.join"
     LEAVE = "city.room.leave"
     RESYNC = "city.room.resync"
-    """A message took its place among older ones, so that those after it have other numbers: the room is to be loaded again."""
+    """A message was inserted among older ones, which changes the numbers of those after it: clients load the room again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,63 +327,63 @@ class Removal:
     standing: RestrictionKind
     """KICKED or BANNED."""
     by: Author | None = None
-    """None for the city itself."""
+    """None if the city itself removed the member."""
     reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RoomEvent:
-    """Something that happened in a room and is part of its history: ``seq`` numbers them there, without holes."""
+    """An event of a room's history. ``seq`` numbers a room's events without gaps."""
 
     room_id: RoomId
     seq: int
     kind: RoomEventKind
     at_ms: int
     message: Message | None = None
-    """The message that was written, changed, deleted or reacted to."""
+    """The message that was posted, edited, deleted or reacted to."""
     who: Author | None = None
-    """Who came, left, changed the message or reacted to it."""
+    """The author of the join, leave, edit, deletion or reaction."""
     key: str | None = None
-    """Of a REACTION: the sign that was given or taken back."""
+    """For REACTION, the key that was added or removed."""
     added: bool = True
-    """Of a REACTION: given, not taken back."""
+    """For REACTION, whether the reaction was added; False for a removed one."""
     visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
-    """Who may read it: the room's history visibility when it happened."""
+    """Who may read the event: the room's history visibility when it happened."""
     removal: Removal | None = None
-    """Of a LEAVE: that it was a kick or a ban; None for a member who left."""
+    """For LEAVE, the kick or ban; None for a member who left voluntarily."""
 
 
 class ReplyFailure(StrEnum):
-    """Why an agent does not answer."""
+    """Why an agent does not reply."""
 
     OFFLINE = "offline"
     SLOW = "slow"
     FAILED = "failed"
     BUSY = "busy"
     PRIVATE = "private"
-    """It would tell others what is only the asker's."""
+    """The reply would disclose the asker's private data to other members."""
     TOO_LONG = "too_long"
     TOO_MUCH = "too_much"
-    """The asker asks more than anybody may."""
+    """The asker exceeded the limit of questions."""
     FORGOTTEN = "forgotten"
-    """It was a command to forget, which was carried out."""
+    """The message was a command to forget, which was carried out."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingReply:
-    """An agent was asked something in a room, and has not answered yet."""
+    """A mention or direct message that an agent has yet to answer."""
 
     id: AnswerId
     question_id: MessageId
     room_id: RoomId
     agent: AgentSlug
     depth: int
-    """How many agents have answered before, one because of the other."""
+    """The number of agents that replied before in this chain of agents."""
     asked_at_ms: int
     attempts: int = 0
     retry_at_ms: int = 0
     failure: ReplyFailure | None = None
-    """Why there will be none: that it still has to say."""
+    """Why there will be no reply; the agent has yet to post a notice of it."""
 
 
 class FeedKind(StrEnum):
@@ -387,7 +397,7 @@ class FeedKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
-    """Something worth telling on the city's front page. ``id`` sorts by the time it was made."""
+    """An entry of the feed. ``id`` is a ULID, which sorts by the time of creation."""
 
     id: str
     kind: FeedKind
@@ -395,8 +405,8 @@ class FeedEntry:
     room_id: RoomId | None = None
     actor: Author | None = None
     message_id: MessageId | None = None
-    """The message that it tells of, and goes with."""
+    """The message that the entry shows; the entry is deleted with it."""
     payload: Mapping[str, str] = field(default_factory=dict)
     visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
-    """Who may read it; with ``seq``, its place in the room's history, as of a message."""
+    """Who may read the entry, together with ``seq``, its number in the room's history, as for a message."""
     seq: int = 0
