@@ -37,7 +37,16 @@ _DATABASE_RETRY_S: Final = 1.0
 
 
 async def run(settings: Settings, *, on_listening: Callable[[], None] = lambda: None) -> None:
-    """Run the service until SIGTERM or SIGINT. Raises StartError when it cannot."""
+    """Run the service until SIGTERM or SIGINT.
+
+    Args:
+        settings: the validated configuration.
+        on_listening: called once both listeners accept connections.
+
+    Raises:
+        StartError: the service cannot start.
+        TaskFailedRepeatedly: a background task failed again and again.
+    """
     city = build_city(settings)
     try:
         city.database.claim()
@@ -53,7 +62,7 @@ async def run(settings: Settings, *, on_listening: Callable[[], None] = lambda: 
 
 
 async def _run_tasks(city: City) -> None:
-    """Raises StartError, and TaskFailedRepeatedly when a task could not be kept running."""
+    """Run the background tasks of the process until a signal or the first error."""
     try:
         async with asyncio.TaskGroup() as group:
             running = [
@@ -81,7 +90,7 @@ async def _told_to_stop() -> None:
 
 
 async def load(city: City) -> None:
-    """Bring the database up to date and read what is kept in memory."""
+    """Migrate the database, add configured rooms and agents, and load the caches that stay in memory."""
     await city.database.check()
     await migrate.upgrade(city.database)
     settings = city.settings
@@ -120,7 +129,7 @@ async def _add_second_me(city: City, tx: Transaction) -> None:
 
 @asynccontextmanager
 async def listening(city: City) -> AsyncIterator[None]:
-    """Serve both listeners inside the block."""
+    """Run the city listener and the matrix listener inside the block."""
     api, matrix = build_city_server(city), build_matrix_server(city)
     await matrix.start()
     try:
@@ -134,11 +143,11 @@ async def listening(city: City) -> AsyncIterator[None]:
 
 
 async def lead(city: City) -> None:
-    """Speak with the homeserver whenever this process is the one of its city that does; until cancelled."""
+    """Wait for the leader lock and run the leader's tasks while this process holds it; repeat until cancelled."""
     while True:
         await city.lease.acquire()
         try:
-            # Whoever led before may have made ghosts that are not known here.
+            # The leader before this process may have created ghosts that this process does not know.
             await city.ghosts.load()
         except (SQLAlchemyError, OSError) as error:
             log.warning("leader_lock_unavailable", error=str(error), help="the database does not answer; trying again")
@@ -155,7 +164,7 @@ async def lead(city: City) -> None:
 
 
 def _leader_tasks(city: City) -> dict[str, Work]:
-    """The tasks of the process that leads."""
+    """Return the background tasks of the leader by name."""
     return {
         "inbound": city.inbound.run,
         "sweeper": city.sweeper.run,
@@ -175,7 +184,7 @@ def _leader_tasks(city: City) -> dict[str, Work]:
 
 
 def process_tasks(city: City) -> dict[str, Work]:
-    """The background tasks of every process."""
+    """Return the background tasks of every process by name, whether or not it is the leader."""
     found: dict[str, Work] = {
         "presence": city.presence.run,
         "registry": city.registry.run,
@@ -188,6 +197,6 @@ def process_tasks(city: City) -> dict[str, Work]:
 
 
 async def connect_homeserver(city: City) -> None:
-    """Wait for the homeserver and agree with it; everything that waits for it goes on then."""
+    """Wait for the homeserver and run the start-up checks; tasks that wait for the homeserver continue afterwards."""
     await run_startup_checks(city.homeserver, city.monitor, city.settings, city.identities)
     log.info("homeserver_found", address=city.homeserver.address, domain=city.identities.domain)

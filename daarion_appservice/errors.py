@@ -1,31 +1,31 @@
-"""Every error of ours, in one tree.
+"""The exceptions of the service, in one tree.
 
     DaarionError
-     ├── CityError                           the city says no: the asker can do something about it
-     │    ├── InvalidInput                   what was sent does not make sense                    (HTTP 400, 411, 413, 415, 422)
-     │    ├── Unauthenticated                nobody proved who is asking                          (HTTP 401)
-     │    ├── Forbidden                      we know who is asking, and they may not              (HTTP 403)
-     │    ├── NotFound                       there is no such thing                               (HTTP 404)
-     │    ├── Conflict                       it is there already, or its state forbids it         (HTTP 409)
-     │    ├── TooManyRequests                not so often: it says when to come back              (HTTP 429)
-     │    └── Unavailable                    something that we depend on does not answer          (HTTP 503)
-     │         └── CoreError                 an agent gave no answer
-     │              ├── CoreUnreachable      there is no agents core to ask                       (HTTP 503)
-     │              ├── CoreBusy             as many are being asked as may be                    (HTTP 503)
-     │              ├── CircuitOpen          it failed so often that it is left alone             (HTTP 503)
-     │              ├── CoreFailed           it answered nothing that can be used                 (HTTP 502)
-     │              └── CoreTimeout          it did not answer in time                            (HTTP 504)
-     ├── HomeserverError                     the homeserver did not do what we asked
-     │    ├── HomeserverUnavailable          nothing came back, or a gateway spoke for it: trying again helps
-     │    │    ├── HomeserverUnreachable     what answered does not speak Matrix
-     │    │    └── HomeserverTimeout         this one request was not answered in time
-     │    ├── HomeserverRefused              it answered no: trying the same again does not help by itself
-     │    │    └── HomeserverRateLimited     too many requests: it says when to come back
-     │    └── RoomLinkBroken                 a room and its Matrix room are not one, and an admin on Matrix must see to it
+     ├── CityError                           a request that the city refuses; its sender can correct it or retry
+     │    ├── InvalidInput                   the request is malformed or has invalid values  (HTTP 400, 411, 413, 415, 422)
+     │    ├── Unauthenticated                the request has no valid credentials            (HTTP 401)
+     │    ├── Forbidden                      the principal lacks the permission              (HTTP 403)
+     │    ├── NotFound                       the resource does not exist                     (HTTP 404)
+     │    ├── Conflict                       the resource exists, or its state forbids it    (HTTP 409)
+     │    ├── TooManyRequests                a rate limit, with the time to wait             (HTTP 429)
+     │    └── Unavailable                    a dependency does not answer                    (HTTP 503)
+     │         └── CoreError                 an agent's reply failed
+     │              ├── CoreUnreachable      no agents core is configured                    (HTTP 503)
+     │              ├── CoreBusy             the limit of concurrent requests is reached     (HTTP 503)
+     │              ├── CircuitOpen          the circuit breaker is open                     (HTTP 503)
+     │              ├── CoreFailed           the response of the core is unusable            (HTTP 502)
+     │              └── CoreTimeout          the core did not respond in time                (HTTP 504)
+     ├── HomeserverError                     a request to the homeserver failed
+     │    ├── HomeserverUnavailable          no response, or one of a gateway: a retry helps
+     │    │    ├── HomeserverUnreachable     the server at the address does not speak Matrix
+     │    │    └── HomeserverTimeout         one request was not answered in time
+     │    ├── HomeserverRefused              a Matrix error: a retry alone does not help
+     │    │    └── HomeserverRateLimited     M_LIMIT_EXCEEDED, with the time to wait
+     │    └── RoomLinkBroken                 a city room and its Matrix room do not match; a Matrix admin must repair it
      ├── TaskFailedRepeatedly                a background task fails again and again: the process ends
-     └── StartError                          the service cannot start; says why and what to do, and has an exit code
+     └── StartError                          the service cannot start; has a reason, an advice and an exit code
 
-An error says what happened, whether trying again helps, and what the reader can do about it.
+An error states what happened, whether a retry helps, and what its reader can do.
 """
 
 from __future__ import annotations
@@ -34,16 +34,19 @@ from enum import IntEnum
 
 
 class DaarionError(Exception):
-    """Anything that this software raises on purpose."""
+    """Base class of every exception that this software raises on purpose."""
 
 
-# --- the city says no ---------------------------------------------------------------------------------
+# --- refused requests ---------------------------------------------------------------------------------
 
 
 class CityError(DaarionError):
-    """A request that cannot be fulfilled; nothing was changed by it.
+    """A request that cannot be fulfilled; it changed nothing.
 
-    ``code`` is stable and meant for programs, ``detail`` is a sentence meant for a person.
+    Attributes:
+        code: a stable identifier for programs.
+        detail: a sentence for people.
+        status: the HTTP status of the response.
     """
 
     status = 400
@@ -55,7 +58,7 @@ class CityError(DaarionError):
 
 
 class InvalidInput(CityError):
-    """What was sent does not make sense; ``status`` may be narrowed to 411, 413, 415 or 422."""
+    """The request is malformed or has invalid values; ``status`` is 400 or the more specific 411, 413, 415 or 422."""
 
     def __init__(self, code: str, detail: str, *, status: int = 400) -> None:
         super().__init__(code, detail)
@@ -63,31 +66,31 @@ class InvalidInput(CityError):
 
 
 class Unauthenticated(CityError):
-    """Nobody proved who is asking."""
+    """The request has no valid credentials."""
 
     status = 401
 
 
 class Forbidden(CityError):
-    """We know who is asking, and they may not."""
+    """The principal is known and lacks the permission."""
 
     status = 403
 
 
 class NotFound(CityError):
-    """There is no such thing."""
+    """The requested resource does not exist."""
 
     status = 404
 
 
 class Conflict(CityError):
-    """It is there already, or the state it is in forbids it."""
+    """The resource exists already, or its state forbids the change."""
 
     status = 409
 
 
 class TooManyRequests(CityError):
-    """Not so often: the same request will do after ``retry_after_s``."""
+    """A rate limit is exceeded; the same request may succeed after ``retry_after_s`` seconds."""
 
     status = 429
 
@@ -97,7 +100,7 @@ class TooManyRequests(CityError):
 
 
 class Unavailable(CityError):
-    """Something that we depend on does not answer; the same request will do later: after ``retry_after_s``, if that is known."""
+    """A dependency does not answer; the same request may succeed after ``retry_after_s`` seconds (None: unknown)."""
 
     status = 503
 
@@ -110,25 +113,28 @@ class Unavailable(CityError):
 
 
 class HomeserverError(DaarionError):
-    """The homeserver did not do what we asked of it."""
+    """A request to the homeserver failed."""
 
 
 class HomeserverUnavailable(HomeserverError):
-    """No answer, or one by a gateway in its place: the same request will do later."""
+    """The homeserver did not respond, or a gateway responded in its place; the same request may succeed later."""
 
 
 class HomeserverUnreachable(HomeserverUnavailable):
-    """What answered does not speak Matrix: somebody else's address, or a page that stands there for the time being."""
+    """The server at the address does not speak Matrix: a wrong address, or a maintenance page."""
 
 
 class HomeserverTimeout(HomeserverUnavailable):
-    """This request was not answered in time; that says little about the next one."""
+    """One request was not answered in time; the next request may well succeed."""
 
 
 class HomeserverRefused(HomeserverError):
-    """The homeserver answered no.
+    """The homeserver responded with a Matrix error.
 
-    ``errcode`` is Matrix's (``M_FORBIDDEN``), ``status`` the HTTP status.
+    Attributes:
+        status: the HTTP status.
+        errcode: the Matrix error code (``M_FORBIDDEN``).
+        message: the field ``error`` of the response.
     """
 
     def __init__(self, status: int, errcode: str, message: str) -> None:
@@ -139,7 +145,7 @@ class HomeserverRefused(HomeserverError):
 
 
 class HomeserverRateLimited(HomeserverRefused):
-    """Too many requests: the same one will do after ``retry_after_ms``."""
+    """The homeserver limits the rate; the same request may succeed after ``retry_after_ms`` milliseconds."""
 
     def __init__(self, errcode: str, message: str, *, retry_after_ms: int) -> None:
         super().__init__(429, errcode, message)
@@ -154,25 +160,25 @@ class InvalidHomeserverResponse(HomeserverRefused):
 
 
 class RoomLinkBroken(HomeserverError):
-    """A room of the city and its Matrix room are not one. The text says why, and what an admin on Matrix can do about it."""
+    """A city room and its Matrix room do not match. The text names the reason and what a Matrix admin can do."""
 
 
-# --- agents that answer -------------------------------------------------------------------------------
+# --- agents core -------------------------------------------------------------------------------
 
 
 class CoreError(Unavailable):
-    """An agent gave no answer, or only a part of one. ``detail`` can be shown to whoever asked."""
+    """An agent's reply failed or is incomplete. ``detail`` may be shown to the person who asked."""
 
 
 class CoreUnreachable(CoreError):
-    """There is no agents core to ask."""
+    """The city has no agents core."""
 
     def __init__(self) -> None:
         super().__init__("no_core", "agents do not answer in this city: it has no agents core")
 
 
 class CoreBusy(CoreError):
-    """As many are being asked as may be."""
+    """The limit of concurrent requests to the agents core is reached."""
 
     def __init__(self, *, retry_after_s: float) -> None:
         super().__init__(
@@ -181,7 +187,7 @@ class CoreBusy(CoreError):
 
 
 class CircuitOpen(CoreError):
-    """The core failed so often that it is left alone for a while."""
+    """The circuit breaker is open: the agents core failed repeatedly and gets no requests for a while."""
 
     def __init__(self, *, retry_after_s: float) -> None:
         super().__init__(
@@ -192,9 +198,10 @@ class CircuitOpen(CoreError):
 
 
 class CoreFailed(CoreError):
-    """The core answered nothing that can be used, or broke off.
+    """The response of the agents core is unusable or ended early.
 
-    ``is_about_core``: whether others would fare no better; not so where it is this question or this agent.
+    Attributes:
+        is_about_core: True if other requests would fail as well; False if the failure concerns this request or agent.
     """
 
     status = 502
@@ -205,7 +212,7 @@ class CoreFailed(CoreError):
 
 
 class CoreTimeout(CoreError):
-    """The core did not answer in time."""
+    """The agents core did not respond in time."""
 
     status = 504
 
@@ -217,7 +224,12 @@ class CoreTimeout(CoreError):
 
 
 class TaskFailedRepeatedly(DaarionError):
-    """The background task ``task`` failed so often that restarting it does not help; ``cause`` is what it raised last."""
+    """A background task failed so often that restarting it does not help.
+
+    Attributes:
+        task: the name of the task.
+        cause: the last exception that it raised.
+    """
 
     help = "A traceback is in the log. The supervisor of the process (systemd, Docker) should start it again."
 
@@ -231,31 +243,37 @@ class TaskFailedRepeatedly(DaarionError):
 
 
 class ExitCode(IntEnum):
-    """What the process's exit code means to whoever started it (documented in docs/operations.md)."""
+    """The exit codes of the process (documented in docs/operations.md)."""
 
     OK = 0
     FAILED = 1
-    """The command could not do what it was asked to; it said why."""
+    """The command failed and printed the reason."""
     USAGE = 2
     """The command line is wrong."""
     CONFIG = 3
     """The configuration is missing or wrong."""
     DATABASE = 4
-    """The database cannot be reached, written to, or is newer than this software."""
+    """The database cannot be reached, is read-only, or has a newer schema than this software."""
     PORT = 5
-    """A port to listen on is taken or may not be used."""
+    """A port to listen on is in use, or the process lacks the permission to bind it."""
     HOMESERVER_AWAY = 6
     """The homeserver cannot be reached."""
     HOMESERVER_REFUSED = 7
-    """The homeserver refuses us: token, id, domain or registration do not match."""
+    """The homeserver refuses the application service: token, id, domain or registration do not match."""
     REGISTRATION = 8
     """The registration file is missing, or differs from the configuration."""
     REDIS = 9
-    """Redis refuses us, or is none that we can use."""
+    """Redis refuses the connection, or its version or configuration is not supported."""
 
 
 class StartError(DaarionError):
-    """The service cannot start: ``what`` is wrong, ``help`` says what to do, ``exit_code`` tells a supervisor."""
+    """The service cannot start.
+
+    Attributes:
+        what: the reason.
+        help: what the administrator can do.
+        exit_code: the exit code of the process, for its supervisor.
+    """
 
     def __init__(self, what: str, help: str, exit_code: ExitCode) -> None:  # noqa: A002
         super().__init__(what)

@@ -1,4 +1,4 @@
-"""How errors look from outside: RFC 9457 problems on the city listener, Matrix errors on the matrix listener."""
+"""Translates exceptions into responses: RFC 9457 problems on the city listener, Matrix errors on the matrix listener."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _AWAY: Final = "the city's database does not answer; try again"
 
 @web.middleware
 async def problem_middleware(request: web.Request, handler: Handle) -> web.StreamResponse:
-    """Whatever goes wrong becomes ``application/problem+json``, with a stable ``code``."""
+    """Translate every exception of a handler into ``application/problem+json`` with a stable ``code``."""
     try:
         return await handler(request)
     except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes an answer
@@ -33,7 +33,7 @@ async def problem_middleware(request: web.Request, handler: Handle) -> web.Strea
 
 @web.middleware
 async def matrix_error_middleware(request: web.Request, handler: Handle) -> web.StreamResponse:
-    """Whatever goes wrong becomes ``{"errcode", "error"}``."""
+    """Translate every exception of a handler into a Matrix error, ``{"errcode", "error"}``."""
     try:
         return await handler(request)
     except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes an answer
@@ -43,11 +43,11 @@ async def matrix_error_middleware(request: web.Request, handler: Handle) -> web.
 def _instead(
     request: web.Request, error: Exception, answer: Callable[[web.Request, Exception], web.StreamResponse]
 ) -> web.StreamResponse:
-    """What is answered when ``error`` came out of the handler."""
+    """Return the response to an exception that the handler raised, or raise it again."""
     if _client_left(request, error):
-        return web.Response(status=499)  # nobody reads it
+        return web.Response(status=499)  # the connection is closed, so no client reads it
     if request.writer.output_size > 0:
-        # Whoever has an answer already gets no second one within it: aiohttp logs the error and ends the connection.
+        # A response has begun, and a second one must not follow within it: aiohttp logs the error and closes.
         raise error
     return answer(request, error)
 
@@ -62,7 +62,11 @@ def _client_left(request: web.Request, error: Exception) -> bool:
 
 
 def problem_response(request: web.Request, error: Exception) -> web.Response:
-    """What is answered for it; what is nobody's fault but ours is logged."""
+    """Return the problem document of an exception, and log exceptions that are faults of the server.
+
+    Raises:
+        web.HTTPException: ``error`` itself, if it is a redirect or another status below 400.
+    """
     match error:
         case ValidationErrors():
             return _problem(error.status, error.code, error.detail, error.errors)
@@ -72,7 +76,7 @@ def problem_response(request: web.Request, error: Exception) -> web.Response:
             raise error
         case web.HTTPException():
             allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-            # Only what answers a browser's question for a page of another origin says 403 this way, and why in its text.
+            # Only the CORS preflight handler raises HTTPForbidden; its text contains the reason.
             detail = (error.text if error.status == 403 else None) or error.reason
             return _problem(error.status, _CODES.get(error.status, "http_error"), detail, headers=allow)
     if _is_away(request, error):
@@ -87,7 +91,7 @@ def _as_matrix_error(request: web.Request, error: Exception) -> web.StreamRespon
         case web.HTTPException() if error.status < 400 or error.content_type == "application/json":
             raise error
         case web.HTTPException():
-            # No route of ours says no this way, so what is not found is the route.
+            # No handler raises HTTPNotFound, so a 404 means an unknown route.
             errcode = "M_UNRECOGNIZED" if error.status == 404 else _ERRCODES.get(error.status, "M_UNKNOWN")
             return _matrix(error.status, errcode, error.reason)
     if _is_away(request, error):
@@ -96,7 +100,7 @@ def _as_matrix_error(request: web.Request, error: Exception) -> web.StreamRespon
 
 
 def _is_away(request: web.Request, error: Exception) -> bool:
-    """Whether it is the database that does not answer, and not we who made a mistake; either is logged."""
+    """Return whether the database is unavailable, and log the error; every other error is a fault of the server."""
     if is_database_unavailable(error):
         log.error("database_away", error=str(error), help="requests are answered 503 until it is back")
         return True
@@ -113,7 +117,7 @@ _CODES: Final = {
 }
 
 _ERRCODES_OF: Final = {"not_json": "M_NOT_JSON", "token_invalid": "M_UNKNOWN_TOKEN"}
-"""What the Matrix specification has words of its own for, by our code."""
+"""The error codes of the city that have their own Matrix error code, in place of the one of their status."""
 
 _ERRCODES: Final = {
     401: "M_MISSING_TOKEN",
@@ -161,6 +165,6 @@ def _matrix(status: int, errcode: str, error: str, *, headers: dict[str, str] | 
 
 
 def _retry_after(error: CityError) -> dict[str, str] | None:
-    """In whole seconds (RFC 9110 §10.2.3), of which none is too early."""
+    """Return the Retry-After header in whole seconds (RFC 9110 §10.2.3), rounded up."""
     seconds = error.retry_after_s if isinstance(error, TooManyRequests | Unavailable) else None
     return None if seconds is None else {"Retry-After": str(math.ceil(seconds))}

@@ -1,4 +1,4 @@
-"""Translates errors of a database that does not answer: the same request succeeds later."""
+"""Translates the errors of an unavailable database into ``Unavailable``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from ..storage.availability import is_database_unavailable
 
 @contextmanager
 def translate_database_errors() -> Iterator[None]:
-    """Outside of plain requests: what was asked for will do later, and is no fault of ours. Raises Unavailable then."""
+    """Translate database errors raised in the block, for code outside of plain HTTP requests such as WebSockets.
+
+    Raises:
+        Unavailable: the database does not answer; the same request may succeed later. Other errors pass unchanged.
+    """
     try:
         yield
     except (SQLAlchemyError, OSError) as error:

@@ -1,4 +1,4 @@
-"""A route says who may call it, what it takes and what it answers; checking that is done here, once, for all of them.
+"""Declares routes with their access, parameters and responses, and validates each request before its handler runs.
 
     @endpoint(
         "POST",
@@ -11,19 +11,19 @@
         errors=("slug_taken", "slug_wrong"),
     )
     async def open_room(self, call: Call[NewRoom, NoQuery]) -> JSON:
-        \"""Whatever else its callers should know, in Markdown.\"""
+        \"""Further documentation for API users, in Markdown.\"""
 
-``/openapi.json`` and ``/docs`` are made of the same words, so each route of the city listener has:
+``/openapi.json`` and ``/docs`` are generated from the same declarations, so each route of the city listener has:
 
-``summary``   what it does, in a few words
-``answer``    the model in ``schemas.py`` of what it answers (or a ``list[…]`` of one); ``NoContent`` for nothing
-``also``      further statuses with that same answer, and when: ``{200: "The same `client_id` again."}``
-``errors``    its own codes (``openapi/problems.py``); those of signing in, of path, query and body come by themselves
-docstring     what else there is to say
-fields        of body, query and answer: with ``description`` and ``examples``; what stands in the path: ``openapi/document.py``
+``summary``   its effect, in a few words
+``answer``    the response model in ``schemas.py`` (or a ``list[…]`` of one); ``NoContent`` for an empty response
+``also``      further statuses with the same response, and when they occur: ``{200: "The same `client_id` again."}``
+``errors``    its own error codes (``openapi/problems.py``); those of authentication and validation are added to all routes
+docstring     the description of the operation
+fields        of body, query and response: ``description`` and ``examples``; path parameters are in ``openapi/document.py``
 
-A route that is no function of a ``Call`` (a stream, an upload) says the same with ``@described``. A WebSocket stands in
-``openapi/sockets.py``. ``tests/unit/test_openapi.py`` finds what is missing.
+A handler that does not take a ``Call`` (a stream, an upload) is declared with ``@described``. WebSockets are declared in
+``openapi/sockets.py``. ``tests/unit/test_openapi_document.py`` finds missing declarations.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ from .encoded_response import Encoded, shared_response
 
 
 class Body(BaseModel):
-    """What a request carries. Unknown fields are let through: a newer client may send more."""
+    """Base class of JSON request bodies. Unknown fields are ignored: a newer client may send more."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Query(BaseModel):
-    """What stands behind the question mark."""
+    """Base class of query parameters. Unknown parameters are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -66,7 +66,7 @@ class NoQuery(Query):
 
 
 class NoContent(BaseModel):
-    """The route answers with a status and nothing else."""
+    """The route responds with a status and no body."""
 
 
 B = TypeVar("B", bound=Body)
@@ -75,7 +75,7 @@ Q = TypeVar("Q", bound=Query)
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[B, Q]):
-    """One request that was checked: who asks, and for what."""
+    """One authenticated, authorised and validated request."""
 
     principal: Principal
     path: dict[str, str]
@@ -85,7 +85,7 @@ class Call(Generic[B, Q]):
 
 @dataclass(frozen=True, slots=True)
 class ResponseSpec:
-    """An answer with another status than the route's usual one, or with headers."""
+    """A response with a status other than the route's usual one, or with headers."""
 
     content: Any
     status: int
@@ -97,7 +97,7 @@ Handler = Callable[[Call[Any, Any]], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class EndpointDescription:
-    """What a route takes and answers. ``who`` is None where nobody is asked who they are."""
+    """The declaration of a route. ``who`` is None where requests are not authenticated."""
 
     who: Access | None
     body: type[Body] = NoBody
@@ -108,11 +108,11 @@ class EndpointDescription:
     also: Mapping[int, str] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
     takes: str = "application/json"
-    """The media type of its body; one that is not JSON has no model."""
+    """The media type of the request body; a body that is not JSON has no model."""
     gives: str = "application/json"
-    """The media type of its answer."""
+    """The media type of the response."""
     token_in_query: bool = False
-    """Whether ``?token=`` counts, too."""
+    """Whether ``?token=`` is accepted besides the Authorization header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ _DESCRIPTION: Final = "__description__"
 MAX_JSON_BYTES: Final = 1024 * 1024
 _MAX_DEPTH: Final = 64
 _BODY_S: Final = 30.0
-"""How long a body may take to come; files have their own time."""
+"""How long a JSON body may take to arrive; uploads have their own time limit."""
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -151,7 +151,20 @@ def endpoint(
     also: Mapping[int, str] | None = None,
     errors: tuple[str, ...] = (),
 ) -> Callable[[H], H]:
-    """Make a method of a group of routes one of them; ``routes_of`` collects them."""
+    """Declare a method of a route group as the handler of a route; ``routes_of`` collects the routes of a group.
+
+    Args:
+        method: the HTTP method.
+        path: the path template of aiohttp.
+        who: the principals that may call the route.
+        body: the model of the JSON body.
+        query: the model of the query parameters.
+        status: the status of a successful response.
+        summary: the effect of the route, for the OpenAPI document.
+        answer: the response model, or ``NoContent``.
+        also: further statuses with the same response, and when they occur.
+        errors: the error codes of this route.
+    """
     description = EndpointDescription(who, body, query, status, summary, answer, also or {}, errors)
 
     def mark(handler: H) -> H:
@@ -162,7 +175,7 @@ def endpoint(
 
 
 def described(description: EndpointDescription) -> Callable[[H], H]:
-    """Say of a handler what it takes and answers, where it sees to that itself."""
+    """Attach a description to a handler that reads the request and writes the response itself."""
 
     def mark(handler: H) -> H:
         setattr(handler, _DESCRIPTION, description)
@@ -172,13 +185,13 @@ def described(description: EndpointDescription) -> Callable[[H], H]:
 
 
 def description_of(handler: object) -> EndpointDescription | None:
-    """What was said of a route's handler."""
+    """Return the description of a handler, or None if it has none."""
     found: EndpointDescription | None = getattr(handler, _DESCRIPTION, None)
     return found
 
 
 def routes_of(group: object) -> list[Endpoint]:
-    """The endpoints of a group, in the order they are written."""
+    """Return the endpoints of a route group in the order of their definition."""
     found = []
     for name in vars(type(group)):
         handler = getattr(group, name)
@@ -201,7 +214,7 @@ def _aiohttp_handler(
     assert who is not None
     is_shared = each.method == "GET" and who is Access.READERS
 
-    @wraps(each.handler)  # with what is said of it
+    @wraps(each.handler)  # copies the description as well
     async def handle(request: web.Request) -> web.StreamResponse:
         principal = await door.principal(request)
         check(who, principal, anonymous_read=anonymous_read)
@@ -229,11 +242,15 @@ def json_response(
 
 
 async def read_body(request: web.Request, model: type[B]) -> B:
-    """What the request carries. Raises InvalidInput."""
+    """Read, parse and validate the JSON body of a request; a missing body counts as ``{}``.
+
+    Raises:
+        InvalidInput: the body is too large, too slow, not JSON, or does not match ``model``.
+    """
     if model is NoBody:
         return model()
     raw = await read_unpacked(request, MAX_JSON_BYTES, within_s=_BODY_S)
-    # A page of somebody else's may send a form or plain text to us without asking its browser first; JSON it may not.
+    # A browser sends a cross-origin form or plain text without a CORS preflight, but not JSON.
     if raw and request.content_type != "application/json":
         raise InvalidInput("not_json", "send the body as Content-Type: application/json", status=415)
     try:
@@ -253,9 +270,13 @@ def read_query(request: web.Request, model: type[Q]) -> Q:
 
 
 def check_text(content: Any) -> None:
-    """Raise InvalidInput for text that cannot be stored: PostgreSQL holds no U+0000, and half a surrogate is no character.
+    """Check that all strings of a JSON value can be stored and that the value is not nested too deep.
 
-    Also for lists and objects within each other so deep that nobody means them: whoever walks them would run out of stack.
+    PostgreSQL does not store U+0000, and a lone surrogate is not a character. Recursive code would overflow its stack on a
+    deeply nested value.
+
+    Raises:
+        InvalidInput: a string contains such a character, or the value is more than 64 levels deep.
     """
     level = [content]
     for _ in range(_MAX_DEPTH):
@@ -282,7 +303,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class ValidationErrors(InvalidInput):
-    """Fields that are wrong, each with its reason."""
+    """Invalid fields, each with its path (``field``) and reason (``message``)."""
 
     def __init__(self, errors: list[dict[str, str]]) -> None:
         detail = "; ".join(f"{error['field']}: {error['message']}" for error in errors)

@@ -1,4 +1,4 @@
-"""The composition root: build every part of the service, give each what it needs, and run nothing yet."""
+"""The composition root: builds every part of the service with its dependencies and starts none of them."""
 
 from __future__ import annotations
 
@@ -93,13 +93,13 @@ from ..storage.leader_lock import LeaderLock
 
 
 class City:
-    """Every part of the service, put together but not running."""
+    """Every part of the service, connected but not running."""
 
     def __init__(self, settings: Settings) -> None:
         _check_tokens(settings)
         self.settings = settings
         self.name = new_id()
-        """Of this process, among those of the same city."""
+        """The name of this process among the processes of the same city."""
         links = MediaLinks(
             settings.appservice.as_token.get_secret_value(), now_ms, all_are_private=not settings.api.anonymous_read
         )
@@ -375,7 +375,7 @@ class City:
 
     @property
     def backfill(self) -> Backfill:
-        """The backfill of rooms, for the command line."""
+        """A backfill of whole rooms, for the command line."""
         return Backfill(self.homeserver, self.database, self.identities, self.message_events, self.late, now_ms)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What each of the two listeners serves, put together of the parts of a city."""
+"""Builds the two HTTP servers, the city listener and the matrix listener, from the parts of a city."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from .city import City
 
 
 def build_city_server(city: City) -> Listener:
-    """The world's: browsers, agents, the city's frontend."""
+    """Build the city listener, which serves browsers, agents and the city's pages."""
     settings = city.settings
     pictures = AgentAvatars(city.database)
     agents = AgentRoutes(
@@ -155,7 +155,7 @@ def build_city_server(city: City) -> Listener:
 
 
 def build_matrix_server(city: City) -> Listener:
-    """The homeserver's, and trusted services'."""
+    """Build the matrix listener, which serves the homeserver and trusted services."""
     settings = city.settings
     receiver = TransactionReceiver(
         city.database,

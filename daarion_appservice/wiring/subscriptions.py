@@ -1,4 +1,4 @@
-"""Which part of the city handles which event of the bus."""
+"""Subscribes the parts of the service to the events of the bus."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ from .city import City
 
 
 def subscribe(city: City) -> None:
-    """Subscribe the parts of ``city`` to the events of its bus."""
+    """Subscribe the parts of ``city`` to the events of its bus.
+
+    The bus calls the subscribers of an event in the order of these lines.
+    """
     city.bus.subscribe(OutboxChanged, lambda _: city.outbound.wake())
     city.bus.subscribe(InboxChanged, lambda _: _inbox_filled(city))
     city.bus.subscribe(EventsMissed, lambda _: _inbox_filled(city))
@@ -41,7 +44,7 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(EventsMissed, lambda _: city.room_streams.missed())
     city.bus.subscribe(RegistryChanged, lambda _: city.reconciler.wake())
     city.bus.subscribe(RegistryChanged, lambda _: city.inbound.wake())
-    # A command may have put messages back into the outbox, which is part of their rooms' history.
+    # A CLI command may have put failed messages back into the outbox, which changes their rooms' history.
     city.bus.subscribe(RegistryChanged, lambda _: city.outbound.wake())
     city.bus.subscribe(RegistryChanged, lambda _: city.room_streams.missed())
     city.bus.subscribe(EventsMissed, lambda _: city.room_updates.missed())
@@ -51,11 +54,11 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(PresenceChanged, city.feed_writer.follow)
     city.bus.subscribe(PresenceChanged, city.stream.follow)
     city.bus.subscribe(PresenceRenumbered, city.stream.renumber)
-    # Before it is counted: sight compares with the count who really came or left.
+    # Before _count_membership: the observer coverage compares with the old count to find real joins and leaves.
     city.bus.subscribe(MembershipChanged, city.observer_coverage.follow)
     city.bus.subscribe(MembershipChanged, city.typing.follow)
     city.bus.subscribe(MembershipChanged, partial(_count_membership, city))
-    # After it is counted: they tell how many are there.
+    # After _count_membership and _count_presence: the frames below contain the number of online members.
     city.bus.subscribe(MessagePosted, city.room_streams.posted)
     city.bus.subscribe(RoomEventStored, city.room_streams.happened)
     city.bus.subscribe(RoomChanged, city.room_streams.changed)
