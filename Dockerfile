@@ -12,12 +12,12 @@ RUN python3 web_build.py ci build
 
 FROM python:3.13-slim AS build
 WORKDIR /build
-COPY pyproject.toml setup.cfg README.md LICENSE ./
+COPY pyproject.toml setup.cfg constraints.txt README.md LICENSE ./
 COPY alembic alembic
 COPY daarion_appservice daarion_appservice
 COPY --from=pages /build/daarion_appservice/web_dist daarion_appservice/web_dist
 RUN python -m venv /opt/daarion \
-    && /opt/daarion/bin/pip install --no-cache-dir .
+    && /opt/daarion/bin/pip install --no-cache-dir . -c constraints.txt
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --home-dir /data --create-home daarion

@@ -15,7 +15,7 @@ JOBS ?= 4
 BUILD_TAG = git rev-parse --is-inside-work-tree >/dev/null 2>&1 && printf '+%s.g%s%s' "$$(git rev-list --count HEAD)" \
 	"$$(git rev-parse --short HEAD)" "$$(git diff --quiet HEAD || date -u +.d%Y%m%d%H%M%S)" || true
 
-.PHONY: help run test check check-unit lint typecheck unit lowest web web-test browser soak bench bench-presence bench-rooms format wheel clean
+.PHONY: help run test coverage lock audit check check-unit lint typecheck unit lowest web web-test browser soak bench bench-presence bench-rooms format wheel clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -42,6 +42,18 @@ typecheck: $(STAMP) ## types
 
 unit: $(STAMP) $(PAGES) browser ## the tests alone; ARGS=... goes to pytest
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+coverage: $(STAMP) $(PAGES) ## branch coverage of the package by unit and integration tests
+	$(BIN)/pytest -q -n $(JOBS) --dist worksteal tests/unit tests/integration --cov=daarion_appservice --cov-branch \
+		--cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)
+
+lock: $(STAMP) ## write constraints.txt: the newest versions that setup.cfg allows, for every Python and platform
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra bench --extra demo --upgrade \
+		--no-annotate --no-header --no-emit-index-url setup.cfg --output-file constraints.txt
+
+audit: $(STAMP) $(PAGES_NEED) ## known vulnerabilities of the locked dependencies; needs the internet
+	$(BIN)/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
+	npm --prefix web audit --omit=dev
 
 lowest: $(STAMP) $(PAGES) ## unit and integration tests with the lowest allowed versions of the libraries
 	$(PYTHON) -m venv $(LOWEST)
@@ -84,13 +96,13 @@ clean: ## remove all that was made, but not .demo/
 	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
 
 # uv is four times as fast, but reads no pip configuration: where it cannot reach a package index, pip may.
-$(STAMP): setup.cfg pyproject.toml
+$(STAMP): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(None if sys.version_info >= (3, 11) else \
 		f"Python 3.11 or newer is needed, and $(PYTHON) is {v}: choose another, like make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
-		&& $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[dev,bench]' \
-		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+		&& $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[dev,bench]' -c constraints.txt \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]' -c constraints.txt
 	@touch $@
 
 $(PAGES): $(PAGES_NEED) $(PAGES_SOURCES) web_build.py | $(STAMP)
