@@ -1,7 +1,7 @@
-"""Files on their way to and from the homeserver, piece by piece: none is ever held as a whole.
+"""Streaming upload and download of media, chunk by chunk: no file is in memory as a whole.
 
-Fetched is what authenticated media are fetched by (spec 1.11), with the service's own token; a homeserver that is older than that
-is asked as it was before.
+Downloads use authenticated media (spec 1.11) with the service's ``as_token``, or the unauthenticated endpoints on an older
+homeserver.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from .ghosts import Ghosts, is_unregistered
 
 _PIECE_BYTES: Final = 64 * 1024
 _LIMIT_LASTS_S: Final = 600.0
-"""How long it counts what the homeserver said that it takes."""
+"""How long the upload limit of the homeserver is cached."""
 _V1: Final = PathBuilder("_matrix/client/v1/media")
 _V3: Final = PathBuilder("_matrix/media/v3")
 
 
 class Incoming:
-    """A file that the homeserver sends."""
+    """A media download whose body is read as a stream."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         headers = response.headers
         self.content_type = headers.get("Content-Type", "")
-        """As whoever brought it in called it, and nobody has checked."""
+        """The media type that the uploader declared, unverified."""
         disposition = response.content_disposition
         self.filename = disposition.filename if disposition else None
-        # Something between us and the homeserver may have packed it, in spite of what we asked for.
+        # A proxy may have compressed the body although the request asks for `identity`; the length then is not the file's.
         self.size = None if "Content-Encoding" in headers else response.content_length
-        """Bytes; None when that is not known beforehand."""
+        """The size in bytes, or None if it is unknown before the download."""
 
     async def beginning(self, size: int) -> bytes:
-        """So many bytes, or all that there are if they are fewer."""
+        """Return the first ``size`` bytes, or the whole body if it is shorter."""
         pieces: list[bytes] = []
         missing = size
         while missing and (piece := await self._read(missing)):
@@ -53,11 +53,12 @@ class Incoming:
         return b"".join(pieces)
 
     async def rest(self) -> AsyncIterator[bytes]:
+        """Yield the rest of the body in chunks."""
         while piece := await self._read(_PIECE_BYTES):
             yield piece
 
     async def _read(self, size: int) -> bytes:
-        """Raises HomeserverUnavailable when the homeserver stops in the middle of it."""
+        """Read up to ``size`` bytes. Raises HomeserverUnavailable if the connection breaks or times out."""
         try:
             return await self._response.content.read(size)
         except TimeoutError as error:
@@ -67,7 +68,7 @@ class Incoming:
 
 
 class MediaRepository:
-    """All calls raise HomeserverUnavailable or HomeserverRefused."""
+    """The homeserver's media repository. All methods raise HomeserverUnavailable or HomeserverRefused."""
 
     def __init__(self, homeserver: Homeserver, monitor: HomeserverMonitor, ghosts: Ghosts) -> None:
         self._homeserver = homeserver
@@ -77,7 +78,7 @@ class MediaRepository:
         self._ask_again_s = 0.0
 
     async def upload_limit(self) -> int | None:
-        """The largest file that the homeserver takes, in bytes; None when it does not say."""
+        """Return the maximum upload size of the homeserver in bytes (``m.upload.size``), or None if it declares none."""
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._ask_again_s:
             self._check_up()
@@ -87,10 +88,16 @@ class MediaRepository:
         return self._limit
 
     async def upload(self, body: AsyncIterable[bytes], *, size: int, mimetype: str, filename: str, by: UserId) -> str:
-        """Bring in a file as one of our users, and return its address."""
+        """Upload a file as a ghost and return its ``mxc://`` URI.
+
+        Args:
+            body: the chunks of the file.
+            size: the size of the file in bytes.
+            by: the ghost that uploads the file; it is registered if it is unknown.
+        """
         self._check_up()
         if not self._ghosts.is_known(by):
-            # Only registered: how it looks, and whether it is there, is seen to when it speaks.
+            # Registration is enough for an upload; the outbound worker sets the profile and joins the room with the message.
             await self._homeserver.register(by)
         headers = {"Content-Type": mimetype, "Content-Length": str(size)}
         try:
@@ -113,7 +120,7 @@ class MediaRepository:
 
     @asynccontextmanager
     async def download(self, mxc: str, thumbnail: Thumbnail | None = None) -> AsyncIterator[Incoming]:
-        """Have a file, or a smaller picture of it, sent."""
+        """Download a file, or a thumbnail of it."""
         self._check_up()
         parts = parts_of(mxc)
         assert parts is not None, mxc
@@ -134,7 +141,11 @@ class MediaRepository:
             yield Incoming(response)
 
     async def picture(self, mxc: str, max_bytes: int) -> tuple[bytes, str] | None:
-        """A picture with its media type, or its thumbnail when it is larger than ``max_bytes``; None when that is, too."""
+        """Return a picture and its media type, or its thumbnail if it is larger than ``max_bytes``.
+
+        Returns:
+            The bytes and the media type, or None if the thumbnail is larger as well.
+        """
         for thumbnail in (None, USUAL):
             async with self.download(mxc, thumbnail) as incoming:
                 if (incoming.size or 0) > max_bytes:
@@ -148,7 +159,7 @@ class MediaRepository:
         return self._homeserver.streaming(Method.GET, path, query=query, headers={"Accept-Encoding": "identity"})
 
     def _check_up(self) -> None:
-        """While the homeserver is known to be gone, nobody has to wait to learn that."""
+        """Raise HomeserverUnavailable at once while the monitor reports the homeserver as lost."""
         if not self._monitor.is_up:
             raise HomeserverUnavailable(self._monitor.reason or "not asked yet")
 

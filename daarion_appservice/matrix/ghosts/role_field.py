@@ -1,10 +1,10 @@
-"""What an agent is, as a field of its ghost's profile (MSC4133, spec 1.16): ``space.daarion.role``.
+"""An agent's role as the field ``space.daarion.role`` of its ghost's profile (MSC4133, spec 1.16).
 
     {"kind": "assistant", "title": "…", "node": "node-1", "node_role": "guardian", "microdao": "daarion",
      "microdao_role": "scribe", "color": "#3b82f6"}
 
-without what does not apply. Only where the homeserver says that it takes such fields, and only on a change: what stands there
-is remembered with the ghost.
+Keys without a value are omitted. The field is written only if the homeserver declares support for profile fields, and only on a
+change: the current value is stored in the table ``ghosts``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ log = structlog.get_logger()
 
 
 class RoleFieldWriter:
+    """Writes the role field of agents' profiles."""
+
     def __init__(self, homeserver: Homeserver, ghosts: Ghosts, identities: Identities) -> None:
         self._ghosts = ghosts
         self._identities = identities
@@ -35,20 +37,20 @@ class RoleFieldWriter:
         self._is_refusal_told = False
 
     def ask_again(self) -> None:
-        """The homeserver may be another version now."""
+        """Query the homeserver's capabilities again before the next write, because it may have another version now."""
         self._field.ask_again()
 
     async def show(self, agent: Agent) -> None:
-        """Write the role into the profile.
+        """Write the role of an agent into its profile.
 
         Raises:
-            HomeserverUnavailable, HomeserverRateLimited: the request was not answered.
+            HomeserverUnavailable, HomeserverRateLimited: the request failed and may be repeated.
             HomeserverRefused: the ghost is not registered.
         """
         await self._show(self._identities.agent(agent.slug), role_text(agent))
 
     async def clear(self, user: UserId) -> None:
-        """Have nothing stand there. Raises as ``show``."""
+        """Remove the role field from a ghost's profile. Raises as ``show``."""
         await self._show(user, None)
 
     async def _show(self, user: UserId, text: str | None) -> None:
@@ -72,7 +74,7 @@ class RoleFieldWriter:
 
 
 def role_text(agent: Agent) -> str | None:
-    """The field as JSON, the same for the same agent; None when there is nothing to say."""
+    """Return the role field as JSON, deterministically, or None if it would be empty."""
     said = {
         "kind": agent.kind,
         "title": agent.title,

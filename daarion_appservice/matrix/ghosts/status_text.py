@@ -1,6 +1,7 @@
-"""The status text of ghosts as a field of their profile (MSC4133, spec 1.16), for clients that show no ``m.presence``.
+"""The status text of a ghost as a field of its profile (MSC4133, spec 1.16), for clients that show no ``m.presence``.
 
-Only where the homeserver says that it can, and only on a change: what stands there is remembered with the ghost.
+The field is written only if the homeserver declares support for profile fields, and only on a change: the current value is stored
+in the table ``ghosts``.
 """
 
 from __future__ import annotations
@@ -22,19 +23,21 @@ log = structlog.get_logger()
 
 
 class StatusTextWriter:
+    """Writes the status text of ghosts' profiles."""
+
     def __init__(self, homeserver: Homeserver, ghosts: Ghosts, identities: Identities) -> None:
         self._ghosts = ghosts
         self._field = ProfileField(homeserver, identities, FIELD)
         self._refused: dict[UserId, str | None] = {}
-        """What the homeserver would not take, so that it is not asked again for the same."""
+        """The status texts that the homeserver refused, so that the same request is not repeated."""
 
     def ask_again(self) -> None:
-        """The homeserver may be another version now."""
+        """Query the homeserver's capabilities again before the next write, because it may have another version now."""
         self._field.ask_again()
         self._refused.clear()
 
     def is_right(self, user: UserId, text: str | None) -> bool:
-        """Whether there is nothing to do for ``user`` to show ``text``."""
+        """Return whether no request is needed for the profile of ``user`` to show ``text``."""
         return (
             self._field.is_refused
             or self._ghosts.status_text(user) == text
@@ -42,10 +45,10 @@ class StatusTextWriter:
         )
 
     async def show(self, user: UserId, text: str | None) -> None:
-        """Write ``text`` into the profile, or remove it for None.
+        """Write ``text`` into a ghost's profile; None removes the field.
 
         Raises:
-            HomeserverUnavailable, HomeserverRateLimited: the request was not answered.
+            HomeserverUnavailable, HomeserverRateLimited: the request failed and may be repeated.
             SQLAlchemyError, OSError: the database is unavailable.
         """
         if not await self._field.is_taken() or self.is_right(user, text):

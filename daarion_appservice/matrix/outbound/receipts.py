@@ -1,7 +1,7 @@
-"""How far citizens and agents have read → the homeserver, as their ghosts' read receipts.
+"""The receipt sender: sends read receipts of citizens and agents to the homeserver, as their ghosts.
 
-Of little worth, like typing: what cannot be told at once, or when this process does not lead, is not told at all. One request
-at a time; of what one ghost read in one room meanwhile only the newest is told.
+Receipts are best effort, like typing: one that cannot be sent at once, or that arises in a process that is not the leader, is
+dropped. The sender makes one request at a time, and sends only the newest receipt of each ghost and room.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from ..ghosts.ghosts import Ghosts
 
 _MOST_WAITING: Final = 1_000
 _MOST_REMEMBERED: Final = 10_000
-"""Of how many ghosts and rooms it is known how far was told. Of a forgotten one an older receipt may be told again, which a
-homeserver passes over."""
+"""The number of pairs of room and ghost whose last receipt is remembered. For an evicted pair an older receipt may be sent
+again, which a homeserver ignores."""
 
 log = structlog.get_logger()
 
@@ -35,7 +35,7 @@ _Key = tuple[RoomId, UserId]
 
 
 class ReceiptSender:
-    """``on_spoke`` is told of ghosts who read, which makes homeservers show them online."""
+    """Sends read receipts; calls ``on_spoke`` for each ghost, because a receipt makes homeservers show the ghost online."""
 
     def __init__(
         self,
@@ -56,12 +56,13 @@ class ReceiptSender:
         self._online_members = online_members
         self._on_spoke = on_spoke
         self._wishes: dict[_Key, tuple[int, MessageId]] = {}
-        """What is to be told, with its place in the room's history; the newest wins."""
+        """The receipts to send, with the sequence number of the message in the room's history; the newest wins."""
         self._told: OrderedDict[_Key, int] = OrderedDict()
         self._wake = asyncio.Event()
         self._is_running = False
 
     def follow(self, event: LocalUserRead) -> None:
+        """Queue the receipt of a citizen or agent, unless it is outdated or cannot be sent now."""
         key = event.room_id, self._identities.author(event.author)
         if (
             not self._is_running
@@ -76,7 +77,7 @@ class ReceiptSender:
         self._wake.set()
 
     async def run(self) -> None:
-        """Tell the homeserver, until cancelled."""
+        """Send receipts until cancelled."""
         self._wishes.clear()
         self._told.clear()
         self._is_running = True
@@ -86,12 +87,12 @@ class ReceiptSender:
                 self._wake.clear()
                 while self._wishes:
                     key = next(iter(self._wishes))
-                    # It stays until it is told: what comes meanwhile must be newer.
+                    # The receipt stays in the queue until it is sent, so that only a newer one replaces it.
                     seq, message = self._wishes[key]
                     await self._tell(key, seq, message)
                     newer = self._wishes.pop(key)
                     if newer != (seq, message):
-                        self._wishes[key] = newer  # behind the others
+                        self._wishes[key] = newer  # Reinsert it behind the others.
         finally:
             self._is_running = False
 

@@ -1,6 +1,6 @@
-"""Citizens and agents who type → the homeserver, so that people on Matrix see it.
+"""The typing sender: sends typing of citizens and agents to the homeserver, as their ghosts.
 
-Of little worth and soon over: what cannot be told at once, or when this process does not lead, is not told at all.
+Typing is best effort: a change that cannot be sent at once, or that arises in a process that is not the leader, is dropped.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
 
 _LASTS_MS: Final = 12_000
-"""A little longer than the city waits for the next word that somebody is still typing."""
+"""The timeout of a typing notification: slightly longer than the city waits for the author's next typing event."""
 _MOST_WAITING: Final = 500
 
 log = structlog.get_logger()
 
 
 class TypingSender:
-    """``on_spoke`` is told of ghosts who typed, which makes homeservers show them online."""
+    """Sends typing changes; calls ``on_spoke`` for each typing ghost, because typing makes homeservers show it online."""
 
     def __init__(
         self,
@@ -48,23 +48,24 @@ class TypingSender:
         self._online_members = online_members
         self._on_spoke = on_spoke
         self._wishes: dict[tuple[RoomId, UserId], bool] = {}
-        """What is to be told; the newest wins."""
+        """The typing changes to send; the newest wins."""
         self._typing: set[tuple[RoomId, UserId]] = set()
-        """Of whom was told that they type."""
+        """The ghosts that type according to the last request, with their room."""
         self._wake = asyncio.Event()
         self._is_running = False
 
     def follow(self, event: LocalUserTyping) -> None:
+        """Queue the typing change of a citizen or agent."""
         self._wish(event.room_id, self._identities.author(event.author), typing=event.typing)
 
     def posted(self, posted: MessagePosted) -> None:
-        """Whoever has said it has typed it."""
+        """End the typing of the author of a new message."""
         author = posted.message.author
         if author.kind is not AuthorKind.MATRIX:
             self._wish(posted.message.room_id, self._identities.author(author), typing=False)
 
     async def run(self) -> None:
-        """Tell the homeserver, until cancelled."""
+        """Send typing changes until cancelled."""
         self._wishes.clear()
         self._typing.clear()
         self._is_running = True
@@ -92,7 +93,10 @@ class TypingSender:
         self._wake.set()
 
     def _may_be_there(self, room: RoomId, user: UserId) -> bool:
-        """Who is in an agent's direct chats is not counted; agents type only where they are."""
+        """Return whether a ghost may be in a room.
+
+        Every agent passes: the memberships of direct chats are not recorded, and agents type in their own rooms only.
+        """
         subject = self._identities.subject(user)
         return subject is not None and (is_agent(subject) or self._online_members.is_member(room, subject))
 

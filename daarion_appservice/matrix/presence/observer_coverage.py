@@ -1,16 +1,17 @@
-"""Whom the observer sees, so that nobody need be asked about them.
+"""Coverage of the observer: for which Matrix users the presence from ``/sync`` is complete, so that no request is needed.
 
-The homeserver tells the observer of changes only, and that somebody online comes into a room is none: they would be told
-of with their next change, which need not come for hours (measured: not within 90 s). Nor does it say that somebody left,
-whom the observer then sees no more. So whoever came or left is asked about, once, and is not in sight until then.
+``/sync`` returns changes of presence only. A user who is online and joins a room causes none: the observer receives that
+presence with the user's next change, possibly hours later (measured: not within 90 s). A user who leaves causes none either, and
+is not visible to the observer afterwards. The presence of a user who joins or leaves is therefore requested once, and the user
+is not covered until the response arrives.
 
 ``GET /presence`` is sent ``SETTLE_S`` after the join or leave, and not at all when ``/sync`` returns the user's presence before
 that. Synapse 1.163 has a race: a request for the presence of a user who comes online for the first time at that moment
 overwrites the new state with the default one (``current_state_for_users``). Users who follow a link to a room join it and come
 online within milliseconds of each other.
 
-    lost ──open──► opening ──the whole state──► open ──homeserver away──► lost
-                      └── who comes or leaves is noted ──┘
+    lost ──open──► opening ──initial sync──► open ──homeserver lost──► lost
+                      └─ joins and leaves are noted ─┘
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ SETTLE_S: Final = 1.0
 
 
 class ObserverCoverage:
+    """The observed rooms, and the users in them whose presence has to be requested."""
+
     def __init__(self, online_members: OnlineMembers, *, settle_s: float = SETTLE_S) -> None:
         self._online_members = online_members
         self._settle_s = settle_s
@@ -41,7 +44,7 @@ class ObserverCoverage:
         self._wake = asyncio.Event()
 
     def sees(self, user: UserId) -> bool:
-        """Whether what is known of a person is all that the homeserver would say."""
+        """Return whether the stored presence of a person is as current as a response of the homeserver would be."""
         return (
             self._is_open
             and user not in self._moved
@@ -50,28 +53,28 @@ class ObserverCoverage:
         )
 
     def open(self) -> None:
-        """The whole state is being asked for."""
+        """Record that an initial sync begins."""
         self._moved.clear()
         self._is_looking = True
 
     def covers(self, rooms: frozenset[RoomId]) -> None:
-        """What there is to see in these rooms was told; from here on changes will be. Nothing, if sight was lost meanwhile."""
+        """Record that ``/sync`` returned the state of these rooms; no room is covered if ``lose`` was called meanwhile."""
         self._rooms = rooms
         self._is_open = self._is_looking
 
     def lose(self) -> None:
-        """Changes may be missed from here on."""
+        """Record that changes may be missed from now on."""
         self._is_looking = self._is_open = False
         self._moved.clear()
 
     def follow(self, change: MembershipChanged) -> None:
-        """Note a person who came or left; must be told before the occupancy is, which knows whether they really did."""
+        """Note a person who joined or left; must be called before ``OnlineMembers``, which knows the previous membership."""
         is_news = self._online_members.is_member(change.room_id, change.subject) is not change.joined
         if is_news and change.subject.startswith("@"):
             self._note(UserId(change.subject))
 
     async def next_moved(self) -> UserId:
-        """Wait for somebody to be asked about; ``settled`` or ``put_back`` tells what came of it."""
+        """Wait for a user whose presence has to be requested; the caller reports the result with ``settled`` or ``put_back``."""
         loop = asyncio.get_running_loop()
         while (due_s := next(iter(self._moved.values()), None)) is None or due_s > loop.time():
             self._wake.clear()
@@ -79,7 +82,7 @@ class ObserverCoverage:
                 async with asyncio.timeout_at(due_s):
                     await self._wake.wait()
         self._in_question = next(iter(self._moved))
-        # Taken out already now: whoever moves on while they are asked about is asked about once more.
+        # Remove the user before the request: a join or leave during the request causes another one.
         del self._moved[self._in_question]
         return self._in_question
 
@@ -89,17 +92,18 @@ class ObserverCoverage:
             self._moved.pop(user, None)
 
     def settled(self) -> None:
+        """Record that the request for the user's presence got a response."""
         self._in_question = None
 
     def put_back(self) -> None:
-        """The question was not answered."""
+        """Record that the request got no response, and repeat it later."""
         if self._in_question is not None:
             self._note(self._in_question)
             self._in_question = None
 
     def _note(self, user: UserId) -> None:
         if self._is_looking:
-            # Last in the dict, which is in the order of the times.
+            # Insert at the end: the dict is in the order of the times.
             self._moved.pop(user, None)
             self._moved[user] = asyncio.get_running_loop().time() + self._settle_s
             self._wake.set()

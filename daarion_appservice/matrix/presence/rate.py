@@ -1,11 +1,11 @@
-"""How many presence requests a second the homeserver is asked to bear: a rate that feels its way, without clock or I/O.
+"""An adaptive rate limiter for presence requests, without clock or I/O.
 
-    every answer in its usual time ─► a little more each second
-    answers take longer than usual ─► at once a good deal less
-    429                            ─► half, and nothing before it may be tried again
+    response times as usual      ─► increase the rate a little each second
+    response times above usual   ─► multiply the rate by 0.7 at once
+    429                          ─► halve the rate, and send nothing before the retry delay is over
 
-The measure is not how long an answer takes but how much longer than usual, which is the time that requests stand in a queue:
-theirs and everybody else's. So a homeserver is left its room long before it is full, as LEDBAT (RFC 6817) does with a network.
+The measure is not the response time but its excess over the usual one, which is the queueing delay of all the homeserver's
+requests. The limiter therefore yields before the homeserver is saturated, as LEDBAT (RFC 6817) does on a network.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import Final
 
 _FIRST_PER_S: Final = 100.0
 _LEAST_PER_S: Final = 10.0
-"""However slow the homeserver is, presence does not stop."""
+"""The minimum rate: presence continues however slow the homeserver is."""
 _MORE: Final = 2.0
-"""In a second in which it is used up and every answer comes in its usual time, the rate grows by so many of its square roots:
-from 100 to 300 takes 7 s, and on a homeserver that takes 20 a second it does not shoot past that by half."""
+"""The increase per second, in square roots of the rate, while the rate is fully used and response times are as usual: from 100
+to 300 requests/s takes 7 s, and on a homeserver that serves 20 requests/s the overshoot is below half of that."""
 _LESS: Final = 0.7
 _HALF: Final = 0.5
 _QUEUE_S: Final = 0.05
-"""How much longer than usual an answer may take. A change takes Synapse 5 to 30 ms more than a refresh (it is written to the
-disk), which is no queue."""
+"""The tolerated excess of the response time. A change takes Synapse 5 to 30 ms more than a refresh (it is written to the disk),
+which is no queueing delay."""
 _SMOOTHING: Final = 0.2
 _WINDOW_S: Final = 30.0
-"""Usual is the fastest answer of this stretch of time and of the one before."""
+"""The usual response time is the minimum of the current and the previous window of this length."""
 _CUT_PAUSE_S: Final = 1.0
-"""Between two cuts, so that the first can show its effect."""
+"""The minimum time between two reductions, so that the first can take effect."""
 _BURST_S: Final = 0.1
-"""What was not used is kept for this long: a few changes at once do not wait for each other."""
+"""The time over which unused capacity accumulates, so that a few simultaneous changes do not wait for each other."""
 _LONGEST_BAN_S: Final = 60.0
 
 _NEVER: Final = float("-inf")
@@ -38,12 +38,12 @@ _LONG_S: Final = float("inf")
 
 
 class AdaptiveRateLimiter:
-    """Times are seconds on any steady clock; none goes back."""
+    """The current rate, and the time of the next request. Times are seconds on any monotonic clock."""
 
     def __init__(self, *, most_per_s: float) -> None:
         self._most_per_s = most_per_s
         self.per_s = min(_FIRST_PER_S, most_per_s)
-        """What may be sent in a second at present."""
+        """The current rate, in requests per second."""
         self._next_s = _NEVER
         self._is_used_up = False
         self._window_ends_s = _NEVER
@@ -52,16 +52,16 @@ class AdaptiveRateLimiter:
         self._cut_at_s = _NEVER
 
     def wait_s(self, now_s: float) -> float:
-        """How long until a request may be sent; 0 when it may be sent now."""
+        """Return the time in seconds until a request may be sent; 0 if it may be sent now."""
         return max(0.0, self._next_s - now_s)
 
     def spend(self, now_s: float) -> None:
-        """A request is sent."""
+        """Record that a request is sent."""
         self._is_used_up = now_s - self._next_s < 1 / self.per_s
         self._next_s = max(self._next_s, now_s - _BURST_S) + 1 / self.per_s
 
     def answered(self, took_s: float, now_s: float) -> None:
-        """A request was answered after ``took_s``."""
+        """Record a response that took ``took_s`` seconds."""
         if self._recent_s is None:
             self._recent_s = took_s
         self._recent_s += (took_s - self._recent_s) * _SMOOTHING
@@ -78,11 +78,11 @@ class AdaptiveRateLimiter:
         return min(self._fastest_before_s, self._fastest_s)
 
     def unanswered(self, now_s: float) -> None:
-        """A request was not answered in time, or not by the homeserver."""
+        """Record a request that timed out, or got no response of the homeserver."""
         self._cut(_HALF, now_s)
 
     def limited(self, retry_after_s: float, now_s: float) -> None:
-        """The homeserver said "too many requests" and when to come back."""
+        """Record a 429 response with its retry delay, of which at most ``_LONGEST_BAN_S`` counts."""
         self._cut(_HALF, now_s)
         self._next_s = max(self._next_s, now_s + min(retry_after_s, _LONGEST_BAN_S))
 

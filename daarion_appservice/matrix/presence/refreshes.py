@@ -1,8 +1,8 @@
-"""Whose presence must be told again, and when: everybody once in a period, one after the other. No clock, no I/O.
+"""The schedule of presence refreshes: each ghost once per period, evenly spaced. It has no clock and does no I/O.
 
-A queue in the order in which they were told last. Its head is due when its period is over, and earlier if the pace wants it:
-one in every ``period / n``. So those who came all at once spread out over the period within a few rounds, and the cost of a
-look is the same for ten ghosts and ten thousand.
+The schedule is a queue in the order of the last updates. Its head is due when its period is over, or earlier to keep a pace of
+one refresh every ``period / n``. Ghosts that came online together therefore spread over the period within a few rounds, and the
+next due time takes constant time to compute.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from typing import Final
 from ...city.types import UserId
 
 _SOONEST: Final = 0.5
-"""Nobody is told again before this share of the period is over, however few there are to tell."""
+"""The share of the period before which no ghost is refreshed, however few ghosts there are."""
 _LATE: Final = 4 / 3
-"""After how many periods the homeserver may have forgotten somebody (it keeps 30 s, or 1/0.7 of a measured period)."""
+"""The number of periods after which the homeserver may have timed out a ghost (its timeout is 30 s, or 1/0.7 of a measured
+period)."""
 
 _NEVER_MS: Final = 0
 
 
 class RefreshSchedule:
-    """Times are milliseconds since 1970; none goes back."""
+    """A queue of ghosts to refresh. Times are milliseconds since 1970 and never decrease between calls."""
 
     def __init__(self, *, period_ms: int) -> None:
         self.period_ms = period_ms
@@ -32,14 +33,14 @@ class RefreshSchedule:
         return len(self._told_ms)
 
     def told(self, user: UserId, now_ms: int) -> None:
-        """The homeserver knows how ``user`` is; within a period it must hear so again."""
+        """Record that the homeserver accepted the presence of ``user``; the next refresh is due within a period."""
         if not self._told_ms:
             self._taken_ms = now_ms
         self._told_ms[user] = now_ms
         self._told_ms.move_to_end(user)
 
     def at_once(self, user: UserId) -> None:
-        """The homeserver may know nothing of ``user``."""
+        """Make ``user`` due at once, because the homeserver may have dropped its presence."""
         self._told_ms[user] = _NEVER_MS
         self._told_ms.move_to_end(user, last=False)
 
@@ -50,7 +51,7 @@ class RefreshSchedule:
         self._told_ms.clear()
 
     def take(self, now_ms: int) -> UserId | None:
-        """Whoever is due, and is no longer in the queue then; None when nobody is."""
+        """Remove the due ghost from the queue and return it; None if none is due."""
         due_ms = self.due_ms
         if due_ms is None or due_ms > now_ms:
             return None
@@ -59,7 +60,7 @@ class RefreshSchedule:
 
     @property
     def due_ms(self) -> int | None:
-        """When somebody is due; None when nobody is here."""
+        """When the next ghost is due; None if the queue is empty."""
         if not self._told_ms:
             return None
         told_ms = next(iter(self._told_ms.values()))
@@ -67,10 +68,10 @@ class RefreshSchedule:
         return min(told_ms + self.period_ms, max(paced_ms, told_ms + int(self.period_ms * _SOONEST)))
 
     def are_overdue(self, now_ms: int) -> bool:
-        """Whether somebody's period is over."""
+        """Return whether the period of any ghost is over."""
         return bool(self._told_ms) and next(iter(self._told_ms.values())) + self.period_ms <= now_ms
 
     def are_too_late(self, now_ms: int) -> bool:
-        """Whether the homeserver may have forgotten somebody of whom it was told."""
+        """Return whether the homeserver may have timed out a ghost whose presence was sent."""
         told_ms = next(iter(self._told_ms.values()), _NEVER_MS)
         return told_ms != _NEVER_MS and told_ms + int(self.period_ms * _LATE) < now_ms

@@ -1,15 +1,16 @@
-"""How long this homeserver leaves somebody online who says nothing, found out by trying.
+"""The presence timeout probe: measures after how long the homeserver sets an idle user offline.
 
-Synapse's default is 30 s; its admin may set `presence.sync_online_timeout` to more, and fewer refreshes will do then. A user of
-ours whom nobody sees (in no room, and no agent or citizen has such an id) is made online with one device and left alone. Synapse
-looks at its clock only when something happens to a user, so a second device says every few seconds that it is offline:
+Synapse's default is 30 s; its admin may set `presence.sync_online_timeout` to a higher value, which needs fewer refreshes. The
+probe sets a user of the service online with one device and leaves it idle. No other user sees that user: it is in no room, and
+its id belongs to no agent or citizen. Synapse evaluates the timeout only when it processes an update of the user, so that a
+second device sends offline every few seconds:
 
     device A  online ──────────────── (nothing) ───────────────► timed out: the user is offline
     device B     offline  offline  offline  offline  offline       (each makes Synapse look after A)
 
-What is found is coarse (Synapse's own timers fire every 5 s), so a good deal is taken off. It is found anew at each start of ours
-and after each absence of the homeserver, because that is when its configuration changes. A homeserver that lets us make no
-devices is one whose timeout cannot be changed either (devices came with Synapse 1.141, the setting with 1.156).
+The result is coarse (Synapse's own timers fire every 5 s), so that the period has a large margin below it. The probe measures at
+each start of the service and after each absence of the homeserver, because the configuration of Synapse changes with a restart. A
+Synapse that lets the service create no devices has no such setting either (devices: Synapse 1.141, the setting: 1.156).
 """
 
 from __future__ import annotations
@@ -29,21 +30,22 @@ from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
 
 UNKNOWN_MS: Final = 22_000
-"""The period of refreshes for a homeserver of which nothing is known: well below Synapse's default."""
+"""The refresh period for a homeserver with an unknown timeout: well below Synapse's default."""
 _LONGEST_MS: Final = 50_000
-"""More would cost more: after 60 s (`last_active_granularity`) Synapse tells everybody that a ghost was active again."""
+"""The maximum refresh period. A longer one costs more: after 60 s (`last_active_granularity`) Synapse sends all observers the
+new activity of a ghost."""
 _SHARE: Final = 0.7
 _COARSE_MS: Final = 15_000
-"""By how much too long a timeout may look: 5 s between Synapse's looks at its clock, as much for its timers, and one of our
-own looks, with some delay."""
+"""The maximum error of a measured timeout: 5 s between two of Synapse's evaluations, 5 s for its timers, and the interval of
+the probe's requests, with some delay."""
 _LOOK_S: Final = 2.5
 _LOOKS_AT_FIRST: Final = 5
 _LONG_ENOUGH_S: Final = 90.0
 _SHORT_MS: Final = 25_000
-"""Seen online for no longer than this, a user was forgotten earlier than Synapse does by default."""
+"""A measured timeout up to this value is shorter than Synapse's default."""
 _TRIES: Final = 3
 _PAUSE_S: Final = 30.0
-"""Before each try: a Synapse that was started just now lets nobody time out for so long."""
+"""The delay before each attempt: for this time after its start, Synapse times out no user."""
 
 _ONLINE_DEVICE: Final = "ONLINE"
 _OFFLINE_DEVICE: Final = "OFFLINE"
@@ -52,24 +54,29 @@ log = structlog.get_logger()
 
 
 def period_ms(held_ms: int) -> int:
-    """How often to refresh on a homeserver that was seen to hold a presence for ``held_ms``."""
+    """Return the refresh period (ms) for a homeserver whose measured presence timeout is ``held_ms``."""
     return min(_LONGEST_MS, max(UNKNOWN_MS, int((held_ms - _COARSE_MS) * _SHARE)))
 
 
 class PresenceTimeoutProbe:
+    """Measures the presence timeout of the homeserver, and stores it for the next start."""
+
     def __init__(
         self, homeserver: Homeserver, monitor: HomeserverMonitor, database: Database, identities: Identities
     ) -> None:
         self._homeserver = homeserver
         self._monitor = monitor
         self._database = database
-        # No citizen's ghost: where an id is written "=hh", "=pa" is no code of anything.
+        # This is no citizen's ghost: ids are escaped as "=hh" with hexadecimal digits, and "=pa" is none.
         self._user = UserId(f"@{CITIZEN_PREFIX}=patience:{identities.domain}")
         self._returned = asyncio.Event()
         monitor.on_return(self._returned.set)
 
     async def run(self, on_period_ms: Callable[[int], None]) -> None:
-        """Say what the period is as soon as that is known, and whenever it is known better; until cancelled."""
+        """Call ``on_period_ms`` with the refresh period, first from the stored timeout and then after each measurement.
+
+        Runs until cancelled.
+        """
         await self._monitor.wait_up()
         on_period_ms(await self._remembered_ms())
         while True:
@@ -99,7 +106,7 @@ class PresenceTimeoutProbe:
         return None
 
     async def _measure(self) -> int | None:
-        """For how long somebody who says nothing was seen online; None when that says nothing about ghosts."""
+        """Return how long (ms) an idle user stayed online; None if the homeserver has presence switched off."""
         await self._homeserver.register(self._user)
         for device in (_ONLINE_DEVICE, _OFFLINE_DEVICE):
             await self._homeserver.make_device(self._user, device)
@@ -135,7 +142,7 @@ class PresenceTimeoutProbe:
         return held_s
 
     async def _becomes_online(self) -> bool:
-        """Where another process of Synapse answers than was told, it may hear of it a moment later."""
+        """Return whether the user becomes online; a read from another Synapse worker may lag behind the write."""
         for _ in range(_LOOKS_AT_FIRST):
             if await self._is_online():
                 return True
@@ -147,7 +154,7 @@ class PresenceTimeoutProbe:
         return answer.get("presence") == "online"
 
     async def _remembered_ms(self) -> int:
-        """Of a homeserver of this make; it is measured again right away, should its configuration be another."""
+        """Return the period for the timeout that is stored for this server software and version, until it is measured again."""
         try:
             async with self._database.reading() as tx:
                 held_ms = await tx.key_values.presence_held_ms(self._homeserver.software)

@@ -1,4 +1,4 @@
-"""Typing of people on Matrix, as the observer's ``/sync`` tells it: Matrix's rooms and users to the city's."""
+"""Typing of Matrix users: converts the ``m.typing`` events of the observer's ``/sync`` into typing changes of city rooms."""
 
 from __future__ import annotations
 
@@ -12,34 +12,41 @@ from ...city.types import MatrixRoomId, RoomId, SubjectId, UserId, person_subjec
 from ...city.typing_state import TypingState
 
 _MOST_TYPING: Final = 50
-"""Of one room: who would tell of more is no person, and nobody could read it."""
+"""The maximum number of typing users of one room; more cannot be displayed."""
 
 
 class RemoteTyping:
+    """The typing state of Matrix users in the rooms of the city."""
+
     def __init__(self, identities: Identities, publish: Publish) -> None:
         self._identities = identities
         self._publish = publish
         self._typists = TypingState()
 
     def take(self, answer: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]) -> None:
-        """Changes. ``rooms`` are those of the city by their Matrix rooms; others are nothing to it."""
+        """Apply the changes of an incremental sync.
+
+        Args:
+            answer: the response to ``/sync``.
+            rooms: the city room of each observed Matrix room; other rooms are ignored.
+        """
         for room, typing in self._read(answer, rooms):
             self._tell(self._typists.are(room, typing))
 
     def take_all(self, answer: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]) -> None:
-        """The whole state: nobody types in a room that is not mentioned."""
+        """Apply the state of an initial sync: rooms that the response does not contain have no typing users."""
         self._tell(self._typists.are_all(dict(self._read(answer, rooms))))
 
     def end(self, room: RoomId) -> None:
-        """Nobody can be seen typing in this room any more."""
+        """End all typing in a room that is not observed any more."""
         self._tell(self._typists.are(room, frozenset()))
 
     def clear(self) -> None:
-        """Nobody can be seen typing anywhere any more."""
+        """End all typing in all rooms."""
         self._tell(self._typists.are_all({}))
 
     def follow(self, change: MembershipChanged) -> None:
-        """End the typing of who left: another server need not say that its user stopped."""
+        """End the typing of a user who left, because another homeserver may send no event for it."""
         if not change.joined:
             self._tell(self._typists.left(change.room_id, change.subject))
 

@@ -1,4 +1,4 @@
-"""The presence of people on Matrix, as the homeserver tells it: asked for, seen by the observer, or sent to us."""
+"""The presence of Matrix users: requested from the homeserver, received by the observer, or delivered in transactions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..client.monitor import HomeserverMonitor
 from .observer_coverage import ObserverCoverage
 
 _SESSION: Final = "matrix"
-"""The name of the session that stands for all a person's Matrix clients."""
+"""The session id that represents all Matrix clients of a person."""
 _ACTIVE_MS: Final = 60_000
-"""Synapse's ``last_active_granularity``: of somebody who was active within this time it tells nothing when they are again."""
+"""Synapse's ``last_active_granularity``: activity within this time after the last one causes no presence event."""
 
 
 class UserPresenceQuery:
-    """What the homeserver knows of anybody's presence, in the city's words."""
+    """Returns the presence of any Matrix user as a presence state of the city."""
 
     def __init__(
         self,
@@ -42,9 +42,10 @@ class UserPresenceQuery:
         self._now_ms = now_ms
 
     async def shown(self, user: UserId) -> PresenceState:
-        """Somebody unknown, or whose presence may not be seen, is offline; so is everybody while nobody can be asked.
+        """Return the presence of a user; offline if it is unknown or not readable, or the homeserver does not respond.
 
-        The homeserver is asked about those whom the observer does not see, and once about those it was not told of yet.
+        The homeserver is asked about each user whom the observer does not cover, and once about a covered user without a stored
+        presence.
         """
         if not self._monitor.is_up:
             return PresenceState()
@@ -53,7 +54,7 @@ class UserPresenceQuery:
         if known is not None:
             return known
         try:
-            # What the observer does not see changes unheard, so that the answer is no more than an answer.
+            # Do not store the presence of a user whom the observer does not cover: later changes would not arrive.
             return await (self._people.learn(user, self._ask) if sees else self._answer(user))
         except HomeserverError:
             return PresenceState()
@@ -66,7 +67,7 @@ class UserPresenceQuery:
 
 
 def presence_state_of(presence: JSON, now_ms: int) -> PresenceState:
-    """The content of an ``m.presence`` event or answer, in the city's words."""
+    """Convert the content of an ``m.presence`` event, or a response of ``GET /presence``, to a presence state."""
     status = {"online": Status.ONLINE, "unavailable": Status.AWAY}.get(str(presence.get("presence")), Status.OFFLINE)
     ago_ms, status_msg = presence.get("last_active_ago"), presence.get("status_msg")
     return PresenceState(
@@ -78,11 +79,11 @@ def presence_state_of(presence: JSON, now_ms: int) -> PresenceState:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What was last told of somebody."""
+    """The last received presence of a user."""
 
     shown: PresenceState
     is_active: bool
-    """Active now, and for as long as nothing else is told."""
+    """Whether the user was ``currently_active``, which holds until the next event."""
 
     def as_of(self, now_ms: int) -> PresenceState:
         if not self.is_active or self.shown.last_active_ms is None:
@@ -94,12 +95,12 @@ _ELSEWHERE: Final = _Told(PresenceState(), is_active=False)
 
 
 class UserPresence:
-    """Takes the presence of people as the observer sees it, or as it came with a transaction."""
+    """Stores the presence of Matrix users from the observer or from transactions, and forwards it to the presence store."""
 
     def __init__(
         self, presence: PresenceStore, identities: Identities, now_ms: NowMs, *, is_member: Callable[[UserId], bool]
     ) -> None:
-        """``is_member`` says whether somebody is in a room of the city; the presence of others does not count there."""
+        """Create the store; ``is_member`` returns whether a user is in a room of the city, and all others count as offline."""
         self._presence = presence
         self._is_member = is_member
         self._identities = identities
@@ -109,25 +110,26 @@ class UserPresence:
         self._in_question: set[UserId] = set()
 
     async def take(self, events: list[Any]) -> set[UserId]:
-        """Apply ``m.presence`` events, oldest first; return the users that they are of."""
+        """Apply ``m.presence`` events, oldest first, and return the users whose presence they contain."""
         changes = list(self._read(events))
         await self._place(changes)
         return {user for user, _ in changes}
 
     async def take_all(self, events: list[Any]) -> None:
-        """The whole state: whoever is not mentioned is not here."""
+        """Apply the presence events of an initial sync; users without an event become offline."""
         seen = dict(self._read(events))
         gone = [(user, _Told(PresenceState(), is_active=False)) for user in self._here - seen.keys()]
         self._told.clear()
         await self._place([*gone, *seen.items()])
         for user, _ in gone:
-            # When they were last active was not told.
+            # The time of their last activity is unknown.
             self._told.pop(user, None)
 
     async def learn(self, user: UserId, ask: Callable[[UserId], Awaitable[JSON]]) -> PresenceState:
-        """Take the answer to a question about somebody; one that was overtaken by an event is asked once more.
+        """Request a user's presence and store it; repeat the request if an event arrives before the response.
 
-        Raises what ``ask`` raises, and nothing was learnt then.
+        Raises:
+            HomeserverError: raised by ``ask``; nothing is stored then.
         """
         try:
             while True:
@@ -140,12 +142,12 @@ class UserPresence:
             self._in_question.discard(user)
 
     def known(self, user: UserId) -> PresenceState | None:
-        """What was last told of somebody; None when nothing was."""
+        """Return the last received presence of a user, or None if none was received."""
         told = self._told.get(user)
         return told.as_of(self._now_ms()) if told else None
 
     async def say_again(self) -> None:
-        """Everybody who is here still is: the presence store forgets who is not spoken of."""
+        """Send the presence of all users who are not offline to the presence store again, before the store times them out."""
         now_ms = self._now_ms()
         await self._presence.set_remote([_placed(user, self._told[user].as_of(now_ms)) for user in self._here])
 
@@ -161,8 +163,8 @@ class UserPresence:
         return _Told(presence_state_of(content, self._now_ms()), is_active=content.get("currently_active") is True)
 
     async def _place(self, people: list[tuple[UserId, _Told]]) -> None:
-        # For a while, and in the state that it gives at the start of a sync, Synapse shows the presence of people who have
-        # left every room. Those who join are asked about then (see ``observer_coverage``).
+        # In an initial sync, and for some time after, Synapse returns the presence of users who have left every room. The
+        # presence of users who join is requested then (see ``observer_coverage``).
         people = [(user, told if self._is_member(user) else _ELSEWHERE) for user, told in people]
         for user, told in people:
             self._told[user] = told
