@@ -1,4 +1,4 @@
-"""Rooms that were on Matrix before the city knew them: taken over."""
+"""Adoption: makes an existing Matrix room the Matrix room of a new city room."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from .rooms import MatrixRooms
 
 
 class Adoption:
+    """Adopts Matrix rooms, for ``room adopt``."""
+
     def __init__(
         self,
         homeserver: Homeserver,
@@ -29,7 +31,17 @@ class Adoption:
         self._matrix_rooms = matrix_rooms
 
     async def adopt(self, id_or_alias: str, slug: str) -> Room:
-        """Make a room that exists on Matrix a room of the city, under the alias ``#city_<slug>``."""
+        """Open a city room for an existing Matrix room, which gets the alias ``#city_<slug>``.
+
+        Args:
+            id_or_alias: the Matrix room; the bot must be able to join it.
+            slug: the slug of the new city room.
+
+        Raises:
+            NotFound: the homeserver knows no such room.
+            Conflict: the bot may not join, the room or the slug belongs to a city room, or the alias is taken.
+            HomeserverUnavailable, HomeserverRefused: a request to the homeserver failed.
+        """
         check_slug(slug)
         matrix_room, bot = await self._join(id_or_alias), self._identities.bot
         async with self._database.transaction() as tx:
@@ -38,7 +50,7 @@ class Adoption:
                 raise Conflict("adopted_already", f"{id_or_alias} is the room {known.slug} already")
             if await tx.rooms.find(slug):
                 raise Conflict("slug_taken", f"there is a room with the slug {slug!r} already")
-        # The alias first: a running service that sees the new room at once finds everything in place.
+        # The alias first: a running service may reconcile the new room at once, and must find the alias.
         await self._take_alias(matrix_room, slug)
         name = await self._homeserver.state(matrix_room, "m.room.name", as_user=bot) or {}
         topic = await self._homeserver.state(matrix_room, "m.room.topic", as_user=bot) or {}

@@ -1,12 +1,11 @@
-"""Direct chats: somebody on Matrix invites an agent's ghost, it comes, and whatever is said there is said to it.
+"""Direct chats: a Matrix user invites an agent's ghost, which joins and replies to each message there.
 
-    invitation ─► a room that nobody else sees, pending ─► the ghost joins ─► what was said since the invitation ─► linked
-                                                                └─ encrypted: it says that it cannot read there
+    invitation ─► a pending room, hidden in the city ─► the ghost joins ─► messages since the invitation ─► linked
+                                                             └─ encrypted: the ghost sends a notice
 
-To the rest of the city such a chat is a room like any other: messages come in, and answers go out, the same way. Where somebody
-else is in it, too, the agent answers whoever turns to it, as it does in the city's rooms. Real
-end-to-end encryption would take the place of the notice and of nothing else: events are read in ``event_handlers`` and
-written in ``letters``.
+To the rest of the city a direct chat is a room: the inbox and the outbox treat it like any other. If others can read
+it, the agent replies only to messages that mention it or reply to it, as in city rooms. End-to-end encryption would
+replace the notice and nothing else: events are read in ``inbound.dispatch`` and written by the outbound worker.
 """
 
 from __future__ import annotations
@@ -38,18 +37,18 @@ from ..inbound.direct_chats import NO_SUCH_AGENT, UNREADABLE
 from ..inbound.worker import InboundWorker
 
 _PAGE: Final = 50
-"""So much of what was said before the ghost came is read."""
+"""Maximum number of events from before the ghost's join that are read."""
 _AT_ONCE: Final = 16
 _OF_ONE: Final = 4
-"""Of one person's invitations."""
+"""Maximum number of invitations of one Matrix user that are handled at the same time."""
 _BATCH: Final = 200
 _LOOK_S: Final = 2.0
-"""How often to see whether a chat is due that could not be kept before."""
+"""Seconds between two reads of the pending chats, among which may be one whose retry is due."""
 _RETRY_MS: Final = 2_000
-"""After the first time that a chat could not be kept; twice as long each time."""
+"""Milliseconds until the first retry, doubled each time."""
 _LONGEST_RETRY_MS: Final = 3_600_000
 _MAX_ATTEMPTS: Final = 30
-"""Most of a day."""
+"""With the delays above most of a day."""
 _FORGET_MS: Final = 2 * _LONGEST_RETRY_MS
 _DATABASE_RETRY_S: Final = 1.0
 _GONE: Final = frozenset({403, 404})
@@ -64,7 +63,7 @@ log = structlog.get_logger()
 
 
 class DirectChats:
-    """Has the ghosts come to the chats that they are invited to, and leave those that are over."""
+    """Joins ghosts to the direct chats that they are invited to, and leaves those that are over."""
 
     def __init__(
         self,
@@ -89,17 +88,17 @@ class DirectChats:
         self._now_ms = now_ms
         self._wake = asyncio.Event()
         self._busy: dict[RoomId, str] = {}
-        """Those that are being kept, and by whose invitation."""
+        """The chats that are being reconciled, with the user id of the inviter."""
         self._put_off: dict[RoomId, _Later] = {}
-        """Those that could not be kept."""
+        """The chats that failed, with their next attempt."""
 
     def wake(self, changed: DirectChatChanged) -> None:
-        """Somebody invited an agent, left it, or turned on encryption."""
+        """Reconcile a chat now: its membership or encryption has changed."""
         self._put_off.pop(changed.chat, None)
         self._wake.set()
 
     async def run(self) -> None:
-        """Keep the chats, until cancelled. Can be run again."""
+        """Reconcile pending chats until cancelled. Can be called again."""
         self._busy.clear()
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -120,7 +119,7 @@ class DirectChats:
                     continue
 
     async def _begin(self, tasks: asyncio.TaskGroup) -> None:
-        """Begin with all that can be kept now: several at a time, and only some of one person's, who hold up nobody else."""
+        """Start tasks for the chats that are due; limit those of one inviter, which must not delay the others'."""
         now_ms = self._now_ms()
         self._put_off = {chat: later for chat, later in self._put_off.items() if later.due_ms + _FORGET_MS > now_ms}
         put_off = [chat for chat, later in self._put_off.items() if later.due_ms > now_ms]
@@ -135,7 +134,7 @@ class DirectChats:
     async def _try_to_keep(self, chat: Room) -> None:
         assert chat.matrix_room_id is not None
         try:
-            # Nothing that is said there is handled before what was said earlier, and not heard.
+            # New messages wait for the earlier ones, which the ghost reads after its join.
             async with self._inbound.holding_back(chat.matrix_room_id):
                 await self._keep(chat)
         except HomeserverUnavailable as error:
@@ -144,7 +143,7 @@ class DirectChats:
         except (HomeserverRefused, CityError, SQLAlchemyError, OSError) as error:
             await self._later(chat, error)
         except Exception:
-            # Whatever it is, the other chats are kept.
+            # An unexpected error must not stop the other chats.
             log.exception("direct_chat_failed", agent=chat.agent)
             await self._later(chat, None)
         else:
@@ -170,7 +169,7 @@ class DirectChats:
             )
 
     async def _keep(self, chat: Room) -> None:
-        """Raises HomeserverRefused, HomeserverUnavailable."""
+        """Join the ghost, read the messages since the invitation, and link the chat; close it if it is over."""
         agent = self._agents.get(chat.agent) if chat.agent else None
         assert chat.matrix_room_id is not None
         ghost = self._identities.service_user(chat)
@@ -185,7 +184,7 @@ class DirectChats:
         except HomeserverRefused as error:
             if error.status not in _GONE:
                 raise
-            # Not invited any more, or put out: whoever wants it back invites it again.
+            # The invitation was withdrawn, or the ghost was kicked: a new invitation opens the chat again.
             await self._over(chat, error)
             return
         there = await self._homeserver.joined_members(chat.matrix_room_id, as_user=ghost)
@@ -208,7 +207,7 @@ class DirectChats:
             await self._messages.post(author, chat.id, draft)
 
     async def _decline(self, chat: Room, ghost: UserId) -> None:
-        """The agent is none any more: its ghost leaves, or declines an invitation that it did not follow."""
+        """Leave the chat, or decline its invitation, as the ghost of a removed agent."""
         assert chat.matrix_room_id is not None
         try:
             await self._ghosts.ensure_registered(ghost)
@@ -218,7 +217,7 @@ class DirectChats:
                 raise
 
     async def _said_since_invitation(self, matrix_room: MatrixRoomId, ghost: UserId) -> list[ReceivedEvent]:
-        """What was said before the ghost was there to hear it, oldest first."""
+        """Return the messages between the invitation and the join of the ghost, oldest first."""
         page, _ = await self._homeserver.messages_before(matrix_room, None, limit=_PAGE, as_user=ghost)
         said: list[Any] = []
         for event in page:

@@ -1,8 +1,8 @@
-"""Agents that the registry no longer has leave Matrix: their ghosts go offline, then out of every room.
+"""Removes the ghosts of agents that are no longer in the registry: they go offline and leave every room.
 
-Whom it is about stands in ``removed_agents`` since the transaction that removed the agent, and stays there until all is done, so
-a crash or a restart forgets nobody. What an agent said before it was removed is still sent first; and for a while it is looked
-at again, because another process of the city may have taken a message of it meanwhile.
+The transaction that removes an agent stores it in ``removed_agents``, where it remains until its ghost has left, so a
+crash or a restart loses none. Messages from before the removal are sent first. The removal is repeated for 30 seconds,
+because another process of the city may have accepted a message of the agent in the meantime.
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ from ..ghosts.role_field import RoleFieldWriter
 from ..inbound.direct_chats import NO_SUCH_AGENT
 
 _LOOK_AGAIN_MS: Final = 30_000
-"""So long after its removal an agent may still have been somebody in another process of the city."""
+"""Milliseconds after its removal in which another process of the city may still accept an agent's messages."""
 _AT_ONCE: Final = 8
-"""Ghosts that leave at the same time."""
+"""Maximum number of ghosts that leave at the same time."""
 
 log = structlog.get_logger()
 
 
 class GhostRemoval:
+    """Has the ghosts of removed agents leave; the reconciler calls it in each pass."""
+
     def __init__(
         self,
         homeserver: Homeserver,
@@ -57,11 +59,11 @@ class GhostRemoval:
         self._now_ms = now_ms
 
     async def run(self) -> tuple[list[AgentSlug], bool]:
-        """For everybody who was removed. Answers who that was, and whether nothing is left to do for any of them."""
+        """Remove the ghosts of all removed agents; return the slugs of these, and whether nothing is left to do."""
         async with self._database.reading() as tx:
             noted = await tx.removed_agents.all()
             rooms = [*await tx.rooms.all(), *await tx.rooms.direct_chats(waiting=False)] if noted else []
-        # One that is back, or that we do not know to be gone, is somebody's whom the registry is about to tell of.
+        # An agent that is still in the directory was added again, or the directory is about to be reloaded.
         removed = [each for each in noted if self._agents.get(each.slug) is None]
         slots = asyncio.Semaphore(_AT_ONCE)
         async with asyncio.TaskGroup() as group:
@@ -102,11 +104,11 @@ class GhostRemoval:
         return True
 
     async def _leave(self, user: UserId, rooms: list[Room], unsent: set[RoomId]) -> None:
-        """Leave all rooms, direct chats and the space included, but those with ``unsent`` messages; decline all invitations."""
+        """Leave all rooms without ``unsent`` messages, direct chats and the space included; decline all invitations."""
         needed = {room.matrix_room_id for room in rooms if room.id in unsent}
         joined = await self._homeserver.joined_rooms(as_user=user)
         if joined:
-            # While somebody can still see it.
+            # Before the ghost leaves: only users who share a room with it see its presence.
             await self._homeserver.set_presence(user, "offline", None)
             await self._roles.clear(user)
         # Invitations to chats of other agents were neither accepted nor declined while the agent existed.
@@ -116,6 +118,6 @@ class GhostRemoval:
             try:
                 await self._homeserver.leave(room, as_user=user, reason=NO_SUCH_AGENT if room in invited else None)
             except HomeserverRefused as error:
-                refusals.append(error)  # which is no reason to stay in the others
+                refusals.append(error)  # Leave the other rooms nevertheless.
         if refusals:
             raise refusals[0]

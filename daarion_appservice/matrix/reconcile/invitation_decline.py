@@ -1,8 +1,8 @@
-"""Declines invitations that nobody of ours follows: of citizens' ghosts, the city's staff, and agents that there are not.
+"""Declines invitations of citizens' ghosts, service users and unknown agents, which join no room of a Matrix user.
 
-Whoever invites sees at once that nobody comes, and why. What is to be declined stands in ``invitations`` since the
-transaction that handled the invitation. After each start the ghosts are asked what they are invited to, so that one that
-came in before this city ran, or whose transaction was lost, is not left open.
+The inviter sees at once that the invitation is declined, and the reason. The transaction that handles an invitation
+stores it in ``invitations``. After each start ``/sync`` of each ghost returns its open invitations, so that those from
+before the city ran, or whose transaction was lost, are declined, too.
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ _RETRY_MS: Final = 60_000
 _DATABASE_RETRY_S: Final = 1.0
 _AWAY_PAUSE_S: Final = 1.0
 _GONE: Final = frozenset({403, 404})
-"""Not invited any more, or no such room."""
+"""Statuses for an invitation that was withdrawn, or a room that does not exist."""
 _TAKEN: Final = 409
-"""A person has an account of that name."""
+"""The status of a registration whose user id is taken by an account outside the application service."""
 
 log = structlog.get_logger()
 
 
 class InvitationDecliner:
+    """Declines the stored invitations for as long as this process is the leader."""
+
     def __init__(
         self,
         homeserver: Homeserver,
@@ -62,11 +64,11 @@ class InvitationDecliner:
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """Somebody invited one of ours who does not come."""
+        """Decline stored invitations now."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Decline invitations, until cancelled. Can be run again."""
+        """Decline invitations until cancelled. Can be called again."""
         await self._monitor.wait_up()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._find_open())
@@ -98,9 +100,9 @@ class InvitationDecliner:
                 return
 
     async def _decline(self, invitation: Invitation) -> None:
-        """Raises HomeserverUnavailable, and what the database raises."""
+        """Decline one invitation, or store its next attempt. Raises HomeserverUnavailable and database errors."""
         try:
-            # Synapse lets nobody act as a user who is not registered, and takes invitations of such users all the same.
+            # Synapse accepts invitations of users that are not registered, but no request as such a user.
             await self._ghosts.ensure_registered(invitation.user_id)
             await self._homeserver.leave(
                 invitation.matrix_room_id, as_user=invitation.user_id, reason=invitation.reason
@@ -112,7 +114,7 @@ class InvitationDecliner:
                 await self._put_off(invitation, error)
                 return
         except Exception as error:
-            # Whatever it is, the others are declined.
+            # An unexpected error must not stop the other invitations.
             log.exception("invitation_failed", user=invitation.user_id)
             await self._put_off(invitation, error)
             return
@@ -128,14 +130,15 @@ class InvitationDecliner:
             await tx.invitations.put_off(invitation, due_at_ms=self._now_ms() + _RETRY_MS)
 
     async def _find_open(self) -> None:
-        """Take in the invitations that are open, as if their events came only now."""
-        # Not the bot's: Synapse has no /sync for the sender of an application service. It gets them by transactions.
+        """Handle the open invitations of all ghosts as if their events had just arrived."""
+        # Not the bot's: Synapse has no /sync for the sender of an application service, and sends its invitations by
+        # transactions.
         for user in [user for user in self._ghosts.known() if user != self._identities.bot]:
             while not await self._has_found_open(user):
                 pass
 
     async def _has_found_open(self, user: UserId) -> bool:
-        """Return False when the homeserver or the database was away, after a pause."""
+        """Handle the open invitations of one ghost; return False, after a pause, if homeserver or database are down."""
         await self._monitor.wait_up()
         try:
             with isolated("invitations", user):

@@ -1,4 +1,4 @@
-"""Who is a member where, read from the database: at the start, and whenever changes may have gone unheard."""
+"""Loads all memberships into `OnlineMembers`: at the start, and after city events may have been missed."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ log = structlog.get_logger()
 
 
 class MembershipCache:
+    """Compares the memberships in memory with the database, and publishes the differences."""
+
     def __init__(self, database: Database, bus: Bus, online_members: OnlineMembers, identities: Identities) -> None:
         self._database = database
         self._bus = bus
@@ -28,12 +30,12 @@ class MembershipCache:
         self._identities = identities
         self._missed = asyncio.Event()
         self._moved: set[tuple[RoomId, SubjectId]] | None = None
-        """Whose membership changed while the database is read: what is heard is newer than what is read."""
+        """Memberships that changed while the database is read: an event on the bus is newer than the read."""
         bus.subscribe(EventsMissed, lambda _: self._missed.set())
         bus.subscribe(MembershipChanged, self._note)
 
     async def load(self) -> None:
-        """Read all, and tell of what is not as it was known."""
+        """Read all memberships, and publish a `MembershipChanged` for each difference."""
         moved = self._moved = set()
         try:
             async with self._database.reading() as tx:
@@ -48,7 +50,7 @@ class MembershipCache:
             self._bus.hear(MembershipChanged(room, subject, joined=(room, subject) in stored))
 
     async def run(self) -> None:
-        """Read anew whenever something was missed, until cancelled."""
+        """Reload after each `EventsMissed`, until cancelled."""
         while True:
             await self._missed.wait()
             self._missed.clear()

@@ -1,6 +1,7 @@
-"""A notice in a Matrix room where the bot has lost its power level: only the room's admins can give it back.
+"""Sends a notice into a Matrix room where the bot has lost its power level, which only the room's admins can restore.
 
-It happens when a person upgrades a version 12 room: the creator of the new room has all power there, and the bot has 0.
+The bot loses it when a Matrix user upgrades a version 12 room: the creator of the new room has all power there, and the
+bot has 0.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ log = structlog.get_logger()
 
 
 def level_to_give(needed: float) -> float:
-    """Return the power level that the bot should get where it needs ``needed``."""
+    """Return the power level to give the bot if it needs ``needed``: at least 100, that of an admin."""
     return max(100, needed)
 
 
 def power_advice(bot: UserId, needed: float) -> str:
-    """Return what an admin of a Matrix room does to give the bot its power level.
+    """Return instructions for an admin of a Matrix room to give the bot its power level.
 
-    Element's room settings list only users who have a level already, so that a bot with 0 is not found there.
+    They use ``/op``, because Element's room settings list only users with a power level, and not a bot with 0.
     """
     level = level_to_give(needed)
     return (
@@ -39,15 +40,25 @@ def power_advice(bot: UserId, needed: float) -> str:
 
 
 class PowerNotices:
+    """Sends the notices as the bot."""
+
     def __init__(self, homeserver: Homeserver, bot: UserId) -> None:
         self._homeserver = homeserver
         self._bot = bot
 
     async def send(self, room: Room, *, own: float, needed: float) -> None:
-        """Send one ``m.notice`` as the bot, in the language of the room's name; log a refusal. Raises HomeserverUnavailable.
+        """Send one ``m.notice`` as the bot, in the language of the room's name; log a refusal.
 
-        ``own`` and ``needed`` are power levels. The transaction id is the same for the same lack, so a repeated call within
-        half an hour sends nothing (Synapse remembers it that long).
+        The transaction id is a hash of the room and the levels, so a repeated call within half an hour, for which
+        Synapse remembers the id, sends nothing.
+
+        Args:
+            room: a linked room.
+            own: the bot's power level.
+            needed: the power level that it needs.
+
+        Raises:
+            HomeserverUnavailable: the homeserver does not answer.
         """
         assert room.matrix_room_id is not None
         words = _UK if _CYRILLIC.search(f"{room.name} {room.description}") else _EN

@@ -1,4 +1,4 @@
-"""What the homeserver asks about names of ours that it does not know: answered from the city's own registry only."""
+"""Answers the homeserver's queries for unknown user ids and aliases (application service API, "Querying")."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ log = structlog.get_logger()
 
 
 class CityQueries:
+    """Answers queries from the city's registry and rooms, and creates the ghost or the Matrix room that exists."""
+
     def __init__(self, agents: AgentDirectory, ghosts: Ghosts, rooms: MatrixRooms, identities: Identities) -> None:
         self._agents = agents
         self._ghosts = ghosts
@@ -22,7 +24,7 @@ class CityQueries:
         self._identities = identities
 
     async def user_exists(self, user_id: str) -> bool:
-        """Whether this is an agent of the city, whose ghost is then registered, or a ghost that is there."""
+        """Return whether ``user_id`` is an agent's ghost, which is then registered, or a registered citizen's ghost."""
         user = UserId(user_id)
         match self._identities.describe(user):
             case AuthorKind.AGENT, slug:
@@ -40,7 +42,7 @@ class CityQueries:
         return False
 
     async def alias_exists(self, alias: str) -> bool:
-        """Whether this is a room of the city, whose Matrix room is then made."""
+        """Return whether ``alias`` is that of a city room, whose Matrix room is then created."""
         try:
             return await self._rooms.alias_exists(alias)
         except HomeserverError as error:

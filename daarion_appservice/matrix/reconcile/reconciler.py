@@ -1,7 +1,7 @@
-"""Keeps the homeserver's side as the city wants it: space and rooms first, then the agents' ghosts in them.
+"""The reconciler: makes the homeserver match the city. The space and the rooms come first, then the agents' ghosts.
 
-Woken when the registry changes; whatever could not be done is tried again after a while. What was kept is remembered, so
-that a look at a thousand agents of which none changed costs a comparison each and no request.
+A pass runs after a change of rooms or of the registry, and again 30 seconds after a failure. The reconciler remembers
+the state that it has applied, so a pass over a thousand unchanged agents costs one comparison each and no request.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from .rooms import MatrixRooms
 _RETRY_S: Final = 30.0
 _AWAY_PAUSE_S: Final = 1.0
 _LOOK_AROUND_S: Final = 300.0
-"""How often to see after rooms that are not quite right, and ghosts that the homeserver turned out not to know."""
+"""Seconds between two passes without a change: they find wrong rooms, and ghosts that the homeserver does not know."""
 _AT_ONCE: Final = 8
-"""Ghosts that are set up at the same time."""
+"""Maximum number of ghosts that are set up at the same time."""
 
 log = structlog.get_logger()
 
@@ -44,6 +44,8 @@ Homes = tuple[tuple[RoomId, MatrixRoomId | None], ...]
 
 
 class Reconciler:
+    """Runs the passes for as long as this process is the leader."""
+
     def __init__(
         self,
         database: Database,
@@ -81,21 +83,21 @@ class Reconciler:
         self._kept_agents: dict[str, tuple[Agent, Homes]] = {}
         self._in_space: set[str] | None = None
         self.is_done = False
-        """Whether everything was gone through once since the start; what failed then says so itself."""
+        """Whether a pass has been completed since the start; rooms and log events show its failures."""
         monitor.on_return(self.wake)
         monitor.on_return(roles.ask_again)
 
     def wake(self) -> None:
-        """Rooms or agents changed."""
+        """Start a pass soon: rooms or agents have changed."""
         self._wake.set()
 
     def request_check(self, room: RoomId) -> None:
-        """A room and its Matrix room may no longer be one."""
+        """Check a room in the next pass, even if it has not changed: its link with the Matrix room may be broken."""
         self._doubted.add(room)
         self._wake.set()
 
     async def run(self) -> None:
-        """Keep house, until cancelled. Can be run again: what another process did meanwhile is looked at anew."""
+        """Run passes until cancelled. A later call forgets the applied state, which another leader may have changed."""
         self._kept_rooms.clear()
         self._kept_agents.clear()
         self._in_space = None
@@ -129,7 +131,7 @@ class Reconciler:
         self.is_done = True
         async with self._database.reading() as tx:
             wanted = [room for room in await tx.rooms.all() if not room.archived]
-        # Of an encrypted room nothing is to be hoped for.
+        # A retry cannot repair an encrypted room.
         return (
             space_well
             and agents_well
@@ -138,7 +140,7 @@ class Reconciler:
         )
 
     async def _keep_space(self) -> bool:
-        """Whether the city has its space; rooms and agents do without one when it cannot be had."""
+        """Create or join the city's space; return False if that fails, which does not stop rooms and agents."""
         try:
             space = await self._rooms.keep_space()
             if self._in_space is None:
@@ -154,7 +156,7 @@ class Reconciler:
         return True
 
     async def _keep_rooms(self) -> dict[str, Room]:
-        """All rooms that have their Matrix room, by slug."""
+        """Reconcile all rooms; return those that are linked with a Matrix room, by slug."""
         async with self._database.reading() as tx:
             rooms = await tx.rooms.all()
         await self._look_around(rooms)
@@ -170,7 +172,7 @@ class Reconciler:
         return linked
 
     async def _look_around(self, rooms: list[Room]) -> None:
-        """Now and then: what happened to a room that nothing tells us of."""
+        """Every ``_LOOK_AROUND_S`` seconds, find rooms whose Matrix room or alias has changed without an event."""
         now = asyncio.get_running_loop().time()
         kept = [room for room in rooms if room.id in self._kept_rooms and _is_well(room)]
         if now - self._looked_around_at >= _LOOK_AROUND_S and kept:
@@ -181,7 +183,7 @@ class Reconciler:
     async def _keep_room(self, room: Room) -> Room:
         if _is_well(room) and room.id not in self._doubted and self._kept_rooms.get(room.id) == _state(room):
             return room
-        # Whoever doubts it while it is looked at means what came after.
+        # Before the check: a request for another one during the check is about a later change.
         self._doubted.discard(room.id)
         self._kept_rooms.pop(room.id, None)
         kept = await self._rooms.keep(room)
@@ -202,7 +204,7 @@ class Reconciler:
         return all(task.result() for task in tasks)
 
     def _homes(self, agent: Agent, linked: dict[str, Room], put_out: set[tuple[RoomId, UserId]]) -> list[Room]:
-        """Where an agent is to be: where the registry says, but for rooms that somebody put it out of."""
+        """Return the rooms that an agent has to join: the registry's, without those it is kicked or banned from."""
         user = self._identities.agent(agent.slug)
         homes = [linked[slug] for slug in agent.rooms if slug in linked and not linked[slug].archived]
         return [room for room in homes if (room.id, user) not in put_out]
@@ -234,7 +236,7 @@ class Reconciler:
         return is_settled
 
     async def _say_farewell(self) -> bool:
-        """Whether nothing of those who were removed is left to be done."""
+        """Remove the ghosts of removed agents; return whether none is left."""
         gone, is_well = await self._ghost_removal.run()
         for slug in gone:
             self._kept_agents.pop(slug, None)
@@ -243,9 +245,9 @@ class Reconciler:
         return is_well
 
     async def _settle(self, agent: Agent, homes: list[Room]) -> None:
-        """Have an agent's ghost registered, looking right, and joined; from scratch if the homeserver lost it.
+        """Register an agent's ghost, set its profile and join its rooms; again if the homeserver has lost the ghost.
 
-        A room that it may not join does not keep it out of the others; the first refusal is raised after all were tried.
+        A refused join does not stop the others. The first refusal is raised after all joins were tried.
         """
         user = self._identities.agent(agent.slug)
         try:
@@ -294,5 +296,5 @@ def _is_well(room: Room) -> bool:
 
 
 def _addresses(homes: list[Room]) -> Homes:
-    """A room whose Matrix room is another one has to be joined anew."""
+    """Return room ids with Matrix room ids: if the Matrix room changes, the ghost has to join again."""
     return tuple((room.id, room.matrix_room_id) for room in homes)

@@ -1,12 +1,12 @@
-"""Backfill of a Matrix room's history into the city: messages, and the edits, reactions and redactions that are about them.
+"""Backfill of a Matrix room's whole history: messages, and their edits, reactions and redactions.
 
-    backwards   messages older than all that the city has are stored at once; newer ones that are missing go to the inbox
-    forwards    edits and reactions of messages from the backfill are stored at once; what is missing of the others, and
-                redactions, go to the inbox, so that clients are told
+    backwards   messages older than all that the city has are stored at once; newer missing ones go to the inbox
+    forwards    edits and reactions of messages from the backfill are stored at once; the other missing ones, and
+                redactions, go to the inbox, so that clients are notified
 
-Each page is one transaction, and what the city has is not taken again: a backfill that was interrupted can be repeated. The
-second pass begins after the first one ended and goes on to the end of the room, so that it also finds what is redacted, edited
-or given meanwhile.
+Each page is one transaction, and events that the city has are skipped, so an interrupted backfill can be repeated. The
+second pass begins after the end of the first one and continues to the end of the room, so that it also finds edits,
+reactions and redactions that were sent during the first one.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from ..inbound.messages import MessageEvents
 _PAGE: Final = 100
 _REDACTION: Final = "m.room.redaction"
 _FIRST_SEQ: Final = 1
-"""The number of a room's first event; messages from a backfill have lower ones."""
+"""The sequence number of a room's first event; messages from a backfill have lower ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backfilled:
-    """How much of a room's history was missing."""
+    """The number of events of a room's history that were missing."""
 
     messages: int
     relations: int
@@ -48,6 +48,8 @@ class Backfilled:
 
 
 class Backfill:
+    """Reads a room's history as the bot, for ``room backfill``."""
+
     def __init__(
         self,
         homeserver: Homeserver,
@@ -65,14 +67,17 @@ class Backfill:
         self._now_ms = now_ms
 
     async def run(self, room: Room) -> Backfilled:
-        """Bring what was said in the Matrix room and is missing in the city into the city.
+        """Store the missing messages, edits, reactions and redactions of a room.
 
-        What is older than the oldest message that the city has is there when this returns. What is newer takes its place as soon
-        as the service handles it.
+        Events older than the oldest message that the city has are stored when this returns. Newer ones are in the
+        inbox, and get their place when the service handles them.
+
+        Returns:
+            The number of missing events.
 
         Raises:
             Conflict: the room has no Matrix room yet.
-            HomeserverUnavailable, HomeserverRefused: what was stored by then stays.
+            HomeserverUnavailable, HomeserverRefused: a request failed; pages that were stored by then remain.
         """
         if room.matrix_room_id is None:
             raise Conflict("not_linked", f"the room {room.slug} has no Matrix room yet")
@@ -110,7 +115,7 @@ class Backfill:
                 return count + await self._fill_holes(room, matrix_room, newer[::-1])
 
     async def _fill_holes(self, room: Room, matrix_room: MatrixRoomId, events: list[Event]) -> int:
-        """State is left to housekeeping, which reads what holds now."""
+        """Put missing events into the inbox, without state events: the reconciler reads the current state."""
         async with self._database.transaction() as tx:
             here = await tx.messages.places(room.id, [event_id_of(event) for event in events])
             said = [event | {"room_id": matrix_room} for event in _said(events, here.keys())]
@@ -151,7 +156,7 @@ class Backfill:
         count = 0
         missing: list[ReceivedEvent] = []
         async with parsed_ahead(texts), self._database.transaction() as tx:
-            # In this order, as the service does when it handles events: the inbox, then the room.
+            # Lock the inbox before the room, in the same order as the inbound worker.
             await tx.inbox.hold(matrix_room)
             await tx.rooms.hold_any(room.id)
             known = await tx.inbox.known([event_id_of(event) for event, _ in relations])
@@ -169,7 +174,7 @@ class Backfill:
         return count + len(missing)
 
     async def _is_history(self, tx: Transaction, room: Room, event: Event) -> bool:
-        """Return whether it is an edit of or a reaction to a message from a backfill, which no client waits for."""
+        """Return whether an edit or a reaction is about a message from a backfill: no client needs a notification."""
         if type_of(event) == _REDACTION:
             return False
         message = await self._events.related_message(tx, room, event)
@@ -178,7 +183,7 @@ class Backfill:
     async def _is_missing(self, tx: Transaction, room: Room, event: Event, *, came: bool) -> bool:
         if type_of(event) == _REDACTION:
             return not await self._events.is_in_effect(tx, room, event)
-        # One that was handled when its message was here had its effect, or can have none.
+        # An event that was handled while the city had its message had its effect, or can have none.
         return not (
             came
             or room.archived
@@ -188,20 +193,20 @@ class Backfill:
 
 
 class _Place:
-    """A place in a room's history, on the way back from its end, and who may read what was said there."""
+    """The history visibility at a place in a room's history that is read backwards."""
 
     def __init__(self, visibility: HistoryVisibility) -> None:
         self.visibility = visibility
 
     def go_back(self, event: Event) -> None:
-        """``event`` is the one before the events that were passed so far."""
+        """Move the place to before ``event``, which precedes the events so far."""
         if _is_visibility(event):
-            # Before the first of these events the room had none, which means the default.
+            # Before the first such event the room had the default history visibility.
             self.visibility = visibility_in(inner(inner(event, "unsigned"), "prev_content"))
 
 
 def _said(events: list[Event], here: Collection[str]) -> list[Event]:
-    """Return messages that are not redacted, and the edits, reactions and redactions of those that are missing."""
+    """Return messages that are not redacted, and the edits, reactions and redactions of missing ones."""
     found: list[Event] = []
     missing: set[str] = set()
     for event in events:

@@ -1,12 +1,12 @@
-"""The city's rooms on the homeserver, kept as they should be: there, named, in the directory, in the space.
+"""Reconciles city rooms with their Matrix rooms: existence, alias, name and topic, directory, space, power levels.
 
-    no Matrix room yet ─► create it ─► is #city_<slug> taken? ─► take that room over ─► linked
-    one that it has    ─► come back to it ─► was it replaced? follow ─► does #city_<slug> lead to it? ─► linked
-    linked             ─► members ─► name and topic ─► directory (checked, not believed) ─► child of the space ─► open or closed
+    no Matrix room yet  ─► create it ─► is #city_<slug> taken? ─► adopt that room ─► linked
+    has a Matrix room   ─► join it ─► was it upgraded? follow ─► does #city_<slug> lead to it? ─► linked
+    linked              ─► members ─► name and topic ─► directory (read back) ─► child of the space ─► read-only or not
 
-What the Matrix room was last told is remembered with the room, so only what differs is touched. What cannot be mended from here
-is said in words (``matrix_error``): a room whose two sides are no longer one is ``failed``, and nothing is sent there until
-they are.
+The database stores the values that the Matrix room has (``Told``), so only differences cause requests. ``matrix_error``
+describes in a sentence what the city cannot repair: a room whose link is broken is ``failed``, and nothing is sent to
+Matrix until it is linked again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .upgrades import RoomUpgrades
 
 _POWER_LEVELS: Final = "m.room.power_levels"
 _OWN_STATE: Final = ("m.room.name", "m.room.topic", "m.space.parent", _POWER_LEVELS)
-"""What the bot has to be able to set."""
+"""State events for which the bot needs the power level."""
 _LET_IN: Final = "lift its ban, if it is banned, invite it there and give it power level 100"
 _ENCRYPTED: Final = (
     "Somebody turned on encryption in the Matrix room: what is written there cannot be read here, and nothing is sent there. "
@@ -49,7 +49,13 @@ log = structlog.get_logger()
 
 
 class MatrixRooms:
-    """``city_name`` is what the space is called; ``version`` an empty string for the homeserver's default."""
+    """Creates, links and corrects the Matrix rooms of the city, and its space.
+
+    Args:
+        city_name: the name of the space.
+        version: the room version of new rooms; an empty string for the homeserver's default.
+        federate: ``m.federate`` of new rooms.
+    """
 
     def __init__(
         self,
@@ -82,7 +88,14 @@ class MatrixRooms:
     # --- the space ------------------------------------------------------------------------------------
 
     async def keep_space(self) -> MatrixRoomId:
-        """Have the space #city that all rooms are children of; once per start the homeserver is asked, not our memory."""
+        """Return the space #city, the parent of all rooms, and create it if there is none.
+
+        The first call after the start asks the homeserver; later calls return the same room.
+
+        Raises:
+            HomeserverUnavailable: the homeserver does not answer.
+            HomeserverRefused: the bot may not create or join the space, or the alias is an ordinary room's.
+        """
         space = self.space or await self._homeserver.room_of_alias(self._identities.space_alias)
         if space is None:
             space = await self._homeserver.create_room(
@@ -118,9 +131,12 @@ class MatrixRooms:
     # --- rooms ----------------------------------------------------------------------------------------
 
     async def keep(self, room: Room) -> Room:
-        """Have the Matrix side of a room as it should be; returns the room as it stands then.
+        """Reconcile a room with its Matrix room; return the stored room after that.
 
-        A refusal by the homeserver is not raised: the room says what is wrong with it (``matrix_error``).
+        A refusal by the homeserver is not raised, but stored in the room's ``matrix_error``.
+
+        Raises:
+            HomeserverUnavailable: the homeserver does not answer.
         """
         async with self._locks[room.slug]:
             room = await self._stored(room)
@@ -134,16 +150,16 @@ class MatrixRooms:
                 return await self._mark(room, MatrixStatus.FAILED, _ENCRYPTED)
             wrong = await self._keep_in_order(room, rules)
             if (lack := self._lack(rules)) and room.matrix_error != wrong:
-                # Before it is marked: one that is marked already was told.
+                # Before the status is stored: a room that has this error already got the notice.
                 await self._power_notices.send(room, own=lack[0], needed=lack[1])
             return await self._mark(room, MatrixStatus.LINKED, wrong)
 
     async def _keep_in_order(self, room: Room, rules: RoomRules) -> str | None:
-        """What could not be done of all that there is to do, in words."""
+        """Apply all steps to a linked room; return the first failure as a sentence, or None."""
         wrong = self._lacks_power(rules)
         steps = (self._take_over_members, self._describe, self._list_in_directory, self._put_into_space)
         for step in (*steps, partial(self._close_or_open, rules)):
-            # Each for itself: in a room that was taken over and where the bot is no admin some still succeed.
+            # A failed step does not stop the others: in an adopted room where the bot is no admin some steps succeed.
             try:
                 await step(room)
             except HomeserverRefused as refused:
@@ -151,7 +167,7 @@ class MatrixRooms:
         return wrong
 
     async def astray(self, rooms: list[Room]) -> list[Room]:
-        """Those that the bot is no longer in, or whose alias does not lead there: of which no event need have told us."""
+        """Return the rooms that the bot has left or whose alias leads elsewhere, which no event may have reported."""
         joined = await self._homeserver.joined_rooms(as_user=self._identities.bot)
         return [
             room
@@ -161,10 +177,10 @@ class MatrixRooms:
         ]
 
     async def alias_exists(self, alias: str) -> bool:
-        """Asked by the homeserver for a name that it does not know: a room of ours is made for it there and then."""
+        """Answer the homeserver's query for an unknown alias; create the Matrix room if the alias is a city room's."""
         slug = self._identities.room_slug(alias)
         if slug is None or slug in self._being_looked_up:
-            # Our own look-up comes back to us as a question; it must hear no, or nobody would ever answer.
+            # The city's own look-up of the alias causes this query: waiting for the room here would deadlock.
             return False
         async with self._database.reading() as tx:
             room = await tx.rooms.find(slug)
@@ -178,8 +194,8 @@ class MatrixRooms:
             room = await self._upgrades.follow(room)
             await self._keep_alias(room, alias)
             return room
-        # A new room is made without asking for its alias first: the question would come back to us, and while it is open
-        # whoever wants to join must hear no (see alias_exists).
+        # A room is created without a look-up of its alias: the homeserver would send the look-up back as a query, and
+        # while that is open, `alias_exists` answers no to all clients.
         there = None if room.matrix_room_id is None else await self._look_up(room.slug, alias)
         there = there or await self._create(room, alias)
         if other := await self._city_room_of(there, room):
@@ -189,10 +205,10 @@ class MatrixRooms:
             log.info("room_linked", room=room.slug, alias=alias, matrix_room=there)
             rules = await read_rules(self._homeserver, there, as_user=self._identities.bot)
             async with self._database.transaction() as tx:
-                # In the same step: nothing that is said there is taken for public before it is known whether it is.
+                # In the same transaction: no message counts as public before the history visibility is known.
                 await tx.rooms.link(room.id, there, rules.visibility)
                 await tx.rooms.governed(room.id, join_rule=rules.join_rule)
-                # Whoever was put out was put out of another one.
+                # The restrictions belong to the former Matrix room.
                 await tx.restrictions.forget_all(room.id)
                 before = [member.user_id for member in await tx.members.of_room(room.id)]
                 happened = await self._members.leave(tx, room.id, before)
@@ -200,7 +216,7 @@ class MatrixRooms:
         return await self._stored(room)
 
     async def _come_back(self, matrix_room: MatrixRoomId) -> bool:
-        """Have the bot in its room, if it was put out of it; False when there is no such room any more."""
+        """Join the bot to its room, which it may have been kicked from; return False if the room no longer exists."""
         try:
             await self._homeserver.join(matrix_room, as_user=self._identities.bot)
         except HomeserverRefused as error:
@@ -220,7 +236,7 @@ class MatrixRooms:
         log.info("alias_set_again", room=room.slug, alias=alias)
 
     async def _city_room_of(self, matrix_room: MatrixRoomId, room: Room) -> Room | None:
-        """The other room of the city that has this Matrix room."""
+        """Return the other city room that has this Matrix room."""
         async with self._database.reading() as tx:
             other = await tx.rooms.by_matrix_id(matrix_room)
         return None if other is None or other.id == room.id else other
@@ -254,7 +270,7 @@ class MatrixRooms:
             return there
 
     async def _describe(self, room: Room) -> None:
-        # Read anew: what was said on Matrix since this began must not be undone.
+        # Read the stored room again: a change from Matrix since the start of this pass must not be undone.
         room, told = await self._stored(room), await self._told(room)
         if told.name != room.name:
             await self._set_if_different(room, "m.room.name", {"name": room.name})
@@ -274,7 +290,7 @@ class MatrixRooms:
         if told.in_directory is wanted:
             return
         matrix_room = _linked(room)
-        # A homeserver whose rules forbid it answers 200 all the same, so what counts is what it says when asked.
+        # Synapse answers 200 even if `room_list_publication_rules` forbid it, so the directory is read back.
         if await self._homeserver.is_in_directory(matrix_room) is not wanted:
             try:
                 await self._homeserver.set_in_directory(matrix_room, wanted, as_user=self._identities.bot)
@@ -315,7 +331,7 @@ class MatrixRooms:
                 await self._homeserver.set_state(space, "m.space.child", {}, each, as_user=self._identities.bot)
 
     async def _close_or_open(self, rules: RoomRules, room: Room) -> None:
-        """An archived room can be read on Matrix, too, and not written to; one that is opened again is what it was before."""
+        """Make an archived room read-only on Matrix; restore the power levels of a room that is no longer archived."""
         told, content = await self._told(room), rules.powers.content
         if self._lacks_power(rules) or not (room.archived or told.archived):
             return
@@ -333,7 +349,7 @@ class MatrixRooms:
                 await tx.rooms.set_told(room.id, replace(told, archived=False))
 
     def _lack(self, rules: RoomRules) -> tuple[float, float] | None:
-        """The bot's power level and the one that it needs; None when it has enough."""
+        """Return the bot's power level and the one that it needs; None if it has enough."""
         needed = max(
             rules.powers.default("redact"), *(rules.powers.to_send(each, is_state=True) for each in _OWN_STATE)
         )
@@ -351,7 +367,7 @@ class MatrixRooms:
         )
 
     async def _take_over_members(self, room: Room) -> None:
-        """Whoever is in the Matrix room is a member; what was missed while nobody listened is made up for here."""
+        """Make the members of the Matrix room those of the city room, with joins and leaves that no event reported."""
         async with self._database.reading() as tx:
             moving = await tx.outbox.moving(room.id)
         joined = await self._homeserver.joined_members(_linked(room), as_user=self._identities.bot)
@@ -364,15 +380,15 @@ class MatrixRooms:
             happened = await self._members.take_over(tx, room.id, now, moving=moving)
             members = await tx.members.of_room(room.id)
         publish_all(self._publish, happened)
-        # The command line may have written them down, and nobody in this process knows of it.
+        # The command line may have stored them, without an event in this process.
         for member in members:
             if subject := self._identities.subject(member.user_id):
                 self._publish(MembershipChanged(room.id, subject, joined=True))
 
     async def _learn(self, room: Room, rules: RoomRules) -> Room:
-        """What was said of the room while nobody listened."""
+        """Store the state of the Matrix room that differs from the city room's; return the stored room."""
         told, power_levels = await self._told(room), stored_json(rules.powers.content)
-        if told.archived:  # it stands there as it was before
+        if told.archived:  # The Matrix room has the read-only levels; the city stores those from before.
             power_levels = room.power_levels
         visibility = rules.visibility
         async with self._database.reading() as tx:
@@ -444,5 +460,5 @@ def _alias_taken(alias: str, there: str) -> str:
 
 
 def _world_readable() -> dict[str, Any]:
-    """The city shows its public rooms to everybody; on Matrix they say so."""
+    """Return the state event for ``world_readable``: the city shows its public rooms to every reader."""
     return {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": "world_readable"}}

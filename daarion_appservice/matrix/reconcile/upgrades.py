@@ -1,11 +1,12 @@
-"""A Matrix room that was replaced by another (``m.room.tombstone``): the city's room goes along, with all that is its.
+"""Follows upgrades of Matrix rooms (``m.room.tombstone``): links the city room, with all its data, to the new room.
 
-    tombstone ─► may we come in, and does the new room name the old one? ─no─► RoomLinkBroken: the city's room stays where it is
+    tombstone ─► can the bot join, and is the old room the new one's predecessor? ─no─► RoomLinkBroken: the link stays
                    │yes
-                   └─► the move, and what was said there so far into the inbox, in one commit ─► ghosts
+                   └─► move the link, and put the new room's history into the inbox, in one commit ─► join the ghosts
 
-Anybody with the power to can say that a room is replaced by any other; only a room that says the same of itself is followed.
-Nothing of the new room is handled between the look at its history and the move, so that it comes in whole and in its order.
+A user with the power level for it can name any room as the replacement, so only a room whose ``m.room.create`` names
+the old room as ``predecessor`` is followed. No event of the new room is handled between the read of its history and the
+move, so that the history is complete and in order.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from ..ghosts.ghosts import Ghosts
 from ..inbound.worker import InboundWorker
 
 _HISTORY: Final = SAID | {"m.room.history_visibility"}
-"""What was said there, and who may read it."""
+"""The event types of a new room's history that are read."""
 _MOST_AT_ONCE: Final = 10
-"""Upgrades of upgrades that are followed in one go: more is a circle, or somebody's game."""
+"""Maximum number of successive upgrades in one call: a longer chain is a cycle or abuse."""
 _PAGE: Final = 100
 _MAX_PAGES: Final = 50
-"""How far back a new room's history is read: 5,000 events."""
+"""Maximum number of pages of a new room's history: 5,000 events."""
 _JOINS_AT_ONCE: Final = 8
 _MAX_ID_CHARS: Final = 255
 
@@ -44,6 +45,8 @@ log = structlog.get_logger()
 
 
 class RoomUpgrades:
+    """Moves city rooms to the replacements of their Matrix rooms."""
+
     def __init__(
         self,
         homeserver: Homeserver,
@@ -65,9 +68,13 @@ class RoomUpgrades:
         self._now_ms = now_ms
 
     async def follow(self, room: Room) -> Room:
-        """Go where the room's Matrix room says that it went on; the room as it is then, the same when it says nothing.
+        """Link a city room to the replacement of its Matrix room, if there is a tombstone; return the stored room.
 
-        The bot must be in the room's Matrix room. Raises RoomLinkBroken when that names a room that cannot be followed.
+        The bot must be a member of the current Matrix room.
+
+        Raises:
+            RoomLinkBroken: the replacement cannot be followed.
+            HomeserverUnavailable, HomeserverRefused: a request to the homeserver failed.
         """
         for _ in range(_MOST_AT_ONCE):
             successor, via = await self._successor(room)
@@ -81,7 +88,7 @@ class RoomUpgrades:
         raise RoomLinkBroken("The Matrix room was replaced again and again; it is not followed any further for now")
 
     async def _successor(self, room: Room) -> tuple[MatrixRoomId | None, str | None]:
-        """The room that is said to follow, and a server that knows it. One that was taken back has no content."""
+        """Return the replacement room and a server that knows it, or two None; a withdrawn tombstone has no content."""
         assert room.matrix_room_id is not None
         bot = self._identities.bot
         tombstone = await self._homeserver.state_event(room.matrix_room_id, "m.room.tombstone", as_user=bot) or {}
@@ -114,7 +121,7 @@ class RoomUpgrades:
             raise RoomLinkBroken(_closed_for(successor, f"which is the city's room {other.slug}"))
 
     async def _come_in(self, room: Room, successor: MatrixRoomId, via: str | None) -> HistoryVisibility:
-        """Be in the new room; not in one that turns out to be somebody's trap. Returns who may read what is said there."""
+        """Join the bot to the new room; leave it if that is no valid successor. Return its history visibility."""
         bot = self._identities.bot
         was_in = successor in await self._homeserver.joined_rooms(as_user=bot)
         try:
@@ -132,7 +139,7 @@ class RoomUpgrades:
         return rules.visibility
 
     async def _described(self, room: Room, successor: MatrixRoomId) -> tuple[str | None, str | None]:
-        """Name and topic of the new room, where the city has nothing newer to say."""
+        """Return name and topic of the new room; None for a value that has a newer change in the city."""
         bot = self._identities.bot
         async with self._database.reading() as tx:
             told = await tx.rooms.told(room.id)
@@ -144,7 +151,7 @@ class RoomUpgrades:
         )
 
     async def _said(self, successor: MatrixRoomId) -> list[ReceivedEvent]:
-        """All that was said there, oldest first."""
+        """Return the history of the new room as rows for the inbox, oldest first."""
         found: list[ReceivedEvent] = []
         cursor: str | None = None
         for _ in range(_MAX_PAGES):
@@ -157,7 +164,7 @@ class RoomUpgrades:
         return found[::-1]
 
     async def _bring_ghosts(self, room: Room, successor: MatrixRoomId) -> None:
-        """Whoever of ours was in the old room comes along; people come by themselves."""
+        """Join the ghosts that were members of the old room to the new one; Matrix users join by themselves."""
         async with self._database.reading() as tx:
             members = await tx.members.of_room(room.id)
         slots = asyncio.Semaphore(_JOINS_AT_ONCE)
@@ -171,7 +178,7 @@ class RoomUpgrades:
             try:
                 await self._ghosts.join(ghost, successor)
             except HomeserverError as error:
-                # It counts as gone from the room, and comes again when there is a reason to.
+                # The ghost counts as not joined, and joins when it sends a message or the reconciler needs it there.
                 log.debug("ghost_move_failed", ghost=ghost, room=successor, error=str(error))
 
 
