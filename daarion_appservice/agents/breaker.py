@@ -1,8 +1,9 @@
-"""A circuit breaker: whoever fails again and again is left alone for a while.
+"""Circuit breakers of the agents core.
 
-closed ──so many failures in a row──► open ──after a while one may try──► closed, or open again
+    closed ──several failures in a row──► open ──one trial after a pause──► closed, or open again
 
-Each agent has one, for what is wrong with its answers, and all have one together, for a core that cannot be reached.
+Each agent has a circuit breaker for failures of its replies, and all agents share one for a core that cannot be
+reached.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from ..city.ports import NowMs
 
 
 class Breaker:
-    """Opens after ``failures`` in a row, for ``pause_ms``. Whoever was admitted says whether they succeeded."""
+    """A circuit breaker that opens after ``failures`` in a row for ``pause_ms``. The caller reports each admitted
+    request's result.
+    """
 
     def __init__(self, now_ms: NowMs, *, failures: int, pause_ms: int) -> None:
         self._now_ms = now_ms
@@ -28,11 +31,11 @@ class Breaker:
 
     @property
     def wait_ms(self) -> int:
-        """How long nobody is admitted; 0 when somebody may try now."""
+        """How long no request is admitted; 0 if one may be sent now."""
         return max(0, self._next_try_ms - self._now_ms()) if self.is_open else 0
 
     def admit(self) -> bool:
-        """Whether this one may try. While it is open, one may each time that the pause is over."""
+        """Return whether a request may be sent. While the breaker is open, one is admitted after each pause."""
         if self.wait_ms > 0:
             return False
         if self.is_open:
@@ -40,16 +43,16 @@ class Breaker:
         return True
 
     def succeeded(self) -> bool:
-        """Returns whether that closed it."""
+        """Record a success; return whether it closed the breaker."""
         was_open = self.is_open
         self._failures = 0
         return was_open
 
     def failed(self) -> bool:
-        """Returns whether that opened it."""
+        """Record a failure; return whether it opened the breaker."""
         self._failures += 1
         if self._failures != self._limit:
-            # Those that began before it opened and fail now say nothing new; the one that tried began the next pause itself.
+            # Failures of requests from before it opened change nothing; a trial has begun the next pause already.
             return False
         self._pause()
         return True
@@ -59,43 +62,43 @@ class Breaker:
 
 
 class Breakers:
-    """One for all agents, and one for each."""
+    """One circuit breaker for all agents, and one for each agent."""
 
     def __init__(self, now_ms: NowMs, *, failures: int, pause_ms: int) -> None:
         self._new = partial(Breaker, now_ms, failures=failures, pause_ms=pause_ms)
         self._of_all = self._new()
         self._of_one: dict[str, Breaker] = {}
-        """Those that have failed since they last succeeded."""
+        """Breakers of agents that have failed since their last success."""
 
     @property
     def is_open(self) -> bool:
-        """Whether any is."""
+        """Whether any breaker is open."""
         return self._of_all.is_open or any(breaker.is_open for breaker in self._of_one.values())
 
     def wait_ms(self, agent: str) -> int:
-        """How long it is not asked; 0 when it may be now."""
+        """Return how long no request for the agent is admitted; 0 if one may be sent now."""
         own = self._of_one.get(agent)
         return max(self._of_all.wait_ms, own.wait_ms if own else 0)
 
     def admit(self, agent: str) -> bool:
-        """Whether this one may try."""
+        """Return whether a request for the agent may be sent."""
         own = self._of_one.get(agent)
         return not self.wait_ms(agent) and self._of_all.admit() and (own is None or own.admit())
 
     def succeeded(self, agent: str) -> bool:
-        """Returns whether that closed one."""
+        """Record a success; return whether it closed a breaker."""
         own = self._of_one.pop(agent, None)
         was_own_open = own is not None and own.succeeded()
         return self._of_all.succeeded() or was_own_open
 
     def reached(self) -> None:
-        """The core is there, whatever is wrong with the agent."""
+        """Record that the core is reachable, whether or not the agent failed."""
         self._of_all.succeeded()
 
     def failed(self, agent: str) -> bool:
-        """Returns whether that opened its own."""
+        """Record a failure of the agent; return whether it opened the agent's breaker."""
         return self._of_one.setdefault(agent, self._new()).failed()
 
     def unreachable(self) -> bool:
-        """Returns whether that opened the one of all."""
+        """Record that the core cannot be reached; return whether it opened the shared breaker."""
         return self._of_all.failed()

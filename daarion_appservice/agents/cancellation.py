@@ -1,4 +1,4 @@
-"""Ends the work on an answer when its question is deleted or edited meanwhile."""
+"""Cancels the generation of a reply when its request is deleted or edited."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 _LOOK_S: Final = 2.0
-"""How often to look at the question even if no event told of a change: a process may miss one."""
+"""How often to check the request without an event, in seconds: a process may miss an event."""
 
 T = TypeVar("T")
 
 
 class RequestDeleted(Exception):
-    """Whoever asked deleted the question, or edited it so that it asks another."""
+    """The author deleted the request, or edited it so that it no longer mentions the agent."""
 
 
 class RequestEdited(Exception):
-    """The question says something else than what the agents core was asked."""
+    """The text of the request differs from the one that the agents core received."""
 
 
 async def cancel_on_change(
     work: Coroutine[Any, Any, T], changed: asyncio.Event, check: Callable[[], Awaitable[None]]
 ) -> T:
-    """Return what ``work`` returns, or cancel it and raise what ``check`` raises.
+    """Return the result of ``work``, or cancel it and raise what ``check`` raises.
 
     Args:
         work: runs as a task of its own.
-        changed: set when it may be time to check, which is also done every other second.
+        changed: set when a check may be due; a check also runs every other second.
         check: raises RequestDeleted or RequestEdited.
     """
     task = asyncio.create_task(work)

@@ -1,4 +1,4 @@
-"""What was said around a question, as the agent is told it: the messages before it, and the one that it replies to."""
+"""The context of a request: the messages before it and the message that it replies to."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from .prompt import attachment_of, message_prompt, quotation
 from .request import AgentRequest, Exchange, RequestKind
 
 _HISTORY: Final = 20
-"""Messages before the question that the agent is told."""
+"""Maximum number of messages before the request that the agents core receives."""
 _HISTORY_CHARS: Final = 8_000
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
     before: tuple[Message, ...] = ()
-    """Oldest first."""
+    """Messages before the request, oldest first."""
     replied_to: Message | None = None
 
 
 async def read_conversation(tx: Transaction, agent: Agent, room: Room, message: Message) -> Conversation:
-    """The last messages before this one, and behind each question what the agent answered to it after this one was asked.
+    """Return the last messages before this one, with the agent's replies to them even if those came later.
 
-    Only what all who read the answer may read: an agent repeats nothing to somebody who joined later and may not know it.
+    It contains only messages that every reader of the reply may read: an agent must not repeat messages to a member who
+    joined later and may not read them.
     """
     before = await tx.messages.before(message.room_id, message.seq, limit=_HISTORY)
     given = await tx.agent_replies.given_to([each.id for each in before], agent.slug)
@@ -49,7 +50,7 @@ async def read_conversation(tx: Transaction, agent: Agent, room: Room, message: 
 
 
 def question_of(agent: Agent, room: Room, message: Message, conversation: Conversation) -> AgentRequest:
-    """What the core is asked for ``message``."""
+    """Return the request to the agents core for ``message``."""
     replied_to = conversation.replied_to
     attachments = (attachment_of(each) for each in (message, replied_to) if each is not None)
     return AgentRequest(
@@ -65,7 +66,7 @@ def question_of(agent: Agent, room: Room, message: Message, conversation: Conver
 
 
 def _history(agent: Agent, room: Room, before: tuple[Message, ...]) -> list[Exchange]:
-    """What was said before, as far as there is room for it; others than the agent are named where there are several."""
+    """Return the newest messages that fit, with names of authors other than the agent where there are several."""
     left = _HISTORY_CHARS
     history: list[Exchange] = []
     for message in reversed(before):

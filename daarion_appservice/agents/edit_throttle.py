@@ -1,6 +1,6 @@
-"""An answer that grows in front of whoever waits for it: posted when there is something to read, then edited at a gentle pace.
+"""Decides when a growing reply is posted and edited.
 
-Every edit is an event on Matrix, which everybody in the room gets; so they become rarer the longer an answer takes.
+Every edit is a Matrix event that each member of the room receives, so edits become rarer the longer a reply takes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 _FIRST_S: Final = 1.5
-"""An answer that is whole by then is posted whole."""
+"""Time before the first post, in seconds; a reply that is complete by then is posted without edits."""
 _NEXT_S: Final = 2.0
 _SLOWER: Final = 1.5
 _SLOWEST_S: Final = 10.0
@@ -18,7 +18,7 @@ NowS = Callable[[], float]
 
 
 class EditThrottle:
-    """Says when what there is of an answer should be shown."""
+    """Tells when the text that has arrived should be shown."""
 
     def __init__(self, now_s: NowS) -> None:
         self._now_s = now_s
@@ -26,7 +26,7 @@ class EditThrottle:
         self._show_at_s = now_s() + _FIRST_S
 
     def is_due(self) -> bool:
-        """Whether to show it now; then the next time is a while later."""
+        """Return whether to show the text now; if so, schedule the next time."""
         now_s = self._now_s()
         if now_s < self._show_at_s:
             return False

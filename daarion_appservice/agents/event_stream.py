@@ -1,7 +1,7 @@
-"""Server-sent events, read as they come (WHATWG HTML, "Server-sent events").
+"""Incremental parser of server-sent events (WHATWG HTML, "Server-sent events").
 
-Of the fields ``data`` is read, and ``event`` as far as it says ``error``. llama.cpp before September 2025 sends errors in a field
-of its own, ``error: {…}`` (ggml-org/llama.cpp pull 16109), which is read as an event of that name.
+The fields ``data`` and ``event: error`` are read. llama.cpp before September 2025 sends errors in a field ``error:
+{…}`` (ggml-org/llama.cpp pull 16109), which counts as an event of that name.
 """
 
 from __future__ import annotations
@@ -16,45 +16,45 @@ _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 
 
 class ServerEvent(NamedTuple):
-    """One event: its ``data``, and whether its name says that it is an error."""
+    """One event: its ``data``, and whether its name is ``error``."""
 
     data: str
     is_error: bool = False
 
 
 class EventTooLong(Exception):
-    """The lines of one event have more bytes than an event may have."""
+    """The lines of one event exceed the maximum size."""
 
 
 class EventStream:
-    """Decode bytes, in whatever portions they come, to events. Bytes that are not UTF-8 become U+FFFD.
+    """Decode a byte stream, in portions of any size, to events. Bytes that are not UTF-8 become U+FFFD.
 
     Args:
-        max_event_bytes: of the lines of data of one event and any other line together.
+        max_event_bytes: maximum size of the data lines of one event plus any other line.
     """
 
     def __init__(self, *, max_event_bytes: int = 1 << 20) -> None:
         self._max_event_bytes = max_event_bytes
         self._line: list[bytes] = []
-        """What there is of the line that has not ended yet."""
+        """Parts of the current line."""
         self._line_size = 0
         self._data: list[str] = []
-        """The lines of the event that has not ended yet."""
+        """The data lines of the current event."""
         self._event_size = 0
-        """Bytes of the lines of data that have ended, of the event that has not."""
+        """Size in bytes of the complete data lines of the current event."""
         self._is_error = False
         self._is_first_line = True
         self._ended_with_cr = False
 
     @property
     def pending(self) -> int:
-        """How many bytes wait for the end of their event."""
+        """Number of bytes that wait for the end of their event."""
         return self._line_size + self._event_size
 
     def feed(self, portion: bytes) -> Iterator[ServerEvent]:
-        """The events that are whole now. Raises EventTooLong."""
+        """Yield the events that are complete now. Raise EventTooLong if one exceeds the limit."""
         if portion and self._ended_with_cr:
-            # What looked like a line's end was the first half of one.
+            # The portions split a CR LF pair.
             portion = portion.removeprefix(b"\n")
             self._ended_with_cr = False
         *ended, rest = _LINE_END.split(portion)
@@ -72,12 +72,12 @@ class EventStream:
             self._check_size(self._line_size)
 
     def end(self) -> Iterator[ServerEvent]:
-        """The last event, if it lacks nothing but the empty line behind it: many servers forget that one."""
+        """Yield the last event if only the empty line after it is missing: many servers omit it."""
         yield from self.feed(b"\n")
         yield from self.feed(b"\n")
 
     def _end_line(self, line: bytes) -> ServerEvent | None:
-        """The event that ends with this line, if one does."""
+        """Return the event that ends with this line, if there is one."""
         if self._is_first_line:
             line = line.removeprefix(codecs.BOM_UTF8)
             self._is_first_line = False

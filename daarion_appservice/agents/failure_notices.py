@@ -1,4 +1,4 @@
-"""Why an agent does not answer, in words for the room; in the language of the question."""
+"""Notices for the room about why an agent does not reply, in the language of the request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class _Words(NamedTuple):
 
 
 def failure_notice(why: ReplyFailure, question: str, name: str) -> str:
-    """``name`` is the agent's."""
+    """Return the notice; ``name`` is the agent's display name."""
     words = _WORDS[why]
     return (words.uk if _CYRILLIC.search(question) else words.en).format(name=name)
 

@@ -1,6 +1,6 @@
-"""The command by which a person makes Second Me forget, in a direct chat: ``!forget`` or ``забудь``.
+"""The command that makes Second Me delete its memory of a user, in a direct chat: ``!forget`` or ``забудь``.
 
-People without a linked account have no other way: ``DELETE /secondme/history`` takes a citizen's token.
+Users without a linked account have no other way: ``DELETE /secondme/history`` requires a citizen's token.
 """
 
 from __future__ import annotations
@@ -16,5 +16,5 @@ _COMMAND: Final = re.compile(
 
 
 def is_forget(message: Message) -> bool:
-    """Whether the whole message is the command; a sentence that begins with it is a question like any other."""
+    """Return whether the whole message is the command; a sentence that begins with it is an ordinary request."""
     return message.msgtype == "m.text" and _COMMAND.fullmatch(message.body.strip()) is not None

@@ -1,10 +1,11 @@
-"""The harmony format, in which gpt-oss answers, as servers without a parser for it send it.
+"""The harmony format of gpt-oss, as servers without a parser for it send it.
 
     <|channel|>analysis<|message|>reasoning<|end|><|start|>assistant<|channel|>final<|message|>the answer<|return|>
 
-``commentary`` is the channel of tool calls. Servers that leave the special tokens out send ``analysisReasoning…assistantfinalThe
-answer``, and some leave ``<|message|>`` out. Sources: cookbook.openai.com/articles/openai-harmony, ggml-org/llama.cpp pull 15181,
-ikawrakow/ik_llama.cpp discussion 869, ml-explore/mlx-lm pull 1867, NVIDIA/TensorRT-LLM issue 9256.
+``commentary`` is the channel of tool calls. Servers that omit the special tokens send
+``analysisReasoning…assistantfinalThe answer``, and some omit only ``<|message|>``. Sources:
+cookbook.openai.com/articles/openai-harmony, ggml-org/llama.cpp pull 15181, ikawrakow/ik_llama.cpp discussion 869,
+ml-explore/mlx-lm pull 1867, NVIDIA/TensorRT-LLM issue 9256.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ _TOKENS: Final = tuple(f"<|{name}|>" for name in ("start", "channel", "message",
 _STARTS: Final = ("<|channel|>", "<|start|>")
 _FINAL: Final = "final"
 _MAX_HEADER: Final = 200
-"""Characters between ``<|channel|>`` and ``<|message|>``: the channel's name, and a function's for a tool call."""
+"""Characters between ``<|channel|>`` and ``<|message|>``: the name of the channel, and of a function in a tool call."""
 _BARE_START: Final = "analysis"
 _BARE_END: Final = "assistantfinal"
 
 
 def begins_harmony(answer: str) -> bool | None:
-    """Return whether an answer that begins like this is in harmony's format, None when more of it is needed to tell."""
+    """Return whether a reply with this beginning is in harmony format; None if more of it is needed."""
     answer = answer.lstrip()
     if answer.startswith(_STARTS):
         return True
@@ -33,7 +34,9 @@ def begins_harmony(answer: str) -> bool | None:
 
 
 def begins_bare_harmony(answer: str) -> bool | None:
-    """Return the same of the format without its special tokens. No prose begins with a small letter and joins two words."""
+    """Return the same for the format without special tokens. Prose does not begin with a lower-case word joined to the
+    next.
+    """
     answer = answer.lstrip()
     if not answer.startswith(_BARE_START):
         return None if _BARE_START.startswith(answer) else False
@@ -42,16 +45,16 @@ def begins_bare_harmony(answer: str) -> bool | None:
 
 
 class HarmonyFilter:
-    """Takes all channels but ``final`` out of an answer that comes in pieces."""
+    """Removes all channels but ``final`` from a streamed reply."""
 
     def __init__(self) -> None:
         self._rest = ""
-        """What may be the first part of a token."""
+        """Text that may be the beginning of a token."""
         self._header: str | None = None
-        """What was read of a header; None outside of one."""
+        """The header so far; None outside of a header."""
         self._is_shown = True
         self._in_role = False
-        """Behind ``<|start|>``, where the author's role stands."""
+        """Whether the text follows ``<|start|>``, where the author's role is."""
 
     def feed(self, text: str) -> str:
         self._rest += text
@@ -67,7 +70,7 @@ class HarmonyFilter:
         return "".join(shown)
 
     def end(self) -> str:
-        """There is no more; returns what was held back and is text."""
+        """Return the held-back text at the end of the reply."""
         shown = [self._text(self._rest)]
         self._end_header(shown)
         self._rest = ""
@@ -101,7 +104,7 @@ class HarmonyFilter:
         return self._without_message() if has_no_end else ""
 
     def _end_header(self, shown: list[str]) -> None:
-        """A header that ends in anything but ``<|message|>`` holds the beginning of the message."""
+        """End a header; if no ``<|message|>`` ended it, the header contains the beginning of the message."""
         if self._header is not None:
             shown.append(self._without_message())
 
@@ -112,7 +115,7 @@ class HarmonyFilter:
 
 
 class BareHarmonyFilter:
-    """The same without the special tokens. An answer in which no final channel comes is shown as it is."""
+    """Does the same without special tokens. A reply without a final channel is shown unchanged."""
 
     def __init__(self) -> None:
         self._held: str | None = ""

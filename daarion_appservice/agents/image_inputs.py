@@ -1,4 +1,4 @@
-"""Images of questions, fetched for a core whose model sees them."""
+"""Fetches the images of requests for models with image input."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .request import AgentRequest, Attachment
 _TIMEOUT_S: Final = 15.0
 
 Fetch = Callable[[str, int], Awaitable[tuple[bytes, str] | None]]
-"""Fetch a file by its ``mxc://`` address: its bytes, at most so many, and its media type; None when it has more."""
+"""Fetch a file by its ``mxc://`` URI with a maximum size; return bytes and media type, None if it is larger."""
 
 log = structlog.get_logger()
 
 
 class ImageInputs:
-    """Puts images into questions as ``data:`` URLs (RFC 2397).
+    """Adds images to requests as ``data:`` URLs (RFC 2397).
 
     Args:
-        max_bytes: how large an image may be; 0: none is put in.
+        max_bytes: maximum size of an image; 0 adds none.
     """
 
     def __init__(self, fetch: Fetch, *, max_bytes: int) -> None:
@@ -34,7 +34,7 @@ class ImageInputs:
         self._max_bytes = max_bytes
 
     async def put_in(self, question: AgentRequest) -> AgentRequest:
-        """The question with its images; one that cannot be fetched stays a description."""
+        """Return the request with its images; an image that cannot be fetched remains a description."""
         if not self._max_bytes or not question.attachments:
             return question
         return replace(question, attachments=tuple([await self._filled(each) for each in question.attachments]))

@@ -1,4 +1,4 @@
-"""What is counted of the calls to the agents core."""
+"""Metrics of calls to the agents core."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Outcome(StrEnum):
     FAILED = "failed"
     SLOW = "slow"
     LEFT = "left"
-    """Whoever asked did not wait for the end."""
+    """The caller did not wait for the end."""
     BUSY = "busy"
-    """It was never made, because too many were under way."""
+    """Not sent, because too many calls were running."""
     RESTING = "resting"
-    """It was never made, because the core is left alone for a while."""
+    """Not sent, because the circuit breaker was open."""
 
 
 class CoreMetrics:
@@ -55,7 +55,7 @@ class CoreMetrics:
 
     @contextmanager
     def call(self, kind: RequestKind) -> Iterator[CallWatch]:
-        """One call; whoever makes it says how it ended."""
+        """Measure one call; the caller reports its outcome to the yielded object."""
         monitor = CallWatch()
         self._in_flight.inc()
         try:
@@ -67,12 +67,12 @@ class CoreMetrics:
                 self._seconds.labels(kind).observe(monitor.took_s)
 
     def count(self, kind: RequestKind, outcome: Outcome) -> None:
-        """A call, or one that was never made."""
+        """Count a call, sent or not."""
         self._calls.labels(kind, outcome).inc()
 
 
 class CallWatch:
-    """Begins when it is made."""
+    """Measures the duration of a call from the creation of this object."""
 
     def __init__(self) -> None:
         self._began_s = time.monotonic()

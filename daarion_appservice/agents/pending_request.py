@@ -1,4 +1,4 @@
-"""A question that an agent was asked in a room, with all that belongs to it."""
+"""A pending reply with the agent, room, message and conversation that it needs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PendingRequest:
 
     @property
     def is_forget(self) -> bool:
-        """Whether Second Me is to forget what the asker said to it."""
+        """Whether the message is the command to delete Second Me's memory."""
         return self.is_second_me and is_forget(self.message)
 
     @property
@@ -41,9 +41,9 @@ class PendingRequest:
 
     @property
     def _words(self) -> str:
-        """A text in the asker's language."""
+        """A text in the language of the author."""
         if not self.is_forget:
             return self.message.body
-        # "!forget" is a command in any language: what was said before it tells which one.
+        # "!forget" is the same in all languages; the author's previous message tells the language.
         own = [each.body for each in self.conversation.before if each.author.subject == self.message.author.subject]
         return " ".join([*own[-1:], self.message.body])

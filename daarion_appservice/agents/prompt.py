@@ -1,7 +1,7 @@
-"""The text by which an agent is asked: what was said, what it replies to, and which files came with it.
+"""Builds the text of a request: message, quotation, and descriptions of files.
 
-Models read text. So a reply quotes the message that it answers, as people do, and a file is described in brackets: a name alone,
-like ``Voice message.ogg``, would be taken for what was said.
+Models read text. A reply therefore quotes the message that it refers to, and a file is described in brackets: a name
+alone, like ``Voice message.ogg``, would be taken for the message itself.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from ..city.types import Media, Message
 from .request import AgentRequest, Attachment, Quotation
 
 _MAX_QUOTED: Final = 4_000
-"""Characters of the message replied to that are quoted."""
+"""Maximum number of characters that are quoted from the message replied to."""
 _KINDS: Final = {"m.image": "image", "m.audio": "audio", "m.video": "video", "m.file": "file"}
 _UNITS: Final = ("bytes", "kB", "MB", "GB")
 
 
 def message_prompt(message: Message) -> str:
-    """The text of a message for a model: what it says, and a description of its file."""
+    """Return the text of a message for a model: its body and a description of its file."""
     attachment = attachment_of(message)
     if attachment is None:
         return message.body
@@ -34,7 +34,7 @@ def quotation(message: Message) -> Quotation:
 
 
 def attachment_of(message: Message) -> Attachment | None:
-    """The file of a message; None when it has none."""
+    """Return the file of a message; None if it has none."""
     match _KINDS.get(message.msgtype):
         case "image" | "audio" | "video" | "file" as kind:
             media = message.media or Media("", "", message.body)
@@ -52,7 +52,7 @@ def attachment_of(message: Message) -> Attachment | None:
 
 
 def text_of(question: AgentRequest) -> str:
-    """A question as one text, with a quotation of what it replies to and a word on files that cannot be seen."""
+    """Return a request as one text, with a quotation and a remark about files that the model cannot see."""
     parts = []
     if question.reply_to is not None:
         quoted = f"{question.reply_to.author}: {question.reply_to.content}"
@@ -64,12 +64,12 @@ def text_of(question: AgentRequest) -> str:
 
 
 def _caption(message: Message) -> str:
-    """What was said with a file; empty when the text is only its name."""
+    """Return the caption of a file; empty if the body is only the file name."""
     return message.body if message.media is not None and message.body != message.media.filename else ""
 
 
 def _described(attachment: Attachment) -> str:
-    """Like ``image photo.jpg, image/jpeg, 640×480, 12 kB``."""
+    """Return a description like ``image photo.jpg, image/jpeg, 640×480, 12 kB``."""
     facts = [
         f"{attachment.kind} {' '.join(attachment.name.split())}",
         attachment.mimetype,

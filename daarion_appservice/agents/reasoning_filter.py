@@ -1,7 +1,7 @@
-"""The reasoning that a model writes into its answer, between ``<think>`` and ``</think>`` or in another form.
+"""Removes the reasoning that a model writes into its reply, between ``<think>`` and ``</think>`` or in another form.
 
-A server with a reasoning parser sends it in a field of its own (``reasoning_content``), which is never read. Without one it
-stands in the text: in tags (``reasoning_tags``), or in the channels of gpt-oss (``harmony``).
+A server with a reasoning parser sends it in a separate field (``reasoning_content``), which is never read. Without one
+the text contains it: in tags (``reasoning_tags``), or in the channels of gpt-oss (``harmony``).
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ class _Filter(Protocol):
 
 
 class ReasoningFilter:
-    """Takes the reasoning out of an answer that comes in pieces. What it returns in all does not depend on how it is cut.
+    """Removes the reasoning from a streamed reply. The total result does not depend on how the stream is split.
 
     Args:
-        begins_inside: the answer begins within a block whose start tag is part of the prompt; without an end tag all of it
-            is text.
+        begins_inside: whether the reply begins within a block whose start tag is part of the prompt; without an end
+            tag, the whole reply is text.
     """
 
     def __init__(self, *, begins_inside: bool = False) -> None:
         self._tags = TagFilter(begins_inside=begins_inside)
         self._start = ""
-        """The beginning of the answer, while it may be that of another form."""
+        """The beginning of the reply, until its format is known."""
         self._filter: _Filter | None = None
 
     @property
     def ended_unopened(self) -> bool:
-        """Whether the answer's first tag ends reasoning: the prompt holds the start tag."""
+        """Whether the first tag of the reply is an end tag, so that the prompt contains the start tag."""
         return self._tags.ended_unopened
 
     def feed(self, text: str) -> str:
@@ -49,19 +49,19 @@ class ReasoningFilter:
         return self._take_start() if self._filter is not None else ""
 
     def feed_whole(self, text: str) -> str:
-        """Feed an answer that comes in one: of that one it can be seen whether reasoning ends that nothing opened."""
+        """Feed a complete reply, in which an end tag without a start tag can be detected in advance."""
         if _ends_what_prompt_opened(text):
             self._tags = TagFilter(begins_inside=True)
         return self.feed(text)
 
     def end(self) -> str:
-        """There is no more; returns what was held back and is text."""
+        """Return the held-back text at the end of the reply."""
         if self._filter is None:
             self._filter = self._tags
         return self._take_start() + self._filter.end()
 
     def _chosen(self) -> _Filter | None:
-        """None while more of the answer is needed to tell its form."""
+        """Return the filter for the format; None if more of the reply is needed."""
         is_harmony, is_bare = begins_harmony(self._start), begins_bare_harmony(self._start)
         if is_harmony:
             return HarmonyFilter()
@@ -75,22 +75,22 @@ class ReasoningFilter:
 
 
 class TagFilter:
-    """Takes out what stands in tags. Each piece is returned as soon as it cannot be part of a tag.
+    """Removes tagged reasoning. Text is returned as soon as it cannot be part of a tag.
 
-    Tags in code (beside a backtick, or in a fenced block) are text. A block of reasoning that is not closed is left out where the
-    answer begins with it, and is text elsewhere: the answer may speak of the tag. Blocks may be nested; where an inner one
-    is not closed (the reasoning speaks of the tag), the text behind the last end tag is the answer. An end tag outside of all
-    blocks is text: what came before it may have been returned already.
+    Tags in code (beside a backtick, or in a fenced block) are text. An unclosed block of reasoning is removed at the
+    beginning of the reply and is text elsewhere: the reply may mention the tag. Blocks may be nested; if an inner block
+    is not closed (the reasoning mentions the tag), the text after the last end tag is the reply. An end tag outside of
+    all blocks is text: the text before it may have been returned already.
     """
 
     def __init__(self, *, begins_inside: bool = False) -> None:
         self._rest = ""
-        """What may be the first part of a tag."""
+        """Text that may be the beginning of a tag."""
         self._before = ""
-        """The character before that."""
+        """The character before ``_rest``."""
         self._in_fence = False
         self._has_text = False
-        """Whether anything but whitespace was returned."""
+        """Whether text other than white space was returned."""
         self._block: _Block | None = _Block("", is_prompted=True) if begins_inside else None
         self._has_tag = False
         self.ended_unopened = False
@@ -100,7 +100,7 @@ class TagFilter:
         return self._read(is_end=False)
 
     def end(self) -> str:
-        """There is no more; returns what was held back and is text."""
+        """Return the held-back text at the end of the reply."""
         shown = self._read(is_end=True)
         if self._block is not None:
             shown += self._block.text_at_end(is_first=not self._has_text)
@@ -110,11 +110,11 @@ class TagFilter:
     def _read(self, *, is_end: bool) -> str:
         shown: list[str] = []
         at = 0
-        # Positions, not slices: a megabyte of tags would be copied once for each of them.
+        # Positions instead of slices: a megabyte of tags would be copied once for each tag.
         while (tag := next_tag(self._rest, at)) is not None:
             after = self._rest[tag.end : tag.end + 1]
             if tag.kind is Kind.END and not after and not is_end:
-                # Whether it stands in code is not known yet.
+                # The next character decides whether the tag is in code.
                 self._text(self._rest[at : tag.begin], shown)
                 self._rest = self._rest[tag.begin :]
                 return "".join(shown)
@@ -171,10 +171,10 @@ class TagFilter:
 
 
 class _Block:
-    """Reasoning that has begun, and whose end is not known yet.
+    """A block of reasoning whose end has not arrived.
 
     Args:
-        name: of the tag that opened it; empty: the prompt did, with any.
+        name: name of the start tag; empty if the prompt contains the start tag, which may have any name.
     """
 
     def __init__(self, name: str, opened: str = "", *, is_prompted: bool = False) -> None:
@@ -184,17 +184,17 @@ class _Block:
         self._is_blank = True
         self._depth = 1
         self._answer_from: int | None = None
-        """Where in ``_held`` the text behind the last end tag begins."""
+        """Index in ``_held`` of the text after the last end tag."""
 
     def hold(self, text: str) -> None:
         self._held.append(text)
         self._is_blank = self._is_blank and text.isspace()
 
     def tag(self, tag: Tag, written: str) -> bool:
-        """Read a tag; returns whether it ends the block."""
+        """Process a tag; return whether it ends the block."""
         is_of_block = tag.name == self._name or (self._is_prompted and tag.kind is not Kind.FENCE)
         if is_of_block and tag.kind is Kind.START and not (self._is_prompted and self._is_blank):
-            # Where the prompt and the model both open it, that is one block.
+            # A start tag in both the prompt and the reply opens one block.
             self._depth += 1
         elif is_of_block and tag.kind is Kind.END:
             self._depth -= 1
@@ -204,7 +204,7 @@ class _Block:
         return self._depth == 0
 
     def text_at_end(self, *, is_first: bool) -> str:
-        """What of it is text when the answer ends within it."""
+        """Return the text in the block if the reply ends within it."""
         if self._answer_from is not None:
             return "".join(self._held[self._answer_from :])
         return "" if is_first and not self._is_prompted else "".join(self._held)
@@ -222,7 +222,7 @@ def _ends_what_prompt_opened(text: str) -> bool:
 
 
 def _is_mentioned(tag: Tag, before: str, after: str) -> bool:
-    """Return whether the text speaks of a tag: in code, or of an end tag between spaces."""
+    """Return whether the text only mentions a tag: in code, or an end tag between spaces."""
     if tag.kind is Kind.END:
         return _TICK in {before, after} or before == after == " "
     return before == _TICK

@@ -1,4 +1,4 @@
-"""Tags that models write around the reasoning in their answers: ``<think>…</think>`` and its kind.
+"""Tags around the reasoning in replies of models: ``<think>…</think>`` and its variants.
 
 DeepSeek, Qwen and GLM write ``<think>``, Claude ``<thinking>``, EXAONE ``<thought>``, Mistral ``[THINK]``, Gemma 4
 ``<|channel>thought`` and ``<channel|>``, Command A ``<|START_THINKING|>``.
@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 _NAMES: Final = ("think", "thinking", "thought", "reasoning", "seed:think")
-"""Of tags like HTML's, which may have attributes."""
+"""Names of tags in HTML syntax, which may have attributes."""
 _OTHERS: Final = {
     "[think]": "[/think]",
     "<|begin_of_thought|>": "<|end_of_thought|>",
@@ -22,9 +22,9 @@ _OTHERS: Final = {
 }
 _FENCE: Final = "```"
 _MAX_ATTRIBUTES: Final = 200
-"""Characters. What is longer is no tag, so that text is held back for no longer than this."""
+"""Maximum number of characters. Longer text is not a tag; this bounds how long text is held back."""
 
-# With ASCII: otherwise `ſ` matches `s` and `ı` matches `i`, and the tag that was found is not among the names.
+# With ASCII: otherwise `ſ` matches `s` and `ı` matches `i`, and the matched tag is not among the names.
 _FLAGS: Final = re.IGNORECASE | re.ASCII
 _ATTRIBUTES: Final = rf"[ \t][^<>\n]{{0,{_MAX_ATTRIBUTES}}}"
 _TAG: Final = re.compile(
@@ -54,19 +54,19 @@ class Kind(Enum):
     START = "start"
     END = "end"
     EMPTY = "empty"
-    """``<think/>``: a block with nothing in it."""
+    """``<think/>``, an empty block."""
 
 
 class Tag(NamedTuple):
     kind: Kind
     name: str
-    """The same for the tag that starts a block and the one that ends it."""
+    """The same for a start tag and its end tag."""
     begin: int
     end: int
 
 
 def next_tag(text: str, at: int) -> Tag | None:
-    """Return the first tag, or fence of code, that begins at ``at`` or later."""
+    """Return the first tag or code fence at or after ``at``."""
     found = _TAG.search(text, at)
     if found is None:
         return None
@@ -89,7 +89,7 @@ def tags(text: str) -> Iterator[Tag]:
 
 
 def unfinished_from(text: str, at: int) -> int:
-    """Return from where on the text behind ``at``, in which there is no tag, may be the first part of one."""
+    """Return the index after ``at`` from which the text, which contains no tag, may be the beginning of one."""
     ticks = text[max(at, len(text) - len(_FENCE) + 1) :]
     return min(
         last_from(text, at, "<", lambda rest: _is_first_part(rest) or _UNFINISHED.match(rest) is not None),
@@ -100,7 +100,9 @@ def unfinished_from(text: str, at: int) -> int:
 
 
 def last_from(text: str, at: int, sign: str, may_go_on: Callable[[str], bool]) -> int:
-    """Return where the last ``sign`` behind ``at`` stands if what begins with it may go on; else the end of the text."""
+    """Return the index of the last ``sign`` after ``at`` if the text from there may continue as a tag; else the end of
+    the text.
+    """
     found = text.rfind(sign, max(at, len(text) - _LONGEST))
     return found if found >= 0 and may_go_on(text[found:]) else len(text)
 

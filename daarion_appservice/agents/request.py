@@ -1,4 +1,4 @@
-"""What an agent is asked."""
+"""Requests to the agents core."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..city.types import SubjectId
 
 
 class RequestKind(StrEnum):
-    """Where a question comes from."""
+    """How the user addressed the agent."""
 
     SECONDME = "secondme"
     MENTION = "mention"
@@ -19,7 +19,7 @@ class RequestKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One thing that was said before: by the agent (``assistant``), or to it."""
+    """One message of the history: by the agent (``assistant``) or to it."""
 
     role: Literal["user", "assistant"]
     content: str
@@ -27,28 +27,28 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Quotation:
-    """The message that a question replies to."""
+    """The message that a request replies to."""
 
     author: str
-    """A display name."""
+    """Display name of the author."""
     content: str
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that came with a question, or with the message that it replies to."""
+    """A file of the request, or of the message that it replies to."""
 
     kind: Literal["image", "audio", "video", "file"]
     name: str
     mimetype: str = ""
     size: int | None = None
-    """Bytes."""
+    """Size in bytes."""
     width: int | None = None
-    """Pixels."""
+    """Width in pixels."""
     height: int | None = None
     duration_ms: int | None = None
     mxc: str | None = None
-    """Its address on Matrix; None when it cannot be fetched."""
+    """The file's ``mxc://`` URI; None if the file cannot be fetched."""
     data_url: str | None = None
     """The file itself (RFC 2397); only for images within ``agents_core.max_image_bytes``."""
 
@@ -59,9 +59,9 @@ class AgentRequest:
     input: str
     kind: RequestKind
     user_id: SubjectId
-    """Who asks."""
+    """The author of the request."""
     room: str | None = None
     history: tuple[Exchange, ...] = ()
-    """Oldest first."""
+    """Messages before the request, oldest first."""
     reply_to: Quotation | None = None
     attachments: tuple[Attachment, ...] = ()

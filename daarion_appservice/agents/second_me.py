@@ -1,9 +1,9 @@
-"""Second Me: an agent that answers each citizen by what that citizen asked before, and by nothing of anybody else's.
+"""Second Me: an agent that replies to each citizen from that citizen's own earlier interactions only.
 
-    ask ─► this citizen's turn ─► the interactions before ─► agents core ─► pieces ─► whole: stored, older ones forgotten
+    ask ─► the citizen's turn ─► earlier interactions ─► agents core ─► chunks ─► complete: stored, old ones deleted
 
-Whose turn it is stands in the database, so that a citizen is answered one question at a time by all processes together. A turn
-is held as long as the answer takes, and runs out by itself when the process that held it is gone.
+The turn is a row in the database, so that all processes together work on one request of a citizen at a time. A turn is
+extended as long as the reply takes, and expires when its process has died.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from .request import AgentRequest, Exchange, RequestKind
 MAX_PROMPT_CHARS: Final = 8_000
 
 _TURN_MS: Final = 15_000
-"""How long after its process was killed a citizen waits."""
+"""Lifetime of a turn in ms: the longest wait of a citizen after the process was killed."""
 _HOLD_EVERY_S: Final = 5.0
 
 
 class AnotherRequestRunning(Conflict):
-    """Another question of the same person is being answered."""
+    """Another request of the same citizen is running."""
 
     def __init__(self) -> None:
         super().__init__("secondme_busy", "another question of yours is still being answered: ask again after that")
@@ -44,7 +44,11 @@ class PromptTooLong(InvalidInput):
 
 
 class SecondMe:
-    """``agent_id``: under which the agents core knows it."""
+    """Sends requests of citizens to the agents core and stores the interactions.
+
+    Args:
+        agent_id: id of Second Me in the agents core.
+    """
 
     def __init__(self, core: AgentsCore, database: Database, now_ms: NowMs, new_id: NewId, *, agent_id: str) -> None:
         self._core = core
@@ -55,25 +59,29 @@ class SecondMe:
 
     @property
     def is_available(self) -> bool:
-        """Whether it makes sense to ask."""
+        """Whether a request can be sent now."""
         return self._core.is_ready(self._agent_id)
 
     @property
     def exists(self) -> bool:
-        """Whether the city has one, be it that it cannot be asked at the moment."""
+        """Whether the city has a Second Me, even if no request can be sent at the moment."""
         return self._core.is_reachable
 
     @asynccontextmanager
     async def ask(
         self, who: SubjectId, prompt: str, *, interaction: str | None = None, asked: AgentRequest | None = None
     ) -> AsyncIterator[SecondMeReply]:
-        """The answer, piece by piece. Whoever leaves the block before its end ends the call, and nothing is stored.
+        """Yield the reply as a stream of chunks. Leaving the block before the end cancels the call, and nothing is
+        stored.
 
         Args:
-            interaction: the id to store it under.
-            asked: what the prompt replies to and which files came with it, of a message.
+            interaction: the id under which the interaction is stored.
+            asked: request with the quotation and files of the message.
 
-        Raises InvalidInput, AnotherRequestRunning, and CoreError, also in between.
+        Raises:
+            InvalidInput: the prompt is empty or too long.
+            AnotherRequestRunning: another request of the subject is running.
+            CoreError: before or between the chunks.
         """
         _check(prompt)
         self._core.check_ready(self._agent_id, RequestKind.SECONDME)
@@ -93,16 +101,16 @@ class SecondMe:
                 yield SecondMeReply(pieces, turn, prompt, asked_at_ms)
 
     async def answered(self, interaction: str) -> Interaction | None:
-        """What was stored under this id, if it still is remembered."""
+        """Return the interaction that was stored under this id; None if there is none."""
         async with self._database.reading() as tx:
             return await tx.interactions.get(interaction)
 
     async def history(self, who: SubjectId) -> list[Interaction]:
-        """The last interactions, oldest first."""
+        """Return the last interactions, oldest first."""
         return await self._last(who, REMEMBERED)
 
     async def forget(self, who: SubjectId) -> None:
-        """All that was stored of them; an answer that is under way is stored when it is whole."""
+        """Delete all interactions of a subject; a reply that is being generated is stored when it is complete."""
         async with self._database.transaction() as tx:
             await tx.interactions.forget(who)
 
@@ -120,7 +128,7 @@ class SecondMe:
             try:
                 yield turn
             finally:
-                # Not cancelled: a transaction that is cut off costs its connection.
+                # Not cancelled: a cancelled transaction costs its connection.
                 is_over.set()
                 await asyncio.gather(holding, return_exceptions=True)
         finally:
@@ -128,7 +136,7 @@ class SecondMe:
 
 
 class SecondMeReply(AsyncIterator[str]):
-    """Its pieces, once; ``interaction`` is there when they have come to their end, and then it is stored."""
+    """The chunks of a reply, to be iterated once. At the end the reply is stored as ``interaction``."""
 
     def __init__(self, pieces: AsyncIterator[str], turn: _Turn, prompt: str, asked_at_ms: int) -> None:
         self._pieces = pieces
@@ -172,7 +180,7 @@ class SecondMeReply(AsyncIterator[str]):
 
 
 class _Turn:
-    """One citizen's, to be answered one question."""
+    """The lease by which one request of a citizen runs at a time."""
 
     def __init__(self, database: Database, now_ms: NowMs, id: str, who: SubjectId) -> None:  # noqa: A002
         self._database = database
@@ -190,13 +198,15 @@ class _Turn:
 
     async def hold(self, is_over: asyncio.Event) -> None:
         while not await _within(is_over.wait(), _HOLD_EVERY_S):
-            # A database that is away is tried again; whether the turn was lost meanwhile is seen when it matters.
+            # An unavailable database is retried; a turn that was lost meanwhile is noticed when the reply is stored.
             with suppress(SQLAlchemyError, OSError):
                 async with self._database.transaction() as tx:
                     await tx.interactions.hold_turn(self.who, self.id, until_ms=self._now_ms() + _TURN_MS)
 
     async def store(self, interaction: Interaction) -> None:
-        """Ends the turn. Raises Conflict when it was lost, since what was asked after it must not come before it."""
+        """Store the interaction and end the turn. Raise Conflict if the turn was lost: a later request may have been
+        stored.
+        """
         async with self._database.transaction() as tx:
             if not await tx.interactions.end_turn(self.who, self.id):
                 raise AnotherRequestRunning
@@ -206,14 +216,14 @@ class _Turn:
     async def end(self) -> None:
         if self._has_ended:
             return
-        # With the database away it runs out by itself.
+        # If the database is away, the turn expires.
         with suppress(SQLAlchemyError, OSError):
             async with self._database.transaction() as tx:
                 await tx.interactions.end_turn(self.who, self.id)
 
 
 async def _within(happening: Coroutine[Any, Any, object], seconds: float) -> bool:
-    """Whether it happened by then."""
+    """Return whether ``happening`` ends within the time."""
     try:
         async with asyncio.timeout(seconds):
             await happening

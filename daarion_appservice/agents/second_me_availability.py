@@ -1,4 +1,4 @@
-"""Second Me is an agent without a runtime of its own: it is here as long as there is somebody to ask."""
+"""Heartbeats of Second Me, an agent without a process of its own: it is online while an agents core is configured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SecondMeAvailability:
         self._heartbeat_s = heartbeat_s
 
     async def run(self) -> None:
-        """Give its signs of life, until cancelled. Can be run again."""
+        """Send heartbeats until cancelled. Can be run again."""
         beat = Heartbeat(agent_subject(SECOND_ME.slug), session="city")
         while True:
             if self._second_me.exists:

@@ -1,4 +1,4 @@
-"""An agent is seen typing while its answer is made."""
+"""Typing notices of an agent while its reply is generated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AGAIN_S: Final = 5.0
 
 @asynccontextmanager
 async def typing(publish: Publish, room: RoomId, author: Author) -> AsyncIterator[None]:
-    """Show ``author`` typing in ``room`` for as long as the block takes."""
+    """Show ``author`` as typing in ``room`` while the block runs."""
     task = asyncio.create_task(_keep_typing(publish, room, author))
     try:
         yield

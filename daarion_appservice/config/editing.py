@@ -35,7 +35,7 @@ def generate(path: Path) -> None:
 
 
 def upgrade(path: Path) -> list[str]:
-    """Add every missing key with its comment and default; nothing else changes.
+    """Add every missing key with its comment and default, without any other change.
 
     Returns:
         The added keys, dotted.

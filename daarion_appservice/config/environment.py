@@ -16,24 +16,24 @@ FILE_SUFFIX = "_FILE"
 
 @dataclass
 class Overlay:
-    """What the environment says. ``variables`` tells which variable each value came from."""
+    """Values from the environment; ``variables`` holds the variable that each value came from."""
 
     values: dict[tuple[str, ...], str] = field(default_factory=dict)
     variables: dict[tuple[str, ...], str] = field(default_factory=dict)
     mistakes: list[ConfigError] = field(default_factory=list)
 
     def source_of(self, place: ValuePath) -> str | None:
-        """The variable that this value came from."""
+        """Return the variable that this value came from."""
         return next((name for path, name in self.variables.items() if path == place), None)
 
     @property
     def unread(self) -> list[ValuePath]:
-        """What a file was named for that could not be read."""
+        """Values whose file could not be read."""
         return [path for path in self.variables if path not in self.values]
 
 
 def read(environ: Mapping[str, str], config: Path) -> Overlay:
-    """An empty variable counts as not set: that is what Compose makes of ``${TOKEN:-}``."""
+    """Read the variables with the prefix. An empty variable counts as unset: Compose makes one of ``${TOKEN:-}``."""
     overlay = Overlay()
     for name in sorted(name for name, value in environ.items() if value and _is_ours(name)):
         if (key := _key_of(name)) is None:
@@ -51,7 +51,7 @@ def read(environ: Mapping[str, str], config: Path) -> Overlay:
 
 
 def lay_over(overlay: Overlay, values: dict[str, Any]) -> None:
-    """Puts the environment's values into the file's. A section that is no section stays: it is a mistake by itself."""
+    """Merge the environment's values into the file's. A section that is not a mapping is left for the validation."""
     for path, value in overlay.values.items():
         section: Any = values
         for name in path[:-1]:
@@ -61,7 +61,7 @@ def lay_over(overlay: Overlay, values: dict[str, Any]) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    # Without "__" it is something else: Kubernetes sets DAARION_PORT for a service that is called daarion.
+    # A name without "__" is not a setting: Kubernetes sets DAARION_PORT for a service named daarion.
     return name.startswith(ENV_PREFIX) and "__" in name
 
 
@@ -77,5 +77,5 @@ def _read_file(overlay: Overlay, file: Path, path: tuple[str, ...], variable: st
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         sentence = f"names the file {file}, which cannot be read: {reason}"
         overlay.mistakes.append(ConfigError(config, None, variable, sentence, variable=variable))
-        # Whatever is wrong about the value follows from this.
+        # Without the value, validation reports no errors that follow from this one.
         del overlay.values[path]

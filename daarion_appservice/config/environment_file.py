@@ -1,4 +1,4 @@
-"""A file of environment variables, in the format of systemd's ``EnvironmentFile=`` (systemd.exec(5))."""
+"""A file of environment variables in the format of systemd's ``EnvironmentFile=`` (systemd.exec(5))."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ _ASSIGNMENT: Final = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)
 def read(file: Path) -> dict[str, str]:
     """Return the variables that the file sets. A value may be quoted; a backslash at the end of a line continues it.
 
-    Raises StartError when the file cannot be read or a line is no assignment; the message does not repeat the line, which
-    may hold a secret.
+    Raises:
+        StartError: the file cannot be read, or a line is not an assignment; the message does not repeat the line, which
+            may contain a secret.
     """
     try:
         text = file.read_text()

@@ -1,4 +1,4 @@
-"""The sections of ``config.yaml`` for the HTTP API, sign-in, pages, rate limits and media, as pydantic models."""
+"""Pydantic models of the sections of ``config.yaml`` for the HTTP API, sign-in, pages, rate limits and media."""
 
 from __future__ import annotations
 

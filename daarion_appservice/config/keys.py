@@ -45,7 +45,7 @@ class Key:
 
     @property
     def item(self) -> type[BaseModel] | None:
-        """The settings of one item, if this is a list of such."""
+        """The model of the list's items; None if the key is not a list of models."""
         return _model(get_args(self.field.annotation)[0]) if self.is_list else None
 
     @property

@@ -1,4 +1,4 @@
-"""Keys of config.yaml as lines of YAML, each with its description as the comment above it."""
+"""Renders keys of config.yaml as YAML lines, each with its description as a comment above it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INDENT = 2
 
 
 def render_example() -> str:
-    """A config.yaml with every key, its default, and a comment for each."""
+    """Return a config.yaml with every key, its default and a comment."""
     head = (
         "# Configuration of daarion-appservice. Values can also come from the environment: docs/configuration.md\n"
         "# `daarion-appservice config check` finds mistakes, `config upgrade` adds the keys of newer versions.\n"
@@ -25,7 +25,7 @@ def render_example() -> str:
 
 
 def block(key: Key, indent: int, value: Any = None) -> str:
-    """A key with its comment above it, as lines; ``value`` in place of its default, for a section parts of it."""
+    """Return a key with its comment as lines; ``value`` replaces its default, or parts of a section."""
     return _comment(key, indent) + _lines(key, indent, value)
 
 
@@ -67,7 +67,7 @@ def _default_in_brackets(key: Key) -> str:
 
 
 def scalar(value: Any) -> str:
-    """A value on one line, without quotes where YAML reads it the same."""
+    """Return a value on one line, without quotes where YAML reads it unchanged."""
     value = plain(value)
     if isinstance(value, str) and _needs_no_quotes(value):
         return value
@@ -79,5 +79,5 @@ def _needs_no_quotes(text: str) -> bool:
     return bool(plain_looking) and text.lower() not in _WORDS
 
 
-# What some version of YAML takes for something else than text.
+# Words that some version of YAML reads as another type than text.
 _WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}

@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """A part of the file. Unknown keys are mistakes, so that a typing error is never a silent default."""
+    """A part of the file. Unknown keys are errors, so that a typing error never results in a silent default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

@@ -1,4 +1,4 @@
-"""The sections of ``config.yaml`` for the homeserver, storage, presence, the city and its agents, as pydantic models."""
+"""Pydantic models of the sections of ``config.yaml`` for the homeserver, storage, presence, the city and its agents."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class MatrixListenerSettings(Section):
 class DatabaseSettings(Section):
     url: DatabaseUrl = Field(
         "sqlite:///daarion.db",
-        repr=False,  # it may hold a password
+        repr=False,  # it may contain a password
         description="sqlite:///file (relative to this file) or postgresql://user:password@host/name.",
     )
     pool_size: int = Field(8, ge=1, le=100, description="Connections kept open to PostgreSQL.")
@@ -79,7 +79,7 @@ class DatabaseSettings(Section):
 class RedisSettings(Section):
     url: RedisUrl = Field(
         "",
-        repr=False,  # it may hold a password
+        repr=False,  # it may contain a password
         description="redis://, rediss:// or unix:// of a Redis 7 or a Valkey, for a city of several processes; empty: none.",
     )
     cluster: bool = Field(False, description="Whether it is a cluster.")
@@ -113,7 +113,7 @@ class RoomSeed(Section):
 
 
 def default_rooms() -> list[RoomSeed]:
-    """The rooms that every city starts with."""
+    """Return the rooms of a new city."""
     return [
         RoomSeed(slug="general", name="General", description="Головна кімната міста"),
         RoomSeed(slug="welcome", name="Welcome", description="Перші кроки в місті"),

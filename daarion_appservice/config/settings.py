@@ -1,8 +1,7 @@
-"""What can be configured: the one typed source of config.yaml, its comments, its example and its checks.
+"""The root model of config.yaml: the one typed source of its keys, comments, example and checks.
 
-Every key has a description; ``edit`` writes it as the key's comment. ``file`` reads the file, and secrets
-from the environment; ``values`` says what single values must look like, ``contradictions`` which of them
-do not go together. Here are only the settings themselves.
+Every key has a description, which ``render`` writes as the key's comment. ``loading`` reads the file and the
+environment; ``values`` validates single values, ``validation`` finds conflicts between them.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ __all__ = [
 
 
 class Settings(Section):
-    """The whole file."""
+    """The whole configuration file."""
 
     homeserver: HomeserverSettings = Field(HomeserverSettings(), description="The Synapse that the city belongs to.")
     appservice: AppserviceSettings = Field(

@@ -1,4 +1,4 @@
-"""config.yaml as text that knows where everything stands: to name lines, and to edit one without touching others."""
+"""Parses config.yaml with the position of each value, for line numbers in errors and for edits of single values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ from .values import ValuePath
 
 @dataclass(frozen=True)
 class Document:
-    """``values`` is what the file says, ``lines`` (from 1) where it says so, ``root`` the nodes that it is made of."""
+    """A parsed file.
+
+    Args:
+        values: the content.
+        root: the YAML nodes; None for an empty file.
+        lines: line numbers of the values, from 1.
+        repeated: an error for each duplicate key.
+    """
 
     path: Path
     text: str
@@ -32,7 +39,12 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """Raises StartError when there is no such file, ConfigErrors when it is not YAML."""
+    """Read and parse a file.
+
+    Raises:
+        StartError: the file does not exist.
+        ConfigErrors: the file is not YAML.
+    """
     missing = StartError(
         f"There is no configuration at {path}",
         f"Make one with `daarion-appservice config generate -c {path}`, or name another with -c.",
@@ -48,15 +60,15 @@ def read(path: Path) -> Document:
 
 
 def parse(path: Path, text: str) -> Document:
-    """The same for text in hand; ``path`` is for the messages."""
+    """Parse text; ``path`` is for the error messages."""
     yaml = YAML(typ="safe", pure=True)
-    yaml.allow_duplicate_keys = True  # found by _walk, together with whatever else is wrong
+    yaml.allow_duplicate_keys = True  # _walk finds duplicates, together with all other errors
     try:
         root = yaml.compose(text)
         values = yaml.load(text)
     except YAMLError as error:
         raise ConfigErrors(path, [ConfigError(path, _line(error, text), "", _syntax(error))]) from None
-    except (ValueError, RecursionError):  # what the library makes of dates like 2025-13-45, and of a thousand brackets
+    except (ValueError, RecursionError):  # from dates like 2025-13-45, and from a thousand nested brackets
         raise ConfigErrors(path, [ConfigError(path, None, "", "a value is not valid YAML: put it in quotes")]) from None
     if values is None:
         return Document(path, text, {}, None, {}, [])
@@ -69,8 +81,8 @@ def parse(path: Path, text: str) -> Document:
 
 
 def _walk(path: Path, node: Node, place: ValuePath, lines: dict[ValuePath, int]) -> Iterator[ConfigError]:
-    """Notes every key's line, and finds keys that stand twice."""
-    if len(place) > 8:  # nothing that we know lies as deep; an alias of itself would go on for ever
+    """Record the line of every key, and yield an error for each duplicate key."""
+    if len(place) > 8:  # no key is that deep; an alias of itself would recurse for ever
         return
     if isinstance(node, MappingNode):
         for key, value in node.value:
@@ -97,17 +109,17 @@ def _syntax(error: YAMLError) -> str:
     if isinstance(error, ReaderError):
         return "this is not YAML: a control character stands here"
     problem = error.problem if isinstance(error, MarkedYAMLError) else None
-    # The library quotes what it stumbled over, and that may be a piece of a token.
+    # The library quotes the offending text, which may be part of a token.
     return "this is not YAML: " + re.sub(r"'[^'<]{3,}'", "…", problem or "it cannot be read")
 
 
 def is_empty(node: Node) -> bool:
-    """Whether a key has nothing behind its colon."""
+    """Return whether a key has no value after its colon."""
     return isinstance(node, ScalarNode) and node.style is None and node.value == ""
 
 
 def last_line(node: Node, above: int) -> int:
-    """The line (from 0) that a value ends in, comments after it left out; ``above`` is the line of its key."""
+    """Return the last line (from 0) of a value without trailing comments; ``above`` is the line of its key."""
     if isinstance(node, MappingNode | SequenceNode) and not node.flow_style:
         last = node.value[-1]
         key, value = last if isinstance(node, MappingNode) else (last, last)
@@ -115,5 +127,5 @@ def last_line(node: Node, above: int) -> int:
     if is_empty(node):
         return above
     mark = node.end_mark
-    # A block scalar ends where the next line begins.
+    # A block scalar ends at the beginning of the next line.
     return int(mark.line) - 1 if mark.column == 0 and mark.line > node.start_mark.line else int(mark.line)
