@@ -1,4 +1,4 @@
-"""Which account on Matrix is which citizen's."""
+"""Links between Matrix accounts and citizens."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ class AccountRepository:
         self._connection = connection
 
     async def link(self, user: UserId, citizen: CitizenId, *, now_ms: int) -> bool:
-        """They are one, and whatever account the citizen had before is theirs no more; False when it is another citizen's."""
+        """Link an account with a citizen, in place of the citizen's earlier account; return False if it is another
+        citizen's.
+        """
         linked = insert(self._connection, accounts).values(matrix_user_id=user, citizen_id=citizen, linked_at_ms=now_ms)
         while await self.citizen_of(user) in {None, citizen}:
             await self.unlink(citizen)
-            # Not when somebody did the same in this moment: what they wrote is seen then.
+            # Another transaction may insert the same row between the two statements; the next turn of the loop sees it.
             if (await self._connection.execute(linked.on_conflict_do_nothing())).rowcount == 1:
                 return True
         return False
 
     async def settle(self, user: UserId, citizen: CitizenId, *, now_ms: int) -> CitizenId:
-        """The citizen that ``user`` is; from now on this one, if they were none."""
+        """Return the citizen that ``user`` is linked with; link ``citizen`` if there is none."""
         linked = insert(self._connection, accounts).values(matrix_user_id=user, citizen_id=citizen, linked_at_ms=now_ms)
-        # Whoever does the same in this moment is waited for, and then it is theirs that counts.
+        # A concurrent insert for the same account blocks this one, and then the other row counts.
         await self._connection.execute(linked.on_conflict_do_nothing(index_elements=[accounts.c.matrix_user_id]))
         settled = await self.citizen_of(user)
         assert settled is not None

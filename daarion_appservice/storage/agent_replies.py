@@ -1,8 +1,10 @@
-"""What agents were asked. A row is written with the question, and stays when it is answered: so it is answered once.
+"""Pending and given replies of agents.
 
-owed ──► given    an answer, or a notice that says why there is none; ``message_id`` is that message
- │ └───► dropped  there was nothing to answer any more
- └────── (failed) stays owed, and is due again at retry_at_ms
+A row is written in the transaction of the request, and stays after the reply: this prevents a second reply.
+
+    pending ──► posted      a reply, or a notice with the reason for its absence; ``message_id`` is that message
+       │ └────► abandoned   no reply is wanted any more
+       └─────── (failed)    stays pending, and is due again at retry_at_ms
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class ReplyRepository:
         self._connection = connection
 
     async def add(self, owed: list[PendingReply], *, asker: SubjectId) -> None:
-        """What was asked before is not asked again."""
+        """Insert pending replies, except those that were requested before."""
         await self._connection.execute(
             insert(self._connection, agent_replies).on_conflict_do_nothing(),
             [
@@ -49,7 +51,7 @@ class ReplyRepository:
         )
 
     async def asked_by_agents(self, room: RoomId, *, since_ms: int) -> int:
-        """How many questions agents asked in a room since then."""
+        """Return how many replies agents requested in a room since ``since_ms``."""
         found = await self._connection.execute(
             select(func.count())
             .select_from(agent_replies)
@@ -62,7 +64,7 @@ class ReplyRepository:
         return int(found.scalar_one())
 
     async def asked_by(self, asker: SubjectId, *, since_ms: int) -> int:
-        """How many questions somebody asked anywhere since then."""
+        """Return how many replies a subject requested in all rooms since ``since_ms``."""
         found = await self._connection.execute(
             select(func.count())
             .select_from(agent_replies)
@@ -71,7 +73,7 @@ class ReplyRepository:
         return int(found.scalar_one())
 
     async def still_owed(self, answer: AnswerId) -> PendingReply | None:
-        """As it is now; None when it was given, or there was nothing to answer any more."""
+        """Return the pending reply in its current state; None if it was given or dropped."""
         found = await self._connection.execute(
             select(agent_replies).where(agent_replies.c.id == answer, agent_replies.c.state == ReplyState.PENDING)
         )
@@ -79,7 +81,7 @@ class ReplyRepository:
         return _owed(row) if row else None
 
     async def given_to(self, questions: list[MessageId], agent: AgentSlug) -> dict[MessageId, MessageId]:
-        """What an agent answered to which question."""
+        """Return an agent's replies by the messages that requested them."""
         found = await self._connection.execute(
             select(agent_replies.c.question_id, agent_replies.c.message_id).where(
                 agent_replies.c.question_id.in_(questions),
@@ -91,7 +93,9 @@ class ReplyRepository:
         return {MessageId(row.question_id): MessageId(row.message_id) for row in found}
 
     async def pending(self, *, now_ms: int, limit: int) -> list[PendingReply]:
-        """What can be answered now, in the order it was asked: of each agent in each room the first, for which others wait."""
+        """Return the replies that are due now in the order of their requests: for each agent and room the first, as the
+        others wait for it.
+        """
         first = (
             select(func.min(agent_replies.c.id))
             .where(agent_replies.c.state == ReplyState.PENDING)
@@ -106,18 +110,18 @@ class ReplyRepository:
         return [_owed(row) for row in rows]
 
     async def put_off(self, answer: AnswerId, error: str, *, retry_at_ms: int) -> None:
-        """It could not be given now, and is due again then."""
+        """Record a failed attempt; the reply is due again at ``retry_at_ms``."""
         await self._connection.execute(
             _if_owed(answer).values(attempts=agent_replies.c.attempts + 1, retry_at_ms=retry_at_ms, error=error)
         )
 
     async def will_not_be(self, answer: AnswerId, why: ReplyFailure) -> bool:
-        """There will be none, and that is still to be said; False when there was one before, by another process."""
+        """Store the reason why no reply will be given, before the notice; return False if another process gave a reply."""
         found = await self._connection.execute(_if_owed(answer).values(failure=why))
         return bool(found.rowcount)
 
     async def given(self, answer: AnswerId, message: MessageId) -> bool:
-        """This message is it; False when it was given before."""
+        """Store the message of the reply; return False if one was given before."""
         return await self._end(answer, ReplyState.POSTED, message)
 
     async def drop(self, answer: AnswerId) -> bool:

@@ -30,12 +30,12 @@ _DESCRIPTION: Final = (
     "node_role",
     "microdao_role",
 )
-"""What may be said of an agent, by column."""
+"""Columns that a description of an agent sets."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """A token that still counts. Only the hash of its secret is known."""
+    """A token that is not revoked. Only the hash of its secret is stored."""
 
     id: str
     slug: AgentSlug
@@ -44,12 +44,12 @@ class TokenRow:
 
 @dataclass(frozen=True, slots=True)
 class TokenOfAgent:
-    """What is told of a token: nothing of its secret."""
+    """Public data of a token, without its secret."""
 
     id: str
     created_at_ms: int
     revoked_at_ms: int | None
-    """None while it counts."""
+    """None while the token is valid."""
 
 
 class AgentRepository:
@@ -65,19 +65,19 @@ class AgentRepository:
         return _agent(row) if row else None
 
     async def hold(self, slug: str) -> Agent | None:
-        """The same, and until the transaction ends nobody else changes the registry."""
+        """Return the agent, and lock the registry against other changes until the transaction ends."""
         await registry_changed(self._connection)
         return await self.by_slug(slug)
 
     async def put(self, agent: Agent, *, now_ms: int) -> None:
-        """Add an agent, or describe the one with this slug anew."""
+        """Add an agent, or replace the description of the one with this slug."""
         await self.put_all([agent], now_ms=now_ms)
 
     async def put_all(self, described: Collection[Agent], *, now_ms: int) -> None:
-        """The same for many, in one change of the registry."""
+        """Add or replace several agents in one change of the registry."""
         if not described:
             return
-        # First of all: whoever else changes the registry waits here, and then finds it changed.
+        # This statement must be the first: a concurrent change of the registry waits here and then sees the new state.
         await registry_changed(self._connection)
         statement = insert(self._connection, agents)
         told = {name: statement.excluded[name] for name in _DESCRIPTION}
@@ -94,7 +94,7 @@ class AgentRepository:
         )
 
     async def remove(self, slugs: Collection[AgentSlug], *, now_ms: int) -> None:
-        """Remove agents with their tokens; what is left of them on Matrix is noted as to be done."""
+        """Remove agents with their tokens, and store them for the removal of their ghosts."""
         if not slugs:
             return
         await registry_changed(self._connection)
@@ -118,7 +118,7 @@ class AgentRepository:
         return [TokenRow(row.id, AgentSlug(row.slug), row.secret_sha256) for row in rows]
 
     async def tokens_of(self, agent: Agent) -> list[TokenOfAgent]:
-        """Those that count and those that were revoked, oldest first."""
+        """Return the valid and the revoked tokens, oldest first."""
         rows = await self._connection.execute(
             select(agent_tokens.c.id, agent_tokens.c.created_at_ms, agent_tokens.c.revoked_at_ms)
             .where(agent_tokens.c.agent_id == agent.id)
@@ -135,7 +135,7 @@ class AgentRepository:
         await registry_changed(self._connection)
 
     async def revoke_tokens(self, agent: Agent, token_id: str | None, *, now_ms: int) -> int:
-        """Revoke one token of an agent, or all of them; returns how many."""
+        """Revoke one token of an agent, or all of them; return how many."""
         statement = (
             update(agent_tokens)
             .where(agent_tokens.c.agent_id == agent.id, agent_tokens.c.revoked_at_ms.is_(None))

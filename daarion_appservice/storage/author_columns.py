@@ -1,4 +1,4 @@
-"""An author, as the columns ``author_kind``, ``author_id``, ``author_name`` and ``author_avatar`` hold one."""
+"""Conversion between an author and the columns ``author_kind``, ``author_id``, ``author_name`` and ``author_avatar``."""
 
 from __future__ import annotations
 

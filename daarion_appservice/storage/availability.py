@@ -1,6 +1,6 @@
-"""Whether the database takes writes: noticed at each transaction, logged once when it stops and once when it is back.
+"""Tracks whether the database accepts writes: checked at each transaction, logged once per outage and once at its end.
 
-Every task tries its own transaction again and again while the database is away. One line for each try would bury the reason,
+While the database is away, every task retries its own transaction. One log line for each attempt would bury the reason,
 so the first failure is logged with its advice, then one line a minute, then the return with the length of the outage.
 """
 
@@ -26,8 +26,10 @@ log = structlog.get_logger()
 
 
 def is_database_unavailable(error: BaseException) -> bool:
-    """Return whether an error means that the database does not answer or takes no writes; an error on the way to a client
-    does not."""
+    """Return whether an error means that the database does not answer or accepts no writes.
+
+    An OSError from the connection to an HTTP client does not count.
+    """
     match error:
         case OperationalError() | InterfaceError() | PoolTimeoutError():
             return True
@@ -39,7 +41,7 @@ def is_database_unavailable(error: BaseException) -> bool:
 
 
 def _came_through_sqlalchemy(error: OSError) -> bool:
-    # asyncpg raises an OSError unchanged while it connects, and so does SQLAlchemy.
+    # While connecting, asyncpg and SQLAlchemy raise an OSError unchanged.
     traceback = error.__traceback__
     while traceback is not None:
         if traceback.tb_frame.f_globals.get("__name__", "").startswith("sqlalchemy."):
@@ -55,9 +57,9 @@ class Availability:
         self._since_s: float | None = None
         self._reminded_s = 0.0
         self._was_used = False
-        """Before the first write that succeeds there is no outage: the start-up checks say what is wrong."""
+        """Before the first successful write there is no outage: the checks at startup report what is wrong."""
         self.problem: str | None = None
-        """Why the last write failed; None after one that succeeded."""
+        """Why the last write failed; None if it succeeded."""
 
     @contextmanager
     def observed(self) -> Iterator[None]:

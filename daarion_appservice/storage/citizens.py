@@ -1,4 +1,4 @@
-"""The names by which citizens are signed in: also of those who were never in a room."""
+"""Display names of citizens from their tokens, also of citizens who were never in a room."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CitizenRepository:
         )
 
     async def names(self, ids: Collection[CitizenId]) -> dict[CitizenId, str]:
-        """Return the names of those among ``ids`` who have one."""
+        """Return the known names of the citizens in ``ids``."""
         found = await self._connection.execute(
             select(citizens.c.id, citizens.c.display_name).where(citizens.c.id.in_(ids))
         )

@@ -1,4 +1,6 @@
-"""What a message says, as the columns ``body``, ``formatted_body``, ``msgtype``, ``media`` and ``mentions`` hold it."""
+"""Conversion between message content and the columns ``body``, ``formatted_body``, ``msgtype``, ``media`` and
+``mentions``.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The database URL: from ``database.url`` to a driver, its connect options, and the help for each way it can be refused.
+"""Parses ``database.url`` into a driver and its connect options, with advice for each way in which a connection can
+fail.
 
-``database.url`` is written for libpq or SQLAlchemy; asyncpg takes neither libpq's names for TLS nor its time-out, so they are
-translated here. Nothing here prints a password, also not one that was pasted without percent-encoding.
+``database.url`` is written for libpq or SQLAlchemy. asyncpg accepts neither libpq's names for TLS nor its timeout, so
+they are translated here. Nothing here prints a password, not even one that was pasted without percent-encoding.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ _TLS_MODES: Final = ("disable", "allow", "prefer", "require", *_VERIFYING_MODES)
 
 
 def driver_url(url: str) -> URL:
-    """Parse ``database.url`` and name the asyncio driver that serves it, whatever driver the URL names.
+    """Parse ``database.url`` and name the asyncio driver for it, whichever driver the URL names.
 
-    Raises StartError for other databases and for a URL that cannot be parsed.
+    Raises:
+        StartError: the database is not supported, or the URL cannot be parsed.
     """
     try:
         parsed = make_url(url)
@@ -66,10 +68,15 @@ def _check_sqlite(url: URL) -> None:
 
 
 def postgres_options(url: URL) -> tuple[URL, dict[str, Any]]:
-    """Split libpq's query parameters off a PostgreSQL URL: the URL without them, and asyncpg's connect arguments.
+    """Split libpq's query parameters off a PostgreSQL URL.
 
-    ``host`` and ``port`` stay, since SQLAlchemy reads them (Unix sockets, several hosts). Raises StartError for a parameter
-    that has no counterpart: asyncpg would raise a TypeError at each connection.
+    ``host`` and ``port`` stay in the URL, since SQLAlchemy reads them (Unix sockets, several hosts).
+
+    Returns:
+        The URL without the parameters, and asyncpg's connect arguments.
+
+    Raises:
+        StartError: a parameter has no counterpart; asyncpg would raise a TypeError at each connection.
     """
     query = {name: value if isinstance(value, str) else value[-1] for name, value in url.query.items()}
     kept = {name: url.query[name] for name in ("host", "port") if query.pop(name, None) is not None}
@@ -98,7 +105,7 @@ def postgres_options(url: URL) -> tuple[URL, dict[str, Any]]:
 
 
 def _check_hosts(url: URL) -> None:
-    """Raise StartError for hosts and ports that neither SQLAlchemy nor the system's sockets take."""
+    """Raise StartError for hosts and ports that SQLAlchemy or the system's sockets do not accept."""
     advice = "Each host needs a port from 1 to 65535: postgresql://user:password@host:5432/name, or ?host=a:5432&host=b:5432."
     try:
         _, arguments = url.get_dialect()().create_connect_args(url)
@@ -136,7 +143,7 @@ _PARAMETERS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "target_session_attrs": ("target_session_attrs", _session_attribute),
     "user": ("user", str),
 }
-"""libpq's parameters with asyncpg's argument for each, and how its text is read."""
+"""libpq's parameters, with asyncpg's argument and the conversion of the value."""
 
 
 def _tls(tls: Mapping[str, str]) -> str | ssl.SSLContext:
@@ -174,13 +181,13 @@ def check(url: str) -> None:
 
 
 def sqlite_file(url: URL) -> Path | None:
-    """The file of a SQLite URL; None for PostgreSQL and for a database in memory."""
+    """Return the file of a SQLite URL; None for PostgreSQL and for a database in memory."""
     if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith((":memory:", "file:")):
         return None
     return Path(url.database)
 
 
-# --- what to do when it cannot be used ------------------------------------------------------------------
+# --- advice for failures --------------------------------------------------------------------------------
 
 _BY_SQLSTATE: Final = {
     "28P01": "PostgreSQL does not accept user and password of database.url.",
@@ -195,7 +202,7 @@ _BY_SQLSTATE: Final = {
     "53100": "PostgreSQL's disk is full: make room on it.",
     "57P03": "PostgreSQL is starting up or shutting down: try again in a moment.",
 }
-"""Advice for SQLSTATE codes (PostgreSQL, appendix A). ``{user}`` and ``{name}`` come from the URL."""
+"""Advice by SQLSTATE code (PostgreSQL, appendix A). ``{user}`` and ``{name}`` come from the URL."""
 
 _BY_TLS_MESSAGE: Final = (
     (
@@ -225,8 +232,8 @@ _BY_SQLITE_MESSAGE: Final = (
 
 
 def cannot_use(url: URL, error: Exception) -> StartError:
-    """Return the StartError for a database that answered with ``error``, or not at all: what is wrong and what to type."""
-    # A password may stand in the query, too.
+    """Return the StartError for a failed database connection or statement: what is wrong and what to type."""
+    # The query may contain a password.
     shown = url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
     reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
     # SQLAlchemy puts the driver's class before its message.

@@ -1,4 +1,4 @@
-"""The city's feed, newest first; found by its id, which sorts by time, however long the feed is."""
+"""The city's feed, newest first. Pages start at an id, which sorts by time, so the length of the feed does not matter."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ class FeedRepository:
     async def before(
         self, entry_id: str | None, *, limit: int, readings: Mapping[RoomId, ReadableRanges] | None = None
     ) -> list[FeedEntry]:
-        """Up to ``limit`` entries older than that one (None: the newest), newest first.
+        """Return up to ``limit`` entries older than ``entry_id`` (None: the newest), newest first.
 
-        ``readings`` is what the reader may read in rooms where not all is for everybody; None for what everybody may read.
+        Args:
+            readings: readable ranges of the reader in restricted rooms; None for public entries only.
         """
         statement = select(feed).where(entry_is_readable(readings or {}))
         if entry_id is not None:
@@ -42,7 +43,7 @@ class FeedRepository:
         ]
 
     async def reword(self, entry: FeedEntry) -> None:
-        """The message that an entry tells of says something else now; ``entry`` is how it would be told today."""
+        """Update the entry of an edited message; ``entry`` is the entry with the new content."""
         await self._connection.execute(
             update(feed)
             .where(feed.c.message_id == entry.message_id)
@@ -50,7 +51,7 @@ class FeedRepository:
         )
 
     async def forget(self, message: MessageId) -> None:
-        """The message is no more."""
+        """Delete the entries of a deleted message."""
         await self._connection.execute(delete(feed).where(feed.c.message_id == message))
 
 

@@ -1,4 +1,4 @@
-"""What the homeserver is known to hold of each ghost, so that a restart tells it nothing it knows already."""
+"""The last known state of each ghost on the homeserver, so that a restart sends no state that is set already."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Ghost:
     avatar_mxc: str | None = None
     has_device: bool = False
     status_text: str | None = None
-    """As it stands in the profile."""
+    """Status text in the profile."""
     role_field: str | None = None
-    """The profile's ``space.daarion.role``, as JSON."""
+    """The profile's ``space.daarion.role`` field, as JSON."""
 
 
 class GhostRepository:
@@ -42,7 +42,7 @@ class GhostRepository:
         return _ghost(row) if row else None
 
     async def pictures(self) -> dict[UserId, str]:
-        """The ``mxc://`` address of the picture of each ghost that has one."""
+        """Return the ``mxc://`` URI of each ghost's avatar."""
         rows = await self._connection.execute(
             select(ghosts.c.user_id, ghosts.c.avatar_mxc).where(ghosts.c.avatar_mxc.is_not(None))
         )

@@ -1,4 +1,4 @@
-"""What Second Me remembers of each citizen, and whose turn it is to be answered."""
+"""Interactions of citizens with Second Me, and the turns that serialise them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class InteractionRepository:
         self._connection = connection
 
     async def last(self, who: SubjectId, count: int) -> list[Interaction]:
-        """Oldest first."""
+        """Return the last interactions, oldest first."""
         found = await self._connection.execute(
             select(interactions)
             .where(interactions.c.user_id == who)
@@ -29,7 +29,7 @@ class InteractionRepository:
         return [_interaction(row) for row in reversed(found.all())]
 
     async def add(self, interaction: Interaction) -> None:
-        """Older ones than the last few are forgotten."""
+        """Store an interaction and delete all but the newest ``REMEMBERED`` of the subject."""
         await self._connection.execute(
             insert(interactions).values(
                 id=interaction.id,
@@ -50,13 +50,13 @@ class InteractionRepository:
         return _interaction(row) if row else None
 
     async def forget(self, who: SubjectId) -> None:
-        """All of it."""
+        """Delete all interactions of the subject."""
         await self._connection.execute(delete(interactions).where(interactions.c.user_id == who))
 
     # --- turns ----------------------------------------------------------------------------------------
 
     async def take_turn(self, who: SubjectId, turn: str, *, now_ms: int, until_ms: int) -> bool:
-        """Whether it is this one's turn now; not while it is another's that has not ended or run out."""
+        """Take the subject's turn; return False while another turn has neither ended nor expired."""
         statement = upsert.insert(self._connection, secondme_turns).values(user_id=who, turn=turn, until_ms=until_ms)
         taken = await self._connection.execute(
             statement.on_conflict_do_update(
@@ -68,12 +68,12 @@ class InteractionRepository:
         return taken.first() is not None
 
     async def hold_turn(self, who: SubjectId, turn: str, *, until_ms: int) -> bool:
-        """Whether it still is this one's turn; it is for longer then."""
+        """Extend the turn; return False if it was lost."""
         held = await self._connection.execute(update(secondme_turns).where(_is(who, turn)).values(until_ms=until_ms))
         return bool(held.rowcount)
 
     async def end_turn(self, who: SubjectId, turn: str) -> bool:
-        """Whether it still was this one's turn."""
+        """End the turn; return False if it was lost."""
         ended = await self._connection.execute(delete(secondme_turns).where(_is(who, turn)))
         return bool(ended.rowcount)
 

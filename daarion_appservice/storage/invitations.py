@@ -1,4 +1,4 @@
-"""Invitations that are to be declined: kept until Matrix knows."""
+"""Invitations that are to be declined, until the homeserver has accepted that."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .upsert import insert
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """One of our users is invited to a room where it does not come."""
+    """An invitation of a ghost to a room that it does not join."""
 
     user_id: UserId
     matrix_room_id: MatrixRoomId
     inviter: UserId
     reason: str
-    """What the inviter is told."""
+    """The reason that the inviter gets."""
     due_at_ms: int
-    """When to decline it."""
+    """When to decline it, in milliseconds since 1970."""
 
 
 class InvitationRepository:
@@ -30,7 +30,7 @@ class InvitationRepository:
         self._connection = connection
 
     async def add(self, invitation: Invitation) -> None:
-        """Have it declined; one that waits already stays as it is."""
+        """Store an invitation to be declined; one that waits already is not changed."""
         await self._connection.execute(
             insert(self._connection, invitations)
             .values(
@@ -44,12 +44,12 @@ class InvitationRepository:
         )
 
     async def waiting_of(self, inviter: UserId) -> int:
-        """How many invitations of one person wait."""
+        """Return how many invitations of one inviter wait."""
         found = await self._connection.scalar(select(func.count()).where(invitations.c.inviter == inviter))
         return int(found or 0)
 
     async def due(self, *, now_ms: int, limit: int) -> list[Invitation]:
-        """What is to be declined now, the oldest first."""
+        """Return the invitations that are due, the oldest first."""
         rows = await self._connection.execute(
             select(invitations).where(invitations.c.due_at_ms <= now_ms).order_by(invitations.c.due_at_ms).limit(limit)
         )
@@ -70,7 +70,7 @@ class InvitationRepository:
         )
 
     async def settled(self, user: UserId, matrix_room: MatrixRoomId) -> None:
-        """It is declined, taken back or followed."""
+        """Delete an invitation that was declined, withdrawn or accepted."""
         await self._connection.execute(delete(invitations).where(*_is(user, matrix_room)))
 
 

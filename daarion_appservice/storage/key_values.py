@@ -1,4 +1,4 @@
-"""Single facts that the service keeps, by name."""
+"""Single values of the service by name."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class KeyValueRepository:
         self._connection = connection
 
     async def registry_version(self) -> int:
-        """Changes whenever agents, tokens, rooms or dead events do, in whichever process."""
+        """Return a number that changes when agents, tokens, rooms or dead letters do, in any process."""
         found = await self._connection.execute(select(key_values.c.value).where(key_values.c.key == _REGISTRY))
         return int(found.scalar() or 0)
 
     async def presence_held_ms(self, software: str) -> int | None:
-        """How long a homeserver of this make was seen to hold a presence; None when that was never measured."""
+        """Return how long this homeserver software holds a presence without refresh; None if that was never measured."""
         found = await self._connection.execute(
             select(key_values.c.value).where(key_values.c.key == _held_key(software))
         )
@@ -37,7 +37,7 @@ class KeyValueRepository:
         await self._put(_held_key(software), str(held_ms))
 
     async def put_write_probe(self) -> None:
-        """Write a row of no meaning, to find out whether the database takes writes."""
+        """Write a row without meaning, to find out whether the database accepts writes."""
         await self._put(_WRITE_PROBE, "1")
 
     async def _put(self, key: str, value: str) -> None:
@@ -52,7 +52,9 @@ def _held_key(software: str) -> str:
 
 
 async def registry_changed(connection: AsyncConnection) -> None:
-    """Part of every transaction that changes agents, tokens or rooms, or revives events: a running service takes notice."""
+    """Increase the registry version; part of every change of agents, tokens, rooms or dead letters, so that a running
+    service notices it.
+    """
     statement = insert(connection, key_values).values(key=_REGISTRY, value="1")
     await connection.execute(
         statement.on_conflict_do_update(

@@ -1,4 +1,4 @@
-"""Which files the city shows, and whose uploads they are. What is not written here is not fetched for anybody."""
+"""Files that the city shows, with their uploaders. The service fetches no file that is not listed here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class MediaRepository:
         self._connection = connection
 
     async def add_upload(self, uploader: Author, upload: Media, *, now_ms: int) -> None:
-        """Somebody of the city brought in a file. Homeservers give each a new address."""
+        """Store an upload by a citizen or agent. Homeservers give each upload a new ``mxc://`` URI."""
         values = {
             "uploader_kind": uploader.kind,
             "uploader_id": uploader.id,
@@ -35,7 +35,7 @@ class MediaRepository:
         await self._connection.execute(statement.on_conflict_do_update(index_elements=[media.c.mxc], set_=values))
 
     async def upload_of(self, uploader: Author, mxc: str) -> Media | None:
-        """A file, if it is this one's upload."""
+        """Return a file if ``uploader`` uploaded it."""
         row = (
             await self._connection.execute(
                 select(media).where(
@@ -50,16 +50,17 @@ class MediaRepository:
         return Media(row.mxc, row.mimetype, row.filename, row.size, row.width, row.height)
 
     async def is_in_use(self, mxc: str) -> bool:
-        """Whether it is somebody's picture, in a message or under one, whoever may read that."""
+        """Return whether the file is an avatar, in a message or in a reaction, readable or not."""
         in_message = exists().where(media_shown.c.mxc == mxc)
         in_reaction = exists().where(reactions.c.key == mxc, ~reactions.c.removed)
         as_avatar = exists().where(media.c.mxc == mxc, media.c.is_avatar)
         return bool((await self._connection.execute(select(in_message | in_reaction | as_avatar))).scalar_one())
 
     async def is_shown(self, mxc: str, readings: Mapping[RoomId, ReadableRanges] | None = None) -> bool:
-        """Whether it is somebody's picture, or seen in a message that everybody may read, or under one.
+        """Return whether the file is an avatar, or in a message or reaction that the reader may read.
 
-        ``readings`` is what the asker may read in rooms where not all is for everybody.
+        Args:
+            readings: readable ranges of the reader in restricted rooms.
         """
         may_read = or_(
             message_is_readable(PUBLIC),
@@ -82,7 +83,7 @@ class MediaRepository:
 
 
 async def note_avatars(connection: AsyncConnection, addresses: Iterable[str | None]) -> None:
-    """They are pictures of members. They stay so: what those have said before is shown with the picture of then."""
+    """Note files as avatars, for good: old messages are shown with the avatar of their time."""
     new = [{"mxc": mxc, "is_avatar": True} for mxc in dict.fromkeys(addresses) if mxc and is_mxc(mxc)]
     if new:
         statement = insert(connection, media)
@@ -92,12 +93,12 @@ async def note_avatars(connection: AsyncConnection, addresses: Iterable[str | No
 
 
 async def note_shown(connection: AsyncConnection, message: MessageId, addresses: list[str]) -> None:
-    """These files are seen in the message."""
+    """Note the files that a message shows."""
     if addresses:
         rows = [{"mxc": mxc, "message_id": message} for mxc in addresses]
         await connection.execute(plain_insert(media_shown), rows)
 
 
 async def shown_no_more(connection: AsyncConnection, message: MessageId) -> None:
-    """The message shows no file now."""
+    """Note that a message shows no files any more."""
     await connection.execute(delete(media_shown).where(media_shown.c.message_id == message))

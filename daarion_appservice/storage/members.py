@@ -1,4 +1,4 @@
-"""Who has joined which room on Matrix."""
+"""Members of the city rooms' Matrix rooms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .tables import members, rooms
 from .upsert import insert
 
 _MOST_NAMED: Final = 10_000
-"""So many users are named in one statement: neither database takes more than 32,766 values."""
+"""Maximum number of users in one statement: each database accepts at most 32,766 parameters."""
 
 
 class MemberRepository:
@@ -25,7 +25,7 @@ class MemberRepository:
         return [_member(row) for row in await self._connection.execute(select(members))]
 
     async def rooms_with_others(self, domain: str) -> list[MatrixRoomId]:
-        """The Matrix rooms of those rooms that users of other homeservers than ``domain`` have joined."""
+        """Return the Matrix rooms with members from other homeservers than ``domain``."""
         others = members.c.user_id.not_like("%:" + _escaped(domain), escape="\\")
         found = await self._connection.execute(
             select(rooms.c.matrix_room_id)

@@ -1,4 +1,4 @@
-"""Who was in a room, or invited, and from which to which number of its history."""
+"""Membership periods: from which to which sequence number a user was joined to a room or invited."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .members import parts
 from .tables import membership_periods, rooms
 
 _MOST = 100
-"""Stays of one reader in one room that count, the newest first: each is a condition of a query."""
+"""Most periods of one reader in one room that are considered, the newest first: each is a condition of a query."""
 _MOST_ROOMS = 200
-"""The same for rooms in which somebody reads the feed."""
+"""The same limit for the periods that a query of the feed considers."""
 
 
 class MembershipPeriodRepository:
@@ -23,7 +23,7 @@ class MembershipPeriodRepository:
         self._connection = connection
 
     async def reading(self, room: RoomId, users: Collection[UserId]) -> ReadableRanges:
-        """What these users, who are one reader, may read in a room."""
+        """Return the readable ranges of one reader with these user ids in a room."""
         if not users:
             return readable_ranges([])
         table = membership_periods.c
@@ -36,7 +36,7 @@ class MembershipPeriodRepository:
         return readable_ranges(MembershipPeriod(row.start_seq, row.joined_seq, row.end_seq) for row in rows)
 
     async def readings(self, users: Collection[UserId]) -> dict[RoomId, ReadableRanges]:
-        """The same for all rooms in which something is not for everybody and they were, or are invited."""
+        """Return the same for each restricted room in which the reader was or is a member or invited."""
         if not users:
             return {}
         table = membership_periods.c
@@ -55,7 +55,7 @@ class MembershipPeriodRepository:
         return {room: readable_ranges(periods) for room, periods in found.items()}
 
     async def newest_join(self, room: RoomId) -> int:
-        """When the last of those who are in the room now came, or was invited; 0 where nobody is."""
+        """Return the sequence number of the newest join or invitation that has not ended; 0 if there is none."""
         table = membership_periods.c
         newest = await self._connection.scalar(
             select(func.max(func.coalesce(table.joined_seq, table.start_seq))).where(
@@ -65,12 +65,12 @@ class MembershipPeriodRepository:
         return int(newest or 0)
 
     async def invited(self, room: RoomId, user: UserId, seq: int) -> None:
-        """Begin a stay with an invitation, unless there is one already."""
+        """Begin a period with an invitation, unless one is open already."""
         if not await self._lasting(room, [user]):
             await self._add([{"room_id": room, "user_id": user, "start_seq": seq}])
 
     async def joined(self, room: RoomId, joins: Mapping[UserId, int]) -> None:
-        """Each of these users joined with the event of that number; who is in the room already stays so."""
+        """Note joins by sequence number; the period of a user who is joined already goes on."""
         lasting = await self._lasting(room, list(joins))
         await self._add(
             [
@@ -93,11 +93,11 @@ class MembershipPeriodRepository:
             )
 
     async def ended(self, room: RoomId, users: Collection[UserId], seq: int) -> None:
-        """These users are neither in the room nor invited after the event ``seq``."""
+        """End the periods of these users with the event ``seq``."""
         table = membership_periods.c
         for part in parts(list(users)):
             lasting = (table.room_id == room, table.user_id.in_(part), table.end_seq.is_(None))
-            # An invitation that is withdrawn before anything happens is a stay without events, and the next one begins
+            # An invitation that is withdrawn before the next event is a period without events, and the next one begins
             # at the same number.
             await self._connection.execute(delete(membership_periods).where(*lasting, table.start_seq > seq))
             await self._connection.execute(update(membership_periods).where(*lasting).values(end_seq=seq))

@@ -1,4 +1,4 @@
-"""Messages, in the order of their rooms."""
+"""Messages, ordered by the sequence numbers of their rooms."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ from .renumbering import move_number
 from .tables import inbox, messages
 
 _NONE: Final = "[]"
-# A constant, as in the partial index ix_messages_from_matrix: PostgreSQL's generic plans would not use that for a parameter.
+# A constant, as in the partial index ix_messages_from_matrix: PostgreSQL's generic plans would not use the index for a
+# parameter.
 _IS_FROM_MATRIX: Final = messages.c.author_kind == literal_column(f"'{AuthorKind.MATRIX.value}'")
 _MOST_NAMED: Final = 10_000
-"""Events that are named in one statement: neither database takes more than 32,766 values."""
+"""Maximum number of event ids in one statement: each database accepts at most 32,766 parameters."""
 
 
 class MessageRepository:
@@ -91,9 +92,10 @@ class MessageRepository:
     async def before(
         self, room: RoomId, seq: int | None, *, limit: int, reading: ReadableRanges | None = None
     ) -> list[Message]:
-        """Up to ``limit`` messages that came before ``seq`` (None: the latest), oldest first.
+        """Return up to ``limit`` messages before ``seq`` (None: the newest), oldest first.
 
-        With a ``reading`` only those that it may read; without one all of them.
+        Args:
+            reading: only messages in these readable ranges; None for all.
         """
         statement = select(messages).where(messages.c.room_id == room, *_readable(reading))
         if seq is not None:
@@ -102,7 +104,7 @@ class MessageRepository:
         return [_message(row) for row in reversed(rows.all())]
 
     async def after(self, room: RoomId, seq: int, *, limit: int, reading: ReadableRanges) -> list[Message]:
-        """Up to ``limit`` messages that came after ``seq`` and that ``reading`` may read, oldest first."""
+        """Return up to ``limit`` messages after ``seq`` that ``reading`` may read, oldest first."""
         rows = await self._connection.execute(
             select(messages)
             .where(messages.c.room_id == room, messages.c.seq > seq, *_readable(reading))
@@ -112,7 +114,7 @@ class MessageRepository:
         return [_message(row) for row in rows]
 
     async def between(self, room: RoomId, seq: int, last_seq: int, *, limit: int) -> list[Message]:
-        """Up to ``limit`` messages that came after ``seq`` and not after ``last_seq``, oldest first."""
+        """Return up to ``limit`` messages after ``seq`` and up to ``last_seq``, oldest first."""
         rows = await self._connection.execute(
             select(messages)
             .where(messages.c.room_id == room, messages.c.seq > seq, messages.c.seq <= last_seq)
@@ -131,7 +133,10 @@ class MessageRepository:
     ) -> dict[RoomId, int]:
         """Count the messages of each room after the ``seq`` of its mark, up to ``limit``.
 
-        Those of ``besides``, deleted ones, and those that the room's reading (``PUBLIC`` without one) may not read do not count.
+        Args:
+            marks: sequence number of the last read message by room.
+            readings: readable ranges by room, ``PUBLIC`` by default; other messages do not count, nor do deleted ones.
+            besides: an author whose messages do not count.
         """
         if not marks:
             return {}
@@ -155,7 +160,7 @@ class MessageRepository:
         """Return sequence number and id, by event id, of the room's messages that are among ``events``.
 
         Args:
-            is_from_matrix: without messages of citizens and agents.
+            is_from_matrix: whether to leave out messages of citizens and agents.
         """
         of_room = messages.c.room_id == room
         if is_from_matrix:
@@ -181,9 +186,10 @@ class MessageRepository:
         return {row.matrix_event_id: (row.seq, MessageId(row.id)) for row in rows}
 
     async def last_from_matrix(self, room: RoomId, matrix_room: MatrixRoomId, *, but: Collection[str]) -> int | None:
-        """Return the sequence number of the last message from this Matrix room by a Matrix user, without the events ``but``.
+        """Return the sequence number of the last message by a Matrix user in this Matrix room; None if there is none.
 
-        None when there is no such message.
+        Args:
+            but: event ids to leave out.
         """
         rows = await self._connection.execute(
             select(messages.c.matrix_event_id, messages.c.seq)
@@ -196,7 +202,7 @@ class MessageRepository:
         return next((seq for event_id, seq in rows if event_id not in but), None)
 
     async def oldest_from_matrix(self, room: RoomId) -> EventId | None:
-        """The Matrix event of the room's first message that has one."""
+        """Return the Matrix event of the room's first message that has one."""
         statement = (
             select(messages.c.matrix_event_id)
             .where(messages.c.room_id == room, messages.c.matrix_event_id.is_not(None))
@@ -215,7 +221,12 @@ class MessageRepository:
         seq: int | None,
         visibility: HistoryVisibility,
     ) -> None:
-        """Have it say this. ``seq`` is the number of the edit, None for the text that it had at first."""
+        """Replace the content of a message.
+
+        Args:
+            seq: sequence number of the edit; None for the original content.
+            visibility: history visibility of the room at the time of the edit.
+        """
         await self._connection.execute(
             update(messages)
             .where(messages.c.id == message)
@@ -234,7 +245,7 @@ class MessageRepository:
         await move_number(self._connection, message.id, message.seq, seq)
 
     async def delete(self, message: MessageId) -> None:
-        """Nothing of what it said stays behind; that it was there does."""
+        """Delete the content of a message; its row stays as a tombstone."""
         await self._connection.execute(
             update(messages)
             .where(messages.c.id == message)
@@ -257,7 +268,7 @@ class MessageRepository:
         )
 
     async def not_delivered(self, message: MessageId, error: str) -> None:
-        """Have its delivery failed, ``error`` being a `DeliveryError`."""
+        """Set the delivery to failed; ``error`` is a `DeliveryError`."""
         await self._set_delivery(message, Delivery.FAILED, error)
 
     async def pending(self, message: MessageId) -> None:

@@ -1,4 +1,4 @@
-"""Bring a database to what this software expects: under a lock, never backwards, in words when it cannot."""
+"""Migrates a database to the revision that this software expects: under a lock, never backwards, with readable errors."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .database import Database
 from .database_url import cannot_use
 
 _LOCK = 0x6461_6172
-"""The key of PostgreSQL's advisory lock that migrations take ("daar")."""
+"""Key of PostgreSQL's advisory lock for migrations ("daar")."""
 
 
 def migrations_directory() -> Path:
-    """Where the migrations lie: inside the installed package, or at the top of the source tree."""
+    """Return the directory of the migrations: inside the installed package, or at the top of the source tree."""
     package = Path(__file__).resolve().parent.parent
     for candidate in (package / "migrations", package.parent / "alembic"):
         if (candidate / "env.py").is_file():
@@ -33,7 +33,7 @@ def migrations_directory() -> Path:
 
 
 def head() -> str:
-    """The revision that this software expects."""
+    """Return the revision that this software expects."""
     revision = ScriptDirectory.from_config(_config()).get_current_head()
     assert revision is not None
     return revision
@@ -46,7 +46,7 @@ async def upgrade(database: Database, to: str = "head") -> tuple[str | None, str
         to: an Alembic revision, by default the newest.
 
     Returns:
-        The revision that the database had (None: it was empty), and the newest one that this software knows.
+        The revision before (None: the database was empty), and the newest one that this software knows.
 
     Raises:
         StartError: a newer version wrote the database, or it cannot be used.
@@ -54,7 +54,7 @@ async def upgrade(database: Database, to: str = "head") -> tuple[str | None, str
     try:
         async with database.transaction() as transaction:
             if not database.is_sqlite:
-                # Whoever comes second waits here and then finds nothing to do. SQLite's write lock does the same.
+                # A second process waits here and then finds nothing to migrate. SQLite's write lock does the same.
                 await transaction.connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
             return await transaction.connection.run_sync(_upgrade, to)
     except (DBAPIError, OSError) as error:
@@ -62,7 +62,7 @@ async def upgrade(database: Database, to: str = "head") -> tuple[str | None, str
 
 
 async def current(database: Database) -> str | None:
-    """The database's revision; None for an empty one."""
+    """Return the database's revision; None for an empty one."""
     try:
         async with database.reading() as transaction:
             return await transaction.connection.run_sync(_revision)

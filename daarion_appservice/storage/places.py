@@ -1,4 +1,4 @@
-"""Nodes, microDAOs and districts, as somebody described them."""
+"""Nodes, microDAOs and districts of the registry."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TABLES: Final[dict[PlaceKind, tuple[Table, str]]] = {
     PlaceKind.MICRODAO: (microdaos, "slug"),
     PlaceKind.DISTRICT: (districts, "id"),
 }
-"""Each with the column that names its rows."""
+"""The table of each kind, with its key column."""
 
 
 class PlaceRepository:
@@ -34,10 +34,10 @@ class PlaceRepository:
         ]
 
     async def put_all(self, described: Collection[Place]) -> None:
-        """Add places, or describe those that are there anew."""
+        """Add places, or replace the descriptions of existing ones."""
         if not described:
             return
-        # First of all: whoever else changes the registry waits here.
+        # This statement must be the first: a concurrent change of the registry waits here.
         await registry_changed(self._connection)
         for kind, (table, key) in _TABLES.items():
             rows = [_row(place, table, key) for place in described if place.kind is kind]

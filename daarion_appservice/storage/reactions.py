@@ -1,4 +1,4 @@
-"""Reactions, one row each; how many there are of each sign is counted up with their message."""
+"""Reactions, one row each. The counts by key are stored with the message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .author_columns import author_of, author_values
 from .tables import reactions
 
 _NAMED: Final = 20
-"""How many of those who gave a sign are named with it."""
+"""Maximum number of authors that are listed with each key."""
 
 
 class ReactionRepository:
@@ -38,7 +38,7 @@ class ReactionRepository:
         return await self._one(reactions.c.id == reaction)
 
     async def given(self, message: MessageId, author: Author, key: str) -> Reaction | None:
-        """The one that this author gave and did not take back."""
+        """Return the author's reaction with this key, if it was not removed."""
         return await self._one(
             reactions.c.message_id == message,
             reactions.c.author_kind == author.kind,
@@ -48,7 +48,7 @@ class ReactionRepository:
         )
 
     async def first(self, message: MessageId, key: str) -> Reaction | None:
-        """The first of those that gave this sign."""
+        """Return the first reaction with this key that was not removed."""
         row = (
             await self._connection.execute(
                 select(reactions)
@@ -63,8 +63,8 @@ class ReactionRepository:
         return await self._one(reactions.c.matrix_event_id == event)
 
     async def tallies(self, message: MessageId) -> tuple[ReactionCount, ...]:
-        """All signs under a message, the one that was given first in front."""
-        # Of thousands only those are handed over that are named.
+        """Return the counts of all keys of a message, ordered by their first reactions."""
+        # Of thousands of reactions, only those are read whose authors are listed.
         key, in_order = reactions.c.key, (reactions.c.at_ms, reactions.c.id)
         place = func.row_number().over(partition_by=key, order_by=in_order).label("place")
         given = (
@@ -85,7 +85,7 @@ class ReactionRepository:
         return tuple(ReactionCount(key, counts[key], tuple(by), shortcodes[key]) for key, by in named.items())
 
     async def arrived(self, reaction: ReactionId, event: EventId) -> None:
-        """Matrix knows it, as ``event``."""
+        """Store the Matrix event of a reaction."""
         await self._connection.execute(
             update(reactions).where(reactions.c.id == reaction).values(matrix_event_id=event)
         )

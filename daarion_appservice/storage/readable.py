@@ -1,4 +1,4 @@
-"""What a reader may read, as a condition of a query: ``city.history_visibility`` in SQL."""
+"""Readable ranges as conditions of queries: ``city.history_visibility`` in SQL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WORLD = HistoryVisibility.WORLD_READABLE
 
 
 def message_is_readable(reading: ReadableRanges) -> ColumnElement[bool]:
-    """Whether a row of ``messages`` may be read as it stands: its text, and the edit that gave it that text."""
+    """Return the condition that a message is readable: its sequence number, and that of its newest edit."""
     table = messages.c
     return and_(
         _is_readable(reading, table.visibility, table.seq),
@@ -28,8 +28,8 @@ def message_is_readable(reading: ReadableRanges) -> ColumnElement[bool]:
 
 
 def entry_is_readable(readings: Mapping[RoomId, ReadableRanges]) -> ColumnElement[bool]:
-    """Whether a row of ``feed`` may be read by somebody who may read this in these rooms."""
-    # Written out, not bound: only so the index of public entries is used.
+    """Return the condition that a feed entry is readable with these readable ranges by room."""
+    # A literal instead of a parameter: only then is the index of public entries used.
     public: ColumnElement[bool] = feed.c.visibility == literal_column(f"'{_WORLD}'")
     return or_(
         public,
@@ -41,7 +41,7 @@ def entry_is_readable(readings: Mapping[RoomId, ReadableRanges]) -> ColumnElemen
 
 
 def room_is_listed() -> ColumnElement[bool]:
-    """``city.reading.is_listed`` of a row of ``rooms``."""
+    """Return the condition that a room is listed for all readers."""
     is_open: ColumnElement[bool] = rooms.c.join_rule.in_(OPEN_RULES)
     return or_(is_open, rooms.c.history_visibility == _WORLD)
 

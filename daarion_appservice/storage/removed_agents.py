@@ -1,4 +1,4 @@
-"""Agents that the registry no longer has, and Matrix still shows: kept until their ghosts have left."""
+"""Agents that were removed from the registry, until their ghosts have left their rooms."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RemovedAgentRepository:
         return [RemovedAgent(AgentSlug(row.slug), row.removed_at_ms) for row in rows]
 
     async def unsent(self, slug: AgentSlug, ghost: UserId) -> set[RoomId]:
-        """Where something that the agent said or did is still to be told by its ghost."""
+        """Return the rooms with outbox entries that the agent's ghost still has to send."""
         statement = (
             select(outbox.c.room_id)
             .distinct()
@@ -45,7 +45,7 @@ class RemovedAgentRepository:
         return {RoomId(room) for room in (await self._connection.execute(statement)).scalars()}
 
     async def done(self, removed: RemovedAgent) -> None:
-        """Nothing is left to do, unless it came back and was removed again meanwhile."""
+        """Delete the row, unless the agent was added and removed again in the meantime."""
         await self._connection.execute(
             delete(removed_agents).where(
                 removed_agents.c.slug == removed.slug, removed_agents.c.removed_at_ms == removed.removed_at_ms

@@ -1,4 +1,4 @@
-"""Raises numbers of a room's history, wherever they stand."""
+"""Changes sequence numbers of a room in all tables that contain them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NUMBERS: Final[tuple[Column[int], ...]] = (
 
 
 async def raise_numbers(connection: AsyncConnection, room: RoomId, first: int, *, by: int) -> None:
-    """Everything in the room that has a number from ``first`` on gets one that is higher by ``by``."""
+    """Raise all sequence numbers of the room from ``first`` on by ``by``."""
     for number in _NUMBERS:
         table = number.table
         await connection.execute(
@@ -35,7 +35,9 @@ async def raise_numbers(connection: AsyncConnection, room: RoomId, first: int, *
 
 
 async def move_number(connection: AsyncConnection, message: MessageId, seq: int, to: int) -> None:
-    """Change the sequence number of a message, and of its feed entry and revision, from ``seq`` to ``to``, which is free."""
+    """Change the sequence number of a message, and of its feed entry and revision, from ``seq`` to ``to``, which is
+    free.
+    """
     await connection.execute(update(messages).where(messages.c.id == message).values(seq=to))
     for table in (feed, revisions):
         await connection.execute(update(table).where(table.c.message_id == message, table.c.seq == seq).values(seq=to))

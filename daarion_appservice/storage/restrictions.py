@@ -1,4 +1,4 @@
-"""How ghosts stand in rooms, because of what those who look after them on Matrix said."""
+"""Restrictions of ghosts: bans, kicks and invitations by moderators on Matrix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class RestrictionRepository:
         self._connection = connection
 
     async def get(self, room: RoomId, user: UserId) -> Restriction | None:
-        """None for whoever stands like everybody else."""
+        """Return the restriction of a user in a room; None if there is none."""
         row = (
             await self._connection.execute(
                 select(restrictions.c.standing, restrictions.c.reason).where(
@@ -26,12 +26,12 @@ class RestrictionRepository:
         return Restriction(RestrictionKind(row.standing), row.reason) if row else None
 
     async def of_room(self, room: RoomId) -> dict[UserId, Restriction]:
-        """All in a room who do not stand like everybody else."""
+        """Return all restrictions in a room."""
         rows = await self._connection.execute(select(restrictions).where(restrictions.c.room_id == room))
         return {UserId(row.user_id): Restriction(RestrictionKind(row.standing), row.reason) for row in rows}
 
     async def put_out(self) -> set[tuple[RoomId, UserId]]:
-        """All who are banned from a room, or were put out of it and did not come back."""
+        """Return all bans and kicks, as pairs of room and user."""
         rows = await self._connection.execute(
             select(restrictions.c.room_id, restrictions.c.user_id).where(
                 restrictions.c.standing.in_([RestrictionKind.BANNED, RestrictionKind.KICKED])
@@ -48,11 +48,11 @@ class RestrictionRepository:
         )
 
     async def forget_all(self, room: RoomId) -> None:
-        """Everybody stands like everybody else."""
+        """Delete all restrictions in a room."""
         await self._connection.execute(delete(restrictions).where(restrictions.c.room_id == room))
 
     async def forget(self, room: RoomId, user: UserId) -> None:
-        """They stand like everybody else."""
+        """Delete the restriction of a user in a room."""
         await self._connection.execute(
             delete(restrictions).where(restrictions.c.room_id == room, restrictions.c.user_id == user)
         )

@@ -1,4 +1,4 @@
-"""What edited messages say and said: one row for each edit, and one for the first text."""
+"""Revisions of edited messages: one row for each edit, and one for the original text."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from .tables import early_edits, revisions
 from .upsert import insert as insert_unless_there
 
 _MOST: Final = 50
-"""Edits of one message that can be taken back, the newest first; an answer that grows is edited again and again."""
+"""Maximum number of revertible edits of one message, the newest first; a growing reply of an agent is edited many
+times.
+"""
 _MOST_EARLY: Final = 200
-"""Edits of unknown messages that are kept for one room."""
+"""Maximum number of stored edits of unknown messages in one room."""
 
 
 class RevisionRepository:
@@ -25,7 +27,7 @@ class RevisionRepository:
         self._connection = connection
 
     async def add(self, revision: Revision) -> None:
-        """Write a revision down. Of more than 50 edits of a message the oldest are forgotten; the first text stays."""
+        """Store a revision. Of more than 50 edits of a message the oldest are deleted; the original text stays."""
         await self._connection.execute(
             insert(revisions).values(
                 id=revision.id,
@@ -51,7 +53,9 @@ class RevisionRepository:
         return bool(found)
 
     async def newest(self, message: MessageId) -> Revision | None:
-        """What the message says now: its newest edit, else its first text; None for one that was never edited."""
+        """Return the current revision: the newest edit, else the original text; None for a message that was never
+        edited.
+        """
         row = (
             await self._connection.execute(
                 select(revisions)
@@ -63,7 +67,7 @@ class RevisionRepository:
         return _revision(row) if row else None
 
     async def mentioned_before(self, revision: Revision) -> set[SubjectId]:
-        """Everybody whom earlier revisions of the same message mention."""
+        """Return all subjects that earlier revisions of the same message mention."""
         is_earlier = revisions.c.seq.is_(None) | (revisions.c.seq < revision.seq)
         rows = await self._connection.scalars(
             select(revisions.c.mentions).where(revisions.c.message_id == revision.message_id, is_earlier)
@@ -79,7 +83,7 @@ class RevisionRepository:
         return _revision(row) if row else None
 
     async def arrived(self, revision: str, event: EventId) -> None:
-        """Matrix has the edit, as ``event``."""
+        """Store the Matrix event of an edit."""
         await self._connection.execute(update(revisions).where(revisions.c.id == revision).values(event_id=event))
 
     async def drop(self, revision: str) -> None:
@@ -88,12 +92,12 @@ class RevisionRepository:
     async def drop_all_of(self, message: MessageId) -> None:
         await self._connection.execute(delete(revisions).where(revisions.c.message_id == message))
 
-    # --- edits that came before what they edit ------------------------------------------------------------
+    # --- edits that arrived before the edited message -----------------------------------------------------
 
     async def keep_early(
         self, event: EventId, room: RoomId, original: EventId, content: dict[str, Any], *, now_ms: int
     ) -> None:
-        """Keep an edit until the message that it edits is known; of too many in one room the newest."""
+        """Store an edit until the edited message arrives; of too many in one room, only the newest stay."""
         await self._connection.execute(
             insert_unless_there(self._connection, early_edits)
             .values(
@@ -115,7 +119,9 @@ class RevisionRepository:
         await self._connection.execute(delete(early_edits).where(early_edits.c.event_id.in_(too_old)))
 
     async def early(self, originals: list[EventId]) -> list[dict[str, Any]]:
-        """Return the events of the edits that arrived before these messages, without removing them (as `take_early` does)."""
+        """Return the events of the edits that arrived before these messages, without removing them (as `take_early`
+        does).
+        """
         if not originals:
             return []
         rows = await self._connection.scalars(
@@ -124,7 +130,7 @@ class RevisionRepository:
         return [orjson.loads(row) for row in rows]
 
     async def take_early(self, original: EventId) -> list[dict[str, Any]]:
-        """The edits of this message that came before it, oldest first; they are not kept any longer."""
+        """Return and delete the edits that arrived before this message, oldest first."""
         rows = await self._connection.execute(
             select(early_edits.c.event)
             .where(early_edits.c.original_event_id == original)
@@ -136,7 +142,7 @@ class RevisionRepository:
         return found
 
     async def drop_early(self, event: EventId) -> None:
-        """It was redacted, or what it edits was."""
+        """Delete an early edit that was redacted, or whose message was."""
         await self._connection.execute(
             delete(early_edits).where((early_edits.c.event_id == event) | (early_edits.c.original_event_id == event))
         )

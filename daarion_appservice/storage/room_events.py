@@ -1,4 +1,4 @@
-"""The history of rooms: messages, and who came and left, in the order of their numbers."""
+"""The events of rooms other than messages, and the joint history of both by sequence number."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class RoomEventRepository:
         self._connection = connection
 
     async def add(self, events: list[RoomEvent]) -> None:
-        """Write down what happened; messages have rows of their own."""
+        """Store events; messages have a table of their own."""
         if events:
             await self._connection.execute(insert(room_events), [_values(event) for event in events])
 
     async def after(self, room: RoomId, seq: int, *, limit: int) -> list[RoomEvent]:
-        """Up to ``limit`` things that happened after ``seq``, oldest first, messages among them as they are now."""
-        # What has happened by now and no more: each statement sees what was committed before it, and of two things that
-        # happen in between the second might be seen without the first.
+        """Return up to ``limit`` events and messages after ``seq``, oldest first, messages in their current state."""
+        # The upper bound excludes later events: each statement sees what was committed before it, so of two concurrent
+        # events the second might be seen without the first.
         last_seq = (await self._connection.execute(select(rooms.c.last_seq).where(rooms.c.id == room))).scalar() or 0
         happened = await self._connection.execute(
             select(room_events)

@@ -1,7 +1,8 @@
-"""Whether anything has changed in a room: a short look by which a longer one may be spared.
+"""Versions of rooms: a cheap query that may spare a larger one.
 
-Whatever becomes of a room's messages takes a number of the room (``last_seq``, or ``first_seq`` for history that is brought
-in later), in the same transaction; so as long as the room's row is the same, all that is shown of it is.
+Every change of a room's messages takes a sequence number of the room (``last_seq``, or ``first_seq`` for older history
+that is inserted later) in the same transaction. As long as the room's row is the same, so is everything that is shown
+of the room.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedCo
 
 class RoomVersions(Protocol):
     async def of(self, id_or_slug: str) -> object:
-        """What is equal as long as the room and its messages are the same."""
+        """Return a value that stays equal as long as the room and its messages are unchanged."""
 
 
 POSTGRES: Final = "SELECT (SELECT room::text FROM rooms AS room WHERE room.id = $1 OR room.slug = $1 LIMIT 1)"

@@ -1,4 +1,4 @@
-"""Rooms, and what their Matrix rooms were last known to be."""
+"""City rooms, and the last known state of their Matrix rooms."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ ORDERS: dict[str, tuple[ColumnElement[Any], ...]] = {
 }
 
 _EPOCH_MS: Final = 1_767_225_600_000
-"""2026-01-01."""
+"""2026-01-01 in milliseconds since 1970."""
 _HALF_LIFE_MS: Final = 7 * 24 * 3_600_000
-"""A message counts half as much for how popular a room is as one of a week later."""
+"""A message adds half as much popularity to its room as a message one week later."""
 
 _IS_PUBLIC: Final = rooms.c.agent.is_(None)
 
@@ -47,7 +47,7 @@ class RoomRepository:
         self._connection = connection
 
     async def add(self, room: Room, *, created_by: str | None) -> bool:
-        """False when there is a room with this id or slug already."""
+        """Insert a room; return False if its id or slug is taken."""
         added = await self._connection.execute(
             insert(self._connection, rooms)
             .values(
@@ -72,19 +72,19 @@ class RoomRepository:
         return added.rowcount == 1
 
     async def all(self) -> list[Room]:
-        """The city's public rooms."""
+        """Return the city's public rooms."""
         return await self._some(_IS_PUBLIC)
 
     async def direct_chats(
         self, *, waiting: bool, but: Collection[RoomId] = (), limit: int | None = None
     ) -> list[Room]:
-        """The chats of agents with somebody on Matrix, which nobody else sees: those to see after, or those that go on."""
+        """Return direct chats: pending ones if ``waiting``, else linked ones."""
         status = MatrixStatus.PENDING if waiting else MatrixStatus.LINKED
         chats = ~_IS_PUBLIC & ~rooms.c.archived & (rooms.c.matrix_status == status)
         return await self._some(chats & rooms.c.id.not_in(but), limit=limit)
 
     async def waiting_chats(self, inviter: UserId) -> int:
-        """To how many chats agents were invited by somebody, and have not come yet."""
+        """Return how many direct chats with an invitation by this user are still pending."""
         found = await self._connection.execute(
             select(func.count())
             .select_from(rooms)
@@ -95,20 +95,24 @@ class RoomRepository:
         return int(found.scalar_one())
 
     async def doubt_chat(self, chat: RoomId, *, in_company: bool | None = None) -> None:
-        """Something happened there that somebody has to see after; None leaves it open whether others are there."""
+        """Mark a direct chat as pending, to be checked by the reconciler.
+
+        Args:
+            in_company: whether the chat has other members too; None leaves it unchanged.
+        """
         company = {} if in_company is None else {"in_company": in_company}
         await self._set(chat, matrix_status=MatrixStatus.PENDING, archived=False, **company)
 
     async def keep_chat(self, chat: RoomId, *, in_company: bool) -> None:
-        """The agent is there, with one person or with several."""
+        """Mark a direct chat as linked: the agent has joined."""
         await self._set(chat, matrix_status=MatrixStatus.LINKED, matrix_error=None, in_company=in_company)
 
     async def close_chat(self, chat: RoomId) -> None:
-        """The agent is there no longer."""
+        """Archive a direct chat that the agent has left."""
         await self._set(chat, archived=True)
 
     async def give_way(self, matrix_room: MatrixRoomId) -> None:
-        """A direct chat that was in this Matrix room is over: it becomes, or became, a public room's."""
+        """End the direct chat in this Matrix room, because the Matrix room belongs to a public room."""
         await self._connection.execute(
             update(rooms)
             .where(rooms.c.matrix_room_id == matrix_room, ~_IS_PUBLIC)
@@ -129,8 +133,14 @@ class RoomRepository:
         is_admin: bool = False,
         ids: Collection[str] = (),
     ) -> list[Room]:
-        """The city's rooms that are not archived, in one of ORDERS: those that are for everybody, and those that these users
-        were in or are invited to; for an admin all. With ``ids`` (or slugs) only those."""
+        """Return a page of the public rooms that are not archived.
+
+        Args:
+            sort: a key of ORDERS.
+            users: user ids of the reader, who also gets the unlisted rooms of these users' membership periods.
+            is_admin: whether the reader gets all rooms.
+            ids: only rooms with these ids or slugs; empty for all.
+        """
         statement = select(rooms).where(~rooms.c.archived, _IS_PUBLIC)
         if ids:
             statement = statement.where(or_(rooms.c.id.in_(ids), rooms.c.slug.in_(ids)))
@@ -140,31 +150,31 @@ class RoomRepository:
         return [_room(row) for row in rows]
 
     async def some(self, ids: Collection[RoomId]) -> list[Room]:
-        """The rooms with these ids, direct chats not among them."""
+        """Return the rooms with these ids, without direct chats."""
         return await self._some(and_(rooms.c.id.in_(ids), rooms.c.agent.is_(None))) if ids else []
 
     async def unlisted(self) -> dict[RoomId, str]:
-        """The city's rooms of which not everybody may know, with their slugs."""
+        """Return the public rooms that are not listed for all readers, with their slugs."""
         rows = await self._connection.execute(select(rooms.c.id, rooms.c.slug).where(_IS_PUBLIC, ~room_is_listed()))
         return {RoomId(row.id): row.slug for row in rows}
 
     async def get(self, room: RoomId) -> Room | None:
-        """A public room or a direct chat."""
+        """Return a public room or a direct chat."""
         row = (await self._connection.execute(select(rooms).where(rooms.c.id == room))).first()
         return _room(row) if row else None
 
     async def find(self, id_or_slug: str) -> Room | None:
-        """A public room."""
+        """Return a public room."""
         row = (await self._connection.execute(_with_name(id_or_slug))).first()
         return _room(row) if row else None
 
     async def hold(self, id_or_slug: str) -> Room | None:
-        """Find a public room; whoever else wants to write to it waits until this transaction ends."""
+        """Return a public room and lock it against writes by others until this transaction ends."""
         row = (await self._connection.execute(_with_name(id_or_slug).with_for_update(key_share=True))).first()
         return _room(row) if row else None
 
     async def hold_any(self, room: RoomId) -> Room | None:
-        """The same with a public room or a direct chat."""
+        """Do the same with a public room or a direct chat."""
         held = select(rooms).where(rooms.c.id == room).with_for_update(key_share=True)
         row = (await self._connection.execute(held)).first()
         return _room(row) if row else None
@@ -174,7 +184,7 @@ class RoomRepository:
         return _room(row) if row else None
 
     async def by_former_id(self, matrix_room: MatrixRoomId) -> Room | None:
-        """The room that had this Matrix room before its Matrix room was replaced."""
+        """Return the room that had this Matrix room before an upgrade."""
         of_former = select(former_matrix_rooms.c.room_id).where(former_matrix_rooms.c.matrix_room_id == matrix_room)
         row = (await self._connection.execute(select(rooms).where(rooms.c.id.in_(of_former)))).first()
         return _room(row) if row else None
@@ -184,7 +194,7 @@ class RoomRepository:
         return [(MatrixRoomId(row.matrix_room_id), RoomId(row.room_id)) for row in found]
 
     async def next_seq(self, room: RoomId, *, now_ms: int) -> int:
-        """Take the room's next number, for a message; holds back whoever else wants one until this transaction ends."""
+        """Take the room's next sequence number for a message. Other transactions wait for theirs until this one ends."""
         seq = await self._connection.execute(
             update(rooms)
             .where(rooms.c.id == room)
@@ -192,7 +202,7 @@ class RoomRepository:
                 last_seq=rooms.c.last_seq + 1,
                 message_count=rooms.c.message_count + 1,
                 popularity=rooms.c.popularity + _weight(now_ms),
-                # Of what comes in late, or from a server whose clock is behind, the time may be an earlier one.
+                # Messages that arrive late, or from a server whose clock is slow, may have an earlier time.
                 last_event_ms=case((rooms.c.last_event_ms > now_ms, rooms.c.last_event_ms), else_=now_ms),
             )
             .returning(rooms.c.last_seq)
@@ -200,7 +210,10 @@ class RoomRepository:
         return int(seq.scalar_one())
 
     async def next_seqs(self, room: RoomId, count: int) -> tuple[range, HistoryVisibility]:
-        """Take several numbers, for what is no message, and how it may be read; holds back whoever else wants one, too."""
+        """Take several sequence numbers for events other than messages; return them with the history visibility.
+
+        Other transactions wait for theirs until this one ends.
+        """
         seq = await self._connection.execute(
             update(rooms)
             .where(rooms.c.id == room)
@@ -211,11 +224,13 @@ class RoomRepository:
         return range(last - count + 1, last + 1), HistoryVisibility(visibility)
 
     async def renumber(self, room: RoomId, first: int, *, by: int) -> None:
-        """Raise all numbers of the room's history from ``first`` on; they must get beyond all that were given."""
+        """Raise all sequence numbers of the room from ``first`` on by ``by``; the new ones must exceed all numbers in
+        use.
+        """
         await raise_numbers(self._connection, room, first, by=by)
 
     async def earlier_seq(self, room: RoomId) -> int:
-        """Take a number before all others: for history that comes in later than what followed it."""
+        """Take a sequence number below all others, for older history that is inserted later."""
         seq = await self._connection.execute(
             update(rooms)
             .where(rooms.c.id == room)
@@ -225,12 +240,12 @@ class RoomRepository:
         return int(seq.scalar_one())
 
     async def change(self, room: Room) -> None:
-        """Have a room called, described and archived like this."""
+        """Store name, description and archived state of a room."""
         await self._set(room.id, name=room.name, description=room.description, archived=room.archived)
         await registry_changed(self._connection)
 
     async def has_on_matrix(self, room: RoomId, *, name: str | None = None, topic: str | None = None) -> None:
-        """The Matrix room is called or described like this, whatever the city's is."""
+        """Store name or topic of the Matrix room, which may differ from the city room's."""
         values = {"told_name": name} if name is not None else {}
         await self._set(room, **values | ({"told_topic": topic} if topic is not None else {}))
 
@@ -242,7 +257,9 @@ class RoomRepository:
         join_rule: str | None = None,
         history_visibility: HistoryVisibility | None = None,
     ) -> None:
-        """How the Matrix room is governed. Of a room that was closed there the power levels are those from before."""
+        """Store the state of the Matrix room that sets permissions. In a read-only room, the power levels are those
+        from before.
+        """
         values: dict[str, Any] = {"power_levels": power_levels} if power_levels is not None else {}
         if join_rule is not None:
             values["join_rule"] = join_rule
@@ -250,18 +267,18 @@ class RoomRepository:
             values |= _visibility(history_visibility)
         await self._set(room, **values)
         if join_rule is not None or history_visibility is not None:
-            # Whether everybody may know of the room, and so of who lives there.
+            # This changes who may know of the room, and therefore of its agents.
             await registry_changed(self._connection)
 
     async def is_visibility_known(self, room: RoomId) -> bool:
-        """Whether the history visibility is what the homeserver said, not what was assumed."""
+        """Return whether the history visibility was read from the homeserver, and not assumed."""
         return bool(await self._connection.scalar(select(rooms.c.visibility_known).where(rooms.c.id == room)))
 
     async def first_visibility(self, room: RoomId, visibility: HistoryVisibility, *, since_ms: int | None) -> None:
-        """Take what was stored before the history visibility was for what it was on Matrix.
+        """Set the visibility of events that were stored before the history visibility was known.
 
-        ``since_ms`` is when it was last set there. What was said before that keeps what was assumed of it; where it was assumed
-        to be for members and is for everybody, it is for everybody from then on.
+        Args:
+            since_ms: when the history visibility was last set on Matrix; older events keep the assumed visibility.
         """
         for table, at in ((messages, "created_at_ms"), (room_events, "at_ms"), (feed, "created_at_ms")):
             await self._connection.execute(
@@ -271,11 +288,13 @@ class RoomRepository:
             )
 
     async def has_private(self, room: RoomId) -> None:
-        """Something of what was said there is not for everybody."""
+        """Note that the room has events that are not world-readable."""
         await self._set(room, was_private=True)
 
     async def encrypted(self, room: RoomId, *, is_on: bool = True) -> None:
-        """Whether encryption is on. Nobody can turn it off, but whoever turned it on may turn out not to have been allowed to."""
+        """Store whether the room is encrypted. Encryption cannot be turned off, but its event may later turn out to be
+        unauthorised.
+        """
         await self._set(room, encrypted=is_on)
 
     async def link(
@@ -284,7 +303,7 @@ class RoomRepository:
         matrix_room: MatrixRoomId,
         visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE,
     ) -> None:
-        """``matrix_room`` is this room's other side from now on; it is not in order yet."""
+        """Link the room with ``matrix_room``; it is pending until the reconciler has checked it."""
         await self._link(room, matrix_room, told_archived=False, **_visibility(visibility))
 
     async def move(
@@ -295,9 +314,10 @@ class RoomRepository:
         former: MatrixRoomId,
         visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE,
     ) -> None:
-        """``former`` was replaced on Matrix by ``matrix_room``, which is closed if that was.
+        """Link the room with ``matrix_room``, which replaced ``former`` by an upgrade and is read-only if ``former``
+        was.
 
-        The room is pending until those who belong there have come along.
+        The room is pending until its members have joined the new Matrix room.
         """
         await self._connection.execute(
             insert(self._connection, former_matrix_rooms)
@@ -344,11 +364,11 @@ class RoomRepository:
 
 
 def _weight(at_ms: int) -> float:
-    """What a message adds to its room's popularity.
+    """Return the popularity that a message adds to its room.
 
-    Instead of letting what was said lose weight as time goes by, which would change every room at every moment, what is
-    said later weighs more ("forward decay", Cormode et al. 2009): the order of the rooms is the same. After
-    1,000 half-lives, in 2045, the numbers would grow beyond what a column holds, and grow no more.
+    Reducing the weight of old messages would change every room at every moment. Instead later messages weigh more
+    ("forward decay", Cormode et al. 2009): the order of the rooms is the same. After 1,000 half-lives, in 2045, the
+    numbers would exceed the range of the column, and grow no more.
     """
     return float(2.0 ** min(max(0.0, (at_ms - _EPOCH_MS) / _HALF_LIFE_MS), 1000.0))
 
@@ -358,7 +378,9 @@ def _with_name(id_or_slug: str) -> Select[Any]:
 
 
 def _visibility(visibility: HistoryVisibility, *, is_new: bool = False) -> dict[str, Any]:
-    """Who may read the room from now on, and, of what was said there at any time, whether all of it is of one sort."""
+    """Return the columns for a history visibility: the current one, and whether all messages of all times have the
+    same.
+    """
     is_public = visibility is HistoryVisibility.WORLD_READABLE
     values: dict[str, Any] = {"history_visibility": visibility, "visibility_known": True}
     if is_new:
@@ -367,7 +389,7 @@ def _visibility(visibility: HistoryVisibility, *, is_new: bool = False) -> dict[
 
 
 def _was_in(users: Collection[UserId]) -> list[ColumnElement[bool]]:
-    """Whether these users are, were, or are invited in a row of ``rooms``."""
+    """Return the condition that one of these users has a membership period in a row of ``rooms``."""
     if not users:
         return []
     table = membership_periods.c

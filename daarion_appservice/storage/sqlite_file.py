@@ -14,17 +14,18 @@ from ..private_file import OWNER_ONLY
 
 _OTHERS: Final = stat.S_IRWXO
 _COMPANIONS: Final = ("-wal", "-shm")
-"""Files that SQLite makes beside the database in WAL mode, with the mode that the database has then."""
+"""Files that SQLite creates beside the database in WAL mode, with the mode of the database."""
 
 
 def make_private(file: Path) -> None:
-    """Create the file with mode 600, or take all permissions of other users off an existing one and its companions.
+    """Create the file with mode 600, or remove all permissions of other users from an existing one and its companions.
 
-    The group keeps its permissions: a backup job may depend on them. What cannot be changed is left to SQLite, whose error
-    says more.
+    The group keeps its permissions: a backup job may depend on them. Failures are ignored, as SQLite then reports a
+    better error.
     """
-    # One that is there must not be opened here: closing it would end all locks that SQLite has on it in this process (POSIX), and
-    # the next process that closes its own connection would remove the write-ahead log while this one writes to it.
+    # An existing file must not be opened here: closing it would drop all locks that SQLite has on it in this process
+    # (POSIX), and the next process that closes its own connection would remove the write-ahead log while this one
+    # writes to it.
     with suppress(OSError):
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, OWNER_ONLY))
     for each in (file, *(file.with_name(file.name + end) for end in _COMPANIONS)):
@@ -37,8 +38,8 @@ def make_private(file: Path) -> None:
 class ServiceLock:
     """An advisory lock (flock) beside the file, held by the one service that uses it; it ends with the process.
 
-    Two services on one file would each keep presence and streams in memory, and both would speak with the homeserver.
-    Commands do not take it.
+    Two services on one file would each have their own presence and streams in memory, and both would talk to the
+    homeserver. Commands do not take the lock.
     """
 
     def __init__(self, file: Path) -> None:
@@ -46,11 +47,11 @@ class ServiceLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Raises StartError when another process holds the lock."""
+        """Take the lock. Raise StartError if another process holds it."""
         try:
             descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
         except OSError:
-            return  # the directory takes no files: the database itself then says so in words
+            return  # the directory is not writable: the database reports that with a better error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""INSERT … ON CONFLICT, which both databases speak and SQLAlchemy spells once for each."""
+"""INSERT … ON CONFLICT for both databases, which SQLAlchemy implements once per dialect."""
 
 from __future__ import annotations
 

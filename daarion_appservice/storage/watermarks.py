@@ -1,4 +1,4 @@
-"""Up to where histories on Matrix are known to be complete: by a token of ``/sync``, or by an event of a room."""
+"""Watermarks: up to which ``/sync`` token, or event of a room, the history on Matrix is stored completely."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .upsert import insert
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """All that happened in ``rooms`` up to this token of somebody's ``/sync`` is in the inbox, or was."""
+    """All events in ``rooms`` up to this token of a user's ``/sync`` have been in the inbox."""
 
     token: str
     rooms: frozenset[MatrixRoomId]
@@ -41,7 +41,7 @@ class WatermarkRepository:
         await self._connection.execute(delete(watermarks).where(watermarks.c.user_id == user))
 
     async def point(self, room: MatrixRoomId) -> str | None:
-        """The id of the event up to which the history of a room with members on other servers is complete."""
+        """Return the id of the event up to which the history of a room with members on other servers is complete."""
         found = await self._connection.execute(
             select(complete_points.c.event_id).where(complete_points.c.matrix_room_id == room)
         )
