@@ -1,4 +1,4 @@
-"""What of all that happens is told on the city's front page; written in the same transaction as the thing itself."""
+"""The feed: the city's public list of recent events. Entries are written in the transaction of their event."""
 
 from __future__ import annotations
 
@@ -13,17 +13,22 @@ from .ports import NewId
 from .types import Author, AuthorKind, FeedEntry, FeedKind, HistoryVisibility, Message, Room, RoomEvent
 
 _MAX_EXCERPT: Final = 280
-"""Characters of a message that the feed shows."""
+"""Characters of a message that the feed shows at most."""
 
 
 _MESSAGES: Final = frozenset({FeedKind.ROOM_MESSAGE, FeedKind.AGENT_REPLY})
 
 
 def front_page(entries: Sequence[FeedEntry], size: int) -> list[FeedEntry]:
-    """Return ``size`` of these entries for the front page, newest first; ``entries`` are in that order, too.
+    """Return ``size`` of these entries for the front page, newest first.
 
-    Joins of one room without anything else in between are one entry, the newest, with their number as ``count`` in its payload.
-    All places but one go to messages before anything else; the last one goes to the newest entry that is left.
+    Joins of one room without another entry between them are one entry, the newest, with their number as ``count`` in
+    its payload. All entries but the last are messages if there are enough; the last one is the newest entry that
+    remains.
+
+    Args:
+        entries: Entries, newest first.
+        size: The number of entries to return.
     """
     grouped = _with_joins_grouped(entries)
     messages = [entry for entry in grouped if entry.kind in _MESSAGES][: size - 1]
@@ -44,7 +49,7 @@ def _group(entry: FeedEntry) -> object:
 
 
 class FeedWriter:
-    """Makes entries; whoever makes the thing stores them with it."""
+    """Creates feed entries; the caller stores them with their event."""
 
     def __init__(self, new_id: NewId) -> None:
         self._new_id = new_id
@@ -110,12 +115,12 @@ class FeedWriter:
 
 
 def _read_as(message: Message) -> tuple[HistoryVisibility, int]:
-    """Who may read what a message says now: what it said before an edit is not told any more."""
+    """Return who may read the message as it is now. The feed does not show the text before an edit."""
     if message.edit_seq is not None and message.edit_visibility is not HistoryVisibility.WORLD_READABLE:
         return message.edit_visibility, message.edit_seq
     return message.visibility, message.seq
 
 
 def _of_room(room: Room) -> HistoryVisibility:
-    """Who may read the name of a room."""
+    """Return who may read the room's name."""
     return HistoryVisibility.WORLD_READABLE if is_listed(room) else room.history_visibility

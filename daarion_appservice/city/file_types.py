@@ -1,7 +1,7 @@
-"""What a file is, by how it begins: nobody's word is taken for it.
+"""File types by content: a file's first bytes decide what it is, not its declared type.
 
-Pictures, sounds and films that browsers know how to show are told apart here, because they are the only files that a page may
-show. Everything else is a file to save, whatever it is called.
+Images, audio and video that browsers can show are detected, because pages show no other files. Every other file is a
+download, whatever its name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import imagesize
 from ..errors import InvalidInput
 
 HEAD_BYTES: Final = 64 * 1024
-"""How much of a file's beginning tells what it is; a photograph's size stands behind what its camera says of it."""
+"""Bytes of a file that detection reads; the size of a photograph follows its camera metadata."""
 
 UNKNOWN: Final = "application/octet-stream"
 
@@ -32,7 +32,7 @@ _PREFIXES: Final[tuple[tuple[bytes, tuple[str, ...]], ...]] = (
     (b"PK\x03\x04", ("application/zip",)),
 )
 _RIFF: Final = {b"WEBP": ("image/webp",), b"WAVE": ("audio/wav",)}
-# ISO base media: the brand says which of the formats that share it this is.
+# ISO base media: the brand tells which of the formats with this container the file has.
 _BRANDS: Final = {
     b"avif": ("image/avif",),
     b"avis": ("image/avif",),
@@ -78,7 +78,7 @@ SHOWN: Final = frozenset(
         *("video/mp4", "video/quicktime", "video/webm", "video/ogg"),
     }
 )
-"""What a browser may show, rather than save; all of it can be told by how it begins."""
+"""Types that a browser may show instead of saving; all of them can be detected."""
 
 _TOLD_BY_BEGINNING: Final = SHOWN | {"application/pdf", "application/zip"}
 _MEDIA: Final = ("image/", "audio/", "video/")
@@ -86,10 +86,17 @@ _CARRIERS: Final = frozenset({"multipart/form-data", "application/x-www-form-url
 
 
 def kept_as(declared: str, head: bytes) -> str:
-    """The type to keep a file as that somebody sends as ``declared`` and that begins with ``head``.
+    """Return the type under which to store an uploaded file.
 
-    A type that says nothing becomes what the file is. What a browser would execute, and pictures, sounds and films that cannot
-    be told by how they begin, are kept as UNKNOWN: files to save. Raises InvalidInput (415) for a file that is not what it says.
+    A generic declared type is replaced by the detected one. Types that a browser executes, and images, audio and video
+    that cannot be detected, are stored as UNKNOWN, which browsers save.
+
+    Args:
+        declared: The declared ``Content-Type``.
+        head: The first HEAD_BYTES of the file.
+
+    Raises:
+        InvalidInput: The file is not what ``declared`` claims (status 415).
     """
     declared = tidy_type(declared)
     if declared in _CARRIERS:
@@ -108,7 +115,7 @@ def kept_as(declared: str, head: bytes) -> str:
 
 
 def shown_as(declared: str, head: bytes) -> str:
-    """The type to give a file out as: one of SHOWN only when it is that, never one that a browser would execute."""
+    """Return the ``Content-Type`` for a download: one of SHOWN only if the content matches, never an executable type."""
     declared, found = tidy_type(declared), found_in(head)
     if found and found[0] in SHOWN:
         return declared if declared in found else found[0]
@@ -119,7 +126,7 @@ def shown_as(declared: str, head: bytes) -> str:
 
 
 def found_in(head: bytes) -> tuple[str, ...]:
-    """What a file may be that begins like this, the likeliest first; nothing when that is not known."""
+    """Return the types that a file with this start may have, the likeliest first; empty if unknown."""
     for prefix, types in _PREFIXES:
         if head.startswith(prefix):
             return types
@@ -136,14 +143,14 @@ def found_in(head: bytes) -> tuple[str, ...]:
 
 
 def size_of_picture(head: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels, as it is to be seen (photographs say which side is up); None when that cannot be told."""
+    """Return width and height in pixels after the EXIF rotation of photographs; None if they cannot be read."""
     types = found_in(head)
     if not types or not types[0].startswith("image/"):
         return None
     try:
         picture = imagesize.get_info(BytesIO(head), dpi=False, colors=False, channels=False)
     except (ValueError, struct.error, IndexError, TypeError, OverflowError):
-        # Whatever a stranger sends; that it is a picture was told by how it begins, and it goes without a size.
+        # The file may be malformed. Its first bytes identified an image, which is accepted without a size.
         return None
     width, height = int(picture.width), int(picture.height)
     return (width, height) if 0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE else None
@@ -153,7 +160,7 @@ _MAX_SIDE: Final = 1_000_000
 
 
 def tidy_type(text: str) -> str:
-    """``Image/JPG; charset=…`` as ``image/jpeg``; UNKNOWN for what is no type."""
+    """Normalize ``Image/JPG; charset=…`` to ``image/jpeg``; return UNKNOWN for an invalid type."""
     name = text.partition(";")[0].strip().lower()
     name = _SAME.get(name, name)
     kind, slash, subtype = name.partition("/")
@@ -162,7 +169,7 @@ def tidy_type(text: str) -> str:
 
 
 def is_executed(mimetype: str) -> bool:
-    """Whether a browser that opens it may run what is written in it, or take it for a page."""
+    """Whether a browser that opens a file of this type may run scripts in it or show it as a page."""
     return (
         mimetype.endswith(("html", "xml", "javascript", "ecmascript", "/wasm", "/jscript", "/livescript", "/hta"))
         or mimetype.startswith(("multipart/", "message/", "text/xsl", "text/css", "text/cache-manifest"))
@@ -171,7 +178,7 @@ def is_executed(mimetype: str) -> bool:
 
 
 def _alike(declared: str, found: tuple[str, ...]) -> str | None:
-    """What a sound, say, is that has one of the many names that are not known here (``audio/x-m4b``)."""
+    """Return the detected type for a declared alias of audio or video that is not in the table (``audio/x-m4b``)."""
     if declared in _TOLD_BY_BEGINNING or not declared.startswith(_MEDIA):
         return None
     kind = declared.partition("/")[0] + "/"
@@ -179,7 +186,7 @@ def _alike(declared: str, found: tuple[str, ...]) -> str | None:
 
 
 def _is_plainly_else(declared: str, found: tuple[str, ...]) -> bool:
-    """Whether something that can be told calls itself what it is not. Many formats of documents are archives inside."""
+    """Whether the declared type contradicts a detected one. Many document formats are archives inside."""
     return bool(found) and (found[0] in SHOWN or declared.startswith(("text/", *_MEDIA)))
 
 
@@ -190,9 +197,9 @@ def _iso_media(brand: bytes) -> tuple[str, ...]:
 
 
 def _mpeg_audio(head: bytes) -> tuple[str, ...]:
-    """Frames of MPEG audio begin with eleven bits that are set; rates must not be the forbidden ones.
+    """Detect MPEG audio: frames begin with eleven set bits, and their rates must not be the forbidden values.
 
-    Of the layers only II and III: what begins like one of layer I is text in UTF-16.
+    Only layers II and III count: what begins like layer I is text in UTF-16.
     """
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return ()

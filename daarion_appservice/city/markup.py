@@ -1,9 +1,9 @@
-"""The text of messages in its two forms: what people write (Markdown) and what Matrix carries beside it (HTML).
+"""Conversion of messages: Markdown, which citizens and agents write, and HTML, which Matrix events carry.
 
-Markdown  -- rendered -->  HTML for Matrix        HTML from Matrix  -- sanitised -->  HTML that a page may show
+Markdown  -- rendered -->  HTML for Matrix        HTML from Matrix  -- sanitised -->  HTML for a page
 
-All of it happens on the event loop, on texts that anybody may send: each function is linear in the length of the text, and
-what has no bound of its own gets one here. A text beyond the bounds is not refused: it has no HTML, and is shown as plain text.
+The texts come from untrusted users, so each function takes time linear in the length of the text, and every part
+without a bound of its own has one here. A text beyond the bounds is accepted without HTML, and shown as plain text.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from .links import identifiers, links, without_markup
 from .types import UserId
 
 MAX_CONTENT_BYTES: Final = 48_000
-"""How large a text and its HTML may be together as JSON: both stand in one event, which holds 65,536 bytes at most."""
+"""The largest text and HTML together as JSON: both are in one event, which has 65,536 bytes at most."""
 MAX_HTML_BYTES: Final = 65_536
-"""How large HTML from Matrix may be: no event holds more."""
+"""The largest HTML from Matrix: no event holds more."""
 MAX_NESTING: Final = 100
-"""How deep tags may stand in each other (client-server API, "m.room.message msgtypes")."""
+"""The deepest nesting of tags (client-server API, "m.room.message msgtypes")."""
 MAX_FORMATTING: Final = 16
-"""How many tags like ``b`` may be open at once: a parser may have to open all of them anew in every paragraph that follows."""
+"""Open tags like ``b`` at most: an HTML parser may have to reopen all of them in every paragraph that follows."""
 MAX_EVENTS: Final = 20_000
-"""How many parts (beginnings, ends, pieces of text) Markdown may have: 8 kB of it have 2,000 when there is much markup."""
+"""Parser events (starts, ends, pieces of text) of Markdown at most: 8 kB of heavily formatted text have 2,000."""
 MAX_TAGS: Final = 10_000
-"""How many tags HTML may have: a table of 2,000 cells has 5,000."""
+"""Tags of HTML at most: a table of 2,000 cells has 5,000."""
 MAX_MENTIONS: Final = 50
 
 _LANGUAGE: Final = re.compile(r"language-[\w+#./-]{1,64}")
 _ANYTHING: Final = re.compile(r"[^\0]*")
 _QUOTED: Final = str.maketrans({'"': "&quot;", "<": "&lt;"})
-# Client-server API v1.16, "m.room.message msgtypes". Of ``target``, only the value that is of use.
+# Client-server API v1.16, "m.room.message msgtypes". Of ``target``, only ``_blank`` is useful.
 _ATTRIBUTES: Final[Mapping[str, Mapping[str, re.Pattern[str]]]] = {
     "span": {
         "data-mx-bg-color": re.compile("#[0-9A-Fa-f]{6}"),
@@ -66,7 +66,7 @@ _TAGS: Final = frozenset(
 )
 _VOID: Final = frozenset({"br", "hr", "img"})
 _FORMATTING: Final = frozenset({"a", "b", "code", "em", "i", "s", "strong", "u"})
-"""Those of the tags that HTML's parser opens anew when something else has closed them."""
+"""Formatting elements, which an HTML parser reopens after another tag has closed them."""
 _HEADINGS: Final = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 _HOLDS_PARTS_ONLY: Final = frozenset({"table", "thead", "tbody", "tr"})
 _ENDS_A_PARAGRAPH: Final = _HEADINGS | {
@@ -112,7 +112,7 @@ _MENTION: Final = re.compile(
 
 
 class Pill(NamedTuple):
-    """Somebody who is mentioned, as Matrix clients show and link it."""
+    """A mention as Matrix clients show and link it."""
 
     user_id: UserId
     display_name: str
@@ -122,13 +122,19 @@ _NOBODY: Final[Mapping[str, Pill]] = MappingProxyType({})
 
 
 def rendered(body: str, mentions: Mapping[str, Pill] = _NOBODY) -> str | None:
-    """``body``, which somebody in the city wrote as Markdown, as the HTML of a Matrix message.
+    """Render Markdown of a citizen or agent as the HTML of a Matrix message.
 
-    Nothing inside an address, an identifier or a file's name is markup; bare addresses become links.
-    Each ``@name`` of which ``mentions`` has the name (as mention_names gives it) becomes a link to that user.
+    Markup characters inside URLs, identifiers and file names remain text; bare URLs become links.
 
-    None when the plain text says as much: it has no markup (clients show its line breaks), or nothing of it would be seen
-    (``+`` alone is an empty list), or part of it would vanish (``[10:05]: hello`` defines a link), or it goes beyond the bounds.
+    Args:
+        body: Markdown.
+        mentions: The users to link for each ``@name``, by name as `mention_names` returns it.
+
+    Returns:
+        The HTML, or None if the plain text suffices: the body has no markup (clients show its line breaks), its HTML
+            would be
+        invisible (``+`` alone is an empty list) or lose a part (``[10:05]: hello`` defines a link), or it exceeds the
+            bounds.
     """
     markdown = _protected(body)
     if "]:" in markdown and _MARKDOWN.reference_definitions(markdown):
@@ -143,13 +149,14 @@ def rendered(body: str, mentions: Mapping[str, Pill] = _NOBODY) -> str | None:
 
 
 def sanitised(html: str) -> str | None:
-    """``html``, the ``formatted_body`` of a message from Matrix, with only those tags and attributes that the spec permits.
+    """Sanitize the ``formatted_body`` of a message from Matrix to the tags and attributes that the spec permits.
 
-    Text inside other tags stays; ``<mx-reply>``, with which replies used to begin, goes with all in it. The sources of pictures
-    stay ``mxc://`` addresses, which no browser can load: whoever shows the HTML puts others in their place. Links of
-    ``matrix.to`` are links like any other.
+    Text inside other tags remains; ``<mx-reply>``, which contains the fallback of replies, is removed with its content.
+    Image sources remain ``mxc://`` URIs, which no browser can load, until `media.with_image_sources` replaces them.
+    Links to ``matrix.to`` remain ordinary links.
 
-    None when nothing is left to see, or tags are too many or nested too deep, or the whole is larger than an event may be.
+    Returns:
+        The HTML, or None if it shows nothing, has too many or too deeply nested tags, or is larger than an event.
     """
     if len(html) > MAX_HTML_BYTES:
         return None
@@ -161,19 +168,19 @@ def sanitised(html: str) -> str | None:
 
 
 def without_reply_fallback(body: str) -> str:
-    """``body`` without the quotation with which replies used to begin (up to v1.12 of the spec): ``> <@user:server> …``.
+    """Remove the reply fallback (client-server API up to v1.12): ``> <@user:server> …``.
 
-    A quotation that somebody wrote otherwise stays, and so does one after which nothing comes.
+    Other quotations remain, and so does a fallback without text after it.
     """
     fallback = _REPLY_FALLBACK.match(body)
     return body[fallback.end() :] or body if fallback else body
 
 
 def mention_names(body: str) -> list[str]:
-    """The names that follow an ``@`` in ``body``, in lower case and without it: ``daarwizz``, ``alice:example.org``.
+    """Return the names that follow an ``@`` in ``body``: ``daarwizz``, ``alice:example.org``.
 
-    In their order, each once, MAX_MENTIONS of them at most; not those in code, quotations, links or addresses.
-    ``room`` is a name too.
+    The names are in lower case, without ``@``, in their order, each once, and MAX_MENTIONS at most. Names in code,
+    quotations, links and URLs do not count. ``room`` is a name too.
     """
     if "@" not in body:
         return []
@@ -186,7 +193,7 @@ def mention_names(body: str) -> list[str]:
 
 
 def prose(body: str) -> Iterator[str]:
-    """The text of ``body`` that is neither code, nor a link, nor a quotation, in pieces."""
+    """Yield the text of ``body`` outside code, links and quotations, in pieces."""
     closed_to_mentions = 0
     event: Any  # As in _Page.
     for event in islice(_MARKDOWN.events(_protected(body)), MAX_EVENTS):
@@ -200,7 +207,7 @@ def prose(body: str) -> Iterator[str]:
 
 
 def _protected(body: str) -> str:
-    """``body`` as Markdown in which nothing inside an address or identifier is markup."""
+    """Escape Markdown so that nothing inside a URL or identifier is markup."""
     if next(identifiers(body), None) is None:
         return body
     closed: list[tuple[int, int]] = []
@@ -215,7 +222,7 @@ def _protected(body: str) -> str:
 
 
 def _characters(body: str, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Ranges of bytes of ``body`` in UTF-8 as ranges of its characters."""
+    """Convert ranges of bytes of ``body`` in UTF-8 to ranges of its characters."""
     if not ranges or body.isascii():
         return ranges
     raw, places, done, count = body.encode(), {}, 0, 0
@@ -241,7 +248,7 @@ _LINK: Final = '<a href="'
 
 
 class _Page:
-    """HTML from the events of a Markdown parser. What is HTML in Markdown is text here.
+    """HTML from the events of a Markdown parser. HTML inside Markdown becomes text.
 
     pyromark's types for its events are too deep for mypy to narrow: hence Any.
     """
@@ -252,9 +259,9 @@ class _Page:
         self._mentions = mentions
         self._parts: list[str] = []
         self._ends: list[str] = []
-        """Of what is open."""
+        """The end tags of the open elements."""
         self._blocks = 0
-        """How many blocks there are that stand in no other."""
+        """The number of top-level blocks."""
         self._is_link = False
         self._is_code = False
 
@@ -310,7 +317,7 @@ class _Page:
             for start, end in links(text):
                 self._with_pills(text[done:start])
                 address = _escaped(text[start:end])
-                # Clients make links of addresses in plain text, too: this says no more.
+                # Clients link URLs in plain text too, so such a link does not require HTML.
                 self._parts.append(f'{_LINK}{address}">{address}</a>')
                 done = end
             self._with_pills(text[done:])
@@ -361,9 +368,10 @@ class _Page:
         return "<blockquote>", "</blockquote>"
 
     def _link(self, link: Any, *, otherwise: str) -> tuple[str, str]:
-        """A link, or what was written where its address may be none.
+        """Return start and end tag of a link; ``otherwise`` where its URL is not allowed.
 
-        A picture becomes a link to it, because clients load none from elsewhere; in a link, it becomes its description.
+        An image becomes a link to it, because clients load none from other sites; inside a link, it becomes its
+        description.
         """
         kind, address = link["link_type"], link["dest_url"]
         if kind == "Email":
@@ -385,10 +393,10 @@ def _lines(text: str) -> str:
 
 
 class _Tidy:
-    """HTML in the making, of permitted tags only, every one of them closed in its turn.
+    """Builds HTML of permitted tags only, each of which is closed in order.
 
-    HTML's own rules for what is left open or stands in the wrong place make a parser work as long as the square of its input,
-    and its output a hundred times as long (each ``<p>`` opens anew what the last one left open). Here, such things are closed.
+    HTML's rules for unclosed and misplaced tags make a parser's work quadratic in its input, and its output a hundred
+    times as long (each ``<p>`` reopens what the last one left open). This class closes such tags instead.
     """
 
     def __init__(self) -> None:
@@ -423,7 +431,7 @@ class _Tidy:
             self._formatting += tag in _FORMATTING
 
     def end(self, tag: str) -> None:
-        """Close ``tag`` and all that is open in it, if it is open."""
+        """Close ``tag``, if it is open, and every tag that is open inside it."""
         if tag in self._open:
             while self._close() != tag:
                 pass
@@ -434,7 +442,7 @@ class _Tidy:
         return "".join(self.parts)
 
     def _make_room(self, parents: frozenset[str]) -> bool:
-        """Close all that is open in the last of ``parents``; False when none of them is open."""
+        """Close every tag inside the innermost of ``parents``; return False if none of them is open."""
         if parents.isdisjoint(self._open):
             return False
         while self._open[-1] not in parents:
@@ -449,7 +457,7 @@ class _Tidy:
 
 
 def _tidied(html: str) -> str | None:
-    """``html`` as _Tidy makes it; None when tags are nested too deep, or too many."""
+    """Return ``html`` as `_Tidy` builds it; None if tags are too deeply nested or too many."""
     tidy = _Tidy()
     done = 0
     for number, markup in enumerate(_MARKUP.finditer(html)):
@@ -469,7 +477,7 @@ def _tidied(html: str) -> str | None:
 
 
 def _permitted(tag: str, attributes: str) -> str:
-    """Those of ``attributes`` that ``tag`` may have."""
+    """Return those of ``attributes`` that the spec permits for ``tag``."""
     found: dict[str, str] = {}
     for name, double, single, bare in _ATTRIBUTE.findall(attributes):
         found.setdefault(name.lower(), (double or single or bare).strip())
@@ -482,7 +490,7 @@ def _permitted(tag: str, attributes: str) -> str:
     )
 
 
-# What comes out of _tidied is text with the right tags already; that no browser sees anything else in it is nh3's word.
+# `_tidied` returns only permitted tags; nh3 guarantees that no browser parses the result differently.
 _CLEANER: Final = nh3.Cleaner(
     tags=_TAGS,
     attributes={tag: frozenset(permitted) for tag, permitted in _ATTRIBUTES.items()},

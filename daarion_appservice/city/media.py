@@ -1,4 +1,4 @@
-"""Pictures, sounds, films and other files: how they are called, and what the city does with each kind."""
+"""Media: names, ``mxc://`` URIs and thumbnails of images, audio, video and other files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .types import Media
 
 MAX_FILENAME_CHARS: Final = 255
 MAX_INLINE: Final = 50
-"""Pictures within one message's HTML that are fetched; more than that nobody means."""
+"""Images in one message's HTML that the city fetches at most."""
 
-# Spec, "Server Name" and "Matrix Content (mxc://) URIs": others could lead astray in a path.
+# Matrix spec, "Server Name" and "Matrix Content (mxc://) URIs": other characters could change the path of a URL.
 _MXC: Final = re.compile(
     r"mxc://((?:\[[0-9A-Fa-f:.]{2,45}\]|(?=[A-Za-z0-9.-]*[A-Za-z0-9])[A-Za-z0-9.-]{1,230})(?::[0-9]{1,5})?)/([A-Za-z0-9_-]{1,255})"
 )
@@ -28,7 +28,7 @@ Method = Literal["crop", "scale"]
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A smaller picture of a picture: at most so large (scale), or of just these proportions (crop)."""
+    """A thumbnail: at most this size (scale), or exactly these proportions (crop)."""
 
     width: int
     height: int
@@ -42,23 +42,24 @@ _SIZES: Final = (
     Thumbnail(640, 480, "scale"),
     Thumbnail(800, 600, "scale"),
 )
-"""Those that Synapse makes of every picture by itself: another size would be one of these anyway, and be kept once more."""
+"""The sizes that Synapse makes of every image by default: for another size it would return one of these, stored twice.
+"""
 
 USUAL: Final = _SIZES[4]
-"""What a message's picture is shown as."""
+"""The thumbnail of an image in a message."""
 
 THUMBNAILED: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
-"""What homeservers make thumbnails of."""
+"""Types of which homeservers make thumbnails."""
 
 
 def snapped(width: int, height: int, method: Method) -> Thumbnail:
-    """The smallest thumbnail that there is for somebody who wants one of this size."""
+    """Return the smallest existing thumbnail for a requested size."""
     sizes = [size for size in _SIZES if size.method == method]
     return next((size for size in sizes if size.width >= width and size.height >= height), sizes[-1])
 
 
 def mxc_of(server: str, media_id: str) -> str | None:
-    """The address of a file; None when there can be none of that name."""
+    """Return the ``mxc://`` URI of a file; None if the server name or media id is not valid."""
     mxc = f"mxc://{server}/{media_id}"
     return mxc if is_mxc(mxc) else None
 
@@ -68,19 +69,24 @@ def is_mxc(address: str) -> bool:
 
 
 def parts_of(mxc: str) -> tuple[str, str] | None:
-    """Server name and media id; None for what is no address."""
+    """Return server name and media id of an ``mxc://`` URI; None if it is not valid."""
     found = _MXC.fullmatch(mxc)
     return (found[1], found[2]) if found else None
 
 
 def addresses_in(media: Media | None, formatted_body: str | None) -> list[str]:
-    """All files that are seen by whoever sees a message with these, each once."""
+    """Return the ``mxc://`` URIs of all files that a message with this content shows, each once; no private ones."""
     own = [media.mxc, media.thumbnail_mxc] if media and not media.is_private else []
     return list(dict.fromkeys(mxc for mxc in [*own, *_inline(formatted_body)] if mxc and is_mxc(mxc)))
 
 
 def with_image_sources(html: str, source: Callable[[str], str]) -> str:
-    """HTML as ``markup`` leaves it, with other addresses of its pictures."""
+    """Return HTML from `markup` with other URLs of its images.
+
+    Args:
+        html: Sanitized HTML.
+        source: Maps an image's ``mxc://`` URI to its new URL.
+    """
     if "mxc://" not in html:
         return html
     return _IMAGE_SOURCE.sub(lambda found: f'{found[1]}{escape(source(found[2]))}"', html)
@@ -93,13 +99,13 @@ def _inline(html: str | None) -> list[str]:
 
 
 def msgtype_of(mimetype: str) -> str:
-    """What a message with such a file is on Matrix."""
+    """Return the ``msgtype`` of a message with a file of this type."""
     kind = mimetype.partition("/")[0]
     return f"m.{kind}" if kind in {"image", "audio", "video"} else "m.file"
 
 
 def tidy_filename(name: str | None, mimetype: str) -> str:
-    """A name to save a file under: no path, nothing invisible that makes it look like another one."""
+    """Return a safe file name: without a path, and without invisible characters that disguise its extension."""
     last = re.split(r"[/\\]", name or "")[-1]
     kept = "".join(each for each in last if unicodedata.category(each) not in _UNSEEN)
     kept = without_turning(kept).replace("\ufeff", "")
@@ -115,9 +121,9 @@ def tidy_filename(name: str | None, mimetype: str) -> str:
 
 _MAX_ENDING: Final = 16
 _UNSEEN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Controls, halves of characters, and what breaks a line."""
+"""Controls, surrogates and line separators."""
 
 
 def is_allowed(mimetype: str, allowed: Iterable[str]) -> bool:
-    """``allowed`` holds types, ``image/*`` and ``*/*``."""
+    """Whether a type matches one of ``allowed``: types, ``image/*`` and ``*/*``."""
     return not {mimetype, mimetype.partition("/")[0] + "/*", "*/*"}.isdisjoint(allowed)

@@ -1,8 +1,9 @@
-"""Who joins and leaves, written down: as members, and as part of the room's history.
+"""Member log: records joins, leaves and profile changes as members and as events of the room's history.
 
-Whoever finds out first writes it down (a citizen joined in the city, we joined a ghost, an event came, the whole list was
-asked for); the others find it written, and it stands in the history once. What the city said of a ghost and Matrix was not
-told yet (a move that waits in the outbox) outweighs what Matrix says of it meanwhile, unless somebody there puts it out.
+The first source of a change records it (a citizen joins in the city, the outbox joins a ghost, a transaction delivers
+an event, the reconciler reads the member list); later sources find it recorded, so the history has it once. A join or
+leave of a ghost that waits in the outbox has precedence over what Matrix reports meanwhile, unless a moderator removes
+the ghost.
 """
 
 from __future__ import annotations
@@ -20,33 +21,33 @@ from .types import Author, AuthorKind, Member, OutboxKind, Removal, RoomEvent, R
 
 
 class MemberLog:
-    """All calls are part of the caller's transaction, and return what to publish once that is committed."""
+    """Records memberships inside the caller's transaction. Methods return the events to publish after the commit."""
 
     def __init__(self, identities: Identities, now_ms: NowMs, new_id: NewId) -> None:
         self._identities = identities
         self._now_ms = now_ms
         self._feed = FeedWriter(new_id)
 
-    # --- as the city says ---------------------------------------------------------------------------------
+    # --- changes made in the city -----------------------------------------------------------------------------
 
     def member(self, room: RoomId, who: Author) -> Member:
-        """Somebody of the city, as a member that a room would have."""
+        """Return a citizen or agent as a member of a room."""
         return Member(room, self._identities.author(who), who.display_name, who.avatar_url)
 
     async def enter(self, tx: CityTransaction, member: Member) -> list[CityEvent]:
-        """They are in the room from now on, whatever Matrix says until it was told."""
+        """Record a join made in the city. It holds against reports from Matrix until the outbox has sent it."""
         await tx.rooms.hold(member.room_id)
         return await self._come(tx, member.room_id, [member])
 
     async def quit(self, tx: CityTransaction, member: Member) -> list[CityEvent]:
-        """They are not in the room from now on, whatever Matrix says until it was told."""
+        """Record a leave made in the city. It holds against reports from Matrix until the outbox has sent it."""
         await tx.rooms.hold(member.room_id)
         return await self._go(tx, member.room_id, [member.user_id])
 
-    # --- as Matrix says -----------------------------------------------------------------------------------
+    # --- changes reported by Matrix ---------------------------------------------------------------------------
 
     async def join(self, tx: CityTransaction, room: RoomId, members: list[Member]) -> list[CityEvent]:
-        """They are in the room, and are called like this there."""
+        """Record that Matrix users joined a room, or changed their display name or avatar there."""
         await tx.rooms.hold(room)
         moving = await self._moving(tx, room, [member.user_id for member in members])
         return await self._come(
@@ -54,13 +55,13 @@ class MemberLog:
         )
 
     async def leave(self, tx: CityTransaction, room: RoomId, users: list[UserId]) -> list[CityEvent]:
-        """They are not in the room."""
+        """Record that users left a room."""
         await tx.rooms.hold(room)
         moving = await self._moving(tx, room, users)
         return await self._go(tx, room, [user for user in users if moving.get(user) is not OutboxKind.JOIN])
 
     async def invited(self, tx: CityTransaction, room: RoomId, user: UserId) -> list[CityEvent]:
-        """Somebody invited them; who was in the room is not any more."""
+        """Record an invitation, which ends the user's previous membership."""
         happened = await self.leave(tx, room, [user])
         seqs, _ = await tx.rooms.next_seqs(room, 0)
         await tx.membership_periods.invited(room, user, seqs.stop)
@@ -69,20 +70,28 @@ class MemberLog:
     async def removed(
         self, tx: CityTransaction, room: RoomId, user: UserId, removal: Removal | None = None
     ) -> list[CityEvent]:
-        """Record that a moderator removed a user (``removal``), or Matrix refused the join, and drop their pending joins."""
+        """Record that a moderator removed a user (``removal``), or Matrix refused the join, and drop the pending joins."""
         await tx.rooms.hold(room)
         await tx.outbox.drop_moves(room, user)
         return await self._go(tx, room, [user], removal)
 
     async def author(self, tx: CityTransaction, room: RoomId, user: UserId) -> Author | None:
-        """A user as the room's members know them, by their id if they are no member; None for the city's own staff."""
+        """Return the author that a user is in a room, named by id for a non-member; None for a service user."""
         known = await tx.members.some(room, [user])
         return self._author(known[0] if known else Member(room, user))
 
     async def take_over(
         self, tx: CityTransaction, room: RoomId, members: list[Member], *, moving: Collection[UserId] = ()
     ) -> list[CityEvent]:
-        """Exactly these are in the room; ``moving`` are those of whom Matrix was not told all when it was asked."""
+        """Replace the room's members with a list from Matrix.
+
+        Args:
+            tx: The caller's transaction.
+            room: The room.
+            members: All joined members on Matrix.
+            moving: Users whose joins or leaves were pending when the list was requested; their membership does not
+                change.
+        """
         await tx.rooms.hold(room)
         unsure = {*moving, *await tx.outbox.moving(room)}
         before = await tx.members.of_room(room)
@@ -144,10 +153,10 @@ class MemberLog:
         else:
             await tx.membership_periods.ended(room, [member.user_id for member, _ in who], seqs[-1])
         if kind is RoomEventKind.JOIN:
-            # Agents live where the registry says; that is no news.
+            # The registry defines where agents are members: their joins are not in the feed.
             people = [event for event in events if event.who and event.who.kind is not AuthorKind.AGENT]
             await tx.feed.add([self._feed.joined(event) for event in people])
-        # Counted first, and then told with the count.
+        # Memberships are published before the events, so that the member counts include the change.
         changed = [self._changed(member, joined=kind is RoomEventKind.JOIN) for member, _ in who]
         return [*changed, *map(RoomEventStored, events)]
 
@@ -157,7 +166,7 @@ class MemberLog:
         return MembershipChanged(member.room_id, subject, joined)
 
     def _author(self, member: Member) -> Author | None:
-        """None for the city's own staff, and for ghosts that nobody has."""
+        """Return the member as author; None for a service user and for a ghost without a subject."""
         who = self._identities.describe(member.user_id)
         if isinstance(who, ServiceUser) or self._identities.subject(member.user_id) is None:
             return None
@@ -166,7 +175,7 @@ class MemberLog:
 
 
 def _shown(member: Member) -> Member:
-    """As the city shows them: whatever a profile holds, on Matrix or in a token, it is told again with each message."""
+    """Limit a profile from Matrix or a token to what the city shows: clients receive it with each message."""
     name, avatar = member.display_name, member.avatar_url
     return replace(
         member,

@@ -1,7 +1,7 @@
-"""Messages that are edited and deleted, from the city's side and from Matrix.
+"""Edits and deletions of messages, made in the city or on Matrix.
 
-What comes from the city is stored together with its way to Matrix; what comes from Matrix is taken over inside the caller's
-transaction. Either is part of the room's history.
+A change made in the city is stored together with its outbox entry; a change from Matrix is stored in the caller's
+transaction. Both are events of the room's history.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .types import (
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """An edit, apart from what the message says then."""
+    """An edit of a message, without its new content."""
 
     id: str
     at_ms: int
@@ -44,6 +44,8 @@ class Edit:
 
 
 class MessageEdits:
+    """Edits and deletes messages, and applies edits and deletions from Matrix."""
+
     def __init__(
         self,
         store: CityStore,
@@ -64,13 +66,19 @@ class MessageEdits:
         self._feed = FeedWriter(new_id)
 
     async def edit(self, author: Author, room_id: str, message_id: str, body: str) -> Message:
-        """Have one's own message say something else. The same text again changes nothing.
+        """Edit one's own message. An equal text changes nothing.
 
-        Raises NotFound, Forbidden for another's message or somebody who may not speak there, Conflict for a deleted one and in
-        an archived room, InvalidInput for a body that cannot be.
+        Returns:
+            The message after the edit.
+
+        Raises:
+            NotFound: The room or the message does not exist.
+            Forbidden: Another author's message, or the author may not send messages in the room.
+            Conflict: The message is deleted, or the room archived or encrypted.
+            InvalidInput: The body is empty, too large, or not allowed in a Matrix event.
         """
         check_size(body)
-        # Before the transaction: nobody who writes has to wait until it is rendered.
+        # The text is rendered before the transaction, so that other writers do not wait for it.
         worded = await self._formatter.content(body, msgtype="m.text", media=None)
         check_content(worded)
         async with parsed_ahead(await self._texts_to_parse(author, message_id, body)), self._store.transaction() as tx:
@@ -92,7 +100,7 @@ class MessageEdits:
         return _as_it_stands(happened)
 
     async def _texts_to_parse(self, author: Author, message_id: str, body: str) -> list[Callable[[], object]]:
-        """Return calls for `parsed_ahead` that parse the new text and the old one; none for agents, whose edits ask nobody."""
+        """Return calls for `parsed_ahead` that parse the new and the old text; none for agents' edits, which ask no agent."""
         if author.kind is AuthorKind.AGENT:
             return []
         async with self._store.reading() as tx:
@@ -100,14 +108,20 @@ class MessageEdits:
         return prose_ahead(body, before.body if before else "")
 
     async def asked_by_edit(self, tx: CityTransaction, room: Room, before: Message, after: Message) -> list[CityEvent]:
-        """Write down the agents that a message asks only since it was edited; returns what to publish once that is committed."""
+        """Store the pending replies that an edit adds to its message.
+
+        Returns the events to publish after the commit.
+        """
         owed = await self._answers.note_edit(tx, room, before, after)
         return [RepliesPending()] if owed else []
 
     async def delete(self, author: Author, room_id: str, message_id: str, *, may_moderate: bool) -> Message:
-        """Take back one's own message, or anybody's (``may_moderate``); one that is deleted already is fine.
+        """Delete one's own message, or any message as a moderator. A message that is deleted remains as it is.
 
-        Raises NotFound, Forbidden, and Conflict in an archived room.
+        Raises:
+            NotFound: The room or the message does not exist.
+            Forbidden: Another author's message, without ``may_moderate``.
+            Conflict: The room is archived or encrypted.
         """
         async with self._store.transaction() as tx:
             room, message = await find_open(tx, room_id, message_id, author, self._permissions)
@@ -133,9 +147,23 @@ class MessageEdits:
         at_ms: int,
         history: HistoryVisibility | None = None,
     ) -> RoomEventStored | None:
-        """Take over an edit from Matrix; None when it changes nothing, is known, or is not theirs to make.
+        """Apply an edit from Matrix, inside the caller's transaction.
 
-        ``history`` is of an edit that is brought in with its message: who may read it; nothing is told of it.
+        Args:
+            tx: The caller's transaction.
+            message: The message that the edit replaces.
+            content: The content of ``m.new_content``.
+            editor: The sender of the edit.
+            event_id: The edit's event.
+            at_ms: The edit's ``origin_server_ts``.
+            history: The history visibility of an edit that is imported together with its message: such an edit is no
+                event of
+                the room's history.
+
+        Returns:
+            The event to publish after the commit; None if the edit changes nothing, is known, or is not by the
+                message's
+            author.
         """
         if message.deleted or message.author.subject != editor.subject or await tx.revisions.by_event_id(event_id):
             return None
@@ -145,9 +173,9 @@ class MessageEdits:
     async def receive_edit_removal(
         self, tx: CityTransaction, message: Message, revision: Revision, by: Author
     ) -> RoomEventStored | None:
-        """Somebody redacted an edit on Matrix: the newest edit that is left is shown, or the first text.
+        """Apply the redaction of an edit: the message then shows its newest remaining edit, or its first content.
 
-        None when another edit is shown.
+        Returns None if the message showed another edit.
         """
         shown = await tx.revisions.newest(message.id)
         await tx.revisions.drop(revision.id)
@@ -158,7 +186,10 @@ class MessageEdits:
         return await self._show(tx, message, left, happened)
 
     async def receive_deletion(self, tx: CityTransaction, message: Message, by: Author) -> RoomEventStored | None:
-        """Somebody deleted a message on Matrix, where that they may was checked; None when it is deleted already."""
+        """Apply the redaction of a message, whose permission the caller has checked.
+
+        Returns None if the message is deleted.
+        """
         return None if message.deleted else await self._deleted(tx, message, by, self._now_ms())
 
     async def _edited(
@@ -174,7 +205,7 @@ class MessageEdits:
                 visibility=message.visibility,
             )
             await tx.revisions.add(shown)
-        # The newest counts by its time (client-server API, "Event replacements"), in whichever order they come.
+        # The edit with the newest time is valid (client-server API, "Event replacements"), in any order of arrival.
         is_shown = content != message.content and (shown.seq is None or edit.at_ms >= shown.at_ms)
         happened = None
         if is_shown and edit.history is None:
@@ -192,7 +223,7 @@ class MessageEdits:
     async def _show(
         self, tx: CityTransaction, message: Message, revision: Revision, happened: RoomEventStored | None
     ) -> RoomEventStored | None:
-        """Have the message say what this revision says; ``happened`` is what tells of it."""
+        """Set the message to the content of ``revision``, and return ``happened`` with the changed message."""
         content, is_first = revision.content, revision.seq is None
         edited_at_ms = None if is_first and revision.at_ms == message.created_at_ms else revision.at_ms
         message = replace(

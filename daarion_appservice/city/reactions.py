@@ -1,4 +1,4 @@
-"""Signs that people give to messages, from the city's side and from Matrix."""
+"""Reactions to messages, made in the city or on Matrix."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .timestamps import plausible_ms
 from .types import Author, EventId, Message, OutboxKind, Reaction, ReactionId, Room, RoomEventKind
 
 MAX_KEY_CHARS: Final = 64
-"""Of a sign that is given in the city. An emoji may be long: a family with skin colours has eleven characters."""
+"""The longest key of a reaction made in the city. A family emoji with skin colours has eleven characters."""
 MAX_MATRIX_KEY_CHARS: Final = 255
-"""Of a sign that is given on Matrix; as many as are stored."""
+"""The longest key of a reaction made on Matrix: as many characters as the database stores."""
 _MAX_SIGNS: Final = 100
-"""Different signs that one message may have; so many are shown in no client."""
+"""The number of different keys per message at most; no client shows more."""
 
 
 class Reactions:
@@ -36,9 +36,16 @@ class Reactions:
         self._new_id = new_id
 
     async def give(self, author: Author, room_id: str, message_id: str, key: str) -> Message:
-        """Give a message a sign; the same again changes nothing. Returns the message as it stands then.
+        """Add a reaction to a message; an equal reaction changes nothing.
 
-        Raises NotFound, Conflict for a deleted message or an archived room, Forbidden, InvalidInput for what is no sign.
+        Returns:
+            The message with its new reaction counts.
+
+        Raises:
+            NotFound: The room or the message does not exist.
+            Conflict: The message is deleted, or the room archived or encrypted.
+            Forbidden: The author may not react in the room.
+            InvalidInput: The key is not an emoji.
         """
         key = normal_form(key)
         if not is_mxc(key):
@@ -57,7 +64,7 @@ class Reactions:
                 raise Conflict("too_many_reactions", f"a message may have {_MAX_SIGNS} different signs at most")
             reaction = Reaction(ReactionId(self._new_id()), message.id, author, key, self._now_ms())
             if first is not None:
-                # Written as those wrote it who gave it before, so that it is one sign on Matrix, too.
+                # The reaction takes the form of the earlier ones, so that Matrix clients count it as the same key.
                 reaction = replace(reaction, shortcode=first.shortcode, matrix_key=first.matrix_key)
             await tx.reactions.add(reaction)
             message, happened = await self._counted(tx, message, reaction, added=True)
@@ -66,14 +73,19 @@ class Reactions:
         return message
 
     async def take_back(self, author: Author, room_id: str, message_id: str, key: str) -> Message:
-        """Take back a sign; one that was not given is fine. Raises NotFound, and Conflict in an archived room."""
+        """Remove one's reaction; a missing reaction changes nothing.
+
+        Raises:
+            NotFound: The room or the message does not exist.
+            Conflict: The room is archived or encrypted.
+        """
         async with self._store.transaction() as tx:
             room, message = await find_open(tx, room_id, message_id, author, self._permissions)
             reaction = await tx.reactions.given(message.id, author, normal_form(key))
             reading = await self._permissions.reading(tx, room, author)
             if reaction is None:
                 return as_seen(message, room, reading)
-            # Which event it is on Matrix must be known until that is gone, too.
+            # The row with the event id remains until the outbox has redacted the event.
             await tx.reactions.mark_removed(reaction.id)
             message, happened = await self._counted(tx, message, reaction, added=False)
             await tx.outbox.add(OutboxKind.UNREACT, message.id, room.id, txn_id=self._new_id(), reaction=reaction.id)
@@ -91,11 +103,21 @@ class Reactions:
         shortcode: str | None = None,
         given_at_ms: int | None = None,
     ) -> RoomEventStored | None:
-        """Somebody gave a sign on Matrix; None when it is known already, or cannot be one.
+        """Store a reaction made on Matrix, inside the caller's transaction.
 
         Args:
-            given_at_ms: when a reaction of a room's earlier history was given, in milliseconds since 1970; clients are not
-                told of it, so that None is returned.
+            tx: The caller's transaction.
+            message: The message.
+            author: The sender.
+            key: The key as the client sent it.
+            event_id: The reaction's event.
+            shortcode: The name of an image, if the key is an ``mxc://`` URI.
+            given_at_ms: For a reaction of a room's earlier history, its time in milliseconds since 1970; clients get no
+                event
+                of it, and the method returns None.
+
+        Returns:
+            The event to publish after the commit; None if the reaction is known or not valid.
         """
         if message.deleted or await tx.reactions.by_event_id(event_id):
             return None
@@ -123,7 +145,7 @@ class Reactions:
         return happened
 
     async def receive_removal(self, tx: CityTransaction, room: Room, reaction: Reaction) -> RoomEventStored | None:
-        """A sign is gone on Matrix; None when it was taken back already, or was given in another room."""
+        """Apply a redaction. Returns None if the reaction was removed before, or belongs to a message of another room."""
         message = await tx.messages.get(reaction.message_id)
         if message is None or message.room_id != room.id:
             return None
@@ -136,7 +158,10 @@ class Reactions:
     async def _counted(
         self, tx: CityTransaction, message: Message, reaction: Reaction, *, added: bool
     ) -> tuple[Message, RoomEventStored]:
-        """Count anew; returns the message as it stands then, and what to publish once that is committed."""
+        """Update the reaction counts.
+
+        Returns the message with the new counts, and the event to publish after the commit.
+        """
         tallies = await tx.reactions.tallies(message.id)
         await tx.messages.set_reactions(message.id, tallies)
         message = replace(message, reactions=tallies)
@@ -153,11 +178,11 @@ class Reactions:
 
 
 def check_key(key: str) -> None:
-    """Raise InvalidInput unless ``key`` can be given as a sign."""
+    """Raise InvalidInput unless ``key`` can be the key of a reaction."""
     if not key.strip() or len(key) > MAX_KEY_CHARS or not all(map(_may_stand_in_emoji, key)):
         raise InvalidInput("no_emoji", f"react with an emoji, or up to {MAX_KEY_CHARS} characters", status=422)
 
 
 def _may_stand_in_emoji(char: str) -> bool:
-    """Joiners and the tags of flags cannot be printed by themselves, but are part of many an emoji."""
+    """Joiners and the tag characters of flags are not printable, but parts of many emoji."""
     return char.isprintable() or char == "\N{ZERO WIDTH JOINER}" or "\U000e0020" <= char <= "\U000e007f"

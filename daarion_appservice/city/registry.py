@@ -1,4 +1,4 @@
-"""Describing the city's agents and places anew, and removing them: all of a change is stored, or nothing of it."""
+"""Registry editor: applies descriptions of agents and places, and removes them, each in one transaction."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from .types import Agent, AgentSlug
 
 AGENTS: Final = "agents"
 SECTIONS: Final = {PlaceKind.DISTRICT: "districts", PlaceKind.NODE: "nodes", PlaceKind.MICRODAO: "microdaos"}
-"""What the parts of a registry are called."""
+"""Names of the registry's sections of places."""
 
 _MOST_NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A registry, or parts of one: None, or no such kind, says nothing of those."""
+    """A registry or some of its sections.
+
+    None for agents, and a missing kind of places, leaves that section as it is.
+    """
 
     agents: tuple[Agent, ...] | None = None
     places: Mapping[PlaceKind, tuple[Place, ...]] = field(default_factory=dict)
@@ -31,33 +34,43 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What a description makes of one part of the registry: names, in the order of the description."""
+    """What a description changes in one section of the registry: names, in the order of the description."""
 
     added: list[str]
     changed: list[str]
     unchanged: list[str]
     removed: list[str]
-    """Sorted."""
+    """In alphabetical order."""
 
 
 Differences = dict[str, Difference]
-"""By the name of the part."""
+"""The difference of each section, by its name."""
 
 
 class RegistryEditor:
+    """Changes the registry in the database."""
+
     def __init__(self, store: CityStore, now_ms: NowMs) -> None:
         self._store = store
         self._now_ms = now_ms
 
     async def compare(self, described: Description, *, remove_missing: bool = False) -> Differences:
-        """What ``lay_over`` would do. Raises what it would raise."""
+        """Return what `lay_over` would change. Raises the same errors."""
         async with self._store.reading() as tx:
             return (await _plan(tx, described, remove_missing=remove_missing)).differences
 
     async def lay_over(self, described: Description, *, remove_missing: bool = False) -> Differences:
-        """Add and change what is described; with ``remove_missing``, remove what is not, of the parts that are.
+        """Add and change what the description names; rows that are equal are not written.
 
-        What is so already is not written. Raises Conflict when a place would be removed where somebody lives.
+        Args:
+            described: The registry, or some of its sections.
+            remove_missing: Remove agents and places that the described sections do not name.
+
+        Returns:
+            The changes of each section.
+
+        Raises:
+            Conflict: A place would be removed that agents or other places use.
         """
         async with self._store.transaction() as tx:
             plan = await _plan(tx, described, remove_missing=remove_missing)
@@ -70,14 +83,14 @@ class RegistryEditor:
         return plan.differences
 
     async def remove_agent(self, slug: AgentSlug) -> None:
-        """Raises NotFound."""
+        """Remove an agent. Raises NotFound."""
         async with self._store.transaction() as tx:
             if await tx.agents.by_slug(slug) is None:
                 raise NotFound("no_such_agent", f"there is no agent {slug!r}")
             await tx.agents.remove([slug], now_ms=self._now_ms())
 
     async def remove_place(self, kind: PlaceKind, place_id: str) -> None:
-        """Raises NotFound for a place that nobody described, Conflict for one where somebody lives."""
+        """Remove a place. Raises NotFound for a place without a description, and Conflict for one that is in use."""
         async with self._store.transaction() as tx:
             places = await tx.places.all()
             if not any(place.kind is kind and place.id == place_id for place in places):
@@ -92,7 +105,7 @@ T = TypeVar("T", Agent, Place)
 
 @dataclass(frozen=True, slots=True)
 class _Part(Generic[T]):
-    """One part of the registry, as it is and as it is described, by name."""
+    """One section of the registry before the change and as described, by name."""
 
     known: Mapping[str, T]
     described: Mapping[str, T]
@@ -143,7 +156,7 @@ class _Plan:
         }
 
     def check(self) -> None:
-        """Raise Conflict when a place would go where somebody lives."""
+        """Raise Conflict if a place to be removed is in use."""
         agents = self.agents.after.values()
         places = [place for part in self.places.values() for place in part.after.values()]
         for kind, part in self.places.items():
@@ -158,7 +171,7 @@ async def _plan(tx: CityTransaction, described: Description, *, remove_missing: 
             None if described.agents is None else map(_named_agent, described.agents),
             _slug,
             remove_missing=remove_missing,
-            stays={SECOND_ME.slug},  # which no registry describes: it comes with the city
+            stays={SECOND_ME.slug},  # no registry describes it: every city has it
         ),
         {
             kind: _part(
@@ -191,7 +204,7 @@ def _id(place: Place) -> str:
 
 
 def _check_empty(kind: PlaceKind, gone: Iterable[str], agents: Iterable[Agent], places: Iterable[Place]) -> None:
-    """Raise Conflict when somebody lives, or something lies, in a place that is to go."""
+    """Raise Conflict if an agent or place uses a place to be removed."""
     used = _users(kind, agents, places)
     for place in gone:
         if names := used.get(place):
@@ -201,7 +214,7 @@ def _check_empty(kind: PlaceKind, gone: Iterable[str], agents: Iterable[Agent], 
 
 
 def _users(kind: PlaceKind, agents: Iterable[Agent], places: Iterable[Place]) -> Mapping[str, list[str]]:
-    """Who and what is in which place of this kind."""
+    """Return the names of the agents and places that use each place of this kind."""
     used: defaultdict[str, list[str]] = defaultdict(list)
     for agent in agents:
         home = {PlaceKind.NODE: agent.node_id, PlaceKind.MICRODAO: agent.microdao, PlaceKind.DISTRICT: agent.district}
