@@ -1,4 +1,4 @@
-"""That it is the homeserver who calls, and how it is told no (application service API, "Authorization")."""
+"""Authentication of the homeserver's requests, and error responses (application service API, "Authorization")."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from aiohttp import web
 
 
 class HomeserverToken:
-    """The ``hs_token``, compared in constant time."""
+    """Checks the ``hs_token`` of requests, in constant time."""
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
 
     def check(self, request: web.Request) -> None:
-        """Raises an answer that says what is wrong."""
+        """Check the ``Authorization`` header of a request.
+
+        Raises:
+            web.HTTPUnauthorized: the header has no bearer token.
+            web.HTTPForbidden: the token is not the ``hs_token``.
+        """
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise matrix_error(401, "M_MISSING_TOKEN", "The homeserver's token is missing")
@@ -30,7 +35,7 @@ class HomeserverToken:
 
 
 def matrix_error(status: int, errcode: str, error: str) -> web.HTTPException:
-    """An answer as the Matrix specification wants it."""
+    """Return an error response with a standard error body (client-server API, "Standard error response")."""
     kind = next(kind for kind in _HTTP_ERRORS if kind.status_code == status)
     return kind(text=orjson.dumps({"errcode": errcode, "error": error}).decode(), content_type="application/json")
 

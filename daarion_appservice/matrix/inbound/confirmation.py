@@ -1,15 +1,15 @@
-"""Whether the homeserver shows an event of another server to its clients; only then does the event count.
+"""Confirms events of other servers: only an event that the homeserver returns to clients is handled.
 
-Synapse soft-fails an event that was allowed when it was sent and is not allowed now (spec, server-server API, "Soft failure"),
-such as a message from somebody who was banned meanwhile. It is shown to no client, but application services receive it (seen in
-1.163). So before a batch is handled, and outside the database transaction:
+Synapse soft-fails an event that was allowed when it was sent and is not allowed now (server-server API, "Soft
+failure"), such as a message from a user who was banned in the meantime. No client gets it, but application services do
+(seen in 1.163). So before a batch is handled, and outside the database transaction:
 
     sender is of our homeserver                  ─► handled: it was checked against the current state when it was sent
     message, reaction, redaction of another one  ─► GET /rooms/{id}/event/{id}   shown ─► handled   else ─► again, then dropped
     state event of another one                   ─► GET /rooms/{id}/state/…      the current event of that key is handled instead
 
-An event that is not shown holds up nobody: it is looked for again ``_LOOKS_MS`` later, and then dropped. An invitation of an
-agent to a room that is not the city's is not looked for: the agent's attempt to join confirms it.
+An event that is not shown blocks no other: it is requested again after ``_LOOKS_MS``, and then dropped. An invitation
+of an agent to a room that is not the city's needs no confirmation: the agent's attempt to join is one.
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ from .current_state import NotShown, StateKey, is_absent, key_of, may_unsettle, 
 from .state_differences import Known, differences, read_known
 
 _LOOKS_MS: Final = (2_000, 8_000)
-"""How long after each look in vain the next one is; after the last the event is dropped. What Synapse soft-failed stays so;
-this is for a worker that is behind, and for a redaction whose target is still on its way."""
+"""Milliseconds from each failed request for an event to the next; after the last one the event is dropped. A soft
+failure is final: the retries are for a Synapse worker that is behind, and for a redaction that arrives before its
+target."""
 _FIRST_PAUSE_MS: Final = 2_000
 _LONGEST_PAUSE_MS: Final = 60_000
-"""How long a room waits whose events the homeserver does not answer about; twice as long each time."""
+"""Longest pause in milliseconds of a room whose events cannot be confirmed; the pause doubles each time."""
 _PAGE_FROM: Final = 5
-"""So many events of one room are looked for in a page of its history first."""
+"""From this number of events of one room on, a page of its history is requested first."""
 _MAX_PAGE: Final = 100
 _AT_ONCE: Final = 8
 _SPARE_VIEWERS: Final = 2
@@ -55,7 +56,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class ConfirmedState:
-    """A state event to be handled. ``is_again``: it was handled before, and the room's state is, or is back to, this event."""
+    """A state event to handle; ``is_again`` if it was handled before and is, or is again, the current one."""
 
     event: Event
     is_again: bool = False
@@ -63,18 +64,18 @@ class ConfirmedState:
 
 @dataclass
 class ConfirmationResult:
-    """What is to be handled of a batch, and what is not."""
+    """Which events of a batch to handle, and which not."""
 
     rows: list[InboxRow] = field(default_factory=list)
-    """To be handled now, in their order."""
+    """The rows to handle now, in order."""
     instead: dict[int, list[ConfirmedState]] = field(default_factory=dict)
-    """By row id: what is handled instead of the row's own event."""
+    """The current state events to handle instead of a row's own event, by row id."""
     dropped: list[InboxRow] = field(default_factory=list)
-    """Never shown: nothing comes of them."""
+    """The rows whose events were never shown, to be marked as done."""
     held_until_ms: dict[str, int] = field(default_factory=dict)
-    """Rooms of which nothing is handled before that."""
+    """The times, in milliseconds, before which no event of a room is handled, by Matrix room."""
     failed: dict[int, Exception] = field(default_factory=dict)
-    """By row id: why it cannot be handled, which is a fault of ours."""
+    """The error that handling a row raises, by row id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class _Doubt:
 
 @dataclass(slots=True)
 class _Doubtful:
-    """Rows of one room whose events are another server's."""
+    """Rows of one room with events of other servers."""
 
     room: Room
     viewers: Sequence[UserId]
@@ -98,7 +99,7 @@ class _Doubtful:
 
 
 class Confirmation:
-    """Keeps in memory which events were looked for in vain; after a restart they are looked for anew."""
+    """Confirms batches of events; the retries are in memory only, and start again after a restart."""
 
     def __init__(
         self,
@@ -113,12 +114,12 @@ class Confirmation:
         self._database = database
         self._identities = identities
         self._types = types
-        """Of events that anything comes of."""
+        """The event types that have a handler."""
         self._now_ms = now_ms
         self._doubts: dict[str, _Doubt] = {}
-        """By event id."""
+        """The failed requests for an event, by event id."""
         self._pauses_ms: dict[MatrixRoomId, int] = {}
-        """How long a room waits when the homeserver refuses to answer about its events again."""
+        """The next pause of a room, in milliseconds, after the homeserver could not answer about its events."""
         self._dropped = Counter(
             "daarion_events_dropped",
             "Events of other servers that the homeserver shows to nobody (soft-failed), and that were not handled.",
@@ -126,12 +127,19 @@ class Confirmation:
         )
 
     def due_ms(self, row: InboxRow) -> int:
-        """When this row is to be looked at, on the clock of ``now_ms``; 0 when nothing speaks against now."""
+        """Return the time of a row's next confirmation, on the clock of ``now_ms``; 0 if it is due."""
         doubt = self._doubts.get(row.event_id)
         return doubt.due_ms if doubt else 0
 
     async def confirm(self, rows: Sequence[InboxRow]) -> ConfirmationResult:
-        """Ask the homeserver about a batch. Raises HomeserverUnavailable."""
+        """Confirm the events of a batch by requests to the homeserver.
+
+        Args:
+            rows: inbox rows in order, all of them due.
+
+        Raises:
+            HomeserverUnavailable: the homeserver does not answer.
+        """
         doubtful = await self._doubtful(rows)
         if not doubtful:
             return ConfirmationResult(list(rows))
@@ -154,7 +162,7 @@ class Confirmation:
         return look
 
     def note_dropped(self, row: InboxRow) -> None:
-        """The row is marked done: count it."""
+        """Count and log a dropped event, after its row was marked as done."""
         self._doubts.pop(row.event_id, None)
         self._dropped.inc()
         log.warning(
@@ -165,14 +173,14 @@ class Confirmation:
         )
 
     def _is_over(self, row: InboxRow) -> bool:
-        """Whether this look in vain was the last one."""
+        """Return whether this failed request was the last one; schedule the next one otherwise."""
         looks = self._doubts[row.event_id].looks if row.event_id in self._doubts else 0
         if looks >= len(_LOOKS_MS):
             return True
         self._doubts[row.event_id] = _Doubt(looks + 1, self._now_ms() + _LOOKS_MS[looks])
         return False
 
-    # --- what there is to ask ---------------------------------------------------------------------------------
+    # --- events to confirm ------------------------------------------------------------------------------------
 
     async def _doubtful(self, rows: Sequence[InboxRow]) -> dict[MatrixRoomId, _Doubtful]:
         events: defaultdict[MatrixRoomId, list[tuple[InboxRow, Event]]] = defaultdict(list)
@@ -205,7 +213,7 @@ class Confirmation:
         return doubtful
 
     async def _viewers(self, tx: Transaction, room: Room) -> list[UserId]:
-        """Who of ours can be asked as: whoever looks after the room, and where they were put out of it, others."""
+        """Return the users to send requests as: the room's service user, and ghosts in case it was kicked or banned."""
         keeper = self._identities.service_user(room)
         members = await tx.members.of_room(room.id) if room.agent is None else []
         ghosts = [member.user_id for member in members if self._identities.is_ours(member.user_id)]
@@ -218,7 +226,7 @@ class Confirmation:
     def _is_local(self, user: UserId) -> bool:
         return user.partition(":")[2] == self._identities.domain
 
-    # --- asking -----------------------------------------------------------------------------------------------
+    # --- requests ---------------------------------------------------------------------------------------------
 
     async def _look_at(self, matrix_room: MatrixRoomId, doubtful: _Doubtful) -> _RoomLook:
         found = _RoomLook()
@@ -227,11 +235,11 @@ class Confirmation:
             if doubtful.states:
                 found.instead = await self._stated(matrix_room, doubtful)
         except NotShown:
-            # None of ours is in the room any more, so nothing of what they say there concerns us.
+            # No user of the application service is in the room any more, so its state does not matter.
             found.instead = {row.id: [] for row, _, _ in doubtful.states}
         except HomeserverRefused as error:
             if not may_answer_later(error):
-                # The same request gets the same answer, so the events fail alone: a room that waited for it would be stuck.
+                # A retry gets the same response, so only these events fail: waiting would block the room for ever.
                 found.failed = dict.fromkeys(doubtful.row_ids, error)
                 return found
             pause_ms = self._pauses_ms.get(matrix_room, _FIRST_PAUSE_MS)
@@ -245,7 +253,7 @@ class Confirmation:
             return found
         except (HomeserverUnavailable, SQLAlchemyError, OSError):
             raise
-        except Exception as error:  # noqa: BLE001 -- whatever it is, these events fail alone, as in handling them
+        except Exception as error:  # noqa: BLE001 -- only these events fail, as when a handler raises
             found.failed = dict.fromkeys(doubtful.row_ids, error)
         self._pauses_ms.pop(matrix_room, None)
         return found
@@ -287,7 +295,7 @@ class Confirmation:
         return False
 
     async def _stated(self, matrix_room: MatrixRoomId, doubtful: _Doubtful) -> dict[int, list[ConfirmedState]]:
-        """By row id: the room's current state at the keys of these rows, and at all that these may have unsettled."""
+        """Return the current state events of the rows' keys, and of others that the rows may have changed, by row id."""
         is_unsettled = doubtful.room.agent is None and any(may_unsettle(event) for _, _, event in doubtful.states)
         known = await self._known(doubtful.room) if is_unsettled else None
         rows: dict[StateKey, list[InboxRow]] = {}
@@ -297,7 +305,7 @@ class Confirmation:
         instead: dict[int, list[ConfirmedState]] = {row.id: [] for row, _, _ in doubtful.states}
         others: list[tuple[InboxRow, Event]] = []
         for row, (event_type, _), event in doubtful.states:
-            # What was said in between was said under it, and stays as private as that.
+            # A visibility that is no longer current still applies to the messages that were sent under it.
             if event_type == "m.room.history_visibility" and event_id_of(event) != event_id_of(
                 current.now((event_type, ""))
             ):
@@ -324,7 +332,7 @@ class Confirmation:
             return await read_known(tx, room)
 
     async def _again(self, events: Sequence[Event]) -> set[EventId]:
-        """Which of these current events came before. The others get rows of their own, or have such still to come."""
+        """Return the ids of events that were handled before; add the others to the inbox if they are not there."""
         there = [event for event in events if not is_absent(event)]
         again = {event_id_of(event) for event in events if is_absent(event)}
         if there:
@@ -333,12 +341,14 @@ class Confirmation:
                 again |= set(map(EventId, await tx.inbox.handled([event_id_of(event) for event in there])))
         return again
 
-    # --- when nobody said anything ----------------------------------------------------------------------------
+    # --- changes without an event -----------------------------------------------------------------------------
 
     async def refresh(self, room: Room) -> list[ConfirmedState]:
-        """What has changed in a room of the city without anybody telling of it, to be handled at once.
+        """Read a city room's current state; return the differences that were handled before, to be handled again now.
 
-        Raises HomeserverUnavailable, HomeserverRefused.
+        Raises:
+            HomeserverUnavailable: the homeserver does not answer.
+            HomeserverRefused: the homeserver refuses to return the state.
         """
         if room.agent is not None or room.matrix_room_id is None:
             return []
@@ -362,9 +372,9 @@ class _RoomLook:
 
 
 def read_row(row: InboxRow) -> Event:
-    """Return the event of an inbox row; an empty one when its text is not a JSON object."""
+    """Return the event of an inbox row; an empty object if its text is not a JSON object."""
     try:
         event: Any = orjson.loads(row.event)
     except orjson.JSONDecodeError:
-        return {}  # handling it fails
+        return {}  # The handler fails.
     return event if isinstance(event, dict) else {}

@@ -1,7 +1,7 @@
-"""The current state of a Matrix room, as the homeserver has resolved it; a state event is only a hint that it may have changed.
+"""Reads the current state of a Matrix room, as the homeserver has resolved it.
 
-A state event can lose state resolution, or be soft-failed, and application services receive it all the same (seen in Synapse
-1.163). So what an event of another server says of a room is read from ``GET /rooms/{id}/state``.
+A state event can lose state resolution, or be soft-failed, and application services receive it nevertheless (seen in
+Synapse 1.163). So a state event of another server is only a hint to request ``GET /rooms/{id}/state``.
 """
 
 from __future__ import annotations
@@ -20,51 +20,51 @@ StateKey = tuple[str, str]
 """Type and state key of a state event."""
 
 GOVERNING: Final = frozenset({"m.room.power_levels", "m.room.join_rules", "m.room.create"})
-"""Event types on which it depends whether other state events count (spec, "State resolution", power events)."""
+"""Event types that decide whether other state events are allowed (room version 2, "State resolution", power events)."""
 _MOST_SINGLE: Final = 20
-"""State events that are read one by one; where more are wanted, one request for the whole state costs less."""
+"""Maximum number of state events to read one by one; for more, one request for the whole state costs less."""
 _AT_ONCE: Final = 8
 _NO_EVENT: Final = "(none)"
-"""No event id begins with anything but ``$``."""
+"""The event id of absent state; real event ids begin with ``$``."""
 
 
 class NotShown(Exception):
-    """Every user of ours that could have asked was refused: none of them is, or was, in the room."""
+    """The homeserver refused the request of every viewer: none of them is, or was, in the room."""
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentState:
-    """What was read of one room; ``events`` has no entry for a key that has no state."""
+    """State events of one room; ``events`` has no entry for a key that has no state."""
 
     room: MatrixRoomId
     events: dict[StateKey, Event]
     is_whole: bool
 
     def now(self, key: StateKey) -> Event:
-        """The current event of a key; where there is none, one without content (see `is_absent`)."""
+        """Return the current event of a key, or an event without content if there is none (see `is_absent`)."""
         return self.events.get(key) or {
             "event_id": _NO_EVENT,
             "room_id": self.room,
             "type": key[0],
             "state_key": key[1],
-            # Nobody said so. A membership that is not there is like one that somebody ended by themselves.
+            # There is no sender. An absent membership counts as a leave by the member.
             "sender": key[1] or f"@:{self.room.partition(':')[2] or 'localhost'}",
             "content": {},
         }
 
 
 def key_of(event: Event) -> StateKey | None:
-    """None for what is no state event."""
+    """Return type and state key of a state event; None for other events."""
     return (type_of(event), text(event, "state_key")) if isinstance(event.get("state_key"), str) else None
 
 
 def is_absent(event: Event) -> bool:
-    """Whether `CurrentState.now` made it, because the room has no such state."""
+    """Return whether `CurrentState.now` created the event because the room has no such state."""
     return event_id_of(event) == _NO_EVENT
 
 
 def may_unsettle(event: Event) -> bool:
-    """Whether other state of the room may have changed with this state event, without an event of its own."""
+    """Return whether a state event may change other state of the room, for which no event is sent."""
     is_about_somebody_else = type_of(event) == "m.room.member" and event.get("sender") != event.get("state_key")
     return type_of(event) in GOVERNING or is_about_somebody_else
 
@@ -77,14 +77,19 @@ async def read_state(
     whole: bool,
     viewers: Sequence[UserId],
 ) -> CurrentState:
-    """Read these keys, or the ``whole`` state.
+    """Read the state events of ``keys``, or the whole state, from the homeserver.
 
     Args:
-        viewers: users of ours, who are asked as one after the other until one is not refused.
+        homeserver: the client-server API.
+        room: the Matrix room.
+        keys: type and state key of the state events.
+        whole: read the whole state.
+        viewers: users of the application service; the request is sent as one after the other until one is not refused.
 
     Raises:
-        NotShown: all of them were refused.
-        HomeserverUnavailable, HomeserverRefused: as every call does.
+        NotShown: the requests of all viewers were refused with 403.
+        HomeserverUnavailable: the homeserver does not answer.
+        HomeserverRefused: the homeserver refuses for another reason.
     """
     for viewer in viewers:
         try:

@@ -1,6 +1,6 @@
-"""What happens in direct chats, other than what is said: an agent is invited or put out, somebody comes or goes, it is encrypted.
+"""Handles state events of direct chats: invitations, joins, leaves, kicks and bans, and encryption.
 
-That somebody has to see after a chat is written down with the event, and done by ``direct_chats``.
+The handlers only store that a chat has to be reconciled; ``reconcile.direct_chats`` reconciles it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from ...storage.database import Transaction
 from ...storage.invitations import Invitation
 
 UNREADABLE: Final = "unreadable"
-"""The ``client_id`` of what an agent says in an encrypted chat: so it is said once."""
+"""The ``client_id`` of an agent's notice in an encrypted chat, by which it is sent only once."""
 _MAX_ID_CHARS: Final = 255
 _MOST_WAITING: Final = 20
-"""Invitations of one person that agents have not followed yet."""
+"""Maximum number of one Matrix user's invitations that agents have not accepted yet."""
 
 _MOST_DECLINED: Final = 100
-"""Invitations of one person that wait to be declined."""
+"""Maximum number of one Matrix user's invitations that wait to be declined."""
 _ADOPTED_WITHIN_MS: Final = 3_600_000
-"""How long an invitation of the bot stays open, so that the room can be adopted (``room adopt``)."""
+"""Milliseconds for which an invitation of the bot stays open, so that the room can be adopted (``room adopt``)."""
 
 NO_CHAT: Final = "I look after the city's rooms and do not chat. / Я дбаю про кімнати міста і не спілкуюся."
 NO_CITIZEN: Final = (
@@ -38,13 +38,13 @@ NO_SUCH_AGENT: Final = "There is no such agent in the city. / У місті не
 TOO_MANY: Final = (
     "Too many invitations at once: invite me again later. / Забагато запрошень одразу: запросіть мене пізніше."
 )
-"""Reasons for which invitations are declined."""
+"""The reasons that declined invitations carry."""
 
 log = structlog.get_logger()
 
 
 class DirectChatHandlers:
-    """Each call is part of the transaction that marks its event done."""
+    """The handlers; each runs inside the transaction that marks its event as done."""
 
     def __init__(self, identities: Identities, agents: AgentDirectory, now_ms: NowMs, new_id: NewId) -> None:
         self._identities = identities
@@ -53,7 +53,7 @@ class DirectChatHandlers:
         self._new_id = new_id
 
     async def invited(self, tx: Transaction, event: Event) -> list[CityEvent]:
-        """Somebody invites one of ours into a room that is not the city's; only agents come, and not to everybody at once."""
+        """Handle an invitation to a room that the city does not have: open a direct chat of an agent, or decline."""
         agent, matrix_room = self._invited_agent(event), room_of(event)
         if not matrix_room.startswith("!") or len(matrix_room) > _MAX_ID_CHARS:
             return []
@@ -80,26 +80,31 @@ class DirectChatHandlers:
         return [DirectChatChanged(chat.id)]
 
     async def unwelcome(self, tx: Transaction, event: Event, *, agents_only: bool = False) -> list[CityEvent]:
-        """Somebody invites one of ours who does not come: a citizen's ghost, the city's staff, or an agent that there is not.
+        """Decline an invitation of a citizen's ghost, a service user or an unknown agent.
 
-        ``agents_only`` is for the city's own rooms, where citizens may be invited.
+        For another membership than ``invite``, delete the stored invitation that it ends.
+
+        Args:
+            tx: the transaction that marks the event as done.
+            event: an ``m.room.member`` event.
+            agents_only: decline only those of unknown agents: in city rooms citizens may be invited.
         """
         user = UserId(text(event, "state_key"))
         if text(content_of(event), "membership") != "invite":
             if is_user_id(user):
-                # Taken back, or declined.
+                # The invitation was withdrawn or declined.
                 await tx.invitations.settled(user, room_of(event))
             return []
         if not is_user_id(user) or not self._identities.is_ours(user) or self._identities.is_ours(sender_of(event)):
             return []
         reason = self._reason(user, agents_only=agents_only)
-        # A room to be adopted is one that has a name.
+        # Only a room with a name is likely to be adopted.
         may_be_adopted = user == self._identities.bot and not _is_direct(event) and _has_name(event)
         after_ms = _ADOPTED_WITHIN_MS if may_be_adopted else 0
         return await self._decline(tx, event, reason, after_ms=after_ms) if reason else []
 
     def _reason(self, user: UserId, *, agents_only: bool) -> str | None:
-        """Why one of ours does not come; None for one who may."""
+        """Return the reason to decline an invitation of a user of the application service; None to accept it."""
         match self._identities.describe(user):
             case (AuthorKind.AGENT, slug):
                 return None if self._agents.get(AgentSlug(slug)) else NO_SUCH_AGENT
@@ -118,7 +123,7 @@ class DirectChatHandlers:
         return [InvitationRejected()]
 
     async def gives_way(self, tx: Transaction, chat: Room, event: Event) -> bool:
-        """Whether another agent is invited into the room of a chat that is over."""
+        """Release the room of a closed chat if another agent is invited there; return whether that is so."""
         agent = self._invited_agent(event) if chat.archived and type_of(event) == "m.room.member" else None
         if agent in {None, chat.agent}:
             return False
@@ -126,7 +131,7 @@ class DirectChatHandlers:
         return True
 
     async def member(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
-        """Who comes and goes decides whether the chat goes on, and in whose company the agent is."""
+        """Handle a change of membership: close the chat, or have it reconciled, which counts its members."""
         membership = text(content_of(event), "membership")
         is_about_agent = text(event, "state_key") == self._identities.service_user(chat)
         was = text(inner(inner(event, "unsigned"), "prev_content"), "membership")
@@ -136,12 +141,12 @@ class DirectChatHandlers:
         if is_about_agent and membership != "invite":
             await tx.rooms.close_chat(chat.id)
             return []
-        # Whoever comes in may read what is said from now on, whether anybody has looked who is there or not.
+        # A user who joins can read later messages at once, so the chat counts as shared before it is reconciled.
         await tx.rooms.doubt_chat(chat.id, in_company=True if membership == "join" else None)
         return [DirectChatChanged(chat.id)]
 
     async def _note_stay(self, tx: Transaction, chat: Room, event: Event, membership: str) -> None:
-        """Since when somebody is there decides what the agent may repeat to them."""
+        """Record the membership period, which decides which messages the agent may repeat to the member."""
         user = UserId(text(event, "state_key"))
         if not is_user_id(user):
             return
@@ -151,7 +156,7 @@ class DirectChatHandlers:
             await tx.membership_periods.ended(chat.id, [user], chat.last_seq)
 
     async def encryption(self, tx: Transaction, chat: Room, _event: Event) -> list[CityEvent]:
-        """It was turned on, or something came that is encrypted."""
+        """Handle ``m.room.encryption`` and ``m.room.encrypted``: have the agent send its notice once."""
         assert chat.agent is not None
         if await tx.messages.by_client_id(Author(AuthorKind.AGENT, chat.agent, ""), chat.id, UNREADABLE):
             return []
@@ -175,7 +180,7 @@ def _is_direct(event: Event) -> bool:
 
 
 def _has_name(event: Event) -> bool:
-    """Whether the invitation comes with a name of its room (client-server API, "Stripped state")."""
+    """Return whether the invitation includes the name of its room (client-server API, "Stripped state")."""
     state = inner(event, "unsigned").get("invite_room_state")
     events = [each for each in state if isinstance(each, dict)] if isinstance(state, list) else []
     return any(type_of(each) == "m.room.name" and text(content_of(each), "name") for each in events)

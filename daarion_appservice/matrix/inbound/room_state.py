@@ -1,7 +1,7 @@
-"""What a room is said to be on Matrix. Each call runs inside the transaction that marks its event done.
+"""Handles state events of city rooms; each handler runs inside the transaction that marks its event as done.
 
-What the city itself said comes back as an echo, and changes nothing. Whatever may put a room and its Matrix room apart is only
-noticed here (RoomCheckRequested): what is really so, and what to do about it, ``rooms`` asks the homeserver.
+The echo of the city's own change has no effect. An event that may break the link between a room and its Matrix room
+only causes a RoomCheckRequested: ``reconcile.rooms`` then reads the state from the homeserver and decides what to do.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from ..client.room_rules import is_encryption, join_rule, stored_json, visibilit
 from .current_state import is_absent
 
 _TURNS: Final = frozenset({"leave", "ban", "invite"})
-"""What may happen to the bot that calls for something; that it joins is its own doing."""
+"""Memberships of the bot that need a check of the room; its joins are the city's own requests."""
 
 log = structlog.get_logger()
 
 
 class RoomStateEvents:
+    """The handlers by type of state event; each returns the city events to publish after the commit."""
+
     def __init__(self, identities: Identities, rooms: Rooms) -> None:
         self._identities = identities
         self._rooms = rooms
         self._replaced: set[MatrixRoomId] = set()
-        """Matrix rooms that say they were: how these are closed is not how the city's rooms are governed."""
+        """Matrix rooms with a tombstone, whose power levels and join rules no longer apply to the city's rooms."""
 
     async def name(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         name = name_text(content_of(event), "name")
@@ -49,7 +51,7 @@ class RoomStateEvents:
         return [] if topic == room.description else await self._overtaken(tx, room, topic=topic)
 
     async def name_again(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        """What the room is called there, although the city heard of another name last; not where it is still to say its own."""
+        """Handle a name that is current again, unless the city has a newer one that is not sent to Matrix yet."""
         told = await tx.rooms.told(room.id)
         return await self.name(tx, room, event) if told.name in {None, room.name} else []
 
@@ -60,7 +62,7 @@ class RoomStateEvents:
     async def _overtaken(
         self, tx: Transaction, room: Room, *, name: str | None = None, topic: str | None = None
     ) -> list[CityEvent]:
-        """Both sides changed it at once: Matrix has ours, and the city has what was said on Matrix just before."""
+        """Handle concurrent changes: Matrix has the city's value, and the city the one that Matrix had just before."""
         await tx.rooms.has_on_matrix(room.id, name=name, topic=topic)
         return [RoomCheckRequested(room.id)]
 
@@ -68,7 +70,7 @@ class RoomStateEvents:
         if not self._governs(event):
             return []
         told, power_levels = await tx.rooms.told(room.id), stored_json(content_of(event))
-        if told.archived:  # what stands there is from before it was closed
+        if told.archived:  # The city stores the power levels from before the room was archived.
             return [] if self._is_own(event) else [RoomCheckRequested(room.id)]
         if power_levels == room.power_levels:
             return []
@@ -83,7 +85,7 @@ class RoomStateEvents:
         return await self._changed(tx, room)
 
     async def history_visibility(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        """Who may read what is said from now on; what was said before stays as it was."""
+        """Handle ``m.room.history_visibility``, which applies to later messages only."""
         visibility = visibility_in(content_of(event))
         if not self._governs(event) or visibility is room.history_visibility:
             return []
@@ -99,18 +101,18 @@ class RoomStateEvents:
         if not _is_state(event) or room.encrypted == is_on:
             return []
         if not is_on and not is_absent(event):
-            # No event turns it off. But that it was turned on may have lost state resolution.
+            # No event turns encryption off. But the event that turned it on may have lost state resolution.
             return []
         await tx.rooms.encrypted(room.id, is_on=is_on)
         return [RoomCheckRequested(room.id)]
 
     async def unreadable(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        """``m.room.encrypted``: nobody here can read it, so nobody is shown anything."""
+        """Handle ``m.room.encrypted``, which the city cannot decrypt: it is only logged."""
         log.debug("event_encrypted", room=room.slug, event_id=event_id_of(event))
         return []
 
     async def tombstone(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        """The room goes on elsewhere, or does so no longer."""
+        """Handle ``m.room.tombstone``: the room is replaced, or no longer so."""
         if not _is_state(event):
             return []
         matrix_room = room_of(event)
@@ -122,11 +124,11 @@ class RoomStateEvents:
         return [] if is_absent(event) and not was_replaced else [RoomCheckRequested(room.id)]
 
     async def canonical_alias(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        """What it says is not followed; but somebody was at the room's aliases."""
+        """Handle ``m.room.canonical_alias``, whose content is ignored: the room's aliases may have changed."""
         return [RoomCheckRequested(room.id)] if _is_state(event) else []
 
     async def bot(self, _tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        """``m.room.member``: somebody put our bot out of the room, or lets it in again."""
+        """Handle ``m.room.member`` of the bot: it was kicked, banned or invited."""
         is_bots = text(event, "state_key") == self._identities.bot
         return [RoomCheckRequested(room.id)] if is_bots and text(content_of(event), "membership") in _TURNS else []
 

@@ -1,4 +1,4 @@
-"""Where the current state of a Matrix room differs from what the city knows of the room."""
+"""Compares the current state of a Matrix room with the city room."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .members import read_member
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the city knew of a room before the room's state was read."""
+    """The city's members and restrictions of a room, read before the state of the Matrix room."""
 
     members: Mapping[UserId, Member]
     restrictions: Mapping[UserId, Restriction]
     moving: frozenset[UserId]
-    """Ghosts that have joined or left in the city, and not on Matrix yet."""
+    """Ghosts whose join or leave is not sent to Matrix yet."""
 
 
 async def read_known(tx: Transaction, room: Room) -> Known:
@@ -31,7 +31,7 @@ async def read_known(tx: Transaction, room: Room) -> Known:
 
 
 def differences(identities: Identities, room: Room, known: Known, current: CurrentState) -> Iterator[Event]:
-    """The current events (`CurrentState.now`) of all keys of which the city knows something else."""
+    """Yield the current events (`CurrentState.now`) of all keys whose state differs from the city room."""
     for event_type, is_known in _RULES.items():
         event = current.now((event_type, ""))
         if not is_known(room, event):
@@ -60,7 +60,7 @@ def _is_standing_known(stands: Restriction | None, user: UserId, event: Event) -
         case "invite":
             return standing is RestrictionKind.INVITED
         case "leave" if sender_of(event) != user:
-            # None where a ban or an invitation was taken back; whoever handles the event tells the two apart.
+            # No restriction if a ban or an invitation was withdrawn; the handler of the event decides which.
             return standing is RestrictionKind.KICKED
     return standing is None
 
@@ -90,7 +90,7 @@ def _knows_encryption(room: Room, event: Event) -> bool:
 
 
 def _knows_tombstone(_room: Room, _event: Event) -> bool:
-    # It is not stored; whoever handles it knows.
+    # The database does not store it; the handler of the event decides.
     return False
 
 

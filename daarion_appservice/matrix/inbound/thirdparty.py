@@ -1,13 +1,13 @@
 """Third-party lookups: how clients find the city's agents and rooms (application service API, "Third party networks").
 
-    GET /_matrix/app/v1/thirdparty/protocol/daarion          which fields one may ask by
-    GET /_matrix/app/v1/thirdparty/user/daarion?name=…       agents: by ``slug``, or a part of their ``name``
-    GET /_matrix/app/v1/thirdparty/user?userid=…             the agent whose ghost that is
-    GET /_matrix/app/v1/thirdparty/location/daarion?room=…   rooms: by their slug
-    GET /_matrix/app/v1/thirdparty/location?alias=…          the room that the alias stands for
+    GET /_matrix/app/v1/thirdparty/protocol/daarion          the fields of a search
+    GET /_matrix/app/v1/thirdparty/user/daarion?name=…       agents, by ``slug`` or a part of their ``name``
+    GET /_matrix/app/v1/thirdparty/user?userid=…             the agent of a ghost
+    GET /_matrix/app/v1/thirdparty/location/daarion?room=…   rooms, by their slug
+    GET /_matrix/app/v1/thirdparty/location?alias=…          the room of an alias
 
-A person asks their homeserver (``/_matrix/client/v3/thirdparty/…``), which asks us. What is asked for by a field that we do not
-know is not found.
+A client sends the request to its homeserver (``/_matrix/client/v3/thirdparty/…``), which sends it here. A search by an
+unknown field finds nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _DESCRIPTION: Final = {
         "name": {"regexp": _ANY_NAME, "placeholder": "DAARWIZZ"},
         "room": {"regexp": _SLUG, "placeholder": "general"},
     },
-    # Clients offer each as a room directory of its own; the city's rooms are in the homeserver's.
+    # Clients show each instance as a room directory; the city's rooms are in the homeserver's directory.
     "instances": [],
 }
 
@@ -44,6 +44,8 @@ JSON = dict[str, Any]
 
 
 class ThirdParty:
+    """The handlers of third-party lookups."""
+
     def __init__(self, database: Database, agents: AgentDirectory, identities: Identities, *, hs_token: str) -> None:
         self._check_token = HomeserverToken(hs_token).check
         self._database = database
@@ -97,7 +99,7 @@ class ThirdParty:
         return _answer([self._room(room) for room in await self._rooms() if room.slug == slug])
 
     async def _rooms(self) -> list[Room]:
-        """Those that anybody may come into."""
+        """Return the rooms with a public join rule that are not archived."""
         async with self._database.reading() as tx:
             rooms = await tx.rooms.all()
         return [room for room in rooms if not room.archived and room.join_rule == "public"]
@@ -123,7 +125,7 @@ class ThirdParty:
 
 
 def _asked(request: web.Request, fields: set[str]) -> dict[str, str]:
-    """The fields that are asked by; some homeservers can be told to put their token beside them."""
+    """Return the fields of a search, without the token, which some homeservers can send as a query parameter."""
     asked = {name: value for name, value in request.query.items() if name != "access_token"}
     if asked.keys() - fields:
         raise _not_found()
