@@ -1,4 +1,4 @@
-"""From a request to a principal."""
+"""Authenticates requests: resolves a request or a token to a principal."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _UNKNOWN: Final = "this agent token is unknown or was revoked"
 
 
 class TokenEnded(Unauthenticated):
-    """A token that was good when its holder came in has expired, or was revoked."""
+    """A token that was valid when its connection opened has expired or was revoked."""
 
 
 class CityAuthenticator:
-    """Who is asking on the city listener, and not too often."""
+    """Authenticates requests of the city listener and applies the rate limits."""
 
     def __init__(
         self,
@@ -50,15 +50,25 @@ class CityAuthenticator:
         self._service_token = (settings.api.service_token or settings.matrix.internal_token).get_secret_value()
 
     async def principal(self, request: web.Request) -> Principal:
-        """Raises Unauthenticated for a token that is nobody's: it is never taken for no token; TooManyRequests."""
+        """Return the principal of a request, and count the request for its rate limit.
+
+        Raises:
+            Unauthenticated: the token is invalid; an invalid token never counts as no token.
+            TooManyRequests: a rate limit is exceeded.
+        """
         return await self._let_in(request, bearer(request))
 
     async def stream_principal(self, request: web.Request) -> Principal:
-        """The same for a WebSocket or an EventSource, where a browser can set no header: ``?token=`` counts too."""
+        """Like ``principal``, for a WebSocket or an EventSource: a browser cannot set a header, so ``?token=`` is accepted."""
         return await self._let_in(request, bearer(request) or request.query.get("token"))
 
     async def sign_in(self, request: web.Request, token: str) -> Principal:
-        """Whose token this is, shown over the connection that ``request`` opened; raises Unauthenticated, TooManyRequests."""
+        """Return the principal of a token that was sent on the connection of ``request``.
+
+        Raises:
+            Unauthenticated: the token is invalid.
+            TooManyRequests: the address sent too many invalid tokens.
+        """
         return await self.limits.signing_in(request, token, self.holder)
 
     async def _let_in(self, request: web.Request, token: str | None) -> Principal:
@@ -67,7 +77,12 @@ class CityAuthenticator:
         return principal
 
     async def holder(self, token: str) -> Principal:
-        """Whose token this is; raises Unauthenticated, and InvalidInput for a citizen whose id no ghost on Matrix can have."""
+        """Return the principal of a token.
+
+        Raises:
+            Unauthenticated: the token is invalid.
+            InvalidInput: the Matrix user id of the citizen's ghost would be too long.
+        """
         if TokenDirectory.looks_like(token):
             return AgentPrincipal(await self._agent(token), token)
         if same(token, self._admin_token):
@@ -75,12 +90,16 @@ class CityAuthenticator:
         if same(token, self._service_token):
             return ServicePrincipal()
         citizen = await self._jwt.citizen(token)
-        # Here, where every citizen comes in by HTTP and by socket, so that nothing is stored of one whom Matrix cannot show.
+        # HTTP and WebSockets both pass here, so nothing is stored for a citizen who cannot have a ghost.
         self._identities.citizen(citizen.id)
         return citizen
 
     def check_still_valid(self, principal: Principal) -> None:
-        """Raise TokenEnded for somebody who stayed longer than their token counts; asks nobody, so it may be called often."""
+        """Check that the token of an open connection has neither expired nor been revoked. Does no I/O.
+
+        Raises:
+            TokenEnded: the token is no longer valid.
+        """
         match principal:
             case Citizen(expires_at=int(end)) if end <= self._now_s():
                 raise TokenEnded("token_expired", "the token has expired: come back with a new one")
@@ -90,7 +109,7 @@ class CityAuthenticator:
     async def _agent(self, token: str) -> AgentSlug:
         slug = self._tokens.owner(token)
         if slug is None:
-            # It may have been made a moment ago, by another process.
+            # Another process may have created the token a moment ago.
             await self._load()
             slug = self._tokens.owner(token)
         if slug is None:
@@ -103,7 +122,7 @@ class CityAuthenticator:
 
 
 class InternalAuthenticator:
-    """Who is asking for ``/internal`` on the matrix listener."""
+    """Authenticates requests for ``/internal`` on the matrix listener."""
 
     def __init__(self, settings: Settings) -> None:
         self._internal_token = settings.matrix.internal_token.get_secret_value()
@@ -111,7 +130,7 @@ class InternalAuthenticator:
 
     async def principal(self, request: web.Request) -> Principal:
         if self._is_open:
-            # A page in a browser on this machine must not get in by a name of its own that resolves to here.
+            # DNS rebinding: a web page on this machine must not get access by a host name that resolves to loopback.
             return ServicePrincipal() if is_loopback(host_of(request)) else Anonymous()
         token = bearer(request)
         if token is None:
@@ -122,7 +141,11 @@ class InternalAuthenticator:
 
 
 def bearer(request: web.Request) -> str | None:
-    """The token of ``Authorization: Bearer …``; None without the header. Raises Unauthenticated for another scheme."""
+    """Return the token of ``Authorization: Bearer …``, or None without the header.
+
+    Raises:
+        Unauthenticated: the header has another scheme or no token.
+    """
     header = request.headers.get("Authorization")
     if header is None:
         return None
@@ -133,5 +156,5 @@ def bearer(request: web.Request) -> str | None:
 
 
 def same(given: str, expected: str) -> bool:
-    """Whether two secrets are equal, in constant time; an empty expectation is met by nothing."""
+    """Return whether two secrets are equal, in constant time; an empty ``expected`` equals nothing."""
     return bool(expected) and compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())

@@ -1,4 +1,4 @@
-"""Whoever asks, as somebody who can be in a room."""
+"""Resolves a principal to an actor: the citizen or agent who is the author of messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ class ActorDirectory:
         self._identities = identities
 
     def of(self, principal: Principal) -> Author:
-        """Raises Unauthenticated or Forbidden for those who are nobody there, NotFound for an agent that is no more."""
+        """Return the actor of a principal.
+
+        Raises:
+            Unauthenticated, Forbidden: the principal is neither a citizen nor an agent.
+            NotFound: the agent was removed.
+        """
         check(Access.INHABITANTS, principal, anonymous_read=False)
         match principal:
             case AgentPrincipal(slug):
@@ -28,7 +33,7 @@ class ActorDirectory:
         raise AssertionError(f"{principal} got past the check")
 
     async def seen(self, principal: Principal) -> Author:
-        """The same as others see them: agents have pictures, which Matrix has beforehand. Raises as ``of`` does."""
+        """Return the actor with the avatar that Matrix clients display; agents have one. Raises as ``of`` does."""
         author = self.of(principal)
         if author.kind is AuthorKind.CITIZEN:
             return author

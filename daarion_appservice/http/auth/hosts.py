@@ -1,9 +1,9 @@
-"""Under which names a listener is asked: the header ``Host``, against pages that rebind DNS.
+"""Checks the header ``Host`` of requests against DNS rebinding.
 
-A page whose own name is made to resolve to this machine, or to one in the same network, may ask whatever the browser's user may
-reach, and takes the answers for its own. Its requests name that public host, which a listener knows is none of its own. What such
-a page cannot have is let in unasked: addresses, names without a dot (``localhost``, a service in Docker's network) and those
-below ``.localhost``.
+A web page whose own host name is made to resolve to this machine, or to one in its network, can send requests to every server
+that the browser can reach, and read the responses as same-origin. Such requests contain the page's public host name, which is
+not among the names of the listener. Hosts that such a page cannot have are always allowed: IP addresses, names without a dot
+(``localhost``, a service in Docker's network) and names below ``.localhost``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from aiohttp.typedefs import Middleware
 
 from ...errors import InvalidInput
 
-# RFC 9110 §7.2, RFC 3986 §3.2.2; what a name may hold beside that resolves to nothing.
+# RFC 9110 §7.2, RFC 3986 §3.2.2; names with other characters of that grammar do not resolve.
 _HOST: Final = re.compile(
     r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9._~-]{0,255}))(?::(?P<port>[0-9]{0,5}))?"
 )
@@ -35,7 +35,11 @@ Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def host_of(request: web.Request) -> str:
-    """The host that a request is for, without its port. Raises InvalidInput when the header ``Host`` names none."""
+    """Return the host of a request without its port.
+
+    Raises:
+        InvalidInput: the header ``Host`` is not a host with an optional port.
+    """
     found = _HOST.fullmatch(request.host)
     if found is None or int(found["port"] or 0) > _MAX_PORT:
         raise InvalidInput("bad_request", "the Host header is no host with a port")
@@ -43,7 +47,12 @@ def host_of(request: web.Request) -> str:
 
 
 class Hosts:
-    """``names`` are hosts or addresses (URLs) of them; ``setting`` is what an admin changes to allow another."""
+    """The host names of a listener.
+
+    Args:
+        names: host names, or URLs that contain them.
+        setting: the configuration key with which an administrator allows another name.
+    """
 
     def __init__(self, names: Iterable[str], setting: str) -> None:
         self._names = frozenset(filter(None, map(_name, names)))
@@ -52,11 +61,11 @@ class Hosts:
 
     @property
     def middleware(self) -> Middleware:
-        """Answers 421 to a request for another host, whatever it asks for: inside of what makes errors answers."""
+        """The middleware that refuses requests for other hosts with 421; runs inside the error middleware."""
 
         @web.middleware
         async def for_us(request: web.Request, handler: Handle) -> web.StreamResponse:
-            # A browser always sends it.
+            # A browser always sends Host, so a request without it is no DNS rebinding.
             if hdrs.HOST in request.headers and not self.allows(host := host_of(request)):
                 self._warn(host)
                 raise InvalidInput(
@@ -67,7 +76,7 @@ class Hosts:
         return for_us
 
     def allows(self, host: str) -> bool:
-        """Whether a request may be for this host."""
+        """Return whether requests for ``host`` are accepted."""
         name = host.lower().removesuffix(".")
         return "." not in name or name in self._names or name.endswith(".localhost") or _is_address(name)
 

@@ -1,4 +1,4 @@
-"""Citizens' tokens: JWTs by the city's own sign-in, HS256 with a secret or RS256, ES256, EdDSA with a public key."""
+"""Verifies citizens' tokens: JWTs signed by HS256 with a shared secret, or by RS256, ES256 or EdDSA with a key pair."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ class JwtCheck:
         self._claim, _, self._claim_value = settings.admin_claim.partition("=")
 
     async def citizen(self, token: str) -> Citizen:
-        """Raises Unauthenticated with the reason; Unavailable when the JWKS cannot be fetched."""
+        """Return the citizen whom a JWT identifies.
+
+        Raises:
+            Unauthenticated: the token is invalid, with the reason.
+            Unavailable: the JWKS cannot be fetched.
+        """
         if not token.isascii():
             raise Unauthenticated("token_invalid", "the token is not valid: it is no JWT")
         try:
@@ -47,12 +52,13 @@ class JwtCheck:
         return Citizen(_citizen_id(claims["sub"]), _name(claims), self._is_admin(claims), self._end(claims))
 
     def _end(self, claims: dict[str, Any]) -> int:
-        """Return until when the token counts, in seconds since 1970: open sockets end then, so the leeway is part of it."""
-        # Integers alone: PyJWT also takes digits in a string, and an `exp` that no float can hold.
+        """Return when the token ends, in seconds since 1970, with the leeway: open WebSockets close then."""
+        # An integer: PyJWT also accepts a string of digits, and an `exp` too large for a float.
         return int(claims["exp"]) + int(self._settings.leeway_s)
 
     async def _key_for(self, token: str) -> tuple[Any, tuple[str, ...]]:
-        # The kind of key decides which algorithms count, never the token: a public key must not pass for a shared secret.
+        # The configured key decides which algorithms are accepted, not the token: otherwise a token could be signed by
+        # HS256 with the public key as its secret (algorithm confusion).
         algorithm = jwt.get_unverified_header(token).get("alg")
         if algorithm in _SHARED and self._secret:
             return self._secret, _SHARED
@@ -70,7 +76,7 @@ class JwtCheck:
 
 
 def _published_key(jwks: jwt.PyJWKClient, token: str) -> Any:
-    """The key that the token names. Blocks while keys are fetched, which happens once in five minutes."""
+    """Return the key that the token names. Blocks while the JWKS is fetched, once in five minutes."""
     try:
         jwks.get_jwk_set()
     except (jwt.PyJWTError, ValueError, OSError, HTTPException) as error:
@@ -86,7 +92,7 @@ def _no_keys() -> Unavailable:
 
 
 def _citizen_id(sub: str) -> CitizenId:
-    # Names of agents and of people on Matrix are subjects too; no token may make somebody one of them.
+    # Agents and Matrix users share the namespace of subjects, so a token must not contain one of their ids.
     if not sub or len(sub) > _MAX_ID_CHARS or sub.startswith(("@", "agent:")) or not sub.isprintable():
         raise Unauthenticated("token_invalid", "the token's `sub` cannot be the id of a citizen")
     return CitizenId(sub)
@@ -95,7 +101,7 @@ def _citizen_id(sub: str) -> CitizenId:
 def _name(claims: dict[str, Any]) -> str:
     for claim in ("name", "preferred_username"):
         name = claims.get(claim)
-        # JSON's escapes allow halves of characters, and U+0000.
+        # JSON escapes can produce lone surrogates and U+0000.
         if isinstance(name, str) and (shown := one_line(name.encode("utf-8", "replace").decode().replace("\0", ""))):
             return shown
     return str(claims["sub"])

@@ -1,4 +1,4 @@
-"""Tokens that the city makes for citizens itself, where it has no sign-in of its own elsewhere (``sign_in``)."""
+"""Issues citizens' tokens, for a city that has no sign-in service elsewhere (configuration ``sign_in``)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class IssuedToken:
 
 
 class JwtIssue:
-    """Such as ``JwtCheck`` takes with the same settings: HS256, with the shared secret."""
+    """Issues JWTs signed by HS256 with the shared secret, which ``JwtCheck`` accepts with the same settings."""
 
     def __init__(self, settings: JwtSettings, *, lifetime_s: float, now_s: Callable[[], float] = time.time) -> None:
         self._settings = settings
@@ -28,7 +28,7 @@ class JwtIssue:
         self._now_s = now_s
 
     def token(self, citizen: CitizenId, name: str) -> IssuedToken:
-        """For this citizen, who is called ``name``."""
+        """Return a new token for ``citizen`` with the display name ``name``."""
         now = int(self._now_s())
         expires_at = now + int(self._lifetime_s)
         claims = {"sub": citizen, "name": name, "iat": now, "exp": expires_at}

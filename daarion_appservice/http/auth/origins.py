@@ -1,4 +1,4 @@
-"""Which web pages may open sockets: a browser asks nobody's leave for that, so the server must look (RFC 6455 §10.2)."""
+"""Checks the header ``Origin`` of WebSocket requests: CORS does not apply to them, so the server must (RFC 6455 §10.2)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ log = structlog.get_logger()
 class Origins:
     def __init__(self, allowed: Sequence[str]) -> None:
         self._allowed = frozenset(allowed)
-        # Said once after each start: anybody can send such requests.
+        # Each warning is logged once per process: any client can send such requests.
         self._origin_reported = False
         self._upgrade_reported = False
 
     def check(self, request: web.Request) -> None:
-        """Raise Forbidden for a page of another origin that is not configured. What is no browser sends no Origin."""
+        """Check that a request comes from the city's own origin, a configured one, or a client that is no browser.
+
+        Raises:
+            Forbidden: the origin is another one.
+        """
         origin = request.headers.get("Origin")
         if origin is None or origin in self._allowed or _host(origin) == request.host:
             return
@@ -29,10 +33,13 @@ class Origins:
         raise Forbidden("origin_not_allowed", f"pages of {origin} may not connect; see api.allowed_origins")
 
     def check_upgrade(self, request: web.Request) -> None:
-        """Raise InvalidInput for a request that opens no WebSocket, and log once that a proxy may be the reason.
+        """Check that a request asks for a WebSocket, and log once that a proxy may be the reason if it does not.
 
-        A reverse proxy drops ``Upgrade`` and ``Connection`` unless it is configured to pass them on (RFC 9110 §7.6.1), and
+        A reverse proxy drops ``Upgrade`` and ``Connection`` unless it is configured to forward them (RFC 9110 §7.6.1), and
         then every page reconnects for ever.
+
+        Raises:
+            InvalidInput: the request has no ``Upgrade: websocket``.
         """
         if "websocket" in request.headers.get("Upgrade", "").lower():
             return
@@ -62,7 +69,7 @@ class Origins:
 
 
 def _host(origin: str) -> str | None:
-    """Host and port; None for what is no address."""
+    """Return the host and port of an origin, or None if it is not a URL."""
     try:
         return urlsplit(origin).netloc
     except ValueError:

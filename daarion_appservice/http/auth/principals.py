@@ -1,4 +1,4 @@
-"""Who is asking, and what each may do (contract §2)."""
+"""Principals, the senders of requests, and the access rules of routes (contract §2)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ...errors import Forbidden, Unauthenticated
 
 @dataclass(frozen=True, slots=True)
 class Anonymous:
-    """Proved nothing."""
+    """A client without credentials."""
 
 
 @dataclass(frozen=True, slots=True)
 class Citizen:
-    """A person of the city, by JWT."""
+    """A citizen, authenticated by a JWT."""
 
     id: CitizenId
     display_name: str
@@ -28,47 +28,57 @@ class Citizen:
 
 @dataclass(frozen=True, slots=True)
 class AgentPrincipal:
-    """An agent, by its token."""
+    """An agent, authenticated by its token."""
 
     slug: AgentSlug
     token: str = field(repr=False)
-    """What it proved itself with: it may be revoked while the agent is still connected."""
+    """The agent's token, which may be revoked while the agent is connected."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServicePrincipal:
-    """A trusted service, by the internal token (or by being on this machine, where none is configured)."""
+    """A trusted service, authenticated by the internal token (or by its loopback address if none is configured)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Whoever holds the admin token."""
+    """An administrator, authenticated by the admin token."""
 
 
 Principal = Anonymous | Citizen | AgentPrincipal | ServicePrincipal | Admin
 
 
 class Access(Enum):
-    """Who may call a route."""
+    """The principals that may call a route."""
 
     EVERYBODY = auto()
     READERS = auto()
-    """Everybody while ``api.anonymous_read`` is on, else whoever is signed in."""
+    """All principals while ``api.anonymous_read`` is on, otherwise all but anonymous ones."""
     INHABITANTS = auto()
-    """Citizens and agents: those who can be somebody in a room."""
+    """Citizens and agents, who can be members of rooms."""
     CITIZENS = auto()
-    """Citizens, and whoever may manage the city."""
+    """Citizens and admins."""
     CITIZENS_ALONE = auto()
-    """Citizens, for what is their own."""
+    """Citizens, for their own data."""
     BEATERS = auto()
-    """Agents (for themselves; the route checks) and services."""
+    """Agents (for themselves; the route checks that) and services, which send heartbeats."""
     SERVICES = auto()
     ADMINS = auto()
-    """Whoever may manage the city: the admin token, and citizens whose token says so."""
+    """The admin token, and citizens whose token has the admin claim."""
 
 
 def check(access: Access, principal: Principal, *, anonymous_read: bool) -> None:
-    """Raise Unauthenticated or Forbidden unless ``principal`` may."""
+    """Check that ``principal`` may call a route.
+
+    Args:
+        access: the principals that the route allows.
+        principal: the sender of the request.
+        anonymous_read: the setting ``api.anonymous_read``.
+
+    Raises:
+        Unauthenticated: ``principal`` is anonymous and the route needs a token.
+        Forbidden: the route does not allow ``principal``.
+    """
     if _may(access, principal, anonymous_read=anonymous_read):
         return
     if isinstance(principal, Anonymous):
@@ -77,7 +87,15 @@ def check(access: Access, principal: Principal, *, anonymous_read: bool) -> None
 
 
 def own_subject(principal: Principal, user_id: str | None) -> SubjectId:
-    """The subject of a citizen, who may name themselves by ``user_id``. Raises Forbidden for anybody else's id."""
+    """Return the subject of a citizen.
+
+    Args:
+        principal: a ``Citizen``.
+        user_id: the id in the request, if it has one.
+
+    Raises:
+        Forbidden: ``user_id`` is the id of another citizen.
+    """
     assert isinstance(principal, Citizen)
     if user_id is not None and user_id != principal.id:
         raise Forbidden("not_you", f"this token is {principal.id}'s, not {user_id}'s")
@@ -85,12 +103,12 @@ def own_subject(principal: Principal, user_id: str | None) -> SubjectId:
 
 
 def is_admin(principal: Principal) -> bool:
-    """Whether they may manage the city's rooms, and so know of all of them."""
+    """Return whether a principal may manage the city's rooms, and therefore see all of them."""
     return isinstance(principal, Admin) or (isinstance(principal, Citizen) and principal.is_admin)
 
 
 def reader(principal: Principal) -> Author | None:
-    """Who asks, as somebody who can be a member of rooms; None for those who cannot."""
+    """Return the actor of a principal, or None if it cannot be a member of rooms."""
     match principal:
         case Citizen(citizen, display_name):
             return Author(AuthorKind.CITIZEN, citizen, display_name)
@@ -100,7 +118,7 @@ def reader(principal: Principal) -> Author | None:
 
 
 def kinds(access: Access) -> tuple[type[Principal], ...]:
-    """Who may, of those who are signed in."""
+    """Return the kinds of authenticated principals that ``access`` allows."""
     return _KINDS.get(access, (Citizen, AgentPrincipal, ServicePrincipal, Admin))
 
 

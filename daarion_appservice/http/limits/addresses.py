@@ -1,4 +1,4 @@
-"""From where a request comes: the peer, or whom a trusted proxy says that it speaks for."""
+"""Determines the client address of a request: the TCP peer, or the address that a trusted proxy forwards."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ Address = IPv4Address | IPv6Address
 
 _FORWARDED: Final = "X-Forwarded-For"
 _HOUSEHOLD_BITS: Final = 64
-"""What one connection to the IPv6 internet has at least; it may use another address for every request."""
+"""The smallest usual IPv6 prefix of one customer, who may use another address of it for every request."""
 _REMEMBERED: Final = 4096
 _LONGEST: Final = 64
-"""Characters: an IPv6 address with brackets, a zone and a port, and nothing that would fill the memory."""
+"""Characters: enough for an IPv6 address with brackets, zone and port, and a bound for the cache's memory."""
 
 
 class Addresses:
-    """``trusted_proxies`` are addresses and networks in CIDR notation."""
+    """Resolves client addresses.
+
+    Args:
+        trusted_proxies: IP addresses, and networks in CIDR notation.
+    """
 
     def __init__(self, trusted_proxies: Sequence[str]) -> None:
         self._trusted = tuple(ipaddress.ip_network(each) for each in trusted_proxies)
@@ -32,10 +36,10 @@ class Addresses:
         self._has_warned = False
 
     def of(self, request: web.Request) -> str | None:
-        """Under what a request is counted; None for this machine itself, which is not limited.
+        """Return the address that a request is counted for (IPv6: its /64); None for loopback, which is not limited.
 
-        A proxy appends whom it heard to ``X-Forwarded-For``. What stands to the left of that may be invented, so from the
-        right on the first that is not trusted counts.
+        Each proxy appends its peer to ``X-Forwarded-For``. Entries to the left may be forged, so the rightmost entry that is
+        not a trusted proxy counts.
         """
         peer = _parsed(request.remote or "")
         if peer is None:
@@ -48,7 +52,7 @@ class Addresses:
         return _counted(self._behind(peer, ",".join(request.headers.getall(_FORWARDED))))
 
     def of_peer(self, peername: object) -> str | None:
-        """Under what a connection is counted; None for a trusted proxy, which speaks for many, and for this machine."""
+        """Return the address that a connection is counted for; None for loopback, and for a trusted proxy of many clients."""
         peer = _parsed(str(peername[0])) if isinstance(peername, tuple) and peername else None
         return None if peer is None or self._is_trusted(peer) else _counted(peer)
 
@@ -56,7 +60,7 @@ class Addresses:
         nearest = proxy
         for text in reversed(forwarded_for.split(",")):
             named = _parsed(text) if len(text) <= _LONGEST else None
-            if named is None:  # "unknown", or worse: counted is whoever says so
+            if named is None:  # "unknown" or garbage: the proxy that appended it counts
                 break
             nearest = named
             if not self._is_trusted(named):
@@ -77,7 +81,7 @@ class Addresses:
 
 @lru_cache(_REMEMBERED)
 def _parsed(text: str) -> Address | None:
-    """An address, perhaps with a port or a zone; None for what is none."""
+    """Parse an IP address with an optional port or zone; return None for other text."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -87,7 +91,7 @@ def _parsed(text: str) -> Address | None:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    # As a socket that listens to both sees it.
+    # A dual-stack socket reports IPv4 peers as IPv4-mapped IPv6 addresses.
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 

@@ -1,4 +1,4 @@
-"""How fast a client may talk on one WebSocket."""
+"""Limits the rate of client events on one WebSocket."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from limits import RateLimitItem
 
 
 class TokenBucket:
-    """A bucket that each event fills by one, and that drains evenly: a number and a time for each connection, whoever speaks.
+    """A leaky bucket for one connection: each event adds 1, and the level drains at the rate of the limit.
 
-    It holds as many as the limit has. What comes while it is full is refused and fills it all the same; with as much again it
-    is a flood.
+    The size of the bucket is the amount of the limit. Events above it are refused and still raise the level; above twice the
+    size the bucket is exhausted.
     """
 
     __slots__ = ("_at_s", "_drain_per_s", "_level", "_now_s", "_size")
@@ -25,7 +25,7 @@ class TokenBucket:
         self._at_s = now_s()
 
     def take(self) -> float:
-        """Count one event, and return 0; or return in how many seconds the next one would be taken."""
+        """Count one event and return 0; if it is refused, return the seconds until the next one is accepted."""
         now_s = self._now_s()
         self._level = max(0.0, self._level - (now_s - self._at_s) * self._drain_per_s) + 1
         self._at_s = now_s
@@ -34,5 +34,5 @@ class TokenBucket:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether whoever was refused went on as if nothing had been said."""
+        """Whether the client continued at full rate after its events were refused."""
         return self._level > 2 * self._size

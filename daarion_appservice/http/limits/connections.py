@@ -1,4 +1,4 @@
-"""How much of what stays open (WebSockets, event streams) one citizen, agent or address has open, in this process."""
+"""Limits the open WebSockets and event streams of one citizen, agent or address in this process."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from typing import Final, Self
 from ...errors import TooManyRequests
 
 _COME_BACK_S: Final = 10.0
-"""Nobody knows when something will be closed."""
+"""An estimate for Retry-After: the time of the next close is unknown."""
 
 
 class ConnectionLimiter:
-    """``at_most`` of one; 0 for no limit."""
+    """Counts open connections.
+
+    Args:
+        per_subject: the limit for one citizen or agent; 0 for no limit.
+        per_address: the limit for one address; 0 for no limit.
+    """
 
     def __init__(self, *, per_subject: int, per_address: int) -> None:
         self._per_subject = per_subject
@@ -21,7 +26,15 @@ class ConnectionLimiter:
         self._addresses: Counter[str] = Counter()
 
     def take(self, subject: str | None, address: str | None) -> ConnectionLease:
-        """Give it back by leaving its block. None is not counted. Raises TooManyRequests."""
+        """Count a connection and return its lease, a context manager that ends the count on exit.
+
+        Args:
+            subject: the citizen or agent; None is not counted.
+            address: the address; None is not counted.
+
+        Raises:
+            TooManyRequests: a limit is reached.
+        """
         place = ConnectionLease(self)
         place.move(subject, address)
         return place
@@ -31,7 +44,7 @@ class ConnectionLimiter:
         return self._subjects.total() + self._addresses.total()
 
     def check(self, subject: str | None, address: str | None) -> None:
-        """Raise TooManyRequests when there is none left."""
+        """Raise TooManyRequests if the subject or the address has reached its limit."""
         if _is_full(self._subjects, subject, self._per_subject):
             raise _too_many(f"{self._per_subject} of one citizen or agent")
         if _is_full(self._addresses, address, self._per_address):
@@ -46,14 +59,18 @@ class ConnectionLimiter:
 
 
 class ConnectionLease:
-    """What one connection takes up. Leaving its block gives it back."""
+    """One counted connection. The count ends on exit of the ``with`` block."""
 
     def __init__(self, places: ConnectionLimiter) -> None:
         self._places = places
         self._held: tuple[str | None, str | None] = (None, None)
 
     def move(self, subject: str | None, address: str | None) -> None:
-        """Count it as somebody else's. Raises TooManyRequests, and is then counted as before."""
+        """Count the connection for another subject and address.
+
+        Raises:
+            TooManyRequests: a limit is reached; the connection stays counted as before.
+        """
         held = self._held
         self._places.count(*held, -1)
         try:

@@ -1,7 +1,7 @@
-"""File descriptors: how many this process may have open, and how the two listeners share them.
+"""Divides the file descriptors of the process between the two listeners and everything else.
 
-A connection takes one. The rest is for the database, Redis, the homeserver and files, and for the matrix listener: however many
-connections the city listener has, the homeserver and ``/readyz`` get theirs.
+Each connection uses one. The matrix listener has a reserved share, so the homeserver and ``/readyz`` get a connection however
+many the city listener has. Another share is for the database, Redis, the homeserver and files.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from .tcp_connections import Caps
 
 _WANTED: Final = 65_536
 _OWN: Final = 128
-"""For what is no connection of a listener."""
+"""File descriptors that are not connections of a listener."""
 _LEAST: Final = 16
 _SHARE: Final = 8
 
 
 def raise_limit() -> None:
-    """Raise the soft limit of open files as far as the hard one allows: many systems begin with 1,024."""
+    """Raise the soft limit of open files (1,024 on many systems) to 65,536 or the hard limit, whichever is lower."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _WANTED if hard == resource.RLIM_INFINITY else min(_WANTED, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -28,13 +28,18 @@ def raise_limit() -> None:
 
 
 def open_files() -> int:
-    """How many files this process may have open."""
+    """Return how many files this process may have open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _WANTED if soft == resource.RLIM_INFINITY else soft
 
 
 def city_caps(limits: LimitsSettings, open_files: int) -> Caps:
-    """What the city listener may take of so many descriptors."""
+    """Return the limits of the city listener.
+
+    Args:
+        limits: the configured limits.
+        open_files: the number of file descriptors that the process may have.
+    """
     left = max(open_files - _OWN - _of_the_matrix_listener(open_files), _LEAST)
     return Caps(
         connections=min(limits.connections or left, left),
@@ -48,7 +53,7 @@ def city_caps(limits: LimitsSettings, open_files: int) -> Caps:
 
 
 def matrix_caps(limits: LimitsSettings, open_files: int) -> Caps:
-    """What the matrix listener may take: its clients are few and trusted, and none is counted by address."""
+    """Return the limits of the matrix listener: its clients are few and trusted, so none is counted by address."""
     return Caps(
         connections=_of_the_matrix_listener(open_files),
         unread_bytes=limits.unread_bytes,

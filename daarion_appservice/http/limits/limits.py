@@ -1,13 +1,13 @@
-"""Who may ask for how much on the city listener.
+"""The limits of the city listener: which subject or address a request counts for.
 
-    request ─► a token? ──no────────────────────────────────────────► counted for its address
+    request ─► a token? ──no─────────────────────────────────────────────► counted for its address
                   │ yes
-                  └─► too many wrong ones from there? ─► whose is it? ─► counted for them, before the body is read
-                                                             │ nobody's
-                                                             └──────► counted for its address
+                  └─► too many wrong ones from the address? ─► principal? ─► counted for it, before the body is read
+                                                                   │ unknown token
+                                                                   └────► counted for the address
 
-``rates`` says how often, ``places`` how much may be open, ``pace`` how fast one socket may talk. Services and admins are not
-limited; nor are addresses of this machine, but who signs in from there is.
+``rates`` limits requests by time, ``connections`` the open sockets and streams, ``buckets`` the events of one WebSocket.
+Services and admins are not limited. Loopback addresses are not limited either, but principals that authenticate from them are.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ RATES: Final = {
     ("POST", "/api/v1/agents/{agent_id}/heartbeat"): Rate.HEARTBEATS,
     ("POST", "/api/v1/presence/heartbeat"): Rate.HEARTBEATS,
 }
-"""What counts neither as a read nor as a change or an upload like any other."""
+"""The routes with a rate of their own; all others count as reads, changes or uploads."""
 
 _RATES_OF_EVENTS: Final = {
     "city.room.send": Rate.MESSAGES,
@@ -54,10 +54,10 @@ _RATES_OF_EVENTS: Final = {
     "presence.heartbeat": None,
     "presence.offline": None,
 }
-"""Client events count as what they do would by HTTP; of heartbeats there are too many for more than the socket's own pace."""
+"""Client events count like the same action by HTTP. Heartbeats are too frequent for that: only the token bucket limits them."""
 
 _NOBODY: Final = {"token_invalid", "citizen_id_too_long"}
-"""The codes of errors that say that a token is nobody's."""
+"""The error codes for a token without a principal."""
 
 _READING: Final = {"GET", "HEAD"}
 _WRONG_TOKENS: Final = 10_000
@@ -71,11 +71,11 @@ class Limits:
         self._places = ConnectionLimiter(per_subject=limits.sockets_per_subject, per_address=limits.sockets_per_address)
         self._pace = parse(limits.socket_events) if limits.socket_events else None
         self._wrong: OrderedDict[int, None] = OrderedDict()
-        """Hashes of the last wrong tokens and of where they came from: a client that repeats one is not guessing."""
+        """Hashes of the last wrong tokens with their addresses: a client that repeats a wrong token is not guessing."""
 
     @property
     def middleware(self) -> Middleware:
-        """Counts what gets past no door: whoever asks for what everybody may have, or for nothing that is there."""
+        """The middleware that counts requests that no authenticator counts: public routes, unknown routes, unknown tokens."""
 
         @web.middleware
         async def limited(request: web.Request, handler: Handle) -> web.StreamResponse:
@@ -93,7 +93,11 @@ class Limits:
     async def signing_in(
         self, request: web.Request, token: str, holder: Callable[[str], Awaitable[Principal]]
     ) -> Principal:
-        """Whose token it is. Raises TooManyRequests after too many wrong ones from there, and whatever ``holder`` does."""
+        """Resolve a token with ``holder``, and count wrong tokens for the address of the request.
+
+        Raises:
+            TooManyRequests: the address sent too many different wrong tokens; also every exception of ``holder``.
+        """
         address = self.addresses.of(request)
         if address is None:
             return await holder(token)
@@ -106,11 +110,15 @@ class Limits:
             raise
 
     async def count(self, request: web.Request, principal: Principal) -> None:
-        """What somebody asks for by HTTP. Raises TooManyRequests."""
+        """Count an HTTP request for its subject or address.
+
+        Raises:
+            TooManyRequests: the rate limit is exceeded.
+        """
         rate = _rate_of(request)
         subject = _subject(principal)
         if rate is Rate.ARRIVALS:
-            # Whatever token they show: whoever has one would come by the next, and with that by more, without end.
+            # Counted for the address even with a token: otherwise each issued token could be used to get the next one.
             await self._count_address(request, rate)
         elif subject is not None:
             await self._rates.spend(rate, subject)
@@ -118,32 +126,40 @@ class Limits:
             await self._count_address(request)
 
     async def count_event(self, name: object, principal: Principal) -> None:
-        """What somebody says on a WebSocket. Raises TooManyRequests."""
+        """Count a client event of a WebSocket for its subject.
+
+        Raises:
+            TooManyRequests: the rate limit is exceeded.
+        """
         rate = _RATES_OF_EVENTS.get(name, Rate.CHANGES) if isinstance(name, str) else Rate.CHANGES
         subject = _subject(principal)
         if rate is not None and subject is not None:
             await self._rates.spend(rate, subject)
 
     def open_connection(self, request: web.Request, principal: Principal) -> ConnectionLease:
-        """For what stays open, for as long as its block. Raises TooManyRequests."""
+        """Count a WebSocket or an event stream until the block of the returned lease ends.
+
+        Raises:
+            TooManyRequests: the subject or address has too many open connections.
+        """
         place = self._places.take(_subject(principal), self._address_of(request, principal))
         if connection := connection_of(request):
             connection.becomes_stream()
         return place
 
     def move(self, place: ConnectionLease, request: web.Request, principal: Principal) -> None:
-        """Of the same connection, once it is known whose it is. Raises TooManyRequests."""
+        """Count an open connection for another principal, after it authenticated. Raises TooManyRequests."""
         place.move(_subject(principal), self._address_of(request, principal))
 
     def asker(self, request: web.Request, principal: Principal) -> str | None:
-        """Under what is counted what somebody has under way; None for who is not limited."""
+        """Return the key that concurrent requests of a principal are counted for; None if it is not limited."""
         if isinstance(principal, Anonymous):
             address = self.addresses.of(request)
             return None if address is None else _address(address)
         return _subject(principal)
 
     def pace(self) -> TokenBucket | None:
-        """Of one connection; None for as fast as it likes."""
+        """Return the token bucket for the events of a new WebSocket; None for no limit."""
         return TokenBucket(self._pace) if self._pace is not None else None
 
     async def _count_address(self, request: web.Request, rate: Rate = Rate.READS) -> None:
@@ -152,7 +168,10 @@ class Limits:
             await self._rates.spend(rate, _address(address))
 
     def _address_of(self, request: web.Request, principal: Principal) -> str | None:
-        """The address that what stays open is counted for. Agents have one machine for many, and tokens made by the admin."""
+        """Return the address that a WebSocket or stream is counted for, if it is counted by address.
+
+        Agents are not: many run on one machine, and an admin issues their tokens.
+        """
         if isinstance(principal, Anonymous) or (isinstance(principal, Citizen) and not principal.is_admin):
             return self.addresses.of(request)
         return None
@@ -186,7 +205,7 @@ def _rate_of(request: web.Request) -> Rate:
 
 
 def _subject(principal: Principal) -> str | None:
-    """Under what somebody is counted, nobody else's name; None for who is not limited."""
+    """Return the unique key that a principal is counted for; None if it is not limited by subject."""
     match principal:
         case Citizen(citizen, is_admin=False):
             return f"citizen:{citizen}"
@@ -201,5 +220,5 @@ def _address(address: str) -> str:
 
 
 def _is_guess(error: Unauthenticated) -> bool:
-    """A token that has expired was a good one: pages that were left open over night come back with such."""
+    """Return whether a token may be guessed. An expired one was valid: pages that stay open over night send them."""
     return error.code == "token_invalid" and not isinstance(error.__cause__, jwt.ExpiredSignatureError)

@@ -1,4 +1,4 @@
-"""How often somebody may ask for something."""
+"""Rate limits of requests and client events by subject or address."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .shared_buckets import MovingWindow, NowS, SharedBuckets
 
 
 class Rate(StrEnum):
-    """What is counted, by the name of its setting."""
+    """The kinds of requests that are counted separately, by the name of their setting."""
 
     READS = "reads"
     SIGN_INS = "sign_ins"
@@ -42,7 +42,7 @@ _WORDS: Final = {
 }
 
 _OF_EACH_PROCESS: Final = {Rate.READS, Rate.TYPING, Rate.HEARTBEATS}
-"""So frequent, and each so cheap, that asking Redis would cost more than what is asked for."""
+"""The rates counted in each process: such requests are so frequent and cheap that Redis would cost more than the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class _Counted:
 
 
 class Rates:
-    """Counts in this process, or by Redis for all of them; while Redis is away again in this process."""
+    """Counts requests in this process, or in Redis for all processes; in this process while Redis does not answer."""
 
     def __init__(self, settings: LimitsSettings, redis: Client | None, now_s: NowS = time.monotonic) -> None:
         shared = SharedBuckets(redis, now_s) if redis is not None else None
@@ -67,7 +67,15 @@ class Rates:
                 self._counted[rate] = _Counted(limit, text, MovingWindow(limit, now_s), together)
 
     async def spend(self, rate: Rate, who: str) -> None:
-        """Count one. Raises TooManyRequests when that is too many; it does not count then."""
+        """Count one request.
+
+        Args:
+            rate: the kind of request.
+            who: the subject or address that it counts for.
+
+        Raises:
+            TooManyRequests: the limit is reached; the request is not counted then.
+        """
         counted = self._counted.get(rate)
         if counted is None:
             return
@@ -78,7 +86,11 @@ class Rates:
             raise _too_many(rate, counted, wait_s)
 
     def check(self, rate: Rate, who: str) -> None:
-        """Raise TooManyRequests when it is known here that one more would be too many."""
+        """Check a limit without counting and without asking Redis.
+
+        Raises:
+            TooManyRequests: this process knows that the limit is reached.
+        """
         counted = self._counted.get(rate)
         if counted is None:
             return

@@ -1,11 +1,11 @@
-"""Bytes of requests that a listener holds: heads and bodies that are not complete, requests under way, WebSocket messages.
+"""Counts the request bytes in memory of a listener: incomplete heads and bodies, requests in progress, WebSocket messages.
 
-    Connection.data_received ─► HeldBytes (one connection) ─► RequestBytes (all of a listener: by address, and in all)
-                                                                  │ beyond a budget
+    Connection.data_received ─► HeldBytes (one connection) ─► RequestBytes (one listener: by address, and in total)
+                                                                  │ above a budget
                                                                   └─► Excess: which connections to refuse
 
-Counted is what comes from the socket, before aiohttp parses it, so that no kind of request escapes. The connection that holds
-most is refused, not the one that sends at the moment: many half-sent bodies do not keep others from sending a short message.
+Bytes are counted as they arrive from the socket, before aiohttp parses them, so every kind of request is covered. The
+connection that holds most is refused, not the one that is sending: many incomplete bodies do not block a short message.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from prometheus_client import Gauge
 from ...errors import CityError, TooManyRequests, Unavailable
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""Of the head of a request. aiohttp bounds each header (8,190 bytes) and their number (128), which is 1 MiB together."""
+"""The limit of a request head. aiohttp limits each header (8,190 bytes) and their number (128), which allows 1 MiB."""
 
 RETRY_AFTER_S: Final = 5
 
 _FRAMING_BYTES: Final = 16 * 1024
-"""More than the sizes of the chunks take in an honest body of 1 MiB: 8 bytes for each KiB."""
+"""An upper bound of the chunk framing in an ordinary body of 1 MiB: 8 bytes for each KiB."""
 
 HELD: Final = Gauge("daarion_http_request_bytes", "Bytes of requests that are held.", ("listener",), registry=None)
 REFUSED: Final = CounterMetric(
@@ -36,26 +36,26 @@ REFUSED: Final = CounterMetric(
     ("listener", "budget"),
     registry=None,
 )
-"""Both of the process: ``process_registry`` shows them."""
+"""Both metrics are global to the process; ``process_registry`` exposes them."""
 
 
 class Stage(Enum):
-    """Of a connection when bytes come."""
+    """The stage of the current request of a connection when bytes arrive."""
 
     HEAD = 1
-    """No request is under way, or aiohttp has not begun it yet."""
+    """No request is in progress, or aiohttp has not dispatched it yet."""
     BODY = 2
-    """A request is under way, and its body is not complete."""
+    """A request is in progress, and its body is incomplete."""
     COMPLETE = 3
-    """A request is under way, and all of it is there."""
+    """A request is in progress, and its body is complete."""
 
 
 class HeldBytes:
-    """The bytes that one connection has sent and that are still held. A pure counter, without I/O.
+    """The received bytes of one connection that are still in memory. A pure counter without I/O.
 
-    Requests may follow each other without a pause (pipelining): when one has been handled, the bytes behind it are still held.
-    They are never more than what came with the end of that request or later. The framing of a chunked body looks like bytes
-    behind it: where it is little it is taken for framing, so that it does not add up over thousands of requests.
+    Requests may follow each other without a pause (pipelining): after one is handled, the bytes behind it are still held.
+    Those are never more than the bytes that arrived with the end of that request or later. The framing of a chunked body
+    looks like bytes behind it: a small remainder counts as framing, so that it does not add up over thousands of requests.
     """
 
     __slots__ = ("_carried", "_fresh", "_taken", "later", "received", "size")
@@ -63,15 +63,15 @@ class HeldBytes:
     def __init__(self) -> None:
         self.size = 0
         self.received = 0
-        """All bytes that ever came: a mark for ``message_taken``."""
+        """All bytes received so far: a mark for ``message_taken``."""
         self.later = 0
-        """Bytes that came after the request under way was complete."""
+        """Bytes that arrived after the request in progress was complete."""
         self._carried = 0
-        """Bytes that were held already when the request before ended."""
+        """Bytes that were still held when the previous request ended."""
         self._fresh = 0
-        """Bytes that came since, up to the end of the request under way, and may be behind it."""
+        """Bytes received since then until the request in progress was complete; part of them may be behind it."""
         self._taken = 0
-        """Bytes of the request under way that were passed on."""
+        """Bytes of the request in progress that were forwarded."""
 
     def add(self, size: int, stage: Stage) -> None:
         self.size += size
@@ -80,30 +80,38 @@ class HeldBytes:
             case Stage.HEAD:
                 self._fresh += size
             case Stage.BODY:
-                # What came before is a part of this request.
+                # All earlier bytes belong to this request.
                 self._carried, self._fresh = 0, size
             case Stage.COMPLETE:
                 self.later += size
 
     def take(self, size: int) -> None:
-        """Release ``size`` bytes of a body that are passed on while others still come."""
+        """Release ``size`` bytes of a body that were forwarded before the body is complete."""
         self._taken += size
         self.size = max(self.size - size, 0)
 
     def message_taken(self, size: int, mark: int | None, head_size: int) -> None:
-        """Release a WebSocket message of ``size`` bytes.
+        """Release a WebSocket message.
 
-        ``mark`` is ``received`` as it was when the message was waited for; None for a control frame, which may come between the
-        fragments of a message. When bytes came meanwhile, nothing complete was held before: so the framing of fragments, which is
-        in no message, does not add up. ``head_size``: of the request that opened the WebSocket, which is held as long as that
-        is open.
+        Args:
+            size: the size of its frame in bytes.
+            mark: ``received`` at the time when the wait for the message began; None for a control frame, which may arrive
+                between the fragments of a message.
+            head_size: the size of the request that opened the WebSocket, which is held as long as the WebSocket is open.
         """
+        # If bytes arrived during the wait, no complete message was held before it. This drops the framing of fragments,
+        # which is part of no message and would otherwise add up.
         self.size = max(self.size - size, min(self.size, head_size))
         if mark is not None and self.received > mark:
             self.size = min(self.size, head_size + self.received - mark)
 
     def end_request(self, size: int, *, is_chunked: bool = False) -> None:
-        """Release a request of ``size`` bytes, head and body, without the framing of its chunks."""
+        """Release a handled request.
+
+        Args:
+            size: the bytes of its head and body, without the framing of chunks.
+            is_chunked: whether the body used ``Transfer-Encoding: chunked``.
+        """
         left = self.size - size + self._taken
         if is_chunked and left <= _FRAMING_BYTES:
             left = 0
@@ -117,7 +125,7 @@ class HeldBytes:
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """More is held than may be: by ``holder`` alone, or by all, of whom ``holder`` has most."""
+    """A budget that is exceeded: the one of ``holder``, or the total, of which ``holder`` has the largest part."""
 
     holder: str | None
     bytes: int
@@ -126,7 +134,7 @@ class Excess:
 
     @property
     def error(self) -> CityError:
-        """What the refused requests are answered."""
+        """The error that the refused requests get as their response."""
         if self.budget == "address":
             return TooManyRequests(
                 "too many bytes of requests from one address are under way; send less at a time",
@@ -140,10 +148,15 @@ class Excess:
 
 
 class RequestBytes:
-    """The bytes that all connections of a listener hold. 0 for a budget: no limit.
+    """The bytes that all connections of a listener hold.
 
-    A holder is an address; None stands for this machine and for heads that come from a trusted proxy: they have no budget of
-    their own, and count as one holder in the budget of all.
+    A holder is an address, or None for loopback and for request heads from a trusted proxy: they have no budget of their own,
+    and count as one holder in the total.
+
+    Args:
+        listener: the name of the listener, for metrics.
+        per_address: the budget of one address in bytes; 0 for no limit.
+        in_all: the total budget in bytes; 0 for no limit.
     """
 
     def __init__(self, listener: str, *, per_address: int, in_all: int) -> None:
@@ -155,7 +168,7 @@ class RequestBytes:
         HELD.labels(listener).set_function(lambda: self.total)
 
     def change(self, holder: str | None, size: int) -> None:
-        """Count ``size`` bytes more of ``holder``, or fewer."""
+        """Add ``size`` bytes, which may be negative, to those of ``holder``."""
         if not size:
             return
         self.total += size
@@ -164,11 +177,11 @@ class RequestBytes:
             del self._held[holder]
 
     def of(self, holder: str | None) -> int:
-        """How many bytes ``holder`` has."""
+        """Return how many bytes ``holder`` has."""
         return self._held[holder]
 
     def excess(self, holder: str | None) -> Excess | None:
-        """What has to be refused after ``holder`` sent something; None when all is within the budgets."""
+        """Return the exceeded budget after ``holder`` sent bytes, or None if all budgets hold."""
         own = self._held[holder]
         if holder is not None and 0 < self._per_address < own:
             return Excess(holder, own - self._per_address, "address")
@@ -182,7 +195,7 @@ class RequestBytes:
 
 
 def head_size(method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> int:
-    """How many bytes the head of a request has, but for spaces that mean nothing."""
+    """Return the bytes of a request head, without optional whitespace."""
     return (
         len(method) + len(path) + len("  HTTP/1.1\r\n\r\n") + sum(len(name) + len(value) + 4 for name, value in headers)
     )

@@ -1,9 +1,11 @@
-"""Moving windows: no more than so many within any span of that length, so that nobody gets twice as much around the turn of
-a minute, and it is known exactly when the next one will be taken.
+"""Moving window rate limits, in memory and in Redis.
 
-``MovingWindow`` counts in this process. (The storage in memory that the library ``limits`` brings was measured, too: for each
-request it goes through all that it remembers, 1 ms at 10,000 addresses, or has a thread do so without end.)
-``SharedBuckets`` counts in Redis for all processes of the city, by means of that library.
+At most N requests pass within any span of the given length. Unlike with fixed windows, a client does not get 2 N around the
+turn of a minute, and the time until the next accepted request is exact.
+
+``MovingWindow`` counts in this process. (The memory storage of the library ``limits`` was measured as well: it iterates over
+all keys at each request, 1 ms at 10,000 addresses, or in a permanent thread.)
+``SharedBuckets`` counts in Redis for all processes of the city, with that library.
 """
 
 from __future__ import annotations
@@ -23,12 +25,12 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from ...realtime.redis_client import REDIS_ERRORS, Client, ask
 
 MAX_REMEMBERED: Final = 100_000
-"""Of whom one window remembers something: twice as many at most. With more, the oldest are forgotten early."""
+"""The keys in one generation of a window, which has two; with more keys, the oldest are dropped early."""
 
 _TIMEOUT_S: Final = 0.5
-"""How long Redis may take before somebody's request goes on without it."""
+"""How long a request waits for Redis before it is counted in this process."""
 _AWAY_S: Final = 5.0
-"""How long nobody asks a Redis that did not answer."""
+"""How long no request is sent to Redis after it did not answer."""
 _SOON_S: Final = 0.001
 
 log = structlog.get_logger()
@@ -37,7 +39,15 @@ NowS = Callable[[], float]
 
 
 class MovingWindow:
-    """Keeps two generations: whoever asks is moved to the young one, and the old one ends as a whole, never looked through."""
+    """A moving window for many keys, in the memory of this process.
+
+    The keys are in two generations: a request moves its key to the young one, and the old one is dropped as a whole, so no
+    code iterates over the keys.
+
+    Args:
+        limit: the number of requests and the length of the window.
+        now_s: the clock, in seconds.
+    """
 
     def __init__(self, limit: RateLimitItem, now_s: NowS) -> None:
         self._amount = limit.amount
@@ -48,7 +58,7 @@ class MovingWindow:
         self._turned_s = now_s()
 
     def take(self, who: str) -> float:
-        """Count one, and return 0; or return in how many seconds there is room for another."""
+        """Count one request and return 0; if the window is full, return the seconds until it accepts another one."""
         now_s = self._now_s()
         if now_s - self._turned_s >= self._span_s or len(self._young) >= MAX_REMEMBERED:
             self._old, self._young, self._turned_s = self._young, {}, now_s
@@ -63,7 +73,7 @@ class MovingWindow:
         return 0.0
 
     def wait_s(self, who: str) -> float:
-        """In how many seconds there is room for another, without counting one."""
+        """Return the seconds until the window accepts another request, without counting one."""
         times = self._young.get(who) or self._old.get(who)
         if times is None or len(times) < self._amount:
             return 0.0
@@ -71,7 +81,7 @@ class MovingWindow:
 
     @property
     def remembered(self) -> int:
-        """Of how many it remembers something."""
+        """The number of keys in memory."""
         return len(self._young) + len(self._old)
 
     def _wait_s(self, times: array[float], now_s: float) -> float:
@@ -79,25 +89,25 @@ class MovingWindow:
 
 
 class SharedBuckets:
-    """Its keys in Redis are ``city:limits:…``, and end by themselves."""
+    """Moving windows in Redis, under keys ``city:limits:…`` that expire."""
 
     def __init__(self, client: Client, now_s: NowS = time.monotonic) -> None:
         self._limiter = MovingWindowRateLimiter(_Storage(client))
         self._now_s = now_s
         self._full_until_s: dict[str, float] = {}
-        """Of which windows Redis need not be asked before then."""
+        """By key of a full window: the time before which Redis need not be asked."""
         self._is_away = False
         self._try_again_s = 0.0
 
     async def take(self, limit: RateLimitItem, who: str) -> float | None:
-        """As ``MovingWindow.take``; None while Redis does not answer."""
+        """Count one request, like ``MovingWindow.take``; return None while Redis does not answer."""
         if wait_s := self.wait_s(limit, who):
             return wait_s
         now_s = self._now_s()
         if self._is_away:
             if now_s < self._try_again_s:
                 return None
-            self._try_again_s = now_s + _AWAY_S  # one request tries, the others need not wait with it
+            self._try_again_s = now_s + _AWAY_S  # one request tries Redis, the others do not wait for it
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 wait_s = await ask(self._take(limit, who))
@@ -110,7 +120,7 @@ class SharedBuckets:
         return wait_s
 
     def wait_s(self, limit: RateLimitItem, who: str) -> float:
-        """What is known without asking Redis."""
+        """Return the seconds until a window that is known to be full accepts a request, without asking Redis; else 0."""
         until_s = self._full_until_s.get(limit.key_for(who)) if self._full_until_s else None
         return 0.0 if until_s is None else max(until_s - self._now_s(), 0.0)
 
@@ -122,7 +132,7 @@ class SharedBuckets:
 
     def _remember(self, window: str, until_s: float) -> None:
         if len(self._full_until_s) >= MAX_REMEMBERED:
-            # Forgetting costs no more than a question.
+            # Each dropped entry costs at most one more request to Redis.
             self._full_until_s.clear()
         self._full_until_s[window] = until_s
 
@@ -141,7 +151,7 @@ class SharedBuckets:
 
 
 class _Storage(RedisStorage):
-    """The library's, by the city's own connection: the same for one server and for a cluster."""
+    """The storage of the library ``limits`` on the city's own Redis client, for one server or a cluster."""
 
     def __init__(self, client: Client) -> None:
         self._client = client

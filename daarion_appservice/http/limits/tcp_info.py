@@ -1,4 +1,4 @@
-"""How many bytes the TCP peer of a connection has acknowledged: ``tcp_info`` of Linux (tcp(7), linux/tcp.h)."""
+"""Reads how many bytes the peer of a TCP connection has acknowledged, from Linux's ``tcp_info`` (tcp(7), linux/tcp.h)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)
 
 
 def bytes_acknowledged(transport: asyncio.Transport) -> int | None:
-    """Return the count since the connection was made; None where the operating system does not say it, or it is closed."""
+    """Return the bytes acknowledged since the connection opened; None if it is closed or the system does not report them."""
     connected = transport.get_extra_info("socket")
     if connected is None or _TCP_INFO is None:
         return None
