@@ -1,6 +1,6 @@
-"""What an admin can correct when the homeserver and this service do not connect in a way that waiting does not mend.
+"""Advice for the admin on connection failures between the homeserver and this service that a retry does not resolve.
 
-Both directions: this service calls ``homeserver.address``, Synapse calls ``appservice.address``.
+The advice covers both directions: this service calls ``homeserver.address``, and Synapse calls ``appservice.address``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,15 @@ _CALLBACK_TLS: Final = (
 
 
 async def homeserver_advice(address: str, error: BaseException) -> str | None:
-    """Return what to correct when a request to ``homeserver.address`` failed with ``error``; None when waiting may mend it."""
+    """Return what to correct after a request to the homeserver failed.
+
+    Args:
+        address: ``homeserver.address``, which is probed for HTTP and TLS.
+        error: the exception of the request; its causes are examined as well.
+
+    Returns:
+        The advice, or None if a retry may succeed.
+    """
     causes = _causes(error)
     if any(isinstance(each, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError) for each in causes):
         return _CERTIFICATE
@@ -56,7 +64,7 @@ async def homeserver_advice(address: str, error: BaseException) -> str | None:
         return None
     if url.scheme == "http":
         return _TLS if await speaks_tls(url.host, url.port) else None
-    # Together: a listener without TLS does not answer a handshake, so that waiting for the one would delay the other.
+    # Probe both concurrently: a listener without TLS does not respond to a handshake, so that the first probe may time out.
     is_tls, is_http = await asyncio.gather(speaks_tls(url.host, url.port), speaks_http(url.host, url.port))
     if is_http and not is_tls:
         return _NO_TLS
@@ -64,11 +72,16 @@ async def homeserver_advice(address: str, error: BaseException) -> str | None:
 
 
 async def callback_advice(address: str, reason: str) -> str | None:
-    """Return what to correct about TLS when Synapse could not call ``appservice.address``; None when TLS is not to blame.
+    """Return what to correct about TLS after Synapse failed to call this service.
 
-    ``reason`` is Synapse's; it names OpenSSL's error. Whether TLS is spoken at ``address`` is probed from here.
+    Args:
+        address: ``appservice.address``, which is probed for TLS from this machine.
+        reason: the error message of Synapse, which contains OpenSSL's error.
+
+    Returns:
+        The advice, or None if TLS is not the cause.
     """
-    # Synapse may have another address than ours, so its reason counts before the scheme of `address`.
+    # Synapse may use another address than the configured one, so that its reason precedes the scheme of `address`.
     if "certificate" in reason:
         return _CALLBACK_CERTIFICATE
     if "SSL" in reason:

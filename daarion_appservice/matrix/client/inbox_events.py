@@ -1,4 +1,4 @@
-"""Matrix events as rows of the inbox: their JSON text, or a dead letter with the reason."""
+"""Conversion of Matrix events to inbox rows: the JSON text of the event, or a dead letter with the reason."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ import orjson
 from ...storage.inbox import ReceivedEvent
 
 MAX_EVENT_BYTES: Final = 512 * 1024
-"""An event has 65,536 bytes at most (client-server API, "Size limits"); ``unsigned``, which may hold other events, is not
-counted. What is larger is no event."""
+"""The maximum size of an event in the inbox. An event has at most 65,536 bytes (client-server API, "Size limits"), not counting
+``unsigned``, which may contain other events."""
 
 _MAX_ID_CHARS: Final = 255
-"""Client-server API, "Identifier Grammar": 255 bytes."""
+"""The maximum length of an id (client-server API, "Identifier Grammar": 255 bytes)."""
 
 
 def inbox_event(event: Any) -> ReceivedEvent:
-    """An event as it goes into the inbox; one that cannot be told from others, or is none, goes there as dead."""
+    """Return the inbox row of an event.
+
+    Args:
+        event: any JSON value of a transaction.
+
+    Returns:
+        The row; a dead letter if the value is no valid event, with a hash as its id if it has no valid event id.
+    """
     text, error = _written(event)
     if isinstance(event, dict):
         event_id, room_id = event.get("event_id"), event.get("room_id")
@@ -30,7 +37,7 @@ def inbox_event(event: Any) -> ReceivedEvent:
 
 
 def _written(event: Any) -> tuple[str, str | None]:
-    """The event's JSON text, or an empty object and what is wrong with the event."""
+    """Return the event's JSON text and None, or an empty object and the reason why the event is invalid."""
     try:
         text = _dumps(event)
     except RecursionError:
@@ -46,7 +53,7 @@ def _written(event: Any) -> tuple[str, str | None]:
 def _dumps(event: Any) -> bytes:
     try:
         return orjson.dumps(event)
-    except orjson.JSONEncodeError:  # it reads 1,024 levels but writes only 254
+    except orjson.JSONEncodeError:  # orjson parses 1,024 levels of nesting but serializes only 254.
         return json.dumps(event, ensure_ascii=False).encode()
 
 

@@ -1,7 +1,7 @@
-"""Reading JSON that Synapse writes with Python's ``json``, which writes more than orjson reads.
+"""Parsing of JSON that Synapse serializes with Python's ``json``, which emits more than orjson accepts.
 
 Events of old room versions, and receipts and presence from other homeservers, are not canonical JSON (spec, appendix "Canonical
-JSON"): a server can put any number and any nesting into them. Synapse repeats a transaction until it is accepted, so one such
+JSON"): a homeserver can send any number and any nesting. Synapse repeats a transaction until it is accepted, so that one such
 value would stop all traffic.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 _MAX_DEPTH: Final = 500
-"""Deeper arrays and objects are read as null when Python's parser reaches its recursion limit of 1,000 frames."""
+"""Arrays and objects below this depth are read as null if Python's parser reaches its recursion limit of 1,000 frames."""
 _MAX_DIGITS: Final = 19
 """Longer integers are read as floats: they do not fit into 64 bits, and reading them as integers takes quadratic time."""
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{\]}]', re.DOTALL)
@@ -25,11 +25,11 @@ def loads(body: bytes) -> Any:
     """Parse JSON.
 
     Returns:
-        The value. Surrogates that stand alone are question marks, numbers beyond the range of a float are None, and nesting
-        beyond what can be parsed is None.
+        The value. Unpaired surrogates become question marks; numbers beyond the range of a float, and values nested too deeply
+        to parse, become None.
 
     Raises:
-        ValueError: this is not JSON.
+        ValueError: the body is not JSON.
     """
     try:
         return orjson.loads(body)
@@ -60,7 +60,7 @@ def _refuse(constant: str) -> None:
 
 
 def _flattened(body: bytes) -> bytes:
-    """Return the JSON with null in place of arrays and objects that are nested deeper than ``_MAX_DEPTH``."""
+    """Replace arrays and objects that are nested deeper than ``_MAX_DEPTH`` with null."""
     kept: list[bytes] = []
     depth = start = 0
     for token in _TOKEN.finditer(body):
@@ -73,5 +73,5 @@ def _flattened(body: bytes) -> bytes:
                 depth -= 1
                 if depth == _MAX_DEPTH:
                     start = token.end()
-    # A body that ends within such a value stays incomplete, so that the parser refuses it.
+    # A body that ends within such a value stays incomplete, so that the parser rejects it.
     return b"".join(kept if depth > _MAX_DEPTH else [*kept, body[start:]])

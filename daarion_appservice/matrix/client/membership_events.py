@@ -1,4 +1,4 @@
-"""What an ``m.room.member`` event by a moderator means for a ghost: a ban, a kick or an invitation, with its reason."""
+"""Restrictions of ghosts from ``m.room.member`` events of moderators: a ban, a kick or an invitation, with its reason."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from ...city.text_sanitizing import one_line
 from ...city.types import Restriction, RestrictionKind, UserId
 
 _MAX_REASON: Final = 500
-"""Characters of what a moderator says that are kept."""
+"""The maximum length of a moderator's reason, in characters; the rest is cut off."""
 
 
 def restriction_after(event: Event, user: UserId, before: Restriction | None) -> Restriction | None:
-    """Return the restriction of a ghost after an event about its membership, or None when there is none."""
+    """Return the restriction of a ghost after a membership event.
+
+    Args:
+        event: the ``m.room.member`` event with the ghost as its state key.
+        user: the ghost.
+        before: the ghost's restriction before the event.
+
+    Returns:
+        The restriction, or None if the event leaves none.
+    """
     reason = moderation_reason(event)
     match content_of(event).get("membership"):
         case "ban":
@@ -21,12 +30,12 @@ def restriction_after(event: Event, user: UserId, before: Restriction | None) ->
         case "invite":
             return Restriction(RestrictionKind.INVITED, None)
         case "leave" if sender_of(event) != user:
-            # The same event takes back a ban or an invitation.
+            # A `leave` by another user also revokes a ban or an invitation.
             is_kick = before is None or before.kind is RestrictionKind.KICKED
             return Restriction(RestrictionKind.KICKED, reason) if is_kick else None
     return None
 
 
 def moderation_reason(event: Event) -> str | None:
-    """What a moderator says; None for nothing."""
+    """Return the moderator's reason in a membership event, or None if it has none."""
     return one_line(optional_text(content_of(event), "reason") or "", _MAX_REASON) or None

@@ -1,4 +1,4 @@
-"""What a message says, as the content of an event and as the city has it (client-server API, "m.room.message msgtypes")."""
+"""Conversion between the content of Matrix events and the city's messages (client-server API, "m.room.message msgtypes")."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MAX_EXCERPT: Final = 250
 
 
 def read_message_content(event_type: str, content: Event, identities: Identities) -> Content | None:
-    """Read the content of an event of one of the types `MESSAGES`; None when it holds nothing to show."""
+    """Convert the content of an event of one of the types `MESSAGES`; return None if it has nothing to display."""
     if event_type == "m.sticker":
         return _read_sticker(content)
     return _read_poll(content, identities) if event_type in POLLS else _read_message(content, identities)
@@ -48,11 +48,11 @@ def _read_message(content: Event, identities: Identities) -> Content | None:
     is_shown_as_it_is = msgtype in _TEXTS or media is not None
     said, html = without_reply_fallback(body) if "m.relates_to" in content else body, _read_html(content)
     if msgtype in _MEDIA and optional_text(content, "filename") in {None, body}:
-        said = without_turning(said)  # the file's name
+        said = without_turning(said)  # The body is the file name.
     return Content(
         said,
         html,
-        # Of kinds that nobody here knows the body says it, as the specification wants.
+        # An unknown msgtype is displayed by its body, as the specification requires.
         msgtype if is_shown_as_it_is else "m.text",
         media,
         _read_mentions(content, said, html, identities),
@@ -60,13 +60,13 @@ def _read_message(content: Event, identities: Identities) -> Content | None:
 
 
 def with_place(said: Content, content: Event) -> Content:
-    """What a location says together with its coordinates (RFC 5870), which clients show on a map."""
+    """Append the coordinates of a location (``geo:`` URI, RFC 5870), which clients show on a map, to its text."""
     place = optional_text(content, "geo_uri") if optional_text(content, "msgtype") == "m.location" else None
     return replace(said, body=f"{said.body} ({place[:_MAX_PLACE]})") if place and place not in said.body else said
 
 
 def msgtype_of_file(content: Event) -> str | None:
-    """Of which kind a file is, be it one that cannot be fetched; None for a message without one."""
+    """Return the msgtype of a file, even one that cannot be downloaded; None for a message without a file."""
     msgtype = optional_text(content, "msgtype")
     return msgtype if msgtype in _MEDIA else None
 
@@ -77,17 +77,17 @@ def _read_poll(content: Event, identities: Identities) -> Content | None:
 
 
 def _read_sticker(content: Event) -> Content | None:
-    """A sticker is a picture."""
+    """Convert a sticker to a picture."""
     body = optional_text(content, "body")
     media = _read_media(content, body) if body is not None else None
     if body is None or not (media or body.strip()):
         return None
-    # Of one that cannot be fetched the name is left.
+    # A sticker that cannot be downloaded becomes a text message with its name.
     return Content(without_turning(body), msgtype="m.image" if media else "m.text", media=media)
 
 
 def shortcode_of(content: Event) -> str | None:
-    """What the picture of a reaction is called (MSC4027); None for any other reaction."""
+    """Return the shortcode of a reaction with a picture (MSC4027), or None for any other reaction."""
     if not is_mxc(optional_text(inner(content, "m.relates_to"), "key") or ""):
         return None
     named = (optional_text(content, each) for each in _SHORTCODES)
@@ -95,9 +95,10 @@ def shortcode_of(content: Event) -> str | None:
 
 
 def replied_to(content: Event) -> EventId | None:
+    """Return the event that this one replies to; for an event in a thread without a reply, the root of the thread."""
     relation = inner(content, "m.relates_to")
     if relation.get("rel_type") == "m.thread" and relation.get("is_falling_back") is True:
-        # The city has no threads: what is said in one answers what it began with.
+        # The city has no threads: a message in a thread counts as a reply to the thread's root.
         event = optional_text(relation, "event_id")
     else:
         event = optional_text(inner(relation, "m.in_reply_to"), "event_id")
@@ -105,7 +106,7 @@ def replied_to(content: Event) -> EventId | None:
 
 
 def replaced(content: Event) -> EventId | None:
-    """The event that this one is an edit of."""
+    """Return the event that this one edits (``m.replace``), or None if it is no edit."""
     relation = inner(content, "m.relates_to")
     event = optional_text(relation, "event_id")
     return EventId(event) if relation.get("rel_type") == "m.replace" and event else None
@@ -131,14 +132,14 @@ def _read_mentions(content: Event, body: str, html: str | None, identities: Iden
 
 
 def _written(body: str, html: str, identities: Identities) -> list[str]:
-    """Of ours whom the text names: a client of before spec 1.7 says by nothing else whom it means."""
+    """Return the service's users that the text names: clients from before spec 1.7 send no ``m.mentions``."""
     names = [f"@{name}" for name in names_in(body)]
     links = [unquote(link) for link in _LINK.findall(html)]
     return [user for user in (*links, *names) if is_user_id(user) and identities.is_ours(UserId(user))]
 
 
 def _read_media(content: Event, body: str) -> Media | None:
-    """None for what cannot be fetched: no address, or one of an encrypted file."""
+    """Read the description of a file; None if it cannot be downloaded, because it has no ``mxc://`` URI or is encrypted."""
     mxc, info = optional_text(content, "url"), inner(content, "info")
     if mxc is None or not is_mxc(mxc):
         return None
@@ -167,12 +168,12 @@ def _number(info: Event, key: str) -> int | None:
 def message_content(
     message: Message, answered: Message | None, identities: Identities, *, is_private: bool = False
 ) -> dict[str, Any]:
-    """The content of the event that ``message`` becomes.
+    """Return the content of the Matrix event for a message.
 
     Args:
-        answered: what it replies to.
-        is_private: it is said to one person alone, in a direct chat: there each message is for them, so it replies to nothing and
-            mentions nobody. Clients would sound an alarm for each.
+        answered: the message that it replies to.
+        is_private: the message belongs to a direct chat with one person alone. Every message there is for that person, so the
+            content has no reply and no mentions, for each of which clients would notify.
     """
     content = _said(message, _meant(message, answered, is_private=is_private), identities) | {MESSAGE_ID: message.id}
     if answered is not None and answered.matrix_event_id is not None and not is_private:
@@ -190,13 +191,18 @@ def edit_content(
     told: Collection[SubjectId],
     is_private: bool = False,
 ) -> dict[str, Any]:
-    """The content of the event that tells of an edit; clients that know no edits show its body.
+    """Return the content of the Matrix event for an edit; clients without support for edits show its body.
 
     Args:
-        told: who was mentioned before this edit. Only others are mentioned by its event (MSC3952, "Editing"), so that nobody is
-            told twice; its new content mentions all.
+        message: the message with its new content.
+        answered: the message that it replies to.
+        original: the event of the message.
+        edit_id: the id of the revision, by which the city recognizes its own event.
+        told: the subjects mentioned before this edit. The event mentions only others, so that no user is notified twice, and its
+            ``m.new_content`` mentions all (MSC3952, "Editing").
+        is_private: as for ``message_content``.
     """
-    # Not the whole of it: an event has no room for the longest message twice.
+    # The fallback is an excerpt: an event cannot contain the longest message twice.
     excerpt = message.body if len(message.body) <= _MAX_EXCERPT else message.body[:_MAX_EXCERPT] + "…"
     meant = _meant(message, answered, is_private=is_private)
     known = {*told, *([answered.author.subject] if answered else [])}
@@ -212,7 +218,7 @@ def edit_content(
 
 
 def _meant(message: Message, answered: Message | None, *, is_private: bool) -> list[SubjectId]:
-    """Whom a message mentions: those whom it names, and who is answered, as the specification wants."""
+    """Return the subjects that a message mentions: the named ones and, as specified, the author that it replies to."""
     if is_private:
         return []
     is_reply = answered is not None and answered.matrix_event_id is not None
@@ -220,6 +226,7 @@ def _meant(message: Message, answered: Message | None, *, is_private: bool) -> l
 
 
 def reaction_content(original: EventId, reaction: Reaction) -> dict[str, Any]:
+    """Return the content of the Matrix event for a reaction to the event ``original``."""
     content: dict[str, Any] = {
         "m.relates_to": {"rel_type": "m.annotation", "event_id": original, "key": reaction.matrix_key or reaction.key},
         REACTION_ID: reaction.id,

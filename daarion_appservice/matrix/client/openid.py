@@ -1,6 +1,6 @@
-"""Whose OpenID token somebody shows: only the homeserver that made it can tell, and only ours is asked.
+"""Verification of Matrix OpenID tokens with the homeserver that issued them; only the configured homeserver is accepted.
 
-With such a token a Matrix client proves whose account it runs under, without showing what one signs in with.
+With such a token a Matrix client proves its user id without revealing its access token.
 Source: client-server API, "OpenID"; server-server API, ``/openid/userinfo``.
 """
 
@@ -33,12 +33,23 @@ log = structlog.get_logger()
 
 
 class OpenId:
+    """Verifies OpenID tokens, and looks up the display names of their holders."""
+
     def __init__(self, homeserver: Homeserver, identities: Identities) -> None:
         self._homeserver = homeserver
         self._identities = identities
 
     async def holder(self, token: str, server: str) -> UserId:
-        """Whose OpenID token this is, made by the homeserver ``server``. Raises Forbidden, Unavailable."""
+        """Return the user that an OpenID token was issued for.
+
+        Args:
+            token: the OpenID token.
+            server: the name of the homeserver that issued it (``matrix_server_name``).
+
+        Raises:
+            Forbidden: the token is invalid, of another homeserver, or of a user of the service.
+            Unavailable: the homeserver did not respond, or does not serve ``/openid/userinfo``.
+        """
         self._check_ours(server)
         user = UserId(await self._ask(token))
         if not is_user_id(user):
@@ -49,7 +60,7 @@ class OpenId:
         return user
 
     async def name_of(self, user: UserId) -> str:
-        """What they are called; the localpart where they have no name, none to show, or the homeserver does not say."""
+        """Return a user's display name, or the localpart if the name is missing, not displayable or not available."""
         try:
             async with asyncio.timeout(_ANSWER_S):
                 return person_name(await self._homeserver.display_name(user) or "")

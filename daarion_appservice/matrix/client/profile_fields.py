@@ -1,4 +1,4 @@
-"""One field of the ghosts' profiles (MSC4133, spec 1.16), where the homeserver says that it takes it."""
+"""Custom fields of ghosts' profiles (MSC4133, spec 1.16), on homeservers that declare support for them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 class _Fields(Enum):
-    """Which way the homeserver takes fields of profiles."""
+    """How the homeserver supports profile fields."""
 
     UNKNOWN = "not asked yet"
     NONE = "not at all"
@@ -31,6 +31,8 @@ class _Fields(Enum):
 
 
 class ProfileField:
+    """One profile field, with the homeserver's support for it."""
+
     def __init__(self, homeserver: Homeserver, identities: Identities, name: str) -> None:
         self._homeserver = homeserver
         self._bot = identities.bot
@@ -39,23 +41,27 @@ class ProfileField:
         self._asking = asyncio.Lock()
 
     def ask_again(self) -> None:
-        """The homeserver may be another version now."""
+        """Query the homeserver's capabilities again before the next write, because it may have another version now."""
         self._fields = _Fields.UNKNOWN
 
     @property
     def is_refused(self) -> bool:
-        """Whether the homeserver is known to take no such field."""
+        """Whether the homeserver is known not to support the field."""
         return self._fields is _Fields.NONE
 
     async def is_taken(self) -> bool:
-        """Whether the homeserver takes it; asked once. Raises HomeserverUnavailable, HomeserverRateLimited."""
+        """Return whether the homeserver supports the field; the result is cached.
+
+        Raises:
+            HomeserverUnavailable, HomeserverRateLimited: the request failed and may be repeated.
+        """
         async with self._asking:
             if self._fields is _Fields.UNKNOWN:
                 self._fields = await self._ask()
         return not self.is_refused
 
     async def set(self, user: UserId, value: Any) -> None:
-        """Have ``value`` stand there; None removes the field. Raises HomeserverUnavailable, HomeserverRefused."""
+        """Set the field in a ghost's profile; None removes it. Raises HomeserverUnavailable or HomeserverRefused."""
         try:
             await self._homeserver.set_profile_field(user, self._name, value, is_stable=self._fields is _Fields.STABLE)
         except HomeserverRateLimited:

@@ -1,4 +1,4 @@
-"""What an admin can do about a homeserver's refusal, by its errcode."""
+"""Classification of the homeserver's error responses by errcode, with advice for the admin."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from ...city.delivery_errors import DeliveryError
 from ...errors import HomeserverRefused, InvalidHomeserverResponse
 
 ACCOUNT_TAKEN = "DAARION_ACCOUNT_TAKEN"
-"""Our own errcode for a user of ours that is somebody's account."""
+"""The service's own errcode for a user id of its namespace that is the account of a person."""
 _BLOCKED = "has been blocked on this server"
-"""Synapse says it in words only, with M_UNKNOWN (synapse/handlers/room_member.py)."""
+"""The message of Synapse for a blocked room; the errcode is only M_UNKNOWN (synapse/handlers/room_member.py)."""
 
 
 def is_blocked(error: HomeserverRefused) -> bool:
@@ -17,17 +17,15 @@ def is_blocked(error: HomeserverRefused) -> bool:
 
 
 def may_answer_later(error: HomeserverRefused) -> bool:
-    """Return whether the same request may succeed later, because the refusal concerns the service or the homeserver as a whole.
-
-    False for a response of the wrong shape, too: the homeserver would send the same one again.
-    """
+    """Return whether the same request may succeed later: the refusal concerns the service or the homeserver as a whole."""
+    # The homeserver would send a response of the wrong shape again.
     if isinstance(error, InvalidHomeserverResponse):
         return False
     return error.status in {401, 429} or error.status >= 500
 
 
 def delivery_error(error: Exception) -> DeliveryError:
-    """Return what the author of a message that the homeserver refused is told."""
+    """Return the delivery error of a message that the homeserver refused, for its author."""
     if not isinstance(error, HomeserverRefused):
         return DeliveryError.REFUSED
     if error.errcode == ACCOUNT_TAKEN:
@@ -38,7 +36,7 @@ def delivery_error(error: Exception) -> DeliveryError:
 
 
 def advice(error: Exception) -> str | None:
-    """Return what to correct, or None where trying again is all that is left."""
+    """Return what the admin has to correct, or None if only a retry can help."""
     if not isinstance(error, HomeserverRefused):
         return None
     if error.errcode == "M_EXCLUSIVE":

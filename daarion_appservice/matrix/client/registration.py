@@ -1,6 +1,6 @@
-"""The registration: what Synapse is told about us, in a file that both sides hold.
+"""The registration of the application service: the file that the service generates from its settings and Synapse reads.
 
-Source: Matrix spec, Application Service API, "Registration". Made here from the settings, and compared with them here.
+Source: Matrix spec, Application Service API, "Registration".
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ...config import Settings
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """``users`` and ``aliases`` are the regexes of what is ours, and only ours (exclusive)."""
+    """The content of a registration; ``users`` and ``aliases`` are the regexes of the exclusive namespaces."""
 
     id: str
     url: str
@@ -27,8 +27,9 @@ class Registration:
 
     @classmethod
     def of(cls, settings: Settings) -> Registration:
+        """Return the registration that the settings require."""
         appservice = settings.appservice
-        # A dot that is not escaped would claim users of other servers; so would a regex without its end.
+        # An unescaped dot, or a regex without `$`, would claim users of other homeservers.
         domain = re.escape(settings.homeserver.domain)
         return cls(
             id=appservice.id,
@@ -40,14 +41,14 @@ class Registration:
                 f"^@{AGENT_PREFIX}[^:]+:{domain}$",
                 f"^@{CITIZEN_PREFIX}[^:]+:{domain}$",
                 f"^@{OBSERVER}:{domain}$",
-                # Synapse keeps the sender for us even without this; other homeservers read only the namespaces.
+                # Synapse reserves the sender even without this entry; other homeservers read the namespaces only.
                 f"^@{re.escape(appservice.bot)}:{domain}$",
             ),
             aliases=(f"^#city(_[^:]+)?:{domain}$",),
         )
 
     def render(self) -> str:
-        """The file's text, the same for the same settings."""
+        """Return the text of the registration file, deterministically."""
         quoted = json.dumps
         return "\n".join(
             [
@@ -77,5 +78,5 @@ class Registration:
 
 
 def _entries(regexes: tuple[str, ...]) -> list[str]:
-    # In single quotes a backslash is a backslash; the regexes themselves hold no single quote.
+    # YAML does not unescape backslashes in single quotes, and the regexes contain no single quote.
     return [line for regex in regexes for line in ("    - exclusive: true", f"      regex: '{regex}'")]

@@ -1,6 +1,6 @@
-"""Where a registration file differs from what the configuration asks for, each difference in words and none with a token.
+"""Comparison of a registration file with the configuration: a sentence for each difference, which never contains a token.
 
-Namespaces are compared by what they match, as Synapse would match it; how a regex is written is all the same.
+Namespaces are compared by the ids that they match in Synapse, so that the spelling of a regex does not matter.
 """
 
 from __future__ import annotations
@@ -16,12 +16,18 @@ TOKENS = ("as_token", "hs_token")
 
 
 def find(values: Mapping[str, Any], wanted: Registration, domain: str) -> list[str]:
-    """``values`` is what the file says, ``domain`` the homeserver's name."""
+    """Return the differences that stop the service from working.
+
+    Args:
+        values: the parsed registration file.
+        wanted: the registration that the configuration requires.
+        domain: the server name of the homeserver.
+    """
     return [*_plain_differences(values, wanted), *_switches(values), *_namespaces(values, wanted, domain)]
 
 
 def cautions(values: Mapping[str, Any], protocol: str) -> list[str]:
-    """What is not as it should be, and yet stops nothing that people cannot do without."""
+    """Return the differences that disable only optional features."""
     protocols = values.get("protocols")
     if isinstance(protocols, list) and protocol in protocols:
         return []
@@ -79,7 +85,7 @@ def _namespaces(values: Mapping[str, Any], wanted: Registration, domain: str) ->
 
 
 def _coverage(kind: str, entries: Any, ours: list[str], domain: str) -> list[str]:
-    """Whether the regexes match all that is ours, exclusively, and nothing else; their spelling is free."""
+    """Return where the regexes do not match exactly the service's ids, exclusively."""
     regexes: list[tuple[re.Pattern[str], bool]] = []
     found = []
     for entry in entries if isinstance(entries, list) else []:
@@ -88,7 +94,7 @@ def _coverage(kind: str, entries: Any, ours: list[str], domain: str) -> list[str
         except (re.error, TypeError, KeyError, AttributeError):
             found.append(f"namespaces.{kind} holds an entry that is not a valid regex with `exclusive`")
     for id_ in ours:
-        # As Synapse does it: the first that matches from the beginning decides.
+        # As in Synapse, the first regex that matches from the beginning of the id decides.
         exclusive = next((exclusive for regex, exclusive in regexes if regex.match(id_)), None)
         if exclusive is None:
             found.append(f"namespaces.{kind} does not match {id_}")
@@ -101,7 +107,7 @@ def _coverage(kind: str, entries: Any, ours: list[str], domain: str) -> list[str
 
 
 def _strangers(ours: list[str], domain: str) -> list[str]:
-    """Ids near to ours that a careless regex takes in: other people, other servers, longer or dotless domains."""
+    """Return foreign ids that an imprecise regex matches: of other users, other homeservers, and longer or dotless domains."""
     sigil = ours[0][0]
     others = [f"{sigil}alice:{domain}", f"{sigil}alice_agent_x:{domain}"]
     for id_ in ours:

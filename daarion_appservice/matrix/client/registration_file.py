@@ -1,4 +1,4 @@
-"""The registration file on disk: generate it from the configuration, and compare it with the configuration."""
+"""The registration file on disk: generation from the configuration, and comparison with it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ TOKEN_BYTES = 48
 
 @dataclass(frozen=True)
 class Generated:
-    """``new_tokens`` were made and written to the configuration, ``kept_tokens`` were taken from the file before."""
+    """A generated registration file.
+
+    ``new_tokens`` are the names of the tokens that were generated and written to the configuration, and ``kept_tokens`` those
+    that were copied from the previous file.
+    """
 
     path: Path
     new_tokens: list[str]
@@ -49,10 +53,15 @@ def new_token() -> str:
 def generate(
     settings: Settings, config: Path, *, force: bool = False, token: Callable[[], str] = new_token
 ) -> Generated:
-    """Writes the registration file, and the tokens that the configuration lacks into ``config``.
+    """Write the registration file, and write missing tokens to the configuration.
 
-    An existing file stays unless ``force``; even then a token that either file holds is not made anew, because Synapse
-    knows it. Raises StartError when the file is there or something cannot be written.
+    Args:
+        config: the configuration file.
+        force: replace an existing registration file. A token that either file contains is reused, because Synapse knows it.
+        token: generates a token.
+
+    Raises:
+        StartError: the registration file exists and ``force`` is not set, or a file cannot be written.
     """
     path = settings.appservice.registration
     replacing = private_file.exists(path)
@@ -67,7 +76,7 @@ def generate(
     kept = [name for name in missing if name in known]
     made = {name: known.get(name) or token() for name in missing}
     if made:
-        # First the configuration: if the other file then cannot be written, the next try finds the same tokens.
+        # Write the configuration first: if the registration file cannot be written, the next attempt uses the same tokens.
         config_edit.set_values(config, {f"appservice.{name}": value for name, value in made.items()})
     ours = Registration.of(settings)
     tokens = [made.get(name) or getattr(ours, name) for name in TOKENS]
@@ -80,7 +89,7 @@ def generate(
 
 
 def _tokens_in(path: Path) -> dict[str, str]:
-    """The tokens of a registration that is about to be replaced."""
+    """Return the tokens of the registration file that is about to be replaced."""
     values = _read(path)
     return {name: values[name] for name in TOKENS if isinstance(values.get(name), str) and values[name]}
 
@@ -107,14 +116,24 @@ def _read(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Findings:
-    """``differences`` stop the service from working with Synapse; ``cautions`` do not. No sentence holds a token."""
+    """The result of a comparison: ``differences`` stop the service from working with Synapse, ``cautions`` do not.
+
+    No sentence contains a token.
+    """
 
     differences: list[str]
     cautions: list[str]
 
 
 def check(settings: Settings, copy: Path | None = None) -> Findings:
-    """Compare the registration file, or Synapse's ``copy``, with the configuration. Raises StartError when it cannot be read."""
+    """Compare the registration file with the configuration.
+
+    Args:
+        copy: Synapse's copy of the file, to compare instead.
+
+    Raises:
+        StartError: the file cannot be read.
+    """
     path = copy or settings.appservice.registration
     values = _read(path)
     differences = registration_differences.find(values, Registration.of(settings), settings.homeserver.domain)

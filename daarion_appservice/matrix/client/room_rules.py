@@ -1,4 +1,7 @@
-"""How a Matrix room is governed, as the homeserver says when asked: for what happened before anybody listened."""
+"""The rules of a Matrix room, read from its state: power levels, join rule, history visibility, encryption and type.
+
+They are requested for a room whose state events from before the city knew it were never delivered.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +19,34 @@ from ...city.types import HistoryVisibility, MatrixRoomId, UserId
 from .homeserver import Homeserver
 
 _MAX_JSON_CHARS: Final = 65_536
-"""An event has no more."""
+"""The maximum size of an event."""
 _MAX_RULE_CHARS: Final = 32
 _UNSAID: Final = "invite"
-"""The rule of a room that has none (spec, "m.room.join_rules")."""
+"""The join rule of a room without ``m.room.join_rules`` (spec, "m.room.join_rules")."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoomRules:
+    """The rules of a room at the time of the request."""
+
     powers: RoomPowerLevels
     join_rule: str
     visibility: HistoryVisibility
     visibility_since_ms: int | None
-    """When it was last set; None if it never was."""
+    """When the history visibility was last set (ms since 1970); None if it never was."""
     is_encrypted: bool
     predecessor: MatrixRoomId | None
-    """The room that this one was made to replace, as it says itself."""
+    """The room that this one replaces, according to its ``m.room.create`` event."""
     is_space: bool
 
 
 async def read_rules(homeserver: Homeserver, room: MatrixRoomId, *, as_user: UserId) -> RoomRules:
-    """Raises what the homeserver does; a room that ``as_user`` is not in is refused."""
+    """Request the rules of a room.
+
+    Raises:
+        HomeserverUnavailable: the homeserver did not respond.
+        HomeserverRefused: the homeserver refused, for example because ``as_user`` is not in the room.
+    """
     created, powers, join_rules, encryption, visibility = await asyncio.gather(
         homeserver.state_event(room, "m.room.create", as_user=as_user),
         homeserver.state(room, "m.room.power_levels", as_user=as_user),
@@ -58,21 +68,22 @@ async def read_rules(homeserver: Homeserver, room: MatrixRoomId, *, as_user: Use
 
 
 def join_rule(content: Event) -> str:
+    """Return the join rule in the content of ``m.room.join_rules``, or the default."""
     return text(content, "join_rule")[:_MAX_RULE_CHARS] or _UNSAID
 
 
 def visibility_in(content: Event) -> HistoryVisibility:
-    """What the content of ``m.room.history_visibility`` says; of a room that has none it is empty."""
+    """Return the history visibility in the content of ``m.room.history_visibility``, which is empty for a room without one."""
     return history_visibility(content.get("history_visibility"))
 
 
 def is_encryption(content: Event) -> bool:
-    """Whether this turns encryption on; nothing turns it off."""
+    """Return whether the content of ``m.room.encryption`` enables encryption, which cannot be disabled again."""
     return bool(text(content, "algorithm"))
 
 
 def stored_json(content: Event) -> str:
-    """What an event holds, as a column does; nothing of one that no server should have let pass."""
+    """Return the content of an event as JSON for a database column; ``{}`` if it is too large or too deeply nested."""
     try:
         stored = orjson.dumps(content, option=orjson.OPT_SORT_KEYS).decode()
     except orjson.JSONEncodeError:
@@ -81,7 +92,7 @@ def stored_json(content: Event) -> str:
 
 
 def _creators(room: MatrixRoomId, created: Event) -> frozenset[UserId]:
-    """Those who stand above all levels: since room version 12, in which a room's id names no server."""
+    """Return the creators, whose power level is infinite since room version 12, in which room ids have no server name."""
     if ":" in room:
         return frozenset()
     more: Any = content_of(created).get("additional_creators")

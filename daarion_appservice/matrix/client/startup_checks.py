@@ -1,6 +1,6 @@
-"""The first words with the homeserver: is it there, does it know us, is it the one we mean, does it reach us?
+"""Start-up checks: whether the homeserver responds, accepts the ``as_token``, is the configured one, and reaches this service.
 
-Each answer that is wrong has its own words for whoever reads them at two in the morning.
+Each failure has its own message and advice for the admin.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from .monitor import HomeserverMonitor, is_token_wrong
 _FIRST_PROBE_S: Final = 0.1
 _SLOWEST_PROBE_S: Final = 2.0
 _TELL_AFTER_S: Final = 5.0
-"""Whoever starts both together need not be told that one of them takes a moment longer."""
+"""The time before the log reports a missing homeserver: an admin who starts both needs no warning while Synapse starts."""
 _UNREACHABLE_TRIES: Final = 5
-"""How often the homeserver may fail to reach us before it counts: a network of containers comes up bit by bit."""
+"""The number of failed pings before the start fails: a network of containers becomes reachable gradually."""
 
 _UNREACHABLE_PAUSE_S: Final = 1.0
 _TWISTED_RACE: Final = "AlreadyCalled"
-"""In the reason that Synapse 1.163 gives for a ping that failed: its HTTP client cancelled a timer that had fired. It happens
-when the machine is busy, also to five pings in a row, and says nothing about the address (seen in kill tests)."""
+"""Part of Synapse 1.163's error message for a ping that failed in its HTTP client, which cancelled a timer that had fired. It
+happens on a busy machine, also to five pings in a row, and is independent of the address (observed in kill tests)."""
 _UNREACHED: Final = frozenset({"M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT"})
-"""The errcodes of a ping with which Synapse got no response from us (client-server API, ``POST /appservice/{id}/ping``)."""
+"""The errcodes of a ping to which this service did not respond (client-server API, ``POST /appservice/{id}/ping``)."""
 _NOT_RUNNING: Final = "Is Synapse running, and is homeserver.address right? The city is up meanwhile; messages wait."
 _WRONG_ADDRESS: Final = (
     "homeserver.address must be the address of Synapse's client listener, usually http://localhost:8008."
@@ -41,14 +41,18 @@ log = structlog.get_logger()
 async def run_startup_checks(
     homeserver: Homeserver, monitor: HomeserverMonitor, settings: Settings, identities: Identities
 ) -> None:
-    """Wait for the homeserver, then raise StartError unless it and we agree about who we are."""
+    """Wait for the homeserver, and check that it and the configuration agree.
+
+    Raises:
+        StartError: the homeserver refuses the service, is another one than the configured one, or cannot reach the service.
+    """
     while True:
         await _wait_for(homeserver, monitor)
         try:
             await identify(homeserver, settings, identities)
             await _ping(homeserver, settings)
         except HomeserverUnavailable as error:
-            # It was there a moment ago: it is just being stopped, or started.
+            # The homeserver responded a moment ago, so that it is being stopped or started.
             monitor.reason = str(error)
             await asyncio.sleep(_SLOWEST_PROBE_S)
         else:
@@ -61,7 +65,7 @@ async def _wait_for(homeserver: Homeserver, monitor: HomeserverMonitor) -> None:
     logged_help, begun, pause_s = "", loop.time(), _FIRST_PROBE_S
     while True:
         try:
-            # A request that hangs must not keep the log silent.
+            # A request that hangs must not prevent the log message.
             async with asyncio.timeout(None if logged_help else _TELL_AFTER_S):
                 await homeserver.versions()
         except (HomeserverUnreachable, HomeserverRefused) as error:
@@ -70,7 +74,7 @@ async def _wait_for(homeserver: Homeserver, monitor: HomeserverMonitor) -> None:
                 await asyncio.sleep(_SLOWEST_PROBE_S)
                 continue
             if isinstance(error, HomeserverRefused) and error.status == 401:
-                return  # a homeserver, which refuses our token even here: `identify` says what to do about that
+                return  # This is a homeserver that refuses the token even here; `identify` raises the error for it.
             raise StartError(
                 f"What answers at {homeserver.address} is no Matrix homeserver ({error}).",
                 await homeserver_advice(homeserver.address, error) or _WRONG_ADDRESS,
@@ -80,7 +84,7 @@ async def _wait_for(homeserver: Homeserver, monitor: HomeserverMonitor) -> None:
             monitor.reason = str(error) or f"{homeserver.address} did not answer within {_TELL_AFTER_S:.0f} seconds"
             is_late = loop.time() - begun >= _TELL_AFTER_S
             help_ = await homeserver_advice(homeserver.address, error) or (_NOT_RUNNING if is_late else "")
-            # A homeserver that comes up with TLS, or without, while it is waited for has its own advice then.
+            # The advice may change while the service waits, for example if the homeserver starts with another TLS setting.
             if help_ and help_ != logged_help and not (logged_help and help_ == _NOT_RUNNING):
                 logged_help = help_
                 log.warning("homeserver_away", address=homeserver.address, reason=monitor.reason, help=help_)
@@ -91,7 +95,7 @@ async def _wait_for(homeserver: Homeserver, monitor: HomeserverMonitor) -> None:
 
 
 async def identify(homeserver: Homeserver, settings: Settings, identities: Identities) -> None:
-    """Raise StartError unless the homeserver takes our token and is the one that the configuration means."""
+    """Raise StartError unless the homeserver accepts the ``as_token`` and is the configured one, with the configured bot."""
     try:
         me = await homeserver.whoami()
     except HomeserverRefused as error:
@@ -121,7 +125,7 @@ async def identify(homeserver: Homeserver, settings: Settings, identities: Ident
 
 
 def is_busy(error: HomeserverRefused) -> bool:
-    """Whether a homeserver that is only half up, or overloaded, says so: its own errors, not what it says of us."""
+    """Return whether an error response means that the homeserver is starting or overloaded, rather than refusing the service."""
     return error.status == 429 or (error.status >= 500 and error.errcode in {"M_UNKNOWN", ""})
 
 

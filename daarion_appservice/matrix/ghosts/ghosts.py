@@ -250,7 +250,7 @@ class Ghosts:
             await self.join(user, matrix_room)
         except HomeserverRefused as error:
             if error.status == 403 and not is_unregistered(error):
-                # Without a stored restriction, an unknown ban would be retried for ever.
+                # Without a stored restriction, an unknown ban would cause endless retries.
                 await self.is_kept_out(user, room)
             raise
 
