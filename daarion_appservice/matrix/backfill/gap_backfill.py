@@ -7,7 +7,7 @@ respond. So a sweep does not depend on a sign of failure. It stores a ``/sync`` 
 compares the events since that token with the inbox:
 
     token ──── sync ────► now        all rooms of one user at once, in stream order
-      └── known: nothing to do       unknown, and not delivered within a moment of a ping: into the inbox, with the new token
+      └── known: nothing to do       unknown, and not delivered soon after a ping: into the inbox, with the new token
 
 The observer reads the city's rooms, and each agent its direct chats and invitations. The bot reads the history of a
 city room that the observer cannot join. ``/sync`` does not return events that other homeservers send later: see

@@ -4,9 +4,9 @@ Synapse soft-fails an event that was allowed when it was sent and is not allowed
 failure"), such as a message from a user who was banned in the meantime. No client gets it, but application services do
 (seen in 1.163). So before a batch is handled, and outside the database transaction:
 
-    sender is of our homeserver                  ─► handled: it was checked against the current state when it was sent
-    message, reaction, redaction of another one  ─► GET /rooms/{id}/event/{id}   shown ─► handled   else ─► again, then dropped
-    state event of another one                   ─► GET /rooms/{id}/state/…      the current event of that key is handled instead
+    sender on this homeserver            ─► handled: it was checked against the current state when it was sent
+    other message, reaction, redaction   ─► GET /rooms/{id}/event/{id}   found ─► handled   else ─► again, then dropped
+    other state event                    ─► GET /rooms/{id}/state/…      the current event of that key is handled instead
 
 An event that is not shown blocks no other: it is requested again after ``_LOOKS_MS``, and then dropped. An invitation
 of an agent to a room that is not the city's needs no confirmation: the agent's attempt to join is one.
@@ -295,7 +295,7 @@ class Confirmation:
         return False
 
     async def _stated(self, matrix_room: MatrixRoomId, doubtful: _Doubtful) -> dict[int, list[ConfirmedState]]:
-        """Return the current state events of the rows' keys, and of others that the rows may have changed, by row id."""
+        """Return the current state events of the rows' keys, and of keys that the rows may have changed, by row id."""
         is_unsettled = doubtful.room.agent is None and any(may_unsettle(event) for _, _, event in doubtful.states)
         known = await self._known(doubtful.room) if is_unsettled else None
         rows: dict[StateKey, list[InboxRow]] = {}

@@ -55,6 +55,8 @@ _MAX_ID_CHARS: Final = 255
 
 
 class MessageEvents:
+    """The handlers, which return the city events to publish after the commit, and queries for the backfill."""
+
     def __init__(self, identities: Identities, messages: Messages, changes: MessageEdits, reactions: Reactions) -> None:
         self._identities = identities
         self._messages = messages
