@@ -1,1 +1,1 @@
-"""The commands that work on a city: one module a group, one function a command."""
+"""The commands of the command line: one module for each group, one function for each command."""

@@ -1,4 +1,4 @@
-"""``agent …``: who the city's agents are, where they live, and their tokens. A running service takes notice within seconds."""
+"""The commands ``agent …``: agents, their places and their tokens. A running service notices changes within seconds."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ async def _agent(tx: Transaction, slug: str) -> Agent:
 
 
 def _described(file: Path) -> Description:
-    """What a file says; raises StartError or InvalidInput, with its name."""
+    """Read a registry file. Raise StartError or InvalidInput, with the name of the file."""
     try:
         content = YAML(typ="safe").load(file)
     except (OSError, YAMLError) as error:
@@ -223,7 +223,7 @@ def _described(file: Path) -> Description:
 
 
 def _ask_to_remove(differences: Differences) -> None:
-    """Ends the command unless whoever typed it agrees."""
+    """Abort the command unless the user agrees."""
     removed = {part: each.removed for part, each in differences.items() if each.removed}
     for part, names in removed.items():
         say(f"{part} to be removed: {', '.join(names)}", "yellow")

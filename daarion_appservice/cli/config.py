@@ -1,4 +1,4 @@
-"""``config …``: config.yaml, made, checked, brought up to date."""
+"""The commands ``config …``: generate, check and upgrade config.yaml."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
 
 
 def _check_database_url(url: str) -> None:
-    # Imported here, as SQLAlchemy takes longer to import than all else that this command does.
+    # Imported here, as SQLAlchemy takes longer to import than the rest of this command.
     if "?" in url or not url.startswith("sqlite"):
         from ..storage.database_url import check as check_url  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""A city for the length of one command: its parts without its tasks and listeners."""
+"""A city without tasks and listeners, for the duration of one command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ T = TypeVar("T")
 
 
 def with_city(config: Path, work: Callable[[City], Awaitable[T]]) -> T:
-    """Load the configuration and the city, see that the homeserver is its own, do ``work``, close everything."""
+    """Load the configuration and the city, check that the homeserver is the configured one, run ``work``, close
+    everything.
+    """
 
     async def do() -> T:
         async with _city(config) as city:
@@ -30,7 +32,7 @@ def with_city(config: Path, work: Callable[[City], Awaitable[T]]) -> T:
 
 
 def with_migrated_database(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
-    """Bring the database up to date, then do ``work``. Raises StartError for a SQLite file that is not there."""
+    """Migrate the database and run ``work``. Raise StartError if the SQLite file does not exist."""
 
     async def migrated(database: Database) -> T:
         _check_exists(database, config)
@@ -41,7 +43,7 @@ def with_migrated_database(config: Path, work: Callable[[Database], Awaitable[T]
 
 
 def with_database(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
-    """The same for work that needs the database alone; no tokens are needed for that."""
+    """Run ``work`` with the database alone, which needs no tokens."""
 
     async def do() -> T:
         database = Database(config_file.load(config).database.url)
@@ -54,7 +56,7 @@ def with_database(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
 
 
 def _check_exists(database: Database, config: Path) -> None:
-    # SQLite would make a new file, and the command would report success for a city that nobody serves: the service's
+    # SQLite would create a new file, and the command would report success for a city without a service: the service's
     # database.url may come from its unit's environment file, which a shell does not read.
     if database.file is not None and not database.file.exists():
         raise StartError(
@@ -67,7 +69,7 @@ def _check_exists(database: Database, config: Path) -> None:
 
 @asynccontextmanager
 async def _city(config: Path) -> AsyncIterator[City]:
-    # Only here: the whole city is much to load, and most commands need no more than its database.
+    # Imported here: the whole city takes long to import, and most commands need only its database.
     from ..app import load  # noqa: PLC0415
     from ..matrix.client.startup_checks import identify  # noqa: PLC0415
     from ..wiring import build_city  # noqa: PLC0415

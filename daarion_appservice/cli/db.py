@@ -1,4 +1,4 @@
-"""``db …``: the database that the city is kept in."""
+"""The commands ``db …``: migrations of the database."""
 
 from __future__ import annotations
 

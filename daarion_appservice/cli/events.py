@@ -1,4 +1,4 @@
-"""``events …``: events from Matrix that could not be handled."""
+"""The commands ``events …``: Matrix events that could not be processed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The command line. What each command does stands in ``cli``, one module a group, one function a command.
+"""The command line. The commands are in the other modules of ``cli``.
 
-A group's module is imported when one of its commands is asked for: all of them together take more than a second.
+A group's module is imported when one of its commands is called: importing all of them takes more than a second.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from . import service
 from .terminal import fail, say
 
 _COLLECT_AFTER: Final = (10_000, 20, 100)
-"""How seldom Python looks for garbage that refers to itself, of which there is little here. By its defaults it walks all that
-there is whenever 70,000 objects were added: with 10,000 sockets open that took up to 0.7 s, in which nobody was served, and a
-fifth of every start, where all that is added is modules."""
+"""Thresholds of Python's garbage collector, which finds reference cycles; this program creates few. With the default
+thresholds it traverses all objects after every 70,000 new ones: with 10,000 open sockets that took up to 0.7 s, in
+which no request was served, and a fifth of every start, where all new objects are modules.
+"""
 
 _GROUPS: Final = {
     "config": "config.yaml: make it, check it, bring it up to date.",
@@ -38,12 +39,12 @@ _GROUPS: Final = {
     "outbox": "Messages that the homeserver would not take.",
 }
 _MODULES: Final = {"agent": "agents", "room": "rooms"}
-"""Where a group's commands stand, if not in a module of its own name."""
+"""Modules of groups whose name differs from the group's."""
 
 
 def _group(name: str) -> type[TyperGroup]:
     class Group(TyperGroup):
-        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # before anybody asks what commands there are
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # before the list of commands is needed
             module = import_module(f".{_MODULES.get(name, name)}", __package__)
             self.commands = get_group(module.app).commands
             return super().parse_args(ctx, args)
@@ -51,7 +52,7 @@ def _group(name: str) -> type[TyperGroup]:
     return Group
 
 
-# Without rich's boxes help is plain text that every terminal and log can show; its tracebacks would print secrets.
+# Without rich's boxes, help is plain text that every terminal and log can show; its tracebacks would print secrets.
 app = typer.Typer(
     name="daarion-appservice",
     no_args_is_help=True,
@@ -66,9 +67,9 @@ for _name, _what in _GROUPS.items():
 
 
 def main() -> None:
-    """The console script: expected errors become two sentences and an exit code, never a traceback."""
+    """Run the command line. Expected errors become two sentences and an exit code, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        # A log or terminal that knows no Cyrillic gets "?" in place of an error.
+        # A log or terminal without Cyrillic gets "?" in place of an error.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     gc.set_threshold(*_COLLECT_AFTER)
     bound_heap()
@@ -83,7 +84,7 @@ def main() -> None:
 
 
 def _build() -> str:
-    """Return the version with the commit that the installed wheel was built from, as far as that is known."""
+    """Return the version with the commit that the installed wheel was built from, if that is known."""
     try:
         return metadata.version("daarion-appservice")
     except metadata.PackageNotFoundError:

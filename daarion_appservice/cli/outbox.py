@@ -1,4 +1,4 @@
-"""``outbox …``: messages of the city that the homeserver would not take."""
+"""The commands ``outbox …``: messages that the homeserver rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``registration …``: the file that Synapse is given."""
+"""The commands ``registration …``: the registration file for Synapse."""
 
 from __future__ import annotations
 

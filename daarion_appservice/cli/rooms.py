@@ -1,4 +1,4 @@
-"""``room …``: the city's rooms. A running service brings Matrix in line within seconds."""
+"""The commands ``room …``: the city's rooms. A running service updates Matrix within seconds."""
 
 from __future__ import annotations
 

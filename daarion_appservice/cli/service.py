@@ -1,6 +1,6 @@
-"""``run``, ``demo``: the service itself, alone or with all that belongs to it.
+"""The commands ``run`` and ``demo``: the service itself, alone or with a homeserver and agents.
 
-They import what they run when they run it: whoever only looks at ``--help`` need not wait for it.
+They import the service only when they run it, so that ``--help`` does not wait for the imports.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How commands speak to whoever typed them."""
+"""Output of commands on the terminal."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ DEFAULT_CONFIG = Path("config.yaml")
 
 
 def say(text: str, style: str | None = None) -> None:
-    """One line on standard output, never wrapped: it may be a path or a command to copy."""
+    """Print one line on standard output, never wrapped: it may be a path or a command to copy."""
     Console(soft_wrap=True, highlight=False).print(text, style=style, markup=False)
 
 
 def warn(text: str) -> None:
-    """One line on standard error that stops nothing."""
+    """Print a warning on standard error."""
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"! {text}", style="yellow", markup=False)
 
 
 def fail(what: str, advice: str, exit_code: ExitCode) -> None:
-    """Says what is wrong and what to do, and ends the process."""
+    """Print what is wrong and what to do, and end the process."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     console.print(what, style="red", markup=False)
     if advice:
@@ -38,11 +38,11 @@ def fail(what: str, advice: str, exit_code: ExitCode) -> None:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Rows under their headings: lined up on a terminal, separated by tabs where another program reads."""
+    """Print rows under their headings: aligned on a terminal, separated by tabs if another program reads them."""
     console = Console(soft_wrap=True, highlight=False)
     if not console.is_terminal:
         for row in rows:
-            # Not by rich, which makes blanks of tabs.
+            # Not printed by rich, which replaces tabs by spaces.
             typer.echo("\t".join(" ".join(cell.split()) for cell in row))
         return
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)

@@ -1,1 +1,1 @@
-"""A whole city on one machine: a real homeserver, this service, and five agents with a runtime of their own."""
+"""A whole city on one machine: a real homeserver, this service, and a separate process for five agents."""

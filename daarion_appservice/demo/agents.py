@@ -1,9 +1,9 @@
-"""The runtime of the demo's agents: a process of its own, which knows the city's public HTTP API and nothing else.
+"""The process of the demo's agents, which uses only the city's public HTTP API.
 
     python -m daarion_appservice.demo.agents --credentials .demo/credentials.json [--port 7026]
 
-Each agent sends heartbeats, greets the city once, and says when it leaves. With ``--port`` it also answers, as an agents
-core: ``POST /agents/{id}/invoke`` on loopback.
+Each agent sends heartbeats, posts a greeting once, and goes offline at the end. With ``--port`` the process is also an
+agents core: ``POST /agents/{id}/invoke`` on loopback.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from .invoke import invoke_app
 from .ports import HOST
 
 RETRY_S: Final = 1.0
-"""How soon to try again when the city is away: well within the 40 s that an agent stays online without heartbeats."""
+"""How soon to retry while the city is away, in seconds: within the 40 s that an agent stays online without heartbeats.
+"""
 
 REFUSED_RETRY_S: Final = 30.0
 FAREWELL_S: Final = 3.0
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 async def run(city_url: str, tokens: Mapping[str, str], port: int | None) -> None:
-    """Keep the agents alive until SIGTERM or SIGINT."""
+    """Run the agents until SIGTERM or SIGINT."""
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -63,7 +64,7 @@ async def run(city_url: str, tokens: Mapping[str, str], port: int | None) -> Non
 
 @asynccontextmanager
 async def alive(city: CityClient) -> AsyncIterator[None]:
-    """The agent is online inside this block, and says that it leaves at its end."""
+    """Keep the agent online inside this block, and set it offline at its end."""
     session_id = f"demo-{uuid4()}"
     heart = asyncio.create_task(_live(city, session_id))
     try:
@@ -78,7 +79,7 @@ async def alive(city: CityClient) -> AsyncIterator[None]:
 
 
 async def _live(city: CityClient, session_id: str) -> None:
-    """Heartbeats for ever, through every absence of the city; the greeting after the first that is heard."""
+    """Send heartbeats for ever, also after outages of the city, and the greeting after the first success."""
     heard = greeted = False
     while True:
         try:
@@ -98,7 +99,9 @@ async def _live(city: CityClient, session_id: str) -> None:
 
 
 async def _greet(city: CityClient) -> bool:
-    """Say who one is. The city keeps the first message of a ``client_id``, so this appears once in the city's life."""
+    """Post the greeting. The city stores one message for each ``client_id``, so it appears once in the life of the
+    city.
+    """
     me = await city.myself()
     await city.post(GREETING_ROOM, f"Вітаю, місто! Я {me['display_name']}. {me['title']}", f"demo-greeting-{city.slug}")
     return True

@@ -1,7 +1,7 @@
-"""Child processes that have an owner: started, watched, and never left behind.
+"""Starts, watches and ends child processes.
 
-A child runs in a session of its own, so that a terminal's Ctrl-C reaches only us and we choose the order in which
-things end. On Linux the kernel kills it when we are killed. What it prints goes to its log file.
+A child runs in a session of its own, so that Ctrl-C in a terminal reaches only the parent, which chooses the order in
+which the children end. On Linux the kernel kills the child when the parent is killed. Its output goes to its log file.
 """
 
 from __future__ import annotations
@@ -22,29 +22,31 @@ from ..errors import DaarionError
 from . import die_with_parent
 
 POLL_S: Final = 0.02
-"""How often a child's end is looked for: polling, unlike asyncio's subprocesses, is tied to no event loop."""
+"""Polling period for the end of a child, in seconds: polling, unlike asyncio's subprocesses, is not bound to an event
+loop.
+"""
 
 GRACE_S: Final = 10.0
-"""How long a child may take over its farewell before it is killed."""
+"""How long a child may take to end after SIGTERM before it is killed, in seconds."""
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """The command that runs ``module`` with our own interpreter.
+    """Return the command that runs ``module`` with this Python interpreter.
 
-    ``-P`` keeps the working directory out of the module search path: whatever lies there is no part of us.
+    ``-P`` removes the working directory from the module search path, as its files do not belong to the program.
     """
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
 @dataclass(slots=True)
 class Child:
-    """One child process; start it from the main thread: the kernel counts that thread's end as its parent's."""
+    """One child process. Start it from the main thread: the kernel treats the end of that thread as the parent's."""
 
     name: str
     command: Sequence[str]
     log: Path
     environment: Mapping[str, str] | None = None
-    """None: our own."""
+    """None for the environment of this process."""
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _log_start: int = field(default=0, init=False)
 
@@ -73,18 +75,20 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs and before it was started; minus the signal's number if one ended it."""
+        """The exit code; None while the child runs and before its start, and the negative number of a signal that ended
+        it.
+        """
         return self._process.poll() if self._process else None
 
     async def ended(self) -> int:
-        """Wait for its end; answers the exit code."""
+        """Wait for the end of the child and return its exit code."""
         while self.running:  # noqa: ASYNC110 (see POLL_S)
             await asyncio.sleep(POLL_S)
         code = self.exit_code
         return 0 if code is None else code
 
     async def stop(self, grace_s: float = GRACE_S) -> None:
-        """Ask it to end (SIGTERM), and kill it if it takes longer than ``grace_s``."""
+        """Send SIGTERM, and kill the child if it takes longer than ``grace_s`` seconds."""
         try:
             self._signal(signal.SIGTERM)
             async with asyncio.timeout(grace_s):
@@ -95,7 +99,7 @@ class Child:
             self.kill()
 
     def kill(self) -> None:
-        """End it now, with whatever it started itself; waits for the moment that this takes."""
+        """Kill the child and its own children; block until it has ended."""
         if self._process is None:
             return
         if self.running:
@@ -104,7 +108,7 @@ class Child:
         self._process.wait()
 
     def last_lines(self, count: int = 15) -> list[str]:
-        """The end of what it has printed since it was started."""
+        """Return the last lines of its output since its start."""
         if not self.log.exists():
             return []
         with self.log.open("rb") as log:
@@ -117,7 +121,7 @@ class Child:
 
 
 class ChildExited(DaarionError):
-    """A child ended although nobody asked it to."""
+    """A child ended without being stopped."""
 
     def __init__(self, child: Child) -> None:
         super().__init__(f"{child.name} ended ({_ending(child.exit_code)})")
@@ -125,17 +129,17 @@ class ChildExited(DaarionError):
 
 
 class Children:
-    """Those that are running: ended in the reverse order of their start."""
+    """The running children, which end in the reverse order of their start."""
 
     def __init__(self) -> None:
         self._children: list[Child] = []
 
     def add(self, child: Child) -> None:
-        """Watch over a child that was just started."""
+        """Watch a child that was just started."""
         self._children.append(child)
 
     def check(self) -> None:
-        """Raises ChildExited if one of them is gone."""
+        """Raise ChildExited if a child has ended."""
         for child in self._children:
             if not child.running:
                 raise ChildExited(child)

@@ -1,4 +1,4 @@
-"""The city as an agent sees it: its public HTTP API and nothing else."""
+"""A client of the city's public HTTP API for an agent."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ Json = dict[str, Any]
 
 
 class CityUnavailable(DaarionError):
-    """No answer that makes sense; the same request will do later."""
+    """The city is away or overloaded; the same request may succeed later."""
 
 
 class CityRefused(DaarionError):
-    """The city answered no, and will do so again."""
+    """The city refused the request and will refuse it again."""
 
 
 @dataclass(frozen=True, slots=True)
 class CityClient:
-    """Speaks for one agent; ``session`` carries the city's address."""
+    """Sends requests of one agent; ``session`` has the city's base URL."""
 
     session: aiohttp.ClientSession
     slug: str
     token: str
 
     async def beat(self, status_msg: str, session_id: str) -> float:
-        """One heartbeat; answers in how many seconds the next is due."""
+        """Send a heartbeat and return in how many seconds the next one is due."""
         body = {"status": "online", "status_msg": status_msg, "session_id": session_id}
         answer = await self._call("POST", f"/api/v1/agents/{self.slug}/heartbeat", json=body)
         return float(answer["next_heartbeat_ms"]) / 1000
 
     async def leave(self, session_id: str) -> None:
-        """This session is over."""
+        """End this session."""
         body = {"status": "offline", "session_id": session_id}
         await self._call("POST", f"/api/v1/agents/{self.slug}/heartbeat", json=body)
 
     async def post(self, room: str, body: str, client_id: str) -> None:
-        """Say something in a room; once only, however often this ``client_id`` is used."""
+        """Post a message in a room, once for each ``client_id``."""
         await self._call("POST", f"/city/rooms/{room}/messages", json={"body": body, "client_id": client_id})
 
     async def myself(self) -> Json:
         return await self._object(f"/api/v1/agents/{self.slug}")
 
     async def agents(self, **wanted: str) -> list[Json]:
-        """The registry; ``wanted`` narrows it, like ``node_id="node-1"``."""
+        """Return the agents; ``wanted`` filters them, like ``node_id="node-1"``."""
         return await self._list("/api/v1/agents", **wanted)
 
     async def rooms(self) -> list[Json]:
         return await self._list("/city/rooms")
 
     async def room(self, slug: str) -> Json:
-        """A room with its last ``messages`` and its ``online_members``."""
+        """Return a room with its last ``messages`` and its ``online_members``."""
         return await self._object(f"/city/rooms/{slug}")
 
     async def _object(self, path: str) -> Json:

@@ -1,7 +1,7 @@
-"""What the demo shows: a tick for each step while it starts, then how to get in.
+"""Output of the demo: a check mark for each step of the start, then how to sign in.
 
-On a terminal with a spinner and colours; elsewhere the same as plain lines. Nothing is ever wrapped by us: addresses and
-commands are there to be copied.
+On a terminal it has a spinner and colours, elsewhere plain lines. No line is wrapped: addresses and commands must be
+copied whole.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WIDTH: Final = 78
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Whoever read us is gone (`demo | head`): go on in silence, where rich would end the process."""
+        """The reader of a pipe has ended (`demo | head`): go on without output, where rich would end the process."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -37,14 +37,14 @@ class DemoConsole:
 
     @contextmanager
     def step(self, doing: str) -> Iterator[None]:
-        """Show that something is being done, then that it is."""
+        """Show that a step has begun, then that it is done."""
         started = time.monotonic()
         with self._console.status(f"{escape(doing)} …") if self._console.is_terminal else nullcontext():
             yield
         self.say(f"[green]{self._tick}[/green] {escape(doing)} [dim]{time.monotonic() - started:.1f} s[/dim]")
 
     def say(self, markup: str = "") -> None:
-        # The terminal may be gone (SIGHUP), and that must not keep us from ending what we started.
+        # The terminal may be gone (SIGHUP); that must not prevent the end of the children.
         with suppress(OSError):
             self._console.print(markup, overflow="ignore", crop=False)
 
@@ -80,13 +80,13 @@ class DemoConsole:
 
 
 def _nearby(path: Path) -> Path:
-    """As short as it can be written here."""
+    """Return the shortest form of a path, relative to the working directory."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def check_commands(credentials: Credentials) -> list[str]:
-    """Three commands that show the presence of a person, of an agent, and of people in bulk."""
+    """Return three commands that show the presence of a user, of an agent, and of several users."""
     person = credentials.matrix_users[0].user_id
     presence = f"{credentials.matrix_url}/internal/matrix/presence"
     return [

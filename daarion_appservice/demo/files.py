@@ -1,9 +1,9 @@
-"""What the demo keeps: everything below one directory, made once, found again by the next start.
+"""The files of the demo, all in one directory, created once and used again by the next start.
 
-config.yaml  registration.yaml  city.db     the service's
-synapse/                                    the homeserver's
-logs/                                       what each process printed
-credentials.json                            how to get in, for people and programs
+config.yaml  registration.yaml  city.db     of the service
+synapse/                                    of the homeserver
+logs/                                       output of each process
+credentials.json                            accounts, addresses and tokens, for people and programs
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Ports:
     matrix: int
     homeserver: int
     agents: int | None = None
-    """Where the agents answer; None: they do not."""
+    """Port of the agents core; None without agents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class MatrixUser:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """credentials.json: other programs read these keys."""
+    """The content of credentials.json, which other programs read."""
 
     homeserver_url: str
     server_name: str
@@ -59,11 +59,11 @@ class Credentials:
     admin_token: str = field(repr=False)
     internal_token: str = field(repr=False)
     agent_tokens: dict[str, str] = field(repr=False)
-    """By slug."""
+    """Tokens by slug."""
 
     @classmethod
     def fresh(cls) -> Credentials:
-        """All secrets random; the addresses are filled in by `at`."""
+        """Return credentials with random secrets; `at` adds the addresses."""
         return cls(
             homeserver_url="",
             server_name=SERVER_NAME,
@@ -122,7 +122,7 @@ class DemoFiles:
 
     @property
     def unfinished(self) -> Path:
-        """The credentials until everything in them works: so that a program may wait for the finished file."""
+        """The credentials before all of them work, so that a program can wait for the finished file."""
         return self.directory / "credentials.unfinished.json"
 
     def log(self, name: str) -> Path:
@@ -130,7 +130,7 @@ class DemoFiles:
 
     @contextmanager
     def ours(self) -> Iterator[None]:
-        """Make the directory, and hold it against a second demo with other ports."""
+        """Create the directory and lock it against a second demo with other ports."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(self.directory / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
@@ -144,7 +144,7 @@ class DemoFiles:
             os.close(lock)
 
     def prepare(self, ports: Ports) -> Credentials:
-        """Write what is missing and what the ports change; all else stays as it was left."""
+        """Create missing files and update the ports; everything else stays unchanged."""
         if self.credentials.exists():
             credentials = Credentials.read(self.credentials).at(ports)
         else:
@@ -154,7 +154,7 @@ class DemoFiles:
         if not self.config.exists():
             private_file.create(self.config, _FIRST_CONFIG + render_sample_agents(AGENTS), ExitCode.CONFIG)
         config_edit.set_values(self.config, _config_values(ports, credentials))
-        # Without the environment: the demo is the same whatever else is configured on this machine.
+        # Without the environment: settings of this machine must not change the demo.
         registration_file.generate(config_file.load(self.config, environ={}), self.config, force=True)
         return credentials
 
@@ -162,7 +162,7 @@ class DemoFiles:
         credentials.write(self.credentials if self.credentials.exists() else self.unfinished)
 
     def finish(self) -> None:
-        """Everything in the credentials works now."""
+        """Rename the credentials to their final name, as all of them work now."""
         if not self.credentials.exists():
             self.unfinished.rename(self.credentials)
 
@@ -174,7 +174,7 @@ def _config_values(ports: Ports, credentials: Credentials) -> dict[str, str | fl
         "matrix.port": ports.matrix,
         "api.port": ports.city,
         "api.admin_token": credentials.admin_token,
-        # For the city listener only: /internal, on loopback, stays open to who tries it out.
+        # For the city listener only: /internal, on loopback, needs no token in the demo.
         "api.service_token": credentials.internal_token,
         "api.jwt.secret": credentials.jwt_secret,
         "web.homeserver_url": credentials.homeserver_url,

@@ -1,4 +1,4 @@
-"""The demo's agents core: ``POST /agents/{id}/invoke``, the way that the service asks an agent."""
+"""The demo's agents core: ``POST /agents/{id}/invoke``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CITIES: Final = web.AppKey("cities", Mapping[str, CityClient])
 
 
 def invoke_app(cities: Mapping[str, CityClient]) -> web.Application:
-    """``cities``: by slug, the city as each agent sees it."""
+    """Return the HTTP application; ``cities`` are the agents' clients by slug."""
     app = web.Application()
     app[_CITIES] = cities
     app.router.add_post("/agents/{id}/invoke", _invoke)
@@ -26,7 +26,7 @@ def invoke_app(cities: Mapping[str, CityClient]) -> web.Application:
 
 async def _invoke(request: web.Request) -> web.Response:
     cities, agent = request.app[_CITIES], request.match_info["id"]
-    # Second Me has no token of its own: it sees what everybody may.
+    # Second Me has no token of its own; it uses another agent's client for public data.
     city = next(iter(cities.values()), None) if agent == SECOND_ME else cities.get(agent)
     if city is None:
         return web.json_response({"error": "no such agent"}, status=404)

@@ -3,7 +3,7 @@
     async with LocalSynapse(SynapseSetup(directory, "city.localhost", port)) as synapse:
         alice = await synapse.register("alice", "secret")
 
-Everything it keeps lies in its directory: a second start finds people, rooms and messages as they were left.
+All its data is in its directory: a second start has the same users, rooms and messages.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from .child_processes import Child, python
 from .synapse_config import SynapseSetup
 
 BOOT_S: Final = 60.0
-"""How long Synapse may take to answer; it needs 1 to 3 s where it has a processor to itself."""
+"""How long Synapse may take to answer, in seconds; it needs 1 to 3 s with a processor of its own."""
 
 _KNOCK_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A person's account, signed in."""
+    """An account on the homeserver with an access token."""
 
     user_id: str
     password: str
@@ -40,7 +40,7 @@ class Account:
 
 
 def check_installed() -> None:
-    """Raises StartError when there is no Synapse to start."""
+    """Raise StartError if Synapse is not installed."""
     if importlib.util.find_spec("synapse") is None:
         raise StartError(
             "Synapse, the homeserver, is not installed here",
@@ -50,7 +50,7 @@ def check_installed() -> None:
 
 
 class LocalSynapse:
-    """One homeserver; bound to no event loop, so that a fixture may outlive the loop that started it."""
+    """One homeserver; not bound to an event loop, so that a fixture may outlive the loop that started it."""
 
     def __init__(self, setup: SynapseSetup, *, log: Path | None = None) -> None:
         self.setup = setup
@@ -71,7 +71,7 @@ class LocalSynapse:
 
     @property
     def child(self) -> Child:
-        """The process itself, for who watches it."""
+        """The child process, for code that watches it."""
         return self._child
 
     async def __aenter__(self) -> Self:
@@ -82,23 +82,23 @@ class LocalSynapse:
         await self.stop()
 
     async def start(self, timeout_s: float = BOOT_S) -> None:
-        """Start it and wait until it answers."""
+        """Start Synapse and wait until it answers."""
         self.launch()
         try:
             await self.answers(timeout_s)
         except BaseException:
-            # Cancelled, too late or dead: nobody else would stop it.
+            # The caller gets no object that it could stop.
             self._child.kill()
             raise
 
     def launch(self) -> None:
-        """Start it without waiting."""
+        """Start Synapse without waiting."""
         check_installed()
         self._secrets = synapse_config.write(self.setup)
         self._child.start()
 
     async def answers(self, timeout_s: float = BOOT_S) -> None:
-        """Wait until it does. Raises StartError if it ends, or takes too long."""
+        """Wait until Synapse answers. Raise StartError if it ends or takes too long."""
         try:
             async with asyncio.timeout(timeout_s):
                 while not await self._is_healthy():
@@ -109,11 +109,11 @@ class LocalSynapse:
             raise self._failed(f"Synapse did not answer within {timeout_s:g} s") from None
 
     async def stop(self, grace_s: float = 10.0) -> None:
-        """Stop it cleanly, or kill it when it takes longer than ``grace_s``."""
+        """Stop Synapse cleanly, or kill it if it takes longer than ``grace_s`` seconds."""
         await self._child.stop(grace_s)
 
     def kill(self) -> None:
-        """End it on the spot, as a power cut would."""
+        """Kill Synapse at once, as a power failure would."""
         self._child.kill()
 
     async def restart(self) -> None:
@@ -121,9 +121,10 @@ class LocalSynapse:
         await self.start()
 
     async def register(self, localpart: str, password: str, *, admin: bool = False, display_name: str = "") -> Account:
-        """Make an account and sign it in.
+        """Register an account and sign in.
 
-        Raises `HomeserverRefused` with ``M_USER_IN_USE`` if there is one by that name.
+        Raises:
+            HomeserverRefused: with ``M_USER_IN_USE`` if the name is taken.
         """
         path = "/_synapse/admin/v1/register"
         nonce = (await self._call("GET", path))["nonce"]

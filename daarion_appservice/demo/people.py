@@ -1,4 +1,4 @@
-"""The demo's people: their accounts on the homeserver, and their first steps into the city."""
+"""Accounts of the demo's users on the homeserver, and their first room joins."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .local_synapse import Account, LocalSynapse
 from .sample_data import ADMIN
 
 PATIENCE_S: Final = 20.0
-"""How long the city may take to open its rooms on Matrix."""
+"""How long the city may take to create its rooms on Matrix, in seconds."""
 
 
 async def settle(synapse: LocalSynapse, users: Iterable[MatrixUser]) -> list[Account]:
-    """Make the accounts that are not there yet, ``ADMIN`` as an admin of the homeserver; answers these."""
+    """Register the missing accounts, ``ADMIN`` as an admin of the homeserver; return the new ones."""
     made = []
     for user in users:
         localpart = user.user_id[1:].partition(":")[0]
@@ -33,9 +33,9 @@ async def settle(synapse: LocalSynapse, users: Iterable[MatrixUser]) -> list[Acc
 
 
 async def show_around(synapse: LocalSynapse, accounts: Iterable[Account], aliases: Iterable[str]) -> None:
-    """Let each join the rooms as soon as these are there, so that Element shows them at once; then sign out.
+    """Join each account to the rooms as soon as they exist, so that Element shows them at once; then sign out.
 
-    ``ADMIN`` gets power level 100 in them (Synapse's admin API, "Make Room Admin").
+    ``ADMIN`` gets power level 100 in the rooms (Synapse's admin API, "Make Room Admin").
     """
     for account in accounts:
         headers = {"Authorization": f"Bearer {account.access_token}"}

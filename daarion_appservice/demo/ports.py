@@ -1,4 +1,4 @@
-"""Whether ports on loopback are free, and who holds those that are not."""
+"""Checks whether ports on loopback are free, and which process uses a port."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LISTEN: Final = "0A"
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Something that is going to listen on a port; ``option`` is what chooses another."""
+    """A future listener on a port; ``option`` is the command line option that chooses another one."""
 
     name: str
     option: str
@@ -26,7 +26,7 @@ class Listener:
 
 
 def any_free() -> int:
-    """A port of loopback that nobody listens on now."""
+    """Return a free port on loopback."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -34,7 +34,7 @@ def any_free() -> int:
 
 
 def check_free(listeners: Sequence[Listener]) -> None:
-    """Raises StartError that names every listener whose port is taken, and by whom."""
+    """Raise StartError that names every listener whose port is in use, and the process that uses it."""
     for index, listener in enumerate(listeners):
         for other in listeners[:index]:
             if listener.port == other.port:
@@ -53,9 +53,9 @@ def check_free(listeners: Sequence[Listener]) -> None:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on ``port`` now."""
+    """Return whether a server could listen on ``port`` now."""
     with socket.socket() as probe:
-        # As servers do, so that connections of the past (TIME_WAIT) do not count.
+        # As servers do, so that closed connections (TIME_WAIT) do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -72,7 +72,7 @@ def _who_holds(port: int) -> str:
 
 
 def _holders(port: int) -> Iterator[str]:
-    """The processes that listen on ``port``, as far as /proc shows them to us."""
+    """Yield the processes that listen on ``port``, as far as /proc shows them to this user."""
     sockets = {f"socket:[{inode}]" for inode in _inodes(port)}
     for process in Path("/proc").glob("[0-9]*"):
         if sockets & _open_files(process):
@@ -90,7 +90,7 @@ def _inodes(port: int) -> Iterator[str]:
 def _open_files(process: Path) -> set[str]:
     try:
         return {str(file.readlink()) for file in (process / "fd").iterdir()}
-    except OSError:  # somebody else's, or just gone
+    except OSError:  # the process of another user, or ended
         return set()
 
 

@@ -1,11 +1,11 @@
-"""The whole city on one machine: a homeserver, this service, agents that are alive.
+"""Runs the whole city on one machine: a homeserver, this service, and the agents.
 
     ports free? ──▶ files ──▶ Synapse ──▶ tokens, accounts ──▶ service ──▶ agents ──▶ open
                                                                                        │ a signal, or a child's death
                                             agents, service, Synapse end, in this order ◀
 
-So the agents can say that they leave while the service listens, and the service makes its ghosts go offline while the
-homeserver listens.
+In this order the agents can send their last heartbeat to the service, and the service can set its ghosts offline on the
+homeserver.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ from .signals import on_signals
 from .synapse_config import SynapseSetup
 
 READY_S: Final = 60.0
-"""How long the service and the agents may take to answer; they need 1 to 3 s. Rooms and ghosts that are being set up count as an
-answer: hundreds of them take minutes."""
+"""How long the service and the agents may take to answer, in seconds; they need 1 to 3 s. A response that rooms and
+ghosts are being set up counts as an answer: hundreds of them take minutes.
+"""
 _PROGRESS_S: Final = 10.0
-"""How often a long set-up says that it goes on."""
+"""Period of the messages about a long set-up, in seconds."""
 
 _LOOK_S: Final = 0.1
 
@@ -50,12 +51,12 @@ def run_demo(
     homeserver_port: int = 8008,
     agents: bool = True,
 ) -> int:
-    """Run the demo until Ctrl-C; answers the process's exit code. Raises StartError when it cannot begin."""
+    """Run the demo until Ctrl-C and return the process's exit code. Raise StartError if it cannot begin."""
     return asyncio.run(demo(data.absolute(), Ports(port, matrix_port, homeserver_port), agents=agents))
 
 
 async def demo(data: Path, ports: Ports, *, agents: bool = True) -> int:
-    """The same inside a running loop; ``data`` is absolute."""
+    """Run the demo in a running event loop; ``data`` is absolute."""
     local_synapse.check_installed()
     check_free(
         [
@@ -81,7 +82,7 @@ Check = Callable[[aiohttp.ClientResponse], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class DemoRunner:
-    """The demo's processes, and what they live on."""
+    """The demo's processes and files."""
 
     files: DemoFiles
     ports: Ports
@@ -89,7 +90,7 @@ class DemoRunner:
     children: Children = field(default_factory=Children)
 
     async def live(self) -> int:
-        """Open the city, and keep it until cancelled or a child dies; everything has ended when this is over."""
+        """Start the city and run it until cancelled or a child dies; all children have ended afterwards."""
         with self.files.ours():
             credentials = self.files.prepare(self.ports)
             try:
@@ -107,7 +108,7 @@ class DemoRunner:
             synapse.launch()
             self.children.add(synapse.child)
             credentials = await self._with_tokens(credentials)
-            # It waits for the homeserver by itself; starting both side by side saves a second.
+            # The service waits for the homeserver by itself; starting both at the same time saves a second.
             service = self._start("Service", python("daarion_appservice", "run", "-c", str(self.files.config)))
             await synapse.answers()
             newcomers = await people.settle(synapse, credentials.matrix_users)
@@ -139,13 +140,13 @@ class DemoRunner:
             server_name=SERVER_NAME,
             port=self.ports.homeserver,
             registrations=[self.files.registration],
-            # Clients go on with this address after they have signed in: the one that they were given.
+            # Clients use this address after sign-in: it must be the one that the user entered.
             overrides={"public_baseurl": f"{credentials.homeserver_url}/"},
         )
         return LocalSynapse(setup, log=self.files.log("synapse"))
 
     def _start(self, name: str, command: list[str]) -> Child:
-        # The configuration is the demo's own, whatever is configured in the environment.
+        # The environment of this machine must not change the demo's configuration.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DAARION_")}
         child = Child(name, command, self.files.log(name.lower()), environment)
         child.start()
@@ -155,7 +156,7 @@ class DemoRunner:
     async def _until(
         self, child: Child, url: str, holds: Check, *, goes_on: Check | None = None, token: str | None = None
     ) -> None:
-        """Wait until what ``url`` answers is as it should be; for as long as it takes while it ``goes_on``."""
+        """Wait until the response of ``url`` satisfies ``holds``; without limit while it satisfies ``goes_on``."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         deadline = time.monotonic() + READY_S
         say_at = time.monotonic() + _PROGRESS_S
@@ -171,7 +172,7 @@ class DemoRunner:
                             say_at = time.monotonic() + _PROGRESS_S
                             self.screen.say("  [dim]rooms and agents are still being set up …[/dim]")
             except (aiohttp.ClientError, TimeoutError):
-                pass  # it does not listen yet
+                pass  # the process does not listen yet
             await asyncio.sleep(_LOOK_S)
         raise StartError(f"{child.name}: not ready after {READY_S:g} s", f"See its log: {child.log}", ExitCode.FAILED)
 
@@ -181,7 +182,7 @@ async def _is_ok(response: aiohttp.ClientResponse) -> bool:
 
 
 async def _is_set_up(response: aiohttp.ClientResponse) -> bool:
-    """Whether all that ``/readyz`` waits for is that rooms and ghosts are set up."""
+    """Return whether ``/readyz`` waits only for rooms and ghosts to be set up."""
     if response.status != 503:
         return False
     checks = (await response.json())["checks"]

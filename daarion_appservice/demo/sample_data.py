@@ -1,4 +1,4 @@
-"""Who lives in the demo's city, and where: five agents and two people; a node, a microDAO and the district of both."""
+"""The demo's data: five agents and two users; a node, a microDAO and the district of both."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ AGENTS: Final = (
 
 
 def render_sample_agents(agents: Iterable[AgentSeed]) -> str:
-    """The section ``agents`` of config.yaml."""
+    """Render the section ``agents`` of config.yaml."""
     yaml = YAML()
     yaml.indent(mapping=2, sequence=4, offset=2)
     out = StringIO()

@@ -1,4 +1,4 @@
-"""How a person or a supervisor ends the demo: once politely, twice at once."""
+"""Signal handlers of the demo: the first signal ends it cleanly, the second at once."""
 
 from __future__ import annotations
 

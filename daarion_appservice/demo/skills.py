@@ -1,4 +1,4 @@
-"""What the demo's agents can tell: rules, no language model. Every fact is read from the city when it is asked for."""
+"""Replies of the demo's agents: rules without a language model. Every fact is read from the city at each request."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .client import CityClient, Json
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """An answer in both of the city's languages."""
+    """A reply in both languages of the city."""
 
     uk: str
     en: str
 
     def to(self, question: str) -> str:
-        """In the language of the question."""
+        """Return the reply in the language of the request."""
         return self.uk if _is_cyrillic(question) else self.en
 
 
@@ -26,9 +26,9 @@ class Said:
 class Question:
     text: str
     room: str
-    """The slug of the room that it is about, when it names none."""
+    """Slug of the room that the request refers to if it names none."""
     before: tuple[str, ...] = ()
-    """What the same person asked before, oldest first."""
+    """Earlier requests of the same author, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Skill:
     what: Said
     """Completes "I can tell …"."""
     stems: tuple[str, ...]
-    """A question that holds one of these is for this skill."""
+    """Substrings of requests that this skill answers."""
     answer: Callable[[CityClient, Question], Awaitable[Said]]
 
     def fits(self, question: str) -> bool:
@@ -44,7 +44,7 @@ class Skill:
 
 
 async def reply(city: CityClient, question: Question) -> str:
-    """What the agent says: by the first of its skills that fits, else what it can do."""
+    """Return the agent's reply: by its first matching skill, else a list of its skills."""
     skills = ROLES.get((await city.myself())["role"], ())
     for skill in skills:
         if skill.fits(question.text):
@@ -58,7 +58,7 @@ async def reply(city: CityClient, question: Question) -> str:
 
 
 async def second_me(city: CityClient, question: Question) -> str:
-    """What a citizen's second me says: what is going on for them in the city, and what they asked before."""
+    """Return Second Me's reply: what happens in the city, and the citizen's earlier requests."""
     happens = [(await skill.answer(city, question)).to(question.text) for skill in (BUSIEST, ONLINE)]
     asked = Said(
         uk="Раніше ти питав: " + "; ".join(f"«{_short(each)}»" for each in question.before) + ".",
@@ -137,7 +137,7 @@ async def _node_residents(city: CityClient, _: Question) -> Said:
 
 
 async def _neighbours(city: CityClient) -> tuple[str, list[Json]]:
-    """The agent's node, and all agents on it."""
+    """Return the agent's node and all agents on it."""
     node: str = (await city.myself())["node_id"]
     return node, await city.agents(node_id=node)
 

@@ -1,7 +1,6 @@
 """The files of a small homeserver: homeserver.yaml, signing key, log configuration.
 
-It listens on loopback only, federates with nobody, asks nobody anything, and lets people do things as fast as they
-like.
+It listens on loopback only, has neither federation nor outgoing requests, and sets very high rate limits.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _PLENTY: Final = {"per_second": 10_000, "burst_count": 10_000}
 
 @dataclass(frozen=True, slots=True)
 class SynapseSetup:
-    """What makes one homeserver different from another."""
+    """The parameters of one homeserver."""
 
     directory: Path
     server_name: str
@@ -35,10 +34,10 @@ class SynapseSetup:
     registrations: Sequence[Path] = ()
     """Registration files of application services."""
     room_version: str = ""
-    """Of new rooms; empty: Synapse's own default."""
+    """Version of new rooms; empty for Synapse's default."""
     log_level: str = "WARNING"
     overrides: Mapping[str, object] = field(default_factory=dict)
-    """Top-level keys of homeserver.yaml that replace ours."""
+    """Top-level keys of homeserver.yaml that replace the defaults of this module."""
 
     @property
     def config(self) -> Path:
@@ -47,7 +46,7 @@ class SynapseSetup:
 
 @dataclass(frozen=True, slots=True)
 class SynapseSecrets:
-    """Made once per homeserver, kept beside its configuration."""
+    """Secrets of one homeserver, created once and stored beside its configuration."""
 
     registration_shared_secret: str
     macaroon_secret_key: str
@@ -55,7 +54,7 @@ class SynapseSecrets:
 
 
 def write(setup: SynapseSetup) -> SynapseSecrets:
-    """Write the files, keeping the secrets and the signing key that are there already."""
+    """Write the files; existing secrets and the signing key stay unchanged."""
     setup.directory.mkdir(parents=True, exist_ok=True)
     kept = _secrets(setup.directory / "secrets.json")
     _write_once(setup.directory / "signing.key", f"ed25519 a_{secrets.token_hex(2)} {_random_key()}\n")
@@ -88,9 +87,9 @@ def _homeserver(setup: SynapseSetup, kept: SynapseSecrets) -> dict[str, object]:
         "app_service_config_files": [str(path.resolve()) for path in setup.registrations],
         "enable_registration": False,
         "presence": {"enabled": True},
-        # The default since 1.126 is that nothing gets into the room directory.
+        # Since Synapse 1.126 the default refuses every publication in the room directory.
         "room_list_publication_rules": [{"action": "allow"}],
-        # Not a word to anybody outside this machine.
+        # No requests to other machines.
         "federation_domain_whitelist": [],
         "trusted_key_servers": [],
         "suppress_key_server_warning": True,
@@ -131,7 +130,7 @@ def _generous_limits() -> dict[str, object]:
 
 
 def _log_config(setup: SynapseSetup) -> dict[str, object]:
-    # To standard error, which its owner puts in a file: so that complaints from before logging starts stand there too.
+    # To standard error, which the parent writes to a file together with errors from before the logging starts.
     return {
         "version": 1,
         "formatters": {"precise": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
@@ -147,7 +146,7 @@ def _secrets(path: Path) -> SynapseSecrets:
 
 
 def _random_key() -> str:
-    """The seed of an Ed25519 key in Matrix's unpadded Base64."""
+    """Return the seed of an Ed25519 key in Matrix's unpadded Base64."""
     return base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
 
 
@@ -163,7 +162,7 @@ def _write(path: Path, text: str) -> None:
 
 def _yaml(value: dict[str, Any]) -> str:
     yaml = YAML()
-    # The same dictionary stands in many places; an anchor and its aliases would be harder to read.
+    # The same dictionary is used in many places; an anchor and its aliases would be harder to read.
     yaml.representer.ignore_aliases = lambda _: True
     out = StringIO()
     yaml.dump(value, out)

@@ -1,4 +1,4 @@
-"""Tokens for the demo's agents, made before the service starts; and the places where they live."""
+"""Creates the tokens of the demo's agents and the places of the registry before the service starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .sample_data import PLACES
 
 
 async def make(config: Path, slugs: Collection[str]) -> dict[str, str]:
-    """Bring the database up to date, describe the places, and make a token for each of these agents; answers them by slug."""
+    """Migrate the database, store the places, and create a token for each of these agents; return the tokens by slug."""
     settings = config_file.load(config, environ={})
     tokens: dict[str, str] = {}
     database = Database(settings.database.url)

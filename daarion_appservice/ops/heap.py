@@ -1,10 +1,10 @@
-"""Have glibc's malloc give memory back to the system once it is free (mallopt(3)).
+"""Make glibc's malloc return freed memory to the system (mallopt(3)).
 
-By its defaults it makes an arena for each of up to 8 threads per processor, and takes larger and larger blocks out of these
-arenas, up to 32 MB, after the first of that size was freed; what is free in the middle of an arena stays with the process.
-Measured with 2,000 events in transactions of 6 MB (13 MB at most), Python's own objects in use 86 MB before and after:
+By default glibc creates up to 8 arenas per processor, and serves larger and larger blocks from these arenas, up to 32
+MB, after the first block of that size was freed; free memory in the middle of an arena stays with the process. Measured
+with 2,000 events in transactions of 6 MB (13 MB at most), with 86 MB of Python objects in use before and after:
 
-    defaults                                        137 MB -> 426 MB; 518 MB after the same again
+    defaults                                        137 MB -> 426 MB; 518 MB after a second run
     at most two arenas                              135 MB -> 297 MB; 355 MB
     two arenas, blocks of 128 KiB and more by mmap  134 MB -> 188 MB; 180 MB
     the same, inbox read 1 MiB of text at a time    136 MB -> 168 MB; 172 MB
@@ -20,12 +20,12 @@ from typing import Final
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _ARENA_MAX: Final = -8
-"""``M_…`` of malloc.h."""
+"""``M_…`` constants of malloc.h."""
 _OPTIONS: Final = {_ARENA_MAX: 1, _MMAP_THRESHOLD: 128 * 1024, _TRIM_THRESHOLD: 256 * 1024}
 
 
 def bound_heap() -> None:
-    """Set malloc's options for this process. Other C libraries than glibc (musl) have none, and need none."""
+    """Set malloc's options for this process. Other C libraries than glibc (musl) have none and need none."""
     if platform.libc_ver()[0] != "glibc":
         return
     mallopt = ctypes.CDLL(None).mallopt

@@ -1,4 +1,4 @@
-"""What is written to standard error: one line an event, for people or for machines."""
+"""Log output to standard error: one line for each event, for people or for machines."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import structlog
 from ..config import LoggingSettings
 
 _REPEAT_S: Final = 60.0
-"""A warning or an error with the same words is written once in so many seconds."""
+"""A repeated warning or error is written once in this time, in seconds."""
 _REMEMBERED: Final = 256
 
 
 class RepeatFilter:
-    """A structlog processor that drops a warning or an error which said the same a moment ago.
+    """A structlog processor that drops a warning or an error that is equal to a recent one.
 
-    Many tasks try again each second while the database or the homeserver is away. The line that comes after the pause says how
-    many were dropped (``repeated``). Lines with a traceback are never dropped.
+    While the database or the homeserver is away, many tasks retry each second. The line after the pause counts the
+    dropped ones (``repeated``). Lines with a traceback are never dropped.
     """
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
@@ -50,7 +50,7 @@ def _words(line: structlog.typing.EventDict) -> str:
 
 
 def set_up(settings: LoggingSettings) -> None:
-    """Route our log and that of the libraries to standard error, as the configuration says."""
+    """Route the logs of this service and of its libraries to standard error, as configured."""
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -64,7 +64,7 @@ def set_up(settings: LoggingSettings) -> None:
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
                 sort_keys=False,
-                # The pretty one prints local variables, and among those are tokens.
+                # The default formatter prints local variables, which contain tokens.
                 exception_formatter=structlog.dev.plain_traceback,
             )
         ]

@@ -1,4 +1,4 @@
-"""What the process tells of itself in numbers."""
+"""Metrics of the process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..realtime import isolation, listeners, supervisor
 
 
 def process_registry() -> CollectorRegistry:
-    """A registry of its own, not the library's global one, in which several cities of one process would meet."""
+    """Return a new registry. The library's global one would be shared by several cities in one process."""
     registry = CollectorRegistry(auto_describe=True)
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)

@@ -1,6 +1,7 @@
-"""The files of the repository that are made from the settings.
+"""Generates the repository's files that derive from the settings.
 
-Run ``python -m daarion_appservice.ops.reference`` in its root when one of them changed; a test notices that.
+Run ``python -m daarion_appservice.ops.reference`` in the root of the repository after a change of the settings; a test
+checks the files.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ that Synapse and this service know each other by, and never replaces one that is
 
 
 def render_configuration_doc() -> str:
-    """docs/configuration.md: every key with its variable, default and meaning."""
+    """Return docs/configuration.md: every key with its variable, default and meaning."""
     return PREFACE + "".join(_section(key) for key in keys_of(Settings))
 
 
@@ -68,7 +69,7 @@ def _rows(section: Key) -> Iterator[str]:
 
 
 def _row(key: str, default: str, variable: str, meaning: str) -> str:
-    # Outside of `code`, Markdown would take <slug> for a tag.
+    # Outside of `code`, Markdown would read <slug> as a tag.
     return f"| {_code(key)} | {default} | {variable} | {meaning.replace('<', '&lt;')} |"
 
 
@@ -77,8 +78,8 @@ def _code(text: str) -> str:
 
 
 def render_example_registration() -> str:
-    """registration.yaml.example, with words where the tokens stand."""
-    # Unchecked: a configuration that holds one of them is refused as one that was not filled in.
+    """Return registration.yaml.example, with placeholders for the tokens."""
+    # Without validation, which refuses placeholders.
     tokens = AppserviceSettings.model_construct(
         as_token=SecretStr("a-long-random-token-that-we-send"), hs_token=SecretStr("the-token-that-synapse-sends")
     )
@@ -86,7 +87,7 @@ def render_example_registration() -> str:
 
 
 def files() -> dict[str, str]:
-    """What each file should hold, by its path in the repository."""
+    """Return the content of each file by its path in the repository."""
     return {
         "config.example.yaml": render_example(),
         "registration.yaml.example": render_example_registration(),

@@ -1,4 +1,4 @@
-"""Names of citizens for those who see them online: presence events carry ids only."""
+"""Display names of online citizens: presence events carry ids only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..city.types import CitizenId
 from ..storage.database import Database
 
 _REMEMBERED: Final = 100_000
-"""Names that this process knows to be stored: a heartbeat every 20 s must not write to the database."""
+"""Number of names that this process knows to be stored: a heartbeat every 20 s must not write to the database."""
 
 log = structlog.get_logger()
 
@@ -26,9 +26,9 @@ class CitizenNames:
         self._stored: OrderedDict[CitizenId, str] = OrderedDict()
 
     async def note(self, citizen: CitizenId, display_name: str) -> None:
-        """Store the name that a citizen's token gives, if it is another than before.
+        """Store the name in a citizen's token, if it differs from the stored one.
 
-        A database that is away costs the name only: the next heartbeat brings it again.
+        If the database is away, the next heartbeat stores the name.
         """
         if display_name == citizen or self._stored.get(citizen) == display_name:
             return
@@ -44,6 +44,6 @@ class CitizenNames:
             self._stored.popitem(last=False)
 
     async def of(self, ids: Collection[CitizenId]) -> dict[CitizenId, str]:
-        """Return the names of those among ``ids`` who have one."""
+        """Return the known names of the citizens in ``ids``."""
         async with self._database.reading() as tx:
             return await tx.citizens.names(ids)

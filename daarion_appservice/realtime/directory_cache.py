@@ -1,4 +1,6 @@
-"""Agents, their places and tokens in memory, as they are stored; changes by other processes (the command line) are noticed."""
+"""The directory cache: agents, places and tokens in memory, reloaded after changes by other processes or the command
+line.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from ..city.tokens import TokenDirectory
 from ..storage.database import Database
 
 _POLL_S: Final = 2.0
-"""How soon an agent added, or a token revoked, on the command line counts."""
+"""Polling period in seconds: how soon an agent added, or a token revoked, on the command line takes effect."""
 
 log = structlog.get_logger()
 
@@ -39,8 +41,8 @@ class DirectoryCache:
         self._loading = asyncio.Lock()
 
     async def load(self) -> None:
-        """Read agents, places and tokens if they changed since the last time; publishes RegistryChanged when they did."""
-        # One after the other, so that nobody puts back what was read before the newest.
+        """Reload agents, places and tokens if they changed, and then publish RegistryChanged."""
+        # Loads run one at a time, so that an older state never replaces a newer one.
         async with self._loading, self._database.reading() as tx:
             version = await tx.key_values.registry_version()
             if version == self._version:
@@ -54,7 +56,7 @@ class DirectoryCache:
         self._publish(RegistryChanged())
 
     async def run(self) -> None:
-        """Keep up with what is stored, until cancelled."""
+        """Reload after changes, until cancelled."""
         while True:
             await asyncio.sleep(_POLL_S)
             try:

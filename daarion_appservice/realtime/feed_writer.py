@@ -1,4 +1,4 @@
-"""Agents who come → the city's feed. One process of the city does this, the one that leads."""
+"""Writes the arrivals of agents into the feed. Only the leader does this."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ..city.types import AgentSlug, Author, AuthorKind
 from ..storage.database import Database
 
 _SETTLED_S: Final = 60.0
-"""Who comes so soon after the start was here before it, and only says so again."""
+"""Agents that come online within this time after the start were online before it, in seconds."""
 _AGAIN_MS: Final = 3_600_000
-"""An agent whose connection comes and goes is news once in this time."""
+"""Time in which an agent whose connection is unstable gets one entry."""
 _MOST_WAITING: Final = 1000
 
 log = structlog.get_logger()
@@ -45,7 +45,7 @@ class AgentFeedWriter:
             self._wake.set()
 
     async def run(self) -> None:
-        """Write down who comes, until cancelled."""
+        """Write the entries until cancelled."""
         await asyncio.sleep(_SETTLED_S)
         self._is_running = True
         try:
@@ -71,6 +71,6 @@ class AgentFeedWriter:
             async with self._database.transaction() as tx:
                 await tx.feed.add(entries)
         except (SQLAlchemyError, OSError) as error:
-            log.debug("feed_not_written", error=str(error))  # news of a moment; the next ones will do
+            log.debug("feed_not_written", error=str(error))  # an entry of the moment; the next one is written again
         else:
             self._told_at_ms |= came

@@ -1,4 +1,4 @@
-"""One room, event or agent that cannot be handled fails alone: the background task goes on with the others."""
+"""Isolates failures: a room, event or agent that cannot be processed does not stop the background task."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FOR_THE_TASK: Final = (
     SQLAlchemyError,
     OSError,
 )
-"""What concerns all units of work, or what the task itself expects."""
+"""Errors that affect all units of work, or that the task itself handles."""
 
 UNITS_FAILED: Final = Counter(
     "daarion_task_units_failed",
@@ -28,20 +28,22 @@ UNITS_FAILED: Final = Counter(
     ("task",),
     registry=None,
 )
-"""Of the process: ``process_registry`` shows it."""
+"""A counter of the process, exposed by ``process_registry``."""
 
 log = structlog.get_logger()
 
 
 @contextmanager
 def isolated(task: str, unit: str) -> Iterator[None]:
-    """Log and count whatever unexpected the block raises, and go on behind it.
+    """Log and count unexpected exceptions of the block, and continue after it.
 
     Args:
         task: the background task, for the metric's label.
         unit: which room or agent, for the log.
 
-    Raises HomeserverUnavailable, HomeserverRefused, SQLAlchemyError and OSError as they are.
+    Raises:
+        HomeserverUnavailable, HomeserverRefused, SQLAlchemyError, OSError: passed on unchanged, as are StartError and
+        TaskFailedRepeatedly.
     """
     try:
         yield

@@ -11,7 +11,7 @@ from prometheus_client import Counter
 ERRORS: Final = Counter(
     "daarion_listener_errors", "Exceptions that listeners raised, by what they were told.", ("event",), registry=None
 )
-"""Of the process: ``process_registry`` shows it."""
+"""A counter of the process, exposed by ``process_registry``."""
 
 log = structlog.get_logger()
 
@@ -22,6 +22,6 @@ def notify_all(event: str, listeners: Iterable[Callable[..., None]], *what: Any)
         try:
             listener(*what)
         except Exception:
-            # Whatever went wrong concerns this listener alone; the task that published must go on.
+            # A fault of one listener must not stop the task that publishes.
             ERRORS.labels(event).inc()
             log.exception("listener_failed", told=event, listener=getattr(listener, "__qualname__", repr(listener)))

@@ -1,7 +1,7 @@
-"""What one process of several knows of everybody's presence: a copy of what they share, and never ahead of it.
+"""A process's copy of the presence that several processes share; it is never ahead of the shared state.
 
-Changes are followed one by one, in the order of their numbers, and each names the number before it: so a missing one is
-noticed. After an outage the whole state is taken anew, and what is different is told.
+Changes are applied one by one in the order of their numbers, and each names the number before it, so a missing change
+is noticed. After an outage the whole state is loaded again, and the differences are published.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ..city.presence import STRENGTH, PresenceState, RetentionRules, Status, Tra
 from ..city.types import SubjectId
 
 NUMBERS_APART: Final = 1 << 24
-"""How many numbers below its mark a process has for itself: more than there are subjects."""
+"""How many numbers below its mark a process reserves for itself: more than there are subjects."""
 _NUMBERS_ALONE: Final = 1 << 28
-"""Among how many numbers a process that is alone picks where to begin, so that no two give out the same."""
+"""Range of the random number at which a disconnected process begins, so that no two processes use the same numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedChange:
-    """An entry of the stream of changes; ``subject`` is None for a mark, which changes nobody."""
+    """An entry of the stream of changes; ``subject`` is None for a mark, which changes no subject."""
 
     seq: int
     previous_seq: int
@@ -33,7 +33,7 @@ class SharedChange:
 
 
 class ChangesMissing(Exception):
-    """The stream of changes does not go on where we are."""
+    """The stream of changes does not continue at the expected number."""
 
 
 class PresenceReplica:
@@ -41,13 +41,13 @@ class PresenceReplica:
         self._publish = publish
         self._shown: dict[SubjectId, PresenceState] = {}
         self._active_ms: dict[SubjectId, int] = {}
-        """When somebody was last active, where that is later than when they last changed."""
+        """Time of a subject's last activity, if it is later than the last change."""
         self._seqs: dict[SubjectId, int] = {}
-        """Numbers of changes that were taken with the whole state, and will come by the stream too."""
+        """Numbers of changes that were loaded with the whole state and will arrive by the stream too."""
         self.seq = 0
-        """The newest number that was given out."""
+        """The newest published number."""
         self.read_seq = 0
-        """The newest number that the stream gave us."""
+        """The newest number read from the stream."""
 
     def state(self, subject: SubjectId) -> PresenceState:
         shown = self._shown.get(subject)
@@ -56,16 +56,21 @@ class PresenceReplica:
         return PresenceState(shown.status, shown.status_msg, self._latest(subject, shown))
 
     def here(self) -> dict[SubjectId, PresenceState]:
-        """Everybody who is not offline."""
+        """Return the presence of all subjects that are not offline."""
         return {subject: self.state(subject) for subject, shown in self._shown.items() if _is_here(shown)}
 
     def is_active(self, subject: SubjectId, at_ms: int) -> None:
-        """Somebody showed a sign of life that changed nothing."""
+        """Record activity of a subject that changed no status."""
         if at_ms > self._active_ms.get(subject, 0):
             self._active_ms[subject] = at_ms
 
     def begin(self, mark: int, everybody: Mapping[SubjectId, tuple[PresenceState, int]]) -> None:
-        """Take the whole state, with the number of each one's newest change, as it is after ``mark``."""
+        """Replace the whole state.
+
+        Args:
+            mark: the number after which the state was read.
+            everybody: each subject's presence and the number of its newest change.
+        """
         gone = [
             (subject, PresenceState(Status.OFFLINE, None, shown.last_active_ms))
             for subject, shown in self.here().items()
@@ -82,7 +87,7 @@ class PresenceReplica:
         self.seq = self.read_seq = mark
 
     def follow(self, change: SharedChange) -> None:
-        """Take the next change of the stream. Raises ChangesMissing when it is not the next."""
+        """Apply the next change of the stream. Raise ChangesMissing if the number before it is not the expected one."""
         if change.previous_seq != self.read_seq:
             raise ChangesMissing
         self.read_seq = change.seq
@@ -93,23 +98,27 @@ class PresenceReplica:
         self.seq = change.seq
 
     def _is_known(self, subject: SubjectId, seq: int) -> bool:
-        """Whether a change was part of the whole state already."""
+        """Return whether a change was part of the whole state already."""
         newest = self._seqs.get(subject, 0)
         if newest <= seq:
             self._seqs.pop(subject, None)
         return seq <= newest
 
     def go_alone(self, now_ms: int) -> None:
-        """From here on changes are this process's own, and so are their numbers: a client that comes to another process
-        with one of them has not heard what was told there, and must start afresh."""
+        """Begin with local changes and local numbers, while Redis is away.
+
+        Another process does not know these numbers, so a client that reconnects there with one of them gets a snapshot.
+        """
         self.seq = max(self.seq, now_ms * 1000) + NUMBERS_APART + secrets.randbelow(_NUMBERS_ALONE)
         self._publish(PresenceRenumbered(self.seq))
 
     def take_alone(
         self, subject: SubjectId, status: Status, status_msg: str | RetentionRules | None, at_ms: int
     ) -> PresenceState:
-        """A sign of life while nobody can be asked. Whether others know of another session of theirs nobody can tell,
-        so somebody may come now, but nobody goes."""
+        """Apply a heartbeat while Redis is away.
+
+        Other processes may know other sessions of the subject, so it may come online or stay, but not go offline.
+        """
         before = self.state(subject)
         if status is Status.ONLINE:
             self.is_active(subject, at_ms)

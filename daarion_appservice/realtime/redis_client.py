@@ -1,4 +1,4 @@
-"""A connection to the Redis that the city's processes share: any server of version 7 or later, or Valkey; a cluster, too."""
+"""The connection to the Redis that the processes share: version 7 or later, or Valkey; also a cluster."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ Client = Redis | RedisCluster
 _OLDEST: Final = 7
 _PORT: Final = 6379
 _NO_CLUSTER: Final = "Cluster mode is not enabled"
-"""What redis-py says of a server that refuses ``CLUSTER SLOTS``."""
+"""redis-py's error for a server that refuses ``CLUSTER SLOTS``."""
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
 TIMEOUT_S: Final = 2.0
-"""How long one command may take before Redis counts as gone; longer than any of ours blocks."""
+"""How long one command may take before Redis counts as away; longer than any blocking command here."""
 
 REDIS_ERRORS: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
-"""What a command raises when Redis is away, or says no."""
+"""Exceptions of a command when Redis is away or refuses it."""
 
 
 def connect(url: str, *, cluster: bool) -> Client:
-    """A client for ``redis://``, ``rediss://`` or ``unix://``; connects with its first command.
+    """Return a client for ``redis://``, ``rediss://`` or ``unix://``; it connects with its first command.
 
-    It tries nothing again by itself: whoever uses it knows what has to be made good first.
+    It does not retry: the caller knows what has to be repaired first.
     """
     options: dict[str, Any] = {
         "decode_responses": True,
@@ -55,7 +55,7 @@ def connect(url: str, *, cluster: bool) -> Client:
 
 
 async def check(client: Client, url: str) -> None:
-    """Raise StartError, in words, when this Redis cannot be used. One that does not answer may yet come: that is no error."""
+    """Raise StartError if this Redis cannot be used. A Redis that does not answer is not an error: it may start later."""
     try:
         info = await client.info("server")
     except (AuthenticationError, NoPermissionError) as error:
@@ -90,7 +90,7 @@ async def _report_absence(url: str, error: Exception) -> None:
 
 
 async def _tls_advice(url: str, reason: str) -> str | None:
-    """Return what is wrong with TLS in ``redis.url``, as far as can be seen; None when TLS is not to blame."""
+    """Return advice about TLS in ``redis.url``, as far as the cause can be detected; None if TLS is not the cause."""
     address = URL(url)
     if address.scheme not in {"redis", "rediss"} or address.host is None:
         return None
@@ -112,7 +112,7 @@ async def _check_eviction(client: Client) -> None:
     try:
         memory = await client.info("memory")
     except REDIS_ERRORS:
-        return  # a managed server may not say; it is for information
+        return  # a managed server may refuse; the policy is only for a warning
     policy = str(memory.get("maxmemory_policy", "noeviction"))
     if policy != "noeviction":
         log.warning(
@@ -133,10 +133,10 @@ def _wrong_kind(what: str, why: object) -> StartError:
 
 
 def heed_cancellation() -> None:
-    """Raise CancelledError if this task was cancelled and goes on nevertheless.
+    """Raise CancelledError if this task was cancelled but still runs.
 
-    A request that is cancelled while it connects may be answered all the same, or end with an error of its own; either way
-    the cancellation would be forgotten, and whoever waits for the task's end would wait for ever.
+    A request that is cancelled while it connects may succeed all the same, or end with another error; either way the
+    cancellation would be lost, and a task that waits for this one would wait for ever.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
@@ -144,7 +144,7 @@ def heed_cancellation() -> None:
 
 
 async def ask(request: Awaitable[T]) -> T:
-    """What Redis answers to one request. Every request goes through here."""
+    """Return the response of Redis to one request. Every request goes through this function."""
     answer = await request
     heed_cancellation()
     return answer

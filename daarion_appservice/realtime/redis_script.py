@@ -1,4 +1,4 @@
-"""Scripts that run inside of Redis, so that nothing happens in between."""
+"""Lua scripts that Redis runs atomically."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Beside = Callable[[Any], None]
 
 
 class RedisScript:
-    """The files ``lua/<part>.lua``, one after the other."""
+    """A script that concatenates the files ``lua/<part>.lua``."""
 
     def __init__(self, *parts: str) -> None:
         folder = resources.files(__package__) / "lua"
@@ -26,7 +26,14 @@ class RedisScript:
     async def run(
         self, client: Client, keys: Sequence[str], arguments: Sequence[str | bytes], *, beside: Beside | None = None
     ) -> Any:
-        """What the script returns; ``beside`` adds commands that go in the same request. Raises ``REDIS_ERRORS``."""
+        """Run the script and return its result.
+
+        Args:
+            beside: adds commands that are sent in the same request.
+
+        Raises:
+            REDIS_ERRORS: Redis is away or refuses the script.
+        """
         try:
             return await self._run(client, "EVALSHA", self._sha, keys, arguments, beside)
         except NoScriptError:
@@ -45,7 +52,7 @@ class RedisScript:
         if beside is None:
             return await ask(client.execute_command(*request))
         pipeline = client.pipeline(transaction=False)
-        # A cluster's pipeline has no method for scripts, although it can run them: their keys are all in one place.
+        # A cluster's pipeline has no method for scripts, but it can run them: their keys are in one slot.
         pipeline.execute_command(*request)
         beside(pipeline)
         return (await ask(pipeline.execute()))[0]

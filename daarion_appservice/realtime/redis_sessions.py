@@ -1,9 +1,9 @@
-"""Everybody's sessions, kept in Redis for all processes of the city; what changes is decided there, once, by scripts.
+"""The sessions of all subjects, stored in Redis for all processes; Lua scripts compute each change there, once.
 
-    city:{presence}:…      the sessions, their deadlines and the stream of changes; one hash tag, so that a cluster keeps
-                           them together (see lua/presence.lua)
-    presence:<subject>     ``online`` or ``away`` with a lifetime, for other services of the city to read; a cluster keeps
-                           each of these where it likes, so they are written beside the scripts
+    city:{presence}:…      the sessions, their deadlines and the stream of changes; one hash tag, so that a cluster
+                           stores them together (see lua/presence.lua)
+    presence:<subject>     ``online`` or ``away`` with a lifetime, for other services of the city to read; a cluster
+                           distributes these keys, so they are written beside the scripts
 
 All calls raise ``redis_client.REDIS_ERRORS``.
 """
@@ -33,7 +33,7 @@ _SUBJECTS, _DEADLINES, _CHANGES, *_ = _KEYS
 
 @dataclass(frozen=True, slots=True)
 class SessionUpdate:
-    """What was said of one session, and when."""
+    """The new state of one session and the time when it was set."""
 
     subject: SubjectId
     session: str
@@ -56,7 +56,7 @@ class SessionUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is shown after something was said; ``seq`` is the number of the change that it made, None for none."""
+    """The presence after an update; ``seq`` is the number of the change that it caused, None if there was none."""
 
     status: Status
     status_msg: str | None
@@ -67,22 +67,27 @@ class Answer:
 class StreamPosition:
     seq: int
     era: str
-    """Stays the same for as long as Redis keeps what it holds."""
+    """Identifier of the data in Redis: it stays the same until Redis loses its data."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpiryResult:
-    """After a look for sessions to end: ``wait_ms`` until the next deadline, if one is known."""
+    """The result of a search for expired sessions; ``wait_ms`` is the time until the next deadline, if one is known."""
 
     wait_ms: int | None
     era: str | None
 
 
 class RedisSessions:
-    """``name`` is this process's own. ``now_ms`` is for tests; by default Redis's own clock counts, the same for all."""
+    """Access to the sessions in Redis.
+
+    Args:
+        name: name of this process.
+        now_ms: a clock for tests; by default Redis's own clock, the same for all processes.
+    """
 
     def __init__(self, client: Client, *, name: str, ttl_ms: int, now_ms: Callable[[], int] | None = None) -> None:
-        self._client: Any = client  # what its methods are said to return depends on options of the connection
+        self._client: Any = client  # the types of its methods' results depend on options of the connection
         self._name = name
         self._ttl_ms = ttl_ms
         self._now_ms = now_ms
@@ -91,10 +96,13 @@ class RedisSessions:
     async def say(
         self, said: Sequence[SessionUpdate], ages_ms: Sequence[int], expect: Callable[[SessionUpdate], Status]
     ) -> list[Answer]:
-        """Take what was said, so long ago each, in one round trip.
+        """Apply updates in one round trip.
 
-        ``expect`` guesses what will be shown, so that the keys for other services go in the same one; a wrong guess is
-        put right in a second.
+        Args:
+            said: the updates.
+            ages_ms: how long ago each update was made.
+            expect: predicts the resulting status, so that the keys for other services are set in the same round trip; a
+                wrong prediction is corrected in a second one.
         """
         items = orjson.dumps([_item(each, age_ms) for each, age_ms in zip(said, ages_ms, strict=True)])
         expected = {
@@ -113,7 +121,7 @@ class RedisSessions:
         return answers
 
     async def expire(self) -> ExpiryResult:
-        """End sessions whose deadline has passed."""
+        """Expire sessions whose deadline has passed."""
         while True:
             answer = orjson.loads(await self._run("expire", [str(BATCH), self._name]))
             ended = {
@@ -127,16 +135,16 @@ class RedisSessions:
                 return ExpiryResult(answer["wait"], answer.get("era"))
 
     async def join(self, *, told_seq: int, read_seq: int, era: str | None) -> StreamPosition:
-        """Set a mark, from which on this process follows."""
+        """Set a mark in the stream of changes, from which this process follows."""
         mark, now_era = await self._run("join", [str(told_seq), str(read_seq), str(NUMBERS_APART), era or ""])
         return StreamPosition(int(mark), now_era)
 
     async def leave(self) -> int:
-        """This process ends; returns how many others go on."""
+        """Unregister this process; return how many others go on."""
         return int(await self._run("leave", [self._name]))
 
     async def everybody(self) -> AsyncIterator[tuple[SubjectId, PresenceState, int]]:
-        """Everybody who was ever here, with the number of their newest change; changes meanwhile may be in it or not."""
+        """Yield every known subject with the number of its newest change; concurrent changes may be included or not."""
         cursor = 0
         while True:
             cursor, page = await ask(self._client.hscan(_SUBJECTS, cursor, count=BATCH))
@@ -147,7 +155,7 @@ class RedisSessions:
                 return
 
     async def changes(self, after: int, *, block_ms: int) -> list[SharedChange]:
-        """Changes after the one of that number, oldest first; waits for one when there is none."""
+        """Return the changes after the given number, oldest first; wait up to ``block_ms`` if there is none."""
         found = await ask(self._client.xread({_CHANGES: f"{after}-0"}, count=BATCH, block=block_ms))
         if not found:
             return []
@@ -155,7 +163,7 @@ class RedisSessions:
         return [_change(entry_id, fields) for entry_id, fields in entries]
 
     async def beating_since(self, deadline_ms: float) -> list[tuple[SubjectId, str, float]]:
-        """Whose session has given a sign of life, with its deadline: those after ``deadline_ms``, earliest first."""
+        """Return the sessions whose deadlines are later than ``deadline_ms``, earliest first, with their deadlines."""
         found = await ask(
             self._client.zrange(
                 _DEADLINES, f"({deadline_ms:.0f}", "+inf", byscore=True, offset=0, num=BATCH, withscores=True
@@ -164,7 +172,7 @@ class RedisSessions:
         return [(*_names(member), float(score)) for member, score in found]
 
     async def hang_up(self) -> None:
-        """Close all connections, of which some may not know yet that Redis was gone; the next request opens new ones."""
+        """Close all connections, as some may not have noticed the loss of Redis; the next request opens new ones."""
         with suppress(*REDIS_ERRORS):
             await self._client.aclose()
 
@@ -218,7 +226,7 @@ def _change(entry_id: str, fields: dict[str, str]) -> SharedChange:
 
 
 def _names(member: str) -> tuple[SubjectId, str]:
-    """Subject and session in a member of the deadlines; the subject's length is in bytes, as Lua counts."""
+    """Split a member of the deadlines into subject and session; the subject's length is in bytes, as in Lua."""
     length, _, names = member.partition(":")
     encoded = names.encode()
     return SubjectId(encoded[: int(length)].decode()), encoded[int(length) :].decode()

@@ -1,4 +1,4 @@
-"""Who is typing in which room, on both sides: people as the homeserver tells it, citizens and agents as they say."""
+"""Typing state of rooms: of Matrix users from the homeserver, of citizens and agents from their own requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..city.events import LocalUserTyping, MessagePosted, TypingChanged
 from ..city.types import AgentSlug, Author, AuthorKind, CitizenId, RoomId, SubjectId, agent_subject, citizen_subject
 
 LASTS_S: Final = 10.0
-"""Whoever types says so again within this time."""
+"""Lifetime of a typing notice of a citizen or agent in seconds; the client repeats it within this time."""
 
 
 class Tell(Protocol):
@@ -28,7 +28,7 @@ class RoomTypingState:
         return self._told.get(room, frozenset())
 
     def people(self, change: TypingChanged) -> None:
-        """Who is typing on Matrix, all of them."""
+        """Replace the set of Matrix users that are typing in a room."""
         if change.typing:
             self._people[change.room_id] = change.typing
         else:
@@ -39,7 +39,7 @@ class RoomTypingState:
         self._set(event.room_id, event.author, typing=event.typing)
 
     def posted(self, posted: MessagePosted) -> None:
-        """Whoever has said it has typed it."""
+        """End the typing notice of a message's author."""
         self._set(posted.message.room_id, posted.message.author, typing=False)
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ def _nobody_looks_on(_room: RoomId, _typing: frozenset[SubjectId], /) -> None:
 
 
 def _subject(author: Author) -> SubjectId | None:
-    """None for people on Matrix, of whom the homeserver knows."""
+    """Return the subject of a citizen or agent; None for Matrix users, whose typing comes from the homeserver."""
     match author.kind:
         case AuthorKind.AGENT:
             return agent_subject(AgentSlug(author.id))

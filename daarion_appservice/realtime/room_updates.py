@@ -1,8 +1,10 @@
-"""Changes of rooms as lists show them: name, last event, members online. Told to connections that show many rooms.
+"""Changes of rooms as lists show them (name, last event, members online), for connections that show many rooms.
 
-    bus ─► ids of changed rooms ─► tick ─► one read of these rooms ─► one frame for all, others for members of private rooms
+    bus ─► ids of changed rooms ─► tick ─► one read of these rooms ─► one frame for all; separate frames for members of
+                                                                       unlisted rooms
 
-A client that gets these need not poll ``GET /city/rooms``. Nothing is replayed: who comes back reads the list once.
+A client that gets these updates need not poll ``GET /city/rooms``. Nothing is replayed: a client that reconnects reads
+the list once.
 """
 
 from __future__ import annotations
@@ -23,9 +25,9 @@ from ..storage.database import Database
 from .listeners import notify_all
 
 TICK_S: Final = 1.0
-"""How long changes are gathered: a busy room costs one read and one frame in this time."""
+"""How long changes are collected: a busy room costs one read and one frame in this time."""
 _AT_ONCE: Final = 200
-"""Rooms that one read and one frame hold."""
+"""Maximum number of rooms in one read and one frame."""
 
 log = structlog.get_logger()
 
@@ -33,10 +35,10 @@ log = structlog.get_logger()
 class Listener(Protocol):
     @property
     def subject(self) -> SubjectId | None:
-        """Who listens, None for those who cannot be members of rooms."""
+        """The listener's subject; None for principals that cannot be members of rooms."""
 
     def rooms(self, frame: bytes) -> None:
-        """Pass on a frame; returns at once and never raises."""
+        """Send a frame to the client. Return at once and never raise."""
 
 
 class Frames(Protocol):
@@ -45,7 +47,7 @@ class Frames(Protocol):
 
 
 class RoomUpdates:
-    """Tells listeners which rooms changed; without listeners it does nothing."""
+    """Sends changed rooms to listeners; without listeners it does nothing."""
 
     def __init__(
         self, database: Database, online_members: OnlineMembers, frames: Frames, *, tick_s: float = TICK_S
@@ -74,17 +76,20 @@ class RoomUpdates:
         self._note({change.room.id})
 
     def membership(self, change: MembershipChanged) -> None:
-        """To be called after the membership was counted."""
+        """Record a change of membership. Must be called after the online counts are updated."""
         self._note({change.room_id})
 
     def presence(self, change: PresenceChanged) -> None:
-        """To be called after the presence was counted. A change between online and away changes no number."""
+        """Record a change of presence. Must be called after the online counts are updated.
+
+        A change between online and away changes no count.
+        """
         transition = change.transition
         if (transition.before.status is Status.OFFLINE) != (transition.after.status is Status.OFFLINE):
             self._note(set(self._online_members.rooms_of(transition.subject)))
 
     def missed(self) -> None:
-        """Rooms may have changed in other processes: listeners must read their lists again."""
+        """Send a resync: rooms may have changed in other processes, so clients must read their lists again."""
         if self._listeners:
             frame = self._frames.rooms_resync()
             notify_all("RoomUpdate", (listener.rooms for listener in self._listeners), frame)
@@ -114,7 +119,7 @@ class RoomUpdates:
         self._changed.clear()
 
     async def _tell(self, ids: Sequence[RoomId]) -> None:
-        # Read, not taken from the event: direct chats and rooms of which not everybody may know are told apart here.
+        # The rooms are read from the database: only that tells direct chats and unlisted rooms from others.
         async with self._database.reading() as tx:
             rooms = await tx.rooms.some(ids)
         if listed := [room for room in rooms if is_listed(room)]:

@@ -1,7 +1,7 @@
-"""What happened in one process of the city, told to the others by a stream in Redis.
+"""Publishes events of one process to the others by a stream in Redis.
 
-Every event is stored before it is published, so none is lost when Redis is: whoever could not hear for a while is told so
-(``EventsMissed``), and reads anew from the database what it keeps in memory. Presence has a stream of its own.
+Every event is stored before it is published, so none is lost with Redis: a process that was disconnected gets
+``EventsMissed`` and reloads its in-memory state from the database. Presence has a stream of its own.
 """
 
 from __future__ import annotations
@@ -56,18 +56,18 @@ _BLOCK_MS: Final = 1000
 _BATCH: Final = 50
 _RETRY_S: Final = 0.25
 _MOST_WAITING: Final = 10_000
-"""Events that wait to be told; if ever more do, the others are behind so far that they had better read anew."""
+"""Maximum number of unsent events; beyond it, the other processes get ``EventsMissed`` instead."""
 _MOST_WAITING_BYTES: Final = 16 * 1024 * 1024
-"""The same in bytes."""
+"""The same limit in bytes."""
 
 log = structlog.get_logger()
 
 
 class SharedBus:
-    """Between ``bus`` and those of the other processes; ``name`` is this process's own."""
+    """Connects ``bus`` with those of the other processes; ``name`` is the name of this process."""
 
     def __init__(self, client: Client, bus: Bus, name: str) -> None:
-        self._client: Any = client  # what its methods are said to return depends on options of the connection
+        self._client: Any = client  # the types of its methods' results depend on options of the connection
         self._bus = bus
         self._name = name
         self._script = RedisScript("publish")
@@ -79,12 +79,13 @@ class SharedBus:
             bus.subscribe_own(kind, self._tell)
 
     async def run(self) -> None:
-        """Tell and listen, until cancelled."""
+        """Publish and receive events, until cancelled."""
         while True:
             try:
                 number = await self._newest()
                 self._is_up = True
-                # Whatever was stored before is read; whatever comes now is heard. The others have missed what we could not say.
+                # Earlier events are read from the database, later ones arrive here. The others have missed the events
+                # that this process could not send.
                 self._bus.hear(EventsMissed())
                 self._tell(EventsMissed())
                 await run_until_first_exit(self._tell_all(), self._listen(number))
@@ -98,7 +99,7 @@ class SharedBus:
                 await asyncio.sleep(_RETRY_S)
 
     def _tell(self, event: CityEvent) -> None:
-        if not self._is_up:  # the others read anew when they hear again
+        if not self._is_up:  # the others reload when this process has reconnected
             return
         if len(self._waiting) >= _MOST_WAITING or self._waiting_bytes >= _MOST_WAITING_BYTES:
             self._clear()
@@ -136,7 +137,7 @@ class SharedBus:
 
 
 class _Missed(Exception):
-    """The stream does not go on where we are."""
+    """The stream does not continue at the expected number."""
 
 
 def _encode(event: CityEvent) -> str:

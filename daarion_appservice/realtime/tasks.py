@@ -1,4 +1,4 @@
-"""Tasks that belong together: when one of them ends, so do the others."""
+"""Runs tasks that end together."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 async def run_until_first_exit(*parts: Coroutine[Any, Any, None]) -> None:
-    """Run ``parts`` until the first of them ends, end the others, and raise what it raised.
+    """Run ``parts`` until the first of them ends, cancel the others, and raise the first one's exception.
 
-    Unlike a TaskGroup it raises the error itself, and leaves no trace of it in the counts of cancellations, which on
-    Python 3.11 stay wrong after a group has failed.
+    Unlike a TaskGroup it raises the exception itself, and leaves the cancellation count unchanged, which on Python 3.11
+    stays wrong after a group has failed.
     """
     tasks = [asyncio.create_task(part) for part in parts]
     try:

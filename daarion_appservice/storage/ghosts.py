@@ -17,7 +17,7 @@ from .upsert import insert
 
 @dataclass(frozen=True, slots=True)
 class Ghost:
-    """A user of ours who is registered, and how the homeserver knows them."""
+    """A registered ghost with its profile on the homeserver."""
 
     user_id: UserId
     display_name: str | None = None

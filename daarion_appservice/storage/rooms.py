@@ -33,7 +33,7 @@ _IS_PUBLIC: Final = rooms.c.agent.is_(None)
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the Matrix side was last told of a room, or found to be."""
+    """The last known state of a room's Matrix room."""
 
     name: str | None
     topic: str | None
