@@ -1,7 +1,8 @@
-"""Which account on Matrix is which citizen's: proved by both, and then they are one person.
+"""Links between Matrix accounts and citizens: each side proves its identity, and then both are one person.
 
-Second Me remembers of a linked person the same, wherever they ask. An OpenID token shows who somebody is to whom they gave it,
-and that may be another service's: so it takes no account from a citizen who has it, nor what was remembered before.
+Second Me remembers the same for both sides of a link. An OpenID token proves an identity to every service that receives
+it, which may be a service other than the city: so a token neither takes an account from its citizen, nor gives access
+to what Second Me remembered before the link.
 """
 
 from __future__ import annotations
@@ -16,32 +17,45 @@ from .types import CitizenId, SubjectId, UserId, citizen_subject, person_subject
 
 class AccountCheck(Protocol):
     async def holder(self, token: str, server: str) -> UserId:
-        """Whose OpenID token this is, made by the homeserver ``server``. Raises Forbidden, Unavailable."""
+        """Return the owner of an OpenID token of the homeserver ``server``. Raises Forbidden, Unavailable."""
         ...
 
     async def name_of(self, user: UserId) -> str:
-        """What they are called on Matrix; a part of their id where that cannot be known."""
+        """Return a user's display name on Matrix; a part of the user id if it is unknown."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Somebody who came in with their account on Matrix."""
+    """The citizen who signed in with a Matrix account."""
 
     citizen: CitizenId
     name: str
 
 
 class Accounts:
+    """Links citizens with Matrix accounts."""
+
     def __init__(self, store: CityStore, check: AccountCheck, now_ms: NowMs) -> None:
         self._store = store
         self._check = check
         self._now_ms = now_ms
 
     async def link(self, citizen: CitizenId, token: str, server: str) -> UserId:
-        """Link a citizen with whoever holds the token, in place of the account that they were linked with before.
+        """Link a citizen with the owner of an OpenID token, in place of the account linked before.
 
-        Raises Forbidden, Unavailable, and Conflict for an account that is another citizen's.
+        Args:
+            citizen: The citizen.
+            token: The OpenID token.
+            server: The name of the homeserver that issued it.
+
+        Returns:
+            The Matrix account.
+
+        Raises:
+            Forbidden: The token is not valid.
+            Unavailable: The homeserver cannot be reached.
+            Conflict: The account is linked with another citizen.
         """
         user = await self._check.holder(token, server)
         async with self._store.transaction() as tx:
@@ -50,9 +64,10 @@ class Accounts:
         return user
 
     async def arrive(self, token: str, server: str, newcomer: CitizenId) -> Arrival:
-        """Who holds the token: the citizen whom they are linked with, else ``newcomer`` from now on.
+        """Sign in the owner of an OpenID token: the linked citizen, else ``newcomer``, who is linked then.
 
-        For a city that trusts whoever its people give such tokens to (``sign_in.matrix``). Raises Forbidden, Unavailable.
+        Only for a city that trusts every service to which its people give such tokens (``sign_in.matrix``). Raises
+        Forbidden, Unavailable.
         """
         user = await self._check.holder(token, server)
         name = await self._check.name_of(user)
@@ -61,7 +76,7 @@ class Accounts:
         return Arrival(citizen, name)
 
     async def unlink(self, citizen: CitizenId) -> None:
-        """Done as well when there is nothing to unlink. What Second Me remembers stays the citizen's."""
+        """Unlink a citizen, if linked. The citizen retains what Second Me remembers."""
         async with self._store.transaction() as tx:
             await tx.accounts.unlink(citizen)
 
@@ -70,7 +85,7 @@ class Accounts:
             return await tx.accounts.of(citizen)
 
     async def subject_of(self, user: UserId) -> SubjectId:
-        """Who somebody on Matrix is in the city: the citizen that they are linked with, or themselves."""
+        """Return the subject of a Matrix user: the linked citizen, or the user itself."""
         async with self._store.reading() as tx:
             citizen = await tx.accounts.citizen_of(user)
         return citizen_subject(citizen) if citizen else person_subject(user)

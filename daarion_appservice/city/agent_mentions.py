@@ -1,7 +1,7 @@
-"""Which agents a text speaks to: by ``@slug``, ``@Display Name``, a Matrix user id, or a name that it begins with.
+"""Agent mentions: agents that a text mentions by ``@slug``, ``@Display Name``, Matrix user id, or a name at its start.
 
-Matrix clients turn a name into a mention (``m.mentions``) only when a person picks it from a list. A name that is typed means the
-same, so the text is read, too. What stands in code, quotations and links speaks to nobody.
+Matrix clients turn a name into a mention (``m.mentions``) only when a person picks it from a list. A typed name means
+the same, so the text is parsed too. Names in code, quotations and links mention no agent.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from .parsing_threads import prose_of
 from .types import AgentSlug, UserId
 
 _MAX_NAME: Final = 80
-"""Characters of a display name that are looked at."""
+"""The longest display name that is compared, in characters."""
 _MAX_ADDRESS: Final = 500
 _AT: Final = re.compile(r"(?<![\w@/+=])@(?=\w)")
 _USER_ID: Final = re.compile(r"[a-z0-9._=/+-]{1,255}:[a-z0-9.-]*[a-z0-9](?::[0-9]{1,5})?", re.IGNORECASE)
 _MARKUP: Final = " \t\r\n*_~"
-"""What may stand before the first word."""
+"""Characters that may precede the first word."""
 _ENDS_SALUTATION: Final = frozenset("\n,:;!?，：；！？、")
 
 
 class AgentMentions:
-    """``user_of``: the Matrix user id of an agent's ghost."""
+    """Finds agent mentions in texts. ``user_of`` returns the Matrix user id of an agent's ghost."""
 
     def __init__(self, agents: AgentDirectory, user_of: Callable[[AgentSlug], UserId]) -> None:
         self._agents = agents
         self._user_of = user_of
 
     def mentioned_agents(self, body: str) -> list[AgentSlug]:
-        """The agents that a message with this text speaks to, each once, in the order in which the text names them."""
+        """Return the agents that a text mentions, each once, in the order of the text."""
         return list(dict.fromkeys([*self._salutation(body), *self._written(body)]))
 
     def _salutation(self, body: str) -> Iterator[AgentSlug]:
-        """The agent whose name the text begins with, when a comma, a colon or the like follows, or nothing."""
+        """Yield the agent whose name starts the text, if the text ends there or a comma, colon or similar sign follows."""
         text = body.lstrip(_MARKUP)[: _MAX_NAME + 2]
         for end in _ends_of_names(text):
             following = text[end:].lstrip(" \t*_~")
@@ -49,7 +49,7 @@ class AgentMentions:
                 return
 
     def _written(self, body: str) -> Iterator[AgentSlug]:
-        """Whoever is named behind an ``@``."""
+        """Yield the agents named after an ``@``."""
         if "@" not in body:
             return
         found = 0
@@ -71,7 +71,7 @@ class AgentMentions:
         return next((slug for end in _ends_of_names(name) if (slug := self._named(name[:end])) is not None), None)
 
     def _of_user(self, localpart: str, user: str) -> AgentSlug | None:
-        """The agent that this Matrix user is."""
+        """Return the agent with this Matrix user id."""
         agent = self._agents.get(AgentSlug(localpart.lower().partition("_")[2]))
         return agent.slug if agent and self._user_of(agent.slug).lower() == f"@{user.lower()}" else None
 
@@ -81,7 +81,7 @@ class AgentMentions:
 
 
 def _ends_of_names(text: str) -> Iterator[int]:
-    """Where a name that ``text`` begins with may end, the last first: names may hold spaces and signs."""
+    """Yield the ends of possible names at the start of ``text``, the longest first: names may contain spaces and signs."""
     for end in range(len(text), 0, -1):
         is_word = _is_of_word(text[end - 1]) and end < len(text) and _is_of_word(text[end])
         if not is_word and not text[end - 1].isspace():
@@ -93,7 +93,7 @@ def _is_of_word(sign: str) -> bool:
 
 
 def _is_in_address(text: str, at: int) -> bool:
-    """Whether the word around ``at`` is an address on the web."""
+    """Whether the word around ``at`` is a URL."""
     before = text[max(0, at - _MAX_ADDRESS) : at]
     word = re.split(r"\s", before)[-1]
     return "://" in word

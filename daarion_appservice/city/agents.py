@@ -1,4 +1,4 @@
-"""The agents of the city, looked up in memory: thousands of heartbeats a second ask for them."""
+"""The agent directory: agents in memory, because thousands of heartbeats per second look them up."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .types import AGENT_SUBJECT, Agent, AgentSlug, Author, AuthorKind, Room, Su
 
 @dataclass(frozen=True, slots=True)
 class AgentFilter:
-    """Which agents to list; empty fields do not matter.
+    """A filter for lists of agents; an empty field matches every agent.
 
-    ``role`` is what they are anywhere; ``q`` is looked for in slug, name and title.
+    ``role`` matches an agent's role, node role or microDAO role; ``q`` matches a part of slug, name or title.
     """
 
     node_id: str = ""
@@ -34,7 +34,7 @@ class AgentFilter:
 
 
 class AgentDirectory:
-    """Every agent by slug and by id. Replaced as a whole when the stored agents change."""
+    """All agents by slug and by id. The directory cache replaces its content when the stored agents change."""
 
     def __init__(self) -> None:
         self._by_slug: Mapping[str, Agent] = {}
@@ -42,14 +42,14 @@ class AgentDirectory:
         self._by_name: Mapping[str, Agent] = {}
 
     def replace(self, agents: Iterable[Agent]) -> None:
-        """Take these as all agents there are."""
-        # Not in the order of the database, which depends on its language.
+        """Replace all agents."""
+        # The order does not depend on the database's collation.
         self._by_slug = {agent.slug: agent for agent in sorted(agents, key=lambda agent: agent.slug)}
         self._by_id = {agent.id: agent for agent in self._by_slug.values()}
         self._by_name = {agent.display_name.casefold(): agent for agent in self._by_slug.values()}
 
     def all(self) -> Iterable[Agent]:
-        """In the order of their slugs."""
+        """Return all agents in the order of their slugs."""
         return self._by_slug.values()
 
     def get(self, slug: AgentSlug) -> Agent | None:
@@ -63,12 +63,12 @@ class AgentDirectory:
         return self._by_slug.get(slug) if slug != subject else None
 
     def lives_in(self, who: Author, room: Room) -> bool:
-        """Whether this is an agent, and the room one of those where it lives."""
+        """Whether the author is an agent, and the room one of its rooms in the registry."""
         agent = self.get(AgentSlug(who.id)) if who.kind is AuthorKind.AGENT else None
         return agent is not None and room.slug in agent.rooms
 
     def find(self, id_or_slug: str) -> Agent:
-        """The agent with this id or slug; raises NotFound."""
+        """Return the agent with this id or slug. Raises NotFound."""
         agent = self._by_slug.get(id_or_slug) or self._by_id.get(id_or_slug)
         if agent is None:
             raise NotFound("no_such_agent", f"there is no agent {id_or_slug!r}")

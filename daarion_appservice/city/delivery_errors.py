@@ -1,4 +1,4 @@
-"""Why a message is not on Matrix and will not be, as a code for clients."""
+"""Delivery errors: codes for clients that tell why a message will not be sent to Matrix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .types import Message
 
 
 class DeliveryError(StrEnum):
-    """The cause of a ``failed`` delivery. The values that a `RoomPermissions` raises as codes are the same here."""
+    """The cause of a ``failed`` delivery. Codes of errors that `RoomPermissions` raises have the same values here."""
 
     ACCOUNT_TAKEN = "account_taken"
     BANNED = "banned"
@@ -28,7 +28,7 @@ class DeliveryError(StrEnum):
 async def most_specific_error(
     tx: CityTransaction, permissions: RoomPermissions, message: Message, error: DeliveryError
 ) -> DeliveryError:
-    """Return the most exact cause: for a message that was deleted, or whose author the room does not let in or write."""
+    """Return the most specific cause: the message was deleted, or the room does not allow its author to join or send."""
     if message.deleted:
         return DeliveryError.DELETED
     room = await tx.rooms.hold_any(message.room_id)
@@ -37,6 +37,6 @@ async def most_specific_error(
     try:
         await permissions.check_may_speak(tx, room, message.author)
     except Forbidden as refusal:
-        # A homeserver answers every one of these with M_FORBIDDEN; the city knows the room's rules.
+        # A homeserver refuses all of these with M_FORBIDDEN; the city knows the room's rules.
         return DeliveryError(refusal.code)
     return error

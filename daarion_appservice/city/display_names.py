@@ -1,4 +1,4 @@
-"""What people may call themselves."""
+"""Display names of citizens."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from ..errors import InvalidInput
 MAX_CHARS: Final = 60
 
 _JOINERS: Final = "\u200c\u200d"
-"""They shape letters and emoji, and show nothing themselves."""
+"""Invisible characters that shape letters and emoji."""
 
 
 def person_name(name: str) -> str:
-    """``name`` as it is shown: composed (NFC), without spaces around it and with single ones within.
+    """Return a display name in NFC, without surrounding spaces and with single spaces within.
 
-    Raises InvalidInput for nothing, for more than 60 characters, and for what is no character to look at: such could turn
-    the text around it, or make two names look the same.
+    Raises:
+        InvalidInput: The name is empty, longer than 60 characters, or has characters without a visible form, which
+            could change the
+            direction of the text around it or make two names look the same.
     """
     name = " ".join(unicodedata.normalize("NFC", name).split())
     if not name.strip(_JOINERS):
@@ -30,5 +32,5 @@ def person_name(name: str) -> str:
 
 
 def _is_seen(character: str) -> bool:
-    # C: controls, formats such as the turning of text, halves of characters, and what is none yet.
+    # Category C: controls, formats such as directional marks, surrogates, and unassigned characters.
     return character in _JOINERS or not unicodedata.category(character).startswith("C")

@@ -1,8 +1,7 @@
-"""One form for each key of a reaction, however a client writes it: with or without variation selectors, composed (NFC) or not,
-with spaces around it or none.
+"""Normal form of reaction keys, independent of variation selectors, composition (NFC) and surrounding spaces.
 
-Clients send ``👍`` and ``👍`` with U+FE0F for the same sign, and ``❤`` with and without it. The form that is stored and counted
-is the fully qualified one (Unicode Technical Standard #51): U+FE0F stands behind what would be shown as text without it.
+Clients send ``👍`` with and without U+FE0F for the same emoji, and so with ``❤``. The stored and counted form is the
+fully qualified one (Unicode Technical Standard #51): U+FE0F follows characters that otherwise are displayed as text.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import re
 import unicodedata
 from typing import Final
 
-# Unicode 16.0, emoji-test.txt: what is fully qualified only with U+FE0F; digits, # and * are emoji only as keycaps.
+# Unicode 16.0, emoji-test.txt: characters that are fully qualified only with U+FE0F; digits, # and * only as keycaps.
 _SHOWN_AS_TEXT: Final = (
     "a9 ae 203c 2049 2122 2139 2194-2199 21a9-21aa 2328 23cf 23ed-23ef 23f1-23f2 23f8-23fa 24c2 25aa-25ab 25b6 25c0 "
     "25fb-25fc 2600-2604 260e 2611 2618 261d 2620 2622-2623 2626 262a 262e-262f 2638-263a 2640 2642 265f-2660 2663 "
@@ -26,15 +25,15 @@ _SELECTORS: Final = re.compile("[\ufe0e\ufe0f]")
 
 
 def _class(ranges: str) -> str:
-    """Ranges of code points in hexadecimal as what a character class of a regular expression holds."""
+    """Convert ranges of hexadecimal code points to the content of a character class of a regular expression."""
     return "".join("-".join(rf"\U{int(end, 16):08x}" for end in each.split("-")) for each in ranges.split())
 
 
 _NEEDS_SELECTOR: Final = re.compile(rf"[{_class(_SHOWN_AS_TEXT)}](?![\U0001f3fb-\U0001f3ff])|[0-9#*](?=\u20e3)")
-"""A skin colour makes an emoji of what it follows, which then needs no selector."""
+"""A skin tone makes an emoji of the character before it, which then needs no selector."""
 
 
 def normal_form(key: str) -> str:
-    """Return ``key`` in NFC, without spaces around it, with U+FE0F where an emoji needs it and no other variation selector."""
+    """Return ``key`` in NFC, without surrounding spaces, with U+FE0F where an emoji needs it and no other selectors."""
     plain = unicodedata.normalize("NFC", _SELECTORS.sub("", key)).strip()
     return _NEEDS_SELECTOR.sub("\\g<0>\ufe0f", plain)

@@ -1,4 +1,7 @@
-"""Reading events: whatever a server sends, none of it breaks anything, and all of it can be stored."""
+"""Reading fields of Matrix events.
+
+Servers may send any JSON: the functions never fail, and return values that can be stored.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,21 @@ from .text_sanitizing import MAX_TOPIC_CHARS, one_line, storable
 from .types import EventId, MatrixRoomId, UserId
 
 MESSAGE_ID: Final = "space.daarion.message_id"
-"""In the content of events that we send: which message of the city it is, or is about. So an echo is known even when the
-answer to our request never reached us."""
+"""Key in the content of events that the city sends, with the id of the message that the event is or refers to.
+
+It identifies the echo of an event even if the response to the city's request was lost.
+"""
 EDIT_ID: Final = "space.daarion.edit_id"
-"""The same for edits, beside the id of the message that is edited."""
+"""Key for the id of an edit, beside the id of the edited message."""
 REACTION_ID: Final = "space.daarion.reaction_id"
-"""The same for reactions."""
+"""Key for the id of a reaction."""
 
 POLLS: Final = frozenset({"m.poll.start", "org.matrix.msc3381.poll.start"})
 """The stable and the unstable type of the event that starts a poll (MSC3381)."""
 MESSAGES: Final = frozenset({"m.room.message", "m.sticker", *POLLS})
-"""The types of events that become a message in the city."""
+"""Types of events that become a message in the city."""
 SAID: Final = MESSAGES | {"m.reaction", "m.room.redaction"}
-"""What people say, and what becomes of it; it counts also in a room that was replaced by another."""
+"""Types of messages and of events that change them; they also count in a room that was replaced by an upgrade."""
 
 _MAX_ID_CHARS: Final = 255
 
@@ -39,19 +44,22 @@ def optional_text(content: Event, key: str) -> str | None:
 
 
 def name_text(content: Event, key: str) -> str | None:
-    """The name of a person or a room as it is shown (``texts.one_line``): another server may send 60,000 characters."""
+    """Return the name of a user or room as one line (``text_sanitizing.one_line``).
+
+    Other servers may send 60,000 characters.
+    """
     value = content.get(key)
     return one_line(value) if isinstance(value, str) else None
 
 
 def topic_text(content: Event, key: str) -> str | None:
-    """The description of a room, cut to as many characters as the API takes."""
+    """Return a room's topic, cut to the length that the API accepts."""
     value = optional_text(content, key)
     return value if value is None else value[:MAX_TOPIC_CHARS]
 
 
 def inner(content: Event, key: str) -> Event:
-    """The object under ``key``; empty when there is none."""
+    """Return the object under ``key``; empty if there is none."""
     value = content.get(key)
     return value if isinstance(value, dict) else {}
 
@@ -77,14 +85,16 @@ def event_id_of(event: Event) -> EventId:
 
 
 def is_signed(event: Event) -> bool:
-    """Whether it says who sent it, and has an id: no real event lacks either, but nothing must break without."""
+    """Whether the event has a sender and an id. Every real event has both, but the code must not fail without them."""
     return is_user_id(text(event, "sender")) and 0 < len(text(event, "event_id")) <= _MAX_ID_CHARS
 
 
 def time_ms(event: Event) -> int:
-    """``origin_server_ts`` is whatever the sender's server says; kept within what a 64-bit column and a date can hold.
+    """Return ``origin_server_ts``, limited to what a 64-bit column and a date can hold.
 
-    When something was said is decided by ``city.times.plausible_ms``.
+    The sender's server sets the value.
+
+    `timestamps.plausible_ms` decides whether the time is plausible.
     """
     value = event.get("origin_server_ts")
     return min(max(value, 0), 253_402_300_799_000) if type(value) is int else 0

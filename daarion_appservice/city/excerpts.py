@@ -1,4 +1,4 @@
-"""Excerpts of messages: a text of limited length without any markup. The pages' `web/src/lib/excerpt.ts` does the same."""
+"""Excerpts of messages: text of limited length without markup. `web/src/lib/excerpt.ts` of the pages does the same."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ _BREAKS: Final = frozenset({"br", "hr"})
 def excerpt(body: str, formatted_body: str | None, max_chars: int) -> str:
     """Return the text of a message without Markdown or HTML, at most ``max_chars`` characters long.
 
-    ``formatted_body`` is sanitised HTML and says what is markup; without it every character of ``body`` is text. What a spoiler
-    hides is left out. A text that is cut ends with "…".
+    The text of spoilers is left out. A text that is cut ends with "…".
+
+    Args:
+        body: The plain text or Markdown.
+        formatted_body: Sanitized HTML, which tells what is markup; without it every character of ``body`` is text.
+        max_chars: The largest length.
     """
     text = body if formatted_body is None else _text_of(formatted_body) or body
     return text if len(text) <= max_chars else text[: max_chars - 1] + "…"
@@ -35,7 +39,7 @@ class _Text(HTMLParser):
         super().__init__()
         self.parts: list[str] = []
         self._spoiler_depth = 0
-        """How many ``<span>`` are open, from that of a spoiler on."""
+        """The number of open ``<span>`` tags, counted from that of a spoiler."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if self._spoiler_depth:

@@ -1,7 +1,7 @@
-"""Addresses and identifiers in a text: where each begins and ends, so that nothing in it is markup, and bare addresses are links.
+"""URLs and identifiers in a text: their positions, so that nothing inside them is markup, and bare URLs become links.
 
-An address may hold what is markup elsewhere (``https://example.org/_a_/b``); Markdown knows only those in ``<…>`` and ``[…](…)``.
-Each function is linear in the length of the text.
+A URL may contain Markdown's markup characters (``https://example.org/_a_/b``); Markdown protects only those in ``<…>``
+and ``[…](…)``. Each function takes time linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .text_sanitizing import TURNING
 
 _LINKS: Final = re.compile(
     r"(?<![A-Za-z0-9+.-])(?i:(?:https?|ftp)://(?=[\w\[])|mailto:(?=[^\s<>@]{1,255}@)|matrix:(?=[a-z]+/)|magnet:(?=\?))"
-    # A character that turns the direction of text would show another address than the one that is opened.
+    # A character that changes the direction of text would display another URL than the link opens.
     rf"[^\s<>{TURNING}]++"
 )
 _IDENTIFIERS: Final = re.compile(
@@ -37,9 +37,9 @@ _ESCAPED: Final = re.compile(r"[*_~`\[\]|!&#]")
 
 
 def links(text: str) -> Iterator[tuple[int, int]]:
-    """Where the addresses in ``text`` begin and end that are links: those with a scheme that a page may link to.
+    """Yield the ranges of URLs in ``text`` whose scheme a page may link to.
 
-    Punctuation behind an address, and a closing bracket that opens nowhere in it, are no part of it.
+    Punctuation after a URL, and a closing bracket without an opening one inside it, are not part of it.
     """
     for found in _LINKS.finditer(text):
         end = _end(text, *found.span())
@@ -48,10 +48,10 @@ def links(text: str) -> Iterator[tuple[int, int]]:
 
 
 def identifiers(text: str) -> Iterator[tuple[int, int]]:
-    """Where addresses, Matrix identifiers, e-mail addresses, paths and names of files begin and end in ``text``."""
+    """Yield the ranges of URLs, Matrix identifiers, e-mail addresses, paths and file names in ``text``."""
     for found in _IDENTIFIERS.finditer(text):
         start, end = found.start(), _end(text, *found.span())
-        # `_me@example.org_` is emphasised; the mark at its beginning is no part of it.
+        # `_me@example.org_` is emphasised: the mark at its start is not part of it.
         while start < end and text[start] in _MARKS and text[end : end + 1] == text[start]:
             start += 1
         if start < end and (found["file"] is None or _is_file(text[start:end])):
@@ -59,9 +59,11 @@ def identifiers(text: str) -> Iterator[tuple[int, int]]:
 
 
 def without_markup(body: str, closed: Iterable[tuple[int, int]]) -> str:
-    """Markdown that means the same as ``body``, but that nothing in an identifier is markup.
+    """Return Markdown with the meaning of ``body`` in which nothing inside an identifier is markup.
 
-    ``closed`` is where code, links and HTML are, in which a backslash would be seen.
+    Args:
+        body: Markdown.
+        closed: Ranges of code, links and HTML, in which a backslash would be visible.
     """
     closed = sorted(closed)
     parts: list[str] = []
@@ -82,13 +84,13 @@ def _is_file(name: str) -> bool:
 
 
 def _end(text: str, start: int, end: int) -> int:
-    """Where what was found from ``start`` to ``end`` ends without punctuation, brackets and marks that belong to the text."""
+    """Return the end of the match ``start`` to ``end`` without the surrounding text's punctuation and marks."""
     count = Counter(text[start:end])
     before = text[start - 1] if start else ""
     while end > start:
         last = text[end - 1]
         if last in _MARKS:
-            # `~user~` in an address is part of it; `**https://example.org**` is bold.
+            # `~user~` inside a URL is part of it; `**https://example.org**` is bold.
             is_part = last != before and count[last] > 1
         elif last in _BRACKETS:
             is_part = count[last] <= count[_BRACKETS[last]]

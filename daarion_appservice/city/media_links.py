@@ -1,9 +1,10 @@
-"""Links to files that carry their own permission: a browser sends no token when a page shows a picture.
+"""Signed links to media files: a browser sends no token when a page shows an image.
 
-    whoever may read a message is told  /city/media/<server>/<id>?expires=<s>&signature=<hmac>  ─► the file, without a token
+    a reader of a message receives  /city/media/<server>/<id>?expires=<s>&signature=<hmac>  ─► the file, without a token
 
-A link is good for one file, and for 12 to 24 hours. All that are made within 12 hours are equal, so that what holds them can be
-kept and given to every reader who may have it. A file that is shown no more is gone for a link, too.
+A link is valid for one file and for 12 to 24 hours. All links to a file made within the same 12 hours are equal, so
+that responses with links can be cached for every permitted reader. A file that no message shows any more is not served,
+even by a link.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ _SIGNATURE_BYTES: Final = 16
 
 
 class MediaLinks:
-    """``secret`` is known to all processes of the city; ``all_are_private``: whether nothing is read without signing in."""
+    """Signs links to media, and checks them.
+
+    All processes of the city share ``secret``. With ``all_are_private``, every file requires signing in.
+    """
 
     def __init__(self, secret: str, now_ms: NowMs, *, all_are_private: bool) -> None:
         self._key = hmac.digest(secret.encode(), b"daarion media links", sha256)
@@ -29,18 +33,18 @@ class MediaLinks:
 
     @property
     def expires_s(self) -> int:
-        """When the links end that are made now, in seconds since 1970."""
+        """The expiry time of links made now, in seconds since 1970."""
         return (self._now_ms() // 1000 // _PERIOD_S + 2) * _PERIOD_S
 
     def query(self, mxc: str, *, is_private: bool) -> str:
-        """What to append to the address of a file; nothing for one that everybody may have."""
+        """Return the query string of a file's URL; empty for a public file."""
         if not (is_private or self._all_are_private):
             return ""
         expires = str(self.expires_s)
         return f"expires={expires}&signature={self._signature(mxc, expires)}"
 
     def is_good(self, mxc: str, expires: str, signature: str) -> bool:
-        """Whether ``query`` made this for the file, and it has not ended yet."""
+        """Whether `query` made this signature for the file, and it has not expired."""
         if not (expires.isascii() and expires.isdecimal() and len(expires) <= len(str(1 << 53))):
             return False
         expected = self._signature(mxc, expires)

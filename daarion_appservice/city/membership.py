@@ -1,4 +1,4 @@
-"""Citizens and agents who come into a room and leave it; at once in the city, and on Matrix as soon as it can be told."""
+"""Joins and leaves of citizens and agents: immediate in the city, and sent to Matrix by the outbox."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from .types import Author, Member, OutboxKind, RestrictionKind, Room
 
 
 class Membership:
+    """Joins and leaves rooms for citizens and agents."""
+
     def __init__(
         self,
         store: CityStore,
@@ -31,10 +33,12 @@ class Membership:
         self._new_id = new_id
 
     async def join(self, author: Author, room_id: str) -> Room:
-        """Be in a room; to be there already is fine, and tells Matrix what one is called now if that is something else.
+        """Join a room. A member remains one, and the outbox sends a changed display name to Matrix.
 
-        Raises NotFound, Conflict for an archived room, Forbidden for somebody who is banned from it, or not invited where
-        one must be.
+        Raises:
+            NotFound: The room does not exist.
+            Conflict: The room is archived or encrypted.
+            Forbidden: The author is banned, or needs an invitation.
         """
         async with self._store.transaction() as tx:
             room = await hold_open(tx, room_id, author, self._permissions)
@@ -51,9 +55,11 @@ class Membership:
         return room
 
     async def leave(self, author: Author, room_id: str) -> Room:
-        """Be in a room no longer; not to be there is fine.
+        """Leave a room; a room without membership changes nothing.
 
-        Raises NotFound, and Conflict for an agent in one of the rooms where the registry says that it lives.
+        Raises:
+            NotFound: The room does not exist.
+            Conflict: The registry lists the room among the agent's rooms.
         """
         async with self._store.transaction() as tx:
             room = await tx.rooms.hold(room_id)
@@ -73,7 +79,7 @@ class Membership:
         return room
 
     async def _forgive(self, tx: CityTransaction, member: Member) -> None:
-        """Whoever was put out and comes again is like everybody."""
+        """End the restriction of a kicked member who joins again."""
         stands = await tx.restrictions.get(member.room_id, member.user_id)
         if stands is not None and stands.kind is RestrictionKind.KICKED:
             await tx.restrictions.forget(member.room_id, member.user_id)

@@ -1,7 +1,7 @@
-"""What somebody in the city wrote, as both sides show it: Markdown as HTML, and who is meant by an @.
+"""Formatting of messages written in the city: Markdown to HTML, and mentions by ``@name``.
 
-Rendering a long text takes up to 0.1 s (measured with the slowest 48,000 bytes that were found), so it runs in the thread of
-``city.parsing_threads`` and does not block the event loop.
+Rendering a long text takes up to 0.1 s (measured with the slowest 48,000 bytes that were found), so it runs in the
+thread of `parsing_threads` and does not block the event loop.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .types import AgentSlug, Content, Media, SubjectId, UserId
 
 
 class MatrixMessageFormatter:
-    """``@<slug>`` means an agent, and ``@name:server`` somebody on Matrix, or a ghost by its Matrix name."""
+    """Formats messages. ``@<slug>`` mentions an agent, ``@name:server`` a Matrix user or a ghost by its Matrix user id."""
 
     def __init__(self, agents: AgentDirectory, identities: Identities) -> None:
         self._agents = agents
@@ -38,7 +38,7 @@ class MatrixMessageFormatter:
         )
 
     def _meant(self, name: str) -> tuple[SubjectId, Pill] | None:
-        """Whom a name after an @ means."""
+        """Return the subject that a name after an @ mentions, and its pill."""
         user = UserId(f"@{name}")
         if is_user_id(user):
             subject = self._identities.subject(user)

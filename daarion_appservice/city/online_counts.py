@@ -1,4 +1,4 @@
-"""How many are here, kept by counting transitions and memberships: nothing is ever scanned to answer."""
+"""Counts of online subjects, updated by transitions and memberships, without scanning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ class OnlineCounts:
         self._count[kind, transition.after.status] += 1
 
     def summary(self) -> dict[str, Any]:
-        """``online`` counts everybody who is not offline; ``away`` how many of them are away."""
+        """Return the counts. ``online`` includes every subject that is not offline; ``away`` is the number of those
+        that are away.
+        """
         away = {kind: self._count[kind, Status.AWAY] for kind in _KINDS}
         here = {kind: away[kind] + self._count[kind, Status.ONLINE] for kind in _KINDS}
         return {

@@ -1,4 +1,4 @@
-"""How many members of each room are here, kept by counting: nothing is ever scanned to answer."""
+"""Counts of online members per room, updated by transitions and memberships, without scanning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .types import RoomId, SubjectId
 
 
 class OnlineMembers:
-    """Who is a member where, who is here, and from the two the number of members here, room by room."""
+    """Memberships of rooms, online subjects, and the resulting number of online members of each room."""
 
     def __init__(self) -> None:
         self._rooms_of: defaultdict[SubjectId, set[RoomId]] = defaultdict(set)
@@ -44,24 +44,24 @@ class OnlineMembers:
             self._count.subtract(self._rooms_of.get(subject, ()))
 
     def memberships(self) -> set[tuple[RoomId, SubjectId]]:
-        """All of them, in no order."""
+        """Return all memberships, in no order."""
         return {(room, subject) for room, members in self._members_of.items() for subject in members}
 
     def members_online(self, room: RoomId) -> int:
         return self._count[room]
 
     def counts(self) -> dict[RoomId, int]:
-        """Members online, room by room; rooms where nobody is may be missing."""
+        """Return the number of online members by room; rooms with none may be missing."""
         return dict(self._count)
 
     def is_member(self, room: RoomId, subject: SubjectId) -> bool:
         return subject in self._members_of.get(room, ())
 
     def rooms_of(self, subject: SubjectId) -> Set[RoomId]:
-        """The rooms that ``subject`` is a member of."""
+        """Return the rooms that ``subject`` is a member of."""
         return self._rooms_of.get(subject, set())
 
     def online_members(self, room: RoomId) -> Iterable[SubjectId]:
-        """The members of ``room`` who are here, in no order; walks the smaller of the two sets."""
+        """Return the online members of ``room``, in no order. The cost depends on the smaller of the two sets."""
         members = self._members_of.get(room, set())
         return members & self._here

@@ -1,10 +1,10 @@
 """HTML and Markdown of messages, parsed in a thread before the database transaction that needs the result.
 
-The longest texts take 0.1 s to parse. Within a transaction that would block all other writers, and on the event loop all
-tasks. So callers parse before they open the transaction, in a single thread: hostile texts occupy one processor at most. The
-results are cached in a context variable for the duration of the block:
+The longest texts take 0.1 s to parse. Within a transaction that would block all other writers, and on the event loop
+all tasks. So callers parse before they open the transaction, in a single thread: hostile texts occupy one processor at
+most. The results are cached in a context variable for the duration of the block:
 
-    async with prepared([partial(read, message) for message in messages]):
+    async with parsed_ahead([partial(read, message) for message in messages]):
         async with database.transaction() as tx:
             ...  # read(message) again: html_of, names_in and prose_of return the cached results
 """
@@ -24,7 +24,9 @@ from . import markup
 _T = TypeVar("_T")
 
 AT_ONCE_CHARS: Final = 2_000
-"""Texts up to this many characters take at most 5 ms to parse, and are parsed on the event loop where they come one at a time."""
+"""Texts up to this many characters take at most 5 ms to parse, and are parsed on the event loop where they come one at
+a time.
+"""
 
 _THREAD: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="markup")
 _results: ContextVar[dict[tuple[Callable[[str], Any], str], Any] | None] = ContextVar("prepared", default=None)
@@ -55,7 +57,8 @@ async def in_thread(work: Callable[[], _T]) -> _T:
 async def parsed_ahead(works: Iterable[Callable[[], object]]) -> AsyncIterator[None]:
     """Run ``works`` in the parser thread, one after another, and cache what they parse until the block ends.
 
-    Exceptions of ``works`` are suppressed: the same call raises again where its result is needed, and fails that message alone.
+    Exceptions of ``works`` are suppressed: the same call raises again where its result is needed, and fails that
+    message alone.
     """
     token = _results.set({})
     try:

@@ -1,10 +1,10 @@
-"""Where agents live: nodes with their Guardian and Steward, microDAOs with their Orchestrator, and the districts of both.
+"""Places of agents: nodes with Guardian and Steward, microDAOs with an Orchestrator, and their districts.
 
-Who looks after a place is said by the agents: by their role there. An agent has one role on its node (``node_role``) and
-another in its microDAO (``microdao_role``). ``role`` says both where one word is enough: "guardian" and "steward" are roles
-on a node, "orchestrator" is one in a microDAO, any other word is the agent's role in either.
+Agents define who is responsible for a place: by their role there. An agent has one role on its node (``node_role``) and
+another in its microDAO (``microdao_role``). ``role`` is enough where one word defines both: "guardian" and "steward"
+are roles on a node, "orchestrator" is one in a microDAO, any other word is the agent's role in either.
 
-A place is there as soon as somebody describes it, or an agent says that it lives there.
+A place exists as soon as the registry describes it or an agent refers to it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class PlaceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """``id`` is a microDAO's slug, too. A district has neither a description nor a district."""
+    """A node, microDAO or district.
+
+    ``id`` is also the slug of a microDAO. A district has no description and no district.
+    """
 
     kind: PlaceKind
     id: str
@@ -44,22 +47,22 @@ class Place:
 
 
 def node_role(agent: Agent) -> str:
-    """What an agent is on its node; empty for nothing."""
+    """Return an agent's role on its node; empty for none."""
     return agent.node_role or _said_by_role(agent, agent.node_id, _IN_MICRODAOS)
 
 
 def microdao_role(agent: Agent) -> str:
-    """What an agent is in its microDAO; empty for nothing."""
+    """Return an agent's role in its microDAO; empty for none."""
     return agent.microdao_role or _said_by_role(agent, agent.microdao, _ON_NODES)
 
 
 def main_role(agent: Agent) -> str:
-    """One word for what an agent is."""
+    """Return one word for an agent's role."""
     return agent.role or agent.node_role or agent.microdao_role
 
 
 def has_role(agent: Agent, role: str) -> bool:
-    """Whether an agent is that anywhere."""
+    """Whether an agent has this role on its node or in its microDAO."""
     return role in {agent.role, agent.node_role, agent.microdao_role}
 
 
@@ -68,16 +71,16 @@ def _said_by_role(agent: Agent, place: str, elsewhere: frozenset[str]) -> str:
 
 
 class PlaceDirectory:
-    """Every place, and who lives there. Replaced as a whole when what is stored changes."""
+    """All places and their agents. The directory cache replaces its content when the stored rows change."""
 
     def __init__(self) -> None:
         self._places: Mapping[PlaceKind, Mapping[str, Place]] = {kind: {} for kind in PlaceKind}
         self._agents: Mapping[PlaceKind, Mapping[str, list[Agent]]] = {kind: {} for kind in PlaceKind}
         self.unlisted_rooms: frozenset[str] = frozenset()
-        """Slugs of rooms; that an agent lives there is not told."""
+        """Slugs of rooms that are not public; lists of agents' rooms leave them out."""
 
     def replace(self, described: Iterable[Place], agents: Iterable[Agent], unlisted_rooms: Iterable[str] = ()) -> None:
-        """Take these as all that is described, as all agents there are, and as all rooms of which not everybody may know."""
+        """Replace all described places, all agents, and the slugs of all rooms that are not public."""
         self.unlisted_rooms = frozenset(unlisted_rooms)
         residents = sorted(agents, key=lambda agent: agent.slug)
         places: dict[PlaceKind, dict[str, Place]] = {kind: {} for kind in PlaceKind}
@@ -101,31 +104,31 @@ class PlaceDirectory:
         return {kind: dict(places) for kind, places in found.items()}
 
     def all(self, kind: PlaceKind) -> list[Place]:
-        """In the order of their ids."""
+        """Return the places of a kind in the order of their ids."""
         return list(self._places[kind].values())
 
     def find(self, kind: PlaceKind, place_id: str) -> Place:
-        """Raises NotFound."""
+        """Return a place. Raises NotFound."""
         place = self._places[kind].get(place_id)
         if place is None:
             raise NotFound(f"no_such_{kind}", f"there is no {WORDS[kind]} {place_id!r}")
         return place
 
     def within(self, kind: PlaceKind, district: str) -> list[Place]:
-        """The nodes, or microDAOs, of a district."""
+        """Return the nodes or microDAOs of a district."""
         return [place for place in self._places[kind].values() if place.district == district]
 
     def agents_of(self, place: Place) -> list[Agent]:
-        """Who lives there, in the order of their slugs."""
+        """Return the agents of a place in the order of their slugs."""
         return self._agents[place.kind].get(place.id, [])
 
     def holder(self, place: Place, role: str) -> Agent | None:
-        """Who has this role in that place: the first in the order of their slugs, if there are several."""
+        """Return the agent with this role in a place: the first in the order of slugs if there are several."""
         role_of = node_role if place.kind is PlaceKind.NODE else microdao_role
         return next((agent for agent in self.agents_of(place) if role_of(agent).lower() == role), None)
 
     def district_of(self, agent: Agent) -> str:
-        """Its own, else its node's, else its microDAO's; empty for none."""
+        """Return the agent's own district, else its node's, else its microDAO's; empty for none."""
         if agent.district:
             return agent.district
         homes = (
@@ -139,6 +142,6 @@ WORDS: Final = {PlaceKind.NODE: "node", PlaceKind.MICRODAO: "microDAO", PlaceKin
 
 
 def _know(places: dict[PlaceKind, dict[str, Place]], kind: PlaceKind, place_id: str) -> None:
-    """A place that was only named is called by its id."""
+    """Add a place that only is referred to, with its id as its name."""
     if place_id:
         places[kind].setdefault(place_id, Place(kind, place_id, place_id))

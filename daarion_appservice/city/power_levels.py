@@ -1,4 +1,6 @@
-"""What ``m.room.power_levels`` lets somebody say (spec, "m.room.power_levels")."""
+"""Power levels: whether ``m.room.power_levels`` allows a user to send an event (client-server API,
+"m.room.power_levels").
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,18 @@ from .event_fields import inner
 from .types import UserId
 
 _DEFAULT: Final = 0
-"""Of ``users_default`` and of ``events_default``, also where there are no power levels at all."""
+"""The default of ``users_default`` and ``events_default``, also for a room without power levels."""
 
 
 def may_send(power_levels: str, user: UserId, event_type: str) -> bool:
-    """Whether ``user`` may send messages of this type; ``power_levels`` is the event's content, whatever a server let pass.
+    """Whether ``user`` may send message events of a type.
 
-    Creators, who stand above all levels since room version 12, are not known here: no ghost makes rooms.
+    Room creators, who have infinite power since room version 12, are ignored: no ghost creates rooms.
+
+    Args:
+        power_levels: The content of ``m.room.power_levels`` as JSON; it may be malformed.
+        user: The user.
+        event_type: The type of the event.
     """
     content = _content(power_levels)
     has = level_of(inner(content, "users").get(user), level_of(content.get("users_default"), _DEFAULT))
@@ -33,7 +40,7 @@ def _content(text: str) -> dict[str, Any]:
 
 
 def level_of(value: Any, default: int) -> int:
-    """Before room version 10 levels may be texts; what is none counts as left out."""
+    """Return a power level, or ``default`` for an invalid one. Levels may be strings before room version 10."""
     match value:
         case bool():
             return default

@@ -1,4 +1,4 @@
-"""Closing a Matrix room by its power levels, and opening it again as it was (spec, "m.room.power_levels")."""
+"""Power levels that make a Matrix room read-only, and restore it (client-server API, "m.room.power_levels")."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ from .types import UserId
 _DEFAULTS: Final = {"users_default": 0, "events_default": 0, "state_default": 50, "redact": 50}
 _ADMIN: Final = 100
 _HIGHEST: Final = 2**53 - 1
-"""The largest number that an event may hold."""
+"""The largest integer that an event may hold."""
 _REDACTION: Final = "m.room.redaction"
 
 
 @dataclass(frozen=True, slots=True)
 class RoomPowerLevels:
-    """``content`` of a room that has no such event is empty; ``creators`` stand above all (room version 12 and later)."""
+    """A room's power levels.
+
+    ``content`` is empty for a room without the event; ``creators`` have infinite power (room version 12).
+    """
 
     content: Event
     creators: Collection[UserId] = ()
 
     def of(self, user: UserId) -> float:
-        """A user's own level."""
+        """Return a user's power level."""
         if user in self.creators:
             return math.inf
         return level_of(inner(self.content, "users").get(user), self.default("users_default"))
 
     def highest(self) -> int:
-        """Of all who are no creators."""
+        """Return the highest level of users who are not creators."""
         return max((level_of(level, 0) for level in inner(self.content, "users").values()), default=0)
 
     def to_send(self, event_type: str, *, is_state: bool = False) -> int:
@@ -44,9 +47,11 @@ class RoomPowerLevels:
 
 
 def read_only(powers: RoomPowerLevels, keeper: UserId) -> dict[str, Any]:
-    """The content with which nobody below ``keeper`` says anything; that of a closed room is what it is.
+    """Return content under which only users with at least ``keeper``'s level can send.
 
-    Deleting stays as it was: what must go from an archive can go.
+    A read-only room's content is unchanged.
+
+    The level for redactions remains, so that messages of an archived room can be deleted.
     """
     own = powers.of(keeper)
     level = min(max(_ADMIN, powers.highest() + 1), _HIGHEST) if math.isinf(own) else int(own)
@@ -58,7 +63,7 @@ def read_only(powers: RoomPowerLevels, keeper: UserId) -> dict[str, Any]:
 
 
 def restored(content: Event, before: Event) -> dict[str, Any]:
-    """``content`` of a closed room, with what closing it changed as it was ``before``; all else stays."""
+    """Return the content of a read-only room with the levels that `read_only` changed as they were ``before``."""
     then = inner(before, "events")
     events = {each: level_of(then.get(each), level) for each, level in inner(content, "events").items()}
     if _REDACTION not in then:

@@ -1,4 +1,4 @@
-"""Whose memberships count for a reader of the city: those of their ghost, and of the Matrix account that they linked."""
+"""A reader's memberships: those of the reader's ghost and of the linked Matrix account."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from .types import Author, AuthorKind, CitizenId, Room, RoomId, SubjectId, UserI
 
 
 class ReaderMemberships:
-    """``who`` is None for somebody who is nobody in a room: an anonymous reader, a service, the admin token."""
+    """Finds what readers may read.
+
+    ``who`` is None for a reader without memberships: anonymous, a service, the admin token.
+    """
 
     def __init__(self, identities: Identities) -> None:
         self._identities = identities
@@ -21,18 +24,18 @@ class ReaderMemberships:
         try:
             ghost = self._identities.author(who)
         except InvalidInput:
-            return ()  # no ghost can have this id, so it is in no room
+            return ()  # no ghost can have this id, so the id has no membership
         account = await tx.accounts.of(CitizenId(who.id)) if who.kind is AuthorKind.CITIZEN else None
         return (ghost,) if account is None else (ghost, account)
 
     async def reading(self, tx: CityTransaction, room: Room, who: Author | None) -> ReadableRanges:
-        """What they may read in one room."""
+        """Return what the reader may read in one room."""
         return await tx.membership_periods.reading(room.id, await self.users(tx, who))
 
     async def readings(self, tx: CityTransaction, who: Author | None) -> dict[RoomId, ReadableRanges]:
-        """The same for each room in which something is not for everybody and they were, or are invited."""
+        """Return the same for each room with private history that the reader was a member of or invited to."""
         return await tx.membership_periods.readings(await self.users(tx, who))
 
     def subjects(self, users: tuple[UserId, ...]) -> frozenset[SubjectId]:
-        """As what they are seen coming and going."""
+        """Return the subjects of these users in joins and leaves."""
         return frozenset(subject for user in users if (subject := self._identities.subject(user)))

@@ -1,4 +1,4 @@
-"""Sends to Matrix once more what the homeserver refused: a message by its author or an admin, or all of the outbox."""
+"""Redelivery: retries failed deliveries to Matrix, of one message or of the whole outbox."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ from .types import Author, Delivery, Message, MessageId, RoomEventKind
 async def redeliver(
     tx: CityTransaction, message: Message, by: Author, now_ms: int
 ) -> tuple[Message, RoomEventStored | None]:
-    """Have a message that was given up wait in the outbox again, with the transaction id that it had.
+    """Move a message whose delivery failed back to the outbox, with its transaction id.
 
-    The room must be held. Returns the message as it stands then, and what to publish after the commit: None when the message
-    did not fail or was deleted.
+    Args:
+        tx: The transaction, in which the room's row is locked.
+        message: The message.
+        by: The author of the request.
+        now_ms: The time in milliseconds since 1970.
+
+    Returns:
+        The message after the change, and the event to publish after the commit; None if the delivery did not fail or
+            the message was deleted.
     """
     if message.deleted or not await tx.outbox.retry(message.id):
         return message, None
@@ -26,9 +33,9 @@ async def redeliver(
 
 
 async def redeliver_all(tx: CityTransaction, ids: list[MessageId] | None, now_ms: int) -> int:
-    """Have everything that was given up wait again, edits and reactions too; of these messages only, if ``ids`` are given.
+    """Move all failed entries back to the outbox, edits and reactions too, or only those of the messages ``ids``.
 
-    Returns how many rows of the outbox wait again.
+    Returns the number of entries.
     """
     failed = await tx.outbox.failed_messages(ids)
     count = 0

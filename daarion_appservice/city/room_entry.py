@@ -1,4 +1,4 @@
-"""Joining a room from the city's side: as a member at once, and on Matrix by the outbox."""
+"""Joins made in the city: members immediately, on Matrix by the outbox."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .types import Member, OutboxKind
 async def enter_room(
     tx: CityTransaction, membership_recorder: MembershipRecorder, member: Member, *, txn_id: str
 ) -> list[CityEvent]:
-    """Write down that ``member`` joins, and have the outbox join their ghost on Matrix.
+    """Record the join of ``member``, and have the outbox join the ghost on Matrix.
 
     Returns:
-        What to publish once the transaction is committed, before ``OutboxChanged``.
+        The events to publish after the commit, before ``OutboxChanged``.
     """
     happened = await membership_recorder.enter(tx, member)
     await tx.outbox.add_move(OutboxKind.JOIN, member.user_id, member.room_id, txn_id=txn_id)

@@ -1,4 +1,4 @@
-"""What happens to messages after they were written, as part of their room's history; and where late ones stand in it."""
+"""Sequence numbers of a room: events that change messages, and messages that are inserted among older ones."""
 
 from __future__ import annotations
 
@@ -19,9 +19,19 @@ async def record(
     key: str | None = None,
     added: bool = True,
 ) -> RoomEventStored:
-    """Give what happened the room's next number and write it down; returns what to publish once that is committed.
+    """Store an event of a message's room with the next number.
 
-    ``message`` is as it stands now.
+    Args:
+        tx: The transaction.
+        kind: The kind of event.
+        message: The message after the change.
+        who: The author of the change.
+        at_ms: The time of the event in milliseconds since 1970.
+        key: For REACTION, the key.
+        added: For REACTION, whether it was added.
+
+    Returns:
+        The event to publish after the commit.
     """
     (seq,), visibility = await tx.rooms.next_seqs(message.room_id, 1)
     event = RoomEvent(message.room_id, seq, kind, at_ms, message, who, key, added, visibility)
@@ -31,41 +41,43 @@ async def record(
 
 @dataclass(frozen=True, slots=True)
 class TimelinePosition:
-    """Where a new message stands."""
+    """The position of a new message in its room."""
 
     seq: int
     visibility: HistoryVisibility | None = None
-    """How what stands there may be read; None for as the room is now."""
+    """The history visibility at that position; None for the room's present one."""
     moved: tuple[int, int] | None = None
-    """Which numbers were raised to make room, and by how much; None for the room's next number."""
+    """The first number that was increased, and by how much; None for a position at the end."""
 
 
 async def insert_position(
     tx: CityTransaction, room: RoomId, before: MessageId | None, *, now_ms: int
 ) -> TimelinePosition:
-    """The room's next number for a new message, or one right before the message ``before``.
+    """Return the room's next number for a new message, or a number directly before the message ``before``.
 
-    Numbers only ever go up, and there is none left between two: so all that has the number of ``before`` or a higher one gets
-    another, in the same order, above all that were given. ``note_moved`` has clients load the room again.
+    Numbers only increase, and there is none free between two. So every event from the number of ``before`` on gets a
+    higher number than all existing ones, in the same order. `note_moved` makes clients load the room again.
     """
     standing = await tx.messages.get(before) if before is not None else None
     last = await tx.rooms.next_seq(room, now_ms=now_ms)
     if standing is None or standing.room_id != room:
         return TimelinePosition(last)
-    # The room is held by now; until then the message may have been moved.
+    # The room's row is locked only now: another transaction may have moved the message before.
     standing = await tx.messages.get(standing.id)
     assert standing is not None
     return TimelinePosition(last + 1, standing.visibility, await _make_room(tx, standing, last))
 
 
 async def _make_room(tx: CityTransaction, standing: Message, last: int) -> tuple[int, int]:
-    """Raise the sequence numbers of ``standing`` and all later events of its room above ``last + 1``.
+    """Raise the numbers of ``standing`` and all later events of its room above ``last + 1``.
 
     Args:
-        last: the highest sequence number of the room, which the caller holds.
+        tx: The transaction.
+        standing: The message that gives up its place.
+        last: The highest number of the room, whose row the caller has locked.
 
     Returns:
-        The first number that was raised, and by how much.
+        The first number that was increased, and by how much.
     """
     first, by = standing.seq, last - standing.seq + 2
     await tx.rooms.next_seqs(standing.room_id, by - 1)
@@ -74,20 +86,22 @@ async def _make_room(tx: CityTransaction, standing: Message, last: int) -> tuple
 
 
 async def move(tx: CityTransaction, message: MessageId, before: MessageId | None, at_ms: int) -> RoomEventStored | None:
-    """Move a message right before another message of its room, or to the end of the room.
+    """Move a message directly before another message of its room, or to the end of the room.
 
     Args:
-        before: the message that follows it afterwards; None for the end.
-        at_ms: the time of the room event that tells clients of it, in milliseconds since 1970.
+        tx: The transaction.
+        message: The message to move.
+        before: The message that follows it afterwards; None for the end.
+        at_ms: The time of the RESYNC event in milliseconds since 1970.
 
     Returns:
-        The event to publish after the commit; None when either message no longer exists.
+        The event to publish after the commit; None if one of the messages no longer exists.
     """
     moving = await tx.messages.get(message)
     if moving is None:
         return None
     (last,), _ = await tx.rooms.next_seqs(moving.room_id, 1)
-    # Only now is the room's row locked: another transaction may have moved either message before.
+    # The room's row is locked only now: another transaction may have moved either message before.
     standing = await tx.messages.get(before) if before is not None else None
     if standing is not None and standing.room_id == moving.room_id:
         moved = await _make_room(tx, standing, last)
@@ -103,7 +117,7 @@ async def move(tx: CityTransaction, message: MessageId, before: MessageId | None
 
 
 async def note_moved(tx: CityTransaction, message: Message, moved: tuple[int, int], at_ms: int) -> RoomEventStored:
-    """Write down that numbers were raised, for whoever looks on or comes back; returns what to publish."""
+    """Store a RESYNC event for connected and returning clients. Returns the event to publish after the commit."""
     first, by = moved
     event = RoomEvent(
         message.room_id, message.seq - 1, RoomEventKind.RESYNC, at_ms, who=message.author, key=f"{first}+{by}"
@@ -113,6 +127,6 @@ async def note_moved(tx: CityTransaction, message: Message, moved: tuple[int, in
 
 
 def renumbering_of(event: RoomEvent) -> tuple[int, int]:
-    """From which number on numbers were raised, and by how much."""
+    """Return from which number on a RESYNC event increased the numbers, and by how much."""
     first, _, by = (event.key or "").rpartition("+")
     return int(first), int(by)

@@ -1,4 +1,4 @@
-"""What was asked of Second Me, and what it answered."""
+"""Interactions with Second Me: questions and answers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Final
 from .types import Agent, AgentSlug, SubjectId
 
 REMEMBERED: Final = 5
-"""How many interactions are kept of each citizen."""
+"""Interactions stored per citizen."""
 CARRIED: Final = REMEMBERED - 1
-"""How many go with a question: it and they are the last five, so that the sixth question no longer carries the first."""
+"""Earlier interactions that a request includes: five with the question, so the sixth question omits the first."""
 
 SECOND_ME: Final = Agent(
     id="second_me",
@@ -20,11 +20,11 @@ SECOND_ME: Final = Agent(
     rooms=(),
     kind="second_me",
 )
-"""As it is called in a city where nobody has described it otherwise."""
+"""Second Me in a city whose registry does not describe it."""
 
 
 def is_second_me(slug: AgentSlug | None) -> bool:
-    """Whether it answers everybody by what they themselves asked before, and so nobody where others hear it."""
+    """Whether the agent is Second Me, which uses its asker's private history and so never replies in public."""
     return slug == SECOND_ME.slug
 
 
@@ -32,10 +32,10 @@ def is_second_me(slug: AgentSlug | None) -> bool:
 class Interaction:
     id: str
     user_id: SubjectId
-    """Whose it is."""
+    """The owner."""
     prompt: str
     response: str
     latency_ms: int
     """From the question to the end of the answer."""
     created_at_ms: int
-    """When it was asked."""
+    """The time of the question."""

@@ -1,4 +1,4 @@
-"""Names to slugs: ``Наука`` → ``nauka``, ``Громада Києва`` → ``hromada-kyieva``."""
+"""Slugs of names: ``Наука`` → ``nauka``, ``Громада Києва`` → ``hromada-kyieva``."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from ..errors import InvalidInput
 MAX_LENGTH: Final = 64
 
 SLUG_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
-"""Slugs of agents and rooms: what a Matrix localpart or alias may hold, minus what looks odd in a URL."""
+"""Slugs of agents and rooms: what a Matrix localpart or alias permits, without characters that are unusual in a URL."""
 
 RESERVED: Final = frozenset({"citizens", "feed", "home", "me", "media", "rooms", "sign-in", "site"})
-"""What stands behind ``/city/`` for something else than a room: a room of that slug could have no page."""
+"""Path segments after ``/city/`` that are not rooms: a room with such a slug could have no page."""
 _BESIDE_RESERVED: Final = "-room"
 
-# Ukraine's official romanisation (Cabinet of Ministers, resolution 55 of 2010) where it differs from what slugify does
-# with Cyrillic; some letters are written differently at the start of a word.
+# Ukraine's official romanisation (Cabinet of Ministers, resolution 55 of 2010) where slugify differs from it for
+# Cyrillic. Some letters have another form at the start of a word.
 _ANYWHERE: Final = {
     "г": "h", "ґ": "g", "и": "y", "х": "kh", "ц": "ts", "щ": "shch", "ь": "", "'": "", "’": "", "ʼ": "", "зг": "zgh",
     "є": "ie", "ї": "i", "й": "i", "ю": "iu", "я": "ia",
 }  # fmt: skip
 _AT_THE_START: Final = {"є": "ye", "ї": "yi", "й": "y", "ю": "yu", "я": "ya"}
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’ʼ][^\W\d_]+)*")
-"""Letters, and apostrophes between them."""
+"""Letters, with apostrophes between them."""
 
 
 def slug_of(name: str) -> str:
-    """The slug that a room called ``name`` gets. Raises InvalidInput when nothing of the name can stand in one."""
+    """Return the slug for a room's name. Raises InvalidInput if no character of the name can be part of one."""
     romanised = _WORD.sub(lambda word: _romanise(word[0]), name.lower())
     slug: str = slugify(romanised, max_length=MAX_LENGTH)
     if not slug:

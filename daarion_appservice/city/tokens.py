@@ -1,6 +1,6 @@
-"""Tokens of agents: made once, shown once, stored as a hash.
+"""Agents' tokens: created once, shown once, stored as a hash.
 
-agt_01JD…_3sQ…        agt_<id>_<secret>: the id finds the row, the secret's SHA-256 is compared in constant time
+agt_01JD…_3sQ…        agt_<id>_<secret>: the id finds the row; the secret's SHA-256 is compared in constant time
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ class StoredToken(Protocol):
 class NewToken:
     id: str
     text: str
-    """What the agent sends; never stored."""
+    """The token that the agent sends. It is never stored."""
     secret_sha256: str
 
 
 def new_token(token_id: str) -> NewToken:
-    """256 random bits, so that a plain hash is enough."""
+    """Create a token with 256 random bits, for which a plain hash is sufficient."""
     secret = secrets.token_urlsafe(32)
     return NewToken(token_id, f"{_PREFIX}{token_id}_{secret}", _hash(secret))
 
 
 class TokenDirectory:
-    """The tokens that count at the moment."""
+    """The valid tokens."""
 
     def __init__(self) -> None:
         self._tokens: dict[str, StoredToken] = {}
@@ -54,7 +54,7 @@ class TokenDirectory:
         return text.startswith(_PREFIX)
 
     def owner(self, text: str) -> AgentSlug | None:
-        """Whose token this is; None when it is nobody's, or revoked."""
+        """Return the agent with this token; None for an unknown or revoked token."""
         token_id, _, secret = text.removeprefix(_PREFIX).partition("_")
         stored = self._tokens.get(token_id)
         if stored is None or not compare_digest(stored.secret_sha256, _hash(secret)):

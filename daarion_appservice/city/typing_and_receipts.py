@@ -1,4 +1,4 @@
-"""What citizens and agents do in a room besides speaking: type, and read. It is told, and not kept."""
+"""Typing and read receipts of citizens and agents. They are published, not stored."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from .types import Author, Room
 
 
 class TypingAndReceipts:
-    """Both calls raise NotFound for an unknown room, and Forbidden for a banned or kicked user, or one who may not write there
-    and types."""
+    """Publishes typing and read receipts.
+
+    Both methods raise NotFound for an unknown room, and Forbidden for a banned or kicked author; `types` also for an
+    author who may not send messages.
+    """
 
     def __init__(self, store: CityStore, publish: Publish, permissions: RoomPermissions) -> None:
         self._store = store
@@ -19,16 +22,16 @@ class TypingAndReceipts:
         self._permissions = permissions
 
     async def types(self, author: Author, room_id: str, *, typing: bool) -> None:
-        """Somebody types, goes on doing so, or stopped."""
+        """Publish that the author started, continues or stopped typing."""
         async with self._store.reading() as tx:
             room = await self._find(tx, room_id, author)
             if typing:
-                # The room's members are shown it, so nobody types where they could not send what they type.
+                # The room's members see who types, so typing requires the permission to send.
                 await self._permissions.check_may_speak(tx, room, author)
         self._publish(LocalUserTyping(room.id, author, typing))
 
     async def reads(self, author: Author, room_id: str, message_id: str) -> None:
-        """Somebody has read a room up to this message. Raises NotFound for an unknown message, too."""
+        """Publish that the author has read a room up to this message. Raises NotFound for an unknown message too."""
         async with self._store.reading() as tx:
             room = await self._find(tx, room_id, author)
             message = await find_in(tx, room, message_id, await self._permissions.reading(tx, room, author))

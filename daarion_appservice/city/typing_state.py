@@ -1,4 +1,4 @@
-"""Who is typing where, among people on Matrix: what a room is told is the whole set, and only when it is another one."""
+"""The Matrix users who are typing, by room. Changes are published as the room's whole set."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _NOBODY: Final[frozenset[SubjectId]] = frozenset()
 
 
 class TypingState:
-    """Holds nothing of rooms where nobody types. What it returns is to be published."""
+    """Typing users of all rooms where users type. Methods return the events to publish."""
 
     def __init__(self) -> None:
         self._typing: dict[RoomId, frozenset[SubjectId]] = {}
 
     def are(self, room: RoomId, typing: frozenset[SubjectId]) -> list[TypingChanged]:
-        """Exactly these are typing in ``room`` now."""
+        """Replace the users who are typing in ``room``."""
         if typing == self._typing.get(room, _NOBODY):
             return []
         if typing:
@@ -28,11 +28,11 @@ class TypingState:
         return [TypingChanged(room, typing)]
 
     def left(self, room: RoomId, subject: SubjectId) -> list[TypingChanged]:
-        """Whoever is not in a room does not type there."""
+        """Remove a user who left a room from its typing users."""
         return self.are(room, self._typing.get(room, _NOBODY) - {subject})
 
     def are_all(self, typing: Mapping[RoomId, frozenset[SubjectId]]) -> list[TypingChanged]:
-        """The whole state: nobody types in a room that is not mentioned."""
+        """Replace the typing users of all rooms; nothing is typed in rooms that ``typing`` does not name."""
         return [
             change
             for room in [*(self._typing.keys() - typing.keys()), *typing]
