@@ -16,6 +16,8 @@ from .types import CitizenId, SubjectId, UserId, citizen_subject, person_subject
 
 
 class AccountCheck(Protocol):
+    """Verifies OpenID tokens with homeservers."""
+
     async def holder(self, token: str, server: str) -> UserId:
         """Return the owner of an OpenID token of the homeserver ``server``. Raises Forbidden, Unavailable."""
         ...

@@ -18,8 +18,7 @@ def person_name(name: str) -> str:
 
     Raises:
         InvalidInput: The name is empty, longer than 60 characters, or has characters without a visible form, which
-            could change the
-            direction of the text around it or make two names look the same.
+            could change the direction of the text around it or make two names look the same.
     """
     name = " ".join(unicodedata.normalize("NFC", name).split())
     if not name.strip(_JOINERS):

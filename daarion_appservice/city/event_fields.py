@@ -34,11 +34,13 @@ Event = dict[str, Any]
 
 
 def text(event: Event, key: str) -> str:
+    """Return a string field; empty if it is missing or not a string."""
     value = event.get(key)
     return storable(value) if isinstance(value, str) else ""
 
 
 def optional_text(content: Event, key: str) -> str | None:
+    """Return a string field; None if it is missing or not a string."""
     value = content.get(key)
     return storable(value) if isinstance(value, str) else None
 

@@ -39,6 +39,8 @@ class RoomCheckRequested:
 
 @dataclass(frozen=True, slots=True)
 class MembershipChanged:
+    """A subject joined or left a room."""
+
     room_id: RoomId
     subject: SubjectId
     joined: bool

@@ -23,8 +23,7 @@ def front_page(entries: Sequence[FeedEntry], size: int) -> list[FeedEntry]:
     """Return ``size`` of these entries for the front page, newest first.
 
     Joins of one room without another entry between them are one entry, the newest, with their number as ``count`` in
-    its payload. All entries but the last are messages if there are enough; the last one is the newest entry that
-    remains.
+    its payload. All entries but one are messages if there are enough; that one is the newest entry that remains.
 
     Args:
         entries: Entries, newest first.

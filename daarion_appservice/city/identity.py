@@ -132,7 +132,7 @@ class Identities:
                 return UserId(author.id)
 
     def describe(self, user: UserId) -> Inhabitant | ServiceUser:
-        """Return what a Matrix user is in the city; a user outside the namespace is a Matrix user."""
+        """Return what a Matrix user is in the city; a user outside the namespace has the kind MATRIX."""
         localpart, _, domain = user.removeprefix("@").partition(":")
         if domain == self.domain:
             if localpart.startswith(AGENT_PREFIX):

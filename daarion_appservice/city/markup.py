@@ -132,9 +132,8 @@ def rendered(body: str, mentions: Mapping[str, Pill] = _NOBODY) -> str | None:
 
     Returns:
         The HTML, or None if the plain text suffices: the body has no markup (clients show its line breaks), its HTML
-            would be
-        invisible (``+`` alone is an empty list) or lose a part (``[10:05]: hello`` defines a link), or it exceeds the
-            bounds.
+            would be invisible (``+`` alone is an empty list) or lose a part (``[10:05]: hello`` defines a link), or it
+            exceeds the bounds.
     """
     markdown = _protected(body)
     if "]:" in markdown and _MARKDOWN.reference_definitions(markdown):

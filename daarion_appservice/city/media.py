@@ -42,8 +42,7 @@ _SIZES: Final = (
     Thumbnail(640, 480, "scale"),
     Thumbnail(800, 600, "scale"),
 )
-"""The sizes that Synapse makes of every image by default: for another size it would return one of these, stored twice.
-"""
+"""The sizes that Synapse makes of every image by default: it would return one of these, stored twice, for another."""
 
 USUAL: Final = _SIZES[4]
 """The thumbnail of an image in a message."""

@@ -100,7 +100,7 @@ class MessageEdits:
         return _as_it_stands(happened)
 
     async def _texts_to_parse(self, author: Author, message_id: str, body: str) -> list[Callable[[], object]]:
-        """Return calls for `parsed_ahead` that parse the new and the old text; none for agents' edits, which ask no agent."""
+        """Return calls for `parsed_ahead` that parse the new and the old text; none for edits of agents."""
         if author.kind is AuthorKind.AGENT:
             return []
         async with self._store.reading() as tx:
@@ -157,13 +157,11 @@ class MessageEdits:
             event_id: The edit's event.
             at_ms: The edit's ``origin_server_ts``.
             history: The history visibility of an edit that is imported together with its message: such an edit is no
-                event of
-                the room's history.
+                event of the room's history.
 
         Returns:
             The event to publish after the commit; None if the edit changes nothing, is known, or is not by the
-                message's
-            author.
+                message's author.
         """
         if message.deleted or message.author.subject != editor.subject or await tx.revisions.by_event_id(event_id):
             return None

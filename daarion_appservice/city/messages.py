@@ -67,12 +67,16 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Posted:
+    """The result of a post."""
+
     message: Message
     is_new: bool
     """False if a message with the same ``client_id`` exists."""
 
 
 class Messages:
+    """Posts messages, receives messages from Matrix, and records their deliveries."""
+
     def __init__(
         self,
         store: CityStore,

@@ -11,6 +11,8 @@ from .types import SubjectId, is_person
 
 
 class OnlineCounts:
+    """Numbers of online agents, citizens and Matrix users."""
+
     def __init__(self, online_members: OnlineMembers) -> None:
         self._online_members = online_members
         self._count: Counter[tuple[str, Status]] = Counter()
@@ -21,9 +23,7 @@ class OnlineCounts:
         self._count[kind, transition.after.status] += 1
 
     def summary(self) -> dict[str, Any]:
-        """Return the counts. ``online`` includes every subject that is not offline; ``away`` is the number of those
-        that are away.
-        """
+        """Return the counts. ``online`` includes ``away``, the number of subjects with that status."""
         away = {kind: self._count[kind, Status.AWAY] for kind in _KINDS}
         here = {kind: away[kind] + self._count[kind, Status.ONLINE] for kind in _KINDS}
         return {

@@ -27,6 +27,8 @@ _IN_MICRODAOS: Final = frozenset({ORCHESTRATOR})
 
 
 class PlaceKind(StrEnum):
+    """The kinds of places."""
+
     NODE = "node"
     MICRODAO = "microdao"
     DISTRICT = "district"

@@ -40,6 +40,8 @@ from .types import (
 
 
 class RoomStore(Protocol):
+    """Rooms and the sequence numbers of their histories."""
+
     async def add(self, room: Room, *, created_by: str | None) -> bool: ...
     async def all(self) -> list[Room]: ...
     async def find(self, id_or_slug: str) -> Room | None: ...
@@ -56,6 +58,8 @@ class RoomStore(Protocol):
 
 
 class MessageStore(Protocol):
+    """Messages and the states of their deliveries."""
+
     async def add(self, message: Message) -> None: ...
     async def get(self, message: MessageId) -> Message | None: ...
     async def by_client_id(self, author: Author, room: RoomId, client_id: str) -> Message | None: ...
@@ -78,10 +82,14 @@ class MessageStore(Protocol):
 
 
 class MediaStore(Protocol):
+    """Uploaded files."""
+
     async def upload_of(self, uploader: Author, mxc: str) -> Media | None: ...
 
 
 class RevisionStore(Protocol):
+    """First contents and edits of messages."""
+
     async def add(self, revision: Revision) -> None: ...
     async def has_any(self, message: MessageId) -> bool: ...
     async def newest(self, message: MessageId) -> Revision | None: ...
@@ -92,6 +100,8 @@ class RevisionStore(Protocol):
 
 
 class ReactionStore(Protocol):
+    """Reactions, including removed ones whose redaction is pending."""
+
     async def add(self, reaction: Reaction) -> None: ...
     async def given(self, message: MessageId, author: Author, key: str) -> Reaction | None: ...
     async def first(self, message: MessageId, key: str) -> Reaction | None: ...
@@ -103,6 +113,8 @@ class ReactionStore(Protocol):
 
 
 class MemberStore(Protocol):
+    """Present members of rooms."""
+
     async def get(self, room: RoomId, user: UserId) -> Member | None: ...
     async def some(self, room: RoomId, users: list[UserId]) -> list[Member]: ...
     async def of_room(self, room: RoomId) -> list[Member]: ...
@@ -111,6 +123,8 @@ class MemberStore(Protocol):
 
 
 class MembershipPeriodStore(Protocol):
+    """Membership periods, from which readable ranges result."""
+
     async def joined(self, room: RoomId, joins: Mapping[UserId, int]) -> None: ...
     async def invited(self, room: RoomId, user: UserId, seq: int) -> None: ...
     async def ended(self, room: RoomId, users: Collection[UserId], seq: int) -> None: ...
@@ -119,21 +133,29 @@ class MembershipPeriodStore(Protocol):
 
 
 class RestrictionStore(Protocol):
+    """Restrictions of ghosts."""
+
     async def get(self, room: RoomId, user: UserId) -> Restriction | None: ...
     async def forget(self, room: RoomId, user: UserId) -> None: ...
 
 
 class ReplyStore(Protocol):
+    """Pending replies and the numbers of questions asked."""
+
     async def add(self, owed: list[PendingReply], *, asker: SubjectId) -> None: ...
     async def asked_by_agents(self, room: RoomId, *, since_ms: int) -> int: ...
     async def asked_by(self, asker: SubjectId, *, since_ms: int) -> int: ...
 
 
 class RoomEventStore(Protocol):
+    """Events of rooms' histories other than new messages."""
+
     async def add(self, events: list[RoomEvent]) -> None: ...
 
 
 class OutboxStore(Protocol):
+    """The outbox of changes to send to Matrix."""
+
     async def add(
         self, kind: OutboxKind, message: MessageId, room: RoomId, *, txn_id: str, reaction: ReactionId | None = None
     ) -> None: ...
@@ -147,12 +169,16 @@ class OutboxStore(Protocol):
 
 
 class FeedStore(Protocol):
+    """Entries of the feed."""
+
     async def add(self, entries: list[FeedEntry]) -> None: ...
     async def reword(self, entry: FeedEntry) -> None: ...
     async def forget(self, message: MessageId) -> None: ...
 
 
 class AccountStore(Protocol):
+    """Links between Matrix accounts and citizens."""
+
     async def link(self, user: UserId, citizen: CitizenId, *, now_ms: int) -> bool: ...
     async def settle(self, user: UserId, citizen: CitizenId, *, now_ms: int) -> CitizenId: ...
     async def unlink(self, citizen: CitizenId) -> None: ...
@@ -161,6 +187,8 @@ class AccountStore(Protocol):
 
 
 class AgentStore(Protocol):
+    """Registered agents."""
+
     async def all(self) -> list[Agent]: ...
     async def by_slug(self, slug: str) -> Agent | None: ...
     async def put(self, agent: Agent, *, now_ms: int) -> None: ...
@@ -169,12 +197,16 @@ class AgentStore(Protocol):
 
 
 class PlaceStore(Protocol):
+    """Described places."""
+
     async def all(self) -> list[Place]: ...
     async def put_all(self, described: Collection[Place]) -> None: ...
     async def remove(self, kind: PlaceKind, ids: Collection[str]) -> None: ...
 
 
 class CityTransaction(Protocol):
+    """The stores within one database transaction."""
+
     @property
     def accounts(self) -> AccountStore: ...
     @property
@@ -208,11 +240,15 @@ class CityTransaction(Protocol):
 
 
 class CityStore(Protocol):
+    """Opens database transactions: `transaction` for writing, `reading` for reading only."""
+
     def transaction(self) -> AbstractAsyncContextManager[CityTransaction]: ...
     def reading(self) -> AbstractAsyncContextManager[CityTransaction]: ...
 
 
 class MessageFormatter(Protocol):
+    """Formats messages that are written in the city."""
+
     async def content(self, body: str, *, msgtype: str, media: Media | None) -> Content:
         """Render Markdown that a citizen or agent wrote as the content of a message, for the city and for Matrix.
 
@@ -262,6 +298,8 @@ class PresenceStore(Protocol):
 
 
 class Publish(Protocol):
+    """Publishes an event on the bus."""
+
     def __call__(self, event: CityEvent, /) -> None: ...
 
 

@@ -24,6 +24,8 @@ from .types import SubjectId
 
 
 class Status(StrEnum):
+    """The status of a session or subject, with the names that clients receive."""
+
     ONLINE = "online"
     AWAY = "away"
     OFFLINE = "offline"

@@ -26,6 +26,8 @@ _MAX_SIGNS: Final = 100
 
 
 class Reactions:
+    """Adds and removes reactions, and applies reactions from Matrix."""
+
     def __init__(
         self, store: CityStore, publish: Publish, permissions: RoomPermissions, now_ms: NowMs, new_id: NewId
     ) -> None:
@@ -113,8 +115,7 @@ class Reactions:
             event_id: The reaction's event.
             shortcode: The name of an image, if the key is an ``mxc://`` URI.
             given_at_ms: For a reaction of a room's earlier history, its time in milliseconds since 1970; clients get no
-                event
-                of it, and the method returns None.
+                event of it, and the method returns None.
 
         Returns:
             The event to publish after the commit; None if the reaction is known or not valid.

@@ -30,6 +30,8 @@ def is_second_me(slug: AgentSlug | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
+    """One question to Second Me and its answer."""
+
     id: str
     user_id: SubjectId
     """The owner."""

@@ -18,6 +18,8 @@ _PREFIX: Final = "agt_"
 
 
 class StoredToken(Protocol):
+    """A token's row in the database."""
+
     @property
     def id(self) -> str: ...
     @property
@@ -28,6 +30,8 @@ class StoredToken(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
+    """A new token, before only its hash is stored."""
+
     id: str
     text: str
     """The token that the agent sends. It is never stored."""

@@ -51,6 +51,8 @@ def is_person(subject: SubjectId) -> bool:
 
 
 class AuthorKind(StrEnum):
+    """The kind of an author, which defines what the author's id is."""
+
     CITIZEN = "citizen"
     AGENT = "agent"
     MATRIX = "matrix"
@@ -75,6 +77,8 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
+    """A registered AI inhabitant of the city."""
+
     id: str
     slug: AgentSlug
     display_name: str
@@ -117,6 +121,8 @@ class HistoryVisibility(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Room:
+    """A city room or a direct chat, linked with one Matrix room."""
+
     id: RoomId
     slug: str
     name: str
@@ -127,7 +133,7 @@ class Room:
     agent: AgentSlug | None = None
     """The agent of a direct chat with a Matrix user; None for the city's public rooms."""
     in_company: bool = False
-    """A direct chat with more than one person: the agent replies there only to messages that mention it."""
+    """A direct chat with more than one person: the agent answers only mentions and replies."""
     last_seq: int = 0
     last_event_ms: int | None = None
     matrix_room_id: MatrixRoomId | None = None
@@ -234,6 +240,8 @@ class ReactionCount:
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """A message of a room, as it is after its newest edit."""
+
     id: MessageId
     room_id: RoomId
     seq: int
@@ -303,6 +311,8 @@ class RestrictionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
+    """A restriction of a ghost in one room, with the moderator's reason."""
+
     kind: RestrictionKind
     reason: str | None
 
@@ -387,6 +397,8 @@ class PendingReply:
 
 
 class FeedKind(StrEnum):
+    """The kinds of feed entries, with the names that clients receive."""
+
     ROOM_MESSAGE = "room_message"
     ROOM_CREATED = "room_created"
     MEMBER_JOINED = "member_joined"
