@@ -163,7 +163,18 @@ class Presence:
     def set_remote(
         self, subject_id: SubjectId, *, status: Status, status_msg: str | None, last_active_ms: int | None, session: str
     ) -> Transition | None:
-        """Set a subject's presence as its authority (a homeserver for its users) reports it, until the next report."""
+        """Set a subject's presence as its authority (a homeserver for its users) reports it, until the next report.
+
+        Args:
+            subject_id: The subject.
+            status: The reported status; OFFLINE ends the session.
+            status_msg: The reported status text; None clears it.
+            last_active_ms: The reported last activity in milliseconds since 1970; None if unknown.
+            session: The name of the authority's session.
+
+        Returns:
+            The transition, or None if the subject's shown state did not change.
+        """
         subject = self._subjects.get(subject_id)
         if status is Status.OFFLINE:
             return self._end(subject_id, session, None) if subject else None
