@@ -1,12 +1,12 @@
-"""TCP connections of a listener: how many there may be, how long each may take, how many bytes may wait for its peer.
+"""Limits the TCP connections of a listener: their number, their time, and the unsent bytes buffered for their peers.
 
-aiohttp has no time limit for the head of a request, none for an answer that nobody reads, and no limit of connections. Each
-connection is therefore an ``asyncio.Protocol`` of ours around aiohttp's:
+aiohttp has no timeout for the head of a request, none for a response that the peer does not read, and no limit of connections.
+Each connection therefore is an ``asyncio.Protocol`` around the one of aiohttp:
 
-    transport ─► Connection (deadlines, counts) ─► aiohttp's RequestHandler ─► middleware: begins and ends an answer
+    transport ─► Connection (deadlines, counts) ─► aiohttp's RequestHandler ─► middleware: begins and ends a response
 
-One sweep a second looks at all connections; a request costs two method calls. Whatever is cut here was bounded before by what
-made it (pages and replays have a size in bytes); this is the limit for the peer that takes nothing, or too slowly.
+A timer checks all connections once a second; a request costs two method calls. The size of a response is limited where it is
+made (pages and replays have a maximum in bytes); this module limits peers that read nothing, or too slowly.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .tcp_info import bytes_acknowledged
 _SWEEP_S: Final = 1.0
 _WARN_EVERY_S: Final = 60.0
 _SCARCE: Final = 0.9
-"""The share of the connections from which on the log says so."""
+"""The share of the maximum number of connections above which a warning is logged."""
 _COME_BACK_S: Final = 5.0
 
 _BUSY: Final = (
@@ -48,21 +48,21 @@ Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """In seconds."""
+    """The time limits of a connection in seconds, and the lowest rate of reading."""
 
     head_s: float = 30.0
-    """From the first byte of a request, or from the connection, until the head is complete."""
+    """From the first byte of a request, or from the connect, until the head is complete."""
     idle_s: float = 180.0
-    """Between two requests of a connection. Longer than the pools of usual proxies and of Synapse (120 s)."""
+    """Between two requests of a connection. Longer than in the pools of usual proxies and of Synapse (120 s)."""
     stalled_s: float = 30.0
-    """How long bytes may wait for a peer that takes none of them."""
+    """How long the write buffer may wait for a peer that reads nothing."""
     slowest_bytes_per_s: int = 4096
-    """A finished answer has to be taken at this rate, after ``stalled_s``."""
+    """The rate at which the peer must read a finished response, after ``stalled_s``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """0: no limit."""
+    """The limits of a listener: numbers of connections and responses, and bytes. 0: no limit."""
 
     connections: int = 0
     per_address: int = 0
@@ -74,7 +74,7 @@ class Caps:
 
 
 class Connection(asyncio.Protocol):
-    """One connection. ``inner`` is aiohttp's protocol."""
+    """One connection of a listener, which forwards the callbacks of asyncio to ``inner``, the protocol of aiohttp."""
 
     __slots__ = (
         "_connections",
@@ -108,45 +108,45 @@ class Connection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self.transport: asyncio.Transport
         self.peer: str | None = None
-        """The address that the connection is counted for; None for proxies and for this machine."""
+        """The address that the connection is counted for; None for trusted proxies and for loopback."""
         self.client: str | None = None
-        """The address that the request under way, or the last one, is counted for."""
+        """The address that the request in progress, or the last one, is counted for."""
         self.has_asked = False
-        """Whether a request ever came."""
+        """Whether the connection has had a request."""
         self.is_busy = False
-        """Whether a request is being handled."""
+        """Whether a handler works on a request."""
         self.is_over = False
         self.idle_since_s = 0.0
         self.reading_since_s: float | None = None
-        """Since when part of a head is there."""
+        """When the first byte of an incomplete head arrived."""
         self.last_size = 0
-        """Bytes that waited for the peer when last looked at."""
+        """The bytes in the write buffer at the last check."""
         self.acknowledged: int | None = None
-        """Bytes that the peer had acknowledged then."""
+        """The bytes that the peer had acknowledged at the last check."""
         self.written_s = 0.0
-        """When the peer last took something."""
+        """When the peer last read something."""
         self.unread_until_s: float | None = None
-        """When a finished answer must have been taken."""
+        """The deadline for the peer to read a finished response."""
         self.held = HeldBytes()
         self.holder: str | None = None
-        """The address that the bytes are counted for."""
+        """The address that the held bytes are counted for."""
         self.head_size = 0
-        """In bytes, of the request under way or the last one."""
+        """The size in bytes of the request in progress or the last one."""
         self.body: StreamReader | None = None
-        """Of the request under way; of the last one as long as it is not complete and aiohttp throws away the rest of it."""
+        """The body of the request in progress; of the last one while aiohttp discards the incomplete rest of it."""
         self.is_chunked = False
-        """Whether that body comes in chunks (``Transfer-Encoding``)."""
+        """Whether that body has a ``Transfer-Encoding``."""
         self.refusal: CityError | None = None
-        """Why the request under way, or that whose head is coming, is refused: its bytes are no longer held."""
+        """Why the request in progress, or the one whose head is arriving, is refused: its bytes are no longer held."""
         self.interruption: asyncio.Timeout | None = None
-        """Around the handler of the request under way."""
+        """The timeout around the handler of the request in progress."""
         self.put_out: Callable[[CityError], None] | None = None
-        """Ends a WebSocket, saying why."""
+        """Closes a WebSocket with an error."""
 
-    # --- asyncio's ------------------------------------------------------------------------------------------
+    # --- callbacks of asyncio -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self.transport = cast("asyncio.Transport", transport)  # the one of uvloop is no subclass
         if not self._connections.added(self):
             self.is_over = True
             self.transport.write(_BUSY)
@@ -184,7 +184,7 @@ class Connection(asyncio.Protocol):
         self._inner.connection_lost(exc)
 
     def becomes_stream(self) -> None:
-        """A WebSocket or an event stream is counted as such (``places``), and as an open answer no more."""
+        """Stop counting an open response: a WebSocket or an event stream is counted by ``ConnectionLimiter`` instead."""
         self._connections.taken(self)
 
     # --- bytes of requests ------------------------------------------------------------------------------------
@@ -201,31 +201,35 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_discarding(self) -> bool:
-        """Whether what comes is thrown away: the rest of a body that its handler did not read."""
+        """Whether arriving bytes are discarded: the rest of a body that its handler did not read."""
         return not self.is_body_complete and (not self.is_busy or self.refusal is not None)
 
     @property
     def is_refusable(self) -> bool:
-        """False for a complete request that a handler works on: it may have changed something already."""
+        """Whether a refusal is safe. False for a complete request in a handler, which may have changed something already."""
         return not self.is_busy or not self.is_body_complete or self.put_out is not None or self.held.later > 0
 
     def took(self, size: int) -> None:
-        """So many bytes of the body were passed on and are held no longer."""
+        """Release ``size`` bytes of the body, which were forwarded."""
         self._connections.release(self, lambda: self.held.take(size))
 
     def took_message(self, size: int, mark: int | None) -> None:
-        """A WebSocket message was taken; see ``HeldBytes.message_taken``."""
+        """Release a WebSocket message; see ``HeldBytes.message_taken``."""
         self._connections.release(self, lambda: self.held.message_taken(size, mark, self.head_size))
 
     # --- back-pressure --------------------------------------------------------------------------------------
 
     @property
     def is_behind(self) -> bool:
-        """Whether more waits for the peer than the transport likes."""
+        """Whether the write buffer is above the high-water mark of the transport."""
         return self._drained is not None
 
     async def drained(self) -> None:
-        """Wait until little waits for the peer. Raises ConnectionResetError when it is gone."""
+        """Wait until the write buffer is below the low-water mark.
+
+        Raises:
+            ConnectionResetError: the connection is closed.
+        """
         while self._drained is not None and not self.transport.is_closing():
             await asyncio.shield(self._drained)
         if self.transport.is_closing():
@@ -238,13 +242,13 @@ class Connection(asyncio.Protocol):
 
 
 def connection_of(request: web.Request) -> Connection | None:
-    """The connection that a request came by; None when the peer has left, or the listener is none of ours."""
+    """Return the connection of a request; None if it is closed, or the listener has no ``Connections``."""
     protocol = request.transport.get_protocol() if request.transport is not None else None
     return protocol if isinstance(protocol, Connection) else None
 
 
 def _refused_head(error: CityError) -> bytes:
-    """The answer to a request whose head is not complete."""
+    """Return the response to a request whose head is incomplete, as bytes of HTTP/1.1."""
     phrase = HTTPStatus(error.status).phrase
     problem = {
         "type": f"urn:daarion:problem:{error.code}",
@@ -262,7 +266,14 @@ def _refused_head(error: CityError) -> bytes:
 
 
 class Connections:
-    """Those of one listener. As a factory of protocols it goes around aiohttp's server."""
+    """The connections of one listener, and the factory that wraps the protocols of aiohttp's server.
+
+    Args:
+        name: the name of the listener, for log and metrics.
+        caps: the limits of the listener.
+        addresses: resolves the client addresses.
+        deadlines: the time limits of each connection.
+    """
 
     def __init__(
         self,
@@ -278,17 +289,17 @@ class Connections:
         self._make: Callable[[], asyncio.Protocol] | None = None
         self.open: dict[Connection, None] = {}
         self._idle: dict[Connection, None] = {}
-        """Those without a request, the one that is so for longest first."""
+        """The connections without a request, the longest idle first."""
         self._peers: dict[str, int] = {}
         self._answers: dict[str, set[Connection]] = {}
-        """By client address: connections whose answer is being made, or waits for its peer."""
+        """By client address: the connections whose response is in progress or not yet read by the peer."""
         self._sweeping: asyncio.TimerHandle | None = None
         self._warned_s: dict[str, float] = {}
         self.request_bytes = RequestBytes(name, per_address=caps.request_bytes_per_address, in_all=caps.request_bytes)
         self._loop: asyncio.AbstractEventLoop
 
     def wrap(self, make: Callable[[], asyncio.Protocol]) -> Callable[[], Connection]:
-        """The factory for ``loop.create_server``; begins to sweep."""
+        """Return the protocol factory for ``loop.create_server``, and start the periodic check."""
         self._loop = asyncio.get_running_loop()
         self._sweeping = self._loop.call_later(_SWEEP_S, self._sweep)
         return lambda: Connection(self, make())
@@ -305,7 +316,7 @@ class Connections:
 
     @property
     def middleware(self) -> Middleware:
-        """The outermost one: tells when a request has come and when its handler has ended."""
+        """The outermost middleware, which notes when a request begins and when its handler ends."""
 
         @web.middleware
         async def counted(request: web.Request, handler: Handle) -> web.StreamResponse:
@@ -322,8 +333,10 @@ class Connections:
 
     @property
     def bounded(self) -> Middleware:
-        """Refuses a request of a client that has too many answers open, or sends too many bytes: inside of what makes errors
-        answers."""
+        """The middleware that refuses requests of a client with too many open responses or request bytes.
+
+        It runs inside the error middleware.
+        """
 
         @web.middleware
         async def bounded(request: web.Request, handler: Handle) -> web.StreamResponse:
@@ -345,7 +358,7 @@ class Connections:
 
     def _check(self, connection: Connection) -> None:
         if connection.refusal is not None:
-            # The head was complete, but not handled yet, when the connection was refused.
+            # The refusal came after the head was complete and before its handler began.
             raise connection.refusal
         if connection.head_size > MAX_HEAD_BYTES:
             raise InvalidInput("head_too_large", f"a head may have {MAX_HEAD_BYTES} bytes at most", status=431)
@@ -357,10 +370,10 @@ class Connections:
                 f"too many answers are open: at most {cap} for one address", retry_after_s=_COME_BACK_S
             )
 
-    # --- who comes and goes -----------------------------------------------------------------------------------
+    # --- opened and closed connections ------------------------------------------------------------------------
 
     def added(self, connection: Connection) -> bool:
-        """Count it; False when it must not be taken."""
+        """Count a new connection; return False if a limit forbids it."""
         caps = self._caps
         connection.peer = self._addresses.of_peer(connection.transport.get_extra_info("peername"))
         if connection.peer is not None and 0 < caps.per_address <= self._peers.get(connection.peer, 0):
@@ -392,7 +405,7 @@ class Connections:
                 del self._peers[connection.peer]
 
     def _make_room(self) -> bool:
-        """Cut the connection that has had no request for longest: so those that wait silently lock nobody out."""
+        """Abort the longest idle connection, so that idle connections do not keep new clients out."""
         longest = next(iter(self._idle), None)
         if longest is None:
             return False
@@ -429,7 +442,7 @@ class Connections:
         if connection in self.open:
             self._idle[connection] = None
         if connection.client is not None:
-            # aiohttp writes the answer as soon as the handler has returned.
+            # aiohttp writes the response right after the handler returns.
             self._loop.call_soon(self._look, connection)
 
     def _look(self, connection: Connection) -> None:
@@ -438,7 +451,7 @@ class Connections:
             self.taken(connection)
 
     def taken(self, connection: Connection) -> None:
-        """Its answer is open no more."""
+        """Stop counting the response of a connection as open: the peer has read it, or the connection has closed."""
         if (client := connection.client) is None:
             return
         if answers := self._answers.get(client):
@@ -449,7 +462,11 @@ class Connections:
     # --- bytes of requests --------------------------------------------------------------------------------------
 
     def received(self, connection: Connection, size: int) -> bool:
-        """Count bytes that came, and refuse what is beyond the budgets; False when the connection was ended for that."""
+        """Count received bytes, and refuse the largest requests above the budgets.
+
+        Returns:
+            False if ``connection`` itself was closed.
+        """
         if connection.is_discarding:
             return True
         connection.held.add(size, connection.stage)
@@ -459,7 +476,7 @@ class Connections:
         return connection in self.open
 
     def release(self, connection: Connection, change: Callable[[], None]) -> None:
-        """Let ``change`` make the bytes that the connection holds fewer."""
+        """Call ``change``, which reduces the held bytes of the connection, and update the totals."""
         if connection not in self.open:
             return
         before = connection.held.size
@@ -467,7 +484,7 @@ class Connections:
         self.request_bytes.change(connection.holder, connection.held.size - before)
 
     def _move(self, connection: Connection, holder: str | None) -> None:
-        """Count what the connection holds for another address: one that a proxy names in the head."""
+        """Count the held bytes for another address: the one that a proxy names in the head."""
         if holder == connection.holder:
             return
         self.request_bytes.change(connection.holder, -connection.held.size)
@@ -503,7 +520,7 @@ class Connections:
         else:
             self._cut(connection)
 
-    # --- the sweep ----------------------------------------------------------------------------------------------
+    # --- the periodic check -------------------------------------------------------------------------------------
 
     def _sweep(self) -> None:
         self._sweeping = self._loop.call_later(_SWEEP_S, self._sweep)
@@ -525,7 +542,7 @@ class Connections:
     def _takes_too_long(self, connection: Connection, size: int, now_s: float) -> bool:
         deadlines = self._deadlines
         acknowledged = bytes_acknowledged(connection.transport)
-        # The kernel takes the next bytes only when many before were acknowledged: 128 KiB are half a minute at 4 KiB/s.
+        # The kernel accepts more bytes only after many were acknowledged: 128 KiB take half a minute at 4 KiB/s.
         if not connection.last_size or size < connection.last_size or acknowledged != connection.acknowledged:
             connection.written_s = now_s
         connection.last_size, connection.acknowledged = size, acknowledged
@@ -552,7 +569,7 @@ class Connections:
             self._finish(connection)
 
     def _idle_s(self, connection: Connection) -> float:
-        """Whoever has never asked for anything gets no longer than a head may take."""
+        """Return the idle limit; a connection that never had a request gets the time of a head."""
         return self._deadlines.idle_s if connection.has_asked else self._deadlines.head_s
 
     def _finish(self, connection: Connection) -> None:
@@ -560,7 +577,7 @@ class Connections:
         connection.transport.close()
 
     def _cut_largest(self, waiting: list[tuple[int, Connection]]) -> None:
-        """Until no more waits than may, for one address and for all."""
+        """Abort the connections with the largest write buffers until each address and the total are within the limits."""
         caps = self._caps
         by_client: dict[str, int] = {}
         total = 0

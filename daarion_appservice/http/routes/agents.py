@@ -1,4 +1,4 @@
-"""``/api/v1/agents``: who the agents are, and whether they are here."""
+"""The routes ``/api/v1/agents``: agents with their presence, and their heartbeats."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class AgentRoutes:
         }
 
     def _read(self, item: dict[str, Any]) -> _Beating | JSON:
-        """Whose heartbeat an item is, or the answer that says what is wrong with it."""
+        """Return the agent and heartbeat of an item, or the error for the response."""
         try:
             heartbeat = AgentHeartbeat.model_validate(item)
             return _Beating(self._agents.find(heartbeat.agent_id), heartbeat)
@@ -197,7 +197,7 @@ class AgentRoutes:
         }
 
     def _named(self, ids: str) -> Iterable[Agent]:
-        """All agents, or those with one of these ids, in the order of their slugs."""
+        """Return all agents, or those with one of the comma-separated ids, in the order of their slugs."""
         if not ids:
             return self._agents.all()
         wanted = set(ids.split(","))

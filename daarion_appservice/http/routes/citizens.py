@@ -1,4 +1,4 @@
-"""``/city/citizens``: the names of citizens, for pages that know ids from presence events."""
+"""The route ``/city/citizens``: the names of citizens, for pages that know ids from presence events."""
 
 from __future__ import annotations
 

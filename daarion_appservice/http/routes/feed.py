@@ -1,4 +1,4 @@
-"""``/city/feed`` and ``/city/home``: what happens in the city, and its front page."""
+"""The routes ``/city/feed`` and ``/city/home``: the feed and the front page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..views import JSON, author_view, moment, room_view
 
 _ON_THE_FRONT_PAGE: Final = 3
 _LATEST: Final = 30
-"""Entries that the front page chooses from."""
+"""The number of latest entries that the front page chooses from."""
 
 
 class FeedPage(Query):
@@ -88,7 +88,7 @@ class FeedRoutes:
     async def _places(
         self, tx: Transaction, entries: Sequence[FeedEntry], readings: Mapping[RoomId, ReadableRanges]
     ) -> dict[RoomId, JSON]:
-        """Where the entries happened, but for rooms whose name is not for this reader."""
+        """Return the rooms of the entries, without rooms whose name the reader may not know."""
         rooms = await tx.rooms.some({entry.room_id for entry in entries if entry.room_id})
         return {
             room.id: {"slug": room.slug, "name": room.name}

@@ -1,4 +1,4 @@
-"""``/healthz``: the process lives. ``/readyz``: it can do its work, or why not."""
+"""The routes ``/healthz`` (liveness) and ``/readyz`` (readiness, with the state of each dependency)."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class HealthRoutes:
         }
         is_ready = all(said == "ok" for said in checks.values()) and not self._supervisor.down
         checks["tasks"] = self._tasks_say()
-        # For information: what was not delivered is fetched, and another process would get no more.
+        # Informational: backfill fetches undelivered events, and another process would get no more of them.
         checks["deliveries"] = self._deliveries_say()
         if self._redis_says is not None:
-            # For information: a city does without Redis for a while, and better than without the process that was asked.
+            # Informational: a process without Redis serves requests for a while, which is better than no process.
             checks["redis"] = self._redis_says()
         content: dict[str, Any] = {"status": "ok" if is_ready else "not ready", "checks": checks}
         return ResponseSpec(content, status=200 if is_ready else 503)
@@ -61,18 +61,18 @@ class HealthRoutes:
         return self._monitor.refusal or self._monitor.unreached or "ok"
 
     def _rooms_and_ghosts_say(self) -> str:
-        # Where another process leads, they are its business.
+        # The leader sets up rooms and ghosts; a standby has nothing to report.
         return "ok" if self._reconciler.is_done or not self._lease.is_held else "being set up"
 
     def _tasks_say(self) -> str:
-        # One that was restarted does its work again; it is named for a minute, so that whoever looks finds out.
+        # A restarted task works again; its name is shown for a minute so that an operator notices.
         if down := self._supervisor.down:
             return f"failed, will be restarted: {', '.join(down)}"
         restarted = self._supervisor.restarted()
         return f"restarted within the last minute: {', '.join(restarted)}" if restarted else "ok"
 
     def _processes_say(self) -> str:
-        # Without Redis a standby knows nothing of the heartbeats that the leader gets, so it must get no requests.
+        # Without Redis a standby does not know the leader's heartbeats, so it must get no requests.
         if self._lease.is_held or self._redis_says is not None:
             return "ok"
         if not self._lease.is_elsewhere:

@@ -1,4 +1,4 @@
-"""``/internal/matrix/presence``: presence by Matrix user id, for trusted services."""
+"""The routes ``/internal/matrix/presence``: presence by Matrix user id, for trusted services."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..views import JSON, user_presence
 
 _MAX_USERS: Final = 500
 _ASKED_AT_ONCE: Final = 16
-"""Questions to the homeserver at the same time for one bulk request."""
+"""The number of concurrent homeserver requests of one bulk request."""
 
 _STATUS: Final = {
     "online": Status.ONLINE,
@@ -99,7 +99,7 @@ class InternalPresenceRoutes:
         return {"presences": [user_presence(user, known[user], now_ms) for user in users]}
 
     async def _shown(self, user: UserId) -> PresenceState:
-        """Of our own ghosts the city knows; of anybody else the homeserver does."""
+        """Return the presence of a ghost from the city, and of any other Matrix user from the homeserver."""
         subject = self._identities.subject(user)
         if subject is not None and self._identities.is_ours(user):
             return self._presence.state(subject)

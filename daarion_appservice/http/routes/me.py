@@ -1,4 +1,4 @@
-"""``/city/me``: who one is in the city, and on Matrix."""
+"""The routes ``/city/me``: the citizen of the token, and the linked Matrix account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/city/rooms/{room_id}/…``: coming into a room and leaving it, and what one does there besides speaking."""
+"""The routes ``/city/rooms/{room_id}/…`` for joining and leaving a room, typing notices and read marks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/city/rooms/{room_id}/messages``: what is said in rooms, and what becomes of it."""
+"""The routes ``/city/rooms/{room_id}/messages``: reading, posting, editing and deleting messages, and reactions."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def _may_moderate(principal: Principal) -> bool:
 
 
 def _links(page: RoomPageResponse, limit: int) -> dict[str, str]:
-    """``Link`` (RFC 8288): where there is more, chronologically."""
+    """Return the header ``Link`` (RFC 8288) with the addresses of the older and newer pages."""
     address = _MESSAGES.format(room_id=page.room.id)
     links = []
     if page.older_before is not None:

@@ -1,4 +1,4 @@
-"""``/metrics``: the process in numbers, for Prometheus and whoever reads its format."""
+"""The route ``/metrics``: the metrics of the process in the format of Prometheus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/api/v1/nodes``, ``/microdaos``, ``/districts``: where agents live, and who looks after it."""
+"""The routes ``/api/v1/nodes``, ``/microdaos`` and ``/districts``: the places of the registry and their agents."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PutPlace(PutDistrict):
 
 
 class PlaceRoutes:
-    """Nodes, microDAOs and districts."""
+    """Routes of nodes, microDAOs and districts."""
 
     def __init__(self, parts: RegistryParts) -> None:
         self._keeper = parts.keeper
@@ -181,7 +181,7 @@ class PlaceRoutes:
         await self._remove(PlaceKind.DISTRICT, call.path["district_id"])
 
     async def _put(self, place: Place) -> tuple[Place, int]:
-        """Return the place as it was stored, and the status to answer."""
+        """Store a place and return it as stored, with the HTTP status of the response."""
         described = Description(places={place.kind: (place,)})
         differences = await counting(self._registry, self._keeper.lay_over(described))
         status = 201 if any(part.added for part in differences.values()) else 200

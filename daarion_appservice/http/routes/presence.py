@@ -1,4 +1,4 @@
-"""``/api/v1/presence``: who is here, of whom one asks, in numbers, and as a stream of events."""
+"""The routes ``/api/v1/presence``: presence by subject, counts, citizens' heartbeats and an event stream."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _MAX_IDS: Final = 500
 _COMMENT_S: Final = 15.0
 _PIECE_BYTES: Final = 64 * 1024
 _MAX_TICKS_BEHIND: Final = 200
-"""How many ticks may wait for a slow reader (10 s of ceaseless change) before it is cut off; it resumes by Last-Event-ID."""
+"""How many ticks (10 s of constant changes) may queue for a slow client before its stream ends; Last-Event-ID resumes it."""
 
 _ENDS: Final = (ConnectionError, ClientConnectionError, TimeoutError, TokenEnded)
-"""How a stream ends: its reader leaves, or stops taking anything, or may read no longer (and is told when it comes back)."""
+"""The normal ends of a stream: the client leaves, stops reading, or its token ends (a reconnect gets the error)."""
 
 
 class PresenceQueryString(Query):
@@ -131,7 +131,7 @@ class PresenceRoutes:
 
 
 class PresenceEvents:
-    """``/api/v1/presence/stream``: Server-Sent Events."""
+    """The route ``/api/v1/presence/stream``: server-sent events."""
 
     def __init__(self, stream: PresenceStream, door: CityAuthenticator, *, anonymous_read: bool) -> None:
         self._stream = stream
@@ -189,7 +189,7 @@ class PresenceEvents:
 
     async def _begin(self, response: EventSourceResponse, queue: _Queue, last_id: str | None) -> None:
         since = int(last_id) if last_id is not None and last_id.isdecimal() and len(last_id) <= 18 else None
-        # Taken here: while the first event is sent, the stream goes on.
+        # The snapshot is taken before the first await, and the queue listens from here: sending takes time.
         beginning = self._stream.begin(since)
         self._stream.listen(queue)
         if beginning.snapshot is not None:
@@ -202,7 +202,7 @@ class PresenceEvents:
 
 
 class _Queue:
-    """What waits for one reader."""
+    """The changes that wait to be sent to one client."""
 
     def __init__(self) -> None:
         self._waiting: asyncio.Queue[list[Change] | None] = asyncio.Queue()
@@ -218,7 +218,7 @@ class _Queue:
         self._waiting.put_nowait(None)
 
     async def next(self) -> list[Change] | None:
-        """The next tick's changes, none if there are none for a while; None when the reader must go."""
+        """Return the changes of the next tick, an empty list after a while without any, or None when the stream must end."""
         try:
             async with asyncio.timeout(_COMMENT_S):
                 return await self._waiting.get()
@@ -227,7 +227,7 @@ class _Queue:
 
 
 def _snapshot_event(snapshot: Snapshot) -> list[bytes]:
-    """The event in pieces, each of which is written when the reader has taken those before."""
+    """Return the event in pieces; each is written after the client has read most of those before."""
     whole = b"id: %d\r\nevent: snapshot\r\ndata: %b\r\n\r\n" % (snapshot.seq, snapshot.encoded)
     return [whole[begin : begin + _PIECE_BYTES] for begin in range(0, len(whole), _PIECE_BYTES)]
 

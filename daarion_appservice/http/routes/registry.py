@@ -1,6 +1,6 @@
-"""``/api/v1/agents/…`` and ``/api/v1/registry/import``, for admins: who the city's agents are, and their tokens.
+"""The routes ``/api/v1/agents/…`` and ``/api/v1/registry/import``, with which admins edit agents, their tokens and the registry.
 
-Whatever an admin changes counts in this process when the answer comes, in the city's others within two seconds.
+A change takes effect in this process before the response, and in the other processes of the city within two seconds.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class ImportQuery(Query):
 
 
 class RegistryRoutes:
-    """Agents and their tokens, for admins, and the registry as a whole."""
+    """Routes of agents and their tokens, for admins, and of the whole registry."""
 
     def __init__(self, parts: RegistryParts) -> None:
         self._database = parts.database
@@ -117,11 +117,11 @@ class RegistryRoutes:
         slug = checked(_SLUG, call.path["agent_id"], "agent_id")
         described = Description((_agent(slug, call.body),))
         differences = await counting(self._registry, self._keeper.lay_over(described))
-        agent = self._agents.find(slug)  # as it was stored: names are made one line
+        agent = self._agents.find(slug)  # as stored: names are normalised to one line
         shown = self._presence.state(agent_subject(agent.slug))
         pictures = await self._pictures.all()
         view = agent_view(agent, shown, self._places, self._identities, self._steady_ms(), pictures)
-        view["rooms"] = list(agent.rooms)  # whoever may say it may know of them all
+        view["rooms"] = list(agent.rooms)  # an admin may know of all rooms
         return ResponseSpec(view, 201 if differences["agents"].added else 200)
 
     @endpoint(

@@ -1,4 +1,4 @@
-"""What the registry's routes have in common."""
+"""The common part of the routes of the registry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RegistryParts:
-    """What the registry's routes are made of."""
+    """The dependencies of the routes of the registry."""
 
     database: Database
     keeper: RegistryEditor
@@ -34,21 +34,25 @@ class RegistryParts:
     pictures: AgentAvatars
     identities: Identities
     now_ms: NowMs
-    """The time of what is stored."""
+    """The clock of stored times."""
     steady_ms: NowMs
-    """The time of what is present."""
+    """The clock of presence."""
     new_id: NewId
 
 
 async def counting(registry: DirectoryCache, change: Awaitable[T]) -> T:
-    """Make a change, and have it count here at once."""
+    """Await a change of the registry, and reload the directory cache so that this process uses it at once."""
     made = await change
     await registry.load()
     return made
 
 
 def checked(adapter: TypeAdapter[str], value: str, field: str) -> str:
-    """``value``, which stands in the path; raises Mistakes when it cannot be a ``field``."""
+    """Validate a path parameter.
+
+    Raises:
+        ValidationErrors: ``value`` is not a valid ``field``.
+    """
     try:
         return adapter.validate_python(value)
     except ValidationError as error:

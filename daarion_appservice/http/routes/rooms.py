@@ -1,4 +1,4 @@
-"""``/city/rooms``: rooms, and who is there."""
+"""The routes ``/city/rooms``: listing, opening, changing and showing rooms."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..views import JSON, outside_view, presence_fields, room_view
 
 _LAST_MESSAGES = 50
 _MAX_ONLINE_MEMBERS = 200
-"""How many members are listed with a room; ``members_online`` counts them all."""
+"""The number of online members listed with a room; ``members_online`` counts all of them."""
 
 
 _MAX_IDS = 100
@@ -179,7 +179,7 @@ class RoomRoutes:
 
 
 def _inhabitant(subject: SubjectId) -> tuple[AuthorKind, str]:
-    """Kind and id of any subject, also of one that no token and no event can bring in any more."""
+    """Return the kind and id of a subject, whether or not it still is a valid author."""
     if is_agent(subject):
         return AuthorKind.AGENT, subject.removeprefix(AGENT_SUBJECT)
     return (AuthorKind.MATRIX if is_person(subject) else AuthorKind.CITIZEN), subject

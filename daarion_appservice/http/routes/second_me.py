@@ -1,4 +1,4 @@
-"""``/secondme``: a citizen asks, and is answered by what they asked before."""
+"""The routes ``/secondme``: prompts to a citizen's Second Me, and the history of interactions."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _HISTORY: Final = "/secondme/history"
 _EVENTS: Final = "text/event-stream"
 _COMMENT_S: Final = 15.0
 _FAREWELL_S: Final = 3.0
-"""How long a service that stops waits for the end of answers."""
+"""How long the shutdown waits for responses in progress."""
 
 _USER_ID: Final = "Whose: the token's `sub`, which it is without saying so, too."
 _MAX_EXCERPT_CHARS: Final = 160
@@ -93,7 +93,7 @@ class SecondMeRoutes:
 
 
 class SecondMeInvoke:
-    """``POST /secondme/invoke``: one answer, or the same as server-sent events."""
+    """The route ``POST /secondme/invoke``: the response as JSON or as server-sent events."""
 
     def __init__(self, second_me: SecondMe, door: CityAuthenticator) -> None:
         self._second_me = second_me
@@ -148,7 +148,7 @@ class SecondMeInvoke:
             self._under_way.discard(task)
 
     async def _end_all(self, _app: web.Application) -> None:
-        """While there is a database yet, in which their turns end; aiohttp itself would not wait for that."""
+        """End the responses in progress while the database is open to release their turns; aiohttp does not wait for that."""
         if not self._under_way:
             return
         _, late = await asyncio.wait(self._under_way, timeout=_FAREWELL_S)
@@ -168,7 +168,7 @@ class SecondMeInvoke:
         asking.add_done_callback(lambda _: told.put_nowait(None))
         try:
             if await told.get() is None:
-                await asking  # raises: it never began
+                await asking  # raises the error that prevented the first event
             async with sse_response(request, allow_all_methods=True, ping_interval=_COMMENT_S) as response:
                 with suppress(_ReaderLeft):
                     await _pass_on(request, asking, told, response)
@@ -178,7 +178,7 @@ class SecondMeInvoke:
             await asyncio.gather(asking, return_exceptions=True)
 
     async def _ask(self, who: SubjectId, prompt: str, told: _Told) -> Interaction:
-        """At its own pace: a slow reader holds up no others who want to ask."""
+        """Read the response into a queue, so that a slow client does not occupy a slot of the agents core."""
         async with self._second_me.ask(who, prompt) as answer:
             told.put_nowait("")
             async for piece in answer:
@@ -187,11 +187,11 @@ class SecondMeInvoke:
 
 
 _Told = asyncio.Queue[str | None]
-"""What the reader has still to be told: nothing, as soon as it has begun; each piece; None at the end. No answer is endless."""
+"""The pieces to send: an empty one at the start, then each piece of the response, None at the end. Responses are bounded."""
 
 
 class _ReaderLeft(Exception):
-    """There is nobody left to tell."""
+    """The client has disconnected."""
 
 
 async def _pass_on(
@@ -208,7 +208,7 @@ async def _pass_on(
 
 
 def _more(told: _Told) -> str:
-    """All that waits, for a reader who is slower than the core."""
+    """Return all queued pieces together, for a client that is slower than the agents core."""
     pieces = []
     while not told.empty():
         piece = told.get_nowait()

@@ -1,4 +1,4 @@
-"""``/city/sign-in``: how somebody without a token becomes a citizen, where the city is to see to that itself."""
+"""The routes ``/city/sign-in``, which issue tokens to new citizens where the city has no other sign-in service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..views import JSON, moment
 from .me import OpenIdToken
 
 _RAW_CHARS: Final = 4 * MAX_CHARS
-"""Of a name that may be shorter once its spaces are."""
+"""The limit of a name as sent, before its whitespace is normalised."""
 
 
 class NewName(Body):

@@ -1,4 +1,4 @@
-"""``/city/site``: what the city's pages must know before anything else."""
+"""The route ``/city/site``: the settings that the city's pages load first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/city/me/unread``: how many messages of others came after what one has read."""
+"""The route ``/city/me/unread``: the number of unread messages by room."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..views import JSON
 
 _MAX_ROOMS: Final = 100
 _MAX_COUNT: Final = 100
-"""What is more is not counted: "99+" says as much."""
+"""The count stops here: pages display "99+"."""
 _MAX_SEQ: Final = 1 << 62
 
 

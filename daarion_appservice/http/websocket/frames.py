@@ -1,7 +1,7 @@
-"""WebSocket frames made by hand (RFC 6455 §5.2), so that one and the same frame goes to thousands of sockets.
+"""Encodes WebSocket frames (RFC 6455 §5.2) once, so that the same bytes go to thousands of sockets.
 
-aiohttp writes header and text of a frame without a pause between them, so frames that are written to its transport from
-elsewhere in the same loop never stand within one of its own.
+aiohttp writes header and payload of a frame without an await between them, so frames that other code of the same event loop
+writes to the transport never end up inside one of aiohttp's.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ PING = b"\x89\x00"
 
 
 def text_frame(text: bytes) -> bytes:
-    """A whole text message in one frame, as a server sends it: not masked."""
+    """Return a text message in one frame, unmasked as a server sends it."""
     return _header(_TEXT, len(text)) + text
 
 
 def fragments(text: bytes) -> list[bytes]:
-    """A text message as frames of at most 64 KiB each (§5.4): between them a peer that reads slowly is waited for, and frames of
-    control may stand between them."""
+    """Return a text message as frames of at most 64 KiB each (RFC 6455 §5.4).
+
+    The sender may wait for a slow peer between two of them, and send control frames there.
+    """
     parts = [text[begin : begin + _FRAGMENT_BYTES] for begin in range(0, len(text), _FRAGMENT_BYTES)] or [b""]
     last = len(parts) - 1
     return [
@@ -40,7 +42,7 @@ def close_frame(code: int, reason: str) -> bytes:
 
 
 def frame_size(content: object) -> int:
-    """How many bytes a client's frame with this content has, header and mask included; 0 for what is no frame."""
+    """Return the bytes of a client's frame with this payload, header and mask included; 0 for content without a frame."""
     match content:
         case str():
             length = len(content) if content.isascii() else len(content.encode(errors="surrogatepass"))

@@ -1,4 +1,4 @@
-"""``/ws/city/presence``: heartbeats in, changes out."""
+"""The WebSocket ``/ws/city/presence``: receives heartbeats and sends presence changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATH: Final = "/ws/city/presence"
 
 _MAX_MESSAGE_BYTES: Final = 16 * 1024
 _AT_ONCE: Final = 200
-"""Changes that one batch of a replay holds."""
+"""The number of changes in one batch of a replay."""
 
 
 class HeartbeatEvent(Body):
@@ -70,7 +70,7 @@ class PresenceSocket(SocketRoute):
 
 
 class _Conversation(WebSocketSession):
-    """What one client says: that it is here, that it goes; and what it is told."""
+    """The session of one client: its heartbeats, and the presence changes for it."""
 
     def __init__(
         self,
@@ -94,10 +94,9 @@ class _Conversation(WebSocketSession):
         self._reader: SocketWriter | None = None
 
     async def begin(self, reader: SocketWriter) -> None:
-        """Snapshot or replay, as fast as the reader takes it, then changes.
+        """Send a snapshot or a replay as fast as the client reads, then the live changes.
 
-        Nothing can come between the two, because nothing is awaited between the last question what else changed and
-        listening.
+        No change is lost in between: there is no await between the last read of missed changes and the subscription.
         """
         self._reader = reader
         seq = self.since

@@ -1,4 +1,4 @@
-"""``/ws/city/rooms/{room_id}``: what happens in a room, and saying something there."""
+"""The WebSocket ``/ws/city/rooms/{room_id}``: sends the events of a room, and receives messages, typing and read marks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from .session import SocketRoute, SocketWriter, WebSocketSession, no_such_event,
 PATH: Final = "/ws/city/rooms/{room_id}"
 
 _MAX_MESSAGE_BYTES: Final = 256 * 1024
-"""A body may have 48,000 bytes, each of which JSON may write with six."""
+"""A message body may have 48,000 bytes, each up to six characters long in JSON."""
 
 
 class TypingEvent(Body):
@@ -44,7 +44,7 @@ class TypingEvent(Body):
 
 
 class RoomFrames:
-    """What happens in a room, as frames."""
+    """Encodes room events as WebSocket frames."""
 
     def __init__(
         self, presence: PresenceStore, online_members: OnlineMembers, identities: Identities, now_ms: NowMs
@@ -55,8 +55,12 @@ class RoomFrames:
         self._now_ms = now_ms
 
     def event(self, event: RoomEvent, *, with_message: bool = True) -> bytes:
-        """Without its message it names the message only: somebody who is told of many things that happened to one message
-        needs it once."""
+        """Encode an event of a room.
+
+        Args:
+            event: the event.
+            with_message: include the message, not only its id. A replay with several events of one message includes it once.
+        """
         content: JSON = {"event": event.kind, "room_id": event.room_id, "seq": event.seq}
         match event.kind:
             case RoomEventKind.JOIN | RoomEventKind.LEAVE:
@@ -73,7 +77,7 @@ class RoomFrames:
         return _frame(content)
 
     def _cause(self, removal: Removal | None) -> JSON:
-        """Why a member is gone."""
+        """Return the fields that tell why a member left."""
         if removal is None:
             return {"cause": "left", "by": None, "reason": None}
         by = removal.by and author_view(removal.by, self._identities)
@@ -84,7 +88,7 @@ class RoomFrames:
         return _frame({"event": "city.room.updated", "room_id": room.id, "room": view})
 
     def _about_message(self, event: RoomEvent, *, with_message: bool) -> JSON:
-        """The message as it stands, and what happened to it; None when it was in a room that was emptied since."""
+        """Return the message in its current state, and the change; None for a message of a room that was emptied since."""
         message = event.message
         content: JSON = {
             "message_id": message and message.id,
@@ -113,7 +117,7 @@ class RoomFrames:
         return _frame({"event": "city.room.typing", "room_id": room, "typing": sorted(subjects)})
 
     def rooms(self, rooms: Sequence[Room]) -> bytes:
-        """Rooms as ``GET /city/rooms`` shows them."""
+        """Encode rooms in the form of ``GET /city/rooms``."""
         views = [room_view(room, self._online_members.members_online(room.id), self._identities) for room in rooms]
         return _frame({"event": "city.rooms.updated", "rooms": views})
 
@@ -126,7 +130,7 @@ class RoomFrames:
 
 @dataclass(frozen=True, slots=True)
 class RoomSocketParts:
-    """What a conversation in a room needs of the city."""
+    """The dependencies of a room session."""
 
     database: Database
     streams: RoomStreams
@@ -148,7 +152,7 @@ class RoomSocket(SocketRoute):
         check_text(room_name)
         conversation = _Conversation(room_name, self._city, self._door, principal, since)
         if self.may_read(principal):
-            # Before the connection is a WebSocket: so it is a 404. Others are not told what rooms there are.
+            # Before the upgrade, so that the response is a 404. Clients that may not read do not learn which rooms exist.
             await conversation.find_room()
             await conversation.check_may_look_on()
         return conversation
@@ -180,7 +184,11 @@ class _Conversation(WebSocketSession):
         return is_known_to(room, reading) or is_admin(self.principal)
 
     async def check_may_look_on(self) -> None:
-        """Raise Forbidden when what is said there is not for whoever signed in; others may do so yet."""
+        """Check that the client may read the room; an anonymous client may still authenticate.
+
+        Raises:
+            Forbidden: only members may read the room, and the authenticated principal is none.
+        """
         await self.find_room()
         if self._is_for_members and not self.must_sign_in:
             raise members_only(self._room_name)
@@ -238,7 +246,7 @@ class _Conversation(WebSocketSession):
                 raise no_such_event(event)
 
     async def _send(self, said: NewMessage) -> None:
-        """It is heard like everybody's, with the ``client_id`` by which the sender knows it."""
+        """Post a message. The client receives it as a room event, with the ``client_id`` that it sent."""
         await self._city.messages.post(
             await self._city.authors.seen(self.principal),
             await self.find_room(),

@@ -1,7 +1,7 @@
-"""What all our WebSockets have in common: who speaks, who listens, how they come and how they go.
+"""The common part of all WebSockets: authentication, keep-alive, reading of client events, writing of frames, closing.
 
-Whatever goes to everybody is encoded once and written straight to the transports; a reader that is slower than the city is
-sent away with a code that means "come back", and gets what it missed by ``?since=``.
+Frames for many clients are encoded once and written directly to the transports. A client that reads too slowly is
+disconnected with the close code 1013 (try again later), and receives the missed frames when it reconnects with ``?since=``.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from ..routing import B, check_text
 from .frames import PING, close_frame, frame_size, text_frame
 
 _PING_S: Final = 25.0
-"""How long a client may say nothing before it is pinged."""
+"""How long a client may be silent before it gets a ping."""
 _PONG_S: Final = 12.5
-"""How long it may then take to answer; one that does not is gone."""
+"""How long the client may take for any message after the ping; then the connection is aborted."""
 _MAX_BUFFER_BYTES: Final = 1024 * 1024
-"""What may wait for a slow reader. What it is told first waits for it to read (``Reader.send``)."""
+"""The limit of the write buffer of a slow client. Snapshots and replays wait for it to read instead (``SocketWriter.send``)."""
 _LAST_WORDS_S: Final = 5.0
 _ENDS: Final = {WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR}
 
@@ -43,7 +43,7 @@ log = structlog.get_logger()
 
 
 class SocketWriter:
-    """One socket that is written to."""
+    """Writes frames to the transport of one WebSocket."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -51,7 +51,7 @@ class SocketWriter:
 
     @property
     def is_behind(self) -> bool:
-        """Whether more waits for it than is good: ``drained`` waits until that is not so."""
+        """Whether the write buffer is above its high-water mark; ``drained`` waits until it is below the low-water mark."""
         return self._connection.is_behind
 
     def write(self, frames: bytes) -> None:
@@ -63,24 +63,32 @@ class SocketWriter:
         self._transport.write(frames)
 
     def disconnect(self, error: CityError) -> None:
-        """End the connection, saying why; what is in the buffer is still told."""
+        """Send an error event and a close frame, and close the connection after the buffer is sent."""
         if not self._transport.is_closing():
             self._transport.write(_error_frame(error) + close_frame(_close_code(error), error.code))
             self._close()
 
     async def send(self, frames: Iterable[bytes]) -> None:
-        """Write these, each when the reader has taken those before. Raises ConnectionResetError when it has left."""
+        """Write frames one by one, each after the client has read most of those before.
+
+        Raises:
+            ConnectionResetError: the client has left.
+        """
         for frame in frames:
             if self.is_behind:
                 await self.drained()
             self.write(frame)
 
     async def drained(self) -> None:
-        """Wait until little waits for it. Raises ConnectionResetError when it has left, or took nothing for too long."""
+        """Wait until the write buffer is below its low-water mark.
+
+        Raises:
+            ConnectionResetError: the client has left, or read nothing for too long.
+        """
         await self._connection.drained()
 
     def leave(self) -> None:
-        """End the connection, whatever still waits in it."""
+        """Abort the connection and discard its write buffer."""
         self._transport.abort()
 
     def _send_away(self) -> None:
@@ -89,12 +97,18 @@ class SocketWriter:
 
     def _close(self) -> None:
         self._transport.close()
-        # Closing waits for what is in the buffer, and this peer does not take it.
+        # close() waits until the buffer is sent, which a stalled peer prevents.
         asyncio.get_running_loop().call_later(_LAST_WORDS_S, self._transport.abort)
 
 
 class WebSocketSession(ABC):
-    """What one client says and is told. ``since`` is the number that it came back with."""
+    """The session of one client on a WebSocket.
+
+    Args:
+        door: authenticates the tokens that the client sends.
+        principal: the client's principal when it connected.
+        since: the sequence number after which the client asks for a replay; None for a new client.
+    """
 
     def __init__(self, door: CityAuthenticator, principal: Principal, since: int | None) -> None:
         self._door = door
@@ -102,34 +116,38 @@ class WebSocketSession(ABC):
         self.since = since
 
     def check_token(self) -> None:
-        """Raise TokenEnded when whoever speaks here has stayed longer than their token counts."""
+        """Raise TokenEnded if the client's token has expired or was revoked."""
         self._door.check_still_valid(self.principal)
 
     @abstractmethod
     async def take(self, event: dict[str, Any]) -> None:
-        """Do what the client asks for; raises CityError."""
+        """Handle an event of the client.
+
+        Raises:
+            CityError: the event is invalid or refused.
+        """
 
     @abstractmethod
     async def begin(self, reader: SocketWriter) -> None:
-        """Tell what was missed, and go on telling from there."""
+        """Send the missed events, then the live ones."""
 
     @property
     def must_sign_in(self) -> bool:
-        """Whether the first thing said must be a token."""
+        """Whether the first event of the client must be ``auth``."""
         return False
 
     async def signed_in(self) -> None:
-        """Another token was shown; ``principal`` is whose."""
+        """Handle a change of ``principal``, after the client sent another token."""
         return
 
     @abstractmethod
     def end(self) -> None:
-        """Tell nothing more; may be called twice."""
+        """Stop sending events. Idempotent."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Visit:
-    """One connection, and what it may take up."""
+    """One open WebSocket with its session and limits."""
 
     request: web.Request
     socket: web.WebSocketResponse
@@ -140,7 +158,11 @@ class _Visit:
     pace: TokenBucket | None
 
     async def next_message(self, timeout_s: float) -> WSMessage | None:
-        """None when nothing is said for so long; pings are answered, and say nothing. Raises TooManyRequests for a flood."""
+        """Return the next message, or None after ``timeout_s`` seconds without one; answer pings in between.
+
+        Raises:
+            TooManyRequests: the client keeps sending events above its rate.
+        """
         try:
             async with asyncio.timeout(timeout_s):
                 while (message := await self._receive()).type is WSMsgType.PING:
@@ -150,7 +172,7 @@ class _Visit:
         return message
 
     async def _receive(self) -> WSMessage:
-        """The next message that does not come too fast; the others are answered with an error."""
+        """Return the next message within the rate limit; respond to all others with an error event."""
         while True:
             message = await self._next()
             if self.pace is None or message.type in _ENDS or not (wait_s := self.pace.take()):
@@ -161,7 +183,7 @@ class _Visit:
             self.reader.write(_error_frame(error))
 
     async def _next(self) -> WSMessage:
-        """The next message of any kind; its bytes are no longer counted as held."""
+        """Return the next message of any kind, and release its bytes."""
         mark = self.connection.held.received
         message = await self.socket.receive()
         is_data = message.type in {WSMsgType.TEXT, WSMsgType.BINARY}
@@ -170,7 +192,7 @@ class _Visit:
 
 
 class SocketRoute(ABC):
-    """A route; it has a conversation for each connection."""
+    """The route of a WebSocket, which creates a session for each connection."""
 
     def __init__(
         self, path: str, door: CityAuthenticator, origins: Origins, *, anonymous_read: bool, max_message_bytes: int
@@ -184,7 +206,11 @@ class SocketRoute(ABC):
 
     @abstractmethod
     async def conversation(self, request: web.Request, principal: Principal, since: int | None) -> WebSocketSession:
-        """For somebody who comes; raises CityError for what is wrong with the address."""
+        """Create the session of a new client, before the upgrade.
+
+        Raises:
+            CityError: the path or query is invalid, or the client may not connect.
+        """
 
     def may_read(self, principal: Principal) -> bool:
         return self._anonymous_read or not isinstance(principal, Anonymous)
@@ -199,7 +225,7 @@ class SocketRoute(ABC):
         principal = await self._door.stream_principal(request)
         with self._door.limits.open_connection(request, principal) as place:
             conversation = await self.conversation(request, principal, _since(request))
-            # aiohttp's own heartbeat pings all sockets of a second at once (measured: 10,000 held up everybody for 0.3 s).
+            # aiohttp's heartbeat pings all sockets of a second at once (measured: 10,000 block the event loop for 0.3 s).
             socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=self._max_message_bytes)
             await socket.prepare(request)
             if (connection := connection_of(request)) is not None:
@@ -214,7 +240,7 @@ class SocketRoute(ABC):
             with translate_database_errors():
                 await self._converse(visit)
         except CityError as error:
-            # The connection is no longer HTTP: what would be a status is an event and a close code here.
+            # After the upgrade there is no HTTP status: the error is an event and a close code.
             visit.reader.write(_error_frame(error))
             await _close(visit, _close_code(error), error.code)
         except (ConnectionError, ClientConnectionError):
@@ -229,7 +255,7 @@ class SocketRoute(ABC):
     async def _converse(self, visit: _Visit) -> None:
         conversation, reader = visit.conversation, visit.reader
         if not self.may_read(conversation.principal) or conversation.must_sign_in:
-            # Where reading needs a token, the first thing said must be one.
+            # Where reading needs a token, the first event must be `auth`.
             first = await visit.next_message(_PING_S)
             if first is not None and first.type is WSMsgType.TEXT:
                 await self._take(visit, _json_object(first.data))
@@ -240,7 +266,7 @@ class SocketRoute(ABC):
             message = await visit.next_message(_PONG_S if is_pinged else _PING_S)
             if message is not None and message.type is WSMsgType.TEXT:
                 await self._hear(visit, message.data)
-            # After all else that comes, too: pongs, or wrong tokens again and again, must not put it off.
+            # After every message, so that neither pongs nor repeated wrong tokens delay the check.
             conversation.check_token()
             if message is None:
                 if is_pinged:
@@ -261,7 +287,7 @@ class SocketRoute(ABC):
             visit.reader.write(_error_frame(error, event.get("client_id")))
 
     async def _take(self, visit: _Visit, event: dict[str, Any]) -> None:
-        """Do what one event asks for. Raises TokenEnded when whoever speaks has stayed longer than their token counts."""
+        """Handle one event of the client. Raises TokenEnded if its token is no longer valid."""
         name, conversation, limits = event.get("event"), visit.conversation, self._door.limits
         if name == "auth":
             principal = await self._door.sign_in(visit.request, str(event.get("token", "")))
@@ -278,7 +304,11 @@ class SocketRoute(ABC):
 
 
 def read_event(model: type[B], event: dict[str, Any]) -> B:
-    """A client's event as ``model`` wants it; raises InvalidInput."""
+    """Validate an event of a client.
+
+    Raises:
+        InvalidInput: the event does not match ``model``.
+    """
     try:
         return model.model_validate(event)
     except ValidationError as error:
@@ -291,7 +321,7 @@ def no_such_event(event: dict[str, Any]) -> InvalidInput:
 
 
 async def _close(visit: _Visit, code: WSCloseCode, reason: str) -> None:
-    """Say good-bye, after which nothing may be said; whoever does not answer it in time is left."""
+    """Stop the events and do the closing handshake; abort the connection if the client does not respond in time."""
     visit.conversation.end()
     try:
         async with asyncio.timeout(_LAST_WORDS_S):
@@ -305,7 +335,7 @@ def _close_code(error: CityError) -> WSCloseCode:
 
 
 def _error_frame(error: CityError, client_id: Any = None) -> bytes:
-    """``client_id``: what the client called the thing that went wrong."""
+    """Return the error event; ``client_id`` is the client's id of the event that failed."""
     content: dict[str, Any] = {"event": "error", "code": error.code, "detail": error.detail}
     if isinstance(error, TooManyRequests):
         content["retry_after_ms"] = math.ceil(error.retry_after_s * 1000)
