@@ -64,7 +64,7 @@ async def homeserver_advice(address: str, error: BaseException) -> str | None:
         return None
     if url.scheme == "http":
         return _TLS if await speaks_tls(url.host, url.port) else None
-    # Probe both concurrently: a listener without TLS does not respond to a handshake, so that the first probe may time out.
+    # Probe both concurrently: a listener without TLS does not respond to a handshake, so that a probe may time out.
     is_tls, is_http = await asyncio.gather(speaks_tls(url.host, url.port), speaks_http(url.host, url.port))
     if is_http and not is_tls:
         return _NO_TLS

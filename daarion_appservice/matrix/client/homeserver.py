@@ -1,7 +1,7 @@
-"""A client of the parts of the Matrix client-server API that the service uses, acting as the bot or as any of its users.
+"""A client of the parts of the Matrix client-server API that the service uses, acting as any user of its namespace.
 
-The client builds on mautrix's ``HTTPAPI`` (paths, requests, error codes). It does not use mautrix's intents, which register
-users, join rooms and cache both implicitly; ``ghosts`` does the same explicitly, once, and stores the result across restarts.
+The client builds on mautrix's ``HTTPAPI`` (paths, requests, error codes). It does not use mautrix's intents, which
+register users, join rooms and cache both implicitly; ``ghosts`` does the same explicitly, once, and stores the result.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ JSON = dict[str, Any]
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=60, sock_connect=5)
 _STREAM_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
-"""The timeout of media transfers: no limit in total, but one between two reads. Before it sends the first byte, Synapse may
-have to fetch the file from another homeserver."""
+"""The timeout of media transfers: no limit in total, but one between two reads. Before it sends the first byte, Synapse
+may have to fetch the file from another homeserver."""
 _MAX_ANSWER_BYTES: Final = 64 * 1024
 _GATEWAY_ERRORS: Final = frozenset({502, 503, 504})
 _ABSENT: Final = frozenset({404, 414})
 """HTTP statuses that mean that the resource does not exist. 414 is for an id longer than any id on Matrix."""
 _MAX_TARGET_BYTES: Final = 8_000
-"""The maximum length of a request's path and query. From 16,384 bytes on, Synapse closes the connection without a response,
-which looks like an outage; nginx accepts 8 KiB. Ids of 255 characters, percent-encoded, have 3,060 bytes."""
+"""The maximum length of a request's path and query. From 16,384 bytes on, Synapse closes the connection without a
+response, which looks like an outage; nginx accepts 8 KiB. Ids of 255 characters, percent-encoded, have 3,060 bytes."""
 _CLIENT_V1: Final = PathBuilder("_matrix/client/v1")
 _MEDIA_V3: Final = PathBuilder("_matrix/media/v3")
 _FEDERATION_V1: Final = PathBuilder("_matrix/federation/v1")
@@ -59,7 +59,7 @@ _REPORT_LIMIT_EVERY_S: Final = 300.0
 UNKNOWN_DEVICE: Final = "M_UNKNOWN_DEVICE"
 """The errcode for a ``device_id`` that the user does not have (spec 1.17, "Server admin style permissions")."""
 CITY_DEVICE: Final = "CITY"
-"""The device id of every ghost. Synapse stores the transaction ids of events that a device sent in its database (MSC4190)."""
+"""The device id of every ghost. Synapse stores the transaction ids of a device's events in its database (MSC4190)."""
 
 
 log = structlog.get_logger()
@@ -95,7 +95,7 @@ def _loads(text: str) -> Any:
 class Homeserver:
     """A client of one homeserver.
 
-    Every method raises ``HomeserverUnavailable`` (no response) or ``HomeserverRefused`` (an error response), and nothing else.
+    Every method raises only ``HomeserverUnavailable`` (no response) or ``HomeserverRefused`` (an error response).
     """
 
     def __init__(self, address: str, as_token: str, *, verify_tls: bool = True, connections: int = 32) -> None:
@@ -153,7 +153,7 @@ class Homeserver:
         try:
             return await self._api.request(method, path, content, query_params=params, headers=headers)
         except MatrixRequestError as error:
-            # Synapse also sends these statuses, with an errcode, if another server does not respond (this service, to a ping).
+            # Synapse sends these statuses with an errcode if another server does not respond (this service, to a ping).
             if error.http_status in _GATEWAY_ERRORS and not error.errcode:
                 raise HomeserverUnavailable(f"a gateway answered {error.http_status} for {self.address}") from error
             errcode, message = str(error.errcode or "M_UNKNOWN"), str(error.message or "")
@@ -252,7 +252,7 @@ class Homeserver:
         return UserId(str(answer.get("user_id", "")))
 
     async def ping(self, appservice_id: str) -> None:
-        """Make the homeserver call this service and resume the delivery of transactions that wait for a retry (spec 1.7)."""
+        """Make the homeserver call this service, and deliver the transactions that wait for a retry (spec 1.7)."""
         await self.request(Method.POST, _CLIENT_V1.appservice[appservice_id].ping, {})
 
     # --- users ----------------------------------------------------------------------------------------
@@ -287,8 +287,8 @@ class Homeserver:
         Source: server-server API, ``/openid/userinfo``.
         """
         path, query = _FEDERATION_V1.openid.userinfo, {"access_token": token}
-        # A Synapse without federation rejects a request whose Authorization header is not another server's, but accepts a
-        # request without that header.
+        # A Synapse without federation rejects a request whose Authorization header is not another server's, but accepts
+        # a request without that header.
         async with self.streaming(Method.GET, path, query=query, as_nobody=True) as response:
             try:
                 answer = loads(await response.content.read(_MAX_ANSWER_BYTES))
@@ -353,8 +353,8 @@ class Homeserver:
 
         Args:
             presence: ``online``, ``unavailable`` or ``offline``.
-            status_msg: a request without it clears the status message for all observers, so that every call has to pass it.
-            device: Synapse stores presence per device and shows the most active one. Ghosts use None, which counts as a device.
+            status_msg: every call has to pass it, because a request without it clears it for all observers.
+            device: Synapse stores presence per device and shows the most active one; None counts as a device as well.
         """
         content: JSON = {"presence": presence}
         if status_msg is not None:
@@ -538,7 +538,7 @@ class Homeserver:
         return EventId(self._text(answer, "event_id"))
 
     async def edits(self, room: MatrixRoomId, event: EventId, *, by: UserId, as_user: UserId) -> list[EventId]:
-        """Return the latest edits (``m.replace``) of an event by ``by`` that are not redacted; none for an unknown event."""
+        """Return the latest unredacted edits (``m.replace``) of an event by the user ``by``, if the event exists."""
         path = _CLIENT_V1.rooms[room].relations[event]["m.replace"]
         try:
             answer = await self._object(Method.GET, path, as_user=as_user, query={"limit": str(_MOST_EDITS)})
@@ -628,7 +628,7 @@ def _check_length(path: PathBuilder, query: Mapping[str, str]) -> None:
 
 
 def _limited(body: bytes, retry_after: str) -> HomeserverRateLimited:
-    """Read the retry delay: milliseconds in the body (deprecated), or whole seconds in the header (spec, "Rate limiting")."""
+    """Read the retry delay: ms in the body (deprecated), or whole seconds in the header (spec, "Rate limiting")."""
     try:
         answer = loads(body)
     except ValueError:

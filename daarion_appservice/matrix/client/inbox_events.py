@@ -11,8 +11,8 @@ import orjson
 from ...storage.inbox import ReceivedEvent
 
 MAX_EVENT_BYTES: Final = 512 * 1024
-"""The maximum size of an event in the inbox. An event has at most 65,536 bytes (client-server API, "Size limits"), not counting
-``unsigned``, which may contain other events."""
+"""The maximum size of an event in the inbox. An event has at most 65,536 bytes (client-server API, "Size limits"), not
+counting ``unsigned``, which may contain other events."""
 
 _MAX_ID_CHARS: Final = 255
 """The maximum length of an id (client-server API, "Identifier Grammar": 255 bytes)."""

@@ -1,8 +1,8 @@
 """Parsing of JSON that Synapse serializes with Python's ``json``, which emits more than orjson accepts.
 
-Events of old room versions, and receipts and presence from other homeservers, are not canonical JSON (spec, appendix "Canonical
-JSON"): a homeserver can send any number and any nesting. Synapse repeats a transaction until it is accepted, so that one such
-value would stop all traffic.
+Events of old room versions, and receipts and presence from other homeservers, are not canonical JSON (spec, appendix
+"Canonical JSON"): a homeserver can send any number and any nesting. Synapse repeats a transaction until it is accepted,
+so that one such value would stop all traffic.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any, Final
 import orjson
 
 _MAX_DEPTH: Final = 500
-"""Arrays and objects below this depth are read as null if Python's parser reaches its recursion limit of 1,000 frames."""
+"""Deeper arrays and objects are read as null if Python's parser reaches its recursion limit of 1,000 frames."""
 _MAX_DIGITS: Final = 19
-"""Longer integers are read as floats: they do not fit into 64 bits, and reading them as integers takes quadratic time."""
+"""Longer integers are read as floats: they exceed 64 bits, and parsing them as integers takes quadratic time."""
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{\]}]', re.DOTALL)
 
 
@@ -25,8 +25,8 @@ def loads(body: bytes) -> Any:
     """Parse JSON.
 
     Returns:
-        The value. Unpaired surrogates become question marks; numbers beyond the range of a float, and values nested too deeply
-        to parse, become None.
+        The value. Unpaired surrogates become question marks; numbers beyond the range of a float, and values nested too
+        deeply to parse, become None.
 
     Raises:
         ValueError: the body is not JSON.

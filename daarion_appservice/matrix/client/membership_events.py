@@ -1,4 +1,4 @@
-"""Restrictions of ghosts from ``m.room.member`` events of moderators: a ban, a kick or an invitation, with its reason."""
+"""Restrictions of ghosts from moderators' ``m.room.member`` events: a ban, a kick or an invitation, with its reason."""
 
 from __future__ import annotations
 

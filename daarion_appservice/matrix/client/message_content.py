@@ -1,4 +1,4 @@
-"""Conversion between the content of Matrix events and the city's messages (client-server API, "m.room.message msgtypes")."""
+"""Conversion between Matrix event content and the city's messages (client-server API, "m.room.message msgtypes")."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _written(body: str, html: str, identities: Identities) -> list[str]:
 
 
 def _read_media(content: Event, body: str) -> Media | None:
-    """Read the description of a file; None if it cannot be downloaded, because it has no ``mxc://`` URI or is encrypted."""
+    """Read the description of a file; None if it has no ``mxc://`` URI or is encrypted, so that it cannot be shown."""
     mxc, info = optional_text(content, "url"), inner(content, "info")
     if mxc is None or not is_mxc(mxc):
         return None
@@ -172,8 +172,8 @@ def message_content(
 
     Args:
         answered: the message that it replies to.
-        is_private: the message belongs to a direct chat with one person alone. Every message there is for that person, so the
-            content has no reply and no mentions, for each of which clients would notify.
+        is_private: the message belongs to a direct chat with one person alone. Every message there is for that person,
+            so the content has no reply and no mentions, for each of which clients would notify.
     """
     content = _said(message, _meant(message, answered, is_private=is_private), identities) | {MESSAGE_ID: message.id}
     if answered is not None and answered.matrix_event_id is not None and not is_private:
@@ -198,8 +198,8 @@ def edit_content(
         answered: the message that it replies to.
         original: the event of the message.
         edit_id: the id of the revision, by which the city recognizes its own event.
-        told: the subjects mentioned before this edit. The event mentions only others, so that no user is notified twice, and its
-            ``m.new_content`` mentions all (MSC3952, "Editing").
+        told: the subjects mentioned before this edit. The event mentions only others, so that no user is notified
+            twice, and its ``m.new_content`` mentions all (MSC3952, "Editing").
         is_private: as for ``message_content``.
     """
     # The fallback is an excerpt: an event cannot contain the longest message twice.

@@ -1,8 +1,8 @@
 """Monitoring of the homeserver: one shared state of whether it responds, which all components report to and wait for.
 
-The monitor pings the homeserver when it responds again, and when an event that the service sent does not come back with a
-transaction. A homeserver that could not reach the service waits up to minutes before its next attempt, and a ping makes it
-deliver the waiting transactions at once (measured: 85 transactions in 0.2 s instead of 28 s later).
+The monitor pings the homeserver when it responds again, and when an event that the service sent does not come back with
+a transaction. A homeserver that could not reach the service waits up to minutes before its next attempt, and a ping
+makes it deliver the waiting transactions at once (measured: 85 transactions in 0.2 s instead of 28 s later).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from .connection_advice import callback_advice, homeserver_advice
 from .homeserver import Homeserver
 
 _PULSE_S: Final = 1.0
-"""The interval of probes while the homeserver is up. A restarting Synapse does not respond for longer than this, so that the
-monitor notices every absence: Synapse never delivers the events of that time (see ``matrix/backfill``)."""
+"""The interval of probes while the homeserver is up. A restarting Synapse does not respond for longer than this, so
+that the monitor notices every absence: Synapse never delivers the events of that time (see ``matrix/backfill``)."""
 _FIRST_PROBE_S: Final = 0.25
 _SLOWEST_PROBE_S: Final = 5.0
 _ECHO_S: Final = 10.0
 """The longest time between an event that the service sends and the next transaction, before the monitor pings."""
 
 _PING_S: Final = 10.0
-"""The timeout of a ping. A proxy between the homeserver and the service should time out earlier (docs/operations.md)."""
+"""The timeout of a ping. A proxy before the service should time out earlier (docs/operations.md)."""
 _HELD_BACK: Final = (
     "does something between Synapse and appservice.address, or a replica that hangs, hold requests back?"
 )
 
 _FAILED_PINGS: Final = 2
-"""The number of consecutive failed pings after which the service is not ready. A single ping also fails while Synapse starts."""
+"""The number of consecutive failed pings after which the service is not ready. One also fails while Synapse starts."""
 
 _OTHER_REGISTRATION: Final = (
     "messages from Matrix wait in Synapse: it has another hs_token than this service; compare with `daarion-appservice "
@@ -54,7 +54,7 @@ log = structlog.get_logger()
 
 
 class HomeserverMonitor:
-    """The state of the homeserver: up or lost, whether it accepts the ``as_token``, and whether it reaches the service."""
+    """The state of the homeserver: whether it is up, accepts the ``as_token``, and reaches the service."""
 
     def __init__(self, homeserver: Homeserver, appservice_id: str, callback_address: str = "") -> None:
         self._homeserver = homeserver
@@ -86,7 +86,7 @@ class HomeserverMonitor:
         self._on_return.append(listener)
 
     def on_silence(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` each time a sent event did not come back in time, because other events may be missing as well."""
+        """Call ``listener`` each time a sent event did not come back in time: other events may be missing as well."""
         self._on_silence.append(listener)
 
     @property
@@ -127,7 +127,7 @@ class HomeserverMonitor:
         self._echo_due = None
 
     async def run(self) -> None:
-        """Probe the homeserver, wait for it when it is lost, and ping it when transactions are overdue; until cancelled."""
+        """Probe the homeserver, wait for it if it is lost, and ping it if transactions are overdue; until cancelled."""
         while True:
             try:
                 async with asyncio.timeout(_PULSE_S):
@@ -252,7 +252,7 @@ class HomeserverMonitor:
                     logged_help = help_
                     log.warning("homeserver_lost", reason=self.reason, help=help_)
             except HomeserverRefused as error:
-                # The homeserver responds, so it is up. That it cannot reach the service is logged, and delays no messages.
+                # The homeserver responds, so it is up. That it cannot reach the service delays no messages.
                 await self._is_unreached(error)
                 return
             else:
@@ -263,5 +263,5 @@ class HomeserverMonitor:
 
 
 def is_token_wrong(error: HomeserverRefused) -> bool:
-    """Return whether a ping failed because it reached this service with another ``hs_token`` than the configured one."""
+    """Return whether a ping reached this service with another ``hs_token`` than the configured one."""
     return error.errcode == "M_BAD_STATUS" and re.search(r"\b40[13]\b", error.message) is not None

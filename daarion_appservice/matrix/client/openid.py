@@ -1,4 +1,4 @@
-"""Verification of Matrix OpenID tokens with the homeserver that issued them; only the configured homeserver is accepted.
+"""Verification of Matrix OpenID tokens with the homeserver that issued them, which must be the configured one.
 
 With such a token a Matrix client proves its user id without revealing its access token.
 Source: client-server API, "OpenID"; server-server API, ``/openid/userinfo``.

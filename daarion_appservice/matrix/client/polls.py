@@ -1,6 +1,6 @@
 """Polls (MSC3381) as text: the question and its numbered options, as clients without poll support show them.
 
-Clients send the unstable form, with the texts under ``org.matrix.msc1767.text``; the stable one has lists under ``m.text``.
+Clients send the unstable form, with texts under ``org.matrix.msc1767.text``; the stable one has lists under ``m.text``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MAX_CHARS: Final = 1000
 
 
 def poll_text(content: Event) -> str | None:
-    """Return the question and the options, one per line, or the event's fallback text if it has no poll; None without either."""
+    """Return the question and the options, one per line; without a poll the event's fallback text, or None."""
     for key, text_key in _FORMS:
         poll = inner(content, key)
         if question := one_line(_text(inner(poll, "question"), text_key), _MAX_CHARS):

@@ -17,7 +17,7 @@ def is_blocked(error: HomeserverRefused) -> bool:
 
 
 def may_answer_later(error: HomeserverRefused) -> bool:
-    """Return whether the same request may succeed later: the refusal concerns the service or the homeserver as a whole."""
+    """Return whether the same request may succeed later: the refusal concerns the whole service or homeserver."""
     # The homeserver would send a response of the wrong shape again.
     if isinstance(error, InvalidHomeserverResponse):
         return False

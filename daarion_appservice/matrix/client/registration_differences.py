@@ -1,4 +1,4 @@
-"""Comparison of a registration file with the configuration: a sentence for each difference, which never contains a token.
+"""Comparison of a registration file with the configuration: one sentence per difference, none of them with a token.
 
 Namespaces are compared by the ids that they match in Synapse, so that the spelling of a regex does not matter.
 """
@@ -107,7 +107,7 @@ def _coverage(kind: str, entries: Any, ours: list[str], domain: str) -> list[str
 
 
 def _strangers(ours: list[str], domain: str) -> list[str]:
-    """Return foreign ids that an imprecise regex matches: of other users, other homeservers, and longer or dotless domains."""
+    """Return foreign ids that an imprecise regex matches: other users, other homeservers, longer or dotless domains."""
     sigil = ours[0][0]
     others = [f"{sigil}alice:{domain}", f"{sigil}alice_agent_x:{domain}"]
     for id_ in ours:

@@ -29,8 +29,8 @@ TOKEN_BYTES = 48
 class Generated:
     """A generated registration file.
 
-    ``new_tokens`` are the names of the tokens that were generated and written to the configuration, and ``kept_tokens`` those
-    that were copied from the previous file.
+    ``new_tokens`` are the names of the tokens that were generated and written to the configuration, and ``kept_tokens``
+    those that were copied from the previous file.
     """
 
     path: Path
@@ -57,7 +57,7 @@ def generate(
 
     Args:
         config: the configuration file.
-        force: replace an existing registration file. A token that either file contains is reused, because Synapse knows it.
+        force: replace an existing registration file. Tokens that either file contains are reused, as Synapse has them.
         token: generates a token.
 
     Raises:
@@ -76,7 +76,7 @@ def generate(
     kept = [name for name in missing if name in known]
     made = {name: known.get(name) or token() for name in missing}
     if made:
-        # Write the configuration first: if the registration file cannot be written, the next attempt uses the same tokens.
+        # Write the configuration first: if the other file cannot be written, the next attempt uses the same tokens.
         config_edit.set_values(config, {f"appservice.{name}": value for name, value in made.items()})
     ours = Registration.of(settings)
     tokens = [made.get(name) or getattr(ours, name) for name in TOKENS]

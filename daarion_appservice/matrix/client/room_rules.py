@@ -73,7 +73,7 @@ def join_rule(content: Event) -> str:
 
 
 def visibility_in(content: Event) -> HistoryVisibility:
-    """Return the history visibility in the content of ``m.room.history_visibility``, which is empty for a room without one."""
+    """Return the visibility in the content of ``m.room.history_visibility``, which is empty for a room without one."""
     return history_visibility(content.get("history_visibility"))
 
 
@@ -92,7 +92,7 @@ def stored_json(content: Event) -> str:
 
 
 def _creators(room: MatrixRoomId, created: Event) -> frozenset[UserId]:
-    """Return the creators, whose power level is infinite since room version 12, in which room ids have no server name."""
+    """Return the creators, whose power level is infinite from room version 12 on; room ids have no server name there."""
     if ":" in room:
         return frozenset()
     more: Any = content_of(created).get("additional_creators")

@@ -1,4 +1,4 @@
-"""Start-up checks: whether the homeserver responds, accepts the ``as_token``, is the configured one, and reaches this service.
+"""Start-up checks: whether the homeserver responds, accepts the token, is the configured one, and reaches the service.
 
 Each failure has its own message and advice for the admin.
 """
@@ -20,14 +20,14 @@ from .monitor import HomeserverMonitor, is_token_wrong
 _FIRST_PROBE_S: Final = 0.1
 _SLOWEST_PROBE_S: Final = 2.0
 _TELL_AFTER_S: Final = 5.0
-"""The time before the log reports a missing homeserver: an admin who starts both needs no warning while Synapse starts."""
+"""The time before the log reports a missing homeserver, so that there is no warning if both start together."""
 _UNREACHABLE_TRIES: Final = 5
 """The number of failed pings before the start fails: a network of containers becomes reachable gradually."""
 
 _UNREACHABLE_PAUSE_S: Final = 1.0
 _TWISTED_RACE: Final = "AlreadyCalled"
-"""Part of Synapse 1.163's error message for a ping that failed in its HTTP client, which cancelled a timer that had fired. It
-happens on a busy machine, also to five pings in a row, and is independent of the address (observed in kill tests)."""
+"""Part of Synapse 1.163's error message for a ping that failed in its HTTP client, which cancelled a timer that had
+fired. It happens on a busy machine, also five times in a row, and is independent of the address (seen in kill tests)."""
 _UNREACHED: Final = frozenset({"M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT"})
 """The errcodes of a ping to which this service did not respond (client-server API, ``POST /appservice/{id}/ping``)."""
 _NOT_RUNNING: Final = "Is Synapse running, and is homeserver.address right? The city is up meanwhile; messages wait."
@@ -44,7 +44,7 @@ async def run_startup_checks(
     """Wait for the homeserver, and check that it and the configuration agree.
 
     Raises:
-        StartError: the homeserver refuses the service, is another one than the configured one, or cannot reach the service.
+        StartError: the homeserver refuses the service, is not the configured one, or cannot reach the service.
     """
     while True:
         await _wait_for(homeserver, monitor)
@@ -84,7 +84,7 @@ async def _wait_for(homeserver: Homeserver, monitor: HomeserverMonitor) -> None:
             monitor.reason = str(error) or f"{homeserver.address} did not answer within {_TELL_AFTER_S:.0f} seconds"
             is_late = loop.time() - begun >= _TELL_AFTER_S
             help_ = await homeserver_advice(homeserver.address, error) or (_NOT_RUNNING if is_late else "")
-            # The advice may change while the service waits, for example if the homeserver starts with another TLS setting.
+            # The advice may change while the service waits, for example if the homeserver starts without TLS.
             if help_ and help_ != logged_help and not (logged_help and help_ == _NOT_RUNNING):
                 logged_help = help_
                 log.warning("homeserver_away", address=homeserver.address, reason=monitor.reason, help=help_)
@@ -95,7 +95,7 @@ async def _wait_for(homeserver: Homeserver, monitor: HomeserverMonitor) -> None:
 
 
 async def identify(homeserver: Homeserver, settings: Settings, identities: Identities) -> None:
-    """Raise StartError unless the homeserver accepts the ``as_token`` and is the configured one, with the configured bot."""
+    """Raise StartError unless the homeserver accepts the ``as_token`` and has the configured name and bot."""
     try:
         me = await homeserver.whoami()
     except HomeserverRefused as error:
@@ -125,7 +125,7 @@ async def identify(homeserver: Homeserver, settings: Settings, identities: Ident
 
 
 def is_busy(error: HomeserverRefused) -> bool:
-    """Return whether an error response means that the homeserver is starting or overloaded, rather than refusing the service."""
+    """Return whether an error response means that the homeserver is starting or overloaded, and refuses nothing."""
     return error.status == 429 or (error.status >= 500 and error.errcode in {"M_UNKNOWN", ""})
 
 

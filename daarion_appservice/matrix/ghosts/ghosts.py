@@ -1,8 +1,8 @@
 """Registration of ghosts, their profiles and their room memberships.
 
-The table ``ghosts`` stores what the homeserver has of each ghost, and the table ``members`` stores its rooms, so that a restart
-with a thousand agents sends no request for what is already done. When the homeserver does not know a ghost any more (its
-database was recreated), the stored record is deleted and the ghost is registered again.
+The table ``ghosts`` stores what the homeserver has of each ghost, and the table ``members`` stores its rooms, so that a
+restart with a thousand agents sends no request for what is already done. When the homeserver does not know a ghost any
+more (its database was recreated), the stored record is deleted and the ghost is registered again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..client.membership_events import restriction_after
 from ..client.refusals import ACCOUNT_TAKEN, may_answer_later
 
 PUT_OUT: Final = "DAARION_PUT_OUT"
-"""The errcode with which this service itself refuses to join a ghost to a room that a moderator kicked or banned it from."""
+"""The service's own errcode for joining a ghost to a room that a moderator kicked or banned it from."""
 _NOT_REGISTERED: Final = "Application service has not registered this user"
 _MAX_PICTURE_BYTES: Final = 10 * 1024 * 1024
 
@@ -43,7 +43,7 @@ log = structlog.get_logger()
 class Profile:
     """The profile that a ghost should have.
 
-    ``avatar`` is an ``mxc://`` URI or the path of a file; an empty string removes the avatar, and None leaves it unchanged.
+    ``avatar`` is an ``mxc://`` URI or a file path; an empty string removes the avatar, and None leaves it unchanged.
     """
 
     display_name: str
@@ -136,7 +136,7 @@ class Ghosts:
                 await self._look_like(await self._remember(Ghost(user)), profile)
 
     async def ensure_registered(self, user: UserId) -> None:
-        """Register ``user`` without setting its profile. Raises HomeserverRefused if the user id is the account of a person."""
+        """Register ``user`` without setting its profile. Raises HomeserverRefused if the id is a person's account."""
         async with self._locks[user]:
             if user not in self._known:
                 await self._register(user)
@@ -144,8 +144,8 @@ class Ghosts:
     async def _register(self, user: UserId) -> None:
         if await self._homeserver.register(user):
             return
-        # A person may have registered this user id before the namespace existed, and Synapse lets the service act as that user.
-        # No client signs in as a ghost, so that a device other than CITY_DEVICE marks the account of a person.
+        # A person may have registered this id before the namespace existed, and Synapse lets the service act as that
+        # user. No client signs in as a ghost, so that a device other than CITY_DEVICE marks the account of a person.
         foreign = [device for device in await self._homeserver.devices(user) if device != CITY_DEVICE]
         if foreign:
             setting = ", or set appservice.bot to another name" if user == self._identities.bot else ""
@@ -186,7 +186,7 @@ class Ghosts:
         """Join a ghost to a city room.
 
         Args:
-            invite: let the bot invite the ghost if the room requires it; only for ghosts that the city places in the room.
+            invite: let the bot invite the ghost if the room requires it; only for ghosts that belong to the room.
             anew: send the join even if the ghost is recorded as a member.
 
         Raises:
@@ -219,8 +219,8 @@ class Ghosts:
     async def is_kept_out(self, user: UserId, room: Room) -> bool:
         """Return whether a refused request of a ghost would be refused again.
 
-        This is so if the ghost is joined and lacks the permission, or if a moderator kicked or banned it. The latter is stored as
-        a restriction, as the membership event would be: that event may be on its way, or may never arrive.
+        This is so if the ghost is joined and lacks the permission, or if a moderator kicked or banned it. The latter is
+        stored as a restriction, as the membership event would be: that event may be on its way, or may never arrive.
         """
         assert room.matrix_room_id is not None
         try:
@@ -283,7 +283,7 @@ class Ghosts:
             await self._remember(replace(ghost, avatar_source=None, avatar_mxc=None))
 
     async def _unless_forbidden(self, change: Awaitable[None]) -> None:
-        """Await a profile change; log once, and continue, if the homeserver forbids users to change names and avatars."""
+        """Await a profile change; if the homeserver forbids users to change names and avatars, log this once."""
         try:
             await change
         except HomeserverRefused as error:

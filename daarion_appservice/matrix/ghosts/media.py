@@ -1,7 +1,6 @@
 """Streaming upload and download of media, chunk by chunk: no file is in memory as a whole.
 
-Downloads use authenticated media (spec 1.11) with the service's ``as_token``, or the unauthenticated endpoints on an older
-homeserver.
+Downloads use authenticated media (spec 1.11) with the ``as_token``, or the older endpoints on an older homeserver.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Incoming:
         """The media type that the uploader declared, unverified."""
         disposition = response.content_disposition
         self.filename = disposition.filename if disposition else None
-        # A proxy may have compressed the body although the request asks for `identity`; the length then is not the file's.
+        # A proxy may have compressed the body in spite of `Accept-Encoding: identity`; its length then is another.
         self.size = None if "Content-Encoding" in headers else response.content_length
         """The size in bytes, or None if it is unknown before the download."""
 
@@ -78,7 +77,7 @@ class MediaRepository:
         self._ask_again_s = 0.0
 
     async def upload_limit(self) -> int | None:
-        """Return the maximum upload size of the homeserver in bytes (``m.upload.size``), or None if it declares none."""
+        """Return the homeserver's maximum upload size in bytes (``m.upload.size``), or None if it declares none."""
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._ask_again_s:
             self._check_up()
@@ -97,7 +96,7 @@ class MediaRepository:
         """
         self._check_up()
         if not self._ghosts.is_known(by):
-            # Registration is enough for an upload; the outbound worker sets the profile and joins the room with the message.
+            # An upload needs the registration only; the outbound worker sets the profile and joins the room later.
             await self._homeserver.register(by)
         headers = {"Content-Type": mimetype, "Content-Length": str(size)}
         try:

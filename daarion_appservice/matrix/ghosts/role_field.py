@@ -3,8 +3,8 @@
     {"kind": "assistant", "title": "…", "node": "node-1", "node_role": "guardian", "microdao": "daarion",
      "microdao_role": "scribe", "color": "#3b82f6"}
 
-Keys without a value are omitted. The field is written only if the homeserver declares support for profile fields, and only on a
-change: the current value is stored in the table ``ghosts``.
+Keys without a value are omitted. The field is written only if the homeserver declares support for profile fields, and
+only on a change: the current value is stored in the table ``ghosts``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The status text of a ghost as a field of its profile (MSC4133, spec 1.16), for clients that show no ``m.presence``.
 
-The field is written only if the homeserver declares support for profile fields, and only on a change: the current value is stored
-in the table ``ghosts``.
+The field is written only if the homeserver declares support for profile fields, and only on a change: the current value
+is stored in the table ``ghosts``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The receipt sender: sends read receipts of citizens and agents to the homeserver, as their ghosts.
 
-Receipts are best effort, like typing: one that cannot be sent at once, or that arises in a process that is not the leader, is
-dropped. The sender makes one request at a time, and sends only the newest receipt of each ghost and room.
+Receipts are best effort, like typing: one that cannot be sent at once, or that arises in a process that is not the
+leader, is dropped. The sender makes one request at a time, and sends only the newest receipt of each ghost and room.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from ..ghosts.ghosts import Ghosts
 
 _MOST_WAITING: Final = 1_000
 _MOST_REMEMBERED: Final = 10_000
-"""The number of pairs of room and ghost whose last receipt is remembered. For an evicted pair an older receipt may be sent
-again, which a homeserver ignores."""
+"""The number of pairs of room and ghost whose last receipt is remembered. For an evicted pair an older receipt may be
+sent again, which a homeserver ignores."""
 
 log = structlog.get_logger()
 
@@ -35,7 +35,7 @@ _Key = tuple[RoomId, UserId]
 
 
 class ReceiptSender:
-    """Sends read receipts; calls ``on_spoke`` for each ghost, because a receipt makes homeservers show the ghost online."""
+    """Sends read receipts; calls ``on_spoke`` for each ghost, because homeservers show it online after a receipt."""
 
     def __init__(
         self,

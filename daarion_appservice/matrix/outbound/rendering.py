@@ -41,7 +41,7 @@ class OutboxRenderer:
         self._identities = identities
 
     async def write(self, tx: Transaction, row: OutboxRow) -> OutgoingEvent | None:
-        """Return the event of an entry; None if there is nothing to send any more, or the event it refers to is not on Matrix."""
+        """Return the event of an entry; None if nothing remains to send, or the event it refers to is not on Matrix."""
         message = await _message_of(tx, row)
         if message is None:
             return await self._move(tx, row, row.user_id) if row.user_id is not None else None
@@ -134,7 +134,7 @@ class OutboxRenderer:
         original = message.matrix_event_id
         if original is None or message.deleted:
             return None
-        # Send the content of this revision, not of the newest: it remains on Matrix if the newest edit is redacted there.
+        # Send the content of this revision, not of the newest: it remains if the newest edit is redacted on Matrix.
         if revision := await tx.revisions.get(row.txn_id):
             said = revision.content
             message = replace(
@@ -163,7 +163,7 @@ class OutboxRenderer:
             return None
         if row.kind is OutboxKind.UNREACT:
             return _redaction(reaction.author, reaction.matrix_event_id, reaction.at_ms)
-        # A removed reaction is sent all the same: an earlier attempt may have sent it, and the redaction needs the event id.
+        # Send a removed reaction all the same: an earlier attempt may have sent it, and the redaction needs its id.
         content = reaction_content(message.matrix_event_id, reaction)
         return OutgoingEvent(reaction.author, reaction.at_ms, "m.reaction", content)
 

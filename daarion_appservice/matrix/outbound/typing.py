@@ -1,6 +1,6 @@
 """The typing sender: sends typing of citizens and agents to the homeserver, as their ghosts.
 
-Typing is best effort: a change that cannot be sent at once, or that arises in a process that is not the leader, is dropped.
+Typing is best effort: a change that cannot be sent at once, or occurs in a process that is not the leader, is dropped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 class TypingSender:
-    """Sends typing changes; calls ``on_spoke`` for each typing ghost, because typing makes homeservers show it online."""
+    """Sends typing changes; calls ``on_spoke`` for each typing ghost, because homeservers show it online then."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
-"""The outbound worker: sends the outbox to the homeserver, in order within each room, each entry once, as its author's ghost.
+"""The outbound worker: sends the outbox to the homeserver, each entry once, in the order of each room, as the ghost.
 
-Each room with waiting entries has a lane, a task that sends the entries one after the other; lanes are independent of each
-other. All lanes wait while the homeserver is down. The worker retries an entry when a retry can help and gives it up otherwise,
-so that an entry that Matrix never accepts does not block its room.
+Each room with waiting entries has a lane, a task that sends the entries one after the other; lanes are independent of
+each other. All lanes wait while the homeserver is down. The worker retries an entry when a retry can help and gives it
+up otherwise, so that an entry that Matrix never accepts does not block its room.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from .rendering import OutboxRenderer, OutgoingEvent
 
 MAX_ATTEMPTS: Final = 8
 _RETRY_MS: Final = 500
-"""The base of the retry delays: the first retry is immediate, the second comes after this delay, and each further one after
-about twice the previous delay, so that a refused entry is given up after a minute. Attempts during an outage do not count."""
+"""The base of the retry delays: the first retry is immediate, the second comes after this delay, and each further one
+after about twice the previous delay, so that an entry is given up after a minute. An outage counts no attempts."""
 _BATCH: Final = 200
 _UNLINKED_RETRY_MS: Final = 1_000
 _AWAY_RETRY_MS: Final = 1_000
@@ -45,7 +45,7 @@ _LIMITED_RETRY_MS: Final = 1_000
 """The minimum delay after a 429 response, which `rate_limited: false` in the registration prevents."""
 _DATABASE_RETRY_S: Final = 1.0
 _LONGEST_WAIT_MS: Final = 2_000
-"""The maximum time between two reads of the outbox: another process may have stored an entry and failed to signal it."""
+"""The maximum time between two reads of the outbox: another process may store an entry and fail to signal it."""
 
 log = structlog.get_logger()
 
@@ -112,7 +112,7 @@ class OutboundWorker:
         """Start a lane for each room that has waiting entries, no lane yet, and no retry delay."""
         now_ms = self._now_ms()
         self._held = {room: until_ms for room, until_ms in self._held.items() if until_ms > now_ms}
-        # Repeat the query: the first batch may contain one room only, and other rooms must not wait until that room is done.
+        # Repeat the query: the first batch may contain one room only, and other rooms must not wait for it.
         while rows := await self._waiting():
             rows.sort(key=lambda row: (row.room_id, row.id))
             for room, waiting in groupby(rows, key=lambda row: row.room_id):
@@ -155,7 +155,7 @@ class OutboundWorker:
             self._wake.set()
 
     async def _deliver(self, row: OutboxRow) -> int | None:
-        """Send one entry or give it up; return the time of the next attempt (ms since 1970) if neither is possible now."""
+        """Send one entry or give it up; return the time of the next attempt (ms since 1970) if neither is possible."""
         await self._monitor.wait_up()
         if row.retry_at_ms > self._now_ms():
             return row.retry_at_ms
@@ -195,7 +195,7 @@ class OutboundWorker:
         if letter.redacts is not None:
             return await self._redact(letter, letter.redacts, room, row)
         if letter.sender is not None:
-            # The city counts a citizen as joined before Synapse does; after Synapse refused the event, the join is sent again.
+            # The city counts a citizen as joined before Synapse does; after a refusal the join is sent again.
             anew = letter.move is OutboxKind.JOIN or row.id in self._mended
             await self._bring(user, letter.sender, room, anew=anew)
         if letter.move is OutboxKind.JOIN:
@@ -265,7 +265,7 @@ class OutboundWorker:
         return await self._count(row, error, retry=False)
 
     async def _is_not_to_blame(self, room: Room, error: HomeserverRefused) -> int:
-        """Return the delay (ms) for a refusal that concerns the service or the whole room, or 0 if it concerns this entry."""
+        """Return the delay (ms) for a refusal that concerns the service or the whole room; 0 for one of the entry."""
         if error.status == 401:
             log.error("token_refused", error=str(error), help="see `daarion-appservice registration check`")
             return _REFUSED_RETRY_MS
@@ -289,7 +289,7 @@ class OutboundWorker:
     async def _mend(self, letter: OutgoingEvent, user: UserId, room: Room, error: HomeserverRefused) -> bool:
         """Remove the cause of a refusal, and return whether another attempt may succeed."""
         if error.errcode == UNKNOWN_DEVICE:
-            # An admin deleted the device, or deactivated the user, which also removes its display name, avatar and memberships.
+            # An admin deleted the device, or deactivated the user, which removes its profile and memberships as well.
             for each in {user, self._identities.service_user(room)}:
                 await self._ghosts.forget(each)
             return True
@@ -318,7 +318,7 @@ class OutboundWorker:
         return await self._count(row, error, retry=True)
 
     async def _count(self, row: OutboxRow, error: HomeserverError, *, retry: bool) -> int | None:
-        """Record a failed attempt; return the time of the next one (ms since 1970), or None if the entry is given up."""
+        """Record a failed attempt; return the time of the next one (ms since 1970), or None if there is none."""
         attempts = row.attempts + 1
         retry_at_ms = (
             self._now_ms() + _RETRY_MS * (2 ** (attempts - 1) - 1) if retry and attempts < MAX_ATTEMPTS else None
@@ -341,12 +341,12 @@ class OutboundWorker:
         return retry_at_ms
 
     async def _drop(self, row: OutboxRow, letter: OutgoingEvent | None, error: DeliveryError) -> int | None:
-        """Remove an entry that has no event, or must not be sent; return the time of a retry if it has an event by now."""
+        """Remove an entry without an event, or that must not be sent; return a retry time if it has an event by now."""
         if letter is not None or row.kind not in DELETIONS:
             await self._settle(row, error)
             return None
         async with self._database.transaction() as tx:
-            # The handler of the message's own event locks the room as well, and adds no second deletion while this one waits.
+            # The handler of the message's own event locks the room too, and adds no second deletion meanwhile.
             await tx.rooms.hold_any(row.room_id)
             if await self._letters.write(tx, row) is not None:
                 return self._now_ms()
@@ -362,7 +362,7 @@ class OutboundWorker:
 
 
 def _why_not_said(letter: OutgoingEvent | None, room: Room | None) -> DeliveryError | None:
-    """Return why an event must not be sent: its direct chat is archived, or it is a reply of Second Me and others can read it."""
+    """Return why an event must not be sent: its direct chat is archived, or others could read a reply of Second Me."""
     if letter is None or room is None or room.agent is None:
         return None
     is_notice = letter.content.get("msgtype") == "m.notice"
@@ -373,7 +373,7 @@ def _why_not_said(letter: OutgoingEvent | None, room: Room | None) -> DeliveryEr
 
 
 def _is_so_already(letter: OutgoingEvent, error: HomeserverRefused) -> bool:
-    """Return whether the refusal means that the goal is reached: the reaction exists, the event or the membership does not."""
+    """Return whether a refusal means that the goal is reached: the reaction exists, the event or membership does not."""
     return (
         error.errcode == "M_DUPLICATE_ANNOTATION"
         or (letter.redacts is not None and error.status == 404)

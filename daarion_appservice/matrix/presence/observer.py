@@ -1,10 +1,10 @@
 """The observer: receives the presence and typing of Matrix users with the ``/sync`` of one service user.
 
-``@city_observer`` is joined to every room of the city and long-polls ``/sync`` with a filter for presence and typing. Nothing
-else ends a poll early (measured: messages, receipts, joins and profile changes do not). The homeserver serves one reader, and
-an initial sync returns the complete state after every outage. Presence in transactions (MSC2409) is lost while the service is
-down, and also contains the service's own ghosts, which is quadratic (measured: a change of 1,000 ghosts caused a million events;
-with the observer, a thousand).
+``@city_observer`` is joined to every room of the city and long-polls ``/sync`` with a filter for presence and typing.
+Nothing else ends a poll early (measured: messages, receipts, joins and profile changes do not). The homeserver serves
+one reader, and an initial sync returns the complete state after every outage. Presence in transactions (MSC2409) is
+lost while the service is down, and also contains the service's own ghosts, which is quadratic (measured: a change of
+1,000 ghosts caused a million events; with the observer, a thousand).
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Coverage of the observer: for which Matrix users the presence from ``/sync`` is complete, so that no request is needed.
+"""Coverage of the observer: for which Matrix users the presence from ``/sync`` is complete without further requests.
 
-``/sync`` returns changes of presence only. A user who is online and joins a room causes none: the observer receives that
-presence with the user's next change, possibly hours later (measured: not within 90 s). A user who leaves causes none either, and
-is not visible to the observer afterwards. The presence of a user who joins or leaves is therefore requested once, and the user
-is not covered until the response arrives.
+``/sync`` returns changes of presence only. A user who is online and joins a room causes none: the observer receives
+that presence with the user's next change, possibly hours later (measured: not within 90 s). A user who leaves causes
+none either, and is not visible to the observer afterwards. The presence of a user who joins or leaves is therefore
+requested once, and the user is not covered until the response arrives.
 
-``GET /presence`` is sent ``SETTLE_S`` after the join or leave, and not at all when ``/sync`` returns the user's presence before
-that. Synapse 1.163 has a race: a request for the presence of a user who comes online for the first time at that moment
-overwrites the new state with the default one (``current_state_for_users``). Users who follow a link to a room join it and come
-online within milliseconds of each other.
+``GET /presence`` is sent ``SETTLE_S`` after the join or leave, and not at all when ``/sync`` returns the user's
+presence before that. Synapse 1.163 has a race: a request for the presence of a user who comes online for the first time
+at that moment overwrites the new state with the default one (``current_state_for_users``). Users who follow a link to a
+room join it and come online within milliseconds of each other.
 
     lost ──open──► opening ──initial sync──► open ──homeserver lost──► lost
                       └─ joins and leaves are noted ─┘
@@ -39,7 +39,7 @@ class ObserverCoverage:
         self._is_looking = False
         self._is_open = False
         self._moved: dict[UserId, float] = {}
-        """Users who joined or left, with the time of the event loop (s) from which to ask for their presence, earliest first."""
+        """Users who joined or left, with the event loop's time (s) of the request for their presence, earliest first."""
         self._in_question: UserId | None = None
         self._wake = asyncio.Event()
 
@@ -58,7 +58,7 @@ class ObserverCoverage:
         self._is_looking = True
 
     def covers(self, rooms: frozenset[RoomId]) -> None:
-        """Record that ``/sync`` returned the state of these rooms; no room is covered if ``lose`` was called meanwhile."""
+        """Record that ``/sync`` returned the state of these rooms; none is covered if ``lose`` was called meanwhile."""
         self._rooms = rooms
         self._is_open = self._is_looking
 
@@ -68,13 +68,13 @@ class ObserverCoverage:
         self._moved.clear()
 
     def follow(self, change: MembershipChanged) -> None:
-        """Note a person who joined or left; must be called before ``OnlineMembers``, which knows the previous membership."""
+        """Note a person who joined or left; call it before ``OnlineMembers``, which has the previous membership."""
         is_news = self._online_members.is_member(change.room_id, change.subject) is not change.joined
         if is_news and change.subject.startswith("@"):
             self._note(UserId(change.subject))
 
     async def next_moved(self) -> UserId:
-        """Wait for a user whose presence has to be requested; the caller reports the result with ``settled`` or ``put_back``."""
+        """Wait for a user whose presence has to be requested; the caller reports with ``settled`` or ``put_back``."""
         loop = asyncio.get_running_loop()
         while (due_s := next(iter(self._moved.values()), None)) is None or due_s > loop.time():
             self._wake.clear()

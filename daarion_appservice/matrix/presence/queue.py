@@ -1,11 +1,11 @@
-"""The presence queue: the desired presence of each ghost, and which ghost to send next. It has no clock and does no I/O.
+"""The presence queue: the desired presence of each ghost, and which ghost to send next; without clock or I/O.
 
     change in the city ─► wish (newest wins) ─► changed ─────┐
     sent a period ago ────────────────────────► refreshes ───┴─ take ─► in flight ─► told | failed: later
 
-Changes precede refreshes, but overdue refreshes alternate with changes, so that neither starves the other. A ghost is in each
-queue at most once, and is not taken while its request is in flight. While the queue rests, because another process is the
-leader, it only records the desired presence.
+Changes precede refreshes, but overdue refreshes alternate with changes, so that neither starves the other. A ghost is
+in each queue at most once, and is not taken while its request is in flight. While the queue rests, because another
+process is the leader, it only records the desired presence.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .refreshes import RefreshSchedule
 _RETRY_MS: Final = 2_000
 """The delay before the presence of a ghost is sent again after a failed request."""
 _FORGOTTEN_MS: Final = 120_000
-"""The age after which a change to offline, made while the queue rested, is dropped: Synapse has set the ghost offline itself."""
+"""The age after which a change to offline while the queue rested is dropped: Synapse has set the ghost offline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class PresenceQueue:
             self._drop_who_left_long_ago(now_ms)
 
     def tell_again(self, user: UserId) -> None:
-        """Queue a ghost again: the homeserver shows another presence than the sent one, or accepts the ghost only now."""
+        """Queue a ghost again: the homeserver shows another presence than the one sent, or accepts the ghost now."""
         if user in self.wishes and not self._rests:
             self._changed.setdefault(user)
 
@@ -134,7 +134,7 @@ class PresenceQueue:
 
     @property
     def due_ms(self) -> int | None:
-        """The earliest time (ms) at which ``take`` returns a refresh or retry that is not due yet; None if there is none."""
+        """The time (ms) at which the next refresh or retry becomes due; None if there is none."""
         due = (self.refreshes.due_ms, next(iter(self._later.values()), None))
         return min((each for each in due if each is not None), default=None)
 
@@ -163,7 +163,7 @@ class PresenceQueue:
         self._changed.setdefault(user)
 
     def unknown(self, user: UserId) -> None:
-        """Record that the ghost is not registered; its desired presence is sent after its registration (``tell_again``)."""
+        """Record that the ghost is not registered; ``tell_again`` queues it after its registration."""
         self._being_told.discard(user)
         self.refreshes.drop(user)
         if self.wishes[user].status is Status.OFFLINE:

@@ -4,8 +4,8 @@
     response times above usual   ─► multiply the rate by 0.7 at once
     429                          ─► halve the rate, and send nothing before the retry delay is over
 
-The measure is not the response time but its excess over the usual one, which is the queueing delay of all the homeserver's
-requests. The limiter therefore yields before the homeserver is saturated, as LEDBAT (RFC 6817) does on a network.
+The measure is not the response time but its excess over the usual one, which is the queueing delay of all the
+homeserver's requests. The limiter therefore slows down before the homeserver is saturated, like LEDBAT (RFC 6817).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _FIRST_PER_S: Final = 100.0
 _LEAST_PER_S: Final = 10.0
 """The minimum rate: presence continues however slow the homeserver is."""
 _MORE: Final = 2.0
-"""The increase per second, in square roots of the rate, while the rate is fully used and response times are as usual: from 100
-to 300 requests/s takes 7 s, and on a homeserver that serves 20 requests/s the overshoot is below half of that."""
+"""The increase per second, in square roots of the rate, while the rate is fully used and response times are as usual:
+from 100 to 300 requests/s takes 7 s, and on a homeserver that serves 20 requests/s the overshoot is below 50 %."""
 _LESS: Final = 0.7
 _HALF: Final = 0.5
 _QUEUE_S: Final = 0.05
-"""The tolerated excess of the response time. A change takes Synapse 5 to 30 ms more than a refresh (it is written to the disk),
-which is no queueing delay."""
+"""The tolerated excess of the response time. A change takes Synapse 5 to 30 ms more than a refresh (it is written to
+the disk), which is no queueing delay."""
 _SMOOTHING: Final = 0.2
 _WINDOW_S: Final = 30.0
 """The usual response time is the minimum of the current and the previous window of this length."""

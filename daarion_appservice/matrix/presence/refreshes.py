@@ -1,8 +1,8 @@
 """The schedule of presence refreshes: each ghost once per period, evenly spaced. It has no clock and does no I/O.
 
-The schedule is a queue in the order of the last updates. Its head is due when its period is over, or earlier to keep a pace of
-one refresh every ``period / n``. Ghosts that came online together therefore spread over the period within a few rounds, and the
-next due time takes constant time to compute.
+The schedule is a queue in the order of the last updates. Its head is due when its period is over, or earlier to keep a
+pace of one refresh every ``period / n``. Ghosts that came online together therefore spread over the period within a few
+rounds, and the next due time takes constant time to compute.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from ...city.types import UserId
 _SOONEST: Final = 0.5
 """The share of the period before which no ghost is refreshed, however few ghosts there are."""
 _LATE: Final = 4 / 3
-"""The number of periods after which the homeserver may have timed out a ghost (its timeout is 30 s, or 1/0.7 of a measured
-period)."""
+"""The number of periods after which a ghost may have timed out (after 30 s, or 1/0.7 of a measured period)."""
 
 _NEVER_MS: Final = 0
 

@@ -3,11 +3,11 @@
     change in the city ─► presence queue: changes, refreshes ──┐
                           status texts of profiles ────────────┴─ at the allowed rate ─► the homeserver
 
-Synapse sets a ghost offline that sends no presence for some time (`timeout_probe` measures how long). The sender therefore
-refreshes every ghost that is not offline within a period, always with the status text, because a PUT without ``status_msg``
-clears it for all observers. A Synapse with the city's module refreshes ghosts itself while it receives requests (`transport`).
-The sender always sends the change to offline and never relies on the homeserver's timeout. Profile fields are written only when
-no presence update is due.
+Synapse sets a ghost offline that sends no presence for some time (`timeout_probe` measures how long). The sender
+therefore refreshes every ghost that is not offline within a period, always with the status text, because a PUT without
+``status_msg`` clears it for all observers. A Synapse with the city's module refreshes ghosts itself while it receives
+requests (`transport`). The sender always sends the change to offline and never relies on the homeserver's timeout.
+Profile fields are written only when no presence update is due.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _RENEW_RETRY_S: Final = 2.0
 _KEPT_MS: Final = 24 * 3600 * 1000
 """The refresh period for a transport that keeps presences by itself."""
 _SETTLED_S: Final = 60.0
-"""The time after a start until each present subject has sent a heartbeat. Presence and status texts that the homeserver shows of
-other ghosts then are outdated."""
+"""The time after a start until each present subject has sent a heartbeat. Presence and status texts that the homeserver
+shows of other ghosts then are outdated."""
 
 log = structlog.get_logger()
 
@@ -129,7 +129,7 @@ class PresenceSender:
     async def run(self) -> None:
         """Send the presence of every ghost, and then each change and refresh, until cancelled.
 
-        The method can be called again later. Between two calls, while another process is the leader, changes are only recorded.
+        The method can be called again. In between, while another process is the leader, changes are only recorded.
         """
         self._transport = None
         self._plan.begin(self._now_ms())

@@ -1,16 +1,17 @@
 """The presence timeout probe: measures after how long the homeserver sets an idle user offline.
 
-Synapse's default is 30 s; its admin may set `presence.sync_online_timeout` to a higher value, which needs fewer refreshes. The
-probe sets a user of the service online with one device and leaves it idle. No other user sees that user: it is in no room, and
-its id belongs to no agent or citizen. Synapse evaluates the timeout only when it processes an update of the user, so that a
-second device sends offline every few seconds:
+Synapse's default is 30 s; its admin may set `presence.sync_online_timeout` to a higher value, which needs fewer
+refreshes. The probe sets a user of the service online with one device and leaves it idle. No other user sees that user:
+it is in no room, and its id belongs to no agent or citizen. Synapse evaluates the timeout only when it processes an
+update of the user, so that a second device sends offline every few seconds:
 
     device A  online ──────────────── (nothing) ───────────────► timed out: the user is offline
     device B     offline  offline  offline  offline  offline       (each makes Synapse look after A)
 
-The result is coarse (Synapse's own timers fire every 5 s), so that the period has a large margin below it. The probe measures at
-each start of the service and after each absence of the homeserver, because the configuration of Synapse changes with a restart. A
-Synapse that lets the service create no devices has no such setting either (devices: Synapse 1.141, the setting: 1.156).
+The result is coarse (Synapse's own timers fire every 5 s), so that the period has a large margin below it. The probe
+measures at each start of the service and after each absence of the homeserver, because the configuration of Synapse
+changes with a restart. A Synapse that lets the service create no devices has no such setting either (devices: Synapse
+1.141, the setting: 1.156).
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ from ..client.monitor import HomeserverMonitor
 UNKNOWN_MS: Final = 22_000
 """The refresh period for a homeserver with an unknown timeout: well below Synapse's default."""
 _LONGEST_MS: Final = 50_000
-"""The maximum refresh period. A longer one costs more: after 60 s (`last_active_granularity`) Synapse sends all observers the
-new activity of a ghost."""
+"""The maximum refresh period. A longer one costs more: after 60 s (`last_active_granularity`) Synapse sends all
+observers the new activity of a ghost."""
 _SHARE: Final = 0.7
 _COARSE_MS: Final = 15_000
-"""The maximum error of a measured timeout: 5 s between two of Synapse's evaluations, 5 s for its timers, and the interval of
-the probe's requests, with some delay."""
+"""The maximum error of a measured timeout: 5 s between two of Synapse's evaluations, 5 s for its timers, and the
+interval of the probe's requests, with some delay."""
 _LOOK_S: Final = 2.5
 _LOOKS_AT_FIRST: Final = 5
 _LONG_ENOUGH_S: Final = 90.0
@@ -154,7 +155,7 @@ class PresenceTimeoutProbe:
         return answer.get("presence") == "online"
 
     async def _remembered_ms(self) -> int:
-        """Return the period for the timeout that is stored for this server software and version, until it is measured again."""
+        """Return the period for the stored timeout of this server software and version, until it is measured again."""
         try:
             async with self._database.reading() as tx:
                 held_ms = await tx.key_values.presence_held_ms(self._homeserver.software)

@@ -1,7 +1,7 @@
 """Transports of presence updates: one request per ghost with the client-server API, or batches with a Synapse module.
 
-The batches need the city's module in Synapse (`synapse_module/`). It refreshes all presences itself while it receives requests
-at intervals, and returns a lease id with each response: a new id means that it has dropped all presences sent before.
+The batches need the city's module in Synapse (`synapse_module/`). It refreshes all presences itself while it receives
+requests at intervals, and returns a lease id with each response: a new id means that it has dropped all presences.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class PresenceTransport(Protocol):
 
     @property
     def renew_s(self) -> float | None:
-        """The interval of requests, in seconds, that keeps all presences alive; None if each ghost has to be refreshed."""
+        """The interval of requests (s) that keeps all presences alive; None if each ghost has to be refreshed."""
 
     async def send(self, presences: Sequence[PresenceUpdate]) -> PresenceUpdateResult:
         """Send one request with a batch of updates. Raises HomeserverError if the homeserver accepted none of them."""
@@ -71,7 +71,7 @@ class PresenceTransportChooser:
         self._may_use_module = may_use_module
 
     async def choose(self) -> PresenceTransport:
-        """Return the module's transport if the homeserver has the module and it may be used, otherwise the client API's."""
+        """Return the module's transport if the homeserver has the module and it may be used, or the client API's."""
         if not self._may_use_module:
             return ClientApiTransport(self._homeserver)
         try:

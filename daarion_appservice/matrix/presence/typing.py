@@ -1,4 +1,4 @@
-"""Typing of Matrix users: converts the ``m.typing`` events of the observer's ``/sync`` into typing changes of city rooms."""
+"""Typing of Matrix users: converts ``m.typing`` events of the observer's ``/sync`` to typing changes of city rooms."""
 
 from __future__ import annotations
 

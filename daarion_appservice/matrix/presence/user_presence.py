@@ -1,4 +1,4 @@
-"""The presence of Matrix users: requested from the homeserver, received by the observer, or delivered in transactions."""
+"""The presence of Matrix users: requested, received by the observer, or delivered in transactions."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class UserPresenceQuery:
     async def shown(self, user: UserId) -> PresenceState:
         """Return the presence of a user; offline if it is unknown or not readable, or the homeserver does not respond.
 
-        The homeserver is asked about each user whom the observer does not cover, and once about a covered user without a stored
-        presence.
+        The homeserver is asked about each user whom the observer does not cover, and once about a covered user without
+        a stored presence.
         """
         if not self._monitor.is_up:
             return PresenceState()
@@ -95,12 +95,12 @@ _ELSEWHERE: Final = _Told(PresenceState(), is_active=False)
 
 
 class UserPresence:
-    """Stores the presence of Matrix users from the observer or from transactions, and forwards it to the presence store."""
+    """Stores the presence of Matrix users and forwards it to the presence store."""
 
     def __init__(
         self, presence: PresenceStore, identities: Identities, now_ms: NowMs, *, is_member: Callable[[UserId], bool]
     ) -> None:
-        """Create the store; ``is_member`` returns whether a user is in a room of the city, and all others count as offline."""
+        """Create the store; ``is_member`` returns whether a user is in a room of the city: all others are offline."""
         self._presence = presence
         self._is_member = is_member
         self._identities = identities
@@ -147,7 +147,7 @@ class UserPresence:
         return told.as_of(self._now_ms()) if told else None
 
     async def say_again(self) -> None:
-        """Send the presence of all users who are not offline to the presence store again, before the store times them out."""
+        """Send the presence of all users who are not offline again, before the presence store times them out."""
         now_ms = self._now_ms()
         await self._presence.set_remote([_placed(user, self._told[user].as_of(now_ms)) for user in self._here])
 
@@ -163,8 +163,8 @@ class UserPresence:
         return _Told(presence_state_of(content, self._now_ms()), is_active=content.get("currently_active") is True)
 
     async def _place(self, people: list[tuple[UserId, _Told]]) -> None:
-        # In an initial sync, and for some time after, Synapse returns the presence of users who have left every room. The
-        # presence of users who join is requested then (see ``observer_coverage``).
+        # In an initial sync, and for some time after, Synapse returns the presence of users who have left every room.
+        # The presence of users who join is requested then (see ``observer_coverage``).
         people = [(user, told if self._is_member(user) else _ELSEWHERE) for user, told in people]
         for user, told in people:
             self._told[user] = told
