@@ -14,8 +14,9 @@ from ..city.ports import NowMs
 
 
 class Breaker:
-    """A circuit breaker that opens after ``failures`` in a row for ``pause_ms``. The caller reports each admitted
-    request's result.
+    """A circuit breaker that opens after ``failures`` in a row for ``pause_ms``.
+
+    The caller reports the result of each admitted request.
     """
 
     def __init__(self, now_ms: NowMs, *, failures: int, pause_ms: int) -> None:

@@ -60,8 +60,7 @@ class AgentsCore:
         self._dialect = dialect_of(settings)
         self._thinking = settings.thinking
         self._thinks_unopened: set[str] = set()
-        """Ids of agents whose model's prompt opens the reasoning, so that their replies contain only the end tag of it.
-        """
+        """Ids of agents whose model's prompt opens the reasoning, so that their replies contain only its end tag."""
         self._metrics = metrics
         self._breakers = Breakers(now_ms, failures=_FAILURES, pause_ms=_PAUSE_MS)
         metrics.watch_breaker(lambda: self._breakers.is_open)
@@ -243,9 +242,7 @@ class _Deadlines:
 
 
 async def _next_portion(response: aiohttp.ClientResponse, pieces: ResponseParser, deadlines: _Deadlines) -> bytes:
-    """Return the next bytes of the body, empty at its end. Raise CoreTimeout or aiohttp's error for a broken
-    connection.
-    """
+    """Return the next bytes of the body, empty at its end. Raise CoreTimeout or an error of aiohttp."""
     if not pieces.may_end:
         async with deadlines.kept():
             return await response.content.readany()

@@ -7,8 +7,8 @@
              {"choices": [{"message": {"content": "…"}}]}   or events   {"choices": [{"delta": {"content": "…"}}]} …
              [DONE]
 
-An event with ``{"error": …}`` may replace one with a chunk. An event without text in the expected place has none,
-whatever else it holds: servers send events for token counts, content filters, reasoning and keep-alive
+An event with ``{"error": …}`` may replace one with a chunk. An event without text in the expected place has none, even
+if it holds other fields: servers send events for token counts, content filters, reasoning and keep-alive
 (``tests/parts/model_servers.py`` has what each sends).
 """
 

@@ -34,8 +34,9 @@ def begins_harmony(answer: str) -> bool | None:
 
 
 def begins_bare_harmony(answer: str) -> bool | None:
-    """Return the same for the format without special tokens. Prose does not begin with a lower-case word joined to the
-    next.
+    """Return the same for the format without special tokens.
+
+    Prose does not begin with a lower-case word that is joined to a capitalised one.
     """
     answer = answer.lstrip()
     if not answer.startswith(_BARE_START):

@@ -100,9 +100,7 @@ def unfinished_from(text: str, at: int) -> int:
 
 
 def last_from(text: str, at: int, sign: str, may_go_on: Callable[[str], bool]) -> int:
-    """Return the index of the last ``sign`` after ``at`` if the text from there may continue as a tag; else the end of
-    the text.
-    """
+    """Return the index of the last ``sign`` after ``at`` if a tag may begin there; else the end of the text."""
     found = text.rfind(sign, max(at, len(text) - _LONGEST))
     return found if found >= 0 and may_go_on(text[found:]) else len(text)
 

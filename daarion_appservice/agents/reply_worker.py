@@ -1,7 +1,7 @@
 """Asks the agents core for pending replies and posts them: one reply to each request, also after a crash.
 
     pending ─► is the agent online? ─no─► a notice about that
-                 └─yes─► typing ─► the agents core, with the conversation ─► a message that grows by edits ─► given
+                 └─yes─► typing ─► the agents core, with the conversation ─► a message that grows by edits ─► posted
                                        └─ busy: later;  broken or too slow: a notice about that
 
 The reply is posted under a ``client_id`` of its own, and its row is completed in the same transaction that stores the

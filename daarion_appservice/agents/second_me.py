@@ -71,8 +71,9 @@ class SecondMe:
     async def ask(
         self, who: SubjectId, prompt: str, *, interaction: str | None = None, asked: AgentRequest | None = None
     ) -> AsyncIterator[SecondMeReply]:
-        """Yield the reply as a stream of chunks. Leaving the block before the end cancels the call, and nothing is
-        stored.
+        """Yield the reply as a stream of chunks.
+
+        Leaving the block before the end cancels the call, and nothing is stored.
 
         Args:
             interaction: the id under which the interaction is stored.
@@ -204,8 +205,10 @@ class _Turn:
                     await tx.interactions.hold_turn(self.who, self.id, until_ms=self._now_ms() + _TURN_MS)
 
     async def store(self, interaction: Interaction) -> None:
-        """Store the interaction and end the turn. Raise Conflict if the turn was lost: a later request may have been
-        stored.
+        """Store the interaction and end the turn.
+
+        Raises:
+            Conflict: the turn was lost, so a later interaction may have been stored.
         """
         async with self._database.transaction() as tx:
             if not await tx.interactions.end_turn(self.who, self.id):

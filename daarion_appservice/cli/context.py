@@ -20,9 +20,7 @@ T = TypeVar("T")
 
 
 def with_city(config: Path, work: Callable[[City], Awaitable[T]]) -> T:
-    """Load the configuration and the city, check that the homeserver is the configured one, run ``work``, close
-    everything.
-    """
+    """Load the configuration and the city, check its homeserver, run ``work``, and close everything."""
 
     async def do() -> T:
         async with _city(config) as city:

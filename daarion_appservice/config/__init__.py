@@ -1,11 +1,10 @@
-"""What can be configured.
+"""The configuration.
 
-settings         the typed keys, their defaults and descriptions: the one source
-values           what a single value must look like
-contradictions   which values do not go together
-file             config.yaml and the environment ─► Settings, or every mistake at once
-edit             config.yaml made, brought up to date, given a value; all else in it stays as it is
-document, environment, keys, mistakes, render     what these four are made of
+settings                      the typed keys with their defaults and descriptions, the single source of the others
+values, validation            validation of single values, and of several together
+loading                       config.yaml and the environment ─► Settings, or all errors at once
+editing                       creates config.yaml, adds new keys, sets single values
+environment, yaml_document, keys, errors, render      parts of these
 """
 
 from .settings import *  # noqa: F403

@@ -27,8 +27,7 @@ from .invoke import invoke_app
 from .ports import HOST
 
 RETRY_S: Final = 1.0
-"""How soon to retry while the city is away, in seconds: within the 40 s that an agent stays online without heartbeats.
-"""
+"""How soon to retry while the city is away, in seconds: within the 40 s after which an agent goes offline."""
 
 REFUSED_RETRY_S: Final = 30.0
 FAREWELL_S: Final = 3.0
@@ -99,9 +98,7 @@ async def _live(city: CityClient, session_id: str) -> None:
 
 
 async def _greet(city: CityClient) -> bool:
-    """Post the greeting. The city stores one message for each ``client_id``, so it appears once in the life of the
-    city.
-    """
+    """Post the greeting. The city stores one message for each ``client_id``, so it appears only once."""
     me = await city.myself()
     await city.post(GREETING_ROOM, f"Вітаю, місто! Я {me['display_name']}. {me['title']}", f"demo-greeting-{city.slug}")
     return True

@@ -75,9 +75,7 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code; None while the child runs and before its start, and the negative number of a signal that ended
-        it.
-        """
+        """The exit code, the negative number of a signal that ended the child, or None before its start and end."""
         return self._process.poll() if self._process else None
 
     async def ended(self) -> int:

@@ -15,7 +15,7 @@ from .sample_data import PLACES
 
 
 async def make(config: Path, slugs: Collection[str]) -> dict[str, str]:
-    """Migrate the database, store the places, and create a token for each of these agents; return the tokens by slug."""
+    """Migrate the database, store the places, and create a token for each of these agents; return them by slug."""
     settings = config_file.load(config, environ={})
     tokens: dict[str, str] = {}
     database = Database(settings.database.url)

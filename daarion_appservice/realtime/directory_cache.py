@@ -1,6 +1,4 @@
-"""The directory cache: agents, places and tokens in memory, reloaded after changes by other processes or the command
-line.
-"""
+"""The directory cache: agents, places and tokens in memory, reloaded after changes by any process."""
 
 from __future__ import annotations
 

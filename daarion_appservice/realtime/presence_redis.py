@@ -1,5 +1,4 @@
-"""The presence store of a city with several processes: the sessions are in Redis, and all processes see the same
-changes.
+"""The presence store of a city with several processes, which share the sessions in Redis.
 
     heartbeats ─► queue ─► one request for all that wait ─► Lua script: whose state changes? ────────────────┐
                                                                                                              ▼
@@ -119,9 +118,7 @@ class RedisPresence:
         await self._say([SessionUpdate.of_placed(each, now_ms) for each in placed])
 
     async def leave(self) -> bool:
-        """Unregister this process; return whether other processes go on. True while Redis is away, as that cannot be
-        known.
-        """
+        """Unregister this process; return whether other processes go on, or may while Redis is away."""
         try:
             return await self._sessions.leave() > 0
         except REDIS_ERRORS:

@@ -1,11 +1,10 @@
-"""Presence as a stream of numbered changes: a client that reconnects with a number gets exactly the changes that it
-missed.
+"""Presence as a stream of numbered changes: a client that reconnects gets exactly the changes that it missed.
 
     change ─► pending (the newest of a subject wins) ─► tick ─► encoded once ─► history, listeners
 
 A single change is sent at once; changes that follow within a tick are sent together at its end. The numbers are the
 presence store's: they only go up, also across restarts. A number from before the history began, or before its oldest
-entry, is therefore recognised and answered with a snapshot, never with a silent gap.
+entry, is therefore recognised and answered with a resync and a snapshot, never with a silent gap.
 """
 
 from __future__ import annotations
@@ -57,9 +56,7 @@ class Snapshot:
     _forms: dict[str, list[bytes]] = field(default_factory=dict)
 
     def once(self, form: str, make: Callable[[Snapshot], list[bytes]]) -> list[bytes]:
-        """Return one encoding (WebSocket frames, an SSE block), made by ``make`` at the first call and shared by all
-        clients.
-        """
+        """Return one encoding (WebSocket frames, an SSE block), made by ``make`` once and shared by all clients."""
         found = self._forms.get(form)
         if found is None:
             found = self._forms[form] = make(self)
@@ -68,7 +65,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """The first data for a new client: a snapshot, unless all that it missed can be replayed; then the changes since."""
+    """The first data for a new client: a snapshot, unless all that it missed can be replayed, and the changes since."""
 
     snapshot: Snapshot | None
     missed: list[Change]

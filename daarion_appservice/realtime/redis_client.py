@@ -55,7 +55,7 @@ def connect(url: str, *, cluster: bool) -> Client:
 
 
 async def check(client: Client, url: str) -> None:
-    """Raise StartError if this Redis cannot be used. A Redis that does not answer is not an error: it may start later."""
+    """Raise StartError if this Redis cannot be used. One that does not answer is not an error: it may start later."""
     try:
         info = await client.info("server")
     except (AuthenticationError, NoPermissionError) as error:

@@ -34,8 +34,7 @@ MAX_REPLAY_BYTES: Final = 512 * 1024
 """The same limit in bytes of frames."""
 _REPLAY_BATCH: Final = 20
 _REPLAYS: Final = 4
-"""Batches that are read and encoded at the same time, over all replays; this bounds the messages in memory for replays.
-"""
+"""Replay batches that are read and encoded at the same time; this bounds the messages in memory for replays."""
 _WAITING_BYTES: Final = 64 * 1024
 """Bytes of unnumbered frames that wait for a listener whose replay is running."""
 _BATCH: Final = 200
@@ -314,8 +313,9 @@ class RoomStreams:
             reading.add_done_callback(self._ending.discard)
 
     async def _replay(self, room: _Room, since: int, listener: RoomStreamReader, seat: RoomSubscription) -> None:
-        """Send the events after ``since`` as fast as the listener reads. Numbered events do not wait in memory
-        meanwhile.
+        """Send the events after ``since`` as fast as the listener reads.
+
+        Numbered events do not wait in memory meanwhile: the replay reads them from the database.
         """
         if since > room.seq:
             # The client may come from another process that was a little ahead.

@@ -87,8 +87,10 @@ class Supervisor:
 
 
 async def _attempt(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> BaseException | None:
-    """Return the exception that ``work`` raised, None if it returned. Each attempt is a task of its own and begins with
-    a cancellation count of zero: on Python 3.11 a failed TaskGroup leaves it wrong.
+    """Return the exception that ``work`` raised, None if it returned.
+
+    Each attempt is a task of its own and begins with a cancellation count of zero: on Python 3.11 a failed TaskGroup
+    leaves it wrong.
     """
     task = asyncio.create_task(work(), name=name)
     try:

@@ -15,8 +15,10 @@ class AccountRepository:
         self._connection = connection
 
     async def link(self, user: UserId, citizen: CitizenId, *, now_ms: int) -> bool:
-        """Link an account with a citizen, in place of the citizen's earlier account; return False if it is another
-        citizen's.
+        """Link an account with a citizen, in place of the citizen's earlier account.
+
+        Returns:
+            False if the account is linked with another citizen.
         """
         linked = insert(self._connection, accounts).values(matrix_user_id=user, citizen_id=citizen, linked_at_ms=now_ms)
         while await self.citizen_of(user) in {None, citizen}:

@@ -93,8 +93,9 @@ class ReplyRepository:
         return {MessageId(row.question_id): MessageId(row.message_id) for row in found}
 
     async def pending(self, *, now_ms: int, limit: int) -> list[PendingReply]:
-        """Return the replies that are due now in the order of their requests: for each agent and room the first, as the
-        others wait for it.
+        """Return the replies that are due now, in the order of their requests.
+
+        Only the first pending reply of each agent in each room is considered: the others wait for it.
         """
         first = (
             select(func.min(agent_replies.c.id))
@@ -116,7 +117,7 @@ class ReplyRepository:
         )
 
     async def will_not_be(self, answer: AnswerId, why: ReplyFailure) -> bool:
-        """Store the reason why no reply will be given, before the notice; return False if another process gave a reply."""
+        """Store why no reply will be given, before the notice; return False if another process gave a reply."""
         found = await self._connection.execute(_if_owed(answer).values(failure=why))
         return bool(found.rowcount)
 

@@ -1,4 +1,4 @@
-"""Conversion between an author and the columns ``author_kind``, ``author_id``, ``author_name`` and ``author_avatar``."""
+"""Conversion between authors and the columns ``author_kind``, ``author_id``, ``author_name`` and ``author_avatar``."""
 
 from __future__ import annotations
 

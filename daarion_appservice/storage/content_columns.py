@@ -1,6 +1,4 @@
-"""Conversion between message content and the columns ``body``, ``formatted_body``, ``msgtype``, ``media`` and
-``mentions``.
-"""
+"""Conversion between contents and the columns ``body``, ``formatted_body``, ``msgtype``, ``media`` and ``mentions``."""
 
 from __future__ import annotations
 

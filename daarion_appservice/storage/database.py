@@ -364,7 +364,7 @@ def _sqlite_engine(url: URL) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: Connection) -> None:
         # A deferred transaction that reads first and writes later fails at once if another connection wrote in between,
-        # whatever the timeout is. Taking the write lock at the start waits instead.
+        # even with a long timeout. Taking the write lock at the start waits instead.
         connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
 
     return engine

@@ -1,5 +1,4 @@
-"""Parses ``database.url`` into a driver and its connect options, with advice for each way in which a connection can
-fail.
+"""Parses ``database.url`` into a driver and its connect options, and explains failed connections.
 
 ``database.url`` is written for libpq or SQLAlchemy. asyncpg accepts neither libpq's names for TLS nor its timeout, so
 they are translated here. Nothing here prints a password, not even one that was pasted without percent-encoding.

@@ -1,5 +1,4 @@
-"""A connection outside the pool, for operations so frequent that the way through the pool costs more than the
-operation.
+"""Connections outside the pool, for operations so frequent that the way through the pool would dominate their cost.
 
 Operations run one at a time; concurrent callers wait for their turn.
 """

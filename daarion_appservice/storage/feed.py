@@ -1,4 +1,4 @@
-"""The city's feed, newest first. Pages start at an id, which sorts by time, so the length of the feed does not matter."""
+"""The city's feed, newest first. A page starts at an id, so its cost does not grow with the feed."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ class InboxRepository:
         return len(wanted) - len(waiting)
 
     async def put_anew(self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int) -> None:
-        """Do the same as ``put_in_order`` for events that were processed without effect because their room was unknown."""
+        """Do the same as ``put_in_order`` for events that were processed without effect as their room was unknown."""
         await self.forget_done([event.event_id for event in events])
         await self.put_in_order(matrix_room_id, events, now_ms=now_ms)
 
@@ -236,8 +236,9 @@ class InboxRepository:
     async def note_swept(
         self, matrix_room_id: str, event_ids: list[str], *, all_but: Collection[str] | None = None
     ) -> None:
-        """Note that a sweep returned these events of a room, so that their positions in the homeserver's stream are
-        known.
+        """Note that a sweep returned these events of a room.
+
+        Their positions in the homeserver's stream are known from then on.
 
         Args:
             event_ids: the events that the sweep returned.
@@ -330,7 +331,11 @@ class InboxRepository:
         return done.rowcount == len(ids)
 
     async def failed(self, row_id: int, error: str, *, retry_at_ms: int | None) -> None:
-        """Record a failed attempt; the event is due again at ``retry_at_ms``, or becomes a dead letter if that is None."""
+        """Record a failed attempt.
+
+        Args:
+            retry_at_ms: when the event is due again; None makes it a dead letter.
+        """
         state = InboxState.DEAD if retry_at_ms is None else InboxState.NEW
         await self._connection.execute(
             update(inbox)

@@ -26,7 +26,7 @@ class KeyValueRepository:
         return int(found.scalar() or 0)
 
     async def presence_held_ms(self, software: str) -> int | None:
-        """Return how long this homeserver software holds a presence without refresh; None if that was never measured."""
+        """Return how long this homeserver software holds a presence without refresh; None if it was never measured."""
         found = await self._connection.execute(
             select(key_values.c.value).where(key_values.c.key == _held_key(software))
         )
@@ -52,8 +52,9 @@ def _held_key(software: str) -> str:
 
 
 async def registry_changed(connection: AsyncConnection) -> None:
-    """Increase the registry version; part of every change of agents, tokens, rooms or dead letters, so that a running
-    service notices it.
+    """Increase the registry version, so that a running service notices the change.
+
+    Every transaction that changes agents, tokens, rooms or dead letters must call this function.
     """
     statement = insert(connection, key_values).values(key=_REGISTRY, value="1")
     await connection.execute(

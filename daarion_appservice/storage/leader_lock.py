@@ -24,8 +24,7 @@ _CHECK_S: Final = 5.0
 _KEY: Final = 0xDAA210
 """Number of the advisory lock; any number that no other lock in the database uses."""
 _KEEPALIVE: Final = {"tcp_keepalives_idle": 5, "tcp_keepalives_interval": 2, "tcp_keepalives_count": 3}
-"""Idle seconds, interval and number of TCP keepalives after which PostgreSQL closes the connection of a dead machine.
-"""
+"""Idle seconds, interval and number of TCP keepalives until PostgreSQL closes the connection of a dead machine."""
 
 _SILENCE_MS: Final = 10_000
 """Idle time after which PostgreSQL closes the connection of a frozen process, in ms: the kernel of a frozen process

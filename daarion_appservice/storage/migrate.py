@@ -1,4 +1,4 @@
-"""Migrates a database to the revision that this software expects: under a lock, never backwards, with readable errors."""
+"""Migrates a database to the revision that this software expects, under a lock and never backwards."""
 
 from __future__ import annotations
 

@@ -33,14 +33,16 @@ Look = Callable[[], Coroutine[Any, Any, object]]
 
 class DatabaseVersion(Protocol):
     async def now(self) -> Hashable:
-        """Return a value that identifies a state of the database: equal if and only if nothing was committed in
-        between.
+        """Return a value that identifies a state of the database.
+
+        Two values are equal if and only if nothing was committed in between.
         """
 
 
 class PostgresVersion:
-    """The current snapshot: which transactions are visible. Transactions that write nothing have no id and do not
-    change it.
+    """The current snapshot: the set of visible transactions.
+
+    Transactions that write nothing have no id and do not change it.
     """
 
     def __init__(self, line: PostgresDedicatedConnection) -> None:

@@ -35,9 +35,7 @@ async def raise_numbers(connection: AsyncConnection, room: RoomId, first: int, *
 
 
 async def move_number(connection: AsyncConnection, message: MessageId, seq: int, to: int) -> None:
-    """Change the sequence number of a message, and of its feed entry and revision, from ``seq`` to ``to``, which is
-    free.
-    """
+    """Change the sequence number of a message, its feed entry and its revision to ``to``, which must be free."""
     await connection.execute(update(messages).where(messages.c.id == message).values(seq=to))
     for table in (feed, revisions):
         await connection.execute(update(table).where(table.c.message_id == message, table.c.seq == seq).values(seq=to))

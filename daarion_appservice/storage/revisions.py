@@ -53,9 +53,7 @@ class RevisionRepository:
         return bool(found)
 
     async def newest(self, message: MessageId) -> Revision | None:
-        """Return the current revision: the newest edit, else the original text; None for a message that was never
-        edited.
-        """
+        """Return the newest edit, else the original text; None for a message that was never edited."""
         row = (
             await self._connection.execute(
                 select(revisions)
@@ -119,9 +117,7 @@ class RevisionRepository:
         await self._connection.execute(delete(early_edits).where(early_edits.c.event_id.in_(too_old)))
 
     async def early(self, originals: list[EventId]) -> list[dict[str, Any]]:
-        """Return the events of the edits that arrived before these messages, without removing them (as `take_early`
-        does).
-        """
+        """Return the events of the edits that arrived before these messages, without removing them."""
         if not originals:
             return []
         rows = await self._connection.scalars(

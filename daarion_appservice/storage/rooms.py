@@ -194,7 +194,7 @@ class RoomRepository:
         return [(MatrixRoomId(row.matrix_room_id), RoomId(row.room_id)) for row in found]
 
     async def next_seq(self, room: RoomId, *, now_ms: int) -> int:
-        """Take the room's next sequence number for a message. Other transactions wait for theirs until this one ends."""
+        """Take the room's next sequence number for a message; other transactions wait until this one ends."""
         seq = await self._connection.execute(
             update(rooms)
             .where(rooms.c.id == room)
@@ -224,9 +224,7 @@ class RoomRepository:
         return range(last - count + 1, last + 1), HistoryVisibility(visibility)
 
     async def renumber(self, room: RoomId, first: int, *, by: int) -> None:
-        """Raise all sequence numbers of the room from ``first`` on by ``by``; the new ones must exceed all numbers in
-        use.
-        """
+        """Raise all sequence numbers of the room from ``first`` on by ``by``, beyond all numbers in use."""
         await raise_numbers(self._connection, room, first, by=by)
 
     async def earlier_seq(self, room: RoomId) -> int:
@@ -257,8 +255,10 @@ class RoomRepository:
         join_rule: str | None = None,
         history_visibility: HistoryVisibility | None = None,
     ) -> None:
-        """Store the state of the Matrix room that sets permissions. In a read-only room, the power levels are those
-        from before.
+        """Store the state of the Matrix room that sets permissions.
+
+        Args:
+            power_levels: the content of ``m.room.power_levels``; in a read-only room, the content from before.
         """
         values: dict[str, Any] = {"power_levels": power_levels} if power_levels is not None else {}
         if join_rule is not None:
@@ -292,8 +292,9 @@ class RoomRepository:
         await self._set(room, was_private=True)
 
     async def encrypted(self, room: RoomId, *, is_on: bool = True) -> None:
-        """Store whether the room is encrypted. Encryption cannot be turned off, but its event may later turn out to be
-        unauthorised.
+        """Store whether the room is encrypted.
+
+        Encryption cannot be turned off, but its event may later turn out to be unauthorised.
         """
         await self._set(room, encrypted=is_on)
 
@@ -314,10 +315,9 @@ class RoomRepository:
         former: MatrixRoomId,
         visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE,
     ) -> None:
-        """Link the room with ``matrix_room``, which replaced ``former`` by an upgrade and is read-only if ``former``
-        was.
+        """Link the room with ``matrix_room``, which replaced ``former`` by an upgrade.
 
-        The room is pending until its members have joined the new Matrix room.
+        The new Matrix room is read-only if the former one was. The room is pending until its members have joined.
         """
         await self._connection.execute(
             insert(self._connection, former_matrix_rooms)
@@ -378,9 +378,7 @@ def _with_name(id_or_slug: str) -> Select[Any]:
 
 
 def _visibility(visibility: HistoryVisibility, *, is_new: bool = False) -> dict[str, Any]:
-    """Return the columns for a history visibility: the current one, and whether all messages of all times have the
-    same.
-    """
+    """Return the columns for a history visibility: the current one, and which kinds the room has had at any time."""
     is_public = visibility is HistoryVisibility.WORLD_READABLE
     values: dict[str, Any] = {"history_visibility": visibility, "visibility_known": True}
     if is_new:

@@ -1,5 +1,4 @@
-"""Table definitions. Times are milliseconds since 1970 and JSON is text, so that SQLite and PostgreSQL store the same
-values.
+"""Table definitions. Times are milliseconds since 1970 and JSON is text, so that both databases store the same values.
 
 The migrations are in ``alembic/``; a test compares their result with these definitions.
 """
