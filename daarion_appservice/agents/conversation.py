@@ -18,6 +18,8 @@ _HISTORY_CHARS: Final = 8_000
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
+    """The messages that a request refers to."""
+
     before: tuple[Message, ...] = ()
     """Messages before the request, oldest first."""
     replied_to: Message | None = None

@@ -53,6 +53,8 @@ log = structlog.get_logger()
 
 
 class AgentsCore:
+    """Sends requests to the agents core, with limits, deadlines and circuit breakers."""
+
     def __init__(self, settings: AgentsCoreSettings, now_ms: NowMs, metrics: CoreMetrics) -> None:
         self._url = settings.url
         self._timeout_s = settings.timeout_s

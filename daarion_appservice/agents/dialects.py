@@ -82,6 +82,8 @@ UNKNOWN: Final = ResponseChunk(is_known=False)
 
 
 class Dialect(Protocol):
+    """The request and response format of one kind of agents core."""
+
     ends_with_done: bool
     """Whether a stream that ends without ``[DONE]`` is incomplete."""
 
@@ -105,6 +107,8 @@ class Dialect(Protocol):
 
 
 class Invoke:
+    """The city's own format."""
+
     ends_with_done = True
 
     def url(self, base: str, question: AgentRequest) -> str:

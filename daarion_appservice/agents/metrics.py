@@ -30,6 +30,8 @@ class Outcome(StrEnum):
 
 
 class CoreMetrics:
+    """Counters, durations and gauges of calls to the agents core."""
+
     def __init__(self, registry: CollectorRegistry) -> None:
         self._calls = Counter(
             "daarion_core_calls", "Questions to the agents core.", ("kind", "outcome"), registry=registry

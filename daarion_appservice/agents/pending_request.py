@@ -13,6 +13,8 @@ from .forget_command import is_forget
 
 @dataclass(frozen=True, slots=True)
 class PendingRequest:
+    """A pending reply and its context, read from the database."""
+
     owed: PendingReply
     agent: Agent
     room: Room

@@ -50,6 +50,8 @@ _UNFINISHED: Final = re.compile(rf"</?(?:{'|'.join(_NAMES)}){_ATTRIBUTES}\Z", _F
 
 
 class Kind(Enum):
+    """Kinds of tags."""
+
     FENCE = "fence"
     START = "start"
     END = "end"
@@ -58,6 +60,8 @@ class Kind(Enum):
 
 
 class Tag(NamedTuple):
+    """A tag and its position in the text."""
+
     kind: Kind
     name: str
     """The same for a start tag and its end tag."""

@@ -55,6 +55,8 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class AgentRequest:
+    """One request to the agents core."""
+
     agent_id: str
     input: str
     kind: RequestKind

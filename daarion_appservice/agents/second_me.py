@@ -38,6 +38,8 @@ class AnotherRequestRunning(Conflict):
 
 
 class PromptTooLong(InvalidInput):
+    """The prompt exceeds ``MAX_PROMPT_CHARS``."""
+
     def __init__(self) -> None:
         detail = f"a prompt may have {MAX_PROMPT_CHARS} characters at most"
         super().__init__("prompt_too_long", detail, status=422)

@@ -12,6 +12,8 @@ from .second_me import SecondMe
 
 
 class SecondMeAvailability:
+    """Sends the heartbeats of Second Me."""
+
     def __init__(self, second_me: SecondMe, presence: PresenceStore, *, heartbeat_s: float) -> None:
         self._second_me = second_me
         self._presence = presence

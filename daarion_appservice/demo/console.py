@@ -31,6 +31,8 @@ class _Console(Console):
 
 
 class DemoConsole:
+    """The demo's output."""
+
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or _Console(highlight=False, soft_wrap=True)
         self._tick = "+" if self._console.options.ascii_only else "✓"

@@ -31,6 +31,8 @@ SERVER_NAME: Final = "city.localhost"
 
 @dataclass(frozen=True, slots=True)
 class Ports:
+    """The ports of the demo's processes."""
+
     city: int
     matrix: int
     homeserver: int
@@ -102,6 +104,8 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class DemoFiles:
+    """The files of one demo."""
+
     directory: Path
 
     @property

@@ -24,6 +24,8 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Question:
+    """One request to an agent of the demo."""
+
     text: str
     room: str
     """Slug of the room that the request refers to if it names none."""
@@ -33,6 +35,8 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Skill:
+    """One thing that an agent of the demo can tell."""
+
     what: Said
     """Completes "I can tell …"."""
     stems: tuple[str, ...]

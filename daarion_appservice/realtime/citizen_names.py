@@ -20,6 +20,8 @@ log = structlog.get_logger()
 
 
 class CitizenNames:
+    """Stores and reads the display names of citizens."""
+
     def __init__(self, database: Database, now_ms: NowMs) -> None:
         self._database = database
         self._now_ms = now_ms

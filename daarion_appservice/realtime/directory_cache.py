@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 
 class DirectoryCache:
+    """Loads the directories from the database and keeps them current."""
+
     def __init__(
         self,
         database: Database,

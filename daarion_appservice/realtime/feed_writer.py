@@ -26,6 +26,8 @@ log = structlog.get_logger()
 
 
 class AgentFeedWriter:
+    """Adds a feed entry when an agent comes online."""
+
     def __init__(self, database: Database, agents: AgentDirectory, now_ms: NowMs, new_id: NewId) -> None:
         self._database = database
         self._agents = agents

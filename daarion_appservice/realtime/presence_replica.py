@@ -37,6 +37,8 @@ class ChangesMissing(Exception):
 
 
 class PresenceReplica:
+    """The presence of all subjects, as this process knows it."""
+
     def __init__(self, publish: Publish) -> None:
         self._publish = publish
         self._shown: dict[SubjectId, PresenceState] = {}

@@ -39,6 +39,8 @@ MAX_REPLAY_BYTES: Final = 512 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Change:
+    """One numbered change of a subject's presence."""
+
     seq: int
     subject: SubjectId
     update: bytes
@@ -72,6 +74,8 @@ class Beginning:
 
 
 class Listener(Protocol):
+    """A connection that receives presence changes."""
+
     def presence(self, changes: Changes) -> None:
         """Send the changes to the client. Return at once and never raise."""
 

@@ -65,6 +65,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class StreamPosition:
+    """A position in the stream of changes."""
+
     seq: int
     era: str
     """Identifier of the data in Redis: it stays the same until Redis loses its data."""

@@ -47,6 +47,8 @@ log = structlog.get_logger()
 
 
 class Listener(Protocol):
+    """A connection that receives the frames of a room."""
+
     def tell(self, frame: bytes) -> None:
         """Send a frame to the client. Return at once and never raise."""
 

@@ -18,6 +18,8 @@ class Tell(Protocol):
 
 
 class RoomTypingState:
+    """The subjects that are typing, by room."""
+
     def __init__(self) -> None:
         self._people: dict[RoomId, frozenset[SubjectId]] = {}
         self._inhabitants: defaultdict[RoomId, dict[SubjectId, asyncio.TimerHandle]] = defaultdict(dict)

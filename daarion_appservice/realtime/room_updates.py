@@ -33,6 +33,8 @@ log = structlog.get_logger()
 
 
 class Listener(Protocol):
+    """A connection that receives changes of rooms."""
+
     @property
     def subject(self) -> SubjectId | None:
         """The listener's subject; None for principals that cannot be members of rooms."""
@@ -42,6 +44,8 @@ class Listener(Protocol):
 
 
 class Frames(Protocol):
+    """Encodes changes of rooms as frames."""
+
     def rooms(self, rooms: Sequence[Room]) -> bytes: ...
     def rooms_resync(self) -> bytes: ...
 

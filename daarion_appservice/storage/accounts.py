@@ -11,6 +11,8 @@ from .upsert import insert
 
 
 class AccountRepository:
+    """The table ``accounts``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

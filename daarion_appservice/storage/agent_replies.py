@@ -22,12 +22,16 @@ from .upsert import insert
 
 
 class ReplyState(StrEnum):
+    """States of a row of ``agent_replies``."""
+
     PENDING = "pending"
     POSTED = "posted"
     ABANDONED = "abandoned"
 
 
 class ReplyRepository:
+    """The table ``agent_replies``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

@@ -53,6 +53,8 @@ class TokenOfAgent:
 
 
 class AgentRepository:
+    """The tables ``agents`` and ``agent_tokens``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

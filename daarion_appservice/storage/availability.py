@@ -51,6 +51,8 @@ def _came_through_sqlalchemy(error: OSError) -> bool:
 
 
 class Availability:
+    """The state of one database: available, or away since a given time."""
+
     def __init__(self, url: URL, now_s: Callable[[], float] = time.monotonic) -> None:
         self._url = url
         self._now_s = now_s

@@ -13,6 +13,8 @@ from .upsert import insert
 
 
 class CitizenRepository:
+    """The table ``citizens``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

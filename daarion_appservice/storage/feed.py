@@ -20,6 +20,8 @@ _NOBODY: Final = dict.fromkeys(("author_kind", "author_id", "author_name", "auth
 
 
 class FeedRepository:
+    """The table ``feed``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

@@ -31,6 +31,8 @@ class Ghost:
 
 
 class GhostRepository:
+    """The table ``ghosts``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

@@ -36,6 +36,8 @@ _MOST_CHARS: Final = 1024 * 1024
 
 
 class InboxState(StrEnum):
+    """States of a row of ``inbox``."""
+
     NEW = "new"
     DONE = "done"
     DEAD = "dead"
@@ -80,6 +82,8 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class InboxRow:
+    """One row of ``inbox``."""
+
     id: int
     event_id: str
     matrix_room_id: str
@@ -93,6 +97,8 @@ class InboxRow:
 
 
 class InboxRepository:
+    """The table ``inbox``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

@@ -20,6 +20,8 @@ from .inbox import INBOX_ORDER_LOCK, InboxState, ReceivedEvent
 
 @dataclass(frozen=True, slots=True)
 class ReceivedTransaction:
+    """One transaction of the homeserver."""
+
     txn_id: str
     body_sha256: str
     """Hash of the body: the id alone does not identify a transaction, as a reinstalled homeserver starts counting
@@ -30,6 +32,8 @@ class ReceivedTransaction:
 
 
 class InboxWriter(Protocol):
+    """Stores transactions; there is one implementation for each database."""
+
     async def store(self, transaction: ReceivedTransaction) -> bool:
         """Store the transaction and those of its events that are new; both are on the disk when this method returns.
 
@@ -61,6 +65,8 @@ SELECT EXISTS (SELECT FROM new)
 
 
 class PostgresInboxWriter:
+    """Stores a transaction with one statement, in one round trip."""
+
     def __init__(self, line: PostgresDedicatedConnection, availability: Availability) -> None:
         self._line = line
         self._availability = availability
@@ -82,6 +88,8 @@ ON CONFLICT (event_id) DO NOTHING
 
 
 class SqliteInboxWriter:
+    """Stores a transaction in one call of the connection's thread."""
+
     def __init__(self, line: SqliteDedicatedConnection, writing: asyncio.Lock, availability: Availability) -> None:
         """``writing`` is the lock that every writer of the file holds."""
         self._line = line

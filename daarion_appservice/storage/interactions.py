@@ -15,6 +15,8 @@ from .tables import interactions, secondme_turns
 
 
 class InteractionRepository:
+    """The tables ``interactions`` and ``secondme_turns``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

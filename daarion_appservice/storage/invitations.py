@@ -26,6 +26,8 @@ class Invitation:
 
 
 class InvitationRepository:
+    """The table ``invitations``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

@@ -17,6 +17,8 @@ _KEY_LENGTH: Final = 64
 
 
 class KeyValueRepository:
+    """The table ``key_values``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

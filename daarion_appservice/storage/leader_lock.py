@@ -41,6 +41,8 @@ log = structlog.get_logger()
 
 
 class LeaderLock:
+    """The leader lock of this process."""
+
     def __init__(self, database: Database, *, shares_presence: bool = True) -> None:
         self._database = database
         self._shares_presence = shares_presence

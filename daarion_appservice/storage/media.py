@@ -17,6 +17,8 @@ from .upsert import insert
 
 
 class MediaRepository:
+    """The tables ``media`` and ``media_shown``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

@@ -18,6 +18,8 @@ _MOST_NAMED: Final = 10_000
 
 
 class MemberRepository:
+    """The table ``members``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

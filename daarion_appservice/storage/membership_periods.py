@@ -19,6 +19,8 @@ _MOST_ROOMS = 200
 
 
 class MembershipPeriodRepository:
+    """The table ``membership_periods``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

@@ -41,6 +41,8 @@ _MOST_NAMED: Final = 10_000
 
 
 class MessageRepository:
+    """The table ``messages``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

@@ -22,12 +22,16 @@ DELETIONS: Final = (OutboxKind.DELETE, OutboxKind.REMOVE)
 
 
 class OutboxState(StrEnum):
+    """States of a row of ``outbox``; a row that was sent is deleted."""
+
     NEW = "new"
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
+    """One row of ``outbox``."""
+
     id: int
     kind: OutboxKind
     message_id: MessageId | None
@@ -52,6 +56,8 @@ class FailedRow:
 
 
 class OutboxRepository:
+    """The table ``outbox``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

@@ -23,6 +23,8 @@ _TABLES: Final[dict[PlaceKind, tuple[Table, str]]] = {
 
 
 class PlaceRepository:
+    """The tables ``nodes``, ``microdaos`` and ``districts``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

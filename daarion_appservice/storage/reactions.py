@@ -17,6 +17,8 @@ _NAMED: Final = 20
 
 
 class ReactionRepository:
+    """The table ``reactions``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

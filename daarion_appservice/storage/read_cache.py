@@ -32,6 +32,8 @@ Look = Callable[[], Coroutine[Any, Any, object]]
 
 
 class DatabaseVersion(Protocol):
+    """Reads the version of the database; there is one implementation for each database."""
+
     async def now(self) -> Hashable:
         """Return a value that identifies a state of the database.
 
@@ -80,6 +82,8 @@ class _Kept:
 
 
 class ReadCache:
+    """An LRU cache whose values are valid for one version of the database."""
+
     def __init__(self, stamp: DatabaseVersion, *, max_bytes: int = MAX_BYTES) -> None:
         self._stamp = stamp
         self._turn = asyncio.Lock()

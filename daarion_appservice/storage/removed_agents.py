@@ -14,11 +14,15 @@ from .tables import messages, outbox, reactions, removed_agents
 
 @dataclass(frozen=True, slots=True)
 class RemovedAgent:
+    """One row of ``removed_agents``."""
+
     slug: AgentSlug
     removed_at_ms: int
 
 
 class RemovedAgentRepository:
+    """The table ``removed_agents``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

@@ -11,6 +11,8 @@ from .upsert import insert
 
 
 class RestrictionRepository:
+    """The table ``restrictions``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

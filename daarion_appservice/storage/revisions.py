@@ -23,6 +23,8 @@ _MOST_EARLY: Final = 200
 
 
 class RevisionRepository:
+    """The tables ``revisions`` and ``early_edits``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

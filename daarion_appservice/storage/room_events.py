@@ -29,6 +29,8 @@ from .tables import room_events, rooms
 
 
 class RoomEventRepository:
+    """The table ``room_events``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

@@ -15,6 +15,8 @@ from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedCo
 
 
 class RoomVersions(Protocol):
+    """Reads versions of rooms; there is one implementation for each database."""
+
     async def of(self, id_or_slug: str) -> object:
         """Return a value that stays equal as long as the room and its messages are unchanged."""
 

@@ -43,6 +43,8 @@ class Told:
 
 
 class RoomRepository:
+    """The tables ``rooms`` and ``former_matrix_rooms``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 

@@ -22,6 +22,8 @@ class Watermark:
 
 
 class WatermarkRepository:
+    """The tables ``watermarks`` and ``complete_points``."""
+
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
