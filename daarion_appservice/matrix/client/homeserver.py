@@ -123,6 +123,7 @@ class Homeserver:
         """The ``Server`` header of the last response, like ``Synapse/1.163.2``; a proxy may set its own name."""
 
     async def close(self) -> None:
+        """Close all connections."""
         await self._session.close()
         await self._streams.close()
 
@@ -242,12 +243,14 @@ class Homeserver:
     # --- the service itself ---------------------------------------------------------------------------
 
     async def versions(self) -> JSON:
+        """Return the supported versions and unstable features; raise HomeserverUnreachable for any other response."""
         answer = await self._object(Method.GET, Path.versions)
         if not isinstance(answer.get("versions"), list):
             raise HomeserverUnreachable(self._no_matrix("no versions"))
         return answer
 
     async def whoami(self) -> UserId:
+        """Return the user id of the bot, to which the homeserver maps the ``as_token``."""
         answer = await self._object(Method.GET, Path.v3.account.whoami)
         return UserId(str(answer.get("user_id", "")))
 
@@ -297,6 +300,7 @@ class Homeserver:
         return self._text(answer if isinstance(answer, dict) else {}, "sub")
 
     async def make_device(self, user: UserId, device: str = CITY_DEVICE) -> None:
+        """Create a device of a user (MSC4190); an existing one stays."""
         await self.request(Method.PUT, Path.v3.devices[device], {"display_name": "DAARION"}, as_user=user)
 
     async def display_name(self, user: UserId) -> str | None:
@@ -311,6 +315,7 @@ class Homeserver:
         await self.request(Method.PUT, Path.v3.profile[user].avatar_url, {"avatar_url": mxc}, as_user=user)
 
     async def capabilities(self, *, as_user: UserId) -> JSON:
+        """Return the capabilities of the homeserver, or an empty object if it declares none."""
         answer = await self._object(Method.GET, Path.v3.capabilities, as_user=as_user)
         capabilities = answer.get("capabilities")
         return capabilities if isinstance(capabilities, dict) else {}
@@ -330,6 +335,7 @@ class Homeserver:
             await self.request(Method.PUT, path, {field: value}, as_user=user)
 
     async def upload(self, user: UserId, picture: bytes, content_type: str) -> str:
+        """Upload a picture as ``user`` and return its ``mxc://`` URI."""
         answer = await self.request(
             Method.POST, _MEDIA_V3.upload, picture, as_user=user, headers={"Content-Type": content_type}
         )
@@ -363,9 +369,11 @@ class Homeserver:
         await self.request(Method.PUT, Path.v3.presence[user].status, content, as_user=user, query=query)
 
     async def presence(self, user: UserId, *, as_user: UserId) -> JSON:
+        """Return the presence of ``user`` as ``as_user`` sees it."""
         return await self._object(Method.GET, Path.v3.presence[user].status, as_user=as_user)
 
     async def set_typing(self, room: MatrixRoomId, user: UserId, *, typing: bool, timeout_ms: int) -> None:
+        """Start or end the typing of a user; it ends by itself after ``timeout_ms``."""
         content: JSON = {"typing": True, "timeout": timeout_ms} if typing else {"typing": False}
         await self.request(Method.PUT, Path.v3.rooms[room].typing[user], content, as_user=user)
 
@@ -377,10 +385,12 @@ class Homeserver:
     # --- rooms ----------------------------------------------------------------------------------------
 
     async def create_room(self, content: JSON, *, as_user: UserId) -> MatrixRoomId:
+        """Create a room with ``content`` as the body of ``POST /createRoom``, and return its id."""
         answer = await self._object(Method.POST, Path.v3.createRoom, content, as_user=as_user)
         return MatrixRoomId(self._text(answer, "room_id"))
 
     async def room_of_alias(self, alias: str) -> MatrixRoomId | None:
+        """Return the room of an alias, or None if the alias does not exist."""
         try:
             answer = await self._object(Method.GET, Path.v3.directory.room[alias])
         except HomeserverRefused as error:
@@ -393,10 +403,12 @@ class Homeserver:
         await self.request(Method.PUT, Path.v3.directory.room[alias], {"room_id": room}, as_user=as_user)
 
     async def is_in_directory(self, room: MatrixRoomId) -> bool:
+        """Return whether a room is in the public room directory."""
         answer = await self._object(Method.GET, Path.v3.directory.list.room[room])
         return answer.get("visibility") == "public"
 
     async def set_in_directory(self, room: MatrixRoomId, public: bool, *, as_user: UserId) -> None:
+        """Add a room to the public room directory, or remove it."""
         await self.request(
             Method.PUT,
             Path.v3.directory.list.room[room],
@@ -450,6 +462,7 @@ class Homeserver:
         await self.request(Method.PUT, PathBuilder(path), content, as_user=as_user)
 
     async def joined_members(self, room: MatrixRoomId, *, as_user: UserId) -> dict[UserId, JSON]:
+        """Return the joined members of a room with their profiles (``display_name``, ``avatar_url``)."""
         answer = await self._object(Method.GET, Path.v3.rooms[room].joined_members, as_user=as_user)
         joined = answer.get("joined")
         if not isinstance(joined, dict):
@@ -457,6 +470,7 @@ class Homeserver:
         return {UserId(user): profile for user, profile in joined.items() if isinstance(profile, dict)}
 
     async def joined_rooms(self, *, as_user: UserId) -> set[MatrixRoomId]:
+        """Return the rooms that ``as_user`` is joined to."""
         answer = await self._object(Method.GET, Path.v3.joined_rooms, as_user=as_user)
         return {MatrixRoomId(room) for room in self._list(answer, "joined_rooms") if isinstance(room, str)}
 

@@ -139,7 +139,7 @@ def _written(body: str, html: str, identities: Identities) -> list[str]:
 
 
 def _read_media(content: Event, body: str) -> Media | None:
-    """Read the description of a file; None if it has no ``mxc://`` URI or is encrypted, so that it cannot be shown."""
+    """Read the description of a file; None if it cannot be downloaded: it has no ``mxc://`` URI or is encrypted."""
     mxc, info = optional_text(content, "url"), inner(content, "info")
     if mxc is None or not is_mxc(mxc):
         return None

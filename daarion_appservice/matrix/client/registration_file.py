@@ -39,6 +39,7 @@ class Generated:
 
     @property
     def next_steps(self) -> list[str]:
+        """What the admin has to do with the file, one sentence per step."""
         return [
             f"Copy {self.path} to Synapse's machine, readable for Synapse only.",
             "Name it in homeserver.yaml:  app_service_config_files: [/path/to/" + self.path.name + "]",
@@ -47,6 +48,7 @@ class Generated:
 
 
 def new_token() -> str:
+    """Return a random token, safe in URLs."""
     return secrets.token_urlsafe(TOKEN_BYTES)
 
 

@@ -51,6 +51,7 @@ class Profile:
 
 
 def profile_of(agent: Agent) -> Profile:
+    """Return the profile of an agent's ghost according to the registry."""
     return Profile(agent.display_name, agent.avatar)
 
 
@@ -83,12 +84,15 @@ class Ghosts:
             self._known = {ghost.user_id: ghost for ghost in await tx.ghosts.all()}
 
     def is_known(self, user: UserId) -> bool:
+        """Return whether ``user`` is recorded as registered."""
         return user in self._known
 
     def known(self) -> list[UserId]:
+        """Return all users that are recorded as registered."""
         return list(self._known)
 
     def has_device(self, user: UserId) -> bool:
+        """Return whether the ghost's device is recorded as created."""
         ghost = self._known.get(user)
         return ghost is not None and ghost.has_device
 
@@ -320,6 +324,7 @@ class Ghosts:
 
 
 def is_unregistered(error: HomeserverRefused) -> bool:
+    """Return whether Synapse refused a request because the acting user is not registered."""
     return error.status == 403 and _NOT_REGISTERED in error.message
 
 

@@ -1,4 +1,4 @@
-"""The outbound worker: sends the outbox to the homeserver, each entry once, in the order of each room, as the ghost.
+"""The outbound worker: sends each outbox entry once to the homeserver, in order within a room, as its author's ghost.
 
 Each room with waiting entries has a lane, a task that sends the entries one after the other; lanes are independent of
 each other. All lanes wait while the homeserver is down. The worker retries an entry when a retry can help and gives it
@@ -35,7 +35,7 @@ from .rendering import OutboxRenderer, OutgoingEvent
 MAX_ATTEMPTS: Final = 8
 _RETRY_MS: Final = 500
 """The base of the retry delays: the first retry is immediate, the second comes after this delay, and each further one
-after about twice the previous delay, so that an entry is given up after a minute. An outage counts no attempts."""
+after about twice the previous one: an entry is given up after a minute. Attempts during an outage do not count."""
 _BATCH: Final = 200
 _UNLINKED_RETRY_MS: Final = 1_000
 _AWAY_RETRY_MS: Final = 1_000
@@ -213,7 +213,7 @@ class OutboundWorker:
     async def _redact(self, letter: OutgoingEvent, event: EventId, room: Room, row: OutboxRow) -> EventId:
         assert room.matrix_room_id is not None
         user = self._user(letter)
-        # A ghost that left, or was kicked or banned, does not join for a redaction: the bot redacts the event instead.
+        # A ghost that left, or was kicked or banned, does not join for a redaction: the service user redacts instead.
         is_in = room.agent is not None or self._ghosts.is_in(user, room)
         keeper = self._identities.service_user(room)
         if not is_in or row.id in self._mended:

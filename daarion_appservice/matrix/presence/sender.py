@@ -3,7 +3,7 @@
     change in the city ─► presence queue: changes, refreshes ──┐
                           status texts of profiles ────────────┴─ at the allowed rate ─► the homeserver
 
-Synapse sets a ghost offline that sends no presence for some time (`timeout_probe` measures how long). The sender
+Synapse sets a ghost offline after some time without an update (`timeout_probe` measures how long). The sender
 therefore refreshes every ghost that is not offline within a period, always with the status text, because a PUT without
 ``status_msg`` clears it for all observers. A Synapse with the city's module refreshes ghosts itself while it receives
 requests (`transport`). The sender always sends the change to offline and never relies on the homeserver's timeout.

@@ -98,6 +98,7 @@ class ClientApiTransport:
         self._homeserver = homeserver
 
     async def send(self, presences: Sequence[PresenceUpdate]) -> PresenceUpdateResult:
+        """Send one update."""
         (told,) = presences
         try:
             await self._homeserver.set_presence(told.user, told.presence, told.status_msg)
@@ -121,6 +122,7 @@ class ModuleTransport:
         self._lease: Any = None
 
     async def send(self, presences: Sequence[PresenceUpdate]) -> PresenceUpdateResult:
+        """Send a batch of updates; an empty batch renews the lease."""
         users = [{"user_id": told.user, "presence": told.presence, "status_msg": told.status_msg} for told in presences]
         answer = await self._homeserver.request(Method.POST, _MODULE, {"users": users})
         if not isinstance(answer, dict):
