@@ -78,7 +78,7 @@ class LeaderLock:
 
     async def lost(self) -> None:
         """Wait until this process is no longer the leader; for ever on SQLite."""
-        while self._connection is not None and await self._is_ours(self._connection):  # noqa: ASYNC110 -- no event tells it
+        while self._connection is not None and await self._is_ours(self._connection):  # noqa: ASYNC110 -- no event
             await asyncio.sleep(_CHECK_EVERY_S)
         if self._database.is_sqlite:
             await asyncio.Event().wait()
