@@ -1,4 +1,4 @@
-"""The time, and the ids that are made from it: handed to parts that use them, so that tests may hand over others."""
+"""Clocks and ids. Components receive them as arguments, so that tests can replace them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ulid import ULID
 
 
 def now_ms() -> int:
-    """Milliseconds since 1970, for what is stored and shown."""
+    """Return the wall clock time in milliseconds since 1970, for stored and displayed times."""
     return time.time_ns() // 1_000_000
 
 
@@ -16,10 +16,10 @@ _OFFSET_MS = now_ms() - time.monotonic_ns() // 1_000_000
 
 
 def steady_ms() -> int:
-    """The same, but never set back or forward while the process runs: for deadlines."""
+    """Return a monotonic time in milliseconds since 1970, which clock adjustments do not change: for deadlines."""
     return time.monotonic_ns() // 1_000_000 + _OFFSET_MS
 
 
 def new_id() -> str:
-    """A ULID: ids sort as they were made."""
+    """Return a new ULID; ULIDs sort by the time of their creation."""
     return str(ULID())

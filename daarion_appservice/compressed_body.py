@@ -1,7 +1,7 @@
-"""Request bodies, with a ``Content-Encoding`` (RFC 9110 §8.4) or without, read within a time and decompressed up to a size.
+"""Reads request bodies with or without a ``Content-Encoding`` (RFC 9110 §8.4), with limits of time and decompressed size.
 
-aiohttp's own way decompresses whatever comes, also what nobody reads or what is refused: 200 kB hold up the event loop for a
-second. The listeners therefore leave bodies as they come (``auto_decompress=False``), and who reads one asks here.
+aiohttp itself decompresses every body as it arrives, even if no handler reads it or the request is refused: 200 kB block the
+event loop for a second. The listeners therefore disable that (``auto_decompress=False``), and handlers use this module.
 """
 
 from __future__ import annotations
@@ -15,14 +15,20 @@ from aiohttp import hdrs, web
 from .errors import InvalidInput
 
 _WINDOW_BITS: Final = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-"""Of zlib, by content coding."""
+"""The window bits of zlib by content coding."""
 
 
 async def read_unpacked(request: web.Request, max_bytes: int, *, within_s: float) -> bytes:
-    """Return the body.
+    """Return the decompressed body of a request.
 
-    Raises InvalidInput when it does not come within ``within_s`` seconds, or is not sent or packed as its headers say;
-    HTTPRequestEntityTooLarge when it is too long.
+    Args:
+        request: the request; its application has ``client_max_size``, the limit before decompression.
+        max_bytes: the limit of the decompressed body in bytes.
+        within_s: the time limit for the whole body in seconds.
+
+    Raises:
+        InvalidInput: the body is too slow, has an unknown encoding, or does not match its headers.
+        web.HTTPRequestEntityTooLarge: the body is too large.
     """
     body = await _read(request, within_s)
     encoding = request.headers.get(hdrs.CONTENT_ENCODING, "").strip().lower()

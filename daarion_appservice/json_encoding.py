@@ -1,4 +1,4 @@
-"""JSON of whatever content, for answers, frames and events: encoding it never raises because of what somebody sent."""
+"""Encodes JSON for responses, WebSocket frames and events, without errors for any content that a client can send."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ from .city.text_sanitizing import storable
 
 
 def encode_json(content: Any) -> bytes:
-    """``content`` as JSON in UTF-8. Halves of surrogate pairs, which headers and JSON's escapes may hold, become U+FFFD, and
-    an integer of more than 64 bits becomes a float. Raises TypeError for what is no JSON at all."""
+    """Encode ``content`` as JSON in UTF-8.
+
+    Lone surrogates, which headers and JSON escapes may contain, become U+FFFD. An integer of more than 64 bits becomes a
+    float.
+
+    Raises:
+        TypeError: ``content`` has a value of a type that JSON does not have.
+    """
     try:
         return orjson.dumps(content)
     except TypeError:

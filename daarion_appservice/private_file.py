@@ -1,4 +1,4 @@
-"""Files that hold secrets: made for their owner's eyes only, and replaced whole or not at all."""
+"""Reads and writes files with secrets: with mode 600, and replaced atomically."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ OWNER_ONLY = 0o600
 
 
 def create(path: Path, text: str, exit_code: ExitCode) -> None:
-    """Writes a new file with mode 600. Raises StartError when it is there already or cannot be written."""
+    """Write a new file with mode 600.
+
+    Args:
+        path: the file, which must not exist.
+        text: its content.
+        exit_code: the exit code of the StartError.
+
+    Raises:
+        StartError: the file exists or cannot be written.
+    """
     with _explained(path, exit_code):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
         with os.fdopen(descriptor, "wb") as file:
@@ -23,19 +32,26 @@ def create(path: Path, text: str, exit_code: ExitCode) -> None:
 
 
 def replace(path: Path, text: str, exit_code: ExitCode, *, but: int = 0) -> None:
-    """Puts ``text`` in the place of an existing file. A crash leaves the old one or the new one, never half of it.
+    """Replace an existing file atomically: a crash leaves either the old content or the new one. The owner does not change.
 
-    Its owner stays, and its mode without the permissions in ``but``.
+    Args:
+        path: the file, or a symbolic link to it.
+        text: the new content.
+        exit_code: the exit code of the StartError.
+        but: the mode bits to remove from the file's mode.
+
+    Raises:
+        StartError: the file does not exist or cannot be written.
     """
     with _explained(path, exit_code):
-        target = path.resolve()  # a link stays a link
+        target = path.resolve()  # a symbolic link is not replaced itself
         before = target.stat()
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(text.encode())
                 file.flush()
-                # Only root may give a file away; without that the owner is whoever could write it before, too.
+                # Only root may change the owner. Otherwise the owner becomes the user of this process, who may write here.
                 with suppress(PermissionError):
                     os.fchown(file.fileno(), before.st_uid, before.st_gid)
                 os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode) & ~but)
@@ -47,7 +63,11 @@ def replace(path: Path, text: str, exit_code: ExitCode, *, but: int = 0) -> None
 
 
 def read(path: Path, missing: StartError) -> bytes:
-    """What is in it. Raises ``missing`` when there is no such file, another StartError when it cannot be read."""
+    """Return the content of a file.
+
+    Raises:
+        StartError: ``missing`` itself if the file does not exist, another one if it cannot be read.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -61,7 +81,7 @@ def read(path: Path, missing: StartError) -> bytes:
 
 
 def exists(path: Path) -> bool:
-    """Whether we see it; in a directory that is closed to us there is nothing that we see."""
+    """Return whether a file exists; False if its directory may not be searched."""
     try:
         return path.exists()
     except PermissionError:
@@ -69,13 +89,13 @@ def exists(path: Path) -> bool:
 
 
 def open_to_everybody(path: Path) -> bool:
-    """Whether any user of this machine may read it. Its group may: that is how one file serves two services."""
+    """Return whether every user of the machine may read a file. Its group may: so one file can serve two services."""
     return bool(path.stat().st_mode & stat.S_IROTH)
 
 
 @contextmanager
 def _explained(path: Path, exit_code: ExitCode) -> Iterator[None]:
-    """What the operating system refused to write, as a sentence with a way out."""
+    """Translate the OSError of a write into a StartError with an advice."""
     try:
         yield
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""The pictures of the agents' ghosts, as the city gives them out: those from files, too."""
+"""The avatars of the agents' ghosts as paths of the city's media routes, including avatars uploaded from files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..storage.database import Database
 from .media_urls import media_path
 
 _PICTURE_BYTES: Final = 400
-"""What one entry is reckoned to take up."""
+"""The estimated size of one entry in the cache."""
 
 
 class AgentAvatars:
@@ -18,7 +18,7 @@ class AgentAvatars:
         self._database = database
 
     async def all(self) -> Mapping[UserId, str | None]:
-        """Return the path of each ghost's picture by its user id; ghosts without a picture are left out."""
+        """Return the path of each ghost's avatar by its user id; ghosts without an avatar are omitted."""
         return await self._database.remembered.get("pictures", self._read, lambda found: _PICTURE_BYTES * len(found))
 
     async def _read(self) -> dict[UserId, str | None]:

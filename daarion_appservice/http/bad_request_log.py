@@ -1,5 +1,8 @@
-"""What is no HTTP. aiohttp answers it 400 by itself, but logs each with a traceback and with what it could not read, tokens among
-it. Anybody can send such things: here they are counted, and told of once a minute at most."""
+"""Counts malformed HTTP requests in place of aiohttp's log of them.
+
+aiohttp responds with 400 itself, but logs each with a traceback and the bytes that it could not parse, which may include
+tokens. Any client can send such requests, so their number is logged at most once a minute.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ log = structlog.get_logger()
 
 
 class BadRequestFilter(logging.Filter):
-    """Counts what it keeps out of a log."""
+    """Drops the log records of malformed requests and counts them."""
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -41,7 +44,7 @@ _OF_ALL_LISTENERS: Final = BadRequestFilter()
 
 
 def keep_out_of_the_log() -> None:
-    """May be called again."""
+    """Install the filter on aiohttp's loggers. Idempotent."""
     logging.getLogger("aiohttp.server").addFilter(_OF_ALL_LISTENERS)
-    # It warns of each client that wants a subprotocol, of which there are none here.
+    # It logs a warning for each client that requests a subprotocol, and the city has none.
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)

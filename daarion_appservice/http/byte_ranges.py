@@ -1,4 +1,4 @@
-"""Parts of a file (RFC 9110 §14): one range, as players of sound and film ask for."""
+"""Range requests (RFC 9110 §14) of a single range, as media players send them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,19 @@ class NotSatisfiable(Exception):
 
 
 def wanted_range(request: web.Request, size: int, etag: str) -> range | None:
-    """The bytes of the file that are asked for; None for the whole, which also answers several ranges and what is none.
+    """Return the requested range of a file.
 
-    ``If-Range`` must name the file as it is. Raises NotSatisfiable.
+    Args:
+        request: the request with its headers ``Range`` and ``If-Range``.
+        size: the size of the file in bytes.
+        etag: the ETag of the file, with quotes.
+
+    Returns:
+        The range, or None for the whole file: without a range, for several or an invalid one, or if ``If-Range`` has
+        another ETag.
+
+    Raises:
+        NotSatisfiable: the range begins after the end of the file.
     """
     if hdrs.RANGE not in request.headers or request.headers.get(hdrs.IF_RANGE, etag) != etag:
         return None
@@ -35,7 +45,7 @@ def wanted_range(request: web.Request, size: int, etag: str) -> range | None:
 
 
 async def part_of(pieces: Any, wanted: range) -> AsyncIterator[bytes]:
-    """Of a file in pieces the bytes that are wanted; no more is read than that."""
+    """Yield the bytes of ``wanted`` from a file in pieces, and read no piece after its end."""
     at = 0
     async with aclosing(pieces):
         async for piece in pieces:

@@ -1,4 +1,4 @@
-"""A file that is answered as it is, packed in the best way that whoever asks can unpack."""
+"""Serves files from memory, in the best precompressed form that the client accepts."""
 
 from __future__ import annotations
 
@@ -12,35 +12,41 @@ from typing import Final
 from aiohttp import ETag, hdrs, web
 
 PACKINGS: Final = {"br": ".br", "gzip": ".gz"}
-"""By how much they pack, the best first: what HTTP calls each, and how a file that is packed so ends."""
+"""The file suffix of each content coding of HTTP, the best compression first."""
 
 _TYPES: Final = {".js": "text/javascript", ".webmanifest": "application/manifest+json", ".woff2": "font/woff2"}
-"""Where machines differ in what they call them, or know nothing."""
+"""The media types for which ``mimetypes`` depends on the machine, or has none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompressedFile:
     content: bytes
     packed: Mapping[str, bytes]
-    """By what HTTP calls the packing; none where that would not make it smaller."""
+    """The compressed contents by content coding; empty where compression would not make the file smaller."""
     content_type: str
     etag: str
 
     @classmethod
     def read(cls, path: Path) -> CompressedFile:
-        """With those beside it that are packed. Raises OSError."""
+        """Read a file and the precompressed files beside it. Raises OSError."""
         content = path.read_bytes()
         beside = {packing: path.with_name(path.name + suffix) for packing, suffix in PACKINGS.items()}
         packed = {packing: file.read_bytes() for packing, file in beside.items() if file.exists()}
         return cls(content, packed, _type_of(path), hashlib.sha256(content).hexdigest()[:32])
 
     def answer(self, request: web.Request, headers: Mapping[str, str], *, status: int = 200) -> web.Response:
-        """304 for whoever has it, in place of 200."""
+        """Return the response with this file.
+
+        Args:
+            request: the request, whose ``Accept-Encoding`` and ``If-None-Match`` count.
+            headers: additional headers.
+            status: the status; 200 becomes 304 if the client has the file.
+        """
         if status == 200 and any(each.value in {self.etag, "*"} for each in request.if_none_match or ()):
             response = web.Response(status=304)
         else:
             response = self._whole(best_packing(request.headers.get(hdrs.ACCEPT_ENCODING, ""), self.packed), status)
-        # Weak, as it is the same however it is packed.
+        # Weak, because the tag is the same for all content codings.
         response.etag = ETag(self.etag, is_weak=True)
         response.headers.update(headers)
         if self.packed:
@@ -56,7 +62,15 @@ class CompressedFile:
 
 
 def best_packing(accepted: str, packed: Mapping[str, bytes]) -> str | None:
-    """The best of those there are that ``accepted``, an ``Accept-Encoding``, takes (RFC 9110 §12.5.3); None: as it is."""
+    """Return the best available content coding that an ``Accept-Encoding`` accepts (RFC 9110 §12.5.3).
+
+    Args:
+        accepted: the header ``Accept-Encoding``.
+        packed: the available compressed contents by content coding.
+
+    Returns:
+        The content coding, or None for the uncompressed content.
+    """
     weights = dict(_weights(accepted))
     wanted = weights.get("*", 0.0)
     return next((packing for packing in PACKINGS if packing in packed and weights.get(packing, wanted) > 0), None)

@@ -1,4 +1,4 @@
-"""Work for somebody who waits for it, and not for nobody."""
+"""Cancels the work for a request when its client disconnects."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ _LOOK_EVERY_S: Final = 0.25
 
 
 async def cancel_on_disconnect(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
-    """What ``work`` gives; it is cancelled when the client hangs up. Raises ConnectionResetError then."""
+    """Await ``work``, and cancel it when the client disconnects.
+
+    Raises:
+        ConnectionResetError: the client has disconnected; also every exception of ``work``.
+    """
     working = asyncio.create_task(work)
     try:
-        # aiohttp tells nobody but who reads or writes, and before an answer has begun there is nothing to write.
+        # aiohttp reports a disconnect only to a read or write, and there is neither before the response begins: so poll.
         while not (await asyncio.wait([working], timeout=_LOOK_EVERY_S))[0]:
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the client has left")

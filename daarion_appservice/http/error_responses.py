@@ -27,7 +27,7 @@ async def problem_middleware(request: web.Request, handler: Handle) -> web.Strea
     """Translate every exception of a handler into ``application/problem+json`` with a stable ``code``."""
     try:
         return await handler(request)
-    except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes an answer
+    except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes a response
         return _instead(request, error, problem_response)
 
 
@@ -36,7 +36,7 @@ async def matrix_error_middleware(request: web.Request, handler: Handle) -> web.
     """Translate every exception of a handler into a Matrix error, ``{"errcode", "error"}``."""
     try:
         return await handler(request)
-    except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes an answer
+    except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes a response
         return _instead(request, error, _as_matrix_error)
 
 

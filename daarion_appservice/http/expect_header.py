@@ -1,6 +1,6 @@
-"""The header ``Expect`` (RFC 9110 §10.1.1): what is not ``100-continue`` is answered 417.
+"""Refuses requests whose header ``Expect`` is not ``100-continue`` with 417 (RFC 9110 §10.1.1).
 
-aiohttp does the same before any middleware of ours, but repeats the header in its answer, and fails (500) where that is no UTF-8.
+aiohttp does the same before any middleware, but repeats the header in its response, and fails (500) if it is not UTF-8.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Handle = Callable[[Any], Awaitable[web.StreamResponse]]
 
 
 def reject_unknown_expectations(runner: web.AppRunner) -> None:
-    """Put the check before everything that ``runner``, which was set up, does with a request."""
+    """Check ``Expect`` before all other request handling of ``runner``, whose ``setup`` has completed."""
     server = runner.server
     assert server is not None
     server.request_handler = _checked(server.request_handler)

@@ -1,15 +1,15 @@
-"""Lists of ids in a query, separated by commas."""
+"""Parses comma-separated lists of ids in a query."""
 
 from __future__ import annotations
 
 from typing import Final
 
 MAX_CHARS: Final = 4_000
-"""Of one such list: the request line that holds it may have 8,190 bytes, and a character up to 12 when it is percent-encoded."""
+"""The limit of a list: its request line may have 8,190 bytes, and a percent-encoded character up to 12."""
 
 
 def split_ids(text: str) -> list[str]:
-    """Split ``text`` at its commas. A historical Matrix user id may hold commas before its colon: such a part is put together."""
+    """Split ``text`` at its commas, except inside the localpart of a Matrix user id: historical user ids may contain commas."""
     ids: list[str] = []
     for part in text.split(","):
         if ids and ids[-1].startswith("@") and ":" not in ids[-1]:

@@ -1,6 +1,6 @@
-"""Open Graph tags (https://ogp.me) of the pages: crawlers that preview a link run no script.
+"""Adds Open Graph tags (https://ogp.me) to the pages, because crawlers that preview a link run no scripts.
 
-Only what an anonymous reader may know is claimed: the pages of a private room and of one that does not exist are the same.
+The tags contain only what an anonymous reader may know: the pages of a private and of a missing room are identical.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from .room_responses import CachedRoomResponses
 from .routing import check_text
 
 PICTURE: Final = "/link-preview.png"
-"""1200 × 630 pixels, in ``web/public``: crawlers take no SVG."""
+"""The city's image, 1200 × 630 pixels, in ``web/public``: crawlers do not accept SVG."""
 _MAX_DESCRIPTION_CHARS: Final = 300
-"""Crawlers show fewer."""
+"""Crawlers display fewer characters."""
 _WITHIN_S: Final = 2.0
 """A page is served without tags when the database does not answer in time."""
 _CACHED_DOCUMENTS: Final = 256
@@ -46,22 +46,22 @@ _GZIP_WINDOW: Final = 31
 
 @dataclass(frozen=True, slots=True)
 class LinkPreview:
-    """What a page claims of itself. Texts are plain, not HTML; ``path`` and ``picture`` are paths below the city's URL."""
+    """The metadata of a page. Texts are plain, not HTML; ``path`` and ``picture`` are paths below the city's URL."""
 
     path: str
     """The page's canonical path."""
     title: str = ""
-    """Empty: the city's name."""
+    """Empty for the city's name."""
     description: str = ""
-    """Empty: the city's."""
+    """Empty for the city's description."""
     picture: str = ""
-    """Empty: the city's."""
+    """Empty for the city's image."""
     kind: str = "website"
     """``og:type``."""
 
 
 class LinkPreviews:
-    """Finds the preview of a page. Without ``api.anonymous_read`` the city's own is the only one."""
+    """Finds the preview of a page. Without ``api.anonymous_read`` only the preview of the city itself exists."""
 
     def __init__(
         self,
@@ -82,13 +82,13 @@ class LinkPreviews:
         self._identities = identities
 
     async def document(self, request: web.Request, document: CompressedFile) -> CompressedFile:
-        """Return ``document`` with the tags of the page that is asked for, or as it is for a page that claims nothing."""
+        """Return ``document`` with the tags of the requested page, or unchanged if the page has no preview."""
         try:
             async with asyncio.timeout(_WITHIN_S):
                 with translate_database_errors():
                     preview = await self._find(request.path)
         except (CityError, TimeoutError):
-            # There is no such thing, or the database does not answer: the page itself tells people.
+            # Not found, or the database does not answer: the page itself shows the error.
             return document
         if preview is None:
             return document
@@ -121,7 +121,7 @@ class LinkPreviews:
         )
 
     def _origin(self, request: web.Request) -> str:
-        """Where the city is reached; empty for a client that does not say under which name it asks."""
+        """Return the public origin of the city; empty without a configured URL and a Host header."""
         is_named = hdrs.HOST in request.headers
         return self._public_url or (f"{request.scheme}://{request.host}" if is_named else "")
 
@@ -132,7 +132,7 @@ def _place(section: str, place: Place) -> LinkPreview:
 
 @lru_cache(_CACHED_DOCUMENTS)
 def _with_tags(document: CompressedFile, preview: LinkPreview, city_name: str, origin: str) -> CompressedFile:
-    """Put the tags in place of the title. The ETag begins with that of ``document``: the service worker compares builds by it."""
+    """Replace the title by the tags. The ETag begins with that of ``document``, by which the service worker compares builds."""
     html = document.content.decode()
     found = _DESCRIPTION.search(html)
     head = _head(preview, city_name, unescape(found[1]) if found else "", origin)
@@ -150,7 +150,7 @@ def _head(preview: LinkPreview, city_name: str, city_description: str, origin: s
         "og:title": title,
         "og:description": one_line(preview.description, _MAX_DESCRIPTION_CHARS) or city_description,
         "og:type": preview.kind,
-        # They must be absolute.
+        # Open Graph URLs must be absolute.
         "og:url": origin and origin + preview.path,
         "og:image": origin and origin + (preview.picture or PICTURE),
     }

@@ -1,4 +1,4 @@
-"""Where the city shows files: Matrix says ``mxc://server/id``, which no browser can load."""
+"""Translates ``mxc://server/id`` URIs of Matrix, which browsers cannot load, into paths of the city's media routes."""
 
 from __future__ import annotations
 
@@ -18,19 +18,24 @@ THUMBNAIL: Final = ONE + "/thumbnail"
 
 @dataclass(frozen=True, slots=True)
 class MediaUrls:
-    """How the files of one message, or of the city, are linked to: signed where not everybody may have them."""
+    """The media URLs of one message, or of the city: signed if the message is not readable for all.
+
+    Attributes:
+        links: signs URLs; None for a city without signed links.
+        is_private: whether the files belong to a message that is not public.
+    """
 
     links: MediaLinks | None = None
     is_private: bool = False
 
     def url(self, mxc: str | None) -> str | None:
-        """The address of a file; None for what is no file's."""
+        """Return the URL of a file, or None if ``mxc`` is not a valid ``mxc://`` URI."""
         path = media_path(mxc)
         query = self._query(mxc) if path and mxc else ""
         return f"{path}?{query}" if query else path
 
     def thumbnail_url(self, media: Media) -> str | None:
-        """That of a smaller picture of a file, or of the one that came with it; None when there is none."""
+        """Return the URL of a thumbnail of ``media``, or of the thumbnail sent with it; None if it has none."""
         if media.thumbnail_mxc is None and media.mimetype not in THUMBNAILED:
             return None
         mxc = media.thumbnail_mxc or media.mxc
@@ -41,7 +46,7 @@ class MediaUrls:
         return f"{path}/thumbnail?{_query(USUAL)}" + (f"&{query}" if query else "")
 
     def html(self, html: str | None) -> str | None:
-        """HTML of a message whose pictures a browser can load."""
+        """Return the HTML of a message with image URLs that a browser can load."""
         return with_image_sources(html, lambda mxc: self.url(mxc) or "") if html else html
 
     def _query(self, mxc: str) -> str:
@@ -50,7 +55,7 @@ class MediaUrls:
 
 @lru_cache(4096)
 def media_path(mxc: str | None) -> str | None:
-    """The path of a file; None for what is no file's address."""
+    """Return the path of a file, or None if ``mxc`` is not a valid ``mxc://`` URI."""
     parts = parts_of(mxc) if mxc else None
     return f"{PATH}/{quote(parts[0], safe='')}/{parts[1]}" if parts else None
 

@@ -1,4 +1,4 @@
-"""A page of a room's messages that is bounded in number and in bytes, from a place in its history."""
+"""Reads pages of a room's messages, limited in number and bytes, from a place in its history."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from ..city.types import Message, MessageId, Room
 from ..storage.database import Transaction
 
 MAX_PAGE_BYTES: Final = 256 * 1024
-"""What one page of messages may have as JSON, if it is not one message alone."""
+"""The limit of one page as JSON; a page of a single message may be larger."""
 _READ_AT_ONCE: Final = 50
-"""So many messages are in memory for a page that turns out to be full."""
+"""The number of messages read by one query: so many more than fit may be in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a room's history a page of it lies; all None for its end."""
+    """The place of a page in a room's history; all None for the newest messages."""
 
     before: int | None = None
     after: int | None = None
     around: str | None = None
-    """The id of the message in the middle."""
+    """The id of the message in the middle of the page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """A page, oldest first. ``has_older`` and ``has_newer``: whether it is known that there is more at that end."""
+    """A page, oldest first. ``has_older`` and ``has_newer``: whether more messages are known to exist at that end."""
 
     encoded: bytes
     """A JSON list."""
@@ -41,7 +41,7 @@ class Messages:
 
 
 class NotReadable(Exception):
-    """The message in the middle is not there, or not for this reader."""
+    """The message in the middle does not exist, or the reader may not read it."""
 
     def __init__(self, room: Room) -> None:
         super().__init__(room.id)
@@ -49,19 +49,19 @@ class NotReadable(Exception):
 
 
 _Read = Callable[[int | None, int], Awaitable[list[Message]]]
-"""Reads up to so many messages from a number on, the nearest first."""
+"""Reads messages from a sequence number on, the nearest first; the second argument is their maximum number."""
 
 
 @dataclass(slots=True)
 class _Page:
-    """What fits: messages are encoded as they are taken."""
+    """The messages that fit into a page, encoded one by one."""
 
     view: Callable[[Message], object]
     left: int = MAX_PAGE_BYTES
     taken: dict[MessageId, bytes] = field(default_factory=dict)
 
     def take(self, message: Message) -> bool:
-        """False when it does not fit. The first one always does."""
+        """Add a message; return False if it does not fit. The first message always fits."""
         encoded = orjson.dumps(self.view(message))
         if len(encoded) > self.left and self.taken:
             return False
@@ -79,7 +79,19 @@ class _Page:
 async def read_messages(
     tx: Transaction, room: Room, place: Place, limit: int, reading: ReadableRanges, view: Callable[[Message], object]
 ) -> Messages:
-    """Up to ``limit`` messages that ``reading`` may read, as ``view`` shows them. Raises NotReadable."""
+    """Read a page of messages.
+
+    Args:
+        tx: the transaction to read in.
+        room: the room.
+        place: the place of the page in the room's history.
+        limit: the maximum number of messages.
+        reading: the ranges that the reader may read.
+        view: returns the JSON of a message.
+
+    Raises:
+        NotReadable: the message ``place.around`` does not exist, or the reader may not read it.
+    """
 
     async def before(seq: int | None, count: int) -> list[Message]:
         return (await tx.messages.before(room.id, seq, limit=count, reading=reading))[::-1]
@@ -108,7 +120,7 @@ async def read_messages(
 
 
 async def _walk(read: _Read, seq: int | None, limit: int, page: _Page) -> tuple[list[Message], bool]:
-    """The nearest messages that fit, and whether there are more."""
+    """Return the nearest messages that fit, and whether there are more."""
     taken: list[Message] = []
     while True:
         wanted = min(limit - len(taken), _READ_AT_ONCE)

@@ -10,11 +10,11 @@ from prometheus_client import Counter
 RESPONSES: Final = Counter(
     "daarion_http_responses", "Responses to HTTP requests.", ("listener", "status"), registry=None
 )
-"""Of the process: ``process_registry`` shows it."""
+"""The metric is global to the process; ``process_registry`` exposes it."""
 
 
 def count_responses(app: web.Application, listener: str) -> None:
-    """Count every response of the application, also those that its middlewares make of errors."""
+    """Count every response of the application, including error responses of its middlewares."""
 
     async def count(_request: web.Request, response: web.StreamResponse) -> None:
         RESPONSES.labels(listener, str(response.status)).inc()

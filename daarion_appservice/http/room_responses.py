@@ -1,9 +1,9 @@
-"""Rooms and messages that are read again and again: put on the wire once, and kept for as long as nothing is stored.
+"""Caches encoded responses with rooms and messages until the next change of the database.
 
-    what everybody may read of the room ─► is all of it for everybody? ─yes─► that
-                                                 └no─► what this reader may read; equal readers are given the same
+    the page that all readers may read ─► is the room public? ─yes─► that page
+                                                └no─► the page for this reader; readers with equal ranges share it
 
-Who is here is in memory, changes without anything being stored, and is looked at each time.
+The online members are in memory and change without a commit, so their number is compared at each request.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from .views import JSON, message_view, room_view
 
 _ROOM_BYTES = 1024
 _READING_BYTES = 512
-"""What a reading is reckoned to take up."""
+"""The estimated size of one reader's ranges in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoomPageResponse:
-    """A room and what was said there, as JSON."""
+    """A room with a page of its messages, encoded as JSON."""
 
     room: Room
     messages: Encoded
     older_before: int | None = None
-    """The ``seq`` of the first message, where it is known that there are older ones."""
+    """The ``seq`` of the first message if older ones are known to exist."""
     newer_after: int | None = None
-    """That of the last one, where it is known that there are newer ones."""
+    """The ``seq`` of the last message if newer ones are known to exist."""
     reading: ReadableRanges = PUBLIC
-    """What whoever asked may read of the room."""
+    """The ranges of the room's history that the reader may read."""
 
 
 @dataclass(slots=True)
 class _RoomList:
     rooms: list[Room]
     here: list[int]
-    """How many members of each were here when it was encoded."""
+    """The number of online members of each room when the list was encoded."""
     encoded: Encoded
     is_all: bool
-    """Whether there are no rooms but those of which everybody may know."""
+    """Whether every room of the city is listed for all readers."""
 
 
 class CachedRoomResponses:
@@ -60,7 +60,14 @@ class CachedRoomResponses:
         self._readers = ReaderMemberships(identities)
 
     async def rooms(self, principal: Principal, *, sort: str, limit: int, offset: int) -> Encoded:
-        """The rooms that are not archived and of which they may know, in one of ``storage.rooms.ORDERS``."""
+        """Return a page of the rooms that are not archived and that the principal may know of.
+
+        Args:
+            principal: the reader.
+            sort: a key of ``storage.rooms.ORDERS``.
+            limit: the number of rooms.
+            offset: the number of rooms to skip.
+        """
         read = partial(self._read_rooms, sort, limit, offset)
         found = await self._database.remembered.get(("rooms", sort, limit, offset), read, _size_of_list)
         if not found.is_all and (reader(principal) or is_admin(principal)):
@@ -71,7 +78,7 @@ class CachedRoomResponses:
         return found.encoded
 
     async def some(self, principal: Principal, ids: list[str], *, sort: str) -> Encoded:
-        """The same, of those with one of these ids or slugs."""
+        """Return those of the rooms with the given ids or slugs that the principal may know of."""
         async with self._database.reading() as tx:
             users = await self._readers.users(tx, reader(principal))
             rooms = await tx.rooms.page(
@@ -80,38 +87,44 @@ class CachedRoomResponses:
         return self._encode(rooms)
 
     async def some_rooms(self, principal: Principal, sort: str, limit: int, offset: int = 0) -> list[Room]:
-        """The same as they are stored."""
+        """Return the rooms of ``rooms`` as objects."""
         async with self._database.reading() as tx:
             users = await self._readers.users(tx, reader(principal))
             return await tx.rooms.page(sort=sort, limit=limit, offset=offset, users=users, is_admin=is_admin(principal))
 
     async def room(self, id_or_slug: str, principal: Principal, *, limit: int) -> RoomPageResponse:
-        """A room with the last ``limit`` messages that they may read, oldest first.
+        """Return a room with the last ``limit`` messages that the principal may read, oldest first.
 
-        Raises NotFound, for a room of which they may not know, too.
+        Raises:
+            NotFound: the room does not exist, or the principal may not know of it.
         """
         return await self._page_for(id_or_slug, principal, Place(), limit)
 
     async def messages(self, id_or_slug: str, principal: Principal, place: Place, *, limit: int) -> RoomPageResponse:
-        """Up to ``limit`` messages there that they may read, oldest first; fewer, where they would have more than
-        ``message_pages.MAX_PAGE_BYTES``. Raises NotFound."""
+        """Return up to ``limit`` messages that the principal may read, oldest first, from a place in the room's history.
+
+        There are fewer where they would have more than ``message_pages.MAX_PAGE_BYTES``.
+
+        Raises:
+            NotFound: the room or the message at ``place`` does not exist, or the principal may not know of it.
+        """
         return await self._page_for(id_or_slug, principal, place, limit)
 
     async def described(self, id_or_slug: str) -> Room:
-        """A room without its messages, whoever may know of it. Raises NotFound."""
+        """Return a room without its messages, without a check of permissions. Raises NotFound."""
         read = partial(self._read_room, id_or_slug)
         look = partial(self._database.room_versions.of, id_or_slug)
         return await self._database.remembered.get(("room", id_or_slug), read, _size_of_room, look)
 
     async def members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
-        """Those of them who are members of the room, as they are called and look there."""
+        """Return those of ``users`` who are members of the room, with their display name and avatar in it."""
         if not users:
             return {}
         read = partial(self._read_members, room, users)
         return await self._database.remembered.get(("members", room, *users), read, _size_of_members)
 
     async def unlisted(self) -> frozenset[RoomId]:
-        """The rooms of which not everybody may know."""
+        """Return the rooms that are not listed for all readers."""
         return await self._database.remembered.get("unlisted rooms", self._read_unlisted, lambda found: 80 * len(found))
 
     async def _page_for(self, id_or_slug: str, principal: Principal, place: Place, limit: int) -> RoomPageResponse:
@@ -137,7 +150,7 @@ class CachedRoomResponses:
         read = partial(self._read_page, id_or_slug, place, limit, reading)
         look = partial(self._database.room_versions.of, id_or_slug)
         links = self._identities.media_links
-        # Signed links in it end some day.
+        # The page may contain signed links, which expire.
         key = ("messages", id_or_slug, place, limit, reading, links and links.expires_s)
         return await self._database.remembered.get(key, read, _size_of_page, look)
 
@@ -204,7 +217,9 @@ def _no_such_room(id_or_slug: str) -> NotFound:
 
 
 def _size_of_page(page: RoomPageResponse) -> int:
-    return page.messages.size + len(page.messages.body)  # with the rows that it was made of
+    return page.messages.size + len(
+        page.messages.body
+    )  # the second term accounts for the rows that it was encoded from
 
 
 def _size_of_room(room: Room) -> int:

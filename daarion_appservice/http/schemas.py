@@ -1,6 +1,6 @@
-"""What answers look like, for ``/openapi.json``: ``views.py`` makes them, and tests hold the two to each other.
+"""The response models for ``/openapi.json``. ``views.py`` builds the responses, and tests compare them with the models.
 
-A field may be added, none is renamed or dropped. Each says what it is, in which unit, and shows one.
+Fields may be added, but not renamed or removed. Each field has a description with its unit, and an example.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Moment = Annotated[
 Count = Annotated[int, Field(ge=0)]
 
 
-# --- who ----------------------------------------------------------------------------------------------
+# --- people and agents ----------------------------------------------------------------------------------------------
 
 
 class Author(BaseModel):

@@ -1,4 +1,4 @@
-"""What the registry's routes answer, for ``/openapi.json``: ``registry.py`` makes them, and tests hold the two to each other."""
+"""The response models of the registry for ``/openapi.json``; tests compare them with the responses of ``routes/registry.py``."""
 
 from __future__ import annotations
 

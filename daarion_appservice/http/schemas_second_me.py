@@ -1,4 +1,4 @@
-"""What Second Me's answers look like, for ``/openapi.json``."""
+"""The response models of Second Me for ``/openapi.json``."""
 
 from __future__ import annotations
 

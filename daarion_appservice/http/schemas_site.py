@@ -1,4 +1,4 @@
-"""What the answers of ``site.py`` and ``sign_in.py`` look like, for ``/openapi.json``."""
+"""The response models of ``routes/site.py`` and ``routes/sign_in.py`` for ``/openapi.json``."""
 
 from __future__ import annotations
 

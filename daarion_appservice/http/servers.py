@@ -1,4 +1,4 @@
-"""The two listeners: the city's (the world) and the matrix one (the homeserver and trusted services)."""
+"""The two HTTP servers: the city listener (public) and the matrix listener (the homeserver and trusted services)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNSENT_BYTES: Final = 128 * 1024
 
 
 class Streaming(Protocol):
-    """A route that sees to its answer itself: a WebSocket, server-sent events, or another format than JSON."""
+    """A route that writes its response itself: a WebSocket, server-sent events, or a format other than JSON."""
 
     def install(self, app: web.Application) -> None: ...
 
@@ -59,7 +59,7 @@ def city_application(
 
 
 def _allow_origins(app: web.Application, origins: Sequence[str]) -> None:
-    """Let the pages of these origins call every route. Tokens go in a header of theirs, so no cookies are let through."""
+    """Allow CORS requests of these origins to every route. Tokens are in the Authorization header, so no cookies are allowed."""
     options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]
         allow_headers="*", allow_methods="*", expose_headers="*", max_age=3600
     )
@@ -90,7 +90,15 @@ def matrix_application(
 
 
 class Listener:
-    """An application at an address. ``name`` is what the configuration calls the section with its host and port."""
+    """An application that listens on an address.
+
+    Args:
+        name: the configuration section with its host and port.
+        app: the application.
+        host: the address to bind.
+        port: the port to bind.
+        connections: the limits of its connections.
+    """
 
     def __init__(self, name: str, app: web.Application, host: str, port: int, connections: Connections) -> None:
         self._name = name
@@ -104,7 +112,11 @@ class Listener:
         )
 
     async def start(self) -> None:
-        """Raises StartError, in words, when the address cannot be had."""
+        """Bind the address and accept connections.
+
+        Raises:
+            StartError: the address cannot be bound.
+        """
         keep_out_of_the_log()
         await self._runner.setup()
         reject_unknown_expectations(self._runner)
@@ -119,7 +131,7 @@ class Listener:
             ) from error
 
     async def stop(self) -> None:
-        """Let the requests that are being answered finish, and take no more."""
+        """Stop accepting connections, and wait up to 5 s for the requests in progress."""
         await self._runner.cleanup()
         self._connections.close()
 
@@ -144,7 +156,7 @@ class _Site(web.BaseSite):
             self._connections.wrap(server), self._host, self._port, backlog=_BACKLOG
         )
         if (option := getattr(socket, "TCP_NOTSENT_LOWAT", None)) is not None:
-            # Accepted sockets inherit it: of an answer that nobody reads no more than this lies in the kernel.
+            # Accepted sockets inherit the option: the kernel holds no more than this of a response that the peer does not read.
             for each in listening.sockets:
                 each.setsockopt(socket.IPPROTO_TCP, option, _UNSENT_BYTES)
 

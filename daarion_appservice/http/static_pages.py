@@ -1,8 +1,7 @@
-"""The city's pages, as ``make web`` built them: one document for every page, with the tags of that one (``link_previews``), and
-the files that it needs.
+"""Serves the city's pages as built by ``make web``: one HTML document with the tags of each page, and its assets.
 
-They are a client of the API like any other and no part of it: ``/openapi.json`` does not name them, and a route of the API
-goes before a page. All of it is read at the start and answered from memory, so no path of a request ever meets the disk.
+The pages are a client of the API and not a part of it: ``/openapi.json`` does not contain them, and routes of the API take
+precedence. All files are read at the start and served from memory, so the path of a request never reaches the file system.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from .link_previews import LinkPreviews
 log = structlog.get_logger()
 
 DIST: Final = Path(__file__).parents[1] / "web_dist"
-"""Where ``make web`` puts them; a wheel carries them there."""
+"""The folder that ``make web`` builds into, which a wheel contains."""
 
 _DOCUMENT: Final = "index.html"
 _ASSETS: Final = "assets"
-"""The folder of files whose names change with what is in them."""
+"""The folder of files whose names contain a hash of their content."""
 
 PAGES: Final = (
     "/",
@@ -41,12 +40,12 @@ PAGES: Final = (
     "/nodes/{node_id}",
     "/microdao/{slug}",
 )
-"""Contract §7."""
+"""The paths of the pages (contract §7)."""
 
 _ALWAYS: Final[dict[str, str]] = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
 _FOR_EVER: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
 _ASKED_FOR_AGAIN: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-cache"}
-"""It is kept, and asked for by its ETag: an upgrade shows at once."""
+"""Clients cache the response and revalidate it by its ETag, so an upgrade takes effect at once."""
 _NOT_KEPT: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store"}
 _OF_A_PAGE: Final[dict[str, str]] = {
     "Referrer-Policy": "same-origin",
@@ -66,7 +65,7 @@ _NOT_BUILT: Final = """\
 
 
 def policy(frame_ancestors: Sequence[str]) -> str:
-    """The Content-Security-Policy: everything comes from the city itself, and nobody but these shows it in a frame."""
+    """Return the Content-Security-Policy: all resources come from the city, and only ``frame_ancestors`` may embed it."""
     ancestors = " ".join(frame_ancestors) or "'none'"
     return "; ".join(
         (
@@ -87,7 +86,7 @@ def policy(frame_ancestors: Sequence[str]) -> str:
 
 
 class StaticPages:
-    """To be installed last: the API's routes go before, and other origins have no business here."""
+    """The routes of the pages. They are installed last: after the routes of the API, and without CORS."""
 
     def __init__(self, settings: WebSettings, limits: Limits, previews: LinkPreviews, dist: Path) -> None:
         self._limits = limits
@@ -109,7 +108,7 @@ class StaticPages:
 
     @property
     def _somewhere(self) -> Middleware:
-        """Whoever opens an address that is none in a browser sees a page that says so; programs get the API's problem."""
+        """The middleware for unknown paths: browsers get the page with its 404 view, other clients the problem document."""
 
         @web.middleware
         async def somewhere(request: web.Request, handler: Handle) -> web.StreamResponse:
@@ -140,12 +139,12 @@ class StaticPages:
         file = self._files.get(request.path.removeprefix("/"))
         if file is None:
             raise web.HTTPNotFound
-        # A picture may be opened by itself, and one of SVG may hold a script.
+        # With the policy of a page: a browser may open an SVG as a document, and an SVG may contain a script.
         return file.answer(request, self._page_headers | caching)
 
 
 def _read(dist: Path) -> dict[str, CompressedFile]:
-    """Every file by its path below ``dist``; none where there is no such folder."""
+    """Read every file by its path below ``dist``; return no files if the folder does not exist."""
     packed = tuple(PACKINGS.values())
     paths = [path for path in dist.rglob("*") if path.is_file() and not path.name.endswith(packed)]
     return {path.relative_to(dist).as_posix(): CompressedFile.read(path) for path in sorted(paths)}

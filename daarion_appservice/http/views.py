@@ -1,4 +1,4 @@
-"""What things of the city look like as JSON (contract §3, §4)."""
+"""The JSON representations of agents, rooms, messages and media (contract §3, §4)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JSON = dict[str, Any]
 
 
 def moment(ms: int | None) -> str | None:
-    """RFC 3339 in UTC, to the millisecond."""
+    """Return a time in milliseconds since 1970 as RFC 3339 in UTC, with milliseconds."""
     if ms is None:
         return None
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -59,7 +59,7 @@ def agent_view(
         **agent_presence(agent, shown, identities, now_ms),
         "title": agent.title or None,
         "kind": agent.kind or None,
-        # A file of the service's machine is nobody else's business.
+        # The path of a local file is not published.
         "avatar": agent.avatar if agent.avatar.startswith("mxc://") else None,
         "avatar_url": pictures.get(identities.agent(agent.slug)),
         "color": agent.color or None,
@@ -96,7 +96,7 @@ def room_view(room: Room, members_online: int, identities: Identities) -> JSON:
 
 
 def outside_view(room: Room, identities: Identities) -> JSON:
-    """A room of which only its public past is known to whoever asks: not what it is called now, and what goes on there."""
+    """Return a room for a reader who may read only its public past: without its current name, description and activity."""
     was_it = replace(room, name=room.slug, description="", last_event_ms=None, last_seq=0, matrix_error=None)
     return room_view(was_it, 0, identities)
 

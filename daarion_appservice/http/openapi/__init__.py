@@ -1,7 +1,7 @@
-"""What the city listener says of itself: ``/openapi.json`` for programs, ``/docs`` for people, both made of one document.
+"""The documentation of the city listener: ``/openapi.json`` and ``/docs``, both generated from one document.
 
 @endpoint, @described ──► document (problems, sockets) ──► page
-                               └──► routes: both kept ready ◄──┘
+                               └──► routes: both in memory ◄──┘
 """
 
 from .routes import Documentation

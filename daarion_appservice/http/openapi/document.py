@@ -1,4 +1,4 @@
-"""From the routes of an application to its OpenAPI 3.1 document."""
+"""Generates the OpenAPI 3.1 document of an application from its routes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ TAGS: Final = (
     ("/api/v1/presence", "Presence", "Who is here."),
     ("/", "This description", "What you are reading."),
 )
-"""How a path begins, and what those below it are about; the first that fits counts."""
+"""The path prefix, name and description of each tag; the first matching prefix counts."""
 
 IN_PATH: Final = {
     "room_id": ("The room's id or slug.", "podil"),
@@ -66,7 +66,7 @@ IN_PATH: Final = {
     "server": ("The server name in the file's `mxc://` address.", "daarion.space"),
     "media_id": ("What follows it there.", "SEsfnsuifSDFSSEF"),
 }
-"""What stands in a path, with an example."""
+"""The description and example of each path parameter."""
 
 _TOKENS: Final[dict[type[Principal], tuple[str, str]]] = {
     Citizen: ("citizen", "A JWT of the city's own sign-in."),
@@ -78,7 +78,7 @@ _TOKENS: Final[dict[type[Principal], tuple[str, str]]] = {
 _IN_QUERY: Final = "in_query"
 
 _BARE: Final = {204, 304}
-"""Answers without content."""
+"""The statuses of responses without content."""
 
 
 def _retry_after(*, required: bool) -> JSON:
@@ -102,7 +102,7 @@ class Route:
     path: str
     name: str
     text: str
-    """Markdown."""
+    """The description of the operation in Markdown."""
     description: EndpointDescription
 
     @property
@@ -111,7 +111,12 @@ class Route:
 
 
 def openapi_document(app: web.Application, *, anonymous_read: bool) -> JSON:
-    """What ``app`` can be asked for; ``anonymous_read``: whether reading takes no token."""
+    """Return the OpenAPI document of ``app``.
+
+    Args:
+        app: an application with all its routes.
+        anonymous_read: the setting ``api.anonymous_read``: routes for readers need no token.
+    """
     routes = list(described_routes(app))
     models = Models(_models(routes))
     operations = _Operations(models, anonymous_read=anonymous_read)
@@ -137,7 +142,7 @@ def openapi_document(app: web.Application, *, anonymous_read: bool) -> JSON:
 
 
 def described_routes(app: web.Application) -> Iterator[Route]:
-    """The routes that say what they are, in the order they were added."""
+    """Yield the routes with a description, in the order of their addition."""
     for route in app.router.routes():
         description = description_of(route.handler)
         if description is None or route.resource is None or route.method in {"HEAD", "OPTIONS"}:
@@ -208,7 +213,7 @@ class _Operations:
         return {str(status): _error(status, list(group)) for status, group in groupby(problems, _status)}
 
     def _codes(self, route: Route) -> Iterator[str]:
-        """Those of the route's own, and those that come with what it takes."""
+        """Yield the error codes of the route itself and of its authentication and validation."""
         description = route.description
         yield from description.errors
         yield "too_many_requests"
@@ -235,7 +240,7 @@ class _Operations:
             return []
         anonymous: list[JSON] = [{}] if self._is_open(description.who) else []
         in_query: list[JSON] = [{_IN_QUERY: []}] if description.token_in_query else []
-        # A citizen who is an admin is one as `admin`, not as `citizen`.
+        # A citizen who is an admin is documented as `admin`, not as `citizen`.
         holders = (Admin,) if description.who is Access.ADMINS else kinds(description.who)
         return anonymous + [{_TOKENS[holder][0]: []} for holder in holders] + in_query
 

@@ -1,4 +1,4 @@
-"""Models as JSON schemas, and whole examples put together of those of their fields."""
+"""Generates JSON schemas of pydantic models, and examples composed of the examples of their fields."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from pydantic.json_schema import GenerateJsonSchema
 from ..views import JSON
 
 Mode = Literal["validation", "serialization"]
-"""What we take, and what we give."""
+"""The schema of requests and of responses, in pydantic's terms."""
 
 _REF: Final = "#/components/schemas/"
 
 
 class Models:
-    """``components``: every model that is meant somewhere in ``wanted``, by its name."""
+    """The JSON schemas of models.
+
+    Args:
+        wanted: the models with their modes.
+
+    Attributes:
+        components: the schema of every model that ``wanted`` refers to, by name.
+    """
 
     def __init__(self, wanted: Iterable[tuple[Any, Mode]]) -> None:
         inputs = [(model, mode, TypeAdapter(model)) for model, mode in dict.fromkeys(wanted)]
@@ -30,7 +37,11 @@ class Models:
         return self._found[model, mode]
 
     def example(self, schema: JSON) -> Any:
-        """Raises LookupError, with the way to it, where a field shows none."""
+        """Return an example of a schema.
+
+        Raises:
+            LookupError: a field has no example; the text contains the path of the field.
+        """
         match schema:
             case {"examples": [shown, *_]} | {"enum": [shown, *_]} | {"const": shown}:
                 return shown
@@ -68,4 +79,4 @@ def query_parameters(model: type[BaseModel]) -> list[JSON]:
 
 class _Untitled(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:
-        return False  # it would only be the name once more
+        return False  # pydantic's title only repeats the name

@@ -1,4 +1,7 @@
-"""``/docs``: the document as one page without scripts, images or anything from elsewhere; for phones, light and dark."""
+"""Renders the OpenAPI document as the page ``/docs``.
+
+The page has no scripts, images or external resources, and adapts to phones and to a light or dark colour scheme.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ POLICY: Final = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-"""The page's Content-Security-Policy: its own style, and nothing else."""
+"""The Content-Security-Policy of the page, which allows only its own style sheet."""
 
 
 def page_of(document: JSON) -> str:
@@ -45,7 +48,7 @@ def page_of(document: JSON) -> str:
     )
 
 
-# --- its parts ----------------------------------------------------------------------------------------
+# --- sections -----------------------------------------------------------------------------------------
 
 
 def _contents(document: JSON) -> str:
@@ -188,7 +191,7 @@ def _fields(schema: JSON) -> str:
     return _table("", rows)
 
 
-# --- its words ----------------------------------------------------------------------------------------
+# --- text ---------------------------------------------------------------------------------------------
 
 _OPTIONAL: Final = ' <span class="faint">optional</span>'
 
@@ -205,7 +208,7 @@ def _about(text: str, schema: JSON) -> str:
 
 
 def _type(schema: JSON) -> str:
-    """A type in words, with a link to the model."""
+    """Return the type of a schema as text, with a link to its model."""
     match schema:
         case {"$ref": str()}:
             name = escape(_model_name(schema))

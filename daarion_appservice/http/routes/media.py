@@ -1,10 +1,10 @@
-"""``/city/media``: files on their way between the city and the homeserver.
+"""The routes ``/city/media``: upload and download of files between the city's clients and the homeserver.
 
-    page ─► POST: may they? how large? what is it? ─► homeserver, as the ghost of whoever sends it
-    page ◄─ GET:  does the city show it? ◄─ what is it? ◄─ homeserver
+    client ─► POST: permission? size? type? ─► homeserver, as the ghost of the author
+    client ◄─ GET:  in a message or avatar? ◄─ type? ◄─ homeserver
 
-What the city shows in no message and as nobody's picture is not fetched: this is no way to whatever the homeserver, or any other
-one that it can ask, keeps. What a file is called by others is never believed, only how it begins.
+A file that is in no message of the city and no avatar is not fetched: the routes give no access to the other media of the
+homeserver, or of those that it can reach. Declared media types are not trusted; the first bytes decide.
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ from ..views import media_view
 
 _PIECE_BYTES: Final = 64 * 1024
 _STILL_S: Final = 30.0
-"""How long nothing may move."""
+"""How long an upload may pause."""
 _FRESH_S: Final = 600
-"""How long a file need not be asked for again. It never changes, but it may be deleted, and then shall be gone soon."""
+"""How long clients cache a file. Its content never changes, but a deleted file should disappear soon."""
 _RETRY_S: Final = 5.0
 _SHARE: Final = 4
-"""One asker has a quarter of the transfers at most."""
+"""One client may have at most a quarter of the concurrent transfers."""
 _PATIENCE_S: Final = 15.0
-"""How long somebody waits for their turn."""
+"""How long a request waits for its turn."""
 
 _POLICY: Final = "sandbox; default-src 'none'; style-src 'unsafe-inline'; media-src 'self'; object-src 'none'"
 _HEADERS: Final = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "cross-origin",
-    # Which pages may read it stands in the answer, too.
+    # The CORS headers of the response depend on the origin.
     "Vary": "Origin",
     "Accept-Ranges": "bytes",
 }
@@ -132,7 +132,7 @@ class MediaRoutes:
         app.router.add_get(ONE, self._download, allow_head=False)
         app.router.add_get(THUMBNAIL, self._thumbnail, allow_head=False)
 
-    # --- in -------------------------------------------------------------------------------------------
+    # --- upload ---------------------------------------------------------------------------------------
 
     @described(
         EndpointDescription(
@@ -175,7 +175,7 @@ class MediaRoutes:
 
     @asynccontextmanager
     async def _turn(self, request: web.Request, principal: Principal) -> AsyncIterator[None]:
-        """For one transfer. Raises Unavailable."""
+        """Hold a slot for one transfer. Raises Unavailable."""
         try:
             async with self._transfers.taken(self._door.limits.asker(request, principal)):
                 yield
@@ -203,14 +203,14 @@ class MediaRoutes:
         except TimeoutError:
             raise _too_slow() from None
         except Unavailable:
-            # To the homeserver it makes no difference which side a file stopped on.
+            # The homeserver client does not distinguish which side of the transfer failed; the body knows.
             if body.failure is not None:
                 raise body.failure from None
             raise
         return Media(mxc, mimetype, filename, size, width, height)
 
     async def _checked_size(self, request: web.Request) -> int:
-        """As it was announced, which is what it will have."""
+        """Return the Content-Length, after a check against the limits."""
         size = request.content_length
         if size is None or "Content-Encoding" in request.headers:
             raise InvalidInput(
@@ -225,7 +225,7 @@ class MediaRoutes:
             raise _too_large(f"a file may have {limit} bytes at most, and this one has {size}")
         return size
 
-    # --- out ------------------------------------------------------------------------------------------
+    # --- download -------------------------------------------------------------------------------------
 
     @described(
         EndpointDescription(
@@ -283,7 +283,7 @@ class MediaRoutes:
                     return await self._pass_on(request, incoming, headers, is_thumbnail=thumbnail is not None)
 
     async def _linked_file(self, request: web.Request) -> _ShownFile | None:
-        """What a signed link leads to, as long as anything shows it: the link was given to somebody who may have the file."""
+        """Return the file of a signed link while it is in use: the link was issued to a reader who may have the file."""
         links, query = self._identities.media_links, request.query
         if links is None or "signature" not in query:
             return None
@@ -295,7 +295,7 @@ class MediaRoutes:
             return _ShownFile(mxc, is_public=False) if await tx.media.is_in_use(mxc) else None
 
     async def _shown_file(self, request: web.Request, principal: Principal) -> _ShownFile:
-        """What is asked for, if it may be; the homeserver is not asked."""
+        """Return the requested file if the principal may have it, without asking the homeserver. Raises NotFound."""
         check_text(dict(request.match_info))
         mxc = mxc_of(request.match_info["server"], request.match_info["media_id"])
         if mxc is not None:
@@ -332,7 +332,7 @@ class MediaRoutes:
             headers[hdrs.CONTENT_RANGE] = f"bytes {wanted.start}-{wanted.stop - 1}/{size}"
         status, part = (200, slice(None)) if wanted is None else (206, slice(wanted.start, wanted.stop))
         if is_short:
-            # All of it: however slowly it is taken, it holds up nobody else.
+            # The whole file is in memory: a slow client occupies no connection to the homeserver.
             return web.Response(body=head[part], headers=headers, status=status)
         response = web.StreamResponse(headers=headers, status=status)
         response.content_length = size if wanted is None else len(wanted)
@@ -351,21 +351,26 @@ class MediaRoutes:
 class _ShownFile:
     mxc: str
     is_public: bool
-    """Whether anybody at all may have it."""
+    """Whether every client may have the file."""
 
 
 class _Body:
-    """What somebody sends: first its beginning is looked at, then all of it passed on."""
+    """The body of an upload: its beginning is examined first, then all of it is forwarded."""
 
     def __init__(self, request: web.Request) -> None:
         self._content = request.content
         self._connection = connection_of(request)
         self._beginning = b""
         self.failure: Exception | None = None
-        """Why it could not be read to its end."""
+        """The exception that ended reading early."""
 
     async def beginning(self, size: int) -> bytes:
-        """So many bytes of it. Raises InvalidInput when they do not come, ConnectionError when the sender leaves."""
+        """Return the first ``size`` bytes, or the whole body if it is shorter.
+
+        Raises:
+            InvalidInput: the bytes do not arrive in time.
+            ConnectionError: the client disconnects.
+        """
         while len(self._beginning) < size and (piece := await self._read(size - len(self._beginning))):
             self._beginning += piece
         return self._beginning
@@ -391,7 +396,7 @@ class _Body:
 
 
 async def _pieces(head: bytes, rest: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
-    """A file as it comes. Raises HomeserverUnavailable when there is no end to it."""
+    """Yield a file in pieces. Raises HomeserverUnavailable if it has more than ``limit`` bytes."""
     size = len(head)
     yield head
     async for piece in rest:
@@ -402,14 +407,14 @@ async def _pieces(head: bytes, rest: AsyncIterator[bytes], limit: int) -> AsyncI
 
 
 async def _write_all(response: web.StreamResponse, pieces: AsyncIterator[bytes]) -> None:
-    """Raises HomeserverUnavailable as ``pieces`` does. A peer that takes nothing is cut off by ``Connections``."""
+    """Write all pieces; exceptions of ``pieces`` pass. ``Connections`` aborts the connection of a peer that stops reading."""
     async for piece in pieces:
         await response.write(piece)
     await response.write_eof()
 
 
 def _cut(request: web.Request) -> None:
-    """End the connection in a way that nobody takes what came for the whole."""
+    """Abort the connection, so that the client does not take a partial response for the whole."""
     if request.transport is not None:
         request.transport.abort()
 
@@ -420,7 +425,7 @@ def _content_headers(mimetype: str, filename: str | None) -> dict[str, str]:
     name = tidy_filename(filename, mimetype)
     return {
         "Content-Type": f"{mimetype}; charset=utf-8" if is_text else mimetype,
-        # RFC 6266: the one that is ASCII for whoever does not know the other.
+        # RFC 6266 §4.3: the ASCII `filename` is for clients that do not know `filename*`.
         "Content-Disposition": f"{disposition}; filename=\"{_ascii(name)}\"; filename*=UTF-8''{quote(name, safe='')}",
     }
 
@@ -430,7 +435,7 @@ def _ascii(name: str) -> str:
 
 
 def _etag(mxc: str, thumbnail: Thumbnail | None) -> str:
-    """What an address leads to never changes."""
+    """Return an ETag made of the address alone: the content of an address never changes."""
     return hashlib.sha256(f"{mxc} {thumbnail}".encode()).hexdigest()[:32]
 
 
@@ -444,7 +449,7 @@ def _too_slow() -> InvalidInput:
 
 @contextmanager
 def _homeserver_in_words(refusal: Callable[[HomeserverRefused], CityError]) -> Iterator[None]:
-    """What the homeserver says, to somebody who need not know that there is one."""
+    """Translate errors of the homeserver into errors of the city."""
     try:
         yield
     except HomeserverUnavailable as error:
@@ -478,7 +483,7 @@ def _not_given(error: HomeserverRefused) -> CityError:
 
 
 def _is_its_own_fault(error: HomeserverRefused) -> bool:
-    """Or ours, or another homeserver's; not that of whoever asks."""
+    """Return whether the fault is on a server (this one, the homeserver or another one), not in the client's request."""
     return error.status == 401 or not 400 <= error.status < 500
 
 
