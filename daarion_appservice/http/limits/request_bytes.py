@@ -99,10 +99,10 @@ class HeldBytes:
                 between the fragments of a message.
             head_size: the size of the request that opened the WebSocket, which is held as long as the WebSocket is open.
         """
-        # If bytes arrived during the wait, no complete message was held before it. This drops the framing of fragments,
-        # which is part of no message and would otherwise add up.
         self.size = max(self.size - size, min(self.size, head_size))
         if mark is not None and self.received > mark:
+            # Bytes arrived during the wait, so no complete message was held before it. This drops the framing of
+            # fragments, which is part of no message and would otherwise add up.
             self.size = min(self.size, head_size + self.received - mark)
 
     def end_request(self, size: int, *, is_chunked: bool = False) -> None:
