@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from daarion_appservice.city.types import Author, AuthorKind, Message, MessageId, RoomEvent, RoomEventKind, RoomId
 from daarion_appservice.clock import new_id
@@ -20,7 +21,7 @@ from daarion_appservice.demo.child_processes import Child, python
 from daarion_appservice.matrix.client import registration_file
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
-from tests.parts.city import JWT_SECRET, eventually
+from tests.parts.city import JWT_SECRET, citizen_token, eventually
 from tests.parts.ports import HOST, free_port
 
 OKSANA = Author(AuthorKind.CITIZEN, "u_1", "Оксана", None)
@@ -57,8 +58,13 @@ class Service:
             return await answer.read()
 
 
-def configured(directory: Path, database_url: str, command: list[str] | None = None) -> Service:
-    """A service without a homeserver, to be started."""
+def configured(
+    directory: Path,
+    database_url: str,
+    command: list[str] | None = None,
+    values: Mapping[str, str | float] | None = None,
+) -> Service:
+    """A service without a homeserver, to be started; ``values`` are further settings."""
     config = directory / "config.yaml"
     config_edit.generate(config)
     port, matrix_port = free_port(), free_port()
@@ -70,6 +76,7 @@ def configured(directory: Path, database_url: str, command: list[str] | None = N
             "matrix.port": matrix_port,
             "database.url": database_url,
             "api.jwt.secret": JWT_SECRET,
+            **(values or {}),
         },
     )
     registration_file.generate(config_file.load(config), config)
@@ -180,3 +187,123 @@ async def test_readyz_answers_while_silent_connections_take_all_descriptors(tmp_
         assert "connections_scarce" in made.child.log.read_text()
     finally:
         made.child.kill()
+
+
+MIB = 1024 * 1024
+BUDGET_BYTES = 16 * MIB
+BODY_BYTES = 900 * 1024
+BODIES = 60
+CHUNKS = b"10\r\n" + b" " * 16 + b"\r\n"
+"""Of a chunked body: aiohttp keeps each chunk as an object of its own until it is read."""
+HS_TOKEN = "a token of the homeserver"
+MESSAGES_PATH = "/city/rooms/general/messages"
+
+
+@dataclass(frozen=True)
+class HalfSent:
+    """Request bodies, of each of which the last byte is missing. ``name`` is that of the listener in metrics."""
+
+    service: Service
+    name: str
+    is_chunked: bool
+
+    @property
+    def is_api(self) -> bool:
+        return self.name == "api"
+
+    @property
+    def port(self) -> int:
+        return self.service.port if self.is_api else self.service.matrix_port
+
+    def request(self, number: int) -> bytes:
+        """The head, and all of the body but for its end; on the city listener from one of 20 addresses."""
+        line = f"POST {MESSAGES_PATH}" if self.is_api else f"PUT /_matrix/app/v1/transactions/{number}"
+        fields = ["Host: localhost", "Content-Type: application/json", f"Authorization: Bearer {self.token}"]
+        fields.append("Transfer-Encoding: chunked" if self.is_chunked else f"Content-Length: {BODY_BYTES}")
+        if self.is_api:
+            fields.append(f"X-Forwarded-For: 203.0.113.{number % 20}")
+        body = CHUNKS * (BODY_BYTES // len(CHUNKS)) if self.is_chunked else b" " * (BODY_BYTES - 1)
+        return "\r\n".join((f"{line} HTTP/1.1", *fields, "", "")).encode() + body
+
+    @property
+    def token(self) -> str:
+        return citizen_token("u_1", "Оксана") if self.is_api else HS_TOKEN
+
+    async def metric(self, name: str) -> float:
+        url = f"http://{HOST}:{self.service.matrix_port}/metrics"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            text = await answer.text()
+        samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
+        return sum(each.value for each in samples if each.name == name and each.labels["listener"] == self.name)
+
+    async def held(self) -> float:
+        """Bytes."""
+        return await self.metric("daarion_http_request_bytes")
+
+    async def served(self) -> int:
+        """The status of a whole request: of another address, or of the homeserver."""
+        headers = {"Authorization": f"Bearer {self.token}", "X-Forwarded-For": "198.51.100.4"}
+        path = MESSAGES_PATH if self.is_api else "/_matrix/app/v1/transactions/whole"
+        body: dict[str, object] = {"body": "hello"} if self.is_api else {"events": []}
+        method, url = "POST" if self.is_api else "PUT", f"http://{HOST}:{self.port}{path}"
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.request(method, url, json=body) as answer,
+        ):
+            return answer.status
+
+    async def send(self) -> list[asyncio.StreamWriter]:
+        """Open all, and wait until the listener holds about the budget and has refused what is beyond it."""
+        before = await self.metric("daarion_http_requests_refused_for_bytes_total")
+        peers = []
+        for number in range(BODIES):
+            _, writer = await asyncio.open_connection(HOST, self.port)
+            peers.append(writer)
+            writer.write(self.request(number))
+            with suppress(ConnectionError):
+                await writer.drain()
+        beyond = BODIES - BUDGET_BYTES // BODY_BYTES
+
+        async def is_full() -> bool:
+            refused = await self.metric("daarion_http_requests_refused_for_bytes_total") - before
+            return refused >= beyond and await self.held() >= BUDGET_BYTES - 2 * BODY_BYTES
+
+        await eventually(is_full, 60)
+        return peers
+
+
+@pytest.mark.parametrize(
+    "is_chunked", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["content length", "chunked"]
+)
+@pytest.mark.parametrize("listener", ["api", "matrix"])
+async def test_half_sent_bodies_up_to_the_budget_cost_little_more(
+    tmp_path: Path, sqlite_url: str, listener: str, is_chunked: bool
+) -> None:
+    values: dict[str, str | float] = {
+        "limits.request_bytes": BUDGET_BYTES,
+        "limits.request_bytes_per_address": BUDGET_BYTES // 4,
+        "appservice.hs_token": HS_TOKEN,
+    }
+    service = configured(tmp_path, sqlite_url, values=values)
+    half_sent = HalfSent(service, listener, is_chunked)
+    service.child.start()
+    try:
+        await eventually(lambda: answers(service), 60, lambda: "\n".join(service.child.last_lines(30)))
+        assert await half_sent.served() in {200, 201}
+        before = service.rss
+        for number in range(2):
+            peers = await half_sent.send()
+            grown = await most_grown(service, before)
+            assert grown < BUDGET_BYTES + 30 * MIB, f"in round {number}"
+            assert await half_sent.held() <= BUDGET_BYTES
+            assert await half_sent.served() in {200, 201}
+            for each in peers:
+                each.transport.abort()
+            await eventually(lambda: little_is_held(half_sent))
+    finally:
+        service.child.kill()
+
+
+async def little_is_held(half_sent: HalfSent) -> bool:
+    # The request for the metrics is held on the matrix listener itself.
+    return await half_sent.held() < 4096

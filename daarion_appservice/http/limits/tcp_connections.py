@@ -350,9 +350,11 @@ class Connections:
             except TimeoutError:
                 if connection.refusal is None:
                     raise
-                raise connection.refusal from None
             finally:
                 connection.interruption = None
+            # After the `except` block: else TimeoutError is the context of this error, and its traceback holds the frame that
+            # has read the body, as long as the connection is open.
+            raise connection.refusal
 
         return bounded
 
