@@ -47,6 +47,8 @@ SERVER_NAME_PATTERN: Final = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})
 MAX_USER_ID_BYTES: Final = 255
 """Matrix spec, appendix "User identifiers"."""
 
+_MAX_CITIZEN_ID_CHARS: Final = 200
+
 # Historical user ids may hold anything but a colon and U+0000 before the colon, or nothing, and must be accepted
 # (Matrix spec, appendix "Historical User IDs").
 _USER_ID: Final = re.compile(rf"@[^:\0\ud800-\udfff]*+:{SERVER_NAME_PATTERN.removeprefix('^').removesuffix('$')}")
@@ -148,10 +150,9 @@ class Identities:
 
     def _citizen_of(self, localpart: str) -> Inhabitant | ServiceUser:
         citizen = CitizenId(_unescape(localpart.removeprefix(CITIZEN_PREFIX)))
-        # Each id has one canonical form, so that no two users are the same citizen, and @citizen_agent=3ax is not the
-        # agent x.
-        is_canonical = citizen and localpart == CITIZEN_PREFIX + _escape(citizen)
-        return (AuthorKind.CITIZEN, citizen) if is_canonical and not _is_other_subject(citizen) else ServiceUser.NOBODY
+        # Each id has one canonical form, so that no two users are the same citizen.
+        is_canonical = localpart == CITIZEN_PREFIX + _escape(citizen)
+        return (AuthorKind.CITIZEN, citizen) if is_canonical and is_citizen_id(citizen) else ServiceUser.NOBODY
 
     def subject(self, user: UserId) -> SubjectId | None:
         """Return the subject whose presence this user has; None for service users and for ghosts without a subject."""
@@ -207,8 +208,12 @@ def is_user_id(text: str) -> bool:
     )
 
 
-def _is_other_subject(citizen: str) -> bool:
-    return citizen.startswith(("@", "agent:"))
+def is_citizen_id(text: str) -> bool:
+    """Whether a citizen may have this id: 1 to 200 printable characters that are not the subject of an agent or Matrix user.
+
+    Applies to the ``sub`` of a JWT and to the localpart of a ghost.
+    """
+    return 0 < len(text) <= _MAX_CITIZEN_ID_CHARS and text.isprintable() and not text.startswith(("@", "agent:"))
 
 
 def _escape(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import jwt
 
+from ...city.identity import is_citizen_id
 from ...city.text_sanitizing import one_line
 from ...city.types import CitizenId
 from ...config import JwtSettings
@@ -17,7 +18,6 @@ from .principals import Citizen
 _SHARED: Final = ("HS256",)
 _PUBLIC: Final = ("RS256", "ES256", "EdDSA")
 _JWKS_TIMEOUT_S: Final = 5
-_MAX_ID_CHARS: Final = 200
 
 
 class JwtCheck:
@@ -92,8 +92,7 @@ def _no_keys() -> Unavailable:
 
 
 def _citizen_id(sub: str) -> CitizenId:
-    # Agents and Matrix users share the namespace of subjects, so a token must not contain one of their ids.
-    if not sub or len(sub) > _MAX_ID_CHARS or sub.startswith(("@", "agent:")) or not sub.isprintable():
+    if not is_citizen_id(sub):
         raise Unauthenticated("token_invalid", "the token's `sub` cannot be the id of a citizen")
     return CitizenId(sub)
 
