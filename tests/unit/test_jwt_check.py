@@ -233,7 +233,23 @@ async def test_a_key_that_is_not_published_does_not_count(keys: KeyServer, jwks_
     await refusal(settings, by_hand({"alg": "HS256", "kid": "today"}, claims(), PEM["ES256"]))
 
 
-@pytest.mark.parametrize("raw", ["", "not json", "[]", '{"keys": []}', '{"keys": 1}', '{"keys": [{"kty": "odd"}]}'])
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+@pytest.mark.parametrize("published", [*PRIVATE, "oct"])
+async def test_published_key_of_another_type_is_refused(
+    keys: KeyServer, jwks_url: str, algorithm: str, published: str
+) -> None:
+    if published == "oct":
+        keys.raw = '{"keys": [{"kty": "oct", "kid": "today", "k": "AA"}]}'
+    else:
+        keys.publish(published, "today")
+    header = {"alg": algorithm, "kid": "today"}
+    await refusal(JwtSettings(jwks_url=jwks_url), by_hand(header, claims(), "another key"))
+
+
+ODD_KEY_SETS = ["", "not json", "[]", '{"keys": []}', '{"keys": 1}', '{"keys": [{"kty": "odd"}]}']
+
+
+@pytest.mark.parametrize("raw", [*ODD_KEY_SETS, pytest.param("[" * 100_000, id="nested too deep")])
 async def test_keys_that_cannot_be_had_are_not_the_citizens_fault(keys: KeyServer, jwks_url: str, raw: str) -> None:
     keys.raw = raw
     token = jwt.encode(claims(), PRIVATE["ES256"], "ES256", headers={"kid": "today"})

@@ -18,6 +18,8 @@ from .principals import Citizen
 _SHARED: Final = ("HS256",)
 _PUBLIC: Final = ("RS256", "ES256", "EdDSA")
 _JWKS_TIMEOUT_S: Final = 5
+_JWKS_ERRORS: Final = (ValueError, TypeError, RecursionError, OSError, HTTPException)
+"""What PyJWT passes on for a JWKS that is not JSON, nested too deep, or not received."""
 
 
 class JwtCheck:
@@ -47,7 +49,8 @@ class JwtCheck:
                 leeway=self._settings.leeway_s,
                 options={"require": ["exp", "sub"], "verify_aud": bool(self._settings.audience)},
             )
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            # PyJWT passes on ValueError and TypeError for a published key of another type than the token's algorithm.
             raise Unauthenticated("token_invalid", f"the token is not valid: {error}") from error
         return Citizen(_citizen_id(claims["sub"]), _name(claims), self._is_admin(claims), self._end(claims))
 
@@ -79,11 +82,11 @@ def _published_key(jwks: jwt.PyJWKClient, token: str) -> Any:
     """Return the key that the token names. Blocks while the JWKS is fetched, once in five minutes."""
     try:
         jwks.get_jwk_set()
-    except (jwt.PyJWTError, ValueError, OSError, HTTPException) as error:
+    except (jwt.PyJWTError, *_JWKS_ERRORS) as error:
         raise _no_keys() from error
     try:
         return jwks.get_signing_key_from_jwt(token).key
-    except (jwt.PyJWKClientConnectionError, ValueError, OSError, HTTPException) as error:
+    except (jwt.PyJWKClientConnectionError, *_JWKS_ERRORS) as error:
         raise _no_keys() from error
 
 
