@@ -34,11 +34,11 @@ class Status(StrEnum):
 STRENGTH: Final = {Status.OFFLINE: 0, Status.AWAY: 1, Status.ONLINE: 2}
 
 
-class RetentionRules:
+class KeepCurrent:
     """Type of `KEEP`, which leaves the status text as it is; None clears the text."""
 
 
-KEEP: Final = RetentionRules()
+KEEP: Final = KeepCurrent()
 
 MAX_SESSIONS: Final = 64
 """Sessions of one subject. One more ends the oldest, so that a client cannot fill the memory with session names."""
@@ -71,7 +71,7 @@ class Heartbeat:
 
     subject: SubjectId
     status: Status = Status.ONLINE
-    status_msg: str | RetentionRules | None = KEEP
+    status_msg: str | KeepCurrent | None = KEEP
     """The status text, reduced to one line (``text_sanitizing.one_line``) for every source."""
     session: str = ""
 
@@ -124,7 +124,7 @@ class Presence:
         *,
         now_ms: int,
         status: Status = Status.ONLINE,
-        status_msg: str | RetentionRules | None = KEEP,
+        status_msg: str | KeepCurrent | None = KEEP,
         session: str = "",
     ) -> Transition | None:
         """Record a heartbeat of one session; ``status=OFFLINE`` ends the session.
@@ -212,18 +212,18 @@ class Presence:
         shown = subject.shown
         return PresenceState(shown.status, shown.status_msg, subject.last_active_ms)
 
-    def _end(self, subject_id: SubjectId, session: str, status_msg: str | RetentionRules | None) -> Transition | None:
+    def _end(self, subject_id: SubjectId, session: str, status_msg: str | KeepCurrent | None) -> Transition | None:
         subject = self._subjects[subject_id]
         subject.sessions.pop(session, None)
         return self._show(subject_id, subject, KEEP if subject.sessions else status_msg)
 
     def _show(
-        self, subject_id: SubjectId, subject: _Subject, status_msg: str | RetentionRules | None
+        self, subject_id: SubjectId, subject: _Subject, status_msg: str | KeepCurrent | None
     ) -> Transition | None:
         status = max(
             (session.status for session in subject.sessions.values()), key=STRENGTH.__getitem__, default=Status.OFFLINE
         )
-        if isinstance(status_msg, RetentionRules):
+        if isinstance(status_msg, KeepCurrent):
             # A status text that is not set again does not outlive the last session.
             status_msg = None if status is Status.OFFLINE else subject.shown.status_msg
         before, subject.shown = subject.shown, PresenceState(status, status_msg, subject.last_active_ms)

@@ -21,7 +21,7 @@ from typing import Final
 import structlog
 
 from ..city.ports import NowMs, Publish
-from ..city.presence import Heartbeat, PresenceState, RemotePresence, RetentionRules, Status
+from ..city.presence import Heartbeat, PresenceState, RemotePresence, KeepCurrent, Status
 from ..city.types import SubjectId, is_person
 from .presence_replica import ChangesMissing, PresenceReplica
 from .redis_client import REDIS_ERRORS, heed_cancellation
@@ -293,7 +293,7 @@ class RedisPresence:
 
     def _with_text(self, said: SessionUpdate) -> SessionUpdate:
         """Replace "retain the status text" by the text itself: Redis may not have it."""
-        if isinstance(said.status_msg, RetentionRules) and said.status is not Status.OFFLINE:
+        if isinstance(said.status_msg, KeepCurrent) and said.status is not Status.OFFLINE:
             return replace(said, status_msg=self._view.state(said.subject).status_msg)
         return said
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from ..city.events import PresenceChanged, PresenceRenumbered
 from ..city.ports import Publish
-from ..city.presence import STRENGTH, PresenceState, RetentionRules, Status, Transition
+from ..city.presence import STRENGTH, PresenceState, KeepCurrent, Status, Transition
 from ..city.types import SubjectId
 
 NUMBERS_APART: Final = 1 << 24
@@ -115,7 +115,7 @@ class PresenceReplica:
         self._publish(PresenceRenumbered(self.seq))
 
     def take_alone(
-        self, subject: SubjectId, status: Status, status_msg: str | RetentionRules | None, at_ms: int
+        self, subject: SubjectId, status: Status, status_msg: str | KeepCurrent | None, at_ms: int
     ) -> PresenceState:
         """Apply a heartbeat while Redis is away.
 
@@ -125,7 +125,7 @@ class PresenceReplica:
         if status is Status.ONLINE:
             self.is_active(subject, at_ms)
         if status is not Status.OFFLINE:
-            text = before.status_msg if isinstance(status_msg, RetentionRules) else status_msg
+            text = before.status_msg if isinstance(status_msg, KeepCurrent) else status_msg
             shown = PresenceState(max(before.status, status, key=STRENGTH.__getitem__), text, before.last_active_ms)
             if self._differs(subject, shown):
                 self.seq += 1

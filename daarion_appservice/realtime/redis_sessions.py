@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import orjson
 
-from ..city.presence import MAX_SESSIONS, Heartbeat, PresenceState, RemotePresence, RetentionRules, Status
+from ..city.presence import MAX_SESSIONS, Heartbeat, PresenceState, RemotePresence, KeepCurrent, Status
 from ..city.types import SubjectId
 from .presence_replica import NUMBERS_APART, SharedChange
 from .redis_client import REDIS_ERRORS, Client, ask
@@ -38,7 +38,7 @@ class SessionUpdate:
     subject: SubjectId
     session: str
     status: Status
-    status_msg: str | RetentionRules | None
+    status_msg: str | KeepCurrent | None
     at_ms: int
     is_placed: bool = False
     last_active_ms: int | None = None
@@ -198,7 +198,7 @@ def _set_keys(pipeline: Any, shown: dict[SubjectId, tuple[Status, int]]) -> None
 
 
 def _item(said: SessionUpdate, age_ms: int) -> list[Any]:
-    keep = isinstance(said.status_msg, RetentionRules)
+    keep = isinstance(said.status_msg, KeepCurrent)
     return [
         said.subject,
         said.session,

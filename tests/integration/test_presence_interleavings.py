@@ -17,7 +17,7 @@ from daarion_appservice.city.presence import (
     Presence,
     PresenceState,
     RemotePresence,
-    RetentionRules,
+    KeepCurrent,
     Status,
     Transition,
 )
@@ -36,7 +36,7 @@ STEPS = 500
 BEATING = [SubjectId(name) for name in ("u_1", "agent:писар", "2:u_1", "u_{3}")]
 PLACED = SubjectId("@alice:city.localhost")
 SESSIONS = ("", "tab", "2:u")
-TEXTS: tuple[str | RetentionRules | None, ...] = (KEEP, KEEP, None, "", "пишу")
+TEXTS: tuple[str | KeepCurrent | None, ...] = (KEEP, KEEP, None, "", "пишу")
 
 Look = tuple[Status, str | None]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daarion_appservice.city.presence import KEEP, MAX_SESSIONS, Presence, PresenceState, RetentionRules, Status
+from daarion_appservice.city.presence import KEEP, MAX_SESSIONS, Presence, PresenceState, KeepCurrent, Status
 from daarion_appservice.city.types import SubjectId
 
 ONLINE, AWAY, OFFLINE = Status.ONLINE, Status.AWAY, Status.OFFLINE
@@ -98,7 +98,7 @@ def test_the_weaker_session_shows_when_the_stronger_one_ends(city: Presence) -> 
     ids=["left out", "cleared", "empty", "new"],
 )
 def test_leaving_the_status_text_out_is_not_clearing_it(
-    city: Presence, status_msg: str | RetentionRules | None, shown: str | None
+    city: Presence, status_msg: str | KeepCurrent | None, shown: str | None
 ) -> None:
     city.record_heartbeat(OKSANA, now_ms=0, status_msg="before")
     changed = city.record_heartbeat(OKSANA, now_ms=1, status_msg=status_msg)
@@ -208,7 +208,7 @@ class Beat:
     subject: SubjectId
     session: str
     status: Status
-    status_msg: str | RetentionRules | None
+    status_msg: str | KeepCurrent | None
 
 
 @dataclass(frozen=True)
@@ -246,12 +246,12 @@ class Notebook:
         subject, key = step.subject, (step.subject, step.session)
         text = None if isinstance(step, Place) and step.status is OFFLINE else step.status_msg
         if step.status is OFFLINE:
-            self._end(key, None if isinstance(text, RetentionRules) else text)
+            self._end(key, None if isinstance(text, KeepCurrent) else text)
             return
         self.seen.add(subject)
         self.statuses[key] = step.status
         self.until_ms[key] = now_ms + TTL_MS if isinstance(step, Beat) else None
-        if not isinstance(text, RetentionRules):
+        if not isinstance(text, KeepCurrent):
             self.texts[subject] = text
         if isinstance(step, Place) or step.status is ONLINE:
             self.active_ms[subject] = now_ms

@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import Field
 
 from ...city.ports import PresenceStore
-from ...city.presence import KEEP, Heartbeat, RetentionRules, Status
+from ...city.presence import KEEP, Heartbeat, KeepCurrent, Status
 from ...city.types import SubjectId, agent_subject, citizen_subject
 from ...errors import Forbidden, Unauthenticated
 from ...realtime.citizen_names import CitizenNames
@@ -140,7 +140,7 @@ class _Conversation(WebSocketSession):
             case _:
                 raise no_such_event(event)
 
-    async def _beat(self, beat: HeartbeatEvent, status_msg: str | RetentionRules | None) -> None:
+    async def _beat(self, beat: HeartbeatEvent, status_msg: str | KeepCurrent | None) -> None:
         subject = self._subject(beat.user_id)
         if isinstance(self.principal, Citizen):
             await self._names.note(self.principal.id, self.principal.display_name)
