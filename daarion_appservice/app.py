@@ -66,9 +66,9 @@ async def _run_tasks(city: City) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             running = [
-                group.create_task(city.supervisor.keep(name, work)) for name, work in process_tasks(city).items()
+                group.create_task(city.supervisor.supervise(name, work)) for name, work in process_tasks(city).items()
             ]
-            await _told_to_stop()
+            await _wait_for_stop_signal()
             log.info("stopping")
             for task in running:
                 task.cancel()
@@ -76,7 +76,7 @@ async def _run_tasks(city: City) -> None:
         raise errors.exceptions[0] from None
 
 
-async def _told_to_stop() -> None:
+async def _wait_for_stop_signal() -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = (signal.SIGTERM, signal.SIGINT)
@@ -157,7 +157,7 @@ async def lead(city: City) -> None:
         try:
             await run_until_first_exit(
                 city.lease.lost(),
-                *(city.supervisor.keep(name, work) for name, work in _leader_tasks(city).items()),
+                *(city.supervisor.supervise(name, work) for name, work in _leader_tasks(city).items()),
             )
         finally:
             await city.lease.release()

@@ -32,7 +32,7 @@ async def read_conversation(tx: Transaction, agent: Agent, room: Room, message: 
     joined later and may not read them.
     """
     before = await tx.messages.before(message.room_id, message.seq, limit=_HISTORY)
-    given = await tx.agent_replies.given_to([each.id for each in before], agent.slug)
+    given = await tx.agent_replies.posted_for([each.id for each in before], agent.slug)
     answers = await tx.messages.some(list(given.values()))
     told = []
     for each in before:

@@ -15,7 +15,7 @@ from .forget_command import is_forget
 class PendingRequest:
     """A pending reply and its context, read from the database."""
 
-    owed: PendingReply
+    reply: PendingReply
     agent: Agent
     room: Room
     message: Message
@@ -38,7 +38,7 @@ class PendingRequest:
     def others_listen(self) -> bool:
         return self.room.agent is None or self.room.in_company
 
-    def excuse(self, why: ReplyFailure) -> str:
+    def failure_text(self, why: ReplyFailure) -> str:
         return failure_notice(why, self._words, self.agent.display_name)
 
     @property

@@ -187,8 +187,8 @@ class ReplyWorker:
         asked = await self._read(owed)
         if asked is None:
             await self._withdraw(owed)
-        elif asked.owed.failure is not None:
-            await self._say_why(asked, asked.owed.failure)
+        elif asked.reply.failure is not None:
+            await self._say_why(asked, asked.reply.failure)
         elif asked.is_second_me and asked.others_listen:
             await self._excuse(asked, ReplyFailure.PRIVATE)
         elif asked.is_second_me and asked.room.matrix_status is not MatrixStatus.LINKED:
@@ -207,7 +207,7 @@ class ReplyWorker:
         agent = self._agents.get(owed.agent)
         async with self._database.reading() as tx:
             # The reply may have been given since the list of pending replies was read.
-            now = await tx.agent_replies.still_owed(owed.id)
+            now = await tx.agent_replies.still_pending(owed.id)
             message, room = await tx.messages.get(owed.question_id), await tx.rooms.get(owed.room_id)
             if now is None or agent is None or message is None or message.deleted or room is None:
                 return None
@@ -219,10 +219,10 @@ class ReplyWorker:
             async with typing(self._publish, asked.room.id, asked.author):
                 message = await self._grow_unless_changed(asked)
         except RequestDeleted:
-            await self._withdraw(asked.owed)
+            await self._withdraw(asked.reply)
         except RequestEdited:
             # The reply stays pending; the request is read again at once.
-            log.info("request_edited", agent=asked.owed.agent, room=asked.room.id)
+            log.info("request_edited", agent=asked.reply.agent, room=asked.room.id)
         except (CoreBusy, CircuitOpen) as error:
             await self._later(asked, error, after_s=error.retry_after_s or 0)
         except AnotherRequestRunning as error:
@@ -245,7 +245,7 @@ class ReplyWorker:
         async with self._database.transaction() as tx:
             # The failure is stored in the same transaction, so that a crash repeats only the notice and not the
             # deletion.
-            is_owed = await tx.agent_replies.will_not_be(asked.owed.id, ReplyFailure.FORGOTTEN)
+            is_owed = await tx.agent_replies.will_not_be(asked.reply.id, ReplyFailure.FORGOTTEN)
             for subject in subjects if is_owed else ():
                 await tx.interactions.forget(subject)
         if is_owed:
@@ -253,26 +253,26 @@ class ReplyWorker:
 
     async def _later(self, asked: PendingRequest, error: CityError, *, after_s: float = 0) -> None:
         now_ms = self._now_ms()
-        if now_ms - asked.owed.asked_at_ms > _GIVE_UP_MS:
+        if now_ms - asked.reply.asked_at_ms > _GIVE_UP_MS:
             await self._excuse(asked, ReplyFailure.BUSY)
         else:
             retry_at_ms = now_ms + int(after_s * 1000) + _BUSY_RETRY_MS
-            await self._put_off(asked.owed, error.detail, retry_at_ms)
+            await self._put_off(asked.reply, error.detail, retry_at_ms)
 
     async def _grow_unless_changed(self, asked: PendingRequest) -> Message:
         """Post the reply. Raise RequestDeleted or RequestEdited if its request changes meanwhile."""
         changed = asyncio.Event()
-        self._watched[asked.owed.id] = asked.message.id, changed
+        self._watched[asked.reply.id] = asked.message.id, changed
         try:
             return await cancel_on_change(self._grow(asked), changed, partial(self._check_question, asked))
         finally:
-            del self._watched[asked.owed.id]
+            del self._watched[asked.reply.id]
 
     async def _check_question(self, asked: PendingRequest) -> None:
         try:
             async with self._database.reading() as tx:
                 message = await tx.messages.get(asked.message.id)
-                is_asked = message is not None and asked.owed.agent in await self._answers.asked(
+                is_asked = message is not None and asked.reply.agent in await self._answers.asked(
                     tx, asked.room, message
                 )
         except (SQLAlchemyError, OSError) as error:
@@ -284,9 +284,9 @@ class ReplyWorker:
             return
         if not is_asked:
             raise RequestDeleted
-        restarts = self._restarts.get(asked.owed.id, 0)
+        restarts = self._restarts.get(asked.reply.id, 0)
         if restarts < _MAX_RESTARTS:
-            self._restarts[asked.owed.id] = restarts + 1
+            self._restarts[asked.reply.id] = restarts + 1
             raise RequestEdited
 
     async def _grow(self, asked: PendingRequest) -> Message:
@@ -306,13 +306,13 @@ class ReplyWorker:
         if not asked.is_second_me:
             async with self._core.answer(await self._pictures.put_in(question)) as pieces:
                 yield pieces
-        elif known := await self._second_me.answered(asked.owed.id):
+        elif known := await self._second_me.answered(asked.reply.id):
             # Second Me had replied and stored it, but the process ended before the message was posted.
             yield _at_once(known.response)
         else:
             who = await self._accounts.subject_of(UserId(asked.message.author.id))
             question = await self._pictures.put_in(question)
-            async with self._second_me.ask(who, question.input, interaction=asked.owed.id, asked=question) as answer:
+            async with self._second_me.ask(who, question.input, interaction=asked.reply.id, asked=question) as answer:
                 yield answer
 
     async def _show(self, asked: PendingRequest, text: str, shown: Message | None) -> Message:
@@ -320,7 +320,7 @@ class ReplyWorker:
         if asked.is_second_me:
             await self._check_alone(asked)
         if shown is None:
-            draft = Draft(text, reply_to=asked.message.id, client_id=_client_id(asked.owed), is_whole=False)
+            draft = Draft(text, reply_to=asked.message.id, client_id=_client_id(asked.reply), is_whole=False)
             posted = await self._messages.post(asked.author, asked.room.id, draft)
             if posted.is_new:
                 return posted.message
@@ -336,25 +336,25 @@ class ReplyWorker:
 
     async def _excuse(self, asked: PendingRequest, why: ReplyFailure) -> None:
         async with self._database.transaction() as tx:
-            is_owed = await tx.agent_replies.will_not_be(asked.owed.id, why)
+            is_owed = await tx.agent_replies.will_not_be(asked.reply.id, why)
         if is_owed:
             await self._say_why(asked, why)
 
     async def _say_why(self, asked: PendingRequest, why: ReplyFailure) -> None:
         """Post a notice with the reason for the missing reply, and delete the partial reply."""
         async with self._database.reading() as tx:
-            begun = await tx.messages.by_client_id(asked.author, asked.room.id, _client_id(asked.owed))
+            begun = await tx.messages.by_client_id(asked.author, asked.room.id, _client_id(asked.reply))
             question = await tx.messages.get(asked.message.id)
         if question is None or question.deleted:
-            await self._withdraw(asked.owed)
+            await self._withdraw(asked.reply)
             return
         if begun is not None and not begun.deleted:
             await self._changes.delete(asked.author, asked.room.id, begun.id, may_moderate=False)
-        client_id = f"{_client_id(asked.owed)}:excuse"
-        draft = Draft(asked.excuse(why), msgtype="m.notice", reply_to=asked.message.id, client_id=client_id)
+        client_id = f"{_client_id(asked.reply)}:excuse"
+        draft = Draft(asked.failure_text(why), msgtype="m.notice", reply_to=asked.message.id, client_id=client_id)
         posted = await self._messages.post(asked.author, asked.room.id, draft)
         async with self._database.transaction() as tx:
-            await tx.agent_replies.given(asked.owed.id, posted.message.id)
+            await tx.agent_replies.mark_posted(asked.reply.id, posted.message.id)
 
     async def _given(self, asked: PendingRequest, message: Message) -> None:
         texts = prose_ahead(message.body)
@@ -362,11 +362,11 @@ class ReplyWorker:
             owed: list[PendingReply] = []
             question = await tx.messages.get(asked.message.id)
             is_deleted = question is None or question.deleted
-            if not is_deleted and await tx.agent_replies.given(asked.owed.id, message.id):
-                owed = await self._answers.note(tx, asked.room, message, depth=asked.owed.depth + 1)
-        self._restarts.pop(asked.owed.id, None)
+            if not is_deleted and await tx.agent_replies.mark_posted(asked.reply.id, message.id):
+                owed = await self._answers.note(tx, asked.room, message, depth=asked.reply.depth + 1)
+        self._restarts.pop(asked.reply.id, None)
         if is_deleted:
-            await self._withdraw(asked.owed)
+            await self._withdraw(asked.reply)
         if owed:
             self._publish(RepliesPending())
 
@@ -374,7 +374,7 @@ class ReplyWorker:
         """Drop a pending reply without a notice, and delete the partial reply."""
         author = Author(AuthorKind.AGENT, owed.agent, owed.agent)
         async with self._database.reading() as tx:
-            still_owed = await tx.agent_replies.still_owed(owed.id) is not None
+            still_owed = await tx.agent_replies.still_pending(owed.id) is not None
             begun = await tx.messages.by_client_id(author, owed.room_id, _client_id(owed)) if still_owed else None
         if begun is not None and not begun.deleted:
             await self._changes.delete(author, owed.room_id, begun.id, may_moderate=False)

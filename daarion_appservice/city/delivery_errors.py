@@ -31,11 +31,11 @@ async def most_specific_error(
     """Return the most specific cause: the message was deleted, or the room does not allow its author to join or send."""
     if message.deleted:
         return DeliveryError.DELETED
-    room = await tx.rooms.hold_any(message.room_id)
+    room = await tx.rooms.lock_any(message.room_id)
     if error is not DeliveryError.NOT_ALLOWED or room is None:
         return error
     try:
-        await permissions.check_may_speak(tx, room, message.author)
+        await permissions.check_may_send(tx, room, message.author)
     except Forbidden as refusal:
         # A homeserver refuses all of these with M_FORBIDDEN; the city knows the room's rules.
         return DeliveryError(refusal.code)

@@ -85,7 +85,7 @@ _MEDIA: Final = ("image/", "audio/", "video/")
 _CARRIERS: Final = frozenset({"multipart/form-data", "application/x-www-form-urlencoded"})
 
 
-def kept_as(declared: str, head: bytes) -> str:
+def stored_type(declared: str, head: bytes) -> str:
     """Return the type under which to store an uploaded file.
 
     A generic declared type is replaced by the detected one. Types that a browser executes, and images, audio and video
@@ -114,7 +114,7 @@ def kept_as(declared: str, head: bytes) -> str:
     return UNKNOWN if declared.startswith(_MEDIA) or is_executed(declared) else declared
 
 
-def shown_as(declared: str, head: bytes) -> str:
+def served_type(declared: str, head: bytes) -> str:
     """Return the ``Content-Type`` for a download: one of SHOWN only if the content matches, never an executable type."""
     declared, found = tidy_type(declared), found_in(head)
     if found and found[0] in SHOWN:

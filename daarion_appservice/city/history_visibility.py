@@ -162,7 +162,7 @@ def may_see_room(room: Room, reading: ReadableRanges) -> bool:
     return is_listed(room) or not reading.is_empty
 
 
-def may_look_on(room: Room, reading: ReadableRanges) -> bool:
+def may_subscribe(room: Room, reading: ReadableRanges) -> bool:
     """Whether a reader may read new messages of the room."""
     return is_readable_by_all(room) or reading.is_member
 
@@ -172,7 +172,7 @@ def as_seen(message: Message, room: Room, reading: ReadableRanges) -> Message:
 
     Reactions count up to now, whenever the message was written: only readers of the room's new messages see them.
     """
-    return message if may_look_on(room, reading) else replace(message, reactions=())
+    return message if may_subscribe(room, reading) else replace(message, reactions=())
 
 
 def history_visibility(value: object) -> HistoryVisibility:

@@ -36,19 +36,19 @@ class MemberLog:
 
     async def enter(self, tx: CityTransaction, member: Member) -> list[CityEvent]:
         """Record a join made in the city. It holds against reports from Matrix until the outbox has sent it."""
-        await tx.rooms.hold(member.room_id)
+        await tx.rooms.lock(member.room_id)
         return await self._come(tx, member.room_id, [member])
 
     async def quit(self, tx: CityTransaction, member: Member) -> list[CityEvent]:
         """Record a leave made in the city. It holds against reports from Matrix until the outbox has sent it."""
-        await tx.rooms.hold(member.room_id)
+        await tx.rooms.lock(member.room_id)
         return await self._go(tx, member.room_id, [member.user_id])
 
     # --- changes reported by Matrix ---------------------------------------------------------------------------
 
     async def join(self, tx: CityTransaction, room: RoomId, members: list[Member]) -> list[CityEvent]:
         """Record that Matrix users joined a room, or changed their display name or avatar there."""
-        await tx.rooms.hold(room)
+        await tx.rooms.lock(room)
         moving = await self._moving(tx, room, [member.user_id for member in members])
         return await self._come(
             tx, room, [member for member in members if moving.get(member.user_id) is not OutboxKind.LEAVE]
@@ -56,7 +56,7 @@ class MemberLog:
 
     async def leave(self, tx: CityTransaction, room: RoomId, users: list[UserId]) -> list[CityEvent]:
         """Record that users left a room."""
-        await tx.rooms.hold(room)
+        await tx.rooms.lock(room)
         moving = await self._moving(tx, room, users)
         return await self._go(tx, room, [user for user in users if moving.get(user) is not OutboxKind.JOIN])
 
@@ -71,7 +71,7 @@ class MemberLog:
         self, tx: CityTransaction, room: RoomId, user: UserId, removal: Removal | None = None
     ) -> list[CityEvent]:
         """Record that a moderator removed a user (``removal``), or Matrix refused the join, and drop the pending joins."""
-        await tx.rooms.hold(room)
+        await tx.rooms.lock(room)
         await tx.outbox.drop_moves(room, user)
         return await self._go(tx, room, [user], removal)
 
@@ -92,7 +92,7 @@ class MemberLog:
             moving: Users whose joins or leaves were pending when the list was requested; their membership does not
                 change.
         """
-        await tx.rooms.hold(room)
+        await tx.rooms.lock(room)
         unsure = {*moving, *await tx.outbox.moving(room)}
         before = await tx.members.of_room(room)
         now = {member.user_id for member in members}

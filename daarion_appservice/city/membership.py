@@ -42,7 +42,7 @@ class Membership:
         """
         async with self._store.transaction() as tx:
             room = await hold_open(tx, room_id, author, self._permissions)
-            await self._permissions.check_may_come(tx, room, author)
+            await self._permissions.check_may_join(tx, room, author)
             member = self._membership_recorder.member(room.id, author)
             known = await tx.members.get(room.id, member.user_id)
             if known is not None:
@@ -62,7 +62,7 @@ class Membership:
             Conflict: The registry lists the room among the agent's rooms.
         """
         async with self._store.transaction() as tx:
-            room = await tx.rooms.hold(room_id)
+            room = await tx.rooms.lock(room_id)
             if room is None or not await knows_of(tx, room, author, self._permissions):
                 raise NotFound("no_such_room", f"there is no room {room_id!r}")
             if self._agents.lives_in(author, room):

@@ -88,7 +88,7 @@ class MessageEdits:
             if message.deleted:
                 raise Conflict("message_deleted", "this message is deleted: there is nothing left to edit")
             content = replace(worded, msgtype=message.msgtype, media=message.media)
-            await self._permissions.check_may_speak(tx, room, author)
+            await self._permissions.check_may_send(tx, room, author)
             if content == message.content:
                 return message
             edit_id = self._new_id()

@@ -116,7 +116,7 @@ class Messages:
             room = await hold_open(tx, room_id, author, self._permissions)
             if client_id is not None and (posted := await tx.messages.by_client_id(author, room.id, client_id)):
                 return Posted(posted, is_new=False)
-            await self._permissions.check_may_speak(tx, room, author)
+            await self._permissions.check_may_send(tx, room, author)
             if draft.reply_to is not None:
                 await find_in(tx, room, draft.reply_to, await self._permissions.reading(tx, room, author))
             come = await self._come(tx, room, author)
@@ -166,7 +166,7 @@ class Messages:
                 if not may_moderate:
                     raise Forbidden("not_yours", "only their author may send messages again")
             else:
-                await self._permissions.check_may_speak(tx, room, author)
+                await self._permissions.check_may_send(tx, room, author)
             message, happened = await redeliver(tx, message, author, self._now_ms())
         if happened is not None:
             publish_all(self._publish, [happened, OutboxChanged()])
@@ -338,7 +338,7 @@ async def hold_open(tx: CityTransaction, room_id: str, who: Author, permissions:
         NotFound: The room does not exist, or ``who`` may not know of it.
         Conflict: The room is archived or encrypted.
     """
-    room = await tx.rooms.hold(room_id) or await _own_chat(tx, room_id, who)
+    room = await tx.rooms.lock(room_id) or await _own_chat(tx, room_id, who)
     if room is None or not await knows_of(tx, room, who, permissions):
         raise NotFound("no_such_room", f"there is no room {room_id!r}")
     if room.archived:
@@ -355,7 +355,7 @@ async def _own_chat(tx: CityTransaction, room_id: str, who: Author) -> Room | No
     """Return the direct chat if it belongs to this agent."""
     if who.kind is not AuthorKind.AGENT:
         return None
-    room = await tx.rooms.hold_any(RoomId(room_id))
+    room = await tx.rooms.lock_any(RoomId(room_id))
     return room if room is not None and room.agent == who.id else None
 
 

@@ -20,18 +20,18 @@ class MatrixRoomPermissions:
         self._agents = agents
         self._readers = ReaderMemberships(identities)
 
-    async def check_may_speak(self, tx: CityTransaction, room: Room, author: Author) -> None:
+    async def check_may_send(self, tx: CityTransaction, room: Room, author: Author) -> None:
         await self._check_may_send(tx, room, author, "m.room.message")
 
     async def check_may_react(self, tx: CityTransaction, room: Room, author: Author) -> None:
         await self._check_may_send(tx, room, author, "m.reaction")
 
-    async def check_may_come(self, tx: CityTransaction, room: Room, author: Author) -> None:
+    async def check_may_join(self, tx: CityTransaction, room: Room, author: Author) -> None:
         stands = await self._stands(tx, room, author)
         _check_not_banned(room, stands)
         await self._check_let_in(tx, room, author, stands)
 
-    async def check_not_put_out(self, tx: CityTransaction, room: Room, author: Author) -> None:
+    async def check_not_removed(self, tx: CityTransaction, room: Room, author: Author) -> None:
         _check_not_put_out(room, await self._stands(tx, room, author))
 
     async def reading(self, tx: CityTransaction, room: Room, author: Author) -> ReadableRanges:

@@ -45,11 +45,11 @@ class RoomStore(Protocol):
     async def add(self, room: Room, *, created_by: str | None) -> bool: ...
     async def all(self) -> list[Room]: ...
     async def find(self, id_or_slug: str) -> Room | None: ...
-    async def hold_any(self, room: RoomId) -> Room | None:
+    async def lock_any(self, room: RoomId) -> Room | None:
         """Return a public room or direct chat, and lock its row until the transaction ends."""
         ...
 
-    async def hold(self, id_or_slug: str) -> Room | None:
+    async def lock(self, id_or_slug: str) -> Room | None:
         """Return a public room, and lock its row until the transaction ends."""
         ...
 
@@ -269,7 +269,7 @@ class RoomPermissions(Protocol):
     Each check raises Forbidden if they do not allow it.
     """
 
-    async def check_may_speak(self, tx: CityTransaction, room: Room, author: Author) -> None:
+    async def check_may_send(self, tx: CityTransaction, room: Room, author: Author) -> None:
         """Raise Forbidden unless the author may send messages in the room."""
         ...
 
@@ -277,11 +277,11 @@ class RoomPermissions(Protocol):
         """Raise Forbidden unless the author may react in the room."""
         ...
 
-    async def check_may_come(self, tx: CityTransaction, room: Room, author: Author) -> None:
+    async def check_may_join(self, tx: CityTransaction, room: Room, author: Author) -> None:
         """Raise Forbidden if the author is banned, or needs an invitation to join."""
         ...
 
-    async def check_not_put_out(self, tx: CityTransaction, room: Room, author: Author) -> None:
+    async def check_not_removed(self, tx: CityTransaction, room: Room, author: Author) -> None:
         """Raise Forbidden if the author is banned or was kicked."""
         ...
 

@@ -43,7 +43,7 @@ async def redeliver_all(tx: CityTransaction, ids: list[MessageId] | None, now_ms
         message = await tx.messages.get(message_id)
         if message is None:
             continue
-        await tx.rooms.hold_any(message.room_id)
+        await tx.rooms.lock_any(message.room_id)
         _, happened = await redeliver(tx, message, message.author, now_ms)
         count += happened is not None
     return count + await tx.outbox.retry_changes(ids)

@@ -59,7 +59,7 @@ class RegistryEditor:
         async with self._store.reading() as tx:
             return (await _plan(tx, described, remove_missing=remove_missing)).differences
 
-    async def lay_over(self, described: Description, *, remove_missing: bool = False) -> Differences:
+    async def merge(self, described: Description, *, remove_missing: bool = False) -> Differences:
         """Add and change what the description names; rows that are equal are not written.
 
         Args:

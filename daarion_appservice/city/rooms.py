@@ -147,7 +147,7 @@ class Rooms:
             InvalidInput: The name is empty.
         """
         async with self._store.transaction() as tx:
-            room = await tx.rooms.hold(id_or_slug)
+            room = await tx.rooms.lock(id_or_slug)
             if room is None:
                 raise NotFound("no_such_room", f"there is no room {id_or_slug!r}")
             changed = change.of(room)
@@ -160,7 +160,7 @@ class Rooms:
     ) -> list[CityEvent]:
         """Apply a name or topic that was set on Matrix. Returns the events to publish after the commit."""
         # The room's row is locked and read again, because a citizen may change the room at the same time.
-        room = await tx.rooms.hold(room.id) or room
+        room = await tx.rooms.lock(room.id) or room
         # Names are compared as the city shows them: a difference in form on Matrix remains there.
         name = one_line(name) or room.name if name is not None else None
         description = storable(description)[:MAX_TOPIC_CHARS] if description is not None else None

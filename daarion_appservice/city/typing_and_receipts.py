@@ -27,7 +27,7 @@ class TypingAndReceipts:
             room = await self._find(tx, room_id, author)
             if typing:
                 # The room's members see who types, so typing requires the permission to send.
-                await self._permissions.check_may_speak(tx, room, author)
+                await self._permissions.check_may_send(tx, room, author)
         self._publish(LocalUserTyping(room.id, author, typing))
 
     async def reads(self, author: Author, room_id: str, message_id: str) -> None:
@@ -41,5 +41,5 @@ class TypingAndReceipts:
         room = await tx.rooms.find(room_id)
         if room is None or not await knows_of(tx, room, author, self._permissions):
             raise NotFound("no_such_room", f"there is no room {room_id!r}")
-        await self._permissions.check_not_put_out(tx, room, author)
+        await self._permissions.check_not_removed(tx, room, author)
         return room

@@ -20,7 +20,7 @@ from ..config.registry_file import RegistryErrors, agent_of, description_of, rea
 from ..errors import ExitCode, InvalidInput, NotFound, StartError
 from ..storage.database import Database, Transaction
 from .context import with_migrated_database
-from .terminal import DEFAULT_CONFIG, ConfigPath, say, show_table, warn
+from .terminal import DEFAULT_CONFIG, ConfigPath, print_line, show_table, warn
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -71,8 +71,8 @@ def add(
             await tx.agents.put(_agent_like(known | described), now_ms=now_ms())
 
     with_migrated_database(config, write)
-    say(f"The city has the agent {slug}.", "green")
-    say(f"Its runtime needs a token: daarion-appservice agent token {slug} -c {config}")
+    print_line(f"The city has the agent {slug}.", "green")
+    print_line(f"Its runtime needs a token: daarion-appservice agent token {slug} -c {config}")
 
 
 @app.command("list")
@@ -126,14 +126,14 @@ def import_(
         return await RegistryEditor(database, now_ms).compare(described, remove_missing=remove_missing)
 
     async def lay_over(database: Database) -> Differences:
-        return await RegistryEditor(database, now_ms).lay_over(described, remove_missing=remove_missing)
+        return await RegistryEditor(database, now_ms).merge(described, remove_missing=remove_missing)
 
     if remove_missing and not yes:
         _ask_to_remove(with_migrated_database(config, compare))
     differences = with_migrated_database(config, lay_over)
     for part, each in differences.items():
         if any((each.added, each.changed, each.unchanged, each.removed)):
-            say(
+            print_line(
                 f"{part}: {len(each.added)} added, {len(each.changed)} changed, {len(each.unchanged)} as they were, "
                 f"{len(each.removed)} removed",
                 "green",
@@ -149,7 +149,7 @@ def remove(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
         await RegistryEditor(database, now_ms).remove_agent(AgentSlug(slug))
 
     with_migrated_database(config, take_out)
-    say(f"The city no longer has the agent {slug}.", "green")
+    print_line(f"The city no longer has the agent {slug}.", "green")
     _warn_of_return(config, [slug])
 
 
@@ -163,7 +163,7 @@ def token(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
             await tx.agents.add_token(made.id, await _agent(tx, slug), made.secret_sha256, now_ms=now_ms())
         return made.text
 
-    say(with_migrated_database(config, make))
+    print_line(with_migrated_database(config, make))
 
 
 @app.command("revoke")
@@ -181,7 +181,7 @@ def revoke(
     count = with_migrated_database(config, take)
     if count == 0:
         raise NotFound("no_such_token", f"{slug} has no such token, or it was revoked already")
-    say(f"Revoked {count} token(s) of {slug}.", "green")
+    print_line(f"Revoked {count} token(s) of {slug}.", "green")
 
 
 def _agent_like(described: dict[str, Any]) -> Agent:
@@ -226,7 +226,7 @@ def _ask_to_remove(differences: Differences) -> None:
     """Abort the command unless the user agrees."""
     removed = {part: each.removed for part, each in differences.items() if each.removed}
     for part, names in removed.items():
-        say(f"{part} to be removed: {', '.join(names)}", "yellow")
+        print_line(f"{part} to be removed: {', '.join(names)}", "yellow")
     if removed:
         typer.confirm("Remove them?", abort=True)
 

@@ -6,7 +6,7 @@ import typer
 
 from ..config import editing as config_edit
 from ..config import loading as config_file
-from .terminal import DEFAULT_CONFIG, ConfigPath, say, warn
+from .terminal import DEFAULT_CONFIG, ConfigPath, print_line, warn
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -15,10 +15,10 @@ app = typer.Typer(rich_markup_mode=None)
 def generate(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Write a new configuration with every key, its default and a comment."""
     config_edit.generate(config)
-    say(f"Wrote {config}, readable for you only.", "green")
-    say("Next:")
-    say("  1. Set homeserver.domain and homeserver.address in it.")
-    say(f"  2. daarion-appservice registration generate -c {config}")
+    print_line(f"Wrote {config}, readable for you only.", "green")
+    print_line("Next:")
+    print_line("  1. Set homeserver.domain and homeserver.address in it.")
+    print_line(f"  2. daarion-appservice registration generate -c {config}")
 
 
 @app.command("check")
@@ -28,7 +28,7 @@ def check(config: ConfigPath = DEFAULT_CONFIG) -> None:
     for caution in config_file.cautions(config, settings):
         warn(caution)
     _check_database_url(settings.database.url)
-    say(f"{config} has no mistakes.", "green")
+    print_line(f"{config} has no mistakes.", "green")
 
 
 def _check_database_url(url: str) -> None:
@@ -44,5 +44,5 @@ def upgrade(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Add the keys that a newer version knows; everything else stays as it is."""
     added = config_edit.upgrade(config)
     for key in added:
-        say(f"+ {key}")
-    say(f"{config}: {len(added)} added." if added else f"{config} has every key already.", "green")
+        print_line(f"+ {key}")
+    print_line(f"{config}: {len(added)} added." if added else f"{config} has every key already.", "green")

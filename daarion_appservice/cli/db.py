@@ -6,7 +6,7 @@ import typer
 
 from ..storage import migrate
 from .context import with_database
-from .terminal import DEFAULT_CONFIG, ConfigPath, say
+from .terminal import DEFAULT_CONFIG, ConfigPath, print_line
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -15,7 +15,7 @@ app = typer.Typer(rich_markup_mode=None)
 def upgrade(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Bring the database to what this version expects; `run` does so by itself."""
     before, now = with_database(config, migrate.upgrade)
-    say(
+    print_line(
         f"The database is at {now}." if before == now else f"The database went from {before or 'nothing'} to {now}.",
         "green",
     )
@@ -25,4 +25,4 @@ def upgrade(config: ConfigPath = DEFAULT_CONFIG) -> None:
 def current(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Show the database's revision, and the one that this version expects."""
     found = with_database(config, migrate.current)
-    say(f"The database is at {found or 'nothing'}; this version expects {migrate.head()}.")
+    print_line(f"The database is at {found or 'nothing'}; this version expects {migrate.head()}.")

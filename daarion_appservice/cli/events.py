@@ -11,7 +11,7 @@ from ..http.views import moment
 from ..storage.database import Database
 from ..storage.inbox import InboxRow
 from .context import with_migrated_database
-from .terminal import DEFAULT_CONFIG, ConfigPath, say, show_table
+from .terminal import DEFAULT_CONFIG, ConfigPath, print_line, show_table
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -26,7 +26,7 @@ def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
 
     dead = with_migrated_database(config, read)
     if not dead:
-        say("There are none.", "green")
+        print_line("There are none.", "green")
         return
     show_table(
         ("event", "room", "received", "what went wrong"),
@@ -48,4 +48,4 @@ def retry(
     count = with_migrated_database(config, again)
     if event and not count:
         raise NotFound("no_such_event", "there is no dead event with such an id; see `daarion-appservice events list`")
-    say(f"{count} event(s) will be handled again.", "green")
+    print_line(f"{count} event(s) will be handled again.", "green")

@@ -21,7 +21,7 @@ from ..config import environment_file
 from ..errors import CityError, ExitCode, StartError, TaskFailedRepeatedly
 from ..ops.heap import bound_heap
 from . import service
-from .terminal import fail, say
+from .terminal import fail, print_line
 
 _COLLECT_AFTER: Final = (10_000, 20, 100)
 """Thresholds of Python's garbage collector, which finds reference cycles; this program creates few. With the default
@@ -93,7 +93,7 @@ def _build() -> str:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        say(f"daarion-appservice {_build()}")
+        print_line(f"daarion-appservice {_build()}")
         raise typer.Exit
 
 

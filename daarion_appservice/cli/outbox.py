@@ -14,7 +14,7 @@ from ..storage.database import Database
 from ..storage.key_values import registry_changed
 from ..storage.outbox import FailedRow
 from .context import with_migrated_database
-from .terminal import DEFAULT_CONFIG, ConfigPath, say, show_table
+from .terminal import DEFAULT_CONFIG, ConfigPath, print_line, show_table
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -29,7 +29,7 @@ def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
 
     failed = with_migrated_database(config, read)
     if not failed:
-        say("There are none.", "green")
+        print_line("There are none.", "green")
         return
     show_table(
         ("message", "what", "room", "what went wrong"),
@@ -53,4 +53,4 @@ def retry(
     count = with_migrated_database(config, again)
     if message and not count:
         raise NotFound("no_such_message", "no such message was given up; see `daarion-appservice outbox list`")
-    say(f"{count} will be sent again.", "green")
+    print_line(f"{count} will be sent again.", "green")

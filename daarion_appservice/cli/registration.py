@@ -10,7 +10,7 @@ import typer
 from ..config import loading as config_file
 from ..errors import ExitCode, StartError
 from ..matrix.client import registration_file
-from .terminal import DEFAULT_CONFIG, ConfigPath, say, warn
+from .terminal import DEFAULT_CONFIG, ConfigPath, print_line, warn
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -22,14 +22,16 @@ def generate(
 ) -> None:
     """Write the registration file, and tokens into the configuration if it has none."""
     generated = registration_file.generate(config_file.load(config), config, force=force)
-    say(f"Wrote {generated.path}.", "green")
+    print_line(f"Wrote {generated.path}.", "green")
     if generated.new_tokens:
-        say(f"Made {' and '.join(generated.new_tokens)}, and wrote them to {config}.")
+        print_line(f"Made {' and '.join(generated.new_tokens)}, and wrote them to {config}.")
     if generated.kept_tokens:
-        say(f"Kept {' and '.join(generated.kept_tokens)} of the file that was there, and wrote them to {config}.")
-    say("Next:")
+        print_line(
+            f"Kept {' and '.join(generated.kept_tokens)} of the file that was there, and wrote them to {config}."
+        )
+    print_line("Next:")
     for number, step in enumerate(generated.next_steps, 1):
-        say(f"  {number}. {step}")
+        print_line(f"  {number}. {step}")
 
 
 @app.command("check")
@@ -53,4 +55,4 @@ def check(
             "then give it to Synapse and restart Synapse.",
             ExitCode.REGISTRATION,
         )
-    say(f"{path} fits {config}.", "green")
+    print_line(f"{path} fits {config}.", "green")

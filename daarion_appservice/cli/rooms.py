@@ -17,7 +17,7 @@ from ..config import loading as config_file
 from ..errors import Conflict, ExitCode, HomeserverRefused, HomeserverUnavailable, NotFound, StartError
 from ..storage.database import Database
 from .context import with_city, with_migrated_database
-from .terminal import DEFAULT_CONFIG, ConfigPath, say, show_table
+from .terminal import DEFAULT_CONFIG, ConfigPath, print_line, show_table
 
 if TYPE_CHECKING:
     from ..matrix.reconcile.room_backfill import Backfilled
@@ -42,7 +42,7 @@ def add(
     async def open_(database: Database) -> Room:
         return await _rooms(database).open(name, description, slug=slug)
 
-    say(f"The city has the room {with_migrated_database(config, open_).slug}.", "green")
+    print_line(f"The city has the room {with_migrated_database(config, open_).slug}.", "green")
 
 
 @app.command("list")
@@ -87,9 +87,9 @@ def adopt(
     adopted = _asking_matrix(config, take)
     if adopted.matrix_status is not MatrixStatus.LINKED or adopted.matrix_error:
         raise Conflict("adopted_in_part", f"{room} is the city's room {adopted.slug}, but: {adopted.matrix_error}")
-    say(f"{room} is the city's room {adopted.slug} now.", "green")
+    print_line(f"{room} is the city's room {adopted.slug} now.", "green")
     if not is_readable_by_all(adopted):
-        say(
+        print_line(
             f"Its history visibility is {adopted.history_visibility}: what is said there is for members. "
             "To have everybody read it, set it to world_readable on Matrix."
         )
@@ -103,21 +103,21 @@ def backfill(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
         return await city.backfill.run(await _room(city.database, slug))
 
     brought = _asking_matrix(config, fetch)
-    say(f"{brought.messages} messages came in.", "green")
+    print_line(f"{brought.messages} messages came in.", "green")
     if brought.relations:
-        say(f"{brought.relations} reactions, edits and deletions came in.", "green")
+        print_line(f"{brought.relations} reactions, edits and deletions came in.", "green")
 
 
 @app.command("archive")
 def archive(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Close a room: it stays readable, and leaves the lists; on Matrix, too."""
-    say(f"The room {_change(config, slug, RoomUpdate(archived=True)).slug} is archived.", "green")
+    print_line(f"The room {_change(config, slug, RoomUpdate(archived=True)).slug} is archived.", "green")
 
 
 @app.command("reopen")
 def reopen(slug: Slug, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Open an archived room again, as it was before."""
-    say(f"The room {_change(config, slug, RoomUpdate(archived=False)).slug} is open.", "green")
+    print_line(f"The room {_change(config, slug, RoomUpdate(archived=False)).slug} is open.", "green")
 
 
 def _change(config: Path, slug: str, change: RoomUpdate) -> Room:

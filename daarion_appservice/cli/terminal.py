@@ -18,7 +18,7 @@ ConfigPath = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help
 DEFAULT_CONFIG = Path("config.yaml")
 
 
-def say(text: str, style: str | None = None) -> None:
+def print_line(text: str, style: str | None = None) -> None:
     """Print one line on standard output, never wrapped: it may be a path or a command to copy."""
     Console(soft_wrap=True, highlight=False).print(text, style=style, markup=False)
 

@@ -50,7 +50,7 @@ def read(environ: Mapping[str, str], config: Path) -> Overlay:
     return overlay
 
 
-def lay_over(overlay: Overlay, values: dict[str, Any]) -> None:
+def apply_overlay(overlay: Overlay, values: dict[str, Any]) -> None:
     """Merge the environment's values into the file's. A section that is not a mapping is left for the validation."""
     for path, value in overlay.values.items():
         section: Any = values

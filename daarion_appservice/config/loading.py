@@ -36,7 +36,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     document = yaml_document.read(path)
     overlay = environment.read(environ, path)
     _drop_empty_sections(document.values)
-    environment.lay_over(overlay, document.values)
+    environment.apply_overlay(overlay, document.values)
     settings, errors = _validate(document.values, overlay.unread)
     mistakes = [*document.repeated, *overlay.mistakes, *(_mistake(each, document, overlay) for each in errors)]
     if mistakes or settings is None:

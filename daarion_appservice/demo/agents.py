@@ -82,7 +82,7 @@ async def _live(city: CityClient, session_id: str) -> None:
     heard = greeted = False
     while True:
         try:
-            pause_s = await city.beat((await city.myself())["title"], session_id)
+            pause_s = await city.send_heartbeat((await city.myself())["title"], session_id)
             if not heard:
                 log.info("%s is online", city.slug)
             heard = True

@@ -28,7 +28,7 @@ class CityClient:
     slug: str
     token: str
 
-    async def beat(self, status_msg: str, session_id: str) -> float:
+    async def send_heartbeat(self, status_msg: str, session_id: str) -> float:
         """Send a heartbeat and return in how many seconds the next one is due."""
         body = {"status": "online", "status_msg": status_msg, "session_id": session_id}
         answer = await self._call("POST", f"/api/v1/agents/{self.slug}/heartbeat", json=body)

@@ -43,9 +43,9 @@ class DemoConsole:
         started = time.monotonic()
         with self._console.status(f"{escape(doing)} …") if self._console.is_terminal else nullcontext():
             yield
-        self.say(f"[green]{self._tick}[/green] {escape(doing)} [dim]{time.monotonic() - started:.1f} s[/dim]")
+        self.print_line(f"[green]{self._tick}[/green] {escape(doing)} [dim]{time.monotonic() - started:.1f} s[/dim]")
 
-    def say(self, markup: str = "") -> None:
+    def print_line(self, markup: str = "") -> None:
         # The terminal may be gone (SIGHUP); that must not prevent the end of the children.
         with suppress(OSError):
             self._console.print(markup, overflow="ignore", crop=False)
@@ -55,30 +55,30 @@ class DemoConsole:
         self._row("City", f"{credentials.city_url}   [dim](in a browser; a name is enough)[/dim]")
         self._row("Homeserver", f"{credentials.homeserver_url}   [dim](in Element: Edit the homeserver)[/dim]")
         self._row("Matrix side", credentials.matrix_url)
-        self.say()
+        self.print_line()
         for user in credentials.matrix_users:
             self._row("Sign in as", f"{escape(user.user_id):<30} [dim]password[/dim] {escape(user.password)}")
-        self.say()
+        self.print_line()
         for line in check_commands(credentials):
-            self.say(escape(line))
-        self.say()
+            self.print_line(escape(line))
+        self.print_line()
         self._row("Secrets", escape(str(_nearby(files.credentials))))
         self._row("Logs", escape(str(_nearby(files.log("*")))))
         self._row("To end it", "Ctrl-C")
         self._rule("")
 
     def child_died(self, death: ChildExited) -> None:
-        self.say(f"[red]{escape(str(death))}; its last words:[/red]")
+        self.print_line(f"[red]{escape(str(death))}; its last words:[/red]")
         for line in death.child.last_lines():
-            self.say(f"    {escape(line)}")
-        self.say(f"Its whole log: {escape(str(death.child.log))}")
+            self.print_line(f"    {escape(line)}")
+        self.print_line(f"Its whole log: {escape(str(death.child.log))}")
 
     def _row(self, label: str, markup: str) -> None:
-        self.say(f"  [bold]{label:<13}[/bold]{markup}")
+        self.print_line(f"  [bold]{label:<13}[/bold]{markup}")
 
     def _rule(self, title: str) -> None:
         line = "-" if self._console.options.ascii_only else "─"
-        self.say(f"[green]{f'{line * 2} {title} ' if title else '':{line}<{_WIDTH}}[/green]")
+        self.print_line(f"[green]{f'{line * 2} {title} ' if title else '':{line}<{_WIDTH}}[/green]")
 
 
 def _nearby(path: Path) -> Path:

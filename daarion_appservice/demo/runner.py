@@ -99,7 +99,7 @@ class DemoRunner:
                     self.children.check()
                     await asyncio.sleep(_LOOK_S)
             finally:
-                self.screen.say("Closing the city …")
+                self.screen.print_line("Closing the city …")
                 await self.children.stop()
 
     async def _open(self, credentials: Credentials) -> None:
@@ -170,7 +170,7 @@ class DemoRunner:
                         deadline = time.monotonic() + READY_S
                         if time.monotonic() >= say_at:
                             say_at = time.monotonic() + _PROGRESS_S
-                            self.screen.say("  [dim]rooms and agents are still being set up …[/dim]")
+                            self.screen.print_line("  [dim]rooms and agents are still being set up …[/dim]")
             except (aiohttp.ClientError, TimeoutError):
                 pass  # the process does not listen yet
             await asyncio.sleep(_LOOK_S)

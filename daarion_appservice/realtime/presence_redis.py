@@ -192,7 +192,7 @@ class RedisPresence:
     async def _send(self, said: list[SessionUpdate]) -> list[Answer]:
         now_ms = self._now_ms()
         ages = [0 if now_ms - each.at_ms < _AT_ONCE_MS else now_ms - each.at_ms for each in said]
-        return await self._sessions.say(said, ages, self._expect)
+        return await self._sessions.apply(said, ages, self._expect)
 
     def _expect(self, said: SessionUpdate) -> Status:
         known = self._view.state(said.subject).status

@@ -95,7 +95,7 @@ class RedisSessions:
         self._now_ms = now_ms
         self._scripts = {name: RedisScript("presence", name) for name in ("beat", "expire", "join", "leave")}
 
-    async def say(
+    async def apply(
         self, said: Sequence[SessionUpdate], ages_ms: Sequence[int], expect: Callable[[SessionUpdate], Status]
     ) -> list[Answer]:
         """Apply updates in one round trip.

@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.events import MemberChanged, MessagePosted, PresenceChanged, RoomChanged, RoomEventStored
-from ..city.history_visibility import PUBLIC, ReadableRanges, is_readable_by_all, may_look_on
+from ..city.history_visibility import PUBLIC, ReadableRanges, is_readable_by_all, may_subscribe
 from ..city.online_members import OnlineMembers
 from ..city.room_sequence import renumbering_of
 from ..city.types import Author, HistoryVisibility, MessageId, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
@@ -49,10 +49,10 @@ log = structlog.get_logger()
 class Listener(Protocol):
     """A connection that receives the frames of a room."""
 
-    def tell(self, frame: bytes) -> None:
+    def deliver(self, frame: bytes) -> None:
         """Send a frame to the client. Return at once and never raise."""
 
-    def put_out(self) -> None:
+    def remove(self) -> None:
         """End the subscription because the listener may no longer read the room. Return at once and never raise."""
 
 
@@ -218,7 +218,9 @@ class RoomStreams:
 
     # --- listeners --------------------------------------------------------------------------------------
 
-    async def look_on(self, room_id: RoomId, since: int | None, listener: RoomStreamReader, identify: Identify) -> None:
+    async def subscribe(
+        self, room_id: RoomId, since: int | None, listener: RoomStreamReader, identify: Identify
+    ) -> None:
         """Send ``listener`` the events after ``since``, or a resync if there are too many; then all later events.
 
         Args:
@@ -244,16 +246,16 @@ class RoomStreams:
             self._close_if_empty(room)
             raise
         if typing := self._typing.of(room_id):
-            listener.tell(self._frames.typing(room_id, typing))
+            listener.deliver(self._frames.typing(room_id, typing))
         # No await between the last replayed event and the first direct one, so that no event is lost in between.
         for frame in waiting.frames:
-            listener.tell(frame)
+            listener.deliver(frame)
         if waiting.is_too_much:
-            listener.tell(self._frames.resync(room_id, room.seq))
+            listener.deliver(self._frames.resync(room_id, room.seq))
         room.waiting.pop(waiting, None)
         room.listeners[listener] = seat
 
-    def look_away(self, room_id: RoomId, listener: Listener) -> None:
+    def unsubscribe(self, room_id: RoomId, listener: Listener) -> None:
         if room := self._rooms.get(room_id):
             room.listeners.pop(listener, None)
             self._close_if_empty(room)
@@ -276,7 +278,7 @@ class RoomStreams:
             if stored is None:
                 raise NotFound("no_such_room", f"there is no room {room.id!r}")
             found = await identify(tx, stored)
-        if not may_look_on(stored, found.reading):
+        if not may_subscribe(stored, found.reading):
             raise members_only(stored.slug)
         seat.settle(found, stored.last_seq)
         return found.reading
@@ -325,7 +327,7 @@ class RoomStreams:
         replay = _Replay(self._frames, listener, seat, since)
         while replay.seq != room.seq:
             if not 0 < room.seq - replay.seq <= MAX_REPLAY or not await self._replay_some(room, replay):
-                listener.tell(self._frames.resync(room.id, room.seq))
+                listener.deliver(self._frames.resync(room.id, room.seq))
                 return
             await listener.drained()
 
@@ -334,7 +336,7 @@ class RoomStreams:
         async with self._replays:
             async with self._database.reading() as tx:
                 missed = await tx.room_events.after(room.id, replay.seq, limit=_REPLAY_BATCH)
-            return replay.tell([event for event in missed if event.seq <= room.seq])  # the bus delivers later events
+            return replay.deliver([event for event in missed if event.seq <= room.seq])  # the bus delivers later events
 
 
 def members_only(room: str) -> Forbidden:
@@ -354,7 +356,7 @@ class _Replay:
         self._told: set[MessageId] = set()
         self._bytes = 0
 
-    def tell(self, events: list[RoomEvent]) -> bool:
+    def deliver(self, events: list[RoomEvent]) -> bool:
         """Send events until the listener is behind; the caller reads the others again.
 
         Returns:
@@ -371,7 +373,7 @@ class _Replay:
                 return False
             if message is not None:
                 self._told.add(message)
-            self._listener.tell(frame)
+            self._listener.deliver(frame)
             self.seq = event.seq
             if self._listener.is_behind:
                 break
@@ -387,14 +389,14 @@ class _Waiting:
         self._bytes = 0
         self._is_put_out = False
 
-    def tell(self, frame: bytes) -> None:
+    def deliver(self, frame: bytes) -> None:
         self._bytes += len(frame)
         if self._bytes <= _WAITING_BYTES:
             self.frames.append(frame)
         else:
             self.is_too_much = True
 
-    def put_out(self) -> None:
+    def remove(self) -> None:
         self._is_put_out = True
 
     def check_may_stay(self, room: RoomId) -> None:
@@ -426,7 +428,7 @@ class _Room:
 
     def tell(self, frame: bytes) -> None:
         """Send a frame without a number."""
-        notify_all("RoomFrame", (listener.tell for listener in (*self.waiting, *self.listeners)), frame)
+        notify_all("RoomFrame", (listener.deliver for listener in (*self.waiting, *self.listeners)), frame)
 
     def put_outsiders_out(self) -> None:
         """Remove the listeners that are not members: from now on only members may read the room."""
@@ -434,7 +436,7 @@ class _Room:
         for listener in outsiders:
             del self.listeners[listener]
         waiting = [each for each, seat in self.waiting.items() if seat.is_outside]
-        notify_all("RoomFrame", (listener.put_out for listener in (*waiting, *outsiders)))
+        notify_all("RoomFrame", (listener.remove for listener in (*waiting, *outsiders)))
 
     def read_on(self) -> None:
         """Send all events in the database that were not sent yet."""
@@ -500,12 +502,12 @@ class _Room:
         for seat in (*self.waiting.values(), *self.listeners.values()) if event.kind in _MOVES else ():
             seat.follow(event)
         if PUBLIC.may_read_event(event):
-            notify_all("RoomFrame", (listener.tell for listener in self.listeners), frame)
+            notify_all("RoomFrame", (listener.deliver for listener in self.listeners), frame)
             return
         readers = {each for each, seat in self.listeners.items() if seat.may_read(event)}
-        notify_all("RoomFrame", (listener.tell for listener in readers), frame)
+        notify_all("RoomFrame", (listener.deliver for listener in readers), frame)
         if event.visibility is not HistoryVisibility.WORLD_READABLE:
             self.put_outsiders_out()
         # The event changes something that these listeners may not read; they learn its number only.
         others = [each for each in self.listeners if each not in readers]
-        notify_all("RoomFrame", (listener.tell for listener in others), self._frames.resync(self.id, event.seq))
+        notify_all("RoomFrame", (listener.deliver for listener in others), self._frames.resync(self.id, event.seq))

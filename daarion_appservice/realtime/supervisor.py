@@ -54,7 +54,7 @@ class Supervisor:
         """Return the names of the tasks that failed within the last minute."""
         return sorted(name for name in self._failures if self._recent(name))
 
-    async def keep(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def supervise(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run ``work()`` until it returns, and again whenever it raises.
 
         Raises:

@@ -76,7 +76,7 @@ class ReplyRepository:
         )
         return int(found.scalar_one())
 
-    async def still_owed(self, answer: AnswerId) -> PendingReply | None:
+    async def still_pending(self, answer: AnswerId) -> PendingReply | None:
         """Return the pending reply in its current state; None if it was given or dropped."""
         found = await self._connection.execute(
             select(agent_replies).where(agent_replies.c.id == answer, agent_replies.c.state == ReplyState.PENDING)
@@ -84,7 +84,7 @@ class ReplyRepository:
         row = found.first()
         return _owed(row) if row else None
 
-    async def given_to(self, questions: list[MessageId], agent: AgentSlug) -> dict[MessageId, MessageId]:
+    async def posted_for(self, questions: list[MessageId], agent: AgentSlug) -> dict[MessageId, MessageId]:
         """Return an agent's replies by the messages that requested them."""
         found = await self._connection.execute(
             select(agent_replies.c.question_id, agent_replies.c.message_id).where(
@@ -125,7 +125,7 @@ class ReplyRepository:
         found = await self._connection.execute(_if_owed(answer).values(failure=why))
         return bool(found.rowcount)
 
-    async def given(self, answer: AnswerId, message: MessageId) -> bool:
+    async def mark_posted(self, answer: AnswerId, message: MessageId) -> bool:
         """Store the message of the reply; return False if one was given before."""
         return await self._end(answer, ReplyState.POSTED, message)
 

@@ -66,7 +66,7 @@ class AgentRepository:
         row = (await self._connection.execute(select(agents).where(agents.c.slug == slug))).first()
         return _agent(row) if row else None
 
-    async def hold(self, slug: str) -> Agent | None:
+    async def lock(self, slug: str) -> Agent | None:
         """Return the agent, and lock the registry against other changes until the transaction ends."""
         await registry_changed(self._connection)
         return await self.by_slug(slug)

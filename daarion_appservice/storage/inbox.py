@@ -161,7 +161,7 @@ class InboxRepository:
         of_room = (inbox.c.matrix_room_id == matrix_room_id) & (inbox.c.state == InboxState.NEW)
         return (await self._connection.execute(select(inbox.c.id).where(of_room).limit(1))).first() is not None
 
-    async def hold(self, matrix_room_id: str) -> None:
+    async def lock(self, matrix_room_id: str) -> None:
         """Lock the waiting events of a room and the order of the inbox until this transaction ends."""
         await self.lock_order()
         await self._connection.execute(
@@ -209,7 +209,7 @@ class InboxRepository:
         await self.add(wanted, now_ms=now_ms)
         return len(wanted) - len(waiting)
 
-    async def put_anew(self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int) -> None:
+    async def insert_again(self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int) -> None:
         """Do the same as ``put_in_order`` for events that were processed without effect as their room was unknown."""
         await self.forget_done([event.event_id for event in events])
         await self.put_in_order(matrix_room_id, events, now_ms=now_ms)

@@ -94,13 +94,13 @@ async def note_avatars(connection: AsyncConnection, addresses: Iterable[str | No
         )
 
 
-async def note_shown(connection: AsyncConnection, message: MessageId, addresses: list[str]) -> None:
+async def add_shown(connection: AsyncConnection, message: MessageId, addresses: list[str]) -> None:
     """Note the files that a message shows."""
     if addresses:
         rows = [{"mxc": mxc, "message_id": message} for mxc in addresses]
         await connection.execute(plain_insert(media_shown), rows)
 
 
-async def shown_no_more(connection: AsyncConnection, message: MessageId) -> None:
+async def remove_shown(connection: AsyncConnection, message: MessageId) -> None:
     """Note that a message shows no files any more."""
     await connection.execute(delete(media_shown).where(media_shown.c.message_id == message))

@@ -27,7 +27,7 @@ from ..city.types import (
 )
 from .author_columns import author_of, author_values
 from .content_columns import content_values, media_of, mentions_of
-from .media import note_shown, shown_no_more
+from .media import add_shown, remove_shown
 from .readable import message_is_readable
 from .renumbering import move_number
 from .tables import inbox, messages
@@ -62,7 +62,7 @@ class MessageRepository:
                 visibility=message.visibility,
             )
         )
-        await note_shown(self._connection, message.id, addresses_in(message.media, message.formatted_body))
+        await add_shown(self._connection, message.id, addresses_in(message.media, message.formatted_body))
 
     async def get(self, message: MessageId) -> Message | None:
         row = (await self._connection.execute(select(messages).where(messages.c.id == message))).first()
@@ -239,8 +239,8 @@ class MessageRepository:
                 edit_visibility=visibility,
             )
         )
-        await shown_no_more(self._connection, message)
-        await note_shown(self._connection, message, addresses_in(content.media, content.formatted_body))
+        await remove_shown(self._connection, message)
+        await add_shown(self._connection, message, addresses_in(content.media, content.formatted_body))
 
     async def move(self, message: Message, seq: int) -> None:
         """Change the sequence number of ``message`` to ``seq``, which no other message of its room may have."""
@@ -253,7 +253,7 @@ class MessageRepository:
             .where(messages.c.id == message)
             .values(body="", formatted_body=None, media=None, mentions="[]", reactions="[]", deleted=True)
         )
-        await shown_no_more(self._connection, message)
+        await remove_shown(self._connection, message)
 
     async def set_reactions(self, message: MessageId, tallies: tuple[ReactionCount, ...]) -> None:
         await self._connection.execute(

@@ -32,7 +32,7 @@ class RestrictionRepository:
         rows = await self._connection.execute(select(restrictions).where(restrictions.c.room_id == room))
         return {UserId(row.user_id): Restriction(RestrictionKind(row.standing), row.reason) for row in rows}
 
-    async def put_out(self) -> set[tuple[RoomId, UserId]]:
+    async def removed_users(self) -> set[tuple[RoomId, UserId]]:
         """Return all bans and kicks, as pairs of room and user."""
         rows = await self._connection.execute(
             select(restrictions.c.room_id, restrictions.c.user_id).where(

@@ -170,12 +170,12 @@ class RoomRepository:
         row = (await self._connection.execute(_with_name(id_or_slug))).first()
         return _room(row) if row else None
 
-    async def hold(self, id_or_slug: str) -> Room | None:
+    async def lock(self, id_or_slug: str) -> Room | None:
         """Return a public room and lock it against writes by others until this transaction ends."""
         row = (await self._connection.execute(_with_name(id_or_slug).with_for_update(key_share=True))).first()
         return _room(row) if row else None
 
-    async def hold_any(self, room: RoomId) -> Room | None:
+    async def lock_any(self, room: RoomId) -> Room | None:
         """Do the same with a public room or a direct chat."""
         held = select(rooms).where(rooms.c.id == room).with_for_update(key_share=True)
         row = (await self._connection.execute(held)).first()

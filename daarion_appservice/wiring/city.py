@@ -209,7 +209,7 @@ class City:
             self.bus.publish,
             steady_ms,
             on_new_ghost=self.presence_sender.ghost_ready,
-            on_spoke=self.presence_sender.spoke,
+            on_spoke=self.presence_sender.message_sent,
         )
         self.typing_sender = TypingSender(
             self.homeserver,
@@ -217,7 +217,7 @@ class City:
             self.database,
             self.identities,
             self.online_members,
-            on_spoke=self.presence_sender.spoke,
+            on_spoke=self.presence_sender.message_sent,
         )
         self.receipt_sender = ReceiptSender(
             self.homeserver,
@@ -226,7 +226,7 @@ class City:
             self.identities,
             self.ghosts,
             self.online_members,
-            on_spoke=self.presence_sender.spoke,
+            on_spoke=self.presence_sender.message_sent,
         )
         self._see_people()
         self.reconciler = self._reconciler()

@@ -163,7 +163,7 @@ def build_matrix_server(city: City) -> Listener:
         hs_token=settings.appservice.hs_token.get_secret_value(),
         now_ms=now_ms,
         on_stored=lambda: city.bus.publish(InboxChanged()),
-        on_ephemeral=city.people.take,
+        on_ephemeral=city.people.handle_ephemeral,
     )
     people = UserPresenceQuery(
         city.homeserver, city.monitor, city.identities, city.people, city.observer_coverage, steady_ms

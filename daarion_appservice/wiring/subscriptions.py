@@ -93,5 +93,5 @@ def _count_membership(city: City, change: MembershipChanged) -> None:
 
 
 def _inbox_filled(city: City) -> None:
-    city.monitor.heard()
+    city.monitor.mark_reachable()
     city.inbound.wake()

@@ -359,8 +359,8 @@ async def test_whoever_failed_when_another_had_answered_says_nothing(forum: Agen
     question = await forum.desk.post(OKSANA, "general", "@scribe?")
     async with forum.database.transaction() as tx:
         (owed,) = await tx.agent_replies.pending(now_ms=LATER, limit=9)
-        assert await tx.agent_replies.given(owed.id, question.id)
+        assert await tx.agent_replies.mark_posted(owed.id, question.id)
         assert not await tx.agent_replies.will_not_be(owed.id, ReplyFailure.SLOW)
         await tx.agent_replies.put_off(owed.id, "busy", retry_at_ms=7)
-        assert await tx.agent_replies.still_owed(owed.id) is None
-        assert await tx.agent_replies.given_to([question.id], SCRIBE.slug) == {question.id: question.id}
+        assert await tx.agent_replies.still_pending(owed.id) is None
+        assert await tx.agent_replies.posted_for([question.id], SCRIBE.slug) == {question.id: question.id}

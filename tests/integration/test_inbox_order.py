@@ -87,7 +87,7 @@ async def test_other_rooms_are_left_alone(database: Database) -> None:
 async def test_an_event_that_comes_while_the_order_is_made_gets_its_number_after_it(database: Database) -> None:
     await come(database, *events("$3"))
     async with database.transaction() as tx:
-        await tx.inbox.hold(ROOM)
+        await tx.inbox.lock(ROOM)
         arrives = asyncio.create_task(database.intake.store(ReceivedTransaction("t", "", events("$4"), 3)))
         # On PostgreSQL the transaction of the other connection waits for ours, and would be through long before it.
         await asyncio.wait([arrives], timeout=0.5)

@@ -281,10 +281,10 @@ async def test_a_ban_ends_a_way_in_that_matrix_was_not_told_of(square: Square) -
 async def test_a_ban_of_an_agent_that_is_lifted_is_news_to_whoever_brings_it_home(square: Square) -> None:
     assert RegistryChanged() not in await square.tells(SCRIBES_GHOST, "ban", by=MODERATOR)
     async with square.database.reading() as tx:
-        assert await tx.restrictions.put_out() == {(GENERAL, SCRIBES_GHOST)}
+        assert await tx.restrictions.removed_users() == {(GENERAL, SCRIBES_GHOST)}
     assert RegistryChanged() in await square.tells(SCRIBES_GHOST, "leave", by=MODERATOR)
     async with square.database.reading() as tx:
-        assert await tx.restrictions.put_out() == set()
+        assert await tx.restrictions.removed_users() == set()
 
 
 async def test_people_on_matrix_who_are_put_out_are_simply_gone(square: Square) -> None:

@@ -973,7 +973,7 @@ class WatchedWording:
     async def content(self, body: str, *, msgtype: str, media: Media | None) -> Content:
         self.rendered.append(len(body))
         async with asyncio.timeout(5), self._database.transaction() as tx:
-            assert await tx.rooms.hold(GENERAL) is not None
+            assert await tx.rooms.lock(GENERAL) is not None
         return await self._formatter.content(body, msgtype=msgtype, media=media)
 
 

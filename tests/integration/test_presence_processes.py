@@ -331,7 +331,7 @@ async def test_a_heartbeat_that_comes_after_its_own_end_brings_nobody_back(
     client = connect(redis.url, cluster=False)
     sessions = RedisSessions(client, name="frozen", ttl_ms=TTL_MS)
     said = SessionUpdate.of_beat(Heartbeat(OKSANA), now_ms() - TTL_MS)
-    (answer,) = await sessions.say([said], [TTL_MS], lambda _: ONLINE)
+    (answer,) = await sessions.apply([said], [TTL_MS], lambda _: ONLINE)
     assert (answer.status, answer.seq) == (OFFLINE, None)
     assert await client.get(f"presence:{OKSANA}") is None
     await client.aclose()
@@ -343,13 +343,13 @@ async def test_more_at_once_than_redis_should_take_at_once_is_said_in_parts(
     replicas: list[Replica], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a script runs Redis answers nobody else, and the others would take it for gone."""
-    say, sizes = RedisSessions.say, list[int]()
+    say, sizes = RedisSessions.apply, list[int]()
 
     async def counted(sessions: RedisSessions, said: Sequence[SessionUpdate], *more: Any) -> list[Answer]:
         sizes.append(len(said))
         return await say(sessions, said, *more)
 
-    monkeypatch.setattr(RedisSessions, "say", counted)
+    monkeypatch.setattr(RedisSessions, "apply", counted)
     everybody = [SubjectId(f"@p{number}:city.localhost") for number in range(2 * BATCH + 1)]
     await replicas[0].store.set_remote(
         [RemotePresence(subject, PresenceState(ONLINE), "matrix") for subject in everybody]

@@ -279,7 +279,7 @@ async def test_an_away_ghost_that_speaks_is_away_again_and_an_offline_one_stays_
         # What Synapse makes of it, and what it leaves alone.
         await until_presence(town, "online", "offline", "offline")
         for number in range(3):
-            town.presence_sender.spoke(town.ghost(number))
+            town.presence_sender.message_sent(town.ghost(number))
         await until_presence(town, "unavailable", "offline", "offline")
         await until(lambda: len(town.told(town.ghost(0))) >= 2)
     assert {content["status_msg"] for content in town.told(town.ghost(0))} == {"обід"}, "with the text, each time"

@@ -86,7 +86,7 @@ def shows(socket: Socket, slug: str, **wanted: Any) -> Callable[[], bool]:
 
 async def make_private(city: InProcessCity, slug: str) -> None:
     async with city.city.database.transaction() as tx:
-        room = await tx.rooms.hold(slug)
+        room = await tx.rooms.lock(slug)
         assert room is not None
         await tx.rooms.governed(room.id, join_rule="invite", history_visibility=HistoryVisibility.JOINED)
 

@@ -180,7 +180,7 @@ async def test_failed_task_is_named_in_readyz_until_it_has_run_for_a_minute(here
 
     supervisor = here.city.supervisor
     vars(supervisor)["_sleep"] = sleep
-    task = asyncio.create_task(supervisor.keep("sweeper", work))
+    task = asyncio.create_task(supervisor.supervise("sweeper", work))
     await in_back_off.wait()
     answer = await here.call("GET", "/readyz", listener="matrix")
     assert (answer.status, answer.content["checks"]["tasks"]) == (503, "failed, will be restarted: sweeper")

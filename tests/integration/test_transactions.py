@@ -92,7 +92,7 @@ async def door(database_url: str) -> AsyncIterator[Door]:
         hs_token=HS_TOKEN,
         now_ms=now_ms,
         on_stored=lambda: woken.append(None),
-        on_ephemeral=people.take,
+        on_ephemeral=people.handle_ephemeral,
     )
     connections = Connections("matrix", Caps(), Addresses(()))
     app = matrix_application(

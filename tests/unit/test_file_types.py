@@ -16,8 +16,8 @@ from daarion_appservice.city.file_types import (
     UNKNOWN,
     found_in,
     is_executed,
-    kept_as,
-    shown_as,
+    stored_type,
+    served_type,
     size_of_picture,
     tidy_type,
 )
@@ -66,9 +66,9 @@ EVERYTHING = PICTURES | OTHERS
 def test_a_file_is_told_by_how_it_begins(mimetype: str) -> None:
     head = EVERYTHING[mimetype]
     assert found_in(head)[0] == mimetype
-    assert kept_as(mimetype, head) == mimetype
-    assert kept_as("application/octet-stream", head) == mimetype, "a type that says nothing becomes what it is"
-    assert kept_as("", head) == mimetype
+    assert stored_type(mimetype, head) == mimetype
+    assert stored_type("application/octet-stream", head) == mimetype, "a type that says nothing becomes what it is"
+    assert stored_type("", head) == mimetype
 
 
 @pytest.mark.parametrize("mimetype", EVERYTHING)
@@ -76,7 +76,7 @@ def test_a_file_that_is_something_else_is_refused(mimetype: str) -> None:
     for other, head in {**EVERYTHING, "text/html": HTML, "image/svg+xml": SVG}.items():
         if mimetype not in found_in(head):
             with pytest.raises(InvalidInput) as refused:
-                kept_as(mimetype, head)
+                stored_type(mimetype, head)
             assert (refused.value.status, refused.value.code) == (415, "media_type_wrong"), other
 
 
@@ -105,7 +105,7 @@ def test_a_file_that_is_something_else_is_refused(mimetype: str) -> None:
     ],
 )
 def test_what_others_call_the_same_is_the_same(declared: str, head: bytes, kept: str) -> None:
-    assert kept_as(declared, head) == kept
+    assert stored_type(declared, head) == kept
 
 
 @pytest.mark.parametrize(
@@ -130,31 +130,31 @@ def test_what_others_call_the_same_is_the_same(declared: str, head: bytes, kept:
 )
 def test_what_a_browser_would_execute_is_a_file_to_save(declared: str) -> None:
     assert is_executed(tidy_type(declared))
-    assert kept_as(declared, HTML) == UNKNOWN
-    assert shown_as(declared, HTML) == UNKNOWN
+    assert stored_type(declared, HTML) == UNKNOWN
+    assert served_type(declared, HTML) == UNKNOWN
 
 
 def test_a_picture_that_cannot_be_told_is_a_file_to_save() -> None:
-    assert kept_as("image/tiff", b"II*\0anything") == UNKNOWN
-    assert shown_as("image/tiff", b"II*\0anything") == UNKNOWN
+    assert stored_type("image/tiff", b"II*\0anything") == UNKNOWN
+    assert served_type("image/tiff", b"II*\0anything") == UNKNOWN
 
 
 @pytest.mark.parametrize("declared", ["text/plain", "text/html", "audio/x-new", "application/x-thing"])
 def test_a_picture_that_calls_itself_something_else_is_refused(declared: str) -> None:
     with pytest.raises(InvalidInput):
-        kept_as(declared, PICTURES["image/png"])
+        stored_type(declared, PICTURES["image/png"])
 
 
 @pytest.mark.parametrize("declared", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])
 def test_a_form_is_not_the_file_in_it(declared: str) -> None:
     with pytest.raises(InvalidInput, match="not a form"):
-        kept_as(declared, b"--x\r\n")
+        stored_type(declared, b"--x\r\n")
 
 
 @given(declared=st.text(max_size=40) | st.sampled_from(sorted(EVERYTHING)), head=st.binary(max_size=200))
 def test_nothing_is_shown_that_is_not_what_it_is_shown_as(declared: str, head: bytes) -> None:
     """Whatever a homeserver calls a file, and whatever is in it."""
-    shown = shown_as(declared, head)
+    shown = served_type(declared, head)
     assert not is_executed(shown)
     assert shown not in SHOWN or shown in found_in(head)
     assert not shown.startswith(("image/", "audio/", "video/")) or shown in SHOWN
@@ -162,7 +162,7 @@ def test_nothing_is_shown_that_is_not_what_it_is_shown_as(declared: str, head: b
 
 @pytest.mark.parametrize("declared", ["text/html", "image/png", "video/mp4", "text/plain", "x", ""])
 def test_what_is_plainly_a_picture_is_shown_as_one(declared: str) -> None:
-    assert shown_as(declared, PICTURES["image/jpeg"]) == "image/jpeg"
+    assert served_type(declared, PICTURES["image/jpeg"]) == "image/jpeg"
 
 
 @pytest.mark.parametrize("mimetype", PICTURES)

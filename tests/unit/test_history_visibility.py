@@ -15,7 +15,7 @@ from daarion_appservice.city.history_visibility import (
     is_known_to,
     is_listed,
     may_be_repeated,
-    may_look_on,
+    may_subscribe,
     may_see_room,
     readable_ranges,
 )
@@ -143,7 +143,7 @@ def test_room_is_known(
     may_follow: bool,
 ) -> None:
     room = replace(HALL, history_visibility=visibility, join_rule=rule, was_public=was_public, was_private=True)
-    assert (is_known_to(room, reading), may_see_room(room, reading), may_look_on(room, reading)) == (
+    assert (is_known_to(room, reading), may_see_room(room, reading), may_subscribe(room, reading)) == (
         is_known,
         is_seen,
         may_follow,

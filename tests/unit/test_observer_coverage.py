@@ -162,15 +162,17 @@ def some_people(clock: Clock, elsewhere: Container[UserId] = ()) -> tuple[UserPr
 async def test_what_was_told_is_known_also_of_who_is_offline() -> None:
     people, _ = some_people(Clock())
     assert people.known(ALICE) is None
-    await people.take([says(ALICE, "unavailable", last_active_ago=5000, status_msg="обідаю")])
-    await people.take([says(BOB, "offline", last_active_ago=415_845)])
+    await people.handle_ephemeral([says(ALICE, "unavailable", last_active_ago=5000, status_msg="обідаю")])
+    await people.handle_ephemeral([says(BOB, "offline", last_active_ago=415_845)])
     assert people.known(ALICE) == PresenceState(Status.AWAY, "обідаю", NOW_MS - 5000)
     assert people.known(BOB) == PresenceState(Status.OFFLINE, None, NOW_MS - 415_845)
 
 
 async def test_status_text_from_matrix_is_bounded_to_255_characters_on_one_line() -> None:
     people, presence = some_people(Clock())
-    await people.take([says(ALICE, "online", status_msg="я" * 60_000), says(BOB, "online", status_msg="a\n\u202eb")])
+    await people.handle_ephemeral(
+        [says(ALICE, "online", status_msg="я" * 60_000), says(BOB, "online", status_msg="a\n\u202eb")]
+    )
     assert presence.state(SubjectId(ALICE)).status_msg == "я" * 255
     assert presence.state(SubjectId(BOB)).status_msg == "a b"
     assert presence_state_of({"presence": "online", "status_msg": "я" * 60_000}, NOW_MS).status_msg == "я" * 255
@@ -188,12 +190,12 @@ async def test_who_is_not_in_the_whole_state_is_gone_and_since_when_is_not_known
 async def test_who_is_active_was_so_within_the_last_minute_however_long_nothing_is_told() -> None:
     clock = Clock()
     people, presence = some_people(clock)
-    await people.take([says(ALICE, "online", last_active_ago=10, currently_active=True)])
-    await people.take([says(BOB, "online", last_active_ago=10, currently_active=False)])
+    await people.handle_ephemeral([says(ALICE, "online", last_active_ago=10, currently_active=True)])
+    await people.handle_ephemeral([says(BOB, "online", last_active_ago=10, currently_active=False)])
     clock.now_ms += 3_600_000
     assert people.known(ALICE) == PresenceState(Status.ONLINE, None, clock.now_ms - 60_000)
     assert people.known(BOB) == PresenceState(Status.ONLINE, None, NOW_MS - 10)
-    await people.say_again()
+    await people.republish()
     assert presence.state(SubjectId(ALICE)).last_active_ms == clock.now_ms - 60_000
 
 
@@ -203,7 +205,7 @@ async def test_an_answer_that_something_newer_overtook_does_not_count() -> None:
 
     async def ask(user: UserId) -> dict[str, Any]:
         if len(answers) == 2:
-            await people.take([says(user, "offline")])
+            await people.handle_ephemeral([says(user, "offline")])
         return answers.pop(0)
 
     assert await people.learn(ALICE, ask) == PresenceState(Status.ONLINE, "new")
@@ -219,19 +221,19 @@ async def test_presence_of_non_members_not_counted() -> None:
 
     await people.take_all([says(ALICE, "online"), says(BOB, "online")])
     assert [presence.state(SubjectId(each)).status for each in (ALICE, BOB)] == [Status.OFFLINE, Status.ONLINE]
-    await people.take([says(ALICE, "unavailable")])
+    await people.handle_ephemeral([says(ALICE, "unavailable")])
     assert presence.state(SubjectId(ALICE)).status is Status.OFFLINE
     assert await people.learn(ALICE, online) == PresenceState()
-    await people.say_again()
+    await people.republish()
     assert presence.state(SubjectId(ALICE)).status is Status.OFFLINE
 
 
 async def test_member_who_leaves_every_room_gone_with_next_event() -> None:
     elsewhere: set[UserId] = set()
     people, presence = some_people(Clock(), elsewhere)
-    await people.take([says(ALICE, "online")])
+    await people.handle_ephemeral([says(ALICE, "online")])
     elsewhere.add(ALICE)
-    await people.take([says(ALICE, "online", status_msg="still")])
+    await people.handle_ephemeral([says(ALICE, "online", status_msg="still")])
     assert presence.state(SubjectId(ALICE)).status is Status.OFFLINE
 
 

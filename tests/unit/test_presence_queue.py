@@ -28,9 +28,9 @@ def running(*users: UserId) -> PresenceQueue:
     plan = PresenceQueue(period_ms=PERIOD_MS)
     plan.begin(NOW_MS)
     for user in users:
-        plan.wish(user, ONLINE, NOW_MS)
+        plan.put(user, ONLINE, NOW_MS)
         assert plan.take(NOW_MS) == user
-        plan.told(user, ONLINE, NOW_MS)
+        plan.mark_sent(user, ONLINE, NOW_MS)
     return plan
 
 
@@ -46,28 +46,28 @@ def take_all(plan: PresenceQueue, now_ms: int) -> list[UserId]:
 
 def test_changes_are_told_in_their_order_and_each_once_with_what_is_newest() -> None:
     plan = running()
-    plan.wish(A, ONLINE, NOW_MS)
-    plan.wish(B, ONLINE, NOW_MS)
-    plan.wish(A, AWAY, NOW_MS)
+    plan.put(A, ONLINE, NOW_MS)
+    plan.put(B, ONLINE, NOW_MS)
+    plan.put(A, AWAY, NOW_MS)
     assert take_all(plan, NOW_MS) == [A, B]
     assert plan.wishes[A] == AWAY
 
 
 def test_who_changes_while_being_told_of_is_told_again_after_that() -> None:
     plan = running()
-    plan.wish(A, ONLINE, NOW_MS)
+    plan.put(A, ONLINE, NOW_MS)
     assert plan.take(NOW_MS) == A
-    plan.wish(A, OFFLINE, NOW_MS)
+    plan.put(A, OFFLINE, NOW_MS)
     assert plan.take(NOW_MS) is None
-    plan.told(A, ONLINE, NOW_MS)
+    plan.mark_sent(A, ONLINE, NOW_MS)
     assert plan.take(NOW_MS) == A
-    plan.told(A, OFFLINE, NOW_MS)
+    plan.mark_sent(A, OFFLINE, NOW_MS)
     assert (plan.wishes, plan.due_ms) == ({}, None)
 
 
 def test_what_did_not_work_is_tried_again_after_a_while_and_what_was_too_much_as_soon_as_may_be() -> None:
     plan = running()
-    plan.wish(A, ONLINE, NOW_MS)
+    plan.put(A, ONLINE, NOW_MS)
     assert plan.take(NOW_MS) == A
     plan.failed(A, NOW_MS)
     assert plan.take(NOW_MS) is None
@@ -79,25 +79,25 @@ def test_what_did_not_work_is_tried_again_after_a_while_and_what_was_too_much_as
 
 def test_who_failed_and_then_went_offline_leaves_nothing_behind() -> None:
     plan = running()
-    plan.wish(A, ONLINE, NOW_MS)
+    plan.put(A, ONLINE, NOW_MS)
     assert plan.take(NOW_MS) == A
     plan.failed(A, NOW_MS)
-    plan.wish(A, OFFLINE, NOW_MS)
+    plan.put(A, OFFLINE, NOW_MS)
     assert plan.take(NOW_MS) == A
-    plan.told(A, OFFLINE, NOW_MS)
+    plan.mark_sent(A, OFFLINE, NOW_MS)
     assert take_all(plan, NOW_MS + 60_000) == []
 
 
 def test_a_subject_without_a_ghost_is_told_of_once_there_is_one() -> None:
     plan = running()
-    plan.wish(A, ONLINE, NOW_MS)
-    plan.wish(B, OFFLINE, NOW_MS)
+    plan.put(A, ONLINE, NOW_MS)
+    plan.put(B, OFFLINE, NOW_MS)
     assert take_all(plan, NOW_MS) == [A, B]
     plan.unknown(A)
     plan.unknown(B)
     assert plan.wishes == {A: ONLINE}
-    plan.tell_again(A)
-    plan.tell_again(B)
+    plan.requeue(A)
+    plan.requeue(B)
     assert take_all(plan, NOW_MS) == [A]
 
 
@@ -106,13 +106,13 @@ def test_a_subject_without_a_ghost_is_told_of_once_there_is_one() -> None:
 
 def test_changes_come_first_and_take_turns_with_refreshes_whose_period_is_over() -> None:
     plan = running(A, B)
-    plan.wish(C, ONLINE, NOW_MS)
+    plan.put(C, ONLINE, NOW_MS)
     assert plan.take(NOW_MS + PERIOD_MS - 1) == C
-    plan.told(C, ONLINE, NOW_MS + PERIOD_MS - 1)
+    plan.mark_sent(C, ONLINE, NOW_MS + PERIOD_MS - 1)
 
     many = [UserId(f"@agent_{number}:city.localhost") for number in range(6)]
     for user in many:
-        plan.wish(user, ONLINE, NOW_MS + PERIOD_MS)
+        plan.put(user, ONLINE, NOW_MS + PERIOD_MS)
     assert take_all(plan, NOW_MS + PERIOD_MS) == [A, many[0], B, *many[1:]]
 
 
@@ -121,12 +121,12 @@ def test_who_came_all_at_once_spreads_out_over_the_period(count: int) -> None:
     refreshes = RefreshSchedule(period_ms=PERIOD_MS)
     users = [UserId(f"@agent_{number}:city.localhost") for number in range(count)]
     for user in users:
-        refreshes.told(user, NOW_MS)
+        refreshes.mark_sent(user, NOW_MS)
     told_ms, seconds = dict.fromkeys(users, NOW_MS), Counter[int]()
     for now_ms in range(NOW_MS, NOW_MS + 10 * PERIOD_MS, 5):
         while (due := refreshes.take(now_ms)) is not None:
             assert PERIOD_MS // 2 <= now_ms - told_ms[due] <= PERIOD_MS
-            refreshes.told(due, now_ms)
+            refreshes.mark_sent(due, now_ms)
             told_ms[due] = now_ms
             seconds[(now_ms - NOW_MS) // 1000] += 1
     last = [seconds[second] for second in range(180, 200)]
@@ -139,7 +139,7 @@ def test_it_is_known_when_the_homeserver_may_have_forgotten_somebody() -> None:
     assert not refreshes.are_too_late(NOW_MS)
     refreshes.at_once(A)
     assert not refreshes.are_too_late(NOW_MS), "nothing was told of A that could be forgotten"
-    refreshes.told(A, NOW_MS)
+    refreshes.mark_sent(A, NOW_MS)
     assert not refreshes.are_too_late(NOW_MS + PERIOD_MS)
     assert refreshes.are_too_late(NOW_MS + PERIOD_MS * 3 // 2)
 
@@ -150,8 +150,8 @@ def test_it_is_known_when_the_homeserver_may_have_forgotten_somebody() -> None:
 def test_at_each_beginning_everybody_is_told_anew() -> None:
     plan = running(A, B)
     plan.rest()
-    plan.wish(C, ONLINE, NOW_MS)
-    plan.wish(A, OFFLINE, NOW_MS)
+    plan.put(C, ONLINE, NOW_MS)
+    plan.put(A, OFFLINE, NOW_MS)
     plan.begin(NOW_MS)
     assert sorted(take_all(plan, NOW_MS)) == [A, B, C]
 
@@ -159,10 +159,10 @@ def test_at_each_beginning_everybody_is_told_anew() -> None:
 def test_who_left_two_minutes_ago_or_longer_is_no_longer_told_of() -> None:
     plan = running(A, B, C)
     plan.rest()
-    plan.wish(A, OFFLINE, NOW_MS)
-    plan.wish(B, OFFLINE, NOW_MS)
-    plan.wish(B, ONLINE, NOW_MS + 1)
-    plan.wish(C, OFFLINE, NOW_MS + 120_001)
+    plan.put(A, OFFLINE, NOW_MS)
+    plan.put(B, OFFLINE, NOW_MS)
+    plan.put(B, ONLINE, NOW_MS + 1)
+    plan.put(C, OFFLINE, NOW_MS + 120_001)
     assert plan.wishes == {B: ONLINE, C: OFFLINE}
     plan.begin(NOW_MS + 240_002)
     assert take_all(plan, NOW_MS + 240_002) == [B]
@@ -187,7 +187,7 @@ class AnyPlan(RuleBasedStateMachine):
 
     @rule(user=users, wish=st.sampled_from([ONLINE, AWAY, OFFLINE]))
     def wish(self, user: UserId, wish: DesiredPresence) -> None:
-        self.plan.wish(user, wish, self.now_ms)
+        self.plan.put(user, wish, self.now_ms)
         self.wished[user] = wish
 
     @rule(pause_ms=st.sampled_from([1, 500, 2_000, PERIOD_MS // 2, PERIOD_MS, 130_000]))
@@ -208,7 +208,7 @@ class AnyPlan(RuleBasedStateMachine):
         user = list(self.under_way)[which % len(self.under_way)]
         wish = self.under_way.pop(user)
         if outcome == "told":
-            self.plan.told(user, wish, self.now_ms)
+            self.plan.mark_sent(user, wish, self.now_ms)
             self.shown[user] = wish
         elif outcome == "failed":
             self.plan.failed(user, self.now_ms)
@@ -217,7 +217,7 @@ class AnyPlan(RuleBasedStateMachine):
 
     @rule()
     def homeserver_forgets(self) -> None:
-        self.plan.tell_all()
+        self.plan.requeue_all()
         self.shown.clear()
 
     @rule()
@@ -238,12 +238,12 @@ class AnyPlan(RuleBasedStateMachine):
         if self.rests:
             return
         for user, wish in self.under_way.items():
-            self.plan.told(user, wish, self.now_ms)
+            self.plan.mark_sent(user, wish, self.now_ms)
         self.now_ms += PERIOD_MS
         told = []
         while (due := self.plan.take(self.now_ms)) is not None:
             told.append(due)
-            self.plan.told(due, self.plan.wishes[due], self.now_ms)
+            self.plan.mark_sent(due, self.plan.wishes[due], self.now_ms)
         assert len(told) == len(set(told)), "nobody stands in a queue twice"
         here = {user for user, wish in self.wished.items() if wish is not OFFLINE}
         assert here <= set(told), "within a period everybody is told of again"

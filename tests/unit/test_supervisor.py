@@ -50,7 +50,7 @@ def restarts(task: str) -> float:
 async def test_failed_task_is_restarted_with_back_off_and_counted() -> None:
     clock = Clock()
     kept, before = supervisor(clock), restarts("sweeper")
-    await kept.keep("sweeper", failing(3, ValueError("bad event")))
+    await kept.supervise("sweeper", failing(3, ValueError("bad event")))
     assert clock.slept == [0.25, 0.5, 1.0]
     assert restarts("sweeper") == before + 3
     assert (kept.down, kept.restarted()) == ([], ["sweeper"])
@@ -61,7 +61,7 @@ async def test_failed_task_is_restarted_with_back_off_and_counted() -> None:
 async def test_task_that_fails_five_times_in_a_minute_raises() -> None:
     clock, error = Clock(), ValueError("bad event")
     with pytest.raises(TaskFailedRepeatedly) as raised:
-        await supervisor(clock).keep("sweeper", failing(MAX_FAILURES, error))
+        await supervisor(clock).supervise("sweeper", failing(MAX_FAILURES, error))
     assert (raised.value.task, raised.value.cause) == ("sweeper", error)
     assert "sweeper" in str(raised.value)
 
@@ -72,7 +72,7 @@ async def test_task_that_fails_seldom_is_kept_for_ever() -> None:
     def wait() -> None:
         clock.now_s += WINDOW_S / 3
 
-    await supervisor(clock).keep("sweeper", failing(50, ValueError("bad event"), wait))
+    await supervisor(clock).supervise("sweeper", failing(50, ValueError("bad event"), wait))
     assert max(clock.slept) == 1.0
 
 
@@ -84,7 +84,7 @@ async def test_task_that_fails_seldom_is_kept_for_ever() -> None:
 async def test_error_that_ends_the_process_passes_at_once(error: Exception) -> None:
     clock = Clock()
     with pytest.raises(type(error)) as raised:
-        await supervisor(clock).keep("lead", failing(1, error))
+        await supervisor(clock).supervise("lead", failing(1, error))
     assert raised.value is error
     assert clock.slept == []
 
@@ -92,7 +92,7 @@ async def test_error_that_ends_the_process_passes_at_once(error: Exception) -> N
 async def test_stray_cancellation_restarts_the_task() -> None:
     """A library may raise CancelledError of its own accord; a task must not end silently by that."""
     clock = Clock()
-    await supervisor(clock).keep("lead", failing(1, asyncio.CancelledError()))
+    await supervisor(clock).supervise("lead", failing(1, asyncio.CancelledError()))
     assert clock.slept == [0.25]
 
 
@@ -110,7 +110,7 @@ async def test_failed_task_group_is_restarted() -> None:
                 tasks.create_task(fail())
                 await asyncio.Event().wait()
 
-    await supervisor(clock).keep("group", work)
+    await supervisor(clock).supervise("group", work)
     assert attempts == MAX_FAILURES
 
 
@@ -121,7 +121,7 @@ async def test_task_in_back_off_is_named_as_down() -> None:
         named.append(kept.down)
 
     kept = Supervisor(sleep=sleep)
-    await kept.keep("sweeper", failing(1, ValueError()))
+    await kept.supervise("sweeper", failing(1, ValueError()))
     assert named == [["sweeper"]]
 
 
@@ -135,7 +135,7 @@ async def test_cancelled_supervisor_ends_the_task_first() -> None:
         finally:
             ended.set()
 
-    task = asyncio.create_task(Supervisor().keep("sweeper", work))
+    task = asyncio.create_task(Supervisor().supervise("sweeper", work))
     await began.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

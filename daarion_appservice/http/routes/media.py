@@ -21,7 +21,7 @@ import structlog
 from aiohttp import hdrs, web
 from pydantic import Field
 
-from ...city.file_types import HEAD_BYTES, SHOWN, kept_as, shown_as, size_of_picture
+from ...city.file_types import HEAD_BYTES, SHOWN, stored_type, served_type, size_of_picture
 from ...city.identity import Identities
 from ...city.media import Method, Thumbnail, is_allowed, mxc_of, snapped, tidy_filename
 from ...city.ports import NowMs
@@ -191,7 +191,7 @@ class MediaRoutes:
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 head = await body.beginning(min(size, HEAD_BYTES))
-                mimetype = kept_as(request.headers.get("Content-Type", ""), head)
+                mimetype = stored_type(request.headers.get("Content-Type", ""), head)
                 if not is_allowed(mimetype, self._settings.allowed_types):
                     raise InvalidInput("media_type_not_allowed", f"this city takes no {mimetype}", status=415)
                 filename = tidy_filename(filename, mimetype)
@@ -318,7 +318,7 @@ class MediaRoutes:
         if incoming.size is not None and incoming.size > limit:
             raise _too_large(f"files of more than {limit} bytes are not passed on, and this one has {incoming.size}")
         head = await incoming.beginning(HEAD_BYTES)
-        mimetype = shown_as(incoming.content_type, head)
+        mimetype = served_type(incoming.content_type, head)
         if is_thumbnail and not mimetype.startswith("image/"):
             raise NotFound("no_thumbnail", "there is no smaller picture of this file")
         headers = headers | _content_headers(mimetype, incoming.filename)

@@ -183,7 +183,7 @@ class PlaceRoutes:
     async def _put(self, place: Place) -> tuple[Place, int]:
         """Store a place and return it as stored, with the HTTP status of the response."""
         described = Description(places={place.kind: (place,)})
-        differences = await counting(self._registry, self._keeper.lay_over(described))
+        differences = await counting(self._registry, self._keeper.merge(described))
         status = 201 if any(part.added for part in differences.values()) else 200
         return self._places.find(place.kind, place.id), status
 

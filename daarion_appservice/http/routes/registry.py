@@ -116,7 +116,7 @@ class RegistryRoutes:
         """As a whole: what is left out becomes empty. Its ghost on Matrix follows within seconds."""
         slug = checked(_SLUG, call.path["agent_id"], "agent_id")
         described = Description((_agent(slug, call.body),))
-        differences = await counting(self._registry, self._keeper.lay_over(described))
+        differences = await counting(self._registry, self._keeper.merge(described))
         agent = self._agents.find(slug)  # as stored: names are normalised to one line
         shown = self._presence.state(agent_subject(agent.slug))
         pictures = await self._pictures.all()
@@ -153,7 +153,7 @@ class RegistryRoutes:
         """Earlier ones stay valid until they are revoked."""
         made, now_ms = new_token(self._new_id()), self._now_ms()
         async with self._database.transaction() as tx:
-            agent = _found(await tx.agents.hold(call.path["agent_id"]), call.path["agent_id"])
+            agent = _found(await tx.agents.lock(call.path["agent_id"]), call.path["agent_id"])
             await tx.agents.add_token(made.id, agent, made.secret_sha256, now_ms=now_ms)
         await self._registry.load()
         return _token_view(TokenOfAgent(made.id, now_ms, None)) | {"token": made.text}
@@ -212,7 +212,7 @@ class RegistryRoutes:
             ) from error
         described = description_of(registry)
         differences = await counting(
-            self._registry, self._keeper.lay_over(described, remove_missing=call.query.remove_missing)
+            self._registry, self._keeper.merge(described, remove_missing=call.query.remove_missing)
         )
         return {part: _counts(difference) for part, difference in differences.items()}
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ...city.history_visibility import may_look_on, may_see_room
+from ...city.history_visibility import may_subscribe, may_see_room
 from ...city.identity import Identities
 from ...city.online_members import OnlineMembers
 from ...city.ports import NowMs, PresenceStore
@@ -147,7 +147,7 @@ class RoomRoutes:
         """`messages` are those that one may read. A room of which one may not know is 404."""
         page = await self._pages.room(call.path["room_id"], call.principal, limit=_LAST_MESSAGES)
         room, reading = page.room, page.reading
-        is_reader = may_look_on(room, reading)
+        is_reader = may_subscribe(room, reading)
         online = sorted(self._online_members.online_members(room.id))[:_MAX_ONLINE_MEMBERS] if is_reader else []
         users = [self._identities.user(subject) for subject in online]
         members = await self._pages.members(room.id, users)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from ...city.history_visibility import ReadableRanges, is_known_to, may_look_on
+from ...city.history_visibility import ReadableRanges, is_known_to, may_subscribe
 from ...city.identity import Identities
 from ...city.messages import Messages
 from ...city.online_members import OnlineMembers
@@ -177,7 +177,7 @@ class _Conversation(WebSocketSession):
             if room is None or asker is None or not self._knows_of(room, asker.reading):
                 raise NotFound("no_such_room", f"there is no room {self._room_name!r}")
             self._room = room.id
-            self._is_for_members = not may_look_on(room, asker.reading)
+            self._is_for_members = not may_subscribe(room, asker.reading)
         return self._room
 
     def _knows_of(self, room: Room, reading: ReadableRanges) -> bool:
@@ -199,7 +199,7 @@ class _Conversation(WebSocketSession):
 
     async def begin(self, reader: SocketWriter) -> None:
         self._reader = reader
-        await self._city.streams.look_on(await self.find_room(), self.since, self, self._identify)
+        await self._city.streams.subscribe(await self.find_room(), self.since, self, self._identify)
 
     async def signed_in(self) -> None:
         if self._room is not None:
@@ -210,11 +210,11 @@ class _Conversation(WebSocketSession):
         users = await readers.users(tx, who)
         return Identity(readers.subjects(users), await tx.membership_periods.reading(room.id, users))
 
-    def put_out(self) -> None:
+    def remove(self) -> None:
         assert self._reader is not None
         self._reader.disconnect(members_only(self._room_name))
 
-    def tell(self, frame: bytes) -> None:
+    def deliver(self, frame: bytes) -> None:
         assert self._reader is not None
         self._reader.write(frame)
 
@@ -228,7 +228,7 @@ class _Conversation(WebSocketSession):
 
     def end(self) -> None:
         if self._room is not None:
-            self._city.streams.look_away(self._room, self)
+            self._city.streams.unsubscribe(self._room, self)
 
     async def take(self, event: dict[str, Any]) -> None:
         match event.get("event"):

@@ -247,7 +247,7 @@ class FederatedHistoryChecks:
         if observer_coverage.point is not None:
             async with self._database.transaction() as tx:
                 await tx.watermarks.put_point(room, observer_coverage.point)
-        self._late.tell(Missed.FEDERATION, {room: brought.missing})
+        self._late.publish(Missed.FEDERATION, {room: brought.missing})
         return brought.missing
 
 

@@ -229,7 +229,7 @@ class GapBackfill:
                     continue
                 await self.await_delivery([stretch])
                 missed[room] = (await self.bring(stretch)).missing
-        self._late.tell(reason, missed)
+        self._late.publish(reason, missed)
         return sum(missed.values())
 
     async def _take(
@@ -258,7 +258,7 @@ class GapBackfill:
                 await tx.inbox.add(invited, now_ms=self._now_ms())
             await tx.watermarks.put(eye.user, new_mark)
         self._publish_brought(brought, is_news=bool(invited))
-        self._late.tell(reason, missed | {MatrixRoomId(each.matrix_room_id): 1 for each in invited})
+        self._late.publish(reason, missed | {MatrixRoomId(each.matrix_room_id): 1 for each in invited})
         return sum(missed.values()) + len(invited)
 
     async def bring(self, stretch: HistoryRange) -> BackfillResult:

@@ -84,7 +84,7 @@ class LateEventWriter:
             stretch: events of one Matrix room, oldest first.
             is_covered: the transaction stores a ``/sync`` token behind the stretch, where the next sweep begins.
         """
-        await tx.inbox.hold(stretch.room)
+        await tx.inbox.lock(stretch.room)
         stretch, known = await self._of_our_time(tx, stretch)
         room = await tx.rooms.by_matrix_id(stretch.room) or await tx.rooms.by_former_id(stretch.room)
         places = await tx.messages.places(room.id, stretch.ids) if room is not None else {}
@@ -160,7 +160,7 @@ class LateEventWriter:
         await tx.inbox.add(found.settled, now_ms=now_ms, is_done=True)
         await tx.inbox.confirm([row.event_id for row in found.waiting])
 
-    def tell(self, reason: Missed, missed: dict[MatrixRoomId, int]) -> None:
+    def publish(self, reason: Missed, missed: dict[MatrixRoomId, int]) -> None:
         """Count the missing events in the metrics and log their likely cause, after the commit.
 
         Args:

@@ -122,7 +122,7 @@ class HomeserverMonitor:
         if self._echo_due is None:
             self._echo_due = asyncio.get_running_loop().time() + _ECHO_S
 
-    def heard(self) -> None:
+    def mark_reachable(self) -> None:
         """Record that events arrived, in a transaction or by a sweep; a sweep does not prove that pings arrive."""
         self._echo_due = None
 

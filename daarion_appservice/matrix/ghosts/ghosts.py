@@ -220,7 +220,7 @@ class Ghosts:
             await self._homeserver.invite(room, user, as_user=self._identities.bot)
             await self._homeserver.join(room, as_user=user)
 
-    async def is_kept_out(self, user: UserId, room: Room) -> bool:
+    async def is_removed(self, user: UserId, room: Room) -> bool:
         """Return whether a refused request of a ghost would be refused again.
 
         This is so if the ghost is joined and lacks the permission, or if a moderator kicked or banned it. The latter is
@@ -238,7 +238,7 @@ class Ghosts:
         if content_of(event).get("membership") == "join":
             return True
         async with self._database.transaction() as tx:
-            await tx.rooms.hold(room.id)
+            await tx.rooms.lock(room.id)
             stands = restriction_after(event, user, await tx.restrictions.get(room.id, user))
             if stands is None or stands.kind is RestrictionKind.INVITED:
                 return False
@@ -255,7 +255,7 @@ class Ghosts:
         except HomeserverRefused as error:
             if error.status == 403 and not is_unregistered(error):
                 # Without a stored restriction, an unknown ban would cause endless retries.
-                await self.is_kept_out(user, room)
+                await self.is_removed(user, room)
             raise
 
     async def _check_not_put_out(self, user: UserId, room: Room) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 import aiohttp
 from mautrix.api import Method, PathBuilder
 
-from ...city.file_types import HEAD_BYTES, shown_as
+from ...city.file_types import HEAD_BYTES, served_type
 from ...city.media import USUAL, Thumbnail, is_mxc, parts_of
 from ...city.types import UserId
 from ...errors import HomeserverRefused, HomeserverTimeout, HomeserverUnavailable, HomeserverUnreachable
@@ -151,7 +151,7 @@ class MediaRepository:
                     continue
                 data = await incoming.beginning(max_bytes + 1)
                 if len(data) <= max_bytes:
-                    return data, shown_as(incoming.content_type, data[:HEAD_BYTES])
+                    return data, served_type(incoming.content_type, data[:HEAD_BYTES])
         return None
 
     def _get(self, path: PathBuilder, query: dict[str, str]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:

@@ -59,9 +59,9 @@ class EventHandlers:
         """The event types that have a handler."""
         return self._handlers.keys()
 
-    async def ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
+    async def parse_ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
         """Return calls for `city.parsing_threads` that parse the texts of these events."""
-        return await self._messages.ahead(tx, events)
+        return await self._messages.parse_ahead(tx, events)
 
     async def handle_again(self, tx: Transaction, event: Event) -> list[CityEvent]:
         """Handle a state event that was handled before and is now the room's current state.

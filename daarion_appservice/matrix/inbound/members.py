@@ -37,7 +37,7 @@ class MemberEvents:
         user, content = UserId(text(event, "state_key")), content_of(event)
         if not is_user_id(user) or self._identities.subject(user) is None:
             return []
-        await tx.rooms.hold(room.id)
+        await tx.rooms.lock(room.id)
         lifted: list[CityEvent] = []
         if self._identities.is_ours(user):
             lifted = await self._note_standing(tx, room, user, event, is_again=is_again)

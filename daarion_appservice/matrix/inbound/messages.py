@@ -63,7 +63,7 @@ class MessageEvents:
         self._changes = changes
         self._reactions = reactions
 
-    async def ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
+    async def parse_ahead(self, tx: Transaction, events: Iterable[Event]) -> list[Callable[[], object]]:
         """Return calls for `city.parsing_threads` that parse the events, their early edits and the edited messages."""
         messages = [event for event in events if type_of(event) in MESSAGES and not self._is_echo(event)]
         works: list[Callable[[], object]] = []
@@ -98,9 +98,9 @@ class MessageEvents:
         if room.archived:
             # An archived room is read-only, from the city and from Matrix.
             return []
-        return await self.take(tx, room, event, before=before)
+        return await self.handle(tx, room, event, before=before)
 
-    async def take(
+    async def handle(
         self,
         tx: Transaction,
         room: Room,
@@ -166,7 +166,7 @@ class MessageEvents:
         reaction_id = optional_text(content, REACTION_ID)
         if reaction_id and self._identities.is_ours(sender_of(event)):
             # Lock the room first, as the removal of a reaction does: another order would deadlock.
-            await tx.rooms.hold_any(room.id)
+            await tx.rooms.lock_any(room.id)
             await tx.reactions.arrived(ReactionId(reaction_id), event_id)
             return []
         return [] if room.archived else await self._reaction(tx, room, event)
@@ -180,7 +180,7 @@ class MessageEvents:
         author = await self._author(tx, room, sender_of(event))
         if relation.get("rel_type") != "m.annotation" or not key or len(key) > 255 or not original or author is None:
             return []
-        await tx.rooms.hold_any(room.id)
+        await tx.rooms.lock_any(room.id)
         message = await message_of_event(tx, EventId(original))
         if message is None or message.room_id != room.id:
             return []
@@ -293,7 +293,7 @@ class MessageEvents:
     async def _own_edit(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """Store the event id of an edit that the city sent itself."""
         if edit_id := optional_text(content_of(event), EDIT_ID):
-            await tx.rooms.hold_any(room.id)
+            await tx.rooms.lock_any(room.id)
             await tx.revisions.arrived(edit_id, event_id_of(event))
         return []
 
@@ -348,12 +348,12 @@ async def _own(tx: Transaction, room: Room, content: Event) -> Message | None:
     message_id = optional_text(content, MESSAGE_ID)
     if not message_id:
         return None
-    await tx.rooms.hold_any(room.id)
+    await tx.rooms.lock_any(room.id)
     return await tx.messages.get(MessageId(message_id))
 
 
 async def _held(tx: Transaction, room: Room, event_id: EventId) -> Message | None:
     """Return the room's message with this event id, with the room locked until the transaction ends."""
-    await tx.rooms.hold_any(room.id)
+    await tx.rooms.lock_any(room.id)
     message = await tx.messages.by_event_id(event_id)
     return message if message and message.room_id == room.id else None

@@ -201,7 +201,9 @@ class InboundWorker:
         if not look.rows:
             return
         async with self._database.reading() as tx:
-            texts = await self._handlers.ahead(tx, [read_row(row) for row in look.rows if row.id not in look.instead])
+            texts = await self._handlers.parse_ahead(
+                tx, [read_row(row) for row in look.rows if row.id not in look.instead]
+            )
         async with parsed_ahead(texts):
             if not await self._handle_together(look):
                 await self._handle_one_by_one(look, held)

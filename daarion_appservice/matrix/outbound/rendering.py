@@ -71,7 +71,7 @@ class OutboxRenderer:
             return []
         if row.kind is OutboxKind.MESSAGE:
             # The lock prevents a concurrent deletion from being missed.
-            await tx.rooms.hold_any(row.room_id)
+            await tx.rooms.lock_any(row.room_id)
             message = await _message_of(tx, row)
             if message is None or message.matrix_event_id is not None:
                 return []
@@ -106,7 +106,7 @@ class OutboxRenderer:
         Returns:
             The events to publish after the commit.
         """
-        await tx.rooms.hold_any(row.room_id)
+        await tx.rooms.lock_any(row.room_id)
         if row.kind is OutboxKind.JOIN and row.user_id is not None:
             return await self._members.removed(tx, row.room_id, row.user_id)
         message = await _message_of(tx, row)

@@ -301,7 +301,7 @@ class OutboundWorker:
             return False  # An agent joins a direct chat on invitation only.
         elif letter.redacts is not None:
             return True
-        elif letter.move is OutboxKind.JOIN or await self._ghosts.is_kept_out(user, room):
+        elif letter.move is OutboxKind.JOIN or await self._ghosts.is_removed(user, room):
             return False
         await self._ghosts.not_joined(user, room)
         return True
@@ -347,7 +347,7 @@ class OutboundWorker:
             return None
         async with self._database.transaction() as tx:
             # The handler of the message's own event locks the room too, and adds no second deletion meanwhile.
-            await tx.rooms.hold_any(row.room_id)
+            await tx.rooms.lock_any(row.room_id)
             if await self._letters.write(tx, row) is not None:
                 return self._now_ms()
             await tx.outbox.settled(row.id)

@@ -189,7 +189,7 @@ class Observer:
     async def _look_again(self, since: str) -> str:
         rooms = self._rooms
         answer = await self._wait_for_change(since)
-        self._observer_coverage.told(await self._people.take(_presence(answer)))
+        self._observer_coverage.told(await self._people.handle_ephemeral(_presence(answer)))
         self._typing.take(answer, rooms)
         self._observer_coverage.covers(frozenset(rooms.values()))
         return str(answer["next_batch"])
@@ -207,7 +207,7 @@ class Observer:
     async def _say_again(self) -> None:
         while True:
             await asyncio.sleep(self._say_again_s)
-            await self._people.say_again()
+            await self._people.republish()
 
     async def _ask_about_moved(self) -> None:
         while True:

@@ -59,7 +59,7 @@ class PresenceQueue:
 
     # --- desired presence -----------------------------------------------------------------------------
 
-    def wish(self, user: UserId, wish: DesiredPresence, now_ms: int) -> None:
+    def put(self, user: UserId, wish: DesiredPresence, now_ms: int) -> None:
         """Set the desired presence of a ghost, and queue it unless the queue rests."""
         self.wishes[user] = wish
         if not self._rests:
@@ -69,12 +69,12 @@ class PresenceQueue:
             self._left.move_to_end(user)
             self._drop_who_left_long_ago(now_ms)
 
-    def tell_again(self, user: UserId) -> None:
+    def requeue(self, user: UserId) -> None:
         """Queue a ghost again: the homeserver shows another presence than the one sent, or accepts the ghost now."""
         if user in self.wishes and not self._rests:
             self._changed.setdefault(user)
 
-    def tell_all(self) -> None:
+    def requeue_all(self) -> None:
         """Queue every ghost again, because the homeserver may have dropped all presences."""
         if self._rests:
             return
@@ -90,7 +90,7 @@ class PresenceQueue:
         for queue in (self._left, self._changed, self._later, self._being_told, self.refreshes):
             queue.clear()
         self._rests = False
-        self.tell_all()
+        self.requeue_all()
 
     def rest(self) -> None:
         """Only record the desired presence from now on."""
@@ -140,12 +140,12 @@ class PresenceQueue:
 
     # --- results of requests --------------------------------------------------------------------------
 
-    def told(self, user: UserId, wish: DesiredPresence, now_ms: int) -> None:
+    def mark_sent(self, user: UserId, wish: DesiredPresence, now_ms: int) -> None:
         """Record that the homeserver accepted ``wish`` for a ghost."""
         self._being_told.discard(user)
         self._later.pop(user, None)
         if wish.status is not Status.OFFLINE:
-            self.refreshes.told(user, now_ms)
+            self.refreshes.mark_sent(user, now_ms)
             return
         self.refreshes.drop(user)
         if self.wishes[user] == wish:

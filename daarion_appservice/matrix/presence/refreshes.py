@@ -31,7 +31,7 @@ class RefreshSchedule:
     def __len__(self) -> int:
         return len(self._told_ms)
 
-    def told(self, user: UserId, now_ms: int) -> None:
+    def mark_sent(self, user: UserId, now_ms: int) -> None:
         """Record that the homeserver accepted the presence of ``user``; the next refresh is due within a period."""
         if not self._told_ms:
             self._taken_ms = now_ms

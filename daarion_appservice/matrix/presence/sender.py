@@ -102,26 +102,26 @@ class PresenceSender:
         user = self._identities.ghost(change.transition.subject)
         if user is not None:
             shown = change.transition.after
-            self._plan.wish(user, DesiredPresence(shown.status, shown.status_msg), self._now_ms())
+            self._plan.put(user, DesiredPresence(shown.status, shown.status_msg), self._now_ms())
             self._wake.set()
 
     def ghost_ready(self, user: UserId) -> None:
         """Queue the presence of a ghost that was just registered and joined."""
-        self._plan.tell_again(user)
+        self._plan.requeue(user)
         self._wake.set()
 
-    def spoke(self, user: UserId) -> None:
+    def message_sent(self, user: UserId) -> None:
         """Queue the presence of an away ghost that sent an event, because some homeservers then show it online."""
         wish = self._plan.wishes.get(user)
         if wish is not None and wish.status is Status.AWAY:
-            self._plan.tell_again(user)
+            self._plan.requeue(user)
             self._wake.set()
 
     def _returned(self) -> None:
         """Queue every presence again, because a homeserver that was lost may have dropped all of them."""
         self._transport = None
         self._texts.ask_again()
-        self._plan.tell_all()
+        self._plan.requeue_all()
         self._wake.set()
 
     # --- running --------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ class PresenceSender:
             if user in self._plan.wishes or self._identities.subject(user) is None:
                 continue
             if is_kept:
-                self._plan.wish(user, GONE, self._now_ms())
+                self._plan.put(user, GONE, self._now_ms())
             elif not self._texts.is_right(user, None):
                 self._profiles.setdefault(user)
         self._wake.set()
@@ -296,10 +296,10 @@ class PresenceSender:
             else:
                 self._is_told(user, wish)
         if answer.has_forgotten:
-            self._plan.tell_all()
+            self._plan.requeue_all()
 
     def _is_told(self, user: UserId, wish: DesiredPresence) -> None:
-        self._plan.told(user, wish, self._now_ms())
+        self._plan.mark_sent(user, wish, self._now_ms())
         if not self._texts.is_right(user, wish.text):
             self._profiles.setdefault(user)
 

@@ -109,7 +109,7 @@ class UserPresence:
         self._here: set[UserId] = set()
         self._in_question: set[UserId] = set()
 
-    async def take(self, events: list[Any]) -> set[UserId]:
+    async def handle_ephemeral(self, events: list[Any]) -> set[UserId]:
         """Apply ``m.presence`` events, oldest first, and return the users whose presence they contain."""
         changes = list(self._read(events))
         await self._place(changes)
@@ -146,7 +146,7 @@ class UserPresence:
         told = self._told.get(user)
         return told.as_of(self._now_ms()) if told else None
 
-    async def say_again(self) -> None:
+    async def republish(self) -> None:
         """Send the presence of all users who are not offline again, before the presence store times them out."""
         now_ms = self._now_ms()
         await self._presence.set_remote([_placed(user, self._told[user].as_of(now_ms)) for user in self._here])

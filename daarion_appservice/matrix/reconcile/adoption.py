@@ -63,7 +63,7 @@ class Adoption:
             join_rule=rules.join_rule,
             history_visibility=rules.visibility,
         )
-        return await self._matrix_rooms.keep(room)
+        return await self._matrix_rooms.reconcile(room)
 
     async def _join(self, id_or_alias: str) -> MatrixRoomId:
         bot = self._identities.bot

@@ -186,14 +186,14 @@ class Reconciler:
         # Before the check: a request for another one during the check is about a later change.
         self._doubted.discard(room.id)
         self._kept_rooms.pop(room.id, None)
-        kept = await self._rooms.keep(room)
+        kept = await self._rooms.reconcile(room)
         self._kept_rooms[kept.id] = _state(kept)
         return kept
 
     async def _keep_agents(self, linked: dict[str, Room]) -> bool:
         slots = asyncio.Semaphore(_AT_ONCE)
         async with self._database.reading() as tx:
-            put_out = await tx.restrictions.put_out()
+            put_out = await tx.restrictions.removed_users()
         homes = {agent: self._homes(agent, linked, put_out) for agent in self._agents.all()}
         async with asyncio.TaskGroup() as group:
             tasks = [

@@ -99,7 +99,7 @@ class Backfill:
                 matrix_room, cursor, limit=_PAGE, as_user=self._identities.bot
             )
             async with self._database.reading() as tx:
-                texts = await self._events.ahead(tx, events)
+                texts = await self._events.parse_ahead(tx, events)
             async with parsed_ahead(texts), self._database.transaction() as tx:
                 for event in events:
                     place.go_back(event)
@@ -107,7 +107,7 @@ class Backfill:
                         newer.append(event)
                         is_older = event.get("event_id") == oldest
                     elif type_of(event) in MESSAGES:
-                        happened = await self._events.take(
+                        happened = await self._events.handle(
                             tx, room, event, is_history=True, visibility=place.visibility
                         )
                         count += happened != []
@@ -120,7 +120,7 @@ class Backfill:
             here = await tx.messages.places(room.id, [event_id_of(event) for event in events])
             said = [event | {"room_id": matrix_room} for event in _said(events, here.keys())]
             brought = await self._late.bring(tx, HistoryRange(matrix_room, said, len(said)))
-        self._late.tell(Missed.BACKFILL, {matrix_room: brought.missing})
+        self._late.publish(Missed.BACKFILL, {matrix_room: brought.missing})
         return brought.missing
 
     async def _visibility(self, matrix_room: MatrixRoomId) -> HistoryVisibility:
@@ -152,13 +152,13 @@ class Backfill:
         self, room: Room, matrix_room: MatrixRoomId, relations: list[tuple[Event, HistoryVisibility]]
     ) -> int:
         async with self._database.reading() as tx:
-            texts = await self._events.ahead(tx, [event for event, _ in relations])
+            texts = await self._events.parse_ahead(tx, [event for event, _ in relations])
         count = 0
         missing: list[ReceivedEvent] = []
         async with parsed_ahead(texts), self._database.transaction() as tx:
             # Lock the inbox before the room, in the same order as the inbound worker.
-            await tx.inbox.hold(matrix_room)
-            await tx.rooms.hold_any(room.id)
+            await tx.inbox.lock(matrix_room)
+            await tx.rooms.lock_any(room.id)
             known = await tx.inbox.known([event_id_of(event) for event, _ in relations])
             for event, visibility in relations:
                 came = known.get(event_id_of(event))

@@ -130,7 +130,7 @@ class MatrixRooms:
 
     # --- rooms ----------------------------------------------------------------------------------------
 
-    async def keep(self, room: Room) -> Room:
+    async def reconcile(self, room: Room) -> Room:
         """Reconcile a room with its Matrix room; return the stored room after that.
 
         A refusal by the homeserver is not raised, but stored in the room's ``matrix_error``.
@@ -186,7 +186,7 @@ class MatrixRooms:
             room = await tx.rooms.find(slug)
         if room is None or room.slug != slug or room.archived:
             return False
-        return (await self.keep(room)).matrix_status is MatrixStatus.LINKED
+        return (await self.reconcile(room)).matrix_status is MatrixStatus.LINKED
 
     async def _ensure_linked(self, room: Room) -> Room:
         alias = self._identities.room_alias(room.slug)

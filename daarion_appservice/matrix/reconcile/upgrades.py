@@ -107,7 +107,7 @@ class RoomUpgrades:
             await tx.rooms.give_way(successor)
             await tx.rooms.move(room.id, successor, former=room.matrix_room_id, visibility=visibility)
             happened = await self._rooms.receive(tx, room, name=name, description=topic)
-            await tx.inbox.put_anew(successor, said, now_ms=self._now_ms())
+            await tx.inbox.insert_again(successor, said, now_ms=self._now_ms())
             moved = await tx.rooms.find(room.id)
         publish_all(self._publish, [*happened, InboxChanged()])
         assert moved is not None
