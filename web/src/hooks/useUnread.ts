@@ -1,8 +1,8 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
-import { useEffect, useMemo } from "react";
+import { useEffect, useMemo, useSyncExternalStore } from "react";
 import { queries } from "../api/queries";
 import type { Room } from "../api/types";
-import { markRead, readUpTo } from "../lib/readMarks";
+import { markRead, onReadMarks, readMarksVersion, readUpTo } from "../lib/readMarks";
 import { useSession } from "../stores/session";
 import { useThrottled } from "./useThrottled";
 
@@ -22,8 +22,10 @@ type UnreadRoom = Pick<Room, "id" | "last_seq">;
 export function useUnread(rooms: readonly UnreadRoom[]): ReadonlyMap<string, number> {
   const me = useSession((state) => state.session?.userId ?? null);
   const seen = useThrottled(rooms, COUNT_EVERY_MS);
+  const marks = useSyncExternalStore(onReadMarks, readMarksVersion);
   // The browser's storage is slow to ask for hundreds of rooms.
-  const moved = useMemo(() => unreadRooms(seen, me), [seen, me]);
+  // eslint-disable-next-line react-hooks/exhaustive-deps
+  const moved = useMemo(() => unreadRooms(seen, me), [seen, me, marks]);
   const since = moved.map(({ id }) => `${id}:${readUpTo(me, id) ?? 0}`).sort();
   const lastSeqs = moved.map(({ last_seq: last }) => last).join();
   const { data } = useQuery({ ...queries.unread(me ?? "", since, lastSeqs), placeholderData: keepPreviousData });

@@ -9,19 +9,19 @@ const row = (seq: number): Row => ({ kind: "message", key: `m${seq}`, message: m
 
 /** A list that is shown at its end, as a browser measures it: `scrollTop` never exceeds what the content leaves to scroll. */
 function following() {
-  let [top, height] = [600, 1_000];
+  let [top, height, viewport] = [600, 1_000, WINDOW_PX];
   const list = document.createElement("div");
   Object.defineProperties(list, {
-    clientHeight: { get: () => WINDOW_PX },
+    clientHeight: { get: () => viewport },
     scrollHeight: { get: () => height },
-    scrollTop: { get: () => top, set: (value: number) => (top = Math.max(0, Math.min(value, height - WINDOW_PX))) },
+    scrollTop: { get: () => top, set: (value: number) => (top = Math.max(0, Math.min(value, height - viewport))) },
   });
   const { result, rerender } = renderHook(({ rows }) => useFollowing({ current: list }, rows, 0, false), {
     initialProps: { rows: [row(1), row(2)] },
   });
-  const scroll = (to: { top: number; height: number }) =>
+  const scroll = (to: { top: number; height: number; viewport?: number }) =>
     act(() => {
-      ({ top, height } = to);
+      ({ top, height, viewport = WINDOW_PX } = to);
       result.current.look();
     });
   scroll({ top: 600, height: 1_000 });
@@ -36,7 +36,8 @@ describe("following a conversation", () => {
     ["shrink", { top: 400, height: 900 }],
     ["shrink by less than new ones add", { top: 400, height: 1_100 }],
     ["grow", { top: 600, height: 1_300 }],
-  ])("goes on when rows above %s", (_, moved) => {
+    ["stay while the composer loses files and gets others", { top: 500, height: 1_000, viewport: 390 }],
+  ])("goes on when rows %s", (_, moved) => {
     const { list, result, scroll, arrive } = following();
     scroll(moved);
     arrive(3);

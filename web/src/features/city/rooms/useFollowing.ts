@@ -17,7 +17,7 @@ export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: re
   const [said, setSaid] = useState(outgoing);
   // Whoever comes to something unread begins there.
   const followsRef = useRef(!rows.some(({ kind }) => kind === "unread"));
-  const lastRef = useRef<Place>({ top: 0, height: 0 });
+  const lastRef = useRef<Place>(TOP);
   const lastKey = rows.at(-1)?.key ?? null;
 
   if (said !== outgoing) {
@@ -31,11 +31,11 @@ export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: re
     const list = listRef.current;
     if (!list) return;
     const isNear = !hasNewer && list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_PX;
-    const { top, height } = lastRef.current;
+    const { top, height, viewport } = lastRef.current;
     lastRef.current = placeOf(list);
-    // Rows above that shrink, as a video does that turns out to be damaged, lower `scrollTop`, too: only in a list that kept its
-    // height it was a person who scrolled up.
-    const wentUp = list.scrollTop < top && list.scrollHeight === height;
+    // Rows above that shrink, as a video does that turns out to be damaged, lower `scrollTop`, too; so does a composer that loses
+    // lines or files, as the list gets higher. Only where both heights are as before it was a person who scrolled up.
+    const wentUp = list.scrollTop < top && list.scrollHeight === height && list.clientHeight === viewport;
     if (!isNear && !wentUp && followsRef.current) {
       lastRef.current = scrollDown(list);
       return;
@@ -50,7 +50,7 @@ export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: re
   const toBottom = () => {
     followsRef.current = true;
     // Another part of the history may be shorter, which moves the list up without anybody's doing.
-    lastRef.current = { top: 0, height: 0 };
+    lastRef.current = TOP;
     setAtBottom(true);
     if (listRef.current) scrollDown(listRef.current);
   };
@@ -84,10 +84,13 @@ export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: re
 interface Place {
   top: number;
   height: number;
+  viewport: number;
 }
 
-function placeOf({ scrollTop, scrollHeight }: HTMLElement): Place {
-  return { top: scrollTop, height: scrollHeight };
+const TOP: Place = { top: 0, height: 0, viewport: 0 };
+
+function placeOf({ scrollTop, scrollHeight, clientHeight }: HTMLElement): Place {
+  return { top: scrollTop, height: scrollHeight, viewport: clientHeight };
 }
 
 function scrollDown(list: HTMLElement): Place {

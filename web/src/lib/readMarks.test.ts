@@ -1,0 +1,21 @@
+import { afterEach, expect, it, vi } from "vitest";
+import { markRead, onReadMarks, readMarksVersion, readUpTo } from "./readMarks";
+
+afterEach(() => localStorage.clear());
+
+it("tells listeners when a room is read further, here or in another tab", () => {
+  const listener = vi.fn();
+  const stop = onReadMarks(listener);
+  const before = readMarksVersion();
+  markRead("u_1", "r", 4);
+  expect(readUpTo("u_1", "r")).toBe(4);
+  expect(readMarksVersion()).toBeGreaterThan(before);
+  markRead("u_1", "r", 3);
+  expect(listener).toHaveBeenCalledTimes(1);
+  window.dispatchEvent(new StorageEvent("storage", { key: "city.read.u_1.r" }));
+  window.dispatchEvent(new StorageEvent("storage", { key: "city.theme" }));
+  expect(listener).toHaveBeenCalledTimes(2);
+  stop();
+  markRead("u_1", "r", 9);
+  expect(listener).toHaveBeenCalledTimes(2);
+});
