@@ -1,6 +1,7 @@
-import { useState } from "react";
+import { startTransition, useEffect, useState } from "react";
 
 interface Paged<Item> {
+  /** The items to render now; the rest of the page follows in later commits. */
   shown: readonly Item[];
   /** How many there are besides. */
   hidden: number;
@@ -8,13 +9,42 @@ interface Paged<Item> {
 }
 
 /**
+ * The most items that one commit mounts after the first: a commit cannot be interrupted, and a key stroke that comes
+ * meanwhile waits until it is painted.
+ */
+export const MOUNTED_AT_ONCE = 16;
+
+/**
  * The first `size` of many items, and as many more each time that is asked for.
  *
  * @param key - what the items were chosen by: with another one the first page is shown again.
  */
-export function usePaged<Item>(items: readonly Item[], key: string, size: number): Paged<Item> {
+export function usePaged<Item extends { id: string }>(items: readonly Item[], key: string, size: number): Paged<Item> {
   const [asked, setAsked] = useState({ key, pages: 1 });
   const pages = asked.key === key ? asked.pages : 1;
-  const shown = items.slice(0, pages * size);
-  return { shown, hidden: items.length - shown.length, showMore: () => setAsked({ key, pages: pages + 1 }) };
+  const page = items.slice(0, pages * size);
+  return {
+    shown: useGradual(page),
+    hidden: items.length - page.length,
+    showMore: () => setAsked({ key, pages: pages + 1 }),
+  };
+}
+
+/** The items from the first one on, of which at most `MOUNTED_AT_ONCE` were not there in the last commit. */
+function useGradual<Item extends { id: string }>(items: readonly Item[]): readonly Item[] {
+  // The first list is there at once: the browser may have to restore how far its page was scrolled.
+  const [mounted, setMounted] = useState<ReadonlySet<string>>(() => new Set(items.map(({ id }) => id)));
+  const shown = startOf(items, mounted);
+  useEffect(() => {
+    if (shown.length === mounted.size && shown.every(({ id }) => mounted.has(id))) return;
+    // A transition is interrupted by a key stroke.
+    startTransition(() => setMounted(new Set(shown.map(({ id }) => id))));
+  }, [shown, mounted]);
+  return shown;
+}
+
+function startOf<Item extends { id: string }>(items: readonly Item[], mounted: ReadonlySet<string>): readonly Item[] {
+  let added = 0;
+  const end = items.findIndex(({ id }) => !mounted.has(id) && ++added > MOUNTED_AT_ONCE);
+  return end < 0 ? items : items.slice(0, end);
 }

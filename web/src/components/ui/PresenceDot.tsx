@@ -4,9 +4,16 @@ import styles from "./PresenceDot.module.css";
 
 /** Whether somebody is here. `isSilent` where words beside it say the same. */
 export function PresenceDot({ state, isSilent = false }: { state: Status; isSilent?: boolean }) {
+  if (!isSilent) return <NamedDot state={state} />;
+  return <span className={classOf(state)} aria-hidden="true" data-state={state} />;
+}
+
+function NamedDot({ state }: { state: Status }) {
   const { t } = useTranslation();
   const label = t(`status.${state}`);
-  const className = `${styles.dot} ${styles[state]}`;
-  if (isSilent) return <span className={className} aria-hidden="true" data-state={state} />;
-  return <span className={className} role="img" aria-label={label} title={label} data-state={state} />;
+  return <span className={classOf(state)} role="img" aria-label={label} title={label} data-state={state} />;
+}
+
+function classOf(state: Status): string {
+  return `${styles.dot} ${styles[state]}`;
 }

@@ -12,7 +12,7 @@ import { usePageTitle } from "../../hooks/usePageTitle";
 import { countHeads, usePresence } from "../../stores/presence";
 import { usePeople } from "../../stores/people";
 import { PresenceBar } from "../city/presence/PresenceBar";
-import { RoomCard } from "../city/rooms/RoomCard";
+import { RoomCards } from "../city/rooms/RoomCards";
 import { Feed } from "./Feed";
 import styles from "./HomePage.module.css";
 import { Street } from "./Street";
@@ -75,9 +75,7 @@ function Below({ home }: { home: Home }) {
             <Link to="/city">{t("home.allRooms")}</Link>
           </div>
           <ul className={styles.rooms}>
-            {home.popular_rooms.map((room) => (
-              <RoomCard key={room.id} room={room} unread={unread.get(room.id) ?? 0} />
-            ))}
+            <RoomCards rooms={home.popular_rooms} unread={unread} />
           </ul>
         </section>
         <section className={styles.section} aria-labelledby="feed-title">

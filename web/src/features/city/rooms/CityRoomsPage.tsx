@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { useDeferredValue, useMemo, useState } from "react";
+import { memo, useDeferredValue, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { queries } from "../../../api/queries";
 import type { Room } from "../../../api/types";
@@ -15,7 +15,7 @@ import { useSession } from "../../../stores/session";
 import { PresenceBar } from "../presence/PresenceBar";
 import styles from "./CityRoomsPage.module.css";
 import { CreateRoomDialog } from "./CreateRoomDialog";
-import { RoomCard } from "./RoomCard";
+import { RoomCards } from "./RoomCards";
 
 const SORTS = ["popular", "recent", "name"] as const;
 
@@ -62,7 +62,8 @@ export default function CityRoomsPage() {
   );
 }
 
-function Rooms({ rooms, sought }: { rooms: Room[]; sought: string }) {
+/** The cards of the rooms that are sought. A key stroke renders the search field without them. */
+const Rooms = memo(function Rooms({ rooms, sought }: { rooms: Room[]; sought: string }) {
   const { t } = useTranslation();
   const found = useMemo(() => rooms.filter((room) => isLike(room, sought)), [rooms, sought]);
   const { shown, hidden, showMore } = usePaged(found, sought, PAGE);
@@ -71,14 +72,12 @@ function Rooms({ rooms, sought }: { rooms: Room[]; sought: string }) {
   return (
     <>
       <ul className={styles.rooms}>
-        {shown.map((room) => (
-          <RoomCard key={room.id} room={room} unread={unread.get(room.id) ?? 0} />
-        ))}
+        <RoomCards rooms={shown} unread={unread} />
       </ul>
       <MoreButton hidden={hidden} onMore={showMore} />
     </>
   );
-}
+});
 
 function isLike({ name, description, slug }: Room, sought: string): boolean {
   return `${name} ${description} ${slug}`.toLocaleLowerCase().includes(sought.trim().toLocaleLowerCase());

@@ -1,3 +1,4 @@
+import type { TFunction } from "i18next";
 import { memo } from "react";
 import { useTranslation } from "react-i18next";
 import { Link } from "react-router";
@@ -7,14 +8,36 @@ import { Name } from "../../../components/ui/Name";
 import { useNow } from "../../../hooks/useNow";
 import { ago } from "../../../lib/times";
 import { RoomHouse } from "./RoomHouse";
-import styles from "./RoomCard.module.css";
+import styles from "./RoomCards.module.css";
 
 /** The city counts up to here. */
 const MANY = 100;
 
-export const RoomCard = memo(function RoomCard({ room, unread }: { room: Room; unread: number }) {
+interface RoomCardsProps {
+  rooms: readonly Room[];
+  /** Messages that were not read, by room id. */
+  unread: ReadonlyMap<string, number>;
+}
+
+/** A list item for each room. It subscribes to the time and the language once, not once a card. */
+export function RoomCards({ rooms, unread }: RoomCardsProps) {
   const { t, i18n } = useTranslation();
   const now = useNow();
+  return rooms.map((room) => (
+    <RoomCard key={room.id} room={room} unread={unread.get(room.id) ?? 0} now={now} t={t} language={i18n.language} />
+  ));
+}
+
+interface RoomCardProps {
+  room: Room;
+  unread: number;
+  /** Milliseconds since the epoch. */
+  now: number;
+  t: TFunction;
+  language: string;
+}
+
+const RoomCard = memo(function RoomCard({ room, unread, now, t, language }: RoomCardProps) {
   return (
     <li className={styles.card}>
       <RoomHouse slug={room.slug} isLit={room.members_online > 0} />
@@ -32,7 +55,7 @@ export const RoomCard = memo(function RoomCard({ room, unread }: { room: Room; u
           <PresenceDot state={room.members_online ? "online" : "offline"} isSilent />
           {t("rooms.online", { count: room.members_online })}
         </span>
-        <span>{room.last_event ? ago(room.last_event, now, i18n.language) : t("rooms.quiet")}</span>
+        <span>{room.last_event ? ago(room.last_event, now, language) : t("rooms.quiet")}</span>
       </p>
     </li>
   );

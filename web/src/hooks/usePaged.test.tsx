@@ -1,0 +1,78 @@
+import { fireEvent, render, screen, waitFor } from "@testing-library/react";
+import { useDeferredValue, useLayoutEffect, useState } from "react";
+import { beforeEach, describe, expect, it } from "vitest";
+import { MOUNTED_AT_ONCE, usePaged } from "./usePaged";
+
+const PAGE = 48;
+const ITEMS = Array.from({ length: 300 }, (_, number) => ({ id: `item ${number}` }));
+
+/** The ids that the document shows after each commit of the list. */
+let commits: string[][] = [];
+
+function List() {
+  const [sought, setSought] = useState("");
+  const filter = useDeferredValue(sought);
+  const found = ITEMS.filter(({ id }) => id.includes(filter));
+  const { shown, hidden, showMore } = usePaged(found, filter, PAGE);
+  useLayoutEffect(() => { commits.push(ids()); });
+  return (
+    <>
+      <input value={sought} onChange={({ target }) => setSought(target.value)} />
+      <ul>{shown.map(({ id }) => <li key={id}>{id}</li>)}</ul>
+      <button onClick={showMore}>{hidden}</button>
+    </>
+  );
+}
+
+function ids(): string[] {
+  return screen.queryAllByRole("listitem").map(({ textContent }) => textContent);
+}
+
+/** The most items that a commit added to those of the one before. */
+function mostAdded(): number {
+  return Math.max(...commits.slice(1).map((now, at) => now.filter((id) => !commits[at]?.includes(id)).length));
+}
+
+function search(words: string): void {
+  fireEvent.change(screen.getByRole("textbox"), { target: { value: words } });
+}
+
+describe("a paged list", () => {
+  beforeEach(() => {
+    commits = [];
+    render(<List />);
+  });
+
+  it("shows its first page in the first commit", () => {
+    expect(commits[0]).toHaveLength(PAGE);
+  });
+
+  it("mounts a few items a commit while somebody searches, and in the end the whole page", async () => {
+    search("item 29");
+    await waitFor(() => expect(ids()).toHaveLength(11));
+    search("item 2");
+    await waitFor(() => expect(ids()).toHaveLength(PAGE));
+    search("");
+    await waitFor(() => expect(ids()).toEqual(ITEMS.slice(0, PAGE).map(({ id }) => id)));
+    expect(mostAdded()).toBe(MOUNTED_AT_ONCE);
+  });
+
+  it("mounts a few items a commit of the next page", async () => {
+    fireEvent.click(screen.getByRole("button"));
+    await waitFor(() => expect(ids()).toHaveLength(2 * PAGE));
+    expect(mostAdded()).toBe(MOUNTED_AT_ONCE);
+    expect(screen.getByRole("button").textContent).toBe(String(ITEMS.length - 2 * PAGE));
+  });
+
+  it("grows at its end only", async () => {
+    search("item 1");
+    await waitFor(() => expect(ids()).toHaveLength(PAGE));
+    const before = commits.length;
+    search("");
+    await waitFor(() => expect(ids()).toHaveLength(PAGE));
+    const wanted = ITEMS.slice(0, PAGE).map(({ id }) => id);
+    await waitFor(() => expect(ids()).toEqual(wanted));
+    // The first commit is of the search field alone.
+    for (const shown of commits.slice(before + 1)) expect(shown).toEqual(wanted.slice(0, shown.length));
+  });
+});
