@@ -21,7 +21,7 @@ from typing import Final
 import structlog
 
 from ..city.ports import NowMs, Publish
-from ..city.presence import Heartbeat, PresenceState, RemotePresence, KeepCurrent, Status
+from ..city.presence import Heartbeat, KeepCurrent, PresenceState, RemotePresence, Status
 from ..city.types import SubjectId, is_person
 from .presence_replica import ChangesMissing, PresenceReplica
 from .redis_client import REDIS_ERRORS, heed_cancellation

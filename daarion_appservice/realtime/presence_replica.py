@@ -13,7 +13,7 @@ from typing import Final
 
 from ..city.events import PresenceChanged, PresenceRenumbered
 from ..city.ports import Publish
-from ..city.presence import STRENGTH, PresenceState, KeepCurrent, Status, Transition
+from ..city.presence import STRENGTH, KeepCurrent, PresenceState, Status, Transition
 from ..city.types import SubjectId
 
 NUMBERS_APART: Final = 1 << 24

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import orjson
 
-from ..city.presence import MAX_SESSIONS, Heartbeat, PresenceState, RemotePresence, KeepCurrent, Status
+from ..city.presence import MAX_SESSIONS, Heartbeat, KeepCurrent, PresenceState, RemotePresence, Status
 from ..city.types import SubjectId
 from .presence_replica import NUMBERS_APART, SharedChange
 from .redis_client import REDIS_ERRORS, Client, ask

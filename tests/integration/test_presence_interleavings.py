@@ -14,10 +14,10 @@ from daarion_appservice.city.events import PresenceChanged
 from daarion_appservice.city.presence import (
     KEEP,
     Heartbeat,
+    KeepCurrent,
     Presence,
     PresenceState,
     RemotePresence,
-    KeepCurrent,
     Status,
     Transition,
 )

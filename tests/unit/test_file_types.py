@@ -16,9 +16,9 @@ from daarion_appservice.city.file_types import (
     UNKNOWN,
     found_in,
     is_executed,
-    stored_type,
     served_type,
     size_of_picture,
+    stored_type,
     tidy_type,
 )
 from daarion_appservice.errors import InvalidInput

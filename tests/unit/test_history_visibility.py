@@ -15,8 +15,8 @@ from daarion_appservice.city.history_visibility import (
     is_known_to,
     is_listed,
     may_be_repeated,
-    may_subscribe,
     may_see_room,
+    may_subscribe,
     readable_ranges,
 )
 from daarion_appservice.city.types import (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daarion_appservice.city.presence import KEEP, MAX_SESSIONS, Presence, PresenceState, KeepCurrent, Status
+from daarion_appservice.city.presence import KEEP, MAX_SESSIONS, KeepCurrent, Presence, PresenceState, Status
 from daarion_appservice.city.types import SubjectId
 
 ONLINE, AWAY, OFFLINE = Status.ONLINE, Status.AWAY, Status.OFFLINE

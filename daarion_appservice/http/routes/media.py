@@ -21,7 +21,7 @@ import structlog
 from aiohttp import hdrs, web
 from pydantic import Field
 
-from ...city.file_types import HEAD_BYTES, SHOWN, stored_type, served_type, size_of_picture
+from ...city.file_types import HEAD_BYTES, SHOWN, served_type, size_of_picture, stored_type
 from ...city.identity import Identities
 from ...city.media import Method, Thumbnail, is_allowed, mxc_of, snapped, tidy_filename
 from ...city.ports import NowMs

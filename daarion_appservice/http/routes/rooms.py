@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ...city.history_visibility import may_subscribe, may_see_room
+from ...city.history_visibility import may_see_room, may_subscribe
 from ...city.identity import Identities
 from ...city.online_members import OnlineMembers
 from ...city.ports import NowMs, PresenceStore
