@@ -1,5 +1,5 @@
 import { act, renderHook } from "@testing-library/react";
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { message } from "../../../testing/samples";
 import type { Row } from "./rows";
 import { useFollowing } from "./useFollowing";
@@ -25,13 +25,28 @@ function following() {
       result.current.look();
     });
   scroll({ top: 600, height: 1_000 });
+  vi.advanceTimersByTime(1_000);
   const grow = (to: number) => (height = to);
   return { list, result, scroll, grow, arrive: (seq: number) => rerender({ rows: [row(1), row(2), row(seq)] }) };
 }
 
 const isAtEnd = (list: HTMLElement) => list.scrollTop + list.clientHeight === list.scrollHeight;
 
+beforeEach(() => void vi.useFakeTimers({ toFake: ["performance"] }));
+afterEach(() => void vi.useRealTimers());
+
 describe("following a conversation", () => {
+  it("goes on when the list is moved right after its window changed its height, and ends when a person scrolls later", () => {
+    const { list, result, scroll } = following();
+    scroll({ top: 660, height: 1_000, viewport: 340 });
+    scroll({ top: 0, height: 1_000, viewport: 340 });
+    expect(isAtEnd(list)).toBe(true);
+    vi.advanceTimersByTime(1_000);
+    scroll({ top: 300, height: 1_000, viewport: 340 });
+    expect(list.scrollTop).toBe(300);
+    expect(result.current.isAtBottom).toBe(false);
+  });
+
   it.each([
     ["shrink", { top: 400, height: 900 }],
     ["shrink by less than new ones add", { top: 400, height: 1_100 }],

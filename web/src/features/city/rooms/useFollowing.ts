@@ -3,6 +3,8 @@ import type { Row } from "./rows";
 
 /** Whoever is this near to the bottom is at it. */
 const NEAR_PX = 60;
+/** The virtual list may set `scrollTop` to 0 in the frames after its window changed its height (seen in Chromium). */
+const SETTLED_MS = 200;
 
 /**
  * Scrolling of a conversation: at the bottom it follows what is new, elsewhere it stays and counts.
@@ -18,6 +20,7 @@ export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: re
   // Whoever comes to something unread begins there.
   const followsRef = useRef(!rows.some(({ kind }) => kind === "unread"));
   const lastRef = useRef<Place>(TOP);
+  const resizedAtRef = useRef(-Infinity);
   const lastKey = rows.at(-1)?.key ?? null;
 
   if (said !== outgoing) {
@@ -33,9 +36,11 @@ export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: re
     const isNear = !hasNewer && list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_PX;
     const { top, height, viewport } = lastRef.current;
     lastRef.current = placeOf(list);
-    // Rows above that shrink, as a video does that turns out to be damaged, lower `scrollTop`, too; so does a composer that loses
-    // lines or files, as the list gets higher. Only where both heights are as before it was a person who scrolled up.
-    const wentUp = list.scrollTop < top && list.scrollHeight === height && list.clientHeight === viewport;
+    if (list.clientHeight !== viewport) resizedAtRef.current = performance.now();
+    // Rows above that shrink, as a video does that turns out to be damaged, lower `scrollTop`, too; so does a composer that gets or
+    // loses lines or files. Only where both heights are as before it was a person who scrolled up.
+    const wentUp =
+      list.scrollTop < top && list.scrollHeight === height && performance.now() - resizedAtRef.current > SETTLED_MS;
     if (!isNear && !wentUp && followsRef.current) {
       lastRef.current = scrollDown(list);
       return;
@@ -46,6 +51,7 @@ export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: re
   /** The next scroll event is that of a jump to a row, and ends following even if `scrollTop` grows. */
   const beforeJump = () => {
     if (listRef.current) lastRef.current = { ...placeOf(listRef.current), top: Infinity };
+    resizedAtRef.current = -Infinity;
   };
   const toBottom = () => {
     followsRef.current = true;
@@ -71,7 +77,9 @@ export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: re
     const list = listRef.current;
     if (!list) return undefined;
     const observer = new ResizeObserver(() => {
+      if (list.clientHeight !== lastRef.current.viewport) resizedAtRef.current = performance.now();
       if (followsRef.current) lastRef.current = scrollDown(list);
+      else lastRef.current = placeOf(list);
     });
     observer.observe(list);
     for (const child of list.children) observer.observe(child);
