@@ -15,7 +15,7 @@ JOBS ?= 4
 BUILD_TAG = git rev-parse --is-inside-work-tree >/dev/null 2>&1 && printf '+%s.g%s%s' "$$(git rev-list --count HEAD)" \
 	"$$(git rev-parse --short HEAD)" "$$(git diff --quiet HEAD || date -u +.d%Y%m%d%H%M%S)" || true
 
-.PHONY: help run test coverage lock audit check check-unit lint typecheck unit lowest web web-test browser soak bench bench-presence bench-rooms format wheel clean
+.PHONY: help run test coverage lock audit check check-unit lint typecheck unit lowest web web-test browser soak bench bench-presence bench-rooms reference format wheel clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -73,13 +73,16 @@ browser: $(STAMP) ## a Chromium for the tests, if there is none; ALLOW_NO_BROWSE
 soak: $(STAMP) ## the tests that take minutes, with their figures; not part of test
 	$(BIN)/pytest -m soak -s --timeout 0 $(ARGS)
 
-bench: bench-presence bench-rooms ## what is measured, for about 30 minutes; the tables of docs/benchmarks.md are written anew
+bench: bench-presence bench-rooms ## what is measured, for about 30 minutes; the tables of docs/reference/benchmarks.md are written anew
 
 bench-presence: $(STAMP)
 	$(BIN)/python -m benchmarks.presence $(ARGS)
 
 bench-rooms: $(STAMP)
 	$(BIN)/python -m benchmarks.rooms $(ARGS)
+
+reference: $(STAMP) ## write the generated pages of docs/reference and the example files
+	$(BIN)/python -m daarion_appservice.ops.reference
 
 format: $(STAMP) ## put the sources in shape
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -1,1 +1,1 @@
-"""What is measured, and against whom; ``python -m benchmarks.presence`` runs it, docs/benchmarks.md shows it."""
+"""What is measured, and against whom; ``python -m benchmarks.presence`` runs it, docs/reference/benchmarks.md shows it."""

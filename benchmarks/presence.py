@@ -1,4 +1,7 @@
-"""``python -m benchmarks.presence [--quick] [--only heartbeats|fanout|ghosts]``: measures, and writes docs/benchmarks.md."""
+"""Measure presence: heartbeats, fan-out and ghosts; write the tables of docs/reference/benchmarks.md.
+
+Usage: ``python -m benchmarks.presence [--quick] [--only heartbeats|fanout|ghosts]``.
+"""
 
 from __future__ import annotations
 

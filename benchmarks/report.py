@@ -1,4 +1,4 @@
-"""Results as JSON in benchmarks/results/, and as tables in docs/benchmarks.md between markers of their section."""
+"""Results as JSON in benchmarks/results/, and as tables in docs/reference/benchmarks.md between markers of their section."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .tables import count, known, number, percent, table
 Row = dict[str, Any]
 
 RESULTS: Final = ROOT / "benchmarks" / "results"
-PAGE: Final = ROOT / "docs" / "benchmarks.md"
+PAGE: Final = ROOT / "docs" / "reference" / "benchmarks.md"
 
 _WHO: Final = {
     "city": "ours",

@@ -1,4 +1,7 @@
-"""``python -m benchmarks.rooms [--quick] [--only transactions|delivery|reads]``: measures, and writes docs/benchmarks.md."""
+"""Measure rooms: transactions, delivery and reads; write the tables of docs/reference/benchmarks.md.
+
+Usage: ``python -m benchmarks.rooms [--quick] [--only transactions|delivery|reads]``.
+"""
 
 from __future__ import annotations
 

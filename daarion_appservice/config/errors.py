@@ -106,7 +106,7 @@ def unknown_key(place: ValuePath) -> str:
 
 def unknown_variable(name: str) -> str:
     close = get_close_matches(name.removesuffix("_FILE"), environment_keys(), n=1, cutoff=0.8)
-    hint = f"; did you mean {close[0]}?" if close else "; docs/configuration.md lists all"
+    hint = f"; did you mean {close[0]}?" if close else "; docs/reference/configuration.md lists all"
     return f"sets no key{hint}"
 
 

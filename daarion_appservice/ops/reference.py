@@ -1,6 +1,6 @@
 """Generates the repository's files that derive from the settings.
 
-Run ``python -m daarion_appservice.ops.reference`` in the root of the repository after a change of the settings; a test
+Run ``make reference`` in the root of the repository after a change of the settings; a test
 checks the files.
 """
 
@@ -20,7 +20,7 @@ from ..matrix.client.registration import Registration
 PREFACE = """\
 # Configuration
 
-<!-- Made by `python -m daarion_appservice.ops.reference`: change the descriptions in daarion_appservice/config/settings.py. -->
+<!-- Made by `make reference`: change the descriptions in daarion_appservice/config/settings.py. -->
 
 Everything is set in one file, `config.yaml`:
 
@@ -45,7 +45,7 @@ that Synapse and this service know each other by, and never replaces one that is
 
 
 def render_configuration_doc() -> str:
-    """Return docs/configuration.md: every key with its variable, default and meaning."""
+    """Return docs/reference/configuration.md: every key with its variable, default and meaning."""
     return PREFACE + "".join(_section(key) for key in keys_of(Settings))
 
 
@@ -91,7 +91,7 @@ def files() -> dict[str, str]:
     return {
         "config.example.yaml": render_example(),
         "registration.yaml.example": render_example_registration(),
-        "docs/configuration.md": render_configuration_doc(),
+        "docs/reference/configuration.md": render_configuration_doc(),
     }
 
 

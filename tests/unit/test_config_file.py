@@ -565,7 +565,7 @@ def test_setting_a_value_keeps_the_comment_beside_it(config: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(reference.files()))
 def test_files_made_from_the_settings_are_up_to_date(name: str) -> None:
-    advice = f"{name} is out of date: run `python -m daarion_appservice.ops.reference` and commit it"
+    advice = f"{name} is out of date: run `make reference` and commit it"
     assert (ROOT / name).read_text() == reference.files()[name], advice
 
 

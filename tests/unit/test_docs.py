@@ -82,7 +82,7 @@ def app_of(listener: object) -> web.Application:
     return runner.app
 
 
-# --- docs/dependencies.md -----------------------------------------------------------------------------
+# --- docs/explanation/dependencies.md -----------------------------------------------------------------
 
 
 def test_every_dependency_is_explained_and_no_other() -> None:
@@ -90,12 +90,14 @@ def test_every_dependency_is_explained_and_no_other() -> None:
     setup.read(ROOT / "setup.cfg")
     lists = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
     named = {re.split(r"[ <>=!~;]", line)[0] for each in lists for line in each.split("\n") if line.strip()}
-    assert in_first_column(text("dependencies.md").partition(_OF_PAGES)[0]) == named
+    assert in_first_column(text("explanation/dependencies.md").partition(_OF_PAGES)[0]) == named
 
 
 def test_every_dependency_of_the_pages_is_explained_and_no_other() -> None:
     package = json.loads((ROOT / "web" / "package.json").read_text())
-    for_run, _, for_build = text("dependencies.md").partition(_OF_PAGES)[2].partition("| library of the build |")
+    for_run, _, for_build = (
+        text("explanation/dependencies.md").partition(_OF_PAGES)[2].partition("| library of the build |")
+    )
     assert in_first_column(for_run) == set(package["dependencies"])
     assert in_first_column(for_build) == set(package["devDependencies"])
 
@@ -144,7 +146,7 @@ def test_the_compose_file_publishes_the_city_listener_and_never_the_matrix_one()
 def test_the_compose_file_sets_what_the_configuration_knows() -> None:
     compose = YAML(typ="safe").load(ROOT / "deploy/docker-compose.yaml")
     variables = set(compose["services"]["city"]["environment"])
-    assert variables <= in_third_column(text("configuration.md"))
+    assert variables <= in_third_column(text("reference/configuration.md"))
 
 
 def in_third_column(page: str) -> set[str]:
