@@ -17,21 +17,25 @@ class OnlineMembers:
         self._here: set[SubjectId] = set()
         self._count: Counter[RoomId] = Counter()
 
-    def joined(self, room: RoomId, subject: SubjectId) -> None:
+    def joined(self, room: RoomId, subject: SubjectId) -> bool:
+        """Add a membership; return False if the subject was a member before."""
         if subject in self._members_of[room]:
-            return
+            return False
         self._members_of[room].add(subject)
         self._rooms_of[subject].add(room)
         if subject in self._here:
             self._count[room] += 1
+        return True
 
-    def left(self, room: RoomId, subject: SubjectId) -> None:
+    def left(self, room: RoomId, subject: SubjectId) -> bool:
+        """Remove a membership; return False if the subject was no member."""
         if subject not in self._members_of[room]:
-            return
+            return False
         self._members_of[room].discard(subject)
         self._rooms_of[subject].discard(room)
         if subject in self._here:
             self._count[room] -= 1
+        return True
 
     def connected(self, subject: SubjectId) -> None:
         if subject not in self._here:

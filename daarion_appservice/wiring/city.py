@@ -122,7 +122,7 @@ class City:
         self.redis = connect(settings.redis.url, cluster=settings.redis.cluster) if settings.redis.url else None
         self.presence = self._presence_store()
         self.shared_bus = SharedBus(self.redis, self.bus, self.name) if self.redis else None
-        self.memberships = MembershipCache(self.database, self.bus, self.online_members, self.identities)
+        self.memberships = MembershipCache(self.database, self.bus.hear, self.online_members, self.identities)
         self.online_counts = OnlineCounts(self.online_members)
         self.room_typing = RoomTypingState()
         room_frames = RoomFrames(self.presence, self.online_members, self.identities, steady_ms)

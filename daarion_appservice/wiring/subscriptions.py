@@ -31,7 +31,9 @@ from .city import City
 def subscribe(city: City) -> None:
     """Subscribe the parts of ``city`` to the events of its bus.
 
-    The bus calls the subscribers of an event in the order of these lines.
+    The order of the subscriptions has no meaning. A part that needs the result of another one is called by a function
+    below, after that one; frames with counts are encoded later, at the end of their tick, or for an event that the
+    publisher sends after the change of membership (``city/member_log``).
     """
     city.bus.subscribe(OutboxChanged, lambda _: city.outbound.wake())
     city.bus.subscribe(InboxChanged, lambda _: _inbox_filled(city))
@@ -54,11 +56,10 @@ def subscribe(city: City) -> None:
     city.bus.subscribe(PresenceChanged, city.feed_writer.follow)
     city.bus.subscribe(PresenceChanged, city.stream.follow)
     city.bus.subscribe(PresenceRenumbered, city.stream.renumber)
-    # Before _count_membership: the observer coverage compares with the old count to find real joins and leaves.
-    city.bus.subscribe(MembershipChanged, city.observer_coverage.follow)
+    city.bus.subscribe(EventsMissed, lambda _: city.memberships.missed())
+    city.bus.subscribe(MembershipChanged, city.memberships.follow)
+    city.bus.subscribe(MembershipChanged, partial(_change_membership, city))
     city.bus.subscribe(MembershipChanged, city.typing.follow)
-    city.bus.subscribe(MembershipChanged, partial(_count_membership, city))
-    # After _count_membership and _count_presence: the frames below contain the number of online members.
     city.bus.subscribe(MessagePosted, city.room_streams.posted)
     city.bus.subscribe(RoomEventStored, city.room_streams.happened)
     city.bus.subscribe(RoomChanged, city.room_streams.changed)
@@ -85,11 +86,11 @@ def _count_presence(city: City, change: PresenceChanged) -> None:
         city.online_members.connected(change.transition.subject)
 
 
-def _count_membership(city: City, change: MembershipChanged) -> None:
-    if change.joined:
-        city.online_members.joined(change.room_id, change.subject)
-    else:
-        city.online_members.left(change.room_id, change.subject)
+def _change_membership(city: City, change: MembershipChanged) -> None:
+    change_members = city.online_members.joined if change.joined else city.online_members.left
+    if change_members(change.room_id, change.subject):
+        # Only a real join or leave: a repeated one must not cause a request for the user's presence.
+        city.observer_coverage.follow(change)
 
 
 def _inbox_filled(city: City) -> None:

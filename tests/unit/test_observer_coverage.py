@@ -38,9 +38,10 @@ class City:
         self.observer_coverage.covers(frozenset({GENERAL}))
 
     def move(self, user: str, *, joined: bool, room: RoomId = GENERAL) -> None:
-        """As the bus has it: sight hears of it first."""
-        self.observer_coverage.follow(MembershipChanged(room, SubjectId(user), joined))
-        (self.online_members.joined if joined else self.online_members.left)(room, SubjectId(user))
+        """Change a membership as the subscription of ``MembershipChanged`` does."""
+        change_members = self.online_members.joined if joined else self.online_members.left
+        if change_members(room, SubjectId(user)):
+            self.observer_coverage.follow(MembershipChanged(room, SubjectId(user), joined))
 
 
 async def test_who_is_in_a_room_that_is_looked_on_is_seen() -> None:

@@ -68,9 +68,8 @@ class ObserverCoverage:
         self._moved.clear()
 
     def follow(self, change: MembershipChanged) -> None:
-        """Note a person who joined or left; call it before ``OnlineMembers``, which has the previous membership."""
-        is_news = self._online_members.is_member(change.room_id, change.subject) is not change.joined
-        if is_news and change.subject.startswith("@"):
+        """Note a person whose membership changed. The caller omits events that only repeat a membership."""
+        if change.subject.startswith("@"):
             self._note(UserId(change.subject))
 
     async def next_moved(self) -> UserId:

@@ -8,11 +8,11 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from ...city.events import EventsMissed, MembershipChanged
+from ...city.events import MembershipChanged
 from ...city.identity import Identities
 from ...city.online_members import OnlineMembers
+from ...city.ports import Publish
 from ...city.types import RoomId, SubjectId
-from ...realtime.bus import Bus
 from ...storage.database import Database
 
 _RETRY_S: Final = 1.0
@@ -23,31 +23,36 @@ log = structlog.get_logger()
 class MembershipCache:
     """Compares the memberships in memory with the database, and publishes the differences."""
 
-    def __init__(self, database: Database, bus: Bus, online_members: OnlineMembers, identities: Identities) -> None:
+    def __init__(
+        self, database: Database, publish_local: Publish, online_members: OnlineMembers, identities: Identities
+    ) -> None:
+        """Build an empty cache.
+
+        Args:
+            publish_local: publishes an event in this process only; the other processes read the database themselves.
+        """
         self._database = database
-        self._bus = bus
+        self._publish_local = publish_local
         self._online_members = online_members
         self._identities = identities
         self._missed = asyncio.Event()
-        self._moved: set[tuple[RoomId, SubjectId]] | None = None
+        self._changed: set[tuple[RoomId, SubjectId]] | None = None
         """Memberships that changed while the database is read: an event on the bus is newer than the read."""
-        bus.subscribe(EventsMissed, lambda _: self._missed.set())
-        bus.subscribe(MembershipChanged, self._note)
 
     async def load(self) -> None:
         """Read all memberships, and publish a `MembershipChanged` for each difference."""
-        moved = self._moved = set()
+        changed = self._changed = set()
         try:
             async with self._database.reading() as tx:
                 members = await tx.members.all()
         finally:
-            self._moved = None
+            self._changed = None
         stored = {
             (member.room_id, subject) for member in members if (subject := self._identities.subject(member.user_id))
         }
         known = self._online_members.memberships()
-        for room, subject in (stored ^ known) - moved:
-            self._bus.hear(MembershipChanged(room, subject, joined=(room, subject) in stored))
+        for room, subject in (stored ^ known) - changed:
+            self._publish_local(MembershipChanged(room, subject, joined=(room, subject) in stored))
 
     async def run(self) -> None:
         """Reload after each `EventsMissed`, until cancelled."""
@@ -61,6 +66,11 @@ class MembershipCache:
                 self._missed.set()
                 await asyncio.sleep(_RETRY_S)
 
-    def _note(self, change: MembershipChanged) -> None:
-        if self._moved is not None:
-            self._moved.add((change.room_id, change.subject))
+    def missed(self) -> None:
+        """Make ``run`` reload all memberships, because events from other processes may have been lost."""
+        self._missed.set()
+
+    def follow(self, change: MembershipChanged) -> None:
+        """Record a change that is newer than a read that is running."""
+        if self._changed is not None:
+            self._changed.add((change.room_id, change.subject))
