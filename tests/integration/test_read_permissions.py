@@ -387,7 +387,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 async def is_looked_on(hall: Hall, count: int = 1) -> None:
     streams = hall.open.city.room_streams
-    await until(lambda: sum(len(room.listeners) for room in streams._rooms.values()) == count)
+    await until(lambda: sum(len(room.listeners) for room in streams._streams.values()) == count)
 
 
 async def frames(opened: aiohttp.ClientWebSocketResponse) -> tuple[list[dict[str, Any]], int | None]:

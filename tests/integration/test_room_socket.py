@@ -13,7 +13,7 @@ import pytest
 
 from daarion_appservice.city.events import EventsMissed, MessagePosted, TypingChanged
 from daarion_appservice.city.types import MatrixRoomId, Member, Message, RoomId, SubjectId, UserId
-from daarion_appservice.realtime import room_streams
+from daarion_appservice.realtime import room_replay
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
@@ -57,7 +57,7 @@ async def looking_on(city: InProcessCity, query: str = "", room: str = "general"
 async def looked_on(city: InProcessCity, count: int = 1) -> None:
     """Until so many are told what happens."""
     async with asyncio.timeout(10):
-        while sum(len(room.listeners) for room in city.city.room_streams._rooms.values()) < count:
+        while sum(len(room.listeners) for room in city.city.room_streams._streams.values()) < count:
             await asyncio.sleep(0.005)
 
 
@@ -181,7 +181,7 @@ async def test_whoever_comes_back_gets_what_was_missed_and_then_what_happens(cit
 
 
 async def test_whoever_missed_too_much_starts_afresh(city: InProcessCity, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room_streams, "MAX_REPLAY", 2)
+    monkeypatch.setattr(room_replay, "MAX_REPLAY", 2)
     await say(city, "1", "2", "3")
     async with looking_on(city, "?since=0") as socket:
         assert await socket.next() == {"event": "city.room.resync", "room_id": GENERAL, "seq": 3}
@@ -284,7 +284,7 @@ async def test_nobody_looks_on_any_more_and_nothing_is_kept(city: InProcessCity)
     async with looking_on(city), looking_on(city, "?since=0"):
         await looked_on(city, 2)
     async with asyncio.timeout(10):
-        while city.city.room_streams._rooms:
+        while city.city.room_streams._streams:
             await asyncio.sleep(0.005)
     await say(city, "ніхто не чує")
 
@@ -314,7 +314,7 @@ async def test_message_with_many_reactions_is_replayed_once(city: InProcessCity)
 async def test_replay_of_too_many_bytes_ends_in_a_fresh_start(
     city: InProcessCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room_streams, "MAX_REPLAY_BYTES", 100_000)
+    monkeypatch.setattr(room_replay, "MAX_REPLAY_BYTES", 100_000)
     await say(city, *("x" * 40_000 for _ in range(3)))
     async with looking_on(city, "?since=1") as socket:
         assert [seq for seq, _ in await socket.bodies(2)] == [2, 3]

@@ -66,7 +66,7 @@ async def room_socket(city: InProcessCity) -> AsyncIterator[aiohttp.ClientWebSoc
 
 
 async def _is_subscribed(city: InProcessCity) -> bool:
-    return any(room.listeners for room in city.city.room_streams._rooms.values())
+    return any(room.listeners for room in city.city.room_streams._streams.values())
 
 
 async def receive(socket: aiohttp.ClientWebSocketResponse, event: str) -> dict[str, Any]:

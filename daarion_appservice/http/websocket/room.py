@@ -19,7 +19,8 @@ from ...city.typing_and_receipts import TypingAndReceipts
 from ...errors import NotFound
 from ...json_encoding import encode_json
 from ...realtime.presence_stream import encode_presence
-from ...realtime.room_streams import Identity, RoomStreams, members_only
+from ...realtime.room_streams import RoomStreams
+from ...realtime.room_subscription import Identity, members_only
 from ...storage.database import Database, Transaction
 from ..auth.authenticator import CityAuthenticator
 from ..auth.authors import ActorDirectory

@@ -1,0 +1,171 @@
+"""The stream of one room: sends each event of the room once, in the order of its sequence numbers, without a gap.
+
+    bus ─► is it the next number? ─yes─► sent to all listeners, encoded once
+                 └─no: some are missing─► read from the database, in order, up to the newest
+
+Sequence numbers come from the room's row in the database, in the transaction of the event itself; so when a number is
+known, all lower ones are stored. An event that reaches this process late, twice or not at all (from another process, or
+while Redis was away) is therefore recovered by a read. Presence and typing have no number: they are current state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..city.history_visibility import PUBLIC
+from ..city.types import Author, HistoryVisibility, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
+from ..storage.database import Database
+from .listeners import notify_all
+from .room_subscription import Listener, RoomSubscription
+
+_BATCH: Final = 200
+"""Events that one query reads."""
+_RETRY_S: Final = 1.0
+_MEMBERSHIP_EVENTS: Final = frozenset({RoomEventKind.JOIN, RoomEventKind.LEAVE})
+
+log = structlog.get_logger()
+
+
+class Frames(Protocol):
+    """Encodes events as frames; each frame is encoded once for all listeners."""
+
+    def event(self, event: RoomEvent, *, with_message: bool = True) -> bytes: ...
+    def changed(self, room: Room) -> bytes: ...
+    def member(self, room: RoomId, member: Author) -> bytes: ...
+    def presence(self, room: RoomId, subject: SubjectId) -> bytes: ...
+    def typing(self, room: RoomId, subjects: frozenset[SubjectId]) -> bytes: ...
+    def resync(self, room: RoomId, seq: int) -> bytes: ...
+
+
+class RoomStream:
+    """Sends the events of one room to its listeners.
+
+    Args:
+        seq: the newest number of the room; events up to it are not sent.
+    """
+
+    def __init__(self, room_id: RoomId, seq: int, database: Database, frames: Frames) -> None:
+        self.id = room_id
+        self.seq = seq
+        """The newest number that was sent."""
+        self.listeners: dict[Listener, RoomSubscription] = {}
+        self.replaying: dict[Listener, RoomSubscription] = {}
+        """Listeners whose replay is running: they receive unnumbered frames only."""
+        self._database = database
+        self._frames = frames
+        self._read_task: asyncio.Task[None] | None = None
+        self._must_read = False
+        """Whether the read task has to query the database again."""
+        self._is_closed = False
+
+    @property
+    def is_unused(self) -> bool:
+        return not self.listeners and not self.replaying
+
+    def add_event(self, event: RoomEvent) -> None:
+        """Send an event from the bus, or read the database if events before it are missing."""
+        if event.seq <= self.seq:
+            return  # sent already, or older history that was backfilled
+        if event.seq == self.seq + 1 and self._read_task is None and event.kind is not RoomEventKind.RESYNC:
+            self._send_event(event)
+        else:
+            self.start_reading()
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame without a number to all listeners."""
+        _deliver((*self.replaying, *self.listeners), frame)
+
+    def remove_non_members(self) -> None:
+        """Remove the listeners that are not members, because from now on only members may read the room."""
+        removed = [listener for listener, subscription in self.listeners.items() if subscription.is_non_member]
+        for listener in removed:
+            del self.listeners[listener]
+        replaying = [listener for listener, subscription in self.replaying.items() if subscription.is_non_member]
+        notify_all("RoomFrame", (listener.remove for listener in (*replaying, *removed)))
+
+    def start_reading(self) -> None:
+        """Send all events in the database that were not sent yet, in a task."""
+        self._must_read = True
+        if self._read_task is None:
+            self._read_task = asyncio.create_task(self._read())
+
+    async def read_to_the_end(self) -> None:
+        """Send all events in the database that were not sent yet, and wait until they are sent."""
+        self.start_reading()
+        assert self._read_task is not None
+        await asyncio.wait([self._read_task])
+
+    def close(self) -> asyncio.Task[None] | None:
+        """End the stream and return its running read task, if any."""
+        self._is_closed = True
+        return self._read_task
+
+    async def _read(self) -> None:
+        try:
+            while self._must_read and not self._is_closed:
+                self._must_read = False
+                try:
+                    await self._read_all()
+                except (SQLAlchemyError, OSError) as error:
+                    log.warning(
+                        "room_unavailable",
+                        room=self.id,
+                        error=str(error),
+                        help="the database does not answer; trying again",
+                    )
+                    self._must_read = True
+                    await asyncio.sleep(_RETRY_S)
+        finally:
+            self._read_task = None
+
+    async def _read_all(self) -> None:
+        is_renumbered = False
+        while True:
+            async with self._database.reading() as tx:
+                events = await tx.room_events.after(self.id, self.seq, limit=_BATCH)
+            is_renumbered |= any(event.kind is RoomEventKind.RESYNC for event in events)
+            for event in events:
+                if is_renumbered:
+                    self._skip_event(event)
+                else:
+                    self._send_event(event)
+            if len(events) < _BATCH or self._is_closed:
+                break
+        if is_renumbered:
+            self.send(self._frames.resync(self.id, self.seq))
+
+    def _skip_event(self, event: RoomEvent) -> None:
+        """Apply an event without sending it: after the resync clients load the room again."""
+        self.seq = event.seq
+        self._update_subscriptions(event)
+        if event.visibility is not HistoryVisibility.WORLD_READABLE:
+            self.remove_non_members()
+
+    def _send_event(self, event: RoomEvent) -> None:
+        self.seq = event.seq
+        frame = self._frames.event(event)
+        if event.kind in _MEMBERSHIP_EVENTS:
+            self._update_subscriptions(event)
+        if PUBLIC.may_read_event(event):
+            _deliver(self.listeners, frame)
+            return
+        readers = {listener for listener, subscription in self.listeners.items() if subscription.may_read(event)}
+        _deliver(readers, frame)
+        if event.visibility is not HistoryVisibility.WORLD_READABLE:
+            self.remove_non_members()
+        # The event changes something that these listeners may not read; they get its number only.
+        others = [listener for listener in self.listeners if listener not in readers]
+        _deliver(others, self._frames.resync(self.id, event.seq))
+
+    def _update_subscriptions(self, event: RoomEvent) -> None:
+        for subscription in (*self.replaying.values(), *self.listeners.values()):
+            subscription.apply(event)
+
+
+def _deliver(listeners: Iterable[Listener], frame: bytes) -> None:
+    notify_all("RoomFrame", (listener.deliver for listener in listeners), frame)

@@ -1,0 +1,101 @@
+"""Listeners of a room stream, and the parts of the room that each may read."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..city.history_visibility import ReadableRanges
+from ..city.room_sequence import renumbering_of
+from ..city.types import Room, RoomEvent, RoomEventKind, SubjectId
+from ..errors import Forbidden
+from ..storage.database import Transaction
+
+
+class Listener(Protocol):
+    """A connection that receives the frames of a room."""
+
+    def deliver(self, frame: bytes) -> None:
+        """Send a frame to the client. Return at once and never raise."""
+
+    def remove(self) -> None:
+        """End the subscription because the listener may no longer read the room. Return at once and never raise."""
+
+
+class RoomStreamReader(Listener, Protocol):
+    """A listener that receives its replay as fast as it reads."""
+
+    @property
+    def is_behind(self) -> bool: ...
+
+    async def drained(self) -> None:
+        """Wait until the listener is not behind.
+
+        Raises:
+            ConnectionResetError: the connection has closed.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Subjects of a listener and the parts of the room that it may read."""
+
+    subjects: frozenset[SubjectId]
+    reading: ReadableRanges
+
+
+Identify = Callable[[Transaction, Room], Awaitable[Identity]]
+"""Return the identity of a listener, read in a transaction."""
+
+
+class RoomSubscription:
+    """The parts of a room that one listener may read, updated by joins and leaves in the order of the room."""
+
+    def __init__(self) -> None:
+        self._reading: ReadableRanges | None = None
+        """None until the listener is identified."""
+        self._subjects: frozenset[SubjectId] = frozenset()
+        self._concurrent_events: list[RoomEvent] | None = None
+        """Joins and leaves that arrive while the database is queried; None while it is not."""
+
+    @property
+    def is_non_member(self) -> bool:
+        """Whether the listener is identified and not a member of the room."""
+        return self._reading is not None and not self._reading.is_member
+
+    def may_read(self, event: RoomEvent) -> bool:
+        return self._reading is not None and self._reading.may_read_event(event)
+
+    def begin_identification(self) -> None:
+        """Collect events from now on, because they may be newer than the identity that the database returns."""
+        self._concurrent_events = []
+
+    def set_identity(self, identity: Identity, seq: int) -> None:
+        """Set the identity, which includes at least all events up to ``seq``."""
+        self._subjects, self._reading = identity.subjects, identity.reading
+        concurrent_events, self._concurrent_events = self._concurrent_events or [], None
+        for event in concurrent_events:
+            if event.seq > seq:
+                self._update_ranges(event)
+
+    def apply(self, event: RoomEvent) -> None:
+        """Update the readable ranges by a join, leave or resync."""
+        if self._concurrent_events is not None:
+            self._concurrent_events.append(event)
+        self._update_ranges(event)
+
+    def _update_ranges(self, event: RoomEvent) -> None:
+        if self._reading is not None and event.kind is RoomEventKind.RESYNC:
+            self._reading = self._reading.renumbered(*renumbering_of(event))
+        if self._reading is None or event.who is None or event.who.subject not in self._subjects:
+            return
+        if event.kind is RoomEventKind.JOIN:
+            self._reading = self._reading.with_join(event.seq)
+        elif event.kind is RoomEventKind.LEAVE:
+            self._reading = self._reading.with_leave(event.seq)
+
+
+def members_only(room: str) -> Forbidden:
+    """Return the error for a reader who may know that the room exists but may not read its messages."""
+    return Forbidden("members_only", f"only its members may read what is said in the room {room}")
