@@ -22,7 +22,8 @@ const DOCUMENT = "/";
 /** Milliseconds without a status line after which a navigation has failed, as with requests of the pages. */
 const ANSWER_WITHIN_MS = 20_000;
 /** Where the pages are (App.tsx); what stands in the lookahead belongs to the API. */
-const PAGE = /^\/(city(\/(?!(citizens|feed|home|me|media|rooms|sign-in|site)$)[^/]+)?|secondme|agents(\/[^/]+)?|(nodes|microdao)\/[^/]+)?$/;
+const PAGE =
+  /^\/(city(\/(?!(citizens|feed|home|me|media|rooms|sign-in|site)$)[^/]+)?|secondme|agents(\/[^/]+)?|(nodes|microdao)\/[^/]+)?$/;
 
 worker.addEventListener("install", (event) => event.waitUntil(install()));
 worker.addEventListener("activate", (event) => event.waitUntil(activate()));
@@ -55,7 +56,9 @@ async function activate(): Promise<void> {
 async function page(event: FetchEvent): Promise<Response> {
   const answer = fromNetwork(event);
   event.waitUntil(answer.then(leaveIfGone).catch(() => undefined));
-  const timeout = new Promise<never>((_resolve, reject) => setTimeout(() => reject(new Error("no answer in time")), ANSWER_WITHIN_MS));
+  const timeout = new Promise<never>((_resolve, reject) =>
+    setTimeout(() => reject(new Error("no answer in time")), ANSWER_WITHIN_MS),
+  );
   try {
     return await Promise.race([answer, timeout]);
   } catch {

@@ -68,8 +68,7 @@ export const city = {
   unread: (since: readonly string[], signal: Signal) =>
     askJson<Unread[]>("/city/me/unread", { query: { since: since.join(",") }, signal }),
   room: (name: string, signal: Signal) => askJson<RoomDetails>(room(name), { signal }),
-  openRoom: (name: string, description: string) =>
-    askJson<Room>("/city/rooms", { method: "POST", body: { name, description } }),
+  openRoom: (name: string, description: string) => askJson<Room>("/city/rooms", { method: "POST", body: { name, description } }),
   join: (name: string) => askJson<Joined>(`${room(name)}/join`, { method: "POST" }),
   leave: (name: string) => askJson<Joined>(`${room(name)}/leave`, { method: "POST" }),
 
@@ -104,7 +103,13 @@ export const city = {
 
   /** Server-sent events: `delta`, then `done` or `error`. */
   askSecondMe: (prompt: string, signal: AbortSignal) =>
-    ask("/secondme/invoke", { method: "POST", body: { prompt }, accept: "text/event-stream", signal, answerWithinMs: CORE_WITHIN_MS }),
+    ask("/secondme/invoke", {
+      method: "POST",
+      body: { prompt },
+      accept: "text/event-stream",
+      signal,
+      answerWithinMs: CORE_WITHIN_MS,
+    }),
   secondMeHistory: (signal: Signal) => askJson<Interaction[]>("/secondme/history", { signal }),
   forgetSecondMe: () => ask("/secondme/history", { method: "DELETE" }),
 };

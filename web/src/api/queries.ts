@@ -6,7 +6,8 @@ const SELDOM_MS = 10 * 60_000;
 /** Home and lists of rooms are kept up to date by `LiveQueries`. */
 export const queries = {
   site: queryOptions({ queryKey: ["site"], queryFn: ({ signal }) => city.site(signal), staleTime: Infinity }),
-  me: (userId: string) => queryOptions({ queryKey: ["me", userId], queryFn: ({ signal }) => city.me(signal), staleTime: SELDOM_MS }),
+  me: (userId: string) =>
+    queryOptions({ queryKey: ["me", userId], queryFn: ({ signal }) => city.me(signal), staleTime: SELDOM_MS }),
   home: queryOptions({ queryKey: ["home"], queryFn: ({ signal }) => city.home(signal) }),
   rooms: (sort: "popular" | "recent" | "name") =>
     queryOptions({

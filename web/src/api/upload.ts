@@ -36,7 +36,10 @@ export function upload(
     request.onabort = () => reject(new DOMException("taken back", "AbortError"));
     request.onloadend = () => clearTimeout(timer);
     request.onload = () => {
-      if (request.status < 300) { resolve(JSON.parse(request.responseText) as Media); return; }
+      if (request.status < 300) {
+        resolve(JSON.parse(request.responseText) as Media);
+        return;
+      }
       const problem = problemOf(request.status, request.responseText, request.getResponseHeader("Retry-After"));
       noteRefusal(problem, token);
       reject(problem);

@@ -17,7 +17,9 @@ export function useCitizenNames(subjects: readonly SubjectId[]): void {
     const unknown = subjects.filter((id) => kindOf(id) === "citizen" && !faces[id] && !asked.has(id)).slice(0, AT_ONCE);
     if (!unknown.length) return;
     const timer = setTimeout(() => void load(unknown), GATHER_MS);
-    return () => { clearTimeout(timer); };
+    return () => {
+      clearTimeout(timer);
+    };
   }, [subjects]);
 }
 

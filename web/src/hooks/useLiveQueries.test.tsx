@@ -84,12 +84,19 @@ async function open(Page: () => React.ReactNode) {
 }
 
 describe("an hour in which nothing happens", () => {
-  it.each([["home", HomePage], ["rooms", CityRoomsPage]] as const)("costs at most 12 requests: %s", async (_name, Page) => {
-    const { asked } = await open(Page);
-    await pass(HOUR_MS);
-    expect(asked.length).toBeGreaterThan(0);
-    expect(asked.length).toBeLessThanOrEqual(12);
-  }, 60_000);
+  it.each([
+    ["home", HomePage],
+    ["rooms", CityRoomsPage],
+  ] as const)(
+    "costs at most 12 requests: %s",
+    async (_name, Page) => {
+      const { asked } = await open(Page);
+      await pass(HOUR_MS);
+      expect(asked.length).toBeGreaterThan(0);
+      expect(asked.length).toBeLessThanOrEqual(12);
+    },
+    60_000,
+  );
 });
 
 describe("a room that changes", () => {

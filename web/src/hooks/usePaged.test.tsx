@@ -14,11 +14,17 @@ function List() {
   const filter = useDeferredValue(sought);
   const found = ITEMS.filter(({ id }) => id.includes(filter));
   const { shown, hidden, showMore } = usePaged(found, filter, PAGE);
-  useLayoutEffect(() => { commits.push(ids()); });
+  useLayoutEffect(() => {
+    commits.push(ids());
+  });
   return (
     <>
       <input value={sought} onChange={({ target }) => setSought(target.value)} />
-      <ul>{shown.map(({ id }) => <li key={id}>{id}</li>)}</ul>
+      <ul>
+        {shown.map(({ id }) => (
+          <li key={id}>{id}</li>
+        ))}
+      </ul>
       <button onClick={showMore}>{hidden}</button>
     </>
   );

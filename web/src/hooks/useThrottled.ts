@@ -6,10 +6,13 @@ export function useThrottled<Value>(value: Value, everyMs: number): Value {
   const changedAt = useRef(-Infinity);
   useEffect(() => {
     if (value === shown) return undefined;
-    const timer = setTimeout(() => {
-      changedAt.current = Date.now();
-      setShown(value);
-    }, Math.max(0, changedAt.current + everyMs - Date.now()));
+    const timer = setTimeout(
+      () => {
+        changedAt.current = Date.now();
+        setShown(value);
+      },
+      Math.max(0, changedAt.current + everyMs - Date.now()),
+    );
     return () => clearTimeout(timer);
   }, [value, shown, everyMs]);
   return shown;

@@ -18,7 +18,8 @@ export default {
     enter: "Come in",
     away: "Sign in at {{host}}",
     matrix: "Sign in with Matrix",
-    matrixHint: "Open the city as a widget in your Matrix client: say the command below in a room, and the city knows you by itself.",
+    matrixHint:
+      "Open the city as a widget in your Matrix client: say the command below in a room, and the city knows you by itself.",
     copy: "Copy",
     copied: "Copied",
     none: "This city has no sign-in yet. You can read without it.",
@@ -91,7 +92,11 @@ export default {
     removal: "Delete: {{text}}",
     reaction: "{{emoji}} to: {{text}}",
   },
-  notFound: { title: "There is no such street", text: "The address may be out of date. From the square you see all of the city.", home: "To the square" },
+  notFound: {
+    title: "There is no such street",
+    text: "The address may be out of date. From the square you see all of the city.",
+    home: "To the square",
+  },
   home: {
     greetingMorning: "Good morning, city",
     greetingDay: "Good day, city",
@@ -282,7 +287,14 @@ export default {
     seenAgo: "Last sign of life: {{when}}",
     never: "Never seen yet",
   },
-  roles: { orchestrator: "Orchestrator", guardian: "Guardian", steward: "Steward", scribe: "Scribe", guide: "Guide", assistant: "Assistant" },
+  roles: {
+    orchestrator: "Orchestrator",
+    guardian: "Guardian",
+    steward: "Steward",
+    scribe: "Scribe",
+    guide: "Guide",
+    assistant: "Assistant",
+  },
   places: {
     node: "Node",
     microdao: "microDAO",

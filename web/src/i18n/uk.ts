@@ -306,7 +306,14 @@ export default {
     seenAgo: "Остання ознака життя: {{when}}",
     never: "Ще не з’являвся",
   },
-  roles: { orchestrator: "Оркестратор", guardian: "Вартовий", steward: "Господар", scribe: "Літописець", guide: "Провідник", assistant: "Помічник" },
+  roles: {
+    orchestrator: "Оркестратор",
+    guardian: "Вартовий",
+    steward: "Господар",
+    scribe: "Літописець",
+    guide: "Провідник",
+    assistant: "Помічник",
+  },
   places: {
     node: "Вузол",
     microdao: "microDAO",

@@ -16,7 +16,10 @@ afterEach(() => {
 
 describe("an agent's name", () => {
   it("is asked for again after a failure, also when nobody else comes to show it", async () => {
-    const ask = vi.spyOn(city, "agentsOf").mockRejectedValueOnce(new Error("away")).mockResolvedValue([agent("varta")]);
+    const ask = vi
+      .spyOn(city, "agentsOf")
+      .mockRejectedValueOnce(new Error("away"))
+      .mockResolvedValue([agent("varta")]);
     wantAgentFace("varta");
     await vi.advanceTimersByTimeAsync(1_000);
     expect(nameOf("varta")).toBeUndefined();
@@ -26,7 +29,10 @@ describe("an agent's name", () => {
   });
 
   it("is asked for again by the next who shows an agent that was not known yet", async () => {
-    const ask = vi.spyOn(city, "agentsOf").mockResolvedValueOnce([]).mockResolvedValue([agent("new")]);
+    const ask = vi
+      .spyOn(city, "agentsOf")
+      .mockResolvedValueOnce([])
+      .mockResolvedValue([agent("new")]);
     wantAgentFace("new");
     await vi.advanceTimersByTimeAsync(1_000);
     wantAgentFace("new");

@@ -89,7 +89,11 @@ export async function replaceIfOutdated(isRetry = false): Promise<void> {
 /** Null when the city, or the way to it, is away. */
 async function servedDocument(): Promise<string | null> {
   try {
-    const response = await fetch("/", { cache: "no-store", headers: { Accept: "text/html" }, signal: AbortSignal.timeout(ASK_WITHIN_MS) });
+    const response = await fetch("/", {
+      cache: "no-store",
+      headers: { Accept: "text/html" },
+      signal: AbortSignal.timeout(ASK_WITHIN_MS),
+    });
     return response.ok ? await response.text() : null;
   } catch {
     return null;

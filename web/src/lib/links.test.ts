@@ -1,7 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { splitLinks } from "./links";
 
-const linksOf = (text: string) => splitLinks(text).filter(({ isLink }) => isLink).map((part) => part.text);
+const linksOf = (text: string) =>
+  splitLinks(text)
+    .filter(({ isLink }) => isLink)
+    .map((part) => part.text);
 
 describe("addresses in a text", () => {
   it.each([
@@ -20,11 +23,19 @@ describe("addresses in a text", () => {
     ["https://a.example/x\u2066y", "https://a.example/x"],
   ])("%s", (text, address) => {
     expect(linksOf(text)).toEqual([address]);
-    expect(splitLinks(text).map((part) => part.text).join("")).toBe(text);
+    expect(
+      splitLinks(text)
+        .map((part) => part.text)
+        .join(""),
+    ).toBe(text);
   });
 
   it.each(["https://", "http://...", "ftp://a.example", "http:/a", "(https://)", ""])("none in %s", (text) => {
     expect(linksOf(text)).toEqual([]);
-    expect(splitLinks(text).map((part) => part.text).join("")).toBe(text);
+    expect(
+      splitLinks(text)
+        .map((part) => part.text)
+        .join(""),
+    ).toBe(text);
   });
 });

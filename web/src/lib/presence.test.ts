@@ -5,7 +5,12 @@ import { CityPresence } from "./presence";
 
 const BEAT_MS = 20_000;
 const OKSANA = { userId: "u_1", token: "t1" };
-const somebody = (user_id: string, status: SubjectPresence["status"]): SubjectPresence => ({ user_id, status, status_msg: null, last_active_ago_ms: 0 });
+const somebody = (user_id: string, status: SubjectPresence["status"]): SubjectPresence => ({
+  user_id,
+  status,
+  status_msg: null,
+  last_active_ago_ms: 0,
+});
 
 let world: FakeWorld;
 let told: [string, unknown][];
@@ -104,7 +109,10 @@ describe("who is here", () => {
     world.last.accept();
     world.last.tell({ event: "city.rooms.updated", rooms: [{ id: "city_general" }] });
     world.last.tell({ event: "city.rooms.resync" });
-    expect(told).toEqual([["rooms", [{ id: "city_general" }]], ["rooms", null]]);
+    expect(told).toEqual([
+      ["rooms", [{ id: "city_general" }]],
+      ["rooms", null],
+    ]);
   });
 
   it("goes on from the last number after a break", () => {

@@ -121,16 +121,26 @@ export class CityPresence {
   private hear(event: SocketEvent): void {
     if (typeof event.seq === "number") this.since = event.seq;
     switch (event.event) {
-      case "presence.snapshot":
-        { this.sink.snapshot(event.users as SubjectPresence[]); return; }
-      case "presence.update":
-        { this.sink.updates([event as unknown as SubjectPresence]); return; }
-      case "presence.updates":
-        { this.sink.updates(event.updates as SubjectPresence[]); return; }
-      case "city.rooms.updated":
-        { this.sink.rooms(event.rooms as Room[]); return; }
-      case "city.rooms.resync":
-        { this.sink.rooms(null); return; }
+      case "presence.snapshot": {
+        this.sink.snapshot(event.users as SubjectPresence[]);
+        return;
+      }
+      case "presence.update": {
+        this.sink.updates([event as unknown as SubjectPresence]);
+        return;
+      }
+      case "presence.updates": {
+        this.sink.updates(event.updates as SubjectPresence[]);
+        return;
+      }
+      case "city.rooms.updated": {
+        this.sink.rooms(event.rooms as Room[]);
+        return;
+      }
+      case "city.rooms.resync": {
+        this.sink.rooms(null);
+        return;
+      }
       case "error":
         if (this.citizen && REFUSALS.has(String(event.code))) this.sink.refused(this.citizen.token);
     }

@@ -24,7 +24,9 @@ function begin() {
 describe("waiting before the next try", () => {
   it("doubles with each failure, up to the longest", () => {
     const always = () => 1;
-    expect([1, 2, 3, 4, 5, 6, 2000].map((failures) => waitMs(failures, always))).toEqual([500, 1000, 2000, 4000, 8000, 10000, 10000]);
+    expect([1, 2, 3, 4, 5, 6, 2000].map((failures) => waitMs(failures, always))).toEqual([
+      500, 1000, 2000, 4000, 8000, 10000, 10000,
+    ]);
   });
 
   it("is anything from nothing to that, by chance", () => {

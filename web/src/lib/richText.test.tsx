@@ -6,11 +6,15 @@ const shown = (html: string) => render(<div>{richText(html)}</div>).container.fi
 
 describe("formatted text", () => {
   it("keeps what the Matrix specification lets a client show", () => {
-    expect(shown("<p>a <b>b</b><br>c</p><ul><li>d</li></ul>")).toBe('<p dir="auto">a <b>b</b><br>c</p><ul><li dir="auto">d</li></ul>');
+    expect(shown("<p>a <b>b</b><br>c</p><ul><li>d</li></ul>")).toBe(
+      '<p dir="auto">a <b>b</b><br>c</p><ul><li dir="auto">d</li></ul>',
+    );
   });
 
   it("loses everything that could act", () => {
-    expect(shown('<script>x()</script><b onclick="x()" style="position:fixed">a</b><object data="/"></object><svg><a>b</a></svg>')).toBe("<b>a</b>b");
+    expect(
+      shown('<script>x()</script><b onclick="x()" style="position:fixed">a</b><object data="/"></object><svg><a>b</a></svg>'),
+    ).toBe("<b>a</b>b");
     expect(shown('<a href="javascript:x()">a</a>')).toBe("a");
     expect(shown('<img src="https://elsewhere.example/p.png" alt="dot">')).toBe("dot");
     expect(shown("<mx-reply>quoted</mx-reply>said")).toBe("said");
@@ -32,14 +36,19 @@ describe("formatted text", () => {
   });
 
   it("has tables that scroll by themselves", () => {
-    expect(shown("<table><tbody><tr><td>a</td></tr></tbody></table>")).toBe('<div><table><tbody><tr><td dir="auto">a</td></tr></tbody></table></div>');
+    expect(shown("<table><tbody><tr><td>a</td></tr></tbody></table>")).toBe(
+      '<div><table><tbody><tr><td dir="auto">a</td></tr></tbody></table></div>',
+    );
   });
 });
 
 describe("plain text", () => {
   it("has links where there are addresses, without the sentence's end", () => {
     const { container } = render(<p>{linkedText("see https://a.example/x?y=1. And (http://b.example)!")}</p>);
-    expect(Array.from(container.querySelectorAll("a"), (a) => a.getAttribute("href"))).toEqual(["https://a.example/x?y=1", "http://b.example"]);
+    expect(Array.from(container.querySelectorAll("a"), (a) => a.getAttribute("href"))).toEqual([
+      "https://a.example/x?y=1",
+      "http://b.example",
+    ]);
     expect(container.textContent).toBe("see https://a.example/x?y=1. And (http://b.example)!");
   });
 });

@@ -7,7 +7,9 @@ import { splitLinks } from "./links";
  */
 
 const PLAIN = new Set(
-  "b strong i em u s del strike code pre blockquote p ul ol li h1 h2 h3 h4 h5 h6 hr br sub sup table thead tbody tr th td caption span div details summary".split(" "),
+  "b strong i em u s del strike code pre blockquote p ul ol li h1 h2 h3 h4 h5 h6 hr br sub sup table thead tbody tr th td caption span div details summary".split(
+    " ",
+  ),
 );
 
 /** Headings of a message are none of the page's. */
@@ -39,8 +41,18 @@ function element(node: Node): ReactNode {
   if (!PLAIN.has(name)) return children(node);
   if (name === "br" || name === "hr") return createElement(name);
   if (name === "span" && node.hasAttribute("data-mx-spoiler")) return spoiler(node);
-  if (HEADING.test(name)) return <p dir="auto"><strong>{children(node)}</strong></p>;
-  if (name === "table") return <div><table>{children(node)}</table></div>;
+  if (HEADING.test(name))
+    return (
+      <p dir="auto">
+        <strong>{children(node)}</strong>
+      </p>
+    );
+  if (name === "table")
+    return (
+      <div>
+        <table>{children(node)}</table>
+      </div>
+    );
   return createElement(name, BLOCKS.has(name) ? { dir: "auto" } : null, children(node));
 }
 

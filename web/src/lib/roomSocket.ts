@@ -6,7 +6,11 @@ import { ReconnectingSocket, type LinkState, type SocketEvent, type SocketWorld 
 
 /** What a room's WebSocket says (docs/api.md). Those with `seq` are part of the room's history. */
 export type RoomEvent =
-  | { event: "city.room.message" | "city.room.message.updated" | "city.room.message.deleted" | "city.room.reaction"; seq: number; message: Message | null }
+  | {
+      event: "city.room.message" | "city.room.message.updated" | "city.room.message.deleted" | "city.room.reaction";
+      seq: number;
+      message: Message | null;
+    }
   | { event: "city.room.join"; seq: number; member: Author; created_at: string; members_online: number }
   | {
       event: "city.room.leave";
@@ -183,14 +187,20 @@ export class RoomStream {
   }
 
   private hear(event: SocketEvent): void {
-    if (event.event === "error") { this.hearError(event); return; }
+    if (event.event === "error") {
+      this.hearError(event);
+      return;
+    }
     this.refusals = 0;
     if (event.event === "city.room.resync") return void this.loadAnew();
     this.take(event as unknown as RoomEvent);
   }
 
   private hearError(event: SocketEvent): void {
-    if (event.code === MEMBERS_ONLY) { this.refused(); return; }
+    if (event.code === MEMBERS_ONLY) {
+      this.refused();
+      return;
+    }
     const token = this.token();
     if (token && REFUSALS.has(String(event.code))) this.sink.refused(token);
   }

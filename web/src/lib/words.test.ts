@@ -19,7 +19,9 @@ function keys(words: object, above = ""): string[] {
 
 function forms(words: object, language: string): string[] {
   const wanted = new Intl.PluralRules(language).resolvedOptions().pluralCategories;
-  const counted = Object.entries(words).flatMap(([, group]: [string, object]) => Object.keys(group)).filter((key) => key.endsWith("_other"));
+  const counted = Object.entries(words)
+    .flatMap(([, group]: [string, object]) => Object.keys(group))
+    .filter((key) => key.endsWith("_other"));
   const all = new Set(Object.values(words).flatMap((group: object) => Object.keys(group)));
   return counted.flatMap((key) => wanted.map((form) => key.replace(/other$/, form))).filter((key) => !all.has(key));
 }
@@ -50,14 +52,20 @@ describe("times", () => {
   });
   it("name today and yesterday", () => {
     const words = { today: "T", yesterday: "Y" };
-    expect(["2026-11-22", "2026-11-21", "2026-11-20"].map((day) => dayName(day, now, "en", words))).toEqual(["T", "Y", "Friday, November 20"]);
+    expect(["2026-11-22", "2026-11-21", "2026-11-20"].map((day) => dayName(day, now, "en", words))).toEqual([
+      "T",
+      "Y",
+      "Friday, November 20",
+    ]);
     expect(dayName("2025-01-02", now, "en", words)).toBe("Thursday, January 2, 2025");
   });
 });
 
 describe("links into a Matrix client", () => {
   it("are as Element has them, or matrix.to", () => {
-    expect(roomLink("https://app.element.io/", "#city_general:daarion.space")).toBe("https://app.element.io/#/room/%23city_general:daarion.space");
+    expect(roomLink("https://app.element.io/", "#city_general:daarion.space")).toBe(
+      "https://app.element.io/#/room/%23city_general:daarion.space",
+    );
     expect(userLink(null, "@agent_varta:daarion.space")).toBe("https://matrix.to/#/@agent_varta:daarion.space");
   });
   it("know a page that is a widget there", () => {
@@ -82,7 +90,11 @@ describe("small things", () => {
   });
 
   it("a problem is read from what comes, whatever comes", () => {
-    expect(problemOf(429, '{"code":"too_many_requests","detail":"slowly"}', "12")).toMatchObject({ code: "too_many_requests", retryAfterMs: 12_000, isPassing: true });
+    expect(problemOf(429, '{"code":"too_many_requests","detail":"slowly"}', "12")).toMatchObject({
+      code: "too_many_requests",
+      retryAfterMs: 12_000,
+      isPassing: true,
+    });
     expect(problemOf(502, "<html>", null)).toMatchObject({ code: "http_502", retryAfterMs: null, isPassing: true });
     expect(problemOf(404, "null", null)).toMatchObject({ code: "http_404", isPassing: false });
   });

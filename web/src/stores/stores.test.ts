@@ -49,7 +49,12 @@ describe("people", () => {
     usePeople.setState({ faces: {} });
     usePeople.getState().meet([TARAS, OKSANA]);
     const { faces } = usePeople.getState();
-    expect(["agent:varta", "u_2", "@olena:city", "u_1"].sort(byKindAndName(faces))).toEqual(["u_1", "u_2", "@olena:city", "agent:varta"]);
+    expect(["agent:varta", "u_2", "@olena:city", "u_1"].sort(byKindAndName(faces))).toEqual([
+      "u_1",
+      "u_2",
+      "@olena:city",
+      "agent:varta",
+    ]);
   });
 });
 

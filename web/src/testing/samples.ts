@@ -65,7 +65,10 @@ export function room(lastSeq: number, messages: Message[] = [], changes: Partial
 /** A token as the city makes them, but for its signature. */
 export function token(claims: Record<string, unknown>): string {
   const part = (content: object) =>
-    btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(content)))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+    btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(content))))
+      .replaceAll("+", "-")
+      .replaceAll("/", "_")
+      .replaceAll("=", "");
   return `${part({ alg: "HS256" })}.${part(claims)}.c2ln`;
 }
 

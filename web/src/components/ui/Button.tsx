@@ -16,7 +16,13 @@ export function Button({ look = "plain", type = "button", className = "", ...res
 }
 
 /** A button that shows a picture only; `label` is what it is called. */
-export function IconButton({ icon, label, className = "", size, ...rest }: ButtonProps & { icon: IconName; label: string; size?: number }) {
+export function IconButton({
+  icon,
+  label,
+  className = "",
+  size,
+  ...rest
+}: ButtonProps & { icon: IconName; label: string; size?: number }) {
   return (
     <Button look="bare" aria-label={label} title={label} className={`${styles.icon} ${className}`} {...rest}>
       <Icon name={icon} {...(size ? { size } : {})} />

@@ -4,18 +4,21 @@ import styles from "./Tools.module.css";
 
 /** What narrows a list down. */
 export function Tools({ children }: { children: ReactNode }) {
-  return (
-    <search className={styles.tools}>
-      {children}
-    </search>
-  );
+  return <search className={styles.tools}>{children}</search>;
 }
 
 export function SearchField({ label, value, onChange }: { label: string; value: string; onChange: (value: string) => void }) {
   return (
     <div className={styles.search}>
       <Icon name="search" />
-      <input type="search" dir="auto" aria-label={label} placeholder={label} value={value} onChange={({ target }) => onChange(target.value)} />
+      <input
+        type="search"
+        dir="auto"
+        aria-label={label}
+        placeholder={label}
+        value={value}
+        onChange={({ target }) => onChange(target.value)}
+      />
     </div>
   );
 }

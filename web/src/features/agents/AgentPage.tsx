@@ -46,7 +46,11 @@ function Portrait({ agent, toldAt, askAgain }: PortraitProps) {
         <h1>
           <Name>{agent.display_name}</Name>
         </h1>
-        {agent.title && <p className={styles.title} dir="auto">{agent.title}</p>}
+        {agent.title && (
+          <p className={styles.title} dir="auto">
+            {agent.title}
+          </p>
+        )}
         <LastSeen agent={agent} toldAt={toldAt} askAgain={askAgain} />
       </header>
       <Actions agent={agent} />

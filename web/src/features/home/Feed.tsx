@@ -31,7 +31,8 @@ function Entry({ entry }: { entry: FeedEntry }) {
   const count = Number(payload.count ?? 1);
   const actor = count > 1 ? null : onlyActor;
   const place = { room: room?.name ?? payload.name ?? "", was: payload.was ?? "", count };
-  const what = entry.kind === "system" ? systemWords(payload.what) : count > 1 ? "feed.members_joined" : (`feed.${entry.kind}` as const);
+  const what =
+    entry.kind === "system" ? systemWords(payload.what) : count > 1 ? "feed.members_joined" : (`feed.${entry.kind}` as const);
   return (
     <li className={styles.entry}>
       <Portrait actor={actor} isMany={count > 1} />
@@ -47,7 +48,11 @@ function Entry({ entry }: { entry: FeedEntry }) {
             {ago(entry.created_at, now, i18n.language)}
           </time>
         </p>
-        {payload.body && <p className={styles.quote} dir="auto">{payload.body}</p>}
+        {payload.body && (
+          <p className={styles.quote} dir="auto">
+            {payload.body}
+          </p>
+        )}
       </div>
     </li>
   );

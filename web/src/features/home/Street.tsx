@@ -13,7 +13,13 @@ const TREES = [
 /** As many windows are lit as somebody is in the city; the words beside it say the number. */
 export function Street({ lit }: { lit: number }) {
   return (
-    <svg className={styles.street} viewBox="0 0 1200 300" preserveAspectRatio="xMidYMax slice" aria-hidden="true" focusable="false">
+    <svg
+      className={styles.street}
+      viewBox="0 0 1200 300"
+      preserveAspectRatio="xMidYMax slice"
+      aria-hidden="true"
+      focusable="false"
+    >
       <circle className={styles.halo} cx={985} cy={66} r={56} />
       <circle className={styles.light} cx={985} cy={66} r={34} />
       <path className={styles.hillFar} d="M0 214C180 140 330 196 520 168S900 120 1200 196V300H0Z" />

@@ -10,11 +10,7 @@ import styles from "./Shell.module.css";
 export function OutboxBanner() {
   const { session, lastUserId } = useSession();
   const entries = useEntriesOf(session?.userId ?? lastUserId);
-  return (
-    <div role="status">
-      {session ? <Elsewhere entries={entries} /> : <ForReturn count={entries.length} />}
-    </div>
-  );
+  return <div role="status">{session ? <Elsewhere entries={entries} /> : <ForReturn count={entries.length} />}</div>;
 }
 
 function ForReturn({ count }: { count: number }) {
@@ -26,7 +22,9 @@ function Elsewhere({ entries }: { entries: readonly Entry[] }) {
   const { t } = useTranslation();
   const { pathname } = useLocation();
   const delayedIds = delayed(entries);
-  const elsewhere = entries.filter(({ id, room, state }) => !isShown(room, pathname) && (delayedIds.has(id) || state === "failed"));
+  const elsewhere = entries.filter(
+    ({ id, room, state }) => !isShown(room, pathname) && (delayedIds.has(id) || state === "failed"),
+  );
   if (!elsewhere.length) return null;
   const isFailed = elsewhere.some(({ state }) => state === "failed");
   const rooms = new Map(elsewhere.map(({ room }) => [room.id, room]));

@@ -13,10 +13,7 @@ export function Preferences() {
   const { t, i18n } = useTranslation();
   const [theme, setTheme] = useState(chosenTheme);
   return (
-    <Menu
-      label={t("settings.open")}
-      button={(open) => <IconButton icon="gear" label={t("settings.open")} {...open} />}
-    >
+    <Menu label={t("settings.open")} button={(open) => <IconButton icon="gear" label={t("settings.open")} {...open} />}>
       {() => (
         <>
           <Choices

@@ -22,7 +22,6 @@ function Plain({ text }: { text: string }) {
   return <p className={styles.plain}>{text}</p>;
 }
 
-
 /** "In 0 s" would be no time at all. */
 const SHORTEST_S = 0.1;
 const MAX_PROMPT_CHARS = 8_000;
@@ -124,7 +123,9 @@ function Answered({ interaction }: { interaction: Interaction }) {
   const seconds = format.format(Math.max(SHORTEST_S, interaction.latency_ms / 1000));
   return (
     <div className={styles.exchange}>
-      <p className={styles.prompt} dir="auto">{interaction.prompt}</p>
+      <p className={styles.prompt} dir="auto">
+        {interaction.prompt}
+      </p>
       <Answer text={interaction.response} />
       <p className={styles.note}>{t("secondMe.took", { seconds })}</p>
     </div>
@@ -139,7 +140,9 @@ function Answering({ asked, onRetry }: { asked: Asked; onRetry: () => void }) {
   }, [asked.prompt]);
   return (
     <div ref={exchange} className={styles.exchange}>
-      <p className={styles.prompt} dir="auto">{asked.prompt}</p>
+      <p className={styles.prompt} dir="auto">
+        {asked.prompt}
+      </p>
       {asked.answer ? <Answer text={asked.answer} /> : asked.state === "answering" && <Thinking />}
       {asked.state === "stopped" && <p className={styles.note}>{t("secondMe.stopped")}</p>}
       {asked.state === "failed" && <ProblemNotice error={asked.problem} onRetry={onRetry} />}

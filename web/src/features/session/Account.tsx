@@ -48,7 +48,9 @@ function SignedInAccount({ session }: { session: Session }) {
       {(close) => (
         <>
           <div className={styles.who}>
-            <strong><Name>{session.displayName}</Name></strong>
+            <strong>
+              <Name>{session.displayName}</Name>
+            </strong>
             <span>{t(`status.${status}`)}</span>
             <OnMatrix userId={session.userId} />
           </div>

@@ -63,7 +63,14 @@ function Input({ roomName, draft }: { roomName: string; draft: string }) {
   });
   const dropFiles = useEffectEvent(files.add);
   useEffect(() => room.takeFiles((file) => dropFiles([file])), [room]);
-  useEffect(() => takeDrops((dropped) => dropFiles(dropped), (words) => drop(words)), []);
+  useEffect(
+    () =>
+      takeDrops(
+        (dropped) => dropFiles(dropped),
+        (words) => drop(words),
+      ),
+    [],
+  );
   /** What the outbox does not take stays in the field. */
   const submit = () => {
     const body = text.trim();
@@ -179,7 +186,9 @@ function Files({ chosen, onRemove }: { chosen: readonly Chosen[]; onRemove: (id:
       {chosen.map(({ id, file, part, media }) => (
         <li key={id} className={styles.file}>
           <FilePicture file={file} />
-          <span><Name>{file.name}</Name></span>
+          <span>
+            <Name>{file.name}</Name>
+          </span>
           <IconButton icon="close" label={t("room.removeFile", { name: file.name })} onClick={() => onRemove(id)} />
           {!media && part === null && <small>{t("room.fileWaits")}</small>}
           {!media && part !== null && (
@@ -198,7 +207,8 @@ function useMention(draft: string, field: RefObject<HTMLTextAreaElement | null>)
   useEffect(() => {
     if (mention === null) return;
     const { text, editing } = draftOf(draft);
-    if (!editing && !text.includes(`@${mention}`)) composing(draft).write(text ? `${text.trimEnd()} @${mention} ` : `@${mention} `);
+    if (!editing && !text.includes(`@${mention}`))
+      composing(draft).write(text ? `${text.trimEnd()} @${mention} ` : `@${mention} `);
     field.current?.focus();
     setSearch(
       (now) => {

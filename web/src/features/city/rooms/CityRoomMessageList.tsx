@@ -1,4 +1,14 @@
-import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState, type FocusEvent, type KeyboardEvent, type MouseEvent } from "react";
+import {
+  useCallback,
+  useEffect,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+  useState,
+  type FocusEvent,
+  type KeyboardEvent,
+  type MouseEvent,
+} from "react";
 import { useTranslation } from "react-i18next";
 import { Virtualizer, type VirtualizerHandle } from "virtua";
 import { Button } from "../../../components/ui/Button";
@@ -108,7 +118,7 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
   return (
     <div className={styles.frame}>
       {/* The list takes the keyboard as a whole: arrows go from message to message. */}
-      { }
+      {}
       {/* eslint-disable jsx-a11y/no-noninteractive-element-interactions, jsx-a11y/no-noninteractive-tabindex */}
       <div
         ref={scroller}
@@ -152,7 +162,12 @@ export function CityRoomMessageList({ roomName }: { roomName: string }) {
         </Virtualizer>
       </div>
       {!isAtBottom && (
-        <Button look="main" className={styles.below ?? ""} onClick={toNewest} aria-label={newBelow ? undefined : t("room.toBottom")}>
+        <Button
+          look="main"
+          className={styles.below ?? ""}
+          onClick={toNewest}
+          aria-label={newBelow ? undefined : t("room.toBottom")}
+        >
           {newBelow > 0 && t("room.newBelow", { count: newBelow })} <Icon name="down" />
         </Button>
       )}
@@ -192,7 +207,9 @@ function Line({ row, roomName, isLoadingOlder, hasOlder, ...rest }: LineProps) {
 function Day({ day }: { day: string }) {
   const { t, i18n } = useTranslation();
   const now = useNow();
-  return <p className={styles.line}>{dayName(day, now, i18n.language, { today: t("room.today"), yesterday: t("room.yesterday") })}</p>;
+  return (
+    <p className={styles.line}>{dayName(day, now, i18n.language, { today: t("room.today"), yesterday: t("room.yesterday") })}</p>
+  );
 }
 
 /** The list itself is read aloud by nobody's leave, as it changes while one scrolls; what is new is told here, politely. */

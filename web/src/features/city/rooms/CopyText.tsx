@@ -7,7 +7,11 @@ export function CopyText({ text }: { text: string }) {
   const [isCopied, setCopied] = useState(false);
   const clipboard = navigator.clipboard as Clipboard | undefined;
   if (!clipboard || text === "") return null;
-  const copy = () => clipboard.writeText(text).then(() => setCopied(true), () => undefined);
+  const copy = () =>
+    clipboard.writeText(text).then(
+      () => setCopied(true),
+      () => undefined,
+    );
   return (
     <button type="button" onClick={() => void copy()}>
       {t(isCopied ? "session.copied" : "session.copy")}

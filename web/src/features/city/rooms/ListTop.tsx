@@ -14,6 +14,10 @@ export function ListTop({ roomName, hasOlder, isLoadingOlder }: ListTopProps) {
   const mayRead = useRoomState((state) => state.mayRead);
   // To a reader from outside the answer says `has_older: false` also when members read older messages: claim no beginning.
   const isBeginning = !hasOlder && mayRead;
-  const text = isBeginning ? t("room.beginning", { room: roomName }) : hasOlder && isLoadingOlder ? t("room.loadingOlder") : "\u00a0";
+  const text = isBeginning
+    ? t("room.beginning", { room: roomName })
+    : hasOlder && isLoadingOlder
+      ? t("room.loadingOlder")
+      : "\u00a0";
   return <p className={styles.top}>{text}</p>;
 }

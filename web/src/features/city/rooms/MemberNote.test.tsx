@@ -19,7 +19,11 @@ async function noteOf(leave: Partial<Leave>, lng: "en" | "uk"): Promise<string> 
   const told = { seq: 2, member: TARAS, created_at: "2026-11-22T12:00:02Z", members_online: 1, by: null, reason: null, ...leave };
   const { notes } = withEvent(EMPTY, { event: "city.room.leave", ...told });
   const { container } = render(
-    <I18nextProvider i18n={language}>{notes.map((note) => <MemberNote key={note.seq} note={note} />)}</I18nextProvider>,
+    <I18nextProvider i18n={language}>
+      {notes.map((note) => (
+        <MemberNote key={note.seq} note={note} />
+      ))}
+    </I18nextProvider>,
   );
   return container.textContent;
 }
@@ -29,7 +33,11 @@ describe("a note about a member who is gone", () => {
     [{ cause: "left" }, "Taras leaves", "Taras виходить"],
     [{}, "Taras leaves", "Taras виходить"],
     [{ cause: "kicked", by: OLENA }, "Taras was removed by Олена", "Олена вилучає з кімнати: Taras"],
-    [{ cause: "kicked", by: OLENA, reason: "галас" }, "Taras was removed by Олена. Reason: галас", "Олена вилучає з кімнати: Taras. Причина: галас"],
+    [
+      { cause: "kicked", by: OLENA, reason: "галас" },
+      "Taras was removed by Олена. Reason: галас",
+      "Олена вилучає з кімнати: Taras. Причина: галас",
+    ],
     [{ cause: "kicked" }, "Taras was removed", "З кімнати вилучено: Taras"],
     [{ cause: "banned", by: OLENA }, "Taras was banned by Олена", "Олена блокує в кімнаті: Taras"],
     [{ cause: "banned", reason: "spam" }, "Taras was banned. Reason: spam", "У кімнаті заблоковано: Taras. Причина: spam"],

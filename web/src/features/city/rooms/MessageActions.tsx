@@ -21,10 +21,7 @@ export function MessageActions({ message, isMine }: { message: Message; isMine: 
   if (!isSignedIn) return null;
   return (
     <div className={styles.actions} role="group" aria-label={t("room.actions")}>
-      <Menu
-        label={t("room.react")}
-        button={(open) => <IconButton icon="smile" label={t("room.react")} {...open} />}
-      >
+      <Menu label={t("room.react")} button={(open) => <IconButton icon="smile" label={t("room.react")} {...open} />}>
         {(close) => (
           <div className={styles.picker}>
             {SIGNS.map((emoji) => (

@@ -33,7 +33,12 @@ export const MessageRow = memo(function MessageRow({ message, isFirst, isActive,
   const isMine = message.author.kind === "citizen" && message.author.id === me;
   const look = [styles.row, isFirst && styles.first, isActive && styles.active, isFlashed && styles.flash];
   return (
-    <article className={look.filter(Boolean).join(" ")} data-message={message.id} tabIndex={-1} aria-labelledby={`name-${message.id}`}>
+    <article
+      className={look.filter(Boolean).join(" ")}
+      data-message={message.id}
+      tabIndex={-1}
+      aria-labelledby={`name-${message.id}`}
+    >
       {isFirst ? <Portrait author={message.author} /> : <Time message={message} isAside />}
       <span id={`name-${message.id}`} className="quiet">
         <Name>{message.author.display_name}</Name>
@@ -107,7 +112,11 @@ function hasWords({ body, media }: Message): boolean {
 
 function Words({ message }: { message: Message }) {
   const { body, formatted_body: html, msgtype, author } = message;
-  const kinds = [isEmojiOnly(body) && styles.large, msgtype === "m.notice" && styles.notice, msgtype === "m.emote" && styles.emote];
+  const kinds = [
+    isEmojiOnly(body) && styles.large,
+    msgtype === "m.notice" && styles.notice,
+    msgtype === "m.emote" && styles.emote,
+  ];
   const className = [html ? styles.rich : styles.text, ...kinds].filter(Boolean).join(" ");
   const words: ReactNode = html ? richText(html) : linkedText(body);
   return (

@@ -28,14 +28,20 @@ export function OutgoingRow({ outgoing, isFirst }: { outgoing: Outgoing; isFirst
     <article className={`${styles.row} ${isFirst ? styles.first : ""}`} aria-label={t("common.you")}>
       {isFirst ? <Avatar subject={subject} face={face} size={40} /> : <span />}
       <div className={styles.body}>
-        {isFirst && <p className={styles.name}><Name>{face.name}</Name></p>}
+        {isFirst && (
+          <p className={styles.name}>
+            <Name>{face.name}</Name>
+          </p>
+        )}
         {media && <MediaView media={media} msgtype={media.mimetype.startsWith("image/") ? "m.image" : "m.file"} />}
         {!media && file && (
           <p className={styles.waitingFile}>
             <FilePicture file={file} /> <Name>{file.name}</Name>
           </p>
         )}
-        <div className={styles.text} dir="auto">{outgoing.body}</div>
+        <div className={styles.text} dir="auto">
+          {outgoing.body}
+        </div>
         <OutgoingState outgoing={outgoing} text={outgoing.body} onEdit={putBack} />
       </div>
     </article>
@@ -70,7 +76,9 @@ export function OutgoingState({ outgoing: { clientId, state, problem }, text, on
   const isUnstored = useStore(outbox.store, ({ unstored }) => unstored.has(clientId));
   const isFailed = state === "failed";
   const isOver = isFailed && isFinal(problem?.code ?? "");
-  const words = isFailed ? `${t("room.failed")}. ${problemText(problem)}` : t(state === "waiting" ? "room.waiting" : "room.sending");
+  const words = isFailed
+    ? `${t("room.failed")}. ${problemText(problem)}`
+    : t(state === "waiting" ? "room.waiting" : "room.sending");
   return (
     <span className={`${styles.delivery} ${isFailed ? styles.failed : ""}`} role={isFailed ? "alert" : undefined}>
       <Icon name={isFailed ? "alert" : "clock"} size={14} /> {words}

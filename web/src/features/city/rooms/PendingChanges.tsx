@@ -35,7 +35,11 @@ function Change({ change }: { change: OutgoingChange }) {
   const words = {
     edit: () => t("outbox.edit", { text: action.kind === "edit" ? action.body : "" }),
     removal: () => t("outbox.removal", { text: message ? excerptOf(message) : "" }),
-    reaction: () => t("outbox.reaction", { emoji: action.kind === "reaction" ? nameOf(action.emoji) : "", text: message ? excerptOf(message) : "" }),
+    reaction: () =>
+      t("outbox.reaction", {
+        emoji: action.kind === "reaction" ? nameOf(action.emoji) : "",
+        text: message ? excerptOf(message) : "",
+      }),
   }[action.kind]();
   /** Where the message is not loaded, its new text is at least not lost. */
   const takeUp = (body: string) => {
@@ -46,7 +50,11 @@ function Change({ change }: { change: OutgoingChange }) {
   return (
     <li>
       <p dir="auto">{words}</p>
-      <OutgoingState outgoing={change} text={action.kind === "edit" ? action.body : ""} onEdit={action.kind === "edit" ? () => takeUp(action.body) : undefined} />
+      <OutgoingState
+        outgoing={change}
+        text={action.kind === "edit" ? action.body : ""}
+        onEdit={action.kind === "edit" ? () => takeUp(action.body) : undefined}
+      />
     </li>
   );
 }

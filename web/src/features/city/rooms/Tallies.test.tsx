@@ -9,7 +9,13 @@ import { RoomModel } from "./roomModel";
 import { Tallies } from "./Tallies";
 import { RoomContext } from "./useRoom";
 
-const CAT: Tally = { emoji: "mxc://far.example/cat", count: 2, by: ["u_2"], url: "/city/media/far.example/cat", shortcode: "party cat" };
+const CAT: Tally = {
+  emoji: "mxc://far.example/cat",
+  count: 2,
+  by: ["u_2"],
+  url: "/city/media/far.example/cat",
+  shortcode: "party cat",
+};
 
 beforeAll(async () => {
   await beginSpeaking();

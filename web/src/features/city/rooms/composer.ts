@@ -79,7 +79,8 @@ export function clearSent({ owner, room, action }: Entry): void {
   for (const key of new Set([draftKey(owner, room.slug), draftKey(owner, room.id)])) {
     const draft = drafts[key];
     if (!draft) continue;
-    if (action.kind === "message" && action.body !== "" && draft.text.trim() === action.body) change(key, { text: "", replyTo: null });
+    if (action.kind === "message" && action.body !== "" && draft.text.trim() === action.body)
+      change(key, { text: "", replyTo: null });
     const { editing } = draft;
     if (action.kind === "edit" && editing?.message.id === action.messageId && editing.text.trim() === action.body) {
       change(key, { editing: null });

@@ -69,8 +69,11 @@ describe("a message that Matrix refused", () => {
     },
   );
 
-  it.each(["muted", "not_allowed", "refused", "account_taken", null] as const)("can be tried again where that may pass: %s", (cause) => {
-    showFailed(cause);
-    expect(buttons()).toEqual(["Try again"]);
-  });
+  it.each(["muted", "not_allowed", "refused", "account_taken", null] as const)(
+    "can be tried again where that may pass: %s",
+    (cause) => {
+      showFailed(cause);
+      expect(buttons()).toEqual(["Try again"]);
+    },
+  );
 });

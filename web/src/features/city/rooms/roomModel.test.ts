@@ -21,7 +21,9 @@ let isShown: boolean;
 const state = () => model.store.getState();
 const waiting = () => outgoingOf(outbox.store.getState().entries);
 const lines = () =>
-  rowsOf(state().timeline, [], { me: OKSANA.id, unread: state().unread }).map((row) => (row.kind === "message" ? row.message.seq : row.kind));
+  rowsOf(state().timeline, [], { me: OKSANA.id, unread: state().unread }).map((row) =>
+    row.kind === "message" ? row.message.seq : row.kind,
+  );
 const seqs = () => state().timeline.messages.map(({ seq }) => seq);
 
 beforeEach(async () => {
@@ -115,7 +117,9 @@ describe("a room that is looked at", () => {
   });
 
   it("shows one's own words once: as they are said, by the answer, and by the socket", async () => {
-    const say = vi.spyOn(city, "say").mockImplementation((_room, said) => Promise.resolve(message(4, { client_id: said.client_id, delivery: "pending" })));
+    const say = vi
+      .spyOn(city, "say")
+      .mockImplementation((_room, said) => Promise.resolve(message(4, { client_id: said.client_id, delivery: "pending" })));
     model.say("hello", null);
     expect(waiting().map(({ body }) => body)).toEqual(["hello"]);
     await settled();
@@ -171,11 +175,15 @@ describe("a room that is looked at", () => {
   it("says once that it was read to its end", () => {
     model.readToEnd();
     model.readToEnd();
-    expect(sockets.last.said.filter(({ event }) => event === "city.room.read")).toEqual([{ event: "city.room.read", message_id: "m2" }]);
+    expect(sockets.last.said.filter(({ event }) => event === "city.room.read")).toEqual([
+      { event: "city.room.read", message_id: "m2" },
+    ]);
   });
 
   it("gives a sign and takes it back", async () => {
-    const react = vi.spyOn(city, "react").mockResolvedValue(message(2, { reactions: [{ emoji: "🌻", count: 1, by: ["u_1"], ...SIGN }] }));
+    const react = vi
+      .spyOn(city, "react")
+      .mockResolvedValue(message(2, { reactions: [{ emoji: "🌻", count: 1, by: ["u_1"], ...SIGN }] }));
     model.react(message(2), "🌻");
     await settled();
     model.react(state().timeline.messages[0] ?? message(0), "🌻");
@@ -204,7 +212,9 @@ describe("a room that is looked at", () => {
   });
 
   it("says what went wrong, and that it is over when the next thing goes well", async () => {
-    vi.spyOn(city, "retry").mockRejectedValueOnce(new Problem(403, "muted", "…")).mockResolvedValueOnce(message(2, { delivery: "pending" }));
+    vi.spyOn(city, "retry")
+      .mockRejectedValueOnce(new Problem(403, "muted", "…"))
+      .mockResolvedValueOnce(message(2, { delivery: "pending" }));
     expect(await model.retryDelivery(message(2))).toBe(false);
     expect(state().problem).toMatchObject({ code: "muted" });
     expect(await model.retryDelivery(message(2))).toBe(true);
@@ -217,8 +227,12 @@ describe("a room that is looked at", () => {
     const said = (seq: number) => ({ event: "city.room.message", seq, message: message(seq) });
 
     beforeEach(() => {
-      vi.spyOn(city, "messages").mockImplementation((_room, before, limit) => Promise.resolve(history.filter(({ seq }) => seq < before).slice(-limit)));
-      vi.spyOn(city, "messagesAfter").mockImplementation((_room, after, limit) => Promise.resolve(history.filter(({ seq }) => seq > after).slice(0, limit)));
+      vi.spyOn(city, "messages").mockImplementation((_room, before, limit) =>
+        Promise.resolve(history.filter(({ seq }) => seq < before).slice(-limit)),
+      );
+      vi.spyOn(city, "messagesAfter").mockImplementation((_room, after, limit) =>
+        Promise.resolve(history.filter(({ seq }) => seq > after).slice(0, limit)),
+      );
       vi.spyOn(city, "messagesAround").mockImplementation((_room, id, limit) => {
         const at = history.findIndex((each) => each.id === id);
         if (at < 0) return Promise.reject(new Problem(404, "no_such_message", "…"));
@@ -259,10 +273,18 @@ describe("a room that is looked at", () => {
 
     it("shows a change of a message that is shown, and of a newest one", async () => {
       await model.find("m100");
-      const updated = (seq: number, of: number) => ({ event: "city.room.message.updated", seq, message: message(of, { body: "changed" }) });
+      const updated = (seq: number, of: number) => ({
+        event: "city.room.message.updated",
+        seq,
+        message: message(of, { body: "changed" }),
+      });
       sockets.last.tell(updated(10_001, 100));
       sockets.last.tell(updated(10_002, 10_000));
-      expect(state().timeline.messages.filter(({ body }) => body === "changed").map(({ seq }) => seq)).toEqual([100]);
+      expect(
+        state()
+          .timeline.messages.filter(({ body }) => body === "changed")
+          .map(({ seq }) => seq),
+      ).toEqual([100]);
       model.toNewest();
       expect(state().timeline.messages.at(-1)?.body).toBe("changed");
     });

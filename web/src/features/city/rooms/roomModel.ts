@@ -74,14 +74,20 @@ export class RoomModel {
     readonly name: string,
     private readonly world: RoomWorld,
   ) {
-    this.stream = new RoomStream(world, name, () => city.room(name, undefined), () => world.token(), {
-      loaded: (room) => this.loaded(room),
-      heard: (event) => this.heard(event),
-      membersAgain: (members) => this.setMembers(members),
-      link: (link) => this.linked(link),
-      failed: (error) => this.set({ error }),
-      refused: (token) => world.refused(token),
-    });
+    this.stream = new RoomStream(
+      world,
+      name,
+      () => city.room(name, undefined),
+      () => world.token(),
+      {
+        loaded: (room) => this.loaded(room),
+        heard: (event) => this.heard(event),
+        membersAgain: (members) => this.setMembers(members),
+        link: (link) => this.linked(link),
+        failed: (error) => this.set({ error }),
+        refused: (token) => world.refused(token),
+      },
+    );
   }
 
   start(): void {
@@ -268,14 +274,22 @@ export class RoomModel {
 
   private heard(event: RoomEvent): void {
     switch (event.event) {
-      case "city.room.typing":
-        { this.set({ typing: event.typing.filter((subject) => subject !== this.world.me()) }); return; }
-      case "city.room.updated":
-        { this.set({ room: event.room }); return; }
-      case "city.room.member":
-        { this.world.meet([event.member]); return; }
-      case "city.room.presence":
-        { this.memberIs(event.user_id, event.status !== "offline", event.members_online); return; }
+      case "city.room.typing": {
+        this.set({ typing: event.typing.filter((subject) => subject !== this.world.me()) });
+        return;
+      }
+      case "city.room.updated": {
+        this.set({ room: event.room });
+        return;
+      }
+      case "city.room.member": {
+        this.world.meet([event.member]);
+        return;
+      }
+      case "city.room.presence": {
+        this.memberIs(event.user_id, event.status !== "offline", event.members_online);
+        return;
+      }
       case "city.room.join":
       case "city.room.leave":
         this.world.meet([event.member]);

@@ -72,7 +72,8 @@ export function rowsOf({ messages, notes }: Timeline, outbox: readonly Outgoing[
 
 function firstUnread(messages: readonly Message[], { me, unread }: Reader): string | null {
   if (!unread) return null;
-  const isMissed = ({ seq, author }: Message) => seq > unread.after && seq <= unread.upTo && !(author.kind === "citizen" && author.id === me);
+  const isMissed = ({ seq, author }: Message) =>
+    seq > unread.after && seq <= unread.upTo && !(author.kind === "citizen" && author.id === me);
   return messages.find(isMissed)?.id ?? null;
 }
 

@@ -3,7 +3,19 @@ import { message, OKSANA, room, SIGN, TARAS } from "../../../testing/samples";
 import type { Entry } from "../../../outbox/entry";
 import { delayed } from "../../../outbox/queue";
 import { rowsOf, type Row } from "./rows";
-import { begin, EMPTY, outgoingOf, withAnswer, withChanges, withEvent, withMessage, withOlder, type Outgoing, type OutgoingChange, type Timeline } from "./timeline";
+import {
+  begin,
+  EMPTY,
+  outgoingOf,
+  withAnswer,
+  withChanges,
+  withEvent,
+  withMessage,
+  withOlder,
+  type Outgoing,
+  type OutgoingChange,
+  type Timeline,
+} from "./timeline";
 import { countNew } from "./useFollowing";
 
 const seqs = ({ messages }: Timeline) => messages.map(({ seq }) => seq);
@@ -46,12 +58,26 @@ describe("a room's timeline", () => {
 
 describe("what is on its way", () => {
   const entry = (id: string, tries: number, state: Entry["state"] = "waiting", roomId = "city_general"): Entry => ({
-    id, owner: "u_1", room: { id: roomId, slug: "general", name: "General" }, order: 1, createdAt: 0,
-    action: { kind: "message", body: id, replyTo: null, file: null, media: null }, state, tries, notBefore: 0, problem: null,
+    id,
+    owner: "u_1",
+    room: { id: roomId, slug: "general", name: "General" },
+    order: 1,
+    createdAt: 0,
+    action: { kind: "message", body: id, replyTo: null, file: null, media: null },
+    state,
+    tries,
+    notBefore: 0,
+    problem: null,
   });
 
   it("waits as a whole behind what was sent in vain, and not behind what failed or is another room's", () => {
-    const entries = [entry("failed", 1, "failed"), entry("first", 0), entry("vain", 2), entry("behind", 0), entry("elsewhere", 0, "waiting", "city_art")];
+    const entries = [
+      entry("failed", 1, "failed"),
+      entry("first", 0),
+      entry("vain", 2),
+      entry("behind", 0),
+      entry("elsewhere", 0, "waiting", "city_art"),
+    ];
     expect(outgoingOf(entries).map(({ state }) => state)).toEqual(["failed", "sending", "waiting", "waiting", "sending"]);
     expect([...delayed(entries)]).toEqual(["vain", "behind"]);
   });
@@ -78,8 +104,15 @@ describe("the answer to a request", () => {
 });
 
 describe("changes that wait", () => {
-  const timeline = begin(room(5, [message(3), message(5, { reactions: [{ emoji: "🌻", count: 2, by: ["u_1", "u_2"], ...SIGN }] })]));
-  const change = (action: OutgoingChange["action"], state: OutgoingChange["state"] = "waiting") => ({ clientId: "c1", action, state, problem: null });
+  const timeline = begin(
+    room(5, [message(3), message(5, { reactions: [{ emoji: "🌻", count: 2, by: ["u_1", "u_2"], ...SIGN }] })]),
+  );
+  const change = (action: OutgoingChange["action"], state: OutgoingChange["state"] = "waiting") => ({
+    clientId: "c1",
+    action,
+    state,
+    problem: null,
+  });
 
   it("are shown as if they had arrived", () => {
     const edited = withChanges(timeline, [change({ kind: "edit", messageId: "m3", body: "new words" })], "u_1");
@@ -107,26 +140,47 @@ const outgoing: Outgoing = {
   state: "sending",
   problem: null,
 };
-const kinds = (rows: Row[]) => rows.map((row) => (row.kind === "message" ? `${row.message.seq}${row.isFirst ? "!" : ""}` : row.kind));
+const kinds = (rows: Row[]) =>
+  rows.map((row) => (row.kind === "message" ? `${row.message.seq}${row.isFirst ? "!" : ""}` : row.kind));
 const reader = { me: "u_1", unread: null };
 
 describe("the lines of a conversation", () => {
   it("begin each day, and name whoever speaks after somebody else or a while", () => {
     const later = message(5, { created_at: "2026-11-22T12:20:00Z" });
     const tomorrow = message(6, { created_at: "2026-11-25T12:00:00Z" });
-    const timeline = { ...EMPTY, messages: [message(1), message(2), message(3, { author: TARAS }), message(4, { author: TARAS }), later, tomorrow] };
+    const timeline = {
+      ...EMPTY,
+      messages: [message(1), message(2), message(3, { author: TARAS }), message(4, { author: TARAS }), later, tomorrow],
+    };
     expect(kinds(rowsOf(timeline, [], reader))).toEqual(["top", "day", "1!", "2", "3!", "4", "5!", "day", "6!"]);
   });
 
   it("mark the first word of others that was not read yet", () => {
-    const timeline = { ...EMPTY, messages: [message(1), message(2), message(3, { author: TARAS }), message(4, { author: TARAS })] };
-    expect(kinds(rowsOf(timeline, [], { me: "u_1", unread: { after: 1, upTo: 4 } }))).toEqual(["top", "day", "1!", "2", "unread", "3!", "4"]);
+    const timeline = {
+      ...EMPTY,
+      messages: [message(1), message(2), message(3, { author: TARAS }), message(4, { author: TARAS })],
+    };
+    expect(kinds(rowsOf(timeline, [], { me: "u_1", unread: { after: 1, upTo: 4 } }))).toEqual([
+      "top",
+      "day",
+      "1!",
+      "2",
+      "unread",
+      "3!",
+      "4",
+    ]);
     expect(kinds(rowsOf(timeline, [], { me: "u_1", unread: { after: 4, upTo: Infinity } }))).not.toContain("unread");
     expect(kinds(rowsOf(timeline, [], { me: "u_1", unread: { after: 1, upTo: 2 } }))).not.toContain("unread");
   });
 
   it("tell who came and left where it happened", () => {
-    const event = { event: "city.room.join", seq: 2, member: TARAS, created_at: "2026-11-22T12:00:02Z", members_online: 2 } as const;
+    const event = {
+      event: "city.room.join",
+      seq: 2,
+      member: TARAS,
+      created_at: "2026-11-22T12:00:02Z",
+      members_online: 2,
+    } as const;
     const timeline = withEvent({ ...EMPTY, messages: [message(1), message(3)] }, event);
     expect(kinds(rowsOf(timeline, [], reader))).toEqual(["top", "day", "1!", "note", "3!"]);
   });

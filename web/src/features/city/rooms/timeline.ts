@@ -53,7 +53,9 @@ export function outgoingOf(entries: readonly Entry[]): Outgoing[] {
     if (entry.action.kind !== "message") return [];
     const { body, replyTo, media, file } = entry.action;
     const createdAt = new Date(entry.createdAt).toISOString();
-    return [{ clientId: entry.id, body, replyTo, media, file, createdAt, state: stateOf(entry, delayedIds), problem: problemOf(entry) }];
+    return [
+      { clientId: entry.id, body, replyTo, media, file, createdAt, state: stateOf(entry, delayedIds), problem: problemOf(entry) },
+    ];
   });
 }
 
@@ -181,7 +183,14 @@ export function withEvent(timeline: Timeline, event: RoomEvent): Timeline {
       return withNote(timeline, { seq: event.seq, name: event.member.display_name, what: "joined", at: event.created_at });
     case "city.room.leave": {
       const { seq, member, cause, by, reason, created_at } = event;
-      return withNote(timeline, { seq, name: member.display_name, what: cause ?? "left", by: by?.display_name ?? null, reason: reason ?? null, at: created_at });
+      return withNote(timeline, {
+        seq,
+        name: member.display_name,
+        what: cause ?? "left",
+        by: by?.display_name ?? null,
+        reason: reason ?? null,
+        at: created_at,
+      });
     }
     default:
       return timeline;

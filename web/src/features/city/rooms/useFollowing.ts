@@ -12,7 +12,12 @@ const SETTLED_MS = 200;
  * What one says oneself (`outgoing`: how much of that is on its way) takes one to the bottom. The end of a part of the history
  * (`hasNewer`) is no bottom.
  */
-export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: readonly Row[], outgoing: number, hasNewer: boolean) {
+export function useFollowing(
+  listRef: RefObject<HTMLDivElement | null>,
+  rows: readonly Row[],
+  outgoing: number,
+  hasNewer: boolean,
+) {
   const [isNearBottom, setAtBottom] = useState(true);
   const isAtBottom = isNearBottom && !hasNewer;
   const [seenKey, setSeenKey] = useState<string | null>(null);
@@ -39,8 +44,7 @@ export function useFollowing(listRef: RefObject<HTMLDivElement | null>, rows: re
     if (list.clientHeight !== viewport) resizedAtRef.current = performance.now();
     // Rows above that shrink, as a video does that turns out to be damaged, lower `scrollTop`, too; so does a composer that gets or
     // loses lines or files. Only where both heights are as before it was a person who scrolled up.
-    const wentUp =
-      list.scrollTop < top && list.scrollHeight === height && performance.now() - resizedAtRef.current > SETTLED_MS;
+    const wentUp = list.scrollTop < top && list.scrollHeight === height && performance.now() - resizedAtRef.current > SETTLED_MS;
     if (!isNear && !wentUp && followsRef.current) {
       lastRef.current = scrollDown(list);
       return;
