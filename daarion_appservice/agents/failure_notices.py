@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from ..city.types import ReplyFailure
+from ..city.pending_replies import ReplyFailure
 
 _CYRILLIC: Final = re.compile("[\u0400-\u04ff]")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..city.pending_replies import PendingReply, ReplyFailure
 from ..city.second_me import is_second_me
-from ..city.types import Agent, Author, AuthorKind, Message, PendingReply, ReplyFailure, Room
+from ..city.types import Agent, Author, AuthorKind, Message, Room
 from .conversation import Conversation
 from .failure_notices import failure_notice
 from .forget_command import is_forget

@@ -28,21 +28,10 @@ from ..city.events import RepliesPending, RoomEventStored
 from ..city.message_edits import MessageEdits
 from ..city.messages import Draft, Messages, cut_to_fit
 from ..city.parsing_threads import parsed_ahead, prose_ahead
+from ..city.pending_replies import AnswerId, PendingReply, ReplyFailure
 from ..city.ports import NowMs, PresenceStore, Publish
 from ..city.presence import Status
-from ..city.types import (
-    AnswerId,
-    Author,
-    AuthorKind,
-    MatrixStatus,
-    Message,
-    MessageId,
-    PendingReply,
-    ReplyFailure,
-    RoomId,
-    UserId,
-    agent_subject,
-)
+from ..city.types import Author, AuthorKind, MatrixStatus, Message, MessageId, RoomId, UserId, agent_subject
 from ..errors import CircuitOpen, CityError, CoreBusy, CoreError, CoreTimeout, CoreUnreachable
 from ..storage.database import Database
 from .cancellation import RequestDeleted, RequestEdited, cancel_on_change

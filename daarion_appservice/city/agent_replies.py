@@ -16,8 +16,9 @@ from typing import Final
 
 from .agent_mentions import AgentMentions
 from .agents import AgentDirectory
+from .pending_replies import AnswerId, PendingReply, ReplyFailure
 from .ports import CityTransaction, NewId, NowMs
-from .types import AgentSlug, AnswerId, Author, AuthorKind, Message, PendingReply, ReplyFailure, Room
+from .types import AgentSlug, Author, AuthorKind, Message, Room
 
 MAX_DEPTH: Final = 3
 """The longest chain: an agent that a person asks may ask a second one, and that one a third, which can ask none."""

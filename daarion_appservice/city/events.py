@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .presence import Transition
-from .types import Author, Message, MessageId, Room, RoomEvent, RoomId, SubjectId
+from .room_events import RoomEvent
+from .types import Author, Message, MessageId, Room, RoomId, SubjectId
 
 
 @dataclass(frozen=True, slots=True)

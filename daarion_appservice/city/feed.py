@@ -8,9 +8,11 @@ from itertools import groupby
 from typing import Final
 
 from .excerpts import excerpt
+from .feed_entries import FeedEntry, FeedKind
 from .history_visibility import is_listed
 from .ports import NewId
-from .types import Author, AuthorKind, FeedEntry, FeedKind, HistoryVisibility, Message, Room, RoomEvent
+from .room_events import RoomEvent
+from .types import Author, AuthorKind, HistoryVisibility, Message, Room
 
 _MAX_EXCERPT: Final = 280
 """Characters of a message that the feed shows at most."""

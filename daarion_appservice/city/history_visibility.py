@@ -18,7 +18,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from .types import HistoryVisibility, Message, Room, RoomEvent
+from .room_events import RoomEvent
+from .types import HistoryVisibility, Message, Room
 
 OLDEST: Final = -(1 << 62)
 """Less than every ``seq``; history that is inserted later has numbers below 1."""

@@ -16,8 +16,9 @@ from .feed import FeedWriter
 from .identity import Identities, ServiceUser
 from .media import is_mxc
 from .ports import CityTransaction, NewId, NowMs
+from .room_events import Removal, RoomEvent, RoomEventKind
 from .text_sanitizing import one_line
-from .types import Author, AuthorKind, Member, OutboxKind, Removal, RoomEvent, RoomEventKind, RoomId, UserId
+from .types import Author, AuthorKind, Member, OutboxKind, RoomId, UserId
 
 
 class MemberLog:

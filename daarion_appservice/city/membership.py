@@ -9,8 +9,9 @@ from .agents import AgentDirectory
 from .events import OutboxChanged
 from .messages import hold_open, knows_of
 from .ports import CityStore, CityTransaction, MembershipRecorder, NewId, Publish, RoomPermissions, publish_all
+from .restrictions import RestrictionKind
 from .room_entry import enter_room
-from .types import Author, Member, OutboxKind, RestrictionKind, Room
+from .types import Author, Member, OutboxKind, Room
 
 
 class Membership:

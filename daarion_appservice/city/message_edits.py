@@ -16,6 +16,7 @@ from .feed import FeedWriter
 from .messages import check_content, check_size, find_open
 from .parsing_threads import parsed_ahead, prose_ahead
 from .ports import CityStore, CityTransaction, MessageFormatter, NewId, NowMs, Publish, RoomPermissions, publish_all
+from .room_events import RoomEventKind
 from .room_sequence import record
 from .timestamps import plausible_ms
 from .types import (
@@ -29,7 +30,6 @@ from .types import (
     OutboxKind,
     Revision,
     Room,
-    RoomEventKind,
 )
 
 

@@ -27,6 +27,7 @@ from .ports import (
 )
 from .redelivery import redeliver
 from .room_entry import enter_room
+from .room_events import RoomEventKind
 from .room_sequence import TimelinePosition, insert_position, note_moved, record
 from .timestamps import plausible_ms
 from .types import (
@@ -40,7 +41,6 @@ from .types import (
     MessageId,
     OutboxKind,
     Room,
-    RoomEventKind,
     RoomId,
 )
 

@@ -9,7 +9,8 @@ from .identity import Identities
 from .ports import CityTransaction
 from .power_levels import may_send
 from .reader_memberships import ReaderMemberships
-from .types import Author, Restriction, RestrictionKind, Room, UserId
+from .restrictions import Restriction, RestrictionKind
+from .types import Author, Room, UserId
 
 
 class MatrixRoomPermissions:

@@ -7,9 +7,13 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from .events import CityEvent
+from .feed_entries import FeedEntry
 from .history_visibility import ReadableRanges
+from .pending_replies import PendingReply
 from .places import Place, PlaceKind
 from .presence import Heartbeat, PresenceState, RemotePresence
+from .restrictions import Restriction
+from .room_events import RoomEvent
 from .types import (
     Agent,
     AgentSlug,
@@ -17,7 +21,6 @@ from .types import (
     CitizenId,
     Content,
     EventId,
-    FeedEntry,
     HistoryVisibility,
     MatrixRoomId,
     Media,
@@ -25,14 +28,11 @@ from .types import (
     Message,
     MessageId,
     OutboxKind,
-    PendingReply,
     Reaction,
     ReactionCount,
     ReactionId,
-    Restriction,
     Revision,
     Room,
-    RoomEvent,
     RoomId,
     SubjectId,
     UserId,

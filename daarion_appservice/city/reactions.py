@@ -12,10 +12,11 @@ from .history_visibility import as_seen
 from .media import is_mxc
 from .messages import find_open
 from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, RoomPermissions, publish_all
+from .room_events import RoomEventKind
 from .room_sequence import record
 from .text_sanitizing import one_line
 from .timestamps import plausible_ms
-from .types import Author, EventId, Message, OutboxKind, Reaction, ReactionId, Room, RoomEventKind
+from .types import Author, EventId, Message, OutboxKind, Reaction, ReactionId, Room
 
 MAX_KEY_CHARS: Final = 64
 """The longest key of a reaction made in the city. A family emoji with skin colours has eleven characters."""

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from .events import RoomEventStored
 from .ports import CityTransaction
+from .room_events import RoomEventKind
 from .room_sequence import record
-from .types import Author, Delivery, Message, MessageId, RoomEventKind
+from .types import Author, Delivery, Message, MessageId
 
 
 async def redeliver(

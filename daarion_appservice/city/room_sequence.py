@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from .events import RoomEventStored
 from .ports import CityTransaction
-from .types import Author, HistoryVisibility, Message, MessageId, RoomEvent, RoomEventKind, RoomId
+from .room_events import RoomEvent, RoomEventKind
+from .types import Author, HistoryVisibility, Message, MessageId, RoomId
 
 
 async def record(

@@ -1,4 +1,4 @@
-"""Types of the city: rooms, messages, members, agents and their ids.
+"""Types of the city: ids, authors, agents, rooms, members, and messages with their media, edits and reactions.
 
 Times are milliseconds since 1970 (``…_ms``). Each kind of id is a distinct type, so that mypy finds ids that are
 swapped.
@@ -6,8 +6,7 @@ swapped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
 
@@ -16,7 +15,6 @@ CitizenId = NewType("CitizenId", str)
 RoomId = NewType("RoomId", str)
 MessageId = NewType("MessageId", str)
 ReactionId = NewType("ReactionId", str)
-AnswerId = NewType("AnswerId", str)
 SubjectId = NewType("SubjectId", str)
 """An inhabitant of any kind: ``u_123`` (citizen), ``agent:daarwizz`` or ``@alice:example.org`` (Matrix user)."""
 
@@ -297,128 +295,3 @@ class Member:
     user_id: UserId
     display_name: str | None = None
     avatar_url: str | None = None
-
-
-class RestrictionKind(StrEnum):
-    """A membership of a ghost that differs from the room's default."""
-
-    BANNED = "banned"
-    KICKED = "kicked"
-    """Removed from the room, and allowed to join again."""
-    INVITED = "invited"
-    """Allowed to join a room that is not public."""
-
-
-@dataclass(frozen=True, slots=True)
-class Restriction:
-    """A restriction of a ghost in one room, with the moderator's reason."""
-
-    kind: RestrictionKind
-    reason: str | None
-
-
-class RoomEventKind(StrEnum):
-    """The kinds of events of a room's history, with the names that clients receive."""
-
-    MESSAGE = "city.room.message"
-    UPDATED = "city.room.message.updated"
-    DELETED = "city.room.message.deleted"
-    REACTION = "city.room.reaction"
-    JOIN = "city.room.join"
-    LEAVE = "city.room.leave"
-    RESYNC = "city.room.resync"
-    """A message was inserted among older ones, which changes the numbers of those after it: clients load the room again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """A kick or a ban of a member."""
-
-    standing: RestrictionKind
-    """KICKED or BANNED."""
-    by: Author | None = None
-    """None if the city itself removed the member."""
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RoomEvent:
-    """An event of a room's history. ``seq`` numbers a room's events without gaps."""
-
-    room_id: RoomId
-    seq: int
-    kind: RoomEventKind
-    at_ms: int
-    message: Message | None = None
-    """The message that was posted, edited, deleted or reacted to."""
-    who: Author | None = None
-    """The author of the join, leave, edit, deletion or reaction."""
-    key: str | None = None
-    """For REACTION, the key that was added or removed."""
-    added: bool = True
-    """For REACTION, whether the reaction was added; False for a removed one."""
-    visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
-    """Who may read the event: the room's history visibility when it happened."""
-    removal: Removal | None = None
-    """For LEAVE, the kick or ban; None for a member who left voluntarily."""
-
-
-class ReplyFailure(StrEnum):
-    """Why an agent does not reply."""
-
-    OFFLINE = "offline"
-    SLOW = "slow"
-    FAILED = "failed"
-    BUSY = "busy"
-    PRIVATE = "private"
-    """The reply would disclose the asker's private data to other members."""
-    TOO_LONG = "too_long"
-    TOO_MUCH = "too_much"
-    """The asker exceeded the limit of questions."""
-    FORGOTTEN = "forgotten"
-    """The message was a command to forget, which was carried out."""
-
-
-@dataclass(frozen=True, slots=True)
-class PendingReply:
-    """A mention or direct message that an agent has yet to answer."""
-
-    id: AnswerId
-    question_id: MessageId
-    room_id: RoomId
-    agent: AgentSlug
-    depth: int
-    """The number of agents that replied before in this chain of agents."""
-    asked_at_ms: int
-    attempts: int = 0
-    retry_at_ms: int = 0
-    failure: ReplyFailure | None = None
-    """Why there will be no reply; the agent has yet to post a notice of it."""
-
-
-class FeedKind(StrEnum):
-    """The kinds of feed entries, with the names that clients receive."""
-
-    ROOM_MESSAGE = "room_message"
-    ROOM_CREATED = "room_created"
-    MEMBER_JOINED = "member_joined"
-    AGENT_ONLINE = "agent_online"
-    AGENT_REPLY = "agent_reply"
-    SYSTEM = "system"
-
-
-@dataclass(frozen=True, slots=True)
-class FeedEntry:
-    """An entry of the feed. ``id`` is a ULID, which sorts by the time of creation."""
-
-    id: str
-    kind: FeedKind
-    created_at_ms: int
-    room_id: RoomId | None = None
-    actor: Author | None = None
-    message_id: MessageId | None = None
-    """The message that the entry shows; the entry is deleted with it."""
-    payload: Mapping[str, str] = field(default_factory=dict)
-    visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE
-    """Who may read the entry, together with ``seq``, its number in the room's history, as for a message."""
-    seq: int = 0

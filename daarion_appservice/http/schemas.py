@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from ..city.delivery_errors import DeliveryError
+from ..city.feed_entries import FeedKind
 from ..city.presence import Status
-from ..city.types import AuthorKind, Delivery, FeedKind, HistoryVisibility, MatrixStatus
+from ..city.types import AuthorKind, Delivery, HistoryVisibility, MatrixStatus
 
 Moment = Annotated[
     str,

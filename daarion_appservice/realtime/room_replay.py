@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..city.types import MessageId, RoomEvent, RoomEventKind, RoomId
+from ..city.room_events import RoomEvent, RoomEventKind
+from ..city.types import MessageId, RoomId
 from .room_stream import Frames
 from .room_subscription import RoomStreamReader, RoomSubscription, members_only
 

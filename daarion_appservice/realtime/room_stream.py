@@ -18,7 +18,8 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.history_visibility import PUBLIC
-from ..city.types import Author, HistoryVisibility, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
+from ..city.room_events import RoomEvent, RoomEventKind
+from ..city.types import Author, HistoryVisibility, Room, RoomId, SubjectId
 from ..storage.database import Database
 from .listeners import notify_all
 from .room_subscription import Listener, RoomSubscription

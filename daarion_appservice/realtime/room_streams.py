@@ -8,7 +8,8 @@ from typing import Final
 from ..city.events import MemberChanged, MessagePosted, PresenceChanged, RoomChanged, RoomEventStored
 from ..city.history_visibility import is_readable_by_all, may_subscribe
 from ..city.online_members import OnlineMembers
-from ..city.types import RoomEvent, RoomEventKind, RoomId, SubjectId
+from ..city.room_events import RoomEvent, RoomEventKind
+from ..city.types import RoomId, SubjectId
 from ..errors import NotFound
 from ..storage.database import Database
 from .room_replay import Replay, ReplayBuffer

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..city.history_visibility import ReadableRanges
+from ..city.room_events import RoomEvent, RoomEventKind
 from ..city.room_sequence import renumbering_of
-from ..city.types import Room, RoomEvent, RoomEventKind, SubjectId
+from ..city.types import Room, SubjectId
 from ..errors import Forbidden
 from ..storage.database import Transaction
 

@@ -16,7 +16,8 @@ from sqlalchemy import Update, func, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import AGENT_SUBJECT, AgentSlug, AnswerId, MessageId, PendingReply, ReplyFailure, RoomId, SubjectId
+from ..city.pending_replies import AnswerId, PendingReply, ReplyFailure
+from ..city.types import AGENT_SUBJECT, AgentSlug, MessageId, RoomId, SubjectId
 from .tables import agent_replies
 from .upsert import insert
 

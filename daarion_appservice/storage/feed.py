@@ -10,8 +10,9 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..city.feed_entries import FeedEntry, FeedKind
 from ..city.history_visibility import ReadableRanges
-from ..city.types import FeedEntry, FeedKind, HistoryVisibility, MessageId, RoomId
+from ..city.types import HistoryVisibility, MessageId, RoomId
 from .author_columns import author_of, author_values
 from .readable import entry_is_readable
 from .tables import feed

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import Restriction, RestrictionKind, RoomId, UserId
+from ..city.restrictions import Restriction, RestrictionKind
+from ..city.types import RoomId, UserId
 from .tables import restrictions
 from .upsert import insert
 

@@ -12,17 +12,9 @@ from sqlalchemy import insert, select
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.types import (
-    Author,
-    AuthorKind,
-    HistoryVisibility,
-    Message,
-    Removal,
-    RestrictionKind,
-    RoomEvent,
-    RoomEventKind,
-    RoomId,
-)
+from ..city.restrictions import RestrictionKind
+from ..city.room_events import Removal, RoomEvent, RoomEventKind
+from ..city.types import Author, AuthorKind, HistoryVisibility, Message, RoomId
 from .author_columns import author_of, author_values
 from .messages import MessageRepository
 from .tables import room_events, rooms

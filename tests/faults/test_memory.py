@@ -13,7 +13,8 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from daarion_appservice.city.types import Author, AuthorKind, Message, MessageId, RoomEvent, RoomEventKind, RoomId
+from daarion_appservice.city.room_events import RoomEvent, RoomEventKind
+from daarion_appservice.city.types import Author, AuthorKind, Message, MessageId, RoomId
 from daarion_appservice.clock import new_id
 from daarion_appservice.config import editing as config_edit
 from daarion_appservice.config import loading as config_file

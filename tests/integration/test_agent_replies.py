@@ -12,9 +12,10 @@ from daarion_appservice.agents import reply_worker as answerer_module
 from daarion_appservice.city.agent_replies import MAX_DEPTH
 from daarion_appservice.city.events import LocalUserTyping
 from daarion_appservice.city.messages import Draft
+from daarion_appservice.city.pending_replies import PendingReply, ReplyFailure
 from daarion_appservice.city.presence import Status
 from daarion_appservice.city.rooms import Rooms
-from daarion_appservice.city.types import Author, AuthorKind, PendingReply, ReplyFailure
+from daarion_appservice.city.types import Author, AuthorKind
 from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.storage.agent_replies import ReplyRepository
 from tests.parts.agent_replies import LATER, SCRIBE, AgentReplyHarness, open_agent_replies

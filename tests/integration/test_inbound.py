@@ -16,8 +16,9 @@ from prometheus_client import CollectorRegistry
 
 from daarion_appservice.city.event_fields import MESSAGE_ID
 from daarion_appservice.city.events import CityEvent, MembershipChanged, MessagePosted
+from daarion_appservice.city.room_events import RoomEventKind
 from daarion_appservice.city.rooms import Rooms
-from daarion_appservice.city.types import Author, AuthorKind, Delivery, Message, MessageId, Room, RoomEventKind, UserId
+from daarion_appservice.city.types import Author, AuthorKind, Delivery, Message, MessageId, Room, UserId
 from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.errors import Conflict
 from daarion_appservice.matrix.backfill.gap_backfill import GapBackfill

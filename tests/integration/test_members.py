@@ -17,18 +17,18 @@ from daarion_appservice.city.events import (
     MembershipChanged,
     RegistryChanged,
 )
+from daarion_appservice.city.feed_entries import FeedKind
+from daarion_appservice.city.room_events import RoomEventKind
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import (
     Agent,
     AgentSlug,
     Author,
     AuthorKind,
-    FeedKind,
     MatrixRoomId,
     Member,
     Message,
     OutboxKind,
-    RoomEventKind,
     RoomId,
     UserId,
 )

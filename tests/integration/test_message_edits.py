@@ -16,8 +16,10 @@ from sqlalchemy import select
 from daarion_appservice.city.delivery_errors import DeliveryError
 from daarion_appservice.city.event_fields import MESSAGE_ID, REACTION_ID
 from daarion_appservice.city.events import CityEvent, OutboxChanged
+from daarion_appservice.city.feed_entries import FeedKind
 from daarion_appservice.city.message_formatting import MatrixMessageFormatter
 from daarion_appservice.city.messages import Draft
+from daarion_appservice.city.room_events import RoomEvent, RoomEventKind
 from daarion_appservice.city.rooms import Rooms
 from daarion_appservice.city.types import (
     Author,
@@ -25,12 +27,9 @@ from daarion_appservice.city.types import (
     Content,
     Delivery,
     EventId,
-    FeedKind,
     Media,
     Message,
     OutboxKind,
-    RoomEvent,
-    RoomEventKind,
     RoomId,
 )
 from daarion_appservice.clock import new_id, now_ms

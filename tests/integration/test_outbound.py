@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from daarion_appservice.city.event_fields import MESSAGE_ID
 from daarion_appservice.city.events import CityEvent, MembershipChanged
 from daarion_appservice.city.online_members import OnlineMembers
+from daarion_appservice.city.restrictions import Restriction, RestrictionKind
 from daarion_appservice.city.rooms import Rooms, room_id_of
 from daarion_appservice.city.types import (
     Agent,
@@ -24,8 +25,6 @@ from daarion_appservice.city.types import (
     EventId,
     Message,
     OutboxKind,
-    Restriction,
-    RestrictionKind,
     UserId,
 )
 from daarion_appservice.clock import new_id, now_ms, steady_ms

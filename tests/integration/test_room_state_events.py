@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daarion_appservice.city.events import CityEvent, RoomChanged, RoomCheckRequested
+from daarion_appservice.city.feed_entries import FeedKind
 from daarion_appservice.city.rooms import Rooms, RoomUpdate
-from daarion_appservice.city.types import FeedKind, MatrixRoomId, Room
+from daarion_appservice.city.types import MatrixRoomId, Room
 from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.matrix.inbound.dispatch import EventHandlers
 from daarion_appservice.storage import migrate

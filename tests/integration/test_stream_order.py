@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from daarion_appservice.city.event_fields import MESSAGE_ID
+from daarion_appservice.city.room_events import RoomEventKind
 from daarion_appservice.city.rooms import Rooms
-from daarion_appservice.city.types import Author, AuthorKind, MatrixRoomId, MessageId, Room, RoomEventKind
+from daarion_appservice.city.types import Author, AuthorKind, MatrixRoomId, MessageId, Room
 from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.matrix.backfill.late_events import LateEventWriter
 from daarion_appservice.matrix.backfill.metrics import MissedEvents

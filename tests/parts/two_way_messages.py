@@ -11,7 +11,8 @@ from urllib.parse import quote
 import aiohttp
 import nio
 
-from daarion_appservice.city.types import RoomEvent, RoomEventKind, RoomId
+from daarion_appservice.city.room_events import RoomEvent, RoomEventKind
+from daarion_appservice.city.types import RoomId
 from daarion_appservice.storage.database import Database
 from tests.parts.city import RunningCity, citizen_token, eventually
 from tests.parts.matrix_user import MatrixUser

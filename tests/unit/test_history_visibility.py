@@ -19,17 +19,8 @@ from daarion_appservice.city.history_visibility import (
     may_subscribe,
     readable_ranges,
 )
-from daarion_appservice.city.types import (
-    Author,
-    AuthorKind,
-    HistoryVisibility,
-    Message,
-    MessageId,
-    Room,
-    RoomEvent,
-    RoomEventKind,
-    RoomId,
-)
+from daarion_appservice.city.room_events import RoomEvent, RoomEventKind
+from daarion_appservice.city.types import Author, AuthorKind, HistoryVisibility, Message, MessageId, Room, RoomId
 
 WORLD, SHARED, INVITED, JOINED = HistoryVisibility
 HALL = Room(RoomId("city_hall"), "hall", "Hall", "", is_default=False, archived=False, created_at_ms=1)

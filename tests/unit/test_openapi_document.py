@@ -12,7 +12,7 @@ from aiohttp import web
 from openapi_spec_validator import validate
 from pydantic import BaseModel, Field, TypeAdapter
 
-from daarion_appservice.city.types import RoomEventKind
+from daarion_appservice.city.room_events import RoomEventKind
 from daarion_appservice.config import Settings
 from daarion_appservice.http.auth.principals import Access, Anonymous
 from daarion_appservice.http.openapi.document import IN_PATH, Route, described_routes, openapi_document

@@ -8,12 +8,13 @@ from typing import Final
 from pydantic import Field
 
 from ...city.feed import front_page
+from ...city.feed_entries import FeedEntry
 from ...city.history_visibility import PUBLIC, ReadableRanges, may_see_room
 from ...city.identity import Identities
 from ...city.online_counts import OnlineCounts
 from ...city.online_members import OnlineMembers
 from ...city.reader_memberships import ReaderMemberships
-from ...city.types import FeedEntry, RoomId
+from ...city.types import RoomId
 from ...storage.database import Database, Transaction
 from .. import schemas
 from ..auth.principals import Access, reader

@@ -14,7 +14,8 @@ from ...city.messages import Messages
 from ...city.online_members import OnlineMembers
 from ...city.ports import NowMs, PresenceStore
 from ...city.reader_memberships import ReaderMemberships
-from ...city.types import Author, Removal, Room, RoomEvent, RoomEventKind, RoomId, SubjectId
+from ...city.room_events import Removal, RoomEvent, RoomEventKind
+from ...city.types import Author, Room, RoomId, SubjectId
 from ...city.typing_and_receipts import TypingAndReceipts
 from ...errors import NotFound
 from ...json_encoding import encode_json

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from ...city.event_fields import Event, content_of, optional_text, sender_of
+from ...city.restrictions import Restriction, RestrictionKind
 from ...city.text_sanitizing import one_line
-from ...city.types import Restriction, RestrictionKind, UserId
+from ...city.types import UserId
 
 _MAX_REASON: Final = 500
 """The maximum length of a moderator's reason, in characters; the rest is cut off."""

@@ -23,7 +23,8 @@ from ...city.identity import Identities
 from ...city.member_log import MemberLog
 from ...city.online_members import OnlineMembers
 from ...city.ports import Publish, publish_all
-from ...city.types import Agent, MatrixRoomId, Member, RestrictionKind, Room, UserId
+from ...city.restrictions import RestrictionKind
+from ...city.types import Agent, MatrixRoomId, Member, Room, UserId
 from ...errors import HomeserverRefused
 from ...storage.database import Database
 from ...storage.ghosts import Ghost

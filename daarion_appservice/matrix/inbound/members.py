@@ -12,7 +12,9 @@ from ...city.identity import Identities, is_user_id
 from ...city.media import is_mxc
 from ...city.member_log import MemberLog
 from ...city.ports import NowMs
-from ...city.types import AuthorKind, Member, Removal, RestrictionKind, Room, RoomId, UserId
+from ...city.restrictions import RestrictionKind
+from ...city.room_events import Removal
+from ...city.types import AuthorKind, Member, Room, RoomId, UserId
 from ...storage.database import Transaction
 from ..client.membership_events import moderation_reason, restriction_after
 

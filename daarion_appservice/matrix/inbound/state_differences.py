@@ -8,7 +8,8 @@ from typing import Final
 
 from ...city.event_fields import Event, content_of, name_text, sender_of, topic_text
 from ...city.identity import Identities
-from ...city.types import Member, Restriction, RestrictionKind, Room, UserId
+from ...city.restrictions import Restriction, RestrictionKind
+from ...city.types import Member, Room, UserId
 from ...storage.database import Transaction
 from ..client.room_rules import is_encryption, join_rule, stored_json, visibility_in
 from .current_state import CurrentState, is_absent
