@@ -26,7 +26,9 @@ _MAX_ATTRIBUTES: Final = 200
 
 # With ASCII: otherwise `ſ` matches `s` and `ı` matches `i`, and the matched tag is not among the names.
 _FLAGS: Final = re.IGNORECASE | re.ASCII
-_ATTRIBUTES: Final = rf"[ \t][^<>\n]{{0,{_MAX_ATTRIBUTES}}}"
+# Without the first characters of the other tags and of a fence: otherwise, of a text like ``<think [think]>``, the inner
+# tag would be found first if the stream is split after it.
+_ATTRIBUTES: Final = rf"[ \t][^<>\n\[◁`]{{0,{_MAX_ATTRIBUTES}}}"
 _TAG: Final = re.compile(
     "|".join(
         (

@@ -189,8 +189,10 @@ class _Reader:
         if self._body is not None:
             return self._body.feed(portion)
         self._start += portion
-        _check_size(len(self._start), MAX_JSON_BYTES)
-        first = bytes(self._start).lstrip(_BLANK)[:1]
+        # Only the blank beginning is limited here: a stream may be larger, also in one portion.
+        begun = bytes(self._start).lstrip(_BLANK)
+        _check_size(len(self._start) - len(begun), MAX_JSON_BYTES)
+        first = begun[:1]
         if not first:
             return iter(())
         self._body = self._chosen(first)

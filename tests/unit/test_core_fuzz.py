@@ -112,6 +112,12 @@ def test_hostile_stream_however_cut_gives_the_same(
     assert outcome(dialect, cut(body, sizes), content_type, thinking) == expected
 
 
+def test_stream_beyond_json_limit_in_one_portion_is_read() -> None:
+    body = data(*[text("Так")] * 7_000) + DONE
+    assert len(body) > MAX_JSON_BYTES
+    assert outcome(OpenAi(""), [body]) == "Так" * 7_000
+
+
 @given(st.lists(st.sampled_from([b"data: x", b"x", b":x", b"", b"\n", b"\r", b"\r\n"]), max_size=30), CUTS)
 def test_event_limit_however_cut_is_the_same(parts: list[bytes], sizes: list[int]) -> None:
     def read(portions: Iterable[bytes]) -> list[str] | None:
@@ -264,6 +270,8 @@ _TAGS = st.sampled_from(
 @given(st.lists(_TAGS, max_size=14).map("".join), CUTS, st.booleans())
 @example("хм\n</think>Так", [1] * 20, False)
 @example("`</think>`", [9], True)
+@example("<think [THINK]>", [], False)
+@example("<think ```>", [], False)
 @example("<|channel|>final" + "x" * 210 + "<|message|>", [1] * 40, False)
 def test_reasoning_however_cut_is_the_same(written: str, sizes: list[int], begins_inside: bool) -> None:
     def read(deltas: Iterable[str]) -> str:
