@@ -29,8 +29,8 @@ from daarion_appservice.city.types import (
 )
 from daarion_appservice.clock import new_id, now_ms, steady_ms
 from daarion_appservice.errors import Forbidden, HomeserverRateLimited
-from daarion_appservice.matrix.client import homeserver as homeserver_module
 from daarion_appservice.matrix.client import monitor as watch_module
+from daarion_appservice.matrix.client import transport as homeserver_transport
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.ghosts.ghosts import Ghosts
@@ -127,7 +127,7 @@ def client_timeout_s() -> float:
 async def office(
     sqlite_url: str, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch, client_timeout_s: float
 ) -> AsyncIterator[Office]:
-    monkeypatch.setattr(homeserver_module, "_TIMEOUT", aiohttp.ClientTimeout(total=client_timeout_s))
+    monkeypatch.setattr(homeserver_transport, "_TIMEOUT", aiohttp.ClientTimeout(total=client_timeout_s))
     monkeypatch.setattr(watch_module, "_FIRST_PROBE_S", 0.01)
     monkeypatch.setattr(outbound_module, "_RETRY_MS", 2)
     monkeypatch.setattr(outbound_module, "_REFUSED_RETRY_MS", 20)

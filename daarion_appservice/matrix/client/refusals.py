@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...city.delivery_errors import DeliveryError
 from ...errors import HomeserverRefused, InvalidHomeserverResponse
 
-ACCOUNT_TAKEN = "DAARION_ACCOUNT_TAKEN"
+ACCOUNT_TAKEN: Final = "DAARION_ACCOUNT_TAKEN"
 """The service's own errcode for a user id of its namespace that is the account of a person."""
-_BLOCKED = "has been blocked on this server"
+UNKNOWN_DEVICE: Final = "M_UNKNOWN_DEVICE"
+"""The errcode for a ``device_id`` that the user does not have (spec 1.17, "Server admin style permissions")."""
+_BLOCKED: Final = "has been blocked on this server"
 """The message of Synapse for a blocked room; the errcode is only M_UNKNOWN (synapse/handlers/room_member.py)."""
 
 

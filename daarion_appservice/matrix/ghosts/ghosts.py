@@ -28,9 +28,10 @@ from ...city.types import Agent, MatrixRoomId, Member, Room, UserId
 from ...errors import HomeserverRefused
 from ...storage.database import Database
 from ...storage.ghosts import Ghost
-from ..client.homeserver import CITY_DEVICE, Homeserver
+from ..client.homeserver import Homeserver
 from ..client.membership_events import restriction_after
 from ..client.refusals import ACCOUNT_TAKEN, may_answer_later
+from ..client.user_requests import CITY_DEVICE
 
 PUT_OUT: Final = "DAARION_PUT_OUT"
 """The service's own errcode for joining a ghost to a room that a moderator kicked or banned it from."""

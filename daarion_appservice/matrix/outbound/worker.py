@@ -26,9 +26,9 @@ from ...city.types import AgentSlug, Author, AuthorKind, EventId, MatrixStatus, 
 from ...errors import HomeserverError, HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
 from ...storage.database import Database
 from ...storage.outbox import DELETIONS, OutboxRow
-from ..client.homeserver import UNKNOWN_DEVICE, Homeserver
+from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
-from ..client.refusals import delivery_error
+from ..client.refusals import UNKNOWN_DEVICE, delivery_error
 from ..ghosts.ghosts import PUT_OUT, Ghosts, Profile, is_unregistered
 from .rendering import OutboxRenderer, OutgoingEvent
 

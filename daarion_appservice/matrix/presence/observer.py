@@ -20,9 +20,10 @@ from ...city.identity import Identities
 from ...city.types import MatrixRoomId, RoomId, UserId
 from ...errors import HomeserverRefused, HomeserverTimeout, HomeserverUnavailable
 from ...realtime.isolation import isolated
-from ..client.homeserver import JSON, Homeserver
+from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
 from ..client.refusals import may_answer_later
+from ..client.transport import JSON
 from ..ghosts.ghosts import Ghosts, Profile, is_unregistered
 from .observer_coverage import ObserverCoverage
 from .typing import RemoteTyping

@@ -12,8 +12,9 @@ from ...city.presence import PresenceState, RemotePresence, Status
 from ...city.text_sanitizing import one_line
 from ...city.types import UserId, person_subject
 from ...errors import HomeserverError
-from ..client.homeserver import JSON, Homeserver
+from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
+from ..client.transport import JSON
 from .observer_coverage import ObserverCoverage
 
 _SESSION: Final = "matrix"
