@@ -26,7 +26,8 @@ from ..city.agent_replies import AgentReplies
 from ..city.agents import AgentDirectory
 from ..city.events import RepliesPending, RoomEventStored
 from ..city.message_edits import MessageEdits
-from ..city.messages import Draft, Messages, cut_to_fit
+from ..city.message_size import truncate_body
+from ..city.messages import Draft, Messages
 from ..city.parsing_threads import parsed_ahead, prose_ahead
 from ..city.pending_replies import AnswerId, PendingReply, ReplyFailure
 from ..city.ports import NowMs, PresenceStore, Publish
@@ -261,7 +262,7 @@ class ReplyWorker:
         try:
             async with self._database.reading() as tx:
                 message = await tx.messages.get(asked.message.id)
-                is_asked = message is not None and asked.reply.agent in await self._answers.asked(
+                is_asked = message is not None and asked.reply.agent in await self._answers.requested_agents(
                     tx, asked.room, message
                 )
         except (SQLAlchemyError, OSError) as error:
@@ -305,12 +306,12 @@ class ReplyWorker:
                 yield answer
 
     async def _show(self, asked: PendingRequest, text: str, shown: Message | None) -> Message:
-        text = cut_to_fit(text)
+        text = truncate_body(text)
         if asked.is_second_me:
             await self._check_alone(asked)
         if shown is None:
-            draft = Draft(text, reply_to=asked.message.id, client_id=_client_id(asked.reply), is_whole=False)
-            posted = await self._messages.post(asked.author, asked.room.id, draft)
+            draft = Draft(text, reply_to=asked.message.id, client_id=_client_id(asked.reply))
+            posted = await self._messages.post(asked.author, asked.room.id, draft, requests_replies=False)
             if posted.is_new:
                 return posted.message
             shown = posted.message
@@ -352,7 +353,7 @@ class ReplyWorker:
             question = await tx.messages.get(asked.message.id)
             is_deleted = question is None or question.deleted
             if not is_deleted and await tx.agent_replies.mark_posted(asked.reply.id, message.id):
-                owed = await self._answers.note(tx, asked.room, message, depth=asked.reply.depth + 1)
+                owed = await self._answers.add(tx, asked.room, message, depth=asked.reply.depth + 1)
         self._restarts.pop(asked.reply.id, None)
         if is_deleted:
             await self._withdraw(asked.reply)

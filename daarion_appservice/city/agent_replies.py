@@ -22,27 +22,27 @@ from .types import AgentSlug, Author, AuthorKind, Message, Room
 
 MAX_DEPTH: Final = 3
 """The longest chain: an agent that a person asks may ask a second one, and that one a third, which can ask none."""
-_MAX_ASKED: Final = 5
+_MAX_AGENTS: Final = 5
 """The number of agents that one message asks at most."""
-_MAX_FROM_AGENTS: Final = 10
+_MAX_BY_AGENTS: Final = 10
 """Questions of agents in one room per minute. The limit ends loops that the depth does not detect."""
-_MAX_FROM_ONE: Final = 20
+_MAX_BY_AUTHOR: Final = 20
 """Questions of one author per minute. The first one above the limit gets a notice, the following ones nothing."""
 _MINUTE_MS: Final = 60_000
-_EDITED_WITHIN_MS: Final = 3_600_000
+_MAX_EDIT_AGE_MS: Final = 3_600_000
 """The age of a message after which its edits no longer ask agents."""
 
 
 class AgentReplies:
     """Creates pending replies for messages and edits."""
 
-    def __init__(self, agents: AgentDirectory, addressing: AgentMentions, now_ms: NowMs, new_id: NewId) -> None:
+    def __init__(self, agents: AgentDirectory, mentions: AgentMentions, now_ms: NowMs, new_id: NewId) -> None:
         self._agents = agents
-        self._addressing = addressing
+        self._mentions = mentions
         self._now_ms = now_ms
         self._new_id = new_id
 
-    async def note(self, tx: CityTransaction, room: Room, message: Message, *, depth: int = 0) -> list[PendingReply]:
+    async def add(self, tx: CityTransaction, room: Room, message: Message, *, depth: int = 0) -> list[PendingReply]:
         """Store the pending replies to ``message``, which was stored in this transaction.
 
         Args:
@@ -52,75 +52,77 @@ class AgentReplies:
             depth: The number of agents that replied before in this chain of agents.
 
         Returns:
-            The pending replies, at most `_MAX_ASKED`.
+            The pending replies, at most `_MAX_AGENTS`.
         """
         # Notices are messages of machines; a reply to a notice could start an endless exchange between machines.
         if message.msgtype == "m.notice" or depth >= MAX_DEPTH:
             return []
-        return await self._owe(tx, room, message, await self.asked(tx, room, message), depth)
+        return await self._add(tx, room, message, await self.requested_agents(tx, room, message), depth)
 
-    async def note_edit(self, tx: CityTransaction, room: Room, before: Message, after: Message) -> list[PendingReply]:
+    async def add_for_edit(
+        self, tx: CityTransaction, room: Room, before: Message, after: Message
+    ) -> list[PendingReply]:
         """Store the pending replies of agents that a message asks only since its edit, in this transaction.
 
         Edits of agents ask no agent, because agents stream replies by edits. Edits of messages older than an hour
         ask no agent either.
         """
-        is_old = (after.edited_at_ms or 0) - after.created_at_ms > _EDITED_WITHIN_MS
+        is_old = (after.edited_at_ms or 0) - after.created_at_ms > _MAX_EDIT_AGE_MS
         if is_old or after.author.kind is AuthorKind.AGENT or after.msgtype == "m.notice":
             return []
-        asked = await self.asked(tx, room, after)
+        asked = await self.requested_agents(tx, room, after)
         if asked:
-            known = await self.asked(tx, room, before)
+            known = await self.requested_agents(tx, room, before)
             asked = [slug for slug in asked if slug not in known]
-        return await self._owe(tx, room, after, asked, 0)
+        return await self._add(tx, room, after, asked, 0)
 
-    async def _owe(
-        self, tx: CityTransaction, room: Room, message: Message, asked: list[AgentSlug], depth: int
+    async def _add(
+        self, tx: CityTransaction, room: Room, message: Message, agents: list[AgentSlug], depth: int
     ) -> list[PendingReply]:
-        if not asked:
+        if not agents:
             return []
         now_ms = self._now_ms()
-        left = await self._left(tx, room, message.author, since_ms=now_ms - _MINUTE_MS)
-        if left < 0:
+        remaining = await self._remaining_requests(tx, room, message.author, since_ms=now_ms - _MINUTE_MS)
+        if remaining < 0:
             return []
-        no_answer = ReplyFailure.TOO_MUCH if left == 0 else None
-        owed = [
-            PendingReply(AnswerId(self._new_id()), message.id, room.id, slug, depth, now_ms, failure=no_answer)
-            for slug in asked[: min(_MAX_ASKED, max(1, left))]
+        failure = ReplyFailure.TOO_MUCH if remaining == 0 else None
+        pending = [
+            PendingReply(AnswerId(self._new_id()), message.id, room.id, slug, depth, now_ms, failure=failure)
+            for slug in agents[: min(_MAX_AGENTS, max(1, remaining))]
         ]
-        await tx.agent_replies.add(owed, asker=message.author.subject)
-        return owed
+        await tx.agent_replies.add(pending, asker=message.author.subject)
+        return pending
 
-    async def asked(self, tx: CityTransaction, room: Room, message: Message) -> list[AgentSlug]:
+    async def requested_agents(self, tx: CityTransaction, room: Room, message: Message) -> list[AgentSlug]:
         """Return the agents that a message asks, each once."""
         author = message.author
         if room.agent is not None and not room.in_company:
             return [room.agent] if author.kind is not AuthorKind.AGENT else []
-        asked = dict.fromkeys([*self._named(message), *await self._replied_to(tx, message)])
+        asked = dict.fromkeys([*self._mentioned(message), *await self._agents_replied_to(tx, message)])
         if author.kind is AuthorKind.AGENT:
             asked.pop(AgentSlug(author.id), None)
         if room.agent is not None:
             return [room.agent] if room.agent in asked else []
         return list(asked)
 
-    async def _left(self, tx: CityTransaction, room: Room, author: Author, *, since_ms: int) -> int:
-        """Return how many questions the author has left; 0 if the next gets a notice, less if it gets nothing."""
-        left = _MAX_FROM_ONE - await tx.agent_replies.asked_by(author.subject, since_ms=since_ms)
+    async def _remaining_requests(self, tx: CityTransaction, room: Room, author: Author, *, since_ms: int) -> int:
+        """Return how many agents the author may still ask; 0 if the next gets a notice, less if it gets nothing."""
+        remaining = _MAX_BY_AUTHOR - await tx.agent_replies.asked_by(author.subject, since_ms=since_ms)
         if author.kind is AuthorKind.AGENT:
             asked = await tx.agent_replies.asked_by_agents(room.id, since_ms=since_ms)
             # An agent gets no notice: it might reply to the notice.
-            left = min(left, _MAX_FROM_AGENTS - asked) or -1
-        return left
+            remaining = min(remaining, _MAX_BY_AGENTS - asked) or -1
+        return remaining
 
-    def _named(self, message: Message) -> Iterator[AgentSlug]:
+    def _mentioned(self, message: Message) -> Iterator[AgentSlug]:
         """Yield the agents that the message mentions by pill or by name."""
         for subject in message.mentions:
             if agent := self._agents.by_subject(subject):
                 yield agent.slug
         if message.media is None or message.body != message.media.filename:
-            yield from self._addressing.mentioned_agents(message.body)
+            yield from self._mentions.mentioned_agents(message.body)
 
-    async def _replied_to(self, tx: CityTransaction, message: Message) -> list[AgentSlug]:
+    async def _agents_replied_to(self, tx: CityTransaction, message: Message) -> list[AgentSlug]:
         # Agents answer by replying: if a reply asked an agent, two agents would never end.
         if message.reply_to is None or message.author.kind is AuthorKind.AGENT:
             return []

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..errors import Conflict, NotFound
 from .agents import AgentDirectory
 from .events import OutboxChanged
-from .messages import hold_open, knows_of
+from .message_lookup import lock_writable_room, may_know_room
 from .ports import CityStore, CityTransaction, MembershipRecorder, NewId, Publish, RoomPermissions, publish_all
 from .restrictions import RestrictionKind
 from .room_entry import enter_room
@@ -42,7 +42,7 @@ class Membership:
             Forbidden: The author is banned, or needs an invitation.
         """
         async with self._store.transaction() as tx:
-            room = await hold_open(tx, room_id, author, self._permissions)
+            room = await lock_writable_room(tx, room_id, author, self._permissions)
             await self._permissions.check_may_join(tx, room, author)
             member = self._membership_recorder.member(room.id, author)
             known = await tx.members.get(room.id, member.user_id)
@@ -64,7 +64,7 @@ class Membership:
         """
         async with self._store.transaction() as tx:
             room = await tx.rooms.lock(room_id)
-            if room is None or not await knows_of(tx, room, author, self._permissions):
+            if room is None or not await may_know_room(tx, room, author, self._permissions):
                 raise NotFound("no_such_room", f"there is no room {room_id!r}")
             if self._agents.lives_in(author, room):
                 raise Conflict(

@@ -13,7 +13,8 @@ from ..errors import Conflict, Forbidden
 from .agent_replies import AgentReplies
 from .events import CityEvent, OutboxChanged, RepliesPending, RoomEventStored
 from .feed import FeedWriter
-from .messages import check_content, check_size, find_open
+from .message_lookup import find_writable_message
+from .message_size import check_body_size, check_content
 from .parsing_threads import parsed_ahead, prose_ahead
 from .ports import CityStore, CityTransaction, MessageFormatter, NewId, NowMs, Publish, RoomPermissions, publish_all
 from .room_events import RoomEventKind
@@ -52,7 +53,7 @@ class MessageEdits:
         publish: Publish,
         formatter: MessageFormatter,
         permissions: RoomPermissions,
-        answers: AgentReplies,
+        agent_replies: AgentReplies,
         now_ms: NowMs,
         new_id: NewId,
     ) -> None:
@@ -60,7 +61,7 @@ class MessageEdits:
         self._publish = publish
         self._formatter = formatter
         self._permissions = permissions
-        self._answers = answers
+        self._agent_replies = agent_replies
         self._now_ms = now_ms
         self._new_id = new_id
         self._feed = FeedWriter(new_id)
@@ -77,12 +78,12 @@ class MessageEdits:
             Conflict: The message is deleted, or the room archived or encrypted.
             InvalidInput: The body is empty, too large, or not allowed in a Matrix event.
         """
-        check_size(body)
+        check_body_size(body)
         # The text is rendered before the transaction, so that other writers do not wait for it.
         worded = await self._formatter.content(body, msgtype="m.text", media=None)
         check_content(worded)
         async with parsed_ahead(await self._texts_to_parse(author, message_id, body)), self._store.transaction() as tx:
-            room, message = await find_open(tx, room_id, message_id, author, self._permissions)
+            room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
             if message.author.subject != author.subject:
                 raise Forbidden("not_yours", "only their author may edit messages")
             if message.deleted:
@@ -95,7 +96,7 @@ class MessageEdits:
             happened = await self._edited(tx, message, content, author, Edit(edit_id, self._now_ms()))
             assert happened is not None
             await tx.outbox.add(OutboxKind.EDIT, message.id, room.id, txn_id=edit_id)
-            asked = await self.asked_by_edit(tx, room, message, _as_it_stands(happened))
+            asked = await self.request_replies(tx, room, message, _as_it_stands(happened))
         publish_all(self._publish, [happened, OutboxChanged(), *asked])
         return _as_it_stands(happened)
 
@@ -107,13 +108,14 @@ class MessageEdits:
             before = await tx.messages.get(MessageId(message_id))
         return prose_ahead(body, before.body if before else "")
 
-    async def asked_by_edit(self, tx: CityTransaction, room: Room, before: Message, after: Message) -> list[CityEvent]:
+    async def request_replies(
+        self, tx: CityTransaction, room: Room, before: Message, after: Message
+    ) -> list[CityEvent]:
         """Store the pending replies that an edit adds to its message.
 
         Returns the events to publish after the commit.
         """
-        owed = await self._answers.note_edit(tx, room, before, after)
-        return [RepliesPending()] if owed else []
+        return [RepliesPending()] if await self._agent_replies.add_for_edit(tx, room, before, after) else []
 
     async def delete(self, author: Author, room_id: str, message_id: str, *, may_moderate: bool) -> Message:
         """Delete one's own message, or any message as a moderator. A message that is deleted remains as it is.
@@ -124,7 +126,7 @@ class MessageEdits:
             Conflict: The room is archived or encrypted.
         """
         async with self._store.transaction() as tx:
-            room, message = await find_open(tx, room_id, message_id, author, self._permissions)
+            room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
             is_own = message.author.subject == author.subject
             if not is_own and not may_moderate:
                 raise Forbidden("not_yours", "only their author and admins may delete messages")

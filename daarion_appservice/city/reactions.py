@@ -10,7 +10,7 @@ from .emoji import normal_form
 from .events import OutboxChanged, RoomEventStored
 from .history_visibility import as_seen
 from .media import is_mxc
-from .messages import find_open
+from .message_lookup import find_writable_message
 from .ports import CityStore, CityTransaction, NewId, NowMs, Publish, RoomPermissions, publish_all
 from .room_events import RoomEventKind
 from .room_sequence import record
@@ -54,7 +54,7 @@ class Reactions:
         if not is_mxc(key):
             check_key(key)
         async with self._store.transaction() as tx:
-            room, message = await find_open(tx, room_id, message_id, author, self._permissions)
+            room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
             if message.deleted:
                 raise Conflict("message_deleted", "this message is deleted: nobody can react to it")
             await self._permissions.check_may_react(tx, room, author)
@@ -83,7 +83,7 @@ class Reactions:
             Conflict: The room is archived or encrypted.
         """
         async with self._store.transaction() as tx:
-            room, message = await find_open(tx, room_id, message_id, author, self._permissions)
+            room, message = await find_writable_message(tx, room_id, message_id, author, self._permissions)
             reaction = await tx.reactions.given(message.id, author, normal_form(key))
             reading = await self._permissions.reading(tx, room, author)
             if reaction is None:

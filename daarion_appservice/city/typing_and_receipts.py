@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import NotFound
 from .events import LocalUserRead, LocalUserTyping
-from .messages import find_in, knows_of
+from .message_lookup import find_message, may_know_room
 from .ports import CityStore, CityTransaction, Publish, RoomPermissions
 from .types import Author, Room
 
@@ -34,12 +34,12 @@ class TypingAndReceipts:
         """Publish that the author has read a room up to this message. Raises NotFound for an unknown message too."""
         async with self._store.reading() as tx:
             room = await self._find(tx, room_id, author)
-            message = await find_in(tx, room, message_id, await self._permissions.reading(tx, room, author))
+            message = await find_message(tx, room, message_id, await self._permissions.reading(tx, room, author))
         self._publish(LocalUserRead(room.id, author, message.id, message.seq))
 
     async def _find(self, tx: CityTransaction, room_id: str, author: Author) -> Room:
         room = await tx.rooms.find(room_id)
-        if room is None or not await knows_of(tx, room, author, self._permissions):
+        if room is None or not await may_know_room(tx, room, author, self._permissions):
             raise NotFound("no_such_room", f"there is no room {room_id!r}")
         await self._permissions.check_not_removed(tx, room, author)
         return room

@@ -309,8 +309,8 @@ async def test_a_failure_is_told_also_when_we_end_while_we_tell_it(forum: AgentR
     async with forum.database.transaction() as tx:
         (owed,) = await tx.agent_replies.pending(now_ms=LATER, limit=9)
         await tx.agent_replies.will_not_be(owed.id, ReplyFailure.SLOW)
-    begun = Draft("Нехай", reply_to=question.id, client_id=f"answer:{owed.id}", is_whole=False)
-    message = (await forum.desk.messages.post(scribe, "general", begun)).message
+    begun = Draft("Нехай", reply_to=question.id, client_id=f"answer:{owed.id}")
+    message = (await forum.desk.messages.post(scribe, "general", begun, requests_replies=False)).message
     await forum.desk.changes.delete(scribe, "general", message.id, may_moderate=False)
     if is_said:
         notice = Draft("…", msgtype="m.notice", reply_to=question.id, client_id=f"answer:{owed.id}:excuse")

@@ -68,8 +68,8 @@ async def test_answer_that_names_a_person_late_mentions_them(forum: AgentReplyHa
         await room(forum, GENERAL), "m.room.message", {"msgtype": "m.text", "body": "@scribe, хто знає?"}, sender=ALICE
     )
     (question,) = await forum.said()
-    draft = Draft("Зараз", reply_to=question.id, is_whole=False)
-    answer = (await forum.desk.messages.post(WRITER, "general", draft)).message
+    draft = Draft("Зараз", reply_to=question.id)
+    answer = (await forum.desk.messages.post(WRITER, "general", draft, requests_replies=False)).message
     await is_sent(forum, answer)
     for body in ("Зараз спитаю", f"Зараз спитаю {BOB}", f"Зараз спитаю {BOB} і {ALICE}"):
         await forum.desk.changes.edit(WRITER, "general", answer.id, body)
@@ -89,8 +89,8 @@ async def test_answer_in_a_direct_chat_is_a_reply_only_in_company(forum: AgentRe
     chat = await forum.chat(SCRIBE, in_company=in_company)
     await forum.happens(chat, "m.room.message", {"msgtype": "m.text", "body": "Писар, ти тут?"}, sender=ALICE)
     (question,) = await forum.said(chat.id)
-    draft = Draft("Тут", reply_to=question.id, is_whole=False)
-    answer = (await forum.desk.messages.post(WRITER, chat.id, draft)).message
+    draft = Draft("Тут", reply_to=question.id)
+    answer = (await forum.desk.messages.post(WRITER, chat.id, draft, requests_replies=False)).message
     (letter,) = await letters(forum)
     await is_sent(forum, answer)
     await forum.desk.changes.edit(WRITER, chat.id, answer.id, "Тут я")

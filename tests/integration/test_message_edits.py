@@ -578,15 +578,15 @@ async def test_a_message_that_matrix_did_not_take_is_sent_again_when_its_author_
         await town.desk.letters.given_up(tx, row, DeliveryError.REFUSED)
     assert await town.outbox() == []
     with pytest.raises(Forbidden):
-        await town.desk.messages.send_again(TARAS, "general", message.id)
+        await town.desk.messages.retry_delivery(TARAS, "general", message.id)
 
-    again = await town.desk.messages.send_again(OKSANA, "general", message.id)
+    again = await town.desk.messages.retry_delivery(OKSANA, "general", message.id)
 
     assert again.delivery is Delivery.PENDING
     (waiting,) = await town.outbox()
     assert (waiting.txn_id, waiting.attempts) == (row.txn_id, 0), "by the number that it had"
     await town.arrives(message)
-    sent = await town.desk.messages.send_again(OKSANA, "general", message.id)
+    sent = await town.desk.messages.retry_delivery(OKSANA, "general", message.id)
     assert (sent.delivery, await town.outbox()) == (Delivery.SENT, [])
 
 

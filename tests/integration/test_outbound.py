@@ -530,7 +530,7 @@ async def test_message_that_is_refused_says_why_until_it_is_sent_again(
         await tx.restrictions.put(
             room_id_of("general"), OKSANAS_GHOST, Restriction(RestrictionKind.INVITED, None), now_ms=now_ms()
         )
-    again = await office.desk.messages.send_again(OKSANA, "general", message.id)
+    again = await office.desk.messages.retry_delivery(OKSANA, "general", message.id)
     assert (again.delivery, again.delivery_error) == (Delivery.PENDING, None)
     office.outbound.wake()
     assert await office.settled() == [("just before", Delivery.SENT)]
@@ -582,7 +582,7 @@ async def test_an_echo_that_overtakes_the_answer_costs_no_other_message(
     await eventually(is_being_sent)
     async with office.database.transaction() as tx:
         await tx.outbox.arrived(first.id)
-        await office.desk.messages.arrived(tx, first, EventId("$0"))
+        await office.desk.messages.mark_sent(tx, first, EventId("$0"))
     await office.post("second")
     answer.set()
     assert await office.settled() == [("first", Delivery.SENT), ("second", Delivery.SENT)]

@@ -186,7 +186,7 @@ class MessageRoutes:
         """Of those that Matrix did not take (`delivery` is `failed`); any other is left as it is. An admin may for anybody."""
         author, path = await self._authors.seen(call.principal), call.path
         return self._message(
-            await self._messages.send_again(
+            await self._messages.retry_delivery(
                 author, path["room_id"], path["message_id"], may_moderate=_may_moderate(call.principal)
             )
         )

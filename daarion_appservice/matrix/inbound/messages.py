@@ -25,7 +25,8 @@ from ...city.event_fields import (
 from ...city.events import CityEvent
 from ...city.identity import Identities, ServiceUser
 from ...city.message_edits import MessageEdits
-from ...city.messages import Messages, message_of_event
+from ...city.message_lookup import find_message_of_event
+from ...city.messages import Messages
 from ...city.parsing_threads import prose_of
 from ...city.reactions import Reactions
 from ...city.types import (
@@ -181,7 +182,7 @@ class MessageEvents:
         if relation.get("rel_type") != "m.annotation" or not key or len(key) > 255 or not original or author is None:
             return []
         await tx.rooms.lock_any(room.id)
-        message = await message_of_event(tx, EventId(original))
+        message = await find_message_of_event(tx, EventId(original))
         if message is None or message.room_id != room.id:
             return []
         happened = await self._reactions.receive(
@@ -231,7 +232,7 @@ class MessageEvents:
         message = await tx.messages.by_event_id(EventId(original))
         if message is None and type_of(event) == "m.reaction":
             # A reaction to an edit counts as a reaction to the edited message.
-            message = await message_of_event(tx, EventId(original))
+            message = await find_message_of_event(tx, EventId(original))
         return message if message and message.room_id == room.id and not message.deleted else None
 
     async def is_in_effect(self, tx: Transaction, room: Room, event: Event) -> bool:
@@ -283,7 +284,7 @@ class MessageEvents:
         )
         if happened is None or happened.event.message is None:
             return []
-        return [happened, *await self._changes.asked_by_edit(tx, room, message, happened.event.message)]
+        return [happened, *await self._changes.request_replies(tx, room, message, happened.event.message)]
 
     async def _keep_early(self, tx: Transaction, room: Room, event: Event, original: EventId) -> None:
         if len(original) <= _MAX_ID_CHARS:
@@ -301,7 +302,7 @@ class MessageEvents:
         if message.matrix_event_id is not None:
             return []
         await tx.outbox.arrived(message.id)
-        return [await self._messages.arrived(tx, message, event_id)]
+        return [await self._messages.mark_sent(tx, message, event_id)]
 
     async def _author(self, tx: Transaction, room: Room, user: UserId, *, staff_too: bool = False) -> Author | None:
         """Return the author of an event; None for a service user, which writes no messages, unless ``staff_too``."""

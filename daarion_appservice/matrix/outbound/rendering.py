@@ -75,7 +75,7 @@ class OutboxRenderer:
             message = await _message_of(tx, row)
             if message is None or message.matrix_event_id is not None:
                 return []
-            return [await self._messages.arrived(tx, message, event_id)]
+            return [await self._messages.mark_sent(tx, message, event_id)]
         if row.kind is OutboxKind.EDIT:
             await tx.revisions.arrived(row.txn_id, event_id)
         if row.reaction_id is not None:
@@ -113,7 +113,7 @@ class OutboxRenderer:
         # A message that came back as an event is sent, whatever the response to the request was.
         if row.kind is not OutboxKind.MESSAGE or message is None or message.matrix_event_id is not None:
             return []
-        return [await self._messages.given_up(tx, message, error)]
+        return [await self._messages.mark_failed(tx, message, error)]
 
     async def _move(self, tx: Transaction, row: OutboxRow, user: UserId) -> OutgoingEvent | None:
         who, member = self._identities.describe(user), await tx.members.get(row.room_id, user)
