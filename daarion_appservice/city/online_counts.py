@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TypedDict
 
 from .online_members import OnlineMembers
 from .presence import Status, Transition
-from .types import SubjectId, is_person
+from .types import RoomId, SubjectId, is_person
+
+
+class KindCounts(TypedDict):
+    citizens: int
+    agents: int
+    people: int
+    total: int
+
+
+class Summary(TypedDict):
+    online: KindCounts
+    away: KindCounts
+    rooms: dict[RoomId, int]
 
 
 class OnlineCounts:
@@ -22,18 +35,19 @@ class OnlineCounts:
         self._count[kind, transition.before.status] -= 1
         self._count[kind, transition.after.status] += 1
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Summary:
         """Return the counts. ``online`` includes ``away``, the number of subjects with that status."""
-        away = {kind: self._count[kind, Status.AWAY] for kind in _KINDS}
-        here = {kind: away[kind] + self._count[kind, Status.ONLINE] for kind in _KINDS}
         return {
-            "online": here | {"total": sum(here.values())},
-            "away": away | {"total": sum(away.values())},
+            "online": self._counts(Status.ONLINE, Status.AWAY),
+            "away": self._counts(Status.AWAY),
             "rooms": self._online_members.counts(),
         }
 
-
-_KINDS = ("citizens", "agents", "people")
+    def _counts(self, *statuses: Status) -> KindCounts:
+        citizens, agents, people = (
+            sum(self._count[kind, status] for status in statuses) for kind in ("citizens", "agents", "people")
+        )
+        return {"citizens": citizens, "agents": agents, "people": people, "total": citizens + agents + people}
 
 
 def _kind(subject: SubjectId) -> str:

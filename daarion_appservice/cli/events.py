@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import NotFound
-from ..http.views import moment
+from ..http.views import timestamp
 from ..storage.database import Database
 from ..storage.inbox import InboxRow
 from .context import with_migrated_database
@@ -30,7 +30,7 @@ def list_(config: ConfigPath = DEFAULT_CONFIG) -> None:
         return
     show_table(
         ("event", "room", "received", "what went wrong"),
-        [(row.event_id, row.matrix_room_id, str(moment(row.received_at_ms)), row.error or "") for row in dead],
+        [(row.event_id, row.matrix_room_id, timestamp(row.received_at_ms), row.error or "") for row in dead],
     )
 
 

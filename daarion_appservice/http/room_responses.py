@@ -18,10 +18,11 @@ from ..city.reader_memberships import ReaderMemberships
 from ..city.types import Member, Message, Room, RoomId, UserId
 from ..errors import NotFound
 from ..storage.database import Database, Transaction
+from . import schemas
 from .auth.principals import Principal, is_admin, reader
 from .encoded_response import Encoded
 from .message_pages import NotReadable, Place, read_messages
-from .views import JSON, message_view, room_view
+from .views import message_view, room_view
 
 _ROOM_BYTES = 1024
 _READING_BYTES = 512
@@ -167,7 +168,7 @@ class CachedRoomResponses:
         async with self._database.reading() as tx:
             return await _found(tx, id_or_slug)
 
-    def _message(self, room: Room, reading: ReadableRanges, message: Message) -> JSON:
+    def _message(self, room: Room, reading: ReadableRanges, message: Message) -> schemas.Message:
         return message_view(as_seen(message, room, reading), self._identities)
 
     async def _reading(self, room: Room, principal: Principal) -> ReadableRanges:

@@ -283,7 +283,7 @@ def check_text(content: Any) -> None:
         level = [inner for each in level for inner in _within(each)]
         if not level:
             return
-    raise InvalidInput("too_deep", f"lists and objects go at most {_MAX_DEPTH} deep", status=422)
+    raise InvalidInput("too_deep", f"lists and objects may be nested at most {_MAX_DEPTH} levels deep", status=422)
 
 
 def _within(content: Any) -> Iterable[Any]:
@@ -291,7 +291,7 @@ def _within(content: Any) -> Iterable[Any]:
         case str() if "\0" in content or (
             not content.isascii() and any("\ud800" <= each <= "\udfff" for each in content)
         ):
-            raise InvalidInput("not_text", "a text must not hold U+0000 or half a surrogate pair", status=422)
+            raise InvalidInput("not_text", "a string must not contain U+0000 or an unpaired surrogate", status=422)
         case dict():
             return chain(content, content.values())
         case list():

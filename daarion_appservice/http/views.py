@@ -5,63 +5,67 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
+from ..city.delivery_errors import DeliveryError
 from ..city.history_visibility import PUBLIC, is_readable_by_all
 from ..city.identity import Identities
 from ..city.places import PlaceDirectory, main_role, microdao_role, node_role
 from ..city.presence import PresenceState
 from ..city.types import Agent, Author, Media, Message, ReactionCount, Room, UserId
+from . import schemas
 from .media_urls import MediaUrls
 
 JSON = dict[str, Any]
 
 
-def moment(ms: int | None) -> str | None:
+def timestamp(ms: int) -> str:
     """Return a time in milliseconds since 1970 as RFC 3339 in UTC, with milliseconds."""
-    if ms is None:
-        return None
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def presence_fields(shown: PresenceState, now_ms: int) -> JSON:
+def optional_timestamp(ms: int | None) -> str | None:
+    return None if ms is None else timestamp(ms)
+
+
+def presence_fields(state: PresenceState, now_ms: int) -> schemas.PresenceFields:
     return {
-        "presence": shown.status,
-        "last_active_ago_ms": None if shown.last_active_ms is None else max(0, now_ms - shown.last_active_ms),
-        "status_msg": shown.status_msg,
+        "presence": state.status,
+        "last_active_ago_ms": None if state.last_active_ms is None else max(0, now_ms - state.last_active_ms),
+        "status_msg": state.status_msg,
     }
 
 
-def user_presence(user: UserId, shown: PresenceState, now_ms: int) -> JSON:
-    return {"user_id": user, **presence_fields(shown, now_ms)}
+def user_presence(user: UserId, state: PresenceState, now_ms: int) -> schemas.MatrixPresence:
+    return {"user_id": user, **presence_fields(state, now_ms)}
 
 
-def agent_presence(agent: Agent, shown: PresenceState, identities: Identities, now_ms: int) -> JSON:
+def agent_presence(agent: Agent, state: PresenceState, identities: Identities, now_ms: int) -> schemas.AgentPresence:
     return {
         "agent_id": agent.id,
         "display_name": agent.display_name,
         "matrix_user_id": identities.agent(agent.slug),
-        **presence_fields(shown, now_ms),
+        **presence_fields(state, now_ms),
     }
 
 
 def agent_view(
     agent: Agent,
-    shown: PresenceState,
+    state: PresenceState,
     places: PlaceDirectory,
     identities: Identities,
     now_ms: int,
-    pictures: Mapping[UserId, str | None],
-) -> JSON:
+    avatars: Mapping[UserId, str | None],
+) -> schemas.Agent:
     return {
         "id": agent.id,
         "slug": agent.slug,
-        **agent_presence(agent, shown, identities, now_ms),
+        **agent_presence(agent, state, identities, now_ms),
         "title": agent.title or None,
         "kind": agent.kind or None,
         # The path of a local file is not published.
         "avatar": agent.avatar if agent.avatar.startswith("mxc://") else None,
-        "avatar_url": pictures.get(identities.agent(agent.slug)),
+        "avatar_url": avatars.get(identities.agent(agent.slug)),
         "color": agent.color or None,
         "node_id": agent.node_id or None,
         "node_role": node_role(agent) or None,
@@ -73,14 +77,14 @@ def agent_view(
     }
 
 
-def room_view(room: Room, members_online: int, identities: Identities) -> JSON:
+def room_view(room: Room, members_online: int, identities: Identities) -> schemas.Room:
     return {
         "id": room.id,
         "slug": room.slug,
         "name": room.name,
         "description": room.description,
         "members_online": members_online,
-        "last_event": moment(room.last_event_ms),
+        "last_event": optional_timestamp(room.last_event_ms),
         "last_seq": room.last_seq,
         "matrix_room_id": room.matrix_room_id,
         "matrix_room_alias": identities.room_alias(room.slug),
@@ -91,17 +95,17 @@ def room_view(room: Room, members_online: int, identities: Identities) -> JSON:
         "is_public": is_readable_by_all(room),
         "is_default": room.is_default,
         "archived": room.archived,
-        "created_at": moment(room.created_at_ms),
+        "created_at": timestamp(room.created_at_ms),
     }
 
 
-def outside_view(room: Room, identities: Identities) -> JSON:
+def outside_view(room: Room, identities: Identities) -> schemas.Room:
     """Return a room for a reader who may read only its public past: without its current name, description and activity."""
-    was_it = replace(room, name=room.slug, description="", last_event_ms=None, last_seq=0, matrix_error=None)
-    return room_view(was_it, 0, identities)
+    past = replace(room, name=room.slug, description="", last_event_ms=None, last_seq=0, matrix_error=None)
+    return room_view(past, 0, identities)
 
 
-def author_view(author: Author, identities: Identities) -> JSON:
+def author_view(author: Author, identities: Identities) -> schemas.Author:
     return {
         "kind": author.kind,
         "id": author.id,
@@ -111,45 +115,45 @@ def author_view(author: Author, identities: Identities) -> JSON:
     }
 
 
-def message_view(message: Message, identities: Identities) -> JSON:
-    linking = MediaUrls(identities.media_links, is_private=not PUBLIC.may_read_message(message))
+def message_view(message: Message, identities: Identities) -> schemas.Message:
+    urls = MediaUrls(identities.media_links, is_private=not PUBLIC.may_read_message(message))
     return {
         "id": message.id,
         "room_id": message.room_id,
         "seq": message.seq,
         "author": author_view(message.author, identities),
         "body": message.body,
-        "formatted_body": linking.html(message.formatted_body),
+        "formatted_body": urls.html(message.formatted_body),
         "msgtype": message.msgtype,
-        "media": message.media and media_view(message.media, linking),
+        "media": media_view(message.media, urls) if message.media else None,
         "mentions": message.mentions,
         "reply_to": message.reply_to,
-        "reactions": [tally_view(tally, linking) for tally in message.reactions],
-        "edited_at": moment(message.edited_at_ms),
+        "reactions": [reaction_view(reaction, urls) for reaction in message.reactions],
+        "edited_at": optional_timestamp(message.edited_at_ms),
         "deleted": message.deleted,
-        "created_at": moment(message.created_at_ms),
+        "created_at": timestamp(message.created_at_ms),
         "matrix_event_id": message.matrix_event_id,
         "delivery": message.delivery,
-        "delivery_error": message.delivery_error,
+        "delivery_error": cast("DeliveryError | None", message.delivery_error),
         "client_id": message.client_id,
     }
 
 
-def tally_view(tally: ReactionCount, linking: MediaUrls) -> JSON:
+def reaction_view(reaction: ReactionCount, urls: MediaUrls) -> schemas.ReactionCount:
     return {
-        "emoji": tally.key,
-        "count": tally.count,
-        "by": tally.by,
-        "url": linking.url(tally.key),
-        "shortcode": tally.shortcode,
+        "emoji": reaction.key,
+        "count": reaction.count,
+        "by": reaction.by,
+        "url": urls.url(reaction.key),
+        "shortcode": reaction.shortcode,
     }
 
 
-def media_view(media: Media, linking: MediaUrls = MediaUrls()) -> JSON:  # noqa: B008 - immutable
+def media_view(media: Media, urls: MediaUrls = MediaUrls()) -> schemas.Media:  # noqa: B008 - immutable
     return {
         "mxc": media.mxc,
-        "url": linking.url(media.mxc),
-        "thumbnail_url": linking.thumbnail_url(media),
+        "url": urls.url(media.mxc),
+        "thumbnail_url": urls.thumbnail_url(media),
         "mimetype": media.mimetype,
         "filename": media.filename,
         "size": media.size,

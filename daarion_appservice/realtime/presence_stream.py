@@ -13,7 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, TypedDict
 
 from ..city.events import PresenceChanged, PresenceRenumbered
 from ..city.ports import NowMs
@@ -114,7 +114,14 @@ class Encode(Protocol):
     def __call__(self, changes: Changes, /) -> bytes: ...
 
 
-def encode_presence(subject: SubjectId, shown: PresenceState, now_ms: int) -> dict[str, object]:
+class SubjectPresence(TypedDict):
+    user_id: str
+    status: Status
+    status_msg: str | None
+    last_active_ago_ms: int | None
+
+
+def encode_presence(subject: SubjectId, shown: PresenceState, now_ms: int) -> SubjectPresence:
     """Return a subject's presence as snapshots and updates show it."""
     return {
         "user_id": subject,

@@ -52,14 +52,14 @@ from .city import City
 def build_city_server(city: City) -> Listener:
     """Build the city listener, which serves browsers, agents and the city's pages."""
     settings = city.settings
-    pictures = AgentAvatars(city.database)
+    avatars = AgentAvatars(city.database)
     agents = AgentRoutes(
         city.agents,
         city.places,
         city.presence,
         city.identities,
         steady_ms,
-        pictures,
+        avatars,
         heartbeat_ms=int(settings.presence.heartbeat_s * 1000),
         ttl_ms=int(settings.presence.ttl_s * 1000),
     )
@@ -72,7 +72,7 @@ def build_city_server(city: City) -> Listener:
         city.agents,
         city.places,
         city.presence,
-        pictures,
+        avatars,
         city.identities,
         now_ms,
         steady_ms,
@@ -126,7 +126,7 @@ def build_city_server(city: City) -> Listener:
     )
     connections = Connections("api", city_caps(settings.limits, open_files()), door.limits.addresses)
     second_me, invoke = SecondMeRoutes(city.second_me), SecondMeInvoke(city.second_me, door)
-    previews = LinkPreviews(settings, pages, city.agents, city.places, pictures, city.identities)
+    previews = LinkPreviews(settings, pages, city.agents, city.places, avatars, city.identities)
     issue = JwtIssue(settings.api.jwt, lifetime_s=settings.sign_in.token_lifetime_s)
     app = city_application(
         [

@@ -80,8 +80,8 @@ async def test_the_page_is_read_in_a_browser_that_may_ask_nobody_for_anything(
     await tab.page.set_viewport_size({"width": 360, "height": 780})
     assert await tab.run("document.documentElement.scrollWidth") == 360, "nothing is wider than a phone"
     assert await tab.run("performance.getEntriesByType('resource').length") == 0
-    await tab.page.get_by_role("link", name="Say something").click()
-    await tab.page.get_by_text("nothing is said twice").wait_for()
+    await tab.page.get_by_role("link", name="Post a message").click()
+    await tab.page.get_by_text("no second message is posted").wait_for()
     assert await tab.run("getComputedStyle(document.querySelector('pre')).whiteSpace") == "pre-wrap", "it has its style"
     assert tab.errors == []
 
@@ -107,7 +107,7 @@ async def test_strangers_find_it_as_it_is_written(city: InProcessCity) -> None:
 async def test_a_stranger_notices_what_is_not_as_it_is_written(city: InProcessCity) -> None:
     document = await city.get("/openapi.json")
     home = document["paths"]["/city/home"]["get"]
-    home["responses"]["200"]["content"]["application/json"]["schema"] = {"$ref": "#/components/schemas/Typing"}
+    home["responses"]["200"]["content"]["application/json"]["schema"] = {"$ref": "#/components/schemas/TypingResult"}
     del document["paths"]["/city/feed"]["get"]["responses"]["422"]
     document["paths"] = {path: document["paths"][path] for path in ("/city/home", "/city/feed")}
     seen = await asyncio.to_thread(run_schemathesis, document, url(city), SchemathesisClient("anonymous"), examples=1)

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from daarion_appservice.city.events import RegistryChanged
 from daarion_appservice.city.presence import Heartbeat
 from daarion_appservice.city.types import AgentSlug, agent_subject
-from daarion_appservice.http import schemas, schemas_registry
+from daarion_appservice.http import schemas
 from tests.parts.city import ADMIN_TOKEN, citizen_token
 from tests.parts.in_process_city import SERVICE_TOKEN, Answer, InProcessCity, in_process_city
 
@@ -57,7 +57,7 @@ async def manage(city: InProcessCity, method: str, path: str, content: Any = ...
 async def lay_over(city: InProcessCity, content: Any, query: str = "") -> Any:
     answer = await manage(city, "POST", IMPORT + query, content)
     assert answer.status == 200, answer
-    return TypeAdapter(schemas_registry.Imported).validate_python(answer.content).model_dump()
+    return TypeAdapter(schemas.ImportResult).validate_python(answer.content)
 
 
 async def slugs(city: InProcessCity, query: str = "") -> list[str]:
@@ -72,14 +72,14 @@ async def test_places_show_who_lives_there_and_who_looks_after_them(city: InProc
     await city.city.presence.record_heartbeat([Heartbeat(agent_subject(AgentSlug("varta")))])
 
     [node] = await city.get("/api/v1/nodes")
-    TypeAdapter(schemas_registry.Node).validate_python(node, strict=False)
+    TypeAdapter(schemas.Node).validate_python(node, strict=False)
     assert (node["id"], node["name"], node["description"], node["district"]) == ("node-1", "Вузол", "Перший", "podil")
     assert (node["agents_total"], node["agents_online"]) == (3, 1), "scribe of the configuration lives there, too"
     assert (node["guardian"]["agent_id"], node["guardian"]["presence"]) == ("scribe", "offline")
     assert node["steward"]["matrix_user_id"] == "@agent_hospodar:city.localhost"
 
     details = await city.get("/api/v1/nodes/node-1")
-    TypeAdapter(schemas_registry.NodeDetails).validate_python(details)
+    TypeAdapter(schemas.NodeDetails).validate_python(details)
     assert [(each["slug"], each["presence"]) for each in details["agents"]] == [
         ("hospodar", "offline"),
         ("scribe", "offline"),
@@ -88,13 +88,13 @@ async def test_places_show_who_lives_there_and_who_looks_after_them(city: InProc
     assert node.items() <= details.items()
 
     microdao = await city.get("/api/v1/microdaos/daarion")
-    TypeAdapter(schemas_registry.MicroDaoDetails).validate_python(microdao)
+    TypeAdapter(schemas.MicroDaoDetails).validate_python(microdao)
     assert microdao["orchestrator"]["agent_id"] == "daarwizz"
     assert [each["slug"] for each in microdao["agents"]] == ["daarwizz", "varta"]
     assert [each["slug"] for each in await city.get("/api/v1/microdaos")] == ["daarion"]
 
     [district] = await city.get("/api/v1/districts")
-    TypeAdapter(schemas_registry.District).validate_python(district)
+    TypeAdapter(schemas.District).validate_python(district)
     assert (district["nodes"], district["microdaos"], district["agents_total"]) == (["node-1"], [], 3)
 
     varta = await city.get("/api/v1/agents/varta")
@@ -227,7 +227,7 @@ async def test_a_description_that_cannot_be_changes_nothing(
 async def test_a_token_is_shown_once_counts_at_once_and_ends_at_once(city: InProcessCity) -> None:
     tokens, beat = "/api/v1/agents/scribe/tokens", "/api/v1/agents/scribe/heartbeat"
     made = (await manage(city, "POST", tokens)).content
-    TypeAdapter(schemas_registry.NewAgentToken).validate_python(made)
+    TypeAdapter(schemas.NewAgentToken).validate_python(made)
     assert (await city.call("POST", beat, {}, token=made["token"])).status == 200
 
     [listed] = (await manage(city, "GET", tokens)).content
@@ -236,7 +236,7 @@ async def test_a_token_is_shown_once_counts_at_once_and_ends_at_once(city: InPro
     assert (await manage(city, "DELETE", f"{tokens}/{made['id']}")).status == 204
     assert (await city.call("POST", beat, {}, token=made["token"])).status == 401
     [revoked] = (await manage(city, "GET", tokens)).content
-    TypeAdapter(schemas_registry.AgentToken).validate_python(revoked)
+    TypeAdapter(schemas.AgentToken).validate_python(revoked)
     assert revoked["revoked_at"] is not None
     for path, code in (
         (f"{tokens}/{made['id']}", "no_such_token"),

@@ -23,7 +23,7 @@ def build_once() -> None:
     """Have all cities of this process share their documents, by replacing the functions that build them."""
     for name, function in {"openapi_document": _document, "page_of": _page}.items():
         setattr(routes, name, function)
-    routes._Kept.of = cache(routes._Kept.of)  # type: ignore[method-assign]
+    routes._StaticResponse.of = cache(routes._StaticResponse.of)  # type: ignore[method-assign]
 
 
 def _document(app: web.Application, *, anonymous_read: bool) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
+from importlib.resources import files
 from itertools import groupby
 from typing import Any, Final
 
@@ -21,69 +22,62 @@ from .models import Mode, Models, query_parameters
 from .problems import Problem, problems_of
 from .sockets import described_sockets
 
-_ABOUT: Final = """\
-Rooms, presence, agents and the feed of a city whose rooms are Matrix rooms at the same time.
-
-**Who is asking** is said with `Authorization: Bearer <token>`; without it a request is anonymous. Each route says whose token it
-takes.
-
-**Errors** are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problems: `code` is stable and meant for programs, `detail` is a
-sentence for people. Besides those that a route lists there are 403 `preflight_refused` (to a browser that asks for a page of
-another origin), 404 `no_such_route`, 405 `method_not_allowed` (the header `Allow` says what is), 421 `host_not_allowed` (asked by
-a name that is not the city's), and 500 `internal_error`, a fault of ours. What is no HTTP is answered 400 in plain text.
-
-Times are RFC 3339 in UTC with milliseconds; names that end in `_ms` are numbers of milliseconds. Unknown fields of a request
-are ignored, and answers may get new ones.
-
-**WebSockets** are beyond OpenAPI; what is said on them stands in `x-websockets`.
-"""
+_DESCRIPTION: Final = files(__package__).joinpath("description.md").read_text()
 
 TAGS: Final = (
-    ("/city/rooms", "Rooms", "Rooms, and what is said in them."),
-    ("/city/media", "Files", "Pictures and other files that are posted in rooms."),
-    ("/city/sign-in", "Sign-in", "How one becomes a citizen where the city sees to that itself."),
-    ("/city", "City", "The feed, the front page, and what pages need to know."),
-    ("/secondme", "Second Me", "An agent that answers each citizen by what they asked before."),
-    ("/api/v1/agents", "Agents", "Who the agents are, and their heartbeats."),
-    ("/api/v1/nodes", "Places", "Nodes, microDAOs and districts: where agents live, and who looks after them."),
-    ("/api/v1/microdaos", "Places", ""),
-    ("/api/v1/districts", "Places", ""),
-    ("/api/v1/registry", "Agents", ""),
-    ("/api/v1/presence", "Presence", "Who is here."),
-    ("/", "This description", "What you are reading."),
+    ("/city/rooms", "Rooms", "Rooms with their members, messages and reactions."),
+    ("/city/media", "Media", "Upload and download of files, avatars and thumbnails."),
+    ("/city/sign-in", "Sign-in", "Tokens for new citizens, where the city has no external sign-in."),
+    ("/city", "City", "The feed, City Home, the current citizen and the site settings."),
+    ("/secondme", "Second Me", "The personal agent of each citizen."),
+    ("/api/v1/agents", "Agents", "The agents of the registry, their tokens and heartbeats."),
+    ("/api/v1/nodes", "Registry", "Nodes, microDAOs and districts, with their agents, and imports into the registry."),
+    ("/api/v1/microdaos", "Registry", ""),
+    ("/api/v1/districts", "Registry", ""),
+    ("/api/v1/registry", "Registry", ""),
+    ("/api/v1/presence", "Presence", "The presence of citizens, agents and Matrix users."),
+    ("/internal", "Internal presence", "The presence of Matrix users, for trusted services."),
+    ("/healthz", "Monitoring", "Liveness, readiness and metrics of the process."),
+    ("/readyz", "Monitoring", ""),
+    ("/metrics", "Monitoring", ""),
+    ("/", "Documentation", "This documentation."),
 )
 """The path prefix, name and description of each tag; the first matching prefix counts."""
 
 IN_PATH: Final = {
-    "room_id": ("The room's id or slug.", "podil"),
-    "message_id": ("The message's id.", "01M80JJAXFTK9TPCTY26E2R4Y5"),
-    "emoji": ("The sign.", "🌻"),
-    "agent_id": ("The agent's id or slug.", "daarwizz"),
-    "token_id": ("The token's id.", "01M80JJAXGAGENT0T0KEN00000"),
-    "node_id": ("The node's id.", "node-kyiv-1"),
-    "microdao": ("The microDAO's slug.", "daarion"),
-    "district_id": ("The district's id.", "podil"),
-    "server": ("The server name in the file's `mxc://` address.", "daarion.space"),
-    "media_id": ("What follows it there.", "SEsfnsuifSDFSSEF"),
+    "room_id": ("The room id or slug.", "podil"),
+    "message_id": ("The message id.", "01M80JJAXFTK9TPCTY26E2R4Y5"),
+    "emoji": ("The reaction key: an emoji, or up to 64 characters, percent-encoded.", "🌻"),
+    "agent_id": ("The agent id or slug.", "daarwizz"),
+    "token_id": ("The token id.", "01M80JJAXGAGENT0T0KEN00000"),
+    "node_id": ("The node id.", "node-kyiv-1"),
+    "microdao": ("The slug of the microDAO.", "daarion"),
+    "district_id": ("The district id.", "podil"),
+    "server": ("The server name in the `mxc://` URI.", "daarion.space"),
+    "media_id": ("The media id in the `mxc://` URI.", "SEsfnsuifSDFSSEF"),
+    "user_id": ("The Matrix user id.", "@oksana:daarion.space"),
 }
 """The description and example of each path parameter."""
 
 _TOKENS: Final[dict[type[Principal], tuple[str, str]]] = {
-    Citizen: ("citizen", "A JWT of the city's own sign-in."),
-    AgentPrincipal: ("agent", "`agt_…`, made by `daarion-appservice agent token`; it can be revoked."),
-    ServicePrincipal: ("service", "The token of trusted services."),
-    Admin: ("admin", "The token of whoever looks after the city, or a JWT with the admin claim."),
+    Citizen: ("citizen", "A citizen's JWT."),
+    AgentPrincipal: (
+        "agent",
+        "An agent token, `agt_…`, created by `daarion-appservice agent token`; it can be revoked.",
+    ),
+    ServicePrincipal: ("service", "The service token, `api.service_token`."),
+    Admin: ("admin", "The admin token, `api.admin_token`, or a citizen's JWT with the admin claim."),
 }
 
 _IN_QUERY: Final = "in_query"
 
-_BARE: Final = {204, 304}
+_WITHOUT_CONTENT: Final = {204, 304}
 """The statuses of responses without content."""
 
 
 def _retry_after(*, required: bool) -> JSON:
     return {
-        "description": "Seconds after which the same will do.",
+        "description": "The number of seconds after which the request can be repeated.",
         "required": required,
         "schema": {"type": "integer", "minimum": 1, "examples": [2]},
     }
@@ -129,11 +123,11 @@ def openapi_document(app: web.Application, *, anonymous_read: bool) -> JSON:
         "info": {
             "title": "DAARION city",
             "version": __version__,
-            "description": _ABOUT,
+            "description": _DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "externalDocs": {"url": "/docs", "description": "The same as a page to read."},
-        "servers": [{"url": "/", "description": "This city."}],
+        "externalDocs": {"url": "/docs", "description": "This document as a page."},
+        "servers": [{"url": "/", "description": "This server."}],
         "tags": [{"name": name, "description": text} for _, name, text in TAGS if name in used and text],
         "paths": paths,
         "components": {"schemas": models.components, "securitySchemes": _security_schemes()},
@@ -172,15 +166,15 @@ class _Operations:
             "operationId": route.name,
             "summary": description.summary,
             "tags": [tag_of(route.path)],
-            "responses": self._answers(description) | self._errors(route),
+            "responses": self._responses(description) | self._errors(route),
         }
-        more = {
+        optional = {
             "description": route.text,
             "security": self._security(description),
             "parameters": [*map(_path_parameter, route.in_path), *query_parameters(description.query)],
             "requestBody": self._body(description),
         }
-        return operation | {key: value for key, value in more.items() if value}
+        return operation | {key: value for key, value in optional.items() if value}
 
     def _body(self, description: EndpointDescription) -> JSON | None:
         if description.takes != "application/json":
@@ -191,15 +185,15 @@ class _Operations:
         is_required = any(field.is_required() for field in description.body.model_fields.values())
         return {"required": is_required, "content": {description.takes: self._with_example(schema)}}
 
-    def _answers(self, description: EndpointDescription) -> JSON:
+    def _responses(self, description: EndpointDescription) -> JSON:
         content: JSON = {}
         if description.answer is not NoContent:
             schema = self._models.schema(description.answer, "serialization")
             content = {"content": {description.gives: self._with_example(schema)}}
-        answers = {description.status: HTTPStatus(description.status).phrase, **description.also}
+        responses = {description.status: HTTPStatus(description.status).phrase, **description.also}
         return {
-            str(status): {"description": text} | (content if status not in _BARE else {})
-            for status, text in answers.items()
+            str(status): {"description": text} | (content if status not in _WITHOUT_CONTENT else {})
+            for status, text in responses.items()
         }
 
     def _with_example(self, schema: JSON) -> JSON:
@@ -254,7 +248,7 @@ def _status(problem: Problem) -> int:
 
 
 def _error(status: int, problems: list[Problem]) -> JSON:
-    answer: JSON = {
+    response: JSON = {
         "description": "\n".join(f"- `{problem.code}`: {problem.when}" for problem in problems),
         "content": {
             "application/problem+json": {
@@ -269,7 +263,7 @@ def _error(status: int, problems: list[Problem]) -> JSON:
             }
         },
     }
-    return answer | ({"headers": _HEADERS[status]} if status in _HEADERS else {})
+    return response | ({"headers": _HEADERS[status]} if status in _HEADERS else {})
 
 
 def _path_parameter(name: str) -> JSON:
@@ -289,6 +283,6 @@ def _security_schemes() -> JSON:
         "type": "apiKey",
         "in": "query",
         "name": "token",
-        "description": "Any of these tokens, where no header can be set: an EventSource in a browser.",
+        "description": "Any of these tokens, for clients that cannot set headers, such as an EventSource in a browser.",
     }
     return bearers | {_IN_QUERY: in_query}

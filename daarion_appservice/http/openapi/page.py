@@ -43,7 +43,7 @@ def page_of(document: JSON) -> str:
         f"<header><h1>{title} <small>API {escape(info['version'])}</small></h1>{_markdown(info['description'])}</header>"
         f"<nav>{_contents(document)}</nav>"
         f"<main>{_routes(document)}{_sockets(document)}{_principals(document)}{_models(document)}</main>"
-        '<footer>Made from <a href="openapi.json">openapi.json</a> (OpenAPI '
+        '<footer>Generated from <a href="openapi.json">openapi.json</a> (OpenAPI '
         f"{escape(document['openapi'])}).</footer></body></html>"
     )
 
@@ -61,8 +61,10 @@ def _contents(document: JSON) -> str:
         + "</ul>"
         for tag in document["tags"]
     )
-    others = "".join(f'<li><a href="#{name.lower()}">{name}</a></li>' for name in ("WebSockets", "Who", "Models"))
-    return f"{routes}<h3>And</h3><ul>{others}</ul>"
+    sections = "".join(
+        f'<li><a href="#{name.lower()}">{name}</a></li>' for name in ("WebSockets", "Authentication", "Models")
+    )
+    return f"{routes}<h3>More</h3><ul>{sections}</ul>"
 
 
 def _routes(document: JSON) -> str:
@@ -84,15 +86,15 @@ def _operations(document: JSON, tag: str) -> Iterable[tuple[str, str, JSON]]:
 def _route(method: str, path: str, operation: JSON, models: dict[str, JSON]) -> str:
     return (
         f"<details><summary>{_method(method)} <code>{escape(path)}</code>"
-        f'<span class="says">{escape(operation["summary"])}</span></summary><div id="{escape(operation["operationId"])}">'
-        f"{_markdown(operation.get('description', ''))}{_who(operation)}{_parameters(operation)}"
-        f"{_body(operation, models)}{_answers(operation)}{_errors(operation)}</div></details>"
+        f'<span class="about">{escape(operation["summary"])}</span></summary><div id="{escape(operation["operationId"])}">'
+        f"{_markdown(operation.get('description', ''))}{_access(operation)}{_parameters(operation)}"
+        f"{_body(operation, models)}{_responses(operation)}{_errors(operation)}</div></details>"
     )
 
 
-def _who(operation: JSON) -> str:
+def _access(operation: JSON) -> str:
     allowed = [name for each in operation.get("security", []) for name in each or {"anonymous"}]
-    return f'<p class="faint">Who: {escape(", ".join(allowed) or "everybody")}</p>'
+    return f'<p class="faint">Access: {escape(", ".join(allowed) or "no authentication")}</p>'
 
 
 def _parameters(operation: JSON) -> str:
@@ -114,11 +116,11 @@ def _body(operation: JSON, models: dict[str, JSON]) -> str:
     )
 
 
-def _answers(operation: JSON) -> str:
+def _responses(operation: JSON) -> str:
     return "".join(
-        f"<h4>Answer {escape(status)}</h4>{_markdown(answer['description'])}"
-        + "".join(_media(media_type, each) for media_type, each in answer.get("content", {}).items())
-        for status, answer in operation["responses"].items()
+        f"<h4>Response {escape(status)}</h4>{_markdown(response['description'])}"
+        + "".join(_media(media_type, each) for media_type, each in response.get("content", {}).items())
+        for status, response in operation["responses"].items()
         if status < "400"
     )
 
@@ -126,9 +128,9 @@ def _answers(operation: JSON) -> str:
 def _errors(operation: JSON) -> str:
     rows = [
         (f"{escape(status)} {_code(code)}", f"<p>{_inline(example['summary'])}</p>")
-        for status, answer in operation["responses"].items()
+        for status, response in operation["responses"].items()
         if status >= "400"
-        for code, example in answer["content"]["application/problem+json"]["examples"].items()
+        for code, example in response["content"]["application/problem+json"]["examples"].items()
     ]
     return _table("Errors", rows)
 
@@ -148,9 +150,9 @@ def _socket(socket: JSON) -> str:
     query = [(_code(name), f"<p>{_inline(text)}</p>") for name, text in socket["query"].items()]
     return (
         f'<details><summary><span class="method">WS</span> <code>{escape(socket["path"])}</code>'
-        f'<span class="says">{escape(socket["summary"])}</span></summary><div>{_markdown(socket["description"])}'
-        f"{_table('Parameters', query)}{_events('The server says', socket['from_server'])}"
-        f"{_events('The client says', socket['from_client'])}</div></details>"
+        f'<span class="about">{escape(socket["summary"])}</span></summary><div>{_markdown(socket["description"])}'
+        f"{_table('Parameters', query)}{_events('Server events', socket['from_server'])}"
+        f"{_events('Client events', socket['from_client'])}</div></details>"
     )
 
 
@@ -164,7 +166,7 @@ def _events(title: str, events: list[JSON]) -> str:
 def _principals(document: JSON) -> str:
     schemes = document["components"]["securitySchemes"].items()
     rows = [(_code(name), f"<p>{_inline(scheme['description'])}</p>") for name, scheme in schemes]
-    return f'<section id="who"><h2>Who</h2>{_table("", rows)}</section>'
+    return f'<section id="authentication"><h2>Authentication</h2>{_table("", rows)}</section>'
 
 
 def _models(document: JSON) -> str:
@@ -202,9 +204,9 @@ def _required(is_required: bool) -> str:
 
 def _about(text: str, schema: JSON) -> str:
     default = schema.get("default")
-    told = f" Default: {_code(_json(default))}." if default not in (None, "") else ""
-    shown = ", ".join(_code(_json(example)) for example in schema.get("examples", []))
-    return f"<p>{_inline(text)}{told}</p>" + (f'<p class="faint">e.g. {shown}</p>' if shown else "")
+    suffix = f" Default: {_code(_json(default))}." if default not in (None, "") else ""
+    examples = ", ".join(_code(_json(example)) for example in schema.get("examples", []))
+    return f"<p>{_inline(text)}{suffix}</p>" + (f'<p class="faint">e.g. {examples}</p>' if examples else "")
 
 
 def _type(schema: JSON) -> str:
@@ -268,7 +270,7 @@ def _code(text: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    return nh3.clean(pyromark.html(text))
+    return nh3.clean(pyromark.html(text, options=pyromark.Options.ENABLE_TABLES))
 
 
 def _inline(text: str) -> str:

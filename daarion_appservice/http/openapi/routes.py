@@ -1,4 +1,4 @@
-"""``/openapi.json`` and ``/docs``: made once, when all other routes are there, and answered from memory."""
+"""The routes ``/openapi.json`` and ``/docs``, generated once, after all other routes are installed."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from .document import openapi_document
 from .page import POLICY, page_of
 
 _HEADERS: Final = {
-    hdrs.CACHE_CONTROL: "public, no-cache",  # may be kept, and is asked for by its ETag: an upgrade shows at once
+    hdrs.CACHE_CONTROL: "public, no-cache",  # a cache revalidates by the ETag, so an upgrade is visible at once
     hdrs.VARY: hdrs.ACCEPT_ENCODING,
     "X-Content-Type-Options": "nosniff",
 }
 _PAGE_HEADERS: Final = {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"}
 
 _Document = Annotated[dict[str, Any], Field(description="An OpenAPI 3.1 document.", examples=[{"openapi": "3.1.0"}])]
-_Page = Annotated[str, Field(description="A page.", examples=['<!doctype html><html lang="en">…</html>'])]
-_ALSO: Final = {304: "`If-None-Match` names the `ETag` of what would be answered."}
+_Page = Annotated[str, Field(description="An HTML page.", examples=['<!doctype html><html lang="en">…</html>'])]
+_NOT_MODIFIED: Final = {304: "`If-None-Match` contains the `ETag` of the document."}
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """Something that is always answered the same."""
+class _StaticResponse:
+    """A response that never changes, with its gzip encoding."""
 
     content: bytes
     gzipped: bytes
@@ -37,45 +37,47 @@ class _Kept:
     etag: str
 
     @classmethod
-    def of(cls, content: bytes, content_type: str) -> _Kept:
+    def of(cls, content: bytes, content_type: str) -> _StaticResponse:
         etag = hashlib.sha256(content).hexdigest()[:32]
         return cls(content, gzip.compress(content, mtime=0), content_type, etag)
 
-    def answer(self, request: web.Request, headers: dict[str, str] | None = None) -> web.Response:
-        is_known = any(each.value in {self.etag, "*"} for each in request.if_none_match or ())
-        if is_known:
+    def response(self, request: web.Request, headers: dict[str, str] | None = None) -> web.Response:
+        if any(each.value in {self.etag, "*"} for each in request.if_none_match or ()):
             response = web.Response(status=304)
         elif "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
             response = web.Response(body=self.gzipped, content_type=self.content_type, charset="utf-8")
             response.headers[hdrs.CONTENT_ENCODING] = "gzip"
         else:
             response = web.Response(body=self.content, content_type=self.content_type, charset="utf-8")
-        # Weak, as it is the same for both encodings.
+        # The ETag is the same for both encodings, and so a weak one.
         response.etag = ETag(self.etag, is_weak=True)
         response.headers.update(_HEADERS | (headers or {}))
         return response
 
 
 class Documentation:
-    """To be installed after whatever it shall describe."""
+    """The routes of the API documentation; they are installed after the routes that they describe."""
 
     def __init__(self, *, anonymous_read: bool) -> None:
         self._anonymous_read = anonymous_read
 
     def install(self, app: web.Application) -> None:
-        app.router.add_get("/openapi.json", self._openapi)
-        app.router.add_get("/docs", self._docs)
+        app.router.add_get("/openapi.json", self._get_openapi)
+        app.router.add_get("/docs", self._get_docs)
         document = openapi_document(app, anonymous_read=self._anonymous_read)
-        self._document = _Kept.of(orjson.dumps(document), "application/json")
-        self._page = _Kept.of(page_of(document).encode(), "text/html")
+        self._document = _StaticResponse.of(orjson.dumps(document), "application/json")
+        self._page = _StaticResponse.of(page_of(document).encode(), "text/html")
 
-    @described(EndpointDescription(None, summary="This API as an OpenAPI 3.1 document", answer=_Document, also=_ALSO))
-    async def _openapi(self, request: web.Request) -> web.Response:
-        return self._document.answer(request)
+    @described(EndpointDescription(None, summary="Get the OpenAPI document", answer=_Document, also=_NOT_MODIFIED))
+    async def _get_openapi(self, request: web.Request) -> web.Response:
+        """The document is generated from the models that validate requests. The WebSockets are in `x-websockets`."""
+        return self._document.response(request)
 
     @described(
-        EndpointDescription(None, summary="This API as a page to read", answer=_Page, also=_ALSO, gives="text/html")
+        EndpointDescription(
+            None, summary="Get the documentation page", answer=_Page, also=_NOT_MODIFIED, gives="text/html"
+        )
     )
-    async def _docs(self, request: web.Request) -> web.Response:
-        """Made of the same document. It has no scripts, and asks nobody for anything."""
-        return self._page.answer(request, _PAGE_HEADERS)
+    async def _get_docs(self, request: web.Request) -> web.Response:
+        """The OpenAPI document as a page without scripts and external resources."""
+        return self._page.response(request, _PAGE_HEADERS)

@@ -1,4 +1,4 @@
-"""The WebSockets, which OpenAPI has no words for: what is said on them, for ``x-websockets`` and ``/docs``."""
+"""Describes the WebSockets and their events, which OpenAPI cannot describe, for ``x-websockets`` and ``/docs``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CHANGED: Final = {"message": _MESSAGE, "by": _MEMBER, "created_at": "2026-11-22
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    when: str
+    description: str
     example: dict[str, Any]
 
     @property
@@ -45,49 +45,79 @@ class Socket:
     from_client: tuple[Event, ...]
 
 
-_ALL_QUERY: Final = {
-    "token": "Who connects, where no header can be set.",
-    "since": "The `seq` of the last thing that was heard: what was missed comes first, or a resync if that is too much.",
+_COMMON_QUERY: Final = {
+    "token": "A bearer token, for clients that cannot set headers.",
+    "since": "The `seq` of the last event that the client received: the events after it are replayed first.",
 }
 _AUTH: Final = Event(
-    "Who speaks, if neither header nor `?token=` said so; and anew before a token ends.",
+    "Authenticates the connection, if neither the header nor `?token=` did; also with a new token before the old one expires.",
     {"event": "auth", "token": "…"},
 )
+_CONNECTION: Final = (
+    "A connection without a token is closed with 1008 after any error in its first frame, and after 25 seconds without `auth`, "
+    "where reading needs a token (`sign_in`). It is closed with 1008 after `token_expired` or `token_invalid`, when the token is "
+    "no longer valid; with 1013 when the token cannot be checked at the moment, and when the client reads too slowly (resume "
+    "with `?since=`). The server sends a ping every 25 seconds. A page of another origin that is not in `api.allowed_origins` is "
+    "refused with 403 `origin_not_allowed`, a request without `Upgrade: websocket` with 426 `no_upgrade`. "
+    "[Rate limits](#rate-limits) apply."
+)
+_ROOM_DESCRIPTION: Final = f"""\
+Events with a `seq` are the room's history, in which `seq` increases by one. `?since=` replays the events after that number; if
+these are more than 1,000 events or 512 KiB, or the client may not read all of them, `city.room.resync` is sent instead, possibly
+after some of them. It is also sent when the homeserver delivered a message late, so that it and the messages after it have new
+numbers. Without `since` the first event is the next one; `last_seq` of the room is the number before it.
+
+`message` is as in `GET /city/rooms/{{room_id}}/messages`, here shortened. A replay contains each message once, in its current
+state, in the first event about it; later events have its `message_id`, and `message` is `null`.
+
+The request is 404 `no_such_room`, or 403 `members_only` where the client may not read new messages. An anonymous client may open
+the connection to any room that it may know of; its first event must be `auth` then. When the room becomes private, or the client
+leaves a private room, the error `members_only` and the close code 1008 follow.
+
+{_CONNECTION}
+"""
+_PRESENCE_DESCRIPTION: Final = f"""\
+The client sends a heartbeat every 20 seconds (`presence.heartbeat_s`), and `presence.offline` when its page is closed. `user_id`
+must be `sub` of the token; agents use their own token. `?since=` replays the changes after that number, the last one of each
+subject.
+
+{_CONNECTION}
+"""
 _ERROR: Final = Event(
-    "What is wrong with an event; the socket stays open, except when the token counts no longer.",
+    "An event of the client failed. `client_id` is that of the event. The connection stays open, except after `token_expired`, "
+    "`token_invalid` and `members_only`.",
     {"event": "error", "code": "message_empty", "detail": "a message needs a text", "client_id": "tab1-42"},
 )
 
 EVENT_CODES: Final = {"no_such_event", "no_upgrade", "origin_not_allowed", "token_expired"}
-"""Codes that are said on WebSockets only, or before one opens."""
+"""The error codes that only WebSockets return."""
 
 SOCKETS: Final = (
     Socket(
         "/ws/city/rooms/{room_id}",
-        "What happens in a room, and saying something there",
-        "404 `no_such_room` before it opens. What has a `seq` is part of the room's history, where `seq` goes up by one. "
-        "A `message` is what `GET /city/rooms/{room_id}/messages` shows, here shortened.",
-        _ALL_QUERY,
+        "Receive and send events of a room",
+        _ROOM_DESCRIPTION,
+        _COMMON_QUERY,
         (
             Event(
-                "Something was said; also by oneself.",
+                "A message was posted, by the client itself as well.",
                 {"event": "city.room.message", "room_id": "city_podil", "seq": 1024, "message": _MESSAGE},
             ),
             Event(
-                "A message was changed, or its `delivery` did. With `since` it is told as it stands now.",
+                "A message was edited, or its `delivery` changed.",
                 {"event": "city.room.message.updated", "room_id": "city_podil", "seq": 1025} | _CHANGED,
             ),
             Event(
-                "A message was taken back: its text is gone.",
+                "A message was deleted.",
                 {"event": "city.room.message.deleted", "room_id": "city_podil", "seq": 1026} | _CHANGED,
             ),
             Event(
-                "A sign was given to a message, or taken back; `reactions` of the message are counted anew.",
+                "A reaction was added (`added`: true) or removed; `message.reactions` has the new counts.",
                 {"event": "city.room.reaction", "room_id": "city_podil", "seq": 1027, "emoji": "🌻", "added": True}
                 | _CHANGED,
             ),
             Event(
-                "Somebody came.",
+                "A member joined.",
                 {
                     "event": "city.room.join",
                     "room_id": "city_podil",
@@ -98,7 +128,8 @@ SOCKETS: Final = (
                 },
             ),
             Event(
-                "Somebody left, or was put out: `cause` is `left`, `kicked` or `banned`, `by` the moderator (null: the city).",
+                "A member left. `cause` is `left`, `kicked` or `banned`; of the latter two `by` is the moderator (`null`: the "
+                "city) and `reason` the moderator's reason.",
                 {
                     "event": "city.room.leave",
                     "room_id": "city_podil",
@@ -112,15 +143,15 @@ SOCKETS: Final = (
                 },
             ),
             Event(
-                "A member has another name or picture now; messages keep the name that they were said under.",
+                "The display name or avatar of a member changed. Earlier messages keep the earlier name.",
                 {"event": "city.room.member", "room_id": "city_podil", "member": _MEMBER},
             ),
             Event(
-                "The room is called, described or doing differently now.",
+                "The name, description or state of the room changed. `room` is as in `GET /city/rooms`, here shortened.",
                 {"event": "city.room.updated", "room_id": "city_podil", "room": _ROOM},
             ),
             Event(
-                "A member is here, is away, or is gone.",
+                "The presence of a member changed.",
                 {
                     "event": "city.room.presence",
                     "room_id": "city_podil",
@@ -132,11 +163,12 @@ SOCKETS: Final = (
                 },
             ),
             Event(
-                "Everybody who is typing now.",
+                "The set of typing subjects changed; `typing` lists all of them.",
                 {"event": "city.room.typing", "room_id": "city_podil", "typing": ["u_123", "@olena:daarion.space"]},
             ),
             Event(
-                "More was missed than is told: read the room anew, and go on from this `seq`.",
+                "The events after `since` cannot be replayed, or an event was inserted before others: load the room again, and "
+                "continue from this `seq`.",
                 {"event": "city.room.resync", "room_id": "city_podil", "seq": 2044},
             ),
             _ERROR,
@@ -144,31 +176,32 @@ SOCKETS: Final = (
         (
             _AUTH,
             Event(
-                "Say something; as with `POST /city/rooms/{room_id}/messages`.",
+                "Posts a message, as `POST /city/rooms/{room_id}/messages`.",
                 {"event": "city.room.send", "body": "Добрий вечір, Подоле!", "client_id": "tab1-42", "reply_to": None},
             ),
             Event(
-                "One is typing; as with `PUT /city/rooms/{room_id}/typing`.",
+                "Sets the typing notification, as `PUT /city/rooms/{room_id}/typing`.",
                 {"event": "city.room.typing", "typing": True},
             ),
             Event(
-                "How far one has read; as with `PUT /city/rooms/{room_id}/read`.",
+                "Sends a read receipt, as `PUT /city/rooms/{room_id}/read`.",
                 {"event": "city.room.read", "message_id": "01M80JJAXFTK9TPCTY26E2R4Y5"},
             ),
         ),
     ),
     Socket(
         "/ws/city/presence",
-        "Heartbeats in, changes of presence out",
-        "The client says every 20 seconds that it is here, and on page close that it goes; `user_id` must be its own.",
-        _ALL_QUERY
+        "Send heartbeats and receive presence",
+        _PRESENCE_DESCRIPTION,
+        _COMMON_QUERY
         | {
-            "batch": "`1`: the changes of one tick (50 ms) come as one `presence.updates`.",
-            "rooms": "`1`: changes of rooms come, too, at most once a second; they have no `seq` and are not replayed.",
+            "batch": "`1`: the changes of one tick (50 ms) are sent as one `presence.updates`.",
+            "rooms": "`1`: changes of rooms are sent as well, at most once a second. They have no `seq` and are not replayed: "
+            "load `GET /city/rooms` after each connection.",
         },
         (
             Event(
-                "Everybody who is here, first of all.",
+                "The first event: all subjects who are not offline.",
                 {
                     "event": "presence.snapshot",
                     "users": [{"user_id": "u_123", "status": "online", "status_msg": None, "last_active_ago_ms": 812}],
@@ -176,7 +209,7 @@ SOCKETS: Final = (
                 },
             ),
             Event(
-                "Somebody is shown differently.",
+                "The presence of a subject changed.",
                 {
                     "event": "presence.update",
                     "user_id": "u_123",
@@ -187,7 +220,7 @@ SOCKETS: Final = (
                 },
             ),
             Event(
-                "Several are; with `?batch=1`.",
+                "The presence of several subjects changed; with `?batch=1`.",
                 {
                     "event": "presence.updates",
                     "updates": [
@@ -202,10 +235,14 @@ SOCKETS: Final = (
                     "seq": 1795317512345681,
                 },
             ),
-            Event("What was missed cannot be told any more: a snapshot follows.", {"event": "presence.resync"}),
             Event(
-                "Rooms changed: their name, last event or number of members online; with `?rooms=1`. Each is as in "
-                "`GET /city/rooms`, here shortened; rooms that are not for everybody are told to their members.",
+                "The changes after `since` cannot be replayed; a `presence.snapshot` follows.",
+                {"event": "presence.resync"},
+            ),
+            Event(
+                "The name, description, state, last event or number of online members of rooms changed; with `?rooms=1`. Each "
+                "room is as in `GET /city/rooms`, here shortened. Changes of a room that is not public are sent to its members "
+                "only. A room with `archived`: true is no longer listed.",
                 {
                     "event": "city.rooms.updated",
                     "rooms": [
@@ -214,7 +251,7 @@ SOCKETS: Final = (
                 },
             ),
             Event(
-                "Changes of rooms were missed: read `GET /city/rooms` again; with `?rooms=1`.",
+                "Changes of rooms were missed: load `GET /city/rooms` again; with `?rooms=1`.",
                 {"event": "city.rooms.resync"},
             ),
             _ERROR,
@@ -222,17 +259,18 @@ SOCKETS: Final = (
         (
             _AUTH,
             Event(
-                "One is here; `status`, `status_msg` and `session_id` may be left out.",
+                "A heartbeat; `status`, `status_msg` and `session_id` are optional. A client whose user gave no input for five "
+                "minutes sends `status`: `away` with each heartbeat.",
                 {"event": "presence.heartbeat", "user_id": "u_123", "session_id": "tab1", "status": "online"},
             ),
-            Event("This session ends.", {"event": "presence.offline", "session_id": "tab1"}),
+            Event("Ends the session, when a page is closed.", {"event": "presence.offline", "session_id": "tab1"}),
         ),
     ),
 )
 
 
 def described_sockets() -> list[dict[str, Any]]:
-    """The sockets as they stand in ``/openapi.json``."""
+    """Return the descriptions of all WebSockets for ``x-websockets``."""
     return [
         {
             "path": socket.path,
@@ -247,4 +285,4 @@ def described_sockets() -> list[dict[str, Any]]:
 
 
 def _event(event: Event) -> dict[str, Any]:
-    return {"event": event.name, "description": event.when, "example": event.example}
+    return {"event": event.name, "description": event.description, "example": event.example}

@@ -21,7 +21,7 @@ from ..agent_avatars import AgentAvatars
 from ..auth.principals import Access, AgentPrincipal
 from ..id_lists import MAX_CHARS
 from ..routing import Body, Call, NoBody, NoQuery, Query, endpoint
-from ..views import JSON, agent_presence, agent_view
+from ..views import agent_presence, agent_view
 
 _MAX_IDS: Final = 500
 
@@ -30,51 +30,71 @@ class AgentList(Query):
     ids: str = Field(
         "",
         max_length=MAX_CHARS,
-        description="These alone: up to 500 ids or slugs, separated by commas.",
+        description="Only these agents: up to 500 ids or slugs, separated by commas.",
         examples=["daarwizz,litopys"],
     )
-    node_id: str = Field("", max_length=255, description="Those on this node.", examples=["node-kyiv-1"])
-    microdao: str = Field("", max_length=255, description="Those of this microDAO.", examples=["daarion"])
-    role: str = Field("", max_length=255, description="Those with this role, wherever.", examples=["orchestrator"])
-    kind: str = Field("", max_length=255, description="Those of this sort.", examples=["assistant"])
-    district: str = Field("", max_length=255, description="Those who live in this district.", examples=["podil"])
-    q: str = Field("", max_length=255, description="Those with this in slug, name or title.", examples=["wizz"])
-    presence: Literal["", "online", "away", "offline"] = Field("", description="Those who are so.", examples=["online"])
-    limit: int | None = Field(None, ge=1, le=1000, description="How many at most; left out: all.", examples=[100])
-    offset: int = Field(0, ge=0, le=1 << 31, description="How many to leave out, from the first.", examples=[0])
+    node_id: str = Field("", max_length=255, description="Only agents of this node.", examples=["node-kyiv-1"])
+    microdao: str = Field("", max_length=255, description="Only agents of this microDAO.", examples=["daarion"])
+    role: str = Field(
+        "",
+        max_length=255,
+        description="Only agents with this role, on a node or in a microDAO.",
+        examples=["orchestrator"],
+    )
+    kind: str = Field("", max_length=255, description="Only agents of this kind.", examples=["assistant"])
+    district: str = Field("", max_length=255, description="Only agents of this district.", examples=["podil"])
+    q: str = Field(
+        "", max_length=255, description="Only agents whose slug, name or title contains this text.", examples=["wizz"]
+    )
+    presence: Literal["", "online", "away", "offline"] = Field(
+        "", description="Only agents with this status.", examples=["online"]
+    )
+    limit: int | None = Field(
+        None, ge=1, le=1000, description="The maximum number of agents; default: all.", examples=[100]
+    )
+    offset: int = Field(0, ge=0, le=1 << 31, description="The number of agents to skip.", examples=[0])
 
 
-class HeartbeatBody(Body):
-    status: Status = Field(Status.ONLINE, description="Whether this session is here.", examples=["online"])
+class AgentHeartbeat(Body):
+    """A heartbeat of an agent."""
+
+    status: Status = Field(
+        Status.ONLINE, description="The status of this session; `offline` ends it.", examples=["online"]
+    )
     status_msg: str | None = Field(
         None,
         max_length=255,
-        description="The agent's status text; left out: it stays as it is, `null`: none.",
+        description="The agent's status message, common to its sessions; `null` removes it, and without the field it does not "
+        "change.",
         examples=["пишу літопис Подолу"],
     )
     session_id: str = Field(
-        "", max_length=128, description="Which of the agent's replicas this is.", examples=["replica-1"]
+        "", max_length=128, description="The session: one for each replica of the agent.", examples=["replica-1"]
     )
 
 
-class AgentHeartbeat(HeartbeatBody):
+class BatchedHeartbeat(AgentHeartbeat):
+    """A heartbeat in a batch."""
+
     agent_id: str = Field(max_length=255, description="The agent's id or slug.", examples=["litopys"])
 
 
-class Heartbeats(Body):
+class HeartbeatBatch(Body):
+    """Heartbeats of several agents."""
+
     heartbeats: list[dict[str, Any]] = Field(
         min_length=1,
         max_length=1000,
-        description="Heartbeats as a single one has them, each with its `agent_id`. One that is wrong does not keep the "
-        "others from counting.",
+        description="Heartbeats with the fields of a single heartbeat and an `agent_id`. An invalid heartbeat does not affect "
+        "the others.",
         examples=[[{"agent_id": "daarwizz"}, {"agent_id": "litopys", "status": "away"}]],
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Beating:
+class _ValidHeartbeat:
     agent: Agent
-    heartbeat: HeartbeatBody
+    body: AgentHeartbeat
 
 
 class AgentRoutes:
@@ -85,7 +105,7 @@ class AgentRoutes:
         presence: PresenceStore,
         identities: Identities,
         now_ms: NowMs,
-        pictures: AgentAvatars,
+        avatars: AgentAvatars,
         *,
         heartbeat_ms: int,
         ttl_ms: int,
@@ -95,7 +115,7 @@ class AgentRoutes:
         self._presence = presence
         self._identities = identities
         self._now_ms = now_ms
-        self._pictures = pictures
+        self._avatars = avatars
         self._heartbeat_ms = heartbeat_ms
         self._ttl_ms = ttl_ms
 
@@ -104,96 +124,98 @@ class AgentRoutes:
         "/api/v1/agents",
         who=Access.READERS,
         query=AgentList,
-        summary="The city's agents",
+        summary="List agents",
         answer=list[schemas.Agent],
     )
-    async def list_agents(self, call: Call[NoBody, AgentList]) -> list[JSON]:
-        """In the order of their slugs."""
+    async def list_agents(self, call: Call[NoBody, AgentList]) -> list[schemas.Agent]:
+        """Returns agents with their presence, ordered by slug. Filters are combined with AND."""
         query = call.query
         wanted = AgentFilter(query.node_id, query.microdao, query.role, query.q, query.kind)
         found = (agent for agent in self._named(query.ids) if self._is_wanted(agent, wanted, query))
-        last = None if query.limit is None else query.offset + query.limit
-        pictures = await self._pictures.all()
-        return [self._view(agent, pictures) for agent in islice(found, query.offset, last)]
+        end = None if query.limit is None else query.offset + query.limit
+        avatars = await self._avatars.all()
+        return [self._view(agent, avatars) for agent in islice(found, query.offset, end)]
 
     @endpoint(
         "GET",
         "/api/v1/agents/{agent_id}",
         who=Access.READERS,
-        summary="One agent",
+        summary="Get an agent",
         answer=schemas.Agent,
         errors=("no_such_agent",),
     )
-    async def show_agent(self, call: Call[NoBody, NoQuery]) -> JSON:
-        return self._view(self._agents.find(call.path["agent_id"]), await self._pictures.all())
+    async def get_agent(self, call: Call[NoBody, NoQuery]) -> schemas.Agent:
+        return self._view(self._agents.find(call.path["agent_id"]), await self._avatars.all())
 
     @endpoint(
         "GET",
         "/api/v1/agents/{agent_id}/presence",
         who=Access.READERS,
-        summary="Whether an agent is here",
+        summary="Get an agent's presence",
         answer=schemas.AgentPresence,
         errors=("no_such_agent",),
     )
-    async def show_presence(self, call: Call[NoBody, NoQuery]) -> JSON:
+    async def get_agent_presence(self, call: Call[NoBody, NoQuery]) -> schemas.AgentPresence:
         agent = self._agents.find(call.path["agent_id"])
-        shown = self._presence.state(agent_subject(agent.slug))
-        return agent_presence(agent, shown, self._identities, self._now_ms())
+        state = self._presence.state(agent_subject(agent.slug))
+        return agent_presence(agent, state, self._identities, self._now_ms())
 
     @endpoint(
         "POST",
         "/api/v1/agents/{agent_id}/heartbeat",
         who=Access.BEATERS,
-        body=HeartbeatBody,
-        summary="An agent's sign of life",
+        body=AgentHeartbeat,
+        summary="Send a heartbeat of an agent",
         answer=schemas.HeartbeatResult,
         errors=("no_such_agent", "not_this_agent"),
     )
-    async def beat(self, call: Call[HeartbeatBody, NoQuery]) -> JSON:
-        """Replicas of one agent each send a ``session_id`` of their own: the strongest state of those alive is shown."""
+    async def send_agent_heartbeat(self, call: Call[AgentHeartbeat, NoQuery]) -> schemas.HeartbeatResult:
+        """A session ends `presence.ttl_s` after its last heartbeat. Each replica of an agent sends its own `session_id`; the
+        agent's presence is the strongest status of its live sessions, so a replica that ends does not take the others offline.
+        """
         agent = self._agents.find(call.path["agent_id"])
         if isinstance(call.principal, AgentPrincipal) and call.principal.slug != agent.slug:
             raise Forbidden("not_this_agent", f"this token is {call.principal.slug}'s, not {agent.slug}'s")
-        (shown,) = await self._presence.record_heartbeat([_beat(agent, call.body)])
-        return self._answer(agent, call.body, shown)
+        (state,) = await self._presence.record_heartbeat([_heartbeat(agent, call.body)])
+        return self._result(agent, call.body, state)
 
     @endpoint(
         "POST",
         "/api/v1/agents/heartbeats",
         who=Access.SERVICES,
-        body=Heartbeats,
-        summary="Signs of life of many agents",
+        body=HeartbeatBatch,
+        summary="Send heartbeats of several agents",
         answer=schemas.HeartbeatResults,
     )
-    async def beat_many(self, call: Call[Heartbeats, NoQuery]) -> JSON:
-        """One answer an item, in the order asked: what a single heartbeat answers, or what is wrong with the item."""
-        items = [self._read(item) for item in call.body.heartbeats]
-        beating = [item for item in items if isinstance(item, _Beating)]
-        shown = iter(await self._presence.record_heartbeat([_beat(item.agent, item.heartbeat) for item in beating]))
+    async def send_agent_heartbeats(self, call: Call[HeartbeatBatch, NoQuery]) -> schemas.HeartbeatResults:
+        """Returns a result or an error for each heartbeat, in the order of the request; the status is 200 in any case."""
+        items = [self._validate(item) for item in call.body.heartbeats]
+        valid = [item for item in items if isinstance(item, _ValidHeartbeat)]
+        states = iter(await self._presence.record_heartbeat([_heartbeat(item.agent, item.body) for item in valid]))
         return {
             "results": [
-                self._answer(item.agent, item.heartbeat, next(shown)) if isinstance(item, _Beating) else item
+                self._result(item.agent, item.body, next(states)) if isinstance(item, _ValidHeartbeat) else item
                 for item in items
             ]
         }
 
-    def _read(self, item: dict[str, Any]) -> _Beating | JSON:
-        """Return the agent and heartbeat of an item, or the error for the response."""
+    def _validate(self, item: dict[str, Any]) -> _ValidHeartbeat | schemas.HeartbeatError:
         try:
-            heartbeat = AgentHeartbeat.model_validate(item)
-            return _Beating(self._agents.find(heartbeat.agent_id), heartbeat)
+            heartbeat = BatchedHeartbeat.model_validate(item)
+            return _ValidHeartbeat(self._agents.find(heartbeat.agent_id), heartbeat)
         except ValidationError as error:
-            mistake = error.errors(include_url=False, include_input=False)[0]
-            detail = f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}"
+            first = error.errors(include_url=False, include_input=False)[0]
+            detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
             return {"agent_id": item.get("agent_id"), "code": "invalid", "detail": detail}
         except CityError as error:
             return {"agent_id": item.get("agent_id"), "code": error.code, "detail": error.detail}
 
-    def _answer(self, agent: Agent, beat: HeartbeatBody, shown: PresenceState) -> JSON:
-        is_here = beat.status is not Status.OFFLINE
-        return agent_presence(agent, shown, self._identities, self._now_ms()) | {
-            "next_heartbeat_ms": self._heartbeat_ms if is_here else None,
-            "expires_in_ms": self._ttl_ms if is_here else 0,
+    def _result(self, agent: Agent, body: AgentHeartbeat, state: PresenceState) -> schemas.HeartbeatResult:
+        is_alive = body.status is not Status.OFFLINE
+        return {
+            **agent_presence(agent, state, self._identities, self._now_ms()),
+            "next_heartbeat_ms": self._heartbeat_ms if is_alive else None,
+            "expires_in_ms": self._ttl_ms if is_alive else 0,
         }
 
     def _named(self, ids: str) -> Iterable[Agent]:
@@ -205,9 +227,9 @@ class AgentRoutes:
             raise InvalidInput("invalid", f"ids: must be up to {_MAX_IDS} ids", status=422)
         return (agent for agent in self._agents.all() if agent.slug in wanted or agent.id in wanted)
 
-    def _view(self, agent: Agent, pictures: Mapping[UserId, str | None]) -> JSON:
-        shown = self._presence.state(agent_subject(agent.slug))
-        return agent_view(agent, shown, self._places, self._identities, self._now_ms(), pictures)
+    def _view(self, agent: Agent, avatars: Mapping[UserId, str | None]) -> schemas.Agent:
+        state = self._presence.state(agent_subject(agent.slug))
+        return agent_view(agent, state, self._places, self._identities, self._now_ms(), avatars)
 
     def _is_wanted(self, agent: Agent, wanted: AgentFilter, query: AgentList) -> bool:
         return (
@@ -217,10 +239,10 @@ class AgentRoutes:
         )
 
 
-def _beat(agent: Agent, heartbeat: HeartbeatBody) -> Heartbeat:
+def _heartbeat(agent: Agent, body: AgentHeartbeat) -> Heartbeat:
     return Heartbeat(
         agent_subject(agent.slug),
-        heartbeat.status,
-        heartbeat.status_msg if "status_msg" in heartbeat.model_fields_set else KEEP,
-        heartbeat.session_id,
+        body.status,
+        body.status_msg if "status_msg" in body.model_fields_set else KEEP,
+        body.session_id,
     )

@@ -13,14 +13,13 @@ from .. import schemas
 from ..auth.principals import Access
 from ..id_lists import MAX_CHARS, split_ids
 from ..routing import Call, NoBody, Query, endpoint
-from ..views import JSON
 
 _MAX_IDS: Final = 200
 
 
 class CitizenQuery(Query):
     ids: str = Field(
-        max_length=MAX_CHARS, description="1 to 200 ids of citizens, separated by commas.", examples=["u_123,u_124"]
+        max_length=MAX_CHARS, description="1 to 200 citizen ids, separated by commas.", examples=["u_123,u_124"]
     )
 
 
@@ -33,11 +32,13 @@ class CitizenRoutes:
         "/city/citizens",
         who=Access.READERS,
         query=CitizenQuery,
-        summary="List names of citizens",
-        answer=schemas.Citizens,
+        summary="Get the names of citizens",
+        answer=schemas.CitizenNames,
     )
-    async def list_citizens(self, call: Call[NoBody, CitizenQuery]) -> JSON:
-        """Each with the name of their last token, in the order asked; ``null`` for those who never had one."""
+    async def get_citizen_names(self, call: Call[NoBody, CitizenQuery]) -> schemas.CitizenNames:
+        """Returns the name in each citizen's last token, for clients that know ids from presence events. Citizens who have joined
+        no room have a name as well.
+        """
         ids = [CitizenId(each) for each in split_ids(call.query.ids)]
         if not ids or len(ids) > _MAX_IDS:
             raise InvalidInput("invalid", f"ids: must be 1 to {_MAX_IDS} ids of citizens", status=422)

@@ -1,4 +1,4 @@
-"""The routes ``/city/feed`` and ``/city/home``: the feed and the front page."""
+"""The routes ``/city/feed`` and ``/city/home``: the feed and City Home."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from ...storage.database import Database, Transaction
 from .. import schemas
 from ..auth.principals import Access, reader
 from ..routing import Call, NoBody, NoQuery, Query, endpoint
-from ..views import JSON, author_view, moment, room_view
+from ..views import author_view, room_view, timestamp
 
-_ON_THE_FRONT_PAGE: Final = 3
+_HOME_ENTRIES: Final = 3
 _LATEST: Final = 30
-"""The number of latest entries that the front page chooses from."""
+"""The number of latest entries from which City Home is selected."""
 
 
 class FeedPage(Query):
-    limit: int = Field(20, ge=1, le=100, description="How many.", examples=[20])
+    limit: int = Field(20, ge=1, le=100, description="The maximum number of entries.", examples=[20])
     before: str | None = Field(
         None,
         max_length=26,
-        description="The id of an entry: what is older than that.",
+        description="Only entries older than the entry with this id.",
         examples=["01M80JJAXG2C1QZP8Y3B6F5T7K"],
     )
 
@@ -57,38 +57,41 @@ class FeedRoutes:
         "/city/feed",
         who=Access.READERS,
         query=FeedPage,
-        summary="What happens in the city",
+        summary="List feed entries",
         answer=list[schemas.FeedEntry],
     )
-    async def feed(self, call: Call[NoBody, FeedPage]) -> list[JSON]:
-        """Newest first, and only what one may read. For what is older ask again with ``before`` = the ``id`` of the last."""
+    async def list_feed(self, call: Call[NoBody, FeedPage]) -> list[schemas.FeedEntry]:
+        """Returns entries of the rooms that the client may read, newest first. The next page is the one with `before` = the `id`
+        of the last entry; an empty list is the end. The entry of a deleted message is removed.
+        """
         async with self._database.reading() as tx:
             readings = await self._readers.readings(tx, reader(call.principal))
             entries = await tx.feed.before(call.query.before, limit=call.query.limit, readings=readings)
-            places = await self._places(tx, entries, readings)
-        return [self._entry(entry, places) for entry in entries]
+            entry_rooms = await self._rooms_of(tx, entries, readings)
+        return [self._entry(entry, entry_rooms) for entry in entries]
 
-    @endpoint("GET", "/city/home", who=Access.READERS, summary="The front page", answer=schemas.Home)
-    async def home(self, call: Call[NoBody, NoQuery]) -> JSON:
+    @endpoint("GET", "/city/home", who=Access.READERS, summary="Get the content of City Home", answer=schemas.CityHome)
+    async def get_home(self, call: Call[NoBody, NoQuery]) -> schemas.CityHome:
+        """Returns the online counts, three feed entries and the three most popular rooms."""
         async with self._database.reading() as tx:
             readings = await self._readers.readings(tx, reader(call.principal))
             latest = await tx.feed.before(None, limit=_LATEST, readings=readings)
-            entries = front_page(latest, _ON_THE_FRONT_PAGE)
-            places = await self._places(tx, entries, readings)
+            entries = front_page(latest, _HOME_ENTRIES)
+            entry_rooms = await self._rooms_of(tx, entries, readings)
             users = await self._readers.users(tx, reader(call.principal))
-            rooms = await tx.rooms.page(sort="popular", limit=_ON_THE_FRONT_PAGE, offset=0, users=users)
+            rooms = await tx.rooms.page(sort="popular", limit=_HOME_ENTRIES, offset=0, users=users)
         return {
             "online": self._online_counts.summary()["online"],
-            "feed": [self._entry(entry, places) for entry in entries],
+            "feed": [self._entry(entry, entry_rooms) for entry in entries],
             "popular_rooms": [
                 room_view(room, self._online_members.members_online(room.id), self._identities) for room in rooms
             ],
             "second_me": {"available": self._second_me_is_available()},
         }
 
-    async def _places(
+    async def _rooms_of(
         self, tx: Transaction, entries: Sequence[FeedEntry], readings: Mapping[RoomId, ReadableRanges]
-    ) -> dict[RoomId, JSON]:
+    ) -> dict[RoomId, schemas.FeedRoom]:
         """Return the rooms of the entries, without rooms whose name the reader may not know."""
         rooms = await tx.rooms.some({entry.room_id for entry in entries if entry.room_id})
         return {
@@ -97,13 +100,13 @@ class FeedRoutes:
             if may_see_room(room, readings.get(room.id, PUBLIC))
         }
 
-    def _entry(self, entry: FeedEntry, places: Mapping[RoomId, JSON]) -> JSON:
+    def _entry(self, entry: FeedEntry, rooms: Mapping[RoomId, schemas.FeedRoom]) -> schemas.FeedEntry:
         return {
             "id": entry.id,
             "kind": entry.kind,
             "room_id": entry.room_id,
-            "room": places.get(entry.room_id) if entry.room_id else None,
+            "room": rooms.get(entry.room_id) if entry.room_id else None,
             "actor": author_view(entry.actor, self._identities) if entry.actor else None,
             "payload": entry.payload,
-            "created_at": moment(entry.created_at_ms),
+            "created_at": timestamp(entry.created_at_ms),
         }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ...matrix.client.monitor import HomeserverMonitor
 from ...matrix.reconcile.reconciler import Reconciler
 from ...realtime.supervisor import Supervisor
 from ...storage.database import Database
 from ...storage.leader_lock import LeaderLock
+from .. import schemas
 from ..auth.principals import Access
 from ..routing import Call, NoBody, NoQuery, ResponseSpec, endpoint
 
@@ -33,12 +33,24 @@ class HealthRoutes:
         self._deliveries_say = deliveries_say
         self._redis_says = redis_says
 
-    @endpoint("GET", "/healthz", who=Access.EVERYBODY)
-    async def healthy(self, _call: Call[NoBody, NoQuery]) -> dict[str, str]:
+    @endpoint(
+        "GET", "/healthz", who=Access.EVERYBODY, summary="Check that the process responds", answer=schemas.Liveness
+    )
+    async def get_liveness(self, _call: Call[NoBody, NoQuery]) -> schemas.Liveness:
         return {"status": "ok"}
 
-    @endpoint("GET", "/readyz", who=Access.EVERYBODY)
-    async def ready(self, _call: Call[NoBody, NoQuery]) -> ResponseSpec:
+    @endpoint(
+        "GET",
+        "/readyz",
+        who=Access.EVERYBODY,
+        summary="Check that the process can serve requests",
+        answer=schemas.Readiness,
+        also={503: "The process is not ready."},
+    )
+    async def get_readiness(self, _call: Call[NoBody, NoQuery]) -> ResponseSpec:
+        """`tasks`, `deliveries` and `redis` are informational: only tasks that are down at the moment make a process not
+        ready.
+        """
         checks = {
             "database": await self._database_says(),
             "homeserver": self._homeserver_says(),
@@ -52,7 +64,7 @@ class HealthRoutes:
         if self._redis_says is not None:
             # Informational: a process without Redis serves requests for a while, which is better than no process.
             checks["redis"] = self._redis_says()
-        content: dict[str, Any] = {"status": "ok" if is_ready else "not ready", "checks": checks}
+        content: schemas.Readiness = {"status": "ok" if is_ready else "not ready", "checks": checks}
         return ResponseSpec(content, status=200 if is_ready else 503)
 
     def _homeserver_says(self) -> str:

@@ -14,13 +14,14 @@ from ...city.presence import KEEP, Heartbeat, PresenceState, Status
 from ...city.types import AgentSlug, AuthorKind, SubjectId, UserId
 from ...errors import Forbidden, InvalidInput, NotFound
 from ...matrix.presence.user_presence import UserPresenceQuery
+from .. import schemas
 from ..auth.principals import Access
 from ..id_lists import split_ids
 from ..routing import Body, Call, NoBody, NoQuery, Query, endpoint
-from ..views import JSON, user_presence
+from ..views import user_presence
 
 _MAX_USERS: Final = 500
-_ASKED_AT_ONCE: Final = 16
+_CONCURRENT_REQUESTS: Final = 16
 """The number of concurrent homeserver requests of one bulk request."""
 
 _STATUS: Final = {
@@ -32,17 +33,35 @@ _STATUS: Final = {
 
 
 class BulkQuery(Query):
-    user_ids: str = Field(description="Matrix user ids, separated by commas.")
+    user_ids: str = Field(
+        description="1 to 500 Matrix user ids, separated by commas.",
+        examples=["@oksana:daarion.space,@agent_varta:daarion.space"],
+    )
 
 
 class BulkBody(Body):
-    user_ids: list[str]
+    """The Matrix users of a bulk query."""
+
+    user_ids: list[str] = Field(
+        description="1 to 500 Matrix user ids.", examples=[["@oksana:daarion.space", "@agent_varta:daarion.space"]]
+    )
 
 
-class SetPresence(Body):
-    matrix_user_id: str
-    status: Literal["online", "away", "unavailable", "offline"] = "online"
-    status_msg: str | None = Field(None, max_length=255)
+class GhostHeartbeat(Body):
+    """A heartbeat of the agent or citizen that a ghost represents."""
+
+    matrix_user_id: str = Field(
+        description="The Matrix user id of a ghost of this city.", examples=["@citizen_u_123:daarion.space"]
+    )
+    status: Literal["online", "away", "unavailable", "offline"] = Field(
+        "online", description="The status; `unavailable` is the same as `away`.", examples=["online"]
+    )
+    status_msg: str | None = Field(
+        None,
+        max_length=255,
+        description="The status message; `null` removes it, and without the field it does not change.",
+        examples=["читаю"],
+    )
 
 
 class InternalPresenceRoutes:
@@ -60,62 +79,103 @@ class InternalPresenceRoutes:
         self._identities = identities
         self._now_ms = now_ms
 
-    @endpoint("GET", "/internal/matrix/presence/bulk", who=Access.SERVICES, query=BulkQuery)
-    async def bulk(self, call: Call[NoBody, BulkQuery]) -> JSON:
+    @endpoint(
+        "GET",
+        "/internal/matrix/presence/bulk",
+        who=Access.SERVICES,
+        query=BulkQuery,
+        summary="Get the presence of several Matrix users",
+        answer=schemas.MatrixPresences,
+    )
+    async def get_matrix_presences(self, call: Call[NoBody, BulkQuery]) -> schemas.MatrixPresences:
+        """Returns one entry for each id, in the order of the request. At most 16 requests to the homeserver are concurrent."""
         return await self._bulk(split_ids(call.query.user_ids))
 
-    @endpoint("POST", "/internal/matrix/presence/bulk", who=Access.SERVICES, body=BulkBody)
-    async def bulk_by_body(self, call: Call[BulkBody, NoQuery]) -> JSON:
+    @endpoint(
+        "POST",
+        "/internal/matrix/presence/bulk",
+        who=Access.SERVICES,
+        body=BulkBody,
+        summary="Get the presence of several Matrix users, by a body",
+        answer=schemas.MatrixPresences,
+    )
+    async def query_matrix_presences(self, call: Call[BulkBody, NoQuery]) -> schemas.MatrixPresences:
+        """The same as `GET`, for lists that are too long for a URL."""
         return await self._bulk(call.body.user_ids)
 
-    @endpoint("POST", "/internal/matrix/presence/online", who=Access.SERVICES, body=SetPresence)
-    async def set_online(self, call: Call[SetPresence, NoQuery]) -> JSON:
-        wanted = call.body
-        user = parse_user_id(wanted.matrix_user_id)
-        subject = self._ours(user)
-        status_msg = wanted.status_msg if "status_msg" in wanted.model_fields_set else KEEP
+    @endpoint(
+        "POST",
+        "/internal/matrix/presence/online",
+        who=Access.SERVICES,
+        body=GhostHeartbeat,
+        summary="Send a heartbeat of a ghost",
+        answer=schemas.GhostHeartbeatResult,
+    )
+    async def send_ghost_heartbeat(self, call: Call[GhostHeartbeat, NoQuery]) -> schemas.GhostHeartbeatResult:
+        """A heartbeat of the agent or citizen that the ghost represents; the session ends `presence.ttl_s` later.
+
+        403 `M_FORBIDDEN` for a Matrix user who is not a ghost of this city, 404 `M_NOT_FOUND` for an unknown agent.
+        """
+        body = call.body
+        user = parse_user_id(body.matrix_user_id)
+        subject = self._ghost_subject(user)
+        status_msg = body.status_msg if "status_msg" in body.model_fields_set else KEEP
         await self._presence.record_heartbeat(
-            [Heartbeat(subject, _STATUS[wanted.status], status_msg, session="internal")]
+            [Heartbeat(subject, _STATUS[body.status], status_msg, session="internal")]
         )
-        return {"ok": True, "matrix_user_id": user, "status": wanted.status}
+        return {"ok": True, "matrix_user_id": user, "status": body.status}
 
-    @endpoint("GET", "/internal/matrix/presence/{user_id}", who=Access.SERVICES)
-    async def show(self, call: Call[NoBody, NoQuery]) -> JSON:
+    @endpoint(
+        "GET",
+        "/internal/matrix/presence/{user_id}",
+        who=Access.SERVICES,
+        summary="Get the presence of a Matrix user",
+        answer=schemas.MatrixPresence,
+    )
+    async def get_matrix_presence(self, call: Call[NoBody, NoQuery]) -> schemas.MatrixPresence:
+        """The presence of ghosts, and of Matrix users in the city's rooms, comes from the city; that of other users from the
+        homeserver. An unknown user, and a user whose presence the bot may not see, is `offline`; so is every Matrix user while
+        the homeserver is unavailable.
+
+        `last_active_ago_ms` of a user who is active may be up to a minute too high, because Synapse does not report each
+        activity.
+        """
         user = parse_user_id(call.path["user_id"])
-        return user_presence(user, await self._shown(user), self._now_ms())
+        return user_presence(user, await self._state(user), self._now_ms())
 
-    async def _bulk(self, user_ids: list[str]) -> JSON:
+    async def _bulk(self, user_ids: list[str]) -> schemas.MatrixPresences:
         if not user_ids or len(user_ids) > _MAX_USERS:
             raise InvalidInput("M_INVALID_PARAM", f"`user_ids` must hold 1 to {_MAX_USERS} Matrix user ids")
         users = [parse_user_id(user) for user in user_ids]
-        slots = asyncio.Semaphore(_ASKED_AT_ONCE)
+        semaphore = asyncio.Semaphore(_CONCURRENT_REQUESTS)
 
-        async def shown(user: UserId) -> tuple[UserId, PresenceState]:
-            async with slots:
-                return user, await self._shown(user)
+        async def state_of(user: UserId) -> tuple[UserId, PresenceState]:
+            async with semaphore:
+                return user, await self._state(user)
 
-        known = dict(await asyncio.gather(*(shown(user) for user in dict.fromkeys(users))))
+        states = dict(await asyncio.gather(*(state_of(user) for user in dict.fromkeys(users))))
         now_ms = self._now_ms()
-        return {"presences": [user_presence(user, known[user], now_ms) for user in users]}
+        return {"presences": [user_presence(user, states[user], now_ms) for user in users]}
 
-    async def _shown(self, user: UserId) -> PresenceState:
+    async def _state(self, user: UserId) -> PresenceState:
         """Return the presence of a ghost from the city, and of any other Matrix user from the homeserver."""
         subject = self._identities.subject(user)
         if subject is not None and self._identities.is_ours(user):
             return self._presence.state(subject)
         return await self._people.shown(user)
 
-    def _ours(self, user: UserId) -> SubjectId:
-        who = self._identities.describe(user)
-        if who is ServiceUser.NOBODY:
-            raise InvalidInput("M_INVALID_PARAM", f"nobody in the city has the ghost {user}")
-        if isinstance(who, ServiceUser) or who[0] is AuthorKind.MATRIX:
+    def _ghost_subject(self, user: UserId) -> SubjectId:
+        """Return the subject that a ghost represents. Raises InvalidInput, Forbidden or NotFound."""
+        described = self._identities.describe(user)
+        if described is ServiceUser.NOBODY:
+            raise InvalidInput("M_INVALID_PARAM", f"{user} is not a valid ghost of the city")
+        if isinstance(described, ServiceUser) or described[0] is AuthorKind.MATRIX:
             raise Forbidden(
                 "M_FORBIDDEN",
                 f"{user} is not a ghost of the city: only the presence of @agent_… and @citizen_… on "
                 f"{self._identities.domain} can be set here",
             )
-        kind, name = who
+        kind, name = described
         if kind is AuthorKind.AGENT and self._agents.get(AgentSlug(name)) is None:
             raise NotFound("M_NOT_FOUND", f"the city has no agent {name!r}")
         subject = self._identities.subject(user)

@@ -11,24 +11,23 @@ from ...city.types import UserId
 from .. import schemas
 from ..auth.principals import Access, Citizen, Principal
 from ..routing import Body, Call, NoBody, NoContent, NoQuery, endpoint
-from ..views import JSON
 
 _ACCOUNT: Final = "/city/me/matrix"
 
 
 class OpenIdToken(Body):
-    """As the homeserver gives it out; what else it holds does not matter."""
+    """An OpenID token as the homeserver returns it; other fields are ignored."""
 
     access_token: str = Field(
         min_length=1,
         max_length=2048,
-        description="An OpenID token of one's Matrix account; never what one signs in with.",
+        description="An OpenID token of the Matrix account (not an access token of the Client-Server API).",
         examples=["TnVFVmNNcHpkSGJB"],
     )
     matrix_server_name: str = Field(
         min_length=1,
         max_length=255,
-        description="Whose account it is: the homeserver's name.",
+        description="The server name of the account's homeserver.",
         examples=["daarion.space"],
     )
 
@@ -37,9 +36,15 @@ class MeRoutes:
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
 
-    @endpoint("GET", "/city/me", who=Access.CITIZENS_ALONE, summary="Who one is", answer=schemas.Me)
-    async def me(self, call: Call[NoBody, NoQuery]) -> JSON:
-        """Whose token it is, and the Matrix account that is linked with it."""
+    @endpoint(
+        "GET",
+        "/city/me",
+        who=Access.CITIZENS_ALONE,
+        summary="Get the citizen of the token",
+        answer=schemas.CurrentCitizen,
+    )
+    async def get_me(self, call: Call[NoBody, NoQuery]) -> schemas.CurrentCitizen:
+        """Returns the citizen and the linked Matrix account."""
         citizen = _citizen(call.principal)
         return _view(citizen, await self._accounts.of(citizen.id))
 
@@ -48,15 +53,17 @@ class MeRoutes:
         _ACCOUNT,
         who=Access.CITIZENS_ALONE,
         body=OpenIdToken,
-        summary="Link one's Matrix account",
-        answer=schemas.Me,
+        summary="Link a Matrix account",
+        answer=schemas.CurrentCitizen,
         errors=("account_taken", "openid_invalid", "openid_foreign", "homeserver_away", "openid_unavailable"),
     )
-    async def link_account(self, call: Call[OpenIdToken, NoQuery]) -> JSON:
-        """The account is proved by an OpenID token, which one's Matrix client gets from the homeserver
-        (``POST /_matrix/client/v3/user/{user_id}/openid/request_token``). A citizen has one account, the one that was
-        linked last; an account of another citizen's is not taken from them. Second Me then remembers the same in the city and in
-        a direct chat on Matrix.
+    async def link_matrix_account(self, call: Call[OpenIdToken, NoQuery]) -> schemas.CurrentCitizen:
+        """The account is proved by an OpenID token, which a Matrix client requests from the homeserver
+        (`POST /_matrix/client/v3/user/{user_id}/openid/request_token`) and which gives no access to the account.
+
+        A citizen has at most one account: the last one linked. An account that is linked with another citizen must be unlinked by
+        that citizen first. With a linked account Second Me has one history for the city and for direct chats with
+        `@agent_second_me` on Matrix.
         """
         citizen = _citizen(call.principal)
         user = await self._accounts.link(citizen.id, call.body.access_token, call.body.matrix_server_name)
@@ -67,11 +74,11 @@ class MeRoutes:
         _ACCOUNT,
         who=Access.CITIZENS_ALONE,
         status=204,
-        summary="Unlink one's Matrix account",
+        summary="Unlink the Matrix account",
         answer=NoContent,
     )
-    async def unlink_account(self, call: Call[NoBody, NoQuery]) -> None:
-        """Done as well when there is none. What Second Me remembers stays the citizen's."""
+    async def unlink_matrix_account(self, call: Call[NoBody, NoQuery]) -> None:
+        """Succeeds as well if no account is linked. The history of Second Me stays with the citizen."""
         await self._accounts.unlink(_citizen(call.principal).id)
 
 
@@ -80,5 +87,5 @@ def _citizen(principal: Principal) -> Citizen:
     return principal
 
 
-def _view(citizen: Citizen, user: UserId | None) -> JSON:
+def _view(citizen: Citizen, user: UserId | None) -> schemas.CurrentCitizen:
     return {"user_id": citizen.id, "display_name": citizen.display_name, "matrix_user_id": user}

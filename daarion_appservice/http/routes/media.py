@@ -74,7 +74,7 @@ _HEADERS: Final = {
 }
 
 _Bytes = Annotated[bytes, Field(description="The file.", examples=["…"], json_schema_extra={"format": "binary"})]
-_NOT_MODIFIED: Final = {304: "`If-None-Match` names the `ETag` of what would be answered."}
+_NOT_MODIFIED: Final = {304: "`If-None-Match` contains the `ETag` of the file."}
 _READ_ERRORS: Final = (
     "no_such_media",
     "media_too_large",
@@ -89,15 +89,17 @@ log = structlog.get_logger()
 
 class NewFile(Query):
     filename: str | None = Field(
-        None, max_length=255, description="What to save it as; without a path.", examples=["фунікулер.jpg"]
+        None, max_length=255, description="The file name, without a path.", examples=["фунікулер.jpg"]
     )
 
 
 class Size(Query):
-    width: int = Field(320, ge=1, le=4096, description="Pixels that it shall have at least.", examples=[320])
-    height: int = Field(240, ge=1, le=4096, description="Pixels that it shall have at least.", examples=[240])
+    width: int = Field(320, ge=1, le=4096, description="The minimum width in pixels.", examples=[320])
+    height: int = Field(240, ge=1, le=4096, description="The minimum height in pixels.", examples=[240])
     method: Method = Field(
-        "scale", description="`crop`: of just these proportions; `scale`: all of the picture.", examples=["scale"]
+        "scale",
+        description="`crop`: cropped to these proportions; `scale`: scaled, with its own proportions.",
+        examples=["scale"],
     )
 
 
@@ -139,7 +141,7 @@ class MediaRoutes:
             Access.INHABITANTS,
             query=NewFile,
             status=201,
-            summary="Bring in a file, to be posted then",
+            summary="Upload a file",
             answer=schemas.Media,
             errors=(
                 "media_size_unknown",
@@ -159,10 +161,14 @@ class MediaRoutes:
         )
     )
     async def _upload(self, request: web.Request) -> web.Response:
-        """The body is the file itself, with its `Content-Type` and `Content-Length`; its `mxc` is the `media` of a message then.
+        """The body is the file itself, with its `Content-Type` and `Content-Length`. Posting a message with the returned `mxc` as
+        `media` publishes it; only the uploader can do so, and until then nobody else can download it.
 
-        Only whoever brought a file in may post it, and until then nobody else can fetch it. Its type is checked against how it
-        begins. What a browser would execute (HTML, SVG, XML, scripts) is kept as `application/octet-stream`: a file to save.
+        The size is limited by `media.max_upload_bytes` and by the homeserver, the types by `media.allowed_types`. The type of
+        images (PNG, JPEG, GIF, WebP, AVIF), audio and video (MP3, AAC, WAV, FLAC, Ogg, MP4, QuickTime, WebM), PDF and ZIP files
+        is detected from their first bytes: a declared type that differs is 415, and a generic one is replaced. Files that a
+        browser would execute (HTML, SVG, XML, scripts), and images, audio and video of other formats, are stored as
+        `application/octet-stream`. The `msgtype` of the message follows from the type.
         """
         principal = await self._door.principal(request)
         check(Access.INHABITANTS, principal, anonymous_read=self._anonymous_read)
@@ -181,7 +187,7 @@ class MediaRoutes:
                 yield
         except LimitReached as error:
             raise Unavailable(
-                "media_busy", "too many files are on their way at the moment; try again", retry_after_s=_RETRY_S
+                "media_busy", "too many concurrent transfers of files; try again", retry_after_s=_RETRY_S
             ) from error
 
     async def _take_in(self, request: web.Request, author: Author, filename: str | None) -> Media:
@@ -193,7 +199,9 @@ class MediaRoutes:
                 head = await body.beginning(min(size, HEAD_BYTES))
                 mimetype = stored_type(request.headers.get("Content-Type", ""), head)
                 if not is_allowed(mimetype, self._settings.allowed_types):
-                    raise InvalidInput("media_type_not_allowed", f"this city takes no {mimetype}", status=415)
+                    raise InvalidInput(
+                        "media_type_not_allowed", f"files of the type {mimetype} are not accepted", status=415
+                    )
                 filename = tidy_filename(filename, mimetype)
                 width, height = size_of_picture(head) or (None, None)
                 with _homeserver_in_words(_not_taken):
@@ -214,15 +222,15 @@ class MediaRoutes:
         size = request.content_length
         if size is None or "Content-Encoding" in request.headers:
             raise InvalidInput(
-                "media_size_unknown", "send the file as it is, with Content-Length: how many bytes it has", status=411
+                "media_size_unknown", "send the file without Content-Encoding, and with Content-Length", status=411
             )
         if size == 0:
-            raise InvalidInput("media_empty", "there is nothing in this file", status=422)
+            raise InvalidInput("media_empty", "the file is empty", status=422)
         limit = self._settings.max_upload_bytes
         if size <= limit:
             limit = await self._repository.upload_limit() or limit
         if size > limit:
-            raise _too_large(f"a file may have {limit} bytes at most, and this one has {size}")
+            raise _too_large(f"the file has {size} bytes; the limit is {limit}")
         return size
 
     # --- download -------------------------------------------------------------------------------------
@@ -230,7 +238,7 @@ class MediaRoutes:
     @described(
         EndpointDescription(
             Access.READERS,
-            summary="A file",
+            summary="Download a file",
             answer=_Bytes,
             also=_NOT_MODIFIED,
             errors=_READ_ERRORS,
@@ -238,12 +246,18 @@ class MediaRoutes:
         )
     )
     async def _download(self, request: web.Request) -> web.StreamResponse:
-        """Of a message that one may read, or somebody's picture; one's own upload even before it is posted.
+        """Only files that the city shows are fetched from the homeserver: files, thumbnails and inline images of messages that
+        the client may read, avatars, and the client's own uploads. Everything else is 404, also the file of a deleted message.
 
-        All else is 404, and what was deleted.
+        Images, audio and video are sent `inline` if their first bytes match their type, everything else as `attachment`, never
+        with a type that a browser would execute. A file may be cached for ten minutes; after that `If-None-Match` is answered 304
+        without a request to the homeserver. A single `Range` is answered 206 (`If-Range` by `ETag`), or 416 if it begins after
+        the end; several ranges are answered with the whole file.
 
-        Pictures, sounds and films are answered to be shown, everything else to be saved. One `Range` is answered 206, or 416 when
-        it begins after the end. `expires` and `signature`, as in the `url` of a message's media, take the place of a token.
+        Where not all readers may have a file, its paths in responses are signed links: `expires` and `signature` replace the
+        token for 12 to 24 hours, as long as a message or member shows the file. `?token=` is not accepted.
+
+        At most `media.transfers` transfers are concurrent, a quarter of them for one client; others wait up to 15 seconds.
         """
         return await self._give(request, None)
 
@@ -251,7 +265,7 @@ class MediaRoutes:
         EndpointDescription(
             Access.READERS,
             query=Size,
-            summary="A smaller picture of a picture",
+            summary="Download a thumbnail of an image",
             answer=_Bytes,
             also=_NOT_MODIFIED,
             errors=(*_READ_ERRORS, "no_thumbnail"),
@@ -259,7 +273,9 @@ class MediaRoutes:
         )
     )
     async def _thumbnail(self, request: web.Request) -> web.StreamResponse:
-        """The smallest that there is of at least this size: 32×32 or 96×96 cropped; 320×240, 640×480 or 800×600 scaled."""
+        """Returns the smallest thumbnail of at least this size: 32×32 or 96×96 cropped; 320×240, 640×480 or 800×600 scaled.
+        Access and caching are those of the file.
+        """
         size = read_query(request, Size)
         return await self._give(request, snapped(size.width, size.height, size.method))
 
@@ -277,7 +293,7 @@ class MediaRoutes:
             return web.Response(status=304, headers=headers)
         async with self._turn(request, principal):
             if request.transport is None or request.transport.is_closing():
-                raise ConnectionResetError("nobody waits for it any more")
+                raise ConnectionResetError("the client has disconnected")
             with _homeserver_in_words(_not_given):
                 async with self._repository.download(file.mxc, thumbnail) as incoming:
                     return await self._pass_on(request, incoming, headers, is_thumbnail=thumbnail is not None)
@@ -316,11 +332,11 @@ class MediaRoutes:
     ) -> web.StreamResponse:
         limit = self._settings.max_download_bytes
         if incoming.size is not None and incoming.size > limit:
-            raise _too_large(f"files of more than {limit} bytes are not passed on, and this one has {incoming.size}")
+            raise _too_large(f"the file has {incoming.size} bytes; the limit is {limit}")
         head = await incoming.beginning(HEAD_BYTES)
         mimetype = served_type(incoming.content_type, head)
         if is_thumbnail and not mimetype.startswith("image/"):
-            raise NotFound("no_thumbnail", "there is no smaller picture of this file")
+            raise NotFound("no_thumbnail", "this file has no thumbnail")
         headers = headers | _content_headers(mimetype, incoming.filename)
         is_short = len(head) < HEAD_BYTES
         size = len(head) if is_short else incoming.size
@@ -444,7 +460,7 @@ def _too_large(detail: str) -> InvalidInput:
 
 
 def _too_slow() -> InvalidInput:
-    return InvalidInput("media_too_slow", "the file did not come in time", status=408)
+    return InvalidInput("media_too_slow", "the file did not arrive in time", status=408)
 
 
 @contextmanager
@@ -455,12 +471,12 @@ def _homeserver_in_words(refusal: Callable[[HomeserverRefused], CityError]) -> I
     except HomeserverUnavailable as error:
         raise Unavailable(
             "homeserver_away",
-            "the homeserver, which keeps the files, does not answer; try again",
+            "the homeserver, which stores the files, does not respond; try again",
             retry_after_s=_RETRY_S,
         ) from error
     except HomeserverRateLimited as error:
         raise TooManyRequests(
-            "the homeserver does not give or take files as fast as that", retry_after_s=error.retry_after_ms / 1000
+            "the homeserver limits the rate of file transfers", retry_after_s=error.retry_after_ms / 1000
         ) from error
     except HomeserverRefused as error:
         raise refusal(error) from error
@@ -468,18 +484,18 @@ def _homeserver_in_words(refusal: Callable[[HomeserverRefused], CityError]) -> I
 
 def _not_taken(error: HomeserverRefused) -> CityError:
     if error.status == 413:
-        return _too_large("the homeserver takes no file as large as this")
+        return _too_large("the file exceeds the limit of the homeserver")
     if _is_its_own_fault(error):
         return _unavailable(error)
-    return Forbidden("media_refused", f"the homeserver does not take this file: {error.message}")
+    return Forbidden("media_refused", f"the homeserver refuses the file: {error.message}")
 
 
 def _not_given(error: HomeserverRefused) -> CityError:
     if error.status == 400:
-        return NotFound("no_thumbnail", "there is no smaller picture of this file")
+        return NotFound("no_thumbnail", "this file has no thumbnail")
     if _is_its_own_fault(error):
         return _unavailable(error)
-    return NotFound("no_such_media", "the homeserver has no such file any more")
+    return NotFound("no_such_media", "the homeserver no longer has this file")
 
 
 def _is_its_own_fault(error: HomeserverRefused) -> bool:
@@ -489,4 +505,6 @@ def _is_its_own_fault(error: HomeserverRefused) -> bool:
 
 def _unavailable(error: HomeserverRefused) -> CityError:
     log.warning("media_unavailable", error=str(error), help="Synapse's log says more")
-    return Unavailable("media_unavailable", "this file cannot be had at the moment; try again", retry_after_s=_RETRY_S)
+    return Unavailable(
+        "media_unavailable", "the homeserver cannot transfer the file at the moment; try again", retry_after_s=_RETRY_S
+    )

@@ -15,17 +15,20 @@ from .. import schemas
 from ..auth.authors import ActorDirectory
 from ..auth.principals import Access
 from ..routing import Body, Call, NoBody, NoContent, NoQuery, endpoint
-from ..views import JSON
 
 _ROOM: Final = "/city/rooms/{room_id}"
-_PUT_OUT: Final = ("kicked", "banned")
+_REMOVED: Final = ("kicked", "banned")
 
 
-class TypingState(Body):
-    typing: bool = Field(True, description="Whether one is typing.", examples=[True])
+class TypingNotification(Body):
+    """A typing notification."""
+
+    typing: bool = Field(True, description="Whether the client is typing.", examples=[True])
 
 
-class ReadMark(Body):
+class ReadReceipt(Body):
+    """A read receipt."""
+
     message_id: str = Field(
         max_length=64, description="The id of the last message that was read.", examples=["01M80JJAXFTK9TPCTY26E2R4Y5"]
     )
@@ -48,13 +51,17 @@ class MemberRoutes:
         "POST",
         _ROOM + "/join",
         who=Access.INHABITANTS,
-        summary="Come into a room",
-        answer=schemas.Joined,
+        summary="Join a room",
+        answer=schemas.Membership,
         errors=("no_such_room", "room_archived", "banned", "invite_only"),
     )
-    async def join(self, call: Call[NoBody, NoQuery]) -> JSON:
-        """One is a member at once, and on Matrix as soon as the homeserver can be told; to be one already is fine.
-        Whoever was put out comes back by this."""
+    async def join_room(self, call: Call[NoBody, NoQuery]) -> schemas.Membership:
+        """The client is a member at once; its ghost joins on Matrix as soon as the homeserver is available, before any later
+        message. Joining again changes nothing, except that a new display name takes effect. A kick ends with the next join.
+
+        Joining is optional: posting a message joins its author. If Matrix refuses the join, the membership ends with the event
+        `city.room.leave`.
+        """
         room = await self._membership.join(await self._authors.seen(call.principal), call.path["room_id"])
         return self._view(room, joined=True)
 
@@ -63,11 +70,13 @@ class MemberRoutes:
         _ROOM + "/leave",
         who=Access.INHABITANTS,
         summary="Leave a room",
-        answer=schemas.Joined,
+        answer=schemas.Membership,
         errors=("no_such_room", "agent_lives_here"),
     )
-    async def leave(self, call: Call[NoBody, NoQuery]) -> JSON:
-        """Not to be a member is fine. An agent cannot leave the rooms where the registry says that it lives."""
+    async def leave_room(self, call: Call[NoBody, NoQuery]) -> schemas.Membership:
+        """Leaving a room without being a member changes nothing. An agent cannot leave the rooms that the registry assigns to
+        it.
+        """
         room = await self._membership.leave(await self._authors.seen(call.principal), call.path["room_id"])
         return self._view(room, joined=False)
 
@@ -75,13 +84,15 @@ class MemberRoutes:
         "PUT",
         _ROOM + "/typing",
         who=Access.INHABITANTS,
-        body=TypingState,
-        summary="Say that one is typing",
-        answer=schemas.Typing,
-        errors=("no_such_room", *_PUT_OUT, "invite_only", "muted"),
+        body=TypingNotification,
+        summary="Set the typing notification",
+        answer=schemas.TypingResult,
+        errors=("no_such_room", *_REMOVED, "invite_only", "muted"),
     )
-    async def type(self, call: Call[TypingState, NoQuery]) -> JSON:
-        """It must be said again within ``expires_in_ms``; ``false``, or a message, ends it."""
+    async def set_typing(self, call: Call[TypingNotification, NoQuery]) -> schemas.TypingResult:
+        """The notification ends after `expires_in_ms` unless it is sent again, with `false`, or with a message. Matrix users see
+        it if the client is a member of the room.
+        """
         author = self._authors.of(call.principal)
         await self._typing_and_receipts.types(author, call.path["room_id"], typing=call.body.typing)
         return {"typing": call.body.typing, "expires_in_ms": int(LASTS_S * 1000) if call.body.typing else 0}
@@ -90,17 +101,20 @@ class MemberRoutes:
         "PUT",
         _ROOM + "/read",
         who=Access.INHABITANTS,
-        body=ReadMark,
+        body=ReadReceipt,
         status=204,
-        summary="Say how far one has read",
+        summary="Send a read receipt",
         answer=NoContent,
-        errors=("no_such_room", "no_such_message", *_PUT_OUT),
+        errors=("no_such_room", "no_such_message", *_REMOVED),
     )
-    async def read(self, call: Call[ReadMark, NoQuery]) -> None:
-        """People on Matrix see it, if one is a member. It never goes back; what is said while the homeserver is away is lost."""
+    async def send_read_receipt(self, call: Call[ReadReceipt, NoQuery]) -> None:
+        """The receipt is sent to Matrix as the client's ghost (without threads) if the client is a member and the message is on
+        Matrix. It never moves backwards; receipts sent meanwhile are combined, and those sent while the homeserver is unavailable
+        are lost. The city does not store receipts.
+        """
         await self._typing_and_receipts.reads(
             self._authors.of(call.principal), call.path["room_id"], call.body.message_id
         )
 
-    def _view(self, room: Room, *, joined: bool) -> JSON:
+    def _view(self, room: Room, *, joined: bool) -> schemas.Membership:
         return {"room_id": room.id, "joined": joined, "members_online": self._online_members.members_online(room.id)}

@@ -17,65 +17,68 @@ from ..auth.principals import Access, Citizen, Principal
 from ..message_pages import Place
 from ..room_responses import CachedRoomResponses, RoomPageResponse
 from ..routing import Body, Call, NoBody, NoQuery, Query, ResponseSpec, endpoint
-from ..views import JSON, message_view
+from ..views import message_view
 
 _MESSAGES: Final = "/city/rooms/{room_id}/messages"
 _MESSAGE: Final = _MESSAGES + "/{message_id}"
 _REACTION: Final = _MESSAGE + "/reactions/{emoji}"
 
-_THERE: Final = ("no_such_room", "no_such_message", "room_archived")
-_SPEAKING: Final = (*_THERE, "banned", "kicked")
-_WORDING: Final = ("message_empty", "message_too_long")
+_MESSAGE_ERRORS: Final = ("no_such_room", "no_such_message", "room_archived")
+_WRITE_ERRORS: Final = (*_MESSAGE_ERRORS, "banned", "kicked")
+_TEXT_ERRORS: Final = ("message_empty", "message_too_long")
 
 
 class MessageList(Query):
     before: int | None = Field(
-        None, ge=-(1 << 53), le=1 << 53, description="Messages whose `seq` is lower than this.", examples=[1024]
+        None, ge=-(1 << 53), le=1 << 53, description="Only messages whose `seq` is lower than this.", examples=[1024]
     )
     after: int | None = Field(
-        None, ge=-(1 << 53), le=1 << 53, description="Messages whose `seq` is higher than this.", examples=[1024]
+        None, ge=-(1 << 53), le=1 << 53, description="Only messages whose `seq` is higher than this.", examples=[1024]
     )
     around: str | None = Field(
         None,
         max_length=64,
-        description="The id of a message: it, and what was said before and after it.",
+        description="The id of a message: this message, and messages before and after it.",
         examples=["01M80JJ9ZZ3VJ0Q4Y7V1B2N3M4"],
     )
-    limit: int = Field(50, ge=1, le=200, description="How many.", examples=[50])
+    limit: int = Field(50, ge=1, le=200, description="The maximum number of messages.", examples=[50])
 
     @model_validator(mode="after")
-    def _has_one_place(self) -> MessageList:
+    def _check_one_position(self) -> MessageList:
         if sum(each is not None for each in (self.before, self.after, self.around)) > 1:
             raise ValueError("give one of before, after and around")
         return self
 
 
 class NewMessage(Body):
+    """A message to post."""
+
     body: str = Field(
         "",
-        description="Markdown; `@slug` means an agent, `@name:server` somebody on Matrix. May be left out with `media`.",
+        description="The text, Markdown, at most 48,000 bytes as JSON. `@slug` mentions an agent, `@name:server` a Matrix user. "
+        "Optional with `media`, of which it is the caption.",
         examples=["Добрий вечір, **Подоле**! @daarwizz, що нового?"],
     )
     msgtype: Literal["m.text", "m.emote", "m.notice"] = Field(
-        "m.text", description="What it is, as Matrix calls it.", examples=["m.text"]
+        "m.text", description="The Matrix message type; with `media` it is ignored.", examples=["m.text"]
     )
     reply_to: str | None = Field(
         None,
         max_length=64,
-        description="The id of the message that it answers.",
+        description="The id of the message in the same room that this message replies to.",
         examples=["01M80JJ9ZZ3VJ0Q4Y7V1B2N3M4"],
     )
     client_id: str | None = Field(
         None,
         min_length=1,
         max_length=255,
-        description="By which the same message, sent again, is known.",
+        description="An idempotency key of the author's client: a repeated request returns the first message.",
         examples=["tab1-42"],
     )
     media: str | None = Field(
         None,
         max_length=512,
-        description="The `mxc` of a file that one has brought in; `body` is what one says of it, and `msgtype` counts no more.",
+        description="The `mxc` of a file that the author uploaded.",
         examples=["mxc://daarion.space/SEsfnsuifSDFSSEF"],
     )
 
@@ -83,8 +86,10 @@ class NewMessage(Body):
         return Draft(self.body, self.msgtype, self.reply_to, self.client_id, self.media)
 
 
-class NewText(Body):
-    body: str = Field(description="Markdown, as of a new message.", examples=["Добрий вечір, **Подоле**!"])
+class MessageEdit(Body):
+    """The new content of a message."""
+
+    body: str = Field(description="The new text, as of a new message.", examples=["Добрий вечір, **Подоле**!"])
 
 
 class MessageRoutes:
@@ -109,16 +114,19 @@ class MessageRoutes:
         _MESSAGES,
         who=Access.READERS,
         query=MessageList,
-        summary="What was said in a room",
+        summary="List messages of a room",
         answer=list[schemas.Message],
         errors=("no_such_room", "no_such_message"),
     )
     async def list_messages(self, call: Call[NoBody, MessageList]) -> ResponseSpec:
-        """Oldest first, and only what one may read. To go back ask again with ``before`` = the ``seq`` of the first; to go on,
-        with ``after`` = that of the last. ``around`` begins at a message that is linked to. One of the three at most.
+        """Returns messages that the client may read, oldest first; by default the newest. At most one of `before`, `after` and
+        `around` is allowed.
 
-        There are fewer than `limit` where they would have more than 256 KiB together. Where there are more, a header `Link` says
-        so: `rel="prev"` is the address of the page before this one, `rel="next"` that of the one after it.
+        The previous page is the one with `before` = the `seq` of the first message, the next page the one with `after` = that of
+        the last message; an empty list is the end. The header `Link` has the addresses of both, where there are more messages:
+        `rel="prev"` for older and `rel="next"` for newer ones.
+
+        A page has at most 256 KiB (but at least one message), so it may have fewer than `limit` messages without being the last.
         """
         query = call.query
         place = Place(query.before, query.after, query.around)
@@ -131,13 +139,17 @@ class MessageRoutes:
         who=Access.INHABITANTS,
         body=NewMessage,
         status=201,
-        summary="Say something",
+        summary="Post a message",
         answer=schemas.Message,
-        also={200: "The first message with this `client_id`: nothing is said twice."},
-        errors=(*_SPEAKING, *_WORDING, "no_such_media"),
+        also={200: "The first message with this `client_id`; no second message is posted."},
+        errors=(*_WRITE_ERRORS, *_TEXT_ERRORS, "no_such_media"),
     )
     async def post_message(self, call: Call[NewMessage, NoQuery]) -> ResponseSpec:
-        """It is stored when this answers, and goes to Matrix as soon as the homeserver takes it (``delivery``)."""
+        """The message is stored before the response, and sent to Matrix as soon as the homeserver accepts it (see `delivery`).
+
+        An agent that is mentioned, addressed by its name at the beginning, or replied to posts a reply, which may grow by edits.
+        If the agent is offline or fails, a notice (`m.notice`) says so.
+        """
         author = await self._authors.seen(call.principal)
         posted = await self._messages.post(author, call.path["room_id"], call.body.draft())
         return ResponseSpec(self._message(posted.message), status=201 if posted.is_new else 200)
@@ -146,12 +158,13 @@ class MessageRoutes:
         "PATCH",
         _MESSAGE,
         who=Access.INHABITANTS,
-        body=NewText,
-        summary="Change one's message",
+        body=MessageEdit,
+        summary="Edit a message",
         answer=schemas.Message,
-        errors=(*_SPEAKING, *_WORDING, "not_yours", "message_deleted"),
+        errors=(*_WRITE_ERRORS, *_TEXT_ERRORS, "not_yours", "message_deleted"),
     )
-    async def edit_message(self, call: Call[NewText, NoQuery]) -> JSON:
+    async def edit_message(self, call: Call[MessageEdit, NoQuery]) -> schemas.Message:
+        """For the author of the message."""
         author = await self._authors.seen(call.principal)
         return self._message(
             await self._changes.edit(author, call.path["room_id"], call.path["message_id"], call.body.body)
@@ -161,12 +174,14 @@ class MessageRoutes:
         "DELETE",
         _MESSAGE,
         who=Access.INHABITANTS,
-        summary="Take back one's message",
+        summary="Delete a message",
         answer=schemas.Message,
-        errors=(*_THERE, "not_yours"),
+        errors=(*_MESSAGE_ERRORS, "not_yours"),
     )
-    async def delete_message(self, call: Call[NoBody, NoQuery]) -> JSON:
-        """A citizen who is an admin may take back anybody's. One that was taken back already stays so."""
+    async def delete_message(self, call: Call[NoBody, NoQuery]) -> schemas.Message:
+        """For the author of the message, and for citizens with the admin claim. On Matrix the message is redacted. Returns what
+        remains of the message; deleting it again returns the same.
+        """
         author = await self._authors.seen(call.principal)
         return self._message(
             await self._changes.delete(
@@ -178,12 +193,14 @@ class MessageRoutes:
         "POST",
         _MESSAGE + "/retry",
         who=Access.INHABITANTS,
-        summary="Send a message to Matrix once more",
+        summary="Retry sending a message to Matrix",
         answer=schemas.Message,
-        errors=(*_SPEAKING, "not_yours"),
+        errors=(*_WRITE_ERRORS, "not_yours"),
     )
-    async def send_again(self, call: Call[NoBody, NoQuery]) -> JSON:
-        """Of those that Matrix did not take (`delivery` is `failed`); any other is left as it is. An admin may for anybody."""
+    async def retry_message(self, call: Call[NoBody, NoQuery]) -> schemas.Message:
+        """For the author of a message whose `delivery` is `failed`, and for citizens with the admin claim; any other message is
+        returned unchanged.
+        """
         author, path = await self._authors.seen(call.principal), call.path
         return self._message(
             await self._messages.retry_delivery(
@@ -195,12 +212,12 @@ class MessageRoutes:
         "PUT",
         _REACTION,
         who=Access.INHABITANTS,
-        summary="Give a message a sign",
+        summary="Add a reaction",
         answer=schemas.Message,
-        errors=(*_SPEAKING, "message_deleted", "too_many_reactions", "no_emoji"),
+        errors=(*_WRITE_ERRORS, "message_deleted", "too_many_reactions", "no_emoji"),
     )
-    async def react(self, call: Call[NoBody, NoQuery]) -> JSON:
-        """The same sign again changes nothing."""
+    async def add_reaction(self, call: Call[NoBody, NoQuery]) -> schemas.Message:
+        """Each author can add a reaction key once; adding it again changes nothing."""
         author, path = await self._authors.seen(call.principal), call.path
         return self._message(await self._reactions.give(author, path["room_id"], path["message_id"], path["emoji"]))
 
@@ -208,18 +225,18 @@ class MessageRoutes:
         "DELETE",
         _REACTION,
         who=Access.INHABITANTS,
-        summary="Take a sign back",
+        summary="Remove a reaction",
         answer=schemas.Message,
-        errors=_THERE,
+        errors=_MESSAGE_ERRORS,
     )
-    async def take_reaction_back(self, call: Call[NoBody, NoQuery]) -> JSON:
-        """One that was not given is no error."""
+    async def remove_reaction(self, call: Call[NoBody, NoQuery]) -> schemas.Message:
+        """Removes the client's own reaction; if there is none, the message is returned unchanged."""
         author, path = await self._authors.seen(call.principal), call.path
         return self._message(
             await self._reactions.take_back(author, path["room_id"], path["message_id"], path["emoji"])
         )
 
-    def _message(self, message: Message) -> JSON:
+    def _message(self, message: Message) -> schemas.Message:
         return message_view(message, self._identities)
 
 

@@ -14,9 +14,12 @@ class MetricsRoute:
         self._registry = registry
 
     def install(self, app: web.Application) -> None:
-        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/metrics", self._get_metrics)
 
-    @described(EndpointDescription(None, summary="The process in numbers", answer=NoContent, gives="text/plain"))
-    async def _metrics(self, request: web.Request) -> web.Response:
+    @described(
+        EndpointDescription(None, summary="Get the metrics of the process", answer=NoContent, gives="text/plain")
+    )
+    async def _get_metrics(self, request: web.Request) -> web.Response:
+        """In the text format of Prometheus, or OpenMetrics if `Accept` prefers it."""
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})

@@ -11,22 +11,26 @@ from ...city.presence import Status
 from ...city.registry import Description
 from ...city.types import agent_subject
 from ...config.values import PlaceId
-from .. import schemas_registry
+from .. import schemas
 from ..auth.principals import Access
 from ..routing import Body, Call, NoBody, NoContent, NoQuery, ResponseSpec, endpoint
-from ..views import JSON, agent_presence, agent_view
+from ..views import agent_presence, agent_view
 from .registry_parts import RegistryParts, checked, counting
 
 _PLACE_ID: Final[TypeAdapter[str]] = TypeAdapter(PlaceId)
 
 
 class PutDistrict(Body):
-    name: str = Field("", max_length=255, description="Its name; left out: its id.", examples=["Поділ"])
+    """The definition of a district."""
+
+    name: str = Field("", max_length=255, description="The name; default: the id.", examples=["Поділ"])
 
 
 class PutPlace(PutDistrict):
-    description: str = Field("", max_length=2000, description="What it is.", examples=["Перший вузол міста"])
-    district: str = Field("", max_length=255, description="The district that it lies in.", examples=["podil"])
+    """The definition of a node or microDAO; a field that is missing becomes empty."""
+
+    description: str = Field("", max_length=2000, description="The description.", examples=["Перший вузол міста"])
+    district: str = Field("", max_length=255, description="The district id.", examples=["podil"])
 
 
 class PlaceRoutes:
@@ -37,7 +41,7 @@ class PlaceRoutes:
         self._registry = parts.registry
         self._places = parts.places
         self._presence = parts.presence
-        self._pictures = parts.pictures
+        self._avatars = parts.avatars
         self._identities = parts.identities
         self._now_ms = parts.steady_ms
 
@@ -45,58 +49,57 @@ class PlaceRoutes:
         "GET",
         "/api/v1/nodes",
         who=Access.READERS,
-        summary="The city's nodes",
-        answer=list[schemas_registry.Node],
+        summary="List nodes",
+        answer=list[schemas.Node],
     )
-    async def list_nodes(self, _call: Call[NoBody, NoQuery]) -> list[JSON]:
-        """In the order of their ids. A node is there as soon as somebody describes it, or an agent lives on it."""
+    async def list_nodes(self, _call: Call[NoBody, NoQuery]) -> list[schemas.Node]:
+        """Returns all nodes, ordered by id: those that are defined, and those that an agent names as its node."""
         return [self._node(node) for node in self._places.all(PlaceKind.NODE)]
 
     @endpoint(
         "GET",
         "/api/v1/nodes/{node_id}",
         who=Access.READERS,
-        summary="A node and its agents",
-        answer=schemas_registry.NodeDetails,
+        summary="Get a node with its agents",
+        answer=schemas.NodeDetails,
         errors=("no_such_node",),
     )
-    async def show_node(self, call: Call[NoBody, NoQuery]) -> JSON:
-        """Of several agents with the same role, the first by slug is shown as its holder."""
+    async def get_node(self, call: Call[NoBody, NoQuery]) -> schemas.NodeDetails:
         node = self._places.find(PlaceKind.NODE, call.path["node_id"])
-        return self._node(node) | await self._residents(node)
+        return {**self._node(node), "agents": await self._agents_of(node)}
 
     @endpoint(
         "GET",
         "/api/v1/microdaos",
         who=Access.READERS,
-        summary="The city's microDAOs",
-        answer=list[schemas_registry.MicroDao],
+        summary="List microDAOs",
+        answer=list[schemas.MicroDao],
     )
-    async def list_microdaos(self, _call: Call[NoBody, NoQuery]) -> list[JSON]:
-        """In the order of their slugs."""
+    async def list_microdaos(self, _call: Call[NoBody, NoQuery]) -> list[schemas.MicroDao]:
+        """Returns all microDAOs, ordered by slug: those that are defined, and those that an agent names as its microDAO."""
         return [self._microdao(microdao) for microdao in self._places.all(PlaceKind.MICRODAO)]
 
     @endpoint(
         "GET",
         "/api/v1/microdaos/{microdao}",
         who=Access.READERS,
-        summary="A microDAO and its agents",
-        answer=schemas_registry.MicroDaoDetails,
+        summary="Get a microDAO with its agents",
+        answer=schemas.MicroDaoDetails,
         errors=("no_such_microdao",),
     )
-    async def show_microdao(self, call: Call[NoBody, NoQuery]) -> JSON:
+    async def get_microdao(self, call: Call[NoBody, NoQuery]) -> schemas.MicroDaoDetails:
         microdao = self._places.find(PlaceKind.MICRODAO, call.path["microdao"])
-        return self._microdao(microdao) | await self._residents(microdao)
+        return {**self._microdao(microdao), "agents": await self._agents_of(microdao)}
 
     @endpoint(
         "GET",
         "/api/v1/districts",
         who=Access.READERS,
-        summary="The city's districts",
-        answer=list[schemas_registry.District],
+        summary="List districts",
+        answer=list[schemas.District],
     )
-    async def list_districts(self, _call: Call[NoBody, NoQuery]) -> list[JSON]:
-        """In the order of their ids."""
+    async def list_districts(self, _call: Call[NoBody, NoQuery]) -> list[schemas.District]:
+        """Returns all districts, ordered by id."""
         return [self._district(district) for district in self._places.all(PlaceKind.DISTRICT)]
 
     @endpoint(
@@ -104,12 +107,12 @@ class PlaceRoutes:
         "/api/v1/nodes/{node_id}",
         who=Access.ADMINS,
         body=PutPlace,
-        summary="Describe a node",
-        answer=schemas_registry.Node,
-        also={201: "It is new."},
+        summary="Create or replace a node",
+        answer=schemas.Node,
+        also={201: "Created"},
     )
     async def put_node(self, call: Call[PutPlace, NoQuery]) -> ResponseSpec:
-        """As a whole: what is left out becomes empty."""
+        """A field that is missing becomes empty."""
         node = _place(PlaceKind.NODE, call.path["node_id"], call.body.name, call.body.description, call.body.district)
         node, status = await self._put(node)
         return ResponseSpec(self._node(node), status)
@@ -119,12 +122,12 @@ class PlaceRoutes:
         "/api/v1/microdaos/{microdao}",
         who=Access.ADMINS,
         body=PutPlace,
-        summary="Describe a microDAO",
-        answer=schemas_registry.MicroDao,
-        also={201: "It is new."},
+        summary="Create or replace a microDAO",
+        answer=schemas.MicroDao,
+        also={201: "Created"},
     )
     async def put_microdao(self, call: Call[PutPlace, NoQuery]) -> ResponseSpec:
-        """As a whole: what is left out becomes empty."""
+        """A field that is missing becomes empty."""
         body = call.body
         microdao = _place(PlaceKind.MICRODAO, call.path["microdao"], body.name, body.description, body.district)
         microdao, status = await self._put(microdao)
@@ -135,9 +138,9 @@ class PlaceRoutes:
         "/api/v1/districts/{district_id}",
         who=Access.ADMINS,
         body=PutDistrict,
-        summary="Name a district",
-        answer=schemas_registry.District,
-        also={201: "It is new."},
+        summary="Create or replace a district",
+        answer=schemas.District,
+        also={201: "Created"},
     )
     async def put_district(self, call: Call[PutDistrict, NoQuery]) -> ResponseSpec:
         district = _place(PlaceKind.DISTRICT, call.path["district_id"], call.body.name)
@@ -149,11 +152,12 @@ class PlaceRoutes:
         "/api/v1/nodes/{node_id}",
         who=Access.ADMINS,
         status=204,
-        summary="Remove a node",
+        summary="Delete a node",
         answer=NoContent,
         errors=("no_such_node", "place_in_use"),
     )
     async def delete_node(self, call: Call[NoBody, NoQuery]) -> None:
+        """A node that an agent names as its node cannot be deleted."""
         await self._remove(PlaceKind.NODE, call.path["node_id"])
 
     @endpoint(
@@ -161,11 +165,12 @@ class PlaceRoutes:
         "/api/v1/microdaos/{microdao}",
         who=Access.ADMINS,
         status=204,
-        summary="Remove a microDAO",
+        summary="Delete a microDAO",
         answer=NoContent,
         errors=("no_such_microdao", "place_in_use"),
     )
     async def delete_microdao(self, call: Call[NoBody, NoQuery]) -> None:
+        """A microDAO that an agent names as its microDAO cannot be deleted."""
         await self._remove(PlaceKind.MICRODAO, call.path["microdao"])
 
     @endpoint(
@@ -173,11 +178,12 @@ class PlaceRoutes:
         "/api/v1/districts/{district_id}",
         who=Access.ADMINS,
         status=204,
-        summary="Remove a district",
+        summary="Delete a district",
         answer=NoContent,
         errors=("no_such_district", "place_in_use"),
     )
     async def delete_district(self, call: Call[NoBody, NoQuery]) -> None:
+        """A district with agents, nodes or microDAOs cannot be deleted."""
         await self._remove(PlaceKind.DISTRICT, call.path["district_id"])
 
     async def _put(self, place: Place) -> tuple[Place, int]:
@@ -190,7 +196,7 @@ class PlaceRoutes:
     async def _remove(self, kind: PlaceKind, place_id: str) -> None:
         await counting(self._registry, self._keeper.remove_place(kind, place_id))
 
-    def _node(self, node: Place) -> JSON:
+    def _node(self, node: Place) -> schemas.Node:
         return {
             "id": node.id,
             **self._place(node),
@@ -198,10 +204,10 @@ class PlaceRoutes:
             "steward": self._holder(node, STEWARD),
         }
 
-    def _microdao(self, microdao: Place) -> JSON:
+    def _microdao(self, microdao: Place) -> schemas.MicroDao:
         return {"slug": microdao.id, **self._place(microdao), "orchestrator": self._holder(microdao, ORCHESTRATOR)}
 
-    def _district(self, district: Place) -> JSON:
+    def _district(self, district: Place) -> schemas.District:
         return {
             "id": district.id,
             "name": district.name,
@@ -210,7 +216,7 @@ class PlaceRoutes:
             "microdaos": [microdao.id for microdao in self._places.within(PlaceKind.MICRODAO, district.id)],
         }
 
-    def _place(self, place: Place) -> JSON:
+    def _place(self, place: Place) -> schemas.Place:
         return {
             "name": place.name,
             "description": place.description,
@@ -218,35 +224,33 @@ class PlaceRoutes:
             **self._counts(place),
         }
 
-    def _counts(self, place: Place) -> JSON:
+    def _counts(self, place: Place) -> schemas.PlaceCounts:
         agents = self._places.agents_of(place)
         online = [
             agent for agent in agents if self._presence.state(agent_subject(agent.slug)).status is not Status.OFFLINE
         ]
         return {"agents_total": len(agents), "agents_online": len(online)}
 
-    def _holder(self, place: Place, role: str) -> JSON | None:
+    def _holder(self, place: Place, role: str) -> schemas.AgentPresence | None:
         agent = self._places.holder(place, role)
         if agent is None:
             return None
         return agent_presence(agent, self._presence.state(agent_subject(agent.slug)), self._identities, self._now_ms())
 
-    async def _residents(self, place: Place) -> JSON:
+    async def _agents_of(self, place: Place) -> list[schemas.Agent]:
         now_ms = self._now_ms()
-        pictures = await self._pictures.all()
-        return {
-            "agents": [
-                agent_view(
-                    agent,
-                    self._presence.state(agent_subject(agent.slug)),
-                    self._places,
-                    self._identities,
-                    now_ms,
-                    pictures,
-                )
-                for agent in self._places.agents_of(place)
-            ]
-        }
+        avatars = await self._avatars.all()
+        return [
+            agent_view(
+                agent,
+                self._presence.state(agent_subject(agent.slug)),
+                self._places,
+                self._identities,
+                now_ms,
+                avatars,
+            )
+            for agent in self._places.agents_of(place)
+        ]
 
 
 def _place(kind: PlaceKind, place_id: str, name: str, description: str = "", district: str = "") -> Place:

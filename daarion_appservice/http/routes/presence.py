@@ -23,7 +23,6 @@ from ..auth.authenticator import CityAuthenticator, TokenEnded
 from ..auth.principals import Access, Citizen, Principal, check, own_subject
 from ..id_lists import split_ids
 from ..routing import Body, Call, EndpointDescription, NoBody, NoQuery, Query, described, endpoint
-from ..views import JSON
 
 _MAX_IDS: Final = 500
 _COMMENT_S: Final = 15.0
@@ -35,30 +34,33 @@ _ENDS: Final = (ConnectionError, ClientConnectionError, TimeoutError, TokenEnded
 """The normal ends of a stream: the client leaves, stops reading, or its token ends (a reconnect gets the error)."""
 
 
-class PresenceQueryString(Query):
+class PresenceListQuery(Query):
     ids: str = Field(
-        description="1 to 500 subjects, separated by commas: a citizen's id, `agent:<slug>`, or the Matrix user id of a "
-        "person on Matrix.",
+        description="1 to 500 subjects, separated by commas: a citizen id, `agent:<slug>`, or a Matrix user id.",
         examples=["u_123,agent:daarwizz,@olena:daarion.space"],
     )
 
 
 class CitizenHeartbeat(Body):
+    """A heartbeat of a citizen."""
+
     user_id: str | None = Field(
         None,
         max_length=255,
-        description="Whose: the token's `sub`, which it is without saying so, too.",
+        description="The citizen id, which must be `sub` of the token; default: that one.",
         examples=["u_123"],
     )
-    status: Status = Field(Status.ONLINE, description="How this session is; `offline` ends it.", examples=["online"])
+    status: Status = Field(
+        Status.ONLINE, description="The status of this session; `offline` ends it.", examples=["online"]
+    )
     status_msg: str | None = Field(
         None,
         max_length=255,
-        description="One's status text; left out: it stays as it is, `null`: none.",
+        description="The status message; `null` removes it, and without the field it does not change.",
         examples=["малюю мапу Подолу"],
     )
     session_id: str = Field(
-        "", max_length=128, description="Which of one's pages or devices this is.", examples=["tab-1"]
+        "", max_length=128, description="The session: one for each page or device.", examples=["tab-1"]
     )
 
 
@@ -81,12 +83,12 @@ class PresenceRoutes:
         "GET",
         "/api/v1/presence",
         who=Access.READERS,
-        query=PresenceQueryString,
-        summary="Whether some are here",
-        answer=schemas.Presences,
+        query=PresenceListQuery,
+        summary="Get the presence of several subjects",
+        answer=schemas.PresenceList,
     )
-    async def of_some(self, call: Call[NoBody, PresenceQueryString]) -> JSON:
-        """Whoever was never seen is ``offline``."""
+    async def get_presence_list(self, call: Call[NoBody, PresenceListQuery]) -> schemas.PresenceList:
+        """An unknown subject is `offline`."""
         ids = split_ids(call.query.ids)
         if not ids or len(ids) > _MAX_IDS:
             raise InvalidInput("invalid", f"ids: must be 1 to {_MAX_IDS} subjects", status=422)
@@ -102,32 +104,34 @@ class PresenceRoutes:
         "/api/v1/presence/heartbeat",
         who=Access.CITIZENS_ALONE,
         body=CitizenHeartbeat,
-        summary="A citizen's sign of life",
+        summary="Send a heartbeat of a citizen",
         answer=schemas.SubjectPresence,
         errors=("not_you",),
     )
-    async def beat_citizen(self, call: Call[CitizenHeartbeat, NoQuery]) -> JSON:
-        """For whoever has no WebSocket, and for a page that is being left (`fetch` with `keepalive`)."""
+    async def send_citizen_heartbeat(self, call: Call[CitizenHeartbeat, NoQuery]) -> schemas.SubjectPresence:
+        """For clients without a WebSocket, every `presence.heartbeat_s`. A page that is closed sends `offline` with the
+        `session_id` of its WebSocket, by `fetch` with `keepalive: true`. Returns the presence of all sessions together.
+        """
         subject = own_subject(call.principal, call.body.user_id)
         if isinstance(call.principal, Citizen):
             await self._names.note(call.principal.id, call.principal.display_name)
         status_msg = call.body.status_msg if "status_msg" in call.body.model_fields_set else KEEP
-        beat = Heartbeat(subject, call.body.status, status_msg, call.body.session_id)
-        (shown,) = await self._presence.record_heartbeat([beat])
-        return encode_presence(subject, shown, self._now_ms())
+        heartbeat = Heartbeat(subject, call.body.status, status_msg, call.body.session_id)
+        (state,) = await self._presence.record_heartbeat([heartbeat])
+        return encode_presence(subject, state, self._now_ms())
 
     @endpoint(
         "GET",
         "/api/v1/presence/summary",
         who=Access.READERS,
-        summary="How many are here",
-        answer=schemas.Summary,
+        summary="Count the subjects who are not offline",
+        answer=schemas.PresenceSummary,
     )
-    async def summary(self, _call: Call[NoBody, NoQuery]) -> JSON:
-        """Of the rooms those of which everybody may know."""
+    async def get_presence_summary(self, _call: Call[NoBody, NoQuery]) -> schemas.PresenceSummary:
+        """`rooms` contains only rooms that are listed for all readers."""
         summary, unlisted = self._online_counts.summary(), await self._unlisted()
-        rooms = {room: count for room, count in summary["rooms"].items() if room not in unlisted}
-        return summary | {"rooms": rooms}
+        rooms: dict[str, int] = {room: count for room, count in summary["rooms"].items() if room not in unlisted}
+        return {"online": summary["online"], "away": summary["away"], "rooms": rooms}
 
 
 class PresenceEvents:
@@ -140,44 +144,45 @@ class PresenceEvents:
         self._open: set[_Queue] = set()
 
     def install(self, app: web.Application) -> None:
-        app.router.add_get("/api/v1/presence/stream", self._presence_stream)
+        app.router.add_get("/api/v1/presence/stream", self._stream_presence)
         app.on_shutdown.append(self._end_all)
 
     @described(
         EndpointDescription(
             Access.READERS,
-            summary="Changes of presence as server-sent events",
+            summary="Stream presence as server-sent events",
             answer=schemas.PresenceEvent,
             gives="text/event-stream",
             token_in_query=True,
         )
     )
-    async def _presence_stream(self, request: web.Request) -> web.StreamResponse:
-        """First ``snapshot``: everybody who is here; then ``presence`` for each change, with its number as ``id``.
+    async def _stream_presence(self, request: web.Request) -> web.StreamResponse:
+        """The first event is `snapshot`, with all subjects who are not offline; then one `presence` event follows for each
+        change, with its number as `id`.
 
-        An EventSource that reconnects sends the last one as ``Last-Event-ID`` and gets what it missed, the newest of each
-        subject; when that can no longer be told it gets ``resync`` and a new ``snapshot``. A comment comes every 15 seconds. The
-        stream ends when the token no longer counts.
+        A client that reconnects with `Last-Event-ID` receives the changes that it missed, the last one of each subject. If they
+        are no longer known, it receives `resync` and a new `snapshot`. A comment is sent every 15 seconds. The stream ends when
+        the token expires or is revoked.
         """
         principal = await self._door.stream_principal(request)
         check(Access.READERS, principal, anonymous_read=self._anonymous_read)
         with self._door.limits.open_connection(request, principal):
-            return await self._tell(request, principal)
+            return await self._stream_to(request, principal)
 
-    async def _tell(self, request: web.Request, principal: Principal) -> web.StreamResponse:
+    async def _stream_to(self, request: web.Request, principal: Principal) -> web.StreamResponse:
         queue = _Queue()
         self._open.add(queue)
         try:
             async with sse_response(request, ping_interval=_COMMENT_S) as response:
                 with suppress(*_ENDS):
-                    await self._begin(response, queue, response.last_event_id)
-                    await self._go_on(response, queue, principal)
+                    await self._send_beginning(response, queue, response.last_event_id)
+                    await self._send_changes(response, queue, principal)
         finally:
             self._open.discard(queue)
             self._stream.unlisten(queue)
         return response
 
-    async def _go_on(self, response: EventSourceResponse, queue: _Queue, principal: Principal) -> None:
+    async def _send_changes(self, response: EventSourceResponse, queue: _Queue, principal: Principal) -> None:
         while response.is_connected() and (changes := await queue.next()) is not None:
             self._door.check_still_valid(principal)
             for change in changes:
@@ -187,7 +192,7 @@ class PresenceEvents:
         for queue in self._open:
             queue.end()
 
-    async def _begin(self, response: EventSourceResponse, queue: _Queue, last_id: str | None) -> None:
+    async def _send_beginning(self, response: EventSourceResponse, queue: _Queue, last_id: str | None) -> None:
         since = int(last_id) if last_id is not None and last_id.isdecimal() and len(last_id) <= 18 else None
         # The snapshot is taken before the first await, and the queue listens from here: sending takes time.
         beginning = self._stream.begin(since)

@@ -31,7 +31,7 @@ class RegistryParts:
     agents: AgentDirectory
     places: PlaceDirectory
     presence: PresenceStore
-    pictures: AgentAvatars
+    avatars: AgentAvatars
     identities: Identities
     now_ms: NowMs
     """The clock of stored times."""

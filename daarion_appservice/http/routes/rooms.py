@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal, cast
 
 from pydantic import Field
 
@@ -20,53 +20,62 @@ from ..id_lists import MAX_CHARS
 from ..media_urls import MediaUrls
 from ..room_responses import CachedRoomResponses
 from ..routing import Body, Call, NoBody, NoQuery, Query, endpoint
-from ..views import JSON, outside_view, presence_fields, room_view
+from ..views import outside_view, presence_fields, room_view
 
-_LAST_MESSAGES = 50
-_MAX_ONLINE_MEMBERS = 200
+_LAST_MESSAGES: Final = 50
+_MAX_ONLINE_MEMBERS: Final = 200
 """The number of online members listed with a room; ``members_online`` counts all of them."""
-
-
-_MAX_IDS = 100
+_MAX_IDS: Final = 100
 
 
 class RoomList(Query):
     sort: Literal["popular", "recent", "name"] = Field(
-        "popular", description="Most messages first, last event first, or by name.", examples=["popular"]
+        "popular",
+        description="`popular`: most messages first, messages of a week ago count half; `recent`: last event first; `name`: "
+        "alphabetical.",
+        examples=["popular"],
     )
     ids: str = Field(
         "",
         max_length=MAX_CHARS,
-        description="These alone: up to 100 ids or slugs, separated by commas.",
+        description="Only these rooms: up to 100 ids or slugs, separated by commas.",
         examples=["general,podil"],
     )
-    limit: int = Field(100, ge=1, le=500, description="How many.", examples=[100])
-    offset: int = Field(0, ge=0, le=1_000_000, description="How many to pass over.", examples=[0])
+    limit: int = Field(100, ge=1, le=500, description="The maximum number of rooms.", examples=[100])
+    offset: int = Field(0, ge=0, le=1_000_000, description="The number of rooms to skip.", examples=[0])
 
 
 class NewRoom(Body):
-    name: str = Field(min_length=1, max_length=255, description="Its name.", examples=["Поділ"])
+    """A room to create."""
+
+    name: str = Field(min_length=1, max_length=255, description="The name.", examples=["Поділ"])
     description: str = Field(
-        "", max_length=2000, description="What it is for.", examples=["Новини й зустрічі на Подолі"]
+        "",
+        max_length=2000,
+        description="The description; on Matrix the topic.",
+        examples=["Новини й зустрічі на Подолі"],
     )
     slug: str | None = Field(
         None,
         max_length=64,
-        description="Its name in addresses, of `a-z`, `0-9`, `_` and `-`; left out: made from the name.",
+        description="The name in paths: `a-z`, `0-9`, `_` and `-`, and no other path below `/city/` (such as `feed`). Default: "
+        "derived from the name by transliteration.",
         examples=["podil"],
     )
 
 
-class ChangedRoom(Body):
+class RoomPatch(Body):
+    """The changes of a room; a field that is missing or `null` does not change."""
+
     name: str | None = Field(
-        None, min_length=1, max_length=255, description="Its new name; left out: stays.", examples=["Поділ вечірній"]
+        None, min_length=1, max_length=255, description="The new name.", examples=["Поділ вечірній"]
     )
     description: str | None = Field(
-        None, max_length=2000, description="What it is for; left out: stays.", examples=["Куди піти ввечері"]
+        None, max_length=2000, description="The new description.", examples=["Куди піти ввечері"]
     )
     archived: bool | None = Field(
         None,
-        description="Whether it can only be read; left out: stays. `false` opens an archived room again.",
+        description="`true` archives the room, `false` restores an archived room.",
         examples=[True],
     )
 
@@ -93,11 +102,13 @@ class RoomRoutes:
         "/city/rooms",
         who=Access.READERS,
         query=RoomList,
-        summary="The city's rooms",
+        summary="List rooms",
         answer=list[schemas.Room],
     )
     async def list_rooms(self, call: Call[NoBody, RoomList]) -> Encoded:
-        """Archived rooms are left out, and those of which not everybody may know, unless one is in them or invited."""
+        """Returns rooms that are not archived. Rooms that can neither be read nor joined from outside are listed only for clients
+        who are, were or may become members, and for admins.
+        """
         query = call.query
         if query.ids:
             return await self._pages.some(call.principal, _ids(query.ids), sort=query.sort)
@@ -109,14 +120,16 @@ class RoomRoutes:
         who=Access.CITIZENS,
         body=NewRoom,
         status=201,
-        summary="Open a room",
+        summary="Create a room",
         answer=schemas.Room,
         errors=("slug_taken", "name_needed", "slug_needed", "slug_wrong"),
     )
-    async def open_room(self, call: Call[NewRoom, NoQuery]) -> JSON:
-        """Its Matrix room follows within seconds."""
-        who = call.principal
-        created_by = Author(AuthorKind.CITIZEN, who.id, who.display_name) if isinstance(who, Citizen) else None
+    async def create_room(self, call: Call[NewRoom, NoQuery]) -> schemas.Room:
+        """The Matrix room is created within seconds (see `matrix_status`)."""
+        creator = call.principal
+        created_by = (
+            Author(AuthorKind.CITIZEN, creator.id, creator.display_name) if isinstance(creator, Citizen) else None
+        )
         room = await self._rooms.open(call.body.name, call.body.description, slug=call.body.slug, created_by=created_by)
         return self._view(room)
 
@@ -124,13 +137,17 @@ class RoomRoutes:
         "PATCH",
         "/city/rooms/{room_id}",
         who=Access.ADMINS,
-        body=ChangedRoom,
-        summary="Rename, describe, archive or reopen a room",
+        body=RoomPatch,
+        summary="Update, archive or restore a room",
         answer=schemas.Room,
         errors=("no_such_room", "name_needed"),
     )
-    async def change_room(self, call: Call[ChangedRoom, NoQuery]) -> JSON:
-        """The Matrix room follows within seconds."""
+    async def update_room(self, call: Call[RoomPatch, NoQuery]) -> schemas.Room:
+        """The Matrix room is updated within seconds.
+
+        An archived room is read-only and not listed. On Matrix it leaves the directory and the space, and only users with the
+        bot's power level may write. Restoring it undoes all of this.
+        """
         body = call.body
         change = RoomUpdate(body.name, body.description, body.archived)
         return self._view(await self._rooms.change(call.path["room_id"], change))
@@ -139,23 +156,28 @@ class RoomRoutes:
         "GET",
         "/city/rooms/{room_id}",
         who=Access.READERS,
-        summary="A room, what was last said there, and who is there",
+        summary="Get a room with its latest messages and members",
         answer=schemas.RoomDetails,
         errors=("no_such_room",),
     )
-    async def show_room(self, call: Call[NoBody, NoQuery]) -> JSON:
-        """`messages` are those that one may read. A room of which one may not know is 404."""
+    async def get_room(self, call: Call[NoBody, NoQuery]) -> schemas.RoomDetails:
+        """The response contains only messages that the client may read. A room that the client may not know of is 404.
+
+        A room that was public once is shown to other clients with its public messages, under its slug, without its current name,
+        description and members.
+        """
         page = await self._pages.room(call.path["room_id"], call.principal, limit=_LAST_MESSAGES)
         room, reading = page.room, page.reading
-        is_reader = may_subscribe(room, reading)
-        online = sorted(self._online_members.online_members(room.id))[:_MAX_ONLINE_MEMBERS] if is_reader else []
+        may_read = may_subscribe(room, reading)
+        online = sorted(self._online_members.online_members(room.id))[:_MAX_ONLINE_MEMBERS] if may_read else []
         users = [self._identities.user(subject) for subject in online]
         members = await self._pages.members(room.id, users)
         now_ms = self._now_ms()
-        is_seen = may_see_room(room, reading) or is_admin(call.principal)
-        return (self._view(room) if is_seen else outside_view(room, self._identities)) | {
-            "may_read": is_reader,
-            "messages": page.messages.fragment,
+        may_see = may_see_room(room, reading) or is_admin(call.principal)
+        return {
+            **(self._view(room) if may_see else outside_view(room, self._identities)),
+            "may_read": may_read,
+            "messages": cast("list[schemas.Message]", page.messages.fragment),  # encoded already
             "has_older": page.older_before is not None,
             "online_members": [
                 self._member(subject, user, members.get(user), now_ms)
@@ -163,11 +185,11 @@ class RoomRoutes:
             ],
         }
 
-    def _view(self, room: Room) -> JSON:
+    def _view(self, room: Room) -> schemas.Room:
         return room_view(room, self._online_members.members_online(room.id), self._identities)
 
-    def _member(self, subject: SubjectId, user: UserId, member: Member | None, now_ms: int) -> JSON:
-        kind, member_id = _inhabitant(subject)
+    def _member(self, subject: SubjectId, user: UserId, member: Member | None, now_ms: int) -> schemas.OnlineMember:
+        kind, member_id = _author_key(subject)
         return {
             "kind": kind,
             "id": member_id,
@@ -178,7 +200,7 @@ class RoomRoutes:
         }
 
 
-def _inhabitant(subject: SubjectId) -> tuple[AuthorKind, str]:
+def _author_key(subject: SubjectId) -> tuple[AuthorKind, str]:
     """Return the kind and id of a subject, whether or not it still is a valid author."""
     if is_agent(subject):
         return AuthorKind.AGENT, subject.removeprefix(AGENT_SUBJECT)

@@ -18,6 +18,7 @@ from ...city.markup import rendered
 from ...city.second_me import Interaction
 from ...city.types import SubjectId
 from ...json_encoding import encode_json
+from .. import schemas
 from ..auth.authenticator import CityAuthenticator
 from ..auth.principals import Access, check, own_subject
 from ..disconnects import cancel_on_disconnect
@@ -34,8 +35,7 @@ from ..routing import (
     json_response,
     read_body,
 )
-from ..schemas_second_me import Interaction as InteractionSchema
-from ..views import JSON, moment
+from ..views import timestamp
 
 _HISTORY: Final = "/secondme/history"
 _EVENTS: Final = "text/event-stream"
@@ -43,19 +43,21 @@ _COMMENT_S: Final = 15.0
 _FAREWELL_S: Final = 3.0
 """How long the shutdown waits for responses in progress."""
 
-_USER_ID: Final = "Whose: the token's `sub`, which it is without saying so, too."
+_USER_ID: Final = "The citizen id, which must be `sub` of the token; default: that one."
 _MAX_EXCERPT_CHARS: Final = 160
 
 
 class Prompt(Body):
+    """A prompt for Second Me."""
+
     prompt: str = Field(
-        description="The question, 1 to 8,000 characters.",
+        description="The prompt, 1 to 8,000 characters.",
         examples=["Порадь ідею для міського району"],
     )
     user_id: str | None = Field(None, max_length=255, description=_USER_ID, examples=["u_123"])
 
 
-class Whose(Query):
+class HistoryQuery(Query):
     user_id: str | None = Field(None, max_length=255, description=_USER_ID, examples=["u_123"])
 
 
@@ -67,13 +69,13 @@ class SecondMeRoutes:
         "GET",
         _HISTORY,
         who=Access.CITIZENS_ALONE,
-        query=Whose,
-        summary="What one's second me remembers",
-        answer=list[InteractionSchema],
+        query=HistoryQuery,
+        summary="List the interactions with Second Me",
+        answer=list[schemas.Interaction],
         errors=("not_you",),
     )
-    async def secondme_history(self, call: Call[NoBody, Whose]) -> list[JSON]:
-        """The last 5 interactions, oldest first; what is older is not kept."""
+    async def get_secondme_history(self, call: Call[NoBody, HistoryQuery]) -> list[schemas.Interaction]:
+        """Returns the last 5 interactions, oldest first; older ones are not stored."""
         history = await self._second_me.history(own_subject(call.principal, call.query.user_id))
         return [_view(interaction) for interaction in history]
 
@@ -81,14 +83,18 @@ class SecondMeRoutes:
         "DELETE",
         _HISTORY,
         who=Access.CITIZENS_ALONE,
-        query=Whose,
+        query=HistoryQuery,
         status=204,
-        summary="Make one's second me forget",
+        summary="Clear the interactions with Second Me",
         answer=NoContent,
         errors=("not_you",),
     )
-    async def forget_secondme_history(self, call: Call[NoBody, Whose]) -> None:
-        """All of it. An answer that is under way is remembered when it is whole."""
+    async def clear_secondme_history(self, call: Call[NoBody, HistoryQuery]) -> None:
+        """A response in progress is stored when it is complete.
+
+        On Matrix the message `!forget` (or `forget`, `forget everything`, `забудь`, `!забудь`, `забудь усе`) in a direct chat
+        with `@agent_second_me` does the same, also for people without a linked account; a notice confirms it.
+        """
         await self._second_me.forget(own_subject(call.principal, call.query.user_id))
 
 
@@ -108,8 +114,8 @@ class SecondMeInvoke:
         EndpointDescription(
             Access.CITIZENS_ALONE,
             body=Prompt,
-            summary="Ask one's second me",
-            answer=InteractionSchema,
+            summary="Send a prompt to Second Me",
+            answer=schemas.Interaction,
             errors=(
                 "not_you",
                 "secondme_busy",
@@ -124,12 +130,13 @@ class SecondMeInvoke:
         )
     )
     async def _invoke_secondme(self, request: web.Request) -> web.StreamResponse:
-        """What was asked before goes with the question, five questions in all. One at a time; it ends when its client hangs
-        up, and is remembered only when the whole answer came.
+        """The agents core receives the prompt with the citizen id and the previous interactions, five prompts in total. One
+        prompt of a citizen is processed at a time, in all processes together. Disconnecting cancels it, and only a complete
+        response is stored.
 
-        With ``Accept: text/event-stream`` the answer comes as server-sent events while it is made: ``delta`` with
-        ``{"text": "…"}`` for each piece, then ``done`` with the interaction, or ``error`` with a problem. What is known to
-        be wrong before the core is asked is answered as without. A comment comes every 15 seconds.
+        With `Accept: text/event-stream` the response is streamed as server-sent events: `delta` with `{"text": "…"}` for each
+        piece, then `done` with the interaction, or `error` with a problem. Errors that occur before the core is asked have their
+        usual status. A comment is sent every 15 seconds.
         """
         principal = await self._door.principal(request)
         check(Access.CITIZENS_ALONE, principal, anonymous_read=False)
@@ -219,14 +226,14 @@ def _more(told: _Told) -> str:
     return "".join(pieces)
 
 
-async def _send(response: EventSourceResponse, event: str, content: JSON) -> None:
+async def _send(response: EventSourceResponse, event: str, content: object) -> None:
     try:
         await response.send(encode_json(content).decode(), event=event)
     except (ConnectionError, ClientConnectionError, TimeoutError) as error:
         raise _ReaderLeft from error
 
 
-def _view(interaction: Interaction) -> JSON:
+def _view(interaction: Interaction) -> schemas.Interaction:
     return {
         "id": interaction.id,
         "user_id": interaction.user_id,
@@ -234,5 +241,5 @@ def _view(interaction: Interaction) -> JSON:
         "prompt_excerpt": excerpt(interaction.prompt, rendered(interaction.prompt), _MAX_EXCERPT_CHARS),
         "response": interaction.response,
         "latency_ms": interaction.latency_ms,
-        "created_at": moment(interaction.created_at_ms),
+        "created_at": timestamp(interaction.created_at_ms),
     }

@@ -12,22 +12,24 @@ from ...city.ports import NewId
 from ...city.types import CitizenId
 from ...config import SignInSettings
 from ...errors import Forbidden
-from .. import schemas_site as schemas
+from .. import schemas
 from ..auth.jwt_issue import JwtIssue
 from ..auth.principals import Access
 from ..routing import Body, Call, NoQuery, endpoint
-from ..views import JSON, moment
+from ..views import timestamp
 from .me import OpenIdToken
 
 _RAW_CHARS: Final = 4 * MAX_CHARS
 """The limit of a name as sent, before its whitespace is normalised."""
 
 
-class NewName(Body):
+class NewCitizen(Body):
+    """The name of a new citizen."""
+
     name: str = Field(
         min_length=1,
         max_length=_RAW_CHARS,
-        description="What others shall see: 1 to 60 characters.",
+        description="The display name, 1 to 60 visible characters.",
         examples=["Оксана"],
     )
 
@@ -43,47 +45,50 @@ class SignInRoutes:
         "POST",
         "/city/sign-in/name",
         who=Access.EVERYBODY,
-        body=NewName,
-        summary="Become a citizen by a name alone",
-        answer=schemas.SignedIn,
+        body=NewCitizen,
+        summary="Sign in with a name",
+        answer=schemas.SignInResult,
         errors=("sign_in_closed", "name_needed", "name_wrong"),
     )
-    async def by_name(self, call: Call[NewName, NoQuery]) -> JSON:
-        """Somebody new each time, whatever the name: nothing is proved by it. Where `sign_in.name` is on, as in the demo."""
-        _check_open("name", is_open=self._settings.name)
+    async def sign_in_by_name(self, call: Call[NewCitizen, NoQuery]) -> schemas.SignInResult:
+        """Each request creates a new citizen, who returns as the same one only with the same token. A name proves nothing, so
+        `sign_in.name` is off by default; the demo turns it on. `limits.arrivals` limits requests by address.
+        """
+        _check_enabled("name", is_enabled=self._settings.name)
         name = person_name(call.body.name)
-        return self._signed_in(self._newcomer(), name)
+        return self._result(self._new_citizen(), name)
 
     @endpoint(
         "POST",
         "/city/sign-in/matrix",
         who=Access.EVERYBODY,
         body=OpenIdToken,
-        summary="Come in with one's Matrix account",
-        answer=schemas.SignedIn,
+        summary="Sign in with a Matrix account",
+        answer=schemas.SignInResult,
         errors=("sign_in_closed", "openid_invalid", "openid_foreign", "homeserver_away", "openid_unavailable"),
     )
-    async def by_matrix_account(self, call: Call[OpenIdToken, NoQuery]) -> JSON:
-        """The account is proved by an OpenID token, as a Matrix client gives it to a widget. One is the citizen that the
-        account is linked with, or a new one who is linked with it from then on. Where `sign_in.matrix` is on.
+    async def sign_in_by_matrix(self, call: Call[OpenIdToken, NoQuery]) -> schemas.SignInResult:
+        """The account is proved by an OpenID token, as a Matrix client gives it to a widget; only the city's own homeserver is
+        asked. The result is the citizen with whom the account is linked, or a new citizen, who is linked with it. Requires
+        `sign_in.matrix`.
         """
-        _check_open("matrix", is_open=self._settings.matrix)
-        arrived = await self._accounts.arrive(call.body.access_token, call.body.matrix_server_name, self._newcomer())
-        return self._signed_in(arrived.citizen, arrived.name)
+        _check_enabled("matrix", is_enabled=self._settings.matrix)
+        account = await self._accounts.arrive(call.body.access_token, call.body.matrix_server_name, self._new_citizen())
+        return self._result(account.citizen, account.name)
 
-    def _newcomer(self) -> CitizenId:
+    def _new_citizen(self) -> CitizenId:
         return CitizenId(f"u_{self._new_id().lower()}")
 
-    def _signed_in(self, citizen: CitizenId, name: str) -> JSON:
+    def _result(self, citizen: CitizenId, name: str) -> schemas.SignInResult:
         token = self._issue.token(citizen, name)
         return {
             "token": token.text,
             "user_id": citizen,
             "display_name": name,
-            "expires_at": moment(token.expires_at * 1000),
+            "expires_at": timestamp(token.expires_at * 1000),
         }
 
 
-def _check_open(way: str, *, is_open: bool) -> None:
-    if not is_open:
-        raise Forbidden("sign_in_closed", f"this city lets nobody in this way; see sign_in.{way}")
+def _check_enabled(method: str, *, is_enabled: bool) -> None:
+    if not is_enabled:
+        raise Forbidden("sign_in_closed", f"sign_in.{method} is off in this city")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from ...config import Settings
-from .. import schemas_site as schemas
+from .. import schemas
 from ..auth.principals import Access
 from ..routing import Call, NoBody, NoQuery, endpoint
-from ..views import JSON
 
 
 class SiteRoutes:
     def __init__(self, settings: Settings) -> None:
         sign_in, web = settings.sign_in, settings.web
-        self._site: JSON = {
+        self._site: schemas.SiteSettings = {
             "city_name": settings.city.name,
             "sign_in": {"url": sign_in.url or None, "name": sign_in.name, "matrix": sign_in.matrix},
             "matrix": {
@@ -24,9 +23,7 @@ class SiteRoutes:
             "away_after_ms": int(web.away_after_s * 1000),
         }
 
-    @endpoint(
-        "GET", "/city/site", who=Access.EVERYBODY, summary="What pages of the city need to know", answer=schemas.Site
-    )
-    async def site(self, _call: Call[NoBody, NoQuery]) -> JSON:
-        """What it is called, how people come in, and how often a heartbeat is due. Told to everybody, whoever may read."""
+    @endpoint("GET", "/city/site", who=Access.EVERYBODY, summary="Get the site settings", answer=schemas.SiteSettings)
+    async def get_site(self, _call: Call[NoBody, NoQuery]) -> schemas.SiteSettings:
+        """The settings that pages load first. They are public, also where reading needs a token."""
         return self._site

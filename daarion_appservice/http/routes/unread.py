@@ -16,7 +16,6 @@ from .. import schemas
 from ..auth.principals import Access, reader
 from ..id_lists import MAX_CHARS
 from ..routing import Call, NoBody, Query, endpoint
-from ..views import JSON
 
 _MAX_ROOMS: Final = 100
 _MAX_COUNT: Final = 100
@@ -27,7 +26,7 @@ _MAX_SEQ: Final = 1 << 62
 class ReadMarks(Query):
     since: str = Field(
         max_length=MAX_CHARS,
-        description="1 to 100 rooms, separated by commas: `<room_id>:<seq>` with the number up to which one has read.",
+        description="1 to 100 rooms as `<room_id>:<seq>`, separated by commas; `seq` is that of the last message read.",
         examples=["city_general:17,city_podil:3"],
     )
 
@@ -42,20 +41,22 @@ class UnreadRoutes:
         "/city/me/unread",
         who=Access.READERS,
         query=ReadMarks,
-        summary="How much one has not read",
-        answer=list[schemas.Unread],
+        summary="Count unread messages",
+        answer=list[schemas.UnreadCount],
     )
-    async def unread(self, call: Call[NoBody, ReadMarks]) -> list[JSON]:
-        """Messages of others, in the order asked; rooms that are not known are left out."""
+    async def count_unread(self, call: Call[NoBody, ReadMarks]) -> list[schemas.UnreadCount]:
+        """Counts messages of other authors that the client may read, in the order of the request. Joins, reactions, edits and
+        deleted messages do not count. Unknown rooms are omitted.
+        """
         marks = _marks(call.query.since)
-        who = reader(call.principal)
+        author = reader(call.principal)
         async with self._database.reading() as tx:
-            readings = await self._readers.readings(tx, who)
+            readings = await self._readers.readings(tx, author)
             rooms = {
                 room.id for room in await tx.rooms.some(marks) if may_see_room(room, readings.get(room.id, PUBLIC))
             }
             known = {room: seq for room, seq in marks.items() if room in rooms}
-            counts = await tx.messages.unread(known, readings, besides=who, limit=_MAX_COUNT)
+            counts = await tx.messages.unread(known, readings, besides=author, limit=_MAX_COUNT)
         return [{"room_id": room, "count": counts[room]} for room in known]
 
 

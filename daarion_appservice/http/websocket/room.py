@@ -28,10 +28,10 @@ from ..auth.authors import ActorDirectory
 from ..auth.origins import Origins
 from ..auth.principals import Anonymous, Principal, is_admin
 from ..auth.principals import reader as principal_reader
-from ..routes.members import ReadMark
+from ..routes.members import ReadReceipt
 from ..routes.messages import NewMessage
 from ..routing import Body, check_text
-from ..views import JSON, author_view, message_view, moment, room_view
+from ..views import JSON, author_view, message_view, room_view, timestamp
 from .frames import text_frame
 from .session import SocketRoute, SocketWriter, WebSocketSession, no_such_event, read_event
 
@@ -69,7 +69,7 @@ class RoomFrames:
                 assert event.who is not None
                 content |= {
                     "member": author_view(event.who, self._identities),
-                    "created_at": moment(event.at_ms),
+                    "created_at": timestamp(event.at_ms),
                     "members_online": self._online_members.members_online(event.room_id),
                 }
                 if event.kind is RoomEventKind.LEAVE:
@@ -97,7 +97,7 @@ class RoomFrames:
             "message": message_view(message, self._identities) if message and with_message else None,
         }
         if event.who is not None:
-            content |= {"by": author_view(event.who, self._identities), "created_at": moment(event.at_ms)}
+            content |= {"by": author_view(event.who, self._identities), "created_at": timestamp(event.at_ms)}
         if event.kind is RoomEventKind.REACTION:
             content |= {"emoji": event.key, "added": event.added}
         return content
@@ -241,7 +241,7 @@ class _Conversation(WebSocketSession):
                 author = self._city.authors.of(self.principal)
                 await self._city.typing_and_receipts.types(author, await self.find_room(), typing=typing)
             case "city.room.read":
-                message = read_event(ReadMark, event).message_id
+                message = read_event(ReadReceipt, event).message_id
                 author = self._city.authors.of(self.principal)
                 await self._city.typing_and_receipts.reads(author, await self.find_room(), message)
             case _:

@@ -1,0 +1,82 @@
+"""The response models: dictionaries whose keys, types, descriptions and examples ``/openapi.json`` contains.
+
+They are TypedDicts: ``views.py`` and the routes build them as plain dictionaries, and mypy compares each with its model.
+Fields may be added, but not renamed or removed. Each field has a description with its unit, and an example.
+"""
+
+from .agents import Agent, AgentPresence, AgentToken, HeartbeatError, HeartbeatResult, HeartbeatResults, NewAgentToken
+from .authors import Author, CitizenName, CitizenNames, CurrentCitizen
+from .errors import FieldError, Problem
+from .feed import CityHome, FeedEntry, FeedRoom, SecondMeStatus
+from .internal import GhostHeartbeatResult, Liveness, MatrixPresence, MatrixPresences, Readiness
+from .messages import Media, Message, ReactionCount
+from .presence import OnlineCounts, PresenceEvent, PresenceList, PresenceSummary, SubjectPresence
+from .registry import (
+    District,
+    ImportCounts,
+    ImportResult,
+    MicroDao,
+    MicroDaoDetails,
+    Node,
+    NodeDetails,
+    Place,
+    PlaceCounts,
+)
+from .rooms import Membership, OnlineMember, Room, RoomDetails, TypingResult, UnreadCount
+from .second_me import Interaction
+from .site import MatrixServer, SignInMethods, SignInResult, SiteSettings
+from .types import PresenceFields
+
+__all__ = [
+    "Agent",
+    "AgentPresence",
+    "AgentToken",
+    "Author",
+    "CitizenName",
+    "CitizenNames",
+    "CityHome",
+    "CurrentCitizen",
+    "District",
+    "FeedEntry",
+    "FeedRoom",
+    "FieldError",
+    "GhostHeartbeatResult",
+    "HeartbeatError",
+    "HeartbeatResult",
+    "HeartbeatResults",
+    "ImportCounts",
+    "ImportResult",
+    "Interaction",
+    "Liveness",
+    "MatrixPresence",
+    "MatrixPresences",
+    "MatrixServer",
+    "Media",
+    "Membership",
+    "Message",
+    "MicroDao",
+    "MicroDaoDetails",
+    "NewAgentToken",
+    "Node",
+    "NodeDetails",
+    "OnlineCounts",
+    "OnlineMember",
+    "Place",
+    "PlaceCounts",
+    "PresenceEvent",
+    "PresenceFields",
+    "PresenceList",
+    "PresenceSummary",
+    "Problem",
+    "ReactionCount",
+    "Readiness",
+    "Room",
+    "RoomDetails",
+    "SecondMeStatus",
+    "SignInMethods",
+    "SignInResult",
+    "SiteSettings",
+    "SubjectPresence",
+    "TypingResult",
+    "UnreadCount",
+]

@@ -1,0 +1,155 @@
+"""The response models of rooms and their members."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from ...city.types import AuthorKind, HistoryVisibility, MatrixStatus
+from .messages import Message
+from .types import Count, PresenceFields, Timestamp
+
+
+class OnlineMember(PresenceFields):
+    """A member of a room who is not offline."""
+
+    kind: Annotated[AuthorKind, Field(description="The kind, as of an `Author`.", examples=["agent"])]
+    id: Annotated[str, Field(description="The id, as of an `Author`.", examples=["litopys"])]
+    display_name: Annotated[str, Field(description="The display name.", examples=["Літопис"])]
+    matrix_user_id: Annotated[str, Field(description="The Matrix user id.", examples=["@agent_litopys:daarion.space"])]
+    avatar_url: Annotated[str | None, Field(description="The path of the avatar on this server.", examples=[None])]
+
+
+class Room(TypedDict):
+    """A room of the city, which is linked with one Matrix room."""
+
+    id: Annotated[str, Field(description="The room id, which never changes.", examples=["city_podil"])]
+    slug: Annotated[str, Field(description="The room's name in paths.", examples=["podil"])]
+    name: Annotated[str, Field(description="The name.", examples=["Поділ"])]
+    description: Annotated[
+        str, Field(description="The description; on Matrix the topic.", examples=["Новини й зустрічі на Подолі"])
+    ]
+    members_online: Annotated[
+        Count,
+        Field(
+            description="The number of members (citizens, agents and Matrix users) who are not offline.", examples=[42]
+        ),
+    ]
+    last_event: Annotated[Timestamp | None, Field(description="The time of the last event in the room.")]
+    last_seq: Annotated[
+        int,
+        Field(
+            description="The `seq` of the last event, from which a WebSocket can resume (`?since=`).", examples=[1024]
+        ),
+    ]
+    matrix_room_id: Annotated[
+        str | None,
+        Field(
+            description="The Matrix room id; `null` until the Matrix room exists.",
+            examples=["!GY9XVBAGW1G4IT5Bh8yzxUy-ZFtRLMjtaL6f8nH2ixU"],
+        ),
+    ]
+    matrix_room_alias: Annotated[
+        str, Field(description="The alias of the Matrix room.", examples=["#city_podil:daarion.space"])
+    ]
+    matrix_status: Annotated[
+        MatrixStatus,
+        Field(
+            description="`pending` until the Matrix room exists, then `linked`; `failed` if the homeserver refused it or the "
+            "link between the two rooms is broken. Messages to a room that is not `linked` wait as `pending`, in order.",
+            examples=["linked"],
+        ),
+    ]
+    matrix_error: Annotated[
+        str | None,
+        Field(
+            description="Why the link is `failed`, and what an admin of the Matrix room must do.",
+            examples=["the bot was removed from the room"],
+        ),
+    ]
+    encrypted: Annotated[
+        bool,
+        Field(
+            description="Whether the Matrix room is encrypted. This cannot be undone: messages from Matrix cannot be read, and "
+            "no message can be posted.",
+            examples=[False],
+        ),
+    ]
+    history_visibility: Annotated[
+        HistoryVisibility,
+        Field(
+            description="`m.room.history_visibility` of the Matrix room, for new messages: `world_readable`, `shared`, "
+            "`invited` or `joined`.",
+            examples=["world_readable"],
+        ),
+    ]
+    is_public: Annotated[bool, Field(description="Whether `history_visibility` is `world_readable`.", examples=[True])]
+    is_default: Annotated[
+        bool, Field(description="Whether the room was created from the configuration.", examples=[False])
+    ]
+    archived: Annotated[
+        bool, Field(description="Whether the room is archived: read-only and not listed.", examples=[False])
+    ]
+    created_at: Annotated[Timestamp, Field(description="The time of creation.")]
+
+
+class RoomDetails(Room):
+    """A room with its latest messages and its online members."""
+
+    may_read: Annotated[
+        bool,
+        Field(
+            description="Whether the client may read new messages, and so open the room's WebSocket.", examples=[True]
+        ),
+    ]
+    messages: Annotated[
+        list[Message],
+        Field(
+            description="The last 50 messages that the client may read, oldest first; fewer where they would exceed 256 KiB."
+        ),
+    ]
+    has_older: Annotated[
+        bool,
+        Field(
+            description="Whether there are older messages, which `GET /city/rooms/{room_id}/messages?before=` returns.",
+            examples=[True],
+        ),
+    ]
+    online_members: Annotated[
+        list[OnlineMember],
+        Field(description="The members who are not offline, at most 200; empty where `may_read` is false."),
+    ]
+
+
+class Membership(TypedDict):
+    """The membership of the client in a room."""
+
+    room_id: Annotated[str, Field(description="The room id.", examples=["city_podil"])]
+    joined: Annotated[bool, Field(description="Whether the client is a member.", examples=[True])]
+    members_online: Annotated[Count, Field(description="The number of members who are not offline.", examples=[43])]
+
+
+class TypingResult(TypedDict):
+    """The state of a typing notification."""
+
+    typing: Annotated[bool, Field(description="The value of the request.", examples=[True])]
+    expires_in_ms: Annotated[
+        Count, Field(description="Milliseconds until the notification ends unless it is sent again.", examples=[10000])
+    ]
+
+
+class UnreadCount(TypedDict):
+    """The number of unread messages in a room."""
+
+    room_id: Annotated[str, Field(description="The room id.", examples=["city_podil"])]
+    count: Annotated[
+        int,
+        Field(
+            description="Messages of other authors after the given `seq`; 100 means 100 or more.",
+            ge=0,
+            le=100,
+            examples=[3],
+        ),
+    ]
