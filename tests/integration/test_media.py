@@ -340,14 +340,14 @@ async def test_what_is_too_large_is_refused_before_it_is_read(sqlite_url: str) -
     async with gallery_on(sqlite_url, media={"max_upload_bytes": 1000}) as gallery:
         answer = await gallery.upload(b"x" * 1001, "text/plain")
         assert (answer.status, answer.content["code"]) == (413, "media_too_large")
-        assert answer.content["detail"] == "a file may have 1000 bytes at most, and this one has 1001"
+        assert answer.content["detail"] == "the file has 1001 bytes; the limit is 1000"
         assert (await gallery.upload(b"x" * 1000, "text/plain")).status == 201
 
 
 async def test_what_is_too_large_for_the_homeserver_is_too_large(gallery: Gallery) -> None:
     gallery.keeper.max_upload_bytes = 100
     answer = await gallery.upload(b"x" * 101, "text/plain")
-    assert (answer.status, answer.content["detail"]) == (413, "a file may have 100 bytes at most, and this one has 101")
+    assert (answer.status, answer.content["detail"]) == (413, "the file has 101 bytes; the limit is 100")
     assert gallery.keeper.asked == []
 
 
@@ -609,7 +609,7 @@ async def test_what_the_homeserver_does_not_take_is_said_in_words(gallery: Galle
     gallery.keeper.answer = full
     answer = await gallery.upload()
     assert (answer.status, answer.content["code"]) == (403, "media_refused")
-    assert answer.content["detail"] == "the homeserver does not take this file: Media upload limit exceeded"
+    assert answer.content["detail"] == "the homeserver refuses the file: Media upload limit exceeded"
 
 
 async def test_one_who_takes_forever_does_not_hold_up_the_others(sqlite_url: str) -> None:

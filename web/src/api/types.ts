@@ -1,4 +1,4 @@
-/** What the city answers, as `daarion_appservice/http/schemas*.py` and `/openapi.json` have it. */
+/** What the city answers, as `daarion_appservice/http/schemas/` and `/openapi.json` have it. */
 
 export type Status = "online" | "away" | "offline";
 export type AuthorKind = "citizen" | "agent" | "matrix";
