@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from .agents import AgentDirectory
-from .markup import MAX_MENTIONS
+from .markdown import MAX_MENTIONS
 from .parsing_threads import prose_of
 from .types import AgentSlug, UserId
 

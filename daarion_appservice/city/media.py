@@ -80,7 +80,7 @@ def addresses_in(media: Media | None, formatted_body: str | None) -> list[str]:
 
 
 def with_image_sources(html: str, source: Callable[[str], str]) -> str:
-    """Return HTML from `markup` with other URLs of its images.
+    """Return HTML from `html_sanitizing` with other URLs of its images.
 
     Args:
         html: Sanitized HTML.

@@ -10,7 +10,8 @@ from functools import partial
 
 from .agents import AgentDirectory
 from .identity import Identities, is_user_id
-from .markup import Pill, mention_names, rendered
+from .markdown import mention_names
+from .markdown_rendering import Pill, render_markdown
 from .parsing_threads import AT_ONCE_CHARS, in_thread
 from .types import AgentSlug, Content, Media, SubjectId, UserId
 
@@ -31,7 +32,7 @@ class MatrixMessageFormatter:
         meant = {name: who for name in mention_names(body) if (who := self._meant(name)) is not None}
         return Content(
             body,
-            rendered(body, {name: pill for name, (_, pill) in meant.items()}),
+            render_markdown(body, {name: pill for name, (_, pill) in meant.items()}),
             msgtype,
             media,
             tuple(dict.fromkeys(subject for subject, _ in meant.values())),

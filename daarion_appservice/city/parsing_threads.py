@@ -19,7 +19,7 @@ from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from . import markup
+from . import html_sanitizing, markdown
 
 _T = TypeVar("_T")
 
@@ -34,17 +34,17 @@ _results: ContextVar[dict[tuple[Callable[[str], Any], str], Any] | None] = Conte
 
 
 def html_of(html: str) -> str | None:
-    """Return `markup.sanitised`, from the cache of a `parsed_ahead` block if there is one."""
-    return _result(markup.sanitised, html)
+    """Return `html_sanitizing.sanitize_html`, from the cache of a `parsed_ahead` block if there is one."""
+    return _result(html_sanitizing.sanitize_html, html)
 
 
 def names_in(body: str) -> list[str]:
-    """Return `markup.mention_names`, from the cache of a `parsed_ahead` block if there is one."""
-    return _result(markup.mention_names, body)
+    """Return `markdown.mention_names`, from the cache of a `parsed_ahead` block if there is one."""
+    return _result(markdown.mention_names, body)
 
 
 def prose_of(body: str) -> tuple[str, ...]:
-    """Return `markup.prose` as a tuple, from the cache of a `parsed_ahead` block if there is one."""
+    """Return `markdown.prose` as a tuple, from the cache of a `parsed_ahead` block if there is one."""
     return _result(_prose, body)
 
 
@@ -76,7 +76,7 @@ def prose_ahead(*bodies: str) -> list[Callable[[], object]]:
 
 
 def _prose(body: str) -> tuple[str, ...]:
-    return tuple(markup.prose(body))
+    return tuple(markdown.prose(body))
 
 
 def _result(parse: Callable[[str], _T], text: str) -> _T:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from daarion_appservice.city import markup
+from daarion_appservice.city import html_sanitizing, markdown, markdown_rendering
 from daarion_appservice.city.types import Author, AuthorKind
 from daarion_appservice.matrix.inbound import worker as inbound_module
 from tests.integration.test_inbound import Inside, opened, said
@@ -29,18 +29,19 @@ async def inside(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
 def parsed(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     """By what is parsed (html, markdown): the names of the threads it was parsed in."""
     threads: dict[str, set[str]] = {"html": set(), "markdown": set()}
-    tidied, protected = markup._tidied, markup._protected
+    balance_tags, protect = html_sanitizing._balance_tags, markdown.protect_identifiers
 
     def note_html(html: str) -> str | None:
         threads["html"].add(threading.current_thread().name.partition("_")[0])
-        return tidied(html)
+        return balance_tags(html)
 
     def note_markdown(body: str) -> str:
         threads["markdown"].add(threading.current_thread().name.partition("_")[0])
-        return protected(body)
+        return protect(body)
 
-    monkeypatch.setattr(markup, "_tidied", note_html)
-    monkeypatch.setattr(markup, "_protected", note_markdown)
+    monkeypatch.setattr(html_sanitizing, "_balance_tags", note_html)
+    for module in (markdown, markdown_rendering):
+        monkeypatch.setattr(module, "protect_identifiers", note_markdown)
     return threads
 
 
@@ -83,14 +84,14 @@ async def test_messages_from_matrix_are_parsed_in_the_thread(
 
 
 async def test_html_that_is_poison_fails_its_event_alone(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
-    sanitised = markup.sanitised
+    sanitize_html = html_sanitizing.sanitize_html
 
     def poisoned(html: str) -> str | None:
         if "poison" in html:
             raise RecursionError(html)
-        return sanitised(html)
+        return sanitize_html(html)
 
-    monkeypatch.setattr(markup, "sanitised", poisoned)
+    monkeypatch.setattr(html_sanitizing, "sanitize_html", poisoned)
     await inside.store(
         said("$1", content=content("one", "<b>one</b>")),
         said("$2", content=content("two", "<b>poison</b>")),

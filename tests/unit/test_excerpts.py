@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from daarion_appservice.city.excerpts import excerpt
-from daarion_appservice.city.markup import rendered
+from daarion_appservice.city.markdown_rendering import render_markdown
 
 CASES = Path(__file__).parents[2] / "web" / "src" / "testing" / "excerpts.json"
 
@@ -27,7 +27,7 @@ CASES = Path(__file__).parents[2] / "web" / "src" / "testing" / "excerpts.json"
     ],
 )
 def test_excerpt_of_markdown_is_its_text(body: str, shown: str) -> None:
-    assert excerpt(body, rendered(body), 280) == shown
+    assert excerpt(body, render_markdown(body), 280) == shown
 
 
 @pytest.mark.parametrize("case", json.loads(CASES.read_text()), ids=lambda case: case["html"][:40])
@@ -38,4 +38,4 @@ def test_excerpt_of_html_is_its_text(case: dict[str, str]) -> None:
 
 def test_excerpt_is_cut_after_the_markup_is_gone() -> None:
     body = "**" + "а" * 300 + "**"
-    assert excerpt(body, rendered(body), 280) == "а" * 279 + "…"
+    assert excerpt(body, render_markdown(body), 280) == "а" * 279 + "…"

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from daarion_appservice.city.links import identifiers, links
-from daarion_appservice.city.markup import mention_names, rendered
+from daarion_appservice.city.markdown import mention_names
+from daarion_appservice.city.markdown_rendering import render_markdown
 
 
 def link(address: str) -> str:
@@ -35,7 +36,7 @@ def link(address: str) -> str:
 )
 @pytest.mark.parametrize("text", ["*x* {}", "{} *x*", "*x* ({})", "*x* {}, далі", "*x* «{}».", "*x*\n{}\n", "- {}"])
 def test_bare_address_is_a_link(address: str, text: str) -> None:
-    html = rendered(text.format(address))
+    html = render_markdown(text.format(address))
     assert html is not None
     assert link(address) in html
 
@@ -66,7 +67,7 @@ def test_bare_address_is_a_link(address: str, text: str) -> None:
     ],
 )
 def test_identifier_is_no_markup(text: str) -> None:
-    assert rendered(text) is None
+    assert render_markdown(text) is None
 
 
 @pytest.mark.parametrize(
@@ -97,13 +98,14 @@ def test_identifier_is_no_markup(text: str) -> None:
     ],
 )
 def test_markup_around_an_address_is_markup(text: str, html: str) -> None:
-    assert rendered(text) == html
+    assert render_markdown(text) == html
 
 
 @pytest.mark.parametrize("sign", ["\u202e", "\u2066", "\u200f"])
 def test_address_ends_at_a_sign_that_turns_its_direction(sign: str) -> None:
     assert (
-        rendered(f"*x* https://example.org/{sign}gnp.exe") == f"<em>x</em> {link('https://example.org/')}{sign}gnp.exe"
+        render_markdown(f"*x* https://example.org/{sign}gnp.exe")
+        == f"<em>x</em> {link('https://example.org/')}{sign}gnp.exe"
     )
 
 

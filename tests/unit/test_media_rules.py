@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daarion_appservice.city.markup import sanitised
+from daarion_appservice.city.html_sanitizing import sanitize_html
 from daarion_appservice.city.media import (
     MAX_INLINE,
     Thumbnail,
@@ -79,7 +79,7 @@ def test_what_has_a_smaller_picture_says_where(mimetype: str, thumbnail_mxc: str
 
 
 def test_pictures_in_html_get_addresses_that_a_browser_can_load_and_nothing_else_does() -> None:
-    html = sanitised(
+    html = sanitize_html(
         'src="mxc://a/text" <img alt="1 > 0" height="9" src="mxc://a.b:1/pic"> '
         '<a href="https://c/?mxc://a/b">mxc://a/link</a> <img src="mxc://a_b/x">'
     )

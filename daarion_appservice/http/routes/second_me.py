@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ...agents.second_me import SecondMe
 from ...city.excerpts import excerpt
-from ...city.markup import rendered
+from ...city.markdown_rendering import render_markdown
 from ...city.second_me import Interaction
 from ...city.types import SubjectId
 from ...json_encoding import encode_json
@@ -238,7 +238,7 @@ def _view(interaction: Interaction) -> schemas.Interaction:
         "id": interaction.id,
         "user_id": interaction.user_id,
         "prompt": interaction.prompt,
-        "prompt_excerpt": excerpt(interaction.prompt, rendered(interaction.prompt), _MAX_EXCERPT_CHARS),
+        "prompt_excerpt": excerpt(interaction.prompt, render_markdown(interaction.prompt), _MAX_EXCERPT_CHARS),
         "response": interaction.response,
         "latency_ms": interaction.latency_ms,
         "created_at": timestamp(interaction.created_at_ms),

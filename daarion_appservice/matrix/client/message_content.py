@@ -11,9 +11,9 @@ from urllib.parse import unquote
 from ...city.event_fields import EDIT_ID, MESSAGE_ID, POLLS, REACTION_ID, Event, inner, optional_text
 from ...city.file_types import tidy_type
 from ...city.identity import Identities, is_user_id
-from ...city.markup import without_reply_fallback
 from ...city.media import is_mxc, tidy_filename
 from ...city.parsing_threads import html_of, names_in
+from ...city.reply_fallback import strip_reply_fallback
 from ...city.text_sanitizing import one_line, without_turning
 from ...city.types import Content, EventId, Media, Message, Reaction, SubjectId, UserId
 from .polls import poll_text
@@ -46,7 +46,7 @@ def _read_message(content: Event, identities: Identities) -> Content | None:
         return None
     media = _read_media(content, body) if msgtype in _MEDIA else None
     is_shown_as_it_is = msgtype in _TEXTS or media is not None
-    said, html = without_reply_fallback(body) if "m.relates_to" in content else body, _read_html(content)
+    said, html = strip_reply_fallback(body) if "m.relates_to" in content else body, _read_html(content)
     if msgtype in _MEDIA and optional_text(content, "filename") in {None, body}:
         said = without_turning(said)  # The body is the file name.
     return Content(
