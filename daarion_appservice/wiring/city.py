@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..agents.core import AgentsCore
 from ..agents.image_inputs import ImageInputs
 from ..agents.metrics import CoreMetrics
@@ -61,7 +63,7 @@ from ..matrix.presence.observer import Observer
 from ..matrix.presence.observer_coverage import ObserverCoverage
 from ..matrix.presence.sender import PresenceSender
 from ..matrix.presence.timeout_probe import PresenceTimeoutProbe
-from ..matrix.presence.transport import PresenceTransportChooser
+from ..matrix.presence.transport import choose_transport
 from ..matrix.presence.typing import RemoteTyping
 from ..matrix.presence.user_presence import UserPresence
 from ..matrix.reconcile.adoption import Adoption
@@ -187,7 +189,7 @@ class City:
         )
         self.adoption = Adoption(self.homeserver, self.database, self.identities, self.rooms, self.matrix_rooms)
         self.presence_sender = PresenceSender(
-            PresenceTransportChooser(self.homeserver, may_use_module=settings.presence.synapse_module == "auto"),
+            partial(choose_transport, self.homeserver, may_use_module=settings.presence.synapse_module == "auto"),
             self.monitor,
             self.ghosts,
             self.identities,
@@ -196,7 +198,7 @@ class City:
             steady_ms,
             refresh_s=settings.presence.refresh_s,
             requests_per_s=settings.presence.requests_per_s,
-            in_flight=settings.presence.requests_in_flight,
+            max_in_flight=settings.presence.requests_in_flight,
         )
         self.outbound = OutboundWorker(
             self.database,

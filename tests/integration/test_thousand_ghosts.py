@@ -112,9 +112,9 @@ async def test_how_long_a_homeserver_waits_is_found_out_and_kept(
         "idle_timeout": "20m",
     }
     async with ghost_presence(tmp_path / "town", synapse, ghosts=0, overrides={"presence": presence}) as town:
-        patience = PresenceTimeoutProbe(town.client, town.monitor, town.database, town.identities)
+        probe = PresenceTimeoutProbe(town.client, town.monitor, town.database, town.identities)
         periods: list[int] = []
-        finding = asyncio.create_task(patience.run(periods.append))
+        finding = asyncio.create_task(probe.run(periods.append))
 
         async def held_ms() -> int | None:
             assert not finding.done(), finding.exception()
@@ -124,7 +124,7 @@ async def test_how_long_a_homeserver_waits_is_found_out_and_kept(
         held_s = (await eventually(held_ms, 180) or 0) / 1000
         finding.cancel()
         await asyncio.gather(finding, return_exceptions=True)
-        log.info("patience", configured=configured, held_s=held_s, period_s=periods[-1] / 1000)
+        log.info("presence_timeout", configured=configured, held_s=held_s, period_s=periods[-1] / 1000)
         assert periods[0] == UNKNOWN_MS
         assert periods[-1] == period_ms(int(held_s * 1000))
         assert least_s - 5 <= held_s <= least_s + 15

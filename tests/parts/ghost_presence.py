@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from daarion_appservice.matrix.ghosts.ghosts import Ghosts, Profile
 from daarion_appservice.matrix.ghosts.status_text import StatusTextWriter
 from daarion_appservice.matrix.presence.sender import PresenceSender
 from daarion_appservice.matrix.presence.timeout_probe import PresenceTimeoutProbe
-from daarion_appservice.matrix.presence.transport import PresenceTransportChooser
+from daarion_appservice.matrix.presence.transport import choose_transport
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from tests.parts.http_proxy import HttpProxy, Passed
@@ -72,7 +73,7 @@ class GhostPresenceHarness:
     def another_mirror(self) -> PresenceSender:
         """One that knows nothing, as after a crash."""
         return PresenceSender(
-            PresenceTransportChooser(self.client, may_use_module=True),
+            partial(choose_transport, self.client, may_use_module=True),
             self.monitor,
             self.ghosts,
             self.identities,
@@ -81,7 +82,7 @@ class GhostPresenceHarness:
             steady_ms,
             refresh_s=self.refresh_s,
             requests_per_s=300,
-            in_flight=4,
+            max_in_flight=4,
         )
 
     def ghost(self, number: int) -> UserId:

@@ -1,4 +1,4 @@
-"""Whom the homeserver is told of next."""
+"""The presence queue: which ghost is sent next, and what happens after failed requests."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from daarion_appservice.city.presence import Status
 from daarion_appservice.city.types import UserId
-from daarion_appservice.matrix.client.profile_fields import _fields
-from daarion_appservice.matrix.ghosts.status_text import FIELD
 from daarion_appservice.matrix.presence.queue import DesiredPresence, PresenceQueue
 from daarion_appservice.matrix.presence.refreshes import RefreshSchedule
 from daarion_appservice.matrix.presence.timeout_probe import period_ms
@@ -23,20 +21,20 @@ ONLINE, AWAY, OFFLINE = (DesiredPresence(status, None) for status in Status)
 A, B, C = (UserId(f"@agent_{name}:city.localhost") for name in "abc")
 
 
-def running(*users: UserId) -> PresenceQueue:
-    """A plan by which these were told to be online just now."""
-    plan = PresenceQueue(period_ms=PERIOD_MS)
-    plan.begin(NOW_MS)
+def active_queue(*users: UserId) -> PresenceQueue:
+    """Return an active queue in which these ghosts were just sent as online."""
+    queue = PresenceQueue(period_ms=PERIOD_MS)
+    queue.activate(NOW_MS)
     for user in users:
-        plan.put(user, ONLINE, NOW_MS)
-        assert plan.take(NOW_MS) == user
-        plan.mark_sent(user, ONLINE, NOW_MS)
-    return plan
+        queue.put(user, ONLINE, NOW_MS)
+        assert queue.take(NOW_MS) == user
+        queue.mark_sent(user, ONLINE, NOW_MS)
+    return queue
 
 
-def take_all(plan: PresenceQueue, now_ms: int) -> list[UserId]:
+def take_all(queue: PresenceQueue, now_ms: int) -> list[UserId]:
     taken = []
-    while (user := plan.take(now_ms)) is not None:
+    while (user := queue.take(now_ms)) is not None:
         taken.append(user)
     return taken
 
@@ -44,252 +42,230 @@ def take_all(plan: PresenceQueue, now_ms: int) -> list[UserId]:
 # --- changes ------------------------------------------------------------------------------------------
 
 
-def test_changes_are_told_in_their_order_and_each_once_with_what_is_newest() -> None:
-    plan = running()
-    plan.put(A, ONLINE, NOW_MS)
-    plan.put(B, ONLINE, NOW_MS)
-    plan.put(A, AWAY, NOW_MS)
-    assert take_all(plan, NOW_MS) == [A, B]
-    assert plan.wishes[A] == AWAY
+def test_changes_are_taken_in_order_with_newest_state() -> None:
+    queue = active_queue()
+    queue.put(A, ONLINE, NOW_MS)
+    queue.put(B, ONLINE, NOW_MS)
+    queue.put(A, AWAY, NOW_MS)
+    assert take_all(queue, NOW_MS) == [A, B]
+    assert queue.desired[A] == AWAY
 
 
-def test_who_changes_while_being_told_of_is_told_again_after_that() -> None:
-    plan = running()
-    plan.put(A, ONLINE, NOW_MS)
-    assert plan.take(NOW_MS) == A
-    plan.put(A, OFFLINE, NOW_MS)
-    assert plan.take(NOW_MS) is None
-    plan.mark_sent(A, ONLINE, NOW_MS)
-    assert plan.take(NOW_MS) == A
-    plan.mark_sent(A, OFFLINE, NOW_MS)
-    assert (plan.wishes, plan.due_ms) == ({}, None)
+def test_change_during_request_is_taken_afterwards() -> None:
+    queue = active_queue()
+    queue.put(A, ONLINE, NOW_MS)
+    assert queue.take(NOW_MS) == A
+    queue.put(A, OFFLINE, NOW_MS)
+    assert queue.take(NOW_MS) is None
+    queue.mark_sent(A, ONLINE, NOW_MS)
+    assert queue.take(NOW_MS) == A
+    queue.mark_sent(A, OFFLINE, NOW_MS)
+    assert (queue.desired, queue.due_ms) == ({}, None)
 
 
-def test_what_did_not_work_is_tried_again_after_a_while_and_what_was_too_much_as_soon_as_may_be() -> None:
-    plan = running()
-    plan.put(A, ONLINE, NOW_MS)
-    assert plan.take(NOW_MS) == A
-    plan.failed(A, NOW_MS)
-    assert plan.take(NOW_MS) is None
-    assert plan.due_ms == NOW_MS + 2_000
-    assert plan.take(NOW_MS + 2_000) == A
-    plan.limited(A)
-    assert plan.take(NOW_MS + 2_000) == A
+def test_failed_request_waits_but_rate_limited_does_not() -> None:
+    queue = active_queue()
+    queue.put(A, ONLINE, NOW_MS)
+    assert queue.take(NOW_MS) == A
+    queue.mark_failed(A, NOW_MS)
+    assert queue.take(NOW_MS) is None
+    assert queue.due_ms == NOW_MS + 2_000
+    assert queue.take(NOW_MS + 2_000) == A
+    queue.mark_rate_limited(A)
+    assert queue.take(NOW_MS + 2_000) == A
 
 
-def test_who_failed_and_then_went_offline_leaves_nothing_behind() -> None:
-    plan = running()
-    plan.put(A, ONLINE, NOW_MS)
-    assert plan.take(NOW_MS) == A
-    plan.failed(A, NOW_MS)
-    plan.put(A, OFFLINE, NOW_MS)
-    assert plan.take(NOW_MS) == A
-    plan.mark_sent(A, OFFLINE, NOW_MS)
-    assert take_all(plan, NOW_MS + 60_000) == []
+def test_retry_is_dropped_when_offline_is_sent() -> None:
+    queue = active_queue()
+    queue.put(A, ONLINE, NOW_MS)
+    assert queue.take(NOW_MS) == A
+    queue.mark_failed(A, NOW_MS)
+    queue.put(A, OFFLINE, NOW_MS)
+    assert queue.take(NOW_MS) == A
+    queue.mark_sent(A, OFFLINE, NOW_MS)
+    assert take_all(queue, NOW_MS + 60_000) == []
 
 
-def test_a_subject_without_a_ghost_is_told_of_once_there_is_one() -> None:
-    plan = running()
-    plan.put(A, ONLINE, NOW_MS)
-    plan.put(B, OFFLINE, NOW_MS)
-    assert take_all(plan, NOW_MS) == [A, B]
-    plan.unknown(A)
-    plan.unknown(B)
-    assert plan.wishes == {A: ONLINE}
-    plan.requeue(A)
-    plan.requeue(B)
-    assert take_all(plan, NOW_MS) == [A]
+def test_unregistered_ghost_is_taken_after_requeue() -> None:
+    queue = active_queue()
+    queue.put(A, ONLINE, NOW_MS)
+    queue.put(B, OFFLINE, NOW_MS)
+    assert take_all(queue, NOW_MS) == [A, B]
+    queue.mark_unregistered(A)
+    queue.mark_unregistered(B)
+    assert queue.desired == {A: ONLINE}
+    queue.requeue(A)
+    queue.requeue(B)
+    assert take_all(queue, NOW_MS) == [A]
 
 
 # --- refreshes ----------------------------------------------------------------------------------------
 
 
-def test_changes_come_first_and_take_turns_with_refreshes_whose_period_is_over() -> None:
-    plan = running(A, B)
-    plan.put(C, ONLINE, NOW_MS)
-    assert plan.take(NOW_MS + PERIOD_MS - 1) == C
-    plan.mark_sent(C, ONLINE, NOW_MS + PERIOD_MS - 1)
+def test_changes_alternate_with_overdue_refreshes() -> None:
+    queue = active_queue(A, B)
+    queue.put(C, ONLINE, NOW_MS)
+    assert queue.take(NOW_MS + PERIOD_MS - 1) == C
+    queue.mark_sent(C, ONLINE, NOW_MS + PERIOD_MS - 1)
 
     many = [UserId(f"@agent_{number}:city.localhost") for number in range(6)]
     for user in many:
-        plan.put(user, ONLINE, NOW_MS + PERIOD_MS)
-    assert take_all(plan, NOW_MS + PERIOD_MS) == [A, many[0], B, *many[1:]]
+        queue.put(user, ONLINE, NOW_MS + PERIOD_MS)
+    assert take_all(queue, NOW_MS + PERIOD_MS) == [A, many[0], B, *many[1:]]
 
 
 @pytest.mark.parametrize("count", [1, 2, 1_000])
-def test_who_came_all_at_once_spreads_out_over_the_period(count: int) -> None:
+def test_simultaneous_ghosts_spread_over_the_period(count: int) -> None:
     refreshes = RefreshSchedule(period_ms=PERIOD_MS)
     users = [UserId(f"@agent_{number}:city.localhost") for number in range(count)]
     for user in users:
         refreshes.mark_sent(user, NOW_MS)
-    told_ms, seconds = dict.fromkeys(users, NOW_MS), Counter[int]()
+    sent_ms, seconds = dict.fromkeys(users, NOW_MS), Counter[int]()
     for now_ms in range(NOW_MS, NOW_MS + 10 * PERIOD_MS, 5):
         while (due := refreshes.take(now_ms)) is not None:
-            assert PERIOD_MS // 2 <= now_ms - told_ms[due] <= PERIOD_MS
+            assert PERIOD_MS // 2 <= now_ms - sent_ms[due] <= PERIOD_MS
             refreshes.mark_sent(due, now_ms)
-            told_ms[due] = now_ms
+            sent_ms[due] = now_ms
             seconds[(now_ms - NOW_MS) // 1000] += 1
     last = [seconds[second] for second in range(180, 200)]
     assert max(last) <= max(1, 1.2 * count * 1000 / PERIOD_MS)
     assert abs(sum(last) - count) <= max(1, 0.2 * count)
 
 
-def test_it_is_known_when_the_homeserver_may_have_forgotten_somebody() -> None:
+def test_late_refresh_may_have_timed_out() -> None:
     refreshes = RefreshSchedule(period_ms=PERIOD_MS)
-    assert not refreshes.are_too_late(NOW_MS)
-    refreshes.at_once(A)
-    assert not refreshes.are_too_late(NOW_MS), "nothing was told of A that could be forgotten"
+    assert not refreshes.may_have_timed_out(NOW_MS)
+    refreshes.make_due(A)
+    assert not refreshes.may_have_timed_out(NOW_MS), "the homeserver has no presence of A that could time out"
     refreshes.mark_sent(A, NOW_MS)
-    assert not refreshes.are_too_late(NOW_MS + PERIOD_MS)
-    assert refreshes.are_too_late(NOW_MS + PERIOD_MS * 3 // 2)
+    assert not refreshes.may_have_timed_out(NOW_MS + PERIOD_MS)
+    assert refreshes.may_have_timed_out(NOW_MS + PERIOD_MS * 3 // 2)
 
 
-# --- while somebody else tells the homeserver ---------------------------------------------------------
+# --- while another process is the leader --------------------------------------------------------------
 
 
-def test_at_each_beginning_everybody_is_told_anew() -> None:
-    plan = running(A, B)
-    plan.rest()
-    plan.put(C, ONLINE, NOW_MS)
-    plan.put(A, OFFLINE, NOW_MS)
-    plan.begin(NOW_MS)
-    assert sorted(take_all(plan, NOW_MS)) == [A, B, C]
+def test_activation_queues_every_ghost() -> None:
+    queue = active_queue(A, B)
+    queue.deactivate()
+    queue.put(C, ONLINE, NOW_MS)
+    queue.put(A, OFFLINE, NOW_MS)
+    queue.activate(NOW_MS)
+    assert sorted(take_all(queue, NOW_MS)) == [A, B, C]
 
 
-def test_who_left_two_minutes_ago_or_longer_is_no_longer_told_of() -> None:
-    plan = running(A, B, C)
-    plan.rest()
-    plan.put(A, OFFLINE, NOW_MS)
-    plan.put(B, OFFLINE, NOW_MS)
-    plan.put(B, ONLINE, NOW_MS + 1)
-    plan.put(C, OFFLINE, NOW_MS + 120_001)
-    assert plan.wishes == {B: ONLINE, C: OFFLINE}
-    plan.begin(NOW_MS + 240_002)
-    assert take_all(plan, NOW_MS + 240_002) == [B]
+def test_offline_change_of_inactive_queue_expires() -> None:
+    queue = active_queue(A, B, C)
+    queue.deactivate()
+    queue.put(A, OFFLINE, NOW_MS)
+    queue.put(B, OFFLINE, NOW_MS)
+    queue.put(B, ONLINE, NOW_MS + 1)
+    queue.put(C, OFFLINE, NOW_MS + 120_001)
+    assert queue.desired == {B: ONLINE, C: OFFLINE}
+    queue.activate(NOW_MS + 240_002)
+    assert take_all(queue, NOW_MS + 240_002) == [B]
 
 
 # --- against a model ----------------------------------------------------------------------------------
 
 
-class AnyPlan(RuleBasedStateMachine):
-    """Whatever happens, in whichever order: the homeserver ends up with what is wished, and nobody is told of twice at a time."""
+class QueueModel(RuleBasedStateMachine):
+    """In every order of calls, the homeserver gets the desired presence, and a ghost has one request in flight at most."""
 
     users = st.sampled_from([A, B, C])
 
     def __init__(self) -> None:
         super().__init__()
-        self.plan = PresenceQueue(period_ms=PERIOD_MS)
+        self.queue = PresenceQueue(period_ms=PERIOD_MS)
         self.now_ms = NOW_MS
-        self.wished: dict[UserId, DesiredPresence] = {}
+        self.expected: dict[UserId, DesiredPresence] = {}
         self.shown: dict[UserId, DesiredPresence] = {}
-        self.under_way: dict[UserId, DesiredPresence] = {}
-        self.rests = True
+        self.in_flight: dict[UserId, DesiredPresence] = {}
+        self.is_inactive = True
 
-    @rule(user=users, wish=st.sampled_from([ONLINE, AWAY, OFFLINE]))
-    def wish(self, user: UserId, wish: DesiredPresence) -> None:
-        self.plan.put(user, wish, self.now_ms)
-        self.wished[user] = wish
+    @rule(user=users, presence=st.sampled_from([ONLINE, AWAY, OFFLINE]))
+    def change(self, user: UserId, presence: DesiredPresence) -> None:
+        self.queue.put(user, presence, self.now_ms)
+        self.expected[user] = presence
 
     @rule(pause_ms=st.sampled_from([1, 500, 2_000, PERIOD_MS // 2, PERIOD_MS, 130_000]))
     def time_passes(self, pause_ms: int) -> None:
         self.now_ms += pause_ms
 
-    @precondition(lambda self: not self.rests)
+    @precondition(lambda self: not self.is_inactive)
     @rule()
     def take(self) -> None:
-        user = self.plan.take(self.now_ms)
+        user = self.queue.take(self.now_ms)
         if user is not None:
-            assert user not in self.under_way
-            self.under_way[user] = self.plan.wishes[user]
+            assert user not in self.in_flight
+            self.in_flight[user] = self.queue.desired[user]
 
-    @precondition(lambda self: self.under_way)
-    @rule(outcome=st.sampled_from(["told", "told", "failed", "limited"]), which=st.integers(0, 2))
-    def ends(self, outcome: str, which: int) -> None:
-        user = list(self.under_way)[which % len(self.under_way)]
-        wish = self.under_way.pop(user)
-        if outcome == "told":
-            self.plan.mark_sent(user, wish, self.now_ms)
-            self.shown[user] = wish
+    @precondition(lambda self: self.in_flight)
+    @rule(outcome=st.sampled_from(["accepted", "accepted", "failed", "rate limited"]), which=st.integers(0, 2))
+    def complete_request(self, outcome: str, which: int) -> None:
+        user = list(self.in_flight)[which % len(self.in_flight)]
+        sent = self.in_flight.pop(user)
+        if outcome == "accepted":
+            self.queue.mark_sent(user, sent, self.now_ms)
+            self.shown[user] = sent
         elif outcome == "failed":
-            self.plan.failed(user, self.now_ms)
+            self.queue.mark_failed(user, self.now_ms)
         else:
-            self.plan.limited(user)
+            self.queue.mark_rate_limited(user)
 
     @rule()
-    def homeserver_forgets(self) -> None:
-        self.plan.requeue_all()
+    def homeserver_drops_presences(self) -> None:
+        self.queue.requeue_all()
         self.shown.clear()
 
     @rule()
-    def begins_or_rests(self) -> None:
-        self.under_way.clear()
-        if self.rests:
-            self.plan.begin(self.now_ms)
+    def change_leader(self) -> None:
+        self.in_flight.clear()
+        if self.is_inactive:
+            self.queue.activate(self.now_ms)
         else:
-            self.plan.rest()
-        self.rests = not self.rests
+            self.queue.deactivate()
+        self.is_inactive = not self.is_inactive
 
     @invariant()
-    def wishes_are_the_newest(self) -> None:
-        for user, wish in self.wished.items():
-            assert self.plan.wishes.get(user, OFFLINE) == wish
+    def desired_presence_is_the_newest(self) -> None:
+        for user, presence in self.expected.items():
+            assert self.queue.desired.get(user, OFFLINE) == presence
 
     def teardown(self) -> None:
-        if self.rests:
+        if self.is_inactive:
             return
-        for user, wish in self.under_way.items():
-            self.plan.mark_sent(user, wish, self.now_ms)
+        for user, presence in self.in_flight.items():
+            self.queue.mark_sent(user, presence, self.now_ms)
         self.now_ms += PERIOD_MS
-        told = []
-        while (due := self.plan.take(self.now_ms)) is not None:
-            told.append(due)
-            self.plan.mark_sent(due, self.plan.wishes[due], self.now_ms)
-        assert len(told) == len(set(told)), "nobody stands in a queue twice"
-        here = {user for user, wish in self.wished.items() if wish is not OFFLINE}
-        assert here <= set(told), "within a period everybody is told of again"
-        assert set(self.plan.wishes) == here
-        assert len(self.plan.refreshes) == len(here)
+        sent = []
+        while (due := self.queue.take(self.now_ms)) is not None:
+            sent.append(due)
+            self.queue.mark_sent(due, self.queue.desired[due], self.now_ms)
+        assert len(sent) == len(set(sent)), "a ghost is in the queue at most once"
+        present = {user for user, presence in self.expected.items() if presence is not OFFLINE}
+        assert present <= set(sent), "every present ghost is sent within a period"
+        assert set(self.queue.desired) == present
+        assert len(self.queue.refreshes) == len(present)
 
 
-TestAnyPlan = AnyPlan.TestCase
-TestAnyPlan.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestQueueModel = QueueModel.TestCase
+TestQueueModel.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
 
 
-# --- tables -------------------------------------------------------------------------------------------
+# --- timeout -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("held_s", "period_s"),
+    ("timeout_s", "period_s"),
     [
-        (0, 22),  # presence is off, or the timeout very short: what is safe by default
+        (0, 22),  # presence is switched off, or the timeout is very short: the default period
         (30, 22),
-        (42, 22),  # Synapse's 30 s at their coarsest
+        (42, 22),  # Synapse's default of 30 s with the maximum error
         (75, 42),
         (87.5, 50),
-        (90, 50),  # longer was not waited
+        (90, 50),  # the maximum of the measurement
     ],
 )
-def test_the_period_follows_from_how_long_a_presence_was_held(held_s: float, period_s: float) -> None:
-    assert period_ms(int(held_s * 1000)) == period_s * 1000
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "features", "fields"),
-    [
-        ({"m.profile_fields": {"enabled": True}}, {}, "STABLE"),
-        ({"m.profile_fields": {"enabled": True, "disallowed": ["displayname"]}}, {}, "STABLE"),
-        ({"m.profile_fields": {"enabled": True, "disallowed": [FIELD]}}, {}, "NONE"),
-        ({"m.profile_fields": {"enabled": True, "allowed": ["displayname"]}}, {}, "NONE"),
-        ({"m.profile_fields": {"enabled": True, "allowed": [FIELD]}}, {}, "STABLE"),
-        ({"m.profile_fields": {"enabled": False}}, {"uk.tcpip.msc4133": True}, "NONE"),
-        ({"m.profile_fields": "yes"}, {}, "NONE"),
-        ({}, {}, "NONE"),
-        ({}, {"uk.tcpip.msc4133": True}, "UNSTABLE"),
-        ({}, {"uk.tcpip.msc4133": True, "uk.tcpip.msc4133.stable": True}, "STABLE"),
-        ({"uk.tcpip.msc4133.profile_fields": {"enabled": False}}, {"uk.tcpip.msc4133": True}, "NONE"),
-    ],
-)
-def test_whether_a_homeserver_takes_status_texts_is_read_from_what_it_says(
-    capabilities: dict[str, object], features: dict[str, object], fields: str
-) -> None:
-    assert _fields(FIELD, capabilities, features).name == fields
+def test_refresh_period_follows_from_measured_timeout(timeout_s: float, period_s: float) -> None:
+    assert period_ms(int(timeout_s * 1000)) == period_s * 1000

@@ -12,9 +12,9 @@ from typing import Final
 
 from ...city.types import UserId
 
-_SOONEST: Final = 0.5
+_MIN_SHARE: Final = 0.5
 """The share of the period before which no ghost is refreshed, however few ghosts there are."""
-_LATE: Final = 4 / 3
+_TIMEOUT_PERIODS: Final = 4 / 3
 """The number of periods after which a ghost may have timed out (after 30 s, or 1/0.7 of a measured period)."""
 
 _NEVER_MS: Final = 0
@@ -25,52 +25,54 @@ class RefreshSchedule:
 
     def __init__(self, *, period_ms: int) -> None:
         self.period_ms = period_ms
-        self._told_ms: OrderedDict[UserId, int] = OrderedDict()
-        self._taken_ms = _NEVER_MS
+        self._sent_ms: OrderedDict[UserId, int] = OrderedDict()
+        self._last_taken_ms = _NEVER_MS
 
     def __len__(self) -> int:
-        return len(self._told_ms)
+        return len(self._sent_ms)
 
     def mark_sent(self, user: UserId, now_ms: int) -> None:
         """Record that the homeserver accepted the presence of ``user``; the next refresh is due within a period."""
-        if not self._told_ms:
-            self._taken_ms = now_ms
-        self._told_ms[user] = now_ms
-        self._told_ms.move_to_end(user)
+        if not self._sent_ms:
+            self._last_taken_ms = now_ms
+        self._sent_ms[user] = now_ms
+        self._sent_ms.move_to_end(user)
 
-    def at_once(self, user: UserId) -> None:
-        """Make ``user`` due at once, because the homeserver may have dropped its presence."""
-        self._told_ms[user] = _NEVER_MS
-        self._told_ms.move_to_end(user, last=False)
+    def make_due(self, user: UserId) -> None:
+        """Make ``user`` due now, because the homeserver may have dropped its presence."""
+        self._sent_ms[user] = _NEVER_MS
+        self._sent_ms.move_to_end(user, last=False)
 
     def drop(self, user: UserId) -> None:
-        self._told_ms.pop(user, None)
+        """Stop refreshing ``user``."""
+        self._sent_ms.pop(user, None)
 
     def clear(self) -> None:
-        self._told_ms.clear()
+        """Stop refreshing all ghosts."""
+        self._sent_ms.clear()
 
     def take(self, now_ms: int) -> UserId | None:
         """Remove the due ghost from the queue and return it; None if none is due."""
         due_ms = self.due_ms
         if due_ms is None or due_ms > now_ms:
             return None
-        self._taken_ms = now_ms
-        return self._told_ms.popitem(last=False)[0]
+        self._last_taken_ms = now_ms
+        return self._sent_ms.popitem(last=False)[0]
 
     @property
     def due_ms(self) -> int | None:
         """When the next ghost is due; None if the queue is empty."""
-        if not self._told_ms:
+        if not self._sent_ms:
             return None
-        told_ms = next(iter(self._told_ms.values()))
-        paced_ms = self._taken_ms + self.period_ms // len(self._told_ms)
-        return min(told_ms + self.period_ms, max(paced_ms, told_ms + int(self.period_ms * _SOONEST)))
+        sent_ms = next(iter(self._sent_ms.values()))
+        paced_ms = self._last_taken_ms + self.period_ms // len(self._sent_ms)
+        return min(sent_ms + self.period_ms, max(paced_ms, sent_ms + int(self.period_ms * _MIN_SHARE)))
 
-    def are_overdue(self, now_ms: int) -> bool:
+    def is_overdue(self, now_ms: int) -> bool:
         """Return whether the period of any ghost is over."""
-        return bool(self._told_ms) and next(iter(self._told_ms.values())) + self.period_ms <= now_ms
+        return bool(self._sent_ms) and next(iter(self._sent_ms.values())) + self.period_ms <= now_ms
 
-    def are_too_late(self, now_ms: int) -> bool:
-        """Return whether the homeserver may have timed out a ghost whose presence was sent."""
-        told_ms = next(iter(self._told_ms.values()), _NEVER_MS)
-        return told_ms != _NEVER_MS and told_ms + int(self.period_ms * _LATE) < now_ms
+    def may_have_timed_out(self, now_ms: int) -> bool:
+        """Return whether the homeserver may have set a ghost offline whose presence was sent."""
+        sent_ms = next(iter(self._sent_ms.values()), _NEVER_MS)
+        return sent_ms != _NEVER_MS and sent_ms + int(self.period_ms * _TIMEOUT_PERIODS) < now_ms

@@ -31,17 +31,18 @@ from ...errors import HomeserverError, HomeserverRateLimited, HomeserverRefused,
 from ..client.monitor import HomeserverMonitor
 from ..ghosts.ghosts import Ghosts, is_unregistered
 from ..ghosts.status_text import StatusTextWriter
-from .queue import GONE, DesiredPresence, PresenceQueue
+from .queue import OFFLINE, DesiredPresence, PresenceQueue
 from .rate import AdaptiveRateLimiter
+from .shutdown import set_all_offline
 from .timeout_probe import UNKNOWN_MS, PresenceTimeoutProbe
-from .transport import PresenceTransport, PresenceTransportChooser, PresenceUpdate, PresenceUpdateResult
+from .transport import PresenceTransport, PresenceUpdate, PresenceUpdateResult
 
-ON_MATRIX: Final = {Status.ONLINE: "online", Status.AWAY: "unavailable", Status.OFFLINE: "offline"}
-
-_STOP_S: Final = 10.0
+_PRESENCE: Final = {Status.ONLINE: "online", Status.AWAY: "unavailable", Status.OFFLINE: "offline"}
+"""The value of ``presence`` in the client-server API."""
+_STOP_TIMEOUT_S: Final = 10.0
 """The time limit for setting all ghosts offline when the service stops."""
-_RENEW_RETRY_S: Final = 2.0
-_KEPT_MS: Final = 24 * 3600 * 1000
+_RENEWAL_RETRY_S: Final = 2.0
+_NO_REFRESH_MS: Final = 24 * 3600 * 1000
 """The refresh period for a transport that keeps presences by itself."""
 _SETTLED_S: Final = 60.0
 """The time after a start until each present subject has sent a heartbeat. Presence and status texts that the homeserver
@@ -49,51 +50,54 @@ shows of other ghosts then are outdated."""
 
 log = structlog.get_logger()
 
+Request = Callable[[], Awaitable[None]]
+
 
 class PresenceSender:
     """Sends presence updates of ghosts from the queue, at the rate that the homeserver allows."""
 
     def __init__(
         self,
-        tellers: PresenceTransportChooser,
+        choose_transport: Callable[[], Awaitable[PresenceTransport]],
         monitor: HomeserverMonitor,
         ghosts: Ghosts,
         identities: Identities,
-        texts: StatusTextWriter,
-        patience: PresenceTimeoutProbe,
+        status_texts: StatusTextWriter,
+        timeout_probe: PresenceTimeoutProbe,
         now_ms: NowMs,
         *,
         refresh_s: float,
         requests_per_s: float,
-        in_flight: int,
+        max_in_flight: int,
     ) -> None:
         """Create a presence sender.
 
         Args:
+            choose_transport: asks the homeserver which transport it supports.
             refresh_s: the refresh period in seconds; 0 derives it from the measured timeout of the homeserver.
             requests_per_s: the maximum request rate.
-            in_flight: the maximum number of concurrent requests.
+            max_in_flight: the maximum number of concurrent requests.
         """
-        self._tellers = tellers
+        self._choose_transport = choose_transport
         self._transport: PresenceTransport | None = None
         """The transport in use; None until the homeserver was asked which one it supports."""
         self._monitor = monitor
         self._ghosts = ghosts
         self._identities = identities
-        self._texts = texts
-        self._patience = None if refresh_s else patience
+        self._status_texts = status_texts
+        self._timeout_probe = None if refresh_s else timeout_probe
         self._now_ms = now_ms
-        self._most_in_flight = in_flight
-        self._budget = AdaptiveRateLimiter(most_per_s=requests_per_s)
+        self._max_in_flight = max_in_flight
+        self._rate = AdaptiveRateLimiter(max_per_s=requests_per_s)
         self._period_ms = int(refresh_s * 1000) or UNKNOWN_MS
-        self._plan = PresenceQueue(period_ms=self._period_ms)
-        self._profiles: OrderedDict[UserId, None] = OrderedDict()
+        self._queue = PresenceQueue(period_ms=self._period_ms)
+        self._outdated_texts: OrderedDict[UserId, None] = OrderedDict()
         """The ghosts whose profile may have an outdated status text, as an ordered set."""
         self._in_flight = 0
-        self._renew_at_s = 0.0
+        self._renewal_due_s = 0.0
         self._is_late = False
         self._wake = asyncio.Event()
-        monitor.on_return(self._returned)
+        monitor.on_return(self._on_return)
 
     # --- desired presence -----------------------------------------------------------------------------
 
@@ -101,30 +105,30 @@ class PresenceSender:
         """Queue the new presence of a subject of the city."""
         user = self._identities.ghost(change.transition.subject)
         if user is not None:
-            shown = change.transition.after
-            self._plan.put(user, DesiredPresence(shown.status, shown.status_msg), self._now_ms())
+            state = change.transition.after
+            self._queue.put(user, DesiredPresence(state.status, state.status_msg), self._now_ms())
             self._wake.set()
 
     def ghost_ready(self, user: UserId) -> None:
         """Queue the presence of a ghost that was just registered and joined."""
-        self._plan.requeue(user)
+        self._queue.requeue(user)
         self._wake.set()
 
     def message_sent(self, user: UserId) -> None:
         """Queue the presence of an away ghost that sent an event, because some homeservers then show it online."""
-        wish = self._plan.wishes.get(user)
-        if wish is not None and wish.status is Status.AWAY:
-            self._plan.requeue(user)
+        desired = self._queue.desired.get(user)
+        if desired is not None and desired.status is Status.AWAY:
+            self._queue.requeue(user)
             self._wake.set()
 
-    def _returned(self) -> None:
+    def _on_return(self) -> None:
         """Queue every presence again, because a homeserver that was lost may have dropped all of them."""
         self._transport = None
-        self._texts.ask_again()
-        self._plan.requeue_all()
+        self._status_texts.ask_again()
+        self._queue.requeue_all()
         self._wake.set()
 
-    # --- running --------------------------------------------------------------------------------------
+    # --- tasks ----------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Send the presence of every ghost, and then each change and refresh, until cancelled.
@@ -132,108 +136,125 @@ class PresenceSender:
         The method can be called again. In between, while another process is the leader, changes are only recorded.
         """
         self._transport = None
-        self._plan.begin(self._now_ms())
-        self._profiles.clear()
+        self._queue.activate(self._now_ms())
+        self._outdated_texts.clear()
         self._in_flight = 0
         self._is_late = False
         try:
             async with asyncio.TaskGroup() as tasks:
-                if self._patience is not None:
-                    tasks.create_task(self._patience.run(self._set_period))
-                tasks.create_task(self._clear_what_is_old())
-                await self._tell_forever(tasks)
+                if self._timeout_probe is not None:
+                    tasks.create_task(self._timeout_probe.run(self._set_period))
+                tasks.create_task(self._reset_absent_ghosts())
+                await self._send_due_requests(tasks)
         finally:
-            self._plan.rest()
+            self._queue.deactivate()
+
+    async def stop(self) -> None:
+        """Set every ghost offline; for a stop of the service after which no other process sends presence."""
+        users = [user for user in self._queue.desired if self._ghosts.is_known(user)]
+        if not self._monitor.is_up or not users:
+            return
+        try:
+            async with asyncio.timeout(_STOP_TIMEOUT_S):
+                transport = self._transport or await self._choose_transport()
+                await set_all_offline(transport, users, max_in_flight=self._max_in_flight)
+        except TimeoutError:
+            log.warning(
+                "stopped_before_all_offline", help="Synapse will take the others offline by itself within a minute"
+            )
 
     def _set_period(self, period_ms: int) -> None:
         log.debug("presence_period", period_s=period_ms / 1000)
         self._period_ms = period_ms
         if self._transport is not None:
-            self._refresh_for(self._transport)
+            self._set_refreshes(self._transport)
 
-    def _refresh_for(self, transport: PresenceTransport) -> None:
-        self._plan.refreshes.period_ms = self._period_ms if transport.renew_s is None else _KEPT_MS
+    def _set_refreshes(self, transport: PresenceTransport) -> None:
+        self._queue.refreshes.period_ms = self._period_ms if transport.renewal_s is None else _NO_REFRESH_MS
         self._wake.set()
 
-    async def _clear_what_is_old(self) -> None:
+    async def _reset_absent_ghosts(self) -> None:
         """Clear the status texts of ghosts that went offline while no process was the leader.
 
         A transport that keeps presences by itself needs an update to offline as well.
         """
         await asyncio.sleep(_SETTLED_S)
-        is_kept = self._transport is not None and self._transport.renew_s is not None
+        keeps_presences = self._transport is not None and self._transport.renewal_s is not None
         for user in self._ghosts.known():
-            if user in self._plan.wishes or self._identities.subject(user) is None:
+            if user in self._queue.desired or self._identities.subject(user) is None:
                 continue
-            if is_kept:
-                self._plan.put(user, GONE, self._now_ms())
-            elif not self._texts.is_right(user, None):
-                self._profiles.setdefault(user)
+            if keeps_presences:
+                self._queue.put(user, OFFLINE, self._now_ms())
+            elif not self._status_texts.is_right(user, None):
+                self._outdated_texts.setdefault(user)
         self._wake.set()
 
-    async def _tell_forever(self, requests: asyncio.TaskGroup) -> None:
+    async def _send_due_requests(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             await self._monitor.wait_up()
             if self._transport is None:
-                await self._choose_teller()
+                await self._set_transport()
                 continue
             self._wake.clear()
             if (request := self._next_request(self._transport)) is None:
-                await self._sleep(self._transport)
+                await self._wait_for_due_request(self._transport)
                 continue
-            self._budget.spend(_clock_s())
+            self._rate.record_request(_clock_s())
             self._in_flight += 1
-            requests.create_task(self._send(request))
+            tasks.create_task(self._run_request(request))
 
-    async def _choose_teller(self) -> None:
+    async def _set_transport(self) -> None:
         absences = self._monitor.absences
-        transport = await self._tellers.choose()
+        transport = await self._choose_transport()
         if self._monitor.absences == absences:
             self._transport = transport
-            self._refresh_for(transport)
+            self._set_refreshes(transport)
 
-    def _has_room(self, transport: PresenceTransport) -> bool:
-        return self._in_flight < min(self._most_in_flight, transport.in_flight or self._most_in_flight)
+    # --- the next request -----------------------------------------------------------------------------
 
-    def _next_request(self, transport: PresenceTransport) -> Callable[[], Awaitable[None]] | None:
-        if not self._has_room(transport) or self._budget.wait_s(_clock_s()):
+    def _next_request(self, transport: PresenceTransport) -> Request | None:
+        """Return the request to send now, or None if none is due or allowed."""
+        if not self._may_send(transport) or self._rate.wait_s(_clock_s()):
             return None
-        if users := list(islice(self._to_tell(), transport.at_once)):
-            return partial(self._tell, transport, users)
-        if transport.renew_s is not None and self._renew_at_s <= _clock_s():
-            return partial(self._tell, transport, [])
-        user = self._next_profile()
-        return None if user is None else partial(self._show_text, user)
+        if users := list(islice(self._due_users(), transport.batch_size)):
+            return partial(self._send_updates, transport, users)
+        if transport.renewal_s is not None and self._renewal_due_s <= _clock_s():
+            return partial(self._send_updates, transport, [])
+        user = self._next_outdated_text()
+        return None if user is None else partial(self._write_status_text, user)
 
-    def _to_tell(self) -> Iterator[UserId]:
+    def _may_send(self, transport: PresenceTransport) -> bool:
+        return self._in_flight < min(self._max_in_flight, transport.max_in_flight or self._max_in_flight)
+
+    def _due_users(self) -> Iterator[UserId]:
         now_ms = self._now_ms()
-        if self._plan.refreshes.are_too_late(now_ms):
-            self._say_that_it_is_late()
-        while (user := self._plan.take(now_ms)) is not None:
+        if self._queue.refreshes.may_have_timed_out(now_ms):
+            self._warn_of_late_refreshes()
+        while (user := self._queue.take(now_ms)) is not None:
             if self._ghosts.is_known(user):
                 yield user
             else:
-                self._plan.unknown(user)  # The ghost of this citizen is not registered yet.
+                self._queue.mark_unregistered(user)  # The ghost of this citizen is not registered yet.
 
-    def _next_profile(self) -> UserId | None:
-        while self._profiles:
-            user, _ = self._profiles.popitem(last=False)
+    def _next_outdated_text(self) -> UserId | None:
+        while self._outdated_texts:
+            user, _ = self._outdated_texts.popitem(last=False)
             if self._ghosts.is_known(user):
                 return user
         return None
 
-    def _say_that_it_is_late(self) -> None:
+    def _warn_of_late_refreshes(self) -> None:
         if not self._is_late:
             self._is_late = True
             log.warning(
                 "presence_too_slow",
-                ghosts=len(self._plan.wishes),
-                requests_per_s=round(self._budget.per_s),
+                ghosts=len(self._queue.desired),
+                requests_per_s=round(self._rate.per_s),
                 help="Synapse does not take presence as fast as it forgets it, so some ghosts may flap: give it more "
                 "processor time, or raise its presence.sync_online_timeout",
             )
 
-    async def _send(self, request: Callable[[], Awaitable[None]]) -> None:
+    async def _run_request(self, request: Request) -> None:
         try:
             await request()
         except Exception:
@@ -243,11 +264,10 @@ class PresenceSender:
             self._in_flight -= 1
             self._wake.set()
 
-    async def _sleep(self, transport: PresenceTransport) -> None:
-        """Wait until a request may be due."""
+    async def _wait_for_due_request(self, transport: PresenceTransport) -> None:
         timeout_s: float | None = None
-        if self._has_room(transport):
-            timeout_s = self._budget.wait_s(_clock_s()) or self._until_due_s(transport)
+        if self._may_send(transport):
+            timeout_s = self._rate.wait_s(_clock_s()) or self._until_due_s(transport)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._wake.wait()
@@ -255,127 +275,86 @@ class PresenceSender:
             return
 
     def _until_due_s(self, transport: PresenceTransport) -> float | None:
-        due_ms = self._plan.due_ms
-        due_s = [] if due_ms is None else [(due_ms - self._now_ms()) / 1000]
-        if transport.renew_s is not None:
-            due_s.append(self._renew_at_s - _clock_s())
-        return max(0.0, min(due_s)) if due_s else None
+        due_ms = self._queue.due_ms
+        delays_s = [] if due_ms is None else [(due_ms - self._now_ms()) / 1000]
+        if transport.renewal_s is not None:
+            delays_s.append(self._renewal_due_s - _clock_s())
+        return max(0.0, min(delays_s)) if delays_s else None
 
-    # --- sending --------------------------------------------------------------------------------------
+    # --- requests and their results -------------------------------------------------------------------
 
-    async def _tell(self, transport: PresenceTransport, users: list[UserId]) -> None:
-        wishes = {user: self._plan.wishes[user] for user in users}
+    async def _send_updates(self, transport: PresenceTransport, users: list[UserId]) -> None:
+        """Send the desired presence of ghosts; without ghosts, renew the lease of the transport."""
+        desired = {user: self._queue.desired[user] for user in users}
+        updates = [PresenceUpdate(user, _PRESENCE[each.status], each.status_msg) for user, each in desired.items()]
         began_s = _clock_s()
-        self._renew_at_s = began_s + (transport.renew_s or 0.0)
+        self._renewal_due_s = began_s + (transport.renewal_s or 0.0)
         try:
-            answer = await transport.send(_told(wishes))
+            result = await transport.send(updates)
         except HomeserverRateLimited as error:
-            self._was_limited(error)
+            self._slow_down(error)
             for user in users:
-                self._plan.limited(user)
+                self._queue.mark_rate_limited(user)
         except HomeserverError as error:
-            self._did_not_work(error)
-            self._renew_at_s = _clock_s() + _RENEW_RETRY_S
+            self._report(error)
+            self._renewal_due_s = _clock_s() + _RENEWAL_RETRY_S
             if isinstance(error, HomeserverRefused):
                 self._transport = None  # The homeserver may have another version or configuration now: choose again.
             for user in users:
-                self._plan.failed(user, self._now_ms())
+                self._queue.mark_failed(user, self._now_ms())
         except Exception:
             for user in users:
-                self._plan.failed(user, self._now_ms())
+                self._queue.mark_failed(user, self._now_ms())
             raise
         else:
             now_s = _clock_s()
-            self._budget.answered((now_s - began_s) / max(1, len(users)), now_s)
-            await self._were_told(wishes, answer)
+            self._rate.record_response((now_s - began_s) / max(1, len(users)), now_s)
+            await self._record_result(desired, result)
 
-    async def _were_told(self, wishes: dict[UserId, DesiredPresence], answer: PresenceUpdateResult) -> None:
-        for user, wish in wishes.items():
-            if user in answer.refused:
-                await self._was_refused(user, answer.refused[user])
+    async def _record_result(self, sent: dict[UserId, DesiredPresence], result: PresenceUpdateResult) -> None:
+        for user, presence in sent.items():
+            if user in result.refused:
+                await self._record_refusal(user, result.refused[user])
             else:
-                self._is_told(user, wish)
-        if answer.has_forgotten:
-            self._plan.requeue_all()
+                self._queue.mark_sent(user, presence, self._now_ms())
+                if not self._status_texts.is_right(user, presence.status_text):
+                    self._outdated_texts.setdefault(user)
+        if result.is_lease_lost:
+            self._queue.requeue_all()
 
-    def _is_told(self, user: UserId, wish: DesiredPresence) -> None:
-        self._plan.mark_sent(user, wish, self._now_ms())
-        if not self._texts.is_right(user, wish.text):
-            self._profiles.setdefault(user)
-
-    async def _was_refused(self, user: UserId, error: HomeserverRefused) -> None:
+    async def _record_refusal(self, user: UserId, error: HomeserverRefused) -> None:
         log.warning("presence_refused", user=user, error=str(error))
         if not is_unregistered(error):
-            self._plan.failed(user, self._now_ms())
+            self._queue.mark_failed(user, self._now_ms())
             return
-        self._plan.unknown(user)
+        self._queue.mark_unregistered(user)
         try:
             await self._ghosts.forget(user)
         except (SQLAlchemyError, OSError) as problem:
             log.warning("ghost_not_forgotten", user=user, error=str(problem), help="the database does not answer")
 
-    def _was_limited(self, error: HomeserverRateLimited) -> None:
-        log.debug("presence_limited", retry_after_ms=error.retry_after_ms)
-        self._budget.limited(error.retry_after_ms / 1000, _clock_s())
-
-    def _did_not_work(self, error: HomeserverError) -> None:
-        if isinstance(error, HomeserverUnavailable):
-            self._budget.unanswered(_clock_s())
-            self._monitor.lost(error)
-        else:
-            log.warning("presence_refused", error=str(error))
-
-    async def _show_text(self, user: UserId) -> None:
+    async def _write_status_text(self, user: UserId) -> None:
         try:
-            await self._texts.show(user, self._plan.wishes.get(user, GONE).text)
+            await self._status_texts.show(user, self._queue.desired.get(user, OFFLINE).status_text)
         except HomeserverRateLimited as error:
-            self._was_limited(error)
-            self._profiles.setdefault(user)
+            self._slow_down(error)
+            self._outdated_texts.setdefault(user)
         except HomeserverError as error:
-            self._did_not_work(error)
-            self._profiles.setdefault(user)
+            self._report(error)
+            self._outdated_texts.setdefault(user)
         except (SQLAlchemyError, OSError) as error:
             log.warning("ghost_not_remembered", user=user, error=str(error), help="the database does not answer")
 
-    # --- stopping -------------------------------------------------------------------------------------
+    def _slow_down(self, error: HomeserverRateLimited) -> None:
+        log.debug("presence_limited", retry_after_ms=error.retry_after_ms)
+        self._rate.record_rate_limit(error.retry_after_ms / 1000, _clock_s())
 
-    async def stop(self) -> None:
-        """Set every ghost offline; for a stop of the service after which no other process sends presence."""
-        users = [user for user in self._plan.wishes if self._ghosts.is_known(user)]
-        if not self._monitor.is_up or not users:
-            return
-        waiting = iter(users)
-        try:
-            async with asyncio.timeout(_STOP_S), asyncio.TaskGroup() as tasks:
-                transport = self._transport or await self._tellers.choose()
-                for _ in range(min(self._most_in_flight, transport.in_flight or self._most_in_flight)):
-                    tasks.create_task(_take_offline(transport, waiting))
-        except TimeoutError:
-            log.warning(
-                "stopped_before_all_offline", help="Synapse will take the others offline by itself within a minute"
-            )
-
-
-async def _take_offline(transport: PresenceTransport, users: Iterator[UserId]) -> None:
-    while batch := list(islice(users, transport.at_once)):
-        try:
-            answer = await _tell_patiently(transport, _told(dict.fromkeys(batch, GONE)))
-        except HomeserverError:
-            return
-        for user, refusal in answer.refused.items():
-            log.warning("presence_refused", user=user, error=str(refusal))
-
-
-async def _tell_patiently(transport: PresenceTransport, presences: list[PresenceUpdate]) -> PresenceUpdateResult:
-    while True:
-        try:
-            return await transport.send(presences)
-        except HomeserverRateLimited as error:
-            await asyncio.sleep(error.retry_after_ms / 1000)
-
-
-def _told(wishes: dict[UserId, DesiredPresence]) -> list[PresenceUpdate]:
-    return [PresenceUpdate(user, ON_MATRIX[wish.status], wish.status_msg) for user, wish in wishes.items()]
+    def _report(self, error: HomeserverError) -> None:
+        if isinstance(error, HomeserverUnavailable):
+            self._rate.record_failure(_clock_s())
+            self._monitor.lost(error)
+        else:
+            log.warning("presence_refused", error=str(error))
 
 
 def _clock_s() -> float:

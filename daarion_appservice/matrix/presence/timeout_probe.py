@@ -6,7 +6,7 @@ it is in no room, and its id belongs to no agent or citizen. Synapse evaluates t
 update of the user, so that a second device sends offline every few seconds:
 
     device A  online ──────────────── (nothing) ───────────────► timed out: the user is offline
-    device B     offline  offline  offline  offline  offline       (each makes Synapse look after A)
+    device B     offline  offline  offline  offline  offline       (each makes Synapse check A)
 
 The result is coarse (Synapse's own timers fire every 5 s), so that the period has a large margin below it. The probe
 measures at each start of the service and after each absence of the homeserver, because the configuration of Synapse
@@ -32,20 +32,20 @@ from ..client.monitor import HomeserverMonitor
 
 UNKNOWN_MS: Final = 22_000
 """The refresh period for a homeserver with an unknown timeout: well below Synapse's default."""
-_LONGEST_MS: Final = 50_000
+_MAX_PERIOD_MS: Final = 50_000
 """The maximum refresh period. A longer one costs more: after 60 s (`last_active_granularity`) Synapse sends all
 observers the new activity of a ghost."""
-_SHARE: Final = 0.7
-_COARSE_MS: Final = 15_000
+_PERIOD_FACTOR: Final = 0.7
+_MAX_ERROR_MS: Final = 15_000
 """The maximum error of a measured timeout: 5 s between two of Synapse's evaluations, 5 s for its timers, and the
 interval of the probe's requests, with some delay."""
-_LOOK_S: Final = 2.5
-_LOOKS_AT_FIRST: Final = 5
-_LONG_ENOUGH_S: Final = 90.0
-_SHORT_MS: Final = 25_000
+_INTERVAL_S: Final = 2.5
+_FIRST_READS: Final = 5
+_MAX_MEASURED_S: Final = 90.0
+_DEFAULT_TIMEOUT_MS: Final = 25_000
 """A measured timeout up to this value is shorter than Synapse's default."""
-_TRIES: Final = 3
-_PAUSE_S: Final = 30.0
+_ATTEMPTS: Final = 3
+_ATTEMPT_DELAY_S: Final = 30.0
 """The delay before each attempt: for this time after its start, Synapse times out no user."""
 
 _ONLINE_DEVICE: Final = "ONLINE"
@@ -54,9 +54,9 @@ _OFFLINE_DEVICE: Final = "OFFLINE"
 log = structlog.get_logger()
 
 
-def period_ms(held_ms: int) -> int:
-    """Return the refresh period (ms) for a homeserver whose measured presence timeout is ``held_ms``."""
-    return min(_LONGEST_MS, max(UNKNOWN_MS, int((held_ms - _COARSE_MS) * _SHARE)))
+def period_ms(timeout_ms: int) -> int:
+    """Return the refresh period (ms) for a homeserver whose measured presence timeout is ``timeout_ms``."""
+    return min(_MAX_PERIOD_MS, max(UNKNOWN_MS, int((timeout_ms - _MAX_ERROR_MS) * _PERIOD_FACTOR)))
 
 
 class PresenceTimeoutProbe:
@@ -79,23 +79,23 @@ class PresenceTimeoutProbe:
         Runs until cancelled.
         """
         await self._monitor.wait_up()
-        on_period_ms(await self._remembered_ms())
+        on_period_ms(await self._stored_period_ms())
         while True:
             self._returned.clear()
-            held_ms = await self._measure_patiently()
-            if held_ms is not None:
-                on_period_ms(period_ms(held_ms))
-                await self._remember(held_ms)
+            timeout_ms = await self._measure_with_retries()
+            if timeout_ms is not None:
+                on_period_ms(period_ms(timeout_ms))
+                await self._store(timeout_ms)
             await self._returned.wait()
             on_period_ms(UNKNOWN_MS)
 
-    async def _measure_patiently(self) -> int | None:
-        for _ in range(_TRIES):
-            await asyncio.sleep(_PAUSE_S)
+    async def _measure_with_retries(self) -> int | None:
+        for _ in range(_ATTEMPTS):
+            await asyncio.sleep(_ATTEMPT_DELAY_S)
             await self._monitor.wait_up()
             absences = self._monitor.absences
             try:
-                held_ms = await self._measure()
+                timeout_ms = await self._measure()
             except HomeserverUnavailable as error:
                 self._monitor.lost(error)
             except HomeserverError as error:
@@ -103,7 +103,7 @@ class PresenceTimeoutProbe:
                 return None
             else:
                 if self._monitor.absences == absences:
-                    return held_ms
+                    return timeout_ms
         return None
 
     async def _measure(self) -> int | None:
@@ -119,54 +119,54 @@ class PresenceTimeoutProbe:
                 help="Synapse tells nobody who is online: set `presence: {enabled: true}` in homeserver.yaml",
             )
             return None
-        held_s = await self._held_s(began_s)
-        if held_s * 1000 < _SHORT_MS:
+        timeout_s = await self._online_duration_s(began_s)
+        if timeout_s * 1000 < _DEFAULT_TIMEOUT_MS:
             log.warning(
                 "presence_forgotten_soon",
-                held_s=round(held_s),
+                held_s=round(timeout_s),
                 help="Synapse's presence.sync_online_timeout is below 30 s, so ghosts may flap: raise it, or set "
                 "presence.refresh_s here to well below it",
             )
-        return int(held_s * 1000)
+        return int(timeout_s * 1000)
 
-    async def _held_s(self, began_s: float) -> float:
+    async def _online_duration_s(self, began_s: float) -> float:
         loop = asyncio.get_running_loop()
-        held_s = 0.0
-        while held_s < _LONG_ENOUGH_S:
-            await asyncio.sleep(_LOOK_S)
+        online_s = 0.0
+        while online_s < _MAX_MEASURED_S:
+            await asyncio.sleep(_INTERVAL_S)
             await self._homeserver.set_presence(self._user, "offline", None, device=_OFFLINE_DEVICE)
-            asked_s = loop.time()
+            read_s = loop.time()
             if not await self._is_online():
-                return held_s
-            held_s = asked_s - began_s
+                return online_s
+            online_s = read_s - began_s
         await self._homeserver.set_presence(self._user, "offline", None, device=_ONLINE_DEVICE)
-        return held_s
+        return online_s
 
     async def _becomes_online(self) -> bool:
         """Return whether the user becomes online; a read from another Synapse worker may lag behind the write."""
-        for _ in range(_LOOKS_AT_FIRST):
+        for _ in range(_FIRST_READS):
             if await self._is_online():
                 return True
             await asyncio.sleep(1.0)
         return False
 
     async def _is_online(self) -> bool:
-        answer = await self._homeserver.presence(self._user, as_user=self._user)
-        return answer.get("presence") == "online"
+        presence = await self._homeserver.presence(self._user, as_user=self._user)
+        return presence.get("presence") == "online"
 
-    async def _remembered_ms(self) -> int:
+    async def _stored_period_ms(self) -> int:
         """Return the period for the stored timeout of this server software and version, until it is measured again."""
         try:
             async with self._database.reading() as tx:
-                held_ms = await tx.key_values.presence_held_ms(self._homeserver.software)
+                timeout_ms = await tx.key_values.presence_held_ms(self._homeserver.software)
         except (SQLAlchemyError, OSError) as error:
             log.debug("presence_timeout_unknown", error=str(error))
-            held_ms = None
-        return UNKNOWN_MS if held_ms is None else period_ms(held_ms)
+            timeout_ms = None
+        return UNKNOWN_MS if timeout_ms is None else period_ms(timeout_ms)
 
-    async def _remember(self, held_ms: int) -> None:
+    async def _store(self, timeout_ms: int) -> None:
         try:
             async with self._database.transaction() as tx:
-                await tx.key_values.put_presence_held_ms(self._homeserver.software, held_ms)
+                await tx.key_values.put_presence_held_ms(self._homeserver.software, timeout_ms)
         except (SQLAlchemyError, OSError) as error:
             log.debug("presence_timeout_not_kept", error=str(error))

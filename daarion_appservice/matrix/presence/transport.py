@@ -19,7 +19,7 @@ from ..client.homeserver import Homeserver
 
 _MODULE: Final = PathBuilder("_synapse/client/daarion/presence")
 _MODULE_NAME: Final = "daarion_presence"
-_MOST_AT_ONCE: Final = 500
+_MAX_BATCH_SIZE: Final = 500
 """The maximum batch size. Synapse processes nothing else during a batch, which takes about 70 ms."""
 
 log = structlog.get_logger()
@@ -40,7 +40,7 @@ class PresenceUpdateResult:
 
     refused: dict[UserId, HomeserverRefused] = field(default_factory=dict)
     """The ghosts whose update the homeserver refused, with the error."""
-    has_forgotten: bool = False
+    is_lease_lost: bool = False
     """Whether the homeserver has dropped all presences that were sent before this batch."""
 
 
@@ -48,89 +48,84 @@ class PresenceTransport(Protocol):
     """A way to send presence updates to the homeserver."""
 
     @property
-    def at_once(self) -> int:
+    def batch_size(self) -> int:
         """The maximum number of updates in one request."""
 
     @property
-    def in_flight(self) -> int | None:
+    def max_in_flight(self) -> int | None:
         """The maximum number of concurrent requests; None if the transport has no limit."""
 
     @property
-    def renew_s(self) -> float | None:
+    def renewal_s(self) -> float | None:
         """The interval of requests (s) that keeps all presences alive; None if each ghost has to be refreshed."""
 
-    async def send(self, presences: Sequence[PresenceUpdate]) -> PresenceUpdateResult:
+    async def send(self, updates: Sequence[PresenceUpdate]) -> PresenceUpdateResult:
         """Send one request with a batch of updates. Raises HomeserverError if the homeserver accepted none of them."""
 
 
-class PresenceTransportChooser:
-    """Chooses the transport that the homeserver supports."""
-
-    def __init__(self, homeserver: Homeserver, *, may_use_module: bool) -> None:
-        self._homeserver = homeserver
-        self._may_use_module = may_use_module
-
-    async def choose(self) -> PresenceTransport:
-        """Return the module's transport if the homeserver has the module and it may be used, or the client API's."""
-        if not self._may_use_module:
-            return ClientApiTransport(self._homeserver)
-        try:
-            answer = await self._homeserver.request(Method.GET, _MODULE)
-        except HomeserverError:
-            answer = None
-        match answer:
-            case {"module": name, "max_users": int(most), "timeout_s": int() | float() as timeout_s} if (
-                name == _MODULE_NAME
-            ):
-                log.info("presence_module_found", version=answer.get("version"))
-                return ModuleTransport(self._homeserver, at_once=min(most, _MOST_AT_ONCE), renew_s=timeout_s / 3)
-        return ClientApiTransport(self._homeserver)
+async def choose_transport(homeserver: Homeserver, *, may_use_module: bool) -> PresenceTransport:
+    """Return the module's transport if the homeserver has the module and it may be used, or the client API's."""
+    if not may_use_module:
+        return ClientApiTransport(homeserver)
+    try:
+        response = await homeserver.request(Method.GET, _MODULE)
+    except HomeserverError:
+        response = None
+    match response:
+        case {"module": name, "max_users": int(max_users), "timeout_s": int() | float() as timeout_s} if (
+            name == _MODULE_NAME
+        ):
+            log.info("presence_module_found", version=response.get("version"))
+            return ModuleTransport(homeserver, batch_size=min(max_users, _MAX_BATCH_SIZE), renewal_s=timeout_s / 3)
+    return ClientApiTransport(homeserver)
 
 
 class ClientApiTransport:
     """Sends one ``PUT /presence/{userId}/status`` per ghost, which every homeserver supports."""
 
-    at_once = 1
-    in_flight = None
-    renew_s = None
+    batch_size = 1
+    max_in_flight = None
+    renewal_s = None
 
     def __init__(self, homeserver: Homeserver) -> None:
         self._homeserver = homeserver
 
-    async def send(self, presences: Sequence[PresenceUpdate]) -> PresenceUpdateResult:
+    async def send(self, updates: Sequence[PresenceUpdate]) -> PresenceUpdateResult:
         """Send one update."""
-        (told,) = presences
+        (update,) = updates
         try:
-            await self._homeserver.set_presence(told.user, told.presence, told.status_msg)
+            await self._homeserver.set_presence(update.user, update.presence, update.status_msg)
         except HomeserverRateLimited:
             raise
         except HomeserverRefused as error:
-            return PresenceUpdateResult({told.user: error})
+            return PresenceUpdateResult({update.user: error})
         return PresenceUpdateResult()
 
 
 class ModuleTransport:
     """Sends batches of updates to the city's Synapse module."""
 
-    in_flight = 1
+    max_in_flight = 1
     """One, because two concurrent requests could arrive in the wrong order."""
 
-    def __init__(self, homeserver: Homeserver, *, at_once: int, renew_s: float) -> None:
+    def __init__(self, homeserver: Homeserver, *, batch_size: int, renewal_s: float) -> None:
         self._homeserver = homeserver
-        self.at_once = at_once
-        self.renew_s = renew_s
+        self.batch_size = batch_size
+        self.renewal_s = renewal_s
         self._lease: Any = None
 
-    async def send(self, presences: Sequence[PresenceUpdate]) -> PresenceUpdateResult:
+    async def send(self, updates: Sequence[PresenceUpdate]) -> PresenceUpdateResult:
         """Send a batch of updates; an empty batch renews the lease."""
-        users = [{"user_id": told.user, "presence": told.presence, "status_msg": told.status_msg} for told in presences]
-        answer = await self._homeserver.request(Method.POST, _MODULE, {"users": users})
-        if not isinstance(answer, dict):
+        users = [
+            {"user_id": update.user, "presence": update.presence, "status_msg": update.status_msg} for update in updates
+        ]
+        response = await self._homeserver.request(Method.POST, _MODULE, {"users": users})
+        if not isinstance(response, dict):
             raise HomeserverRefused(200, "M_UNKNOWN", "the presence module answered something else")
-        lease, self._lease = self._lease, answer.get("lease")
+        lease, self._lease = self._lease, response.get("lease")
         return PresenceUpdateResult(
-            {UserId(each["user_id"]): _refusal(each) for each in answer.get("refused", [])},
-            has_forgotten=lease not in {None, self._lease},
+            {UserId(each["user_id"]): _refusal(each) for each in response.get("refused", [])},
+            is_lease_lost=lease not in {None, self._lease},
         )
 
 
