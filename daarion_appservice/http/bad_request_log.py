@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-_TELL_EVERY_S: Final = 60.0
+from .log_throttle import LogThrottle
 
 log = structlog.get_logger()
 
@@ -25,18 +25,17 @@ class BadRequestFilter(logging.Filter):
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._now_s = now_s
         self._count = 0
-        self._tell_again_s = now_s()
+        self._log_throttle = LogThrottle(now_s)
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if not isinstance(error, (HttpProcessingError, web.RequestPayloadError)):
             return True
         self._count += 1
-        if self._now_s() >= self._tell_again_s:
+        if self._log_throttle.allows():
             log.info("bad_requests", count=self._count)
-            self._count, self._tell_again_s = 0, self._now_s() + _TELL_EVERY_S
+            self._count = 0
         return False
 
 

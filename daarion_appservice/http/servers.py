@@ -19,7 +19,8 @@ from .auth.hosts import Hosts
 from .bad_request_log import keep_out_of_the_log
 from .error_responses import matrix_error_middleware, problem_middleware
 from .expect_header import reject_unknown_expectations
-from .limits.tcp_connections import Connections
+from .limits.connection_middleware import enforce_limits, track_requests
+from .limits.tcp_connections import TcpConnections
 from .openapi import Documentation
 from .response_counts import count_responses
 from .routing import MAX_JSON_BYTES, Authenticator, install, routes_of
@@ -40,12 +41,12 @@ def city_application(
     streams: Sequence[Streaming],
     door: CityAuthenticator,
     settings: ApiSettings,
-    connections: Connections,
+    connections: TcpConnections,
     pages: StaticPages | None = None,
 ) -> web.Application:
     hosts = Hosts([settings.public_url, *settings.allowed_hosts], "api.public_url or api.allowed_hosts")
     app = web.Application(
-        middlewares=[problem_middleware, hosts.middleware, connections.bounded, door.limits.middleware],
+        middlewares=[problem_middleware, hosts.middleware, enforce_limits(connections), door.limits.middleware],
         client_max_size=MAX_JSON_BYTES,
     )
     for group in groups:
@@ -74,12 +75,13 @@ def matrix_application(
     receiver: TransactionReceiver,
     door: Authenticator,
     hosts: Hosts,
-    connections: Connections,
+    connections: TcpConnections,
     *,
     others: Sequence[Streaming] = (),
 ) -> web.Application:
     app = web.Application(
-        middlewares=[matrix_error_middleware, hosts.middleware, connections.bounded], client_max_size=MAX_BODY_BYTES
+        middlewares=[matrix_error_middleware, hosts.middleware, enforce_limits(connections)],
+        client_max_size=MAX_BODY_BYTES,
     )
     app.add_routes(receiver.routes())
     for group in groups:
@@ -100,12 +102,12 @@ class Listener:
         connections: the limits of its connections.
     """
 
-    def __init__(self, name: str, app: web.Application, host: str, port: int, connections: Connections) -> None:
+    def __init__(self, name: str, app: web.Application, host: str, port: int, connections: TcpConnections) -> None:
         self._name = name
         self._host = host
         self._port = port
         self._connections = connections
-        app.middlewares.insert(0, connections.middleware)
+        app.middlewares.insert(0, track_requests(connections))
         count_responses(app, name)
         self._runner = web.AppRunner(
             app, access_log=None, handle_signals=False, shutdown_timeout=5.0, auto_decompress=False
@@ -139,7 +141,7 @@ class Listener:
 class _Site(web.BaseSite):
     """aiohttp's TCPSite, with ``connections`` around each protocol."""
 
-    def __init__(self, runner: web.AppRunner, host: str, port: int, connections: Connections) -> None:
+    def __init__(self, runner: web.AppRunner, host: str, port: int, connections: TcpConnections) -> None:
         super().__init__(runner)
         self._host, self._port = host, port
         self._connections = connections

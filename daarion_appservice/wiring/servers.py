@@ -13,9 +13,9 @@ from ..http.auth.hosts import Hosts
 from ..http.auth.jwt_issue import JwtIssue
 from ..http.auth.origins import Origins
 from ..http.limits.addresses import Addresses
-from ..http.limits.file_descriptors import city_caps, matrix_caps, open_files
+from ..http.limits.file_descriptors import city_listener_limits, matrix_listener_limits, open_files
 from ..http.limits.limits import Limits
-from ..http.limits.tcp_connections import Connections
+from ..http.limits.tcp_connections import TcpConnections
 from ..http.link_previews import LinkPreviews
 from ..http.room_responses import CachedRoomResponses
 from ..http.routes.agents import AgentRoutes
@@ -124,7 +124,7 @@ def build_city_server(city: City) -> Listener:
         settings.media,
         anonymous_read=may_read,
     )
-    connections = Connections("api", city_caps(settings.limits, open_files()), door.limits.addresses)
+    connections = TcpConnections("api", city_listener_limits(settings.limits, open_files()), door.limits.addresses)
     second_me, invoke = SecondMeRoutes(city.second_me), SecondMeInvoke(city.second_me, door)
     previews = LinkPreviews(settings, pages, city.agents, city.places, avatars, city.identities)
     issue = JwtIssue(settings.api.jwt, lifetime_s=settings.sign_in.token_lifetime_s)
@@ -184,7 +184,7 @@ def build_matrix_server(city: City) -> Listener:
     )
     hosts = Hosts([settings.appservice.address, *settings.api.allowed_hosts], "appservice.address")
     others: list[Streaming] = [third_party, MetricsRoute(city.metrics)]
-    connections = Connections("matrix", matrix_caps(settings.limits, open_files()), Addresses(()))
+    connections = TcpConnections("matrix", matrix_listener_limits(settings.limits, open_files()), Addresses(()))
     app = matrix_application(
         [internal, health], receiver, InternalAuthenticator(settings), hosts, connections, others=others
     )

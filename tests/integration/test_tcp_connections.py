@@ -15,12 +15,16 @@ from structlog.testing import capture_logs
 from daarion_appservice.http.error_responses import problem_middleware
 from daarion_appservice.http.limits import tcp_connections
 from daarion_appservice.http.limits.addresses import Addresses
-from daarion_appservice.http.limits.tcp_connections import Caps, Connections, Deadlines
+from daarion_appservice.http.limits.connection_middleware import enforce_limits
+from daarion_appservice.http.limits.connection_timer import ConnectionTimeouts
+from daarion_appservice.http.limits.listener_limits import ListenerLimits
+from daarion_appservice.http.limits.tcp_connection import TcpConnection
+from daarion_appservice.http.limits.tcp_connections import TcpConnections
 from daarion_appservice.http.servers import Listener
 from tests.parts.city import eventually
 from tests.parts.ports import HOST, free_port
 
-SHORT = Deadlines(head_s=0.3, idle_s=0.6, stalled_s=0.5, slowest_bytes_per_s=1 << 30)
+SHORT = ConnectionTimeouts(head_s=0.3, idle_s=0.6, stalled_s=0.5, min_bytes_per_s=1 << 30)
 LONG_ANSWER = 24 * 1024 * 1024
 """More than the kernel's buffers of both ends take."""
 
@@ -30,7 +34,7 @@ Peer = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 @dataclass
 class Served:
     port: int
-    connections: Connections
+    connections: TcpConnections
     release: asyncio.Event
 
     async def peer(self) -> Peer:
@@ -73,12 +77,12 @@ Serve = Callable[..., Awaitable[Served]]
 
 @pytest.fixture
 async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serve]:
-    """Opens a listener: ``await serve(caps, deadlines)``."""
-    monkeypatch.setattr(tcp_connections, "_SWEEP_S", 0.05)
+    """Opens a listener: ``await serve(limits, timeouts)``."""
+    monkeypatch.setattr(tcp_connections, "_CHECK_S", 0.05)
     opened: list[Listener] = []
 
-    async def open_one(caps: Caps = Caps(), deadlines: Deadlines = Deadlines()) -> Served:  # noqa: B008
-        made = Connections("api", caps, Addresses(["127.0.0.0/8"]), deadlines)
+    async def open_one(limits: ListenerLimits | None = None, timeouts: ConnectionTimeouts | None = None) -> Served:
+        made = TcpConnections("api", limits or ListenerLimits(), Addresses(["127.0.0.0/8"]), timeouts)
         served = Served(free_port(), made, asyncio.Event())
 
         async def short(_request: web.Request) -> web.Response:
@@ -97,7 +101,7 @@ async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serve]:
             while True:
                 await response.write(bytes(64 * 1024))
 
-        app = web.Application(middlewares=[problem_middleware, made.bounded])
+        app = web.Application(middlewares=[problem_middleware, enforce_limits(made)])
         app.add_routes([web.get("/stream", stream)])
         app.add_routes([web.get("/", short), web.get("/long", long), web.get("/waiting", waiting)])
         listener = Listener("api", app, HOST, served.port, made)
@@ -127,7 +131,7 @@ async def open_count(served: Served, count: int) -> None:
 
 
 async def test_silent_connection_is_closed(serve: Serve) -> None:
-    served = await serve(deadlines=SHORT)
+    served = await serve(timeouts=SHORT)
     peer = await served.peer()
     async with closing(peer):
         assert await is_ended(peer)
@@ -135,7 +139,7 @@ async def test_silent_connection_is_closed(serve: Serve) -> None:
 
 
 async def test_half_a_head_is_answered_408_and_closed(serve: Serve) -> None:
-    served = await serve(deadlines=SHORT)
+    served = await serve(timeouts=SHORT)
     peer = await served.peer()
     async with closing(peer):
         peer[1].write(b"GET / HTTP/1.1\r\nHost: local")
@@ -145,7 +149,7 @@ async def test_half_a_head_is_answered_408_and_closed(serve: Serve) -> None:
 
 @pytest.mark.parametrize("asked_before", [False, True])
 async def test_head_that_comes_byte_by_byte_is_cut_off(serve: Serve, asked_before: bool) -> None:
-    served = await serve(deadlines=SHORT)
+    served = await serve(timeouts=SHORT)
     peer = await served.peer()
 
     async def trickle() -> None:
@@ -163,7 +167,7 @@ async def test_head_that_comes_byte_by_byte_is_cut_off(serve: Serve, asked_befor
 
 
 async def test_connection_between_two_requests_ends_later_than_one_that_never_asked(serve: Serve) -> None:
-    served = await serve(deadlines=Deadlines(head_s=0.2, idle_s=3600))
+    served = await serve(timeouts=ConnectionTimeouts(head_s=0.2, idle_s=3600))
     peer, silent = await served.asking("/"), await served.peer()
     async with closing(peer, silent):
         assert await status(peer) == 200
@@ -173,7 +177,7 @@ async def test_connection_between_two_requests_ends_later_than_one_that_never_as
 
 
 async def test_connection_is_closed_when_no_other_request_comes(serve: Serve) -> None:
-    served = await serve(deadlines=SHORT)
+    served = await serve(timeouts=SHORT)
     peer = await served.asking("/")
     async with closing(peer):
         assert await status(peer) == 200
@@ -181,7 +185,7 @@ async def test_connection_is_closed_when_no_other_request_comes(serve: Serve) ->
 
 
 async def test_handler_may_take_longer_than_a_head(serve: Serve) -> None:
-    served = await serve(deadlines=SHORT)
+    served = await serve(timeouts=SHORT)
     peer, silent = await served.asking("/waiting"), await served.peer()
     async with closing(peer, silent):
         assert await is_ended(silent)
@@ -190,7 +194,7 @@ async def test_handler_may_take_longer_than_a_head(serve: Serve) -> None:
 
 
 async def test_answer_that_nobody_reads_is_given_up(serve: Serve) -> None:
-    served = await serve(deadlines=SHORT)
+    served = await serve(timeouts=SHORT)
     peer = await served.asking("/long")
     async with closing(peer):
         await open_count(served, 1)
@@ -198,7 +202,7 @@ async def test_answer_that_nobody_reads_is_given_up(serve: Serve) -> None:
 
 
 async def test_answer_that_is_read_too_slowly_is_given_up(serve: Serve) -> None:
-    served = await serve(deadlines=Deadlines(stalled_s=0.5, slowest_bytes_per_s=LONG_ANSWER))
+    served = await serve(timeouts=ConnectionTimeouts(stalled_s=0.5, min_bytes_per_s=LONG_ANSWER))
     peer = await served.asking("/long")
 
     async def read_slowly() -> None:
@@ -213,7 +217,7 @@ async def test_answer_that_is_read_too_slowly_is_given_up(serve: Serve) -> None:
 
 
 async def test_stream_whose_reader_takes_nothing_is_given_up(serve: Serve) -> None:
-    served = await serve(deadlines=SHORT)
+    served = await serve(timeouts=SHORT)
     deaf, reader = await served.asking("/stream"), await served.asking("/stream")
     async with closing(deaf, reader):
         await eventually_busy(served, 2)
@@ -224,7 +228,7 @@ async def test_stream_whose_reader_takes_nothing_is_given_up(serve: Serve) -> No
 
 
 async def test_stream_whose_reader_is_slow_is_not_given_up(serve: Serve) -> None:
-    served = await serve(deadlines=SHORT)
+    served = await serve(timeouts=SHORT)
     with socket.socket() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1024)
@@ -240,14 +244,14 @@ async def test_stream_whose_reader_is_slow_is_not_given_up(serve: Serve) -> None
 
 
 async def test_answer_that_is_read_arrives_whole(serve: Serve) -> None:
-    served = await serve(deadlines=Deadlines(stalled_s=1.0))
+    served = await serve(timeouts=ConnectionTimeouts(stalled_s=1.0))
     peer = await served.asking("/long")
     async with closing(peer):
         assert await status(peer) == 200
 
 
 async def test_full_listener_ends_the_connection_that_is_idle_for_longest(serve: Serve) -> None:
-    served = await serve(Caps(connections=3))
+    served = await serve(ListenerLimits(connections=3))
     first, second = await served.asking("/"), await served.asking("/waiting")
     third = await served.peer()
     await open_count(served, 3)
@@ -264,7 +268,7 @@ async def test_full_listener_ends_the_connection_that_is_idle_for_longest(serve:
 
 
 async def test_full_listener_whose_requests_are_all_under_way_answers_503(serve: Serve) -> None:
-    served = await serve(Caps(connections=2))
+    served = await serve(ListenerLimits(connections=2))
     busy = [await served.asking("/waiting") for _ in range(2)]
     async with closing(*busy):
         await eventually_busy(served, 2)
@@ -281,13 +285,13 @@ async def test_full_listener_whose_requests_are_all_under_way_answers_503(serve:
 
 async def eventually_busy(served: Served, count: int) -> None:
     async def is_so() -> bool:
-        return sum(each.is_busy for each in served.connections.open) == count
+        return sum(each.timer.is_busy for each in served.connections.open) == count
 
     await eventually(is_so)
 
 
 async def test_one_address_has_so_many_answers_open(serve: Serve) -> None:
-    served = await serve(Caps(answers_per_address=2))
+    served = await serve(ListenerLimits(responses_per_address=2))
     here, there = "X-Forwarded-For: 203.0.113.7", "X-Forwarded-For: 2001:db8::1"
     same_household = "X-Forwarded-For: 2001:db8::2"
     unread = [await served.asking("/long", here) for _ in range(2)]
@@ -306,7 +310,7 @@ async def test_one_address_has_so_many_answers_open(serve: Serve) -> None:
 
 
 async def test_what_waits_for_one_address_is_bounded_in_bytes(serve: Serve) -> None:
-    served = await serve(Caps(unread_bytes_per_address=2 * LONG_ANSWER))
+    served = await serve(ListenerLimits(unread_bytes_per_address=2 * LONG_ANSWER))
     with capture_logs() as logs:
         many = [await served.asking("/long", "X-Forwarded-For: 203.0.113.7") for _ in range(4)]
         few = await served.asking("/long", "X-Forwarded-For: 198.51.100.4")
@@ -321,7 +325,7 @@ async def _is_cut(served: Served, left: int) -> bool:
 
 
 async def test_what_waits_for_all_is_bounded_in_bytes(serve: Serve) -> None:
-    served = await serve(Caps(unread_bytes=LONG_ANSWER))
+    served = await serve(ListenerLimits(unread_bytes=LONG_ANSWER))
     many = [await served.asking("/long") for _ in range(4)]
     async with closing(*many):
         await eventually(lambda: _is_cut(served, 1))
@@ -332,13 +336,13 @@ class _Accepted(asyncio.Transport):
 
 
 def test_connections_of_one_address_are_counted_but_for_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Connections("api", Caps(per_address=2), Addresses(["192.0.2.0/24"]))
+    made = TcpConnections("api", ListenerLimits(connections_per_address=2), Addresses(["192.0.2.0/24"]))
     monkeypatch.setattr(made, "now_s", lambda: 0.0)
 
     def comes_from(address: str) -> bool:
-        connection = tcp_connections.Connection(made, asyncio.Protocol())
+        connection = TcpConnection(made, asyncio.Protocol())
         connection.transport = _Accepted({"peername": (address, 1234)})
-        return made.added(connection)
+        return made.opened(connection)
 
     for inside in ("203.0.113.7", "2001:db8::1"):
         assert [comes_from(inside) for _ in range(3)] == [True, True, False]

@@ -22,7 +22,8 @@ from daarion_appservice.config import Settings
 from daarion_appservice.http.auth.authenticator import InternalAuthenticator
 from daarion_appservice.http.auth.hosts import Hosts
 from daarion_appservice.http.limits.addresses import Addresses
-from daarion_appservice.http.limits.tcp_connections import Caps, Connections
+from daarion_appservice.http.limits.listener_limits import ListenerLimits
+from daarion_appservice.http.limits.tcp_connections import TcpConnections
 from daarion_appservice.http.servers import matrix_application
 from daarion_appservice.matrix.inbound.transactions import TransactionReceiver
 from daarion_appservice.matrix.presence.user_presence import UserPresence
@@ -94,7 +95,7 @@ async def door(database_url: str) -> AsyncIterator[Door]:
         on_stored=lambda: woken.append(None),
         on_ephemeral=people.handle_ephemeral,
     )
-    connections = Connections("matrix", Caps(), Addresses(()))
+    connections = TcpConnections("matrix", ListenerLimits(), Addresses(()))
     app = matrix_application(
         [], receiver, InternalAuthenticator(Settings()), Hosts([], "appservice.address"), connections
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from daarion_appservice.errors import TooManyRequests, Unavailable
-from daarion_appservice.http.limits.request_bytes import Excess, HeldBytes, RequestBytes, Stage, head_size
+from daarion_appservice.http.limits.held_bytes import HeldBytes, Stage, head_size
+from daarion_appservice.http.limits.request_bytes import Excess, RequestBytes
 from daarion_appservice.http.websocket.frames import frame_size
 
 
@@ -23,7 +24,7 @@ def test_pipelined_request_is_still_held_when_the_first_has_ended() -> None:
     held.add(100, Stage.HEAD)
     held.add(50 + 70, Stage.BODY)  # the end of the first, and the begin of the second
     held.add(1000, Stage.COMPLETE)
-    assert held.later == 1000
+    assert held.pipelined == 1000
     held.end_request(150)
     assert held.size == 1070
     held.add(30, Stage.HEAD)
@@ -65,7 +66,7 @@ def test_body_that_is_passed_on_is_not_held() -> None:
     held.add(200, Stage.HEAD)  # the head
     for _ in range(10):
         held.add(64_000, Stage.BODY)
-        held.take(64_000)
+        held.body_forwarded(64_000)
     assert held.size == 200
     held.end_request(200 + 640_000)
     assert held.size == 0

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from ...errors import InvalidInput
+from ..log_throttle import LogThrottle
 
 # RFC 9110 §7.2, RFC 3986 §3.2.2; names with other characters of that grammar do not resolve.
 _HOST: Final = re.compile(
@@ -27,7 +27,6 @@ _HOST: Final = re.compile(
 )
 _MAX_PORT: Final = 65_535
 _LONGEST: Final = 255
-_WARN_EVERY_S: Final = 60.0
 
 log = structlog.get_logger()
 
@@ -57,7 +56,7 @@ class Hosts:
     def __init__(self, names: Iterable[str], setting: str) -> None:
         self._names = frozenset(filter(None, map(_name, names)))
         self._setting = setting
-        self._warn_again_s = 0.0
+        self._log_throttle = LogThrottle()
 
     @property
     def middleware(self) -> Middleware:
@@ -81,8 +80,7 @@ class Hosts:
         return "." not in name or name in self._names or name.endswith(".localhost") or _is_address(name)
 
     def _warn(self, host: str) -> None:
-        if time.monotonic() >= self._warn_again_s:
-            self._warn_again_s = time.monotonic() + _WARN_EVERY_S
+        if self._log_throttle.allows():
             help_text = (
                 f"if people use the city by this name, put it into {self._setting}; if not, a page tried to misuse it"
             )

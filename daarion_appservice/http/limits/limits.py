@@ -31,7 +31,7 @@ from .addresses import Addresses
 from .buckets import TokenBucket
 from .connections import ConnectionLease, ConnectionLimiter
 from .rates import Rate, Rates
-from .tcp_connections import connection_of
+from .tcp_connection import connection_of
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

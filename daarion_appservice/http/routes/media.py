@@ -47,7 +47,7 @@ from ..auth.authenticator import CityAuthenticator
 from ..auth.authors import ActorDirectory
 from ..auth.principals import Access, AgentPrincipal, Citizen, Principal, check, reader
 from ..byte_ranges import NotSatisfiable, part_of, wanted_range
-from ..limits.tcp_connections import connection_of
+from ..limits.tcp_connection import connection_of
 from ..media_urls import ONE, PATH, THUMBNAIL
 from ..routing import EndpointDescription, Query, check_text, described, json_response, read_query
 from ..views import media_view
@@ -407,7 +407,7 @@ class _Body:
             self.failure = error
             raise
         if self._connection is not None:
-            self._connection.took(len(piece))
+            self._connection.body_forwarded(len(piece))
         return piece
 
 
@@ -423,7 +423,7 @@ async def _pieces(head: bytes, rest: AsyncIterator[bytes], limit: int) -> AsyncI
 
 
 async def _write_all(response: web.StreamResponse, pieces: AsyncIterator[bytes]) -> None:
-    """Write all pieces; exceptions of ``pieces`` pass. ``Connections`` aborts the connection of a peer that stops reading."""
+    """Write all pieces; exceptions of ``pieces`` pass. ``TcpConnections`` aborts the connection of a peer that stops reading."""
     async for piece in pieces:
         await response.write(piece)
     await response.write_eof()

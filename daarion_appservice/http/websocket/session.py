@@ -26,7 +26,7 @@ from ..auth.principals import Access, Anonymous, Principal, check
 from ..errors import translate_database_errors
 from ..limits.buckets import TokenBucket
 from ..limits.connections import ConnectionLease
-from ..limits.tcp_connections import Connection, connection_of
+from ..limits.tcp_connection import TcpConnection, connection_of
 from ..routing import B, check_text
 from .frames import PING, close_frame, frame_size, text_frame
 
@@ -45,7 +45,7 @@ log = structlog.get_logger()
 class SocketWriter:
     """Writes frames to the transport of one WebSocket."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: TcpConnection) -> None:
         self._connection = connection
         self._transport = connection.transport
 
@@ -151,7 +151,7 @@ class _Visit:
 
     request: web.Request
     socket: web.WebSocketResponse
-    connection: Connection
+    connection: TcpConnection
     reader: SocketWriter
     conversation: WebSocketSession
     place: ConnectionLease
@@ -187,7 +187,7 @@ class _Visit:
         mark = self.connection.held.received
         message = await self.socket.receive()
         is_data = message.type in {WSMsgType.TEXT, WSMsgType.BINARY}
-        self.connection.took_message(frame_size(message.data), mark if is_data else None)
+        self.connection.message_taken(frame_size(message.data), mark if is_data else None)
         return message
 
 
@@ -230,7 +230,7 @@ class SocketRoute(ABC):
             await socket.prepare(request)
             if (connection := connection_of(request)) is not None:
                 reader, pace = SocketWriter(connection), self._door.limits.pace()
-                connection.put_out = reader.disconnect
+                connection.close_websocket = reader.disconnect
                 await self._serve(_Visit(request, socket, connection, reader, conversation, place, pace))
         return socket
 
