@@ -413,7 +413,7 @@ async def test_an_alias_that_was_taken_away_is_set_again_or_its_new_room_is_name
     inside = build_city(config_file.load(town.city.config))
     async with inside.database.reading() as tx:
         rooms = [room for room in await tx.rooms.all() if room.slug in {"general", "lost"}]
-    assert [room.slug for room in await inside.matrix_rooms.astray(rooms)] == ["lost"], "or when it looks around"
+    assert [room.slug for room in await inside.room_links.misplaced(rooms)] == ["lost"], "or when it looks around"
     await inside.close()
     shown = await town.until("lost", matrix_status="failed")
     assert other in shown["matrix_error"]

@@ -17,7 +17,7 @@ from daarion_appservice.city.events import MembershipChanged
 from daarion_appservice.city.presence import Heartbeat, Status
 from daarion_appservice.city.types import Member, RoomId, SubjectId, UserId
 from daarion_appservice.realtime.bus import Bus
-from daarion_appservice.wiring import city as composition
+from daarion_appservice.wiring import services
 from tests.parts.city import citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
@@ -52,7 +52,7 @@ async def city(
     """One city for all scenarios of an order: each has its own subjects."""
     file = shutil.copy(sqlite_template, tmp_path_factory.mktemp("order") / "city.db")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(composition, "Bus", lambda: ReorderedBus(request.param))
+        patch.setattr(services, "Bus", lambda: ReorderedBus(request.param))
         async with in_process_city(f"sqlite:///{file}") as city:
             yield city
 

@@ -160,7 +160,7 @@ class GapBackfill:
     async def _look(self, eye: _Eye, reason: Missed) -> tuple[int, frozenset[MatrixRoomId]]:
         """Return the number of missing events and the rooms that the sweep covered."""
         try:
-            with isolated("catch_up", eye.user):
+            with isolated("gap_backfill", eye.user):
                 return await self._see(eye, reason)
         except HomeserverRefused as error:
             if is_unregistered(error):
@@ -221,7 +221,7 @@ class GapBackfill:
         """Read the history of rooms that the observer cannot join as the bot; return the number of missing events."""
         missed: dict[MatrixRoomId, int] = {}
         for room in sorted(rooms):
-            with isolated("catch_up", room):
+            with isolated("gap_backfill", room):
                 try:
                     stretch = await self.first(room, self._identities.bot)
                 except HomeserverRefused as error:

@@ -73,7 +73,7 @@ class GhostRemoval:
     async def _try_to_say(self, removed: RemovedAgent, rooms: list[Room], slots: asyncio.Semaphore) -> bool:
         async with slots:
             try:
-                with isolated("farewells", removed.slug):
+                with isolated("ghost_removal", removed.slug):
                     return await self._say(removed, rooms)
             except HomeserverUnavailable as error:
                 self._monitor.lost(error)

@@ -1,0 +1,80 @@
+"""Reads and writes the rows of city rooms for the reconciler, each in a transaction of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from ...city.events import RoomChanged
+from ...city.ports import Publish
+from ...city.types import MatrixRoomId, MatrixStatus, Room
+from ...storage.database import Database
+from ...storage.rooms import Told
+from ..client.room_rules import RoomRules, stored_json
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class RoomStore:
+    """The stored rooms, and the state that the reconciler has applied to their Matrix rooms."""
+
+    database: Database
+    publish: Publish
+
+    async def get(self, room: Room) -> Room:
+        """Return the room as it is stored now."""
+        async with self.database.reading() as tx:
+            stored = await tx.rooms.find(room.id)
+        assert stored is not None
+        return stored
+
+    async def applied_state(self, room: Room) -> Told:
+        async with self.database.reading() as tx:
+            return await tx.rooms.told(room.id)
+
+    async def set_applied_state(self, room: Room, applied: Told) -> Told:
+        async with self.database.transaction() as tx:
+            await tx.rooms.set_told(room.id, applied)
+        return applied
+
+    async def set_rules(self, room: Room, rules: RoomRules) -> Room:
+        """Store the rules of the Matrix room if they differ from the stored ones; return the stored room."""
+        applied, power_levels = await self.applied_state(room), stored_json(rules.powers.content)
+        if applied.archived:  # The Matrix room has the read-only levels; the city stores those from before.
+            power_levels = room.power_levels
+        visibility = rules.visibility
+        async with self.database.reading() as tx:
+            is_first = not await tx.rooms.is_visibility_known(room.id)
+        known = (room.power_levels, room.join_rule, room.encrypted, room.history_visibility)
+        if not is_first and (power_levels, rules.join_rule, rules.is_encrypted, visibility) == known:
+            return room
+        async with self.database.transaction() as tx:
+            if is_first:
+                await tx.rooms.first_visibility(room.id, visibility, since_ms=rules.visibility_since_ms)
+            await tx.rooms.governed(
+                room.id, power_levels=power_levels, join_rule=rules.join_rule, history_visibility=visibility
+            )
+            await tx.rooms.encrypted(room.id, is_on=rules.is_encrypted)
+        return await self.get(room)
+
+    async def set_status(self, room: Room, status: MatrixStatus, error: str | None) -> Room:
+        """Store ``matrix_status`` and ``matrix_error``, and publish a change; return the stored room."""
+        if (room.matrix_status, room.matrix_error) == (status, error):
+            return room
+        if error:
+            log.warning("room_reconcile_failed", room=room.slug, status=status, error=error)
+        elif room.matrix_error:
+            log.info("room_reconciled", room=room.slug)
+        async with self.database.transaction() as tx:
+            await tx.rooms.mark(room.id, status, error)
+        room = await self.get(room)
+        self.publish(RoomChanged(room))
+        return room
+
+
+def matrix_room_of(room: Room) -> MatrixRoomId:
+    """Return the Matrix room id of a linked room."""
+    assert room.matrix_room_id is not None
+    return room.matrix_room_id

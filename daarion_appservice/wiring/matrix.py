@@ -1,0 +1,283 @@
+"""The second layer of the composition root: inbound events, reconciliation, outbound events and presence on Matrix."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..city.types import Room, person_subject
+from ..clock import new_id, now_ms, steady_ms
+from ..config import Settings
+from ..matrix.backfill.federated_history import FederatedHistoryChecks
+from ..matrix.backfill.gap_backfill import GapBackfill
+from ..matrix.backfill.invitations import Invitations
+from ..matrix.backfill.late_events import LateEventWriter
+from ..matrix.backfill.metrics import MissedEvents
+from ..matrix.backfill.room_history import RoomHistories
+from ..matrix.backfill.sweeper import Sweeper
+from ..matrix.ghosts.ghosts import Ghosts
+from ..matrix.ghosts.media import MediaRepository
+from ..matrix.ghosts.role_field import RoleFieldWriter
+from ..matrix.ghosts.status_text import StatusTextWriter
+from ..matrix.inbound.confirmation import Confirmation
+from ..matrix.inbound.direct_chats import DirectChatHandlers
+from ..matrix.inbound.dispatch import EventHandlers
+from ..matrix.inbound.members import MemberEvents
+from ..matrix.inbound.messages import MessageEvents
+from ..matrix.inbound.room_state import RoomStateEvents
+from ..matrix.inbound.worker import InboundWorker
+from ..matrix.outbound.receipts import ReceiptSender
+from ..matrix.outbound.rendering import OutboxRenderer
+from ..matrix.outbound.typing import TypingSender
+from ..matrix.outbound.worker import OutboundWorker
+from ..matrix.presence.observer import Observer
+from ..matrix.presence.observer_coverage import ObserverCoverage
+from ..matrix.presence.sender import PresenceSender
+from ..matrix.presence.timeout_probe import PresenceTimeoutProbe
+from ..matrix.presence.transport import choose_transport
+from ..matrix.presence.typing import RemoteTyping
+from ..matrix.presence.user_presence import UserPresence
+from ..matrix.reconcile.adoption import Adoption
+from ..matrix.reconcile.agent_ghosts import AgentGhosts
+from ..matrix.reconcile.direct_chats import DirectChats
+from ..matrix.reconcile.ghost_removal import GhostRemoval
+from ..matrix.reconcile.invitation_decline import InvitationDecliner
+from ..matrix.reconcile.power_notices import PowerNotices
+from ..matrix.reconcile.read_only_rooms import ReadOnlyRooms
+from ..matrix.reconcile.reconciler import Reconciler
+from ..matrix.reconcile.room_backfill import Backfill
+from ..matrix.reconcile.room_creation import RoomCreator
+from ..matrix.reconcile.room_links import RoomLinks
+from ..matrix.reconcile.room_metadata import RoomMetadata
+from ..matrix.reconcile.room_store import RoomStore
+from ..matrix.reconcile.rooms import MatrixRooms
+from ..matrix.reconcile.space import CitySpace
+from ..matrix.reconcile.upgrades import RoomUpgrades
+from .services import CityServices
+
+
+class MatrixParts(CityServices):
+    """The parts that talk with the homeserver, on top of the city's services."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.ghosts = Ghosts(
+            self.homeserver, self.database, self.identities, self.room_members, self.online_members, self.bus.publish
+        )
+        self.media = MediaRepository(self.homeserver, self.monitor, self.ghosts)
+        self._build_inbound()
+        self._build_rooms()
+        self._build_presence_sender()
+        self._build_outbound()
+        self._build_observer()
+        self._build_reconciler()
+        self._build_direct_chats()
+
+    def _build_inbound(self) -> None:
+        self.direct_chat_handlers = DirectChatHandlers(self.identities, self.agents, now_ms, new_id)
+        self.message_events = MessageEvents(self.identities, self.messages, self.changes, self.reactions)
+        self.handlers = EventHandlers(
+            self.message_events,
+            MemberEvents(self.identities, self.room_members, now_ms),
+            RoomStateEvents(self.identities, self.rooms),
+            self.direct_chat_handlers,
+        )
+        self.late = LateEventWriter(self.database, self.identities, MissedEvents(self.metrics), now_ms)
+        histories = RoomHistories(self.homeserver)
+        self.gap_backfill = GapBackfill(
+            histories,
+            self.late,
+            Invitations(self.database, self.identities),
+            self.database,
+            self.monitor,
+            self.identities,
+            self.bus.publish,
+            now_ms,
+        )
+        self.sweeper = Sweeper(
+            self.gap_backfill, self.monitor, self.agents, self.identities, every_s=self.settings.homeserver.sweep_s
+        )
+        self.federated_histories = FederatedHistoryChecks(
+            histories,
+            self.gap_backfill,
+            self.late,
+            self.database,
+            self.monitor,
+            self.identities,
+            self._refresh_state,
+            steady_ms,
+        )
+        self.inbound = InboundWorker(
+            self.database,
+            self.handlers,
+            self.monitor,
+            self.gap_backfill,
+            Confirmation(self.homeserver, self.database, self.identities, self.handlers.types, self.metrics, steady_ms),
+            self.bus.publish,
+            steady_ms,
+            on_event=self.federated_histories.follow,
+        )
+
+    async def _refresh_state(self, room: Room) -> None:
+        # The inbound worker and the checks call each other, so one of them gets the other after it is built.
+        await self.inbound.refresh_state(room)
+
+    def _build_rooms(self) -> None:
+        settings = self.settings.city
+        store = RoomStore(self.database, self.bus.publish)
+        creator = RoomCreator(
+            self.homeserver,
+            self.identities,
+            city_name=settings.name,
+            version=settings.room_version,
+            federate=settings.federate,
+        )
+        upgrades = RoomUpgrades(
+            self.homeserver,
+            self.database,
+            self.identities,
+            self.rooms,
+            self.ghosts,
+            self.inbound,
+            self.bus.publish,
+            now_ms,
+        )
+        self.space = CitySpace(self.homeserver, self.identities, creator, store)
+        self.room_links = RoomLinks(self.homeserver, self.identities, self.room_members, creator, upgrades, store)
+        self.matrix_rooms = MatrixRooms(
+            self.homeserver,
+            self.identities,
+            self.room_members,
+            store,
+            self.room_links,
+            RoomMetadata(self.homeserver, self.identities, store),
+            self.space,
+            ReadOnlyRooms(self.homeserver, self.identities, store),
+            PowerNotices(self.homeserver, self.identities.bot),
+        )
+        self.adoption = Adoption(self.homeserver, self.database, self.identities, self.rooms, self.matrix_rooms)
+
+    def _build_presence_sender(self) -> None:
+        settings = self.settings.presence
+        self.presence_sender = PresenceSender(
+            partial(choose_transport, self.homeserver, may_use_module=settings.synapse_module == "auto"),
+            self.monitor,
+            self.ghosts,
+            self.identities,
+            StatusTextWriter(self.homeserver, self.ghosts, self.identities),
+            PresenceTimeoutProbe(self.homeserver, self.monitor, self.database, self.identities),
+            steady_ms,
+            refresh_s=settings.refresh_s,
+            requests_per_s=settings.requests_per_s,
+            max_in_flight=settings.requests_in_flight,
+        )
+
+    def _build_outbound(self) -> None:
+        self.outbound = OutboundWorker(
+            self.database,
+            self.homeserver,
+            self.monitor,
+            self.ghosts,
+            self.agents,
+            OutboxRenderer(self.messages, self.room_members, self.identities),
+            self.identities,
+            self.bus.publish,
+            steady_ms,
+            on_new_ghost=self.presence_sender.ghost_ready,
+            on_spoke=self.presence_sender.message_sent,
+        )
+        self.typing_sender = TypingSender(
+            self.homeserver,
+            self.monitor,
+            self.database,
+            self.identities,
+            self.online_members,
+            on_spoke=self.presence_sender.message_sent,
+        )
+        self.receipt_sender = ReceiptSender(
+            self.homeserver,
+            self.monitor,
+            self.database,
+            self.identities,
+            self.ghosts,
+            self.online_members,
+            on_spoke=self.presence_sender.message_sent,
+        )
+
+    def _build_observer(self) -> None:
+        self.people = UserPresence(
+            self.presence,
+            self.identities,
+            steady_ms,
+            is_member=lambda user: bool(self.online_members.rooms_of(person_subject(user))),
+        )
+        self.observer_coverage = ObserverCoverage(self.online_members)
+        self.typing = RemoteTyping(self.identities, self.bus.publish)
+        self.observer = Observer(
+            self.homeserver,
+            self.monitor,
+            self.ghosts,
+            self.identities,
+            self.people,
+            self.observer_coverage,
+            self.typing,
+            say_again_s=self.settings.presence.heartbeat_s,
+        )
+
+    def _build_reconciler(self) -> None:
+        roles = RoleFieldWriter(self.homeserver, self.ghosts, self.identities)
+        agent_ghosts = AgentGhosts(
+            self.homeserver,
+            self.monitor,
+            self.database,
+            self.ghosts,
+            self.agents,
+            self.identities,
+            self.space,
+            roles,
+            self.presence_sender,
+        )
+        ghost_removal = GhostRemoval(
+            self.homeserver, self.monitor, self.database, self.ghosts, roles, self.agents, self.identities, now_ms
+        )
+        self.reconciler = Reconciler(
+            self.database,
+            self.monitor,
+            self.space,
+            self.room_links,
+            self.matrix_rooms,
+            self.ghosts,
+            agent_ghosts,
+            ghost_removal,
+            self.identities,
+            self.outbound,
+            self.observer,
+            city_name=self.settings.city.name,
+        )
+
+    def _build_direct_chats(self) -> None:
+        self.invitation_decliner = InvitationDecliner(
+            self.homeserver,
+            self.monitor,
+            self.database,
+            self.ghosts,
+            self.direct_chat_handlers,
+            self.identities,
+            self.bus.publish,
+            now_ms,
+        )
+        self.direct_chats = DirectChats(
+            self.database,
+            self.homeserver,
+            self.monitor,
+            self.ghosts,
+            self.agents,
+            self.messages,
+            self.identities,
+            self.inbound,
+            steady_ms,
+        )
+
+    @property
+    def backfill(self) -> Backfill:
+        """A backfill of whole rooms, for the command line."""
+        return Backfill(self.homeserver, self.database, self.identities, self.message_events, self.late, now_ms)

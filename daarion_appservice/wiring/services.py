@@ -1,0 +1,138 @@
+"""The first layer of the composition root: storage, event bus, presence and the services of the city."""
+
+from __future__ import annotations
+
+from ..city.agent_mentions import AgentMentions
+from ..city.agent_replies import AgentReplies
+from ..city.agents import AgentDirectory
+from ..city.identity import Identities
+from ..city.media_links import MediaLinks
+from ..city.member_log import MemberLog
+from ..city.membership import Membership
+from ..city.message_edits import MessageEdits
+from ..city.message_formatting import MatrixMessageFormatter
+from ..city.messages import Messages
+from ..city.online_counts import OnlineCounts
+from ..city.online_members import OnlineMembers
+from ..city.permissions import MatrixRoomPermissions
+from ..city.places import PlaceDirectory
+from ..city.reactions import Reactions
+from ..city.rooms import Rooms
+from ..city.tokens import TokenDirectory
+from ..city.typing_and_receipts import TypingAndReceipts
+from ..clock import new_id, now_ms, steady_ms
+from ..config import Settings
+from ..errors import ExitCode, StartError
+from ..http.websocket.room import RoomFrames
+from ..matrix.client.homeserver import Homeserver
+from ..matrix.client.monitor import HomeserverMonitor
+from ..matrix.reconcile.membership_cache import MembershipCache
+from ..ops.metrics import process_registry
+from ..realtime.bus import Bus
+from ..realtime.citizen_names import CitizenNames
+from ..realtime.directory_cache import DirectoryCache
+from ..realtime.feed_writer import AgentFeedWriter
+from ..realtime.presence_memory import MemoryPresence
+from ..realtime.presence_redis import RedisPresence
+from ..realtime.presence_stream import PresenceStream
+from ..realtime.redis_client import connect
+from ..realtime.redis_sessions import RedisSessions
+from ..realtime.room_streams import RoomStreams
+from ..realtime.room_typing import RoomTypingState
+from ..realtime.room_updates import RoomUpdates
+from ..realtime.shared_bus import SharedBus
+from ..realtime.supervisor import Supervisor
+from ..storage.database import Database
+from ..storage.leader_lock import LeaderLock
+
+
+class CityServices:
+    """The parts of the service below the Matrix packages.
+
+    Raises:
+        StartError: ``appservice.as_token`` or ``appservice.hs_token`` is empty.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        _check_tokens(settings)
+        self.settings = settings
+        self.name = new_id()
+        """The name of this process among the processes of the same city."""
+        self._build_infrastructure()
+        self._build_presence()
+        self._build_messages()
+        self._build_streams()
+
+    def _build_infrastructure(self) -> None:
+        settings = self.settings
+        as_token = settings.appservice.as_token.get_secret_value()
+        media_links = MediaLinks(as_token, now_ms, all_are_private=not settings.api.anonymous_read)
+        self.identities = Identities(settings.homeserver.domain, settings.appservice.bot, media_links)
+        self.database = Database(settings.database.url, pool_size=settings.database.pool_size)
+        self.homeserver = Homeserver(settings.homeserver.address, as_token, verify_tls=settings.homeserver.verify_tls)
+        self.monitor = HomeserverMonitor(self.homeserver, settings.appservice.id, settings.appservice.address)
+        self.bus, self.supervisor, self.metrics = Bus(), Supervisor(), process_registry()
+        self.redis = connect(settings.redis.url, cluster=settings.redis.cluster) if settings.redis.url else None
+        self.shared_bus = SharedBus(self.redis, self.bus, self.name) if self.redis else None
+        self.lease = LeaderLock(self.database, shares_presence=bool(settings.redis.url))
+        self.agents, self.places, self.tokens = AgentDirectory(), PlaceDirectory(), TokenDirectory()
+        self.registry = DirectoryCache(self.database, self.bus.publish, self.agents, self.places, self.tokens)
+
+    def _build_presence(self) -> None:
+        self.presence = self._presence_store()
+        self.online_members = OnlineMembers()
+        self.online_counts = OnlineCounts(self.online_members)
+        self.memberships = MembershipCache(self.database, self.bus.hear, self.online_members, self.identities)
+        self.citizen_names = CitizenNames(self.database, now_ms)
+
+    def _presence_store(self) -> MemoryPresence | RedisPresence:
+        ttl_ms = int(self.settings.presence.ttl_s * 1000)
+        if self.redis is None:
+            return MemoryPresence(self.bus.publish, steady_ms, ttl_ms=ttl_ms)
+        sessions = RedisSessions(self.redis, name=self.name, ttl_ms=ttl_ms)
+        return RedisPresence(sessions, self.bus.publish, steady_ms, ttl_ms=ttl_ms)
+
+    def _build_messages(self) -> None:
+        database, publish = self.database, self.bus.publish
+        formatter = MatrixMessageFormatter(self.agents, self.identities)
+        permissions = MatrixRoomPermissions(self.identities, self.agents)
+        self.rooms = Rooms(database, publish, now_ms, new_id)
+        self.room_members = MemberLog(self.identities, now_ms, new_id)
+        self.membership = Membership(database, publish, self.room_members, permissions, self.agents, new_id)
+        self.answers = AgentReplies(self.agents, AgentMentions(self.agents, self.identities.agent), now_ms, new_id)
+        self.messages = Messages(
+            database, publish, formatter, permissions, self.room_members, self.answers, now_ms, new_id
+        )
+        self.changes = MessageEdits(database, publish, formatter, permissions, self.answers, now_ms, new_id)
+        self.reactions = Reactions(database, publish, permissions, now_ms, new_id)
+        self.typing_and_receipts = TypingAndReceipts(database, publish, permissions)
+
+    def _build_streams(self) -> None:
+        frames = RoomFrames(self.presence, self.online_members, self.identities, steady_ms)
+        self.room_typing = RoomTypingState()
+        self.room_streams = RoomStreams(self.database, self.online_members, self.room_typing, frames)
+        self.room_updates = RoomUpdates(self.database, self.online_members, frames)
+        self.stream = PresenceStream(self.presence.state, steady_ms, seq=self.presence.seq)
+        self.feed_writer = AgentFeedWriter(self.database, self.agents, now_ms, new_id)
+
+    async def close(self) -> None:
+        """Close streams, connections and the database, in this order."""
+        self.stream.close()
+        await self.room_streams.close()
+        await self.room_updates.close()
+        self.room_typing.close()
+        await self.homeserver.close()
+        if self.redis is not None:
+            await self.redis.aclose()
+        await self.lease.release()
+        await self.database.close()
+
+
+def _check_tokens(settings: Settings) -> None:
+    for name, token in (("as_token", settings.appservice.as_token), ("hs_token", settings.appservice.hs_token)):
+        if not token.get_secret_value():
+            raise StartError(
+                f"appservice.{name} is not set, so Synapse and the city cannot trust each other.",
+                "Run `daarion-appservice registration generate`: it makes both tokens and tells the next steps.",
+                ExitCode.REGISTRATION,
+            )
