@@ -16,8 +16,7 @@ from ..matrix.backfill.room_history import RoomHistories
 from ..matrix.backfill.sweeper import Sweeper
 from ..matrix.ghosts.ghosts import Ghosts
 from ..matrix.ghosts.media import MediaRepository
-from ..matrix.ghosts.role_field import RoleFieldWriter
-from ..matrix.ghosts.status_text import StatusTextWriter
+from ..matrix.ghosts.profile_fields import RoleFieldWriter, StatusTextWriter
 from ..matrix.inbound.confirmation import Confirmation
 from ..matrix.inbound.direct_chats import DirectChatHandlers
 from ..matrix.inbound.dispatch import EventHandlers

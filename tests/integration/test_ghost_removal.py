@@ -19,7 +19,7 @@ from daarion_appservice.clock import new_id, now_ms
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.ghosts.ghosts import Ghosts
-from daarion_appservice.matrix.ghosts.role_field import RoleFieldWriter
+from daarion_appservice.matrix.ghosts.profile_fields import RoleFieldWriter
 from daarion_appservice.matrix.inbound.direct_chats import NO_SUCH_AGENT
 from daarion_appservice.matrix.reconcile.ghost_removal import GhostRemoval
 from daarion_appservice.storage import migrate

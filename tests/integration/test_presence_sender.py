@@ -19,7 +19,7 @@ from daarion_appservice.city.types import UserId
 from daarion_appservice.demo.local_synapse import LocalSynapse
 from daarion_appservice.errors import HomeserverRateLimited
 from daarion_appservice.matrix.client.homeserver import Homeserver
-from daarion_appservice.matrix.ghosts.status_text import FIELD
+from daarion_appservice.matrix.ghosts.profile_fields import STATUS_FIELD as FIELD
 from daarion_appservice.matrix.presence import sender
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database

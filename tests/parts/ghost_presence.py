@@ -31,7 +31,7 @@ from daarion_appservice.matrix.client import registration_file
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.ghosts.ghosts import Ghosts, Profile
-from daarion_appservice.matrix.ghosts.status_text import StatusTextWriter
+from daarion_appservice.matrix.ghosts.profile_fields import StatusTextWriter
 from daarion_appservice.matrix.presence.sender import PresenceSender
 from daarion_appservice.matrix.presence.timeout_probe import PresenceTimeoutProbe
 from daarion_appservice.matrix.presence.transport import choose_transport

@@ -103,7 +103,7 @@ class Ghosts:
         ghost = self._known.get(user)
         return ghost.status_text if ghost else None
 
-    async def shows_text(self, user: UserId, text: str | None) -> None:
+    async def set_status_text(self, user: UserId, text: str | None) -> None:
         """Store the status text that the ghost's profile has now."""
         async with self._locks[user]:
             if ghost := self._known.get(user):
@@ -114,7 +114,7 @@ class Ghosts:
         ghost = self._known.get(user)
         return ghost.role_field if ghost else None
 
-    async def shows_role(self, user: UserId, text: str | None) -> None:
+    async def set_role_field(self, user: UserId, text: str | None) -> None:
         """Store the role field that the agent's profile has now, as JSON."""
         async with self._locks[user]:
             if ghost := self._known.get(user):

@@ -30,7 +30,7 @@ from ...city.types import UserId
 from ...errors import HomeserverError, HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
 from ..client.monitor import HomeserverMonitor
 from ..ghosts.ghosts import Ghosts, is_unregistered
-from ..ghosts.status_text import StatusTextWriter
+from ..ghosts.profile_fields import StatusTextWriter
 from .queue import OFFLINE, DesiredPresence, PresenceQueue
 from .rate import AdaptiveRateLimiter
 from .shutdown import set_all_offline
@@ -124,7 +124,7 @@ class PresenceSender:
     def _on_return(self) -> None:
         """Queue every presence again, because a homeserver that was lost may have dropped all of them."""
         self._transport = None
-        self._status_texts.ask_again()
+        self._status_texts.forget_support()
         self._queue.requeue_all()
         self._wake.set()
 
@@ -185,7 +185,7 @@ class PresenceSender:
                 continue
             if keeps_presences:
                 self._queue.put(user, OFFLINE, self._now_ms())
-            elif not self._status_texts.is_right(user, None):
+            elif not self._status_texts.is_current(user, None):
                 self._outdated_texts.setdefault(user)
         self._wake.set()
 
@@ -317,7 +317,7 @@ class PresenceSender:
                 await self._record_refusal(user, result.refused[user])
             else:
                 self._queue.mark_sent(user, presence, self._now_ms())
-                if not self._status_texts.is_right(user, presence.status_text):
+                if not self._status_texts.is_current(user, presence.status_text):
                     self._outdated_texts.setdefault(user)
         if result.is_lease_lost:
             self._queue.requeue_all()
@@ -335,7 +335,7 @@ class PresenceSender:
 
     async def _write_status_text(self, user: UserId) -> None:
         try:
-            await self._status_texts.show(user, self._queue.desired.get(user, OFFLINE).status_text)
+            await self._status_texts.write(user, self._queue.desired.get(user, OFFLINE).status_text)
         except HomeserverRateLimited as error:
             self._slow_down(error)
             self._outdated_texts.setdefault(user)

@@ -24,7 +24,7 @@ from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
 from ..client.refusals import advice
 from ..ghosts.ghosts import Ghosts, is_unregistered, profile_of
-from ..ghosts.role_field import RoleFieldWriter
+from ..ghosts.profile_fields import RoleFieldWriter
 from ..presence.sender import PresenceSender
 from .space import CitySpace
 
@@ -65,7 +65,7 @@ class AgentGhosts:
         self._applied: dict[AgentSlug, tuple[Agent, RoomAddresses]] = {}
         self._space_members: set[UserId] | None = None
         """None until they were requested."""
-        monitor.on_return(roles.ask_again)
+        monitor.on_return(roles.forget_support)
 
     def clear(self) -> None:
         """Forget the applied state, which another leader may have changed."""
@@ -156,7 +156,7 @@ class AgentGhosts:
         """
         user = self._identities.agent(agent.slug)
         await self._ghosts.ensure(user, profile_of(agent))
-        await self._roles.show(agent)
+        await self._roles.write(agent)
         refusals = []
         joins = [
             partial(self._join_space, user),

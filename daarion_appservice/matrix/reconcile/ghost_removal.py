@@ -24,7 +24,7 @@ from ...storage.removed_agents import RemovedAgent
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
 from ..ghosts.ghosts import Ghosts, is_unregistered
-from ..ghosts.role_field import RoleFieldWriter
+from ..ghosts.profile_fields import RoleFieldWriter
 from ..inbound.direct_chats import NO_SUCH_AGENT
 
 _LOOK_AGAIN_MS: Final = 30_000
