@@ -17,6 +17,7 @@ from ..http.limits.file_descriptors import city_listener_limits, matrix_listener
 from ..http.limits.limits import Limits
 from ..http.limits.tcp_connections import TcpConnections
 from ..http.link_previews import LinkPreviews
+from ..http.media_transfers import MediaTransfers
 from ..http.room_responses import CachedRoomResponses
 from ..http.routes.agents import AgentRoutes
 from ..http.routes.citizens import CitizenRoutes
@@ -24,7 +25,8 @@ from ..http.routes.feed import FeedRoutes
 from ..http.routes.health import HealthRoutes
 from ..http.routes.internal import InternalPresenceRoutes
 from ..http.routes.me import MeRoutes
-from ..http.routes.media import MediaRoutes
+from ..http.routes.media_download import MediaDownload
+from ..http.routes.media_upload import MediaUpload
 from ..http.routes.members import MemberRoutes
 from ..http.routes.messages import MessageRoutes
 from ..http.routes.metrics import MetricsRoute
@@ -114,13 +116,24 @@ def build_city_server(city: City) -> Listener:
         ReaderMemberships(city.identities),
     )
     room_socket = RoomSocket(parts, door, origins, anonymous_read=may_read)
-    media = MediaRoutes(
+    transfers = MediaTransfers(door.limits, settings.media.transfers)
+    upload = MediaUpload(
         city.database,
         city.media,
+        transfers,
         authors,
         city.identities,
         door,
         now_ms,
+        settings.media,
+    )
+    download = MediaDownload(
+        city.database,
+        city.media,
+        transfers,
+        authors,
+        city.identities,
+        door,
         settings.media,
         anonymous_read=may_read,
     )
@@ -145,7 +158,7 @@ def build_city_server(city: City) -> Listener:
             CitizenRoutes(city.citizen_names),
             UnreadRoutes(city.database, city.identities),
         ],
-        [media, socket, events, room_socket, invoke],
+        [upload, download, socket, events, room_socket, invoke],
         door,
         settings.api,
         connections,
