@@ -203,7 +203,7 @@ class MatrixParts(CityServices):
         )
 
     def _build_observer(self) -> None:
-        self.people = UserPresence(
+        self.user_presence = UserPresence(
             self.presence,
             self.identities,
             steady_ms,
@@ -216,10 +216,10 @@ class MatrixParts(CityServices):
             self.monitor,
             self.ghosts,
             self.identities,
-            self.people,
+            self.user_presence,
             self.observer_coverage,
             self.typing,
-            say_again_s=self.settings.presence.heartbeat_s,
+            republish_s=self.settings.presence.heartbeat_s,
         )
 
     def _build_reconciler(self) -> None:

@@ -176,10 +176,10 @@ def build_matrix_server(city: City) -> Listener:
         hs_token=settings.appservice.hs_token.get_secret_value(),
         now_ms=now_ms,
         on_stored=lambda: city.bus.publish(InboxChanged()),
-        on_ephemeral=city.people.handle_ephemeral,
+        on_ephemeral=city.user_presence.apply_events,
     )
     people = UserPresenceQuery(
-        city.homeserver, city.monitor, city.identities, city.people, city.observer_coverage, steady_ms
+        city.homeserver, city.monitor, city.identities, city.user_presence, city.observer_coverage, steady_ms
     )
     internal = InternalPresenceRoutes(city.agents, city.presence, people, city.identities, steady_ms)
     redis_says = city.presence.says if isinstance(city.presence, RedisPresence) else None

@@ -1,4 +1,4 @@
-"""The observer when the homeserver goes away, refuses, or answers oddly."""
+"""The observer when the homeserver is lost, refuses requests, or sends invalid responses."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ async def observing(
         people,
         observer_coverage or ObserverCoverage(online_members),
         typing,
-        say_again_s=600,
+        republish_s=600,
     )
     monitor.found()
-    await observer.attend({MATRIX_ROOM: GENERAL})
+    await observer.observe({MATRIX_ROOM: GENERAL})
     running = asyncio.create_task(observer.run())
-    # ``run`` begins by forgetting the rooms of an earlier run.
+    # ``run`` first drops the rooms of an earlier run.
     await asyncio.sleep(0)
-    await observer.attend({MATRIX_ROOM: GENERAL})
+    await observer.observe({MATRIX_ROOM: GENERAL})
     try:
         yield monitor
         assert not running.done()
@@ -86,7 +86,7 @@ async def observing(
         await client.close()
 
 
-async def test_typing_ends_when_homeserver_is_lost_by_another_request(database: Database) -> None:
+async def test_loss_by_another_request_ends_typing(database: Database) -> None:
     homeserver, published = ScriptedHomeserver(), list[CityEvent]()
 
     def typing() -> list[set[str]]:
@@ -110,7 +110,7 @@ async def test_typing_ends_when_homeserver_is_lost_by_another_request(database: 
             await eventually(nobody_types, explain=lambda: str(typing()))
 
 
-async def test_sync_that_cannot_be_read_is_asked_for_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unreadable_sync_is_repeated(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(observer_module, "_REFUSED_PAUSE_S", 0)
     homeserver, published = ScriptedHomeserver(), list[CityEvent]()
     async with homeserver.serving():
@@ -128,7 +128,7 @@ async def test_sync_that_cannot_be_read_is_asked_for_again(database: Database, m
 
 
 @pytest.mark.parametrize("answer", [refused(400, "M_INVALID_PARAM"), refused(404, "M_NOT_FOUND")])
-async def test_user_whose_presence_is_refused_holds_up_no_other(database: Database, answer: Reply) -> None:
+async def test_refused_presence_delays_no_other_user(database: Database, answer: Reply) -> None:
     homeserver, observer_coverage = ScriptedHomeserver(), ObserverCoverage(OnlineMembers(), settle_s=0)
     users = [UserId(f"@u{number}:city.localhost") for number in range(3)]
     async with homeserver.serving():
@@ -144,7 +144,7 @@ async def test_user_whose_presence_is_refused_holds_up_no_other(database: Databa
             for user in users:
                 observer_coverage.follow(MembershipChanged(GENERAL, person_subject(user), joined=True))
 
-            async def all_are_asked_about() -> bool:
-                return [asked.path["user"] for asked in homeserver.all("presence_of")] == users
+            async def all_are_requested() -> bool:
+                return [request.path["user"] for request in homeserver.all("presence_of")] == users
 
-            await eventually(all_are_asked_about, explain=lambda: str(homeserver.all("presence_of")))
+            await eventually(all_are_requested, explain=lambda: str(homeserver.all("presence_of")))

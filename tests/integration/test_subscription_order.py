@@ -119,18 +119,18 @@ async def test_room_list_counts_include_the_change(city: InProcessCity) -> None:
 async def test_observer_coverage_requests_presence_of_new_member(city: InProcessCity) -> None:
     coverage = city.city.observer_coverage
     await change_membership(city, ALICE, joins=True)
-    coverage.open()
-    coverage.covers(frozenset({GENERAL}))
-    assert coverage.sees(ALICE)
+    coverage.begin_sync()
+    coverage.end_sync(frozenset({GENERAL}))
+    assert coverage.covers(ALICE)
     # A repeated join, as a change of the display name causes, needs no request.
     city.city.bus.publish(MembershipChanged(GENERAL, SubjectId(ALICE), joined=True))
-    assert coverage.sees(ALICE)
+    assert coverage.covers(ALICE)
     await change_membership(city, BOB, joins=True)
-    assert not coverage.sees(BOB)
-    coverage.told([BOB])
-    assert coverage.sees(BOB)
+    assert not coverage.covers(BOB)
+    coverage.mark_received([BOB])
+    assert coverage.covers(BOB)
     await change_membership(city, ALICE, joins=False)
-    assert await coverage.next_moved() == ALICE
+    assert await coverage.next_user() == ALICE
 
 
 async def test_lost_membership_event_is_loaded_from_database(city: InProcessCity) -> None:

@@ -93,7 +93,7 @@ async def door(database_url: str) -> AsyncIterator[Door]:
         hs_token=HS_TOKEN,
         now_ms=now_ms,
         on_stored=lambda: woken.append(None),
-        on_ephemeral=people.handle_ephemeral,
+        on_ephemeral=people.apply_events,
     )
     connections = TcpConnections("matrix", ListenerLimits(), Addresses(()))
     app = matrix_application(

@@ -1,4 +1,4 @@
-"""Who is typing where: only what is new is told, and nobody types for ever."""
+"""The typing state of rooms, and typing of Matrix users from ``/sync``."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ def typing(room: RoomId, *subjects: SubjectId) -> TypingChanged:
     return TypingChanged(room, frozenset(subjects))
 
 
-# --- the rules ----------------------------------------------------------------------------------------
+# --- TypingState --------------------------------------------------------------------------------------
 
 
-def test_only_another_set_is_told() -> None:
-    typists = TypingState()
-    assert typists.are(GENERAL, frozenset()) == []
-    assert typists.are(GENERAL, frozenset({ALICE})) == [typing(GENERAL, ALICE)]
-    assert typists.are(GENERAL, frozenset({ALICE})) == []
-    assert typists.are(GENERAL, frozenset({ALICE, BOB})) == [typing(GENERAL, ALICE, BOB)]
-    assert typists.are(BUILDERS, frozenset({ALICE})) == [typing(BUILDERS, ALICE)]
-    assert typists.are(GENERAL, frozenset()) == [typing(GENERAL)]
-    assert typists.are(GENERAL, frozenset()) == []
+def test_only_changed_sets_are_published() -> None:
+    state = TypingState()
+    assert state.are(GENERAL, frozenset()) == []
+    assert state.are(GENERAL, frozenset({ALICE})) == [typing(GENERAL, ALICE)]
+    assert state.are(GENERAL, frozenset({ALICE})) == []
+    assert state.are(GENERAL, frozenset({ALICE, BOB})) == [typing(GENERAL, ALICE, BOB)]
+    assert state.are(BUILDERS, frozenset({ALICE})) == [typing(BUILDERS, ALICE)]
+    assert state.are(GENERAL, frozenset()) == [typing(GENERAL)]
+    assert state.are(GENERAL, frozenset()) == []
 
 
-def test_whoever_leaves_stops_typing_there_and_nowhere_else() -> None:
-    typists = TypingState()
-    typists.are(GENERAL, frozenset({ALICE, BOB}))
-    typists.are(BUILDERS, frozenset({ALICE}))
-    assert typists.left(GENERAL, ALICE) == [typing(GENERAL, BOB)]
-    assert typists.left(GENERAL, ALICE) == []
-    assert typists.left(GENERAL, BOB) == [typing(GENERAL)]
-    assert typists.left(BUILDERS, BOB) == []
+def test_leave_ends_typing_in_that_room_only() -> None:
+    state = TypingState()
+    state.are(GENERAL, frozenset({ALICE, BOB}))
+    state.are(BUILDERS, frozenset({ALICE}))
+    assert state.left(GENERAL, ALICE) == [typing(GENERAL, BOB)]
+    assert state.left(GENERAL, ALICE) == []
+    assert state.left(GENERAL, BOB) == [typing(GENERAL)]
+    assert state.left(BUILDERS, BOB) == []
 
 
-def test_the_whole_state_ends_what_it_does_not_mention() -> None:
-    typists = TypingState()
-    typists.are(GENERAL, frozenset({ALICE}))
-    typists.are(BUILDERS, frozenset({BOB}))
-    assert typists.are_all({BUILDERS: frozenset({BOB})}) == [typing(GENERAL)]
-    assert typists.are_all({}) == [typing(BUILDERS)]
-    assert typists.are_all({}) == []
+def test_complete_state_ends_typing_in_missing_rooms() -> None:
+    state = TypingState()
+    state.are(GENERAL, frozenset({ALICE}))
+    state.are(BUILDERS, frozenset({BOB}))
+    assert state.are_all({BUILDERS: frozenset({BOB})}) == [typing(GENERAL)]
+    assert state.are_all({}) == [typing(BUILDERS)]
+    assert state.are_all({}) == []
 
 
-# --- as Matrix says it --------------------------------------------------------------------------------
+# --- RemoteTyping -------------------------------------------------------------------------------------
 
 
-def answer(**rooms: list[Any]) -> dict[str, Any]:
+def sync_response(**rooms: list[Any]) -> dict[str, Any]:
     """A /sync in which somebody types in ``!g`` or ``!b``."""
     return {
         "rooms": {
@@ -67,37 +67,39 @@ def answer(**rooms: list[Any]) -> dict[str, Any]:
     }
 
 
-def notices() -> tuple[RemoteTyping, list[CityEvent]]:
+def remote_typing() -> tuple[RemoteTyping, list[CityEvent]]:
     published: list[CityEvent] = []
     return RemoteTyping(Identities("city.localhost", "daarion_bot"), published.append), published
 
 
-def test_people_count_and_ghosts_do_not() -> None:
-    taken, published = notices()
+def test_ghosts_are_ignored() -> None:
+    remote, published = remote_typing()
     ours = ["@agent_daarwizz:city.localhost", "@citizen_u_1:city.localhost", "@daarion_bot:city.localhost"]
-    taken.take(answer(g=ours), ROOMS)
+    remote.apply_sync(sync_response(g=ours), ROOMS)
     assert published == []
-    taken.take(answer(g=[*ours, ALICE, BOB], b=ours), ROOMS)
+    remote.apply_sync(sync_response(g=[*ours, ALICE, BOB], b=ours), ROOMS)
     assert published == [typing(GENERAL, ALICE, BOB)]
 
 
-def test_rooms_and_things_that_are_not_the_citys_are_nothing() -> None:
-    taken, published = notices()
-    taken.take({"next_batch": "1"}, ROOMS)
-    taken.take(answer(x=[ALICE]), ROOMS)
-    taken.take(answer(g=[7, None, "nobody", "@agent_x:city.localhost"]), ROOMS)
+def test_unknown_rooms_and_invalid_users_are_ignored() -> None:
+    remote, published = remote_typing()
+    remote.apply_sync({"next_batch": "1"}, ROOMS)
+    remote.apply_sync(sync_response(x=[ALICE]), ROOMS)
+    remote.apply_sync(sync_response(g=[7, None, "nobody", "@agent_x:city.localhost"]), ROOMS)
     receipt = {"type": "m.receipt", "content": {"user_ids": [ALICE]}}
-    taken.take({"rooms": {"join": {"!g": {"ephemeral": {"events": [receipt, {"type": "m.typing"}]}}, "!b": {}}}}, ROOMS)
+    remote.apply_sync(
+        {"rooms": {"join": {"!g": {"ephemeral": {"events": [receipt, {"type": "m.typing"}]}}, "!b": {}}}}, ROOMS
+    )
     assert published == []
 
 
-def test_what_cannot_be_seen_ends() -> None:
-    taken, published = notices()
-    taken.take_all(answer(g=[ALICE, BOB], b=[ALICE]), ROOMS)
+def test_leave_and_lost_coverage_end_typing() -> None:
+    remote, published = remote_typing()
+    remote.apply_initial_sync(sync_response(g=[ALICE, BOB], b=[ALICE]), ROOMS)
     published.clear()
-    taken.follow(MembershipChanged(GENERAL, ALICE, joined=True))
+    remote.follow(MembershipChanged(GENERAL, ALICE, joined=True))
     assert published == []
-    taken.follow(MembershipChanged(GENERAL, ALICE, joined=False))
-    taken.end(BUILDERS)
-    taken.clear()
+    remote.follow(MembershipChanged(GENERAL, ALICE, joined=False))
+    remote.end_room(BUILDERS)
+    remote.clear()
     assert published == [typing(GENERAL, BOB), typing(BUILDERS), typing(GENERAL)]

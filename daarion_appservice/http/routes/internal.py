@@ -162,7 +162,7 @@ class InternalPresenceRoutes:
         subject = self._identities.subject(user)
         if subject is not None and self._identities.is_ours(user):
             return self._presence.state(subject)
-        return await self._people.shown(user)
+        return await self._people.state(user)
 
     def _ghost_subject(self, user: UserId) -> SubjectId:
         """Return the subject that a ghost represents. Raises InvalidInput, Forbidden or NotFound."""

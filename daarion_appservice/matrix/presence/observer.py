@@ -30,11 +30,11 @@ from .typing import RemoteTyping
 from .user_presence import UserPresence
 
 _POLL_MS: Final = 25_000
-_LATE_S: Final = 10.0
+_POLL_MARGIN_S: Final = 10.0
 """How much longer than ``_POLL_MS`` a poll may take before it is cancelled as hanging."""
-_AWAY_PAUSE_S: Final = 1.0
+_UNAVAILABLE_PAUSE_S: Final = 1.0
 _REFUSED_PAUSE_S: Final = 10.0
-_NOT_SEEN: Final = frozenset({403, 404})
+_NOT_READABLE: Final = frozenset({403, 404})
 _PROFILE: Final = Profile("City observer")
 
 _NOTHING: Final[dict[str, Any]] = {"types": [], "limit": 0}
@@ -64,29 +64,29 @@ class Observer:
         monitor: HomeserverMonitor,
         ghosts: Ghosts,
         identities: Identities,
-        people: UserPresence,
+        user_presence: UserPresence,
         observer_coverage: ObserverCoverage,
         typing: RemoteTyping,
         *,
-        say_again_s: float,
+        republish_s: float,
     ) -> None:
         self._homeserver = homeserver
         self._monitor = monitor
         self._ghosts = ghosts
         self._user: UserId = identities.observer
-        self._people = people
+        self._user_presence = user_presence
         self._observer_coverage = observer_coverage
         self._typing = typing
-        self._say_again_s = say_again_s
+        self._republish_s = republish_s
         self._joined: set[MatrixRoomId] | None = None
         self._refused: set[MatrixRoomId] = set()
         self._rooms: dict[MatrixRoomId, RoomId] = {}
         """The observed Matrix rooms, with the city room of each."""
-        self._attends = asyncio.Event()
+        self._has_rooms = asyncio.Event()
         # The pending poll may hang on a dead connection after an outage.
         monitor.on_return(observer_coverage.lose)
 
-    async def attend(self, rooms: Mapping[MatrixRoomId, RoomId]) -> None:
+    async def observe(self, rooms: Mapping[MatrixRoomId, RoomId]) -> None:
         """Join the observer to the rooms that it has not joined yet, and observe exactly these rooms.
 
         Raises:
@@ -101,9 +101,9 @@ class Observer:
             await self._forget()
             await self._join(rooms)
         for room in self._rooms.keys() - rooms.keys():
-            self._typing.end(self._rooms[room])
+            self._typing.end_room(self._rooms[room])
         self._rooms = {matrix_room: room for matrix_room, room in rooms.items() if matrix_room not in self._refused}
-        self._attends.set()
+        self._has_rooms.set()
 
     async def _forget(self) -> None:
         """Delete the observer's records, because the homeserver's database was recreated."""
@@ -117,9 +117,9 @@ class Observer:
             self._joined = await self._homeserver.joined_rooms(as_user=self._user)
         for room in rooms:
             if room not in self._joined and room not in self._refused:
-                (self._joined if await self._may_join(room) else self._refused).add(room)
+                (self._joined if await self._try_join(room) else self._refused).add(room)
 
-    async def _may_join(self, room: MatrixRoomId) -> bool:
+    async def _try_join(self, room: MatrixRoomId) -> bool:
         try:
             await self._ghosts.join(self._user, room)
         except HomeserverRefused as error:
@@ -135,17 +135,17 @@ class Observer:
         """Observe until cancelled. The method can be called again; it then queries the joined rooms again."""
         self._joined = None
         self._refused.clear()
-        self._attends.clear()
-        await self._attends.wait()
+        self._has_rooms.clear()
+        await self._has_rooms.wait()
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._look_on())
-                tasks.create_task(self._ask_about_moved())
-                tasks.create_task(self._say_again())
+                tasks.create_task(self._sync_forever())
+                tasks.create_task(self._request_missing_presence())
+                tasks.create_task(self._republish_periodically())
         finally:
             self._lose()
 
-    async def _look_on(self) -> None:
+    async def _sync_forever(self) -> None:
         since: str | None = None
         while True:
             if not self._monitor.is_up:
@@ -156,20 +156,20 @@ class Observer:
             token, since = since, None
             try:
                 with isolated("observer", "sync"):
-                    since = await (self._look_again(token) if token else self._look_at_all())
+                    since = await (self._incremental_sync(token) if token else self._initial_sync())
             except HomeserverUnavailable as error:
                 self._monitor.lost(error)
-                await self._look_away(_AWAY_PAUSE_S)
+                await self._pause(_UNAVAILABLE_PAUSE_S)
             except HomeserverRefused as error:
                 log.warning("observer_refused", error=str(error), help="people on Matrix are not seen; trying again")
-                await self._look_away(_REFUSED_PAUSE_S)
+                await self._pause(_REFUSED_PAUSE_S)
             else:
                 if since is None:
-                    await self._look_away(_REFUSED_PAUSE_S)
+                    await self._pause(_REFUSED_PAUSE_S)
             if self._monitor.absences != absences:
                 since = None
 
-    async def _look_away(self, pause_s: float) -> None:
+    async def _pause(self, pause_s: float) -> None:
         """Pause, and start with an initial sync afterwards, so that no change is missed."""
         self._lose()
         await asyncio.sleep(pause_s)
@@ -178,26 +178,26 @@ class Observer:
         self._observer_coverage.lose()
         self._typing.clear()
 
-    async def _look_at_all(self) -> str:
+    async def _initial_sync(self) -> str:
         rooms = self._rooms
-        self._observer_coverage.open()
-        answer = await self._poll(None, 0)
-        await self._people.take_all(_presence(answer))
-        self._typing.take_all(answer, rooms)
-        self._observer_coverage.covers(frozenset(rooms.values()))
-        return str(answer["next_batch"])
+        self._observer_coverage.begin_sync()
+        response = await self._poll(None, 0)
+        await self._user_presence.apply_initial_sync(_presence_events(response))
+        self._typing.apply_initial_sync(response, rooms)
+        self._observer_coverage.end_sync(frozenset(rooms.values()))
+        return str(response["next_batch"])
 
-    async def _look_again(self, since: str) -> str:
+    async def _incremental_sync(self, since: str) -> str:
         rooms = self._rooms
-        answer = await self._wait_for_change(since)
-        self._observer_coverage.told(await self._people.handle_ephemeral(_presence(answer)))
-        self._typing.take(answer, rooms)
-        self._observer_coverage.covers(frozenset(rooms.values()))
-        return str(answer["next_batch"])
+        response = await self._wait_for_change(since)
+        self._observer_coverage.mark_received(await self._user_presence.apply_events(_presence_events(response)))
+        self._typing.apply_sync(response, rooms)
+        self._observer_coverage.end_sync(frozenset(rooms.values()))
+        return str(response["next_batch"])
 
     async def _wait_for_change(self, since: str) -> JSON:
         try:
-            async with asyncio.timeout(_POLL_MS / 1000 + _LATE_S):
+            async with asyncio.timeout(_POLL_MS / 1000 + _POLL_MARGIN_S):
                 return await self._poll(since, _POLL_MS)
         except TimeoutError as error:
             raise HomeserverTimeout(f"{self._homeserver.address} did not end the observer's poll") from error
@@ -205,42 +205,42 @@ class Observer:
     async def _poll(self, since: str | None, timeout_ms: int) -> JSON:
         return await self._homeserver.sync(since=since, filter_json=_FILTER, timeout_ms=timeout_ms, as_user=self._user)
 
-    async def _say_again(self) -> None:
+    async def _republish_periodically(self) -> None:
         while True:
-            await asyncio.sleep(self._say_again_s)
-            await self._people.republish()
+            await asyncio.sleep(self._republish_s)
+            await self._user_presence.republish()
 
-    async def _ask_about_moved(self) -> None:
+    async def _request_missing_presence(self) -> None:
         while True:
-            user = await self._observer_coverage.next_moved()
+            user = await self._observer_coverage.next_user()
             try:
                 with isolated("observer", user):
-                    await self._people.learn(user, self._ask)
+                    await self._user_presence.fetch(user, self._request)
             except HomeserverUnavailable as error:
                 self._monitor.lost(error)
-                self._observer_coverage.put_back()
-                await asyncio.sleep(_AWAY_PAUSE_S)
+                self._observer_coverage.retry_request()
+                await asyncio.sleep(_UNAVAILABLE_PAUSE_S)
             except HomeserverRefused as error:
                 log.debug("presence_refused", user=user, error=str(error))
                 # A refusal that concerns this user alone must not delay the others.
                 if is_unregistered(error) or may_answer_later(error):
-                    self._observer_coverage.put_back()
+                    self._observer_coverage.retry_request()
                     await asyncio.sleep(_REFUSED_PAUSE_S)
                 else:
-                    self._observer_coverage.settled()
+                    self._observer_coverage.finish_request()
             else:
-                self._observer_coverage.settled()
+                self._observer_coverage.finish_request()
 
-    async def _ask(self, user: UserId) -> JSON:
+    async def _request(self, user: UserId) -> JSON:
         """Request a user's presence as the observer; a user whose presence it may not read counts as offline."""
         try:
             return await self._homeserver.presence(user, as_user=self._user)
         except HomeserverRefused as error:
-            if error.status in _NOT_SEEN:
+            if error.status in _NOT_READABLE:
                 return {}
             raise
 
 
-def _presence(answer: JSON) -> list[Any]:
-    events: list[Any] = answer.get("presence", {}).get("events", [])
+def _presence_events(response: JSON) -> list[Any]:
+    events: list[Any] = response.get("presence", {}).get("events", [])
     return events

@@ -10,8 +10,8 @@ presence before that. Synapse 1.163 has a race: a request for the presence of a 
 at that moment overwrites the new state with the default one (``current_state_for_users``). Users who follow a link to a
 room join it and come online within milliseconds of each other.
 
-    lost ──open──► opening ──initial sync──► open ──homeserver lost──► lost
-                      └─ joins and leaves are noted ─┘
+    lost ──begin_sync──► syncing ──end_sync──► complete ──lose──► lost
+                        └─ joins and leaves schedule requests ─┘
 """
 
 from __future__ import annotations
@@ -36,73 +36,76 @@ class ObserverCoverage:
         self._online_members = online_members
         self._settle_s = settle_s
         self._rooms: frozenset[RoomId] = frozenset()
-        self._is_looking = False
-        self._is_open = False
-        self._moved: dict[UserId, float] = {}
+        self._is_syncing = False
+        self._is_complete = False
+        self._pending: dict[UserId, float] = {}
         """Users who joined or left, with the event loop's time (s) of the request for their presence, earliest first."""
-        self._in_question: UserId | None = None
+        self._requested: UserId | None = None
         self._wake = asyncio.Event()
 
-    def sees(self, user: UserId) -> bool:
+    def covers(self, user: UserId) -> bool:
         """Return whether the stored presence of a person is as current as a response of the homeserver would be."""
         return (
-            self._is_open
-            and user not in self._moved
-            and user != self._in_question
+            self._is_complete
+            and user not in self._pending
+            and user != self._requested
             and not self._rooms.isdisjoint(self._online_members.rooms_of(person_subject(user)))
         )
 
-    def open(self) -> None:
+    def begin_sync(self) -> None:
         """Record that an initial sync begins."""
-        self._moved.clear()
-        self._is_looking = True
+        self._pending.clear()
+        self._is_syncing = True
 
-    def covers(self, rooms: frozenset[RoomId]) -> None:
+    def end_sync(self, rooms: frozenset[RoomId]) -> None:
         """Record that ``/sync`` returned the state of these rooms; none is covered if ``lose`` was called meanwhile."""
         self._rooms = rooms
-        self._is_open = self._is_looking
+        self._is_complete = self._is_syncing
 
     def lose(self) -> None:
         """Record that changes may be missed from now on."""
-        self._is_looking = self._is_open = False
-        self._moved.clear()
+        self._is_syncing = self._is_complete = False
+        self._pending.clear()
 
     def follow(self, change: MembershipChanged) -> None:
         """Note a person whose membership changed. The caller omits events that only repeat a membership."""
         if change.subject.startswith("@"):
-            self._note(UserId(change.subject))
+            self._schedule_request(UserId(change.subject))
 
-    async def next_moved(self) -> UserId:
-        """Wait for a user whose presence has to be requested; the caller reports with ``settled`` or ``put_back``."""
+    async def next_user(self) -> UserId:
+        """Wait for a user whose presence has to be requested.
+
+        The caller reports the result with ``finish_request`` or ``retry_request``.
+        """
         loop = asyncio.get_running_loop()
-        while (due_s := next(iter(self._moved.values()), None)) is None or due_s > loop.time():
+        while (due_s := next(iter(self._pending.values()), None)) is None or due_s > loop.time():
             self._wake.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(due_s):
                     await self._wake.wait()
-        self._in_question = next(iter(self._moved))
+        self._requested = next(iter(self._pending))
         # Remove the user before the request: a join or leave during the request causes another one.
-        del self._moved[self._in_question]
-        return self._in_question
+        del self._pending[self._requested]
+        return self._requested
 
-    def told(self, users: Iterable[UserId]) -> None:
+    def mark_received(self, users: Iterable[UserId]) -> None:
         """Drop the pending requests for these users: ``/sync`` returned their presence after they joined or left."""
         for user in users:
-            self._moved.pop(user, None)
+            self._pending.pop(user, None)
 
-    def settled(self) -> None:
+    def finish_request(self) -> None:
         """Record that the request for the user's presence got a response."""
-        self._in_question = None
+        self._requested = None
 
-    def put_back(self) -> None:
+    def retry_request(self) -> None:
         """Record that the request got no response, and repeat it later."""
-        if self._in_question is not None:
-            self._note(self._in_question)
-            self._in_question = None
+        if self._requested is not None:
+            self._schedule_request(self._requested)
+            self._requested = None
 
-    def _note(self, user: UserId) -> None:
-        if self._is_looking:
+    def _schedule_request(self, user: UserId) -> None:
+        if self._is_syncing:
             # Insert at the end: the dict is in the order of the times.
-            self._moved.pop(user, None)
-            self._moved[user] = asyncio.get_running_loop().time() + self._settle_s
+            self._pending.pop(user, None)
+            self._pending[user] = asyncio.get_running_loop().time() + self._settle_s
             self._wake.set()

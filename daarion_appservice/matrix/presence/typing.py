@@ -11,7 +11,7 @@ from ...city.ports import Publish
 from ...city.types import MatrixRoomId, RoomId, SubjectId, UserId, person_subject
 from ...city.typing_state import TypingState
 
-_MOST_TYPING: Final = 50
+_MAX_TYPING: Final = 50
 """The maximum number of typing users of one room; more cannot be displayed."""
 
 
@@ -21,52 +21,52 @@ class RemoteTyping:
     def __init__(self, identities: Identities, publish: Publish) -> None:
         self._identities = identities
         self._publish = publish
-        self._typists = TypingState()
+        self._typing = TypingState()
 
-    def take(self, answer: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]) -> None:
+    def apply_sync(self, response: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]) -> None:
         """Apply the changes of an incremental sync.
 
         Args:
-            answer: the response to ``/sync``.
+            response: the response to ``/sync``.
             rooms: the city room of each observed Matrix room; other rooms are ignored.
         """
-        for room, typing in self._read(answer, rooms):
-            self._tell(self._typists.are(room, typing))
+        for room, typing in self._parse(response, rooms):
+            self._publish_all(self._typing.are(room, typing))
 
-    def take_all(self, answer: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]) -> None:
+    def apply_initial_sync(self, response: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]) -> None:
         """Apply the state of an initial sync: rooms that the response does not contain have no typing users."""
-        self._tell(self._typists.are_all(dict(self._read(answer, rooms))))
+        self._publish_all(self._typing.are_all(dict(self._parse(response, rooms))))
 
-    def end(self, room: RoomId) -> None:
+    def end_room(self, room: RoomId) -> None:
         """End all typing in a room that is not observed any more."""
-        self._tell(self._typists.are(room, frozenset()))
+        self._publish_all(self._typing.are(room, frozenset()))
 
     def clear(self) -> None:
         """End all typing in all rooms."""
-        self._tell(self._typists.are_all({}))
+        self._publish_all(self._typing.are_all({}))
 
     def follow(self, change: MembershipChanged) -> None:
         """End the typing of a user who left, because another homeserver may send no event for it."""
         if not change.joined:
-            self._tell(self._typists.left(change.room_id, change.subject))
+            self._publish_all(self._typing.left(change.room_id, change.subject))
 
-    def _read(
-        self, answer: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]
+    def _parse(
+        self, response: Mapping[str, Any], rooms: Mapping[MatrixRoomId, RoomId]
     ) -> Iterator[tuple[RoomId, frozenset[SubjectId]]]:
-        for matrix_room, update in answer.get("rooms", {}).get("join", {}).items():
+        for matrix_room, update in response.get("rooms", {}).get("join", {}).items():
             room = rooms.get(MatrixRoomId(matrix_room))
             if room is None:
                 continue
             for event in update.get("ephemeral", {}).get("events", []):
                 match event:
                     case {"type": "m.typing", "content": {"user_ids": list(users)}}:
-                        yield room, frozenset(self._people(users))
+                        yield room, frozenset(self._subjects(users))
 
-    def _people(self, users: list[Any]) -> Iterator[SubjectId]:
-        for user in users[:_MOST_TYPING]:
+    def _subjects(self, users: list[Any]) -> Iterator[SubjectId]:
+        for user in users[:_MAX_TYPING]:
             if isinstance(user, str) and self._identities.is_person(UserId(user)) and is_user_id(user):
                 yield person_subject(UserId(user))
 
-    def _tell(self, changes: Iterable[TypingChanged]) -> None:
+    def _publish_all(self, changes: Iterable[TypingChanged]) -> None:
         for change in changes:
             self._publish(change)

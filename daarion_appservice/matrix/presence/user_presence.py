@@ -31,18 +31,18 @@ class UserPresenceQuery:
         homeserver: Homeserver,
         monitor: HomeserverMonitor,
         identities: Identities,
-        people: UserPresence,
+        user_presence: UserPresence,
         observer_coverage: ObserverCoverage,
         now_ms: NowMs,
     ) -> None:
         self._homeserver = homeserver
         self._monitor = monitor
         self._identities = identities
-        self._people = people
+        self._user_presence = user_presence
         self._observer_coverage = observer_coverage
         self._now_ms = now_ms
 
-    async def shown(self, user: UserId) -> PresenceState:
+    async def state(self, user: UserId) -> PresenceState:
         """Return the presence of a user; offline if it is unknown or not readable, or the homeserver does not respond.
 
         The homeserver is asked about each user whom the observer does not cover, and once about a covered user without
@@ -50,20 +50,20 @@ class UserPresenceQuery:
         """
         if not self._monitor.is_up:
             return PresenceState()
-        sees = self._observer_coverage.sees(user)
-        known = self._people.known(user) if sees else None
-        if known is not None:
-            return known
+        is_covered = self._observer_coverage.covers(user)
+        stored = self._user_presence.stored(user) if is_covered else None
+        if stored is not None:
+            return stored
         try:
             # Do not store the presence of a user whom the observer does not cover: later changes would not arrive.
-            return await (self._people.learn(user, self._ask) if sees else self._answer(user))
+            return await (self._user_presence.fetch(user, self._request) if is_covered else self._request_state(user))
         except HomeserverError:
             return PresenceState()
 
-    async def _answer(self, user: UserId) -> PresenceState:
-        return presence_state_of(await self._ask(user), self._now_ms())
+    async def _request_state(self, user: UserId) -> PresenceState:
+        return presence_state_of(await self._request(user), self._now_ms())
 
-    async def _ask(self, user: UserId) -> JSON:
+    async def _request(self, user: UserId) -> JSON:
         return await self._homeserver.presence(user, as_user=self._identities.bot)
 
 
@@ -79,20 +79,20 @@ def presence_state_of(presence: JSON, now_ms: int) -> PresenceState:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _ReceivedPresence:
     """The last received presence of a user."""
 
-    shown: PresenceState
+    state: PresenceState
     is_active: bool
     """Whether the user was ``currently_active``, which holds until the next event."""
 
     def as_of(self, now_ms: int) -> PresenceState:
-        if not self.is_active or self.shown.last_active_ms is None:
-            return self.shown
-        return replace(self.shown, last_active_ms=max(self.shown.last_active_ms, now_ms - _ACTIVE_MS))
+        if not self.is_active or self.state.last_active_ms is None:
+            return self.state
+        return replace(self.state, last_active_ms=max(self.state.last_active_ms, now_ms - _ACTIVE_MS))
 
 
-_ELSEWHERE: Final = _Told(PresenceState(), is_active=False)
+_OFFLINE: Final = _ReceivedPresence(PresenceState(), is_active=False)
 
 
 class UserPresence:
@@ -106,76 +106,80 @@ class UserPresence:
         self._is_member = is_member
         self._identities = identities
         self._now_ms = now_ms
-        self._told: dict[UserId, _Told] = {}
-        self._here: set[UserId] = set()
-        self._in_question: set[UserId] = set()
+        self._received: dict[UserId, _ReceivedPresence] = {}
+        self._present: set[UserId] = set()
+        self._requested: set[UserId] = set()
 
-    async def handle_ephemeral(self, events: list[Any]) -> set[UserId]:
+    async def apply_events(self, events: list[Any]) -> set[UserId]:
         """Apply ``m.presence`` events, oldest first, and return the users whose presence they contain."""
-        changes = list(self._read(events))
-        await self._place(changes)
+        changes = list(self._parse_events(events))
+        await self._store(changes)
         return {user for user, _ in changes}
 
-    async def take_all(self, events: list[Any]) -> None:
+    async def apply_initial_sync(self, events: list[Any]) -> None:
         """Apply the presence events of an initial sync; users without an event become offline."""
-        seen = dict(self._read(events))
-        gone = [(user, _Told(PresenceState(), is_active=False)) for user in self._here - seen.keys()]
-        self._told.clear()
-        await self._place([*gone, *seen.items()])
-        for user, _ in gone:
+        present = dict(self._parse_events(events))
+        absent = [(user, _OFFLINE) for user in self._present - present.keys()]
+        self._received.clear()
+        await self._store([*absent, *present.items()])
+        for user, _ in absent:
             # The time of their last activity is unknown.
-            self._told.pop(user, None)
+            self._received.pop(user, None)
 
-    async def learn(self, user: UserId, ask: Callable[[UserId], Awaitable[JSON]]) -> PresenceState:
+    async def fetch(self, user: UserId, request: Callable[[UserId], Awaitable[JSON]]) -> PresenceState:
         """Request a user's presence and store it; repeat the request if an event arrives before the response.
 
         Raises:
-            HomeserverError: raised by ``ask``; nothing is stored then.
+            HomeserverError: raised by ``request``; nothing is stored then.
         """
         try:
             while True:
-                self._in_question.add(user)
-                told = self._understand(await ask(user))
-                if user in self._in_question:
-                    await self._place([(user, told)])
-                    return self._told[user].shown
+                self._requested.add(user)
+                received = self._parse(await request(user))
+                if user in self._requested:
+                    await self._store([(user, received)])
+                    return self._received[user].state
         finally:
-            self._in_question.discard(user)
+            self._requested.discard(user)
 
-    def known(self, user: UserId) -> PresenceState | None:
+    def stored(self, user: UserId) -> PresenceState | None:
         """Return the last received presence of a user, or None if none was received."""
-        told = self._told.get(user)
-        return told.as_of(self._now_ms()) if told else None
+        received = self._received.get(user)
+        return received.as_of(self._now_ms()) if received else None
 
     async def republish(self) -> None:
         """Send the presence of all users who are not offline again, before the presence store times them out."""
         now_ms = self._now_ms()
-        await self._presence.set_remote([_placed(user, self._told[user].as_of(now_ms)) for user in self._here])
+        await self._presence.set_remote(
+            [_remote_presence(user, self._received[user].as_of(now_ms)) for user in self._present]
+        )
 
-    def _read(self, events: list[Any]) -> Iterator[tuple[UserId, _Told]]:
+    def _parse_events(self, events: list[Any]) -> Iterator[tuple[UserId, _ReceivedPresence]]:
         for event in events:
             match event:
                 case {"type": "m.presence", "sender": str(sender), "content": dict(content)}:
                     user = UserId(sender)
                     if self._identities.is_person(user) and is_user_id(user):
-                        yield user, self._understand(content)
+                        yield user, self._parse(content)
 
-    def _understand(self, content: JSON) -> _Told:
-        return _Told(presence_state_of(content, self._now_ms()), is_active=content.get("currently_active") is True)
+    def _parse(self, content: JSON) -> _ReceivedPresence:
+        return _ReceivedPresence(
+            presence_state_of(content, self._now_ms()), is_active=content.get("currently_active") is True
+        )
 
-    async def _place(self, people: list[tuple[UserId, _Told]]) -> None:
+    async def _store(self, changes: list[tuple[UserId, _ReceivedPresence]]) -> None:
         # In an initial sync, and for some time after, Synapse returns the presence of users who have left every room.
         # The presence of users who join is requested then (see ``observer_coverage``).
-        people = [(user, told if self._is_member(user) else _ELSEWHERE) for user, told in people]
-        for user, told in people:
-            self._told[user] = told
-            self._in_question.discard(user)
-            if told.shown.status is Status.OFFLINE:
-                self._here.discard(user)
+        changes = [(user, received if self._is_member(user) else _OFFLINE) for user, received in changes]
+        for user, received in changes:
+            self._received[user] = received
+            self._requested.discard(user)
+            if received.state.status is Status.OFFLINE:
+                self._present.discard(user)
             else:
-                self._here.add(user)
-        await self._presence.set_remote([_placed(user, told.shown) for user, told in people])
+                self._present.add(user)
+        await self._presence.set_remote([_remote_presence(user, received.state) for user, received in changes])
 
 
-def _placed(user: UserId, shown: PresenceState) -> RemotePresence:
-    return RemotePresence(person_subject(user), shown, _SESSION)
+def _remote_presence(user: UserId, state: PresenceState) -> RemotePresence:
+    return RemotePresence(person_subject(user), state, _SESSION)

@@ -114,7 +114,7 @@ class Reconciler:
         is_space_complete = await self._ensure_space()
         linked = await self._reconcile_rooms()
         self._outbound.resume()
-        await self._observer.attend({room.matrix_room_id: room.id for room in linked.values() if room.matrix_room_id})
+        await self._observer.observe({room.matrix_room_id: room.id for room in linked.values() if room.matrix_room_id})
         are_agents_complete = await self._agent_ghosts.ensure_all(linked)
         removed, is_removal_complete = await self._ghost_removal.run()
         for slug in removed:
