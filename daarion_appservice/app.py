@@ -14,12 +14,12 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from .city.second_me import SECOND_ME
 from .clock import now_ms
 from .config import Settings
 from .config.registry_file import agent_of
+from .errors import DatabaseError
 from .matrix.client.startup_checks import run_startup_checks
 from .realtime.redis_client import check as check_redis
 from .realtime.tasks import run_until_first_exit
@@ -149,7 +149,7 @@ async def lead(city: City) -> None:
         try:
             # The leader before this process may have created ghosts that this process does not know.
             await city.ghosts.load()
-        except (SQLAlchemyError, OSError) as error:
+        except DatabaseError as error:
             log.warning("leader_lock_unavailable", error=str(error), help="the database does not answer; trying again")
             await city.lease.release()
             await asyncio.sleep(_DATABASE_RETRY_S)

@@ -22,6 +22,9 @@
      │    ├── HomeserverRefused              a Matrix error: a retry alone does not help
      │    │    └── HomeserverRateLimited     M_LIMIT_EXCEEDED, with the time to wait
      │    └── RoomLinkBroken                 a city room and its Matrix room do not match; a Matrix admin must repair it
+     ├── DatabaseError                       a statement failed
+     │    ├── DatabaseUnavailable            the database does not answer, or accepts no writes: a retry helps
+     │    └── ConstraintViolated             a unique, foreign key or check constraint refused a row
      ├── TaskFailedRepeatedly                a background task fails again and again: the process ends
      └── StartError                          the service cannot start; has a reason, an advice and an exit code
 
@@ -218,6 +221,21 @@ class CoreTimeout(CoreError):
 
     def __init__(self, detail: str) -> None:
         super().__init__("core_timeout", detail)
+
+
+# --- the database -------------------------------------------------------------------------------------
+
+
+class DatabaseError(DaarionError):
+    """A statement failed. The message is the driver's; ``__cause__`` is the exception of SQLAlchemy or the driver."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The database does not answer, or accepts no writes; the same statement may succeed later."""
+
+
+class ConstraintViolated(DatabaseError):
+    """A unique, foreign key or check constraint refused a row."""
 
 
 # --- running ------------------------------------------------------------------------------------------

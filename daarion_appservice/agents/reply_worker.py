@@ -19,7 +19,6 @@ from functools import partial
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.accounts import Accounts
 from ..city.agent_replies import AgentReplies
@@ -33,7 +32,8 @@ from ..city.pending_replies import AnswerId, PendingReply, ReplyFailure
 from ..city.ports import NowMs, PresenceStore, Publish
 from ..city.presence import Status
 from ..city.types import Author, AuthorKind, MatrixStatus, Message, MessageId, RoomId, UserId, agent_subject
-from ..errors import CircuitOpen, CityError, CoreBusy, CoreError, CoreTimeout, CoreUnreachable
+from ..errors import CircuitOpen, CityError, CoreBusy, CoreError, CoreTimeout, CoreUnreachable, DatabaseError
+from ..realtime.worker import Worker
 from ..storage.database import Database
 from .cancellation import RequestDeleted, RequestEdited, cancel_on_change
 from .conversation import question_of, read_conversation
@@ -100,7 +100,7 @@ class ReplyWorker:
         self._publish = publish
         self._now_ms = now_ms
         self._patient_until_ms = now_ms() + patience_ms
-        self._wake = asyncio.Event()
+        self._worker = Worker("reply_worker", idle_s=_LONGEST_WAIT_S)
         self._watched: dict[AnswerId, tuple[MessageId, asyncio.Event]] = {}
         """Requests whose replies are being generated, with an event that is set when the request changes."""
         self._restarts: dict[AnswerId, int] = {}
@@ -109,7 +109,7 @@ class ReplyWorker:
 
     def wake(self) -> None:
         """Look for new pending replies."""
-        self._wake.set()
+        self._worker.wake()
 
     def happened(self, happened: RoomEventStored) -> None:
         """Notice a change of a message that may be a request."""
@@ -122,21 +122,7 @@ class ReplyWorker:
         """Process pending replies until cancelled. Can be run again."""
         self._busy.clear()
         async with asyncio.TaskGroup() as tasks:
-            while True:
-                self._wake.clear()
-                try:
-                    await self._begin(tasks)
-                except (SQLAlchemyError, OSError) as error:
-                    log.error(
-                        "replies_unavailable", error=str(error), help="the database does not answer; trying again"
-                    )
-                    await asyncio.sleep(_DATABASE_RETRY_S)
-                    continue
-                try:
-                    async with asyncio.timeout(_LONGEST_WAIT_S):
-                        await self._wake.wait()
-                except TimeoutError:
-                    continue
+            await self._worker.run(partial(self._begin, tasks))
 
     async def _begin(self, tasks: asyncio.TaskGroup) -> None:
         """Start a task for each pending reply whose agent is not busy in its room."""
@@ -153,17 +139,17 @@ class ReplyWorker:
     async def _answer(self, owed: PendingReply) -> None:
         try:
             await self._answer_or_drop(owed)
-        except (SQLAlchemyError, OSError) as error:
+        except DatabaseError as error:
             log.error("replies_unavailable", error=str(error), help="the database does not answer; trying again")
             await asyncio.sleep(_DATABASE_RETRY_S)
         finally:
             self._busy.discard((owed.room_id, owed.agent))
-            self._wake.set()
+            self._worker.wake()
 
     async def _answer_or_drop(self, owed: PendingReply) -> None:
         try:
             await self._answer_if_asked(owed)
-        except (SQLAlchemyError, OSError):
+        except DatabaseError:
             raise
         except CityError as error:
             # The agent may not post in the room, or the room is archived or deleted, so no notice can be posted.
@@ -265,7 +251,7 @@ class ReplyWorker:
                 is_asked = message is not None and asked.reply.agent in await self._answers.requested_agents(
                     tx, asked.room, message
                 )
-        except (SQLAlchemyError, OSError) as error:
+        except DatabaseError as error:
             log.error("replies_unavailable", error=str(error), help="the database does not answer; trying again")
             return
         if message is None or message.deleted:

@@ -13,12 +13,10 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from ..city.ports import NewId, NowMs
 from ..city.second_me import CARRIED, REMEMBERED, Interaction
 from ..city.types import SubjectId
-from ..errors import Conflict, InvalidInput
+from ..errors import Conflict, DatabaseError, InvalidInput
 from ..storage.database import Database
 from .core import AgentsCore
 from .request import AgentRequest, Exchange, RequestKind
@@ -202,7 +200,7 @@ class _Turn:
     async def hold(self, is_over: asyncio.Event) -> None:
         while not await _within(is_over.wait(), _HOLD_EVERY_S):
             # An unavailable database is retried; a turn that was lost meanwhile is noticed when the reply is stored.
-            with suppress(SQLAlchemyError, OSError):
+            with suppress(DatabaseError):
                 async with self._database.transaction() as tx:
                     await tx.interactions.hold_turn(self.who, self.id, until_ms=self._now_ms() + _TURN_MS)
 
@@ -222,7 +220,7 @@ class _Turn:
         if self._has_ended:
             return
         # If the database is away, the turn expires.
-        with suppress(SQLAlchemyError, OSError):
+        with suppress(DatabaseError):
             async with self._database.transaction() as tx:
                 await tx.interactions.end_turn(self.who, self.id)
 

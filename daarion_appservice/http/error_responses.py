@@ -10,8 +10,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import ClientConnectionError, web
 
-from ..errors import CityError, TooManyRequests, Unavailable
-from ..storage.availability import is_database_unavailable
+from ..errors import CityError, DatabaseUnavailable, TooManyRequests, Unavailable
 from .routing import ValidationErrors, json_response
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -54,11 +53,7 @@ def _instead(
 
 def _client_left(request: web.Request, error: Exception) -> bool:
     is_gone = request.transport is None or request.transport.is_closing()
-    return (
-        is_gone
-        and isinstance(error, (ConnectionError, TimeoutError, ClientConnectionError))
-        and not is_database_unavailable(error)
-    )
+    return is_gone and isinstance(error, (ConnectionError, TimeoutError, ClientConnectionError))
 
 
 def problem_response(request: web.Request, error: Exception) -> web.Response:
@@ -101,7 +96,7 @@ def _as_matrix_error(request: web.Request, error: Exception) -> web.StreamRespon
 
 def _is_away(request: web.Request, error: Exception) -> bool:
     """Return whether the database is unavailable, and log the error; every other error is a fault of the server."""
-    if is_database_unavailable(error):
+    if isinstance(error, DatabaseUnavailable):
         log.error("database_away", error=str(error), help="requests are answered 503 until it is back")
         return True
     log.error("request_failed", method=request.method, path=request.path, exc_info=error)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from ..errors import Unavailable
-from ..storage.availability import is_database_unavailable
+from ..errors import DatabaseUnavailable, Unavailable
 
 
 @contextmanager
@@ -20,7 +17,5 @@ def translate_database_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (SQLAlchemyError, OSError) as error:
-        if is_database_unavailable(error):
-            raise Unavailable("database_away", "the city's database does not answer; try again") from error
-        raise
+    except DatabaseUnavailable as error:
+        raise Unavailable("database_away", "the city's database does not answer; try again") from error

@@ -7,10 +7,10 @@ from collections.abc import Collection
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.ports import NowMs
 from ..city.types import CitizenId
+from ..errors import DatabaseError
 from ..storage.database import Database
 
 _REMEMBERED: Final = 100_000
@@ -37,7 +37,7 @@ class CitizenNames:
         try:
             async with self._database.transaction() as tx:
                 await tx.citizens.put(citizen, display_name, now_ms=self._now_ms())
-        except (SQLAlchemyError, OSError) as error:
+        except DatabaseError as error:
             log.debug("name_not_stored", error=str(error))
             return
         self._stored[citizen] = display_name

@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import structlog
-from sqlalchemy.exc import SQLAlchemyError
-
 from ..city.agents import AgentDirectory
 from ..city.events import RegistryChanged
 from ..city.places import PlaceDirectory
 from ..city.ports import Publish
 from ..city.tokens import TokenDirectory
 from ..storage.database import Database
+from .worker import Worker
 
 _POLL_S: Final = 2.0
 """Polling period in seconds: how soon an agent added, or a token revoked, on the command line takes effect."""
-
-log = structlog.get_logger()
 
 
 class DirectoryCache:
@@ -57,9 +53,4 @@ class DirectoryCache:
 
     async def run(self) -> None:
         """Reload after changes, until cancelled."""
-        while True:
-            await asyncio.sleep(_POLL_S)
-            try:
-                await self.load()
-            except (SQLAlchemyError, OSError) as error:
-                log.warning("registry_unavailable", error=str(error), help="the database does not answer; trying again")
+        await Worker("registry", idle_s=_POLL_S).run(self.load, waits_first=True)

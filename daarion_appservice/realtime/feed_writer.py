@@ -6,7 +6,6 @@ import asyncio
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.agents import AgentDirectory
 from ..city.events import PresenceChanged
@@ -14,6 +13,7 @@ from ..city.feed import FeedWriter
 from ..city.ports import NewId, NowMs
 from ..city.presence import Status
 from ..city.types import AgentSlug, Author, AuthorKind
+from ..errors import DatabaseError
 from ..storage.database import Database
 
 _SETTLED_S: Final = 60.0
@@ -72,7 +72,7 @@ class AgentFeedWriter:
         try:
             async with self._database.transaction() as tx:
                 await tx.feed.add(entries)
-        except (SQLAlchemyError, OSError) as error:
+        except DatabaseError as error:
             log.debug("feed_not_written", error=str(error))  # an entry of the moment; the next one is written again
         else:
             self._told_at_ms |= came

@@ -8,17 +8,15 @@ from typing import Final
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy.exc import SQLAlchemyError
 
-from ..errors import HomeserverRefused, HomeserverUnavailable, StartError, TaskFailedRepeatedly
+from ..errors import DatabaseError, HomeserverRefused, HomeserverUnavailable, StartError, TaskFailedRepeatedly
 
 _FOR_THE_TASK: Final = (
     HomeserverUnavailable,
     HomeserverRefused,
     StartError,
     TaskFailedRepeatedly,
-    SQLAlchemyError,
-    OSError,
+    DatabaseError,
 )
 """Errors that affect all units of work, or that the task itself handles."""
 
@@ -42,7 +40,7 @@ def isolated(task: str, unit: str) -> Iterator[None]:
         unit: which room or agent, for the log.
 
     Raises:
-        HomeserverUnavailable, HomeserverRefused, SQLAlchemyError, OSError: passed on unchanged, as are StartError and
+        HomeserverUnavailable, HomeserverRefused, DatabaseError: passed on unchanged, as are StartError and
         TaskFailedRepeatedly.
     """
     try:

@@ -15,11 +15,11 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.history_visibility import PUBLIC
 from ..city.room_events import RoomEvent, RoomEventKind
 from ..city.types import Author, HistoryVisibility, Room, RoomId, SubjectId
+from ..errors import DatabaseError
 from ..storage.database import Database
 from .listeners import notify_all
 from .room_subscription import Listener, RoomSubscription
@@ -112,7 +112,7 @@ class RoomStream:
                 self._must_read = False
                 try:
                     await self._read_all()
-                except (SQLAlchemyError, OSError) as error:
+                except DatabaseError as error:
                     log.warning(
                         "room_unavailable",
                         room=self.id,

@@ -122,7 +122,7 @@ class RoomStreams:
             NotFound: the room does not exist any more.
             Forbidden: the listener may not read the room.
             ConnectionResetError: the connection has closed.
-            SQLAlchemyError, OSError: the database does not answer.
+            DatabaseError: the database does not answer.
         """
         stream = await self._open(room_id)
         buffer = ReplayBuffer()

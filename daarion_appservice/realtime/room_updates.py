@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ..city.events import MembershipChanged, MessagePosted, PresenceChanged, RoomChanged, RoomEventStored
 from ..city.history_visibility import is_listed
 from ..city.online_members import OnlineMembers
 from ..city.presence import Status
 from ..city.types import Room, RoomId, SubjectId
+from ..errors import DatabaseError
 from ..storage.database import Database
 from .listeners import notify_all
 
@@ -117,7 +117,7 @@ class RoomUpdates:
             try:
                 for ids in _parts(list(changed)):
                     await self._tell(ids)
-            except (SQLAlchemyError, OSError) as error:
+            except DatabaseError as error:
                 log.debug("room_updates_delayed", error=str(error))
                 self._changed |= changed
         self._changed.clear()

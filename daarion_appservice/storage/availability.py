@@ -13,41 +13,14 @@ from typing import Final
 
 import structlog
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from ..errors import DatabaseUnavailable
 from .database_url import cannot_use
+from .driver_errors import translate_driver_errors
 
 _REMIND_EVERY_S: Final = 60.0
-_AWAY: Final = ("08", "25006", "53", "57")
-"""SQLSTATE classes (PostgreSQL, appendix A): connection, read-only transaction, resources, operator intervention."""
 
 log = structlog.get_logger()
-
-
-def is_database_unavailable(error: BaseException) -> bool:
-    """Return whether an error means that the database does not answer or accepts no writes.
-
-    An OSError from the connection to an HTTP client does not count.
-    """
-    match error:
-        case OperationalError() | InterfaceError() | PoolTimeoutError():
-            return True
-        case DBAPIError():
-            return error.connection_invalidated or str(getattr(error.orig, "sqlstate", None)).startswith(_AWAY)
-        case OSError():
-            return _came_through_sqlalchemy(error)
-    return False
-
-
-def _came_through_sqlalchemy(error: OSError) -> bool:
-    # While connecting, asyncpg and SQLAlchemy raise an OSError unchanged.
-    traceback = error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_globals.get("__name__", "").startswith("sqlalchemy."):
-            return True
-        traceback = traceback.tb_next
-    return False
 
 
 class Availability:
@@ -65,18 +38,19 @@ class Availability:
 
     @contextmanager
     def observed(self) -> Iterator[None]:
-        """Note whether the write in this block succeeds. Errors pass through unchanged."""
+        """Translate driver errors in this block (``driver_errors``), and note whether its write succeeds."""
         try:
-            yield
-        except (SQLAlchemyError, OSError) as error:
-            if self._was_used and is_database_unavailable(error):
+            with translate_driver_errors():
+                yield
+        except DatabaseUnavailable as error:
+            if self._was_used:
                 self._failed(error)
             raise
         self._was_used = True
         if self.problem is not None:
             self._succeeded()
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: DatabaseUnavailable) -> None:
         now_s = self._now_s()
         reported = cannot_use(self._url, error)
         self.problem = reported.what

@@ -13,10 +13,10 @@ from typing import Any
 
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, Connection
-from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from ..errors import ExitCode, StartError
+from ..errors import DatabaseError, ExitCode, StartError
 from .accounts import AccountRepository
 from .agent_replies import ReplyRepository
 from .agents import AgentRepository
@@ -24,6 +24,7 @@ from .availability import Availability
 from .citizens import CitizenRepository
 from .database_url import cannot_use, driver_url, postgres_options, sqlite_file
 from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedConnection
+from .driver_errors import translate_driver_errors
 from .feed import FeedRepository
 from .ghosts import GhostRepository
 from .inbox import InboxRepository
@@ -182,7 +183,11 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """Open a write transaction that commits when the block ends and rolls back when the block raises."""
+        """Open a write transaction that commits when the block ends and rolls back when the block raises.
+
+        Raises:
+            DatabaseError: a statement or the commit failed.
+        """
         with self.availability.observed():
             if self._writing is None:
                 async with self._engine.begin() as connection:
@@ -195,9 +200,14 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Transaction]:
-        """Open a connection for reads only. Each statement sees everything that was committed before it."""
-        async with self._reading.connect() as connection:
-            yield Transaction(connection)
+        """Open a connection for reads only. Each statement sees everything that was committed before it.
+
+        Raises:
+            DatabaseError: a statement failed.
+        """
+        with translate_driver_errors():
+            async with self._reading.connect() as connection:
+                yield Transaction(connection)
 
     async def dedicated(self) -> AsyncConnection:
         """Return a connection in autocommit mode that is not shared until it is closed."""
@@ -214,7 +224,7 @@ class Database:
             async with self.transaction() as tx:
                 if not self.is_sqlite:
                     await _check_postgres(tx.connection)
-        except (DBAPIError, OSError) as error:
+        except DatabaseError as error:
             raise cannot_use(self.url, error) from error
 
     def claim(self) -> None:
@@ -235,7 +245,7 @@ class Database:
             if self.availability.problem is not None:
                 async with self.transaction() as tx:
                     await tx.key_values.put_write_probe()
-        except (SQLAlchemyError, OSError):
+        except DatabaseError:
             return self.availability.problem or "does not answer"
         return None
 

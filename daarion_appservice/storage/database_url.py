@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
-from ..errors import ExitCode, StartError
+from ..errors import DatabaseError, ExitCode, StartError
 
 _EXAMPLES: Final = "sqlite:///daarion.db or postgresql://user:password@host/name"
 _TLS_FILES: Final = ("sslrootcert", "sslcert", "sslkey")
@@ -230,21 +230,19 @@ _BY_SQLITE_MESSAGE: Final = (
 )
 
 
-def cannot_use(url: URL, error: Exception) -> StartError:
+def cannot_use(url: URL, error: DatabaseError) -> StartError:
     """Return the StartError for a failed database connection or statement: what is wrong and what to type."""
     # The query may contain a password.
     shown = url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
-    reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-    # SQLAlchemy puts the driver's class before its message.
-    reason = reason.partition("'>: ")[2] or reason if reason.startswith("<class '") else reason
-    return StartError(f"The database {shown} cannot be used: {reason}", _advice(url, error, reason), ExitCode.DATABASE)
+    return StartError(f"The database {shown} cannot be used: {error}", _advice(url, error), ExitCode.DATABASE)
 
 
-def _advice(url: URL, error: Exception, reason: str) -> str:
+def _advice(url: URL, error: DatabaseError) -> str:
+    reason = str(error)
     if url.get_backend_name() == "sqlite":
         advice = (text for part, text in _BY_SQLITE_MESSAGE if part in reason)
         return next(advice, "Check that its directory exists and that this user may write to it.")
-    code = getattr(getattr(error, "orig", error), "sqlstate", None)
+    code = getattr(getattr(error.__cause__, "orig", error.__cause__), "sqlstate", None)
     if code in _BY_SQLSTATE:
         return _BY_SQLSTATE[code].format(user=url.username or "USER", name=url.database or "NAME")
     advice = (text for part, text in _BY_TLS_MESSAGE if part in reason)

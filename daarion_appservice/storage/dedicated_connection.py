@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..errors import DatabaseError
+from .driver_errors import translate_driver_errors
 
 T = TypeVar("T")
 
@@ -31,14 +33,15 @@ class PostgresDedicatedConnection:
         """Return the single value of the statement's result.
 
         Raises:
-            SQLAlchemyError, OSError: the server does not answer.
+            DatabaseError: the server does not answer, or refuses the statement.
         """
         async with self._turn:
             try:
-                connection = await self._open()
-                value = (await connection.exec_driver_sql(statement, parameters)).scalar_one()
-                # SQLAlchemy considers a transaction begun with each statement; this ends it without a round trip.
-                await connection.rollback()
+                with translate_driver_errors():
+                    connection = await self._open()
+                    value = (await connection.exec_driver_sql(statement, parameters)).scalar_one()
+                    # SQLAlchemy considers a transaction begun with each statement; this ends it without a round trip.
+                    await connection.rollback()
             except BaseException:
                 await self.close()
                 raise
@@ -48,7 +51,7 @@ class PostgresDedicatedConnection:
         """Close the connection. The next statement opens it again."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(SQLAlchemyError, OSError):
+            with suppress(DatabaseError), translate_driver_errors():
                 await connection.invalidate()
             await connection.close()
 
@@ -81,10 +84,11 @@ class SqliteDedicatedConnection:
         """Run ``work`` in the connection's thread and return its result.
 
         Raises:
-            OperationalError: the file cannot be used (SQLAlchemy's class).
-            DatabaseError: the file is damaged (SQLAlchemy's class).
+            DatabaseUnavailable: the file cannot be used.
+            DatabaseError: the file is damaged.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+        with translate_driver_errors():
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
 
     async def close(self) -> None:
         """Close the connection and end its thread. The next operation opens it again."""
@@ -93,16 +97,10 @@ class SqliteDedicatedConnection:
         self._thread = _thread()
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            if self._connection is None:
-                self._connection = self._connect()
-                self.opened += 1
-            return work(self._connection)
-        except sqlite3.OperationalError as error:
-            raise OperationalError(None, None, error) from error
-        except sqlite3.DatabaseError as error:
-            # A damaged file, for example, is not the caller's fault; callers expect SQLAlchemy's exceptions.
-            raise DatabaseError(None, None, error) from error
+        if self._connection is None:
+            self._connection = self._connect()
+            self.opened += 1
+        return work(self._connection)
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None

@@ -41,7 +41,7 @@ class InboxWriter(Protocol):
             False if the transaction is stored already; nothing is inserted then.
 
         Raises:
-            SQLAlchemyError, OSError: the database cannot store it.
+            DatabaseError: the database cannot store it.
         """
 
 

@@ -12,10 +12,11 @@ from typing import Final
 
 import structlog
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..errors import DatabaseError
 from .database import Database
+from .driver_errors import translate_driver_errors
 
 _TRY_EVERY_S: Final = 1.0
 _CHECK_EVERY_S: Final = 1.0
@@ -72,7 +73,7 @@ class LeaderLock:
             return True
         try:
             return await self._try()
-        except (SQLAlchemyError, OSError) as error:
+        except DatabaseError as error:
             log.warning("leader_lock_unavailable", error=str(error), help="the database does not answer; trying again")
             return None
 
@@ -91,17 +92,18 @@ class LeaderLock:
         connection, self._connection = self._connection, None
         if connection is not None:
             # Close the connection: a connection in the pool would still hold the lock.
-            with suppress(SQLAlchemyError, OSError):
+            with suppress(DatabaseError), translate_driver_errors():
                 await connection.invalidate()
             await connection.close()
 
     async def _try(self) -> bool:
         try:
-            if self._connection is None:
-                await self._connect()
-            assert self._connection is not None
-            found = await self._connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _KEY})
-            return bool(found.scalar())
+            with translate_driver_errors():
+                if self._connection is None:
+                    await self._connect()
+                assert self._connection is not None
+                found = await self._connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _KEY})
+                return bool(found.scalar())
         except BaseException:
             await self.release()
             raise
@@ -114,8 +116,9 @@ class LeaderLock:
 
     async def _is_ours(self, connection: AsyncConnection) -> bool:
         try:
-            async with asyncio.timeout(_CHECK_S):
-                await connection.execute(text("SELECT 1"))
-        except (SQLAlchemyError, OSError, TimeoutError):
+            with translate_driver_errors():
+                async with asyncio.timeout(_CHECK_S):
+                    await connection.execute(text("SELECT 1"))
+        except (DatabaseError, TimeoutError):
             return False
         return True

@@ -9,9 +9,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import DBAPIError
 
-from ..errors import ExitCode, StartError
+from ..errors import DatabaseError, ExitCode, StartError
 from .database import Database
 from .database_url import cannot_use
 
@@ -57,7 +56,7 @@ async def upgrade(database: Database, to: str = "head") -> tuple[str | None, str
                 # A second process waits here and then finds nothing to migrate. SQLite's write lock does the same.
                 await transaction.connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
             return await transaction.connection.run_sync(_upgrade, to)
-    except (DBAPIError, OSError) as error:
+    except DatabaseError as error:
         raise cannot_use(database.url, error) from error
 
 
@@ -66,7 +65,7 @@ async def current(database: Database) -> str | None:
     try:
         async with database.reading() as transaction:
             return await transaction.connection.run_sync(_revision)
-    except (DBAPIError, OSError) as error:
+    except DatabaseError as error:
         raise cannot_use(database.url, error) from error
 
 

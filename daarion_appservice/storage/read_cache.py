@@ -110,7 +110,7 @@ class ReadCache:
             look: returns something that changes whenever the value does; cheaper than ``load``.
 
         Raises:
-            SQLAlchemyError, OSError: the database does not answer; also every exception of ``load``.
+            DatabaseError: the database does not answer; also every exception of ``load``.
         """
         stamp = await self._now()
         kept = self._kept.get(key)

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 from structlog.testing import capture_logs
 
-from daarion_appservice.errors import ExitCode, StartError
+from daarion_appservice.errors import DatabaseUnavailable, ExitCode, StartError
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
 from daarion_appservice.storage.inbox import ReceivedEvent
@@ -57,10 +56,10 @@ async def limit_pages(database: Database) -> None:
     await database.intake._line.run(limit)  # type: ignore[attr-defined]
 
 
-async def test_full_disk_raises_sqlalchemy_error_and_is_reported(sqlite: Database) -> None:
+async def test_full_disk_raises_database_unavailable_and_is_reported(sqlite: Database) -> None:
     assert await sqlite.intake.store(transaction(0))
     await limit_pages(sqlite)
-    with capture_logs() as logs, pytest.raises(SQLAlchemyError, match="full"):
+    with capture_logs() as logs, pytest.raises(DatabaseUnavailable, match="full"):
         await sqlite.intake.store(transaction(1, LARGE))
     assert [(each["event"], each["help"]) for each in logs] == [
         ("database_unavailable", "The disk is full: make room on it.")
@@ -74,7 +73,7 @@ async def test_outage_is_logged_once_and_its_end_too(sqlite: Database) -> None:
     await limit_pages(sqlite)
     with capture_logs() as logs:
         for number in range(1, 20):
-            with pytest.raises(SQLAlchemyError):
+            with pytest.raises(DatabaseUnavailable):
                 await sqlite.intake.store(transaction(number, LARGE))
         # The write probe: other connections have room, so the database counts as usable again.
         assert await sqlite.problem() is None
@@ -89,7 +88,7 @@ async def test_read_only_postgres_is_reported(postgres: Postgres, postgres_url: 
     name = postgres_url.rpartition("/")[2]
     postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
-    with pytest.raises(SQLAlchemyError):
+    with pytest.raises(DatabaseUnavailable):
         async with database.transaction() as tx:
             await tx.key_values.put_write_probe()
     assert "read-only" in (await database.problem() or "")

@@ -13,12 +13,12 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
-from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from daarion_appservice.city.events import PresenceChanged
 from daarion_appservice.city.presence import PresenceState, Status, Transition
 from daarion_appservice.city.types import SubjectId
+from daarion_appservice.errors import DatabaseUnavailable
 from daarion_appservice.http.websocket import presence, session
 from daarion_appservice.http.websocket.frames import close_frame
 from daarion_appservice.http.websocket.presence import PATH
@@ -104,7 +104,7 @@ async def test_who_cannot_be_checked_while_the_database_is_away_is_told_to_come_
     closed_city: InProcessCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away() -> None:
-        raise OperationalError("SELECT 1", {}, Exception("nobody there"))
+        raise DatabaseUnavailable("connection refused")
 
     monkeypatch.setattr(closed_city.city.registry, "load", away)
     async with connected(closed_city) as socket:

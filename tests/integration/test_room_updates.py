@@ -12,6 +12,7 @@ import pytest
 
 from daarion_appservice.city.events import EventsMissed, RoomChanged
 from daarion_appservice.city.types import HistoryVisibility, RoomId
+from daarion_appservice.errors import DatabaseUnavailable
 from daarion_appservice.http.websocket.presence import PATH
 from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
 from tests.parts.in_process_city import InProcessCity, in_process_city
@@ -157,7 +158,7 @@ async def test_changes_wait_while_the_database_is_away(city: InProcessCity, monk
         nonlocal calls
         calls += 1
         if calls == 1:
-            raise OSError("away")
+            raise DatabaseUnavailable("away")
         await read(ids)
 
     monkeypatch.setattr(updates, "_tell", fails_once)

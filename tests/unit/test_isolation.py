@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy.exc import InvalidRequestError
 
-from daarion_appservice.errors import HomeserverUnavailable
+from daarion_appservice.errors import DatabaseError, HomeserverUnavailable
 from daarion_appservice.realtime.isolation import UNITS_FAILED, isolated
 
 
@@ -25,7 +24,7 @@ def test_an_unexpected_error_in_a_unit_is_counted_and_others_go_on(error: Except
     assert (done, failed("sweep") - before) == (["!good"], 1)
 
 
-@pytest.mark.parametrize("error", [HomeserverUnavailable("away"), InvalidRequestError("database"), OSError("disk")])
+@pytest.mark.parametrize("error", [HomeserverUnavailable("away"), DatabaseError("away")])
 def test_an_error_that_concerns_the_whole_task_is_raised(error: Exception) -> None:
     with pytest.raises(type(error)), isolated("sweep", "!room"):
         raise error

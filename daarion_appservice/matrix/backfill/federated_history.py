@@ -19,17 +19,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.event_fields import Event, room_of, sender_of
 from ...city.identity import Identities
 from ...city.ports import NowMs
 from ...city.types import MatrixRoomId, Room, UserId
-from ...errors import HomeserverRefused, HomeserverUnavailable
+from ...errors import DatabaseError, HomeserverRefused, HomeserverUnavailable
 from ...realtime.isolation import isolated
+from ...realtime.worker import Worker
 from ...storage.database import Database
 from ..client.monitor import HomeserverMonitor
 from .gap_backfill import GapBackfill
@@ -123,6 +124,7 @@ class FederatedHistoryChecks:
         self._now_ms = now_ms
         self._rooms: dict[MatrixRoomId, _Watched] = {}
         self._busy: set[MatrixRoomId] = set()
+        self._is_listed = False
         gap_backfill.on_missing(self._doubt)
 
     def follow(self, event: Event) -> None:
@@ -147,23 +149,20 @@ class FederatedHistoryChecks:
         """Check the rooms that are due until cancelled. A later call starts from the points of the last leader."""
         self._rooms.clear()
         self._busy.clear()
+        self._is_listed = False
         async with asyncio.TaskGroup() as tasks:
-            is_listed = False
-            while True:
-                await self._monitor.wait_up()
-                try:
-                    is_listed = is_listed or await self._list()
-                    due = await self._rooms_of(self._due())
-                except (SQLAlchemyError, OSError) as error:
-                    log.warning("histories_unavailable", error=str(error), help="the database does not answer")
-                    await asyncio.sleep(_RETRY_S)
-                    continue
-                for matrix_room, room in due.items():
-                    self._busy.add(matrix_room)
-                    tasks.create_task(self._try_to_look(matrix_room, room))
-                await asyncio.sleep(_LOOK_S)
+            worker = Worker("federated_histories", idle_s=_LOOK_S, monitor=self._monitor)
+            await worker.run(partial(self._check_due, tasks))
 
-    async def _list(self) -> bool:
+    async def _check_due(self, tasks: asyncio.TaskGroup) -> None:
+        if not self._is_listed:
+            await self._list()
+            self._is_listed = True
+        for matrix_room, room in (await self._rooms_of(self._due())).items():
+            self._busy.add(matrix_room)
+            tasks.create_task(self._try_to_look(matrix_room, room))
+
+    async def _list(self) -> None:
         """Check the rooms and direct chats that have users of other servers when this process becomes the leader."""
         with isolated("federated_histories", "list"):
             async with self._database.reading() as tx:
@@ -172,7 +171,6 @@ class FederatedHistoryChecks:
                 for chat in await tx.rooms.direct_chats(waiting=False):
                     if chat.matrix_room_id and not chat.name.endswith(f":{self._identities.domain}"):
                         self.check_soon(chat.matrix_room_id)
-        return True
 
     def _due(self) -> list[MatrixRoomId]:
         now_ms = self._now_ms()
@@ -207,7 +205,7 @@ class FederatedHistoryChecks:
         except HomeserverRefused as error:
             log.debug("history_refused", room=matrix_room, error=str(error))
             self._put_off(watched)
-        except (SQLAlchemyError, OSError) as error:
+        except DatabaseError as error:
             log.warning("histories_unavailable", error=str(error), help="the database does not answer; trying again")
             watched.due_ms = self._now_ms() + int(_RETRY_S * 1000)
         else:

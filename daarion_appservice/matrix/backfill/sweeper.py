@@ -9,25 +9,18 @@ Measured on Synapse 1.163 with SQLite: a sweep without new events takes it 5 ms,
 
 from __future__ import annotations
 
-import asyncio
 from itertools import cycle, islice
 from typing import Final
-
-import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.agents import AgentDirectory
 from ...city.identity import Identities
 from ...city.types import UserId
-from ...errors import HomeserverUnavailable
+from ...realtime.worker import Worker
 from ..client.monitor import HomeserverMonitor
 from .gap_backfill import GapBackfill
 from .metrics import Missed
 
 _ALL_AGENTS_S: Final = 300.0
-_RETRY_S: Final = 1.0
-
-log = structlog.get_logger()
 
 
 class Sweeper:
@@ -46,50 +39,31 @@ class Sweeper:
         every_s: float,
     ) -> None:
         self._gap_backfill = gap_backfill
-        self._monitor = monitor
         self._agents = agents
         self._identities = identities
         self._every_s = every_s
-        self._wake = asyncio.Event()
+        self._worker = Worker("sweeper", idle_s=every_s, monitor=monitor)
+        self._are_all_due = True
         self._next_agent = 0
         self.deliveries = "ok"
         """The result of the last sweep for the health report: "ok", or a sentence with the number of missing events."""
-        monitor.on_silence(self._wake.set)
+        monitor.on_silence(self._worker.wake)
 
     async def run(self) -> None:
         """Sweep periodically until cancelled. Can be called again."""
         self.deliveries = "ok"
         # The inbound worker's first backfill, which blocks the inbox, leaves out the agents without chats.
-        are_all_due = True
-        while True:
-            try:
-                await self._monitor.wait_up()
-                await self._look(are_all_due=are_all_due)
-                are_all_due = False
-            except HomeserverUnavailable as error:
-                self._monitor.lost(error)
-                await asyncio.sleep(_RETRY_S)
-                continue
-            except (SQLAlchemyError, OSError) as error:
-                log.warning(
-                    "histories_unavailable", error=str(error), help="the database does not answer; trying again"
-                )
-                await asyncio.sleep(_RETRY_S)
-                continue
-            try:
-                async with asyncio.timeout(self._every_s):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+        self._are_all_due = True
+        await self._worker.run(self._sweep)
 
-    async def _look(self, *, are_all_due: bool) -> None:
-        self._wake.clear()
+    async def _sweep(self) -> None:
         missing = await self._gap_backfill.city(Missed.WORKER)
         is_missing = bool(missing)
-        agents = self._all() if missing or are_all_due else self._next()
+        agents = self._all() if missing or self._are_all_due else self._next()
         missing += await self._gap_backfill.look_for_invitations(agents, Missed.WORKER)
         if missing and not is_missing:
             missing += await self._gap_backfill.run(Missed.WORKER)
+        self._are_all_due = False
         self.deliveries = f"{missing} events came by no transaction, and were fetched" if missing else "ok"
 
     def _all(self) -> list[UserId]:

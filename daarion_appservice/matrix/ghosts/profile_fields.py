@@ -127,7 +127,7 @@ class StatusTextWriter:
 
         Raises:
             HomeserverUnavailable, HomeserverRateLimited: the request failed and may be repeated.
-            SQLAlchemyError, OSError: the database is unavailable.
+            DatabaseError: the database is unavailable.
         """
         if not await self._field.is_supported() or self.is_current(user, text):
             return

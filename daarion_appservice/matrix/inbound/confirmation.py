@@ -23,13 +23,12 @@ from typing import Any, Final
 import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter
-from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.event_fields import Event, content_of, event_id_of, sender_of, text, type_of
 from ...city.identity import Identities
 from ...city.ports import NowMs
 from ...city.types import EventId, MatrixRoomId, Room, UserId
-from ...errors import HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
+from ...errors import DatabaseError, HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
 from ...storage.database import Database, Transaction
 from ...storage.inbox import InboxRow
 from ..client.homeserver import Homeserver
@@ -251,7 +250,7 @@ class Confirmation:
             )
             found.held_until_ms = {matrix_room: self._now_ms() + pause_ms}
             return found
-        except (HomeserverUnavailable, SQLAlchemyError, OSError):
+        except (HomeserverUnavailable, DatabaseError):
             raise
         except Exception as error:  # noqa: BLE001 -- only these events fail, as when a handler raises
             found.failed = dict.fromkeys(doubtful.row_ids, error)

@@ -12,7 +12,6 @@ unavailable, the worker waits until ``GapBackfill`` has put the missing events i
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,14 +19,13 @@ from typing import Final
 
 import orjson
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.event_fields import Event
 from ...city.events import CityEvent
 from ...city.parsing_threads import parsed_ahead
 from ...city.ports import NowMs, Publish, publish_all
 from ...city.types import MatrixRoomId, MessageId, Room
-from ...errors import HomeserverUnavailable
+from ...realtime.worker import Worker
 from ...storage.database import Database, Transaction
 from ...storage.inbox import InboxRow
 from ..backfill.gap_backfill import GapBackfill
@@ -42,8 +40,6 @@ _FIRST_RETRY_MS: Final = 250
 _BATCH: Final = 100
 _LONGEST_WAIT_MS: Final = 2_000
 """Milliseconds between two reads of the inbox without a call of `wake`: another process may write to it."""
-_AWAY_PAUSE_S: Final = 0.25
-_DATABASE_RETRY_S: Final = 1.0
 _PRUNE_EVERY_MS: Final = 3_600_000
 _REMEMBER_MS: Final = 30 * 24 * 3_600_000
 """Milliseconds for which the inbox remembers the id of a handled event. Synapse repeats transactions in order and one
@@ -78,7 +74,7 @@ class InboundWorker:
         self._on_event = on_event
         self._turn = gap_backfill.turn
         self._held_back: Counter[str] = Counter()
-        self._stored = asyncio.Event()
+        self._worker = Worker("inbound", idle_s=_LONGEST_WAIT_MS / 1000, monitor=monitor)
         self._pruned_at_ms = 0
         self._complete_since_absence: int | None = None
         """The count of the homeserver's absences up to which all gaps are filled; None before the first backfill."""
@@ -87,7 +83,7 @@ class InboundWorker:
 
     def wake(self) -> None:
         """Have the worker read the inbox now."""
-        self._stored.set()
+        self._worker.wake()
 
     @asynccontextmanager
     async def holding_back(self, matrix_room: MatrixRoomId) -> AsyncIterator[None]:
@@ -122,30 +118,16 @@ class InboundWorker:
     async def run(self) -> None:
         """Process the inbox until cancelled; each call fills gaps first, as another leader may have missed events."""
         self._complete_since_absence, self._was_complete = None, False
-        while True:
-            self._stored.clear()
-            try:
-                await self._fill_gaps()
-                async with self._turn:
-                    retry_at_ms = await self._handle_waiting()
-                await self._prune()
-            except HomeserverUnavailable as error:
-                self._monitor.lost(error)
-                await asyncio.sleep(_AWAY_PAUSE_S)
-                continue
-            except (SQLAlchemyError, OSError) as error:
-                log.error("inbox_unavailable", error=str(error), help="the database does not answer; trying again")
-                await asyncio.sleep(_DATABASE_RETRY_S)
-                continue
-            await self._sleep_until(retry_at_ms)
+        await self._worker.run(self._process)
 
-    async def _sleep_until(self, retry_at_ms: int | None) -> None:
+    async def _process(self) -> float:
+        """Fill gaps, and handle the events that are due; return the longest time until the next step, in seconds."""
+        await self._fill_gaps()
+        async with self._turn:
+            retry_at_ms = await self._handle_waiting()
+        await self._prune()
         wait_ms = _LONGEST_WAIT_MS if retry_at_ms is None else min(_LONGEST_WAIT_MS, retry_at_ms - self._now_ms())
-        try:
-            async with asyncio.timeout(max(0, wait_ms) / 1000):
-                await self._stored.wait()
-        except TimeoutError:
-            return
+        return wait_ms / 1000
 
     @property
     def _may_have_gaps(self) -> bool:

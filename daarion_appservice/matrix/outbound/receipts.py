@@ -12,13 +12,12 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.events import LocalUserRead
 from ...city.identity import Identities
 from ...city.online_members import OnlineMembers
 from ...city.types import MessageId, RoomId, UserId
-from ...errors import HomeserverRefused, HomeserverUnavailable
+from ...errors import DatabaseError, HomeserverRefused, HomeserverUnavailable
 from ...storage.database import Database
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
@@ -111,7 +110,7 @@ class ReceiptSender:
             await self._homeserver.send_receipt(room.matrix_room_id, message.matrix_event_id, as_user=user)
         except HomeserverUnavailable as error:
             self._monitor.lost(error)
-        except (HomeserverRefused, SQLAlchemyError, OSError) as error:
+        except (HomeserverRefused, DatabaseError) as error:
             log.debug("receipt_not_sent", user=user, error=str(error))
         else:
             self._remember(key, seq)

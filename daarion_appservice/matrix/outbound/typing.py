@@ -10,13 +10,12 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.events import LocalUserTyping, MessagePosted
 from ...city.identity import Identities
 from ...city.online_members import OnlineMembers
 from ...city.types import AuthorKind, RoomId, UserId, is_agent
-from ...errors import HomeserverRefused, HomeserverUnavailable
+from ...errors import DatabaseError, HomeserverRefused, HomeserverUnavailable
 from ...storage.database import Database
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
@@ -109,7 +108,7 @@ class TypingSender:
             await self._homeserver.set_typing(room.matrix_room_id, user, typing=typing, timeout_ms=_LASTS_MS)
         except HomeserverUnavailable as error:
             self._monitor.lost(error)
-        except (HomeserverRefused, SQLAlchemyError, OSError) as error:
+        except (HomeserverRefused, DatabaseError) as error:
             log.debug("typing_not_sent", user=user, error=str(error))
         else:
             (self._typing.add if typing else self._typing.discard)((room_id, user))

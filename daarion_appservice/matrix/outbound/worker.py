@@ -14,7 +14,6 @@ from itertools import groupby
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.agents import AgentDirectory
 from ...city.delivery_errors import DeliveryError
@@ -23,7 +22,8 @@ from ...city.identity import Identities
 from ...city.ports import NowMs, Publish, publish_all
 from ...city.second_me import is_second_me
 from ...city.types import AgentSlug, Author, AuthorKind, EventId, MatrixStatus, OutboxKind, Room, RoomId, UserId
-from ...errors import HomeserverError, HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
+from ...errors import DatabaseError, HomeserverError, HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
+from ...realtime.worker import Worker
 from ...storage.database import Database
 from ...storage.outbox import DELETIONS, OutboxRow
 from ..client.homeserver import Homeserver
@@ -79,7 +79,7 @@ class OutboundWorker:
         self._on_new_ghost = on_new_ghost
         self._on_spoke = on_spoke
         self._now_ms = now_ms
-        self._wake = asyncio.Event()
+        self._worker = Worker("outbound", idle_s=_LONGEST_WAIT_MS / 1000, monitor=monitor)
         self._busy: set[RoomId] = set()
         self._held: dict[RoomId, int] = {}
         self._mended: set[int] = set()
@@ -87,29 +87,24 @@ class OutboundWorker:
 
     def wake(self) -> None:
         """Read the outbox soon; rooms that wait for a retry keep waiting."""
-        self._wake.set()
+        self._worker.wake()
 
     def resume(self) -> None:
         """Retry all waiting rooms now, because the reason for their delay may be gone."""
         self._held.clear()
-        self._wake.set()
+        self._worker.wake()
 
     async def run(self) -> None:
         """Send the entries of the outbox until cancelled. The method can be called again later."""
         async with asyncio.TaskGroup() as lanes:
-            while True:
-                self._wake.clear()
-                await self._monitor.wait_up()
-                try:
-                    await self._open_lanes(lanes)
-                except (SQLAlchemyError, OSError) as error:
-                    log.error("outbox_unavailable", error=str(error), help="the database does not answer; trying again")
-                    await asyncio.sleep(_DATABASE_RETRY_S)
-                    continue
-                await self._sleep()
+            await self._worker.run(partial(self._open_lanes, lanes))
 
-    async def _open_lanes(self, lanes: asyncio.TaskGroup) -> None:
-        """Start a lane for each room that has waiting entries, no lane yet, and no retry delay."""
+    async def _open_lanes(self, lanes: asyncio.TaskGroup) -> float:
+        """Start a lane for each room that has waiting entries, no lane yet, and no retry delay.
+
+        Returns:
+            The time until the next retry is due, in seconds, or ``_LONGEST_WAIT_MS`` if that is earlier.
+        """
         now_ms = self._now_ms()
         self._held = {room: until_ms for room, until_ms in self._held.items() if until_ms > now_ms}
         # Repeat the query: the first batch may contain one room only, and other rooms must not wait for it.
@@ -118,19 +113,13 @@ class OutboundWorker:
             for room, waiting in groupby(rows, key=lambda row: row.room_id):
                 self._busy.add(room)
                 lanes.create_task(self._lane(room, list(waiting)))
+        due_ms = min(self._held.values(), default=None)
+        wait_ms = _LONGEST_WAIT_MS if due_ms is None else min(_LONGEST_WAIT_MS, due_ms - self._now_ms())
+        return wait_ms / 1000
 
     async def _waiting(self) -> list[OutboxRow]:
         async with self._database.reading() as tx:
             return await tx.outbox.waiting(limit=_BATCH, not_rooms=frozenset(self._busy | self._held.keys()))
-
-    async def _sleep(self) -> None:
-        due_ms = min(self._held.values(), default=None)
-        wait_ms = _LONGEST_WAIT_MS if due_ms is None else min(_LONGEST_WAIT_MS, due_ms - self._now_ms())
-        try:
-            async with asyncio.timeout(max(0, wait_ms) / 1000):
-                await self._wake.wait()
-        except TimeoutError:
-            return
 
     async def _lane(self, room: RoomId, rows: list[OutboxRow]) -> None:
         try:
@@ -143,7 +132,7 @@ class OutboundWorker:
             # The request that examines a refusal got no response.
             self._monitor.lost(error)
             self._held[room] = self._now_ms() + _AWAY_RETRY_MS
-        except (SQLAlchemyError, OSError) as error:
+        except DatabaseError as error:
             log.error("outbox_unavailable", error=str(error), help="the database does not answer; trying again")
             self._held[room] = self._now_ms() + int(_DATABASE_RETRY_S * 1000)
         except Exception:
@@ -152,7 +141,7 @@ class OutboundWorker:
             self._held[room] = self._now_ms() + _REFUSED_RETRY_MS
         finally:
             self._busy.discard(room)
-            self._wake.set()
+            self._worker.wake()
 
     async def _deliver(self, row: OutboxRow) -> int | None:
         """Send one entry or give it up; return the time of the next attempt (ms since 1970) if neither is possible."""

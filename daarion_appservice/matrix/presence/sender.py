@@ -20,14 +20,13 @@ from itertools import islice
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.events import PresenceChanged
 from ...city.identity import Identities
 from ...city.ports import NowMs
 from ...city.presence import Status
 from ...city.types import UserId
-from ...errors import HomeserverError, HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
+from ...errors import DatabaseError, HomeserverError, HomeserverRateLimited, HomeserverRefused, HomeserverUnavailable
 from ..client.monitor import HomeserverMonitor
 from ..ghosts.ghosts import Ghosts, is_unregistered
 from ..ghosts.profile_fields import StatusTextWriter
@@ -330,7 +329,7 @@ class PresenceSender:
         self._queue.mark_unregistered(user)
         try:
             await self._ghosts.forget(user)
-        except (SQLAlchemyError, OSError) as problem:
+        except DatabaseError as problem:
             log.warning("ghost_not_forgotten", user=user, error=str(problem), help="the database does not answer")
 
     async def _write_status_text(self, user: UserId) -> None:
@@ -342,7 +341,7 @@ class PresenceSender:
         except HomeserverError as error:
             self._report(error)
             self._outdated_texts.setdefault(user)
-        except (SQLAlchemyError, OSError) as error:
+        except DatabaseError as error:
             log.warning("ghost_not_remembered", user=user, error=str(error), help="the database does not answer")
 
     def _slow_down(self, error: HomeserverRateLimited) -> None:

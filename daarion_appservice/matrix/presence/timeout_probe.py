@@ -21,11 +21,10 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.identity import CITIZEN_PREFIX, Identities
 from ...city.types import UserId
-from ...errors import HomeserverError, HomeserverUnavailable
+from ...errors import DatabaseError, HomeserverError, HomeserverUnavailable
 from ...storage.database import Database
 from ..client.homeserver import Homeserver
 from ..client.monitor import HomeserverMonitor
@@ -159,7 +158,7 @@ class PresenceTimeoutProbe:
         try:
             async with self._database.reading() as tx:
                 timeout_ms = await tx.key_values.presence_held_ms(self._homeserver.software)
-        except (SQLAlchemyError, OSError) as error:
+        except DatabaseError as error:
             log.debug("presence_timeout_unknown", error=str(error))
             timeout_ms = None
         return UNKNOWN_MS if timeout_ms is None else period_ms(timeout_ms)
@@ -168,5 +167,5 @@ class PresenceTimeoutProbe:
         try:
             async with self._database.transaction() as tx:
                 await tx.key_values.put_presence_held_ms(self._homeserver.software, timeout_ms)
-        except (SQLAlchemyError, OSError) as error:
+        except DatabaseError as error:
             log.debug("presence_timeout_not_kept", error=str(error))

@@ -12,12 +12,11 @@ from functools import partial
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.agents import AgentDirectory
 from ...city.identity import Identities
 from ...city.types import Agent, AgentSlug, MatrixRoomId, Room, RoomId, UserId
-from ...errors import HomeserverRefused, HomeserverUnavailable
+from ...errors import DatabaseError, HomeserverRefused, HomeserverUnavailable
 from ...realtime.isolation import isolated
 from ...storage.database import Database
 from ..client.homeserver import Homeserver
@@ -130,7 +129,7 @@ class AgentGhosts:
             except HomeserverRefused as error:
                 log.warning("ghost_setup_failed", agent=agent.slug, error=str(error), help=retry_help(error))
                 return False
-            except (SQLAlchemyError, OSError) as error:
+            except DatabaseError as error:
                 log.warning(
                     "ghost_setup_failed", agent=agent.slug, error=str(error), help="the database does not answer"
                 )

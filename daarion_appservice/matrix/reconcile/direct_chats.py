@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.agents import AgentDirectory
 from ...city.event_fields import SAID, Event, content_of, text, type_of
@@ -25,7 +24,8 @@ from ...city.identity import Identities
 from ...city.messages import Draft, Messages
 from ...city.ports import NowMs
 from ...city.types import Author, AuthorKind, HistoryVisibility, MatrixRoomId, Room, RoomId, UserId
-from ...errors import CityError, HomeserverRefused, HomeserverUnavailable
+from ...errors import CityError, DatabaseError, HomeserverRefused, HomeserverUnavailable
+from ...realtime.worker import Worker
 from ...storage.database import Database
 from ...storage.inbox import ReceivedEvent
 from ..client.homeserver import Homeserver
@@ -50,7 +50,6 @@ _LONGEST_RETRY_MS: Final = 3_600_000
 _MAX_ATTEMPTS: Final = 30
 """With the delays above most of a day."""
 _FORGET_MS: Final = 2 * _LONGEST_RETRY_MS
-_DATABASE_RETRY_S: Final = 1.0
 _GONE: Final = frozenset({403, 404})
 _UNREADABLE: Final = (
     "Я не можу читати зашифровані чати. Щоб поговорити зі мною, створіть кімнату без шифрування (в Element: «Нова кімната», "
@@ -86,7 +85,7 @@ class DirectChats:
         self._identities = identities
         self._inbound = inbound
         self._now_ms = now_ms
-        self._wake = asyncio.Event()
+        self._worker = Worker("direct_chats", idle_s=_LOOK_S, monitor=monitor)
         self._busy: dict[RoomId, str] = {}
         """The chats that are being reconciled, with the user id of the inviter."""
         self._put_off: dict[RoomId, _Later] = {}
@@ -95,28 +94,13 @@ class DirectChats:
     def wake(self, changed: DirectChatChanged) -> None:
         """Reconcile a chat now: its membership or encryption has changed."""
         self._put_off.pop(changed.chat, None)
-        self._wake.set()
+        self._worker.wake()
 
     async def run(self) -> None:
         """Reconcile pending chats until cancelled. Can be called again."""
         self._busy.clear()
         async with asyncio.TaskGroup() as tasks:
-            while True:
-                self._wake.clear()
-                await self._monitor.wait_up()
-                try:
-                    await self._begin(tasks)
-                except (SQLAlchemyError, OSError) as error:
-                    log.error(
-                        "direct_chats_unavailable", error=str(error), help="the database does not answer; trying again"
-                    )
-                    await asyncio.sleep(_DATABASE_RETRY_S)
-                    continue
-                try:
-                    async with asyncio.timeout(_LOOK_S):
-                        await self._wake.wait()
-                except TimeoutError:
-                    continue
+            await self._worker.run(partial(self._begin, tasks))
 
     async def _begin(self, tasks: asyncio.TaskGroup) -> None:
         """Start tasks for the chats that are due; limit those of one inviter, which must not delay the others'."""
@@ -140,7 +124,7 @@ class DirectChats:
         except HomeserverUnavailable as error:
             self._monitor.lost(error)
             await self._later(chat, error)
-        except (HomeserverRefused, CityError, SQLAlchemyError, OSError) as error:
+        except (HomeserverRefused, CityError, DatabaseError) as error:
             await self._later(chat, error)
         except Exception:
             # An unexpected error must not stop the other chats.
@@ -150,7 +134,7 @@ class DirectChats:
             self._put_off.pop(chat.id, None)
         finally:
             del self._busy[chat.id]
-            self._wake.set()
+            self._worker.wake()
 
     async def _later(self, chat: Room, error: Exception | None) -> None:
         known = self._put_off.get(chat.id)
@@ -231,7 +215,7 @@ class DirectChats:
         log.info("direct_chat_closed", agent=chat.agent, room=chat.matrix_room_id, error=str(error))
         try:
             await self._close(chat)
-        except (SQLAlchemyError, OSError) as away:
+        except DatabaseError as away:
             await self._later(chat, away)
 
     async def _close(self, chat: Room) -> None:

@@ -11,13 +11,12 @@ import asyncio
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.agents import AgentDirectory
 from ...city.identity import Identities
 from ...city.ports import NowMs
 from ...city.types import AgentSlug, Room, RoomId, UserId
-from ...errors import HomeserverRefused, HomeserverUnavailable
+from ...errors import DatabaseError, HomeserverRefused, HomeserverUnavailable
 from ...realtime.isolation import isolated
 from ...storage.database import Database
 from ...storage.removed_agents import RemovedAgent
@@ -79,7 +78,7 @@ class GhostRemoval:
                 self._monitor.lost(error)
             except HomeserverRefused as error:
                 log.warning("ghost_removal_failed", agent=removed.slug, error=str(error), help="trying again")
-            except (SQLAlchemyError, OSError) as error:
+            except DatabaseError as error:
                 log.warning(
                     "ghost_removal_failed", agent=removed.slug, error=str(error), help="the database does not answer"
                 )

@@ -11,14 +11,14 @@ import asyncio
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.event_fields import Event, is_signed, text, type_of
 from ...city.identity import Identities
 from ...city.ports import NowMs, Publish, publish_all
 from ...city.types import MatrixRoomId, UserId
-from ...errors import HomeserverRefused, HomeserverUnavailable
+from ...errors import DatabaseError, HomeserverRefused, HomeserverUnavailable
 from ...realtime.isolation import isolated
+from ...realtime.worker import Worker
 from ...storage.database import Database
 from ...storage.invitations import Invitation
 from ..client.homeserver import Homeserver
@@ -61,34 +61,18 @@ class InvitationDecliner:
         self._identities = identities
         self._publish = publish
         self._now_ms = now_ms
-        self._wake = asyncio.Event()
+        self._worker = Worker("invitations", idle_s=_LOOK_S, monitor=monitor)
 
     def wake(self) -> None:
         """Decline stored invitations now."""
-        self._wake.set()
+        self._worker.wake()
 
     async def run(self) -> None:
         """Decline invitations until cancelled. Can be called again."""
         await self._monitor.wait_up()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._find_open())
-            while True:
-                self._wake.clear()
-                await self._monitor.wait_up()
-                try:
-                    await self._decline_due()
-                except HomeserverUnavailable as error:
-                    self._monitor.lost(error)
-                except (SQLAlchemyError, OSError) as error:
-                    log.error(
-                        "invitations_unavailable", error=str(error), help="the database does not answer; trying again"
-                    )
-                    await asyncio.sleep(_DATABASE_RETRY_S)
-                try:
-                    async with asyncio.timeout(_LOOK_S):
-                        await self._wake.wait()
-                except TimeoutError:
-                    continue
+            await self._worker.run(self._decline_due)
 
     async def _decline_due(self) -> None:
         while True:
@@ -150,7 +134,7 @@ class InvitationDecliner:
             self._monitor.lost(error)
             await asyncio.sleep(_AWAY_PAUSE_S)
             return False
-        except (SQLAlchemyError, OSError) as error:
+        except DatabaseError as error:
             log.info("invitations_not_seen", user=user, error=str(error))
             await asyncio.sleep(_DATABASE_RETRY_S)
             return False

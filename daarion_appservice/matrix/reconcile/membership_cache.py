@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Final
-
-import structlog
-from sqlalchemy.exc import SQLAlchemyError
-
 from ...city.events import MembershipChanged
 from ...city.identity import Identities
 from ...city.online_members import OnlineMembers
 from ...city.ports import Publish
 from ...city.types import RoomId, SubjectId
+from ...realtime.worker import Worker
 from ...storage.database import Database
-
-_RETRY_S: Final = 1.0
-
-log = structlog.get_logger()
 
 
 class MembershipCache:
@@ -35,7 +26,7 @@ class MembershipCache:
         self._publish_local = publish_local
         self._online_members = online_members
         self._identities = identities
-        self._missed = asyncio.Event()
+        self._worker = Worker("memberships", idle_s=None)
         self._changed: set[tuple[RoomId, SubjectId]] | None = None
         """Memberships that changed while the database is read: an event on the bus is newer than the read."""
 
@@ -56,19 +47,11 @@ class MembershipCache:
 
     async def run(self) -> None:
         """Reload after each `EventsMissed`, until cancelled."""
-        while True:
-            await self._missed.wait()
-            self._missed.clear()
-            try:
-                await self.load()
-            except (SQLAlchemyError, OSError) as error:
-                log.warning("members_unavailable", error=str(error), help="the database does not answer; trying again")
-                self._missed.set()
-                await asyncio.sleep(_RETRY_S)
+        await self._worker.run(self.load, waits_first=True)
 
     def missed(self) -> None:
         """Make ``run`` reload all memberships, because events from other processes may have been lost."""
-        self._missed.set()
+        self._worker.wake()
 
     def follow(self, change: MembershipChanged) -> None:
         """Record a change that is newer than a read that is running."""

@@ -10,12 +10,12 @@ import asyncio
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from ...city.identity import Identities
 from ...city.types import MatrixStatus, Room, RoomId
-from ...errors import HomeserverRefused, HomeserverUnavailable
+from ...errors import HomeserverRefused
 from ...realtime.isolation import isolated
+from ...realtime.worker import Worker
 from ...storage.database import Database
 from ..client.monitor import HomeserverMonitor
 from ..client.refusals import advice
@@ -28,7 +28,6 @@ from .room_links import RoomLinks
 from .rooms import MatrixRooms
 from .space import CitySpace
 
-_UNAVAILABLE_PAUSE_S: Final = 1.0
 _LINK_CHECK_S: Final = 300.0
 """Seconds between two passes without a change: they find wrong rooms, and ghosts that the homeserver does not know."""
 
@@ -68,7 +67,7 @@ class Reconciler:
         self._outbound = outbound
         self._observer = observer
         self._city_name = city_name
-        self._wake = asyncio.Event()
+        self._worker = Worker("reconciler", idle_s=_LINK_CHECK_S, monitor=monitor)
         self._applied: dict[RoomId, RoomState] = {}
         self._check_requested: set[RoomId] = set()
         self._links_checked_at_s = 0.0
@@ -78,37 +77,30 @@ class Reconciler:
 
     def wake(self) -> None:
         """Start a pass soon: rooms or agents have changed."""
-        self._wake.set()
+        self._worker.wake()
 
     def request_check(self, room: RoomId) -> None:
         """Check a room in the next pass, even if it has not changed: its link with the Matrix room may be broken."""
         self._check_requested.add(room)
-        self._wake.set()
+        self._worker.wake()
 
     async def run(self) -> None:
         """Run passes until cancelled. A later call forgets the applied state, which another leader may have changed."""
         self._applied.clear()
         self._agent_ghosts.clear()
         self._links_checked_at_s = asyncio.get_running_loop().time()
-        while True:
-            self._wake.clear()
-            await self._monitor.wait_up()
-            try:
-                is_complete = await self._run_pass()
-            except HomeserverUnavailable as error:
-                self._monitor.lost(error)
-                await asyncio.sleep(_UNAVAILABLE_PAUSE_S)
-                continue
-            except (HomeserverRefused, SQLAlchemyError, OSError) as error:
-                log.error("reconcile_failed", error=str(error), help=retry_help(error))
-                is_complete = False
-            try:
-                async with asyncio.timeout(_LINK_CHECK_S if is_complete else RETRY_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+        await self._worker.run(self._run_pass)
 
-    async def _run_pass(self) -> bool:
+    async def _run_pass(self) -> float:
+        """Reconcile everything; return the longest time until the next pass, in seconds."""
+        try:
+            is_complete = await self._reconcile()
+        except HomeserverRefused as error:
+            log.error("reconcile_failed", error=str(error), help=retry_help(error))
+            is_complete = False
+        return _LINK_CHECK_S if is_complete else RETRY_S
+
+    async def _reconcile(self) -> bool:
         """Reconcile space, rooms and ghosts; return whether nothing is left that a retry can repair."""
         await self._ghosts.ensure(self._identities.bot, Profile(self._city_name))
         is_space_complete = await self._ensure_space()

@@ -1,0 +1,73 @@
+"""Translates the exceptions of SQLAlchemy and of the database drivers into ``DatabaseError``.
+
+Every connection of ``Database`` does so, so that no package above imports SQLAlchemy to catch an outage.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from ..errors import ConstraintViolated, DatabaseError, DatabaseUnavailable
+
+_UNAVAILABLE: Final = ("08", "25006", "53", "57")
+"""SQLSTATE classes (PostgreSQL, appendix A): connection, read-only transaction, resources, operator intervention."""
+
+
+@contextmanager
+def translate_driver_errors() -> Iterator[None]:
+    """Translate the exceptions of database statements in the block; the driver's exception becomes the cause.
+
+    Raises:
+        DatabaseUnavailable: the database does not answer, or accepts no writes.
+        ConstraintViolated: a constraint refused a row.
+        DatabaseError: a statement failed for another reason.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise _error_class(error)(driver_message(error)) from error
+    except OSError as error:
+        # An OSError of a connection to an HTTP client, for example, passes unchanged.
+        if not _came_through_sqlalchemy(error):
+            raise
+        raise DatabaseUnavailable(driver_message(error)) from error
+
+
+def driver_message(error: BaseException) -> str:
+    """Return the first line of the driver's message, without SQLAlchemy's additions and without values of rows."""
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    if not lines:
+        return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+    # SQLAlchemy puts the driver's class before its message.
+    return lines[0].partition("'>: ")[2] or lines[0] if lines[0].startswith("<class '") else lines[0]
+
+
+def _error_class(error: SQLAlchemyError | sqlite3.Error) -> type[DatabaseError]:
+    match error:
+        case IntegrityError() | sqlite3.IntegrityError():
+            return ConstraintViolated
+        case OperationalError() | InterfaceError() | PoolTimeoutError() | sqlite3.OperationalError():
+            return DatabaseUnavailable
+        case DBAPIError() if error.connection_invalidated or _sqlstate(error).startswith(_UNAVAILABLE):
+            return DatabaseUnavailable
+    return DatabaseError
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None))
+
+
+def _came_through_sqlalchemy(error: OSError) -> bool:
+    # While connecting, asyncpg and SQLAlchemy raise an OSError unchanged.
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_globals.get("__name__", "").startswith("sqlalchemy."):
+            return True
+        traceback = traceback.tb_next
+    return False
