@@ -20,7 +20,7 @@ from ..errors import (
     Unavailable,
 )
 from .auth.principals import Principal
-from .limits.limits import Limits
+from .limits.request_limits import RequestLimits
 
 RETRY_S: Final = 5.0
 _CLIENT_SHARE: Final = 4
@@ -42,7 +42,7 @@ class MediaTransfers:
         slots: the number of concurrent transfers.
     """
 
-    def __init__(self, limits: Limits, slots: int) -> None:
+    def __init__(self, limits: RequestLimits, slots: int) -> None:
         self._limits = limits
         self._slots = ConcurrencyLimit(in_all=slots, of_one=max(1, slots // _CLIENT_SHARE), patience_s=_WAIT_S)
 
@@ -54,7 +54,7 @@ class MediaTransfers:
             Unavailable: no slot became free in time.
         """
         try:
-            async with self._slots.taken(self._limits.asker(request, principal)):
+            async with self._slots.taken(self._limits.concurrency_key(request, principal)):
                 yield
         except LimitReached as error:
             raise Unavailable(

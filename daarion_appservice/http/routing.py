@@ -201,13 +201,17 @@ def routes_of(group: object) -> list[Endpoint]:
     return found
 
 
-def install(app: web.Application, endpoints: Iterable[Endpoint], door: Authenticator, *, anonymous_read: bool) -> None:
+def install(
+    app: web.Application, endpoints: Iterable[Endpoint], authenticator: Authenticator, *, anonymous_read: bool
+) -> None:
     for each in endpoints:
-        app.router.add_route(each.method, each.path, _aiohttp_handler(each, door, anonymous_read=anonymous_read))
+        app.router.add_route(
+            each.method, each.path, _aiohttp_handler(each, authenticator, anonymous_read=anonymous_read)
+        )
 
 
 def _aiohttp_handler(
-    each: Endpoint, door: Authenticator, *, anonymous_read: bool
+    each: Endpoint, authenticator: Authenticator, *, anonymous_read: bool
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     wanted = each.description
     who = wanted.who
@@ -216,7 +220,7 @@ def _aiohttp_handler(
 
     @wraps(each.handler)  # copies the description as well
     async def handle(request: web.Request) -> web.StreamResponse:
-        principal = await door.principal(request)
+        principal = await authenticator.principal(request)
         check(who, principal, anonymous_read=anonymous_read)
         path = dict(request.match_info)
         check_text(path)

@@ -39,18 +39,23 @@ class Streaming(Protocol):
 def city_application(
     groups: Sequence[object],
     streams: Sequence[Streaming],
-    door: CityAuthenticator,
+    authenticator: CityAuthenticator,
     settings: ApiSettings,
     connections: TcpConnections,
     pages: StaticPages | None = None,
 ) -> web.Application:
     hosts = Hosts([settings.public_url, *settings.allowed_hosts], "api.public_url or api.allowed_hosts")
     app = web.Application(
-        middlewares=[problem_middleware, hosts.middleware, enforce_limits(connections), door.limits.middleware],
+        middlewares=[
+            problem_middleware,
+            hosts.middleware,
+            enforce_limits(connections),
+            authenticator.limits.middleware,
+        ],
         client_max_size=MAX_JSON_BYTES,
     )
     for group in groups:
-        install(app, routes_of(group), door, anonymous_read=settings.anonymous_read)
+        install(app, routes_of(group), authenticator, anonymous_read=settings.anonymous_read)
     for stream in (*streams, Documentation(anonymous_read=settings.anonymous_read)):
         stream.install(app)
     _allow_origins(app, settings.allowed_origins)
@@ -73,7 +78,7 @@ def _allow_origins(app: web.Application, origins: Sequence[str]) -> None:
 def matrix_application(
     groups: Sequence[object],
     receiver: TransactionReceiver,
-    door: Authenticator,
+    authenticator: Authenticator,
     hosts: Hosts,
     connections: TcpConnections,
     *,
@@ -85,7 +90,7 @@ def matrix_application(
     )
     app.add_routes(receiver.routes())
     for group in groups:
-        install(app, routes_of(group), door, anonymous_read=False)
+        install(app, routes_of(group), authenticator, anonymous_read=False)
     for other in others:
         other.install(app)
     return app

@@ -12,13 +12,13 @@ from typing import Final
 
 import structlog
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 
 from ..city.slugs import RESERVED
 from ..config import WebSettings
 from .auth.principals import Anonymous
 from .compressed_file import PACKINGS, CompressedFile
-from .limits.limits import Handle, Limits
+from .limits.request_limits import RequestLimits
 from .link_previews import LinkPreviews
 
 log = structlog.get_logger()
@@ -88,7 +88,7 @@ def policy(frame_ancestors: Sequence[str]) -> str:
 class StaticPages:
     """The routes of the pages. They are installed last: after the routes of the API, and without CORS."""
 
-    def __init__(self, settings: WebSettings, limits: Limits, previews: LinkPreviews, dist: Path) -> None:
+    def __init__(self, settings: WebSettings, limits: RequestLimits, previews: LinkPreviews, dist: Path) -> None:
         self._limits = limits
         self._previews = previews
         self._files = _read(dist)
@@ -111,7 +111,7 @@ class StaticPages:
         """The middleware for unknown paths: browsers get the page with its 404 view, other clients the problem document."""
 
         @web.middleware
-        async def somewhere(request: web.Request, handler: Handle) -> web.StreamResponse:
+        async def somewhere(request: web.Request, handler: Handler) -> web.StreamResponse:
             is_nowhere = isinstance(request.match_info.http_exception, web.HTTPNotFound)
             document = self._document
             if document is None or not is_nowhere or "text/html" not in request.headers.get(hdrs.ACCEPT, ""):

@@ -12,9 +12,10 @@ from ..http.auth.authors import ActorDirectory
 from ..http.auth.hosts import Hosts
 from ..http.auth.jwt_issue import JwtIssue
 from ..http.auth.origins import Origins
+from ..http.auth.token_principals import TokenPrincipals
 from ..http.limits.addresses import Addresses
 from ..http.limits.file_descriptors import city_listener_limits, matrix_listener_limits, open_files
-from ..http.limits.limits import Limits
+from ..http.limits.request_limits import RequestLimits
 from ..http.limits.tcp_connections import TcpConnections
 from ..http.link_previews import LinkPreviews
 from ..http.media_transfers import MediaTransfers
@@ -94,7 +95,9 @@ def build_city_server(city: City) -> Listener:
         city.database, city.online_counts, city.online_members, city.identities, lambda: city.second_me.is_available
     )
     presence = PresenceRoutes(city.presence, city.online_counts, steady_ms, pages.unlisted, city.citizen_names)
-    door = CityAuthenticator(settings, city.tokens, city.registry, Limits(settings, city.redis))
+    authenticator = CityAuthenticator(
+        TokenPrincipals(settings, city.tokens, city.registry), RequestLimits(settings, city.redis)
+    )
     may_read = settings.api.anonymous_read
     origins = Origins(settings.api.allowed_origins)
     socket = PresenceSocket(
@@ -102,11 +105,11 @@ def build_city_server(city: City) -> Listener:
         city.stream,
         city.citizen_names,
         city.room_updates,
-        door,
+        authenticator,
         origins,
         anonymous_read=may_read,
     )
-    events = PresenceEvents(city.stream, door, anonymous_read=may_read)
+    events = PresenceEvents(city.stream, authenticator, anonymous_read=may_read)
     parts = RoomSocketParts(
         city.database,
         city.room_streams,
@@ -115,15 +118,15 @@ def build_city_server(city: City) -> Listener:
         authors,
         ReaderMemberships(city.identities),
     )
-    room_socket = RoomSocket(parts, door, origins, anonymous_read=may_read)
-    transfers = MediaTransfers(door.limits, settings.media.transfers)
+    room_socket = RoomSocket(parts, authenticator, origins, anonymous_read=may_read)
+    transfers = MediaTransfers(authenticator.limits, settings.media.transfers)
     upload = MediaUpload(
         city.database,
         city.media,
         transfers,
         authors,
         city.identities,
-        door,
+        authenticator,
         now_ms,
         settings.media,
     )
@@ -133,12 +136,14 @@ def build_city_server(city: City) -> Listener:
         transfers,
         authors,
         city.identities,
-        door,
+        authenticator,
         settings.media,
         anonymous_read=may_read,
     )
-    connections = TcpConnections("api", city_listener_limits(settings.limits, open_files()), door.limits.addresses)
-    second_me, invoke = SecondMeRoutes(city.second_me), SecondMeInvoke(city.second_me, door)
+    connections = TcpConnections(
+        "api", city_listener_limits(settings.limits, open_files()), authenticator.limits.addresses
+    )
+    second_me, invoke = SecondMeRoutes(city.second_me), SecondMeInvoke(city.second_me, authenticator)
     previews = LinkPreviews(settings, pages, city.agents, city.places, avatars, city.identities)
     issue = JwtIssue(settings.api.jwt, lifetime_s=settings.sign_in.token_lifetime_s)
     app = city_application(
@@ -159,10 +164,10 @@ def build_city_server(city: City) -> Listener:
             UnreadRoutes(city.database, city.identities),
         ],
         [upload, download, socket, events, room_socket, invoke],
-        door,
+        authenticator,
         settings.api,
         connections,
-        StaticPages(settings.web, door.limits, previews, DIST) if settings.web.enabled else None,
+        StaticPages(settings.web, authenticator.limits, previews, DIST) if settings.web.enabled else None,
     )
     return Listener("api", app, settings.api.host, settings.api.port, connections)
 

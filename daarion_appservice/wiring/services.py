@@ -23,7 +23,7 @@ from ..city.typing_and_receipts import TypingAndReceipts
 from ..clock import new_id, now_ms, steady_ms
 from ..config import Settings
 from ..errors import ExitCode, StartError
-from ..http.websocket.room import RoomFrames
+from ..http.websocket.room_frames import RoomFrames
 from ..matrix.client.homeserver import Homeserver
 from ..matrix.client.monitor import HomeserverMonitor
 from ..matrix.reconcile.membership_cache import MembershipCache

@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 
 from daarion_appservice.config import LimitsSettings
 from daarion_appservice.errors import TooManyRequests
-from daarion_appservice.http.limits import shared_buckets
-from daarion_appservice.http.limits.rates import Rate, Rates
+from daarion_appservice.http.limits import redis_window
+from daarion_appservice.http.limits.rates import Rate, RateLimiter
 from daarion_appservice.realtime.redis_client import connect
 from tests.parts.city import ADMIN_TOKEN, citizen_token, eventually
 from tests.parts.in_process_city import SERVICE_TOKEN, Answer, InProcessCity, in_process_city
@@ -365,21 +365,21 @@ async def test_pages_stay_right_while_more_is_said(limited: Open, path: str) -> 
 
 
 @asynccontextmanager
-async def process(redis: RedisServer, **limits: str) -> AsyncIterator[Rates]:
+async def process(redis: RedisServer, **limits: str) -> AsyncIterator[RateLimiter]:
     """What one process of a city counts."""
     client = connect(redis.url, cluster=redis.cluster)
     try:
-        yield Rates(LimitsSettings.model_validate(limits), client)
+        yield RateLimiter(LimitsSettings.model_validate(limits), client)
     finally:
         await client.aclose()
 
 
-async def taken(rates: Rates, count: int, rate: Rate = Rate.MESSAGES, who: str = "citizen:u_1") -> int:
+async def taken(rates: RateLimiter, count: int, rate: Rate = Rate.MESSAGES, who: str = "citizen:u_1") -> int:
     """How many of so many are taken."""
     refusals = []
     for _ in range(count):
         try:
-            await rates.spend(rate, who)
+            await rates.count(rate, who)
         except TooManyRequests as refusal:
             refusals.append(refusal)
     assert all(3_500 < each.retry_after_s <= 3_600 for each in refusals)
@@ -389,7 +389,7 @@ async def taken(rates: Rates, count: int, rate: Rate = Rate.MESSAGES, who: str =
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis may take its time where all processors are busy."""
-    monkeypatch.setattr(shared_buckets, "_TIMEOUT_S", 30.0)
+    monkeypatch.setattr(redis_window, "_TIMEOUT_S", 30.0)
 
 
 @pytest.mark.usefixtures("patient")
@@ -411,7 +411,7 @@ async def test_processes_count_together(server: str, request: pytest.FixtureRequ
 async def test_while_redis_is_away_each_process_counts_by_itself(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_buckets, "_AWAY_S", 0.2)
+    monkeypatch.setattr(redis_window, "_RETRY_S", 0.2)
     async with process(redis, messages="5/hour") as one, process(redis, messages="5/hour") as other:
         assert await taken(one, 2) == 2
         redis.kill()
@@ -442,7 +442,7 @@ async def test_a_redis_that_is_frozen_holds_nobody_up_for_long(redis: RedisServe
 @pytest.mark.usefixtures("patient")
 async def test_nothing_is_kept_in_redis_for_ever(redis: RedisServer) -> None:
     async with process(redis, messages="5/minute") as rates:
-        await rates.spend(Rate.MESSAGES, "citizen:u_1")
+        await rates.count(Rate.MESSAGES, "citizen:u_1")
     client: Any = connect(redis.url, cluster=False)
     try:
         keys = await client.keys("*")

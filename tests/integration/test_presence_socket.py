@@ -19,7 +19,7 @@ from daarion_appservice.city.events import PresenceChanged
 from daarion_appservice.city.presence import PresenceState, Status, Transition
 from daarion_appservice.city.types import SubjectId
 from daarion_appservice.errors import DatabaseUnavailable
-from daarion_appservice.http.websocket import presence, session
+from daarion_appservice.http.websocket import presence, route, socket_writer
 from daarion_appservice.http.websocket.frames import close_frame
 from daarion_appservice.http.websocket.presence import PATH
 from daarion_appservice.realtime.presence_stream import Beginning
@@ -95,7 +95,7 @@ async def test_who_may_not_read_is_told_so_in_a_frame(
 async def test_who_says_nothing_where_reading_needs_a_token_is_sent_away(
     closed_city: InProcessCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_PING_S", 0.05)
+    monkeypatch.setattr(route, "_PING_S", 0.05)
     async with connected(closed_city) as socket:
         assert await last_words(socket) == ("error", "sign_in", 1008)
 
@@ -172,7 +172,7 @@ async def test_a_socket_does_not_outlive_the_citizens_token(city: InProcessCity)
 async def test_who_only_reads_does_not_outlive_their_token_either(
     closed_city: InProcessCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_PING_S", 0.2)
+    monkeypatch.setattr(route, "_PING_S", 0.2)
     async with connected(closed_city, f"?token={citizen_token('u_1', exp=int(time.time()) + 2)}") as socket:
         assert (await next_event(socket))["event"] == "presence.snapshot"
         assert await last_words(socket) == ("error", "token_expired", 1008)
@@ -282,8 +282,8 @@ async def raw_upgrade(city: InProcessCity) -> socket.socket:
 async def test_a_peer_that_is_gone_without_a_word_is_noticed(
     city: InProcessCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_PING_S", 0.05)
-    monkeypatch.setattr(session, "_PONG_S", 0.05)
+    monkeypatch.setattr(route, "_PING_S", 0.05)
+    monkeypatch.setattr(route, "_PONG_S", 0.05)
     peer = await raw_upgrade(city)
     listeners = city.city.stream._listeners
 
@@ -301,7 +301,7 @@ async def test_a_peer_that_is_gone_without_a_word_is_noticed(
 async def test_a_peer_that_only_listens_answers_pings_and_stays(
     city: InProcessCity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_PING_S", 0.05)
+    monkeypatch.setattr(route, "_PING_S", 0.05)
     async with connected(city, autoping=False) as socket:
         for _ in range(3):
             while (message := await socket.receive(timeout=10)).type is not aiohttp.WSMsgType.PING:
@@ -318,7 +318,7 @@ async def test_a_peer_that_only_listens_answers_pings_and_stays(
 async def test_a_reader_slower_than_the_city_is_sent_away(
     city: InProcessCity, monkeypatch: pytest.MonkeyPatch, wakes_up: bool
 ) -> None:
-    monkeypatch.setattr(session, "_LAST_WORDS_S", 5.0 if wakes_up else 0.1)
+    monkeypatch.setattr(socket_writer, "CLOSE_TIMEOUT_S", 5.0 if wakes_up else 0.1)
     peer = await raw_upgrade(city)
     listeners = city.city.stream._listeners
 
@@ -326,10 +326,10 @@ async def test_a_reader_slower_than_the_city_is_sent_away(
         return bool(listeners)
 
     await eventually(listens)
-    (conversation,) = listeners
-    reader = cast("presence._Conversation", conversation)._reader
-    assert reader is not None
-    transport = reader._transport
+    (session,) = listeners
+    writer = cast("presence._Session", session)._writer
+    assert writer is not None
+    transport = writer._transport
     tick_bytes = 2000 * 600
     largest = 0
     for _ in range(200):
@@ -340,13 +340,13 @@ async def test_a_reader_slower_than_the_city_is_sent_away(
             break
         await asyncio.sleep(0)
     assert transport.is_closing()
-    assert largest < session._MAX_BUFFER_BYTES + 2 * tick_bytes
+    assert largest < socket_writer._MAX_BUFFER_BYTES + 2 * tick_bytes
 
     if wakes_up:
         loop, received = asyncio.get_running_loop(), b""
         while chunk := await loop.sock_recv(peer, 1 << 20):
             received = (received + chunk)[-1000:]
-        assert received.endswith(close_frame(1013, "too slow: come back with since"))
+        assert received.endswith(close_frame(1013, "too slow: reconnect with since"))
 
     async def is_left() -> bool:
         return not listeners and transport.get_write_buffer_size() == 0

@@ -15,13 +15,13 @@ from structlog.testing import capture_logs
 
 from daarion_appservice.config import LimitsSettings, Settings
 from daarion_appservice.errors import TooManyRequests
-from daarion_appservice.http.limits import shared_buckets
+from daarion_appservice.http.limits import moving_window
 from daarion_appservice.http.limits.addresses import Addresses
-from daarion_appservice.http.limits.buckets import TokenBucket
 from daarion_appservice.http.limits.connections import ConnectionLimiter
-from daarion_appservice.http.limits.limits import RATES
-from daarion_appservice.http.limits.rates import Rate, Rates
-from daarion_appservice.http.limits.shared_buckets import MovingWindow
+from daarion_appservice.http.limits.leaky_bucket import LeakyBucket
+from daarion_appservice.http.limits.moving_window import MovingWindow
+from daarion_appservice.http.limits.rates import Rate, RateLimiter
+from daarion_appservice.http.limits.route_rates import ROUTE_RATES
 from daarion_appservice.wiring import build_city
 from daarion_appservice.wiring.servers import build_city_server
 from tests.unit.test_docs import app_of
@@ -46,7 +46,7 @@ def test_no_span_holds_more_than_the_limit_whenever_it_begins(clock: Clock) -> N
     window = MovingWindow(parse("3/minute"), clock)
     taken = []
     for clock.now_s in range(1000, 1200, 7):
-        if window.take("u") == 0:
+        if window.count("u") == 0:
             taken.append(clock.now_s)
     assert taken == [1000, 1007, 1014, 1063, 1070, 1077, 1126, 1133, 1140, 1189, 1196]
 
@@ -60,96 +60,96 @@ def test_a_window_takes_what_a_list_of_all_times_would(steps: list[tuple[float, 
         clock.now_s += step_s
         latest = [at_s for at_s in times[who] if at_s > clock.now_s - 60]
         expected = latest[0] + 60 - clock.now_s if len(latest) == 3 else 0
-        assert window.wait_s(who) == window.take(who) == expected
+        assert window.wait_s(who) == window.count(who) == expected
         if not expected:
             times[who] = [*latest, clock.now_s]
 
 
 def test_whoever_comes_when_told_is_let_in(clock: Clock) -> None:
     window = MovingWindow(parse("2/hour"), clock)
-    assert [window.take("u"), window.take("u")] == [0, 0]
+    assert [window.count("u"), window.count("u")] == [0, 0]
     clock.now_s += 600
-    wait_s = window.take("u")
+    wait_s = window.count("u")
     assert wait_s == 3000
     clock.now_s += wait_s - 1
-    assert window.take("u") == 1
+    assert window.count("u") == 1
     clock.now_s += 1
-    assert window.take("u") == 0
+    assert window.count("u") == 0
 
 
 def test_one_does_not_use_up_what_is_anothers(clock: Clock) -> None:
     window = MovingWindow(parse("1/minute"), clock)
-    assert [window.take("a"), window.take("b")] == [0, 0]
-    assert window.take("a") == window.take("b") == 60
+    assert [window.count("a"), window.count("b")] == [0, 0]
+    assert window.count("a") == window.count("b") == 60
 
 
 def test_whoever_did_not_ask_for_two_spans_is_forgotten(clock: Clock) -> None:
     window = MovingWindow(parse("5/minute"), clock)
     for number in range(1000):
-        window.take(f"address {number}")
-    assert window.remembered == 1000
+        window.count(f"address {number}")
+    assert len(window) == 1000
     for _ in range(2):
         clock.now_s += 60
-        window.take("somebody")
-    assert window.remembered == 1
+        window.count("somebody")
+    assert len(window) == 1
 
 
 def test_more_addresses_than_are_remembered_take_up_no_more(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_buckets, "MAX_REMEMBERED", 1000)
+    monkeypatch.setattr(moving_window, "MAX_KEYS", 1000)
     window = MovingWindow(parse("5/minute"), clock)
     for number in range(100_000):
-        window.take(f"address {number}")
-    assert window.remembered <= 2000
+        window.count(f"address {number}")
+    assert len(window) <= 2000
     tracemalloc.start()
     for number in range(100_000, 200_000):
-        window.take(f"address {number}")
+        window.count(f"address {number}")
     grown, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert grown < 1_000_000
-    assert window.take("address 199999") == 0, "the newest are remembered"
+    assert window.count("address 199999") == 0, "the newest are remembered"
     for _ in range(3):
-        window.take("address 199999")
-    assert window.take("address 199999") == 60
+        window.count("address 199999")
+    assert window.count("address 199999") == 60
 
 
 def test_whoever_asks_all_the_time_takes_up_no_more_than_one_span(clock: Clock) -> None:
     window = MovingWindow(parse("1000/minute"), clock)
     for _ in range(10_000):
         clock.now_s += 1
-        assert window.take("u") == 0
+        assert window.count("u") == 0
     (times,) = window._young.values()
     assert len(times) <= 60
 
 
-# --- the pace of one socket ---------------------------------------------------------------------------
+# --- the bucket of one socket ---------------------------------------------------------------------------
 
 
 def test_a_socket_may_say_so_much_at_once_and_then_as_much_as_drains(clock: Clock) -> None:
-    pace = TokenBucket(parse("10/second"), clock)
-    assert [pace.take() for _ in range(10)] == [0] * 10
-    wait_s = pace.take()
+    bucket = LeakyBucket(parse("10/second"), clock)
+    assert [bucket.add() for _ in range(10)] == [0] * 10
+    wait_s = bucket.add()
     assert wait_s == pytest.approx(0.2)
-    assert not pace.is_exhausted
+    assert not bucket.is_exhausted
     clock.now_s += wait_s
-    assert pace.take() == pytest.approx(0)
+    assert bucket.add() == pytest.approx(0)
     clock.now_s += 3600
-    assert [pace.take() > 0 for _ in range(11)] == [False] * 10 + [True], "no more is saved up"
+    assert [bucket.add() > 0 for _ in range(11)] == [False] * 10 + [True], "no more is saved up"
 
 
 def test_heartbeats_of_many_tabs_are_never_too_fast(clock: Clock) -> None:
-    pace = TokenBucket(parse("50/second"), clock)
+    bucket = LeakyBucket(parse("50/second"), clock)
     for _ in range(1000):
         clock.now_s += 0.1
-        assert pace.take() == 0
+        assert bucket.add() == 0
 
 
 def test_whoever_goes_on_is_a_flood(clock: Clock) -> None:
-    pace = TokenBucket(parse("10/second"), clock)
+    bucket = LeakyBucket(parse("10/second"), clock)
     for _ in range(20):
-        pace.take()
-        assert not pace.is_exhausted
-    pace.take()
-    assert pace.is_exhausted
+        bucket.add()
+        assert not bucket.is_exhausted
+    bucket.add()
+    assert bucket.is_exhausted
 
 
 # --- what is open -------------------------------------------------------------------------------------
@@ -163,8 +163,8 @@ def test_there_are_so_many_places_for_one_and_as_many_for_another() -> None:
         with places.take("b", "1.2.3.4"), pytest.raises(TooManyRequests):
             places.take("b", "1.2.3.4")
         with places.take("b", "5.6.7.8"), places.take("b", "1.2.3.4"), places.take(None, None):
-            assert places.taken == 8
-    assert places.taken == 0
+            assert len(places) == 8
+    assert len(places) == 0
 
 
 def test_there_is_no_limit_where_none_is_wanted() -> None:
@@ -185,7 +185,7 @@ def test_a_place_that_cannot_become_anothers_stays_whose_it_was() -> None:
         places.take(None, "1.2.3.4").__exit__()
         with pytest.raises(TooManyRequests):
             places.take("a", None)
-    assert places.taken == 0
+    assert len(places) == 0
     assert not places._subjects
     assert not places._addresses
 
@@ -273,17 +273,17 @@ def test_what_is_no_network_is_a_mistake(text: str) -> None:
 
 @pytest.mark.parametrize("rate", list(Rate))
 async def test_each_rate_has_its_setting_and_can_be_switched_off(rate: Rate, clock: Clock) -> None:
-    limited = Rates(LimitsSettings.model_validate({rate: "1/minute"}), None, clock)
-    await limited.spend(rate, "u")
+    limited = RateLimiter(LimitsSettings.model_validate({rate: "1/minute"}), None, clock)
+    await limited.count(rate, "u")
     with pytest.raises(TooManyRequests, match=r"at most 1/minute") as refusal:
-        await limited.spend(rate, "u")
+        await limited.count(rate, "u")
     assert refusal.value.retry_after_s == 60
     with pytest.raises(TooManyRequests):
         limited.check(rate, "u")
     limited.check(rate, "another")
-    unlimited = Rates(LimitsSettings.model_validate({rate: ""}), None, clock)
+    unlimited = RateLimiter(LimitsSettings.model_validate({rate: ""}), None, clock)
     for _ in range(100):
-        await unlimited.spend(rate, "u")
+        await unlimited.count(rate, "u")
         unlimited.check(rate, "u")
 
 
@@ -294,6 +294,6 @@ async def test_what_is_counted_apart_exists() -> None:
     city = build_city(settings)
     try:
         routes = app_of(build_city_server(city)).router.routes()
-        assert RATES.keys() <= {(route.method, route.resource.canonical) for route in routes if route.resource}
+        assert ROUTE_RATES.keys() <= {(route.method, route.resource.canonical) for route in routes if route.resource}
     finally:
         await city.close()

@@ -1,53 +1,30 @@
-"""Authenticates requests: resolves a request or a token to a principal."""
+"""Authenticates requests, then counts them for the rate limits."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from hmac import compare_digest
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 
-from ...city.identity import Identities
-from ...city.tokens import TokenDirectory
-from ...city.types import AgentSlug
 from ...config import Settings, is_loopback
-from ...errors import Unauthenticated
-from ...realtime.directory_cache import DirectoryCache
-from ..errors import translate_database_errors
-from ..limits.limits import Limits
+from ...errors import CityError, Unauthenticated
+from ..limits.request_limits import RequestLimits
+from .bearer_tokens import bearer_token, is_same_secret, stream_token
 from .hosts import host_of
-from .jwt_check import JwtCheck
-from .principals import Admin, AgentPrincipal, Anonymous, Citizen, Principal, ServicePrincipal
+from .principals import Anonymous, Principal, ServicePrincipal
+from .token_principals import TokenPrincipals
 
-_BEARER: Final = "bearer"
-_UNKNOWN: Final = "this agent token is unknown or was revoked"
-
-
-class TokenEnded(Unauthenticated):
-    """A token that was valid when its connection opened has expired or was revoked."""
+_NO_PRINCIPAL: Final = {"token_invalid", "citizen_id_too_long"}
+"""The error codes of a token without a principal."""
 
 
+@dataclass(frozen=True, slots=True)
 class CityAuthenticator:
-    """Authenticates requests of the city listener and applies the rate limits."""
+    """Authenticates requests of the city listener, and counts each for its principal or address."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        tokens: TokenDirectory,
-        registry: DirectoryCache,
-        limits: Limits,
-        now_s: Callable[[], float] = time.time,
-    ) -> None:
-        self._now_s = now_s
-        self.limits = limits
-        self._tokens = tokens
-        self._registry = registry
-        self._jwt = JwtCheck(settings.api.jwt)
-        self._identities = Identities(settings.homeserver.domain, settings.appservice.bot)
-        self._admin_token = settings.api.admin_token.get_secret_value()
-        self._service_token = (settings.api.service_token or settings.matrix.internal_token).get_secret_value()
+    tokens: TokenPrincipals
+    limits: RequestLimits
 
     async def principal(self, request: web.Request) -> Principal:
         """Return the principal of a request, and count the request for its rate limit.
@@ -56,69 +33,38 @@ class CityAuthenticator:
             Unauthenticated: the token is invalid; an invalid token never counts as no token.
             TooManyRequests: a rate limit is exceeded.
         """
-        return await self._let_in(request, bearer(request))
+        return await self._authenticate_and_count(request, is_stream=False)
 
     async def stream_principal(self, request: web.Request) -> Principal:
-        """Like ``principal``, for a WebSocket or an EventSource: a browser cannot set a header, so ``?token=`` is accepted."""
-        return await self._let_in(request, bearer(request) or request.query.get("token"))
+        """Like ``principal``, for a WebSocket or an EventSource, which may have its token in the query."""
+        return await self._authenticate_and_count(request, is_stream=True)
 
-    async def sign_in(self, request: web.Request, token: str) -> Principal:
-        """Return the principal of a token that was sent on the connection of ``request``.
-
-        Raises:
-            Unauthenticated: the token is invalid.
-            TooManyRequests: the address sent too many invalid tokens.
-        """
-        return await self.limits.signing_in(request, token, self.holder)
-
-    async def _let_in(self, request: web.Request, token: str | None) -> Principal:
-        principal = await self.sign_in(request, token) if token else Anonymous()
+    async def _authenticate_and_count(self, request: web.Request, *, is_stream: bool) -> Principal:
+        try:
+            token = stream_token(request) if is_stream else bearer_token(request)
+            principal = await self.authenticate(request, token) if token else Anonymous()
+        except CityError as error:
+            if error.code in _NO_PRINCIPAL:
+                await self.limits.count_address(request)
+            raise
         await self.limits.count(request, principal)
         return principal
 
-    async def holder(self, token: str) -> Principal:
-        """Return the principal of a token.
+    async def authenticate(self, request: web.Request, token: str) -> Principal:
+        """Return the principal of a token that was sent with ``request`` or later on its connection.
+
+        The limit of wrong tokens is checked first, so that an address that guesses tokens does not reach the database.
 
         Raises:
             Unauthenticated: the token is invalid.
-            InvalidInput: the Matrix user id of the citizen's ghost would be too long.
+            TooManyRequests: the address sent too many wrong tokens.
         """
-        if TokenDirectory.looks_like(token):
-            return AgentPrincipal(await self._agent(token), token)
-        if same(token, self._admin_token):
-            return Admin()
-        if same(token, self._service_token):
-            return ServicePrincipal()
-        citizen = await self._jwt.citizen(token)
-        # HTTP and WebSockets both pass here, so nothing is stored for a citizen who cannot have a ghost.
-        self._identities.citizen(citizen.id)
-        return citizen
-
-    def check_still_valid(self, principal: Principal) -> None:
-        """Check that the token of an open connection has neither expired nor been revoked. Does no I/O.
-
-        Raises:
-            TokenEnded: the token is no longer valid.
-        """
-        match principal:
-            case Citizen(expires_at=int(end)) if end <= self._now_s():
-                raise TokenEnded("token_expired", "the token has expired: come back with a new one")
-            case AgentPrincipal() if self._tokens.owner(principal.token) != principal.slug:
-                raise TokenEnded("token_invalid", _UNKNOWN)
-
-    async def _agent(self, token: str) -> AgentSlug:
-        slug = self._tokens.owner(token)
-        if slug is None:
-            # Another process may have created the token a moment ago.
-            await self._load()
-            slug = self._tokens.owner(token)
-        if slug is None:
-            raise Unauthenticated("token_invalid", _UNKNOWN)
-        return slug
-
-    async def _load(self) -> None:
-        with translate_database_errors():
-            await self._registry.load()
+        self.limits.check_token_guesses(request)
+        try:
+            return await self.tokens.principal(token)
+        except Unauthenticated as error:
+            await self.limits.count_wrong_token(request, token, error)
+            raise
 
 
 class InternalAuthenticator:
@@ -129,32 +75,17 @@ class InternalAuthenticator:
         self._is_open = not self._internal_token and is_loopback(settings.matrix.host)
 
     async def principal(self, request: web.Request) -> Principal:
+        """Return the principal of a request: a service, or anonymous without a token.
+
+        Raises:
+            Unauthenticated: the token is invalid.
+        """
         if self._is_open:
             # DNS rebinding: a web page on this machine must not get access by a host name that resolves to loopback.
             return ServicePrincipal() if is_loopback(host_of(request)) else Anonymous()
-        token = bearer(request)
+        token = bearer_token(request)
         if token is None:
             return Anonymous()
-        if not same(token, self._internal_token):
-            raise Unauthenticated("token_invalid", "this is not the internal token")
+        if not is_same_secret(token, self._internal_token):
+            raise Unauthenticated("token_invalid", "the internal token is invalid")
         return ServicePrincipal()
-
-
-def bearer(request: web.Request) -> str | None:
-    """Return the token of ``Authorization: Bearer …``, or None without the header.
-
-    Raises:
-        Unauthenticated: the header has another scheme or no token.
-    """
-    header = request.headers.get("Authorization")
-    if header is None:
-        return None
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != _BEARER or not token.strip():
-        raise Unauthenticated("token_invalid", "the Authorization header must be `Bearer <token>`")
-    return token.strip()
-
-
-def same(given: str, expected: str) -> bool:
-    """Return whether two secrets are equal, in constant time; an empty ``expected`` equals nothing."""
-    return bool(expected) and compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())

@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from ...errors import TooManyRequests
 
-_COME_BACK_S: Final = 10.0
+_RETRY_AFTER_S: Final = 10.0
 """An estimate for Retry-After: the time of the next close is unknown."""
 
 
@@ -35,12 +35,12 @@ class ConnectionLimiter:
         Raises:
             TooManyRequests: a limit is reached.
         """
-        place = ConnectionLease(self)
-        place.move(subject, address)
-        return place
+        lease = ConnectionLease(self)
+        lease.move(subject, address)
+        return lease
 
-    @property
-    def taken(self) -> int:
+    def __len__(self) -> int:
+        """Return the number of counted subjects and addresses."""
         return self._subjects.total() + self._addresses.total()
 
     def check(self, subject: str | None, address: str | None) -> None:
@@ -61,9 +61,9 @@ class ConnectionLimiter:
 class ConnectionLease:
     """One counted connection. The count ends on exit of the ``with`` block."""
 
-    def __init__(self, places: ConnectionLimiter) -> None:
-        self._places = places
-        self._held: tuple[str | None, str | None] = (None, None)
+    def __init__(self, limiter: ConnectionLimiter) -> None:
+        self._limiter = limiter
+        self._counted: tuple[str | None, str | None] = (None, None)
 
     def move(self, subject: str | None, address: str | None) -> None:
         """Count the connection for another subject and address.
@@ -71,27 +71,27 @@ class ConnectionLease:
         Raises:
             TooManyRequests: a limit is reached; the connection stays counted as before.
         """
-        held = self._held
-        self._places.count(*held, -1)
+        counted = self._counted
+        self._limiter.count(*counted, -1)
         try:
-            self._places.check(subject, address)
+            self._limiter.check(subject, address)
         except TooManyRequests:
-            self._places.count(*held, 1)
+            self._limiter.count(*counted, 1)
             raise
-        self._places.count(subject, address, 1)
-        self._held = (subject, address)
+        self._limiter.count(subject, address, 1)
+        self._counted = (subject, address)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._places.count(*self._held, -1)
-        self._held = (None, None)
+        self._limiter.count(*self._counted, -1)
+        self._counted = (None, None)
 
 
-def _is_full(counter: Counter[str], name: str | None, at_most: int) -> bool:
-    return name is not None and at_most > 0 and counter[name] >= at_most
+def _is_full(counter: Counter[str], name: str | None, maximum: int) -> bool:
+    return name is not None and maximum > 0 and counter[name] >= maximum
 
 
-def _too_many(at_most: str) -> TooManyRequests:
-    return TooManyRequests(f"too many open sockets and streams: at most {at_most}", retry_after_s=_COME_BACK_S)
+def _too_many(limit: str) -> TooManyRequests:
+    return TooManyRequests(f"too many open WebSockets and event streams: at most {limit}", retry_after_s=_RETRY_AFTER_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -12,7 +13,8 @@ from limits import RateLimitItem, parse
 from ...config import LimitsSettings
 from ...errors import TooManyRequests
 from ...realtime.redis_client import Client
-from .shared_buckets import MovingWindow, NowS, SharedBuckets
+from .moving_window import MovingWindow
+from .redis_window import RedisMovingWindow
 
 
 class Rate(StrEnum):
@@ -29,7 +31,7 @@ class Rate(StrEnum):
     HEARTBEATS = "heartbeats"
 
 
-_WORDS: Final = {
+_NOUNS: Final = {
     Rate.READS: "requests",
     Rate.SIGN_INS: "wrong tokens",
     Rate.MESSAGES: "messages",
@@ -41,63 +43,72 @@ _WORDS: Final = {
     Rate.HEARTBEATS: "heartbeats",
 }
 
-_OF_EACH_PROCESS: Final = {Rate.READS, Rate.TYPING, Rate.HEARTBEATS}
+_IN_EACH_PROCESS: Final = {Rate.READS, Rate.TYPING, Rate.HEARTBEATS}
 """The rates counted in each process: such requests are so frequent and cheap that Redis would cost more than the request."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
+class _Window:
+    """The windows of one rate: the local one, and the shared one in Redis if the rate has it."""
+
+    rate: Rate
     limit: RateLimitItem
     text: str
-    own: MovingWindow
-    shared: SharedBuckets | None
+    local: MovingWindow
+    shared: RedisMovingWindow | None
+
+    async def count(self, key: str) -> float:
+        """Count one request in Redis, or in this process while Redis does not respond; return the seconds to wait."""
+        wait_s = await self.shared.count(self.limit, key) if self.shared is not None else None
+        return self.local.count(key) if wait_s is None else wait_s
+
+    def wait_s(self, key: str) -> float:
+        return self.local.wait_s(key) or (self.shared.wait_s(self.limit, key) if self.shared is not None else 0.0)
+
+    def check(self, wait_s: float) -> None:
+        if wait_s:
+            raise TooManyRequests(f"too many {_NOUNS[self.rate]}: at most {self.text}", retry_after_s=wait_s)
 
 
-class Rates:
-    """Counts requests in this process, or in Redis for all processes; in this process while Redis does not answer."""
+class RateLimiter:
+    """Counts requests in this process, or in Redis for all processes; in this process while Redis does not respond.
 
-    def __init__(self, settings: LimitsSettings, redis: Client | None, now_s: NowS = time.monotonic) -> None:
-        shared = SharedBuckets(redis, now_s) if redis is not None else None
-        self._counted = {}
+    Args:
+        settings: the limits; a rate with an empty text is not limited.
+        redis: the Redis client of the city, if it has several processes.
+        now_s: the clock, in seconds.
+    """
+
+    def __init__(
+        self, settings: LimitsSettings, redis: Client | None, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        redis_window = RedisMovingWindow(redis, now_s) if redis is not None else None
+        self._windows: dict[Rate, _Window] = {}
         for rate in Rate:
             if text := getattr(settings, rate):
                 limit = parse(text)
                 limit.namespace = rate.value
-                together = None if rate in _OF_EACH_PROCESS else shared
-                self._counted[rate] = _Counted(limit, text, MovingWindow(limit, now_s), together)
+                shared = None if rate in _IN_EACH_PROCESS else redis_window
+                self._windows[rate] = _Window(rate, limit, text, MovingWindow(limit, now_s), shared)
 
-    async def spend(self, rate: Rate, who: str) -> None:
+    async def count(self, rate: Rate, key: str) -> None:
         """Count one request.
 
         Args:
             rate: the kind of request.
-            who: the subject or address that it counts for.
+            key: the subject or address that it counts for.
 
         Raises:
             TooManyRequests: the limit is reached; the request is not counted then.
         """
-        counted = self._counted.get(rate)
-        if counted is None:
-            return
-        wait_s = await counted.shared.take(counted.limit, who) if counted.shared is not None else None
-        if wait_s is None:
-            wait_s = counted.own.take(who)
-        if wait_s:
-            raise _too_many(rate, counted, wait_s)
+        if (window := self._windows.get(rate)) is not None:
+            window.check(await window.count(key))
 
-    def check(self, rate: Rate, who: str) -> None:
+    def check(self, rate: Rate, key: str) -> None:
         """Check a limit without counting and without asking Redis.
 
         Raises:
             TooManyRequests: this process knows that the limit is reached.
         """
-        counted = self._counted.get(rate)
-        if counted is None:
-            return
-        wait_s = counted.own.wait_s(who) or (counted.shared.wait_s(counted.limit, who) if counted.shared else 0.0)
-        if wait_s:
-            raise _too_many(rate, counted, wait_s)
-
-
-def _too_many(rate: Rate, counted: _Counted, wait_s: float) -> TooManyRequests:
-    return TooManyRequests(f"too many {_WORDS[rate]}: at most {counted.text}", retry_after_s=wait_s)
+        if (window := self._windows.get(rate)) is not None:
+            window.check(window.wait_s(key))

@@ -274,6 +274,12 @@ PROBLEMS: Final = (
     ),
     Problem(
         503,
+        "too_many_connections",
+        "the listener has too many open connections; `Retry-After` is the number of seconds to wait",
+        "the server has too many open connections",
+    ),
+    Problem(
+        503,
         "too_many_request_bytes",
         "the requests in progress exceed the memory limit; `Retry-After` is the number of seconds to wait",
         "too many bytes of requests are under way; try again",

@@ -19,8 +19,9 @@ from ...errors import InvalidInput
 from ...realtime.citizen_names import CitizenNames
 from ...realtime.presence_stream import Change, Changes, PresenceStream, Snapshot, encode_presence
 from .. import schemas
-from ..auth.authenticator import CityAuthenticator, TokenEnded
+from ..auth.authenticator import CityAuthenticator
 from ..auth.principals import Access, Citizen, Principal, check, own_subject
+from ..auth.token_principals import TokenEnded
 from ..id_lists import split_ids
 from ..routing import Body, Call, EndpointDescription, NoBody, NoQuery, Query, described, endpoint
 
@@ -137,9 +138,9 @@ class PresenceRoutes:
 class PresenceEvents:
     """The route ``/api/v1/presence/stream``: server-sent events."""
 
-    def __init__(self, stream: PresenceStream, door: CityAuthenticator, *, anonymous_read: bool) -> None:
+    def __init__(self, stream: PresenceStream, authenticator: CityAuthenticator, *, anonymous_read: bool) -> None:
         self._stream = stream
-        self._door = door
+        self._authenticator = authenticator
         self._anonymous_read = anonymous_read
         self._open: set[_Queue] = set()
 
@@ -164,9 +165,9 @@ class PresenceEvents:
         are no longer known, it receives `resync` and a new `snapshot`. A comment is sent every 15 seconds. The stream ends when
         the token expires or is revoked.
         """
-        principal = await self._door.stream_principal(request)
+        principal = await self._authenticator.stream_principal(request)
         check(Access.READERS, principal, anonymous_read=self._anonymous_read)
-        with self._door.limits.open_connection(request, principal):
+        with self._authenticator.limits.open_connection(request, principal):
             return await self._stream_to(request, principal)
 
     async def _stream_to(self, request: web.Request, principal: Principal) -> web.StreamResponse:
@@ -184,7 +185,7 @@ class PresenceEvents:
 
     async def _send_changes(self, response: EventSourceResponse, queue: _Queue, principal: Principal) -> None:
         while response.is_connected() and (changes := await queue.next()) is not None:
-            self._door.check_still_valid(principal)
+            self._authenticator.tokens.check_still_valid(principal)
             for change in changes:
                 await response.send(_text(change), event="presence", id=str(change.seq))
 

@@ -101,9 +101,9 @@ class SecondMeRoutes:
 class SecondMeInvoke:
     """The route ``POST /secondme/invoke``: the response as JSON or as server-sent events."""
 
-    def __init__(self, second_me: SecondMe, door: CityAuthenticator) -> None:
+    def __init__(self, second_me: SecondMe, authenticator: CityAuthenticator) -> None:
         self._second_me = second_me
-        self._door = door
+        self._authenticator = authenticator
         self._under_way: set[asyncio.Task[Any]] = set()
 
     def install(self, app: web.Application) -> None:
@@ -138,7 +138,7 @@ class SecondMeInvoke:
         piece, then `done` with the interaction, or `error` with a problem. Errors that occur before the core is asked have their
         usual status. A comment is sent every 15 seconds.
         """
-        principal = await self._door.principal(request)
+        principal = await self._authenticator.principal(request)
         check(Access.CITIZENS_ALONE, principal, anonymous_read=False)
         body = await read_body(request, Prompt)
         who = own_subject(principal, body.user_id)

@@ -22,12 +22,14 @@ from ..auth.principals import AgentPrincipal, Citizen, Principal
 from ..auth.principals import reader as principal_reader
 from ..routing import Body
 from .frames import fragments, text_frame
-from .session import SocketRoute, SocketWriter, WebSocketSession, no_such_event, read_event
+from .route import SocketRoute
+from .session import WebSocketSession, read_event, unknown_event
+from .socket_writer import SocketWriter
 
 PATH: Final = "/ws/city/presence"
 
 _MAX_MESSAGE_BYTES: Final = 16 * 1024
-_AT_ONCE: Final = 200
+_BATCH_SIZE: Final = 200
 """The number of changes in one batch of a replay."""
 
 
@@ -45,31 +47,33 @@ class PresenceSocket(SocketRoute):
         stream: PresenceStream,
         names: CitizenNames,
         room_updates: RoomUpdates,
-        door: CityAuthenticator,
+        authenticator: CityAuthenticator,
         origins: Origins,
         *,
         anonymous_read: bool,
     ) -> None:
-        super().__init__(PATH, door, origins, anonymous_read=anonymous_read, max_message_bytes=_MAX_MESSAGE_BYTES)
+        super().__init__(
+            PATH, authenticator, origins, anonymous_read=anonymous_read, max_message_bytes=_MAX_MESSAGE_BYTES
+        )
         self._presence = presence
         self._stream = stream
         self._names = names
         self._room_updates = room_updates
 
-    async def conversation(self, request: web.Request, principal: Principal, since: int | None) -> WebSocketSession:
-        return _Conversation(
+    async def open_session(self, request: web.Request, principal: Principal, since: int | None) -> WebSocketSession:
+        return _Session(
             self._presence,
             self._stream,
             self._names,
             self._room_updates if request.query.get("rooms") == "1" else None,
-            self._door,
+            self._authenticator,
             principal,
             since,
             is_batched=request.query.get("batch") == "1",
         )
 
 
-class _Conversation(WebSocketSession):
+class _Session(WebSocketSession):
     """The session of one client: its heartbeats, and the presence changes for it."""
 
     def __init__(
@@ -78,87 +82,87 @@ class _Conversation(WebSocketSession):
         stream: PresenceStream,
         names: CitizenNames,
         room_updates: RoomUpdates | None,
-        door: CityAuthenticator,
+        authenticator: CityAuthenticator,
         principal: Principal,
         since: int | None,
         *,
         is_batched: bool,
     ) -> None:
-        super().__init__(door, principal, since)
+        super().__init__(authenticator, principal, since)
         self._presence = presence
         self._stream = stream
         self._names = names
         self._room_updates = room_updates
         self._form, self._encode = ("together", _together) if is_batched else ("singly", _singly)
         self._session = f"ws-{uuid4()}"
-        self._reader: SocketWriter | None = None
+        self._writer: SocketWriter | None = None
 
-    async def begin(self, reader: SocketWriter) -> None:
+    async def start(self, writer: SocketWriter) -> None:
         """Send a snapshot or a replay as fast as the client reads, then the live changes.
 
         No change is lost in between: there is no await between the last read of missed changes and the subscription.
         """
-        self._reader = reader
+        self._writer = writer
         seq = self.since
         while (beginning := self._stream.begin(seq)).snapshot is not None or beginning.missed:
             if beginning.snapshot is not None:
                 if seq is not None:
-                    reader.write(text_frame(b'{"event":"presence.resync"}'))
-                await reader.send(beginning.snapshot.once("frames", _snapshot_frames))
+                    writer.write(text_frame(b'{"event":"presence.resync"}'))
+                await writer.send(beginning.snapshot.once("frames", _snapshot_frames))
                 seq = beginning.snapshot.seq
-            for some in _some_at_a_time(beginning.missed):
-                await reader.send([self._encode(Changes(some))])
-                seq = some[-1].seq
+            for batch in _batches(beginning.missed):
+                await writer.send([self._encode(Changes(batch))])
+                seq = batch[-1].seq
         self._stream.listen(self)
         if self._room_updates is not None:
             self._room_updates.listen(self)
 
     def presence(self, changes: Changes) -> None:
-        assert self._reader is not None
-        self._reader.write(changes.once(self._form, self._encode))
+        assert self._writer is not None
+        self._writer.write(changes.once(self._form, self._encode))
 
     @property
     def subject(self) -> SubjectId | None:
-        who = principal_reader(self.principal)
-        return who.subject if who else None
+        author = principal_reader(self.principal)
+        return author.subject if author else None
 
     def rooms(self, frame: bytes) -> None:
-        assert self._reader is not None
-        self._reader.write(frame)
+        assert self._writer is not None
+        self._writer.write(frame)
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self._stream.unlisten(self)
         if self._room_updates is not None:
             self._room_updates.unlisten(self)
 
-    async def take(self, event: dict[str, Any]) -> None:
+    async def handle_event(self, event: dict[str, Any]) -> None:
         match event.get("event"):
             case "presence.heartbeat":
-                await self._beat(read_event(HeartbeatEvent, event), event.get("status_msg", KEEP))
+                await self._record_heartbeat(read_event(HeartbeatEvent, event), event.get("status_msg", KEEP))
             case "presence.offline":
-                await self._beat(read_event(HeartbeatEvent, event | {"status": "offline"}), KEEP)
+                await self._record_heartbeat(read_event(HeartbeatEvent, event | {"status": "offline"}), KEEP)
             case _:
-                raise no_such_event(event)
+                raise unknown_event(event)
 
-    async def _beat(self, beat: HeartbeatEvent, status_msg: str | KeepCurrent | None) -> None:
-        subject = self._subject(beat.user_id)
+    async def _record_heartbeat(self, heartbeat: HeartbeatEvent, status_msg: str | KeepCurrent | None) -> None:
+        subject = self._subject(heartbeat.user_id)
         if isinstance(self.principal, Citizen):
             await self._names.note(self.principal.id, self.principal.display_name)
         await self._presence.record_heartbeat(
-            [Heartbeat(subject, beat.status, status_msg, beat.session_id or self._session)]
+            [Heartbeat(subject, heartbeat.status, status_msg, heartbeat.session_id or self._session)]
         )
 
     def _subject(self, user_id: str | None) -> SubjectId:
-        names: set[str]
+        ids: set[str]
         match self.principal:
             case Citizen(citizen):
-                subject, names = citizen_subject(citizen), {citizen}
+                subject, ids = citizen_subject(citizen), {citizen}
             case AgentPrincipal(slug):
-                subject, names = agent_subject(slug), {slug, agent_subject(slug)}
+                subject, ids = agent_subject(slug), {slug, agent_subject(slug)}
             case _:
-                raise Unauthenticated("sign_in", 'say who you are first: {"event": "auth", "token": "…"}')
-        if user_id is not None and user_id not in names:
-            raise Forbidden("not_you", f"this token is {subject}'s, not {user_id}'s")
+                raise Unauthenticated("sign_in", 'authenticate first: {"event": "auth", "token": "…"}')
+        if user_id is not None and user_id not in ids:
+            raise Forbidden("not_you", f"the token is of {subject}, not of {user_id}")
         return subject
 
 
@@ -166,9 +170,9 @@ def _snapshot_frames(snapshot: Snapshot) -> list[bytes]:
     return fragments(snapshot.encoded)
 
 
-def _some_at_a_time(changes: list[Change]) -> Iterator[list[Change]]:
-    for begin in range(0, len(changes), _AT_ONCE):
-        yield changes[begin : begin + _AT_ONCE]
+def _batches(changes: list[Change]) -> Iterator[list[Change]]:
+    for begin in range(0, len(changes), _BATCH_SIZE):
+        yield changes[begin : begin + _BATCH_SIZE]
 
 
 def _singly(changes: Changes) -> bytes:

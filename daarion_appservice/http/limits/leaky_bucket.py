@@ -1,4 +1,7 @@
-"""Limits the rate of client events on one WebSocket."""
+"""Limits the rate of client events on one WebSocket.
+
+Not a moving window: a client that continues after its events were refused is a flood, and its WebSocket is closed.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Callable
 from limits import RateLimitItem
 
 
-class TokenBucket:
+class LeakyBucket:
     """A leaky bucket for one connection: each event adds 1, and the level drains at the rate of the limit.
 
     The size of the bucket is the amount of the limit. Events above it are refused and still raise the level; above twice the
@@ -24,7 +27,7 @@ class TokenBucket:
         self._level = 0.0
         self._at_s = now_s()
 
-    def take(self) -> float:
+    def add(self) -> float:
         """Count one event and return 0; if it is refused, return the seconds until the next one is accepted."""
         now_s = self._now_s()
         self._level = max(0.0, self._level - (now_s - self._at_s) * self._drain_per_s) + 1

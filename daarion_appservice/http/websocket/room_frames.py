@@ -1,0 +1,103 @@
+"""Encodes the events of a room as WebSocket frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...city.identity import Identities
+from ...city.online_members import OnlineMembers
+from ...city.ports import NowMs, PresenceStore
+from ...city.room_events import Removal, RoomEvent, RoomEventKind
+from ...city.types import Author, Room, RoomId, SubjectId
+from ...json_encoding import encode_json
+from ...realtime.presence_stream import encode_presence
+from ..views import JSON, author_view, message_view, room_view, timestamp
+from .frames import text_frame
+
+
+@dataclass(frozen=True, slots=True)
+class RoomFrames:
+    """Encodes room events as WebSocket frames."""
+
+    presence_store: PresenceStore
+    online_members: OnlineMembers
+    identities: Identities
+    now_ms: NowMs
+
+    def event(self, event: RoomEvent, *, with_message: bool = True) -> bytes:
+        """Encode an event of a room.
+
+        Args:
+            event: the event.
+            with_message: include the message, not only its id. A replay with several events of one message includes it once.
+        """
+        content: JSON = {"event": event.kind, "room_id": event.room_id, "seq": event.seq}
+        match event.kind:
+            case RoomEventKind.JOIN | RoomEventKind.LEAVE:
+                assert event.who is not None
+                content |= {
+                    "member": author_view(event.who, self.identities),
+                    "created_at": timestamp(event.at_ms),
+                    "members_online": self.online_members.members_online(event.room_id),
+                }
+                if event.kind is RoomEventKind.LEAVE:
+                    content |= self._removal_fields(event.removal)
+            case _:
+                content |= self._message_fields(event, with_message=with_message)
+        return _frame(content)
+
+    def _removal_fields(self, removal: Removal | None) -> JSON:
+        """Return the fields that tell why a member left."""
+        if removal is None:
+            return {"cause": "left", "by": None, "reason": None}
+        by = removal.by and author_view(removal.by, self.identities)
+        return {"cause": removal.standing, "by": by, "reason": removal.reason}
+
+    def changed(self, room: Room) -> bytes:
+        view = room_view(room, self.online_members.members_online(room.id), self.identities)
+        return _frame({"event": "city.room.updated", "room_id": room.id, "room": view})
+
+    def _message_fields(self, event: RoomEvent, *, with_message: bool) -> JSON:
+        """Return the message in its current state, and the change; None for a message of a room that was emptied since."""
+        message = event.message
+        content: JSON = {
+            "message_id": message and message.id,
+            "message": message_view(message, self.identities) if message and with_message else None,
+        }
+        if event.who is not None:
+            content |= {"by": author_view(event.who, self.identities), "created_at": timestamp(event.at_ms)}
+        if event.kind is RoomEventKind.REACTION:
+            content |= {"emoji": event.key, "added": event.added}
+        return content
+
+    def member(self, room: RoomId, member: Author) -> bytes:
+        return _frame({"event": "city.room.member", "room_id": room, "member": author_view(member, self.identities)})
+
+    def presence(self, room: RoomId, subject: SubjectId) -> bytes:
+        return _frame(
+            {
+                "event": "city.room.presence",
+                "room_id": room,
+                "members_online": self.online_members.members_online(room),
+            }
+            | encode_presence(subject, self.presence_store.state(subject), self.now_ms())
+        )
+
+    def typing(self, room: RoomId, subjects: frozenset[SubjectId]) -> bytes:
+        return _frame({"event": "city.room.typing", "room_id": room, "typing": sorted(subjects)})
+
+    def rooms(self, rooms: Sequence[Room]) -> bytes:
+        """Encode rooms in the form of ``GET /city/rooms``."""
+        views = [room_view(room, self.online_members.members_online(room.id), self.identities) for room in rooms]
+        return _frame({"event": "city.rooms.updated", "rooms": views})
+
+    def rooms_resync(self) -> bytes:
+        return _frame({"event": "city.rooms.resync"})
+
+    def resync(self, room: RoomId, seq: int) -> bytes:
+        return _frame({"event": "city.room.resync", "room_id": room, "seq": seq})
+
+
+def _frame(content: JSON) -> bytes:
+    return text_frame(encode_json(content))
