@@ -24,6 +24,8 @@ from ..matrix.inbound.members import MemberEvents
 from ..matrix.inbound.messages import MessageEvents
 from ..matrix.inbound.room_state import RoomStateEvents
 from ..matrix.inbound.worker import InboundWorker
+from ..matrix.outbound.delivery import OutboxDelivery
+from ..matrix.outbound.event_sender import EventSender
 from ..matrix.outbound.receipts import ReceiptSender
 from ..matrix.outbound.rendering import OutboxRenderer
 from ..matrix.outbound.typing import TypingSender
@@ -171,26 +173,27 @@ class MatrixParts(CityServices):
         )
 
     def _build_outbound(self) -> None:
-        self.outbound = OutboundWorker(
+        delivery = OutboxDelivery(
             self.database,
             self.homeserver,
             self.monitor,
             self.ghosts,
-            self.agents,
+            EventSender(self.homeserver, self.ghosts, self.agents, self.identities, self.presence_sender.ghost_ready),
             OutboxRenderer(self.messages, self.room_members, self.identities),
             self.identities,
             self.bus.publish,
             steady_ms,
-            on_new_ghost=self.presence_sender.ghost_ready,
-            on_spoke=self.presence_sender.message_sent,
+            on_activity=self.presence_sender.message_sent,
         )
+        self.outbound = OutboundWorker(self.database, self.monitor, delivery, steady_ms)
         self.typing_sender = TypingSender(
             self.homeserver,
             self.monitor,
             self.database,
             self.identities,
+            self.ghosts,
             self.online_members,
-            on_spoke=self.presence_sender.message_sent,
+            on_activity=self.presence_sender.message_sent,
         )
         self.receipt_sender = ReceiptSender(
             self.homeserver,
@@ -199,7 +202,7 @@ class MatrixParts(CityServices):
             self.identities,
             self.ghosts,
             self.online_members,
-            on_spoke=self.presence_sender.message_sent,
+            on_activity=self.presence_sender.message_sent,
         )
 
     def _build_observer(self) -> None:

@@ -28,11 +28,11 @@ async def forum(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         yield forum
 
 
-async def letters(forum: AgentReplyHarness) -> list[OutgoingEvent]:
+async def rendered_events(forum: AgentReplyHarness) -> list[OutgoingEvent]:
     """The events that are to be sent, as they are now."""
     async with forum.database.reading() as tx:
         rows = await tx.outbox.waiting(limit=99)
-        return [letter for row in rows if (letter := await forum.desk.letters.write(tx, row))]
+        return [rendered for row in rows if (rendered := await forum.desk.renderer.render(tx, row))]
 
 
 async def is_sent(forum: AgentReplyHarness, message: Message) -> None:
@@ -40,7 +40,7 @@ async def is_sent(forum: AgentReplyHarness, message: Message) -> None:
     async with forum.database.transaction() as tx:
         for row in await tx.outbox.waiting(limit=99):
             if row.message_id == message.id and row.kind is OutboxKind.MESSAGE:
-                await forum.desk.letters.arrived(tx, row, f"${message.id}")  # type: ignore[arg-type]
+                await forum.desk.renderer.record_sent(tx, row, f"${message.id}")  # type: ignore[arg-type]
                 await tx.outbox.settled(row.id)
 
 
@@ -53,7 +53,7 @@ async def test_edit_mentions_the_newly_mentioned(forum: AgentReplyHarness) -> No
     await is_sent(forum, message)
     for body in (f"{BOB} {ALICE}, гляньте", f"{BOB} {ALICE}, гляньте!", f"{BOB} {EVE}", f"{ALICE}, глянь"):
         await forum.desk.changes.edit(OKSANA, "general", message.id, body)
-    sent = [letter.content for letter in await letters(forum)]
+    sent = [rendered.content for rendered in await rendered_events(forum)]
     assert [mentioned(content) for content in sent] == [[ALICE], [], [EVE], []]
     assert [mentioned(content["m.new_content"]) for content in sent] == [
         [BOB, ALICE],
@@ -73,7 +73,7 @@ async def test_answer_that_names_a_person_late_mentions_them(forum: AgentReplyHa
     await is_sent(forum, answer)
     for body in ("Зараз спитаю", f"Зараз спитаю {BOB}", f"Зараз спитаю {BOB} і {ALICE}"):
         await forum.desk.changes.edit(WRITER, "general", answer.id, body)
-    sent = [letter.content for letter in await letters(forum)]
+    sent = [rendered.content for rendered in await rendered_events(forum)]
     # Alice was told by the reply itself.
     assert [mentioned(content) for content in sent] == [[], [BOB], []]
     assert mentioned(sent[1]["m.new_content"]) == [BOB, ALICE]
@@ -91,17 +91,17 @@ async def test_answer_in_a_direct_chat_is_a_reply_only_in_company(forum: AgentRe
     (question,) = await forum.said(chat.id)
     draft = Draft("Тут", reply_to=question.id)
     answer = (await forum.desk.messages.post(WRITER, chat.id, draft, requests_replies=False)).message
-    (letter,) = await letters(forum)
+    (rendered,) = await rendered_events(forum)
     await is_sent(forum, answer)
     await forum.desk.changes.edit(WRITER, chat.id, answer.id, "Тут я")
-    (edit,) = await letters(forum)
+    (edit,) = await rendered_events(forum)
     if in_company:
-        assert letter.content["m.relates_to"] == {"m.in_reply_to": {"event_id": question.matrix_event_id}}
-        assert mentioned(letter.content) == [ALICE]
+        assert rendered.content["m.relates_to"] == {"m.in_reply_to": {"event_id": question.matrix_event_id}}
+        assert mentioned(rendered.content) == [ALICE]
         assert mentioned(edit.content["m.new_content"]) == [ALICE]
     else:
-        assert "m.relates_to" not in letter.content
-        assert letter.content["m.mentions"] == {}
+        assert "m.relates_to" not in rendered.content
+        assert rendered.content["m.mentions"] == {}
         assert edit.content["m.new_content"]["m.mentions"] == {}
     assert edit.content["m.mentions"] == {}
 
@@ -111,6 +111,6 @@ async def test_notice_in_a_direct_chat_is_no_reply(forum: AgentReplyHarness) -> 
     await forum.happens(chat, "m.room.message", {"msgtype": "m.text", "body": "Ти тут?"}, sender=ALICE)
     (question,) = await forum.said(chat.id)
     await forum.desk.messages.post(WRITER, chat.id, Draft("Ні", msgtype="m.notice", reply_to=question.id))
-    (letter,) = await letters(forum)
-    assert (letter.content["msgtype"], letter.content["m.mentions"]) == ("m.notice", {})
-    assert "m.relates_to" not in letter.content
+    (rendered,) = await rendered_events(forum)
+    assert (rendered.content["msgtype"], rendered.content["m.mentions"]) == ("m.notice", {})
+    assert "m.relates_to" not in rendered.content

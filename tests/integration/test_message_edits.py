@@ -95,7 +95,7 @@ class Town:
         event_id = EventId(f"$ours{next(self._numbers)}")
         async with self.database.transaction() as tx:
             (row,) = [each for each in await tx.outbox.waiting(limit=99) if each.message_id == message.id]
-            self.published += await self.desk.letters.arrived(tx, row, event_id)
+            self.published += await self.desk.renderer.record_sent(tx, row, event_id)
             await tx.outbox.settled(row.id)
         return event_id
 
@@ -170,12 +170,12 @@ async def test_an_edit_in_the_city_changes_the_message_its_history_and_the_feed_
     assert await kinds(town) == [RoomEventKind.MESSAGE, RoomEventKind.UPDATED, RoomEventKind.UPDATED]
     (row,) = await town.outbox()
     async with town.database.reading() as tx:
-        letter = await town.desk.letters.write(tx, row)
-    assert letter is not None
-    assert (letter.sender, letter.event_type) == (OKSANA, "m.room.message")
-    assert letter.content["m.relates_to"] == {"rel_type": "m.replace", "event_id": original}
-    assert letter.content["m.new_content"]["body"] == "**Добрий** день"
-    assert letter.content["m.new_content"]["formatted_body"] == "<strong>Добрий</strong> день"
+        rendered = await town.desk.renderer.render(tx, row)
+    assert rendered is not None
+    assert (rendered.sender, rendered.event_type) == (OKSANA, "m.room.message")
+    assert rendered.content["m.relates_to"] == {"rel_type": "m.replace", "event_id": original}
+    assert rendered.content["m.new_content"]["body"] == "**Добрий** день"
+    assert rendered.content["m.new_content"]["formatted_body"] == "<strong>Добрий</strong> день"
     assert town.published[-1] == OutboxChanged()
 
 
@@ -259,9 +259,9 @@ async def test_a_deletion_in_the_city_leaves_nothing_of_what_was_said(town: Town
     assert all(event.message == stored for event in await town.history()), "not even in its history"
     (row,) = await town.outbox()
     async with town.database.reading() as tx:
-        letter = await town.desk.letters.write(tx, row)
-    assert letter is not None
-    assert (letter.sender, letter.redacts) == (OKSANA, original)
+        rendered = await town.desk.renderer.render(tx, row)
+    assert rendered is not None
+    assert (rendered.sender, rendered.redacts) == (OKSANA, original)
 
     again = await town.desk.changes.delete(OKSANA, "general", message.id, may_moderate=False)
     assert again == deleted
@@ -276,9 +276,9 @@ async def test_only_its_author_and_admins_delete_a_message(town: Town) -> None:
     assert (await town.desk.changes.delete(TARAS, "general", message.id, may_moderate=True)).deleted
     (row,) = await town.outbox()
     async with town.database.reading() as tx:
-        letter = await town.desk.letters.write(tx, row)
-    assert letter is not None
-    assert (letter.sender, letter.redacts) == (None, event_id), "the bot does that"
+        rendered = await town.desk.renderer.render(tx, row)
+    assert rendered is not None
+    assert (rendered.sender, rendered.redacts) == (None, event_id), "the bot does that"
     assert (await town.history())[-1].who == TARAS
 
 
@@ -314,8 +314,8 @@ async def test_a_message_that_is_deleted_before_it_was_sent_is_not_sent(town: To
     message = await town.desk.post(OKSANA, "general", "ой")
     await town.desk.changes.delete(OKSANA, "general", message.id, may_moderate=False)
     async with town.database.reading() as tx:
-        letters = [await town.desk.letters.write(tx, row) for row in await tx.outbox.waiting(limit=9)]
-    assert letters == [None, None]
+        rendered_events = [await town.desk.renderer.render(tx, row) for row in await tx.outbox.waiting(limit=9)]
+    assert rendered_events == [None, None]
 
 
 async def test_a_message_that_was_on_its_way_when_it_was_deleted_is_deleted_on_matrix_too(town: Town) -> None:
@@ -325,7 +325,7 @@ async def test_a_message_that_was_on_its_way_when_it_was_deleted_is_deleted_on_m
     async with town.database.transaction() as tx:
         await tx.outbox.settled(sending.id)
         for row in await tx.outbox.waiting(limit=9):  # nobody knew its event yet
-            assert await town.desk.letters.write(tx, row) is None
+            assert await town.desk.renderer.render(tx, row) is None
             await tx.outbox.settled(row.id)
     await town.comes(
         "m.room.message", {"msgtype": "m.text", "body": "ой", MESSAGE_ID: message.id}, sender=OKSANAS_GHOST
@@ -369,11 +369,11 @@ async def test_a_reaction_that_is_taken_back_is_redacted_on_matrix(town: Town) -
 
     react, unreact = await town.outbox()
     async with town.database.transaction() as tx:
-        first, second = [await town.desk.letters.write(tx, row) for row in (react, unreact)]
+        first, second = [await town.desk.renderer.render(tx, row) for row in (react, unreact)]
         assert first is not None
         assert second is not None
         assert (second.sender, second.redacts) == (OKSANA, "$event2")
-        await town.desk.letters.arrived(tx, unreact, EventId("$gone"))
+        await town.desk.renderer.record_sent(tx, unreact, EventId("$gone"))
         assert await tx.reactions.get(row.reaction_id) is None
 
     again = await town.desk.reactions.give(OKSANA, "general", message.id, "👍")
@@ -469,10 +469,10 @@ async def test_replies_find_what_they_answer_on_both_sides(town: Town) -> None:
     answer = await town.desk.post(SCRIBE, "general", "Восьма", reply_to=message.id)
     (row,) = await town.outbox()
     async with town.database.reading() as tx:
-        letter = await town.desk.letters.write(tx, row)
-    assert letter is not None
-    assert letter.content["m.relates_to"] == {"m.in_reply_to": {"event_id": question}}
-    assert letter.content["m.mentions"] == {"user_ids": [ALICE]}, "whoever is answered is told so"
+        rendered = await town.desk.renderer.render(tx, row)
+    assert rendered is not None
+    assert rendered.content["m.relates_to"] == {"m.in_reply_to": {"event_id": question}}
+    assert rendered.content["m.mentions"] == {"user_ids": [ALICE]}, "whoever is answered is told so"
     assert await town.feed() == [(FeedKind.AGENT_REPLY, "Восьма"), (FeedKind.ROOM_MESSAGE, "Котра година?")]
 
     event_id = await town.arrives(answer)
@@ -494,10 +494,10 @@ async def test_mentions_are_known_on_both_sides(town: Town) -> None:
     assert said.mentions == (ALICE,)
     (row,) = await town.outbox()
     async with town.database.reading() as tx:
-        letter = await town.desk.letters.write(tx, row)
-    assert letter is not None
-    assert letter.content["m.mentions"] == {"user_ids": [ALICE]}
-    assert f"https://matrix.to/#/{ALICE}" in letter.content["formatted_body"]
+        rendered = await town.desk.renderer.render(tx, row)
+    assert rendered is not None
+    assert rendered.content["m.mentions"] == {"user_ids": [ALICE]}
+    assert f"https://matrix.to/#/{ALICE}" in rendered.content["formatted_body"]
 
 
 @pytest.mark.parametrize("msgtype", ["m.emote", "m.notice"])
@@ -507,9 +507,9 @@ async def test_emotes_and_notices_are_what_they_are_on_both_sides(town: Town, ms
     posted = await town.desk.messages.post(OKSANA, "general", Draft("махає", msgtype=msgtype))
     (row,) = await town.outbox()
     async with town.database.reading() as tx:
-        letter = await town.desk.letters.write(tx, row)
-    assert letter is not None
-    assert letter.content["msgtype"] == posted.message.msgtype == msgtype
+        rendered = await town.desk.renderer.render(tx, row)
+    assert rendered is not None
+    assert rendered.content["msgtype"] == posted.message.msgtype == msgtype
 
 
 async def test_html_from_matrix_is_cleaned_and_unknown_kinds_are_texts(town: Town) -> None:
@@ -539,7 +539,7 @@ async def test_a_message_that_matrix_does_not_take_is_told_of_in_its_history(tow
     message = await town.desk.post(OKSANA, "general", "ніколи")
     (row,) = await town.outbox()
     async with town.database.transaction() as tx:
-        await town.desk.letters.given_up(tx, row, DeliveryError.REFUSED)
+        await town.desk.renderer.record_failed(tx, row, DeliveryError.REFUSED)
     last = (await town.history())[-1]
     assert (last.kind, last.message and last.message.delivery) == (RoomEventKind.UPDATED, Delivery.FAILED)
     assert last.message is not None
@@ -551,10 +551,10 @@ async def test_message_deleted_before_it_was_sent_is_failed_in_history(town: Tow
     await town.desk.changes.delete(OKSANA, "general", message.id, may_moderate=False)
     row, redaction = await town.outbox()
     async with town.database.transaction() as tx:
-        assert await town.desk.letters.write(tx, row) is None
-        assert await town.desk.letters.write(tx, redaction) is None
-        await town.desk.letters.put_away(tx, row)
-        await town.desk.letters.put_away(tx, redaction)
+        assert await town.desk.renderer.render(tx, row) is None
+        assert await town.desk.renderer.render(tx, redaction) is None
+        await town.desk.renderer.record_dropped(tx, row)
+        await town.desk.renderer.record_dropped(tx, redaction)
     last = (await town.history())[-1].message
     assert last is not None
     assert (last.deleted, last.delivery, last.delivery_error) == (True, Delivery.FAILED, "deleted")
@@ -566,7 +566,7 @@ async def test_a_message_that_came_back_has_arrived_whatever_the_homeserver_answ
     echo = {"msgtype": "m.text", "body": "туди", MESSAGE_ID: message.id}
     await town.comes("m.room.message", echo, sender=OKSANAS_GHOST)
     async with town.database.transaction() as tx:
-        assert await town.desk.letters.given_up(tx, row, DeliveryError.REFUSED) == []
+        assert await town.desk.renderer.record_failed(tx, row, DeliveryError.REFUSED) == []
     assert [each.delivery for each in await town.messages()] == [Delivery.SENT]
 
 
@@ -575,7 +575,7 @@ async def test_a_message_that_matrix_did_not_take_is_sent_again_when_its_author_
     (row,) = await town.outbox()
     async with town.database.transaction() as tx:
         await tx.outbox.failed(row.id, "ні", retry_at_ms=None)
-        await town.desk.letters.given_up(tx, row, DeliveryError.REFUSED)
+        await town.desk.renderer.record_failed(tx, row, DeliveryError.REFUSED)
     assert await town.outbox() == []
     with pytest.raises(Forbidden):
         await town.desk.messages.retry_delivery(TARAS, "general", message.id)
@@ -706,11 +706,11 @@ async def test_redacted_edit_of_the_city_shows_the_message_before_it(town: Town)
     rows = [row for row in await town.outbox() if row.kind is OutboxKind.EDIT]
     for number, row in enumerate(rows):
         async with town.database.transaction() as tx:
-            letter = await town.desk.letters.write(tx, row)
-        assert letter is not None
+            rendered = await town.desk.renderer.render(tx, row)
+        assert rendered is not None
         # The echo says which edit it is, whether or not the homeserver's answer came.
-        assert letter.content["m.new_content"]["body"] == ("first edit", "bad")[number]
-        await town.comes("m.room.message", letter.content, sender=OKSANAS_GHOST, event_id=f"$edit{number}")
+        assert rendered.content["m.new_content"]["body"] == ("first edit", "bad")[number]
+        await town.comes("m.room.message", rendered.content, sender=OKSANAS_GHOST, event_id=f"$edit{number}")
     await town.redacts("$edit1", sender="@moderator:city.localhost")
     assert (await town.message(event)).body == "first edit"
     await town.redacts("$edit0", sender="@moderator:city.localhost")
@@ -723,7 +723,7 @@ async def test_answer_to_sending_an_edit_names_its_event(town: Town) -> None:
     await town.desk.changes.edit(OKSANA, "general", message.id, "bad")
     (row,) = [row for row in await town.outbox() if row.kind is OutboxKind.EDIT]
     async with town.database.transaction() as tx:
-        await town.desk.letters.arrived(tx, row, EventId("$sent"))
+        await town.desk.renderer.record_sent(tx, row, EventId("$sent"))
     await town.redacts("$sent", sender="@moderator:city.localhost")
     assert (await town.message(event)).body == "original"
 
@@ -808,9 +808,9 @@ async def test_forms_of_an_emoji_are_one_sign(town: Town, one: str, other: str, 
     # The city writes it as it was written on Matrix: there, too, it is one sign then.
     (row,) = [row for row in await town.outbox() if row.kind is OutboxKind.REACT]
     async with town.database.transaction() as tx:
-        letter = await town.desk.letters.write(tx, row)
-    assert letter is not None
-    assert letter.content["m.relates_to"]["key"] == one
+        rendered = await town.desk.renderer.render(tx, row)
+    assert rendered is not None
+    assert rendered.content["m.relates_to"]["key"] == one
     await town.desk.reactions.take_back(OKSANA, "general", message.id, one)
     await town.redacts(reaction)
     assert (await town.message(event)).reactions == ()
@@ -850,9 +850,9 @@ async def test_picture_as_a_sign_has_its_name(town: Town, name: str) -> None:
     await town.desk.reactions.give(OKSANA, "general", message.id, picture)
     (row,) = [row for row in await town.outbox() if row.kind is OutboxKind.REACT]
     async with town.database.transaction() as tx:
-        letter = await town.desk.letters.write(tx, row)
-    assert letter is not None
-    assert letter.content[name] == ":party:"
+        rendered = await town.desk.renderer.render(tx, row)
+    assert rendered is not None
+    assert rendered.content[name] == ":party:"
     await town.redacts(reaction)
     await town.desk.reactions.take_back(OKSANA, "general", message.id, picture)
     assert not await town.shows(picture)

@@ -34,9 +34,12 @@ from daarion_appservice.matrix.client import transport as homeserver_transport
 from daarion_appservice.matrix.client.homeserver import Homeserver
 from daarion_appservice.matrix.client.monitor import HomeserverMonitor
 from daarion_appservice.matrix.ghosts.ghosts import Ghosts
-from daarion_appservice.matrix.outbound import worker as outbound_module
+from daarion_appservice.matrix.outbound import delivery as delivery_module
+from daarion_appservice.matrix.outbound import worker as worker_module
+from daarion_appservice.matrix.outbound.delivery import MAX_ATTEMPTS, OutboxDelivery
+from daarion_appservice.matrix.outbound.event_sender import EventSender
 from daarion_appservice.matrix.outbound.rendering import OutgoingEvent
-from daarion_appservice.matrix.outbound.worker import MAX_ATTEMPTS, OutboundWorker
+from daarion_appservice.matrix.outbound.worker import OutboundWorker
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database, Transaction
 from daarion_appservice.storage.outbox import OutboxRow
@@ -129,8 +132,8 @@ async def office(
 ) -> AsyncIterator[Office]:
     monkeypatch.setattr(homeserver_transport, "_TIMEOUT", aiohttp.ClientTimeout(total=client_timeout_s))
     monkeypatch.setattr(watch_module, "_FIRST_PROBE_S", 0.01)
-    monkeypatch.setattr(outbound_module, "_RETRY_MS", 2)
-    monkeypatch.setattr(outbound_module, "_REFUSED_RETRY_MS", 20)
+    monkeypatch.setattr(delivery_module, "_RETRY_MS", 2)
+    monkeypatch.setattr(delivery_module, "_REFUSED_RETRY_MS", 20)
     database, online_members = Database(sqlite_url), OnlineMembers()
     await migrate.upgrade(database)
 
@@ -148,19 +151,19 @@ async def office(
     monitor.found()
     office = messaging_harness(database, publish)
     ghosts = Ghosts(client, database, IDENTITIES, office.members, online_members, publish)
-    outbound = OutboundWorker(
+    delivery = OutboxDelivery(
         database,
         client,
         monitor,
         ghosts,
-        office.agents,
-        office.letters,
+        EventSender(client, ghosts, office.agents, IDENTITIES, lambda _: None),
+        office.renderer,
         IDENTITIES,
         publish,
         steady_ms,
-        on_new_ghost=lambda _: None,
-        on_spoke=lambda _: None,
+        on_activity=lambda _: None,
     )
+    outbound = OutboundWorker(database, monitor, delivery, steady_ms)
     tasks = [asyncio.create_task(each) for each in (monitor.run(), outbound.run())]
     yield Office(database, office, outbound)
     assert not any(task.done() for task in tasks), "nothing that a homeserver answers ends the service"
@@ -325,7 +328,7 @@ async def test_a_ghost_that_cannot_be_registered_does_not_stop_the_others(
 async def test_a_room_that_hangs_holds_up_no_other(
     office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbound_module, "_BATCH", 3)
+    monkeypatch.setattr(worker_module, "_BATCH_SIZE", 3)
     await office.post("here first", "builders")
     await office.settled("builders")
     homeserver.next("send", refused(429, "M_LIMIT_EXCEEDED"), room=GENERAL)
@@ -359,7 +362,7 @@ async def test_many_messages_to_two_rooms_keep_the_order_of_each(
 async def test_a_message_waits_while_the_homeserver_is_away_and_goes_when_it_is_back(
     office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbound_module, "_AWAY_RETRY_MS", 20)
+    monkeypatch.setattr(delivery_module, "_UNAVAILABLE_RETRY_MS", 20)
     away = [HANG_UP] * (MAX_ATTEMPTS + 1)
     for what in ("send", "members"):
         homeserver.next(what, *away)
@@ -459,7 +462,7 @@ async def test_echo_while_deletion_is_dropped_redacts_message_once(
 ) -> None:
     await office.unlink_general()
     message = await office.post("regretted", author=OKSANA)
-    write = office.desk.letters.write
+    write = office.desk.renderer.render
     echoed: list[int] = []
 
     async def write_and_echo(tx: Transaction, row: OutboxRow) -> OutgoingEvent | None:
@@ -472,7 +475,7 @@ async def test_echo_while_deletion_is_dropped_redacts_message_once(
             await _echo(office, message)
         return letter
 
-    monkeypatch.setattr(office.desk.letters, "write", write_and_echo)
+    monkeypatch.setattr(office.desk.renderer, "render", write_and_echo)
     await office.desk.changes.delete(OKSANA, "general", message.id, may_moderate=False)
     await office.nothing_waits()
     assert echoed
@@ -513,7 +516,7 @@ async def _make_private(office: Office, **values: str) -> None:
 async def test_message_that_is_refused_says_why_until_it_is_sent_again(
     office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch, refusal: Reply, error: str
 ) -> None:
-    monkeypatch.setattr(outbound_module, "_UNLINKED_RETRY_MS", 20)
+    monkeypatch.setattr(delivery_module, "_UNLINKED_RETRY_MS", 20)
     await office.unlink_general()
     message = await office.post("just before", author=OKSANA)
     if error == "invite_only":
@@ -541,7 +544,7 @@ async def test_message_that_is_refused_says_why_until_it_is_sent_again(
 async def test_message_of_somebody_who_may_still_write_is_sent_after_its_room_is_private(
     office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch, visibility: str
 ) -> None:
-    monkeypatch.setattr(outbound_module, "_UNLINKED_RETRY_MS", 20)
+    monkeypatch.setattr(delivery_module, "_UNLINKED_RETRY_MS", 20)
     await office.unlink_general()
     await office.post("just before", author=OKSANA)
     await _make_private(office, history_visibility=visibility)
@@ -556,7 +559,7 @@ async def test_message_of_somebody_who_may_still_write_is_sent_after_its_room_is
 async def test_a_message_to_a_room_that_is_not_linked_yet_waits_for_it(
     office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbound_module, "_UNLINKED_RETRY_MS", 600_000)
+    monkeypatch.setattr(delivery_module, "_UNLINKED_RETRY_MS", 600_000)
     await office.unlink_general()
     await office.post("early")
     await asyncio.sleep(0.05)
@@ -610,7 +613,7 @@ async def test_who_joined_comes_before_what_they_said_and_who_left_goes_after_it
 async def test_message_of_somebody_who_joins_while_it_waits_is_sent(
     office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbound_module, "_UNLINKED_RETRY_MS", 20)
+    monkeypatch.setattr(delivery_module, "_UNLINKED_RETRY_MS", 20)
     await office.unlink_general()
     await office.post("said", author=OKSANA)
     await office.desk.membership.join(OKSANA, "general")
@@ -709,7 +712,7 @@ async def test_who_was_put_out_and_has_joined_since_is_let_in(office: Office, ho
 async def test_what_waited_when_its_author_was_put_out_is_not_sent(
     office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbound_module, "_UNLINKED_RETRY_MS", 20)
+    monkeypatch.setattr(delivery_module, "_UNLINKED_RETRY_MS", 20)
     await office.unlink_general()
     await office.post("too late", author=OKSANA)
     async with office.database.transaction() as tx:
@@ -791,7 +794,7 @@ async def test_retry_after_of_a_429_honoured_and_bounded(
 async def test_limited_message_waits_as_long_as_the_homeserver_says(
     office: Office, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbound_module, "_LIMITED_RETRY_MS", 1)
+    monkeypatch.setattr(delivery_module, "_MIN_RATE_LIMIT_MS", 1)
     homeserver.next("send", refused(429, "M_LIMIT_EXCEEDED", retry_after_ms=300))
     await office.post("перше", author=OKSANA)
     begun_ms = steady_ms()

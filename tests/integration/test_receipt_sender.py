@@ -1,4 +1,4 @@
-"""How far citizens and agents have read → a homeserver that takes its time, or does not answer."""
+"""The receipt sender, with a homeserver that is slow, refuses requests, or does not respond."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ GENERAL = RoomId("city_general")
 
 
 @dataclass
-class Readers:
+class ReceiptHarness:
     receipts: ReceiptSender
     monitor: HomeserverMonitor
     messages: list[Message]
-    spoke: list[UserId]
+    active: list[UserId]
 
-    def reads(self, number: int, who: Author = OKSANA) -> None:
+    def reads(self, number: int, reader: Author = OKSANA) -> None:
         message = self.messages[number]
-        self.receipts.follow(LocalUserRead(GENERAL, who, message.id, message.seq))
+        self.receipts.follow(LocalUserRead(GENERAL, reader, message.id, message.seq))
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ async def homeserver() -> AsyncIterator[ScriptedHomeserver]:
 
 
 @pytest.fixture
-async def readers(sqlite_url: str, homeserver: ScriptedHomeserver) -> AsyncIterator[Readers]:
-    """Somebody who is in the room and has a ghost, and ten messages that are on Matrix."""
+async def harness(sqlite_url: str, homeserver: ScriptedHomeserver) -> AsyncIterator[ReceiptHarness]:
+    """A member of the room with a ghost, and ten messages that are on Matrix."""
     database, online_members = Database(sqlite_url), OnlineMembers()
     await migrate.upgrade(database)
     await Rooms(database, lambda _: None, now_ms, new_id).open(
@@ -67,11 +67,11 @@ async def readers(sqlite_url: str, homeserver: ScriptedHomeserver) -> AsyncItera
     ghosts = Ghosts(client, database, IDENTITIES, city.members, online_members, lambda _: None)
     await ghosts.ensure(GHOST, Profile("Оксана"))
     online_members.joined(GENERAL, OKSANA.subject)
-    spoke: list[UserId] = []
-    receipts = ReceiptSender(client, monitor, database, IDENTITIES, ghosts, online_members, on_spoke=spoke.append)
+    active: list[UserId] = []
+    receipts = ReceiptSender(client, monitor, database, IDENTITIES, ghosts, online_members, on_activity=active.append)
     running = asyncio.create_task(receipts.run())
     await asyncio.sleep(0)
-    yield Readers(receipts, monitor, messages, spoke)
+    yield ReceiptHarness(receipts, monitor, messages, active)
     assert not running.done()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -80,83 +80,77 @@ async def readers(sqlite_url: str, homeserver: ScriptedHomeserver) -> AsyncItera
 
 
 async def receipts(homeserver: ScriptedHomeserver, count: int) -> list[Asked]:
-    async def are_told() -> bool:
+    async def are_sent() -> bool:
         return len(homeserver.all("receipt")) >= count
 
-    await eventually(are_told)
+    await eventually(are_sent)
     return homeserver.all("receipt")
 
 
-async def test_of_much_that_was_read_the_newest_is_told_and_nothing_older(
-    readers: Readers, homeserver: ScriptedHomeserver
-) -> None:
+async def test_newest_receipt_is_sent_and_no_older_one(harness: ReceiptHarness, homeserver: ScriptedHomeserver) -> None:
     for number in (1, 4, 2, 3):
-        readers.reads(number)
-    (told,) = await receipts(homeserver, 1)
-    assert (told.user, told.path, told.content) == (GHOST, {"room": "!g", "event": "$4"}, {"thread_id": "main"})
-    readers.reads(3)
-    readers.reads(4)
-    readers.reads(7)
+        harness.reads(number)
+    (sent,) = await receipts(homeserver, 1)
+    assert (sent.user, sent.path, sent.content) == (GHOST, {"room": "!g", "event": "$4"}, {"thread_id": "main"})
+    harness.reads(3)
+    harness.reads(4)
+    harness.reads(7)
     assert [each.path["event"] for each in await receipts(homeserver, 2)] == ["$4", "$7"]
 
-    async def spoke() -> bool:
-        return readers.spoke == [GHOST, GHOST]
+    async def is_active() -> bool:
+        return harness.active == [GHOST, GHOST]
 
-    await eventually(spoke)
+    await eventually(is_active)
 
 
-async def test_what_is_read_while_a_receipt_is_on_its_way_waits_for_it(
-    readers: Readers, homeserver: ScriptedHomeserver
+async def test_receipt_during_request_is_sent_afterwards(
+    harness: ReceiptHarness, homeserver: ScriptedHomeserver
 ) -> None:
     answer = homeserver.hold("receipt")
-    readers.reads(0)
+    harness.reads(0)
     await receipts(homeserver, 1)
     for number in (1, 2, 3, 4, 5):
-        readers.reads(number)
-    readers.reads(0)
+        harness.reads(number)
+    harness.reads(0)
     answer.set()
     assert [each.path["event"] for each in await receipts(homeserver, 2)] == ["$0", "$5"]
 
 
-async def test_nothing_is_told_of_those_who_are_not_there_or_not_known(
-    readers: Readers, homeserver: ScriptedHomeserver
-) -> None:
-    readers.reads(3, TARAS)
-    readers.reads(1)
+async def test_receipts_of_non_members_are_dropped(harness: ReceiptHarness, homeserver: ScriptedHomeserver) -> None:
+    harness.reads(3, TARAS)
+    harness.reads(1)
     assert [each.user for each in await receipts(homeserver, 1)] == [GHOST]
-    assert len(homeserver.all("register")) == 1, "nobody is registered for having read"
+    assert len(homeserver.all("register")) == 1, "a receipt registers no ghost"
 
 
-async def test_a_receipt_that_gets_lost_is_lost_and_the_next_one_goes(
-    readers: Readers, homeserver: ScriptedHomeserver
-) -> None:
+async def test_failed_receipt_is_dropped(harness: ReceiptHarness, homeserver: ScriptedHomeserver) -> None:
     homeserver.next("receipt", refused(403, "M_FORBIDDEN"), HANG_UP)
-    readers.reads(1)
+    harness.reads(1)
     await receipts(homeserver, 1)
-    readers.reads(2)
+    harness.reads(2)
 
-    async def is_noticed() -> bool:
-        return not readers.monitor.is_up
+    async def is_lost() -> bool:
+        return not harness.monitor.is_up
 
-    await eventually(is_noticed)
-    readers.reads(3)
-    readers.monitor.found()
-    readers.reads(2)
+    await eventually(is_lost)
+    harness.reads(3)
+    harness.monitor.found()
+    harness.reads(2)
     assert [each.path["event"] for each in await receipts(homeserver, 3)] == ["$1", "$2", "$2"]
 
 
-async def test_no_more_waits_and_is_remembered_than_it_should(
-    readers: Readers, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
+async def test_pending_and_stored_receipts_are_limited(
+    harness: ReceiptHarness, homeserver: ScriptedHomeserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receipts_module, "_MOST_WAITING", 0)
-    readers.reads(1)
-    monkeypatch.setattr(receipts_module, "_MOST_WAITING", 1)
-    monkeypatch.setattr(receipts_module, "_MOST_REMEMBERED", 0)
-    readers.reads(0)
+    monkeypatch.setattr(ReceiptSender, "max_pending", 0)
+    harness.reads(1)
+    monkeypatch.setattr(ReceiptSender, "max_pending", 1)
+    monkeypatch.setattr(receipts_module, "_MAX_SENT", 0)
+    harness.reads(0)
     await receipts(homeserver, 1)
     assert [each.path["event"] for each in homeserver.all("receipt")] == ["$0"]
 
-    async def is_forgotten() -> bool:
-        return readers.receipts._wishes == {} and len(readers.receipts._told) == 0
+    async def is_evicted() -> bool:
+        return harness.receipts._pending == {} and len(harness.receipts._sent) == 0
 
-    await eventually(is_forgotten)
+    await eventually(is_evicted)

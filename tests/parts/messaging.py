@@ -39,7 +39,7 @@ class MessagingHarness:
     reactions: Reactions
     membership: Membership
     permissions: MatrixRoomPermissions
-    letters: OutboxRenderer
+    renderer: OutboxRenderer
     members: MemberLog
     message_events: MessageEvents
     member_events: MemberEvents

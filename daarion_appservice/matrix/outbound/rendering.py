@@ -22,43 +22,43 @@ class OutgoingEvent:
 
     sender: Author | None
     """The author of the event; None for the bot."""
-    at_ms: int
+    ts_ms: int
     event_type: str = ""
     content: dict[str, Any] = field(default_factory=dict)
     redacts: EventId | None = None
     edits_by: UserId | None = None
     """For a redaction, the user whose edits of the event are redacted as well."""
-    move: OutboxKind | None = None
+    membership: OutboxKind | None = None
     """JOIN or LEAVE if the sender joins or leaves instead of sending an event."""
 
 
+@dataclass
 class OutboxRenderer:
     """Renders outbox entries, and records the results of their delivery."""
 
-    def __init__(self, messages: Messages, members: MemberLog, identities: Identities) -> None:
-        self._messages = messages
-        self._members = members
-        self._identities = identities
+    messages: Messages
+    members: MemberLog
+    identities: Identities
 
-    async def write(self, tx: Transaction, row: OutboxRow) -> OutgoingEvent | None:
+    async def render(self, tx: Transaction, entry: OutboxRow) -> OutgoingEvent | None:
         """Return the event of an entry; None if nothing remains to send, or the event it refers to is not on Matrix."""
-        message = await _message_of(tx, row)
+        message = await _message_of(tx, entry)
         if message is None:
-            return await self._move(tx, row, row.user_id) if row.user_id is not None else None
-        match row.kind:
+            return await self._membership_change(tx, entry, entry.user_id) if entry.user_id is not None else None
+        match entry.kind:
             case OutboxKind.MESSAGE:
                 return await self._message(tx, message)
             case OutboxKind.EDIT:
-                return await self._edit(tx, row, message)
+                return await self._edit(tx, entry, message)
             case OutboxKind.DELETE | OutboxKind.REMOVE:
-                sender = message.author if row.kind is OutboxKind.DELETE else None
-                author = self._identities.author(message.author)
+                sender = message.author if entry.kind is OutboxKind.DELETE else None
+                author = self.identities.author(message.author)
                 return _redaction(sender, message.matrix_event_id, message.created_at_ms, edits_by=author)
             case OutboxKind.REACT | OutboxKind.UNREACT:
-                return await self._reaction(tx, row, message)
+                return await self._reaction(tx, entry, message)
         return None
 
-    async def arrived(self, tx: Transaction, row: OutboxRow, event_id: EventId | None) -> list[CityEvent]:
+    async def record_sent(self, tx: Transaction, entry: OutboxRow, event_id: EventId | None) -> list[CityEvent]:
         """Record that an entry is sent.
 
         Args:
@@ -69,36 +69,36 @@ class OutboxRenderer:
         """
         if event_id is None:
             return []
-        if row.kind is OutboxKind.MESSAGE:
+        if entry.kind is OutboxKind.MESSAGE:
             # The lock prevents a concurrent deletion from being missed.
-            await tx.rooms.lock_any(row.room_id)
-            message = await _message_of(tx, row)
+            await tx.rooms.lock_any(entry.room_id)
+            message = await _message_of(tx, entry)
             if message is None or message.matrix_event_id is not None:
                 return []
-            return [await self._messages.mark_sent(tx, message, event_id)]
-        if row.kind is OutboxKind.EDIT:
-            await tx.revisions.arrived(row.txn_id, event_id)
-        if row.reaction_id is not None:
-            if row.kind is OutboxKind.REACT:
-                await tx.reactions.arrived(row.reaction_id, event_id)
+            return [await self.messages.mark_sent(tx, message, event_id)]
+        if entry.kind is OutboxKind.EDIT:
+            await tx.revisions.arrived(entry.txn_id, event_id)
+        if entry.reaction_id is not None:
+            if entry.kind is OutboxKind.REACT:
+                await tx.reactions.arrived(entry.reaction_id, event_id)
             else:
-                await tx.reactions.drop(row.reaction_id)
+                await tx.reactions.drop(entry.reaction_id)
         return []
 
-    async def put_away(
-        self, tx: Transaction, row: OutboxRow, error: DeliveryError = DeliveryError.REFUSED
+    async def record_dropped(
+        self, tx: Transaction, entry: OutboxRow, error: DeliveryError = DeliveryError.REFUSED
     ) -> list[CityEvent]:
         """Record that an entry needs no event; a message becomes failed with ``error``.
 
         Returns:
             The events to publish after the commit.
         """
-        if row.kind is OutboxKind.UNREACT and row.reaction_id is not None:
-            await tx.reactions.drop(row.reaction_id)
+        if entry.kind is OutboxKind.UNREACT and entry.reaction_id is not None:
+            await tx.reactions.drop(entry.reaction_id)
         # A message that is never sent must not stay pending.
-        return await self.given_up(tx, row, error) if row.kind is OutboxKind.MESSAGE else []
+        return await self.record_failed(tx, entry, error) if entry.kind is OutboxKind.MESSAGE else []
 
-    async def given_up(self, tx: Transaction, row: OutboxRow, error: DeliveryError) -> list[CityEvent]:
+    async def record_failed(self, tx: Transaction, entry: OutboxRow, error: DeliveryError) -> list[CityEvent]:
         """Record that Matrix refuses an entry; a message becomes failed with ``error``.
 
         A refused edit or reaction stays unchanged in the city, because it is part of the room's history already.
@@ -106,62 +106,62 @@ class OutboxRenderer:
         Returns:
             The events to publish after the commit.
         """
-        await tx.rooms.lock_any(row.room_id)
-        if row.kind is OutboxKind.JOIN and row.user_id is not None:
-            return await self._members.removed(tx, row.room_id, row.user_id)
-        message = await _message_of(tx, row)
+        await tx.rooms.lock_any(entry.room_id)
+        if entry.kind is OutboxKind.JOIN and entry.user_id is not None:
+            return await self.members.removed(tx, entry.room_id, entry.user_id)
+        message = await _message_of(tx, entry)
         # A message that came back as an event is sent, whatever the response to the request was.
-        if row.kind is not OutboxKind.MESSAGE or message is None or message.matrix_event_id is not None:
+        if entry.kind is not OutboxKind.MESSAGE or message is None or message.matrix_event_id is not None:
             return []
-        return [await self._messages.mark_failed(tx, message, error)]
+        return [await self.messages.mark_failed(tx, message, error)]
 
-    async def _move(self, tx: Transaction, row: OutboxRow, user: UserId) -> OutgoingEvent | None:
-        who, member = self._identities.describe(user), await tx.members.get(row.room_id, user)
-        if isinstance(who, ServiceUser) or (row.kind is OutboxKind.JOIN and member is None):
+    async def _membership_change(self, tx: Transaction, entry: OutboxRow, user: UserId) -> OutgoingEvent | None:
+        identity, member = self.identities.describe(user), await tx.members.get(entry.room_id, user)
+        if isinstance(identity, ServiceUser) or (entry.kind is OutboxKind.JOIN and member is None):
             return None
-        kind, name = who
-        return OutgoingEvent(Author(kind, name, (member and member.display_name) or name), 0, move=row.kind)
+        kind, name = identity
+        return OutgoingEvent(Author(kind, name, (member and member.display_name) or name), 0, membership=entry.kind)
 
     async def _message(self, tx: Transaction, message: Message) -> OutgoingEvent | None:
         if message.matrix_event_id is not None or message.deleted:
             return None
-        answered = await tx.messages.get(message.reply_to) if message.reply_to else None
+        replied_to = await tx.messages.get(message.reply_to) if message.reply_to else None
         is_private = await _is_private(tx, message)
-        content = message_content(message, answered, self._identities, is_private=is_private)
+        content = message_content(message, replied_to, self.identities, is_private=is_private)
         return OutgoingEvent(message.author, message.created_at_ms, "m.room.message", content)
 
-    async def _edit(self, tx: Transaction, row: OutboxRow, message: Message) -> OutgoingEvent | None:
+    async def _edit(self, tx: Transaction, entry: OutboxRow, message: Message) -> OutgoingEvent | None:
         original = message.matrix_event_id
         if original is None or message.deleted:
             return None
         # Send the content of this revision, not of the newest: it remains if the newest edit is redacted on Matrix.
-        if revision := await tx.revisions.get(row.txn_id):
-            said = revision.content
+        if revision := await tx.revisions.get(entry.txn_id):
+            revised = revision.content
             message = replace(
                 message,
-                body=said.body,
-                formatted_body=said.formatted_body,
-                msgtype=said.msgtype,
-                media=said.media,
-                mentions=said.mentions,
+                body=revised.body,
+                formatted_body=revised.formatted_body,
+                msgtype=revised.msgtype,
+                media=revised.media,
+                mentions=revised.mentions,
                 edited_at_ms=revision.at_ms,
             )
         content = edit_content(
             message,
             await tx.messages.get(message.reply_to) if message.reply_to else None,
             original,
-            self._identities,
-            edit_id=row.txn_id,
+            self.identities,
+            edit_id=entry.txn_id,
             told=await tx.revisions.mentioned_before(revision) if revision else message.mentions,
             is_private=await _is_private(tx, message),
         )
         return OutgoingEvent(message.author, message.edited_at_ms or message.created_at_ms, "m.room.message", content)
 
-    async def _reaction(self, tx: Transaction, row: OutboxRow, message: Message) -> OutgoingEvent | None:
-        reaction = await tx.reactions.get(row.reaction_id) if row.reaction_id else None
+    async def _reaction(self, tx: Transaction, entry: OutboxRow, message: Message) -> OutgoingEvent | None:
+        reaction = await tx.reactions.get(entry.reaction_id) if entry.reaction_id else None
         if reaction is None or message.matrix_event_id is None:
             return None
-        if row.kind is OutboxKind.UNREACT:
+        if entry.kind is OutboxKind.UNREACT:
             return _redaction(reaction.author, reaction.matrix_event_id, reaction.at_ms)
         # Send a removed reaction all the same: an earlier attempt may have sent it, and the redaction needs its id.
         content = reaction_content(message.matrix_event_id, reaction)
@@ -174,11 +174,11 @@ async def _is_private(tx: Transaction, message: Message) -> bool:
     return room is not None and room.agent is not None and not room.in_company
 
 
-async def _message_of(tx: Transaction, row: OutboxRow) -> Message | None:
-    return await tx.messages.get(row.message_id) if row.message_id is not None else None
+async def _message_of(tx: Transaction, entry: OutboxRow) -> Message | None:
+    return await tx.messages.get(entry.message_id) if entry.message_id is not None else None
 
 
 def _redaction(
-    sender: Author | None, event: EventId | None, at_ms: int, *, edits_by: UserId | None = None
+    sender: Author | None, event: EventId | None, ts_ms: int, *, edits_by: UserId | None = None
 ) -> OutgoingEvent | None:
-    return None if event is None else OutgoingEvent(sender, at_ms, redacts=event, edits_by=edits_by)
+    return None if event is None else OutgoingEvent(sender, ts_ms, redacts=event, edits_by=edits_by)
