@@ -164,7 +164,7 @@ class Rooms:
         # Names are compared as the city shows them: a difference in form on Matrix remains there.
         name = one_line(name) or room.name if name is not None else None
         description = storable(description)[:MAX_TOPIC_CHARS] if description is not None else None
-        await tx.rooms.has_on_matrix(room.id, name=name, topic=description)
+        await tx.matrix_rooms.set_applied_text(room.id, name=name, topic=description)
         name = room.name if name is None else name
         description = room.description if description is None else description
         return await self._change(tx, room, replace(room, name=name, description=description))

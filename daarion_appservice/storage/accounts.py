@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from sqlalchemy import delete, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import CitizenId, UserId
+from .repository import Repository
 from .tables import accounts
 from .upsert import insert
 
 
-class AccountRepository:
+class AccountRepository(Repository):
     """The table ``accounts``."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
 
     async def link(self, user: UserId, citizen: CitizenId, *, now_ms: int) -> bool:
         """Link an account with a citizen, in place of the citizen's earlier account.

@@ -10,14 +10,14 @@ A row is written in the transaction of the request, and stays after the reply: t
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Final
 
 from sqlalchemy import Update, func, select, update
-from sqlalchemy.engine import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.pending_replies import AnswerId, PendingReply, ReplyFailure
 from ..city.types import AGENT_SUBJECT, AgentSlug, MessageId, RoomId, SubjectId
+from .repository import Repository
+from .row_mapper import RowMapper
 from .tables import agent_replies
 from .upsert import insert
 
@@ -30,13 +30,13 @@ class ReplyState(StrEnum):
     ABANDONED = "abandoned"
 
 
-class ReplyRepository:
+_pending_reply: Final = RowMapper(PendingReply)
+
+
+class ReplyRepository(Repository):
     """The table ``agent_replies``."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
-
-    async def add(self, owed: list[PendingReply], *, asker: SubjectId) -> None:
+    async def add(self, pending: list[PendingReply], *, asker: SubjectId) -> None:
         """Insert pending replies, except those that were requested before."""
         await self._connection.execute(
             insert(self._connection, agent_replies).on_conflict_do_nothing(),
@@ -51,7 +51,7 @@ class ReplyRepository:
                     "asked_at_ms": each.asked_at_ms,
                     "failure": each.failure,
                 }
-                for each in owed
+                for each in pending
             ],
         )
 
@@ -83,7 +83,7 @@ class ReplyRepository:
             select(agent_replies).where(agent_replies.c.id == answer, agent_replies.c.state == ReplyState.PENDING)
         )
         row = found.first()
-        return _owed(row) if row else None
+        return _pending_reply(row) if row else None
 
     async def posted_for(self, questions: list[MessageId], agent: AgentSlug) -> dict[MessageId, MessageId]:
         """Return an agent's replies by the messages that requested them."""
@@ -113,17 +113,17 @@ class ReplyRepository:
             .order_by(agent_replies.c.id)
             .limit(limit)
         )
-        return [_owed(row) for row in rows]
+        return [_pending_reply(row) for row in rows]
 
     async def put_off(self, answer: AnswerId, error: str, *, retry_at_ms: int) -> None:
         """Record a failed attempt; the reply is due again at ``retry_at_ms``."""
         await self._connection.execute(
-            _if_owed(answer).values(attempts=agent_replies.c.attempts + 1, retry_at_ms=retry_at_ms, error=error)
+            _if_pending(answer).values(attempts=agent_replies.c.attempts + 1, retry_at_ms=retry_at_ms, error=error)
         )
 
     async def will_not_be(self, answer: AnswerId, why: ReplyFailure) -> bool:
         """Store why no reply will be given, before the notice; return False if another process gave a reply."""
-        found = await self._connection.execute(_if_owed(answer).values(failure=why))
+        found = await self._connection.execute(_if_pending(answer).values(failure=why))
         return bool(found.rowcount)
 
     async def mark_posted(self, answer: AnswerId, message: MessageId) -> bool:
@@ -134,23 +134,9 @@ class ReplyRepository:
         return await self._end(answer, ReplyState.ABANDONED, None)
 
     async def _end(self, answer: AnswerId, state: ReplyState, message: MessageId | None) -> bool:
-        ended = await self._connection.execute(_if_owed(answer).values(state=state, message_id=message))
+        ended = await self._connection.execute(_if_pending(answer).values(state=state, message_id=message))
         return ended.rowcount > 0
 
 
-def _if_owed(answer: AnswerId) -> Update:
+def _if_pending(answer: AnswerId) -> Update:
     return update(agent_replies).where(agent_replies.c.id == answer, agent_replies.c.state == ReplyState.PENDING)
-
-
-def _owed(row: Row[Any]) -> PendingReply:
-    return PendingReply(
-        AnswerId(row.id),
-        MessageId(row.question_id),
-        RoomId(row.room_id),
-        AgentSlug(row.agent),
-        row.depth,
-        row.asked_at_ms,
-        row.attempts,
-        row.retry_at_ms,
-        ReplyFailure(row.failure) if row.failure else None,
-    )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from sqlalchemy import bindparam, delete, select, update
-from sqlalchemy.engine import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import Agent, AgentSlug
 from .key_values import registry_changed
+from .repository import Repository
+from .row_mapper import RowMapper
 from .tables import agent_tokens, agents, removed_agents
 from .upsert import insert
 
@@ -52,11 +52,11 @@ class TokenOfAgent:
     """None while the token is valid."""
 
 
-class AgentRepository:
-    """The tables ``agents`` and ``agent_tokens``."""
+_agent: Final = RowMapper(Agent, rooms=lambda row: tuple(orjson.loads(row.rooms)))
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+
+class AgentRepository(Repository):
+    """The tables ``agents`` and ``agent_tokens``."""
 
     async def all(self) -> list[Agent]:
         rows = await self._connection.execute(select(agents).order_by(agents.c.slug))
@@ -147,25 +147,6 @@ class AgentRepository:
             statement = statement.where(agent_tokens.c.id == token_id)
         await registry_changed(self._connection)
         return (await self._connection.execute(statement)).rowcount
-
-
-def _agent(row: Row[Any]) -> Agent:
-    return Agent(
-        id=row.id,
-        slug=AgentSlug(row.slug),
-        display_name=row.display_name,
-        title=row.title,
-        avatar=row.avatar,
-        node_id=row.node_id,
-        microdao=row.microdao,
-        role=row.role,
-        rooms=tuple(orjson.loads(row.rooms)),
-        kind=row.kind,
-        color=row.color,
-        district=row.district,
-        node_role=row.node_role,
-        microdao_role=row.microdao_role,
-    )
 
 
 def _description(agent: Agent) -> dict[str, str]:

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import CitizenId
+from .repository import Repository
 from .tables import citizens
 from .upsert import insert
 
 
-class CitizenRepository:
+class CitizenRepository(Repository):
     """The table ``citizens``."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
 
     async def put(self, citizen: CitizenId, display_name: str, *, now_ms: int) -> None:
         """Store a name, in place of an earlier one. ``now_ms`` is in milliseconds since 1970."""

@@ -8,7 +8,6 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cached_property
 from typing import Any
 
 from sqlalchemy import event, text
@@ -24,14 +23,17 @@ from .availability import Availability
 from .citizens import CitizenRepository
 from .database_url import cannot_use, driver_url, postgres_options, sqlite_file
 from .dedicated_connection import PostgresDedicatedConnection, SqliteDedicatedConnection
+from .direct_chats import DirectChatRepository
 from .driver_errors import translate_driver_errors
 from .feed import FeedRepository
 from .ghosts import GhostRepository
 from .inbox import InboxRepository
+from .inbox_order import InboxOrderRepository
 from .inbox_writer import InboxWriter, PostgresInboxWriter, SqliteInboxWriter
 from .interactions import InteractionRepository
 from .invitations import InvitationRepository
 from .key_values import KeyValueRepository
+from .matrix_rooms import MatrixRoomRepository
 from .media import MediaRepository
 from .members import MemberRepository
 from .membership_periods import MembershipPeriodRepository
@@ -64,98 +66,32 @@ class Transaction:
 
     def __init__(self, connection: AsyncConnection) -> None:
         self.connection = connection
-
-    @cached_property
-    def accounts(self) -> AccountRepository:
-        return AccountRepository(self.connection)
-
-    @cached_property
-    def agents(self) -> AgentRepository:
-        return AgentRepository(self.connection)
-
-    @cached_property
-    def agent_replies(self) -> ReplyRepository:
-        return ReplyRepository(self.connection)
-
-    @cached_property
-    def citizens(self) -> CitizenRepository:
-        return CitizenRepository(self.connection)
-
-    @cached_property
-    def invitations(self) -> InvitationRepository:
-        return InvitationRepository(self.connection)
-
-    @cached_property
-    def removed_agents(self) -> RemovedAgentRepository:
-        return RemovedAgentRepository(self.connection)
-
-    @cached_property
-    def places(self) -> PlaceRepository:
-        return PlaceRepository(self.connection)
-
-    @cached_property
-    def rooms(self) -> RoomRepository:
-        return RoomRepository(self.connection)
-
-    @cached_property
-    def room_events(self) -> RoomEventRepository:
-        return RoomEventRepository(self.connection)
-
-    @cached_property
-    def feed(self) -> FeedRepository:
-        return FeedRepository(self.connection)
-
-    @cached_property
-    def members(self) -> MemberRepository:
-        return MemberRepository(self.connection)
-
-    @cached_property
-    def membership_periods(self) -> MembershipPeriodRepository:
-        return MembershipPeriodRepository(self.connection)
-
-    @cached_property
-    def media(self) -> MediaRepository:
-        return MediaRepository(self.connection)
-
-    @cached_property
-    def messages(self) -> MessageRepository:
-        return MessageRepository(self.connection)
-
-    @cached_property
-    def reactions(self) -> ReactionRepository:
-        return ReactionRepository(self.connection)
-
-    @cached_property
-    def revisions(self) -> RevisionRepository:
-        return RevisionRepository(self.connection)
-
-    @cached_property
-    def restrictions(self) -> RestrictionRepository:
-        return RestrictionRepository(self.connection)
-
-    @cached_property
-    def inbox(self) -> InboxRepository:
-        return InboxRepository(self.connection)
-
-    @cached_property
-    def outbox(self) -> OutboxRepository:
-        return OutboxRepository(self.connection)
-
-    @cached_property
-    def ghosts(self) -> GhostRepository:
-        return GhostRepository(self.connection)
-
-    @cached_property
-    def key_values(self) -> KeyValueRepository:
-        return KeyValueRepository(self.connection)
-
-    @cached_property
-    def watermarks(self) -> WatermarkRepository:
-        return WatermarkRepository(self.connection)
-
-    @cached_property
-    def interactions(self) -> InteractionRepository:
-        return InteractionRepository(self.connection)
+        self.accounts = AccountRepository(connection)
+        self.agents = AgentRepository(connection)
+        self.agent_replies = ReplyRepository(connection)
+        self.citizens = CitizenRepository(connection)
+        self.invitations = InvitationRepository(connection)
+        self.removed_agents = RemovedAgentRepository(connection)
+        self.places = PlaceRepository(connection)
+        self.rooms = RoomRepository(connection)
+        self.direct_chats = DirectChatRepository(connection)
+        self.matrix_rooms = MatrixRoomRepository(connection)
+        self.room_events = RoomEventRepository(connection)
+        self.feed = FeedRepository(connection)
+        self.members = MemberRepository(connection)
+        self.membership_periods = MembershipPeriodRepository(connection)
+        self.media = MediaRepository(connection)
+        self.messages = MessageRepository(connection)
+        self.reactions = ReactionRepository(connection)
+        self.revisions = RevisionRepository(connection)
+        self.restrictions = RestrictionRepository(connection)
+        self.inbox = InboxRepository(connection)
+        self.inbox_order = InboxOrderRepository(connection)
+        self.outbox = OutboxRepository(connection)
+        self.ghosts = GhostRepository(connection)
+        self.key_values = KeyValueRepository(connection)
+        self.watermarks = WatermarkRepository(connection)
+        self.interactions = InteractionRepository(connection)
 
 
 class Database:

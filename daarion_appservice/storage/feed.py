@@ -7,24 +7,28 @@ from typing import Any, Final
 
 import orjson
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.engine import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..city.feed_entries import FeedEntry, FeedKind
+from ..city.feed_entries import FeedEntry
 from ..city.history_visibility import ReadableRanges
-from ..city.types import HistoryVisibility, MessageId, RoomId
+from ..city.types import MessageId, RoomId
 from .author_columns import author_of, author_values
 from .readable import entry_is_readable
+from .repository import Repository
+from .row_mapper import RowMapper
 from .tables import feed
 
 _NOBODY: Final = dict.fromkeys(("author_kind", "author_id", "author_name", "author_avatar"))
 
 
-class FeedRepository:
-    """The table ``feed``."""
+_entry: Final = RowMapper(
+    FeedEntry,
+    actor=lambda row: author_of(row) if row.author_kind else None,
+    payload=lambda row: orjson.loads(row.payload),
+)
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+
+class FeedRepository(Repository):
+    """The table ``feed``."""
 
     async def add(self, entries: list[FeedEntry]) -> None:
         if entries:
@@ -60,27 +64,7 @@ class FeedRepository:
 
 def _values(entry: FeedEntry) -> dict[str, Any]:
     return {
-        "id": entry.id,
-        "kind": entry.kind,
-        "created_at_ms": entry.created_at_ms,
-        "room_id": entry.room_id,
-        "message_id": entry.message_id,
+        **_entry.values(entry),
         "payload": orjson.dumps(dict(entry.payload)).decode(),
-        "visibility": entry.visibility,
-        "seq": entry.seq,
         **(author_values(entry.actor) if entry.actor else _NOBODY),
     }
-
-
-def _entry(row: Row[Any]) -> FeedEntry:
-    return FeedEntry(
-        row.id,
-        FeedKind(row.kind),
-        row.created_at_ms,
-        RoomId(row.room_id) if row.room_id else None,
-        author_of(row) if row.author_kind else None,
-        MessageId(row.message_id) if row.message_id else None,
-        orjson.loads(row.payload),
-        HistoryVisibility(row.visibility),
-        row.seq,
-    )

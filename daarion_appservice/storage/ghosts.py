@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 from sqlalchemy import delete, select
-from sqlalchemy.engine import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import UserId
 from .media import note_avatars
+from .repository import Repository
+from .row_mapper import RowMapper
 from .tables import ghosts
 from .upsert import insert
 
@@ -30,11 +30,11 @@ class Ghost:
     """The profile's ``space.daarion.role`` field, as JSON."""
 
 
-class GhostRepository:
-    """The table ``ghosts``."""
+_ghost: Final = RowMapper(Ghost)
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+
+class GhostRepository(Repository):
+    """The table ``ghosts``."""
 
     async def all(self) -> list[Ghost]:
         return [_ghost(row) for row in await self._connection.execute(select(ghosts))]
@@ -51,29 +51,10 @@ class GhostRepository:
         return {UserId(user): mxc for user, mxc in rows}
 
     async def put(self, ghost: Ghost) -> None:
-        values = {
-            "display_name": ghost.display_name,
-            "avatar_source": ghost.avatar_source,
-            "avatar_mxc": ghost.avatar_mxc,
-            "has_device": ghost.has_device,
-            "status_text": ghost.status_text,
-            "role_field": ghost.role_field,
-        }
-        statement = insert(self._connection, ghosts).values(user_id=ghost.user_id, **values)
+        values = _ghost.values(ghost)
+        statement = insert(self._connection, ghosts).values(values)
         await self._connection.execute(statement.on_conflict_do_update(index_elements=[ghosts.c.user_id], set_=values))
         await note_avatars(self._connection, [ghost.avatar_mxc])
 
     async def forget(self, user: UserId) -> None:
         await self._connection.execute(delete(ghosts).where(ghosts.c.user_id == user))
-
-
-def _ghost(row: Row[Any]) -> Ghost:
-    return Ghost(
-        UserId(row.user_id),
-        row.display_name,
-        row.avatar_source,
-        row.avatar_mxc,
-        row.has_device,
-        row.status_text,
-        row.role_field,
-    )

@@ -7,28 +7,28 @@ new ──► done      processed; the JSON text is dropped and the id stays, so
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum, StrEnum, auto
+from dataclasses import dataclass
+from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import Select, delete, func, not_, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.dml import ReturningDelete
 
 from .key_values import registry_changed
+from .repository import Repository
+from .row_mapper import RowMapper
 from .tables import inbox, transactions
 from .upsert import insert
 
 INBOX_ORDER_LOCK: Final = 0xDAA211
 """PostgreSQL advisory lock on the order of the inbox. ``InboxWriter`` holds it shared and
-``InboxRepository.put_in_order`` exclusively, each until its transaction ends; otherwise an event that arrives during
+``InboxOrderRepository.put_in_order`` exclusively, each until its transaction ends; otherwise an event that arrives during
 a reordering gets an id between those of the rewritten rows. SQLite has one writer at a time and needs no such lock.
 """
 
 
-_MOST_NAMED: Final = 10_000
+MOST_NAMED: Final = 10_000
 """Maximum number of event ids in one statement: each database accepts at most 32,766 parameters."""
 
 _MOST_CHARS: Final = 1024 * 1024
@@ -60,17 +60,6 @@ class ReceivedEvent:
     """Whether a sweep by ``/sync`` returned the event, so that its position in the homeserver's stream is known."""
 
 
-class DifferentRows(Enum):
-    """Where ``put_in_order`` places the other waiting events of the room."""
-
-    BEHIND = auto()
-    """Behind the given events."""
-    SWEPT_BEFORE = auto()
-    """Swept events before the given events, the others behind them."""
-    BETWEEN = auto()
-    """Before the given event that they preceded so far; behind all given events if there is none."""
-
-
 @dataclass(frozen=True, slots=True)
 class Known:
     """State and position of an event that is stored in the inbox."""
@@ -96,11 +85,11 @@ class InboxRow:
     before_message: str | None
 
 
-class InboxRepository:
-    """The table ``inbox``."""
+_inbox_row: Final = RowMapper(InboxRow, is_confirmed=attrgetter("confirmed"))
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+
+class InboxRepository(Repository):
+    """The table ``inbox``."""
 
     async def add(self, events: list[ReceivedEvent], *, now_ms: int, is_done: bool = False) -> None:
         """Insert the events that the inbox does not have yet. Transactions use ``InboxWriter`` instead.
@@ -140,8 +129,8 @@ class InboxRepository:
     async def known(self, event_ids: list[str]) -> dict[str, Known]:
         """Return state and row id of those events that are stored."""
         found: dict[str, Known] = {}
-        for start in range(0, len(event_ids), _MOST_NAMED):
-            part = event_ids[start : start + _MOST_NAMED]
+        for start in range(0, len(event_ids), MOST_NAMED):
+            part = event_ids[start : start + MOST_NAMED]
             rows = await self._connection.execute(
                 select(inbox.c.event_id, inbox.c.state, inbox.c.id).where(inbox.c.event_id.in_(part))
             )
@@ -163,124 +152,12 @@ class InboxRepository:
 
     async def lock(self, matrix_room_id: str) -> None:
         """Lock the waiting events of a room and the order of the inbox until this transaction ends."""
-        await self.lock_order()
+        await lock_inbox_order(self._connection)
         await self._connection.execute(
             select(inbox.c.id)
             .where(inbox.c.matrix_room_id == matrix_room_id, inbox.c.state == InboxState.NEW)
             .with_for_update()
         )
-
-    async def lock_order(self) -> None:
-        """Prevent inserts into the inbox and changes of its order by other connections until this transaction ends."""
-        if self._connection.dialect.name == "postgresql":
-            await self._connection.execute(select(func.pg_advisory_xact_lock(INBOX_ORDER_LOCK)))
-
-    async def put_in_order(
-        self,
-        matrix_room_id: str,
-        events: list[ReceivedEvent],
-        *,
-        now_ms: int,
-        others: DifferentRows = DifferentRows.BEHIND,
-    ) -> int | None:
-        """Make ``events`` wait in this order; processed events stay processed.
-
-        Args:
-            events: events of the room in the wanted order.
-            now_ms: the time that is stored as their time of arrival.
-            others: where the other waiting events of the room go.
-
-        Returns:
-            How many of ``events`` were new; None if the inbox had this order already.
-        """
-        await self.lock_order()
-        handled = await self.handled([event.event_id for event in events])
-        events = [event for event in events if event.event_id not in handled]
-        of_room = (inbox.c.matrix_room_id == matrix_room_id) & (inbox.c.state == InboxState.NEW)
-        waiting = await self._waiting(select(inbox).where(of_room))
-        wanted = _merged(waiting, events, others)
-        if [(event.event_id, event.before_message) for event in waiting] == [
-            (event.event_id, event.before_message) for event in wanted
-        ]:
-            return None
-        # Exactly the deleted rows are inserted again: events may have arrived since the first query.
-        waiting = await self._waiting(delete(inbox).where(of_room).returning(inbox))
-        wanted = _merged(waiting, events, others)
-        await self.add(wanted, now_ms=now_ms)
-        return len(wanted) - len(waiting)
-
-    async def insert_again(self, matrix_room_id: str, events: list[ReceivedEvent], *, now_ms: int) -> None:
-        """Do the same as ``put_in_order`` for events that were processed without effect as their room was unknown."""
-        await self.forget_done([event.event_id for event in events])
-        await self.put_in_order(matrix_room_id, events, now_ms=now_ms)
-
-    async def unswept(self, matrix_room_id: str) -> list[str]:
-        """Return the ids of a room's events that no sweep has returned yet."""
-        of_room = (inbox.c.matrix_room_id == matrix_room_id) & not_(inbox.c.swept)
-        return list((await self._connection.execute(select(inbox.c.event_id).where(of_room))).scalars())
-
-    async def late_befores(self, matrix_room_id: str, *, but: Collection[str]) -> list[str | None]:
-        """Return before which message each waiting event that a sweep found will be inserted.
-
-        Args:
-            but: ids of events to leave out.
-
-        Returns:
-            Message ids, None for the end of the room, in the order in which the events will be processed.
-        """
-        late = (inbox.c.matrix_room_id == matrix_room_id) & (inbox.c.state == InboxState.NEW) & inbox.c.swept
-        rows = await self._connection.execute(
-            select(inbox.c.event_id, inbox.c.before_message).where(late).order_by(inbox.c.id)
-        )
-        return [before for event_id, before in rows if event_id not in but]
-
-    async def note_swept_before(self, matrix_room_id: str, row_id: int) -> None:
-        """Note the events of a room whose row ids are lower than ``row_id`` as swept."""
-        of_room = (inbox.c.matrix_room_id == matrix_room_id) & not_(inbox.c.swept)
-        await self._connection.execute(update(inbox).where(of_room, inbox.c.id < row_id).values(swept=True))
-
-    async def note_swept(
-        self, matrix_room_id: str, event_ids: list[str], *, all_but: Collection[str] | None = None
-    ) -> None:
-        """Note that a sweep returned these events of a room.
-
-        Their positions in the homeserver's stream are known from then on.
-
-        Args:
-            event_ids: the events that the sweep returned.
-            all_but: unless None, all processed events of the room are noted too, except these.
-        """
-        of_room = (inbox.c.matrix_room_id == matrix_room_id) & not_(inbox.c.swept)
-        for start in range(0, len(event_ids), _MOST_NAMED):
-            part = event_ids[start : start + _MOST_NAMED]
-            await self._connection.execute(update(inbox).where(of_room, inbox.c.event_id.in_(part)).values(swept=True))
-        if all_but is None:
-            return
-        handled = of_room & (inbox.c.state == InboxState.DONE)
-        rows = await self._connection.execute(select(inbox.c.id, inbox.c.event_id).where(handled))
-        ids = [row.id for row in rows if row.event_id not in all_but]
-        for start in range(0, len(ids), _MOST_NAMED):
-            part = ids[start : start + _MOST_NAMED]
-            await self._connection.execute(update(inbox).where(inbox.c.id.in_(part)).values(swept=True))
-
-    async def forget_done(self, ids: list[str]) -> None:
-        """Delete these events if they are processed, so that they can be inserted again."""
-        await self.lock_order()
-        await self._connection.execute(delete(inbox).where(inbox.c.event_id.in_(ids), inbox.c.state == InboxState.DONE))
-
-    async def _waiting(self, statement: Select[Any] | ReturningDelete[Any]) -> list[ReceivedEvent]:
-        rows = sorted(await self._connection.execute(statement), key=lambda row: row.id)
-        return [
-            ReceivedEvent(
-                row.event_id,
-                row.matrix_room_id,
-                row.event,
-                is_confirmed=row.confirmed,
-                before_message=row.before_message,
-                is_swept=row.swept,
-            )
-            for row in rows
-        ]
 
     async def waiting(self, *, after_id: int, limit: int) -> list[InboxRow]:
         """Return waiting events in the order of their processing.
@@ -306,22 +183,7 @@ class InboxRepository:
         return await self._read(dead.order_by(inbox.c.id).limit(limit))
 
     async def _read(self, statement: Select[Any]) -> list[InboxRow]:
-        rows = await self._connection.execute(statement)
-        return [
-            InboxRow(
-                row.id,
-                row.event_id,
-                row.matrix_room_id,
-                row.event,
-                row.attempts,
-                row.retry_at_ms,
-                row.error,
-                row.received_at_ms,
-                row.confirmed,
-                row.before_message,
-            )
-            for row in rows
-        ]
+        return [_inbox_row(row) for row in await self._connection.execute(statement)]
 
     async def done(self, ids: list[int]) -> bool:
         """Note events as processed. Wait for other transactions that process or move one of them.
@@ -386,20 +248,7 @@ class InboxRepository:
         )
 
 
-def _merged(
-    waiting: Sequence[ReceivedEvent], events: Sequence[ReceivedEvent], others: DifferentRows
-) -> list[ReceivedEvent]:
-    """Return the waiting events of a room in the order that `put_in_order` describes; a swept event stays swept."""
-    index_of = {event.event_id: index for index, event in enumerate(waiting)}
-    swept = {event.event_id for event in waiting if event.is_swept}
-    wanted = {event.event_id for event in events}
-    rest = deque(event for event in waiting if event.event_id not in wanted)
-    merged: list[ReceivedEvent] = []
-    if others is DifferentRows.SWEPT_BEFORE:
-        merged += [event for event in rest if event.is_swept]
-        rest = deque(event for event in rest if not event.is_swept)
-    for event in events:
-        while others is DifferentRows.BETWEEN and rest and index_of[rest[0].event_id] < index_of.get(event.event_id, 0):
-            merged.append(rest.popleft())
-        merged.append(replace(event, is_swept=event.is_swept or event.event_id in swept))
-    return [*merged, *rest]
+async def lock_inbox_order(connection: AsyncConnection) -> None:
+    """Prevent inserts into the inbox and changes of its order by other connections until this transaction ends."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(select(func.pg_advisory_xact_lock(INBOX_ORDER_LOCK)))

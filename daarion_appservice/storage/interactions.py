@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.engine import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.second_me import REMEMBERED, Interaction
 from ..city.types import SubjectId
 from . import upsert
+from .repository import Repository
+from .row_mapper import RowMapper
 from .tables import interactions, secondme_turns
 
+_interaction: Final = RowMapper(Interaction)
 
-class InteractionRepository:
+
+class InteractionRepository(Repository):
     """The tables ``interactions`` and ``secondme_turns``."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
 
     async def last(self, who: SubjectId, count: int) -> list[Interaction]:
         """Return the last interactions, oldest first."""
@@ -32,16 +31,7 @@ class InteractionRepository:
 
     async def add(self, interaction: Interaction) -> None:
         """Store an interaction and delete all but the newest ``REMEMBERED`` of the subject."""
-        await self._connection.execute(
-            insert(interactions).values(
-                id=interaction.id,
-                user_id=interaction.user_id,
-                prompt=interaction.prompt,
-                response=interaction.response,
-                latency_ms=interaction.latency_ms,
-                created_at_ms=interaction.created_at_ms,
-            )
-        )
+        await self._connection.execute(insert(interactions).values(_interaction.values(interaction)))
         mine = interactions.c.user_id == interaction.user_id
         kept = select(interactions.c.number).where(mine).order_by(interactions.c.number.desc()).limit(REMEMBERED)
         await self._connection.execute(delete(interactions).where(mine, interactions.c.number.not_in(kept)))
@@ -82,7 +72,3 @@ class InteractionRepository:
 
 def _is(who: SubjectId, turn: str) -> Any:
     return (secondme_turns.c.user_id == who) & (secondme_turns.c.turn == turn)
-
-
-def _interaction(row: Row[Any]) -> Interaction:
-    return Interaction(row.id, SubjectId(row.user_id), row.prompt, row.response, row.latency_ms, row.created_at_ms)

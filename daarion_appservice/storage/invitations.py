@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import ColumnElement, delete, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import MatrixRoomId, UserId
+from .repository import Repository
+from .row_mapper import RowMapper
 from .tables import invitations
 from .upsert import insert
 
@@ -25,24 +27,16 @@ class Invitation:
     """When to decline it, in milliseconds since 1970."""
 
 
-class InvitationRepository:
-    """The table ``invitations``."""
+_invitation: Final = RowMapper(Invitation)
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+
+class InvitationRepository(Repository):
+    """The table ``invitations``."""
 
     async def add(self, invitation: Invitation) -> None:
         """Store an invitation to be declined; one that waits already is not changed."""
         await self._connection.execute(
-            insert(self._connection, invitations)
-            .values(
-                user_id=invitation.user_id,
-                matrix_room_id=invitation.matrix_room_id,
-                inviter=invitation.inviter,
-                reason=invitation.reason,
-                due_at_ms=invitation.due_at_ms,
-            )
-            .on_conflict_do_nothing()
+            insert(self._connection, invitations).values(_invitation.values(invitation)).on_conflict_do_nothing()
         )
 
     async def waiting_of(self, inviter: UserId) -> int:
@@ -55,16 +49,7 @@ class InvitationRepository:
         rows = await self._connection.execute(
             select(invitations).where(invitations.c.due_at_ms <= now_ms).order_by(invitations.c.due_at_ms).limit(limit)
         )
-        return [
-            Invitation(
-                UserId(row.user_id),
-                MatrixRoomId(row.matrix_room_id),
-                UserId(row.inviter),
-                row.reason,
-                row.due_at_ms,
-            )
-            for row in rows
-        ]
+        return [_invitation(row) for row in rows]
 
     async def put_off(self, invitation: Invitation, *, due_at_ms: int) -> None:
         await self._connection.execute(

@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy import Integer, Text, cast, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from .repository import Repository
 from .tables import key_values
 from .upsert import insert
 
@@ -16,11 +17,8 @@ _WRITE_PROBE: Final = "write_probe"
 _KEY_LENGTH: Final = 64
 
 
-class KeyValueRepository:
+class KeyValueRepository(Repository):
     """The table ``key_values``."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
 
     async def registry_version(self) -> int:
         """Return a number that changes when agents, tokens, rooms or dead letters do, in any process."""

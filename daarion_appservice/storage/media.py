@@ -12,15 +12,13 @@ from ..city.history_visibility import PUBLIC, ReadableRanges
 from ..city.media import is_mxc
 from ..city.types import Author, Media, MessageId, RoomId
 from .readable import message_is_readable
+from .repository import Repository
 from .tables import media, media_shown, messages, reactions, rooms
 from .upsert import insert
 
 
-class MediaRepository:
+class MediaRepository(Repository):
     """The tables ``media`` and ``media_shown``."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
 
     async def add_upload(self, uploader: Author, upload: Media, *, now_ms: int) -> None:
         """Store an upload by a citizen or agent. Homeservers give each upload a new ``mxc://`` URI."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import delete, select
-from sqlalchemy.engine import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import MatrixRoomId, Member, RoomId, UserId
 from .media import note_avatars
+from .repository import Repository
+from .row_mapper import RowMapper
 from .tables import members, rooms
 from .upsert import insert
 
@@ -17,11 +17,11 @@ _MOST_NAMED: Final = 10_000
 """Maximum number of users in one statement: each database accepts at most 32,766 parameters."""
 
 
-class MemberRepository:
-    """The table ``members``."""
+_member: Final = RowMapper(Member)
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+
+class MemberRepository(Repository):
+    """The table ``members``."""
 
     async def all(self) -> list[Member]:
         return [_member(row) for row in await self._connection.execute(select(members))]
@@ -68,15 +68,7 @@ class MemberRepository:
                     "avatar_url": statement.excluded.avatar_url,
                 },
             ),
-            [
-                {
-                    "room_id": member.room_id,
-                    "user_id": member.user_id,
-                    "display_name": member.display_name,
-                    "avatar_url": member.avatar_url,
-                }
-                for member in new
-            ],
+            [_member.values(member) for member in new],
         )
         await note_avatars(self._connection, (member.avatar_url for member in new))
 
@@ -93,7 +85,3 @@ def _escaped(text: str) -> str:
 
 def parts(users: list[UserId]) -> list[list[UserId]]:
     return [users[start : start + _MOST_NAMED] for start in range(0, len(users), _MOST_NAMED)]
-
-
-def _member(row: Row[Any]) -> Member:
-    return Member(RoomId(row.room_id), UserId(row.user_id), row.display_name, row.avatar_url)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.history_visibility import MembershipPeriod, ReadableRanges, readable_ranges
 from ..city.types import RoomId, UserId
 from .members import parts
+from .repository import Repository
 from .tables import membership_periods, rooms
 
 _MOST = 100
@@ -18,11 +18,8 @@ _MOST_ROOMS = 200
 """The same limit for the periods that a query of the feed considers."""
 
 
-class MembershipPeriodRepository:
+class MembershipPeriodRepository(Repository):
     """The table ``membership_periods``."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
 
     async def reading(self, room: RoomId, users: Collection[UserId]) -> ReadableRanges:
         """Return the readable ranges of one reader with these user ids in a room."""

@@ -8,7 +8,6 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import ColumnElement, and_, func, insert, literal, literal_column, not_, or_, select, union_all, update
 from sqlalchemy.engine import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.history_visibility import PUBLIC, ReadableRanges
 from ..city.media import addresses_in
@@ -30,6 +29,7 @@ from .content_columns import content_values, media_of, mentions_of
 from .media import add_shown, remove_shown
 from .readable import message_is_readable
 from .renumbering import move_number
+from .repository import Repository
 from .tables import inbox, messages
 
 _NONE: Final = "[]"
@@ -40,11 +40,8 @@ _MOST_NAMED: Final = 10_000
 """Maximum number of event ids in one statement: each database accepts at most 32,766 parameters."""
 
 
-class MessageRepository:
+class MessageRepository(Repository):
     """The table ``messages``."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
 
     async def add(self, message: Message) -> None:
         await self._connection.execute(

@@ -12,9 +12,10 @@ from enum import StrEnum
 from typing import Final
 
 from sqlalchemy import ColumnElement, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import MessageId, OutboxKind, ReactionId, RoomId, UserId
+from .repository import Repository
+from .row_mapper import RowMapper
 from .tables import outbox
 
 DELETIONS: Final = (OutboxKind.DELETE, OutboxKind.REMOVE)
@@ -55,11 +56,11 @@ class FailedRow:
     error: str
 
 
-class OutboxRepository:
-    """The table ``outbox``."""
+_outbox_row: Final = RowMapper(OutboxRow)
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+
+class OutboxRepository(Repository):
+    """The table ``outbox``."""
 
     async def add(
         self, kind: OutboxKind, message: MessageId, room: RoomId, *, txn_id: str, reaction: ReactionId | None = None
@@ -93,20 +94,7 @@ class OutboxRepository:
         statement = select(outbox).where(outbox.c.state == OutboxState.NEW).order_by(outbox.c.id).limit(limit)
         if not_rooms:
             statement = statement.where(outbox.c.room_id.not_in(not_rooms))
-        return [
-            OutboxRow(
-                row.id,
-                OutboxKind(row.kind),
-                MessageId(row.message_id) if row.message_id else None,
-                ReactionId(row.reaction_id) if row.reaction_id else None,
-                UserId(row.user_id) if row.user_id else None,
-                RoomId(row.room_id),
-                row.txn_id,
-                row.attempts,
-                row.retry_at_ms,
-            )
-            for row in await self._connection.execute(statement)
-        ]
+        return [_outbox_row(row) for row in await self._connection.execute(statement)]
 
     async def settled(self, row_id: int) -> None:
         """Delete a row that was sent or will never be sent."""

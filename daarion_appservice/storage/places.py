@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from sqlalchemy import Table, bindparam, delete, select
 from sqlalchemy.engine import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.places import Place, PlaceKind
 from .key_values import registry_changed
+from .repository import Repository
 from .tables import districts, microdaos, nodes
 from .upsert import insert
 
@@ -22,11 +22,8 @@ _TABLES: Final[dict[PlaceKind, tuple[Table, str]]] = {
 """The table of each kind, with its key column."""
 
 
-class PlaceRepository:
+class PlaceRepository(Repository):
     """The tables ``nodes``, ``microdaos`` and ``districts``."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
 
     async def all(self) -> list[Place]:
         return [

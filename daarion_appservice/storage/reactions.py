@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.engine import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import Author, EventId, MessageId, Reaction, ReactionCount, ReactionId, SubjectId
 from .author_columns import author_of, author_values
+from .repository import Repository
+from .row_mapper import RowMapper
 from .tables import reactions
 
 _NAMED: Final = 20
 """Maximum number of authors that are listed with each key."""
 
 
-class ReactionRepository:
-    """The table ``reactions``."""
+_reaction: Final = RowMapper(Reaction, author=author_of)
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+
+class ReactionRepository(Repository):
+    """The table ``reactions``."""
 
     async def add(self, reaction: Reaction) -> None:
         await self._connection.execute(
@@ -104,17 +104,3 @@ class ReactionRepository:
     async def _one(self, *conditions: Any) -> Reaction | None:
         row = (await self._connection.execute(select(reactions).where(*conditions))).first()
         return _reaction(row) if row else None
-
-
-def _reaction(row: Row[Any]) -> Reaction:
-    return Reaction(
-        id=ReactionId(row.id),
-        message_id=MessageId(row.message_id),
-        author=author_of(row),
-        key=row.key,
-        at_ms=row.at_ms,
-        matrix_event_id=EventId(row.matrix_event_id) if row.matrix_event_id else None,
-        removed=row.removed,
-        shortcode=row.shortcode,
-        matrix_key=row.matrix_key,
-    )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import delete, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import AgentSlug, AuthorKind, RoomId, UserId
 from .outbox import OutboxState
+from .repository import Repository
 from .tables import messages, outbox, reactions, removed_agents
 
 
@@ -20,11 +20,8 @@ class RemovedAgent:
     removed_at_ms: int
 
 
-class RemovedAgentRepository:
+class RemovedAgentRepository(Repository):
     """The table ``removed_agents``."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
 
     async def all(self) -> list[RemovedAgent]:
         rows = await self._connection.execute(select(removed_agents).order_by(removed_agents.c.slug))

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from sqlalchemy import delete, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.restrictions import Restriction, RestrictionKind
 from ..city.types import RoomId, UserId
+from .repository import Repository
 from .tables import restrictions
 from .upsert import insert
 
 
-class RestrictionRepository:
+class RestrictionRepository(Repository):
     """The table ``restrictions``."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
 
     async def get(self, room: RoomId, user: UserId) -> Restriction | None:
         """Return the restriction of a user in a room; None if there is none."""

@@ -7,10 +7,10 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.engine import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import Content, EventId, HistoryVisibility, MessageId, Revision, RoomId, SubjectId
 from .content_columns import content_values, media_of, mentions_of
+from .repository import Repository
 from .tables import early_edits, revisions
 from .upsert import insert as insert_unless_there
 
@@ -22,11 +22,8 @@ _MOST_EARLY: Final = 200
 """Maximum number of stored edits of unknown messages in one room."""
 
 
-class RevisionRepository:
+class RevisionRepository(Repository):
     """The tables ``revisions`` and ``early_edits``."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
 
     async def add(self, revision: Revision) -> None:
         """Store a revision. Of more than 50 edits of a message the oldest are deleted; the original text stays."""

@@ -10,21 +10,18 @@ from typing import Any
 import orjson
 from sqlalchemy import insert, select
 from sqlalchemy.engine import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.restrictions import RestrictionKind
 from ..city.room_events import Removal, RoomEvent, RoomEventKind
 from ..city.types import Author, AuthorKind, HistoryVisibility, Message, RoomId
 from .author_columns import author_of, author_values
 from .messages import MessageRepository
+from .repository import Repository
 from .tables import room_events, rooms
 
 
-class RoomEventRepository:
+class RoomEventRepository(Repository):
     """The table ``room_events``."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
 
     async def add(self, events: list[RoomEvent]) -> None:
         """Store events; messages have a table of their own."""

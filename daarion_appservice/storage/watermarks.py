@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import orjson
 from sqlalchemy import delete, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..city.types import MatrixRoomId, UserId
+from .repository import Repository
 from .tables import complete_points, watermarks
 from .upsert import insert
 
@@ -21,11 +21,8 @@ class Watermark:
     rooms: frozenset[MatrixRoomId]
 
 
-class WatermarkRepository:
+class WatermarkRepository(Repository):
     """The tables ``watermarks`` and ``complete_points``."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
 
     async def get(self, user: UserId) -> Watermark | None:
         row = (await self._connection.execute(select(watermarks).where(watermarks.c.user_id == user))).first()

@@ -255,6 +255,6 @@ async def _believe(sides: TwoSides, name: str, handled: list[str]) -> None:
             room = await tx.rooms.find("general")
             assert room is not None
             await tx.rooms.change(replace(room, name=name))
-            await tx.rooms.has_on_matrix(room.id, name=name)
+            await tx.matrix_rooms.set_applied_text(room.id, name=name)
     finally:
         await database.close()

@@ -242,7 +242,7 @@ def _chat_has(city: RunningCity, expected: list[str]) -> Callable[[], Awaitable[
         database = Database(city.database_url)
         try:
             async with database.reading() as tx:
-                chats = await tx.rooms.direct_chats(waiting=False)
+                chats = await tx.direct_chats.linked()
                 messages = await tx.messages.before(chats[0].id, None, limit=100) if chats else []
         finally:
             await database.close()

@@ -27,7 +27,7 @@ IDS = [
 async def city(database_url: str) -> AsyncIterator[InProcessCity]:
     async with in_process_city(database_url) as city:
         async with city.city.database.transaction() as tx:
-            await tx.rooms.link(GENERAL, MatrixRoomId(HALL))
+            await tx.matrix_rooms.link(GENERAL, MatrixRoomId(HALL))
         yield city
 
 

@@ -33,7 +33,7 @@ each_id = pytest.mark.parametrize("user", IDS, ids=ascii)
 async def city(database_url: str) -> AsyncIterator[InProcessCity]:
     async with in_process_city(database_url) as city:
         async with city.city.database.transaction() as tx:
-            await tx.rooms.link(GENERAL, MatrixRoomId(HALL))
+            await tx.matrix_rooms.link(GENERAL, MatrixRoomId(HALL))
         yield city
 
 
@@ -68,7 +68,7 @@ async def test_historical_user_invites_an_agent(city: InProcessCity, user: str) 
     agent = "@agent_scribe:city.localhost"
     await comes(city, "m.room.member", user, {"membership": "invite"}, state_key=agent, room_id="!chat")
     async with city.city.database.reading() as tx:
-        (chat,) = await tx.rooms.direct_chats(waiting=True)
+        (chat,) = await tx.direct_chats.pending()
     assert (chat.agent, chat.name) == ("scribe", user)
 
 

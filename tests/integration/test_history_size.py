@@ -61,7 +61,7 @@ READS: dict[str, Read] = {
     "messages from Matrix of some events": lambda tx, n: tx.messages.places(
         BUSY, [f"${n // 2 + each}" for each in range(50)], is_from_matrix=True
     ),
-    "events that no sweep returned": lambda tx, _: tx.inbox.unswept(BUSY_ON_MATRIX),
+    "events that no sweep returned": lambda tx, _: tx.inbox_order.unswept(BUSY_ON_MATRIX),
     "messages from Matrix after a number": lambda tx, n: tx.messages.from_matrix_after(BUSY, n // 4),
     "the last message from Matrix": lambda tx, n: tx.messages.last_from_matrix(
         BUSY, BUSY_ON_MATRIX, but={f"${n // 2}"}

@@ -35,7 +35,7 @@ async def come(database: Database, *received: ReceivedEvent) -> None:
 
 async def put(database: Database, *ids: str) -> int | None:
     async with database.transaction() as tx:
-        return await tx.inbox.put_in_order(ROOM, events(*ids), now_ms=2)
+        return await tx.inbox_order.put_in_order(ROOM, events(*ids), now_ms=2)
 
 
 async def waiting(database: Database) -> list[str]:
@@ -92,7 +92,7 @@ async def test_an_event_that_comes_while_the_order_is_made_gets_its_number_after
         # On PostgreSQL the transaction of the other connection waits for ours, and would be through long before it.
         await asyncio.wait([arrives], timeout=0.5)
         assert not arrives.done()
-        await tx.inbox.put_in_order(ROOM, events("$1", "$2", "$3"), now_ms=2)
+        await tx.inbox_order.put_in_order(ROOM, events("$1", "$2", "$3"), now_ms=2)
     assert await arrives
     assert await waiting(database) == ["$1", "$2", "$3", "$4"]
 
@@ -111,7 +111,7 @@ async def test_a_place_that_was_found_later_is_noted_though_the_order_stays(data
     await come(database, *events("$1"))
     (event,) = events("$1")
     async with database.transaction() as tx:
-        await tx.inbox.put_in_order(ROOM, [replace(event, before_message="m", is_confirmed=True)], now_ms=2)
+        await tx.inbox_order.put_in_order(ROOM, [replace(event, before_message="m", is_confirmed=True)], now_ms=2)
     async with database.reading() as tx:
         (row,) = await tx.inbox.waiting(after_id=0, limit=9)
     assert (row.before_message, row.is_confirmed) == ("m", True)

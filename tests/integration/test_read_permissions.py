@@ -86,7 +86,7 @@ class Hall:
 async def hall(database_url: str) -> AsyncIterator[Hall]:
     async with in_process_city(database_url) as city:
         async with city.city.database.transaction() as tx:
-            await tx.rooms.link(GENERAL, MatrixRoomId(HALL))
+            await tx.matrix_rooms.link(GENERAL, MatrixRoomId(HALL))
         yield Hall(city)
 
 

@@ -205,7 +205,7 @@ async def test_second_me_waits_until_it_is_known_who_listens(forum: AgentReplyHa
     chat = await forum.chat(SECOND_ME)
     await forum.hears(chat, ALICE, "Привіт")
     async with forum.database.transaction() as tx:
-        await tx.rooms.doubt_chat(chat.id)
+        await tx.direct_chats.mark_pending(chat.id)
     async with forum.answering():
 
         async def was_put_off() -> bool:
@@ -215,7 +215,7 @@ async def test_second_me_waits_until_it_is_known_who_listens(forum: AgentReplyHa
         await eventually(was_put_off)
         assert forum.core.asked == []
         async with forum.database.transaction() as tx:
-            await tx.rooms.keep_chat(chat.id, in_company=False)
+            await tx.direct_chats.mark_linked(chat.id, in_company=False)
         await forum.answers(room=chat.id)
 
 
@@ -251,7 +251,7 @@ async def test_another_agent_may_be_invited_where_a_chat_is_over(forum: AgentRep
 async def test_an_invitation_into_a_room_that_was_replaced_takes_it_from_nobody(forum: AgentReplyHarness) -> None:
     async with forum.database.transaction() as tx:
         await link(tx, GENERAL, "!old")
-        await tx.rooms.move(GENERAL, MatrixRoomId("!new"), former=MatrixRoomId("!old"))
+        await tx.matrix_rooms.move(GENERAL, MatrixRoomId("!new"), former=MatrixRoomId("!old"))
         general = await tx.rooms.get(GENERAL)
     assert general is not None
     old = replace(general, matrix_room_id=MatrixRoomId("!old"))
@@ -394,7 +394,7 @@ async def test_agent_repeats_nothing_to_who_joined_later(
     await forum.happens(chat, "m.room.member", {"membership": "join"}, sender=MALLORY, state_key=MALLORY)
     await forum.hears(chat, ALICE, "Вітаю, Мелорі")
     async with forum.database.transaction() as tx:
-        await tx.rooms.keep_chat(chat.id, in_company=True)
+        await tx.direct_chats.mark_linked(chat.id, in_company=True)
     async with forum.answering():
         await forum.hears(chat, MALLORY, "Писар, що казали до мене?")
         await forum.answers(room=chat.id)

@@ -136,7 +136,7 @@ async def test_who_is_put_out_is_told_apart_from_who_leaves(
 ) -> None:
     matrix_room = MatrixRoomId("!general:city.localhost")
     async with city.city.database.transaction() as tx:
-        await tx.rooms.link(GENERAL, matrix_room)
+        await tx.matrix_rooms.link(GENERAL, matrix_room)
 
     async def hears(user: str, membership: str, **more: object) -> None:
         event = {

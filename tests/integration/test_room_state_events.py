@@ -77,8 +77,8 @@ class Hall:
     async def told_archived(self, archived: bool) -> None:
         async with self.database.transaction() as tx:
             room = await self.room()
-            told = await tx.rooms.told(room.id)
-            await tx.rooms.set_told(room.id, type(told)(told.name, told.topic, None, None, archived))
+            told = await tx.matrix_rooms.applied_state(room.id)
+            await tx.matrix_rooms.set_applied_state(room.id, type(told)(told.name, told.topic, None, None, archived))
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ async def hall(database_url: str) -> AsyncIterator[Hall]:
     room = await rooms.open("Hall", slug="hall")
     async with database.transaction() as tx:
         await link(tx, room.id, FORMER)
-        await tx.rooms.move(room.id, MatrixRoomId(HALL), former=MatrixRoomId(FORMER))
+        await tx.matrix_rooms.move(room.id, MatrixRoomId(HALL), former=MatrixRoomId(FORMER))
     yield Hall(database, rooms, messaging_harness(database, lambda _: None).handlers())
     await database.close()
 
@@ -134,7 +134,7 @@ async def test_words_of_the_city_that_were_overtaken_are_said_again(hall: Hall) 
     happened = await hall.hears("m.room.name", {"name": "what the city says next"}, sender=IDENTITIES.bot)
     assert [type(each) for each in happened] == [RoomCheckRequested]
     async with hall.database.reading() as tx:
-        told = await tx.rooms.told((await hall.room()).id)
+        told = await tx.matrix_rooms.applied_state((await hall.room()).id)
     assert told.name == "what the city says next"
     assert (await hall.room()).name == "what Alice says first"
 
@@ -218,7 +218,7 @@ async def test_name_and_topic_from_matrix_are_bounded_and_left_as_they_are_there
     room = await hall.room()
     assert (room.name, room.description) == ("Ngpj" + "x" * 251, "я" * 2000)
     async with hall.database.reading() as tx:
-        told = await tx.rooms.told(room.id)
+        told = await tx.matrix_rooms.applied_state(room.id)
     assert (told.name, told.topic) == (room.name, room.description), "nothing is to be told to Matrix"
     await hall.hears("m.room.name", {"name": "\u202e"})
     assert (await hall.room()).name == room.name

@@ -134,7 +134,7 @@ class AgentReplyHarness:
         chat = Room(RoomId(chat_id), chat_id, "", "", False, False, 0, agent=agent.slug, matrix_room_id=matrix_room)
         async with self.database.transaction() as tx:
             await tx.rooms.add(chat, created_by=None)
-            await tx.rooms.keep_chat(chat.id, in_company=in_company)
+            await tx.direct_chats.mark_linked(chat.id, in_company=in_company)
             kept = await tx.rooms.get(chat.id)
         assert kept is not None
         return kept

@@ -80,5 +80,5 @@ def messaging_harness(database: Database, publish: Publish) -> MessagingHarness:
 
 async def link(tx: Transaction, room: RoomId, matrix_room: str) -> None:
     """Have the room linked, and in order."""
-    await tx.rooms.link(room, MatrixRoomId(matrix_room))
-    await tx.rooms.mark(room, MatrixStatus.LINKED, None)
+    await tx.matrix_rooms.link(room, MatrixRoomId(matrix_room))
+    await tx.matrix_rooms.set_status(room, MatrixStatus.LINKED, None)

@@ -168,7 +168,7 @@ class FederatedHistoryChecks:
             async with self._database.reading() as tx:
                 for room in await tx.members.rooms_with_others(self._identities.domain):
                     self.check_soon(room)
-                for chat in await tx.rooms.direct_chats(waiting=False):
+                for chat in await tx.direct_chats.linked():
                     if chat.matrix_room_id and not chat.name.endswith(f":{self._identities.domain}"):
                         self.check_soon(chat.matrix_room_id)
 

@@ -127,7 +127,7 @@ class GapBackfill:
     async def _city(self, reason: Missed) -> int:
         async with self._database.reading() as tx:
             rooms = await tx.rooms.all()
-            former = await tx.rooms.former_ids()
+            former = await tx.matrix_rooms.former_ids()
         # Upgraded rooms, too: their last messages may not have been delivered yet.
         linked = {room.matrix_room_id for room in rooms if room.matrix_room_id} | {each for each, _ in former}
         eye = _Eye(self._identities.observer, frozenset(linked), names_rooms=False)
@@ -136,7 +136,7 @@ class GapBackfill:
 
     async def _chat_eyes(self) -> list[_Eye]:
         async with self._database.reading() as tx:
-            chats = await tx.rooms.direct_chats(waiting=False)
+            chats = await tx.direct_chats.linked()
         by_agent: defaultdict[UserId, set[MatrixRoomId]] = defaultdict(set)
         for chat in chats:
             if chat.matrix_room_id is not None:

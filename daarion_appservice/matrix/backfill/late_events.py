@@ -16,7 +16,8 @@ from ...city.ports import NowMs
 from ...city.room_sequence import move
 from ...city.types import MatrixRoomId, MessageId, RoomId
 from ...storage.database import Database, Transaction
-from ...storage.inbox import DifferentRows, InboxState, Known
+from ...storage.inbox import InboxState, Known
+from ...storage.inbox_order import DifferentRows
 from .metrics import Missed, MissedEvents
 from .missing_events import Plan, after_oldest_known, plan
 from .room_history import HistoryRange
@@ -92,7 +93,7 @@ class LateEventWriter:
             # With a history visibility for members the reader does not get events from before its join. Events that
             # arrived before one of the stretch are not behind it.
             last_row = max((each.row_id for each in known.values()), default=0)
-            await tx.inbox.note_swept_before(stretch.room, last_row)
+            await tx.inbox_order.note_swept_before(stretch.room, last_row)
         around = await self._around(tx, room.id, stretch, places) if room is not None else PositionNeighbours()
         # The inbox no longer has the ids of old events: those of stored messages count as known.
         known = {event_id: Known(InboxState.DONE, 0) for event_id in places} | known
@@ -107,7 +108,7 @@ class LateEventWriter:
         moves = [await move(tx, each.message, each.before, self._now_ms()) for each in found.moves]
         await self._put(tx, stretch, found)
         if is_covered:
-            await tx.inbox.note_swept(
+            await tx.inbox_order.note_swept(
                 stretch.room, stretch.ids, all_but=around.after.keys() if stretch.is_first else None
             )
         missing = [event for event in stretch.events if event_id_of(event) not in known]
@@ -128,7 +129,7 @@ class LateEventWriter:
             last = max((place[0] for place in places.values()), default=None)
             return PositionNeighbours(after={} if last is None else await tx.messages.from_matrix_after(room, last))
         ids = set(stretch.ids)
-        later = [event_id for event_id in await tx.inbox.unswept(stretch.room) if event_id not in ids]
+        later = [event_id for event_id in await tx.inbox_order.unswept(stretch.room) if event_id not in ids]
         places = await tx.messages.places(room, later, is_from_matrix=True)
         after = dict(sorted(places.items(), key=lambda item: item[1]))
         if stretch.is_first:
@@ -139,7 +140,7 @@ class LateEventWriter:
     async def _late_before(
         self, tx: Transaction, room: RoomId, matrix_room: MatrixRoomId, ids: set[str]
     ) -> float | None:
-        befores = await tx.inbox.late_befores(matrix_room, but=ids)
+        befores = await tx.inbox_order.late_befores(matrix_room, but=ids)
         if not befores:
             return None
         before = befores[-1]
@@ -148,7 +149,7 @@ class LateEventWriter:
 
     async def _put(self, tx: Transaction, stretch: HistoryRange, found: Plan) -> None:
         now_ms = self._now_ms()
-        await tx.inbox.forget_done(found.again)
+        await tx.inbox_order.forget_done(found.again)
         others = (
             DifferentRows.BETWEEN
             if stretch.is_first
@@ -156,7 +157,7 @@ class LateEventWriter:
             if stretch.since_token
             else DifferentRows.BEHIND
         )
-        await tx.inbox.put_in_order(stretch.room, found.waiting, now_ms=now_ms, others=others)
+        await tx.inbox_order.put_in_order(stretch.room, found.waiting, now_ms=now_ms, others=others)
         await tx.inbox.add(found.settled, now_ms=now_ms, is_done=True)
         await tx.inbox.confirm([row.event_id for row in found.waiting])
 

@@ -60,7 +60,7 @@ class DirectChatHandlers:
         if agent is None:
             return await self.unwelcome(tx, event)
         inviter = sender_of(event)
-        if await tx.rooms.waiting_chats(inviter) >= _MOST_WAITING:
+        if await tx.direct_chats.count_pending(inviter) >= _MOST_WAITING:
             log.warning("invitation_ignored", agent=agent, by=inviter, help="it invites more than agents can follow")
             return await self._decline(tx, event, TOO_MANY)
         chat_id = f"direct_{self._new_id()}"
@@ -127,7 +127,7 @@ class DirectChatHandlers:
         agent = self._invited_agent(event) if chat.archived and type_of(event) == "m.room.member" else None
         if agent in {None, chat.agent}:
             return False
-        await tx.rooms.give_way(room_of(event))
+        await tx.direct_chats.replace_by_city_room(room_of(event))
         return True
 
     async def member(self, tx: Transaction, chat: Room, event: Event) -> list[CityEvent]:
@@ -139,10 +139,10 @@ class DirectChatHandlers:
             return []
         await self._note_stay(tx, chat, event, membership)
         if is_about_agent and membership != "invite":
-            await tx.rooms.close_chat(chat.id)
+            await tx.direct_chats.close(chat.id)
             return []
         # A user who joins can read later messages at once, so the chat counts as shared before it is reconciled.
-        await tx.rooms.doubt_chat(chat.id, in_company=True if membership == "join" else None)
+        await tx.direct_chats.mark_pending(chat.id, in_company=True if membership == "join" else None)
         return [DirectChatChanged(chat.id)]
 
     async def _note_stay(self, tx: Transaction, chat: Room, event: Event, membership: str) -> None:
@@ -160,7 +160,7 @@ class DirectChatHandlers:
         assert chat.agent is not None
         if await tx.messages.by_client_id(Author(AuthorKind.AGENT, chat.agent, ""), chat.id, UNREADABLE):
             return []
-        await tx.rooms.doubt_chat(chat.id)
+        await tx.direct_chats.mark_pending(chat.id)
         return [DirectChatChanged(chat.id)]
 
     def _invited_agent(self, event: Event) -> AgentSlug | None:

@@ -52,24 +52,24 @@ class RoomStateEvents:
 
     async def name_again(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         """Handle a name that is current again, unless the city has a newer one that is not sent to Matrix yet."""
-        told = await tx.rooms.told(room.id)
+        told = await tx.matrix_rooms.applied_state(room.id)
         return await self.name(tx, room, event) if told.name in {None, room.name} else []
 
     async def topic_again(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
-        told = await tx.rooms.told(room.id)
+        told = await tx.matrix_rooms.applied_state(room.id)
         return await self.topic(tx, room, event) if told.topic in {None, room.description} else []
 
     async def _overtaken(
         self, tx: Transaction, room: Room, *, name: str | None = None, topic: str | None = None
     ) -> list[CityEvent]:
         """Handle concurrent changes: Matrix has the city's value, and the city the one that Matrix had just before."""
-        await tx.rooms.has_on_matrix(room.id, name=name, topic=topic)
+        await tx.matrix_rooms.set_applied_text(room.id, name=name, topic=topic)
         return [RoomCheckRequested(room.id)]
 
     async def power_levels(self, tx: Transaction, room: Room, event: Event) -> list[CityEvent]:
         if not self._governs(event):
             return []
-        told, power_levels = await tx.rooms.told(room.id), stored_json(content_of(event))
+        told, power_levels = await tx.matrix_rooms.applied_state(room.id), stored_json(content_of(event))
         if told.archived:  # The city stores the power levels from before the room was archived.
             return [] if self._is_own(event) else [RoomCheckRequested(room.id)]
         if power_levels == room.power_levels:

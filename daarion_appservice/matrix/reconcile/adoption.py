@@ -45,7 +45,7 @@ class Adoption:
         check_slug(slug)
         matrix_room, bot = await self._join(id_or_alias), self._identities.bot
         async with self._database.transaction() as tx:
-            await tx.rooms.give_way(matrix_room)
+            await tx.direct_chats.replace_by_city_room(matrix_room)
             if known := await tx.rooms.by_matrix_id(matrix_room):
                 raise Conflict("adopted_already", f"{id_or_alias} is the room {known.slug} already")
             if await tx.rooms.find(slug):

@@ -108,7 +108,7 @@ class DirectChats:
         self._put_off = {chat: later for chat, later in self._put_off.items() if later.due_ms + _FORGET_MS > now_ms}
         put_off = [chat for chat, later in self._put_off.items() if later.due_ms > now_ms]
         async with self._database.reading() as tx:
-            chats = await tx.rooms.direct_chats(waiting=True, but=[*self._busy, *put_off], limit=_BATCH)
+            chats = await tx.direct_chats.pending(exclude=[*self._busy, *put_off], limit=_BATCH)
         for chat in chats:
             of_inviter = [inviter for inviter in self._busy.values() if inviter == chat.name]
             if len(self._busy) < _AT_ONCE and len(of_inviter) < _OF_ONE:
@@ -182,9 +182,9 @@ class DirectChats:
         others_may_read = join_rule(rule or {}) == "public" or visibility is HistoryVisibility.WORLD_READABLE
         said = await self._said_since_invitation(chat.matrix_room_id, ghost)
         async with self._database.transaction() as tx:
-            await tx.inbox.put_in_order(chat.matrix_room_id, said, now_ms=self._now_ms())
+            await tx.inbox_order.put_in_order(chat.matrix_room_id, said, now_ms=self._now_ms())
             await tx.rooms.governed(chat.id, history_visibility=visibility)
-            await tx.rooms.keep_chat(chat.id, in_company=len(there) > 2 or others_may_read)
+            await tx.direct_chats.mark_linked(chat.id, in_company=len(there) > 2 or others_may_read)
         if is_encryption(encryption or {}):
             author = Author(AuthorKind.AGENT, agent.slug, agent.display_name)
             draft = Draft(_UNREADABLE, msgtype="m.notice", client_id=UNREADABLE)
@@ -220,7 +220,7 @@ class DirectChats:
 
     async def _close(self, chat: Room) -> None:
         async with self._database.transaction() as tx:
-            await tx.rooms.close_chat(chat.id)
+            await tx.direct_chats.close(chat.id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class GhostRemoval:
         """Remove the ghosts of all removed agents; return the slugs of these, and whether nothing is left to do."""
         async with self._database.reading() as tx:
             noted = await tx.removed_agents.all()
-            rooms = [*await tx.rooms.all(), *await tx.rooms.direct_chats(waiting=False)] if noted else []
+            rooms = [*await tx.rooms.all(), *await tx.direct_chats.linked()] if noted else []
         # An agent that is still in the directory was added again, or the directory is about to be reloaded.
         removed = [each for each in noted if self._agents.get(each.slug) is None]
         slots = asyncio.Semaphore(_AT_ONCE)

@@ -169,7 +169,7 @@ class Backfill:
                 elif await self._is_missing(tx, room, event, came=came is not None):
                     missing.append(replace(inbox_event(event), is_confirmed=True))
             if missing:
-                await tx.inbox.forget_done([each.event_id for each in missing])
+                await tx.inbox_order.forget_done([each.event_id for each in missing])
                 await tx.inbox.add(missing, now_ms=self._now_ms())
         return count + len(missing)
 

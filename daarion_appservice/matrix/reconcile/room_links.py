@@ -75,7 +75,7 @@ class RoomLinks:
         rules = await read_rules(self.homeserver, matrix_room, as_user=self.identities.bot)
         async with self.store.database.transaction() as tx:
             # In the same transaction: no message counts as public before the history visibility is known.
-            await tx.rooms.link(room.id, matrix_room, rules.visibility)
+            await tx.matrix_rooms.link(room.id, matrix_room, rules.visibility)
             await tx.rooms.governed(room.id, join_rule=rules.join_rule)
             # The restrictions belong to the former Matrix room.
             await tx.restrictions.forget_all(room.id)

@@ -10,7 +10,7 @@ from ...city.events import RoomChanged
 from ...city.ports import Publish
 from ...city.types import MatrixRoomId, MatrixStatus, Room
 from ...storage.database import Database
-from ...storage.rooms import Told
+from ...storage.matrix_rooms import AppliedRoomState
 from ..client.room_rules import RoomRules, stored_json
 
 log = structlog.get_logger()
@@ -30,13 +30,13 @@ class RoomStore:
         assert stored is not None
         return stored
 
-    async def applied_state(self, room: Room) -> Told:
+    async def applied_state(self, room: Room) -> AppliedRoomState:
         async with self.database.reading() as tx:
-            return await tx.rooms.told(room.id)
+            return await tx.matrix_rooms.applied_state(room.id)
 
-    async def set_applied_state(self, room: Room, applied: Told) -> Told:
+    async def set_applied_state(self, room: Room, applied: AppliedRoomState) -> AppliedRoomState:
         async with self.database.transaction() as tx:
-            await tx.rooms.set_told(room.id, applied)
+            await tx.matrix_rooms.set_applied_state(room.id, applied)
         return applied
 
     async def set_rules(self, room: Room, rules: RoomRules) -> Room:
@@ -68,7 +68,7 @@ class RoomStore:
         elif room.matrix_error:
             log.info("room_reconciled", room=room.slug)
         async with self.database.transaction() as tx:
-            await tx.rooms.mark(room.id, status, error)
+            await tx.matrix_rooms.set_status(room.id, status, error)
         room = await self.get(room)
         self.publish(RoomChanged(room))
         return room

@@ -104,10 +104,10 @@ class RoomUpgrades:
         name, topic = await self._described(room, successor)
         said = await self._said(successor)
         async with self._database.transaction() as tx:
-            await tx.rooms.give_way(successor)
-            await tx.rooms.move(room.id, successor, former=room.matrix_room_id, visibility=visibility)
+            await tx.direct_chats.replace_by_city_room(successor)
+            await tx.matrix_rooms.move(room.id, successor, former=room.matrix_room_id, visibility=visibility)
             happened = await self._rooms.receive(tx, room, name=name, description=topic)
-            await tx.inbox.insert_again(successor, said, now_ms=self._now_ms())
+            await tx.inbox_order.insert_again(successor, said, now_ms=self._now_ms())
             moved = await tx.rooms.find(room.id)
         publish_all(self._publish, [*happened, InboxChanged()])
         assert moved is not None
@@ -142,7 +142,7 @@ class RoomUpgrades:
         """Return name and topic of the new room; None for a value that has a newer change in the city."""
         bot = self._identities.bot
         async with self._database.reading() as tx:
-            told = await tx.rooms.told(room.id)
+            told = await tx.matrix_rooms.applied_state(room.id)
         name = await self._homeserver.state(successor, "m.room.name", as_user=bot) or {}
         topic = await self._homeserver.state(successor, "m.room.topic", as_user=bot) or {}
         return (

@@ -1,0 +1,98 @@
+"""The Matrix rooms of city rooms: their links, and the state that the service has applied to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from ..city.types import HistoryVisibility, MatrixRoomId, MatrixStatus, RoomId
+from .room_columns import RoomColumns, visibility_values
+from .tables import former_matrix_rooms, rooms
+from .upsert import insert
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedRoomState:
+    """The last known state of a Matrix room, so that a restart sends no state that is set already."""
+
+    name: str | None
+    topic: str | None
+    in_directory: bool | None
+    in_space: MatrixRoomId | None
+    archived: bool
+
+
+class MatrixRoomRepository(RoomColumns):
+    """The table ``former_matrix_rooms``, and the columns of ``rooms`` that describe the Matrix room."""
+
+    async def former_ids(self) -> list[tuple[MatrixRoomId, RoomId]]:
+        """Return the Matrix rooms that an upgrade replaced, with their city rooms."""
+        found = await self._connection.execute(select(former_matrix_rooms))
+        return [(MatrixRoomId(row.matrix_room_id), RoomId(row.room_id)) for row in found]
+
+    async def link(
+        self,
+        room: RoomId,
+        matrix_room: MatrixRoomId,
+        visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE,
+    ) -> None:
+        """Link the room with ``matrix_room``; it is pending until the reconciler has checked it."""
+        await self._link(room, matrix_room, told_archived=False, **visibility_values(visibility))
+
+    async def move(
+        self,
+        room: RoomId,
+        matrix_room: MatrixRoomId,
+        *,
+        former: MatrixRoomId,
+        visibility: HistoryVisibility = HistoryVisibility.WORLD_READABLE,
+    ) -> None:
+        """Link the room with ``matrix_room``, which replaced ``former`` by an upgrade.
+
+        The new Matrix room is read-only if the former one was. The room is pending until its members have joined.
+        """
+        await self._connection.execute(
+            insert(self._connection, former_matrix_rooms)
+            .values(matrix_room_id=former, room_id=room)
+            .on_conflict_do_nothing()
+        )
+        await self._link(room, matrix_room, **visibility_values(visibility))
+
+    async def _link(self, room: RoomId, matrix_room: MatrixRoomId, **more: Any) -> None:
+        await self._update(
+            room,
+            matrix_room_id=matrix_room,
+            matrix_status=MatrixStatus.PENDING,
+            matrix_error=None,
+            told_name=None,
+            told_topic=None,
+            in_directory=None,
+            in_space=None,
+            encrypted=False,
+            **more,
+        )
+
+    async def set_status(self, room: RoomId, status: MatrixStatus, error: str | None) -> None:
+        await self._update(room, matrix_status=status, matrix_error=error)
+
+    async def applied_state(self, room: RoomId) -> AppliedRoomState:
+        row = (await self._connection.execute(select(rooms).where(rooms.c.id == room))).one()
+        in_space = MatrixRoomId(row.in_space) if row.in_space else None
+        return AppliedRoomState(row.told_name, row.told_topic, row.in_directory, in_space, row.told_archived)
+
+    async def set_applied_state(self, room: RoomId, applied: AppliedRoomState) -> None:
+        await self._update(
+            room,
+            told_name=applied.name,
+            told_topic=applied.topic,
+            in_directory=applied.in_directory,
+            in_space=applied.in_space,
+            told_archived=applied.archived,
+        )
+
+    async def set_applied_text(self, room: RoomId, *, name: str | None = None, topic: str | None = None) -> None:
+        """Store name or topic of the Matrix room, which may differ from the city room's."""
+        values = {"told_name": name} if name is not None else {}
+        await self._update(room, **values | ({"told_topic": topic} if topic is not None else {}))

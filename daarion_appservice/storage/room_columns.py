@@ -1,0 +1,34 @@
+"""Conversion between rooms and the columns of ``rooms``, and conditions that several repositories use."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import update
+
+from ..city.types import HistoryVisibility, Room, RoomId
+from .repository import Repository
+from .row_mapper import RowMapper
+from .tables import rooms
+
+room_of: Final = RowMapper(Room)
+
+IS_CITY_ROOM: Final = rooms.c.agent.is_(None)
+"""The condition that a row is no direct chat."""
+
+
+def visibility_values(visibility: HistoryVisibility, *, is_new: bool = False) -> dict[str, Any]:
+    """Return the columns for a history visibility: the current one, and which kinds the room has had at any time."""
+    is_public = visibility is HistoryVisibility.WORLD_READABLE
+    values: dict[str, Any] = {"history_visibility": visibility, "visibility_known": True}
+    if is_new:
+        return values | {"was_public": is_public, "was_private": not is_public}
+    return values | ({"was_public": True} if is_public else {"was_private": True})
+
+
+class RoomColumns(Repository):
+    """Writes single columns of ``rooms``."""
+
+    async def _update(self, room: RoomId, **values: Any) -> None:
+        if values:
+            await self._connection.execute(update(rooms).where(rooms.c.id == room).values(values))

@@ -1,0 +1,51 @@
+"""Table definitions. Times are milliseconds since 1970 and JSON is text, so that both databases store the same values.
+
+The migrations are in ``alembic/``; a test compares their result with these definitions.
+"""
+
+from __future__ import annotations
+
+from .citizens import accounts, citizens, interactions, secondme_turns
+from .history import feed, room_events
+from .homeserver import complete_points, ghosts, key_values, watermarks
+from .messages import early_edits, media, media_shown, messages, reactions, revisions
+from .metadata import metadata
+from .queues import agent_replies, inbox, invitations, outbox, transactions
+from .registry import agent_tokens, agents, districts, microdaos, nodes, removed_agents
+from .rooms import former_matrix_rooms, members, membership_periods, restrictions, rooms
+
+__all__ = [
+    "accounts",
+    "agent_replies",
+    "agent_tokens",
+    "agents",
+    "citizens",
+    "complete_points",
+    "districts",
+    "early_edits",
+    "feed",
+    "former_matrix_rooms",
+    "ghosts",
+    "inbox",
+    "interactions",
+    "invitations",
+    "key_values",
+    "media",
+    "media_shown",
+    "members",
+    "membership_periods",
+    "messages",
+    "metadata",
+    "microdaos",
+    "nodes",
+    "outbox",
+    "reactions",
+    "removed_agents",
+    "restrictions",
+    "revisions",
+    "room_events",
+    "rooms",
+    "secondme_turns",
+    "transactions",
+    "watermarks",
+]

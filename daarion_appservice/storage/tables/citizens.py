@@ -1,0 +1,48 @@
+"""Tables of citizens and of their conversations with Second Me."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, String, Table, Text
+
+from .metadata import GeneratedId, metadata
+
+# Memory of Second Me, ordered by number, which a clock that is set back does not change.
+interactions = Table(
+    "interactions",
+    metadata,
+    Column("number", GeneratedId, primary_key=True, autoincrement=True),
+    Column("id", String(26), nullable=False, unique=True),
+    Column("user_id", String(255), nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("response", Text, nullable=False),
+    Column("latency_ms", BigInteger, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Index(None, "user_id", "number"),
+)
+
+# Links between Matrix accounts and citizens, one to one.
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("matrix_user_id", String(255), primary_key=True),
+    Column("citizen_id", String(255), nullable=False, unique=True),
+    Column("linked_at_ms", BigInteger, nullable=False),
+)
+
+# Citizens to whom Second Me is replying now, and until when at the latest.
+secondme_turns = Table(
+    "secondme_turns",
+    metadata,
+    Column("user_id", String(255), primary_key=True),
+    Column("turn", String(26), nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+)
+
+# Display name in each citizen's newest token.
+citizens = Table(
+    "citizens",
+    metadata,
+    Column("id", String(255), primary_key=True),
+    Column("display_name", String(255), nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+)

@@ -1,0 +1,138 @@
+"""Tables of messages, their edits, reactions and files."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from .metadata import metadata
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("author_kind", String(16), nullable=False),
+    Column("author_id", String(255), nullable=False),
+    Column("author_name", Text, nullable=False),
+    Column("author_avatar", Text),
+    Column("body", Text, nullable=False),
+    Column("formatted_body", Text),
+    Column("msgtype", String(64), nullable=False),
+    Column("media", Text),
+    Column("mentions", Text, nullable=False, server_default="[]"),
+    Column("reactions", Text, nullable=False, server_default="[]"),
+    Column("reply_to", String(26)),
+    Column("client_id", String(255)),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("edited_at_ms", BigInteger),
+    Column("deleted", Boolean, nullable=False, server_default=text("false")),
+    Column("matrix_event_id", String(255), unique=True),
+    Column("delivery", String(16), nullable=False),
+    Column("delivery_error", String(32)),
+    # History visibility of the room at the time of the message, and at the time of its newest edit.
+    Column("visibility", String(16), nullable=False, server_default="world_readable"),
+    Column("edit_seq", BigInteger),
+    Column("edit_visibility", String(16), nullable=False, server_default="world_readable"),
+    UniqueConstraint("room_id", "seq"),
+    UniqueConstraint("author_kind", "author_id", "room_id", "client_id"),
+    Index(
+        "ix_messages_from_matrix",
+        "room_id",
+        "seq",
+        sqlite_where=text("author_kind = 'matrix'"),
+        postgresql_where=text("author_kind = 'matrix'"),
+    ),
+)
+
+# Versions of edited messages: one row for each edit and one for the original text. The newest is shown.
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("message_id", ForeignKey("messages.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("event_id", String(255), unique=True),
+    Column("body", Text, nullable=False),
+    Column("formatted_body", Text),
+    Column("msgtype", String(64), nullable=False),
+    Column("media", Text),
+    Column("mentions", Text, nullable=False, server_default="[]"),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("seq", BigInteger),
+    Column("visibility", String(16), nullable=False, server_default="world_readable"),
+)
+
+# Edits from Matrix that arrived before the message that they edit.
+early_edits = Table(
+    "early_edits",
+    metadata,
+    Column("event_id", String(255), primary_key=True),
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), nullable=False),
+    Column("original_event_id", String(255), nullable=False, index=True),
+    Column("event", Text, nullable=False),
+    Column("received_at_ms", BigInteger, nullable=False, index=True),
+)
+
+# The counts in messages.reactions are updated with each change of this table.
+reactions = Table(
+    "reactions",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("message_id", ForeignKey("messages.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("author_kind", String(16), nullable=False),
+    Column("author_id", String(255), nullable=False),
+    Column("author_name", Text, nullable=False),
+    Column("author_avatar", Text),
+    Column("key", String(255), nullable=False, index=True),
+    Column("shortcode", String(64)),
+    Column("matrix_key", String(255)),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("matrix_event_id", String(255), unique=True),
+    Column("removed", Boolean, nullable=False, server_default=text("false")),
+)
+Index(
+    "ix_reactions_given",
+    reactions.c.message_id,
+    reactions.c.author_kind,
+    reactions.c.author_id,
+    reactions.c.key,
+    unique=True,
+    sqlite_where=text("NOT removed"),
+    postgresql_where=text("NOT removed"),
+)
+
+# Files: who uploaded each from the city, and whether it is the avatar of a user.
+media = Table(
+    "media",
+    metadata,
+    Column("mxc", String(512), primary_key=True),
+    Column("is_avatar", Boolean, nullable=False, server_default=text("false")),
+    Column("uploader_kind", String(16)),
+    Column("uploader_id", String(255)),
+    Column("mimetype", String(255)),
+    Column("filename", Text),
+    Column("size", BigInteger),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("created_at_ms", BigInteger, nullable=False, server_default="0"),
+)
+
+# Messages that show a file. A file that is in no message and is no avatar is served to its uploader only.
+media_shown = Table(
+    "media_shown",
+    metadata,
+    Column("mxc", String(512), primary_key=True),
+    Column("message_id", ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True, index=True),
+)

@@ -1,0 +1,85 @@
+"""Tables of rooms, their members and the state of their Matrix rooms."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, String, Table, Text, false, text
+
+from .metadata import metadata
+
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("slug", String(64), nullable=False, unique=True),
+    # Slug of the agent of a direct chat; NULL in a public room.
+    Column("agent", String(64)),
+    Column("in_company", Boolean, nullable=False, server_default=false()),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("is_default", Boolean, nullable=False, server_default=text("false")),
+    Column("archived", Boolean, nullable=False, server_default=text("false")),
+    Column("created_by", Text),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("first_seq", BigInteger, nullable=False, server_default="1"),
+    Column("last_seq", BigInteger, nullable=False, server_default="0"),
+    Column("message_count", BigInteger, nullable=False, server_default="0"),
+    Column("popularity", Float, nullable=False, server_default="0"),
+    Column("last_event_ms", BigInteger),
+    Column("matrix_room_id", String(255), unique=True),
+    Column("matrix_status", String(16), nullable=False, server_default="pending"),
+    Column("matrix_error", Text),
+    # State of the linked Matrix room.
+    Column("encrypted", Boolean, nullable=False, server_default=text("false")),
+    Column("join_rule", String(32), nullable=False, server_default="public"),
+    Column("power_levels", Text, nullable=False, server_default="{}"),
+    Column("history_visibility", String(16), nullable=False, server_default="world_readable"),
+    Column("was_public", Boolean, nullable=False, server_default=text("true")),
+    Column("was_private", Boolean, nullable=False, server_default=text("false")),
+    # Whether the homeserver was asked for the history visibility; false in rooms from before this column existed.
+    Column("visibility_known", Boolean, nullable=False, server_default=text("false")),
+    # Last known state of the Matrix room, so that a restart sends no state that is set already.
+    Column("told_name", Text),
+    Column("told_topic", Text),
+    Column("in_directory", Boolean),
+    Column("in_space", String(255)),
+    Column("told_archived", Boolean, nullable=False, server_default=text("false")),
+)
+
+# Matrix rooms that an upgrade replaced: their later messages and redactions still apply to the city room.
+former_matrix_rooms = Table(
+    "former_matrix_rooms",
+    metadata,
+    Column("matrix_room_id", String(255), primary_key=True),
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), nullable=False),
+)
+
+# Bans, kicks and invitations of ghosts by moderators on Matrix.
+restrictions = Table(
+    "restrictions",
+    metadata,
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", String(255), primary_key=True),
+    Column("standing", String(16), nullable=False),
+    Column("reason", Text),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", String(255), primary_key=True, index=True),
+    Column("display_name", Text),
+    Column("avatar_url", Text),
+)
+
+# From which to which sequence number a user was joined or invited; one row for each stay.
+membership_periods = Table(
+    "membership_periods",
+    metadata,
+    Column("room_id", ForeignKey("rooms.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", String(255), primary_key=True, index=True),
+    Column("start_seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("joined_seq", BigInteger),
+    Column("end_seq", BigInteger),
+)
