@@ -24,7 +24,6 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 from daarion_appservice.demo.local_synapse import LocalSynapse
 from daarion_appservice.storage import migrate
 from daarion_appservice.storage.database import Database
-from tests.parts import shared_openapi
 from tests.parts import synapse_workers as synapse_workers_part
 from tests.parts.browser import Browser, start_browser
 from tests.parts.city import AGENTS, RunningCity, StartCity
@@ -47,7 +46,6 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )
-shared_openapi.build_once()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
-"""The routes ``/openapi.json`` and ``/docs``, generated once, after all other routes are installed."""
+"""The routes ``/openapi.json`` and ``/docs``, generated at the first request: this takes most of the time of a start."""
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 from dataclasses import dataclass
@@ -55,23 +56,32 @@ class _StaticResponse:
         return response
 
 
+@dataclass(frozen=True, slots=True)
+class _Generated:
+    document: _StaticResponse
+    page: _StaticResponse
+
+
 class Documentation:
-    """The routes of the API documentation; they are installed after the routes that they describe."""
+    """The routes of the API documentation.
+
+    Args:
+        anonymous_read: the setting ``api.anonymous_read``.
+    """
 
     def __init__(self, *, anonymous_read: bool) -> None:
         self._anonymous_read = anonymous_read
+        self._lock = asyncio.Lock()
+        self._generated: _Generated | None = None
 
     def install(self, app: web.Application) -> None:
         app.router.add_get("/openapi.json", self._get_openapi)
         app.router.add_get("/docs", self._get_docs)
-        document = openapi_document(app, anonymous_read=self._anonymous_read)
-        self._document = _StaticResponse.of(orjson.dumps(document), "application/json")
-        self._page = _StaticResponse.of(page_of(document).encode(), "text/html")
 
     @described(EndpointDescription(None, summary="Get the OpenAPI document", answer=_Document, also=_NOT_MODIFIED))
     async def _get_openapi(self, request: web.Request) -> web.Response:
         """The document is generated from the models that validate requests. The WebSockets are in `x-websockets`."""
-        return self._document.response(request)
+        return (await self._content(request.app)).document.response(request)
 
     @described(
         EndpointDescription(
@@ -80,4 +90,17 @@ class Documentation:
     )
     async def _get_docs(self, request: web.Request) -> web.Response:
         """The OpenAPI document as a page without scripts and external resources."""
-        return self._page.response(request, _PAGE_HEADERS)
+        return (await self._content(request.app)).page.response(request, _PAGE_HEADERS)
+
+    async def _content(self, app: web.Application) -> _Generated:
+        async with self._lock:
+            if self._generated is None:
+                self._generated = await asyncio.to_thread(self._generate, app)
+            return self._generated
+
+    def _generate(self, app: web.Application) -> _Generated:
+        document = openapi_document(app, anonymous_read=self._anonymous_read)
+        return _Generated(
+            _StaticResponse.of(orjson.dumps(document), "application/json"),
+            _StaticResponse.of(page_of(document).encode(), "text/html"),
+        )
