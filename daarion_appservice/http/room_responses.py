@@ -53,12 +53,12 @@ class _RoomList:
     """Whether every room of the city is listed for all readers."""
 
 
+@dataclass(frozen=True, slots=True)
 class CachedRoomResponses:
-    def __init__(self, database: Database, online_members: OnlineMembers, identities: Identities) -> None:
-        self._database = database
-        self._online_members = online_members
-        self._identities = identities
-        self._readers = ReaderMemberships(identities)
+    database: Database
+    online_members: OnlineMembers
+    identities: Identities
+    readers: ReaderMemberships
 
     async def rooms(self, principal: Principal, *, sort: str, limit: int, offset: int) -> Encoded:
         """Return a page of the rooms that are not archived and that the principal may know of.
@@ -70,7 +70,7 @@ class CachedRoomResponses:
             offset: the number of rooms to skip.
         """
         read = partial(self._read_rooms, sort, limit, offset)
-        found = await self._database.remembered.get(("rooms", sort, limit, offset), read, _size_of_list)
+        found = await self.database.remembered.get(("rooms", sort, limit, offset), read, _size_of_list)
         if not found.is_all and (reader(principal) or is_admin(principal)):
             return self._encode(await self.some_rooms(principal, sort, limit, offset))
         here = self._here(found.rooms)
@@ -80,8 +80,8 @@ class CachedRoomResponses:
 
     async def some(self, principal: Principal, ids: list[str], *, sort: str) -> Encoded:
         """Return those of the rooms with the given ids or slugs that the principal may know of."""
-        async with self._database.reading() as tx:
-            users = await self._readers.users(tx, reader(principal))
+        async with self.database.reading() as tx:
+            users = await self.readers.users(tx, reader(principal))
             rooms = await tx.rooms.page(
                 sort=sort, limit=len(ids), offset=0, ids=ids, users=users, is_admin=is_admin(principal)
             )
@@ -89,8 +89,8 @@ class CachedRoomResponses:
 
     async def some_rooms(self, principal: Principal, sort: str, limit: int, offset: int = 0) -> list[Room]:
         """Return the rooms of ``rooms`` as objects."""
-        async with self._database.reading() as tx:
-            users = await self._readers.users(tx, reader(principal))
+        async with self.database.reading() as tx:
+            users = await self.readers.users(tx, reader(principal))
             return await tx.rooms.page(sort=sort, limit=limit, offset=offset, users=users, is_admin=is_admin(principal))
 
     async def room(self, id_or_slug: str, principal: Principal, *, limit: int) -> RoomPageResponse:
@@ -114,19 +114,19 @@ class CachedRoomResponses:
     async def described(self, id_or_slug: str) -> Room:
         """Return a room without its messages, without a check of permissions. Raises NotFound."""
         read = partial(self._read_room, id_or_slug)
-        look = partial(self._database.room_versions.of, id_or_slug)
-        return await self._database.remembered.get(("room", id_or_slug), read, _size_of_room, look)
+        look = partial(self.database.room_versions.of, id_or_slug)
+        return await self.database.remembered.get(("room", id_or_slug), read, _size_of_room, look)
 
     async def members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
         """Return those of ``users`` who are members of the room, with their display name and avatar in it."""
         if not users:
             return {}
         read = partial(self._read_members, room, users)
-        return await self._database.remembered.get(("members", room, *users), read, _size_of_members)
+        return await self.database.remembered.get(("members", room, *users), read, _size_of_members)
 
     async def unlisted(self) -> frozenset[RoomId]:
         """Return the rooms that are not listed for all readers."""
-        return await self._database.remembered.get("unlisted rooms", self._read_unlisted, lambda found: 80 * len(found))
+        return await self.database.remembered.get("unlisted rooms", self._read_unlisted, lambda found: 80 * len(found))
 
     async def _page_for(self, id_or_slug: str, principal: Principal, place: Place, limit: int) -> RoomPageResponse:
         page: RoomPageResponse | None = None
@@ -149,14 +149,14 @@ class CachedRoomResponses:
 
     async def _page(self, id_or_slug: str, place: Place, limit: int, reading: ReadableRanges) -> RoomPageResponse:
         read = partial(self._read_page, id_or_slug, place, limit, reading)
-        look = partial(self._database.room_versions.of, id_or_slug)
-        links = self._identities.media_links
+        look = partial(self.database.room_versions.of, id_or_slug)
+        links = self.identities.media_links
         # The page may contain signed links, which expire.
         key = ("messages", id_or_slug, place, limit, reading, links and links.expires_s)
-        return await self._database.remembered.get(key, read, _size_of_page, look)
+        return await self.database.remembered.get(key, read, _size_of_page, look)
 
     async def _read_page(self, id_or_slug: str, place: Place, limit: int, reading: ReadableRanges) -> RoomPageResponse:
-        async with self._database.reading() as tx:
+        async with self.database.reading() as tx:
             room = await _found(tx, id_or_slug)
             view = partial(self._message, room, reading)
             found = await read_messages(tx, room, place, limit, reading, view)
@@ -165,11 +165,11 @@ class CachedRoomResponses:
         return RoomPageResponse(room, Encoded(found.encoded), older_before, newer_after, reading)
 
     async def _read_room(self, id_or_slug: str) -> Room:
-        async with self._database.reading() as tx:
+        async with self.database.reading() as tx:
             return await _found(tx, id_or_slug)
 
     def _message(self, room: Room, reading: ReadableRanges, message: Message) -> schemas.Message:
-        return message_view(as_seen(message, room, reading), self._identities)
+        return message_view(as_seen(message, room, reading), self.identities)
 
     async def _reading(self, room: Room, principal: Principal) -> ReadableRanges:
         who = reader(principal)
@@ -177,32 +177,32 @@ class CachedRoomResponses:
             return PUBLIC
         read = partial(self._read_reading, room, principal)
         key = ("reading", room.id, who.subject)
-        return await self._database.remembered.get(key, read, lambda _: _READING_BYTES)
+        return await self.database.remembered.get(key, read, lambda _: _READING_BYTES)
 
     async def _read_reading(self, room: Room, principal: Principal) -> ReadableRanges:
-        async with self._database.reading() as tx:
-            return await self._readers.reading(tx, room, reader(principal))
+        async with self.database.reading() as tx:
+            return await self.readers.reading(tx, room, reader(principal))
 
     async def _read_members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
-        async with self._database.reading() as tx:
+        async with self.database.reading() as tx:
             return {member.user_id: member for member in await tx.members.some(room, users)}
 
     async def _read_unlisted(self) -> frozenset[RoomId]:
-        async with self._database.reading() as tx:
+        async with self.database.reading() as tx:
             return frozenset(await tx.rooms.unlisted())
 
     async def _read_rooms(self, sort: str, limit: int, offset: int) -> _RoomList:
-        async with self._database.reading() as tx:
+        async with self.database.reading() as tx:
             rooms = await tx.rooms.page(sort=sort, limit=limit, offset=offset)
             is_all = not await tx.rooms.unlisted()
         return _RoomList(rooms, self._here(rooms), self._encode(rooms), is_all)
 
     def _here(self, rooms: list[Room]) -> list[int]:
-        return [self._online_members.members_online(room.id) for room in rooms]
+        return [self.online_members.members_online(room.id) for room in rooms]
 
     def _encode(self, rooms: list[Room]) -> Encoded:
         return Encoded.of(
-            [room_view(room, self._online_members.members_online(room.id), self._identities) for room in rooms]
+            [room_view(room, self.online_members.members_online(room.id), self.identities) for room in rooms]
         )
 
 

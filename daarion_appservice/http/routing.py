@@ -16,7 +16,7 @@
 ``/openapi.json`` and ``/docs`` are generated from the same declarations, so each route of the city listener has:
 
 ``summary``   its effect, in a few words
-``answer``    the response model in ``schemas.py`` (or a ``list[…]`` of one); ``NoContent`` for an empty response
+``answer``    the response model in ``schemas/`` (or a ``list[…]`` of one); ``NoContent`` for an empty response
 ``also``      further statuses with the same response, and when they occur: ``{200: "The same `client_id` again."}``
 ``errors``    its own error codes (``openapi/problems.py``); those of authentication and validation are added to all routes
 docstring     the description of the operation
@@ -36,7 +36,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ..compressed_body import read_unpacked
 from ..errors import InvalidInput
@@ -313,6 +313,18 @@ class ValidationErrors(InvalidInput):
         detail = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
         super().__init__("invalid", detail, status=422)
         self.errors = errors
+
+
+def validated(adapter: TypeAdapter[str], value: str, field: str) -> str:
+    """Validate a path parameter.
+
+    Raises:
+        ValidationErrors: ``value`` is not a valid ``field``.
+    """
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        raise ValidationErrors([{"field": field, "message": error.errors()[0]["msg"]}]) from error
 
 
 def _validated(model: type[M], content: Any) -> M:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -10,9 +9,8 @@ from typing import Any, cast
 from ..city.delivery_errors import DeliveryError
 from ..city.history_visibility import PUBLIC, is_readable_by_all
 from ..city.identity import Identities
-from ..city.places import PlaceDirectory, main_role, microdao_role, node_role
 from ..city.presence import PresenceState
-from ..city.types import Agent, Author, Media, Message, ReactionCount, Room, UserId
+from ..city.types import Author, Media, Message, ReactionCount, Room, UserId
 from . import schemas
 from .media_urls import MediaUrls
 
@@ -38,43 +36,6 @@ def presence_fields(state: PresenceState, now_ms: int) -> schemas.PresenceFields
 
 def user_presence(user: UserId, state: PresenceState, now_ms: int) -> schemas.MatrixPresence:
     return {"user_id": user, **presence_fields(state, now_ms)}
-
-
-def agent_presence(agent: Agent, state: PresenceState, identities: Identities, now_ms: int) -> schemas.AgentPresence:
-    return {
-        "agent_id": agent.id,
-        "display_name": agent.display_name,
-        "matrix_user_id": identities.agent(agent.slug),
-        **presence_fields(state, now_ms),
-    }
-
-
-def agent_view(
-    agent: Agent,
-    state: PresenceState,
-    places: PlaceDirectory,
-    identities: Identities,
-    now_ms: int,
-    avatars: Mapping[UserId, str | None],
-) -> schemas.Agent:
-    return {
-        "id": agent.id,
-        "slug": agent.slug,
-        **agent_presence(agent, state, identities, now_ms),
-        "title": agent.title or None,
-        "kind": agent.kind or None,
-        # The path of a local file is not published.
-        "avatar": agent.avatar if agent.avatar.startswith("mxc://") else None,
-        "avatar_url": avatars.get(identities.agent(agent.slug)),
-        "color": agent.color or None,
-        "node_id": agent.node_id or None,
-        "node_role": node_role(agent) or None,
-        "microdao": agent.microdao or None,
-        "microdao_role": microdao_role(agent) or None,
-        "role": main_role(agent) or None,
-        "district": places.district_of(agent) or None,
-        "rooms": [room for room in agent.rooms if room not in places.unlisted_rooms],
-    }
 
 
 def room_view(room: Room, members_online: int, identities: Identities) -> schemas.Room:

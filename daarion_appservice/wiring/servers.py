@@ -7,6 +7,7 @@ from ..city.reader_memberships import ReaderMemberships
 from ..city.registry import RegistryEditor
 from ..clock import new_id, now_ms, steady_ms
 from ..http.agent_avatars import AgentAvatars
+from ..http.agent_views import AgentViews
 from ..http.auth.authenticator import CityAuthenticator, InternalAuthenticator
 from ..http.auth.authors import ActorDirectory
 from ..http.auth.hosts import Hosts
@@ -19,7 +20,9 @@ from ..http.limits.request_limits import RequestLimits
 from ..http.limits.tcp_connections import TcpConnections
 from ..http.link_previews import LinkPreviews
 from ..http.media_transfers import MediaTransfers
+from ..http.registry_writer import RegistryWriter
 from ..http.room_responses import CachedRoomResponses
+from ..http.routes.agent_tokens import AgentTokenRoutes
 from ..http.routes.agents import AgentRoutes
 from ..http.routes.citizens import CitizenRoutes
 from ..http.routes.feed import FeedRoutes
@@ -31,10 +34,9 @@ from ..http.routes.media_upload import MediaUpload
 from ..http.routes.members import MemberRoutes
 from ..http.routes.messages import MessageRoutes
 from ..http.routes.metrics import MetricsRoute
-from ..http.routes.nodes import PlaceRoutes
+from ..http.routes.places import PlaceRoutes
 from ..http.routes.presence import PresenceEvents, PresenceRoutes
 from ..http.routes.registry import RegistryRoutes
-from ..http.routes.registry_parts import RegistryParts
 from ..http.routes.rooms import RoomRoutes
 from ..http.routes.second_me import SecondMeInvoke, SecondMeRoutes
 from ..http.routes.sign_in import SignInRoutes
@@ -56,31 +58,19 @@ def build_city_server(city: City) -> Listener:
     """Build the city listener, which serves browsers, agents and the city's pages."""
     settings = city.settings
     avatars = AgentAvatars(city.database)
+    views = AgentViews(city.presence, city.places, city.identities, avatars, steady_ms)
     agents = AgentRoutes(
         city.agents,
         city.places,
         city.presence,
-        city.identities,
-        steady_ms,
-        avatars,
+        views,
         heartbeat_ms=int(settings.presence.heartbeat_s * 1000),
         ttl_ms=int(settings.presence.ttl_s * 1000),
     )
+    readers = ReaderMemberships(city.identities)
     authors = ActorDirectory(city.database, city.agents, city.identities)
-    pages = CachedRoomResponses(city.database, city.online_members, city.identities)
-    registry = RegistryParts(
-        city.database,
-        RegistryEditor(city.database, now_ms),
-        city.registry,
-        city.agents,
-        city.places,
-        city.presence,
-        avatars,
-        city.identities,
-        now_ms,
-        steady_ms,
-        new_id,
-    )
+    pages = CachedRoomResponses(city.database, city.online_members, city.identities, readers)
+    registry = RegistryWriter(RegistryEditor(city.database, now_ms), city.registry)
     rooms = RoomRoutes(
         pages,
         city.rooms,
@@ -92,7 +82,12 @@ def build_city_server(city: City) -> Listener:
     members = MemberRoutes(city.membership, city.typing_and_receipts, authors, city.online_members)
     messages = MessageRoutes(pages, city.messages, city.changes, city.reactions, authors, city.identities)
     feed = FeedRoutes(
-        city.database, city.online_counts, city.online_members, city.identities, lambda: city.second_me.is_available
+        city.database,
+        city.online_counts,
+        city.online_members,
+        city.identities,
+        readers,
+        lambda: city.second_me.is_available,
     )
     presence = PresenceRoutes(city.presence, city.online_counts, steady_ms, pages.unlisted, city.citizen_names)
     authenticator = CityAuthenticator(
@@ -116,7 +111,7 @@ def build_city_server(city: City) -> Listener:
         city.messages,
         city.typing_and_receipts,
         authors,
-        ReaderMemberships(city.identities),
+        readers,
     )
     room_socket = RoomSocket(parts, authenticator, origins, anonymous_read=may_read)
     transfers = MediaTransfers(authenticator.limits, settings.media.transfers)
@@ -136,6 +131,7 @@ def build_city_server(city: City) -> Listener:
         transfers,
         authors,
         city.identities,
+        readers,
         authenticator,
         settings.media,
         anonymous_read=may_read,
@@ -154,14 +150,15 @@ def build_city_server(city: City) -> Listener:
             members,
             messages,
             agents,
-            PlaceRoutes(registry),
-            RegistryRoutes(registry),
+            PlaceRoutes(registry, city.places, city.presence, views),
+            RegistryRoutes(registry, city.agents, views),
+            AgentTokenRoutes(city.database, city.registry, now_ms, new_id),
             presence,
             feed,
             second_me,
             MeRoutes(city.accounts),
             CitizenRoutes(city.citizen_names),
-            UnreadRoutes(city.database, city.identities),
+            UnreadRoutes(city.database, readers),
         ],
         [upload, download, socket, events, room_socket, invoke],
         authenticator,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from http import HTTPStatus
 from importlib.resources import files
 from itertools import groupby
@@ -155,10 +155,11 @@ def _models(routes: list[Route]) -> Iterator[tuple[Any, Mode]]:
         yield route.description.answer, "serialization"
 
 
+@dataclass(frozen=True, slots=True)
 class _Operations:
-    def __init__(self, models: Models, *, anonymous_read: bool) -> None:
-        self._models = models
-        self._anonymous_read = anonymous_read
+    models: Models
+    _: KW_ONLY
+    anonymous_read: bool
 
     def operation(self, route: Route) -> JSON:
         description = route.description
@@ -181,14 +182,14 @@ class _Operations:
             return {"required": True, "content": {description.takes: {}}}
         if description.body is NoBody:
             return None
-        schema = self._models.schema(description.body, "validation")
+        schema = self.models.schema(description.body, "validation")
         is_required = any(field.is_required() for field in description.body.model_fields.values())
         return {"required": is_required, "content": {description.takes: self._with_example(schema)}}
 
     def _responses(self, description: EndpointDescription) -> JSON:
         content: JSON = {}
         if description.answer is not NoContent:
-            schema = self._models.schema(description.answer, "serialization")
+            schema = self.models.schema(description.answer, "serialization")
             content = {"content": {description.gives: self._with_example(schema)}}
         responses = {description.status: HTTPStatus(description.status).phrase, **description.also}
         return {
@@ -198,7 +199,7 @@ class _Operations:
 
     def _with_example(self, schema: JSON) -> JSON:
         try:
-            return {"schema": schema, "example": self._models.example(schema)}
+            return {"schema": schema, "example": self.models.example(schema)}
         except LookupError:
             return {"schema": schema}
 
@@ -227,7 +228,7 @@ class _Operations:
             yield "too_many_request_bytes"
 
     def _is_open(self, who: Access) -> bool:
-        return who is Access.EVERYBODY or (who is Access.READERS and self._anonymous_read)
+        return who is Access.EVERYBODY or (who is Access.READERS and self.anonymous_read)
 
     def _security(self, description: EndpointDescription) -> list[JSON]:
         if description.who is None:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass
 from itertools import islice
 from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
 from ...city.agents import AgentDirectory, AgentFilter
-from ...city.identity import Identities
 from ...city.places import PlaceDirectory
-from ...city.ports import NowMs, PresenceStore
+from ...city.ports import PresenceStore
 from ...city.presence import KEEP, Heartbeat, PresenceState, Status
-from ...city.types import Agent, UserId, agent_subject
+from ...city.types import Agent, agent_subject
 from ...errors import CityError, Forbidden, InvalidInput
 from .. import schemas
-from ..agent_avatars import AgentAvatars
+from ..agent_views import AgentViews
 from ..auth.principals import Access, AgentPrincipal
 from ..id_lists import MAX_CHARS
 from ..routing import Body, Call, NoBody, NoQuery, Query, endpoint
-from ..views import agent_presence, agent_view
 
 _MAX_IDS: Final = 500
 
@@ -97,27 +95,15 @@ class _ValidHeartbeat:
     body: AgentHeartbeat
 
 
+@dataclass(frozen=True, slots=True)
 class AgentRoutes:
-    def __init__(
-        self,
-        agents: AgentDirectory,
-        places: PlaceDirectory,
-        presence: PresenceStore,
-        identities: Identities,
-        now_ms: NowMs,
-        avatars: AgentAvatars,
-        *,
-        heartbeat_ms: int,
-        ttl_ms: int,
-    ) -> None:
-        self._agents = agents
-        self._places = places
-        self._presence = presence
-        self._identities = identities
-        self._now_ms = now_ms
-        self._avatars = avatars
-        self._heartbeat_ms = heartbeat_ms
-        self._ttl_ms = ttl_ms
+    agents: AgentDirectory
+    places: PlaceDirectory
+    presence: PresenceStore
+    views: AgentViews
+    _: KW_ONLY
+    heartbeat_ms: int
+    ttl_ms: int
 
     @endpoint(
         "GET",
@@ -133,8 +119,7 @@ class AgentRoutes:
         wanted = AgentFilter(query.node_id, query.microdao, query.role, query.q, query.kind)
         found = (agent for agent in self._named(query.ids) if self._is_wanted(agent, wanted, query))
         end = None if query.limit is None else query.offset + query.limit
-        avatars = await self._avatars.all()
-        return [self._view(agent, avatars) for agent in islice(found, query.offset, end)]
+        return await self.views.many(islice(found, query.offset, end))
 
     @endpoint(
         "GET",
@@ -145,7 +130,7 @@ class AgentRoutes:
         errors=("no_such_agent",),
     )
     async def get_agent(self, call: Call[NoBody, NoQuery]) -> schemas.Agent:
-        return self._view(self._agents.find(call.path["agent_id"]), await self._avatars.all())
+        return await self.views.one(self.agents.find(call.path["agent_id"]))
 
     @endpoint(
         "GET",
@@ -156,9 +141,7 @@ class AgentRoutes:
         errors=("no_such_agent",),
     )
     async def get_agent_presence(self, call: Call[NoBody, NoQuery]) -> schemas.AgentPresence:
-        agent = self._agents.find(call.path["agent_id"])
-        state = self._presence.state(agent_subject(agent.slug))
-        return agent_presence(agent, state, self._identities, self._now_ms())
+        return self.views.presence_of(self.agents.find(call.path["agent_id"]))
 
     @endpoint(
         "POST",
@@ -173,10 +156,10 @@ class AgentRoutes:
         """A session ends `presence.ttl_s` after its last heartbeat. Each replica of an agent sends its own `session_id`; the
         agent's presence is the strongest status of its live sessions, so a replica that ends does not take the others offline.
         """
-        agent = self._agents.find(call.path["agent_id"])
+        agent = self.agents.find(call.path["agent_id"])
         if isinstance(call.principal, AgentPrincipal) and call.principal.slug != agent.slug:
             raise Forbidden("not_this_agent", f"this token is {call.principal.slug}'s, not {agent.slug}'s")
-        (state,) = await self._presence.record_heartbeat([_heartbeat(agent, call.body)])
+        (state,) = await self.presence.record_heartbeat([_heartbeat(agent, call.body)])
         return self._result(agent, call.body, state)
 
     @endpoint(
@@ -191,7 +174,7 @@ class AgentRoutes:
         """Returns a result or an error for each heartbeat, in the order of the request; the status is 200 in any case."""
         items = [self._validate(item) for item in call.body.heartbeats]
         valid = [item for item in items if isinstance(item, _ValidHeartbeat)]
-        states = iter(await self._presence.record_heartbeat([_heartbeat(item.agent, item.body) for item in valid]))
+        states = iter(await self.presence.record_heartbeat([_heartbeat(item.agent, item.body) for item in valid]))
         return {
             "results": [
                 self._result(item.agent, item.body, next(states)) if isinstance(item, _ValidHeartbeat) else item
@@ -202,7 +185,7 @@ class AgentRoutes:
     def _validate(self, item: dict[str, Any]) -> _ValidHeartbeat | schemas.HeartbeatError:
         try:
             heartbeat = BatchedHeartbeat.model_validate(item)
-            return _ValidHeartbeat(self._agents.find(heartbeat.agent_id), heartbeat)
+            return _ValidHeartbeat(self.agents.find(heartbeat.agent_id), heartbeat)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -213,29 +196,25 @@ class AgentRoutes:
     def _result(self, agent: Agent, body: AgentHeartbeat, state: PresenceState) -> schemas.HeartbeatResult:
         is_alive = body.status is not Status.OFFLINE
         return {
-            **agent_presence(agent, state, self._identities, self._now_ms()),
-            "next_heartbeat_ms": self._heartbeat_ms if is_alive else None,
-            "expires_in_ms": self._ttl_ms if is_alive else 0,
+            **self.views.presence_of(agent, state),
+            "next_heartbeat_ms": self.heartbeat_ms if is_alive else None,
+            "expires_in_ms": self.ttl_ms if is_alive else 0,
         }
 
     def _named(self, ids: str) -> Iterable[Agent]:
         """Return all agents, or those with one of the comma-separated ids, in the order of their slugs."""
         if not ids:
-            return self._agents.all()
+            return self.agents.all()
         wanted = set(ids.split(","))
         if len(wanted) > _MAX_IDS:
             raise InvalidInput("invalid", f"ids: must be up to {_MAX_IDS} ids", status=422)
-        return (agent for agent in self._agents.all() if agent.slug in wanted or agent.id in wanted)
-
-    def _view(self, agent: Agent, avatars: Mapping[UserId, str | None]) -> schemas.Agent:
-        state = self._presence.state(agent_subject(agent.slug))
-        return agent_view(agent, state, self._places, self._identities, self._now_ms(), avatars)
+        return (agent for agent in self.agents.all() if agent.slug in wanted or agent.id in wanted)
 
     def _is_wanted(self, agent: Agent, wanted: AgentFilter, query: AgentList) -> bool:
         return (
             wanted.matches(agent)
-            and query.district in {"", self._places.district_of(agent)}
-            and query.presence in {"", self._presence.state(agent_subject(agent.slug)).status}
+            and query.district in {"", self.places.district_of(agent)}
+            and query.presence in {"", self.presence.state(agent_subject(agent.slug)).status}
         )
 
 

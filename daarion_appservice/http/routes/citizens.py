@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import Field
@@ -23,9 +24,9 @@ class CitizenQuery(Query):
     )
 
 
+@dataclass(frozen=True, slots=True)
 class CitizenRoutes:
-    def __init__(self, names: CitizenNames) -> None:
-        self._names = names
+    names: CitizenNames
 
     @endpoint(
         "GET",
@@ -42,5 +43,5 @@ class CitizenRoutes:
         ids = [CitizenId(each) for each in split_ids(call.query.ids)]
         if not ids or len(ids) > _MAX_IDS:
             raise InvalidInput("invalid", f"ids: must be 1 to {_MAX_IDS} ids of citizens", status=422)
-        names = await self._names.of(ids)
+        names = await self.names.of(ids)
         return {"citizens": [{"id": each, "display_name": names.get(each)} for each in ids]}

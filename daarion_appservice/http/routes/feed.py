@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import Field
@@ -36,21 +37,14 @@ class FeedPage(Query):
     )
 
 
+@dataclass(frozen=True, slots=True)
 class FeedRoutes:
-    def __init__(
-        self,
-        database: Database,
-        online_counts: OnlineCounts,
-        online_members: OnlineMembers,
-        identities: Identities,
-        second_me_is_available: Callable[[], bool],
-    ) -> None:
-        self._database = database
-        self._online_counts = online_counts
-        self._online_members = online_members
-        self._identities = identities
-        self._readers = ReaderMemberships(identities)
-        self._second_me_is_available = second_me_is_available
+    database: Database
+    online_counts: OnlineCounts
+    online_members: OnlineMembers
+    identities: Identities
+    readers: ReaderMemberships
+    second_me_is_available: Callable[[], bool]
 
     @endpoint(
         "GET",
@@ -64,8 +58,8 @@ class FeedRoutes:
         """Returns entries of the rooms that the client may read, newest first. The next page is the one with `before` = the `id`
         of the last entry; an empty list is the end. The entry of a deleted message is removed.
         """
-        async with self._database.reading() as tx:
-            readings = await self._readers.readings(tx, reader(call.principal))
+        async with self.database.reading() as tx:
+            readings = await self.readers.readings(tx, reader(call.principal))
             entries = await tx.feed.before(call.query.before, limit=call.query.limit, readings=readings)
             entry_rooms = await self._rooms_of(tx, entries, readings)
         return [self._entry(entry, entry_rooms) for entry in entries]
@@ -73,20 +67,20 @@ class FeedRoutes:
     @endpoint("GET", "/city/home", who=Access.READERS, summary="Get the content of City Home", answer=schemas.CityHome)
     async def get_home(self, call: Call[NoBody, NoQuery]) -> schemas.CityHome:
         """Returns the online counts, three feed entries and the three most popular rooms."""
-        async with self._database.reading() as tx:
-            readings = await self._readers.readings(tx, reader(call.principal))
+        async with self.database.reading() as tx:
+            readings = await self.readers.readings(tx, reader(call.principal))
             latest = await tx.feed.before(None, limit=_LATEST, readings=readings)
             entries = front_page(latest, _HOME_ENTRIES)
             entry_rooms = await self._rooms_of(tx, entries, readings)
-            users = await self._readers.users(tx, reader(call.principal))
+            users = await self.readers.users(tx, reader(call.principal))
             rooms = await tx.rooms.page(sort="popular", limit=_HOME_ENTRIES, offset=0, users=users)
         return {
-            "online": self._online_counts.summary()["online"],
+            "online": self.online_counts.summary()["online"],
             "feed": [self._entry(entry, entry_rooms) for entry in entries],
             "popular_rooms": [
-                room_view(room, self._online_members.members_online(room.id), self._identities) for room in rooms
+                room_view(room, self.online_members.members_online(room.id), self.identities) for room in rooms
             ],
-            "second_me": {"available": self._second_me_is_available()},
+            "second_me": {"available": self.second_me_is_available()},
         }
 
     async def _rooms_of(
@@ -106,7 +100,7 @@ class FeedRoutes:
             "kind": entry.kind,
             "room_id": entry.room_id,
             "room": rooms.get(entry.room_id) if entry.room_id else None,
-            "actor": author_view(entry.actor, self._identities) if entry.actor else None,
+            "actor": author_view(entry.actor, self.identities) if entry.actor else None,
             "payload": entry.payload,
             "created_at": timestamp(entry.created_at_ms),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ...matrix.client.monitor import HomeserverMonitor
 from ...matrix.reconcile.reconciler import Reconciler
@@ -14,24 +15,15 @@ from ..auth.principals import Access
 from ..routing import Call, NoBody, NoQuery, ResponseSpec, endpoint
 
 
+@dataclass(frozen=True, slots=True)
 class HealthRoutes:
-    def __init__(
-        self,
-        database: Database,
-        monitor: HomeserverMonitor,
-        reconciler: Reconciler,
-        lease: LeaderLock,
-        supervisor: Supervisor,
-        deliveries_say: Callable[[], str],
-        redis_says: Callable[[], str] | None,
-    ) -> None:
-        self._database = database
-        self._monitor = monitor
-        self._reconciler = reconciler
-        self._lease = lease
-        self._supervisor = supervisor
-        self._deliveries_say = deliveries_say
-        self._redis_says = redis_says
+    database: Database
+    monitor: HomeserverMonitor
+    reconciler: Reconciler
+    lease: LeaderLock
+    supervisor: Supervisor
+    deliveries_say: Callable[[], str]
+    redis_says: Callable[[], str] | None
 
     @endpoint(
         "GET", "/healthz", who=Access.EVERYBODY, summary="Check that the process responds", answer=schemas.Liveness
@@ -57,39 +49,39 @@ class HealthRoutes:
             "rooms_and_ghosts": self._rooms_and_ghosts_say(),
             "processes": self._processes_say(),
         }
-        is_ready = all(said == "ok" for said in checks.values()) and not self._supervisor.down
+        is_ready = all(said == "ok" for said in checks.values()) and not self.supervisor.down
         checks["tasks"] = self._tasks_say()
         # Informational: backfill fetches undelivered events, and another process would get no more of them.
-        checks["deliveries"] = self._deliveries_say()
-        if self._redis_says is not None:
+        checks["deliveries"] = self.deliveries_say()
+        if self.redis_says is not None:
             # Informational: a process without Redis serves requests for a while, which is better than no process.
-            checks["redis"] = self._redis_says()
+            checks["redis"] = self.redis_says()
         content: schemas.Readiness = {"status": "ok" if is_ready else "not ready", "checks": checks}
         return ResponseSpec(content, status=200 if is_ready else 503)
 
     def _homeserver_says(self) -> str:
-        if not self._monitor.is_up:
-            return f"away: {self._monitor.reason}"
-        return self._monitor.refusal or self._monitor.unreached or "ok"
+        if not self.monitor.is_up:
+            return f"away: {self.monitor.reason}"
+        return self.monitor.refusal or self.monitor.unreached or "ok"
 
     def _rooms_and_ghosts_say(self) -> str:
         # The leader sets up rooms and ghosts; a standby has nothing to report.
-        return "ok" if self._reconciler.is_done or not self._lease.is_held else "being set up"
+        return "ok" if self.reconciler.is_done or not self.lease.is_held else "being set up"
 
     def _tasks_say(self) -> str:
         # A restarted task works again; its name is shown for a minute so that an operator notices.
-        if down := self._supervisor.down:
+        if down := self.supervisor.down:
             return f"failed, will be restarted: {', '.join(down)}"
-        restarted = self._supervisor.restarted()
+        restarted = self.supervisor.restarted()
         return f"restarted within the last minute: {', '.join(restarted)}" if restarted else "ok"
 
     def _processes_say(self) -> str:
         # Without Redis a standby does not know the leader's heartbeats, so it must get no requests.
-        if self._lease.is_held or self._redis_says is not None:
+        if self.lease.is_held or self.redis_says is not None:
             return "ok"
-        if not self._lease.is_elsewhere:
+        if not self.lease.is_elsewhere:
             return "waits for the database, which does not say which process leads"
         return "another process leads, and there is no redis.url to share presence by"
 
     async def _database_says(self) -> str:
-        return await self._database.problem() or "ok"
+        return await self.database.problem() or "ok"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from pydantic import Field
@@ -64,20 +65,13 @@ class GhostHeartbeat(Body):
     )
 
 
+@dataclass(frozen=True, slots=True)
 class InternalPresenceRoutes:
-    def __init__(
-        self,
-        agents: AgentDirectory,
-        presence: PresenceStore,
-        people: UserPresenceQuery,
-        identities: Identities,
-        now_ms: NowMs,
-    ) -> None:
-        self._agents = agents
-        self._presence = presence
-        self._people = people
-        self._identities = identities
-        self._now_ms = now_ms
+    agents: AgentDirectory
+    presence: PresenceStore
+    people: UserPresenceQuery
+    identities: Identities
+    now_ms: NowMs
 
     @endpoint(
         "GET",
@@ -120,9 +114,7 @@ class InternalPresenceRoutes:
         user = parse_user_id(body.matrix_user_id)
         subject = self._ghost_subject(user)
         status_msg = body.status_msg if "status_msg" in body.model_fields_set else KEEP
-        await self._presence.record_heartbeat(
-            [Heartbeat(subject, _STATUS[body.status], status_msg, session="internal")]
-        )
+        await self.presence.record_heartbeat([Heartbeat(subject, _STATUS[body.status], status_msg, session="internal")])
         return {"ok": True, "matrix_user_id": user, "status": body.status}
 
     @endpoint(
@@ -141,7 +133,7 @@ class InternalPresenceRoutes:
         activity.
         """
         user = parse_user_id(call.path["user_id"])
-        return user_presence(user, await self._state(user), self._now_ms())
+        return user_presence(user, await self._state(user), self.now_ms())
 
     async def _bulk(self, user_ids: list[str]) -> schemas.MatrixPresences:
         if not user_ids or len(user_ids) > _MAX_USERS:
@@ -154,30 +146,30 @@ class InternalPresenceRoutes:
                 return user, await self._state(user)
 
         states = dict(await asyncio.gather(*(state_of(user) for user in dict.fromkeys(users))))
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         return {"presences": [user_presence(user, states[user], now_ms) for user in users]}
 
     async def _state(self, user: UserId) -> PresenceState:
         """Return the presence of a ghost from the city, and of any other Matrix user from the homeserver."""
-        subject = self._identities.subject(user)
-        if subject is not None and self._identities.is_ours(user):
-            return self._presence.state(subject)
-        return await self._people.state(user)
+        subject = self.identities.subject(user)
+        if subject is not None and self.identities.is_ours(user):
+            return self.presence.state(subject)
+        return await self.people.state(user)
 
     def _ghost_subject(self, user: UserId) -> SubjectId:
         """Return the subject that a ghost represents. Raises InvalidInput, Forbidden or NotFound."""
-        described = self._identities.describe(user)
+        described = self.identities.describe(user)
         if described is ServiceUser.NOBODY:
             raise InvalidInput("M_INVALID_PARAM", f"{user} is not a valid ghost of the city")
         if isinstance(described, ServiceUser) or described[0] is AuthorKind.MATRIX:
             raise Forbidden(
                 "M_FORBIDDEN",
                 f"{user} is not a ghost of the city: only the presence of @agent_… and @citizen_… on "
-                f"{self._identities.domain} can be set here",
+                f"{self.identities.domain} can be set here",
             )
         kind, name = described
-        if kind is AuthorKind.AGENT and self._agents.get(AgentSlug(name)) is None:
+        if kind is AuthorKind.AGENT and self.agents.get(AgentSlug(name)) is None:
             raise NotFound("M_NOT_FOUND", f"the city has no agent {name!r}")
-        subject = self._identities.subject(user)
+        subject = self.identities.subject(user)
         assert subject is not None
         return subject

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import Field
@@ -32,9 +33,9 @@ class OpenIdToken(Body):
     )
 
 
+@dataclass(frozen=True, slots=True)
 class MeRoutes:
-    def __init__(self, accounts: Accounts) -> None:
-        self._accounts = accounts
+    accounts: Accounts
 
     @endpoint(
         "GET",
@@ -46,7 +47,7 @@ class MeRoutes:
     async def get_me(self, call: Call[NoBody, NoQuery]) -> schemas.CurrentCitizen:
         """Returns the citizen and the linked Matrix account."""
         citizen = _citizen(call.principal)
-        return _view(citizen, await self._accounts.of(citizen.id))
+        return _view(citizen, await self.accounts.of(citizen.id))
 
     @endpoint(
         "PUT",
@@ -66,7 +67,7 @@ class MeRoutes:
         `@agent_second_me` on Matrix.
         """
         citizen = _citizen(call.principal)
-        user = await self._accounts.link(citizen.id, call.body.access_token, call.body.matrix_server_name)
+        user = await self.accounts.link(citizen.id, call.body.access_token, call.body.matrix_server_name)
         return _view(citizen, user)
 
     @endpoint(
@@ -79,7 +80,7 @@ class MeRoutes:
     )
     async def unlink_matrix_account(self, call: Call[NoBody, NoQuery]) -> None:
         """Succeeds as well if no account is linked. The history of Second Me stays with the citizen."""
-        await self._accounts.unlink(_citizen(call.principal).id)
+        await self.accounts.unlink(_citizen(call.principal).id)
 
 
 def _citizen(principal: Principal) -> Citizen:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -71,28 +71,18 @@ class ThumbnailQuery(Query):
     )
 
 
+@dataclass(frozen=True, slots=True)
 class MediaDownload:
-    def __init__(
-        self,
-        database: Database,
-        repository: MediaRepository,
-        transfers: MediaTransfers,
-        authors: ActorDirectory,
-        identities: Identities,
-        authenticator: CityAuthenticator,
-        settings: MediaSettings,
-        *,
-        anonymous_read: bool,
-    ) -> None:
-        self._database = database
-        self._repository = repository
-        self._transfers = transfers
-        self._authors = authors
-        self._identities = identities
-        self._readers = ReaderMemberships(identities)
-        self._authenticator = authenticator
-        self._settings = settings
-        self._anonymous_read = anonymous_read
+    database: Database
+    repository: MediaRepository
+    transfers: MediaTransfers
+    authors: ActorDirectory
+    identities: Identities
+    readers: ReaderMemberships
+    authenticator: CityAuthenticator
+    settings: MediaSettings
+    _: KW_ONLY
+    anonymous_read: bool
 
     def install(self, app: web.Application) -> None:
         app.router.add_get(ONE, self._get_media, allow_head=False)
@@ -143,10 +133,10 @@ class MediaDownload:
         return await self._respond(request, snapped(size.width, size.height, size.method))
 
     async def _respond(self, request: web.Request, thumbnail: Thumbnail | None) -> web.StreamResponse:
-        principal = await self._authenticator.principal(request)
+        principal = await self.authenticator.principal(request)
         file = await self._linked_file(request)
         if file is None:
-            check(Access.READERS, principal, anonymous_read=self._anonymous_read)
+            check(Access.READERS, principal, anonymous_read=self.anonymous_read)
             file = await self._readable_file(request, principal)
         headers = _HEADERS | {
             "Cache-Control": f"{'public' if file.is_public else 'private'}, max-age={_CACHE_S}, immutable",
@@ -154,23 +144,23 @@ class MediaDownload:
         }
         if any(each.value in {_etag(file.mxc, thumbnail), "*"} for each in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
-        async with self._transfers.slot(request, principal):
+        async with self.transfers.slot(request, principal):
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the client has disconnected")
             with translate_homeserver_errors(_download_refused):
-                async with self._repository.download(file.mxc, thumbnail) as incoming:
+                async with self.repository.download(file.mxc, thumbnail) as incoming:
                     return await self._send_file(request, incoming, headers, is_thumbnail=thumbnail is not None)
 
     async def _linked_file(self, request: web.Request) -> _File | None:
         """Return the file of a signed link while it is in use: the link was issued to a reader who may have the file."""
-        links, query = self._identities.media_links, request.query
+        links, query = self.identities.media_links, request.query
         if links is None or "signature" not in query:
             return None
         check_text(dict(request.match_info))
         mxc = mxc_of(request.match_info["server"], request.match_info["media_id"])
         if mxc is None or not links.is_good(mxc, query.get("expires", ""), query["signature"]):
             return None
-        async with self._database.reading() as tx:
+        async with self.database.reading() as tx:
             return _File(mxc, is_public=False) if await tx.media.is_in_use(mxc) else None
 
     async def _readable_file(self, request: web.Request, principal: Principal) -> _File:
@@ -178,14 +168,14 @@ class MediaDownload:
         check_text(dict(request.match_info))
         mxc = mxc_of(request.match_info["server"], request.match_info["media_id"])
         if mxc is not None:
-            async with self._database.reading() as tx:
+            async with self.database.reading() as tx:
                 if await tx.media.is_shown(mxc):
-                    return _File(mxc, is_public=self._anonymous_read)
-                readings = await self._readers.readings(tx, reader(principal))
+                    return _File(mxc, is_public=self.anonymous_read)
+                readings = await self.readers.readings(tx, reader(principal))
                 if readings and await tx.media.is_shown(mxc, readings):
                     return _File(mxc, is_public=False)
                 if isinstance(principal, Citizen | AgentPrincipal) and await tx.media.upload_of(
-                    self._authors.of(principal), mxc
+                    self.authors.of(principal), mxc
                 ):
                     return _File(mxc, is_public=False)
         raise NotFound("no_such_media", "the city shows no such file")
@@ -193,7 +183,7 @@ class MediaDownload:
     async def _send_file(
         self, request: web.Request, incoming: Incoming, headers: dict[str, str], *, is_thumbnail: bool
     ) -> web.StreamResponse:
-        limit = self._settings.max_download_bytes
+        limit = self.settings.max_download_bytes
         if incoming.size is not None and incoming.size > limit:
             raise media_too_large(f"the file has {incoming.size} bytes; the limit is {limit}")
         head = await incoming.beginning(HEAD_BYTES)
@@ -218,7 +208,7 @@ class MediaDownload:
         await response.prepare(request)
         chunks = _chunks(head, incoming.rest(), limit)
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
+            async with asyncio.timeout(self.settings.timeout_s):
                 await _write_all(response, chunks if wanted is None else part_of(chunks, wanted))
         except (HomeserverUnavailable, TimeoutError) as error:
             log.warning("media_cut_short", path=request.path, error=str(error) or "too slow")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -51,26 +52,16 @@ class NewFile(Query):
     )
 
 
+@dataclass(frozen=True, slots=True)
 class MediaUpload:
-    def __init__(
-        self,
-        database: Database,
-        repository: MediaRepository,
-        transfers: MediaTransfers,
-        authors: ActorDirectory,
-        identities: Identities,
-        authenticator: CityAuthenticator,
-        now_ms: NowMs,
-        settings: MediaSettings,
-    ) -> None:
-        self._database = database
-        self._repository = repository
-        self._transfers = transfers
-        self._authors = authors
-        self._identities = identities
-        self._authenticator = authenticator
-        self._now_ms = now_ms
-        self._settings = settings
+    database: Database
+    repository: MediaRepository
+    transfers: MediaTransfers
+    authors: ActorDirectory
+    identities: Identities
+    authenticator: CityAuthenticator
+    now_ms: NowMs
+    settings: MediaSettings
 
     def install(self, app: web.Application) -> None:
         app.router.add_post(PATH, self._upload_media)
@@ -105,13 +96,13 @@ class MediaUpload:
         browser would execute (HTML, SVG, XML, scripts), and images, audio and video of other formats, are stored as
         `application/octet-stream`. The `msgtype` of the message follows from the type.
         """
-        principal = await self._authenticator.principal(request)
+        principal = await self.authenticator.principal(request)
         check(Access.INHABITANTS, principal, anonymous_read=False)
-        author, query = self._authors.of(principal), read_query(request, NewFile)
-        async with self._transfers.slot(request, principal):
+        author, query = self.authors.of(principal), read_query(request, NewFile)
+        async with self.transfers.slot(request, principal):
             media = await self._store(request, author, query.filename)
-        async with self._database.transaction() as tx:
-            await tx.media.add_upload(author, media, now_ms=self._now_ms())
+        async with self.database.transaction() as tx:
+            await tx.media.add_upload(author, media, now_ms=self.now_ms())
         return json_response(media_view(media), status=201)
 
     async def _store(self, request: web.Request, author: Author, filename: str | None) -> Media:
@@ -119,18 +110,18 @@ class MediaUpload:
             size = await self._checked_size(request)
         body = UploadBody(request)
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
+            async with asyncio.timeout(self.settings.timeout_s):
                 head = await body.beginning(min(size, HEAD_BYTES))
                 mimetype = stored_type(request.headers.get("Content-Type", ""), head)
-                if not is_allowed(mimetype, self._settings.allowed_types):
+                if not is_allowed(mimetype, self.settings.allowed_types):
                     raise InvalidInput(
                         "media_type_not_allowed", f"files of the type {mimetype} are not accepted", status=415
                     )
                 filename = tidy_filename(filename, mimetype)
                 width, height = size_of_picture(head) or (None, None)
                 with translate_homeserver_errors(_upload_refused):
-                    mxc = await self._repository.upload(
-                        body, size=size, mimetype=mimetype, filename=filename, by=self._identities.author(author)
+                    mxc = await self.repository.upload(
+                        body, size=size, mimetype=mimetype, filename=filename, by=self.identities.author(author)
                     )
         except TimeoutError:
             raise _too_slow() from None
@@ -150,9 +141,9 @@ class MediaUpload:
             )
         if size == 0:
             raise InvalidInput("media_empty", "the file is empty", status=422)
-        limit = self._settings.max_upload_bytes
+        limit = self.settings.max_upload_bytes
         if size <= limit:
-            limit = await self._repository.upload_limit() or limit
+            limit = await self.repository.upload_limit() or limit
         if size > limit:
             raise media_too_large(f"the file has {size} bytes; the limit is {limit}")
         return size

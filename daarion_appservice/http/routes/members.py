@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import Field
@@ -34,18 +35,12 @@ class ReadReceipt(Body):
     )
 
 
+@dataclass(frozen=True, slots=True)
 class MemberRoutes:
-    def __init__(
-        self,
-        membership: Membership,
-        typing_and_receipts: TypingAndReceipts,
-        authors: ActorDirectory,
-        online_members: OnlineMembers,
-    ) -> None:
-        self._membership = membership
-        self._typing_and_receipts = typing_and_receipts
-        self._authors = authors
-        self._online_members = online_members
+    membership: Membership
+    typing_and_receipts: TypingAndReceipts
+    authors: ActorDirectory
+    online_members: OnlineMembers
 
     @endpoint(
         "POST",
@@ -62,7 +57,7 @@ class MemberRoutes:
         Joining is optional: posting a message joins its author. If Matrix refuses the join, the membership ends with the event
         `city.room.leave`.
         """
-        room = await self._membership.join(await self._authors.seen(call.principal), call.path["room_id"])
+        room = await self.membership.join(await self.authors.seen(call.principal), call.path["room_id"])
         return self._view(room, joined=True)
 
     @endpoint(
@@ -77,7 +72,7 @@ class MemberRoutes:
         """Leaving a room without being a member changes nothing. An agent cannot leave the rooms that the registry assigns to
         it.
         """
-        room = await self._membership.leave(await self._authors.seen(call.principal), call.path["room_id"])
+        room = await self.membership.leave(await self.authors.seen(call.principal), call.path["room_id"])
         return self._view(room, joined=False)
 
     @endpoint(
@@ -93,8 +88,8 @@ class MemberRoutes:
         """The notification ends after `expires_in_ms` unless it is sent again, with `false`, or with a message. Matrix users see
         it if the client is a member of the room.
         """
-        author = self._authors.of(call.principal)
-        await self._typing_and_receipts.types(author, call.path["room_id"], typing=call.body.typing)
+        author = self.authors.of(call.principal)
+        await self.typing_and_receipts.types(author, call.path["room_id"], typing=call.body.typing)
         return {"typing": call.body.typing, "expires_in_ms": int(LASTS_S * 1000) if call.body.typing else 0}
 
     @endpoint(
@@ -112,9 +107,9 @@ class MemberRoutes:
         Matrix. It never moves backwards; receipts sent meanwhile are combined, and those sent while the homeserver is unavailable
         are lost. The city does not store receipts.
         """
-        await self._typing_and_receipts.reads(
-            self._authors.of(call.principal), call.path["room_id"], call.body.message_id
+        await self.typing_and_receipts.reads(
+            self.authors.of(call.principal), call.path["room_id"], call.body.message_id
         )
 
     def _view(self, room: Room, *, joined: bool) -> schemas.Membership:
-        return {"room_id": room.id, "joined": joined, "members_online": self._online_members.members_online(room.id)}
+        return {"room_id": room.id, "joined": joined, "members_online": self.online_members.members_online(room.id)}

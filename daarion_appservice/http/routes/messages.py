@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from pydantic import Field, model_validator
@@ -92,22 +93,14 @@ class MessageEdit(Body):
     body: str = Field(description="The new text, as of a new message.", examples=["Добрий вечір, **Подоле**!"])
 
 
+@dataclass(frozen=True, slots=True)
 class MessageRoutes:
-    def __init__(
-        self,
-        pages: CachedRoomResponses,
-        messages: Messages,
-        changes: MessageEdits,
-        reactions: Reactions,
-        authors: ActorDirectory,
-        identities: Identities,
-    ) -> None:
-        self._pages = pages
-        self._messages = messages
-        self._changes = changes
-        self._reactions = reactions
-        self._authors = authors
-        self._identities = identities
+    pages: CachedRoomResponses
+    messages: Messages
+    changes: MessageEdits
+    reactions: Reactions
+    authors: ActorDirectory
+    identities: Identities
 
     @endpoint(
         "GET",
@@ -130,7 +123,7 @@ class MessageRoutes:
         """
         query = call.query
         place = Place(query.before, query.after, query.around)
-        page = await self._pages.messages(call.path["room_id"], call.principal, place, limit=query.limit)
+        page = await self.pages.messages(call.path["room_id"], call.principal, place, limit=query.limit)
         return ResponseSpec(page.messages, 200, _links(page, query.limit))
 
     @endpoint(
@@ -150,8 +143,8 @@ class MessageRoutes:
         An agent that is mentioned, addressed by its name at the beginning, or replied to posts a reply, which may grow by edits.
         If the agent is offline or fails, a notice (`m.notice`) says so.
         """
-        author = await self._authors.seen(call.principal)
-        posted = await self._messages.post(author, call.path["room_id"], call.body.draft())
+        author = await self.authors.seen(call.principal)
+        posted = await self.messages.post(author, call.path["room_id"], call.body.draft())
         return ResponseSpec(self._message(posted.message), status=201 if posted.is_new else 200)
 
     @endpoint(
@@ -165,9 +158,9 @@ class MessageRoutes:
     )
     async def edit_message(self, call: Call[MessageEdit, NoQuery]) -> schemas.Message:
         """For the author of the message."""
-        author = await self._authors.seen(call.principal)
+        author = await self.authors.seen(call.principal)
         return self._message(
-            await self._changes.edit(author, call.path["room_id"], call.path["message_id"], call.body.body)
+            await self.changes.edit(author, call.path["room_id"], call.path["message_id"], call.body.body)
         )
 
     @endpoint(
@@ -182,9 +175,9 @@ class MessageRoutes:
         """For the author of the message, and for citizens with the admin claim. On Matrix the message is redacted. Returns what
         remains of the message; deleting it again returns the same.
         """
-        author = await self._authors.seen(call.principal)
+        author = await self.authors.seen(call.principal)
         return self._message(
-            await self._changes.delete(
+            await self.changes.delete(
                 author, call.path["room_id"], call.path["message_id"], may_moderate=_may_moderate(call.principal)
             )
         )
@@ -201,9 +194,9 @@ class MessageRoutes:
         """For the author of a message whose `delivery` is `failed`, and for citizens with the admin claim; any other message is
         returned unchanged.
         """
-        author, path = await self._authors.seen(call.principal), call.path
+        author, path = await self.authors.seen(call.principal), call.path
         return self._message(
-            await self._messages.retry_delivery(
+            await self.messages.retry_delivery(
                 author, path["room_id"], path["message_id"], may_moderate=_may_moderate(call.principal)
             )
         )
@@ -218,8 +211,8 @@ class MessageRoutes:
     )
     async def add_reaction(self, call: Call[NoBody, NoQuery]) -> schemas.Message:
         """Each author can add a reaction key once; adding it again changes nothing."""
-        author, path = await self._authors.seen(call.principal), call.path
-        return self._message(await self._reactions.give(author, path["room_id"], path["message_id"], path["emoji"]))
+        author, path = await self.authors.seen(call.principal), call.path
+        return self._message(await self.reactions.give(author, path["room_id"], path["message_id"], path["emoji"]))
 
     @endpoint(
         "DELETE",
@@ -231,13 +224,11 @@ class MessageRoutes:
     )
     async def remove_reaction(self, call: Call[NoBody, NoQuery]) -> schemas.Message:
         """Removes the client's own reaction; if there is none, the message is returned unchanged."""
-        author, path = await self._authors.seen(call.principal), call.path
-        return self._message(
-            await self._reactions.take_back(author, path["room_id"], path["message_id"], path["emoji"])
-        )
+        author, path = await self.authors.seen(call.principal), call.path
+        return self._message(await self.reactions.take_back(author, path["room_id"], path["message_id"], path["emoji"]))
 
     def _message(self, message: Message) -> schemas.Message:
-        return message_view(message, self._identities)
+        return message_view(message, self.identities)
 
 
 def _may_moderate(principal: Principal) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -9,9 +11,9 @@ from prometheus_client.exposition import choose_encoder
 from ..routing import EndpointDescription, NoContent, described
 
 
+@dataclass(frozen=True, slots=True)
 class MetricsRoute:
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
+    registry: CollectorRegistry
 
     def install(self, app: web.Application) -> None:
         app.router.add_get("/metrics", self._get_metrics)
@@ -22,4 +24,4 @@ class MetricsRoute:
     async def _get_metrics(self, request: web.Request) -> web.Response:
         """In the text format of Prometheus, or OpenMetrics if `Accept` prefers it."""
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+        return web.Response(body=encode(self.registry), headers={"Content-Type": content_type})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import ClientConnectionError, web
@@ -65,20 +66,13 @@ class CitizenHeartbeat(Body):
     )
 
 
+@dataclass(frozen=True, slots=True)
 class PresenceRoutes:
-    def __init__(
-        self,
-        presence: PresenceStore,
-        online_counts: OnlineCounts,
-        now_ms: NowMs,
-        unlisted: Callable[[], Awaitable[frozenset[RoomId]]],
-        names: CitizenNames,
-    ) -> None:
-        self._names = names
-        self._presence = presence
-        self._online_counts = online_counts
-        self._now_ms = now_ms
-        self._unlisted = unlisted
+    presence: PresenceStore
+    online_counts: OnlineCounts
+    now_ms: NowMs
+    unlisted: Callable[[], Awaitable[frozenset[RoomId]]]
+    names: CitizenNames
 
     @endpoint(
         "GET",
@@ -93,10 +87,10 @@ class PresenceRoutes:
         ids = split_ids(call.query.ids)
         if not ids or len(ids) > _MAX_IDS:
             raise InvalidInput("invalid", f"ids: must be 1 to {_MAX_IDS} subjects", status=422)
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         return {
             "presences": [
-                encode_presence(SubjectId(each), self._presence.state(SubjectId(each)), now_ms) for each in ids
+                encode_presence(SubjectId(each), self.presence.state(SubjectId(each)), now_ms) for each in ids
             ]
         }
 
@@ -115,11 +109,11 @@ class PresenceRoutes:
         """
         subject = own_subject(call.principal, call.body.user_id)
         if isinstance(call.principal, Citizen):
-            await self._names.note(call.principal.id, call.principal.display_name)
+            await self.names.note(call.principal.id, call.principal.display_name)
         status_msg = call.body.status_msg if "status_msg" in call.body.model_fields_set else KEEP
         heartbeat = Heartbeat(subject, call.body.status, status_msg, call.body.session_id)
-        (state,) = await self._presence.record_heartbeat([heartbeat])
-        return encode_presence(subject, state, self._now_ms())
+        (state,) = await self.presence.record_heartbeat([heartbeat])
+        return encode_presence(subject, state, self.now_ms())
 
     @endpoint(
         "GET",
@@ -130,7 +124,7 @@ class PresenceRoutes:
     )
     async def get_presence_summary(self, _call: Call[NoBody, NoQuery]) -> schemas.PresenceSummary:
         """`rooms` contains only rooms that are listed for all readers."""
-        summary, unlisted = self._online_counts.summary(), await self._unlisted()
+        summary, unlisted = self.online_counts.summary(), await self.unlisted()
         rooms: dict[str, int] = {room: count for room, count in summary["rooms"].items() if room not in unlisted}
         return {"online": summary["online"], "away": summary["away"], "rooms": rooms}
 

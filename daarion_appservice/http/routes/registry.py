@@ -1,26 +1,36 @@
-"""The routes ``/api/v1/agents/…`` and ``/api/v1/registry/import``, with which admins edit agents, their tokens and the registry.
+"""The routes ``/api/v1/agents/…`` and ``/api/v1/registry/import``, with which admins edit agents and the registry.
 
 A change takes effect in this process before the response, and in the other processes of the city within two seconds.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import Field, TypeAdapter
 
+from ...city.agents import AgentDirectory
 from ...city.registry import Description, Difference
-from ...city.tokens import new_token
-from ...city.types import Agent, AgentSlug, agent_subject
+from ...city.types import Agent, AgentSlug
 from ...config.registry_file import RegistryErrors, description_of, read
 from ...config.values import Color, Mxc, Slug
-from ...errors import NotFound
-from ...storage.agents import TokenOfAgent
 from .. import schemas
+from ..agent_views import AgentViews
 from ..auth.principals import Access
-from ..routing import Body, Call, NoBody, NoContent, NoQuery, Query, ResponseSpec, ValidationErrors, endpoint
-from ..views import agent_view, optional_timestamp, timestamp
-from .registry_parts import RegistryParts, checked, counting
+from ..registry_writer import RegistryWriter
+from ..routing import (
+    Body,
+    Call,
+    NoBody,
+    NoContent,
+    NoQuery,
+    Query,
+    ResponseSpec,
+    ValidationErrors,
+    endpoint,
+    validated,
+)
 
 _SLUG: Final[TypeAdapter[str]] = TypeAdapter(Slug)
 
@@ -87,21 +97,13 @@ class ImportQuery(Query):
     )
 
 
+@dataclass(frozen=True, slots=True)
 class RegistryRoutes:
-    """Routes of agents and their tokens, for admins, and of the whole registry."""
+    """Routes that change agents, and the whole registry, for admins."""
 
-    def __init__(self, parts: RegistryParts) -> None:
-        self._database = parts.database
-        self._keeper = parts.keeper
-        self._registry = parts.registry
-        self._agents = parts.agents
-        self._places = parts.places
-        self._presence = parts.presence
-        self._avatars = parts.avatars
-        self._identities = parts.identities
-        self._now_ms = parts.now_ms
-        self._steady_ms = parts.steady_ms
-        self._new_id = parts.new_id
+    registry: RegistryWriter
+    agents: AgentDirectory
+    views: AgentViews
 
     @endpoint(
         "PUT",
@@ -114,13 +116,10 @@ class RegistryRoutes:
     )
     async def put_agent(self, call: Call[PutAgent, NoQuery]) -> ResponseSpec:
         """`agent_id` is the slug. A field that is missing becomes empty. The ghost on Matrix is updated within seconds."""
-        slug = checked(_SLUG, call.path["agent_id"], "agent_id")
-        described = Description((_agent(slug, call.body),))
-        differences = await counting(self._registry, self._keeper.merge(described))
-        agent = self._agents.find(slug)  # as stored: names are normalised to one line
-        state = self._presence.state(agent_subject(agent.slug))
-        avatars = await self._avatars.all()
-        view = agent_view(agent, state, self._places, self._identities, self._steady_ms(), avatars)
+        slug = validated(_SLUG, call.path["agent_id"], "agent_id")
+        differences = await self.registry.merge(Description((_agent(slug, call.body),)))
+        agent = self.agents.find(slug)  # as stored: names are normalised to one line
+        view = await self.views.one(agent)
         view["rooms"] = list(agent.rooms)  # an admin may know of all rooms
         return ResponseSpec(view, 201 if differences["agents"].added else 200)
 
@@ -137,56 +136,7 @@ class RegistryRoutes:
         """The agent's tokens are revoked, it is offline after `presence.ttl_s`, and its ghost leaves all rooms. Its messages
         remain, with its name. An agent in the configuration is created again at the next start.
         """
-        await counting(self._registry, self._keeper.remove_agent(AgentSlug(call.path["agent_id"])))
-
-    @endpoint(
-        "POST",
-        "/api/v1/agents/{agent_id}/tokens",
-        who=Access.ADMINS,
-        status=201,
-        summary="Create a token of an agent",
-        answer=schemas.NewAgentToken,
-        errors=("no_such_agent",),
-    )
-    async def create_token(self, call: Call[NoBody, NoQuery]) -> schemas.NewAgentToken:
-        """Earlier tokens stay valid until they are revoked."""
-        token, now_ms = new_token(self._new_id()), self._now_ms()
-        async with self._database.transaction() as tx:
-            agent = _found(await tx.agents.lock(call.path["agent_id"]), call.path["agent_id"])
-            await tx.agents.add_token(token.id, agent, token.secret_sha256, now_ms=now_ms)
-        await self._registry.load()
-        return {**_token_view(TokenOfAgent(token.id, now_ms, None)), "token": token.text}
-
-    @endpoint(
-        "GET",
-        "/api/v1/agents/{agent_id}/tokens",
-        who=Access.ADMINS,
-        summary="List the tokens of an agent",
-        answer=list[schemas.AgentToken],
-        errors=("no_such_agent",),
-    )
-    async def list_tokens(self, call: Call[NoBody, NoQuery]) -> list[schemas.AgentToken]:
-        """Returns valid and revoked tokens without their secrets, oldest first."""
-        async with self._database.reading() as tx:
-            agent = _found(await tx.agents.by_slug(call.path["agent_id"]), call.path["agent_id"])
-            return [_token_view(token) for token in await tx.agents.tokens_of(agent)]
-
-    @endpoint(
-        "DELETE",
-        "/api/v1/agents/{agent_id}/tokens/{token_id}",
-        who=Access.ADMINS,
-        status=204,
-        summary="Revoke a token",
-        answer=NoContent,
-        errors=("no_such_agent", "no_such_token"),
-    )
-    async def revoke_token(self, call: Call[NoBody, NoQuery]) -> None:
-        """Other processes of the city refuse the token within two seconds."""
-        async with self._database.transaction() as tx:
-            agent = _found(await tx.agents.by_slug(call.path["agent_id"]), call.path["agent_id"])
-            if not await tx.agents.revoke_tokens(agent, call.path["token_id"], now_ms=self._now_ms()):
-                raise NotFound("no_such_token", f"{agent.slug} has no such token, or it was revoked already")
-        await self._registry.load()
+        await self.registry.remove_agent(AgentSlug(call.path["agent_id"]))
 
     @endpoint(
         "POST",
@@ -209,10 +159,7 @@ class RegistryRoutes:
             raise ValidationErrors(
                 [{"field": where, "message": what} for where, what in error.mistakes.items()]
             ) from error
-        described = description_of(registry)
-        differences = await counting(
-            self._registry, self._keeper.merge(described, remove_missing=call.query.remove_missing)
-        )
+        differences = await self.registry.merge(description_of(registry), remove_missing=call.query.remove_missing)
         return {
             "agents": _counts(differences["agents"]),
             "nodes": _counts(differences["nodes"]),
@@ -224,20 +171,6 @@ class RegistryRoutes:
 def _agent(slug: str, body: PutAgent) -> Agent:
     fields = body.model_dump() | {"rooms": tuple(body.rooms)}
     return Agent(id=slug, slug=AgentSlug(slug), **fields)
-
-
-def _found(agent: Agent | None, name: str) -> Agent:
-    if agent is None:
-        raise NotFound("no_such_agent", f"there is no agent {name!r}")
-    return agent
-
-
-def _token_view(token: TokenOfAgent) -> schemas.AgentToken:
-    return {
-        "id": token.id,
-        "created_at": timestamp(token.created_at_ms),
-        "revoked_at": optional_timestamp(token.revoked_at_ms),
-    }
 
 
 def _counts(difference: Difference) -> schemas.ImportCounts:

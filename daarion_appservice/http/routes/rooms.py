@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, Literal, cast
 
 from pydantic import Field
@@ -80,22 +81,14 @@ class RoomPatch(Body):
     )
 
 
+@dataclass(frozen=True, slots=True)
 class RoomRoutes:
-    def __init__(
-        self,
-        pages: CachedRoomResponses,
-        rooms: Rooms,
-        presence: PresenceStore,
-        online_members: OnlineMembers,
-        identities: Identities,
-        now_ms: NowMs,
-    ) -> None:
-        self._pages = pages
-        self._rooms = rooms
-        self._presence = presence
-        self._online_members = online_members
-        self._identities = identities
-        self._now_ms = now_ms
+    pages: CachedRoomResponses
+    rooms: Rooms
+    presence: PresenceStore
+    online_members: OnlineMembers
+    identities: Identities
+    now_ms: NowMs
 
     @endpoint(
         "GET",
@@ -111,8 +104,8 @@ class RoomRoutes:
         """
         query = call.query
         if query.ids:
-            return await self._pages.some(call.principal, _ids(query.ids), sort=query.sort)
-        return await self._pages.rooms(call.principal, sort=query.sort, limit=query.limit, offset=query.offset)
+            return await self.pages.some(call.principal, _ids(query.ids), sort=query.sort)
+        return await self.pages.rooms(call.principal, sort=query.sort, limit=query.limit, offset=query.offset)
 
     @endpoint(
         "POST",
@@ -130,7 +123,7 @@ class RoomRoutes:
         created_by = (
             Author(AuthorKind.CITIZEN, creator.id, creator.display_name) if isinstance(creator, Citizen) else None
         )
-        room = await self._rooms.open(call.body.name, call.body.description, slug=call.body.slug, created_by=created_by)
+        room = await self.rooms.open(call.body.name, call.body.description, slug=call.body.slug, created_by=created_by)
         return self._view(room)
 
     @endpoint(
@@ -150,7 +143,7 @@ class RoomRoutes:
         """
         body = call.body
         change = RoomUpdate(body.name, body.description, body.archived)
-        return self._view(await self._rooms.change(call.path["room_id"], change))
+        return self._view(await self.rooms.change(call.path["room_id"], change))
 
     @endpoint(
         "GET",
@@ -166,16 +159,16 @@ class RoomRoutes:
         A room that was public once is shown to other clients with its public messages, under its slug, without its current name,
         description and members.
         """
-        page = await self._pages.room(call.path["room_id"], call.principal, limit=_LAST_MESSAGES)
+        page = await self.pages.room(call.path["room_id"], call.principal, limit=_LAST_MESSAGES)
         room, reading = page.room, page.reading
         may_read = may_subscribe(room, reading)
-        online = sorted(self._online_members.online_members(room.id))[:_MAX_ONLINE_MEMBERS] if may_read else []
-        users = [self._identities.user(subject) for subject in online]
-        members = await self._pages.members(room.id, users)
-        now_ms = self._now_ms()
+        online = sorted(self.online_members.online_members(room.id))[:_MAX_ONLINE_MEMBERS] if may_read else []
+        users = [self.identities.user(subject) for subject in online]
+        members = await self.pages.members(room.id, users)
+        now_ms = self.now_ms()
         may_see = may_see_room(room, reading) or is_admin(call.principal)
         return {
-            **(self._view(room) if may_see else outside_view(room, self._identities)),
+            **(self._view(room) if may_see else outside_view(room, self.identities)),
             "may_read": may_read,
             "messages": cast("list[schemas.Message]", page.messages.fragment),  # encoded already
             "has_older": page.older_before is not None,
@@ -186,7 +179,7 @@ class RoomRoutes:
         }
 
     def _view(self, room: Room) -> schemas.Room:
-        return room_view(room, self._online_members.members_online(room.id), self._identities)
+        return room_view(room, self.online_members.members_online(room.id), self.identities)
 
     def _member(self, subject: SubjectId, user: UserId, member: Member | None, now_ms: int) -> schemas.OnlineMember:
         kind, member_id = _author_key(subject)
@@ -195,8 +188,8 @@ class RoomRoutes:
             "id": member_id,
             "display_name": (member and member.display_name) or member_id,
             "matrix_user_id": user,
-            "avatar_url": MediaUrls(self._identities.media_links).url(member.avatar_url) if member else None,
-            **presence_fields(self._presence.state(subject), now_ms),
+            "avatar_url": MediaUrls(self.identities.media_links).url(member.avatar_url) if member else None,
+            **presence_fields(self.presence.state(subject), now_ms),
         }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -61,9 +62,9 @@ class HistoryQuery(Query):
     user_id: str | None = Field(None, max_length=255, description=_USER_ID, examples=["u_123"])
 
 
+@dataclass(frozen=True, slots=True)
 class SecondMeRoutes:
-    def __init__(self, second_me: SecondMe) -> None:
-        self._second_me = second_me
+    second_me: SecondMe
 
     @endpoint(
         "GET",
@@ -76,7 +77,7 @@ class SecondMeRoutes:
     )
     async def get_secondme_history(self, call: Call[NoBody, HistoryQuery]) -> list[schemas.Interaction]:
         """Returns the last 5 interactions, oldest first; older ones are not stored."""
-        history = await self._second_me.history(own_subject(call.principal, call.query.user_id))
+        history = await self.second_me.history(own_subject(call.principal, call.query.user_id))
         return [_view(interaction) for interaction in history]
 
     @endpoint(
@@ -95,7 +96,7 @@ class SecondMeRoutes:
         On Matrix the message `!forget` (or `forget`, `forget everything`, `забудь`, `!забудь`, `забудь усе`) in a direct chat
         with `@agent_second_me` does the same, also for people without a linked account; a notice confirms it.
         """
-        await self._second_me.forget(own_subject(call.principal, call.query.user_id))
+        await self.second_me.forget(own_subject(call.principal, call.query.user_id))
 
 
 class SecondMeInvoke:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import Field
@@ -34,12 +35,12 @@ class NewCitizen(Body):
     )
 
 
+@dataclass(frozen=True, slots=True)
 class SignInRoutes:
-    def __init__(self, settings: SignInSettings, accounts: Accounts, issue: JwtIssue, new_id: NewId) -> None:
-        self._settings = settings
-        self._accounts = accounts
-        self._issue = issue
-        self._new_id = new_id
+    settings: SignInSettings
+    accounts: Accounts
+    issue: JwtIssue
+    new_id: NewId
 
     @endpoint(
         "POST",
@@ -54,7 +55,7 @@ class SignInRoutes:
         """Each request creates a new citizen, who returns as the same one only with the same token. A name proves nothing, so
         `sign_in.name` is off by default; the demo turns it on. `limits.arrivals` limits requests by address.
         """
-        _check_enabled("name", is_enabled=self._settings.name)
+        _check_enabled("name", is_enabled=self.settings.name)
         name = person_name(call.body.name)
         return self._result(self._new_citizen(), name)
 
@@ -72,15 +73,15 @@ class SignInRoutes:
         asked. The result is the citizen with whom the account is linked, or a new citizen, who is linked with it. Requires
         `sign_in.matrix`.
         """
-        _check_enabled("matrix", is_enabled=self._settings.matrix)
-        account = await self._accounts.arrive(call.body.access_token, call.body.matrix_server_name, self._new_citizen())
+        _check_enabled("matrix", is_enabled=self.settings.matrix)
+        account = await self.accounts.arrive(call.body.access_token, call.body.matrix_server_name, self._new_citizen())
         return self._result(account.citizen, account.name)
 
     def _new_citizen(self) -> CitizenId:
-        return CitizenId(f"u_{self._new_id().lower()}")
+        return CitizenId(f"u_{self.new_id().lower()}")
 
     def _result(self, citizen: CitizenId, name: str) -> schemas.SignInResult:
-        token = self._issue.token(citizen, name)
+        token = self.issue.token(citizen, name)
         return {
             "token": token.text,
             "user_id": citizen,

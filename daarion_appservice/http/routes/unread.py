@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import Field
 
 from ...city.history_visibility import PUBLIC, may_see_room
-from ...city.identity import Identities
 from ...city.reader_memberships import ReaderMemberships
 from ...city.types import RoomId
 from ...errors import InvalidInput
@@ -31,10 +31,10 @@ class ReadMarks(Query):
     )
 
 
+@dataclass(frozen=True, slots=True)
 class UnreadRoutes:
-    def __init__(self, database: Database, identities: Identities) -> None:
-        self._database = database
-        self._readers = ReaderMemberships(identities)
+    database: Database
+    readers: ReaderMemberships
 
     @endpoint(
         "GET",
@@ -50,8 +50,8 @@ class UnreadRoutes:
         """
         marks = _marks(call.query.since)
         author = reader(call.principal)
-        async with self._database.reading() as tx:
-            readings = await self._readers.readings(tx, author)
+        async with self.database.reading() as tx:
+            readings = await self.readers.readings(tx, author)
             rooms = {
                 room.id for room in await tx.rooms.some(marks) if may_see_room(room, readings.get(room.id, PUBLIC))
             }

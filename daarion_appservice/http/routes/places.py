@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import Field, TypeAdapter
 
-from ...city.places import GUARDIAN, ORCHESTRATOR, STEWARD, Place, PlaceKind
+from ...city.places import GUARDIAN, ORCHESTRATOR, STEWARD, Place, PlaceDirectory, PlaceKind
+from ...city.ports import PresenceStore
 from ...city.presence import Status
 from ...city.registry import Description
 from ...city.types import agent_subject
 from ...config.values import PlaceId
 from .. import schemas
+from ..agent_views import AgentViews
 from ..auth.principals import Access
-from ..routing import Body, Call, NoBody, NoContent, NoQuery, ResponseSpec, endpoint
-from ..views import agent_presence, agent_view
-from .registry_parts import RegistryParts, checked, counting
+from ..registry_writer import RegistryWriter
+from ..routing import Body, Call, NoBody, NoContent, NoQuery, ResponseSpec, endpoint, validated
 
 _PLACE_ID: Final[TypeAdapter[str]] = TypeAdapter(PlaceId)
 
@@ -33,17 +35,14 @@ class PutPlace(PutDistrict):
     district: str = Field("", max_length=255, description="The district id.", examples=["podil"])
 
 
+@dataclass(frozen=True, slots=True)
 class PlaceRoutes:
     """Routes of nodes, microDAOs and districts."""
 
-    def __init__(self, parts: RegistryParts) -> None:
-        self._keeper = parts.keeper
-        self._registry = parts.registry
-        self._places = parts.places
-        self._presence = parts.presence
-        self._avatars = parts.avatars
-        self._identities = parts.identities
-        self._now_ms = parts.steady_ms
+    registry: RegistryWriter
+    places: PlaceDirectory
+    presence: PresenceStore
+    views: AgentViews
 
     @endpoint(
         "GET",
@@ -54,7 +53,7 @@ class PlaceRoutes:
     )
     async def list_nodes(self, _call: Call[NoBody, NoQuery]) -> list[schemas.Node]:
         """Returns all nodes, ordered by id: those that are defined, and those that an agent names as its node."""
-        return [self._node(node) for node in self._places.all(PlaceKind.NODE)]
+        return [self._node(node) for node in self.places.all(PlaceKind.NODE)]
 
     @endpoint(
         "GET",
@@ -65,7 +64,7 @@ class PlaceRoutes:
         errors=("no_such_node",),
     )
     async def get_node(self, call: Call[NoBody, NoQuery]) -> schemas.NodeDetails:
-        node = self._places.find(PlaceKind.NODE, call.path["node_id"])
+        node = self.places.find(PlaceKind.NODE, call.path["node_id"])
         return {**self._node(node), "agents": await self._agents_of(node)}
 
     @endpoint(
@@ -77,7 +76,7 @@ class PlaceRoutes:
     )
     async def list_microdaos(self, _call: Call[NoBody, NoQuery]) -> list[schemas.MicroDao]:
         """Returns all microDAOs, ordered by slug: those that are defined, and those that an agent names as its microDAO."""
-        return [self._microdao(microdao) for microdao in self._places.all(PlaceKind.MICRODAO)]
+        return [self._microdao(microdao) for microdao in self.places.all(PlaceKind.MICRODAO)]
 
     @endpoint(
         "GET",
@@ -88,7 +87,7 @@ class PlaceRoutes:
         errors=("no_such_microdao",),
     )
     async def get_microdao(self, call: Call[NoBody, NoQuery]) -> schemas.MicroDaoDetails:
-        microdao = self._places.find(PlaceKind.MICRODAO, call.path["microdao"])
+        microdao = self.places.find(PlaceKind.MICRODAO, call.path["microdao"])
         return {**self._microdao(microdao), "agents": await self._agents_of(microdao)}
 
     @endpoint(
@@ -100,7 +99,7 @@ class PlaceRoutes:
     )
     async def list_districts(self, _call: Call[NoBody, NoQuery]) -> list[schemas.District]:
         """Returns all districts, ordered by id."""
-        return [self._district(district) for district in self._places.all(PlaceKind.DISTRICT)]
+        return [self._district(district) for district in self.places.all(PlaceKind.DISTRICT)]
 
     @endpoint(
         "PUT",
@@ -158,7 +157,7 @@ class PlaceRoutes:
     )
     async def delete_node(self, call: Call[NoBody, NoQuery]) -> None:
         """A node that an agent names as its node cannot be deleted."""
-        await self._remove(PlaceKind.NODE, call.path["node_id"])
+        await self.registry.remove_place(PlaceKind.NODE, call.path["node_id"])
 
     @endpoint(
         "DELETE",
@@ -171,7 +170,7 @@ class PlaceRoutes:
     )
     async def delete_microdao(self, call: Call[NoBody, NoQuery]) -> None:
         """A microDAO that an agent names as its microDAO cannot be deleted."""
-        await self._remove(PlaceKind.MICRODAO, call.path["microdao"])
+        await self.registry.remove_place(PlaceKind.MICRODAO, call.path["microdao"])
 
     @endpoint(
         "DELETE",
@@ -184,17 +183,13 @@ class PlaceRoutes:
     )
     async def delete_district(self, call: Call[NoBody, NoQuery]) -> None:
         """A district with agents, nodes or microDAOs cannot be deleted."""
-        await self._remove(PlaceKind.DISTRICT, call.path["district_id"])
+        await self.registry.remove_place(PlaceKind.DISTRICT, call.path["district_id"])
 
     async def _put(self, place: Place) -> tuple[Place, int]:
         """Store a place and return it as stored, with the HTTP status of the response."""
-        described = Description(places={place.kind: (place,)})
-        differences = await counting(self._registry, self._keeper.merge(described))
+        differences = await self.registry.merge(Description(places={place.kind: (place,)}))
         status = 201 if any(part.added for part in differences.values()) else 200
-        return self._places.find(place.kind, place.id), status
-
-    async def _remove(self, kind: PlaceKind, place_id: str) -> None:
-        await counting(self._registry, self._keeper.remove_place(kind, place_id))
+        return self.places.find(place.kind, place.id), status
 
     def _node(self, node: Place) -> schemas.Node:
         return {
@@ -212,8 +207,8 @@ class PlaceRoutes:
             "id": district.id,
             "name": district.name,
             **self._counts(district),
-            "nodes": [node.id for node in self._places.within(PlaceKind.NODE, district.id)],
-            "microdaos": [microdao.id for microdao in self._places.within(PlaceKind.MICRODAO, district.id)],
+            "nodes": [node.id for node in self.places.within(PlaceKind.NODE, district.id)],
+            "microdaos": [microdao.id for microdao in self.places.within(PlaceKind.MICRODAO, district.id)],
         }
 
     def _place(self, place: Place) -> schemas.Place:
@@ -225,34 +220,20 @@ class PlaceRoutes:
         }
 
     def _counts(self, place: Place) -> schemas.PlaceCounts:
-        agents = self._places.agents_of(place)
+        agents = self.places.agents_of(place)
         online = [
-            agent for agent in agents if self._presence.state(agent_subject(agent.slug)).status is not Status.OFFLINE
+            agent for agent in agents if self.presence.state(agent_subject(agent.slug)).status is not Status.OFFLINE
         ]
         return {"agents_total": len(agents), "agents_online": len(online)}
 
     def _holder(self, place: Place, role: str) -> schemas.AgentPresence | None:
-        agent = self._places.holder(place, role)
-        if agent is None:
-            return None
-        return agent_presence(agent, self._presence.state(agent_subject(agent.slug)), self._identities, self._now_ms())
+        agent = self.places.holder(place, role)
+        return self.views.presence_of(agent) if agent else None
 
     async def _agents_of(self, place: Place) -> list[schemas.Agent]:
-        now_ms = self._now_ms()
-        avatars = await self._avatars.all()
-        return [
-            agent_view(
-                agent,
-                self._presence.state(agent_subject(agent.slug)),
-                self._places,
-                self._identities,
-                now_ms,
-                avatars,
-            )
-            for agent in self._places.agents_of(place)
-        ]
+        return await self.views.many(self.places.agents_of(place))
 
 
 def _place(kind: PlaceKind, place_id: str, name: str, description: str = "", district: str = "") -> Place:
-    checked(_PLACE_ID, place_id, "id")
+    validated(_PLACE_ID, place_id, "id")
     return Place(kind, place_id, name or place_id, description, district)
