@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOWEST := .venv-lowest
-SOURCES := daarion_appservice alembic benchmarks examples tests synapse_module web_build.py
+SOURCES := daarion_appservice alembic benchmarks docgen examples tests synapse_module web_build.py
 PAGES := daarion_appservice/web_dist/index.html
 PAGES_NEED := web/node_modules/.installed
 PAGES_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f ! -name '*.test.*' -print)
@@ -82,7 +82,7 @@ bench-rooms: $(STAMP)
 	$(BIN)/python -m benchmarks.rooms $(ARGS)
 
 reference: $(STAMP) ## write the generated pages of docs/reference and the example files
-	$(BIN)/python -m daarion_appservice.ops.reference
+	$(BIN)/python -m docgen
 
 format: $(STAMP) ## put the sources in shape
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -261,27 +261,56 @@ class TaskFailedRepeatedly(DaarionError):
 
 
 class ExitCode(IntEnum):
-    """The exit codes of the process (documented in docs/operations.md)."""
+    """The exit codes of the process.
+
+    The docstring of a member states its meaning and, in a second paragraph, what the administrator does;
+    docs/reference/exit-codes.md is generated from them.
+    """
 
     OK = 0
+    """The command or the service ended as requested.
+
+    Nothing."""
     FAILED = 1
-    """The command failed and printed the reason."""
+    """A command could not do what was asked and printed the reason; or the service ended because of an internal error, whose
+    traceback is in the log.
+
+    Read the message. A restart helps after an internal error."""
     USAGE = 2
-    """The command line is wrong."""
+    """The command line is wrong.
+
+    `daarion-appservice --help`."""
     CONFIG = 3
-    """The configuration is missing or wrong."""
+    """`config.yaml` is missing or has errors; each is printed with its line.
+
+    Correct them; `daarion-appservice config check`."""
     DATABASE = 4
-    """The database cannot be reached, is read-only, or has a newer schema than this software."""
+    """The database cannot be reached or written to, belongs to Synapse or another program, has an encoding other than UTF-8, was
+    written by a newer version, or (SQLite) is in use by another service.
+
+    Do what the message says. A restart helps if the database was only slow to start."""
     PORT = 5
-    """A port to listen on is in use, or the process lacks the permission to bind it."""
+    """A port to listen on is in use, or the process may not bind it.
+
+    End the process that uses the port, or change `api.port` or `matrix.port`."""
     HOMESERVER_AWAY = 6
-    """The homeserver cannot be reached."""
+    """The homeserver cannot be reached. Reserved: `run` waits for the homeserver instead.
+
+    Nothing."""
     HOMESERVER_REFUSED = 7
-    """The homeserver refuses the application service: token, id, domain or registration do not match."""
+    """The homeserver refuses the application service: the server at `homeserver.address` is not Synapse, or token, id, bot or
+    domain do not match, or the homeserver cannot reach `appservice.address`.
+
+    Do what the message says. Give Synapse the right registration and restart it, then restart the service."""
     REGISTRATION = 8
-    """The registration file is missing, or differs from the configuration."""
+    """`run`: `as_token` or `hs_token` is not set. `registration generate` and `registration check`: the registration file is
+    missing, differs from the configuration, or cannot be written. `run` does not read that file.
+
+    `daarion-appservice registration generate` or `registration check`."""
     REDIS = 9
-    """Redis refuses the connection, or its version or configuration is not supported."""
+    """Redis refuses the connection, is too old, or is a cluster although `redis.cluster` is off, or the other way round.
+
+    Correct the section `redis`. A Redis that does not answer does not prevent the start."""
 
 
 class StartError(DaarionError):

@@ -34,18 +34,26 @@ class CoreMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._calls = Counter(
-            "daarion_core_calls", "Questions to the agents core.", ("kind", "outcome"), registry=registry
+            "daarion_core_calls",
+            "Requests to the agents core, by `kind` (`secondme`, `mention`, `direct`) and `outcome`: `answered`, `failed`, "
+            "`slow`, `left` (the caller did not wait), `busy` and `resting` (never sent).",
+            ("kind", "outcome"),
+            registry=registry,
         )
         self._seconds = Histogram(
             "daarion_core_call_seconds",
-            "How long calls took that were answered.",
+            "Duration of answered requests to the agents core, by `kind`.",
             ("kind",),
             registry=registry,
             buckets=_SECONDS,
         )
-        self._in_flight = Gauge("daarion_core_calls_in_flight", "Calls that are under way.", registry=registry)
+        self._in_flight = Gauge(
+            "daarion_core_calls_in_flight", "Requests to the agents core in progress.", registry=registry
+        )
         self._is_open = Gauge(
-            "daarion_core_breaker_open", "1 while the core is left alone because it failed.", registry=registry
+            "daarion_core_breaker_open",
+            "1 while the circuit breaker of the agents core is open, else 0.",
+            registry=registry,
         )
         for kind in RequestKind:
             self._seconds.labels(kind)

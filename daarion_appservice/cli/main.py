@@ -29,7 +29,7 @@ thresholds it traverses all objects after every 70,000 new ones: with 10,000 ope
 which no request was served, and a fifth of every start, where all new objects are modules.
 """
 
-_GROUPS: Final = {
+GROUPS: Final = {
     "config": "config.yaml: make it, check it, bring it up to date.",
     "registration": "The registration file that Synapse is given.",
     "db": "The database.",
@@ -42,11 +42,16 @@ _MODULES: Final = {"agent": "agents", "room": "rooms"}
 """Modules of groups whose name differs from the group's."""
 
 
+def commands_of(group: str) -> dict[str, Any]:
+    """Import the module of a group and return the group's commands by name."""
+    module = import_module(f".{_MODULES.get(group, group)}", __package__)
+    return dict(get_group(module.app).commands)
+
+
 def _group(name: str) -> type[TyperGroup]:
     class Group(TyperGroup):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # before the list of commands is needed
-            module = import_module(f".{_MODULES.get(name, name)}", __package__)
-            self.commands = get_group(module.app).commands
+            self.commands = commands_of(name)
             return super().parse_args(ctx, args)
 
     return Group
@@ -62,7 +67,7 @@ app = typer.Typer(
 )
 app.command("run")(service.run)
 app.command("demo")(service.demo)
-for _name, _what in _GROUPS.items():
+for _name, _what in GROUPS.items():
     app.add_typer(typer.Typer(cls=_group(_name), help=_what, no_args_is_help=True), name=_name)
 
 

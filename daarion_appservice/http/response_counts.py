@@ -8,7 +8,10 @@ from aiohttp import web
 from prometheus_client import Counter
 
 RESPONSES: Final = Counter(
-    "daarion_http_responses", "Responses to HTTP requests.", ("listener", "status"), registry=None
+    "daarion_http_responses",
+    "Responses to HTTP requests, by `listener` (`api`, `matrix`) and `status`; 101 is an open WebSocket.",
+    ("listener", "status"),
+    registry=None,
 )
 """The metric is global to the process; ``process_registry`` exposes it."""
 

@@ -22,7 +22,7 @@ _FOR_THE_TASK: Final = (
 
 UNITS_FAILED: Final = Counter(
     "daarion_task_units_failed",
-    "Rooms and agents that a background task could not handle, by a fault of the service; it went on with the others.",
+    "Rooms and agents that a background task could not process, by `task`; it continued with the others (`unit_failed`).",
     ("task",),
     registry=None,
 )

@@ -9,7 +9,10 @@ import structlog
 from prometheus_client import Counter
 
 ERRORS: Final = Counter(
-    "daarion_listener_errors", "Exceptions that listeners raised, by what they were told.", ("event",), registry=None
+    "daarion_listener_errors",
+    "Exceptions of bus subscribers, by `event`; the others got it.",
+    ("event",),
+    registry=None,
 )
 """A counter of the process, exposed by ``process_registry``."""
 

@@ -24,7 +24,7 @@ _FIRST_PAUSE_S: Final = 0.25
 """Doubled with each failure within the window: 3.75 s in all before the last attempt."""
 
 RESTARTS: Final = Counter(
-    "daarion_task_restarts", "Background tasks that failed and were started again.", ("task",), registry=None
+    "daarion_task_restarts", "Background tasks that failed and were restarted, by `task`.", ("task",), registry=None
 )
 """A counter of the process, exposed by ``process_registry``."""
 

@@ -17,7 +17,7 @@ from daarion_appservice.wiring import servers
 from tests.parts.city import citizen_token
 from tests.parts.in_process_city import InProcessCity, in_process_city
 from tests.parts.ports import HOST
-from tests.unit.test_docs import installed_routes
+from tests.unit.test_reference import installed_routes
 
 PAGES = [
     "/",
@@ -178,7 +178,7 @@ async def test_service_worker_serves_no_route_of_the_api() -> None:
     [
         ("web/worker/serviceWorker.ts", r"const PAGE = .*city\(\\/\(\?!\(([a-z|-]+)\)\$\)"),
         ("web/vite.config.ts", r"const cityApi = .*\(city/\(([a-z|-]+)\)"),
-        ("docs/web.md", r"a room gets no slug that is the\nAPI's \(([^)]+)\)"),
+        ("docs/explanation/pages.md", r"that the API uses below `/city/`\n\(([^)]+)\)"),
     ],
 )
 def test_reserved_slugs_are_the_same_everywhere(file: str, names: str) -> None:

@@ -20,7 +20,6 @@ from daarion_appservice.config.errors import ConfigErrors
 from daarion_appservice.config.keys import all_keys, environment_keys, plain
 from daarion_appservice.config.render import render_example
 from daarion_appservice.errors import ExitCode, StartError
-from daarion_appservice.ops import reference
 
 ROOT = Path(__file__).parents[2]
 SECRET = "a secret of more than 32 characters"
@@ -558,21 +557,3 @@ def test_setting_a_value_keeps_the_comment_beside_it(config: Path) -> None:
     config.write_text("appservice:\n  as_token: ''  # ours\n")
     config_edit.set_values(config, {"appservice.as_token": "new"})
     assert config.read_text() == "appservice:\n  as_token: new  # ours\n"
-
-
-# --- files made from the settings ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", sorted(reference.files()))
-def test_files_made_from_the_settings_are_up_to_date(name: str) -> None:
-    advice = f"{name} is out of date: run `make reference` and commit it"
-    assert (ROOT / name).read_text() == reference.files()[name], advice
-
-
-def test_the_documentation_names_every_key_and_its_variable() -> None:
-    text = reference.render_configuration_doc()
-    for key in all_keys():
-        if key.section is None:
-            assert f"| `{key.dotted}` |" in text
-    for variable in environment_keys():
-        assert f"`{variable}`" in text

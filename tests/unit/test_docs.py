@@ -1,4 +1,4 @@
-"""What the documentation says is so: routes, exit codes, events of the log, dependencies, links, files for deployment."""
+"""Documentation: the index, links, modules, dependencies, and files for deployment."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ import pytest
 from aiohttp import web
 from ruamel.yaml import YAML
 
-from daarion_appservice.config import Settings
 from daarion_appservice.errors import ExitCode
-from daarion_appservice.wiring import build_city
-from daarion_appservice.wiring.servers import build_city_server, build_matrix_server
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 _OF_PAGES = "## For the pages"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "synapse_module" / "README.md"])
 
 
 def text(name: str) -> str:
@@ -32,48 +29,27 @@ def in_first_column(page: str) -> set[str]:
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
-# --- docs/operations.md -------------------------------------------------------------------------------
+# --- the index and the drawings -----------------------------------------------------------------------
 
 
-def test_every_exit_code_is_explained() -> None:
-    explained = re.findall(r"^\| (\d+) \| `(\w+)` \|", text("operations.md"), re.MULTILINE)
-    assert explained == [(str(code.value), code.name) for code in ExitCode]
+def test_index_links_every_page() -> None:
+    index = text("README.md")
+    pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}
+    assert {page for page in pages if f"]({page})" not in index} == set()
 
 
-def test_every_event_that_an_admin_sees_in_the_log_is_explained() -> None:
-    source = "\n".join(path.read_text() for path in (ROOT / "daarion_appservice").rglob("*.py"))
-    logged = set(re.findall(r'\b(?:log\.(?:info|warning|error|exception)|level)\(\s*"(\w+)"', source))
-    assert logged, "the pattern no longer finds any"
-    assert logged - in_first_column(text("operations.md")) == set()
+def test_journeys_name_existing_modules() -> None:
+    page = text("explanation/architecture.md")
+    table = page.partition("## Four journeys")[2].partition("\n### ")[0]
+    modules = [module for name in re.findall(r"`([^`]+)`", table) for module in expand(name)]
+    assert len(modules) > 30
+    assert [module for module in modules if not (ROOT / "daarion_appservice" / f"{module}.py").exists()] == []
 
 
-# --- docs/api.md --------------------------------------------------------------------------------------
-
-
-async def test_every_route_is_described_and_no_other() -> None:
-    described = re.findall(r"^### `([A-Z]+ /\S*)`$", text("api.md"), re.MULTILINE)
-    assert sorted(described) == sorted(await installed_routes())
-
-
-async def installed_routes() -> set[str]:
-    """The routes of both listeners of a city that is put together but not running."""
-    settings = Settings.model_validate(
-        {
-            "appservice": {"as_token": "ours", "hs_token": "theirs"},
-            "database": {"url": "sqlite:///:memory:"},
-            "web": {"enabled": False},  # pages are no part of the API
-        }
-    )
-    city = build_city(settings)
-    try:
-        return {
-            f"{route.method} {route.resource.canonical}"
-            for listener in (build_city_server(city), build_matrix_server(city))
-            for route in app_of(listener).router.routes()
-            if route.method not in {"HEAD", "OPTIONS"} and route.resource is not None
-        }
-    finally:
-        await city.close()
+def expand(name: str) -> list[str]:
+    """The paths that ``a/{b,c}`` abbreviates."""
+    before, brace, rest = name.partition("{")
+    return [before + each for each in rest.rstrip("}").split(",")] if brace else [name]
 
 
 def app_of(listener: object) -> web.Application:

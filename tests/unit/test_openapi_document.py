@@ -34,7 +34,7 @@ from daarion_appservice.http.routing import (
 )
 from daarion_appservice.wiring import build_city
 from daarion_appservice.wiring.servers import build_city_server
-from tests.unit.test_docs import app_of, text
+from tests.unit.test_docs import app_of
 
 SOURCE = Path(__file__).parents[2] / "daarion_appservice"
 
@@ -148,14 +148,6 @@ def test_every_code_that_is_raised_has_its_words() -> None:
 def test_no_code_has_two_meanings_for_one_status() -> None:
     named = [(problem.status, problem.code) for problem in PROBLEMS]
     assert len(named) == len(set(named))
-
-
-def test_docs_api_has_the_same_codes() -> None:
-    section = text("api.md").partition("## Errors of the city listener")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| (\d{3}) \| (.+?) \|", section, re.MULTILINE)
-    told = {(int(status), code) for status, codes in rows for code in re.findall(r"`(\w+)`", codes)}
-    anywhere = {(405, "method_not_allowed"), (403, "preflight_refused"), (500, "internal_error")}
-    assert told - anywhere == {(problem.status, problem.code) for problem in PROBLEMS}
 
 
 # --- WebSockets ---------------------------------------------------------------------------------------

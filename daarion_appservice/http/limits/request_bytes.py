@@ -20,10 +20,15 @@ from prometheus_client import Gauge
 from ...errors import CityError, TooManyRequests, Unavailable
 from .raw_responses import RETRY_AFTER_S
 
-HELD: Final = Gauge("daarion_http_request_bytes", "Bytes of requests that are held.", ("listener",), registry=None)
+HELD: Final = Gauge(
+    "daarion_http_request_bytes",
+    "Bytes of requests in memory, by `listener`: incomplete ones, those that are processed, WebSocket messages.",
+    ("listener",),
+    registry=None,
+)
 REFUSED: Final = CounterMetric(
     "daarion_http_requests_refused_for_bytes",
-    "Connections whose request was refused because too many bytes of requests were held.",
+    "Requests and WebSockets refused because of too many request bytes, by `listener` and `budget` (`address`, `all`).",
     ("listener", "budget"),
     registry=None,
 )

@@ -93,7 +93,9 @@ class TcpConnections:
             self._warn("connections_of_one_address", address=connection.peer)
             return False
         if limits.connections and len(self.open) >= limits.connections * _SCARCE:
-            self._warn("connections_scarce", help="raise LimitNOFILE, or limits.connections; see docs/operations.md")
+            self._warn(
+                "connections_scarce", help="raise LimitNOFILE, or limits.connections; see docs/explanation/limits.md"
+            )
         if 0 < limits.connections <= len(self.open) and not self._abort_longest_idle():
             return False
         connection.timer.opened(self.now_s())

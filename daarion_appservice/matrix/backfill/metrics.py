@@ -23,7 +23,9 @@ class MissedEvents:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._missed = Counter(
             "daarion_events_missed",
-            "Events of Matrix that no transaction brought, and that were fetched.",
+            "Matrix events that no transaction delivered and that were fetched, by `reason`: `start` (while this process was not "
+            "the leader), `absence` (Synapse was unavailable), `worker` (Synapse was available), `federation` (other homeservers "
+            "delivered them late), `backfill` (`room backfill`).",
             ("reason",),
             registry=registry,
         )

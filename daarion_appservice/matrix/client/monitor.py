@@ -28,7 +28,7 @@ _ECHO_S: Final = 10.0
 """The longest time between an event that the service sends and the next transaction, before the monitor pings."""
 
 _PING_S: Final = 10.0
-"""The timeout of a ping. A proxy between homeserver and service should time out earlier (docs/operations.md)."""
+"""The timeout of a ping. A proxy between homeserver and service should time out earlier (docs/how-to/put-a-proxy-in-front.md)."""
 _HELD_BACK: Final = (
     "does something between Synapse and appservice.address, or a replica that hangs, hold requests back?"
 )

@@ -44,7 +44,7 @@ const CORE_WITHIN_MS = 90_000;
 /** As many rooms as the city lists at once. */
 export const MAX_ROOMS = 500;
 
-/** Every route of the city that the pages use; see docs/api.md. Each raises Problem. */
+/** Every route of the city that the pages use; see docs/reference/api.md. Each raises Problem. */
 export const city = {
   site: (signal: Signal) => askJson<Site>("/city/site", { signal }),
   me: (signal: Signal) => askJson<Me>("/city/me", { signal }),

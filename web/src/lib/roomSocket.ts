@@ -4,7 +4,7 @@ import { waitMs } from "./backoff";
 import type { Cancel } from "./clock";
 import { ReconnectingSocket, type LinkState, type SocketEvent, type SocketWorld } from "./reconnectingSocket";
 
-/** What a room's WebSocket says (docs/api.md). Those with `seq` are part of the room's history. */
+/** What a room's WebSocket says (docs/reference/api.md). Those with `seq` are part of the room's history. */
 export type RoomEvent =
   | {
       event: "city.room.message" | "city.room.message.updated" | "city.room.message.deleted" | "city.room.reaction";
