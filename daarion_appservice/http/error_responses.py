@@ -3,55 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
 from aiohttp import ClientConnectionError, web
+from aiohttp.typedefs import Handler, Middleware
 
 from ..errors import CityError, DatabaseUnavailable, TooManyRequests, Unavailable
+from .errors import DATABASE_UNAVAILABLE
 from .routing import ValidationErrors, json_response
-
-Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger()
 
-_OURS_TO_MEND: Final = "something went wrong on our side; it is in the log"
-_AWAY: Final = "the city's database does not answer; try again"
+_INTERNAL_ERROR: Final = "an internal error; the log has the details"
 
 
-@web.middleware
-async def problem_middleware(request: web.Request, handler: Handle) -> web.StreamResponse:
-    """Translate every exception of a handler into ``application/problem+json`` with a stable ``code``."""
-    try:
-        return await handler(request)
-    except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes a response
-        return _instead(request, error, problem_response)
+def _error_middleware(respond: Callable[[web.Request, Exception], web.StreamResponse]) -> Middleware:
+    """Return the middleware that translates every exception of a handler with ``respond``."""
+
+    @web.middleware
+    async def translate_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Exception as error:
+            if _is_disconnected(request, error):
+                return web.Response(status=499)  # the connection is closed, so no client reads it
+            if request.writer.output_size > 0:
+                # A response has begun, and a second one must not follow within it: aiohttp logs the error and closes.
+                raise
+            return respond(request, error)
+
+    return translate_errors
 
 
-@web.middleware
-async def matrix_error_middleware(request: web.Request, handler: Handle) -> web.StreamResponse:
-    """Translate every exception of a handler into a Matrix error, ``{"errcode", "error"}``."""
-    try:
-        return await handler(request)
-    except Exception as error:  # noqa: BLE001 - the outermost edge of a request: each error becomes a response
-        return _instead(request, error, _as_matrix_error)
-
-
-def _instead(
-    request: web.Request, error: Exception, answer: Callable[[web.Request, Exception], web.StreamResponse]
-) -> web.StreamResponse:
-    """Return the response to an exception that the handler raised, or raise it again."""
-    if _client_left(request, error):
-        return web.Response(status=499)  # the connection is closed, so no client reads it
-    if request.writer.output_size > 0:
-        # A response has begun, and a second one must not follow within it: aiohttp logs the error and closes.
-        raise error
-    return answer(request, error)
-
-
-def _client_left(request: web.Request, error: Exception) -> bool:
+def _is_disconnected(request: web.Request, error: Exception) -> bool:
     is_gone = request.transport is None or request.transport.is_closing()
     return is_gone and isinstance(error, (ConnectionError, TimeoutError, ClientConnectionError))
 
@@ -74,12 +61,12 @@ def problem_response(request: web.Request, error: Exception) -> web.Response:
             # Only the CORS preflight handler raises HTTPForbidden; its text contains the reason.
             detail = (error.text if error.status == 403 else None) or error.reason
             return _problem(error.status, _CODES.get(error.status, "http_error"), detail, headers=allow)
-    if _is_away(request, error):
-        return _problem(503, "database_away", _AWAY)
-    return _problem(500, "internal_error", _OURS_TO_MEND)
+    if _is_database_unavailable(request, error):
+        return _problem(503, "database_away", DATABASE_UNAVAILABLE)
+    return _problem(500, "internal_error", _INTERNAL_ERROR)
 
 
-def _as_matrix_error(request: web.Request, error: Exception) -> web.StreamResponse:
+def _matrix_error(request: web.Request, error: Exception) -> web.StreamResponse:
     match error:
         case CityError():
             return _matrix(error.status, _errcode(error), error.detail, headers=_retry_after(error))
@@ -87,17 +74,17 @@ def _as_matrix_error(request: web.Request, error: Exception) -> web.StreamRespon
             raise error
         case web.HTTPException():
             # No handler raises HTTPNotFound, so a 404 means an unknown route.
-            errcode = "M_UNRECOGNIZED" if error.status == 404 else _ERRCODES.get(error.status, "M_UNKNOWN")
+            errcode = "M_UNRECOGNIZED" if error.status == 404 else _ERRCODES_BY_STATUS.get(error.status, "M_UNKNOWN")
             return _matrix(error.status, errcode, error.reason)
-    if _is_away(request, error):
-        return _matrix(503, "M_UNKNOWN", _AWAY)
-    return _matrix(500, "M_UNKNOWN", _OURS_TO_MEND)
+    if _is_database_unavailable(request, error):
+        return _matrix(503, "M_UNKNOWN", DATABASE_UNAVAILABLE)
+    return _matrix(500, "M_UNKNOWN", _INTERNAL_ERROR)
 
 
-def _is_away(request: web.Request, error: Exception) -> bool:
+def _is_database_unavailable(request: web.Request, error: Exception) -> bool:
     """Return whether the database is unavailable, and log the error; every other error is a fault of the server."""
     if isinstance(error, DatabaseUnavailable):
-        log.error("database_away", error=str(error), help="requests are answered 503 until it is back")
+        log.error("database_away", error=str(error), help="responses are 503 until the database responds")
         return True
     log.error("request_failed", method=request.method, path=request.path, exc_info=error)
     return False
@@ -111,10 +98,10 @@ _CODES: Final = {
     413: "body_too_large",
 }
 
-_ERRCODES_OF: Final = {"not_json": "M_NOT_JSON", "token_invalid": "M_UNKNOWN_TOKEN"}
+_ERRCODES_BY_CODE: Final = {"not_json": "M_NOT_JSON", "token_invalid": "M_UNKNOWN_TOKEN"}
 """The error codes of the city that have their own Matrix error code, in place of the one of their status."""
 
-_ERRCODES: Final = {
+_ERRCODES_BY_STATUS: Final = {
     401: "M_MISSING_TOKEN",
     403: "M_FORBIDDEN",
     404: "M_NOT_FOUND",
@@ -130,7 +117,7 @@ _ERRCODES: Final = {
 def _errcode(error: CityError) -> str:
     if isinstance(error, ValidationErrors):
         return "M_BAD_JSON"
-    return _ERRCODES_OF.get(error.code) or _ERRCODES.get(error.status, "M_INVALID_PARAM")
+    return _ERRCODES_BY_CODE.get(error.code) or _ERRCODES_BY_STATUS.get(error.status, "M_INVALID_PARAM")
 
 
 def _problem(
@@ -163,3 +150,10 @@ def _retry_after(error: CityError) -> dict[str, str] | None:
     """Return the Retry-After header in whole seconds (RFC 9110 §10.2.3), rounded up."""
     seconds = error.retry_after_s if isinstance(error, TooManyRequests | Unavailable) else None
     return None if seconds is None else {"Retry-After": str(math.ceil(seconds))}
+
+
+problem_middleware: Final = _error_middleware(problem_response)
+"""Translates every exception of a handler into ``application/problem+json`` with a stable ``code``."""
+
+matrix_error_middleware: Final = _error_middleware(_matrix_error)
+"""Translates every exception of a handler into a Matrix error, ``{"errcode", "error"}``."""

@@ -19,7 +19,7 @@ from ..city.types import Member, Message, Room, RoomId, UserId
 from ..errors import NotFound
 from ..storage.database import Database, Transaction
 from . import schemas
-from .auth.principals import Principal, is_admin, reader
+from .auth.principals import Principal, author_of, is_admin
 from .encoded_response import Encoded
 from .message_pages import NotReadable, Place, read_messages
 from .views import message_view, room_view
@@ -71,7 +71,7 @@ class CachedRoomResponses:
         """
         read = partial(self._read_rooms, sort, limit, offset)
         found = await self.database.remembered.get(("rooms", sort, limit, offset), read, _size_of_list)
-        if not found.is_all and (reader(principal) or is_admin(principal)):
+        if not found.is_all and (author_of(principal) or is_admin(principal)):
             return self._encode(await self.some_rooms(principal, sort, limit, offset))
         here = self._here(found.rooms)
         if found.here != here:
@@ -81,7 +81,7 @@ class CachedRoomResponses:
     async def some(self, principal: Principal, ids: list[str], *, sort: str) -> Encoded:
         """Return those of the rooms with the given ids or slugs that the principal may know of."""
         async with self.database.reading() as tx:
-            users = await self.readers.users(tx, reader(principal))
+            users = await self.readers.users(tx, author_of(principal))
             rooms = await tx.rooms.page(
                 sort=sort, limit=len(ids), offset=0, ids=ids, users=users, is_admin=is_admin(principal)
             )
@@ -90,7 +90,7 @@ class CachedRoomResponses:
     async def some_rooms(self, principal: Principal, sort: str, limit: int, offset: int = 0) -> list[Room]:
         """Return the rooms of ``rooms`` as objects."""
         async with self.database.reading() as tx:
-            users = await self.readers.users(tx, reader(principal))
+            users = await self.readers.users(tx, author_of(principal))
             return await tx.rooms.page(sort=sort, limit=limit, offset=offset, users=users, is_admin=is_admin(principal))
 
     async def room(self, id_or_slug: str, principal: Principal, *, limit: int) -> RoomPageResponse:
@@ -172,7 +172,7 @@ class CachedRoomResponses:
         return message_view(as_seen(message, room, reading), self.identities)
 
     async def _reading(self, room: Room, principal: Principal) -> ReadableRanges:
-        who = reader(principal)
+        who = author_of(principal)
         if who is None:
             return PUBLIC
         read = partial(self._read_reading, room, principal)
@@ -181,7 +181,7 @@ class CachedRoomResponses:
 
     async def _read_reading(self, room: Room, principal: Principal) -> ReadableRanges:
         async with self.database.reading() as tx:
-            return await self.readers.reading(tx, room, reader(principal))
+            return await self.readers.reading(tx, room, author_of(principal))
 
     async def _read_members(self, room: RoomId, users: list[UserId]) -> dict[UserId, Member]:
         async with self.database.reading() as tx:

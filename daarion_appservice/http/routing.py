@@ -3,11 +3,11 @@
     @endpoint(
         "POST",
         "/city/rooms",
-        who=Access.CITIZENS,
+        access=Access.CITIZENS,
         body=NewRoom,
         status=201,
         summary="Open a room",
-        answer=schemas.Room,
+        response=schemas.Room,
         errors=("slug_taken", "slug_wrong"),
     )
     async def open_room(self, call: Call[NewRoom, NoQuery]) -> JSON:
@@ -15,12 +15,12 @@
 
 ``/openapi.json`` and ``/docs`` are generated from the same declarations, so each route of the city listener has:
 
-``summary``   its effect, in a few words
-``answer``    the response model in ``schemas/`` (or a ``list[…]`` of one); ``NoContent`` for an empty response
-``also``      further statuses with the same response, and when they occur: ``{200: "The same `client_id` again."}``
-``errors``    its own error codes (``openapi/problems.py``); those of authentication and validation are added to all routes
-docstring     the description of the operation
-fields        of body, query and response: ``description`` and ``examples``; path parameters are in ``openapi/document.py``
+``summary``         its effect, in a few words
+``response``        the response model in ``schemas/`` (or a ``list[…]`` of one); ``NoContent`` for an empty response
+``other_statuses``  further statuses with the same response, and when they occur: ``{200: "The same `client_id` again."}``
+``errors``          its own error codes (``openapi/problems.py``); authentication and validation add theirs to all routes
+docstring           the description of the operation
+fields              of body, query and response: ``description`` and ``examples``; path parameters are in ``openapi/document.py``
 
 A handler that does not take a ``Call`` (a stream, an upload) is declared with ``@described``. WebSockets are declared in
 ``openapi/sockets.py``. ``tests/unit/test_openapi_document.py`` finds missing declarations.
@@ -97,19 +97,19 @@ Handler = Callable[[Call[Any, Any]], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class EndpointDescription:
-    """The declaration of a route. ``who`` is None where requests are not authenticated."""
+    """The declaration of a route. ``access`` is None where requests are not authenticated."""
 
-    who: Access | None
+    access: Access | None
     body: type[Body] = NoBody
     query: type[Query] = NoQuery
     status: int = 200
     summary: str = ""
-    answer: Any = None
-    also: Mapping[int, str] = field(default_factory=dict)
+    response: Any = None
+    other_statuses: Mapping[int, str] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
-    takes: str = "application/json"
+    request_type: str = "application/json"
     """The media type of the request body; a body that is not JSON has no model."""
-    gives: str = "application/json"
+    response_type: str = "application/json"
     """The media type of the response."""
     token_in_query: bool = False
     """Whether ``?token=`` is accepted besides the Authorization header."""
@@ -142,13 +142,13 @@ def endpoint(
     method: str,
     path: str,
     *,
-    who: Access,
+    access: Access,
     body: type[Body] = NoBody,
     query: type[Query] = NoQuery,
     status: int = 200,
     summary: str = "",
-    answer: Any = None,
-    also: Mapping[int, str] | None = None,
+    response: Any = None,
+    other_statuses: Mapping[int, str] | None = None,
     errors: tuple[str, ...] = (),
 ) -> Callable[[H], H]:
     """Declare a method of a route group as the handler of a route; ``routes_of`` collects the routes of a group.
@@ -156,16 +156,16 @@ def endpoint(
     Args:
         method: the HTTP method.
         path: the path template of aiohttp.
-        who: the principals that may call the route.
+        access: the principals that may call the route.
         body: the model of the JSON body.
         query: the model of the query parameters.
         status: the status of a successful response.
         summary: the effect of the route, for the OpenAPI document.
-        answer: the response model, or ``NoContent``.
-        also: further statuses with the same response, and when they occur.
+        response: the response model, or ``NoContent``.
+        other_statuses: further statuses with the same response, and when they occur.
         errors: the error codes of this route.
     """
-    description = EndpointDescription(who, body, query, status, summary, answer, also or {}, errors)
+    description = EndpointDescription(access, body, query, status, summary, response, other_statuses or {}, errors)
 
     def mark(handler: H) -> H:
         setattr(handler, _ROUTE, (method, path))
@@ -213,28 +213,28 @@ def install(
 def _aiohttp_handler(
     each: Endpoint, authenticator: Authenticator, *, anonymous_read: bool
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    wanted = each.description
-    who = wanted.who
-    assert who is not None
-    is_shared = each.method == "GET" and who is Access.READERS
+    description = each.description
+    access = description.access
+    assert access is not None
+    is_shared = each.method == "GET" and access is Access.READERS
 
     @wraps(each.handler)  # copies the description as well
     async def handle(request: web.Request) -> web.StreamResponse:
         principal = await authenticator.principal(request)
-        check(who, principal, anonymous_read=anonymous_read)
+        check(access, principal, anonymous_read=anonymous_read)
         path = dict(request.match_info)
         check_text(path)
-        call = Call(principal, path, await read_body(request, wanted.body), read_query(request, wanted.query))
-        answer = await each.handler(call)
-        if not isinstance(answer, ResponseSpec):
-            answer = ResponseSpec(answer, wanted.status)
-        if wanted.answer is NoContent:
-            return web.Response(status=answer.status)
-        if is_shared and answer.status == 200:
+        call = Call(principal, path, await read_body(request, description.body), read_query(request, description.query))
+        result = await each.handler(call)
+        if not isinstance(result, ResponseSpec):
+            result = ResponseSpec(result, description.status)
+        if description.response is NoContent:
+            return web.Response(status=result.status)
+        if is_shared and result.status == 200:
             return await shared_response(
-                request, Encoded.of(answer.content), status=answer.status, headers=answer.headers
+                request, Encoded.of(result.content), status=result.status, headers=result.headers
             )
-        return json_response(answer.content, status=answer.status, headers=answer.headers)
+        return json_response(result.content, status=result.status, headers=result.headers)
 
     return handle
 

@@ -8,8 +8,8 @@ from ..city.registry import RegistryEditor
 from ..clock import new_id, now_ms, steady_ms
 from ..http.agent_avatars import AgentAvatars
 from ..http.agent_views import AgentViews
+from ..http.auth.actors import ActorDirectory
 from ..http.auth.authenticator import CityAuthenticator, InternalAuthenticator
-from ..http.auth.authors import ActorDirectory
 from ..http.auth.hosts import Hosts
 from ..http.auth.jwt_issue import JwtIssue
 from ..http.auth.origins import Origins

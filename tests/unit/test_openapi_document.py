@@ -101,7 +101,7 @@ async def test_its_examples_are_what_they_are_examples_of(app: web.Application, 
         for status, answer in operation["responses"].items():
             if status < "400":
                 for each in answer.get("content", {}).values():
-                    TypeAdapter(route.description.answer).validate_python(each["example"])
+                    TypeAdapter(route.description.response).validate_python(each["example"])
 
 
 def faults_of(route: Route) -> Iterator[str]:
@@ -109,14 +109,14 @@ def faults_of(route: Route) -> Iterator[str]:
     name, description = f"{route.method.upper()} {route.path}", route.description
     if not 0 < len(description.summary) <= 60 or description.summary.endswith("."):
         yield f"{name}: `summary` must say what it does, in a few words"
-    if description.answer is None:
+    if description.response is None:
         yield f"{name}: `answer` must be its model, or NoContent"
     for part in set(route.in_path) - set(IN_PATH):
         yield f"{name}: {{{part}}} must stand in IN_PATH of openapi/document.py"
     for parameter in query_parameters(description.query):
         if not parameter["description"] or not parameter["schema"].get("examples"):
             yield f"{name}: ?{parameter['name']}= must have `description` and `examples`"
-    for model in {description.body, description.answer} - {NoBody, NoContent, None}:
+    for model in {description.body, description.response} - {NoBody, NoContent, None}:
         models = Models([(model, "serialization")])
         try:
             models.example(models.schema(model, "serialization"))
@@ -174,25 +174,25 @@ class Built(BaseModel):
 
 
 class SomeRoutes:
-    @endpoint("GET", "/city/bridges", who=Access.READERS, summary="Bridges", answer=list[Built])
+    @endpoint("GET", "/city/bridges", access=Access.READERS, summary="Bridges", response=list[Built])
     async def bridges(self, _call: Call[NoBody, NoQuery]) -> list[Any]:
         return []
 
     @endpoint(
         "POST",
         "/city/bridges/{room_id}",
-        who=Access.INHABITANTS,
+        access=Access.ACTORS,
         body=Plan,
         status=201,
         summary="Build a bridge",
-        answer=Built,
-        also={200: "It was there."},
+        response=Built,
+        other_statuses={200: "It was there."},
         errors=("slug_taken",),
     )
     async def build(self, _call: Call[Plan, NoQuery]) -> Any:
         """Say ``name``."""
 
-    @endpoint("DELETE", "/city/bridges/{bridge}", who=Access.CITIZENS)
+    @endpoint("DELETE", "/city/bridges/{bridge}", access=Access.CITIZENS)
     async def forgotten(self, _call: Call[NoBody, NoQuery]) -> Any:
         return None
 
@@ -202,7 +202,7 @@ class NobodysDoor:
         return Anonymous()
 
 
-@described(EndpointDescription(None, summary="A picture of it", answer=NoContent, status=204, takes="image/*"))
+@described(EndpointDescription(None, summary="A picture of it", response=NoContent, status=204, request_type="image/*"))
 async def picture(_request: web.Request) -> web.Response:
     return web.Response(status=204)
 

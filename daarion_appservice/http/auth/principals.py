@@ -51,16 +51,16 @@ Principal = Anonymous | Citizen | AgentPrincipal | ServicePrincipal | Admin
 class Access(Enum):
     """The principals that may call a route."""
 
-    EVERYBODY = auto()
+    PUBLIC = auto()
     READERS = auto()
     """All principals while ``api.anonymous_read`` is on, otherwise all but anonymous ones."""
-    INHABITANTS = auto()
+    ACTORS = auto()
     """Citizens and agents, who can be members of rooms."""
     CITIZENS = auto()
     """Citizens and admins."""
-    CITIZENS_ALONE = auto()
+    CITIZENS_ONLY = auto()
     """Citizens, for their own data."""
-    BEATERS = auto()
+    HEARTBEAT_SENDERS = auto()
     """Agents (for themselves; the route checks that) and services, which send heartbeats."""
     SERVICES = auto()
     ADMINS = auto()
@@ -79,11 +79,11 @@ def check(access: Access, principal: Principal, *, anonymous_read: bool) -> None
         Unauthenticated: ``principal`` is anonymous and the route needs a token.
         Forbidden: the route does not allow ``principal``.
     """
-    if _may(access, principal, anonymous_read=anonymous_read):
+    if _is_allowed(access, principal, anonymous_read=anonymous_read):
         return
     if isinstance(principal, Anonymous):
-        raise Unauthenticated("sign_in", "this needs `Authorization: Bearer <token>`")
-    raise Forbidden("not_allowed", f"this is for {_FOR[access]} only")
+        raise Unauthenticated("sign_in", "authentication is required: `Authorization: Bearer <token>`")
+    raise Forbidden("not_allowed", f"only {_NAMES[access]} may do this")
 
 
 def own_subject(principal: Principal, user_id: str | None) -> SubjectId:
@@ -98,7 +98,7 @@ def own_subject(principal: Principal, user_id: str | None) -> SubjectId:
     """
     assert isinstance(principal, Citizen)
     if user_id is not None and user_id != principal.id:
-        raise Forbidden("not_you", f"this token is {principal.id}'s, not {user_id}'s")
+        raise Forbidden("not_you", f"the token is of {principal.id}, not of {user_id}")
     return citizen_subject(principal.id)
 
 
@@ -107,8 +107,8 @@ def is_admin(principal: Principal) -> bool:
     return isinstance(principal, Admin) or (isinstance(principal, Citizen) and principal.is_admin)
 
 
-def reader(principal: Principal) -> Author | None:
-    """Return the actor of a principal, or None if it cannot be a member of rooms."""
+def author_of(principal: Principal) -> Author | None:
+    """Return the author of a principal's messages, or None if it cannot be a member of rooms."""
     match principal:
         case Citizen(citizen, display_name):
             return Author(AuthorKind.CITIZEN, citizen, display_name)
@@ -117,36 +117,36 @@ def reader(principal: Principal) -> Author | None:
     return None
 
 
-def kinds(access: Access) -> tuple[type[Principal], ...]:
-    """Return the kinds of authenticated principals that ``access`` allows."""
-    return _KINDS.get(access, (Citizen, AgentPrincipal, ServicePrincipal, Admin))
+def principal_types(access: Access) -> tuple[type[Principal], ...]:
+    """Return the types of authenticated principals that ``access`` allows."""
+    return _PRINCIPAL_TYPES.get(access, (Citizen, AgentPrincipal, ServicePrincipal, Admin))
 
 
-def _may(access: Access, principal: Principal, *, anonymous_read: bool) -> bool:
+def _is_allowed(access: Access, principal: Principal, *, anonymous_read: bool) -> bool:
     match access:
-        case Access.EVERYBODY:
+        case Access.PUBLIC:
             return True
         case Access.READERS:
             return anonymous_read or not isinstance(principal, Anonymous)
         case Access.ADMINS if isinstance(principal, Citizen):
             return principal.is_admin
-    return isinstance(principal, _KINDS[access])
+    return isinstance(principal, _PRINCIPAL_TYPES[access])
 
 
-_KINDS: Final[dict[Access, tuple[type[Principal], ...]]] = {
-    Access.INHABITANTS: (Citizen, AgentPrincipal),
+_PRINCIPAL_TYPES: Final[dict[Access, tuple[type[Principal], ...]]] = {
+    Access.ACTORS: (Citizen, AgentPrincipal),
     Access.CITIZENS: (Citizen, Admin),
-    Access.CITIZENS_ALONE: (Citizen,),
-    Access.BEATERS: (AgentPrincipal, ServicePrincipal),
+    Access.CITIZENS_ONLY: (Citizen,),
+    Access.HEARTBEAT_SENDERS: (AgentPrincipal, ServicePrincipal),
     Access.SERVICES: (ServicePrincipal,),
     Access.ADMINS: (Citizen, Admin),
 }
 
-_FOR: Final = {
-    Access.INHABITANTS: "citizens and agents",
+_NAMES: Final = {
+    Access.ACTORS: "citizens and agents",
     Access.CITIZENS: "citizens and admins",
-    Access.CITIZENS_ALONE: "citizens",
-    Access.BEATERS: "the agent itself and trusted services",
+    Access.CITIZENS_ONLY: "citizens",
+    Access.HEARTBEAT_SENDERS: "the agent itself and trusted services",
     Access.SERVICES: "trusted services",
     Access.ADMINS: "admins",
 }

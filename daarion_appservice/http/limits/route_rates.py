@@ -41,7 +41,7 @@ def rate_of(request: web.Request) -> Rate:
     if resource is not None and (rate := ROUTE_RATES.get((request.method, resource.canonical))):
         return rate
     description = description_of(request.match_info.handler)
-    takes_json = description is None or description.takes == "application/json"
+    takes_json = description is None or description.request_type == "application/json"
     return Rate.CHANGES if takes_json else Rate.UPLOADS
 
 
@@ -55,4 +55,4 @@ def is_unauthenticated(request: web.Request) -> bool:
     if request.match_info.http_exception is not None:
         return True
     description = description_of(request.match_info.handler)
-    return description is not None and description.who is None
+    return description is not None and description.access is None

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from ... import __version__
 from .. import schemas
-from ..auth.principals import Access, Admin, AgentPrincipal, Citizen, Principal, ServicePrincipal, kinds
+from ..auth.principals import Access, Admin, AgentPrincipal, Citizen, Principal, ServicePrincipal, principal_types
 from ..routing import EndpointDescription, NoBody, NoContent, description_of
 from ..views import JSON
 from .models import Mode, Models, query_parameters
@@ -152,7 +152,7 @@ def _models(routes: list[Route]) -> Iterator[tuple[Any, Mode]]:
     for route in routes:
         if route.description.body is not NoBody:
             yield route.description.body, "validation"
-        yield route.description.answer, "serialization"
+        yield route.description.response, "serialization"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,20 +178,20 @@ class _Operations:
         return operation | {key: value for key, value in optional.items() if value}
 
     def _body(self, description: EndpointDescription) -> JSON | None:
-        if description.takes != "application/json":
-            return {"required": True, "content": {description.takes: {}}}
+        if description.request_type != "application/json":
+            return {"required": True, "content": {description.request_type: {}}}
         if description.body is NoBody:
             return None
         schema = self.models.schema(description.body, "validation")
         is_required = any(field.is_required() for field in description.body.model_fields.values())
-        return {"required": is_required, "content": {description.takes: self._with_example(schema)}}
+        return {"required": is_required, "content": {description.request_type: self._with_example(schema)}}
 
     def _responses(self, description: EndpointDescription) -> JSON:
         content: JSON = {}
-        if description.answer is not NoContent:
-            schema = self.models.schema(description.answer, "serialization")
-            content = {"content": {description.gives: self._with_example(schema)}}
-        responses = {description.status: HTTPStatus(description.status).phrase, **description.also}
+        if description.response is not NoContent:
+            schema = self.models.schema(description.response, "serialization")
+            content = {"content": {description.response_type: self._with_example(schema)}}
+        responses = {description.status: HTTPStatus(description.status).phrase, **description.other_statuses}
         return {
             str(status): {"description": text} | (content if status not in _WITHOUT_CONTENT else {})
             for status, text in responses.items()
@@ -212,11 +212,11 @@ class _Operations:
         description = route.description
         yield from description.errors
         yield "too_many_requests"
-        if description.who is not None:
+        if description.access is not None:
             yield from ("token_invalid", "citizen_id_too_long", "jwks_unavailable", "database_away")
-            if not self._is_open(description.who):
+            if not self._is_open(description.access):
                 yield "sign_in"
-            if description.who not in {Access.EVERYBODY, Access.READERS}:
+            if description.access not in {Access.PUBLIC, Access.READERS}:
                 yield "not_allowed"
         if route.in_path:
             yield from ("no_such_route", "not_text")
@@ -224,19 +224,19 @@ class _Operations:
             yield from ("invalid", "not_text")
         if description.body is not NoBody:
             yield from ("bad_request", "not_json", "body_too_slow", "body_too_large", "invalid", "too_deep", "not_text")
-        if description.body is not NoBody or description.takes != "application/json":
+        if description.body is not NoBody or description.request_type != "application/json":
             yield "too_many_request_bytes"
 
-    def _is_open(self, who: Access) -> bool:
-        return who is Access.EVERYBODY or (who is Access.READERS and self.anonymous_read)
+    def _is_open(self, access: Access) -> bool:
+        return access is Access.PUBLIC or (access is Access.READERS and self.anonymous_read)
 
     def _security(self, description: EndpointDescription) -> list[JSON]:
-        if description.who is None:
+        if description.access is None:
             return []
-        anonymous: list[JSON] = [{}] if self._is_open(description.who) else []
+        anonymous: list[JSON] = [{}] if self._is_open(description.access) else []
         in_query: list[JSON] = [{_IN_QUERY: []}] if description.token_in_query else []
         # A citizen who is an admin is documented as `admin`, not as `citizen`.
-        holders = (Admin,) if description.who is Access.ADMINS else kinds(description.who)
+        holders = (Admin,) if description.access is Access.ADMINS else principal_types(description.access)
         return anonymous + [{_TOKENS[holder][0]: []} for holder in holders] + in_query
 
 

@@ -41,17 +41,19 @@ PROBLEMS: Final = (
         "the body does not match its `Content-Encoding`, or the request is not valid",
         "the body is not packed as its Content-Encoding says",
     ),
-    Problem(401, "sign_in", "the operation needs a token", "this needs `Authorization: Bearer <token>`"),
+    Problem(
+        401, "sign_in", "the operation needs a token", "authentication is required: `Authorization: Bearer <token>`"
+    ),
     Problem(
         401,
         "token_invalid",
         "the token is not valid, has expired or was revoked",
         "the token is not valid: Signature has expired",
     ),
-    Problem(403, "not_allowed", "the principal lacks the permission", "this is for citizens and agents only"),
+    Problem(403, "not_allowed", "the principal lacks the permission", "only citizens and agents may do this"),
     Problem(403, "sign_in_closed", "this way to sign in is off", "sign_in.name is off in this city"),
-    Problem(403, "not_this_agent", "the token belongs to another agent", "this token is daarwizz's, not litopys's"),
-    Problem(403, "not_you", "`user_id` is another citizen", "this token is u_123's, not u_456's"),
+    Problem(403, "not_this_agent", "the token belongs to another agent", "the token is of daarwizz, not of litopys"),
+    Problem(403, "not_you", "`user_id` is another citizen", "the token is of u_123, not of u_456"),
     Problem(
         403,
         "openid_invalid",
@@ -331,7 +333,7 @@ PROBLEMS: Final = (
         503,
         "database_away",
         "the database does not respond; try again later",
-        "the city's database does not answer; try again",
+        "the database does not respond; try again",
     ),
     Problem(
         504,

@@ -78,14 +78,20 @@ class Documentation:
         app.router.add_get("/openapi.json", self._get_openapi)
         app.router.add_get("/docs", self._get_docs)
 
-    @described(EndpointDescription(None, summary="Get the OpenAPI document", answer=_Document, also=_NOT_MODIFIED))
+    @described(
+        EndpointDescription(None, summary="Get the OpenAPI document", response=_Document, other_statuses=_NOT_MODIFIED)
+    )
     async def _get_openapi(self, request: web.Request) -> web.Response:
         """The document is generated from the models that validate requests. The WebSockets are in `x-websockets`."""
         return (await self._content(request.app)).document.response(request)
 
     @described(
         EndpointDescription(
-            None, summary="Get the documentation page", answer=_Page, also=_NOT_MODIFIED, gives="text/html"
+            None,
+            summary="Get the documentation page",
+            response=_Page,
+            other_statuses=_NOT_MODIFIED,
+            response_type="text/html",
         )
     )
     async def _get_docs(self, request: web.Request) -> web.Response:

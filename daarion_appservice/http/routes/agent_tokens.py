@@ -27,10 +27,10 @@ class AgentTokenRoutes:
     @endpoint(
         "POST",
         "/api/v1/agents/{agent_id}/tokens",
-        who=Access.ADMINS,
+        access=Access.ADMINS,
         status=201,
         summary="Create a token of an agent",
-        answer=schemas.NewAgentToken,
+        response=schemas.NewAgentToken,
         errors=("no_such_agent",),
     )
     async def create_token(self, call: Call[NoBody, NoQuery]) -> schemas.NewAgentToken:
@@ -45,9 +45,9 @@ class AgentTokenRoutes:
     @endpoint(
         "GET",
         "/api/v1/agents/{agent_id}/tokens",
-        who=Access.ADMINS,
+        access=Access.ADMINS,
         summary="List the tokens of an agent",
-        answer=list[schemas.AgentToken],
+        response=list[schemas.AgentToken],
         errors=("no_such_agent",),
     )
     async def list_tokens(self, call: Call[NoBody, NoQuery]) -> list[schemas.AgentToken]:
@@ -59,10 +59,10 @@ class AgentTokenRoutes:
     @endpoint(
         "DELETE",
         "/api/v1/agents/{agent_id}/tokens/{token_id}",
-        who=Access.ADMINS,
+        access=Access.ADMINS,
         status=204,
         summary="Revoke a token",
-        answer=NoContent,
+        response=NoContent,
         errors=("no_such_agent", "no_such_token"),
     )
     async def revoke_token(self, call: Call[NoBody, NoQuery]) -> None:

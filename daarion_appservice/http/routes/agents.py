@@ -108,10 +108,10 @@ class AgentRoutes:
     @endpoint(
         "GET",
         "/api/v1/agents",
-        who=Access.READERS,
+        access=Access.READERS,
         query=AgentList,
         summary="List agents",
-        answer=list[schemas.Agent],
+        response=list[schemas.Agent],
     )
     async def list_agents(self, call: Call[NoBody, AgentList]) -> list[schemas.Agent]:
         """Returns agents with their presence, ordered by slug. Filters are combined with AND."""
@@ -124,9 +124,9 @@ class AgentRoutes:
     @endpoint(
         "GET",
         "/api/v1/agents/{agent_id}",
-        who=Access.READERS,
+        access=Access.READERS,
         summary="Get an agent",
-        answer=schemas.Agent,
+        response=schemas.Agent,
         errors=("no_such_agent",),
     )
     async def get_agent(self, call: Call[NoBody, NoQuery]) -> schemas.Agent:
@@ -135,9 +135,9 @@ class AgentRoutes:
     @endpoint(
         "GET",
         "/api/v1/agents/{agent_id}/presence",
-        who=Access.READERS,
+        access=Access.READERS,
         summary="Get an agent's presence",
-        answer=schemas.AgentPresence,
+        response=schemas.AgentPresence,
         errors=("no_such_agent",),
     )
     async def get_agent_presence(self, call: Call[NoBody, NoQuery]) -> schemas.AgentPresence:
@@ -146,10 +146,10 @@ class AgentRoutes:
     @endpoint(
         "POST",
         "/api/v1/agents/{agent_id}/heartbeat",
-        who=Access.BEATERS,
+        access=Access.HEARTBEAT_SENDERS,
         body=AgentHeartbeat,
         summary="Send a heartbeat of an agent",
-        answer=schemas.HeartbeatResult,
+        response=schemas.HeartbeatResult,
         errors=("no_such_agent", "not_this_agent"),
     )
     async def send_agent_heartbeat(self, call: Call[AgentHeartbeat, NoQuery]) -> schemas.HeartbeatResult:
@@ -158,17 +158,17 @@ class AgentRoutes:
         """
         agent = self.agents.find(call.path["agent_id"])
         if isinstance(call.principal, AgentPrincipal) and call.principal.slug != agent.slug:
-            raise Forbidden("not_this_agent", f"this token is {call.principal.slug}'s, not {agent.slug}'s")
+            raise Forbidden("not_this_agent", f"the token is of {call.principal.slug}, not of {agent.slug}")
         (state,) = await self.presence.record_heartbeat([_heartbeat(agent, call.body)])
         return self._result(agent, call.body, state)
 
     @endpoint(
         "POST",
         "/api/v1/agents/heartbeats",
-        who=Access.SERVICES,
+        access=Access.SERVICES,
         body=HeartbeatBatch,
         summary="Send heartbeats of several agents",
-        answer=schemas.HeartbeatResults,
+        response=schemas.HeartbeatResults,
     )
     async def send_agent_heartbeats(self, call: Call[HeartbeatBatch, NoQuery]) -> schemas.HeartbeatResults:
         """Returns a result or an error for each heartbeat, in the order of the request; the status is 200 in any case."""

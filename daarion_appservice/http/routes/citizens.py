@@ -31,10 +31,10 @@ class CitizenRoutes:
     @endpoint(
         "GET",
         "/city/citizens",
-        who=Access.READERS,
+        access=Access.READERS,
         query=CitizenQuery,
         summary="Get the names of citizens",
-        answer=schemas.CitizenNames,
+        response=schemas.CitizenNames,
     )
     async def get_citizen_names(self, call: Call[NoBody, CitizenQuery]) -> schemas.CitizenNames:
         """Returns the name in each citizen's last token, for clients that know ids from presence events. Citizens who have joined

@@ -18,7 +18,7 @@ from ...city.reader_memberships import ReaderMemberships
 from ...city.types import RoomId
 from ...storage.database import Database, Transaction
 from .. import schemas
-from ..auth.principals import Access, reader
+from ..auth.principals import Access, author_of
 from ..routing import Call, NoBody, NoQuery, Query, endpoint
 from ..views import author_view, room_view, timestamp
 
@@ -49,30 +49,32 @@ class FeedRoutes:
     @endpoint(
         "GET",
         "/city/feed",
-        who=Access.READERS,
+        access=Access.READERS,
         query=FeedPage,
         summary="List feed entries",
-        answer=list[schemas.FeedEntry],
+        response=list[schemas.FeedEntry],
     )
     async def list_feed(self, call: Call[NoBody, FeedPage]) -> list[schemas.FeedEntry]:
         """Returns entries of the rooms that the client may read, newest first. The next page is the one with `before` = the `id`
         of the last entry; an empty list is the end. The entry of a deleted message is removed.
         """
         async with self.database.reading() as tx:
-            readings = await self.readers.readings(tx, reader(call.principal))
+            readings = await self.readers.readings(tx, author_of(call.principal))
             entries = await tx.feed.before(call.query.before, limit=call.query.limit, readings=readings)
             entry_rooms = await self._rooms_of(tx, entries, readings)
         return [self._entry(entry, entry_rooms) for entry in entries]
 
-    @endpoint("GET", "/city/home", who=Access.READERS, summary="Get the content of City Home", answer=schemas.CityHome)
+    @endpoint(
+        "GET", "/city/home", access=Access.READERS, summary="Get the content of City Home", response=schemas.CityHome
+    )
     async def get_home(self, call: Call[NoBody, NoQuery]) -> schemas.CityHome:
         """Returns the online counts, three feed entries and the three most popular rooms."""
         async with self.database.reading() as tx:
-            readings = await self.readers.readings(tx, reader(call.principal))
+            readings = await self.readers.readings(tx, author_of(call.principal))
             latest = await tx.feed.before(None, limit=_LATEST, readings=readings)
             entries = front_page(latest, _HOME_ENTRIES)
             entry_rooms = await self._rooms_of(tx, entries, readings)
-            users = await self.readers.users(tx, reader(call.principal))
+            users = await self.readers.users(tx, author_of(call.principal))
             rooms = await tx.rooms.page(sort="popular", limit=_HOME_ENTRIES, offset=0, users=users)
         return {
             "online": self.online_counts.summary()["online"],

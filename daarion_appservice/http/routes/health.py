@@ -26,7 +26,7 @@ class HealthRoutes:
     redis_says: Callable[[], str] | None
 
     @endpoint(
-        "GET", "/healthz", who=Access.EVERYBODY, summary="Check that the process responds", answer=schemas.Liveness
+        "GET", "/healthz", access=Access.PUBLIC, summary="Check that the process responds", response=schemas.Liveness
     )
     async def get_liveness(self, _call: Call[NoBody, NoQuery]) -> schemas.Liveness:
         return {"status": "ok"}
@@ -34,10 +34,10 @@ class HealthRoutes:
     @endpoint(
         "GET",
         "/readyz",
-        who=Access.EVERYBODY,
+        access=Access.PUBLIC,
         summary="Check that the process can serve requests",
-        answer=schemas.Readiness,
-        also={503: "The process is not ready."},
+        response=schemas.Readiness,
+        other_statuses={503: "The process is not ready."},
     )
     async def get_readiness(self, _call: Call[NoBody, NoQuery]) -> ResponseSpec:
         """`tasks`, `deliveries` and `redis` are informational: only tasks that are down at the moment make a process not

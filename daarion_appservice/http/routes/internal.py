@@ -76,10 +76,10 @@ class InternalPresenceRoutes:
     @endpoint(
         "GET",
         "/internal/matrix/presence/bulk",
-        who=Access.SERVICES,
+        access=Access.SERVICES,
         query=BulkQuery,
         summary="Get the presence of several Matrix users",
-        answer=schemas.MatrixPresences,
+        response=schemas.MatrixPresences,
     )
     async def get_matrix_presences(self, call: Call[NoBody, BulkQuery]) -> schemas.MatrixPresences:
         """Returns one entry for each id, in the order of the request. At most 16 requests to the homeserver are concurrent."""
@@ -88,10 +88,10 @@ class InternalPresenceRoutes:
     @endpoint(
         "POST",
         "/internal/matrix/presence/bulk",
-        who=Access.SERVICES,
+        access=Access.SERVICES,
         body=BulkBody,
         summary="Get the presence of several Matrix users, by a body",
-        answer=schemas.MatrixPresences,
+        response=schemas.MatrixPresences,
     )
     async def query_matrix_presences(self, call: Call[BulkBody, NoQuery]) -> schemas.MatrixPresences:
         """The same as `GET`, for lists that are too long for a URL."""
@@ -100,10 +100,10 @@ class InternalPresenceRoutes:
     @endpoint(
         "POST",
         "/internal/matrix/presence/online",
-        who=Access.SERVICES,
+        access=Access.SERVICES,
         body=GhostHeartbeat,
         summary="Send a heartbeat of a ghost",
-        answer=schemas.GhostHeartbeatResult,
+        response=schemas.GhostHeartbeatResult,
     )
     async def send_ghost_heartbeat(self, call: Call[GhostHeartbeat, NoQuery]) -> schemas.GhostHeartbeatResult:
         """A heartbeat of the agent or citizen that the ghost represents; the session ends `presence.ttl_s` later.
@@ -120,9 +120,9 @@ class InternalPresenceRoutes:
     @endpoint(
         "GET",
         "/internal/matrix/presence/{user_id}",
-        who=Access.SERVICES,
+        access=Access.SERVICES,
         summary="Get the presence of a Matrix user",
-        answer=schemas.MatrixPresence,
+        response=schemas.MatrixPresence,
     )
     async def get_matrix_presence(self, call: Call[NoBody, NoQuery]) -> schemas.MatrixPresence:
         """The presence of ghosts, and of Matrix users in the city's rooms, comes from the city; that of other users from the

@@ -40,9 +40,9 @@ class MeRoutes:
     @endpoint(
         "GET",
         "/city/me",
-        who=Access.CITIZENS_ALONE,
+        access=Access.CITIZENS_ONLY,
         summary="Get the citizen of the token",
-        answer=schemas.CurrentCitizen,
+        response=schemas.CurrentCitizen,
     )
     async def get_me(self, call: Call[NoBody, NoQuery]) -> schemas.CurrentCitizen:
         """Returns the citizen and the linked Matrix account."""
@@ -52,10 +52,10 @@ class MeRoutes:
     @endpoint(
         "PUT",
         _ACCOUNT,
-        who=Access.CITIZENS_ALONE,
+        access=Access.CITIZENS_ONLY,
         body=OpenIdToken,
         summary="Link a Matrix account",
-        answer=schemas.CurrentCitizen,
+        response=schemas.CurrentCitizen,
         errors=("account_taken", "openid_invalid", "openid_foreign", "homeserver_away", "openid_unavailable"),
     )
     async def link_matrix_account(self, call: Call[OpenIdToken, NoQuery]) -> schemas.CurrentCitizen:
@@ -73,10 +73,10 @@ class MeRoutes:
     @endpoint(
         "DELETE",
         _ACCOUNT,
-        who=Access.CITIZENS_ALONE,
+        access=Access.CITIZENS_ONLY,
         status=204,
         summary="Unlink the Matrix account",
-        answer=NoContent,
+        response=NoContent,
     )
     async def unlink_matrix_account(self, call: Call[NoBody, NoQuery]) -> None:
         """Succeeds as well if no account is linked. The history of Second Me stays with the citizen."""

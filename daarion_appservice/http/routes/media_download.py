@@ -27,9 +27,9 @@ from ...config import MediaSettings
 from ...errors import CityError, HomeserverRefused, HomeserverUnavailable, NotFound
 from ...matrix.ghosts.media import Incoming, MediaRepository
 from ...storage.database import Database
+from ..auth.actors import ActorDirectory
 from ..auth.authenticator import CityAuthenticator
-from ..auth.authors import ActorDirectory
-from ..auth.principals import Access, AgentPrincipal, Citizen, Principal, check, reader
+from ..auth.principals import Access, AgentPrincipal, Citizen, Principal, author_of, check
 from ..byte_ranges import NotSatisfiable, part_of, wanted_range
 from ..media_transfers import (
     TRANSFER_ERRORS,
@@ -92,10 +92,10 @@ class MediaDownload:
         EndpointDescription(
             Access.READERS,
             summary="Download a file",
-            answer=_Bytes,
-            also=_NOT_MODIFIED,
+            response=_Bytes,
+            other_statuses=_NOT_MODIFIED,
             errors=("no_such_media", *TRANSFER_ERRORS),
-            gives="*/*",
+            response_type="*/*",
         )
     )
     async def _get_media(self, request: web.Request) -> web.StreamResponse:
@@ -119,10 +119,10 @@ class MediaDownload:
             Access.READERS,
             query=ThumbnailQuery,
             summary="Download a thumbnail of an image",
-            answer=_Bytes,
-            also=_NOT_MODIFIED,
+            response=_Bytes,
+            other_statuses=_NOT_MODIFIED,
             errors=("no_such_media", "no_thumbnail", *TRANSFER_ERRORS),
-            gives="image/*",
+            response_type="image/*",
         )
     )
     async def _get_thumbnail(self, request: web.Request) -> web.StreamResponse:
@@ -171,7 +171,7 @@ class MediaDownload:
             async with self.database.reading() as tx:
                 if await tx.media.is_shown(mxc):
                     return _File(mxc, is_public=self.anonymous_read)
-                readings = await self.readers.readings(tx, reader(principal))
+                readings = await self.readers.readings(tx, author_of(principal))
                 if readings and await tx.media.is_shown(mxc, readings):
                     return _File(mxc, is_public=False)
                 if isinstance(principal, Citizen | AgentPrincipal) and await tx.media.upload_of(

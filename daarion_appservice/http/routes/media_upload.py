@@ -25,8 +25,8 @@ from ...errors import CityError, Forbidden, HomeserverRefused, InvalidInput, Una
 from ...matrix.ghosts.media import MediaRepository
 from ...storage.database import Database
 from .. import schemas
+from ..auth.actors import ActorDirectory
 from ..auth.authenticator import CityAuthenticator
-from ..auth.authors import ActorDirectory
 from ..auth.principals import Access, check
 from ..limits.tcp_connection import connection_of
 from ..media_transfers import (
@@ -68,11 +68,11 @@ class MediaUpload:
 
     @described(
         EndpointDescription(
-            Access.INHABITANTS,
+            Access.ACTORS,
             query=NewFile,
             status=201,
             summary="Upload a file",
-            answer=schemas.Media,
+            response=schemas.Media,
             errors=(
                 *TRANSFER_ERRORS,
                 "media_size_unknown",
@@ -83,7 +83,7 @@ class MediaUpload:
                 "media_refused",
                 "no_such_agent",
             ),
-            takes="*/*",
+            request_type="*/*",
         )
     )
     async def _upload_media(self, request: web.Request) -> web.Response:
@@ -97,7 +97,7 @@ class MediaUpload:
         `application/octet-stream`. The `msgtype` of the message follows from the type.
         """
         principal = await self.authenticator.principal(request)
-        check(Access.INHABITANTS, principal, anonymous_read=False)
+        check(Access.ACTORS, principal, anonymous_read=False)
         author, query = self.authors.of(principal), read_query(request, NewFile)
         async with self.transfers.slot(request, principal):
             media = await self._store(request, author, query.filename)

@@ -13,7 +13,7 @@ from ...city.types import Room
 from ...city.typing_and_receipts import TypingAndReceipts
 from ...realtime.room_typing import LASTS_S
 from .. import schemas
-from ..auth.authors import ActorDirectory
+from ..auth.actors import ActorDirectory
 from ..auth.principals import Access
 from ..routing import Body, Call, NoBody, NoContent, NoQuery, endpoint
 
@@ -45,9 +45,9 @@ class MemberRoutes:
     @endpoint(
         "POST",
         _ROOM + "/join",
-        who=Access.INHABITANTS,
+        access=Access.ACTORS,
         summary="Join a room",
-        answer=schemas.Membership,
+        response=schemas.Membership,
         errors=("no_such_room", "room_archived", "banned", "invite_only"),
     )
     async def join_room(self, call: Call[NoBody, NoQuery]) -> schemas.Membership:
@@ -57,31 +57,31 @@ class MemberRoutes:
         Joining is optional: posting a message joins its author. If Matrix refuses the join, the membership ends with the event
         `city.room.leave`.
         """
-        room = await self.membership.join(await self.authors.seen(call.principal), call.path["room_id"])
+        room = await self.membership.join(await self.authors.with_avatar(call.principal), call.path["room_id"])
         return self._view(room, joined=True)
 
     @endpoint(
         "POST",
         _ROOM + "/leave",
-        who=Access.INHABITANTS,
+        access=Access.ACTORS,
         summary="Leave a room",
-        answer=schemas.Membership,
+        response=schemas.Membership,
         errors=("no_such_room", "agent_lives_here"),
     )
     async def leave_room(self, call: Call[NoBody, NoQuery]) -> schemas.Membership:
         """Leaving a room without being a member changes nothing. An agent cannot leave the rooms that the registry assigns to
         it.
         """
-        room = await self.membership.leave(await self.authors.seen(call.principal), call.path["room_id"])
+        room = await self.membership.leave(await self.authors.with_avatar(call.principal), call.path["room_id"])
         return self._view(room, joined=False)
 
     @endpoint(
         "PUT",
         _ROOM + "/typing",
-        who=Access.INHABITANTS,
+        access=Access.ACTORS,
         body=TypingNotification,
         summary="Set the typing notification",
-        answer=schemas.TypingResult,
+        response=schemas.TypingResult,
         errors=("no_such_room", *_REMOVED, "invite_only", "muted"),
     )
     async def set_typing(self, call: Call[TypingNotification, NoQuery]) -> schemas.TypingResult:
@@ -95,11 +95,11 @@ class MemberRoutes:
     @endpoint(
         "PUT",
         _ROOM + "/read",
-        who=Access.INHABITANTS,
+        access=Access.ACTORS,
         body=ReadReceipt,
         status=204,
         summary="Send a read receipt",
-        answer=NoContent,
+        response=NoContent,
         errors=("no_such_room", "no_such_message", *_REMOVED),
     )
     async def send_read_receipt(self, call: Call[ReadReceipt, NoQuery]) -> None:

@@ -13,7 +13,7 @@ from ...city.messages import Draft, Messages
 from ...city.reactions import Reactions
 from ...city.types import Message
 from .. import schemas
-from ..auth.authors import ActorDirectory
+from ..auth.actors import ActorDirectory
 from ..auth.principals import Access, Citizen, Principal
 from ..message_pages import Place
 from ..room_responses import CachedRoomResponses, RoomPageResponse
@@ -105,10 +105,10 @@ class MessageRoutes:
     @endpoint(
         "GET",
         _MESSAGES,
-        who=Access.READERS,
+        access=Access.READERS,
         query=MessageList,
         summary="List messages of a room",
-        answer=list[schemas.Message],
+        response=list[schemas.Message],
         errors=("no_such_room", "no_such_message"),
     )
     async def list_messages(self, call: Call[NoBody, MessageList]) -> ResponseSpec:
@@ -129,12 +129,12 @@ class MessageRoutes:
     @endpoint(
         "POST",
         _MESSAGES,
-        who=Access.INHABITANTS,
+        access=Access.ACTORS,
         body=NewMessage,
         status=201,
         summary="Post a message",
-        answer=schemas.Message,
-        also={200: "The first message with this `client_id`; no second message is posted."},
+        response=schemas.Message,
+        other_statuses={200: "The first message with this `client_id`; no second message is posted."},
         errors=(*_WRITE_ERRORS, *_TEXT_ERRORS, "no_such_media"),
     )
     async def post_message(self, call: Call[NewMessage, NoQuery]) -> ResponseSpec:
@@ -143,22 +143,22 @@ class MessageRoutes:
         An agent that is mentioned, addressed by its name at the beginning, or replied to posts a reply, which may grow by edits.
         If the agent is offline or fails, a notice (`m.notice`) says so.
         """
-        author = await self.authors.seen(call.principal)
+        author = await self.authors.with_avatar(call.principal)
         posted = await self.messages.post(author, call.path["room_id"], call.body.draft())
         return ResponseSpec(self._message(posted.message), status=201 if posted.is_new else 200)
 
     @endpoint(
         "PATCH",
         _MESSAGE,
-        who=Access.INHABITANTS,
+        access=Access.ACTORS,
         body=MessageEdit,
         summary="Edit a message",
-        answer=schemas.Message,
+        response=schemas.Message,
         errors=(*_WRITE_ERRORS, *_TEXT_ERRORS, "not_yours", "message_deleted"),
     )
     async def edit_message(self, call: Call[MessageEdit, NoQuery]) -> schemas.Message:
         """For the author of the message."""
-        author = await self.authors.seen(call.principal)
+        author = await self.authors.with_avatar(call.principal)
         return self._message(
             await self.changes.edit(author, call.path["room_id"], call.path["message_id"], call.body.body)
         )
@@ -166,16 +166,16 @@ class MessageRoutes:
     @endpoint(
         "DELETE",
         _MESSAGE,
-        who=Access.INHABITANTS,
+        access=Access.ACTORS,
         summary="Delete a message",
-        answer=schemas.Message,
+        response=schemas.Message,
         errors=(*_MESSAGE_ERRORS, "not_yours"),
     )
     async def delete_message(self, call: Call[NoBody, NoQuery]) -> schemas.Message:
         """For the author of the message, and for citizens with the admin claim. On Matrix the message is redacted. Returns what
         remains of the message; deleting it again returns the same.
         """
-        author = await self.authors.seen(call.principal)
+        author = await self.authors.with_avatar(call.principal)
         return self._message(
             await self.changes.delete(
                 author, call.path["room_id"], call.path["message_id"], may_moderate=_may_moderate(call.principal)
@@ -185,16 +185,16 @@ class MessageRoutes:
     @endpoint(
         "POST",
         _MESSAGE + "/retry",
-        who=Access.INHABITANTS,
+        access=Access.ACTORS,
         summary="Retry sending a message to Matrix",
-        answer=schemas.Message,
+        response=schemas.Message,
         errors=(*_WRITE_ERRORS, "not_yours"),
     )
     async def retry_message(self, call: Call[NoBody, NoQuery]) -> schemas.Message:
         """For the author of a message whose `delivery` is `failed`, and for citizens with the admin claim; any other message is
         returned unchanged.
         """
-        author, path = await self.authors.seen(call.principal), call.path
+        author, path = await self.authors.with_avatar(call.principal), call.path
         return self._message(
             await self.messages.retry_delivery(
                 author, path["room_id"], path["message_id"], may_moderate=_may_moderate(call.principal)
@@ -204,27 +204,27 @@ class MessageRoutes:
     @endpoint(
         "PUT",
         _REACTION,
-        who=Access.INHABITANTS,
+        access=Access.ACTORS,
         summary="Add a reaction",
-        answer=schemas.Message,
+        response=schemas.Message,
         errors=(*_WRITE_ERRORS, "message_deleted", "too_many_reactions", "no_emoji"),
     )
     async def add_reaction(self, call: Call[NoBody, NoQuery]) -> schemas.Message:
         """Each author can add a reaction key once; adding it again changes nothing."""
-        author, path = await self.authors.seen(call.principal), call.path
+        author, path = await self.authors.with_avatar(call.principal), call.path
         return self._message(await self.reactions.give(author, path["room_id"], path["message_id"], path["emoji"]))
 
     @endpoint(
         "DELETE",
         _REACTION,
-        who=Access.INHABITANTS,
+        access=Access.ACTORS,
         summary="Remove a reaction",
-        answer=schemas.Message,
+        response=schemas.Message,
         errors=_MESSAGE_ERRORS,
     )
     async def remove_reaction(self, call: Call[NoBody, NoQuery]) -> schemas.Message:
         """Removes the client's own reaction; if there is none, the message is returned unchanged."""
-        author, path = await self.authors.seen(call.principal), call.path
+        author, path = await self.authors.with_avatar(call.principal), call.path
         return self._message(await self.reactions.take_back(author, path["room_id"], path["message_id"], path["emoji"]))
 
     def _message(self, message: Message) -> schemas.Message:

@@ -19,7 +19,9 @@ class MetricsRoute:
         app.router.add_get("/metrics", self._get_metrics)
 
     @described(
-        EndpointDescription(None, summary="Get the metrics of the process", answer=NoContent, gives="text/plain")
+        EndpointDescription(
+            None, summary="Get the metrics of the process", response=NoContent, response_type="text/plain"
+        )
     )
     async def _get_metrics(self, request: web.Request) -> web.Response:
         """In the text format of Prometheus, or OpenMetrics if `Accept` prefers it."""

@@ -47,9 +47,9 @@ class PlaceRoutes:
     @endpoint(
         "GET",
         "/api/v1/nodes",
-        who=Access.READERS,
+        access=Access.READERS,
         summary="List nodes",
-        answer=list[schemas.Node],
+        response=list[schemas.Node],
     )
     async def list_nodes(self, _call: Call[NoBody, NoQuery]) -> list[schemas.Node]:
         """Returns all nodes, ordered by id: those that are defined, and those that an agent names as its node."""
@@ -58,9 +58,9 @@ class PlaceRoutes:
     @endpoint(
         "GET",
         "/api/v1/nodes/{node_id}",
-        who=Access.READERS,
+        access=Access.READERS,
         summary="Get a node with its agents",
-        answer=schemas.NodeDetails,
+        response=schemas.NodeDetails,
         errors=("no_such_node",),
     )
     async def get_node(self, call: Call[NoBody, NoQuery]) -> schemas.NodeDetails:
@@ -70,9 +70,9 @@ class PlaceRoutes:
     @endpoint(
         "GET",
         "/api/v1/microdaos",
-        who=Access.READERS,
+        access=Access.READERS,
         summary="List microDAOs",
-        answer=list[schemas.MicroDao],
+        response=list[schemas.MicroDao],
     )
     async def list_microdaos(self, _call: Call[NoBody, NoQuery]) -> list[schemas.MicroDao]:
         """Returns all microDAOs, ordered by slug: those that are defined, and those that an agent names as its microDAO."""
@@ -81,9 +81,9 @@ class PlaceRoutes:
     @endpoint(
         "GET",
         "/api/v1/microdaos/{microdao}",
-        who=Access.READERS,
+        access=Access.READERS,
         summary="Get a microDAO with its agents",
-        answer=schemas.MicroDaoDetails,
+        response=schemas.MicroDaoDetails,
         errors=("no_such_microdao",),
     )
     async def get_microdao(self, call: Call[NoBody, NoQuery]) -> schemas.MicroDaoDetails:
@@ -93,9 +93,9 @@ class PlaceRoutes:
     @endpoint(
         "GET",
         "/api/v1/districts",
-        who=Access.READERS,
+        access=Access.READERS,
         summary="List districts",
-        answer=list[schemas.District],
+        response=list[schemas.District],
     )
     async def list_districts(self, _call: Call[NoBody, NoQuery]) -> list[schemas.District]:
         """Returns all districts, ordered by id."""
@@ -104,11 +104,11 @@ class PlaceRoutes:
     @endpoint(
         "PUT",
         "/api/v1/nodes/{node_id}",
-        who=Access.ADMINS,
+        access=Access.ADMINS,
         body=PutPlace,
         summary="Create or replace a node",
-        answer=schemas.Node,
-        also={201: "Created"},
+        response=schemas.Node,
+        other_statuses={201: "Created"},
     )
     async def put_node(self, call: Call[PutPlace, NoQuery]) -> ResponseSpec:
         """A field that is missing becomes empty."""
@@ -119,11 +119,11 @@ class PlaceRoutes:
     @endpoint(
         "PUT",
         "/api/v1/microdaos/{microdao}",
-        who=Access.ADMINS,
+        access=Access.ADMINS,
         body=PutPlace,
         summary="Create or replace a microDAO",
-        answer=schemas.MicroDao,
-        also={201: "Created"},
+        response=schemas.MicroDao,
+        other_statuses={201: "Created"},
     )
     async def put_microdao(self, call: Call[PutPlace, NoQuery]) -> ResponseSpec:
         """A field that is missing becomes empty."""
@@ -135,11 +135,11 @@ class PlaceRoutes:
     @endpoint(
         "PUT",
         "/api/v1/districts/{district_id}",
-        who=Access.ADMINS,
+        access=Access.ADMINS,
         body=PutDistrict,
         summary="Create or replace a district",
-        answer=schemas.District,
-        also={201: "Created"},
+        response=schemas.District,
+        other_statuses={201: "Created"},
     )
     async def put_district(self, call: Call[PutDistrict, NoQuery]) -> ResponseSpec:
         district = _place(PlaceKind.DISTRICT, call.path["district_id"], call.body.name)
@@ -149,10 +149,10 @@ class PlaceRoutes:
     @endpoint(
         "DELETE",
         "/api/v1/nodes/{node_id}",
-        who=Access.ADMINS,
+        access=Access.ADMINS,
         status=204,
         summary="Delete a node",
-        answer=NoContent,
+        response=NoContent,
         errors=("no_such_node", "place_in_use"),
     )
     async def delete_node(self, call: Call[NoBody, NoQuery]) -> None:
@@ -162,10 +162,10 @@ class PlaceRoutes:
     @endpoint(
         "DELETE",
         "/api/v1/microdaos/{microdao}",
-        who=Access.ADMINS,
+        access=Access.ADMINS,
         status=204,
         summary="Delete a microDAO",
-        answer=NoContent,
+        response=NoContent,
         errors=("no_such_microdao", "place_in_use"),
     )
     async def delete_microdao(self, call: Call[NoBody, NoQuery]) -> None:
@@ -175,10 +175,10 @@ class PlaceRoutes:
     @endpoint(
         "DELETE",
         "/api/v1/districts/{district_id}",
-        who=Access.ADMINS,
+        access=Access.ADMINS,
         status=204,
         summary="Delete a district",
-        answer=NoContent,
+        response=NoContent,
         errors=("no_such_district", "place_in_use"),
     )
     async def delete_district(self, call: Call[NoBody, NoQuery]) -> None:

@@ -77,10 +77,10 @@ class PresenceRoutes:
     @endpoint(
         "GET",
         "/api/v1/presence",
-        who=Access.READERS,
+        access=Access.READERS,
         query=PresenceListQuery,
         summary="Get the presence of several subjects",
-        answer=schemas.PresenceList,
+        response=schemas.PresenceList,
     )
     async def get_presence_list(self, call: Call[NoBody, PresenceListQuery]) -> schemas.PresenceList:
         """An unknown subject is `offline`."""
@@ -97,10 +97,10 @@ class PresenceRoutes:
     @endpoint(
         "POST",
         "/api/v1/presence/heartbeat",
-        who=Access.CITIZENS_ALONE,
+        access=Access.CITIZENS_ONLY,
         body=CitizenHeartbeat,
         summary="Send a heartbeat of a citizen",
-        answer=schemas.SubjectPresence,
+        response=schemas.SubjectPresence,
         errors=("not_you",),
     )
     async def send_citizen_heartbeat(self, call: Call[CitizenHeartbeat, NoQuery]) -> schemas.SubjectPresence:
@@ -118,9 +118,9 @@ class PresenceRoutes:
     @endpoint(
         "GET",
         "/api/v1/presence/summary",
-        who=Access.READERS,
+        access=Access.READERS,
         summary="Count the subjects who are not offline",
-        answer=schemas.PresenceSummary,
+        response=schemas.PresenceSummary,
     )
     async def get_presence_summary(self, _call: Call[NoBody, NoQuery]) -> schemas.PresenceSummary:
         """`rooms` contains only rooms that are listed for all readers."""
@@ -146,8 +146,8 @@ class PresenceEvents:
         EndpointDescription(
             Access.READERS,
             summary="Stream presence as server-sent events",
-            answer=schemas.PresenceEvent,
-            gives="text/event-stream",
+            response=schemas.PresenceEvent,
+            response_type="text/event-stream",
             token_in_query=True,
         )
     )

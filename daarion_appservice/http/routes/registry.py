@@ -108,11 +108,11 @@ class RegistryRoutes:
     @endpoint(
         "PUT",
         "/api/v1/agents/{agent_id}",
-        who=Access.ADMINS,
+        access=Access.ADMINS,
         body=PutAgent,
         summary="Create or replace an agent",
-        answer=schemas.Agent,
-        also={201: "Created"},
+        response=schemas.Agent,
+        other_statuses={201: "Created"},
     )
     async def put_agent(self, call: Call[PutAgent, NoQuery]) -> ResponseSpec:
         """`agent_id` is the slug. A field that is missing becomes empty. The ghost on Matrix is updated within seconds."""
@@ -126,10 +126,10 @@ class RegistryRoutes:
     @endpoint(
         "DELETE",
         "/api/v1/agents/{agent_id}",
-        who=Access.ADMINS,
+        access=Access.ADMINS,
         status=204,
         summary="Delete an agent",
-        answer=NoContent,
+        response=NoContent,
         errors=("no_such_agent",),
     )
     async def delete_agent(self, call: Call[NoBody, NoQuery]) -> None:
@@ -141,11 +141,11 @@ class RegistryRoutes:
     @endpoint(
         "POST",
         "/api/v1/registry/import",
-        who=Access.ADMINS,
+        access=Access.ADMINS,
         body=RegistryImport,
         query=ImportQuery,
         summary="Import agents, nodes, microDAOs and districts",
-        answer=schemas.ImportResult,
+        response=schemas.ImportResult,
         errors=("place_in_use",),
     )
     async def import_registry(self, call: Call[RegistryImport, ImportQuery]) -> schemas.ImportResult:

@@ -93,10 +93,10 @@ class RoomRoutes:
     @endpoint(
         "GET",
         "/city/rooms",
-        who=Access.READERS,
+        access=Access.READERS,
         query=RoomList,
         summary="List rooms",
-        answer=list[schemas.Room],
+        response=list[schemas.Room],
     )
     async def list_rooms(self, call: Call[NoBody, RoomList]) -> Encoded:
         """Returns rooms that are not archived. Rooms that can neither be read nor joined from outside are listed only for clients
@@ -110,11 +110,11 @@ class RoomRoutes:
     @endpoint(
         "POST",
         "/city/rooms",
-        who=Access.CITIZENS,
+        access=Access.CITIZENS,
         body=NewRoom,
         status=201,
         summary="Create a room",
-        answer=schemas.Room,
+        response=schemas.Room,
         errors=("slug_taken", "name_needed", "slug_needed", "slug_wrong"),
     )
     async def create_room(self, call: Call[NewRoom, NoQuery]) -> schemas.Room:
@@ -129,10 +129,10 @@ class RoomRoutes:
     @endpoint(
         "PATCH",
         "/city/rooms/{room_id}",
-        who=Access.ADMINS,
+        access=Access.ADMINS,
         body=RoomPatch,
         summary="Update, archive or restore a room",
-        answer=schemas.Room,
+        response=schemas.Room,
         errors=("no_such_room", "name_needed"),
     )
     async def update_room(self, call: Call[RoomPatch, NoQuery]) -> schemas.Room:
@@ -148,9 +148,9 @@ class RoomRoutes:
     @endpoint(
         "GET",
         "/city/rooms/{room_id}",
-        who=Access.READERS,
+        access=Access.READERS,
         summary="Get a room with its latest messages and members",
-        answer=schemas.RoomDetails,
+        response=schemas.RoomDetails,
         errors=("no_such_room",),
     )
     async def get_room(self, call: Call[NoBody, NoQuery]) -> schemas.RoomDetails:

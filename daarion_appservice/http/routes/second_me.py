@@ -69,10 +69,10 @@ class SecondMeRoutes:
     @endpoint(
         "GET",
         _HISTORY,
-        who=Access.CITIZENS_ALONE,
+        access=Access.CITIZENS_ONLY,
         query=HistoryQuery,
         summary="List the interactions with Second Me",
-        answer=list[schemas.Interaction],
+        response=list[schemas.Interaction],
         errors=("not_you",),
     )
     async def get_secondme_history(self, call: Call[NoBody, HistoryQuery]) -> list[schemas.Interaction]:
@@ -83,11 +83,11 @@ class SecondMeRoutes:
     @endpoint(
         "DELETE",
         _HISTORY,
-        who=Access.CITIZENS_ALONE,
+        access=Access.CITIZENS_ONLY,
         query=HistoryQuery,
         status=204,
         summary="Clear the interactions with Second Me",
-        answer=NoContent,
+        response=NoContent,
         errors=("not_you",),
     )
     async def clear_secondme_history(self, call: Call[NoBody, HistoryQuery]) -> None:
@@ -113,10 +113,10 @@ class SecondMeInvoke:
 
     @described(
         EndpointDescription(
-            Access.CITIZENS_ALONE,
+            Access.CITIZENS_ONLY,
             body=Prompt,
             summary="Send a prompt to Second Me",
-            answer=schemas.Interaction,
+            response=schemas.Interaction,
             errors=(
                 "not_you",
                 "secondme_busy",
@@ -140,7 +140,7 @@ class SecondMeInvoke:
         usual status. A comment is sent every 15 seconds.
         """
         principal = await self._authenticator.principal(request)
-        check(Access.CITIZENS_ALONE, principal, anonymous_read=False)
+        check(Access.CITIZENS_ONLY, principal, anonymous_read=False)
         body = await read_body(request, Prompt)
         who = own_subject(principal, body.user_id)
         answer = self._tell if _EVENTS in request.headers.get("Accept", "") else self._whole

@@ -45,10 +45,10 @@ class SignInRoutes:
     @endpoint(
         "POST",
         "/city/sign-in/name",
-        who=Access.EVERYBODY,
+        access=Access.PUBLIC,
         body=NewCitizen,
         summary="Sign in with a name",
-        answer=schemas.SignInResult,
+        response=schemas.SignInResult,
         errors=("sign_in_closed", "name_needed", "name_wrong"),
     )
     async def sign_in_by_name(self, call: Call[NewCitizen, NoQuery]) -> schemas.SignInResult:
@@ -62,10 +62,10 @@ class SignInRoutes:
     @endpoint(
         "POST",
         "/city/sign-in/matrix",
-        who=Access.EVERYBODY,
+        access=Access.PUBLIC,
         body=OpenIdToken,
         summary="Sign in with a Matrix account",
-        answer=schemas.SignInResult,
+        response=schemas.SignInResult,
         errors=("sign_in_closed", "openid_invalid", "openid_foreign", "homeserver_away", "openid_unavailable"),
     )
     async def sign_in_by_matrix(self, call: Call[OpenIdToken, NoQuery]) -> schemas.SignInResult:

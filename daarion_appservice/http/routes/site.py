@@ -23,7 +23,7 @@ class SiteRoutes:
             "away_after_ms": int(web.away_after_s * 1000),
         }
 
-    @endpoint("GET", "/city/site", who=Access.EVERYBODY, summary="Get the site settings", answer=schemas.SiteSettings)
+    @endpoint("GET", "/city/site", access=Access.PUBLIC, summary="Get the site settings", response=schemas.SiteSettings)
     async def get_site(self, _call: Call[NoBody, NoQuery]) -> schemas.SiteSettings:
         """The settings that pages load first. They are public, also where reading needs a token."""
         return self._site

@@ -13,7 +13,7 @@ from ...city.types import RoomId
 from ...errors import InvalidInput
 from ...storage.database import Database
 from .. import schemas
-from ..auth.principals import Access, reader
+from ..auth.principals import Access, author_of
 from ..id_lists import MAX_CHARS
 from ..routing import Call, NoBody, Query, endpoint
 
@@ -39,17 +39,17 @@ class UnreadRoutes:
     @endpoint(
         "GET",
         "/city/me/unread",
-        who=Access.READERS,
+        access=Access.READERS,
         query=ReadMarks,
         summary="Count unread messages",
-        answer=list[schemas.UnreadCount],
+        response=list[schemas.UnreadCount],
     )
     async def count_unread(self, call: Call[NoBody, ReadMarks]) -> list[schemas.UnreadCount]:
         """Counts messages of other authors that the client may read, in the order of the request. Joins, reactions, edits and
         deleted messages do not count. Unknown rooms are omitted.
         """
         marks = _marks(call.query.since)
-        author = reader(call.principal)
+        author = author_of(call.principal)
         async with self.database.reading() as tx:
             readings = await self.readers.readings(tx, author)
             rooms = {

@@ -18,8 +18,7 @@ from ...realtime.presence_stream import Change, Changes, PresenceStream, Snapsho
 from ...realtime.room_updates import RoomUpdates
 from ..auth.authenticator import CityAuthenticator
 from ..auth.origins import Origins
-from ..auth.principals import AgentPrincipal, Citizen, Principal
-from ..auth.principals import reader as principal_reader
+from ..auth.principals import AgentPrincipal, Citizen, Principal, author_of
 from ..routing import Body
 from .frames import fragments, text_frame
 from .route import SocketRoute
@@ -123,7 +122,7 @@ class _Session(WebSocketSession):
 
     @property
     def subject(self) -> SubjectId | None:
-        author = principal_reader(self.principal)
+        author = author_of(self.principal)
         return author.subject if author else None
 
     def rooms(self, frame: bytes) -> None:

@@ -16,11 +16,10 @@ from ...errors import NotFound
 from ...realtime.room_streams import RoomStreams
 from ...realtime.room_subscription import Identity, members_only
 from ...storage.database import Database, Transaction
+from ..auth.actors import ActorDirectory
 from ..auth.authenticator import CityAuthenticator
-from ..auth.authors import ActorDirectory
 from ..auth.origins import Origins
-from ..auth.principals import Anonymous, Principal, is_admin
-from ..auth.principals import reader as principal_reader
+from ..auth.principals import Anonymous, Principal, author_of, is_admin
 from ..routes.members import ReadReceipt
 from ..routes.messages import NewMessage
 from ..routing import Body, check_text
@@ -46,7 +45,7 @@ class RoomSocketParts:
     streams: RoomStreams
     messages: Messages
     typing_and_receipts: TypingAndReceipts
-    authors: ActorDirectory
+    actors: ActorDirectory
     readers: ReaderMemberships
 
 
@@ -124,7 +123,7 @@ class _Session(WebSocketSession):
 
     async def _identify(self, tx: Transaction, room: Room) -> Identity:
         readers = self._parts.readers
-        users = await readers.users(tx, principal_reader(self.principal))
+        users = await readers.users(tx, author_of(self.principal))
         return Identity(readers.subjects(users), await tx.membership_periods.reading(room.id, users))
 
     def remove(self) -> None:
@@ -153,11 +152,11 @@ class _Session(WebSocketSession):
                 await self._send(read_event(NewMessage, event))
             case "city.room.typing":
                 typing = read_event(TypingEvent, event).typing
-                author = self._parts.authors.of(self.principal)
+                author = self._parts.actors.of(self.principal)
                 await self._parts.typing_and_receipts.types(author, await self.find_room(), typing=typing)
             case "city.room.read":
                 message = read_event(ReadReceipt, event).message_id
-                author = self._parts.authors.of(self.principal)
+                author = self._parts.actors.of(self.principal)
                 await self._parts.typing_and_receipts.reads(author, await self.find_room(), message)
             case _:
                 raise unknown_event(event)
@@ -165,7 +164,7 @@ class _Session(WebSocketSession):
     async def _send(self, message: NewMessage) -> None:
         """Post a message. The client receives it as a room event, with the ``client_id`` that it sent."""
         await self._parts.messages.post(
-            await self._parts.authors.seen(self.principal),
+            await self._parts.actors.with_avatar(self.principal),
             await self.find_room(),
             message.draft(),
         )

@@ -24,15 +24,15 @@ class ActorDirectory:
             Unauthenticated, Forbidden: the principal is neither a citizen nor an agent.
             NotFound: the agent was removed.
         """
-        check(Access.INHABITANTS, principal, anonymous_read=False)
+        check(Access.ACTORS, principal, anonymous_read=False)
         match principal:
             case AgentPrincipal(slug):
                 return Author(AuthorKind.AGENT, slug, self._agents.find(slug).display_name)
             case Citizen(citizen, display_name):
                 return Author(AuthorKind.CITIZEN, citizen, display_name)
-        raise AssertionError(f"{principal} got past the check")
+        raise AssertionError(f"{principal} passed the check")
 
-    async def seen(self, principal: Principal) -> Author:
+    async def with_avatar(self, principal: Principal) -> Author:
         """Return the actor with the avatar that Matrix clients display; agents have one. Raises as ``of`` does."""
         author = self.of(principal)
         if author.kind is AuthorKind.CITIZEN:
